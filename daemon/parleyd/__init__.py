@@ -1,0 +1,3 @@
+"""parleyd: a voice daemon for small Linux boxes."""
+
+__version__ = "0.1.0"

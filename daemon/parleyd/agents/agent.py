@@ -1,0 +1,232 @@
+"""What every provider offers: what agents do (events) and what they are told (commands), in common terms.
+
+A provider is a codec (pure: bytes in, events and bytes out), an address (may ask a server) and a way to judge how a
+session ended. Nothing here knows a provider.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Literal, Protocol
+
+from parleyd.audio.pcm import AudioFormat
+
+# ---------------------------------------------------------------- what agents do
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The session may begin: the formats are known."""
+
+    conversation_id: str
+    input_format: AudioFormat
+    output_format: AudioFormat
+
+
+@dataclass(frozen=True, slots=True)
+class AgentAudio:
+    """A stretch of the agent's voice, in the session's output format. event_id grows; see Interruption."""
+
+    event_id: int
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Interruption:
+    """The server noticed that the person interrupts; audio older than event_id is void."""
+
+    event_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class UserTranscript:
+    text: str
+    final: bool
+    event_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AgentResponse:
+    """The whole text of the agent's turn; comes with its first audio, not at its end."""
+
+    text: str
+    event_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AgentResponsePart:
+    """A streamed piece of the agent's text."""
+
+    kind: Literal["start", "delta", "stop"]
+    text: str
+    event_id: int | str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AgentResponseCorrection:
+    """What of the agent's turn was really said, after an interruption."""
+
+    original: str
+    corrected: str
+    event_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AgentResponseComplete:
+    event_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    name: str
+    call_id: str
+    parameters: Mapping[str, object]
+    expects_response: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AgentError:
+    """The server says what is wrong; usually a close follows. kind: the provider's machine-readable name."""
+
+    message: str
+    kind: str | None = None
+    code: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AgentHangsUp:
+    """The agent has decided to end the conversation; the close follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Anything else the protocol defines, for logs and watchers: its type and its fields."""
+
+    type: str
+    fields: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A type this program does not know; ignored, but counted."""
+
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """A message that could not be read; survived, but counted. why: one line without the content."""
+
+    why: str
+
+
+AgentEvent = (
+    Ready
+    | AgentAudio
+    | Interruption
+    | UserTranscript
+    | AgentResponse
+    | AgentResponsePart
+    | AgentResponseCorrection
+    | AgentResponseComplete
+    | ToolCall
+    | AgentError
+    | AgentHangsUp
+    | Notice
+    | Unknown
+    | Malformed
+)
+
+
+# ---------------------------------------------------------------- how sessions end
+
+
+class EndingKind(Enum):
+    """user: we hung up. agent: it hung up properly. retry: worth another try. final: not before something changes."""
+
+    USER = "user"
+    AGENT = "agent"
+    RETRY = "retry"
+    FINAL = "final"
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why a session is over, or why none came about.
+
+    reason: one line for a person, no secrets. mend: what to do about it, for FINAL always.
+    refused_override: the name of the override (as in the configuration) that the agent does not allow.
+    """
+
+    kind: EndingKind
+    reason: str
+    mend: str | None = None
+    code: int | None = None
+    refused_override: str | None = None
+
+
+class DialError(Exception):
+    """No session came about; says how that is to be judged."""
+
+    def __init__(self, ending: Ending) -> None:
+        super().__init__(ending.reason)
+        self.ending = ending
+
+
+# ---------------------------------------------------------------- what a provider is
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to connect. The URL and the headers may hold secrets: repr does not show them."""
+
+    url: str = field(repr=False)
+    headers: tuple[str, ...] = field(default=(), repr=False)  # "Name: value"
+    subprotocols: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What one message meant: events in order, and messages to be sent back at once (pongs)."""
+
+    events: Sequence[AgentEvent]
+    replies: Sequence[bytes] = ()
+
+
+class Codec(Protocol):
+    """One session's messages. Pure; used by one thread for receiving and one for sending. Bytes are UTF-8 JSON."""
+
+    def opening(self) -> bytes:
+        """The first message of the session."""
+
+    def receive(self, message: str | bytes) -> Received:
+        """Never raises, whatever the message is."""
+
+    def audio(self, data: bytes) -> bytes:
+        """data: sound in the session's input format."""
+
+    def user_message(self, text: str) -> bytes: ...
+
+    def contextual_update(self, text: str) -> bytes: ...
+
+    def tool_result(self, call_id: str, result: str, *, is_error: bool) -> bytes: ...
+
+
+class Agent(Protocol):
+    """A provider with its configuration."""
+
+    name: str
+
+    def dial(self, timeout_s: float) -> Address:
+        """Where to connect now; may ask a server for it (blocking). Raises DialError."""
+
+    def codec(self, *, suppress_greeting: bool) -> Codec:
+        """A fresh codec for a new session; with suppress_greeting the agent is asked not to speak first."""
+
+    def judge_close(self, code: int | None, reason: str, error: AgentError | None) -> Ending:
+        """code: the close code, None when the line went without one. error: the last error event, if any."""
+
+    def judge_refusal(self, http_status: int, body: str) -> Ending:
+        """The WebSocket handshake was answered with an HTTP error instead."""

@@ -1,0 +1,60 @@
+"""The one interface behind which every microphone and every speaker stands.
+
+Devices speak mono signed 16-bit little-endian PCM at a rate of their own; what the hardware has in channels is
+their own business. Callbacks come on the device's thread: they must not block and must not raise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+# deliver(pcm, start_s): one period of any length; start_s is the monotonic time of its first sample.
+Deliver = Callable[[bytes, float], None]
+# fill(samples): exactly that many samples (2 bytes each) to be played next.
+Fill = Callable[[int], bytes]
+
+
+class DeviceError(Exception):
+    """A device that cannot be used. The text is one line for the user; `mend` says what to do about it."""
+
+    def __init__(self, text: str, mend: str) -> None:
+        super().__init__(text)
+        self.mend = mend
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """What opening a device brought. latency_s: what the device itself reports."""
+
+    rate_hz: int
+    channels: int
+    period_samples: int
+    latency_s: float
+
+
+class InputDevice(Protocol):
+    """A microphone. `name` is for people. overflows: how often the hardware lost sound, so far."""
+
+    name: str
+    overflows: int
+
+    def open(self, deliver: Deliver) -> StreamInfo:
+        """Start delivering. Raises DeviceError. May be opened again after close()."""
+
+    def close(self) -> None:
+        """Stop delivering; no callback runs after the return. Harmless when closed."""
+
+
+class OutputDevice(Protocol):
+    """A speaker. underruns: how often the hardware ran dry, so far."""
+
+    name: str
+    underruns: int
+
+    def open(self, fill: Fill) -> StreamInfo:
+        """Start asking for sound. Raises DeviceError. May be opened again after close()."""
+
+    def close(self) -> None:
+        """Cut the sound at once, without playing out what the device holds. Harmless when closed."""

@@ -1,0 +1,181 @@
+"""Every key of the configuration: its type, default, unit, limits and meaning.
+
+The loader, `parleyd check`, the JSON Schema and docs/configuration.md all come from these classes alone.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+Scalar = str | int | float | bool
+
+
+class _Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A mapping in the YAML file."""
+
+
+class Secret(_Section):
+    """Where a secret is found; exactly one of the keys."""
+
+    env: Annotated[str | None, Meta(description="name of an environment variable")] = None
+    file: Annotated[str | None, Meta(description="path of a file whose first line is the secret")] = None
+    credential: Annotated[str | None, Meta(description="name of a systemd credential (LoadCredential=)")] = None
+
+
+class Overrides(_Section):
+    """What this device changes about the agent; each must be allowed in the agent's Security settings."""
+
+    prompt: Annotated[str | None, Meta(description="system prompt")] = None
+    first_message: Annotated[str | None, Meta(description="what the agent says first; empty: it waits")] = None
+    language: Annotated[str | None, Meta(description="language code such as en or pt-br")] = None
+    llm: Annotated[str | None, Meta(description="model id")] = None
+    voice_id: Annotated[str | None, Meta(description="voice")] = None
+    stability: Annotated[float | None, Meta(ge=0, le=1, description="voice stability")] = None
+    speed: Annotated[float | None, Meta(ge=0.7, le=1.2, description="speed of speech")] = None
+    similarity_boost: Annotated[float | None, Meta(ge=0, le=1, description="closeness to the original voice")] = None
+
+
+class ElevenLabs(_Section):
+    """The ElevenLabs agent to talk to."""
+
+    agent_id: Annotated[str | None, Meta(min_length=1, description="the agent's id; required by this provider")] = None
+    base_url: Annotated[
+        str,
+        Meta(
+            pattern=r"^https?://[^\s/?#]+(/[^\s?#]*)?$",
+            description="where the agent lives: a residency host, or http://127.0.0.1:PORT for a server of your own",
+        ),
+    ] = "https://api.elevenlabs.io"
+    api_key: Annotated[Secret | str | None, Meta(description="without a key the agent must be public")] = None
+    overrides: Overrides = Overrides()
+    dynamic_variables: Annotated[
+        dict[str, Scalar], Meta(description="values for the {{placeholders}} in the agent's prompt and first message")
+    ] = {}
+    custom_llm_extra_body: Annotated[
+        dict[str, object], Meta(description="passed on to a custom LLM as it is")
+    ] = {}
+
+
+class Local(_Section):
+    """The embedded agent, for `provider: local`."""
+
+    scenario: Annotated[str | None, Meta(description="path of a scenario file; without one it just converses")] = None
+
+
+class Wake(_Section):
+    """When a session is opened."""
+
+    mode: Annotated[
+        Literal["speech", "always", "manual"],
+        Meta(description="speech: when somebody speaks; always: at once and for ever; manual: on SIGUSR1"),
+    ] = "speech"
+    greeting: Annotated[
+        Literal["auto", "play", "skip"],
+        Meta(description="the agent's first message; auto: not when woken by speech; skip: never"),
+    ] = "auto"
+
+
+class AudioInput(_Section):
+    """The microphone."""
+
+    device: Annotated[
+        str, Meta(min_length=1, description="default, part of a device's name, wav:PATH, or null")
+    ] = "default"
+
+
+class AudioOutput(_Section):
+    """The speaker."""
+
+    device: Annotated[
+        str, Meta(min_length=1, description="default, part of a device's name, wav:PATH, or null")
+    ] = "default"
+    volume: Annotated[float, Meta(ge=0, le=1, description="software volume, 1.0 is unchanged")] = 1.0
+
+
+class Audio(_Section):
+    """Sound devices."""
+
+    input: AudioInput = AudioInput()
+    output: AudioOutput = AudioOutput()
+
+
+class Gate(_Section):
+    """Decides whether somebody speaks, and what of the room goes up the wire."""
+
+    aggressiveness: Annotated[
+        int, Meta(ge=0, le=3, description="of the voice activity detector; higher takes less for speech")
+    ] = 2
+    pre_roll_ms: Annotated[int, Meta(ge=200, le=3000, description="sound kept from before the gate opened")] = 500
+    hangover_ms: Annotated[int, Meta(ge=200, le=5000, description="silence after which the gate closes")] = 900
+    uplink: Annotated[
+        Literal["silence", "open", "drop"],
+        Meta(
+            description="between utterances of a live session. silence: digital silence in real time; "
+            "open: the room; drop: nothing but a tail, for metered links (the server may end turns late)"
+        ),
+    ] = "silence"
+
+
+class BargeIn(_Section):
+    """How the person interrupts the agent."""
+
+    mode: Annotated[
+        Literal["server", "local", "off"],
+        Meta(
+            description="server: speech ducks the voice, the server cuts it; local: cut here after confirm_ms; "
+            "off: the agent speaks to its end, the microphone counts as silent meanwhile"
+        ),
+    ] = "server"
+    cut: Annotated[
+        Literal["fade", "sharp"],
+        Meta(description="fade: a short fade, no click; sharp: the device is closed and reopened, quicker"),
+    ] = "fade"
+    confirm_ms: Annotated[int, Meta(ge=0, le=2000, description="speech needed for a local cut")] = 300
+    duck_db: Annotated[float, Meta(ge=0, le=60, description="how much quieter while in doubt")] = 12.0
+
+
+class Session(_Section):
+    """How long a session is held, and what is kept for it."""
+
+    idle_timeout_s: Annotated[float, Meta(ge=1, le=3600, description="quiet time after which we hang up")] = 20.0
+    connect_timeout_s: Annotated[
+        float, Meta(ge=1, le=60, description="for address, handshake and the agent's first message, each")
+    ] = 10.0
+    buffer_s: Annotated[float, Meta(ge=1, le=120, description="speech kept while there is no line")] = 15.0
+    keep_utterance_s: Annotated[
+        float, Meta(ge=1, le=3600, description="age at which an unanswered utterance is given up")
+    ] = 120.0
+
+
+class Reconnect(_Section):
+    """Delay between tries: doubles from initial_s up to max_s, with jitter. The first retry comes at once."""
+
+    initial_s: Annotated[float, Meta(gt=0, le=60, description="first delay")] = 0.5
+    max_s: Annotated[float, Meta(gt=0, le=3600, description="longest delay")] = 60.0
+
+
+class Log(_Section):
+    """What is logged."""
+
+    level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="least severity shown")] = "info"
+    format: Annotated[
+        Literal["text", "json", "journal"],
+        Meta(description="text and json go to standard error; journal: structured fields to journald"),
+    ] = "text"
+
+
+class Config(_Section):
+    """A whole configuration file."""
+
+    provider: Annotated[Literal["elevenlabs", "local"], Meta(description="who answers")] = "elevenlabs"
+    elevenlabs: ElevenLabs = ElevenLabs()
+    local: Local = Local()
+    wake: Wake = Wake()
+    audio: Audio = Audio()
+    gate: Gate = Gate()
+    barge_in: BargeIn = BargeIn()
+    session: Session = Session()
+    reconnect: Reconnect = Reconnect()
+    log: Log = Log()
