@@ -1,0 +1,7 @@
+"""`python -m parleyd`."""
+
+import sys
+
+from parleyd.cli.main import main
+
+sys.exit(main())

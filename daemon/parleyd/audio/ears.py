@@ -1,0 +1,129 @@
+"""The ears thread: frames from the microphone → voice activity → gate → uplink.
+
+One loop, one input (capture's bounded queue). Everything it calls returns at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from parleyd import events
+from parleyd.audio.capture import Capture
+from parleyd.audio.gate import Gate, Verdict
+from parleyd.audio.pcm import FRAME_MS, SILENT_FRAME, Frame, level_dbfs
+from parleyd.audio.vad import Vad
+from parleyd.conversation.dialogue import Dialogue
+from parleyd.conversation.outbox import Outbox
+
+log = logging.getLogger(__name__)
+
+
+class Wakeable(Protocol):
+    """What ears need to know of, and tell, the supervisor."""
+
+    @property
+    def asleep(self) -> bool: ...
+
+    def wake(self, *, by_speech: bool) -> None: ...
+
+
+class Ears:
+    """hold_back: the uplink wants speech only. deaf(now_s): True while the microphone counts as silent.
+
+    wake_on_speech=False: what is said while asleep is for nobody and goes no further than the gate.
+    """
+
+    def __init__(
+        self,
+        capture: Capture,
+        vad: Vad,
+        gate: Gate,
+        outbox: Outbox,
+        dialogue: Dialogue,
+        supervisor: Wakeable,
+        bus: events.Bus,
+        *,
+        hold_back: bool,
+        wake_on_speech: bool,
+        deaf: Callable[[float], bool],
+        on_death: Callable[[str, BaseException], None],
+    ) -> None:
+        self._capture = capture
+        self._vad = vad
+        self._gate = gate
+        self._outbox = outbox
+        self._dialogue = dialogue
+        self._supervisor = supervisor
+        self._bus = bus
+        self._hold_back = hold_back
+        self._wake_on_speech = wake_on_speech
+        self._deaf = deaf
+        self._on_death = on_death
+        self._utterance = 0
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="ears", daemon=True)
+        self.first_frame = threading.Event()
+        self.frames = 0
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(1.0)
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                for frame in self._capture.frames():
+                    self._hear(frame)
+        except Exception as error:  # noqa: BLE001 - reported to the owner, who ends the daemon
+            self._on_death("ears", error)
+
+    def _hear(self, frame: Frame) -> None:
+        asleep = self._supervisor.asleep
+        if self._deaf(frame.start_s):
+            frame = Frame(SILENT_FRAME, frame.start_s)
+        verdict = self._gate.step(
+            frame,
+            voiced=self._vad.voiced(frame),
+            level_dbfs=level_dbfs(frame.pcm),
+            hold_back=self._hold_back or asleep,
+        )
+        wanted = self._wake_on_speech or not asleep
+        if verdict.opened and asleep:
+            # What is left from before belongs to a conversation that is over.
+            self._outbox.forget()
+        if wanted:
+            lost = self._outbox.push(verdict.passed)
+            if lost:
+                self._bus.publish(
+                    events.SpeechLost(at_s=frame.start_s, lost_ms=lost * FRAME_MS, cause="more was said than is kept")
+                )
+        self._tell(verdict, frame, wanted)
+        self.frames += 1
+        self.first_frame.set()
+
+    def _tell(self, verdict: Verdict, frame: Frame, wanted: bool) -> None:
+        if verdict.opened:
+            self._utterance += 1
+            self._bus.publish(
+                events.UtteranceStarted(
+                    at_s=verdict.speech_s, utterance=self._utterance, detected_s=time.monotonic()
+                )
+            )
+        if verdict.talk_started:
+            self._dialogue.talk_started(verdict.speech_s)
+        if verdict.talk_ms:
+            self._dialogue.talk_goes_on(verdict.talk_ms)
+        if verdict.talk_stopped:
+            self._dialogue.talk_stopped()
+        if verdict.closed:
+            self._bus.publish(events.UtteranceEnded(at_s=verdict.speech_s, utterance=self._utterance))
+        if verdict.talk_started and wanted:
+            self._supervisor.wake(by_speech=True)

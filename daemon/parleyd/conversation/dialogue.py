@@ -1,0 +1,235 @@
+"""The conversation itself: what the agent does, what the person does, and what follows for the speaker.
+
+Three threads come here: the session's receiver (agent events), ears (talk), playback (what is audible). A lock makes
+them take turns; everything inside is arithmetic and calls that return at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+from parleyd import events
+from parleyd.agents.agent import (
+    AgentAudio,
+    AgentError,
+    AgentEvent,
+    AgentHangsUp,
+    AgentResponse,
+    AgentResponseCorrection,
+    Codec,
+    Interruption,
+    Malformed,
+    Ready,
+    ToolCall,
+    Unknown,
+    UserTranscript,
+)
+from parleyd.audio.playback import Heard, Playback
+from parleyd.config.schema import BargeIn
+from parleyd.conversation.history import History
+from parleyd.conversation.outbox import Outbox
+from parleyd.conversation.turns import FLOORS, GREETING_WITHIN_S, AnswerNumbers, Cue, Effect, Floor, TurnFilter
+
+log = logging.getLogger(__name__)
+
+
+class Dialogue:
+    """barge_in: the configuration section."""
+
+    def __init__(self, playback: Playback, outbox: Outbox, bus: events.Bus, barge_in: BargeIn) -> None:
+        self._playback = playback
+        self._outbox = outbox
+        self._bus = bus
+        self._barge_in = barge_in
+        self._lock = threading.RLock()
+        self._floor = Floor.QUIET
+        self._talk_since_s: float | None = None
+        self._numbers = AnswerNumbers()
+        self._filter: TurnFilter | None = None
+        self._history = History()
+        self._codec: Codec | None = None
+        self._ready_s = 0.0
+        self._first_answer = 1
+        self._greeting_possible = False
+        self._transcripts_seen = False
+        self._activity_s = 0.0
+        self._hanging_up = False
+
+    # ------------------------------------------------------------ supervisor
+
+    @property
+    def activity_s(self) -> float:
+        """When somebody last did something."""
+        with self._lock:
+            return self._activity_s
+
+    def busy(self, now_s: float) -> bool:
+        """Somebody talks right now, person or agent."""
+        with self._lock:
+            return self._talk_since_s is not None or self._playback.audible(now_s)
+
+    @property
+    def talk_since_s(self) -> float | None:
+        """When the person's current stretch of talk began; None while they are silent."""
+        with self._lock:
+            return self._talk_since_s
+
+    @property
+    def continues(self) -> bool:
+        """There is something said that a new session should know."""
+        with self._lock:
+            return self._history.carried_over() is not None
+
+    def conclude(self) -> None:
+        """The conversation is over; the next one starts afresh. What is queued is still played out."""
+        with self._lock:
+            self._history.clear()
+            self._codec = None
+
+    # ------------------------------------------------------------ receiver thread
+
+    def begin(self, codec: Codec, ready: Ready, *, greeting_possible: bool, skip_greeting: bool) -> None:
+        """A session is ready. skip_greeting: the agent will greet, but nobody is to hear it."""
+        now_s = time.monotonic()
+        with self._lock:
+            self._codec = codec
+            self._ready_s = self._activity_s = now_s
+            self._numbers.cut()
+            self._first_answer = self._numbers.current + 1
+            self._greeting_possible = greeting_possible
+            self._transcripts_seen = False
+            self._hanging_up = False
+            self._filter = TurnFilter(now_s, skip_responses=1) if skip_greeting else None
+            self._playback.set_format(ready.output_format)
+            said = self._history.carried_over()
+            if said is not None:
+                self._outbox.send(codec.contextual_update(said))
+
+    def agent_event(self, event: AgentEvent) -> None:
+        now_s = time.monotonic()
+        with self._lock:
+            if self._filter is not None and not self._filter.admits(event, now_s):
+                return
+            before = self._numbers.current
+            answer = self._numbers.step(event)
+            match event:
+                case AgentAudio(data=data):
+                    self._activity_s = now_s
+                    self._playback.enqueue(answer, data)
+                    if answer != before:
+                        self._heard_by_answer(answer, now_s)
+                case Interruption():
+                    self._activity_s = now_s
+                    self._cut("server", now_s)
+                case UserTranscript(text=text, final=final):
+                    self._activity_s = now_s
+                    self._bus.publish(events.Heard(at_s=now_s, text=text, final=final))
+                    if final:
+                        self._transcripts_seen = True
+                        self._history.user_said(text)
+                        self._outbox.heard(now_s if self._talk_since_s is None else self._talk_since_s)
+                case AgentResponse(text=text):
+                    self._activity_s = now_s
+                    self._history.agent_says(text, self._numbers.of_text)
+                    self._bus.publish(events.AnswerText(at_s=now_s, text=text))
+                case AgentResponseCorrection(corrected=text):
+                    self._history.corrected(text)
+                    self._bus.publish(events.AnswerText(at_s=now_s, text=text, corrected=True))
+                case ToolCall():
+                    self._activity_s = now_s
+                    self._answer_tool(event, now_s)
+                case AgentHangsUp():
+                    self._hanging_up = True
+                case AgentError(message=message, kind=kind):
+                    log.debug("the agent reports an error: %s (%s)", message, kind)
+                case Malformed(why=why):
+                    log.debug("a message from the agent could not be read: %s", why)
+                case Unknown(type=name):
+                    log.debug("the agent sent an event of the unknown type %r", name)
+                case _:
+                    pass
+
+    @property
+    def agent_hangs_up(self) -> bool:
+        """The agent has said that it will end the conversation."""
+        with self._lock:
+            return self._hanging_up
+
+    # ------------------------------------------------------------ ears thread
+
+    def talk_started(self, since_s: float) -> None:
+        with self._lock:
+            self._activity_s = time.monotonic()
+            self._talk_since_s = since_s
+            self._cue(Cue.TALK_STARTED)
+
+    def talk_goes_on(self, talk_ms: int) -> None:
+        """Once per frame of talk."""
+        if self._barge_in.mode != "local" or talk_ms < self._barge_in.confirm_ms:
+            return
+        with self._lock:
+            if self._floor is Floor.BOTH and (self._filter is None or self._filter.open):
+                now_s = time.monotonic()
+                self._cut("local", now_s)
+                self._filter = TurnFilter(now_s)
+
+    def talk_stopped(self) -> None:
+        with self._lock:
+            self._activity_s = time.monotonic()
+            self._talk_since_s = None
+            self._cue(Cue.TALK_STOPPED)
+
+    # ------------------------------------------------------------ playback thread
+
+    def answer_started(self, answer: int, at_s: float) -> None:
+        with self._lock:
+            self._activity_s = at_s
+            self._cue(Cue.ANSWER_STARTED)
+            self._bus.publish(events.AnswerStarted(at_s=at_s, answer=answer))
+
+    def answer_ended(self, heard: Heard) -> None:
+        with self._lock:
+            now_s = time.monotonic()
+            self._activity_s = now_s
+            self._cue(Cue.ANSWER_ENDED)
+            if not heard.finished:
+                self._history.cut(heard.answer, heard.heard_ms, heard.total_ms)
+            self._bus.publish(
+                events.AnswerEnded(
+                    at_s=now_s, answer=heard.answer, heard_ms=heard.heard_ms, finished=heard.finished
+                )
+            )
+
+    # ------------------------------------------------------------ inside the lock
+
+    def _cue(self, cue: Cue) -> None:
+        self._floor, effect = FLOORS.get((self._floor, cue), (self._floor, None))
+        if effect is None or (effect is Effect.DUCK and self._barge_in.mode == "off"):
+            return
+        self._playback.duck(effect is Effect.DUCK)
+        self._bus.publish(events.Ducked(at_s=time.monotonic(), on=effect is Effect.DUCK))
+
+    def _cut(self, by: str, now_s: float) -> None:
+        heard = self._playback.clear()
+        self._numbers.cut()
+        if heard is not None:
+            self._bus.publish(events.BargedIn(at_s=now_s, by=by, heard_ms=heard.heard_ms))
+
+    def _heard_by_answer(self, answer: int, now_s: float) -> None:
+        """An answer shows that the agent heard us, unless it may be the greeting. Transcripts show it better."""
+        greeting = (
+            self._greeting_possible
+            and answer == self._first_answer
+            and now_s - self._ready_s < GREETING_WITHIN_S
+        )
+        if not self._transcripts_seen and not greeting and self._talk_since_s is None:
+            self._outbox.heard(now_s)
+
+    def _answer_tool(self, call: ToolCall, now_s: float) -> None:
+        self._bus.publish(events.ToolCalled(at_s=now_s, name=call.name, parameters=call.parameters))
+        if self._codec is not None and call.expects_response:
+            log.warning("the agent called the tool %r, which does not exist here", call.name)
+            why = f"there is no such tool on this device: {call.name}"
+            self._outbox.send(self._codec.tool_result(call.call_id, why, is_error=True))

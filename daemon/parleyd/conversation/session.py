@@ -1,0 +1,244 @@
+"""One session: one connection to the agent, with a thread that receives and one that sends.
+
+Every session reports its end exactly once, with the reason; nobody else decides that it is over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from typing import Protocol
+
+import websocket
+
+from parleyd.agents.agent import (
+    Address,
+    Agent,
+    AgentError,
+    AgentEvent,
+    Codec,
+    DialError,
+    Ending,
+    EndingKind,
+    Ready,
+)
+from parleyd.conversation.outbox import Outbox
+from parleyd.conversation.wire_audio import WireEncoder
+
+# A network that vanishes sends no reset; without this the kernel goes on for many minutes.
+TCP_USER_TIMEOUT_MS = 8000
+# For lines on which nothing is being sent (uplink mode `drop`).
+KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_PROBES = 10, 3, 3
+# How long the server may take to answer our close before we go without.
+CLOSE_ANSWER_S = 1.0
+NORMAL_CLOSURE = 1000
+
+
+class Listener(Protocol):
+    """Who follows a session. Called on the session's receiver thread; must not block."""
+
+    def session_ready(self, session: Session, ready: Ready) -> None:
+        """The formats are known. Audio flows up after the return."""
+
+    def session_event(self, session: Session, event: AgentEvent) -> None: ...
+
+    def session_ended(self, session: Session, ending: Ending) -> None:
+        """Exactly once, the last call."""
+
+
+class Session:
+    """start() returns at once; what follows comes through the listener."""
+
+    def __init__(
+        self, agent: Agent, outbox: Outbox, listener: Listener, *, suppress_greeting: bool, timeout_s: float
+    ) -> None:
+        self._agent = agent
+        self._outbox = outbox
+        self._listener = listener
+        self._timeout_s = timeout_s
+        self.suppress_greeting = suppress_greeting
+        self.codec: Codec = agent.codec(suppress_greeting=suppress_greeting)
+        self.begun_s = time.monotonic()
+        self.bytes_up = 0
+        self.bytes_down = 0
+        self._lock = threading.Lock()
+        self._raw: socket.socket | None = None
+        self._socket: websocket.WebSocket | None = None
+        self._hung_up: str | None = None
+        self._last_error: AgentError | None = None
+        self._encoder: WireEncoder | None = None
+        self._receiver = threading.Thread(target=self._receive, name="session-receiver", daemon=True)
+        self._sender = threading.Thread(target=self._send, name="session-sender", daemon=True)
+        self._over = threading.Event()
+
+    def start(self) -> None:
+        self._outbox.admit(self)
+        self._receiver.start()
+
+    def hang_up(self, reason: str) -> None:
+        """Ends the session with 1000; returns at once. A session that is not connected yet is abandoned."""
+        with self._lock:
+            if self._hung_up is not None:
+                return
+            self._hung_up = reason
+            ready, raw = self._sender.is_alive(), self._raw
+        if ready:
+            # The sender closes: a close must not overtake a message that is half on the wire.
+            self._outbox.end(self)
+        elif raw is not None:
+            _shut(raw)
+
+    def wait_over(self, timeout_s: float) -> bool:
+        return self._over.wait(timeout_s)
+
+    # ------------------------------------------------------------ receiver thread
+
+    def _receive(self) -> None:
+        try:
+            ending = self._converse()
+        except DialError as error:
+            ending = error.ending
+        if self._hung_up is not None:
+            ending = Ending(EndingKind.USER, self._hung_up, code=NORMAL_CLOSURE)
+        self._outbox.end(self)
+        self._over.set()
+        with self._lock:
+            raw = self._raw
+        if raw is not None:
+            _shut(raw)
+            if self._sender.is_alive():
+                self._sender.join()
+            raw.close()
+        self._listener.session_ended(self, ending)
+
+    def _converse(self) -> Ending:
+        address = self._agent.dial(self._timeout_s)
+        connection = self._connect(address)
+        connection.send(self.codec.opening(), websocket.ABNF.OPCODE_TEXT)
+        ready_until_s = time.monotonic() + self._timeout_s
+        ready = False
+        while True:
+            if not ready:
+                connection.settimeout(max(0.01, ready_until_s - time.monotonic()))
+            try:
+                opcode, data = connection.recv_data(control_frame=True)
+            except websocket.WebSocketTimeoutException:
+                if ready:
+                    continue
+                return _retry(f"the server did not begin the conversation within {self._timeout_s:g} s")
+            except (websocket.WebSocketException, OSError, UnicodeDecodeError) as error:
+                return self._agent.judge_close(None, _words(error), self._last_error)
+            self.bytes_down += len(data)
+            if opcode == websocket.ABNF.OPCODE_CLOSE:
+                code, reason = _close_frame(data)
+                return self._agent.judge_close(code, reason, self._last_error)
+            if opcode not in (websocket.ABNF.OPCODE_TEXT, websocket.ABNF.OPCODE_BINARY):
+                continue
+            received = self.codec.receive(data)
+            for reply in received.replies:
+                self._outbox.send(reply)
+            for event in received.events:
+                if isinstance(event, AgentError):
+                    self._last_error = event
+                if isinstance(event, Ready) and not ready:
+                    ready = True
+                    connection.settimeout(None)
+                    self._encoder = WireEncoder(event.input_format)
+                    self._listener.session_ready(self, event)
+                    with self._lock:
+                        if self._hung_up is None:
+                            self._sender.start()
+                    if self._hung_up is not None:
+                        self._say_goodbye(connection)
+                else:
+                    self._listener.session_event(self, event)
+
+    def _connect(self, address: Address) -> websocket.WebSocket:
+        connection = websocket.WebSocket(
+            skip_utf8_validation=True,  # pure Python there: 200 times the cost of the rest
+            enable_multithread=True,
+            sockopt=[
+                (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+                (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TCP_USER_TIMEOUT_MS),
+                (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+                (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_S),
+                (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S),
+                (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES),
+            ],
+        )
+        connection.settimeout(self._timeout_s)
+        try:
+            connection.connect(
+                address.url,
+                header=list(address.headers),
+                subprotocols=list(address.subprotocols) or None,
+                suppress_origin=True,
+                redirect_limit=0,
+            )
+        except websocket.WebSocketBadStatusException as error:
+            body = (error.resp_body or b"")[:2000].decode("utf-8", "replace")
+            raise DialError(self._agent.judge_refusal(error.status_code, body)) from error
+        except (websocket.WebSocketException, OSError, ValueError) as error:
+            raise DialError(_retry(f"cannot connect to the agent: {_words(error)}")) from error
+        with self._lock:
+            self._raw = connection.sock
+            self._socket = connection
+            abandoned = self._hung_up is not None
+        if abandoned:
+            self._say_goodbye(connection)
+            raise DialError(Ending(EndingKind.USER, "abandoned"))
+        return connection
+
+    def _say_goodbye(self, connection: websocket.WebSocket) -> None:
+        with contextlib.suppress(websocket.WebSocketException, OSError):
+            connection.settimeout(CLOSE_ANSWER_S)
+            connection.send_close(NORMAL_CLOSURE, b"")
+
+    # ------------------------------------------------------------ sender thread
+
+    def _send(self) -> None:
+        connection, encoder = self._socket, self._encoder
+        assert connection is not None
+        assert encoder is not None
+        self._outbox.begin(self)
+        try:
+            while (message := self._outbox.take(self)) is not None:
+                if isinstance(message, list):
+                    message = self.codec.audio(encoder.encode(b"".join(message)))
+                self.bytes_up += len(message)
+                connection.send(message, websocket.ABNF.OPCODE_TEXT)
+        except (websocket.WebSocketException, OSError):
+            # The receiver learns of it from the same socket and reports it; waking it is all there is to do.
+            if (raw := self._raw) is not None:
+                _shut(raw)
+            return
+        if self._hung_up is not None:
+            self._say_goodbye(connection)
+            if not self._over.wait(CLOSE_ANSWER_S) and (raw := self._raw) is not None:
+                _shut(raw)
+
+
+def _shut(raw: socket.socket) -> None:
+    """Wakes whoever is blocked on the socket."""
+    with contextlib.suppress(OSError):
+        raw.shutdown(socket.SHUT_RDWR)
+
+
+def _close_frame(data: bytes) -> tuple[int | None, str]:
+    """RFC 6455 section 5.5.1: two bytes of code, then UTF-8; an empty body stands for 1005."""
+    if len(data) < 2:
+        return 1005, ""
+    return int.from_bytes(data[:2], "big"), data[2:].decode("utf-8", "replace")
+
+
+def _retry(reason: str) -> Ending:
+    return Ending(EndingKind.RETRY, reason)
+
+
+def _words(error: BaseException) -> str:
+    """An exception in a few words: system errors without their number."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return str(error) or type(error).__name__

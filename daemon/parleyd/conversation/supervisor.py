@@ -1,0 +1,344 @@
+"""The supervisor: decides when there shall be a session. One thread, one inbox, one table (states.py).
+
+Everything that happens elsewhere arrives as a message; timers are deadlines looked at between messages. Sessions that
+were given up may still report; only the current one counts.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from parleyd import events
+from parleyd.agents.agent import Agent, AgentEvent, Ending, EndingKind, Ready
+from parleyd.config.schema import Config
+from parleyd.conversation.backoff import Backoff
+from parleyd.conversation.dialogue import Dialogue
+from parleyd.conversation.outbox import Outbox
+from parleyd.conversation.session import Session
+from parleyd.conversation.states import Action, State, Trigger, move
+
+log = logging.getLogger(__name__)
+
+# A session that lived this long was a good one: after it the delays start from the beginning.
+STABLE_S = 10.0
+# How long a stopping daemon waits for the server's answer to its close.
+STOP_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Wake:
+    by_speech: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Sleep:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class _Stop:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    session: Session
+    ready: Ready
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    session: Session
+    ending: Ending
+
+
+class Supervisor:
+    """A Listener of sessions. on_death: told when the thread ends by an error."""
+
+    def __init__(
+        self,
+        config: Config,
+        agent: Agent,
+        outbox: Outbox,
+        dialogue: Dialogue,
+        bus: events.Bus,
+        on_death: Callable[[str, BaseException], None],
+    ) -> None:
+        self._config = config
+        self._agent = agent
+        self._outbox = outbox
+        self._dialogue = dialogue
+        self._bus = bus
+        self._on_death = on_death
+        self._backoff = Backoff(config.reconnect.initial_s, config.reconnect.max_s)
+        self._inbox: queue.SimpleQueue[_Wake | _Sleep | _Stop | _Ready | _Ended] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
+        self._session: Session | None = None
+        self._state = State.ASLEEP
+        self._retry_at_s: float | None = None
+        self._woken_by_speech = False
+        self._always = config.wake.mode == "always"
+        self._greeting_refused = False
+        self._connect_since_s = 0.0
+        self._live_since_s = 0.0
+        self._down_since_s: float | None = None
+        self._last_told = ""
+
+    @property
+    def state(self) -> State:
+        return self._state
+
+    @property
+    def asleep(self) -> bool:
+        return self._state is State.ASLEEP
+
+    def start(self) -> None:
+        self._thread.start()
+        if self._always:
+            self.wake(by_speech=False)
+
+    def wake(self, *, by_speech: bool) -> None:
+        self._inbox.put(_Wake(by_speech))
+
+    def sleep(self) -> None:
+        self._inbox.put(_Sleep())
+
+    def stop(self) -> None:
+        """Hangs up with 1000 and ends the thread; at most about STOP_S."""
+        self._inbox.put(_Stop())
+        if self._thread.is_alive():
+            self._thread.join(2 * STOP_S)
+
+    # ------------------------------------------------------------ receiver thread
+
+    def session_ready(self, session: Session, ready: Ready) -> None:
+        if session is not self._session:
+            session.hang_up("a session that is no longer wanted")
+            return
+        unwanted = self._greeting_unwanted()
+        self._dialogue.begin(
+            session.codec,
+            ready,
+            greeting_possible=not session.suppress_greeting,
+            skip_greeting=unwanted and not session.suppress_greeting,
+        )
+        self._inbox.put(_Ready(session, ready))
+
+    def session_event(self, session: Session, event: AgentEvent) -> None:
+        if session is self._session:
+            self._dialogue.agent_event(event)
+
+    def session_ended(self, session: Session, ending: Ending) -> None:
+        self._inbox.put(_Ended(session, ending))
+
+    # ------------------------------------------------------------ the thread
+
+    def _run(self) -> None:
+        try:
+            while True:
+                try:
+                    message = self._inbox.get(timeout=self._time_to_next_look_s())
+                except queue.Empty:
+                    message = None
+                if isinstance(message, _Stop):
+                    break
+                if message is not None:
+                    self._take(message)
+                self._look_at_timers(time.monotonic())
+        except Exception as error:  # noqa: BLE001 - reported to the owner, who ends the daemon
+            self._on_death("supervisor", error)
+            return
+        session = self._session
+        self._session = None
+        if session is not None:
+            session.hang_up("the daemon stops")
+            session.wait_over(STOP_S)
+
+    def _take(self, message: _Wake | _Sleep | _Ready | _Ended) -> None:
+        match message:
+            case _Wake(by_speech=True):
+                # Speech waits for the retry that is due anyhow; a noisy room must not hammer a broken server.
+                if self._state is State.ASLEEP:
+                    self._woken_by_speech = True
+                    self._move(Trigger.WAKE, "somebody speaks")
+            case _Wake():
+                self._woken_by_speech = False
+                self._move(Trigger.WAKE, "woken")
+            case _Sleep():
+                self._move(Trigger.SLEEP, "sent to sleep")
+            case _Ready(session=session, ready=ready) if session is self._session:
+                self._opened(ready)
+            case _Ended(session=session, ending=ending) if session is self._session:
+                self._session = None
+                self._ended(session, ending)
+            case _:
+                pass
+
+    def _opened(self, ready: Ready) -> None:
+        now_s = time.monotonic()
+        self._live_since_s = now_s
+        tries = max(1, self._backoff.tries)
+        self._move(Trigger.READY, f"conversation {ready.conversation_id}")
+        if self._down_since_s is not None:
+            log.warning("the line is back after %.1f s (%d tries)", now_s - self._down_since_s, tries)
+            self._down_since_s = None
+            self._last_told = ""
+        self._bus.publish(
+            events.SessionOpened(
+                at_s=now_s,
+                conversation_id=ready.conversation_id,
+                handshake_ms=round((now_s - self._connect_since_s) * 1000),
+                resent_ms=self._outbox.kept_ms,
+                tries=tries,
+            )
+        )
+
+    def _ended(self, session: Session, ending: Ending) -> None:
+        now_s = time.monotonic()
+        self._bus.publish(events.SessionEnded(at_s=now_s, ending=ending))
+        if self._state is State.LIVE and now_s - self._live_since_s >= STABLE_S:
+            self._backoff.reset()
+        if ending.refused_override is not None and session.suppress_greeting and self._greeting_is_meant(ending):
+            self._greeting_refused = True
+            self._tell(
+                "the agent does not allow this device to switch off its greeting; what it says first is not played",
+                "enable the override 'first_message' under Security in its settings, or set wake.greeting: play",
+                logging.WARNING,
+            )
+            self._move(Trigger.GREETING_REFUSED, "again, with its greeting")
+            return
+        match ending.kind:
+            case _ if ending.kind is EndingKind.AGENT or self._dialogue.agent_hangs_up:
+                log.info("the agent hung up: %s", ending.reason)
+                self._move(Trigger.AGENT_HUNG_UP, ending.reason)
+                if self._talk_begins_s() < float("inf"):
+                    self.wake(by_speech=True)
+            case EndingKind.FINAL:
+                self._tell(ending.reason, ending.mend, logging.ERROR)
+                self._move(Trigger.REFUSED, ending.reason)
+            case _:
+                if self._state is State.LIVE:
+                    self._tell(f"the line is lost: {ending.reason}", ending.mend, logging.WARNING)
+                else:
+                    self._tell(f"no line to the agent: {ending.reason}", ending.mend, logging.WARNING)
+                self._move(Trigger.LOST, ending.reason)
+
+    def _greeting_is_meant(self, ending: Ending) -> bool:
+        """Whether the refused override is the one that we added ourselves."""
+        first_message_is_set = self._config.elevenlabs.overrides.first_message is not None
+        return ending.refused_override == "first_message" and not first_message_is_set
+
+    def _tell(self, text: str, mend: str | None, level: int) -> None:
+        """Once per outage and text: a warning at loss, a line at return, no repeats."""
+        if self._down_since_s is None:
+            self._down_since_s = time.monotonic()
+        told = f"{text} -> {mend}" if mend else text
+        if told == self._last_told or (self._last_told and level < logging.ERROR):
+            log.debug("%s", told)
+            return
+        self._last_told = told
+        log.log(level, "%s", told)
+        self._bus.publish(events.Trouble(at_s=time.monotonic(), text=text, mend=mend))
+
+    # ------------------------------------------------------------ moves
+
+    def _move(self, trigger: Trigger, reason: str) -> None:
+        step = move(self._state, trigger)
+        if step is None:
+            return
+        before, self._state = self._state, step.to
+        for action in step.actions:
+            self._act(action)
+        if before is not step.to:
+            log.info("%s -> %s (%s)", before.value, step.to.value, reason)
+            self._bus.publish(
+                events.StateChanged(at_s=time.monotonic(), before=before.value, after=step.to.value, reason=reason)
+            )
+        if step.to is State.ASLEEP and self._always and trigger is not Trigger.SLEEP:
+            self._retry_at_s = time.monotonic() + self._backoff.next_s()
+
+    def _act(self, action: Action) -> None:
+        match action:
+            case Action.CONNECT | Action.CONNECT_WITHOUT_OVERRIDE:
+                self._connect()
+            case Action.ANNOUNCE:
+                self._retry_at_s = None
+            case Action.HANG_UP:
+                session, self._session = self._session, None
+                if session is not None:
+                    session.hang_up("nobody needs the session any more")
+            case Action.RETRY_SOON:
+                self._retry_at_s = time.monotonic() + self._backoff.next_s()
+            case Action.RETRY_LATE:
+                self._retry_at_s = time.monotonic() + self._backoff.longest_s()
+            case Action.FORGET:
+                self._retry_at_s = None
+                if not self._always:
+                    self._backoff.reset()
+                self._dialogue.conclude()
+                self._forget(self._talk_begins_s(), "the conversation was over")
+
+    def _connect(self) -> None:
+        self._retry_at_s = None
+        self._connect_since_s = time.monotonic()
+        unwanted = self._greeting_unwanted()
+        self._session = Session(
+            self._agent,
+            self._outbox,
+            self,
+            suppress_greeting=unwanted and not self._greeting_refused,
+            timeout_s=self._config.session.connect_timeout_s,
+        )
+        self._session.start()
+
+    def _talk_begins_s(self) -> float:
+        """From when on speech belongs to what somebody is saying right now; infinite when nobody talks."""
+        since_s = self._dialogue.talk_since_s
+        if since_s is None or self._config.wake.mode == "manual":
+            return float("inf")
+        return since_s - self._config.gate.pre_roll_ms / 1000
+
+    def _greeting_unwanted(self) -> bool:
+        wish = self._config.wake.greeting
+        return wish == "skip" or (wish == "auto" and (self._woken_by_speech or self._dialogue.continues))
+
+    # ------------------------------------------------------------ timers
+
+    def _time_to_next_look_s(self) -> float | None:
+        due_s: list[float] = []
+        if self._retry_at_s is not None:
+            due_s.append(self._retry_at_s)
+        if self._state is State.LIVE and not self._always:
+            due_s.append(self._dialogue.activity_s + self._config.session.idle_timeout_s)
+        if self._state is not State.ASLEEP and (kept_s := self._outbox.kept_since_s) is not None:
+            due_s.append(kept_s + self._config.session.keep_utterance_s)
+        if not due_s:
+            return None
+        # While somebody is busy past the deadline, look again soon rather than at once.
+        return max(0.05, min(due_s) - time.monotonic())
+
+    def _look_at_timers(self, now_s: float) -> None:
+        if self._retry_at_s is not None and now_s >= self._retry_at_s:
+            self._retry_at_s = None
+            self._move(Trigger.RETRY_DUE if self._state is State.BACKING_OFF else Trigger.WAKE, "next try")
+        if self._state is State.LIVE and not self._always:
+            quiet_s = now_s - self._dialogue.activity_s
+            if quiet_s >= self._config.session.idle_timeout_s and not self._dialogue.busy(now_s):
+                self._move(Trigger.IDLE, f"quiet for {quiet_s:.0f} s")
+        kept_s = self._outbox.kept_since_s
+        too_old_s = now_s - self._config.session.keep_utterance_s
+        if kept_s is not None and kept_s <= too_old_s:
+            self._forget(too_old_s, "no agent could be reached for it in time")
+            if self._outbox.kept_since_s is None and not self._always:
+                self._move(Trigger.GIVEN_UP, "what was said is too old to be answered")
+
+    def _forget(self, before_s: float, cause: str) -> None:
+        lost_ms = self._outbox.forget(before_s)
+        if lost_ms:
+            log.warning("%.1f s of speech reached no agent: %s", lost_ms / 1000, cause)
+            self._bus.publish(events.SpeechLost(at_s=time.monotonic(), lost_ms=lost_ms, cause=cause))

@@ -1,0 +1,155 @@
+"""What happens, as frozen values, and the bus that carries them.
+
+Every event has `at_s`, the monotonic time at which it was true in the room (an answer that starts at 12.0 is audible
+from 12.0 on), so that a timeline drawn from events matches a recording.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from parleyd.agents.agent import Ending
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started(Event):
+    """The daemon listens. microphone and speaker: the devices' names."""
+
+    microphone: str
+    speaker: str
+    output_latency_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UtteranceStarted(Event):
+    """The gate opened; at_s is the start of the speech, before the verdict."""
+
+    utterance: int
+    detected_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UtteranceEnded(Event):
+    """The gate closed; at_s is the end of the speech, before the hangover."""
+
+    utterance: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateChanged(Event):
+    """The supervisor moved. The names are those of conversation.states.State."""
+
+    before: str
+    after: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionOpened(Event):
+    """handshake_ms: from the decision to connect. resent_ms: kept speech that goes up first."""
+
+    conversation_id: str
+    handshake_ms: int
+    resent_ms: int
+    tries: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionEnded(Event):
+    ending: Ending
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard(Event):
+    """What the agent understood."""
+
+    text: str
+    final: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerText(Event):
+    """What the agent says, or after a correction what of it was said."""
+
+    text: str
+    corrected: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerStarted(Event):
+    """The first sample of an answer is audible."""
+
+    answer: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerEnded(Event):
+    """The last sample of an answer that will be heard has been heard."""
+
+    answer: int
+    heard_ms: int
+    finished: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BargedIn(Event):
+    """The answer was cut; its AnswerEnded tells when the last of it sounded. by: server or local."""
+
+    by: str
+    heard_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ducked(Event):
+    on: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeechLost(Event):
+    """Speech that no agent will hear: dropped because too much or too old. Cause in words."""
+
+    lost_ms: int
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCalled(Event):
+    name: str
+    parameters: object = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble(Event):
+    """Something the user should know, once. mend: what to do about it."""
+
+    text: str
+    mend: str | None = None
+
+
+Subscriber = Callable[[Event], None]
+
+
+class Bus:
+    """Hands every event to every subscriber, on the thread on which it happened.
+
+    Subscribers must return at once and must not raise: who has work to do puts the event into a queue of its own.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._subscribers: tuple[Subscriber, ...] = ()
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        with self._lock:
+            self._subscribers = (*self._subscribers, subscriber)
+
+    def publish(self, event: Event) -> None:
+        for subscriber in self._subscribers:
+            subscriber(event)

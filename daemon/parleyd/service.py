@@ -1,0 +1,158 @@
+"""Builds the parts from the configuration, starts them in order, stops them in reverse, and knows why it ended."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import time
+
+from parleyd import events
+from parleyd.agents.agent import Agent
+from parleyd.audio.capture import Capture
+from parleyd.audio.devices.device import InputDevice, OutputDevice
+from parleyd.audio.ears import Ears
+from parleyd.audio.gate import Gate
+from parleyd.audio.playback import Playback
+from parleyd.audio.vad import Vad
+from parleyd.config.schema import Config
+from parleyd.conversation.dialogue import Dialogue
+from parleyd.conversation.outbox import Outbox
+from parleyd.conversation.supervisor import Supervisor
+from parleyd.conversation.uplink import Uplink, UplinkCounters
+from parleyd.host import notify
+
+log = logging.getLogger(__name__)
+
+# The first sound from a microphone takes this long at most; later it is not one that works.
+MICROPHONE_S = 5.0
+
+
+class ServiceError(Exception):
+    """The service could not go on. mend: what to do about it."""
+
+    def __init__(self, text: str, mend: str | None = None) -> None:
+        super().__init__(text)
+        self.mend = mend
+
+
+class Service:
+    """start(), then wait(), then stop(). Raises DeviceError, VadUnavailableError, ServiceError."""
+
+    def __init__(
+        self, config: Config, agent: Agent, microphone: InputDevice, speaker: OutputDevice, bus: events.Bus
+    ) -> None:
+        gate = config.gate
+        self._config = config
+        self._bus = bus
+        # A SimpleQueue may be put to from a signal handler; an Event may not, its lock may be held right then.
+        self._over: queue.SimpleQueue[ServiceError | None] = queue.SimpleQueue()
+        self._stopping = False
+        self._speaker_name = speaker.name
+        self._outbox = Outbox(
+            Uplink(gate.uplink, pre_roll_ms=gate.pre_roll_ms, capacity_ms=round(config.session.buffer_s * 1000))
+        )
+        self._playback = Playback(
+            speaker,
+            volume=config.audio.output.volume,
+            duck_db=config.barge_in.duck_db,
+            cut=config.barge_in.cut,
+            on_started=lambda answer, at_s: self._dialogue.answer_started(answer, at_s),
+            on_finished=lambda heard: self._dialogue.answer_ended(heard),
+            on_failure=lambda error: self._fail("speaker", error),
+        )
+        self._dialogue = Dialogue(self._playback, self._outbox, bus, config.barge_in)
+        self._supervisor = Supervisor(config, agent, self._outbox, self._dialogue, bus, self._fail)
+        self._capture = Capture(microphone)
+        self._ears = Ears(
+            self._capture,
+            Vad(gate.aggressiveness),
+            Gate(gate.pre_roll_ms, gate.hangover_ms),
+            self._outbox,
+            self._dialogue,
+            self._supervisor,
+            bus,
+            hold_back=gate.uplink != "open",
+            wake_on_speech=config.wake.mode != "manual",
+            deaf=self._playback.audible if config.barge_in.mode == "off" else lambda _now_s: False,
+            on_death=self._fail,
+        )
+        bus.subscribe(_tell_systemd)
+
+    def start(self) -> None:
+        """Speaker, microphone, ears, supervisor; on the first trouble everything is closed again."""
+        try:
+            speaker = self._playback.start()
+            self._capture.start()
+            self._ears.start()
+            self._await_microphone()
+            self._supervisor.start()
+        except BaseException:
+            self.stop()
+            raise
+        latency_ms = round(speaker.latency_s * 1000)
+        log.info(
+            "listening on %s, speaking on %s (%d ms of latency)",
+            self._capture.device.name,
+            self._speaker_name,
+            latency_ms,
+        )
+        self._bus.publish(
+            events.Started(
+                at_s=time.monotonic(),
+                microphone=self._capture.device.name,
+                speaker=self._speaker_name,
+                output_latency_ms=latency_ms,
+            )
+        )
+        notify.ready(self._supervisor.state.value)
+
+    def _await_microphone(self) -> None:
+        until_s = time.monotonic() + MICROPHONE_S
+        while not self._ears.first_frame.wait(0.05) and not self._stopping:
+            if time.monotonic() >= until_s:
+                raise ServiceError(
+                    f"the microphone {self._capture.device.name!r} opened but delivers no sound",
+                    "see that no other program holds it, or choose another with audio.input.device",
+                )
+
+    def wait(self) -> None:
+        """Until the service is to end; raises ServiceError when it ended by itself."""
+        failure = self._over.get()
+        if failure is not None:
+            raise failure
+
+    def request_stop(self) -> None:
+        """Makes wait() return; safe in a signal handler."""
+        self._stopping = True
+        self._over.put(None)
+
+    def stop(self) -> None:
+        """The session is closed with 1000, then the devices; at most two seconds."""
+        self._stopping = True
+        notify.stopping()
+        self._supervisor.stop()
+        self._ears.stop()
+        self._capture.stop()
+        self._playback.stop()
+
+    def wake(self) -> None:
+        self._supervisor.wake(by_speech=False)
+
+    def sleep(self) -> None:
+        self._supervisor.sleep()
+
+    @property
+    def counters(self) -> UplinkCounters:
+        return self._outbox.counters
+
+    def _fail(self, what: str, error: BaseException) -> None:
+        """A thread has died: so does the service, with the reason."""
+        if self._stopping:
+            return
+        log.debug("%s", what, exc_info=error)
+        self._over.put(ServiceError(f"{what} failed: {error}", getattr(error, "mend", None)))
+
+
+def _tell_systemd(event: events.Event) -> None:
+    if isinstance(event, events.StateChanged):
+        notify.status(f"{event.after}: {event.reason}")

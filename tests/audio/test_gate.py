@@ -1,0 +1,103 @@
+"""The gate, frame by frame, with time and voice as given."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from parleyd.audio.gate import PAUSE_MS, Gate, LevelFloor, Verdict
+from parleyd.audio.pcm import FRAME_MS, SILENT_FRAME, Frame
+
+LOUD, QUIET = -20.0, -75.0
+
+
+def run(gate: Gate, pattern: str, hold_back: bool = True, start: int = 0) -> list[Verdict]:
+    """pattern: one character a frame; # is voiced, anything else is not."""
+    return [
+        gate.step(
+            Frame(SILENT_FRAME, (start + i) * FRAME_MS / 1000),
+            voiced=character == "#",
+            level_dbfs=LOUD if character == "#" else QUIET,
+            hold_back=hold_back,
+        )
+        for i, character in enumerate(pattern)
+    ]
+
+
+def numbers(verdicts: list[Verdict], speech: bool | None = None) -> list[int]:
+    return [
+        round(p.frame.start_s * 1000 / FRAME_MS) for v in verdicts for p in v.passed if speech in (None, p.speech)
+    ]
+
+
+def test_opens_within_the_onset_window_and_gives_the_pre_roll() -> None:
+    verdicts = run(Gate(500, 900), "." * 50 + "#" * 10)
+    opened = [i for i, v in enumerate(verdicts) if v.opened]
+    assert opened == [50 + 5]  # 120 ms of speech
+    assert verdicts[55].speech_s == 1.0
+    # 500 ms from before the frame that opened, all as speech, and nothing before it.
+    assert numbers(verdicts, speech=True)[0] == 55 - 25
+    assert numbers(verdicts, speech=False) == list(range(30))
+
+
+def test_a_click_does_not_open() -> None:
+    assert not any(v.opened for v in run(Gate(500, 900), "." * 20 + "###" + "." * 60 + "#.#.#" + "." * 40))
+
+
+def test_speech_with_gaps_opens() -> None:
+    assert any(v.opened for v in run(Gate(500, 900), "." * 20 + "##.##.##.##" + "." * 9))
+
+
+def test_closes_after_the_hangover_and_says_when_the_speech_ended() -> None:
+    verdicts = run(Gate(500, 900), "." * 30 + "#" * 20 + "." * 80)
+    closed = [i for i, v in enumerate(verdicts) if v.closed]
+    # The window keeps two frames of slack: 3 of the last 5 frames are still speech two frames after the last.
+    assert closed == [30 + 20 + 2 + 900 // FRAME_MS - 1]
+    assert verdicts[closed[0]].speech_s == (50 + 2) * FRAME_MS / 1000
+    # The hangover is part of the utterance.
+    assert numbers(verdicts, speech=True)[-1] == closed[0]
+
+
+def test_a_pause_ends_the_talk_but_not_the_utterance() -> None:
+    verdicts = run(Gate(500, 900), "." * 30 + "#" * 20 + "." * 30 + "#" * 20 + "." * 80)
+    assert sum(v.opened for v in verdicts) == 1
+    assert sum(v.talk_started for v in verdicts) == 2
+    assert sum(v.talk_stopped for v in verdicts) == 2
+    stopped = next(i for i, v in enumerate(verdicts) if v.talk_stopped)
+    assert stopped == 50 + 2 + PAUSE_MS // FRAME_MS - 1
+
+
+def test_talk_is_measured_from_its_beginning() -> None:
+    verdicts = run(Gate(500, 900), "." * 30 + "#" * 20)
+    assert [v.talk_ms for v in verdicts if v.talk_ms] == list(range(120, 401, FRAME_MS))
+
+
+def test_with_hold_back_off_everything_leaves_at_once() -> None:
+    gate = Gate(500, 900)
+    run(gate, "." * 40)
+    verdicts = run(gate, "...", hold_back=False, start=40)
+    assert [len(v.passed) for v in verdicts] == [26, 1, 1]
+
+
+@given(st.lists(st.tuples(st.booleans(), st.floats(-90, 0), st.booleans()), max_size=400))
+def test_every_frame_leaves_once_and_in_order(steps: list[tuple[bool, float, bool]]) -> None:
+    gate = Gate(500, 900)
+    out: list[int] = []
+    for i, (voiced, level, hold_back) in enumerate(steps):
+        verdict = gate.step(Frame(SILENT_FRAME, float(i)), voiced=voiced, level_dbfs=level, hold_back=hold_back)
+        out += [int(p.frame.start_s) for p in verdict.passed]
+        assert gate.open or not verdict.talk_ms
+    assert out == list(range(len(out)))
+    assert len(steps) - len(out) <= 25
+
+
+def test_the_floor_follows_the_room() -> None:
+    floor = LevelFloor()
+    for _ in range(500):
+        floor.step(-40.0, voiced=False)
+    assert floor.dbfs > -42
+    assert not floor.step(-37.0, voiced=True)
+    assert floor.step(-30.0, voiced=True)
+    for _ in range(100):
+        floor.step(-65.0, voiced=False)
+    assert floor.dbfs < -60
