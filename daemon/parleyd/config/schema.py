@@ -1,6 +1,8 @@
 """Every key of the configuration: its type, default, unit, limits and meaning.
 
-The loader, `parleyd check`, the JSON Schema and docs/configuration.md all come from these classes alone.
+The loader, `parleyd check`, the JSON Schema and docs/configuration.md all come from these classes alone. A unit is the
+end of a key's name (_ms, _s, _db). Limits stand on the inner type (msgspec wants them there), the description outside;
+`expected` puts a pattern into words; with `null_is_text` YAML's null is read as the text "null" (the null device).
 """
 
 from __future__ import annotations
@@ -9,62 +11,77 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from parleyd.config.secrets import masked
+
 Scalar = str | int | float | bool
+Text = Annotated[str, Meta(min_length=1)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+DeviceName = Annotated[
+    str,
+    Meta(
+        pattern=r"^(?!\s*$)(?!wav:\s*$)",
+        extra={"expected": "default, part of a device's name, wav:PATH, or null", "null_is_text": True},
+    ),
+]
 
 
 class _Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A mapping in the YAML file."""
 
 
-class Secret(_Section):
+class Secret(_Section, frozen=True):
     """Where a secret is found; exactly one of the keys."""
 
-    env: Annotated[str | None, Meta(description="name of an environment variable")] = None
-    file: Annotated[str | None, Meta(description="path of a file whose first line is the secret")] = None
-    credential: Annotated[str | None, Meta(description="name of a systemd credential (LoadCredential=)")] = None
+    env: Annotated[Text | None, Meta(description="name of an environment variable")] = None
+    file: Annotated[Text | None, Meta(description="path of a file whose first line is the secret")] = None
+    credential: Annotated[Text | None, Meta(description="name of a systemd credential (LoadCredential=)")] = None
 
 
-class Overrides(_Section):
+class Overrides(_Section, frozen=True):
     """What this device changes about the agent; each must be allowed in the agent's Security settings."""
 
-    prompt: Annotated[str | None, Meta(description="system prompt")] = None
+    prompt: Annotated[Text | None, Meta(description="system prompt")] = None
     first_message: Annotated[str | None, Meta(description="what the agent says first; empty: it waits")] = None
-    language: Annotated[str | None, Meta(description="language code such as en or pt-br")] = None
-    llm: Annotated[str | None, Meta(description="model id")] = None
-    voice_id: Annotated[str | None, Meta(description="voice")] = None
-    stability: Annotated[float | None, Meta(ge=0, le=1, description="voice stability")] = None
-    speed: Annotated[float | None, Meta(ge=0.7, le=1.2, description="speed of speech")] = None
-    similarity_boost: Annotated[float | None, Meta(ge=0, le=1, description="closeness to the original voice")] = None
+    language: Annotated[Text | None, Meta(description="language code such as en or pt-br")] = None
+    llm: Annotated[Text | None, Meta(description="model id")] = None
+    voice_id: Annotated[Text | None, Meta(description="voice")] = None
+    stability: Annotated[Share | None, Meta(description="voice stability")] = None
+    speed: Annotated[Annotated[float, Meta(ge=0.7, le=1.2)] | None, Meta(description="speed of speech")] = None
+    similarity_boost: Annotated[Share | None, Meta(description="closeness to the original voice")] = None
 
 
-class ElevenLabs(_Section):
+class ElevenLabs(_Section, frozen=True):
     """The ElevenLabs agent to talk to."""
 
-    agent_id: Annotated[str | None, Meta(min_length=1, description="the agent's id; required by this provider")] = None
+    agent_id: Annotated[Text | None, Meta(description="the agent's id; required by this provider")] = None
     base_url: Annotated[
         str,
         Meta(
-            pattern=r"^https?://[^\s/?#]+(/[^\s?#]*)?$",
+            pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$(?!\s)",
+            extra={"expected": "a URL such as https://api.elevenlabs.io, without a user, a password or a query"},
             description="where the agent lives: a residency host, or http://127.0.0.1:PORT for a server of your own",
         ),
     ] = "https://api.elevenlabs.io"
-    api_key: Annotated[Secret | str | None, Meta(description="without a key the agent must be public")] = None
+    api_key: Annotated[Secret | Text | None, Meta(description="without a key the agent must be public")] = None
     overrides: Overrides = Overrides()
     dynamic_variables: Annotated[
         dict[str, Scalar], Meta(description="values for the {{placeholders}} in the agent's prompt and first message")
     ] = {}
-    custom_llm_extra_body: Annotated[
-        dict[str, object], Meta(description="passed on to a custom LLM as it is")
-    ] = {}
+    custom_llm_extra_body: Annotated[dict[str, object], Meta(description="passed on to a custom LLM as it is")] = {}
+
+    def __repr__(self) -> str:
+        return f"ElevenLabs({masked(self)})"
 
 
-class Local(_Section):
+class Local(_Section, frozen=True):
     """The embedded agent, for `provider: local`."""
 
-    scenario: Annotated[str | None, Meta(description="path of a scenario file; without one it just converses")] = None
+    scenario: Annotated[
+        Text | None, Meta(description="path of a scenario file; without one it just converses")
+    ] = None
 
 
-class Wake(_Section):
+class Wake(_Section, frozen=True):
     """When a session is opened."""
 
     mode: Annotated[
@@ -77,31 +94,27 @@ class Wake(_Section):
     ] = "auto"
 
 
-class AudioInput(_Section):
+class AudioInput(_Section, frozen=True):
     """The microphone."""
 
-    device: Annotated[
-        str, Meta(min_length=1, description="default, part of a device's name, wav:PATH, or null")
-    ] = "default"
+    device: Annotated[DeviceName, Meta(description="default, part of a device's name, wav:PATH, or null")] = "default"
 
 
-class AudioOutput(_Section):
+class AudioOutput(_Section, frozen=True):
     """The speaker."""
 
-    device: Annotated[
-        str, Meta(min_length=1, description="default, part of a device's name, wav:PATH, or null")
-    ] = "default"
+    device: Annotated[DeviceName, Meta(description="default, part of a device's name, wav:PATH, or null")] = "default"
     volume: Annotated[float, Meta(ge=0, le=1, description="software volume, 1.0 is unchanged")] = 1.0
 
 
-class Audio(_Section):
+class Audio(_Section, frozen=True):
     """Sound devices."""
 
     input: AudioInput = AudioInput()
     output: AudioOutput = AudioOutput()
 
 
-class Gate(_Section):
+class Gate(_Section, frozen=True):
     """Decides whether somebody speaks, and what of the room goes up the wire."""
 
     aggressiveness: Annotated[
@@ -118,7 +131,7 @@ class Gate(_Section):
     ] = "silence"
 
 
-class BargeIn(_Section):
+class BargeIn(_Section, frozen=True):
     """How the person interrupts the agent."""
 
     mode: Annotated[
@@ -136,7 +149,7 @@ class BargeIn(_Section):
     duck_db: Annotated[float, Meta(ge=0, le=60, description="how much quieter while in doubt")] = 12.0
 
 
-class Session(_Section):
+class Session(_Section, frozen=True):
     """How long a session is held, and what is kept for it."""
 
     idle_timeout_s: Annotated[float, Meta(ge=1, le=3600, description="quiet time after which we hang up")] = 20.0
@@ -149,14 +162,14 @@ class Session(_Section):
     ] = 120.0
 
 
-class Reconnect(_Section):
+class Reconnect(_Section, frozen=True):
     """Delay between tries: doubles from initial_s up to max_s, with jitter. The first retry comes at once."""
 
     initial_s: Annotated[float, Meta(gt=0, le=60, description="first delay")] = 0.5
     max_s: Annotated[float, Meta(gt=0, le=3600, description="longest delay")] = 60.0
 
 
-class Log(_Section):
+class Log(_Section, frozen=True):
     """What is logged."""
 
     level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="least severity shown")] = "info"
@@ -166,7 +179,7 @@ class Log(_Section):
     ] = "text"
 
 
-class Config(_Section):
+class Config(_Section, frozen=True):
     """A whole configuration file."""
 
     provider: Annotated[Literal["elevenlabs", "local"], Meta(description="who answers")] = "elevenlabs"

@@ -1,0 +1,75 @@
+"""The schema as JSON Schema (draft 2020-12), for editors. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import inspect
+
+from parleyd.config.keys import Key, keys_of
+from parleyd.config.schema import Config, Secret
+
+_NULL = {"type": "null"}
+_TYPE_NAMES = {
+    inspect.StrType: "string",
+    inspect.IntType: "integer",
+    inspect.FloatType: "number",
+    inspect.BoolType: "boolean",
+}
+
+
+def json_schema() -> dict[str, Any]:
+    """What yaml-language-server and others take; it is as strict as the loader where JSON Schema can say it."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "parleyd.yaml",
+        **_section(Config, ()),
+    }
+
+
+def _section(section: type[msgspec.Struct], path: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "description": (section.__doc__ or "").strip(),
+        "type": ["object", "null"],  # a section whose keys are all commented out is null
+        "properties": {name: _property(key) for name, key in keys_of(section, path).items()},
+        "additionalProperties": False,
+    }
+
+
+def _property(key: Key) -> dict[str, Any]:
+    if key.section is not None:
+        return _section(key.section, key.path)
+    alternatives = [_alternative(key, info) for info in key.types]
+    if key.nullable or key.is_map or key.null_is_text:
+        alternatives.append(_NULL)
+    return {
+        "description": f"{key.description}{f' [{key.unit}]' if key.unit else ''}",
+        **(alternatives[0] if len(alternatives) == 1 else {"anyOf": alternatives}),
+        "default": key.default,
+    }
+
+
+def _alternative(key: Key, info: inspect.Type) -> dict[str, Any]:
+    if isinstance(info, inspect.StructType):
+        return {**_section(Secret, key.path), "type": "object", "minProperties": 1, "maxProperties": 1}
+    if isinstance(info, inspect.DictType):
+        return {"type": "object", "additionalProperties": _any_of(info.value_type)}
+    if key.choices:
+        return {"enum": list(key.choices)}
+    return _plain(info)
+
+
+def _any_of(info: inspect.Type) -> Any:
+    return {"anyOf": [_plain(t) for t in info.types]} if isinstance(info, inspect.UnionType) else True
+
+
+def _plain(info: inspect.Type) -> dict[str, Any]:
+    limits = {
+        "minimum": getattr(info, "ge", None),
+        "exclusiveMinimum": getattr(info, "gt", None),
+        "maximum": getattr(info, "le", None),
+        "minLength": getattr(info, "min_length", None),
+        "pattern": getattr(info, "pattern", None),
+    }
+    return {"type": _TYPE_NAMES[type(info)], **{name: limit for name, limit in limits.items() if limit is not None}}

@@ -1,0 +1,153 @@
+"""The schema as a table of keys: what the loader, the page and the JSON Schema want to know of each. Pure."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import msgspec
+from msgspec import inspect
+
+from parleyd.config.schema import Config, Secret
+
+_UNITS = {"ms": "ms", "s": "s", "db": "dB"}
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key of the schema.
+
+    path: from the top of the file. hint: what msgspec.convert() takes. types: the alternatives as msgspec sees them,
+    without null. section: the mapping that the key opens, if it does. default: as plain values. choices: in the
+    schema's order. wording: how the schema puts a pattern into words. null_is_text: YAML's null means the text "null".
+    """
+
+    path: tuple[str, ...]
+    hint: Any
+    types: tuple[inspect.Type, ...]
+    nullable: bool
+    section: type[msgspec.Struct] | None
+    default: Any
+    description: str
+    choices: tuple[str, ...]
+    wording: str | None
+    null_is_text: bool
+
+    @property
+    def name(self) -> str:
+        return self.path[-1]
+
+    @property
+    def dotted(self) -> str:
+        return ".".join(self.path)
+
+    @property
+    def unit(self) -> str | None:
+        _, underscore, suffix = self.name.rpartition("_")
+        return _UNITS.get(suffix) if underscore and self.number is not None else None
+
+    @property
+    def number(self) -> inspect.IntType | inspect.FloatType | None:
+        """The numeric alternative of a key that takes a number and nothing else."""
+        only = self.types[0] if len(self.types) == 1 else None
+        return only if isinstance(only, inspect.IntType | inspect.FloatType) else None
+
+    @property
+    def is_secret(self) -> bool:
+        return any(isinstance(t, inspect.StructType) and t.cls is Secret for t in self.types)
+
+    @property
+    def is_map(self) -> bool:
+        """A mapping whose names are the user's own."""
+        return isinstance(self.types[0], inspect.DictType)
+
+
+@cache
+def keys_of(section: type[msgspec.Struct], path: tuple[str, ...] = ()) -> dict[str, Key]:
+    """The keys directly below a section that stands at `path`, by name."""
+    hints = typing.get_type_hints(section, include_extras=True)
+    defaults = msgspec.to_builtins(section())
+    return {name: _key((*path, name), hints[name], defaults[name]) for name in section.__struct_fields__}
+
+
+def all_keys(section: type[msgspec.Struct] = Config, path: tuple[str, ...] = ()) -> Iterator[Key]:
+    """Every key below a section, in order; each section before its own keys."""
+    for key in keys_of(section, path).values():
+        yield key
+        if key.section is not None:
+            yield from all_keys(key.section, key.path)
+
+
+def limits(key: Key) -> str:
+    """Such as `200 to 3000 ms`; empty where a key has no limits."""
+    number = key.number
+    if number is None:
+        return ""
+    low = f"above {number.gt:g}" if number.gt is not None else f"{number.ge:g}" if number.ge is not None else ""
+    high = f"{number.le:g}" if number.le is not None else ""
+    joint = "up to" if number.gt is not None else "to"
+    text = f"{low} {joint} {high}" if low and high else low or high
+    return f"{text} {key.unit}" if text and key.unit else text
+
+
+def kind(key: Key) -> str:
+    """What sort of value a key takes, as a noun: `whole number`, `text`, ..."""
+    if key.wording is not None:
+        return key.wording
+    if key.is_secret:
+        return "{env: NAME}, {file: PATH} or {credential: NAME}"
+    if key.choices:
+        return joined(key.choices)
+    only = key.types[0]
+    if isinstance(only, inspect.IntType):
+        return "whole number"
+    if isinstance(only, inspect.FloatType):
+        return "number"
+    return "mapping" if key.is_map or key.section is not None else "text"
+
+
+def expected(key: Key) -> str:
+    """What may stand there, for a sentence: `a whole number from 200 to 3000 ms`."""
+    noun = kind(key)
+    if key.number is not None:
+        text = limits(key)
+        return f"a {noun}{' ' if text.startswith('above') else ' from '}{text}" if text else f"a {noun}"
+    return "a mapping" if noun == "mapping" else noun
+
+
+def joined(words: typing.Iterable[str]) -> str:
+    """`a, b or c`."""
+    *rest, last = words
+    return f"{', '.join(rest)} or {last}" if rest else last
+
+
+def _key(path: tuple[str, ...], hint: Any, default: Any) -> Key:
+    info, description = inspect.type_info(hint), ""
+    extra: dict[str, Any] = {}
+    if isinstance(info, inspect.Metadata):
+        description = (info.extra_json_schema or {}).get("description", "")
+        extra = info.extra or {}
+        info = info.type
+    alternatives = info.types if isinstance(info, inspect.UnionType) else (info,)
+    section = info.cls if isinstance(info, inspect.StructType) else None
+    return Key(
+        path=path,
+        hint=hint,
+        types=tuple(t for t in alternatives if not isinstance(t, inspect.NoneType)),
+        nullable=any(isinstance(t, inspect.NoneType) for t in alternatives),
+        section=section,
+        default=default,
+        description=description or (section.__doc__ or "").strip() if section else description,
+        choices=_choices(hint),
+        wording=extra.get("expected"),
+        null_is_text=extra.get("null_is_text", False),
+    )
+
+
+def _choices(hint: Any) -> tuple[str, ...]:
+    """msgspec sorts the values of a Literal; their order in the schema is the better one to show."""
+    bare = typing.get_args(hint)[0] if typing.get_origin(hint) is typing.Annotated else hint
+    return typing.get_args(bare) if typing.get_origin(bare) is typing.Literal else ()

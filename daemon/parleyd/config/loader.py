@@ -1,0 +1,233 @@
+"""Reads a configuration file: all its problems at once, each with its line and its mend.
+
+    loaded = load(DEFAULT_CONFIG_PATH)  # or raises ConfigError
+    loaded.config.gate.hangover_ms
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from yaml.nodes import MappingNode, Node, ScalarNode
+
+from parleyd.config import rules, suggest
+from parleyd.config.keys import Key, keys_of
+from parleyd.config.nodes import NULL, NodeError, TooLargeError, Values, check_tag, compose, key_name, scalar
+from parleyd.config.problem import ConfigError, Problem, one_line
+from parleyd.config.refusal import found, refusal, shown
+from parleyd.config.schema import Config, Secret
+
+__all__ = ["DEFAULT_CONFIG_PATH", "ConfigError", "Loaded", "Problem", "load", "parse"]
+
+DEFAULT_CONFIG_PATH = Path("/etc/parleyd/parleyd.yaml")
+MAX_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A configuration that can be used, and what is unwise about it."""
+
+    config: Config
+    warnings: tuple[Problem, ...] = ()
+
+
+def load(path: Path) -> Loaded:
+    """Reads and checks a file. Raises ConfigError, also where the file cannot be read."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise _unreadable(path, "there is no such file", "create it, or name another with -c FILE") from None
+    except IsADirectoryError:
+        raise _unreadable(path, "this is a directory", "name the file in it") from None
+    except PermissionError:
+        text = f"this user (uid {os.geteuid()}) may not read it"
+        raise _unreadable(path, text, "make it readable with chown, chgrp or chmod") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        text = error.strerror if isinstance(error, OSError) and error.strerror else "not a usable path"
+        raise _unreadable(path, f"it cannot be read: {text}", "name another with -c FILE") from None
+    if len(content) > MAX_BYTES:
+        text = f"it has more than {MAX_BYTES // 1024} KiB"
+        raise _unreadable(path, text, "this is probably not a configuration; name another with -c FILE")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        problem = Problem(one_line(str(path)), line, None, "", "this is not UTF-8 text", "save the file as UTF-8")
+        raise ConfigError([problem]) from None
+    return parse(text, str(path))
+
+
+def parse(text: str, path: str) -> Loaded:
+    """Checks the text of a file; `path` is for the problems only. Raises ConfigError."""
+    reader = _Reader(path)
+    config = reader.read(text)
+    reader.apply_rules(config)
+    warnings = tuple(sorted(reader.warnings, key=_place))
+    if reader.problems:
+        raise ConfigError(sorted(reader.problems, key=_place), warnings)
+    return Loaded(config, warnings)
+
+
+def _unreadable(path: Path, text: str, mend: str) -> ConfigError:
+    return ConfigError([Problem(one_line(str(path)), None, None, "", text, mend)])
+
+
+def _place(problem: Problem) -> tuple[int, int]:
+    return problem.line or 0, problem.column or 0
+
+
+class _Reader:
+    """Walks the nodes of one file along the schema, and collects what is wrong."""
+
+    def __init__(self, file: str) -> None:
+        self.problems: list[Problem] = []
+        self.warnings: list[Problem] = []
+        self._file = one_line(file)
+        self._values = Values()
+        self._places: dict[str, tuple[int, int]] = {}
+        self._unsettled: set[str] = set()  # keys that were faulty, or probably meant by a misspelt one
+
+    def read(self, text: str) -> Config:
+        """What is right in the file; defaults stand in for the rest."""
+        try:
+            root = compose(text)
+        except NodeError as error:
+            self._add_error("", error)
+            self._unsettled.add("")
+            return Config()
+        plain = self._section(root, Config, ()) if root is not None else {}
+        return msgspec.convert(plain, Config)
+
+    def apply_rules(self, config: Config) -> None:
+        for finding in rules.check(config, self._is_settled):
+            line, column = self._nearest_place(finding.key)
+            problem = Problem(self._file, line, column, finding.key, finding.text, finding.mend)
+            (self.warnings if finding.is_warning else self.problems).append(problem)
+
+    def _is_settled(self, key: str) -> bool:
+        return not any(parent in self._unsettled for parent in ("", *_parents(key)))
+
+    def _nearest_place(self, key: str) -> tuple[int, int]:
+        return next((self._places[parent] for parent in _parents(key) if parent in self._places), (1, 1))
+
+    def _section(self, node: Node, section: type[msgspec.Struct], path: tuple[str, ...]) -> dict[str, Any]:
+        if isinstance(node, ScalarNode) and node.tag == NULL:
+            return {}  # all its keys are commented out
+        if not isinstance(node, MappingNode):
+            self._unsettled.add(".".join(path))
+            mend = "put its keys below it, indented, each as `key: value`" if path else "write `key: value` lines"
+            where = "a mapping belongs here" if path else "the file must be a mapping"
+            self._add(node, path, f"{where}, not {found(node, hide_value=True)}", mend)
+            return {}
+        plain: dict[str, Any] = {}
+        for name, key_node, value_node in self._entries(node, path, is_secret=section is Secret):
+            key = keys_of(section, path).get(name)
+            if key is None:
+                self._unknown_key(name, key_node, section, path)
+                continue
+            try:
+                plain[name] = self._value(key, key_node, value_node)
+            except NodeError as error:
+                self._unsettled.add(".".join(path) if section is Secret else key.dotted)
+                self._add_error(key.dotted, error)
+        return plain
+
+    def _entries(
+        self, node: MappingNode, path: tuple[str, ...], *, is_secret: bool = False
+    ) -> Iterator[tuple[str, Node, Node]]:
+        """(name, key node, value node) of those keys that have a name, and the first of those with the same."""
+        try:
+            check_tag(node)
+        except NodeError as error:
+            self._add_error(".".join(path), error)
+        lines: dict[str, int] = {}
+        for key_node, value_node in node.value:
+            try:
+                name = key_name(key_node)
+            except NodeError as error:
+                self._add_error(".".join(path), error)
+                continue
+            dotted = path if is_secret and name not in keys_of(Secret) else (*path, name)
+            if name in lines:
+                self._add(key_node, dotted, f"given twice, first in line {lines[name]}", "keep one of the two")
+                continue
+            lines[name] = key_node.start_mark.line + 1
+            self._places.setdefault(".".join(dotted), (lines[name], key_node.start_mark.column + 1))
+            yield name, key_node, value_node
+
+    def _unknown_key(self, name: str, node: Node, section: type[msgspec.Struct], path: tuple[str, ...]) -> None:
+        if section is Secret:  # may be the secret itself, as in {sk_...}
+            self._unsettled.add(".".join(path))
+            mend = "use {env: NAME}, {file: PATH} or {credential: NAME}"
+            self._add(node, path, "a key that is not env, file or credential", mend)
+            return
+        mend, meant = suggest.unknown_key(name, keys_of(section, path).values(), path)
+        if meant is not None:
+            self._unsettled.add(meant.dotted)
+        self._add(node, (*path, name), "unknown key", mend)
+
+    def _value(self, key: Key, key_node: Node, node: Node) -> Any:
+        """What stands at a key, checked. Raises NodeError where nothing of it can be used."""
+        if key.section is not None:
+            return self._section(node, key.section, key.path)
+        if key.is_map:
+            return self._map(key, node)
+        if key.is_secret and isinstance(node, MappingNode):
+            return self._section(node, Secret, key.path)
+        value = self._scalar(key, node) if isinstance(node, ScalarNode) else node.value
+        try:
+            return msgspec.to_builtins(msgspec.convert(value, key.hint))
+        except msgspec.ValidationError:
+            raise NodeError.at(key_node, *refusal(key, node, value)) from None
+
+    def _scalar(self, key: Key, node: ScalarNode) -> str | int | float | bool | None:
+        """The value in the type that the key wants, if it can be had without guessing. Raises NodeError."""
+        value = scalar(node)
+        if value is None and (key.nullable or not node.value):
+            return None
+        if key.number is None and not isinstance(value, str):
+            # Text that looks like a number or a truth value; null in all its spellings.
+            return "null" if value is None and key.null_is_text else str(node.value)
+        if isinstance(key.number, msgspec.inspect.IntType) and isinstance(value, float) and value.is_integer():
+            return int(value)
+        return value
+
+    def _map(self, key: Key, node: Node) -> dict[str, Any]:
+        if isinstance(node, ScalarNode) and node.tag == NULL:
+            return {}
+        if not isinstance(node, MappingNode):
+            text = f"a mapping belongs here, not {found(node, hide_value=True)}"
+            raise NodeError.at(node, text, "put `name: value` lines below it")
+        plain: dict[str, Any] = {}
+        for name, key_node, value_node in self._entries(node, key.path):
+            try:
+                value = self._values.read(value_node)
+                msgspec.convert({name: value}, key.hint)
+                plain[name] = value
+            except NodeError as error:
+                self._add_error(f"{key.dotted}.{shown(name)}", error)
+                if isinstance(error, TooLargeError):
+                    break
+            except msgspec.ValidationError:
+                text = f"text, a number, true or false belongs here, not {found(value_node, hide_value=True)}"
+                self._add(key_node, (*key.path, name), text, "give one plain value, or remove the name")
+        return plain
+
+    def _add(self, node: Node, path: tuple[str, ...], text: str, mend: str) -> None:
+        self._add_error(".".join(shown(part) for part in path), NodeError.at(node, text, mend))
+
+    def _add_error(self, key: str, error: NodeError) -> None:
+        self.problems.append(Problem(self._file, error.line, error.column, key, error.text, error.mend))
+
+
+def _parents(key: str) -> Iterator[str]:
+    """The key itself, then the sections around it."""
+    while key:
+        yield key
+        key = key.rpartition(".")[0]

@@ -1,0 +1,226 @@
+"""YAML text as nodes that know their place, and nodes as plain values. Pure.
+
+PyYAML follows YAML 1.1, where `off`, `no` and `on` are booleans, 0500 is octal and 1:30 is ninety. The core schema of
+YAML 1.2 (https://yaml.org/spec/1.2.2/#103-core-schema) has none of these traps, and editors check against it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import yaml
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+MAX_DEPTH = 30
+MAX_VALUES = 10_000
+_MAX_DIGITS = 200  # a float can hold it still; int() itself refuses some thousands
+
+_TAG = "tag:yaml.org,2002:"
+STR, NULL, BOOL, INT, FLOAT = (_TAG + name for name in ("str", "null", "bool", "int", "float"))
+SEQ, MAP = _TAG + "seq", _TAG + "map"
+_FLOAT = r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
+# The tag of a plain scalar, by its text and its first sign; the first that fits.
+CORE_SCALARS: dict[str, tuple[re.Pattern[str], list[str]]] = {
+    NULL: (re.compile(r"^(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""]),
+    BOOL: (re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")),
+    INT: (re.compile(r"^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$"), list("-+0123456789")),
+    FLOAT: (re.compile(rf"^(?:{_FLOAT})$"), list("-+.0123456789")),
+}
+
+
+class NodeError(Exception):
+    """What cannot be read as YAML, or as a value. Holds no text of the file; line and column count from 1."""
+
+    def __init__(self, text: str, mend: str, line: int, column: int) -> None:
+        super().__init__(text)
+        self.text = text
+        self.mend = mend
+        self.line = line
+        self.column = column
+
+    @classmethod
+    def at(cls, node: Node, text: str, mend: str) -> NodeError:
+        return cls(text, mend, node.start_mark.line + 1, node.start_mark.column + 1)
+
+
+class TooLargeError(NodeError):
+    """Aliases of aliases, or an alias of itself."""
+
+
+class _CoreLoader(yaml.SafeLoader):
+    """SafeLoader with the scalars of YAML 1.2, and a bound on nesting (the composer is recursive)."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 (PyYAML's own way)
+    depth = 0
+
+    def compose_node(self, parent: Node | None, index: int) -> Node | None:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise NodeError("nested too deeply", f"use at most {MAX_DEPTH} levels", self.line + 1, self.column + 1)
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
+for _tag, (_pattern, _first_signs) in CORE_SCALARS.items():
+    _CoreLoader.add_implicit_resolver(_tag, _pattern, _first_signs)
+
+
+def compose(text: str) -> Node | None:
+    """The one document in `text`; None where it is empty. Raises NodeError."""
+    loader = None
+    try:
+        loader = _CoreLoader(text)
+        return loader.get_single_node()
+    except yaml.reader.ReaderError as error:
+        before = text[: error.position]
+        line, column = before.count("\n") + 1, error.position - before.rfind("\n")
+        what = f"the character U+{error.character:04X} is not allowed in YAML"
+        raise NodeError(what, "remove it, or retype the line", line, column) from None
+    except yaml.MarkedYAMLError as error:
+        is_open = re.search("quoted scalar|flow", error.context or "") and "escape" not in (error.problem or "")
+        mark = (error.context_mark if is_open else error.problem_mark) or error.context_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        raise NodeError(*_explained(error), line, column) from None
+    except (ValueError, OverflowError):  # PyYAML lets these through: escapes beyond Unicode, absurd %YAML versions
+        line, column = (loader.line + 1, loader.column + 1) if loader else (1, 1)
+        raise NodeError("not valid YAML: an escape or a number out of range", "correct it", line, column) from None
+    finally:
+        if loader is not None:
+            loader.dispose()
+
+
+# The parser's words on the left; its longer text quotes the file, which may hold a secret.
+_EXPLANATIONS = (
+    (r"'\\t'", "a tab where only blanks may stand", "indent with blanks"),
+    (r"another document", "a second document", "remove the line `---` and what belongs to it"),
+    (
+        r"mapping values are not allowed",
+        "a second `: ` in this line, or a wrong indentation",
+        "put the text in quotes, or align the key with its neighbours",
+    ),
+    (r"undefined alias", "an alias (*name) without its anchor (&name)", "put text that begins with * in quotes"),
+    (r"duplicate anchor", "the same anchor (&name) twice", "rename one of them"),
+    (r"cannot start any token", "a value begins with a sign that YAML reserves", "put the value in quotes"),
+    (r"could not find expected ':'", "a line without a colon after its key", "write `key: value`"),
+    (r"expected <block end>", "the indentation does not fit the lines above", "align the key with its neighbours"),
+    (r"escape", "an escape that YAML does not know", "use 'single quotes', where \\ is nothing special"),
+    (r"quoted scalar", "a quote that is opened and not closed, or text after a closed one", "correct the quotes"),
+    (r"expected ',' or '\}'", "a `{` without its `}`", "close it before the next key, or put the text in quotes"),
+    (r"expected ',' or '\]'", "a `[` without its `]`", "close it before the next key, or put the text in quotes"),
+    (r"flow node", "a bracket that is opened and not closed, or a sign out of place", "correct the brackets"),
+    (r"tag|alias|anchor", "a value begins with !, & or *, which YAML reserves", "put the value in quotes"),
+    (r"directive|document start", "a line that begins with %, or text before `---`", "remove it"),
+)
+
+
+def _explained(error: yaml.MarkedYAMLError) -> tuple[str, str]:
+    words = f"{error.problem or ''} ({error.context or ''})"
+    for pattern, text, mend in _EXPLANATIONS:
+        if re.search(pattern, words):
+            return f"not valid YAML: {text}", mend
+    return "not valid YAML", "look for a missing colon, quote or bracket in this line or the one before it"
+
+
+class _CoreDumper(yaml.SafeDumper):
+    """SafeDumper that also quotes what only YAML 1.2 would take for a number, and knows no aliases."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+    def represent_text(self, data: str) -> ScalarNode:
+        # PyYAML folds these, where they do not come back as they were.
+        style = '"' if re.search("[\x85\u2028\u2029\ufeff]", data) else None
+        return self.represent_scalar(STR, data, style)
+
+
+_CoreDumper.add_representer(str, _CoreDumper.represent_text)
+for _tag, (_pattern, _first_signs) in CORE_SCALARS.items():
+    _CoreDumper.add_implicit_resolver(_tag, _pattern, _first_signs)
+
+
+def dump(plain: dict[str, Any]) -> str:
+    """Plain values as YAML text that reads the same under YAML 1.1 and 1.2."""
+    text: str = yaml.dump(plain, Dumper=_CoreDumper, sort_keys=False, allow_unicode=True, width=1000)
+    return text
+
+
+def check_tag(node: Node) -> None:
+    """Plain data only. Raises NodeError on tags such as !!python/name:os.system, !!binary or !mine."""
+    if isinstance(node, ScalarNode):
+        is_plain = node.tag in (STR, *CORE_SCALARS)
+    else:
+        is_plain = node.tag == (MAP if isinstance(node, MappingNode) else SEQ)
+    if not is_plain:
+        shown = f"the tag !!{node.tag.removeprefix(_TAG)}" if node.tag.startswith(_TAG) else "a tag (!...)"
+        raise NodeError.at(node, f"{shown} is not allowed: values are plain data", "remove the tag, or quote the value")
+
+
+def scalar(node: ScalarNode) -> str | int | float | bool | None:
+    """A finite number, text without half characters, a truth value, or nothing. Raises NodeError."""
+    check_tag(node)
+    if node.tag == STR:
+        return _whole(node)
+    if not CORE_SCALARS[node.tag][0].search(node.value) or "\n" in node.value:
+        raise NodeError.at(node, f"the value does not fit its tag !!{node.tag.removeprefix(_TAG)}", "remove the tag")
+    if node.tag == NULL:
+        return None
+    if node.tag == BOOL:
+        return str(node.value).lower() == "true"
+    if len(node.value) > _MAX_DIGITS:
+        raise NodeError.at(node, "the number is too long", "use fewer digits")
+    if node.tag == INT:
+        digits, base = node.value, {"0o": 8, "0x": 16}.get(node.value[:2], 10)
+        return int(digits[2:] if base != 10 else digits, base)
+    number = float(re.sub(r"^([-+]?)\.(?=[inIN])", r"\1", node.value))
+    if not math.isfinite(number):
+        raise NodeError.at(node, "the number is not finite", "use a finite number")
+    return number
+
+
+def _whole(node: ScalarNode) -> str:
+    """The text, with the \\uD83D\\uDE00 of JSON joined to one character."""
+    try:
+        return str(node.value).encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError:
+        raise NodeError.at(node, "half a character (a single surrogate)", "write both \\u escapes, or \\U") from None
+
+
+class Values:
+    """Reads nodes as plain JSON values; one for a whole file, since its bound on aliases counts them all."""
+
+    def __init__(self) -> None:
+        self._seen = 0
+
+    def read(self, node: Node, depth: int = 0) -> Any:
+        """Lists, mappings with text as keys, and scalars. Raises NodeError."""
+        self._seen += 1
+        if self._seen > MAX_VALUES or depth > MAX_DEPTH:
+            raise TooLargeError.at(node, "the aliases (*name) make this too large, or endless", "write the values out")
+        if isinstance(node, ScalarNode):
+            value = scalar(node)
+            if isinstance(value, int) and not -(2**63) <= value < 2**64:
+                raise NodeError.at(node, "the number is too large for JSON", "put it in quotes")
+            return value
+        check_tag(node)
+        if isinstance(node, SequenceNode):
+            return [self.read(item, depth + 1) for item in node.value]
+        mapping: dict[str, Any] = {}
+        for key, value_node in node.value:
+            name = key_name(key)
+            if name in mapping:
+                raise NodeError.at(key, "a key that was given before in this mapping", "keep one of them")
+            mapping[name] = self.read(value_node, depth + 1)
+        return mapping
+
+
+def key_name(key: Node) -> str:
+    """The text of a key. Raises NodeError."""
+    if not isinstance(key, ScalarNode):
+        raise NodeError.at(key, "a key that is a list or a mapping", "use plain text, and quote {{ }}")
+    check_tag(key)
+    if key.style is None and key.value == "<<":
+        raise NodeError.at(key, "merge keys (<<) are not supported", "write the keys out")
+    return _whole(key)

@@ -1,0 +1,48 @@
+"""What is wrong with a configuration file, as values; each is one line for the user."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong (or, as a warning, unwise).
+
+    line and column count from 1; None where the trouble has no place. key: dotted, empty where it is not about a key.
+    text: what is wrong; mend: what to do about it. Neither ever holds a secret.
+    """
+
+    file: str
+    line: int | None
+    column: int | None
+    key: str
+    text: str
+    mend: str
+
+    def __str__(self) -> str:
+        return self.render()
+
+    def render(self, severity: str = "") -> str:
+        """`parleyd.yaml:12: gate.hangovr_ms: unknown key; did you mean hangover_ms?`"""
+        place = self.file
+        if self.line is not None:
+            place += f":{self.line}"
+            if not self.key and self.column is not None:
+                place += f":{self.column}"
+        return ": ".join(part for part in (place, severity, self.key, f"{self.text}; {self.mend}") if part)
+
+
+def one_line(text: str) -> str:
+    """The text, with everything escaped that a terminal would not show as it is."""
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+
+
+class ConfigError(Exception):
+    """A configuration that cannot be used: all its problems, in the order of the file; str() is a line for each."""
+
+    def __init__(self, problems: Sequence[Problem], warnings: Sequence[Problem] = ()) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = tuple(problems)
+        self.warnings = tuple(warnings)

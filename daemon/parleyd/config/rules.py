@@ -1,0 +1,96 @@
+"""What must hold between keys, and what types cannot say. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from parleyd.config.schema import Config, Secret
+
+_SECRET_WAYS = "{env: NAME}, {file: PATH} or {credential: NAME}"
+_EXAMPLES = {"env": "ELEVENLABS_API_KEY", "file": "/etc/parleyd/elevenlabs.key", "credential": "elevenlabs"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A rule that is broken. key: dotted, the place to point at. A warning does not keep the daemon from running."""
+
+    key: str
+    text: str
+    mend: str
+    is_warning: bool = False
+
+
+def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[Finding]:
+    """is_settled(key): the key's value is what the user wrote or the default, and not a stand-in for a faulty one."""
+    if is_settled("provider") and config.provider == "elevenlabs" and is_settled("elevenlabs.agent_id"):
+        yield from _agent_id(config.elevenlabs.agent_id)
+    if is_settled("elevenlabs.api_key"):
+        yield from _api_key(config.elevenlabs.api_key)
+    if is_settled("elevenlabs.base_url"):
+        yield from _base_url(config.elevenlabs.base_url)
+    initial_s, max_s = config.reconnect.initial_s, config.reconnect.max_s
+    if is_settled("reconnect.initial_s") and is_settled("reconnect.max_s") and initial_s > max_s:
+        text = f"the first delay ({initial_s:g} s) is longer than the longest (reconnect.max_s: {max_s:g} s)"
+        yield Finding("reconnect.initial_s", text, f"use at most {max_s:g}, or raise reconnect.max_s")
+    buffer_s, pre_roll_s = config.session.buffer_s, config.gate.pre_roll_ms / 1000
+    if is_settled("session.buffer_s") and is_settled("gate.pre_roll_ms") and buffer_s < pre_roll_s:
+        text = f"{buffer_s:g} s cannot hold the pre-roll (gate.pre_roll_ms: {config.gate.pre_roll_ms} ms)"
+        yield Finding("session.buffer_s", text, f"use at least {pre_roll_s:g}, or shorten gate.pre_roll_ms")
+
+
+def _agent_id(agent_id: str | None) -> Iterator[Finding]:
+    copy = "copy it from the agent's page at ElevenLabs, or use `provider: local`"
+    if agent_id is None:
+        yield Finding("elevenlabs.agent_id", "the agent's id is missing", copy)
+    elif re.fullmatch(r"(?i)(agent_)?(x+|\.+|…+)|<.*>|your.*", agent_id):
+        yield Finding("elevenlabs.agent_id", "this is the example's placeholder, not the id of an agent", copy)
+    elif re.search(r"[\s/?&#]", agent_id):
+        text = "an id has neither blanks nor any of / ? & #"
+        yield Finding("elevenlabs.agent_id", text, "give the id alone (agent_...), not the address of a page")
+
+
+def _api_key(secret: Secret | str | None) -> Iterator[Finding]:
+    key = "elevenlabs.api_key"
+    if isinstance(secret, str):
+        if variable := re.fullmatch(r"\$\{?([A-Za-z_]\w*)\}?|([A-Z][A-Z0-9]*_[A-Z0-9_]+)", secret):
+            name = variable[1] or variable[2]
+            yield Finding(key, "this is a variable's name, not a key", f"write api_key: {{env: {name}}}")
+        else:
+            text = "the key itself stands in this file, for all who can read it"
+            mend = "move it to a file that only the daemon can read and write api_key: {file: PATH}"
+            yield Finding(key, text, mend, is_warning=True)
+    elif secret is not None:
+        ways = {name: value for name in secret.__struct_fields__ if (value := getattr(secret, name)) is not None}
+        if len(ways) != 1:
+            text = f"{' and '.join(ways)} are given together" if ways else "no place of the key is given"
+            yield Finding(key, text, f"use one of {_SECRET_WAYS}" if ways else f"use {_SECRET_WAYS}, or remove it")
+        for name, value in ways.items():
+            if re.fullmatch(r"sk_\w{8,}|[0-9a-f]{32}", value):
+                text = "this looks like the key itself, not the place where it is found"
+                mend = f"put the key there, and here the name of that place: api_key: {{{name}: {_EXAMPLES[name]}}}"
+                yield Finding(f"{key}.{name}", text, mend)
+
+
+def _base_url(url: str) -> Iterator[Finding]:
+    key = "elevenlabs.base_url"
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if not host:
+        yield Finding(key, "this URL has no usable host or port", "use a URL such as https://api.elevenlabs.io")
+    elif parts.scheme == "http" and not _is_loopback(host):
+        text = "without TLS the key and all that is said can be read on the way"
+        yield Finding(key, text, "use https://, unless the network is your own", is_warning=True)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

@@ -1,0 +1,137 @@
+"""Finding secrets where the configuration says they are, and keeping them from sight."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:  # the schema itself needs masked()
+    from parleyd.config.schema import Secret
+
+HIDDEN = "********"
+_MAX_SECRET_BYTES = 64 * 1024
+_SENSITIVE_NAME = re.compile(r"key|token|password|passwd|secret|authorization|credential", re.IGNORECASE)
+
+_log = logging.getLogger(__name__)
+
+
+class SecretError(Exception):
+    """A secret that cannot be had. The text is one line without the secret; `mend` says what to do about it."""
+
+    def __init__(self, text: str, mend: str) -> None:
+        super().__init__(text)
+        self.mend = mend
+
+
+def resolve(secret: Secret | str | None) -> str | None:
+    """The secret itself; None where none is configured. Reads the environment and files. Raises SecretError."""
+    if secret is None:
+        return None
+    if isinstance(secret, str):
+        return _clean(secret, "the key in the configuration file", "copy the key again, or use {file: PATH}")
+    if secret.credential is not None:
+        return _from_credential(secret.credential)
+    if secret.file is not None:
+        return _from_file(Path(secret.file), f"the secret file {secret.file}")
+    if secret.env is not None:
+        return _from_environment(secret.env)
+    return None
+
+
+def _from_credential(name: str) -> str:
+    what = f"the systemd credential {name}"
+    load = f"give the service LoadCredential={name}:PATH, or name the secret as {{file: PATH}} or {{env: NAME}}"
+    if "/" in name or name in (".", ".."):
+        raise SecretError(f"{what} is not a name but a path", "use {file: PATH} for a path")
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    if not directory:
+        raise SecretError(f"{what} is not there: systemd passed no credentials ($CREDENTIALS_DIRECTORY is unset)", load)
+    return _from_file(Path(directory, name), what, load)
+
+
+def _from_file(path: Path, what: str, mend: str | None = None) -> str:
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            content = file.read(_MAX_SECRET_BYTES)
+    except FileNotFoundError:
+        raise SecretError(f"{what} does not exist", mend or "create it with the key as its first line") from None
+    except PermissionError:
+        raise SecretError(
+            f"{what} may not be read by this user (uid {os.geteuid()})",
+            mend or f"make it readable: chown or chgrp it to the user that runs parleyd, mode 0600 or 0640: {path}",
+        ) from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a usable path"
+        raise SecretError(f"{what} cannot be read: {reason}", mend or "name a plain file") from None
+    if mode & stat.S_IROTH:
+        _log.warning("%s can be read by every user of this machine; mend: chmod o= %s", what, path)
+    first = content.splitlines()[0] if content else b""
+    try:
+        text = first.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise SecretError(f"{what} does not hold text", "its first line must be the key and nothing else") from None
+    return _clean(text, what, "its first line must be the key and nothing else")
+
+
+def _from_environment(name: str) -> str:
+    what = f"the environment variable {name}"
+    mend = f"set {name} in the daemon's environment (systemd: EnvironmentFile=), or name the secret as {{file: PATH}}"
+    value = os.environ.get(name)
+    if value is None:
+        raise SecretError(f"{what} is not set", mend)
+    return _clean(value, what, mend)
+
+
+def _clean(text: str, what: str, mend: str) -> str:
+    """Without the blanks around it. What has others inside could not stand in an HTTP header."""
+    text = text.strip()
+    if not text:
+        raise SecretError(f"{what} is empty", mend)
+    if not re.fullmatch(r"[!-~]+", text):
+        raise SecretError(f"{what} is no key: it has blanks, control or non-ASCII characters inside", mend)
+    return text
+
+
+def masked(section: msgspec.Struct) -> dict[str, Any]:
+    """A configuration, or a section of it, as plain values with the secrets hidden.
+
+    References (env, file, credential) are shown: they say where a secret is, not what it is.
+    """
+    plain: dict[str, Any] = msgspec.to_builtins(section)
+    return {name: _mask_key(name, value) for name, value in plain.items()}
+
+
+def _mask_key(name: str, value: Any) -> Any:
+    if name == "api_key" and isinstance(value, str):
+        return HIDDEN
+    if name in ("dynamic_variables", "custom_llm_extra_body"):
+        return _mask_free(value)
+    if isinstance(value, Mapping):
+        return {key: _mask_key(key, inner) for key, inner in value.items()}
+    return value
+
+
+def _mask_free(value: Any) -> Any:
+    """Values whose names are the user's own: judged by the name."""
+    if isinstance(value, Mapping):
+        return {
+            key: HIDDEN if _is_sensitive(key, inner) else _mask_free(inner)
+            for key, inner in value.items()
+        }
+    if isinstance(value, list):
+        return [_mask_free(item) for item in value]
+    return value
+
+
+def _is_sensitive(name: str, value: Any) -> bool:
+    if value is None or (name.lower().endswith("tokens") and isinstance(value, int)):
+        return False  # max_tokens and its like are counts
+    return bool(_SENSITIVE_NAME.search(name))

@@ -1,0 +1,124 @@
+"""`parleyd check` as a user calls it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from parleyd.cli import check
+from parleyd.config.loader import DEFAULT_CONFIG_PATH, parse
+from parleyd.config.schema import Config
+
+EXAMPLE = Path(__file__).parents[2] / "config" / "parleyd.yaml"
+KEY = "sk_0123456789abcdef"
+
+
+def run(*arguments: str) -> int:
+    parser = argparse.ArgumentParser(prog="parleyd")
+    check.add_parser(parser.add_subparsers(required=True))
+    args = parser.parse_args(["check", *arguments])
+    return int(args.run(args))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "parleyd.yaml"
+    path.write_text(f"elevenlabs:\n  agent_id: agent_42\n  api_key: {KEY}\nbarge_in: {{mode: off}}\n")
+    return path
+
+
+def test_the_effective_configuration_is_a_configuration(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("-c", str(path)) == 0
+    out, err = capsys.readouterr()
+    assert KEY not in out + err
+    assert err.startswith(f"{path}:3: warning: elevenlabs.api_key: the key itself stands in this file")
+    assert err.count("\n") == 1
+    config = parse(out, "out").config
+    assert config.barge_in.mode == "off"
+    assert config.elevenlabs.agent_id == "agent_42"
+    assert config.session == Config().session
+
+
+def test_problems_go_to_standard_error_and_end_with_78(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path.write_text("provider: local\ngate:\n  hangovr_ms: 3\nlog: {level: loud}\n")
+    assert run("-c", str(path)) == 78
+    out, err = capsys.readouterr()
+    assert out == ""
+    first, second = err.splitlines()
+    assert first == f"{path}:3: gate.hangovr_ms: unknown key; did you mean hangover_ms?"
+    assert second.startswith(f"{path}:4: log.level: loud is none of the choices")
+    assert run("-c", str(path.parent / "none.yaml")) == 78
+    assert "there is no such file" in capsys.readouterr().err
+
+
+def test_facts_as_json(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("-c", str(path), "--json") == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert KEY not in out
+    facts = json.loads(out)
+    assert (facts["file"], facts["ok"], facts["problems"]) == (str(path), True, [])
+    assert [warning["key"] for warning in facts["warnings"]] == ["elevenlabs.api_key"]
+    assert facts["config"]["elevenlabs"]["api_key"] == "********"
+    path.write_text("gatee: {}\nprovider: local\n")
+    assert run("-c", str(path), "--json") == 78
+    assert json.loads(capsys.readouterr().out) == {
+        "file": str(path),
+        "ok": False,
+        "problems": [
+            {"file": str(path), "line": 1, "column": 1, "key": "gatee", "text": "unknown key",
+             "mend": "did you mean gate?"}
+        ],
+        "warnings": [],
+        "config": None,
+    }  # fmt: skip
+
+
+def test_the_default_file_is_the_one_of_the_service() -> None:
+    parser = argparse.ArgumentParser()
+    check.add_parser(parser.add_subparsers())
+    assert parser.parse_args(["check"]).config == DEFAULT_CONFIG_PATH
+
+
+@pytest.fixture
+def schema(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    assert run("--schema") == 0
+    schema: dict[str, Any] = json.loads(capsys.readouterr().out)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return schema
+
+
+def test_the_json_schema_takes_the_example(schema: dict[str, Any]) -> None:
+    jsonschema.Draft202012Validator(schema).validate(yaml.safe_load(EXAMPLE.read_text()))
+
+
+@pytest.mark.parametrize(
+    ("value", "is_good"),
+    [
+        ({}, True),
+        ({"gate": None}, True),
+        ({"audio": {"input": {"device": None}}}, True),
+        ({"audio": {"input": {"device": "wav:"}}}, False),
+        ({"elevenlabs": {"api_key": {"env": "A"}}}, True),
+        ({"elevenlabs": {"api_key": {}}}, False),
+        ({"elevenlabs": {"api_key": {"env": "A", "file": "B"}}}, False),
+        ({"elevenlabs": {"base_url": "https://a.example"}}, True),
+        ({"elevenlabs": {"base_url": "a.example"}}, False),
+        ({"elevenlabs": {"dynamic_variables": {"a": 1}, "custom_llm_extra_body": {"a": [None]}}}, True),
+        ({"elevenlabs": {"dynamic_variables": {"a": [1]}}}, False),
+        ({"elevenlabs": {"overrides": {"speed": 2}}}, False),
+        ({"gate": {"hangovr_ms": 1}}, False),
+        ({"gate": {"pre_roll_ms": 199}}, False),
+        ({"reconnect": {"initial_s": 0}}, False),
+        ({"barge_in": {"mode": "off"}}, True),
+        ({"barge_in": {"mode": "of"}}, False),
+    ],
+)
+def test_the_json_schema_is_as_strict_as_the_loader(schema: dict[str, Any], value: object, is_good: bool) -> None:
+    assert jsonschema.Draft202012Validator(schema).is_valid(value) is is_good
