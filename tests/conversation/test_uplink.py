@@ -82,7 +82,7 @@ def test_an_unheard_utterance_is_sent_again_and_a_heard_one_is_not() -> None:
     line.begin()
     push(line, range(10), speech=True)
     everything(line)
-    line.heard(5 * FRAME_MS / 1000)
+    line.heard(5 * FRAME_MS / 1000, settled=False)
     line.end()
     push(line, range(10, 12), speech=True)
     line.begin()
@@ -90,12 +90,40 @@ def test_an_unheard_utterance_is_sent_again_and_a_heard_one_is_not() -> None:
     assert line.counters.resent == 4
 
 
+def test_once_heard_the_hangover_is_not_kept() -> None:
+    line = uplink()
+    line.begin()
+    push(line, range(50), speech=True)
+    everything(line)
+    line.heard(1e9, settled=True)
+    for n in range(50, 95):
+        push(line, range(n, n + 1), speech=True)
+        everything(line)
+    assert line.kept_ms <= 500 + FRAME_MS, "what further talk would need"
+    push(line, range(95, 96), speech=False)
+    assert line.kept_ms == 0
+
+
+def test_further_talk_in_the_hangover_is_kept_from_its_onset() -> None:
+    line = uplink()
+    line.begin()
+    push(line, range(50), speech=True)
+    everything(line)
+    line.heard(1e9, settled=True)
+    for n in range(50, 120):
+        push(line, range(n, n + 1), speech=True)
+        everything(line)
+        if n == 80:  # the verdict; the talk itself began some frames before
+            line.talk_goes_on()
+    assert line.kept_since_s == pytest.approx((80 - 25) * FRAME_MS / 1000, abs=0.021)
+
+
 def test_only_what_was_sent_can_have_been_heard() -> None:
     line = uplink()
     line.begin()
     push(line, range(10), speech=True)
     line.take(25 + 4)
-    line.heard(1e9)
+    line.heard(1e9, settled=False)
     assert line.kept_ms == 6 * FRAME_MS
 
 
@@ -151,7 +179,7 @@ def test_within_a_session_speech_is_in_order_and_single(steps: list[str]) -> Non
             case "connect" if not line.live:
                 line.begin()
             case "heard":
-                line.heard(n * FRAME_MS / 1000)
+                line.heard(n * FRAME_MS / 1000, settled=False)
         if line.live:
             session += [k for k in everything(line) if k is not None]
         assert session == sorted(set(session))

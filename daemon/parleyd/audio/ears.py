@@ -120,7 +120,7 @@ class Ears:
         if verdict.talk_started:
             self._dialogue.talk_started(verdict.speech_s)
         if verdict.talk_ms:
-            self._dialogue.talk_goes_on(verdict.talk_ms)
+            self._dialogue.talk_goes_on(frame.start_s + FRAME_MS / 1000)
         if verdict.talk_stopped:
             self._dialogue.talk_stopped()
         if verdict.closed:

@@ -54,6 +54,7 @@ class Dialogue:
         self._first_answer = 1
         self._greeting_possible = False
         self._transcripts_seen = False
+        self._answer_since_s = 0.0
         self._activity_s = 0.0
         self._hanging_up = False
 
@@ -61,9 +62,9 @@ class Dialogue:
 
     @property
     def activity_s(self) -> float:
-        """When somebody last did something."""
+        """When somebody last did something; the agent's voice counts until it has been heard."""
         with self._lock:
-            return self._activity_s
+            return max(self._activity_s, self._playback.silent_from_s)
 
     def busy(self, now_s: float) -> bool:
         """Somebody talks right now, person or agent."""
@@ -129,7 +130,7 @@ class Dialogue:
                     if final:
                         self._transcripts_seen = True
                         self._history.user_said(text)
-                        self._outbox.heard(now_s if self._talk_since_s is None else self._talk_since_s)
+                        self._acknowledged(now_s)
                 case AgentResponse(text=text):
                     self._activity_s = now_s
                     self._history.agent_says(text, self._numbers.of_text)
@@ -163,17 +164,20 @@ class Dialogue:
         with self._lock:
             self._activity_s = time.monotonic()
             self._talk_since_s = since_s
+            self._outbox.talk_goes_on()
             self._cue(Cue.TALK_STARTED)
 
-    def talk_goes_on(self, talk_ms: int) -> None:
-        """Once per frame of talk."""
-        if self._barge_in.mode != "local" or talk_ms < self._barge_in.confirm_ms:
+    def talk_goes_on(self, at_s: float) -> None:
+        """Once per frame of talk, which ends at at_s."""
+        if self._barge_in.mode != "local":
             return
         with self._lock:
-            if self._floor is Floor.BOTH and (self._filter is None or self._filter.open):
-                now_s = time.monotonic()
-                self._cut("local", now_s)
-                self._filter = TurnFilter(now_s)
+            if self._floor is not Floor.BOTH or self._talk_since_s is None:
+                return
+            both_s = at_s - max(self._talk_since_s, self._answer_since_s)
+            if both_s * 1000 >= self._barge_in.confirm_ms and self._playback.audible(at_s):
+                self._cut("local", time.monotonic())
+                self._filter = TurnFilter(time.monotonic())
 
     def talk_stopped(self) -> None:
         with self._lock:
@@ -185,14 +189,13 @@ class Dialogue:
 
     def answer_started(self, answer: int, at_s: float) -> None:
         with self._lock:
-            self._activity_s = at_s
+            self._answer_since_s = at_s
             self._cue(Cue.ANSWER_STARTED)
             self._bus.publish(events.AnswerStarted(at_s=at_s, answer=answer))
 
     def answer_ended(self, heard: Heard) -> None:
         with self._lock:
             now_s = time.monotonic()
-            self._activity_s = now_s
             self._cue(Cue.ANSWER_ENDED)
             if not heard.finished:
                 self._history.cut(heard.answer, heard.heard_ms, heard.total_ms)
@@ -224,8 +227,13 @@ class Dialogue:
             and answer == self._first_answer
             and now_s - self._ready_s < GREETING_WITHIN_S
         )
-        if not self._transcripts_seen and not greeting and self._talk_since_s is None:
-            self._outbox.heard(now_s)
+        if not self._transcripts_seen and not greeting:
+            self._acknowledged(now_s)
+
+    def _acknowledged(self, now_s: float) -> None:
+        """The agent heard what was said; not what is being said right now."""
+        talk_since_s = self._talk_since_s
+        self._outbox.heard(now_s if talk_since_s is None else talk_since_s, settled=talk_since_s is None)
 
     def _answer_tool(self, call: ToolCall, now_s: float) -> None:
         self._bus.publish(events.ToolCalled(at_s=now_s, name=call.name, parameters=call.parameters))

@@ -81,9 +81,15 @@ class Outbox:
                 self._changed.wait()
             return None
 
-    def heard(self, until_s: float) -> None:
+    def heard(self, until_s: float, *, settled: bool) -> None:
+        """See Uplink.heard."""
         with self._changed:
-            self._uplink.heard(until_s)
+            self._uplink.heard(until_s, settled=settled)
+
+    def talk_goes_on(self) -> None:
+        """See Uplink.talk_goes_on."""
+        with self._changed:
+            self._uplink.talk_goes_on()
 
     def forget(self, before_s: float = float("inf")) -> int:
         """Gives up kept speech from before before_s; returns how many ms of it had never been sent."""

@@ -173,7 +173,6 @@ class Session:
             connection.connect(
                 address.url,
                 header=list(address.headers),
-                subprotocols=list(address.subprotocols) or None,
                 suppress_origin=True,
                 redirect_limit=0,
             )

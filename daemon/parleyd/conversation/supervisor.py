@@ -216,8 +216,9 @@ class Supervisor:
             case _ if ending.kind is EndingKind.AGENT or self._dialogue.agent_hangs_up:
                 log.info("the agent hung up: %s", ending.reason)
                 self._move(Trigger.AGENT_HUNG_UP, ending.reason)
-                if self._talk_begins_s() < float("inf"):
-                    self.wake(by_speech=True)
+                if self._always or self._talk_begins_s() < float("inf"):
+                    self._woken_by_speech = not self._always
+                    self._retry_at_s = now_s + self._backoff.next_s()
             case EndingKind.FINAL:
                 self._tell(ending.reason, ending.mend, logging.ERROR)
                 self._move(Trigger.REFUSED, ending.reason)
@@ -259,8 +260,8 @@ class Supervisor:
             self._bus.publish(
                 events.StateChanged(at_s=time.monotonic(), before=before.value, after=step.to.value, reason=reason)
             )
-        if step.to is State.ASLEEP and self._always and trigger is not Trigger.SLEEP:
-            self._retry_at_s = time.monotonic() + self._backoff.next_s()
+        if trigger in (Trigger.IDLE, Trigger.SLEEP):
+            self._backoff.reset()
 
     def _act(self, action: Action) -> None:
         match action:
@@ -278,8 +279,6 @@ class Supervisor:
                 self._retry_at_s = time.monotonic() + self._backoff.longest_s()
             case Action.FORGET:
                 self._retry_at_s = None
-                if not self._always:
-                    self._backoff.reset()
                 self._dialogue.conclude()
                 self._forget(self._talk_begins_s(), "the conversation was over")
 

@@ -44,11 +44,14 @@ class Uplink:
     def __init__(self, mode: Mode, *, pre_roll_ms: int, capacity_ms: int) -> None:
         self._mode = mode
         self._credit_frames = pre_roll_ms // FRAME_MS
+        self._pre_roll_s = pre_roll_ms / 1000
         self._capacity_frames = capacity_ms // FRAME_MS
         self._kept: deque[Frame] = deque()
         self._outgoing: deque[_Outgoing] = deque()
         self._sent_until_s = float("-inf")
         self._since_speech_ms = 0
+        # All that was said has been heard, and nobody has talked since: what still comes is hangover.
+        self._settled = False
         self.live = False
         self.counters = UplinkCounters()
 
@@ -72,10 +75,15 @@ class Uplink:
         if passed.speech:
             self._since_speech_ms = 0
             self._keep(frame)
+            if self._settled:
+                self._drop_heard(frame.start_s - self._pre_roll_s)
             if self.live:
                 self._queue(_Outgoing(frame.pcm, frame))
             return
         self._since_speech_ms += FRAME_MS
+        if self._settled:
+            self._drop_heard(frame.start_s)
+            self._settled = False
         if not self.live or (self._mode == "drop" and self._since_speech_ms > DROP_TAIL_MS):
             return
         self._queue(_Outgoing(frame.pcm if self._mode == "open" else SILENT_FRAME))
@@ -108,11 +116,18 @@ class Uplink:
                 self._sent_until_s = outgoing.speech.start_s
         return [outgoing.pcm for outgoing in taken]
 
-    def heard(self, until_s: float) -> None:
-        """The agent has shown that it heard what was spoken before until_s; only what was sent can be meant."""
-        until_s = min(until_s, self._sent_until_s)
-        while self._kept and self._kept[0].start_s <= until_s:
-            self._kept.popleft()
+    def heard(self, until_s: float, *, settled: bool) -> None:
+        """The agent has shown that it heard what was spoken before until_s; only what was sent can be meant.
+
+        settled: nobody talks now, so that the rest of this utterance is its hangover. Of that only as much is kept as
+        the onset of further talk in it may need.
+        """
+        self._drop_heard(until_s)
+        self._settled = settled
+
+    def talk_goes_on(self) -> None:
+        """Further talk within an utterance that had been settled."""
+        self._settled = False
 
     def forget(self, before_s: float = float("inf")) -> int:
         """Gives up kept speech that was spoken before before_s. Returns how many ms of it had never been sent."""
@@ -120,6 +135,11 @@ class Uplink:
         while self._kept and self._kept[0].start_s < before_s:
             unsent += self._kept.popleft().start_s > self._sent_until_s
         return unsent * FRAME_MS
+
+    def _drop_heard(self, until_s: float) -> None:
+        until_s = min(until_s, self._sent_until_s)
+        while self._kept and self._kept[0].start_s <= until_s:
+            self._kept.popleft()
 
     def _keep(self, frame: Frame) -> None:
         if len(self._kept) >= self._capacity_frames:

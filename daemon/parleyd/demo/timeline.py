@@ -1,0 +1,118 @@
+"""The conversation as it happens, a line for each thing that a person would notice."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from typing import TextIO
+
+from parleyd import events
+from parleyd.conversation.states import State
+from parleyd.events import Event
+
+_COLOURS = {
+    "person": "36",
+    "agent": "32",
+    "line": "33",
+    "trouble": "31",
+    "state": "2",
+}
+_WIDTH = 13
+
+
+class Timeline:
+    """A subscriber of the bus; prints on a thread of its own, so that a slow terminal delays nobody."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._colour = stream.isatty()
+        self._began_s: float | None = None
+        self._speech_ended_s: float | None = None
+        self._lost_s: float | None = None
+        self._barged_in_s: float | None = None
+        self._waiting: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="timeline", daemon=True)
+        self._thread.start()
+
+    def __call__(self, event: Event) -> None:
+        self._waiting.put(event)
+
+    def close(self) -> None:
+        self._waiting.put(None)
+        self._thread.join(2.0)
+
+    def _run(self) -> None:
+        while (event := self._waiting.get()) is not None:
+            if self._began_s is None:
+                self._began_s = event.at_s
+            self._show(event)
+
+    def _show(self, event: Event) -> None:
+        match event:
+            case events.Started():
+                self._line(event, "state", "asleep", f"listening on {event.microphone}, speaking on {event.speaker}")
+            case events.UtteranceStarted():
+                self._line(event, "person", "speech", f"somebody speaks (sure after {_ms(event.detected_s - event.at_s)})")
+            case events.UtteranceEnded():
+                self._speech_ended_s = event.at_s
+            case events.SessionOpened():
+                self._opened(event)
+            case events.SessionEnded(ending=ending) if ending.kind.value != "user":
+                self._lost_s = event.at_s
+                label = "agent left" if ending.kind.value == "agent" else "line lost"
+                self._line(event, "line", label, ending.reason)
+            case events.Heard(final=True):
+                self._line(event, "person", "understood", f"“{event.text}”")
+            case events.AnswerText(corrected=False):
+                self._line(event, "agent", "answering", f"“{_short(event.text)}”")
+            case events.AnswerText():
+                self._line(event, "agent", "corrected", f"it knows that only this was heard: “{_short(event.text)}”")
+            case events.AnswerStarted():
+                self._line(event, "agent", "speaks", self._since_speech(event.at_s))
+            case events.BargedIn():
+                self._barged_in_s = event.at_s
+                self._line(event, "line", "interrupted", f"after {event.heard_ms / 1000:.1f} s of its answer")
+            case events.AnswerEnded(finished=False) if self._barged_in_s is not None:
+                self._line(event, "line", "silent", f"after {_ms(event.at_s - self._barged_in_s)}")
+                self._barged_in_s = None
+            case events.AnswerEnded():
+                self._line(event, "agent", "has spoken", f"{event.heard_ms / 1000:.1f} s")
+            case events.StateChanged(after=State.ASLEEP.value):
+                self._line(event, "state", "asleep", event.reason)
+            case events.SpeechLost():
+                self._line(event, "trouble", "lost", f"{event.lost_ms} ms of speech: {event.cause}")
+            case events.ToolCalled():
+                self._line(event, "agent", "tool", event.name)
+            case events.Trouble() if self._lost_s != event.at_s:
+                self._line(event, "trouble", "trouble", event.text + (f"; {event.mend}" if event.mend else ""))
+            case _:
+                pass
+
+    def _opened(self, event: events.SessionOpened) -> None:
+        resent = f", {event.resent_ms} ms of speech waited and went first" if event.resent_ms else ""
+        if self._lost_s is None:
+            self._line(event, "line", "connected", f"in {event.handshake_ms} ms{resent}")
+        else:
+            self._line(event, "line", "back", f"in {_ms(event.at_s - self._lost_s)}{resent}: nothing lost")
+            self._lost_s = None
+
+    def _since_speech(self, at_s: float) -> str:
+        if self._speech_ended_s is None or self._speech_ended_s > at_s:
+            return ""
+        since = _ms(at_s - self._speech_ended_s)
+        self._speech_ended_s = None
+        return f"{since} after the person had finished"
+
+    def _line(self, event: Event, kind: str, label: str, text: str) -> None:
+        label = label.ljust(_WIDTH)
+        if self._colour:
+            label = f"\x1b[{_COLOURS[kind]}m{label}\x1b[0m"
+        print(f"{event.at_s - (self._began_s or 0.0):6.2f} s  {label}{text}".rstrip(), file=self._stream, flush=True)
+
+
+def _ms(duration_s: float) -> str:
+    return f"{duration_s * 1000:.0f} ms"
+
+
+def _short(text: str, most: int = 70) -> str:
+    return text if len(text) <= most else text[: most - 1].rstrip() + "…"

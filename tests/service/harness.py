@@ -1,0 +1,101 @@
+"""The daemon in this process, with an actor at the microphone and a WAV or nothing as the speaker."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import wave
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+import numpy as np
+
+from parleyd import events
+from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
+from parleyd.audio.devices.device import OutputDevice
+from parleyd.audio.devices.null import NullOutput
+from parleyd.audio.pcm import FRAME_BYTES
+from parleyd.audio.resample import Resampler
+from parleyd.config.schema import Config
+from parleyd.conversation.states import State
+from parleyd.demo.actor import ActorMicrophone
+from parleyd.demo.stage import Stage
+from parleyd.service import Service
+
+E = TypeVar("E", bound=events.Event)
+
+
+@cache
+def spoken(text: str) -> bytes:
+    """A sentence by a synthetic speaker, 16 kHz."""
+    assert shutil.which("flite"), "flite is missing: scripts/setup test installs it"
+    path = Path(subprocess.check_output(["mktemp", "--suffix=.wav"], text=True).strip())
+    try:
+        subprocess.run(["flite", "-voice", "rms", "-t", text, "-o", str(path)], check=True)
+        with wave.open(str(path)) as file:
+            sound, rate_hz = file.readframes(file.getnframes()), file.getframerate()
+    finally:
+        path.unlink()
+    resampler = Resampler(rate_hz, 16_000)
+    return resampler.process(sound) + resampler.flush()
+
+
+class Daemon:
+    """A context manager. say() speaks into the microphone; expect() waits for the next event of a kind."""
+
+    def __init__(self, config: Config, speaker: OutputDevice | None = None) -> None:
+        self.microphone = ActorMicrophone()
+        self.stage = Stage()
+        bus = events.Bus()
+        bus.subscribe(self.stage)
+        self.service = Service(
+            config, ElevenLabsAgent(config.elevenlabs, None), self.microphone, speaker or NullOutput(), bus
+        )
+
+    def __enter__(self) -> Daemon:
+        self.service.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.service.stop()
+        if error is not None:
+            for event in self.stage.events:
+                print(event)
+
+    def say(self, text: str, after_ms: int = 200) -> None:
+        self.microphone.say(spoken(text), after_ms=after_ms)
+
+    def expect(
+        self, kind: type[E], test: Callable[[E], bool] = lambda _event: True, timeout_s: float = 15.0
+    ) -> E:
+        return self.stage.wait_for(kind, kind.__name__, test, timeout_s)
+
+    def expect_state(self, state: State) -> events.StateChanged:
+        return self.expect(events.StateChanged, lambda e: e.after == state.value)
+
+    def of(self, kind: type[E]) -> list[E]:
+        return [event for event in self.stage.events if isinstance(event, kind)]
+
+    @property
+    def room(self) -> bytes:
+        """All that the microphone has given."""
+        return b"".join(self.microphone.given)
+
+
+def utterances_in(stream: bytes) -> list[tuple[int, bytes]]:
+    """The stretches of a received stream that are not digital silence: (frame number, sound)."""
+    frames = np.frombuffer(stream[: len(stream) // FRAME_BYTES * FRAME_BYTES], "<i2").reshape(-1, FRAME_BYTES // 2)
+    found: list[tuple[int, bytes]] = []
+    start: int | None = None
+    for number, alive in enumerate([*frames.any(axis=1), False]):
+        if alive and start is None:
+            start = number
+        elif not alive and start is not None:
+            found.append((start, frames[start:number].tobytes()))
+            start = None
+    return found
