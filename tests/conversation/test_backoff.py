@@ -4,7 +4,7 @@ from parleyd.conversation.backoff import Backoff
 
 
 def test_first_at_once_then_doubling_to_the_cap() -> None:
-    backoff = Backoff(0.5, 60, uniform=lambda low, high: high)
+    backoff = Backoff(0.5, 60, uniform=lambda _low, high: high)
     assert [backoff.next_s() for _ in range(10)] == [0, 0.5, 1, 2, 4, 8, 16, 32, 60, 60]
 
 
@@ -22,7 +22,7 @@ def test_a_final_error_waits_longest_and_reset_starts_over() -> None:
 
 
 def test_a_year_of_tries_does_not_overflow() -> None:
-    backoff = Backoff(0.5, 60, uniform=lambda low, high: high)
+    backoff = Backoff(0.5, 60, uniform=lambda _low, high: high)
     for _ in range(5000):
         delay_s = backoff.next_s()
     assert delay_s == 60

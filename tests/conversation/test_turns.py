@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from parleyd.agents.agent import AgentAudio, AgentEvent, AgentResponse, Interruption, UserTranscript
-from parleyd.conversation.turns import FLOORS, GREETING_WITHIN_S, TURN_GAP_S, AnswerNumbers, Cue, Effect, Floor, TurnFilter
+from parleyd.conversation.turns import (
+    FLOORS,
+    GREETING_WITHIN_S,
+    TURN_GAP_S,
+    AnswerNumbers,
+    Cue,
+    Effect,
+    Floor,
+    TurnFilter,
+)
 
 AUDIO = AgentAudio(1, b"\0\0")
 

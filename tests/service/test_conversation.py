@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -177,7 +178,7 @@ def test_the_servers_interruption_silences_the_speaker(tmp_path: Path) -> None:
         assert ducked[:1] == [True]
 
 
-def test_a_local_barge_in_cuts_without_the_server(tmp_path: Path) -> None:
+def test_a_local_barge_in_cuts_without_the_server() -> None:
     def play(line: Line) -> None:
         line.ready()
         line.wait_turn()
@@ -383,12 +384,12 @@ def test_final_errors_are_said_once_with_their_mend_and_not_hammered(code: int, 
         assert trouble.mend is not None
         assert mend in trouble.mend
         ends = [e.at_s for e in daemon.of(events.SessionEnded)]
-        assert all(later - earlier >= 0.3 for earlier, later in zip(ends, ends[1:], strict=False))
+        assert all(later - earlier >= 0.3 for earlier, later in pairwise(ends))
         # Nothing is given up meanwhile.
         assert not daemon.of(events.SpeechLost)
 
 
-def test_an_outage_is_told_once_and_its_end_too(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_outage_is_told_once_and_its_end_too() -> None:
     with ScriptedServer(answering) as server:
         settings = config(server)
     # The server is gone now; its port refuses.
@@ -419,7 +420,7 @@ def test_garbage_from_the_server_is_survived() -> None:
 
 def test_a_server_that_says_nothing_is_given_up_in_time() -> None:
     with (
-        ScriptedServer(lambda line: None) as server,
+        ScriptedServer(lambda _line: None) as server,
         Daemon(config(server, session=Session(connect_timeout_s=1))) as daemon,
     ):
         daemon.say(QUESTION)

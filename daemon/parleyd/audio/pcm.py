@@ -8,6 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
+
+Samples = npt.NDArray[np.int16]
+
 PIPELINE_RATE_HZ = 16_000
 FRAME_MS = 20
 FRAME_SAMPLES = PIPELINE_RATE_HZ * FRAME_MS // 1000
@@ -33,3 +38,122 @@ class AudioFormat:
 
     encoding: Literal["pcm", "ulaw"]
     rate_hz: int
+
+    @property
+    def sample_bytes(self) -> int:
+        return 1 if self.encoding == "ulaw" else BYTES_PER_SAMPLE
+
+
+_FORMAT_NAMES = ("pcm_8000", "pcm_16000", "pcm_22050", "pcm_24000", "pcm_44100", "pcm_48000", "ulaw_8000")
+
+
+def parse_format(name: str) -> AudioFormat:
+    """One of the seven names that ElevenLabs uses, e.g. `pcm_16000` or `ulaw_8000`; ValueError for any other."""
+    if name not in _FORMAT_NAMES:
+        raise ValueError(f"unknown audio format {name!r}; known are {', '.join(_FORMAT_NAMES)}")
+    encoding, rate = name.split("_")
+    return AudioFormat("ulaw" if encoding == "ulaw" else "pcm", int(rate))
+
+
+# ---------------------------------------------------------------- samples and bytes
+
+
+def samples_of(pcm: bytes | memoryview) -> Samples:
+    """A read-only view, without a copy. The length in bytes must be even."""
+    return np.frombuffer(pcm, dtype="<i2")
+
+
+def to_pcm(values: npt.NDArray[np.floating] | npt.NDArray[np.integer]) -> bytes:
+    """Rounded and saturated to 16 bits."""
+    if values.dtype.kind == "f":
+        values = np.rint(values)
+    pcm: bytes = np.clip(values, -32768, 32767).astype("<i2").tobytes()
+    return pcm
+
+
+def mix_down(pcm: bytes, channels: int) -> bytes:
+    """The mean of interleaved channels."""
+    if channels == 1:
+        return pcm
+    return to_pcm(samples_of(pcm).reshape(-1, channels).mean(axis=1, dtype=np.float32))
+
+
+def spread(pcm: bytes, channels: int) -> bytes:
+    """Mono copied to every one of the interleaved channels."""
+    return pcm if channels == 1 else np.repeat(samples_of(pcm), channels).tobytes()
+
+
+# ---------------------------------------------------------------- µ-law, ITU-T G.711
+
+
+def _ulaw_to_linear() -> Samples:
+    code = ~np.arange(256, dtype=np.uint8) & 0xFF
+    exponent = (code >> 4 & 7).astype(np.int32)
+    magnitude = (((code & 15).astype(np.int32) << 3) + 132 << exponent) - 132
+    return np.where(code & 128, -magnitude, magnitude).astype(np.int16)
+
+
+def _linear_to_ulaw() -> npt.NDArray[np.uint8]:
+    """Indexed by the sample as an unsigned 16-bit number. Bias 132 and clipping at 32635, as G.711's reference code."""
+    linear = np.arange(65536).astype(np.uint16).view(np.int16).astype(np.int32)
+    biased = np.minimum(np.abs(linear), 32635) + 132
+    exponent = np.floor(np.log2(biased)).astype(np.int32) - 7
+    code = np.where(linear < 0, 128, 0) | exponent << 4 | biased >> exponent + 3 & 15
+    table: npt.NDArray[np.uint8] = (~code & 0xFF).astype(np.uint8)
+    return table
+
+
+_ULAW_TO_LINEAR = _ulaw_to_linear()
+_LINEAR_TO_ULAW = _linear_to_ulaw()
+
+
+def decode(fmt: AudioFormat, data: bytes) -> bytes:
+    """A provider's sound → PCM at the same rate. For `pcm` the length must be even: carrying an odd byte over to
+    the next chunk is the caller's business."""
+    if fmt.encoding == "pcm":
+        return data
+    return _ULAW_TO_LINEAR[np.frombuffer(data, dtype=np.uint8)].tobytes()
+
+
+def encode(fmt: AudioFormat, pcm: bytes) -> bytes:
+    """PCM → a provider's sound at the same rate."""
+    if fmt.encoding == "pcm":
+        return pcm
+    coded: bytes = _LINEAR_TO_ULAW[np.frombuffer(pcm, dtype="<u2")].tobytes()
+    return coded
+
+
+# ---------------------------------------------------------------- levels and fades
+
+SILENCE_DBFS = -120.0
+
+
+def level_dbfs(pcm: bytes) -> float:
+    """Root mean square, 0 = a full-scale square wave; SILENCE_DBFS for digital silence and for nothing at all."""
+    values = samples_of(pcm).astype(np.float32)
+    power = float(np.dot(values, values)) / (len(values) or 1)
+    return 10.0 * float(np.log10(power / 32768.0**2)) if power > 0 else SILENCE_DBFS
+
+
+def gain(pcm: bytes, factor_from: float, factor_to: float) -> bytes:
+    """The loudness moves in a straight line from one factor to the other; saturates instead of wrapping round."""
+    if factor_from == factor_to == 1.0:
+        return pcm
+    values = samples_of(pcm)
+    if factor_from == factor_to:
+        return to_pcm(values * np.float32(factor_to))
+    steps = np.linspace(factor_from, factor_to, len(values) + 1, dtype=np.float32)[1:]
+    return to_pcm(values * steps)
+
+
+def fade_out(pcm: bytes, samples: int, last: int = 0) -> bytes:
+    """The beginning of pcm, `samples` long, fading to zero along half a cosine: the last sample is silent.
+
+    Where pcm is shorter, its last sample (or `last`, the one played before) is held meanwhile: no step, no click.
+    """
+    values = samples_of(pcm)[:samples].astype(np.float32)
+    if len(values) < samples:
+        held = values[-1] if len(values) else np.float32(last)
+        values = np.concatenate([values, np.full(samples - len(values), held, np.float32)])
+    curve = 0.5 + 0.5 * np.cos(np.linspace(0.0, np.pi, samples + 1, dtype=np.float32)[1:])
+    return to_pcm(values * curve)

@@ -17,7 +17,7 @@ from parleyd.agents.agent import Agent
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
 from parleyd.agents.local.child import AgentChild, AgentChildError
 from parleyd.audio.devices.device import DeviceError
-from parleyd.audio.devices.names import input_device, output_device
+from parleyd.audio.devices.names import device_pair
 from parleyd.audio.vad import VadUnavailableError
 from parleyd.cli.errors import CommandError
 from parleyd.config.loader import DEFAULT_CONFIG_PATH, ConfigError, load
@@ -74,13 +74,8 @@ def agent_for(config: Config) -> Iterator[Agent]:
 
 def _serve(config: Config, agent: Agent) -> int:
     try:
-        service = Service(
-            config,
-            agent,
-            input_device(config.audio.input.device),
-            output_device(config.audio.output.device),
-            events.Bus(),
-        )
+        microphone, speaker = device_pair(config.audio.input.device, config.audio.output.device)
+        service = Service(config, agent, microphone, speaker, events.Bus())
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: service.request_stop())
         signal.signal(signal.SIGUSR1, lambda *_: service.wake())

@@ -17,6 +17,7 @@ from parleyd.agents.agent import (
     AgentEvent,
     AgentHangsUp,
     AgentResponse,
+    AgentResponseComplete,
     AgentResponseCorrection,
     Codec,
     Interruption,
@@ -26,7 +27,8 @@ from parleyd.agents.agent import (
     Unknown,
     UserTranscript,
 )
-from parleyd.audio.playback import Heard, Playback
+from parleyd.audio.playback import Playback
+from parleyd.audio.playhead import Heard
 from parleyd.config.schema import BargeIn
 from parleyd.conversation.history import History
 from parleyd.conversation.outbox import Outbox
@@ -135,6 +137,8 @@ class Dialogue:
                     self._activity_s = now_s
                     self._history.agent_says(text, self._numbers.of_text)
                     self._bus.publish(events.AnswerText(at_s=now_s, text=text))
+                case AgentResponseComplete():
+                    self._playback.end_answer(answer)
                 case AgentResponseCorrection(corrected=text):
                     self._history.corrected(text)
                     self._bus.publish(events.AnswerText(at_s=now_s, text=text, corrected=True))

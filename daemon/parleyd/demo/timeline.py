@@ -52,7 +52,8 @@ class Timeline:
             case events.Started():
                 self._line(event, "state", "asleep", f"listening on {event.microphone}, speaking on {event.speaker}")
             case events.UtteranceStarted():
-                self._line(event, "person", "speech", f"somebody speaks (sure after {_ms(event.detected_s - event.at_s)})")
+                sure_after = _ms(event.detected_s - event.at_s)
+                self._line(event, "person", "speech", f"somebody speaks (sure after {sure_after})")
             case events.UtteranceEnded():
                 self._speech_ended_s = event.at_s
             case events.SessionOpened():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from systemd import daemon
+import systemd.daemon
 
 
 def ready(status: str) -> None:
@@ -22,4 +22,4 @@ def stopping() -> None:
 def _notify(message: str) -> None:
     # The library raises when the socket that systemd promised has gone.
     with contextlib.suppress(OSError):
-        daemon.notify(message)
+        systemd.daemon.notify(message)

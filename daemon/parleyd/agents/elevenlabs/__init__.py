@@ -1,0 +1,1 @@
+"""ElevenLabs Agents over WebSocket: typed messages, a pure codec, address and authentication, how sessions end."""

@@ -1,0 +1,199 @@
+"""Where to connect: the WebSocket URL, and for private agents the signed URL that the server gives for the API key.
+
+The key goes into one header of one request, over TLS or to this machine, and into no message of this program.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import json
+import socket
+import ssl
+import time
+import urllib.error
+import urllib.request
+from typing import NoReturn
+from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
+
+from parleyd import __version__
+from parleyd.agents.agent import Address, DialError, Ending, EndingKind
+from parleyd.agents.elevenlabs.endings import judge_http, one_line
+
+CONVERSATION_PATH = "/v1/convai/conversation"
+SIGNED_URL_PATH = "/v1/convai/conversation/get-signed-url"
+
+# What the browser SDK offers too. Servers that know nothing of it just do not select it.
+SUBPROTOCOLS = ("convai",)
+
+_WEBSOCKET_SCHEME = {"https": "wss", "http": "ws"}
+_MAX_ANSWER_BYTES = 64 * 1024
+_MAX_URL_CHARS = 8192
+_PATH_SAFE = "/%:@!$&'()*+,;=~-._"
+
+
+def conversation_address(base_url: str, agent_id: str) -> Address:
+    """Of a public agent. Raises DialError when base_url is not usable."""
+    base = _base(base_url)
+    url = _url(base, _WEBSOCKET_SCHEME[base.scheme], CONVERSATION_PATH, agent_id)
+    return Address(url, subprotocols=SUBPROTOCOLS)
+
+
+def signed_address(base_url: str, agent_id: str, api_key: str, timeout_s: float) -> Address:
+    """Of a private agent: asks the server for a signed URL; blocks. Raises DialError."""
+    base = _base(base_url)
+    if not api_key or not api_key.isascii() or not api_key.isprintable() or " " in api_key:
+        _refuse("the API key is empty or holds signs that no key has", "check elevenlabs.api_key")
+    if base.scheme == "http" and not _is_this_machine(base.hostname or ""):
+        _refuse(
+            "the API key would cross the network unencrypted",
+            "use https in elevenlabs.base_url, or remove elevenlabs.api_key",
+        )
+    request = urllib.request.Request(
+        _url(base, base.scheme, SIGNED_URL_PATH, agent_id),
+        headers={
+            "xi-api-key": api_key,
+            "Accept": "application/json",
+            "User-Agent": f"parleyd/{__version__}",  # some gateways refuse urllib's own
+        },
+    )
+    status, body = _ask(request, base, timeout_s)
+    if status != 200:
+        raise DialError(judge_http(status, body.replace(api_key, "***")))
+    return Address(_signed_url(body, base), subprotocols=SUBPROTOCOLS)
+
+
+# ---------------------------------------------------------------- URLs
+
+
+def _base(base_url: str) -> SplitResult:
+    try:
+        base = urlsplit(base_url)
+        base.port  # noqa: B018 - raises ValueError when it is none
+        usable = base.scheme in _WEBSOCKET_SCHEME and bool(base.hostname) and not set(base.netloc) & set(" <>\"\\")
+    except ValueError:
+        usable = False
+    if not usable:
+        _refuse("elevenlabs.base_url is no http or https URL", "use https://HOST or http://127.0.0.1:PORT")
+    if "@" in base.netloc:
+        _refuse("elevenlabs.base_url holds a user name", "remove the user name and password from it")
+    return base
+
+
+def _url(base: SplitResult, scheme: str, path: str, agent_id: str) -> str:
+    prefix = quote(base.path.rstrip("/"), safe=_PATH_SAFE)
+    return urlunsplit((scheme, base.netloc, prefix + path, f"agent_id={quote(agent_id, safe='')}", ""))
+
+
+def _is_this_machine(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _signed_url(body: str, base: SplitResult) -> str:
+    """The URL is taken as it is, at whatever host; only that it is one, and not less private than base_url."""
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        answer = None
+    url = answer.get("signed_url") if isinstance(answer, dict) else None
+    if not isinstance(url, str) or not _is_websocket_url(url):
+        _try_again(f"{_name(base)} answered something that is not a signed URL", "check elevenlabs.base_url")
+    if base.scheme == "https" and urlsplit(url).scheme != "wss":
+        _refuse("the signed URL is for an unencrypted connection", "check elevenlabs.base_url")
+    return url
+
+
+def _is_websocket_url(url: str) -> bool:
+    if len(url) > _MAX_URL_CHARS or not url.isascii() or not url.isprintable() or " " in url:
+        return False
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - raises ValueError when it is none
+    except ValueError:
+        return False
+    return parts.scheme in ("ws", "wss") and bool(parts.hostname)
+
+
+# ---------------------------------------------------------------- the request
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirected request would take the key along to wherever the answer points."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
+def _ask(request: urllib.request.Request, base: SplitResult, timeout_s: float) -> tuple[int, str]:
+    """Status and body, whatever the status. Raises DialError when there is no answer."""
+    handlers: list[urllib.request.BaseHandler] = [_NoRedirect()]
+    if base.scheme == "http":
+        # To this machine: never through a proxy, who would see the key.
+        handlers.append(urllib.request.ProxyHandler({}))
+    opener = urllib.request.build_opener(*handlers)
+    end_s = time.monotonic() + timeout_s
+    try:
+        try:
+            answer = opener.open(request, timeout=timeout_s)
+        except urllib.error.HTTPError as refusal:
+            answer = refusal
+        with answer:
+            return answer.status or 0, _read(answer, end_s)
+    except (OSError, http.client.HTTPException, ValueError) as problem:
+        raise DialError(_no_answer(problem, base, timeout_s)) from None
+
+
+def _read(answer: http.client.HTTPResponse | urllib.error.HTTPError, end_s: float) -> str:
+    """Up to a limit, and up to a time: the socket's own timeout starts anew with every byte."""
+    body = b""
+    while len(body) < _MAX_ANSWER_BYTES:
+        piece = answer.read1(_MAX_ANSWER_BYTES)
+        if not piece:
+            break
+        body += piece
+        if time.monotonic() > end_s:
+            raise TimeoutError
+    return body.decode("utf-8", "replace")
+
+
+def _no_answer(problem: Exception, base: SplitResult, timeout_s: float) -> Ending:
+    """problem: its own text is not repeated where it could hold the request."""
+    cause = problem.reason if isinstance(problem, urllib.error.URLError) else problem
+    where, check = _name(base), "check the network and elevenlabs.base_url"
+    match cause:
+        case ssl.SSLCertVerificationError():
+            reason = f"the certificate of {where} is not valid: {one_line(cause.verify_message)}"
+            check = "check the clock (a board without one is wrong until it has the network), then elevenlabs.base_url"
+        case ssl.SSLError():
+            reason = f"no encrypted connection to {where}: {one_line(cause.reason or 'TLS failed')}"
+        case TimeoutError():
+            reason = f"{where} did not answer within {timeout_s:g} s"
+        case ConnectionRefusedError():
+            reason = f"nothing listens at {where}"
+        case socket.gaierror():
+            reason = f"the name {where} is not known"
+        case OSError():
+            reason = f"{where} cannot be reached: {one_line(cause.strerror or str(cause))}"
+        case http.client.HTTPException():
+            reason = f"{where} answered something that is not HTTP"
+        case _:
+            reason = f"{where} cannot be asked"
+    return Ending(EndingKind.RETRY, reason, check)
+
+
+def _name(base: SplitResult) -> str:
+    """Host and port, without what might be secret."""
+    return one_line(base.netloc)
+
+
+def _refuse(reason: str, mend: str) -> NoReturn:
+    raise DialError(Ending(EndingKind.FINAL, reason, mend))
+
+
+def _try_again(reason: str, mend: str) -> NoReturn:
+    raise DialError(Ending(EndingKind.RETRY, reason, mend))

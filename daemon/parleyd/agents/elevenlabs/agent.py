@@ -1,0 +1,58 @@
+"""The ElevenLabs agent of one configuration."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from parleyd.agents.agent import Address, AgentError, DialError, Ending, EndingKind
+from parleyd.agents.elevenlabs.address import conversation_address, signed_address
+from parleyd.agents.elevenlabs.codec import ElevenLabsCodec
+from parleyd.agents.elevenlabs.endings import judge_close, judge_http
+from parleyd.config.schema import ElevenLabs
+
+
+class ElevenLabsAgent:
+    """Implements agents.agent.Agent. api_key: None for a public agent."""
+
+    name = "elevenlabs"
+
+    def __init__(self, config: ElevenLabs, api_key: str | None) -> None:
+        """Raises ValueError when a value of the configuration cannot be sent."""
+        self._config = config
+        self._api_key = api_key
+        overrides = config.overrides
+        self._overrides = {name for name in overrides.__struct_fields__ if getattr(overrides, name) is not None}
+        try:
+            ElevenLabsCodec(config)
+        except (TypeError, UnicodeEncodeError) as problem:
+            raise ValueError(
+                "elevenlabs: a value under overrides, dynamic_variables or custom_llm_extra_body has no JSON form; "
+                "use text, numbers, true, false, lists and mappings with text keys"
+            ) from problem
+
+    def __repr__(self) -> str:
+        kind = "public" if self._api_key is None else "with a key"
+        return f"<ElevenLabsAgent {self._config.agent_id}, {kind}>"
+
+    def dial(self, timeout_s: float) -> Address:
+        config = self._config
+        if not config.agent_id:
+            raise DialError(Ending(EndingKind.FINAL, "no agent is configured", "set elevenlabs.agent_id"))
+        if self._api_key is None:
+            return conversation_address(config.base_url, config.agent_id)
+        return signed_address(config.base_url, config.agent_id, self._api_key, timeout_s)
+
+    def codec(self, *, suppress_greeting: bool) -> ElevenLabsCodec:
+        return ElevenLabsCodec(self._config, suppress_greeting=suppress_greeting)
+
+    def judge_close(self, code: int | None, reason: str, error: AgentError | None) -> Ending:
+        if error:
+            error = replace(error, message=self._without_key(error.message))
+        return judge_close(code, self._without_key(reason), error, configured_overrides=self._overrides)
+
+    def judge_refusal(self, http_status: int, body: str) -> Ending:
+        return judge_http(http_status, self._without_key(body))
+
+    def _without_key(self, text: str) -> str:
+        """A server may repeat the key in what it complains about."""
+        return text.replace(self._api_key, "***") if self._api_key else text

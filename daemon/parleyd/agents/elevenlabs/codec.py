@@ -1,0 +1,333 @@
+"""One session's messages: what the agent sent as events, what we say as bytes. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+import msgspec
+
+from parleyd.agents import agent as common
+from parleyd.agents.elevenlabs import client_messages as client
+from parleyd.agents.elevenlabs import server_messages as server
+from parleyd.audio.pcm import BYTES_PER_SAMPLE, AudioFormat
+from parleyd.config.schema import ElevenLabs
+
+# All that an agent can be set to. The client has no say in it: no override exists for formats.
+FORMATS = {
+    "pcm_8000": AudioFormat("pcm", 8_000),
+    "pcm_16000": AudioFormat("pcm", 16_000),
+    "pcm_22050": AudioFormat("pcm", 22_050),
+    "pcm_24000": AudioFormat("pcm", 24_000),
+    "pcm_44100": AudioFormat("pcm", 44_100),
+    "pcm_48000": AudioFormat("pcm", 48_000),
+    "ulaw_8000": AudioFormat("ulaw", 8_000),
+}
+DEFAULT_FORMAT = "pcm_16000"  # what the official JavaScript client takes when the metadata names none
+
+# The kind of the AgentError that stands for a format outside this table; the session cannot go on.
+UNSUPPORTED_FORMAT = "unsupported_format"
+
+# The tool with which an agent hangs up.
+END_CALL = "end_call"
+
+# Some servers wrap the close in words, in the flat form of the error message.
+_WRAPPED_CLOSE = re.compile(r"received (?P<code>\d{4}) \([^)]*\)\s*(?P<text>.*)", re.DOTALL)
+
+_PART_KINDS: dict[str, Literal["start", "delta", "stop"]] = {"start": "start", "delta": "delta", "stop": "stop"}
+
+# What the server wrote is repeated up to here.
+_MAX_QUOTED_CHARS = 80
+
+_NOTHING = common.Received(())
+
+
+def is_stale(event_id: int, floor: int) -> bool:
+    """Whether audio is void after an interruption with the id `floor`.
+
+    The official clients disagree: Python and Node take "up to and including", the browser "strictly older". After a
+    typed message the reply's audio carries the very id of the interruption (elevenlabs-python issue 829), so the first
+    rule silences replies. What was queued is thrown away at the interruption anyway, whatever its id.
+    """
+    return event_id < floor
+
+
+def opening_message(config: ElevenLabs, *, suppress_greeting: bool) -> client.ConversationInitiationClientData:
+    """Only what is set: a field that the agent does not allow ends the conversation, even when it is null."""
+    wanted = config.overrides
+    prompt = client.PromptOverride(prompt=wanted.prompt, llm=wanted.llm)
+    agent = client.AgentOverride(
+        prompt=None if prompt == client.PromptOverride() else prompt,
+        first_message="" if suppress_greeting else wanted.first_message,
+        language=wanted.language,
+    )
+    tts = client.TtsOverride(
+        voice_id=wanted.voice_id,
+        stability=wanted.stability,
+        speed=wanted.speed,
+        similarity_boost=wanted.similarity_boost,
+    )
+    override = client.ConfigOverride(
+        agent=None if agent == client.AgentOverride() else agent,
+        tts=None if tts == client.TtsOverride() else tts,
+    )
+    return client.ConversationInitiationClientData(
+        conversation_config_override=None if override == client.ConfigOverride() else override,
+        custom_llm_extra_body=config.custom_llm_extra_body or None,
+        dynamic_variables=dict(config.dynamic_variables) or None,
+    )
+
+
+def _sendable(text: str) -> str:
+    """Half a surrogate pair (from arguments or file names) has no UTF-8; a question mark stands in for it."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _speakable(text: str | None) -> str:
+    return (text or "").strip()
+
+
+def _why(problem: Exception) -> str:
+    """One line that holds nothing of the message itself."""
+    if isinstance(problem, RecursionError):
+        return "nested too deeply"
+    if isinstance(problem, UnicodeError):
+        return "not UTF-8"
+    if str(problem).startswith("Invalid value"):
+        return "two types in one message"  # an unknown one before a known one; msgspec repeats it
+    return str(problem)[: 2 * _MAX_QUOTED_CHARS]
+
+
+class ElevenLabsCodec:
+    """Implements agents.agent.Codec.
+
+    Counts what it survives: malformed (messages, or parts of them, that could not be used), unknown (types this
+    program does not know), stale_audio (messages with audio that an interruption made void).
+    """
+
+    def __init__(self, config: ElevenLabs, *, suppress_greeting: bool = False) -> None:
+        """Raises TypeError or UnicodeEncodeError when free-form values of the configuration have no JSON."""
+        self.malformed = 0
+        self.unknown = 0
+        self.stale_audio = 0
+        self._opening = client.encode(opening_message(config, suppress_greeting=suppress_greeting))
+        self._seen_metadata = False
+        self._output_format: AudioFormat | None = None
+        self._floor = 0
+        self._latest_event_id = 0
+
+    # ------------------------------------------------------------ receiving
+
+    def receive(self, message: str | bytes) -> common.Received:
+        try:
+            return self._understand(server.decode(message))
+        except server.UNREADABLE as problem:
+            return self._unreadable(message, problem)
+
+    def _understand(self, message: server.ServerMessage) -> common.Received:
+        match message:
+            case server.Audio(audio_event=payload):
+                return self._audio(payload)
+            case server.Ping(ping_event=payload):
+                pong = client.encode(client.Pong(event_id=payload.event_id))
+                return common.Received((_notice(message),), (pong,))
+            case server.Interruption(interruption_event=payload):
+                return self._interruption(payload)
+            case server.ConversationInitiationMetadata(conversation_initiation_metadata_event=payload):
+                return self._metadata(payload)
+            case server.ClientToolCall(client_tool_call=payload):
+                return self._tool_call(payload)
+            case server.McpToolCall(mcp_tool_call=payload):
+                return self._mcp_tool_call(message, payload)
+            case server.AgentToolResponse(agent_tool_response=payload):
+                return _agent_tool_response(message, payload)
+            case server.AgentToolResponseFullPayload(agent_tool_response_full_payload=payload):
+                return _agent_tool_response(message, payload)
+            case server.Error() | server.ClientError():
+                return common.Received((_error(message),))
+            case _:
+                return common.Received((_text_event(message) or _notice(message),))
+
+    def _unreadable(self, message: str | bytes, problem: Exception) -> common.Received:
+        try:
+            kind = server.type_of(message)
+        except server.UNREADABLE as worse:
+            return self._bad(_why(worse))
+        if kind in server.SERVER_TYPES:
+            return self._bad(f"{kind}: {_why(problem)}")
+        self.unknown += 1
+        return common.Received((common.Unknown(kind[:_MAX_QUOTED_CHARS]),))
+
+    def _bad(self, why: str) -> common.Received:
+        self.malformed += 1
+        return common.Received((common.Malformed(why),))
+
+    def _metadata(self, payload: server.MetadataPayload) -> common.Received:
+        if self._seen_metadata:
+            return self._bad("a second conversation_initiation_metadata; the first one stays")
+        self._seen_metadata = True
+        formats = []
+        for name in (payload.user_input_audio_format, payload.agent_output_audio_format):
+            known = FORMATS.get(name or DEFAULT_FORMAT)
+            if known is None:
+                shown = repr(name)[:_MAX_QUOTED_CHARS]
+                text = f"the agent uses the audio format {shown}, which this program does not know"
+                return common.Received((common.AgentError(text, UNSUPPORTED_FORMAT),))
+            formats.append(known)
+        input_format, self._output_format = formats
+        return common.Received((common.Ready(payload.conversation_id or "", input_format, self._output_format),))
+
+    def _audio(self, payload: server.AudioPayload) -> common.Received:
+        data = payload.audio_base_64
+        if not data:
+            # A last message may be there only to say that it is the last one.
+            return _NOTHING if data is not None or payload.is_final else self._bad("audio without audio_base_64")
+        if self._output_format is None:
+            return self._bad("audio before its format is known")
+        event_id = server.number(payload.event_id)
+        if event_id is None:
+            event_id = self._latest_event_id
+        if is_stale(event_id, self._floor):
+            self.stale_audio += 1
+            return _NOTHING
+        self._latest_event_id = max(self._latest_event_id, event_id)
+        if self._output_format.encoding == "pcm" and len(data) % BYTES_PER_SAMPLE:
+            self.malformed += 1
+            whole = data[: len(data) - len(data) % BYTES_PER_SAMPLE]
+            cut = common.Malformed("audio ends in half a sample; the half is dropped")
+            return common.Received((common.AgentAudio(event_id, whole), cut) if whole else (cut,))
+        return common.Received((common.AgentAudio(event_id, data),))
+
+    def _interruption(self, payload: server.InterruptionPayload) -> common.Received:
+        event_id = server.number(payload.event_id)
+        if event_id is None:
+            event_id = self._latest_event_id
+        self._floor = max(self._floor, event_id)
+        # So that audio without an id, if any comes, counts as new.
+        self._latest_event_id = max(self._latest_event_id, self._floor)
+        return common.Received((common.Interruption(event_id),))
+
+    def _tool_call(self, payload: server.ClientToolCallPayload) -> common.Received:
+        """A call that cannot be understood is answered all the same: the agent waits for it."""
+        parameters = {} if payload.parameters is None else payload.parameters
+        if not payload.tool_call_id:
+            return self._bad("client_tool_call without tool_call_id")
+        if not payload.tool_name:
+            problem = "the call names no tool"
+        elif not isinstance(parameters, dict):
+            problem = "the parameters are not an object"
+        else:
+            expects_response = payload.expects_response is not False
+            call = common.ToolCall(payload.tool_name, payload.tool_call_id, parameters, expects_response)
+            return common.Received((call,))
+        reply = self.tool_result(payload.tool_call_id, problem, is_error=True)
+        return common.Received(self._bad(f"client_tool_call: {problem}").events, (reply,))
+
+    def _mcp_tool_call(self, message: server.McpToolCall, payload: server.McpToolCallPayload) -> common.Received:
+        """Nobody at this device can approve a call: it is refused at once, else the agent waits for minutes."""
+        replies: tuple[bytes, ...] = ()
+        if payload.state == "awaiting_approval" and payload.tool_call_id:
+            replies = (self.mcp_tool_approval_result(payload.tool_call_id, is_approved=False),)
+        return common.Received((_notice(message),), replies)
+
+    # ------------------------------------------------------------ sending
+
+    def opening(self) -> bytes:
+        return self._opening
+
+    def audio(self, data: bytes) -> bytes:
+        return client.encode(client.UserAudioChunk(data))
+
+    def user_message(self, text: str) -> bytes:
+        return client.encode(client.UserMessage(text=_sendable(text)))
+
+    def user_activity(self) -> bytes:
+        return client.encode(client.UserActivity())
+
+    def contextual_update(self, text: str, context_id: str | None = None) -> bytes:
+        """context_id: this text takes the place of an earlier one with the same id."""
+        return client.encode(client.ContextualUpdate(text=_sendable(text), context_id=context_id))
+
+    def tool_result(
+        self, call_id: str, result: str, *, is_error: bool, error_type: client.ToolErrorType | None = None
+    ) -> bytes:
+        return client.encode(
+            client.ClientToolResult(
+                tool_call_id=call_id, result=_sendable(result), is_error=is_error, error_type=error_type
+            )
+        )
+
+    def mcp_tool_approval_result(self, call_id: str, *, is_approved: bool) -> bytes:
+        return client.encode(client.McpToolApprovalResult(tool_call_id=call_id, is_approved=is_approved))
+
+    def feedback(self, event_id: int, score: Literal["like", "dislike"] | None) -> bytes:
+        """event_id: of an agent response. score: None takes an earlier one back."""
+        return client.encode(client.Feedback(event_id=event_id, score=score))
+
+    def multimodal_message(self, text: str | None, file_ids: tuple[str, ...] = ()) -> bytes:
+        """file_ids: of files that were uploaded into this conversation before."""
+        files = [client.FileInput(file_id=file_id) for file_id in file_ids]
+        return client.encode(
+            client.MultimodalMessage(
+                text=client.UserMessage(text=_sendable(text)) if text else None,
+                files=files or None,
+                file=files[0] if files else None,
+            )
+        )
+
+
+# ---------------------------------------------------------------- events
+
+
+def _notice(message: server.ServerMessage) -> common.Notice:
+    fields = msgspec.to_builtins(message)
+    kind = fields.pop("type")
+    payload = next(iter(fields.values()), None)
+    return common.Notice(kind, payload or {})
+
+
+def _text_event(message: server.ServerMessage) -> common.AgentEvent | None:
+    """What was said; None when the message is about something else."""
+    number = server.number
+    match message:
+        case server.UserTranscript(user_transcription_event=said):
+            return common.UserTranscript(_speakable(said.user_transcript), True, number(said.event_id))
+        case server.TentativeUserTranscript(tentative_user_transcription_event=said):
+            return common.UserTranscript(_speakable(said.user_transcript), False, number(said.event_id))
+        case server.AgentResponse(agent_response_event=answer):
+            return common.AgentResponse(_speakable(answer.agent_response), number(answer.event_id))
+        case server.AgentResponseCorrection(agent_response_correction_event=correction):
+            return common.AgentResponseCorrection(
+                _speakable(correction.original_agent_response),
+                _speakable(correction.corrected_agent_response),
+                number(correction.event_id),
+            )
+        case server.AgentChatResponsePart(text_response_part=part):
+            # An unknown kind still carries text.
+            kind = _PART_KINDS.get(part.type or "", "delta")
+            part_id = int(part.event_id) if isinstance(part.event_id, float) else part.event_id
+            return common.AgentResponsePart(kind, part.text or "", part_id)
+        case server.AgentResponseComplete(agent_response_complete_event=complete):
+            return common.AgentResponseComplete(number(complete.event_id) if complete else None)
+        case _:
+            return None
+
+
+def _agent_tool_response(message: server.ServerMessage, payload: server.AgentToolPayload) -> common.Received:
+    notice = _notice(message)
+    happened = payload.is_error is not True and payload.is_called is not False and payload.is_blocked is not True
+    if payload.tool_name == END_CALL and happened:
+        return common.Received((notice, common.AgentHangsUp()))
+    return common.Received((notice,))
+
+
+def _error(message: server.Error | server.ClientError) -> common.AgentError:
+    """The three shapes: a payload of either contract, or a flat message."""
+    detail = message.error_event or server.ErrorPayload()
+    kind = detail.error_type or detail.error_name
+    code = server.number(detail.code)
+    text = detail.message or message.message or detail.reason or detail.debug_message or ""
+    if wrapped := _WRAPPED_CLOSE.fullmatch(text.strip()):
+        text = wrapped["text"]
+        code = code or int(wrapped["code"])
+    return common.AgentError(" ".join(text.split()) or kind or "an error without words", kind, code)

@@ -1,0 +1,347 @@
+"""Why a session ended, in words that name the mend; and whether another try makes sense. Pure.
+
+The server says it three times, and not always: in an error event before the close (its text, and a machine-readable
+`error_type`), in the close reason (at most 123 bytes), and in the close code. The words count most, since one code
+stands for many things; then the kind of the error; then the code.
+
+Close codes and error types: AsyncAPI contract of the official SDKs. Texts: observed closes, they may change.
+
+Policy: another try on a lost line (no close, 1001, 1005, 1006), on a server in trouble (1011 to 1014, HTTP 408, 425,
+429, 5xx), on TLS trouble (1015) and on a full queue (3008). Never on 1002, 1008, 3000, 4300 and other HTTP errors: they
+mean the same a second later. That holds for the timeouts among the 1002 as well, although another try might help: the
+longest delay is soon enough for them. Codes that nobody has described: 1xxx are the transport's, another try; all
+others are final. 1003, 1007, 1009 and 1010 complain about what was sent and are final.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from parleyd.agents.agent import AgentError, Ending, EndingKind
+from parleyd.agents.elevenlabs.codec import UNSUPPORTED_FORMAT
+
+_MAX_QUOTED_CHARS = 200
+
+_CHECK_AGENT = "check elevenlabs.agent_id, and that elevenlabs.base_url is the region in which the agent was made"
+_CHECK_KEY = "check elevenlabs.api_key: it must belong to the account of the agent"
+_MEND_AGENT = "look at the conversation in the ElevenLabs dashboard and mend the agent's settings"
+_CHECK_URL = "check elevenlabs.base_url"
+_CREDIT = "add credit to the ElevenLabs account, or raise its quota"
+_OUR_FAULT = "this is a fault of parleyd or of the server: report it with the log"
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    kind: EndingKind
+    say: str
+    mend: str | None = None
+    # It cannot heal by itself: counts even when the line was lost before the close arrived.
+    decisive: bool = False
+
+    def ending(self, code: int | None, quote: str = "") -> Ending:
+        return Ending(self.kind, f'{self.say} ("{quote}")' if quote else self.say, self.mend, code)
+
+
+def _retry(say: str, mend: str | None = None) -> _Verdict:
+    return _Verdict(EndingKind.RETRY, say, mend)
+
+
+def _final(say: str, mend: str, *, decisive: bool = False) -> _Verdict:
+    return _Verdict(EndingKind.FINAL, say, mend, decisive)
+
+
+_NO_CREDIT = _final("the account has no credit left", _CREDIT, decisive=True)
+_NO_AGENT = _final("there is no such agent here", _CHECK_AGENT, decisive=True)
+_BAD_KEY = _final("the API key is not accepted", _CHECK_KEY, decisive=True)
+_KEY_MAY_NOT = _final(
+    "the API key may not use agents", "give the key the permission for agents (convai_read)", decisive=True
+)
+_QUEUE = _retry("too many conversations at once on this account", "raise the agent's concurrency limit")
+
+_BY_TEXT: tuple[tuple[re.Pattern[str], _Verdict], ...] = tuple(
+    (re.compile(pattern, re.IGNORECASE), verdict)
+    for pattern, verdict in (
+        (r"missing_permissions", _KEY_MAY_NOT),
+        (r"invalid.api.key", _BAD_KEY),
+        (r"quota|\bcredits?\b", _NO_CREDIT),
+        (r"\bagent\b.*\b(does not exist|not found)|document_not_found", _NO_AGENT),
+        (
+            r"could not authorize",
+            _final(
+                "the agent is private, and the session is not authorised",
+                f"set elevenlabs.api_key, or make the agent public; with a key, {_CHECK_KEY}",
+                decisive=True,
+            ),
+        ),
+        (r"misconfigured", _final("the agent is misconfigured", _MEND_AGENT, decisive=True)),
+        (
+            r"host is not (valid|supported|in )",
+            _final(
+                "the agent takes only sessions from web pages on its list of hosts",
+                "empty the list of hosts under Security in the agent's settings",
+                decisive=True,
+            ),
+        ),
+        (
+            r"\bdaily\b.*\blimit\b",
+            _final(
+                "the agent has had all the calls that it may have today",
+                "raise its daily limit in the agent's settings, or wait until tomorrow",
+                decisive=True,
+            ),
+        ),
+        (r"too.many.(concurrent|connections|conversations|requests)|concurrency|queue", _QUEUE),
+        # A slip of the server's own, although it comes with a code that is final.
+        (r"interrupted message doesn.t match", _retry("the server lost track of an interruption")),
+        (r"invalid message received", _final("the server could not use what was sent", _OUR_FAULT)),
+    )
+)
+
+# Codes on which another try is out of the question, whatever else the words may mean.
+_NEVER_QUEUED = frozenset((1002, 1008))
+
+_CONTRACT = _final("the server could not use what was sent", _OUR_FAULT)
+_SLOW = _final("the server waited in vain for one of its parts", _MEND_AGENT)
+_BROKEN = _final("a part of the agent failed", _MEND_AGENT)
+_LLM = _final("the agent's language model failed", "choose another LLM in the agent's settings, or mend the custom one")
+_TOOL = _final("a tool of the agent failed", "mend the tool in the agent's settings")
+
+_BY_KIND: dict[str, _Verdict] = {
+    UNSUPPORTED_FORMAT: _final(
+        "the agent's audio format is not known",
+        "set the agent's input and output audio formats to PCM or to 8 kHz µ-law",
+        decisive=True,
+    ),
+    "max_duration_exceeded": _Verdict(
+        EndingKind.AGENT, "the conversation reached the agent's longest duration", decisive=True
+    ),
+    "override_error": _final(
+        "the agent does not allow an override",
+        "enable it under Security in the agent's settings, or remove it from elevenlabs.overrides",
+        decisive=True,
+    ),
+    "missing_dynamic_variable": _final(
+        "the agent needs a dynamic variable", "set it under elevenlabs.dynamic_variables", decisive=True
+    ),
+    "missing_dynamic_variable_transfer": _final(
+        "the agent to which the conversation went needs a dynamic variable",
+        "set it under elevenlabs.dynamic_variables",
+        decisive=True,
+    ),
+    "invalid_api_key": _BAD_KEY,
+    "missing_permissions": _KEY_MAY_NOT,
+    "quota_exceeded": _NO_CREDIT,
+    "document_not_found": _NO_AGENT,
+    "too_many_concurrent_requests": _QUEUE,
+    "invalid_message": _CONTRACT,
+    "value_error": _CONTRACT,
+    "missing_fields": _CONTRACT,
+    "telephony_agent_error": _final("the agent is made for telephones only", _MEND_AGENT, decisive=True),
+    "mcp_tool_error": _TOOL,
+    "mcp_https_error": _TOOL,
+    "http_exception": _BROKEN,
+    "safety_violation": _final("the conversation broke the provider's safety rules", _MEND_AGENT),
+    "llm_timeout": _final("the agent's language model took too long", "choose a faster LLM in the agent's settings"),
+    "llm_error": _LLM,
+    "custom_llm_error": _LLM,
+    "cascade_brain_error": _LLM,
+    "transport_receive_timeout": _final(
+        "the server heard nothing for a minute", "use gate.uplink: silence, so that sound keeps flowing"
+    ),
+    "asyncio_timeout": _SLOW,
+    "redis_timeout_error": _SLOW,
+    "asr_transcription_error": _BROKEN,
+    "vad_error": _BROKEN,
+    "turn_probability_error": _BROKEN,
+    "tts_cascade_error": _final("the agent's voice failed", "choose another voice in the agent's settings"),
+    "unknown_websocket_crash": _retry("the server had an internal error"),
+    "websocket_disconnect": _retry("the line was lost"),
+}
+
+_LOST = _retry("the line was lost")
+_BY_CODE: dict[int | None, _Verdict] = {
+    None: _LOST,
+    1001: _retry("the server goes away"),
+    1002: _final("the agent could not go on", _MEND_AGENT),
+    1003: _CONTRACT,
+    1005: _LOST,
+    1006: _LOST,
+    1007: _CONTRACT,
+    1008: _final("the server did not accept the session", _MEND_AGENT),
+    1009: _final("the server refused a message for its size", _OUR_FAULT),
+    1010: _CONTRACT,
+    1011: _retry("the server had an internal error"),
+    1012: _retry("the server restarts"),
+    1013: _retry("the server has too much to do"),
+    1014: _retry("the server's gateway is in trouble"),
+    1015: _retry("TLS failed"),
+    3000: _final("the server refused the session", f"{_CHECK_AGENT}; {_CHECK_KEY}"),
+    3008: _QUEUE,
+    4300: _final("a limit of the agent is reached", "raise the limits in the agent's settings"),
+}
+
+_OVERRIDE = re.compile(
+    r"overrides? for (?:the )?fields? [\"'`´‘’“”]?(?P<field>[\w.]+)[\"'`´‘’“”]? (?:is|are) not allowed", re.IGNORECASE
+)
+_VARIABLES = re.compile(
+    r"missing required dynamic variables?(?: in (?P<where>[\w ]+?))?\s*:\s*(?P<names>.+)", re.IGNORECASE | re.DOTALL
+)
+_QUOTED_NAME = re.compile(r"[\"'`‘“]([\w.-]+)[\"'`’”]")
+_BARE_NAME = re.compile(r"[A-Za-z_]\w*")
+
+_OVERRIDES = frozenset(
+    ("prompt", "first_message", "language", "llm", "voice_id", "stability", "speed", "similarity_boost")
+)
+
+
+def one_line(text: str, limit: int = _MAX_QUOTED_CHARS) -> str:
+    """Of foreign text, what can be shown: one line, printable, not too long."""
+    line = " ".join("".join(char if char.isprintable() else " " for char in text[: 4 * limit]).split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def judge_close(
+    code: int | None, reason: str, error: AgentError | None, *, configured_overrides: Collection[str] = _OVERRIDES
+) -> Ending:
+    """code: None when the line went without a close. error: the last error event, if any.
+
+    configured_overrides: names in elevenlabs.overrides that are set; a refused first_message that is not among them
+    was sent to keep the agent from greeting, and has another mend.
+    """
+    error_text = error.message if error else ""
+    if error and error.kind == UNSUPPORTED_FORMAT:
+        return _BY_KIND[UNSUPPORTED_FORMAT].ending(code, one_line(error_text))
+    if code == 1000:
+        ended = _BY_KIND["max_duration_exceeded"] if error and error.kind == "max_duration_exceeded" else None
+        return (ended or _Verdict(EndingKind.AGENT, "the agent hung up")).ending(code, one_line(reason))
+
+    by_code = _BY_CODE.get(code) or _unknown_code(code)
+    # Before a lost line the error may be an old one, which the conversation survived.
+    only_decisive = by_code.kind is EndingKind.RETRY
+    # The event is not cut off at 123 bytes as the close reason is.
+    fresh = "" if error_text.startswith(reason) else reason
+    judged = _judge_text(fresh, code, configured_overrides) or _judge_text(
+        error_text, code, configured_overrides, only_decisive=only_decisive and bool(fresh or not reason)
+    )
+    if judged:
+        return judged
+    by_kind = _BY_KIND.get(error.kind) if error and error.kind else None
+    if by_kind and (by_kind.decisive or not only_decisive):
+        return by_kind.ending(code, one_line(reason or error_text))
+    return by_code.ending(code, one_line(reason if only_decisive else reason or error_text))
+
+
+def _unknown_code(code: int | None) -> _Verdict:
+    if code is not None and 1000 <= code < 2000:
+        return _retry(f"the session was closed with {code}")
+    return _final(f"the session was closed with {code}", _MEND_AGENT)
+
+
+def _judge_text(
+    text: str, code: int | None, configured_overrides: Collection[str], *, only_decisive: bool = False
+) -> Ending | None:
+    if found := _OVERRIDE.search(text):
+        return _refused_override(found["field"], code, configured_overrides)
+    if found := _VARIABLES.search(text):
+        return _missing_variables(found["names"], found["where"], code)
+    for pattern, verdict in _BY_TEXT:
+        if not pattern.search(text) or (only_decisive and not verdict.decisive):
+            continue
+        if verdict is _QUEUE and code in _NEVER_QUEUED:
+            continue
+        return verdict.ending(code, one_line(text))
+    return None
+
+
+def _refused_override(api_field: str, code: int | None, configured_overrides: Collection[str]) -> Ending:
+    """api_field: the last part is the name that the configuration uses too (agent.prompt.llm, tts.voice_id)."""
+    name = one_line(api_field.rpartition(".")[2], 40)
+    mend = "enable it under Security in the agent's settings"
+    if name == "first_message" and name not in configured_overrides:
+        mend += ", or set wake.greeting: play"
+    elif name in _OVERRIDES:
+        mend += f", or remove elevenlabs.overrides.{name}"
+    elif name == "custom_llm_extra_body":
+        mend += f", or remove elevenlabs.{name}"
+    return Ending(
+        EndingKind.FINAL,
+        f"the agent does not allow the override '{name}'",
+        mend,
+        code,
+        refused_override=name,
+    )
+
+
+def _missing_variables(listed: str, where: str | None, code: int | None) -> Ending:
+    """listed: as the server writes it: a set, a list, or names with commas; the end may be cut off."""
+    names = list(dict.fromkeys(_QUOTED_NAME.findall(listed) or _BARE_NAME.findall(listed.split(". ")[0])))
+    place = f" in its {one_line(where, 40)}" if where else ""
+    if not names:
+        verdict = _BY_KIND["missing_dynamic_variable"]
+        return Ending(verdict.kind, verdict.say + place, verdict.mend, code)
+    word = "variable" if len(names) == 1 else "variables"
+    shown = ", ".join(f"'{name}'" for name in names)
+    keys = " and ".join(f"elevenlabs.dynamic_variables.{name}" for name in names)
+    return Ending(
+        EndingKind.FINAL,
+        one_line(f"the agent needs the dynamic {word} {shown}{place}"),
+        one_line(f"set {keys}", 2 * _MAX_QUOTED_CHARS),
+        code,
+    )
+
+
+# ---------------------------------------------------------------- answers over HTTP
+
+
+# Request timeout, too early.
+_BUSY = frozenset((408, 425))
+
+
+def judge_http(status: int, body: str) -> Ending:
+    """An HTTP answer in place of a signed URL or of a WebSocket. body: JSON with `detail`, or anything."""
+    text = one_line(_detail(body))
+    if status not in _BUSY and status < 500:
+        judged = _judge_text(text, status, _OVERRIDES)
+        if judged:
+            return judged
+    verdict = _by_status(status)
+    shown = f"HTTP {status}: {text}" if text else f"HTTP {status}"
+    return Ending(verdict.kind, f"{verdict.say} ({shown})", verdict.mend, status)
+
+
+def _by_status(status: int) -> _Verdict:
+    if status in _BUSY or status >= 500:
+        return _retry("the server is in trouble")
+    if status == 429:
+        return _retry("the server asks for fewer requests")
+    if status == 401:
+        return _final("the API key is not accepted, or one is needed", f"set elevenlabs.api_key, or {_CHECK_KEY}")
+    if status == 402:
+        return _NO_CREDIT
+    if status == 403:
+        return _final("the server forbids it", _CHECK_KEY)
+    if status == 404:
+        return _final("there is no such agent, or no such server", _CHECK_AGENT)
+    if 300 <= status < 400:
+        return _final("the server is at another address", _CHECK_URL)
+    if status < 300:
+        return _retry("the server answered something that is not a session", _CHECK_URL)
+    return _final("the server refused the request", f"{_CHECK_AGENT}; {_CHECK_KEY}")
+
+
+def _detail(body: str) -> str:
+    """`detail` is a text, {status, message}, or a list of {msg}; nothing else is worth showing."""
+    try:
+        parsed = json.loads(body)
+    except (ValueError, RecursionError):
+        return ""
+    detail = parsed.get("detail") if isinstance(parsed, dict) else None
+    if isinstance(detail, list):
+        detail = next((item for item in detail if isinstance(item, dict)), None)
+    if isinstance(detail, dict):
+        words = (detail.get("status"), detail.get("message"), detail.get("msg"))
+        return ": ".join(word for word in words if isinstance(word, str))
+    return detail if isinstance(detail, str) else ""

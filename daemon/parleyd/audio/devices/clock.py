@@ -1,0 +1,44 @@
+"""A clock for devices that have no hardware to set their pace."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+# tick(at_s): the monotonic time the tick was meant for; it may be late, never early.
+Tick = Callable[[float], None]
+
+_JOIN_S = 2.0
+
+
+class RealTimeClock:
+    """Ticks on a thread of its own, by an absolute schedule: a late tick does not delay the next ones, and after a
+    hiccup the missed ones follow at once, so that count times period is always the time elapsed."""
+
+    def __init__(self, name: str, period_s: float, tick: Tick, *, start_s: float) -> None:
+        """The first tick comes at start_s."""
+        self._period_s = period_s
+        self._tick = tick
+        self._start_s = start_s
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """No tick comes after the return, except when called from a tick."""
+        self._stopped.set()
+        if self._thread is not threading.current_thread():
+            self._thread.join(_JOIN_S)
+
+    def _run(self) -> None:
+        count = 0
+        while True:
+            at_s = self._start_s + count * self._period_s
+            ahead_s = at_s - time.monotonic()
+            if ahead_s > 0 and self._stopped.wait(ahead_s):
+                return
+            if self._stopped.is_set():
+                return
+            self._tick(at_s)
+            count += 1

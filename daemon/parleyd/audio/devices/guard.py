@@ -1,0 +1,50 @@
+"""Nothing may escape from a device's callback: PortAudio would end the stream and raise in the main thread."""
+
+from __future__ import annotations
+
+import logging
+
+from parleyd.audio.devices.device import Deliver, Fill
+from parleyd.audio.pcm import BYTES_PER_SAMPLE
+
+log = logging.getLogger(__name__)
+
+
+class Guard:
+    """Makes a user's callbacks safe. `failure` is the first error they raised; it is logged, the later ones are not."""
+
+    def __init__(self, name: str) -> None:
+        self.failure: Exception | None = None
+        self._name = name
+
+    def fill(self, fill: Fill) -> Fill:
+        """Silence instead of an error, and instead of a wrong number of bytes."""
+
+        def safe(samples: int) -> bytes:
+            wanted = samples * BYTES_PER_SAMPLE
+            try:
+                pcm = fill(samples)
+                if len(pcm) != wanted:
+                    raise ValueError(f"{len(pcm)} bytes of sound instead of {wanted}")
+            except Exception as error:  # noqa: BLE001 — see the module
+                self._note(error)
+                return bytes(wanted)
+            return pcm
+
+        return safe
+
+    def deliver(self, deliver: Deliver) -> Deliver:
+        """Drops what the user failed to take."""
+
+        def safe(pcm: bytes, start_s: float) -> None:
+            try:
+                deliver(pcm, start_s)
+            except Exception as error:  # noqa: BLE001 — see the module
+                self._note(error)
+
+        return safe
+
+    def _note(self, error: Exception) -> None:
+        if self.failure is None:
+            self.failure = error
+            log.error("%s: its sound could not be handled; silence instead", self._name, exc_info=error)

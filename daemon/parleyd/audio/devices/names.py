@@ -1,0 +1,53 @@
+"""A device by the name that stands in the configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from parleyd.audio.devices.device import DeviceError, InputDevice, OutputDevice
+from parleyd.audio.devices.null import NullInput, NullOutput
+from parleyd.audio.devices.portaudio import PortAudioInput, PortAudioOutput
+from parleyd.audio.devices.wav import WavInput, WavOutput
+
+
+def input_device(spec: str) -> InputDevice:
+    """spec: `default`, `null`, `wav:PATH`, or a part of a device's name. Whether there is such a device or file
+    shows when it is opened; DeviceError here only for what can be no device at all."""
+    if spec == "null":
+        return NullInput()
+    if spec.startswith("wav:"):
+        return WavInput(_path(spec))
+    return PortAudioInput(_sound_device(spec))
+
+
+def output_device(spec: str) -> OutputDevice:
+    """As input_device. Opening `wav:PATH` the first time overwrites the file."""
+    if spec == "null":
+        return NullOutput()
+    if spec.startswith("wav:"):
+        return WavOutput(_path(spec))
+    return PortAudioOutput(_sound_device(spec))
+
+
+def device_pair(input_spec: str, output_spec: str) -> tuple[InputDevice, OutputDevice]:
+    """Both devices of a conversation; DeviceError also when they are one file, which would be overwritten unheard."""
+    if input_spec.startswith("wav:") and output_spec.startswith("wav:"):
+        path = _path(output_spec)
+        if _path(input_spec).resolve() == path.resolve():
+            raise DeviceError(
+                f"wav:{path} is both the microphone and the speaker", "give audio.output.device another file"
+            )
+    return input_device(input_spec), output_device(output_spec)
+
+
+def _path(spec: str) -> Path:
+    path = spec.removeprefix("wav:")
+    if not path:
+        raise DeviceError("'wav:' names no file", "write wav:PATH, for example wav:speaker.wav")
+    return Path(path).expanduser()
+
+
+def _sound_device(spec: str) -> str:
+    if not spec.strip():
+        raise DeviceError("the device's name is empty", "write default, a part of its name, wav:PATH or null")
+    return spec.strip()

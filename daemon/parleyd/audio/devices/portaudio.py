@@ -1,0 +1,367 @@
+"""Sound cards, through PortAudio: PyAudio in callback mode, both ways.
+
+What has been measured with PortAudio 19.6, which Debian 12 and 13 ship, and why things are here as they are:
+
+- Stopping or closing a stream from another thread than the one in a blocking read or write hangs or crashes the
+  process; callback mode does neither.
+- close() without stop_stream() is the abort: silence within 5 ms, and hardly ever more than 5 ms for the call. On
+  a suspended device it never returns, hence the deadline.
+- The list of devices is frozen until every PyAudio object is terminated, hence one owner of the only one (Host).
+- A sound configuration without one usable `pcm` entry (for example ALSA_CONFIG_PATH at an empty file) fails an
+  assertion inside PortAudio and aborts the process. Python cannot prevent that; the message names pa_linux_alsa.c.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pyaudio
+
+from parleyd.audio import pcm as sound
+from parleyd.audio.devices.device import Deliver, DeviceError, Fill, StreamInfo
+from parleyd.audio.devices.guard import Guard
+
+log = logging.getLogger(__name__)
+
+Direction = Literal["input", "output"]
+
+# Longest time for an abort; on working devices it takes milliseconds.
+CLOSE_DEADLINE_S = 1.0
+_INPUT_RATES_HZ = (16_000, None, 48_000, 44_100)  # None: the device's own
+_OUTPUT_RATES_HZ = (48_000, None, 44_100, 16_000)
+_PERIODS_PER_S = {"input": 50, "output": 100}
+
+
+# ---------------------------------------------------------------- the only PyAudio object
+
+
+@dataclass(frozen=True, slots=True)
+class CardDevice:
+    """One entry of PortAudio's list."""
+
+    index: int
+    name: str
+    host_api: str
+    default_rate_hz: int
+    input_channels: int
+    output_channels: int
+
+    def channels(self, direction: Direction) -> int:
+        return self.input_channels if direction == "input" else self.output_channels
+
+
+class Host:
+    """Owns the process's PyAudio object. Threads may share it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._pa: pyaudio.PyAudio | None = None
+        self._count_lock = threading.Lock()
+        self._streams = 0
+
+    def refresh(self) -> bool:
+        """Next time there is a new list of devices. → whether it could be: not while a stream is open."""
+        with self._lock:
+            if self._streams:
+                return False
+            if self._pa is not None:
+                self._pa.terminate()
+                self._pa = None
+            return True
+
+    def devices(self) -> list[CardDevice]:
+        """All that PortAudio has listed."""
+        with self._lock:
+            pa = self._object()
+            found = []
+            for index in range(pa.get_device_count()):
+                info = pa.get_device_info_by_index(index)
+                api = pa.get_host_api_info_by_index(info["hostApi"])
+                found.append(
+                    CardDevice(
+                        index,
+                        str(info["name"]),
+                        str(api["name"]),
+                        round(info["defaultSampleRate"]),
+                        int(info["maxInputChannels"]),
+                        int(info["maxOutputChannels"]),
+                    )
+                )
+            return found
+
+    def default_index(self, direction: Direction) -> int | None:
+        """None: there is none."""
+        with self._lock:
+            pa = self._object()
+            ask = pa.get_default_input_device_info if direction == "input" else pa.get_default_output_device_info
+            try:
+                return int(ask()["index"])
+            except OSError:
+                return None
+
+    def supports(self, device: CardDevice, direction: Direction, rate_hz: int) -> bool:
+        """Whether it would open at this rate now; also False while somebody else holds it."""
+        channels = min(device.channels(direction), 2)
+        options = {"device": device.index, "channels": channels, "format": pyaudio.paInt16}
+        with self._lock, portaudio_muted():
+            try:
+                named = {f"{direction}_{key}": value for key, value in options.items()}
+                return bool(self._object().is_format_supported(rate_hz, **named))
+            except ValueError:
+                return False
+
+    def open(self, **options: Any) -> Any:
+        """A PyAudio stream, not yet started. OSError with PortAudio's code."""
+        with self._lock, portaudio_muted():
+            stream = self._object().open(format=pyaudio.paInt16, start=False, **options)
+            with self._count_lock:
+                self._streams += 1
+            return stream
+
+    def close(self, stream: Any) -> bool:
+        """Aborts. → False when PortAudio did not return in time; the stream counts as open until it does."""
+        done = threading.Event()
+
+        def abort() -> None:
+            try:
+                stream.close()
+            except OSError as error:
+                log.debug("closing a sound stream: %s", error)
+            with self._count_lock:
+                self._streams -= 1
+            done.set()
+
+        # PortAudio may hang in here; the thread is then lost, but nothing else.
+        threading.Thread(target=abort, name="portaudio close", daemon=True).start()
+        return done.wait(CLOSE_DEADLINE_S)
+
+    def _object(self) -> pyaudio.PyAudio:
+        if self._pa is None:
+            _silence_libraries()
+            self._pa = pyaudio.PyAudio()
+        return self._pa
+
+
+host = Host()
+
+
+# ---------------------------------------------------------------- chatter
+
+_AlsaHandler = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p)
+_JackHandler = ctypes.CFUNCTYPE(None, ctypes.c_char_p)
+# The libraries keep pointers to these: they must live as long as the process.
+_ignore_alsa = _AlsaHandler(lambda *_: None)
+_ignore_jack = _JackHandler(lambda _: None)
+
+
+def _silence_libraries() -> None:
+    """ALSA and JACK print dozens of lines about cards that are not there."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libasound.so.2").snd_lib_error_set_handler(_ignore_alsa)
+    with contextlib.suppress(OSError, AttributeError):
+        # Only where PortAudio has loaded it already.
+        jack = ctypes.CDLL("libjack.so.0", mode=os.RTLD_NOLOAD | os.RTLD_NOW)
+        jack.jack_set_error_function(_ignore_jack)
+        jack.jack_set_info_function(_ignore_jack)
+
+
+@contextlib.contextmanager
+def portaudio_muted() -> Iterator[None]:
+    """PortAudio itself prints each failed attempt straight to file descriptor 2 and offers no hook. For the moment of
+    an attempt the descriptor leads into a file; what others wrote meanwhile is passed on afterwards. A child process
+    that another thread starts in these milliseconds keeps the file for its standard error."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stderr.flush()
+    try:
+        kept = os.dup(2)
+    except OSError:
+        # No standard error at all: nothing to keep clean.
+        yield
+        return
+    caught = os.memfd_create("stderr")
+    os.dup2(caught, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.lseek(caught, 0, os.SEEK_SET)
+        with os.fdopen(caught, "rb") as file:
+            others = b"".join(line for line in file if not line.startswith(b"Expression '"))
+        if others:
+            with contextlib.suppress(OSError):
+                os.write(2, others)
+
+
+# ---------------------------------------------------------------- finding and opening
+
+
+def find(spec: str, direction: Direction) -> CardDevice:
+    """spec: `default` or a part of a name, case ignored; the whole name wins. DeviceError names what there is."""
+    devices = [device for device in host.devices() if device.channels(direction)]
+    if not devices:
+        raise DeviceError(
+            f"there is no sound {direction} device",
+            "plug one in, see `arecord -l` and `aplay -l`, add the user to the group audio; "
+            f"or set audio.{direction}.device to wav:PATH or null",
+        )
+    names = ", ".join(f"'{device.name}'" for device in devices)
+    if spec == "default":
+        index = host.default_index(direction)
+        for device in devices:
+            if device.index == index:
+                return device
+        raise DeviceError(f"there is no default {direction} device", f"set audio.{direction}.device to one of {names}")
+    wanted = spec.casefold()
+    whole = [device for device in devices if device.name.casefold() == wanted]
+    parts = whole[:1] or [device for device in devices if wanted in device.name.casefold()]
+    if not parts:
+        raise DeviceError(
+            f"no {direction} device is called '{spec}'; there are {names}",
+            f"set audio.{direction}.device to a part of one of these names; `parleyd devices` lists them",
+        )
+    if len(parts) > 1:
+        candidates = ", ".join(f"'{device.name}'" for device in parts)
+        raise DeviceError(f"'{spec}' may be any of the {direction} devices {candidates}", "give more of the name")
+    return parts[0]
+
+
+def explain(error: OSError, name: str, direction: Direction) -> DeviceError:
+    """PortAudio's refusal in words; codes are those of portaudio.h."""
+    code = error.errno if error.errno is not None else (error.args[0] if error.args else None)
+    if code == pyaudio.paDeviceUnavailable:
+        return DeviceError(
+            f"the {direction} device '{name}' is busy",
+            f"end the program that uses it (`fuser -v /dev/snd/*` names it) or choose another audio.{direction}.device",
+        )
+    reason = error.args[-1] if error.args else error
+    return DeviceError(
+        f"the {direction} device '{name}' cannot be opened: {reason}",
+        f"see `parleyd devices`, or choose another audio.{direction}.device",
+    )
+
+
+Callback = Callable[[bytes | None, int, Any, int], tuple[bytes | None, int]]
+
+
+class _Card:
+    """One direction of a sound card. The name becomes the device's own when it is open."""
+
+    def __init__(self, spec: str, direction: Direction) -> None:
+        self.name = spec
+        self._spec = spec
+        self._direction = direction
+        self._stream: Any = None
+
+    def _attempts(self, device: CardDevice) -> Iterator[tuple[int, int]]:
+        rates = _INPUT_RATES_HZ if self._direction == "input" else _OUTPUT_RATES_HZ
+        most = device.channels(self._direction)
+        # Some plugins claim dozens of channels; who has more than two rarely needs all of them.
+        counts = sorted({1, min(2, most), most})
+        for rate_hz in dict.fromkeys(rate or device.default_rate_hz for rate in rates):
+            for channels in counts:
+                yield rate_hz, channels
+
+    def _open(self, callback: Callable[[int, int], Callback]) -> StreamInfo:
+        """callback(channels, rate_hz) makes the stream's callback. Once more with a new list of devices if need be."""
+        try:
+            return self._open_listed(callback)
+        except DeviceError:
+            if not host.refresh():
+                raise
+            return self._open_listed(callback)
+
+    def _open_listed(self, callback: Callable[[int, int], Callback]) -> StreamInfo:
+        device = find(self._spec, self._direction)
+        refusal: OSError | None = None
+        for rate_hz, channels in self._attempts(device):
+            period_samples = rate_hz // _PERIODS_PER_S[self._direction]
+            try:
+                stream = host.open(
+                    rate=rate_hz,
+                    channels=channels,
+                    frames_per_buffer=period_samples,
+                    stream_callback=callback(channels, rate_hz),
+                    **{self._direction: True, f"{self._direction}_device_index": device.index},
+                )
+            except OSError as error:
+                refusal = error
+                if error.errno == pyaudio.paDeviceUnavailable:
+                    break
+                continue
+            try:
+                latency_s = stream.get_input_latency() if self._direction == "input" else stream.get_output_latency()
+                stream.start_stream()
+            except OSError as error:
+                host.close(stream)
+                refusal = error
+                continue
+            self._stream = stream
+            self.name = device.name
+            return StreamInfo(rate_hz, channels, period_samples, float(latency_s))
+        assert refusal is not None
+        raise explain(refusal, device.name, self._direction) from refusal
+
+    def close(self) -> None:
+        stream, self._stream = self._stream, None
+        if stream is not None and not host.close(stream):
+            log.error(
+                "the %s device '%s' does not let itself be closed; it is left alone until the program ends",
+                self._direction,
+                self.name,
+            )
+
+
+class PortAudioInput(_Card):
+    """A microphone: 16 kHz mono if it can be, else its own rate and channels (whose mean is taken); 20 ms periods."""
+
+    def __init__(self, spec: str) -> None:
+        super().__init__(spec, "input")
+        self.overflows = 0
+
+    def open(self, deliver: Deliver) -> StreamInfo:
+        """Raises DeviceError."""
+        safe = Guard(self._spec).deliver(deliver)
+
+        def make(channels: int, rate_hz: int) -> Callback:
+            def callback(data: bytes | None, frames: int, _time: Any, status: int) -> tuple[None, int]:
+                start_s = time.monotonic() - frames / rate_hz
+                if status & pyaudio.paInputOverflow:
+                    self.overflows += 1
+                safe(sound.mix_down(data or b"", channels), start_s)
+                return None, pyaudio.paContinue
+
+            return callback
+
+        return self._open(make)
+
+
+class PortAudioOutput(_Card):
+    """A speaker: 48 kHz if it can be, one channel or the same on all; 10 ms periods, for a latency of 20 ms or so."""
+
+    def __init__(self, spec: str) -> None:
+        super().__init__(spec, "output")
+        self.underruns = 0
+
+    def open(self, fill: Fill) -> StreamInfo:
+        """Raises DeviceError."""
+        safe = Guard(self._spec).fill(fill)
+
+        def make(channels: int, _rate_hz: int) -> Callback:
+            def callback(_data: bytes | None, frames: int, _time: Any, status: int) -> tuple[bytes, int]:
+                if status & pyaudio.paOutputUnderflow:
+                    self.underruns += 1
+                return sound.spread(safe(frames), channels), pyaudio.paContinue
+
+            return callback
+
+        return self._open(make)

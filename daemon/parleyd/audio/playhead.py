@@ -1,0 +1,194 @@
+"""What of the agent's answers has been heard. Pure: time comes in as an argument.
+
+A sample that the device takes at t is heard at t + latency, the latency being what the device reports. An answer
+is heard in segments: one as a rule; more only when it goes on after it had counted as finished or had been cleared,
+or when another answer came in between.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from dataclasses import dataclass
+
+# A segment of which nothing more has come for so long after its last sound is over: longer than a hiccup of the
+# network, shorter than a pause in which somebody waits for the answer's end.
+GIVE_UP_S = 0.8
+# Of so many answers it is remembered what has been heard of them.
+_REMEMBERED = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What of an answer has sounded, out of all that came of it; finished: to its end, not cleared."""
+
+    answer: int
+    heard_ms: int
+    total_ms: int
+    finished: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The first sound of an answer became audible."""
+
+    answer: int
+    at_s: float
+
+
+@dataclass(slots=True, eq=False)
+class Segment:
+    """A stretch of one answer; handed out by Playhead.queued, and to be given back to it."""
+
+    answer: int
+    closed: bool = False  # no more of it will come
+    handed_s: float = 0.0  # how much the device has taken
+    starts_s: float = 0.0  # when it became or becomes audible; has a meaning once something was handed
+    ends_s: float = 0.0  # when what was handed so far is through
+    told: bool = False  # that it has started
+
+
+@dataclass(slots=True)
+class _Account:
+    total_s: float = 0.0
+    heard_s: float = 0.0  # in segments that are over
+
+
+class Playhead:
+    """The order of the answers, and how far each has got."""
+
+    def __init__(self, rate_hz: int, latency_s: float) -> None:
+        self.rate_hz = rate_hz
+        self.latency_s = latency_s
+        self._alive: deque[Segment] = deque()  # in the order of sounding; only the last may be open
+        self._spans: deque[tuple[Segment, float, float]] = deque()  # (segment, from, to), perhaps not through yet
+        self._accounts: OrderedDict[int, _Account] = OrderedDict()
+        self._silent_from_s = 0.0
+
+    # ---------------------------------------------------------------- what happens
+
+    def queued(self, answer: int, duration_s: float) -> Segment:
+        """More of an answer has come."""
+        account = self._accounts.setdefault(answer, _Account())
+        account.total_s += duration_s
+        while len(self._accounts) > _REMEMBERED:
+            self._accounts.popitem(last=False)
+        last = self._alive[-1] if self._alive else None
+        if last is not None and last.answer == answer and not last.closed:
+            return last
+        if last is not None:
+            last.closed = True
+        segment = Segment(answer)
+        self._alive.append(segment)
+        return segment
+
+    def end(self, answer: int) -> None:
+        """No more of an answer will come."""
+        if self._alive and self._alive[-1].answer == answer:
+            self._alive[-1].closed = True
+
+    def handed(self, segment: Segment, samples: int, lead_s: float, at_s: float) -> None:
+        """The device took samples at at_s; within what it took at once, lead_s of other sound comes first."""
+        begins_s = at_s + self.latency_s + lead_s
+        duration_s = samples / self.rate_hz
+        if segment.handed_s == 0.0:
+            segment.starts_s = begins_s
+        segment.handed_s += duration_s
+        segment.ends_s = begins_s + duration_s
+        self._spans.append((segment, begins_s, segment.ends_s))
+        self._silent_from_s = max(self._silent_from_s, segment.ends_s)
+
+    def due(self, now_s: float, *, dry: bool) -> list[Started | Heard]:
+        """What is to be told by now, in order. dry: nothing waits to be handed to the device."""
+        self._forget_spans(now_s)
+        told: list[Started | Heard] = []
+        while self._alive:
+            segment = self._alive[0]
+            if segment.handed_s > 0.0 and not segment.told and now_s >= segment.starts_s:
+                segment.told = True
+                told.append(Started(segment.answer, segment.starts_s))
+            over_s = self._over_s(segment, dry=dry)
+            if over_s is None or now_s < over_s:
+                break
+            self._alive.popleft()
+            told.append(self._finish(segment, segment.handed_s, finished=True))
+        return told
+
+    def next_due_s(self, *, dry: bool) -> float | None:
+        """When `due` will have something to tell, if nothing else happens until then."""
+        if not self._alive:
+            return None
+        segment = self._alive[0]
+        if segment.handed_s > 0.0 and not segment.told:
+            return segment.starts_s
+        return self._over_s(segment, dry=dry)
+
+    def clear(self, now_s: float, *, sharp: bool) -> list[Started | Heard]:
+        """All that was not yet handed is thrown away, and if sharp also what the device still holds.
+
+        Call `due` before. Tells every answer's end, the one that sounds first; what fades out does not count as heard.
+        """
+        told: list[Started | Heard] = []
+        for segment in self._alive:
+            heard_s = self._sounded_s(segment, now_s) if sharp else segment.handed_s
+            if heard_s > 0.0 and not segment.told:
+                told.append(Started(segment.answer, segment.starts_s))
+            whole = segment.closed and heard_s > 0.0 and self._is_whole(segment, heard_s)
+            told.append(self._finish(segment, heard_s, finished=whole))
+        self._alive.clear()
+        if sharp:
+            self._spans.clear()
+            self._silent_from_s = now_s
+        return told
+
+    # ---------------------------------------------------------------- what is so
+
+    @property
+    def silent_from_s(self) -> float:
+        """When all that was handed to the device is through."""
+        return self._silent_from_s
+
+    @property
+    def open(self) -> Segment | None:
+        """The segment of which more may come."""
+        return self._alive[-1] if self._alive and not self._alive[-1].closed else None
+
+    def heard(self, answer: int, now_s: float) -> Heard | None:
+        """None for an answer of which nothing ever came, or too long ago."""
+        account = self._accounts.get(answer)
+        if account is None:
+            return None
+        alive = [segment for segment in self._alive if segment.answer == answer]
+        heard_s = account.heard_s + sum(self._sounded_s(segment, now_s) for segment in alive)
+        return _heard(answer, heard_s, account.total_s, finished=not alive and heard_s >= account.total_s - 0.001)
+
+    def _sounded_s(self, segment: Segment, now_s: float) -> float:
+        spans = [(from_s, to_s) for owner, from_s, to_s in self._spans if owner is segment and to_s > now_s]
+        ahead_s = sum(to_s - max(now_s, from_s) for from_s, to_s in spans)
+        return max(0.0, segment.handed_s - ahead_s)
+
+    def _over_s(self, segment: Segment, *, dry: bool) -> float | None:
+        if segment.handed_s == 0.0:
+            return None
+        followed = any(later.handed_s > 0.0 for later in self._alive if later is not segment)
+        if segment.closed:
+            return segment.ends_s if dry or followed else None
+        return segment.ends_s + GIVE_UP_S if dry else None
+
+    def _is_whole(self, segment: Segment, heard_s: float) -> bool:
+        account = self._accounts.get(segment.answer)
+        return account is None or account.heard_s + heard_s >= account.total_s - 0.001
+
+    def _finish(self, segment: Segment, heard_s: float, *, finished: bool) -> Heard:
+        account = self._accounts.get(segment.answer)
+        if account is None:
+            return _heard(segment.answer, heard_s, heard_s, finished=finished)
+        account.heard_s = min(account.heard_s + heard_s, account.total_s)
+        return _heard(segment.answer, account.heard_s, account.total_s, finished=finished)
+
+    def _forget_spans(self, now_s: float) -> None:
+        while self._spans and self._spans[0][2] <= now_s:
+            self._spans.popleft()
+
+
+def _heard(answer: int, heard_s: float, total_s: float, *, finished: bool) -> Heard:
+    return Heard(answer, round(min(heard_s, total_s) * 1000), round(total_s * 1000), finished)

@@ -1,0 +1,172 @@
+"""`parleyd demo`: a whole conversation on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import wave
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from parleyd import events
+from parleyd.agents.local.voice import Voice, VoiceError
+from parleyd.audio.devices.device import DeviceError, InputDevice, OutputDevice
+from parleyd.audio.devices.names import device_pair
+from parleyd.audio.devices.wav import WavOutput
+from parleyd.audio.pcm import PIPELINE_RATE_HZ
+from parleyd.audio.vad import VadUnavailableError
+from parleyd.cli.errors import CommandError
+from parleyd.cli.run import agent_for
+from parleyd.config.schema import Config, Local, Log, Session
+from parleyd.demo.actor import ActorMicrophone
+from parleyd.demo.facts import Facts, Recording, gather, judge
+from parleyd.demo.play import LINES, perform
+from parleyd.demo.stage import CueMissedError, Stage
+from parleyd.demo.timeline import Timeline
+from parleyd.host import logs
+from parleyd.service import Service, ServiceError
+
+SCENARIO = Path(__file__).parent.parent / "demo" / "scenario.yaml"
+PERSON_VOICE = "rms"
+IDLE_TIMEOUT_S = 4.0
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "demo",
+        help="hold a conversation on this machine",
+        description="Runs the real daemon against the embedded agent, with an actor at the microphone: a question, an "
+        "interruption, a lost line, sleep. Exits 0 only if the conversation really happened so.",
+    )
+    parser.add_argument("--mic", action="store_true", help="your own microphone and speaker; Ctrl-C ends it")
+    parser.add_argument("--json", action="store_true", help="print the facts as JSON instead of the timeline")
+    parser.add_argument("--out", type=Path, default=Path("parleyd-demo"), metavar="DIR", help="default: %(default)s")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    config = Config(
+        provider="local",
+        local=Local(scenario=None if args.mic else str(SCENARIO)),
+        session=Session(idle_timeout_s=IDLE_TIMEOUT_S),
+        log=Log(level="debug" if args.debug else "error"),
+    )
+    stage = Stage()
+    bus = events.Bus()
+    bus.subscribe(stage)
+    timeline = None if args.json else Timeline(sys.stdout)
+    if timeline is not None:
+        bus.subscribe(timeline)
+    listener = logs.start(config.log)
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+        if args.mic:
+            return _converse(config, bus)
+        missed, facts = _perform(config, bus, stage, args.out)
+    except OSError as error:
+        mend = "choose another folder with --out"
+        raise CommandError(f"{args.out}: {error.strerror}", mend, os.EX_CANTCREAT) from error
+    except (DeviceError, VadUnavailableError, VoiceError) as error:
+        raise CommandError(str(error), error.mend, os.EX_UNAVAILABLE) from error
+    except ServiceError as error:
+        raise CommandError(str(error), error.mend, os.EX_SOFTWARE) from error
+    finally:
+        if timeline is not None:
+            timeline.close()
+        listener.stop()
+    if args.json:
+        print(json.dumps({"happened": not missed, "missing": missed, **asdict(facts)}, ensure_ascii=False, indent=2))
+    else:
+        _print_summary(facts, missed, args.out)
+    return os.EX_SOFTWARE if missed else os.EX_OK
+
+
+def _perform(config: Config, bus: events.Bus, stage: Stage, out: Path) -> tuple[list[str], Facts]:
+    actor, speaker = ActorMicrophone(), WavOutput(out / "speaker.wav")
+    with Voice(PERSON_VOICE) as person:
+        voice = {line.text: person.say(line.text, PIPELINE_RATE_HZ) for line in LINES}
+    missed: list[str] = []
+    with _running(config, bus, actor, speaker) as service:
+        try:
+            perform(stage, actor, voice)
+        except CueMissedError as error:
+            missed.append(str(error))
+    microphone = Recording(_floats(b"".join(actor.given)), PIPELINE_RATE_HZ, actor.began_s)
+    heard = _recording(out / "speaker.wav", speaker)
+    facts = gather(stage.events, heard, service.counters, len(actor.given))
+    missed += judge(facts, [line.words for line in LINES], stage.events, heard)
+    _draw(out / "conversation.png", stage, microphone, heard)
+    return missed, facts
+
+
+@contextmanager
+def _running(config: Config, bus: events.Bus, mic: InputDevice, speaker: OutputDevice) -> Iterator[Service]:
+    with agent_for(config) as agent:
+        service = Service(config, agent, mic, speaker, bus)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: sys.exit(130))
+        service.start()
+        try:
+            yield service
+        finally:
+            service.stop()
+
+
+def _converse(config: Config, bus: events.Bus) -> int:
+    with _running(config, bus, *device_pair("default", "default")) as service:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: service.request_stop())
+        service.wait()
+    return os.EX_OK
+
+
+def _draw(path: Path, stage: Stage, microphone: Recording, speaker: Recording) -> None:
+    try:
+        from parleyd.demo.picture import draw
+
+        draw(path, stage.events, microphone, speaker)
+    except ImportError:
+        raise CommandError(
+            "matplotlib is missing, so there is no picture", "pip install 'parleyd[agent]'", os.EX_UNAVAILABLE
+        ) from None
+
+
+def _recording(path: Path, device: WavOutput) -> Recording:
+    with wave.open(str(path)) as file:
+        sound = file.readframes(file.getnframes())
+    return Recording(_floats(sound), WavOutput.RATE_HZ, device.began_s or 0.0)
+
+
+def _floats(sound: bytes) -> npt.NDArray[np.float32]:
+    return np.frombuffer(sound, "<i2").astype(np.float32) / np.float32(32768)
+
+
+def _print_summary(facts: Facts, missed: list[str], out: Path) -> None:
+    rows = [
+        ("utterances", f"{facts.utterances}, answered {facts.answers} times, over {facts.sessions} connections"),
+        ("in the room", f"{facts.stayed_in_the_room:.0%} of {facts.room_s:.0f} s of sound never left it"),
+        ("wake to live", _ms(facts.wake_to_live_ms)),
+        ("first sound", f"{_ms(facts.speech_end_to_answer_ms)} after the end of speech (median)"),
+        ("interrupted", f"silent {_ms(facts.silent_after_ms)} after the order, measured in the recording"),
+        ("line lost", f"back after {_ms(facts.line_back_after_ms)}; {facts.speech_resent_ms} ms sent again, "
+         f"{facts.speech_lost_ms} ms lost"),
+        ("left here", f"{out / 'speaker.wav'}, {out / 'conversation.png'}"),
+    ]
+    print()
+    for name, text in rows:
+        print(f"  {name:<14}{text}")
+    for text in missed:
+        print(f"  MISSING       {text}")
+    print(f"\n  {'It did not happen as told.' if missed else 'It happened as told.'}")
+
+
+def _ms(value: int | None) -> str:
+    return "never" if value is None else f"{value} ms"

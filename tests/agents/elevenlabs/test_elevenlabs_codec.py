@@ -1,0 +1,553 @@
+"""What the codec makes of messages, and what it writes."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from elevenlabs.conversational_ai import conversation as sdk
+from elevenlabs.types.conversation_config_client_override_input import ConversationConfigClientOverrideInput
+from elevenlabs_samples import FROM_CLIENT, FROM_SERVER, SOUND, from_server
+
+from parleyd.agents import agent as common
+from parleyd.agents.elevenlabs.codec import FORMATS, UNSUPPORTED_FORMAT, ElevenLabsCodec
+from parleyd.audio.pcm import AudioFormat
+from parleyd.config.schema import ElevenLabs, Overrides
+
+ALL_OVERRIDES = Overrides(
+    prompt="You are terse.",
+    first_message="Hi Ada.",
+    language="en",
+    llm="gemini-2.5-flash",
+    voice_id="VOICE",
+    stability=0.5,
+    speed=1.0,
+    similarity_boost=0.8,
+)
+
+
+def metadata(**payload: object) -> str:
+    return json.dumps(
+        {"type": "conversation_initiation_metadata", "conversation_initiation_metadata_event": payload}
+    )
+
+
+def audio(event_id: object, data: bytes = SOUND, **more: object) -> str:
+    payload = {"audio_base_64": base64.b64encode(data).decode(), "event_id": event_id, **more}
+    return json.dumps({"type": "audio", "audio_event": payload})
+
+
+def interruption(**payload: object) -> str:
+    return json.dumps({"type": "interruption", "interruption_event": payload})
+
+
+def ready_codec(output: str = "pcm_16000") -> ElevenLabsCodec:
+    codec = ElevenLabsCodec(ElevenLabs(agent_id="a"))
+    codec.receive(metadata(conversation_id="c", agent_output_audio_format=output))
+    return codec
+
+
+def events(codec: ElevenLabsCodec, message: str | bytes) -> list[common.AgentEvent]:
+    return list(codec.receive(message).events)
+
+
+def opening(config: ElevenLabs, *, suppress_greeting: bool = False) -> Any:
+    return json.loads(ElevenLabsCodec(config, suppress_greeting=suppress_greeting).opening())
+
+
+# ---------------------------------------------------------------- the opening
+
+
+def test_the_opening_of_a_bare_configuration_is_bare():
+    assert opening(ElevenLabs(agent_id="a")) == {"type": "conversation_initiation_client_data"}
+
+
+def test_everything_that_is_set_is_in_its_place():
+    config = ElevenLabs(
+        agent_id="a",
+        overrides=ALL_OVERRIDES,
+        dynamic_variables={"user_name": "Ada", "visits": 3, "vip": True},
+        custom_llm_extra_body={"temperature": 0.2, "max_tokens": 150, "nothing": None},
+    )
+    assert opening(config) == FROM_CLIENT["conversation_initiation_client_data"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "wanted"),
+    [
+        (Overrides(prompt="p"), {"agent": {"prompt": {"prompt": "p"}}}),
+        (Overrides(llm="m"), {"agent": {"prompt": {"llm": "m"}}}),
+        (Overrides(first_message="hi"), {"agent": {"first_message": "hi"}}),
+        (Overrides(first_message=""), {"agent": {"first_message": ""}}),
+        (Overrides(language="de"), {"agent": {"language": "de"}}),
+        (Overrides(voice_id="v"), {"tts": {"voice_id": "v"}}),
+        (Overrides(stability=0.0), {"tts": {"stability": 0.0}}),
+        (Overrides(speed=1.1), {"tts": {"speed": 1.1}}),
+        (Overrides(similarity_boost=1.0), {"tts": {"similarity_boost": 1.0}}),
+    ],
+)
+def test_one_override_sends_nothing_else(overrides, wanted):
+    assert opening(ElevenLabs(agent_id="a", overrides=overrides)) == {
+        "type": "conversation_initiation_client_data",
+        "conversation_config_override": wanted,
+    }
+
+
+def test_a_suppressed_greeting_is_an_empty_first_message_whatever_is_configured():
+    for overrides in (Overrides(), Overrides(first_message="Hi.")):
+        sent = opening(ElevenLabs(agent_id="a", overrides=overrides), suppress_greeting=True)
+        assert sent["conversation_config_override"] == {"agent": {"first_message": ""}}
+
+
+def test_the_official_sdk_knows_every_override_and_opens_with_the_same():
+    config = ElevenLabs(
+        agent_id="a", overrides=ALL_OVERRIDES, dynamic_variables={"n": 1}, custom_llm_extra_body={"t": 0}
+    )
+    ours = opening(config)
+    overrides = ours["conversation_config_override"]
+    typed = ConversationConfigClientOverrideInput.model_validate(overrides)
+    for part in (typed, typed.agent, typed.agent.prompt, typed.tts):
+        assert not part.model_extra, "a field that the SDK's contract does not have"
+    assert json.loads(typed.model_dump_json(exclude_none=True)) == overrides
+
+    conversation = sdk.Conversation.__new__(sdk.Conversation)
+    conversation.user_id = None
+    conversation.config = sdk.ConversationInitiationData(
+        extra_body={"t": 0},
+        conversation_config_override=typed.model_dump(exclude_none=True),
+        dynamic_variables={"n": 1},
+    )
+    theirs = json.loads(conversation._create_initiation_message())
+    del theirs["source_info"]  # the SDK names itself
+    assert ours == theirs
+
+
+# ---------------------------------------------------------------- metadata
+
+
+@pytest.mark.parametrize("name", sorted(FORMATS))
+def test_all_seven_formats_both_ways(name):
+    encoding, rate = name.split("_")
+    wanted = AudioFormat("ulaw" if encoding == "ulaw" else "pcm", int(rate))
+    codec = ElevenLabsCodec(ElevenLabs(agent_id="a"))
+    message = metadata(conversation_id="conv_1", user_input_audio_format=name, agent_output_audio_format="pcm_16000")
+    assert events(codec, message) == [common.Ready("conv_1", wanted, AudioFormat("pcm", 16_000))]
+    codec = ElevenLabsCodec(ElevenLabs(agent_id="a"))
+    message = metadata(conversation_id="conv_1", user_input_audio_format="pcm_16000", agent_output_audio_format=name)
+    assert events(codec, message) == [common.Ready("conv_1", AudioFormat("pcm", 16_000), wanted)]
+
+
+def test_there_are_seven_formats():
+    assert len(FORMATS) == 7
+
+
+@pytest.mark.parametrize("missing", [{}, {"user_input_audio_format": None}, {"user_input_audio_format": ""}])
+def test_a_missing_input_format_is_16_khz(missing):
+    codec = ElevenLabsCodec(ElevenLabs(agent_id="a"))
+    [ready] = events(codec, metadata(conversation_id="c", agent_output_audio_format="ulaw_8000", **missing))
+    assert ready == common.Ready("c", AudioFormat("pcm", 16_000), AudioFormat("ulaw", 8_000))
+
+
+@pytest.mark.parametrize("key", ["user_input_audio_format", "agent_output_audio_format"])
+def test_an_unknown_format_is_an_error_that_names_it(key):
+    codec = ElevenLabsCodec(ElevenLabs(agent_id="a"))
+    [error] = events(codec, metadata(conversation_id="c", **{key: "mp3_44100"}))
+    assert isinstance(error, common.AgentError)
+    assert error.kind == UNSUPPORTED_FORMAT
+    assert "'mp3_44100'" in error.message
+    [after] = events(codec, audio(1))
+    assert isinstance(after, common.Malformed)
+
+
+def test_a_second_metadata_changes_nothing():
+    codec = ready_codec("ulaw_8000")
+    [second] = events(codec, metadata(conversation_id="d", agent_output_audio_format="pcm_48000"))
+    assert isinstance(second, common.Malformed)
+    assert codec.malformed == 1
+    # An odd number of bytes is whole in µ-law and not in PCM.
+    assert events(codec, audio(1, b"abc")) == [common.AgentAudio(1, b"abc")]
+
+
+# ---------------------------------------------------------------- audio and interruption
+
+
+def test_audio():
+    assert events(ready_codec(), json.dumps(from_server("audio"))) == [common.AgentAudio(12, SOUND)]
+
+
+def test_audio_before_the_metadata_has_no_format_and_is_dropped():
+    codec = ElevenLabsCodec(ElevenLabs(agent_id="a"))
+    [event] = events(codec, audio(1))
+    assert isinstance(event, common.Malformed)
+    assert codec.malformed == 1
+
+
+@pytest.mark.parametrize(
+    ("payload", "malformed"),
+    [
+        ({"audio_base_64": "", "event_id": 3}, 0),
+        ({"audio_base_64": "", "event_id": 3, "is_final": True}, 0),
+        ({"event_id": 3, "is_final": True}, 0),
+        ({"audio_base_64": None, "event_id": 3, "is_final": True}, 0),
+        ({"event_id": 3}, 1),
+        ({"audio_base_64": "@@@@", "event_id": 3}, 1),
+        ({"audio_base_64": "AAA", "event_id": 3}, 1),
+        ({"audio_base_64": 5, "event_id": 3}, 1),
+    ],
+)
+def test_audio_without_sound(payload, malformed):
+    codec = ready_codec()
+    happened = events(codec, json.dumps({"type": "audio", "audio_event": payload}))
+    assert not any(isinstance(event, common.AgentAudio) for event in happened)
+    assert codec.malformed == malformed
+
+
+def test_half_a_sample_is_dropped_and_counted():
+    codec = ready_codec()
+    whole, cut = events(codec, audio(1, b"abcde"))
+    assert whole == common.AgentAudio(1, b"abcd")
+    assert isinstance(cut, common.Malformed)
+    [cut] = events(codec, audio(1, b"a"))
+    assert isinstance(cut, common.Malformed)
+    assert codec.malformed == 2
+
+
+def test_after_an_interruption_only_strictly_older_audio_is_dropped():
+    codec = ready_codec()
+    assert events(codec, audio(5)) == [common.AgentAudio(5, SOUND)]
+    assert events(codec, interruption(event_id=6)) == [common.Interruption(6)]
+    assert events(codec, audio(5)) == []
+    assert events(codec, audio(6)) == [common.AgentAudio(6, SOUND)]
+    assert events(codec, audio(7)) == [common.AgentAudio(7, SOUND)]
+    assert codec.stale_audio == 1
+
+
+def test_the_floor_never_sinks():
+    codec = ready_codec()
+    events(codec, interruption(event_id=9))
+    assert events(codec, interruption(event_id=4)) == [common.Interruption(4)]
+    assert events(codec, audio(8)) == []
+    assert events(codec, audio(9)) == [common.AgentAudio(9, SOUND)]
+    assert codec.stale_audio == 1
+
+
+def test_an_interruption_without_an_id_is_at_the_latest_audio():
+    codec = ready_codec()
+    events(codec, audio(5))
+    assert events(codec, interruption()) == [common.Interruption(5)]
+    assert events(codec, audio(4)) == []
+    assert events(codec, audio(5)) == [common.AgentAudio(5, SOUND)]
+
+
+def test_audio_without_an_id_is_never_stale():
+    codec = ready_codec()
+    events(codec, interruption(event_id=9))
+    assert events(codec, audio(None)) == [common.AgentAudio(9, SOUND)]
+
+
+@pytest.mark.parametrize("event_id", [3.0, "3"])
+def test_ids_in_other_clothes(event_id):
+    assert events(ready_codec(), audio(event_id)) == [common.AgentAudio(3, SOUND)]
+
+
+# ---------------------------------------------------------------- ping
+
+
+@pytest.mark.parametrize("event_id", [77, "evt_1", 2**70, 0])
+@pytest.mark.parametrize("more", [{"ping_ms": 42}, {"ping_ms": None}, {}, {"ping_ms": "?"}])
+def test_a_ping_is_answered_with_its_own_id(event_id, more):
+    codec = ElevenLabsCodec(ElevenLabs(agent_id="a"))
+    received = codec.receive(json.dumps({"type": "ping", "ping_event": {"event_id": event_id, **more}}))
+    assert [json.loads(reply) for reply in received.replies] == [{"type": "pong", "event_id": event_id}]
+    assert all(isinstance(event, common.Notice) for event in received.events)
+
+
+# ---------------------------------------------------------------- words
+
+
+@pytest.mark.parametrize(
+    ("kind", "wanted"),
+    [
+        ("user_transcript", common.UserTranscript("Turn on the light.", True, 13)),
+        ("tentative_user_transcript", common.UserTranscript("Turn on", False, 13)),
+        ("agent_response", common.AgentResponse("Done.", 14)),
+        ("agent_response_correction", common.AgentResponseCorrection("One two three.", "One two", 14)),
+        ("agent_chat_response_part", common.AgentResponsePart("delta", "Hel", 14)),
+        ("agent_response_complete", common.AgentResponseComplete(14)),
+        ("client_tool_call", common.ToolCall("get_time", "call_1", {"tz": "UTC"}, True)),
+        ("interruption", common.Interruption(12)),
+        ("client_error", common.AgentError("Invalid API key", "invalid_api_key", 1008)),
+        ("error", common.AgentError("m", "missing_dynamic_variable", 1008)),
+    ],
+)
+def test_events_in_common_terms(kind, wanted):
+    assert events(ready_codec(), json.dumps(from_server(kind))) == [wanted]
+
+
+INFORMATIONAL = sorted(
+    set(FROM_SERVER)
+    - {
+        "agent_chat_response_part",
+        "agent_response",
+        "agent_response_complete",
+        "agent_response_correction",
+        "audio",
+        "client_error",
+        "client_tool_call",
+        "conversation_initiation_metadata",
+        "error",
+        "interruption",
+        "ping",
+        "tentative_user_transcript",
+        "user_transcript",
+    }
+)
+
+
+@pytest.mark.parametrize("kind", INFORMATIONAL)
+def test_everything_else_is_a_notice_with_its_fields(kind):
+    codec = ready_codec()
+    received = codec.receive(json.dumps(from_server(kind)))
+    payload = next(iter(FROM_SERVER[kind].values()), {})
+    assert list(received.events) == [common.Notice(kind, payload)]
+    assert not received.replies
+    assert (codec.malformed, codec.unknown) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("part", "wanted"),
+    [
+        ({"text": "", "type": "start", "event_id": "evt_1"}, common.AgentResponsePart("start", "", "evt_1")),
+        ({"text": " lo", "type": "delta", "event_id": 14.0}, common.AgentResponsePart("delta", " lo", 14)),
+        ({"type": "stop"}, common.AgentResponsePart("stop", "", None)),
+        ({"text": "x", "type": "novel"}, common.AgentResponsePart("delta", "x", None)),
+    ],
+)
+def test_parts_of_a_response(part, wanted):
+    message = {"type": "agent_chat_response_part", "text_response_part": part}
+    assert events(ready_codec(), json.dumps(message)) == [wanted]
+
+
+def test_texts_may_lack_everything():
+    codec = ready_codec()
+    messages = {
+        "user_transcript": ("user_transcription_event", common.UserTranscript("", True)),
+        "agent_response": ("agent_response_event", common.AgentResponse("")),
+        "agent_response_correction": (
+            "agent_response_correction_event",
+            common.AgentResponseCorrection("", ""),
+        ),
+        "agent_response_complete": ("agent_response_complete_event", common.AgentResponseComplete()),
+    }
+    for kind, (key, wanted) in messages.items():
+        assert events(codec, json.dumps({"type": kind, key: {}})) == [wanted]
+
+
+@pytest.mark.parametrize(
+    ("message", "wanted"),
+    [
+        (
+            {"type": "error", "message": "received 1002 (protocol error) This request exceeds your quota limit."},
+            common.AgentError("This request exceeds your quota limit.", None, 1002),
+        ),
+        ({"type": "error", "error_event": {"code": 1011}}, common.AgentError("an error without words", None, 1011)),
+        (
+            {"type": "error", "error_event": {"code": 1000.0, "error_type": "max_duration_exceeded"}},
+            common.AgentError("max_duration_exceeded", "max_duration_exceeded", 1000),
+        ),
+        ({"type": "error", "error_event": {"reason": "one\ntwo"}}, common.AgentError("one two")),
+        ({"type": "client_error", "message": "flat"}, common.AgentError("flat")),
+        ({"type": "error"}, common.AgentError("an error without words")),
+    ],
+)
+def test_errors_in_every_shape(message, wanted):
+    assert events(ready_codec(), json.dumps(message)) == [wanted]
+
+
+# ---------------------------------------------------------------- tools
+
+
+@pytest.mark.parametrize(
+    ("expects", "wanted"), [({}, True), ({"expects_response": None}, True), ({"expects_response": False}, False)]
+)
+def test_a_tool_call_is_answered_unless_it_says_otherwise(expects, wanted):
+    call = {"tool_name": "t", "tool_call_id": "c", **expects}
+    [event] = events(ready_codec(), json.dumps({"type": "client_tool_call", "client_tool_call": call}))
+    assert event == common.ToolCall("t", "c", {}, wanted)
+
+
+@pytest.mark.parametrize(
+    "call", [{"tool_call_id": "c"}, {"tool_call_id": "c", "tool_name": "t", "parameters": '{"a": 1}'}]
+)
+def test_a_call_that_cannot_be_understood_is_answered_with_an_error(call):
+    codec = ready_codec()
+    received = codec.receive(json.dumps({"type": "client_tool_call", "client_tool_call": call}))
+    assert [type(event) for event in received.events] == [common.Malformed]
+    [reply] = [json.loads(reply) for reply in received.replies]
+    assert (reply["type"], reply["tool_call_id"], reply["is_error"]) == ("client_tool_result", "c", True)
+    assert codec.malformed == 1
+
+
+def test_a_call_without_an_id_has_no_answer():
+    codec = ready_codec()
+    received = codec.receive(json.dumps({"type": "client_tool_call", "client_tool_call": {"tool_name": "t"}}))
+    assert [type(event) for event in received.events] == [common.Malformed]
+    assert not received.replies
+
+
+@pytest.mark.parametrize("kind", ["agent_tool_response", "agent_tool_response_full_payload"])
+@pytest.mark.parametrize(
+    ("more", "hangs_up"),
+    [
+        ({"tool_name": "end_call"}, True),
+        ({"tool_name": "end_call", "is_error": False, "is_called": True}, True),
+        ({"tool_name": "end_call", "is_error": True}, False),
+        ({"tool_name": "end_call", "is_called": False}, False),
+        ({"tool_name": "end_call", "is_blocked": True}, False),
+        ({"tool_name": "skip_turn"}, False),
+    ],
+)
+def test_the_agent_hangs_up_with_end_call(kind, more, hangs_up):
+    notice, *rest = events(ready_codec(), json.dumps({"type": kind, kind: more}))
+    assert notice == common.Notice(kind, more)
+    assert rest == ([common.AgentHangsUp()] if hangs_up else [])
+
+
+@pytest.mark.parametrize(
+    ("state", "replies"),
+    [
+        ("awaiting_approval", [{"type": "mcp_tool_approval_result", "tool_call_id": "c", "is_approved": False}]),
+        ("loading", []),
+        ("success", []),
+        ("failure", []),
+    ],
+)
+def test_what_would_need_approval_is_refused_at_once(state, replies):
+    call = {"tool_call_id": "c", "tool_name": "write", "state": state, "approval_timeout_secs": 300}
+    received = ready_codec().receive(json.dumps({"type": "mcp_tool_call", "mcp_tool_call": call}))
+    assert [json.loads(reply) for reply in received.replies] == replies
+    assert list(received.events) == [common.Notice("mcp_tool_call", call)]
+
+
+# ---------------------------------------------------------------- what cannot be read
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "",
+        "null",
+        "[]",
+        "5",
+        '"audio"',
+        "{}",
+        "{",
+        '{"type": 5}',
+        '{"type": null}',
+        '{"type": "audio"}',
+        '{"type": "audio", "audio_event": null}',
+        '{"type": "audio", "audio_event": []}',
+        '{"type": "ping", "ping_event": {"event_id": true}}',
+        '{"type": "ping", "ping_event": {"event_id": 1e999}}',
+        '{"type": "interruption", "interruption_event": {"event_id": {}}}',
+        '{"type": "user_transcript", "user_transcription_event": {"user_transcript": 5}}',
+        '{"type": "\ud800"}',
+        '{"type": "secret", "type": "ping"}',
+        '{"type": "vad_score", "vad_score_event": {"vad_score": NaN}}',
+        b"\xff\xfe\x00",
+        b'{"type": "au\xffdio"}',
+        b'{"type": "user_transcript", "user_transcription_event": {"user_transcript": "\xff"}}',
+        b"\x00" * 100_000,
+        "[" * 200_000,
+        '{"type": "audio", "x": ' + "[" * 200_000,
+        '{"type": "asr_initiation_metadata", "asr_initiation_metadata_event": ' + '{"a":' * 200_000,
+        '{"type": "nobody knows", "x": ' + '{"a":' * 200_000,
+    ],
+)
+def test_a_malformed_message_is_counted_and_survived(message):
+    codec = ready_codec()
+    [event] = events(codec, message)
+    assert isinstance(event, common.Malformed)
+    assert "\n" not in event.why
+    assert "secret" not in event.why
+    assert codec.malformed == 1
+    assert events(codec, audio(1)) == [common.AgentAudio(1, SOUND)]
+
+
+def test_the_reason_holds_nothing_of_the_message():
+    message = {"type": "audio", "audio_event": {"audio_base_64": "sk_secret sk_secret"}}
+    [event] = events(ready_codec(), json.dumps(message))
+    assert isinstance(event, common.Malformed)
+    assert "secret" not in event.why
+    assert event.why.startswith("audio: ")
+
+
+def test_an_unknown_type_is_not_malformed():
+    codec = ready_codec()
+    assert events(codec, '{"type": "novelty", "novelty_event": {}}') == [common.Unknown("novelty")]
+    [long] = events(codec, json.dumps({"type": "x" * 10_000}))
+    assert isinstance(long, common.Unknown)
+    assert len(long.type) < 100
+    assert (codec.unknown, codec.malformed) == (2, 0)
+
+
+def test_a_huge_message_is_read():
+    data = bytes(20 * 1024 * 1024)
+    [event] = events(ready_codec(), audio(1, data))
+    assert isinstance(event, common.AgentAudio)
+    assert event.data == data
+
+
+# ---------------------------------------------------------------- what is sent
+
+
+def test_every_client_message():
+    codec = ElevenLabsCodec(ElevenLabs(agent_id="a"))
+    ping = {"type": "ping", "ping_event": {"event_id": 12345}}
+    sent = {
+        "user_audio_chunk": codec.audio(SOUND),
+        "pong": codec.receive(json.dumps(ping)).replies[0],
+        "user_message": codec.user_message("What's the weather?"),
+        "user_activity": codec.user_activity(),
+        "contextual_update": codec.contextual_update("The kitchen light is now on.", "lights"),
+        "client_tool_result": codec.tool_result("call_1", "21 °C", is_error=True, error_type="client_timeout"),
+        "mcp_tool_approval_result": codec.mcp_tool_approval_result("call_1", is_approved=True),
+        "feedback": codec.feedback(43, "like"),
+        "multimodal_message": codec.multimodal_message("What is this?", ("file_1",)),
+    }
+    assert {kind: json.loads(message) for kind, message in sent.items()} == {
+        kind: message for kind, message in FROM_CLIENT.items() if kind != "conversation_initiation_client_data"
+    }
+
+
+def test_optional_parts_of_client_messages_are_left_out():
+    codec = ElevenLabsCodec(ElevenLabs(agent_id="a"))
+    assert json.loads(codec.contextual_update("x")) == {"type": "contextual_update", "text": "x"}
+    assert json.loads(codec.multimodal_message("x")) == {
+        "type": "multimodal_message",
+        "text": {"type": "user_message", "text": "x"},
+    }
+    assert json.loads(codec.feedback(1, None)) == {"type": "feedback", "event_id": 1, "score": None}
+
+
+def test_the_official_sdk_writes_the_same_messages():
+    codec = ElevenLabsCodec(ElevenLabs(agent_id="a"))
+    pairs = [
+        (codec.user_message("hi"), sdk.UserMessageClientToOrchestratorEvent("hi")),
+        (codec.user_activity(), sdk.UserActivityClientToOrchestratorEvent()),
+        (codec.contextual_update("hi"), sdk.ContextualUpdateClientToOrchestratorEvent("hi")),
+        (
+            codec.multimodal_message("hi", ("a", "b")),
+            sdk.MultimodalMessageClientToOrchestratorEvent(text="hi", file_ids=["a", "b"]),
+        ),
+    ]
+    for ours, theirs in pairs:
+        assert json.loads(ours) == json.loads(json.dumps(theirs.to_dict()))
+
+
+def test_half_a_surrogate_pair_does_not_stop_a_message():
+    codec = ElevenLabsCodec(ElevenLabs(agent_id="a"))
+    assert json.loads(codec.user_message("a\ud800b"))["text"] == "a?b"
+    assert json.loads(codec.tool_result("c", "\udcff", is_error=False))["result"] == "?"

@@ -1,0 +1,56 @@
+"""docs/protocol-coverage.md tells the truth: every message is in it, and every test that it names exists."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from parleyd.agents import agent as common
+from parleyd.agents.elevenlabs.client_messages import CLIENT_TYPES
+from parleyd.agents.elevenlabs.codec import ElevenLabsCodec
+from parleyd.agents.elevenlabs.server_messages import SERVER_TYPES
+
+HERE = Path(__file__).parent
+PAGE = HERE.parents[2] / "docs" / "protocol-coverage.md"
+
+
+def tables() -> dict[str, list[list[str]]]:
+    """Rows by heading, without the heads of the tables."""
+    found: dict[str, list[list[str]]] = {}
+    for part in PAGE.read_text(encoding="utf-8").split("\n## ")[1:]:
+        lines = [line for line in part.splitlines() if line.startswith("|")]
+        found[part.splitlines()[0]] = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+    return found
+
+
+def names(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def test_every_message_is_listed_once():
+    rows = tables()
+    for heading, types in (("From the server", SERVER_TYPES), ("From the client", CLIENT_TYPES)):
+        listed = [names(row[0])[0] for row in rows[heading]]
+        assert sorted(listed) == sorted(types)
+
+
+def test_every_test_that_is_named_exists():
+    known = set()
+    for path in HERE.glob("test_*.py"):
+        known |= set(re.findall(r"^def (test_\w+)", path.read_text(encoding="utf-8"), re.MULTILINE))
+    for rows in tables().values():
+        assert rows
+        for row in rows:
+            assert names(row[-1])
+            assert set(names(row[-1])) <= known
+
+
+def test_every_event_and_method_that_is_named_exists():
+    rows = tables()
+    for row in rows["From the server"]:
+        for name in names(row[1]):
+            assert hasattr(common, name) or name in CLIENT_TYPES or name == "end_call"
+    for row in rows["From the client"]:
+        assert names(row[1])
+        for name in names(row[1]):
+            assert hasattr(ElevenLabsCodec, name)

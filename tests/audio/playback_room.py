@@ -1,0 +1,101 @@
+"""What the tests of playback share: a tone, a speaker whose time stands still, and a playback that is listened to."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+
+import numpy as np
+
+from parleyd.audio.devices.device import DeviceError, Fill, OutputDevice, StreamInfo
+from parleyd.audio.playback import Playback
+from parleyd.audio.playhead import Heard
+
+
+def tone(duration_s: float, *, rate_hz: int = 24_000, hz: float = 500.0, peak: int = 10_000) -> bytes:
+    t = np.arange(round(duration_s * rate_hz)) / rate_hz
+    return np.rint(np.sin(2 * math.pi * hz * t) * peak).astype("<i2").tobytes()
+
+
+def samples(pcm: bytes) -> np.ndarray:
+    return np.frombuffer(pcm, "<i2").astype(np.int32)
+
+
+class SteppingOutput:
+    """A speaker whose time stands still until somebody pulls. 48 kHz, 10 ms periods."""
+
+    name = "stepping"
+    underruns = 0
+
+    def __init__(self, latency_s: float = 0.0) -> None:
+        self.latency_s = latency_s
+        self.fill: Fill | None = None
+        self.opened = 0
+        self.open_again = threading.Event()
+        self.fails_at_open: int | None = None
+
+    def open(self, fill: Fill) -> StreamInfo:
+        self.opened += 1
+        if self.opened == self.fails_at_open:
+            raise DeviceError("gone", "plug it in")
+        self.fill = fill
+        if self.opened > 1:
+            self.open_again.set()
+        return StreamInfo(48_000, 1, 480, self.latency_s)
+
+    def close(self) -> None:
+        self.fill = None
+
+
+class Room:
+    """A Playback with everything that it tells."""
+
+    def __init__(self, device: OutputDevice, **options: object) -> None:
+        self.told: list[tuple[str, object]] = []
+        self.changed = threading.Condition()
+        options = {"volume": 1.0, "duck_db": 12.0, "cut": "fade"} | options
+        self.device = device
+        self.playback = Playback(
+            device,
+            on_started=lambda answer, _at_s: self.tell("started", answer),
+            on_finished=lambda heard: self.tell("finished", heard),
+            on_failure=lambda error: self.tell("failure", error),
+            **options,
+        )
+
+    def tell(self, what: str, it: object) -> None:
+        with self.changed:
+            self.told.append((what, it))
+            self.changed.notify_all()
+
+    def wait_told(self, predicate: Callable[[list[tuple[str, object]]], bool], timeout_s: float = 3.0) -> bool:
+        with self.changed:
+            return self.changed.wait_for(lambda: predicate(self.told), timeout_s)
+
+    @property
+    def finished(self) -> list[Heard]:
+        with self.changed:
+            return [it for what, it in self.told if what == "finished"]
+
+    def settle(self) -> None:
+        """Until the thread has made all it may make before the next pull."""
+        playback = self.playback
+
+        def settled() -> bool:
+            if playback._making or playback._cut_wanted:
+                return False
+            tail = playback._tail_owner
+            tail_due = tail is not None and (tail.closed or playback._ring.samples < playback._period_samples)
+            return playback._ring.samples > playback._period_samples or not (playback._queue or tail_due)
+
+        with playback._changed:
+            assert playback._changed.wait_for(settled, 3), "playback is stuck"
+
+    def pull(self, periods: int = 1, size: int = 480) -> np.ndarray:
+        """What the speaker plays."""
+        played = []
+        for _ in range(periods):
+            self.settle()
+            played.append(self.device.fill(size))
+        return samples(b"".join(played))

@@ -1,0 +1,324 @@
+"""Playback on a speaker whose time stands still: everything here is exact, to the sample."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from playback_room import Room, SteppingOutput, samples, tone
+
+from parleyd.audio import pcm as sound
+from parleyd.audio.devices.device import DeviceError
+from parleyd.audio.devices.null import NullOutput
+from parleyd.audio.pcm import AudioFormat
+from parleyd.audio.playback import FADE_S, QUEUE_LIMIT_S
+from parleyd.audio.playhead import Heard
+
+MakeRoom = Callable[..., Room]
+
+PCM_24 = AudioFormat("pcm", 24_000)
+FADE_SAMPLES = round(FADE_S * 48_000)
+# Of a 500 Hz tone with a peak of 10000 at 48 kHz, and of the fade on top.
+STEEPEST = 2 * math.pi * 500 / 48_000 * 10_000 + 10_000 * math.pi / 2 / FADE_SAMPLES + 2
+
+
+@pytest.fixture
+def speaker() -> SteppingOutput:
+    return SteppingOutput()
+
+
+@pytest.mark.parametrize("chunk", [1, 479, 480, 481, 4_801, 10**9])
+def test_chunks_of_any_size_make_the_same_sound(room: MakeRoom, speaker: SteppingOutput, chunk: int) -> None:
+    its = room(speaker)
+    its.playback.set_format(PCM_24)
+    voice = tone(0.1)
+    for at in range(0, len(voice), chunk):
+        its.playback.enqueue(1, voice[at : at + chunk])
+    its.playback.enqueue(1, b"")
+    its.playback.end_answer(1)
+    played = its.pull(12)
+    ideal = np.sin(2 * math.pi * 500 * np.arange(4_800) / 48_000) * 10_000
+    assert np.max(np.abs(played[100:4_700] - ideal[100:4_700])) < 10
+    assert not played[4_800:].any()
+
+
+@pytest.mark.parametrize(
+    "name", ["pcm_8000", "pcm_16000", "pcm_22050", "pcm_24000", "pcm_44100", "pcm_48000", "ulaw_8000"]
+)
+def test_all_formats(room: MakeRoom, speaker: SteppingOutput, name: str) -> None:
+    fmt = sound.parse_format(name)
+    its = room(speaker)
+    its.playback.set_format(fmt)
+    its.playback.enqueue(1, sound.encode(fmt, tone(0.2, rate_hz=fmt.rate_hz)))
+    its.playback.end_answer(1)
+    played = its.pull(25)
+    ideal = np.sin(2 * math.pi * 500 * np.arange(9_600) / 48_000) * 10_000
+    assert np.max(np.abs(played[300:9_300] - ideal[300:9_300])) < (400 if name == "ulaw_8000" else 15)
+    assert not played[9_601:].any()
+    assert its.wait_told(lambda told: ("finished", Heard(1, 200, 200, True)) in told)
+
+
+@pytest.mark.parametrize("rate_hz", [24_000, 48_000])
+@pytest.mark.parametrize("pulls", [1, 2, 7])
+@pytest.mark.parametrize("size", [480, 137])
+def test_a_clear_leaves_one_fade_however_long_the_chunk(
+    room: MakeRoom, speaker: SteppingOutput, rate_hz: int, pulls: int, size: int
+) -> None:
+    its = room(speaker)
+    its.playback.set_format(AudioFormat("pcm", rate_hz))
+    its.playback.enqueue(1, tone(3.0, rate_hz=rate_hz))
+    before = its.pull(pulls, size)
+    heard = its.playback.clear()
+    after = its.pull(10, size)
+    assert heard == Heard(1, round(pulls * size / 48), 3000, finished=False)
+    assert not after[FADE_SAMPLES:].any()
+    # Without the very first samples: a tone that sets in at full level makes the resampler ring.
+    assert np.max(np.abs(np.diff(np.concatenate([before[64:], after])))) <= STEEPEST
+    assert its.playback.queued_ms == 0
+    assert its.wait_told(lambda told: told == [("started", 1), ("finished", heard)])
+
+
+def test_a_sharp_clear_reopens_the_device(room: MakeRoom, speaker: SteppingOutput) -> None:
+    its = room(speaker, cut="sharp")
+    its.playback.set_format(PCM_24)
+    its.playback.enqueue(1, tone(3.0))
+    its.pull(5)
+    assert its.playback.clear().finished is False
+    assert speaker.open_again.wait(3)
+    assert not its.pull(5).any()
+    its.playback.enqueue(2, tone(0.1))
+    its.playback.end_answer(2)
+    assert np.abs(its.pull(12)).max() > 9_000
+
+
+def test_a_device_that_does_not_come_back_is_reported(room: MakeRoom, speaker: SteppingOutput) -> None:
+    speaker.fails_at_open = 2
+    its = room(speaker, cut="sharp")
+    its.playback.enqueue(1, tone(1.0))
+    its.pull(1)
+    its.playback.clear()
+    assert its.wait_told(lambda told: any(what == "failure" and isinstance(it, DeviceError) for what, it in told))
+
+
+def test_a_device_that_does_not_open_is_said_at_the_start(speaker: SteppingOutput) -> None:
+    speaker.fails_at_open = 1
+    its = Room(speaker)
+    with pytest.raises(DeviceError, match="gone"):
+        its.playback.start()
+    its.playback.stop()
+
+
+def test_a_thread_that_dies_is_reported(room: MakeRoom, speaker: SteppingOutput) -> None:
+    its = room(speaker)
+    boom = RuntimeError("boom")
+
+    def raise_it(*_: object) -> None:
+        raise boom
+
+    its.playback._on_started = raise_it
+    its.playback.enqueue(1, tone(0.1))
+    its.pull(1)
+    assert its.wait_told(lambda told: ("failure", boom) in told)
+
+
+def test_after_a_clear_the_next_answer_is_whole(room: MakeRoom, speaker: SteppingOutput) -> None:
+    its = room(speaker)
+    its.playback.set_format(PCM_24)
+    its.playback.enqueue(1, tone(1.0) + b"\x55")  # half a sample is left over
+    its.pull(3)
+    its.playback.clear()
+    its.pull(2)
+    its.playback.enqueue(2, tone(0.1))
+    its.playback.end_answer(2)
+    played = its.pull(12)
+    ideal = np.sin(2 * math.pi * 500 * np.arange(4_800) / 48_000) * 10_000
+    assert np.max(np.abs(played[100:4_700] - ideal[100:4_700])) < 10
+
+
+def test_clear_of_nothing(room: MakeRoom, speaker: SteppingOutput) -> None:
+    its = room(speaker)
+    assert its.playback.clear() is None
+    assert its.playback.heard(1) is None
+    assert its.playback.wait_drained(1.0)
+    assert not its.pull(2).any()
+    assert its.told == []
+
+
+def test_answers_follow_each_other_without_a_hole(room: MakeRoom, speaker: SteppingOutput) -> None:
+    its = room(speaker)
+    its.playback.set_format(PCM_24)
+    for answer in (1, 2, 3):
+        its.playback.enqueue(answer, tone(0.1, hz=500))
+    its.playback.end_answer(3)
+    played = its.pull(32)
+    envelope = np.abs(played[: 14_400 - 96]).reshape(-1, 48)[1:].max(axis=1)
+    assert np.all(np.convolve(envelope, np.ones(2), "valid") > 5_000)
+    assert not played[14_400:].any()
+    assert its.wait_told(lambda told: len(told) == 6)
+    kinds = [(what, it if what == "started" else it.answer) for what, it in its.told]
+    assert kinds == [(what, answer) for answer in (1, 2, 3) for what in ("started", "finished")]
+    assert [heard.heard_ms for heard in its.finished] == [100, 100, 100]
+    assert its.playback.underruns == 0
+
+
+def test_duck_is_quick_smooth_and_skips_nothing(room: MakeRoom, speaker: SteppingOutput) -> None:
+    its = room(speaker, duck_db=20.0)
+    its.playback.set_format(AudioFormat("pcm", 48_000))
+    its.playback.enqueue(1, tone(1.0, rate_hz=48_000))
+    loud = its.pull(10)
+    its.playback.duck(True)
+    quiet = its.pull(10)
+    its.playback.duck(False)
+    loud_again = its.pull(10)
+    ideal = samples(tone(0.3, rate_hz=48_000))
+    assert np.array_equal(loud, ideal[:4_800])
+    assert np.max(np.abs(quiet[480:] - ideal[4_800 + 480 : 9_600] / 10)) <= 2
+    assert np.max(np.abs(loud_again[3 * 480 :] - ideal[9_600 + 3 * 480 :])) <= 2
+    assert np.max(np.abs(np.diff(np.concatenate([loud, quiet, loud_again])))) <= STEEPEST
+
+
+def test_volume(room: MakeRoom, speaker: SteppingOutput) -> None:
+    its = room(speaker, volume=0.5)
+    its.playback.set_format(AudioFormat("pcm", 48_000))
+    its.playback.enqueue(1, tone(1.0, rate_hz=48_000))
+    first = its.pull(10)
+    its.playback.set_volume(0.0)
+    played = np.concatenate([first, its.pull(10)])
+    ideal = samples(tone(0.2, rate_hz=48_000))
+    assert np.max(np.abs(first - ideal[:4_800] / 2)) <= 1
+    assert not played[4_800 + 4 * 480 :].any()
+    assert np.max(np.abs(np.diff(played))) <= STEEPEST
+
+
+def test_the_queue_is_bounded(room: MakeRoom, speaker: SteppingOutput, caplog: pytest.LogCaptureFixture) -> None:
+    its = room(speaker)
+    its.playback.set_format(AudioFormat("pcm", 16_000))
+    for _ in range(5):
+        its.playback.enqueue(1, bytes(16_000 * 2 * 30))
+    assert its.playback.queued_ms == pytest.approx(QUEUE_LIMIT_S * 1000, abs=25)
+    assert its.playback.dropped_ms == pytest.approx(30_000, abs=25)
+    assert len([record for record in caplog.records if "dropped" in record.message]) == 1
+    its.playback.clear()
+    assert its.playback.queued_ms == 0
+
+
+def test_a_hole_in_an_answer_is_an_underrun_and_its_end_is_none(room: MakeRoom, speaker: SteppingOutput) -> None:
+    its = room(speaker)
+    its.playback.set_format(PCM_24)
+    its.playback.enqueue(1, tone(0.05))
+    its.pull(10)
+    assert its.playback.underruns == 0
+    its.playback.enqueue(1, tone(0.05))
+    assert its.playback.underruns == 1
+    its.pull(10)
+    its.playback.end_answer(1)
+    assert its.wait_told(lambda told: told == [("started", 1), ("finished", Heard(1, 100, 100, True))])
+    its.playback.enqueue(2, tone(0.05))
+    its.pull(10)
+    assert its.playback.underruns == 1
+
+
+def test_silence_ends_an_answer_that_nobody_ended(room: MakeRoom, speaker: SteppingOutput) -> None:
+    its = room(speaker)
+    its.playback.set_format(PCM_24)
+    its.playback.enqueue(1, tone(0.05))
+    its.pull(10)
+    at_s = time.monotonic()
+    assert its.wait_told(lambda told: told == [("started", 1), ("finished", Heard(1, 50, 50, True))])
+    assert 0.7 < time.monotonic() - at_s < 2.0
+
+
+def test_audible_until_the_latency_is_over(room: MakeRoom) -> None:
+    speaker = SteppingOutput(latency_s=0.15)
+    its = room(speaker)
+    its.playback.set_format(PCM_24)
+    assert not its.playback.audible(time.monotonic())
+    its.playback.enqueue(1, tone(0.02))
+    assert its.playback.audible(time.monotonic() + 9)
+    its.playback.end_answer(1)
+    before_s = time.monotonic()
+    its.pull(3)
+    after_s = time.monotonic()
+    assert its.playback.audible(before_s + 0.15)
+    assert not its.playback.audible(after_s + 0.18)
+    assert its.playback.heard(1).heard_ms == 0
+    assert not its.playback.wait_drained(0.0)
+    assert its.playback.wait_drained(3.0)
+    assert time.monotonic() >= before_s + 0.15
+    assert its.playback.heard(1) == Heard(1, 20, 20, True)
+
+
+def test_periods_longer_than_ours_are_served(room: MakeRoom, speaker: SteppingOutput) -> None:
+    its = room(speaker)
+    its.playback.set_format(AudioFormat("pcm", 48_000))
+    its.pull(1, 1_024)  # the device turns out to take more at once than it said
+    its.playback.enqueue(1, tone(0.5, rate_hz=48_000))
+    assert np.array_equal(its.pull(10, 1_024), samples(tone(0.5, rate_hz=48_000))[:10_240])
+    assert its.playback.underruns == 0
+
+
+def test_stop_ends_what_plays(room: MakeRoom, speaker: SteppingOutput) -> None:
+    its = room(speaker)
+    its.playback.enqueue(1, tone(1.0))
+    its.pull(2)
+    its.playback.stop()
+    its.playback.stop()
+    assert speaker.fill is None
+    assert [heard.finished for heard in its.finished] == [False]
+    its.playback.enqueue(1, tone(1.0))
+    assert its.playback.clear() is None
+
+
+def test_idle_takes_no_time(room: MakeRoom) -> None:
+    """A busy loop would use up half a second of processor time; 100 silent periods a second take a few ms of it."""
+    room(NullOutput())
+    before_s = time.process_time()
+    threading.Event().wait(0.5)
+    assert time.process_time() - before_s < 0.2
+
+
+@pytest.mark.parametrize("cut", ["fade", "sharp"])
+def test_many_threads_at_once(room: MakeRoom, cut: str) -> None:
+    """Every answer is told to be finished exactly once, nothing gets stuck, nothing is left over."""
+    threads_before = threading.active_count()
+    its = room(NullOutput(), cut=cut)
+    its.playback.set_format(PCM_24)
+    rounds = 150
+    errors: list[BaseException] = []
+
+    def hammer(first_answer: int) -> None:
+        rng = np.random.default_rng(first_answer)
+        try:
+            for number in range(rounds):
+                voice = tone(0.3)[: rng.integers(2, 14_000)]
+                its.playback.enqueue(first_answer + number, voice)
+                its.playback.duck(bool(number % 2))
+                its.playback.set_volume(float(rng.uniform()))
+                its.playback.audible(time.monotonic())
+                its.playback.heard(first_answer + number)
+                if number % 3 == 0:
+                    its.playback.clear()
+                time.sleep(float(rng.uniform(0, 0.004)))
+        except BaseException as error:  # noqa: BLE001 — to be seen by the test
+            errors.append(error)
+
+    workers = [threading.Thread(target=hammer, args=(1000 * each,)) for each in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(20)
+        assert not worker.is_alive()
+    assert errors == []
+    its.playback.clear()
+    assert its.playback.wait_drained(3)
+    its.playback.stop()
+    finished = [heard.answer for heard in its.finished]
+    assert sorted(finished) == sorted(1000 * each + number for each in range(4) for number in range(rounds))
+    started = [it for what, it in its.told if what == "started"]
+    assert len(set(started)) == len(started)
+    assert not any(what == "failure" for what, _ in its.told)
+    assert threading.active_count() == threads_before

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import pytest
+
+from parleyd.audio.playhead import GIVE_UP_S, Heard, Playhead, Started
+
+# 1000 samples are a second, and what is handed at t is heard 0.1 s later.
+
+
+def playhead() -> Playhead:
+    return Playhead(rate_hz=1000, latency_s=0.1)
+
+
+def test_one_answer_from_start_to_end() -> None:
+    head = playhead()
+    answer = head.queued(7, 0.2)
+    assert head.due(0.0, dry=False) == []
+    head.handed(answer, 100, 0.0, at_s=1.0)
+    assert head.next_due_s(dry=False) == pytest.approx(1.1)
+    assert head.due(1.05, dry=False) == []
+    assert head.due(1.11, dry=False) == [Started(7, pytest.approx(1.1))]
+    head.handed(answer, 100, 0.0, at_s=1.1)
+    head.end(7)
+    assert head.next_due_s(dry=True) == pytest.approx(1.3)
+    assert head.due(1.29, dry=True) == []
+    assert head.due(1.31, dry=True) == [Heard(7, 200, 200, finished=True)]
+    assert head.next_due_s(dry=True) is None
+
+
+@pytest.mark.parametrize(
+    ("now_s", "heard_ms"),
+    [(0.9, 0), (1.1, 0), (1.15, 50), (1.2, 100), (1.25, 100), (1.35, 150), (1.4, 200), (9.0, 200)],
+)
+def test_heard_is_what_has_sounded(now_s: float, heard_ms: int) -> None:
+    head = playhead()
+    answer = head.queued(1, 0.5)
+    head.handed(answer, 100, 0.0, at_s=1.0)
+    head.handed(answer, 100, 0.0, at_s=1.2)  # late: a hole of 100 ms
+    assert head.heard(1, now_s) == Heard(1, heard_ms, 500, finished=False)
+
+
+def test_the_unknown_was_not_heard() -> None:
+    assert playhead().heard(1, 0.0) is None
+
+
+@pytest.mark.parametrize(("sharp", "heard_ms"), [(False, 200), (True, 50)])
+def test_clear(sharp: bool, heard_ms: int) -> None:
+    head = playhead()
+    answer = head.queued(1, 3.0)
+    head.queued(2, 3.0)
+    head.handed(answer, 200, 0.0, at_s=1.0)
+    assert head.due(1.15, dry=False) == [Started(1, pytest.approx(1.1))]
+    assert head.clear(1.15, sharp=sharp) == [Heard(1, heard_ms, 3000, False), Heard(2, 0, 3000, False)]
+    assert head.clear(1.15, sharp=sharp) == []
+    assert head.silent_from_s == pytest.approx(1.15 if sharp else 1.3)
+    assert head.heard(1, 9.0) == Heard(1, heard_ms, 3000, finished=False)
+
+
+def test_what_will_still_sound_has_started_before_it_is_cleared() -> None:
+    head = playhead()
+    head.handed(head.queued(1, 1.0), 100, 0.0, at_s=1.0)
+    assert head.clear(1.0, sharp=False) == [Started(1, pytest.approx(1.1)), Heard(1, 100, 1000, finished=False)]
+
+
+def test_cut_before_it_was_audible_it_has_never_started() -> None:
+    head = playhead()
+    head.handed(head.queued(1, 1.0), 100, 0.0, at_s=1.0)
+    assert head.clear(1.05, sharp=True) == [Heard(1, 0, 1000, finished=False)]
+
+
+def test_a_clear_after_the_last_sample_throws_nothing_away() -> None:
+    head = playhead()
+    head.handed(head.queued(1, 0.1), 100, 0.0, at_s=1.0)
+    head.end(1)
+    head.due(1.15, dry=True)
+    assert head.clear(1.15, sharp=False) == [Heard(1, 100, 100, finished=True)]
+
+
+def test_another_answer_ends_the_one_before() -> None:
+    head = playhead()
+    first = head.queued(1, 0.1)
+    second = head.queued(2, 0.1)
+    head.handed(first, 100, 0.0, at_s=1.0)
+    head.handed(second, 100, 0.05, at_s=1.05)  # in one period with the last 50 ms of the first
+    assert head.due(1.25, dry=True) == [
+        Started(1, pytest.approx(1.1)),
+        Heard(1, 100, 100, True),
+        Started(2, pytest.approx(1.2)),
+    ]
+    assert head.due(1.3 + GIVE_UP_S - 0.01, dry=True) == []
+    assert head.due(1.3 + GIVE_UP_S + 0.01, dry=True) == [Heard(2, 100, 100, True)]
+
+
+def test_a_gap_of_the_network_does_not_end_an_answer_but_silence_does() -> None:
+    head = playhead()
+    answer = head.queued(1, 0.1)
+    head.handed(answer, 100, 0.0, at_s=1.0)
+    assert head.due(1.2 + GIVE_UP_S - 0.01, dry=True) == [Started(1, pytest.approx(1.1))]
+    assert head.queued(1, 0.1) is answer
+    head.handed(answer, 100, 0.0, at_s=2.0)
+    assert head.due(2.2 + GIVE_UP_S + 0.01, dry=True) == [Heard(1, 200, 200, True)]
+    again = head.queued(1, 0.1)
+    assert again is not answer
+    head.handed(again, 100, 0.0, at_s=4.0)
+    assert head.due(4.15, dry=True) == [Started(1, pytest.approx(4.1))]
+    assert head.heard(1, 4.15) == Heard(1, 250, 300, finished=False)
+
+
+def test_what_was_heard_is_forgotten_after_many_answers() -> None:
+    head = playhead()
+    for number in range(100):
+        head.handed(head.queued(number, 0.1), 100, 0.0, at_s=float(number))
+        head.due(number + 0.9, dry=True)
+    assert head.heard(0, 200.0) is None
+    assert head.heard(99, 200.0) is not None

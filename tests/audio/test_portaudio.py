@@ -1,0 +1,290 @@
+"""Through PortAudio, on the virtual sound card."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyaudio
+import pytest
+from playback_room import Room, samples, tone
+
+from parleyd.audio.devices import portaudio
+from parleyd.audio.devices.device import DeviceError
+from parleyd.audio.devices.names import input_device, output_device
+from parleyd.audio.devices.portaudio import explain, host, portaudio_muted
+from parleyd.audio.pcm import AudioFormat
+from parleyd.cli import devices as devices_command
+from vcard import Listener, VirtualCard
+
+pytestmark = pytest.mark.usefixtures("vcard")
+
+# What lies between the card and the test: the recorder's blocks, and a machine busy with other tests.
+MEASURING_S = 0.015
+
+
+def loudest_hz(pcm: np.ndarray, rate_hz: int) -> float:
+    spectrum = np.abs(np.fft.rfft(pcm * np.hanning(len(pcm))))
+    return float(np.argmax(spectrum) * rate_hz / len(pcm))
+
+
+class Ear:
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+        self.got: list[tuple[bytes, float]] = []
+
+    def __call__(self, pcm: bytes, start_s: float) -> None:
+        with self.changed:
+            self.got.append((pcm, start_s))
+            self.changed.notify_all()
+
+    def wait(self, predicate: Callable[[], bool]) -> None:
+        with self.changed:
+            assert self.changed.wait_for(predicate, 10)
+
+
+@pytest.mark.parametrize("name", ["vmic", "VMI", "default"])
+def test_what_is_spoken_is_captured(vcard: VirtualCard, name: str) -> None:
+    ear = Ear()
+    device = input_device(name)
+    info = device.open(ear)
+    ear.wait(lambda: len(ear.got) >= 2)
+    speech = vcard.play(tone(1.0, rate_hz=48_000, hz=700), rate_hz=48_000)
+    ear.wait(lambda: sum(np.abs(samples(pcm)).max() > 5_000 for pcm, _ in ear.got) >= 25)
+    device.close()
+    after = len(ear.got)
+    speech.wait(10)
+    assert (info.rate_hz, info.channels, info.period_samples) == (16_000, 1, 320)
+    assert {len(pcm) for pcm, _ in ear.got} == {640}
+    voice = np.concatenate([samples(pcm) for pcm, _ in ear.got if np.abs(samples(pcm)).max() > 5_000])
+    assert loudest_hz(voice[320:-320], info.rate_hz) == pytest.approx(700, abs=5)
+    starts_s = [start_s for _, start_s in ear.got]
+    assert starts_s == sorted(starts_s)
+    assert starts_s[-1] - starts_s[0] == pytest.approx(0.02 * (len(starts_s) - 1), abs=0.08)
+    assert len(ear.got) == after
+    assert device.name == ("default" if name == "default" else "vmic")
+
+
+def test_what_is_played_is_heard(room: Callable[..., Room], vcard: VirtualCard) -> None:
+    with vcard.listen() as listener:
+        its = room(output_device("vspk"))
+        its.playback.set_format(AudioFormat("pcm", 22_050))
+        its.playback.enqueue(1, tone(0.5, rate_hz=22_050, hz=700))
+        its.playback.end_answer(1)
+        assert its.playback.wait_drained(5)
+        assert listener.wait_until(time.monotonic(), 5)
+        heard = listener.sound().astype(np.int32)
+    loud = np.nonzero(np.abs(heard) > 1_000)[0]
+    voice = heard[loud[0] : loud[-1]]
+    assert len(voice) / listener.RATE_HZ == pytest.approx(0.5, abs=0.01)
+    assert loudest_hz(voice, listener.RATE_HZ) == pytest.approx(700, abs=5)
+    assert np.abs(voice).max() == pytest.approx(10_000, rel=0.05)
+
+
+def test_latency_is_small() -> None:
+    device = output_device("vspk")
+    info = device.open(lambda count: bytes(2 * count))
+    device.close()
+    assert info.rate_hz == 48_000
+    assert info.period_samples == 480
+    assert 0 < info.latency_s <= 0.040
+
+
+def test_a_device_that_takes_only_48_khz() -> None:
+    with pytest.raises(OSError, match="sample rate"):
+        host.open(rate=16_000, channels=1, output=True, output_device_index=portaudio.find("stiff", "output").index)
+    asked = threading.Semaphore(0)
+
+    def fill(count: int) -> bytes:
+        asked.release()
+        return bytes(2 * count)
+
+    device = output_device("stiff")
+    info = device.open(fill)
+    for _ in range(5):
+        assert asked.acquire(timeout=5)
+    device.close()
+    assert info.rate_hz == 48_000
+
+
+def test_a_refused_rate_is_not_seen_on_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(OSError, match="sample rate"):
+        host.open(rate=16_000, channels=1, output=True, output_device_index=portaudio.find("stiff", "output").index)
+    assert capfd.readouterr().err == ""
+
+
+def test_others_may_speak_meanwhile(capfd: pytest.CaptureFixture[str]) -> None:
+    with portaudio_muted():
+        os.write(2, b"Expression 'x' failed in 'src/pa.c', line: 1\nour own line\n")
+    os.write(2, b"and after\n")
+    assert capfd.readouterr().err == "our own line\nand after\n"
+
+
+@pytest.mark.parametrize("open_device", [input_device, output_device])
+def test_an_unknown_device(open_device: Callable) -> None:
+    with pytest.raises(DeviceError, match=r"no (in|out)put device is called 'Jabra'; there are .*'default'") as refused:
+        open_device("Jabra").open(lambda *_: None)
+    assert "vmic" in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert "parleyd devices" in refused.value.mend
+
+
+def test_a_name_that_means_several() -> None:
+    with pytest.raises(DeviceError, match="'v' may be any of the input devices 'vmic', 'vspk'"):
+        input_device("v").open(lambda *_: None)
+
+
+def test_a_device_that_does_not_open(capfd: pytest.CaptureFixture[str]) -> None:
+    """The virtual microphone lists itself as a speaker too, which it is not."""
+    with pytest.raises(DeviceError, match="the output device 'vmic' cannot be opened: Unanticipated host error"):
+        output_device("vmic").open(lambda count: bytes(2 * count))
+    assert capfd.readouterr().err == ""
+
+
+def test_busy_is_called_busy() -> None:
+    busy = explain(OSError(pyaudio.paDeviceUnavailable, "Device unavailable"), "USB", "input")
+    assert str(busy) == "the input device 'USB' is busy"
+    assert "audio.input.device" in busy.mend
+    assert "busy" not in str(explain(OSError(errno.EIO, "broken"), "USB", "input"))
+
+
+def test_a_failing_user_does_not_end_the_stream(caplog: pytest.LogCaptureFixture) -> None:
+    calls = threading.Semaphore(0)
+
+    def fail(*_: object) -> bytes:
+        calls.release()
+        raise RuntimeError("boom")
+
+    for device in (input_device("vmic"), output_device("vspk")):
+        device.open(fail)
+        for _ in range(5):
+            assert calls.acquire(timeout=5)
+        device.close()
+        device.close()
+    assert len([record for record in caplog.records if "could not be handled" in record.message]) == 2
+
+
+def test_a_device_that_does_not_close_is_given_up(
+    vcard: VirtualCard, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While the sound server is frozen, PortAudio's close does not return."""
+    monkeypatch.setattr(portaudio, "CLOSE_DEADLINE_S", 0.3)
+    device = output_device("vspk")
+    asked = threading.Event()
+
+    def fill(count: int) -> bytes:
+        asked.set()
+        return bytes(2 * count)
+
+    device.open(fill)
+    assert asked.wait(5)
+    vcard.freeze()
+    try:
+        began_s = time.monotonic()
+        device.close()
+        assert time.monotonic() - began_s < 2
+        assert "does not let itself be closed" in caplog.text
+        assert not host.refresh()
+    finally:
+        vcard.thaw()
+    give_up_s = time.monotonic() + 5
+    while not host.refresh():
+        assert time.monotonic() < give_up_s, "the stream is still open after the server came back"
+        threading.Event().wait(0.02)
+
+
+def residuals_s(its: Room, listener: Listener, trials: int) -> list[float]:
+    """Time from clear() to the last sound at the speaker; each answer is one chunk of 3 s."""
+    its.playback.set_format(AudioFormat("pcm", 24_000))
+    found = []
+    for answer in range(trials):
+        enqueued_s = time.monotonic()
+        its.playback.enqueue(answer, tone(3.0))
+        assert listener.wait_for_sound(enqueued_s, 5)
+        assert listener.wait_until(time.monotonic() + 0.013 * answer, 5)
+        cleared_s = time.monotonic()
+        heard = its.playback.clear()
+        assert heard is not None
+        assert not heard.finished
+        assert listener.wait_until(cleared_s + 0.15, 5)
+        found.append(listener.last_sound_s() - cleared_s)
+    return found
+
+
+@pytest.mark.parametrize(("cut", "bound_s"), [("fade", 0.020), ("sharp", 0.015)])
+def test_a_clear_ends_the_sound(vcard: VirtualCard, cut: str, bound_s: float) -> None:
+    """The best of three: a busy machine only ever adds, while what the design holds back is in each of them."""
+    with vcard.listen() as listener:
+        device = output_device("vspk")
+        its = Room(device, cut=cut)
+        info = its.playback.start()
+        try:
+            found = residuals_s(its, listener, 3)
+        finally:
+            its.playback.stop()
+    latency_s = info.latency_s if cut == "fade" else 0.0
+    assert min(found) <= latency_s + bound_s + MEASURING_S, found
+
+
+def test_many_sharp_cuts_leave_nothing_behind() -> None:
+    threads = threading.active_count()
+    its = Room(output_device("vspk"), cut="sharp")
+    its.playback.start()
+    for answer in range(15):
+        its.playback.enqueue(answer, tone(0.3))
+        assert its.wait_told(lambda told, answer=answer: ("started", answer) in told)
+        its.playback.clear()
+    its.playback.stop()
+    assert [heard.answer for heard in its.finished] == list(range(15))
+    assert threading.active_count() == threads
+    assert host.refresh(), "a stream is still open"
+
+
+def run_command(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
+    parser = argparse.ArgumentParser()
+    devices_command.add_parser(parser.add_subparsers())
+    args = parser.parse_args(["devices", *words])
+    code = args.run(args)
+    return code, capsys.readouterr().out
+
+
+def test_devices_command(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out = run_command(capsys, "--json")
+    listed = json.loads(out)
+    assert code == 0
+    assert [device["name"] for device in listed["inputs"] if device["default"]] == ["default"]
+    stiff = next(device for device in listed["outputs"] if device["name"] == "stiff")
+    assert (stiff["rates_hz"], stiff["output_channels"], stiff["host_api"]) == ([48_000], 2, "ALSA")
+    vmic = next(device for device in listed["inputs"] if device["name"] == "vmic")
+    assert vmic["rates_hz"] == [16_000, 24_000, 44_100, 48_000]
+    code, out = run_command(capsys)
+    assert code == 0
+    assert "opens at 16/24/44.1/48 kHz" in out
+    assert "* = default" in out
+
+
+def test_devices_command_without_cards(tmp_path: Path) -> None:
+    config = tmp_path / "asound.conf"
+    config.write_text('pcm.broken { type pulse server "unix:/nonexistent" hint { show on description "broken" } }\n')
+    program = (
+        "import argparse, sys; from parleyd.cli import devices; parser = argparse.ArgumentParser()\n"
+        "devices.add_parser(parser.add_subparsers()); args = parser.parse_args(['devices', *sys.argv[1:]])\n"
+        "sys.exit(args.run(args))\n"
+    )
+    environment = os.environ | {"ALSA_CONFIG_PATH": str(config)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 69
+    assert "there is no sound input device" in done.stdout
+    assert "group audio" in done.stdout
+    assert done.stderr == ""

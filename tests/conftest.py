@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from parleyd.audio.devices.portaudio import host
+from vcard import VirtualCard
+
+
+@pytest.fixture(scope="session")
+def vcard() -> Iterator[VirtualCard]:
+    """The virtual sound card, in the environment of this process and of all that it starts."""
+    try:
+        card = VirtualCard()
+    except RuntimeError as error:
+        pytest.fail(str(error), pytrace=False)
+    before = {name: os.environ.get(name) for name in card.environment}
+    # Before the first PyAudio object; one that a test has left is of another world.
+    assert host.refresh(), "a sound stream is still open"
+    os.environ.update(card.environment)
+    yield card
+    host.refresh()
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    card.stop()

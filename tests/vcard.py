@@ -1,0 +1,183 @@
+"""A private sound card: PulseAudio as a plain process, with a virtual microphone and a virtual speaker.
+
+`default`: both. `vmic`: what is played into the sink mic_in. `vspk`: what it plays can be recorded from vspk.monitor.
+`stiff`: an output that opens at 48 kHz with two channels only (an AC-3 encoder, so do not listen to it).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+# norewinds: else the null sinks sleep in blocks of two seconds.
+_PULSE = """
+.fail
+load-module module-native-protocol-unix socket={dir}/native auth-anonymous=1
+load-module module-null-sink sink_name=mic_in rate=48000 channels=1 norewinds=1
+load-module module-remap-source source_name=vmic master=mic_in.monitor
+load-module module-null-sink sink_name=vspk rate=48000 channels=2 norewinds=1
+set-default-source vmic
+set-default-sink vspk
+"""
+
+# Only this and not the system's configuration: no other cards, no chatter.
+_ALSA = """
+pcm.!default {{ type pulse server "unix:{dir}/native" fallback "" hint {{ show on description "virtual card" }} }}
+ctl.!default {{ type pulse server "unix:{dir}/native" }}
+pcm.vmic {{ type pulse server "unix:{dir}/native" device "vmic" }}
+pcm.vspk {{ type pulse server "unix:{dir}/native" device "vspk" }}
+pcm.stiff {{ type a52 channels 2 rate 48000 format S16_LE slavepcm "vspk" hint {{ show on description "stiff" }} }}
+"""
+
+
+class VirtualCard:
+    """Starts the sound server; `environment` is what a process needs in order to hear it."""
+
+    def __init__(self) -> None:
+        program = shutil.which("pulseaudio")
+        if program is None or shutil.which("parec") is None:
+            raise RuntimeError(
+                "the virtual sound card needs pulseaudio: apt-get install --no-install-recommends "
+                "pulseaudio pulseaudio-utils libasound2-plugins (scripts/test does)"
+            )
+        # The socket's path must be short.
+        self.dir = Path(tempfile.mkdtemp(prefix="vcard-"))
+        (self.dir / "pulse.pa").write_text(_PULSE.format(dir=self.dir))
+        (self.dir / "asound.conf").write_text(_ALSA.format(dir=self.dir))
+        self.environment = {
+            "PULSE_SERVER": f"unix:{self.dir}/native",
+            "ALSA_CONFIG_PATH": f"{self.dir}/asound.conf",
+        }
+        home = {"HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "PULSE_RUNTIME_PATH", "PULSE_STATE_PATH"}
+        log = (self.dir / "pulse.log").open("wb")
+        self._process = subprocess.Popen(
+            f"{program} -n --daemonize=no --use-pid-file=no --exit-idle-time=-1 --realtime=no --high-priority=no "
+            f"--disable-shm=yes --log-target=stderr -F {self.dir}/pulse.pa".split(),
+            env=os.environ | dict.fromkeys(home, str(self.dir)),
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+        )
+        log.close()
+        try:
+            self._wait()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _wait(self) -> None:
+        give_up_s = time.monotonic() + 10
+        while self._process.poll() is None and time.monotonic() < give_up_s:
+            if (self.dir / "native").exists() and self.pactl("info", check=False) == 0:
+                return
+            time.sleep(0.02)
+        raise RuntimeError(f"pulseaudio did not start: {(self.dir / 'pulse.log').read_text(errors='replace')[-1500:]}")
+
+    def pactl(self, *words: str, check: bool = True) -> int:
+        return subprocess.run(
+            ["pactl", *words], env=os.environ | self.environment, check=check, capture_output=True, timeout=10
+        ).returncode
+
+    def play(self, pcm: bytes, *, rate_hz: int) -> subprocess.Popen[bytes]:
+        """Somebody speaks: mono 16-bit sound into the virtual microphone, in the background."""
+        sound = self.dir / f"speech-{time.monotonic_ns()}.raw"
+        sound.write_bytes(pcm)
+        return subprocess.Popen(
+            f"paplay --device=mic_in --latency-msec=20 --raw --format=s16le --channels=1 --rate={rate_hz} {sound}"
+            .split(),
+            env=os.environ | self.environment,
+        )
+
+    def listen(self) -> Listener:
+        """What the virtual speaker plays."""
+        return Listener(self.environment)
+
+    def freeze(self) -> None:
+        """The sound server stands still: calls into it do not return before thaw()."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        self.thaw()
+        self._process.terminate()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(5)
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
+class Listener:
+    """Records the virtual speaker: mono, 48 kHz. A piece's time is when it arrived here, a few ms after it sounded."""
+
+    RATE_HZ = 48_000
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self._process = subprocess.Popen(
+            f"parec --device=vspk.monitor --latency-msec=2 --raw --format=s16le --channels=1 --rate={self.RATE_HZ}"
+            .split(),
+            env=os.environ | environment,
+            stdout=subprocess.PIPE,
+        )
+        self._changed = threading.Condition()
+        self._pieces: list[tuple[float, np.ndarray]] = []
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+        # The first sound, silence too, shows that the recorder is there.
+        assert self.wait(lambda: bool(self._pieces), 10), "the virtual speaker cannot be recorded"
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        rest = b""
+        while data := self._process.stdout.read1(65536):
+            data = rest + data
+            rest = data[len(data) & ~1 :]
+            with self._changed:
+                self._pieces.append((time.monotonic(), np.frombuffer(data[: len(data) & ~1], "<i2")))
+                self._changed.notify_all()
+
+    def wait(self, predicate, timeout_s: float) -> bool:
+        """Until the predicate holds; it is asked again with each piece."""
+        with self._changed:
+            return self._changed.wait_for(predicate, timeout_s)
+
+    def wait_for_sound(self, since_s: float, timeout_s: float, level: int = 500) -> bool:
+        return self.wait(lambda: self.last_sound_s(level) > since_s, timeout_s)
+
+    def wait_until(self, at_s: float, timeout_s: float) -> bool:
+        """Until what sounded at at_s has certainly arrived."""
+        return self.wait(lambda: self._pieces[-1][0] > at_s + 0.1, timeout_s)
+
+    def last_sound_s(self, level: int = 500) -> float:
+        """When the last sample louder than level arrived; -inf if none did."""
+        for at_s, piece in reversed(self._pieces):
+            loud = np.nonzero(np.abs(piece.astype(np.int32)) > level)[0]
+            if len(loud):
+                return at_s - (len(piece) - 1 - int(loud[-1])) / self.RATE_HZ
+        return float("-inf")
+
+    def sound(self) -> np.ndarray:
+        with self._changed:
+            return np.concatenate([piece for _, piece in self._pieces])
+
+    def close(self) -> None:
+        self._process.terminate()
+        self._process.wait(5)
+        self._thread.join(5)
+
+    def __enter__(self) -> Listener:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
