@@ -90,6 +90,7 @@ class Dialogue:
         with self._lock:
             self._history.clear()
             self._codec = None
+            self._playback.end_answer(self._numbers.current)
 
     # ------------------------------------------------------------ receiver thread
 
