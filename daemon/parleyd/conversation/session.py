@@ -243,7 +243,9 @@ def _retry(reason: str, mend: str | None = None) -> Ending:
 
 
 def _words(error: BaseException) -> str:
-    """An exception in a few words: system errors without their number."""
+    """An exception in a few words: system errors without their number; nothing for a line that just ended."""
+    if isinstance(error, websocket.WebSocketConnectionClosedException):
+        return ""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return str(error) or type(error).__name__

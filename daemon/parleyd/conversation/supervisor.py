@@ -223,10 +223,8 @@ class Supervisor:
                 self._tell(ending.reason, ending.mend, logging.ERROR)
                 self._move(Trigger.REFUSED, ending.reason)
             case _:
-                if self._state is State.LIVE:
-                    self._tell(f"the line is lost: {ending.reason}", ending.mend, logging.WARNING)
-                else:
-                    self._tell(f"no line to the agent: {ending.reason}", ending.mend, logging.WARNING)
+                what = "" if self._state is State.LIVE else "no line to the agent: "
+                self._tell(what + ending.reason, ending.mend, logging.WARNING)
                 self._move(Trigger.LOST, ending.reason)
 
     def _greeting_is_meant(self, ending: Ending) -> bool:
