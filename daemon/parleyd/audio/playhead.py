@@ -129,8 +129,8 @@ class Playhead:
     def clear(self, now_s: float, *, sharp: bool, fade_s: float = 0.0) -> list[Started | Heard]:
         """All that was not yet handed is thrown away, and if sharp also what the device still holds.
 
-        fade_s: of sound that follows what was handed, and does not count as heard. Call `due` before. Tells each answer's
-        end, the one that sounds first.
+        fade_s: of sound that follows what was handed, and does not count as heard. Call `due` before. Tells the end of
+        every answer, the one that sounds first.
         """
         told: list[Started | Heard] = []
         for segment in self._alive:
