@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -37,10 +38,12 @@ def write_config(folder: Path, base_url: str = "http://127.0.0.1:9", **more: str
 
 
 @contextmanager
-def running(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+def running(folder: Path, *arguments: str, modules: str = "") -> Iterator[subprocess.Popen[str]]:
+    """modules: a folder of modules that come before the installed ones."""
     process = subprocess.Popen(
         [sys.executable, "-m", "parleyd", *arguments, "run", "-c", "parleyd.yaml"],
         cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (modules, os.environ.get("PYTHONPATH"))))},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -201,6 +204,20 @@ def test_bad_input_is_a_clear_line_and_a_code(
     assert "Traceback" not in errors
     assert all(line.startswith("parleyd: ") for line in errors.splitlines())
     assert all(word in errors for word in words), errors
+
+
+@pytest.mark.parametrize("fault", ["import pkg_resources_is_gone", "def Vad(mode): raise OSError('broken')"])
+def test_a_missing_or_broken_detector_is_an_error_at_the_start(fault: str, tmp_path: Path) -> None:
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "webrtcvad.py").write_text(fault)
+    write_wav(tmp_path / "in.wav", bytes(3200))
+    write_config(tmp_path)
+    with running(tmp_path, modules=str(tmp_path / "modules")) as process:
+        _, errors = process.communicate(timeout=WAIT_S)
+    assert process.returncode == 69
+    assert "voice activity detector" in errors
+    assert "webrtcvad-wheels" in errors
+    assert "Traceback" not in errors
 
 
 def test_the_key_is_nowhere_to_be_seen(tmp_path: Path) -> None:
