@@ -57,6 +57,15 @@ class VirtualCard:
             "PULSE_SERVER": f"unix:{self.dir}/native",
             "ALSA_CONFIG_PATH": f"{self.dir}/asound.conf",
         }
+        self._spawn()
+        try:
+            self._wait()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _spawn(self) -> None:
+        program = shutil.which("pulseaudio")
         home = {"HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "PULSE_RUNTIME_PATH", "PULSE_STATE_PATH"}
         log = (self.dir / "pulse.log").open("wb")
         self._process = subprocess.Popen(
@@ -67,11 +76,6 @@ class VirtualCard:
             stderr=log,
         )
         log.close()
-        try:
-            self._wait()
-        except BaseException:
-            self.stop()
-            raise
 
     def _wait(self) -> None:
         give_up_s = time.monotonic() + 10
@@ -106,6 +110,34 @@ class VirtualCard:
 
     def thaw(self) -> None:
         self._process.send_signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """The sound server dies, and with it all devices."""
+        self._process.kill()
+        self._process.wait(5)
+        (self.dir / "native").unlink(missing_ok=True)
+
+    def restart(self) -> None:
+        """After kill(): the same card in the same place."""
+        self._spawn()
+        self._wait()
+
+    def remove(self, name: str) -> None:
+        """A device is unplugged: vmic or vspk."""
+        listed = self._asked("list", "modules", "short").splitlines()
+        for line in listed:
+            if f"source_name={name}" in line or f"sink_name={name}" in line:
+                self.pactl("unload-module", line.split("\t")[0])
+
+    def add(self, name: str) -> None:
+        """The device is plugged in again."""
+        line = next(line for line in _PULSE.splitlines() if f"_name={name}" in line)
+        self.pactl(*line.split())
+
+    def _asked(self, *words: str) -> str:
+        return subprocess.run(
+            ["pactl", *words], env=os.environ | self.environment, check=True, capture_output=True, text=True, timeout=10
+        ).stdout
 
     def stop(self) -> None:
         self.thaw()

@@ -133,6 +133,24 @@ class ToolCalled(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceLost(Event):
+    """No more sound from or to a device; it is looked for. which: microphone or speaker. at_s: its last sign."""
+
+    which: str
+    name: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceBack(Event):
+    """Sound again. away_s: since its last sign of life."""
+
+    which: str
+    name: str
+    away_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble(Event):
     """Something the user should know, once. mend: what to do about it."""
 

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from parleyd import events
 from parleyd.agents.agent import Agent
 from parleyd.audio.capture import Capture
-from parleyd.audio.devices.device import InputDevice, OutputDevice
+from parleyd.audio.devices.device import DeviceError, InputDevice, OutputDevice
 from parleyd.audio.ears import Ears
 from parleyd.audio.gate import Gate
 from parleyd.audio.playback import Playback
+from parleyd.audio.recovery import Recovery
 from parleyd.audio.vad import Vad
 from parleyd.config.schema import Config
 from parleyd.conversation.dialogue import Dialogue
@@ -67,7 +68,7 @@ class Service:
             cut=config.barge_in.cut,
             on_started=lambda answer, at_s: self._dialogue.answer_started(answer, at_s),
             on_finished=lambda heard: self._dialogue.answer_ended(heard),
-            on_failure=lambda error: self._fail("speaker", error),
+            on_failure=self._speaker_failed,
         )
         self._dialogue = Dialogue(self._playback, self._outbox, bus, config.barge_in)
         self._supervisor = Supervisor(config, agent, self._outbox, self._dialogue, bus, self._fail)
@@ -85,16 +86,18 @@ class Service:
             deaf=self._playback.audible if config.barge_in.mode == "off" else lambda _now_s: False,
             on_death=self._fail,
         )
+        self._recovery = Recovery(config.audio.stall_s, self._capture, self._playback, bus, self._fail)
         bus.subscribe(_tell_systemd)
 
     def start(self) -> None:
-        """Speaker, microphone, ears, supervisor; on the first trouble everything is closed again."""
+        """Speaker, microphone, ears, supervisor, recovery; on the first trouble everything is closed again."""
         try:
             speaker = self._playback.start()
             self._capture.start()
             self._ears.start()
             self._await_microphone()
             self._supervisor.start()
+            self._recovery.start()
         except BaseException:
             self.stop()
             raise
@@ -132,6 +135,7 @@ class Service:
         """The session is closed with 1000, then the devices; at most two seconds."""
         self._stopping = True
         notify.stopping()
+        self._recovery.stop()
         self._supervisor.stop()
         self._ears.stop()
         self._capture.stop()
@@ -146,6 +150,12 @@ class Service:
     @property
     def counters(self) -> UplinkCounters:
         return self._outbox.counters
+
+    def _speaker_failed(self, error: Exception) -> None:
+        if isinstance(error, DeviceError) and self._recovery.watches_speaker:
+            log.debug("the speaker was not reopened: %s", error)
+        else:
+            self._fail("speaker", error)
 
     def _fail(self, what: str, error: BaseException) -> None:
         """A thread has died: so does the service, with the reason."""

@@ -7,8 +7,16 @@ import queue
 import time
 
 from parleyd.audio.devices.device import InputDevice, StreamInfo
-from parleyd.audio.pcm import FRAME_BYTES, FRAME_MS, PIPELINE_RATE_HZ, SILENT_FRAME, Frame
+from parleyd.audio.pcm import (
+    BYTES_PER_SAMPLE,
+    FRAME_BYTES,
+    FRAME_MS,
+    PIPELINE_RATE_HZ,
+    SILENT_FRAME,
+    Frame,
+)
 from parleyd.audio.resample import Resampler
+from parleyd.audio.sample_clock import SampleClock
 
 log = logging.getLogger(__name__)
 
@@ -16,25 +24,56 @@ log = logging.getLogger(__name__)
 QUEUE_MS = 1000
 # Nothing from the microphone for this long: silence is put in its place, so that the room's clock goes on.
 STARVED_S = 0.2
+_FRAME_S = FRAME_MS / 1000
+
+
+class _Opening:
+    """What came of one opening of the device: a new rate perhaps, and certainly a new count of samples."""
+
+    def __init__(self) -> None:
+        self._resampler: Resampler | None = None  # until the rate is known
+
+    def opened(self, rate_hz: int) -> None:
+        self._rate_hz = rate_hz
+        self._clock = SampleClock(rate_hz)
+        self._taken = self._made = 0
+        self._resampler = Resampler(rate_hz, PIPELINE_RATE_HZ)
+
+    def process(self, pcm: bytes, start_s: float) -> tuple[bytes, float]:
+        """→ sound at the pipeline's rate, and when the last of it was over."""
+        samples = len(pcm) // BYTES_PER_SAMPLE
+        if self._resampler is None or not self._clock.take(samples, start_s):
+            return b"", 0.0
+        made = self._resampler.process(pcm)
+        self._taken += samples
+        self._made += len(made) // BYTES_PER_SAMPLE
+        assert self._clock.end_s is not None
+        return made, self._clock.end_s - (self._taken / self._rate_hz - self._made / PIPELINE_RATE_HZ)
 
 
 class Capture:
-    """Bounded at one second: then the oldest period is dropped, counted, and said once."""
+    """Bounded at one second: then the oldest period is dropped, counted, and said once.
+
+    last_period_s, last_sound_s: monotonic time at which a period, and one that was not digital silence, last came.
+    """
 
     def __init__(self, device: InputDevice) -> None:
         self.device = device
-        self._periods: queue.Queue[tuple[bytes, float]] = queue.Queue(maxsize=50)
-        self._resampler: Resampler | None = None
+        self._periods: queue.Queue[tuple[_Opening, bytes, float]] = queue.Queue(maxsize=50)
+        self._opening: _Opening | None = None  # that of which `pending` is
         self._pending = bytearray()
-        self._pending_start_s = 0.0
         self._next_frame_s: float | None = None
+        self._in_gap = False  # the last frames were silence in the place of sound
         self.dropped_periods = 0
         self.delivered = 0
+        self.last_period_s = 0.0
+        self.last_sound_s = 0.0
 
     def start(self) -> StreamInfo:
-        """Opens the device. Raises DeviceError."""
-        info = self.device.open(self._deliver)
-        self._resampler = Resampler(info.rate_hz, PIPELINE_RATE_HZ)
+        """Opens the device; after stop(), again. Raises DeviceError."""
+        opening = _Opening()
+        info = self.device.open(lambda pcm, start_s: self._deliver(opening, pcm, start_s))
+        opening.opened(info.rate_hz)
         periods = max(2, QUEUE_MS * info.rate_hz // 1000 // max(1, info.period_samples))
         self._periods.maxsize = periods
         return info
@@ -42,12 +81,15 @@ class Capture:
     def stop(self) -> None:
         self.device.close()
 
-    def _deliver(self, pcm: bytes, start_s: float) -> None:
+    def _deliver(self, opening: _Opening, pcm: bytes, start_s: float) -> None:
         """The device's thread: moves bytes, never waits."""
         self.delivered += 1
+        self.last_period_s = time.monotonic()
+        if pcm.count(0) != len(pcm):
+            self.last_sound_s = self.last_period_s
         while True:
             try:
-                self._periods.put_nowait((pcm, start_s))
+                self._periods.put_nowait((opening, pcm, start_s))
                 return
             except queue.Full:
                 self.dropped_periods += 1
@@ -59,31 +101,41 @@ class Capture:
                     continue
 
     def frames(self) -> list[Frame]:
-        """Waits for sound, at most STARVED_S; a dead microphone yields silence in real time."""
+        """Waits for sound, at most STARVED_S; a dead microphone yields silence in real time.
+
+        No moment is given twice, nor left out: sound that comes late for a time for which silence was given is
+        dropped, and silence goes on up to the first sound.
+        """
         try:
-            pcm, start_s = self._periods.get(timeout=STARVED_S)
+            opening, pcm, start_s = self._periods.get(timeout=STARVED_S)
         except queue.Empty:
+            self._in_gap = True
             return self._silence_until(time.monotonic())
-        if self._resampler is None:
+        if opening is not self._opening:
+            self._opening = opening
+            self._pending.clear()
+        made, end_s = opening.process(pcm, start_s)
+        if not made:
             return []
-        if not self._pending:
-            self._pending_start_s = start_s
-        self._pending += self._resampler.process(pcm)
+        self._pending += made
+        begin_s = end_s - len(self._pending) / BYTES_PER_SAMPLE / PIPELINE_RATE_HZ
         frames: list[Frame] = []
         while len(self._pending) >= FRAME_BYTES:
-            frames.append(Frame(bytes(self._pending[:FRAME_BYTES]), self._pending_start_s))
+            if self._in_gap:
+                frames += self._silence_until(begin_s)
+            if not self._in_gap or self._next_frame_s is None or begin_s > self._next_frame_s - _FRAME_S / 2:
+                frames.append(Frame(bytes(self._pending[:FRAME_BYTES]), begin_s))
+                self._next_frame_s = begin_s + _FRAME_S
+                self._in_gap = False
             del self._pending[:FRAME_BYTES]
-            self._pending_start_s += FRAME_MS / 1000
-        if frames:
-            self._next_frame_s = frames[-1].start_s + FRAME_MS / 1000
+            begin_s += _FRAME_S
         return frames
 
     def _silence_until(self, now_s: float) -> list[Frame]:
         if self._next_frame_s is None:
             return []
         frames: list[Frame] = []
-        while self._next_frame_s + FRAME_MS / 1000 <= now_s:
+        while self._next_frame_s + _FRAME_S <= now_s:
             frames.append(Frame(SILENT_FRAME, self._next_frame_s))
-            self._next_frame_s += FRAME_MS / 1000
+            self._next_frame_s += _FRAME_S
         return frames
-

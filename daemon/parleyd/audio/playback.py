@@ -32,6 +32,8 @@ QUEUE_LIMIT_S = 120.0
 FADE_S = 0.005
 # What is made at once, and the time in which volume and ducking move.
 _PERIOD_S = 0.010
+# A sharp cut that takes longer hangs, and who wants the device need not wait for it.
+_REOPENING_S = 2.0
 
 
 @dataclass(slots=True)
@@ -83,6 +85,10 @@ class Playback:
         self._changed = threading.Condition(self._lock)
         self._stopping = False
         self._cut_wanted = False
+        self._reopening = False
+        self._released = False  # somebody else has closed the device and will open it again
+        self._unheard = False  # nobody can hear: see forsake
+        self._unheard_answer: int | None = None
         self._volume = volume
         self._ducked = False
         self._gain = volume  # where volume and ducking have got to
@@ -133,6 +139,33 @@ class Playback:
             self._thread.join()
         self._device.close()
 
+    @property
+    def device(self) -> OutputDevice:
+        return self._device
+
+    def release(self) -> None:
+        """Closes the device until regain(); what waits is kept, and a clear only throws it away."""
+        with self._changed:
+            self._released = True
+            self._changed.wait_for(lambda: not self._reopening, _REOPENING_S)
+            self._last_taken = b""
+        self._device.close()
+
+    def regain(self) -> None:
+        """Opens the device again; the sound goes on where it was. Raises DeviceError."""
+        self._open()
+        with self._changed:
+            self._released = False
+
+    def forsake(self, on: bool) -> None:
+        """While on, there is no speaker and soon will not be: what waits counts as cleared, and what comes does too."""
+        with self._changed:
+            if on and not self._unheard:
+                self._throw_away(time.monotonic(), sharp=True)
+            self._unheard = on
+            self._unheard_answer = None
+            self._changed.notify_all()
+
     # ---------------------------------------------------------------- what others say
 
     def set_format(self, fmt: AudioFormat) -> None:
@@ -156,7 +189,14 @@ class Playback:
             if not data:
                 return
             duration_s = len(data) / self._fmt.sample_bytes / self._fmt.rate_hz
+            if self._unheard and answer == self._unheard_answer:
+                return
             segment = self._playhead.queued(answer, duration_s)
+            if self._unheard:
+                self._unheard_answer = answer
+                self._told += self._playhead.clear(time.monotonic(), sharp=True)
+                self._changed.notify_all()
+                return
             self._queue.append(_Chunk(segment, self._fmt, memoryview(data)))
             self._queued_s += duration_s
             if self._starved is segment:
@@ -438,14 +478,29 @@ class Playback:
     def _open(self) -> StreamInfo:
         info = self._device.open(self._fill)
         with self._lock:
+            if self._playhead.rate_hz != info.rate_hz:
+                # What is made is made for another rate, and no more than two periods long.
+                self._generation += 1
+                self._making = False
+                self._tail_owner = None
+                self._staged = Ring()
+                self._ring = Ring()
             self._playhead.rate_hz = info.rate_hz
             self._playhead.latency_s = info.latency_s
             self._period_samples = max(info.period_samples, round(info.rate_hz * _PERIOD_S))
         return info
 
     def _reopen(self) -> None:
-        self._device.close()
+        with self._changed:
+            if self._released:
+                return
+            self._reopening = True
         try:
+            self._device.close()
             self._open()
         except DeviceError as error:
             self._on_failure(error)
+        finally:
+            with self._changed:
+                self._reopening = False
+                self._changed.notify_all()

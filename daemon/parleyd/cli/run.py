@@ -17,6 +17,7 @@ from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
 from parleyd.agents.local.child import AgentChild, AgentChildError
 from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.names import device_pair
+from parleyd.audio.devices.portaudio import host, keep_stderr_apart
 from parleyd.audio.vad import VadUnavailableError
 from parleyd.cli.errors import CommandError
 from parleyd.config.loader import DEFAULT_CONFIG_PATH, ConfigError, load
@@ -44,14 +45,24 @@ def run(args: argparse.Namespace) -> int:
         return os.EX_CONFIG
     config = loaded.config
     settings = msgspec.structs.replace(config.log, level="debug") if args.debug else config.log
+    keep_stderr_apart()
     listener = logs.start(settings)
     for warning in loaded.warnings:
         logs.log.warning("%s", warning)
     try:
         with agent_for(config) as agent:
-            return _serve(config, agent)
+            code = _serve(config, agent)
+    except CommandError as failure:
+        if host.oldest_call() is None:
+            raise
+        print(f"parleyd: {failure}", file=sys.stderr)
+        code = failure.exit_code
     finally:
         listener.stop()
+    if host.oldest_call() is not None:
+        # The interpreter would wait at its end for what hangs inside PortAudio.
+        os._exit(code)
+    return code
 
 
 @contextlib.contextmanager
@@ -79,7 +90,9 @@ def agent_for(config: Config) -> Iterator[Agent]:
 
 def _serve(config: Config, agent: Agent) -> int:
     try:
-        microphone, speaker = device_pair(config.audio.input.device, config.audio.output.device)
+        microphone, speaker = device_pair(
+            config.audio.input.device, config.audio.output.device, input_channel=config.audio.input.channel
+        )
         with Signals(lambda: service.give_up_start()) as arrived:
             service = Service(config, agent, microphone, speaker, events.Bus(), arrived.nudge)
             service.start()

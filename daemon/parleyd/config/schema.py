@@ -98,6 +98,10 @@ class AudioInput(_Section, frozen=True):
     """The microphone."""
 
     device: Annotated[DeviceName, Meta(description="default, part of a device's name, wav:PATH, or null")] = "default"
+    channel: Annotated[
+        Annotated[int, Meta(ge=1, le=64)] | None,
+        Meta(description="which one of several channels, counted from 1; without it the mean of all"),
+    ] = None
 
 
 class AudioOutput(_Section, frozen=True):
@@ -112,6 +116,10 @@ class Audio(_Section, frozen=True):
 
     input: AudioInput = AudioInput()
     output: AudioOutput = AudioOutput()
+    stall_s: Annotated[
+        float,
+        Meta(ge=1, le=60, description="without sound from the microphone or to the speaker: the device is reopened"),
+    ] = 3.0
 
 
 class Gate(_Section, frozen=True):

@@ -24,6 +24,15 @@ class DeviceError(Exception):
         self.mend = mend
 
 
+def too_few_channels(what: str, there_are: int, wanted: int) -> DeviceError:
+    """For a microphone that does not have the channel that was asked for."""
+    plural = "s" if there_are != 1 else ""
+    return DeviceError(
+        f"{what} has {there_are} channel{plural}, and audio.input.channel asks for number {wanted}",
+        f"set audio.input.channel to a number up to {there_are}, or to null for the mean of all",
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class StreamInfo:
     """What opening a device brought. latency_s: what the device itself reports."""

@@ -10,14 +10,16 @@ from parleyd.audio.devices.portaudio import PortAudioInput, PortAudioOutput
 from parleyd.audio.devices.wav import WavInput, WavOutput
 
 
-def input_device(spec: str) -> InputDevice:
+def input_device(spec: str, channel: int | None = None) -> InputDevice:
     """spec: `default`, `null`, `wav:PATH`, or a part of a device's name. Whether there is such a device or file
-    shows when it is opened; DeviceError here only for what can be no device at all."""
+    shows when it is opened; DeviceError here only for what can be no device at all.
+
+    channel: which one of several, counted from 1; None: the mean of all."""
     if spec == "null":
         return NullInput()
     if spec.startswith("wav:"):
-        return WavInput(_path(spec))
-    return PortAudioInput(_sound_device(spec))
+        return WavInput(_path(spec), channel)
+    return PortAudioInput(_sound_device(spec), channel)
 
 
 def output_device(spec: str) -> OutputDevice:
@@ -29,7 +31,9 @@ def output_device(spec: str) -> OutputDevice:
     return PortAudioOutput(_sound_device(spec))
 
 
-def device_pair(input_spec: str, output_spec: str) -> tuple[InputDevice, OutputDevice]:
+def device_pair(
+    input_spec: str, output_spec: str, *, input_channel: int | None = None
+) -> tuple[InputDevice, OutputDevice]:
     """Both devices of a conversation; DeviceError also when they are one file, which would be overwritten unheard."""
     if input_spec.startswith("wav:") and output_spec.startswith("wav:"):
         path = _path(output_spec)
@@ -37,7 +41,7 @@ def device_pair(input_spec: str, output_spec: str) -> tuple[InputDevice, OutputD
             raise DeviceError(
                 f"wav:{path} is both the microphone and the speaker", "give audio.output.device another file"
             )
-    return input_device(input_spec), output_device(output_spec)
+    return input_device(input_spec, input_channel), output_device(output_spec)
 
 
 def _path(spec: str) -> Path:

@@ -7,6 +7,9 @@ What has been measured with PortAudio 19.6, which Debian 12 and 13 ship, and why
 - close() without stop_stream() is the abort: silence within 5 ms, and hardly ever more than 5 ms for the call. On
   a suspended device it never returns, hence the deadline.
 - The list of devices is frozen until every PyAudio object is terminated, hence one owner of the only one (Host).
+- A device that goes ends the callbacks, and tells nobody: recovery.py watches. Opening a stale entry of the list may
+  fail an assertion, hence a new list before each new try.
+- close(), terminate() and open() may hang for as long as a sound server hangs; the interpreter goes on meanwhile.
 - A sound configuration without one usable `pcm` entry (for example ALSA_CONFIG_PATH at an empty file) fails an
   assertion inside PortAudio and aborts the process. Python cannot prevent that; the message names pa_linux_alsa.c.
 """
@@ -17,17 +20,19 @@ import contextlib
 import ctypes
 import logging
 import os
+import re
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import pyaudio
 
 from parleyd.audio import pcm as sound
-from parleyd.audio.devices.device import Deliver, DeviceError, Fill, StreamInfo
+from parleyd.audio.devices.device import Deliver, DeviceError, Fill, StreamInfo, too_few_channels
 from parleyd.audio.devices.guard import Guard
 
 log = logging.getLogger(__name__)
@@ -39,6 +44,7 @@ CLOSE_DEADLINE_S = 1.0
 _INPUT_RATES_HZ = (16_000, None, 48_000, 44_100)  # None: the device's own
 _OUTPUT_RATES_HZ = (48_000, None, 44_100, 16_000)
 _PERIODS_PER_S = {"input": 50, "output": 100}
+_MOST_HARDWARE_CHANNELS = 16
 
 
 # ---------------------------------------------------------------- the only PyAudio object
@@ -67,6 +73,8 @@ class Host:
         self._pa: pyaudio.PyAudio | None = None
         self._count_lock = threading.Lock()
         self._streams = 0
+        self._calls: dict[object, tuple[str, float]] = {}
+        self._cards = ""
 
     def refresh(self) -> bool:
         """Next time there is a new list of devices. → whether it could be: not while a stream is open."""
@@ -74,9 +82,31 @@ class Host:
             if self._streams:
                 return False
             if self._pa is not None:
-                self._pa.terminate()
+                with self._call("terminating"):
+                    self._pa.terminate()
                 self._pa = None
             return True
+
+    def oldest_call(self) -> tuple[str, float] | None:
+        """Of the calls into PortAudio that have not yet returned: what it does, and since when."""
+        with self._count_lock:
+            return min(self._calls.values(), key=lambda call: call[1], default=None)
+
+    @contextlib.contextmanager
+    def _call(self, what: str) -> Iterator[None]:
+        token = object()
+        with self._count_lock:
+            self._calls[token] = what, time.monotonic()
+        try:
+            yield
+        finally:
+            with self._count_lock:
+                del self._calls[token]
+
+    @property
+    def cards_changed(self) -> bool:
+        """Whether the kernel knows other sound cards than when the list of devices was made."""
+        return _kernel_cards() != self._cards
 
     def devices(self) -> list[CardDevice]:
         """All that PortAudio has listed."""
@@ -121,7 +151,7 @@ class Host:
 
     def open(self, **options: Any) -> Any:
         """A PyAudio stream, not yet started. OSError with PortAudio's code."""
-        with self._lock, portaudio_muted():
+        with self._lock, portaudio_muted(), self._call("opening a device"):
             stream = self._object().open(format=pyaudio.paInt16, start=False, **options)
             with self._count_lock:
                 self._streams += 1
@@ -132,10 +162,11 @@ class Host:
         done = threading.Event()
 
         def abort() -> None:
-            try:
-                stream.close()
-            except OSError as error:
-                log.debug("closing a sound stream: %s", error)
+            with self._call("closing a device"):
+                try:
+                    stream.close()
+                except OSError as error:
+                    log.debug("closing a sound stream: %s", error)
             with self._count_lock:
                 self._streams -= 1
             done.set()
@@ -147,8 +178,17 @@ class Host:
     def _object(self) -> pyaudio.PyAudio:
         if self._pa is None:
             _silence_libraries()
-            self._pa = pyaudio.PyAudio()
+            self._cards = _kernel_cards()
+            with portaudio_muted(), self._call("listing the devices"):
+                self._pa = pyaudio.PyAudio()
         return self._pa
+
+
+def _kernel_cards() -> str:
+    try:
+        return Path("/proc/asound/cards").read_text()
+    except OSError:
+        return ""
 
 
 host = Host()
@@ -174,32 +214,80 @@ def _silence_libraries() -> None:
         jack.jack_set_info_function(_ignore_jack)
 
 
+class _Mute:
+    """Keeps PortAudio from writing to file descriptor 2. Threads may mute at the same time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._muters = 0
+        self._kept = -1
+        self._caught = -1
+
+    def begin(self, *, keep_others: bool) -> None:
+        """OSError when there is no standard error. keep_others: what others write is passed on in the end."""
+        with self._lock:
+            if self._muters == 0:
+                self._kept = os.dup(2)
+                self._caught = os.memfd_create("stderr")
+                os.dup2(self._caught, 2)
+            self._muters += 1
+            if not keep_others:
+                nothing = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nothing, 2)
+                os.close(nothing)
+
+    def end(self) -> None:
+        with self._lock:
+            self._muters -= 1
+            if self._muters:
+                return
+            os.dup2(self._kept, 2)
+            os.close(self._kept)
+            os.lseek(self._caught, 0, os.SEEK_SET)
+            with os.fdopen(self._caught, "rb") as file:
+                others = b"".join(line for line in file if not line.startswith(b"Expression '"))
+            if others:
+                with contextlib.suppress(OSError):
+                    os.write(2, others)
+
+
+_mute = _Mute()
+_apart = False
+
+
 @contextlib.contextmanager
-def portaudio_muted() -> Iterator[None]:
+def portaudio_muted(*, keep_others: bool = True) -> Iterator[None]:
     """PortAudio itself prints each failed attempt straight to file descriptor 2 and offers no hook. For the moment of
     an attempt the descriptor leads into a file; what others wrote meanwhile is passed on afterwards. A child process
-    that another thread starts in these milliseconds keeps the file for its standard error."""
+    that another thread starts in these milliseconds keeps the file for its standard error.
+
+    keep_others=False: for longer than a moment; what is written meanwhile is lost. Does nothing unless
+    keep_stderr_apart() was called, after which this concerns nothing of ours."""
+    if not keep_others and not _apart:
+        yield
+        return
     with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.stderr.flush()
     try:
-        kept = os.dup(2)
+        _mute.begin(keep_others=keep_others)
     except OSError:
         # No standard error at all: nothing to keep clean.
         yield
         return
-    caught = os.memfd_create("stderr")
-    os.dup2(caught, 2)
     try:
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.lseek(caught, 0, os.SEEK_SET)
-        with os.fdopen(caught, "rb") as file:
-            others = b"".join(line for line in file if not line.startswith(b"Expression '"))
-        if others:
-            with contextlib.suppress(OSError):
-                os.write(2, others)
+        _mute.end()
+
+
+def keep_stderr_apart() -> None:
+    """From now on sys.stderr has a descriptor of its own: muting PortAudio mutes nothing of ours. A device that was
+    unplugged makes PortAudio write the same lines without end (PortAudio issue 1037), until its stream is closed."""
+    global _apart
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stderr.flush()
+        _apart = True
+        sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace")
 
 
 # ---------------------------------------------------------------- finding and opening
@@ -253,7 +341,7 @@ def explain(error: OSError, name: str, direction: Direction) -> DeviceError:
 Callback = Callable[[bytes | None, int, Any, int], tuple[bytes | None, int]]
 
 
-class _Card:
+class Card:
     """One direction of a sound card. The name becomes the device's own when it is open."""
 
     def __init__(self, spec: str, direction: Direction) -> None:
@@ -261,12 +349,36 @@ class _Card:
         self._spec = spec
         self._direction = direction
         self._stream: Any = None
+        # A stream that is asked while it is being closed crashes the process.
+        self._stream_lock = threading.Lock()
+        self._device: CardDevice | None = None
+
+    @property
+    def active(self) -> bool:
+        """Whether PortAudio thinks that sound flows. False is certain; after a real unplug it stays True."""
+        with self._stream_lock:
+            try:
+                return self._stream is not None and bool(self._stream.is_active())
+            except OSError:
+                return False
+
+    def may_open(self) -> bool:
+        """Whether it is worth a new list of devices to try again; asks ALSA, which disturbs no other stream."""
+        device = self._device
+        if device is None or device.host_api != "ALSA" or host.cards_changed:
+            return True
+        hardware = re.search(r"\((hw:\d+,\d+)\)$", device.name)
+        return _alsa_opens(hardware[1] if hardware else device.name, self._direction)
+
+    def _counts(self, device: CardDevice) -> list[int]:
+        """How many channels to ask for, best first."""
+        most = device.channels(self._direction)
+        # Some plugins claim dozens of channels; who has more than two rarely needs all of them.
+        return sorted({1, min(2, most), most})
 
     def _attempts(self, device: CardDevice) -> Iterator[tuple[int, int]]:
         rates = _INPUT_RATES_HZ if self._direction == "input" else _OUTPUT_RATES_HZ
-        most = device.channels(self._direction)
-        # Some plugins claim dozens of channels; who has more than two rarely needs all of them.
-        counts = sorted({1, min(2, most), most})
+        counts = self._counts(device)
         for rate_hz in dict.fromkeys(rate or device.default_rate_hz for rate in rates):
             for channels in counts:
                 yield rate_hz, channels
@@ -305,28 +417,51 @@ class _Card:
                 host.close(stream)
                 refusal = error
                 continue
-            self._stream = stream
+            with self._stream_lock:
+                self._stream = stream
+            self._device = device
             self.name = device.name
             return StreamInfo(rate_hz, channels, period_samples, float(latency_s))
         assert refusal is not None
         raise explain(refusal, device.name, self._direction) from refusal
 
     def close(self) -> None:
-        stream, self._stream = self._stream, None
+        with self._stream_lock:
+            stream, self._stream = self._stream, None
         if stream is not None and not host.close(stream):
-            log.error(
-                "the %s device '%s' does not let itself be closed; it is left alone until the program ends",
-                self._direction,
-                self.name,
-            )
+            log.error("the %s device '%s' does not let itself be closed yet", self._direction, self.name)
 
 
-class PortAudioInput(_Card):
-    """A microphone: 16 kHz mono if it can be, else its own rate and channels (whose mean is taken); 20 ms periods."""
+def _alsa_opens(name: str, direction: Direction) -> bool:
+    """alsa-lib, pcm.c: snd_pcm_open(pcm, name, stream, mode); stream 0 plays, 1 records; mode 1 does not wait."""
+    alsa = ctypes.CDLL("libasound.so.2")
+    handle = ctypes.c_void_p()
+    stream = 1 if direction == "input" else 0
+    if alsa.snd_pcm_open(ctypes.byref(handle), ctypes.c_char_p(name.encode()), stream, 1) < 0:
+        return False
+    alsa.snd_pcm_close(handle)
+    return True
 
-    def __init__(self, spec: str) -> None:
+
+class PortAudioInput(Card):
+    """A microphone: 16 kHz mono if it can be, else its own rate and channels; 20 ms periods.
+
+    channel: which one of several, counted from 1; None: the mean of all.
+    """
+
+    def __init__(self, spec: str, channel: int | None = None) -> None:
         super().__init__(spec, "input")
         self.overflows = 0
+        self._channel = channel
+
+    def _counts(self, device: CardDevice) -> list[int]:
+        if self._channel is None:
+            return super()._counts(device)
+        most = device.input_channels
+        if self._channel > most:
+            raise too_few_channels(f"the input device '{device.name}'", most, self._channel)
+        # Hardware has its channels in their order when it is asked for all of them. Plugins claim any number.
+        return [most, self._channel] if most <= _MOST_HARDWARE_CHANNELS else [self._channel, most]
 
     def open(self, deliver: Deliver) -> StreamInfo:
         """Raises DeviceError."""
@@ -337,7 +472,7 @@ class PortAudioInput(_Card):
                 start_s = time.monotonic() - frames / rate_hz
                 if status & pyaudio.paInputOverflow:
                     self.overflows += 1
-                safe(sound.mix_down(data or b"", channels), start_s)
+                safe(sound.to_mono(data or b"", channels, self._channel), start_s)
                 return None, pyaudio.paContinue
 
             return callback
@@ -345,7 +480,7 @@ class PortAudioInput(_Card):
         return self._open(make)
 
 
-class PortAudioOutput(_Card):
+class PortAudioOutput(Card):
     """A speaker: 48 kHz if it can be, one channel or the same on all; 10 ms periods, for a latency of 20 ms or so."""
 
     def __init__(self, spec: str) -> None:

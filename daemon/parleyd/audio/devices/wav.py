@@ -15,7 +15,7 @@ import numpy as np
 
 from parleyd.audio import pcm as sound
 from parleyd.audio.devices.clock import RealTimeClock
-from parleyd.audio.devices.device import Deliver, DeviceError, Fill, StreamInfo
+from parleyd.audio.devices.device import Deliver, DeviceError, Fill, StreamInfo, too_few_channels
 from parleyd.audio.devices.guard import Guard
 from parleyd.audio.pcm import BYTES_PER_SAMPLE
 
@@ -90,12 +90,12 @@ def _usable(header: WavHeader, path: Path) -> WavHeader:
     return header
 
 
-def to_mono(header: WavHeader, data: bytes) -> bytes:
-    """Whole blocks as they are in the file → mono 16-bit PCM."""
+def to_mono(header: WavHeader, data: bytes, channel: int | None = None) -> bytes:
+    """Whole blocks as they are in the file → mono 16-bit PCM: that channel, counted from 1, or the mean of all."""
     if header.coding == _FLOAT:
         values = np.frombuffer(data, "<f4") * np.float32(32768.0)
     elif header.bits == 16:
-        return sound.mix_down(data, header.channels)
+        return sound.to_mono(data, header.channels, channel)
     elif header.bits == 8:
         values = (np.frombuffer(data, np.uint8).astype(np.float32) - 128.0) * 256.0
     elif header.bits == 24:
@@ -105,20 +105,23 @@ def to_mono(header: WavHeader, data: bytes) -> bytes:
         values = whole.view("<i4").ravel().astype(np.float32) / 65536.0
     else:
         values = np.frombuffer(data, "<i4").astype(np.float32) / 65536.0
-    return sound.to_pcm(np.nan_to_num(values.reshape(-1, header.channels).mean(axis=1)))
+    channels = values.reshape(-1, header.channels)
+    return sound.to_pcm(np.nan_to_num(channels.mean(axis=1) if channel is None else channels[:, channel - 1]))
 
 
 class WavInput:
     """A recording instead of a microphone: 20 ms periods in real time, at the file's rate, and silence after its end.
 
     Closed and opened again, it goes on where it was. `ended` is set once the last of the recording was delivered.
+    channel: which one of several, counted from 1; None: the mean of all.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, channel: int | None = None) -> None:
         self.name = f"wav:{path}"
         self.overflows = 0
         self.ended = threading.Event()
         self._path = path
+        self._channel = channel
         self._position = 0  # bytes of the data delivered so far
         self._file: BinaryIO | None = None
         self._clock: RealTimeClock | None = None
@@ -131,6 +134,8 @@ class WavInput:
             raise DeviceError(f"{self.name}: {error.strerror}", "check the path of audio.input.device") from error
         try:
             header = read_header(file, self._path)
+            if self._channel is not None and self._channel > header.channels:
+                raise too_few_channels(self.name, header.channels, self._channel)
         except BaseException:
             file.close()
             raise
@@ -160,7 +165,7 @@ class WavInput:
         self._position += len(data)
         if len(data) < samples * header.block_bytes:
             self.ended.set()
-        return to_mono(header, data) if data else b""
+        return to_mono(header, data, self._channel) if data else b""
 
     def close(self) -> None:
         clock, self._clock = self._clock, None

@@ -1,0 +1,333 @@
+"""Sound devices that come back: what has gone silent, what to do about it and when (pure), and the thread that does it.
+
+Input and output are recovered together, on purpose: PortAudio's list of devices belongs to the process and is made
+anew only when no stream is open. So that a healthy device is not disturbed for nothing, ALSA is asked before whether
+the lost one can be opened at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from parleyd import events
+from parleyd.audio.capture import Capture
+from parleyd.audio.devices.device import DeviceError
+from parleyd.audio.devices.portaudio import Card, host, portaudio_muted
+from parleyd.audio.playback import Playback
+
+log = logging.getLogger(__name__)
+
+Which = Literal["microphone", "speaker"]
+
+FIRST_DELAY_S = 0.25
+LONGEST_DELAY_S = 2.0
+# A stream that has ended by itself is believed to be gone after this long; a sharp cut ends one for some milliseconds.
+ENDED_S = 0.5
+# A microphone of digital zeros is reopened so often; if that does not help, it is muted and not ill.
+SILENT_TRIES = 2
+# What waits for a speaker that comes back within this time is still worth hearing.
+KEEP_ANSWER_S = 5.0
+# A call into PortAudio that takes longer never returns, as far as anybody can tell.
+HANG_S = 10.0
+
+_LOOK_S = 0.1
+
+
+# ---------------------------------------------------------------- the decisions
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """What is seen of a device. Times are monotonic; last_sound_s None: its zeros mean nothing, it is a speaker."""
+
+    last_period_s: float
+    last_sound_s: float | None
+    active: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """since_s: the last sign of life. muted: it delivers, but digital silence only."""
+
+    since_s: float
+    muted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Back:
+    away_s: float
+
+
+class Health:
+    """Of one device, open since opened_s. Pure."""
+
+    def __init__(self, stall_s: float, opened_s: float) -> None:
+        self._stall_s = stall_s
+        self._opened_s = opened_s
+        self._open = True
+        self._lost: Lost | None = None
+        self._tries = 0
+        self._delay_s = FIRST_DELAY_S
+        self._next_try_s = 0.0
+        self._often_muted = False  # zeros are its way of being quiet
+        self._silence_told = False  # and no sound has come since
+
+    @property
+    def lost(self) -> bool:
+        """There is no sound from or to it; not so while it is only muted."""
+        return self._lost is not None and not self._lost.muted
+
+    def look(self, now_s: float, sign: Sign) -> Lost | Back | None:
+        """To be called often. → what is to be told, once each."""
+        alive_s = max(sign.last_period_s, self._opened_s)
+        quiet_s = now_s - alive_s
+        if self._open and (quiet_s >= self._stall_s or (quiet_s >= ENDED_S and not sign.active)):
+            self._open = False
+            if self.lost:
+                return None
+            return self._lose(Lost(alive_s, muted=False), now_s)
+        if sign.last_sound_s is not None and sign.last_sound_s > self._opened_s:
+            self._silence_told = False
+        if self._lost is None:
+            if sign.last_sound_s is None or self._often_muted:
+                return None
+            sounded_s = max(sign.last_sound_s, self._opened_s)
+            return self._lose(Lost(sounded_s, muted=True), now_s) if now_s - sounded_s >= self._stall_s else None
+        if self._lost.muted:
+            sounds = sign.last_sound_s is not None and sign.last_sound_s > self._lost.since_s
+        else:
+            sounds = self._open and sign.last_period_s > self._opened_s
+        return self._mend(now_s) if sounds else None
+
+    def _lose(self, lost: Lost, now_s: float) -> Lost | None:
+        was, self._lost = self._lost, lost
+        self._next_try_s = now_s
+        self._tries = 0
+        self._delay_s = FIRST_DELAY_S
+        if lost.muted:
+            told, self._silence_told = self._silence_told, True
+            return None if told else lost
+        return lost if was is None or was.muted else None
+
+    def _mend(self, now_s: float) -> Back:
+        assert self._lost is not None
+        if self._lost.muted and now_s - self._opened_s >= self._stall_s:
+            self._often_muted = True
+        since_s = self._lost.since_s
+        self._lost = None
+        return Back(now_s - since_s)
+
+    def wants_reopening(self, now_s: float, *, quiet: bool) -> bool:
+        """quiet: nothing is played, so that the speaker may be interrupted for a microphone that is perhaps muted."""
+        if self._lost is None or now_s < self._next_try_s:
+            return False
+        if self._lost.muted:
+            return quiet and self._tries < SILENT_TRIES and now_s - self._opened_s >= self._stall_s
+        return not self._open
+
+    def reopened(self, now_s: float, *, success: bool) -> Lost | None:
+        """What a try has led to; for a device that was well, too. → what is to be told."""
+        self._tries += 1
+        self._open = success
+        told = None
+        if success:
+            self._opened_s = now_s
+        elif not self.lost:
+            told = self._lose(Lost(now_s, muted=False), now_s)
+        self._next_try_s = now_s + self._delay_s
+        self._delay_s = min(2 * self._delay_s, LONGEST_DELAY_S)
+        return told
+
+
+# ---------------------------------------------------------------- the thread
+
+
+@dataclass(slots=True, eq=False)
+class _Patient:
+    which: Which
+    card: Card
+    health: Health
+    sign: Callable[[], Sign]
+    release: Callable[[], None]
+    regain: Callable[[], object]
+
+
+class Recovery:
+    """Watches the sound cards behind capture and playback, once both are open, and reopens what has gone silent.
+
+    on_failure(what, error): PortAudio hangs, or the thread has died; the service cannot go on. Files and null devices
+    are left alone.
+    """
+
+    def __init__(
+        self,
+        stall_s: float,
+        capture: Capture,
+        playback: Playback,
+        bus: events.Bus,
+        on_failure: Callable[[str, BaseException], None],
+    ) -> None:
+        self._stall_s = stall_s
+        self._capture = capture
+        self._playback = playback
+        self._bus = bus
+        self._on_failure = on_failure
+        self._patients: list[_Patient] = []
+        self._speaker_lost_s: float | None = None  # when that was noticed
+        self._muted = False
+        self._helper: threading.Thread | None = None
+        self._outcome: dict[Which, bool] = {}
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="devices", daemon=True)
+
+    @property
+    def watches_speaker(self) -> bool:
+        return isinstance(self._playback.device, Card)
+
+    def start(self) -> None:
+        now_s = time.monotonic()
+        microphone, speaker = self._capture.device, self._playback.device
+        if isinstance(microphone, Card):
+            capture = self._capture
+            self._patients.append(
+                _Patient(
+                    "microphone",
+                    microphone,
+                    Health(self._stall_s, now_s),
+                    lambda: Sign(capture.last_period_s, capture.last_sound_s, microphone.active),
+                    capture.stop,
+                    capture.start,
+                )
+            )
+        if isinstance(speaker, Card):
+            playback = self._playback
+            self._patients.append(
+                _Patient(
+                    "speaker",
+                    speaker,
+                    Health(self._stall_s, now_s),
+                    lambda: Sign(playback.last_period_s, None, speaker.active),
+                    playback.release,
+                    playback.regain,
+                )
+            )
+        if self._patients:
+            self._thread.start()
+
+    def stop(self) -> None:
+        """No device is touched after the return, unless PortAudio hangs: then it waits no longer than a second."""
+        self._stopping.set()
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join(1.0)
+        helper = self._helper
+        if helper is not None:
+            helper.join(1.0)
+
+    def _run(self) -> None:
+        try:
+            with contextlib.ExitStack() as muted:
+                while not self._stopping.wait(_LOOK_S):
+                    self._mute(muted)
+                    if not self._look(time.monotonic()):
+                        return
+        except Exception as error:  # noqa: BLE001 - reported to the owner, who ends the daemon
+            self._on_failure("the watch over the sound devices", error)
+
+    def _mute(self, muted: contextlib.ExitStack) -> None:
+        """PortAudio complains in an endless loop about a device that is gone, until it is closed."""
+        now_s = time.monotonic()
+        ill = any(p.health.lost or now_s - p.sign().last_period_s > ENDED_S for p in self._patients)
+        if not ill:
+            muted.close()
+        elif not self._muted:
+            muted.enter_context(portaudio_muted(keep_others=False))
+        self._muted = ill
+
+    def _look(self, now_s: float) -> bool:
+        """→ whether to go on."""
+        call = host.oldest_call()
+        if call is not None and now_s - call[1] >= HANG_S:
+            hang = DeviceError(
+                f"PortAudio does not return from {call[0]}, for {HANG_S:g} s now",
+                "only a new start helps, which systemd gives; if it happens again, see whether the sound server hangs",
+            )
+            self._on_failure("sound", hang)
+            return False
+        if self._helper is not None:
+            if self._helper.is_alive():
+                return True
+            self._helper = None
+            for patient in self._patients:
+                if patient.which in self._outcome:
+                    success = self._outcome[patient.which]
+                    self._tell(patient, patient.health.reopened(now_s, success=success))
+        for patient in self._patients:
+            self._tell(patient, patient.health.look(now_s, patient.sign()))
+        if self._speaker_lost_s is not None and now_s - self._speaker_lost_s >= KEEP_ANSWER_S:
+            self._playback.forsake(True)
+        quiet = not self._playback.audible(now_s)
+        ill = [p for p in self._patients if p.health.wants_reopening(now_s, quiet=quiet)]
+        if ill:
+            self._outcome = {}
+            self._helper = threading.Thread(target=self._reopen, args=(ill,), name="devices reopening", daemon=True)
+            self._helper.start()
+        return True
+
+    # ------------------------------------------------------------ the helper
+
+    def _reopen(self, ill: list[_Patient]) -> None:
+        """Anything in here may hang: `devices` looks at the time."""
+        outcome: dict[Which, bool] = dict.fromkeys((p.which for p in ill), False)
+        self._outcome = outcome
+        gone = [p for p in self._patients if p in ill or p.health.lost]
+        well = [p for p in self._patients if p not in gone]
+        for patient in gone:
+            patient.release()
+        if well and not any(p.card.may_open() for p in ill):
+            return
+        for patient in well:
+            patient.release()
+            outcome[patient.which] = False
+        if not host.refresh():
+            # A stream is still being closed.
+            return
+        for patient in self._patients:
+            if self._stopping.is_set():
+                return
+            try:
+                patient.regain()
+                outcome[patient.which] = True
+            except DeviceError as error:
+                outcome[patient.which] = False
+                log.debug("the %s: %s", patient.which, error)
+
+    # ------------------------------------------------------------ telling
+
+    def _tell(self, patient: _Patient, what: Lost | Back | None) -> None:
+        which, name = patient.which, patient.card.name
+        now_s = time.monotonic()
+        if isinstance(what, Lost):
+            if which == "speaker":
+                self._speaker_lost_s = now_s
+            if what.muted:
+                text = f"the microphone '{name}' delivers digital silence"
+                mend = "see that its mute switch is off and its capture volume is up (alsamixer, pavucontrol)"
+            else:
+                text = f"the {which} '{name}' is gone; it is looked for until it is back"
+                mend = "see its plug and its cable, and whether the sound server runs"
+            log.warning("%s: %s", text, mend)
+            cause = "digital silence" if what.muted else "no sound"
+            self._bus.publish(events.DeviceLost(at_s=what.since_s, which=which, name=name, cause=cause))
+            self._bus.publish(events.Trouble(at_s=now_s, text=text, mend=mend))
+        elif isinstance(what, Back):
+            if which == "speaker":
+                self._speaker_lost_s = None
+                self._playback.forsake(False)
+            log.info("the %s '%s' is back after %.1f s", which, name, what.away_s)
+            self._bus.publish(events.DeviceBack(at_s=now_s, which=which, name=name, away_s=what.away_s))
