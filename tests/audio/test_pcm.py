@@ -94,3 +94,7 @@ def test_fade_out() -> None:
 def test_channels() -> None:
     assert values(pcm.mix_down(of(100, 300, 32767, 32767), 2)) == [200, 32767]
     assert values(pcm.spread(of(1, 2), 3)) == [1, 1, 1, 2, 2, 2]
+    assert values(pcm.to_mono(of(1, 2, 3, 4, 5, 6), 3, 2)) == [2, 5]
+    assert values(pcm.to_mono(of(1, 2, 3, 4, 5, 6), 3, None)) == [2, 5]
+    assert values(pcm.to_mono(of(1, 2, 9, 4, 5, 9), 3, 3)) == [9, 9]
+    assert values(pcm.to_mono(of(1, 2), 1, 1)) == [1, 2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import json
 import os
@@ -288,3 +289,34 @@ def test_devices_command_without_cards(tmp_path: Path) -> None:
     assert "there is no sound input device" in done.stdout
     assert "group audio" in done.stdout
     assert done.stderr == ""
+
+
+def test_a_channel_is_chosen() -> None:
+    """The virtual card copies its one channel to all that are asked for; which one is taken is test_pcm's business."""
+    ear = Ear()
+    device = input_device("vmic", 3)
+    info = device.open(ear)
+    try:
+        ear.wait(lambda: len(ear.got) >= 2)
+    finally:
+        device.close()
+    assert info.channels >= 3
+    assert {len(pcm) for pcm, _ in ear.got} == {640}
+
+
+def test_a_channel_that_is_not_there() -> None:
+    with pytest.raises(DeviceError, match=r"'vmic' has 32 channels, and .* asks for number 33") as refused:
+        input_device("vmic", 33).open(lambda *_: None)
+    assert "up to 32" in refused.value.mend
+
+
+def test_two_may_mute_portaudio_at_once(capfd: pytest.CaptureFixture[str]) -> None:
+    first, second = contextlib.ExitStack(), contextlib.ExitStack()
+    first.enter_context(portaudio_muted())
+    second.enter_context(portaudio_muted())
+    os.write(2, b"Expression 'x' failed in 'src/pa.c', line: 1\n")
+    first.close()
+    os.write(2, b"Expression 'y' failed in 'src/pa.c', line: 1\nour own\n")
+    second.close()
+    os.write(2, b"and after\n")
+    assert capfd.readouterr().err == "our own\nand after\n"

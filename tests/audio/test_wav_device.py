@@ -344,3 +344,23 @@ def test_a_cleared_answer_in_the_file(room, tmp_path: Path, cut: str) -> None:
         steps = np.abs(np.diff(written[loud[0] + 100 : resumed - 100]))
         assert steps.max() < 2 * np.pi * 500 / 48_000 * 10_000 + 80
     assert its.playback.heard(2).heard_ms == 100
+
+
+@pytest.mark.parametrize(("coding", "bits", "kind"), [(1, 16, "<i2"), (1, 32, "<i4"), (3, 32, "<f4")])
+def test_a_channel_of_a_recording_is_chosen(tmp_path: Path, coding: int, bits: int, kind: str) -> None:
+    full = 1.0 if coding == 3 else 2.0 ** (bits - 1)
+    data = (np.tile([0.1, 0.2, 0.3], 16_000) * full).astype(kind).tobytes()
+    (tmp_path / "three.wav").write_bytes(wav(fmt(coding, 3, 16_000, bits), data))
+    ear = Ear()
+    device = input_device(f"wav:{tmp_path}/three.wav", 3)
+    device.open(ear)
+    ear.wait(1)
+    device.close()
+    assert set(samples(ear.got[0][0])) <= {9830, 9831}
+
+
+def test_a_channel_that_the_recording_does_not_have(tmp_path: Path) -> None:
+    (tmp_path / "two.wav").write_bytes(wav(fmt(1, 2, 16_000, 16), bytes(64)))
+    with pytest.raises(DeviceError, match=r"has 2 channels, and audio\.input\.channel asks for number 3") as refused:
+        input_device(f"wav:{tmp_path}/two.wav", 3).open(lambda *_: None)
+    assert "up to 2" in refused.value.mend

@@ -37,6 +37,10 @@ KEEP_ANSWER_S = 5.0
 HANG_S = 10.0
 
 _LOOK_S = 0.1
+# Many periods late: from here on PortAudio may be complaining.
+_SUSPECT_S = 0.2
+# While it is reopened a device gives no sign; when that takes longer than this, it is time to tell.
+_LONG_S = 1.5
 
 
 # ---------------------------------------------------------------- the decisions
@@ -182,6 +186,7 @@ class Recovery:
         self._speaker_lost_s: float | None = None  # when that was noticed
         self._muted = False
         self._helper: threading.Thread | None = None
+        self._helper_since_s = 0.0
         self._outcome: dict[Which, bool] = {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="devices", daemon=True)
@@ -224,7 +229,7 @@ class Recovery:
         """No device is touched after the return, unless PortAudio hangs: then it waits no longer than a second."""
         self._stopping.set()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
-            self._thread.join(1.0)
+            self._thread.join(0.5)
         helper = self._helper
         if helper is not None:
             helper.join(1.0)
@@ -242,7 +247,7 @@ class Recovery:
     def _mute(self, muted: contextlib.ExitStack) -> None:
         """PortAudio complains in an endless loop about a device that is gone, until it is closed."""
         now_s = time.monotonic()
-        ill = any(p.health.lost or now_s - p.sign().last_period_s > ENDED_S for p in self._patients)
+        ill = any(p.health.lost or now_s - p.sign().last_period_s > _SUSPECT_S for p in self._patients)
         if not ill:
             muted.close()
         elif not self._muted:
@@ -259,22 +264,25 @@ class Recovery:
             )
             self._on_failure("sound", hang)
             return False
-        if self._helper is not None:
-            if self._helper.is_alive():
-                return True
+        if self._helper is not None and not self._helper.is_alive():
             self._helper = None
             for patient in self._patients:
                 if patient.which in self._outcome:
                     success = self._outcome[patient.which]
                     self._tell(patient, patient.health.reopened(now_s, success=success))
+        if self._helper is not None and now_s - self._helper_since_s < _LONG_S:
+            return True
         for patient in self._patients:
             self._tell(patient, patient.health.look(now_s, patient.sign()))
         if self._speaker_lost_s is not None and now_s - self._speaker_lost_s >= KEEP_ANSWER_S:
             self._playback.forsake(True)
+        if self._helper is not None:
+            return True
         quiet = not self._playback.audible(now_s)
         ill = [p for p in self._patients if p.health.wants_reopening(now_s, quiet=quiet)]
         if ill:
             self._outcome = {}
+            self._helper_since_s = now_s
             self._helper = threading.Thread(target=self._reopen, args=(ill,), name="devices reopening", daemon=True)
             self._helper.start()
         return True

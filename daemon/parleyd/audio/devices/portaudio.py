@@ -82,7 +82,7 @@ class Host:
             if self._streams:
                 return False
             if self._pa is not None:
-                with self._call("terminating"):
+                with self.calling("terminating"):
                     self._pa.terminate()
                 self._pa = None
             return True
@@ -93,7 +93,8 @@ class Host:
             return min(self._calls.values(), key=lambda call: call[1], default=None)
 
     @contextlib.contextmanager
-    def _call(self, what: str) -> Iterator[None]:
+    def calling(self, what: str) -> Iterator[None]:
+        """Around whatever may hang."""
         token = object()
         with self._count_lock:
             self._calls[token] = what, time.monotonic()
@@ -151,7 +152,7 @@ class Host:
 
     def open(self, **options: Any) -> Any:
         """A PyAudio stream, not yet started. OSError with PortAudio's code."""
-        with self._lock, portaudio_muted(), self._call("opening a device"):
+        with self._lock, portaudio_muted(), self.calling("opening a device"):
             stream = self._object().open(format=pyaudio.paInt16, start=False, **options)
             with self._count_lock:
                 self._streams += 1
@@ -162,7 +163,7 @@ class Host:
         done = threading.Event()
 
         def abort() -> None:
-            with self._call("closing a device"):
+            with self.calling("closing a device"):
                 try:
                     stream.close()
                 except OSError as error:
@@ -179,7 +180,7 @@ class Host:
         if self._pa is None:
             _silence_libraries()
             self._cards = _kernel_cards()
-            with portaudio_muted(), self._call("listing the devices"):
+            with portaudio_muted(), self.calling("listing the devices"):
                 self._pa = pyaudio.PyAudio()
         return self._pa
 
@@ -437,9 +438,10 @@ def _alsa_opens(name: str, direction: Direction) -> bool:
     alsa = ctypes.CDLL("libasound.so.2")
     handle = ctypes.c_void_p()
     stream = 1 if direction == "input" else 0
-    if alsa.snd_pcm_open(ctypes.byref(handle), ctypes.c_char_p(name.encode()), stream, 1) < 0:
-        return False
-    alsa.snd_pcm_close(handle)
+    with host.calling("opening a device"):
+        if alsa.snd_pcm_open(ctypes.byref(handle), ctypes.c_char_p(name.encode()), stream, 1) < 0:
+            return False
+        alsa.snd_pcm_close(handle)
     return True
 
 

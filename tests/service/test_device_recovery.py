@@ -1,0 +1,336 @@
+"""Sound devices that go and come back, through the whole daemon; by whatever a sound server can do to one."""
+
+from __future__ import annotations
+
+import gc
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from card_daemon import CardDaemon, Cards, plugged_in
+from scripted_server import WAIT_S, Line, ScriptedServer
+from test_run import read_until, write_config
+
+from parleyd import events
+from parleyd.audio import recovery
+from parleyd.audio.devices.portaudio import PortAudioOutput
+from vcard import VirtualCard
+
+BACK_WITHIN_S = 5.0
+AWAY_S = 1.3
+CYCLES = int(os.environ.get("DEVICE_CYCLES", "30"))
+
+
+@pytest.fixture
+def cards() -> Iterator[Cards]:
+    with plugged_in() as both:
+        yield both
+
+
+def unplug(card: VirtualCard) -> None:
+    for name in ("vmic", "vspk", "mic_in"):
+        card.remove(name)
+
+
+def plug_in(card: VirtualCard) -> None:
+    for name in ("mic_in", "vmic", "vspk"):
+        card.add(name)
+
+
+def suspend(card: VirtualCard, how: str = "1") -> None:
+    card.pactl("suspend-source", "vmic", how)
+    card.pactl("suspend-sink", "vspk", how)
+
+
+FAULTS: dict[str, tuple[Callable[[VirtualCard], None], Callable[[VirtualCard], None]]] = {
+    "killed": (VirtualCard.kill, VirtualCard.restart),
+    "unplugged": (unplug, plug_in),
+    "frozen": (VirtualCard.freeze, VirtualCard.thaw),
+    "suspended": (suspend, lambda card: suspend(card, "0")),
+}
+
+
+def wait_gone(daemon: CardDaemon, *which: str) -> None:
+    for each in which:
+        wait_for(lambda each=each: each in names_of(daemon, events.DeviceLost), f"the loss of the {each}")
+
+
+def names_of(daemon: CardDaemon, kind: type[events.DeviceLost | events.DeviceBack]) -> list[str]:
+    """Which ones, in order; a microphone into which nobody speaks gives zeros, and that is not meant here."""
+    return [event.which for event in daemon.of(kind) if getattr(event, "cause", "") != "digital silence"]
+
+
+def wait_for(test: Callable[[], object], what: str, timeout_s: float = WAIT_S) -> None:
+    until_s = time.monotonic() + timeout_s
+    while not test():
+        assert time.monotonic() < until_s, f"{what}: not within {timeout_s} s"
+        threading.Event().wait(0.02)
+
+
+def lose_and_regain(daemon: CardDaemon, cards: tuple[VirtualCard, ...], fault: str) -> None:
+    """Away for AWAY_S and until it is noticed; then waits until sound flows again, BACK_WITHIN_S at most."""
+    take, give = FAULTS[fault]
+    began_s = time.monotonic()
+    for card in cards:
+        take(card)
+    wait_gone(daemon, "microphone", "speaker")
+    threading.Event().wait(max(0.0, began_s + AWAY_S - time.monotonic()))
+    for card in cards:
+        give(card)
+    playback, capture = daemon.service._playback, daemon.service._capture
+    given_s = time.monotonic()
+    wait_for(
+        lambda: playback.last_period_s > given_s and capture.last_period_s > given_s and back(daemon),
+        f"both devices after being {fault}",
+        BACK_WITHIN_S,
+    )
+
+
+def back(daemon: CardDaemon) -> bool:
+    return {"microphone", "speaker"} <= set(names_of(daemon, events.DeviceBack))
+
+
+def hears_again(cards: Cards, line: Line) -> None:
+    speech_s = line.speech_s()
+    cards.say("Are you still there?")
+    line.wait_speech(speech_s + 0.5)
+
+
+# ---------------------------------------------------------------- both go
+
+
+@pytest.mark.parametrize("fault", ["killed"])
+def test_asleep(cards: Cards, fault: str) -> None:
+    def play(line: Line) -> None:
+        line.ready()
+        line.wait_turn()
+        line.hears("are you still there")
+        line.says("Yes.", 1.0)
+        line.over.wait(WAIT_S)
+
+    with ScriptedServer(play) as server, CardDaemon(server) as daemon:
+        lose_and_regain(daemon, cards.both, fault)
+        assert server.lines == []
+        with cards.speaker.listen() as listener:
+            asked_s = time.monotonic()
+            cards.say("Are you still there?")
+            assert listener.wait_for_sound(asked_s, WAIT_S), "the answer is not heard"
+        daemon.stage.wait_for(events.AnswerEnded, "the answer's end", lambda e: e.finished)
+        assert names_of(daemon, events.DeviceLost).count("microphone") == 1
+        assert names_of(daemon, events.DeviceLost).count("speaker") == 1
+
+
+@pytest.mark.parametrize("fault", ["unplugged", "frozen", "suspended"])
+def test_in_a_session_silence_goes_up_and_it_stays(cards: Cards, fault: str) -> None:
+    def play(line: Line) -> None:
+        line.ready()
+        line.over.wait(60)
+
+    with ScriptedServer(play) as server, CardDaemon(server, wake="always") as daemon:
+        line = server.next_line()
+        line.wait("sound", lambda: len(line.audio) > 16_000)
+        began_s, before = time.monotonic(), len(line.audio)
+        lose_and_regain(daemon, cards.both, fault)
+        took_s, sent_s = time.monotonic() - began_s, (len(line.audio) - before) / 32_000
+        assert sent_s == pytest.approx(took_s, abs=0.6), "the room's clock stood still, or ran twice"
+        hears_again(cards, line)
+        assert not line.over.is_set()
+        assert len(server.lines) == 1
+
+
+@pytest.mark.parametrize("fault", ["killed", "frozen"])
+def test_while_the_agent_speaks_the_answer_goes_on_where_it_was(cards: Cards, fault: str) -> None:
+    said_s = 5.0
+
+    def play(line: Line) -> None:
+        line.ready()
+        line.says("A long answer.", said_s, chunk_s=2.0)
+        line.over.wait(60)
+
+    with ScriptedServer(play) as server, CardDaemon(server, wake="always") as daemon:
+        daemon.stage.wait_for(events.AnswerStarted, "an answer")
+        lose_and_regain(daemon, cards.both, fault)
+        back_s = time.monotonic()
+        with cards.speaker.listen() as listener:
+            ended = daemon.stage.wait_for(events.AnswerEnded, "the answer's end")
+            assert listener.wait_until(ended.at_s, WAIT_S)
+            heard_s = np.count_nonzero(np.abs(listener.sound().astype(int)) > 500) / listener.RATE_HZ
+        assert ended.finished
+        assert ended.heard_ms == round(said_s * 1000), "neither lost nor doubled"
+        assert len(daemon.of(events.AnswerStarted)) == 1
+        # A tone of that level is louder than 500 in 9 of 10 samples.
+        assert 0.8 < heard_s < ended.at_s - back_s + 0.5
+        assert not server.lines[0].over.is_set()
+
+
+def test_an_answer_nobody_can_hear_for_long_counts_as_not_heard(
+    cards: Cards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recovery, "KEEP_ANSWER_S", 0.5)
+    gone = threading.Event()
+
+    def play(line: Line) -> None:
+        line.ready()
+        line.says("A long answer.", 20.0, chunk_s=5.0)
+        assert gone.wait(WAIT_S)
+        line.says("And one more.", 3.0)
+        line.over.wait(60)
+
+    with ScriptedServer(play) as server, CardDaemon(server, wake="always") as daemon:
+        daemon.stage.wait_for(events.AnswerStarted, "an answer")
+        cards.speaker.kill()
+        first = daemon.stage.wait_for(events.AnswerEnded, "the end of the first answer")
+        assert not first.finished
+        assert first.heard_ms < 5000
+        gone.set()
+        second = daemon.stage.wait_for(events.AnswerEnded, "the end of the second answer")
+        assert (second.finished, second.heard_ms) == (False, 0)
+        cards.speaker.restart()
+        wait_for(lambda: "speaker" in names_of(daemon, events.DeviceBack), "the speaker", BACK_WITHIN_S)
+        assert daemon.service._playback.queued_ms == 0
+        server.lines[0].says("Now you hear me.", 0.5)
+        third = daemon.stage.wait_for(events.AnswerEnded, "the end of the third answer")
+        assert (third.finished, third.heard_ms) == (True, 500)
+
+
+# ---------------------------------------------------------------- one goes, the other stays
+
+
+def test_a_lost_speaker_does_not_deafen_the_microphone(cards: Cards) -> None:
+    def play(line: Line) -> None:
+        line.ready()
+        line.over.wait(60)
+
+    with ScriptedServer(play) as server, CardDaemon(server, wake="always") as daemon:
+        line = server.next_line()
+        cards.speaker.kill()
+        wait_gone(daemon, "speaker")
+        opening = daemon.service._capture._opening
+        hears_again(cards, line)
+        assert daemon.service._capture._opening is opening, "the microphone was reopened for nothing"
+        cards.speaker.restart()
+        wait_for(lambda: "speaker" in names_of(daemon, events.DeviceBack), "the speaker", BACK_WITHIN_S)
+        hears_again(cards, line)
+        assert "microphone" not in names_of(daemon, events.DeviceLost)
+
+
+def test_a_lost_microphone_does_not_disturb_the_answer(cards: Cards) -> None:
+    def play(line: Line) -> None:
+        line.ready()
+        line.says("A very long answer.", 30.0, chunk_s=5.0)
+        line.over.wait(60)
+
+    with ScriptedServer(play) as server, CardDaemon(server, wake="always") as daemon, cards.speaker.listen() as heard:
+        daemon.stage.wait_for(events.AnswerStarted, "an answer")
+        assert heard.wait_for_sound(0.0, WAIT_S)
+        cards.microphone.kill()
+        wait_gone(daemon, "microphone")
+        stream = daemon.service._playback.device._stream
+        # Two tries at least.
+        assert heard.wait_until(time.monotonic() + 1.0, WAIT_S)
+        assert heard.last_sound_s() > time.monotonic() - 0.5
+        assert daemon.service._playback.device._stream is stream, "the speaker was reopened for nothing"
+        cards.microphone.restart()
+        wait_for(lambda: "microphone" in names_of(daemon, events.DeviceBack), "the microphone", BACK_WITHIN_S)
+        line = server.lines[0]
+        hears_again(cards, line)
+        assert "speaker" not in names_of(daemon, events.DeviceLost)
+
+
+def test_alsa_is_asked_before_a_healthy_device_is_disturbed(cards: Cards) -> None:
+    device = PortAudioOutput("vspk")
+    assert device.may_open(), "nothing is known of it yet"
+    device.open(lambda count: bytes(2 * count))
+    assert device.active
+    device.close()
+    assert not device.active
+    assert device.may_open()
+    cards.speaker.kill()
+    assert not device.may_open()
+    cards.speaker.restart()
+    assert device.may_open()
+
+
+# ---------------------------------------------------------------- what cannot be mended, and what must not grow
+
+
+def test_portaudio_that_hangs_ends_the_process_with_its_reason(cards: Cards, tmp_path: Path) -> None:
+    write_config(tmp_path, audio="{input: {device: vmic}, output: {device: vspk}, stall_s: 1}")
+    program = (
+        "import sys; from parleyd.audio import recovery; recovery.HANG_S = 1.5\n"
+        "from parleyd.cli.main import main; sys.exit(main(['run', '-c', 'parleyd.yaml']))"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            read_until(process, "listening on")
+            for card in cards.both:
+                card.freeze()
+            lines = read_until(process, "parleyd:")
+            assert process.wait(WAIT_S) == 70
+        finally:
+            process.kill()
+    assert re.search(r"sound failed: PortAudio does not return from closing a device", lines[-1])
+    assert "Traceback" not in "".join(lines)
+
+
+def test_a_stop_while_portaudio_hangs_is_still_a_stop(cards: Cards, tmp_path: Path) -> None:
+    write_config(tmp_path, audio="{input: {device: vmic}, output: {device: vspk}, stall_s: 1}")
+    with subprocess.Popen(
+        [sys.executable, "-m", "parleyd", "run", "-c", "parleyd.yaml"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            read_until(process, "listening on")
+            for card in cards.both:
+                card.freeze()
+            read_until(process, "is gone")
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(WAIT_S) == 0
+        finally:
+            process.kill()
+
+
+def memory_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def handles() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_nothing_grows(cards: Cards, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DEVICE_CYCLES=200 for more."""
+    monkeypatch.setattr(recovery, "ENDED_S", 0.05)
+    monkeypatch.setattr(recovery, "_LOOK_S", 0.02)
+    with ScriptedServer(lambda _line: None) as server, CardDaemon(server) as daemon:
+        figures: list[tuple[int, int, int]] = []
+        for cycle in range(CYCLES):
+            for card in cards.both:
+                card.kill()
+            wait_for(lambda n=cycle + 1: names_of(daemon, events.DeviceLost).count("speaker") == n, "the loss")
+            for card in cards.both:
+                card.restart()
+            for which in ("microphone", "speaker"):
+                wait_for(
+                    lambda n=cycle + 1, which=which: names_of(daemon, events.DeviceBack).count(which) >= n,
+                    f"the {which}, cycle {cycle}",
+                    BACK_WITHIN_S,
+                )
+            gc.collect()
+            figures.append((threading.active_count(), handles(), memory_bytes()))
+        print("threads, handles, memory:", figures[4], figures[len(figures) // 2], figures[-1])
+        threads, files, memory = zip(*figures[4:], strict=True)
+        half = len(memory) // 2
+        assert max(threads[half:]) <= max(threads[:half])
+        assert max(files[half:]) <= max(files[:half])
+        assert memory[-1] - memory[half] < 2e6
