@@ -70,12 +70,15 @@ class Service:
             on_failure=lambda error: self._fail("speaker", error),
         )
         self._dialogue = Dialogue(self._playback, self._outbox, bus, config.barge_in)
-        self._supervisor = Supervisor(config, agent, self._outbox, self._dialogue, bus, self._fail)
+        ear = Gate(gate.pre_roll_ms, gate.hangover_ms)
+        self._supervisor = Supervisor(
+            config, agent, self._outbox, self._dialogue, bus, raise_gate=ear.be_harder_of_hearing, on_death=self._fail
+        )
         self._capture = Capture(microphone)
         self._ears = Ears(
             self._capture,
             Vad(gate.aggressiveness),
-            Gate(gate.pre_roll_ms, gate.hangover_ms),
+            ear,
             self._outbox,
             self._dialogue,
             self._supervisor,

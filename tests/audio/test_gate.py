@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parleyd.audio.gate import PAUSE_MS, Gate, LevelFloor, Verdict
+from parleyd.audio.gate import PAUSE_MS, RAISED_MS, Gate, LevelFloor, Verdict
 from parleyd.audio.pcm import FRAME_MS, SILENT_FRAME, Frame
 
 LOUD, QUIET = -20.0, -75.0
@@ -89,6 +89,27 @@ def test_every_frame_leaves_once_and_in_order(steps: list[tuple[bool, float, boo
         assert gate.open or not verdict.talk_ms
     assert out == list(range(len(out)))
     assert len(steps) - len(out) <= 25
+
+
+def test_after_a_wake_for_nothing_it_has_to_be_louder_for_a_minute() -> None:
+    gate = Gate(500, 900)
+
+    def hear(frames: int, level_dbfs: float, voiced: bool) -> list[Verdict]:
+        frame = Frame(SILENT_FRAME, 0.0)
+        return [gate.step(frame, voiced=voiced, level_dbfs=level_dbfs) for _ in range(frames)]
+
+    def opens(level_dbfs: float) -> bool:
+        opened = any(verdict.opened for verdict in hear(10, level_dbfs, True))
+        hear(60, -60.0, False)
+        return opened
+
+    hear(100, -60.0, False)
+    assert opens(-52.0)
+    gate.be_harder_of_hearing()
+    assert not opens(-52.0)
+    assert opens(-40.0)
+    hear(RAISED_MS // FRAME_MS, -60.0, False)
+    assert opens(-52.0)
 
 
 def test_the_floor_follows_the_room() -> None:

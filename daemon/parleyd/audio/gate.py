@@ -28,6 +28,9 @@ FLOOR_RISE_DB_PER_S = 2.0
 # A detector that calls a steady hum voiced must not keep the floor down for ever.
 FLOOR_RISE_VOICED_DB_PER_S = 0.3
 SPEECH_OVER_FLOOR_DB = 6.0
+# After a wake for nothing: so much louder it has to be, for so long.
+RAISED_DB = 6.0
+RAISED_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,7 @@ class Gate:
         self._quiet_ms = 0
         self._last_speech_s = 0.0
         self._talk_since_s: float | None = None
+        self._raised_ms = 0
         self.floor = LevelFloor()
         self.open = False
 
@@ -93,9 +97,16 @@ class Gate:
         """When the current stretch of talk began; None while nobody talks."""
         return self._talk_since_s
 
+    def be_harder_of_hearing(self) -> None:
+        """What opened it was nothing: for RAISED_MS speech has to be RAISED_DB louder."""
+        self._raised_ms = RAISED_MS
+
     def step(self, frame: Frame, *, voiced: bool, level_dbfs: float, hold_back: bool = True) -> Verdict:
         """One frame in. hold_back=False: let everything through at once (nothing to look back at is kept)."""
         speech = self.floor.step(level_dbfs, voiced) and voiced
+        if self._raised_ms:
+            self._raised_ms -= FRAME_MS
+            speech = speech and level_dbfs >= self.floor.dbfs + SPEECH_OVER_FLOOR_DB + RAISED_DB
         self._window.append(speech)
         end_s = frame.start_s + FRAME_MS / 1000
         recent = list(self._window)[-TALK_WINDOW_MS // FRAME_MS :]

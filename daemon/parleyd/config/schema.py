@@ -156,6 +156,9 @@ class Session(_Section, frozen=True):
     connect_timeout_s: Annotated[
         float, Meta(ge=1, le=60, description="for address, handshake and the agent's first message, each")
     ] = 10.0
+    false_wake_s: Annotated[
+        float, Meta(ge=1, le=3600, description="quiet time after which we hang up if the agent understood nothing")
+    ] = 8.0
     buffer_s: Annotated[float, Meta(ge=1, le=120, description="speech kept while there is no line")] = 15.0
     keep_utterance_s: Annotated[
         float, Meta(ge=1, le=3600, description="age at which an unanswered utterance is given up")

@@ -58,7 +58,10 @@ class _Ended:
 
 
 class Supervisor:
-    """A Listener of sessions. on_death: told when the thread ends by an error."""
+    """A Listener of sessions.
+
+    raise_gate: makes the gate harder of hearing for a while. on_death: told when the thread ends by an error.
+    """
 
     def __init__(
         self,
@@ -67,6 +70,7 @@ class Supervisor:
         outbox: Outbox,
         dialogue: Dialogue,
         bus: events.Bus,
+        raise_gate: Callable[[], None],
         on_death: Callable[[str, BaseException], None],
     ) -> None:
         self._config = config
@@ -74,6 +78,7 @@ class Supervisor:
         self._outbox = outbox
         self._dialogue = dialogue
         self._bus = bus
+        self._raise_gate = raise_gate
         self._on_death = on_death
         self._backoff = Backoff(config.reconnect.initial_s, config.reconnect.max_s)
         self._inbox: queue.SimpleQueue[_Wake | _Sleep | _Stop | _Ready | _Ended] = queue.SimpleQueue()
@@ -260,7 +265,7 @@ class Supervisor:
             self._bus.publish(
                 events.StateChanged(at_s=time.monotonic(), before=before.value, after=step.to.value, reason=reason)
             )
-        if trigger in (Trigger.IDLE, Trigger.SLEEP):
+        if trigger in (Trigger.IDLE, Trigger.FALSE_WAKE, Trigger.SLEEP):
             self._backoff.reset()
 
     def _act(self, action: Action) -> None:
@@ -277,6 +282,8 @@ class Supervisor:
                 self._retry_at_s = time.monotonic() + self._backoff.next_s()
             case Action.RETRY_LATE:
                 self._retry_at_s = time.monotonic() + self._backoff.longest_s()
+            case Action.RAISE_GATE:
+                self._raise_gate()
             case Action.FORGET:
                 self._retry_at_s = None
                 self._dialogue.conclude()
@@ -313,7 +320,7 @@ class Supervisor:
         if self._retry_at_s is not None:
             due_s.append(self._retry_at_s)
         if self._state is State.LIVE and not self._always:
-            due_s.append(self._dialogue.activity_s + self._config.session.idle_timeout_s)
+            due_s.append(self._dialogue.activity_s + self._patience_s())
         if self._state is not State.ASLEEP and (kept_s := self._outbox.kept_until_s) is not None:
             due_s.append(kept_s + self._config.session.keep_utterance_s)
         if not due_s:
@@ -321,14 +328,25 @@ class Supervisor:
         # While somebody is busy past the deadline, look again soon rather than at once.
         return max(0.05, min(due_s) - time.monotonic())
 
+    def _patience_s(self) -> float:
+        """How long a live session may be quiet."""
+        session = self._config.session
+        return min(session.idle_timeout_s, session.false_wake_s) if self._is_false_wake() else session.idle_timeout_s
+
+    def _is_false_wake(self) -> bool:
+        return self._woken_by_speech and not self._dialogue.understood
+
     def _look_at_timers(self, now_s: float) -> None:
         if self._retry_at_s is not None and now_s >= self._retry_at_s:
             self._retry_at_s = None
             self._move(Trigger.RETRY_DUE if self._state is State.BACKING_OFF else Trigger.WAKE, "next try")
         if self._state is State.LIVE and not self._always:
             quiet_s = now_s - self._dialogue.activity_s
-            if quiet_s >= self._config.session.idle_timeout_s and not self._dialogue.busy(now_s):
-                self._move(Trigger.IDLE, f"quiet for {quiet_s:.0f} s")
+            if quiet_s >= self._patience_s() and not self._dialogue.busy(now_s):
+                if self._is_false_wake():
+                    self._move(Trigger.FALSE_WAKE, "the agent understood nothing")
+                else:
+                    self._move(Trigger.IDLE, f"quiet for {quiet_s:.0f} s")
         kept_s = self._outbox.kept_until_s
         if kept_s is not None and now_s >= kept_s + self._config.session.keep_utterance_s:
             self._forget(float("inf"), "no agent could be reached for it in time")
