@@ -175,6 +175,7 @@ class Supervisor:
                 self._woken_by_speech = False
                 self._move(Trigger.WAKE, "woken")
             case _Sleep():
+                self._retry_at_s = None
                 self._move(Trigger.SLEEP, "sent to sleep")
             case _Ready(session=session, ready=ready) if session is self._session:
                 self._opened(ready)
@@ -210,11 +211,10 @@ class Supervisor:
             self._backoff.reset()
         if ending.refused_override is not None and session.suppress_greeting and self._greeting_is_meant(ending):
             self._greeting_refused = True
-            self._tell(
-                "the agent does not allow this device to switch off its greeting; what it says first is not played",
-                "enable the override 'first_message' under Security in its settings, or set wake.greeting: play",
-                logging.WARNING,
-            )
+            text = "the agent does not allow this device to switch off its greeting; what it says first is not played"
+            mend = "enable the override 'first_message' under Security in its settings, or set wake.greeting: play"
+            log.warning("%s -> %s", text, mend)
+            self._bus.publish(events.Trouble(at_s=now_s, text=text, mend=mend))
             self._move(Trigger.GREETING_REFUSED, "again, with its greeting")
             return
         match ending.kind:
@@ -299,6 +299,7 @@ class Supervisor:
             self,
             suppress_greeting=unwanted and not self._greeting_refused,
             timeout_s=self._config.session.connect_timeout_s,
+            on_death=self._on_death,
         )
         self._session.start()
 
