@@ -13,7 +13,7 @@ from parleyd.audio.devices.device import InputDevice, OutputDevice
 from parleyd.audio.ears import Ears
 from parleyd.audio.gate import Gate
 from parleyd.audio.playback import Playback
-from parleyd.audio.vad import Vad
+from parleyd.audio.vad import detector
 from parleyd.config.schema import Config
 from parleyd.conversation.dialogue import Dialogue
 from parleyd.conversation.outbox import Outbox
@@ -65,7 +65,7 @@ class Service:
         self._capture = Capture(microphone)
         self._ears = Ears(
             self._capture,
-            Vad(gate.aggressiveness),
+            detector(gate.vad, gate.aggressiveness),
             Gate(gate.pre_roll_ms, gate.hangover_ms),
             self._outbox,
             self._dialogue,

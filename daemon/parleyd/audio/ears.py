@@ -14,8 +14,9 @@ from typing import Protocol
 from parleyd import events
 from parleyd.audio.capture import Capture
 from parleyd.audio.gate import Gate, Verdict
-from parleyd.audio.pcm import FRAME_MS, SILENT_FRAME, Frame, level_dbfs
-from parleyd.audio.vad import Vad
+from parleyd.audio.measure import VoiceMeasure
+from parleyd.audio.pcm import FRAME_MS, SILENT_FRAME, Frame
+from parleyd.audio.vad import Detector
 from parleyd.conversation.dialogue import Dialogue
 from parleyd.conversation.outbox import Outbox
 
@@ -40,7 +41,7 @@ class Ears:
     def __init__(
         self,
         capture: Capture,
-        vad: Vad,
+        vad: Detector,
         gate: Gate,
         outbox: Outbox,
         dialogue: Dialogue,
@@ -54,6 +55,7 @@ class Ears:
     ) -> None:
         self._capture = capture
         self._vad = vad
+        self._measure = VoiceMeasure()
         self._gate = gate
         self._outbox = outbox
         self._dialogue = dialogue
@@ -89,10 +91,12 @@ class Ears:
         asleep = self._supervisor.asleep
         if self._deaf(frame.start_s):
             frame = Frame(SILENT_FRAME, frame.start_s)
+        measured = self._measure.step(frame)
         verdict = self._gate.step(
             frame,
             voiced=self._vad.voiced(frame),
-            level_dbfs=level_dbfs(frame.pcm),
+            level_dbfs=measured.level_dbfs,
+            pitch=measured.pitch,
             hold_back=self._hold_back or asleep,
         )
         wanted = self._wake_on_speech or not asleep

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Sequence
 
 import parleyd
-from parleyd.cli import agent, check, demo, devices, run
+from parleyd.cli import agent, check, demo, devices, run, tune
 from parleyd.cli.errors import CommandError
 
 
@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"parleyd {parleyd.__version__}")
     parser.add_argument("--debug", action="store_true", help="log everything, and show where an error came from")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for module in (run, demo, agent, check, devices):
+    for module in (run, demo, agent, check, devices, tune):
         module.add_parser(commands)
     # argparse ends with 2; sysexits has a code for wrong usage.
     parser.exit_on_error = True
