@@ -101,7 +101,8 @@ def active_level_db(sound: Sound) -> float:
 
 
 def at_level(sound: Sound, level_db: float) -> Sound:
-    return (sound * 10 ** ((level_db - active_level_db(sound)) / 20)).astype(np.float32)
+    scaled: Sound = (sound * 10 ** ((level_db - active_level_db(sound)) / 20)).astype(np.float32)
+    return scaled
 
 
 # ---------------------------------------------------------------- what disturbs

@@ -7,7 +7,6 @@ import json
 import os
 import sys
 import wave
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -22,8 +21,9 @@ from parleyd.config.loader import DEFAULT_CONFIG_PATH, ConfigError, load
 from parleyd.config.schema import Config
 from parleyd.tuning import echo, picture, recording
 from parleyd.tuning.advice import Advice, Settings, advise, facts_of
-from parleyd.tuning.rehearsal import rehearse
+from parleyd.tuning.rehearsal import Rehearsal, rehearse
 
+_PICTURE = Path("parleyd-tune.png")
 _MARKS = {"fault": "!", "change": "→", "good": "✓"}
 
 
@@ -40,7 +40,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--wav", type=Path, metavar="PATH", help="look at a recording, not at the microphone")
     parser.add_argument("--seconds", type=_seconds, default=15.0, metavar="N", help="listen for so long (%(default)g)")
     parser.add_argument("--noise", action="store_true", help="nobody speaks: whatever opens the gate is noise")
-    parser.add_argument("--out", type=Path, metavar="PNG", help="draw a picture (needs the extra parleyd[agent])")
+    parser.add_argument("--out", type=Path, metavar="PNG", help=f"the picture; default: {_PICTURE}, none with --json")
     parser.add_argument("--save", type=Path, metavar="WAV", help="keep what the microphone heard")
     parser.add_argument(
         "--echo", action="store_true", help="play a sound, measure what the microphone hears of it, propose a mode"
@@ -92,8 +92,8 @@ def _gate(args: argparse.Namespace, config: Config) -> int:
     facts = facts_of(heard)
     settings = Settings(gate.vad, gate.aggressiveness, gate.pre_roll_ms, gate.hangover_ms)
     advice = advise(facts, settings, nobody_spoke=args.noise)
-    if args.out:
-        _draw(args.out, lambda path: picture.draw(path, heard, advice, f"{source}, {heard.seconds:.1f} s"))
+    if args.out is not None or not args.json:
+        _draw(args, heard, advice, f"{source}, {heard.seconds:.1f} s")
     if args.json:
         print(json.dumps({"source": source, "facts": asdict(facts), "advice": [asdict(each) for each in advice]}))
         return os.EX_OK
@@ -104,6 +104,23 @@ def _gate(args: argparse.Namespace, config: Config) -> int:
     )
     _say(advice)
     return os.EX_OK
+
+
+def _draw(args: argparse.Namespace, heard: Rehearsal, advice: list[Advice], title: str) -> None:
+    """Without --out a picture that cannot be drawn is no failure: the words are there."""
+    path = args.out or _PICTURE
+    try:
+        picture.draw(path, heard, advice, title)
+    except ImportError as error:
+        text, mend, code = f"the picture cannot be drawn: {error}", "pip install 'parleyd[agent]'", os.EX_UNAVAILABLE
+    except (OSError, ValueError) as error:
+        text, mend, code = f"{path}: {error}", "choose another place, or a name ending in .png", os.EX_CANTCREAT
+    else:
+        print(f"the picture is {path}", file=sys.stderr)
+        return
+    if args.out is not None:
+        raise CommandError(text, mend, code)
+    print(f"parleyd: {text}; {mend}", file=sys.stderr)
 
 
 def _sound(args: argparse.Namespace, config: Config) -> tuple[bytes, int, str]:
@@ -131,16 +148,6 @@ def _sound(args: argparse.Namespace, config: Config) -> tuple[bytes, int, str]:
         except OSError as error:
             raise CommandError(f"{args.save}: {error.strerror}", None, os.EX_CANTCREAT) from error
     return pcm, rate_hz, device.name
-
-
-def _draw(path: Path, draw: Callable[[Path], None]) -> None:
-    try:
-        draw(path)
-    except ImportError as error:
-        text = f"the picture cannot be drawn: {error}"
-        raise CommandError(text, "pip install 'parleyd[agent]', or leave out --out", os.EX_UNAVAILABLE) from error
-    except (OSError, ValueError) as error:
-        raise CommandError(f"{path}: {error}", "choose another name ending in .png", os.EX_CANTCREAT) from error
 
 
 def _echo(args: argparse.Namespace, config: Config) -> int:

@@ -134,7 +134,7 @@ def advise(facts: Facts, settings: Settings, *, nobody_spoke: bool = False) -> l
             f"{ALSAMIXER}, or choose another of `parleyd devices` with audio.input.device"
         )
         return [Advice("fault", text, "audio.input.device")]
-    found = [*_microphone(facts, nobody_spoke), *_room(facts)]
+    found = [*_microphone(facts, nobody_spoke), *_room(facts, nobody_spoke)]
     found += _on_noise(facts, settings) if nobody_spoke else _on_speech(facts, settings)
     order = ("fault", "change", "good")
     return sorted(found, key=lambda each: order.index(each.kind)) or [Advice("good", "nothing to change")]
@@ -160,7 +160,7 @@ def _microphone(facts: Facts, nobody_spoke: bool) -> Iterator[Advice]:
             f"the microphone has a DC offset of {facts.offset_percent:.1f} % of full scale: harmless for the gate, but "
             "it makes loud speech clip; another input or cable usually mends it",
         )
-    if 0.02 < facts.dead_share:
+    if facts.dead_share > 0.02:
         yield Advice(
             "change",
             f"{100 * facts.dead_share:.0f} % of the recording is digital silence: a noise gate or the echo canceller "
@@ -168,26 +168,31 @@ def _microphone(facts: Facts, nobody_spoke: bool) -> Iterator[Advice]:
         )
 
 
-def _room(facts: Facts) -> Iterator[Advice]:
+def _room(facts: Facts, nobody_spoke: bool) -> Iterator[Advice]:
     if facts.hum_db > HUM_DB:
         yield Advice(
             "change",
             f"hum, rumble or hiss outside the band of speech is {facts.hum_db:.0f} dB above the noise inside it: the "
             "gate does not mind, but look at the power supply, the cable, and what the microphone stands on",
         )
-    over_db = None if facts.speech_dbfs is None else facts.speech_dbfs - facts.floor_dbfs
-    if facts.floor_dbfs > NOISY_DBFS:
+    over_db = _over_db(facts)
+    # Where it clips, the noise is as much too loud as the rest.
+    if facts.floor_dbfs > NOISY_DBFS and facts.clipped_share <= CLIPPED_SHARE:
         yield Advice(
             "change",
             f"the noise floor is high ({_db(facts.floor_dbfs)} dBFS): bring the microphone nearer to whoever speaks "
             f"and away from fans, and switch off its boost with {ALSAMIXER}; more gain would raise the noise as well",
         )
-    elif over_db is not None and over_db < NARROW_DB:
+    elif over_db is not None and over_db < NARROW_DB and not nobody_spoke:
         yield Advice(
             "change",
             f"speech is only {over_db:.0f} dB above the noise: bring the microphone nearer to whoever speaks; "
             "more gain would raise the noise as well",
         )
+
+
+def _over_db(facts: Facts) -> float | None:
+    return None if facts.speech_dbfs is None else facts.speech_dbfs - facts.floor_dbfs
 
 
 def _on_noise(facts: Facts, settings: Settings) -> Iterator[Advice]:
@@ -219,11 +224,13 @@ def _on_speech(facts: Facts, settings: Settings) -> Iterator[Advice]:
             "`parleyd tune --noise` while nobody speaks"
         )
         yield Advice("change", text)
-    if facts.torn:
+    # In noise the gate opens and closes for reasons of its own, and other figures than its are to be changed.
+    is_clear = (_over_db(facts) or 0.0) >= NARROW_DB
+    if facts.torn and is_clear:
         value = min(5000, settings.hangover_ms + 400)
         text = f"{_times(facts.torn)} the gate closed in the middle of a sentence: let it wait longer with"
         yield Advice("change", text, "gate.hangover_ms", value)
-    if facts.late:
+    if facts.late and is_clear:
         value = min(3000, settings.pre_roll_ms + 300)
         text = f"{_times(facts.late)} the gate opened into the middle of a word: keep more from before with"
         yield Advice("change", text, "gate.pre_roll_ms", value)
@@ -239,7 +246,8 @@ def _why_closed(facts: Facts, settings: Settings) -> Advice:
     if facts.standing_out_share < 0.03:
         return Advice("fault", f"{never}nothing stood out of the noise ({_db(facts.floor_dbfs)} dBFS); did you speak?")
     if facts.voiced_share < 0.4 and settings.vad == "webrtcvad" and settings.aggressiveness > 0:
-        text = f"{never}the detector took {100 * (1 - facts.voiced_share):.0f} % of what was loud for noise; be laxer with"
+        share = f"{100 * (1 - facts.voiced_share):.0f} %"
+        text = f"{never}the detector took {share} of what was loud for noise; be laxer with"
         return Advice("fault", text, "gate.aggressiveness", settings.aggressiveness - 1)
     if facts.voiced_share < 0.4:
         return Advice("fault", f"{never}what was loud was noise and not speech; did you speak?")

@@ -30,17 +30,21 @@ def draw(path: Path, heard: Rehearsal, advice: Sequence[Advice], title: str) -> 
         3, 1, figsize=(15, 8.5), sharex=True, height_ratios=[2.2, 3, 1.4], layout="constrained"
     )
     said = "\n".join(
-        textwrap.fill(_plain(each), 150, initial_indent="• ", subsequent_indent="   ") for each in advice[:6]
+        textwrap.fill(_plain(each), 175, initial_indent="• ", subsequent_indent="   ") for each in advice[:6]
     )
     figure.suptitle(f"{title}\n{said}", ha="left", x=0.01, fontsize=11)
     time_s = np.arange(len(heard.level_dbfs)) * FRAME_MS / 1000
     _wave(wave, heard)
     _levels(level, heard, time_s)
-    for row, (flags, colour) in enumerate(
-        [(heard.sent, _SENT), (_gate_open(heard), _GATE), (heard.voiced & heard.pitched, _PITCHED), (heard.voiced, _VOICED)]
-    ):
+    shown = [
+        ("sent", heard.sent, _SENT),
+        ("gate open", _gate_open(heard), _GATE),
+        ("with a pitch", heard.voiced & heard.pitched, _PITCHED),
+        ("detector: voice", heard.voiced, _VOICED),
+    ]
+    for row, (_, flags, colour) in enumerate(shown):
         _bars(rows, flags, row, colour)
-    rows.set_yticks(range(4), ["sent", "gate open", "with a pitch", "detector: voice"])
+    rows.set_yticks(range(len(shown)), [name for name, _, _ in shown])
     rows.set_ylim(-0.5, 3.5)
     rows.set_xlabel("seconds")
     rows.set_xlim(0, max(heard.seconds, 0.1))
@@ -72,7 +76,7 @@ def _wave(axes: Any, heard: Rehearsal) -> None:
     peak = min(1.1, max(0.02, 1.15 * float(np.abs(samples).max(initial=0.0))))
     axes.set_ylim(-peak, peak)
     axes.set_ylabel("wave (1 = full scale)")
-    axes.legend(loc="upper right", ncols=3, frameon=False, fontsize=9)
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 0.99), ncols=3, frameon=False, fontsize=9)
 
 
 def _levels(axes: Any, heard: Rehearsal, time_s: np.ndarray[Any, Any]) -> None:
@@ -84,10 +88,10 @@ def _levels(axes: Any, heard: Rehearsal, time_s: np.ndarray[Any, Any]) -> None:
     ):
         axes.plot(time_s, np.maximum(values, _LOWEST_DBFS), color=colour, linewidth=width, label=label)
     highest = float(np.max(heard.level_dbfs, initial=-60.0))
-    axes.set_ylim(_LOWEST_DBFS, min(3.0, highest + 14))
+    axes.set_ylim(_LOWEST_DBFS, min(3.0, highest + 6))
     axes.set_ylabel("dBFS")
     axes.grid(axis="y", color="#eeeeee")
-    axes.legend(loc="upper right", ncols=4, frameon=False, fontsize=9)
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 0.99), ncols=4, frameon=False, fontsize=9)
 
 
 def _gate_open(heard: Rehearsal) -> Flags:

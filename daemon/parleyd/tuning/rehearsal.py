@@ -57,5 +57,4 @@ def rehearse(pcm: bytes, rate_hz: int, detector: Detector, gate: Gate) -> Rehear
         flags[:3, number] = voiced, measured.pitch >= gate.pitch_least, verdict.opened
         for passed in verdict.passed:
             flags[3, round(passed.frame.start_s * 1000 / FRAME_MS)] = passed.speech
-    # What is still held back at the end would have gone the way of the last frame.
     return Rehearsal(samples_of(pcm), rate_hz, *levels, *flags)
