@@ -87,10 +87,11 @@ def trimmed(sound: Sound) -> Sound:
     return sound[loud[0] * step : (loud[-1] + 1) * step] if len(loud) else sound[:0]
 
 
-def levels_db(sound: Sound, step: int = FRAME_SAMPLES) -> npt.NDArray[np.float32]:
+def levels_db(sound: Sound, step: int = FRAME_SAMPLES) -> Sound:
     blocks = sound[: len(sound) // step * step].reshape(-1, step)
     power = np.maximum((blocks.astype(np.float64) ** 2).mean(axis=1), 1e-12)
-    return (10 * np.log10(power)).astype(np.float32)
+    levels: Sound = (10 * np.log10(power)).astype(np.float32)
+    return levels
 
 
 def active_level_db(sound: Sound) -> float:

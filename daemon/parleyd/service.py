@@ -14,6 +14,7 @@ from parleyd.audio.ears import Ears
 from parleyd.audio.gate import Gate
 from parleyd.audio.playback import Playback
 from parleyd.audio.vad import detector
+from parleyd.audio.wakeword import WakeWord
 from parleyd.config.schema import Config
 from parleyd.conversation.dialogue import Dialogue
 from parleyd.conversation.outbox import Outbox
@@ -36,7 +37,8 @@ class ServiceError(Exception):
 
 
 class Service:
-    """start(), then wait(), then stop(). Raises DeviceError, VadUnavailableError, ServiceError."""
+    """start(), then wait(), then stop(). Raises DeviceError, VadUnavailableError,
+    WakeWordUnavailableError, ServiceError."""
 
     def __init__(
         self, config: Config, agent: Agent, microphone: InputDevice, speaker: OutputDevice, bus: events.Bus
@@ -72,9 +74,10 @@ class Service:
             self._supervisor,
             bus,
             hold_back=gate.uplink != "open",
-            wake_on_speech=config.wake.mode != "manual",
+            wake_on_speech=config.wake.mode in ("speech", "always"),
             deaf=self._playback.audible if config.barge_in.mode == "off" else lambda _now_s: False,
             on_death=self._fail,
+            wake_word=WakeWord(config.wake.word) if config.wake.mode == "word" else None,
         )
         bus.subscribe(_tell_systemd)
 

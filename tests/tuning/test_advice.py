@@ -62,7 +62,7 @@ def test_what_is_wrong_is_said(facts: Facts, kind: str, words: str) -> None:
         (GOOD, Settings(), True, "gate.aggressiveness", 3),
         (GOOD, Settings(aggressiveness=0), True, "gate.aggressiveness", 1),
         (GOOD, Settings(aggressiveness=3), True, "gate.vad", "silero"),
-        (GOOD, Settings(vad="silero"), True, "wake.mode", "manual"),
+        (GOOD, Settings(vad="silero"), True, "wake.mode", "word"),
         (replace(GOOD, torn=2), Settings(), False, "gate.hangover_ms", 1300),
         (replace(GOOD, torn=2), Settings(hangover_ms=4900), False, "gate.hangover_ms", 5000),
         (replace(GOOD, late=1), Settings(), False, "gate.pre_roll_ms", 800),

@@ -85,9 +85,16 @@ class Wake(_Section, frozen=True):
     """When a session is opened."""
 
     mode: Annotated[
-        Literal["speech", "always", "manual"],
-        Meta(description="speech: when somebody speaks; always: at once and for ever; manual: on SIGUSR1"),
+        Literal["speech", "word", "always", "manual"],
+        Meta(
+            description="speech: when somebody speaks; word: when somebody says the wake word; always: at once and for "
+            "ever; manual: on SIGUSR1"
+        ),
     ] = "speech"
+    word: Annotated[
+        Literal["okay_nabu", "hey_jarvis", "hey_mycroft", "alexa"],
+        Meta(description="the wake word, for mode: word; needs the extra parleyd[wakeword]"),
+    ] = "okay_nabu"
     greeting: Annotated[
         Literal["auto", "play", "skip"],
         Meta(description="the agent's first message; auto: not when woken by speech; skip: never"),

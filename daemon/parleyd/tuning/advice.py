@@ -203,15 +203,14 @@ def _on_noise(facts: Facts, settings: Settings) -> Iterator[Advice]:
     if settings.vad == "webrtcvad" and settings.aggressiveness < 3:
         yield Advice("change", f"{what}: take less for speech with", "gate.aggressiveness", settings.aggressiveness + 1)
     elif settings.vad == "webrtcvad":
-        yield Advice(
-            "change", f"{what} though the detector is at its strictest: use the better one with", "gate.vad", "silero"
-        )
+        text = f"{what} though the detector is at its strictest: music and taps open the gate less with the other one,"
+        yield Advice("change", text, "gate.vad", "silero")
     else:
         text = (
-            f"{what} though the detector is the best there is: what it hears is speech, or like it; a television "
-            "cannot be told from a person, so move the microphone away from it, or wake by hand with"
+            f"{what} though the detector is the stricter one: what it hears is speech, or like it; a television "
+            "cannot be told from a person, so move the microphone away from it, or wake by a word with"
         )
-        yield Advice("change", text, "wake.mode", "manual")
+        yield Advice("change", text, "wake.mode", "word")
 
 
 def _on_speech(facts: Facts, settings: Settings) -> Iterator[Advice]:
