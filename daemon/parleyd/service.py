@@ -13,7 +13,8 @@ from parleyd.audio.devices.device import InputDevice, OutputDevice
 from parleyd.audio.ears import Ears
 from parleyd.audio.gate import Gate
 from parleyd.audio.playback import Playback
-from parleyd.audio.vad import Vad
+from parleyd.audio.vad import detector
+from parleyd.audio.wakeword import WakeWord
 from parleyd.config.schema import Config
 from parleyd.conversation.dialogue import Dialogue
 from parleyd.conversation.outbox import Outbox
@@ -36,7 +37,7 @@ class ServiceError(Exception):
 
 
 class Service:
-    """start(), then stop(). Raises DeviceError, VadUnavailableError, ServiceError.
+    """start(), then stop(). Raises DeviceError, VadUnavailableError, WakeWordUnavailableError, ServiceError.
 
     on_failure: called, from any thread, when the service cannot go on by itself; `failure` then tells why.
     """
@@ -77,16 +78,17 @@ class Service:
         self._capture = Capture(microphone)
         self._ears = Ears(
             self._capture,
-            Vad(gate.aggressiveness),
+            detector(gate.vad, gate.aggressiveness),
             ear,
             self._outbox,
             self._dialogue,
             self._supervisor,
             bus,
             hold_back=gate.uplink != "open",
-            wake_on_speech=config.wake.mode != "manual",
+            wake_on_speech=config.wake.mode in ("speech", "always"),
             deaf=self._playback.audible if config.barge_in.mode == "off" else lambda _now_s: False,
             on_death=self._fail,
+            wake_word=WakeWord(config.wake.word) if config.wake.mode == "word" else None,
         )
         bus.subscribe(_tell_systemd)
 

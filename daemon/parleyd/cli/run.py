@@ -18,6 +18,7 @@ from parleyd.agents.local.child import AgentChild, AgentChildError
 from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.names import device_pair
 from parleyd.audio.vad import VadUnavailableError
+from parleyd.audio.wakeword import WakeWordUnavailableError
 from parleyd.cli.errors import CommandError
 from parleyd.config.loader import DEFAULT_CONFIG_PATH, ConfigError, load
 from parleyd.config.schema import Config
@@ -87,7 +88,7 @@ def _serve(config: Config, agent: Agent) -> int:
                 attend(service, arrived)
             finally:
                 service.stop()
-    except (DeviceError, VadUnavailableError) as error:
+    except (DeviceError, VadUnavailableError, WakeWordUnavailableError) as error:
         raise CommandError(str(error), error.mend, os.EX_UNAVAILABLE) from error
     except ServiceError as error:
         raise CommandError(str(error), error.mend, os.EX_SOFTWARE) from error

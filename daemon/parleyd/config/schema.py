@@ -85,9 +85,16 @@ class Wake(_Section, frozen=True):
     """When a session is opened."""
 
     mode: Annotated[
-        Literal["speech", "always", "manual"],
-        Meta(description="speech: when somebody speaks; always: at once and for ever; manual: on SIGUSR1"),
+        Literal["speech", "word", "always", "manual"],
+        Meta(
+            description="speech: when somebody speaks; word: when somebody says the wake word; always: at once and for "
+            "ever; manual: on SIGUSR1"
+        ),
     ] = "speech"
+    word: Annotated[
+        Literal["okay_nabu", "hey_jarvis", "hey_mycroft", "alexa"],
+        Meta(description="the wake word, for mode: word; needs the extra parleyd[wakeword]"),
+    ] = "okay_nabu"
     greeting: Annotated[
         Literal["auto", "play", "skip"],
         Meta(description="the agent's first message; auto: not when woken by speech; skip: never"),
@@ -117,8 +124,12 @@ class Audio(_Section, frozen=True):
 class Gate(_Section, frozen=True):
     """Decides whether somebody speaks, and what of the room goes up the wire."""
 
+    vad: Annotated[
+        Literal["webrtcvad", "silero"],
+        Meta(description="the voice activity detector. silero: for rooms with music; needs the extra parleyd[silero]"),
+    ] = "webrtcvad"
     aggressiveness: Annotated[
-        int, Meta(ge=0, le=3, description="of the voice activity detector; higher takes less for speech")
+        int, Meta(ge=0, le=3, description="of webrtcvad; higher takes less for speech, and misses soft voices")
     ] = 2
     pre_roll_ms: Annotated[int, Meta(ge=200, le=3000, description="sound kept from before the gate opened")] = 500
     hangover_ms: Annotated[int, Meta(ge=200, le=5000, description="silence after which the gate closes")] = 900

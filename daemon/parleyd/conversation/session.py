@@ -232,8 +232,11 @@ class Session:
                     message = self.codec.audio(encoder.encode(b"".join(message)))
                 self.bytes_up += len(message)
                 connection.send(message, websocket.ABNF.OPCODE_TEXT)
+        except ConnectionError:
+            # The other side has gone. The receiver learns of it too, after it has read why.
+            return
         except (websocket.WebSocketException, OSError):
-            # The receiver learns of it from the same socket and reports it; waking it is all there is to do.
+            # The receiver may not have noticed; it reports what is to be reported.
             if (raw := self._raw) is not None:
                 _shut(raw)
             return

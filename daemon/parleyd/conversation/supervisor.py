@@ -306,7 +306,7 @@ class Supervisor:
     def _talk_begins_s(self) -> float:
         """From when on speech belongs to what somebody is saying right now; infinite when nobody talks."""
         since_s = self._dialogue.talk_since_s
-        if since_s is None or self._config.wake.mode == "manual":
+        if since_s is None or self._config.wake.mode in ("manual", "word"):
             return float("inf")
         return since_s - self._config.gate.pre_roll_ms / 1000
 
