@@ -11,6 +11,8 @@ from parleyd.agents.agent import Agent
 from parleyd.audio.capture import Capture
 from parleyd.audio.devices.device import InputDevice, OutputDevice
 from parleyd.audio.ears import Ears
+from parleyd.audio.echo_control import EchoControl
+from parleyd.audio.far_end import FarEnd
 from parleyd.audio.gate import Gate
 from parleyd.audio.playback import Playback
 from parleyd.audio.vad import Vad
@@ -36,7 +38,8 @@ class ServiceError(Exception):
 
 
 class Service:
-    """start(), then wait(), then stop(). Raises DeviceError, VadUnavailableError, ServiceError."""
+    """start(), then wait(), then stop(). Raises DeviceError, VadUnavailableError,
+    EchoCancellerMissingError, ServiceError."""
 
     def __init__(
         self, config: Config, agent: Agent, microphone: InputDevice, speaker: OutputDevice, bus: events.Bus
@@ -51,6 +54,7 @@ class Service:
         self._outbox = Outbox(
             Uplink(gate.uplink, pre_roll_ms=gate.pre_roll_ms, capacity_ms=round(config.session.buffer_s * 1000))
         )
+        far_end = FarEnd()
         self._playback = Playback(
             speaker,
             volume=config.audio.output.volume,
@@ -59,12 +63,16 @@ class Service:
             on_started=lambda answer, at_s: self._dialogue.answer_started(answer, at_s),
             on_finished=lambda heard: self._dialogue.answer_ended(heard),
             on_failure=lambda error: self._fail("speaker", error),
+            far_end=far_end,
         )
         self._dialogue = Dialogue(self._playback, self._outbox, bus, config.barge_in)
         self._supervisor = Supervisor(config, agent, self._outbox, self._dialogue, bus, self._fail)
         self._capture = Capture(microphone)
+        # Who may not interrupt need not be heard meanwhile.
+        echo_mode = "half_duplex" if config.barge_in.mode == "off" else config.audio.echo.mode
         self._ears = Ears(
             self._capture,
+            EchoControl(echo_mode, config.audio.echo.tail_ms, self._playback, far_end, bus),
             Vad(gate.aggressiveness),
             Gate(gate.pre_roll_ms, gate.hangover_ms),
             self._outbox,
@@ -73,7 +81,6 @@ class Service:
             bus,
             hold_back=gate.uplink != "open",
             wake_on_speech=config.wake.mode != "manual",
-            deaf=self._playback.audible if config.barge_in.mode == "off" else lambda _now_s: False,
             on_death=self._fail,
         )
         bus.subscribe(_tell_systemd)

@@ -1,4 +1,4 @@
-"""The ears thread: frames from the microphone → voice activity → gate → uplink.
+"""The ears thread: frames from the microphone → echo → voice activity → gate → uplink.
 
 One loop, one input (capture's bounded queue). Everything it calls returns at once.
 """
@@ -13,8 +13,9 @@ from typing import Protocol
 
 from parleyd import events
 from parleyd.audio.capture import Capture
+from parleyd.audio.echo_control import EchoControl
 from parleyd.audio.gate import Gate, Verdict
-from parleyd.audio.pcm import FRAME_MS, SILENT_FRAME, Frame, level_dbfs
+from parleyd.audio.pcm import FRAME_MS, Frame, level_dbfs
 from parleyd.audio.vad import Vad
 from parleyd.conversation.dialogue import Dialogue
 from parleyd.conversation.outbox import Outbox
@@ -32,7 +33,7 @@ class Wakeable(Protocol):
 
 
 class Ears:
-    """hold_back: the uplink wants speech only. deaf(now_s): True while the microphone counts as silent.
+    """hold_back: the uplink wants speech only.
 
     wake_on_speech=False: what is said while asleep is for nobody and goes no further than the gate.
     """
@@ -40,6 +41,7 @@ class Ears:
     def __init__(
         self,
         capture: Capture,
+        echo: EchoControl,
         vad: Vad,
         gate: Gate,
         outbox: Outbox,
@@ -49,10 +51,10 @@ class Ears:
         *,
         hold_back: bool,
         wake_on_speech: bool,
-        deaf: Callable[[float], bool],
         on_death: Callable[[str, BaseException], None],
     ) -> None:
         self._capture = capture
+        self._echo = echo
         self._vad = vad
         self._gate = gate
         self._outbox = outbox
@@ -61,7 +63,6 @@ class Ears:
         self._bus = bus
         self._hold_back = hold_back
         self._wake_on_speech = wake_on_speech
-        self._deaf = deaf
         self._on_death = on_death
         self._utterance = 0
         self._stopping = threading.Event()
@@ -87,14 +88,15 @@ class Ears:
 
     def _hear(self, frame: Frame) -> None:
         asleep = self._supervisor.asleep
-        if self._deaf(frame.start_s):
-            frame = Frame(SILENT_FRAME, frame.start_s)
+        frame, may_be_speech = self._echo.hear(frame)
+        level = level_dbfs(frame.pcm)
         verdict = self._gate.step(
             frame,
-            voiced=self._vad.voiced(frame),
-            level_dbfs=level_dbfs(frame.pcm),
+            voiced=may_be_speech and self._vad.voiced(frame),
+            level_dbfs=level,
             hold_back=self._hold_back or asleep,
         )
+        self._echo.judge(level, talk=verdict.talk_ms > 0)
         wanted = self._wake_on_speech or not asleep
         if verdict.opened and asleep:
             # What is left from before belongs to a conversation that is over.

@@ -18,6 +18,7 @@ from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
 from parleyd.agents.local.child import AgentChild, AgentChildError
 from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.names import device_pair
+from parleyd.audio.echo import EchoCancellerMissingError
 from parleyd.audio.vad import VadUnavailableError
 from parleyd.cli.errors import CommandError
 from parleyd.config.loader import DEFAULT_CONFIG_PATH, ConfigError, load
@@ -85,7 +86,7 @@ def _serve(config: Config, agent: Agent) -> int:
             service.wait()
         finally:
             service.stop()
-    except (DeviceError, VadUnavailableError) as error:
+    except (DeviceError, VadUnavailableError, EchoCancellerMissingError) as error:
         raise CommandError(str(error), error.mend, os.EX_UNAVAILABLE) from error
     except ServiceError as error:
         raise CommandError(str(error), error.mend, os.EX_SOFTWARE) from error
