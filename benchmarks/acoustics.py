@@ -65,10 +65,11 @@ def at_level(sound: Sound, dbfs: float) -> Sound:
 
 
 def read_wav(path: Path) -> Sound:
+    """At RATE_HZ, mixed down."""
     with wave.open(str(path)) as file:
         rate_hz, channels = file.getframerate(), file.getnchannels()
-        data = np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(np.float32) / 32768
-    data = data.reshape(-1, channels).mean(axis=1)
+        raw = np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(np.float32) / 32768
+    data: Sound = raw.reshape(-1, channels).mean(axis=1)
     if rate_hz == RATE_HZ:
         return data
     resampled: Sound = samplerate.resample(data, RATE_HZ / rate_hz, "sinc_medium")

@@ -29,6 +29,11 @@ MOST_DRIFT = 300e-6
 JUMP_S = 0.040
 JUMP_LASTS_S = 0.5
 _CLIP_S = 0.010
+# The far end is given a little later than it was handed over, so that a late callback does not leave a hole; its echo
+# is later still: by the speaker's latency, the way through the air, and the microphone's.
+LEAST_LAG_S = 0.010
+MOST_LAG_S = 0.100
+_SPARE_S = 0.002
 
 
 class SampleClock:
@@ -100,12 +105,29 @@ class SampleClock:
         return (self._sample or 0) + (at_s - self._at_s) / (1.0 + self._slow) * self.rate_hz
 
 
+class Alignment:
+    """Which of the speaker's samples belongs to a sample of the microphone: that which was handed over lag_s before.
+
+    A speaker that has lost its place begins anew, and so does a microphone; the other goes on.
+    """
+
+    def __init__(self, speaker_hz: int, microphone_hz: int) -> None:
+        self.speaker = SampleClock(speaker_hz)
+        self.microphone = SampleClock(microphone_hz)
+        self.lag_s = LEAST_LAG_S
+
+    def place(self, heard: int) -> float:
+        """heard: the number of a sample of the microphone. The result is between two samples as a rule."""
+        return self.speaker.sample_at(self.microphone.time_of(heard) - self.lag_s)
+
+    def later(self, missing_s: float) -> None:
+        """So much of what belongs to now was not handed over yet: from here on give it later."""
+        if missing_s < MOST_LAG_S:
+            self.lag_s = min(self.lag_s + missing_s + _SPARE_S, MOST_LAG_S)
+
+
 # Of the far end this much is kept: more than the largest lag, and than ears can be late.
 _KEPT_S = 1.5
-# The far end is given a little later than it was handed over, so that a late callback does not leave a hole; its echo
-# is later still: by the speaker's latency, the way through the air, and the microphone's.
-LEAST_LAG_S = 0.010
-MOST_LAG_S = 0.100
 _PHASES = 256
 _HALF_TAPS_AT_16K = 16
 
@@ -136,12 +158,11 @@ class FarEnd:
         self._opened = 0
         self._using = 0
         self.starved = 0
-        self.latency_s = 0.0
         self._open(PIPELINE_RATE_HZ)
 
-    def start(self, rate_hz: int, latency_s: float) -> None:
+    def start(self, rate_hz: int) -> None:
         """The speaker was opened, perhaps again: what follows is at this rate."""
-        self._rate_hz, self.latency_s = rate_hz, latency_s
+        self._rate_hz = rate_hz
         self._opened += 1
 
     def take(self, pcm: bytes, at_s: float) -> None:
@@ -152,44 +173,40 @@ class FarEnd:
 
     def _open(self, rate_hz: int) -> None:
         self._bank = _bank(rate_hz)
-        self._speaker = SampleClock(rate_hz)
-        self._microphone = SampleClock(PIPELINE_RATE_HZ)
+        self._alignment = Alignment(rate_hz, PIPELINE_RATE_HZ)
         self._heard = 0  # the microphone's samples
         self._kept = np.zeros(0, np.float32)
         self._kept_from = 0  # the number of its first sample
         self._silent_from = 0  # the number of the sample from which on all is zero
-        self._lag_s = min(max(self.latency_s / 2, LEAST_LAG_S), MOST_LAG_S)
         self._wide = self._bank.shape[1]
 
     @property
     def kept_s(self) -> float:
-        return len(self._kept) / self._speaker.rate_hz
+        return len(self._kept) / self._alignment.speaker.rate_hz
 
     @property
     def drift(self) -> float:
         """How much faster the speaker's clock runs than the microphone's."""
-        return self._speaker.drift - self._microphone.drift
+        return self._alignment.speaker.drift - self._alignment.microphone.drift
 
     def frame(self, start_s: float) -> Floats | None:
         """What belongs to the microphone's frame that begins at start_s: FRAME_SAMPLES at the pipeline rate, full scale
         1.0; None when it is digital silence. To be called for every frame, in order."""
         self._gather()
-        self._microphone.stamp(self._heard, start_s)
-        heard_s = self._microphone.time_of(self._heard) - self._lag_s
+        alignment = self._alignment
+        alignment.microphone.stamp(self._heard, start_s)
+        first = alignment.place(self._heard)
         self._heard += FRAME_SAMPLES
         if not len(self._kept):
             return None
-        step = self._speaker.rate_hz / PIPELINE_RATE_HZ
-        first = self._speaker.sample_at(heard_s)
+        step = alignment.speaker.rate_hz / PIPELINE_RATE_HZ
         last = first + (FRAME_SAMPLES - 1) * step + self._wide // 2
         end = self._kept_from + len(self._kept)
         if first - self._wide // 2 >= self._silent_from and last < end:
             return None
         if last >= end:
             self.starved += 1
-            missing_s = (last - end) / self._speaker.rate_hz
-            if missing_s < MOST_LAG_S:
-                self._lag_s = min(self._lag_s + missing_s + 0.002, MOST_LAG_S)
+            alignment.later((last - end) / alignment.speaker.rate_hz)
         return self._resampled(first, step)
 
     def _gather(self) -> None:
@@ -203,14 +220,14 @@ class FarEnd:
                 fresh = 0
                 self._open(rate_hz)
             start = self._kept_from + len(self._kept) + fresh
-            self._speaker.stamp(start, at_s)
+            self._alignment.speaker.stamp(start, at_s)
             pieces.append(pcm)
             fresh += len(pcm) // BYTES_PER_SAMPLE
             if pcm != bytes(len(pcm)):
                 self._silent_from = start + len(pcm) // BYTES_PER_SAMPLE
         if not pieces:
             return
-        surplus = len(self._kept) + fresh - round(_KEPT_S * self._speaker.rate_hz)
+        surplus = len(self._kept) + fresh - round(_KEPT_S * self._alignment.speaker.rate_hz)
         if self._silent_from <= self._kept_from + max(0, surplus):
             # All that would be kept is silent, as it is most of the day.
             self._kept_from += len(self._kept) + fresh

@@ -9,8 +9,7 @@ from difflib import SequenceMatcher
 import numpy as np
 
 # Levels: over so many frames in which somebody seems to talk over the far end, the far end's loudness, at the best
-# delay of up to LAGS frames, goes with the microphone's as closely as this; twice in a row. Two people talking at once stay
-# below 0.6.
+# delay of up to LAGS frames, goes with the microphone's as closely as this; twice in a row.
 FRAMES = 75
 LAGS = 16
 ALIKE = 0.8
