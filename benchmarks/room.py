@@ -2,7 +2,7 @@
 
     python benchmarks/room.py [--long] [--recordings DIR]
 
-Everything between the microphone's frames and the gate's verdict is the daemon's own; the speaker's and the microphone's
+Everything between the microphone's frames and the gate's verdict is the daemon's own; the speaker's and microphone's
 clocks differ by 50 ppm and their callbacks are late by up to some milliseconds. The far end is at -20 dBFS, the echo at
 -6 dB of that unless the row says otherwise, and the person as loud as the echo. The agent does not duck when it is
 interrupted, which would make it easier. Of Debian's asterisk-core-sounds-en-wav every second recording is the agent's
@@ -139,7 +139,7 @@ def run(mode: str, it: Scene) -> Outcome:
     late = iter(np.abs(rng.normal(0.0, JITTER_S, 4 * len(it.far) // PERIOD_SAMPLES)).tolist())
     far, heard = to_pcm(it.far * 32768), to_pcm(it.heard * 32768)
     faster = 1.0 + it.room.drift_ppm * 1e-6
-    outcome, handed, silent_from_s, since_s = Outcome(), 0, 0.0, None
+    outcome, handed, silent_from_s = Outcome(), 0, 0.0
     for number in range(len(it.far) // FRAME_SAMPLES):
         start_s = number * FRAME_MS / 1000 / faster
         while handed * PERIOD_SAMPLES / RATE_HZ <= start_s + FRAME_MS / 1000:

@@ -199,10 +199,10 @@ AGENT = "The train leaves from platform nine at eighteen forty two."
 def test_the_agents_words_in_the_persons_mouth(heard: list[str], certain: bool) -> None:
     it = SelfEcho()
     it.agent_said(AGENT, 100.0)
-    assert any([it.person_said(text, 103.0 + i) for i, text in enumerate(heard)]) is certain
+    assert any(it.person_said(text, 103.0 + i) for i, text in enumerate(heard)) is certain
 
 
 def test_old_words_of_the_agent_may_be_repeated() -> None:
     it = SelfEcho()
     it.agent_said(AGENT, 100.0)
-    assert not any([it.person_said("the train leaves from platform nine", 140.0 + i) for i in range(5)])
+    assert not any(it.person_said("the train leaves from platform nine", 140.0 + i) for i in range(5))
