@@ -43,6 +43,13 @@ class UtteranceEnded(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TalkStopped(Event):
+    """The person pauses or has finished; at_s is the end of the speech. The gate stays open for the hangover."""
+
+    utterance: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StateChanged(Event):
     """The supervisor moved. The names are those of conversation.states.State."""
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import queue
 import time
+from collections.abc import Callable
 
 from parleyd import events
 from parleyd.agents.agent import Agent
@@ -38,18 +38,26 @@ class ServiceError(Exception):
 
 
 class Service:
-    """start(), then wait(), then stop(). Raises DeviceError, VadUnavailableError,
-    EchoCancellerMissingError, ServiceError."""
+    """start(), then stop(). Raises DeviceError, VadUnavailableError, EchoCancellerMissingError, ServiceError.
+
+    on_failure: called, from any thread, when the service cannot go on by itself; `failure` then tells why.
+    """
 
     def __init__(
-        self, config: Config, agent: Agent, microphone: InputDevice, speaker: OutputDevice, bus: events.Bus
+        self,
+        config: Config,
+        agent: Agent,
+        microphone: InputDevice,
+        speaker: OutputDevice,
+        bus: events.Bus,
+        on_failure: Callable[[], None] = lambda: None,
     ) -> None:
         gate = config.gate
         self._config = config
         self._bus = bus
-        # A SimpleQueue may be put to from a signal handler; an Event may not, its lock may be held right then.
-        self._over: queue.SimpleQueue[ServiceError | None] = queue.SimpleQueue()
+        self._on_failure = on_failure
         self._stopping = False
+        self.failure: ServiceError | None = None
         self._speaker_name = speaker.name
         self._outbox = Outbox(
             Uplink(gate.uplink, pre_roll_ms=gate.pre_roll_ms, capacity_ms=round(config.session.buffer_s * 1000))
@@ -122,16 +130,9 @@ class Service:
                     "see that no other program holds it, or choose another with audio.input.device",
                 )
 
-    def wait(self) -> None:
-        """Until the service is to end; raises ServiceError when it ended by itself."""
-        failure = self._over.get()
-        if failure is not None:
-            raise failure
-
-    def request_stop(self) -> None:
-        """Makes wait() return; safe in a signal handler."""
+    def give_up_start(self) -> None:
+        """Makes start() return early; safe in a signal handler."""
         self._stopping = True
-        self._over.put(None)
 
     def stop(self) -> None:
         """The session is closed with 1000, then the devices; at most two seconds."""
@@ -157,7 +158,8 @@ class Service:
         if self._stopping:
             return
         log.debug("%s", what, exc_info=error)
-        self._over.put(ServiceError(f"{what} failed: {error}", getattr(error, "mend", None)))
+        self.failure = ServiceError(f"{what} failed: {error}", getattr(error, "mend", None))
+        self._on_failure()
 
 
 def _tell_systemd(event: events.Event) -> None:

@@ -145,8 +145,9 @@ class Line:
 class ScriptedServer:
     """play(line) runs in a thread of its own for each connection, after the opening has arrived."""
 
-    def __init__(self, play: Callable[[Line], None]) -> None:
+    def __init__(self, play: Callable[[Line], None], port: int = 0) -> None:
         self._play = play
+        self._port = port
         self._server: Server | None = None
         self.lines: list[Line] = []
         self._new: queue.SimpleQueue[Line] = queue.SimpleQueue()
@@ -178,7 +179,7 @@ class ScriptedServer:
         reader.join()
 
     def __enter__(self) -> ScriptedServer:
-        self._server = serve(self._handle, "127.0.0.1", 0, max_size=2**24)
+        self._server = serve(self._handle, "127.0.0.1", self._port, max_size=2**24)
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         return self
 

@@ -88,11 +88,15 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class AgentError:
-    """The server says what is wrong; usually a close follows. kind: the provider's machine-readable name."""
+    """The server says what is wrong; usually a close follows. kind: the provider's machine-readable name.
+
+    hopeless: the session cannot go on, whether or not the server closes it.
+    """
 
     message: str
     kind: str | None = None
     code: int | None = None
+    hopeless: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +188,6 @@ class Address:
 
     url: str = field(repr=False)
     headers: tuple[str, ...] = field(default=(), repr=False)  # "Name: value"
-    subprotocols: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,6 +125,7 @@ class Ears:
             self._dialogue.talk_goes_on(frame.start_s + FRAME_MS / 1000)
         if verdict.talk_stopped:
             self._dialogue.talk_stopped()
+            self._bus.publish(events.TalkStopped(at_s=verdict.speech_s, utterance=self._utterance))
         if verdict.closed:
             self._bus.publish(events.UtteranceEnded(at_s=verdict.speech_s, utterance=self._utterance))
         if verdict.talk_started and wanted:

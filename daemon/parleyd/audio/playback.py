@@ -325,7 +325,7 @@ class Playback:
 
     def _throw_away(self, now_s: float, *, sharp: bool) -> list[Started | Heard]:
         self._told += self._playhead.due(now_s, dry=self._is_dry())
-        told = self._playhead.clear(now_s, sharp=sharp)
+        told = self._playhead.clear(now_s, sharp=sharp, fade_s=0.0 if sharp else FADE_S)
         self._told += told
         self._generation += 1
         self._queue.clear()

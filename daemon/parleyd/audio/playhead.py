@@ -8,7 +8,7 @@ or when another answer came in between.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 # A segment of which nothing more has come for so long after its last sound is over: longer than a hiccup of the
 # network, shorter than a pause in which somebody waits for the answer's end.
@@ -19,12 +19,16 @@ _REMEMBERED = 64
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What of an answer has sounded, out of all that came of it; finished: to its end, not cleared."""
+    """What of an answer has sounded, out of all that came of it; finished: to its end, not cleared.
+
+    ended_s: when the last of it was, or will be, audible; until then, when it was asked.
+    """
 
     answer: int
     heard_ms: int
     total_ms: int
     finished: bool
+    ended_s: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +114,7 @@ class Playhead:
             if over_s is None or now_s < over_s:
                 break
             self._alive.popleft()
-            told.append(self._finish(segment, segment.handed_s, finished=True))
+            told.append(self._finish(segment, segment.handed_s, segment.ends_s, finished=True))
         return told
 
     def next_due_s(self, *, dry: bool) -> float | None:
@@ -122,10 +126,11 @@ class Playhead:
             return segment.starts_s
         return self._over_s(segment, dry=dry)
 
-    def clear(self, now_s: float, *, sharp: bool) -> list[Started | Heard]:
+    def clear(self, now_s: float, *, sharp: bool, fade_s: float = 0.0) -> list[Started | Heard]:
         """All that was not yet handed is thrown away, and if sharp also what the device still holds.
 
-        Call `due` before. Tells every answer's end, the one that sounds first; what fades out does not count as heard.
+        fade_s: of sound that follows what was handed, and does not count as heard. Call `due` before. Tells the end of
+        every answer, the one that sounds first.
         """
         told: list[Started | Heard] = []
         for segment in self._alive:
@@ -133,7 +138,8 @@ class Playhead:
             if heard_s > 0.0 and not segment.told:
                 told.append(Started(segment.answer, segment.starts_s))
             whole = segment.closed and heard_s > 0.0 and self._is_whole(segment, heard_s)
-            told.append(self._finish(segment, heard_s, finished=whole))
+            ended_s = now_s if sharp or segment.handed_s == 0.0 else max(now_s, segment.ends_s + fade_s)
+            told.append(self._finish(segment, heard_s, ended_s, finished=whole))
         self._alive.clear()
         if sharp:
             self._spans.clear()
@@ -159,7 +165,8 @@ class Playhead:
             return None
         alive = [segment for segment in self._alive if segment.answer == answer]
         heard_s = account.heard_s + sum(self._sounded_s(segment, now_s) for segment in alive)
-        return _heard(answer, heard_s, account.total_s, finished=not alive and heard_s >= account.total_s - 0.001)
+        finished = not alive and heard_s >= account.total_s - 0.001
+        return _heard(answer, heard_s, account.total_s, now_s, finished=finished)
 
     def _sounded_s(self, segment: Segment, now_s: float) -> float:
         spans = [(from_s, to_s) for owner, from_s, to_s in self._spans if owner is segment and to_s > now_s]
@@ -178,17 +185,17 @@ class Playhead:
         account = self._accounts.get(segment.answer)
         return account is None or account.heard_s + heard_s >= account.total_s - 0.001
 
-    def _finish(self, segment: Segment, heard_s: float, *, finished: bool) -> Heard:
+    def _finish(self, segment: Segment, heard_s: float, ended_s: float, *, finished: bool) -> Heard:
         account = self._accounts.get(segment.answer)
         if account is None:
-            return _heard(segment.answer, heard_s, heard_s, finished=finished)
+            return _heard(segment.answer, heard_s, heard_s, ended_s, finished=finished)
         account.heard_s = min(account.heard_s + heard_s, account.total_s)
-        return _heard(segment.answer, account.heard_s, account.total_s, finished=finished)
+        return _heard(segment.answer, account.heard_s, account.total_s, ended_s, finished=finished)
 
     def _forget_spans(self, now_s: float) -> None:
         while self._spans and self._spans[0][2] <= now_s:
             self._spans.popleft()
 
 
-def _heard(answer: int, heard_s: float, total_s: float, *, finished: bool) -> Heard:
-    return Heard(answer, round(min(heard_s, total_s) * 1000), round(total_s * 1000), finished)
+def _heard(answer: int, heard_s: float, total_s: float, ended_s: float, *, finished: bool) -> Heard:
+    return Heard(answer, round(min(heard_s, total_s) * 1000), round(total_s * 1000), finished, ended_s)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from parleyd.audio.pcm import FRAME_SAMPLES, PIPELINE_RATE_HZ, SILENT_FRAME, Frame
+from parleyd.audio.pcm import PIPELINE_RATE_HZ, SILENT_FRAME, Frame
 
 
 class VadUnavailableError(Exception):
@@ -20,12 +20,14 @@ class Vad:
     def __init__(self, aggressiveness: int) -> None:
         try:
             import webrtcvad
+
+            self._vad = webrtcvad.Vad(aggressiveness)
+            hears_silence = self._vad.is_speech(SILENT_FRAME, PIPELINE_RATE_HZ)
         except ImportError as error:
             raise VadUnavailableError(f"the voice activity detector cannot be imported: {error}") from error
-        self._vad = webrtcvad.Vad(aggressiveness)
-        if not webrtcvad.valid_rate_and_frame_length(PIPELINE_RATE_HZ, FRAME_SAMPLES) or self._vad.is_speech(
-            SILENT_FRAME, PIPELINE_RATE_HZ
-        ):
+        except Exception as error:  # a broken extension may raise anything; all of it means the same
+            raise VadUnavailableError(f"the voice activity detector does not work: {error}") from error
+        if hears_silence:
             raise VadUnavailableError("the voice activity detector takes digital silence for speech")
 
     def voiced(self, frame: Frame) -> bool:

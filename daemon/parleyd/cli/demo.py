@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import sys
 import wave
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -25,7 +24,7 @@ from parleyd.audio.echo import EchoCancellerMissingError
 from parleyd.audio.pcm import PIPELINE_RATE_HZ
 from parleyd.audio.vad import VadUnavailableError
 from parleyd.cli.errors import CommandError
-from parleyd.cli.run import agent_for
+from parleyd.cli.run import agent_for, attend
 from parleyd.config.schema import Config, Local, Log, Session
 from parleyd.demo.actor import ActorMicrophone
 from parleyd.demo.facts import Facts, Recording, gather, judge
@@ -33,6 +32,7 @@ from parleyd.demo.play import LINES, perform
 from parleyd.demo.stage import CueMissedError, Stage
 from parleyd.demo.timeline import Timeline
 from parleyd.host import logs
+from parleyd.host.signals import Signals
 from parleyd.service import Service, ServiceError
 
 SCENARIO = Path(__file__).parent.parent / "demo" / "scenario.yaml"
@@ -109,11 +109,15 @@ def _perform(config: Config, bus: events.Bus, stage: Stage, out: Path) -> tuple[
 
 
 @contextmanager
-def _running(config: Config, bus: events.Bus, mic: InputDevice, speaker: OutputDevice) -> Iterator[Service]:
+def _running(
+    config: Config,
+    bus: events.Bus,
+    mic: InputDevice,
+    speaker: OutputDevice,
+    on_failure: Callable[[], None] = lambda: None,
+) -> Iterator[Service]:
     with agent_for(config) as agent:
-        service = Service(config, agent, mic, speaker, bus)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: sys.exit(130))
+        service = Service(config, agent, mic, speaker, bus, on_failure)
         service.start()
         try:
             yield service
@@ -122,10 +126,8 @@ def _running(config: Config, bus: events.Bus, mic: InputDevice, speaker: OutputD
 
 
 def _converse(config: Config, bus: events.Bus) -> int:
-    with _running(config, bus, *device_pair("default", "default")) as service:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: service.request_stop())
-        service.wait()
+    with Signals() as arrived, _running(config, bus, *device_pair("default", "default"), arrived.nudge) as service:
+        attend(service, arrived)
     return os.EX_OK
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 import traceback
 from collections.abc import Sequence
 
 import parleyd
-from parleyd.cli import agent, check, demo, devices, run
 from parleyd.cli.errors import CommandError
+
+COMMANDS = ("run", "demo", "agent", "check", "devices")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -18,13 +20,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"parleyd {parleyd.__version__}")
     parser.add_argument("--debug", action="store_true", help="log everything, and show where an error came from")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for module in (run, demo, agent, check, devices):
-        module.add_parser(commands)
-    # argparse ends with 2; sysexits has a code for wrong usage.
-    parser.exit_on_error = True
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    # A command loads what it needs and no more: on a small board the rest takes seconds.
+    chosen = [name for name in arguments if name in COMMANDS][:1]
+    for name in chosen or COMMANDS:
+        importlib.import_module(f"parleyd.cli.{name}").add_parser(commands)
     try:
         args = parser.parse_args(arguments)
     except SystemExit as exit_:
+        # argparse ends with 2; sysexits has a code of its own for wrong usage.
         return os.EX_USAGE if exit_.code else os.EX_OK
     try:
         return int(args.run(args))

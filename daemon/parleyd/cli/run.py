@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,9 +21,10 @@ from parleyd.audio.echo import EchoCancellerMissingError
 from parleyd.audio.vad import VadUnavailableError
 from parleyd.cli.errors import CommandError
 from parleyd.config.loader import DEFAULT_CONFIG_PATH, ConfigError, load
-from parleyd.config.schema import Config, ElevenLabs
+from parleyd.config.schema import Config
 from parleyd.config.secrets import SecretError, resolve
-from parleyd.host import logs
+from parleyd.host import logs, signals
+from parleyd.host.signals import Signals
 from parleyd.service import Service, ServiceError
 
 
@@ -58,36 +58,50 @@ def run(args: argparse.Namespace) -> int:
 @contextlib.contextmanager
 def agent_for(config: Config) -> Iterator[Agent]:
     """The configured provider; the embedded agent lives as long as the context."""
-    try:
-        if config.provider == "elevenlabs":
-            yield ElevenLabsAgent(config.elevenlabs, resolve(config.elevenlabs.api_key))
-            return
-        with AgentChild(config.local.scenario) as child:
-            section: ElevenLabs = msgspec.structs.replace(
-                config.elevenlabs, agent_id=config.elevenlabs.agent_id or "local", base_url=child.base_url
-            )
-            yield ElevenLabsAgent(section, None)
-    except SecretError as error:
-        raise CommandError(str(error), error.mend, os.EX_CONFIG) from error
-    except AgentChildError as error:
-        raise CommandError(str(error), None, os.EX_UNAVAILABLE) from error
+    with contextlib.ExitStack() as stack:
+        section, key = config.elevenlabs, None
+        try:
+            if config.provider == "local":
+                child = stack.enter_context(AgentChild(config.local.scenario))
+                # The embedded agent answers to any id, and wants no key.
+                agent_id = section.agent_id or "local"
+                section = msgspec.structs.replace(section, agent_id=agent_id, base_url=child.base_url)
+            else:
+                key = resolve(section.api_key)
+            agent = ElevenLabsAgent(section, key)
+        except SecretError as error:
+            raise CommandError(str(error), error.mend, os.EX_CONFIG) from error
+        except ValueError as error:
+            raise CommandError(str(error), None, os.EX_CONFIG) from error
+        except AgentChildError as error:
+            raise CommandError(str(error), None, os.EX_UNAVAILABLE) from error
+        yield agent
 
 
 def _serve(config: Config, agent: Agent) -> int:
     try:
         microphone, speaker = device_pair(config.audio.input.device, config.audio.output.device)
-        service = Service(config, agent, microphone, speaker, events.Bus())
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: service.request_stop())
-        signal.signal(signal.SIGUSR1, lambda *_: service.wake())
-        signal.signal(signal.SIGUSR2, lambda *_: service.sleep())
-        service.start()
-        try:
-            service.wait()
-        finally:
-            service.stop()
+        with Signals(lambda: service.give_up_start()) as arrived:
+            service = Service(config, agent, microphone, speaker, events.Bus(), arrived.nudge)
+            service.start()
+            try:
+                attend(service, arrived)
+            finally:
+                service.stop()
     except (DeviceError, VadUnavailableError, EchoCancellerMissingError) as error:
         raise CommandError(str(error), error.mend, os.EX_UNAVAILABLE) from error
     except ServiceError as error:
         raise CommandError(str(error), error.mend, os.EX_SOFTWARE) from error
     return os.EX_OK
+
+
+def attend(service: Service, arrived: Signals) -> None:
+    """Does what signals ask for until one says stop. Raises ServiceError when the service fails."""
+    while (number := arrived.wait()) not in signals.STOP:
+        match number:
+            case signals.WAKE:
+                service.wake()
+            case signals.SLEEP:
+                service.sleep()
+            case _ if service.failure is not None:
+                raise service.failure

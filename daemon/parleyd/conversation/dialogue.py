@@ -90,6 +90,7 @@ class Dialogue:
         with self._lock:
             self._history.clear()
             self._codec = None
+            self._playback.end_answer(self._numbers.current)
 
     # ------------------------------------------------------------ receiver thread
 
@@ -199,13 +200,12 @@ class Dialogue:
 
     def answer_ended(self, heard: Heard) -> None:
         with self._lock:
-            now_s = time.monotonic()
             self._cue(Cue.ANSWER_ENDED)
             if not heard.finished:
                 self._history.cut(heard.answer, heard.heard_ms, heard.total_ms)
             self._bus.publish(
                 events.AnswerEnded(
-                    at_s=now_s, answer=heard.answer, heard_ms=heard.heard_ms, finished=heard.finished
+                    at_s=heard.ended_s, answer=heard.answer, heard_ms=heard.heard_ms, finished=heard.finished
                 )
             )
 

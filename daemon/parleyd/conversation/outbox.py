@@ -97,9 +97,10 @@ class Outbox:
             return self._uplink.forget(before_s)
 
     @property
-    def kept_since_s(self) -> float | None:
+    def kept_until_s(self) -> float | None:
+        """When the newest speech that no agent has heard was spoken."""
         with self._changed:
-            return self._uplink.kept_since_s
+            return self._uplink.kept_until_s
 
     @property
     def kept_ms(self) -> int:

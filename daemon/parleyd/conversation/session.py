@@ -9,6 +9,7 @@ import contextlib
 import socket
 import threading
 import time
+import urllib.parse
 from typing import Protocol
 
 import websocket
@@ -33,6 +34,7 @@ TCP_USER_TIMEOUT_MS = 8000
 KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_PROBES = 10, 3, 3
 # How long the server may take to answer our close before we go without.
 CLOSE_ANSWER_S = 1.0
+_MEND_NETWORK = "check the network and elevenlabs.base_url; it is tried again and again"
 NORMAL_CLOSURE = 1000
 
 
@@ -142,6 +144,9 @@ class Session:
             for event in received.events:
                 if isinstance(event, AgentError):
                     self._last_error = event
+                    if event.hopeless:
+                        self._say_goodbye(connection)
+                        return self._agent.judge_close(None, "", event)
                 if isinstance(event, Ready) and not ready:
                     ready = True
                     connection.settimeout(None)
@@ -180,7 +185,8 @@ class Session:
             body = (error.resp_body or b"")[:2000].decode("utf-8", "replace")
             raise DialError(self._agent.judge_refusal(error.status_code, body)) from error
         except (websocket.WebSocketException, OSError, ValueError) as error:
-            raise DialError(_retry(f"cannot connect to the agent: {_words(error)}")) from error
+            host = urllib.parse.urlsplit(address.url).netloc
+            raise DialError(_retry(f"cannot connect to {host}: {_words(error)}", _MEND_NETWORK)) from error
         with self._lock:
             self._raw = connection.sock
             self._socket = connection
@@ -232,12 +238,14 @@ def _close_frame(data: bytes) -> tuple[int | None, str]:
     return int.from_bytes(data[:2], "big"), data[2:].decode("utf-8", "replace")
 
 
-def _retry(reason: str) -> Ending:
-    return Ending(EndingKind.RETRY, reason)
+def _retry(reason: str, mend: str | None = None) -> Ending:
+    return Ending(EndingKind.RETRY, reason, mend)
 
 
 def _words(error: BaseException) -> str:
-    """An exception in a few words: system errors without their number."""
+    """An exception in a few words: system errors without their number; nothing for a line that just ended."""
+    if isinstance(error, websocket.WebSocketConnectionClosedException):
+        return ""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return str(error) or type(error).__name__

@@ -223,10 +223,8 @@ class Supervisor:
                 self._tell(ending.reason, ending.mend, logging.ERROR)
                 self._move(Trigger.REFUSED, ending.reason)
             case _:
-                if self._state is State.LIVE:
-                    self._tell(f"the line is lost: {ending.reason}", ending.mend, logging.WARNING)
-                else:
-                    self._tell(f"no line to the agent: {ending.reason}", ending.mend, logging.WARNING)
+                what = "" if self._state is State.LIVE else "no line to the agent: "
+                self._tell(what + ending.reason, ending.mend, logging.WARNING)
                 self._move(Trigger.LOST, ending.reason)
 
     def _greeting_is_meant(self, ending: Ending) -> bool:
@@ -256,7 +254,9 @@ class Supervisor:
         for action in step.actions:
             self._act(action)
         if before is not step.to:
-            log.info("%s -> %s (%s)", before.value, step.to.value, reason)
+            # An outage is told once when it begins and once when it ends, not at every try.
+            retrying = self._last_told and {before, step.to} == {State.CONNECTING, State.BACKING_OFF}
+            log.log(logging.DEBUG if retrying else logging.INFO, "%s -> %s (%s)", before.value, step.to.value, reason)
             self._bus.publish(
                 events.StateChanged(at_s=time.monotonic(), before=before.value, after=step.to.value, reason=reason)
             )
@@ -314,7 +314,7 @@ class Supervisor:
             due_s.append(self._retry_at_s)
         if self._state is State.LIVE and not self._always:
             due_s.append(self._dialogue.activity_s + self._config.session.idle_timeout_s)
-        if self._state is not State.ASLEEP and (kept_s := self._outbox.kept_since_s) is not None:
+        if self._state is not State.ASLEEP and (kept_s := self._outbox.kept_until_s) is not None:
             due_s.append(kept_s + self._config.session.keep_utterance_s)
         if not due_s:
             return None
@@ -329,11 +329,10 @@ class Supervisor:
             quiet_s = now_s - self._dialogue.activity_s
             if quiet_s >= self._config.session.idle_timeout_s and not self._dialogue.busy(now_s):
                 self._move(Trigger.IDLE, f"quiet for {quiet_s:.0f} s")
-        kept_s = self._outbox.kept_since_s
-        too_old_s = now_s - self._config.session.keep_utterance_s
-        if kept_s is not None and kept_s <= too_old_s:
-            self._forget(too_old_s, "no agent could be reached for it in time")
-            if self._outbox.kept_since_s is None and not self._always:
+        kept_s = self._outbox.kept_until_s
+        if kept_s is not None and now_s >= kept_s + self._config.session.keep_utterance_s:
+            self._forget(float("inf"), "no agent could be reached for it in time")
+            if not self._always:
                 self._move(Trigger.GIVEN_UP, "what was said is too old to be answered")
 
     def _forget(self, before_s: float, cause: str) -> None:

@@ -64,9 +64,9 @@ class Uplink:
         return len(self._kept) * FRAME_MS
 
     @property
-    def kept_since_s(self) -> float | None:
-        """When the oldest kept speech was spoken."""
-        return self._kept[0].start_s if self._kept else None
+    def kept_until_s(self) -> float | None:
+        """When the newest kept speech was spoken."""
+        return self._kept[-1].start_s if self._kept else None
 
     def push(self, passed: Passed) -> None:
         """A frame from the gate, in order."""

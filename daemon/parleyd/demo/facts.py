@@ -134,7 +134,7 @@ def _answer_delays_ms(happened: Sequence[Event]) -> list[int]:
     delays: list[int] = []
     ended_s: float | None = None
     for event in sorted(happened, key=lambda e: e.at_s):
-        if isinstance(event, events.UtteranceEnded):
+        if isinstance(event, events.TalkStopped):
             ended_s = event.at_s
         elif isinstance(event, events.AnswerStarted) and ended_s is not None:
             delays.append(round((event.at_s - ended_s) * 1000))

@@ -30,6 +30,7 @@ class Timeline:
         self._speech_ended_s: float | None = None
         self._lost_s: float | None = None
         self._barged_in_s: float | None = None
+        self._reason = ""
         self._waiting: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="timeline", daemon=True)
         self._thread.start()
@@ -54,12 +55,13 @@ class Timeline:
             case events.UtteranceStarted():
                 sure_after = _ms(event.detected_s - event.at_s)
                 self._line(event, "person", "speech", f"somebody speaks (sure after {sure_after})")
-            case events.UtteranceEnded():
+            case events.TalkStopped():
                 self._speech_ended_s = event.at_s
             case events.SessionOpened():
                 self._opened(event)
             case events.SessionEnded(ending=ending) if ending.kind.value != "user":
                 self._lost_s = event.at_s
+                self._reason = ending.reason
                 label = "agent left" if ending.kind.value == "agent" else "line lost"
                 self._line(event, "line", label, ending.reason)
             case events.Heard(final=True):
@@ -84,7 +86,7 @@ class Timeline:
                 self._line(event, "trouble", "lost", f"{event.lost_ms} ms of speech: {event.cause}")
             case events.ToolCalled():
                 self._line(event, "agent", "tool", event.name)
-            case events.Trouble() if self._lost_s != event.at_s:
+            case events.Trouble() if event.mend or self._reason not in event.text:
                 self._line(event, "trouble", "trouble", event.text + (f"; {event.mend}" if event.mend else ""))
             case _:
                 pass

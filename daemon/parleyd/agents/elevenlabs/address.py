@@ -23,9 +23,6 @@ from parleyd.agents.elevenlabs.endings import judge_http, one_line
 CONVERSATION_PATH = "/v1/convai/conversation"
 SIGNED_URL_PATH = "/v1/convai/conversation/get-signed-url"
 
-# What the browser SDK offers too. Servers that know nothing of it just do not select it.
-SUBPROTOCOLS = ("convai",)
-
 _WEBSOCKET_SCHEME = {"https": "wss", "http": "ws"}
 _MAX_ANSWER_BYTES = 64 * 1024
 _MAX_URL_CHARS = 8192
@@ -36,7 +33,7 @@ def conversation_address(base_url: str, agent_id: str) -> Address:
     """Of a public agent. Raises DialError when base_url is not usable."""
     base = _base(base_url)
     url = _url(base, _WEBSOCKET_SCHEME[base.scheme], CONVERSATION_PATH, agent_id)
-    return Address(url, subprotocols=SUBPROTOCOLS)
+    return Address(url)
 
 
 def signed_address(base_url: str, agent_id: str, api_key: str, timeout_s: float) -> Address:
@@ -60,7 +57,7 @@ def signed_address(base_url: str, agent_id: str, api_key: str, timeout_s: float)
     status, body = _ask(request, base, timeout_s)
     if status != 200:
         raise DialError(judge_http(status, body.replace(api_key, "***")))
-    return Address(_signed_url(body, base), subprotocols=SUBPROTOCOLS)
+    return Address(_signed_url(body, base))
 
 
 # ---------------------------------------------------------------- URLs

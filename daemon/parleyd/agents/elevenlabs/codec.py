@@ -172,7 +172,7 @@ class ElevenLabsCodec:
             if known is None:
                 shown = repr(name)[:_MAX_QUOTED_CHARS]
                 text = f"the agent uses the audio format {shown}, which this program does not know"
-                return common.Received((common.AgentError(text, UNSUPPORTED_FORMAT),))
+                return common.Received((common.AgentError(text, UNSUPPORTED_FORMAT, hopeless=True),))
             formats.append(known)
         input_format, self._output_format = formats
         return common.Received((common.Ready(payload.conversation_id or "", input_format, self._output_format),))

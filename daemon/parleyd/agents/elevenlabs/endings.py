@@ -228,6 +228,9 @@ def judge_close(
     )
     if judged:
         return judged
+    if error and error.kind == "override_error" and not configured_overrides:
+        # It does not say which; there was only the one against the greeting.
+        return _refused_override("first_message", code, configured_overrides)
     by_kind = _BY_KIND.get(error.kind) if error and error.kind else None
     if by_kind and (by_kind.decisive or not only_decisive):
         return by_kind.ending(code, one_line(reason or error_text))

@@ -1,0 +1,13 @@
+"""Why the embedded agent, its ears or its voice cannot work here."""
+
+from __future__ import annotations
+
+EXTRA_MEND = "pip install 'parleyd[agent]'"
+
+
+class UnavailableError(Exception):
+    """The text is one line for the user; `mend` says what to do about it."""
+
+    def __init__(self, text: str, mend: str) -> None:
+        super().__init__(text)
+        self.mend = mend

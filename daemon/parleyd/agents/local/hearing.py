@@ -1,0 +1,98 @@
+"""When somebody speaks, decided from the audio that a client sends, in its own time. Pure but for webrtcvad.
+
+Nothing here looks at a clock: a client that sends faster than real time is heard as well as one that keeps time, and
+one that stops sending in mid-silence never ends its turn, as with the real service.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import webrtcvad
+
+from parleyd.audio.pcm import FRAME_BYTES, FRAME_MS, PIPELINE_RATE_HZ, level_dbfs
+from parleyd.audio.resample import Resampler
+
+_AGGRESSIVENESS = 2
+_QUIET_DBFS = -50.0
+# Speech begins when five of the last eight frames are voiced: 100-160 ms, so a click is no interruption.
+_ONSET_WINDOW_FRAMES = 8
+_ONSET_VOICED_FRAMES = 5
+_PRE_ROLL_FRAMES = 300 // FRAME_MS
+# The recogniser wants some silence after the last word, not all of it.
+_TAIL_FRAMES = 300 // FRAME_MS
+_LONGEST_FRAMES = 30_000 // FRAME_MS
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStarted:
+    """Somebody begins to speak."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechGoesOn:
+    """pcm: what was said so far, 16 kHz."""
+
+    pcm: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechEnded:
+    """pcm: the whole utterance with a little silence around it, 16 kHz."""
+
+    pcm: bytes = field(repr=False)
+
+
+HearingEvent = SpeechStarted | SpeechGoesOn | SpeechEnded
+
+
+class Hearing:
+    """rate_hz: of the PCM pushed. report_every_ms: 0, or how often SpeechGoesOn is wanted while somebody speaks."""
+
+    def __init__(self, rate_hz: int, end_of_speech_ms: int, report_every_ms: int = 0) -> None:
+        self._resampler = Resampler(rate_hz, PIPELINE_RATE_HZ)
+        self._vad = webrtcvad.Vad(_AGGRESSIVENESS)
+        self._end_frames = max(1, end_of_speech_ms // FRAME_MS)
+        self._report_frames = report_every_ms // FRAME_MS
+        self._rest = b""
+        self._recent: deque[bytes] = deque(maxlen=_PRE_ROLL_FRAMES + _ONSET_WINDOW_FRAMES)
+        self._voiced: deque[bool] = deque(maxlen=_ONSET_WINDOW_FRAMES)
+        self._utterance: list[bytes] | None = None
+        self._silent_frames = 0
+
+    @property
+    def is_speech(self) -> bool:
+        return self._utterance is not None
+
+    def push(self, pcm: bytes) -> list[HearingEvent]:
+        """What the next stretch of the client's sound brings; any length of whole samples."""
+        events: list[HearingEvent] = []
+        data = self._rest + self._resampler.process(pcm)
+        whole = len(data) - len(data) % FRAME_BYTES
+        self._rest = data[whole:]
+        for start in range(0, whole, FRAME_BYTES):
+            self._step(data[start : start + FRAME_BYTES], events)
+        return events
+
+    def _step(self, frame: bytes, events: list[HearingEvent]) -> None:
+        voiced = level_dbfs(frame) > _QUIET_DBFS and self._vad.is_speech(frame, PIPELINE_RATE_HZ)
+        if self._utterance is None:
+            self._recent.append(frame)
+            self._voiced.append(voiced)
+            if sum(self._voiced) >= _ONSET_VOICED_FRAMES:
+                self._utterance = list(self._recent)
+                self._silent_frames = 0
+                events.append(SpeechStarted())
+            return
+        self._utterance.append(frame)
+        self._silent_frames = 0 if voiced else self._silent_frames + 1
+        count = len(self._utterance)
+        if self._silent_frames >= self._end_frames or count >= _LONGEST_FRAMES:
+            surplus = max(0, self._silent_frames - _TAIL_FRAMES)
+            events.append(SpeechEnded(b"".join(self._utterance[: count - surplus])))
+            self._utterance = None
+            self._recent.clear()
+            self._voiced.clear()
+        elif self._report_frames and count % self._report_frames == 0:
+            events.append(SpeechGoesOn(b"".join(self._utterance)))

@@ -1,0 +1,373 @@
+"""The embedded agent as a whole: a WebSocket server on a thread of its own.
+
+    with LocalAgent(AgentSettings(first_message="Hi.")) as agent:
+        ...                                   # talk to agent.base_url
+        record = agent.wait_connection()
+        assert record.wait_transcript() == "What time is it?"
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from pathlib import Path
+from types import TracebackType
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.datastructures import Headers
+from websockets.http11 import Request, Response
+from websockets.typing import Subprotocol
+
+from parleyd.agents.local import messages
+from parleyd.agents.local.conversation import Conversation
+from parleyd.agents.local.errors import UnavailableError
+from parleyd.agents.local.line import Line, LineClosedError
+from parleyd.agents.local.recognise import Ears, make_ears
+from parleyd.agents.local.record import WAIT_S, Activity, ConnectionRecord
+from parleyd.agents.local.scenario import ConnectionScript, HttpAnswer, Scenario
+from parleyd.agents.local.settings import AgentSettings
+from parleyd.agents.local.voice import Voice
+from parleyd.agents.local.workers import Workers
+from parleyd.audio.pcm import parse_format
+
+CONVERSATION_PATH = "/v1/convai/conversation"
+SIGNED_URL_PATH = "/v1/convai/conversation/get-signed-url"
+SUBPROTOCOL = Subprotocol("convai")
+# The real service: 15 minutes to begin in.
+SIGNATURE_LIFE_S = 900.0
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+START_TIMEOUT_S = 10.0
+CLOSE_TIMEOUT_S = 0.6
+_SECRET_HEADERS = frozenset({"xi-api-key", "authorization"})
+
+# Clients that send garbage are recorded, and no reason to write on the user's terminal.
+_silent = logging.getLogger("parleyd.agent.websockets")
+_silent.propagate = False
+_silent.addHandler(logging.NullHandler())
+
+
+class AddressError(UnavailableError):
+    """The address cannot be listened on."""
+
+
+class LocalAgent:
+    """A context manager; start() and stop() do the same. Raises UnavailableError: EarsError, VoiceError, AddressError.
+
+    settings stand above those of the scenario. ears, voice: to share loaded ones between agents (the voice is then not
+    closed). keep False: connections is forgotten as it goes. folder: where sound and messages are recorded.
+    on_activity is called on the server's thread.
+    """
+
+    def __init__(
+        self,
+        settings: AgentSettings | None = None,
+        scenario: Scenario | None = None,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        ears: Ears | None = None,
+        voice: Voice | None = None,
+        keep: bool = True,
+        folder: Path | None = None,
+        on_activity: Callable[[Activity], None] | None = None,
+    ) -> None:
+        self.scenario = scenario or Scenario()
+        self.settings = settings or self.scenario.agent
+        self.host = host
+        self.port = port
+        self.connections: list[ConnectionRecord] = []
+        self._ears = ears
+        self._voice = voice
+        self._owned_voice: Voice | None = None
+        self._keep = keep
+        self._folder = folder
+        self._on_activity = on_activity
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping: asyncio.Event | None = None
+        self._started = threading.Event()
+        self._failure: OSError | None = None
+        self._workers: Workers | None = None
+        self._scripts: dict[ServerConnection, ConnectionScript] = {}
+        self._lines: set[Line] = set()
+        self._signatures: dict[str, tuple[float, bool]] = {}
+        self._count = 0
+        self._handshakes = 0
+        self._signed_count = 0
+
+    @property
+    def base_url(self) -> str:
+        return f"http://{self._netloc}"
+
+    @property
+    def url(self) -> str:
+        return f"ws://{self._netloc}"
+
+    @property
+    def _netloc(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def __enter__(self) -> LocalAgent:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Returns when it listens; `port` is then the real one."""
+        ears = self._ears or make_ears(self.settings.ears)
+        if self._voice is None:
+            self._voice = self._owned_voice = Voice(self.settings.voice)
+        self._workers = Workers(ears, self._voice)
+        self._thread = threading.Thread(target=self._run, name="agent-server", daemon=True)
+        self._thread.start()
+        started = self._started.wait(START_TIMEOUT_S)
+        if self._failure is not None or not started:
+            self.stop()
+            raise self._address_error()
+
+    def stop(self) -> None:
+        """Closes every connection with 1001. Harmless when it was never started."""
+        if self._loop is not None and self._stopping is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended by itself
+                self._loop.call_soon_threadsafe(self._stopping.set)
+        if self._thread is not None:
+            self._thread.join()
+        if self._workers is not None:
+            self._workers.close()
+        if self._owned_voice is not None:
+            self._owned_voice.close()
+            self._voice = self._owned_voice = None
+
+    def wait_connection(self, count: int = 1, timeout_s: float = WAIT_S) -> ConnectionRecord:
+        """The count-th conversation that got through the handshake. Raises TimeoutError."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: len(self.connections) >= count, timeout_s):
+                raise TimeoutError(f"no connection {count} within {timeout_s:g} s")
+            return self.connections[count - 1]
+
+    # ---------------------------------------------------------------- the server's thread
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except OSError as error:
+            self._failure = error
+        finally:
+            self._started.set()
+
+    def _address_error(self) -> AddressError:
+        error = self._failure
+        if error is not None and error.errno == errno.EADDRINUSE:
+            text = f"port {self.port} on {self.host} is in use"
+            return AddressError(text, "end the other program, or choose another with --port (0: any free one)")
+        if error is not None and error.errno == errno.EACCES:
+            return AddressError(f"port {self.port} is for root only", "choose one above 1023 with --port")
+        reason = f": {error.strerror or error}" if error is not None else ""
+        return AddressError(f"cannot listen on {self.host}{reason}", "give an address of this machine with --host")
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
+        server = await serve(
+            self._converse,
+            self.host,
+            self.port,
+            process_request=self._answer_request,
+            select_subprotocol=_select_subprotocol,
+            compression=None,
+            max_size=MAX_MESSAGE_BYTES,
+            # Faults may last; whether somebody is still there is asked with the protocol's own pings.
+            open_timeout=None,
+            ping_interval=None,
+            close_timeout=CLOSE_TIMEOUT_S,
+            logger=_silent,
+        )
+        self.port = next(iter(server.sockets)).getsockname()[1]
+        self._started.set()
+        await self._stopping.wait()
+        await self._shut_down(server)
+
+    async def _shut_down(self, server: Server) -> None:
+        server.close(close_connections=False)
+        for line in list(self._lines):
+            line.close(1001, "the agent ends")
+        until_s = time.monotonic() + CLOSE_TIMEOUT_S
+        while self._lines and time.monotonic() < until_s:
+            await asyncio.sleep(0.01)
+        for line in list(self._lines):
+            line.drop()
+
+    async def _converse(self, socket: ServerConnection) -> None:
+        script = self._scripts.pop(socket, ConnectionScript())
+        record = self._record(socket)
+        with self._changed:
+            self.connections.append(record)
+            self._changed.notify_all()
+        record.tell("connected", client=_client_name(record.path))
+        line = Line(socket, self.settings, record, parse_format(self.settings.output_format))
+        self._lines.add(line)
+        try:
+            if refusal := self._refusal(socket):
+                with contextlib.suppress(LineClosedError):
+                    await line.send(messages.error("authorization_error", 3000, refusal))
+                line.close(3000, refusal)
+            else:
+                assert self._workers is not None
+                await Conversation(line, self.settings, script, record, self._workers).run()
+        finally:
+            record.end(await line.ended())
+            self._lines.discard(line)
+            if not self._keep:
+                with self._changed:
+                    self.connections.remove(record)
+
+    def _record(self, socket: ServerConnection) -> ConnectionRecord:
+        self._count += 1
+        request = socket.request
+        assert request is not None
+        headers = {
+            name: "***" if name.lower() in _SECRET_HEADERS else value for name, value in request.headers.raw_items()
+        }
+        return ConnectionRecord(
+            number=self._count,
+            path=_masked(request.path),
+            headers=headers,
+            subprotocol=socket.subprotocol,
+            input_rate_hz=parse_format(self.settings.input_format).rate_hz,
+            output_rate_hz=parse_format(self.settings.output_format).rate_hz,
+            keep=self._keep,
+            on_activity=self._on_activity,
+            folder=self._folder,
+        )
+
+    # ---------------------------------------------------------------- who may
+
+    def _refusal(self, socket: ServerConnection) -> str | None:
+        """Why this client gets no conversation; decided after the handshake, as the real service does."""
+        request = socket.request
+        assert request is not None
+        query = parse_qs(urlsplit(request.path).query)
+        agent_ids = query.get("agent_id", [])
+        if not agent_ids or self.settings.agent_id not in (None, agent_ids[0]):
+            return "The AI agent you are trying to reach does not exist."
+        signatures = [*query.get("conversation_signature", []), *query.get("token", [])]
+        if signatures:
+            return None if self._use_signature(signatures[0]) else "Could not authorize the conversation."
+        key = request.headers.get("xi-api-key")
+        if self.settings.require_auth and not (key and self._is_key(key)):
+            return "Could not authorize the conversation."
+        return None
+
+    def _is_key(self, key: str) -> bool:
+        right = self.settings.api_key
+        return bool(key) if right is None else secrets.compare_digest(key.encode(), right.encode())
+
+    def _use_signature(self, signature: str) -> bool:
+        issued_s, is_single = self._signatures.get(signature, (-SIGNATURE_LIFE_S, False))
+        if is_single:
+            self._signatures.pop(signature, None)
+        return time.monotonic() - issued_s < SIGNATURE_LIFE_S
+
+    # ---------------------------------------------------------------- HTTP
+
+    async def _answer_request(self, socket: ServerConnection, request: Request) -> Response | None:
+        """None: the WebSocket handshake goes on."""
+        path = urlsplit(request.path).path.rstrip("/")
+        # A base URL may have a path of its own in front.
+        if path.endswith(SIGNED_URL_PATH):
+            return await self._signed_url(request)
+        if not path.endswith(CONVERSATION_PATH):
+            return _json_response(404, {"detail": "Not Found"})
+        with self._changed:
+            index = self._handshakes
+            self._handshakes += 1
+        script = self.scenario.script_for(index)
+        handshake = script.handshake
+        await asyncio.sleep(handshake.delay_s)
+        if handshake.drop or handshake.garbage is not None:
+            if handshake.garbage is not None:
+                socket.transport.write(handshake.garbage.encode())
+                socket.transport.close()
+            else:
+                socket.transport.abort()
+            return _json_response(500, {})  # goes nowhere any more
+        if handshake.status is not None:
+            return _response(handshake)
+        self._scripts[socket] = script
+        return None
+
+    async def _signed_url(self, request: Request) -> Response:
+        answer = self.scenario.signed_url_for(self._signed_count)
+        self._signed_count += 1
+        await asyncio.sleep(answer.delay_s)
+        if answer.status is not None:
+            return _response(answer)
+        if not self._is_key(request.headers.get("xi-api-key", "")):
+            return _json_response(401, {"detail": {"status": "invalid_api_key", "message": "Invalid API key"}})
+        parts = urlsplit(request.path)
+        query = parse_qs(parts.query)
+        agent_id = query.get("agent_id", [""])[0]
+        if not agent_id:
+            return _json_response(422, {"detail": [{"loc": ["query", "agent_id"], "msg": "Field required"}]})
+        if self.settings.agent_id not in (None, agent_id):
+            message = "The AI agent you are trying to reach does not exist."
+            return _json_response(404, {"detail": {"status": "document_not_found", "message": message}})
+        signature = secrets.token_urlsafe(24)
+        is_single = query.get("include_conversation_id", [""])[0].lower() == "true"
+        self._signatures[signature] = (time.monotonic(), is_single)
+        path = parts.path.rstrip("/").removesuffix("/get-signed-url")
+        host = request.headers.get("Host") or self._netloc
+        parameters = urlencode({"agent_id": agent_id, "conversation_signature": signature})
+        return _json_response(200, {"signed_url": f"ws://{host}{path}?{parameters}"})
+
+
+def _select_subprotocol(_socket: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    return SUBPROTOCOL if SUBPROTOCOL in offered else None
+
+
+def _response(answer: HttpAnswer) -> Response:
+    assert answer.status is not None
+    return _http(answer.status, answer.body.encode())
+
+
+def _json_response(status: int, content: object) -> Response:
+    return _http(status, messages.as_text(content).encode())
+
+
+def _http(status: int, body: bytes) -> Response:
+    try:
+        reason = HTTPStatus(status).phrase
+    except ValueError:
+        reason = "Unknown"
+    kind = "application/json" if body[:1] in (b"{", b"[") else "text/plain; charset=utf-8"
+    headers = Headers([("Content-Type", kind), ("Content-Length", str(len(body))), ("Connection", "close")])
+    return Response(status, reason, headers, body)
+
+
+def _masked(path: str) -> str:
+    parts = urlsplit(path)
+    secret = ("conversation_signature", "token")
+    query = [
+        (name, "***" if name in secret else value)
+        for name, values in parse_qs(parts.query, keep_blank_values=True).items()
+        for value in values
+    ]
+    return f"{parts.path}?{urlencode(query, safe='*')}" if query else parts.path
+
+
+def _client_name(path: str) -> str:
+    query = parse_qs(urlsplit(path).query)
+    return " ".join(value for name in ("source", "version") for value in query.get(name, []))

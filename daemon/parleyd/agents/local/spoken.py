@@ -1,0 +1,67 @@
+"""What the client has heard of an answer that was sent faster than it is spoken. Pure."""
+
+from __future__ import annotations
+
+import re
+
+MAX_SENTENCE_CHARS = 240
+
+
+def sentences(text: str) -> list[str]:
+    """Pieces to be synthesised one by one, so that the first sound does not wait for the last sentence."""
+    pieces: list[str] = []
+    for sentence in re.split(r"(?<=[.!?])\s+", text.strip()):
+        rest = sentence
+        while len(rest) > MAX_SENTENCE_CHARS:
+            cut = rest.rfind(" ", 1, MAX_SENTENCE_CHARS)
+            cut = cut if cut > 0 else MAX_SENTENCE_CHARS
+            pieces.append(rest[:cut])
+            rest = rest[cut:].lstrip()
+        if rest:
+            pieces.append(rest)
+    return pieces
+
+
+class SpokenTurn:
+    """One answer: a client plays what it got from the first chunk on, in real time, without gaps."""
+
+    def __init__(self, event_id: int, text: str) -> None:
+        self.event_id = event_id
+        self.text = text
+        self.is_streaming = True
+        self._began_s: float | None = None
+        self._sent_s = 0.0
+        self._pieces: list[tuple[str, float]] = []
+
+    def begin(self, now_s: float) -> None:
+        """The first chunk leaves."""
+        self._began_s = now_s
+
+    def add_sentence(self, text: str, duration_s: float) -> None:
+        self._pieces.append((text, duration_s))
+
+    def add_sent(self, duration_s: float) -> None:
+        self._sent_s += duration_s
+
+    @property
+    def ends_s(self) -> float:
+        """When the last of what was sent has been played."""
+        return (self._began_s or 0.0) + self._sent_s
+
+    def is_heard(self, now_s: float) -> bool:
+        """Whether the client is still playing, or will at once."""
+        return self._began_s is not None and (self.is_streaming or now_s < self.ends_s)
+
+    def heard_text(self, now_s: float) -> str:
+        """The words played so far, by proportion of time within each sentence."""
+        left_s = 0.0 if self._began_s is None else min(now_s - self._began_s, self._sent_s)
+        heard: list[str] = []
+        for text, duration_s in self._pieces:
+            words = text.split()
+            if left_s >= duration_s:
+                heard += words
+            else:
+                heard += words[: int(len(words) * left_s / duration_s)]
+                break
+            left_s -= duration_s
+        return " ".join(heard)

@@ -1,0 +1,178 @@
+"""`parleyd agent`: the embedded agent as a server of its own."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from parleyd.agents.local.errors import EXTRA_MEND, UnavailableError
+from parleyd.agents.local.record import Activity
+from parleyd.agents.local.scenario import Scenario, load
+from parleyd.agents.local.settings import AgentSettings, FormatName
+from parleyd.cli.errors import CommandError
+from parleyd.config.problem import ConfigError
+
+DEFAULT_PORT = 8765
+FORMATS = FormatName.__args__  # type: ignore[attr-defined]
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "agent",
+        help="run the embedded agent as a server",
+        description="Serves the ElevenLabs Agents protocol on this machine, with real ears and a real voice: "
+        "for a daemon without a key, and for tests. Runs until SIGTERM or Ctrl-C.",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on, default: %(default)s")
+    parser.add_argument("--port", type=_port, default=DEFAULT_PORT, help="0: any free one; default: %(default)s")
+    parser.add_argument("--scenario", type=Path, metavar="FILE", help="what the agent is like and what goes wrong")
+    parser.add_argument("--ears", choices=("sphinx", "whisper", "none"), help="recogniser, default: sphinx")
+    parser.add_argument("--voice", metavar="NAME", help="of flite (slt, rms, awb, kal) or espeak-ng (en-gb), or espeak")
+    parser.add_argument("--input-format", choices=FORMATS, metavar="FORMAT", help=f"{', '.join(FORMATS)}")
+    parser.add_argument("--output-format", choices=FORMATS, metavar="FORMAT", help="likewise; default: pcm_16000")
+    parser.add_argument("--record", type=Path, metavar="DIR", help="write each connection's sound and messages there")
+    parser.add_argument("--json", action="store_true", help="one JSON object per line")
+    parser.add_argument("--quit-with-stdin", action="store_true", help="end when standard input does")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    try:
+        from parleyd.agents.local.server import LocalAgent
+    except ModuleNotFoundError as error:
+        text = f"the embedded agent needs the package {error.name}"
+        raise CommandError(text, EXTRA_MEND, os.EX_UNAVAILABLE) from error
+    scenario = _scenario(args.scenario)
+    changes = {
+        name: value
+        for name in ("ears", "voice", "input_format", "output_format")
+        if (value := getattr(args, name)) is not None
+    }
+    settings: AgentSettings = msgspec.structs.replace(scenario.agent, **changes)
+    done = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: done.set())
+    printer = _Printer(is_json=args.json, done=done)
+    agent = LocalAgent(
+        settings,
+        scenario,
+        host=args.host,
+        port=args.port,
+        keep=False,
+        folder=args.record,
+        on_activity=printer.show,
+    )
+    try:
+        if args.record is not None:
+            args.record.mkdir(parents=True, exist_ok=True)
+        agent.start()
+    except UnavailableError as error:
+        raise CommandError(str(error), error.mend, os.EX_UNAVAILABLE) from error
+    except OSError as error:
+        text = f"cannot record to {args.record}: {error.strerror}"
+        raise CommandError(text, "choose another folder with --record", os.EX_CANTCREAT) from error
+    try:
+        printer.listening(agent.url, agent.base_url, settings.agent_id)
+        if args.quit_with_stdin:
+            threading.Thread(target=_wait_for_eof, args=(done,), name="stdin", daemon=True).start()
+        done.wait()
+    finally:
+        agent.stop()
+    return os.EX_OK
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port; use 0 to 65535")
+    return int(text)
+
+
+def _scenario(path: Path | None) -> Scenario:
+    if path is None:
+        return Scenario()
+    try:
+        return load(path)
+    except ConfigError as error:
+        raise CommandError(str(error), None, os.EX_DATAERR) from error
+    except OSError as error:
+        text = f"cannot read the scenario {path}: {error.strerror}"
+        raise CommandError(text, "name another with --scenario FILE", os.EX_NOINPUT) from error
+
+
+def _wait_for_eof(done: threading.Event) -> None:
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    done.set()
+
+
+class _Printer:
+    """One line per thing that happens; called from the server's thread. A reader that has gone ends the program."""
+
+    def __init__(self, *, is_json: bool, done: threading.Event) -> None:
+        self._is_json = is_json
+        self._done = done
+        self._began_s = time.monotonic()
+
+    def listening(self, url: str, base_url: str, agent_id: str | None) -> None:
+        if self._is_json:
+            self._print(json.dumps({"event": "listening", "url": url, "base_url": base_url, "agent_id": agent_id}))
+            return
+        self._print(f"listening on {url} (agent id: {agent_id or 'any'})")
+        section = f"elevenlabs: {{agent_id: {agent_id or 'any'}, base_url: \"{base_url}\"}}"
+        self._print(f"for the daemon, in its configuration: {section}")
+
+    def show(self, activity: Activity) -> None:
+        if self._is_json:
+            at_ms = round((activity.at_s - self._began_s) * 1000)
+            event = {"event": activity.kind, "connection": activity.connection, "at_ms": at_ms, **activity.fields}
+            self._print(json.dumps(event, ensure_ascii=False))
+        elif text := _told(activity.kind, dict(activity.fields)):
+            self._print(f"#{activity.connection} {text}")
+
+    def _print(self, text: str) -> None:
+        try:
+            print(text, flush=True)
+        except (BrokenPipeError, ValueError):
+            self._done.set()
+
+
+def _told(kind: str, fields: dict[str, Any]) -> str:
+    match kind:
+        case "connected":
+            return f"connected: {fields['client']}" if fields["client"] else "connected"
+        case "ready":
+            names = ", ".join(fields["overrides"])
+            return f"conversation begins, overrides: {names}" if names else "conversation begins"
+        case "heard":
+            return f"heard: {_line(fields['text'])}"
+        case "says":
+            return f"says:  {_line(fields['text'])}"
+        case "interrupted":
+            return f"interrupted, heard so far: {_line(fields['heard']) or 'nothing'}"
+        case "tool_call":
+            return f"calls the tool {fields['name']} {json.dumps(fields['parameters'], ensure_ascii=False)}"
+        case "tool_result":
+            return f"tool {'failed' if fields['is_error'] else 'answered'}: {_line(fields['text'])}"
+        case "message":
+            return f"got {fields['type']}" + (f": {_line(fields['text'])}" if fields.get("text") else "")
+        case "fault":
+            return f"scenario: {fields['do']} (on {fields['on']})"
+        case _:
+            reason = f" {_line(fields['reason'])}" if fields["reason"] else ""
+            who = {"agent": "closed by the agent:", "client": "closed by the client:"}.get(fields["by"], "line lost:")
+            return f"{who} {fields['code']}{reason}, {fields['audio_ms'] / 1000:.1f} s of sound received"
+
+
+def _line(text: str, limit: int = 160) -> str:
+    """Printable, and not longer than a line."""
+    shown = "".join(sign if sign.isprintable() else " " for sign in text)
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"

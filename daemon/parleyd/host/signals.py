@@ -1,0 +1,53 @@
+"""Signals as something to wait for.
+
+A Python signal handler runs in the main thread when it next executes something; blocked on a lock, it may not. So
+the main thread waits here, on a socket to which the interpreter itself writes when a signal arrives.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+from collections.abc import Callable
+from types import TracebackType
+
+STOP = (signal.SIGTERM, signal.SIGINT)
+WAKE = signal.SIGUSR1
+SLEEP = signal.SIGUSR2
+# What wake() looks like to who waits: no signal has this number.
+NUDGE = 0
+
+
+class Signals:
+    """A context manager for the main thread. on_stop runs as a signal handler: it may only set a flag."""
+
+    def __init__(self, on_stop: Callable[[], None] = lambda: None) -> None:
+        self._on_stop = on_stop
+        self._reader, self._writer = socket.socketpair()
+        self._writer.setblocking(False)
+
+    def __enter__(self) -> Signals:
+        self._old_fd = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        self._old = {number: signal.signal(number, lambda *_: self._on_stop()) for number in STOP}
+        self._old |= {number: signal.signal(number, lambda *_: None) for number in (WAKE, SLEEP)}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._old_fd)
+        self._reader.close()
+        self._writer.close()
+
+    def wait(self) -> int:
+        """Blocks until a signal arrives, or nudge() is called. The signal's number, or NUDGE."""
+        return self._reader.recv(1)[0]
+
+    def nudge(self) -> None:
+        """Makes wait() return; from any thread."""
+        # Full means that wait() will return anyhow; closed, that nobody waits any more.
+        with contextlib.suppress(OSError):
+            self._writer.send(bytes([NUDGE]))

@@ -1,0 +1,160 @@
+"""`parleyd agent` from a terminal."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import wave
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from local_client import Client, spoken
+
+from parleyd.agents.local.child import AgentChild
+from parleyd.agents.local.settings import AgentSettings
+
+WAIT_S = 15.0
+
+
+@contextmanager
+def command(*arguments: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "parleyd", "agent", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+
+
+class Address:
+    """What Client needs to know of an agent."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.settings = AgentSettings()
+
+
+def listening(process: subprocess.Popen[str]) -> Address:
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    found = re.fullmatch(r"listening on (ws://127\.0\.0\.1:\d+) \(agent id: any\)\n", line)
+    assert found, (line, process.stderr and process.stderr.read() if process.poll() is not None else "")
+    return Address(found[1])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_converses_line_by_line_and_ends_on_a_signal(number: signal.Signals, tmp_path: Path) -> None:
+    with command("--port", "0", "--record", str(tmp_path / "rec")) as process:
+        address = listening(process)
+        assert process.stdout is not None
+        hint = process.stdout.readline()
+        assert address.url.replace("ws:", "http:") in hint
+        with Client(address) as client:  # type: ignore[arg-type]
+            client.until("audio")
+            client.say(spoken("What time is it?", silence_ms=900))
+            client.until("audio", lambda message: message["audio_event"]["event_id"] > 2)
+            began_s = time.monotonic()
+            process.send_signal(number)
+            assert client.until_closed()[0] == 1001
+        out, errors = process.communicate(timeout=WAIT_S)
+        assert time.monotonic() - began_s < 1.0
+        assert process.returncode == 0
+        assert errors == ""
+        lines = out.splitlines()
+        assert lines[:2] == ["#1 connected", "#1 conversation begins"]
+        assert "#1 heard: What time is it?" in lines
+        assert lines[-1].startswith("#1 closed by the agent: 1001")
+    with wave.open(str(tmp_path / "rec" / "connection-001-received.wav")) as file:
+        assert file.getnframes() * 2 == len(spoken("What time is it?", silence_ms=900))
+    notes = [json.loads(line) for line in (tmp_path / "rec" / "connection-001.jsonl").read_text().splitlines()]
+    assert notes[0]["from"] == "client"
+    assert notes[0]["message"]["type"] == "conversation_initiation_client_data"
+
+
+def test_it_ends_with_its_standard_input_and_speaks_json() -> None:
+    with command("--port", "0", "--json", "--ears", "none", "--quit-with-stdin", stdin=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        first = json.loads(process.stdout.readline())
+        assert first["event"] == "listening"
+        with Client(Address(first["url"])) as client:  # type: ignore[arg-type]
+            client.until("audio")
+        process.stdin.close()
+        assert process.wait(WAIT_S) == 0
+        events = [json.loads(line)["event"] for line in process.stdout]
+        assert events == ["connected", "ready", "says", "closed"]
+
+
+def test_the_daemon_starts_it_as_a_child() -> None:
+    with AgentChild(None, ("--ears", "none")) as child:
+        address = Address(child.base_url.replace("http:", "ws:"))
+        client = Client(address)  # type: ignore[arg-type]
+        with client:
+            client.until("audio")
+
+
+def test_a_port_in_use_is_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with command("--port", str(port), "--ears", "none") as process:
+            _, errors = process.communicate(timeout=WAIT_S)
+    assert process.returncode == 69
+    assert errors.startswith(f"parleyd: port {port} on 127.0.0.1 is in use; ")
+    assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--scenario", "none.yaml"], 66, ["none.yaml", "No such file"]),
+        (["--scenario", "bad.yaml"], 65, ["bad.yaml:2", "agent.frist_message", "unknown key"]),
+        (["--host", "192.0.2.1", "--ears", "none"], 69, ["192.0.2.1", "--host"]),
+        (["--host", "no.such.host.invalid", "--ears", "none"], 69, ["no.such.host.invalid", "--host"]),
+        (["--voice", "zz-nothing", "--ears", "none"], 69, ["zz-nothing", "slt"]),
+        (["--port", "eighty"], 64, ["eighty"]),
+        (["--record", "bad.yaml/rec", "--ears", "none"], 73, ["bad.yaml/rec", "--record"]),
+    ],
+)
+def test_bad_usage_is_one_clear_line(arguments: list[str], code: int, words: list[str], tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text("agent:\n  frist_message: x\n")
+    with command("--port", "0", *arguments, cwd=tmp_path) as process:
+        _, errors = process.communicate(timeout=WAIT_S)
+    assert process.returncode == code, errors
+    assert all(word in errors for word in words), errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize(
+    ("package", "arguments", "extra"),
+    [
+        ("websockets", [], "parleyd[agent]"),
+        ("pocketsphinx", [], "parleyd[agent]"),
+        ("faster_whisper", ["--ears", "whisper"], "parleyd[whisper]"),
+    ],
+)
+def test_a_missing_package_is_told_with_its_mend(package: str, arguments: list[str], extra: str) -> None:
+    code = (
+        f"import sys; sys.modules[{package!r}] = None\n"
+        f"from parleyd.cli.main import main; sys.exit(main(['agent', '--port', '0', *{arguments!r}]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=WAIT_S)
+    assert done.returncode == 69, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert f"pip install '{extra}'" in done.stderr

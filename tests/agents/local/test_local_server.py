@@ -1,0 +1,438 @@
+"""The rules of the protocol, over real sockets."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+from local_client import Client, Start, spoken
+from websockets.exceptions import InvalidStatus
+
+from parleyd.agents.local.server import LocalAgent
+from parleyd.audio.pcm import level_dbfs
+
+FORMATS = ("pcm_8000", "pcm_16000", "pcm_22050", "pcm_24000", "pcm_44100", "pcm_48000", "ulaw_8000")
+SILENT = "agent: {first_message: ''"
+
+
+def get(agent: LocalAgent, path: str, key: str | None = "k") -> tuple[int, dict[str, object]]:
+    request = urllib.request.Request(agent.base_url + path, headers={"xi-api-key": key} if key else {})
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)
+
+
+# ---------------------------------------------------------------- handshake, who may
+
+
+def test_the_sub_protocol_is_echoed_only_when_offered(start: Start) -> None:
+    agent = start(SILENT + "}")
+    with Client(agent, subprotocols=["bearer.x", "convai"]) as client:
+        assert client.socket.subprotocol == "convai"
+    with Client(agent) as client:
+        assert client.socket.subprotocol is None
+    with Client(agent, subprotocols=["other"]) as client:
+        assert client.socket.subprotocol is None
+
+
+def test_a_signed_url_leads_to_a_conversation(start: Start) -> None:
+    agent = start("agent: {require_auth: true, api_key: right, first_message: ''}")
+    path = "/v1/convai/conversation/get-signed-url?agent_id=a&environment=staging"
+    assert get(agent, path, "wrong")[0] == 401
+    assert get(agent, path, None)[0] == 401
+    assert get(agent, "/v1/convai/conversation/get-signed-url", "right")[0] == 422
+    status, answer = get(agent, path, "right")
+    url = str(answer["signed_url"])
+    assert status == 200
+    assert url.startswith(f"ws://127.0.0.1:{agent.port}/v1/convai/conversation?agent_id=a&conversation_signature=")
+    with Client(agent, query=url.partition("?")[2] + "&source=python_sdk&version=1") as client:
+        client.until("conversation_initiation_metadata")
+    assert "conversation_signature=***" in agent.wait_connection().path
+
+
+@pytest.mark.parametrize(
+    ("settings", "query", "reason"),
+    [
+        ("{}", "", "does not exist"),
+        ("{agent_id: one}", "agent_id=two", "does not exist"),
+        ("{require_auth: true}", "agent_id=a", "Could not authorize"),
+        ("{}", "agent_id=a&conversation_signature=stale", "Could not authorize"),
+    ],
+)
+def test_who_may_not_is_told_and_closed_with_3000(start: Start, settings: str, query: str, reason: str) -> None:
+    with Client(start(f"agent: {settings}"), None, query) as client:
+        code, text = client.until_closed()
+        assert code == 3000
+        assert reason in text
+        assert client.types() == ["error"]
+
+
+def test_a_key_in_the_header_of_the_socket_will_do(start: Start) -> None:
+    agent = start("agent: {require_auth: true, api_key: right, first_message: ''}")
+    with Client(agent, additional_headers={"xi-api-key": "right"}) as client:
+        client.until("conversation_initiation_metadata")
+    assert "right" not in repr(agent.wait_connection())
+
+
+def test_other_paths_are_not_found(start: Start) -> None:
+    agent = start()
+    assert get(agent, "/v1/voices")[0] == 404
+    with pytest.raises(InvalidStatus):
+        Client(LocalPath(agent))  # type: ignore[arg-type]
+
+
+class LocalPath:
+    def __init__(self, agent: LocalAgent) -> None:
+        self.url = f"{agent.url}/elsewhere/"[:-1] + "?x="
+        self.settings = agent.settings
+
+
+# ---------------------------------------------------------------- the beginning
+
+
+def test_metadata_come_first_and_once_and_then_the_greeting(start: Start) -> None:
+    agent = start()
+    with Client(agent) as client:
+        client.until("audio")
+        first = client.messages[0]
+        assert first["type"] == "conversation_initiation_metadata"
+        event = first["conversation_initiation_metadata_event"]
+        assert event["conversation_id"].startswith("conv_")
+        assert event["agent_output_audio_format"] == event["user_input_audio_format"] == "pcm_16000"
+        assert client.types().count("conversation_initiation_metadata") == 1
+        response = next(message for message in client.messages if message["type"] == "agent_response")
+        assert response["agent_response_event"]["event_id"] == client.audio[0][0] >= 1
+
+
+def test_without_an_initiation_frame_metadata_come_all_the_same(start: Start) -> None:
+    with Client(start("agent: {opening_timeout_s: 0.3, first_message: ''}"), None) as client:
+        began_s = time.monotonic()
+        client.until("conversation_initiation_metadata")
+        assert time.monotonic() - began_s > 0.25
+
+
+def test_the_first_message_can_be_overridden(start: Start) -> None:
+    agent = start()
+    override = {"agent": {"first_message": "Hi {{who}}."}, "tts": {"voice_id": "v", "speed": 1.1}}
+    opening = {
+        "type": "conversation_initiation_client_data",
+        "conversation_config_override": override,
+        "dynamic_variables": {"who": "Ada"},
+    }
+    with Client(agent, opening) as client:
+        assert client.until("agent_response")["agent_response_event"]["agent_response"] == "Hi Ada."
+    assert agent.wait_connection().opening == opening
+
+
+def test_an_empty_first_message_keeps_the_agent_silent(start: Start) -> None:
+    agent = start("agent: {ping_interval_s: 0.2}")
+    override = {"agent": {"first_message": ""}}
+    opening = {"type": "conversation_initiation_client_data", "conversation_config_override": override}
+    with Client(agent, opening) as client:
+        for _ in range(3):
+            client.until("ping")
+        assert client.types() == ["conversation_initiation_metadata"]
+
+
+def test_a_refused_override_is_an_error_event_and_then_the_close(start: Start) -> None:
+    opening = {
+        "type": "conversation_initiation_client_data",
+        "conversation_config_override": {"agent": {"first_message": "x"}},
+    }
+    with Client(start("agent: {allowed_overrides: [prompt]}"), opening) as client:
+        text = "Override for field 'first_message' is not allowed by config."
+        assert client.until_closed() == (1008, text)
+        assert client.messages[-1]["error_event"] == {"error_type": "override_error", "code": 1008, "message": text}
+
+
+def test_a_missing_variable_is_an_error_event_and_then_the_close(start: Start) -> None:
+    with Client(start("agent: {first_message: 'Hi {{user_name}}'}")) as client:
+        code, reason = client.until_closed()
+        assert (code, reason) == (1008, "Missing required dynamic variables in first message: {'user_name'}")
+        assert client.messages[-1]["error_event"]["error_type"] == "missing_dynamic_variable"
+
+
+@pytest.mark.parametrize(
+    "frame", ["{", "[1]", '{"no": "type"}', b"\x00", '{"user_audio_chunk": "?"}', '{"user_audio_chunk": "AAAA"}']
+)
+def test_what_is_no_message_ends_the_conversation(start: Start, frame: str | bytes) -> None:
+    with Client(start(SILENT + "}")) as client:
+        client.until("conversation_initiation_metadata")
+        client.socket.send(frame)
+        code, reason = client.until_closed()
+        assert code == 1008
+        assert reason.startswith("Invalid message received: ")
+        errors = [message["error_event"]["error_type"] for message in client.messages if message["type"] == "error"]
+        assert errors == ["invalid_message"]
+
+
+def test_messages_of_all_types_are_accepted(start: Start) -> None:
+    agent = start(SILENT + ", ping_interval_s: 0.1}")
+    with Client(agent) as client:
+        client.until("conversation_initiation_metadata")
+        client.send({"type": "feedback", "event_id": 1, "score": "like"})
+        client.send({"type": "user_activity"})
+        client.send({"type": "mcp_tool_approval_result", "tool_call_id": "c", "is_approved": True})
+        client.send({"type": "client_tool_result", "tool_call_id": "unknown", "result": {"a": [1]}, "is_error": False})
+        client.send({"type": "rainbow"})
+        record = agent.wait_connection()
+        record.wait_event("rainbow")
+        client.until("ping")
+        assert record.deviations == ["client_tool_result.result is not text", "unknown type 'rainbow'"]
+
+
+# ---------------------------------------------------------------- pings and limits
+
+
+def test_pings_carry_the_round_trip_of_the_one_before(start: Start) -> None:
+    with Client(start(SILENT + ", ping_interval_s: 0.1}")) as client:
+        first, second = client.until("ping"), client.until("ping")
+        third = client.until("ping")
+        assert first["ping_event"]["ping_ms"] is None
+        assert 0 <= third["ping_event"]["ping_ms"] < 100
+        assert first["ping_event"]["event_id"] < second["ping_event"]["event_id"]
+
+
+def test_missing_pongs_end_it_only_if_the_scenario_wants_that(start: Start) -> None:
+    with Client(start(SILENT + ", ping_interval_s: 0.1, pong_timeout_s: 0.3}")) as client:
+        client.answers_pings = False
+        assert client.until_closed()[0] == 1002
+
+
+def test_a_client_without_input_is_timed_out(start: Start) -> None:
+    with Client(start(SILENT + ", receive_timeout_s: 0.4, ping_interval_s: 0.1}")) as client:
+        code, _ = client.until_closed()
+        assert code == 1002
+        assert client.messages[-1]["error_event"]["error_type"] == "transport_receive_timeout"
+
+
+def test_the_longest_conversation_ends_properly(start: Start) -> None:
+    with Client(start(SILENT + ", max_duration_s: 0.4}")) as client:
+        assert client.until_closed()[0] == 1000
+        assert client.messages[-1]["error_event"]["error_type"] == "max_duration_exceeded"
+
+
+def test_silence_is_asked_about_and_then_ends_the_call(start: Start) -> None:
+    text = SILENT + ", turn_timeout_s: 0.2, turn_timeout_message: 'Hey?', silence_end_call_s: 1.2}"
+    with Client(start(text)) as client:
+        assert client.until("agent_response")["agent_response_event"]["agent_response"] == "Hey?"
+        assert client.until_closed()[0] == 1000
+
+
+# ---------------------------------------------------------------- turns
+
+
+@pytest.mark.parametrize("fmt", FORMATS)
+def test_a_question_in_every_format(start: Start, fmt: str) -> None:
+    agent = start(f"agent: {{first_message: '', input_format: {fmt}, output_format: {fmt}, stream_speed: 0, "
+                  "more_client_events: [agent_response_complete]}")
+    with Client(agent) as client:
+        event = client.until("conversation_initiation_metadata")["conversation_initiation_metadata_event"]
+        assert event["agent_output_audio_format"] == event["user_input_audio_format"] == fmt
+        rate_hz = client.input_format.rate_hz
+        client.say(spoken("What time is it?", rate_hz))
+        assert client.until("user_transcript")["user_transcription_event"]["user_transcript"] == "What time is it?"
+        client.until("agent_response_complete")
+        assert client.types()[1:] == ["user_transcript", "agent_response", "audio", "agent_response_complete"]
+        pcm = b"".join(data for _, data in client.audio)
+        assert level_dbfs(pcm) > -35
+        assert 0.8 < len(pcm) / 2 / rate_hz < 3.0
+    record = agent.wait_connection()
+    assert record.received_audio_ms == pytest.approx(len(spoken("What time is it?", rate_hz)) / 2 / rate_hz * 1000)
+    record.wait_closed()
+    assert record.sent_audio == pcm
+
+
+def test_an_answer_is_one_id_in_chunks_faster_than_real_time(start: Start) -> None:
+    text = SILENT + ", chunk_ms: 200, stream_speed: 4, more_client_events: [agent_response_complete]}"
+    with Client(start(text)) as client:
+        client.send({"type": "user_message", "text": "count to ten"})
+        client.until("audio")
+        began_s = time.monotonic()
+        client.until("agent_response_complete")
+        took_s = time.monotonic() - began_s
+        sizes = [len(data) for _, data in client.audio]
+        assert len({event_id for event_id, _ in client.audio}) == 1
+        assert set(sizes[:-1]) == {6400}
+        assert took_s < sum(sizes) / 32_000 / 2
+        first_id = client.audio[0][0]
+        client.send({"type": "user_activity"})
+        client.send({"type": "user_message", "text": "hello"})
+        client.until("agent_response")
+        assert client.until("audio")["audio_event"]["event_id"] > first_id
+
+
+def test_speech_interrupts_what_the_client_still_plays(start: Start) -> None:
+    agent = start(SILENT + ", stream_speed: 0, more_client_events: [agent_response_complete]}")
+    with Client(agent) as client:
+        client.say(spoken("Tell me a story."))
+        # All is sent; by the clock the client has only begun to play it.
+        client.until("agent_response_complete")
+        story_id = client.audio[-1][0]
+        began_s = time.monotonic()
+        while time.monotonic() - began_s < 1.5:
+            client.send({"type": "user_activity"})
+            time.sleep(0.05)
+        client.say(spoken("Stop."))
+        assert client.until("interruption")["interruption_event"]["event_id"] == story_id
+        correction = client.until("agent_response_correction")["agent_response_correction_event"]
+        assert correction["event_id"] == story_id
+        assert correction["original_agent_response"].startswith(correction["corrected_agent_response"])
+        words = len(correction["corrected_agent_response"].split())
+        assert 2 <= words <= 10
+        assert client.until("user_transcript")["user_transcription_event"]["user_transcript"] == "Stop."
+        assert client.until("agent_response")["agent_response_event"]["agent_response"] == "All right."
+        assert client.until("audio")["audio_event"]["event_id"] > story_id
+
+
+def test_an_interruption_stops_the_stream(start: Start) -> None:
+    with Client(start(SILENT + ", stream_speed: 2}")) as client:
+        client.send({"type": "user_message", "text": "tell me a story"})
+        story_id = client.until("audio")["audio_event"]["event_id"]
+        client.send({"type": "user_message", "text": "stop"})
+        client.until("interruption")
+        before = len(client.audio)
+        client.until("audio", lambda message: message["audio_event"]["event_id"] > story_id)
+        assert all(event_id > story_id for event_id, _ in client.audio[before:])
+
+
+def test_without_the_event_an_agent_cannot_be_interrupted(start: Start) -> None:
+    events = "client_events: [audio, agent_response, agent_response_complete]"
+    with Client(start(f"agent: {{first_message: '', stream_speed: 0, {events}}}")) as client:
+        client.send({"type": "user_message", "text": "stop"})
+        client.until("audio")
+        first_s = time.monotonic()
+        client.send({"type": "user_message", "text": "hello"})
+        client.until("agent_response_complete")
+        length_s = sum(len(data) for _, data in client.audio) / 32_000
+        client.until("agent_response")
+        assert time.monotonic() - first_s > length_s * 0.8
+        assert "interruption" not in client.types()
+
+
+def test_events_that_are_not_enabled_are_not_sent(start: Start) -> None:
+    with Client(start("agent: {client_events: [audio], first_message: '', ping_interval_s: 0.1}")) as client:
+        client.say(spoken("What time is it?"))
+        client.until("audio")
+        client.until("ping")
+        assert client.types() == ["conversation_initiation_metadata", "audio"]
+
+
+def test_tentative_transcripts_come_before_the_final_one(start: Start) -> None:
+    with Client(start(SILENT + ", tentative_every_ms: 300}")) as client:
+        client.say(spoken("Turn on the kitchen light."))
+        final = client.until("user_transcript")["user_transcription_event"]
+        tentative = [
+            message["tentative_user_transcription_event"]
+            for message in client.messages
+            if message["type"] == "tentative_user_transcript"
+        ]
+        assert tentative
+        assert {event["event_id"] for event in tentative} == {final["event_id"]}
+
+
+def test_noise_is_a_transcript_of_dots(start: Start) -> None:
+    with Client(start(SILENT + "}")) as client:
+        client.say(spoken("The quick brown fox jumps over the lazy dog."))
+        assert client.until("user_transcript")["user_transcription_event"]["user_transcript"] == "..."
+        response = client.until("agent_response")["agent_response_event"]["agent_response"]
+        assert response == "Sorry, I did not understand."
+
+
+def test_context_is_remembered_and_neither_answered_nor_an_interruption(start: Start) -> None:
+    with Client(start("agent: {first_message: Good morning., ping_interval_s: 0.1}")) as client:
+        client.until("audio")
+        client.send({"type": "contextual_update", "text": "Ada asked for the time."})
+        for _ in range(3):
+            client.until("ping")
+        assert client.types().count("agent_response") == 1
+        client.send({"type": "user_message", "text": "What did I say before?"})
+        client.until("interruption")
+        text = client.until("agent_response")["agent_response_event"]["agent_response"]
+        assert text == "I was told: Ada asked for the time."
+
+
+def test_goodbye_hangs_up_when_the_goodbye_is_sent(start: Start) -> None:
+    with Client(start(SILENT + "}")) as client:
+        client.send({"type": "user_message", "text": "Goodbye!"})
+        client.until("audio")
+        began_s = time.monotonic()
+        assert client.until_closed() == (1000, "")
+        length_s = sum(len(data) for _, data in client.audio) / 32_000
+        assert time.monotonic() - began_s < length_s / 2
+        assert client.messages[-1]["agent_tool_response"]["tool_name"] == "end_call"
+
+
+@pytest.mark.parametrize(
+    ("result", "said"),
+    [
+        ({"result": "The light is on.", "is_error": False}, "The light is on."),
+        ({"result": "no such lamp", "is_error": True}, "I could not do that: no such lamp"),
+    ],
+)
+def test_a_tool_is_called_and_its_result_said(start: Start, result: dict[str, object], said: str) -> None:
+    with Client(start(SILENT + "}")) as client:
+        client.send({"type": "user_message", "text": "Turn on the light."})
+        call = client.until("client_tool_call")["client_tool_call"]
+        assert call["tool_name"] == "set_light"
+        assert call["parameters"] == {"light": "light", "on": True}
+        assert call["expects_response"] is True
+        client.send({"type": "client_tool_result", "tool_call_id": call["tool_call_id"], **result})
+        assert client.until("agent_response")["agent_response_event"]["agent_response"] == said
+
+
+def test_a_tool_without_an_answer_is_given_up(start: Start) -> None:
+    with Client(start(SILENT + ", tool_timeout_s: 0.2}")) as client:
+        client.send({"type": "user_message", "text": "Turn on the light."})
+        response = client.until("agent_response")["agent_response_event"]["agent_response"]
+        assert response == "I could not do that: no answer in time"
+
+
+def test_text_only_conversations_have_no_sound(start: Start) -> None:
+    opening = {
+        "type": "conversation_initiation_client_data",
+        "conversation_config_override": {"conversation": {"text_only": True}},
+    }
+    with Client(start("agent: {more_client_events: [agent_response_complete]}"), opening) as client:
+        client.until("agent_response_complete")
+        client.send({"type": "user_message", "text": "hello"})
+        client.until("agent_response_complete")
+        assert "audio" not in client.types()
+        kinds = [m["text_response_part"]["type"] for m in client.messages if m["type"] == "agent_chat_response_part"]
+        assert (kinds[0], kinds[-1]) == ("start", "stop")
+
+
+def test_two_conversations_at_once(start: Start) -> None:
+    agent = start(SILENT + "}")
+    with Client(agent) as one, Client(agent) as two:
+        one.say(spoken("What time is it?"))
+        two.say(spoken("Count to ten."))
+        assert one.until("user_transcript")["user_transcription_event"]["user_transcript"] == "What time is it?"
+        assert two.until("user_transcript")["user_transcription_event"]["user_transcript"] == "Count to ten."
+        one.until("audio")
+        two.until("audio")
+
+
+def test_stopping_closes_with_1001(start: Start) -> None:
+    agent = start()
+    with Client(agent) as client:
+        client.until("conversation_initiation_metadata")
+        began_s = time.monotonic()
+        agent.stop()
+        assert time.monotonic() - began_s < 1.0
+        assert client.until_closed()[0] == 1001
+
+
+def test_the_record_says_who_closed(start: Start) -> None:
+    agent = start(SILENT + "}")
+    with Client(agent) as client:
+        client.until("conversation_initiation_metadata")
+        client.socket.close(1000, "User ended conversation")
+    closed = agent.wait_connection().wait_closed()
+    assert (closed.code, closed.reason, closed.by) == (1000, "User ended conversation", "client")

@@ -1,0 +1,235 @@
+"""`parleyd run` as its user meets it: a process, a configuration file, WAV files as devices, signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import wave
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from harness import spoken
+from scripted_server import WAIT_S, Line, ScriptedServer
+
+STOP_S = 2.0
+
+
+def write_wav(path: Path, sound: bytes, rate_hz: int = 16_000) -> Path:
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, rate_hz, 0, "NONE", ""))
+        file.writeframes(sound)
+    return path
+
+
+def write_config(folder: Path, base_url: str = "http://127.0.0.1:9", **more: str) -> Path:
+    sections = {
+        "elevenlabs": f'{{agent_id: agent_test, base_url: "{base_url}"}}',
+        "audio": "{input: {device: 'wav:in.wav'}, output: {device: 'wav:out.wav'}}",
+        **more,
+    }
+    path = folder / "parleyd.yaml"
+    path.write_text("".join(f"{key}: {value}\n" for key, value in sections.items()))
+    return path
+
+
+@contextmanager
+def running(folder: Path, *arguments: str, modules: str = "") -> Iterator[subprocess.Popen[str]]:
+    """modules: a folder of modules that come before the installed ones."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "parleyd", *arguments, "run", "-c", "parleyd.yaml"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (modules, os.environ.get("PYTHONPATH"))))},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def read_until(process: subprocess.Popen[str], words: str) -> list[str]:
+    """Lines of the log, up to the one with these words. Ends with the process at the latest."""
+    assert process.stderr is not None
+    lines: list[str] = []
+    for line in process.stderr:
+        lines.append(line)
+        if words in line:
+            return lines
+    raise AssertionError(f"{words!r} never came; {lines}")
+
+
+def stop(process: subprocess.Popen[str], number: signal.Signals = signal.SIGTERM) -> tuple[float, str]:
+    began_s = time.monotonic()
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=15)
+    return time.monotonic() - began_s, errors
+
+
+def conversation(line: Line) -> None:
+    line.ready()
+    line.wait_turn()
+    line.hears("what time is it")
+    line.says("It is noon.", 20.0)
+    line.over.wait(WAIT_S)
+
+
+def question() -> bytes:
+    return bytes(32000) + spoken("What time is it now?")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_the_agent_speaks_ends_everything_in_time(number: signal.Signals, tmp_path: Path) -> None:
+    write_wav(tmp_path / "in.wav", question())
+    with ScriptedServer(conversation) as server:
+        write_config(tmp_path, server.base_url)
+        with running(tmp_path) as process:
+            line = server.next_line()
+            line.wait("the question", lambda: line._turn_from)
+            took_s, errors = stop(process, number)
+            assert process.returncode == 0
+            assert took_s < STOP_S
+            assert "Traceback" not in errors
+            assert line.over.wait(WAIT_S)
+            assert line.closed is not None
+            assert line.closed[0] == 1000
+        with wave.open(str(tmp_path / "out.wav")) as file:
+            assert file.getnframes() > 0
+
+
+def test_a_signal_while_asleep_and_while_backing_off(tmp_path: Path) -> None:
+    write_wav(tmp_path / "in.wav", bytes(3200))
+    write_config(tmp_path)
+    with running(tmp_path) as process:
+        read_until(process, "listening on")
+        took_s, _ = stop(process)
+        assert process.returncode == 0
+        assert took_s < STOP_S
+    write_wav(tmp_path / "in.wav", question())
+    with running(tmp_path) as process:
+        read_until(process, "connection refused")
+        took_s, errors = stop(process)
+        assert process.returncode == 0
+        assert took_s < STOP_S
+        assert "Traceback" not in errors
+
+
+def test_a_signal_during_a_handshake_that_never_ends(tmp_path: Path) -> None:
+    write_wav(tmp_path / "in.wav", question())
+    with ScriptedServer(lambda _line: None) as server:
+        write_config(tmp_path, server.base_url)
+        with running(tmp_path) as process:
+            server.next_line()
+            took_s, _ = stop(process)
+            assert process.returncode == 0
+            assert took_s < STOP_S
+
+
+def test_signals_at_any_moment_of_the_start(tmp_path: Path) -> None:
+    write_wav(tmp_path / "in.wav", question())
+    write_config(tmp_path)
+    for after_s in (0.05, 0.15, 0.3, 0.45):
+        with running(tmp_path) as process:
+            try:
+                process.wait(after_s)
+            except subprocess.TimeoutExpired:
+                took_s, errors = stop(process)
+                assert took_s < STOP_S
+                # Before its handlers stand, the signal itself ends it.
+                assert process.returncode in (0, -signal.SIGTERM)
+                assert "Traceback" not in errors
+
+
+def test_the_outage_is_two_lines_in_the_log(tmp_path: Path) -> None:
+    write_wav(tmp_path / "in.wav", question())
+    with ScriptedServer(conversation) as server:
+        address = server.base_url
+    write_config(tmp_path, address, reconnect="{initial_s: 0.05, max_s: 0.1}")
+    with running(tmp_path) as process:
+        lines = read_until(process, "connection refused")
+        with ScriptedServer(conversation, port=int(address.rsplit(":", 1)[1])) as server:
+            server.next_line()
+            lines += read_until(process, "the line is back")
+            stop(process)
+    assert sum("no line to the agent" in line for line in lines) == 1
+    assert sum("backing off -> connecting" in line for line in lines) == 0
+
+
+def test_wake_and_sleep_by_signal(tmp_path: Path) -> None:
+    write_wav(tmp_path / "in.wav", bytes(3200))
+    with ScriptedServer(conversation) as server:
+        write_config(tmp_path, server.base_url, wake="{mode: manual}")
+        with running(tmp_path) as process:
+            read_until(process, "listening on")
+            process.send_signal(signal.SIGUSR1)
+            line = server.next_line()
+            line.wait("sound", lambda: len(line.audio) > 16000)
+            process.send_signal(signal.SIGUSR2)
+            assert line.over.wait(WAIT_S)
+            assert line.closed is not None
+            assert line.closed[0] == 1000
+            stop(process)
+
+
+@pytest.mark.parametrize(
+    ("sections", "code", "words"),
+    [
+        ({"audio": "{input: {device: 'wav:none.wav'}, output: {device: 'null'}}"}, 69, ["none.wav", "input.device"]),
+        ({"audio": "{input: {device: 'wav:text.wav'}, output: {device: 'null'}}"}, 69, ["not a WAV file", "sox"]),
+        ({"audio": "{input: {device: 'null'}, output: {device: 'wav:no/such/out.wav'}}"}, 69, ["out.wav"]),
+        ({"audio": "{input: {device: 'wav:in.wav'}, output: {device: 'wav:in.wav'}}"}, 69, ["both"]),
+        ({"elevenlabs": "{agent_id: a, api_key: {env: PARLEYD_NO_KEY}}"}, 78, ["PARLEYD_NO_KEY"]),
+        ({"elevenlabs": "{}"}, 78, ["agent_id"]),
+        ({"gate": "{hangovr_ms: 3, aggressiveness: 9}"}, 78, ["hangover_ms", "aggressiveness"]),
+        ({"provider": "local", "local": "{scenario: none.yaml}"}, 69, ["none.yaml"]),
+    ],
+)
+def test_bad_input_is_a_clear_line_and_a_code(
+    sections: dict[str, str], code: int, words: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "text.wav").write_text("hello")
+    write_wav(tmp_path / "in.wav", bytes(3200))
+    write_config(tmp_path, **sections)
+    with running(tmp_path) as process:
+        _, errors = process.communicate(timeout=WAIT_S)
+    assert process.returncode == code, errors
+    assert "Traceback" not in errors
+    assert all(line.startswith("parleyd: ") for line in errors.splitlines())
+    assert all(word in errors for word in words), errors
+
+
+@pytest.mark.parametrize("fault", ["import pkg_resources_is_gone", "def Vad(mode): raise OSError('broken')"])
+def test_a_missing_or_broken_detector_is_an_error_at_the_start(fault: str, tmp_path: Path) -> None:
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "webrtcvad.py").write_text(fault)
+    write_wav(tmp_path / "in.wav", bytes(3200))
+    write_config(tmp_path)
+    with running(tmp_path, modules=str(tmp_path / "modules")) as process:
+        _, errors = process.communicate(timeout=WAIT_S)
+    assert process.returncode == 69
+    assert "voice activity detector" in errors
+    assert "webrtcvad-wheels" in errors
+    assert "Traceback" not in errors
+
+
+def test_the_key_is_nowhere_to_be_seen(tmp_path: Path) -> None:
+    key = "sk_very_secret_0123456789"
+    write_wav(tmp_path / "in.wav", question())
+    (tmp_path / "key").write_text(key + "\n")
+    (tmp_path / "key").chmod(0o600)
+    with ScriptedServer(conversation) as server:
+        private = f'{{agent_id: a, base_url: "{server.base_url}", api_key: {{file: key}}}}'
+        write_config(tmp_path, elevenlabs=private, log="{level: debug}")
+        with running(tmp_path, "--debug") as process:
+            lines = read_until(process, "-> backing off")
+            arguments = Path(f"/proc/{process.pid}/cmdline").read_text()
+            _, rest = stop(process)
+    assert key not in "".join(lines) + rest + arguments
