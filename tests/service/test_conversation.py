@@ -14,7 +14,7 @@ from scripted_server import WAIT_S, Line, ScriptedServer
 from parleyd import events
 from parleyd.audio.devices.wav import WavOutput
 from parleyd.audio.pcm import FRAME_BYTES, FRAME_MS
-from parleyd.config.schema import BargeIn, Config, ElevenLabs, Gate, Reconnect, Session, Wake
+from parleyd.config.schema import Audio, BargeIn, Config, Echo, ElevenLabs, Gate, Reconnect, Session, Wake
 from parleyd.conversation.states import State
 from parleyd.demo.facts import Recording
 
@@ -26,6 +26,8 @@ def config(server: ScriptedServer, **sections: object) -> Config:
     settings: dict[str, object] = {
         "session": Session(idle_timeout_s=60),
         "reconnect": Reconnect(initial_s=0.05, max_s=0.2),
+        # Nothing is between speaker and microphone here, and what is sent is compared byte by byte.
+        "audio": Audio(echo=Echo(mode="off")),
         **sections,
     }
     return Config(elevenlabs=ElevenLabs(agent_id="agent_test", base_url=server.base_url), **settings)  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from scripted_server import WAIT_S, Line, ScriptedServer
 from parleyd import events
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
 from parleyd.audio.devices.names import device_pair
-from parleyd.config.schema import Config, ElevenLabs
+from parleyd.config.schema import Audio, Config, Echo, ElevenLabs
 from parleyd.demo.stage import Stage
 from parleyd.service import Service
 from vcard import VirtualCard
@@ -34,7 +34,11 @@ def test_a_question_and_a_barge_in(vcard: VirtualCard) -> None:
     stage, bus = Stage(), events.Bus()
     bus.subscribe(stage)
     with ScriptedServer(play) as server, vcard.listen() as speaker:
-        config = Config(elevenlabs=ElevenLabs(agent_id="agent_test", base_url=server.base_url))
+        config = Config(
+            elevenlabs=ElevenLabs(agent_id="agent_test", base_url=server.base_url),
+            # The card's speaker and microphone do not hear each other.
+            audio=Audio(echo=Echo(mode="off")),
+        )
         agent = ElevenLabsAgent(config.elevenlabs, None)
         service = Service(config, agent, *device_pair("vmic", "vspk"), bus)
         service.start()
