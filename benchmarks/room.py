@@ -1,6 +1,6 @@
 """A person and an agent in simulated rooms: what each echo mode lets through, and what it takes for the person.
 
-    python benchmarks/room.py [--long] [--recordings DIR]
+    python benchmarks/room.py [--long] [--seed N] [--recordings DIR]
 
 Everything between the microphone's frames and the gate's verdict is the daemon's own; the speaker's and microphone's
 clocks differ by 50 ppm and their callbacks are late by up to some milliseconds. The far end is at -20 dBFS, the echo at
@@ -270,12 +270,14 @@ def table(title: str, rows: dict[str, Row], bare_s: float) -> None:
         print(f"| {name} | " + " | ".join(row.cells(bare_s)) + " |", flush=True)
 
 
-def measure(mode: str, rooms: dict[str, Room], seconds: float, recordings: Path) -> Iterator[tuple[str, Row]]:
-    for number, (name, room) in enumerate(rooms.items()):
-        row = Row()
-        alone = scene(room, seconds, 2 * number, recordings, interrupted=False)
+def measure(
+    mode: str, rooms: dict[str, Room], seconds: float, recordings: Path, seed: int
+) -> Iterator[tuple[str, Row]]:
+    for number, (name, known) in enumerate(rooms.items()):
+        row, room = Row(), replace(known, seed=known.seed + seed)
+        alone = scene(room, seconds, 2 * number + 20 * seed, recordings, interrupted=False)
         row.alone(alone, run(mode, alone))
-        both = scene(room, seconds, 2 * number + 1, recordings, interrupted=True)
+        both = scene(room, seconds, 2 * number + 1 + 20 * seed, recordings, interrupted=True)
         row.interrupted(both, run(mode, both))
         yield name, row
 
@@ -297,6 +299,7 @@ def total(rows: list[Row]) -> Row:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--long", action="store_true", help="a target's worth: over 30 minutes of far end")
+    parser.add_argument("--seed", type=int, default=0, help="others: other rooms, sentences and pauses; 50 is in the docs")
     parser.add_argument("--recordings", type=Path, default=RECORDINGS, help="default: %(default)s")
     args = parser.parse_args()
     bare_s = bare_vad_s()
@@ -305,12 +308,12 @@ def main() -> None:
     by_room: dict[str, Row] = {}
     for mode in MODES:
         seconds = (500.0 if mode == "aec" else 120.0) if args.long else 40.0
-        rows = dict(measure(mode, ROOMS, seconds, args.recordings))
+        rows = dict(measure(mode, ROOMS, seconds, args.recordings, args.seed))
         modes[mode] = total(list(rows.values()))
         by_room = rows
     table("mode", modes, bare_s)
     if args.long:
-        by_room |= dict(measure("aec", HARDER, 240.0, args.recordings))
+        by_room |= dict(measure("aec", HARDER, 240.0, args.recordings, args.seed))
     table("aec, by room", by_room, bare_s)
 
 

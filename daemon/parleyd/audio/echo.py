@@ -9,7 +9,7 @@ from parleyd.audio.pcm import FRAME_MS, FRAME_SAMPLES, PIPELINE_RATE_HZ, samples
 
 # The near end is there when in the three bands where it stands out most, more is left than the echo and the room
 # account for, by so much on average.
-NEAR_OVER_ECHO_DB = 14.0
+NEAR_OVER_ECHO_DB = 15.0
 _BANDS_HEARD = 3
 # ... and goes on being there for so many frames: the quiet parts of a word.
 _HOLD_FRAMES = 4
