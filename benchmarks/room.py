@@ -299,7 +299,7 @@ def total(rows: list[Row]) -> Row:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--long", action="store_true", help="a target's worth: over 30 minutes of far end")
-    parser.add_argument("--seed", type=int, default=0, help="others: other rooms, sentences and pauses; 50 is in the docs")
+    parser.add_argument("--seed", type=int, default=0, help="other rooms, sentences and pauses")
     parser.add_argument("--recordings", type=Path, default=RECORDINGS, help="default: %(default)s")
     args = parser.parse_args()
     bare_s = bare_vad_s()
