@@ -10,7 +10,11 @@ from parleyd import events
 from parleyd.agents.agent import Agent
 from parleyd.audio.capture import Capture
 from parleyd.audio.devices.device import InputDevice, OutputDevice
+from parleyd.audio.devices.portaudio import PortAudioInput, PortAudioOutput
 from parleyd.audio.ears import Ears
+from parleyd.audio.echo_control import EchoControl
+from parleyd.audio.echo_control import Mode as EchoMode
+from parleyd.audio.far_end import FarEnd
 from parleyd.audio.gate import Gate
 from parleyd.audio.playback import Playback
 from parleyd.audio.vad import detector
@@ -37,7 +41,8 @@ class ServiceError(Exception):
 
 
 class Service:
-    """start(), then stop(). Raises DeviceError, VadUnavailableError, WakeWordUnavailableError, ServiceError.
+    """start(), then stop(). Raises DeviceError, VadUnavailableError, WakeWordUnavailableError, ServiceError,
+    EchoCancellerMissingError.
 
     on_failure: called, from any thread, when the service cannot go on by itself; `failure` then tells why.
     """
@@ -61,6 +66,7 @@ class Service:
         self._outbox = Outbox(
             Uplink(gate.uplink, pre_roll_ms=gate.pre_roll_ms, capacity_ms=round(config.session.buffer_s * 1000))
         )
+        far_end = FarEnd()
         self._playback = Playback(
             speaker,
             volume=config.audio.output.volume,
@@ -69,6 +75,7 @@ class Service:
             on_started=lambda answer, at_s: self._dialogue.answer_started(answer, at_s),
             on_finished=lambda heard: self._dialogue.answer_ended(heard),
             on_failure=lambda error: self._fail("speaker", error),
+            far_end=far_end,
         )
         self._dialogue = Dialogue(self._playback, self._outbox, bus, config.barge_in)
         ear = Gate(gate.pre_roll_ms, gate.hangover_ms)
@@ -76,8 +83,10 @@ class Service:
             config, agent, self._outbox, self._dialogue, bus, raise_gate=ear.be_harder_of_hearing, on_death=self._fail
         )
         self._capture = Capture(microphone)
+        echo_mode = _echo_mode(config, microphone, speaker)
         self._ears = Ears(
             self._capture,
+            EchoControl(echo_mode, config.audio.echo.tail_ms, self._playback, far_end, bus),
             detector(gate.vad, gate.aggressiveness),
             ear,
             self._outbox,
@@ -86,7 +95,6 @@ class Service:
             bus,
             hold_back=gate.uplink != "open",
             wake_on_speech=config.wake.mode in ("speech", "always"),
-            deaf=self._playback.audible if config.barge_in.mode == "off" else lambda _now_s: False,
             on_death=self._fail,
             wake_word=WakeWord(config.wake.word) if config.wake.mode == "word" else None,
         )
@@ -159,6 +167,16 @@ class Service:
         log.debug("%s", what, exc_info=error)
         self.failure = ServiceError(f"{what} failed: {error}", getattr(error, "mend", None))
         self._on_failure()
+
+
+def _echo_mode(config: Config, microphone: InputDevice, speaker: OutputDevice) -> EchoMode:
+    if config.barge_in.mode == "off":
+        # Who may not interrupt need not be heard meanwhile.
+        return "half_duplex"
+    mode = config.audio.echo.mode
+    in_one_room = isinstance(microphone, PortAudioInput) and isinstance(speaker, PortAudioOutput)
+    # A file hears nothing of the speaker.
+    return "off" if mode == "auto" and not in_one_room else mode
 
 
 def _tell_systemd(event: events.Event) -> None:

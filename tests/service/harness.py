@@ -46,8 +46,10 @@ def spoken(text: str, voice: str = "rms") -> bytes:
 class Daemon:
     """A context manager. say() speaks into the microphone; expect() waits for the next event of a kind."""
 
-    def __init__(self, config: Config, speaker: OutputDevice | None = None) -> None:
-        self.microphone = ActorMicrophone()
+    def __init__(
+        self, config: Config, speaker: OutputDevice | None = None, microphone: ActorMicrophone | None = None
+    ) -> None:
+        self.microphone = microphone or ActorMicrophone()
         self.stage = Stage()
         bus = events.Bus()
         bus.subscribe(self.stage)

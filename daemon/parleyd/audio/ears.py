@@ -1,4 +1,4 @@
-"""The ears thread: frames from the microphone → voice activity → gate → uplink.
+"""The ears thread: frames from the microphone → echo → voice activity → gate → uplink.
 
 One loop, one input (capture's bounded queue). Everything it calls returns at once.
 """
@@ -14,9 +14,10 @@ from typing import Protocol
 
 from parleyd import events
 from parleyd.audio.capture import Capture
+from parleyd.audio.echo_control import EchoControl
 from parleyd.audio.gate import Gate, Passed, Verdict
 from parleyd.audio.measure import VoiceMeasure
-from parleyd.audio.pcm import FRAME_MS, SILENT_FRAME, Frame
+from parleyd.audio.pcm import FRAME_MS, Frame, level_dbfs
 from parleyd.audio.vad import Detector
 from parleyd.audio.wakeword import WakeWord
 from parleyd.conversation.dialogue import Dialogue
@@ -40,7 +41,7 @@ class Wakeable(Protocol):
 
 
 class Ears:
-    """hold_back: the uplink wants speech only. deaf(now_s): True while the microphone counts as silent.
+    """hold_back: the uplink wants speech only.
 
     wake_on_speech=False: what is said while asleep is for nobody and goes no further than the gate, except after the
     wake_word, if there is one.
@@ -49,6 +50,7 @@ class Ears:
     def __init__(
         self,
         capture: Capture,
+        echo: EchoControl,
         vad: Detector,
         gate: Gate,
         outbox: Outbox,
@@ -58,11 +60,11 @@ class Ears:
         *,
         hold_back: bool,
         wake_on_speech: bool,
-        deaf: Callable[[float], bool],
         on_death: Callable[[str, BaseException], None],
         wake_word: WakeWord | None = None,
     ) -> None:
         self._capture = capture
+        self._echo = echo
         self._vad = vad
         self._measure = VoiceMeasure()
         self._gate = gate
@@ -72,7 +74,6 @@ class Ears:
         self._bus = bus
         self._hold_back = hold_back
         self._wake_on_speech = wake_on_speech
-        self._deaf = deaf
         self._on_death = on_death
         self._wake_word = wake_word
         self._after_word: deque[Passed] = deque(maxlen=WORD_LAG_MS // FRAME_MS)
@@ -101,16 +102,16 @@ class Ears:
 
     def _hear(self, frame: Frame) -> None:
         asleep = self._supervisor.asleep
-        if self._deaf(frame.start_s):
-            frame = Frame(SILENT_FRAME, frame.start_s)
+        frame, may_be_speech = self._echo.hear(frame)
         measured = self._measure.step(frame)
         verdict = self._gate.step(
             frame,
-            voiced=self._vad.voiced(frame),
+            voiced=may_be_speech and self._vad.voiced(frame),
             level_dbfs=measured.level_dbfs,
             pitch=measured.pitch,
             hold_back=self._hold_back or asleep,
         )
+        self._echo.judge(level_dbfs(frame.pcm), talk=verdict.talk_ms > 0)
         called = frame.start_s - self._called_s < CALLED_S
         wanted = self._wake_on_speech or not asleep or called
         if self._wake_word is not None and not wanted:

@@ -17,6 +17,7 @@ from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
 from parleyd.agents.local.child import AgentChild, AgentChildError
 from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.names import device_pair
+from parleyd.audio.echo import EchoCancellerMissingError
 from parleyd.audio.vad import VadUnavailableError
 from parleyd.audio.wakeword import WakeWordUnavailableError
 from parleyd.cli.errors import CommandError
@@ -88,7 +89,7 @@ def _serve(config: Config, agent: Agent) -> int:
                 attend(service, arrived)
             finally:
                 service.stop()
-    except (DeviceError, VadUnavailableError, WakeWordUnavailableError) as error:
+    except (DeviceError, VadUnavailableError, WakeWordUnavailableError, EchoCancellerMissingError) as error:
         raise CommandError(str(error), error.mend, os.EX_UNAVAILABLE) from error
     except ServiceError as error:
         raise CommandError(str(error), error.mend, os.EX_SOFTWARE) from error

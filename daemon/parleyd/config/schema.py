@@ -114,11 +114,27 @@ class AudioOutput(_Section, frozen=True):
     volume: Annotated[float, Meta(ge=0, le=1, description="software volume, 1.0 is unchanged")] = 1.0
 
 
+class Echo(_Section, frozen=True):
+    """What is done about the agent's voice in the microphone: docs/echo.md."""
+
+    mode: Annotated[
+        Literal["auto", "aec", "half_duplex", "off"],
+        Meta(
+            description="aec: it is cancelled; half_duplex: the microphone counts as silent meanwhile; off: headset, "
+            "or hardware that cancels; auto: aec, and half_duplex where that is missing or fails; off with files"
+        ),
+    ] = "auto"
+    tail_ms: Annotated[
+        int, Meta(ge=0, le=3000, description="half_duplex: how long the microphone counts as silent after the voice")
+    ] = 300
+
+
 class Audio(_Section, frozen=True):
-    """Sound devices."""
+    """Sound devices, and the echo between them."""
 
     input: AudioInput = AudioInput()
     output: AudioOutput = AudioOutput()
+    echo: Echo = Echo()
 
 
 class Gate(_Section, frozen=True):
@@ -156,7 +172,7 @@ class BargeIn(_Section, frozen=True):
         Literal["fade", "sharp"],
         Meta(description="fade: a short fade, no click; sharp: the device is closed and reopened, quicker"),
     ] = "fade"
-    confirm_ms: Annotated[int, Meta(ge=0, le=2000, description="speech needed for a local cut")] = 300
+    confirm_ms: Annotated[int, Meta(ge=0, le=2000, description="speech needed for a local cut")] = 260
     duck_db: Annotated[float, Meta(ge=0, le=60, description="how much quieter while in doubt")] = 12.0
 
 
