@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -13,6 +14,7 @@ import subprocess
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -99,6 +101,18 @@ class VirtualCard:
             .split(),
             env=os.environ | self.environment,
         )
+
+    @contextlib.contextmanager
+    def loopback(self, *, latency_ms: int) -> Iterator[None]:
+        """An acoustic echo: the microphone hears the speaker."""
+        words = f"load-module module-loopback source=vspk.monitor sink=mic_in latency_msec={latency_ms}".split()
+        module = subprocess.run(
+            ["pactl", *words], env=os.environ | self.environment, check=True, capture_output=True, timeout=10
+        ).stdout.decode()
+        try:
+            yield
+        finally:
+            self.pactl("unload-module", module.strip())
 
     def listen(self) -> Listener:
         """What the virtual speaker plays."""

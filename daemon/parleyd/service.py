@@ -10,11 +10,16 @@ from parleyd import events
 from parleyd.agents.agent import Agent
 from parleyd.audio.capture import Capture
 from parleyd.audio.devices.device import DeviceError, InputDevice, OutputDevice
+from parleyd.audio.devices.portaudio import PortAudioInput, PortAudioOutput
 from parleyd.audio.ears import Ears
+from parleyd.audio.echo_control import EchoControl
+from parleyd.audio.echo_control import Mode as EchoMode
+from parleyd.audio.far_end import FarEnd
 from parleyd.audio.gate import Gate
 from parleyd.audio.playback import Playback
 from parleyd.audio.recovery import Recovery
-from parleyd.audio.vad import Vad
+from parleyd.audio.vad import detector
+from parleyd.audio.wakeword import WakeWord
 from parleyd.config.schema import Config
 from parleyd.conversation.dialogue import Dialogue
 from parleyd.conversation.outbox import Outbox
@@ -37,7 +42,8 @@ class ServiceError(Exception):
 
 
 class Service:
-    """start(), then stop(). Raises DeviceError, VadUnavailableError, ServiceError.
+    """start(), then stop(). Raises DeviceError, VadUnavailableError, WakeWordUnavailableError, ServiceError,
+    EchoCancellerMissingError.
 
     on_failure: called, from any thread, when the service cannot go on by itself; `failure` then tells why.
     """
@@ -61,6 +67,7 @@ class Service:
         self._outbox = Outbox(
             Uplink(gate.uplink, pre_roll_ms=gate.pre_roll_ms, capacity_ms=round(config.session.buffer_s * 1000))
         )
+        far_end = FarEnd()
         self._playback = Playback(
             speaker,
             volume=config.audio.output.volume,
@@ -69,22 +76,28 @@ class Service:
             on_started=lambda answer, at_s: self._dialogue.answer_started(answer, at_s),
             on_finished=lambda heard: self._dialogue.answer_ended(heard),
             on_failure=self._speaker_failed,
+            far_end=far_end,
         )
         self._dialogue = Dialogue(self._playback, self._outbox, bus, config.barge_in)
-        self._supervisor = Supervisor(config, agent, self._outbox, self._dialogue, bus, self._fail)
+        ear = Gate(gate.pre_roll_ms, gate.hangover_ms)
+        self._supervisor = Supervisor(
+            config, agent, self._outbox, self._dialogue, bus, raise_gate=ear.be_harder_of_hearing, on_death=self._fail
+        )
         self._capture = Capture(microphone)
+        echo_mode = _echo_mode(config, microphone, speaker)
         self._ears = Ears(
             self._capture,
-            Vad(gate.aggressiveness),
-            Gate(gate.pre_roll_ms, gate.hangover_ms),
+            EchoControl(echo_mode, config.audio.echo.tail_ms, self._playback, far_end, bus),
+            detector(gate.vad, gate.aggressiveness),
+            ear,
             self._outbox,
             self._dialogue,
             self._supervisor,
             bus,
             hold_back=gate.uplink != "open",
-            wake_on_speech=config.wake.mode != "manual",
-            deaf=self._playback.audible if config.barge_in.mode == "off" else lambda _now_s: False,
+            wake_on_speech=config.wake.mode in ("speech", "always"),
             on_death=self._fail,
+            wake_word=WakeWord(config.wake.word) if config.wake.mode == "word" else None,
         )
         self._recovery = Recovery(config.audio.stall_s, self._capture, self._playback, bus, self._fail)
         bus.subscribe(_tell_systemd)
@@ -164,6 +177,16 @@ class Service:
         log.debug("%s", what, exc_info=error)
         self.failure = ServiceError(f"{what} failed: {error}", getattr(error, "mend", None))
         self._on_failure()
+
+
+def _echo_mode(config: Config, microphone: InputDevice, speaker: OutputDevice) -> EchoMode:
+    if config.barge_in.mode == "off":
+        # Who may not interrupt need not be heard meanwhile.
+        return "half_duplex"
+    mode = config.audio.echo.mode
+    in_one_room = isinstance(microphone, PortAudioInput) and isinstance(speaker, PortAudioOutput)
+    # A file hears nothing of the speaker.
+    return "off" if mode == "auto" and not in_one_room else mode
 
 
 def _tell_systemd(event: events.Event) -> None:

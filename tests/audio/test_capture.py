@@ -7,10 +7,9 @@ import time
 import numpy as np
 import pytest
 
-from parleyd.audio.capture import STARVED_S, Capture
+from parleyd.audio.capture import HOLE_S, STARVED_S, Capture
 from parleyd.audio.devices.device import Deliver, StreamInfo
 from parleyd.audio.pcm import FRAME_SAMPLES, SILENT_FRAME, Frame
-from parleyd.audio.sample_clock import FOLLOW_S, HOLE_S, SampleClock
 
 
 class HandFed:
@@ -97,22 +96,6 @@ def test_a_clock_100_ppm_off_over_an_hour(ppm: int) -> None:
     assert capture.dropped_periods == 0
 
 
-def test_stamps_never_step_by_the_jitter() -> None:
-    clock = SampleClock(16_000)
-    ends_s = []
-    for count, jitter in enumerate(np.random.default_rng(3).uniform(0, 0.05, 2000)):
-        assert clock.take(320, 100.0 + 0.02 * count + jitter)
-        ends_s.append(clock.end_s)
-    assert np.abs(np.diff(np.array(ends_s)) - 0.02).max() < 0.05 * 0.02 / FOLLOW_S + 1e-9
-
-
-def test_a_hole_is_a_hole_in_time() -> None:
-    clock = SampleClock(16_000)
-    clock.take(320, 100.0)
-    clock.take(320, 100.02 + HOLE_S + 0.1)
-    assert clock.end_s == pytest.approx(100.04 + HOLE_S + 0.1)
-
-
 def test_a_dead_microphone_is_silence_in_real_time_and_no_moment_is_given_twice() -> None:
     device, capture = started()
     began_s = time.monotonic()
@@ -127,7 +110,8 @@ def test_a_dead_microphone_is_silence_in_real_time_and_no_moment_is_given_twice(
     now_s = time.monotonic()
     starts_s = np.array([frame.start_s for frame in given])
     steps_s = np.diff(starts_s)
-    assert (steps_s > 0.019).all()
+    # A clock that has just begun anew still looks for its place.
+    assert (steps_s > 0.014).all()
     assert steps_s.max() < 0.04
     assert any(frame.pcm == SILENT_FRAME for frame in given)
     assert len(given) * 0.02 <= now_s - began_s + HOLE_S + 0.04

@@ -5,8 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parleyd.audio.gate import PAUSE_MS, Gate, LevelFloor, Verdict
+from parleyd.audio.gate import PAUSE_MS, RAISED_MS, Gate, Verdict
 from parleyd.audio.pcm import FRAME_MS, SILENT_FRAME, Frame
+from parleyd.audio.room import LevelFloor
 
 LOUD, QUIET = -20.0, -75.0
 
@@ -91,13 +92,92 @@ def test_every_frame_leaves_once_and_in_order(steps: list[tuple[bool, float, boo
     assert len(steps) - len(out) <= 25
 
 
+def test_after_a_wake_for_nothing_it_has_to_be_louder_for_a_minute() -> None:
+    gate = Gate(500, 900)
+
+    def hear(frames: int, level_dbfs: float, voiced: bool) -> list[Verdict]:
+        frame = Frame(SILENT_FRAME, 0.0)
+        return [gate.step(frame, voiced=voiced, level_dbfs=level_dbfs) for _ in range(frames)]
+
+    def opens(level_dbfs: float) -> bool:
+        opened = any(verdict.opened for verdict in hear(10, level_dbfs, True))
+        hear(60, -60.0, False)
+        return opened
+
+    hear(100, -60.0, False)
+    assert opens(-52.0)
+    gate.be_harder_of_hearing()
+    assert not opens(-52.0)
+    assert opens(-40.0)
+    hear(RAISED_MS // FRAME_MS, -60.0, False)
+    assert opens(-52.0)
+
+
 def test_the_floor_follows_the_room() -> None:
     floor = LevelFloor()
     for _ in range(500):
         floor.step(-40.0, voiced=False)
     assert floor.dbfs > -42
-    assert not floor.step(-37.0, voiced=True)
+    assert not floor.step(-38.0, voiced=True)
     assert floor.step(-30.0, voiced=True)
     for _ in range(100):
         floor.step(-65.0, voiced=False)
     assert floor.dbfs < -60
+
+
+def hear(gate: Gate, levels: list[float], pitch: float = 1.0) -> list[Verdict]:
+    """Voiced frames throughout, as the detector has them in music."""
+    return [
+        gate.step(Frame(SILENT_FRAME, i * FRAME_MS / 1000), voiced=True, level_dbfs=level, pitch=pitch)
+        for i, level in enumerate(levels)
+    ]
+
+
+def syllables(seconds: float, loud: float, between: float) -> list[float]:
+    """Four a second."""
+    return ([loud] * 8 + [between] * 5) * round(seconds * 4)
+
+
+def test_what_has_no_pitch_does_not_open() -> None:
+    assert not any(v.opened for v in hear(Gate(500, 900), syllables(10, -25, -60), pitch=0.4))
+    assert any(v.opened for v in hear(Gate(500, 900), syllables(10, -25, -60), pitch=0.9))
+
+
+def test_a_tone_opens_once_and_closes_though_it_goes_on() -> None:
+    verdicts = hear(Gate(500, 900), [-70.0] * 50 + [-30.0] * 500)
+    assert sum(v.opened for v in verdicts) == 1
+    assert sum(v.closed for v in verdicts) == 1
+
+
+def test_what_never_ends_becomes_the_room_and_a_louder_voice_tops_it() -> None:
+    gate = Gate(500, 900)
+    verdicts = hear(gate, syllables(90, -45, -62))
+    assert any(v.opened for v in verdicts)
+    assert not gate.open
+    assert not any(v.opened for v in hear(gate, syllables(10, -45, -62)))
+    assert any(v.opened for v in hear(gate, syllables(1, -35, -62)))
+
+
+def test_a_conversation_does_not_become_the_room() -> None:
+    gate = Gate(500, 900)
+    for _ in range(20):
+        verdicts = hear(gate, syllables(5, -30, -60) + [-68.0] * 150)
+        assert sum(v.opened for v in verdicts) == 1
+        assert sum(v.closed for v in verdicts) == 1
+
+
+def test_a_long_speech_is_not_cut() -> None:
+    gate = Gate(500, 900)
+    hear(gate, [-68.0] * 200)
+    verdicts = hear(gate, syllables(28, -30, -60))
+    assert sum(v.opened for v in verdicts) == 1
+    assert not any(v.closed for v in verdicts)
+
+
+def test_digital_silence_says_nothing_of_the_room() -> None:
+    floor = LevelFloor()
+    for _ in range(500):
+        floor.step(-40.0, voiced=False)
+    for _ in range(500):
+        floor.step(-120.0, voiced=False)
+    assert floor.dbfs > -42

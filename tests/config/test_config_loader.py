@@ -116,7 +116,10 @@ def test_values_mean_what_they_look_like(text: str, path: str, value: object) ->
         ("gate:\n  hangovr_ms: 3", "p.yaml:3: gate.hangovr_ms: unknown key; did you mean hangover_ms?"),
         ("gate: {preRollMs: 3}", "p.yaml:2: gate.preRollMs: unknown key; did you mean pre_roll_ms?"),
         ("gate: {volume: 3}", "p.yaml:2: gate.volume: unknown key; it belongs under audio.output"),
-        ("gate: {mode: x}", "p.yaml:2: gate.mode: unknown key; it belongs under wake or under barge_in"),
+        (
+            "gate: {mode: x}",
+            "p.yaml:2: gate.mode: unknown key; it belongs under wake, under audio.echo or under barge_in",
+        ),
         ("hangover_ms: 3", "p.yaml:2: hangover_ms: unknown key; it belongs under gate"),
         ("audio: {gate: {}}", "p.yaml:2: audio.gate: unknown key; it belongs at the top of the file"),
         ("gate.uplink: open", "p.yaml:2: gate.uplink: unknown key; write `uplink:` below `gate:`, indented"),

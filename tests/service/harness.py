@@ -29,12 +29,12 @@ E = TypeVar("E", bound=events.Event)
 
 
 @cache
-def spoken(text: str) -> bytes:
+def spoken(text: str, voice: str = "rms") -> bytes:
     """A sentence by a synthetic speaker, 16 kHz."""
     assert shutil.which("flite"), "flite is missing: scripts/setup test installs it"
     path = Path(subprocess.check_output(["mktemp", "--suffix=.wav"], text=True).strip())
     try:
-        subprocess.run(["flite", "-voice", "rms", "-t", text, "-o", str(path)], check=True)
+        subprocess.run(["flite", "-voice", voice, "-t", text, "-o", str(path)], check=True)
         with wave.open(str(path)) as file:
             sound, rate_hz = file.readframes(file.getnframes()), file.getframerate()
     finally:
@@ -46,8 +46,10 @@ def spoken(text: str) -> bytes:
 class Daemon:
     """A context manager. say() speaks into the microphone; expect() waits for the next event of a kind."""
 
-    def __init__(self, config: Config, speaker: OutputDevice | None = None) -> None:
-        self.microphone = ActorMicrophone()
+    def __init__(
+        self, config: Config, speaker: OutputDevice | None = None, microphone: ActorMicrophone | None = None
+    ) -> None:
+        self.microphone = microphone or ActorMicrophone()
         self.stage = Stage()
         bus = events.Bus()
         bus.subscribe(self.stage)

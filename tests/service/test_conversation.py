@@ -241,6 +241,24 @@ def test_idle_hangs_up_with_1000_and_sleeps() -> None:
         assert not [m for m in second.messages if m["type"] == "contextual_update"]
 
 
+def test_a_wake_for_nothing_is_given_up_soon_and_the_gate_raised() -> None:
+    def deaf(line: Line) -> None:
+        line.ready()
+        line.wait_turn()
+        line.hears("...")
+        line.over.wait(WAIT_S)
+
+    session = Session(idle_timeout_s=60, false_wake_s=1)
+    with ScriptedServer(deaf) as server, Daemon(config(server, session=session)) as daemon:
+        daemon.say(QUESTION)
+        asleep = daemon.expect_state(State.ASLEEP)
+        assert "understood nothing" in asleep.reason
+        line = server.next_line()
+        assert line.over.wait(WAIT_S)
+        assert line.closed is not None
+        assert line.closed[0] == 1000
+
+
 def test_a_goodbye_that_is_queued_is_played_out() -> None:
     def play(line: Line) -> None:
         line.ready()

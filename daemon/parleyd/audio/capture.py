@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 QUEUE_MS = 1000
 # Nothing from the microphone for this long: silence is put in its place, so that the room's clock goes on.
 STARVED_S = 0.2
+# A period that comes so much later than its place in the count says: sound is missing before it. So much earlier: more
+# has come than time has passed, as after a sound server stood still; it is sound of a time that is over.
+HOLE_S = 0.2
 _FRAME_S = FRAME_MS / 1000
 
 
@@ -41,14 +44,19 @@ class _Opening:
 
     def process(self, pcm: bytes, start_s: float) -> tuple[bytes, float]:
         """→ sound at the pipeline's rate, and when the last of it was over."""
-        samples = len(pcm) // BYTES_PER_SAMPLE
-        if self._resampler is None or not self._clock.take(samples, start_s):
+        if self._resampler is None:
             return b"", 0.0
+        late_s = start_s - self._clock.time_of(self._taken) if self._taken else 0.0
+        if late_s < -HOLE_S:
+            return b"", 0.0
+        if late_s > HOLE_S:
+            self._clock = SampleClock(self._rate_hz)
+        self._clock.stamp(self._taken, start_s)
         made = self._resampler.process(pcm)
-        self._taken += samples
+        self._taken += len(pcm) // BYTES_PER_SAMPLE
         self._made += len(made) // BYTES_PER_SAMPLE
-        assert self._clock.end_s is not None
-        return made, self._clock.end_s - (self._taken / self._rate_hz - self._made / PIPELINE_RATE_HZ)
+        held_s = self._taken / self._rate_hz - self._made / PIPELINE_RATE_HZ
+        return made, self._clock.time_of(self._taken) - held_s
 
 
 class Capture:

@@ -1,4 +1,4 @@
-"""The ears thread: frames from the microphone → voice activity → gate → uplink.
+"""The ears thread: frames from the microphone → echo → voice activity → gate → uplink.
 
 One loop, one input (capture's bounded queue). Everything it calls returns at once.
 """
@@ -8,18 +8,27 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
 from parleyd import events
 from parleyd.audio.capture import Capture
-from parleyd.audio.gate import Gate, Verdict
-from parleyd.audio.pcm import FRAME_MS, SILENT_FRAME, Frame, level_dbfs
-from parleyd.audio.vad import Vad
+from parleyd.audio.echo_control import EchoControl
+from parleyd.audio.gate import Gate, Passed, Verdict
+from parleyd.audio.measure import VoiceMeasure
+from parleyd.audio.pcm import FRAME_MS, Frame, level_dbfs
+from parleyd.audio.vad import Detector
+from parleyd.audio.wakeword import WakeWord
 from parleyd.conversation.dialogue import Dialogue
 from parleyd.conversation.outbox import Outbox
 
 log = logging.getLogger(__name__)
+
+# The models notice their word 200 to 260 ms after it has ended (measured with flite); what was said since is for us.
+WORD_LAG_MS = 300
+# After the word, until the supervisor's thread has left its sleep.
+CALLED_S = 1.0
 
 
 class Wakeable(Protocol):
@@ -32,15 +41,17 @@ class Wakeable(Protocol):
 
 
 class Ears:
-    """hold_back: the uplink wants speech only. deaf(now_s): True while the microphone counts as silent.
+    """hold_back: the uplink wants speech only.
 
-    wake_on_speech=False: what is said while asleep is for nobody and goes no further than the gate.
+    wake_on_speech=False: what is said while asleep is for nobody and goes no further than the gate, except after the
+    wake_word, if there is one.
     """
 
     def __init__(
         self,
         capture: Capture,
-        vad: Vad,
+        echo: EchoControl,
+        vad: Detector,
         gate: Gate,
         outbox: Outbox,
         dialogue: Dialogue,
@@ -49,11 +60,13 @@ class Ears:
         *,
         hold_back: bool,
         wake_on_speech: bool,
-        deaf: Callable[[float], bool],
         on_death: Callable[[str, BaseException], None],
+        wake_word: WakeWord | None = None,
     ) -> None:
         self._capture = capture
+        self._echo = echo
         self._vad = vad
+        self._measure = VoiceMeasure()
         self._gate = gate
         self._outbox = outbox
         self._dialogue = dialogue
@@ -61,8 +74,10 @@ class Ears:
         self._bus = bus
         self._hold_back = hold_back
         self._wake_on_speech = wake_on_speech
-        self._deaf = deaf
         self._on_death = on_death
+        self._wake_word = wake_word
+        self._after_word: deque[Passed] = deque(maxlen=WORD_LAG_MS // FRAME_MS)
+        self._called_s = float("-inf")
         self._utterance = 0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ears", daemon=True)
@@ -87,16 +102,21 @@ class Ears:
 
     def _hear(self, frame: Frame) -> None:
         asleep = self._supervisor.asleep
-        if self._deaf(frame.start_s):
-            frame = Frame(SILENT_FRAME, frame.start_s)
+        frame, may_be_speech = self._echo.hear(frame)
+        measured = self._measure.step(frame)
         verdict = self._gate.step(
             frame,
-            voiced=self._vad.voiced(frame),
-            level_dbfs=level_dbfs(frame.pcm),
+            voiced=may_be_speech and self._vad.voiced(frame),
+            level_dbfs=measured.level_dbfs,
+            pitch=measured.pitch,
             hold_back=self._hold_back or asleep,
         )
-        wanted = self._wake_on_speech or not asleep
-        if verdict.opened and asleep:
+        self._echo.judge(level_dbfs(frame.pcm), talk=verdict.talk_ms > 0)
+        called = frame.start_s - self._called_s < CALLED_S
+        wanted = self._wake_on_speech or not asleep or called
+        if self._wake_word is not None and not wanted:
+            self._listen_for(self._wake_word, frame, verdict)
+        if verdict.opened and asleep and not called:
             # What is left from before belongs to a conversation that is over.
             self._outbox.forget()
         if wanted:
@@ -108,6 +128,18 @@ class Ears:
         self._tell(verdict, frame, wanted)
         self.frames += 1
         self.first_frame.set()
+
+    def _listen_for(self, word: WakeWord, frame: Frame, verdict: Verdict) -> None:
+        """When the word was said, it wakes, and what came after it is the beginning of what goes up."""
+        self._after_word.extend(verdict.passed)
+        if not word.heard(frame):
+            return
+        word.reset()
+        self._called_s = frame.start_s
+        self._outbox.forget()
+        self._outbox.push(tuple(self._after_word))
+        self._after_word.clear()
+        self._supervisor.wake(by_speech=True)
 
     def _tell(self, verdict: Verdict, frame: Frame, wanted: bool) -> None:
         if verdict.opened:

@@ -10,24 +10,30 @@ from collections import deque
 from dataclasses import dataclass
 
 from parleyd.audio.pcm import FRAME_MS, Frame
+from parleyd.audio.room import Hubbub, LevelFloor
+
+# The figures are chosen by benchmarks/gate_in_noise.py; docs/gate.md shows what they do.
 
 # Onset: this much speech within this window. Shorter than a spoken "no", longer than a click.
 ONSET_WINDOW_MS = 200
 ONSET_SPEECH_MS = 120
+# Of an onset's speech, this much has to be the middle of a syllable: it has a pitch and stands out of the last moment.
+SYLLABLE_WINDOW_MS = 240
+ONSET_SYLLABLE_MS = 80
+SYLLABLE_PITCH = 0.7
 # Talk goes on while at least this much of the last window is speech; single voiced frames in noise do not keep it.
 TALK_WINDOW_MS = 100
 TALK_SPEECH_MS = 60
+# ... and no longer than this without a syllable: people make three to eight a second, a hum makes none.
+SYLLABLE_PAUSE_MS = 500
 # A pause of this length ends a stretch of talk (not yet the utterance: that takes the hangover).
 PAUSE_MS = 300
 
-# The level floor: what the room sounds like when nobody speaks.
-FLOOR_START_DBFS = -60.0
-FLOOR_MIN_DBFS = -70.0
-FLOOR_FALL_DB_PER_S = 20.0
-FLOOR_RISE_DB_PER_S = 2.0
-# A detector that calls a steady hum voiced must not keep the floor down for ever.
-FLOOR_RISE_VOICED_DB_PER_S = 0.3
-SPEECH_OVER_FLOOR_DB = 6.0
+# A gate that has been open for so long hears a room and not a person: it stays open only for what tops the hubbub.
+TALK_MOST_MS = 45_000
+# After a wake for nothing: so much louder it has to be, for so long.
+RAISED_DB = 6.0
+RAISED_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,56 +62,68 @@ class Verdict:
     talk_ms: int = 0
 
 
-class LevelFloor:
-    """Follows the room's noise: falls fast, rises slowly, hardly at all while a voice is heard."""
-
-    def __init__(self) -> None:
-        self.dbfs = FLOOR_START_DBFS
-
-    def step(self, level_dbfs: float, voiced: bool) -> bool:
-        """Takes one frame's level; whether it stands out of the room far enough to be speech."""
-        stands_out = level_dbfs >= self.dbfs + SPEECH_OVER_FLOOR_DB
-        per_frame = FRAME_MS / 1000
-        if level_dbfs < self.dbfs:
-            self.dbfs = max(level_dbfs, self.dbfs - FLOOR_FALL_DB_PER_S * per_frame, FLOOR_MIN_DBFS)
-        else:
-            rise = FLOOR_RISE_VOICED_DB_PER_S if voiced else FLOOR_RISE_DB_PER_S
-            self.dbfs = min(level_dbfs, self.dbfs + rise * per_frame)
-        return stands_out
-
-
 class Gate:
     """pre_roll_ms: sound kept from before the opening. hangover_ms: quiet after which it closes."""
+
+    pitch_least = SYLLABLE_PITCH
 
     def __init__(self, pre_roll_ms: int, hangover_ms: int) -> None:
         self._pre_roll_frames = max(1, pre_roll_ms // FRAME_MS)
         self._hangover_ms = hangover_ms
         self._held: deque[Frame] = deque()
         self._window: deque[bool] = deque(maxlen=ONSET_WINDOW_MS // FRAME_MS)
+        self._syllables: deque[bool] = deque(maxlen=SYLLABLE_WINDOW_MS // FRAME_MS)
+        self._since_syllable_ms = SYLLABLE_PAUSE_MS
         self._quiet_ms = 0
         self._last_speech_s = 0.0
         self._talk_since_s: float | None = None
+        self._raised_ms = 0
+        self._open_ms = 0
         self.floor = LevelFloor()
+        self.hubbub = Hubbub()
         self.open = False
+
+    @property
+    def bar_dbfs(self) -> float:
+        """The level that a syllable has to reach now."""
+        if self.open and self._open_ms <= TALK_MOST_MS:
+            return self.floor.syllable_dbfs
+        raised_db = RAISED_DB if self._raised_ms else 0.0
+        return max(self.floor.syllable_dbfs, self.hubbub.bar_dbfs) + raised_db
 
     @property
     def talk_since_s(self) -> float | None:
         """When the current stretch of talk began; None while nobody talks."""
         return self._talk_since_s
 
-    def step(self, frame: Frame, *, voiced: bool, level_dbfs: float, hold_back: bool = True) -> Verdict:
-        """One frame in. hold_back=False: let everything through at once (nothing to look back at is kept)."""
+    def be_harder_of_hearing(self) -> None:
+        """What opened it was nothing: for RAISED_MS the bar is RAISED_DB higher."""
+        self._raised_ms = RAISED_MS
+
+    def step(
+        self, frame: Frame, *, voiced: bool, level_dbfs: float, hold_back: bool = True, pitch: float = 1.0
+    ) -> Verdict:
+        """One frame in. level_dbfs, pitch: as audio.measure has them; without the pitch every voiced frame has one.
+        hold_back=False: let everything through at once (nothing to look back at is kept)."""
         speech = self.floor.step(level_dbfs, voiced) and voiced
+        self._open_ms = self._open_ms + FRAME_MS if self.open else 0
+        self._raised_ms = max(0, self._raised_ms - FRAME_MS)
+        self.hubbub.step(level_dbfs, speech, self._open_ms)
+        syllable = speech and pitch >= self.pitch_least and level_dbfs >= self.bar_dbfs
         self._window.append(speech)
+        self._syllables.append(syllable)
+        self._since_syllable_ms = 0 if syllable else self._since_syllable_ms + FRAME_MS
         end_s = frame.start_s + FRAME_MS / 1000
         recent = list(self._window)[-TALK_WINDOW_MS // FRAME_MS :]
-        if sum(recent) * FRAME_MS >= TALK_SPEECH_MS:
+        if sum(recent) * FRAME_MS >= TALK_SPEECH_MS and self._since_syllable_ms <= SYLLABLE_PAUSE_MS:
             self._quiet_ms = 0
             self._last_speech_s = end_s
         else:
             self._quiet_ms += FRAME_MS
 
-        onset = sum(self._window) * FRAME_MS >= ONSET_SPEECH_MS
+        onset = (
+            sum(self._window) * FRAME_MS >= ONSET_SPEECH_MS and sum(self._syllables) * FRAME_MS >= ONSET_SYLLABLE_MS
+        )
         talk_started = talk_stopped = opened = closed = False
         speech_s = 0.0
         if self._talk_since_s is None and onset:
@@ -118,6 +136,7 @@ class Gate:
             talk_stopped = True
             self._talk_since_s = None
             self._window.clear()
+            self._syllables.clear()
             speech_s = self._last_speech_s
         if self.open and self._talk_since_s is None and self._quiet_ms >= self._hangover_ms:
             self.open, closed = False, True

@@ -21,6 +21,7 @@ from typing import Literal
 
 from parleyd.audio import pcm as sound
 from parleyd.audio.devices.device import DeviceError, OutputDevice, StreamInfo
+from parleyd.audio.far_end import FarEnd
 from parleyd.audio.pcm import BYTES_PER_SAMPLE, AudioFormat
 from parleyd.audio.playhead import Heard, Playhead, Segment, Started
 from parleyd.audio.resample import Resampler
@@ -58,6 +59,7 @@ class Playback:
     on_started(answer, at_s): its first sound is audible, since at_s.
     on_finished(heard): its end has been heard, or it was cleared, perhaps before it started. An answer has ended when
         end_answer was called for it, or another answer follows, or nothing of it came for 0.8 s after its last sound.
+    far_end: is given every period that the device takes, silent or not.
     on_failure(error): a DeviceError when the device could not be opened again after a sharp cut, else the error that
         ended the thread. Call stop() then.
     """
@@ -72,12 +74,14 @@ class Playback:
         on_started: Callable[[int, float], None],
         on_finished: Callable[[Heard], None],
         on_failure: Callable[[Exception], None],
+        far_end: FarEnd | None = None,
     ) -> None:
         self._device = device
         self._sharp = cut == "sharp"
         self._on_started = on_started
         self._on_finished = on_finished
         self._on_failure = on_failure
+        self._far_end = far_end
         self._duck_factor = 10.0 ** (-duck_db / 20.0)
 
         # Held for microseconds only, for the device's callback needs it too. All below belongs to it.
@@ -295,6 +299,12 @@ class Playback:
 
     def _fill(self, samples: int) -> bytes:
         now_s = time.monotonic()
+        pcm = self._next_period(samples, now_s)
+        if self._far_end is not None:
+            self._far_end.take(pcm, now_s)
+        return pcm
+
+    def _next_period(self, samples: int, now_s: float) -> bytes:
         with self._changed:
             self._last_period_s = now_s
             self._period_samples = max(self._period_samples, samples)
@@ -488,6 +498,8 @@ class Playback:
             self._playhead.rate_hz = info.rate_hz
             self._playhead.latency_s = info.latency_s
             self._period_samples = max(info.period_samples, round(info.rate_hz * _PERIOD_S))
+        if self._far_end is not None:
+            self._far_end.start(info.rate_hz)
         return info
 
     def _reopen(self) -> None:

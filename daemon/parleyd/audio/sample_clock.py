@@ -1,36 +1,83 @@
-"""When the samples of a device sounded, in monotonic time. Pure.
-
-A device counts samples with a clock of its own, up to some 100 ppm off, and its periods arrive late by what the machine
-needs. So time is what the count says, and follows the arrivals slowly; only a hole in the sound makes it jump.
-"""
+"""The clock of a sound device: what its count of samples means in monotonic time. Pure."""
 
 from __future__ import annotations
 
-# In this time what is wrong is down to a third. With 100 ppm the count is then never off by more than 0.5 ms.
-FOLLOW_S = 5.0
-# Later than that: sound is missing in between. Earlier: it is more than can have sounded.
-HOLE_S = 0.2
+# What is believed beforehand: how far a callback's time is off, how much crystals differ, and how fast that changes
+# (1 ppm in 100 s, with the temperature). The clock then remembers about a minute.
+JITTER_S = 0.002
+CRYSTAL = 40e-6
+_WANDER_PER_S = 1e-6**2 / 100.0
+MOST_DRIFT = 300e-6
+# Stamps that are off by more than this, one after the other for this long: sound was lost, or the device was reopened.
+JUMP_S = 0.040
+JUMP_LASTS_S = 0.5
+_CLIP_S = 0.010
 
 
 class SampleClock:
-    """end_s: when the last sample taken so far was over; None before the first."""
+    """When each sample of a device passed, from the jittery times at which its periods were seen.
+
+    A Kalman filter with two states, the time of a sample and the clock's drift, which is believed to be small until
+    the stamps show it. resyncs: how often it had to begin anew because the stamps jumped.
+    """
 
     def __init__(self, rate_hz: int) -> None:
-        self._rate_hz = rate_hz
-        self.end_s: float | None = None
+        self.rate_hz = rate_hz
+        self.resyncs = 0
+        self._sample: int | None = None  # the last that was stamped
+        self._at_s = 0.0  # when it passed
+        self._slow = 0.0  # how much longer than nominal a sample takes
+        self._off_since_s: float | None = None
+        self._forget()
 
-    def take(self, samples: int, start_s: float) -> bool:
-        """A period that began at start_s, as far as its arrival tells.
+    def _forget(self) -> None:
+        # The covariance of the two states.
+        self._p_time, self._p_both, self._p_slow = JITTER_S**2, 0.0, CRYSTAL**2
 
-        False, and it does not count: more has come than time has passed, as after a sound server stood still. It can
-        only be sound of a time that is over.
-        """
-        duration_s = samples / self._rate_hz
-        if self.end_s is None or start_s - self.end_s > HOLE_S:
-            self.end_s = start_s + duration_s
-            return True
-        late_s = start_s - self.end_s
-        if late_s < -HOLE_S:
+    @property
+    def drift(self) -> float:
+        """How much faster than nominal it runs: 50e-6 is 50 ppm."""
+        return -self._slow
+
+    def stamp(self, sample: int, at_s: float) -> None:
+        """The sample of that number, counted from the device's first, was seen to pass at at_s."""
+        if self._sample is None:
+            self._sample, self._at_s = sample, at_s
+            return
+        elapsed_s = (sample - self._sample) / self.rate_hz
+        self._sample = sample
+        self._at_s += elapsed_s * (1.0 + self._slow)
+        self._p_time += elapsed_s * (2.0 * self._p_both + elapsed_s * self._p_slow)
+        self._p_both += elapsed_s * self._p_slow
+        self._p_slow += elapsed_s * _WANDER_PER_S
+        error_s = at_s - self._at_s
+        if self._jumped(error_s, at_s):
+            self._at_s = at_s
+            self._forget()
+            self.resyncs += 1
+            return
+        error_s = max(-_CLIP_S, min(_CLIP_S, error_s))
+        surprise = self._p_time + JITTER_S**2
+        for_time, for_slow = self._p_time / surprise, self._p_both / surprise
+        self._at_s += for_time * error_s
+        self._slow = max(-MOST_DRIFT, min(MOST_DRIFT, self._slow + for_slow * error_s))
+        self._p_slow -= for_slow * self._p_both
+        self._p_time *= 1.0 - for_time
+        self._p_both *= 1.0 - for_time
+
+    def _jumped(self, error_s: float, at_s: float) -> bool:
+        if abs(error_s) <= JUMP_S:
+            self._off_since_s = None
             return False
-        self.end_s += duration_s + late_s * min(1.0, duration_s / FOLLOW_S)
+        if self._off_since_s is None:
+            self._off_since_s = at_s
+        if at_s - self._off_since_s < JUMP_LASTS_S:
+            return False
+        self._off_since_s = None
         return True
+
+    def time_of(self, sample: float) -> float:
+        return self._at_s + (sample - (self._sample or 0)) / self.rate_hz * (1.0 + self._slow)
+
+    def sample_at(self, at_s: float) -> float:
+        return (self._sample or 0) + (at_s - self._at_s) / (1.0 + self._slow) * self.rate_hz

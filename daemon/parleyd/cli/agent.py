@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -20,6 +20,10 @@ from parleyd.agents.local.scenario import Scenario, load
 from parleyd.agents.local.settings import AgentSettings, FormatName
 from parleyd.cli.errors import CommandError
 from parleyd.config.problem import ConfigError
+from parleyd.host.signals import NUDGE, STOP, Signals
+
+if TYPE_CHECKING:
+    from parleyd.agents.local.server import LocalAgent
 
 DEFAULT_PORT = 8765
 FORMATS = FormatName.__args__  # type: ignore[attr-defined]
@@ -36,7 +40,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--port", type=_port, default=DEFAULT_PORT, help="0: any free one; default: %(default)s")
     parser.add_argument("--scenario", type=Path, metavar="FILE", help="what the agent is like and what goes wrong")
     parser.add_argument("--ears", choices=("sphinx", "whisper", "none"), help="recogniser, default: sphinx")
-    parser.add_argument("--voice", metavar="NAME", help="of flite (slt, rms, awb, kal) or espeak-ng (en-gb), or espeak")
+    parser.add_argument("--voice", metavar="NAME", help="of flite (slt, rms, awb, kal) or of espeak-ng (en-gb)")
     parser.add_argument("--input-format", choices=FORMATS, metavar="FORMAT", help=f"{', '.join(FORMATS)}")
     parser.add_argument("--output-format", choices=FORMATS, metavar="FORMAT", help="likewise; default: pcm_16000")
     parser.add_argument("--record", type=Path, metavar="DIR", help="write each connection's sound and messages there")
@@ -58,11 +62,16 @@ def run(args: argparse.Namespace) -> int:
         if (value := getattr(args, name)) is not None
     }
     settings: AgentSettings = msgspec.structs.replace(scenario.agent, **changes)
-    done = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: done.set())
-    printer = _Printer(is_json=args.json, done=done)
-    agent = LocalAgent(
+    with Signals() as arrived:
+        _serve(args, scenario, settings, LocalAgent, arrived)
+    return os.EX_OK
+
+
+def _serve(
+    args: argparse.Namespace, scenario: Scenario, settings: AgentSettings, kind: type[LocalAgent], arrived: Signals
+) -> None:
+    printer = _Printer(is_json=args.json, done=arrived.nudge)
+    agent = kind(
         settings,
         scenario,
         host=args.host,
@@ -83,11 +92,11 @@ def run(args: argparse.Namespace) -> int:
     try:
         printer.listening(agent.url, agent.base_url, settings.agent_id)
         if args.quit_with_stdin:
-            threading.Thread(target=_wait_for_eof, args=(done,), name="stdin", daemon=True).start()
-        done.wait()
+            threading.Thread(target=_wait_for_eof, args=(arrived.nudge,), name="stdin", daemon=True).start()
+        while arrived.wait() not in (*STOP, NUDGE):
+            pass
     finally:
         agent.stop()
-    return os.EX_OK
 
 
 def _port(text: str) -> int:
@@ -108,16 +117,16 @@ def _scenario(path: Path | None) -> Scenario:
         raise CommandError(text, "name another with --scenario FILE", os.EX_NOINPUT) from error
 
 
-def _wait_for_eof(done: threading.Event) -> None:
+def _wait_for_eof(done: Callable[[], None]) -> None:
     while os.read(sys.stdin.fileno(), 4096):
         pass
-    done.set()
+    done()
 
 
 class _Printer:
     """One line per thing that happens; called from the server's thread. A reader that has gone ends the program."""
 
-    def __init__(self, *, is_json: bool, done: threading.Event) -> None:
+    def __init__(self, *, is_json: bool, done: Callable[[], None]) -> None:
         self._is_json = is_json
         self._done = done
         self._began_s = time.monotonic()
@@ -142,7 +151,7 @@ class _Printer:
         try:
             print(text, flush=True)
         except (BrokenPipeError, ValueError):
-            self._done.set()
+            self._done()
 
 
 def _told(kind: str, fields: dict[str, Any]) -> str:

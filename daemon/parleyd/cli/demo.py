@@ -20,6 +20,7 @@ from parleyd.agents.local.voice import Voice, VoiceError
 from parleyd.audio.devices.device import DeviceError, InputDevice, OutputDevice
 from parleyd.audio.devices.names import device_pair
 from parleyd.audio.devices.wav import WavOutput
+from parleyd.audio.echo import EchoCancellerMissingError
 from parleyd.audio.pcm import PIPELINE_RATE_HZ
 from parleyd.audio.vad import VadUnavailableError
 from parleyd.cli.errors import CommandError
@@ -74,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         mend = "choose another folder with --out"
         raise CommandError(f"{args.out}: {error.strerror}", mend, os.EX_CANTCREAT) from error
-    except (DeviceError, VadUnavailableError, VoiceError) as error:
+    except (DeviceError, EchoCancellerMissingError, VadUnavailableError, VoiceError) as error:
         raise CommandError(str(error), error.mend, os.EX_UNAVAILABLE) from error
     except ServiceError as error:
         raise CommandError(str(error), error.mend, os.EX_SOFTWARE) from error

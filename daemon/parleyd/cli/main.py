@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import parleyd
 from parleyd.cli.errors import CommandError
 
-COMMANDS = ("run", "demo", "agent", "check", "devices")
+COMMANDS = ("run", "demo", "agent", "check", "devices", "tune")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -18,7 +18,9 @@ from parleyd.agents.local.child import AgentChild, AgentChildError
 from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.names import device_pair
 from parleyd.audio.devices.portaudio import host, keep_stderr_apart
+from parleyd.audio.echo import EchoCancellerMissingError
 from parleyd.audio.vad import VadUnavailableError
+from parleyd.audio.wakeword import WakeWordUnavailableError
 from parleyd.cli.errors import CommandError
 from parleyd.config.loader import DEFAULT_CONFIG_PATH, ConfigError, load
 from parleyd.config.schema import Config
@@ -100,7 +102,7 @@ def _serve(config: Config, agent: Agent) -> int:
                 attend(service, arrived)
             finally:
                 service.stop()
-    except (DeviceError, VadUnavailableError) as error:
+    except (DeviceError, VadUnavailableError, WakeWordUnavailableError, EchoCancellerMissingError) as error:
         raise CommandError(str(error), error.mend, os.EX_UNAVAILABLE) from error
     except ServiceError as error:
         raise CommandError(str(error), error.mend, os.EX_SOFTWARE) from error

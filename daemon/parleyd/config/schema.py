@@ -85,9 +85,16 @@ class Wake(_Section, frozen=True):
     """When a session is opened."""
 
     mode: Annotated[
-        Literal["speech", "always", "manual"],
-        Meta(description="speech: when somebody speaks; always: at once and for ever; manual: on SIGUSR1"),
+        Literal["speech", "word", "always", "manual"],
+        Meta(
+            description="speech: when somebody speaks; word: when somebody says the wake word; always: at once and for "
+            "ever; manual: on SIGUSR1"
+        ),
     ] = "speech"
+    word: Annotated[
+        Literal["okay_nabu", "hey_jarvis", "hey_mycroft", "alexa"],
+        Meta(description="the wake word, for mode: word; needs the extra parleyd[wakeword]"),
+    ] = "okay_nabu"
     greeting: Annotated[
         Literal["auto", "play", "skip"],
         Meta(description="the agent's first message; auto: not when woken by speech; skip: never"),
@@ -111,11 +118,27 @@ class AudioOutput(_Section, frozen=True):
     volume: Annotated[float, Meta(ge=0, le=1, description="software volume, 1.0 is unchanged")] = 1.0
 
 
+class Echo(_Section, frozen=True):
+    """What is done about the agent's voice in the microphone: docs/echo.md."""
+
+    mode: Annotated[
+        Literal["auto", "aec", "half_duplex", "off"],
+        Meta(
+            description="aec: it is cancelled; half_duplex: the microphone counts as silent meanwhile; off: headset, "
+            "or hardware that cancels; auto: aec, and half_duplex where that is missing or fails; off with files"
+        ),
+    ] = "auto"
+    tail_ms: Annotated[
+        int, Meta(ge=0, le=3000, description="half_duplex: how long the microphone counts as silent after the voice")
+    ] = 300
+
+
 class Audio(_Section, frozen=True):
-    """Sound devices."""
+    """Sound devices, and the echo between them."""
 
     input: AudioInput = AudioInput()
     output: AudioOutput = AudioOutput()
+    echo: Echo = Echo()
     stall_s: Annotated[
         float,
         Meta(ge=1, le=60, description="without sound from the microphone or to the speaker: the device is reopened"),
@@ -125,8 +148,12 @@ class Audio(_Section, frozen=True):
 class Gate(_Section, frozen=True):
     """Decides whether somebody speaks, and what of the room goes up the wire."""
 
+    vad: Annotated[
+        Literal["webrtcvad", "silero"],
+        Meta(description="the voice activity detector. silero: for rooms with music; needs the extra parleyd[silero]"),
+    ] = "webrtcvad"
     aggressiveness: Annotated[
-        int, Meta(ge=0, le=3, description="of the voice activity detector; higher takes less for speech")
+        int, Meta(ge=0, le=3, description="of webrtcvad; higher takes less for speech, and misses soft voices")
     ] = 2
     pre_roll_ms: Annotated[int, Meta(ge=200, le=3000, description="sound kept from before the gate opened")] = 500
     hangover_ms: Annotated[int, Meta(ge=200, le=5000, description="silence after which the gate closes")] = 900
@@ -153,7 +180,7 @@ class BargeIn(_Section, frozen=True):
         Literal["fade", "sharp"],
         Meta(description="fade: a short fade, no click; sharp: the device is closed and reopened, quicker"),
     ] = "fade"
-    confirm_ms: Annotated[int, Meta(ge=0, le=2000, description="speech needed for a local cut")] = 300
+    confirm_ms: Annotated[int, Meta(ge=0, le=2000, description="speech needed for a local cut")] = 260
     duck_db: Annotated[float, Meta(ge=0, le=60, description="how much quieter while in doubt")] = 12.0
 
 
@@ -164,6 +191,9 @@ class Session(_Section, frozen=True):
     connect_timeout_s: Annotated[
         float, Meta(ge=1, le=60, description="for address, handshake and the agent's first message, each")
     ] = 10.0
+    false_wake_s: Annotated[
+        float, Meta(ge=1, le=3600, description="quiet time after which we hang up if the agent understood nothing")
+    ] = 8.0
     buffer_s: Annotated[float, Meta(ge=1, le=120, description="speech kept while there is no line")] = 15.0
     keep_utterance_s: Annotated[
         float, Meta(ge=1, le=3600, description="age at which an unanswered utterance is given up")

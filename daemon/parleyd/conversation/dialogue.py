@@ -59,6 +59,7 @@ class Dialogue:
         self._answer_since_s = 0.0
         self._activity_s = 0.0
         self._hanging_up = False
+        self._understood = False
 
     # ------------------------------------------------------------ supervisor
 
@@ -85,10 +86,17 @@ class Dialogue:
         with self._lock:
             return self._history.carried_over() is not None
 
+    @property
+    def understood(self) -> bool:
+        """The agent has shown, in this conversation, that it made words of what it heard."""
+        with self._lock:
+            return self._understood
+
     def conclude(self) -> None:
         """The conversation is over; the next one starts afresh. What is queued is still played out."""
         with self._lock:
             self._history.clear()
+            self._understood = False
             self._codec = None
             self._playback.end_answer(self._numbers.current)
 
@@ -132,6 +140,7 @@ class Dialogue:
                     self._bus.publish(events.Heard(at_s=now_s, text=text, final=final))
                     if final:
                         self._transcripts_seen = True
+                        self._understood |= any(sign.isalnum() for sign in text)
                         self._history.user_said(text)
                         self._acknowledged(now_s)
                 case AgentResponse(text=text):
@@ -232,6 +241,7 @@ class Dialogue:
             and now_s - self._ready_s < GREETING_WITHIN_S
         )
         if not self._transcripts_seen and not greeting:
+            self._understood = True
             self._acknowledged(now_s)
 
     def _acknowledged(self, now_s: float) -> None:

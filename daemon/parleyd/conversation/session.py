@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 import urllib.parse
+from collections.abc import Callable
 from typing import Protocol
 
 import websocket
@@ -51,15 +52,27 @@ class Listener(Protocol):
 
 
 class Session:
-    """start() returns at once; what follows comes through the listener."""
+    """start() returns at once; what follows comes through the listener.
+
+    timeout_s: for the address, the handshake and the metadata, each. on_death: told when a thread ends by a fault of
+    this program; nothing else is reported then.
+    """
 
     def __init__(
-        self, agent: Agent, outbox: Outbox, listener: Listener, *, suppress_greeting: bool, timeout_s: float
+        self,
+        agent: Agent,
+        outbox: Outbox,
+        listener: Listener,
+        *,
+        suppress_greeting: bool,
+        timeout_s: float,
+        on_death: Callable[[str, BaseException], None],
     ) -> None:
         self._agent = agent
         self._outbox = outbox
         self._listener = listener
         self._timeout_s = timeout_s
+        self._on_death = on_death
         self.suppress_greeting = suppress_greeting
         self.codec: Codec = agent.codec(suppress_greeting=suppress_greeting)
         self.begun_s = time.monotonic()
@@ -102,6 +115,9 @@ class Session:
             ending = self._converse()
         except DialError as error:
             ending = error.ending
+        except Exception as error:  # noqa: BLE001 - reported to the owner, who ends the daemon
+            self._on_death("session-receiver", error)
+            return
         if self._hung_up is not None:
             ending = Ending(EndingKind.USER, self._hung_up, code=NORMAL_CLOSURE)
         self._outbox.end(self)
@@ -127,6 +143,8 @@ class Session:
             try:
                 opcode, data = connection.recv_data(control_frame=True)
             except websocket.WebSocketTimeoutException:
+                if self._hung_up is not None:
+                    return Ending(EndingKind.USER, self._hung_up, code=NORMAL_CLOSURE)
                 if ready:
                     continue
                 return _retry(f"the server did not begin the conversation within {self._timeout_s:g} s")
@@ -214,10 +232,16 @@ class Session:
                     message = self.codec.audio(encoder.encode(b"".join(message)))
                 self.bytes_up += len(message)
                 connection.send(message, websocket.ABNF.OPCODE_TEXT)
+        except ConnectionError:
+            # The other side has gone. The receiver learns of it too, after it has read why.
+            return
         except (websocket.WebSocketException, OSError):
-            # The receiver learns of it from the same socket and reports it; waking it is all there is to do.
+            # The receiver may not have noticed; it reports what is to be reported.
             if (raw := self._raw) is not None:
                 _shut(raw)
+            return
+        except Exception as error:  # noqa: BLE001 - reported to the owner, who ends the daemon
+            self._on_death("session-sender", error)
             return
         if self._hung_up is not None:
             self._say_goodbye(connection)

@@ -25,6 +25,7 @@ class Trigger(Enum):
     REFUSED = "refused"  # it failed in a way that will not mend itself
     AGENT_HUNG_UP = "agent hung up"
     IDLE = "idle"  # nobody has spoken for session.idle_timeout_s
+    FALSE_WAKE = "false wake"  # what woke us was nothing that the agent understood
     RETRY_DUE = "retry due"
     GIVEN_UP = "given up"  # what was said is too old to be answered
 
@@ -37,6 +38,7 @@ class Action(Enum):
     RETRY_SOON = "wait a little"
     RETRY_LATE = "wait as long as allowed"
     FORGET = "forget what was said"
+    RAISE_GATE = "be harder of hearing for a while"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ MOVES: dict[tuple[State, Trigger], Move] = {
     (State.LIVE, Trigger.REFUSED): Move(State.BACKING_OFF, (Action.RETRY_LATE,)),
     (State.LIVE, Trigger.AGENT_HUNG_UP): Move(State.ASLEEP, (Action.FORGET,)),
     (State.LIVE, Trigger.IDLE): Move(State.ASLEEP, (Action.HANG_UP, Action.FORGET)),
+    (State.LIVE, Trigger.FALSE_WAKE): Move(State.ASLEEP, (Action.HANG_UP, Action.FORGET, Action.RAISE_GATE)),
     (State.LIVE, Trigger.SLEEP): Move(State.ASLEEP, (Action.HANG_UP, Action.FORGET)),
     (State.BACKING_OFF, Trigger.RETRY_DUE): Move(State.CONNECTING, (Action.CONNECT,)),
     (State.BACKING_OFF, Trigger.WAKE): Move(State.CONNECTING, (Action.CONNECT,)),

@@ -58,7 +58,10 @@ class _Ended:
 
 
 class Supervisor:
-    """A Listener of sessions. on_death: told when the thread ends by an error."""
+    """A Listener of sessions.
+
+    raise_gate: makes the gate harder of hearing for a while. on_death: told when the thread ends by an error.
+    """
 
     def __init__(
         self,
@@ -67,6 +70,7 @@ class Supervisor:
         outbox: Outbox,
         dialogue: Dialogue,
         bus: events.Bus,
+        raise_gate: Callable[[], None],
         on_death: Callable[[str, BaseException], None],
     ) -> None:
         self._config = config
@@ -74,6 +78,7 @@ class Supervisor:
         self._outbox = outbox
         self._dialogue = dialogue
         self._bus = bus
+        self._raise_gate = raise_gate
         self._on_death = on_death
         self._backoff = Backoff(config.reconnect.initial_s, config.reconnect.max_s)
         self._inbox: queue.SimpleQueue[_Wake | _Sleep | _Stop | _Ready | _Ended] = queue.SimpleQueue()
@@ -170,6 +175,7 @@ class Supervisor:
                 self._woken_by_speech = False
                 self._move(Trigger.WAKE, "woken")
             case _Sleep():
+                self._retry_at_s = None
                 self._move(Trigger.SLEEP, "sent to sleep")
             case _Ready(session=session, ready=ready) if session is self._session:
                 self._opened(ready)
@@ -205,11 +211,10 @@ class Supervisor:
             self._backoff.reset()
         if ending.refused_override is not None and session.suppress_greeting and self._greeting_is_meant(ending):
             self._greeting_refused = True
-            self._tell(
-                "the agent does not allow this device to switch off its greeting; what it says first is not played",
-                "enable the override 'first_message' under Security in its settings, or set wake.greeting: play",
-                logging.WARNING,
-            )
+            text = "the agent does not allow this device to switch off its greeting; what it says first is not played"
+            mend = "enable the override 'first_message' under Security in its settings, or set wake.greeting: play"
+            log.warning("%s -> %s", text, mend)
+            self._bus.publish(events.Trouble(at_s=now_s, text=text, mend=mend))
             self._move(Trigger.GREETING_REFUSED, "again, with its greeting")
             return
         match ending.kind:
@@ -260,7 +265,7 @@ class Supervisor:
             self._bus.publish(
                 events.StateChanged(at_s=time.monotonic(), before=before.value, after=step.to.value, reason=reason)
             )
-        if trigger in (Trigger.IDLE, Trigger.SLEEP):
+        if trigger in (Trigger.IDLE, Trigger.FALSE_WAKE, Trigger.SLEEP):
             self._backoff.reset()
 
     def _act(self, action: Action) -> None:
@@ -277,6 +282,8 @@ class Supervisor:
                 self._retry_at_s = time.monotonic() + self._backoff.next_s()
             case Action.RETRY_LATE:
                 self._retry_at_s = time.monotonic() + self._backoff.longest_s()
+            case Action.RAISE_GATE:
+                self._raise_gate()
             case Action.FORGET:
                 self._retry_at_s = None
                 self._dialogue.conclude()
@@ -292,13 +299,14 @@ class Supervisor:
             self,
             suppress_greeting=unwanted and not self._greeting_refused,
             timeout_s=self._config.session.connect_timeout_s,
+            on_death=self._on_death,
         )
         self._session.start()
 
     def _talk_begins_s(self) -> float:
         """From when on speech belongs to what somebody is saying right now; infinite when nobody talks."""
         since_s = self._dialogue.talk_since_s
-        if since_s is None or self._config.wake.mode == "manual":
+        if since_s is None or self._config.wake.mode in ("manual", "word"):
             return float("inf")
         return since_s - self._config.gate.pre_roll_ms / 1000
 
@@ -313,7 +321,7 @@ class Supervisor:
         if self._retry_at_s is not None:
             due_s.append(self._retry_at_s)
         if self._state is State.LIVE and not self._always:
-            due_s.append(self._dialogue.activity_s + self._config.session.idle_timeout_s)
+            due_s.append(self._dialogue.activity_s + self._patience_s())
         if self._state is not State.ASLEEP and (kept_s := self._outbox.kept_until_s) is not None:
             due_s.append(kept_s + self._config.session.keep_utterance_s)
         if not due_s:
@@ -321,14 +329,25 @@ class Supervisor:
         # While somebody is busy past the deadline, look again soon rather than at once.
         return max(0.05, min(due_s) - time.monotonic())
 
+    def _patience_s(self) -> float:
+        """How long a live session may be quiet."""
+        session = self._config.session
+        return min(session.idle_timeout_s, session.false_wake_s) if self._is_false_wake() else session.idle_timeout_s
+
+    def _is_false_wake(self) -> bool:
+        return self._woken_by_speech and not self._dialogue.understood
+
     def _look_at_timers(self, now_s: float) -> None:
         if self._retry_at_s is not None and now_s >= self._retry_at_s:
             self._retry_at_s = None
             self._move(Trigger.RETRY_DUE if self._state is State.BACKING_OFF else Trigger.WAKE, "next try")
         if self._state is State.LIVE and not self._always:
             quiet_s = now_s - self._dialogue.activity_s
-            if quiet_s >= self._config.session.idle_timeout_s and not self._dialogue.busy(now_s):
-                self._move(Trigger.IDLE, f"quiet for {quiet_s:.0f} s")
+            if quiet_s >= self._patience_s() and not self._dialogue.busy(now_s):
+                if self._is_false_wake():
+                    self._move(Trigger.FALSE_WAKE, "the agent understood nothing")
+                else:
+                    self._move(Trigger.IDLE, f"quiet for {quiet_s:.0f} s")
         kept_s = self._outbox.kept_until_s
         if kept_s is not None and now_s >= kept_s + self._config.session.keep_utterance_s:
             self._forget(float("inf"), "no agent could be reached for it in time")

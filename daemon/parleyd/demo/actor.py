@@ -39,6 +39,10 @@ class ActorMicrophone:
         with self._lock:
             self._script.extend(periods)
 
+    def in_the_room(self, period: bytes, start_s: float) -> bytes:
+        """What else is to be heard beside the actor; start_s: the monotonic time of the period's first sample."""
+        return period
+
     def open(self, deliver: Deliver) -> StreamInfo:
         period_s = FRAME_MS / 1000
         self.began_s = time.monotonic()
@@ -48,6 +52,7 @@ class ActorMicrophone:
                 period = self._script.popleft() if self._script else SILENT_FRAME
             if period is SILENT_FRAME:
                 period = random.choice(self._room)
+            period = self.in_the_room(period, at_s - period_s)
             self.given.append(period)
             deliver(period, at_s - period_s)
 

@@ -6,7 +6,7 @@ import base64
 import json
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import cache
 from types import TracebackType
 from typing import Any
@@ -83,7 +83,9 @@ class Client:
         message: Message = json.loads(self.socket.recv(timeout=timeout_s))
         self.messages.append(message)
         if message["type"] == "ping" and self.answers_pings:
-            self.send({"type": "pong", "event_id": message["ping_event"]["event_id"]})
+            # The close frame may be in already; what came before it is still to be read.
+            with suppress(ConnectionClosed):
+                self.send({"type": "pong", "event_id": message["ping_event"]["event_id"]})
         if message["type"] == "audio":
             event = message["audio_event"]
             pcm = decode(self.output_format, base64.b64decode(event["audio_base_64"]))

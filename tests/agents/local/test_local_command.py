@@ -103,7 +103,7 @@ def test_it_ends_with_its_standard_input_and_speaks_json() -> None:
 
 
 def test_the_daemon_starts_it_as_a_child() -> None:
-    with AgentChild(None, ("--ears", "none")) as child:
+    with AgentChild(None) as child:
         address = Address(child.base_url.replace("http:", "ws:"))
         client = Client(address)  # type: ignore[arg-type]
         with client:

@@ -344,3 +344,13 @@ agent:
         assert client.until("agent_response")["agent_response_event"]["agent_response"] == "It is 21 degrees."
         client.send({"type": "user_message", "text": "leave me"})
         assert client.until_closed()[0] == 1000
+
+
+@pytest.mark.parametrize("fault", ["steps: [{on: ready, do: stall, seconds: 60}]", "metadata: {delay_s: 60}"])
+def test_it_can_be_stopped_in_the_middle_of_a_fault(start: Start, fault: str) -> None:
+    agent = start(QUIET + f"connections: [{{{fault}}}]")
+    with Client(agent):
+        agent.wait_connection().wait_trigger("opening")
+        began_s = time.monotonic()
+        agent.stop()
+        assert time.monotonic() - began_s < 1.5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 import selectors
 import subprocess
@@ -13,10 +14,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+log = logging.getLogger(__name__)
+
 # Loading the recogniser on a small board takes a while.
 START_S = 60.0
 STOP_S = 1.5
-_LISTENING = re.compile(r"listening on ws://(?P<host>\S+)")
+# Between a crash and the next start: long enough not to burn a core, short enough not to be missed.
+RESTART_S = 2.0
+_LISTENING = re.compile(r"listening on ws://(?P<host>\S+?):(?P<port>\d+)")
 
 
 class AgentChildError(Exception):
@@ -24,19 +29,35 @@ class AgentChildError(Exception):
 
 
 class AgentChild:
-    """A context manager; base_url is where the agent listens inside it. Raises AgentChildError."""
+    """A context manager; base_url is where the agent listens inside it. Restarts it, there, when it crashes.
 
-    def __init__(self, scenario: str | Path | None, arguments: tuple[str, ...] = ()) -> None:
-        self._command = [sys.executable, "-m", "parleyd", "agent", "--port", "0", "--quit-with-stdin", *arguments]
-        if scenario is not None:
-            self._command += ["--scenario", str(scenario)]
-        self._process: subprocess.Popen[str] | None = None
+    Entering raises AgentChildError.
+    """
+
+    def __init__(self, scenario: str | Path | None) -> None:
+        self._options = [] if scenario is None else ["--scenario", str(scenario)]
+        self._closing = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="agent-child", daemon=True)
+        self._port = "0"
         self.base_url = ""
 
     def __enter__(self) -> AgentChild:
+        self._process = self._start()
+        self._watcher.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closing.set()
+        _end(self._process)
+        self._watcher.join(STOP_S)
+
+    def _start(self) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "parleyd", "agent", "--port", self._port, "--quit-with-stdin", *self._options]
         # A session of its own: Ctrl-C is for the daemon, which closes the conversation before this ends.
-        self._process = process = subprocess.Popen(
-            self._command,
+        process = subprocess.Popen(
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -44,48 +65,59 @@ class AgentChild:
             start_new_session=True,
         )
         try:
-            self.base_url = f"http://{self._read_address(process)}"
+            host, self._port = _read_address(process)
         except BaseException:
-            self._end(process)
+            _end(process)
             raise
+        self.base_url = f"http://{host}:{self._port}"
         # Nobody reads what it prints from now on; it must not block on a full pipe.
         for stream in (process.stdout, process.stderr):
             assert stream is not None
             threading.Thread(target=_drain, args=(stream,), name="agent-output", daemon=True).start()
-        return self
+        return process
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._process is not None:
-            self._end(self._process)
+    def _watch(self) -> None:
+        while True:
+            code = self._process.wait()
+            if self._closing.is_set():
+                return
+            log.error("the embedded agent has ended with %d; it is started again", code)
+            if self._closing.wait(RESTART_S):
+                return
+            try:
+                self._process = self._start()
+            except AgentChildError as error:
+                log.error("the embedded agent does not start again: %s", error)
+                return
 
-    def _read_address(self, process: subprocess.Popen[str]) -> str:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        until_s = time.monotonic() + START_S
-        with selectors.DefaultSelector() as selector:
-            selector.register(process.stdout, selectors.EVENT_READ)
-            while time.monotonic() < until_s:
-                if not selector.select(timeout=0.5):
-                    continue
-                line = process.stdout.readline()
-                if match := _LISTENING.search(line):
-                    return match["host"].rstrip("/")
-                if not line:
-                    said = process.stderr.read().strip().splitlines()
-                    raise AgentChildError(said[-1].removeprefix("parleyd: ") if said else "the embedded agent ended")
-        raise AgentChildError(f"the embedded agent did not start within {START_S:g} s")
 
-    def _end(self, process: subprocess.Popen[str]) -> None:
-        assert process.stdin is not None
-        with contextlib.suppress(OSError):
-            process.stdin.close()
-        try:
-            process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+def _read_address(process: subprocess.Popen[str]) -> tuple[str, str]:
+    assert process.stdout is not None
+    assert process.stderr is not None
+    until_s = time.monotonic() + START_S
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while time.monotonic() < until_s:
+            if not selector.select(timeout=0.5):
+                continue
+            line = process.stdout.readline()
+            if match := _LISTENING.search(line):
+                return match["host"], match["port"]
+            if not line:
+                said = process.stderr.read().strip().splitlines()
+                raise AgentChildError(said[-1].removeprefix("parleyd: ") if said else "the embedded agent ended")
+    raise AgentChildError(f"the embedded agent did not start within {START_S:g} s")
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    with contextlib.suppress(OSError):
+        process.stdin.close()
+    try:
+        process.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _drain(stream: IO[str]) -> None:

@@ -327,7 +327,11 @@ class LocalAgent:
             return _json_response(404, {"detail": {"status": "document_not_found", "message": message}})
         signature = secrets.token_urlsafe(24)
         is_single = query.get("include_conversation_id", [""])[0].lower() == "true"
-        self._signatures[signature] = (time.monotonic(), is_single)
+        now_s = time.monotonic()
+        self._signatures = {
+            known: issued for known, issued in self._signatures.items() if now_s - issued[0] < SIGNATURE_LIFE_S
+        }
+        self._signatures[signature] = (now_s, is_single)
         path = parts.path.rstrip("/").removesuffix("/get-signed-url")
         host = request.headers.get("Host") or self._netloc
         parameters = urlencode({"agent_id": agent_id, "conversation_signature": signature})

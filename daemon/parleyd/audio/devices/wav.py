@@ -109,6 +109,16 @@ def to_mono(header: WavHeader, data: bytes, channel: int | None = None) -> bytes
     return sound.to_pcm(np.nan_to_num(channels.mean(axis=1) if channel is None else channels[:, channel - 1]))
 
 
+def read_wav(path: Path) -> tuple[bytes, int]:
+    """A whole file: mono 16-bit PCM, and its rate. Raises OSError, or DeviceError for what cannot be read."""
+    with path.open("rb") as file:
+        header = read_header(file, path)
+        file.seek(header.data_offset)
+        data = file.read(header.data_bytes)
+    data = data[: len(data) - len(data) % header.block_bytes]
+    return (to_mono(header, data) if data else b""), header.rate_hz
+
+
 class WavInput:
     """A recording instead of a microphone: 20 ms periods in real time, at the file's rate, and silence after its end.
 

@@ -1,0 +1,134 @@
+"""What of the microphone is the person and not the speaker: cancelling, and half duplex where that cannot be."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from parleyd.audio.linear_echo import BANDS, Floats, LinearEcho
+from parleyd.audio.pcm import FRAME_MS, FRAME_SAMPLES, PIPELINE_RATE_HZ, samples_of, to_pcm
+
+# The near end is there when in the three bands where it stands out most, more is left than the echo and the room
+# account for, by so much on average.
+NEAR_OVER_ECHO_DB = 15.0
+_BANDS_HEARD = 3
+# ... and goes on being there for so many frames: the quiet parts of a word.
+_HOLD_FRAMES = 4
+# A person is not explained by the echo's estimate; what is left of an echo is, when the path has changed.
+_UNEXPLAINED = 0.1
+# What a loudspeaker adds of its own (distortion) lies this far below the whole echo, in every band, and lasts as long
+# as the room rings.
+_DISTORTION = 10.0 ** (-45.0 / 10.0)
+_RING_PER_FRAME = 0.8
+# The forecast is put right by the median of how wrong it was.
+_WRONG_STEP_DB, _MOST_WRONG_DB = 0.05, 12.0
+_FLOOR_DBFS, _FLOOR_FALL_DB, _FLOOR_RISE_DB, _FLOOR_RISE_IN_ECHO_DB = -70.0, 0.4, 0.04, 0.006
+_LEAST_FLOOR_DBFS = -80.0
+# The canceller rests when the far end has been silent for so long: what it heard has died away.
+_REST_S = 1.0
+
+
+class EchoCancellerMissingError(Exception):
+    """The package that cancels the echo cannot be imported."""
+
+    mend = "pip install pywebrtc-audio, or set audio.echo.mode to half_duplex, or to off with a headset"
+
+
+class HalfDuplex:
+    """The microphone counts as silent while the far end is audible, and for a tail after it. Pure."""
+
+    def __init__(self, tail_ms: int) -> None:
+        self._tail_s = tail_ms / 1000
+
+    def deaf(self, start_s: float, *, audible: bool, silent_from_s: float) -> bool:
+        """start_s: when the frame begins. audible, silent_from_s: whether the far end is to be heard now, and when what
+        the speaker has taken will be through.
+        """
+        return audible or start_s < silent_from_s + self._tail_s
+
+
+class NearEnd:
+    """Whether a person is in what the linear filter left. Pure; one step per frame.
+
+    The threshold is relative to the far end: in each band, the residual echo that is to be expected, corrected by how
+    wrong that was lately, what a loudspeaker distorts, and the room's noise.
+    """
+
+    def __init__(self) -> None:
+        self._wrong_db = np.zeros(BANDS, np.float32)
+        self._floor_dbfs = np.full(BANDS, _FLOOR_DBFS, np.float32)
+        self._ringing = 0.0
+
+    def step(self, left: Floats, expected: Floats, echo: float, explained: float) -> bool:
+        """left, expected: power by band, 1.0 is full scale; echo: power of the whole estimate; explained: the share
+        of what is left that the estimate explains."""
+        left_db = 10.0 * np.log10(left + 1e-12)
+        expected_db = 10.0 * np.log10(expected + 1e-12)
+        self._ringing = max(echo, self._ringing * _RING_PER_FRAME)
+        forecast_db = expected_db + self._wrong_db
+        account = 10.0 ** (forecast_db / 10.0) + 10.0 ** (self._floor_dbfs / 10.0) + self._ringing * _DISTORTION
+        over_db = left_db - 10.0 * np.log10(account)
+
+        in_echo = expected_db > self._floor_dbfs
+        if np.median(over_db) < NEAR_OVER_ECHO_DB - 2.0:
+            step = np.where(left_db > forecast_db, _WRONG_STEP_DB, -_WRONG_STEP_DB)
+            learn = expected_db > self._floor_dbfs + 6.0
+            self._wrong_db = np.clip(self._wrong_db + step * learn, -_MOST_WRONG_DB, _MOST_WRONG_DB)
+        fall = np.maximum(np.maximum(left_db, self._floor_dbfs - _FLOOR_FALL_DB), _LEAST_FLOOR_DBFS)
+        rise = self._floor_dbfs + np.where(in_echo, _FLOOR_RISE_IN_ECHO_DB, _FLOOR_RISE_DB)
+        self._floor_dbfs = np.where(left_db < self._floor_dbfs, fall, np.minimum(left_db, rise))
+
+        loudest = np.sort(over_db)[-_BANDS_HEARD:]
+        return explained < _UNEXPLAINED and float(np.clip(loudest, 0.0, 40.0).mean()) > NEAR_OVER_ECHO_DB
+
+
+class EchoCanceller:
+    """WebRTC's canceller, and a linear filter beside it.
+
+    While the far end is audible a frame is what WebRTC leaves, which never has an echo in it but mutes a person who
+    talks over it; where the linear filter shows that there is a person, it is what that leaves, which has them whole
+    and the echo 15 to 30 dB lower. While the far end is silent frames pass untouched.
+
+    person: whether the last frame may be speech; True while the far end is silent, for then that is for others to say.
+    """
+
+    def __init__(self) -> None:
+        """Raises EchoCancellerMissingError."""
+        try:
+            from pywebrtc_audio import EchoCanceller as WebRtc
+        except ImportError as error:
+            raise EchoCancellerMissingError(f"the echo canceller cannot be imported: {error}") from error
+        self._webrtc = WebRtc(PIPELINE_RATE_HZ, 1, 0)
+        self._linear = LinearEcho()
+        self._near_end = NearEnd()
+        self._hold = 0
+        self._share = 0.0  # of the linear filter in what comes out
+        self._rest_frames = 0
+        self._silence = np.zeros(FRAME_SAMPLES, np.float32)
+        self.person = True
+
+    def process(self, pcm: bytes, far: Floats | None) -> bytes:
+        """A frame of the microphone, the far end that belongs to it (full scale 1.0; None: silence) → a frame."""
+        if far is None:
+            if self._rest_frames <= 0:
+                self.person = True
+                return pcm
+            self._rest_frames -= 1
+            far = self._silence
+        else:
+            self._rest_frames = round(_REST_S * 1000 / FRAME_MS)
+        heard = samples_of(pcm).astype(np.float32) * np.float32(1 / 32768)
+        cancelled = self._webrtc.process(heard, far)
+        left = self._linear.step(heard, far)
+        linear = self._linear
+        if self._near_end.step(linear.left, linear.expected, linear.echo, linear.explained):
+            self._hold = _HOLD_FRAMES + 1
+        self._hold = max(0, self._hold - 1)
+        self.person = self._hold > 0
+        before, self._share = self._share, float(self.person)
+        if before == self._share:
+            out = left if self.person else cancelled
+        else:
+            share = np.linspace(before, self._share, FRAME_SAMPLES, dtype=np.float32)
+            out = share * left + (1 - share) * cancelled
+        return to_pcm(out * np.float32(32768))
+

@@ -1,0 +1,91 @@
+"""Which way of living with the echo is taken, and when another has to be: between the microphone and the gate."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Literal
+
+import numpy as np
+
+from parleyd import events
+from parleyd.audio.echo import EchoCanceller, EchoCancellerMissingError, HalfDuplex
+from parleyd.audio.far_end import FarEnd
+from parleyd.audio.pcm import SILENCE_DBFS, SILENT_FRAME, Frame
+from parleyd.audio.playback import Playback
+from parleyd.audio.self_echo import SelfEcho
+
+log = logging.getLogger(__name__)
+
+Mode = Literal["auto", "aec", "half_duplex", "off"]
+
+
+class EchoControl:
+    """hear() and judge() on the ears thread, for every frame in order.
+
+    mode: what is done now: `aec`, `half_duplex` or `off`. Where the canceller is missing, `auto` says so and takes half
+    duplex, `aec` raises EchoCancellerMissingError. When the daemon turns out to hear itself it says so once, and from
+    then on is half duplex, unless echo is left to the hardware (`off`).
+    """
+
+    def __init__(self, mode: Mode, tail_ms: int, playback: Playback, far_end: FarEnd, bus: events.Bus) -> None:
+        self._playback = playback
+        self._far_end = far_end
+        self._bus = bus
+        self._half_duplex = HalfDuplex(tail_ms)
+        self._self_echo = SelfEcho()
+        self._canceller: EchoCanceller | None = None
+        self._far_dbfs = SILENCE_DBFS
+        self.mode: Literal["aec", "half_duplex", "off"] = "half_duplex" if mode == "half_duplex" else "off"
+        if mode in ("auto", "aec"):
+            try:
+                self._canceller = EchoCanceller()
+                self.mode = "aec"
+            except EchoCancellerMissingError as error:
+                if mode == "aec":
+                    raise
+                log.warning("%s; the microphone counts as silent while the agent speaks; %s", error, error.mend)
+                self.mode = "half_duplex"
+        bus.subscribe(self._listen)
+
+    def hear(self, frame: Frame) -> tuple[Frame, bool]:
+        """A frame of the microphone → what goes on to the gate, and whether it may be speech."""
+        far = self._far_end.frame(frame.start_s)
+        self._far_dbfs = SILENCE_DBFS
+        if far is not None:
+            power = float(np.dot(far, far)) / len(far)
+            self._far_dbfs = 10.0 * float(np.log10(power)) if power > 0.0 else SILENCE_DBFS
+        if self.mode == "half_duplex":
+            playback = self._playback
+            audible = playback.audible(time.monotonic())
+            if self._half_duplex.deaf(frame.start_s, audible=audible, silent_from_s=playback.silent_from_s):
+                return Frame(SILENT_FRAME, frame.start_s), False
+        elif self.mode == "aec" and self._canceller is not None:
+            frame = Frame(self._canceller.process(frame.pcm, far), frame.start_s)
+            return frame, self._canceller.person
+        return frame, True
+
+    def judge(self, level_dbfs: float, *, talk: bool) -> None:
+        """The level of the frame that was passed on, and whether the gate takes it for talk."""
+        if self.mode != "half_duplex" and self._self_echo.levels(level_dbfs, self._far_dbfs, talk=talk):
+            self._fall_back("what is heard goes up and down with the agent's voice")
+
+    def _listen(self, event: events.Event) -> None:
+        if self.mode == "half_duplex":
+            return
+        if isinstance(event, events.AnswerText):
+            self._self_echo.agent_said(event.text, event.at_s)
+        elif isinstance(event, events.Heard) and event.final and self._self_echo.person_said(event.text, event.at_s):
+            self._fall_back("the agent's own words come back as the person's")
+
+    def _fall_back(self, why: str) -> None:
+        if self.mode == "off":
+            text = f"the microphone hears the speaker: {why}"
+            mend = "set audio.echo.mode to auto"
+        else:
+            self.mode = "half_duplex"
+            text = f"the microphone hears the speaker in spite of the echo canceller: {why}; from here on the "
+            text += "microphone counts as silent while the agent speaks"
+            mend = "turn the speaker down or move it away from the microphone, and start again"
+        log.warning("%s -> %s", text, mend)
+        self._bus.publish(events.Trouble(at_s=time.monotonic(), text=text, mend=mend))

@@ -1,0 +1,177 @@
+"""What the speaker plays, in step with what the microphone hears: two devices, two clocks. Pure but for one deque.
+
+The speaker's callback leaves every period it takes with the time at which it took it; ears ask for the far end that
+belongs to a frame of the microphone. Callbacks come with jitter, and the crystals of two devices differ by up to some
+100 ppm: each device's clock is fitted by a line through its stamps, and the far end is resampled along the quotient of
+the two, so that the echo stays where it is for as long as both run. Nothing is queued between the devices but the last
+second of the far end, whatever their clocks do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+import numpy as np
+import numpy.typing as npt
+
+from parleyd.audio.pcm import BYTES_PER_SAMPLE, FRAME_SAMPLES, PIPELINE_RATE_HZ, samples_of
+from parleyd.audio.sample_clock import SampleClock
+
+Floats = npt.NDArray[np.float32]
+
+# The far end is given a little later than it was handed over, so that a late callback does not leave a hole; its echo
+# is later still: by the speaker's latency, the way through the air, and the microphone's.
+LEAST_LAG_S = 0.010
+MOST_LAG_S = 0.100
+_SPARE_S = 0.002
+
+
+class Alignment:
+    """Which of the speaker's samples belongs to a sample of the microphone: that which was handed over lag_s before.
+
+    A speaker that has lost its place begins anew, and so does a microphone; the other goes on.
+    """
+
+    def __init__(self, speaker_hz: int, microphone_hz: int) -> None:
+        self.speaker = SampleClock(speaker_hz)
+        self.microphone = SampleClock(microphone_hz)
+        self.lag_s = LEAST_LAG_S
+
+    def place(self, heard: int) -> float:
+        """heard: the number of a sample of the microphone. The result is between two samples as a rule."""
+        return self.speaker.sample_at(self.microphone.time_of(heard) - self.lag_s)
+
+    def later(self, missing_s: float) -> None:
+        """So much of what belongs to now was not handed over yet: from here on give it later."""
+        if missing_s < MOST_LAG_S:
+            self.lag_s = min(self.lag_s + missing_s + _SPARE_S, MOST_LAG_S)
+
+
+# Of the far end this much is kept: more than the largest lag, and than ears can be late.
+_KEPT_S = 1.5
+_PHASES = 256
+_HALF_TAPS_AT_16K = 16
+
+
+def _bank(rate_hz: int) -> Floats:
+    """Low-pass filters at the pipeline's band edge, one for each fraction of a device sample: (phases + 1, taps)."""
+    scale = max(1.0, rate_hz / PIPELINE_RATE_HZ)
+    half = math.ceil(_HALF_TAPS_AT_16K * scale)
+    cutoff = 0.94 / scale
+    at = np.arange(-half + 1, half + 1)[None, :] - np.linspace(0.0, 1.0, _PHASES + 1)[:, None]
+    window = np.i0(8.0 * np.sqrt(np.clip(1.0 - (at / half) ** 2, 0.0, 1.0))) / np.i0(8.0)
+    taps = cutoff * np.sinc(cutoff * at) * window
+    bank: Floats = (taps / taps.sum(axis=1, keepdims=True)).astype(np.float32)
+    return bank
+
+
+class FarEnd:
+    """take() on the speaker's thread, never waits; start() before; frame() on the ears thread.
+
+    starved: how often the far end of a frame had not been handed over yet. It then counts as silence, and the far end
+    is given later from there on.
+    """
+
+    def __init__(self) -> None:
+        # Appending to and popping from a deque is atomic; it forgets the oldest by itself.
+        self._handed: deque[tuple[int, int, bytes, float]] = deque(maxlen=1000)
+        self._rate_hz = PIPELINE_RATE_HZ
+        self._opened = 0
+        self._using = 0
+        self.starved = 0
+        self._open(PIPELINE_RATE_HZ)
+
+    def start(self, rate_hz: int) -> None:
+        """The speaker was opened, perhaps again: what follows is at this rate."""
+        self._rate_hz = rate_hz
+        self._opened += 1
+
+    def take(self, pcm: bytes, at_s: float) -> None:
+        """The speaker's device took this much at at_s."""
+        self._handed.append((self._opened, self._rate_hz, pcm, at_s))
+
+    # ---------------------------------------------------------------- the ears thread
+
+    def _open(self, rate_hz: int) -> None:
+        self._bank = _bank(rate_hz)
+        self._alignment = Alignment(rate_hz, PIPELINE_RATE_HZ)
+        self._heard = 0  # the microphone's samples
+        self._kept = np.zeros(0, np.float32)
+        self._kept_from = 0  # the number of its first sample
+        self._silent_from = 0  # the number of the sample from which on all is zero
+        self._wide = self._bank.shape[1]
+
+    @property
+    def kept_s(self) -> float:
+        return len(self._kept) / self._alignment.speaker.rate_hz
+
+    @property
+    def drift(self) -> float:
+        """How much faster the speaker's clock runs than the microphone's."""
+        return self._alignment.speaker.drift - self._alignment.microphone.drift
+
+    def frame(self, start_s: float) -> Floats | None:
+        """What belongs to the microphone's frame that begins at start_s: FRAME_SAMPLES at the pipeline rate, full scale
+        1.0; None when it is digital silence. To be called for every frame, in order."""
+        self._gather()
+        alignment = self._alignment
+        alignment.microphone.stamp(self._heard, start_s)
+        first = alignment.place(self._heard)
+        self._heard += FRAME_SAMPLES
+        if not len(self._kept):
+            return None
+        step = alignment.speaker.rate_hz / PIPELINE_RATE_HZ
+        last = first + (FRAME_SAMPLES - 1) * step + self._wide // 2
+        end = self._kept_from + len(self._kept)
+        if first - self._wide // 2 >= self._silent_from and last < end:
+            return None
+        if last >= end:
+            self.starved += 1
+            alignment.later((last - end) / alignment.speaker.rate_hz)
+        return self._resampled(first, step)
+
+    def _gather(self) -> None:
+        pieces: list[bytes] = []
+        fresh = 0
+        while self._handed:
+            opened, rate_hz, pcm, at_s = self._handed.popleft()
+            if opened != self._using:
+                self._using = opened
+                pieces.clear()
+                fresh = 0
+                self._open(rate_hz)
+            start = self._kept_from + len(self._kept) + fresh
+            self._alignment.speaker.stamp(start, at_s)
+            pieces.append(pcm)
+            fresh += len(pcm) // BYTES_PER_SAMPLE
+            if pcm != bytes(len(pcm)):
+                self._silent_from = start + len(pcm) // BYTES_PER_SAMPLE
+        if not pieces:
+            return
+        surplus = len(self._kept) + fresh - round(_KEPT_S * self._alignment.speaker.rate_hz)
+        if self._silent_from <= self._kept_from + max(0, surplus):
+            # All that would be kept is silent, as it is most of the day.
+            self._kept_from += len(self._kept) + fresh
+            self._kept = np.zeros(0, np.float32)
+            return
+        samples = samples_of(b"".join(pieces)).astype(np.float32) * np.float32(1 / 32768)
+        joined = np.concatenate([self._kept, samples])
+        dropped = max(0, surplus)
+        self._kept = joined[dropped:]
+        self._kept_from += dropped
+
+    def _resampled(self, first: float, step: float) -> Floats:
+        at = first + np.arange(FRAME_SAMPLES) * step - self._kept_from
+        whole = np.floor(at).astype(np.intp)
+        phase = np.rint((at - whole) * _PHASES).astype(np.intp)
+        begin = int(whole[0]) - self._wide // 2 + 1
+        stretch = int(whole[-1]) + self._wide // 2 + 1 - begin
+        source = np.zeros(stretch, np.float32)
+        low, high = max(0, begin), min(len(self._kept), begin + stretch)
+        if low < high:
+            source[low - begin : high - begin] = self._kept[low:high]
+        windows = np.lib.stride_tricks.sliding_window_view(source, self._wide)
+        out: Floats = np.einsum("ij,ij->i", windows[whole - whole[0]], self._bank[phase])
+        return out
+

@@ -1,0 +1,105 @@
+"""A linear estimate of the echo, which leaves the near end whole, and a forecast of what it could not remove. Pure.
+
+WebRTC's canceller gives out only the end of its chain, where a suppressor has muted what it takes for echo, and with it
+a person who talks over the agent. This filter stands beside it: what it leaves is the person and a rest of the
+echo, and it knows how large that rest is to be expected, so that more than that must be a person.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from parleyd.audio.pcm import FRAME_SAMPLES, PIPELINE_RATE_HZ
+
+Floats = npt.NDArray[np.float32]
+
+# 320 ms: the speaker's and the microphone's latency, the way through the air, and the louder part of the room's tail.
+PARTS = 16
+_FFT = 2 * FRAME_SAMPLES
+_BINS = FRAME_SAMPLES + 1
+# How much of the path's power may have changed after a frame: it follows a hand that moves.
+_CHANGE = np.float32(0.002)
+# The square of the gain at any delay and frequency, as it is believed before anything was heard.
+_FIRST_GUESS = 0.1
+# The room's tail beyond the filter is expected to go on from its last part, falling as in a room of 0.8 s.
+_TAIL_PER_FRAME = np.float32(10.0 ** (-60.0 / 10.0 * 0.020 / 0.8))
+_NEAR_MEMORY = np.float32(0.5)
+# What is left counts as unexplained while the estimate explains less of it than this; above, the path has moved.
+PATH_MOVED = 0.5
+_EXPLAIN_MEMORY = 0.75
+# The bands in which a person is looked for, from the pitch's first harmonics to the hiss of an s.
+BAND_EDGES_HZ = (200, 700, 1500, 2500, 3800, 5500, 7600)
+BANDS = len(BAND_EDGES_HZ) - 1
+_EDGES = [round(hz * _FFT / PIPELINE_RATE_HZ) for hz in BAND_EDGES_HZ]
+
+
+def _band_powers(power: Floats) -> Floats:
+    """A power spectrum of _FFT points over one frame → mean squares in the bands."""
+    sums: Floats = np.add.reduceat(power[: _EDGES[-1]], _EDGES[:-1])
+    return sums * np.float32(2.0 / (_FFT * FRAME_SAMPLES))
+
+
+class LinearEcho:
+    """A partitioned frequency-domain Kalman filter, one step per frame.
+
+    Enzner and Vary, "Frequency-domain adaptive Kalman filter for acoustic echo control in hands-free telephones",
+    Signal Processing 86 (2006); Kuech, Mabande and Enzner, "State-space architecture of the partitioned-block-based
+    acoustic echo controller", ICASSP 2014. Its step size comes from its own uncertainty against the power of the near
+    end: it needs no detector of double talk.
+    """
+
+    def __init__(self) -> None:
+        self._far_before = np.zeros(FRAME_SAMPLES, np.float32)
+        self._far = np.zeros((PARTS, _BINS), np.complex64)  # spectra, the newest first
+        self._path = np.zeros((PARTS, _BINS), np.complex64)
+        self._doubt = np.full((PARTS, _BINS), _FIRST_GUESS, np.float32)  # expected square error of the path
+        self._near = np.full(_BINS, 1e-4, np.float32)  # smoothed power of what was left
+        self._late = np.zeros(_BINS, np.float32)  # power of the echo that comes later than the filter is long
+        self._with_echo = np.zeros(3)  # smoothed products: rest with echo, rest with itself, echo with itself
+        self.echo = 0.0
+        self.explained = 0.0
+        self.left = np.zeros(BANDS, np.float32)
+        self.expected = np.zeros(BANDS, np.float32)
+
+    def step(self, heard: Floats, far: Floats) -> Floats:
+        """One frame of the microphone and the far end that belongs to it → what is left without the echo.
+
+        left, expected: the power of that in each band, and how much of it the forecast gives to the echo.
+        """
+        self._far = np.roll(self._far, 1, axis=0)
+        self._far[0] = np.fft.rfft(np.concatenate([self._far_before, far]))
+        self._far_before = far
+        echo = np.fft.irfft((self._far * self._path).sum(axis=0), _FFT)[FRAME_SAMPLES:].astype(np.float32)
+        self.echo = float(np.dot(echo, echo)) / FRAME_SAMPLES
+        rest: Floats = (heard - echo).astype(np.float32)
+
+        self.explained = self._explained(rest, echo)
+        if self.explained > PATH_MOVED:
+            # The path is not what it was: it may be wrong by as much as it is large.
+            moved = self._path.real**2 + self._path.imag**2
+            self._doubt = np.maximum(self._doubt, np.float32(self.explained) * moved.mean(axis=0))
+        spectrum = np.fft.rfft(np.concatenate([np.zeros(FRAME_SAMPLES, np.float32), rest])).astype(np.complex64)
+        far_power = self._far.real**2 + self._far.imag**2
+        last = self._path[-1]
+        self._late = _TAIL_PER_FRAME * (self._late + far_power[-1] * (last.real**2 + last.imag**2))
+        forecast = (far_power * self._doubt).sum(axis=0) + self._late
+        left = spectrum.real**2 + spectrum.imag**2
+        self.left, self.expected = _band_powers(left), _band_powers(forecast)
+
+        self._near = _NEAR_MEMORY * self._near + (1 - _NEAR_MEMORY) * left
+        trust = self._doubt / (0.5 * forecast + self._near + np.float32(1e-9))
+        path = np.fft.irfft(self._path + trust * self._far.conj() * spectrum, _FFT, axis=1)
+        path[:, FRAME_SAMPLES:] = 0.0
+        self._path = np.fft.rfft(path, axis=1).astype(np.complex64)
+        gain = self._path.real**2 + self._path.imag**2
+        kept = (1 - 0.5 * trust * far_power) * self._doubt + _CHANGE * gain
+        self._doubt = np.clip(kept, 1e-9, 10.0).astype(np.float32)
+        return rest
+
+    def _explained(self, rest: Floats, echo: Floats) -> float:
+        """The share of what is left that is the estimate over again, larger or smaller: no person is like that."""
+        products = (np.dot(rest, echo), np.dot(rest, rest), np.dot(echo, echo))
+        self._with_echo = _EXPLAIN_MEMORY * self._with_echo + np.asarray(products)
+        both, left, echoed = self._with_echo
+        return float(both * both / (left * echoed)) if left * echoed > 0.0 else 0.0

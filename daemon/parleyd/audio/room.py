@@ -1,0 +1,123 @@
+"""What a room sounds like when nobody speaks to us: its floor, its restlessness, its hubbub. Pure.
+
+The figures are chosen by benchmarks/gate_in_noise.py; docs/gate.md shows what they do.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from math import log10
+from statistics import median
+
+from parleyd.audio.pcm import FRAME_MS
+
+# The level floor: the least level of the last seconds. Speech touches it between words, noise lives on it.
+FLOOR_START_DBFS = -60.0
+FLOOR_MIN_DBFS = -70.0
+FLOOR_WINDOW_MS = 4000
+# Until the floor has seen one whole window, it may be speech from the first moment on: no higher than this.
+FLOOR_UNSURE_DBFS = -50.0
+SPEECH_OVER_FLOOR_DB = 3.0
+# A syllable rises out of the last moment; by more where the detector calls much of what it hears speech: in music and
+# among people every frame is "voiced".
+MOMENT_MS = 800
+RESTLESS_S = 5.0
+RESTLESS_FROM = 0.1
+RISE_PER_RESTLESS_DB = 25.0
+RISE_MOST_DB = 12.0
+# Hubbub: what is taken for speech and never ends. A voice that is meant for us tops its usual peaks by this much.
+HUBBUB_S = 15.0
+HUBBUB_FROM = 0.25
+OVER_HUBBUB_DB = 3.0
+HUBBUB_PEAKS = 30
+HUBBUB_PEAKS_LEAST = 10
+# What is said in an utterance up to this length is no part of it.
+UTTERANCE_MS = 6000
+# Below this it is digital silence, muted hardware or a microphone that counts as silent: it says nothing of the room.
+SILENT_DBFS = -100.0
+
+_SMOOTHING = 0.5
+_FLOOR_BLOCK_FRAMES = 25
+_PEAK_FRAMES = 1000 // FRAME_MS
+
+
+class _Smooth:
+    """A level over about 40 ms."""
+
+    def __init__(self) -> None:
+        self._power: float = 10 ** (FLOOR_START_DBFS / 10)
+
+    def step(self, level_dbfs: float) -> float:
+        self._power += (10 ** (level_dbfs / 10) - self._power) * _SMOOTHING
+        return 10 * log10(self._power)
+
+
+class LevelFloor:
+    """dbfs: the floor. rise_db: how far a syllable has to stand out of the last moment, here and now."""
+
+    def __init__(self) -> None:
+        self.dbfs = FLOOR_START_DBFS
+        self.rise_db = SPEECH_OVER_FLOOR_DB
+        self._smooth = _Smooth()
+        self._restless = 0.0
+        moment = MOMENT_MS // FRAME_MS
+        self._moment = deque([FLOOR_START_DBFS] * moment, maxlen=moment)
+        # The minimum over the window, block by block: the cost does not depend on the window's length.
+        self._blocks: deque[float] = deque(maxlen=FLOOR_WINDOW_MS // FRAME_MS // _FLOOR_BLOCK_FRAMES)
+        self._block_least = 0.0
+        self._block_frames = 0
+
+    def step(self, level_dbfs: float, voiced: bool) -> bool:
+        """Takes one frame's level; whether it stands out of the room far enough to be speech."""
+        if level_dbfs <= SILENT_DBFS:
+            return False
+        smooth_dbfs = self._smooth.step(level_dbfs)
+        self._moment.append(smooth_dbfs)
+        self._block_least = min(self._block_least, smooth_dbfs)
+        self._block_frames += 1
+        if self._block_frames == _FLOOR_BLOCK_FRAMES:
+            self._blocks.append(self._block_least)
+            self._block_least, self._block_frames = smooth_dbfs, 0
+        least = min(self._block_least, *self._blocks) if self._blocks else self._block_least
+        if len(self._blocks) < (self._blocks.maxlen or 0):
+            least = min(least, FLOOR_UNSURE_DBFS)
+        self.dbfs = max(least, FLOOR_MIN_DBFS)
+        stands_out = level_dbfs >= self.dbfs + SPEECH_OVER_FLOOR_DB
+        self._restless += (float(voiced and stands_out) - self._restless) * FRAME_MS / 1000 / RESTLESS_S
+        rise_db = SPEECH_OVER_FLOOR_DB + RISE_PER_RESTLESS_DB * max(0.0, self._restless - RESTLESS_FROM)
+        self.rise_db = min(rise_db, RISE_MOST_DB)
+        return stands_out
+
+    @property
+    def syllable_dbfs(self) -> float:
+        """The level that a syllable has to reach."""
+        return max(FLOOR_MIN_DBFS, min(self._moment)) + self.rise_db
+
+
+class Hubbub:
+    """Music, a television, talk at the next table: learnt while the gate is closed, or open for longer than people
+    speak. bar_dbfs: the level that whoever speaks to us has to reach; FLOOR_MIN_DBFS where there is no hubbub."""
+
+    def __init__(self) -> None:
+        self.bar_dbfs = FLOOR_MIN_DBFS
+        self._smooth = _Smooth()
+        self._share = 0.0
+        self._peaks: deque[float] = deque(maxlen=HUBBUB_PEAKS)
+        self._peak = self._usual = FLOOR_MIN_DBFS
+        self._frames = 0
+
+    def step(self, level_dbfs: float, speech: bool, open_ms: int) -> None:
+        """speech: taken for speech by detector and floor. open_ms: how long the gate has been open."""
+        if level_dbfs <= SILENT_DBFS:
+            return
+        self._share += (float(speech) - self._share) * FRAME_MS / 1000 / HUBBUB_S
+        self._peak = max(self._peak, self._smooth.step(level_dbfs))
+        self._frames += 1
+        if self._frames == _PEAK_FRAMES:
+            if open_ms == 0 or open_ms > UTTERANCE_MS:
+                self._peaks.append(self._peak)
+            self._peak, self._frames = FLOOR_MIN_DBFS, 0
+            if self._peaks:
+                self._usual = median(self._peaks)
+        is_hubbub = self._share > HUBBUB_FROM and len(self._peaks) >= HUBBUB_PEAKS_LEAST
+        self.bar_dbfs = self._usual + OVER_HUBBUB_DB if is_hubbub else FLOOR_MIN_DBFS

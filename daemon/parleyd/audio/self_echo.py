@@ -1,0 +1,77 @@
+"""Whether the daemon hears itself. Pure: levels, words and times come in."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from difflib import SequenceMatcher
+
+import numpy as np
+
+# Levels: over so many frames in which somebody seems to talk over the far end, the far end's loudness, at the best
+# delay of up to LAGS frames, goes with the microphone's as closely as this; twice in a row.
+FRAMES = 75
+LAGS = 16
+ALIKE = 0.8
+_QUIETEST_DBFS = -60.0
+# Words: so many of a transcript's words come in the same order in what the agent said lately; twice.
+LEAST_WORDS = 4
+SAME_WORDS = 0.8
+_LATELY_S = 30.0
+_TIMES = 2
+
+
+class SelfEcho:
+    """Each method returns True when it is certain, at most once in this object's life."""
+
+    def __init__(self) -> None:
+        self._far_dbfs: deque[float] = deque([_QUIETEST_DBFS] * LAGS, maxlen=LAGS)
+        self._near: list[float] = []
+        self._far: list[list[float]] = []
+        self._alike = 0
+        self._said: deque[tuple[float, list[str]]] = deque(maxlen=8)
+        self._repeated = 0
+        self._told = False
+
+    def levels(self, near_dbfs: float, far_dbfs: float, *, talk: bool) -> bool:
+        """One frame: what goes on to the gate, the far end that belongs to it; whether the gate takes it for talk."""
+        self._far_dbfs.appendleft(max(far_dbfs, _QUIETEST_DBFS))
+        if not talk or max(self._far_dbfs) <= _QUIETEST_DBFS:
+            return False
+        self._near.append(max(near_dbfs, _QUIETEST_DBFS))
+        self._far.append(list(self._far_dbfs))
+        if len(self._near) < FRAMES:
+            return False
+        near, far = np.asarray(self._near), np.asarray(self._far)
+        self._near, self._far = [], []
+        near = near - near.mean()
+        far = far - far.mean(axis=0)
+        size = np.sqrt((near**2).sum() * (far**2).sum(axis=0))
+        likeness = float(np.max(near @ far / np.where(size > 0.0, size, np.inf)))
+        self._alike = self._alike + 1 if likeness >= ALIKE else 0
+        return self._certain(self._alike >= _TIMES)
+
+    def agent_said(self, text: str, at_s: float) -> None:
+        self._said.append((at_s, _words(text)))
+
+    def person_said(self, text: str, at_s: float) -> bool:
+        """A final transcript."""
+        words = _words(text)
+        if len(words) < LEAST_WORDS:
+            return False
+        for said_s, said in self._said:
+            if at_s - said_s <= _LATELY_S:
+                blocks = SequenceMatcher(None, words, said, autojunk=False).get_matching_blocks()
+                if sum(block.size for block in blocks) >= SAME_WORDS * len(words):
+                    self._repeated += 1
+                    break
+        return self._certain(self._repeated >= _TIMES)
+
+    def _certain(self, it_is: bool) -> bool:
+        first = it_is and not self._told
+        self._told = self._told or it_is
+        return first
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.casefold())

@@ -1,0 +1,169 @@
+"""`parleyd tune`: listen, draw what was heard, and say what to change."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import wave
+from dataclasses import asdict
+from pathlib import Path
+
+from parleyd.audio.devices.device import DeviceError
+from parleyd.audio.devices.names import device_pair, input_device
+from parleyd.audio.devices.wav import read_wav
+from parleyd.audio.gate import Gate
+from parleyd.audio.pcm import BYTES_PER_SAMPLE, FRAME_MS
+from parleyd.audio.vad import VadUnavailableError, detector
+from parleyd.cli.errors import CommandError
+from parleyd.config.loader import DEFAULT_CONFIG_PATH, ConfigError, load
+from parleyd.config.schema import Config
+from parleyd.tuning import echo, picture, recording
+from parleyd.tuning.advice import Advice, Settings, advise, facts_of
+from parleyd.tuning.rehearsal import Rehearsal, rehearse
+
+_PICTURE = Path("parleyd-tune.png")
+_MARKS = {"fault": "!", "change": "→", "good": "✓"}
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "tune",
+        help="listen, draw what was heard, and say what to change",
+        description="Listens to the configured microphone while you speak (or, with --noise, while nobody does), shows "
+        "what the gate makes of it, and says what to change. Nothing leaves the machine.",
+    )
+    parser.add_argument(
+        "-c", "--config", type=Path, metavar="FILE", help=f"default: {DEFAULT_CONFIG_PATH}, or the built-in defaults"
+    )
+    parser.add_argument("--wav", type=Path, metavar="PATH", help="look at a recording, not at the microphone")
+    parser.add_argument("--seconds", type=_seconds, default=15.0, metavar="N", help="listen for so long (%(default)g)")
+    parser.add_argument("--noise", action="store_true", help="nobody speaks: whatever opens the gate is noise")
+    parser.add_argument("--out", type=Path, metavar="PNG", help=f"the picture; default: {_PICTURE}, none with --json")
+    parser.add_argument("--save", type=Path, metavar="WAV", help="keep what the microphone heard")
+    parser.add_argument(
+        "--echo", action="store_true", help="play a sound, measure what the microphone hears of it, propose a mode"
+    )
+    parser.add_argument("--json", action="store_true", help="print facts for programs")
+    parser.set_defaults(run=run)
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 1 <= seconds <= 600:
+        raise argparse.ArgumentTypeError("between 1 and 600 s")
+    return seconds
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit code 0 also where there is much to change: what was asked for, the advice, was given."""
+    if args.echo and (args.wav or args.noise or args.out or args.save):
+        raise CommandError(
+            "--echo plays and listens by itself", "leave out --wav, --noise, --out and --save", os.EX_USAGE
+        )
+    config = _config(args.config)
+    if config is None:
+        return os.EX_CONFIG
+    try:
+        return _echo(args, config) if args.echo else _gate(args, config)
+    except (DeviceError, VadUnavailableError) as error:
+        raise CommandError(str(error), error.mend, os.EX_UNAVAILABLE) from error
+
+
+def _config(path: Path | None) -> Config | None:
+    if path is None and not DEFAULT_CONFIG_PATH.exists():
+        return Config()
+    try:
+        return load(path or DEFAULT_CONFIG_PATH).config
+    except ConfigError as error:
+        for problem in (*error.warnings, *error.problems):
+            print(f"parleyd: {problem}", file=sys.stderr)
+        return None
+
+
+def _gate(args: argparse.Namespace, config: Config) -> int:
+    gate = config.gate
+    hears = detector(gate.vad, gate.aggressiveness)
+    pcm, rate_hz, source = _sound(args, config)
+    if len(pcm) < BYTES_PER_SAMPLE * rate_hz * FRAME_MS // 1000:
+        raise CommandError(f"{source}: there is no sound in it", "record at least some seconds", os.EX_DATAERR)
+    heard = rehearse(pcm, rate_hz, hears, Gate(gate.pre_roll_ms, gate.hangover_ms))
+    facts = facts_of(heard)
+    settings = Settings(gate.vad, gate.aggressiveness, gate.pre_roll_ms, gate.hangover_ms)
+    advice = advise(facts, settings, nobody_spoke=args.noise)
+    if args.out is not None or not args.json:
+        _draw(args, heard, advice, f"{source}, {heard.seconds:.1f} s")
+    if args.json:
+        print(json.dumps({"source": source, "facts": asdict(facts), "advice": [asdict(each) for each in advice]}))
+        return os.EX_OK
+    speech = "none" if facts.speech_dbfs is None else f"{facts.speech_dbfs:.0f} dBFS"
+    print(
+        f"{source}, {facts.seconds:.1f} s: peak {facts.peak_dbfs:.0f} dBFS, noise floor {facts.floor_dbfs:.0f} dBFS, "
+        f"speech {speech}; {facts.openings} utterances, {facts.sent_share * facts.seconds:.1f} s sent"
+    )
+    _say(advice)
+    return os.EX_OK
+
+
+def _draw(args: argparse.Namespace, heard: Rehearsal, advice: list[Advice], title: str) -> None:
+    """Without --out a picture that cannot be drawn is no failure: the words are there."""
+    path = args.out or _PICTURE
+    try:
+        picture.draw(path, heard, advice, title)
+    except ImportError as error:
+        text, mend, code = f"the picture cannot be drawn: {error}", "pip install 'parleyd[agent]'", os.EX_UNAVAILABLE
+    except (OSError, ValueError) as error:
+        text, mend, code = f"{path}: {error}", "choose another place, or a name ending in .png", os.EX_CANTCREAT
+    else:
+        print(f"the picture is {path}", file=sys.stderr)
+        return
+    if args.out is not None:
+        raise CommandError(text, mend, code)
+    print(f"parleyd: {text}; {mend}", file=sys.stderr)
+
+
+def _sound(args: argparse.Namespace, config: Config) -> tuple[bytes, int, str]:
+    if args.wav is not None:
+        try:
+            pcm, rate_hz = read_wav(args.wav)
+        except OSError as error:
+            raise CommandError(f"{args.wav}: {error.strerror}", None, os.EX_NOINPUT) from error
+        except DeviceError as error:
+            raise CommandError(str(error), error.mend, os.EX_DATAERR) from error
+        return pcm, rate_hz, str(args.wav)
+    device = input_device(config.audio.input.device)
+    if sys.stderr.isatty():
+        print(
+            f"listening for {args.seconds:g} s: "
+            + ("be quiet" if args.noise else "say a few sentences, with pauses, from where you usually are"),
+            file=sys.stderr,
+        )
+    pcm, rate_hz = recording.record(device, args.seconds)
+    if args.save is not None:
+        try:
+            with wave.open(str(args.save), "wb") as file:
+                file.setparams((1, BYTES_PER_SAMPLE, rate_hz, 0, "NONE", ""))
+                file.writeframes(pcm)
+        except OSError as error:
+            raise CommandError(f"{args.save}: {error.strerror}", None, os.EX_CANTCREAT) from error
+    return pcm, rate_hz, device.name
+
+
+def _echo(args: argparse.Namespace, config: Config) -> int:
+    microphone, speaker = device_pair(config.audio.input.device, config.audio.output.device)
+    path = recording.play_and_record(speaker, microphone, volume=config.audio.output.volume)
+    facts = echo.estimate(path)
+    advice = echo.advise(facts)
+    if args.json:
+        print(json.dumps({"facts": asdict(facts), "advice": [asdict(each) for each in advice]}))
+        return os.EX_OK
+    _say(advice)
+    return os.EX_OK
+
+
+def _say(advice: list[Advice]) -> None:
+    for each in advice:
+        print(f"{_MARKS[each.kind]} {each.text}")
+        if each.key is not None and each.value is not None:
+            print(f"    {each.key}: {each.value}")

@@ -1,0 +1,263 @@
+"""From what was heard to what should be changed, in words. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from parleyd.audio.pcm import FRAME_MS
+from parleyd.tuning.rehearsal import Flags, Rehearsal
+
+ALSAMIXER = "`alsamixer` (F4, capture)"
+# Speech should peak around here: loud enough for the detector, with room for a raised voice.
+PEAK_GOAL_DBFS = -20.0
+PEAK_LOW_DBFS = -30.0
+# This share of samples at full scale is heard as distortion.
+CLIPPED_SHARE = 0.0002
+FULL_SCALE = 32_700
+OFFSET_PERCENT = 1.0
+NOISY_DBFS = -45.0
+NARROW_DB = 12.0
+HUM_DB = 15.0
+# Closed and opened again within this time: one utterance, torn.
+TORN_MS = 700
+# The gate looks as if it hung open.
+STUCK_SHARE = 0.9
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The keys of `gate` that advice is about."""
+
+    vad: str = "webrtcvad"
+    aggressiveness: int = 2
+    pre_roll_ms: int = 500
+    hangover_ms: int = 900
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Levels in dBFS. *_share: 0 to 1 of the time (clipped_share: of the samples).
+
+    hum_db: how far the noise in the whole band is above that in the band of speech. speech_dbfs: the loudness of what
+    was sent, None if nothing was. standing_out_share: louder than the floor by 6 dB and more. voiced_share: of that,
+    what the detector called speech; pitched_share: of that, what had a pitch. torn: openings right after a closing.
+    late: openings into the middle of speech, the pre-roll being too short.
+    """
+
+    seconds: float
+    peak_dbfs: float
+    clipped_share: float
+    offset_percent: float
+    dead_share: float
+    floor_dbfs: float
+    hum_db: float
+    speech_dbfs: float | None
+    standing_out_share: float
+    voiced_share: float
+    pitched_share: float
+    openings: int
+    sent_share: float
+    torn: int
+    late: int
+
+
+@dataclass(frozen=True)
+class Advice:
+    """kind: fault, what keeps it from working; change, what would make it better; good, what is as it should be.
+    key, value: what to write into the configuration, where that is the mend."""
+
+    kind: Literal["fault", "change", "good"]
+    text: str
+    key: str | None = None
+    value: str | int | None = None
+
+
+# ---------------------------------------------------------------- facts
+
+
+def facts_of(heard: Rehearsal) -> Facts:
+    """Needs at least one frame."""
+    samples = heard.samples.astype(np.float64)
+    peak = float(np.abs(samples).max(initial=0.0))
+    alive = heard.level_dbfs > -100
+    voice, level = heard.voice_dbfs[alive], heard.level_dbfs[alive]
+    # A tenth of the time nobody speaks, even in a speech.
+    floor = float(np.percentile(voice, 10)) if len(voice) else -120.0
+    quiet = voice <= floor + 3
+    speech = heard.sent & heard.voiced
+    out = alive & (heard.voice_dbfs >= floor + 6)
+    voiced = out & heard.voiced
+    return Facts(
+        seconds=heard.seconds,
+        peak_dbfs=20 * float(np.log10(peak / 32768)) if peak else -120.0,
+        clipped_share=float(np.mean(np.abs(samples) >= FULL_SCALE)),
+        offset_percent=100 * abs(float(samples.mean())) / 32768,
+        dead_share=1 - float(alive.mean()),
+        floor_dbfs=floor,
+        hum_db=float(np.median(level[quiet]) - np.median(voice[quiet])) if quiet.any() else 0.0,
+        speech_dbfs=float(np.median(heard.voice_dbfs[speech])) if speech.any() else None,
+        standing_out_share=float(out.mean()),
+        voiced_share=float(voiced.sum() / out.sum()) if out.any() else 0.0,
+        pitched_share=float((voiced & heard.pitched).sum() / voiced.sum()) if voiced.any() else 0.0,
+        openings=int(heard.opened.sum()),
+        sent_share=float(heard.sent.mean()),
+        torn=_torn(heard.sent),
+        late=_late(heard),
+    )
+
+
+def _torn(sent: Flags) -> int:
+    edges = np.diff(sent.astype(int))
+    starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+    return sum(bool(np.any((starts > end) & (starts - end <= TORN_MS // FRAME_MS))) for end in ends)
+
+
+def _late(heard: Rehearsal) -> int:
+    """Whether the first 60 ms that were sent are speech at once, and 60 ms before them were too."""
+    starts = np.flatnonzero(np.diff(heard.sent.astype(int)) == 1) + 1
+    speech = heard.voiced & (heard.voice_dbfs >= heard.floor_dbfs + 6)
+    return sum(bool(speech[max(0, at - 3) : at + 3].all()) for at in starts if at >= 3)
+
+
+# ---------------------------------------------------------------- words
+
+
+def advise(facts: Facts, settings: Settings, *, nobody_spoke: bool = False) -> list[Advice]:
+    """What is wrong first, and never nothing. nobody_spoke: whatever opened the gate was noise."""
+    if facts.dead_share > 0.98:
+        text = (
+            "the microphone delivers nothing but zeros: it is muted, or the wrong one; unmute it with "
+            f"{ALSAMIXER}, or choose another of `parleyd devices` with audio.input.device"
+        )
+        return [Advice("fault", text, "audio.input.device")]
+    found = [*_microphone(facts, nobody_spoke), *_room(facts, nobody_spoke)]
+    found += _on_noise(facts, settings) if nobody_spoke else _on_speech(facts, settings)
+    order = ("fault", "change", "good")
+    return sorted(found, key=lambda each: order.index(each.kind)) or [Advice("good", "nothing to change")]
+
+
+def _microphone(facts: Facts, nobody_spoke: bool) -> Iterator[Advice]:
+    if facts.clipped_share > CLIPPED_SHARE:
+        yield Advice(
+            "fault",
+            f"the microphone clips ({100 * facts.clipped_share:.2g} % of the samples are at full scale): "
+            f"lower the capture gain by about 10 dB with {ALSAMIXER}, switch off any boost, and try again",
+        )
+    elif facts.peak_dbfs < PEAK_LOW_DBFS and not nobody_spoke:
+        more_db = max(5, 5 * round((PEAK_GOAL_DBFS - facts.peak_dbfs) / 5))
+        yield Advice(
+            "change",
+            f"your microphone peaks at {_db(facts.peak_dbfs)} dBFS: raise the capture gain by about {more_db} dB "
+            f"with {ALSAMIXER}",
+        )
+    if facts.offset_percent > OFFSET_PERCENT:
+        yield Advice(
+            "change",
+            f"the microphone has a DC offset of {facts.offset_percent:.1f} % of full scale: harmless for the gate, but "
+            "it makes loud speech clip; another input or cable usually mends it",
+        )
+    if facts.dead_share > 0.02:
+        yield Advice(
+            "change",
+            f"{100 * facts.dead_share:.0f} % of the recording is digital silence: a noise gate or the echo canceller "
+            "of the device or sound server cuts in; switch it off, it swallows the beginnings of words",
+        )
+
+
+def _room(facts: Facts, nobody_spoke: bool) -> Iterator[Advice]:
+    if facts.hum_db > HUM_DB:
+        yield Advice(
+            "change",
+            f"hum, rumble or hiss outside the band of speech is {facts.hum_db:.0f} dB above the noise inside it: the "
+            "gate does not mind, but look at the power supply, the cable, and what the microphone stands on",
+        )
+    over_db = _over_db(facts)
+    # Where it clips, the noise is as much too loud as the rest.
+    if facts.floor_dbfs > NOISY_DBFS and facts.clipped_share <= CLIPPED_SHARE:
+        yield Advice(
+            "change",
+            f"the noise floor is high ({_db(facts.floor_dbfs)} dBFS): bring the microphone nearer to whoever speaks "
+            f"and away from fans, and switch off its boost with {ALSAMIXER}; more gain would raise the noise as well",
+        )
+    elif over_db is not None and over_db < NARROW_DB and not nobody_spoke:
+        yield Advice(
+            "change",
+            f"speech is only {over_db:.0f} dB above the noise: bring the microphone nearer to whoever speaks; "
+            "more gain would raise the noise as well",
+        )
+
+
+def _over_db(facts: Facts) -> float | None:
+    return None if facts.speech_dbfs is None else facts.speech_dbfs - facts.floor_dbfs
+
+
+def _on_noise(facts: Facts, settings: Settings) -> Iterator[Advice]:
+    if not facts.openings:
+        yield Advice("good", f"{facts.seconds:.0f} s of noise did not open the gate")
+        return
+    what = f"noise opened the gate {_times(facts.openings)} in {facts.seconds:.0f} s"
+    if settings.vad == "webrtcvad" and settings.aggressiveness < 3:
+        yield Advice("change", f"{what}: take less for speech with", "gate.aggressiveness", settings.aggressiveness + 1)
+    elif settings.vad == "webrtcvad":
+        text = f"{what} though the detector is at its strictest: music and taps open the gate less with the other one,"
+        yield Advice("change", text, "gate.vad", "silero")
+    else:
+        text = (
+            f"{what} though the detector is the stricter one: what it hears is speech, or like it; a television "
+            "cannot be told from a person, so move the microphone away from it, or wake by a word with"
+        )
+        yield Advice("change", text, "wake.mode", "word")
+
+
+def _on_speech(facts: Facts, settings: Settings) -> Iterator[Advice]:
+    if not facts.openings:
+        yield _why_closed(facts, settings)
+        return
+    if facts.sent_share > STUCK_SHARE and facts.seconds > 10:
+        text = (
+            "the gate hardly ever closed: if somebody spoke all the time, that is right; if not, run "
+            "`parleyd tune --noise` while nobody speaks"
+        )
+        yield Advice("change", text)
+    # In noise the gate opens and closes for reasons of its own, and other figures than its are to be changed.
+    is_clear = (_over_db(facts) or 0.0) >= NARROW_DB
+    if facts.torn and is_clear:
+        value = min(5000, settings.hangover_ms + 400)
+        text = f"{_times(facts.torn)} the gate closed in the middle of a sentence: let it wait longer with"
+        yield Advice("change", text, "gate.hangover_ms", value)
+    if facts.late and is_clear:
+        value = min(3000, settings.pre_roll_ms + 300)
+        text = f"{_times(facts.late)} the gate opened into the middle of a word: keep more from before with"
+        yield Advice("change", text, "gate.pre_roll_ms", value)
+    yield Advice(
+        "good",
+        f"the gate opened {_times(facts.openings)} and would have sent {facts.sent_share * facts.seconds:.1f} of "
+        f"{facts.seconds:.1f} s",
+    )
+
+
+def _why_closed(facts: Facts, settings: Settings) -> Advice:
+    never = "the gate never opened: "
+    if facts.standing_out_share < 0.03:
+        return Advice("fault", f"{never}nothing stood out of the noise ({_db(facts.floor_dbfs)} dBFS); did you speak?")
+    if facts.voiced_share < 0.4 and settings.vad == "webrtcvad" and settings.aggressiveness > 0:
+        share = f"{100 * (1 - facts.voiced_share):.0f} %"
+        text = f"{never}the detector took {share} of what was loud for noise; be laxer with"
+        return Advice("fault", text, "gate.aggressiveness", settings.aggressiveness - 1)
+    if facts.voiced_share < 0.4:
+        return Advice("fault", f"{never}what was loud was noise and not speech; did you speak?")
+    if facts.pitched_share < 0.3:
+        return Advice("fault", f"{never}what was said had no pitch, as in a whisper; speak up")
+    return Advice("fault", f"{never}speech did not top what goes on in the room; come nearer, or speak louder")
+
+
+def _db(level: float) -> str:
+    return f"{level:.0f}".replace("-", "−")
+
+
+def _times(count: int) -> str:
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")

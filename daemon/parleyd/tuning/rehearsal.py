@@ -1,0 +1,60 @@
+"""The ears, run over a recording: what the gate of this configuration would have made of it. Faster than real time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from parleyd.audio.gate import Gate
+from parleyd.audio.measure import VoiceMeasure
+from parleyd.audio.pcm import FRAME_BYTES, FRAME_MS, PIPELINE_RATE_HZ, Frame, Samples, level_dbfs, samples_of
+from parleyd.audio.resample import Resampler
+from parleyd.audio.vad import Detector
+
+Levels = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """One value per frame, in every array but `samples`, which is the recording as it came at rate_hz.
+
+    level_dbfs: of the whole band. voice_dbfs: of the band of speech. floor_dbfs: the room, as the gate saw it.
+    bar_dbfs: what a syllable had to reach. opened: the frame opened the gate. sent: would have gone up the wire.
+    """
+
+    samples: Samples
+    rate_hz: int
+    level_dbfs: Levels
+    voice_dbfs: Levels
+    floor_dbfs: Levels
+    bar_dbfs: Levels
+    voiced: Flags
+    pitched: Flags
+    opened: Flags
+    sent: Flags
+
+    @property
+    def seconds(self) -> float:
+        return len(self.level_dbfs) * FRAME_MS / 1000
+
+
+def rehearse(pcm: bytes, rate_hz: int, detector: Detector, gate: Gate) -> Rehearsal:
+    """pcm: mono at rate_hz, any length. detector, gate: fresh ones."""
+    resampler = Resampler(rate_hz, PIPELINE_RATE_HZ)
+    at_16_khz = resampler.process(pcm) + resampler.flush()
+    count = len(at_16_khz) // FRAME_BYTES
+    levels = np.zeros((4, count))
+    flags = np.zeros((4, count), bool)
+    measure = VoiceMeasure()
+    for number in range(count):
+        frame = Frame(at_16_khz[number * FRAME_BYTES : (number + 1) * FRAME_BYTES], number * FRAME_MS / 1000)
+        voiced, measured = detector.voiced(frame), measure.step(frame)
+        verdict = gate.step(frame, voiced=voiced, level_dbfs=measured.level_dbfs, pitch=measured.pitch)
+        levels[:, number] = level_dbfs(frame.pcm), measured.level_dbfs, gate.floor.dbfs, gate.bar_dbfs
+        flags[:3, number] = voiced, measured.pitch >= gate.pitch_least, verdict.opened
+        for passed in verdict.passed:
+            flags[3, round(passed.frame.start_s * 1000 / FRAME_MS)] = passed.speech
+    return Rehearsal(samples_of(pcm), rate_hz, *levels, *flags)

@@ -1,0 +1,48 @@
+"""The embedded agent as the daemon's child."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from parleyd.agents.local.child import AgentChild, AgentChildError
+
+
+def listens(base_url: str) -> bool:
+    host, port = base_url.removeprefix("http://").split(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def wait_until(what: str, test: object) -> None:
+    assert callable(test)
+    give_up_s = time.monotonic() + 20
+    while not test():
+        assert time.monotonic() < give_up_s, what
+        time.sleep(0.02)
+
+
+def test_it_listens_comes_back_after_a_crash_and_ends() -> None:
+    with AgentChild(None) as child:
+        first = child._process.pid
+        assert listens(child.base_url)
+        address = child.base_url
+        os.kill(first, signal.SIGKILL)
+        wait_until("a new process", lambda: child._process.pid != first)
+        wait_until("the same address", lambda: listens(address))
+        last = child._process
+    assert last.returncode is not None
+    assert not listens(address)
+
+
+def test_a_bad_scenario_is_told_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(AgentChildError, match=r"no\.yaml"), AgentChild(tmp_path / "no.yaml"):
+        pass

@@ -1,0 +1,208 @@
+"""What is the person's and what the speaker's: half duplex, the canceller, and noticing that neither was enough."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from parleyd.audio.echo import EchoCanceller, EchoCancellerMissingError, HalfDuplex, NearEnd
+from parleyd.audio.linear_echo import BANDS, LinearEcho
+from parleyd.audio.pcm import FRAME_SAMPLES, Frame, samples_of, to_pcm
+from parleyd.audio.self_echo import SelfEcho
+from parleyd.audio.vad import Vad
+
+# ---------------------------------------------------------------- half duplex
+
+
+@pytest.mark.parametrize(
+    ("start_s", "audible", "silent_from_s", "deaf"),
+    [
+        (10.00, False, 0.0, False),  # nothing was ever played
+        (10.00, True, 0.0, True),  # the first of an answer waits for the device
+        (10.00, True, 12.0, True),
+        (12.00, False, 12.0, True),  # the tail
+        (12.29, False, 12.0, True),
+        (12.30, False, 12.0, False),
+        (12.10, False, 11.0, False),  # it was cut: silent earlier than was foreseen
+    ],
+)
+def test_half_duplex_is_deaf_while_the_agent_is_heard_and_a_tail(
+    start_s: float, audible: bool, silent_from_s: float, deaf: bool
+) -> None:
+    assert HalfDuplex(300).deaf(start_s, audible=audible, silent_from_s=silent_from_s) is deaf
+
+
+@given(st.integers(0, 3000), st.floats(0, 100), st.floats(0, 100))
+def test_half_duplex_hears_again_exactly_a_tail_after_the_end(tail_ms: int, silent_s: float, start_s: float) -> None:
+    deaf = HalfDuplex(tail_ms).deaf(start_s, audible=False, silent_from_s=silent_s)
+    assert deaf == (start_s < silent_s + tail_ms / 1000)
+
+
+# ---------------------------------------------------------------- the canceller
+
+
+def voice(seconds: float, seed: int, loud: float) -> np.ndarray:
+    """Noise with a voice's pitch and syllables: enough for level and spectrum to move as speech does."""
+    rng, samples = np.random.default_rng(seed), int(seconds * 16_000)
+    at_s = np.arange(samples) / 16_000
+    pitch = 110 + 30 * np.sin(2 * np.pi * 0.7 * at_s + seed)
+    buzz = np.sign(np.sin(2 * np.pi * np.cumsum(pitch) / 16_000)) + 0.3 * rng.standard_normal(samples)
+    syllables = np.clip(np.sin(2 * np.pi * 3.1 * at_s + seed) + 0.4, 0.0, 1.0)
+    shaped = np.convolve(buzz, rng.standard_normal(40) * np.exp(-np.arange(40) / 8), "same") * syllables
+    return (shaped * loud / np.sqrt((shaped**2).mean())).astype(np.float32)
+
+
+def echo_of(far: np.ndarray, delay: int = 900) -> np.ndarray:
+    rng = np.random.default_rng(1)
+    response = np.concatenate([np.zeros(delay), rng.standard_normal(1500) * np.exp(-np.arange(1500) / 250)])
+    response *= 0.5 / np.sqrt((response**2).sum())
+    size = 1 << (len(far) + len(response)).bit_length()
+    wet = np.fft.irfft(np.fft.rfft(far, size) * np.fft.rfft(response, size), size)[: len(far)]
+    return (wet + np.random.default_rng(2).standard_normal(len(far)) * 0.0004).astype(np.float32)
+
+
+def frames_of(sound: np.ndarray) -> list[np.ndarray]:
+    return [sound[i : i + FRAME_SAMPLES] for i in range(0, len(sound) - FRAME_SAMPLES + 1, FRAME_SAMPLES)]
+
+
+def power(frames: list[np.ndarray]) -> float:
+    return float(np.mean(np.concatenate(frames) ** 2))
+
+
+def test_the_linear_filter_removes_the_echo_and_forecasts_what_it_leaves() -> None:
+    far = voice(8.0, 3, 0.1)
+    heard, linear = echo_of(far), LinearEcho()
+    left, forecasts, truths = [], [], []
+    for near, reference in zip(frames_of(heard), frames_of(far), strict=True):
+        left.append(linear.step(near, reference))
+        forecasts.append(float(linear.expected.sum()))
+        truths.append(float(linear.left.sum()))
+    assert power(left[200:]) < power(frames_of(heard)[200:]) / 100
+    assert 0.5 < np.median(np.asarray(forecasts[200:]) / np.asarray(truths[200:])) < 50
+
+
+def test_the_filter_lets_the_person_through_and_stays_where_it_is() -> None:
+    far, person = voice(10.0, 3, 0.1), voice(10.0, 4, 0.05)
+    person[: 6 * 16_000] = person[8 * 16_000 :] = 0.0
+    heard, linear = echo_of(far) + person, LinearEcho()
+    left = [linear.step(n, f) for n, f in zip(frames_of(heard), frames_of(far), strict=True)]
+    during = slice(310, 390)
+    error = [a - b for a, b in zip(left[during], frames_of(person)[during], strict=True)]
+    assert power(error) < power(frames_of(person)[during]) / 10
+    assert power(left[405:430]) < power(frames_of(echo_of(far))[405:430]) / 30
+
+
+def run(canceller: EchoCanceller, heard: np.ndarray, far: np.ndarray) -> tuple[list[np.ndarray], list[bool]]:
+    out, person = [], []
+    for near, reference in zip(frames_of(heard), frames_of(far), strict=True):
+        pcm = canceller.process(to_pcm(near * 32768), reference)
+        out.append(samples_of(pcm).astype(np.float32) / 32768)
+        person.append(canceller.person)
+    return out, person
+
+
+def test_the_agent_alone_is_never_a_person_and_the_person_over_it_is() -> None:
+    far, person = voice(10.0, 3, 0.1), voice(10.0, 4, 0.05)
+    person[: 6 * 16_000] = person[8 * 16_000 :] = 0.0
+    out, seen = run(EchoCanceller(), echo_of(far) + person, far)
+    assert not any(seen[:295])
+    assert not any(seen[420:])
+    loud = [i for i in range(305, 395) if power([frames_of(person)[i]]) > 0.05**2 / 10]
+    assert np.mean([seen[i] for i in loud]) > 0.9
+    kept = [power([out[i]]) > power([frames_of(person)[i]]) / 4 for i in loud]
+    assert np.mean(kept) > 0.9, "not muted"
+
+
+def test_while_the_far_end_is_silent_frames_pass_untouched() -> None:
+    canceller = EchoCanceller()
+    pcm = to_pcm(voice(0.02, 1, 0.1) * 32768)
+    assert canceller.process(pcm, None) is pcm
+    assert canceller.person
+    canceller.process(pcm, voice(0.02, 2, 0.1))
+    for _ in range(50):
+        canceller.process(pcm, None)
+    assert canceller.process(pcm, None) is pcm
+
+
+def test_the_verdict_needs_no_vad_that_knows_of_echo() -> None:
+    far = voice(6.0, 3, 0.1)
+    raw = Vad(2)
+    fired = [raw.voiced(Frame(to_pcm(frame * 32768), 0.0)) for frame in frames_of(echo_of(far))]
+    assert np.mean(fired) > 0.3, "the scene is one that a plain detector falls for"
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=60)
+)
+def test_what_the_forecast_explains_is_no_person(steps: list[tuple[float, float, float, float]]) -> None:
+    near_end = NearEnd()
+    for left, expected, echo, explained in steps:
+        bands = np.full(BANDS, left, np.float32)
+        over = near_end.step(bands, np.full(BANDS, max(left, expected) * 20, np.float32), echo, explained)
+        assert not over
+
+
+def test_without_the_package_the_error_names_the_mend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pywebrtc_audio", None)
+    with pytest.raises(EchoCancellerMissingError) as caught:
+        EchoCanceller()
+    assert "pywebrtc-audio" in caught.value.mend
+
+
+# ---------------------------------------------------------------- self-echo
+
+
+def levels(seed: int, frames: int = 400) -> list[float]:
+    rng = np.random.default_rng(seed)
+    smooth = np.convolve(rng.standard_normal(frames + 8), np.ones(8) / 8, "valid")[:frames]
+    return (-35 + 25 * smooth).tolist()
+
+
+def test_a_microphone_that_follows_the_far_end_is_noticed_once() -> None:
+    it, far = SelfEcho(), levels(1)
+    near = [-60.0] * 5 + [level - 8 for level in far]
+    told = [it.levels(a, b, talk=True) for a, b in zip(near, far, strict=False)]
+    assert told.count(True) == 1
+    assert told.index(True) < 160
+
+
+@pytest.mark.parametrize("seed", range(2, 12))
+def test_two_who_talk_at_once_are_not_an_echo(seed: int) -> None:
+    it = SelfEcho()
+    assert not any(it.levels(a, b, talk=True) for a, b in zip(levels(seed), levels(seed + 100), strict=True))
+
+
+def test_levels_do_not_count_while_nobody_talks_or_the_agent_is_silent() -> None:
+    it, far = SelfEcho(), levels(1)
+    assert not any(it.levels(level, level, talk=False) for level in far)
+    assert not any(it.levels(level, -120.0, talk=True) for level in far)
+
+
+AGENT = "The train leaves from platform nine at eighteen forty two."
+
+
+@pytest.mark.parametrize(
+    ("heard", "certain"),
+    [
+        (["train leaves from platform nine", "at eighteen forty two the train"], False),
+        (["train leaves from platform nine", "leaves from platform 9 at eighteen forty two"], True),
+        (["the train leaves from platform nine"] * 2, True),
+        (["the train leaves from platform nine"], False),
+        (["platform nine?"] * 5, False),
+        (["what time does it leave from there"] * 5, False),
+    ],
+)
+def test_the_agents_words_in_the_persons_mouth(heard: list[str], certain: bool) -> None:
+    it = SelfEcho()
+    it.agent_said(AGENT, 100.0)
+    assert any(it.person_said(text, 103.0 + i) for i, text in enumerate(heard)) is certain
+
+
+def test_old_words_of_the_agent_may_be_repeated() -> None:
+    it = SelfEcho()
+    it.agent_said(AGENT, 100.0)
+    assert not any(it.person_said("the train leaves from platform nine", 140.0 + i) for i in range(5))

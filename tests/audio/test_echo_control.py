@@ -1,0 +1,103 @@
+"""Which echo mode is taken, and when another has to be."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import pytest
+
+from parleyd import events
+from parleyd.audio.devices.null import NullOutput
+from parleyd.audio.echo import EchoCancellerMissingError
+from parleyd.audio.echo_control import EchoControl
+from parleyd.audio.far_end import FarEnd
+from parleyd.audio.pcm import FRAME_BYTES, SILENT_FRAME, Frame
+from parleyd.audio.playback import Playback
+
+ROOM = b"\x05\x00\xfb\xff" * (FRAME_BYTES // 4)
+AGENT = "The train leaves from platform nine at eighteen forty two."
+ECHO = "train leaves from platform nine"
+
+
+class Rig:
+    """An EchoControl beside a speaker that was not started."""
+
+    def __init__(self, mode: str) -> None:
+        self.told: list[events.Trouble] = []
+        self.bus = events.Bus()
+        self.bus.subscribe(lambda e: self.told.append(e) if isinstance(e, events.Trouble) else None)
+        self.playback = Playback(
+            NullOutput(),
+            volume=1.0,
+            duck_db=12.0,
+            cut="fade",
+            on_started=lambda _answer, _at_s: None,
+            on_finished=lambda _heard: None,
+            on_failure=lambda _error: None,
+        )
+        self.control = EchoControl(mode, 300, self.playback, FarEnd(), self.bus)  # type: ignore[arg-type]
+
+    def repeat_the_agent(self) -> None:
+        self.bus.publish(events.AnswerText(at_s=100.0, text=AGENT))
+        for at_s in (103.0, 105.0, 107.0):
+            self.bus.publish(events.Heard(at_s=at_s, text=ECHO, final=True))
+
+
+@pytest.fixture
+def no_canceller(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pywebrtc_audio", None)
+
+
+@pytest.mark.parametrize(
+    ("mode", "now"), [("auto", "aec"), ("aec", "aec"), ("half_duplex", "half_duplex"), ("off", "off")]
+)
+def test_the_mode_that_is_taken(mode: str, now: str) -> None:
+    assert Rig(mode).control.mode == now
+
+
+@pytest.mark.usefixtures("no_canceller")
+def test_without_the_canceller_auto_says_so_once_and_is_half_duplex(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        rig = Rig("auto")
+        for number in range(10):
+            rig.control.hear(Frame(ROOM, number * 0.02))
+    assert rig.control.mode == "half_duplex"
+    assert len(caplog.records) == 1
+    assert "pywebrtc-audio" in caplog.text
+
+
+@pytest.mark.usefixtures("no_canceller")
+def test_without_the_canceller_aec_does_not_start() -> None:
+    with pytest.raises(EchoCancellerMissingError):
+        Rig("aec")
+
+
+@pytest.mark.parametrize("mode", ["aec", "half_duplex", "off"])
+def test_while_nothing_is_played_frames_pass_untouched(mode: str) -> None:
+    frame = Frame(ROOM, 5.0)
+    assert Rig(mode).control.hear(frame) == (frame, True)
+
+
+def test_half_duplex_is_silent_as_soon_as_an_answer_waits() -> None:
+    rig = Rig("half_duplex")
+    rig.playback.enqueue(1, bytes(3200))
+    assert rig.control.hear(Frame(ROOM, 5.0)) == (Frame(SILENT_FRAME, 5.0), False)
+
+
+@pytest.mark.parametrize("mode", ["auto", "aec"])
+def test_a_daemon_that_hears_itself_falls_back_and_says_it_once(mode: str) -> None:
+    rig = Rig(mode)
+    rig.repeat_the_agent()
+    rig.repeat_the_agent()
+    assert rig.control.mode == "half_duplex"
+    (told,) = rig.told
+    assert "counts as silent" in told.text
+
+
+def test_off_stays_off_but_says_it() -> None:
+    rig = Rig("off")
+    rig.repeat_the_agent()
+    assert rig.control.mode == "off"
+    (told,) = rig.told
+    assert told.mend == "set audio.echo.mode to auto"

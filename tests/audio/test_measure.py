@@ -1,0 +1,44 @@
+"""The level where speech is, and the pitch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from parleyd.audio.measure import Measured, VoiceMeasure
+from parleyd.audio.pcm import FRAME_BYTES, FRAME_SAMPLES, PIPELINE_RATE_HZ, Frame, level_dbfs, to_pcm
+
+TIME_S = np.arange(20 * FRAME_SAMPLES) / PIPELINE_RATE_HZ
+
+
+def measured(wave: np.ndarray) -> list[Measured]:
+    pcm, measure = to_pcm(wave), VoiceMeasure()
+    # The first frame has silence before it.
+    return [measure.step(Frame(pcm[at : at + FRAME_BYTES], 0.0)) for at in range(0, len(pcm), FRAME_BYTES)][1:]
+
+
+def test_a_tone_in_the_band_has_its_level() -> None:
+    wave = 3000 * np.sin(2 * np.pi * 1000 * TIME_S)
+    for each in measured(wave):
+        assert each.level_dbfs == pytest.approx(level_dbfs(to_pcm(wave)), abs=0.1)
+
+
+@pytest.mark.parametrize("hz", [0, 50, 100, 6000])
+def test_hum_rumble_and_hiss_count_for_little(hz: int) -> None:
+    wave = 3000 * np.cos(2 * np.pi * hz * TIME_S)
+    assert all(each.level_dbfs < level_dbfs(to_pcm(wave)) - 30 for each in measured(wave))
+
+
+@pytest.mark.parametrize("hz", [90, 120, 220, 380])
+def test_a_vowel_has_pitch(hz: int) -> None:
+    wave = sum(2000 / k * np.sin(2 * np.pi * hz * k * TIME_S + k) for k in range(1, 6))
+    assert all(each.pitch > 0.8 for each in measured(np.asarray(wave)))
+
+
+def test_noise_has_none() -> None:
+    noise = np.random.default_rng(1).normal(0, 2000, len(TIME_S))
+    assert np.mean([each.pitch for each in measured(noise)]) < 0.6
+
+
+def test_silence_is_harmless() -> None:
+    assert set(measured(np.zeros(len(TIME_S)))) == {Measured(-120.0, 0.0)}

@@ -1,0 +1,90 @@
+"""From facts to words, line by line."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from parleyd.tuning.advice import Facts, Settings, advise
+
+GOOD = Facts(
+    seconds=15,
+    peak_dbfs=-14,
+    clipped_share=0,
+    offset_percent=0.1,
+    dead_share=0,
+    floor_dbfs=-62,
+    hum_db=4,
+    speech_dbfs=-30,
+    standing_out_share=0.3,
+    voiced_share=0.95,
+    pitched_share=0.8,
+    openings=3,
+    sent_share=0.5,
+    torn=0,
+    late=0,
+)
+SHUT = replace(GOOD, openings=0, sent_share=0.0, speech_dbfs=None)
+
+
+def test_where_all_is_well_nothing_is_to_be_changed() -> None:
+    advice = advise(GOOD, Settings())
+    assert [each.kind for each in advice] == ["good"]
+    assert "opened 3 times and would have sent 7.5 of 15.0 s" in advice[0].text
+
+
+@pytest.mark.parametrize(
+    ("facts", "kind", "words"),
+    [
+        (replace(GOOD, peak_dbfs=-41), "change", "peaks at −41 dBFS: raise the capture gain by about 20 dB with `als"),
+        (replace(GOOD, peak_dbfs=-31), "change", "raise the capture gain by about 10 dB"),
+        (replace(GOOD, clipped_share=0.01), "fault", "clips (1 % of the samples are at full scale): lower the capture"),
+        (replace(GOOD, offset_percent=3.2), "change", "DC offset of 3.2 %"),
+        (replace(GOOD, dead_share=0.4), "change", "40 % of the recording is digital silence"),
+        (replace(GOOD, dead_share=1.0), "fault", "nothing but zeros"),
+        (replace(GOOD, floor_dbfs=-40), "change", "the noise floor is high (−40 dBFS)"),
+        (replace(GOOD, speech_dbfs=-54), "change", "speech is only 8 dB above the noise"),
+        (replace(GOOD, hum_db=25), "change", "25 dB above the noise inside it"),
+        (replace(GOOD, sent_share=0.97), "change", "hardly ever closed"),
+        (replace(SHUT, standing_out_share=0.01), "fault", "never opened: nothing stood out of the noise (−62 dBFS)"),
+        (replace(SHUT, pitched_share=0.1), "fault", "had no pitch, as in a whisper"),
+        (SHUT, "fault", "did not top what goes on in the room"),
+    ],
+)
+def test_what_is_wrong_is_said(facts: Facts, kind: str, words: str) -> None:
+    assert [each.kind for each in advise(facts, Settings()) if words in each.text] == [kind]
+
+
+@pytest.mark.parametrize(
+    ("facts", "settings", "nobody_spoke", "key", "value"),
+    [
+        (GOOD, Settings(), True, "gate.aggressiveness", 3),
+        (GOOD, Settings(aggressiveness=0), True, "gate.aggressiveness", 1),
+        (GOOD, Settings(aggressiveness=3), True, "gate.vad", "silero"),
+        (GOOD, Settings(vad="silero"), True, "wake.mode", "word"),
+        (replace(GOOD, torn=2), Settings(), False, "gate.hangover_ms", 1300),
+        (replace(GOOD, torn=2), Settings(hangover_ms=4900), False, "gate.hangover_ms", 5000),
+        (replace(GOOD, late=1), Settings(), False, "gate.pre_roll_ms", 800),
+        (replace(SHUT, voiced_share=0.2), Settings(aggressiveness=3), False, "gate.aggressiveness", 2),
+    ],
+)
+def test_which_key_to_change_to_what(
+    facts: Facts, settings: Settings, nobody_spoke: bool, key: str, value: str | int
+) -> None:
+    advice = advise(facts, settings, nobody_spoke=nobody_spoke)
+    assert [(each.key, each.value) for each in advice if each.key] == [(key, value)]
+
+
+def test_quiet_noise_is_no_reason_for_more_gain() -> None:
+    advice = advise(replace(SHUT, peak_dbfs=-55, standing_out_share=0.0), Settings(), nobody_spoke=True)
+    assert [each.kind for each in advice] == ["good"]
+
+
+def test_in_noise_the_torn_utterances_are_not_the_hangovers_fault() -> None:
+    assert not any(each.key for each in advise(replace(GOOD, speech_dbfs=-54, torn=3, late=3), Settings()))
+
+
+def test_faults_come_first() -> None:
+    kinds = [each.kind for each in advise(replace(GOOD, clipped_share=0.1, hum_db=30), Settings())]
+    assert kinds == ["fault", "change", "good"]

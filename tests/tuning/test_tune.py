@@ -1,0 +1,180 @@
+"""The command: a recording, a live microphone, an echo on the virtual card, and what can go wrong."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from parleyd.audio.gate import Gate
+from parleyd.audio.pcm import PIPELINE_RATE_HZ, to_pcm
+from parleyd.audio.vad import Vad
+from parleyd.cli import tune
+from parleyd.cli.errors import CommandError
+from parleyd.tuning import picture
+from parleyd.tuning.advice import facts_of
+from parleyd.tuning.rehearsal import rehearse
+from vcard import VirtualCard
+
+
+def command(*words: str) -> int:
+    parser = argparse.ArgumentParser()
+    tune.add_parser(parser.add_subparsers())
+    args = parser.parse_args(["tune", *map(str, words)])
+    return int(args.run(args))
+
+
+@pytest.fixture(scope="module")
+def spoken(tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
+    """Two sentences with a pause, at -26 dBFS or so, in a quiet room."""
+    path = tmp_path_factory.mktemp("voice") / "voice.wav"
+    text = "turn on the light in the kitchen"
+    subprocess.run(["flite", "-voice", "slt", "-t", text, "-o", path], check=True, timeout=20)
+    with wave.open(str(path)) as file:
+        assert file.getframerate() == PIPELINE_RATE_HZ
+        said = np.frombuffer(file.readframes(file.getnframes()), "<i2") / 32768
+    pause = np.zeros(2 * PIPELINE_RATE_HZ)
+    whole = np.concatenate([pause, said, pause, said, pause])
+    return whole + np.random.default_rng(1).normal(0, 0.0005, len(whole))
+
+
+def write(path: Path, sound: np.ndarray, rate_hz: int = PIPELINE_RATE_HZ) -> Path:
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, rate_hz, 0, "NONE", ""))
+        file.writeframes(to_pcm(sound * 32768))
+    return path
+
+
+@pytest.mark.parametrize("rate_hz", [16_000, 48_000])
+def test_a_rehearsal_hears_both_sentences(spoken: np.ndarray, rate_hz: int) -> None:
+    sound = np.repeat(spoken, rate_hz // PIPELINE_RATE_HZ)
+    heard = rehearse(to_pcm(sound * 32768), rate_hz, Vad(2), Gate(500, 900))
+    facts = facts_of(heard)
+    assert facts.openings == 2
+    assert facts.seconds == pytest.approx(len(spoken) / PIPELINE_RATE_HZ, abs=0.05)
+    assert facts.speech_dbfs is not None
+    assert facts.speech_dbfs > facts.floor_dbfs + 20
+    assert (facts.torn, facts.late, facts.clipped_share) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda sound: sound, "opened twice"),
+        (lambda sound: sound * 0.03, "raise the capture gain"),
+        (lambda sound: sound * 60, "clips"),
+        (lambda sound: sound + 0.05, "DC offset of 5.0 %"),
+        (lambda sound: sound * 0, "nothing but zeros"),
+    ],
+)
+def test_a_recording_in_words(
+    spoken: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str], change, words: str
+) -> None:
+    assert command("--wav", write(tmp_path / "in.wav", change(spoken)), "--out", tmp_path / "out.png") == 0
+    assert words in capsys.readouterr().out
+    assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_recording_for_programs(
+    spoken: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert command("--wav", write(tmp_path / "in.wav", spoken), "--json", "--noise") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["facts"]["openings"] == 2
+    assert {"kind": "change", "key": "gate.aggressiveness", "value": 3}.items() <= told["advice"][0].items()
+    assert not list(tmp_path.glob("*.png"))
+
+
+def test_the_configuration_is_the_daemons(
+    spoken: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "parleyd.yaml"
+    config.write_text("provider: local\ngate: {pre_roll_ms: 200, hangover_ms: 5000}\n")
+    assert command("-c", config, "--wav", write(tmp_path / "in.wav", spoken), "--json") == 0
+    assert json.loads(capsys.readouterr().out)["facts"]["openings"] == 1
+    config.write_text("gate: {hangover_ms: 5000\n")
+    assert command("-c", config, "--wav", tmp_path / "in.wav") == 78
+
+
+def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
+    (tmp_path / "text.wav").write_text("no sound at all")
+    for name, code in (("none.wav", 66), ("text.wav", 65)):
+        with pytest.raises(CommandError, match=name) as caught:
+            command("--wav", tmp_path / name)
+        assert caught.value.exit_code == code
+    with pytest.raises(CommandError, match="no sound in it"):
+        command("--wav", write(tmp_path / "empty.wav", np.zeros(0)))
+
+
+def test_without_matplotlib_there_are_words(
+    spoken: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    path = write(tmp_path / "in.wav", spoken)
+    assert command("--wav", path) == 0
+    said = capsys.readouterr()
+    assert "opened twice" in said.out
+    assert "parleyd[agent]" in said.err
+    with pytest.raises(CommandError, match="cannot be drawn"):
+        command("--wav", path, "--out", tmp_path / "out.png")
+
+
+def test_a_picture_of_next_to_nothing(tmp_path: Path) -> None:
+    heard = rehearse(bytes(640), PIPELINE_RATE_HZ, Vad(2), Gate(500, 900))
+    picture.draw(tmp_path / "out.png", heard, [], "20 ms")
+    assert (tmp_path / "out.png").exists()
+
+
+def card_config(tmp_path: Path) -> Path:
+    config = tmp_path / "parleyd.yaml"
+    config.write_text("provider: local\naudio: {input: {device: vmic}, output: {device: vspk}}\n")
+    return config
+
+
+def test_a_live_microphone(
+    vcard: VirtualCard, spoken: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    voice = vcard.play(to_pcm(spoken[PIPELINE_RATE_HZ:] * 32768), rate_hz=PIPELINE_RATE_HZ)
+    try:
+        saved = tmp_path / "heard.wav"
+        assert command("-c", card_config(tmp_path), "--seconds", "5", "--json", "--save", saved) == 0
+    finally:
+        voice.terminate()
+        voice.wait(5)
+    told = json.loads(capsys.readouterr().out)
+    assert told["source"] == "vmic"
+    assert told["facts"]["openings"] >= 1
+    with wave.open(str(saved)) as file:
+        assert file.getnframes() / file.getframerate() == pytest.approx(5, abs=0.01)
+
+
+def test_the_echo_of_a_room(vcard: VirtualCard, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = card_config(tmp_path)
+    assert command("-c", config, "--echo", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["facts"]["delay_ms"] is None
+    with vcard.loopback(latency_ms=60):
+        began_s = time.monotonic()
+        assert command("-c", config, "--echo", "--json") == 0
+        assert time.monotonic() - began_s < 15
+    told = json.loads(capsys.readouterr().out)
+    # The loopback, and the buffers of the sound server on both sides of it.
+    assert 40 < told["facts"]["delay_ms"] < 400
+    assert told["facts"]["gain_db"] == pytest.approx(0, abs=3)
+    assert {each["value"] for each in told["advice"] if each["key"]} <= {"aec", "half_duplex"}
+
+
+def test_echo_wants_no_recording() -> None:
+    with pytest.raises(CommandError) as caught:
+        command("--echo", "--wav", "x.wav")
+    assert caught.value.exit_code == 64
