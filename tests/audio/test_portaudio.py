@@ -20,9 +20,10 @@ import pytest
 from playback_room import Room, samples, tone
 
 from parleyd.audio.devices import portaudio
+from parleyd.audio.devices.chatter import portaudio_muted
 from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.names import input_device, output_device
-from parleyd.audio.devices.portaudio import explain, host, portaudio_muted
+from parleyd.audio.devices.portaudio import explain, host
 from parleyd.audio.pcm import AudioFormat
 from parleyd.cli import devices as devices_command
 from vcard import Listener, VirtualCard

@@ -17,8 +17,9 @@ from typing import Literal
 
 from parleyd import events
 from parleyd.audio.capture import Capture
+from parleyd.audio.devices.chatter import portaudio_muted
 from parleyd.audio.devices.device import DeviceError
-from parleyd.audio.devices.portaudio import Card, host, portaudio_muted
+from parleyd.audio.devices.portaudio import Card, host
 from parleyd.audio.playback import Playback
 
 log = logging.getLogger(__name__)

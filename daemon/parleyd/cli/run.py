@@ -15,9 +15,10 @@ from parleyd import events
 from parleyd.agents.agent import Agent
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
 from parleyd.agents.local.child import AgentChild, AgentChildError
+from parleyd.audio.devices.chatter import keep_stderr_apart
 from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.names import device_pair
-from parleyd.audio.devices.portaudio import host, keep_stderr_apart
+from parleyd.audio.devices.portaudio import host
 from parleyd.audio.echo import EchoCancellerMissingError
 from parleyd.audio.vad import VadUnavailableError
 from parleyd.audio.wakeword import WakeWordUnavailableError

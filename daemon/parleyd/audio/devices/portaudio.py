@@ -19,9 +19,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import logging
-import os
 import re
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -32,6 +30,7 @@ from typing import Any, Literal
 import pyaudio
 
 from parleyd.audio import pcm as sound
+from parleyd.audio.devices.chatter import portaudio_muted, silence_libraries
 from parleyd.audio.devices.device import Deliver, DeviceError, Fill, StreamInfo, too_few_channels
 from parleyd.audio.devices.guard import Guard
 
@@ -178,7 +177,7 @@ class Host:
 
     def _object(self) -> pyaudio.PyAudio:
         if self._pa is None:
-            _silence_libraries()
+            silence_libraries()
             self._cards = _kernel_cards()
             with portaudio_muted(), self.calling("listing the devices"):
                 self._pa = pyaudio.PyAudio()
@@ -193,102 +192,6 @@ def _kernel_cards() -> str:
 
 
 host = Host()
-
-
-# ---------------------------------------------------------------- chatter
-
-_AlsaHandler = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p)
-_JackHandler = ctypes.CFUNCTYPE(None, ctypes.c_char_p)
-# The libraries keep pointers to these: they must live as long as the process.
-_ignore_alsa = _AlsaHandler(lambda *_: None)
-_ignore_jack = _JackHandler(lambda _: None)
-
-
-def _silence_libraries() -> None:
-    """ALSA and JACK print dozens of lines about cards that are not there."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL("libasound.so.2").snd_lib_error_set_handler(_ignore_alsa)
-    with contextlib.suppress(OSError, AttributeError):
-        # Only where PortAudio has loaded it already.
-        jack = ctypes.CDLL("libjack.so.0", mode=os.RTLD_NOLOAD | os.RTLD_NOW)
-        jack.jack_set_error_function(_ignore_jack)
-        jack.jack_set_info_function(_ignore_jack)
-
-
-class _Mute:
-    """Keeps PortAudio from writing to file descriptor 2. Threads may mute at the same time."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._muters = 0
-        self._kept = -1
-        self._caught = -1
-
-    def begin(self, *, keep_others: bool) -> None:
-        """OSError when there is no standard error. keep_others: what others write is passed on in the end."""
-        with self._lock:
-            if self._muters == 0:
-                self._kept = os.dup(2)
-                self._caught = os.memfd_create("stderr")
-                os.dup2(self._caught, 2)
-            self._muters += 1
-            if not keep_others:
-                nothing = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(nothing, 2)
-                os.close(nothing)
-
-    def end(self) -> None:
-        with self._lock:
-            self._muters -= 1
-            if self._muters:
-                return
-            os.dup2(self._kept, 2)
-            os.close(self._kept)
-            os.lseek(self._caught, 0, os.SEEK_SET)
-            with os.fdopen(self._caught, "rb") as file:
-                others = b"".join(line for line in file if not line.startswith(b"Expression '"))
-            if others:
-                with contextlib.suppress(OSError):
-                    os.write(2, others)
-
-
-_mute = _Mute()
-_apart = False
-
-
-@contextlib.contextmanager
-def portaudio_muted(*, keep_others: bool = True) -> Iterator[None]:
-    """PortAudio itself prints each failed attempt straight to file descriptor 2 and offers no hook. For the moment of
-    an attempt the descriptor leads into a file; what others wrote meanwhile is passed on afterwards. A child process
-    that another thread starts in these milliseconds keeps the file for its standard error.
-
-    keep_others=False: for longer than a moment; what is written meanwhile is lost. Does nothing unless
-    keep_stderr_apart() was called, after which this concerns nothing of ours."""
-    if not keep_others and not _apart:
-        yield
-        return
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        sys.stderr.flush()
-    try:
-        _mute.begin(keep_others=keep_others)
-    except OSError:
-        # No standard error at all: nothing to keep clean.
-        yield
-        return
-    try:
-        yield
-    finally:
-        _mute.end()
-
-
-def keep_stderr_apart() -> None:
-    """From now on sys.stderr has a descriptor of its own: muting PortAudio mutes nothing of ours. A device that was
-    unplugged makes PortAudio write the same lines without end (PortAudio issue 1037), until its stream is closed."""
-    global _apart
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        sys.stderr.flush()
-        _apart = True
-        sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace")
 
 
 # ---------------------------------------------------------------- finding and opening
