@@ -82,8 +82,10 @@ def agent_for(config: Config) -> Iterator[Agent]:
 def _serve(config: Config, agent: Agent) -> int:
     try:
         microphone, speaker = device_pair(config.audio.input.device, config.audio.output.device)
-        with Signals(lambda: service.give_up_start()) as arrived:
-            service = Service(config, agent, microphone, speaker, events.Bus(), arrived.nudge)
+        with Signals() as arrived:
+            service = Service(
+                config, agent, microphone, speaker, events.Bus(), arrived.nudge, give_up=lambda: arrived.stop_wanted
+            )
             service.start()
             try:
                 attend(service, arrived)
