@@ -46,6 +46,7 @@ class Service:
     EchoCancellerMissingError.
 
     on_failure: called, from any thread, when the service cannot go on by itself; `failure` then tells why.
+    give_up: asked while the start waits for the microphone; True makes start() return early.
     """
 
     def __init__(
@@ -56,11 +57,13 @@ class Service:
         speaker: OutputDevice,
         bus: events.Bus,
         on_failure: Callable[[], None] = lambda: None,
+        give_up: Callable[[], bool] = lambda: False,
     ) -> None:
         gate = config.gate
         self._config = config
         self._bus = bus
         self._on_failure = on_failure
+        self._give_up = give_up
         self._stopping = False
         self.failure: ServiceError | None = None
         self._speaker_name = speaker.name
@@ -133,16 +136,12 @@ class Service:
 
     def _await_microphone(self) -> None:
         until_s = time.monotonic() + MICROPHONE_S
-        while not self._ears.first_frame.wait(0.05) and not self._stopping:
+        while not self._ears.first_frame.wait(0.05) and not self._give_up():
             if time.monotonic() >= until_s:
                 raise ServiceError(
                     f"the microphone {self._capture.device.name!r} opened but delivers no sound",
                     "see that no other program holds it, or choose another with audio.input.device",
                 )
-
-    def give_up_start(self) -> None:
-        """Makes start() return early; safe in a signal handler."""
-        self._stopping = True
 
     def stop(self) -> None:
         """The session is closed with 1000, then the devices; at most two seconds."""

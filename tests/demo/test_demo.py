@@ -57,7 +57,7 @@ def test_a_whole_conversation_happens(tmp_path: Path) -> None:
     assert (tmp_path / "here" / "conversation.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_an_agent_that_does_not_start_is_a_clear_line(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_a_clear_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     done = subprocess.run(
         [sys.executable, "-m", "parleyd", "demo", "--out", "file/x"],
@@ -82,6 +82,7 @@ def test_the_judge_misses_whatever_is_missing() -> None:
         replace(GOOD, answers=3),
         replace(GOOD, interruptions=0),
         replace(GOOD, silent_after_ms=None),
+        replace(GOOD, silent_after_ms=1000),
         replace(GOOD, lines_lost=0),
         replace(GOOD, line_back_after_ms=None),
         replace(GOOD, speech_resent_ms=0),

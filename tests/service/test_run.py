@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 import wave
 from collections.abc import Iterator
@@ -127,25 +130,51 @@ def test_a_signal_during_a_handshake_that_never_ends(tmp_path: Path) -> None:
     with ScriptedServer(lambda _line: None) as server:
         write_config(tmp_path, server.base_url)
         with running(tmp_path) as process:
-            server.next_line()
+            line = server.next_line()
             took_s, _ = stop(process)
             assert process.returncode == 0
             assert took_s < STOP_S
+            assert line.over.wait(WAIT_S)
+            assert line.closed is not None
+            assert line.closed[0] == 1000
+
+
+def test_a_signal_ends_it_although_nobody_reads_what_it_says(tmp_path: Path) -> None:
+    write_wav(tmp_path / "in.wav", question())
+    write_config(tmp_path, log="{level: debug}", reconnect="{initial_s: 0.001, max_s: 0.002}")
+    with running(tmp_path, "--debug") as process:
+        read_until(process, "connection refused")
+        assert process.stderr is not None
+        # Full when it holds no more than this, and nobody empties it.
+        fcntl.fcntl(process.stderr, fcntl.F_SETPIPE_SZ, 4096)
+        wait_until_full(process)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(STOP_S + 1) == 0
+
+
+def wait_until_full(process: subprocess.Popen[str]) -> None:
+    give_up_s = time.monotonic() + WAIT_S
+    assert process.stderr is not None
+    while struct.unpack("i", fcntl.ioctl(process.stderr, termios.FIONREAD, bytes(4)))[0] < 3900:
+        assert time.monotonic() < give_up_s
+        time.sleep(0.02)
 
 
 def test_signals_at_any_moment_of_the_start(tmp_path: Path) -> None:
     write_wav(tmp_path / "in.wav", question())
     write_config(tmp_path)
-    for after_s in (0.05, 0.15, 0.3, 0.45):
+    moments = [(0.1 + 0.07 * n, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)[n % 3]) for n in range(12)]
+    for after_s, number in moments:
         with running(tmp_path) as process:
             try:
                 process.wait(after_s)
             except subprocess.TimeoutExpired:
-                took_s, errors = stop(process)
+                took_s, errors = stop(process, number)
                 assert took_s < STOP_S
                 # Before its handlers stand, the signal itself ends it.
-                assert process.returncode in (0, -signal.SIGTERM)
-                assert "Traceback" not in errors
+                assert process.returncode in (0, -number, 130), errors
+                if process.returncode == 0:
+                    assert "Traceback" not in errors
 
 
 def test_the_outage_is_two_lines_in_the_log(tmp_path: Path) -> None:

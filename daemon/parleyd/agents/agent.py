@@ -199,7 +199,13 @@ class Received:
 
 
 class Codec(Protocol):
-    """One session's messages. Pure; used by one thread for receiving and one for sending. Bytes are UTF-8 JSON."""
+    """One session's messages. Pure; used by one thread for receiving and one for sending. Bytes are UTF-8 JSON.
+
+    malformed, unknown: how many messages were survived so far, unread.
+    """
+
+    malformed: int
+    unknown: int
 
     def opening(self) -> bytes:
         """The first message of the session."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import wave
 from collections.abc import Callable, Iterator
@@ -32,7 +33,7 @@ from parleyd.demo.play import LINES, perform
 from parleyd.demo.stage import CueMissedError, Stage
 from parleyd.demo.timeline import Timeline
 from parleyd.host import logs
-from parleyd.host.signals import Signals
+from parleyd.host.signals import STOP, Signals
 from parleyd.service import Service, ServiceError
 
 SCENARIO = Path(__file__).parent.parent / "demo" / "scenario.yaml"
@@ -71,6 +72,8 @@ def run(args: argparse.Namespace) -> int:
         args.out.mkdir(parents=True, exist_ok=True)
         if args.mic:
             return _converse(config, bus)
+        for number in STOP:
+            signal.signal(number, signal.default_int_handler)
         missed, facts = _perform(config, bus, stage, args.out)
     except OSError as error:
         mend = "choose another folder with --out"

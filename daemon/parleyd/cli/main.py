@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import sys
 import traceback
@@ -21,25 +22,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--debug", action="store_true", help="log everything, and show where an error came from")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    # A command loads what it needs and no more: on a small board the rest takes seconds.
-    chosen = [name for name in arguments if name in COMMANDS][:1]
-    for name in chosen or COMMANDS:
-        importlib.import_module(f"parleyd.cli.{name}").add_parser(commands)
+    # What the terminal cannot show is shown as \x.., not a reason to end.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
+        # A command loads what it needs and no more: on a small board the rest takes seconds.
+        chosen = [name for name in arguments if name in COMMANDS][:1]
+        for name in chosen or COMMANDS:
+            importlib.import_module(f"parleyd.cli.{name}").add_parser(commands)
         args = parser.parse_args(arguments)
+        code = int(args.run(args))
+        sys.stdout.flush()
+        return code
     except SystemExit as exit_:
         # argparse ends with 2; sysexits has a code of its own for wrong usage.
         return os.EX_USAGE if exit_.code else os.EX_OK
-    try:
-        return int(args.run(args))
     except CommandError as failure:
-        if args.debug:
+        if "--debug" in arguments:
             traceback.print_exc()
         print(f"parleyd: {failure}", file=sys.stderr)
         return failure.exit_code
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # The reader has gone; nothing more can be said, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader has gone, and that is all.
+        _give_up_stdout()
         return os.EX_OK
+    except OSError as error:
+        # Commands tell of their own files; what is left is the output.
+        if "--debug" in arguments:
+            traceback.print_exc()
+        _give_up_stdout()
+        print(f"parleyd: cannot write the output: {error.strerror}", file=sys.stderr)
+        return os.EX_IOERR
+
+
+def _give_up_stdout() -> None:
+    """Nothing more can be said there, not even at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -96,8 +96,10 @@ def _serve(config: Config, agent: Agent) -> int:
         microphone, speaker = device_pair(
             config.audio.input.device, config.audio.output.device, input_channel=config.audio.input.channel
         )
-        with Signals(lambda: service.give_up_start()) as arrived:
-            service = Service(config, agent, microphone, speaker, events.Bus(), arrived.nudge)
+        with Signals() as arrived:
+            service = Service(
+                config, agent, microphone, speaker, events.Bus(), arrived.nudge, give_up=lambda: arrived.stop_wanted
+            )
             service.start()
             try:
                 attend(service, arrived)

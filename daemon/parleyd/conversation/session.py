@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
 import time
 import urllib.parse
@@ -26,6 +27,7 @@ from parleyd.agents.agent import (
     EndingKind,
     Ready,
 )
+from parleyd.conversation.bounded_socket import BoundedWebSocket
 from parleyd.conversation.outbox import Outbox
 from parleyd.conversation.wire_audio import WireEncoder
 
@@ -75,9 +77,6 @@ class Session:
         self._on_death = on_death
         self.suppress_greeting = suppress_greeting
         self.codec: Codec = agent.codec(suppress_greeting=suppress_greeting)
-        self.begun_s = time.monotonic()
-        self.bytes_up = 0
-        self.bytes_down = 0
         self._lock = threading.Lock()
         self._raw: socket.socket | None = None
         self._socket: websocket.WebSocket | None = None
@@ -98,11 +97,12 @@ class Session:
             if self._hung_up is not None:
                 return
             self._hung_up = reason
-            ready, raw = self._sender.is_alive(), self._raw
+            ready, connection, raw = self._sender.is_alive(), self._socket, self._raw
         if ready:
             # The sender closes: a close must not overtake a message that is half on the wire.
             self._outbox.end(self)
-        elif raw is not None:
+        elif connection is not None and raw is not None:
+            self._say_goodbye(connection)
             _shut(raw)
 
     def wait_over(self, timeout_s: float) -> bool:
@@ -134,7 +134,9 @@ class Session:
     def _converse(self) -> Ending:
         address = self._agent.dial(self._timeout_s)
         connection = self._connect(address)
-        connection.send(self.codec.opening(), websocket.ABNF.OPCODE_TEXT)
+        # When this fails the server has gone already, but why may still be readable.
+        with contextlib.suppress(websocket.WebSocketException, OSError):
+            connection.send(self.codec.opening(), websocket.ABNF.OPCODE_TEXT)
         ready_until_s = time.monotonic() + self._timeout_s
         ready = False
         while True:
@@ -150,7 +152,6 @@ class Session:
                 return _retry(f"the server did not begin the conversation within {self._timeout_s:g} s")
             except (websocket.WebSocketException, OSError, UnicodeDecodeError) as error:
                 return self._agent.judge_close(None, _words(error), self._last_error)
-            self.bytes_down += len(data)
             if opcode == websocket.ABNF.OPCODE_CLOSE:
                 code, reason = _close_frame(data)
                 return self._agent.judge_close(code, reason, self._last_error)
@@ -179,8 +180,8 @@ class Session:
                     self._listener.session_event(self, event)
 
     def _connect(self, address: Address) -> websocket.WebSocket:
-        connection = websocket.WebSocket(
-            skip_utf8_validation=True,  # pure Python there: 200 times the cost of the rest
+        host = urllib.parse.urlsplit(address.url).netloc
+        connection = BoundedWebSocket(
             enable_multithread=True,
             sockopt=[
                 (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
@@ -192,6 +193,10 @@ class Session:
             ],
         )
         connection.settimeout(self._timeout_s)
+        # The socket's own timeout starts anew with every byte that drips in.
+        deadline = threading.Timer(self._timeout_s, _cut_off, (connection,))
+        deadline.daemon = True
+        deadline.start()
         try:
             connection.connect(
                 address.url,
@@ -200,11 +205,16 @@ class Session:
                 redirect_limit=0,
             )
         except websocket.WebSocketBadStatusException as error:
+            if not isinstance(error.status_code, int):
+                raise DialError(_retry(f"{host} answered something that is not HTTP", _MEND_NETWORK)) from error
             body = (error.resp_body or b"")[:2000].decode("utf-8", "replace")
             raise DialError(self._agent.judge_refusal(error.status_code, body)) from error
         except (websocket.WebSocketException, OSError, ValueError) as error:
-            host = urllib.parse.urlsplit(address.url).netloc
-            raise DialError(_retry(f"cannot connect to {host}: {_words(error)}", _MEND_NETWORK)) from error
+            if "redirect" in str(error).lower():
+                raise DialError(self._agent.judge_refusal(302, "")) from error
+            raise DialError(_no_line(host, error)) from error
+        finally:
+            deadline.cancel()
         with self._lock:
             self._raw = connection.sock
             self._socket = connection
@@ -230,7 +240,6 @@ class Session:
             while (message := self._outbox.take(self)) is not None:
                 if isinstance(message, list):
                     message = self.codec.audio(encoder.encode(b"".join(message)))
-                self.bytes_up += len(message)
                 connection.send(message, websocket.ABNF.OPCODE_TEXT)
         except ConnectionError:
             # The other side has gone. The receiver learns of it too, after it has read why.
@@ -249,6 +258,11 @@ class Session:
                 _shut(raw)
 
 
+def _cut_off(connection: websocket.WebSocket) -> None:
+    if connection.sock is not None:
+        _shut(connection.sock)
+
+
 def _shut(raw: socket.socket) -> None:
     """Wakes whoever is blocked on the socket."""
     with contextlib.suppress(OSError):
@@ -264,6 +278,17 @@ def _close_frame(data: bytes) -> tuple[int | None, str]:
 
 def _retry(reason: str, mend: str | None = None) -> Ending:
     return Ending(EndingKind.RETRY, reason, mend)
+
+
+def _no_line(host: str, error: Exception) -> Ending:
+    match error:
+        case ssl.SSLCertVerificationError():
+            mend = "check the clock (a board without one is wrong until it has the network), then elevenlabs.base_url"
+            return _retry(f"the certificate of {host} is not valid: {error.verify_message}", mend)
+        case socket.gaierror():
+            return _retry(f"the name {host} is not known", _MEND_NETWORK)
+        case _:
+            return _retry(f"cannot connect to {host}: {_words(error) or 'the server hung up'}", _MEND_NETWORK)
 
 
 def _words(error: BaseException) -> str:

@@ -93,6 +93,7 @@ class Supervisor:
         self._live_since_s = 0.0
         self._down_since_s: float | None = None
         self._last_told = ""
+        self._short_sessions = 0
 
     @property
     def state(self) -> State:
@@ -190,10 +191,9 @@ class Supervisor:
         self._live_since_s = now_s
         tries = max(1, self._backoff.tries)
         self._move(Trigger.READY, f"conversation {ready.conversation_id}")
-        if self._down_since_s is not None:
-            log.warning("the line is back after %.1f s (%d tries)", now_s - self._down_since_s, tries)
-            self._down_since_s = None
-            self._last_told = ""
+        # A line that is lost again at once is not back; then it is told when it has held.
+        if self._short_sessions <= 1:
+            self._tell_return(now_s)
         self._bus.publish(
             events.SessionOpened(
                 at_s=now_s,
@@ -207,8 +207,13 @@ class Supervisor:
     def _ended(self, session: Session, ending: Ending) -> None:
         now_s = time.monotonic()
         self._bus.publish(events.SessionEnded(at_s=now_s, ending=ending))
-        if self._state is State.LIVE and now_s - self._live_since_s >= STABLE_S:
-            self._backoff.reset()
+        codec = session.codec
+        if codec.malformed or codec.unknown:
+            log.info("%d messages could not be read, %d were of unknown types", codec.malformed, codec.unknown)
+        if self._state is State.LIVE:
+            self._short_sessions = 0 if self._is_stable(now_s) else self._short_sessions + 1
+            if self._is_stable(now_s):
+                self._backoff.reset()
         if ending.refused_override is not None and session.suppress_greeting and self._greeting_is_meant(ending):
             self._greeting_refused = True
             text = "the agent does not allow this device to switch off its greeting; what it says first is not played"
@@ -249,6 +254,15 @@ class Supervisor:
         log.log(level, "%s", told)
         self._bus.publish(events.Trouble(at_s=time.monotonic(), text=text, mend=mend))
 
+    def _tell_return(self, now_s: float) -> None:
+        if self._down_since_s is not None:
+            log.warning("the line is back after %.1f s", self._live_since_s - self._down_since_s)
+            self._down_since_s = None
+            self._last_told = ""
+
+    def _is_stable(self, now_s: float) -> bool:
+        return now_s - self._live_since_s >= STABLE_S
+
     # ------------------------------------------------------------ moves
 
     def _move(self, trigger: Trigger, reason: str) -> None:
@@ -260,7 +274,7 @@ class Supervisor:
             self._act(action)
         if before is not step.to:
             # An outage is told once when it begins and once when it ends, not at every try.
-            retrying = self._last_told and {before, step.to} == {State.CONNECTING, State.BACKING_OFF}
+            retrying = self._last_told and State.ASLEEP not in (before, step.to)
             log.log(logging.DEBUG if retrying else logging.INFO, "%s -> %s (%s)", before.value, step.to.value, reason)
             self._bus.publish(
                 events.StateChanged(at_s=time.monotonic(), before=before.value, after=step.to.value, reason=reason)
@@ -320,6 +334,8 @@ class Supervisor:
         due_s: list[float] = []
         if self._retry_at_s is not None:
             due_s.append(self._retry_at_s)
+        if self._state is State.LIVE and self._down_since_s is not None:
+            due_s.append(self._live_since_s + STABLE_S)
         if self._state is State.LIVE and not self._always:
             due_s.append(self._dialogue.activity_s + self._patience_s())
         if self._state is not State.ASLEEP and (kept_s := self._outbox.kept_until_s) is not None:
@@ -341,6 +357,8 @@ class Supervisor:
         if self._retry_at_s is not None and now_s >= self._retry_at_s:
             self._retry_at_s = None
             self._move(Trigger.RETRY_DUE if self._state is State.BACKING_OFF else Trigger.WAKE, "next try")
+        if self._state is State.LIVE and self._is_stable(now_s):
+            self._tell_return(now_s)
         if self._state is State.LIVE and not self._always:
             quiet_s = now_s - self._dialogue.activity_s
             if quiet_s >= self._patience_s() and not self._dialogue.busy(now_s):

@@ -19,6 +19,8 @@ E = TypeVar("E", bound=Event)
 
 # Below this nobody hears a speaker.
 AUDIBLE_DBFS = -50.0
+# After the order to be silent: 20 ms on a device without latency, and as much again for a busy machine.
+SILENT_WITHIN_MS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +106,8 @@ def judge(facts: Facts, expected: Sequence[str], happened: Sequence[Event], spea
         missing.append(f"there were {facts.answers} answers to {len(expected)} lines")
     if facts.interruptions != 1:
         missing.append(f"{facts.interruptions} interruptions instead of one")
-    elif facts.silent_after_ms is None:
-        missing.append("the speaker was not silent after the interruption")
+    elif facts.silent_after_ms is None or facts.silent_after_ms > SILENT_WITHIN_MS:
+        missing.append(f"the speaker was not silent within {SILENT_WITHIN_MS} ms of the interruption")
     if facts.lines_lost < 1 or facts.line_back_after_ms is None:
         missing.append("the line was not lost and found again")
     elif facts.speech_resent_ms == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from typing import TextIO
@@ -31,6 +32,7 @@ class Timeline:
         self._lost_s: float | None = None
         self._barged_in_s: float | None = None
         self._reason = ""
+        self._speech_lost = False
         self._waiting: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="timeline", daemon=True)
         self._thread.start()
@@ -46,7 +48,9 @@ class Timeline:
         while (event := self._waiting.get()) is not None:
             if self._began_s is None:
                 self._began_s = event.at_s
-            self._show(event)
+            # Whoever read along may have gone; the conversation goes on.
+            with contextlib.suppress(BrokenPipeError):
+                self._show(event)
 
     def _show(self, event: Event) -> None:
         match event:
@@ -83,6 +87,7 @@ class Timeline:
             case events.StateChanged(after=State.ASLEEP.value):
                 self._line(event, "state", "asleep", event.reason)
             case events.SpeechLost():
+                self._speech_lost = True
                 self._line(event, "trouble", "lost", f"{event.lost_ms} ms of speech: {event.cause}")
             case events.ToolCalled():
                 self._line(event, "agent", "tool", event.name)
@@ -96,8 +101,11 @@ class Timeline:
         if self._lost_s is None:
             self._line(event, "line", "connected", f"in {event.handshake_ms} ms{resent}")
         else:
-            self._line(event, "line", "back", f"in {_ms(event.at_s - self._lost_s)}{resent}: nothing lost")
+            self._line(event, "line", "back", f"in {_ms(event.at_s - self._lost_s)}{resent}{self._lost_speech()}")
             self._lost_s = None
+
+    def _lost_speech(self) -> str:
+        return "" if self._speech_lost else ": nothing lost"
 
     def _since_speech(self, at_s: float) -> str:
         if self._speech_ended_s is None or self._speech_ended_s > at_s:

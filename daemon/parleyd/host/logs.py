@@ -6,20 +6,22 @@ is stuck never holds up the line: beyond the bound records are dropped, and coun
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import logging.handlers
+import os
 import queue
 import socket
 import sys
 import time
-from typing import TextIO
 
 from parleyd.config.schema import Log
 
 log = logging.getLogger(__name__)
 
 MOST_WAITING = 1000
+STOP_S = 0.5
 JOURNAL_SOCKET = "/run/systemd/journal/socket"
 # sd-daemon(3): syslog priorities.
 _PRIORITIES = {"DEBUG": 7, "INFO": 6, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}
@@ -40,6 +42,40 @@ class _Bounded(logging.handlers.QueueHandler):
             self._dropped = 0
         except queue.Full:
             self._dropped += 1
+
+
+class _Listener(logging.handlers.QueueListener):
+    """Ends even when its reader does not read: what is left then is lost."""
+
+    def stop(self) -> None:
+        thread = getattr(self, "_thread", None)
+        with contextlib.suppress(queue.Full):
+            self.enqueue_sentinel()
+        if thread is not None:
+            thread.join(STOP_S)
+
+
+class _StandardError(logging.Handler):
+    """Without Python's buffers and locks: a thread that is stuck in them would stop the whole program from ending."""
+
+    def createLock(self) -> None:  # noqa: N802 - the library's name
+        self.lock = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _write(self.format(record))
+
+
+def _write(line: str) -> None:
+    data = (line + "\n").encode("utf-8", "backslashreplace")
+    # Not always 2: PortAudio's endless complaints about a device that is gone are kept from that one.
+    try:
+        descriptor = sys.stderr.fileno()
+    except (OSError, ValueError, AttributeError):
+        descriptor = 2
+    # The reader may have gone.
+    with contextlib.suppress(OSError):
+        while data:
+            data = data[os.write(descriptor, data) :]
 
 
 class _Text(logging.Formatter):
@@ -88,7 +124,7 @@ class JournalHandler(logging.Handler):
             self._socket.sendto(b"".join(_field(name, value) for name, value in fields.items()), self._path)
         except OSError:
             # Absent or stuck: standard error is what is left, and systemd collects it too.
-            sys.stderr.write(f"<{fields['PRIORITY']}>{fields['MESSAGE']}\n")
+            _write(f"<{fields['PRIORITY']}>{fields['MESSAGE']}")
 
     def close(self) -> None:
         self._socket.close()
@@ -102,19 +138,19 @@ def _field(name: str, value: str) -> bytes:
     return name.encode() + b"=" + data + b"\n"
 
 
-def start(settings: Log, stream: TextIO | None = None) -> logging.handlers.QueueListener:
+def start(settings: Log) -> logging.handlers.QueueListener:
     """Sends everything logged from now on where the configuration says. stop() of the result writes what is left."""
     handler: logging.Handler
     if settings.format == "journal":
         handler = JournalHandler()
     else:
-        handler = logging.StreamHandler(stream or sys.stderr)
+        handler = _StandardError()
         handler.setFormatter(_Json() if settings.format == "json" else _Text())
     records: queue.Queue[logging.LogRecord] = queue.Queue(MOST_WAITING)
     root = logging.getLogger("parleyd")
     root.setLevel(settings.level.upper())
     root.propagate = False
     root.handlers[:] = [_Bounded(records)]
-    listener = logging.handlers.QueueListener(records, handler)
+    listener = _Listener(records, handler)
     listener.start()
     return listener

@@ -9,10 +9,9 @@ from __future__ import annotations
 import contextlib
 import signal
 import socket
-from collections.abc import Callable
 from types import TracebackType
 
-STOP = (signal.SIGTERM, signal.SIGINT)
+STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 WAKE = signal.SIGUSR1
 SLEEP = signal.SIGUSR2
 # What wake() looks like to who waits: no signal has this number.
@@ -20,16 +19,16 @@ NUDGE = 0
 
 
 class Signals:
-    """A context manager for the main thread. on_stop runs as a signal handler: it may only set a flag."""
+    """A context manager for the main thread. stop_wanted: a signal has come that says stop."""
 
-    def __init__(self, on_stop: Callable[[], None] = lambda: None) -> None:
-        self._on_stop = on_stop
+    def __init__(self) -> None:
+        self.stop_wanted = False
         self._reader, self._writer = socket.socketpair()
         self._writer.setblocking(False)
 
     def __enter__(self) -> Signals:
         self._old_fd = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
-        self._old = {number: signal.signal(number, lambda *_: self._on_stop()) for number in STOP}
+        self._old = {number: signal.signal(number, self._stop) for number in STOP}
         self._old |= {number: signal.signal(number, lambda *_: None) for number in (WAKE, SLEEP)}
         return self
 
@@ -41,6 +40,9 @@ class Signals:
         signal.set_wakeup_fd(self._old_fd)
         self._reader.close()
         self._writer.close()
+
+    def _stop(self, *_: object) -> None:
+        self.stop_wanted = True
 
     def wait(self) -> int:
         """Blocks until a signal arrives, or nudge() is called. The signal's number, or NUDGE."""

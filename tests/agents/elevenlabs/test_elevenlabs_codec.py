@@ -204,14 +204,11 @@ def test_audio_without_sound(payload, malformed):
     assert codec.malformed == malformed
 
 
-def test_half_a_sample_is_dropped_and_counted():
+def test_half_a_sample_is_passed_on_for_the_next_chunk_to_complete():
     codec = ready_codec()
-    whole, cut = events(codec, audio(1, b"abcde"))
-    assert whole == common.AgentAudio(1, b"abcd")
-    assert isinstance(cut, common.Malformed)
-    [cut] = events(codec, audio(1, b"a"))
-    assert isinstance(cut, common.Malformed)
-    assert codec.malformed == 2
+    assert events(codec, audio(1, b"abcde")) == [common.AgentAudio(1, b"abcde")]
+    assert events(codec, audio(1, b"f")) == [common.AgentAudio(1, b"f")]
+    assert codec.malformed == 0
 
 
 def test_after_an_interruption_only_strictly_older_audio_is_dropped():

@@ -10,7 +10,7 @@ import msgspec
 from parleyd.agents import agent as common
 from parleyd.agents.elevenlabs import client_messages as client
 from parleyd.agents.elevenlabs import server_messages as server
-from parleyd.audio.pcm import BYTES_PER_SAMPLE, AudioFormat
+from parleyd.audio.pcm import AudioFormat
 from parleyd.config.schema import ElevenLabs
 
 # All that an agent can be set to. The client has no say in it: no override exists for formats.
@@ -191,11 +191,7 @@ class ElevenLabsCodec:
             self.stale_audio += 1
             return _NOTHING
         self._latest_event_id = max(self._latest_event_id, event_id)
-        if self._output_format.encoding == "pcm" and len(data) % BYTES_PER_SAMPLE:
-            self.malformed += 1
-            whole = data[: len(data) - len(data) % BYTES_PER_SAMPLE]
-            cut = common.Malformed("audio ends in half a sample; the half is dropped")
-            return common.Received((common.AgentAudio(event_id, whole), cut) if whole else (cut,))
+        # Chunks may end in half a sample; playback puts the halves together.
         return common.Received((common.AgentAudio(event_id, data),))
 
     def _interruption(self, payload: server.InterruptionPayload) -> common.Received:

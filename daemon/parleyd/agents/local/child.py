@@ -82,13 +82,12 @@ class AgentChild:
             if self._closing.is_set():
                 return
             log.error("the embedded agent has ended with %d; it is started again", code)
-            if self._closing.wait(RESTART_S):
-                return
-            try:
-                self._process = self._start()
-            except AgentChildError as error:
-                log.error("the embedded agent does not start again: %s", error)
-                return
+            while not self._closing.wait(RESTART_S):
+                try:
+                    self._process = self._start()
+                    break
+                except (AgentChildError, OSError) as error:
+                    log.error("the embedded agent does not start again: %s", error)
 
 
 def _read_address(process: subprocess.Popen[str]) -> tuple[str, str]:

@@ -9,6 +9,7 @@ import tempfile
 import threading
 import wave
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -93,13 +94,13 @@ class Voice:
     def _flite_wav(self, text: str) -> bytes:
         # Not through a pipe: flite goes back to the header of what it writes, and hangs or leaves it empty.
         path = Path(self._folder.name) / "sentence.wav"
-        self._run([str(self._flite), "-voice", self.name, "-t", text, "-o", str(path)])
+        self._run([str(self._flite).encode(), b"-voice", self.name.encode(), b"-t", text.encode(), b"-o", bytes(path)])
         return path.read_bytes()
 
     def _espeak_wav(self, text: str) -> bytes:
         return self._run([str(self._espeak), "-v", self.name, "--stdin", "--stdout"], text)
 
-    def _run(self, command: list[str], text: str = "") -> bytes:
+    def _run(self, command: Sequence[str | bytes], text: str = "") -> bytes:
         try:
             done = subprocess.run(command, input=text.encode(), capture_output=True, timeout=TIMEOUT_S)
         except (OSError, subprocess.TimeoutExpired) as error:

@@ -48,7 +48,10 @@ def _path(spec: str) -> Path:
     path = spec.removeprefix("wav:")
     if not path:
         raise DeviceError("'wav:' names no file", "write wav:PATH, for example wav:speaker.wav")
-    return Path(path).expanduser()
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise DeviceError(f"wav:{path}: there is no such user", "write the whole path") from error
 
 
 def _sound_device(spec: str) -> str:

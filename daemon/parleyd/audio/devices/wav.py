@@ -138,6 +138,9 @@ class WavInput:
 
     def open(self, deliver: Deliver) -> StreamInfo:
         """Raises DeviceError for a file that is not there or not to be read."""
+        if self._path.exists() and not self._path.is_file():
+            # Opening a pipe would wait for its other end, and could not be stopped.
+            raise DeviceError(f"{self.name}: not a regular file", "check the path of audio.input.device")
         try:
             file = self._path.open("rb")
         except OSError as error:
