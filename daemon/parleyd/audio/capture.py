@@ -73,7 +73,6 @@ class Capture:
         self._next_frame_s: float | None = None
         self._in_gap = False  # the last frames were silence in the place of sound
         self.dropped_periods = 0
-        self.delivered = 0
         self.last_period_s = 0.0
         self.last_sound_s = 0.0
 
@@ -91,7 +90,6 @@ class Capture:
 
     def _deliver(self, opening: _Opening, pcm: bytes, start_s: float) -> None:
         """The device's thread: moves bytes, never waits."""
-        self.delivered += 1
         self.last_period_s = time.monotonic()
         if pcm.count(0) != len(pcm):
             self.last_sound_s = self.last_period_s
