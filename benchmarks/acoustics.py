@@ -69,7 +69,7 @@ def read_wav(path: Path) -> Sound:
     with wave.open(str(path)) as file:
         rate_hz, channels = file.getframerate(), file.getnchannels()
         raw = np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(np.float32) / 32768
-    data: Sound = raw.reshape(-1, channels).mean(axis=1)
+    data: Sound = raw.reshape(-1, channels).mean(axis=1, dtype=np.float32).astype(np.float32)
     if rate_hz == RATE_HZ:
         return data
     resampled: Sound = samplerate.resample(data, RATE_HZ / rate_hz, "sinc_medium")
