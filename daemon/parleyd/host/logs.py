@@ -55,11 +55,23 @@ class _Listener(logging.handlers.QueueListener):
             thread.join(STOP_S)
 
 
+class _NoLock:
+    """One thread writes; there is nothing to lock. Python 3.13 wants a context manager, older ones the methods."""
+
+    def acquire(self) -> None: ...
+
+    def release(self) -> None: ...
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
 class _StandardError(logging.Handler):
     """Without Python's buffers and locks: a thread that is stuck in them would stop the whole program from ending."""
 
     def createLock(self) -> None:  # noqa: N802 - the library's name
-        self.lock = None
+        self.lock = _NoLock()  # type: ignore[assignment]  # typed as the library's own kind of lock
 
     def emit(self, record: logging.LogRecord) -> None:
         _write(self.format(record))
