@@ -151,6 +151,13 @@ class DeviceBack(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Muted(Event):
+    """The microphone was muted by command (on), or is heard again."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble(Event):
     """Something the user should know, once. mend: what to do about it."""
 

@@ -1,0 +1,39 @@
+"""Where the daemon keeps what outlives it (state), and what ends with it (runtime): file-hierarchy(7).
+
+systemd names both in the environment of a unit (RuntimeDirectory=, StateDirectory= in systemd.exec(5)); started by
+hand, the XDG base directories of the user are taken.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+SYSTEM_RUNTIME = Path("/run/parleyd")
+
+
+def state_directory() -> Path:
+    """Made if need be, readable by its owner alone. Raises OSError."""
+    directory = _of_unit("STATE_DIRECTORY") or _of_user("XDG_STATE_HOME", Path.home() / ".local/state")
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return directory
+
+
+def runtime_directory() -> Path:
+    """Made if need be. Raises OSError."""
+    # Without XDG_RUNTIME_DIR the state directory's parent: a name under /tmp could be somebody else's.
+    directory = _of_unit("RUNTIME_DIRECTORY") or _of_user("XDG_RUNTIME_DIR", Path.home() / ".local/state")
+    directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+    return directory
+
+
+def _of_unit(variable: str) -> Path | None:
+    # A unit may have several, with colons between them; ours has one.
+    value = os.environ.get(variable, "").split(":")[0]
+    return Path(value) if value else None
+
+
+def _of_user(variable: str, otherwise: Path) -> Path:
+    value = os.environ.get(variable)
+    # The XDG specification says to ignore a relative path.
+    return (Path(value) if value and value.startswith("/") else otherwise) / "parleyd"
