@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from parleyd.config.schema import Config, Secret
+from parleyd.config.schema import Config
+from parleyd.config.section import Secret
 
 _SECRET_WAYS = "{env: NAME}, {file: PATH} or {credential: NAME}"
 _EXAMPLES = {"env": "ELEVENLABS_API_KEY", "file": "/etc/parleyd/elevenlabs.key", "credential": "elevenlabs"}
