@@ -133,6 +133,37 @@ class ToolCalled(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ToolEnded(Event):
+    """fault: one of tools.result.Fault's words, or None where all went well; what came of it is in the audit log."""
+
+    name: str
+    fault: str | None
+    took_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalWanted(Event):
+    """Somebody is to allow or deny a call of an MCP tool; without an answer until until_s it is denied."""
+
+    call_id: str
+    service: str
+    name: str
+    description: str
+    until_s: float
+    parameters: object = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalSettled(Event):
+    """by: rule, person, deadline, or what else put an end to the question."""
+
+    call_id: str
+    name: str
+    allowed: bool
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceLost(Event):
     """No more sound from or to a device; it is looked for. which: microphone or speaker. at_s: its last sign."""
 

@@ -26,6 +26,8 @@ from parleyd.conversation.outbox import Outbox
 from parleyd.conversation.supervisor import Supervisor
 from parleyd.conversation.uplink import Uplink, UplinkCounters
 from parleyd.host import notify
+from parleyd.host.directories import state_directory
+from parleyd.tools.device_tools import DeviceTools, Host
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +83,20 @@ class Service:
             on_failure=self._speaker_failed,
             far_end=far_end,
         )
-        self._dialogue = Dialogue(self._playback, self._outbox, bus, config.barge_in)
+        self.tools = DeviceTools(
+            config.tools,
+            Host(
+                set_volume=self._playback.set_volume,
+                mute=lambda on: None,
+                end_conversation=lambda: self._supervisor.end_soon(),
+                status=lambda: {"state": self._supervisor.state.value},
+                ring=lambda: None,
+                tell=self._tell,
+            ),
+            bus,
+            state_directory(),
+        )
+        self._dialogue = Dialogue(self._playback, self._outbox, bus, config.barge_in, self.tools)
         ear = Gate(gate.pre_roll_ms, gate.hangover_ms)
         self._supervisor = Supervisor(
             config, agent, self._outbox, self._dialogue, bus, raise_gate=ear.be_harder_of_hearing, on_death=self._fail
@@ -114,6 +129,7 @@ class Service:
             self._await_microphone()
             self._supervisor.start()
             self._recovery.start()
+            self.tools.start()
         except BaseException:
             self.stop()
             raise
@@ -148,6 +164,7 @@ class Service:
         self._stopping = True
         notify.stopping()
         self._recovery.stop()
+        self.tools.close()
         self._supervisor.stop()
         self._ears.stop()
         self._capture.stop()
@@ -158,6 +175,11 @@ class Service:
 
     def sleep(self) -> None:
         self._supervisor.sleep()
+
+    def _tell(self, text: str) -> None:
+        """Makes the agent know something, in a session that is opened for it if need be."""
+        self._dialogue.tell(text)
+        self._supervisor.wake(by_speech=False)
 
     @property
     def counters(self) -> UplinkCounters:

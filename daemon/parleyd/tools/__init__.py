@@ -1,0 +1,1 @@
+"""What the agent may do on this device: its tools, the rules for them, and the log of what was done."""
