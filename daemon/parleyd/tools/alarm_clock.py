@@ -20,12 +20,12 @@ LOOK_S = 30.0
 class AlarmClock:
     """start(), close(). Thread-safe.
 
-    folder: the state directory. goes_off: called on the clock's own thread, with the timer
+    folder: the state directory; None: timers are not kept. goes_off: called on the clock's own thread, with the timer
     and how many seconds late it is.
     """
 
-    def __init__(self, folder: Path, goes_off: Callable[[Timer, float], None]) -> None:
-        self._path = folder / timers.FILE_NAME
+    def __init__(self, folder: Path | None, goes_off: Callable[[Timer, float], None]) -> None:
+        self._path = None if folder is None else folder / timers.FILE_NAME
         self._goes_off = goes_off
         self._changed = threading.Condition()
         self._book: TimerBook | None = None
@@ -100,13 +100,15 @@ class AlarmClock:
     def _opened(self) -> TimerBook:
         if self._book is None:
             try:
-                self._book = timers.read(self._path, timers.now())
+                self._book = TimerBook() if self._path is None else timers.read(self._path, timers.now())
             except (OSError, ValueError) as error:
                 log.warning("the timers of before cannot be read: %s", error)
                 self._book = TimerBook()
         return self._book
 
     def _save(self) -> None:
+        if self._path is None:
+            return
         at: Now = timers.now()
         try:
             timers.write(self._path, self._opened().saved(at))

@@ -77,7 +77,7 @@ class Approvals:
                 name=asked.name,
                 description=asked.description,
                 until_s=now_s + wait_s,
-                parameters=asked.parameters,
+                parameters=bounded_parameters(asked.parameters),
             )
         )
         timer.start()

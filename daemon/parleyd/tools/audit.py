@@ -48,10 +48,14 @@ def bounded_parameters(parameters: Mapping[str, object], secrets: tuple[str, ...
 
 
 class Audit:
-    """folder: the state directory; limit_bytes: size at which a new file begins. close() writes what is waiting."""
+    """folder: the state directory; None: nothing is written. limit_bytes: size at which a new file begins.
 
-    def __init__(self, folder: Path, limit_bytes: int) -> None:
-        self._path = folder / FILE_NAME
+    close() writes what is waiting.
+    """
+
+    def __init__(self, folder: Path | None, limit_bytes: int) -> None:
+        self._is_kept = folder is not None
+        self._path = (folder or Path("/")) / FILE_NAME
         self._limit_bytes = limit_bytes
         self._waiting: queue.Queue[bytes | None] = queue.Queue(MAX_WAITING)
         self._lost = 0
@@ -61,6 +65,8 @@ class Audit:
 
     def add(self, **fields: object) -> None:
         """One line; `at` is added. Never blocks, never raises."""
+        if not self._is_kept:
+            return
         at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         shown = {
             key: bounded(value, MAX_TEXT_CHARS) if isinstance(value, str) and key != "parameters" else value

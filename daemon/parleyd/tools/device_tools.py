@@ -44,12 +44,12 @@ class Host:
 
 
 class DeviceTools:
-    """start(), close(). Raises SecretError when a secret of a tool cannot be had; OSError when folder is none.
+    """start(), close(). Raises SecretError when a secret of a tool cannot be had.
 
-    folder: the state directory.
+    folder: the state directory; None: nothing is written, and timers end with the daemon.
     """
 
-    def __init__(self, config: sections.Tools, host: Host, bus: events.Bus, folder: Path) -> None:
+    def __init__(self, config: sections.Tools, host: Host, bus: events.Bus, folder: Path | None) -> None:
         self._host = host
         self._audit = Audit(folder, config.audit_kib * 1024)
         self.alarm_clock = AlarmClock(folder, self._timer_goes_off)
