@@ -104,16 +104,14 @@ def arguments(
 
 
 def _argument(template: Template, values: Mapping[str, object], may_be_option: Collection[str]) -> str:
-    text, is_safe = "", False
+    text, first = "", None
     for piece in template:
         part = piece if isinstance(piece, str) else as_text(values[piece.name])
         # What the argument begins with decides, and an empty value begins nothing.
-        if not text and part:
-            is_safe = isinstance(piece, str) or piece.name in may_be_option
-            name = piece if isinstance(piece, str) else piece.name
-            if not is_safe and looks_like_option(part):
-                raise ToolError(Fault.BAD_PARAMETERS, f"The parameter {name} must not begin with a dash.")
+        first = piece if part and not text else first
         text += part
+    if isinstance(first, Placeholder) and first.name not in may_be_option and looks_like_option(text):
+        raise ToolError(Fault.BAD_PARAMETERS, f"The parameter {first.name} must not begin with a dash.")
     if "\0" in text:
         raise ToolError(Fault.BAD_PARAMETERS, "A parameter holds a NUL character, which no program can be given.")
     if len(text.encode("utf-8")) > MAX_ARGUMENT_BYTES:
