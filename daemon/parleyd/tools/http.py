@@ -139,7 +139,10 @@ def _shut(raw: socket.socket) -> None:
 
 
 def _text(answer: http.client.HTTPResponse) -> str:
+    """Up to a limit. Raises IncompleteRead: half an answer may mean the opposite of the whole."""
     data = answer.read(MAX_BODY_BYTES)
+    if answer.length and len(data) < MAX_BODY_BYTES:
+        raise http.client.IncompleteRead(data, answer.length)
     charset = answer.headers.get_content_charset() or "utf-8"
     try:
         return data.decode(charset, "replace")
@@ -163,5 +166,7 @@ def _no_answer(problem: Exception, host: str) -> str:
             return f"The name {host} is not known; perhaps there is no network."
         case OSError():
             return f"{host} cannot be reached: {problem.strerror or 'the connection broke'}."
+        case http.client.IncompleteRead():
+            return f"{host} broke off in the middle of its answer."
         case _:
             return f"{host} answered something that is no HTTP."
