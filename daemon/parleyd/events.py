@@ -142,6 +142,15 @@ class ToolEnded(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TimerWentOff(Event):
+    """A timer that the agent has set. late_s: it was due so long ago, while the device was off."""
+
+    number: int
+    label: str
+    late_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalWanted(Event):
     """Somebody is to allow or deny a call of an MCP tool; without an answer until until_s it is denied."""
 

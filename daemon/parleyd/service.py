@@ -99,7 +99,6 @@ class Service:
                 mute=self.mute,
                 end_conversation=lambda: self._supervisor.end_soon(),
                 status=lambda: told_to_agent(self.status()),
-                ring=lambda: None,
                 tell=self._tell,
             ),
             bus,

@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -285,4 +285,5 @@ def test_a_timer_wakes_the_agent_and_tells_it(play: Callable[..., Scene]) -> Non
     assert json.loads(results["call_4"])["health"]
     told = scene.line(2).wait_event("contextual_update")
     assert told["text"].startswith("The timer 1 (tea) has just gone off on this device.")
-    assert scene.audit()[-1]["what"] == "timer"
+    assert scene.daemon.of(events.TimerWentOff)[0].label == "tea"
+    assert [line["what"] for line in scene.audit()].count("timer") == 1

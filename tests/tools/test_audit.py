@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import stat
 import subprocess
 import sys
@@ -88,7 +87,7 @@ def test_a_disk_that_refuses_is_told_once_and_stops_nothing(
     if obstacle == "directory":
         (folder / FILE_NAME).mkdir()
     if obstacle == "link":
-        os.symlink(victim, folder / FILE_NAME)
+        (folder / FILE_NAME).symlink_to(victim)
     audit = Audit(folder, 1000)
     with caplog.at_level(logging.WARNING):
         audit.add(what="x")

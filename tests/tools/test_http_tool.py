@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from parleyd.tools.http import MAX_BODY_BYTES, Http
-from parleyd.tools.result import Fault, ToolError
+from parleyd.tools.result import Fault, ToolError, failed
 from parleyd.tools.stopping import Stop
 
 WAIT_S = 10.0
@@ -33,7 +33,7 @@ class Server:
                 server.asked.append((self.command, self.path, dict(self.headers), body))
                 server.answer(self)
 
-            do_POST = do_PUT = do_DELETE = do_PATCH = do_GET
+            do_POST = do_PUT = do_DELETE = do_PATCH = do_GET  # noqa: N815
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -114,6 +114,7 @@ def test_only_the_allowed_status_is_good(server: Server, status: int, fault: Fau
     with pytest.raises(ToolError, match=f"answered with status {status}") as caught:
         ask(tool(server.url, secrets={"t": "t0ps3cret"}))
     assert caught.value.fault is fault
+    assert failed(caught.value).error_type == error_type
     assert "t0ps3cret" not in str(caught.value)
     assert len(str(caught.value)) < 400
 

@@ -22,7 +22,9 @@ EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "parleyd-dice"
 WAIT_S = 10.0
 
 
-def command(*arguments: str, stdin: bool = False, directory: str = "/", secrets: dict[str, str] | None = None) -> Command:
+def command(
+    *arguments: str, stdin: bool = False, directory: str = "/", secrets: dict[str, str] | None = None
+) -> Command:
     return Command(
         arguments, may_be_option=(), directory=directory, stdin=stdin, environment={"A": "1"}, secrets=secrets or {}
     )
@@ -130,12 +132,12 @@ def test_what_is_stopped_before_it_begins_ends_at_once() -> None:
 
 
 def test_no_descriptor_is_left_open() -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = sum(1 for _ in Path("/proc/self/fd").iterdir())
     for _ in range(3):
         shell("echo x")
         with pytest.raises(ToolError):
             command("no-such-program").run({}, Stop())
-    assert len(os.listdir("/proc/self/fd")) <= before
+    assert sum(1 for _ in Path("/proc/self/fd").iterdir()) <= before
 
 
 # ---------------------------------------------------------------- Python functions

@@ -61,7 +61,8 @@ def test_a_value_is_one_argument_as_it_stands(value: object, expected: str) -> N
 @pytest.mark.parametrize(
     "value",
     [
-        "-rf", "--flag", "-", -5, -0.5, "‐x", "–x", "—x", "−x", "﹣x", "-x", "\u200b-x", "\ufeff--x", " -x", "\n-x", "\u0301-x",
+        "-rf", "--flag", "-", -5, -0.5, "‐x", "–x", "—x", "−x", "﹣x", "-x",
+        "\u200b-x", "\ufeff--x", " -x", "\n-x", "\u0301-x",
     ],
 )  # fmt: skip
 def test_nothing_becomes_an_option(value: object) -> None:
@@ -106,7 +107,10 @@ VALUES = st.recursive(
 LITERALS = st.text(string.ascii_letters + string.digits + "-=/ .", max_size=8)
 
 
-@given(st.lists(st.tuples(LITERALS, st.sampled_from(["", "{x}", "{y}", "{x}{y}"]), LITERALS), max_size=5), VALUES, VALUES)
+SHAPES = st.tuples(LITERALS, st.sampled_from(["", "{x}", "{y}", "{x}{y}"]), LITERALS)
+
+
+@given(st.lists(SHAPES, max_size=5), VALUES, VALUES)
 @settings(max_examples=400, deadline=None)
 def test_whatever_the_parameters_the_vector_is_the_declared_one(
     shapes: list[tuple[str, str, str]], x: object, y: object

@@ -7,7 +7,6 @@ import json
 import os
 import queue
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -33,7 +32,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="what the agent may do here: list it, print what its page needs, try it",
         description="Without ACTION: lists the tools that the agent may use on this device. See docs/tools.md.",
     )
-    # SUPPRESS: an option before ACTION is not undone by the default behind it.
     _add_config(parser, DEFAULT_CONFIG_PATH)
     parser.add_argument("--json", action="store_true", help="print what the agent's page must contain, as JSON")
     parser.set_defaults(run=_list)
@@ -44,6 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Calls a tool as the agent would, through the same checks, limits and audit log, and prints what "
         "the agent would be told. Needs no daemon. Exit code 0: done; 1: an error for the agent.",
     )
+    # A default here would undo what stands before `run`.
     _add_config(run, argparse.SUPPRESS)
     run.add_argument("name", metavar="NAME")
     run.add_argument("parameters", metavar="JSON", nargs="?", default="{}", help="its parameters; default: {}")
@@ -128,9 +127,12 @@ def _tools(config: Config, bus: events.Bus) -> DeviceTools:
     except OSError:
         folder = None
     host = Host(
-        set_volume=_no_daemon, mute=_no_daemon, end_conversation=_no_daemon, status=_nothing, ring=_no_daemon,
+        set_volume=_no_daemon,
+        mute=_no_daemon,
+        end_conversation=_no_daemon,
+        status=_no_daemon,
         tell=_no_daemon,
-    )  # fmt: skip
+    )
     try:
         return DeviceTools(config.tools, host, bus, folder)
     except SecretError as error:
@@ -139,7 +141,3 @@ def _tools(config: Config, bus: events.Bus) -> DeviceTools:
 
 def _no_daemon(*_: object) -> NoReturn:
     raise ToolError(Fault.FAILED, "There is no daemon here.")
-
-
-def _nothing() -> Mapping[str, object]:
-    _no_daemon()

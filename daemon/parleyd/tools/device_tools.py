@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -31,15 +32,14 @@ log = logging.getLogger(__name__)
 class Host:
     """What the tools need of the daemon around them; each returns at once.
 
-    set_volume: from 0 to 1. end_conversation: after what the agent still says. ring: a sound for a timer. tell: makes
-    the agent know something, and wakes it for that.
+    set_volume: from 0 to 1. end_conversation: after what the agent still says. tell: makes the agent know something,
+    and wakes it for that.
     """
 
     set_volume: Callable[[float], None]
     mute: Callable[[bool], None]
     end_conversation: Callable[[], None]
     status: Callable[[], Mapping[str, object]]
-    ring: Callable[[], None]
     tell: Callable[[str], None]
 
 
@@ -51,6 +51,7 @@ class DeviceTools:
 
     def __init__(self, config: sections.Tools, host: Host, bus: events.Bus, folder: Path | None) -> None:
         self._host = host
+        self._bus = bus
         self._audit = Audit(folder, config.audit_kib * 1024)
         self.alarm_clock = AlarmClock(folder, self._timer_goes_off)
         device = Device(host.set_volume, host.mute, host.end_conversation, host.status, self.alarm_clock)
@@ -112,7 +113,9 @@ class DeviceTools:
         late = f" It was due {timers.duration(late_s)} ago." if late_s > 5 else ""
         log.info("the timer %d%s goes off", timer.number, label)
         self._audit.add(what="timer", number=timer.number, label=timer.label, late_s=round(max(0.0, late_s), 1))
-        self._host.ring()
+        self._bus.publish(
+            events.TimerWentOff(at_s=time.monotonic(), number=timer.number, label=timer.label, late_s=max(0.0, late_s))
+        )
         self._host.tell(f"The timer {timer.number}{label} has just gone off on this device.{late} Tell the person.")
 
 
