@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,18 @@ def test_the_first_rule_that_fits_decides(service: str, tool: str, decision: str
     assert decide(RULES, "deny", service, tool) == decision
 
 
+_made: list[Desk] = []
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    yield
+    while _made:
+        desk = _made.pop()
+        desk.approvals.drop_all("the test is over")
+        desk.audit.close()
+
+
 class Desk:
     def __init__(self, folder: Path, policy: Mcp) -> None:
         self.events: queue.SimpleQueue[events.Event] = queue.SimpleQueue()
@@ -49,6 +62,7 @@ class Desk:
         bus = events.Bus()
         bus.subscribe(self.events.put)
         self.approvals = Approvals(policy, bus, self.audit)
+        _made.append(self)
 
     def ask(self, call_id: str = "c", tool: str = "mail_1", timeout_s: float = 300.0) -> None:
         asked = ApprovalAsked(call_id, "s", tool, "", {"token": "t0ps3cret"}, timeout_s)

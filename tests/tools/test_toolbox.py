@@ -34,6 +34,18 @@ class Function:
         return self._function(stop)
 
 
+_made: list[Box] = []
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    yield
+    while _made:
+        box = _made.pop()
+        box.toolbox.close()
+        box.audit.close()
+
+
 class Box:
     """A toolbox with its audit log, and the results that came."""
 
@@ -46,6 +58,7 @@ class Box:
         self.toolbox = Toolbox({tool.name: tool for tool in tools}, bus, self.audit, at_once=at_once, result_chars=200)
         self.results: queue.SimpleQueue[Result] = queue.SimpleQueue()
         self.session_there = True
+        _made.append(self)
 
     def call(self, name: str, *, expects_response: bool = True, **parameters: object) -> None:
         self.toolbox.call(ToolCall(name, "c", parameters, expects_response), self._respond)

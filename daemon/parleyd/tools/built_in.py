@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from parleyd.config.tool_sections import BuiltIn
 from parleyd.tools import timers
@@ -108,6 +107,8 @@ def get_time(timezone: str | None = None, now: datetime | None = None) -> str:
     """now: for tests. Raises ToolError when the zone is none, or when this device does not know the time."""
     zone: tzinfo | None = None
     if timezone:
+        from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
         try:
             zone = ZoneInfo(timezone)
         except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -115,7 +116,7 @@ def get_time(timezone: str | None = None, now: datetime | None = None) -> str:
     at = (now or datetime.now(UTC)).astimezone(zone)
     if at < _CLOCK_IS_SET_FROM:
         raise ToolError(Fault.FAILED, "The clock of this device has not been set yet; it needs the network for that.")
-    return f"{at:%A}, {at.day} {at:%B %Y}, {at:%H:%M} ({timezone or at.tzname()}, UTC{at:%z})."
+    return f"{at:%A}, {at.day} {at:%B %Y}, {at:%H:%M} ({timezone or at.tzname()}, {at:%z})."
 
 
 def _set_volume(device: Device, percent: int) -> str:

@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from pathlib import Path
 
 from parleyd import events
@@ -14,7 +13,7 @@ from parleyd.agents.agent import ApprovalAsked, ToolCall
 from parleyd.config import tool_sections as sections
 from parleyd.config.secrets import resolve
 from parleyd.config.section import Secret
-from parleyd.tools import timers
+from parleyd.tools import ENTRY_POINT_GROUP, timers
 from parleyd.tools.alarm_clock import AlarmClock
 from parleyd.tools.approvals import Approvals
 from parleyd.tools.audit import Audit
@@ -22,7 +21,6 @@ from parleyd.tools.built_in import Device, built_in_tools
 from parleyd.tools.command import Command, PythonFunction
 from parleyd.tools.http import Http
 from parleyd.tools.parameters import Parameters
-from parleyd.tools.python_function import GROUP
 from parleyd.tools.toolbox import Respond, Runner, Tool, Toolbox
 
 log = logging.getLogger(__name__)
@@ -145,18 +143,25 @@ def declared_tools(config: sections.Tools) -> dict[str, Tool]:
             timeout_s=http.timeout_s,
         )
         tools[name] = _tool(name, "http", http, runner, secrets)
-    installed = {entry.name for entry in entry_points(group=GROUP)} if config.python else set()
+    installed = _installed() if config.python else frozenset()
     for name, python in config.python.items():
         entry_point = python.entry_point or name
         if entry_point not in installed:
             log.warning(
                 "tools.python.%s: no installed package has the entry point %s in the group %s -> install the package "
-                "into the environment of parleyd", name, entry_point, GROUP
+                "into the environment of parleyd", name, entry_point, ENTRY_POINT_GROUP
             )  # fmt: skip
         secrets = _secrets(python.secrets)
         runner = PythonFunction(entry_point, environment=python.environment, secrets=secrets)
         tools[name] = _tool(name, "python", python, runner, secrets)
     return tools
+
+
+def _installed() -> frozenset[str]:
+    # A megabyte that only who uses it shall pay for.
+    from importlib.metadata import entry_points
+
+    return frozenset(entry.name for entry in entry_points(group=ENTRY_POINT_GROUP))
 
 
 def _tool(name: str, kind: str, section: sections.Tool, runner: Runner, secrets: Mapping[str, str]) -> Tool:

@@ -11,14 +11,14 @@ import os
 import sys
 from importlib.metadata import entry_points
 
-GROUP = "parleyd.tools"
+from parleyd.tools import ENTRY_POINT_GROUP
 
 
 def main(name: str) -> int:
-    found = list(entry_points(group=GROUP, name=name))
+    found = list(entry_points(group=ENTRY_POINT_GROUP, name=name))
     if len(found) != 1:
         what = "several installed packages have" if found else "no installed package has"
-        print(f"{what} the entry point {name} in the group {GROUP}", file=sys.stderr)
+        print(f"{what} the entry point {name} in the group {ENTRY_POINT_GROUP}", file=sys.stderr)
         return os.EX_UNAVAILABLE
     parameters = json.load(sys.stdin)
     output, sys.stdout = sys.stdout, sys.stderr
