@@ -128,6 +128,8 @@ class SpeechLost(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCalled(Event):
+    """parameters: with what looks like a secret masked, and cut when they are long."""
+
     name: str
     parameters: object = field(repr=False)
 

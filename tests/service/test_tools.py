@@ -19,8 +19,12 @@ from parleyd.agents.local.recognise import NoEars
 from parleyd.agents.local.record import ConnectionRecord
 from parleyd.agents.local.server import LocalAgent
 from parleyd.agents.local.voice import Voice
+from parleyd.config.changes import Changes
 from parleyd.config.loader import parse
 from parleyd.config.schema import Config
+from parleyd.control import messages
+from parleyd.control.commands import Commands
+from parleyd.control.messages import RequestError
 from parleyd.conversation.states import State
 from parleyd.tools.audit import FILE_NAME
 
@@ -243,6 +247,25 @@ def test_approvals_by_rule_and_by_a_person(play: Callable[..., Scene]) -> None:
         ("read_mail", "allowed", "rule"), ("drop_tables", "denied", "rule"),
         ("pay_rent", "allowed", "person"), ("pay_all", "denied", "person"),
     ]  # fmt: skip
+
+
+def test_a_person_answers_by_the_control_socket(play: Callable[..., Scene]) -> None:
+    scene = play(steps(
+        "on: ready, do: mcp_tool_call, name: pay_rent", "on: ready, do: mcp_tool_call, name: pay_all",
+    ))  # fmt: skip
+    commands = Commands(scene.daemon.service, Changes, lambda: None)
+    for _ in range(2):
+        scene.daemon.expect(events.ApprovalWanted)
+    with pytest.raises(RequestError, match=r"several calls wait: call_1 \(pay_rent\), call_2 \(pay_all\)"):
+        commands(messages.Approve())
+    assert commands(messages.Deny(call_id="call_1")) == {"call_id": "call_1", "name": "pay_rent"}
+    assert commands(messages.Approve()) == {"call_id": "call_2", "name": "pay_all"}
+    for request in (messages.Approve(), messages.Deny(call_id="call_1")):
+        with pytest.raises(RequestError, match="no call waits"):
+            commands(request)
+    line = scene.line()
+    line.wait_event("mcp_tool_approval_result", 2)
+    assert [answer["is_approved"] for answer in line.events_of("mcp_tool_approval_result")] == [False, True]
 
 
 # ---------------------------------------------------------------- built in

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
+from pathlib import Path
 
 import pytest
 
 from parleyd.config.loader import ConfigError, parse
 
+ROOT = Path(__file__).parents[2]
 GOOD = """
 built_in: [get_time, mute]
 command:
@@ -96,6 +99,7 @@ def test_a_script_may_take_a_value_as_its_argument() -> None:
         ("{properties: {x: {type: text}}, required: [x]}", "no JSON Schema: properties.x.type"),
         ("{properties: {x: {$ref: 'http://h/s'}}, required: [x]}", "points elsewhere"),
         ("{properties: {x: {}}, required: [x, y]}", "required names y"),
+        ("{properties: {x: {pattern: '^(a+)+$'}}, required: [x]}", "can take for ever"),
     ],
 )
 def test_schemas(parameters: str, words: str) -> None:
@@ -141,3 +145,23 @@ def test_requests(rest: str, words: str) -> None:
 def test_the_rest(text: str, words: str) -> None:
     (line,) = lines(text)
     assert words in line
+
+
+PAGES = [ROOT / "docs" / "tools.md", ROOT / "docs" / "examples" / "parleyd-dice" / "README.md"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_the_documentation_shows_is_good(page: Path) -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert blocks
+    for block in blocks:
+        assert parse("provider: local\n" + block, page.name).warnings == ()
+
+
+def test_the_commented_tool_of_the_example_is_good() -> None:
+    text = (ROOT / "config" / "parleyd.yaml").read_text(encoding="utf-8")
+    found = re.search(r"(?m)^  #   command:\n(?:  #     .*\n)+", text)
+    assert found is not None
+    block = re.sub(r"(?m)^  #   ", "  ", found[0])
+    config = parse("provider: local\ntools:\n" + block, "parleyd.yaml").config
+    assert config.tools.command["lamp"].run[0] == "/usr/local/bin/lamp"

@@ -37,6 +37,7 @@ from parleyd.conversation.history import History
 from parleyd.conversation.outbox import Outbox
 from parleyd.conversation.turns import FLOORS, GREETING_WITHIN_S, AnswerNumbers, Cue, Effect, Floor, TurnFilter
 from parleyd.conversation.typed import Typed
+from parleyd.tools.audit import bounded_parameters
 from parleyd.tools.device_tools import DeviceTools
 from parleyd.tools.result import Result
 
@@ -206,8 +207,7 @@ class Dialogue:
                     self._bus.publish(events.AnswerText(at_s=now_s, text=text, corrected=True))
                 case ToolCall():
                     self._activity_s = now_s
-                    self._bus.publish(events.ToolCalled(at_s=now_s, name=event.name, parameters=event.parameters))
-                    self._use_tool(event)
+                    self._use_tool(event, now_s)
                 case ApprovalAsked():
                     self._activity_s = now_s
                     self._ask_approval(event)
@@ -368,7 +368,9 @@ class Dialogue:
         talk_since_s = self._talk_since_s
         self._outbox.heard(now_s if talk_since_s is None else talk_since_s, settled=talk_since_s is None)
 
-    def _use_tool(self, call: ToolCall) -> None:
+    def _use_tool(self, call: ToolCall, now_s: float) -> None:
+        shown = bounded_parameters(call.parameters)
+        self._bus.publish(events.ToolCalled(at_s=now_s, name=call.name, parameters=shown))
         codec = self._codec
         if codec is None:
             return
