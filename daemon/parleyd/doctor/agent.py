@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import queue
 from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from parleyd.doctor.examination import Examination, our_name
 from parleyd.doctor.findings import Finding, Severity, error, good, misconfigured, note, skipped, warning
+from parleyd.doctor.network import EMBEDDED
 
 if TYPE_CHECKING:  # the doctor starts without what these import
     from parleyd.agents.agent import Agent, AgentEvent, Ending, Ready
@@ -17,10 +20,10 @@ if TYPE_CHECKING:  # the doctor starts without what these import
     from parleyd.config.schema import Config
     from parleyd.conversation.session import Session
 
+_CREDENTIALS = Path("/run/credentials/parleyd.service")
 _ANSWER_S = 8.0
 # An agent that minds its opening says so within this time after it has sent its formats.
 _AFTERTHOUGHT_S = 0.7
-_LOCAL = "provider: local, the agent is on this machine and wants no key"
 _NO_AGENT = "no agent is configured"
 
 _SWITCH_ON = (
@@ -30,8 +33,8 @@ _SWITCH_ON = (
 # What it is like without.
 _EVENTS = {
     "audio": "it has no voice",
-    "interruption": "it cannot be interrupted: it talks on while somebody speaks",
-    "user_transcript": "nothing shows that it understood: a wake counts as false sooner, and after a lost line "
+    "interruption": "it cannot be interrupted, and talks on while somebody speaks",
+    "user_transcript": "nothing shows that it understood, so a wake counts as false sooner, and after a lost line "
     "speech may be sent twice",
     "agent_response": "what it said cannot be carried over to the session after a lost line",
 }
@@ -48,7 +51,7 @@ def key(examination: Examination) -> Iterator[Finding]:
 
     section = examination.configured().elevenlabs
     if examination.configured().provider == "local":
-        yield skipped(_LOCAL)
+        yield skipped(EMBEDDED)
         return
     if section.agent_id is None:
         yield skipped(_NO_AGENT)
@@ -75,20 +78,21 @@ def _find_key(examination: Examination) -> Iterator[Finding]:
 
     configured = examination.configured().elevenlabs.api_key
     if isinstance(configured, Secret) and configured.credential is not None:
-        # systemd passes it to the service alone; root may read where it comes from.
-        loaded = (unit.get("LoadCredential").split() for unit in examination.units)
-        paths = dict(word.partition(":")[::2] for words in loaded for word in words)
-        if path := paths.get(configured.credential):
-            configured = Secret(file=path)
+        # systemd passes it to the service alone; while that runs, root may look there (systemd.exec(5), CREDENTIALS).
+        passed = _CREDENTIALS / configured.credential
+        if "CREDENTIALS_DIRECTORY" not in os.environ and os.access(passed, os.R_OK):
+            configured = Secret(file=str(passed))
     try:
         with _logged(secrets.__name__) as said:
             examination.key = secrets.resolve(configured)
     except secrets.SecretError as refusal:
-        others = [unit for unit in examination.units if unit.user != our_name()]
-        is_secret_from_us = "may not be read" in str(refusal) or "systemd passed no credentials" in str(refusal)
-        if others and is_secret_from_us:
-            mend = f"sudo parleyd doctor, or as {others[0].user}"
-            yield Finding(Severity.SKIPPED, f"the key is for the service (user {others[0].user}) alone to read", mend)
+        others = [unit.user for unit in examination.units if unit.user != our_name()]
+        if others and isinstance(configured, Secret) and configured.env is not None:
+            text = f"{refusal}; it may be in that of the service"
+            yield Finding(Severity.SKIPPED, text, f"{configured.env}=... parleyd doctor")
+        elif others and ("may not be read" in str(refusal) or "systemd passed no credentials" in str(refusal)):
+            mend = "sudo parleyd doctor" if os.geteuid() else "sudo systemctl start parleyd, then try again"
+            yield Finding(Severity.SKIPPED, f"the key is for the service's user {others[0]} alone to read", mend)
         else:
             yield misconfigured(str(refusal), refusal.mend)
         return
@@ -123,6 +127,8 @@ def settings(examination: Examination) -> Iterable[Finding]:
     from parleyd.agents.elevenlabs.agent_settings import read_settings
 
     config = examination.configured()
+    if config.provider == "local":
+        return [skipped(EMBEDDED)]
     if examination.key is None or config.elevenlabs.agent_id is None:
         return [skipped("without a key the agent's settings cannot be read")]
     try:
@@ -185,7 +191,7 @@ def _judge_events(events: Collection[str] | None) -> Iterator[Finding]:
         return
     for name, without in _EVENTS.items():
         if name not in events:
-            text = f"its client events lack {name}: {without}"
+            text = f"its client events lack {name}; {without}"
             yield (misconfigured if name == "audio" else warning)(text, _SWITCH_ON)
 
 

@@ -51,9 +51,9 @@ def judge_clock(
     elif asks is False:
         yield warning(f"{moment}, and nobody sets it", _MEND)
     else:
-        chip = "" if has_clock_chip else "; this board has no clock of its own, and begins in the past at each start"
+        chip = "" if has_clock_chip else "; without a clock chip it begins in the past at each start"
         text = f"{moment}, not synchronised{chip}"
-        yield warning(text, f"`timedatectl timesync-status` says why; is NTP (UDP 123) let through? {_MEND}")
+        yield warning(text, "`timedatectl timesync-status` says why; is the network up, and NTP (UDP 123) let through?")
 
 
 def _kernel_says() -> bool | None:

@@ -18,7 +18,7 @@ def configuration(examination: Examination) -> Iterator[Finding]:
     if examination.config_path is None and not os.path.lexists(path):
         examination.config = Config()
         text = f"there is no {path} yet; what follows is about the defaults"
-        yield warning(text, f"copy config/parleyd.yaml there and put the agent's id into it, or use -c FILE: {path}")
+        yield warning(text, "copy config/parleyd.yaml there and put the agent's id into it, or use -c FILE")
         return
     try:
         loaded = load(path)

@@ -43,6 +43,8 @@ PACKAGES = (
     Package("systemd.daemon", "systemd-python"),
     Package("pywebrtc_audio", "pywebrtc-audio", False, "the microphone is closed while the agent speaks"),
 )
+# Those whose versions explain most.
+_SHOWN = ("PyAudio", "webrtcvad-wheels", "websocket-client", "numpy")
 # What a configuration may ask for besides: the key's value, what to import, the extra that brings it.
 _EXTRAS = {
     "provider: local": (("websockets", "pocketsphinx"), "agent"),
@@ -134,9 +136,9 @@ def judge_packages(
             yield error(text, mend)
         else:
             yield warning(f"{text}: {package.without}", mend)
-    known = [f"{name} {version}" for name, version in versions.items() if version]
     if not any(problems.values()):
-        yield good(", ".join(known))
+        known = [f"{name} {version}" for name in _SHOWN if (version := versions.get(name))]
+        yield good(f"all {len(problems)} can be imported: {', '.join(known)}")
 
 
 def _mend(package: Package, problem: str) -> str:

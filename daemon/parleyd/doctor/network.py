@@ -17,7 +17,7 @@ from parleyd.doctor.examination import Examination
 from parleyd.doctor.findings import Finding, error, good, misconfigured, note, skipped, warning
 
 _CONNECT_S = 4.0
-_EMBEDDED = "provider: local, the agent is on this machine"
+EMBEDDED = "provider: local, the agent is on this machine"
 # Farther apart than any clock that is only badly kept.
 _WRONG_CLOCK_S = 120.0
 # OpenSSL, x509_vfy.h
@@ -64,7 +64,7 @@ def _proxy(server: Server) -> str | None:
 
 def name(examination: Examination) -> Iterable[Finding]:
     if examination.configured().provider == "local":
-        return [skipped(_EMBEDDED)]
+        return [skipped(EMBEDDED)]
     server = _server(examination)
     if proxy := _proxy(server):
         return [note(f"the way leads through the proxy {proxy}: name, TCP and TLS are its business")]
@@ -119,7 +119,7 @@ def _addresses(server: Server) -> list[str]:
 
 def tcp(examination: Examination) -> Iterable[Finding]:
     if examination.configured().provider == "local":
-        return [skipped(_EMBEDDED)]
+        return [skipped(EMBEDDED)]
     server = _server(examination)
     if _proxy(server):
         return [skipped("the way leads through a proxy")]
@@ -160,7 +160,7 @@ def _words(problem: OSError) -> str:
 
 def tls(examination: Examination) -> Iterable[Finding]:
     if examination.configured().provider == "local":
-        return [skipped(_EMBEDDED)]
+        return [skipped(EMBEDDED)]
     server = _server(examination)
     if not server.is_tls:
         return [skipped("elevenlabs.base_url is http")]

@@ -16,7 +16,7 @@ from parleyd.doctor.findings import Finding, error, good, misconfigured, note, s
 UNIT = "parleyd.service"
 _PROPERTIES = (
     "LoadState,ActiveState,SubState,Result,ExecMainStatus,ExecMainCode,NRestarts,UnitFileState,MainPID,User,DynamicUser,"
-    "SupplementaryGroups,LoadCredential,StatusText,LoadError"
+    "SupplementaryGroups,StatusText,LoadError"
 )
 _MANY_RESTARTS = 5
 _LINGER = Path("/var/lib/systemd/linger")
@@ -107,7 +107,7 @@ def judge_units(units: Sequence[Unit], *, lingers: bool) -> Iterator[Finding]:
 
 def _judge(unit: Unit) -> Iterator[Finding]:
     systemctl = "systemctl --user" if unit.is_of_user else "sudo systemctl"
-    log = f"journalctl {'--user ' if unit.is_of_user else ''}-u parleyd -n 30 --no-pager"
+    log = f"{'journalctl --user' if unit.is_of_user else 'sudo journalctl'} -u parleyd -n 30 --no-pager"
     whose = "the user's service" if unit.is_of_user else "the system service"
     state, restarts = unit.get("ActiveState"), _number(unit.get("NRestarts"))
     if unit.get("LoadState") == "masked":
@@ -127,7 +127,7 @@ def _judge(unit: Unit) -> Iterator[Finding]:
             yield warning(f"{whose} is not started at boot", f"{systemctl} enable parleyd")
     elif state == "failed" or (state == "activating" and unit.get("SubState") == "auto-restart"):
         # Result is of the last run; while it waits for the next one, too.
-        again = f", and is restarted again and again ({restarts} times)" if state == "activating" else ""
+        again = f", and is tried again ({restarts} restarts so far)" if state == "activating" else ""
         text = f"{whose} has failed{again}: {_last_end(unit)}"
         if _number(unit.get("ExecMainStatus")) == os.EX_CONFIG:
             yield misconfigured(text, f"parleyd check -c FILE shows what is wrong; then {systemctl} restart parleyd")

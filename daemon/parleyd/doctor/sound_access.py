@@ -229,18 +229,17 @@ def judge_servers(
         mend = "systemctl --user restart pipewire pipewire-pulse pulseaudio"
         yield warning(f"{names} runs, but does not answer here", mend)
     else:
-        yield note(f"{names} runs; {user_name(our_uid)} cannot use it, for a sound server serves its own user")
-    of_others = [server for server in servers if server.uid not in (0, our_uid) or our_uid == 0]
+        yield note(f"{names} runs, out of reach of the user {user_name(our_uid)}: a sound server serves its own user")
     for unit in units:
         # A system service has the sound card or nothing; while a server holds it, nothing.
-        if not unit.is_of_user and of_others and not all("hw:" in spec for spec in specs):
-            owner = user_name(of_others[0].uid)
+        hidden = [server for server in servers if not unit.is_of_user and user_name(server.uid) != unit.user]
+        if hidden and not all("hw:" in spec for spec in specs):
+            owner = user_name(hidden[0].uid)
             yield warning(
-                f"the system service (user {unit.user}) cannot see {of_others[0].name} of {owner}",
+                f"the system service (user {unit.user}) cannot see {hidden[0].name} of {owner}",
                 f"run parleyd as the user's service of {owner} (and sudo loginctl enable-linger {owner}), or end the "
                 "sound server and name the card itself (hw:, see `parleyd devices`)",
             )
-            break
 
 
 def _running_servers(proc: Path) -> list[Server]:
