@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -127,13 +128,20 @@ def test_the_official_sdk_reads_the_embedded_agent_s_settings(agent: LocalAgent)
     assert described.platform_settings.auth.enable_auth is True
 
 
-def test_without_network_as_an_ordinary_user_with_a_key_it_may_not_read(agent: LocalAgent, tmp_path: Path) -> None:
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """That every user may look into; pytest's own are for their owner."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def test_without_network_as_an_ordinary_user_with_a_key_it_may_not_read(
+    agent: LocalAgent, open_directory: Path
+) -> None:
     if os.geteuid() != 0 or shutil.which("setpriv") is None:
         pytest.skip("only root becomes somebody else")
-    path = write(tmp_path, agent)
-    for directory in (tmp_path, *tmp_path.parents[:3]):
-        if directory.stat().st_uid == 0 and directory != Path("/tmp"):
-            directory.chmod(0o755)
+    path = write(open_directory, agent)
     nobody = pwd.getpwnam("nobody")
     prefix = ("setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups")
     found, code = as_json("-c", path, prefix=prefix, environment={"HOME": "/nonexistent"})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import os
+import re
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parleyd.agents.elevenlabs.agent_settings import AgentSettings, understand
-from parleyd.doctor import agent, clock, daemon, installation, machine, service, sound, sound_access
+from parleyd.config.loader import DEFAULT_CONFIG_PATH
+from parleyd.doctor import agent, clock, daemon, examination, installation, machine, service, sound, sound_access
 from parleyd.doctor.findings import Finding, Severity, exit_code, good, misconfigured, warning, worst
 from parleyd.doctor.findings import error as error_of
 from parleyd.doctor.service import Unit
@@ -44,6 +47,15 @@ def test_the_exit_code_is_that_of_the_worst_finding() -> None:
 
 
 # ---------------------------------------------------------------- installation
+
+
+def test_what_is_looked_for_is_what_is_required() -> None:
+    """The doctor starts without any package, and so has its own lists."""
+    cfg = configparser.ConfigParser()
+    cfg.read(Path(__file__).parents[2] / "setup.cfg")
+    required = re.findall(r"^([\w-]+) *>=", cfg["options"]["install_requires"], re.MULTILINE)
+    assert {package.distribution.lower() for package in installation.PACKAGES} == {name.lower() for name in required}
+    assert examination.DEFAULT_CONFIG == DEFAULT_CONFIG_PATH
 
 
 def test_the_webrtcvad_trap_names_the_package_that_mends_it() -> None:

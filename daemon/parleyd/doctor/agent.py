@@ -38,7 +38,6 @@ _EVENTS = {
     "speech may be sent twice",
     "agent_response": "what it said cannot be carried over to the session after a lost line",
 }
-_FORMATS = ("pcm_8000", "pcm_16000", "pcm_22050", "pcm_24000", "pcm_44100", "pcm_48000", "ulaw_8000")
 
 
 # ---------------------------------------------------------------- the key
@@ -158,9 +157,11 @@ def _is_greeting_unwanted(config: Config) -> bool:
 
 def judge_settings(found: AgentSettings, overrides: Collection[str], *, without_greeting: bool) -> Iterator[Finding]:
     """overrides: those in the configuration. without_greeting: the agent will be asked not to greet."""
+    from parleyd.agents.elevenlabs.codec import FORMATS
+
     formats = [name for name in (found.input_format, found.output_format) if name]
     for name in formats:
-        if name not in _FORMATS:
+        if name not in FORMATS:
             mend = "choose PCM, or µ-law at 8 kHz, in its settings under Voice and Advanced"
             yield misconfigured(f"its audio format {name} is not known here", mend)
     yield from _judge_events(found.client_events)

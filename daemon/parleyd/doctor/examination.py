@@ -12,6 +12,7 @@ if TYPE_CHECKING:  # the doctor starts without what these import
     from parleyd.config.schema import Config
     from parleyd.doctor.service import Unit
 
+# As the loader has it, which needs packages that may be missing.
 DEFAULT_CONFIG = Path("/etc/parleyd/parleyd.yaml")
 
 

@@ -18,10 +18,6 @@ _BUSY = " is busy"
 # Beyond this share of zeros it is not a person being quiet.
 _DEAD_SHARE = 0.98
 _PATCHY_SHARE = 0.02
-# As in tuning/advice.py.
-_CLIPPED_SHARE = 0.0002
-_NOISY_DBFS = -45.0
-_OFFSET_PERCENT = 1.0
 
 
 # ---------------------------------------------------------------- devices
@@ -78,6 +74,8 @@ def level(examination: Examination) -> Iterable[Finding]:
 
 def judge_level(answer: Mapping[str, Any]) -> Iterator[Finding]:
     """answer: of sound_probe.listen. Nobody need have spoken: only what is wrong in any room is."""
+    from parleyd.tuning.advice import CLIPPED_SHARE, NOISY_DBFS, OFFSET_PERCENT
+
     if "problem" in answer:
         yield error(answer["problem"], answer["mend"])
         return
@@ -89,10 +87,10 @@ def judge_level(answer: Mapping[str, Any]) -> Iterator[Finding]:
             f"unmute it with {_ALSAMIXER} or `pactl set-source-mute @DEFAULT_SOURCE@ 0`; look for a switch on it; or "
             "choose another of `parleyd devices` with audio.input.device",
         )
-    elif answer["clipped_share"] > _CLIPPED_SHARE:
+    elif answer["clipped_share"] > CLIPPED_SHARE:
         share = 100 * answer["clipped_share"]
         yield warning(f"it clips: {share:.2g} % of the samples are at full scale", f"lower its gain with {_ALSAMIXER}")
-    elif floor > _NOISY_DBFS:
+    elif floor > NOISY_DBFS:
         mend = "away from fans and speakers, and less gain; `parleyd tune --noise` shows what the gate makes of it"
         yield warning(f"{levels}: loud, if nobody spoke", mend)
     else:
@@ -102,7 +100,7 @@ def judge_level(answer: Mapping[str, Any]) -> Iterator[Finding]:
             f"{100 * answer['dead_share']:.0f} % of the time digital zeros: something cuts quiet sound away",
             "switch off noise suppression of the device or sound server: it swallows the beginnings of words",
         )
-    if answer["offset_percent"] > _OFFSET_PERCENT:
+    if answer["offset_percent"] > OFFSET_PERCENT:
         yield note(f"a DC offset of {answer['offset_percent']:.1f} %", "another input or cable usually mends it")
 
 
