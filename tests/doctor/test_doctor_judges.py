@@ -224,12 +224,18 @@ def test_sound_servers_and_who_can_use_them() -> None:
 # ---------------------------------------------------------------- sound
 
 
-def test_the_daemon_s_own_hold_on_a_device_is_no_fault() -> None:
-    busy = {"problem": "the input device 'USB' is busy", "mend": "end it"}
+@pytest.mark.parametrize("problem", ["input device 'USB' is busy", "no input device is called 'USB'; there is 'x'"])
+def test_the_daemon_s_own_hold_on_a_device_is_no_fault(problem: str) -> None:
+    """PortAudio does not list what it cannot open when it makes its list."""
+    busy = {"problem": problem, "mend": "see parleyd devices"}
     fine = {"name": "USB", "host_api": "ALSA", "rates_hz": [44_100], "opened_hz": 44_100}
     answer = {"input": busy, "output": fine}
-    assert severities(sound.judge_devices(answer, None, ["pcmC0D0c"])) == [NOTE, GOOD]
+    own, other = Holder("pcmC0D0c", 5, "python3", True), Holder("pcmC0D0c", 6, "arecord")
+    assert severities(sound.judge_devices(answer, None, [own])) == [NOTE, GOOD]
     assert severities(sound.judge_devices(answer, None, [])) == [ERROR, GOOD]
+    held = list(sound.judge_devices(answer, None, [other, Holder("pcmC0D0p", 7, "aplay")]))
+    assert "arecord (pid 6) holds pcmC0D0c" in held[0].text
+    assert not held[0].is_configuration
 
 
 @pytest.mark.parametrize(

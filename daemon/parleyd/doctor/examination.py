@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # the doctor starts without what these import
     from parleyd.config.schema import Config
     from parleyd.doctor.service import Unit
+    from parleyd.doctor.sound_access import Holder
 
 # As the loader has it, which needs packages that may be missing.
 DEFAULT_CONFIG = Path("/etc/parleyd/parleyd.yaml")
@@ -20,14 +21,14 @@ DEFAULT_CONFIG = Path("/etc/parleyd/parleyd.yaml")
 class Examination:
     """config: None until a usable one was read. key: None where there is none, or it cannot be had from here.
 
-    daemon_holds: sound devices (/dev/snd names) that our own daemon has open.
+    holders: programs that have sound devices open.
     """
 
     config_path: Path | None = None
     config: Config | None = None
     units: list[Unit] = field(default_factory=list)
     key: str | None = None
-    daemon_holds: list[str] = field(default_factory=list)
+    holders: list[Holder] = field(default_factory=list)
 
     def configured(self) -> Config:
         """For checks that need the configuration; the table sees to it that there is one."""

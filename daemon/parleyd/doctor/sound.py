@@ -11,10 +11,10 @@ from typing import Any
 
 from parleyd.doctor.examination import Examination
 from parleyd.doctor.findings import Finding, error, good, misconfigured, note, skipped, warning
+from parleyd.doctor.sound_access import Holder
 
 _PROBE_S = 25.0
 _ALSAMIXER = "`alsamixer` (F6: the card, F4: capture)"
-_BUSY = " is busy"
 # Beyond this share of zeros it is not a person being quiet.
 _DEAD_SHARE = 0.98
 _PATCHY_SHARE = 0.02
@@ -28,23 +28,28 @@ def devices(examination: Examination) -> Iterable[Finding]:
     if {audio.input.device, audio.output.device} == {"null"}:
         return [skipped("audio.input.device and audio.output.device are null")]
     answer, problem = _ask("devices", examination)
-    return judge_devices(answer, problem, examination.daemon_holds)
+    return judge_devices(answer, problem, examination.holders)
 
 
 def judge_devices(
-    answer: Mapping[str, Any] | None, problem: Finding | None, daemon_holds: Sequence[str]
+    answer: Mapping[str, Any] | None, problem: Finding | None, holders: Sequence[Holder]
 ) -> Iterator[Finding]:
-    """answer: of sound_probe.devices; without one, problem. daemon_holds: what the running daemon has open."""
+    """answer: of sound_probe.devices; without one, problem. What is held, PortAudio calls busy or does not list."""
     if answer is None:
         assert problem is not None
         yield problem
         return
     for direction, what in (("input", "microphone"), ("output", "speaker")):
         one = answer[direction]
+        held = [holder for holder in holders if holder.device.endswith({"input": "c", "output": "p"}[direction])]
         if "problem" not in one:
             yield good(_opened(what, one))
-        elif _BUSY in one["problem"] and daemon_holds:
+        elif any(holder.is_daemon for holder in held):
             yield note(f"{what}: in use by parleyd itself", "to try it, stop the daemon: sudo systemctl stop parleyd")
+        elif held:
+            who = ", ".join(f"{holder.name or 'a program'} (pid {holder.pid}) holds {holder.device}" for holder in held)
+            mend = "end it, if the configuration means that device: one in use is busy, or not even listed"
+            yield error(f"{what}: {one['problem']}; {who}", mend)
         elif "is called" in one["problem"] or "may be any of" in one["problem"] or "channel" in one["problem"]:
             yield misconfigured(f"{what}: {one['problem']}", one["mend"])
         else:
@@ -66,7 +71,7 @@ def level(examination: Examination) -> Iterable[Finding]:
     microphone = examination.configured().audio.input
     if microphone.device == "null" or microphone.device.startswith("wav:"):
         return [skipped(f"audio.input.device is {microphone.device}")]
-    if any(name.endswith("c") for name in examination.daemon_holds):
+    if any(holder.is_daemon and holder.device.endswith("c") for holder in examination.holders):
         return [skipped("parleyd itself listens to the microphone now; `parleyd tune` measures, once it is stopped")]
     answer, problem = _ask("listen", examination)
     return judge_level(answer) if answer is not None else [problem] if problem else []

@@ -104,8 +104,7 @@ def holders(examination: Examination) -> Iterable[Finding]:
     if not wants_cards(examination):
         return [skipped("the configuration uses no sound card")]
     pids = {unit.main_pid for unit in examination.units if unit.is_running}
-    found = find_holders(_PROC, pids)
-    examination.daemon_holds = [holder.device for holder in found if holder.is_daemon]
+    examination.holders = found = find_holders(_PROC, pids)
     return judge_holders(found, sees_all=os.geteuid() == 0)
 
 
