@@ -257,7 +257,7 @@ def test_the_page() -> None:
         "ok    first                fine",
         "FAIL  second               broken in many words broken in many words",
         "                           broken in many words broken in many words",
-        "                           → mend it",
+        "                           -> mend it",
         "skip  third                no card (also skipped: fourth)",
         "",
         "1 error, 2 skipped",

@@ -76,7 +76,7 @@ class Page:
                 self._write(_INDENT + line)
             # Findings with one mend have it below the last of them.
             is_next_the_same = findings[number + 1 : number + 2] and findings[number + 1].mend == finding.mend
-            for line in self._wrapped(finding.mend, "→ ") if finding.mend and not is_next_the_same else ():
+            for line in self._wrapped(finding.mend, "-> ") if finding.mend and not is_next_the_same else ():
                 self._write(_INDENT + line)
 
     def _wrapped(self, text: str, lead: str) -> list[str]:
