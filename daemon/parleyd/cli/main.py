@@ -31,6 +31,7 @@ COMMANDS = {
     "check": "check",
     "devices": "devices",
     "tune": "tune",
+    "doctor": "doctor",
     "demo": "demo",
     "agent": "agent",
 }
