@@ -1,10 +1,7 @@
-# Usage:
-# 1) Copy this to somewhere (e.g. ~/.local/share/bash_completion/parleyd).
-# 2) Add the following line to your .bashrc:
-#    source ~/.local/share/bash_completion/parleyd
-# See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
+# Made by python -m parleyd.cli.completion.
 
-_shtab_parleyd_subparsers=(run status events wake sleep mute unmute stop volume say context feedback reload check devices tune demo agent)
+_shtab_parleyd_tools_subparsers=(run)
+_shtab_parleyd_subparsers=(run status events wake sleep mute unmute stop volume say context feedback approve deny reload check tools devices tune doctor demo agent)
 
 _shtab_parleyd_run_option_strings=(-h --help -c --config)
 _shtab_parleyd_status_option_strings=(-h --help --watch --socket --json)
@@ -18,10 +15,15 @@ _shtab_parleyd_volume_option_strings=(-h --help --socket --json)
 _shtab_parleyd_say_option_strings=(-h --help --wait --timeout --socket --json)
 _shtab_parleyd_context_option_strings=(-h --help --id --socket --json)
 _shtab_parleyd_feedback_option_strings=(-h --help --socket --json)
+_shtab_parleyd_approve_option_strings=(-h --help --socket --json)
+_shtab_parleyd_deny_option_strings=(-h --help --socket --json)
 _shtab_parleyd_reload_option_strings=(-h --help --socket --json)
 _shtab_parleyd_check_option_strings=(-h --help -c --config --schema --json)
+_shtab_parleyd_tools_run_option_strings=(-h --help -c --config)
+_shtab_parleyd_tools_option_strings=(-h --help -c --config --json)
 _shtab_parleyd_devices_option_strings=(-h --help --json)
 _shtab_parleyd_tune_option_strings=(-h --help -c --config --wav --seconds --noise --out --save --echo --json)
+_shtab_parleyd_doctor_option_strings=(-h --help -c --config --json)
 _shtab_parleyd_demo_option_strings=(-h --help --mic --json --out)
 _shtab_parleyd_agent_option_strings=(-h --help --host --port --scenario --ears --voice --input-format --output-format --record --json --quit-with-stdin)
 _shtab_parleyd_option_strings=(-h --help --version --debug)
@@ -39,19 +41,28 @@ _shtab_parleyd_volume___socket_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_say___socket_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_context___socket_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_feedback___socket_COMPGEN=_shtab_compgen_files
+_shtab_parleyd_approve___socket_COMPGEN=_shtab_compgen_files
+_shtab_parleyd_deny___socket_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_reload___socket_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_check__c_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_check___config_COMPGEN=_shtab_compgen_files
+_shtab_parleyd_tools_run__c_COMPGEN=_shtab_compgen_files
+_shtab_parleyd_tools_run___config_COMPGEN=_shtab_compgen_files
+_shtab_parleyd_tools__c_COMPGEN=_shtab_compgen_files
+_shtab_parleyd_tools___config_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_tune__c_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_tune___config_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_tune___wav_COMPGEN=_shtab_compgen_files
+_shtab_parleyd_doctor__c_COMPGEN=_shtab_compgen_files
+_shtab_parleyd_doctor___config_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_agent___scenario_COMPGEN=_shtab_compgen_files
 
 _shtab_parleyd_feedback_pos_0_choices=(like dislike none)
+_shtab_parleyd_tools_pos_0_choices=(run)
 _shtab_parleyd_agent___ears_choices=(sphinx whisper none)
 _shtab_parleyd_agent___input_format_choices=(pcm_8000 pcm_16000 pcm_22050 pcm_24000 pcm_44100 pcm_48000 ulaw_8000)
 _shtab_parleyd_agent___output_format_choices=(pcm_8000 pcm_16000 pcm_22050 pcm_24000 pcm_44100 pcm_48000 ulaw_8000)
-_shtab_parleyd_pos_0_choices=(run status events wake sleep mute unmute stop volume say context feedback reload check devices tune demo agent)
+_shtab_parleyd_pos_0_choices=(run status events wake sleep mute unmute stop volume say context feedback approve deny reload check tools devices tune doctor demo agent)
 
 _shtab_parleyd_run__h_nargs=0
 _shtab_parleyd_run___help_nargs=0
@@ -93,6 +104,12 @@ _shtab_parleyd_context___json_nargs=0
 _shtab_parleyd_feedback__h_nargs=0
 _shtab_parleyd_feedback___help_nargs=0
 _shtab_parleyd_feedback___json_nargs=0
+_shtab_parleyd_approve__h_nargs=0
+_shtab_parleyd_approve___help_nargs=0
+_shtab_parleyd_approve___json_nargs=0
+_shtab_parleyd_deny__h_nargs=0
+_shtab_parleyd_deny___help_nargs=0
+_shtab_parleyd_deny___json_nargs=0
 _shtab_parleyd_reload__h_nargs=0
 _shtab_parleyd_reload___help_nargs=0
 _shtab_parleyd_reload___json_nargs=0
@@ -100,6 +117,12 @@ _shtab_parleyd_check__h_nargs=0
 _shtab_parleyd_check___help_nargs=0
 _shtab_parleyd_check___schema_nargs=0
 _shtab_parleyd_check___json_nargs=0
+_shtab_parleyd_tools_run__h_nargs=0
+_shtab_parleyd_tools_run___help_nargs=0
+_shtab_parleyd_tools_pos_0_nargs=A...
+_shtab_parleyd_tools__h_nargs=0
+_shtab_parleyd_tools___help_nargs=0
+_shtab_parleyd_tools___json_nargs=0
 _shtab_parleyd_devices__h_nargs=0
 _shtab_parleyd_devices___help_nargs=0
 _shtab_parleyd_devices___json_nargs=0
@@ -108,6 +131,9 @@ _shtab_parleyd_tune___help_nargs=0
 _shtab_parleyd_tune___noise_nargs=0
 _shtab_parleyd_tune___echo_nargs=0
 _shtab_parleyd_tune___json_nargs=0
+_shtab_parleyd_doctor__h_nargs=0
+_shtab_parleyd_doctor___help_nargs=0
+_shtab_parleyd_doctor___json_nargs=0
 _shtab_parleyd_demo__h_nargs=0
 _shtab_parleyd_demo___help_nargs=0
 _shtab_parleyd_demo___mic_nargs=0
