@@ -93,9 +93,11 @@ class Audit:
     # ------------------------------------------------------------ the thread
 
     def _write_all(self) -> None:
-        while (line := self._waiting.get()) is not None:
+        going_on = True
+        while going_on:
+            lines, going_on = self._take()
             try:
-                self._write(line)
+                self._write(lines)
             except OSError as error:
                 if not self._in_trouble:
                     log.warning("the audit log %s cannot be written: %s", self._path, error.strerror or error)
@@ -109,17 +111,30 @@ class Audit:
             if lost:
                 log.warning("%d entries of the audit log were lost: the disk is too slow", lost)
 
-    def _write(self, line: bytes) -> None:
+    def _take(self) -> tuple[bytes, bool]:
+        """Blocks. (what is waiting: one wait for the disk serves several lines; whether more may come)"""
+        lines = b""
+        line = self._waiting.get()
+        while line is not None:
+            lines += line
+            if len(lines) >= self._limit_bytes // 8 or self._waiting.empty():
+                return lines, True
+            line = self._waiting.get()
+        return lines, False
+
+    def _write(self, lines: bytes) -> None:
+        if not lines:
+            return
         descriptor = self._open()
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if os.fstat(descriptor).st_size + len(line) > self._limit_bytes:
+            if os.fstat(descriptor).st_size + len(lines) > self._limit_bytes:
                 self._rotate(descriptor)
                 os.close(descriptor)
                 descriptor = self._open()
             if not _ends_with_line_feed(descriptor):
-                line = b"\n" + line  # the rest of a line that a power cut has torn
-            os.write(descriptor, line)
+                lines = b"\n" + lines  # the rest of a line that a power cut has torn
+            os.write(descriptor, lines)
             os.fdatasync(descriptor)
         finally:
             os.close(descriptor)
