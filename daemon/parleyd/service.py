@@ -26,6 +26,7 @@ from parleyd.conversation.outbox import Outbox
 from parleyd.conversation.supervisor import Supervisor
 from parleyd.conversation.uplink import Uplink, UplinkCounters
 from parleyd.host import notify
+from parleyd.log_fields import fields
 
 log = logging.getLogger(__name__)
 
@@ -123,6 +124,7 @@ class Service:
             self._capture.device.name,
             self._speaker_name,
             latency_ms,
+            extra=fields(state=self._supervisor.state.value),
         )
         self._bus.publish(
             events.Started(

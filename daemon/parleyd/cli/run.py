@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -26,9 +27,11 @@ from parleyd.cli.errors import CommandError
 from parleyd.config.loader import DEFAULT_CONFIG_PATH, ConfigError, load
 from parleyd.config.schema import Config
 from parleyd.config.secrets import SecretError, resolve
-from parleyd.host import logs, signals
+from parleyd.host import journal, logs, signals
 from parleyd.host.signals import Signals
 from parleyd.service import Service, ServiceError
+
+log = logging.getLogger(__name__)
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -43,25 +46,33 @@ def run(args: argparse.Namespace) -> int:
     try:
         loaded = load(args.config)
     except ConfigError as error:
-        for problem in (*error.warnings, *error.problems):
-            print(f"parleyd: {problem}", file=sys.stderr)
+        # Where logs go is not known yet; to the journal a prefix tells what this is: sd-daemon(3).
+        to_journal = journal.reads_stderr()
+        for prefix, problems in (("<4>", error.warnings), ("<3>", error.problems)):
+            for problem in problems:
+                print(f"{prefix if to_journal else ''}parleyd: {problem}", file=sys.stderr)
         return os.EX_CONFIG
     config = loaded.config
     settings = msgspec.structs.replace(config.log, level="debug") if args.debug else config.log
     keep_stderr_apart()
-    listener = logs.start(settings)
+    running_logs = logs.start(settings)
     for warning in loaded.warnings:
-        logs.log.warning("%s", warning)
+        log.warning("%s", warning)
+    bus = events.Bus()
+    bus.subscribe(running_logs.follow)
     try:
         with agent_for(config) as agent:
-            code = _serve(config, agent)
+            code = _serve(config, agent, bus)
     except CommandError as failure:
-        if host.oldest_call() is None:
-            raise
-        print(f"parleyd: {failure}", file=sys.stderr)
         code = failure.exit_code
+        if running_logs.format != "text":
+            log.error("%s", failure, exc_info=failure if args.debug else None)
+        elif host.oldest_call() is None:
+            raise
+        else:
+            print(f"parleyd: {failure}", file=sys.stderr)
     finally:
-        listener.stop()
+        running_logs.stop()
     if host.oldest_call() is not None:
         # The interpreter would wait at its end for what hangs inside PortAudio.
         os._exit(code)
@@ -91,14 +102,14 @@ def agent_for(config: Config) -> Iterator[Agent]:
         yield agent
 
 
-def _serve(config: Config, agent: Agent) -> int:
+def _serve(config: Config, agent: Agent, bus: events.Bus) -> int:
     try:
         microphone, speaker = device_pair(
             config.audio.input.device, config.audio.output.device, input_channel=config.audio.input.channel
         )
         with Signals() as arrived:
             service = Service(
-                config, agent, microphone, speaker, events.Bus(), arrived.nudge, give_up=lambda: arrived.stop_wanted
+                config, agent, microphone, speaker, bus, arrived.nudge, give_up=lambda: arrived.stop_wanted
             )
             service.start()
             try:

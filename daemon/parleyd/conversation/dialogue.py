@@ -33,6 +33,7 @@ from parleyd.config.schema import BargeIn
 from parleyd.conversation.history import History
 from parleyd.conversation.outbox import Outbox
 from parleyd.conversation.turns import FLOORS, GREETING_WITHIN_S, AnswerNumbers, Cue, Effect, Floor, TurnFilter
+from parleyd.log_fields import fields
 
 log = logging.getLogger(__name__)
 
@@ -158,7 +159,7 @@ class Dialogue:
                 case AgentHangsUp():
                     self._hanging_up = True
                 case AgentError(message=message, kind=kind):
-                    log.debug("the agent reports an error: %s (%s)", message, kind)
+                    log.debug("the agent reports an error: %s (%s)", message, kind, extra=fields(reason=message))
                 case Malformed(why=why):
                     log.debug("a message from the agent could not be read: %s", why)
                 case Unknown(type=name):
