@@ -6,12 +6,14 @@ import argparse
 import contextlib
 import logging
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
+import parleyd
 from parleyd import events
 from parleyd.agents.agent import Agent
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
@@ -56,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
     settings = msgspec.structs.replace(config.log, level="debug") if args.debug else config.log
     keep_stderr_apart()
     running_logs = logs.start(settings)
+    log.info("parleyd %s starts, with %s", parleyd.__version__, args.config)
     for warning in loaded.warnings:
         log.warning("%s", warning)
     bus = events.Bus()
@@ -133,3 +136,4 @@ def attend(service: Service, arrived: Signals) -> None:
                 service.sleep()
             case _ if service.failure is not None:
                 raise service.failure
+    log.info("stopping (%s)", signal.Signals(number).name)

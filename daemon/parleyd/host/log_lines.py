@@ -20,7 +20,7 @@ from parleyd.log_fields import NOTICE
 
 MESSAGE_CHARS = 2000
 FIELD_CHARS = 500
-TRACEBACK_LINES = 100
+TRACEBACK_LINES = 60
 
 Value = str | int | float
 
