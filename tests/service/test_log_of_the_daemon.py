@@ -118,6 +118,8 @@ def test_an_outage_is_one_warning_and_one_notice_however_many_tries_fail(tmp_pat
     assert (lost["PARLEYD_STATE"], lost["PARLEYD_ENDING"]) == ("live", "retry")
     assert lost["PARLEYD_REASON"] in lost["MESSAGE"]
     assert "the line is back after" in back["MESSAGE"]
+    assert back["PARLEYD_STATE"] == "live"
+    assert back["PARLEYD_CONVERSATION_ID"].startswith("conv_")
     assert float(back["PARLEYD_AWAY_S"]) >= 0
     assert [e["MESSAGE"] for e in entries if e["PRIORITY"] <= "5"] == [lost["MESSAGE"], back["MESSAGE"]]
     tries = [e for e in entries if "refused" in e["MESSAGE"] and "no line" in e["MESSAGE"]]

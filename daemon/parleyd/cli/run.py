@@ -58,7 +58,6 @@ def run(args: argparse.Namespace) -> int:
     settings = msgspec.structs.replace(config.log, level="debug") if args.debug else config.log
     keep_stderr_apart()
     running_logs = logs.start(settings)
-    log.info("parleyd %s starts, with %s", parleyd.__version__, args.config)
     for warning in loaded.warnings:
         log.warning("%s", warning)
     bus = events.Bus()
@@ -115,6 +114,7 @@ def _serve(config: Config, agent: Agent, bus: events.Bus) -> int:
                 config, agent, microphone, speaker, bus, arrived.nudge, give_up=lambda: arrived.stop_wanted
             )
             service.start()
+            log.info("parleyd %s runs; provider: %s, wake: %s", parleyd.__version__, config.provider, config.wake.mode)
             try:
                 attend(service, arrived)
             finally:

@@ -197,9 +197,6 @@ class Supervisor:
             f"conversation {ready.conversation_id}",
             {"conversation_id": ready.conversation_id, "handshake_ms": handshake_ms},
         )
-        # A line that is lost again at once is not back; then it is told when it has held.
-        if self._short_sessions <= 1:
-            self._tell_return(now_s)
         self._bus.publish(
             events.SessionOpened(
                 at_s=now_s,
@@ -209,6 +206,9 @@ class Supervisor:
                 tries=tries,
             )
         )
+        # A line that is lost again at once is not back; then it is told when it has held.
+        if self._short_sessions <= 1:
+            self._tell_return(now_s)
 
     def _ended(self, session: Session, ending: Ending) -> None:
         now_s = time.monotonic()
@@ -255,8 +255,13 @@ class Supervisor:
         kind = (ending.code, ending.mend) if level >= logging.ERROR else None
         repeated = kind in self._told if kind else bool(self._told)
         self._told.add(kind)
-        words = f"{text}; {ending.mend}" if ending.mend else text
-        log.log(logging.DEBUG if repeated else level, "%s", words, extra=fields(**_about(ending)))
+        log.log(
+            logging.DEBUG if repeated else level,
+            "%s; %s",
+            text,
+            ending.mend or "it is tried again and again",
+            extra=fields(**_about(ending)),
+        )
         if not repeated:
             self._bus.publish(events.Trouble(at_s=time.monotonic(), text=text, mend=ending.mend))
 
