@@ -26,17 +26,9 @@ from parleyd.host.log_lines import (
     note,
     text,
 )
-from parleyd.log_fields import NOTICE
 
 MOST_WAITING = 1000
 STOP_S = 0.5
-_LEVELS = {
-    "debug": logging.DEBUG,
-    "info": logging.INFO,
-    "notice": NOTICE,
-    "warning": logging.WARNING,
-    "error": logging.ERROR,
-}
 
 
 class Logs:
@@ -47,7 +39,7 @@ class Logs:
 
     def __init__(self, settings: Log) -> None:
         self.format: Literal["text", "json", "journal"] = _decided(settings.format)
-        self._level = _LEVELS[settings.level]
+        self._level = settings.level.upper()
         self._sink = _sink(self.format)
         self._context = Context()
         self.follow = self._context.follow
