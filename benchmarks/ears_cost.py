@@ -186,8 +186,8 @@ def ears(row: Row, folder: Path, *, real_time: bool) -> dict[str, float]:
     capture = Capture(microphone)
     it = Ears(
         capture, EchoControl(cast(Any, row.mode), config.audio.echo.tail_ms, playback, far_end, bus),
-        detector(cast(Any, row.vad), config.gate.aggressiveness), Gate(config.gate.pre_roll_ms, config.gate.hangover_ms),
-        outbox, Dialogue(playback, outbox, bus, config.barge_in), Supervisor(), bus,
+        detector(cast(Any, row.vad), config.gate.aggressiveness),
+        Gate(config.gate.pre_roll_ms, config.gate.hangover_ms), outbox, Dialogue(playback, outbox, bus, config.barge_in), Supervisor(), bus,
         hold_back=config.gate.uplink != "open", wake_on_speech=not row.wake_word, on_death=fail,
         wake_word=WakeWord("hey_jarvis") if row.wake_word else None,
     )

@@ -103,10 +103,11 @@ class Ears:
     def _hear(self, frame: Frame) -> None:
         asleep = self._supervisor.asleep
         frame, may_be_speech = self._echo.hear(frame)
-        measured = self._measure.step(frame)
+        voiced = may_be_speech and self._vad.voiced(frame)
+        measured = self._measure.step(frame, voiced=voiced)
         verdict = self._gate.step(
             frame,
-            voiced=may_be_speech and self._vad.voiced(frame),
+            voiced=voiced,
             level_dbfs=measured.level_dbfs,
             pitch=measured.pitch,
             hold_back=self._hold_back or asleep,

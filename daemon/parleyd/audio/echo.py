@@ -68,17 +68,19 @@ class NearEnd:
         account = 10.0 ** (forecast_db / 10.0) + 10.0 ** (self._floor_dbfs / 10.0) + self._ringing * _DISTORTION
         over_db = left_db - 10.0 * np.log10(account)
 
-        in_echo = expected_db > self._floor_dbfs
-        if np.median(over_db) < NEAR_OVER_ECHO_DB - 2.0:
+        ranked = sorted(over_db.tolist())
+        if (ranked[(BANDS - 1) // 2] + ranked[BANDS // 2]) / 2 < NEAR_OVER_ECHO_DB - 2.0:
             step = np.where(left_db > forecast_db, _WRONG_STEP_DB, -_WRONG_STEP_DB)
             learn = expected_db > self._floor_dbfs + 6.0
-            self._wrong_db = np.clip(self._wrong_db + step * learn, -_MOST_WRONG_DB, _MOST_WRONG_DB)
+            wrong_db = self._wrong_db + step * learn
+            self._wrong_db = np.minimum(np.maximum(wrong_db, -_MOST_WRONG_DB), _MOST_WRONG_DB)
+        in_echo = expected_db > self._floor_dbfs
         fall = np.maximum(np.maximum(left_db, self._floor_dbfs - _FLOOR_FALL_DB), _LEAST_FLOOR_DBFS)
         rise = self._floor_dbfs + np.where(in_echo, _FLOOR_RISE_IN_ECHO_DB, _FLOOR_RISE_DB)
         self._floor_dbfs = np.where(left_db < self._floor_dbfs, fall, np.minimum(left_db, rise))
 
-        loudest = np.sort(over_db)[-_BANDS_HEARD:]
-        return explained < _UNEXPLAINED and float(np.clip(loudest, 0.0, 40.0).mean()) > NEAR_OVER_ECHO_DB
+        loudest = sum(min(40.0, max(0.0, over)) for over in ranked[-_BANDS_HEARD:])
+        return explained < _UNEXPLAINED and loudest / _BANDS_HEARD > NEAR_OVER_ECHO_DB
 
 
 class EchoCanceller:
