@@ -141,6 +141,7 @@ def ears(row: Row, folder: Path, *, real_time: bool) -> dict[str, float]:
     from parleyd.audio.echo_control import EchoControl
     from parleyd.audio.far_end import FarEnd
     from parleyd.audio.gate import Gate
+    from parleyd.audio.pcm import Frame
     from parleyd.audio.playback import Playback
     from parleyd.audio.vad import detector
     from parleyd.audio.wakeword import WakeWord
@@ -172,6 +173,13 @@ def ears(row: Row, folder: Path, *, real_time: bool) -> dict[str, float]:
         def audible(self, now_s: float) -> bool:
             return row.sound == "both"
 
+    class Counted(EchoControl):
+        frames = 0
+
+        def hear(self, frame: Frame) -> tuple[Frame, bool]:
+            self.frames += 1
+            return super().hear(frame)
+
     def fail(what: str, error: BaseException) -> None:
         print(f"{what}: {error!r}", file=sys.stderr)
         os._exit(os.EX_SOFTWARE)
@@ -184,8 +192,9 @@ def ears(row: Row, folder: Path, *, real_time: bool) -> dict[str, float]:
         on_started=lambda *_: None, on_finished=lambda _: None, on_failure=lambda *_: None, far_end=far_end,
     )
     capture = Capture(microphone)
+    echo = Counted(cast(Any, row.mode), config.audio.echo.tail_ms, playback, far_end, bus)
     it = Ears(
-        capture, EchoControl(cast(Any, row.mode), config.audio.echo.tail_ms, playback, far_end, bus),
+        capture, echo,
         detector(cast(Any, row.vad), config.gate.aggressiveness),
         Gate(config.gate.pre_roll_ms, config.gate.hangover_ms), outbox, Dialogue(playback, outbox, bus, config.barge_in), Supervisor(), bus,
         hold_back=config.gate.uplink != "open", wake_on_speech=not row.wake_word, on_death=fail,
@@ -205,7 +214,7 @@ def ears(row: Row, folder: Path, *, real_time: bool) -> dict[str, float]:
             outbox.forget()
 
     heard = folder / f"{row.sound}-{row.rate_hz}.heard"
-    result = feed(heard, row, thread, lambda: it.frames, take, real_time=real_time)
+    result = feed(heard, row, thread, lambda: echo.frames, take, real_time=real_time)
     it.stop()
     return result
 
