@@ -128,6 +128,19 @@ def test_while_the_far_end_is_silent_frames_pass_untouched() -> None:
     assert canceller.process(pcm, None) is pcm
 
 
+@pytest.mark.parametrize("noise", [0.0015, 0.01])
+def test_a_lost_or_muted_microphone_says_nothing_of_the_room_nor_of_the_echo(noise: float) -> None:
+    far = voice(12.0, 3, 0.1)
+    heard = echo_of(far) + (np.random.default_rng(9).standard_normal(len(far)) * noise).astype(np.float32)
+    gap = range(300, 450)
+    heard[gap.start * FRAME_SAMPLES : gap.stop * FRAME_SAMPLES] = 0.0
+    out, seen = run(EchoCanceller(), heard, far)
+    assert not any(any(frame) for frame in out[gap.start : gap.stop])
+    assert not any(seen[: gap.stop])
+    # Onset takes 120 ms; without what was learnt before, the room's noise is a person for minutes.
+    assert sum(seen[gap.stop :]) < 6
+
+
 def test_the_verdict_needs_no_vad_that_knows_of_echo() -> None:
     far = voice(6.0, 3, 0.1)
     raw = Vad(2)

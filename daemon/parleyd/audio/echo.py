@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from parleyd.audio.linear_echo import BANDS, Floats, LinearEcho
-from parleyd.audio.pcm import FRAME_MS, FRAME_SAMPLES, PIPELINE_RATE_HZ, samples_of, to_pcm
+from parleyd.audio.pcm import FRAME_MS, FRAME_SAMPLES, PIPELINE_RATE_HZ, SILENT_FRAME, samples_of, to_pcm
 
 # The near end is there when in the three bands where it stands out most, more is left than the echo and the room
 # account for, by so much on average.
@@ -118,6 +118,8 @@ class EchoCanceller:
             far = self._silence
         else:
             self._rest_frames = round(_REST_S * 1000 / FRAME_MS)
+        if pcm == SILENT_FRAME:
+            return self._deaf(far)
         heard = samples_of(pcm).astype(np.float32) * np.float32(1 / 32768)
         cancelled = self._webrtc.process(heard, far)
         left = self._linear.step(heard, far)
@@ -133,4 +135,11 @@ class EchoCanceller:
             share = np.linspace(before, self._share, FRAME_SAMPLES, dtype=np.float32)
             out = share * left + (1 - share) * cancelled
         return to_pcm(out * np.float32(32768))
+
+    def _deaf(self, far: Floats) -> bytes:
+        """Digital silence is no room: a microphone that is muted or lost. What is known of the room and of the echo's
+        path stays; only the far end goes on, for its echo is there when the microphone is."""
+        self._linear.pass_by(far)
+        self._hold, self._share, self.person = 0, 0.0, False
+        return SILENT_FRAME
 

@@ -108,6 +108,10 @@ class LinearEcho:
         np.clip(self._doubt, _LEAST_DOUBT, _MOST_DOUBT, out=self._doubt)
         return rest
 
+    def pass_by(self, far: Floats) -> None:
+        """In the place of step(), for a frame of which the microphone heard nothing."""
+        self._take(far)
+
     def _take(self, far: Floats) -> tuple[npt.NDArray[np.complex64], Floats]:
         """A frame of the far end → spectra and powers of the last PARTS, the newest first."""
         self._far_two[:FRAME_SAMPLES] = self._far_two[FRAME_SAMPLES:]
