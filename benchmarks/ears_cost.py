@@ -194,10 +194,17 @@ def ears(row: Row, folder: Path, *, real_time: bool) -> dict[str, float]:
     capture = Capture(microphone)
     echo = Counted(cast(Any, row.mode), config.audio.echo.tail_ms, playback, far_end, bus)
     it = Ears(
-        capture, echo,
+        capture,
+        echo,
         detector(cast(Any, row.vad), config.gate.aggressiveness),
-        Gate(config.gate.pre_roll_ms, config.gate.hangover_ms), outbox, Dialogue(playback, outbox, bus, config.barge_in), Supervisor(), bus,
-        hold_back=config.gate.uplink != "open", wake_on_speech=not row.wake_word, on_death=fail,
+        Gate(config.gate.pre_roll_ms, config.gate.hangover_ms),
+        outbox,
+        Dialogue(playback, outbox, bus, config.barge_in),
+        Supervisor(),
+        bus,
+        hold_back=config.gate.uplink != "open",
+        wake_on_speech=not row.wake_word,
+        on_death=fail,
         wake_word=WakeWord("hey_jarvis") if row.wake_word else None,
     )
     capture.start()
