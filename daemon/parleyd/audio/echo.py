@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import log10
+
 import numpy as np
 
 from parleyd.audio.linear_echo import BANDS, Floats, LinearEcho
@@ -11,8 +13,12 @@ from parleyd.audio.pcm import FRAME_MS, FRAME_SAMPLES, PIPELINE_RATE_HZ, SILENT_
 # account for, by so much on average.
 NEAR_OVER_ECHO_DB = 15.0
 _BANDS_HEARD = 3
+# So much is enough when WebRTC's canceller, which errs in other ways, lets through so much more than it usually leaves.
+NEAR_AGREED_DB = 10.0
+_LETS_THROUGH_DB = 20.0
+_USUAL_AT_FIRST_DBFS, _USUAL_RISE_DB = -50.0, 0.1
 # ... and goes on being there for so many frames: the quiet parts of a word.
-_HOLD_FRAMES = 4
+_HOLD_FRAMES = 5
 # A person is not explained by the echo's estimate; what is left of an echo is, when the path has changed.
 _UNEXPLAINED = 0.1
 # What a loudspeaker adds of its own (distortion) lies this far below the whole echo, in every band, and lasts as long
@@ -58,9 +64,9 @@ class NearEnd:
         self._floor_dbfs = np.full(BANDS, _FLOOR_DBFS, np.float32)
         self._ringing = 0.0
 
-    def step(self, left: Floats, expected: Floats, echo: float, explained: float) -> bool:
+    def step(self, left: Floats, expected: Floats, echo: float, explained: float, *, agreed: bool = False) -> bool:
         """left, expected: power by band, 1.0 is full scale; echo: power of the whole estimate; explained: the share
-        of what is left that the estimate explains."""
+        of what is left that the estimate explains; agreed: WebRTC lets something through."""
         left_db = 10.0 * np.log10(left + 1e-12)
         expected_db = 10.0 * np.log10(expected + 1e-12)
         self._ringing = max(echo, self._ringing * _RING_PER_FRAME)
@@ -80,7 +86,25 @@ class NearEnd:
         self._floor_dbfs = np.where(left_db < self._floor_dbfs, fall, np.minimum(left_db, rise))
 
         loudest = sum(min(40.0, max(0.0, over)) for over in ranked[-_BANDS_HEARD:])
-        return explained < _UNEXPLAINED and loudest / _BANDS_HEARD > NEAR_OVER_ECHO_DB
+        least_db = NEAR_AGREED_DB if agreed else NEAR_OVER_ECHO_DB
+        return explained < _UNEXPLAINED and loudest / _BANDS_HEARD > least_db
+
+
+class LetThrough:
+    """Whether WebRTC's canceller lets through more than what it usually leaves of an echo and the room. Pure."""
+
+    def __init__(self) -> None:
+        self._usual_dbfs = _USUAL_AT_FIRST_DBFS
+
+    def step(self, cancelled: Floats) -> bool:
+        """One frame of what it leaves."""
+        left_dbfs = 10.0 * log10(float(np.dot(cancelled, cancelled)) / FRAME_SAMPLES + 1e-12)
+        it_does = left_dbfs > self._usual_dbfs + _LETS_THROUGH_DB
+        if left_dbfs < self._usual_dbfs:
+            self._usual_dbfs = max(left_dbfs, self._usual_dbfs - _FLOOR_FALL_DB, _LEAST_FLOOR_DBFS)
+        else:
+            self._usual_dbfs = min(left_dbfs, self._usual_dbfs + _USUAL_RISE_DB)
+        return it_does
 
 
 class EchoCanceller:
@@ -102,6 +126,7 @@ class EchoCanceller:
         self._webrtc = WebRtc(PIPELINE_RATE_HZ, 1, 0)
         self._linear = LinearEcho()
         self._near_end = NearEnd()
+        self._let_through = LetThrough()
         self._hold = 0
         self._share = 0.0  # of the linear filter in what comes out
         self._rest_frames = 0
@@ -124,7 +149,8 @@ class EchoCanceller:
         cancelled = self._webrtc.process(heard, far)
         left = self._linear.step(heard, far)
         linear = self._linear
-        if self._near_end.step(linear.left, linear.expected, linear.echo, linear.explained):
+        agreed = self._let_through.step(cancelled)
+        if self._near_end.step(linear.left, linear.expected, linear.echo, linear.explained, agreed=agreed):
             self._hold = _HOLD_FRAMES + 1
         self._hold = max(0, self._hold - 1)
         self.person = self._hold > 0
