@@ -51,17 +51,19 @@ class EchoControl:
 
     def hear(self, frame: Frame) -> tuple[Frame, bool]:
         """A frame of the microphone → what goes on to the gate, and whether it may be speech."""
+        if self.mode == "half_duplex":
+            self._far_end.forget()
+            playback = self._playback
+            audible = playback.audible(time.monotonic())
+            if self._half_duplex.deaf(frame.start_s, audible=audible, silent_from_s=playback.silent_from_s):
+                return Frame(SILENT_FRAME, frame.start_s), False
+            return frame, True
         far = self._far_end.frame(frame.start_s)
         self._far_dbfs = SILENCE_DBFS
         if far is not None:
             power = float(np.dot(far, far)) / len(far)
             self._far_dbfs = 10.0 * float(np.log10(power)) if power > 0.0 else SILENCE_DBFS
-        if self.mode == "half_duplex":
-            playback = self._playback
-            audible = playback.audible(time.monotonic())
-            if self._half_duplex.deaf(frame.start_s, audible=audible, silent_from_s=playback.silent_from_s):
-                return Frame(SILENT_FRAME, frame.start_s), False
-        elif self.mode == "aec" and self._canceller is not None:
+        if self.mode == "aec" and self._canceller is not None:
             frame = Frame(self._canceller.process(frame.pcm, far), frame.start_s)
             return frame, self._canceller.person
         return frame, True
