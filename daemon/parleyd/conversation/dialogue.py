@@ -37,6 +37,7 @@ from parleyd.conversation.history import History
 from parleyd.conversation.outbox import Outbox
 from parleyd.conversation.turns import FLOORS, GREETING_WITHIN_S, AnswerNumbers, Cue, Effect, Floor, TurnFilter
 from parleyd.conversation.typed import Typed
+from parleyd.log_fields import fields
 from parleyd.tools.audit import bounded_parameters
 from parleyd.tools.device_tools import DeviceTools
 from parleyd.tools.result import Result
@@ -213,8 +214,9 @@ class Dialogue:
                     self._ask_approval(event)
                 case AgentHangsUp():
                     self._hanging_up = True
-                case AgentError(message=message, kind=kind):
-                    log.debug("the agent reports an error: %s (%s)", message, kind)
+                case AgentError(kind=kind, code=code):
+                    # Without its text, in which a server may repeat the key. If it ends the session, that tells it.
+                    log.debug("the agent reports an error (%s)", kind, extra=fields(code=code))
                 case Malformed(why=why):
                     log.debug("a message from the agent could not be read: %s", why)
                 case Unknown(type=name):

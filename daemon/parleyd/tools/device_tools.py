@@ -13,6 +13,7 @@ from parleyd.agents.agent import ApprovalAsked, ToolCall
 from parleyd.config import tool_sections as sections
 from parleyd.config.secrets import resolve
 from parleyd.config.section import Secret
+from parleyd.log_fields import fields
 from parleyd.tools import ENTRY_POINT_GROUP, timers
 from parleyd.tools.alarm_clock import AlarmClock
 from parleyd.tools.approvals import Approvals
@@ -147,10 +148,9 @@ def declared_tools(config: sections.Tools) -> dict[str, Tool]:
     for name, python in config.python.items():
         entry_point = python.entry_point or name
         if entry_point not in installed:
-            log.warning(
-                "tools.python.%s: no installed package has the entry point %s in the group %s -> install the package "
-                "into the environment of parleyd", name, entry_point, ENTRY_POINT_GROUP
-            )  # fmt: skip
+            text = f"tools.python.{name}: no installed package has the entry point {entry_point}"
+            mend = f"install the package into the environment of parleyd (its group is {ENTRY_POINT_GROUP})"
+            log.warning("%s; %s", text, mend, extra=fields(mend=mend))
         secrets = _secrets(python.secrets)
         runner = PythonFunction(entry_point, environment=python.environment, secrets=secrets)
         tools[name] = _tool(name, "python", python, runner, secrets)
