@@ -208,7 +208,7 @@ def test_speech_stops_a_tool_that_is_declared_so(play: Callable[..., Scene]) -> 
     scene = play(steps("on: speech, do: tool_call, name: soft"), mode="speech")
     scene.daemon.say("What time is it now?")
     scene.line().wait("the call", lambda line: line.of_kind("tool_call"))
-    scene.daemon.expect(events.UtteranceEnded)
+    scene.daemon.expect(events.TalkStopped)
     scene.daemon.say("Oh, never mind.")
     assert "because the person spoke" in scene.result()["result"]
 
@@ -276,7 +276,7 @@ def test_the_agent_says_goodbye_before_the_line_ends(play: Callable[..., Scene])
 agent:
   ears: none
   first_message: ""
-  replies: [{heard: bye, tool: {name: end_conversation}, say: "Goodbye, see you soon."}]
+  replies: [{heard: bye, tool: {name: end_conversation}, say: "Bye."}]
 """)  # fmt: skip
     scene.daemon.service.say("bye")
     ended = scene.daemon.expect(events.AnswerEnded)

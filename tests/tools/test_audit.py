@@ -40,20 +40,19 @@ def test_long_and_deep_parameters_are_cut() -> None:
 
 
 def test_it_is_bounded_and_the_newest_stays(tmp_path: Path) -> None:
-    audit = Audit(tmp_path, 2000)
-    for number in range(300):
-        audit.add(what="x", number=number, pad="p" * 100)
-        if number % 100 == 99:
+    audit = Audit(tmp_path, 8000)
+    for number in range(100):
+        audit.add(what="x", number=number, pad="p" * 400)
+        if number % 20 == 19:
             audit.close()
-    audit.close()
     files = sorted(path.name for path in tmp_path.iterdir())
     assert files == [FILE_NAME, *(f"{FILE_NAME}.{number}" for number in range(1, OLD_FILES + 1))]
-    assert all(path.stat().st_size <= 2000 for path in tmp_path.iterdir())
-    assert lines(tmp_path)[-1]["number"] == 299
+    assert all(path.stat().st_size <= 8000 for path in tmp_path.iterdir())
+    assert lines(tmp_path)[-1]["number"] == 99
     numbers = [
         json.loads(line)["number"] for name in reversed(files) for line in (tmp_path / name).read_text().splitlines()
     ]
-    assert numbers == list(range(numbers[0], 300)), "no line lost in between, none twice"
+    assert numbers == list(range(numbers[0], 100)), "no line lost in between, none twice"
 
 
 def test_after_a_torn_line_the_next_one_is_whole(tmp_path: Path) -> None:

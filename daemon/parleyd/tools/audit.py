@@ -50,7 +50,7 @@ def bounded_parameters(parameters: Mapping[str, object], secrets: tuple[str, ...
 class Audit:
     """folder: the state directory; None: nothing is written. limit_bytes: size at which a new file begins.
 
-    close() writes what is waiting.
+    close() writes what is waiting, within CLOSE_S; what is added later is written, too.
     """
 
     def __init__(self, folder: Path | None, limit_bytes: int) -> None:
@@ -74,9 +74,7 @@ class Audit:
         }
         line = json.dumps({"at": at, **shown}, ensure_ascii=True, default=str).encode("ascii") + b"\n"
         with self._lock:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._write_all, name="tools-audit", daemon=True)
-                self._thread.start()
+            self._ensure_thread()
             try:
                 self._waiting.put_nowait(line)
             except queue.Full:
@@ -84,11 +82,18 @@ class Audit:
 
     def close(self) -> None:
         with self._lock:
-            thread, self._thread = self._thread, None
-        if thread is not None:
+            if not self._waiting.empty():
+                self._ensure_thread()
+            thread = self._thread
+        if thread is not None and thread.is_alive():
             with contextlib.suppress(queue.Full):
                 self._waiting.put(None, timeout=CLOSE_S)
             thread.join(CLOSE_S)
+
+    def _ensure_thread(self) -> None:
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._write_all, name="tools-audit", daemon=True)
+            self._thread.start()
 
     # ------------------------------------------------------------ the thread
 
