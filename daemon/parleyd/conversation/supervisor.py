@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 STABLE_S = 10.0
 # How long a stopping daemon waits for the server's answer to its close.
 STOP_S = 1.0
+# How often a conversation that is to end is looked at.
+FAREWELL_LOOK_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -401,8 +403,9 @@ class Supervisor:
             due_s.append(self._live_since_s + STABLE_S)
         if self._state is State.LIVE and not self._always:
             due_s.append(self._dialogue.activity_s + self._patience_s())
-        if self._state is State.LIVE and (farewell_s := self._dialogue.farewell_s) is not None:
-            due_s.append(self._dialogue.activity_s + farewell_s)
+        if self._state is State.LIVE and self._dialogue.farewell_s is not None:
+            # How long is decided by what the agent still says.
+            due_s.append(time.monotonic() + FAREWELL_LOOK_S)
         if self._state is not State.ASLEEP and (kept_s := self._unanswered_s) is not None:
             due_s.append(kept_s + self._config.session.keep_utterance_s)
         if not due_s:
