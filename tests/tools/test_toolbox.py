@@ -173,6 +173,20 @@ def test_too_many_at_once_are_told_so_at_once(tmp_path: Path, release: threading
     assert box.result().text == "x", "a place is free as soon as its answer is there"
 
 
+def test_without_a_thread_left_it_is_busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    box = Box(tmp_path, tool("t", lambda _: "x"))
+    box.audit.add(what="first")
+    with monkeypatch.context() as system:
+        system.setattr(threading.Thread, "start", refuse)
+        box.call("t")
+    assert "busy" in box.result().text
+    box.call("t")
+    assert box.result().text == "x"
+
+
 def test_a_call_that_wants_no_answer_gets_none(tmp_path: Path) -> None:
     box = Box(tmp_path, tool("t", lambda _: "x"))
     box.call("t", expects_response=False)

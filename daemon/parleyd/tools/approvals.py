@@ -80,7 +80,10 @@ class Approvals:
                 parameters=bounded_parameters(asked.parameters),
             )
         )
-        timer.start()
+        try:
+            timer.start()
+        except RuntimeError:
+            self._settle_waiting(asked.call_id, False, "no thread left")
 
     def answer(self, call_id: str, *, allow: bool) -> bool:
         """What a person decided. False: nothing of that id is waiting (any more)."""

@@ -23,7 +23,6 @@ class Fault(Enum):
     BUSY = "busy"
     TIMEOUT = "timeout"
     CANCELLED = "cancelled"
-    REFUSED = "refused"
     FAILED = "failed"
     SERVER = "server"
     NOT_AUTHORISED = "not authorised"
@@ -31,7 +30,6 @@ class Fault(Enum):
 
 _TYPES: dict[Fault, ToolErrorType] = {
     Fault.TIMEOUT: "client_timeout",
-    Fault.REFUSED: "user_rejected",
     Fault.CANCELLED: "user_rejected",
     Fault.SERVER: "external_server",
     Fault.NOT_AUTHORISED: "customer_auth",

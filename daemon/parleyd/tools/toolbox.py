@@ -25,7 +25,6 @@ log = logging.getLogger(__name__)
 
 # How long a stopping daemon waits for what it has killed.
 STOP_S = 1.0
-# Answers to calls that are not even begun cost nothing but a line each in the log; a mad agent could send millions.
 _MAX_NAME_CHARS = 80
 
 
@@ -121,14 +120,26 @@ class Toolbox:
                 self._running[number] = running
                 thread = threading.Thread(target=self._run, args=(number, running), name=f"tool-{number}", daemon=True)
                 self._threads[number] = thread
-        if is_busy:
+        if is_busy or not self._start(running, number, thread):
             error = ToolError(Fault.BUSY, f"The tool {tool.name} is busy. It can be tried again in a moment.")
             self._refuse(call, respond, error)
-            return
-        running.timer = threading.Timer(tool.timeout_s, self._deadline, (running,))
-        running.timer.daemon = True
-        running.timer.start()
-        thread.start()
+
+    def _start(self, running: _Running, number: int, thread: threading.Thread) -> bool:
+        """False: the system has no thread left for it."""
+        timer = threading.Timer(running.tool.timeout_s, self._deadline, (running,))
+        timer.daemon = True
+        running.timer = timer
+        try:
+            timer.start()
+            thread.start()
+        except RuntimeError as error:
+            timer.cancel()
+            log.error("the tool %s cannot run: %s", running.tool.name, error)
+            with self._lock:
+                self._running.pop(number, None)
+                self._threads.pop(number, None)
+            return False
+        return True
 
     def person_speaks(self) -> None:
         """Somebody begins to speak: tools that are declared so are stopped."""
