@@ -24,7 +24,7 @@ from parleyd.audio.playback_gain import Gain
 from parleyd.audio.playback_pipeline import FADE_S, Pipeline
 from parleyd.audio.playhead import Heard, Playhead, Segment, Started
 
-# What is made at once, and the time in which volume and ducking move.
+# What is made at once.
 _PERIOD_S = 0.010
 # A sharp cut that takes longer hangs, and who wants the device need not wait for it.
 _REOPENING_S = 2.0
@@ -179,9 +179,9 @@ class Playback:
             self._pipeline.duck(on)
 
     def set_volume(self, volume: float) -> None:
-        """1.0 is unchanged. Moves within a period."""
+        """1.0 is unchanged. Moves within 20 ms, from the next sound on that is made."""
         with self._lock:
-            self._gain.set_volume(volume)
+            self._gain.set_volume(volume, at_once=self._pipeline.is_dry)
 
     # ---------------------------------------------------------------- what is so
 
