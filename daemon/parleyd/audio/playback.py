@@ -25,6 +25,7 @@ from parleyd.audio.playback_earcons import EarconTrack
 from parleyd.audio.playback_gain import Gain
 from parleyd.audio.playback_pipeline import FADE_S, Pipeline
 from parleyd.audio.playhead import Heard, Playhead, Segment, Started
+from parleyd.health import Pulse
 
 # What is made at once.
 _PERIOD_S = 0.010
@@ -86,6 +87,7 @@ class Playback:
         self._last_period_s = 0.0
         self._playhead = Playhead(self._pipeline.rate_hz, 0.02)
         self._thread = threading.Thread(target=self._run, name="playback", daemon=True)
+        self.pulse = Pulse("playback")
 
     # ---------------------------------------------------------------- life
 
@@ -347,7 +349,9 @@ class Playback:
                 if told or work is not None or self._stopping or self._cut_wanted:
                     break
                 due_s = self._playhead.next_due_s(dry=self._pipeline.is_dry)
+                self.pulse.rest()
                 self._changed.wait(None if due_s is None else max(0.0, due_s - now_s))
+            self.pulse.beat()
             stopping = self._stopping
             cut, self._cut_wanted = self._cut_wanted, False
         self._tell(told)
