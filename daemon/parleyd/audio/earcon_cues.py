@@ -21,6 +21,8 @@ HELD_S = 10.0
 PATIENCE_S = 2.0
 # After a session that lived so long the next failure is a new outage.
 STABLE_S = 10.0
+# Who speaks to a daemon that has been without a line for so long may not have heard it said.
+AGAIN_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class EarconCues:
     announced, too."""
 
     def __init__(self, *, always: bool, after_speech: bool) -> None:
-        self._always = always
+        self.always = always
         self._after_speech = after_speech
         self._talking = False
         self._present_s = -math.inf  # last sign of a person
@@ -75,12 +77,14 @@ class EarconCues:
     def _woken(self, event: events.Woken) -> Cue | None:
         by_speech = event.by == "speech"
         self._announced = self._after_speech or not by_speech
+        again = self._error_s is not None and event.at_s - self._error_s > AGAIN_S
         if not by_speech:
             self._present_s = event.at_s
+        if again or not by_speech:
             self._forget_outage()
         # A line that is held for ever is announced when it is there.
-        self._return_due = self._always
-        return self._sound("listening", event.at_s) if self._announced and not self._always else None
+        self._return_due = self.always
+        return self._sound("listening", event.at_s) if self._announced and not self.always else None
 
     def _moved(self, event: events.StateChanged) -> Cue | None:
         match event.after:
@@ -104,7 +108,7 @@ class EarconCues:
                 if event.trigger == Trigger.SLEEP.value:
                     return Cue("sleeping", after_voice=True)
                 # After GIVEN_UP nothing ends that had begun; the error was told.
-                if event.before == State.LIVE.value and self._announced and not self._always:
+                if event.before == State.LIVE.value and self._announced and not self.always:
                     return Cue("sleeping", after_voice=True)
         return None
 

@@ -29,6 +29,7 @@ class EarconTrack:
         self._ready: dict[Earcon, bytes] = {}  # at the device's rate
         self._left = b""
         self._after_voice = False
+        self._waits = False  # for the voice to end
         self._touched_s = 0.0  # when it was asked for, or the device last took some or had to wait
         self._volume: float | None = None  # of the last period in which one sounded
         self.silent_from_s = 0.0
@@ -53,6 +54,7 @@ class EarconTrack:
             fresh = sound.fade_out(self._left, round(_FADE_S * self._rate_hz)) + fresh
         self._left = fresh
         self._after_voice = after_voice and self._volume is None
+        self._waits = False
         self._touched_s = now_s
 
     def mix(self, pcm: bytes, now_s: float, latency_s: float, *, volume: float, voice: bool) -> bytes:
@@ -64,7 +66,8 @@ class EarconTrack:
             self._volume = None
             return pcm
         self._touched_s = now_s
-        if voice and self._after_voice:
+        self._waits = voice and self._after_voice
+        if self._waits:
             return pcm
         self._after_voice = False
         piece, self._left = self._left[: len(pcm)], self._left[len(pcm) :]
@@ -77,8 +80,8 @@ class EarconTrack:
 
     def audible(self, now_s: float) -> bool:
         """One is to be heard now, or in a moment."""
-        waits = bool(self._left) and not self._after_voice and now_s - self._touched_s <= STALE_S
-        return waits or now_s < self.silent_from_s
+        comes = bool(self._left) and not self._waits and now_s - self._touched_s <= STALE_S
+        return comes or now_s < self.silent_from_s
 
 
 def _at(rate_hz: int, it: Sound) -> bytes:
