@@ -47,7 +47,7 @@ def resolve(secret: Secret | str | None) -> str | None:
 
 def _from_credential(name: str) -> str:
     what = f"the systemd credential {name}"
-    load = f"give the service LoadCredential={name}:PATH, or name the secret as {{file: PATH}} or {{env: NAME}}"
+    load = f"store it with: sudo parleyd secret {name}; or name the secret as {{file: PATH}} or {{env: NAME}}"
     if "/" in name or name in (".", ".."):
         raise SecretError(f"{what} is not a name but a path", "use {file: PATH} for a path")
     directory = os.environ.get("CREDENTIALS_DIRECTORY")
