@@ -12,6 +12,7 @@ from parleyd import events, health
 from parleyd.audio.capture import Capture
 from parleyd.audio.ears import Ears
 from parleyd.audio.echo_control import EchoControl
+from parleyd.audio.pcm import FRAME_MS
 from parleyd.audio.playback import Playback
 from parleyd.audio.recovery import Recovery
 from parleyd.config.schema import Config
@@ -123,6 +124,8 @@ class Reporter:
         with self._lock:
             metrics = copy.deepcopy(self._meter.metrics)
             metrics.session_s = round(self._meter.session_s(now_s), 1)
+            metrics.heard_s = round(self._ears.frames * FRAME_MS / 1000, 2)
+            metrics.speech_s = round(self._ears.speech_frames * FRAME_MS / 1000, 2)
             return Status(
                 version=parleyd.__version__,
                 started_s=round(time.time() - (now_s - self._started_s), 1),

@@ -56,6 +56,7 @@ def page(status: dict[str, Any]) -> Iterator[str]:
          f"{_many(metrics, 'reconnects')}, {_many(metrics, 'failed_tries')}"),
         ("talk", f"{_many(metrics, 'utterances')}, {_many(metrics, 'answers')}, {_many(metrics, 'interruptions')}, "
          f"{_many(metrics, 'tool_calls')}, {metrics['lost_speech_ms'] / 1000:g} s of speech lost"),
+        ("gate", f"open {metrics['speech_s'] / max(metrics['heard_s'], 0.02):.1%} of {_length(metrics['heard_s'])}"),
         ("delays", "; ".join((
             f"speech to sound {_delay(metrics['speech_to_sound'])}",
             f"wake to live {_delay(metrics['wake_to_live'])}",
