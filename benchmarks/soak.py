@@ -74,7 +74,8 @@ class SoakMicrophone(ActorMicrophone):
 
     def __init__(self) -> None:
         super().__init__()
-        self.given = deque(maxlen=1)  # type: ignore[assignment] - a list would grow all day
+        # A list would grow all day.
+        self.given = deque(maxlen=1)  # type: ignore[assignment]
 
 
 def serve(port: Any) -> None:

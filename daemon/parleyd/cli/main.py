@@ -29,6 +29,7 @@ COMMANDS = {
     "feedback": "feedback",
     "reload": "reload",
     "check": "check",
+    "secret": "secret",
     "devices": "devices",
     "tune": "tune",
     "doctor": "doctor",
