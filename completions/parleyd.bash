@@ -1,7 +1,7 @@
 # Made by python -m parleyd.cli.completion.
 
 _shtab_parleyd_tools_subparsers=(run)
-_shtab_parleyd_subparsers=(run status events wake sleep mute unmute stop volume say context feedback approve deny reload check tools devices tune doctor demo agent)
+_shtab_parleyd_subparsers=(run status events wake sleep mute unmute stop volume say context feedback approve deny reload check tools secret devices tune doctor demo agent)
 
 _shtab_parleyd_run_option_strings=(-h --help -c --config)
 _shtab_parleyd_status_option_strings=(-h --help --watch --socket --json)
@@ -21,6 +21,7 @@ _shtab_parleyd_reload_option_strings=(-h --help --socket --json)
 _shtab_parleyd_check_option_strings=(-h --help -c --config --schema --json)
 _shtab_parleyd_tools_run_option_strings=(-h --help -c --config)
 _shtab_parleyd_tools_option_strings=(-h --help -c --config --json)
+_shtab_parleyd_secret_option_strings=(-h --help --file --json)
 _shtab_parleyd_devices_option_strings=(-h --help --json)
 _shtab_parleyd_tune_option_strings=(-h --help -c --config --wav --seconds --noise --out --save --echo --json)
 _shtab_parleyd_doctor_option_strings=(-h --help -c --config --json)
@@ -50,6 +51,7 @@ _shtab_parleyd_tools_run__c_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_tools_run___config_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_tools__c_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_tools___config_COMPGEN=_shtab_compgen_files
+_shtab_parleyd_secret___file_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_tune__c_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_tune___config_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_tune___wav_COMPGEN=_shtab_compgen_files
@@ -62,7 +64,7 @@ _shtab_parleyd_tools_pos_0_choices=(run)
 _shtab_parleyd_agent___ears_choices=(sphinx whisper none)
 _shtab_parleyd_agent___input_format_choices=(pcm_8000 pcm_16000 pcm_22050 pcm_24000 pcm_44100 pcm_48000 ulaw_8000)
 _shtab_parleyd_agent___output_format_choices=(pcm_8000 pcm_16000 pcm_22050 pcm_24000 pcm_44100 pcm_48000 ulaw_8000)
-_shtab_parleyd_pos_0_choices=(run status events wake sleep mute unmute stop volume say context feedback approve deny reload check tools devices tune doctor demo agent)
+_shtab_parleyd_pos_0_choices=(run status events wake sleep mute unmute stop volume say context feedback approve deny reload check tools secret devices tune doctor demo agent)
 
 _shtab_parleyd_run__h_nargs=0
 _shtab_parleyd_run___help_nargs=0
@@ -123,6 +125,9 @@ _shtab_parleyd_tools_pos_0_nargs=A...
 _shtab_parleyd_tools__h_nargs=0
 _shtab_parleyd_tools___help_nargs=0
 _shtab_parleyd_tools___json_nargs=0
+_shtab_parleyd_secret__h_nargs=0
+_shtab_parleyd_secret___help_nargs=0
+_shtab_parleyd_secret___json_nargs=0
 _shtab_parleyd_devices__h_nargs=0
 _shtab_parleyd_devices___help_nargs=0
 _shtab_parleyd_devices___json_nargs=0

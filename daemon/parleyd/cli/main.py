@@ -32,6 +32,7 @@ COMMANDS = {
     "reload": "reload",
     "check": "check",
     "tools": "tools",
+    "secret": "secret",
     "devices": "devices",
     "tune": "tune",
     "doctor": "doctor",

@@ -18,4 +18,4 @@ class Secret(Section, frozen=True):
 
     env: Annotated[Text | None, Meta(description="name of an environment variable")] = None
     file: Annotated[Text | None, Meta(description="path of a file whose first line is the secret")] = None
-    credential: Annotated[Text | None, Meta(description="name of a systemd credential (LoadCredential=)")] = None
+    credential: Annotated[Text | None, Meta(description="name of a systemd credential (see parleyd secret)")] = None
