@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from parleyd import events
 from parleyd.agents.agent import Agent
@@ -16,6 +17,7 @@ from parleyd.audio.echo_control import EchoControl
 from parleyd.audio.echo_control import Mode as EchoMode
 from parleyd.audio.far_end import FarEnd
 from parleyd.audio.gate import Gate
+from parleyd.audio.pcm import FRAME_MS
 from parleyd.audio.playback import Playback
 from parleyd.audio.recovery import Recovery
 from parleyd.audio.vad import detector
@@ -23,9 +25,14 @@ from parleyd.audio.wakeword import WakeWord
 from parleyd.config.schema import Config
 from parleyd.conversation.dialogue import Dialogue
 from parleyd.conversation.outbox import Outbox
+from parleyd.conversation.session import Traffic
 from parleyd.conversation.supervisor import Supervisor
 from parleyd.conversation.uplink import Uplink, UplinkCounters
 from parleyd.host import notify
+from parleyd.usage.ledger import Amount
+from parleyd.usage.meter import Meter
+from parleyd.usage.store import Store
+from parleyd.usage.warden import Usage, Warden
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +54,7 @@ class Service:
 
     on_failure: called, from any thread, when the service cannot go on by itself; `failure` then tells why.
     give_up: asked while the start waits for the microphone; True makes start() return early.
+    state: the directory for what outlives the process; None keeps nothing.
     """
 
     def __init__(
@@ -58,6 +66,7 @@ class Service:
         bus: events.Bus,
         on_failure: Callable[[], None] = lambda: None,
         give_up: Callable[[], bool] = lambda: False,
+        state: Path | None = None,
     ) -> None:
         gate = config.gate
         self._config = config
@@ -81,10 +90,22 @@ class Service:
             on_failure=self._speaker_failed,
             far_end=far_end,
         )
-        self._dialogue = Dialogue(self._playback, self._outbox, bus, config.barge_in)
+        self._dialogue = Dialogue(self._playback, self._outbox, bus, config.barge_in, config.continuity)
         ear = Gate(gate.pre_roll_ms, gate.hangover_ms)
+        self._traffic = Traffic()
+        self._meter = Meter(Store(state), self._used)
+        bus.subscribe(self._meter)
+        self._warden = Warden(config, self._meter, bus)
         self._supervisor = Supervisor(
-            config, agent, self._outbox, self._dialogue, bus, raise_gate=ear.be_harder_of_hearing, on_death=self._fail
+            config,
+            agent,
+            self._outbox,
+            self._dialogue,
+            bus,
+            self._warden,
+            self._traffic,
+            raise_gate=ear.be_harder_of_hearing,
+            on_death=self._fail,
         )
         self._capture = Capture(microphone)
         echo_mode = _echo_mode(config, microphone, speaker)
@@ -112,6 +133,7 @@ class Service:
             self._capture.start()
             self._ears.start()
             self._await_microphone()
+            self._meter.start()
             self._supervisor.start()
             self._recovery.start()
         except BaseException:
@@ -152,12 +174,27 @@ class Service:
         self._ears.stop()
         self._capture.stop()
         self._playback.stop()
+        self._meter.stop()
 
-    def wake(self) -> None:
-        self._supervisor.wake(by_speech=False)
+    def wake(self, *, anyway: bool = False) -> None:
+        """anyway: although a budget is spent."""
+        self._supervisor.wake(by_speech=False, anyway=anyway)
 
     def sleep(self) -> None:
         self._supervisor.sleep()
+
+    def usage(self) -> Usage:
+        """What sessions cost, today and this month."""
+        return self._warden.usage()
+
+    def _used(self) -> Amount:
+        frame_s = FRAME_MS / 1000
+        return Amount(
+            sent_bytes=self._traffic.sent_bytes,
+            received_bytes=self._traffic.received_bytes,
+            heard_s=self._ears.frames * frame_s,
+            left_s=self._outbox.counters.sound * frame_s,
+        )
 
     @property
     def counters(self) -> UplinkCounters:

@@ -27,6 +27,7 @@ from parleyd.config.loader import DEFAULT_CONFIG_PATH, ConfigError, load
 from parleyd.config.schema import Config
 from parleyd.config.secrets import SecretError, resolve
 from parleyd.host import logs, signals
+from parleyd.host.directories import state_directory
 from parleyd.host.signals import Signals
 from parleyd.service import Service, ServiceError
 
@@ -98,7 +99,14 @@ def _serve(config: Config, agent: Agent) -> int:
         )
         with Signals() as arrived:
             service = Service(
-                config, agent, microphone, speaker, events.Bus(), arrived.nudge, give_up=lambda: arrived.stop_wanted
+                config,
+                agent,
+                microphone,
+                speaker,
+                events.Bus(),
+                arrived.nudge,
+                give_up=lambda: arrived.stop_wanted,
+                state=_state_directory(),
             )
             service.start()
             try:
@@ -110,6 +118,14 @@ def _serve(config: Config, agent: Agent) -> int:
     except ServiceError as error:
         raise CommandError(str(error), error.mend, os.EX_SOFTWARE) from error
     return os.EX_OK
+
+
+def _state_directory() -> Path | None:
+    try:
+        return state_directory()
+    except OSError as error:
+        logs.log.warning("nothing is kept across restarts: %s: %s", error.filename, error.strerror)
+        return None
 
 
 def attend(service: Service, arrived: Signals) -> None:

@@ -26,7 +26,9 @@ class Continuity(Section, frozen=True):
         Literal["always", "lost_line", "off"],
         Meta(description="always: also when we had hung up meanwhile; lost_line: only when the line broke; off: never"),
     ] = "always"
-    max_age_s: Annotated[float, Meta(ge=1, le=86400, description="nothing older than this is carried over")] = 300.0
+    max_age_s: Annotated[
+        float, Meta(ge=1, le=86400, description="age of what was said last, after which nothing is carried over")
+    ] = 300.0
     max_lines: Annotated[int, Meta(ge=1, le=100, description="sentences or answers carried over, the newest ones")] = 12
     max_chars: Annotated[int, Meta(ge=100, le=20000, description="characters of them, the newest ones")] = 2000
 
