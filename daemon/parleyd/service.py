@@ -29,6 +29,8 @@ from parleyd.conversation.session import Traffic
 from parleyd.conversation.supervisor import Supervisor
 from parleyd.conversation.uplink import Uplink, UplinkCounters
 from parleyd.host import notify
+from parleyd.transcript.files import DIRECTORY_NAME
+from parleyd.transcript.writer import TranscriptWriter
 from parleyd.usage.ledger import Amount
 from parleyd.usage.meter import Meter
 from parleyd.usage.store import Store
@@ -123,6 +125,9 @@ class Service:
             on_death=self._fail,
             wake_word=WakeWord(config.wake.word) if config.wake.mode == "word" else None,
         )
+        self._transcript = self._transcript_writer(state)
+        if self._transcript is not None:
+            bus.subscribe(self._transcript)
         self._recovery = Recovery(config.audio.stall_s, self._capture, self._playback, bus, self._fail)
         bus.subscribe(_tell_systemd)
 
@@ -134,6 +139,8 @@ class Service:
             self._ears.start()
             self._await_microphone()
             self._meter.start()
+            if self._transcript is not None:
+                self._transcript.start()
             self._supervisor.start()
             self._recovery.start()
         except BaseException:
@@ -175,6 +182,8 @@ class Service:
         self._capture.stop()
         self._playback.stop()
         self._meter.stop()
+        if self._transcript is not None:
+            self._transcript.stop()
 
     def wake(self, *, anyway: bool = False) -> None:
         """anyway: although a budget is spent."""
@@ -186,6 +195,16 @@ class Service:
     def usage(self) -> Usage:
         """What sessions cost, today and this month."""
         return self._warden.usage()
+
+    def _transcript_writer(self, state: Path | None) -> TranscriptWriter | None:
+        settings = self._config.transcript
+        if not settings.enabled:
+            return None
+        directory = Path(settings.directory) if settings.directory else state and state / DIRECTORY_NAME
+        if directory is None:
+            log.warning("no transcript: there is no directory for it -> set transcript.directory")
+            return None
+        return TranscriptWriter(settings, directory)
 
     def _used(self) -> Amount:
         frame_s = FRAME_MS / 1000

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import parleyd
 from parleyd.cli.errors import CommandError
 
-COMMANDS = ("run", "demo", "agent", "check", "devices", "tune")
+COMMANDS = ("run", "demo", "agent", "check", "devices", "tune", "transcript")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

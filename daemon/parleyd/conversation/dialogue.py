@@ -38,7 +38,7 @@ from parleyd.conversation.turns import FLOORS, GREETING_WITHIN_S, AnswerNumbers,
 log = logging.getLogger(__name__)
 
 # A session may be exchanged after so much quiet; and when an answer is owed, only once none is to be expected.
-PAUSE_S, OWED_S = 0.7, 10.0
+PAUSE_S, OWED_S = 1.0, 10.0
 
 
 class Dialogue:

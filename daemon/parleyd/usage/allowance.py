@@ -65,7 +65,7 @@ def spent(purses: Sequence[Purse]) -> Refusal | None:
             when = "tomorrow" if purse.period == "day" else "the first of next month"
             return Refusal(
                 "budget",
-                f"the budget of {purse.of_s / 60:g} minutes per {purse.period} is spent",
+                f"the budget of {round(purse.of_s / 60, 2):g} minutes per {purse.period} is spent",
                 f"wait until {when}, or raise budget.minutes_per_{purse.period}",
                 f"{purse.period} {purse.name}",
             )

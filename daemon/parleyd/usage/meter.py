@@ -89,14 +89,15 @@ class Meter:
         self._before, self._counted_s = total, now_s
 
     def _run(self) -> None:
-        last_save_s = float("-inf")
-        while not self._stopping:
+        # The first minute is not worth a write of its own, unless a session ends in it.
+        last_save_s = time.monotonic() - SAVE_S
+        stopping = False
+        while not stopping:
             with self._changed:
                 now_s = time.monotonic()
-                if last_save_s == float("-inf") and not self._live and not self._ended:
-                    last_save_s = now_s - SAVE_S
+                stopping = self._stopping
                 due_s = save_due_s(last_save_s, live=self._live, ended=self._ended)
-                if not self._stopping and now_s < due_s:
+                if not stopping and now_s < due_s:
                     self._changed.wait(due_s - now_s)
                     continue
                 self._count(now_s)

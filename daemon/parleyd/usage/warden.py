@@ -118,10 +118,10 @@ class Warden:
     def _tell_near(self, purse: Purse) -> None:
         key = f"budget.minutes_per_{purse.period}"
         used, whole = purse.used_s / 60, purse.of_s / 60
-        log.warning("%.1f of %g minutes of %s are used", used, whole, key)
+        log.warning("%.1f of %g minutes of %s are used", used, round(whole, 2), key)
         self._bus.publish(
             events.BudgetNear(
-                at_s=time.monotonic(), period=purse.period, left_s=purse.left_s, of_minutes=round(whole, 1)
+                at_s=time.monotonic(), period=purse.period, left_s=purse.left_s, of_minutes=whole
             )
         )
 
