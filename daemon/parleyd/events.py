@@ -85,6 +85,13 @@ class Heard(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Typed(Event):
+    """What the person typed, for the agent to take as said."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerText(Event):
     """What the agent says, or after a correction what of it was said. answer: which AnswerStarted will sound of it."""
 
@@ -160,6 +167,13 @@ class Muted(Event):
     """The microphone was muted by command (on), or is heard again."""
 
     on: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeChanged(Event):
+    """volume: 0 to 1."""
+
+    volume: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

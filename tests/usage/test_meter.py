@@ -13,7 +13,7 @@ from parleyd import events
 from parleyd.agents.agent import Ending, EndingKind
 from parleyd.usage import meter as meter_module
 from parleyd.usage.ledger import Amount, Book
-from parleyd.usage.meter import Meter, save_due_s
+from parleyd.usage.meter import UsageMeter, save_due_s
 from parleyd.usage.store import FILE_NAME, Store
 
 TODAY = datetime.now().date().isoformat()
@@ -33,7 +33,7 @@ def some_time() -> None:
 
 def test_sessions_are_counted_and_found_again(tmp_path: Path) -> None:
     totals = Amount()
-    meter = Meter(Store(tmp_path), lambda: totals)
+    meter = UsageMeter(Store(tmp_path), lambda: totals)
     meter.start()
     meter(ended())  # an attempt that failed
     meter(opened())
@@ -52,7 +52,7 @@ def test_sessions_are_counted_and_found_again(tmp_path: Path) -> None:
     found = Store(tmp_path).load()
     assert found.days[TODAY].sent_bytes == 1000
     assert found.days[TODAY].session_s == pytest.approx(after.session_s, abs=0.001)
-    again = Meter(Store(tmp_path), Amount)
+    again = UsageMeter(Store(tmp_path), Amount)
     assert again.used()[0].session_s == pytest.approx(after.session_s, abs=0.001)
 
 
@@ -60,7 +60,7 @@ def test_the_end_of_a_session_is_saved_and_so_is_every_minute_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(meter_module, "SAVE_S", 0.05)
-    meter = Meter(Store(tmp_path), Amount)
+    meter = UsageMeter(Store(tmp_path), Amount)
     meter.start()
     meter(opened())
 

@@ -21,6 +21,7 @@ from parleyd.audio.devices.chatter import portaudio_muted
 from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.portaudio import Card, host
 from parleyd.audio.playback import Playback
+from parleyd.health import Pulse
 
 log = logging.getLogger(__name__)
 
@@ -191,10 +192,16 @@ class Recovery:
         self._outcome: dict[Which, bool] = {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="devices", daemon=True)
+        self.pulse = Pulse("devices")
 
     @property
     def watches_speaker(self) -> bool:
         return isinstance(self._playback.device, Card)
+
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """Those of microphone and speaker that are gone."""
+        return tuple(patient.which for patient in self._patients if patient.health.lost)
 
     def start(self) -> None:
         now_s = time.monotonic()
@@ -239,6 +246,7 @@ class Recovery:
         try:
             with contextlib.ExitStack() as muted:
                 while not self._stopping.wait(_LOOK_S):
+                    self.pulse.beat()
                     self._mute(muted)
                     if not self._look(time.monotonic()):
                         return

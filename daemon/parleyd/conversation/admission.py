@@ -26,6 +26,11 @@ class Admission:
         self._anyway = False
         self._spent_since_s: float | None = None
 
+    def reconfigure(self, *, always: bool, max_s: float) -> None:
+        self._always = always
+        self._max_s = max_s
+        self._waits = self._waits and always
+
     @property
     def held_open(self) -> bool:
         """The mode `always`, but for the quiet hours."""

@@ -24,7 +24,11 @@ class History:
     """
 
     def __init__(self, max_lines: int, max_chars: int, max_age_s: float) -> None:
-        self._lines: deque[Line] = deque(maxlen=max_lines)
+        self._lines: deque[Line] = deque()
+        self.bound(max_lines, max_chars, max_age_s)
+
+    def bound(self, max_lines: int, max_chars: int, max_age_s: float) -> None:
+        self._lines = deque(self._lines, maxlen=max_lines)
         self._max_chars = max_chars
         self._max_age_s = max_age_s
 

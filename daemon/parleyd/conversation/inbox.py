@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from parleyd.agents.agent import Ending, Ready
+from parleyd.agents.agent import Agent, Ending, Ready
+from parleyd.config.schema import Config
 from parleyd.conversation.session import Session
 
 
@@ -28,6 +29,12 @@ class Sleep:
 
 
 @dataclass(frozen=True, slots=True)
+class Reconfigure:
+    config: Config
+    agent: Agent
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     pass
 
@@ -44,4 +51,4 @@ class Ended:
     ending: Ending
 
 
-Message = Wake | Sleep | Stop | Opened | Ended
+Message = Wake | Sleep | Reconfigure | Stop | Opened | Ended

@@ -18,11 +18,13 @@ from parleyd.config.schema import Config
 from parleyd.conversation.admission import Admission
 from parleyd.conversation.backoff import Backoff
 from parleyd.conversation.dialogue import Dialogue
-from parleyd.conversation.inbox import Ended, Message, Opened, Sleep, Stop, Wake
+from parleyd.conversation.greeting import Greeting
+from parleyd.conversation.inbox import Ended, Message, Opened, Reconfigure, Sleep, Stop, Wake
 from parleyd.conversation.outage import Outage
 from parleyd.conversation.outbox import Outbox
 from parleyd.conversation.session import NORMAL_CLOSURE, Session, Traffic
 from parleyd.conversation.states import Action, State, Trigger, move
+from parleyd.health import Pulse
 from parleyd.usage.warden import Warden
 
 log = logging.getLogger(__name__)
@@ -63,12 +65,13 @@ class Supervisor:
         self._backoff = Backoff(config.reconnect.initial_s, config.reconnect.max_s)
         self._inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
+        self.pulse = Pulse("supervisor")
         self._session: Session | None = None
         self._state = State.ASLEEP
         self._retry_at_s: float | None = None
         self._woken_by_speech = False
         self._always = config.wake.mode == "always"
-        self._greeting_refused = False
+        self._greeting = Greeting(config, bus)
         self._connect_since_s = 0.0
         self._live_since_s = 0.0
         self._outage = Outage(bus)
@@ -91,6 +94,16 @@ class Supervisor:
         self._thread.start()
         if self._always:
             self._inbox.put(Wake(by_speech=False, standing=True))
+
+    @property
+    def pulses(self) -> tuple[Pulse, ...]:
+        session = self._session
+        return (self.pulse,) if session is None else (self.pulse, session.receiver_pulse, session.sender_pulse)
+
+    def reconfigure(self, config: Config, agent: Agent) -> None:
+        """What is looked at anew each time takes effect now; the agent is that of the next session, which is tried for
+        at once where it was waited for."""
+        self._inbox.put(Reconfigure(config, agent))
 
     def wake(self, *, by_speech: bool, anyway: bool = False) -> None:
         """anyway: also when a budget is spent; not for speech. A command wakes in quiet hours too."""
@@ -132,10 +145,13 @@ class Supervisor:
     def _run(self) -> None:
         try:
             while True:
+                patience_s = self._time_to_next_look_s()
+                self.pulse.rest()
                 try:
-                    message = self._inbox.get(timeout=self._time_to_next_look_s())
+                    message = self._inbox.get(timeout=patience_s)
                 except queue.Empty:
                     message = None
+                self.pulse.beat()
                 if isinstance(message, Stop):
                     break
                 if message is not None:
@@ -152,7 +168,7 @@ class Supervisor:
         if self._conversation_id:
             self._tell_ended(Ending(EndingKind.USER, "the daemon stops", code=NORMAL_CLOSURE))
 
-    def _take(self, message: Wake | Sleep | Opened | Ended) -> None:
+    def _take(self, message: Message) -> None:
         match message:
             case Wake() if self._is_refused(message):
                 pass
@@ -167,6 +183,8 @@ class Supervisor:
             case Sleep():
                 self._retry_at_s = None
                 self._move(Trigger.SLEEP, "sent to sleep")
+            case Reconfigure(config=config, agent=agent):
+                self._reconfigure(config, agent)
             case Opened(session=session, ready=ready) if session is self._session:
                 self._opened(ready)
             case Ended(session=session, ending=ending) if session is self._session:
@@ -174,6 +192,18 @@ class Supervisor:
                 self._ended(session, ending)
             case _:
                 pass
+
+    def _reconfigure(self, config: Config, agent: Agent) -> None:
+        self._config = config
+        self._agent = agent
+        self._backoff = Backoff(config.reconnect.initial_s, config.reconnect.max_s)
+        self._greeting.reconfigure(config)
+        self._always = config.wake.mode == "always"
+        self._admission.reconfigure(always=self._always, max_s=config.session.max_s)
+        if self._state is State.BACKING_OFF:
+            self._move(Trigger.RETRY_DUE, "the configuration was read again")
+        elif self._always and not self._is_refused(Wake(by_speech=False, standing=True)):
+            self._move(Trigger.WAKE, "always")
 
     def _opened(self, ready: Ready) -> None:
         now_s = time.monotonic()
@@ -197,6 +227,7 @@ class Supervisor:
 
     def _ended(self, session: Session, ending: Ending) -> None:
         now_s = time.monotonic()
+        self._dialogue.line_ended()
         self._tell_ended(ending)
         codec = session.codec
         if codec.malformed or codec.unknown:
@@ -205,12 +236,7 @@ class Supervisor:
             self._short_sessions = 0 if self._is_stable(now_s) else self._short_sessions + 1
             if self._is_stable(now_s):
                 self._backoff.reset()
-        if ending.refused_override is not None and session.suppress_greeting and self._greeting_is_meant(ending):
-            self._greeting_refused = True
-            text = "the agent does not allow this device to switch off its greeting; what it says first is not played"
-            mend = "enable the override 'first_message' under Security in its settings, or set wake.greeting: play"
-            log.warning("%s -> %s", text, mend)
-            self._bus.publish(events.Trouble(at_s=now_s, text=text, mend=mend))
+        if session.suppress_greeting and self._greeting.is_refused(ending):
             self._move(Trigger.GREETING_REFUSED, "again, with its greeting")
             return
         match ending.kind:
@@ -230,11 +256,6 @@ class Supervisor:
                 what = "" if self._state is State.LIVE else "no line to the agent: "
                 self._outage.tell(what + ending.reason, ending.mend, logging.WARNING)
                 self._move(Trigger.LOST, ending.reason)
-
-    def _greeting_is_meant(self, ending: Ending) -> bool:
-        """Whether the refused override is the one that we added ourselves."""
-        first_message_is_set = self._config.elevenlabs.overrides.first_message is not None
-        return ending.refused_override == "first_message" and not first_message_is_set
 
     def _tell_ended(self, ending: Ending) -> None:
         conversation_id, self._conversation_id = self._conversation_id, ""
@@ -279,6 +300,7 @@ class Supervisor:
                 session, self._session = self._session, None
                 if session is not None:
                     session.hang_up("nobody needs the session any more")
+                self._dialogue.line_ended()
                 if self._conversation_id:
                     self._tell_ended(Ending(EndingKind.USER, reason, code=NORMAL_CLOSURE))
             case Action.RETRY_SOON:
@@ -300,7 +322,7 @@ class Supervisor:
             self._agent,
             self._outbox,
             self,
-            suppress_greeting=unwanted and not self._greeting_refused,
+            suppress_greeting=unwanted and self._greeting.may_suppress,
             timeout_s=self._config.session.connect_timeout_s,
             traffic=self._traffic,
             on_death=self._on_death,
@@ -315,10 +337,8 @@ class Supervisor:
         return since_s - self._config.gate.pre_roll_ms / 1000
 
     def _greeting_unwanted(self) -> bool:
-        wish = self._config.wake.greeting
-        if self._rolling_over:
-            return True
-        return wish == "skip" or (wish == "auto" and (self._woken_by_speech or self._dialogue.continues))
+        asked = self._woken_by_speech or self._dialogue.continues or self._dialogue.typed_s is not None
+        return self._greeting.is_unwanted(asked=asked, in_mid_conversation=self._rolling_over)
 
     # ------------------------------------------------------------ timers
 
@@ -331,7 +351,7 @@ class Supervisor:
             due_s.append(self._live_since_s + STABLE_S)
         if self._state is State.LIVE and not self._admission.held_open:
             due_s.append(self._dialogue.activity_s + self._patience_s())
-        if self._state is not State.ASLEEP and (kept_s := self._outbox.kept_until_s) is not None:
+        if self._state is not State.ASLEEP and (kept_s := self._unanswered_s) is not None:
             due_s.append(kept_s + self._config.session.keep_utterance_s)
         # While somebody is busy past the deadline, look again soon rather than at once.
         return max(0.05, min(due_s) - now_s) if min(due_s) < float("inf") else None
@@ -367,15 +387,23 @@ class Supervisor:
                     self._move(Trigger.FALSE_WAKE, "the agent understood nothing")
                 else:
                     self._move(Trigger.IDLE, f"quiet for {quiet_s:.0f} s")
-        kept_s = self._outbox.kept_until_s
+        kept_s = self._unanswered_s
         if kept_s is not None and now_s >= kept_s + self._config.session.keep_utterance_s:
             self._forget(float("inf"), "no agent could be reached for it in time")
+            self._dialogue.forget_typed()
             if not self._always:
                 self._move(Trigger.GIVEN_UP, "what was said is too old to be answered")
+
+    @property
+    def _unanswered_s(self) -> float | None:
+        """When the newest of what no agent has answered was said, spoken or typed."""
+        said_s = (self._outbox.kept_until_s, self._dialogue.typed_s)
+        return max((at_s for at_s in said_s if at_s is not None), default=None)
 
     def _is_refused(self, wake: Wake) -> bool:
         if self._admission.refuses(wake, self._state):
             self._outbox.forget()
+            self._dialogue.forget_typed()
             self._refused = True
             return True
         if self._refused:

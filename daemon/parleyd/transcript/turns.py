@@ -79,6 +79,8 @@ class Turns:
                 self._speech_until_s = event.at_s
             case events.Heard(text=text, final=True) if text.strip():
                 return [*self._give(lambda answer: answer.ended_s is not None), self._of_person(text, event.at_s)]
+            case events.Typed(text=text):
+                return [Turn(event.at_s, "user", text.strip(), self._conversation_id)]
             case events.AnswerText(text=text, corrected=corrected, answer=number):
                 self._text(number, text.strip(), corrected, event.at_s)
             case events.AnswerStarted(answer=number):

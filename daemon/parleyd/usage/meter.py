@@ -20,7 +20,7 @@ def save_due_s(last_save_s: float, *, live: bool, ended: bool) -> float:
     return last_save_s + (SAVE_S if live or ended else SAVE_ASLEEP_S)
 
 
-class Meter:
+class UsageMeter:
     """A subscriber of the bus, with a thread that saves. Thread-safe.
 
     totals: what was used since the start of the process (without session_s, which the meter measures itself).

@@ -12,7 +12,7 @@ from parleyd import events
 from parleyd.config.schema import Config
 from parleyd.usage.allowance import Purse, Refusal, purses, quiet, spent
 from parleyd.usage.ledger import EARLIEST_S, Amount
-from parleyd.usage.meter import Meter
+from parleyd.usage.meter import UsageMeter
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class Usage(TypedDict):
 class Warden:
     """Thread-safe."""
 
-    def __init__(self, config: Config, meter: Meter, bus: events.Bus) -> None:
+    def __init__(self, config: Config, meter: UsageMeter, bus: events.Bus) -> None:
         self._budget = config.budget
         self._quiet_hours = config.quiet_hours
         self._meter = meter
@@ -47,6 +47,12 @@ class Warden:
         self._lock = threading.Lock()
         self._near_told: set[tuple[str, str]] = set()
         self._refused_told = ""
+
+    def reconfigure(self, config: Config) -> None:
+        self._budget = config.budget
+        self._quiet_hours = config.quiet_hours
+        with self._lock:
+            self._refused_told = ""
 
     @property
     def _has_budget(self) -> bool:
