@@ -210,7 +210,7 @@ class Codec(Protocol):
     unknown: int
 
     def opening(self) -> bytes:
-        """The first message of the session."""
+        """The first message of the session; may wait a few seconds for what it is to hold."""
 
     def receive(self, message: str | bytes) -> Received:
         """Never raises, whatever the message is."""
