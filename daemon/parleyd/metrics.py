@@ -42,7 +42,8 @@ class Distribution:
 
 @dataclass(slots=True)
 class Metrics:
-    """session_s: length of all sessions that have ended. lost_speech_ms: that reached no agent."""
+    """session_s: length of all sessions. lost_speech_ms: that reached no agent. heard_s: sound from the microphone;
+    speech_s: of it, what passed the gate as speech."""
 
     wakes: int = 0
     sessions: int = 0
@@ -55,6 +56,8 @@ class Metrics:
     tool_calls: int = 0
     lost_speech_ms: int = 0
     device_losses: int = 0
+    heard_s: float = 0.0
+    speech_s: float = 0.0
     speech_to_sound: Distribution = field(default_factory=Distribution)
     wake_to_live: Distribution = field(default_factory=Distribution)
     clear_residual: Distribution = field(default_factory=Distribution)

@@ -37,6 +37,7 @@ from parleyd.host.watch import Watch
 from parleyd.status import Reporter, Status
 from parleyd.transcript.files import DIRECTORY_NAME
 from parleyd.transcript.writer import TranscriptWriter
+from parleyd.usage.allowance import Refusal
 from parleyd.usage.ledger import Amount
 from parleyd.usage.meter import UsageMeter
 from parleyd.usage.store import Store
@@ -201,9 +202,11 @@ class Service:
         if self._transcript is not None:
             self._transcript.stop()
 
-    def wake(self, *, anyway: bool = False) -> None:
-        """anyway: although a budget is spent."""
+    def wake(self, *, anyway: bool = False) -> Refusal | None:
+        """anyway: although a budget is spent. → why not, if not."""
+        refusal = None if anyway else self._warden.refusal(of_its_own=False)
         self._supervisor.wake(by_speech=False, anyway=anyway)
+        return refusal
 
     def sleep(self) -> None:
         self._supervisor.sleep()
@@ -230,10 +233,10 @@ class Service:
             heard_s=self._ears.heard_frames * frame_s,
             left_s=self._outbox.counters.sound * frame_s,
         )
-    def say(self, text: str) -> None:
-        """To the agent, as if the person had said it; wakes if asleep."""
+    def say(self, text: str) -> Refusal | None:
+        """To the agent, as if the person had said it; wakes if asleep. → why not, if not."""
         self._dialogue.say(text)
-        self._supervisor.wake(by_speech=False)
+        return self.wake() if self._supervisor.asleep else None
 
     def context(self, text: str, context_id: str | None = None) -> bool:
         """See Dialogue.context."""
@@ -273,7 +276,7 @@ class Service:
         self._bus.publish(events.VolumeChanged(at_s=time.monotonic(), volume=volume))
 
     def status(self) -> Status:
-        return self._reporter.status(self._config, self._volume)
+        return self._reporter.status(self._config, self._volume, self.usage())
 
     @property
     def health(self) -> str:

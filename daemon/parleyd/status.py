@@ -12,6 +12,7 @@ from parleyd import events, health
 from parleyd.audio.capture import Capture
 from parleyd.audio.ears import Ears
 from parleyd.audio.echo_control import EchoControl
+from parleyd.audio.pcm import FRAME_MS
 from parleyd.audio.playback import Playback
 from parleyd.audio.recovery import Recovery
 from parleyd.config.schema import Config
@@ -19,6 +20,7 @@ from parleyd.health import Finding, Load
 from parleyd.host import process
 from parleyd.host.watch import Watch
 from parleyd.metrics import Meter, Metrics
+from parleyd.usage.warden import Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ class Status:
     speaker: Speaker
     load: Load
     metrics: Metrics
+    usage: Usage
 
 
 class Reporter:
@@ -115,7 +118,7 @@ class Reporter:
                 case _:
                     pass
 
-    def status(self, config: Config, volume: float) -> Status:
+    def status(self, config: Config, volume: float, usage: Usage) -> Status:
         now_s = time.monotonic()
         findings = self._watch.findings
         lost = self._recovery.lost
@@ -123,6 +126,8 @@ class Reporter:
         with self._lock:
             metrics = copy.deepcopy(self._meter.metrics)
             metrics.session_s = round(self._meter.session_s(now_s), 1)
+            metrics.heard_s = round(self._ears.frames * FRAME_MS / 1000, 2)
+            metrics.speech_s = round(self._ears.speech_frames * FRAME_MS / 1000, 2)
             return Status(
                 version=parleyd.__version__,
                 started_s=round(time.time() - (now_s - self._started_s), 1),
@@ -155,4 +160,5 @@ class Reporter:
                 ),
                 load=process.load(),
                 metrics=metrics,
+                usage=usage,
             )

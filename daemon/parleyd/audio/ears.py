@@ -45,7 +45,7 @@ class Ears:
     """hold_back: the uplink wants speech only.
 
     muted: the microphone counts as silent, for everything that follows it. level_dbfs: of the last frame.
-    heard_frames: without those that were muted.
+    heard_frames: without those that were muted. speech_frames: of all frames, those that passed the gate as speech.
     wake_on_speech=False: what is said while asleep is for nobody and goes no further than the gate, except after the
     wake_word, if there is one.
     """
@@ -89,6 +89,8 @@ class Ears:
         self.muted = False
         self.heard_frames = 0
         self.level_dbfs = SILENCE_DBFS
+        self.frames = 0
+        self.speech_frames = 0
 
     def start(self) -> None:
         self._thread.start()
@@ -149,6 +151,8 @@ class Ears:
                     events.SpeechLost(at_s=frame.start_s, lost_ms=lost * FRAME_MS, cause="more was said than is kept")
                 )
         self._tell(verdict, frame, wanted)
+        self.frames += 1
+        self.speech_frames += sum(one.speech for one in verdict.passed)
         self.first_frame.set()
 
     def _listen_for(self, word: WakeWord, frame: Frame, verdict: Verdict) -> None:

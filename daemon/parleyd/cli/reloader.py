@@ -38,7 +38,9 @@ class Reloader:
             try:
                 return self._reload()
             except ReloadError as error:
-                log.error("the configuration is not good, and the old one stays in force: %s", error)
+                for problem in str(error).splitlines():
+                    log.error("%s", problem)
+                log.error("the new configuration is not good; the old one stays in force")
                 raise
             finally:
                 notify.ready(self._service.health)

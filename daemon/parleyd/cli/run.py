@@ -30,6 +30,7 @@ from parleyd.control.messages import RequestError
 from parleyd.control.server import ControlError, ControlServer
 from parleyd.host import logs, notify, signals
 from parleyd.host.directories import runtime_directory, state_directory
+from parleyd.host.prometheus import Exporter, MetricsError
 from parleyd.host.signals import Signals
 from parleyd.service import Service, ServiceError
 
@@ -92,19 +93,17 @@ def _serve(config: Config, args: argparse.Namespace) -> int:
                 state_directory=_state_directory(),
             )
             reload = Reloader(args.config, service, agents, debug=args.debug)
-            control = _control(config, service, reload, arrived, bus)
-            try:
-                if control is not None:
-                    control.start()
+            with contextlib.ExitStack() as stack:
+                for beside in (_control(config, service, reload, arrived, bus), _metrics(config, service)):
+                    if beside is not None:
+                        stack.callback(beside.stop)
+                        beside.start()
+                stack.callback(service.stop)
                 service.start()
                 attend(service, arrived, reload)
-            finally:
-                service.stop()
-                if control is not None:
-                    control.stop()
     except (DeviceError, VadUnavailableError, WakeWordUnavailableError, EchoCancellerMissingError) as error:
         raise CommandError(str(error), error.mend, os.EX_UNAVAILABLE) from error
-    except ControlError as error:
+    except (ControlError, MetricsError) as error:
         raise CommandError(str(error), error.mend, os.EX_UNAVAILABLE) from error
     except ServiceError as error:
         raise CommandError(str(error), error.mend, os.EX_SOFTWARE) from error
@@ -124,6 +123,11 @@ def _control(
         raise ControlError(text, "set control.socket to a path that this user may write, or to off") from error
     commands = Commands(service, lambda: _reload(reload), arrived.stop)
     return ControlServer(path, commands, service.status, bus, service.fail)
+
+
+def _metrics(config: Config, service: Service) -> Exporter | None:
+    wanted = config.metrics.textfile is not None or config.metrics.port is not None
+    return Exporter(config.metrics, service.status) if wanted else None
 
 
 def _reload(reload: Reloader) -> Changes:

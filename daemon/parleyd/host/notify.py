@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import time
 
 import systemd.daemon
@@ -19,7 +20,7 @@ def ready(status: str) -> None:
 
 
 def status(text: str) -> None:
-    _notify(f"STATUS={text}")
+    _notify_at_once(f"STATUS={text}")
 
 
 def reloading() -> None:
@@ -32,7 +33,7 @@ def stopping() -> None:
 
 
 def watchdog() -> None:
-    _notify("WATCHDOG=1")
+    _notify_at_once("WATCHDOG=1")
 
 
 def watchdog_s() -> float | None:
@@ -49,3 +50,15 @@ def _notify(message: str) -> None:
     # The library raises when the socket that systemd promised has gone.
     with contextlib.suppress(OSError):
         systemd.daemon.notify(message)
+
+
+def _notify_at_once(message: str) -> None:
+    """For what is said at intervals. The library waits for a manager that does not read, and holds the interpreter lock
+    meanwhile, so that every thread stops; here it is rather not said."""
+    path = os.environ.get("NOTIFY_SOCKET", "")
+    if not path:
+        return
+    address = "\0" + path[1:] if path.startswith("@") else path
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as to:
+        to.setblocking(False)
+        to.sendto(message.encode("utf-8", "replace"), address)
