@@ -29,8 +29,6 @@ from parleyd.usage.warden import Warden
 
 log = logging.getLogger(__name__)
 
-# A session that lived this long was a good one: after it the delays start from the beginning.
-STABLE_S = 10.0
 # How long a stopping daemon waits for the server's answer to its close.
 STOP_S = 1.0
 
@@ -73,9 +71,7 @@ class Supervisor:
         self._always = config.wake.mode == "always"
         self._greeting = Greeting(config, bus)
         self._connect_since_s = 0.0
-        self._live_since_s = 0.0
         self._outage = Outage(bus)
-        self._short_sessions = 0
         self._conversation_id = ""
         self._admission = Admission(warden, bus, always=self._always, max_s=config.session.max_s)
         self._refused = False
@@ -207,14 +203,11 @@ class Supervisor:
 
     def _opened(self, ready: Ready) -> None:
         now_s = time.monotonic()
-        self._live_since_s = now_s
         self._rolling_over = False
         self._conversation_id = ready.conversation_id
         tries = max(1, self._backoff.tries)
         self._move(Trigger.READY, f"conversation {ready.conversation_id}")
-        # A line that is lost again at once is not back; then it is told when it has held.
-        if self._short_sessions <= 1:
-            self._outage.over(self._live_since_s)
+        self._outage.opened(now_s)
         self._bus.publish(
             events.SessionOpened(
                 at_s=now_s,
@@ -232,10 +225,8 @@ class Supervisor:
         codec = session.codec
         if codec.malformed or codec.unknown:
             log.info("%d messages could not be read, %d were of unknown types", codec.malformed, codec.unknown)
-        if self._state is State.LIVE:
-            self._short_sessions = 0 if self._is_stable(now_s) else self._short_sessions + 1
-            if self._is_stable(now_s):
-                self._backoff.reset()
+        if self._state is State.LIVE and self._outage.was_good(now_s):
+            self._backoff.reset()
         if session.suppress_greeting and self._greeting.is_refused(ending):
             self._move(Trigger.GREETING_REFUSED, "again, with its greeting")
             return
@@ -262,9 +253,6 @@ class Supervisor:
         self._bus.publish(
             events.SessionEnded(at_s=time.monotonic(), ending=ending, conversation_id=conversation_id)
         )
-
-    def _is_stable(self, now_s: float) -> bool:
-        return now_s - self._live_since_s >= STABLE_S
 
     # ------------------------------------------------------------ moves
 
@@ -344,13 +332,13 @@ class Supervisor:
 
     def _time_to_next_look_s(self) -> float | None:
         now_s = time.monotonic()
-        due_s = [self._admission.next_look_s(now_s, self._state, self._live_since_s)]
+        due_s = [self._admission.next_look_s(now_s, self._state, self._outage.live_since_s)]
         if self._retry_at_s is not None:
             due_s.append(self._retry_at_s)
-        if self._state is State.LIVE and self._outage.since_s is not None:
-            due_s.append(self._live_since_s + STABLE_S)
-        if self._state is State.LIVE and not self._admission.held_open:
-            due_s.append(self._dialogue.activity_s + self._patience_s())
+        if self._state is State.LIVE:
+            due_s.append(self._outage.next_look_s)
+            if not self._admission.held_open:
+                due_s.append(self._dialogue.activity_s + self._patience_s())
         if self._state is not State.ASLEEP and (kept_s := self._unanswered_s) is not None:
             due_s.append(kept_s + self._config.session.keep_utterance_s)
         # While somebody is busy past the deadline, look again soon rather than at once.
@@ -374,11 +362,10 @@ class Supervisor:
         if self._admission.may_resume() and not self._is_refused(Wake(by_speech=False, standing=True)):
             self._woken_by_speech = False
             self._move(Trigger.WAKE, "sessions are allowed again")
-        if self._state is State.LIVE and self._is_stable(now_s):
-            self._outage.over(self._live_since_s)
-        if due := self._admission.due(
-            now_s, self._state, self._live_since_s, between_turns=self._dialogue.between_turns(now_s)
-        ):
+        if self._state is State.LIVE:
+            self._outage.look(now_s)
+        pause = self._dialogue.between_turns(now_s)
+        if due := self._admission.due(now_s, self._state, self._outage.live_since_s, between_turns=pause):
             self._move(*due)
         if self._state is State.LIVE and not self._admission.held_open:
             quiet_s = now_s - self._dialogue.activity_s
