@@ -34,6 +34,7 @@ from parleyd.health import Pulse
 from parleyd.host import notify
 from parleyd.host.remembered import RememberedMute
 from parleyd.host.watch import Watch
+from parleyd.log_fields import fields
 from parleyd.status import Reporter, Status
 from parleyd.transcript.files import DIRECTORY_NAME
 from parleyd.transcript.writer import TranscriptWriter
@@ -166,6 +167,7 @@ class Service:
             self._capture.device.name,
             self._speaker_name,
             latency_ms,
+            extra=fields(state=self._supervisor.state.value),
         )
         self._bus.publish(
             events.Started(
@@ -221,7 +223,7 @@ class Service:
             return None
         directory = Path(settings.directory) if settings.directory else state and state / DIRECTORY_NAME
         if directory is None:
-            log.warning("no transcript: there is no directory for it -> set transcript.directory")
+            log.warning("no transcript: there is no directory for it; set transcript.directory")
             return None
         return TranscriptWriter(settings, directory)
 

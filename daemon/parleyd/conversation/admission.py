@@ -8,6 +8,7 @@ from parleyd import events
 from parleyd.conversation import term
 from parleyd.conversation.inbox import Wake
 from parleyd.conversation.states import State, Trigger
+from parleyd.log_fields import fields
 from parleyd.usage.warden import LOOK_S, Warden
 
 log = logging.getLogger(__name__)
@@ -80,7 +81,7 @@ class Admission:
             self._spent_since_s = None
         elif self._spent_since_s is None:
             self._spent_since_s = now_s
-            log.warning("%s -> %s", spent.text, spent.mend)
+            log.warning("%s; %s", spent.text, spent.mend, extra=fields(reason=spent.text, mend=spent.mend))
             self._bus.publish(events.BudgetSpent(at_s=now_s, reason=spent.text, mend=spent.mend))
         live = state is State.LIVE
         trigger = term.verdict(

@@ -8,6 +8,7 @@ import time
 from parleyd import events
 from parleyd.agents.agent import Ending
 from parleyd.config.schema import Config
+from parleyd.log_fields import fields
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,6 @@ class Greeting:
         self.may_suppress = False
         text = "the agent does not allow this device to switch off its greeting; what it says first is not played"
         mend = "enable the override 'first_message' under Security in its settings, or set wake.greeting: play"
-        log.warning("%s -> %s", text, mend)
+        log.warning("%s; %s", text, mend, extra=fields(reason=ending.reason, mend=mend))
         self._bus.publish(events.Trouble(at_s=time.monotonic(), text=text, mend=mend))
         return True

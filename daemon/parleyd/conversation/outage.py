@@ -6,6 +6,8 @@ import logging
 import time
 
 from parleyd import events
+from parleyd.agents.agent import Ending
+from parleyd.log_fields import NOTICE, Fields, fields
 
 log = logging.getLogger(__name__)
 
@@ -19,26 +21,32 @@ class Outage:
 
     def __init__(self, bus: events.Bus) -> None:
         self._bus = bus
-        self._last_told = ""
+        self._told: set[tuple[int | None, str | None] | None] = set()  # about the outage that lasts
         self._since_s: float | None = None
         self._short_sessions = 0
         self.live_since_s = 0.0
 
     @property
     def is_told(self) -> bool:
-        return bool(self._last_told)
+        return bool(self._told)
 
-    def tell(self, text: str, mend: str | None, level: int) -> None:
-        """Once per outage and text: a warning at loss, a line at return, no repeats."""
+    def tell(self, text: str, ending: Ending, level: int) -> None:
+        """A warning or an error at loss, a notice at return, no repeats but for errors of another kind."""
         if self._since_s is None:
             self._since_s = time.monotonic()
-        told = f"{text} -> {mend}" if mend else text
-        if told == self._last_told or (self._last_told and level < logging.ERROR):
-            log.debug("%s", told)
-            return
-        self._last_told = told
-        log.log(level, "%s", told)
-        self._bus.publish(events.Trouble(at_s=time.monotonic(), text=text, mend=mend))
+        # By its mend: what a server says may be worded anew every time.
+        kind = (ending.code, ending.mend) if level >= logging.ERROR else None
+        repeated = kind in self._told if kind else bool(self._told)
+        self._told.add(kind)
+        log.log(
+            logging.DEBUG if repeated else level,
+            "%s; %s",
+            text,
+            ending.mend or "it is tried again and again",
+            extra=fields(**about(ending)),
+        )
+        if not repeated:
+            self._bus.publish(events.Trouble(at_s=time.monotonic(), text=text, mend=ending.mend))
 
     def opened(self, now_s: float) -> None:
         self.live_since_s = now_s
@@ -63,6 +71,12 @@ class Outage:
 
     def _over(self) -> None:
         if self._since_s is not None:
-            log.warning("the line is back after %.1f s", self.live_since_s - self._since_s)
+            away_s = round(self.live_since_s - self._since_s, 1)
+            log.log(NOTICE, "the line is back after %.1f s", away_s, extra=fields(away_s=away_s))
             self._since_s = None
-            self._last_told = ""
+            self._told.clear()
+
+
+def about(ending: Ending) -> Fields:
+    """For a log record."""
+    return {"reason": ending.reason, "mend": ending.mend, "ending": ending.kind.value, "code": ending.code}

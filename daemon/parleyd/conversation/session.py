@@ -78,14 +78,14 @@ class Session:
         *,
         suppress_greeting: bool,
         timeout_s: float,
-        traffic: Traffic,
         on_death: Callable[[str, BaseException], None],
+        traffic: Traffic | None = None,
     ) -> None:
         self._agent = agent
         self._outbox = outbox
         self._listener = listener
         self._timeout_s = timeout_s
-        self._traffic = traffic
+        self._traffic = traffic or Traffic()
         self._on_death = on_death
         self.suppress_greeting = suppress_greeting
         self.codec: Codec = agent.codec(suppress_greeting=suppress_greeting)

@@ -20,11 +20,12 @@ from parleyd.conversation.backoff import Backoff
 from parleyd.conversation.dialogue import Dialogue
 from parleyd.conversation.greeting import Greeting
 from parleyd.conversation.inbox import Ended, Message, Opened, Reconfigure, Sleep, Stop, Wake
-from parleyd.conversation.outage import Outage
+from parleyd.conversation.outage import Outage, about
 from parleyd.conversation.outbox import Outbox
 from parleyd.conversation.session import NORMAL_CLOSURE, Session, Traffic
 from parleyd.conversation.states import Action, State, Trigger, move
 from parleyd.health import Pulse
+from parleyd.log_fields import Fields, fields
 from parleyd.usage.warden import Warden
 
 log = logging.getLogger(__name__)
@@ -206,13 +207,18 @@ class Supervisor:
         self._rolling_over = False
         self._conversation_id = ready.conversation_id
         tries = max(1, self._backoff.tries)
-        self._move(Trigger.READY, f"conversation {ready.conversation_id}")
+        handshake_ms = round((now_s - self._connect_since_s) * 1000)
+        self._move(
+            Trigger.READY,
+            f"conversation {ready.conversation_id}",
+            {"conversation_id": ready.conversation_id, "handshake_ms": handshake_ms},
+        )
         self._outage.opened(now_s)
         self._bus.publish(
             events.SessionOpened(
                 at_s=now_s,
                 conversation_id=ready.conversation_id,
-                handshake_ms=round((now_s - self._connect_since_s) * 1000),
+                handshake_ms=handshake_ms,
                 resent_ms=self._outbox.kept_ms,
                 tries=tries,
             )
@@ -232,21 +238,20 @@ class Supervisor:
             return
         match ending.kind:
             case _ if ending.kind is EndingKind.AGENT or self._dialogue.agent_hangs_up:
-                log.info("the agent hung up: %s", ending.reason)
                 if ending.time_is_up:
-                    log.warning("the session was cut for its age -> set session.max_s below the agent's own limit")
+                    log.warning("the session was cut for its age; set session.max_s below the agent's own limit")
                 self._keep_history = ending.time_is_up
-                self._move(Trigger.AGENT_HUNG_UP, ending.reason)
+                self._move(Trigger.AGENT_HUNG_UP, ending.reason, about(ending))
                 if self._always or self._talk_begins_s() < float("inf"):
                     self._woken_by_speech = not self._always
                     self._retry_at_s = now_s + self._backoff.next_s()
             case EndingKind.FINAL:
-                self._outage.tell(ending.reason, ending.mend, logging.ERROR)
-                self._move(Trigger.REFUSED, ending.reason)
+                self._outage.tell(ending.reason, ending, logging.ERROR)
+                self._move(Trigger.REFUSED, ending.reason, about(ending))
             case _:
                 what = "" if self._state is State.LIVE else "no line to the agent: "
-                self._outage.tell(what + ending.reason, ending.mend, logging.WARNING)
-                self._move(Trigger.LOST, ending.reason)
+                self._outage.tell(what + ending.reason, ending, logging.WARNING)
+                self._move(Trigger.LOST, ending.reason, about(ending))
 
     def _tell_ended(self, ending: Ending) -> None:
         conversation_id, self._conversation_id = self._conversation_id, ""
@@ -256,7 +261,7 @@ class Supervisor:
 
     # ------------------------------------------------------------ moves
 
-    def _move(self, trigger: Trigger, reason: str) -> None:
+    def _move(self, trigger: Trigger, reason: str, more: Fields | None = None) -> None:
         step = move(self._state, trigger)
         if step is None:
             return
@@ -271,7 +276,9 @@ class Supervisor:
         if before is not step.to:
             # An outage is told once when it begins and once when it ends, not at every try.
             retrying = self._outage.is_told and State.ASLEEP not in (before, step.to)
-            log.log(logging.DEBUG if retrying else logging.INFO, "%s -> %s (%s)", before.value, step.to.value, reason)
+            level = logging.DEBUG if retrying else logging.INFO
+            told: Fields = {**(more or {}), "state": step.to.value, "reason": reason}
+            log.log(level, "%s -> %s (%s)", before.value, step.to.value, reason, extra=fields(**told))
             self._bus.publish(
                 events.StateChanged(at_s=time.monotonic(), before=before.value, after=step.to.value, reason=reason)
             )
@@ -402,5 +409,6 @@ class Supervisor:
     def _forget(self, before_s: float, cause: str) -> None:
         lost_ms = self._outbox.forget(before_s)
         if lost_ms and not self._refused:
-            log.warning("%.1f s of speech reached no agent: %s", lost_ms / 1000, cause)
+            # Not a warning: if it is due to an outage, that has been told.
+            log.info("%.1f s of speech reached no agent: %s", lost_ms / 1000, cause, extra=fields(reason=cause))
             self._bus.publish(events.SpeechLost(at_s=time.monotonic(), lost_ms=lost_ms, cause=cause))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 
+from parleyd.log_fields import NOTICE, fields
+
 
 class ToldOnce:
     """Not thread-safe: one owner."""
@@ -17,10 +19,10 @@ class ToldOnce:
         if self._told == text:
             return False
         self._told = text
-        self._log.warning("%s -> %s", text, mend)
+        self._log.warning("%s; %s", text, mend, extra=fields(reason=text, mend=mend))
         return True
 
     def over(self, text: str) -> None:
         if self._told:
             self._told = ""
-            self._log.warning("%s", text)
+            self._log.log(NOTICE, "%s", text)

@@ -35,12 +35,12 @@ class Store:
         except FileNotFoundError:
             return Book()
         except OSError as error:
-            log.warning("%s cannot be read: %s -> usage is counted from zero", self._path, error.strerror)
+            log.warning("%s cannot be read: %s; usage is counted from zero", self._path, error.strerror)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             aside = self._path.with_suffix(".damaged")
             with contextlib.suppress(OSError):
                 self._path.replace(aside)
-            log.warning("%s is damaged -> usage is counted from zero; what there was is in %s", self._path, aside)
+            log.warning("%s is damaged; usage is counted from zero, and what there was is in %s", self._path, aside)
         return Book()
 
     def save(self, book: Book) -> None:

@@ -10,6 +10,7 @@ from typing import TypedDict
 
 from parleyd import events
 from parleyd.config.schema import Config
+from parleyd.log_fields import fields
 from parleyd.usage.allowance import Purse, Refusal, purses, quiet, spent
 from parleyd.usage.ledger import EARLIEST_S, Amount
 from parleyd.usage.meter import UsageMeter
@@ -73,7 +74,8 @@ class Warden:
             if of_its_own and self._refused_told == refusal.until:
                 return
             self._refused_told = refusal.until
-        log.warning("not woken: %s -> %s", refusal.text, refusal.mend)
+        about = fields(reason=refusal.text, mend=refusal.mend)
+        log.warning("not woken: %s; %s", refusal.text, refusal.mend, extra=about)
         self._bus.publish(events.WakeRefused(at_s=time.monotonic(), reason=refusal.text, mend=refusal.mend))
 
     def watch(self) -> Refusal | None:
