@@ -20,6 +20,8 @@ from parleyd.audio.far_end import FarEnd
 from parleyd.audio.gate import Gate
 from parleyd.audio.pcm import FRAME_MS
 from parleyd.audio.playback import Playback
+from parleyd.audio.recorder import DIRECTORY_NAME as RECORDINGS
+from parleyd.audio.recorder import Recorder
 from parleyd.audio.recovery import Recovery
 from parleyd.audio.vad import detector
 from parleyd.audio.wakeword import WakeWord
@@ -121,6 +123,7 @@ class Service:
         self._capture = Capture(microphone)
         echo_mode = _echo_mode(config, microphone, speaker)
         echo = EchoControl(echo_mode, config.audio.echo.tail_ms, self._playback, far_end, bus)
+        self._recorder = self._recorder_of_utterances(state_directory)
         self._ears = Ears(
             self._capture,
             echo,
@@ -134,6 +137,7 @@ class Service:
             wake_on_speech=_wakes_on_speech(config),
             on_death=self.fail,
             wake_word=_wake_word(config),
+            recorder=self._recorder,
         )
         self._transcript = self._transcript_writer(state_directory)
         if self._transcript is not None:
@@ -153,6 +157,8 @@ class Service:
             if self._config.wake.mode != "manual":
                 self._await_microphone()
             self._meter.start()
+            if self._recorder is not None:
+                self._recorder.start()
             if self._transcript is not None:
                 self._transcript.start()
             self._supervisor.start()
@@ -201,6 +207,8 @@ class Service:
         self._capture.stop()
         self._playback.stop()
         self._meter.stop()
+        if self._recorder is not None:
+            self._recorder.stop()
         if self._transcript is not None:
             self._transcript.stop()
 
@@ -226,6 +234,14 @@ class Service:
             log.warning("no transcript: there is no directory for it; set transcript.directory")
             return None
         return TranscriptWriter(settings, directory)
+
+    def _recorder_of_utterances(self, state: Path | None) -> Recorder | None:
+        if not self._config.debug.record:
+            return None
+        if state is None:
+            log.warning("no recordings: there is no state directory for them")
+            return None
+        return Recorder(self._config.debug, state / RECORDINGS)
 
     def _used(self) -> Amount:
         frame_s = FRAME_MS / 1000

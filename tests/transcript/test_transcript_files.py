@@ -12,6 +12,7 @@ import pytest
 from parleyd import events
 from parleyd.cli.main import main
 from parleyd.config.keeping import Transcript
+from parleyd.log_fields import NOTICE
 from parleyd.transcript import writer as writer_module
 from parleyd.transcript.files import Files, listed
 from parleyd.transcript.reading import entries, follow, moment
@@ -94,6 +95,7 @@ def test_a_disk_that_cannot_be_written_is_told_once_and_nothing_is_lost(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer_module, "RETRY_S", 0.0)
+    caplog.set_level(NOTICE)
     directory = tmp_path / "t"
     directory.write_text("a file where the directory should be")
     writer = TranscriptWriter(Transcript(enabled=True, redact=["two"]), directory, Wall(NOON_S))
@@ -102,7 +104,9 @@ def test_a_disk_that_cannot_be_written_is_told_once_and_nothing_is_lost(
         for text in ("one", "two", "three"):
             writer(said(text))
         poll = threading.Event()
-        while "cannot be written" not in caplog.text:
+        for _ in range(500):
+            if "cannot be written" in caplog.text:
+                break
             poll.wait(0.02)
         writer(said("four"))
         directory.unlink()
@@ -110,6 +114,7 @@ def test_a_disk_that_cannot_be_written_is_told_once_and_nothing_is_lost(
         lines = wait_for(directory, 5)
     finally:
         writer.stop()
+    # Now that its thread has ended, all is said.
     assert [json.loads(line)["text"] for line in lines] == ["one", REDACTED, "three", "four", "five"]
     assert caplog.text.count("cannot be written") == 1
     assert caplog.text.count("can be written again") == 1

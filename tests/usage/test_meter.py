@@ -11,6 +11,7 @@ import pytest
 
 from parleyd import events
 from parleyd.agents.agent import Ending, EndingKind
+from parleyd.log_fields import NOTICE
 from parleyd.usage import meter as meter_module
 from parleyd.usage.ledger import Amount, Book
 from parleyd.usage.meter import UsageMeter, save_due_s
@@ -93,6 +94,7 @@ def test_a_damaged_file_is_set_aside(tmp_path: Path, content: bytes, caplog: pyt
 
 
 def test_a_directory_that_is_gone_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(NOTICE)
     store = Store(tmp_path / "gone")
     store.save(Book())
     store.save(Book())

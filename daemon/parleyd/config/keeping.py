@@ -1,4 +1,4 @@
-"""The keys for what is kept and what is spent: continuity, budget, quiet hours, transcript."""
+"""The keys for what is kept and what is spent: continuity, budget, quiet hours, transcript, recordings."""
 
 from __future__ import annotations
 
@@ -52,6 +52,16 @@ class QuietHours(Section, frozen=True):
     days: Annotated[list[Day], Meta(description="on which days it begins")] = field(
         default_factory=lambda: list(EVERY_DAY)
     )
+
+
+class Debug(Section, frozen=True):
+    """For finding faults."""
+
+    record: Annotated[
+        bool, Meta(description="whether utterances are recorded, as WAV files in recordings in the state directory")
+    ] = False
+    record_files: Annotated[int, Meta(ge=1, le=10000, description="so many of them are kept, the newest")] = 50
+    record_mb: Annotated[float, Meta(gt=0, le=10000, description="megabytes of them that are kept, the newest")] = 50.0
 
 
 class Transcript(Section, frozen=True):

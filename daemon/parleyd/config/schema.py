@@ -13,7 +13,7 @@ from msgspec import Meta, field
 
 from parleyd.config.base import Section as _Section
 from parleyd.config.base import Text
-from parleyd.config.keeping import Budget, Continuity, QuietHours, Transcript
+from parleyd.config.keeping import Budget, Continuity, Debug, QuietHours, Transcript
 from parleyd.config.secrets import masked
 
 Scalar = str | int | float | bool
@@ -292,3 +292,4 @@ class Config(_Section, frozen=True):
     control: Control = Control()
     metrics: Metrics = Metrics()
     log: Log = Log()
+    debug: Debug = Debug()
