@@ -25,7 +25,7 @@ def answering(line: Line) -> None:
     line.over.wait(WAIT_S)
 
 
-@pytest.mark.parametrize("continuity", [Continuity(), Continuity(mode="lost_line"), Continuity(max_age_s=1)])
+@pytest.mark.parametrize("continuity", [Continuity(), Continuity(mode="lost_line")])
 def test_after_an_idle_hang_up_the_next_session_knows_what_was_said_unless_it_must_not(continuity: Continuity) -> None:
     settings = {"session": Session(idle_timeout_s=1), "continuity": continuity}
     with ScriptedServer(answering) as server, Daemon(config(server, **settings)) as daemon:
