@@ -14,6 +14,7 @@ from parleyd.agents.agent import EndingKind
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
 from parleyd.agents.variables import MOST_BYTES, NotFoundError, Variables, find
 from parleyd.config.schema import ElevenLabs, Scalar, Variable
+from parleyd.log_fields import NOTICE
 
 
 def looked_up(variables: Variables) -> dict[str, Scalar]:
@@ -41,6 +42,7 @@ def test_each_source_is_asked_anew_for_each_session(tmp_path: Path, monkeypatch:
 def test_what_cannot_be_found_keeps_its_last_value_and_is_told_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(NOTICE)
     path = tmp_path / "news"
     variables = Variables({"news": Variable(file=str(path)), "mood": Variable(file=str(path), default="good")})
     assert looked_up(variables) == {"mood": "good"}

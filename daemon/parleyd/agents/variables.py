@@ -79,7 +79,7 @@ class Variables:
                 if (why := self._failures.get(name)) is None:
                     told.over(f"the dynamic variable {name} is found again")
                 else:
-                    instead = "its last value is used" if name in self._last else "it is left out"
+                    instead = "its last value or default is used" if name in self._last else "it is left out"
                     told.trouble(f"the dynamic variable {name}: {why}; {instead}", "mend its source, or give a default")
             # In the order of the configuration, the plain ones first.
             found = {name: self._last[name] for name in self._sources if name in self._last}
