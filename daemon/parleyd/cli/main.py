@@ -30,6 +30,7 @@ COMMANDS = {
     "reload": "reload",
     "transcript": "transcript",
     "check": "check",
+    "secret": "secret",
     "devices": "devices",
     "tune": "tune",
     "doctor": "doctor",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import msgspec
 from msgspec import inspect
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from parleyd.config import rules, suggest
+from parleyd.config import earcon_files, rules, suggest
 from parleyd.config.keys import Key, joined, keys_of
 from parleyd.config.nodes import NULL, NodeError, TooLargeError, Values, check_tag, compose, key_name, scalar
 from parleyd.config.problem import ConfigError, Problem, one_line
@@ -106,7 +107,8 @@ class _Reader:
         return msgspec.convert(plain, Config)
 
     def apply_rules(self, config: Config) -> None:
-        for finding in rules.check(config, self._is_settled):
+        findings = (rules.check(config, self._is_settled), earcon_files.check(config.earcons, self._is_settled))
+        for finding in chain(*findings):
             line, column = self._nearest_place(finding.key)
             problem = Problem(self._file, line, column, finding.key, finding.text, finding.mend)
             (self.warnings if finding.is_warning else self.problems).append(problem)

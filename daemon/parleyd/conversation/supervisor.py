@@ -11,6 +11,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from typing import Literal
 
 from parleyd import events
 from parleyd.agents.agent import Agent, AgentEvent, Ending, EndingKind, Ready
@@ -173,9 +174,12 @@ class Supervisor:
                 # Speech waits for the retry that is due anyhow; a noisy room must not hammer a broken server.
                 if self._state is State.ASLEEP:
                     self._woken_by_speech = True
+                    self._woken("word" if self._config.wake.mode == "word" else "speech")
                     self._move(Trigger.WAKE, "somebody speaks")
-            case Wake():
+            case Wake(standing=standing):
                 self._woken_by_speech = False
+                if not standing and move(self._state, Trigger.WAKE) is not None:
+                    self._woken("command")
                 self._move(Trigger.WAKE, "woken")
             case Sleep():
                 self._retry_at_s = None
@@ -189,6 +193,9 @@ class Supervisor:
                 self._ended(session, ending)
             case _:
                 pass
+
+    def _woken(self, by: Literal["speech", "word", "command"]) -> None:
+        self._bus.publish(events.Woken(at_s=time.monotonic(), by=by))
 
     def _reconfigure(self, config: Config, agent: Agent) -> None:
         self._config = config
@@ -280,7 +287,13 @@ class Supervisor:
             told: Fields = {**(more or {}), "state": step.to.value, "reason": reason}
             log.log(level, "%s -> %s (%s)", before.value, step.to.value, reason, extra=fields(**told))
             self._bus.publish(
-                events.StateChanged(at_s=time.monotonic(), before=before.value, after=step.to.value, reason=reason)
+                events.StateChanged(
+                    at_s=time.monotonic(),
+                    before=before.value,
+                    after=step.to.value,
+                    trigger=trigger.value,
+                    reason=reason,
+                )
             )
         if trigger in (Trigger.IDLE, Trigger.FALSE_WAKE, Trigger.SLEEP):
             self._backoff.reset()
