@@ -28,6 +28,7 @@ COMMANDS = {
     "context": "context",
     "feedback": "feedback",
     "reload": "reload",
+    "transcript": "transcript",
     "check": "check",
     "secret": "secret",
     "devices": "devices",
