@@ -28,6 +28,7 @@ COMMANDS = {
     "context": "context",
     "feedback": "feedback",
     "reload": "reload",
+    "button": "button",
     "check": "check",
     "devices": "devices",
     "tune": "tune",

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from parleyd.config.button import Button
 from parleyd.config.secrets import masked
 
 Scalar = str | int | float | bool
@@ -255,4 +256,5 @@ class Config(_Section, frozen=True):
     reconnect: Reconnect = Reconnect()
     control: Control = Control()
     metrics: Metrics = Metrics()
+    button: Button = Button()
     log: Log = Log()
