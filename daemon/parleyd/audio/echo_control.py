@@ -14,6 +14,7 @@ from parleyd.audio.far_end import FarEnd
 from parleyd.audio.pcm import SILENCE_DBFS, SILENT_FRAME, Frame
 from parleyd.audio.playback import Playback
 from parleyd.audio.self_echo import SelfEcho
+from parleyd.log_fields import fields
 
 log = logging.getLogger(__name__)
 
@@ -89,5 +90,5 @@ class EchoControl:
             text = f"the microphone hears the speaker in spite of the echo canceller: {why}; from here on the "
             text += "microphone counts as silent while the agent speaks"
             mend = "turn the speaker down or move it away from the microphone, and start again"
-        log.warning("%s -> %s", text, mend)
+        log.warning("%s; %s", text, mend, extra=fields(mend=mend))
         self._bus.publish(events.Trouble(at_s=time.monotonic(), text=text, mend=mend))
