@@ -1,6 +1,6 @@
 # Made by python -m parleyd.cli.completion.
 
-_shtab_parleyd_subparsers=(run status events wake sleep mute unmute stop volume say context feedback reload check devices tune doctor demo agent)
+_shtab_parleyd_subparsers=(run status events wake sleep mute unmute stop volume say context feedback reload button check devices tune doctor demo agent)
 
 _shtab_parleyd_run_option_strings=(-h --help -c --config)
 _shtab_parleyd_status_option_strings=(-h --help --watch --socket --json)
@@ -15,6 +15,7 @@ _shtab_parleyd_say_option_strings=(-h --help --wait --timeout --socket --json)
 _shtab_parleyd_context_option_strings=(-h --help --id --socket --json)
 _shtab_parleyd_feedback_option_strings=(-h --help --socket --json)
 _shtab_parleyd_reload_option_strings=(-h --help --socket --json)
+_shtab_parleyd_button_option_strings=(-h --help -c --config --socket)
 _shtab_parleyd_check_option_strings=(-h --help -c --config --schema --json)
 _shtab_parleyd_devices_option_strings=(-h --help --json)
 _shtab_parleyd_tune_option_strings=(-h --help -c --config --wav --seconds --noise --out --save --echo --json)
@@ -37,6 +38,9 @@ _shtab_parleyd_say___socket_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_context___socket_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_feedback___socket_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_reload___socket_COMPGEN=_shtab_compgen_files
+_shtab_parleyd_button__c_COMPGEN=_shtab_compgen_files
+_shtab_parleyd_button___config_COMPGEN=_shtab_compgen_files
+_shtab_parleyd_button___socket_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_check__c_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_check___config_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_tune__c_COMPGEN=_shtab_compgen_files
@@ -50,7 +54,7 @@ _shtab_parleyd_feedback_pos_0_choices=(like dislike none)
 _shtab_parleyd_agent___ears_choices=(sphinx whisper none)
 _shtab_parleyd_agent___input_format_choices=(pcm_8000 pcm_16000 pcm_22050 pcm_24000 pcm_44100 pcm_48000 ulaw_8000)
 _shtab_parleyd_agent___output_format_choices=(pcm_8000 pcm_16000 pcm_22050 pcm_24000 pcm_44100 pcm_48000 ulaw_8000)
-_shtab_parleyd_pos_0_choices=(run status events wake sleep mute unmute stop volume say context feedback reload check devices tune doctor demo agent)
+_shtab_parleyd_pos_0_choices=(run status events wake sleep mute unmute stop volume say context feedback reload button check devices tune doctor demo agent)
 
 _shtab_parleyd_run__h_nargs=0
 _shtab_parleyd_run___help_nargs=0
@@ -95,6 +99,8 @@ _shtab_parleyd_feedback___json_nargs=0
 _shtab_parleyd_reload__h_nargs=0
 _shtab_parleyd_reload___help_nargs=0
 _shtab_parleyd_reload___json_nargs=0
+_shtab_parleyd_button__h_nargs=0
+_shtab_parleyd_button___help_nargs=0
 _shtab_parleyd_check__h_nargs=0
 _shtab_parleyd_check___help_nargs=0
 _shtab_parleyd_check___schema_nargs=0
