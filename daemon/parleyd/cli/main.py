@@ -30,6 +30,7 @@ COMMANDS = {
     "reload": "reload",
     "button": "button",
     "check": "check",
+    "secret": "secret",
     "devices": "devices",
     "tune": "tune",
     "doctor": "doctor",
