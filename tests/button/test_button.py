@@ -201,7 +201,7 @@ def test_a_missing_package_is_named(module: str, monkeypatch: pytest.MonkeyPatch
     from parleyd.cli.button import _open
 
     monkeypatch.setitem(sys.modules, module, None)
-    button = Button(device="x") if module == "evdev" else Button(gpio_line=17)
+    button = Button(device="x") if module == "evdev" else Button(gpio_line="17")
     with pytest.raises(ButtonError, match=f"package {module}") as told:
         _open(button)
     assert not isinstance(told.value, ButtonGoneError)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from parleyd.button.contact import ButtonError, ButtonGoneError
@@ -20,7 +21,8 @@ def open_line(config: Button) -> GpioLine:
     except ImportError as error:
         text = f"button.gpio_line is set, but the package gpiod (2 or newer) cannot be imported: {error}"
         raise ButtonError(text, f"install it: {_PACKAGE}") from error
-    chip, line = config.gpio_chip, config.gpio_line
+    chip, name = config.gpio_chip, str(config.gpio_line)
+    line = int(name) if name.isdecimal() else name
     bias = {"up": Bias.PULL_UP, "down": Bias.PULL_DOWN, "none": Bias.AS_IS}[config.gpio_pull]
     settings = gpiod.LineSettings(
         direction=Direction.INPUT,
@@ -29,14 +31,12 @@ def open_line(config: Button) -> GpioLine:
         active_low=config.gpio_pull != "down",
         debounce_period=timedelta(milliseconds=config.debounce_ms),
     )
-    assert line is not None
+    if not Path(chip).exists():
+        raise ButtonGoneError(f"there is no GPIO chip {chip}", "gpiodetect lists the chips; set button.gpio_chip")
     try:
         request = gpiod.request_lines(chip, consumer="parleyd button", config={line: settings})
-    except FileNotFoundError as error:
-        if error.filename is None and isinstance(line, str):
-            raise ButtonError(f"{chip} has no line named {line}", "gpioinfo lists the lines") from None
-        text = f"there is no GPIO chip {chip}"
-        raise ButtonGoneError(text, "gpiodetect lists the chips; set button.gpio_chip") from None
+    except FileNotFoundError:
+        raise ButtonError(f"{chip} has no line named {line}", "gpioinfo lists the lines") from None
     except PermissionError:
         text = f"this user may not use {chip}"
         raise ButtonGoneError(text, "sudo adduser $USER gpio, then log in again") from None

@@ -22,7 +22,7 @@ class Button(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = None
     gpio_chip: Annotated[str, Meta(min_length=1, description="the chip that has the line")] = "/dev/gpiochip0"
     gpio_line: Annotated[
-        int | Annotated[str, Meta(min_length=1)] | None,
+        Annotated[str, Meta(min_length=1)] | None,
         Meta(description="the line between the button and ground: its number, or its name, such as GPIO17"),
     ] = None
     gpio_pull: Annotated[
