@@ -29,6 +29,7 @@ COMMANDS = {
     "feedback": "feedback",
     "reload": "reload",
     "transcript": "transcript",
+    "button": "button",
     "check": "check",
     "secret": "secret",
     "devices": "devices",

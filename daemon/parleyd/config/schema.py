@@ -13,6 +13,7 @@ from msgspec import Meta, field
 
 from parleyd.config.base import Section as _Section
 from parleyd.config.base import Text
+from parleyd.config.button import Button
 from parleyd.config.keeping import Budget, Continuity, Debug, QuietHours, Transcript
 from parleyd.config.secrets import masked
 
@@ -333,5 +334,6 @@ class Config(_Section, frozen=True):
     reconnect: Reconnect = Reconnect()
     control: Control = Control()
     metrics: Metrics = Metrics()
+    button: Button = Button()
     log: Log = Log()
     debug: Debug = Debug()
