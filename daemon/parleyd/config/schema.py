@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, field
 
 from parleyd.config.base import Secret, Section, Text
+from parleyd.config.button import Button
 from parleyd.config.keeping import Budget, Continuity, Debug, QuietHours, Transcript
 from parleyd.config.secrets import masked
 from parleyd.config.tool_sections import Tools
@@ -328,5 +329,6 @@ class Config(Section, frozen=True):
     tools: Tools = Tools()
     control: Control = Control()
     metrics: Metrics = Metrics()
+    button: Button = Button()
     log: Log = Log()
     debug: Debug = Debug()
