@@ -1,6 +1,6 @@
 """A person and an agent in simulated rooms: what each echo mode lets through, and what it takes for the person.
 
-    python benchmarks/room.py [--long] [--seed N] [--recordings DIR]
+    python benchmarks/room.py [--long] [--seed N] [--modes MODE ...] [--recordings DIR]
 
 Everything between the microphone's frames and the gate's verdict is the daemon's own; the speaker's and microphone's
 clocks differ by 50 ppm and their callbacks are late by up to some milliseconds. The far end is at -20 dBFS, the echo at
@@ -341,20 +341,23 @@ def main() -> None:
     parser.add_argument("--long", action="store_true", help="a target's worth: over 30 minutes of far end")
     parser.add_argument("--seed", type=int, default=0, help="other rooms, sentences and pauses")
     parser.add_argument("--recordings", type=Path, default=RECORDINGS, help="default: %(default)s")
+    parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES, metavar="MODE", help=", ".join(MODES))
     args = parser.parse_args()
     bare_s = bare_vad_s()
     print(f"recordings: {len(recorded(0.8, 8.0, args.recordings))}; bare webrtcvad: {bare_s * 1e6:.1f} µs a frame")
     modes: dict[str, Row] = {}
     by_room: dict[str, Row] = {}
-    for mode in MODES:
+    for mode in args.modes:
         seconds = (500.0 if mode in ("no echo", "aec") else 120.0) if args.long else 40.0
         rows = dict(measure(mode, ROOMS, seconds, args.recordings, args.seed))
         modes[mode] = total(list(rows.values()))
-        by_room = rows
+        if mode == "aec":
+            by_room = rows
     table("mode", modes, bare_s)
-    if args.long:
+    if args.long and by_room:
         by_room |= dict(measure("aec", HARDER, 240.0, args.recordings, args.seed))
-    table("aec, by room", by_room, bare_s)
+    if by_room:
+        table("aec, by room", by_room, bare_s)
 
 
 if __name__ == "__main__":

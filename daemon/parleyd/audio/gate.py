@@ -23,7 +23,7 @@ SYLLABLE_WINDOW_MS = 240
 ONSET_SYLLABLE_MS = 80
 SYLLABLE_PITCH = 0.7
 # What came right before an onset, and was more than echo, belongs to the word: up to this much.
-FAINT_MOST_MS = 200
+FAINT_MOST_MS = 80
 # Talk goes on while at least this much of the last window is speech; single voiced frames in noise do not keep it.
 TALK_WINDOW_MS = 100
 TALK_SPEECH_MS = 60
