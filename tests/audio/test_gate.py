@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from parleyd.audio.gate import FAINT_MOST_MS, PAUSE_MS, RAISED_MS, Gate, Verdict
 from parleyd.audio.pcm import FRAME_MS, SILENT_FRAME, Frame
-from parleyd.audio.room import LevelFloor
+from parleyd.audio.room import Hubbub, LevelFloor
 
 LOUD, QUIET = -20.0, -75.0
 
@@ -203,3 +203,17 @@ def test_a_faint_beginning_counts_when_the_word_follows_but_opens_nothing() -> N
     assert began("." * 40 + "ff.") == 43, "not when it ended before"
     assert began("." * 40 + "f.f") == 42
     assert began("." * 20 + "f" * 60) == 80 - FAINT_MOST_MS // FRAME_MS
+
+
+def test_music_that_begins_after_a_long_silence_is_learnt_as_soon_as_after_a_start() -> None:
+    hubbub = Hubbub()
+    for _ in range(60 * 50):
+        hubbub.step(-68.0, speech=False, open_ms=0)
+    for _ in range(8 * 50):
+        hubbub.step(-45.0, speech=True, open_ms=0)
+    assert hubbub.bar_dbfs > -45.0
+    for _ in range(60 * 50):
+        hubbub.step(-68.0, speech=False, open_ms=0)
+    for _ in range(5 * 50):
+        hubbub.step(-30.0, speech=True, open_ms=1000)
+    assert hubbub.bar_dbfs < -60.0, "it is over; whoever speaks now need not be louder"
