@@ -28,6 +28,8 @@ COMMANDS = {
     "context": "context",
     "feedback": "feedback",
     "reload": "reload",
+    "transcript": "transcript",
+    "button": "button",
     "check": "check",
     "secret": "secret",
     "devices": "devices",
