@@ -155,6 +155,7 @@ def ears(row: Row, folder: Path, *, real_time: bool) -> dict[str, float]:
     from parleyd.conversation.dialogue import Dialogue
     from parleyd.conversation.outbox import Outbox
     from parleyd.conversation.uplink import Uplink
+    from parleyd.tools.device_tools import DeviceTools, Host
 
     class Microphone:
         name = "fed"
