@@ -18,7 +18,7 @@ from parleyd.config.schema import Mixer
 from vcard import VirtualCard
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def as_it_was(vcard: VirtualCard) -> Iterator[None]:
     yield
     vcard.pactl("set-sink-volume", "vspk", "100%")
