@@ -66,7 +66,6 @@ class Service:
         self._give_up = give_up
         self._stopping = False
         self.failure: ServiceError | None = None
-        self._speaker_name = speaker.name
         self._outbox = Outbox(
             Uplink(gate.uplink, pre_roll_ms=gate.pre_roll_ms, capacity_ms=round(config.session.buffer_s * 1000))
         )
@@ -121,14 +120,14 @@ class Service:
         log.info(
             "listening on %s, speaking on %s (%d ms of latency)",
             self._capture.device.name,
-            self._speaker_name,
+            self._playback.device.name,
             latency_ms,
         )
         self._bus.publish(
             events.Started(
                 at_s=time.monotonic(),
                 microphone=self._capture.device.name,
-                speaker=self._speaker_name,
+                speaker=self._playback.device.name,
                 output_latency_ms=latency_ms,
             )
         )

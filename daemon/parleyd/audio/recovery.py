@@ -2,7 +2,7 @@
 
 Input and output are recovered together, on purpose: PortAudio's list of devices belongs to the process and is made
 anew only when no stream is open. So that a healthy device is not disturbed for nothing, ALSA is asked before whether
-the lost one can be opened at all.
+the lost one can be opened at all; and one that is back in its old place is opened without a new list.
 """
 
 from __future__ import annotations
@@ -298,23 +298,33 @@ class Recovery:
         well = [p for p in self._patients if p not in gone]
         for patient in gone:
             patient.release()
-        if well and not any(p.card.may_open() for p in ill):
-            return
+        if well:
+            prospects = {p.card.prospect() for p in ill}
+            if prospects == {"none"}:
+                return
+            # A device that came back to its old place needs no new list, and the healthy one is left in peace.
+            if "new list" not in prospects and all(p.health.lost for p in ill) and self._regain(ill, outcome):
+                return
         for patient in well:
             patient.release()
             outcome[patient.which] = False
         if not host.refresh():
             # A stream is still being closed.
             return
-        for patient in self._patients:
+        self._regain(self._patients, outcome)
+
+    def _regain(self, patients: list[_Patient], outcome: dict[Which, bool]) -> bool:
+        """→ whether all are open."""
+        for patient in patients:
             if self._stopping.is_set():
-                return
+                break
             try:
                 patient.regain()
                 outcome[patient.which] = True
             except DeviceError as error:
                 outcome[patient.which] = False
                 log.debug("the %s: %s", patient.which, error)
+        return all(outcome.get(patient.which) for patient in patients)
 
     # ------------------------------------------------------------ telling
 

@@ -8,7 +8,7 @@ What has been measured with PortAudio 19.6, which Debian 12 and 13 ship, and why
   a suspended device it never returns, hence the deadline.
 - The list of devices is frozen until every PyAudio object is terminated, hence one owner of the only one (Host).
 - A device that goes ends the callbacks, and tells nobody: recovery.py watches. Opening a stale entry of the list may
-  fail an assertion, hence a new list before each new try.
+  fail an assertion, hence a new list before each new try, unless kernel and ALSA say that it is in its old place.
 - close(), terminate() and open() may hang for as long as a sound server hangs; the interpreter goes on meanwhile.
 - A sound configuration without one usable `pcm` entry (for example ALSA_CONFIG_PATH at an empty file) fails an
   assertion inside PortAudio and aborts the process. Python cannot prevent that; the message names pa_linux_alsa.c.
@@ -17,19 +17,17 @@ What has been measured with PortAudio 19.6, which Debian 12 and 13 ship, and why
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import logging
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import pyaudio
 
 from parleyd.audio import pcm as sound
+from parleyd.audio.devices import alsa
 from parleyd.audio.devices.chatter import portaudio_muted, silence_libraries
 from parleyd.audio.devices.device import Deliver, DeviceError, Fill, StreamInfo, too_few_channels
 from parleyd.audio.devices.guard import Guard
@@ -37,6 +35,8 @@ from parleyd.audio.devices.guard import Guard
 log = logging.getLogger(__name__)
 
 Direction = Literal["input", "output"]
+# none: it is still gone; as listed: it can be opened as it was; new list: perhaps, and PortAudio's list is out of date.
+Prospect = Literal["none", "as listed", "new list"]
 
 # Longest time for an abort; on working devices it takes milliseconds.
 CLOSE_DEADLINE_S = 1.0
@@ -73,7 +73,7 @@ class Host:
         self._count_lock = threading.Lock()
         self._streams = 0
         self._calls: dict[object, tuple[str, float]] = {}
-        self._cards = ""
+        self._cards: dict[int, str] = {}
 
     def refresh(self) -> bool:
         """Next time there is a new list of devices. → whether it could be: not while a stream is open."""
@@ -104,9 +104,9 @@ class Host:
                 del self._calls[token]
 
     @property
-    def cards_changed(self) -> bool:
-        """Whether the kernel knows other sound cards than when the list of devices was made."""
-        return _kernel_cards() != self._cards
+    def cards_appeared(self) -> bool:
+        """Whether the kernel knows a sound card that it did not know when the list of devices was made."""
+        return bool(alsa.cards().items() - self._cards.items())
 
     def devices(self) -> list[CardDevice]:
         """All that PortAudio has listed."""
@@ -178,17 +178,10 @@ class Host:
     def _object(self) -> pyaudio.PyAudio:
         if self._pa is None:
             silence_libraries()
-            self._cards = _kernel_cards()
+            self._cards = alsa.cards()
             with portaudio_muted(), self.calling("listing the devices"):
                 self._pa = pyaudio.PyAudio()
         return self._pa
-
-
-def _kernel_cards() -> str:
-    try:
-        return Path("/proc/asound/cards").read_text()
-    except OSError:
-        return ""
 
 
 host = Host()
@@ -256,23 +249,31 @@ class Card:
         # A stream that is asked while it is being closed crashes the process.
         self._stream_lock = threading.Lock()
         self._device: CardDevice | None = None
+        # Of the hardware, if it is some of its own.
+        self._number: int | None = None
+        self._kernel_name: str | None = None
 
     @property
     def active(self) -> bool:
-        """Whether PortAudio thinks that sound flows. False is certain; after a real unplug it stays True."""
+        """False is certain. True: PortAudio thinks that sound flows, and the kernel still knows the card."""
+        if self._kernel_name is not None and self._number is not None and not alsa.has_card(self._number):
+            return False
         with self._stream_lock:
             try:
                 return self._stream is not None and bool(self._stream.is_active())
             except OSError:
                 return False
 
-    def may_open(self) -> bool:
-        """Whether it is worth a new list of devices to try again; asks ALSA, which disturbs no other stream."""
+    def prospect(self) -> Prospect:
+        """Of trying again what was open once; asks ALSA, which disturbs no other stream."""
         device = self._device
-        if device is None or device.host_api != "ALSA" or host.cards_changed:
-            return True
-        hardware = re.search(r"\((hw:\d+,\d+)\)$", device.name)
-        return _alsa_opens(hardware[1] if hardware else device.name, self._direction)
+        if device is None or device.host_api != "ALSA" or host.cards_appeared:
+            return "new list"
+        if self._number is not None and alsa.cards().get(self._number) != self._kernel_name:
+            return "none"
+        with host.calling("opening a device"):
+            there = alsa.opens(alsa.pcm_name(device.name), recording=self._direction == "input")
+        return "as listed" if there else "none"
 
     def _counts(self, device: CardDevice) -> list[int]:
         """How many channels to ask for, best first."""
@@ -324,6 +325,8 @@ class Card:
             with self._stream_lock:
                 self._stream = stream
             self._device = device
+            self._number = alsa.card_number(device.name)
+            self._kernel_name = None if self._number is None else alsa.cards().get(self._number)
             self.name = device.name
             return StreamInfo(rate_hz, channels, period_samples, float(latency_s))
         assert refusal is not None
@@ -334,18 +337,6 @@ class Card:
             stream, self._stream = self._stream, None
         if stream is not None and not host.close(stream):
             log.error("the %s device '%s' does not let itself be closed yet", self._direction, self.name)
-
-
-def _alsa_opens(name: str, direction: Direction) -> bool:
-    """alsa-lib, pcm.c: snd_pcm_open(pcm, name, stream, mode); stream 0 plays, 1 records; mode 1 does not wait."""
-    alsa = ctypes.CDLL("libasound.so.2")
-    handle = ctypes.c_void_p()
-    stream = 1 if direction == "input" else 0
-    with host.calling("opening a device"):
-        if alsa.snd_pcm_open(ctypes.byref(handle), ctypes.c_char_p(name.encode()), stream, 1) < 0:
-            return False
-        alsa.snd_pcm_close(handle)
-    return True
 
 
 class PortAudioInput(Card):
