@@ -77,6 +77,8 @@ class Machine:
         self.journal: list[Entry] = []
         card = {"out": "vspk", "into": "vmic"}
         words = [
+            # It ends with this process, however that ends.
+            *("setpriv", "--pdeathsig", "TERM"),
             *("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-M", "pc", "-cpu", "max", "-smp", "2"),
             *("-m", "1024", "-display", "none", "-no-reboot", "-nic", "none", "-nodefaults"),
             *("-kernel", f"{folder}/vmlinuz", "-initrd", f"{folder}/initrd"),

@@ -17,6 +17,7 @@ from typing import Literal
 
 from parleyd import events
 from parleyd.audio.capture import Capture
+from parleyd.audio.devices import alsa
 from parleyd.audio.devices.chatter import portaudio_muted
 from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.portaudio import Card, host
@@ -136,6 +137,12 @@ class Health:
             return quiet and self._tries < SILENT_TRIES and now_s - self._opened_s >= self._stall_s
         return not self._open
 
+    def hurry(self, now_s: float) -> None:
+        """Something was plugged in or out: it is worth a try now."""
+        if self.lost:
+            self._next_try_s = now_s
+            self._delay_s = FIRST_DELAY_S
+
     def reopened(self, now_s: float, *, success: bool) -> Lost | None:
         """What a try has led to; for a device that was well, too. → what is to be told."""
         self._tries += 1
@@ -186,6 +193,7 @@ class Recovery:
         self._patients: list[_Patient] = []
         self._speaker_lost_s: float | None = None  # when that was noticed
         self._muted = False
+        self._cards: dict[int, str] = {}
         self._helper: threading.Thread | None = None
         self._helper_since_s = 0.0
         self._outcome: dict[Which, bool] = {}
@@ -279,6 +287,10 @@ class Recovery:
             self._playback.forsake(True)
         if self._helper is not None:
             return True
+        if any(patient.health.lost for patient in self._patients) and (cards := alsa.cards()) != self._cards:
+            self._cards = cards
+            for patient in self._patients:
+                patient.health.hurry(now_s)
         quiet = not self._playback.audible(now_s)
         ill = [p for p in self._patients if p.health.wants_reopening(now_s, quiet=quiet)]
         if ill:
@@ -300,6 +312,7 @@ class Recovery:
             patient.release()
         if well:
             prospects = {p.card.prospect() for p in ill}
+            log.debug("the prospects of %s: %s", " and ".join(p.which for p in ill), ", ".join(prospects))
             if prospects == {"none"}:
                 return
             # A device that came back to its old place needs no new list, and the healthy one is left in peace.

@@ -3,31 +3,55 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 _ASOUND = Path("/proc/asound")
+_NODES = Path("/dev/snd")
 # "0 [Audio          ]: USB-Audio - Some headset"; the line after it tells the port, which may be another next time.
 _CARD = re.compile(r"^ *(\d+) \[(.*)$", re.MULTILINE)
 
 
 def cards() -> dict[int, str]:
-    """Each card's number and names."""
+    """Number and names of each card that may be used; a new one is the kernel's for a moment before it is also ours."""
     try:
-        return {int(number): names for number, names in _CARD.findall((_ASOUND / "cards").read_text(errors="replace"))}
+        listed = _CARD.findall((_ASOUND / "cards").read_text(errors="replace"))
     except OSError:
         return {}
+    return {int(number): names for number, names in listed if _may_use(number)}
 
 
-def has_card(number: int) -> bool:
-    """Quick enough to be asked ten times a second."""
-    return (_ASOUND / f"card{number}").exists()
+def _may_use(number: str) -> bool:
+    nodes = [*_NODES.glob(f"controlC{number}"), *_NODES.glob(f"pcmC{number}D*")]
+    return bool(nodes) and all(os.access(node, os.R_OK | os.W_OK) for node in nodes)
 
 
-def card_number(device_name: str) -> int | None:
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A card's number, and whose it was when this was made."""
+
+    number: int
+    names: str
+
+    @property
+    def is_empty(self) -> bool:
+        """Quick enough to be asked ten times a second."""
+        return not (_ASOUND / f"card{self.number}").exists()
+
+    @property
+    def has_the_same_card(self) -> bool:
+        return cards().get(self.number) == self.names
+
+
+def place(device_name: str) -> Place | None:
     """Of a device as PortAudio names it, such as "Some headset: USB Audio (hw:0,0)"; None: no hardware of its own."""
     hardware = re.search(r"\(hw:(\d+),\d+\)$", device_name)
-    return None if hardware is None else int(hardware[1])
+    if hardware is None:
+        return None
+    names = cards().get(int(hardware[1]))
+    return None if names is None else Place(int(hardware[1]), names)
 
 
 def pcm_name(device_name: str) -> str:

@@ -44,6 +44,7 @@ _INPUT_RATES_HZ = (16_000, None, 48_000, 44_100)  # None: the device's own
 _OUTPUT_RATES_HZ = (48_000, None, 44_100, 16_000)
 _PERIODS_PER_S = {"input": 50, "output": 100}
 _MOST_HARDWARE_CHANNELS = 16
+_BELIEVED_S = 60.0
 
 
 # ---------------------------------------------------------------- the only PyAudio object
@@ -74,6 +75,7 @@ class Host:
         self._streams = 0
         self._calls: dict[object, tuple[str, float]] = {}
         self._cards: dict[int, str] = {}
+        self.listed_s = 0.0
 
     def refresh(self) -> bool:
         """Next time there is a new list of devices. → whether it could be: not while a stream is open."""
@@ -179,6 +181,7 @@ class Host:
         if self._pa is None:
             silence_libraries()
             self._cards = alsa.cards()
+            self.listed_s = time.monotonic()
             with portaudio_muted(), self.calling("listing the devices"):
                 self._pa = pyaudio.PyAudio()
         return self._pa
@@ -249,14 +252,12 @@ class Card:
         # A stream that is asked while it is being closed crashes the process.
         self._stream_lock = threading.Lock()
         self._device: CardDevice | None = None
-        # Of the hardware, if it is some of its own.
-        self._number: int | None = None
-        self._kernel_name: str | None = None
+        self._place: alsa.Place | None = None
 
     @property
     def active(self) -> bool:
         """False is certain. True: PortAudio thinks that sound flows, and the kernel still knows the card."""
-        if self._kernel_name is not None and self._number is not None and not alsa.has_card(self._number):
+        if self._place is not None and self._place.is_empty:
             return False
         with self._stream_lock:
             try:
@@ -269,8 +270,9 @@ class Card:
         device = self._device
         if device is None or device.host_api != "ALSA" or host.cards_appeared:
             return "new list"
-        if self._number is not None and alsa.cards().get(self._number) != self._kernel_name:
-            return "none"
+        if self._place is not None and not self._place.has_the_same_card:
+            # Somewhere else it would have appeared. A list that lacks it for another reason is not believed for ever.
+            return "new list" if time.monotonic() - host.listed_s > _BELIEVED_S else "none"
         with host.calling("opening a device"):
             there = alsa.opens(alsa.pcm_name(device.name), recording=self._direction == "input")
         return "as listed" if there else "none"
@@ -325,8 +327,7 @@ class Card:
             with self._stream_lock:
                 self._stream = stream
             self._device = device
-            self._number = alsa.card_number(device.name)
-            self._kernel_name = None if self._number is None else alsa.cards().get(self._number)
+            self._place = alsa.place(device.name)
             self.name = device.name
             return StreamInfo(rate_hz, channels, period_samples, float(latency_s))
         assert refusal is not None

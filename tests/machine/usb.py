@@ -1,0 +1,446 @@
+"""The daemon in the machine while its sound devices are pulled out and put back. Called by scripts/test-usb."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import wave
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from machine import Machine, MachineError
+from vcard import Listener, VirtualCard
+
+BACK_WITHIN_S = 5.0
+SPEAKER, MICROPHONE = "speaker", "microphone"
+# A name each, as in qemu and as a user would give them to parleyd.
+PLUGS = {SPEAKER: "usb-audio,id=speaker,audiodev=usb,bus=xhci.0", MICROPHONE: "ES1370,id=microphone,audiodev=pci"}
+DEVICES = {SPEAKER: "USB Audio", MICROPHONE: "AudioPCI"}
+CARDS = {SPEAKER: "QEMU USB Audio", MICROPHONE: "ENS1370"}
+
+AGENT_UNIT = """
+[Service]
+ExecStart=/opt/parleyd/bin/parleyd agent --json --record /var/tmp/heard --scenario /etc/parleyd/agent.yaml
+"""
+# Emulated, the recogniser needs its time.
+AGENT = "agent: {first_message: '', pong_timeout_s: null}\n"
+CONFIG = """\
+provider: elevenlabs
+elevenlabs: {{agent_id: any, base_url: "http://127.0.0.1:8765"}}
+wake: {{mode: {wake}}}
+audio: {{input: {{device: "{microphone}"{more}}}, output: {{device: "{speaker}"}}, echo: {{mode: "off"}}}}
+session: {{idle_timeout_s: 3600, false_wake_s: 3600}}
+log: {{format: journal, level: debug}}
+"""
+
+
+class CheckError(Exception):
+    """What was expected has not happened."""
+
+
+def expect(holds: object, otherwise: str) -> None:
+    if not holds:
+        raise CheckError(otherwise)
+
+
+class Bench:
+    """The daemon in the machine, its plugs, and what is said and heard outside."""
+
+    def __init__(self, machine: Machine, card: VirtualCard) -> None:
+        self.machine = machine
+        self.card = card
+        self._spoken: dict[str, tuple[bytes, int]] = {}
+
+    # ------------------------------------------------------------ the daemon
+
+    def start(self, *, wake: str = "speech", microphone: str = "", speaker: str = "", more: str = "") -> None:
+        """With a new agent; what they say is in the journal from here on (`began`)."""
+        self.machine.run("systemctl stop parleyd agent; systemctl reset-failed parleyd agent; true")
+        config = CONFIG.format(
+            wake=wake, microphone=microphone or DEVICES[MICROPHONE], speaker=speaker or DEVICES[SPEAKER], more=more
+        )
+        self.machine.write("/etc/parleyd/parleyd.yaml", config)
+        self.began = self.machine.mark()
+        self.machine.run("systemctl start agent")
+        self.machine.wait_for("agent", '"listening"', self.began, timeout_s=90)
+        self.machine.run("systemctl start parleyd", timeout_s=90)
+        self.pid = self.main_pid()
+
+    def main_pid(self) -> str:
+        return self.machine.run("systemctl show -P MainPID parleyd").strip()
+
+    def figures(self) -> tuple[int, int, int]:
+        """→ threads, file handles, KiB of memory."""
+        out = self.machine.run(
+            f"ls /proc/{self.pid}/task | wc -l; ls /proc/{self.pid}/fd | wc -l; "
+            f"sed -n 's/^VmRSS:[^0-9]*\\([0-9]*\\).*/\\1/p' /proc/{self.pid}/status"
+        )
+        threads, files, memory = (int(word) for word in out.split())
+        return threads, files, memory
+
+    def same_process(self) -> None:
+        now = self.main_pid()
+        expect(now == self.pid, f"the daemon was process {self.pid}, and is {now} now")
+
+    def same_session(self) -> None:
+        self.same_process()
+        connected = len(self.machine.told("agent", '"event": "connected"', self.began))
+        closed = len(self.machine.told("agent", '"event": "closed"', self.began))
+        expect((connected, closed) == (1, 0), f"{connected} sessions began, {closed} ended")
+
+    # ------------------------------------------------------------ plugs
+
+    def unplug(self, which: str) -> None:
+        self.machine.monitor(f"device_del {which}")
+
+    def plug(self, which: str) -> None:
+        # Pulling a card out takes the machine some moments, during which its name is still in use.
+        until_s = time.monotonic() + 10
+        while True:
+            try:
+                self.machine.monitor(f"device_add {PLUGS[which]}")
+                return
+            except MachineError as error:
+                if "uplicate" not in str(error) or time.monotonic() > until_s:
+                    raise
+                time.sleep(0.2)
+
+    def cycle(self, which: str, away_s: float = 3.0) -> tuple[float, float, float]:
+        """Out, noticed, in, and sound again. → s until told; s from the plug to sound; s from the kernel's view."""
+        mark = self.machine.mark()
+        out_s = time.monotonic()
+        self.unplug(which)
+        gone = self.machine.wait_for("parleyd", f"the {which} '.*' is gone", mark, timeout_s=15)
+        time.sleep(max(0.0, out_s + away_s - time.monotonic()))
+        back_s, seen_s = self.back(which)
+        return gone.arrived_s - out_s, back_s, seen_s
+
+    def back(self, which: str, within_s: float = BACK_WITHIN_S) -> tuple[float, float]:
+        """In, and sound again. → s from the plug; s from when the kernel had it."""
+        mark = self.machine.mark()
+        in_s = time.monotonic()
+        self.plug(which)
+        # Emulated machines are slow now and then; the time is judged afterwards.
+        back = self.machine.wait_for("parleyd", f"the {which} '.*' is back", mark, timeout_s=30)
+        took_s = back.arrived_s - in_s
+        pattern = "New USB device found" if which == SPEAKER else "snd_ens1370 .* enabling device"
+        seen = self.machine.wait_for("kernel", pattern, mark)
+        expect(took_s <= within_s, f"the {which} was back only {took_s:.1f} s after the plug")
+        return took_s, back.at_s - seen.at_s
+
+    # ------------------------------------------------------------ talk
+
+    def say(self, text: str) -> None:
+        """Into the microphone, and waits until it is over."""
+        if text not in self._spoken:
+            with tempfile.NamedTemporaryFile(suffix=".wav") as file:
+                subprocess.run(["flite", "-voice", "rms", "-t", text, "-o", file.name], check=True)
+                with wave.open(file.name) as sound:
+                    self._spoken[text] = sound.readframes(sound.getnframes()), sound.getframerate()
+        pcm, rate_hz = self._spoken[text]
+        self.card.play(pcm, rate_hz=rate_hz).wait(30)
+
+    def ask(self, text: str, listener: Listener | None = None) -> None:
+        """Says it until the agent has heard something, three times at most; then waits for its voice at the speaker."""
+        for _ in range(3):
+            mark = self.machine.mark()
+            asked_s = time.monotonic()
+            self.say(text)
+            try:
+                self.machine.wait_for("agent", '"event": "heard"', mark, timeout_s=25)
+                break
+            except MachineError:
+                continue
+        else:
+            raise CheckError(f"the agent did not hear {text!r}")
+        if listener is not None:
+            expect(listener.wait_for_sound(asked_s, 30), "the answer does not sound at the speaker")
+
+    def heard_bytes(self) -> int:
+        """Of sound, by the agent in the newest session."""
+        return int(self.machine.run("stat -c %s /var/tmp/heard/connection-001-received.wav"))
+
+
+# ---------------------------------------------------------------- the checks
+
+
+def asleep_speaker(bench: Bench, _cycles: int) -> str:
+    told_s, back_s, seen_s = bench.cycle(SPEAKER)
+    bench.same_process()
+    return f"told after {told_s:.1f} s, back {back_s:.1f} s after the plug ({seen_s:.1f} s after the kernel saw it)"
+
+
+def asleep_microphone(bench: Bench, _cycles: int) -> str:
+    told_s, back_s, seen_s = bench.cycle(MICROPHONE)
+    bench.same_process()
+    return f"told after {told_s:.1f} s, back {back_s:.1f} s after the plug ({seen_s:.1f} s after the kernel saw it)"
+
+
+def wakes_and_answers(bench: Bench, _cycles: int) -> str:
+    with bench.card.listen() as listener:
+        bench.ask("What time is it?", listener)
+    bench.machine.wait_for("parleyd", "-> live", bench.began)
+    bench.same_session()
+    return "woken by the microphone that came back, answered through the speaker that came back"
+
+
+def live_speaker(bench: Bench, _cycles: int) -> str:
+    mark = bench.machine.mark()
+    told_s, back_s, seen_s = bench.cycle(SPEAKER, away_s=6)
+    bench.same_session()
+    expect(not bench.machine.told("parleyd", "the microphone .* is gone", mark), "the microphone was interrupted")
+    return (
+        f"told after {told_s:.1f} s, back {back_s:.1f} s after the plug ({seen_s:.1f} s after the kernel saw it); "
+        "same session, the microphone not interrupted"
+    )
+
+
+def live_microphone(bench: Bench, _cycles: int) -> str:
+    mark, began_s, before = bench.machine.mark(), time.monotonic(), bench.heard_bytes()
+    told_s, back_s, seen_s = bench.cycle(MICROPHONE, away_s=8)
+    took_s, sent_s = time.monotonic() - began_s, (bench.heard_bytes() - before) / 32_000
+    bench.same_session()
+    expect(0.85 < sent_s / took_s < 1.15, f"{sent_s:.1f} s of sound went up in {took_s:.1f} s")
+    expect(not bench.machine.told("parleyd", "the speaker .* is gone", mark), "the speaker was interrupted")
+    with bench.card.listen() as listener:
+        bench.ask("What time is it?", listener)
+    return (
+        f"told after {told_s:.1f} s, back {back_s:.1f} s after the plug ({seen_s:.1f} s after the kernel saw it); same "
+        f"session, {sent_s / took_s:.2f} s of sound or silence went up per second, and it hears again"
+    )
+
+
+def speaking_speaker(bench: Bench, _cycles: int) -> str:
+    with bench.card.listen() as listener:
+        bench.ask("Tell me a long story.", listener)
+        time.sleep(2)
+        told_s, back_s, _ = bench.cycle(SPEAKER, away_s=3)
+        since_s = time.monotonic() - 0.5
+        expect(listener.wait_for_sound(since_s, BACK_WITHIN_S), "the story does not go on")
+    bench.same_session()
+    return f"told after {told_s:.1f} s, the story goes on {back_s:.1f} s after the plug; same session"
+
+
+def speaking_microphone(bench: Bench, _cycles: int) -> str:
+    with bench.card.listen() as listener:
+        bench.ask("Tell me a long story.", listener)
+        mark = bench.machine.mark()
+        _, back_s, _ = bench.cycle(MICROPHONE, away_s=2)
+        expect(listener.wait_for_sound(time.monotonic() - 0.5, 3), "the story has stopped")
+        expect(not bench.machine.told("parleyd", "the speaker .* is gone", mark), "the speaker was interrupted")
+    bench.same_session()
+    return f"the story goes on all the while; the microphone is back {back_s:.1f} s after the plug"
+
+
+def both_at_once(bench: Bench, _cycles: int) -> str:
+    mark = bench.machine.mark()
+    for which in PLUGS:
+        bench.unplug(which)
+    for which in PLUGS:
+        bench.machine.wait_for("parleyd", f"the {which} '.*' is gone", mark, timeout_s=15)
+    mark, in_s = bench.machine.mark(), time.monotonic()
+    # The other way round, so that they change their numbers.
+    for which in reversed(PLUGS):
+        bench.plug(which)
+        time.sleep(0.5)
+    took_s = 0.0
+    for which in PLUGS:
+        back = bench.machine.wait_for("parleyd", f"the {which} '.*' is back", mark, timeout_s=30)
+        took_s = max(took_s, back.arrived_s - in_s)
+    expect(took_s <= BACK_WITHIN_S + 0.5, f"back only {took_s:.1f} s after the first plug")
+    with bench.card.listen() as listener:
+        bench.ask("What time is it?", listener)
+    bench.same_session()
+    return f"plugged in the other way round: both back {took_s:.1f} s after the first plug, and it hears and speaks"
+
+
+def quick(bench: Bench, _cycles: int) -> str:
+    mark = bench.machine.mark()
+    bench.unplug(SPEAKER)
+    in_s = time.monotonic()
+    bench.plug(SPEAKER)
+    back = bench.machine.wait_for("parleyd", "the speaker '.*' is back", mark, timeout_s=30)
+    took_s = back.arrived_s - in_s
+    expect(took_s <= BACK_WITHIN_S, f"back only {took_s:.1f} s after the plug")
+    with bench.card.listen() as listener:
+        bench.ask("What time is it?", listener)
+    bench.same_session()
+    return f"out and in again at once: back {took_s:.1f} s after the plug, and heard"
+
+
+def many(bench: Bench, cycles: int) -> str:
+    times: dict[str, list[float]] = {SPEAKER: [], MICROPHONE: []}
+    figures = []
+    for number in range(cycles + 2):
+        for which, some in times.items():
+            some.append(bench.cycle(which, away_s=1.0)[1])
+        if number >= 1:
+            figures.append(bench.figures())
+    bench.same_session()
+    threads, files, memory = zip(*figures, strict=True)
+    expect(threads[-1] <= threads[0], f"threads: {threads}")
+    expect(files[-1] <= files[0], f"file handles: {files}")
+    expect(memory[-1] - memory[0] < 2048, f"KiB of memory: {memory}")
+    shown = "; ".join(
+        f"{which} back after {statistics.median(some):.1f} s (median), {max(some):.1f} s (longest)"
+        for which, some in times.items()
+    )
+    return (
+        f"{cycles} times each: {shown}; {threads[0]} threads before and {threads[-1]} after, {files[0]} and "
+        f"{files[-1]} handles, {memory[0] / 1024:.1f} and {memory[-1] / 1024:.1f} MiB"
+    )
+
+
+def no_harm(bench: Bench, _cycles: int) -> str:
+    restarts = bench.machine.run("systemctl show -P NRestarts parleyd").strip()
+    expect(restarts == "0", f"systemd has restarted the daemon {restarts} times")
+    bad = [
+        entry.text
+        for entry in bench.machine.journal[bench.began :]
+        if entry.unit == "parleyd" and re.search(r"Expression '|[Aa]ssert|Traceback|Segmentation|ALSA lib", entry.text)
+    ]
+    expect(not bad, f"the journal has {len(bad)} lines such as {bad[:1]}")
+    return "no restart, no abort, nothing of PortAudio's or ALSA's chatter in the journal"
+
+
+def busy(bench: Bench, _cycles: int) -> str:
+    out = bench.machine.run(
+        "systemctl stop parleyd; card=$(sed -n 's/^ *\\([0-9]\\) .*USB-Audio.*/\\1/p' /proc/asound/cards); "
+        "aplay -q -D hw:$card -f S16_LE -c 2 -r 48000 /dev/zero & sleep 2; "
+        "timeout 60 /opt/parleyd/bin/parleyd run -c /etc/parleyd/parleyd.yaml; echo code $?; kill %1",
+        timeout_s=90,
+        check=False,
+    )
+    lines = [line for line in out.splitlines() if line.startswith(("parleyd:", "code"))]
+    expect("code 69" in lines and "is busy" in out, f"it says {out!r}")
+    return f"{lines[0].removeprefix('parleyd: ')} (exit code 69)"
+
+
+def odd_rates(bench: Bench, _cycles: int) -> str:
+    """A loopback card: whoever opens its other end first decides rate and channels."""
+    machine = bench.machine
+    with tempfile.NamedTemporaryFile(suffix=".wav") as file:
+        subprocess.run(["flite", "-voice", "rms", "-t", "What time is it?", "-o", file.name], check=True)
+        machine.write("/tmp/question.wav", Path(file.name).read_bytes())
+    machine.write("/tmp/right.py", RIGHT_ONLY)
+    machine.run("modprobe snd-aloop pcm_substreams=2; sleep 1; python3 /tmp/right.py /tmp/question.wav /tmp/right.wav")
+    # The speaker's other end takes 44.1 kHz only, and the microphone's gives 48 kHz with the voice on the right.
+    machine.run(
+        "systemctl reset-failed; "
+        "systemd-run -q --unit=ear arecord -q -D hw:Loopback,1,1 -f S16_LE -c 2 -r 44100 /tmp/ear.wav; "
+        "systemd-run -q --unit=hum aplay -q -D hw:Loopback,0,0 -f S16_LE -c 2 -r 48000 /dev/zero; sleep 1"
+    )
+    heard = {}
+    for channel in (2, 1):
+        bench.start(wake="always", microphone="Loopback: PCM", speaker="Loopback: PCM", more=f", channel: {channel}")
+        machine.wait_for("parleyd", "-> live", bench.began)
+        machine.run("systemctl stop hum; aplay -q -D hw:Loopback,0,0 /tmp/right.wav", timeout_s=60)
+        time.sleep(12)
+        heard[channel] = bool(machine.told("agent", '"event": "heard"', bench.began))
+        machine.run("systemd-run -q --unit=hum aplay -q -D hw:Loopback,0,0 -f S16_LE -c 2 -r 48000 /dev/zero; sleep 1")
+    machine.run("systemctl stop parleyd ear hum; true")
+    peak = int(machine.run("python3 /tmp/right.py --peak /tmp/ear.wav"))
+    expect(heard == {2: True, 1: False}, f"heard by channel: {heard}")
+    expect(peak > 1000, f"the answer's peak at 44.1 kHz is {peak}")
+    return "48 kHz in, the voice on channel 2: heard with channel 2, not with channel 1; answer out at 44.1 kHz"
+
+
+RIGHT_ONLY = """\
+import array, sys, wave
+if sys.argv[1] == "--peak":
+    with wave.open(sys.argv[2]) as file:
+        # The header of an unfinished recording promises too much.
+        print(max(map(abs, array.array("h", file.readframes(file.getnframes())[:-1 or None])), default=0))
+else:
+    with wave.open(sys.argv[1]) as file:
+        rate, mono = file.getframerate(), array.array("h", file.readframes(file.getnframes()))
+    both = array.array("h")
+    for sample in array.array("h", [0] * rate * 2) + mono + array.array("h", [0] * rate * 2):
+        both.extend((0, sample) * (48000 // rate))
+    with wave.open(sys.argv[2], "wb") as file:
+        file.setparams((2, 2, 48000, 0, "NONE", ""))
+        file.writeframes(both.tobytes())
+"""
+
+CHECKS: list[tuple[str, Callable[[Bench, int], str]]] = [
+    ("asleep, the speaker", asleep_speaker),
+    ("asleep, the microphone", asleep_microphone),
+    ("asleep, then spoken to", wakes_and_answers),
+    ("live, the speaker", live_speaker),
+    ("live, the microphone", live_microphone),
+    ("speaking, the speaker", speaking_speaker),
+    ("speaking, the microphone", speaking_microphone),
+    ("both", both_at_once),
+    ("quick", quick),
+    ("many", many),
+    ("no harm", no_harm),
+    ("a busy device", busy),
+    ("odd devices", odd_rates),
+]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="scripts/test-usb")
+    parser.add_argument("--machine", type=Path, required=True)
+    parser.add_argument("--cycles", type=int, default=10)
+    parser.add_argument("--log", type=Path, help="write the machine's journal there")
+    args = parser.parse_args()
+    # So that everything is ended on the way out.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    began_s = time.monotonic()
+    card = VirtualCard()
+    failed = 0
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="machine-") as run,
+            Machine(args.machine, Path(run), card.environment, list(PLUGS.values())) as machine,
+        ):
+            try:
+                failed = report(Bench(machine, card), args.cycles, began_s)
+            finally:
+                if args.log is not None:
+                    args.log.write_text(
+                        "".join(f"{entry.at_s:9.3f} {entry.unit}: {entry.text}\n" for entry in machine.journal)
+                    )
+    except MachineError as error:
+        print(f"FAIL  {error}")
+        failed = 1
+    finally:
+        card.stop()
+    return 1 if failed else 0
+
+
+def report(bench: Bench, cycles: int, began_s: float) -> int:
+    machine = bench.machine
+    release = machine.run(". /etc/os-release; echo $PRETTY_NAME, Linux $(uname -r), $(python3 --version)").strip()
+    print(f"{release}, emulated; up after {time.monotonic() - began_s:.0f} s")
+    machine.write("/etc/systemd/system/agent.service", AGENT_UNIT)
+    machine.write("/etc/parleyd/agent.yaml", AGENT)
+    machine.run("systemctl daemon-reload")
+    print(machine.run("/opt/parleyd/bin/parleyd devices", timeout_s=90, check=False).rstrip(), flush=True)
+    bench.start()
+    failed = 0
+    for name, check in CHECKS:
+        since_s = time.monotonic()
+        try:
+            print(f"ok    {name}: {check(bench, cycles)}", flush=True)
+        except (CheckError, MachineError, AssertionError) as error:
+            failed += 1
+            print(f"FAIL  {name}: {error}", flush=True)
+            for entry in machine.journal[-400:]:
+                if entry.unit == "parleyd" and entry.arrived_s > since_s - 1:
+                    print(f"        {entry.at_s:.2f} {entry.text}")
+    print(f"{len(CHECKS)} checks, {failed} failed; {time.monotonic() - began_s:.0f} s")
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
