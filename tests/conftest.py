@@ -1,12 +1,24 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 
 import pytest
 
 from parleyd.audio.devices.portaudio import host
 from vcard import VirtualCard
+
+
+@pytest.fixture(autouse=True)
+def own_directories(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Each test's daemons have a runtime and a state directory of their own; short, for a socket's path is short."""
+    folder = tempfile.mkdtemp(prefix="parleyd-")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+    monkeypatch.setenv("XDG_STATE_HOME", folder)
+    yield
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

@@ -158,6 +158,13 @@ class Muted(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeChanged(Event):
+    """volume: 0 to 1."""
+
+    volume: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble(Event):
     """Something the user should know, once. mend: what to do about it."""
 

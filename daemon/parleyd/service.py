@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
 
 from parleyd import events
 from parleyd.agents.agent import Agent
@@ -20,12 +22,17 @@ from parleyd.audio.playback import Playback
 from parleyd.audio.recovery import Recovery
 from parleyd.audio.vad import detector
 from parleyd.audio.wakeword import WakeWord
+from parleyd.config.changes import Changes, changes, in_force
 from parleyd.config.schema import Config
 from parleyd.conversation.dialogue import Dialogue
 from parleyd.conversation.outbox import Outbox
 from parleyd.conversation.supervisor import Supervisor
 from parleyd.conversation.uplink import Uplink, UplinkCounters
+from parleyd.health import Pulse
 from parleyd.host import notify
+from parleyd.host.remembered import RememberedMute
+from parleyd.host.watch import Watch
+from parleyd.status import Reporter, Status
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +54,7 @@ class Service:
 
     on_failure: called, from any thread, when the service cannot go on by itself; `failure` then tells why.
     give_up: asked while the start waits for the microphone; True makes start() return early.
+    state_directory: where the mute switch is remembered.
     """
 
     def __init__(
@@ -58,6 +66,7 @@ class Service:
         bus: events.Bus,
         on_failure: Callable[[], None] = lambda: None,
         give_up: Callable[[], bool] = lambda: False,
+        state_directory: Path | None = None,
     ) -> None:
         gate = config.gate
         self._config = config
@@ -66,6 +75,7 @@ class Service:
         self._give_up = give_up
         self._stopping = False
         self.failure: ServiceError | None = None
+        self._volume = config.audio.output.volume
         self._outbox = Outbox(
             Uplink(gate.uplink, pre_roll_ms=gate.pre_roll_ms, capacity_ms=round(config.session.buffer_s * 1000))
         )
@@ -83,13 +93,14 @@ class Service:
         self._dialogue = Dialogue(self._playback, self._outbox, bus, config.barge_in)
         ear = Gate(gate.pre_roll_ms, gate.hangover_ms)
         self._supervisor = Supervisor(
-            config, agent, self._outbox, self._dialogue, bus, raise_gate=ear.be_harder_of_hearing, on_death=self._fail
+            config, agent, self._outbox, self._dialogue, bus, raise_gate=ear.be_harder_of_hearing, on_death=self.fail
         )
         self._capture = Capture(microphone)
         echo_mode = _echo_mode(config, microphone, speaker)
+        echo = EchoControl(echo_mode, config.audio.echo.tail_ms, self._playback, far_end, bus)
         self._ears = Ears(
             self._capture,
-            EchoControl(echo_mode, config.audio.echo.tail_ms, self._playback, far_end, bus),
+            echo,
             detector(gate.vad, gate.aggressiveness),
             ear,
             self._outbox,
@@ -97,22 +108,27 @@ class Service:
             self._supervisor,
             bus,
             hold_back=gate.uplink != "open",
-            wake_on_speech=config.wake.mode in ("speech", "always"),
-            on_death=self._fail,
-            wake_word=WakeWord(config.wake.word) if config.wake.mode == "word" else None,
+            wake_on_speech=_wakes_on_speech(config),
+            on_death=self.fail,
+            wake_word=_wake_word(config),
         )
-        self._recovery = Recovery(config.audio.stall_s, self._capture, self._playback, bus, self._fail)
-        bus.subscribe(_tell_systemd)
+        self._remembered_mute = RememberedMute(state_directory)
+        self._ears.muted = self._remembered_mute.on
+        self._recovery = Recovery(config.audio.stall_s, self._capture, self._playback, bus, self.fail)
+        self._watch = Watch(self._pulses, bus, self.fail)
+        self._reporter = Reporter(self._capture, self._ears, echo, self._playback, self._recovery, self._watch, bus)
 
     def start(self) -> None:
-        """Speaker, microphone, ears, supervisor, recovery; on the first trouble everything is closed again."""
+        """Speaker, microphone, ears, supervisor, recovery, watch; on the first trouble everything is closed again."""
         try:
             speaker = self._playback.start()
             self._capture.start()
             self._ears.start()
-            self._await_microphone()
+            if self._config.wake.mode != "manual":
+                self._await_microphone()
             self._supervisor.start()
             self._recovery.start()
+            self._watch.start()
         except BaseException:
             self.stop()
             raise
@@ -131,7 +147,9 @@ class Service:
                 output_latency_ms=latency_ms,
             )
         )
-        notify.ready(self._supervisor.state.value)
+        if self._ears.muted:
+            log.warning("the microphone is muted, as it was left; `parleyd unmute` lets it hear")
+        notify.ready(self._watch.status)
 
     def _await_microphone(self) -> None:
         until_s = time.monotonic() + MICROPHONE_S
@@ -146,6 +164,7 @@ class Service:
         """The session is closed with 1000, then the devices; at most two seconds."""
         self._stopping = True
         notify.stopping()
+        self._watch.stop()
         self._recovery.stop()
         self._supervisor.stop()
         self._ears.stop()
@@ -158,6 +177,77 @@ class Service:
     def sleep(self) -> None:
         self._supervisor.sleep()
 
+    def say(self, text: str) -> None:
+        """To the agent, as if the person had said it; wakes if asleep."""
+        self._dialogue.say(text)
+        self._supervisor.wake(by_speech=False)
+
+    def context(self, text: str, context_id: str | None = None) -> bool:
+        """See Dialogue.context."""
+        return self._dialogue.context(text, context_id)
+
+    def user_active(self) -> bool:
+        """See Dialogue.user_active."""
+        return self._dialogue.user_active()
+
+    def feedback(self, score: Literal["like", "dislike"] | None) -> bool:
+        """See Dialogue.feedback."""
+        return self._dialogue.feedback(score)
+
+    @property
+    def muted(self) -> bool:
+        return self._ears.muted
+
+    def mute(self, on: bool) -> None:
+        """While on, everything behind the microphone hears zeros; what was said and not answered is forgotten."""
+        if on == self._ears.muted:
+            return
+        self._ears.muted = on
+        self._remembered_mute.remember(on)
+        if on:
+            self._outbox.forget()
+        log.info("the microphone is muted" if on else "the microphone is heard again")
+        self._bus.publish(events.Muted(at_s=time.monotonic(), on=on))
+
+    @property
+    def volume(self) -> float:
+        return self._volume
+
+    def set_volume(self, volume: float) -> None:
+        """0 to 1; moves within milliseconds, without a click."""
+        self._volume = volume
+        self._playback.set_volume(volume)
+        self._bus.publish(events.VolumeChanged(at_s=time.monotonic(), volume=volume))
+
+    def status(self) -> Status:
+        return self._reporter.status(self._config, self._volume)
+
+    @property
+    def health(self) -> str:
+        """A few words: what it does, and what is wrong."""
+        return self._watch.status
+
+    def reconfigure(self, config: Config, agent_for: Callable[[Config], Agent]) -> Changes:
+        """What can change without a new start does; the rest is told. Nothing has changed when it raises what agent_for
+        does, or VadUnavailableError or WakeWordUnavailableError."""
+        changed = changes(self._config, config)
+        config = in_force(self._config, config)
+        agent = agent_for(config)
+        vad, word = detector(config.gate.vad, config.gate.aggressiveness), _wake_word(config)
+        self._ears.reconfigure(
+            vad, config.gate.hangover_ms, wake_on_speech=_wakes_on_speech(config), wake_word=word
+        )
+        self._dialogue.reconfigure(config.barge_in)
+        if "audio.output.volume" in changed.now:
+            self.set_volume(config.audio.output.volume)
+        self._supervisor.reconfigure(config, agent)
+        self._config = config
+        log.info("the configuration was read again: %s", changed.in_words())
+        return changed
+
+    def _pulses(self) -> tuple[Pulse, ...]:
+        return (self._ears.pulse, self._playback.pulse, self._recovery.pulse, *self._supervisor.pulses)
+
     @property
     def counters(self) -> UplinkCounters:
         return self._outbox.counters
@@ -166,9 +256,9 @@ class Service:
         if isinstance(error, DeviceError) and self._recovery.watches_speaker:
             log.debug("the speaker was not reopened: %s", error)
         else:
-            self._fail("speaker", error)
+            self.fail("speaker", error)
 
-    def _fail(self, what: str, error: BaseException) -> None:
+    def fail(self, what: str, error: BaseException) -> None:
         """A thread has died: so does the service, with the reason."""
         if self._stopping:
             return
@@ -187,6 +277,9 @@ def _echo_mode(config: Config, microphone: InputDevice, speaker: OutputDevice) -
     return "off" if mode == "auto" and not in_one_room else mode
 
 
-def _tell_systemd(event: events.Event) -> None:
-    if isinstance(event, events.StateChanged):
-        notify.status(f"{event.after}: {event.reason}")
+def _wakes_on_speech(config: Config) -> bool:
+    return config.wake.mode in ("speech", "always")
+
+
+def _wake_word(config: Config) -> WakeWord | None:
+    return WakeWord(config.wake.word) if config.wake.mode == "word" else None

@@ -83,11 +83,8 @@ class Room:
         playback = self.playback
 
         def settled() -> bool:
-            if playback._making or playback._cut_wanted:
-                return False
-            tail = playback._tail_owner
-            tail_due = tail is not None and (tail.closed or playback._ring.samples < playback._period_samples)
-            return playback._ring.samples > playback._period_samples or not (playback._queue or tail_due)
+            pipeline = playback._pipeline
+            return not (pipeline.making or playback._cut_wanted or pipeline.has_work)
 
         with playback._changed:
             assert playback._changed.wait_for(settled, 3), "playback is stuck"

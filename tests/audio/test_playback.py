@@ -15,7 +15,8 @@ from parleyd.audio import pcm as sound
 from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.null import NullOutput
 from parleyd.audio.pcm import AudioFormat
-from parleyd.audio.playback import FADE_S, QUEUE_LIMIT_S
+from parleyd.audio.playback_pipeline import FADE_S
+from parleyd.audio.playback_queue import QUEUE_LIMIT_S
 from parleyd.audio.playhead import Heard
 
 MakeRoom = Callable[..., Room]

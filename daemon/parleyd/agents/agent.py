@@ -218,7 +218,14 @@ class Codec(Protocol):
 
     def user_message(self, text: str) -> bytes: ...
 
-    def contextual_update(self, text: str) -> bytes: ...
+    def contextual_update(self, text: str, context_id: str | None = None) -> bytes:
+        """Something to know, not to answer. A newer one with the same context_id replaces the older."""
+
+    def user_activity(self) -> bytes:
+        """The person is busy with the device: the agent shall not speak into the pause."""
+
+    def feedback(self, event_id: int, score: Literal["like", "dislike"] | None) -> bytes:
+        """event_id: of an AgentResponse. None takes it back."""
 
     def tool_result(self, call_id: str, result: str, *, is_error: bool) -> bytes: ...
 

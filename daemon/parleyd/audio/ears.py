@@ -17,11 +17,12 @@ from parleyd.audio.capture import Capture
 from parleyd.audio.echo_control import EchoControl
 from parleyd.audio.gate import Gate, Passed, Verdict
 from parleyd.audio.measure import VoiceMeasure
-from parleyd.audio.pcm import FRAME_MS, Frame, level_dbfs
+from parleyd.audio.pcm import FRAME_MS, SILENCE_DBFS, SILENT_FRAME, Frame, level_dbfs
 from parleyd.audio.vad import Detector
 from parleyd.audio.wakeword import WakeWord
 from parleyd.conversation.dialogue import Dialogue
 from parleyd.conversation.outbox import Outbox
+from parleyd.health import Pulse
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,8 @@ class Wakeable(Protocol):
 class Ears:
     """hold_back: the uplink wants speech only.
 
+    muted: the microphone counts as silent, for everything that follows it. level_dbfs: of the last frame.
+    speech_frames: of all frames, those that passed the gate as speech.
     wake_on_speech=False: what is said while asleep is for nobody and goes no further than the gate, except after the
     wake_word, if there is one.
     """
@@ -81,8 +84,12 @@ class Ears:
         self._utterance = 0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ears", daemon=True)
+        self.pulse = Pulse("ears")
         self.first_frame = threading.Event()
+        self.muted = False
+        self.level_dbfs = SILENCE_DBFS
         self.frames = 0
+        self.speech_frames = 0
 
     def start(self) -> None:
         self._thread.start()
@@ -92,9 +99,22 @@ class Ears:
         if self._thread.is_alive():
             self._thread.join(1.0)
 
+    def reconfigure(self, vad: Detector, hangover_ms: int, *, wake_on_speech: bool, wake_word: WakeWord | None) -> None:
+        """From the next frame on; between utterances nobody notices."""
+        self._vad = vad
+        self._gate.hangover_ms = hangover_ms
+        self._wake_on_speech = wake_on_speech
+        self._wake_word = wake_word
+
+    @property
+    def gate(self) -> Gate:
+        """To be looked at only."""
+        return self._gate
+
     def _run(self) -> None:
         try:
             while not self._stopping.is_set():
+                self.pulse.beat()
                 for frame in self._capture.frames():
                     self._hear(frame)
         except Exception as error:  # noqa: BLE001 - reported to the owner, who ends the daemon
@@ -102,8 +122,11 @@ class Ears:
 
     def _hear(self, frame: Frame) -> None:
         asleep = self._supervisor.asleep
+        if self.muted:
+            frame = Frame(SILENT_FRAME, frame.start_s)
         frame, may_be_speech = self._echo.hear(frame)
         measured = self._measure.step(frame)
+        self.level_dbfs = measured.level_dbfs
         verdict = self._gate.step(
             frame,
             voiced=may_be_speech and self._vad.voiced(frame),
@@ -127,6 +150,7 @@ class Ears:
                 )
         self._tell(verdict, frame, wanted)
         self.frames += 1
+        self.speech_frames += sum(one.speech for one in verdict.passed)
         self.first_frame.set()
 
     def _listen_for(self, word: WakeWord, frame: Frame, verdict: Verdict) -> None:

@@ -69,7 +69,7 @@ class Gate:
 
     def __init__(self, pre_roll_ms: int, hangover_ms: int) -> None:
         self._pre_roll_frames = max(1, pre_roll_ms // FRAME_MS)
-        self._hangover_ms = hangover_ms
+        self.hangover_ms = hangover_ms
         self._held: deque[Frame] = deque()
         self._window: deque[bool] = deque(maxlen=ONSET_WINDOW_MS // FRAME_MS)
         self._syllables: deque[bool] = deque(maxlen=SYLLABLE_WINDOW_MS // FRAME_MS)
@@ -138,7 +138,7 @@ class Gate:
             self._window.clear()
             self._syllables.clear()
             speech_s = self._last_speech_s
-        if self.open and self._talk_since_s is None and self._quiet_ms >= self._hangover_ms:
+        if self.open and self._talk_since_s is None and self._quiet_ms >= self.hangover_ms:
             self.open, closed = False, True
             speech_s = self._last_speech_s
 

@@ -22,6 +22,7 @@ from parleyd.audio.devices.chatter import portaudio_muted
 from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.portaudio import Card, host
 from parleyd.audio.playback import Playback
+from parleyd.health import Pulse
 
 log = logging.getLogger(__name__)
 
@@ -199,10 +200,16 @@ class Recovery:
         self._outcome: dict[Which, bool] = {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="devices", daemon=True)
+        self.pulse = Pulse("devices")
 
     @property
     def watches_speaker(self) -> bool:
         return isinstance(self._playback.device, Card)
+
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """Those of microphone and speaker that are gone."""
+        return tuple(patient.which for patient in self._patients if patient.health.lost)
 
     def start(self) -> None:
         now_s = time.monotonic()
@@ -247,6 +254,7 @@ class Recovery:
         try:
             with contextlib.ExitStack() as muted:
                 while not self._stopping.wait(_LOOK_S):
+                    self.pulse.beat()
                     self._mute(muted)
                     if not self._look(time.monotonic()):
                         return
@@ -310,14 +318,13 @@ class Recovery:
         well = [p for p in self._patients if p not in gone]
         for patient in gone:
             patient.release()
-        if well:
-            prospects = {p.card.prospect() for p in ill}
-            log.debug("the prospects of %s: %s", " and ".join(p.which for p in ill), ", ".join(prospects))
-            if prospects == {"none"}:
-                return
-            # A device that came back to its old place needs no new list, and the healthy one is left in peace.
-            if "new list" not in prospects and all(p.health.lost for p in ill) and self._regain(ill, outcome):
-                return
+        prospects = {p.card.prospect() for p in ill}
+        log.debug("the prospects of the %s: %s", " and the ".join(p.which for p in ill), ", ".join(prospects))
+        if prospects == {"none"}:
+            return
+        # A device that came back to its old place needs no new list, and the healthy one is left in peace.
+        if well and "new list" not in prospects and all(p.health.lost for p in ill) and self._regain(ill, outcome):
+            return
         for patient in well:
             patient.release()
             outcome[patient.which] = False

@@ -20,7 +20,7 @@ from parleyd.agents.local.scenario import Scenario, load
 from parleyd.agents.local.settings import AgentSettings, FormatName
 from parleyd.cli.errors import CommandError
 from parleyd.config.problem import ConfigError
-from parleyd.host.signals import NUDGE, STOP, Signals
+from parleyd.host.signals import NUDGE, Signals
 
 if TYPE_CHECKING:
     from parleyd.agents.local.server import LocalAgent
@@ -93,7 +93,7 @@ def _serve(
         printer.listening(agent.url, agent.base_url, settings.agent_id)
         if args.quit_with_stdin:
             threading.Thread(target=_wait_for_eof, args=(arrived.nudge,), name="stdin", daemon=True).start()
-        while arrived.wait() not in (*STOP, NUDGE):
+        while not arrived.stop_wanted and arrived.wait() != NUDGE:
             pass
     finally:
         agent.stop()

@@ -24,8 +24,9 @@ from parleyd.audio.devices.wav import WavOutput
 from parleyd.audio.echo import EchoCancellerMissingError
 from parleyd.audio.pcm import PIPELINE_RATE_HZ
 from parleyd.audio.vad import VadUnavailableError
+from parleyd.cli.agents import Agents
 from parleyd.cli.errors import CommandError
-from parleyd.cli.run import agent_for, attend
+from parleyd.cli.run import attend
 from parleyd.config.schema import Config, Local, Log, Session
 from parleyd.demo.actor import ActorMicrophone
 from parleyd.demo.facts import Facts, Recording, gather, judge
@@ -119,8 +120,8 @@ def _running(
     speaker: OutputDevice,
     on_failure: Callable[[], None] = lambda: None,
 ) -> Iterator[Service]:
-    with agent_for(config) as agent:
-        service = Service(config, agent, mic, speaker, bus, on_failure)
+    with Agents(config) as agents:
+        service = Service(config, agents.agent(config), mic, speaker, bus, on_failure)
         service.start()
         try:
             yield service

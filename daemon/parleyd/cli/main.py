@@ -13,7 +13,27 @@ from collections.abc import Sequence
 import parleyd
 from parleyd.cli.errors import CommandError
 
-COMMANDS = ("run", "demo", "agent", "check", "devices", "tune")
+# Which file in this folder has which command.
+COMMANDS = {
+    "run": "run",
+    "status": "status",
+    "events": "events",
+    "wake": "orders",
+    "sleep": "orders",
+    "mute": "orders",
+    "unmute": "orders",
+    "stop": "orders",
+    "volume": "volume",
+    "say": "say",
+    "context": "context",
+    "feedback": "feedback",
+    "reload": "reload",
+    "check": "check",
+    "devices": "devices",
+    "tune": "tune",
+    "demo": "demo",
+    "agent": "agent",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,8 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         # A command loads what it needs and no more: on a small board the rest takes seconds.
-        chosen = [name for name in arguments if name in COMMANDS][:1]
-        for name in chosen or COMMANDS:
+        chosen = [name for name in arguments if name in COMMANDS][:1] or list(COMMANDS)
+        for name in dict.fromkeys(COMMANDS[command] for command in chosen):
             importlib.import_module(f"parleyd.cli.{name}").add_parser(commands)
         args = parser.parse_args(arguments)
         code = int(args.run(args))

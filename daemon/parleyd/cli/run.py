@@ -6,15 +6,11 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
 from parleyd import events
-from parleyd.agents.agent import Agent
-from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
-from parleyd.agents.local.child import AgentChild, AgentChildError
 from parleyd.audio.devices.chatter import keep_stderr_apart
 from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.names import device_pair
@@ -22,13 +18,24 @@ from parleyd.audio.devices.portaudio import host
 from parleyd.audio.echo import EchoCancellerMissingError
 from parleyd.audio.vad import VadUnavailableError
 from parleyd.audio.wakeword import WakeWordUnavailableError
+from parleyd.cli.agents import Agents
 from parleyd.cli.errors import CommandError
+from parleyd.cli.reloader import Reloader, ReloadError
+from parleyd.config.changes import Changes
 from parleyd.config.loader import DEFAULT_CONFIG_PATH, ConfigError, load
 from parleyd.config.schema import Config
-from parleyd.config.secrets import SecretError, resolve
-from parleyd.host import logs, signals
+from parleyd.control.client import SOCKET_NAME
+from parleyd.control.commands import Commands
+from parleyd.control.messages import RequestError
+from parleyd.control.server import ControlError, ControlServer
+from parleyd.host import logs, notify, signals
+from parleyd.host.directories import runtime_directory, state_directory
+from parleyd.host.prometheus import Exporter, MetricsError
 from parleyd.host.signals import Signals
 from parleyd.service import Service, ServiceError
+
+# Loading the embedded agent's recogniser, a slow sound server and a slow board together.
+START_S = 90.0
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -48,13 +55,13 @@ def run(args: argparse.Namespace) -> int:
         return os.EX_CONFIG
     config = loaded.config
     settings = msgspec.structs.replace(config.log, level="debug") if args.debug else config.log
+    notify.starting("starting", START_S)
     keep_stderr_apart()
     listener = logs.start(settings)
     for warning in loaded.warnings:
         logs.log.warning("%s", warning)
     try:
-        with agent_for(config) as agent:
-            code = _serve(config, agent)
+        code = _serve(config, args)
     except CommandError as failure:
         if host.oldest_call() is None:
             raise
@@ -68,54 +75,85 @@ def run(args: argparse.Namespace) -> int:
     return code
 
 
-@contextlib.contextmanager
-def agent_for(config: Config) -> Iterator[Agent]:
-    """The configured provider; the embedded agent lives as long as the context."""
-    with contextlib.ExitStack() as stack:
-        section, key = config.elevenlabs, None
-        try:
-            if config.provider == "local":
-                child = stack.enter_context(AgentChild(config.local.scenario))
-                # The embedded agent answers to any id, and wants no key.
-                agent_id = section.agent_id or "local"
-                section = msgspec.structs.replace(section, agent_id=agent_id, base_url=child.base_url)
-            else:
-                key = resolve(section.api_key)
-            agent = ElevenLabsAgent(section, key)
-        except SecretError as error:
-            raise CommandError(str(error), error.mend, os.EX_CONFIG) from error
-        except ValueError as error:
-            raise CommandError(str(error), None, os.EX_CONFIG) from error
-        except AgentChildError as error:
-            raise CommandError(str(error), None, os.EX_UNAVAILABLE) from error
-        yield agent
-
-
-def _serve(config: Config, agent: Agent) -> int:
+def _serve(config: Config, args: argparse.Namespace) -> int:
     try:
         microphone, speaker = device_pair(
             config.audio.input.device, config.audio.output.device, input_channel=config.audio.input.channel
         )
-        with Signals() as arrived:
+        with Agents(config) as agents, Signals(reloads=True) as arrived:
+            bus = events.Bus()
             service = Service(
-                config, agent, microphone, speaker, events.Bus(), arrived.nudge, give_up=lambda: arrived.stop_wanted
+                config,
+                agents.agent(config),
+                microphone,
+                speaker,
+                bus,
+                arrived.nudge,
+                give_up=lambda: arrived.stop_wanted,
+                state_directory=_state_directory(),
             )
-            service.start()
-            try:
-                attend(service, arrived)
-            finally:
-                service.stop()
+            reload = Reloader(args.config, service, agents, debug=args.debug)
+            with contextlib.ExitStack() as stack:
+                for beside in (_control(config, service, reload, arrived, bus), _metrics(config, service)):
+                    if beside is not None:
+                        stack.callback(beside.stop)
+                        beside.start()
+                stack.callback(service.stop)
+                service.start()
+                attend(service, arrived, reload)
     except (DeviceError, VadUnavailableError, WakeWordUnavailableError, EchoCancellerMissingError) as error:
+        raise CommandError(str(error), error.mend, os.EX_UNAVAILABLE) from error
+    except (ControlError, MetricsError) as error:
         raise CommandError(str(error), error.mend, os.EX_UNAVAILABLE) from error
     except ServiceError as error:
         raise CommandError(str(error), error.mend, os.EX_SOFTWARE) from error
     return os.EX_OK
 
 
-def attend(service: Service, arrived: Signals) -> None:
+def _control(
+    config: Config, service: Service, reload: Reloader, arrived: Signals, bus: events.Bus
+) -> ControlServer | None:
+    where = config.control.socket
+    if where == "off":
+        return None
+    try:
+        path = runtime_directory() / SOCKET_NAME if where == "auto" else Path(where)
+    except OSError as error:
+        text = f"the runtime directory {error.filename} cannot be made: {error.strerror}"
+        raise ControlError(text, "set control.socket to a path that this user may write, or to off") from error
+    commands = Commands(service, lambda: _reload(reload), arrived.stop)
+    return ControlServer(path, commands, service.status, bus, service.fail)
+
+
+def _metrics(config: Config, service: Service) -> Exporter | None:
+    wanted = config.metrics.textfile is not None or config.metrics.port is not None
+    return Exporter(config.metrics, service.status) if wanted else None
+
+
+def _reload(reload: Reloader) -> Changes:
+    try:
+        return reload()
+    except ReloadError as error:
+        mend = "mend the file and reload again; until then the old configuration stays in force"
+        raise RequestError("bad_config", str(error), mend) from error
+
+
+def _state_directory() -> Path | None:
+    try:
+        return state_directory()
+    except OSError as error:
+        logs.log.warning("nothing is remembered over a restart: %s: %s", error.filename, error.strerror)
+        return None
+
+
+def attend(service: Service, arrived: Signals, reload: Reloader | None = None) -> None:
     """Does what signals ask for until one says stop. Raises ServiceError when the service fails."""
-    while (number := arrived.wait()) not in signals.STOP:
-        match number:
+    while not arrived.stop_wanted:
+        match arrived.wait():
+            case signals.RELOAD if reload is not None:
+                # It has been logged.
+                with contextlib.suppress(ReloadError):
+                    reload()
             case signals.WAKE:
                 service.wake()
             case signals.SLEEP:

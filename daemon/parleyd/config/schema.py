@@ -88,7 +88,7 @@ class Wake(_Section, frozen=True):
         Literal["speech", "word", "always", "manual"],
         Meta(
             description="speech: when somebody speaks; word: when somebody says the wake word; always: at once and for "
-            "ever; manual: on SIGUSR1"
+            "ever; manual: on `parleyd wake`"
         ),
     ] = "speech"
     word: Annotated[
@@ -207,6 +207,30 @@ class Reconnect(_Section, frozen=True):
     max_s: Annotated[float, Meta(gt=0, le=3600, description="longest delay")] = 60.0
 
 
+class Control(_Section, frozen=True):
+    """The socket for `parleyd status`, `say`, `mute` and other programs: docs/control.md."""
+
+    socket: Annotated[
+        Text,
+        Meta(
+            description="auto: control.sock in the runtime directory (/run/parleyd); off: none; or a path of its own",
+            extra={"expected": "auto, off, or a path"},
+        ),
+    ] = "auto"
+
+
+class Metrics(_Section, frozen=True):
+    """For Prometheus; needs the extra parleyd[metrics]. docs/control.md lists what there is."""
+
+    textfile: Annotated[
+        Text | None,
+        Meta(description="written every minute, for node_exporter's textfile collector: a path that ends in .prom"),
+    ] = None
+    port: Annotated[
+        Annotated[int, Meta(ge=1, le=65535)] | None, Meta(description="served at http://127.0.0.1:PORT/metrics")
+    ] = None
+
+
 class Log(_Section, frozen=True):
     """What is logged."""
 
@@ -229,4 +253,6 @@ class Config(_Section, frozen=True):
     barge_in: BargeIn = BargeIn()
     session: Session = Session()
     reconnect: Reconnect = Reconnect()
+    control: Control = Control()
+    metrics: Metrics = Metrics()
     log: Log = Log()

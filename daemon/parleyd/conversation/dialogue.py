@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from typing import Literal
 
 from parleyd import events
 from parleyd.agents.agent import (
@@ -33,6 +34,7 @@ from parleyd.config.schema import BargeIn
 from parleyd.conversation.history import History
 from parleyd.conversation.outbox import Outbox
 from parleyd.conversation.turns import FLOORS, GREETING_WITHIN_S, AnswerNumbers, Cue, Effect, Floor, TurnFilter
+from parleyd.conversation.typed import Typed
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +53,8 @@ class Dialogue:
         self._numbers = AnswerNumbers()
         self._filter: TurnFilter | None = None
         self._history = History()
+        self._typed = Typed()
+        self._response_id: int | None = None
         self._codec: Codec | None = None
         self._ready_s = 0.0
         self._first_answer = 1
@@ -87,15 +91,32 @@ class Dialogue:
             return self._history.carried_over() is not None
 
     @property
+    def typed_s(self) -> float | None:
+        """When the newest of what was typed and not yet answered was typed."""
+        with self._lock:
+            return self._typed.newest_s
+
+    @property
     def understood(self) -> bool:
         """The agent has shown, in this conversation, that it made words of what it heard."""
         with self._lock:
             return self._understood
 
+    def forget_typed(self) -> None:
+        with self._lock:
+            self._typed.answered()
+
+    def line_ended(self) -> None:
+        """Nobody is there to be told anything; what was said is carried over into the next session."""
+        with self._lock:
+            self._codec = None
+
     def conclude(self) -> None:
         """The conversation is over; the next one starts afresh. What is queued is still played out."""
         with self._lock:
             self._history.clear()
+            self._typed.answered()
+            self._response_id = None
             self._understood = False
             self._codec = None
             self._playback.end_answer(self._numbers.current)
@@ -118,6 +139,8 @@ class Dialogue:
             said = self._history.carried_over()
             if said is not None:
                 self._outbox.send(codec.contextual_update(said))
+            for text in self._typed.waiting:
+                self._outbox.send(codec.user_message(text))
 
     def agent_event(self, event: AgentEvent) -> None:
         now_s = time.monotonic()
@@ -143,8 +166,9 @@ class Dialogue:
                         self._understood |= any(sign.isalnum() for sign in text)
                         self._history.user_said(text)
                         self._acknowledged(now_s)
-                case AgentResponse(text=text):
+                case AgentResponse(text=text, event_id=event_id):
                     self._activity_s = now_s
+                    self._response_id = event_id
                     self._history.agent_says(text, self._numbers.of_text)
                     self._bus.publish(events.AnswerText(at_s=now_s, text=text))
                 case AgentResponseComplete():
@@ -171,6 +195,46 @@ class Dialogue:
         """The agent has said that it will end the conversation."""
         with self._lock:
             return self._hanging_up
+
+    # ------------------------------------------------------------ commands
+
+    def reconfigure(self, barge_in: BargeIn) -> None:
+        with self._lock:
+            self._barge_in = barge_in
+
+    def say(self, text: str) -> None:
+        """As if the person had said it. Without a session it waits for the next one."""
+        now_s = time.monotonic()
+        with self._lock:
+            self._activity_s = now_s
+            self._typed.add(text, now_s)
+            if self._codec is not None:
+                self._outbox.send(self._codec.user_message(text))
+
+    def context(self, text: str, context_id: str | None) -> bool:
+        """Something the agent should know. → whether there is a session to tell it."""
+        with self._lock:
+            if self._codec is None:
+                return False
+            self._outbox.send(self._codec.contextual_update(text, context_id))
+            return True
+
+    def user_active(self) -> bool:
+        """The person is busy with the device. → whether there is a session to tell."""
+        with self._lock:
+            if self._codec is None:
+                return False
+            self._activity_s = time.monotonic()
+            self._outbox.send(self._codec.user_activity())
+            return True
+
+    def feedback(self, score: Literal["like", "dislike"] | None) -> bool:
+        """On the agent's last answer. → whether there is one in this session."""
+        with self._lock:
+            if self._codec is None or self._response_id is None:
+                return False
+            self._outbox.send(self._codec.feedback(self._response_id, score))
+            return True
 
     # ------------------------------------------------------------ ears thread
 
@@ -240,7 +304,12 @@ class Dialogue:
             and answer == self._first_answer
             and now_s - self._ready_s < GREETING_WITHIN_S
         )
-        if not self._transcripts_seen and not greeting:
+        if greeting:
+            return
+        for text in self._typed.answered():
+            self._understood = True
+            self._history.user_said(text)
+        if not self._transcripts_seen:
             self._understood = True
             self._acknowledged(now_s)
 

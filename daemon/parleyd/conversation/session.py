@@ -30,6 +30,7 @@ from parleyd.agents.agent import (
 from parleyd.conversation.bounded_socket import BoundedWebSocket
 from parleyd.conversation.outbox import Outbox
 from parleyd.conversation.wire_audio import WireEncoder
+from parleyd.health import Pulse
 
 # A network that vanishes sends no reset; without this the kernel goes on for many minutes.
 TCP_USER_TIMEOUT_MS = 8000
@@ -86,6 +87,8 @@ class Session:
         self._receiver = threading.Thread(target=self._receive, name="session-receiver", daemon=True)
         self._sender = threading.Thread(target=self._send, name="session-sender", daemon=True)
         self._over = threading.Event()
+        self.receiver_pulse = Pulse("session receiver")
+        self.sender_pulse = Pulse("session sender")
 
     def start(self) -> None:
         self._outbox.admit(self)
@@ -142,8 +145,10 @@ class Session:
         while True:
             if not ready:
                 connection.settimeout(max(0.01, ready_until_s - time.monotonic()))
+            self.receiver_pulse.rest()
             try:
                 opcode, data = connection.recv_data(control_frame=True)
+                self.receiver_pulse.beat()
             except websocket.WebSocketTimeoutException:
                 if self._hung_up is not None:
                     return Ending(EndingKind.USER, self._hung_up, code=NORMAL_CLOSURE)
@@ -238,9 +243,11 @@ class Session:
         self._outbox.begin(self)
         try:
             while (message := self._outbox.take(self)) is not None:
+                self.sender_pulse.beat()
                 if isinstance(message, list):
                     message = self.codec.audio(encoder.encode(b"".join(message)))
                 connection.send(message, websocket.ABNF.OPCODE_TEXT)
+                self.sender_pulse.rest()
         except ConnectionError:
             # The other side has gone. The receiver learns of it too, after it has read why.
             return

@@ -21,6 +21,7 @@ from parleyd.conversation.dialogue import Dialogue
 from parleyd.conversation.outbox import Outbox
 from parleyd.conversation.session import Session
 from parleyd.conversation.states import Action, State, Trigger, move
+from parleyd.health import Pulse
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,12 @@ class _Wake:
 @dataclass(frozen=True, slots=True)
 class _Sleep:
     pass
+
+
+@dataclass(frozen=True, slots=True)
+class _Reconfigure:
+    config: Config
+    agent: Agent
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +88,9 @@ class Supervisor:
         self._raise_gate = raise_gate
         self._on_death = on_death
         self._backoff = Backoff(config.reconnect.initial_s, config.reconnect.max_s)
-        self._inbox: queue.SimpleQueue[_Wake | _Sleep | _Stop | _Ready | _Ended] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[_Wake | _Sleep | _Reconfigure | _Stop | _Ready | _Ended] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
+        self.pulse = Pulse("supervisor")
         self._session: Session | None = None
         self._state = State.ASLEEP
         self._retry_at_s: float | None = None
@@ -107,6 +115,16 @@ class Supervisor:
         self._thread.start()
         if self._always:
             self.wake(by_speech=False)
+
+    @property
+    def pulses(self) -> tuple[Pulse, ...]:
+        session = self._session
+        return (self.pulse,) if session is None else (self.pulse, session.receiver_pulse, session.sender_pulse)
+
+    def reconfigure(self, config: Config, agent: Agent) -> None:
+        """What is looked at anew each time takes effect now; the agent is that of the next session, which is tried for
+        at once where it was waited for."""
+        self._inbox.put(_Reconfigure(config, agent))
 
     def wake(self, *, by_speech: bool) -> None:
         self._inbox.put(_Wake(by_speech))
@@ -147,10 +165,13 @@ class Supervisor:
     def _run(self) -> None:
         try:
             while True:
+                patience_s = self._time_to_next_look_s()
+                self.pulse.rest()
                 try:
-                    message = self._inbox.get(timeout=self._time_to_next_look_s())
+                    message = self._inbox.get(timeout=patience_s)
                 except queue.Empty:
                     message = None
+                self.pulse.beat()
                 if isinstance(message, _Stop):
                     break
                 if message is not None:
@@ -165,7 +186,7 @@ class Supervisor:
             session.hang_up("the daemon stops")
             session.wait_over(STOP_S)
 
-    def _take(self, message: _Wake | _Sleep | _Ready | _Ended) -> None:
+    def _take(self, message: _Wake | _Sleep | _Reconfigure | _Ready | _Ended) -> None:
         match message:
             case _Wake(by_speech=True):
                 # Speech waits for the retry that is due anyhow; a noisy room must not hammer a broken server.
@@ -178,6 +199,8 @@ class Supervisor:
             case _Sleep():
                 self._retry_at_s = None
                 self._move(Trigger.SLEEP, "sent to sleep")
+            case _Reconfigure(config=config, agent=agent):
+                self._reconfigure(config, agent)
             case _Ready(session=session, ready=ready) if session is self._session:
                 self._opened(ready)
             case _Ended(session=session, ending=ending) if session is self._session:
@@ -185,6 +208,17 @@ class Supervisor:
                 self._ended(session, ending)
             case _:
                 pass
+
+    def _reconfigure(self, config: Config, agent: Agent) -> None:
+        self._config = config
+        self._agent = agent
+        self._backoff = Backoff(config.reconnect.initial_s, config.reconnect.max_s)
+        self._greeting_refused = False
+        self._always = config.wake.mode == "always"
+        if self._state is State.BACKING_OFF:
+            self._move(Trigger.RETRY_DUE, "the configuration was read again")
+        elif self._always:
+            self._move(Trigger.WAKE, "always")
 
     def _opened(self, ready: Ready) -> None:
         now_s = time.monotonic()
@@ -206,6 +240,7 @@ class Supervisor:
 
     def _ended(self, session: Session, ending: Ending) -> None:
         now_s = time.monotonic()
+        self._dialogue.line_ended()
         self._bus.publish(events.SessionEnded(at_s=now_s, ending=ending))
         codec = session.codec
         if codec.malformed or codec.unknown:
@@ -326,7 +361,8 @@ class Supervisor:
 
     def _greeting_unwanted(self) -> bool:
         wish = self._config.wake.greeting
-        return wish == "skip" or (wish == "auto" and (self._woken_by_speech or self._dialogue.continues))
+        asked = self._woken_by_speech or self._dialogue.continues or self._dialogue.typed_s is not None
+        return wish == "skip" or (wish == "auto" and asked)
 
     # ------------------------------------------------------------ timers
 
@@ -338,7 +374,7 @@ class Supervisor:
             due_s.append(self._live_since_s + STABLE_S)
         if self._state is State.LIVE and not self._always:
             due_s.append(self._dialogue.activity_s + self._patience_s())
-        if self._state is not State.ASLEEP and (kept_s := self._outbox.kept_until_s) is not None:
+        if self._state is not State.ASLEEP and (kept_s := self._unanswered_s) is not None:
             due_s.append(kept_s + self._config.session.keep_utterance_s)
         if not due_s:
             return None
@@ -366,11 +402,18 @@ class Supervisor:
                     self._move(Trigger.FALSE_WAKE, "the agent understood nothing")
                 else:
                     self._move(Trigger.IDLE, f"quiet for {quiet_s:.0f} s")
-        kept_s = self._outbox.kept_until_s
+        kept_s = self._unanswered_s
         if kept_s is not None and now_s >= kept_s + self._config.session.keep_utterance_s:
             self._forget(float("inf"), "no agent could be reached for it in time")
+            self._dialogue.forget_typed()
             if not self._always:
                 self._move(Trigger.GIVEN_UP, "what was said is too old to be answered")
+
+    @property
+    def _unanswered_s(self) -> float | None:
+        """When the newest of what no agent has answered was said, spoken or typed."""
+        said_s = (self._outbox.kept_until_s, self._dialogue.typed_s)
+        return max((at_s for at_s in said_s if at_s is not None), default=None)
 
     def _forget(self, before_s: float, cause: str) -> None:
         lost_ms = self._outbox.forget(before_s)

@@ -21,10 +21,15 @@ def state_directory() -> Path:
 
 def runtime_directory() -> Path:
     """Made if need be. Raises OSError."""
-    # Without XDG_RUNTIME_DIR the state directory's parent: a name under /tmp could be somebody else's.
-    directory = _of_unit("RUNTIME_DIRECTORY") or _of_user("XDG_RUNTIME_DIR", Path.home() / ".local/state")
+    directory = runtime_place()
     directory.mkdir(mode=0o750, parents=True, exist_ok=True)
     return directory
+
+
+def runtime_place() -> Path:
+    """Where it is, or would be."""
+    # Without XDG_RUNTIME_DIR the state directory's parent: a name under /tmp could be somebody else's.
+    return _of_unit("RUNTIME_DIRECTORY") or _of_user("XDG_RUNTIME_DIR", Path.home() / ".local/state")
 
 
 def _of_unit(variable: str) -> Path | None:

@@ -1,10 +1,18 @@
-"""Tells systemd how the service is doing; does nothing where systemd did not start it."""
+"""Tells systemd how the service is doing (sd_notify(3)); does nothing where systemd did not start it."""
 
 from __future__ import annotations
 
 import contextlib
+import os
+import socket
+import time
 
 import systemd.daemon
+
+
+def starting(status: str, extend_s: float) -> None:
+    """The start goes on, and may take that much longer."""
+    _notify(f"STATUS={status}\nEXTEND_TIMEOUT_USEC={round(extend_s * 1e6)}")
 
 
 def ready(status: str) -> None:
@@ -12,14 +20,45 @@ def ready(status: str) -> None:
 
 
 def status(text: str) -> None:
-    _notify(f"STATUS={text}")
+    _notify_at_once(f"STATUS={text}")
+
+
+def reloading() -> None:
+    """ready() has to follow. The stamp tells systemd which of several reloads that was."""
+    _notify(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}\nSTATUS=reloading")
 
 
 def stopping() -> None:
-    _notify("STOPPING=1")
+    _notify("STOPPING=1\nSTATUS=stopping")
+
+
+def watchdog() -> None:
+    _notify_at_once("WATCHDOG=1")
+
+
+def watchdog_s() -> float | None:
+    """How often at least watchdog() has to be called; None where nobody waits for it (sd_watchdog_enabled(3))."""
+    if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+        return None
+    try:
+        return int(os.environ["WATCHDOG_USEC"]) / 1e6
+    except (KeyError, ValueError):
+        return None
 
 
 def _notify(message: str) -> None:
     # The library raises when the socket that systemd promised has gone.
     with contextlib.suppress(OSError):
         systemd.daemon.notify(message)
+
+
+def _notify_at_once(message: str) -> None:
+    """For what is said at intervals. The library waits for a manager that does not read, and holds the interpreter lock
+    meanwhile, so that every thread stops; here it is rather not said."""
+    path = os.environ.get("NOTIFY_SOCKET", "")
+    if not path:
+        return
+    address = "\0" + path[1:] if path.startswith("@") else path
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as to:
+        to.setblocking(False)
+        to.sendto(message.encode("utf-8", "replace"), address)

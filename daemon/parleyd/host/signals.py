@@ -7,11 +7,13 @@ the main thread waits here, on a socket to which the interpreter itself writes w
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import socket
 from types import TracebackType
 
-STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+STOP = (signal.SIGTERM, signal.SIGINT)
+RELOAD = signal.SIGHUP
 WAKE = signal.SIGUSR1
 SLEEP = signal.SIGUSR2
 # What wake() looks like to who waits: no signal has this number.
@@ -19,17 +21,23 @@ NUDGE = 0
 
 
 class Signals:
-    """A context manager for the main thread. stop_wanted: a signal has come that says stop."""
+    """A context manager for the main thread. stop_wanted: a signal has come that says stop, or stop() was called.
 
-    def __init__(self) -> None:
+    reloads: SIGHUP asks to reload. Otherwise, and in a terminal, it means that there is no terminal any more, and
+    stops like the others.
+    """
+
+    def __init__(self, *, reloads: bool = False) -> None:
+        self._stop_at = STOP if reloads and not os.isatty(0) else (*STOP, RELOAD)
         self.stop_wanted = False
         self._reader, self._writer = socket.socketpair()
         self._writer.setblocking(False)
 
     def __enter__(self) -> Signals:
         self._old_fd = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
-        self._old = {number: signal.signal(number, self._stop) for number in STOP}
-        self._old |= {number: signal.signal(number, lambda *_: None) for number in (WAKE, SLEEP)}
+        self._old = {number: signal.signal(number, self._stop) for number in self._stop_at}
+        for number in {RELOAD, WAKE, SLEEP}.difference(self._stop_at):
+            self._old[number] = signal.signal(number, lambda *_: None)
         return self
 
     def __exit__(
@@ -43,6 +51,11 @@ class Signals:
 
     def _stop(self, *_: object) -> None:
         self.stop_wanted = True
+
+    def stop(self) -> None:
+        """As if a signal said so; from any thread."""
+        self.stop_wanted = True
+        self.nudge()
 
     def wait(self) -> int:
         """Blocks until a signal arrives, or nudge() is called. The signal's number, or NUDGE."""

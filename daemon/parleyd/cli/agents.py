@@ -1,0 +1,53 @@
+"""From the configuration to the agent; the embedded one as a child process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from types import TracebackType
+
+import msgspec
+
+from parleyd.agents.agent import Agent
+from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
+from parleyd.agents.local.child import AgentChild, AgentChildError
+from parleyd.cli.errors import CommandError
+from parleyd.config.schema import Config
+from parleyd.config.secrets import SecretError, resolve
+
+
+class Agents:
+    """A context manager: the embedded agent, where it is the provider, lives as long. Raises CommandError."""
+
+    def __init__(self, config: Config) -> None:
+        self._child = AgentChild(config.local.scenario) if config.provider == "local" else None
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Agents:
+        if self._child is not None:
+            try:
+                self._stack.enter_context(self._child)
+            except AgentChildError as error:
+                raise CommandError(str(error), None, os.EX_UNAVAILABLE) from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def agent(self, config: Config) -> Agent:
+        """Of the same provider. Secrets are looked up anew."""
+        section, key = config.elevenlabs, None
+        try:
+            if self._child is not None:
+                # The embedded agent answers to any id, and wants no key.
+                agent_id = section.agent_id or "local"
+                section = msgspec.structs.replace(section, agent_id=agent_id, base_url=self._child.base_url)
+            else:
+                key = resolve(section.api_key)
+            return ElevenLabsAgent(section, key)
+        except SecretError as error:
+            raise CommandError(str(error), error.mend, os.EX_CONFIG) from error
+        except ValueError as error:
+            raise CommandError(str(error), None, os.EX_CONFIG) from error

@@ -1,0 +1,26 @@
+"""`parleyd context`: something the agent should know, without answering it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from parleyd.cli.daemon import add_options, connected, tell
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "context",
+        help="let the agent know something",
+        description="Tells the agent of the running session something it should know, without an answer.",
+    )
+    parser.add_argument("text", nargs="+", metavar="TEXT")
+    parser.add_argument("--id", dest="context_id", metavar="ID", help="replaces what was told before with the same id")
+    add_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    with connected(args) as client:
+        tell(args, client.ask("context", text=" ".join(args.text), context_id=args.context_id), "")
+    return os.EX_OK

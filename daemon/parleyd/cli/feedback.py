@@ -1,0 +1,23 @@
+"""`parleyd feedback`: whether the agent's last answer was good."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from parleyd.cli.daemon import add_options, connected, tell
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "feedback", help="judge the agent's last answer", description="Judges the agent's last answer in this session."
+    )
+    parser.add_argument("score", choices=("like", "dislike", "none"), help="none takes it back")
+    add_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    with connected(args) as client:
+        tell(args, client.ask("feedback", score=args.score), "")
+    return os.EX_OK

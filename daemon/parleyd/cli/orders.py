@@ -1,0 +1,31 @@
+"""`parleyd wake`, `sleep`, `mute`, `unmute`, `stop`: orders to a running daemon that need no more words."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from functools import partial
+
+from parleyd.cli.daemon import add_options, connected, tell
+
+# The order, what it does, and what is said when it was done.
+ORDERS = {
+    "wake": ("open a session with the agent, as if somebody had spoken", ""),
+    "sleep": ("end the session; the daemon goes on listening", ""),
+    "mute": ("hear nothing until `unmute`, also after a restart", "muted: the agent hears nothing"),
+    "unmute": ("hear again", "the microphone is heard"),
+    "stop": ("end the daemon; systemctl stop keeps it from being started again", ""),
+}
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    for order, (what, _) in ORDERS.items():
+        parser = subparsers.add_parser(order, help=what, description=f"Tell the running daemon to {what}.")
+        add_options(parser)
+        parser.set_defaults(run=partial(_run, order))
+
+
+def _run(order: str, args: argparse.Namespace) -> int:
+    with connected(args) as client:
+        tell(args, client.ask(order), ORDERS[order][1])
+    return os.EX_OK

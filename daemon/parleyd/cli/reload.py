@@ -1,0 +1,28 @@
+"""`parleyd reload`: the configuration is read again."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import Any
+
+from parleyd.cli.daemon import add_options, connected, tell
+from parleyd.config.changes import Changes
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "reload",
+        help="read the configuration again",
+        description="The running daemon reads its configuration again, and tells what is in force now and what waits. "
+        "A bad file changes nothing; then the exit code is 78.",
+    )
+    add_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    with connected(args) as client:
+        result: dict[str, Any] = client.ask("reload")
+        tell(args, result, Changes(**{when: tuple(keys) for when, keys in result.items()}).in_words())
+    return os.EX_OK

@@ -1,0 +1,122 @@
+"""`parleyd status`: how the running daemon is doing, on one page."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from parleyd.cli.daemon import add_options, connected
+
+WATCH_S = 1.0
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "status",
+        help="how the daemon is doing",
+        description="How the running daemon is doing. Exit code 0 when it is well, 1 when something is wrong with it, "
+        "69 when it does not run.",
+    )
+    parser.add_argument("--watch", action="store_true", help="again every second, until Ctrl-C")
+    add_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    with connected(args) as client:
+        while True:
+            status = client.ask("status")
+            text = json.dumps(status, ensure_ascii=False) if args.json else "\n".join(page(status))
+            if args.watch and not args.json and sys.stdout.isatty():
+                text = f"\x1b[H\x1b[2J{text}"
+            print(text, flush=True)
+            if not args.watch:
+                return os.EX_OK if status["health"] == "well" else 1
+            time.sleep(WATCH_S)
+
+
+def page(status: dict[str, Any]) -> Iterator[str]:
+    """The lines."""
+    microphone, speaker, metrics = status["microphone"], status["speaker"], status["metrics"]
+    yield f"parleyd {status['version']}: {status['state']} for {_length(status['state_s'])} ({status['reason']})"
+    for name, text in (
+        ("health", _health(status)),
+        ("up", f"{_length(status['uptime_s'])}, since {time.strftime('%F %T', time.localtime(status['started_s']))}"),
+        ("agent", f"{status['provider']}" + (f", {c}" if (c := status["conversation_id"]) else "")),
+        ("wake", status["wake_mode"]),
+        ("microphone", _microphone(microphone)),
+        ("speaker", _speaker(speaker)),
+        ("echo", status["echo_mode"].replace("_", " ")),
+        ("sessions", f"{metrics['sessions']}, {_length(metrics['session_s'])} in all; {_many(metrics, 'wakes')}, "
+         f"{_many(metrics, 'reconnects')}, {_many(metrics, 'failed_tries')}"),
+        ("talk", f"{_many(metrics, 'utterances')}, {_many(metrics, 'answers')}, {_many(metrics, 'interruptions')}, "
+         f"{_many(metrics, 'tool_calls')}, {metrics['lost_speech_ms'] / 1000:g} s of speech lost"),
+        ("gate", f"open {metrics['speech_s'] / max(metrics['heard_s'], 0.02):.1%} of {_length(metrics['heard_s'])}"),
+        ("delays", "; ".join((
+            f"speech to sound {_delay(metrics['speech_to_sound'])}",
+            f"wake to live {_delay(metrics['wake_to_live'])}",
+            f"interrupted to silent {_delay(metrics['clear_residual'])}",
+        ))),
+        ("process", _load(status["load"])),
+    ):  # fmt: skip
+        yield f"  {name:<12}{text}"
+
+
+def _health(status: dict[str, Any]) -> str:
+    findings = [f"{finding['part']}: {finding['text']}" for finding in status["findings"]]
+    return "; ".join([status["health"], *findings])
+
+
+def _microphone(it: dict[str, Any]) -> str:
+    words = [it["name"] if it["present"] else f"{it['name']} (gone)"]
+    if it["muted"]:
+        words.append("MUTED")
+    words.append(f"{it['level_dbfs']:.0f} dBFS, room {it['floor_dbfs']:.0f} dBFS")
+    if it["somebody_speaks"]:
+        words.append("somebody speaks")
+    if it["overflows"]:
+        words.append(f"{it['overflows']} overflows")
+    return ", ".join(words)
+
+
+def _speaker(it: dict[str, Any]) -> str:
+    words = [it["name"] if it["present"] else f"{it['name']} (gone)", f"volume {it['volume']:.0%}"]
+    words.append(f"latency {it['latency_ms']} ms")
+    if it["queued_ms"]:
+        words.append(f"{it['queued_ms'] / 1000:.1f} s waiting")
+    if it["underruns"]:
+        words.append(f"{it['underruns']} underruns")
+    return ", ".join(words)
+
+
+def _load(it: dict[str, Any]) -> str:
+    limit = f" of {it['memory_limit_bytes'] / 2**20:.0f}" if it["memory_limit_bytes"] else ""
+    return f"{it['memory_bytes'] / 2**20:.0f}{limit} MiB, {it['threads']} threads, {it['handles']} file handles"
+
+
+def _many(metrics: dict[str, Any], name: str) -> str:
+    words = name.replace("_", " ")
+    if metrics[name] == 1:
+        words = {"failed tries": "failed try"}.get(words, words.removesuffix("s"))
+    return f"{metrics[name]} {words}"
+
+
+def _delay(it: dict[str, Any]) -> str:
+    return f"{it['last_ms']:.0f} ms (mean {it['sum_ms'] / it['count']:.0f})" if it["count"] else "-"
+
+
+def _length(seconds: float) -> str:
+    """Such as 3 d 4 h, 12 min 5 s."""
+    units = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+    parts = []
+    left = int(seconds)
+    for size, unit in units:
+        if left >= size:
+            parts.append(f"{left // size} {unit}")
+            left %= size
+    return " ".join(parts[:2]) or "0 s"

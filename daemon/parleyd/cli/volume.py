@@ -1,0 +1,46 @@
+"""`parleyd volume`: how loud the running daemon speaks."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+
+from parleyd.cli.daemon import add_options, connected, tell
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "volume",
+        help="tell or set how loud the daemon speaks",
+        description="Without LEVEL: tells how loud the running daemon speaks.",
+    )
+    parser.add_argument(
+        "level", nargs="?", type=_level, metavar="LEVEL", help="0 to 100 (percent), or by how much: up 10, down 10"
+    )
+    parser.add_argument("step", nargs="?", type=_percent, metavar="STEP", help=argparse.SUPPRESS)
+    add_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    wanted: dict[str, float] = {}
+    if isinstance(args.level, float):
+        wanted = {"to": args.level}
+    elif args.level is not None:
+        step = args.step if args.step is not None else 0.1
+        wanted = {"by": step if args.level == "up" else -step}
+    with connected(args) as client:
+        result = client.ask("volume", **wanted)
+        tell(args, result, f"{result['volume']:.0%}")
+    return os.EX_OK
+
+
+def _level(text: str) -> float | str:
+    return text if text in ("up", "down") else _percent(text)
+
+
+def _percent(text: str) -> float:
+    if not re.fullmatch(r"\d{1,3}(\.\d+)?%?", text) or float(text.rstrip("%")) > 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a volume; use 0 to 100, up or down")
+    return round(float(text.rstrip("%")) / 100, 4)

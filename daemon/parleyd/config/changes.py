@@ -1,0 +1,81 @@
+"""What differs between two configurations, and when it takes effect. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+
+from parleyd.config.keys import all_keys
+from parleyd.config.schema import Config
+
+When = Literal["now", "next_session", "restart"]
+
+# Sections and keys; the longest that fits counts. What is not here takes effect with a new start.
+_WHEN: dict[str, When] = {
+    "elevenlabs": "next_session",
+    "wake": "now",
+    "audio.output.volume": "now",
+    "gate.vad": "now",
+    "gate.aggressiveness": "now",
+    "gate.hangover_ms": "now",
+    "barge_in.confirm_ms": "now",
+    "session": "now",
+    "session.connect_timeout_s": "next_session",
+    "session.buffer_s": "restart",
+    "reconnect": "now",
+    "log.level": "now",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """The dotted keys that changed, by when they take effect."""
+
+    now: tuple[str, ...] = ()
+    next_session: tuple[str, ...] = ()
+    restart: tuple[str, ...] = ()
+
+    def in_words(self) -> str:
+        told = [
+            f"{how}: {', '.join(keys)}"
+            for how, keys in (
+                ("in force now", self.now),
+                ("from the next session on", self.next_session),
+                ("only after a restart", self.restart),
+            )
+            if keys
+        ]
+        return "; ".join(told) or "nothing has changed"
+
+
+def changes(old: Config, new: Config) -> Changes:
+    before, after = msgspec.to_builtins(old), msgspec.to_builtins(new)
+    found: dict[When, list[str]] = {"now": [], "next_session": [], "restart": []}
+    for key in all_keys():
+        if key.section is None and _at(before, key.path) != _at(after, key.path):
+            found[when(key.dotted)].append(key.dotted)
+    return Changes(tuple(found["now"]), tuple(found["next_session"]), tuple(found["restart"]))
+
+
+def in_force(old: Config, new: Config) -> Config:
+    """The new one, but for what takes effect only with a new start."""
+    plain, before = msgspec.to_builtins(new), msgspec.to_builtins(old)
+    for dotted in changes(old, new).restart:
+        *parents, name = dotted.split(".")
+        _at(plain, tuple(parents))[name] = _at(before, (*parents, name))
+    return msgspec.convert(plain, Config)
+
+
+def when(key: str) -> When:
+    """key: dotted."""
+    parts = key.split(".")
+    listed = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
+    return next((_WHEN[one] for one in listed if one in _WHEN), "restart")
+
+
+def _at(plain: Any, path: tuple[str, ...]) -> Any:
+    for name in path:
+        plain = plain[name]
+    return plain

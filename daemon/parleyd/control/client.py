@@ -1,0 +1,126 @@
+"""The other end of the control socket, for commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from parleyd.host.directories import SYSTEM_RUNTIME, runtime_place
+
+SOCKET_NAME = "control.sock"
+ENVIRONMENT = "PARLEYD_SOCKET"
+ANSWER_S = 10.0
+
+
+class NotRunningError(Exception):
+    """No daemon answers. mend: how to start one."""
+
+    def __init__(self, text: str, mend: str) -> None:
+        super().__init__(text)
+        self.mend = mend
+
+
+class RefusedError(Exception):
+    """The daemon's answer is an error. kind: see docs/control.md."""
+
+    def __init__(self, error: dict[str, Any]) -> None:
+        super().__init__(str(error.get("text", "the daemon refuses")))
+        self.kind = str(error.get("kind", ""))
+        self.mend: str | None = error.get("mend")
+
+
+def places() -> tuple[Path, ...]:
+    """Where the socket may be: as told by the environment, or this user's daemon, then the system's."""
+    told = os.environ.get(ENVIRONMENT)
+    return (Path(told),) if told else (runtime_place() / SOCKET_NAME, SYSTEM_RUNTIME / SOCKET_NAME)
+
+
+class Client:
+    """A context manager. socket_path: else the first of places() at which somebody listens. Raises NotRunningError."""
+
+    def __init__(self, socket_path: Path | None = None) -> None:
+        self._connection = _connect((socket_path,) if socket_path else places())
+        self._connection.settimeout(ANSWER_S)
+        self._lines = self._connection.makefile("rb")
+        self._read()
+        self._asked = 0
+        self._events: list[dict[str, Any]] = []
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lines.close()
+        self._connection.close()
+
+    def ask(self, do: str, **fields: object) -> dict[str, Any]:
+        """The result. Raises RefusedError, and NotRunningError when the daemon ends or does not answer."""
+        self._asked += 1
+        request = {"do": do, "id": self._asked} | fields
+        try:
+            self._connection.sendall(json.dumps(request).encode() + b"\n")
+        except OSError as error:
+            raise _gone() from error
+        while True:
+            try:
+                told = self._read()
+            except TimeoutError as error:
+                text = f"the daemon does not answer within {ANSWER_S:g} s"
+                raise NotRunningError(text, "see its log: journalctl -u parleyd") from error
+            if "event" in told:
+                self._events.append(told)
+            elif told["ok"]:
+                result: dict[str, Any] = told["result"]
+                return result
+            else:
+                raise RefusedError(told["error"])
+
+    def events(self, timeout_s: float | None = None) -> Iterator[dict[str, Any]]:
+        """What happens, after ask("events"). Raises NotRunningError when the daemon ends, TimeoutError when nothing
+        happens for timeout_s."""
+        self._connection.settimeout(timeout_s)
+        while True:
+            yield self._events.pop(0) if self._events else self._read()
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            line = self._lines.readline()
+        except ConnectionError as error:
+            raise _gone() from error
+        if not line:
+            raise _gone()
+        told: dict[str, Any] = json.loads(line)
+        return told
+
+
+def _connect(paths: tuple[Path, ...]) -> socket.socket:
+    for path in paths:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.settimeout(ANSWER_S)
+            connection.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
+            connection.close()
+        except PermissionError as error:
+            connection.close()
+            mend = "sudo adduser $USER parleyd, then log in again"
+            raise NotRunningError(f"this user may not talk to the daemon at {path}", mend) from error
+        except OSError as error:
+            connection.close()
+            raise NotRunningError(f"cannot talk to the daemon at {path}: {error.strerror or error}", "") from error
+        else:
+            return connection
+    where = " or ".join(str(path) for path in paths)
+    mend = "start it with: sudo systemctl start parleyd (or in a terminal: parleyd run -c FILE)"
+    raise NotRunningError(f"parleyd is not running: nobody listens at {where}", mend)
+
+
+def _gone() -> NotRunningError:
+    return NotRunningError("the daemon has ended, or dropped this connection", "see its log: journalctl -u parleyd")

@@ -1,0 +1,74 @@
+"""What each request of the control socket does: the one place where the protocol meets the service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import assert_never
+
+from parleyd.config.changes import Changes
+from parleyd.control import messages
+from parleyd.control.messages import AnyRequest, RequestError
+from parleyd.service import Service
+
+_NO_SESSION = ("no_session", "there is no session to tell it", "wake it first: parleyd wake")
+
+
+class Commands:
+    """Call it with a request for the result; raises RequestError.
+
+    reload: reads the configuration again; raises RequestError. stop: ends the daemon, soon.
+    """
+
+    def __init__(self, service: Service, reload: Callable[[], Changes], stop: Callable[[], None]) -> None:
+        self._service = service
+        self._reload = reload
+        self._stop = stop
+
+    def __call__(self, request: AnyRequest) -> object:
+        service = self._service
+        match request:
+            case messages.Status():
+                return service.status()
+            case messages.Wake():
+                service.wake()
+            case messages.Sleep():
+                service.sleep()
+            case messages.Mute():
+                service.mute(True)
+                return {"muted": True}
+            case messages.Unmute():
+                service.mute(False)
+                return {"muted": False}
+            case messages.Volume():
+                return {"volume": self._volume(request)}
+            case messages.Say(text=text):
+                service.say(text)
+            case messages.Context(text=text, context_id=context_id):
+                _in_session(service.context(text, context_id))
+            case messages.Activity():
+                _in_session(service.user_active())
+            case messages.Feedback(score=score):
+                _in_session(service.feedback(None if score == "none" else score))
+            case messages.Reload():
+                return self._reload()
+            case messages.Stop():
+                self._stop()
+            case messages.Events():
+                # The server's own.
+                pass
+            case _:
+                assert_never(request)
+        return {}
+
+    def _volume(self, request: messages.Volume) -> float:
+        wanted = request.to if request.to is not None else self._service.volume
+        if request.by is not None:
+            wanted = round(min(1.0, max(0.0, wanted + request.by)), 3)
+        if wanted != self._service.volume:
+            self._service.set_volume(wanted)
+        return wanted
+
+
+def _in_session(told: bool) -> None:
+    if not told:
+        raise RequestError(*_NO_SESSION)

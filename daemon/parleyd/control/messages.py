@@ -1,0 +1,194 @@
+"""The control socket's protocol, version 1: what may be asked, what is answered. Pure. docs/control.md describes it.
+
+One JSON object per line, UTF-8. A client sends requests, each answered in order by a line with the same `id`; after
+`events` it also gets lines with `event`, at any time. Fields may be added to answers and events within a version.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from typing import Annotated, Any, Literal, get_args
+
+import msgspec
+from msgspec import Meta, Struct
+
+from parleyd import events
+
+PROTOCOL = 1
+MAX_LINE_BYTES = 64 * 1024
+MAX_TEXT = 8000
+
+Text = Annotated[str, Meta(min_length=1, max_length=MAX_TEXT)]
+Id = Annotated[int, Meta(ge=-(2**53), le=2**53)] | Annotated[str, Meta(max_length=100)] | None
+
+
+class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="do"):
+    """id: comes back with the answer. protocol: what the client speaks; another major version is refused."""
+
+    id: Id = None
+    protocol: Literal[1] = 1
+
+
+class Status(Request, frozen=True, tag="status"):
+    """→ the whole status, see parleyd.status."""
+
+
+class Events(Request, frozen=True, tag="events"):
+    """→ {}, then the event `snapshot` with the whole status, then everything that happens."""
+
+
+class Wake(Request, frozen=True, tag="wake"):
+    """→ {}. Opens a session, as speech would."""
+
+
+class Sleep(Request, frozen=True, tag="sleep"):
+    """→ {}. Ends the session."""
+
+
+class Mute(Request, frozen=True, tag="mute"):
+    """→ {muted}. The microphone counts as silent until `unmute`, also after a restart."""
+
+
+class Unmute(Request, frozen=True, tag="unmute"):
+    """→ {muted}."""
+
+
+class Volume(Request, frozen=True, tag="volume"):
+    """→ {volume}. Sets it, or without `to` only tells it. by: adds to it, within 0 and 1."""
+
+    to: Annotated[float, Meta(ge=0, le=1)] | None = None
+    by: Annotated[float, Meta(ge=-1, le=1)] | None = None
+
+
+class Say(Request, frozen=True, tag="say"):
+    """→ {}. Text to the agent as if the person had said it; wakes if asleep."""
+
+    text: Text
+
+
+class Context(Request, frozen=True, tag="context"):
+    """→ {}. Something the agent should know, without answering it; refused while there is no session.
+
+    context_id: a newer one with the same replaces the older.
+    """
+
+    text: Text
+    context_id: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
+
+
+class Activity(Request, frozen=True, tag="activity"):
+    """→ {}. The person is busy with the device: the agent shall not speak into the pause. Refused without a session."""
+
+
+class Feedback(Request, frozen=True, tag="feedback"):
+    """→ {}. On the agent's last answer; none takes it back. Refused where there is no answer yet."""
+
+    score: Literal["like", "dislike", "none"]
+
+
+class Reload(Request, frozen=True, tag="reload"):
+    """→ {now, next_session, restart}: the keys that changed, by when they take effect."""
+
+
+class Stop(Request, frozen=True, tag="stop"):
+    """→ {}. Ends the daemon; under systemd that does not keep it from being started again."""
+
+
+AnyRequest = (
+    Status | Events | Wake | Sleep | Mute | Unmute | Volume | Say | Context | Activity | Feedback | Reload | Stop
+)
+
+_decoder = msgspec.json.Decoder(AnyRequest)
+_encoder = msgspec.json.Encoder()
+
+
+class RequestError(Exception):
+    """What is wrong with a request. kind: for programs; text and mend: for people."""
+
+    def __init__(self, kind: str, text: str, mend: str | None = None, id_: Id = None) -> None:
+        super().__init__(text)
+        self.kind = kind
+        self.mend = mend
+        self.id = id_
+
+
+def greeting(version: str) -> bytes:
+    """The first line of every connection."""
+    return _line({"parleyd": version, "protocol": PROTOCOL})
+
+
+def request(line: bytes) -> AnyRequest:
+    """One line, without its end. Raises RequestError of the kinds not_json, unknown_request, bad_request."""
+    try:
+        decoded: AnyRequest = _decoder.decode(line)
+    except (msgspec.ValidationError, msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise _refusal(line, error) from None
+    return decoded
+
+
+def _refusal(line: bytes, error: Exception) -> RequestError:
+    try:
+        raw = msgspec.json.decode(line)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return RequestError("not_json", "this line is not a JSON object in UTF-8", 'send lines like {"do": "status"}')
+    id_: Id = None
+    if isinstance(raw, dict):
+        try:
+            id_ = msgspec.convert(raw.get("id"), Id)
+        except msgspec.ValidationError:
+            id_ = None
+        if raw.get("protocol", PROTOCOL) != PROTOCOL:
+            return RequestError("protocol", f"this daemon speaks protocol {PROTOCOL} only", "use its own client", id_)
+        if raw.get("do") not in NAMES:
+            mend = f"`do` is one of: {', '.join(NAMES)}"
+            return RequestError("unknown_request", "there is no such request", mend, id_)
+    return RequestError("bad_request", str(error), "see docs/control.md", id_)
+
+
+NAMES = tuple(str(kind.__struct_config__.tag) for kind in get_args(AnyRequest))
+
+
+def answer(id_: Id, result: object) -> bytes:
+    return _line({"id": id_, "ok": True, "result": plain(result)})
+
+
+def refusal(error: RequestError) -> bytes:
+    told = {"kind": error.kind, "text": str(error)} | ({"mend": error.mend} if error.mend else {})
+    return _line({"id": error.id, "ok": False, "error": told})
+
+
+def event(what: events.Event) -> bytes:
+    """`event` is the event's name in lower case with underscores; its fields are as in parleyd.events."""
+    told: dict[str, Any] = plain(what)
+    return _line({"event": event_name(type(what))} | told)
+
+
+def snapshot(status: object) -> bytes:
+    return _line({"event": "snapshot", "status": plain(status)})
+
+
+def event_name(kind: type[events.Event]) -> str:
+    return "".join(f"_{sign.lower()}" if sign.isupper() else sign for sign in kind.__name__).lstrip("_")
+
+
+def plain(value: object) -> Any:
+    """Dataclasses, enums and structs as JSON knows them."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Struct):
+        return msgspec.to_builtins(value)
+    if isinstance(value, dict):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    if value is None or isinstance(value, int | float | bool):
+        return value
+    # A lone surrogate cannot be written as UTF-8.
+    return str(value).encode("utf-8", "replace").decode()
+
+
+def _line(told: dict[str, Any]) -> bytes:
+    return _encoder.encode(told) + b"\n"

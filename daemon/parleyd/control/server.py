@@ -1,0 +1,294 @@
+"""The control socket: one thread that accepts, reads requests, writes answers and events, and waits for nobody.
+
+A Unix socket in the runtime directory, for root, the daemon's own user and members of its group. Who reads too slowly
+is dropped; who sends nonsense is told so; nothing of it reaches the line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import logging
+import os
+import pwd
+import selectors
+import socket
+import struct
+import threading
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+import parleyd
+from parleyd import events
+from parleyd.control import messages
+from parleyd.control.messages import AnyRequest, RequestError
+from parleyd.health import Pulse
+
+log = logging.getLogger(__name__)
+
+GROUP = "parleyd"
+MOST_CLIENTS = 32
+# What may wait for a reader, and for the thread; both are far beyond what a working one needs.
+MOST_WAITING_BYTES = 512 * 1024
+MOST_WAITING_EVENTS = 2000
+_UCRED = struct.Struct("3i")
+
+# Answers a request with a value that messages.plain understands; raises RequestError. Must not block for long.
+Handler = Callable[[AnyRequest], object]
+
+
+class ControlError(Exception):
+    """The socket cannot be opened. mend: what to do about it."""
+
+    def __init__(self, text: str, mend: str) -> None:
+        super().__init__(text)
+        self.mend = mend
+
+
+class _Client:
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self.received = bytearray()
+        self.waiting = bytearray()
+        self.follows = False
+        self.leaving = False  # once all has been written
+
+
+class ControlServer:
+    """start(), then stop(). status: the snapshot with which a stream of events begins."""
+
+    def __init__(
+        self,
+        path: Path,
+        handler: Handler,
+        status: Callable[[], object],
+        bus: events.Bus,
+        on_death: Callable[[str, BaseException], None],
+    ) -> None:
+        self.path = path
+        self._handler = handler
+        self._status = status
+        self._on_death = on_death
+        self._clients: dict[socket.socket, _Client] = {}
+        self._events: deque[events.Event] = deque(maxlen=MOST_WAITING_EVENTS)
+        self._selector = selectors.DefaultSelector()
+        self._listening: socket.socket | None = None
+        self._inode: int | None = None
+        self._wake_reader, self._wake_writer = socket.socketpair()
+        self._wake_reader.setblocking(False)
+        self._wake_writer.setblocking(False)
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="control", daemon=True)
+        self.pulse = Pulse("control")
+        bus.subscribe(self._take)
+
+    def start(self) -> None:
+        """Raises ControlError."""
+        try:
+            self._listening = _listen(self.path)
+        except OSError as error:
+            text = f"the control socket {self.path} cannot be opened: {error.strerror}"
+            raise ControlError(text, "make its folder writable for this user, or set control.socket") from error
+        self._inode = self.path.stat().st_ino
+        self._selector.register(self._listening, selectors.EVENT_READ)
+        self._selector.register(self._wake_reader, selectors.EVENT_READ)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """What is answered already still goes out, as far as readers take it at once."""
+        self._stopping = True
+        self._nudge()
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join(1.0)
+
+    def _take(self, event: events.Event) -> None:
+        self._events.append(event)
+        self._nudge()
+
+    def _nudge(self) -> None:
+        # Full: it will wake up anyhow. Closed: there is nobody to wake.
+        with contextlib.suppress(OSError):
+            self._wake_writer.send(b"\0")
+
+    # ------------------------------------------------------------ the thread
+
+    def _run(self) -> None:
+        try:
+            self._attend()
+        except Exception as error:  # noqa: BLE001 - reported to the owner, who ends the daemon
+            self._on_death("control", error)
+
+    def _attend(self) -> None:
+        while not self._stopping:
+            self.pulse.rest()
+            ready = self._selector.select()
+            self.pulse.beat()
+            for key, _ in ready:
+                if key.fileobj is self._wake_reader:
+                    with contextlib.suppress(BlockingIOError):
+                        self._wake_reader.recv(4096)
+                elif key.fileobj is self._listening:
+                    self._accept()
+                elif (client := self._clients.get(key.fileobj)) is not None:  # type: ignore[call-overload]
+                    self._serve(client)
+            self._spread()
+        self._spread()
+        for client in list(self._clients.values()):
+            self._drop(client)
+        self._selector.close()
+        if self._listening is not None:
+            self._listening.close()
+        # Not that of another daemon, which may have taken the place.
+        with contextlib.suppress(OSError):
+            if self.path.stat().st_ino == self._inode:
+                self.path.unlink()
+
+    def _accept(self) -> None:
+        assert self._listening is not None
+        try:
+            connection, _ = self._listening.accept()
+        except OSError as error:
+            log.debug("a client of the control socket could not be accepted: %s", error)
+            return
+        connection.setblocking(False)
+        client = _Client(connection)
+        self._clients[connection] = client
+        self._selector.register(connection, selectors.EVENT_READ)
+        client.waiting += messages.greeting(parleyd.__version__)
+        if not _admitted(connection, self.path):
+            why = f"you are neither root, nor the daemon's own user, nor a member of the group {GROUP}"
+            self._refuse(client, RequestError("not_allowed", why, f"adduser USER {GROUP}, and log in again"))
+        elif len(self._clients) > MOST_CLIENTS:
+            self._refuse(client, RequestError("busy", f"there are {MOST_CLIENTS} clients already", "try again later"))
+        self._write(client)
+
+    def _serve(self, client: _Client) -> None:
+        self._read(client)
+        self._write(client)
+
+    def _read(self, client: _Client) -> None:
+        if client.leaving:
+            return
+        try:
+            data = client.connection.recv(65536)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._drop(client)
+            return
+        client.received += data
+        *lines, rest = client.received.split(b"\n")
+        client.received = bytearray(rest)
+        for line in lines:
+            if len(line) > messages.MAX_LINE_BYTES:
+                break
+            if line.strip():
+                client.waiting += self._answer(client, bytes(line))
+        if any(len(line) > messages.MAX_LINE_BYTES for line in (*lines, rest)):
+            most = messages.MAX_LINE_BYTES // 1024
+            self._refuse(client, RequestError("too_long", f"a line may have {most} KiB", "send less at once"))
+
+    def _answer(self, client: _Client, line: bytes) -> bytes:
+        try:
+            request = messages.request(line)
+        except RequestError as error:
+            return messages.refusal(error)
+        try:
+            if isinstance(request, messages.Events):
+                # What has happened until now is in the snapshot.
+                self._spread()
+                client.follows = True
+                return messages.answer(request.id, {}) + messages.snapshot(self._status())
+            return messages.answer(request.id, self._handler(request))
+        except RequestError as error:
+            error.id = request.id
+            return messages.refusal(error)
+
+    def _spread(self) -> None:
+        """Events to those who follow them."""
+        while self._events:
+            event = self._events.popleft()
+            followers = [client for client in self._clients.values() if client.follows and not client.leaving]
+            if not followers:
+                continue
+            line = messages.event(event)
+            for client in followers:
+                client.waiting += line
+                self._write(client)
+
+    def _refuse(self, client: _Client, error: RequestError) -> None:
+        client.waiting += messages.refusal(error)
+        client.leaving = True
+
+    def _write(self, client: _Client) -> None:
+        if client.connection not in self._clients:
+            return
+        try:
+            while client.waiting:
+                del client.waiting[: client.connection.send(client.waiting)]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._drop(client)
+            return
+        if len(client.waiting) > MOST_WAITING_BYTES:
+            log.debug("a client of the control socket reads too slowly and is dropped")
+            self._drop(client)
+        elif client.leaving and not client.waiting:
+            self._drop(client)
+        else:
+            wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if client.waiting else 0)
+            self._selector.modify(client.connection, selectors.EVENT_WRITE if client.leaving else wanted)
+
+    def _drop(self, client: _Client) -> None:
+        if self._clients.pop(client.connection, None) is not None:
+            self._selector.unregister(client.connection)
+            client.connection.close()
+
+
+def _listen(path: Path) -> socket.socket:
+    """Raises OSError, and ControlError where another daemon has the place."""
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.settimeout(1.0)
+            try:
+                probe.connect(str(path))
+            except FileNotFoundError:
+                pass
+            except (ConnectionRefusedError, TimeoutError):
+                path.unlink()
+            else:
+                mend = "stop it (parleyd stop), or give this one a socket of its own with control.socket"
+                raise ControlError(f"a parleyd is already running: it listens at {path}", mend)
+        # Nobody may connect before the rights are set.
+        before = os.umask(0o177)
+        try:
+            listening.bind(str(path))
+        finally:
+            os.umask(before)
+        with contextlib.suppress(KeyError, PermissionError):
+            os.chown(path, -1, grp.getgrnam(GROUP).gr_gid)
+        path.chmod(0o660)
+        listening.listen(MOST_CLIENTS)
+        listening.setblocking(False)
+    except BaseException:
+        listening.close()
+        raise
+    return listening
+
+
+def _admitted(connection: socket.socket, path: Path) -> bool:
+    """The file's mode says the same; this holds also where somebody has opened it up."""
+    _, uid, gid = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+    if uid in (0, os.geteuid()):
+        return True
+    group = path.stat().st_gid
+    try:
+        user = pwd.getpwuid(uid)
+    except KeyError:
+        return bool(gid == group)
+    return group in (gid, *os.getgrouplist(user.pw_name, gid))

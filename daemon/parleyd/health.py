@@ -1,0 +1,142 @@
+"""What healthy means, for every part, in one place. Pure.
+
+`parleyd status`, systemd's STATUS= and its watchdog all read the same verdict. A part that is stuck makes the daemon
+sick: the watchdog is no longer fed. What the daemon knows about and works on (a microphone that is unplugged, an agent
+that refuses) is trouble: restarting would not mend it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+from parleyd import events
+
+
+class Grade(Enum):
+    WELL = "well"
+    TROUBLE = "trouble"
+    SICK = "sick"
+
+
+@dataclass(frozen=True, slots=True)
+class Norm:
+    """A healthy thread is done within limit_s with whatever it took up; one that may not rest is never idle."""
+
+    limit_s: float
+    may_rest: bool
+
+
+NORMS = {
+    # A microphone that is gone is heard as silence, so that ears go on in real time whatever happens.
+    "ears": Norm(5.0, may_rest=False),
+    "playback": Norm(5.0, may_rest=True),
+    "supervisor": Norm(10.0, may_rest=True),
+    "session receiver": Norm(10.0, may_rest=True),
+    # Its send may block until TCP_USER_TIMEOUT gives the line up.
+    "session sender": Norm(30.0, may_rest=True),
+    "devices": Norm(10.0, may_rest=False),
+    "control": Norm(20.0, may_rest=True),
+}
+# Seen late so often in a row: a process that was stopped and goes on gets the time to catch up.
+LOOKS = 2
+# Of the file handles and of the memory that the unit allows.
+MOST_SHARE = 0.9
+
+
+class Pulse:
+    """One thread's sign of life: beat() when it takes something up, rest() before it waits for more to do."""
+
+    def __init__(self, part: str) -> None:
+        self.part = part
+        self.norm = NORMS[part]
+        self._since_s: float | None = None
+        self._looks = 0
+
+    def beat(self) -> None:
+        self._since_s = time.monotonic()
+
+    def rest(self) -> None:
+        self._since_s = None
+
+    def stuck_s(self, now_s: float) -> float | None:
+        """How long it has been at the same thing, when that is too long; to be asked at intervals."""
+        since_s = self._since_s
+        late = since_s is not None and now_s - since_s > self.norm.limit_s
+        self._looks = self._looks + 1 if late else 0
+        return now_s - since_s if since_s is not None and self._looks >= LOOKS else None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is not as it should be. part: as in NORMS, or the name of a thing (microphone, agent, memory)."""
+
+    part: str
+    grade: Grade
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What the process takes. None: there is no limit."""
+
+    memory_bytes: int
+    memory_limit_bytes: int | None
+    handles: int
+    handles_limit: int | None
+    threads: int
+
+
+# Those of whose troubles the bus tells.
+TOLD_PARTS = ("microphone", "speaker", "agent")
+
+
+class Troubles:
+    """What parts say of themselves on the bus, as it stands now."""
+
+    def __init__(self) -> None:
+        self._now: dict[str, Finding] = {}
+
+    def take(self, event: events.Event) -> None:
+        match event:
+            case events.DeviceLost(which=which, name=name, cause=cause):
+                self._now[which] = Finding(which, Grade.TROUBLE, f"{cause} ({name})")
+            case events.DeviceBack(which=which):
+                self._now.pop(which, None)
+            case events.StateChanged(after="backing off", reason=reason):
+                self._now["agent"] = Finding("agent", Grade.TROUBLE, reason)
+            case events.StateChanged(after="live" | "asleep"):
+                self._now.pop("agent", None)
+            case _:
+                pass
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        return tuple(self._now.values())
+
+
+def look(pulses: Iterable[Pulse], load: Load, troubles: Iterable[Finding], now_s: float) -> tuple[Finding, ...]:
+    """All that is wrong now, the worst first. troubles: what parts say of themselves."""
+    found = list(troubles)
+    for pulse in pulses:
+        stuck_s = pulse.stuck_s(now_s)
+        if stuck_s is not None:
+            found.append(Finding(pulse.part, Grade.SICK, f"no progress for {stuck_s:.0f} s"))
+    for part, used, most in (
+        ("memory", load.memory_bytes, load.memory_limit_bytes),
+        ("file handles", load.handles, load.handles_limit),
+    ):
+        if most is not None and used > MOST_SHARE * most:
+            found.append(Finding(part, Grade.TROUBLE, f"{used / most:.0%} of what is allowed is in use"))
+    return tuple(sorted(found, key=lambda finding: finding.grade is not Grade.SICK))
+
+
+def grade(findings: Iterable[Finding]) -> Grade:
+    grades = {finding.grade for finding in findings}
+    return next((one for one in (Grade.SICK, Grade.TROUBLE) if one in grades), Grade.WELL)
+
+
+def in_words(findings: Iterable[Finding]) -> str:
+    return "; ".join(f"{finding.part}: {finding.text}" for finding in findings)

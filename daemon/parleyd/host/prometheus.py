@@ -1,0 +1,149 @@
+"""The status as figures for Prometheus: as a file for node_exporter's textfile collector, or on a loopback port.
+
+Needs the extra parleyd[metrics]. Names and units follow prometheus.io/docs/practices/naming: base units, _total.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from parleyd import health
+from parleyd.config.schema import Metrics as Settings
+from parleyd.metrics import EDGES_MS, Distribution
+from parleyd.status import Status
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 60.0
+STATES = ("asleep", "connecting", "live", "backing off")
+
+
+class MetricsError(Exception):
+    """The figures cannot be given out. mend: what to do about it."""
+
+    def __init__(self, text: str, mend: str) -> None:
+        super().__init__(text)
+        self.mend = mend
+
+
+class Exporter:
+    """start(), then stop(). Raises MetricsError."""
+
+    def __init__(self, settings: Settings, status: Callable[[], Status]) -> None:
+        self._settings = settings
+        self._status = status
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._write, name="metrics", daemon=True)
+        self._told = False
+        try:
+            from prometheus_client import CollectorRegistry, start_http_server, write_to_textfile
+        except ImportError as error:
+            text = "metrics.textfile and metrics.port need the package prometheus_client"
+            raise MetricsError(text, "pip install 'parleyd[metrics]'") from error
+        self._serve, self._write_to = start_http_server, write_to_textfile
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+
+    def collect(self) -> Iterable[Metric]:
+        return figures(self._status())
+
+    def start(self) -> None:
+        port = self._settings.port
+        if port is not None:
+            try:
+                self._server, _ = self._serve(port, "127.0.0.1", self._registry)
+            except OSError as error:
+                text = f"metrics.port: 127.0.0.1:{port} cannot be opened: {error.strerror}"
+                raise MetricsError(text, "choose another port") from error
+        if self._settings.textfile is not None:
+            self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        if self._settings.port is not None:
+            self._server.shutdown()
+            self._server.server_close()
+        if self._thread.is_alive():
+            self._thread.join(1.0)
+
+    def _write(self) -> None:
+        path = self._settings.textfile
+        assert path is not None
+        while True:
+            try:
+                # Written beside it and renamed: the collector never reads half a file.
+                self._write_to(path, self._registry)
+                self._told = False
+            except OSError as error:
+                if not self._told:
+                    log.warning("metrics.textfile: %s cannot be written: %s", path, error.strerror)
+                self._told = True
+            if self._stopping.wait(EVERY_S):
+                return
+
+
+def figures(status: Status) -> Iterable[Metric]:
+    """Every figure of the status, with its name, unit and meaning."""
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+
+    it, load = status.metrics, status.load
+    for name, value, what in (
+        ("wakes", it.wakes, "times it woke"),
+        ("sessions", it.sessions, "sessions opened"),
+        ("session_seconds", it.session_s, "length of all sessions"),
+        ("reconnects", it.reconnects, "further tries to connect"),
+        ("failed_tries", it.failed_tries, "tries to connect that failed"),
+        ("utterances", it.utterances, "openings of the gate"),
+        ("answers", it.answers, "answers that were heard"),
+        ("interruptions", it.interruptions, "answers cut by the person"),
+        ("tool_calls", it.tool_calls, "tools called by the agent"),
+        ("lost_speech_seconds", it.lost_speech_ms / 1000, "speech that reached no agent"),
+        ("device_losses", it.device_losses, "times a sound device went away"),
+        ("heard_seconds", it.heard_s, "sound from the microphone"),
+        ("speech_seconds", it.speech_s, "of it, sound within utterances"),
+        ("overflows", status.microphone.overflows, "times sound from the microphone was lost"),
+        ("underruns", status.speaker.underruns, "holes in an answer"),
+    ):
+        yield CounterMetricFamily(f"parleyd_{name}", what, value)
+    for name, value, what in (
+        ("up_seconds", status.uptime_s, "time since the start"),
+        ("healthy", float(status.health == health.Grade.WELL.value), "1: nothing is wrong"),
+        ("microphone_present", float(status.microphone.present), "1: sound comes from it"),
+        ("speaker_present", float(status.speaker.present), "1: it takes sound"),
+        ("muted", float(status.microphone.muted), "1: the microphone is muted"),
+        ("volume_ratio", status.speaker.volume, "0 to 1"),
+        ("microphone_level_dbfs", status.microphone.level_dbfs, "of the last frame"),
+        ("room_level_dbfs", status.microphone.floor_dbfs, "the level below which nobody speaks"),
+        ("resident_memory_bytes", load.memory_bytes, "resident memory"),
+        ("threads", load.threads, "threads"),
+        ("open_file_handles", load.handles, "file handles"),
+    ):
+        yield GaugeMetricFamily(f"parleyd_{name}", what, value)
+    state = GaugeMetricFamily("parleyd_state", "1: it is in this state", labels=["state"])
+    for one in STATES:
+        state.add_metric([one], float(one == status.state))
+    yield state
+    for name, distribution, what in (
+        ("speech_to_sound_seconds", it.speech_to_sound, "end of speech to the first sound of the answer"),
+        ("wake_to_live_seconds", it.wake_to_live, "waking to a session"),
+        ("clear_residual_seconds", it.clear_residual, "interruption to silence"),
+    ):
+        yield HistogramMetricFamily(
+            f"parleyd_{name}", what, buckets=_cumulative(distribution), sum_value=distribution.sum_ms / 1000
+        )
+
+
+def _cumulative(distribution: Distribution) -> list[tuple[str, float]]:
+    edges = [f"{edge / 1000:g}" for edge in EDGES_MS] + ["+Inf"]
+    total = 0
+    buckets = []
+    for edge, many in zip(edges, distribution.buckets, strict=True):
+        total += many
+        buckets.append((edge, float(total)))
+    return buckets

@@ -1,0 +1,161 @@
+"""What `parleyd status` tells: one value, made from the running service. docs/control.md lists its fields."""
+
+from __future__ import annotations
+
+import copy
+import threading
+import time
+from dataclasses import dataclass
+
+import parleyd
+from parleyd import events, health
+from parleyd.audio.capture import Capture
+from parleyd.audio.ears import Ears
+from parleyd.audio.echo_control import EchoControl
+from parleyd.audio.pcm import FRAME_MS
+from parleyd.audio.playback import Playback
+from parleyd.audio.recovery import Recovery
+from parleyd.config.schema import Config
+from parleyd.health import Finding, Load
+from parleyd.host import process
+from parleyd.host.watch import Watch
+from parleyd.metrics import Meter, Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """present: sound comes from it, or goes to it."""
+
+    name: str
+    present: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Microphone(Device):
+    """Levels in dBFS. muted: by command. overflows: how often sound was lost, on its way here or for want of time."""
+
+    muted: bool
+    level_dbfs: float
+    floor_dbfs: float
+    somebody_speaks: bool
+    overflows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker(Device):
+    volume: float
+    latency_ms: int
+    underruns: int
+    queued_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """health: well, trouble or sick. state_s: how long it has been in this state. started_s, uptime_s: wall-clock time
+    of the start, and the time since."""
+
+    version: str
+    started_s: float
+    uptime_s: float
+    health: str
+    findings: tuple[Finding, ...]
+    state: str
+    reason: str
+    state_s: float
+    provider: str
+    conversation_id: str | None
+    wake_mode: str
+    echo_mode: str
+    microphone: Microphone
+    speaker: Speaker
+    load: Load
+    metrics: Metrics
+
+
+class Reporter:
+    """Follows the bus, and makes a Status from the parts whenever it is asked for one."""
+
+    def __init__(
+        self,
+        capture: Capture,
+        ears: Ears,
+        echo: EchoControl,
+        playback: Playback,
+        recovery: Recovery,
+        watch: Watch,
+        bus: events.Bus,
+    ) -> None:
+        self._capture = capture
+        self._ears = ears
+        self._echo = echo
+        self._playback = playback
+        self._recovery = recovery
+        self._watch = watch
+        self._started_s = time.monotonic()
+        self._lock = threading.Lock()
+        self._meter = Meter()
+        self._state = "asleep"
+        self._reason = "started"
+        self._state_since_s = self._started_s
+        self._conversation_id: str | None = None
+        self._latency_ms = 0
+        bus.subscribe(self._take)
+
+    def _take(self, event: events.Event) -> None:
+        with self._lock:
+            self._meter.take(event)
+            match event:
+                case events.Started(output_latency_ms=latency_ms):
+                    self._latency_ms = latency_ms
+                case events.StateChanged(after=after, reason=reason, at_s=at_s):
+                    self._state, self._reason, self._state_since_s = after, reason, at_s
+                    if after != "live":
+                        self._conversation_id = None
+                case events.SessionOpened(conversation_id=conversation_id):
+                    self._conversation_id = conversation_id
+                case _:
+                    pass
+
+    def status(self, config: Config, volume: float) -> Status:
+        now_s = time.monotonic()
+        findings = self._watch.findings
+        lost = self._recovery.lost
+        gate = self._ears.gate
+        with self._lock:
+            metrics = copy.deepcopy(self._meter.metrics)
+            metrics.session_s = round(self._meter.session_s(now_s), 1)
+            metrics.heard_s = round(self._ears.frames * FRAME_MS / 1000, 2)
+            metrics.speech_s = round(self._ears.speech_frames * FRAME_MS / 1000, 2)
+            return Status(
+                version=parleyd.__version__,
+                started_s=round(time.time() - (now_s - self._started_s), 1),
+                uptime_s=round(now_s - self._started_s, 1),
+                health=health.grade(findings).value,
+                findings=findings,
+                state=self._state,
+                reason=self._reason,
+                state_s=round(now_s - self._state_since_s, 1),
+                provider=config.provider,
+                conversation_id=self._conversation_id,
+                wake_mode=config.wake.mode,
+                echo_mode=self._echo.mode,
+                microphone=Microphone(
+                    name=self._capture.device.name,
+                    present="microphone" not in lost,
+                    muted=self._ears.muted,
+                    level_dbfs=round(self._ears.level_dbfs, 1),
+                    floor_dbfs=round(gate.floor.dbfs, 1),
+                    somebody_speaks=gate.talk_since_s is not None,
+                    overflows=self._capture.device.overflows + self._capture.dropped_periods,
+                ),
+                speaker=Speaker(
+                    name=self._playback.device.name,
+                    present="speaker" not in lost,
+                    volume=volume,
+                    latency_ms=self._latency_ms,
+                    underruns=self._playback.underruns,
+                    queued_ms=self._playback.queued_ms,
+                ),
+                load=process.load(),
+                metrics=metrics,
+            )

@@ -1,0 +1,242 @@
+"""The control socket of a real daemon: real clients, good and bad."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from parleyd.control import messages
+from parleyd.control.client import Client, NotRunningError, RefusedError
+from parleyd.control.server import MOST_CLIENTS
+
+CONFIG = """
+elevenlabs: {agent_id: agent_test, base_url: "http://127.0.0.1:9"}
+audio: {input: {device: "null"}, output: {device: "null"}}
+reconnect: {initial_s: 30, max_s: 60}
+wake: {mode: manual}
+"""
+
+
+@contextmanager
+def daemon(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    config = folder / "parleyd.yaml"
+    if not config.exists():
+        config.write_text(CONFIG)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "parleyd", "run", "-c", str(config)], stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
+        text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    try:
+        for line in process.stderr:
+            if "listening on" in line:
+                break
+        else:
+            raise AssertionError("the daemon did not start")
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    with daemon(tmp_path) as process:
+        yield process
+
+
+def socket_path() -> Path:
+    return Path(os.environ["XDG_RUNTIME_DIR"]) / "parleyd" / "control.sock"
+
+
+def connected() -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(10)
+    connection.connect(str(socket_path()))
+    return connection
+
+
+def parleyd(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "parleyd", *arguments], capture_output=True, text=True, timeout=30, check=False
+    )
+
+
+def test_a_whole_acquaintance(running: subprocess.Popen[str], tmp_path: Path) -> None:
+    assert stat.S_IMODE(socket_path().stat().st_mode) == 0o660
+    with Client() as watcher, Client() as client:
+        watcher.ask("events")
+        happening = watcher.events(10)
+        assert next(happening)["status"]["state"] == "asleep"
+        assert client.ask("volume", to=0.25) == {"volume": 0.25}
+        assert client.ask("volume", by=-0.5) == {"volume": 0.0}
+        assert client.ask("mute") == {"muted": True}
+        status = client.ask("status")
+        assert status["microphone"]["muted"]
+        assert status["health"] == "well"
+        assert status["metrics"]["wakes"] == 0
+        with pytest.raises(RefusedError) as caught:
+            client.ask("context", text="the light is on")
+        assert caught.value.kind == "no_session"
+        client.ask("say", text="hello")
+        seen = [next(happening)["event"] for _ in range(4)]
+        assert seen == ["volume_changed", "volume_changed", "muted", "state_changed"]
+        assert next(event for event in happening if event.get("after") == "backing off")["before"] == "connecting"
+        client.ask("sleep")
+        asleep = next(event for event in happening if event.get("after") == "asleep")
+        assert asleep["reason"] == "sent to sleep"
+        client.ask("stop")
+        assert running.wait(5) == 0
+        with pytest.raises(NotRunningError):
+            list(happening)
+    assert not socket_path().exists()
+    with pytest.raises(NotRunningError, match="not running"):
+        Client()
+    # The switch is where it was left.
+    with daemon(tmp_path), Client() as client:
+        assert client.ask("status")["microphone"]["muted"]
+        client.ask("unmute")
+        assert not client.ask("status")["microphone"]["muted"]
+
+
+@pytest.mark.usefixtures("running")
+def test_a_second_daemon_does_not_take_the_place_of_the_first(tmp_path: Path) -> None:
+    second = parleyd("run", "-c", str(tmp_path / "parleyd.yaml"))
+    assert second.returncode == os.EX_UNAVAILABLE
+    assert "a parleyd is already running" in second.stderr
+    with Client() as client:
+        assert client.ask("status")["state"] == "asleep"
+
+
+def test_a_socket_left_by_a_daemon_that_was_killed_is_no_hindrance(tmp_path: Path) -> None:
+    with daemon(tmp_path) as first:
+        first.kill()
+        first.wait()
+        assert socket_path().exists()
+    with daemon(tmp_path), Client() as client:
+        assert client.ask("status")["state"] == "asleep"
+
+
+def test_nonsense_harms_nobody(running: subprocess.Popen[str]) -> None:
+    dice = random.Random(7)
+    with Client() as witness:
+        for _ in range(60):
+            with connected() as connection:
+                for _ in range(dice.randrange(1, 20)):
+                    thing = dice.choice(
+                        [
+                            dice.randbytes(dice.randrange(200)) + b"\n",
+                            b'{"do": "%s", "to": 0.5}\n' % dice.choice([*messages.NAMES[4:-2], "x"]).encode(),
+                            b'{"do": "status"}\n',
+                            b'{"do": "events"}\n' * dice.randrange(5),
+                            b"\n" * dice.randrange(50),
+                            b"[" * dice.randrange(5000) + b"\n",
+                        ]
+                    )  # fmt: skip
+                    try:
+                        connection.sendall(thing)
+                    except OSError:
+                        break
+                # Some leave without reading what they asked for.
+                if dice.random() < 0.5:
+                    connection.recv(dice.randrange(1, 5000))
+        assert witness.ask("status")["health"] == "well"
+    assert running.poll() is None
+
+
+def test_a_line_without_end_is_cut_off(running: subprocess.Popen[str]) -> None:
+    with connected() as connection:
+        lines = connection.makefile("rb")
+        assert json.loads(lines.readline())["protocol"] == 1
+        with contextlib.suppress(ConnectionError):
+            for _ in range(100):
+                connection.sendall(b"x" * 10_000)
+        assert json.loads(lines.readline())["error"]["kind"] == "too_long"
+        with contextlib.suppress(ConnectionError):
+            assert not lines.readline()
+    assert running.poll() is None
+
+
+@pytest.mark.usefixtures("running")
+def test_who_does_not_read_is_dropped_and_nobody_waits_for_them() -> None:
+    with connected() as sluggard, Client() as client:
+        sluggard.sendall(b'{"do": "events"}\n')
+        for turn in range(12_000):
+            client.ask("volume", to=turn % 2)
+        sluggard.settimeout(10)
+        while sluggard.recv(1 << 20):
+            pass
+        assert client.ask("status")["health"] == "well"
+
+
+@pytest.mark.usefixtures("running")
+def test_there_is_a_most_of_clients() -> None:
+    crowd = [connected() for _ in range(MOST_CLIENTS)]
+    with connected() as late:
+        lines = late.makefile("rb")
+        lines.readline()
+        assert json.loads(lines.readline())["error"]["kind"] == "busy"
+    for one in crowd:
+        one.close()
+    with Client() as client:
+        assert client.ask("status")["state"] == "asleep"
+
+
+@pytest.mark.usefixtures("running")
+def test_a_stranger_is_sent_away() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can be somebody else")
+    socket_path().chmod(0o666)
+    socket_path().parent.chmod(0o755)
+    Path(os.environ["XDG_RUNTIME_DIR"]).chmod(0o755)
+    script = (
+        "import os, socket, sys; os.setgroups([]); os.setgid(65534); os.setuid(65534);"
+        "c = socket.socket(socket.AF_UNIX); c.settimeout(10); c.connect(sys.argv[1]);"
+        "f = c.makefile(); f.readline(); print(f.readline(), end='')"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", script, str(socket_path())], capture_output=True, text=True, check=True, timeout=20
+    )
+    assert json.loads(told.stdout)["error"]["kind"] == "not_allowed"
+
+
+def test_commands_in_a_terminal(running: subprocess.Popen[str], tmp_path: Path) -> None:
+    status = parleyd("status")
+    assert status.returncode == 0
+    assert status.stdout.startswith("parleyd ")
+    assert "asleep" in status.stdout
+    assert json.loads(parleyd("status", "--json").stdout)["state"] == "asleep"
+    assert parleyd("volume", "up", "5").stdout == "100%\n"
+    assert parleyd("volume", "40").stdout == "40%\n"
+    assert parleyd("volume", "101").returncode == os.EX_USAGE
+    assert json.loads(parleyd("events", "--no-follow", "--json").stdout)["event"] == "snapshot"
+    answerless = parleyd("say", "--wait", "--timeout", "1.5", "hello")
+    assert answerless.returncode == os.EX_TEMPFAIL
+    assert "no answer within 1.5 s: no line to the agent" in answerless.stderr
+    assert parleyd("status").returncode == 1
+    assert parleyd("sleep").returncode == 0
+    assert parleyd("feedback", "like").returncode == os.EX_UNAVAILABLE
+    config = tmp_path / "parleyd.yaml"
+    config.write_text(CONFIG.replace("max_s: 60", "max_s: 50") + "gate: {pre_roll_ms: 900}\n")
+    assert parleyd("reload").stdout == "in force now: reconnect.max_s; only after a restart: gate.pre_roll_ms\n"
+    config.write_text(CONFIG + "gate: {pre_roll_ms: 1}\n")
+    bad = parleyd("reload")
+    assert bad.returncode == os.EX_CONFIG
+    assert "gate.pre_roll_ms" in bad.stderr
+    assert parleyd("stop").returncode == 0
+    assert running.wait(5) == 0
+    for command in (["status"], ["wake"], ["volume"], ["say", "x"], ["events"], ["reload"]):
+        absent = parleyd(*command)
+        assert absent.returncode == os.EX_UNAVAILABLE
+        assert "systemctl start parleyd" in absent.stderr

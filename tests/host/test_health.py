@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from parleyd import events, health
+from parleyd.health import LOOKS, Grade, Load, Pulse
+
+LOAD = Load(memory_bytes=50, memory_limit_bytes=100, handles=10, handles_limit=100, threads=5)
+
+
+def looks(pulse: Pulse, *at_s: float) -> list[float | None]:
+    return [pulse.stuck_s(one) for one in at_s]
+
+
+def test_a_thread_is_stuck_when_it_is_late_at_several_looks() -> None:
+    pulse = Pulse("ears")
+    now_s = time.monotonic()
+    limit_s = pulse.norm.limit_s
+    assert looks(pulse, now_s + 1000) == [None], "not begun"
+    pulse.beat()
+    late_s = time.monotonic() + limit_s + 1
+    assert looks(pulse, late_s - 2) == [None]
+    assert looks(pulse, *(late_s,) * (LOOKS - 1)) == [None] * (LOOKS - 1)
+    stuck_s = pulse.stuck_s(late_s)
+    assert stuck_s is not None
+    assert limit_s < stuck_s < limit_s + 2
+
+
+def test_a_process_that_was_stopped_and_goes_on_is_not_stuck() -> None:
+    pulse = Pulse("ears")
+    pulse.beat()
+    assert pulse.stuck_s(time.monotonic() + 3600) is None
+    pulse.beat()
+    assert looks(pulse, time.monotonic(), time.monotonic()) == [None, None]
+
+
+def test_who_rests_is_never_stuck() -> None:
+    pulse = Pulse("session receiver")
+    pulse.beat()
+    pulse.rest()
+    assert looks(pulse, *(time.monotonic() + 1e6,) * 5) == [None] * 5
+
+
+def test_the_verdict_names_the_worst_first() -> None:
+    pulse = Pulse("supervisor")
+    pulse.beat()
+    late_s = time.monotonic() + 100
+    troubles = health.Troubles()
+    troubles.take(events.DeviceLost(at_s=0, which="microphone", name="USB", cause="no sound"))
+    assert health.grade(health.look([pulse], LOAD, (), late_s)) is Grade.WELL
+    found = health.look([pulse], LOAD, troubles.findings, late_s)
+    assert [finding.part for finding in found] == ["supervisor", "microphone"]
+    assert health.grade(found) is Grade.SICK
+    assert health.in_words(found) == "supervisor: no progress for 100 s; microphone: no sound (USB)"
+
+
+@pytest.mark.parametrize(
+    ("load", "part"),
+    [
+        (Load(91, 100, 10, 100, 5), "memory"),
+        (Load(50, 100, 95, 100, 5), "file handles"),
+    ],
+)
+def test_what_is_nearly_used_up_is_trouble(load: Load, part: str) -> None:
+    assert [finding.part for finding in health.look([], load, (), 0.0)] == [part]
+    assert health.grade(health.look([], load, (), 0.0)) is Grade.TROUBLE
+
+
+def test_troubles_come_and_go() -> None:
+    troubles = health.Troubles()
+
+    def state(before: str, after: str) -> None:
+        troubles.take(events.StateChanged(at_s=0, before=before, after=after, reason="refused"))
+
+    state("connecting", "backing off")
+    troubles.take(events.DeviceLost(at_s=0, which="speaker", name="USB", cause="no sound"))
+    state("backing off", "connecting")
+    assert {finding.part for finding in troubles.findings} == {"agent", "speaker"}
+    state("connecting", "live")
+    troubles.take(events.DeviceBack(at_s=0, which="speaker", name="USB", away_s=1.0))
+    assert troubles.findings == ()
