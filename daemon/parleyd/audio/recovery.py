@@ -43,7 +43,7 @@ _LOOK_S = 0.1
 # Many periods late: from here on PortAudio may be complaining.
 _SUSPECT_S = 0.2
 # While it is reopened a device gives no sign; when that takes longer than this, it is time to tell.
-_LONG_S = 1.5
+_LONG_S = 3.0
 
 
 # ---------------------------------------------------------------- the decisions

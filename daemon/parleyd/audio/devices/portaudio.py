@@ -43,7 +43,8 @@ CLOSE_DEADLINE_S = 1.0
 _INPUT_RATES_HZ = (16_000, None, 48_000, 44_100)  # None: the device's own
 _OUTPUT_RATES_HZ = (48_000, None, 44_100, 16_000)
 _PERIODS_PER_S = {"input": 50, "output": 100}
-_MOST_HARDWARE_CHANNELS = 16
+# A device that claims more is a plugin, to which any number is right.
+MOST_HARDWARE_CHANNELS = 16
 _BELIEVED_S = 60.0
 
 
@@ -358,7 +359,7 @@ class PortAudioInput(Card):
         if self._channel > most:
             raise too_few_channels(f"the input device '{device.name}'", most, self._channel)
         # Hardware has its channels in their order when it is asked for all of them. Plugins claim any number.
-        return [most, self._channel] if most <= _MOST_HARDWARE_CHANNELS else [self._channel, most]
+        return [most, self._channel] if most <= MOST_HARDWARE_CHANNELS else [self._channel, most]
 
     def open(self, deliver: Deliver) -> StreamInfo:
         """Raises DeviceError."""
