@@ -8,7 +8,7 @@ import io
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import parleyd
 from parleyd.cli.errors import CommandError
@@ -31,16 +31,13 @@ COMMANDS = {
     "check": "check",
     "devices": "devices",
     "tune": "tune",
+    "doctor": "doctor",
     "demo": "demo",
     "agent": "agent",
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="parleyd", description="A voice daemon: microphone and speaker, voice agent.")
-    parser.add_argument("--version", action="version", version=f"parleyd {parleyd.__version__}")
-    parser.add_argument("--debug", action="store_true", help="log everything, and show where an error came from")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     # What the terminal cannot show is shown as \x.., not a reason to end.
     for stream in (sys.stdout, sys.stderr):
@@ -48,10 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         # A command loads what it needs and no more: on a small board the rest takes seconds.
-        chosen = [name for name in arguments if name in COMMANDS][:1] or list(COMMANDS)
-        for name in dict.fromkeys(COMMANDS[command] for command in chosen):
-            importlib.import_module(f"parleyd.cli.{name}").add_parser(commands)
-        args = parser.parse_args(arguments)
+        chosen = [name for name in arguments if name in COMMANDS][:1]
+        args = parser_for(chosen or COMMANDS).parse_args(arguments)
         code = int(args.run(args))
         sys.stdout.flush()
         return code
@@ -76,6 +71,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _give_up_stdout()
         print(f"parleyd: cannot write the output: {error.strerror}", file=sys.stderr)
         return os.EX_IOERR
+
+
+def parser_for(chosen: Iterable[str]) -> argparse.ArgumentParser:
+    """chosen: the commands that it is to know."""
+    parser = argparse.ArgumentParser(prog="parleyd", description="A voice daemon: microphone and speaker, voice agent.")
+    parser.add_argument("--version", action="version", version=f"parleyd {parleyd.__version__}")
+    parser.add_argument("--debug", action="store_true", help="log everything, and show where an error came from")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name in dict.fromkeys(COMMANDS[command] for command in chosen):
+        importlib.import_module(f"parleyd.cli.{name}").add_parser(commands)
+    return parser
 
 
 def _give_up_stdout() -> None:

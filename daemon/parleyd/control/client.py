@@ -47,7 +47,7 @@ class Client:
         self._connection = _connect((socket_path,) if socket_path else places())
         self._connection.settimeout(ANSWER_S)
         self._lines = self._connection.makefile("rb")
-        self._read()
+        self._read_answer()
         self._asked = 0
         self._events: list[dict[str, Any]] = []
 
@@ -69,11 +69,7 @@ class Client:
         except OSError as error:
             raise _gone() from error
         while True:
-            try:
-                told = self._read()
-            except TimeoutError as error:
-                text = f"the daemon does not answer within {ANSWER_S:g} s"
-                raise NotRunningError(text, "see its log: journalctl -u parleyd") from error
+            told = self._read_answer()
             if "event" in told:
                 self._events.append(told)
             elif told["ok"]:
@@ -88,6 +84,13 @@ class Client:
         self._connection.settimeout(timeout_s)
         while True:
             yield self._events.pop(0) if self._events else self._read()
+
+    def _read_answer(self) -> dict[str, Any]:
+        try:
+            return self._read()
+        except TimeoutError as error:
+            text = f"the daemon does not answer within {ANSWER_S:g} s"
+            raise NotRunningError(text, "it is stuck; see its log: journalctl -u parleyd") from error
 
     def _read(self) -> dict[str, Any]:
         try:

@@ -32,12 +32,22 @@ _PATH_SAFE = "/%:@!$&'()*+,;=~-._"
 def conversation_address(base_url: str, agent_id: str) -> Address:
     """Of a public agent. Raises DialError when base_url is not usable."""
     base = _base(base_url)
-    url = _url(base, _WEBSOCKET_SCHEME[base.scheme], CONVERSATION_PATH, agent_id)
+    query = f"agent_id={quote(agent_id, safe='')}"
+    url = _url(base, _WEBSOCKET_SCHEME[base.scheme], CONVERSATION_PATH, query)
     return Address(url)
 
 
 def signed_address(base_url: str, agent_id: str, api_key: str, timeout_s: float) -> Address:
     """Of a private agent: asks the server for a signed URL; blocks. Raises DialError."""
+    base = _base(base_url)
+    body = get(base_url, f"{SIGNED_URL_PATH}?agent_id={quote(agent_id, safe='')}", api_key, timeout_s)
+    return Address(_signed_url(body, base))
+
+
+def get(
+    base_url: str, path_and_query: str, api_key: str, timeout_s: float, *, most_bytes: int = _MAX_ANSWER_BYTES
+) -> str:
+    """The body that the server's API answers with 200; blocks. Raises DialError for all other answers, and for none."""
     base = _base(base_url)
     if not api_key or not api_key.isascii() or not api_key.isprintable() or " " in api_key:
         _refuse("the API key is empty or holds signs that no key has", "check elevenlabs.api_key")
@@ -46,18 +56,19 @@ def signed_address(base_url: str, agent_id: str, api_key: str, timeout_s: float)
             "the API key would cross the network unencrypted",
             "use https in elevenlabs.base_url, or remove elevenlabs.api_key",
         )
+    path, _, query = path_and_query.partition("?")
     request = urllib.request.Request(
-        _url(base, base.scheme, SIGNED_URL_PATH, agent_id),
+        _url(base, base.scheme, path, query),
         headers={
             "xi-api-key": api_key,
             "Accept": "application/json",
             "User-Agent": f"parleyd/{__version__}",  # some gateways refuse urllib's own
         },
     )
-    status, body = _ask(request, base, timeout_s)
+    status, body = _ask(request, base, timeout_s, most_bytes)
     if status != 200:
         raise DialError(judge_http(status, body.replace(api_key, "***")))
-    return Address(_signed_url(body, base))
+    return body
 
 
 # ---------------------------------------------------------------- URLs
@@ -77,9 +88,9 @@ def _base(base_url: str) -> SplitResult:
     return base
 
 
-def _url(base: SplitResult, scheme: str, path: str, agent_id: str) -> str:
+def _url(base: SplitResult, scheme: str, path: str, query: str) -> str:
     prefix = quote(base.path.rstrip("/"), safe=_PATH_SAFE)
-    return urlunsplit((scheme, base.netloc, prefix + path, f"agent_id={quote(agent_id, safe='')}", ""))
+    return urlunsplit((scheme, base.netloc, prefix + path, query, ""))
 
 
 def _is_this_machine(host: str) -> bool:
@@ -126,7 +137,9 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def _ask(request: urllib.request.Request, base: SplitResult, timeout_s: float) -> tuple[int, str]:
+def _ask(
+    request: urllib.request.Request, base: SplitResult, timeout_s: float, most_bytes: int
+) -> tuple[int, str]:
     """Status and body, whatever the status. Raises DialError when there is no answer."""
     handlers: list[urllib.request.BaseHandler] = [_NoRedirect()]
     if base.scheme == "http":
@@ -140,16 +153,16 @@ def _ask(request: urllib.request.Request, base: SplitResult, timeout_s: float) -
         except urllib.error.HTTPError as refusal:
             answer = refusal
         with answer:
-            return answer.status or 0, _read(answer, end_s)
+            return answer.status or 0, _read(answer, end_s, most_bytes)
     except (OSError, http.client.HTTPException, ValueError) as problem:
         raise DialError(_no_answer(problem, base, timeout_s)) from None
 
 
-def _read(answer: http.client.HTTPResponse | urllib.error.HTTPError, end_s: float) -> str:
+def _read(answer: http.client.HTTPResponse | urllib.error.HTTPError, end_s: float, most_bytes: int) -> str:
     """Up to a limit, and up to a time: the socket's own timeout starts anew with every byte."""
     body = b""
-    while len(body) < _MAX_ANSWER_BYTES:
-        piece = answer.read1(_MAX_ANSWER_BYTES)
+    while len(body) < most_bytes:
+        piece = answer.read1(most_bytes - len(body))
         if not piece:
             break
         body += piece

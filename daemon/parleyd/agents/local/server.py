@@ -19,14 +19,14 @@ from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from parleyd.agents.local import messages
+from parleyd.agents.local import described, messages
 from parleyd.agents.local.conversation import Conversation
 from parleyd.agents.local.errors import UnavailableError
 from parleyd.agents.local.line import Line, LineClosedError
@@ -40,6 +40,7 @@ from parleyd.audio.pcm import parse_format
 
 CONVERSATION_PATH = "/v1/convai/conversation"
 SIGNED_URL_PATH = "/v1/convai/conversation/get-signed-url"
+AGENTS_PATH = "/v1/convai/agents"
 SUBPROTOCOL = Subprotocol("convai")
 # The real service: 15 minutes to begin in.
 SIGNATURE_LIFE_S = 900.0
@@ -289,6 +290,8 @@ class LocalAgent:
         # A base URL may have a path of its own in front.
         if path.endswith(SIGNED_URL_PATH):
             return await self._signed_url(request)
+        if path.rpartition("/")[0].endswith(AGENTS_PATH):
+            return self._settings_asked(request, path.rpartition("/")[2])
         if not path.endswith(CONVERSATION_PATH):
             return _json_response(404, {"detail": "Not Found"})
         with self._changed:
@@ -308,6 +311,14 @@ class LocalAgent:
             return _response(handshake)
         self._scripts[socket] = script
         return None
+
+    def _settings_asked(self, request: Request, agent_id: str) -> Response:
+        if not self._is_key(request.headers.get("xi-api-key", "")):
+            return _json_response(401, {"detail": {"status": "invalid_api_key", "message": "Invalid API key"}})
+        if self.settings.agent_id not in (None, unquote(agent_id)):
+            message = f"Document with id {unquote(agent_id)} not found."
+            return _json_response(404, {"detail": {"status": "document_not_found", "message": message}})
+        return _json_response(200, described.as_agent(self.settings, unquote(agent_id)))
 
     async def _signed_url(self, request: Request) -> Response:
         answer = self.scenario.signed_url_for(self._signed_count)

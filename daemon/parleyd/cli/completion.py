@@ -1,0 +1,36 @@
+"""Shell completion from the commands' own options: `python -m parleyd.cli.completion bash`, or zsh.
+
+What it prints stands in completions/, and a test holds the two together; so only who changes an option needs shtab.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+
+from parleyd.cli.main import COMMANDS, parser_for
+
+
+def completion(shell: str) -> str:
+    import shtab
+
+    parser = parser_for(COMMANDS)
+    _name_files(parser, shtab.FILE)
+    text = str(shtab.complete(parser, shell=shell))
+    # How to install it stands in docs/control.md.
+    return re.sub(r"\A(#( .*)?\n)+", "# Made by python -m parleyd.cli.completion.\n", text) if shell == "bash" else text
+
+
+def _name_files(parser: argparse.ArgumentParser, file: dict[str, str]) -> None:
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for one in action.choices.values():
+                _name_files(one, file)
+        elif action.metavar in ("FILE", "PATH"):
+            # How shtab wants to be told.
+            setattr(action, "complete", file)  # noqa: B010 - argparse does not know it
+
+
+if __name__ == "__main__":
+    print(completion(sys.argv[1]), end="")

@@ -1,0 +1,57 @@
+"""`parleyd doctor`: what is wrong with this machine, its network or its agent, and the mend."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import parleyd
+from parleyd.doctor import report
+from parleyd.doctor.examination import DEFAULT_CONFIG, Examination, our_name
+from parleyd.doctor.findings import exit_code
+from parleyd.doctor.run import Outcome, examine
+from parleyd.doctor.table import CHECKS
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "doctor",
+        help="find what is wrong, and say how to mend it",
+        description="Looks at the installation, the sound devices, the network and the agent, and says for each what "
+        "was found and how to mend it. It listens to the microphone for two seconds, and holds a conversation of a "
+        "second with the agent; nothing of the sound leaves the machine. Exit code 0: nothing worse than warnings; 78: "
+        "something in the configuration or the agent's settings; 69: something else; 70: a check could not be made.",
+    )
+    parser.add_argument("-c", "--config", type=Path, metavar="FILE", help=f"default: {DEFAULT_CONFIG}")
+    parser.add_argument("--json", action="store_true", help="print facts for programs")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    outcomes: list[Outcome] = []
+    examination = Examination(args.config)
+    page = None if args.json else _page()
+    if page is not None:
+        shown = args.config or DEFAULT_CONFIG
+        print(f"parleyd {parleyd.__version__} doctor, as {our_name()}, {shown}\n", flush=True)
+    for outcome in examine(CHECKS, examination):
+        outcomes.append(outcome)
+        if page is not None:
+            page.add(outcome)
+    if page is not None:
+        page.end(outcomes)
+    else:
+        print(json.dumps({"version": parleyd.__version__, "user": our_name(), **report.facts(outcomes)}, indent=2))
+    return exit_code(finding for outcome in outcomes for finding in outcome.findings)
+
+
+def _page() -> report.Page:
+    is_terminal = sys.stdout.isatty()
+    # https://no-color.org: set and not empty.
+    colour = is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    width = shutil.get_terminal_size().columns if is_terminal else None
+    return report.Page(lambda line: print(line, flush=True), width=width, colour=colour)

@@ -1,0 +1,81 @@
+"""The clock: a board without one begins in the past, and every certificate is then not yet valid."""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+import subprocess
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from parleyd.doctor.examination import Examination
+from parleyd.doctor.findings import Finding, error, good, note, warning
+
+# This program is younger than the one, and will not be in use in the other.
+_FIRST_YEAR, _LAST_YEAR = 2025, 2100
+_MEND = "sudo timedatectl set-ntp true, with the network up; without any network: sudo date -s 'YYYY-MM-DD HH:MM'"
+# adjtimex(2)
+_STA_UNSYNC = 0x0040
+
+
+class _Timex(ctypes.Structure):
+    """The beginning of struct timex (adjtimex(2)); the kernel fills in more."""
+
+    _fields_ = (
+        ("modes", ctypes.c_uint),
+        ("offset", ctypes.c_long),
+        ("freq", ctypes.c_long),
+        ("maxerror", ctypes.c_long),
+        ("esterror", ctypes.c_long),
+        ("status", ctypes.c_int),
+        ("rest", ctypes.c_char * 256),
+    )
+
+
+def clock(_: Examination) -> Iterable[Finding]:
+    return judge_clock(time.time(), _kernel_says(), _asks_for_time(), any(Path("/dev").glob("rtc*")))
+
+
+def judge_clock(
+    now_s: float, is_synchronised: bool | None, asks: bool | None, has_clock_chip: bool
+) -> Iterator[Finding]:
+    """is_synchronised: what the kernel was told. asks: a service for it is switched on. None: not known."""
+    moment = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now_s))
+    if not _FIRST_YEAR <= time.gmtime(now_s).tm_year < _LAST_YEAR:
+        yield error(f"it is said to be {moment}: TLS refuses every certificate", _MEND)
+    elif is_synchronised:
+        yield good(f"synchronised, {moment}")
+    elif is_synchronised is None:
+        yield note(f"{moment}; whether it is synchronised cannot be seen from here")
+    elif asks is False:
+        yield warning(f"{moment}, and nobody sets it", _MEND)
+    else:
+        chip = "" if has_clock_chip else "; without a clock chip it begins in the past at each start"
+        text = f"{moment}, not synchronised{chip}"
+        yield warning(text, "`timedatectl timesync-status` says why; is the network up, and NTP (UDP 123) let through?")
+
+
+def _kernel_says() -> bool | None:
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+        state = _Timex()
+        # modes 0 only asks.
+        if libc.adjtimex(ctypes.byref(state)) < 0:
+            return None
+    except (OSError, AttributeError):
+        return None
+    return not state.status & _STA_UNSYNC
+
+
+def _asks_for_time() -> bool | None:
+    program = shutil.which("timedatectl")
+    if program is None:
+        return None
+    try:
+        done = subprocess.run(
+            [program, "show", "-p", "NTP", "--value"], capture_output=True, text=True, timeout=4, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return None
+    return {"yes": True, "no": False}.get(done.stdout.strip())

@@ -1,0 +1,79 @@
+"""What a check found, as values, and what follows for the exit code. Pure."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Severity(Enum):
+    """skipped: not looked at, and why. note: worth knowing. warning: works, but not well or not for long. error: the
+    daemon cannot do its work. failed: the check itself could not be made."""
+
+    GOOD = "ok"
+    SKIPPED = "skip"
+    NOTE = "note"
+    WARNING = "warn"
+    FAILED = "?"
+    ERROR = "FAIL"
+
+    @property
+    def rank(self) -> int:
+        return list(Severity).index(self)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """text: what was found; mend: what to do about it, "" where nothing is to be done. Both one line, no secrets.
+
+    is_configuration: the mend is in the configuration file, the key, or the agent's settings.
+    """
+
+    severity: Severity
+    text: str
+    mend: str = ""
+    is_configuration: bool = False
+
+
+def good(text: str) -> Finding:
+    return Finding(Severity.GOOD, text)
+
+
+def note(text: str, mend: str = "") -> Finding:
+    return Finding(Severity.NOTE, text, mend)
+
+
+def warning(text: str, mend: str) -> Finding:
+    return Finding(Severity.WARNING, text, mend)
+
+
+def error(text: str, mend: str) -> Finding:
+    return Finding(Severity.ERROR, text, mend)
+
+
+def misconfigured(text: str, mend: str) -> Finding:
+    return Finding(Severity.ERROR, text, mend, is_configuration=True)
+
+
+def skipped(reason: str) -> Finding:
+    return Finding(Severity.SKIPPED, reason)
+
+
+def failed(text: str, mend: str) -> Finding:
+    return Finding(Severity.FAILED, text, mend)
+
+
+def worst(findings: Iterable[Finding]) -> Severity:
+    return max((finding.severity for finding in findings), key=lambda severity: severity.rank, default=Severity.GOOD)
+
+
+def exit_code(findings: Iterable[Finding]) -> int:
+    """78: something in the configuration is to be changed; 69: something else is missing or broken; 70: a check could
+    not be made; 0: nothing worse than warnings."""
+    of = list(findings)
+    found = worst(of)
+    if found is Severity.ERROR:
+        return os.EX_CONFIG if any(one.is_configuration for one in of) else os.EX_UNAVAILABLE
+    return os.EX_SOFTWARE if found is Severity.FAILED else os.EX_OK

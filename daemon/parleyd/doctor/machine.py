@@ -1,0 +1,178 @@
+"""The board: disk, memory, power, and what wears out."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from parleyd.doctor.examination import Examination
+from parleyd.doctor.findings import Finding, error, good, note, skipped, warning
+
+_MIB = 2**20
+# Below these a log, a package or a state file soon cannot be written.
+_LITTLE_DISK_BYTES, _NO_DISK_BYTES = 200 * _MIB, 10 * _MIB
+# The daemon itself takes about 60 MiB.
+_LITTLE_MEMORY_BYTES = 80 * _MIB
+_ROOM = "sudo apt-get clean; sudo journalctl --vacuum-size=50M"
+_SYSTEM_STATE = Path("/var/lib/parleyd")
+
+# `vcgencmd get_throttled`, documented with the firmware's tools (raspberrypi/documentation, vcgencmd): now, since boot.
+_POWER_BITS = {
+    0: ("the supply voltage is too low", "use the official power supply and a short, thick cable"),
+    1: ("the CPU is slowed down", "mind the supply voltage and the temperature"),
+    2: ("the CPU is throttled", "mind the supply voltage and the temperature"),
+    3: ("the CPU is at its soft temperature limit", "give the board air, or a heat sink"),
+}
+_FIRMWARE_FILE = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")
+
+
+# ---------------------------------------------------------------- disk
+
+
+def disk(examination: Examination) -> Iterable[Finding]:
+    """Where the daemon keeps its state; as our own user where it is not installed as a service."""
+    of_service = any(unit.is_installed and not unit.is_of_user for unit in examination.units)
+    place = _SYSTEM_STATE if of_service else _own_state()
+    there = next(path for path in (place, *place.parents) if path.exists())
+    stat = os.statvfs(there)
+    # A service's directory is systemd's to make, and perhaps not for us to write in.
+    is_writable = of_service or os.access(there, os.W_OK)
+    return judge_disk(
+        str(place),
+        free_bytes=stat.f_bavail * stat.f_frsize,
+        free_files=stat.f_favail if stat.f_files else None,
+        is_read_only=bool(stat.f_flag & os.ST_RDONLY),
+        is_writable=is_writable,
+    )
+
+
+def _own_state() -> Path:
+    for variable, end in (("STATE_DIRECTORY", ""), ("XDG_STATE_HOME", "parleyd")):
+        value = os.environ.get(variable, "").split(":")[0]
+        if value.startswith("/"):
+            return Path(value, end)
+    return Path("~/.local/state/parleyd").expanduser()
+
+
+def judge_disk(
+    place: str, *, free_bytes: int, free_files: int | None, is_read_only: bool, is_writable: bool
+) -> Iterator[Finding]:
+    """free_files: inodes; None where the file system does not count them."""
+    free = f"{free_bytes / _MIB:.0f} MiB free for {place}"
+    if is_read_only:
+        yield error(f"the file system of {place} is read-only", "see the check of the file systems")
+    elif not is_writable:
+        yield warning(f"{place} cannot be written by this user", "run it as the user of the daemon, or mend the owner")
+    if free_bytes < _NO_DISK_BYTES or free_files == 0:
+        full = f"no files (inodes) are left for {place}" if free_files == 0 else free
+        yield error(full, f"{_ROOM}; `df -h` and `df -i` show what is full")
+    elif free_bytes < _LITTLE_DISK_BYTES:
+        yield warning(free, _ROOM)
+    elif is_writable and not is_read_only:
+        yield good(free)
+
+
+# ---------------------------------------------------------------- file systems
+
+
+def file_systems(_: Examination) -> Iterable[Finding]:
+    return judge_mounts(_text(Path("/proc/mounts")), _text(Path("/etc/fstab")))
+
+
+def judge_mounts(mounts: str, fstab: str) -> Iterator[Finding]:
+    """An SD card at its end, or one whose power failed, is mounted read-only by the kernel (errors=remount-ro)."""
+    meant = {fields[1] for fields in _table(fstab) if "ro" in fields[3].split(",")}
+    # Of several mounts at one place the last one counts.
+    now = {fields[1]: fields for fields in _table(mounts)}
+    looked_at = [fields for place in ("/", "/var", "/etc", "/home") if (fields := now.get(place))]
+    is_well = True
+    for device, place, _kind, options, *_rest in looked_at:
+        if "ro" not in options.split(","):
+            continue
+        is_well = False
+        if place in meant:
+            yield note(f"{place} is read-only, as /etc/fstab wants it")
+        else:
+            yield error(
+                f"{place} ({device}) is read-only, and /etc/fstab does not want that: the card may be worn out",
+                "see `dmesg | grep -i -e mmc -e ext4 -e i/o`; save what matters, replace the card",
+            )
+    if is_well and looked_at:
+        yield good("writable: " + ", ".join(fields[1] for fields in looked_at))
+    elif not looked_at:
+        yield skipped("the mounts are not known")
+
+
+def _table(text: str) -> list[list[str]]:
+    lines = (line.split() for line in text.splitlines() if not line.lstrip().startswith("#"))
+    return [fields for fields in lines if len(fields) >= 4]
+
+
+# ---------------------------------------------------------------- memory
+
+
+def memory(_: Examination) -> Iterable[Finding]:
+    return judge_memory(_text(Path("/proc/meminfo")), _text(Path("/proc/vmstat")))
+
+
+def judge_memory(meminfo: str, vmstat: str) -> Iterator[Finding]:
+    sizes = {name: int(kib) * 1024 for name, kib in re.findall(r"^(\w+):\s+(\d+) kB$", meminfo, re.MULTILINE)}
+    available, total = sizes.get("MemAvailable"), sizes.get("MemTotal")
+    if available is None or total is None:
+        yield skipped("the kernel does not say how much memory there is")
+        return
+    text = f"{available / _MIB:.0f} of {total / _MIB:.0f} MiB available"
+    if available < _LITTLE_MEMORY_BYTES:
+        yield warning(text, "end what is not needed (a desktop?); `ps -eo rss,comm --sort -rss | head` tells")
+    else:
+        yield good(text)
+    killed = re.search(r"^oom_kill (\d+)$", vmstat, re.MULTILINE)
+    if killed and int(killed[1]):
+        count = int(killed[1])
+        yield warning(
+            f"{count} process{'es' if count > 1 else ''} killed since boot because memory had run out",
+            "`journalctl -k | grep -i oom` tells which",
+        )
+
+
+# ---------------------------------------------------------------- power
+
+
+def power(_: Examination) -> Iterable[Finding]:
+    if program := shutil.which("vcgencmd"):
+        done = subprocess.run([program, "get_throttled"], capture_output=True, text=True, timeout=4, check=False)
+        if "throttled=" in done.stdout:
+            return judge_power(done.stdout)
+    if text := _text(_FIRMWARE_FILE):
+        return judge_power(f"throttled=0x{text.strip()}")
+    if shutil.which("vcgencmd"):
+        return [note("vcgencmd does not answer this user", "add the user to the group video, or run it as root")]
+    return [skipped("no Raspberry Pi firmware here to ask about voltage and temperature")]
+
+
+def judge_power(answer: str) -> Iterator[Finding]:
+    """answer: `throttled=0x50005`."""
+    found = re.search(r"throttled=(?:0x)?([0-9a-fA-F]+)", answer)
+    if found is None:
+        yield skipped("the firmware answered something else")
+        return
+    bits = int(found[1], 16)
+    said: Mapping[int, tuple[str, str]] = _POWER_BITS
+    for bit, (text, mend) in said.items():
+        if bits >> bit & 1:
+            yield warning(f"{text} now", mend)
+        elif bits >> (bit + 16) & 1:
+            yield warning(f"since boot, at some time: {text}", mend)
+    if not any(bits >> bit & 1 or bits >> (bit + 16) & 1 for bit in said):
+        yield good("voltage and temperature have been fine since boot")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,101 @@
+"""Makes the checks in their order: each bounded in time, none able to end the doctor."""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from parleyd.config.problem import one_line
+from parleyd.doctor.examination import Examination
+from parleyd.doctor.findings import Finding, Severity, failed, good, skipped, worst
+
+Probe = Callable[[Examination], Iterable[Finding]]
+
+
+@dataclass(frozen=True)
+class Check:
+    """needs: names of checks without whose success this one makes no sense. deadline_s: after it, it is given up."""
+
+    name: str
+    probe: Probe
+    needs: tuple[str, ...] = ()
+    deadline_s: float = 5.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """findings: at least one. is_blocked: it was not made, for what it needs is broken."""
+
+    name: str
+    findings: tuple[Finding, ...]
+    seconds: float = 0.0
+    is_blocked: bool = False
+
+    @property
+    def severity(self) -> Severity:
+        return worst(self.findings)
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether checks that need this one make sense. One that found nothing to look at is no hindrance."""
+        return not self.is_blocked and self.severity not in (Severity.ERROR, Severity.FAILED)
+
+
+def examine(checks: Sequence[Check], examination: Examination) -> Iterator[Outcome]:
+    """In the order of the checks, as they are made."""
+    done: dict[str, Outcome] = {}
+    for check in checks:
+        reason = next((_why_skipped(done[name]) for name in check.needs if not done[name].is_usable), None)
+        blocked = Outcome(check.name, (skipped(reason),), is_blocked=True) if reason else None
+        outcome = blocked or _make(check, examination)
+        done[check.name] = _shown(outcome, examination.key)
+        yield done[check.name]
+
+
+def _why_skipped(needed: Outcome) -> str:
+    return needed.findings[0].text if needed.is_blocked else f"mend first: {needed.name}"
+
+
+def _make(check: Check, examination: Examination) -> Outcome:
+    found: list[Finding] = []
+    faults: list[Exception] = []
+
+    def work() -> None:
+        try:
+            found.extend(check.probe(examination))
+        except Exception as fault:  # noqa: BLE001 - becomes a finding: one broken check must not hide the others
+            faults.append(fault)
+
+    began_s = time.monotonic()
+    # A daemon thread: what hangs in the kernel or in a library is left behind.
+    thread = threading.Thread(target=work, name=f"doctor: {check.name}", daemon=True)
+    thread.start()
+    thread.join(check.deadline_s)
+    if thread.is_alive():
+        late = failed(f"no result within {check.deadline_s:g} s", "something hangs: try again; if it stays so, reboot")
+        found = [*found, late]
+    elif faults:
+        found = [*found, _fault(faults[0])]
+    return Outcome(check.name, tuple(found) or (good("nothing found"),), time.monotonic() - began_s)
+
+
+def _fault(fault: Exception) -> Finding:
+    if isinstance(fault, ImportError):
+        return failed(f"could not be made: {fault}", "see the check of the packages")
+    place = traceback.extract_tb(fault.__traceback__)[-1]
+    where = f"{place.filename.rpartition('/')[2]}:{place.lineno}"
+    said = f": {fault}" if str(fault) else ""
+    return failed(f"could not be made: {type(fault).__name__}{said} ({where})", "report it as a fault of the doctor")
+
+
+def _shown(outcome: Outcome, key: str | None) -> Outcome:
+    """What came from elsewhere may hold control characters, or repeat the key."""
+
+    def clean(text: str) -> str:
+        return one_line(text.replace(key, "***") if key else text)
+
+    findings = (replace(one, text=clean(one.text), mend=clean(one.mend)) for one in outcome.findings)
+    return replace(outcome, findings=tuple(findings))

@@ -1,0 +1,204 @@
+"""The unit: is it installed, does it run, how did it last end?"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from parleyd.doctor.examination import Examination, our_name
+from parleyd.doctor.findings import Finding, error, good, misconfigured, note, skipped, warning
+
+UNIT = "parleyd.service"
+_PROPERTIES = (
+    "LoadState,ActiveState,SubState,Result,ExecMainStatus,ExecMainCode,NRestarts,UnitFileState,MainPID,User,DynamicUser,"
+    "SupplementaryGroups,StatusText,LoadError"
+)
+_MANY_RESTARTS = 5
+_LINGER = Path("/var/lib/systemd/linger")
+
+# systemd.service(5), Result=; systemd.exec(5), "Process Exit Codes"; sysexits, as the README gives them.
+_RESULTS = {
+    "timeout": "it did not become ready, or did not stop, in time",
+    "watchdog": "it was stuck: the watchdog ended it",
+    "oom-kill": "memory ran out",
+    "start-limit-hit": "it was started too often in a short time",
+    "resources": "systemd could not prepare it",
+    "protocol": "it did not speak systemd's protocol",
+    "core-dump": "it crashed",
+}
+_STATUSES = {
+    64: "wrong usage",
+    66: "a file is missing",
+    69: "something it needs was missing: a sound device, a package",
+    70: "a fault inside",
+    78: "its configuration was refused",
+    200: "its working directory is missing",
+    203: "its program could not be started: is /opt/parleyd whole?",
+    216: "its group does not exist",
+    217: "its user does not exist",
+    218: "a capability was refused",
+    226: "its sandbox could not be set up",
+    243: "its credential could not be read: see LoadCredential=",
+}
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What systemd says. is_of_user: the unit of the user's own systemd. properties: `systemctl show`."""
+
+    is_of_user: bool
+    properties: Mapping[str, str]
+
+    def get(self, name: str) -> str:
+        return self.properties.get(name, "")
+
+    @property
+    def is_installed(self) -> bool:
+        return self.get("LoadState") not in ("", "not-found")
+
+    @property
+    def is_running(self) -> bool:
+        return self.get("ActiveState") in ("active", "reloading")
+
+    @property
+    def main_pid(self) -> int:
+        return _number(self.get("MainPID"))
+
+    @property
+    def user(self) -> str:
+        """Whose rights it has."""
+        if self.is_of_user:
+            return our_name()
+        return self.get("User") or ("parleyd" if self.get("DynamicUser") == "yes" else "root")
+
+
+def service(examination: Examination) -> Iterable[Finding]:
+    units = [unit for is_of_user in (False, True) if (unit := _ask(is_of_user)) is not None]
+    examination.units = [unit for unit in units if unit.is_installed]
+    if not units:
+        return [note("systemd does not run here, or cannot be asked: nothing starts parleyd by itself")]
+    lingers = (_LINGER / our_name()).exists()
+    return judge_units(units, lingers=lingers)
+
+
+def judge_units(units: Sequence[Unit], *, lingers: bool) -> Iterator[Finding]:
+    """units: those systemd knows of, installed or not. lingers: our user's services outlive the login."""
+    installed = [unit for unit in units if unit.is_installed]
+    if not installed:
+        yield note(
+            "parleyd is not installed as a service",
+            "to have it started at boot, copy systemd/parleyd.service to /etc/systemd/system, then sudo systemctl "
+            "enable --now parleyd",
+        )
+    for unit in installed:
+        yield from _judge(unit)
+        if unit.is_of_user and not lingers and unit.get("UnitFileState") == "enabled":
+            yield warning("the user's services end at logout", f"sudo loginctl enable-linger {our_name()}")
+    if len([unit for unit in installed if unit.is_running]) > 1:
+        yield warning(
+            "it runs twice, as a system service and as the user's", "sudo systemctl disable --now parleyd, or the other"
+        )
+
+
+def _judge(unit: Unit) -> Iterator[Finding]:
+    systemctl = "systemctl --user" if unit.is_of_user else "sudo systemctl"
+    log = f"{'journalctl --user' if unit.is_of_user else 'sudo journalctl'} -u parleyd -n 30 --no-pager"
+    whose = "the user's service" if unit.is_of_user else "the system service"
+    state, restarts = unit.get("ActiveState"), _number(unit.get("NRestarts"))
+    if unit.get("LoadState") == "masked":
+        yield warning(f"{whose} is masked: it can never be started", f"{systemctl} unmask parleyd")
+    elif unit.get("LoadState") != "loaded":
+        yield error(
+            f"{whose} cannot be loaded: {unit.get('LoadError') or unit.get('LoadState')}",
+            "systemd-analyze verify parleyd.service",
+        )
+    elif state in ("active", "reloading", "refreshing"):
+        said = f": {unit.get('StatusText')}" if unit.get("StatusText") else ""
+        if restarts >= _MANY_RESTARTS:
+            yield warning(f"{whose} runs, after {restarts} restarts{said}", log)
+        else:
+            yield good(f"{whose} runs as {unit.user}{said}")
+        if unit.get("UnitFileState") == "disabled":
+            yield warning(f"{whose} is not started at boot", f"{systemctl} enable parleyd")
+    elif state == "failed" or (state == "activating" and unit.get("SubState") == "auto-restart"):
+        # Result is of the last run; while it waits for the next one, too.
+        again = f", and is tried again ({restarts} restarts so far)" if state == "activating" else ""
+        text = f"{whose} has failed{again}: {_last_end(unit)}"
+        if _number(unit.get("ExecMainStatus")) == os.EX_CONFIG:
+            yield misconfigured(text, f"parleyd check -c FILE shows what is wrong; then {systemctl} restart parleyd")
+        else:
+            yield error(text, f"{log} tells more; then {systemctl} restart parleyd")
+    elif state == "activating":
+        yield note(f"{whose} is starting")
+    else:
+        how = "and is not started at boot" if unit.get("UnitFileState") == "disabled" else "though it is enabled"
+        verb = "enable --now" if unit.get("UnitFileState") == "disabled" else "start"
+        yield warning(f"{whose} does not run, {how}", f"{systemctl} {verb} parleyd")
+
+
+def _last_end(unit: Unit) -> str:
+    result, status = unit.get("Result"), _number(unit.get("ExecMainStatus"))
+    if result in _RESULTS:
+        return _RESULTS[result]
+    # ExecMainCode, as si_code of waitid(2): 2 killed, 3 dumped.
+    if result == "signal" or unit.get("ExecMainCode") in ("2", "3"):
+        try:
+            return f"it was killed by {signal.Signals(status).name}"
+        except ValueError:
+            return "it was killed"
+    return f"exit code {status}" + (f", {_STATUSES[status]}" if status in _STATUSES else "")
+
+
+def _ask(is_of_user: bool) -> Unit | None:
+    """None: there is no systemd to ask."""
+    program = shutil.which("systemctl")
+    if program is None:
+        return None
+    command = [program, *(["--user"] if is_of_user else []), "show", UNIT, "--no-pager", "-p", _PROPERTIES]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=4, check=False)
+    except subprocess.TimeoutExpired:
+        return None
+    properties = dict(line.partition("=")[::2] for line in done.stdout.splitlines() if "=" in line)
+    return Unit(is_of_user, properties) if properties.get("LoadState") else None
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+
+
+# ---------------------------------------------------------------- the running daemon's rights
+
+
+def rights(examination: Examination) -> Iterable[Finding]:
+    """Whether the unit's user may use the sound devices."""
+    return judge_rights([unit for unit in examination.units if not unit.is_of_user], _group_members("audio"))
+
+
+def judge_rights(units: Sequence[Unit], audio_members: Sequence[str] | None) -> Iterator[Finding]:
+    """audio_members: users in the group audio by /etc/group; None where there is no such group."""
+    for unit in units:
+        groups = unit.get("SupplementaryGroups").split()
+        if unit.user == "root" or "audio" in groups or unit.user in (audio_members or ()):
+            yield good(f"the service's user {unit.user} may use the sound devices")
+        else:
+            yield error(
+                f"the service's user {unit.user} is not in the group audio",
+                "sudo systemctl edit parleyd, and there: [Service] SupplementaryGroups=audio",
+            )
+    if not units:
+        yield skipped("no system service is installed")
+
+
+def _group_members(name: str) -> Sequence[str] | None:
+    import grp
+
+    try:
+        return grp.getgrnam(name).gr_mem
+    except KeyError:
+        return None

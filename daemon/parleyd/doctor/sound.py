@@ -1,0 +1,141 @@
+"""The configured microphone and speaker: are they there, do they open, does sound come?"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from parleyd.doctor.examination import Examination
+from parleyd.doctor.findings import Finding, error, good, misconfigured, note, skipped, warning
+from parleyd.doctor.sound_access import Holder
+
+_PROBE_S = 25.0
+_ALSAMIXER = "`alsamixer` (F6: the card, F4: capture)"
+# Beyond this share of zeros it is not a person being quiet.
+_DEAD_SHARE = 0.98
+_PATCHY_SHARE = 0.02
+
+
+# ---------------------------------------------------------------- devices
+
+
+def devices(examination: Examination) -> Iterable[Finding]:
+    audio = examination.configured().audio
+    if {audio.input.device, audio.output.device} == {"null"}:
+        return [skipped("audio.input.device and audio.output.device are null")]
+    answer, problem = _ask("devices", examination)
+    return judge_devices(answer, problem, examination.holders)
+
+
+def judge_devices(
+    answer: Mapping[str, Any] | None, problem: Finding | None, holders: Sequence[Holder]
+) -> Iterator[Finding]:
+    """answer: of sound_probe.devices; without one, problem. What is held, PortAudio calls busy or does not list."""
+    if answer is None:
+        assert problem is not None
+        yield problem
+        return
+    for direction, what in (("input", "microphone"), ("output", "speaker")):
+        one = answer[direction]
+        held = [holder for holder in holders if holder.device.endswith({"input": "c", "output": "p"}[direction])]
+        if "problem" not in one:
+            yield good(_opened(what, one))
+        elif any(holder.is_daemon for holder in held):
+            yield note(f"{what}: in use by parleyd itself", "to try it, stop the daemon: sudo systemctl stop parleyd")
+        elif held:
+            who = ", ".join(f"{holder.name or 'a program'} (pid {holder.pid}) holds {holder.device}" for holder in held)
+            mend = "end it, if the configuration means that device: one in use is busy, or not even listed"
+            yield error(f"{what}: {one['problem']}; {who}", mend)
+        elif "is called" in one["problem"] or "may be any of" in one["problem"] or "channel" in one["problem"]:
+            yield misconfigured(f"{what}: {one['problem']}", one["mend"])
+        else:
+            yield error(f"{what}: {one['problem']}", one["mend"])
+
+
+def _opened(what: str, one: Mapping[str, Any]) -> str:
+    if one["rates_hz"] is None:
+        return f"{what}: {one['name']}"
+    rates = "/".join(f"{rate / 1000:g}" for rate in one["rates_hz"])
+    also = f", opens at {rates} kHz" if rates else ""
+    return f"{what}: {one['name']} [{one['host_api']}]{also}, used at {one['opened_hz'] / 1000:g} kHz"
+
+
+# ---------------------------------------------------------------- level
+
+
+def level(examination: Examination) -> Iterable[Finding]:
+    microphone = examination.configured().audio.input
+    if microphone.device == "null" or microphone.device.startswith("wav:"):
+        return [skipped(f"audio.input.device is {microphone.device}")]
+    if any(holder.is_daemon and holder.device.endswith("c") for holder in examination.holders):
+        return [skipped("parleyd itself listens to the microphone now; `parleyd tune` measures, once it is stopped")]
+    answer, problem = _ask("listen", examination)
+    return judge_level(answer) if answer is not None else [problem] if problem else []
+
+
+def judge_level(answer: Mapping[str, Any]) -> Iterator[Finding]:
+    """answer: of sound_probe.listen. Nobody need have spoken: only what is wrong in any room is."""
+    from parleyd.tuning.advice import CLIPPED_SHARE, NOISY_DBFS, OFFSET_PERCENT
+
+    if "problem" in answer:
+        yield error(answer["problem"], answer["mend"])
+        return
+    peak, floor = answer["peak_dbfs"], answer["floor_dbfs"]
+    levels = f"peak {peak:.0f} dBFS, noise floor {floor:.0f} dBFS"
+    if answer["dead_share"] > _DEAD_SHARE:
+        yield error(
+            "nothing but digital zeros: muted, or the wrong microphone",
+            f"unmute it with {_ALSAMIXER} or `pactl set-source-mute @DEFAULT_SOURCE@ 0`; look for a switch on it; or "
+            "choose another of `parleyd devices` with audio.input.device",
+        )
+    elif answer["clipped_share"] > CLIPPED_SHARE:
+        share = 100 * answer["clipped_share"]
+        yield warning(f"it clips: {share:.2g} % of the samples are at full scale", f"lower its gain with {_ALSAMIXER}")
+    elif floor > NOISY_DBFS:
+        mend = "away from fans and speakers, and less gain; `parleyd tune --noise` shows what the gate makes of it"
+        yield warning(f"{levels}: loud, if nobody spoke", mend)
+    else:
+        yield good(f"{levels}; `parleyd tune` measures a voice")
+    if _PATCHY_SHARE < answer["dead_share"] <= _DEAD_SHARE:
+        yield note(
+            f"{100 * answer['dead_share']:.0f} % of the time digital zeros: something cuts quiet sound away",
+            "switch off noise suppression of the device or sound server: it swallows the beginnings of words",
+        )
+    if answer["offset_percent"] > OFFSET_PERCENT:
+        yield note(f"a DC offset of {answer['offset_percent']:.1f} %", "another input or cable usually mends it")
+
+
+# ---------------------------------------------------------------- the child
+
+
+def _ask(what: str, examination: Examination) -> tuple[dict[str, Any] | None, Finding | None]:
+    audio = examination.configured().audio
+    asked = {"input": audio.input.device, "channel": audio.input.channel, "output": audio.output.device}
+    command = [sys.executable, "-m", "parleyd.doctor.sound_probe", what, json.dumps(asked)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_PROBE_S, check=False)
+    except subprocess.TimeoutExpired:
+        return None, judge_end(None, "")
+    lines = done.stdout.splitlines()
+    if done.returncode == 0 and lines:
+        return json.loads(lines[-1]), None
+    return None, judge_end(done.returncode, done.stderr)
+
+
+def judge_end(exit_code: int | None, stderr: str) -> Finding:
+    """The child gave no answer. exit_code: None when it hung; negative: the signal that killed it."""
+    if exit_code is None:
+        mend = "restart the sound server (systemctl --user restart pipewire pulseaudio), or replug the device"
+        return error(f"the sound system hangs: no answer within {_PROBE_S:g} s", mend)
+    last = (stderr.strip().splitlines() or [""])[-1]
+    if exit_code == -signal.SIGABRT:
+        return error(
+            f"PortAudio ended the process{': ' + last if last else ''}",
+            "the ALSA configuration is probably broken: see ~/.asoundrc, /etc/asound.conf and ALSA_CONFIG_PATH; "
+            "`aplay -L` must work",
+        )
+    return error(f"the sound devices could not be looked at: {last or f'exit code {exit_code}'}", "`parleyd devices`")

@@ -1,0 +1,43 @@
+"""All checks, in the order in which they are made and shown."""
+
+from __future__ import annotations
+
+from parleyd.doctor import (
+    agent,
+    clock,
+    configuration,
+    daemon,
+    installation,
+    machine,
+    network,
+    service,
+    sound,
+    sound_access,
+)
+from parleyd.doctor.run import Check
+
+CHECKS = (
+    Check("Python", installation.python),
+    Check("packages", installation.packages, deadline_s=90.0),
+    Check("configuration", configuration.configuration, deadline_s=20.0),
+    Check("extra packages", installation.extras, needs=("configuration",), deadline_s=60.0),
+    Check("service", service.service, deadline_s=10.0),
+    Check("service's rights", service.rights),
+    Check("running daemon", daemon.daemon, deadline_s=25.0),
+    Check("device files", sound_access.permissions, needs=("configuration",)),
+    Check("sound server", sound_access.sound_server, needs=("configuration",), deadline_s=10.0),
+    Check("device holders", sound_access.holders, needs=("configuration",), deadline_s=10.0),
+    Check("sound devices", sound.devices, needs=("configuration",), deadline_s=30.0),
+    Check("microphone level", sound.level, needs=("sound devices",), deadline_s=30.0),
+    Check("clock", clock.clock, deadline_s=10.0),
+    Check("server's name", network.name, needs=("configuration",), deadline_s=12.0),
+    Check("TCP", network.tcp, needs=("server's name",), deadline_s=20.0),
+    Check("TLS", network.tls, needs=("TCP",), deadline_s=15.0),
+    Check("key", agent.key, needs=("TLS",), deadline_s=15.0),
+    Check("agent's settings", agent.settings, needs=("key",), deadline_s=15.0),
+    Check("conversation", agent.conversation, needs=("key",), deadline_s=75.0),
+    Check("disk", machine.disk),
+    Check("file systems", machine.file_systems),
+    Check("memory", machine.memory),
+    Check("power", machine.power),
+)

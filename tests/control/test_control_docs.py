@@ -1,0 +1,85 @@
+"""docs/control.md: its clients run as they stand there, and its tables are whole."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from test_control_server import CONFIG, daemon, parleyd, socket_path
+
+from parleyd.control import messages
+
+PAGE = (Path(__file__).parents[2] / "docs" / "control.md").read_text()
+
+
+def listing(language: str) -> str:
+    found = re.search(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+    assert found
+    return found[1]
+
+
+@contextmanager
+def client(*command: str) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PARLEYD_SOCKET": str(socket_path())},
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        os.killpg(process.pid, 15)
+        process.communicate()
+
+
+@pytest.mark.parametrize("language", ["python", "sh"])
+def test_the_clients_of_the_page(language: str, tmp_path: Path) -> None:
+    program = [sys.executable, "-c"] if language == "python" else ["sh", "-c"]
+    missing = [tool for tool in ("socat", "jq") if language == "sh" and not shutil.which(tool)]
+    assert not missing, f"{missing} are missing: scripts/setup test installs them"
+    with daemon(tmp_path), client(*program, listing(language)) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "light off\n"
+        assert parleyd("wake").returncode == 0
+        # connecting
+        assert process.stdout.readline() == "light off\n"
+
+
+def test_every_request_and_kind_of_error_is_on_the_page() -> None:
+    for name in messages.NAMES:
+        assert re.search(rf"^\| .*`{name}`", PAGE, re.MULTILINE), name
+    sources = (Path(messages.__file__).parent).glob("*.py")
+    kinds = {kind for source in sources for kind in re.findall(r'RequestError\(\s*"(\w+)"', source.read_text())}
+    assert kinds
+    for kind in kinds | {"no_session", "bad_config"}:
+        assert f"`{kind}`" in PAGE, kind
+
+
+def test_figures_for_prometheus(tmp_path: Path) -> None:
+    file = tmp_path / "parleyd.prom"
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    (tmp_path / "parleyd.yaml").write_text(CONFIG + f"metrics: {{textfile: {file}, port: {port}}}\n")
+    with daemon(tmp_path):
+        served = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).read().decode()
+        for text in (served, file.read_text()):
+            families = {family.name: family for family in text_string_to_metric_families(text)}
+            assert families["parleyd_healthy"].samples[0].value == 1.0
+            assert families["parleyd_wakes"].type == "counter"
+            assert families["parleyd_speech_to_sound_seconds"].type == "histogram"
+            states = {sample.labels["state"]: sample.value for sample in families["parleyd_state"].samples}
+            assert states == {"asleep": 1.0, "connecting": 0.0, "live": 0.0, "backing off": 0.0}
+    for name in re.findall(r"`(parleyd_\w+)", PAGE):
+        assert name.removesuffix("_total") in families, name

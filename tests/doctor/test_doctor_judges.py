@@ -1,0 +1,341 @@
+"""What the checks make of plain values, also of odd ones."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import os
+import re
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from parleyd.agents.elevenlabs.agent_settings import AgentSettings, understand
+from parleyd.config.loader import DEFAULT_CONFIG_PATH
+from parleyd.doctor import agent, clock, daemon, examination, installation, machine, service, sound, sound_access
+from parleyd.doctor.findings import Finding, Severity, exit_code, good, misconfigured, warning, worst
+from parleyd.doctor.findings import error as error_of
+from parleyd.doctor.service import Unit
+from parleyd.doctor.sound_access import Holder, Node, Server
+
+GOOD, NOTE, WARNING, ERROR, SKIPPED = (
+    Severity.GOOD,
+    Severity.NOTE,
+    Severity.WARNING,
+    Severity.ERROR,
+    Severity.SKIPPED,
+)
+
+
+def severities(found: Iterable[Finding]) -> list[Severity]:
+    return [one.severity for one in found]
+
+
+def text(found: Iterable[Finding]) -> str:
+    return "\n".join(f"{one.severity.name}: {one.text} -> {one.mend}" for one in found)
+
+
+def test_the_exit_code_is_that_of_the_worst_finding() -> None:
+    assert exit_code([]) == exit_code([good("."), warning(".", ".")]) == os.EX_OK
+    assert exit_code([Finding(Severity.FAILED, "."), warning(".", ".")]) == os.EX_SOFTWARE
+    assert exit_code([Finding(Severity.FAILED, "."), error_of(".", ".")]) == os.EX_UNAVAILABLE
+    assert exit_code([error_of(".", "."), misconfigured(".", ".")]) == os.EX_CONFIG
+
+
+# ---------------------------------------------------------------- installation
+
+
+def test_what_is_looked_for_is_what_is_required() -> None:
+    """The doctor starts without any package, and so has its own lists."""
+    cfg = configparser.ConfigParser()
+    cfg.read(Path(__file__).parents[2] / "setup.cfg")
+    required = re.findall(r"^([\w-]+) *>=", cfg["options"]["install_requires"], re.MULTILINE)
+    assert {package.distribution.lower() for package in installation.PACKAGES} == {name.lower() for name in required}
+    assert examination.DEFAULT_CONFIG == DEFAULT_CONFIG_PATH
+
+
+def test_the_webrtcvad_trap_names_the_package_that_mends_it() -> None:
+    problems = {"webrtcvad": "ModuleNotFoundError: No module named 'pkg_resources'"}
+    found = list(installation.judge_packages(problems, {}, has_old_vad=True))
+    assert severities(found) == [ERROR]
+    assert "uninstall webrtcvad" in found[0].mend
+    assert "--force-reinstall webrtcvad-wheels" in found[0].mend
+    # It works still, but not for long.
+    assert severities(installation.judge_packages({"webrtcvad": None}, {}, has_old_vad=True)) == [WARNING, GOOD]
+
+
+def test_a_missing_canceller_is_no_error_and_a_foreign_cpu_is_named() -> None:
+    found = list(
+        installation.judge_packages(
+            {"pywebrtc_audio": "ModuleNotFoundError: none", "numpy": "the import was killed by SIGILL"}, {}, False
+        )
+    )
+    assert severities(found) == [ERROR, WARNING]
+    assert "another CPU" in found[0].mend
+
+
+@pytest.mark.parametrize(
+    ("version", "is_64_bit", "expected"),
+    [((3, 10, 1), True, [ERROR]), ((3, 14, 0), True, [WARNING]), ((3, 13, 5), False, [GOOD, NOTE])],
+)
+def test_python(version: tuple[int, ...], is_64_bit: bool, expected: list[Severity]) -> None:
+    assert severities(installation.judge_python(version, is_64_bit, "armv7l", "/opt")) == expected
+
+
+# ---------------------------------------------------------------- the service
+
+
+def unit(is_of_user: bool = False, **properties: str) -> Unit:
+    return Unit(is_of_user, {"LoadState": "loaded", "UnitFileState": "enabled", **properties})
+
+
+@pytest.mark.parametrize(
+    ("properties", "severity", "words"),
+    [
+        ({"ActiveState": "active", "StatusText": "asleep", "User": "parleyd"}, GOOD, "parleyd: asleep"),
+        ({"ActiveState": "active", "NRestarts": "41"}, WARNING, "41 restarts"),
+        ({"ActiveState": "failed", "Result": "exit-code", "ExecMainStatus": "78"}, ERROR, "parleyd check"),
+        ({"ActiveState": "failed", "Result": "exit-code", "ExecMainStatus": "217"}, ERROR, "user does not exist"),
+        ({"ActiveState": "failed", "Result": "watchdog", "ExecMainStatus": "6"}, ERROR, "stuck"),
+        ({"ActiveState": "failed", "Result": "signal", "ExecMainStatus": "11"}, ERROR, "SIGSEGV"),
+        ({"ActiveState": "failed", "Result": "signal", "ExecMainStatus": "99"}, ERROR, "killed"),
+        (
+            {"ActiveState": "activating", "SubState": "auto-restart", "NRestarts": "7", "ExecMainStatus": "69"},
+            ERROR,
+            "tried again (7 restarts so far): exit code 69",
+        ),
+        ({"ActiveState": "inactive", "UnitFileState": "disabled"}, WARNING, "enable --now"),
+        ({"LoadState": "masked"}, WARNING, "unmask"),
+        ({"LoadState": "bad-setting"}, ERROR, "systemd-analyze verify"),
+    ],
+)
+def test_the_unit_s_state_in_words(properties: dict[str, str], severity: Severity, words: str) -> None:
+    found = list(service.judge_units([unit(**properties)], lingers=True))
+    assert worst(found) is severity
+    assert words in text(found)
+
+
+def test_a_user_s_service_without_lingering() -> None:
+    found = service.judge_units([unit(True, ActiveState="active")], lingers=False)
+    assert "enable-linger" in text(found)
+
+
+PROPERTIES = st.sampled_from(["LoadState", "ActiveState", "SubState", "Result", "ExecMainStatus", "NRestarts"])
+
+
+@given(st.dictionaries(PROPERTIES, st.text()))
+def test_whatever_systemd_says_something_is_found(properties: dict[str, str]) -> None:
+    assert list(service.judge_units([Unit(False, properties)], lingers=False))
+
+
+def test_a_service_s_user_outside_of_the_group_audio() -> None:
+    assert severities(service.judge_rights([unit(User="parleyd")], [])) == [ERROR]
+    assert severities(service.judge_rights([unit(User="parleyd")], ["parleyd"])) == [GOOD]
+    assert severities(service.judge_rights([unit(DynamicUser="yes", SupplementaryGroups="audio")], None)) == [GOOD]
+    assert severities(service.judge_rights([], None)) == [SKIPPED]
+
+
+@pytest.mark.parametrize(
+    ("status", "severity"),
+    [
+        ({"health": "well", "state": "asleep", "findings": []}, GOOD),
+        ({"health": "trouble", "state": "live", "findings": [{"part": "microphone", "text": "gone"}]}, WARNING),
+        ({"health": "sick"}, ERROR),
+        ({"findings": [None, 3, {}]}, WARNING),
+    ],
+)
+def test_what_the_running_daemon_tells(status: dict[str, object], severity: Severity) -> None:
+    assert severities(daemon.judge_status(status)) == [severity]
+
+
+# ---------------------------------------------------------------- access to sound
+
+
+def test_device_files() -> None:
+    def judge(nodes: list[Node] | None, groups: list[str], can_reach_server: bool = False) -> list[Finding]:
+        return list(sound_access.judge_permissions(nodes, "pi", groups, can_reach_server=can_reach_server))
+
+    shut = [Node("pcmC0D0c", "audio", False), Node("controlC0", "audio", False)]
+    assert severities(judge(None, [])) == [ERROR]
+    assert severities(judge(None, [], can_reach_server=True)) == [NOTE]
+    assert severities(judge([Node("pcmC0D0c", "audio", True)], ["audio"])) == [GOOD]
+    assert "sudo usermod -aG audio pi" in text(judge(shut, ["pi"]))
+    assert "udev" in text(judge(shut, ["audio"]))
+    assert severities(judge(shut, ["pi"], can_reach_server=True)) == [NOTE]
+
+
+def test_holders_are_found_in_proc(tmp_path: Path) -> None:
+    """Files as the kernel shows them (no sound card here): an owner by its thread, another by its open file."""
+    status = tmp_path / "asound/card1/pcm0c/sub0/status"
+    status.parent.mkdir(parents=True)
+    status.write_text("state: RUNNING\nowner_pid   : 812\ntrigger_time: 1.0\n")
+    closed = tmp_path / "asound/card1/pcm0p/sub0/status"
+    closed.parent.mkdir(parents=True)
+    closed.write_text("closed\n")
+    for pid, name, words in ((812, "arecord-thread", ""), (800, "arecord", "arecord\0x.wav"), (900, "python3", "")):
+        (tmp_path / str(pid) / "fd").mkdir(parents=True)
+        (tmp_path / str(pid) / "comm").write_text(f"{name}\n")
+        (tmp_path / str(pid) / "cmdline").write_text(words)
+    (tmp_path / "812/status").write_text("Name:\tx\nTgid:\t800\n")
+    (tmp_path / "900/cmdline").write_text("/opt/parleyd/bin/python3\0/opt/parleyd/bin/parleyd\0run\0-c\0x.yaml")
+    (tmp_path / "900/fd/7").symlink_to("/dev/snd/pcmC0D0p")
+    (tmp_path / "900/fd/8").symlink_to("/dev/snd/controlC0")
+    found = sound_access.find_holders(tmp_path, [])
+    assert found == [Holder("pcmC0D0p", 900, "python3", True), Holder("pcmC1D0c", 800, "arecord")]
+    said = list(sound_access.judge_holders(found, sees_all=True))
+    assert severities(said) == [WARNING, GOOD]
+    assert "arecord (pid 800) holds pcmC1D0c" in said[0].text
+
+
+def test_who_cannot_see_all_says_so() -> None:
+    assert "as far as this user can see" in text(sound_access.judge_holders([], sees_all=False))
+    assert "cannot see (pid 5)" in text(sound_access.judge_holders([Holder("pcmC0D0c", 5, "")], sees_all=False))
+
+
+def servers(found: list[Server], **changes: object) -> str:
+    values: dict[str, object] = {
+        "our_uid": 4242,
+        "reachable": None,
+        "runtime_directory": None,
+        "units": [],
+        "specs": ("default", "default"),
+    }
+    return text(sound_access.judge_servers(found, **(values | changes)))  # type: ignore[arg-type]
+
+
+def test_sound_servers_and_who_can_use_them() -> None:
+    pipewire = Server("pipewire", 4242)
+    assert servers([]).startswith("GOOD: none runs")
+    assert servers([pipewire], reachable="/run/x").startswith("GOOD")
+    assert "XDG_RUNTIME_DIR=/run/user/4242" in servers([pipewire])
+    assert "does not answer" in servers([pipewire], runtime_directory="/run/user/4242")
+    system = [unit(User="parleyd", ActiveState="active")]
+    blind = servers([pipewire], reachable="/run/x", units=system)
+    assert "WARNING: the system service (user parleyd) cannot see pipewire of uid 4242" in blind
+    assert "enable-linger" in blind
+    assert "WARNING" not in servers([pipewire], reachable="/run/x", units=system, specs=("hw:1,0", "hw:0,0"))
+    assert "a sound server serves its own user" in servers([Server("pulseaudio", 4343)])
+
+
+# ---------------------------------------------------------------- sound
+
+
+@pytest.mark.parametrize("problem", ["input device 'USB' is busy", "no input device is called 'USB'; there is 'x'"])
+def test_the_daemon_s_own_hold_on_a_device_is_no_fault(problem: str) -> None:
+    """PortAudio does not list what it cannot open when it makes its list."""
+    busy = {"problem": problem, "mend": "see parleyd devices"}
+    fine = {"name": "USB", "host_api": "ALSA", "rates_hz": [44_100], "opened_hz": 44_100}
+    answer = {"input": busy, "output": fine}
+    own, other = Holder("pcmC0D0c", 5, "python3", True), Holder("pcmC0D0c", 6, "arecord")
+    assert severities(sound.judge_devices(answer, None, [own])) == [NOTE, GOOD]
+    assert severities(sound.judge_devices(answer, None, [])) == [ERROR, GOOD]
+    held = list(sound.judge_devices(answer, None, [other, Holder("pcmC0D0p", 7, "aplay")]))
+    assert "arecord (pid 6) holds pcmC0D0c" in held[0].text
+    assert not held[0].is_configuration
+
+
+@pytest.mark.parametrize(
+    ("changes", "severity", "words"),
+    [
+        ({}, GOOD, "parleyd tune"),
+        ({"dead_share": 1.0, "peak_dbfs": -120.0}, ERROR, "zeros"),
+        ({"clipped_share": 0.01}, WARNING, "clips"),
+        ({"floor_dbfs": -30.0}, WARNING, "loud"),
+        ({"dead_share": 0.3}, NOTE, "30 % of the time"),
+        ({"offset_percent": 4.0}, NOTE, "DC offset"),
+    ],
+)
+def test_the_microphone_s_level(changes: dict[str, float], severity: Severity, words: str) -> None:
+    quiet = {"peak_dbfs": -40.0, "floor_dbfs": -62.0, "clipped_share": 0.0, "dead_share": 0.0, "offset_percent": 0.0}
+    found = list(sound.judge_level(quiet | changes))
+    assert worst(found) is severity
+    assert words in text(found)
+
+
+# ---------------------------------------------------------------- the board
+
+
+@pytest.mark.parametrize(
+    ("year", "is_synchronised", "severity"),
+    [(1970, False, ERROR), (2024, True, ERROR), (2027, True, GOOD), (2027, False, WARNING), (2027, None, NOTE)],
+)
+def test_the_clock(year: int, is_synchronised: bool | None, severity: Severity) -> None:
+    now_s = time.mktime((year, 7, 1, 0, 0, 0, 0, 0, 0))
+    assert severities(clock.judge_clock(now_s, is_synchronised, True, False)) == [severity]
+
+
+def test_disk() -> None:
+    def judge(**changes: object) -> list[Finding]:
+        well = {"free_bytes": 10**10, "free_files": 1000, "is_read_only": False, "is_writable": True}
+        return list(machine.judge_disk("/var/lib/parleyd", **(well | changes)))  # type: ignore[arg-type]
+
+    assert severities(judge()) == [GOOD]
+    assert severities(judge(free_files=None)) == [GOOD]
+    assert severities(judge(free_bytes=10**8)) == [WARNING]
+    assert severities(judge(free_bytes=0)) == severities(judge(free_files=0)) == severities(judge(is_read_only=True))
+    assert worst(judge(free_bytes=0)) is ERROR
+
+
+def test_a_card_that_the_kernel_made_read_only() -> None:
+    mounts = "/dev/root / ext4 ro,relatime 0 0\ntmpfs /run tmpfs rw 0 0\n"
+    assert severities(machine.judge_mounts(mounts, "# <file>\nPARTUUID=1 / ext4 defaults,noatime 0 1\n")) == [ERROR]
+    assert severities(machine.judge_mounts(mounts, "PARTUUID=1 / ext4 defaults,ro 0 1\n")) == [NOTE]
+    assert severities(machine.judge_mounts("overlay / overlay rw,errors=remount-ro 0 0\n", "")) == [GOOD]
+    assert severities(machine.judge_mounts("garbage\n\0", "\n")) == [SKIPPED]
+
+
+def test_memory() -> None:
+    plenty, little = "MemTotal: 1000000 kB\nMemAvailable: 500000 kB\n", "MemTotal: 400000 kB\nMemAvailable: 9000 kB\n"
+    assert severities(machine.judge_memory(plenty, "oom_kill 0\n")) == [GOOD]
+    assert severities(machine.judge_memory(little, "pgfault 1\noom_kill 3\n")) == [WARNING, WARNING]
+    assert severities(machine.judge_memory("", "")) == [SKIPPED]
+
+
+def test_power() -> None:
+    """0x50005 is what a Pi on a weak supply says: too little voltage, and throttled, now and before."""
+    assert severities(machine.judge_power("throttled=0x0\n")) == [GOOD]
+    now = text(machine.judge_power("throttled=0x50005"))
+    assert "the supply voltage is too low now" in now
+    assert "since boot, at some time: the supply voltage" in text(machine.judge_power("throttled=0x10000"))
+    assert severities(machine.judge_power("error=1")) == [SKIPPED]
+
+
+# ---------------------------------------------------------------- the agent's settings
+
+
+def judge(found: AgentSettings, *overrides: str, without_greeting: bool = False) -> str:
+    return text(agent.judge_settings(found, overrides, without_greeting=without_greeting))
+
+
+def test_missing_client_events_and_what_it_is_like_without_them() -> None:
+    said = judge(AgentSettings(client_events=frozenset(["audio", "agent_response"])))
+    assert "WARNING: its client events lack interruption; it cannot be interrupted" in said
+    assert "WARNING: its client events lack user_transcript" in said
+    assert "Advanced, Client events" in said
+    assert "ERROR: its client events lack audio" in judge(AgentSettings(client_events=frozenset()))
+    assert "NOTE: it does not say" in judge(AgentSettings())
+
+
+def test_overrides_that_the_agent_does_not_allow() -> None:
+    found = AgentSettings(client_events=frozenset(), allowed_overrides=frozenset(["language"]))
+    assert "ERROR: it refuses sessions that override speed" in judge(found, "language", "speed")
+    assert "refuses" not in judge(found, "language")
+    assert "WARNING: it may not be asked to wake without a greeting" in judge(found, without_greeting=True)
+    assert "ERROR: its audio format opus is not known" in judge(AgentSettings(input_format="opus"))
+
+
+def test_descriptions_of_agents_that_are_none() -> None:
+    for body in (b"", b"[]", b"\xff", b"{}", b'{"conversation_config": 7}', b"[" * 100_000):
+        with pytest.raises(ValueError, match="not an agent"):
+            understand(body)
+    odd = {
+        "conversation_config": {"conversation": {"client_events": ["audio", None, 3]}, "asr": None},
+        "platform_settings": {"overrides": {"conversation_config_override": {"agent": {"language": "yes", "x": None}}}},
+    }
+    found = understand(json.dumps(odd))
+    assert found.client_events == {"audio"}
+    assert found.allowed_overrides == frozenset()

@@ -1,0 +1,151 @@
+"""The network's checks against real servers on loopback: names, TCP, and certificates of all kinds."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from email.utils import format_datetime
+from pathlib import Path
+
+import pytest
+import trustme
+
+from parleyd.config.schema import Config, ElevenLabs
+from parleyd.doctor import network
+from parleyd.doctor.examination import Examination
+from parleyd.doctor.findings import Finding, Severity
+
+NOW = datetime.datetime.now(datetime.UTC)
+DAY = datetime.timedelta(days=1)
+# start(certificate, date): a TLS server that answers every request with that Date; → its base URL.
+Start = Callable[[trustme.LeafCert, datetime.datetime | None], str]
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def start(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    with contextlib.ExitStack() as stack:
+
+        def begin(certificate: trustme.LeafCert, date: datetime.datetime | None) -> str:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            certificate.configure_cert(context)
+            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            head = "HTTP/1.1 200 OK\r\n" + (f"Date: {format_datetime(date, usegmt=True)}\r\n" if date else "") + "\r\n"
+
+            def serve() -> None:
+                with contextlib.suppress(OSError):
+                    while True:
+                        line, _ = listener.accept()
+                        with contextlib.suppress(OSError), context.wrap_socket(line, server_side=True) as secured:
+                            secured.recv(4096)
+                            secured.sendall(head.encode())
+
+            threading.Thread(target=serve, daemon=True).start()
+            # Wakes the thread that waits in accept.
+            stack.callback(listener.shutdown, socket.SHUT_RDWR)
+            return f"https://127.0.0.1:{listener.getsockname()[1]}"
+
+        yield begin
+
+
+def examination(base_url: str) -> Examination:
+    return Examination(config=Config(elevenlabs=ElevenLabs(agent_id="agent_1", base_url=base_url)))
+
+
+def tls(base_url: str) -> list[Finding]:
+    return list(network.tls(examination(base_url)))
+
+
+def test_a_good_certificate(authority: trustme.CA, start: Start) -> None:
+    (only,) = tls(start(authority.issue_cert("127.0.0.1"), NOW))
+    assert only.severity is Severity.GOOD
+    assert "TLSv1.3" in only.text
+
+
+def test_a_clock_that_is_off_is_told_from_the_server(authority: trustme.CA, start: Start) -> None:
+    found = tls(start(authority.issue_cert("127.0.0.1"), NOW - 3 * DAY))
+    assert [one.severity for one in found] == [Severity.GOOD, Severity.WARNING]
+    assert "our clock is 3 days ahead of the server's" in found[1].text
+
+
+@pytest.mark.parametrize(
+    ("valid", "server_s_date", "said", "mend"),
+    [
+        ((-90, -30), NOW, "has expired, and our clock is right", "renew"),
+        ((-90, -30), NOW - 60 * DAY, "our clock is 60 days ahead of", "timedatectl"),
+        ((30, 90), NOW + 60 * DAY, "is not valid yet, but our clock is 60 days behind", "timedatectl"),
+        ((30, 90), None, "is not valid yet, if it really is 20", "timedatectl"),
+    ],
+)
+def test_an_expired_certificate_is_told_from_a_wrong_clock(
+    authority: trustme.CA,
+    start: Start,
+    valid: tuple[int, int],
+    server_s_date: datetime.datetime | None,
+    said: str,
+    mend: str,
+) -> None:
+    first, last = (NOW + days * DAY for days in valid)
+    (only,) = tls(start(authority.issue_cert("127.0.0.1", not_before=first, not_after=last), server_s_date))
+    assert only.severity is Severity.ERROR
+    assert said in only.text
+    assert mend in only.mend
+
+
+def test_the_wrong_host_and_the_unknown_authority(authority: trustme.CA, start: Start) -> None:
+    (other_host,) = tls(start(authority.issue_cert("elsewhere.example"), NOW))
+    assert "the certificate is not for 127.0.0.1" in other_host.text
+    assert other_host.is_configuration
+    (stranger,) = tls(start(trustme.CA().issue_cert("127.0.0.1"), NOW))
+    assert "nobody whom this machine trusts" in stranger.text
+    assert "ca-certificates" in stranger.mend
+
+
+def test_a_server_without_tls_and_one_that_is_silent() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+        def answer_plainly() -> None:
+            line, _ = listener.accept()
+            with line:
+                line.recv(4096)
+                line.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        thread = threading.Thread(target=answer_plainly)
+        thread.start()
+        (plain,) = tls(f"https://127.0.0.1:{port}")
+        thread.join(10)
+    assert plain.severity is Severity.ERROR
+    assert "speaks no TLS" in plain.text
+    (gone,) = network.tcp(examination(f"https://127.0.0.1:{port}"))
+    assert "does not answer: connection refused" in gone.text
+
+
+def test_names() -> None:
+    (known,) = network.name(examination("https://localhost"))
+    assert known.severity is Severity.GOOD
+    (unknown,) = network.name(examination("https://no-such-host.invalid"))
+    assert unknown.severity is Severity.ERROR
+
+
+def test_a_proxy_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://me:hunter2@proxy.example:3128")
+    (only,) = network.name(examination("https://api.elevenlabs.io"))
+    assert "proxy.example:3128" in only.text
+    assert "hunter2" not in only.text
+
+
+def test_a_broken_ipv6_is_said_once_ipv4_answers() -> None:
+    found = list(network.judge_tcp("h:443", [("2001:db8::1", "network is unreachable"), ("192.0.2.1", None)]))
+    assert [one.severity for one in found] == [Severity.GOOD, Severity.WARNING]
+    assert "IPv6" in found[1].text
