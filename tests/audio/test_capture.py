@@ -146,3 +146,12 @@ def test_what_counts_as_sound() -> None:
     assert capture.last_sound_s == 0.0
     feed(device, capture, bytes(639) + b"\x01", 100.02)
     assert capture.last_sound_s == capture.last_period_s
+
+
+def test_slow_ears_are_not_given_ever_more_silence() -> None:
+    device, capture = started()
+    assert feed(device, capture, noise(640), time.monotonic() - 30.0)
+    silence = capture.frames()
+    assert {frame.pcm for frame in silence} == {SILENT_FRAME}
+    assert len(silence) == pytest.approx(50, abs=1), "thirty seconds behind, one is made up"
+    assert silence[-1].start_s == pytest.approx(time.monotonic(), abs=0.5)
