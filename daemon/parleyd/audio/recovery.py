@@ -295,11 +295,13 @@ class Recovery:
             self._playback.forsake(True)
         if self._helper is not None:
             return True
-        if any(patient.health.lost for patient in self._patients) and (cards := alsa.cards()) != self._cards:
+        any_lost = any(patient.health.lost for patient in self._patients)
+        if any_lost and (cards := alsa.cards()) != self._cards:
             self._cards = cards
             for patient in self._patients:
                 patient.health.hurry(now_s)
-        quiet = not self._playback.audible(now_s)
+        # One that is perhaps only muted waits until nothing more urgent is to be done.
+        quiet = not any_lost and not self._playback.audible(now_s)
         ill = [p for p in self._patients if p.health.wants_reopening(now_s, quiet=quiet)]
         if ill:
             self._outcome = {}
