@@ -17,6 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import numpy as np
 from machine import Entry, Machine, MachineError
 from vcard import Listener, VirtualCard
 
@@ -85,6 +86,18 @@ class Bench:
         self._spoken: dict[str, tuple[bytes, int]] = {}
         self.began = 0
         self.pid = ""
+        self._room: subprocess.Popen[bytes] | None = None
+        self.room_sounds(True)
+
+    def room_sounds(self, on: bool) -> None:
+        """No room is without a sound; without one, the microphone delivers digital silence."""
+        if self._room is not None:
+            self._room.terminate()
+            self._room.wait(10)
+            self._room = None
+        if on:
+            an_hour = np.random.default_rng(1).integers(-6, 7, 3600 * 8_000, dtype=np.int16)
+            self._room = self.card.play(an_hour.tobytes(), rate_hz=8_000)
 
     # ------------------------------------------------------------ the daemon
 
@@ -340,6 +353,18 @@ def many(bench: Bench, cycles: int) -> str:
     )
 
 
+def muted(bench: Bench, _cycles: int) -> str:
+    mark = bench.machine.mark()
+    bench.room_sounds(False)
+    bench.machine.wait_for("parleyd", "delivers digital silence", mark, timeout_s=20)
+    time.sleep(6)
+    bench.room_sounds(True)
+    bench.machine.wait_for("parleyd", "the microphone '.*' is back", mark, timeout_s=20)
+    expect(not bench.machine.told("parleyd", "is gone", mark), "a muted microphone was taken for a dead one")
+    bench.same_session()
+    return "told as digital silence, not as gone; back with the first sound"
+
+
 def no_harm(bench: Bench, _cycles: int) -> str:
     restarts = bench.machine.run("systemctl show -P NRestarts parleyd").strip()
     expect(restarts == "0", f"systemd has restarted the daemon {restarts} times")
@@ -435,6 +460,7 @@ CHECKS: list[tuple[str, Callable[[Bench, int], str]]] = [
     ("both", both_at_once),
     ("quick", quick),
     ("many", many),
+    ("muted", muted),
     ("no harm", no_harm),
     ("the embedded agent", agent_inside),
     ("a busy device", busy),
@@ -460,7 +486,11 @@ def main() -> int:
             Machine(args.machine, Path(run), card.environment, list(PLUGS.values())) as machine,
         ):
             try:
-                failed = report(Bench(machine, card), args, began_s)
+                bench = Bench(machine, card)
+                try:
+                    failed = report(bench, args, began_s)
+                finally:
+                    bench.room_sounds(False)
             finally:
                 if args.log is not None:
                     args.log.write_text(

@@ -90,6 +90,11 @@ class Health:
         """There is no sound from or to it; not so while it is only muted."""
         return self._lost is not None and not self._lost.muted
 
+    @property
+    def gently(self) -> bool:
+        """The next try is for this device alone, if that can be. One that is perhaps muted gets another, with all."""
+        return self.lost or self._tries == 0
+
     def look(self, now_s: float, sign: Sign) -> Lost | Back | None:
         """To be called often. → what is to be told, once each."""
         alive_s = max(sign.last_period_s, self._opened_s)
@@ -325,7 +330,7 @@ class Recovery:
         if prospects == {"none"}:
             return
         # A device that came back to its old place needs no new list, and the healthy one is left in peace.
-        if well and "new list" not in prospects and all(p.health.lost for p in ill) and self._regain(ill, outcome):
+        if well and "new list" not in prospects and all(p.health.gently for p in ill) and self._regain(ill, outcome):
             return
         for patient in well:
             patient.release()
