@@ -18,6 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
+
 from machine import Entry, Machine, MachineError
 from vcard import Listener, VirtualCard
 

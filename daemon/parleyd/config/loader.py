@@ -9,14 +9,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from yaml.nodes import MappingNode, Node, ScalarNode
+from msgspec import inspect
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from parleyd.config import rules, suggest
-from parleyd.config.keys import Key, keys_of
+from parleyd.config import earcon_files, rules, suggest
+from parleyd.config.keys import Key, joined, keys_of
 from parleyd.config.nodes import NULL, NodeError, TooLargeError, Values, check_tag, compose, key_name, scalar
 from parleyd.config.problem import ConfigError, Problem, one_line
 from parleyd.config.refusal import found, refusal, shown
@@ -105,7 +107,8 @@ class _Reader:
         return msgspec.convert(plain, Config)
 
     def apply_rules(self, config: Config) -> None:
-        for finding in rules.check(config, self._is_settled):
+        findings = (rules.check(config, self._is_settled), earcon_files.check(config.earcons, self._is_settled))
+        for finding in chain(*findings):
             line, column = self._nearest_place(finding.key)
             problem = Problem(self._file, line, column, finding.key, finding.text, finding.mend)
             (self.warnings if finding.is_warning else self.problems).append(problem)
@@ -178,6 +181,8 @@ class _Reader:
             return self._section(node, key.section, key.path)
         if key.is_map:
             return self._map(key, node)
+        if key.item is not None:
+            return self._list(key, key.item, node)
         if key.is_secret and isinstance(node, MappingNode):
             return self._section(node, Secret, key.path)
         value = self._scalar(key, node) if isinstance(node, ScalarNode) else node.value
@@ -191,12 +196,38 @@ class _Reader:
         value = scalar(node)
         if value is None and (key.nullable or not node.value):
             return None
-        if key.number is None and not isinstance(value, str):
+        if key.number is None and not isinstance(value, str) and not isinstance(key.types[0], inspect.BoolType):
             # Text that looks like a number or a truth value; null in all its spellings.
             return "null" if value is None and key.null_is_text else str(node.value)
         if isinstance(key.number, msgspec.inspect.IntType) and isinstance(value, float) and value.is_integer():
             return int(value)
         return value
+
+    def _list(self, key: Key, item: inspect.Type, node: Node) -> list[Any] | None:
+        if isinstance(node, ScalarNode) and node.tag == NULL:
+            return None if key.nullable else []
+        if not isinstance(node, SequenceNode):
+            text = f"a list belongs here, not {found(node, hide_value=True)}"
+            raise NodeError.at(node, text, "put `- value` lines below it, or [value, value]")
+        plain: list[Any] = []
+        for entry in node.value:
+            if isinstance(item, inspect.StructType):
+                plain.append(self._section(entry, item.cls, key.path))
+                continue
+            try:
+                is_text = isinstance(item, inspect.StrType) and isinstance(entry, ScalarNode)
+                check_tag(entry)
+                value = str(entry.value) if is_text else self._values.read(entry)
+                msgspec.convert([value], key.hint)
+                plain.append(value)
+            except NodeError as error:
+                self._unsettled.add(key.dotted)
+                self._add_error(key.dotted, error)
+            except msgspec.ValidationError:
+                self._unsettled.add(key.dotted)
+                wanted = joined(key.choices) if key.choices else "text that is not empty"
+                self._add(entry, key.path, f"{found(entry)} cannot stand in this list", f"use {wanted}")
+        return plain
 
     def _map(self, key: Key, node: Node) -> dict[str, Any]:
         if isinstance(node, ScalarNode) and node.tag == NULL:
@@ -216,7 +247,8 @@ class _Reader:
                     break
             except msgspec.ValidationError:
                 text = f"text, a number, true or false belongs here, not {found(value_node, hide_value=True)}"
-                self._add(key_node, (*key.path, name), text, "give one plain value, or remove the name")
+                ways = "{env: NAME}, {file: PATH} or {command: [PROGRAM, ARGUMENT]}"
+                self._add(key_node, (*key.path, name), text, f"give one plain value, or {ways}")
         return plain
 
     def _add(self, node: Node, path: tuple[str, ...], text: str, mend: str) -> None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, field
 
+from parleyd.config.base import Section as _Section
+from parleyd.config.base import Text
+from parleyd.config.keeping import Budget, Continuity, Debug, QuietHours, Transcript
 from parleyd.config.secrets import masked
 
 Scalar = str | int | float | bool
-Text = Annotated[str, Meta(min_length=1)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 DeviceName = Annotated[
     str,
@@ -25,16 +27,12 @@ DeviceName = Annotated[
 ]
 
 
-class _Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A mapping in the YAML file."""
-
-
 class Secret(_Section, frozen=True):
     """Where a secret is found; exactly one of the keys."""
 
     env: Annotated[Text | None, Meta(description="name of an environment variable")] = None
     file: Annotated[Text | None, Meta(description="path of a file whose first line is the secret")] = None
-    credential: Annotated[Text | None, Meta(description="name of a systemd credential (LoadCredential=)")] = None
+    credential: Annotated[Text | None, Meta(description="name of a systemd credential (see parleyd secret)")] = None
 
 
 class Overrides(_Section, frozen=True):
@@ -48,6 +46,18 @@ class Overrides(_Section, frozen=True):
     stability: Annotated[Share | None, Meta(description="voice stability")] = None
     speed: Annotated[Annotated[float, Meta(ge=0.7, le=1.2)] | None, Meta(description="speed of speech")] = None
     similarity_boost: Annotated[Share | None, Meta(description="closeness to the original voice")] = None
+
+
+class Variable(_Section, frozen=True):
+    """Where a dynamic variable is found anew for each session; exactly one of env, file and command."""
+
+    env: Annotated[Text | None, Meta(description="name of an environment variable")] = None
+    file: Annotated[Text | None, Meta(description="path of a file whose text is the value")] = None
+    command: Annotated[
+        Annotated[list[Text], Meta(min_length=1)] | None,
+        Meta(description="a program and its arguments; what it prints is the value"),
+    ] = None
+    default: Annotated[Scalar | None, Meta(description="the value as long as none was found")] = None
 
 
 class ElevenLabs(_Section, frozen=True):
@@ -65,9 +75,15 @@ class ElevenLabs(_Section, frozen=True):
     api_key: Annotated[Secret | Text | None, Meta(description="without a key the agent must be public")] = None
     overrides: Overrides = Overrides()
     dynamic_variables: Annotated[
-        dict[str, Scalar], Meta(description="values for the {{placeholders}} in the agent's prompt and first message")
-    ] = {}
-    custom_llm_extra_body: Annotated[dict[str, object], Meta(description="passed on to a custom LLM as it is")] = {}
+        dict[str, Scalar | Variable],
+        Meta(
+            description="values for the {{placeholders}} in the agent's prompt and first message: plain, or found anew "
+            "for each session by {env: NAME}, {file: PATH} or {command: [PROGRAM, ARGUMENT]}"
+        ),
+    ] = field(default_factory=dict)
+    custom_llm_extra_body: Annotated[dict[str, object], Meta(description="passed on to a custom LLM as it is")] = field(
+        default_factory=dict
+    )
 
     def __repr__(self) -> str:
         return f"ElevenLabs({masked(self)})"
@@ -111,11 +127,35 @@ class AudioInput(_Section, frozen=True):
     ] = None
 
 
+EarconChoice = Annotated[
+    str, Meta(pattern=r"^(?!\s*$)", extra={"expected": "on, off, or the path of a WAV file"})
+]
+
+
+class Mixer(_Section, frozen=True):
+    """The sound card's own mixer, moved by the volume in place of the software's: docs/devices.md."""
+
+    control: Annotated[
+        Text | None, Meta(description="such as PCM or Master, as alsamixer names it; null: no mixer is moved")
+    ] = None
+    card: Annotated[
+        Text, Meta(description="the card's number or name (aplay -l), or any device that ALSA's configuration knows")
+    ] = "default"
+
+
 class AudioOutput(_Section, frozen=True):
     """The speaker."""
 
     device: Annotated[DeviceName, Meta(description="default, part of a device's name, wav:PATH, or null")] = "default"
-    volume: Annotated[float, Meta(ge=0, le=1, description="software volume, 1.0 is unchanged")] = 1.0
+    volume: Annotated[
+        Annotated[float, Meta(ge=0, le=1)] | None,
+        Meta(description="1.0 is the loudest; null: 1.0, or with a mixer as it stands"),
+    ] = None
+    mixer: Mixer = Mixer()
+
+    @property
+    def software_volume(self) -> float:
+        return 1.0 if self.volume is None or self.mixer.control is not None else self.volume
 
 
 class Echo(_Section, frozen=True):
@@ -143,6 +183,23 @@ class Audio(_Section, frozen=True):
         float,
         Meta(ge=1, le=60, description="without sound from the microphone or to the speaker: the device is reopened"),
     ] = 3.0
+
+
+class Earcons(_Section, frozen=True):
+    """Short sounds that tell what the daemon does: docs/earcons.md. Each is on, off, or a WAV file of one's own."""
+
+    listening: Annotated[
+        EarconChoice, Meta(description="woken by wake word or command, when the person pauses; the line is back")
+    ] = "on"
+    sleeping: Annotated[EarconChoice, Meta(description="a conversation that began with `listening` has ended")] = "on"
+    error: Annotated[EarconChoice, Meta(description="the network or the agent fails somebody who waits; once")] = "on"
+    muted: Annotated[EarconChoice, Meta(description="the microphone was muted")] = "on"
+    unmuted: Annotated[EarconChoice, Meta(description="the microphone hears again")] = "on"
+    after_speech: Annotated[
+        Literal["on", "off"],
+        Meta(description="listening and sleeping also where speech alone woke, which false wakes do, too"),
+    ] = "off"
+    level_db: Annotated[float, Meta(ge=-40, le=12, description="louder or quieter than they are")] = 0.0
 
 
 class Gate(_Section, frozen=True):
@@ -187,6 +244,14 @@ class BargeIn(_Section, frozen=True):
 class Session(_Section, frozen=True):
     """How long a session is held, and what is kept for it."""
 
+    max_s: Annotated[
+        float,
+        Meta(
+            ge=30,
+            le=86400,
+            description="age at which a session is exchanged for a new one, in a pause; below the agent's own limit",
+        ),
+    ] = 540.0
     idle_timeout_s: Annotated[float, Meta(ge=1, le=3600, description="quiet time after which we hang up")] = 20.0
     connect_timeout_s: Annotated[
         float, Meta(ge=1, le=60, description="for address, handshake and the agent's first message, each")
@@ -234,11 +299,17 @@ class Metrics(_Section, frozen=True):
 class Log(_Section, frozen=True):
     """What is logged."""
 
-    level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="least severity shown")] = "info"
+    level: Annotated[
+        Literal["debug", "info", "notice", "warning", "error"],
+        Meta(description="least severity shown; notice: what was lost and what came back, no more"),
+    ] = "info"
     format: Annotated[
-        Literal["text", "json", "journal"],
-        Meta(description="text and json go to standard error; journal: structured fields to journald"),
-    ] = "text"
+        Literal["auto", "text", "json", "journal"],
+        Meta(
+            description="text and json go to standard error; journal: structured fields to journald; "
+            "auto: journal where systemd collects standard error, text elsewhere"
+        ),
+    ] = "auto"
 
 
 class Config(_Section, frozen=True):
@@ -249,10 +320,18 @@ class Config(_Section, frozen=True):
     local: Local = Local()
     wake: Wake = Wake()
     audio: Audio = Audio()
+    earcons: Earcons = Earcons()
     gate: Gate = Gate()
     barge_in: BargeIn = BargeIn()
     session: Session = Session()
+    continuity: Continuity = Continuity()
+    budget: Budget = Budget()
+    quiet_hours: Annotated[
+        list[QuietHours], Meta(description="stretches of the day in which speech wakes nobody: {from, to, days} each")
+    ] = field(default_factory=list)
+    transcript: Transcript = Transcript()
     reconnect: Reconnect = Reconnect()
     control: Control = Control()
     metrics: Metrics = Metrics()
     log: Log = Log()
+    debug: Debug = Debug()

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import assert_never
 
+from parleyd.audio.mixer import MixerError
 from parleyd.config.changes import Changes
 from parleyd.control import messages
 from parleyd.control.messages import AnyRequest, RequestError
 from parleyd.service import Service
+from parleyd.usage.allowance import Refusal
 
 _NO_SESSION = ("no_session", "there is no session to tell it", "wake it first: parleyd wake")
 
@@ -29,8 +31,8 @@ class Commands:
         match request:
             case messages.Status():
                 return service.status()
-            case messages.Wake():
-                service.wake()
+            case messages.Wake(anyway=anyway):
+                _allowed(service.wake(anyway=anyway))
             case messages.Sleep():
                 service.sleep()
             case messages.Mute():
@@ -42,7 +44,7 @@ class Commands:
             case messages.Volume():
                 return {"volume": self._volume(request)}
             case messages.Say(text=text):
-                service.say(text)
+                _allowed(service.say(text))
             case messages.Context(text=text, context_id=context_id):
                 _in_session(service.context(text, context_id))
             case messages.Activity():
@@ -65,8 +67,16 @@ class Commands:
         if request.by is not None:
             wanted = round(min(1.0, max(0.0, wanted + request.by)), 3)
         if wanted != self._service.volume:
-            self._service.set_volume(wanted)
+            try:
+                self._service.set_volume(wanted)
+            except MixerError as error:
+                raise RequestError("unavailable", str(error), error.mend) from error
         return wanted
+
+
+def _allowed(refusal: Refusal | None) -> None:
+    if refusal is not None:
+        raise RequestError("budget_spent", refusal.text, f"{refusal.mend}; parleyd wake --anyway goes on all the same")
 
 
 def _in_session(told: bool) -> None:
