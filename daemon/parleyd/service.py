@@ -91,11 +91,6 @@ class Service:
         self._give_up = give_up
         self._stopping = False
         self.failure: ServiceError | None = None
-<<<<<<< HEAD
-        self._volume = config.audio.output.volume
-=======
-        self._speaker_name = speaker.name
->>>>>>> main
         self._outbox = Outbox(
             Uplink(gate.uplink, pre_roll_ms=gate.pre_roll_ms, capacity_ms=round(config.session.buffer_s * 1000))
         )

@@ -48,8 +48,9 @@ CONFIG = """\
 provider: {provider}
 elevenlabs: {{agent_id: any, base_url: "http://127.0.0.1:8765"}}
 wake: {{mode: {wake}}}
-audio: {{input: {{device: "{microphone}"{more}}}, output: {{device: "{speaker}"}}, echo: {{mode: "off"}}}}
+audio: {{input: {{device: "{microphone}"{input}}}, output: {{device: "{speaker}"{output}}}, echo: {{mode: "off"}}}}
 session: {{idle_timeout_s: 3600, false_wake_s: 3600}}
+earcons: {{listening: "off", sleeping: "off", error: "off", muted: "off", unmuted: "off"}}
 log: {{format: journal, level: debug}}
 """
 
@@ -109,11 +110,17 @@ class Bench:
         wake: str = "speech",
         microphone: str = DEVICES[MICROPHONE],
         speaker: str = DEVICES[SPEAKER],
-        more: str = "",
+        input: str = "",  # noqa: A002 - as in the configuration
+        output: str = "",
     ) -> None:
-        """With a new agent; what they say is in the journal from here on (`began`). more: of audio.input."""
+        """With a new agent; what they say is in the journal from here on (`began`).
+
+        input, output: more of audio.input and of audio.output.
+        """
         self.machine.run("systemctl stop parleyd agent; systemctl reset-failed parleyd agent; true")
-        config = CONFIG.format(provider=provider, wake=wake, microphone=microphone, speaker=speaker, more=more)
+        config = CONFIG.format(
+            provider=provider, wake=wake, microphone=microphone, speaker=speaker, input=input, output=output
+        )
         self.machine.write("/etc/parleyd/parleyd.yaml", config)
         self.began = self.machine.mark()
         if provider != "local":
@@ -390,6 +397,25 @@ def agent_inside(bench: Bench, _cycles: int) -> str:
     return f"provider: local greets; {away}; same process, same session"
 
 
+def mixer(bench: Bench, _cycles: int) -> str:
+    control = "Audio Output Volume Control"
+
+    def level() -> int:
+        shown = bench.machine.run(f"amixer -M -c Audio sget '{control}'")
+        return int(re.findall(r"\[(\d+)%\]", shown)[0])
+
+    bench.start(output=f', volume: 0.5, mixer: {{control: "{control}", card: Audio}}')
+    at_start = level()
+    bench.machine.run("PARLEYD_SOCKET=/run/parleyd/control.sock /opt/parleyd/bin/parleyd volume 0.3", timeout_s=90)
+    moved = level()
+    bench.cycle(SPEAKER)
+    time.sleep(2)
+    back = level()
+    expect((at_start, moved) == (50, 30), f"{at_start} % at the start, {moved} % after `parleyd volume 0.3`")
+    expect(back == 30, f"{back} % after the speaker was out and in again, instead of 30 %")
+    return f"{at_start} % at the start, {moved} % by command, {back} % after the speaker was out and in again"
+
+
 def busy(bench: Bench, _cycles: int) -> str:
     out = bench.machine.run(
         "systemctl stop parleyd; card=$(sed -n 's/^ *\\([0-9]\\) .*USB-Audio.*/\\1/p' /proc/asound/cards); "
@@ -419,7 +445,7 @@ def odd_rates(bench: Bench, _cycles: int) -> str:
     )
     heard = {}
     for channel in (2, 1):
-        bench.start(wake="always", microphone="Loopback: PCM", speaker="Loopback: PCM", more=f", channel: {channel}")
+        bench.start(wake="always", microphone="Loopback: PCM", speaker="Loopback: PCM", input=f", channel: {channel}")
         machine.wait_for("parleyd", "-> live", bench.began)
         machine.run("systemctl stop hum; aplay -q -D hw:Loopback,0,0 /tmp/right.wav", timeout_s=60)
         time.sleep(12)
@@ -464,6 +490,7 @@ CHECKS: list[tuple[str, Callable[[Bench, int], str]]] = [
     ("muted", muted),
     ("no harm", no_harm),
     ("the embedded agent", agent_inside),
+    ("mixer", mixer),
     ("a busy device", busy),
     ("odd devices", odd_rates),
 ]

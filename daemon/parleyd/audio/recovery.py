@@ -351,12 +351,8 @@ class Recovery:
                 outcome[patient.which] = True
             except DeviceError as error:
                 outcome[patient.which] = False
-<<<<<<< HEAD
-                log.debug("the %s: %s", patient.which, error)
-        return all(outcome.get(patient.which) for patient in patients)
-=======
                 log.debug("the %s: %s", patient.which, error, extra=fields(device=patient.card.name))
->>>>>>> main
+        return all(outcome.get(patient.which) for patient in patients)
 
     # ------------------------------------------------------------ telling
 

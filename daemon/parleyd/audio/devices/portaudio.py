@@ -2,8 +2,7 @@
 
 What has been measured with PortAudio 19.6, which Debian 12 and 13 ship, and why things are here as they are:
 
-- Stopping or closing a stream from another thread than the one in a blocking read or write hangs or crashes the
-  process; callback mode does neither.
+- Ending a stream from another thread than the one in a blocking read or write hangs or crashes; callback mode does not.
 - close() without stop_stream() is the abort: silence within 5 ms, and hardly ever more than 5 ms for the call. On
   a suspended device it never returns, hence the deadline.
 - The list of devices is frozen until every PyAudio object is terminated, hence one owner of the only one (Host).
@@ -44,8 +43,7 @@ CLOSE_DEADLINE_S = 1.0
 _INPUT_RATES_HZ = (16_000, None, 48_000, 44_100)  # None: the device's own
 _OUTPUT_RATES_HZ = (48_000, None, 44_100, 16_000)
 _PERIODS_PER_S = {"input": 50, "output": 100}
-# A device that claims more is a plugin, to which any number is right.
-MOST_HARDWARE_CHANNELS = 16
+MOST_HARDWARE_CHANNELS = 16  # who claims more is a plugin
 _BELIEVED_S = 60.0
 
 
@@ -273,7 +271,7 @@ class Card:
         if device is None or device.host_api != "ALSA" or host.cards_appeared:
             return "new list"
         if self._place is not None and not self._place.has_the_same_card:
-            # Somewhere else it would have appeared. A list that lacks it for another reason is not believed for ever.
+            # Elsewhere it would have appeared. But no list is believed for ever.
             return "new list" if time.monotonic() - host.listed_s > _BELIEVED_S else "none"
         with host.calling("opening a device"):
             there = alsa.opens(alsa.pcm_name(device.name), recording=self._direction == "input")
@@ -281,9 +279,8 @@ class Card:
 
     def _counts(self, device: CardDevice) -> list[int]:
         """How many channels to ask for, best first."""
-        most = device.channels(self._direction)
         # Some plugins claim dozens of channels; who has more than two rarely needs all of them.
-        return sorted({1, min(2, most), most})
+        return sorted({1, min(2, device.channels(self._direction)), device.channels(self._direction)})
 
     def _attempts(self, device: CardDevice) -> Iterator[tuple[int, int]]:
         rates = _INPUT_RATES_HZ if self._direction == "input" else _OUTPUT_RATES_HZ
