@@ -107,6 +107,7 @@ class Service:
             earcons=EarconTrack(earcons_of(config.earcons)),
         )
         self._volume = Volume(self._playback, output.mixer, output.volume)
+        bus.subscribe(self._volume)
         self._cues = EarconCues(always=config.wake.mode == "always", after_speech=config.earcons.after_speech == "on")
         bus.subscribe(EarconBell(self._cues, self._playback))
         self._dialogue = Dialogue(self._playback, self._outbox, bus, config.barge_in, config.continuity)

@@ -110,7 +110,7 @@ class Bench:
         wake: str = "speech",
         microphone: str = DEVICES[MICROPHONE],
         speaker: str = DEVICES[SPEAKER],
-        input: str = "",  # noqa: A002 - as in the configuration
+        input: str = "",
         output: str = "",
     ) -> None:
         """With a new agent; what they say is in the journal from here on (`began`).
@@ -406,12 +406,12 @@ def mixer(bench: Bench, _cycles: int) -> str:
 
     bench.start(output=f', volume: 0.5, mixer: {{control: "{control}", card: Audio}}')
     at_start = level()
-    bench.machine.run("PARLEYD_SOCKET=/run/parleyd/control.sock /opt/parleyd/bin/parleyd volume 0.3", timeout_s=90)
+    bench.machine.run("PARLEYD_SOCKET=/run/parleyd/control.sock /opt/parleyd/bin/parleyd volume 30", timeout_s=90)
     moved = level()
     bench.cycle(SPEAKER)
     time.sleep(2)
     back = level()
-    expect((at_start, moved) == (50, 30), f"{at_start} % at the start, {moved} % after `parleyd volume 0.3`")
+    expect((at_start, moved) == (50, 30), f"{at_start} % at the start, {moved} % after `parleyd volume 30`")
     expect(back == 30, f"{back} % after the speaker was out and in again, instead of 30 %")
     return f"{at_start} % at the start, {moved} % by command, {back} % after the speaker was out and in again"
 

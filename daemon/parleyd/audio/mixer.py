@@ -5,14 +5,18 @@ amixer -M counts as alsamixer does: equal steps sound equal. A card that hangs h
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import subprocess
 import threading
 from pathlib import Path
 
+from parleyd import events
 from parleyd.audio.playback import Playback
 from parleyd.config.schema import Mixer
+
+log = logging.getLogger(__name__)
 
 TIMEOUT_S = 2.0
 
@@ -121,6 +125,17 @@ class Volume:
             if self._wish is not None:
                 self._mixer.set(self._wish)
             self.value = found if self._wish is None else self._wish
+
+    def __call__(self, event: events.Event) -> None:
+        """On the bus: a card that was away has come back with a volume of its own."""
+        if self._mixer is not None and isinstance(event, events.DeviceBack) and event.which == "speaker":
+            threading.Thread(target=self._restore, name="mixer", daemon=True).start()
+
+    def _restore(self) -> None:
+        try:
+            self.set(self.value)
+        except MixerError as error:
+            log.warning("the volume is not what it was before the speaker was away: %s; %s", error, error.mend)
 
     def set(self, volume: float) -> None:
         """Raises ValueError outside 0 to 1, and MixerError; then nothing has changed."""
