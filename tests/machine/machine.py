@@ -38,6 +38,14 @@ class Entry:
     text: str
 
 
+def boot(folder: Path, run: Path, environment: dict[str, str], devices: list[str]) -> Machine:
+    """As Machine; once more if it does not come up, for kernels panic now and then where everything is emulated."""
+    try:
+        return Machine(folder, run, environment, devices)
+    except MachineError:
+        return Machine(folder, run, environment, devices)
+
+
 class Port:
     """Lines of JSON, read on a thread of its own."""
 
@@ -82,7 +90,7 @@ class Machine:
             *("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-M", "pc", "-cpu", "max", "-smp", "2"),
             *("-m", "1024", "-display", "none", "-no-reboot", "-nic", "none", "-nodefaults"),
             *("-kernel", f"{folder}/vmlinuz", "-initrd", f"{folder}/initrd"),
-            *("-append", "root=/dev/vda rw console=ttyS0 quiet"),
+            *("-append", "root=/dev/vda rw console=ttyS0 quiet panic=-1"),
             *("-drive", f"file={folder}/disk.img,if=virtio,format=raw,snapshot=on"),
             *("-serial", f"file:{run}/console.txt", "-monitor", f"unix:{run}/monitor,server,nowait"),
             *("-device", "virtio-serial"),
@@ -103,6 +111,8 @@ class Machine:
             self._open()
         except BaseException:
             self.close()
+            for name in ("monitor", "commands", "journal"):
+                (run / name).unlink(missing_ok=True)
             raise
 
     def _open(self) -> None:
@@ -121,7 +131,9 @@ class Machine:
 
     def _alive(self, until_s: float) -> None:
         if self._process.poll() is not None:
-            raise MachineError(f"qemu has ended: {(self._run / 'qemu.txt').read_text(errors='replace').strip()}")
+            console = (self._run / "console.txt").read_text(errors="replace")
+            said = (self._run / "qemu.txt").read_text(errors="replace").strip()
+            raise MachineError(f"qemu has ended: {said}\n{console[-1500:]}")
         if time.monotonic() > until_s:
             console = (self._run / "console.txt").read_text(errors="replace")
             raise MachineError(f"the machine does not come up; its console says at the end:\n{console[-1500:]}")

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 
-from machine import Entry, Machine, MachineError
+from machine import Entry, Machine, MachineError, boot
 from vcard import Listener, VirtualCard
 
 BACK_WITHIN_S = 5.0
@@ -511,7 +511,7 @@ def main() -> int:
     try:
         with (
             tempfile.TemporaryDirectory(prefix="machine-") as run,
-            Machine(args.machine, Path(run), card.environment, list(PLUGS.values())) as machine,
+            boot(args.machine, Path(run), card.environment, list(PLUGS.values())) as machine,
         ):
             try:
                 bench = Bench(machine, card)
