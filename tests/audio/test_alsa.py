@@ -1,8 +1,9 @@
-"""What the kernel says of cards, in a folder that stands for /proc/asound and /dev/snd: none can be unplugged here.
+"""What the kernel says of cards, in folders that stand for /sys/class/sound and /dev/snd: none can be unplugged here.
 scripts/test-usb does it with a real kernel."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,46 +12,36 @@ import pytest
 from parleyd.audio.devices import alsa, portaudio
 from parleyd.audio.devices.portaudio import PortAudioOutput, host
 
-HEADSET = "Headset        ]: USB-Audio - Some Headset"
-BOARD = "PCH            ]: HDA-Intel - HDA Intel PCH"
+HEADSET, BOARD, WEBCAM = "Headset", "PCH", "Webcam"
 
 
 class Kernel:
     """plug() and pull() as the kernel and udev do."""
 
     def __init__(self, folder: Path) -> None:
-        self._asound, self._nodes = folder / "asound", folder / "snd"
-        self._asound.mkdir()
+        self._cards, self._nodes = folder / "cards", folder / "snd"
+        self._cards.mkdir()
         self._nodes.mkdir()
-        self._cards: dict[int, str] = {}
+        (self._cards / "timer").mkdir()
 
-    def plug(self, number: int, names: str, *, with_nodes: bool = True) -> None:
-        self._cards[number] = names
-        (self._asound / f"card{number}").mkdir(exist_ok=True)
+    def plug(self, number: int, card_id: str, *, with_nodes: bool = True) -> None:
+        folder = self._cards / f"card{number}"
+        folder.mkdir(exist_ok=True)
+        (folder / "id").write_text(f"{card_id}\n")
         if with_nodes:
             for node in (f"controlC{number}", f"pcmC{number}D0p"):
                 (self._nodes / node).touch()
-        self._write()
 
     def pull(self, number: int) -> None:
-        del self._cards[number]
-        (self._asound / f"card{number}").rmdir()
+        shutil.rmtree(self._cards / f"card{number}")
         for node in self._nodes.glob(f"*C{number}*"):
             node.unlink()
-        self._write()
-
-    def _write(self) -> None:
-        lines = [
-            f"{number:2} [{names}\n                      at usb-0000:01:00.0-{number}, high speed\n"
-            for number, names in sorted(self._cards.items())
-        ]
-        (self._asound / "cards").write_text("".join(lines) or "--- no soundcards ---\n")
 
 
 @pytest.fixture
 def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kernel]:
     kernel = Kernel(tmp_path)
-    monkeypatch.setattr(alsa, "_ASOUND", tmp_path / "asound")
+    monkeypatch.setattr(alsa, "_CARDS", tmp_path / "cards")
     monkeypatch.setattr(alsa, "_NODES", tmp_path / "snd")
     assert host.refresh(), "a sound stream is still open"
     yield kernel
@@ -75,7 +66,7 @@ def test_a_place_knows_its_card_again(kernel: Kernel) -> None:
     assert (place.is_empty, place.has_the_same_card) == (False, True)
     kernel.pull(1)
     assert (place.is_empty, place.has_the_same_card) == (True, False)
-    kernel.plug(1, "Webcam         ]: USB-Audio - Some Webcam")
+    kernel.plug(1, WEBCAM)
     assert (place.is_empty, place.has_the_same_card) == (False, False)
 
 
@@ -91,10 +82,10 @@ def test_what_is_worth_a_new_list(kernel: Kernel, monkeypatch: pytest.MonkeyPatc
     assert not speaker.active, "the kernel knows before PortAudio does"
     speaker.close()
     assert speaker.prospect() == "none", "that a card went is no reason to disturb another"
-    kernel.plug(2, "Webcam         ]: USB-Audio - Some Webcam")
+    kernel.plug(2, WEBCAM)
     assert speaker.prospect() == "new list"
     kernel.pull(2)
-    kernel.plug(1, "Webcam         ]: USB-Audio - Some Webcam")
+    kernel.plug(1, WEBCAM)
     assert speaker.prospect() == "new list", "another card in its place"
     kernel.plug(1, HEADSET)
     assert speaker.prospect() == "as listed"

@@ -10,9 +10,9 @@ import os
 import re
 import subprocess
 import threading
-from pathlib import Path
 
 from parleyd import events
+from parleyd.audio.devices import alsa
 from parleyd.audio.playback import Playback
 from parleyd.config.schema import Mixer
 
@@ -52,7 +52,8 @@ class AlsaMixer:
         self._run("sset", self._control, "playback", f"{round(volume * 100)}%", *switch)
 
     def _run(self, *words: str) -> str:
-        device = f"hw:{self._card}" if self._card.isdigit() or Path("/proc/asound", self._card).exists() else self._card
+        is_card = self._card.isdigit() or self._card in alsa.cards().values()
+        device = f"hw:{self._card}" if is_card else self._card
         try:
             done = subprocess.run(
                 ["amixer", "-D", device, "-M", *words],
@@ -95,10 +96,7 @@ def _level(shown: str) -> float:
 
 
 def _cards() -> str:
-    try:
-        listed = re.findall(r"^ *\d+ \[(\S+) *\]", Path("/proc/asound/cards").read_text(), re.M)
-    except OSError:
-        listed = []
+    listed = alsa.cards().values()
     names = f"the cards are {', '.join(listed)}" if listed else "ALSA sees no card at all (aplay -l)"
     return f"audio.output.mixer.card: {names}; `default` is the system's own"
 

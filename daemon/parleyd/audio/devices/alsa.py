@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-_ASOUND = Path("/proc/asound")
+# Not /proc/asound, which a hardened unit does not see (ProcSubset=pid).
+_CARDS = Path("/sys/class/sound")
 _NODES = Path("/dev/snd")
-# "0 [Audio          ]: USB-Audio - Some headset"; the line after it tells the port, which may be another next time.
-_CARD = re.compile(r"^ *(\d+) \[(.*)$", re.MULTILINE)
 
 
 def cards() -> dict[int, str]:
-    """Number and names of each card that may be used; a new one is the kernel's for a moment before it is also ours."""
-    try:
-        listed = _CARD.findall((_ASOUND / "cards").read_text(errors="replace"))
-    except OSError:
-        return {}
-    return {int(number): names for number, names in listed if _may_use(number)}
+    """Number and id of each card that may be used; a new one is the kernel's for a moment before it is also ours.
+
+    The kernel makes the id from the card's name, such as Headset; that of a second one of the kind is Headset_1.
+    """
+    found = {}
+    for folder in _CARDS.glob("card[0-9]*"):
+        with contextlib.suppress(OSError):
+            number = folder.name.removeprefix("card")
+            if number.isdigit() and _may_use(number):
+                found[int(number)] = (folder / "id").read_text().strip()
+    return found
 
 
 def _may_use(number: str) -> bool:
@@ -33,16 +38,16 @@ class Place:
     """A card's number, and whose it was when this was made."""
 
     number: int
-    names: str
+    card_id: str
 
     @property
     def is_empty(self) -> bool:
         """Quick enough to be asked ten times a second."""
-        return not (_ASOUND / f"card{self.number}").exists()
+        return not (_CARDS / f"card{self.number}").exists()
 
     @property
     def has_the_same_card(self) -> bool:
-        return cards().get(self.number) == self.names
+        return cards().get(self.number) == self.card_id
 
 
 def place(device_name: str) -> Place | None:
@@ -50,8 +55,8 @@ def place(device_name: str) -> Place | None:
     hardware = re.search(r"\(hw:(\d+),\d+\)$", device_name)
     if hardware is None:
         return None
-    names = cards().get(int(hardware[1]))
-    return None if names is None else Place(int(hardware[1]), names)
+    card_id = cards().get(int(hardware[1]))
+    return None if card_id is None else Place(int(hardware[1]), card_id)
 
 
 def pcm_name(device_name: str) -> str:
