@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from parleyd.audio.devices import alsa, portaudio
+from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.portaudio import PortAudioOutput, host
 
 HEADSET, BOARD, WEBCAM = "Headset", "PCH", "Webcam"
@@ -68,6 +69,16 @@ def test_a_place_knows_its_card_again(kernel: Kernel) -> None:
     assert (place.is_empty, place.has_the_same_card) == (True, False)
     kernel.plug(1, WEBCAM)
     assert (place.is_empty, place.has_the_same_card) == (False, False)
+
+
+@pytest.mark.usefixtures("vcard")
+def test_a_card_that_somebody_holds_is_not_simply_unknown(kernel: Kernel) -> None:
+    with pytest.raises(DeviceError, match="no output device is called 'headset'"):
+        portaudio.find("headset", "output")
+    kernel.plug(1, HEADSET)
+    with pytest.raises(DeviceError, match="but the card 'Headset' cannot be opened now") as caught:
+        portaudio.find("headset", "output")
+    assert "fuser" in str(caught.value.mend)
 
 
 @pytest.mark.usefixtures("vcard")

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +58,12 @@ def place(device_name: str) -> Place | None:
         return None
     card_id = cards().get(int(hardware[1]))
     return None if card_id is None else Place(int(hardware[1]), card_id)
+
+
+def unlisted(device_names: Iterable[str]) -> list[str]:
+    """Cards of which PortAudio lists no device: as a rule somebody else holds them."""
+    listed = {found.number for name in device_names if (found := place(name)) is not None}
+    return [f"the card '{card_id}'" for number, card_id in sorted(cards().items()) if number not in listed]
 
 
 def pcm_name(device_name: str) -> str:

@@ -118,16 +118,9 @@ class Host:
             for index in range(pa.get_device_count()):
                 info = pa.get_device_info_by_index(index)
                 api = pa.get_host_api_info_by_index(info["hostApi"])
-                found.append(
-                    CardDevice(
-                        index,
-                        str(info["name"]),
-                        str(api["name"]),
-                        round(info["defaultSampleRate"]),
-                        int(info["maxInputChannels"]),
-                        int(info["maxOutputChannels"]),
-                    )
-                )
+                keys = ("defaultSampleRate", "maxInputChannels", "maxOutputChannels")
+                rate_hz, inputs, outputs = (round(info[key]) for key in keys)
+                found.append(CardDevice(index, str(info["name"]), str(api["name"]), rate_hz, inputs, outputs))
             return found
 
     def default_index(self, direction: Direction) -> int | None:
@@ -213,6 +206,11 @@ def find(spec: str, direction: Direction) -> CardDevice:
     whole = [device for device in devices if device.name.casefold() == wanted]
     parts = whole[:1] or [device for device in devices if wanted in device.name.casefold()]
     if not parts:
+        if held := alsa.unlisted(device.name for device in host.devices()):
+            raise DeviceError(
+                f"no {direction} device that opens is called '{spec}', but {' and '.join(held)} cannot be opened now",
+                f"end the program that uses it (`fuser -v /dev/snd/*` names it), or choose one of {names}",
+            )
         raise DeviceError(
             f"no {direction} device is called '{spec}'; there are {names}",
             f"set audio.{direction}.device to a part of one of these names; `parleyd devices` lists them",
