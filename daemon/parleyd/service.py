@@ -20,7 +20,7 @@ from parleyd.audio.far_end import FarEnd
 from parleyd.audio.gate import Gate
 from parleyd.audio.playback import Playback
 from parleyd.audio.recovery import Recovery
-from parleyd.audio.vad import detector
+from parleyd.audio.vad import Detector, detector
 from parleyd.audio.wakeword import WakeWord
 from parleyd.config.changes import Changes, changes, in_force
 from parleyd.config.schema import Config
@@ -28,6 +28,7 @@ from parleyd.conversation.dialogue import Dialogue
 from parleyd.conversation.outbox import Outbox
 from parleyd.conversation.supervisor import Supervisor
 from parleyd.conversation.uplink import Uplink, UplinkCounters
+from parleyd.conversation.uploads import Uploads
 from parleyd.health import Pulse
 from parleyd.host import notify
 from parleyd.host.remembered import RememberedMute
@@ -71,6 +72,8 @@ class Service:
     ) -> None:
         gate = config.gate
         self._config = config
+        # Without sound its parts are made, for others to look at, and never started.
+        self._has_sound = config.audio.mode == "on"
         self._bus = bus
         self._on_failure = on_failure
         self._give_up = give_up
@@ -79,7 +82,11 @@ class Service:
         self._speaker_name = speaker.name
         self._volume = config.audio.output.volume
         self._outbox = Outbox(
-            Uplink(gate.uplink, pre_roll_ms=gate.pre_roll_ms, capacity_ms=round(config.session.buffer_s * 1000))
+            Uplink(
+                gate.uplink,
+                pre_roll_ms=gate.pre_roll_ms if self._has_sound else 0,
+                capacity_ms=round(config.session.buffer_s * 1000),
+            )
         )
         far_end = FarEnd()
         self._playback = Playback(
@@ -92,18 +99,21 @@ class Service:
             on_failure=self._speaker_failed,
             far_end=far_end,
         )
-        self._dialogue = Dialogue(self._playback, self._outbox, bus, config.barge_in)
+        self._dialogue = Dialogue(
+            self._playback, self._outbox, bus, config.barge_in, text_only=not self._has_sound
+        )
         ear = Gate(gate.pre_roll_ms, gate.hangover_ms)
         self._supervisor = Supervisor(
             config, agent, self._outbox, self._dialogue, bus, raise_gate=ear.be_harder_of_hearing, on_death=self.fail
         )
+        self._uploads = Uploads(agent, self._dialogue, bus)
         self._capture = Capture(microphone)
         echo_mode = _echo_mode(config, microphone, speaker)
         echo = EchoControl(echo_mode, config.audio.echo.tail_ms, self._playback, far_end, bus)
         self._ears = Ears(
             self._capture,
             echo,
-            detector(gate.vad, gate.aggressiveness),
+            _detector(config),
             ear,
             self._outbox,
             self._dialogue,
@@ -123,18 +133,33 @@ class Service:
     def start(self) -> None:
         """Speaker, microphone, ears, supervisor, recovery, watch; on the first trouble everything is closed again."""
         try:
-            speaker = self._playback.start()
-            self._capture.start()
-            self._ears.start()
-            if self._config.wake.mode != "manual":
-                self._await_microphone()
+            latency_ms = self._start_sound() if self._has_sound else 0
             self._supervisor.start()
-            self._recovery.start()
+            if self._has_sound:
+                self._recovery.start()
             self._watch.start()
         except BaseException:
             self.stop()
             raise
-        latency_ms = round(speaker.latency_s * 1000)
+        if self._has_sound:
+            self._tell_started(latency_ms)
+        else:
+            log.info("no sound (audio.mode: off): the conversation is in writing")
+            self._bus.publish(
+                events.Started(at_s=time.monotonic(), microphone=None, speaker=None, output_latency_ms=0)
+            )
+        notify.ready(self._watch.status)
+
+    def _start_sound(self) -> int:
+        """→ the speaker's latency in ms."""
+        speaker = self._playback.start()
+        self._capture.start()
+        self._ears.start()
+        if self._config.wake.mode != "manual":
+            self._await_microphone()
+        return round(speaker.latency_s * 1000)
+
+    def _tell_started(self, latency_ms: int) -> None:
         log.info(
             "listening on %s, speaking on %s (%d ms of latency)",
             self._capture.device.name,
@@ -152,7 +177,6 @@ class Service:
         )
         if self._ears.muted:
             log.warning("the microphone is muted, as it was left; `parleyd unmute` lets it hear")
-        notify.ready(self._watch.status)
 
     def _await_microphone(self) -> None:
         until_s = time.monotonic() + MICROPHONE_S
@@ -169,6 +193,7 @@ class Service:
         notify.stopping()
         self._watch.stop()
         self._recovery.stop()
+        self._uploads.stop()
         self._supervisor.stop()
         self._ears.stop()
         self._capture.stop()
@@ -193,9 +218,20 @@ class Service:
         """See Dialogue.user_active."""
         return self._dialogue.user_active()
 
+    def send_file(self, descriptor: int, name: str, text: str | None) -> int:
+        """See Uploads.send; wakes if asleep."""
+        number = self._uploads.send(descriptor, name, text)
+        self.wake()
+        return number
+
     def feedback(self, score: Literal["like", "dislike"] | None) -> bool:
         """See Dialogue.feedback."""
         return self._dialogue.feedback(score)
+
+    @property
+    def has_sound(self) -> bool:
+        """Whether there is a microphone and a speaker; mute and volume mean nothing otherwise."""
+        return self._has_sound
 
     @property
     def muted(self) -> bool:
@@ -236,20 +272,22 @@ class Service:
         changed = changes(self._config, config)
         config = in_force(self._config, config)
         agent = agent_for(config)
-        vad, word = detector(config.gate.vad, config.gate.aggressiveness), _wake_word(config)
+        vad, word = _detector(config), _wake_word(config)
         self._ears.reconfigure(
             vad, config.gate.hangover_ms, wake_on_speech=_wakes_on_speech(config), wake_word=word
         )
         self._dialogue.reconfigure(config.barge_in)
         if "audio.output.volume" in changed.now:
             self.set_volume(config.audio.output.volume)
+        self._uploads.agent = agent
         self._supervisor.reconfigure(config, agent)
         self._config = config
         log.info("the configuration was read again: %s", changed.in_words())
         return changed
 
     def _pulses(self) -> tuple[Pulse, ...]:
-        return (self._ears.pulse, self._playback.pulse, self._recovery.pulse, *self._supervisor.pulses)
+        of_sound = (self._ears.pulse, self._playback.pulse, self._recovery.pulse) if self._has_sound else ()
+        return (*of_sound, *self._supervisor.pulses)
 
     @property
     def counters(self) -> UplinkCounters:
@@ -270,7 +308,14 @@ class Service:
         self._on_failure()
 
 
+def _detector(config: Config) -> Detector:
+    # Where nothing is heard, none of the large ones is loaded.
+    return detector(config.gate.vad if config.audio.mode == "on" else "webrtcvad", config.gate.aggressiveness)
+
+
 def _echo_mode(config: Config, microphone: InputDevice, speaker: OutputDevice) -> EchoMode:
+    if config.audio.mode == "off":
+        return "off"
     if config.barge_in.mode == "off":
         # Who may not interrupt need not be heard meanwhile.
         return "half_duplex"
@@ -285,4 +330,5 @@ def _wakes_on_speech(config: Config) -> bool:
 
 
 def _wake_word(config: Config) -> WakeWord | None:
-    return WakeWord(config.wake.word) if config.wake.mode == "word" else None
+    wanted = config.wake.mode == "word" and config.audio.mode == "on"
+    return WakeWord(config.wake.word) if wanted else None

@@ -26,6 +26,8 @@ COMMANDS = {
     "volume": "volume",
     "say": "say",
     "context": "context",
+    "send-file": "send_file",
+    "activity": "activity",
     "feedback": "feedback",
     "reload": "reload",
     "check": "check",

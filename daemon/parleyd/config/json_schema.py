@@ -8,7 +8,7 @@ import msgspec
 from msgspec import inspect
 
 from parleyd.config.keys import Key, keys_of
-from parleyd.config.schema import Config, Secret
+from parleyd.config.schema import SHORTHANDS, Config, Secret
 
 _NULL = {"type": "null"}
 _TYPE_NAMES = {
@@ -39,7 +39,10 @@ def _section(section: type[msgspec.Struct], path: tuple[str, ...]) -> dict[str, 
 
 def _property(key: Key) -> dict[str, Any]:
     if key.section is not None:
-        return _section(key.section, key.path)
+        section = _section(key.section, key.path)
+        if (short := SHORTHANDS.get(key.dotted)) is None:
+            return section
+        return {"anyOf": [section, _property(keys_of(key.section, key.path)[short])]}
     alternatives = [_alternative(key, info) for info in key.types]
     if key.nullable or key.is_map or key.null_is_text:
         alternatives.append(_NULL)

@@ -29,6 +29,10 @@ class _Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A mapping in the YAML file."""
 
 
+# Sections that may stand as one plain value, and the key whose value that is.
+SHORTHANDS = {"audio": "mode"}
+
+
 class Secret(_Section, frozen=True):
     """Where a secret is found; exactly one of the keys."""
 
@@ -134,8 +138,12 @@ class Echo(_Section, frozen=True):
 
 
 class Audio(_Section, frozen=True):
-    """Sound devices, and the echo between them."""
+    """Sound devices, and the echo between them. `audio: off` alone stands for `audio: {mode: off}`."""
 
+    mode: Annotated[
+        Literal["on", "off"],
+        Meta(description="off: no sound at all, the conversation is in writing: docs/chat.md"),
+    ] = "on"
     input: AudioInput = AudioInput()
     output: AudioOutput = AudioOutput()
     echo: Echo = Echo()

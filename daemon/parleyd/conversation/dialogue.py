@@ -20,6 +20,7 @@ from parleyd.agents.agent import (
     AgentResponse,
     AgentResponseComplete,
     AgentResponseCorrection,
+    AgentResponsePart,
     Codec,
     Interruption,
     Malformed,
@@ -41,9 +42,11 @@ log = logging.getLogger(__name__)
 
 
 class Dialogue:
-    """barge_in: the configuration section."""
+    """barge_in: the configuration section. text_only: nobody hears the agent; answers are texts."""
 
-    def __init__(self, playback: Playback, outbox: Outbox, bus: events.Bus, barge_in: BargeIn) -> None:
+    def __init__(
+        self, playback: Playback, outbox: Outbox, bus: events.Bus, barge_in: BargeIn, *, text_only: bool = False
+    ) -> None:
         self._playback = playback
         self._outbox = outbox
         self._bus = bus
@@ -51,7 +54,8 @@ class Dialogue:
         self._lock = threading.RLock()
         self._floor = Floor.QUIET
         self._talk_since_s: float | None = None
-        self._numbers = AnswerNumbers()
+        self._text_only = text_only
+        self._numbers = AnswerNumbers(by_text=text_only)
         self._filter: TurnFilter | None = None
         self._history = History()
         self._typed = Typed()
@@ -153,7 +157,8 @@ class Dialogue:
             match event:
                 case AgentAudio(data=data):
                     self._activity_s = now_s
-                    self._playback.enqueue(answer, data)
+                    if not self._text_only:
+                        self._playback.enqueue(answer, data)
                     if answer != before:
                         self._heard_by_answer(answer, now_s)
                 case Interruption():
@@ -172,6 +177,11 @@ class Dialogue:
                     self._response_id = event_id
                     self._history.agent_says(text, self._numbers.of_text)
                     self._bus.publish(events.AnswerText(at_s=now_s, text=text))
+                    if answer != before:
+                        self._heard_by_answer(answer, now_s)
+                case AgentResponsePart(kind=kind, text=text, event_id=part_of):
+                    self._activity_s = now_s
+                    self._bus.publish(events.AnswerPart(at_s=now_s, kind=kind, text=text, part_of=part_of))
                 case AgentResponseComplete():
                     self._playback.end_answer(answer)
                 case AgentResponseCorrection(corrected=text):
@@ -182,9 +192,9 @@ class Dialogue:
                     self._answer_tool(event, now_s)
                 case AgentHangsUp():
                     self._hanging_up = True
-                case AgentError(kind=kind, code=code):
+                case AgentError(kind=error_kind, code=code):
                     # Without its text, in which a server may repeat the key. If it ends the session, that tells it.
-                    log.debug("the agent reports an error (%s)", kind, extra=fields(code=code))
+                    log.debug("the agent reports an error (%s)", error_kind, extra=fields(code=code))
                 case Malformed(why=why):
                     log.debug("a message from the agent could not be read: %s", why)
                 case Unknown(type=name):
@@ -210,6 +220,7 @@ class Dialogue:
         with self._lock:
             self._activity_s = now_s
             self._typed.add(text, now_s)
+            self._bus.publish(events.Typed(at_s=now_s, text=text))
             if self._codec is not None:
                 self._outbox.send(self._codec.user_message(text))
 
@@ -219,6 +230,18 @@ class Dialogue:
             if self._codec is None:
                 return False
             self._outbox.send(self._codec.contextual_update(text, context_id))
+            return True
+
+    def send_file(self, file_id: str, text: str | None) -> bool:
+        """A file that was uploaded into this conversation, and what the person says to it. → whether there still is a
+        session to tell."""
+        with self._lock:
+            if self._codec is None:
+                return False
+            self._activity_s = time.monotonic()
+            self._outbox.send(self._codec.multimodal_message(text, (file_id,)))
+            if text:
+                self._bus.publish(events.Typed(at_s=self._activity_s, text=text))
             return True
 
     def user_active(self) -> bool:

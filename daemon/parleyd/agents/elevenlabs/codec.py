@@ -52,7 +52,9 @@ def is_stale(event_id: int, floor: int) -> bool:
     return event_id < floor
 
 
-def opening_message(config: ElevenLabs, *, suppress_greeting: bool) -> client.ConversationInitiationClientData:
+def opening_message(
+    config: ElevenLabs, *, suppress_greeting: bool, text_only: bool
+) -> client.ConversationInitiationClientData:
     """Only what is set: a field that the agent does not allow ends the conversation, even when it is null."""
     wanted = config.overrides
     prompt = client.PromptOverride(prompt=wanted.prompt, llm=wanted.llm)
@@ -70,6 +72,7 @@ def opening_message(config: ElevenLabs, *, suppress_greeting: bool) -> client.Co
     override = client.ConfigOverride(
         agent=None if agent == client.AgentOverride() else agent,
         tts=None if tts == client.TtsOverride() else tts,
+        conversation=client.ConversationOverride(text_only=True) if text_only else None,
     )
     return client.ConversationInitiationClientData(
         conversation_config_override=None if override == client.ConfigOverride() else override,
@@ -105,12 +108,16 @@ class ElevenLabsCodec:
     program does not know), stale_audio (messages with audio that an interruption made void).
     """
 
-    def __init__(self, config: ElevenLabs, *, suppress_greeting: bool = False) -> None:
-        """Raises TypeError or UnicodeEncodeError when free-form values of the configuration have no JSON."""
+    def __init__(
+        self, config: ElevenLabs, *, suppress_greeting: bool = False, text_only: bool = False
+    ) -> None:
+        """text_only: the agent is asked for writing instead of sound.
+
+        Raises TypeError or UnicodeEncodeError when free-form values of the configuration have no JSON."""
         self.malformed = 0
         self.unknown = 0
         self.stale_audio = 0
-        self._opening = client.encode(opening_message(config, suppress_greeting=suppress_greeting))
+        self._opening = client.encode(opening_message(config, suppress_greeting=suppress_greeting, text_only=text_only))
         self._seen_metadata = False
         self._output_format: AudioFormat | None = None
         self._floor = 0
