@@ -277,8 +277,15 @@ class Row:
         ]
 
 
-HEAD = ("ERLE", "cuts itself", "person survives", "delay added", f"cut within {WITHIN_MS} ms", "p50/p90/p95 ms")
-HEAD += ("per frame, to VAD",)
+HEAD = (
+    "ERLE",
+    "cuts itself",
+    "person survives",
+    "delay added",
+    f"cut within {WITHIN_MS} ms",
+    "p50/p90/p95 ms",
+    "per frame, to VAD",
+)
 
 
 def table(title: str, rows: dict[str, Row], bare_s: float) -> None:

@@ -1,10 +1,10 @@
 # Made by python -m parleyd.cli.completion.
 
-_shtab_parleyd_subparsers=(run status events wake sleep mute unmute stop volume say context feedback reload check devices tune doctor demo agent)
+_shtab_parleyd_subparsers=(run status events wake sleep mute unmute stop volume say context feedback reload check secret devices tune doctor demo agent)
 
 _shtab_parleyd_run_option_strings=(-h --help -c --config)
 _shtab_parleyd_status_option_strings=(-h --help --watch --socket --json)
-_shtab_parleyd_events_option_strings=(-h --help --no-follow --socket --json)
+_shtab_parleyd_events_option_strings=(-h --help -f --follow --socket --json)
 _shtab_parleyd_wake_option_strings=(-h --help --socket --json)
 _shtab_parleyd_sleep_option_strings=(-h --help --socket --json)
 _shtab_parleyd_mute_option_strings=(-h --help --socket --json)
@@ -16,6 +16,7 @@ _shtab_parleyd_context_option_strings=(-h --help --id --socket --json)
 _shtab_parleyd_feedback_option_strings=(-h --help --socket --json)
 _shtab_parleyd_reload_option_strings=(-h --help --socket --json)
 _shtab_parleyd_check_option_strings=(-h --help -c --config --schema --json)
+_shtab_parleyd_secret_option_strings=(-h --help --file --json)
 _shtab_parleyd_devices_option_strings=(-h --help --json)
 _shtab_parleyd_tune_option_strings=(-h --help -c --config --wav --seconds --noise --out --save --echo --json)
 _shtab_parleyd_doctor_option_strings=(-h --help -c --config --json)
@@ -39,6 +40,7 @@ _shtab_parleyd_feedback___socket_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_reload___socket_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_check__c_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_check___config_COMPGEN=_shtab_compgen_files
+_shtab_parleyd_secret___file_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_tune__c_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_tune___config_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_tune___wav_COMPGEN=_shtab_compgen_files
@@ -50,7 +52,7 @@ _shtab_parleyd_feedback_pos_0_choices=(like dislike none)
 _shtab_parleyd_agent___ears_choices=(sphinx whisper none)
 _shtab_parleyd_agent___input_format_choices=(pcm_8000 pcm_16000 pcm_22050 pcm_24000 pcm_44100 pcm_48000 ulaw_8000)
 _shtab_parleyd_agent___output_format_choices=(pcm_8000 pcm_16000 pcm_22050 pcm_24000 pcm_44100 pcm_48000 ulaw_8000)
-_shtab_parleyd_pos_0_choices=(run status events wake sleep mute unmute stop volume say context feedback reload check devices tune doctor demo agent)
+_shtab_parleyd_pos_0_choices=(run status events wake sleep mute unmute stop volume say context feedback reload check secret devices tune doctor demo agent)
 
 _shtab_parleyd_run__h_nargs=0
 _shtab_parleyd_run___help_nargs=0
@@ -60,7 +62,8 @@ _shtab_parleyd_status___watch_nargs=0
 _shtab_parleyd_status___json_nargs=0
 _shtab_parleyd_events__h_nargs=0
 _shtab_parleyd_events___help_nargs=0
-_shtab_parleyd_events___no_follow_nargs=0
+_shtab_parleyd_events__f_nargs=0
+_shtab_parleyd_events___follow_nargs=0
 _shtab_parleyd_events___json_nargs=0
 _shtab_parleyd_wake__h_nargs=0
 _shtab_parleyd_wake___help_nargs=0
@@ -99,6 +102,9 @@ _shtab_parleyd_check__h_nargs=0
 _shtab_parleyd_check___help_nargs=0
 _shtab_parleyd_check___schema_nargs=0
 _shtab_parleyd_check___json_nargs=0
+_shtab_parleyd_secret__h_nargs=0
+_shtab_parleyd_secret___help_nargs=0
+_shtab_parleyd_secret___json_nargs=0
 _shtab_parleyd_devices__h_nargs=0
 _shtab_parleyd_devices___help_nargs=0
 _shtab_parleyd_devices___json_nargs=0

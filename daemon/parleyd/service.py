@@ -13,12 +13,16 @@ from parleyd.agents.agent import Agent
 from parleyd.audio.capture import Capture
 from parleyd.audio.devices.device import DeviceError, InputDevice, OutputDevice
 from parleyd.audio.devices.portaudio import PortAudioInput, PortAudioOutput
+from parleyd.audio.earcon_bell import EarconBell, earcons_of
+from parleyd.audio.earcon_cues import EarconCues
 from parleyd.audio.ears import Ears
 from parleyd.audio.echo_control import EchoControl
 from parleyd.audio.echo_control import Mode as EchoMode
 from parleyd.audio.far_end import FarEnd
 from parleyd.audio.gate import Gate
+from parleyd.audio.mixer import Volume
 from parleyd.audio.playback import Playback
+from parleyd.audio.playback_earcons import EarconTrack
 from parleyd.audio.recovery import Recovery
 from parleyd.audio.vad import Detector, detector
 from parleyd.audio.wakeword import WakeWord
@@ -52,7 +56,7 @@ class ServiceError(Exception):
 
 class Service:
     """start(), then stop(). Raises DeviceError, VadUnavailableError, WakeWordUnavailableError, ServiceError,
-    EchoCancellerMissingError.
+    EchoCancellerMissingError, EarconFileError, MixerError.
 
     on_failure: called, from any thread, when the service cannot go on by itself; `failure` then tells why.
     give_up: asked while the start waits for the microphone; True makes start() return early.
@@ -70,7 +74,7 @@ class Service:
         give_up: Callable[[], bool] = lambda: False,
         state_directory: Path | None = None,
     ) -> None:
-        gate = config.gate
+        gate, output = config.gate, config.audio.output
         self._config = config
         # Without sound its parts are made, for others to look at, and never started.
         self._has_sound = config.audio.mode == "on"
@@ -80,7 +84,6 @@ class Service:
         self._stopping = False
         self.failure: ServiceError | None = None
         self._speaker_name = speaker.name
-        self._volume = config.audio.output.volume
         self._outbox = Outbox(
             Uplink(
                 gate.uplink,
@@ -91,14 +94,19 @@ class Service:
         far_end = FarEnd()
         self._playback = Playback(
             speaker,
-            volume=config.audio.output.volume,
+            volume=output.software_volume,
             duck_db=config.barge_in.duck_db,
             cut=config.barge_in.cut,
             on_started=lambda answer, at_s: self._dialogue.answer_started(answer, at_s),
             on_finished=lambda heard: self._dialogue.answer_ended(heard),
             on_failure=self._speaker_failed,
             far_end=far_end,
+            earcons=EarconTrack(earcons_of(config.earcons)),
         )
+        self._volume = Volume(self._playback, output.mixer, output.volume)
+        self._cues = EarconCues(always=config.wake.mode == "always", after_speech=config.earcons.after_speech == "on")
+        if self._has_sound:
+            bus.subscribe(EarconBell(self._cues, self._playback))
         self._dialogue = Dialogue(
             self._playback, self._outbox, bus, config.barge_in, text_only=not self._has_sound
         )
@@ -152,6 +160,7 @@ class Service:
 
     def _start_sound(self) -> int:
         """→ the speaker's latency in ms."""
+        self._volume.start()
         speaker = self._playback.start()
         self._capture.start()
         self._ears.start()
@@ -250,16 +259,17 @@ class Service:
 
     @property
     def volume(self) -> float:
-        return self._volume
+        """0 to 1, of the sound or of the mixer."""
+        return self._volume.value
 
     def set_volume(self, volume: float) -> None:
-        """0 to 1; moves within milliseconds, without a click."""
-        self._volume = volume
-        self._playback.set_volume(volume)
+        """0 to 1; moves within milliseconds, without a click. Raises ValueError, and MixerError after two seconds at
+        most; then nothing has changed."""
+        self._volume.set(volume)
         self._bus.publish(events.VolumeChanged(at_s=time.monotonic(), volume=volume))
 
     def status(self) -> Status:
-        return self._reporter.status(self._config, self._volume)
+        return self._reporter.status(self._config, self._volume.value)
 
     @property
     def health(self) -> str:
@@ -268,7 +278,7 @@ class Service:
 
     def reconfigure(self, config: Config, agent_for: Callable[[Config], Agent]) -> Changes:
         """What can change without a new start does; the rest is told. Nothing has changed when it raises what agent_for
-        does, or VadUnavailableError or WakeWordUnavailableError."""
+        does, or VadUnavailableError or WakeWordUnavailableError; all but the volume has when it raises MixerError."""
         changed = changes(self._config, config)
         config = in_force(self._config, config)
         agent = agent_for(config)
@@ -277,11 +287,13 @@ class Service:
             vad, config.gate.hangover_ms, wake_on_speech=_wakes_on_speech(config), wake_word=word
         )
         self._dialogue.reconfigure(config.barge_in)
-        if "audio.output.volume" in changed.now:
-            self.set_volume(config.audio.output.volume)
+        self._cues.always = config.wake.mode == "always"
         self._uploads.agent = agent
         self._supervisor.reconfigure(config, agent)
         self._config = config
+        volume = config.audio.output.volume
+        if "audio.output.volume" in changed.now and volume is not None and self._has_sound:
+            self.set_volume(volume)
         log.info("the configuration was read again: %s", changed.in_words())
         return changed
 

@@ -31,6 +31,7 @@ COMMANDS = {
     "feedback": "feedback",
     "reload": "reload",
     "check": "check",
+    "secret": "secret",
     "devices": "devices",
     "tune": "tune",
     "doctor": "doctor",
