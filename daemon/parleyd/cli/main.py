@@ -25,6 +25,7 @@ COMMANDS = {
     "stop": "orders",
     "volume": "volume",
     "say": "say",
+    "chat": "chat",
     "context": "context",
     "send-file": "send_file",
     "activity": "activity",
