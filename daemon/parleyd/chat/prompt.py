@@ -35,6 +35,8 @@ class Prompt:
         self._last = ""
         self._typed = ""
         self._is_asking = False
+        self._lock = threading.Lock()
+        self._is_nudged = False
         self._main = threading.get_ident()
 
     def __enter__(self) -> Prompt:
@@ -51,8 +53,12 @@ class Prompt:
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
     def nudge(self) -> None:
-        """There is news; from any thread, for whom they are no news later. Ends an ask()."""
-        signal.pthread_kill(self._main, signal.SIGUSR1)
+        """There is news; from any thread. Ends an ask()."""
+        with self._lock:
+            # A second signal, before the first one's exception is out of input(), makes a SystemError of it.
+            if not self._is_nudged:
+                self._is_nudged = True
+                signal.pthread_kill(self._main, signal.SIGUSR1)
 
     def ask(self, is_news: Callable[[], bool]) -> str | None:
         """A line; None when there is news first: what was typed so far is there again at the next call.
@@ -66,11 +72,14 @@ class Prompt:
                 readline.set_pre_input_hook(self._put_back)
             line = input(self._mark)
             self._is_asking = False
-        except _NewsError:
+        except (_NewsError, SystemError) as error:
+            # See nudge(): a signal may come late.
+            if isinstance(error, SystemError) and not isinstance(error.__cause__, _NewsError):
+                raise
             self._erase()
             return None
         finally:
-            self._is_asking = False
+            self._is_asking = self._is_nudged = False
             readline.set_pre_input_hook(None)
         self._typed = ""
         self._remember(line)
@@ -81,6 +90,7 @@ class Prompt:
             self._is_asking = False
             self._typed = readline.get_line_buffer()
             raise _NewsError
+        self._is_nudged = False
 
     def _put_back(self) -> None:
         readline.insert_text(self._typed)

@@ -58,7 +58,7 @@ class Screen:
                 return self._wrap.feed(piece.text) if self._wrap is not None else ""
             case "end":
                 wrap, self._wrap = self._wrap, None
-                return f"{wrap.end()}\n" if wrap is not None else ""
+                return f"{wrap.end()}\n" if wrap is not None and not wrap.is_empty else ""
             case _:
                 return self._line(piece)
 

@@ -32,11 +32,13 @@ class Wrap:
         self._indent = indent
         self._most = max(width - 1 - len(indent), 10)
         self._column = 0
+        self.is_empty = True  # nothing has come yet
         self._is_fresh = True
         self._blanks = ""
         self._word = ""
 
     def feed(self, text: str) -> str:
+        self.is_empty &= not text
         return "".join(map(self._take, printable(text)))
 
     def end(self) -> str:

@@ -108,9 +108,7 @@ def _linked(args: argparse.Namespace, take: Take, screen: Screen | None) -> Iter
                 through.close()
             return
     config, words = _own_config(args.config)
-    if screen is not None:
-        screen.note(f"{words}. Ctrl-D ends, /help tells more.")
-    else:
+    if screen is None:
         config = msgspec.structs.replace(config, wake=msgspec.structs.replace(config.wake, greeting="skip"))
     # Of what goes wrong the conversation itself tells.
     running_logs = logs.start(Log(level="debug")) if args.debug else None
@@ -121,6 +119,7 @@ def _linked(args: argparse.Namespace, take: Take, screen: Screen | None) -> Iter
             own = OwnLink(config, agents.agent(config), take)
             try:
                 if screen is not None:
+                    screen.note(f"{words}. Ctrl-D ends, /help tells more.")
                     own.wake()
                 yield own
             finally:

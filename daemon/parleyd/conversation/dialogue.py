@@ -184,6 +184,9 @@ class Dialogue:
                     self._bus.publish(events.AnswerPart(at_s=now_s, kind=kind, text=text, part_of=part_of))
                 case AgentResponseComplete():
                     self._playback.end_answer(answer)
+                case AgentResponseCorrection() if self._text_only:
+                    # What was read was read.
+                    pass
                 case AgentResponseCorrection(corrected=text):
                     self._history.corrected(text)
                     self._bus.publish(events.AnswerText(at_s=now_s, text=text, corrected=True))
