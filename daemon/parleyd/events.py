@@ -79,7 +79,10 @@ class SessionOpened(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionEnded(Event):
+    """A session, or an attempt at one, is over; by whom, its ending tells. conversation_id: empty for an attempt."""
+
     ending: Ending
+    conversation_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,10 +112,11 @@ class AnswerPart(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerText(Event):
-    """What the agent says, or after a correction what of it was said."""
+    """What the agent says, or after a correction what of it was said. answer: which AnswerStarted will sound of it."""
 
     text: str
     corrected: bool = False
+    answer: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,11 +128,12 @@ class AnswerStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerEnded(Event):
-    """The last sample of an answer that will be heard has been heard."""
+    """The last sample of an answer that will be heard has been heard, of all that had come of it."""
 
     answer: int
     heard_ms: int
     finished: bool
+    total_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +159,8 @@ class SpeechLost(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCalled(Event):
+    """parameters: with what looks like a secret masked, and cut when they are long."""
+
     name: str
     parameters: object = field(repr=False)
 
@@ -176,6 +183,46 @@ class FileFailed(Event):
     name: str
     text: str
     mend: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolEnded(Event):
+    """fault: one of tools.result.Fault's words, or None where all went well; what came of it is in the audit log."""
+
+    name: str
+    fault: str | None
+    took_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimerWentOff(Event):
+    """A timer that the agent has set. late_s: it was due so long ago, while the device was off."""
+
+    number: int
+    label: str
+    late_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalWanted(Event):
+    """Somebody is to allow or deny a call of an MCP tool; without an answer until until_s it is denied."""
+
+    call_id: str
+    service: str
+    name: str
+    description: str
+    until_s: float
+    parameters: object = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalSettled(Event):
+    """by: rule, person, deadline, or what else put an end to the question."""
+
+    call_id: str
+    name: str
+    allowed: bool
+    by: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,6 +255,31 @@ class VolumeChanged(Event):
     """Somebody set the volume, 0 to 1."""
 
     volume: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetNear(Event):
+    """Four fifths of a budget are used. period: day or month."""
+
+    period: str
+    left_s: float
+    of_minutes: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetSpent(Event):
+    """A budget came to its end in a session, which is over after the turn that is under way."""
+
+    reason: str
+    mend: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WakeRefused(Event):
+    """There is no session now although one was asked for: a budget, or quiet hours."""
+
+    reason: str
+    mend: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

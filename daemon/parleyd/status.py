@@ -20,6 +20,7 @@ from parleyd.health import Finding, Load
 from parleyd.host import process
 from parleyd.host.watch import Watch
 from parleyd.metrics import Meter, Metrics
+from parleyd.usage.warden import Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,23 @@ class Status:
     speaker: Speaker | None
     load: Load
     metrics: Metrics
+    usage: Usage
+
+
+def told_to_agent(status: Status) -> dict[str, object]:
+    """What of it an agent can put into words for the person."""
+    told: dict[str, object] = {
+        "health": status.health,
+        "troubles": [finding.text for finding in status.findings],
+        "uptime_minutes": round(status.uptime_s / 60),
+        "version": status.version,
+    }
+    if status.microphone is not None:
+        told["microphone"] = {"name": status.microphone.name, "works": status.microphone.present}
+    if status.speaker is not None:
+        told["speaker"] = {"name": status.speaker.name, "works": status.speaker.present}
+        told["volume_percent"] = round(status.speaker.volume * 100)
+    return told
 
 
 class Reporter:
@@ -116,7 +134,7 @@ class Reporter:
                 case _:
                     pass
 
-    def status(self, config: Config, volume: float) -> Status:
+    def status(self, config: Config, volume: float, usage: Usage) -> Status:
         now_s = time.monotonic()
         findings = self._watch.findings
         has_sound = config.audio.mode == "on"
@@ -143,6 +161,7 @@ class Reporter:
                 speaker=self._speaker(volume) if has_sound else None,
                 load=process.load(),
                 metrics=metrics,
+                usage=usage,
             )
 
     def _microphone(self) -> Microphone:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -65,7 +66,7 @@ def test_what_was_typed_here_is_not_told_again() -> None:
 def test_no_line_is_too_wide_and_no_word_is_lost(text: str, width: int, cuts: list[int]) -> None:
     wrap = Wrap("  ", width)
     places = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
-    pieces = [text[start:end] for start, end in zip(places, places[1:], strict=False)]
+    pieces = [text[start:end] for start, end in pairwise(places)]
     out = "".join(map(wrap.feed, pieces)) + wrap.end()
     assert all(columns(line) < width for line in out.split("\n"))
     assert all(sign.isprintable() or sign == "\n" for sign in out)

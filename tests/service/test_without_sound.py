@@ -40,7 +40,7 @@ class TextDaemon(Daemon):
     def ask(self, text: str) -> str:
         known = len(self.of(events.AnswerText))
         self.service.say(text)
-        self.expect(events.AnswerText, lambda e: len(self.of(events.AnswerText)) > known)
+        self.expect(events.AnswerText, lambda _: len(self.of(events.AnswerText)) > known)
         return self.of(events.AnswerText)[-1].text
 
 
@@ -128,7 +128,7 @@ def test_what_is_not_sent_and_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "ok.png").write_bytes(b"x")
     os.mkfifo(tmp_path / "fifo.png")
     with talking(KEY, api_key="sk_another_one", require_auth=True) as (_, daemon):
-        handles = os.listdir("/proc/self/fd")
+        handles = len(list(Path("/proc/self/fd").iterdir()))
 
         def send(name: str, flags: int = os.O_RDONLY | os.O_NONBLOCK) -> int:
             return daemon.service.send_file(os.open(tmp_path / name, flags), name, None)
@@ -142,7 +142,7 @@ def test_what_is_not_sent_and_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ):
             with pytest.raises(UploadError, match=why):
                 send(name)
-        assert len(os.listdir("/proc/self/fd")) <= len(handles)
+        assert len(list(Path("/proc/self/fd").iterdir())) <= handles
         # No session comes about with this key.
         monkeypatch.setattr(uploads, "SESSION_S", 0.5)
         send("ok.png")

@@ -86,6 +86,24 @@ class ToolCall:
     expects_response: bool
 
 
+# What a failed call may be called; the agent's own words for it.
+ToolErrorType = Literal[
+    "user_rejected", "external_server", "external_client", "customer_auth", "client_timeout", "unknown"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalAsked:
+    """The agent wants to use a tool elsewhere (MCP), and this side is to allow it. timeout_s: how long it waits."""
+
+    call_id: str
+    service: str
+    name: str
+    description: str
+    parameters: Mapping[str, object]
+    timeout_s: float
+
+
 @dataclass(frozen=True, slots=True)
 class AgentError:
     """The server says what is wrong; usually a close follows. kind: the provider's machine-readable name.
@@ -136,6 +154,7 @@ AgentEvent = (
     | AgentResponseCorrection
     | AgentResponseComplete
     | ToolCall
+    | ApprovalAsked
     | AgentError
     | AgentHangsUp
     | Notice
@@ -162,6 +181,7 @@ class Ending:
 
     reason: one line for a person, no secrets. mend: what to do about it, for FINAL always.
     refused_override: the name of the override (as in the configuration) that the agent does not allow.
+    time_is_up: the session had reached the agent's longest duration; nobody wanted it to end.
     """
 
     kind: EndingKind
@@ -169,6 +189,7 @@ class Ending:
     mend: str | None = None
     code: int | None = None
     refused_override: str | None = None
+    time_is_up: bool = False
 
 
 class DialError(Exception):
@@ -226,7 +247,7 @@ class Codec(Protocol):
     unknown: int
 
     def opening(self) -> bytes:
-        """The first message of the session."""
+        """The first message of the session; may wait a few seconds for what it is to hold."""
 
     def receive(self, message: str | bytes) -> Received:
         """Never raises, whatever the message is."""
@@ -248,7 +269,12 @@ class Codec(Protocol):
     def multimodal_message(self, text: str | None, file_ids: tuple[str, ...] = ()) -> bytes:
         """As user_message, with files that were uploaded into this conversation before."""
 
-    def tool_result(self, call_id: str, result: str, *, is_error: bool) -> bytes: ...
+    def tool_result(
+        self, call_id: str, result: str, *, is_error: bool, error_type: ToolErrorType | None = None
+    ) -> bytes: ...
+
+    def approval(self, call_id: str, *, is_approved: bool) -> bytes:
+        """The answer to ApprovalAsked."""
 
 
 class Agent(Protocol):

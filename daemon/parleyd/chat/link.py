@@ -90,7 +90,8 @@ class OwnLink:
         self._service.wake()
 
     def say(self, text: str) -> None:
-        self._service.say(text)
+        if (refusal := self._service.say(text)) is not None:
+            raise LinkError(f"{refusal.text}; {refusal.mend}")
 
     def send_file(self, descriptor: int, name: str, text: str | None) -> None:
         try:

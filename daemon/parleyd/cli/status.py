@@ -52,6 +52,7 @@ def page(status: dict[str, Any]) -> Iterator[str]:
         *_devices(status),
         ("sessions", f"{metrics['sessions']}, {_length(metrics['session_s'])} in all; {_many(metrics, 'wakes')}, "
          f"{_many(metrics, 'reconnects')}, {_many(metrics, 'failed_tries')}"),
+        ("today", _usage(status["usage"])),
         *_talk(status),
         ("process", _load(status["load"])),
     ):  # fmt: skip
@@ -89,6 +90,23 @@ def _talk(status: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def _health(status: dict[str, Any]) -> str:
     findings = [f"{finding['part']}: {finding['text']}" for finding in status["findings"]]
     return "; ".join([status["health"], *findings])
+
+
+def _usage(it: dict[str, Any]) -> str:
+    words = [f"{it['session_minutes_today']:g} min of session ({it['session_minutes_month']:g} this month)"]
+    for period, key in (("today", "minutes_left_today"), ("this month", "minutes_left_month")):
+        if it[key] is not None:
+            words.append(f"{it[key]:g} min left {period}")
+    words.append(f"{_bytes(it['sent_bytes_today'])} up, {_bytes(it['received_bytes_today'])} down")
+    if it["stayed_share_today"] is not None:
+        words.append(f"{it['stayed_share_today']:.1%} of what was heard stayed here")
+    if it["refused"]:
+        words.append(f"no session now: {it['refused']}")
+    return "; ".join(words)
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{count / 1e3:.1f} kB"
 
 
 def _microphone(it: dict[str, Any]) -> str:

@@ -24,6 +24,9 @@ _WHEN: dict[str, When] = {
     "session": "now",
     "session.connect_timeout_s": "next_session",
     "session.buffer_s": "restart",
+    "continuity": "now",
+    "budget": "now",
+    "quiet_hours": "now",
     "reconnect": "now",
     "log.level": "now",
 }

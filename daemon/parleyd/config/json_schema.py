@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
+from parleyd.config.base import Secret
 from parleyd.config.keys import Key, keys_of
-from parleyd.config.schema import SHORTHANDS, Config, Secret
+from parleyd.config.schema import SHORTHANDS, Config
 
 _NULL = {"type": "null"}
 _TYPE_NAMES = {
@@ -29,11 +30,15 @@ def json_schema() -> dict[str, Any]:
 
 
 def _section(section: type[msgspec.Struct], path: tuple[str, ...]) -> dict[str, Any]:
+    keys = keys_of(section, path)
+    required = [name for name, key in keys.items() if key.required]
     return {
         "description": (section.__doc__ or "").strip(),
-        "type": ["object", "null"],  # a section whose keys are all commented out is null
-        "properties": {name: _property(key) for name, key in keys_of(section, path).items()},
+        # A section whose keys are all commented out is null.
+        "type": "object" if required else ["object", "null"],
+        "properties": {name: _property(key) for name, key in keys.items()},
         "additionalProperties": False,
+        **({"required": required} if required else {}),
     }
 
 
@@ -44,27 +49,43 @@ def _property(key: Key) -> dict[str, Any]:
             return section
         return {"anyOf": [section, _property(keys_of(key.section, key.path)[short])]}
     alternatives = [_alternative(key, info) for info in key.types]
-    if key.nullable or key.is_map or key.null_is_text:
+    if key.nullable or key.is_map or key.item is not None or key.null_is_text:
         alternatives.append(_NULL)
     return {
         "description": f"{key.description}{f' [{key.unit}]' if key.unit else ''}",
         **(alternatives[0] if len(alternatives) == 1 else {"anyOf": alternatives}),
-        "default": key.default,
+        **({} if key.required else {"default": key.default}),
     }
 
 
 def _alternative(key: Key, info: inspect.Type) -> dict[str, Any]:
+    if isinstance(info, inspect.ListType):
+        return {"type": "array", "items": _of(info.item_type, key.path)}
     if isinstance(info, inspect.StructType):
-        return {**_section(Secret, key.path), "type": "object", "minProperties": 1, "maxProperties": 1}
+        return _entry(Secret, key.path)
     if isinstance(info, inspect.DictType):
-        return {"type": "object", "additionalProperties": _any_of(info.value_type)}
+        if key.entry is not None:
+            return {"type": "object", "additionalProperties": _entry(key.entry, key.path)}
+        return {"type": "object", "additionalProperties": _any_of(info.value_type, key.path)}
     if key.choices:
         return {"enum": list(key.choices)}
     return _plain(info)
 
 
-def _any_of(info: inspect.Type) -> Any:
-    return {"anyOf": [_plain(t) for t in info.types]} if isinstance(info, inspect.UnionType) else True
+def _entry(section: type[msgspec.Struct], path: tuple[str, ...]) -> dict[str, Any]:
+    if section is Secret:
+        return {**_section(Secret, path), "type": "object", "minProperties": 1, "maxProperties": 1}
+    return _section(section, path)
+
+
+def _any_of(info: inspect.Type, path: tuple[str, ...]) -> Any:
+    return {"anyOf": [_of(t, path) for t in info.types]} if isinstance(info, inspect.UnionType) else True
+
+
+def _of(info: inspect.Type, path: tuple[str, ...]) -> dict[str, Any]:
+    if isinstance(info, inspect.StructType):
+        return {**_section(info.cls, path), "type": "object"}
+    return {"enum": list(info.values)} if isinstance(info, inspect.LiteralType) else _plain(info)
 
 
 def _plain(info: inspect.Type) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from parleyd.config.changes import Changes
 from parleyd.control import messages
 from parleyd.control.messages import AnyRequest, RequestError
 from parleyd.service import Service
+from parleyd.usage.allowance import Refusal
 
 _NO_SESSION = ("no_session", "there is no session to tell it", "wake it first: parleyd wake")
 
@@ -32,8 +33,8 @@ class Commands:
         match request:
             case messages.Status():
                 return service.status()
-            case messages.Wake():
-                service.wake()
+            case messages.Wake(anyway=anyway):
+                _allowed(service.wake(anyway=anyway))
             case messages.Sleep():
                 service.sleep()
             case messages.Mute() | messages.Unmute():
@@ -44,7 +45,7 @@ class Commands:
             case messages.Volume():
                 return {"volume": self._volume(request)}
             case messages.Say(text=text):
-                service.say(text)
+                _allowed(service.say(text))
             case messages.Context(text=text, context_id=context_id):
                 _in_session(service.context(text, context_id))
             case messages.SendFile(name=name, text=text):
@@ -53,6 +54,8 @@ class Commands:
                 _in_session(service.user_active())
             case messages.Feedback(score=score):
                 _in_session(service.feedback(None if score == "none" else score))
+            case messages.Approve() | messages.Deny():
+                return self._approve(request.call_id, allow=not isinstance(request, messages.Deny))
             case messages.Reload():
                 return self._reload()
             case messages.Stop():
@@ -88,6 +91,23 @@ class Commands:
             except MixerError as error:
                 raise RequestError("unavailable", str(error), error.mend) from error
         return wanted
+
+    def _approve(self, call_id: str | None, *, allow: bool) -> dict[str, str]:
+        tools = self._service.tools
+        waiting = {asked.call_id: asked.name for asked in tools.waiting_approvals}
+        if call_id is None and len(waiting) > 1:
+            listed = ", ".join(f"{one} ({name})" for one, name in waiting.items())
+            raise RequestError("ambiguous", f"several calls wait: {listed}", "say which one")
+        wanted = call_id or next(iter(waiting), None)
+        if wanted is None or not tools.approve(wanted, allow=allow):
+            mend = "the agent's question may have run out: tools.mcp.ask_s"
+            raise RequestError("nothing_waits", "no call waits for this approval", mend)
+        return {"call_id": wanted, "name": waiting.get(wanted, "")}
+
+
+def _allowed(refusal: Refusal | None) -> None:
+    if refusal is not None:
+        raise RequestError("budget_spent", refusal.text, f"{refusal.mend}; parleyd wake --anyway goes on all the same")
 
 
 def _in_session(told: bool) -> None:

@@ -39,7 +39,9 @@ class Events(Request, frozen=True, tag="events"):
 
 
 class Wake(Request, frozen=True, tag="wake"):
-    """→ {}. Opens a session, as speech would."""
+    """→ {}. Opens a session, as speech would, in quiet hours too; refused when a budget is spent, unless anyway."""
+
+    anyway: bool = False
 
 
 class Sleep(Request, frozen=True, tag="sleep"):
@@ -62,7 +64,7 @@ class Volume(Request, frozen=True, tag="volume"):
 
 
 class Say(Request, frozen=True, tag="say"):
-    """→ {}. Text to the agent as if the person had said it; wakes if asleep."""
+    """→ {}. Text to the agent as if the person had said it; wakes if asleep; refused when a budget is spent."""
 
     text: Text
 
@@ -95,6 +97,19 @@ class Feedback(Request, frozen=True, tag="feedback"):
     score: Literal["like", "dislike", "none"]
 
 
+class Approve(Request, frozen=True, tag="approve"):
+    """→ {call_id, name}. Allows a call of an MCP tool that the agent has asked about (event `approval_wanted`).
+
+    Without call_id the only one that waits; refused where none does, or several.
+    """
+
+    call_id: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+
+
+class Deny(Approve, frozen=True, tag="deny"):
+    """→ {call_id, name}. Likewise, and denies it."""
+
+
 class Reload(Request, frozen=True, tag="reload"):
     """→ {now, next_session, restart}: the keys that changed, by when they take effect."""
 
@@ -116,6 +131,8 @@ AnyRequest = (
     | SendFile
     | Activity
     | Feedback
+    | Approve
+    | Deny
     | Reload
     | Stop
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from typing import Literal
 
 from parleyd import events
@@ -21,6 +22,7 @@ from parleyd.agents.agent import (
     AgentResponseComplete,
     AgentResponseCorrection,
     AgentResponsePart,
+    ApprovalAsked,
     Codec,
     Interruption,
     Malformed,
@@ -31,33 +33,56 @@ from parleyd.agents.agent import (
 )
 from parleyd.audio.playback import Playback
 from parleyd.audio.playhead import Heard
+from parleyd.config.keeping import Continuity
 from parleyd.config.schema import BargeIn
 from parleyd.conversation.history import History
 from parleyd.conversation.outbox import Outbox
 from parleyd.conversation.turns import FLOORS, GREETING_WITHIN_S, AnswerNumbers, Cue, Effect, Floor, TurnFilter
 from parleyd.conversation.typed import Typed
 from parleyd.log_fields import fields
+from parleyd.tools.audit import bounded_parameters
+from parleyd.tools.device_tools import DeviceTools
+from parleyd.tools.result import Result
 
 log = logging.getLogger(__name__)
 
+# After `end_conversation`: quiet time until we hang up, once the agent has said goodbye, and if it says nothing.
+FAREWELL_S = 1.5
+FAREWELL_UNSAID_S = 6.0
+# What the agent is still to be told when the next session begins; more would be a chronicle.
+MAX_TO_TELL = 8
+# A session may be exchanged after so much quiet; and when an answer is owed, only once none is to be expected.
+PAUSE_S, OWED_S = 1.0, 10.0
+
 
 class Dialogue:
-    """barge_in: the configuration section. text_only: nobody hears the agent; answers are texts."""
+    """barge_in, continuity: the configuration sections. tools: what the agent may do here. text_only: nobody hears the
+    agent; answers are texts."""
 
     def __init__(
-        self, playback: Playback, outbox: Outbox, bus: events.Bus, barge_in: BargeIn, *, text_only: bool = False
+        self,
+        playback: Playback,
+        outbox: Outbox,
+        bus: events.Bus,
+        barge_in: BargeIn,
+        continuity: Continuity,
+        tools: DeviceTools,
+        *,
+        text_only: bool = False,
     ) -> None:
         self._playback = playback
         self._outbox = outbox
         self._bus = bus
         self._barge_in = barge_in
+        self._continuity = continuity
+        self._tools = tools
         self._lock = threading.RLock()
         self._floor = Floor.QUIET
         self._talk_since_s: float | None = None
         self._text_only = text_only
         self._numbers = AnswerNumbers(by_text=text_only)
         self._filter: TurnFilter | None = None
-        self._history = History()
+        self._history = History(continuity.max_lines, continuity.max_chars, continuity.max_age_s)
         self._typed = Typed()
         self._response_id: int | None = None
         self._codec: Codec | None = None
@@ -69,6 +94,8 @@ class Dialogue:
         self._activity_s = 0.0
         self._hanging_up = False
         self._understood = False
+        self._farewell_s: float | None = None
+        self._to_tell: deque[str] = deque(maxlen=MAX_TO_TELL)
 
     # ------------------------------------------------------------ supervisor
 
@@ -79,9 +106,22 @@ class Dialogue:
             return max(self._activity_s, self._playback.silent_from_s)
 
     def busy(self, now_s: float) -> bool:
-        """Somebody talks right now, person or agent."""
+        """Somebody talks right now, person or agent, or the agent waits for a tool."""
         with self._lock:
-            return self._talk_since_s is not None or self._playback.audible(now_s)
+            return self._talk_since_s is not None or self._playback.audible(now_s) or self._tools.busy
+
+    @property
+    def farewell_s(self) -> float | None:
+        """After so much quiet the conversation shall end, because the agent wanted it; None: it did not."""
+        with self._lock:
+            return self._farewell_s
+
+    def between_turns(self, now_s: float) -> bool:
+        """Nobody talks, nobody owes an answer, and that has been so for a moment."""
+        with self._lock:
+            quiet_s = now_s - max(self._activity_s, self._playback.silent_from_s)
+            patience_s = OWED_S if self._floor is Floor.WAITING else PAUSE_S
+            return quiet_s >= patience_s and not self.busy(now_s)
 
     @property
     def talk_since_s(self) -> float | None:
@@ -93,7 +133,7 @@ class Dialogue:
     def continues(self) -> bool:
         """There is something said that a new session should know."""
         with self._lock:
-            return self._history.carried_over() is not None
+            return self._carried_over(time.monotonic()) is not None
 
     @property
     def typed_s(self) -> float | None:
@@ -115,11 +155,14 @@ class Dialogue:
         """Nobody is there to be told anything; what was said is carried over into the next session."""
         with self._lock:
             self._codec = None
+            self._farewell_s = None
+        self._tools.session_over()
 
-    def conclude(self) -> None:
-        """The conversation is over; the next one starts afresh. What is queued is still played out."""
+    def conclude(self, *, keep_history: bool) -> None:
+        """The session is over, and what is queued is still played out. keep_history: not the conversation, perhaps."""
         with self._lock:
-            self._history.clear()
+            if not keep_history or self._continuity.mode != "always":
+                self._history.clear()
             self._typed.answered()
             self._response_id = None
             self._understood = False
@@ -141,11 +184,13 @@ class Dialogue:
             self._hanging_up = False
             self._filter = TurnFilter(now_s, skip_responses=1) if skip_greeting else None
             self._playback.set_format(ready.output_format)
-            said = self._history.carried_over()
+            said = self._carried_over(now_s)
             if said is not None:
                 self._outbox.send(codec.contextual_update(said))
             for text in self._typed.waiting:
                 self._outbox.send(codec.user_message(text))
+            while self._to_tell:
+                self._outbox.send(codec.contextual_update(self._to_tell.popleft()))
 
     def agent_event(self, event: AgentEvent) -> None:
         now_s = time.monotonic()
@@ -157,6 +202,8 @@ class Dialogue:
             match event:
                 case AgentAudio(data=data):
                     self._activity_s = now_s
+                    if self._farewell_s is not None:
+                        self._farewell_s = FAREWELL_S
                     if not self._text_only:
                         self._playback.enqueue(answer, data)
                     if answer != before:
@@ -169,14 +216,15 @@ class Dialogue:
                     self._bus.publish(events.Heard(at_s=now_s, text=text, final=final))
                     if final:
                         self._transcripts_seen = True
+                        self._farewell_s = None
                         self._understood |= any(sign.isalnum() for sign in text)
-                        self._history.user_said(text)
+                        self._history.user_said(text, now_s)
                         self._acknowledged(now_s)
                 case AgentResponse(text=text, event_id=event_id):
                     self._activity_s = now_s
                     self._response_id = event_id
-                    self._history.agent_says(text, self._numbers.of_text)
-                    self._bus.publish(events.AnswerText(at_s=now_s, text=text))
+                    self._history.agent_says(text, self._numbers.of_text, now_s)
+                    self._bus.publish(events.AnswerText(at_s=now_s, text=text, answer=self._numbers.of_text))
                     if answer != before:
                         self._heard_by_answer(answer, now_s)
                 case AgentResponsePart(kind=kind, text=text, event_id=part_of):
@@ -189,10 +237,14 @@ class Dialogue:
                     pass
                 case AgentResponseCorrection(corrected=text):
                     self._history.corrected(text)
-                    self._bus.publish(events.AnswerText(at_s=now_s, text=text, corrected=True))
+                    of = self._history.last_answer
+                    self._bus.publish(events.AnswerText(at_s=now_s, text=text, corrected=True, answer=of))
                 case ToolCall():
                     self._activity_s = now_s
-                    self._answer_tool(event, now_s)
+                    self._use_tool(event, now_s)
+                case ApprovalAsked():
+                    self._activity_s = now_s
+                    self._ask_approval(event)
                 case AgentHangsUp():
                     self._hanging_up = True
                 case AgentError(kind=error_kind, code=code):
@@ -213,9 +265,11 @@ class Dialogue:
 
     # ------------------------------------------------------------ commands
 
-    def reconfigure(self, barge_in: BargeIn) -> None:
+    def reconfigure(self, barge_in: BargeIn, continuity: Continuity) -> None:
         with self._lock:
             self._barge_in = barge_in
+            self._continuity = continuity
+            self._history.bound(continuity.max_lines, continuity.max_chars, continuity.max_age_s)
 
     def say(self, text: str) -> None:
         """As if the person had said it. Without a session it waits for the next one."""
@@ -272,6 +326,7 @@ class Dialogue:
             self._talk_since_s = since_s
             self._outbox.talk_goes_on()
             self._cue(Cue.TALK_STARTED)
+            self._tools.person_speaks()
 
     def talk_goes_on(self, at_s: float) -> None:
         """Once per frame of talk, which ends at at_s."""
@@ -291,6 +346,23 @@ class Dialogue:
             self._talk_since_s = None
             self._cue(Cue.TALK_STOPPED)
 
+    # ------------------------------------------------------------ any thread
+
+    def tell(self, text: str) -> None:
+        """Makes the agent know something: now, or when the next session begins."""
+        with self._lock:
+            if self._codec is not None:
+                self._activity_s = time.monotonic()
+                self._outbox.send(self._codec.contextual_update(text))
+            else:
+                self._to_tell.append(text)
+
+    def end_soon(self) -> None:
+        """The conversation shall end after what the agent still says; the supervisor looks at farewell_s."""
+        with self._lock:
+            self._activity_s = time.monotonic()
+            self._farewell_s = FAREWELL_UNSAID_S
+
     # ------------------------------------------------------------ playback thread
 
     def answer_started(self, answer: int, at_s: float) -> None:
@@ -306,11 +378,18 @@ class Dialogue:
                 self._history.cut(heard.answer, heard.heard_ms, heard.total_ms)
             self._bus.publish(
                 events.AnswerEnded(
-                    at_s=heard.ended_s, answer=heard.answer, heard_ms=heard.heard_ms, finished=heard.finished
+                    at_s=heard.ended_s,
+                    answer=heard.answer,
+                    heard_ms=heard.heard_ms,
+                    finished=heard.finished,
+                    total_ms=heard.total_ms,
                 )
             )
 
     # ------------------------------------------------------------ inside the lock
+
+    def _carried_over(self, now_s: float) -> str | None:
+        return None if self._continuity.mode == "off" else self._history.carried_over(now_s)
 
     def _cue(self, cue: Cue) -> None:
         self._floor, effect = FLOORS.get((self._floor, cue), (self._floor, None))
@@ -336,7 +415,7 @@ class Dialogue:
             return
         for text in self._typed.answered():
             self._understood = True
-            self._history.user_said(text)
+            self._history.user_said(text, now_s)
         if not self._transcripts_seen:
             self._understood = True
             self._acknowledged(now_s)
@@ -346,9 +425,34 @@ class Dialogue:
         talk_since_s = self._talk_since_s
         self._outbox.heard(now_s if talk_since_s is None else talk_since_s, settled=talk_since_s is None)
 
-    def _answer_tool(self, call: ToolCall, now_s: float) -> None:
-        self._bus.publish(events.ToolCalled(at_s=now_s, name=call.name, parameters=call.parameters))
-        if self._codec is not None and call.expects_response:
-            log.warning("the agent called the tool %r, which does not exist here", call.name)
-            why = f"there is no such tool on this device: {call.name}"
-            self._outbox.send(self._codec.tool_result(call.call_id, why, is_error=True))
+    def _use_tool(self, call: ToolCall, now_s: float) -> None:
+        shown = bounded_parameters(call.parameters)
+        self._bus.publish(events.ToolCalled(at_s=now_s, name=call.name, parameters=shown))
+        codec = self._codec
+        if codec is None:
+            return
+
+        def respond(result: Result) -> bool:
+            message = codec.tool_result(
+                call.call_id, result.text, is_error=result.is_error, error_type=result.error_type
+            )
+            return self._send_into(codec, message)
+
+        self._tools.call(call, respond)
+
+    def _ask_approval(self, asked: ApprovalAsked) -> None:
+        codec = self._codec
+        if codec is not None:
+            self._tools.ask(
+                asked,
+                lambda allowed: self._send_into(codec, codec.approval(asked.call_id, is_approved=allowed)),
+            )
+
+    def _send_into(self, codec: Codec, message: bytes) -> bool:
+        """Only into the session from which the question came; False when that is over. From any thread."""
+        with self._lock:
+            if self._codec is not codec:
+                return False
+            self._activity_s = time.monotonic()
+            self._outbox.send(message)
+            return True

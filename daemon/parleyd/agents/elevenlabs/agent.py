@@ -9,6 +9,7 @@ from parleyd.agents.elevenlabs.address import conversation_address, signed_addre
 from parleyd.agents.elevenlabs.codec import ElevenLabsCodec
 from parleyd.agents.elevenlabs.endings import judge_close, judge_http
 from parleyd.agents.elevenlabs.files import upload
+from parleyd.agents.variables import Variables
 from parleyd.config.schema import ElevenLabs
 
 _MEND_TEXT_ONLY = "enable the override 'text only' under Security in the agent's settings: speech costs more"
@@ -27,6 +28,7 @@ class ElevenLabsAgent:
         self._config = config
         self._api_key = api_key
         self._text_only = text_only
+        self._variables = Variables(config.dynamic_variables)
         overrides = config.overrides
         self._overrides = {name for name in overrides.__struct_fields__ if getattr(overrides, name) is not None}
         try:
@@ -43,6 +45,7 @@ class ElevenLabsAgent:
 
     def dial(self, timeout_s: float) -> Address:
         config = self._config
+        self._variables.refresh()
         if not config.agent_id:
             raise DialError(Ending(EndingKind.FINAL, "no agent is configured", "set elevenlabs.agent_id"))
         if self._api_key is None:
@@ -50,7 +53,9 @@ class ElevenLabsAgent:
         return signed_address(config.base_url, config.agent_id, self._api_key, timeout_s)
 
     def codec(self, *, suppress_greeting: bool) -> ElevenLabsCodec:
-        return ElevenLabsCodec(self._config, suppress_greeting=suppress_greeting, text_only=self._text_only)
+        return ElevenLabsCodec(
+            self._config, suppress_greeting=suppress_greeting, text_only=self._text_only, variables=self._variables
+        )
 
     def upload(self, conversation_id: str, attachment: Attachment, timeout_s: float) -> str:
         return upload(self._config.base_url, conversation_id, attachment, self._api_key, timeout_s)
@@ -64,6 +69,10 @@ class ElevenLabsAgent:
             self._text_only = False
             reason = "the agent does not allow conversations in writing alone; it speaks, and what it says is shown"
             return replace(ending, kind=EndingKind.RETRY, reason=reason, mend=_MEND_TEXT_ONLY)
+        # One that is configured and could not be found has another mend than one that is not.
+        unfound = [f"{name}: {why}" for name, why in self._variables.failures.items() if f"'{name}'" in ending.reason]
+        if ending.kind is EndingKind.FINAL and unfound:
+            return replace(ending, mend=f"mend where elevenlabs.dynamic_variables finds {'; '.join(unfound)}")
         return ending
 
     def judge_refusal(self, http_status: int, body: str) -> Ending:

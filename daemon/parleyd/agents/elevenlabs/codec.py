@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
@@ -10,8 +11,9 @@ import msgspec
 from parleyd.agents import agent as common
 from parleyd.agents.elevenlabs import client_messages as client
 from parleyd.agents.elevenlabs import server_messages as server
+from parleyd.agents.variables import Variables
 from parleyd.audio.pcm import AudioFormat
-from parleyd.config.schema import ElevenLabs
+from parleyd.config.schema import ElevenLabs, Scalar
 
 # All that an agent can be set to. The client has no say in it: no override exists for formats.
 FORMATS = {
@@ -30,6 +32,9 @@ UNSUPPORTED_FORMAT = "unsupported_format"
 
 # The tool with which an agent hangs up.
 END_CALL = "end_call"
+
+# How long an agent waits for an approval when it does not say.
+DEFAULT_APPROVAL_S = 300
 
 # Some servers wrap the close in words, in the flat form of the error message.
 _WRAPPED_CLOSE = re.compile(r"received (?P<code>\d{4}) \([^)]*\)\s*(?P<text>.*)", re.DOTALL)
@@ -53,7 +58,7 @@ def is_stale(event_id: int, floor: int) -> bool:
 
 
 def opening_message(
-    config: ElevenLabs, *, suppress_greeting: bool, text_only: bool
+    config: ElevenLabs, *, suppress_greeting: bool, text_only: bool, variables: Mapping[str, Scalar]
 ) -> client.ConversationInitiationClientData:
     """Only what is set: a field that the agent does not allow ends the conversation, even when it is null."""
     wanted = config.overrides
@@ -77,7 +82,7 @@ def opening_message(
     return client.ConversationInitiationClientData(
         conversation_config_override=None if override == client.ConfigOverride() else override,
         custom_llm_extra_body=config.custom_llm_extra_body or None,
-        dynamic_variables=dict(config.dynamic_variables) or None,
+        dynamic_variables=dict(variables) or None,
     )
 
 
@@ -109,15 +114,25 @@ class ElevenLabsCodec:
     """
 
     def __init__(
-        self, config: ElevenLabs, *, suppress_greeting: bool = False, text_only: bool = False
+        self,
+        config: ElevenLabs,
+        *,
+        suppress_greeting: bool = False,
+        text_only: bool = False,
+        variables: Variables | None = None,
     ) -> None:
         """text_only: the agent is asked for writing instead of sound.
+        variables: with the values of this session; without it, those that are plain.
 
         Raises TypeError or UnicodeEncodeError when free-form values of the configuration have no JSON."""
         self.malformed = 0
         self.unknown = 0
         self.stale_audio = 0
-        self._opening = client.encode(opening_message(config, suppress_greeting=suppress_greeting, text_only=text_only))
+        self._config = config
+        self._suppress_greeting = suppress_greeting
+        self._text_only = text_only
+        self._variables = variables or Variables(config.dynamic_variables)
+        self._encoded_opening(self._variables.plain)
         self._seen_metadata = False
         self._output_format: AudioFormat | None = None
         self._floor = 0
@@ -227,16 +242,41 @@ class ElevenLabsCodec:
         return common.Received(self._bad(f"client_tool_call: {problem}").events, (reply,))
 
     def _mcp_tool_call(self, message: server.McpToolCall, payload: server.McpToolCallPayload) -> common.Received:
-        """Nobody at this device can approve a call: it is refused at once, else the agent waits for minutes."""
-        replies: tuple[bytes, ...] = ()
-        if payload.state == "awaiting_approval" and payload.tool_call_id:
-            replies = (self.mcp_tool_approval_result(payload.tool_call_id, is_approved=False),)
-        return common.Received((_notice(message),), replies)
+        """One that awaits approval is asked for; what has no name cannot be approved, and is refused at once."""
+        notice = _notice(message)
+        if payload.state != "awaiting_approval":
+            return common.Received((notice,))
+        if not payload.tool_call_id:
+            return self._bad("mcp_tool_call without tool_call_id")
+        parameters = {} if payload.parameters is None else payload.parameters
+        if not payload.tool_name or not isinstance(parameters, dict):
+            reply = self.approval(payload.tool_call_id, is_approved=False)
+            problem = "mcp_tool_call: no name, or parameters that are no object"
+            return common.Received(self._bad(problem).events, (reply,))
+        asked = common.ApprovalAsked(
+            payload.tool_call_id,
+            payload.service_id or "",
+            payload.tool_name,
+            payload.tool_description or "",
+            parameters,
+            float(server.number(payload.approval_timeout_secs) or DEFAULT_APPROVAL_S),
+        )
+        return common.Received((notice, asked))
 
     # ------------------------------------------------------------ sending
 
     def opening(self) -> bytes:
-        return self._opening
+        return self._encoded_opening(self._variables.values())
+
+    def _encoded_opening(self, variables: Mapping[str, Scalar]) -> bytes:
+        return client.encode(
+            opening_message(
+                self._config,
+                suppress_greeting=self._suppress_greeting,
+                text_only=self._text_only,
+                variables=variables,
+            )
+        )
 
     def audio(self, data: bytes) -> bytes:
         return client.encode(client.UserAudioChunk(data))
@@ -252,7 +292,7 @@ class ElevenLabsCodec:
         return client.encode(client.ContextualUpdate(text=_sendable(text), context_id=context_id))
 
     def tool_result(
-        self, call_id: str, result: str, *, is_error: bool, error_type: client.ToolErrorType | None = None
+        self, call_id: str, result: str, *, is_error: bool, error_type: common.ToolErrorType | None = None
     ) -> bytes:
         return client.encode(
             client.ClientToolResult(
@@ -260,7 +300,7 @@ class ElevenLabsCodec:
             )
         )
 
-    def mcp_tool_approval_result(self, call_id: str, *, is_approved: bool) -> bytes:
+    def approval(self, call_id: str, *, is_approved: bool) -> bytes:
         return client.encode(client.McpToolApprovalResult(tool_call_id=call_id, is_approved=is_approved))
 
     def feedback(self, event_id: int, score: Literal["like", "dislike"] | None) -> bytes:
