@@ -88,7 +88,7 @@ def test_a_conversation_of_its_own_on_a_terminal(tmp_path: Path) -> None:
         child.expect("cannot read /nope: No such file")
         child.sendline("turn on the light")
         child.expect('\x1b\\[2m  - tool set_light {"light": "light", "on": true}')
-        child.expect("no such tool")
+        child.expect("could not do that")
         # The line goes under the next one, and comes back with it.
         child.sendline("still there")
         child.expect("the line is back")

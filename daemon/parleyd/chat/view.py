@@ -56,6 +56,10 @@ class View:
             case "tool_called":
                 parameters = json.dumps(event.get("parameters"), ensure_ascii=False)
                 return [*self._close(), Piece("note", f"tool {event['name']} {_cut(parameters)}")]
+            case "tool_ended" if event["fault"]:
+                return [*self._close(), Piece("note", f"tool {event['name']}: {event['fault']}")]
+            case "approval_wanted":
+                return [*self._close(), Piece("note", f"the agent asks to use {event['name']} of {event['service']}")]
             case "trouble":
                 self._is_down = True
                 mend = f"; {event['mend']}" if event.get("mend") else ""
