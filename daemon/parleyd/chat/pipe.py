@@ -61,7 +61,7 @@ class Pipe:
         except LinkError as error:
             raise NoAnswerError(str(error)) from error
         until_s = time.monotonic() + self._timeout_s
-        streamed, is_streamed = "", False
+        streamed, is_streamed, is_said = "", False, False
         while True:
             left_s = until_s - time.monotonic()
             try:
@@ -72,6 +72,11 @@ class Pipe:
                 why = f": {self._trouble}" if self._trouble else ""
                 raise NoAnswerError(f"no answer within {self._timeout_s:g} s{why}") from None
             match event["event"]:
+                case "typed" if event["text"] == text:
+                    is_said = True
+                case "answer_text" | "answer_part" if not is_said:
+                    # To somebody else, who was quicker.
+                    pass
                 case "answer_text" if not event["corrected"]:
                     return str(event["text"])
                 case "answer_part":
