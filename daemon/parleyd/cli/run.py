@@ -14,7 +14,7 @@ import msgspec
 import parleyd
 from parleyd import events
 from parleyd.audio.devices.chatter import keep_stderr_apart
-from parleyd.audio.devices.device import DeviceError
+from parleyd.audio.devices.device import DeviceError, InputDevice, OutputDevice
 from parleyd.audio.devices.names import device_pair
 from parleyd.audio.devices.portaudio import host
 from parleyd.audio.earcons import EarconFileError
@@ -92,9 +92,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _serve(config: Config, args: argparse.Namespace, bus: events.Bus) -> int:
     try:
-        microphone, speaker = device_pair(
-            config.audio.input.device, config.audio.output.device, input_channel=config.audio.input.channel
-        )
+        microphone, speaker = _devices(config)
         with Agents(config) as agents, Signals(reloads=True) as arrived:
             service = Service(
                 config,
@@ -118,7 +116,7 @@ def _serve(config: Config, args: argparse.Namespace, bus: events.Bus) -> int:
                     "parleyd %s runs; provider: %s, wake: %s",
                     parleyd.__version__,
                     config.provider,
-                    config.wake.mode,
+                    service.status().wake_mode,
                 )
                 attend(service, arrived, reload)
     except (
@@ -137,6 +135,14 @@ def _serve(config: Config, args: argparse.Namespace, bus: events.Bus) -> int:
     except ServiceError as error:
         raise CommandError(str(error), error.mend, os.EX_SOFTWARE) from error
     return os.EX_OK
+
+
+def _devices(config: Config) -> tuple[InputDevice, OutputDevice]:
+    if config.audio.mode == "off":
+        return device_pair("null", "null")
+    return device_pair(
+        config.audio.input.device, config.audio.output.device, input_channel=config.audio.input.channel
+    )
 
 
 def _control(
