@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 from parleyd.agents.agent import Ending
 
@@ -50,11 +51,19 @@ class TalkStopped(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Woken(Event):
+    """Somebody wants the agent; the supervisor's next StateChanged follows from it."""
+
+    by: Literal["speech", "word", "command"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StateChanged(Event):
-    """The supervisor moved. The names are those of conversation.states.State."""
+    """The supervisor moved. The names are those of conversation.states.State and Trigger."""
 
     before: str
     after: str
+    trigger: str
     reason: str
 
 
@@ -159,7 +168,7 @@ class Muted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeChanged(Event):
-    """volume: 0 to 1."""
+    """Somebody set the volume, 0 to 1."""
 
     volume: float
 

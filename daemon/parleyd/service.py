@@ -13,12 +13,16 @@ from parleyd.agents.agent import Agent
 from parleyd.audio.capture import Capture
 from parleyd.audio.devices.device import DeviceError, InputDevice, OutputDevice
 from parleyd.audio.devices.portaudio import PortAudioInput, PortAudioOutput
+from parleyd.audio.earcon_bell import EarconBell, earcons_of
+from parleyd.audio.earcon_cues import EarconCues
 from parleyd.audio.ears import Ears
 from parleyd.audio.echo_control import EchoControl
 from parleyd.audio.echo_control import Mode as EchoMode
 from parleyd.audio.far_end import FarEnd
 from parleyd.audio.gate import Gate
+from parleyd.audio.mixer import Volume
 from parleyd.audio.playback import Playback
+from parleyd.audio.playback_earcons import EarconTrack
 from parleyd.audio.recovery import Recovery
 from parleyd.audio.vad import detector
 from parleyd.audio.wakeword import WakeWord
@@ -50,7 +54,7 @@ class ServiceError(Exception):
 
 class Service:
     """start(), then stop(). Raises DeviceError, VadUnavailableError, WakeWordUnavailableError, ServiceError,
-    EchoCancellerMissingError.
+    EchoCancellerMissingError, EarconFileError, MixerError.
 
     on_failure: called, from any thread, when the service cannot go on by itself; `failure` then tells why.
     give_up: asked while the start waits for the microphone; True makes start() return early.
@@ -68,7 +72,7 @@ class Service:
         give_up: Callable[[], bool] = lambda: False,
         state_directory: Path | None = None,
     ) -> None:
-        gate = config.gate
+        gate, output = config.gate, config.audio.output
         self._config = config
         self._bus = bus
         self._on_failure = on_failure
@@ -76,21 +80,24 @@ class Service:
         self._stopping = False
         self.failure: ServiceError | None = None
         self._speaker_name = speaker.name
-        self._volume = config.audio.output.volume
         self._outbox = Outbox(
             Uplink(gate.uplink, pre_roll_ms=gate.pre_roll_ms, capacity_ms=round(config.session.buffer_s * 1000))
         )
         far_end = FarEnd()
         self._playback = Playback(
             speaker,
-            volume=config.audio.output.volume,
+            volume=output.software_volume,
             duck_db=config.barge_in.duck_db,
             cut=config.barge_in.cut,
             on_started=lambda answer, at_s: self._dialogue.answer_started(answer, at_s),
             on_finished=lambda heard: self._dialogue.answer_ended(heard),
             on_failure=self._speaker_failed,
             far_end=far_end,
+            earcons=EarconTrack(earcons_of(config.earcons)),
         )
+        self._volume = Volume(self._playback, output.mixer, output.volume)
+        self._cues = EarconCues(always=config.wake.mode == "always", after_speech=config.earcons.after_speech == "on")
+        bus.subscribe(EarconBell(self._cues, self._playback))
         self._dialogue = Dialogue(self._playback, self._outbox, bus, config.barge_in)
         ear = Gate(gate.pre_roll_ms, gate.hangover_ms)
         self._supervisor = Supervisor(
@@ -122,6 +129,7 @@ class Service:
     def start(self) -> None:
         """Speaker, microphone, ears, supervisor, recovery, watch; on the first trouble everything is closed again."""
         try:
+            self._volume.start()
             speaker = self._playback.start()
             self._capture.start()
             self._ears.start()
@@ -212,16 +220,17 @@ class Service:
 
     @property
     def volume(self) -> float:
-        return self._volume
+        """0 to 1, of the sound or of the mixer."""
+        return self._volume.value
 
     def set_volume(self, volume: float) -> None:
-        """0 to 1; moves within milliseconds, without a click."""
-        self._volume = volume
-        self._playback.set_volume(volume)
+        """0 to 1; moves within milliseconds, without a click. Raises ValueError, and MixerError after two seconds at
+        most; then nothing has changed."""
+        self._volume.set(volume)
         self._bus.publish(events.VolumeChanged(at_s=time.monotonic(), volume=volume))
 
     def status(self) -> Status:
-        return self._reporter.status(self._config, self._volume)
+        return self._reporter.status(self._config, self._volume.value)
 
     @property
     def health(self) -> str:
@@ -230,7 +239,7 @@ class Service:
 
     def reconfigure(self, config: Config, agent_for: Callable[[Config], Agent]) -> Changes:
         """What can change without a new start does; the rest is told. Nothing has changed when it raises what agent_for
-        does, or VadUnavailableError or WakeWordUnavailableError."""
+        does, or VadUnavailableError or WakeWordUnavailableError; all but the volume has when it raises MixerError."""
         changed = changes(self._config, config)
         config = in_force(self._config, config)
         agent = agent_for(config)
@@ -239,10 +248,12 @@ class Service:
             vad, config.gate.hangover_ms, wake_on_speech=_wakes_on_speech(config), wake_word=word
         )
         self._dialogue.reconfigure(config.barge_in)
-        if "audio.output.volume" in changed.now:
-            self.set_volume(config.audio.output.volume)
+        self._cues.always = config.wake.mode == "always"
         self._supervisor.reconfigure(config, agent)
         self._config = config
+        volume = config.audio.output.volume
+        if "audio.output.volume" in changed.now and volume is not None:
+            self.set_volume(volume)
         log.info("the configuration was read again: %s", changed.in_words())
         return changed
 

@@ -195,6 +195,43 @@ def test_volume(room: MakeRoom, speaker: SteppingOutput) -> None:
     assert np.max(np.abs(np.diff(played))) <= STEEPEST
 
 
+def splatter_db(played: np.ndarray) -> float:
+    """The share of the power above 2 kHz: a tone has none, a click has it all."""
+    power = np.abs(np.fft.rfft(played * np.hanning(len(played)))) ** 2
+    above = np.fft.rfftfreq(len(played), 1 / 48_000) > 2_000
+    return float(10 * np.log10(power[above].sum() / power.sum()))
+
+
+@pytest.mark.parametrize("rate_hz", [16_000, 48_000])
+@pytest.mark.parametrize("moves", [(1.0, 0.0), (0.0, 1.0), (1.0, 0.2, 0.9, 0.4, 1.0)])
+def test_the_volume_moves_without_a_click(
+    room: MakeRoom, speaker: SteppingOutput, rate_hz: int, moves: tuple[float, ...]
+) -> None:
+    voice = tone(0.5, rate_hz=rate_hz, hz=200)
+    its = room(speaker, volume=moves[0])
+    its.playback.set_format(AudioFormat("pcm", rate_hz))
+    its.playback.enqueue(1, voice)
+    played = [its.pull(10)]
+    for volume in moves[1:]:
+        its.playback.set_volume(volume)
+        played.append(its.pull(8))
+    smooth = np.concatenate(played)[480:]  # without the resampler's answer to a tone that sets in at full level
+    level = np.abs(smooth[-960:]).max() / 10_000
+    assert level == pytest.approx(moves[-1], abs=0.02)
+    assert splatter_db(smooth) < -75
+    stepping = samples(tone(0.1, rate_hz=48_000, hz=200)) * np.repeat([moves[0], moves[1]], 2_400)
+    assert splatter_db(stepping) > -55, "the measure does not see steps"
+
+
+def test_a_volume_set_in_silence_is_there_from_the_first_sample(room: MakeRoom, speaker: SteppingOutput) -> None:
+    its = room(speaker)
+    its.playback.set_format(AudioFormat("pcm", 48_000))
+    its.pull(2)
+    its.playback.set_volume(0.5)
+    its.playback.enqueue(1, tone(0.1, rate_hz=48_000))
+    assert np.max(np.abs(its.pull(10) - samples(tone(0.1, rate_hz=48_000)) / 2)) <= 1
+
+
 def test_the_queue_is_bounded(room: MakeRoom, speaker: SteppingOutput, caplog: pytest.LogCaptureFixture) -> None:
     its = room(speaker)
     its.playback.set_format(AudioFormat("pcm", 16_000))

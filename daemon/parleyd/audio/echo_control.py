@@ -55,15 +55,18 @@ class EchoControl:
         if far is not None:
             power = float(np.dot(far, far)) / len(far)
             self._far_dbfs = 10.0 * float(np.log10(power)) if power > 0.0 else SILENCE_DBFS
+        playback, deaf, now_s = self._playback, self._half_duplex.deaf, time.monotonic()
+        silent_from_s = playback.earcons_silent_from_s
+        earcon = deaf(frame.start_s, audible=playback.earcon_audible(now_s), silent_from_s=silent_from_s)
         if self.mode == "half_duplex":
-            playback = self._playback
-            audible = playback.audible(time.monotonic())
-            if self._half_duplex.deaf(frame.start_s, audible=audible, silent_from_s=playback.silent_from_s):
+            audible = playback.audible(now_s)
+            if earcon or deaf(frame.start_s, audible=audible, silent_from_s=playback.silent_from_s):
                 return Frame(SILENT_FRAME, frame.start_s), False
         elif self.mode == "aec" and self._canceller is not None:
             frame = Frame(self._canceller.process(frame.pcm, far), frame.start_s)
-            return frame, self._canceller.person
-        return frame, True
+            return frame, self._canceller.person and not earcon
+        # Whoever begins to speak over an earcon opens the gate a moment later, and the pre-roll has all of it.
+        return frame, not earcon
 
     def judge(self, level_dbfs: float, *, talk: bool) -> None:
         """The level of the frame that was passed on, and whether the gate takes it for talk."""

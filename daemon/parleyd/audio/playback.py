@@ -18,14 +18,16 @@ from collections.abc import Callable
 from typing import Literal
 
 from parleyd.audio.devices.device import DeviceError, OutputDevice, StreamInfo
+from parleyd.audio.earcons import Earcon
 from parleyd.audio.far_end import FarEnd
 from parleyd.audio.pcm import BYTES_PER_SAMPLE, AudioFormat
+from parleyd.audio.playback_earcons import EarconTrack
 from parleyd.audio.playback_gain import Gain
 from parleyd.audio.playback_pipeline import FADE_S, Pipeline
 from parleyd.audio.playhead import Heard, Playhead, Segment, Started
 from parleyd.health import Pulse
 
-# What is made at once, and the time in which volume and ducking move.
+# What is made at once.
 _PERIOD_S = 0.010
 # A sharp cut that takes longer hangs, and who wants the device need not wait for it.
 _REOPENING_S = 2.0
@@ -40,7 +42,8 @@ class Playback:
     on_started(answer, at_s): its first sound is audible, since at_s.
     on_finished(heard): its end has been heard, or it was cleared, perhaps before it started. An answer has ended when
         end_answer was called for it, or another answer follows, or nothing of it came for 0.8 s after its last sound.
-    far_end: is given every period that the device takes, silent or not.
+    far_end: is given every period that the device takes, silent or not, with the earcons in it.
+    earcons: are no answers; they neither wait in the queue nor count as the agent's voice.
     on_failure(error): a DeviceError when the device could not be opened again after a sharp cut, else the error that
         ended the thread. Call stop() then.
     """
@@ -56,6 +59,7 @@ class Playback:
         on_finished: Callable[[Heard], None],
         on_failure: Callable[[Exception], None],
         far_end: FarEnd | None = None,
+        earcons: EarconTrack | None = None,
     ) -> None:
         self._device = device
         self._sharp = cut == "sharp"
@@ -63,6 +67,7 @@ class Playback:
         self._on_finished = on_finished
         self._on_failure = on_failure
         self._far_end = far_end
+        self._earcons = earcons or EarconTrack({})
 
         # Held for microseconds only, for the device's callback needs it too. All below belongs to it.
         self._lock = threading.Lock()
@@ -181,11 +186,32 @@ class Playback:
             self._pipeline.duck(on)
 
     def set_volume(self, volume: float) -> None:
-        """1.0 is unchanged. Moves within a period."""
+        """1.0 is unchanged. Moves within 20 ms, from the next sound on that is made."""
         with self._lock:
-            self._gain.set_volume(volume)
+            self._gain.set_volume(volume, at_once=self._pipeline.is_dry)
+
+    def play_earcon(self, name: Earcon, *, after_voice: bool) -> None:
+        """At once, beside the agent's voice; after_voice: when the agent has finished. Not later than a second after
+        the device could have taken it."""
+        with self._lock:
+            if not self._stopping and not self._unheard:
+                self._earcons.play(name, time.monotonic(), after_voice=after_voice)
 
     # ---------------------------------------------------------------- what is so
+
+    @property
+    def volume(self) -> float:
+        """Where it is going, if it moves."""
+        return self._gain.volume
+
+    def earcon_audible(self, now_s: float) -> bool:
+        with self._lock:
+            return self._earcons.audible(now_s)
+
+    @property
+    def earcons_silent_from_s(self) -> float:
+        """When all that the device has taken of earcons will have been heard."""
+        return self._earcons.silent_from_s
 
     def audible(self, now_s: float) -> bool:
         """Whether the agent is to be heard: some of it waits, or is inside the device's latency."""
@@ -246,6 +272,10 @@ class Playback:
     def _fill(self, samples: int) -> bytes:
         now_s = time.monotonic()
         pcm = self._next_period(samples, now_s)
+        with self._lock:
+            voice = self._playhead.busy or not self._pipeline.is_dry
+            latency_s = self._playhead.latency_s
+            pcm = self._earcons.mix(pcm, now_s, latency_s, volume=self._gain.volume, voice=voice)
         if self._far_end is not None:
             self._far_end.take(pcm, now_s)
         return pcm
@@ -345,7 +375,10 @@ class Playback:
 
     def _open(self) -> StreamInfo:
         info = self._device.open(self._fill)
+        earcons = self._earcons.resampled(info.rate_hz)
         with self._lock:
+            if earcons is not None:
+                self._earcons.set_rate(info.rate_hz, earcons)
             self._pipeline.set_rate(info.rate_hz)
             self._playhead.rate_hz = info.rate_hz
             self._playhead.latency_s = info.latency_s

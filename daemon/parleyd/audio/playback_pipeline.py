@@ -114,7 +114,7 @@ class Pipeline:
     def _move(self, samples: int) -> None:
         """From what is made to what the device takes; here the volume is set, as late as can be."""
         for owner, piece in self._staged.pop(samples):
-            self._ring.push(owner, self._gain.apply(piece, self.period_samples))
+            self._ring.push(owner, self._gain.apply(piece, self.rate_hz, self.period_samples))
 
     # ---------------------------------------------------------------- the device
 

@@ -154,6 +154,11 @@ class Playhead:
         return self._silent_from_s
 
     @property
+    def busy(self) -> bool:
+        """Of some answer the end has not been told."""
+        return bool(self._alive)
+
+    @property
     def open(self) -> Segment | None:
         """The segment of which more may come."""
         return self._alive[-1] if self._alive and not self._alive[-1].closed else None

@@ -6,6 +6,7 @@ import logging
 import threading
 from pathlib import Path
 
+from parleyd.audio.mixer import MixerError
 from parleyd.audio.vad import VadUnavailableError
 from parleyd.audio.wakeword import WakeWordUnavailableError
 from parleyd.cli.agents import Agents
@@ -54,7 +55,7 @@ class Reloader:
             log.warning("%s", warning)
         try:
             changed = self._service.reconfigure(loaded.config, self._agents.agent)
-        except (CommandError, VadUnavailableError, WakeWordUnavailableError) as error:
+        except (CommandError, MixerError, VadUnavailableError, WakeWordUnavailableError) as error:
             raise ReloadError(str(error)) from error
         if not self._debug:
             logging.getLogger("parleyd").setLevel(loaded.config.log.level.upper())

@@ -15,7 +15,9 @@ from parleyd.audio.devices.chatter import keep_stderr_apart
 from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.names import device_pair
 from parleyd.audio.devices.portaudio import host
+from parleyd.audio.earcons import EarconFileError
 from parleyd.audio.echo import EchoCancellerMissingError
+from parleyd.audio.mixer import MixerError
 from parleyd.audio.vad import VadUnavailableError
 from parleyd.audio.wakeword import WakeWordUnavailableError
 from parleyd.cli.agents import Agents
@@ -101,7 +103,14 @@ def _serve(config: Config, args: argparse.Namespace) -> int:
                 stack.callback(service.stop)
                 service.start()
                 attend(service, arrived, reload)
-    except (DeviceError, VadUnavailableError, WakeWordUnavailableError, EchoCancellerMissingError) as error:
+    except (
+        DeviceError,
+        EarconFileError,
+        EchoCancellerMissingError,
+        MixerError,
+        VadUnavailableError,
+        WakeWordUnavailableError,
+    ) as error:
         raise CommandError(str(error), error.mend, os.EX_UNAVAILABLE) from error
     except (ControlError, MetricsError) as error:
         raise CommandError(str(error), error.mend, os.EX_UNAVAILABLE) from error

@@ -152,7 +152,7 @@ def _sound(args: argparse.Namespace, config: Config) -> tuple[bytes, int, str]:
 
 def _echo(args: argparse.Namespace, config: Config) -> int:
     microphone, speaker = device_pair(config.audio.input.device, config.audio.output.device)
-    path = recording.play_and_record(speaker, microphone, volume=config.audio.output.volume)
+    path = recording.play_and_record(speaker, microphone, volume=config.audio.output.software_volume)
     facts = echo.estimate(path)
     advice = echo.advise(facts)
     if args.json:

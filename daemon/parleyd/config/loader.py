@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from yaml.nodes import MappingNode, Node, ScalarNode
 
-from parleyd.config import rules, suggest
+from parleyd.config import earcon_files, rules, suggest
 from parleyd.config.keys import Key, keys_of
 from parleyd.config.nodes import NULL, NodeError, TooLargeError, Values, check_tag, compose, key_name, scalar
 from parleyd.config.problem import ConfigError, Problem, one_line
@@ -105,7 +106,8 @@ class _Reader:
         return msgspec.convert(plain, Config)
 
     def apply_rules(self, config: Config) -> None:
-        for finding in rules.check(config, self._is_settled):
+        findings = (rules.check(config, self._is_settled), earcon_files.check(config.earcons, self._is_settled))
+        for finding in chain(*findings):
             line, column = self._nearest_place(finding.key)
             problem = Problem(self._file, line, column, finding.key, finding.text, finding.mend)
             (self.warnings if finding.is_warning else self.problems).append(problem)

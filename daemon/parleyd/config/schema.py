@@ -111,11 +111,35 @@ class AudioInput(_Section, frozen=True):
     ] = None
 
 
+EarconChoice = Annotated[
+    str, Meta(pattern=r"^(?!\s*$)", extra={"expected": "on, off, or the path of a WAV file"})
+]
+
+
+class Mixer(_Section, frozen=True):
+    """The sound card's own mixer, moved by the volume in place of the software's: docs/devices.md."""
+
+    control: Annotated[
+        Text | None, Meta(description="such as PCM or Master, as alsamixer names it; null: no mixer is moved")
+    ] = None
+    card: Annotated[
+        Text, Meta(description="the card's number or name (aplay -l), or any device that ALSA's configuration knows")
+    ] = "default"
+
+
 class AudioOutput(_Section, frozen=True):
     """The speaker."""
 
     device: Annotated[DeviceName, Meta(description="default, part of a device's name, wav:PATH, or null")] = "default"
-    volume: Annotated[float, Meta(ge=0, le=1, description="software volume, 1.0 is unchanged")] = 1.0
+    volume: Annotated[
+        Annotated[float, Meta(ge=0, le=1)] | None,
+        Meta(description="1.0 is the loudest; null: 1.0, or with a mixer as it stands"),
+    ] = None
+    mixer: Mixer = Mixer()
+
+    @property
+    def software_volume(self) -> float:
+        return 1.0 if self.volume is None or self.mixer.control is not None else self.volume
 
 
 class Echo(_Section, frozen=True):
@@ -143,6 +167,23 @@ class Audio(_Section, frozen=True):
         float,
         Meta(ge=1, le=60, description="without sound from the microphone or to the speaker: the device is reopened"),
     ] = 3.0
+
+
+class Earcons(_Section, frozen=True):
+    """Short sounds that tell what the daemon does: docs/earcons.md. Each is on, off, or a WAV file of one's own."""
+
+    listening: Annotated[
+        EarconChoice, Meta(description="woken by wake word or command, when the person pauses; the line is back")
+    ] = "on"
+    sleeping: Annotated[EarconChoice, Meta(description="a conversation that began with `listening` has ended")] = "on"
+    error: Annotated[EarconChoice, Meta(description="the network or the agent fails somebody who waits; once")] = "on"
+    muted: Annotated[EarconChoice, Meta(description="the microphone was muted")] = "on"
+    unmuted: Annotated[EarconChoice, Meta(description="the microphone hears again")] = "on"
+    after_speech: Annotated[
+        Literal["on", "off"],
+        Meta(description="listening and sleeping also where speech alone woke, which false wakes do, too"),
+    ] = "off"
+    level_db: Annotated[float, Meta(ge=-40, le=12, description="louder or quieter than they are")] = 0.0
 
 
 class Gate(_Section, frozen=True):
@@ -249,6 +290,7 @@ class Config(_Section, frozen=True):
     local: Local = Local()
     wake: Wake = Wake()
     audio: Audio = Audio()
+    earcons: Earcons = Earcons()
     gate: Gate = Gate()
     barge_in: BargeIn = BargeIn()
     session: Session = Session()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import assert_never
 
+from parleyd.audio.mixer import MixerError
 from parleyd.config.changes import Changes
 from parleyd.control import messages
 from parleyd.control.messages import AnyRequest, RequestError
@@ -65,7 +66,10 @@ class Commands:
         if request.by is not None:
             wanted = round(min(1.0, max(0.0, wanted + request.by)), 3)
         if wanted != self._service.volume:
-            self._service.set_volume(wanted)
+            try:
+                self._service.set_volume(wanted)
+            except MixerError as error:
+                raise RequestError("unavailable", str(error), error.mend) from error
         return wanted
 
 

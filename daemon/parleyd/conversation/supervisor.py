@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from parleyd import events
 from parleyd.agents.agent import Agent, AgentEvent, Ending, EndingKind, Ready
@@ -192,9 +193,12 @@ class Supervisor:
                 # Speech waits for the retry that is due anyhow; a noisy room must not hammer a broken server.
                 if self._state is State.ASLEEP:
                     self._woken_by_speech = True
+                    self._woken("word" if self._config.wake.mode == "word" else "speech")
                     self._move(Trigger.WAKE, "somebody speaks")
             case _Wake():
                 self._woken_by_speech = False
+                if move(self._state, Trigger.WAKE) is not None:
+                    self._woken("command")
                 self._move(Trigger.WAKE, "woken")
             case _Sleep():
                 self._retry_at_s = None
@@ -208,6 +212,9 @@ class Supervisor:
                 self._ended(session, ending)
             case _:
                 pass
+
+    def _woken(self, by: Literal["speech", "word", "command"]) -> None:
+        self._bus.publish(events.Woken(at_s=time.monotonic(), by=by))
 
     def _reconfigure(self, config: Config, agent: Agent) -> None:
         self._config = config
@@ -312,7 +319,13 @@ class Supervisor:
             retrying = self._last_told and State.ASLEEP not in (before, step.to)
             log.log(logging.DEBUG if retrying else logging.INFO, "%s -> %s (%s)", before.value, step.to.value, reason)
             self._bus.publish(
-                events.StateChanged(at_s=time.monotonic(), before=before.value, after=step.to.value, reason=reason)
+                events.StateChanged(
+                    at_s=time.monotonic(),
+                    before=before.value,
+                    after=step.to.value,
+                    trigger=trigger.value,
+                    reason=reason,
+                )
             )
         if trigger in (Trigger.IDLE, Trigger.FALSE_WAKE, Trigger.SLEEP):
             self._backoff.reset()

@@ -1,0 +1,134 @@
+"""The volume of a sound card's own mixer, through `amixer` of alsa-utils; and what the volume is, with or without one.
+
+amixer -M counts as alsamixer does: equal steps sound equal. A card that hangs holds up nobody for more than TIMEOUT_S.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import threading
+from pathlib import Path
+
+from parleyd.audio.playback import Playback
+from parleyd.config.schema import Mixer
+
+TIMEOUT_S = 2.0
+
+
+class MixerError(Exception):
+    """The mixer cannot be used. mend: what to do about it."""
+
+    def __init__(self, text: str, mend: str) -> None:
+        super().__init__(text)
+        self.mend = mend
+
+
+class AlsaMixer:
+    """control: as alsamixer names it. card: its number or name, or any device that ALSA's configuration knows."""
+
+    def __init__(self, control: str, card: str) -> None:
+        self._control = control
+        self._card = card
+        self._has_switch = False
+
+    def open(self) -> float:
+        """→ where it stands, 0 to 1. Raises MixerError, also for a control that does not play."""
+        shown = self._run("sget", self._control)
+        capabilities = set(shown.partition("Capabilities:")[2].partition("\n")[0].split())
+        if not capabilities & {"pvolume", "pvolume-joined", "volume", "volume-joined"}:
+            raise MixerError(f"the mixer control '{self._control}' has no playback volume", self._choices())
+        self._has_switch = bool(capabilities & {"pswitch", "pswitch-joined", "switch", "switch-joined"})
+        return _level(shown)
+
+    def set(self, volume: float) -> None:
+        """0 to 1; 0 also mutes where there is a switch, for the lowest step of some cards is not silence."""
+        switch = [] if not self._has_switch else ["mute" if volume == 0 else "unmute"]
+        self._run("sset", self._control, "playback", f"{round(volume * 100)}%", *switch)
+
+    def _run(self, *words: str) -> str:
+        device = f"hw:{self._card}" if self._card.isdigit() or Path("/proc/asound", self._card).exists() else self._card
+        try:
+            done = subprocess.run(
+                ["amixer", "-D", device, "-M", *words],
+                env=os.environ | {"LC_ALL": "C"},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=TIMEOUT_S,
+                check=False,
+            )
+        except FileNotFoundError:
+            text = "audio.output.mixer needs the program amixer, which is not there"
+            raise MixerError(text, "apt install alsa-utils, or remove audio.output.mixer") from None
+        except OSError as error:
+            raise MixerError(f"amixer does not run: {error.strerror}", "check its permissions") from error
+        except subprocess.TimeoutExpired:
+            text = f"the mixer of card '{self._card}' does not answer within {TIMEOUT_S:g} s"
+            raise MixerError(text, "see whether the sound server or the card hangs") from None
+        if done.returncode == 0:
+            return done.stdout
+        if "Unable to find simple control" in done.stderr:
+            raise MixerError(f"card '{self._card}' has no mixer control '{self._control}'", self._choices())
+        if "Mixer attach" in done.stderr or "Invalid card number" in done.stderr:
+            raise MixerError(f"there is no card '{self._card}' with a mixer", _cards())
+        why = (done.stderr.strip().splitlines() or ["no reason given"])[-1].removeprefix("amixer: ")
+        raise MixerError(f"amixer could not use '{self._control}' of card '{self._card}': {why}", "try alsamixer")
+
+    def _choices(self) -> str:
+        names = re.findall(r"Simple mixer control '(.*)',\d+\n.*Capabilities:(.*)", self._run("scontents"))
+        playing = [f"'{name}'" for name, what in names if re.search(r"\bp?volume\b", what)]
+        found = f"choose one of {', '.join(playing)}" if playing else "this card has none that plays; remove the key"
+        return f"audio.output.mixer.control: {found}"
+
+
+def _level(shown: str) -> float:
+    """The loudest of its channels, by amixer's `[45%] [on]`; what is switched off is silent."""
+    channels = re.findall(r"\[(\d+)%\](?: \[[^\]]*dB\])?(?: \[(on|off)\])?", re.sub(r"Capture.*", "", shown))
+    return max((int(percent) / 100 for percent, switch in channels if switch != "off"), default=0.0)
+
+
+def _cards() -> str:
+    try:
+        listed = re.findall(r"^ *\d+ \[(\S+) *\]", Path("/proc/asound/cards").read_text(), re.M)
+    except OSError:
+        listed = []
+    names = f"the cards are {', '.join(listed)}" if listed else "ALSA sees no card at all (aplay -l)"
+    return f"audio.output.mixer.card: {names}; `default` is the system's own"
+
+
+class Volume:
+    """How loud the speaker is: the mixer's volume if one is configured, else that of the sound that is played.
+
+    wish: audio.output.volume; None leaves things as they are. value: 0 to 1, as it was set or found here last.
+    """
+
+    def __init__(self, playback: Playback, mixer: Mixer, wish: float | None) -> None:
+        self._playback = playback
+        self._mixer = None if mixer.control is None else AlsaMixer(mixer.control, mixer.card)
+        self._wish = wish
+        self._lock = threading.Lock()
+        self.value = 1.0 if wish is None else wish
+
+    def start(self) -> None:
+        """Raises MixerError."""
+        if self._mixer is None:
+            return
+        with self._lock:
+            found = self._mixer.open()
+            if self._wish is not None:
+                self._mixer.set(self._wish)
+            self.value = found if self._wish is None else self._wish
+
+    def set(self, volume: float) -> None:
+        """Raises ValueError outside 0 to 1, and MixerError; then nothing has changed."""
+        if not 0.0 <= volume <= 1.0:
+            raise ValueError(f"a volume is from 0 to 1, not {volume:g}")
+        with self._lock:
+            if self._mixer is None:
+                self._playback.set_volume(volume)
+            else:
+                self._mixer.set(volume)
+            self.value = volume

@@ -1,0 +1,147 @@
+"""Which earcon sounds when: stories told in events, with their times."""
+
+from __future__ import annotations
+
+import pytest
+
+from parleyd import events
+from parleyd.audio.earcon_cues import AGAIN_S, PRESENT_S, EarconCues
+from parleyd.conversation.states import State, Trigger
+
+
+class Story:
+    """Says what sounded, as one text."""
+
+    def __init__(self, **options: bool) -> None:
+        self.cues = EarconCues(**({"always": False, "after_speech": False} | options))
+        self.state = State.ASLEEP
+        self.sounded: list[str] = []
+
+    def tell(self, event: events.Event) -> Story:
+        cue = self.cues.step(event)
+        if cue is not None:
+            self.sounded.append(cue.earcon)
+        return self
+
+    def woken(self, at_s: float, by: str) -> Story:
+        self.tell(events.Woken(at_s=at_s, by=by))  # type: ignore[arg-type]
+        return self.to(at_s, State.CONNECTING, Trigger.WAKE)
+
+    def to(self, at_s: float, state: State, trigger: Trigger) -> Story:
+        before, self.state = self.state, state
+        return self.tell(
+            events.StateChanged(at_s=at_s, before=before.value, after=state.value, trigger=trigger.value, reason="")
+        )
+
+    def live(self, at_s: float) -> Story:
+        return self.to(at_s, State.LIVE, Trigger.READY)
+
+    def asleep(self, at_s: float, trigger: Trigger = Trigger.IDLE) -> Story:
+        return self.to(at_s, State.ASLEEP, trigger)
+
+    def fails(self, at_s: float, trigger: Trigger = Trigger.LOST) -> Story:
+        return self.to(at_s, State.BACKING_OFF, trigger)
+
+    def retries(self, at_s: float) -> Story:
+        return self.to(at_s, State.CONNECTING, Trigger.RETRY_DUE)
+
+    def talks(self, at_s: float) -> Story:
+        return self.tell(events.UtteranceStarted(at_s=at_s, utterance=1, detected_s=at_s))
+
+    def pauses(self, at_s: float) -> Story:
+        return self.tell(events.TalkStopped(at_s=at_s, utterance=1))
+
+
+@pytest.mark.parametrize("by", ["word", "command"])
+def test_who_calls_it_is_told_at_once_and_when_it_is_over(by: str) -> None:
+    story = Story().woken(1, by)
+    assert story.sounded == ["listening"]
+    assert story.live(2).asleep(30).sounded == ["listening", "sleeping"]
+
+
+def test_not_over_the_persons_own_words() -> None:
+    story = Story().talks(0.5).woken(1, "word")
+    assert story.sounded == []
+    assert story.pauses(2).sounded == ["listening"]
+
+
+def test_whoever_has_the_answer_needs_no_tone() -> None:
+    story = Story().talks(0.5).woken(1, "word").live(2).tell(events.AnswerStarted(at_s=3, answer=1))
+    assert story.pauses(4).sounded == []
+
+
+def test_speech_alone_beeps_neither_at_a_false_wake_nor_at_a_true_one() -> None:
+    story = Story().talks(1).woken(1.2, "speech").pauses(2).live(2.2).asleep(10, Trigger.FALSE_WAKE)
+    story.talks(20).woken(20.2, "speech").live(21).pauses(22).asleep(50)
+    assert story.sounded == []
+
+
+def test_unless_that_is_wanted() -> None:
+    story = Story(after_speech=True).talks(1).woken(1.2, "speech").live(1.5)
+    assert story.sounded == []
+    assert story.pauses(2).asleep(30).sounded == ["listening", "sleeping"]
+
+
+def test_a_command_to_sleep_is_always_answered() -> None:
+    assert Story().talks(1).woken(1, "speech").pauses(2).live(2).asleep(3, Trigger.SLEEP).sounded == ["sleeping"]
+
+
+def test_an_outage_is_told_once_and_its_end_to_who_still_waits() -> None:
+    story = Story().talks(1).woken(1, "speech").pauses(2)
+    story.fails(2.1)
+    assert story.sounded == []  # the first retry may mend it
+    story.retries(2.1).fails(2.2)
+    assert story.sounded == ["error"]
+    for at_s in range(3, 20):
+        story.retries(at_s).fails(at_s + 0.5)
+    assert story.sounded == ["error"]
+    assert story.retries(20).live(20.5).sounded == ["error", "listening"]
+    late = Story().talks(1).woken(1, "speech").pauses(2).fails(2.1).retries(2.1).fails(2.2)
+    assert late.retries(600).live(601).sounded == ["error"]
+
+
+def test_a_line_that_comes_back_at_once_is_not_worth_a_word() -> None:
+    story = Story().woken(1, "command").live(2).fails(60).retries(60).live(60.4)
+    assert story.sounded == ["listening"]
+
+
+@pytest.mark.parametrize(("at_s", "trigger"), [(1.2, Trigger.REFUSED), (11.0, Trigger.LOST)])
+def test_what_will_not_mend_or_has_kept_somebody_waiting_is_told_at_the_first_failure(
+    at_s: float, trigger: Trigger
+) -> None:
+    assert Story().woken(1, "command").fails(at_s, trigger).sounded == ["listening", "error"]
+
+
+def test_a_television_without_a_network_beeps_no_more_than_once_an_hour() -> None:
+    story = Story()
+    for at_s in range(0, round(AGAIN_S) + 300, 130):
+        story.talks(at_s).woken(at_s, "speech").pauses(at_s + 2).fails(at_s + 3).retries(at_s + 3).fails(at_s + 4)
+        story.asleep(at_s + 121, Trigger.GIVEN_UP)
+    assert story.sounded == ["error", "error"]
+
+
+def test_who_asks_again_by_name_is_told_again() -> None:
+    story = Story().woken(1, "word").fails(2, Trigger.REFUSED).asleep(100, Trigger.GIVEN_UP).woken(200, "word")
+    assert story.fails(201, Trigger.REFUSED).sounded == ["listening", "error"] * 2
+
+
+def test_a_line_held_for_ever_breaks_at_night_without_a_sound_until_somebody_speaks() -> None:
+    story = Story(always=True).woken(0, "command").live(1)
+    assert story.sounded == ["listening"]
+    story.fails(1000).retries(1000).fails(1010)
+    assert story.sounded == ["listening"]
+    story.talks(5000).pauses(5001)
+    assert story.sounded == ["listening", "error"]
+    assert story.retries(5002).live(5002 + PRESENT_S / 2).sounded == ["listening", "error", "listening"]
+
+
+def test_an_agent_that_hangs_up_at_once_again_and_again_is_an_outage() -> None:
+    story = Story().talks(1).woken(1, "speech").pauses(1.5)
+    for at_s in range(2, 20, 2):
+        story.live(at_s).fails(at_s + 1).retries(at_s + 1)
+    assert story.sounded == ["error", "listening"]
+
+
+def test_muting_is_answered_even_while_somebody_talks() -> None:
+    story = Story().talks(1).tell(events.Muted(at_s=2, on=True)).tell(events.Muted(at_s=3, on=False))
+    assert story.sounded == ["muted", "unmuted"]
