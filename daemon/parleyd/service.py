@@ -10,6 +10,8 @@ from typing import Literal
 
 from parleyd import events
 from parleyd.agents.agent import Agent
+from parleyd.agents.speech import Speech
+from parleyd.announce.announcer import Announcer
 from parleyd.audio.capture import Capture
 from parleyd.audio.devices.device import DeviceError, InputDevice, OutputDevice
 from parleyd.audio.devices.portaudio import PortAudioInput, PortAudioOutput
@@ -22,6 +24,7 @@ from parleyd.audio.far_end import FarEnd
 from parleyd.audio.gate import Gate
 from parleyd.audio.mixer import Volume
 from parleyd.audio.playback import Playback
+from parleyd.audio.playback_announcement import AnnouncementTrack
 from parleyd.audio.playback_earcons import EarconTrack
 from parleyd.audio.recovery import Recovery
 from parleyd.audio.vad import detector
@@ -59,6 +62,7 @@ class Service:
     on_failure: called, from any thread, when the service cannot go on by itself; `failure` then tells why.
     give_up: asked while the start waits for the microphone; True makes start() return early.
     state_directory: where the mute switch is remembered.
+    speech_for: the voice of announcements, None where there is none; raises what the maker of agents does.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class Service:
         on_failure: Callable[[], None] = lambda: None,
         give_up: Callable[[], bool] = lambda: False,
         state_directory: Path | None = None,
+        speech_for: Callable[[Config], Speech | None] = lambda _config: None,
     ) -> None:
         gate, output = config.gate, config.audio.output
         self._config = config
@@ -84,6 +89,7 @@ class Service:
             Uplink(gate.uplink, pre_roll_ms=gate.pre_roll_ms, capacity_ms=round(config.session.buffer_s * 1000))
         )
         far_end = FarEnd()
+        announcements = AnnouncementTrack(config.barge_in.duck_db)
         self._playback = Playback(
             speaker,
             volume=output.software_volume,
@@ -94,6 +100,16 @@ class Service:
             on_failure=self._speaker_failed,
             far_end=far_end,
             earcons=EarconTrack(earcons_of(config.earcons)),
+            announcements=announcements,
+        )
+        self._speech_for = speech_for
+        self._announcer = Announcer(
+            speech_for(config),
+            config.announce,
+            announcements,
+            bus,
+            timeout_s=config.session.connect_timeout_s,
+            on_death=self.fail,
         )
         self._volume = Volume(self._playback, output.mixer, output.volume)
         self._cues = EarconCues(always=config.wake.mode == "always", after_speech=config.earcons.after_speech == "on")
@@ -105,7 +121,7 @@ class Service:
         )
         self._capture = Capture(microphone)
         echo_mode = _echo_mode(config, microphone, speaker)
-        echo = EchoControl(echo_mode, config.audio.echo.tail_ms, self._playback, far_end, bus)
+        echo = EchoControl(echo_mode, config.audio.echo.tail_ms, self._playback, far_end, bus, announcements)
         self._ears = Ears(
             self._capture,
             echo,
@@ -175,6 +191,7 @@ class Service:
         notify.stopping()
         self._watch.stop()
         self._recovery.stop()
+        self._announcer.stop()
         self._supervisor.stop()
         self._ears.stop()
         self._capture.stop()
@@ -190,6 +207,10 @@ class Service:
         """To the agent, as if the person had said it; wakes if asleep."""
         self._dialogue.say(text)
         self._supervisor.wake(by_speech=False)
+
+    def announce(self, text: str, *, now: bool) -> int:
+        """See Announcer.announce."""
+        return self._announcer.announce(text, now=now)
 
     def context(self, text: str, context_id: str | None = None) -> bool:
         """See Dialogue.context."""
@@ -242,7 +263,7 @@ class Service:
         does, or VadUnavailableError or WakeWordUnavailableError; all but the volume has when it raises MixerError."""
         changed = changes(self._config, config)
         config = in_force(self._config, config)
-        agent = agent_for(config)
+        agent, speech = agent_for(config), self._speech_for(config)
         vad, word = detector(config.gate.vad, config.gate.aggressiveness), _wake_word(config)
         self._ears.reconfigure(
             vad, config.gate.hangover_ms, wake_on_speech=_wakes_on_speech(config), wake_word=word
@@ -250,6 +271,7 @@ class Service:
         self._dialogue.reconfigure(config.barge_in)
         self._cues.always = config.wake.mode == "always"
         self._supervisor.reconfigure(config, agent)
+        self._announcer.reconfigure(speech, config.announce, config.session.connect_timeout_s)
         self._config = config
         volume = config.audio.output.volume
         if "audio.output.volume" in changed.now and volume is not None:
@@ -258,7 +280,8 @@ class Service:
         return changed
 
     def _pulses(self) -> tuple[Pulse, ...]:
-        return (self._ears.pulse, self._playback.pulse, self._recovery.pulse, *self._supervisor.pulses)
+        parts = (self._ears, self._playback, self._recovery, self._announcer)
+        return (*(part.pulse for part in parts), *self._supervisor.pulses)
 
     @property
     def counters(self) -> UplinkCounters:

@@ -25,6 +25,7 @@ COMMANDS = {
     "stop": "orders",
     "volume": "volume",
     "say": "say",
+    "announce": "announce",
     "context": "context",
     "feedback": "feedback",
     "reload": "reload",

@@ -22,7 +22,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("text", nargs="+", metavar="TEXT")
     parser.add_argument("--wait", action="store_true", help="wait for the agent's answer and print it")
     parser.add_argument(
-        "--timeout", type=_seconds, default=60.0, metavar="SECONDS", help="for the answer; default: %(default)g"
+        "--timeout", type=seconds, default=60.0, metavar="SECONDS", help="for the answer; default: %(default)g"
     )
     add_options(parser)
     parser.set_defaults(run=run)
@@ -62,7 +62,8 @@ def _answer(client: Client, timeout_s: float) -> str:
     raise CommandError(text, "see `parleyd status`", os.EX_TEMPFAIL)
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
+    """For argparse: above 0."""
     try:
         value = float(text)
     except ValueError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import assert_never
 
+from parleyd.announce.announcer import AnnouncementRefusedError
 from parleyd.audio.mixer import MixerError
 from parleyd.config.changes import Changes
 from parleyd.control import messages
@@ -44,6 +45,8 @@ class Commands:
                 return {"volume": self._volume(request)}
             case messages.Say(text=text):
                 service.say(text)
+            case messages.Announce(text=text, now=now):
+                return {"announcement": self._announce(text, now)}
             case messages.Context(text=text, context_id=context_id):
                 _in_session(service.context(text, context_id))
             case messages.Activity():
@@ -60,6 +63,12 @@ class Commands:
             case _:
                 assert_never(request)
         return {}
+
+    def _announce(self, text: str, now: bool) -> int:
+        try:
+            return self._service.announce(text, now=now)
+        except AnnouncementRefusedError as error:
+            raise RequestError(error.kind, str(error), error.mend) from error
 
     def _volume(self, request: messages.Volume) -> float:
         wanted = request.to if request.to is not None else self._service.volume

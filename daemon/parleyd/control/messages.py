@@ -67,6 +67,13 @@ class Say(Request, frozen=True, tag="say"):
     text: Text
 
 
+class Announce(Request, frozen=True, tag="announce"):
+    """→ {announcement}: its number. Speaks a text without the agent; now: without waiting for a pause."""
+
+    text: Text
+    now: bool = False
+
+
 class Context(Request, frozen=True, tag="context"):
     """→ {}. Something the agent should know, without answering it; refused while there is no session.
 
@@ -96,7 +103,20 @@ class Stop(Request, frozen=True, tag="stop"):
 
 
 AnyRequest = (
-    Status | Events | Wake | Sleep | Mute | Unmute | Volume | Say | Context | Activity | Feedback | Reload | Stop
+    Status
+    | Events
+    | Wake
+    | Sleep
+    | Mute
+    | Unmute
+    | Volume
+    | Say
+    | Announce
+    | Context
+    | Activity
+    | Feedback
+    | Reload
+    | Stop
 )
 
 _decoder = msgspec.json.Decoder(AnyRequest)
