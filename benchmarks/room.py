@@ -39,7 +39,8 @@ from pywebrtc_audio import EchoCanceller as WebRtc
 from parleyd.audio.echo import EchoCanceller, HalfDuplex
 from parleyd.audio.far_end import FarEnd
 from parleyd.audio.gate import Gate
-from parleyd.audio.pcm import FRAME_MS, FRAME_SAMPLES, SILENT_FRAME, Frame, level_dbfs, samples_of, to_pcm
+from parleyd.audio.measure import VoiceMeasure
+from parleyd.audio.pcm import FRAME_MS, FRAME_SAMPLES, SILENT_FRAME, Frame, samples_of, to_pcm
 from parleyd.audio.vad import Vad
 from parleyd.config.schema import BargeIn
 from parleyd.config.schema import Gate as GateConfig
@@ -49,6 +50,7 @@ SPEAKER_LATENCY_S = 0.040
 PERIOD_SAMPLES = 160
 JITTER_S = 0.001
 WITHIN_MS = 400
+MOST_DELAY_SAMPLES = 800
 MODES = ("off", "half_duplex", "WebRTC alone", "aec")
 ROOMS = {
     "20 ms, RT60 0.15": Room(delay_ms=20, rt60_s=0.15, seed=2),
@@ -133,7 +135,7 @@ class Outcome:
 
 def run(mode: str, it: Scene) -> Outcome:
     gate_config, confirm_ms = GateConfig(), BargeIn().confirm_ms
-    line, vad = Line(mode), Vad(gate_config.aggressiveness)
+    line, vad, measure = Line(mode), Vad(gate_config.aggressiveness), VoiceMeasure()
     gate = Gate(gate_config.pre_roll_ms, gate_config.hangover_ms)
     rng = np.random.default_rng(99)
     late = iter(np.abs(rng.normal(0.0, JITTER_S, 4 * len(it.far) // PERIOD_SAMPLES)).tolist())
@@ -155,7 +157,8 @@ def run(mode: str, it: Scene) -> Outcome:
         # The gate's times in samples of the microphone, as those of what was spoken.
         at = Frame(frame.pcm, number * FRAME_MS / 1000)
         voiced = may_be_speech and vad.voiced(at)
-        verdict = gate.step(at, voiced=voiced, level_dbfs=level_dbfs(at.pcm))
+        measured = measure.step(at, voiced=voiced)
+        verdict = gate.step(at, voiced=voiced, level_dbfs=measured.level_dbfs, pitch=measured.pitch)
         if verdict.talk_started:
             outcome.onsets.append((verdict.speech_s, None))
         if verdict.talk_ms >= confirm_ms and outcome.onsets and outcome.onsets[-1][1] is None:
@@ -196,6 +199,16 @@ def removed_db(it: Scene, outcome: Outcome) -> float:
     return float(10 * np.log10((heard[pick] ** 2).sum() / max(1e-12, (out[pick] ** 2).sum())))
 
 
+def delay_ms(it: Scene, outcome: Outcome) -> float:
+    """How much later the person comes out than they went in, where the two are most alike."""
+    out = samples_of(b"".join(outcome.out)).astype(np.float64)
+    size = 1 << (len(out) + MOST_DELAY_SAMPLES).bit_length()
+    alike = np.fft.irfft(np.fft.rfft(out, size) * np.fft.rfft(it.near[: len(out)], size).conj(), size)
+    best = int(np.argmax(alike[:MOST_DELAY_SAMPLES]))
+    before, at, after = alike[best - 1], alike[best], alike[best + 1]
+    return float(best + (before - after) / 2 / (before - 2 * at + after)) / RATE_HZ * 1000
+
+
 def surviving(it: Scene, outcome: Outcome) -> tuple[int, int]:
     """Frames of the person over the agent that come out at most 6 dB quieter, and all of them."""
     out = samples_of(b"".join(outcome.out)).astype(np.float32) / np.float32(32768)
@@ -225,6 +238,7 @@ class Row:
     survived: int = 0
     spoken: int = 0
     removed: list[float] = field(default_factory=list)
+    delays_ms: list[float] = field(default_factory=list)
     cost_s: float = 0.0
     frames: int = 0
 
@@ -241,6 +255,7 @@ class Row:
         survived, spoken = surviving(it, outcome)
         self.survived += survived
         self.spoken += spoken
+        self.delays_ms.append(delay_ms(it, outcome))
         self._cost(outcome)
 
     def _cost(self, outcome: Outcome) -> None:
@@ -255,13 +270,15 @@ class Row:
             f"{np.mean(self.removed):.0f} dB" if np.mean(self.removed) < 60 else "all",
             f"{self.self_interruptions} in {self.hours * 60:.0f} min",
             f"{self.survived / self.spoken:.0%}",
+            f"{np.mean(self.delays_ms):.1f} ms" if self.survived > 0.1 * self.spoken else "–",
             f"{quick:.1%} of {len(self.confirmed)}",
             " / ".join("–" if np.isinf(ms) else f"{ms:.0f}" for ms in cuts),
             f"{cost_s * 1e6:.0f} µs, {cost_s / bare_s:.1f}",
         ]
 
 
-HEAD = ("ERLE", "cuts itself", "person survives", f"cut within {WITHIN_MS} ms", "p50/p90/p95 ms", "per frame, to VAD")
+HEAD = ("ERLE", "cuts itself", "person survives", "delay added", f"cut within {WITHIN_MS} ms", "p50/p90/p95 ms")
+HEAD += ("per frame, to VAD",)
 
 
 def table(title: str, rows: dict[str, Row], bare_s: float) -> None:
@@ -283,7 +300,7 @@ def measure(
 
 
 def total(rows: list[Row]) -> Row:
-    it = replace(Row(), confirmed=[], removed=[])
+    it = replace(Row(), confirmed=[], removed=[], delays_ms=[])
     for row in rows:
         it.hours += row.hours
         it.self_interruptions += row.self_interruptions
@@ -291,6 +308,7 @@ def total(rows: list[Row]) -> Row:
         it.survived += row.survived
         it.spoken += row.spoken
         it.removed += row.removed
+        it.delays_ms += row.delays_ms
         it.cost_s += row.cost_s
         it.frames += row.frames
     return it

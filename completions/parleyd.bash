@@ -1,10 +1,6 @@
-# Usage:
-# 1) Copy this to somewhere (e.g. ~/.local/share/bash_completion/parleyd).
-# 2) Add the following line to your .bashrc:
-#    source ~/.local/share/bash_completion/parleyd
-# See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
+# Made by python -m parleyd.cli.completion.
 
-_shtab_parleyd_subparsers=(run status events wake sleep mute unmute stop volume say context feedback reload check devices tune demo agent)
+_shtab_parleyd_subparsers=(run status events wake sleep mute unmute stop volume say context feedback reload check devices tune doctor demo agent)
 
 _shtab_parleyd_run_option_strings=(-h --help -c --config)
 _shtab_parleyd_status_option_strings=(-h --help --watch --socket --json)
@@ -22,6 +18,7 @@ _shtab_parleyd_reload_option_strings=(-h --help --socket --json)
 _shtab_parleyd_check_option_strings=(-h --help -c --config --schema --json)
 _shtab_parleyd_devices_option_strings=(-h --help --json)
 _shtab_parleyd_tune_option_strings=(-h --help -c --config --wav --seconds --noise --out --save --echo --json)
+_shtab_parleyd_doctor_option_strings=(-h --help -c --config --json)
 _shtab_parleyd_demo_option_strings=(-h --help --mic --json --out)
 _shtab_parleyd_agent_option_strings=(-h --help --host --port --scenario --ears --voice --input-format --output-format --record --json --quit-with-stdin)
 _shtab_parleyd_option_strings=(-h --help --version --debug)
@@ -45,13 +42,15 @@ _shtab_parleyd_check___config_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_tune__c_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_tune___config_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_tune___wav_COMPGEN=_shtab_compgen_files
+_shtab_parleyd_doctor__c_COMPGEN=_shtab_compgen_files
+_shtab_parleyd_doctor___config_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_agent___scenario_COMPGEN=_shtab_compgen_files
 
 _shtab_parleyd_feedback_pos_0_choices=(like dislike none)
 _shtab_parleyd_agent___ears_choices=(sphinx whisper none)
 _shtab_parleyd_agent___input_format_choices=(pcm_8000 pcm_16000 pcm_22050 pcm_24000 pcm_44100 pcm_48000 ulaw_8000)
 _shtab_parleyd_agent___output_format_choices=(pcm_8000 pcm_16000 pcm_22050 pcm_24000 pcm_44100 pcm_48000 ulaw_8000)
-_shtab_parleyd_pos_0_choices=(run status events wake sleep mute unmute stop volume say context feedback reload check devices tune demo agent)
+_shtab_parleyd_pos_0_choices=(run status events wake sleep mute unmute stop volume say context feedback reload check devices tune doctor demo agent)
 
 _shtab_parleyd_run__h_nargs=0
 _shtab_parleyd_run___help_nargs=0
@@ -108,6 +107,9 @@ _shtab_parleyd_tune___help_nargs=0
 _shtab_parleyd_tune___noise_nargs=0
 _shtab_parleyd_tune___echo_nargs=0
 _shtab_parleyd_tune___json_nargs=0
+_shtab_parleyd_doctor__h_nargs=0
+_shtab_parleyd_doctor___help_nargs=0
+_shtab_parleyd_doctor___json_nargs=0
 _shtab_parleyd_demo__h_nargs=0
 _shtab_parleyd_demo___help_nargs=0
 _shtab_parleyd_demo___mic_nargs=0

@@ -39,6 +39,7 @@ from parleyd.health import Pulse
 from parleyd.host import notify
 from parleyd.host.remembered import RememberedMute
 from parleyd.host.watch import Watch
+from parleyd.log_fields import fields
 from parleyd.status import Reporter, Status
 
 log = logging.getLogger(__name__)
@@ -163,6 +164,7 @@ class Service:
             self._capture.device.name,
             self._speaker_name,
             latency_ms,
+            extra=fields(state=self._supervisor.state.value),
         )
         self._bus.publish(
             events.Started(

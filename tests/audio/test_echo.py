@@ -9,9 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parleyd.audio.echo import EchoCanceller, EchoCancellerMissingError, HalfDuplex, NearEnd
+from parleyd.audio.echo import (
+    _HOLD_FRAMES,
+    EchoCanceller,
+    EchoCancellerMissingError,
+    HalfDuplex,
+    LetThrough,
+    NearEnd,
+)
+from parleyd.audio.gate import ONSET_SPEECH_MS
 from parleyd.audio.linear_echo import BANDS, LinearEcho
-from parleyd.audio.pcm import FRAME_SAMPLES, Frame, samples_of, to_pcm
+from parleyd.audio.pcm import FRAME_MS, FRAME_SAMPLES, Frame, samples_of, to_pcm
 from parleyd.audio.self_echo import SelfEcho
 from parleyd.audio.vad import Vad
 
@@ -128,6 +136,19 @@ def test_while_the_far_end_is_silent_frames_pass_untouched() -> None:
     assert canceller.process(pcm, None) is pcm
 
 
+@pytest.mark.parametrize("noise", [0.0015, 0.01])
+def test_a_lost_or_muted_microphone_says_nothing_of_the_room_nor_of_the_echo(noise: float) -> None:
+    far = voice(12.0, 3, 0.1)
+    heard = echo_of(far) + (np.random.default_rng(9).standard_normal(len(far)) * noise).astype(np.float32)
+    gap = range(300, 450)
+    heard[gap.start * FRAME_SAMPLES : gap.stop * FRAME_SAMPLES] = 0.0
+    out, seen = run(EchoCanceller(), heard, far)
+    assert not any(any(frame) for frame in out[gap.start : gap.stop])
+    assert not any(seen[: gap.stop])
+    # Onset takes 120 ms; without what was learnt before, the room's noise is a person for minutes.
+    assert sum(seen[gap.stop :]) < 6
+
+
 def test_the_verdict_needs_no_vad_that_knows_of_echo() -> None:
     far = voice(6.0, 3, 0.1)
     raw = Vad(2)
@@ -144,6 +165,24 @@ def test_what_the_forecast_explains_is_no_person(steps: list[tuple[float, float,
         bands = np.full(BANDS, left, np.float32)
         over = near_end.step(bands, np.full(BANDS, max(left, expected) * 20, np.float32), echo, explained)
         assert not over
+
+
+def test_less_is_enough_when_the_other_canceller_agrees() -> None:
+    expected, left = np.full(BANDS, 1e-4, np.float32), np.full(BANDS, 2e-3, np.float32)  # 13 dB over it
+    assert not NearEnd().step(left, expected, 0.0, 0.0)
+    assert NearEnd().step(left, expected, 0.0, 0.0, agreed=True)
+    assert not NearEnd().step(left, expected, 0.0, 0.5, agreed=True), "the echo over again"
+
+
+def test_what_the_other_canceller_always_leaves_is_no_sign() -> None:
+    let_through, rng = LetThrough(), np.random.default_rng(1)
+    steady = [let_through.step((rng.standard_normal(FRAME_SAMPLES) * 0.003).astype(np.float32)) for _ in range(500)]
+    assert not any(steady)
+    assert let_through.step((rng.standard_normal(FRAME_SAMPLES) * 0.1).astype(np.float32))
+
+
+def test_one_wrong_verdict_does_not_open_the_gate() -> None:
+    assert (_HOLD_FRAMES + 1) * FRAME_MS <= ONSET_SPEECH_MS
 
 
 def test_without_the_package_the_error_names_the_mend(monkeypatch: pytest.MonkeyPatch) -> None:

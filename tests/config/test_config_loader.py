@@ -148,7 +148,7 @@ def test_values_mean_what_they_look_like(text: str, path: str, value: object) ->
         ("gate: {uplink: silent}", "p.yaml:2: gate.uplink: silent is none of the choices; "
          "did you mean silence? (silence, open or drop)"),
         ("log: {format: xml}", "p.yaml:2: log.format: xml is none of the choices; "
-         "use text, json or journal (default text)"),
+         "use auto, text, json or journal (default auto)"),
         ("audio: {input: {device: 'wav:'}}", "p.yaml:2: audio.input.device: 'wav:' cannot stand here; "
          "use default, part of a device's name, wav:PATH, or null"),
         ("audio: {input: {device: }}", "p.yaml:2: audio.input.device: there is no value; "

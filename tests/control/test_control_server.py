@@ -188,6 +188,10 @@ def test_there_is_a_most_of_clients() -> None:
         lines.readline()
         assert json.loads(lines.readline())["error"]["kind"] == "busy"
     for one in crowd:
+        # The daemon's answer to the end of what we send is that it has noticed.
+        one.shutdown(socket.SHUT_WR)
+        while one.recv(4096):
+            pass
         one.close()
     with Client() as client:
         assert client.ask("status")["state"] == "asleep"

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
 from websockets.sync.server import Server, ServerConnection, serve
 
 WAIT_S = 15.0
@@ -143,9 +144,16 @@ class Line:
 
 
 class ScriptedServer:
-    """play(line) runs in a thread of its own for each connection, after the opening has arrived."""
+    """play(line) runs in a thread of its own for each connection, after the opening has arrived.
 
-    def __init__(self, play: Callable[[Line], None], port: int = 0) -> None:
+    key: of a private agent; for it there are signed URLs that hold the signature.
+    """
+
+    def __init__(
+        self, play: Callable[[Line], None], port: int = 0, key: str | None = None, signature: str = ""
+    ) -> None:
+        self._key = key
+        self._signature = signature
         self._play = play
         self._port = port
         self._server: Server | None = None
@@ -178,8 +186,18 @@ class ScriptedServer:
                 self.errors.append(error)
         reader.join()
 
+    def _sign(self, connection: ServerConnection, request: Request) -> Response | None:
+        if self._key is None or self._signature in request.path:
+            return None
+        if request.headers.get("xi-api-key") != self._key:
+            return connection.respond(401, "{}")
+        address = f"{self.base_url.replace('http', 'ws')}/?conversation_signature={self._signature}"
+        return connection.respond(200, json.dumps({"signed_url": address}))
+
     def __enter__(self) -> ScriptedServer:
-        self._server = serve(self._handle, "127.0.0.1", self._port, max_size=2**24)
+        self._server = serve(
+            self._handle, "127.0.0.1", self._port, max_size=2**24, process_request=self._sign
+        )
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         return self
 

@@ -177,21 +177,6 @@ def test_signals_at_any_moment_of_the_start(tmp_path: Path) -> None:
                     assert "Traceback" not in errors
 
 
-def test_the_outage_is_two_lines_in_the_log(tmp_path: Path) -> None:
-    write_wav(tmp_path / "in.wav", question())
-    with ScriptedServer(conversation) as server:
-        address = server.base_url
-    write_config(tmp_path, address, reconnect="{initial_s: 0.05, max_s: 0.1}")
-    with running(tmp_path) as process:
-        lines = read_until(process, "connection refused")
-        with ScriptedServer(conversation, port=int(address.rsplit(":", 1)[1])) as server:
-            server.next_line()
-            lines += read_until(process, "the line is back")
-            stop(process)
-    assert sum("no line to the agent" in line for line in lines) == 1
-    assert sum("backing off -> connecting" in line for line in lines) == 0
-
-
 def test_wake_and_sleep_by_signal(tmp_path: Path) -> None:
     write_wav(tmp_path / "in.wav", bytes(3200))
     with ScriptedServer(conversation) as server:
@@ -247,18 +232,3 @@ def test_a_missing_or_broken_detector_is_an_error_at_the_start(fault: str, tmp_p
     assert "voice activity detector" in errors
     assert "webrtcvad-wheels" in errors
     assert "Traceback" not in errors
-
-
-def test_the_key_is_nowhere_to_be_seen(tmp_path: Path) -> None:
-    key = "sk_very_secret_0123456789"
-    write_wav(tmp_path / "in.wav", question())
-    (tmp_path / "key").write_text(key + "\n")
-    (tmp_path / "key").chmod(0o600)
-    with ScriptedServer(conversation) as server:
-        private = f'{{agent_id: a, base_url: "{server.base_url}", api_key: {{file: key}}}}'
-        write_config(tmp_path, elevenlabs=private, log="{level: debug}")
-        with running(tmp_path, "--debug") as process:
-            lines = read_until(process, "-> backing off")
-            arguments = Path(f"/proc/{process.pid}/cmdline").read_text()
-            _, rest = stop(process)
-    assert key not in "".join(lines) + rest + arguments

@@ -100,7 +100,7 @@ class Capture:
             except queue.Full:
                 self.dropped_periods += 1
                 if self.dropped_periods == 1:
-                    log.warning("ears do not keep up with the microphone; the oldest sound is dropped")
+                    log.warning("this machine is too slow: sound of the microphone is dropped, the oldest first")
                 try:
                     self._periods.get_nowait()
                 except queue.Empty:

@@ -125,11 +125,12 @@ class Ears:
         if self.muted:
             frame = Frame(SILENT_FRAME, frame.start_s)
         frame, may_be_speech = self._echo.hear(frame)
-        measured = self._measure.step(frame)
+        voiced = may_be_speech and self._vad.voiced(frame)
+        measured = self._measure.step(frame, voiced=voiced)
         self.level_dbfs = measured.level_dbfs
         verdict = self._gate.step(
             frame,
-            voiced=may_be_speech and self._vad.voiced(frame),
+            voiced=voiced,
             level_dbfs=measured.level_dbfs,
             pitch=measured.pitch,
             hold_back=self._hold_back or asleep,

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from math import log10
+
 import numpy as np
 
 from parleyd.audio.linear_echo import BANDS, Floats, LinearEcho
-from parleyd.audio.pcm import FRAME_MS, FRAME_SAMPLES, PIPELINE_RATE_HZ, samples_of, to_pcm
+from parleyd.audio.pcm import FRAME_MS, FRAME_SAMPLES, PIPELINE_RATE_HZ, SILENT_FRAME, samples_of, to_pcm
 
 # The near end is there when in the three bands where it stands out most, more is left than the echo and the room
 # account for, by so much on average.
 NEAR_OVER_ECHO_DB = 15.0
 _BANDS_HEARD = 3
+# So much is enough when WebRTC's canceller, which errs in other ways, lets through so much more than it usually leaves.
+NEAR_AGREED_DB = 10.0
+_LETS_THROUGH_DB = 20.0
+_USUAL_AT_FIRST_DBFS, _USUAL_RISE_DB = -50.0, 0.1
 # ... and goes on being there for so many frames: the quiet parts of a word.
-_HOLD_FRAMES = 4
+_HOLD_FRAMES = 5
 # A person is not explained by the echo's estimate; what is left of an echo is, when the path has changed.
 _UNEXPLAINED = 0.1
 # What a loudspeaker adds of its own (distortion) lies this far below the whole echo, in every band, and lasts as long
@@ -58,9 +64,9 @@ class NearEnd:
         self._floor_dbfs = np.full(BANDS, _FLOOR_DBFS, np.float32)
         self._ringing = 0.0
 
-    def step(self, left: Floats, expected: Floats, echo: float, explained: float) -> bool:
+    def step(self, left: Floats, expected: Floats, echo: float, explained: float, *, agreed: bool = False) -> bool:
         """left, expected: power by band, 1.0 is full scale; echo: power of the whole estimate; explained: the share
-        of what is left that the estimate explains."""
+        of what is left that the estimate explains; agreed: WebRTC lets something through."""
         left_db = 10.0 * np.log10(left + 1e-12)
         expected_db = 10.0 * np.log10(expected + 1e-12)
         self._ringing = max(echo, self._ringing * _RING_PER_FRAME)
@@ -68,17 +74,37 @@ class NearEnd:
         account = 10.0 ** (forecast_db / 10.0) + 10.0 ** (self._floor_dbfs / 10.0) + self._ringing * _DISTORTION
         over_db = left_db - 10.0 * np.log10(account)
 
-        in_echo = expected_db > self._floor_dbfs
-        if np.median(over_db) < NEAR_OVER_ECHO_DB - 2.0:
+        ranked = sorted(over_db.tolist())
+        if (ranked[(BANDS - 1) // 2] + ranked[BANDS // 2]) / 2 < NEAR_OVER_ECHO_DB - 2.0:
             step = np.where(left_db > forecast_db, _WRONG_STEP_DB, -_WRONG_STEP_DB)
             learn = expected_db > self._floor_dbfs + 6.0
-            self._wrong_db = np.clip(self._wrong_db + step * learn, -_MOST_WRONG_DB, _MOST_WRONG_DB)
+            wrong_db = self._wrong_db + step * learn
+            self._wrong_db = np.minimum(np.maximum(wrong_db, -_MOST_WRONG_DB), _MOST_WRONG_DB)
+        in_echo = expected_db > self._floor_dbfs
         fall = np.maximum(np.maximum(left_db, self._floor_dbfs - _FLOOR_FALL_DB), _LEAST_FLOOR_DBFS)
         rise = self._floor_dbfs + np.where(in_echo, _FLOOR_RISE_IN_ECHO_DB, _FLOOR_RISE_DB)
         self._floor_dbfs = np.where(left_db < self._floor_dbfs, fall, np.minimum(left_db, rise))
 
-        loudest = np.sort(over_db)[-_BANDS_HEARD:]
-        return explained < _UNEXPLAINED and float(np.clip(loudest, 0.0, 40.0).mean()) > NEAR_OVER_ECHO_DB
+        loudest = sum(min(40.0, max(0.0, over)) for over in ranked[-_BANDS_HEARD:])
+        least_db = NEAR_AGREED_DB if agreed else NEAR_OVER_ECHO_DB
+        return explained < _UNEXPLAINED and loudest / _BANDS_HEARD > least_db
+
+
+class LetThrough:
+    """Whether WebRTC's canceller lets through more than what it usually leaves of an echo and the room. Pure."""
+
+    def __init__(self) -> None:
+        self._usual_dbfs = _USUAL_AT_FIRST_DBFS
+
+    def step(self, cancelled: Floats) -> bool:
+        """One frame of what it leaves."""
+        left_dbfs = 10.0 * log10(float(np.dot(cancelled, cancelled)) / FRAME_SAMPLES + 1e-12)
+        it_does = left_dbfs > self._usual_dbfs + _LETS_THROUGH_DB
+        if left_dbfs < self._usual_dbfs:
+            self._usual_dbfs = max(left_dbfs, self._usual_dbfs - _FLOOR_FALL_DB, _LEAST_FLOOR_DBFS)
+        else:
+            self._usual_dbfs = min(left_dbfs, self._usual_dbfs + _USUAL_RISE_DB)
+        return it_does
 
 
 class EchoCanceller:
@@ -100,6 +126,7 @@ class EchoCanceller:
         self._webrtc = WebRtc(PIPELINE_RATE_HZ, 1, 0)
         self._linear = LinearEcho()
         self._near_end = NearEnd()
+        self._let_through = LetThrough()
         self._hold = 0
         self._share = 0.0  # of the linear filter in what comes out
         self._rest_frames = 0
@@ -116,11 +143,14 @@ class EchoCanceller:
             far = self._silence
         else:
             self._rest_frames = round(_REST_S * 1000 / FRAME_MS)
+        if pcm == SILENT_FRAME:
+            return self._deaf(far)
         heard = samples_of(pcm).astype(np.float32) * np.float32(1 / 32768)
         cancelled = self._webrtc.process(heard, far)
         left = self._linear.step(heard, far)
         linear = self._linear
-        if self._near_end.step(linear.left, linear.expected, linear.echo, linear.explained):
+        agreed = self._let_through.step(cancelled)
+        if self._near_end.step(linear.left, linear.expected, linear.echo, linear.explained, agreed=agreed):
             self._hold = _HOLD_FRAMES + 1
         self._hold = max(0, self._hold - 1)
         self.person = self._hold > 0
@@ -131,4 +161,11 @@ class EchoCanceller:
             share = np.linspace(before, self._share, FRAME_SAMPLES, dtype=np.float32)
             out = share * left + (1 - share) * cancelled
         return to_pcm(out * np.float32(32768))
+
+    def _deaf(self, far: Floats) -> bytes:
+        """Digital silence is no room: a microphone that is muted or lost. What is known of the room and of the echo's
+        path stays; only the far end goes on, for its echo is there when the microphone is."""
+        self._linear.pass_by(far)
+        self._hold, self._share, self.person = 0, 0.0, False
+        return SILENT_FRAME
 

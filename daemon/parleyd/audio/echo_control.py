@@ -15,6 +15,7 @@ from parleyd.audio.pcm import SILENCE_DBFS, SILENT_FRAME, Frame
 from parleyd.audio.playback import Playback
 from parleyd.audio.playback_announcement import AnnouncementTrack
 from parleyd.audio.self_echo import SelfEcho
+from parleyd.log_fields import fields
 
 log = logging.getLogger(__name__)
 
@@ -60,23 +61,25 @@ class EchoControl:
 
     def hear(self, frame: Frame) -> tuple[Frame, bool]:
         """A frame of the microphone → what goes on to the gate, and whether it may be speech."""
-        far = self._far_end.frame(frame.start_s)
-        self._far_dbfs = SILENCE_DBFS
-        if far is not None:
-            power = float(np.dot(far, far)) / len(far)
-            self._far_dbfs = 10.0 * float(np.log10(power)) if power > 0.0 else SILENCE_DBFS
         playback, deaf, now_s = self._playback, self._half_duplex.deaf, time.monotonic()
         silent_from_s = playback.earcons_silent_from_s
         earcon = deaf(frame.start_s, audible=playback.earcon_audible(now_s), silent_from_s=silent_from_s)
         announced = self._announced(frame.start_s, now_s)
         if self.mode == "half_duplex":
+            self._far_end.forget()
             audible = playback.audible(now_s)
             if earcon or announced or deaf(frame.start_s, audible=audible, silent_from_s=playback.silent_from_s):
                 return Frame(SILENT_FRAME, frame.start_s), False
-        elif self.mode == "aec" and self._canceller is not None:
+            return frame, True
+        far = self._far_end.frame(frame.start_s)
+        self._far_dbfs = SILENCE_DBFS
+        if far is not None:
+            power = float(np.dot(far, far)) / len(far)
+            self._far_dbfs = 10.0 * float(np.log10(power)) if power > 0.0 else SILENCE_DBFS
+        if self.mode == "aec" and self._canceller is not None:
             frame = Frame(self._canceller.process(frame.pcm, far), frame.start_s)
             return frame, self._canceller.person and not earcon
-        elif announced:
+        if announced:
             # Nothing takes it out of what the microphone hears, and the agent is not to hear it.
             return Frame(SILENT_FRAME, frame.start_s), False
         # Whoever begins to speak over an earcon opens the gate a moment later, and the pre-roll has all of it.
@@ -110,5 +113,5 @@ class EchoControl:
             text = f"the microphone hears the speaker in spite of the echo canceller: {why}; from here on the "
             text += "microphone counts as silent while the agent speaks"
             mend = "turn the speaker down or move it away from the microphone, and start again"
-        log.warning("%s -> %s", text, mend)
+        log.warning("%s; %s", text, mend, extra=fields(mend=mend))
         self._bus.publish(events.Trouble(at_s=time.monotonic(), text=text, mend=mend))

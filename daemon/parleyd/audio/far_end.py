@@ -91,13 +91,19 @@ class FarEnd:
         """The speaker's device took this much at at_s."""
         self._handed.append((self._opened, self._rate_hz, pcm, at_s))
 
+    def forget(self) -> None:
+        """Nobody asks for it: instead of frame()."""
+        self._handed.clear()
+
     # ---------------------------------------------------------------- the ears thread
 
     def _open(self, rate_hz: int) -> None:
         self._bank = _bank(rate_hz)
         self._alignment = Alignment(rate_hz, PIPELINE_RATE_HZ)
         self._heard = 0  # the microphone's samples
-        self._kept = np.zeros(0, np.float32)
+        # The kept sound is a stretch of this; where there is no more room behind it, it moves to the front.
+        self._room = np.zeros(round(2 * _KEPT_S * rate_hz), np.float32)
+        self._kept, self._end = self._room[:0], 0
         self._kept_from = 0  # the number of its first sample
         self._silent_from = 0  # the number of the sample from which on all is zero
         self._wide = self._bank.shape[1]
@@ -153,25 +159,42 @@ class FarEnd:
         if self._silent_from <= self._kept_from + max(0, surplus):
             # All that would be kept is silent, as it is most of the day.
             self._kept_from += len(self._kept) + fresh
-            self._kept = np.zeros(0, np.float32)
+            self._kept, self._end = self._room[:0], 0
             return
-        samples = samples_of(b"".join(pieces)).astype(np.float32) * np.float32(1 / 32768)
-        joined = np.concatenate([self._kept, samples])
+        samples = samples_of(b"".join(pieces))
         dropped = max(0, surplus)
-        self._kept = joined[dropped:]
+        kept, samples = self._kept[dropped:], samples[max(0, dropped - len(self._kept)) :]
+        if self._end + len(samples) > len(self._room):
+            self._room[: len(kept)] = kept
+            self._end = len(kept)
+        start, self._end = self._end, self._end + len(samples)
+        np.multiply(samples, np.float32(1 / 32768), out=self._room[start : self._end])
+        self._kept = self._room[start - len(kept) : self._end]
         self._kept_from += dropped
 
     def _resampled(self, first: float, step: float) -> Floats:
-        at = first + np.arange(FRAME_SAMPLES) * step - self._kept_from
-        whole = np.floor(at).astype(np.intp)
-        phase = np.rint((at - whole) * _PHASES).astype(np.intp)
-        begin = int(whole[0]) - self._wide // 2 + 1
-        stretch = int(whole[-1]) + self._wide // 2 + 1 - begin
-        source = np.zeros(stretch, np.float32)
+        at = first - self._kept_from
+        between = at - math.floor(at)
+        begin = math.floor(at) - self._wide // 2 + 1
+        stretch = int(between + (FRAME_SAMPLES - 1) * step) + self._wide
         low, high = max(0, begin), min(len(self._kept), begin + stretch)
-        if low < high:
-            source[low - begin : high - begin] = self._kept[low:high]
+        source = self._kept[low : max(low, high)]
+        if high - low < stretch:
+            source = np.zeros(stretch, np.float32)
+            if low < high:
+                source[low - begin : high - begin] = self._kept[low:high]
+        out: Floats
+        if step.is_integer():
+            # Every sample lies between two of the device's in the same way: one filter.
+            windows = np.lib.stride_tricks.as_strided(
+                source, (FRAME_SAMPLES, self._wide), (int(step) * source.itemsize, source.itemsize), writeable=False
+            )
+            out = np.dot(windows, self._bank[round(between * _PHASES)])
+            return out
+        places = between + np.arange(FRAME_SAMPLES) * step
+        whole = places.astype(np.intp)
+        phase = np.rint((places - whole) * _PHASES).astype(np.intp)
         windows = np.lib.stride_tricks.sliding_window_view(source, self._wide)
-        out: Floats = np.einsum("ij,ij->i", windows[whole - whole[0]], self._bank[phase])
+        out = np.einsum("ij,ij->i", windows[whole], self._bank[phase])
         return out
 

@@ -22,6 +22,7 @@ _BINS = FRAME_SAMPLES + 1
 _CHANGE = np.float32(0.002)
 # The square of the gain at any delay and frequency, as it is believed before anything was heard.
 _FIRST_GUESS = 0.1
+_LEAST_DOUBT, _MOST_DOUBT = np.float32(1e-9), np.float32(10.0)
 # The room's tail beyond the filter is expected to go on from its last part, falling as in a room of 0.8 s.
 _TAIL_PER_FRAME = np.float32(10.0 ** (-60.0 / 10.0 * 0.020 / 0.8))
 _NEAR_MEMORY = np.float32(0.5)
@@ -50,8 +51,13 @@ class LinearEcho:
     """
 
     def __init__(self) -> None:
-        self._far_before = np.zeros(FRAME_SAMPLES, np.float32)
-        self._far = np.zeros((PARTS, _BINS), np.complex64)  # spectra, the newest first
+        self._far_two = np.zeros(_FFT, np.float32)  # the last two frames of the far end
+        self._rest_two = np.zeros(_FFT, np.float32)  # silence, and what was left of the last frame
+        # Spectra and powers of the last PARTS frames, written backwards and twice, PARTS apart: from _newest on, the
+        # newest first, whatever was overwritten last.
+        self._spectra = np.zeros((2 * PARTS, _BINS), np.complex64)
+        self._powers = np.zeros((2 * PARTS, _BINS), np.float32)
+        self._newest = 0
         self._path = np.zeros((PARTS, _BINS), np.complex64)
         self._doubt = np.full((PARTS, _BINS), _FIRST_GUESS, np.float32)  # expected square error of the path
         self._near = np.full(_BINS, 1e-4, np.float32)  # smoothed power of what was left
@@ -67,10 +73,8 @@ class LinearEcho:
 
         left, expected: the power of that in each band, and how much of it the forecast gives to the echo.
         """
-        self._far = np.roll(self._far, 1, axis=0)
-        self._far[0] = np.fft.rfft(np.concatenate([self._far_before, far]))
-        self._far_before = far
-        echo = np.fft.irfft((self._far * self._path).sum(axis=0), _FFT)[FRAME_SAMPLES:].astype(np.float32)
+        far_spectra, far_power = self._take(far)
+        echo = np.fft.irfft((far_spectra * self._path).sum(axis=0), _FFT)[FRAME_SAMPLES:].astype(np.float32)
         self.echo = float(np.dot(echo, echo)) / FRAME_SAMPLES
         rest: Floats = (heard - echo).astype(np.float32)
 
@@ -79,23 +83,46 @@ class LinearEcho:
             # The path is not what it was: it may be wrong by as much as it is large.
             moved = self._path.real**2 + self._path.imag**2
             self._doubt = np.maximum(self._doubt, np.float32(self.explained) * moved.mean(axis=0))
-        spectrum = np.fft.rfft(np.concatenate([np.zeros(FRAME_SAMPLES, np.float32), rest])).astype(np.complex64)
-        far_power = self._far.real**2 + self._far.imag**2
+        self._rest_two[FRAME_SAMPLES:] = rest
+        spectrum = np.fft.rfft(self._rest_two).astype(np.complex64)
         last = self._path[-1]
         self._late = _TAIL_PER_FRAME * (self._late + far_power[-1] * (last.real**2 + last.imag**2))
-        forecast = (far_power * self._doubt).sum(axis=0) + self._late
+        forecast = np.einsum("pb,pb->b", far_power, self._doubt) + self._late
         left = spectrum.real**2 + spectrum.imag**2
         self.left, self.expected = _band_powers(left), _band_powers(forecast)
 
         self._near = _NEAR_MEMORY * self._near + (1 - _NEAR_MEMORY) * left
         trust = self._doubt / (0.5 * forecast + self._near + np.float32(1e-9))
-        path = np.fft.irfft(self._path + trust * self._far.conj() * spectrum, _FFT, axis=1)
-        path[:, FRAME_SAMPLES:] = 0.0
-        self._path = np.fft.rfft(path, axis=1).astype(np.complex64)
-        gain = self._path.real**2 + self._path.imag**2
-        kept = (1 - 0.5 * trust * far_power) * self._doubt + _CHANGE * gain
-        self._doubt = np.clip(kept, 1e-9, 10.0).astype(np.float32)
+        step = far_spectra.conj()
+        step *= spectrum
+        step *= trust
+        step += self._path
+        path = np.fft.irfft(step, _FFT, axis=1)
+        # All that is later than its part is nonsense: the parts are filters of FRAME_SAMPLES.
+        self._path = np.fft.rfft(path[:, :FRAME_SAMPLES], _FFT, axis=1).astype(np.complex64, copy=False)
+        trust *= far_power
+        trust *= np.float32(-0.5)
+        trust += 1
+        self._doubt *= trust
+        self._doubt += _CHANGE * (self._path.real**2 + self._path.imag**2)
+        np.clip(self._doubt, _LEAST_DOUBT, _MOST_DOUBT, out=self._doubt)
         return rest
+
+    def pass_by(self, far: Floats) -> None:
+        """In the place of step(), for a frame of which the microphone heard nothing."""
+        self._take(far)
+
+    def _take(self, far: Floats) -> tuple[npt.NDArray[np.complex64], Floats]:
+        """A frame of the far end → spectra and powers of the last PARTS, the newest first."""
+        self._far_two[:FRAME_SAMPLES] = self._far_two[FRAME_SAMPLES:]
+        self._far_two[FRAME_SAMPLES:] = far
+        spectrum = np.fft.rfft(self._far_two).astype(np.complex64, copy=False)
+        self._newest = (self._newest - 1) % PARTS
+        places = slice(self._newest, None, PARTS)
+        self._spectra[places] = spectrum
+        self._powers[places] = spectrum.real**2 + spectrum.imag**2
+        kept = slice(self._newest, self._newest + PARTS)
+        return self._spectra[kept], self._powers[kept]
 
     def _explained(self, rest: Floats, echo: Floats) -> float:
         """The share of what is left that is the estimate over again, larger or smaller: no person is like that."""

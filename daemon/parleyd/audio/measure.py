@@ -27,14 +27,14 @@ _LAGS = slice(PIPELINE_RATE_HZ // _PITCH_HZ[1], PIPELINE_RATE_HZ // _PITCH_HZ[0]
 @dataclass(frozen=True, slots=True)
 class Measured:
     """level_dbfs: in the voice band; a tone has the level that pcm.level_dbfs gives it. pitch: 0 to 1, how exactly the
-    wave repeats itself at a voice's pitch."""
+    wave repeats itself at a voice's pitch; 0 where it was not asked for."""
 
     level_dbfs: float
     pitch: float
 
 
 class VoiceMeasure:
-    """Looks at the last two frames, 40 ms: two periods of the deepest voice. About 30 µs for a frame."""
+    """Looks at the last two frames, 40 ms: two periods of the deepest voice."""
 
     def __init__(self) -> None:
         self._samples = np.zeros(_WINDOW_SAMPLES, np.float32)
@@ -50,13 +50,16 @@ class VoiceMeasure:
         fall = np.fft.irfft(np.abs(np.fft.rfft(self._window, _FFT_SAMPLES)) ** 2)[_LAGS]
         self._unfall = (float(np.dot(self._window, self._window)) / fall).astype(np.float32)
 
-    def step(self, frame: Frame) -> Measured:
+    def step(self, frame: Frame, *, voiced: bool = True) -> Measured:
+        """voiced=False: nobody will ask for the pitch of this frame."""
         self._samples[:FRAME_SAMPLES] = self._samples[FRAME_SAMPLES:]
         self._samples[FRAME_SAMPLES:] = samples_of(frame.pcm)
         spectrum = np.fft.rfft(self._samples * self._window, _FFT_SAMPLES)
         power = spectrum.real**2 + spectrum.imag**2
         in_band = float(np.dot(power, self._voice_band))
         level_dbfs = 10.0 * float(np.log10(in_band)) if in_band > 1e-12 else SILENCE_DBFS
+        if not voiced:
+            return Measured(level_dbfs, 0.0)
         correlation = np.fft.irfft(power * self._pitch_band)
         whole = float(correlation[0])
         pitch = float((correlation[_LAGS] * self._unfall).max()) / whole if whole > 1.0 else 0.0

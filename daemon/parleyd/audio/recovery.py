@@ -22,6 +22,7 @@ from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.portaudio import Card, host
 from parleyd.audio.playback import Playback
 from parleyd.health import Pulse
+from parleyd.log_fields import NOTICE, fields
 
 log = logging.getLogger(__name__)
 
@@ -322,7 +323,7 @@ class Recovery:
                 outcome[patient.which] = True
             except DeviceError as error:
                 outcome[patient.which] = False
-                log.debug("the %s: %s", patient.which, error)
+                log.debug("the %s: %s", patient.which, error, extra=fields(device=patient.card.name))
 
     # ------------------------------------------------------------ telling
 
@@ -338,7 +339,7 @@ class Recovery:
             else:
                 text = f"the {which} '{name}' is gone; it is looked for until it is back"
                 mend = "see its plug and its cable, and whether the sound server runs"
-            log.warning("%s: %s", text, mend)
+            log.warning("%s; %s", text, mend, extra=fields(device=name, mend=mend))
             cause = "digital silence" if what.muted else "no sound"
             self._bus.publish(events.DeviceLost(at_s=what.since_s, which=which, name=name, cause=cause))
             self._bus.publish(events.Trouble(at_s=now_s, text=text, mend=mend))
@@ -346,5 +347,7 @@ class Recovery:
             if which == "speaker":
                 self._speaker_lost_s = None
                 self._playback.forsake(False)
-            log.info("the %s '%s' is back after %.1f s", which, name, what.away_s)
+            away_s = round(what.away_s, 1)
+            about = fields(device=name, away_s=away_s)
+            log.log(NOTICE, "the %s '%s' is back after %.1f s", which, name, away_s, extra=about)
             self._bus.publish(events.DeviceBack(at_s=now_s, which=which, name=name, away_s=what.away_s))

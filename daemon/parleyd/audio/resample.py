@@ -2,19 +2,90 @@
 
 libsamplerate, not soxr, which is the usual choice: soxr's filtered presets hold back 12 to 40 ms and give it out in
 bursts (measured in blocks of 10 ms), more than the whole way of a frame may take. This holds back 3 ms at 16 kHz.
+
+Where one rate is a small multiple of the other, as between 48 kHz devices and everything else here, the same filter is
+one product of matrices, a tenth of libsamplerate's cost: that was two thirds of what ears took all day long
+(benchmarks/ears_cost.py).
 """
 
 from __future__ import annotations
 
+import math
+from functools import cache
+from typing import Protocol
+
 import numpy as np
+import numpy.typing as npt
 import samplerate
 
 from parleyd.audio.pcm import samples_of, to_pcm
 
+Floats = npt.NDArray[np.float32]
+
 # SNR 121 dB, 90 % of the bandwidth (libsamplerate's documentation).
 _CONVERTER = "sinc_medium"
-# What the converter holds back, in samples at the lower of the two rates; measured, and rounded up.
+# What either converter holds back, in samples at the lower of the two rates; libsamplerate's is measured, and rounded
+# up; the matrix's is half its filter.
 _HELD_SAMPLES = 48
+# Up to this ratio by a matrix; beyond, its filter is longer than it is quick.
+_MOST_TIMES = 6
+# The matrix's filter: Kaiser's window with 100 dB, -6 dB at this share of the lower rate's half, so that nothing folds.
+_KAISER_BETA = 10.0
+_CUTOFF = 0.94
+# So many cycles are one row of the product: longer rows are more arithmetic, shorter ones more copying.
+_ROW_CYCLES = 8
+
+
+class _Converter(Protocol):
+    def process(self, samples: Floats, /) -> Floats: ...
+
+
+class _Library:
+    def __init__(self, from_hz: int, to_hz: int) -> None:
+        self._ratio = to_hz / from_hz
+        self._converter = samplerate.Resampler(_CONVERTER, channels=1)
+
+    def process(self, samples: Floats) -> Floats:
+        out: Floats = self._converter.process(samples, self._ratio)
+        return out
+
+
+@cache
+def _matrix(up: int, down: int) -> Floats:
+    """(samples in, samples out) of a row of cycles, each of which makes `up` samples of `down`; one of the two is 1."""
+    half = _HELD_SAMPLES * down
+    taken, made = 2 * half + _ROW_CYCLES * down, _ROW_CYCLES * up
+    # Distance of each sample in from each sample out, in samples in.
+    distance = np.arange(taken)[:, None] - half - np.arange(made)[None, :] * (down / up)
+    window = np.i0(_KAISER_BETA * np.sqrt(np.clip(1.0 - (distance / half) ** 2, 0.0, 1.0))) * (abs(distance) < half)
+    cutoff = _CUTOFF / down
+    taps = cutoff * np.sinc(cutoff * distance) * window
+    matrix: Floats = (taps / taps.sum(axis=0)).astype(np.float32)
+    return matrix
+
+
+class _Matrix:
+    def __init__(self, up: int, down: int) -> None:
+        self._up, self._down = up, down
+        self._matrix = _matrix(up, down)
+        self._wide = 2 * _HELD_SAMPLES * down  # samples that a cycle needs beside its own
+        self._kept = np.zeros(self._wide // 2, np.float32)
+
+    def process(self, samples: Floats) -> Floats:
+        have = len(self._kept) + len(samples)
+        cycles = max(0, have - self._wide) // self._down
+        rows = -(-cycles // _ROW_CYCLES)
+        row = _ROW_CYCLES * self._down
+        # The last row may reach beyond what is there; what it makes of that is cut off below.
+        joined = np.zeros(max(have, rows * row + self._wide), np.float32)
+        joined[: len(self._kept)] = self._kept
+        joined[len(self._kept) : have] = samples
+        self._kept = joined[cycles * self._down : have].copy()
+        windows = np.lib.stride_tricks.as_strided(
+            joined, (rows, len(self._matrix)), (row * joined.itemsize, joined.itemsize), writeable=False
+        )
+        out: Floats = (windows @ self._matrix).reshape(-1)[: cycles * self._up]
+        return out
 
 
 class Resampler:
@@ -31,7 +102,10 @@ class Resampler:
         self._start()
 
     def _start(self) -> None:
-        self._converter = samplerate.Resampler(_CONVERTER, channels=1)
+        common = math.gcd(self.from_hz, self.to_hz)
+        up, down = self.to_hz // common, self.from_hz // common
+        by_matrix = min(up, down) == 1 and max(up, down) <= _MOST_TIMES
+        self._converter: _Converter = _Matrix(up, down) if by_matrix else _Library(self.from_hz, self.to_hz)
         self._taken = 0
         self._given = 0
 
@@ -41,7 +115,7 @@ class Resampler:
             return pcm
         samples = samples_of(pcm).astype(np.float32)
         self._taken += len(samples)
-        out = self._converter.process(samples, self.to_hz / self.from_hz)
+        out = self._converter.process(samples)
         self._given += len(out)
         return to_pcm(out)
 
@@ -51,6 +125,6 @@ class Resampler:
             return b""
         owed = max(0, -(-self._taken * self.to_hz // self.from_hz) - self._given)
         silence = np.zeros(2 * round(self.delay_s * self.from_hz), np.float32)
-        tail = self._converter.process(silence, self.to_hz / self.from_hz)
+        tail = self._converter.process(silence)
         self._start()
         return to_pcm(tail[:owed])

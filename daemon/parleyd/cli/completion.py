@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from typing import Any
 
 from parleyd.cli.main import COMMANDS, parser_for
 
@@ -22,7 +23,7 @@ def completion(shell: str) -> str:
     return re.sub(r"\A(#( .*)?\n)+", "# Made by python -m parleyd.cli.completion.\n", text) if shell == "bash" else text
 
 
-def _name_files(parser: argparse.ArgumentParser, file: dict[str, str]) -> None:
+def _name_files(parser: argparse.ArgumentParser, file: dict[str, Any]) -> None:
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for one in action.choices.values():

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import logging
 import os
 import sys
 from pathlib import Path
 
 import msgspec
 
+import parleyd
 from parleyd import events
 from parleyd.audio.devices.chatter import keep_stderr_apart
 from parleyd.audio.devices.device import DeviceError
@@ -30,11 +32,13 @@ from parleyd.control.client import SOCKET_NAME
 from parleyd.control.commands import Commands
 from parleyd.control.messages import RequestError
 from parleyd.control.server import ControlError, ControlServer
-from parleyd.host import logs, notify, signals
+from parleyd.host import journal, logs, notify, signals
 from parleyd.host.directories import runtime_directory, state_directory
 from parleyd.host.prometheus import Exporter, MetricsError
 from parleyd.host.signals import Signals
 from parleyd.service import Service, ServiceError
+
+log = logging.getLogger(__name__)
 
 # Loading the embedded agent's recogniser, a slow sound server and a slow board together.
 START_S = 90.0
@@ -52,38 +56,45 @@ def run(args: argparse.Namespace) -> int:
     try:
         loaded = load(args.config)
     except ConfigError as error:
-        for problem in (*error.warnings, *error.problems):
-            print(f"parleyd: {problem}", file=sys.stderr)
+        # Where logs go is not known yet; to the journal a prefix tells what this is: sd-daemon(3).
+        to_journal = journal.reads_stderr()
+        for prefix, problems in (("<4>", error.warnings), ("<3>", error.problems)):
+            for problem in problems:
+                print(f"{prefix if to_journal else ''}parleyd: {problem}", file=sys.stderr)
         return os.EX_CONFIG
     config = loaded.config
     settings = msgspec.structs.replace(config.log, level="debug") if args.debug else config.log
     notify.starting("starting", START_S)
     keep_stderr_apart()
-    listener = logs.start(settings)
+    running_logs = logs.start(settings)
     for warning in loaded.warnings:
-        logs.log.warning("%s", warning)
+        log.warning("%s", warning)
+    bus = events.Bus()
+    bus.subscribe(running_logs.follow)
     try:
-        code = _serve(config, args)
+        code = _serve(config, args, bus)
     except CommandError as failure:
-        if host.oldest_call() is None:
-            raise
-        print(f"parleyd: {failure}", file=sys.stderr)
         code = failure.exit_code
+        if running_logs.format != "text":
+            log.error("%s", failure, exc_info=failure if args.debug else None)
+        elif host.oldest_call() is None:
+            raise
+        else:
+            print(f"parleyd: {failure}", file=sys.stderr)
     finally:
-        listener.stop()
+        running_logs.stop()
     if host.oldest_call() is not None:
         # The interpreter would wait at its end for what hangs inside PortAudio.
         os._exit(code)
     return code
 
 
-def _serve(config: Config, args: argparse.Namespace) -> int:
+def _serve(config: Config, args: argparse.Namespace, bus: events.Bus) -> int:
     try:
         microphone, speaker = device_pair(
             config.audio.input.device, config.audio.output.device, input_channel=config.audio.input.channel
         )
         with Agents(config) as agents, Signals(reloads=True) as arrived:
-            bus = events.Bus()
             service = Service(
                 config,
                 agents.agent(config),
@@ -103,6 +114,12 @@ def _serve(config: Config, args: argparse.Namespace) -> int:
                         beside.start()
                 stack.callback(service.stop)
                 service.start()
+                log.info(
+                    "parleyd %s runs; provider: %s, wake: %s",
+                    parleyd.__version__,
+                    config.provider,
+                    config.wake.mode,
+                )
                 attend(service, arrived, reload)
     except (
         DeviceError,
@@ -152,7 +169,7 @@ def _state_directory() -> Path | None:
     try:
         return state_directory()
     except OSError as error:
-        logs.log.warning("nothing is remembered over a restart: %s: %s", error.filename, error.strerror)
+        log.warning("nothing is remembered over a restart: %s: %s", error.filename, error.strerror)
         return None
 
 
@@ -170,3 +187,4 @@ def attend(service: Service, arrived: Signals, reload: Reloader | None = None) -
                 service.sleep()
             case _ if service.failure is not None:
                 raise service.failure
+    log.info("stopping")

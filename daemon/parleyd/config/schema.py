@@ -298,11 +298,17 @@ class Announce(_Section, frozen=True):
 class Log(_Section, frozen=True):
     """What is logged."""
 
-    level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="least severity shown")] = "info"
+    level: Annotated[
+        Literal["debug", "info", "notice", "warning", "error"],
+        Meta(description="least severity shown; notice: what was lost and what came back, no more"),
+    ] = "info"
     format: Annotated[
-        Literal["text", "json", "journal"],
-        Meta(description="text and json go to standard error; journal: structured fields to journald"),
-    ] = "text"
+        Literal["auto", "text", "json", "journal"],
+        Meta(
+            description="text and json go to standard error; journal: structured fields to journald; "
+            "auto: journal where systemd collects standard error, text elsewhere"
+        ),
+    ] = "auto"
 
 
 class Config(_Section, frozen=True):

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from parleyd.log_fields import fields
+
 if TYPE_CHECKING:  # the schema itself needs masked()
     from parleyd.config.schema import Secret
 
@@ -72,7 +74,8 @@ def _from_file(path: Path, what: str, mend: str | None = None) -> str:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a usable path"
         raise SecretError(f"{what} cannot be read: {reason}", mend or "name a plain file") from None
     if mode & stat.S_IROTH:
-        _log.warning("%s can be read by every user of this machine; mend: chmod o= %s", what, path)
+        mend_mode = f"chmod o= {path}"
+        _log.warning("%s can be read by every user of this machine; %s", what, mend_mode, extra=fields(mend=mend_mode))
     first = content.splitlines()[0] if content else b""
     try:
         text = first.decode("utf-8-sig")

@@ -35,6 +35,7 @@ from parleyd.conversation.history import History
 from parleyd.conversation.outbox import Outbox
 from parleyd.conversation.turns import FLOORS, GREETING_WITHIN_S, AnswerNumbers, Cue, Effect, Floor, TurnFilter
 from parleyd.conversation.typed import Typed
+from parleyd.log_fields import fields
 
 log = logging.getLogger(__name__)
 
@@ -181,8 +182,9 @@ class Dialogue:
                     self._answer_tool(event, now_s)
                 case AgentHangsUp():
                     self._hanging_up = True
-                case AgentError(message=message, kind=kind):
-                    log.debug("the agent reports an error: %s (%s)", message, kind)
+                case AgentError(kind=kind, code=code):
+                    # Without its text, in which a server may repeat the key. If it ends the session, that tells it.
+                    log.debug("the agent reports an error (%s)", kind, extra=fields(code=code))
                 case Malformed(why=why):
                     log.debug("a message from the agent could not be read: %s", why)
                 case Unknown(type=name):

@@ -23,6 +23,7 @@ from parleyd.conversation.outbox import Outbox
 from parleyd.conversation.session import Session
 from parleyd.conversation.states import Action, State, Trigger, move
 from parleyd.health import Pulse
+from parleyd.log_fields import NOTICE, Fields, fields
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +102,7 @@ class Supervisor:
         self._connect_since_s = 0.0
         self._live_since_s = 0.0
         self._down_since_s: float | None = None
-        self._last_told = ""
+        self._told: set[tuple[int | None, str | None] | None] = set()  # about the outage that lasts
         self._short_sessions = 0
 
     @property
@@ -231,19 +232,24 @@ class Supervisor:
         now_s = time.monotonic()
         self._live_since_s = now_s
         tries = max(1, self._backoff.tries)
-        self._move(Trigger.READY, f"conversation {ready.conversation_id}")
-        # A line that is lost again at once is not back; then it is told when it has held.
-        if self._short_sessions <= 1:
-            self._tell_return(now_s)
+        handshake_ms = round((now_s - self._connect_since_s) * 1000)
+        self._move(
+            Trigger.READY,
+            f"conversation {ready.conversation_id}",
+            {"conversation_id": ready.conversation_id, "handshake_ms": handshake_ms},
+        )
         self._bus.publish(
             events.SessionOpened(
                 at_s=now_s,
                 conversation_id=ready.conversation_id,
-                handshake_ms=round((now_s - self._connect_since_s) * 1000),
+                handshake_ms=handshake_ms,
                 resent_ms=self._outbox.kept_ms,
                 tries=tries,
             )
         )
+        # A line that is lost again at once is not back; then it is told when it has held.
+        if self._short_sessions <= 1:
+            self._tell_return(now_s)
 
     def _ended(self, session: Session, ending: Ending) -> None:
         now_s = time.monotonic()
@@ -260,54 +266,60 @@ class Supervisor:
             self._greeting_refused = True
             text = "the agent does not allow this device to switch off its greeting; what it says first is not played"
             mend = "enable the override 'first_message' under Security in its settings, or set wake.greeting: play"
-            log.warning("%s -> %s", text, mend)
+            log.warning("%s; %s", text, mend, extra=fields(reason=ending.reason, mend=mend))
             self._bus.publish(events.Trouble(at_s=now_s, text=text, mend=mend))
             self._move(Trigger.GREETING_REFUSED, "again, with its greeting")
             return
         match ending.kind:
             case _ if ending.kind is EndingKind.AGENT or self._dialogue.agent_hangs_up:
-                log.info("the agent hung up: %s", ending.reason)
-                self._move(Trigger.AGENT_HUNG_UP, ending.reason)
+                self._move(Trigger.AGENT_HUNG_UP, ending.reason, _about(ending))
                 if self._always or self._talk_begins_s() < float("inf"):
                     self._woken_by_speech = not self._always
                     self._retry_at_s = now_s + self._backoff.next_s()
             case EndingKind.FINAL:
-                self._tell(ending.reason, ending.mend, logging.ERROR)
-                self._move(Trigger.REFUSED, ending.reason)
+                self._tell(ending.reason, ending, logging.ERROR)
+                self._move(Trigger.REFUSED, ending.reason, _about(ending))
             case _:
                 what = "" if self._state is State.LIVE else "no line to the agent: "
-                self._tell(what + ending.reason, ending.mend, logging.WARNING)
-                self._move(Trigger.LOST, ending.reason)
+                self._tell(what + ending.reason, ending, logging.WARNING)
+                self._move(Trigger.LOST, ending.reason, _about(ending))
 
     def _greeting_is_meant(self, ending: Ending) -> bool:
         """Whether the refused override is the one that we added ourselves."""
         first_message_is_set = self._config.elevenlabs.overrides.first_message is not None
         return ending.refused_override == "first_message" and not first_message_is_set
 
-    def _tell(self, text: str, mend: str | None, level: int) -> None:
-        """Once per outage and text: a warning at loss, a line at return, no repeats."""
+    def _tell(self, text: str, ending: Ending, level: int) -> None:
+        """A warning or an error at loss, a notice at return, no repeats but for errors of another kind."""
         if self._down_since_s is None:
             self._down_since_s = time.monotonic()
-        told = f"{text} -> {mend}" if mend else text
-        if told == self._last_told or (self._last_told and level < logging.ERROR):
-            log.debug("%s", told)
-            return
-        self._last_told = told
-        log.log(level, "%s", told)
-        self._bus.publish(events.Trouble(at_s=time.monotonic(), text=text, mend=mend))
+        # By its mend: what a server says may be worded anew every time.
+        kind = (ending.code, ending.mend) if level >= logging.ERROR else None
+        repeated = kind in self._told if kind else bool(self._told)
+        self._told.add(kind)
+        log.log(
+            logging.DEBUG if repeated else level,
+            "%s; %s",
+            text,
+            ending.mend or "it is tried again and again",
+            extra=fields(**_about(ending)),
+        )
+        if not repeated:
+            self._bus.publish(events.Trouble(at_s=time.monotonic(), text=text, mend=ending.mend))
 
     def _tell_return(self, now_s: float) -> None:
         if self._down_since_s is not None:
-            log.warning("the line is back after %.1f s", self._live_since_s - self._down_since_s)
+            away_s = round(self._live_since_s - self._down_since_s, 1)
+            log.log(NOTICE, "the line is back after %.1f s", away_s, extra=fields(away_s=away_s))
             self._down_since_s = None
-            self._last_told = ""
+            self._told.clear()
 
     def _is_stable(self, now_s: float) -> bool:
         return now_s - self._live_since_s >= STABLE_S
 
     # ------------------------------------------------------------ moves
 
-    def _move(self, trigger: Trigger, reason: str) -> None:
+    def _move(self, trigger: Trigger, reason: str, more: Fields | None = None) -> None:
         step = move(self._state, trigger)
         if step is None:
             return
@@ -316,8 +328,11 @@ class Supervisor:
             self._act(action)
         if before is not step.to:
             # An outage is told once when it begins and once when it ends, not at every try.
-            retrying = self._last_told and State.ASLEEP not in (before, step.to)
-            log.log(logging.DEBUG if retrying else logging.INFO, "%s -> %s (%s)", before.value, step.to.value, reason)
+            retrying = self._told and State.ASLEEP not in (before, step.to)
+            level = logging.DEBUG if retrying else logging.INFO
+            about: Fields = more or {}
+            about = {**about, "state": step.to.value, "reason": reason}
+            log.log(level, "%s -> %s (%s)", before.value, step.to.value, reason, extra=fields(**about))
             self._bus.publish(
                 events.StateChanged(
                     at_s=time.monotonic(),
@@ -431,5 +446,10 @@ class Supervisor:
     def _forget(self, before_s: float, cause: str) -> None:
         lost_ms = self._outbox.forget(before_s)
         if lost_ms:
-            log.warning("%.1f s of speech reached no agent: %s", lost_ms / 1000, cause)
+            # Not a warning: if it is due to an outage, that has been told.
+            log.info("%.1f s of speech reached no agent: %s", lost_ms / 1000, cause, extra=fields(reason=cause))
             self._bus.publish(events.SpeechLost(at_s=time.monotonic(), lost_ms=lost_ms, cause=cause))
+
+
+def _about(ending: Ending) -> Fields:
+    return {"reason": ending.reason, "mend": ending.mend, "ending": ending.kind.value, "code": ending.code}

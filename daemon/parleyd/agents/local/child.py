@@ -14,6 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+from parleyd.log_fields import NOTICE
+
 log = logging.getLogger(__name__)
 
 # Loading the recogniser on a small board takes a while.
@@ -81,13 +83,16 @@ class AgentChild:
             code = self._process.wait()
             if self._closing.is_set():
                 return
-            log.error("the embedded agent has ended with %d; it is started again", code)
+            log.warning("the embedded agent has ended with %d; it is started again", code)
+            level = logging.ERROR
             while not self._closing.wait(RESTART_S):
                 try:
                     self._process = self._start()
+                    log.log(NOTICE, "the embedded agent runs again")
                     break
                 except (AgentChildError, OSError) as error:
-                    log.error("the embedded agent does not start again: %s", error)
+                    log.log(level, "the embedded agent does not start again: %s", error)
+                    level = logging.DEBUG
 
 
 def _read_address(process: subprocess.Popen[str]) -> tuple[str, str]:

@@ -6,6 +6,7 @@ import logging
 
 from parleyd.audio.devices.device import Deliver, Fill
 from parleyd.audio.pcm import BYTES_PER_SAMPLE
+from parleyd.log_fields import fields
 
 log = logging.getLogger(__name__)
 
@@ -47,4 +48,5 @@ class Guard:
     def _note(self, error: Exception) -> None:
         if self.failure is None:
             self.failure = error
-            log.error("%s: its sound could not be handled; silence instead", self._name, exc_info=error)
+            words = "%s: its sound could not be handled; silence instead"
+            log.error(words, self._name, exc_info=error, extra=fields(device=self._name))

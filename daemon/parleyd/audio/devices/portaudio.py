@@ -33,6 +33,7 @@ from parleyd.audio import pcm as sound
 from parleyd.audio.devices.chatter import portaudio_muted, silence_libraries
 from parleyd.audio.devices.device import Deliver, DeviceError, Fill, StreamInfo, too_few_channels
 from parleyd.audio.devices.guard import Guard
+from parleyd.log_fields import fields
 
 log = logging.getLogger(__name__)
 
@@ -333,7 +334,9 @@ class Card:
         with self._stream_lock:
             stream, self._stream = self._stream, None
         if stream is not None and not host.close(stream):
-            log.error("the %s device '%s' does not let itself be closed yet", self._direction, self.name)
+            # What lasts ends the service with its reason: audio/recovery.py.
+            words = "the %s device '%s' does not let itself be closed yet"
+            log.warning(words, self._direction, self.name, extra=fields(device=self.name))
 
 
 def _alsa_opens(name: str, direction: Direction) -> bool:

@@ -18,6 +18,7 @@ from parleyd.audio.devices.clock import RealTimeClock
 from parleyd.audio.devices.device import Deliver, DeviceError, Fill, StreamInfo, too_few_channels
 from parleyd.audio.devices.guard import Guard
 from parleyd.audio.pcm import BYTES_PER_SAMPLE
+from parleyd.log_fields import fields
 
 log = logging.getLogger(__name__)
 
@@ -173,7 +174,7 @@ class WavInput:
             file.seek(header.data_offset + self._position)
             data = file.read(wanted)
         except OSError as error:
-            log.error("%s: %s; silence from here on", self.name, error.strerror)
+            log.error("%s: %s; silence from here on", self.name, error.strerror, extra=fields(device=self.name))
         data = data[: len(data) - len(data) % header.block_bytes]
         self._position += len(data)
         if len(data) < samples * header.block_bytes:
@@ -252,7 +253,8 @@ class WavOutput:
         except OSError as error:
             # A full disk silences the speaker, but does not stop the conversation.
             self._failed = True
-            log.error("%s: %s; nothing is written from here on", self.name, error.strerror or error)
+            words = error.strerror or error
+            log.error("%s: %s; nothing is written from here on", self.name, words, extra=fields(device=self.name))
 
     def _write_header(self) -> None:
         assert self._fd is not None

@@ -1,0 +1,153 @@
+"""Log records as entries that are safe to show, entries as lines, and lines to standard error.
+
+What a server says ends up in the log. An entry is cut to size and printable from the start, so that no line, no field
+and no terminal sequence can be forged in any format.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import select
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from parleyd.log_fields import NOTICE
+
+MESSAGE_CHARS = 2000
+FIELD_CHARS = 500
+TRACEBACK_LINES = 60
+
+Value = str | int | float
+
+
+def printable(text: str, limit: int) -> str:
+    """One line without control characters, which are shown as escapes (\\n, \\x1b), and not too long."""
+    shown = text[: limit + 1]
+    if not shown.isprintable():
+        shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """at_s: wall clock. fields: named as in log_fields.Fields. traceback: lines."""
+
+    at_s: float
+    level: int
+    logger: str
+    message: str
+    fields: Mapping[str, Value] = field(default_factory=dict)
+    traceback: tuple[str, ...] = ()
+    thread: str = ""
+    file: str = ""
+    line: int = 0
+
+    @property
+    def priority(self) -> int:
+        """sd-daemon(3)."""
+        for level, priority in ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (NOTICE, 5)):
+            if self.level >= level:
+                return priority
+        return 6 if self.level >= logging.INFO else 7
+
+
+def entry_of(record: logging.LogRecord, context: Mapping[str, object]) -> Entry:
+    """context: fields that the record has unless it says otherwise. Raises what the record's arguments raise."""
+    values = {**context, **getattr(record, "fields", {})}
+    lines: list[str] = []
+    if record.exc_info and record.exc_info[0] is not None:
+        lines = "".join(traceback.format_exception(*record.exc_info)).splitlines()
+        if len(lines) > TRACEBACK_LINES:
+            # Its end says most.
+            lines = ["…", *lines[-TRACEBACK_LINES:]]
+    return Entry(
+        at_s=record.created,
+        level=record.levelno,
+        logger=record.name,
+        message=printable(record.getMessage(), MESSAGE_CHARS),
+        fields={name: _bounded(value) for name, value in values.items() if value is not None},
+        traceback=tuple(printable(line, FIELD_CHARS) for line in lines),
+        thread=printable(record.threadName or "", FIELD_CHARS),
+        file=record.pathname,
+        line=record.lineno,
+    )
+
+
+def _bounded(value: object) -> Value:
+    return value if isinstance(value, int | float) else printable(str(value), FIELD_CHARS)
+
+
+def note(level: int, message: str) -> Entry:
+    """What the log says about itself."""
+    return Entry(at_s=time.time(), level=level, logger="parleyd.host.logs", message=message)
+
+
+# ---------------------------------------------------------------- formats
+
+
+def text(entry: Entry, time_format: str = "%H:%M:%S") -> str:
+    at = time.strftime(time_format, time.localtime(entry.at_s))
+    # Indented: no line of a traceback looks like the beginning of an entry.
+    first = f"{at} {logging.getLevelName(entry.level).lower()} {entry.message}"
+    return "\n    ".join((first, *entry.traceback))
+
+
+def dated_text(entry: Entry) -> str:
+    return text(entry, "%Y-%m-%d %H:%M:%S")
+
+
+def json_line(entry: Entry) -> str:
+    milliseconds = int(entry.at_s % 1 * 1000)
+    values: dict[str, object] = {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(entry.at_s)) + f".{milliseconds:03}Z",
+        "level": logging.getLevelName(entry.level).lower(),
+        "where": entry.logger,
+        "message": entry.message,
+        **entry.fields,
+    }
+    if entry.traceback:
+        values["traceback"] = list(entry.traceback)
+    return json.dumps(values, ensure_ascii=False)
+
+
+def prefixed(entry: Entry) -> str:
+    """For standard error under systemd, which takes the priority from the beginning of each line: sd-daemon(3)."""
+    return "\n".join(f"<{entry.priority}>{line}" for line in (entry.message, *("    " + s for s in entry.traceback)))
+
+
+# ---------------------------------------------------------------- standard error
+
+
+class StandardError:
+    """Without Python's buffers and locks: a thread that is stuck in them would stop the whole program from ending."""
+
+    def __init__(self, form: Callable[[Entry], str]) -> None:
+        self._form = form
+
+    def put(self, entry: Entry) -> bool:
+        """Waits for the reader. → whether it took the entry."""
+        data = (self._form(entry) + "\n").encode("utf-8", "backslashreplace")
+        try:
+            descriptor = descriptor_of_stderr()
+            while data:
+                try:
+                    data = data[os.write(descriptor, data) :]
+                except BlockingIOError:
+                    # Whoever shares the terminal with us may have made it so.
+                    select.select([], [descriptor], [])
+        except OSError:
+            return False
+        return True
+
+
+def descriptor_of_stderr() -> int:
+    # Not always 2: PortAudio's endless complaints about a device that is gone are kept from that one.
+    try:
+        return sys.stderr.fileno()
+    except (OSError, ValueError, AttributeError):
+        return 2
