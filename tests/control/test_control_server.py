@@ -90,8 +90,8 @@ def test_a_whole_acquaintance(running: subprocess.Popen[str], tmp_path: Path) ->
             client.ask("context", text="the light is on")
         assert caught.value.kind == "no_session"
         client.ask("say", text="hello")
-        seen = [next(happening)["event"] for _ in range(4)]
-        assert seen == ["volume_changed", "volume_changed", "muted", "state_changed"]
+        seen = [next(happening)["event"] for _ in range(5)]
+        assert seen == ["volume_changed", "volume_changed", "muted", "woken", "state_changed"]
         assert next(event for event in happening if event.get("after") == "backing off")["before"] == "connecting"
         client.ask("sleep")
         asleep = next(event for event in happening if event.get("after") == "asleep")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import wave
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,6 @@ from parleyd import events
 from parleyd.audio.pcm import samples_of
 from parleyd.config.schema import Audio, Config, Earcons, Echo, ElevenLabs, Reconnect, Wake
 from parleyd.conversation.states import State
-from parleyd.demo.stage import Stage  # noqa: F401 - harness waits on it
 
 
 def hold(line: Line) -> None:
@@ -60,10 +60,8 @@ class Loop(Daemon):
 @pytest.mark.parametrize("mode", ["aec", "half_duplex", "off"])
 def test_the_echo_of_an_earcon_opens_no_utterance_and_is_not_sent(mode: str, tmp_path: Path) -> None:
     """Also where the sound is a voice: a spoken notice in place of the tone, the hardest case."""
-    from wave import open as wave_open
-
     notice = tmp_path / "notice.wav"
-    with wave_open(str(notice), "wb") as file:
+    with wave.open(str(notice), "wb") as file:
         file.setparams((1, 2, 16_000, 0, "NONE", ""))
         file.writeframes(spoken("I am listening to you now.", "slt"))
     with ScriptedServer(hold) as server, Loop(mode, server.base_url, Earcons(listening=str(notice))) as daemon:
@@ -79,7 +77,7 @@ def test_the_echo_of_an_earcon_opens_no_utterance_and_is_not_sent(mode: str, tmp
         assert not daemon.of(events.UtteranceStarted)
         assert not daemon.of(events.AnswerStarted)
         assert not daemon.of(events.BargedIn)
-        sent = server.lines[0].heard
+        sent = server.lines[0].audio
         assert len(sent) > RATE_HZ, "nothing was sent: the trial is void"
         assert not any(sent)
 

@@ -24,8 +24,9 @@ from parleyd.audio.pcm import BYTES_PER_SAMPLE, AudioFormat
 from parleyd.audio.playback_announcement import AnnouncementTrack
 from parleyd.audio.playback_earcons import EarconTrack
 from parleyd.audio.playback_gain import Gain
+from parleyd.audio.playback_holes import Holes
 from parleyd.audio.playback_pipeline import FADE_S, Pipeline
-from parleyd.audio.playhead import Heard, Playhead, Segment, Started
+from parleyd.audio.playhead import Heard, Playhead, Started
 from parleyd.health import Pulse
 
 # What is made at once.
@@ -83,9 +84,7 @@ class Playback:
         self._unheard_answer: int | None = None
         self._gain = Gain(volume, 10.0 ** (-duck_db / 20.0))
         self._pipeline = Pipeline(self._gain)
-        self._underruns = 0
-        self._starved: Segment | None = None
-        self._in_gap = False
+        self._holes = Holes()
         self._told: list[Started | Heard] = []
         self._last_period_s = 0.0
         self._playhead = Playhead(self._pipeline.rate_hz, 0.02)
@@ -163,9 +162,7 @@ class Playback:
                 self._changed.notify_all()
                 return
             queue.push(segment, data)
-            if self._starved is segment:
-                self._count_underrun()
-            self._starved = None
+            self._holes.came(segment)
             self._changed.notify_all()
 
     def end_answer(self, answer: int) -> None:
@@ -263,7 +260,7 @@ class Playback:
     @property
     def underruns(self) -> int:
         """How often an answer had a hole, so far: it came late, we were late, or the hardware ran dry."""
-        return self._underruns + self._device.underruns
+        return self._holes.count + self._device.underruns
 
     @property
     def last_period_s(self) -> float:
@@ -293,7 +290,7 @@ class Playback:
             pipeline.period_samples = max(pipeline.period_samples, samples)
             if pipeline.is_dry:
                 pipeline.forget_last()
-                self._starved = self._playhead.open
+                self._holes.ran_dry(self._playhead.open)
                 return bytes(samples * BYTES_PER_SAMPLE)
             pieces = pipeline.pop(samples)
             taken = 0
@@ -304,26 +301,15 @@ class Playback:
                 taken += count
             pcm = b"".join(piece for _, piece in pieces)
             if taken == samples:
-                self._in_gap = False
+                self._holes.filled()
             else:
                 pcm += bytes((samples - taken) * BYTES_PER_SAMPLE)
-                self._note_hole()
+                if self._pipeline.is_dry:
+                    self._holes.ran_dry(self._playhead.open)
+                else:
+                    self._holes.late(pipeline.next_owner)
             self._changed.notify_all()
         return pcm
-
-    def _note_hole(self) -> None:
-        """The device got less than it asked for: our fault if there was more, the network's if more comes later."""
-        if self._pipeline.is_dry:
-            self._starved = self._playhead.open
-            return
-        waiting = self._pipeline.next_owner
-        if waiting is not None and waiting.handed_s > 0.0:
-            self._count_underrun()
-
-    def _count_underrun(self) -> None:
-        if not self._in_gap:
-            self._underruns += 1
-        self._in_gap = True
 
     # ---------------------------------------------------------------- under the lock
 
@@ -332,7 +318,7 @@ class Playback:
         told = self._playhead.clear(now_s, sharp=sharp, fade_s=0.0 if sharp else FADE_S)
         self._told += told
         self._pipeline.clear(fade=not sharp)
-        self._starved = None
+        self._holes.forget()
         return told
 
     # ---------------------------------------------------------------- the playback thread

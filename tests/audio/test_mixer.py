@@ -1,0 +1,127 @@
+"""The sound card's mixer through amixer, on the private sound server's ALSA control plugin."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from playback_room import Room, SteppingOutput
+
+from parleyd.audio import mixer
+from parleyd.audio.mixer import AlsaMixer, MixerError, Volume
+from parleyd.config.schema import Mixer
+from vcard import VirtualCard
+
+
+def shown(card: VirtualCard) -> str:
+    words = ["amixer", "-D", "default", "-M", "sget", "Master"]
+    return subprocess.run(
+        words, env=os.environ | card.environment, check=True, capture_output=True, text=True, timeout=10
+    ).stdout
+
+
+def test_it_moves_the_mixer_and_not_the_sound(vcard: VirtualCard) -> None:
+    its = Room(SteppingOutput())
+    vcard.pactl("set-sink-volume", "vspk", "60%")
+    volume = Volume(its.playback, Mixer(control="Master"), None)
+    volume.start()
+    assert volume.value == pytest.approx(0.6, abs=0.01), "without a wish the mixer stays as it stands"
+    volume.set(0.35)
+    assert "[35%] [on]" in shown(vcard)
+    volume.set(0.0)
+    assert "[0%] [off]" in shown(vcard)
+    assert AlsaMixer("Master", "default").open() == 0.0
+    volume.set(1.0)
+    assert "[100%] [on]" in shown(vcard)
+    assert volume.value == 1.0
+    assert its.playback.volume == 1.0
+    Volume(its.playback, Mixer(control="Master"), 0.8).start()
+    assert "[80%] [on]" in shown(vcard)
+
+
+@pytest.mark.usefixtures("vcard")
+def test_what_is_not_there_is_said_with_what_there_is() -> None:
+    with pytest.raises(MixerError, match="card 'default' has no mixer control 'PCM'") as caught:
+        AlsaMixer("PCM", "default").open()
+    assert caught.value.mend == "audio.output.mixer.control: choose one of 'Master'"
+    with pytest.raises(MixerError, match="'Capture' has no playback volume") as caught:
+        AlsaMixer("Capture", "default").open()
+    assert "'Master'" in caught.value.mend
+    with pytest.raises(MixerError, match="there is no card '99' with a mixer") as caught:
+        AlsaMixer("Master", "99").open()
+    assert caught.value.mend.startswith("audio.output.mixer.card: ")
+
+
+def test_a_card_that_hangs_holds_up_nobody_for_long(vcard: VirtualCard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mixer, "TIMEOUT_S", 0.3)
+    its = Room(SteppingOutput())
+    volume = Volume(its.playback, Mixer(control="Master"), 0.5)
+    volume.start()
+    vcard.freeze()
+    try:
+        before_s = time.monotonic()
+        with pytest.raises(MixerError, match="does not answer"):
+            volume.set(0.9)
+        assert time.monotonic() - before_s < 3
+    finally:
+        vcard.thaw()
+    assert volume.value == 0.5, "nothing has changed"
+
+
+def test_without_alsa_utils_the_package_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MixerError, match="amixer") as caught:
+        AlsaMixer("Master", "default").open()
+    assert "alsa-utils" in caught.value.mend
+
+
+# Stands in for cards that are not here, in amixer's own format: a mono control with decibels, and one that has a
+# capture side as well.
+STAND_IN = """#!{python}
+import sys
+if "sset" in sys.argv:
+    open({log!r}, "a").write(" ".join(sys.argv[1:]) + "\\n")
+print('''Simple mixer control 'PCM',0
+  Capabilities: pvolume pvolume-joined cvolume cvolume-joined{switch}
+  Playback channels: Mono
+  Capture channels: Mono
+  Limits: Playback -10239 - 400 Capture 0 - 10
+  Mono: Playback -1725 [42%] [-17.25dB]{on} Capture 9 [90%] [3.00dB] [on]''')
+"""
+
+
+@pytest.mark.parametrize(
+    ("switch", "on", "found"), [("", "", 0.42), (" pswitch", " [on]", 0.42), (" pswitch", " [off]", 0.0)]
+)
+def test_controls_with_and_without_a_switch(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, switch: str, on: str, found: float
+) -> None:
+    log = tmp_path / "log"
+    program = tmp_path / "amixer"
+    program.write_text(STAND_IN.format(python=sys.executable, log=str(log), switch=switch, on=on))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    it = AlsaMixer("PCM", "1")
+    assert it.open() == found
+    it.set(0.0)
+    it.set(0.255)
+    mute, unmute = (" mute", " unmute") if switch else ("", "")
+    head = "-D hw:1 -M sset PCM playback"
+    assert log.read_text().splitlines() == [f"{head} 0%{mute}", f"{head} 26%{unmute}"]
+
+
+def test_the_softwares_volume_is_checked() -> None:
+    its = Room(SteppingOutput())
+    volume = Volume(its.playback, Mixer(), None)
+    volume.start()
+    assert volume.value == 1.0
+    volume.set(0.25)
+    assert its.playback.volume == volume.value == 0.25
+    for wrong in (-0.1, 1.01, float("nan")):
+        with pytest.raises(ValueError, match="from 0 to 1"):
+            volume.set(wrong)
+    assert its.playback.volume == 0.25
