@@ -15,6 +15,7 @@ import numpy as np
 
 from parleyd import events
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
+from parleyd.agents.speech import Speech
 from parleyd.audio.devices.device import OutputDevice
 from parleyd.audio.devices.null import NullOutput
 from parleyd.audio.pcm import FRAME_BYTES
@@ -47,14 +48,23 @@ class Daemon:
     """A context manager. say() speaks into the microphone; expect() waits for the next event of a kind."""
 
     def __init__(
-        self, config: Config, speaker: OutputDevice | None = None, microphone: ActorMicrophone | None = None
+        self,
+        config: Config,
+        speaker: OutputDevice | None = None,
+        microphone: ActorMicrophone | None = None,
+        speech: Speech | None = None,
     ) -> None:
         self.microphone = microphone or ActorMicrophone()
         self.stage = Stage()
         bus = events.Bus()
         bus.subscribe(self.stage)
         self.service = Service(
-            config, ElevenLabsAgent(config.elevenlabs, None), self.microphone, speaker or NullOutput(), bus
+            config,
+            ElevenLabsAgent(config.elevenlabs, None),
+            self.microphone,
+            speaker or NullOutput(),
+            bus,
+            speech_for=lambda _config: speech,
         )
 
     def __enter__(self) -> Daemon:

@@ -25,6 +25,7 @@ from parleyd.audio.playback_announcement import AnnouncementTrack
 from parleyd.config.schema import Announce
 from parleyd.conversation.connecting import close_frame, connect, retry, words
 from parleyd.health import Pulse
+from parleyd.log_fields import fields
 
 log = logging.getLogger(__name__)
 
@@ -306,7 +307,7 @@ class Announcer:
         else:
             self._told = reason
             text = f"an announcement was {'cut short' if item.told else 'not spoken'}: {reason}"
-            log.warning("%s%s", text, f" -> {mend}" if mend else "")
+            log.warning("%s%s", text, f"; {mend}" if mend else "", extra=fields(reason=reason, mend=mend))
             self._bus.publish(events.Trouble(at_s=now_s, text=text, mend=mend))
         self._bus.publish(
             events.AnnouncementEnded(
