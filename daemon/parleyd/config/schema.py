@@ -277,7 +277,7 @@ class Announce(_Section, frozen=True):
 
     voice_id: Annotated[
         Text | None,
-        Meta(description="of a voice in the account of elevenlabs.api_key; required with provider: elevenlabs"),
+        Meta(description="a voice of elevenlabs.api_key's account; needed, but not with provider: local"),
     ] = None
     model_id: Annotated[Text, Meta(description="text-to-speech model; eleven_v3 cannot be streamed")] = (
         "eleven_flash_v2_5"
