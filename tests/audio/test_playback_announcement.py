@@ -7,7 +7,7 @@ import pytest
 from playback_room import samples, tone
 
 from parleyd.audio.pcm import AudioFormat, encode
-from parleyd.audio.playback_announcement import GONE_S, LIMIT_S, AnnouncementTrack
+from parleyd.audio.playback_announcement import GONE_S, AnnouncementTrack
 
 RATE_HZ = 48_000
 PERIOD = 480
@@ -128,12 +128,3 @@ def test_a_device_at_another_rate_goes_on_where_it_was(speaker: Speaker) -> None
     assert np.argmax(spectrum) * 16_000 / len(rest) == pytest.approx(500, abs=5)
     track.feed(tone(0.2))
     assert track.left(0.0)
-
-
-def test_there_is_a_limit() -> None:
-    track = AnnouncementTrack(12.0)
-    track.set_rate(8000)
-    track.begin(AudioFormat("ulaw", 8000))
-    minute = bytes(8000 * 60)
-    assert [track.feed(minute) for _ in range(5)] == [True] * 4 + [False]
-    assert LIMIT_S == 180

@@ -17,6 +17,7 @@ from test_echo_path import ANSWER, DELAY_S, RATE_HZ, NearbyMicrophone, OpenSpeak
 
 from parleyd import events
 from parleyd.agents.elevenlabs.speech import ElevenLabsSpeech
+from parleyd.announce import announcer
 from parleyd.announce.announcer import MOST_WAITING, AnnouncementRefusedError
 from parleyd.audio.pcm import samples_of
 from parleyd.audio.resample import Resampler
@@ -224,6 +225,27 @@ def test_no_network() -> None:
         ended = home.ended(1)
         assert "connection refused" in (ended.reason or "")
         assert ended.mend == "check the network and elevenlabs.base_url"
+
+
+def test_a_server_that_sends_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(announcer, "LIMIT_S", 0.5)
+
+    def on_and_on(spoken: Spoken) -> None:
+        while True:
+            spoken.sound(tone(0.2))
+
+    with SpeechServer(on_and_on) as speech, Home(speech) as home:
+        home.service.announce("hello", now=False)
+        assert home.ended(1).reason == "the server sends more than 0.5 s of sound for a text"
+
+
+def test_a_speaker_that_goes_away_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(announcer, "_SPEAKER_GONE_S", 0.4)
+    with SpeechServer(lambda spoken: spoken.speak(10.0)) as speech, Home(speech) as home:
+        home.service.announce("a long story", now=False)
+        home.expect(events.AnnouncementStarted)
+        home.open_speaker.close()
+        assert home.ended(1).reason == "the speaker takes no sound"
 
 
 def test_an_end_while_it_speaks_cuts_it() -> None:

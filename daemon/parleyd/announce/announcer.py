@@ -30,6 +30,8 @@ from parleyd.log_fields import fields
 log = logging.getLogger(__name__)
 
 MOST_WAITING = 8
+# No text is that long: a server that goes on sends nonsense.
+LIMIT_S = 600.0
 # Of the second try, which comes when nothing of the text was heard yet.
 RETRY_S = 0.5
 # Between two looks at the conversation, the speaker and the line.
@@ -226,7 +228,7 @@ class Announcer:
         self, item: _Item, speech: Speech, connection: websocket.WebSocket, timeout_s: float
     ) -> Ending | None:
         error: AgentError | None = None
-        came = False
+        came_s = 0.0
         until_s = time.monotonic() + timeout_s
         connection.settimeout(_LOOK_S)
         while True:
@@ -242,17 +244,20 @@ class Announcer:
             if opcode == websocket.ABNF.OPCODE_CLOSE:
                 code, reason = close_frame(data)
                 # Some servers leave out the final message, and end properly all the same.
-                return None if came and code == _NORMAL_CLOSURE else speech.judge_close(code, reason, error)
+                return None if came_s and code == _NORMAL_CLOSURE else speech.judge_close(code, reason, error)
             if opcode not in (websocket.ABNF.OPCODE_TEXT, websocket.ABNF.OPCODE_BINARY):
                 continue
             received = speech.receive(data)
             error = received.error or error
             if received.audio:
                 until_s = time.monotonic() + timeout_s
-                came = True
+                came_s += len(received.audio) / speech.output_format.sample_bytes / speech.output_format.rate_hz
+                if came_s > LIMIT_S:
+                    why = f"the server sends more than {LIMIT_S:g} s of sound for a text"
+                    return Ending(EndingKind.FINAL, why, "check elevenlabs.base_url and announce.model_id")
                 item.sound.append(received.audio)
             if received.final:
-                return None if came else speech.judge_close(_NORMAL_CLOSURE, "", error)
+                return None if came_s else speech.judge_close(_NORMAL_CLOSURE, "", error)
 
     def _go_on(self, item: _Item, speech: Speech) -> None:
         """Begins when it may, and plays what has come."""
@@ -270,8 +275,7 @@ class Announcer:
             item.begun = True
             self._track.begin(speech.output_format)
         for piece in item.sound:
-            if not self._track.feed(piece):
-                log.debug("announcement %d is longer than it may be; the rest is dropped", item.number)
+            self._track.feed(piece)
         item.sound.clear()
         self._tell_start(item)
 

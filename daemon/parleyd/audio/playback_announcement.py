@@ -16,11 +16,9 @@ from parleyd.audio.pcm import BYTES_PER_SAMPLE, AudioFormat
 from parleyd.audio.resample import Resampler
 from parleyd.audio.ring import Ring
 
-# Beyond this, what comes is dropped; no announcement is that long.
-LIMIT_S = 180.0
 # A device that takes nothing for so long is not there.
 GONE_S = 1.0
-# So short that to take a period from a piece costs next to nothing.
+# So short that to make a piece holds nobody up, and to take a period from it costs next to nothing.
 _PIECE_S = 0.100
 _FADE_S = 0.005
 # Ducking moves by its whole range in this time.
@@ -43,7 +41,6 @@ class AnnouncementTrack:
         self._voice_gain = 1.0
         self._own_gain = 1.0
         self._volume: float | None = None  # of the last period in which it sounded
-        self._taken_samples = 0
         self._began_s: float | None = None
         self._silent_from_s = 0.0
         self._last_period_s = 0.0
@@ -63,16 +60,19 @@ class AnnouncementTrack:
             self._resampler = Resampler(fmt.rate_hz, self._rate_hz)
             self._left = Ring()
             self._open = True
-            self._taken_samples = 0
             self._began_s = None
 
-    def feed(self, data: bytes) -> bool:
-        """More, as the provider encodes it, in chunks of any size. → False when it was too much."""
+    def feed(self, data: bytes) -> None:
+        """More, as the provider encodes it, in chunks of any size."""
         data = self._half + data
-        whole = len(data) - len(data) % self._fmt.sample_bytes
+        sample_bytes = self._fmt.sample_bytes
+        whole = len(data) - len(data) % sample_bytes
         self._half = data[whole:]
-        self._keep_up()
-        return self._push(self._resampler.process(sound.decode(self._fmt, data[:whole])), self._resampler.to_hz)
+        step = round(_PIECE_S * self._fmt.rate_hz) * sample_bytes
+        for at in range(0, whole, step):
+            self._keep_up()
+            piece = sound.decode(self._fmt, data[at : min(at + step, whole)])
+            self._push(self._resampler.process(piece), self._resampler.to_hz)
 
     def end(self) -> None:
         """No more of it comes; what is there is played to its end."""
@@ -102,18 +102,11 @@ class AnnouncementTrack:
         if self._resampler.to_hz != rate_hz:
             self._resampler = Resampler(self._fmt.rate_hz, rate_hz)
 
-    def _push(self, pcm: bytes, rate_hz: int) -> bool:
-        step = round(_PIECE_S * rate_hz) * BYTES_PER_SAMPLE
-        pieces = [pcm[at : at + step] for at in range(0, len(pcm), step)]
+    def _push(self, pcm: bytes, rate_hz: int) -> None:
         with self._lock:
-            if rate_hz != self._rate_hz:
-                # Opened at another rate just now: a moment is lost.
-                return True
-            if (self._left.samples + self._taken_samples) / self._rate_hz > LIMIT_S:
-                return False
-            for piece in pieces:
-                self._left.push(None, piece)
-        return True
+            # Opened at another rate just now: a moment is lost.
+            if rate_hz == self._rate_hz:
+                self._left.push(None, pcm)
 
     # ---------------------------------------------------------------- what is so
 
@@ -154,9 +147,10 @@ class AnnouncementTrack:
             waiting, self._left = self._left, Ring()
         if not waiting.samples:
             return
-        pcm = b"".join(piece for _, piece in waiting.pop(waiting.samples))
         resampler = Resampler(before, rate_hz)
-        self._push(resampler.process(pcm) + resampler.flush(), rate_hz)
+        for _, piece in waiting.pop(waiting.samples):
+            self._push(resampler.process(piece), rate_hz)
+        self._push(resampler.flush(), rate_hz)
 
     def mix(self, pcm: bytes, now_s: float, latency_s: float, *, volume: float) -> bytes:
         """What the device takes now → the same with the announcement over it."""
@@ -170,7 +164,6 @@ class AnnouncementTrack:
             reach = samples / (self._rate_hz * _RAMP_S)
             piece = b"".join(one for _, one in self._left.pop(samples))
             if piece:
-                self._taken_samples += len(piece) // BYTES_PER_SAMPLE
                 self._began_s = now_s + latency_s if self._began_s is None else self._began_s
                 self._silent_from_s = now_s + latency_s + len(piece) / BYTES_PER_SAMPLE / self._rate_hz
             voice_from, own_from = self._voice_gain, self._own_gain

@@ -83,7 +83,7 @@ def test_what_is_understood(message: object, received: tuple[bytes, bool]) -> No
 
 def test_an_error_is_understood_in_all_its_forms() -> None:
     told = speech().receive(json.dumps({"message": "No\n voice", "error": "voice_not_found", "code": 1008}))
-    assert told.error == AgentError("No voice: voice_not_found", "voice_not_found", 1008)
+    assert told.error == AgentError("No voice", "voice_not_found", 1008)
     assert speech().receive('{"error": {"a": 1}, "code": "x"}').error == AgentError("{'a': 1}", None, None)
     ending = speech().judge_close(1008, f"bad {KEY}", AgentError(f"key {KEY}", "invalid_api_key"))
     assert KEY not in ending.reason

@@ -49,10 +49,9 @@ class ElevenLabsSpeech:
         except messages.UNREADABLE:
             return _NOTHING
         if told.error or told.message:
-            words = [str(one) for one in (told.message, told.error) if one]
             code = told.code if isinstance(told.code, int) else None
             kind = told.error if isinstance(told.error, str) else None
-            return SpeechReceived(error=AgentError(" ".join(": ".join(words).split()), kind, code))
+            return SpeechReceived(error=AgentError(" ".join(str(told.message or told.error).split()), kind, code))
         return SpeechReceived(told.audio or b"", final=told.is_last)
 
     def judge_close(self, code: int | None, reason: str, error: AgentError | None) -> Ending:
