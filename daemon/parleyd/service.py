@@ -23,9 +23,12 @@ from parleyd.audio.echo_control import Mode as EchoMode
 from parleyd.audio.far_end import FarEnd
 from parleyd.audio.gate import Gate
 from parleyd.audio.mixer import Volume
+from parleyd.audio.pcm import FRAME_MS
 from parleyd.audio.playback import Playback
 from parleyd.audio.playback_announcement import AnnouncementTrack
 from parleyd.audio.playback_earcons import EarconTrack
+from parleyd.audio.recorder import DIRECTORY_NAME as RECORDINGS
+from parleyd.audio.recorder import Recorder
 from parleyd.audio.recovery import Recovery
 from parleyd.audio.vad import detector
 from parleyd.audio.wakeword import WakeWord
@@ -33,6 +36,7 @@ from parleyd.config.changes import Changes, changes, in_force
 from parleyd.config.schema import Config
 from parleyd.conversation.dialogue import Dialogue
 from parleyd.conversation.outbox import Outbox
+from parleyd.conversation.session import Traffic
 from parleyd.conversation.supervisor import Supervisor
 from parleyd.conversation.uplink import Uplink, UplinkCounters
 from parleyd.health import Pulse
@@ -41,6 +45,13 @@ from parleyd.host.remembered import RememberedMute
 from parleyd.host.watch import Watch
 from parleyd.log_fields import fields
 from parleyd.status import Reporter, Status
+from parleyd.transcript.files import DIRECTORY_NAME
+from parleyd.transcript.writer import TranscriptWriter
+from parleyd.usage.allowance import Refusal
+from parleyd.usage.ledger import Amount
+from parleyd.usage.meter import UsageMeter
+from parleyd.usage.store import Store
+from parleyd.usage.warden import Usage, Warden
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +73,7 @@ class Service:
 
     on_failure: called, from any thread, when the service cannot go on by itself; `failure` then tells why.
     give_up: asked while the start waits for the microphone; True makes start() return early.
-    state_directory: where the mute switch is remembered.
+    state_directory: for what outlives the process: the mute switch, the usage, the transcript; None keeps nothing.
     speech_for: the voice of announcements, None where there is none; raises what the maker of agents does.
     """
 
@@ -115,14 +126,27 @@ class Service:
         self._volume = Volume(self._playback, output.mixer, output.volume)
         self._cues = EarconCues(always=config.wake.mode == "always", after_speech=config.earcons.after_speech == "on")
         bus.subscribe(EarconBell(self._cues, self._playback))
-        self._dialogue = Dialogue(self._playback, self._outbox, bus, config.barge_in)
+        self._dialogue = Dialogue(self._playback, self._outbox, bus, config.barge_in, config.continuity)
         ear = Gate(gate.pre_roll_ms, gate.hangover_ms)
+        self._traffic = Traffic()
+        self._meter = UsageMeter(Store(state_directory), self._used)
+        bus.subscribe(self._meter)
+        self._warden = Warden(config, self._meter, bus)
         self._supervisor = Supervisor(
-            config, agent, self._outbox, self._dialogue, bus, raise_gate=ear.be_harder_of_hearing, on_death=self.fail
+            config,
+            agent,
+            self._outbox,
+            self._dialogue,
+            bus,
+            self._warden,
+            self._traffic,
+            raise_gate=ear.be_harder_of_hearing,
+            on_death=self.fail,
         )
         self._capture = Capture(microphone)
         echo_mode = _echo_mode(config, microphone, speaker)
         echo = EchoControl(echo_mode, config.audio.echo.tail_ms, self._playback, far_end, bus, announcements)
+        self._recorder = self._recorder_of_utterances(state_directory)
         self._ears = Ears(
             self._capture,
             echo,
@@ -136,7 +160,11 @@ class Service:
             wake_on_speech=_wakes_on_speech(config),
             on_death=self.fail,
             wake_word=_wake_word(config),
+            recorder=self._recorder,
         )
+        self._transcript = self._transcript_writer(state_directory)
+        if self._transcript is not None:
+            bus.subscribe(self._transcript)
         self._remembered_mute = RememberedMute(state_directory)
         self._ears.muted = self._remembered_mute.on
         self._recovery = Recovery(config.audio.stall_s, self._capture, self._playback, bus, self.fail)
@@ -152,6 +180,11 @@ class Service:
             self._ears.start()
             if self._config.wake.mode != "manual":
                 self._await_microphone()
+            self._meter.start()
+            if self._recorder is not None:
+                self._recorder.start()
+            if self._transcript is not None:
+                self._transcript.start()
             self._supervisor.start()
             self._recovery.start()
             self._watch.start()
@@ -198,17 +231,55 @@ class Service:
         self._ears.stop()
         self._capture.stop()
         self._playback.stop()
+        self._meter.stop()
+        if self._recorder is not None:
+            self._recorder.stop()
+        if self._transcript is not None:
+            self._transcript.stop()
 
-    def wake(self) -> None:
-        self._supervisor.wake(by_speech=False)
+    def wake(self, *, anyway: bool = False) -> Refusal | None:
+        """anyway: although a budget is spent. → why not, if not."""
+        refusal = None if anyway else self._warden.refusal(of_its_own=False)
+        self._supervisor.wake(by_speech=False, anyway=anyway)
+        return refusal
 
     def sleep(self) -> None:
         self._supervisor.sleep()
 
-    def say(self, text: str) -> None:
-        """To the agent, as if the person had said it; wakes if asleep."""
+    def usage(self) -> Usage:
+        """What sessions cost, today and this month."""
+        return self._warden.usage()
+
+    def _transcript_writer(self, state: Path | None) -> TranscriptWriter | None:
+        settings = self._config.transcript
+        if not settings.enabled:
+            return None
+        directory = Path(settings.directory) if settings.directory else state and state / DIRECTORY_NAME
+        if directory is None:
+            log.warning("no transcript: there is no directory for it; set transcript.directory")
+            return None
+        return TranscriptWriter(settings, directory)
+
+    def _recorder_of_utterances(self, state: Path | None) -> Recorder | None:
+        if not self._config.debug.record:
+            return None
+        if state is None:
+            log.warning("no recordings: there is no state directory for them")
+            return None
+        return Recorder(self._config.debug, state / RECORDINGS)
+
+    def _used(self) -> Amount:
+        frame_s = FRAME_MS / 1000
+        return Amount(
+            sent_bytes=self._traffic.sent_bytes,
+            received_bytes=self._traffic.received_bytes,
+            heard_s=self._ears.heard_frames * frame_s,
+            left_s=self._outbox.counters.sound * frame_s,
+        )
+    def say(self, text: str) -> Refusal | None:
+        """To the agent, as if the person had said it; wakes if asleep. → why not, if not."""
         self._dialogue.say(text)
-        self._supervisor.wake(by_speech=False)
+        return self.wake() if self._supervisor.asleep else None
 
     def announce(self, text: str, *, now: bool) -> int:
         """See Announcer.announce."""
@@ -253,7 +324,7 @@ class Service:
         self._bus.publish(events.VolumeChanged(at_s=time.monotonic(), volume=volume))
 
     def status(self) -> Status:
-        return self._reporter.status(self._config, self._volume.value)
+        return self._reporter.status(self._config, self._volume.value, self.usage())
 
     @property
     def health(self) -> str:
@@ -270,7 +341,8 @@ class Service:
         self._ears.reconfigure(
             vad, config.gate.hangover_ms, wake_on_speech=_wakes_on_speech(config), wake_word=word
         )
-        self._dialogue.reconfigure(config.barge_in)
+        self._dialogue.reconfigure(config.barge_in, config.continuity)
+        self._warden.reconfigure(config)
         self._cues.always = config.wake.mode == "always"
         self._supervisor.reconfigure(config, agent)
         self._announcer.reconfigure(speech, config.announce, config.session.connect_timeout_s)

@@ -91,7 +91,7 @@ def test_a_whole_acquaintance(running: subprocess.Popen[str], tmp_path: Path) ->
         assert caught.value.kind == "no_session"
         client.ask("say", text="hello")
         seen = [next(happening)["event"] for _ in range(5)]
-        assert seen == ["volume_changed", "volume_changed", "muted", "woken", "state_changed"]
+        assert seen == ["volume_changed", "volume_changed", "muted", "typed", "woken"]
         assert next(event for event in happening if event.get("after") == "backing off")["before"] == "connecting"
         client.ask("sleep")
         asleep = next(event for event in happening if event.get("after") == "asleep")
@@ -224,7 +224,7 @@ def test_commands_in_a_terminal(running: subprocess.Popen[str], tmp_path: Path) 
     assert parleyd("volume", "up", "5").stdout == "100%\n"
     assert parleyd("volume", "40").stdout == "40%\n"
     assert parleyd("volume", "101").returncode == os.EX_USAGE
-    assert json.loads(parleyd("events", "--no-follow", "--json").stdout)["event"] == "snapshot"
+    assert json.loads(parleyd("events", "--json").stdout)["event"] == "snapshot"
     answerless = parleyd("say", "--wait", "--timeout", "1.5", "hello")
     assert answerless.returncode == os.EX_TEMPFAIL
     assert "no answer within 1.5 s: no line to the agent" in answerless.stderr

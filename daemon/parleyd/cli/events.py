@@ -15,9 +15,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "events",
         help="show what happens in the daemon",
-        description="Shows what happens in the running daemon until Ctrl-C, or until it ends.",
+        description="Shows what is so in the running daemon, and with --follow what happens from then on, until Ctrl-C "
+        "or until it ends.",
     )
-    parser.add_argument("--no-follow", action="store_true", help="print what is so now, and end")
+    parser.add_argument("-f", "--follow", action="store_true", help="go on with what happens")
     add_options(parser)
     parser.set_defaults(run=run)
 
@@ -27,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
         client.ask("events")
         for event in client.events():
             print(json.dumps(event, ensure_ascii=False) if args.json else _line(event), flush=True)
-            if args.no_follow:
+            if not args.follow:
                 break
     return os.EX_OK
 

@@ -41,7 +41,7 @@ def _property(key: Key) -> dict[str, Any]:
     if key.section is not None:
         return _section(key.section, key.path)
     alternatives = [_alternative(key, info) for info in key.types]
-    if key.nullable or key.is_map or key.null_is_text:
+    if key.nullable or key.is_map or key.item is not None or key.null_is_text:
         alternatives.append(_NULL)
     return {
         "description": f"{key.description}{f' [{key.unit}]' if key.unit else ''}",
@@ -51,17 +51,25 @@ def _property(key: Key) -> dict[str, Any]:
 
 
 def _alternative(key: Key, info: inspect.Type) -> dict[str, Any]:
+    if isinstance(info, inspect.ListType):
+        return {"type": "array", "items": _of(info.item_type, key.path)}
     if isinstance(info, inspect.StructType):
         return {**_section(Secret, key.path), "type": "object", "minProperties": 1, "maxProperties": 1}
     if isinstance(info, inspect.DictType):
-        return {"type": "object", "additionalProperties": _any_of(info.value_type)}
+        return {"type": "object", "additionalProperties": _any_of(info.value_type, key.path)}
     if key.choices:
         return {"enum": list(key.choices)}
     return _plain(info)
 
 
-def _any_of(info: inspect.Type) -> Any:
-    return {"anyOf": [_plain(t) for t in info.types]} if isinstance(info, inspect.UnionType) else True
+def _any_of(info: inspect.Type, path: tuple[str, ...]) -> Any:
+    return {"anyOf": [_of(t, path) for t in info.types]} if isinstance(info, inspect.UnionType) else True
+
+
+def _of(info: inspect.Type, path: tuple[str, ...]) -> dict[str, Any]:
+    if isinstance(info, inspect.StructType):
+        return {**_section(info.cls, path), "type": "object"}
+    return {"enum": list(info.values)} if isinstance(info, inspect.LiteralType) else _plain(info)
 
 
 def _plain(info: inspect.Type) -> dict[str, Any]:

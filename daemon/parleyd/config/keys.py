@@ -22,7 +22,8 @@ class Key:
 
     path: from the top of the file. hint: what msgspec.convert() takes. types: the alternatives as msgspec sees them,
     without null. section: the mapping that the key opens, if it does. default: as plain values. choices: in the
-    schema's order. wording: how the schema puts a pattern into words. null_is_text: YAML's null means the text "null".
+    schema's order; of a list, those of its items. wording: how the schema puts a pattern into words.
+    null_is_text: YAML's null means the text "null".
     """
 
     path: tuple[str, ...]
@@ -64,13 +65,21 @@ class Key:
         """A mapping whose names are the user's own."""
         return isinstance(self.types[0], inspect.DictType)
 
+    @property
+    def item(self) -> inspect.Type | None:
+        """What a list holds; None for keys that take no list."""
+        only = self.types[0]
+        return only.item_type if isinstance(only, inspect.ListType) else None
+
 
 @cache
 def keys_of(section: type[msgspec.Struct], path: tuple[str, ...] = ()) -> dict[str, Key]:
     """The keys directly below a section that stands at `path`, by name."""
     hints = typing.get_type_hints(section, include_extras=True)
     defaults = msgspec.to_builtins(section())
-    return {name: _key((*path, name), hints[name], defaults[name]) for name in section.__struct_fields__}
+    # `from` is no name for Python: the one in the file may be another.
+    names = {field.encode_name: field.name for field in msgspec.structs.fields(section)}
+    return {name: _key((*path, name), hints[own], defaults[name]) for name, own in names.items()}
 
 
 def all_keys(section: type[msgspec.Struct] = Config, path: tuple[str, ...] = ()) -> Iterator[Key]:
@@ -99,9 +108,13 @@ def kind(key: Key) -> str:
         return key.wording
     if key.is_secret:
         return "{env: NAME}, {file: PATH} or {credential: NAME}"
+    if key.item is not None:
+        return "list"
     if key.choices:
         return joined(key.choices)
     only = key.types[0]
+    if isinstance(only, inspect.BoolType):
+        return "true or false"
     if isinstance(only, inspect.IntType):
         return "whole number"
     if isinstance(only, inspect.FloatType):
@@ -115,7 +128,7 @@ def expected(key: Key) -> str:
     if key.number is not None:
         text = limits(key)
         return f"a {noun}{' ' if text.startswith('above') else ' from '}{text}" if text else f"a {noun}"
-    return "a mapping" if noun == "mapping" else noun
+    return f"a {noun}" if noun in ("mapping", "list") else noun
 
 
 def joined(words: typing.Iterable[str]) -> str:
@@ -150,4 +163,6 @@ def _key(path: tuple[str, ...], hint: Any, default: Any) -> Key:
 def _choices(hint: Any) -> tuple[str, ...]:
     """msgspec sorts the values of a Literal; their order in the schema is the better one to show."""
     bare = typing.get_args(hint)[0] if typing.get_origin(hint) is typing.Annotated else hint
+    if typing.get_origin(bare) is list:
+        (bare,) = typing.get_args(bare)
     return typing.get_args(bare) if typing.get_origin(bare) is typing.Literal else ()

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from yaml.nodes import MappingNode, Node, ScalarNode
+from msgspec import inspect
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from parleyd.config import earcon_files, rules, suggest
-from parleyd.config.keys import Key, keys_of
+from parleyd.config.keys import Key, joined, keys_of
 from parleyd.config.nodes import NULL, NodeError, TooLargeError, Values, check_tag, compose, key_name, scalar
 from parleyd.config.problem import ConfigError, Problem, one_line
 from parleyd.config.refusal import found, refusal, shown
@@ -180,6 +181,8 @@ class _Reader:
             return self._section(node, key.section, key.path)
         if key.is_map:
             return self._map(key, node)
+        if key.item is not None:
+            return self._list(key, key.item, node)
         if key.is_secret and isinstance(node, MappingNode):
             return self._section(node, Secret, key.path)
         value = self._scalar(key, node) if isinstance(node, ScalarNode) else node.value
@@ -193,12 +196,38 @@ class _Reader:
         value = scalar(node)
         if value is None and (key.nullable or not node.value):
             return None
-        if key.number is None and not isinstance(value, str):
+        if key.number is None and not isinstance(value, str) and not isinstance(key.types[0], inspect.BoolType):
             # Text that looks like a number or a truth value; null in all its spellings.
             return "null" if value is None and key.null_is_text else str(node.value)
         if isinstance(key.number, msgspec.inspect.IntType) and isinstance(value, float) and value.is_integer():
             return int(value)
         return value
+
+    def _list(self, key: Key, item: inspect.Type, node: Node) -> list[Any] | None:
+        if isinstance(node, ScalarNode) and node.tag == NULL:
+            return None if key.nullable else []
+        if not isinstance(node, SequenceNode):
+            text = f"a list belongs here, not {found(node, hide_value=True)}"
+            raise NodeError.at(node, text, "put `- value` lines below it, or [value, value]")
+        plain: list[Any] = []
+        for entry in node.value:
+            if isinstance(item, inspect.StructType):
+                plain.append(self._section(entry, item.cls, key.path))
+                continue
+            try:
+                is_text = isinstance(item, inspect.StrType) and isinstance(entry, ScalarNode)
+                check_tag(entry)
+                value = str(entry.value) if is_text else self._values.read(entry)
+                msgspec.convert([value], key.hint)
+                plain.append(value)
+            except NodeError as error:
+                self._unsettled.add(key.dotted)
+                self._add_error(key.dotted, error)
+            except msgspec.ValidationError:
+                self._unsettled.add(key.dotted)
+                wanted = joined(key.choices) if key.choices else "text that is not empty"
+                self._add(entry, key.path, f"{found(entry)} cannot stand in this list", f"use {wanted}")
+        return plain
 
     def _map(self, key: Key, node: Node) -> dict[str, Any]:
         if isinstance(node, ScalarNode) and node.tag == NULL:
@@ -218,7 +247,8 @@ class _Reader:
                     break
             except msgspec.ValidationError:
                 text = f"text, a number, true or false belongs here, not {found(value_node, hide_value=True)}"
-                self._add(key_node, (*key.path, name), text, "give one plain value, or remove the name")
+                ways = "{env: NAME}, {file: PATH} or {command: [PROGRAM, ARGUMENT]}"
+                self._add(key_node, (*key.path, name), text, f"give one plain value, or {ways}")
         return plain
 
     def _add(self, node: Node, path: tuple[str, ...], text: str, mend: str) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from parleyd.config.schema import Config, Secret
+from parleyd.config.schema import Config, Secret, Variable
+from parleyd.transcript import redaction
 
 _SECRET_WAYS = "{env: NAME}, {file: PATH} or {credential: NAME}"
 _EXAMPLES = {"env": "ELEVENLABS_API_KEY", "file": "/etc/parleyd/elevenlabs.key", "credential": "elevenlabs"}
@@ -34,6 +35,16 @@ def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[Finding
         yield from _base_url(config.elevenlabs.base_url)
     if is_settled("announce.voice_id") and config.announce.voice_id is not None:
         yield from _voice(config, config.announce.voice_id)
+    if is_settled("elevenlabs.dynamic_variables"):
+        yield from _variables(config.elevenlabs.dynamic_variables)
+    if is_settled("transcript.redact"):
+        yield from _redaction(config.transcript.redact)
+    for hours in config.quiet_hours if is_settled("quiet_hours") else ():
+        if hours.from_ == hours.to and is_settled("quiet_hours.from") and is_settled("quiet_hours.to"):
+            text = f"they end when they begin, at {hours.to}"
+            yield Finding("quiet_hours", text, "for a whole day use {from: 00:00, to: 23:59}, else correct one of them")
+        if not hours.days and is_settled("quiet_hours.days"):
+            yield Finding("quiet_hours", "they begin on no day", "remove `days` for every day")
     initial_s, max_s = config.reconnect.initial_s, config.reconnect.max_s
     if is_settled("reconnect.initial_s") and is_settled("reconnect.max_s") and initial_s > max_s:
         text = f"the first delay ({initial_s:g} s) is longer than the longest (reconnect.max_s: {max_s:g} s)"
@@ -42,6 +53,12 @@ def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[Finding
     if is_settled("session.buffer_s") and is_settled("gate.pre_roll_ms") and buffer_s < pre_roll_s:
         text = f"{buffer_s:g} s cannot hold the pre-roll (gate.pre_roll_ms: {config.gate.pre_roll_ms} ms)"
         yield Finding("session.buffer_s", text, f"use at least {pre_roll_s:g}, or shorten gate.pre_roll_ms")
+    key = config.button.key
+    if key is not None and not re.fullmatch(r"(KEY|BTN)_[A-Z0-9_]+", key):
+        yield Finding("button.key", f"{key} is not the name of a key", "use a name such as KEY_ENTER or BTN_0")
+    if config.button.device is not None and config.button.gpio_line is not None:
+        text = "a button is an input device or a GPIO line, and button.device is set too"
+        yield Finding("button.gpio_line", text, "remove one of the two")
 
 
 def _agent_id(agent_id: str | None) -> Iterator[Finding]:
@@ -86,6 +103,27 @@ def _api_key(secret: Secret | str | None) -> Iterator[Finding]:
                 text = "this looks like the key itself, not the place where it is found"
                 mend = f"put the key there, and here the name of that place: api_key: {{{name}: {_EXAMPLES[name]}}}"
                 yield Finding(f"{key}.{name}", text, mend)
+
+
+def _variables(variables: Mapping[str, object]) -> Iterator[Finding]:
+    for name, value in variables.items():
+        if isinstance(value, Variable):
+            key = f"elevenlabs.dynamic_variables.{name}"
+            ways = [way for way in ("env", "file", "command") if getattr(value, way) is not None]
+            if len(ways) != 1:
+                text = f"{' and '.join(ways)} are given together" if ways else "it does not say where it is found"
+                yield Finding(key, text, "use one of {env: NAME}, {file: PATH} or {command: [PROGRAM, ARGUMENT]}")
+
+
+def _redaction(patterns: Sequence[str]) -> Iterator[Finding]:
+    for pattern in patterns:
+        try:
+            if redaction.compiled(pattern).search(""):
+                text = f"the pattern {pattern!r} fits everywhere, even where there is nothing"
+                yield Finding("transcript.redact", text, "use + for *, or say more")
+        except redaction.PatternError as error:
+            text = f"{pattern!r} is no regular expression: {error}"
+            yield Finding("transcript.redact", text, "correct it; in YAML it is best written in 'single quotes'")
 
 
 def _base_url(url: str) -> Iterator[Finding]:

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, field
 
+from parleyd.config.base import Section as _Section
+from parleyd.config.base import Text
+from parleyd.config.button import Button
+from parleyd.config.keeping import Budget, Continuity, Debug, QuietHours, Transcript
 from parleyd.config.secrets import masked
 
 Scalar = str | int | float | bool
-Text = Annotated[str, Meta(min_length=1)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 DeviceName = Annotated[
     str,
@@ -25,16 +28,12 @@ DeviceName = Annotated[
 ]
 
 
-class _Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A mapping in the YAML file."""
-
-
 class Secret(_Section, frozen=True):
     """Where a secret is found; exactly one of the keys."""
 
     env: Annotated[Text | None, Meta(description="name of an environment variable")] = None
     file: Annotated[Text | None, Meta(description="path of a file whose first line is the secret")] = None
-    credential: Annotated[Text | None, Meta(description="name of a systemd credential (LoadCredential=)")] = None
+    credential: Annotated[Text | None, Meta(description="name of a systemd credential (see parleyd secret)")] = None
 
 
 class Overrides(_Section, frozen=True):
@@ -48,6 +47,18 @@ class Overrides(_Section, frozen=True):
     stability: Annotated[Share | None, Meta(description="voice stability")] = None
     speed: Annotated[Annotated[float, Meta(ge=0.7, le=1.2)] | None, Meta(description="speed of speech")] = None
     similarity_boost: Annotated[Share | None, Meta(description="closeness to the original voice")] = None
+
+
+class Variable(_Section, frozen=True):
+    """Where a dynamic variable is found anew for each session; exactly one of env, file and command."""
+
+    env: Annotated[Text | None, Meta(description="name of an environment variable")] = None
+    file: Annotated[Text | None, Meta(description="path of a file whose text is the value")] = None
+    command: Annotated[
+        Annotated[list[Text], Meta(min_length=1)] | None,
+        Meta(description="a program and its arguments; what it prints is the value"),
+    ] = None
+    default: Annotated[Scalar | None, Meta(description="the value as long as none was found")] = None
 
 
 class ElevenLabs(_Section, frozen=True):
@@ -65,9 +76,15 @@ class ElevenLabs(_Section, frozen=True):
     api_key: Annotated[Secret | Text | None, Meta(description="without a key the agent must be public")] = None
     overrides: Overrides = Overrides()
     dynamic_variables: Annotated[
-        dict[str, Scalar], Meta(description="values for the {{placeholders}} in the agent's prompt and first message")
-    ] = {}
-    custom_llm_extra_body: Annotated[dict[str, object], Meta(description="passed on to a custom LLM as it is")] = {}
+        dict[str, Scalar | Variable],
+        Meta(
+            description="values for the {{placeholders}} in the agent's prompt and first message: plain, or found anew "
+            "for each session by {env: NAME}, {file: PATH} or {command: [PROGRAM, ARGUMENT]}"
+        ),
+    ] = field(default_factory=dict)
+    custom_llm_extra_body: Annotated[dict[str, object], Meta(description="passed on to a custom LLM as it is")] = field(
+        default_factory=dict
+    )
 
     def __repr__(self) -> str:
         return f"ElevenLabs({masked(self)})"
@@ -228,6 +245,14 @@ class BargeIn(_Section, frozen=True):
 class Session(_Section, frozen=True):
     """How long a session is held, and what is kept for it."""
 
+    max_s: Annotated[
+        float,
+        Meta(
+            ge=30,
+            le=86400,
+            description="age at which a session is exchanged for a new one, in a pause; below the agent's own limit",
+        ),
+    ] = 540.0
     idle_timeout_s: Annotated[float, Meta(ge=1, le=3600, description="quiet time after which we hang up")] = 20.0
     connect_timeout_s: Annotated[
         float, Meta(ge=1, le=60, description="for address, handshake and the agent's first message, each")
@@ -323,8 +348,16 @@ class Config(_Section, frozen=True):
     gate: Gate = Gate()
     barge_in: BargeIn = BargeIn()
     session: Session = Session()
+    continuity: Continuity = Continuity()
+    budget: Budget = Budget()
+    quiet_hours: Annotated[
+        list[QuietHours], Meta(description="stretches of the day in which speech wakes nobody: {from, to, days} each")
+    ] = field(default_factory=list)
+    transcript: Transcript = Transcript()
     reconnect: Reconnect = Reconnect()
     control: Control = Control()
     metrics: Metrics = Metrics()
     announce: Announce = Announce()
+    button: Button = Button()
     log: Log = Log()
+    debug: Debug = Debug()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # the schema itself needs masked()
     from parleyd.config.schema import Secret
 
 HIDDEN = "********"
-_MAX_SECRET_BYTES = 64 * 1024
+MAX_SECRET_BYTES = 64 * 1024
 _SENSITIVE_NAME = re.compile(r"key|token|password|passwd|secret|authorization|credential", re.IGNORECASE)
 
 _log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ def resolve(secret: Secret | str | None) -> str | None:
     if secret is None:
         return None
     if isinstance(secret, str):
-        return _clean(secret, "the key in the configuration file", "copy the key again, or use {file: PATH}")
+        return clean(secret, "the key in the configuration file", "copy the key again, or use {file: PATH}")
     if secret.credential is not None:
         return _from_credential(secret.credential)
     if secret.file is not None:
@@ -49,7 +49,7 @@ def resolve(secret: Secret | str | None) -> str | None:
 
 def _from_credential(name: str) -> str:
     what = f"the systemd credential {name}"
-    load = f"give the service LoadCredential={name}:PATH, or name the secret as {{file: PATH}} or {{env: NAME}}"
+    load = f"store it with: sudo parleyd secret {name}; or name the secret as {{file: PATH}} or {{env: NAME}}"
     if "/" in name or name in (".", ".."):
         raise SecretError(f"{what} is not a name but a path", "use {file: PATH} for a path")
     directory = os.environ.get("CREDENTIALS_DIRECTORY")
@@ -62,7 +62,7 @@ def _from_file(path: Path, what: str, mend: str | None = None) -> str:
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
-            content = file.read(_MAX_SECRET_BYTES)
+            content = file.read(MAX_SECRET_BYTES)
     except FileNotFoundError:
         raise SecretError(f"{what} does not exist", mend or "create it with the key as its first line") from None
     except PermissionError:
@@ -81,7 +81,7 @@ def _from_file(path: Path, what: str, mend: str | None = None) -> str:
         text = first.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise SecretError(f"{what} does not hold text", "its first line must be the key and nothing else") from None
-    return _clean(text, what, "its first line must be the key and nothing else")
+    return clean(text, what, "its first line must be the key and nothing else")
 
 
 def _from_environment(name: str) -> str:
@@ -90,11 +90,14 @@ def _from_environment(name: str) -> str:
     value = os.environ.get(name)
     if value is None:
         raise SecretError(f"{what} is not set", mend)
-    return _clean(value, what, mend)
+    return clean(value, what, mend)
 
 
-def _clean(text: str, what: str, mend: str) -> str:
-    """Without the blanks around it. What has others inside could not stand in an HTTP header."""
+def clean(text: str, what: str, mend: str) -> str:
+    """The secret without the blanks around it. What has others inside could not stand in an HTTP header: SecretError.
+
+    what: where it comes from, for the text of the error.
+    """
     text = text.strip()
     if not text:
         raise SecretError(f"{what} is empty", mend)

@@ -11,6 +11,7 @@ from parleyd.config.changes import Changes
 from parleyd.control import messages
 from parleyd.control.messages import AnyRequest, RequestError
 from parleyd.service import Service
+from parleyd.usage.allowance import Refusal
 
 _NO_SESSION = ("no_session", "there is no session to tell it", "wake it first: parleyd wake")
 
@@ -31,8 +32,8 @@ class Commands:
         match request:
             case messages.Status():
                 return service.status()
-            case messages.Wake():
-                service.wake()
+            case messages.Wake(anyway=anyway):
+                _allowed(service.wake(anyway=anyway))
             case messages.Sleep():
                 service.sleep()
             case messages.Mute():
@@ -44,7 +45,7 @@ class Commands:
             case messages.Volume():
                 return {"volume": self._volume(request)}
             case messages.Say(text=text):
-                service.say(text)
+                _allowed(service.say(text))
             case messages.Announce(text=text, now=now):
                 return {"announcement": self._announce(text, now)}
             case messages.Context(text=text, context_id=context_id):
@@ -80,6 +81,11 @@ class Commands:
             except MixerError as error:
                 raise RequestError("unavailable", str(error), error.mend) from error
         return wanted
+
+
+def _allowed(refusal: Refusal | None) -> None:
+    if refusal is not None:
+        raise RequestError("budget_spent", refusal.text, f"{refusal.mend}; parleyd wake --anyway goes on all the same")
 
 
 def _in_session(told: bool) -> None:

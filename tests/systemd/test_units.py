@@ -1,0 +1,149 @@
+"""The units and the scripts that install them, as far as this machine's systemd can judge them without running them.
+
+scripts/test-service runs them.
+"""
+
+from __future__ import annotations
+
+import configparser
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+UNITS = {"system": ROOT / "systemd/parleyd.service", "user": ROOT / "systemd/user/parleyd.service"}
+NEWER = ROOT / "systemd/parleyd.service.d/newer-systemd.conf"
+
+needs_systemd_analyze = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="systemd-analyze is missing (scripts/test installs systemd)"
+)
+
+
+def run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(word) for word in command], capture_output=True, text=True, env=os.environ | environment, timeout=30
+    )
+
+
+def systemd_version() -> int:
+    return int(run("systemd-analyze", "--version").stdout.split()[1])
+
+
+@pytest.fixture(params=list(UNITS))
+def installed(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path]:
+    """Kind and path of a unit as it is installed here: with a program that exists, and the drop-in where it belongs."""
+    text = UNITS[request.param].read_text()
+    assert text.count("/usr/bin/parleyd ") == 1
+    unit = tmp_path / "parleyd.service"
+    unit.write_text(text.replace("/usr/bin/parleyd ", "/bin/true "))
+    if systemd_version() >= 254:
+        folder = tmp_path / "parleyd.service.d"
+        folder.mkdir()
+        shutil.copy(NEWER, folder)
+    return request.param, unit
+
+
+@needs_systemd_analyze
+def test_systemd_has_nothing_to_say_against_them(installed: tuple[str, Path]) -> None:
+    kind, unit = installed
+    done = run("systemd-analyze", f"--{kind}", "verify", unit, XDG_RUNTIME_DIR=str(unit.parent))
+    # A misspelt key is only a warning, with exit code 0.
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+@needs_systemd_analyze
+def test_a_misspelt_key_would_be_noticed(tmp_path: Path) -> None:
+    unit = tmp_path / "parleyd.service"
+    text = UNITS["system"].read_text().replace("/usr/bin/parleyd ", "/bin/true ")
+    unit.write_text(text.replace("WatchdogSec=", "WatchdogSecs="))
+    assert "WatchdogSecs" in run("systemd-analyze", "verify", unit).stderr
+
+
+@needs_systemd_analyze
+def test_exposure_of_the_system_unit() -> None:
+    done = run("systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=15", UNITS["system"])
+    assert done.returncode == 0, done.stdout
+
+
+def section(path: Path) -> configparser.SectionProxy:
+    unit = configparser.RawConfigParser(strict=False)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read(path)
+    return unit["Service"]
+
+
+def test_both_are_restarted_watched_and_given_up_on_alike() -> None:
+    system, user = (section(path) for path in UNITS.values())
+    keys = ["Restart", "RestartSec", "RestartPreventExitStatus", "WatchdogSec", "TimeoutStopSec", "MemoryMax"]
+    keys += ["ExecReload", "SystemCallFilter", "RestrictAddressFamilies"]
+    assert {key: system[key] for key in keys} == {key: user[key] for key in keys}
+    assert system["RestartPreventExitStatus"].split() == [str(os.EX_USAGE), str(os.EX_CONFIG)]
+
+
+def test_no_secret_travels_by_environment_or_command_line() -> None:
+    for path in UNITS.values():
+        assert "Environment" not in path.read_text()
+        assert "key" not in section(path)["ExecStart"]
+
+
+def files(folder: Path) -> set[tuple[str, float]]:
+    return {(str(path), path.lstat().st_mtime) for path in folder.rglob("*")}
+
+
+def dry_run(*words: str, home: Path) -> subprocess.CompletedProcess[str]:
+    environment = {"HOME": str(home), "XDG_CONFIG_HOME": "", "XDG_DATA_HOME": ""}
+    return run(ROOT / "scripts/install", "--dry-run", *words, **environment)
+
+
+def test_a_dry_run_prints_every_step_and_changes_nothing(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    before = files(tmp_path)
+    done = dry_run("--user", home=home)
+    assert done.returncode == 0, done.stderr
+    assert files(tmp_path) == before
+    for step in (
+        f"-m venv --clear --system-site-packages {home}/.local/share/parleyd",
+        f"ln -sfn {home}/.local/share/parleyd/bin/parleyd {home}/.local/bin/parleyd",
+        f"install -D -m 644 {ROOT}/config/parleyd.yaml {home}/.config/parleyd/parleyd.yaml",
+        f"ExecStart={home}/.local/bin/parleyd,",
+        "parleyd.service",
+    ):
+        assert step in done.stdout, step
+
+
+def test_a_configuration_that_is_there_is_kept(tmp_path: Path) -> None:
+    config = tmp_path / ".config/parleyd/parleyd.yaml"
+    config.parent.mkdir(parents=True)
+    config.write_text("provider: local\n")
+    done = dry_run("--user", home=tmp_path)
+    assert f"kept: {config}" in done.stderr
+    assert "config/parleyd.yaml" not in done.stdout.replace(f"check -c {config}", "")
+
+
+def test_the_system_wide_steps_of_a_dry_run() -> None:
+    done = run(ROOT / "scripts/install", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "systemd-sysusers /etc/sysusers.d/parleyd.conf" in done.stdout
+    assert "/etc/systemd/system/parleyd.service" in done.stdout
+    gone = run(ROOT / "scripts/install", "--dry-run", "--uninstall")
+    assert gone.returncode == 0, gone.stderr
+    assert "rm -rf /opt/parleyd" in gone.stdout
+    assert "/etc/parleyd" not in gone.stdout  # the configuration stays
+
+
+def test_a_wrong_option_is_refused() -> None:
+    assert run(ROOT / "scripts/install", "--purge").returncode == os.EX_USAGE
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is missing (scripts/test installs it)")
+def test_shell_scripts() -> None:
+    scripts = [path for path in (ROOT / "scripts").iterdir() if path.is_file() and "bash" in path.open().readline()]
+    maintainer = [*ROOT.glob("packaging/debian/parleyd.p*st*"), *ROOT.glob("packaging/debian/parleyd.pre*")]
+    assert len(scripts) >= 6
+    assert len(maintainer) == 3
+    done = run("shellcheck", "--severity=warning", "--external-sources", f"--source-path={ROOT}", *scripts, *maintainer)
+    assert done.returncode == 0, done.stdout
