@@ -68,3 +68,6 @@ def test_the_answer_that_is_owed_comes_first_but_is_not_awaited_for_ever() -> No
     gap.step(answers(3.0))
     gap.step(has_answered(4.0))
     assert gap.free(4.01 + PAUSE_S)
+    gap.step(events.Typed(at_s=9.0, text="and now?"))
+    assert not gap.free(9.5)
+    assert gap.free(9.0 + OWED_S)

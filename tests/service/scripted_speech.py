@@ -7,6 +7,7 @@ import contextlib
 import json
 import threading
 from collections.abc import Callable
+from itertools import pairwise
 from types import TracebackType
 from typing import Any
 
@@ -45,6 +46,14 @@ class Spoken:
     def sound(self, pcm: bytes) -> None:
         data = base64.b64encode(pcm).decode()
         self.connection.send(json.dumps({"audio": data, "isFinal": None, "alignment": {"chars": ["a"]}}))
+
+    def drip(self, pcm: bytes) -> None:
+        """As sound(), but the message arrives in pieces, with pauses even inside its header."""
+        payload = json.dumps({"audio": base64.b64encode(pcm).decode()}).encode()
+        frame = bytes([0x81, 126]) + len(payload).to_bytes(2, "big") + payload
+        for first, last in pairwise((0, 1, 3, 500, len(frame))):
+            self.connection.socket.sendall(frame[first:last])
+            threading.Event().wait(0.07)
 
     def final(self) -> None:
         self.connection.send(json.dumps({"audio": None, "isFinal": True}))

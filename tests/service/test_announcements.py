@@ -82,7 +82,7 @@ def test_the_sound_is_heard_before_the_last_of_it_was_sent() -> None:
     def in_two_halves(spoken: Spoken) -> None:
         spoken.sound(tone(0.3)[:-1])  # half a sample
         assert heard.wait(WAIT_S)
-        spoken.sound(tone(0.3)[-1:] + tone(0.2))
+        spoken.drip(tone(0.3)[-1:] + tone(0.06))
         spoken.final()
 
     with SpeechServer(in_two_halves) as speech, Home(speech) as home:
@@ -256,6 +256,9 @@ def test_an_end_while_it_speaks_cuts_it() -> None:
         began_s = time.monotonic()
         home.service.stop()
         assert time.monotonic() - began_s < 2.0
+        ended = home.of(events.AnnouncementEnded)
+        assert [(event.announcement, event.reason) for event in ended] == [(n, "the daemon stops") for n in (1, 2)]
+        assert not home.of(events.Trouble)
         assert "announcer" not in {thread.name for thread in threading.enumerate()}
         assert len(speech.requests) == 1
 

@@ -37,6 +37,7 @@ RETRY_S = 0.5
 # Between two looks at the conversation, the speaker and the line.
 _LOOK_S = 0.03
 _STOP_S = 0.5
+_STOPS = Ending(EndingKind.USER, "the daemon stops")
 _NORMAL_CLOSURE = 1000
 _MEND_NETWORK = "check the network and elevenlabs.base_url"
 # A speaker that takes nothing for so long is gone.
@@ -165,8 +166,9 @@ class Announcer:
             while (item := self._next()) is not None:
                 self._speak(item)
         except _StoppedError:
-            self._track.clear()
             self.pulse.rest()
+            for item in self._queue:
+                self._tell_end(item, _STOPS)
         except Exception as error:  # noqa: BLE001 - reported to the owner, who ends the daemon
             self._on_death("announcer", error)
 
@@ -192,6 +194,10 @@ class Announcer:
             with self._lock:
                 self._queue.insert(sum(one.now for one in self._queue), item)
             return
+        except _StoppedError:
+            self._track.clear()
+            self._tell_end(item, _STOPS)
+            raise
         except _SpeakerGoneError:
             self._track.clear()
             ending = Ending(EndingKind.FINAL, "the speaker takes no sound", "see parleyd status")
@@ -302,19 +308,21 @@ class Announcer:
             self._bus.publish(events.AnnouncementStarted(at_s=began_s, announcement=item.number, text=item.text))
 
     def _conclude(self, item: _Item, ending: Ending | None) -> None:
-        now_s = time.monotonic()
-        reason, mend = (None, None) if ending is None else (ending.reason, ending.mend)
-        if reason is None:
+        if ending is None:
             self._told = ""
-        elif reason == self._told:
-            log.debug("announcement %d was not spoken: %s", item.number, reason)
+        elif ending.reason == self._told:
+            log.debug("announcement %d was not spoken: %s", item.number, ending.reason)
         else:
-            self._told = reason
+            self._told, reason, mend = ending.reason, ending.reason, ending.mend
             text = f"an announcement was {'cut short' if item.told else 'not spoken'}: {reason}"
             log.warning("%s%s", text, f"; {mend}" if mend else "", extra=fields(reason=reason, mend=mend))
-            self._bus.publish(events.Trouble(at_s=now_s, text=text, mend=mend))
+            self._bus.publish(events.Trouble(at_s=time.monotonic(), text=text, mend=mend))
+        self._tell_end(item, ending)
+
+    def _tell_end(self, item: _Item, ending: Ending | None) -> None:
+        reason, mend = (None, None) if ending is None else (ending.reason, ending.mend)
         self._bus.publish(
             events.AnnouncementEnded(
-                at_s=now_s, announcement=item.number, finished=ending is None, reason=reason, mend=mend
+                at_s=time.monotonic(), announcement=item.number, finished=ending is None, reason=reason, mend=mend
             )
         )

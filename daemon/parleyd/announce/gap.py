@@ -9,7 +9,7 @@ from parleyd.conversation.states import State
 
 # So long nobody has spoken.
 PAUSE_S = 0.8
-# The person has spoken and the agent owes an answer; after this none is to be expected.
+# The person has spoken, or typed, and the agent owes an answer; after this none is to be expected.
 OWED_S = 6.0
 
 _IN_CONVERSATION = frozenset((State.CONNECTING.value, State.LIVE.value))
@@ -35,6 +35,8 @@ class Gap:
                 # Not TalkStopped: until the gate closes the person may only be taking breath.
                 self._talking = False
                 self._owed_since_s = self._voice_s = event.at_s
+            case events.Typed():
+                self._owed_since_s = event.at_s
             case events.AnswerStarted():
                 self._answering = True
                 self._owed_since_s = -math.inf
