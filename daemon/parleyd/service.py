@@ -22,7 +22,7 @@ from parleyd.audio.echo_control import EchoControl
 from parleyd.audio.echo_control import Mode as EchoMode
 from parleyd.audio.far_end import FarEnd
 from parleyd.audio.gate import Gate
-from parleyd.audio.mixer import Volume
+from parleyd.audio.mixer import MixerError, Volume
 from parleyd.audio.pcm import FRAME_MS
 from parleyd.audio.playback import Playback
 from parleyd.audio.playback_announcement import AnnouncementTrack
@@ -44,7 +44,9 @@ from parleyd.host import notify
 from parleyd.host.remembered import RememberedMute
 from parleyd.host.watch import Watch
 from parleyd.log_fields import fields
-from parleyd.status import Reporter, Status
+from parleyd.status import Reporter, Status, told_to_agent
+from parleyd.tools.device_tools import DeviceTools, Host
+from parleyd.tools.result import Fault, ToolError
 from parleyd.transcript.files import DIRECTORY_NAME
 from parleyd.transcript.writer import TranscriptWriter
 from parleyd.usage.allowance import Refusal
@@ -69,11 +71,12 @@ class ServiceError(Exception):
 
 class Service:
     """start(), then stop(). Raises DeviceError, VadUnavailableError, WakeWordUnavailableError, ServiceError,
-    EchoCancellerMissingError, EarconFileError, MixerError.
+    EchoCancellerMissingError, EarconFileError, MixerError, SecretError (of a tool).
 
     on_failure: called, from any thread, when the service cannot go on by itself; `failure` then tells why.
     give_up: asked while the start waits for the microphone; True makes start() return early.
-    state_directory: for what outlives the process: the mute switch, the usage, the transcript; None keeps nothing.
+    state_directory: for what outlives the process: the mute switch, the usage, the transcript, timers, the audit log
+        of tools; None keeps nothing.
     speech_for: the voice of announcements, None where there is none; raises what the maker of agents does.
     """
 
@@ -126,7 +129,19 @@ class Service:
         self._volume = Volume(self._playback, output.mixer, output.volume)
         self._cues = EarconCues(always=config.wake.mode == "always", after_speech=config.earcons.after_speech == "on")
         bus.subscribe(EarconBell(self._cues, self._playback))
-        self._dialogue = Dialogue(self._playback, self._outbox, bus, config.barge_in, config.continuity)
+        self.tools = DeviceTools(
+            config.tools,
+            Host(
+                set_volume=self._set_volume_for_agent,
+                mute=self.mute,
+                end_conversation=lambda: self._supervisor.end_soon(),
+                status=lambda: told_to_agent(self.status()),
+                tell=self._tell,
+            ),
+            bus,
+            state_directory,
+        )
+        self._dialogue = Dialogue(self._playback, self._outbox, bus, config.barge_in, config.continuity, self.tools)
         ear = Gate(gate.pre_roll_ms, gate.hangover_ms)
         self._traffic = Traffic()
         self._meter = UsageMeter(Store(state_directory), self._used)
@@ -187,6 +202,7 @@ class Service:
                 self._transcript.start()
             self._supervisor.start()
             self._recovery.start()
+            self.tools.start()
             self._watch.start()
         except BaseException:
             self.stop()
@@ -227,6 +243,7 @@ class Service:
         self._watch.stop()
         self._recovery.stop()
         self._announcer.stop()
+        self.tools.close()
         self._supervisor.stop()
         self._ears.stop()
         self._capture.stop()
@@ -245,6 +262,17 @@ class Service:
 
     def sleep(self) -> None:
         self._supervisor.sleep()
+
+    def _set_volume_for_agent(self, volume: float) -> None:
+        try:
+            self.set_volume(volume)
+        except MixerError as error:
+            raise ToolError(Fault.FAILED, f"The volume could not be set: {error}.") from error
+
+    def _tell(self, text: str) -> None:
+        """Makes the agent know something, in a session that is opened for it if need be."""
+        self._dialogue.tell(text)
+        self._supervisor.wake(by_speech=False)
 
     def usage(self) -> Usage:
         """What sessions cost, today and this month."""
@@ -276,6 +304,7 @@ class Service:
             heard_s=self._ears.heard_frames * frame_s,
             left_s=self._outbox.counters.sound * frame_s,
         )
+
     def say(self, text: str) -> Refusal | None:
         """To the agent, as if the person had said it; wakes if asleep. → why not, if not."""
         self._dialogue.say(text)

@@ -52,6 +52,7 @@ class Daemon:
         config: Config,
         speaker: OutputDevice | None = None,
         microphone: ActorMicrophone | None = None,
+        state_directory: Path | None = None,
         speech: Speech | None = None,
     ) -> None:
         self.microphone = microphone or ActorMicrophone()
@@ -64,6 +65,7 @@ class Daemon:
             self.microphone,
             speaker or NullOutput(),
             bus,
+            state_directory=state_directory,
             speech_for=lambda _config: speech,
         )
 

@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
+from parleyd.config.base import Secret
 from parleyd.config.keys import Key, keys_of
-from parleyd.config.schema import Config, Secret
+from parleyd.config.schema import Config
 
 _NULL = {"type": "null"}
 _TYPE_NAMES = {
@@ -29,11 +30,15 @@ def json_schema() -> dict[str, Any]:
 
 
 def _section(section: type[msgspec.Struct], path: tuple[str, ...]) -> dict[str, Any]:
+    keys = keys_of(section, path)
+    required = [name for name, key in keys.items() if key.required]
     return {
         "description": (section.__doc__ or "").strip(),
-        "type": ["object", "null"],  # a section whose keys are all commented out is null
-        "properties": {name: _property(key) for name, key in keys_of(section, path).items()},
+        # A section whose keys are all commented out is null.
+        "type": "object" if required else ["object", "null"],
+        "properties": {name: _property(key) for name, key in keys.items()},
         "additionalProperties": False,
+        **({"required": required} if required else {}),
     }
 
 
@@ -46,7 +51,7 @@ def _property(key: Key) -> dict[str, Any]:
     return {
         "description": f"{key.description}{f' [{key.unit}]' if key.unit else ''}",
         **(alternatives[0] if len(alternatives) == 1 else {"anyOf": alternatives}),
-        "default": key.default,
+        **({} if key.required else {"default": key.default}),
     }
 
 
@@ -54,12 +59,20 @@ def _alternative(key: Key, info: inspect.Type) -> dict[str, Any]:
     if isinstance(info, inspect.ListType):
         return {"type": "array", "items": _of(info.item_type, key.path)}
     if isinstance(info, inspect.StructType):
-        return {**_section(Secret, key.path), "type": "object", "minProperties": 1, "maxProperties": 1}
+        return _entry(Secret, key.path)
     if isinstance(info, inspect.DictType):
+        if key.entry is not None:
+            return {"type": "object", "additionalProperties": _entry(key.entry, key.path)}
         return {"type": "object", "additionalProperties": _any_of(info.value_type, key.path)}
     if key.choices:
         return {"enum": list(key.choices)}
     return _plain(info)
+
+
+def _entry(section: type[msgspec.Struct], path: tuple[str, ...]) -> dict[str, Any]:
+    if section is Secret:
+        return {**_section(Secret, path), "type": "object", "minProperties": 1, "maxProperties": 1}
+    return _section(section, path)
 
 
 def _any_of(info: inspect.Type, path: tuple[str, ...]) -> Any:

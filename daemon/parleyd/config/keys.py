@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from parleyd.config.schema import Config, Secret
+from parleyd.config.base import Secret
+from parleyd.config.schema import Config
 
 _UNITS = {"ms": "ms", "s": "s", "db": "dB"}
 
@@ -21,8 +22,8 @@ class Key:
     """One key of the schema.
 
     path: from the top of the file. hint: what msgspec.convert() takes. types: the alternatives as msgspec sees them,
-    without null. section: the mapping that the key opens, if it does. default: as plain values. choices: in the
-    schema's order; of a list, those of its items. wording: how the schema puts a pattern into words.
+    without null. section: the mapping that the key opens, if it does. default: as plain values; required: it has none.
+    choices: in the schema's order; of a list, those of its items. wording: how the schema puts a pattern into words.
     null_is_text: YAML's null means the text "null".
     """
 
@@ -32,6 +33,7 @@ class Key:
     nullable: bool
     section: type[msgspec.Struct] | None
     default: Any
+    required: bool
     description: str
     choices: tuple[str, ...]
     wording: str | None
@@ -61,9 +63,25 @@ class Key:
         return any(isinstance(t, inspect.StructType) and t.cls is Secret for t in self.types)
 
     @property
+    def is_bool(self) -> bool:
+        return isinstance(self.types[0], inspect.BoolType)
+
+    @property
     def is_map(self) -> bool:
         """A mapping whose names are the user's own."""
         return isinstance(self.types[0], inspect.DictType)
+
+    @property
+    def is_map_of_text(self) -> bool:
+        only = self.types[0]
+        return isinstance(only, inspect.DictType) and isinstance(only.value_type, inspect.StrType)
+
+    @property
+    def entry(self) -> type[msgspec.Struct] | None:
+        """The section that every value of a map, or every item of a list, is."""
+        only = self.types[0]
+        inner = only.value_type if isinstance(only, inspect.DictType) else self.item
+        return inner.cls if isinstance(inner, inspect.StructType) else None
 
     @property
     def item(self) -> inspect.Type | None:
@@ -76,10 +94,11 @@ class Key:
 def keys_of(section: type[msgspec.Struct], path: tuple[str, ...] = ()) -> dict[str, Key]:
     """The keys directly below a section that stands at `path`, by name."""
     hints = typing.get_type_hints(section, include_extras=True)
-    defaults = msgspec.to_builtins(section())
     # `from` is no name for Python: the one in the file may be another.
-    names = {field.encode_name: field.name for field in msgspec.structs.fields(section)}
-    return {name: _key((*path, name), hints[own], defaults[name]) for name, own in names.items()}
+    return {
+        field.encode_name: _key((*path, field.encode_name), hints[field.name], _default(field), required=field.required)
+        for field in msgspec.structs.fields(section)
+    }
 
 
 def all_keys(section: type[msgspec.Struct] = Config, path: tuple[str, ...] = ()) -> Iterator[Key]:
@@ -113,7 +132,7 @@ def kind(key: Key) -> str:
     if key.choices:
         return joined(key.choices)
     only = key.types[0]
-    if isinstance(only, inspect.BoolType):
+    if key.is_bool:
         return "true or false"
     if isinstance(only, inspect.IntType):
         return "whole number"
@@ -137,7 +156,13 @@ def joined(words: typing.Iterable[str]) -> str:
     return f"{', '.join(rest)} or {last}" if rest else last
 
 
-def _key(path: tuple[str, ...], hint: Any, default: Any) -> Key:
+def _default(field: msgspec.structs.FieldInfo) -> Any:
+    if field.default is not msgspec.NODEFAULT:
+        return msgspec.to_builtins(field.default)
+    return None if field.required else msgspec.to_builtins(field.default_factory())
+
+
+def _key(path: tuple[str, ...], hint: Any, default: Any, *, required: bool) -> Key:
     info, description = inspect.type_info(hint), ""
     extra: dict[str, Any] = {}
     if isinstance(info, inspect.Metadata):
@@ -153,6 +178,7 @@ def _key(path: tuple[str, ...], hint: Any, default: Any) -> Key:
         nullable=any(isinstance(t, inspect.NoneType) for t in alternatives),
         section=section,
         default=default,
+        required=required,
         description=description or (section.__doc__ or "").strip() if section else description,
         choices=_choices(hint),
         wording=extra.get("expected"),

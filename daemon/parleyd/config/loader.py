@@ -18,11 +18,12 @@ from msgspec import inspect
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from parleyd.config import earcon_files, rules, suggest
+from parleyd.config.base import Secret
 from parleyd.config.keys import Key, joined, keys_of
 from parleyd.config.nodes import NULL, NodeError, TooLargeError, Values, check_tag, compose, key_name, scalar
 from parleyd.config.problem import ConfigError, Problem, one_line
 from parleyd.config.refusal import found, refusal, shown
-from parleyd.config.schema import Config, Secret
+from parleyd.config.schema import Config
 
 __all__ = ["DEFAULT_CONFIG_PATH", "ConfigError", "Loaded", "Problem", "load", "parse"]
 
@@ -139,6 +140,10 @@ class _Reader:
             except NodeError as error:
                 self._unsettled.add(".".join(path) if section is Secret else key.dotted)
                 self._add_error(key.dotted, error)
+        for key in keys_of(section, path).values():
+            if key.required and key.dotted not in self._places:
+                self._unsettled.add(key.dotted)
+                self._add(node, key.path, "it is missing", f"add `{key.name}:` ({key.description})")
         return plain
 
     def _entries(
@@ -179,8 +184,10 @@ class _Reader:
         """What stands at a key, checked. Raises NodeError where nothing of it can be used."""
         if key.section is not None:
             return self._section(node, key.section, key.path)
+        if key.nullable and key.is_map and isinstance(node, ScalarNode) and node.tag == NULL:
+            return None
         if key.is_map:
-            return self._map(key, node)
+            return self._map(key, node) if key.entry is None else self._sections_by_name(key, node, key.entry)
         if key.item is not None:
             return self._list(key, key.item, node)
         if key.is_secret and isinstance(node, MappingNode):
@@ -196,12 +203,23 @@ class _Reader:
         value = scalar(node)
         if value is None and (key.nullable or not node.value):
             return None
-        if key.number is None and not isinstance(value, str) and not isinstance(key.types[0], inspect.BoolType):
+        if key.number is None and not isinstance(value, str) and not key.is_bool:
             # Text that looks like a number or a truth value; null in all its spellings.
             return "null" if value is None and key.null_is_text else str(node.value)
         if isinstance(key.number, msgspec.inspect.IntType) and isinstance(value, float) and value.is_integer():
             return int(value)
         return value
+
+    def _sections_by_name(self, key: Key, node: Node, section: type[msgspec.Struct]) -> dict[str, Any]:
+        """A mapping from the user's own names to sections."""
+        if isinstance(node, ScalarNode) and node.tag == NULL:
+            return {}
+        plain: dict[str, Any] = {}
+        for name, _, value_node in self._entries(_mapping(node), key.path):
+            entry = self._section(value_node, section, (*key.path, shown(name)))
+            if _is_whole(entry, section):
+                plain[name] = entry
+        return plain
 
     def _list(self, key: Key, item: inspect.Type, node: Node) -> list[Any] | None:
         if isinstance(node, ScalarNode) and node.tag == NULL:
@@ -212,7 +230,9 @@ class _Reader:
         plain: list[Any] = []
         for entry in node.value:
             if isinstance(item, inspect.StructType):
-                plain.append(self._section(entry, item.cls, key.path))
+                section = self._section(entry, item.cls, key.path)
+                if _is_whole(section, item.cls):
+                    plain.append(section)
                 continue
             try:
                 is_text = isinstance(item, inspect.StrType) and isinstance(entry, ScalarNode)
@@ -232,13 +252,13 @@ class _Reader:
     def _map(self, key: Key, node: Node) -> dict[str, Any]:
         if isinstance(node, ScalarNode) and node.tag == NULL:
             return {}
-        if not isinstance(node, MappingNode):
-            text = f"a mapping belongs here, not {found(node, hide_value=True)}"
-            raise NodeError.at(node, text, "put `name: value` lines below it")
+        node = _mapping(node)
         plain: dict[str, Any] = {}
         for name, key_node, value_node in self._entries(node, key.path):
             try:
                 value = self._values.read(value_node)
+                if key.is_map_of_text and isinstance(value_node, ScalarNode) and value is not None:
+                    value = str(value_node.value)
                 msgspec.convert({name: value}, key.hint)
                 plain[name] = value
             except NodeError as error:
@@ -256,6 +276,19 @@ class _Reader:
 
     def _add_error(self, key: str, error: NodeError) -> None:
         self.problems.append(Problem(self._file, error.line, error.column, key, error.text, error.mend))
+
+
+def _mapping(node: Node) -> MappingNode:
+    """Raises NodeError where it is none."""
+    if not isinstance(node, MappingNode):
+        text = f"a mapping belongs here, not {found(node, hide_value=True)}"
+        raise NodeError.at(node, text, "put `name: value` lines below it")
+    return node
+
+
+def _is_whole(plain: dict[str, Any], section: type[msgspec.Struct]) -> bool:
+    """Nothing that the section must have is missing; otherwise that has been said."""
+    return all(not key.required or name in plain for name, key in keys_of(section).items())
 
 
 def _parents(key: str) -> Iterator[str]:

@@ -5,24 +5,16 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from parleyd.config.schema import Config, Secret, Variable
+from parleyd.config import tool_rules
+from parleyd.config.base import Secret
+from parleyd.config.problem import Finding
+from parleyd.config.schema import Config, Variable
 from parleyd.transcript import redaction
 
 _SECRET_WAYS = "{env: NAME}, {file: PATH} or {credential: NAME}"
 _EXAMPLES = {"env": "ELEVENLABS_API_KEY", "file": "/etc/parleyd/elevenlabs.key", "credential": "elevenlabs"}
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A rule that is broken. key: dotted, the place to point at. A warning does not keep the daemon from running."""
-
-    key: str
-    text: str
-    mend: str
-    is_warning: bool = False
 
 
 def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[Finding]:
@@ -45,6 +37,8 @@ def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[Finding
             yield Finding("quiet_hours", text, "for a whole day use {from: 00:00, to: 23:59}, else correct one of them")
         if not hours.days and is_settled("quiet_hours.days"):
             yield Finding("quiet_hours", "they begin on no day", "remove `days` for every day")
+    if is_settled("tools"):
+        yield from tool_rules.check(config.tools, is_settled)
     initial_s, max_s = config.reconnect.initial_s, config.reconnect.max_s
     if is_settled("reconnect.initial_s") and is_settled("reconnect.max_s") and initial_s > max_s:
         text = f"the first delay ({initial_s:g} s) is longer than the longest (reconnect.max_s: {max_s:g} s)"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from typing import Literal
 
 from parleyd import events
@@ -20,6 +21,7 @@ from parleyd.agents.agent import (
     AgentResponse,
     AgentResponseComplete,
     AgentResponseCorrection,
+    ApprovalAsked,
     Codec,
     Interruption,
     Malformed,
@@ -37,24 +39,39 @@ from parleyd.conversation.outbox import Outbox
 from parleyd.conversation.turns import FLOORS, GREETING_WITHIN_S, AnswerNumbers, Cue, Effect, Floor, TurnFilter
 from parleyd.conversation.typed import Typed
 from parleyd.log_fields import fields
+from parleyd.tools.audit import bounded_parameters
+from parleyd.tools.device_tools import DeviceTools
+from parleyd.tools.result import Result
 
 log = logging.getLogger(__name__)
 
+# After `end_conversation`: quiet time until we hang up, once the agent has said goodbye, and if it says nothing.
+FAREWELL_S = 1.5
+FAREWELL_UNSAID_S = 6.0
+# What the agent is still to be told when the next session begins; more would be a chronicle.
+MAX_TO_TELL = 8
 # A session may be exchanged after so much quiet; and when an answer is owed, only once none is to be expected.
 PAUSE_S, OWED_S = 1.0, 10.0
 
 
 class Dialogue:
-    """barge_in, continuity: the configuration sections."""
+    """barge_in, continuity: the configuration sections. tools: what the agent may do here."""
 
     def __init__(
-        self, playback: Playback, outbox: Outbox, bus: events.Bus, barge_in: BargeIn, continuity: Continuity
+        self,
+        playback: Playback,
+        outbox: Outbox,
+        bus: events.Bus,
+        barge_in: BargeIn,
+        continuity: Continuity,
+        tools: DeviceTools,
     ) -> None:
         self._playback = playback
         self._outbox = outbox
         self._bus = bus
         self._barge_in = barge_in
         self._continuity = continuity
+        self._tools = tools
         self._lock = threading.RLock()
         self._floor = Floor.QUIET
         self._talk_since_s: float | None = None
@@ -72,6 +89,8 @@ class Dialogue:
         self._activity_s = 0.0
         self._hanging_up = False
         self._understood = False
+        self._farewell_s: float | None = None
+        self._to_tell: deque[str] = deque(maxlen=MAX_TO_TELL)
 
     # ------------------------------------------------------------ supervisor
 
@@ -82,16 +101,22 @@ class Dialogue:
             return max(self._activity_s, self._playback.silent_from_s)
 
     def busy(self, now_s: float) -> bool:
-        """Somebody talks right now, person or agent."""
+        """Somebody talks right now, person or agent, or the agent waits for a tool."""
         with self._lock:
-            return self._talk_since_s is not None or self._playback.audible(now_s)
+            return self._talk_since_s is not None or self._playback.audible(now_s) or self._tools.busy
+
+    @property
+    def farewell_s(self) -> float | None:
+        """After so much quiet the conversation shall end, because the agent wanted it; None: it did not."""
+        with self._lock:
+            return self._farewell_s
 
     def between_turns(self, now_s: float) -> bool:
         """Nobody talks, nobody owes an answer, and that has been so for a moment."""
         with self._lock:
             quiet_s = now_s - max(self._activity_s, self._playback.silent_from_s)
             patience_s = OWED_S if self._floor is Floor.WAITING else PAUSE_S
-            return quiet_s >= patience_s and self._talk_since_s is None and not self._playback.audible(now_s)
+            return quiet_s >= patience_s and not self.busy(now_s)
 
     @property
     def talk_since_s(self) -> float | None:
@@ -125,6 +150,8 @@ class Dialogue:
         """Nobody is there to be told anything; what was said is carried over into the next session."""
         with self._lock:
             self._codec = None
+            self._farewell_s = None
+        self._tools.session_over()
 
     def conclude(self, *, keep_history: bool) -> None:
         """The session is over, and what is queued is still played out. keep_history: not the conversation, perhaps."""
@@ -157,6 +184,8 @@ class Dialogue:
                 self._outbox.send(codec.contextual_update(said))
             for text in self._typed.waiting:
                 self._outbox.send(codec.user_message(text))
+            while self._to_tell:
+                self._outbox.send(codec.contextual_update(self._to_tell.popleft()))
 
     def agent_event(self, event: AgentEvent) -> None:
         now_s = time.monotonic()
@@ -168,6 +197,8 @@ class Dialogue:
             match event:
                 case AgentAudio(data=data):
                     self._activity_s = now_s
+                    if self._farewell_s is not None:
+                        self._farewell_s = FAREWELL_S
                     self._playback.enqueue(answer, data)
                     if answer != before:
                         self._heard_by_answer(answer, now_s)
@@ -179,6 +210,7 @@ class Dialogue:
                     self._bus.publish(events.Heard(at_s=now_s, text=text, final=final))
                     if final:
                         self._transcripts_seen = True
+                        self._farewell_s = None
                         self._understood |= any(sign.isalnum() for sign in text)
                         self._history.user_said(text, now_s)
                         self._acknowledged(now_s)
@@ -195,7 +227,10 @@ class Dialogue:
                     self._bus.publish(events.AnswerText(at_s=now_s, text=text, corrected=True, answer=of))
                 case ToolCall():
                     self._activity_s = now_s
-                    self._answer_tool(event, now_s)
+                    self._use_tool(event, now_s)
+                case ApprovalAsked():
+                    self._activity_s = now_s
+                    self._ask_approval(event)
                 case AgentHangsUp():
                     self._hanging_up = True
                 case AgentError(kind=kind, code=code):
@@ -265,6 +300,7 @@ class Dialogue:
             self._talk_since_s = since_s
             self._outbox.talk_goes_on()
             self._cue(Cue.TALK_STARTED)
+            self._tools.person_speaks()
 
     def talk_goes_on(self, at_s: float) -> None:
         """Once per frame of talk, which ends at at_s."""
@@ -283,6 +319,23 @@ class Dialogue:
             self._activity_s = time.monotonic()
             self._talk_since_s = None
             self._cue(Cue.TALK_STOPPED)
+
+    # ------------------------------------------------------------ any thread
+
+    def tell(self, text: str) -> None:
+        """Makes the agent know something: now, or when the next session begins."""
+        with self._lock:
+            if self._codec is not None:
+                self._activity_s = time.monotonic()
+                self._outbox.send(self._codec.contextual_update(text))
+            else:
+                self._to_tell.append(text)
+
+    def end_soon(self) -> None:
+        """The conversation shall end after what the agent still says; the supervisor looks at farewell_s."""
+        with self._lock:
+            self._activity_s = time.monotonic()
+            self._farewell_s = FAREWELL_UNSAID_S
 
     # ------------------------------------------------------------ playback thread
 
@@ -346,9 +399,34 @@ class Dialogue:
         talk_since_s = self._talk_since_s
         self._outbox.heard(now_s if talk_since_s is None else talk_since_s, settled=talk_since_s is None)
 
-    def _answer_tool(self, call: ToolCall, now_s: float) -> None:
-        self._bus.publish(events.ToolCalled(at_s=now_s, name=call.name, parameters=call.parameters))
-        if self._codec is not None and call.expects_response:
-            log.warning("the agent called the tool %r, which does not exist here", call.name)
-            why = f"there is no such tool on this device: {call.name}"
-            self._outbox.send(self._codec.tool_result(call.call_id, why, is_error=True))
+    def _use_tool(self, call: ToolCall, now_s: float) -> None:
+        shown = bounded_parameters(call.parameters)
+        self._bus.publish(events.ToolCalled(at_s=now_s, name=call.name, parameters=shown))
+        codec = self._codec
+        if codec is None:
+            return
+
+        def respond(result: Result) -> bool:
+            message = codec.tool_result(
+                call.call_id, result.text, is_error=result.is_error, error_type=result.error_type
+            )
+            return self._send_into(codec, message)
+
+        self._tools.call(call, respond)
+
+    def _ask_approval(self, asked: ApprovalAsked) -> None:
+        codec = self._codec
+        if codec is not None:
+            self._tools.ask(
+                asked,
+                lambda allowed: self._send_into(codec, codec.approval(asked.call_id, is_approved=allowed)),
+            )
+
+    def _send_into(self, codec: Codec, message: bytes) -> bool:
+        """Only into the session from which the question came; False when that is over. From any thread."""
+        with self._lock:
+            if self._codec is not codec:
+                return False
+            self._activity_s = time.monotonic()
+            self._outbox.send(message)
+            return True

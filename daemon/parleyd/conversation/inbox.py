@@ -40,6 +40,11 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class EndSoon:
+    """The agent wants the conversation to end."""
+
+
+@dataclass(frozen=True, slots=True)
 class Opened:
     session: Session
     ready: Ready
@@ -51,4 +56,4 @@ class Ended:
     ending: Ending
 
 
-Message = Wake | Sleep | Reconfigure | Stop | Opened | Ended
+Message = Wake | Sleep | Reconfigure | Stop | EndSoon | Opened | Ended

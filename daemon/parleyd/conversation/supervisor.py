@@ -20,7 +20,7 @@ from parleyd.conversation.admission import Admission
 from parleyd.conversation.backoff import Backoff
 from parleyd.conversation.dialogue import Dialogue
 from parleyd.conversation.greeting import Greeting
-from parleyd.conversation.inbox import Ended, Message, Opened, Reconfigure, Sleep, Stop, Wake
+from parleyd.conversation.inbox import Ended, EndSoon, Message, Opened, Reconfigure, Sleep, Stop, Wake
 from parleyd.conversation.outage import Outage, about
 from parleyd.conversation.outbox import Outbox
 from parleyd.conversation.session import NORMAL_CLOSURE, Session, Traffic
@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 # How long a stopping daemon waits for the server's answer to its close.
 STOP_S = 1.0
+# How often a conversation that is to end is looked at.
+FAREWELL_LOOK_S = 0.25
 
 
 class Supervisor:
@@ -109,6 +111,11 @@ class Supervisor:
 
     def sleep(self) -> None:
         self._inbox.put(Sleep())
+
+    def end_soon(self) -> None:
+        """The agent wants the conversation to end: after what it still says, and a little quiet."""
+        self._dialogue.end_soon()
+        self._inbox.put(EndSoon())
 
     def stop(self) -> None:
         """Hangs up with 1000 and ends the thread; at most about STOP_S."""
@@ -220,7 +227,6 @@ class Supervisor:
             f"conversation {ready.conversation_id}",
             {"conversation_id": ready.conversation_id, "handshake_ms": handshake_ms},
         )
-        self._outage.opened(now_s)
         self._bus.publish(
             events.SessionOpened(
                 at_s=now_s,
@@ -230,6 +236,8 @@ class Supervisor:
                 tries=tries,
             )
         )
+        # After it, for the return belongs to the new conversation.
+        self._outage.opened(now_s)
 
     def _ended(self, session: Session, ending: Ending) -> None:
         now_s = time.monotonic()
@@ -359,6 +367,9 @@ class Supervisor:
             due_s.append(self._outage.next_look_s)
             if not self._admission.held_open:
                 due_s.append(self._dialogue.activity_s + self._patience_s())
+        if self._state is State.LIVE and self._dialogue.farewell_s is not None:
+            # How long is decided by what the agent still says.
+            due_s.append(now_s + FAREWELL_LOOK_S)
         if self._state is not State.ASLEEP and (kept_s := self._unanswered_s) is not None:
             due_s.append(kept_s + self._config.session.keep_utterance_s)
         # While somebody is busy past the deadline, look again soon rather than at once.
@@ -387,6 +398,11 @@ class Supervisor:
         pause = self._dialogue.between_turns(now_s)
         if due := self._admission.due(now_s, self._state, self._outage.live_since_s, between_turns=pause):
             self._move(*due)
+        farewell_s = self._dialogue.farewell_s if self._state is State.LIVE else None
+        if farewell_s is not None and not self._dialogue.busy(now_s):
+            quiet_s = now_s - self._dialogue.activity_s
+            if quiet_s >= farewell_s:
+                self._move(Trigger.IDLE, "the agent ended the conversation")
         if self._state is State.LIVE and not self._admission.held_open:
             quiet_s = now_s - self._dialogue.activity_s
             if quiet_s >= self._patience_s() and not self._dialogue.busy(now_s):
