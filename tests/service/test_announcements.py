@@ -173,7 +173,8 @@ def test_a_line_that_is_cut_plays_what_came_and_says_so_once(log: pytest.LogCapt
             home.wait_for_tenths(number)
         assert len(speech.requests) == 2, "what was half heard is not said again"
         assert len(home.of(events.Trouble)) == 1
-        assert log.text.count("WARNING") == 1
+        warnings = [it for it in log.records if it.levelno >= logging.WARNING and it.name == announcer.__name__]
+        assert len(warnings) == 1
 
 
 def test_a_lost_line_before_the_first_sound_is_tried_once_more() -> None:
@@ -317,10 +318,11 @@ def test_now_speaks_over_the_agent_who_is_ducked_and_misses_nothing() -> None:
         assert not home.of(events.BargedIn)
         # Both are tones of 8000; the agent's is 12 dB lower meanwhile.
         announced, agents = home.levels(ANNOUNCED_HZ, ANSWER_HZ)
-        over = (announced > 7800) & (agents > 0)
-        assert np.count_nonzero(over) >= 2
-        assert (np.abs(agents[over] - 2000) < 100).all()
-        assert agents[announced < 50].max() == pytest.approx(8000, rel=0.02)
+        # Not the tenths at the edges, in which the one is still coming or the other not yet gone.
+        over = np.flatnonzero(announced > 7000)[1:-1]
+        assert len(over)
+        assert agents[over] == pytest.approx(2000, rel=0.05)
+        assert agents[announced < 50].max() == pytest.approx(8000, rel=0.05)
 
 
 def test_a_wait_has_an_end() -> None:
