@@ -99,7 +99,6 @@ class Service:
         self._give_up = give_up
         self._stopping = False
         self.failure: ServiceError | None = None
-        self._speaker_name = speaker.name
         self._outbox = Outbox(
             Uplink(gate.uplink, pre_roll_ms=gate.pre_roll_ms, capacity_ms=round(config.session.buffer_s * 1000))
         )
@@ -127,6 +126,7 @@ class Service:
             on_death=self.fail,
         )
         self._volume = Volume(self._playback, output.mixer, output.volume)
+        bus.subscribe(self._volume)
         self._cues = EarconCues(always=config.wake.mode == "always", after_speech=config.earcons.after_speech == "on")
         bus.subscribe(EarconBell(self._cues, self._playback))
         self.tools = DeviceTools(
@@ -211,7 +211,7 @@ class Service:
         log.info(
             "listening on %s, speaking on %s (%d ms of latency)",
             self._capture.device.name,
-            self._speaker_name,
+            self._playback.device.name,
             latency_ms,
             extra=fields(state=self._supervisor.state.value),
         )
@@ -219,7 +219,7 @@ class Service:
             events.Started(
                 at_s=time.monotonic(),
                 microphone=self._capture.device.name,
-                speaker=self._speaker_name,
+                speaker=self._playback.device.name,
                 output_latency_ms=latency_ms,
             )
         )

@@ -41,7 +41,12 @@ class RefusedError(Exception):
 def places() -> tuple[Path, ...]:
     """Where the socket may be: as told by the environment, or this user's daemon, then the system's."""
     told = os.environ.get(ENVIRONMENT)
-    return (Path(told),) if told else (runtime_place() / SOCKET_NAME, SYSTEM_RUNTIME / SOCKET_NAME)
+    if told:
+        return (Path(told),)
+    try:
+        return runtime_place() / SOCKET_NAME, SYSTEM_RUNTIME / SOCKET_NAME
+    except OSError:
+        return (SYSTEM_RUNTIME / SOCKET_NAME,)
 
 
 class Client:
