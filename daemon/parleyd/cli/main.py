@@ -26,6 +26,7 @@ COMMANDS = {
     "volume": "volume",
     "say": "say",
     "chat": "chat",
+    "announce": "announce",
     "context": "context",
     "send-file": "send_file",
     "activity": "activity",

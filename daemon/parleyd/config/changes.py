@@ -28,6 +28,7 @@ _WHEN: dict[str, When] = {
     "budget": "now",
     "quiet_hours": "now",
     "reconnect": "now",
+    "announce": "now",
     "log.level": "now",
 }
 

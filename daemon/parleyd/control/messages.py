@@ -69,6 +69,13 @@ class Say(Request, frozen=True, tag="say"):
     text: Text
 
 
+class Announce(Request, frozen=True, tag="announce"):
+    """→ {announcement}: its number. Speaks a text without the agent; now: without waiting for a pause."""
+
+    text: Text
+    now: bool = False
+
+
 class Context(Request, frozen=True, tag="context"):
     """→ {}. Something the agent should know, without answering it; refused while there is no session.
 
@@ -127,6 +134,7 @@ AnyRequest = (
     | Unmute
     | Volume
     | Say
+    | Announce
     | Context
     | SendFile
     | Activity
