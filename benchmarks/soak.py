@@ -51,8 +51,8 @@ elevenlabs: {{agent_id: soak, base_url: "http://127.0.0.1:{port}"}}
 reconnect: {{initial_s: 1, max_s: 30}}
 """
 # How far the microphone's clock may be ahead of ears.
-LEAD_S = 0.3
-PATIENCE_S = 30.0
+LEAD_S = 0.8
+PATIENCE_S = 8.0
 
 
 class FastClock:
@@ -171,7 +171,7 @@ class Day:
         while (gone_s := self._clock() - began_s) < seconds:
             if gone_s - (self._taken_s - taken_s) < LEAD_S:
                 self._clock.skip(LEAD_S)
-            time.sleep(0.001)
+            time.sleep(0.003)
 
     @property
     def _taken_s(self) -> float:
