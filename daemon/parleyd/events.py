@@ -137,8 +137,50 @@ class SpeechLost(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCalled(Event):
+    """parameters: with what looks like a secret masked, and cut when they are long."""
+
     name: str
     parameters: object = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolEnded(Event):
+    """fault: one of tools.result.Fault's words, or None where all went well; what came of it is in the audit log."""
+
+    name: str
+    fault: str | None
+    took_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimerWentOff(Event):
+    """A timer that the agent has set. late_s: it was due so long ago, while the device was off."""
+
+    number: int
+    label: str
+    late_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalWanted(Event):
+    """Somebody is to allow or deny a call of an MCP tool; without an answer until until_s it is denied."""
+
+    call_id: str
+    service: str
+    name: str
+    description: str
+    until_s: float
+    parameters: object = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalSettled(Event):
+    """by: rule, person, deadline, or what else put an end to the question."""
+
+    call_id: str
+    name: str
+    allowed: bool
+    by: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

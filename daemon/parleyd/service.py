@@ -20,7 +20,7 @@ from parleyd.audio.echo_control import EchoControl
 from parleyd.audio.echo_control import Mode as EchoMode
 from parleyd.audio.far_end import FarEnd
 from parleyd.audio.gate import Gate
-from parleyd.audio.mixer import Volume
+from parleyd.audio.mixer import MixerError, Volume
 from parleyd.audio.playback import Playback
 from parleyd.audio.playback_earcons import EarconTrack
 from parleyd.audio.recovery import Recovery
@@ -37,7 +37,9 @@ from parleyd.host import notify
 from parleyd.host.remembered import RememberedMute
 from parleyd.host.watch import Watch
 from parleyd.log_fields import fields
-from parleyd.status import Reporter, Status
+from parleyd.status import Reporter, Status, told_to_agent
+from parleyd.tools.device_tools import DeviceTools, Host
+from parleyd.tools.result import Fault, ToolError
 
 log = logging.getLogger(__name__)
 
@@ -55,11 +57,11 @@ class ServiceError(Exception):
 
 class Service:
     """start(), then stop(). Raises DeviceError, VadUnavailableError, WakeWordUnavailableError, ServiceError,
-    EchoCancellerMissingError, EarconFileError, MixerError.
+    EchoCancellerMissingError, EarconFileError, MixerError, SecretError (of a tool).
 
     on_failure: called, from any thread, when the service cannot go on by itself; `failure` then tells why.
     give_up: asked while the start waits for the microphone; True makes start() return early.
-    state_directory: where the mute switch is remembered.
+    state_directory: where the mute switch, timers and the audit log of tools are kept.
     """
 
     def __init__(
@@ -99,7 +101,19 @@ class Service:
         self._volume = Volume(self._playback, output.mixer, output.volume)
         self._cues = EarconCues(always=config.wake.mode == "always", after_speech=config.earcons.after_speech == "on")
         bus.subscribe(EarconBell(self._cues, self._playback))
-        self._dialogue = Dialogue(self._playback, self._outbox, bus, config.barge_in)
+        self.tools = DeviceTools(
+            config.tools,
+            Host(
+                set_volume=self._set_volume_for_agent,
+                mute=self.mute,
+                end_conversation=lambda: self._supervisor.end_soon(),
+                status=lambda: told_to_agent(self.status()),
+                tell=self._tell,
+            ),
+            bus,
+            state_directory,
+        )
+        self._dialogue = Dialogue(self._playback, self._outbox, bus, config.barge_in, self.tools)
         ear = Gate(gate.pre_roll_ms, gate.hangover_ms)
         self._supervisor = Supervisor(
             config, agent, self._outbox, self._dialogue, bus, raise_gate=ear.be_harder_of_hearing, on_death=self.fail
@@ -138,6 +152,7 @@ class Service:
                 self._await_microphone()
             self._supervisor.start()
             self._recovery.start()
+            self.tools.start()
             self._watch.start()
         except BaseException:
             self.stop()
@@ -177,6 +192,7 @@ class Service:
         notify.stopping()
         self._watch.stop()
         self._recovery.stop()
+        self.tools.close()
         self._supervisor.stop()
         self._ears.stop()
         self._capture.stop()
@@ -187,6 +203,17 @@ class Service:
 
     def sleep(self) -> None:
         self._supervisor.sleep()
+
+    def _set_volume_for_agent(self, volume: float) -> None:
+        try:
+            self.set_volume(volume)
+        except MixerError as error:
+            raise ToolError(Fault.FAILED, f"The volume could not be set: {error}.") from error
+
+    def _tell(self, text: str) -> None:
+        """Makes the agent know something, in a session that is opened for it if need be."""
+        self._dialogue.tell(text)
+        self._supervisor.wake(by_speech=False)
 
     def say(self, text: str) -> None:
         """To the agent, as if the person had said it; wakes if asleep."""

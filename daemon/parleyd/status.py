@@ -72,6 +72,19 @@ class Status:
     metrics: Metrics
 
 
+def told_to_agent(status: Status) -> dict[str, object]:
+    """What of it an agent can put into words for the person."""
+    return {
+        "health": status.health,
+        "troubles": [finding.text for finding in status.findings],
+        "uptime_minutes": round(status.uptime_s / 60),
+        "volume_percent": round(status.speaker.volume * 100),
+        "microphone": {"name": status.microphone.name, "works": status.microphone.present},
+        "speaker": {"name": status.speaker.name, "works": status.speaker.present},
+        "version": status.version,
+    }
+
+
 class Reporter:
     """Follows the bus, and makes a Status from the parts whenever it is asked for one."""
 

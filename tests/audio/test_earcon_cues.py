@@ -145,3 +145,10 @@ def test_an_agent_that_hangs_up_at_once_again_and_again_is_an_outage() -> None:
 def test_muting_is_answered_even_while_somebody_talks() -> None:
     story = Story().talks(1).tell(events.Muted(at_s=2, on=True)).tell(events.Muted(at_s=3, on=False))
     assert story.sounded == ["muted", "unmuted"]
+
+
+def test_a_timer_rings_and_is_not_cut_short_by_the_wake_that_follows() -> None:
+    ring = events.TimerWentOff(at_s=1, number=1, label="tea", late_s=0)
+    assert Story().tell(ring).woken(1.01, "command").live(2).sounded == ["timer"]
+    assert Story().talks(0.5).tell(ring).sounded == ["timer"]
+    assert Story().tell(ring).woken(60, "command").sounded == ["timer", "listening"]

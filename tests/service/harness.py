@@ -47,14 +47,23 @@ class Daemon:
     """A context manager. say() speaks into the microphone; expect() waits for the next event of a kind."""
 
     def __init__(
-        self, config: Config, speaker: OutputDevice | None = None, microphone: ActorMicrophone | None = None
+        self,
+        config: Config,
+        speaker: OutputDevice | None = None,
+        microphone: ActorMicrophone | None = None,
+        state_directory: Path | None = None,
     ) -> None:
         self.microphone = microphone or ActorMicrophone()
         self.stage = Stage()
         bus = events.Bus()
         bus.subscribe(self.stage)
         self.service = Service(
-            config, ElevenLabsAgent(config.elevenlabs, None), self.microphone, speaker or NullOutput(), bus
+            config,
+            ElevenLabsAgent(config.elevenlabs, None),
+            self.microphone,
+            speaker or NullOutput(),
+            bus,
+            state_directory=state_directory,
         )
 
     def __enter__(self) -> Daemon:

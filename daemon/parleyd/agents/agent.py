@@ -86,6 +86,24 @@ class ToolCall:
     expects_response: bool
 
 
+# What a failed call may be called; the agent's own words for it.
+ToolErrorType = Literal[
+    "user_rejected", "external_server", "external_client", "customer_auth", "client_timeout", "unknown"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalAsked:
+    """The agent wants to use a tool elsewhere (MCP), and this side is to allow it. timeout_s: how long it waits."""
+
+    call_id: str
+    service: str
+    name: str
+    description: str
+    parameters: Mapping[str, object]
+    timeout_s: float
+
+
 @dataclass(frozen=True, slots=True)
 class AgentError:
     """The server says what is wrong; usually a close follows. kind: the provider's machine-readable name.
@@ -136,6 +154,7 @@ AgentEvent = (
     | AgentResponseCorrection
     | AgentResponseComplete
     | ToolCall
+    | ApprovalAsked
     | AgentError
     | AgentHangsUp
     | Notice
@@ -227,7 +246,12 @@ class Codec(Protocol):
     def feedback(self, event_id: int, score: Literal["like", "dislike"] | None) -> bytes:
         """event_id: of an AgentResponse. None takes it back."""
 
-    def tool_result(self, call_id: str, result: str, *, is_error: bool) -> bytes: ...
+    def tool_result(
+        self, call_id: str, result: str, *, is_error: bool, error_type: ToolErrorType | None = None
+    ) -> bytes: ...
+
+    def approval(self, call_id: str, *, is_approved: bool) -> bytes:
+        """The answer to ApprovalAsked."""
 
 
 class Agent(Protocol):

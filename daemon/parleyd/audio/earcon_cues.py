@@ -21,6 +21,8 @@ HELD_S = 10.0
 PATIENCE_S = 2.0
 # After a session that lived so long the next failure is a new outage.
 STABLE_S = 10.0
+# A timer that wakes the agent has told so by its own sound.
+RING_S = 5.0
 # Who speaks to a daemon that has been without a line for so long may not have heard it said.
 AGAIN_S = 3600.0
 
@@ -45,6 +47,7 @@ class EarconCues:
         self._held: Earcon | None = None  # until the person pauses
         self._held_s = -math.inf
         self._announced = False  # this conversation
+        self._rung_s = -math.inf
         self._connecting_s = 0.0
         self._live_s = 0.0
         self._failures = 0
@@ -62,6 +65,9 @@ class EarconCues:
             case events.Muted(on=on):
                 self._held = None
                 return Cue("muted" if on else "unmuted")
+            case events.TimerWentOff():
+                self._rung_s = event.at_s
+                return Cue("timer")
             case events.UtteranceStarted():
                 self._talking = True
                 self._present_s = event.at_s
@@ -84,6 +90,9 @@ class EarconCues:
             self._forget_outage()
         # A line that is held for ever is announced when it is there.
         self._return_due = self.always
+        if event.at_s - self._rung_s < RING_S:
+            # The newer of two sounds would cut the ring short.
+            return None
         return self._sound("listening", event.at_s) if self._announced and not self.always else None
 
     def _moved(self, event: events.StateChanged) -> Cue | None:

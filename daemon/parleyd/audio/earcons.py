@@ -14,7 +14,7 @@ from parleyd.audio import pcm as sound
 from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.wav import read_wav
 
-Earcon = Literal["listening", "sleeping", "error", "muted", "unmuted"]
+Earcon = Literal["listening", "sleeping", "error", "muted", "unmuted", "timer"]
 NAMES: tuple[Earcon, ...] = get_args(Earcon)
 
 RATE_HZ = 48_000
@@ -36,12 +36,19 @@ class _Note:
     decay_s: float = 0.08
 
 
+# Four times three quick notes: who is in the next room shall hear it.
+_RING = tuple(
+    _Note(0.7 * time + 0.13 * beep, 0.12, hz, 0.05)
+    for time in range(4)
+    for beep, hz in enumerate((1046.5, 1046.5, 1396.9))
+)
 # Up: I am here; down: I am gone; twice the same, low: it does not work. Muting is a knock, and not a chord.
 _NOTES: dict[Earcon, tuple[_Note, ...]] = {
     "listening": (_Note(0.0, 0.11, 659.3), _Note(0.07, 0.17, 880.0)),
     "sleeping": (_Note(0.0, 0.14, 880.0), _Note(0.09, 0.20, 587.3)),
     "error": (_Note(0.0, 0.12, 349.2, 0.2), _Note(0.16, 0.14, 349.2, 0.2)),
     "muted": (_Note(0.0, 0.07, 392.0, 0.04),),
+    "timer": _RING,
     "unmuted": (_Note(0.0, 0.06, 392.0, 0.04), _Note(0.055, 0.09, 784.0, 0.04)),
 }
 # Overtones make it softer than a whistle, and audible on speakers that have no bass.

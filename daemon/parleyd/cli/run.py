@@ -28,6 +28,7 @@ from parleyd.cli.reloader import Reloader, ReloadError
 from parleyd.config.changes import Changes
 from parleyd.config.loader import DEFAULT_CONFIG_PATH, ConfigError, load
 from parleyd.config.schema import Config
+from parleyd.config.secrets import SecretError
 from parleyd.control.client import SOCKET_NAME
 from parleyd.control.commands import Commands
 from parleyd.control.messages import RequestError
@@ -131,6 +132,8 @@ def _serve(config: Config, args: argparse.Namespace, bus: events.Bus) -> int:
         raise CommandError(str(error), error.mend, os.EX_UNAVAILABLE) from error
     except (ControlError, MetricsError) as error:
         raise CommandError(str(error), error.mend, os.EX_UNAVAILABLE) from error
+    except SecretError as error:
+        raise CommandError(str(error), error.mend, os.EX_CONFIG) from error
     except ServiceError as error:
         raise CommandError(str(error), error.mend, os.EX_SOFTWARE) from error
     return os.EX_OK

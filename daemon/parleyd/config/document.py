@@ -10,7 +10,8 @@ import msgspec
 
 from parleyd.config.keys import Key, keys_of, kind, limits
 from parleyd.config.loader import DEFAULT_CONFIG_PATH
-from parleyd.config.schema import Config, Secret
+from parleyd.config.schema import Config
+from parleyd.config.section import Secret
 
 _HEAD = f"""\
 <!-- Generated from daemon/parleyd/config/schema.py: python -m parleyd.config.document > docs/configuration.md -->
@@ -76,6 +77,8 @@ def _sections(section: type[msgspec.Struct], path: tuple[str, ...]) -> Iterator[
     for key in keys.values():
         if key.section is not None:
             yield from _sections(key.section, key.path)
+        elif key.entry is not None and key.entry is not Secret:
+            yield from _sections(key.entry, (*key.path, "NAME" if key.is_map else "N"))
 
 
 def _table(keys: Iterable[Key]) -> str:
@@ -89,12 +92,18 @@ def _table(keys: Iterable[Key]) -> str:
 def _values(key: Key) -> str:
     if key.choices:
         return ", ".join(f"`{choice}`" for choice in key.choices)
+    if key.entry is Secret:
+        return "mapping, see Secrets above"
+    if key.is_list and key.entry is None:
+        return f"list of {_values(key.item())}"
     if key.is_secret:
         return "see Secrets above"
     return "text" if key.wording is not None else kind(key)
 
 
 def _default(key: Key) -> str:
+    if key.required:
+        return "**required**"
     return "none" if key.default is None else f"`{json.dumps(key.default).strip(chr(34))}`"
 
 

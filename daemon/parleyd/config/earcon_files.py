@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from parleyd.config.rules import Finding
+from parleyd.config.problem import Finding
 from parleyd.config.schema import Earcons
 
 

@@ -8,7 +8,8 @@ import msgspec
 from msgspec import inspect
 
 from parleyd.config.keys import Key, keys_of
-from parleyd.config.schema import Config, Secret
+from parleyd.config.schema import Config
+from parleyd.config.section import Secret
 
 _NULL = {"type": "null"}
 _TYPE_NAMES = {
@@ -29,11 +30,15 @@ def json_schema() -> dict[str, Any]:
 
 
 def _section(section: type[msgspec.Struct], path: tuple[str, ...]) -> dict[str, Any]:
+    keys = keys_of(section, path)
+    required = [name for name, key in keys.items() if key.required]
     return {
         "description": (section.__doc__ or "").strip(),
-        "type": ["object", "null"],  # a section whose keys are all commented out is null
-        "properties": {name: _property(key) for name, key in keys_of(section, path).items()},
+        # A section whose keys are all commented out is null.
+        "type": "object" if required else ["object", "null"],
+        "properties": {name: _property(key) for name, key in keys.items()},
         "additionalProperties": False,
+        **({"required": required} if required else {}),
     }
 
 
@@ -41,23 +46,40 @@ def _property(key: Key) -> dict[str, Any]:
     if key.section is not None:
         return _section(key.section, key.path)
     alternatives = [_alternative(key, info) for info in key.types]
-    if key.nullable or key.is_map or key.null_is_text:
+    if key.nullable or key.is_map or key.is_list or key.null_is_text:
         alternatives.append(_NULL)
     return {
         "description": f"{key.description}{f' [{key.unit}]' if key.unit else ''}",
         **(alternatives[0] if len(alternatives) == 1 else {"anyOf": alternatives}),
-        "default": key.default,
+        **({} if key.required else {"default": key.default}),
     }
 
 
 def _alternative(key: Key, info: inspect.Type) -> dict[str, Any]:
     if isinstance(info, inspect.StructType):
-        return {**_section(Secret, key.path), "type": "object", "minProperties": 1, "maxProperties": 1}
+        return _entry(Secret, key.path)
     if isinstance(info, inspect.DictType):
+        if key.entry is not None:
+            return {"type": "object", "additionalProperties": _entry(key.entry, key.path)}
         return {"type": "object", "additionalProperties": _any_of(info.value_type)}
+    if isinstance(info, inspect.ListType):
+        items = _entry(key.entry, key.path) if key.entry is not None else _item(key.item())
+        return {"type": "array", "items": items}
     if key.choices:
         return {"enum": list(key.choices)}
     return _plain(info)
+
+
+def _entry(section: type[msgspec.Struct], path: tuple[str, ...]) -> dict[str, Any]:
+    if section is Secret:
+        return {**_section(Secret, path), "type": "object", "minProperties": 1, "maxProperties": 1}
+    return _section(section, path)
+
+
+def _item(key: Key) -> dict[str, Any]:
+    """Numbers stand for their text where text is wanted."""
+    plain = _alternative(key, key.types[0])
+    return {"type": ["string", "number", "boolean"]} if plain.get("type") == "string" else plain
 
 
 def _any_of(info: inspect.Type) -> Any:

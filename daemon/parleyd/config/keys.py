@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from parleyd.config.schema import Config, Secret
+from parleyd.config.schema import Config
+from parleyd.config.section import Secret
 
 _UNITS = {"ms": "ms", "s": "s", "db": "dB"}
 
@@ -21,8 +22,9 @@ class Key:
     """One key of the schema.
 
     path: from the top of the file. hint: what msgspec.convert() takes. types: the alternatives as msgspec sees them,
-    without null. section: the mapping that the key opens, if it does. default: as plain values. choices: in the
-    schema's order. wording: how the schema puts a pattern into words. null_is_text: YAML's null means the text "null".
+    without null. section: the mapping that the key opens, if it does. default: as plain values; required: it has none.
+    choices: in the schema's order. wording: how the schema puts a pattern into words. null_is_text: YAML's null means
+    the text "null".
     """
 
     path: tuple[str, ...]
@@ -31,6 +33,7 @@ class Key:
     nullable: bool
     section: type[msgspec.Struct] | None
     default: Any
+    required: bool
     description: str
     choices: tuple[str, ...]
     wording: str | None
@@ -60,17 +63,44 @@ class Key:
         return any(isinstance(t, inspect.StructType) and t.cls is Secret for t in self.types)
 
     @property
+    def is_bool(self) -> bool:
+        return isinstance(self.types[0], inspect.BoolType)
+
+    @property
     def is_map(self) -> bool:
         """A mapping whose names are the user's own."""
         return isinstance(self.types[0], inspect.DictType)
+
+    @property
+    def is_map_of_text(self) -> bool:
+        only = self.types[0]
+        return isinstance(only, inspect.DictType) and isinstance(only.value_type, inspect.StrType)
+
+    @property
+    def is_list(self) -> bool:
+        return isinstance(self.types[0], inspect.ListType)
+
+    @property
+    def entry(self) -> type[msgspec.Struct] | None:
+        """The section that every value of a map, or every item of a list, is."""
+        only = self.types[0]
+        inner = only.value_type if isinstance(only, inspect.DictType) else getattr(only, "item_type", None)
+        return inner.cls if isinstance(inner, inspect.StructType) else None
+
+    def item(self) -> Key:
+        """An item of a list that is no section, as if it stood at the list's own key."""
+        (hint,) = typing.get_args(typing.get_args(self.hint)[0])
+        return _key(self.path, hint, None, required=True)
 
 
 @cache
 def keys_of(section: type[msgspec.Struct], path: tuple[str, ...] = ()) -> dict[str, Key]:
     """The keys directly below a section that stands at `path`, by name."""
     hints = typing.get_type_hints(section, include_extras=True)
-    defaults = msgspec.to_builtins(section())
-    return {name: _key((*path, name), hints[name], defaults[name]) for name in section.__struct_fields__}
+    return {
+        field.name: _key((*path, field.name), hints[field.name], _default(field), required=field.required)
+        for field in msgspec.structs.fields(section)
+    }
 
 
 def all_keys(section: type[msgspec.Struct] = Config, path: tuple[str, ...] = ()) -> Iterator[Key]:
@@ -102,6 +132,10 @@ def kind(key: Key) -> str:
     if key.choices:
         return joined(key.choices)
     only = key.types[0]
+    if key.is_bool:
+        return "true or false"
+    if key.is_list:
+        return "list"
     if isinstance(only, inspect.IntType):
         return "whole number"
     if isinstance(only, inspect.FloatType):
@@ -115,7 +149,7 @@ def expected(key: Key) -> str:
     if key.number is not None:
         text = limits(key)
         return f"a {noun}{' ' if text.startswith('above') else ' from '}{text}" if text else f"a {noun}"
-    return "a mapping" if noun == "mapping" else noun
+    return f"a {noun}" if noun in ("mapping", "list") else noun
 
 
 def joined(words: typing.Iterable[str]) -> str:
@@ -124,7 +158,13 @@ def joined(words: typing.Iterable[str]) -> str:
     return f"{', '.join(rest)} or {last}" if rest else last
 
 
-def _key(path: tuple[str, ...], hint: Any, default: Any) -> Key:
+def _default(field: msgspec.structs.FieldInfo) -> Any:
+    if field.default is not msgspec.NODEFAULT:
+        return msgspec.to_builtins(field.default)
+    return None if field.required else msgspec.to_builtins(field.default_factory())
+
+
+def _key(path: tuple[str, ...], hint: Any, default: Any, *, required: bool) -> Key:
     info, description = inspect.type_info(hint), ""
     extra: dict[str, Any] = {}
     if isinstance(info, inspect.Metadata):
@@ -140,6 +180,7 @@ def _key(path: tuple[str, ...], hint: Any, default: Any) -> Key:
         nullable=any(isinstance(t, inspect.NoneType) for t in alternatives),
         section=section,
         default=default,
+        required=required,
         description=description or (section.__doc__ or "").strip() if section else description,
         choices=_choices(hint),
         wording=extra.get("expected"),

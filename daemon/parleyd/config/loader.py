@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from yaml.nodes import MappingNode, Node, ScalarNode
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from parleyd.config import earcon_files, rules, suggest
 from parleyd.config.keys import Key, keys_of
 from parleyd.config.nodes import NULL, NodeError, TooLargeError, Values, check_tag, compose, key_name, scalar
 from parleyd.config.problem import ConfigError, Problem, one_line
 from parleyd.config.refusal import found, refusal, shown
-from parleyd.config.schema import Config, Secret
+from parleyd.config.schema import Config
+from parleyd.config.section import Secret
 
 __all__ = ["DEFAULT_CONFIG_PATH", "ConfigError", "Loaded", "Problem", "load", "parse"]
 
@@ -138,6 +139,10 @@ class _Reader:
             except NodeError as error:
                 self._unsettled.add(".".join(path) if section is Secret else key.dotted)
                 self._add_error(key.dotted, error)
+        for key in keys_of(section, path).values():
+            if key.required and key.dotted not in self._places:
+                self._unsettled.add(key.dotted)
+                self._add(node, key.path, "it is missing", f"add `{key.name}:` ({key.description})")
         return plain
 
     def _entries(
@@ -178,8 +183,12 @@ class _Reader:
         """What stands at a key, checked. Raises NodeError where nothing of it can be used."""
         if key.section is not None:
             return self._section(node, key.section, key.path)
+        if key.nullable and (key.is_map or key.is_list) and isinstance(node, ScalarNode) and node.tag == NULL:
+            return None
         if key.is_map:
-            return self._map(key, node)
+            return self._map(key, node) if key.entry is None else self._sections_by_name(key, node, key.entry)
+        if key.is_list:
+            return self._list(key, node)
         if key.is_secret and isinstance(node, MappingNode):
             return self._section(node, Secret, key.path)
         value = self._scalar(key, node) if isinstance(node, ScalarNode) else node.value
@@ -193,6 +202,8 @@ class _Reader:
         value = scalar(node)
         if value is None and (key.nullable or not node.value):
             return None
+        if key.is_bool:
+            return value
         if key.number is None and not isinstance(value, str):
             # Text that looks like a number or a truth value; null in all its spellings.
             return "null" if value is None and key.null_is_text else str(node.value)
@@ -200,16 +211,43 @@ class _Reader:
             return int(value)
         return value
 
+    def _sections_by_name(self, key: Key, node: Node, section: type[msgspec.Struct]) -> dict[str, Any]:
+        """A mapping from the user's own names to sections."""
+        if isinstance(node, ScalarNode) and node.tag == NULL:
+            return {}
+        plain: dict[str, Any] = {}
+        for name, _, value_node in self._entries(_mapping(node), key.path):
+            entry = self._section(value_node, section, (*key.path, shown(name)))
+            if _is_whole(entry, section):
+                plain[name] = entry
+        return plain
+
+    def _list(self, key: Key, node: Node) -> list[Any]:
+        if isinstance(node, ScalarNode) and node.tag == NULL:
+            return []
+        if not isinstance(node, SequenceNode):
+            text = f"a list belongs here, not {found(node, hide_value=True)}"
+            raise NodeError.at(node, text, "write [one, another], or a line `- one` for each below it")
+        check_tag(node)
+        if key.entry is None:
+            return [self._value(key.item(), item, item) for item in node.value]
+        items = []
+        for number, item in enumerate(node.value, 1):
+            entry = self._section(_mapping(item), key.entry, (*key.path, str(number)))
+            if _is_whole(entry, key.entry):
+                items.append(entry)
+        return items
+
     def _map(self, key: Key, node: Node) -> dict[str, Any]:
         if isinstance(node, ScalarNode) and node.tag == NULL:
             return {}
-        if not isinstance(node, MappingNode):
-            text = f"a mapping belongs here, not {found(node, hide_value=True)}"
-            raise NodeError.at(node, text, "put `name: value` lines below it")
+        node = _mapping(node)
         plain: dict[str, Any] = {}
         for name, key_node, value_node in self._entries(node, key.path):
             try:
                 value = self._values.read(value_node)
+                if key.is_map_of_text and isinstance(value_node, ScalarNode) and value is not None:
+                    value = str(value_node.value)
                 msgspec.convert({name: value}, key.hint)
                 plain[name] = value
             except NodeError as error:
@@ -226,6 +264,19 @@ class _Reader:
 
     def _add_error(self, key: str, error: NodeError) -> None:
         self.problems.append(Problem(self._file, error.line, error.column, key, error.text, error.mend))
+
+
+def _mapping(node: Node) -> MappingNode:
+    """Raises NodeError where it is none."""
+    if not isinstance(node, MappingNode):
+        text = f"a mapping belongs here, not {found(node, hide_value=True)}"
+        raise NodeError.at(node, text, "put `name: value` lines below it")
+    return node
+
+
+def _is_whole(plain: dict[str, Any], section: type[msgspec.Struct]) -> bool:
+    """Nothing that the section must have is missing; otherwise that has been said."""
+    return all(not key.required or name in plain for name, key in keys_of(section).items())
 
 
 def _parents(key: str) -> Iterator[str]:

@@ -46,3 +46,13 @@ class ConfigError(Exception):
         super().__init__("\n".join(map(str, problems)))
         self.problems = tuple(problems)
         self.warnings = tuple(warnings)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A rule that is broken. key: dotted, the place to point at. A warning does not keep the daemon from running."""
+
+    key: str
+    text: str
+    mend: str
+    is_warning: bool = False

@@ -38,10 +38,13 @@ def refusal(key: Key, node: Node, value: Any) -> tuple[str, str]:
     """(what is wrong, the mend) for a value that msgspec refused."""
     what = found(node, hide_value=key.is_secret)
     default = f"{key.default:g}" if isinstance(key.default, float) else str(key.default)
+    default = default.lower() if key.is_bool else default
     default = f" (default {default})" if key.default is not None and not key.wording else ""
     wanted = f"use {expected(key)}{default}"
     if value is None:
         return "there is no value", f"{wanted}, or remove the key"
+    if key.is_bool:
+        return f"{what} is neither true nor false", wanted
     if key.number is not None:
         return _refused_number(key, key.number, value, what, wanted)
     if not isinstance(value, str):

@@ -5,23 +5,15 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from parleyd.config.schema import Config, Secret
+from parleyd.config import tool_rules
+from parleyd.config.problem import Finding
+from parleyd.config.schema import Config
+from parleyd.config.section import Secret
 
 _SECRET_WAYS = "{env: NAME}, {file: PATH} or {credential: NAME}"
 _EXAMPLES = {"env": "ELEVENLABS_API_KEY", "file": "/etc/parleyd/elevenlabs.key", "credential": "elevenlabs"}
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A rule that is broken. key: dotted, the place to point at. A warning does not keep the daemon from running."""
-
-    key: str
-    text: str
-    mend: str
-    is_warning: bool = False
 
 
 def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[Finding]:
@@ -32,6 +24,8 @@ def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[Finding
         yield from _api_key(config.elevenlabs.api_key)
     if is_settled("elevenlabs.base_url"):
         yield from _base_url(config.elevenlabs.base_url)
+    if is_settled("tools"):
+        yield from tool_rules.check(config.tools, is_settled)
     initial_s, max_s = config.reconnect.initial_s, config.reconnect.max_s
     if is_settled("reconnect.initial_s") and is_settled("reconnect.max_s") and initial_s > max_s:
         text = f"the first delay ({initial_s:g} s) is longer than the longest (reconnect.max_s: {max_s:g} s)"

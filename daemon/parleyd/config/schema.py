@@ -5,16 +5,18 @@ end of a key's name (_ms, _s, _db). Limits stand on the inner type (msgspec want
 `expected` puts a pattern into words; with `null_is_text` YAML's null is read as the text "null" (the null device).
 """
 
+# ruff: noqa: RUF012 (msgspec copies mutable defaults)
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from parleyd.config.secrets import masked
+from parleyd.config.section import Secret, Section, Text
+from parleyd.config.tool_sections import Tools
 
 Scalar = str | int | float | bool
-Text = Annotated[str, Meta(min_length=1)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 DeviceName = Annotated[
     str,
@@ -25,19 +27,7 @@ DeviceName = Annotated[
 ]
 
 
-class _Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A mapping in the YAML file."""
-
-
-class Secret(_Section, frozen=True):
-    """Where a secret is found; exactly one of the keys."""
-
-    env: Annotated[Text | None, Meta(description="name of an environment variable")] = None
-    file: Annotated[Text | None, Meta(description="path of a file whose first line is the secret")] = None
-    credential: Annotated[Text | None, Meta(description="name of a systemd credential (see parleyd secret)")] = None
-
-
-class Overrides(_Section, frozen=True):
+class Overrides(Section, frozen=True):
     """What this device changes about the agent; each must be allowed in the agent's Security settings."""
 
     prompt: Annotated[Text | None, Meta(description="system prompt")] = None
@@ -50,7 +40,7 @@ class Overrides(_Section, frozen=True):
     similarity_boost: Annotated[Share | None, Meta(description="closeness to the original voice")] = None
 
 
-class ElevenLabs(_Section, frozen=True):
+class ElevenLabs(Section, frozen=True):
     """The ElevenLabs agent to talk to."""
 
     agent_id: Annotated[Text | None, Meta(description="the agent's id; required by this provider")] = None
@@ -73,7 +63,7 @@ class ElevenLabs(_Section, frozen=True):
         return f"ElevenLabs({masked(self)})"
 
 
-class Local(_Section, frozen=True):
+class Local(Section, frozen=True):
     """The embedded agent, for `provider: local`."""
 
     scenario: Annotated[
@@ -81,7 +71,7 @@ class Local(_Section, frozen=True):
     ] = None
 
 
-class Wake(_Section, frozen=True):
+class Wake(Section, frozen=True):
     """When a session is opened."""
 
     mode: Annotated[
@@ -101,7 +91,7 @@ class Wake(_Section, frozen=True):
     ] = "auto"
 
 
-class AudioInput(_Section, frozen=True):
+class AudioInput(Section, frozen=True):
     """The microphone."""
 
     device: Annotated[DeviceName, Meta(description="default, part of a device's name, wav:PATH, or null")] = "default"
@@ -116,7 +106,7 @@ EarconChoice = Annotated[
 ]
 
 
-class Mixer(_Section, frozen=True):
+class Mixer(Section, frozen=True):
     """The sound card's own mixer, moved by the volume in place of the software's: docs/devices.md."""
 
     control: Annotated[
@@ -127,7 +117,7 @@ class Mixer(_Section, frozen=True):
     ] = "default"
 
 
-class AudioOutput(_Section, frozen=True):
+class AudioOutput(Section, frozen=True):
     """The speaker."""
 
     device: Annotated[DeviceName, Meta(description="default, part of a device's name, wav:PATH, or null")] = "default"
@@ -142,7 +132,7 @@ class AudioOutput(_Section, frozen=True):
         return 1.0 if self.volume is None or self.mixer.control is not None else self.volume
 
 
-class Echo(_Section, frozen=True):
+class Echo(Section, frozen=True):
     """What is done about the agent's voice in the microphone: docs/echo.md."""
 
     mode: Annotated[
@@ -157,7 +147,7 @@ class Echo(_Section, frozen=True):
     ] = 300
 
 
-class Audio(_Section, frozen=True):
+class Audio(Section, frozen=True):
     """Sound devices, and the echo between them."""
 
     input: AudioInput = AudioInput()
@@ -169,7 +159,7 @@ class Audio(_Section, frozen=True):
     ] = 3.0
 
 
-class Earcons(_Section, frozen=True):
+class Earcons(Section, frozen=True):
     """Short sounds that tell what the daemon does: docs/earcons.md. Each is on, off, or a WAV file of one's own."""
 
     listening: Annotated[
@@ -179,6 +169,7 @@ class Earcons(_Section, frozen=True):
     error: Annotated[EarconChoice, Meta(description="the network or the agent fails somebody who waits; once")] = "on"
     muted: Annotated[EarconChoice, Meta(description="the microphone was muted")] = "on"
     unmuted: Annotated[EarconChoice, Meta(description="the microphone hears again")] = "on"
+    timer: Annotated[EarconChoice, Meta(description="a timer goes off that the agent has set")] = "on"
     after_speech: Annotated[
         Literal["on", "off"],
         Meta(description="listening and sleeping also where speech alone woke, which false wakes do, too"),
@@ -186,7 +177,7 @@ class Earcons(_Section, frozen=True):
     level_db: Annotated[float, Meta(ge=-40, le=12, description="louder or quieter than they are")] = 0.0
 
 
-class Gate(_Section, frozen=True):
+class Gate(Section, frozen=True):
     """Decides whether somebody speaks, and what of the room goes up the wire."""
 
     vad: Annotated[
@@ -207,7 +198,7 @@ class Gate(_Section, frozen=True):
     ] = "silence"
 
 
-class BargeIn(_Section, frozen=True):
+class BargeIn(Section, frozen=True):
     """How the person interrupts the agent."""
 
     mode: Annotated[
@@ -225,7 +216,7 @@ class BargeIn(_Section, frozen=True):
     duck_db: Annotated[float, Meta(ge=0, le=60, description="how much quieter while in doubt")] = 12.0
 
 
-class Session(_Section, frozen=True):
+class Session(Section, frozen=True):
     """How long a session is held, and what is kept for it."""
 
     idle_timeout_s: Annotated[float, Meta(ge=1, le=3600, description="quiet time after which we hang up")] = 20.0
@@ -241,14 +232,14 @@ class Session(_Section, frozen=True):
     ] = 120.0
 
 
-class Reconnect(_Section, frozen=True):
+class Reconnect(Section, frozen=True):
     """Delay between tries: doubles from initial_s up to max_s, with jitter. The first retry comes at once."""
 
     initial_s: Annotated[float, Meta(gt=0, le=60, description="first delay")] = 0.5
     max_s: Annotated[float, Meta(gt=0, le=3600, description="longest delay")] = 60.0
 
 
-class Control(_Section, frozen=True):
+class Control(Section, frozen=True):
     """The socket for `parleyd status`, `say`, `mute` and other programs: docs/control.md."""
 
     socket: Annotated[
@@ -260,7 +251,7 @@ class Control(_Section, frozen=True):
     ] = "auto"
 
 
-class Metrics(_Section, frozen=True):
+class Metrics(Section, frozen=True):
     """For Prometheus; needs the extra parleyd[metrics]. docs/control.md lists what there is."""
 
     textfile: Annotated[
@@ -272,7 +263,7 @@ class Metrics(_Section, frozen=True):
     ] = None
 
 
-class Log(_Section, frozen=True):
+class Log(Section, frozen=True):
     """What is logged."""
 
     level: Annotated[
@@ -288,7 +279,7 @@ class Log(_Section, frozen=True):
     ] = "auto"
 
 
-class Config(_Section, frozen=True):
+class Config(Section, frozen=True):
     """A whole configuration file."""
 
     provider: Annotated[Literal["elevenlabs", "local"], Meta(description="who answers")] = "elevenlabs"
@@ -301,6 +292,7 @@ class Config(_Section, frozen=True):
     barge_in: BargeIn = BargeIn()
     session: Session = Session()
     reconnect: Reconnect = Reconnect()
+    tools: Tools = Tools()
     control: Control = Control()
     metrics: Metrics = Metrics()
     log: Log = Log()

@@ -15,7 +15,7 @@ import msgspec
 from parleyd.log_fields import fields
 
 if TYPE_CHECKING:  # the schema itself needs masked()
-    from parleyd.config.schema import Secret
+    from parleyd.config.section import Secret
 
 HIDDEN = "********"
 MAX_SECRET_BYTES = 64 * 1024
@@ -118,22 +118,22 @@ def masked(section: msgspec.Struct) -> dict[str, Any]:
 def _mask_key(name: str, value: Any) -> Any:
     if name == "api_key" and isinstance(value, str):
         return HIDDEN
-    if name in ("dynamic_variables", "custom_llm_extra_body"):
-        return _mask_free(value)
+    if name in ("dynamic_variables", "custom_llm_extra_body", "environment", "headers", "body"):
+        return mask_by_name(value)
     if isinstance(value, Mapping):
         return {key: _mask_key(key, inner) for key, inner in value.items()}
     return value
 
 
-def _mask_free(value: Any) -> Any:
-    """Values whose names are the user's own: judged by the name."""
+def mask_by_name(value: Any) -> Any:
+    """Values whose names are not this program's: judged by the name."""
     if isinstance(value, Mapping):
         return {
-            key: HIDDEN if _is_sensitive(key, inner) else _mask_free(inner)
+            key: HIDDEN if _is_sensitive(key, inner) else mask_by_name(inner)
             for key, inner in value.items()
         }
     if isinstance(value, list):
-        return [_mask_free(item) for item in value]
+        return [mask_by_name(item) for item in value]
     return value
 
 

@@ -50,6 +50,8 @@ class Commands:
                 _in_session(service.user_active())
             case messages.Feedback(score=score):
                 _in_session(service.feedback(None if score == "none" else score))
+            case messages.Approve() | messages.Deny():
+                return self._approve(request.call_id, allow=not isinstance(request, messages.Deny))
             case messages.Reload():
                 return self._reload()
             case messages.Stop():
@@ -71,6 +73,18 @@ class Commands:
             except MixerError as error:
                 raise RequestError("unavailable", str(error), error.mend) from error
         return wanted
+
+    def _approve(self, call_id: str | None, *, allow: bool) -> dict[str, str]:
+        tools = self._service.tools
+        waiting = {asked.call_id: asked.name for asked in tools.waiting_approvals}
+        if call_id is None and len(waiting) > 1:
+            listed = ", ".join(f"{one} ({name})" for one, name in waiting.items())
+            raise RequestError("ambiguous", f"several calls wait: {listed}", "say which one")
+        wanted = call_id or next(iter(waiting), None)
+        if wanted is None or not tools.approve(wanted, allow=allow):
+            mend = "the agent's question may have run out: tools.mcp.ask_s"
+            raise RequestError("nothing_waits", "no call waits for this approval", mend)
+        return {"call_id": wanted, "name": waiting.get(wanted, "")}
 
 
 def _in_session(told: bool) -> None:

@@ -87,6 +87,19 @@ class Feedback(Request, frozen=True, tag="feedback"):
     score: Literal["like", "dislike", "none"]
 
 
+class Approve(Request, frozen=True, tag="approve"):
+    """→ {call_id, name}. Allows a call of an MCP tool that the agent has asked about (event `approval_wanted`).
+
+    Without call_id the only one that waits; refused where none does, or several.
+    """
+
+    call_id: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+
+
+class Deny(Approve, frozen=True, tag="deny"):
+    """→ {call_id, name}. Likewise, and denies it."""
+
+
 class Reload(Request, frozen=True, tag="reload"):
     """→ {now, next_session, restart}: the keys that changed, by when they take effect."""
 
@@ -96,7 +109,21 @@ class Stop(Request, frozen=True, tag="stop"):
 
 
 AnyRequest = (
-    Status | Events | Wake | Sleep | Mute | Unmute | Volume | Say | Context | Activity | Feedback | Reload | Stop
+    Status
+    | Events
+    | Wake
+    | Sleep
+    | Mute
+    | Unmute
+    | Volume
+    | Say
+    | Context
+    | Activity
+    | Feedback
+    | Approve
+    | Deny
+    | Reload
+    | Stop
 )
 
 _decoder = msgspec.json.Decoder(AnyRequest)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from typing import Literal
 
 from parleyd import events
@@ -20,6 +21,7 @@ from parleyd.agents.agent import (
     AgentResponse,
     AgentResponseComplete,
     AgentResponseCorrection,
+    ApprovalAsked,
     Codec,
     Interruption,
     Malformed,
@@ -36,18 +38,30 @@ from parleyd.conversation.outbox import Outbox
 from parleyd.conversation.turns import FLOORS, GREETING_WITHIN_S, AnswerNumbers, Cue, Effect, Floor, TurnFilter
 from parleyd.conversation.typed import Typed
 from parleyd.log_fields import fields
+from parleyd.tools.audit import bounded_parameters
+from parleyd.tools.device_tools import DeviceTools
+from parleyd.tools.result import Result
 
 log = logging.getLogger(__name__)
 
+# After `end_conversation`: quiet time until we hang up, once the agent has said goodbye, and if it says nothing.
+FAREWELL_S = 1.5
+FAREWELL_UNSAID_S = 6.0
+# What the agent is still to be told when the next session begins; more would be a chronicle.
+MAX_TO_TELL = 8
+
 
 class Dialogue:
-    """barge_in: the configuration section."""
+    """barge_in: the configuration section. tools: what the agent may do here."""
 
-    def __init__(self, playback: Playback, outbox: Outbox, bus: events.Bus, barge_in: BargeIn) -> None:
+    def __init__(
+        self, playback: Playback, outbox: Outbox, bus: events.Bus, barge_in: BargeIn, tools: DeviceTools
+    ) -> None:
         self._playback = playback
         self._outbox = outbox
         self._bus = bus
         self._barge_in = barge_in
+        self._tools = tools
         self._lock = threading.RLock()
         self._floor = Floor.QUIET
         self._talk_since_s: float | None = None
@@ -65,6 +79,8 @@ class Dialogue:
         self._activity_s = 0.0
         self._hanging_up = False
         self._understood = False
+        self._farewell_s: float | None = None
+        self._to_tell: deque[str] = deque(maxlen=MAX_TO_TELL)
 
     # ------------------------------------------------------------ supervisor
 
@@ -75,9 +91,15 @@ class Dialogue:
             return max(self._activity_s, self._playback.silent_from_s)
 
     def busy(self, now_s: float) -> bool:
-        """Somebody talks right now, person or agent."""
+        """Somebody talks right now, person or agent, or the agent waits for a tool."""
         with self._lock:
-            return self._talk_since_s is not None or self._playback.audible(now_s)
+            return self._talk_since_s is not None or self._playback.audible(now_s) or self._tools.busy
+
+    @property
+    def farewell_s(self) -> float | None:
+        """After so much quiet the conversation shall end, because the agent wanted it; None: it did not."""
+        with self._lock:
+            return self._farewell_s
 
     @property
     def talk_since_s(self) -> float | None:
@@ -111,6 +133,8 @@ class Dialogue:
         """Nobody is there to be told anything; what was said is carried over into the next session."""
         with self._lock:
             self._codec = None
+            self._farewell_s = None
+        self._tools.session_over()
 
     def conclude(self) -> None:
         """The conversation is over; the next one starts afresh. What is queued is still played out."""
@@ -142,6 +166,8 @@ class Dialogue:
                 self._outbox.send(codec.contextual_update(said))
             for text in self._typed.waiting:
                 self._outbox.send(codec.user_message(text))
+            while self._to_tell:
+                self._outbox.send(codec.contextual_update(self._to_tell.popleft()))
 
     def agent_event(self, event: AgentEvent) -> None:
         now_s = time.monotonic()
@@ -153,6 +179,8 @@ class Dialogue:
             match event:
                 case AgentAudio(data=data):
                     self._activity_s = now_s
+                    if self._farewell_s is not None:
+                        self._farewell_s = FAREWELL_S
                     self._playback.enqueue(answer, data)
                     if answer != before:
                         self._heard_by_answer(answer, now_s)
@@ -164,6 +192,7 @@ class Dialogue:
                     self._bus.publish(events.Heard(at_s=now_s, text=text, final=final))
                     if final:
                         self._transcripts_seen = True
+                        self._farewell_s = None
                         self._understood |= any(sign.isalnum() for sign in text)
                         self._history.user_said(text)
                         self._acknowledged(now_s)
@@ -179,7 +208,10 @@ class Dialogue:
                     self._bus.publish(events.AnswerText(at_s=now_s, text=text, corrected=True))
                 case ToolCall():
                     self._activity_s = now_s
-                    self._answer_tool(event, now_s)
+                    self._use_tool(event, now_s)
+                case ApprovalAsked():
+                    self._activity_s = now_s
+                    self._ask_approval(event)
                 case AgentHangsUp():
                     self._hanging_up = True
                 case AgentError(kind=kind, code=code):
@@ -246,6 +278,7 @@ class Dialogue:
             self._talk_since_s = since_s
             self._outbox.talk_goes_on()
             self._cue(Cue.TALK_STARTED)
+            self._tools.person_speaks()
 
     def talk_goes_on(self, at_s: float) -> None:
         """Once per frame of talk, which ends at at_s."""
@@ -264,6 +297,23 @@ class Dialogue:
             self._activity_s = time.monotonic()
             self._talk_since_s = None
             self._cue(Cue.TALK_STOPPED)
+
+    # ------------------------------------------------------------ any thread
+
+    def tell(self, text: str) -> None:
+        """Makes the agent know something: now, or when the next session begins."""
+        with self._lock:
+            if self._codec is not None:
+                self._activity_s = time.monotonic()
+                self._outbox.send(self._codec.contextual_update(text))
+            else:
+                self._to_tell.append(text)
+
+    def end_soon(self) -> None:
+        """The conversation shall end after what the agent still says; the supervisor looks at farewell_s."""
+        with self._lock:
+            self._activity_s = time.monotonic()
+            self._farewell_s = FAREWELL_UNSAID_S
 
     # ------------------------------------------------------------ playback thread
 
@@ -320,9 +370,34 @@ class Dialogue:
         talk_since_s = self._talk_since_s
         self._outbox.heard(now_s if talk_since_s is None else talk_since_s, settled=talk_since_s is None)
 
-    def _answer_tool(self, call: ToolCall, now_s: float) -> None:
-        self._bus.publish(events.ToolCalled(at_s=now_s, name=call.name, parameters=call.parameters))
-        if self._codec is not None and call.expects_response:
-            log.warning("the agent called the tool %r, which does not exist here", call.name)
-            why = f"there is no such tool on this device: {call.name}"
-            self._outbox.send(self._codec.tool_result(call.call_id, why, is_error=True))
+    def _use_tool(self, call: ToolCall, now_s: float) -> None:
+        shown = bounded_parameters(call.parameters)
+        self._bus.publish(events.ToolCalled(at_s=now_s, name=call.name, parameters=shown))
+        codec = self._codec
+        if codec is None:
+            return
+
+        def respond(result: Result) -> bool:
+            message = codec.tool_result(
+                call.call_id, result.text, is_error=result.is_error, error_type=result.error_type
+            )
+            return self._send_into(codec, message)
+
+        self._tools.call(call, respond)
+
+    def _ask_approval(self, asked: ApprovalAsked) -> None:
+        codec = self._codec
+        if codec is not None:
+            self._tools.ask(
+                asked,
+                lambda allowed: self._send_into(codec, codec.approval(asked.call_id, is_approved=allowed)),
+            )
+
+    def _send_into(self, codec: Codec, message: bytes) -> bool:
+        """Only into the session from which the question came; False when that is over. From any thread."""
+        with self._lock:
+            if self._codec is not codec:
+                return False
+            self._activity_s = time.monotonic()
+            self._outbox.send(message)
+            return True

@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 STABLE_S = 10.0
 # How long a stopping daemon waits for the server's answer to its close.
 STOP_S = 1.0
+# How often a conversation that is to end is looked at.
+FAREWELL_LOOK_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,11 @@ class _Reconfigure:
 
 @dataclass(frozen=True, slots=True)
 class _Stop:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class _EndSoon:
     pass
 
 
@@ -90,7 +97,8 @@ class Supervisor:
         self._raise_gate = raise_gate
         self._on_death = on_death
         self._backoff = Backoff(config.reconnect.initial_s, config.reconnect.max_s)
-        self._inbox: queue.SimpleQueue[_Wake | _Sleep | _Reconfigure | _Stop | _Ready | _Ended] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[_Wake | _Sleep | _EndSoon | _Reconfigure | _Stop | _Ready | _Ended]
+        self._inbox = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
         self.pulse = Pulse("supervisor")
         self._session: Session | None = None
@@ -133,6 +141,11 @@ class Supervisor:
 
     def sleep(self) -> None:
         self._inbox.put(_Sleep())
+
+    def end_soon(self) -> None:
+        """The agent wants the conversation to end: after what it still says, and a little quiet."""
+        self._dialogue.end_soon()
+        self._inbox.put(_EndSoon())
 
     def stop(self) -> None:
         """Hangs up with 1000 and ends the thread; at most about STOP_S."""
@@ -188,7 +201,7 @@ class Supervisor:
             session.hang_up("the daemon stops")
             session.wait_over(STOP_S)
 
-    def _take(self, message: _Wake | _Sleep | _Reconfigure | _Ready | _Ended) -> None:
+    def _take(self, message: _Wake | _Sleep | _EndSoon | _Reconfigure | _Ready | _Ended) -> None:
         match message:
             case _Wake(by_speech=True):
                 # Speech waits for the retry that is due anyhow; a noisy room must not hammer a broken server.
@@ -353,6 +366,7 @@ class Supervisor:
                 self._retry_at_s = None
             case Action.HANG_UP:
                 session, self._session = self._session, None
+                self._dialogue.line_ended()
                 if session is not None:
                     session.hang_up("nobody needs the session any more")
             case Action.RETRY_SOON:
@@ -402,6 +416,9 @@ class Supervisor:
             due_s.append(self._live_since_s + STABLE_S)
         if self._state is State.LIVE and not self._always:
             due_s.append(self._dialogue.activity_s + self._patience_s())
+        if self._state is State.LIVE and self._dialogue.farewell_s is not None:
+            # How long is decided by what the agent still says.
+            due_s.append(time.monotonic() + FAREWELL_LOOK_S)
         if self._state is not State.ASLEEP and (kept_s := self._unanswered_s) is not None:
             due_s.append(kept_s + self._config.session.keep_utterance_s)
         if not due_s:
@@ -423,6 +440,11 @@ class Supervisor:
             self._move(Trigger.RETRY_DUE if self._state is State.BACKING_OFF else Trigger.WAKE, "next try")
         if self._state is State.LIVE and self._is_stable(now_s):
             self._tell_return(now_s)
+        farewell_s = self._dialogue.farewell_s if self._state is State.LIVE else None
+        if farewell_s is not None and not self._dialogue.busy(now_s):
+            quiet_s = now_s - self._dialogue.activity_s
+            if quiet_s >= farewell_s:
+                self._move(Trigger.IDLE, "the agent ended the conversation")
         if self._state is State.LIVE and not self._always:
             quiet_s = now_s - self._dialogue.activity_s
             if quiet_s >= self._patience_s() and not self._dialogue.busy(now_s):

@@ -413,19 +413,29 @@ def test_the_agent_hangs_up_with_end_call(kind, more, hangs_up):
 
 
 @pytest.mark.parametrize(
-    ("state", "replies"),
+    ("state", "asked"),
     [
-        ("awaiting_approval", [{"type": "mcp_tool_approval_result", "tool_call_id": "c", "is_approved": False}]),
+        ("awaiting_approval", [common.ApprovalAsked("c", "s", "write", "", {"a": 1}, 30.0)]),
         ("loading", []),
         ("success", []),
         ("failure", []),
     ],
 )
-def test_what_would_need_approval_is_refused_at_once(state, replies):
-    call = {"tool_call_id": "c", "tool_name": "write", "state": state, "approval_timeout_secs": 300}
+def test_what_needs_approval_is_asked(state, asked):
+    call = {"service_id": "s", "tool_call_id": "c", "tool_name": "write", "state": state, "parameters": {"a": 1}}
+    call["approval_timeout_secs"] = 30
     received = ready_codec().receive(json.dumps({"type": "mcp_tool_call", "mcp_tool_call": call}))
-    assert [json.loads(reply) for reply in received.replies] == replies
-    assert list(received.events) == [common.Notice("mcp_tool_call", call)]
+    assert received.replies == ()
+    assert list(received.events) == [common.Notice("mcp_tool_call", call), *asked]
+
+
+@pytest.mark.parametrize("fault", [{"tool_name": None}, {"tool_name": ""}, {"parameters": [1]}])
+def test_what_cannot_be_named_is_refused_at_once(fault):
+    call = {"tool_call_id": "c", "tool_name": "write", "state": "awaiting_approval", **fault}
+    received = ready_codec().receive(json.dumps({"type": "mcp_tool_call", "mcp_tool_call": call}))
+    expected = {"type": "mcp_tool_approval_result", "tool_call_id": "c", "is_approved": False}
+    assert [json.loads(reply) for reply in received.replies] == [expected]
+    assert isinstance(received.events[0], common.Malformed)
 
 
 # ---------------------------------------------------------------- what cannot be read
@@ -510,7 +520,7 @@ def test_every_client_message():
         "user_activity": codec.user_activity(),
         "contextual_update": codec.contextual_update("The kitchen light is now on.", "lights"),
         "client_tool_result": codec.tool_result("call_1", "21 °C", is_error=True, error_type="client_timeout"),
-        "mcp_tool_approval_result": codec.mcp_tool_approval_result("call_1", is_approved=True),
+        "mcp_tool_approval_result": codec.approval("call_1", is_approved=True),
         "feedback": codec.feedback(43, "like"),
         "multimodal_message": codec.multimodal_message("What is this?", ("file_1",)),
     }

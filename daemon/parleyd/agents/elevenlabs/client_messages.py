@@ -10,6 +10,8 @@ from typing import Any, Literal, get_args
 import msgspec
 from msgspec import Struct
 
+from parleyd.agents.agent import ToolErrorType
+
 
 class _Part(Struct, kw_only=True, omit_defaults=True):
     """An object inside a message."""
@@ -78,11 +80,6 @@ class UserActivity(_ToServer, tag="user_activity"):
 class ContextualUpdate(_ToServer, tag="contextual_update"):
     text: str
     context_id: str | None = None  # a newer update with the same id replaces the older
-
-
-ToolErrorType = Literal[
-    "user_rejected", "external_server", "external_client", "customer_auth", "client_timeout", "unknown"
-]
 
 
 class ClientToolResult(_ToServer, tag="client_tool_result"):

@@ -31,6 +31,9 @@ UNSUPPORTED_FORMAT = "unsupported_format"
 # The tool with which an agent hangs up.
 END_CALL = "end_call"
 
+# How long an agent waits for an approval when it does not say.
+DEFAULT_APPROVAL_S = 300
+
 # Some servers wrap the close in words, in the flat form of the error message.
 _WRAPPED_CLOSE = re.compile(r"received (?P<code>\d{4}) \([^)]*\)\s*(?P<text>.*)", re.DOTALL)
 
@@ -220,11 +223,26 @@ class ElevenLabsCodec:
         return common.Received(self._bad(f"client_tool_call: {problem}").events, (reply,))
 
     def _mcp_tool_call(self, message: server.McpToolCall, payload: server.McpToolCallPayload) -> common.Received:
-        """Nobody at this device can approve a call: it is refused at once, else the agent waits for minutes."""
-        replies: tuple[bytes, ...] = ()
-        if payload.state == "awaiting_approval" and payload.tool_call_id:
-            replies = (self.mcp_tool_approval_result(payload.tool_call_id, is_approved=False),)
-        return common.Received((_notice(message),), replies)
+        """One that awaits approval is asked for; what has no name cannot be approved, and is refused at once."""
+        notice = _notice(message)
+        if payload.state != "awaiting_approval":
+            return common.Received((notice,))
+        if not payload.tool_call_id:
+            return self._bad("mcp_tool_call without tool_call_id")
+        parameters = {} if payload.parameters is None else payload.parameters
+        if not payload.tool_name or not isinstance(parameters, dict):
+            reply = self.approval(payload.tool_call_id, is_approved=False)
+            problem = "mcp_tool_call: no name, or parameters that are no object"
+            return common.Received(self._bad(problem).events, (reply,))
+        asked = common.ApprovalAsked(
+            payload.tool_call_id,
+            payload.service_id or "",
+            payload.tool_name,
+            payload.tool_description or "",
+            parameters,
+            float(server.number(payload.approval_timeout_secs) or DEFAULT_APPROVAL_S),
+        )
+        return common.Received((notice, asked))
 
     # ------------------------------------------------------------ sending
 
@@ -245,7 +263,7 @@ class ElevenLabsCodec:
         return client.encode(client.ContextualUpdate(text=_sendable(text), context_id=context_id))
 
     def tool_result(
-        self, call_id: str, result: str, *, is_error: bool, error_type: client.ToolErrorType | None = None
+        self, call_id: str, result: str, *, is_error: bool, error_type: common.ToolErrorType | None = None
     ) -> bytes:
         return client.encode(
             client.ClientToolResult(
@@ -253,7 +271,7 @@ class ElevenLabsCodec:
             )
         )
 
-    def mcp_tool_approval_result(self, call_id: str, *, is_approved: bool) -> bytes:
+    def approval(self, call_id: str, *, is_approved: bool) -> bytes:
         return client.encode(client.McpToolApprovalResult(tool_call_id=call_id, is_approved=is_approved))
 
     def feedback(self, event_id: int, score: Literal["like", "dislike"] | None) -> bytes:

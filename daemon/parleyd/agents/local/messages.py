@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from binascii import b2a_base64
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -88,6 +89,24 @@ def client_tool_call(
             "parameters": dict(parameters),
             "event_id": event_id,
             "expects_response": expects_response,
+        },
+    }
+
+
+def mcp_tool_call(
+    name: str, call_id: str, service: str, parameters: Mapping[str, Any], approval_timeout_s: int
+) -> Message:
+    return {
+        "type": "mcp_tool_call",
+        "mcp_tool_call": {
+            "service_id": service,
+            "tool_call_id": call_id,
+            "tool_name": name,
+            "tool_description": None,
+            "parameters": dict(parameters),
+            "timestamp": datetime.now(UTC).isoformat(),
+            "state": "awaiting_approval",
+            "approval_timeout_secs": approval_timeout_s,
         },
     }
 

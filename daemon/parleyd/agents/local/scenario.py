@@ -124,6 +124,15 @@ class ToolCall(Step, tag="tool_call", frozen=True, kw_only=True):
     expects_response: bool = True
 
 
+class McpToolCall(Step, tag="mcp_tool_call", frozen=True, kw_only=True):
+    """A call of an MCP tool that awaits the client's approval, which is recorded and goes no further."""
+
+    name: str
+    service: str = "mcp_1"
+    parameters: dict[str, Any] = msgspec.field(default_factory=dict)
+    approval_timeout_s: Annotated[int, Meta(ge=1)] = 300
+
+
 class Say(Step, tag="say", frozen=True, kw_only=True):
     """The agent says something of its own accord."""
 
@@ -157,6 +166,7 @@ AnyStep = (
     | QueueStatus
     | Interrupt
     | ToolCall
+    | McpToolCall
     | Say
     | EndCall
     | Send

@@ -123,6 +123,14 @@ class Script:
                 await line.send(messages.interruption(self._interrupted_id(step)))
             case scenario.ToolCall():
                 await self._call_tool(step)
+            case scenario.McpToolCall():
+                call_id = actor.new_call_id()
+                actor.record.tell("tool_call", name=step.name, parameters=step.parameters)
+                await line.send(
+                    messages.mcp_tool_call(
+                        step.name, call_id, step.service, step.parameters, step.approval_timeout_s
+                    )
+                )
             case scenario.Say() | scenario.EndCall():
                 actor.spawn(actor.say_unasked(step.text, end_call=isinstance(step, scenario.EndCall)))
             case scenario.Send():

@@ -27,6 +27,7 @@ CLIENT_EVENTS = (
     "agent_response_correction",
     "agent_chat_response_part",
     "client_tool_call",
+    "mcp_tool_call",
     "agent_tool_response",
 )
 

@@ -1,0 +1,143 @@
+"""`parleyd tools`: what the agent may do here, what its page must say about it, and a way to try it by hand."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import queue
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from parleyd import events
+from parleyd.agents.agent import ToolCall
+from parleyd.cli.errors import CommandError
+from parleyd.config.loader import DEFAULT_CONFIG_PATH, ConfigError, load
+from parleyd.config.schema import Config
+from parleyd.config.secrets import SecretError
+from parleyd.host.directories import state_directory
+from parleyd.tools.dashboard import client_tool
+from parleyd.tools.device_tools import DeviceTools, Host
+from parleyd.tools.result import Fault, Result, ToolError
+from parleyd.tools.toolbox import Tool
+
+_DAEMON_ONLY = ("set_volume", "mute", "end_conversation", "set_timer", "cancel_timer", "device_status")
+_WRITE = "write '{\"name\": \"value\"}'"
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "tools",
+        help="what the agent may do here: list it, print what its page needs, try it",
+        description="Without ACTION: lists the tools that the agent may use on this device. See docs/tools.md.",
+    )
+    _add_config(parser, DEFAULT_CONFIG_PATH)
+    parser.add_argument("--json", action="store_true", help="print what the agent's page must contain, as JSON")
+    parser.set_defaults(run=_list)
+    actions = parser.add_subparsers(metavar="ACTION")
+    run = actions.add_parser(
+        "run",
+        help="call a tool as the agent would",
+        description="Calls a tool as the agent would, through the same checks, limits and audit log, and prints what "
+        "the agent would be told. Needs no daemon. Exit code 0: done; 1: an error for the agent.",
+    )
+    # A default here would undo what stands before `run`.
+    _add_config(run, argparse.SUPPRESS)
+    run.add_argument("name", metavar="NAME")
+    run.add_argument("parameters", metavar="JSON", nargs="?", default="{}", help="its parameters; default: {}")
+    run.set_defaults(run=_run)
+
+
+def _add_config(parser: argparse.ArgumentParser, default: Path | str) -> None:
+    parser.add_argument(
+        "-c", "--config", type=Path, default=default, metavar="FILE", help=f"default: {DEFAULT_CONFIG_PATH}"
+    )
+
+
+def _list(args: argparse.Namespace) -> int:
+    tools = _tools(_config(args.config), events.Bus()).tools
+    if args.json:
+        print(json.dumps([client_tool(tool) for tool in tools.values()], indent=2, ensure_ascii=False))
+        return os.EX_OK
+    if not tools:
+        print("The agent may do nothing here; docs/tools.md tells how that changes.")
+        return os.EX_OK
+    width = max(len(tool.name) for tool in tools.values())
+    for tool in tools.values():
+        print(f"{tool.name:{width}}  {tool.kind:8}  {_signature(tool)}")
+        print(f"{'':{width}}  {'':8}  {tool.description}")
+    print("\nThe agent knows only those that are set up on its page at ElevenLabs, as client tools:")
+    print("`parleyd tools --json` prints each as POST https://api.elevenlabs.io/v1/convai/tools takes it.")
+    return os.EX_OK
+
+
+def _signature(tool: Tool) -> str:
+    required = tool.parameters.schema.get("required", ())
+    names = [name if name in required else f"[{name}]" for name in tool.parameters.schema["properties"]]
+    return f"({', '.join(names)})  at most {tool.timeout_s:g} s"
+
+
+def _run(args: argparse.Namespace) -> int:
+    bus = events.Bus()
+    try:
+        parameters = json.loads(args.parameters)
+    except (ValueError, RecursionError) as error:
+        why = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+        raise CommandError(f"the parameters are no JSON: {why}", _WRITE, os.EX_DATAERR) from None
+    if not isinstance(parameters, dict):
+        raise CommandError("the parameters are no JSON object", _WRITE, os.EX_DATAERR)
+    tools = _tools(_config(args.config), bus)
+    if args.name not in tools.tools:
+        known = ", ".join(tools.tools) or "none"
+        raise CommandError(f"there is no tool {args.name!r} here", f"there are: {known}", os.EX_USAGE)
+    if args.name in _DAEMON_ONLY:
+        mend = "the agent can call it, in a conversation with the running daemon"
+        raise CommandError(f"{args.name} is about the daemon, and does nothing without it", mend, os.EX_UNAVAILABLE)
+    results: queue.SimpleQueue[Result] = queue.SimpleQueue()
+
+    def respond(result: Result) -> bool:
+        results.put(result)
+        return True
+
+    try:
+        tools.call(ToolCall(args.name, "by hand", parameters, expects_response=True), respond)
+        result = results.get()
+    finally:
+        # Also with Ctrl-C: nothing goes on running.
+        tools.close()
+    print(result.text, file=sys.stderr if result.is_error else sys.stdout)
+    if result.is_error:
+        print(f"parleyd: for the agent this is an error ({result.error_type})", file=sys.stderr)
+    return 1 if result.is_error else os.EX_OK
+
+
+def _config(path: Path) -> Config:
+    try:
+        loaded = load(path)
+    except ConfigError as error:
+        lines = [str(problem) for problem in error.problems]
+        raise CommandError("\nparleyd: ".join(lines), None, os.EX_CONFIG) from None
+    return loaded.config
+
+
+def _tools(config: Config, bus: events.Bus) -> DeviceTools:
+    try:
+        folder = state_directory()
+    except OSError:
+        folder = None
+    host = Host(
+        set_volume=_no_daemon,
+        mute=_no_daemon,
+        end_conversation=_no_daemon,
+        status=_no_daemon,
+        tell=_no_daemon,
+    )
+    try:
+        return DeviceTools(config.tools, host, bus, folder)
+    except SecretError as error:
+        raise CommandError(str(error), error.mend, os.EX_CONFIG) from error
+
+
+def _no_daemon(*_: object) -> NoReturn:
+    raise ToolError(Fault.FAILED, "There is no daemon here.")

@@ -1,0 +1,21 @@
+"""What sections of the configuration are made of; schema.py and the files beside it hold the sections themselves."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+Text = Annotated[str, Meta(min_length=1)]
+
+
+class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A mapping in the YAML file."""
+
+
+class Secret(Section, frozen=True):
+    """Where a secret is found; exactly one of the keys."""
+
+    env: Annotated[Text | None, Meta(description="name of an environment variable")] = None
+    file: Annotated[Text | None, Meta(description="path of a file whose first line is the secret")] = None
+    credential: Annotated[Text | None, Meta(description="name of a systemd credential (see parleyd secret)")] = None

@@ -1,0 +1,146 @@
+"""The keys under `tools:`. See schema.py for the conventions, docs/tools.md for what follows from them."""
+
+# ruff: noqa: RUF012 (msgspec copies mutable defaults)
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from parleyd.config.secrets import masked
+from parleyd.config.section import Secret, Section, Text
+
+BuiltIn = Literal[
+    "get_time",
+    "set_volume",
+    "mute",
+    "end_conversation",
+    "set_timer",
+    "list_timers",
+    "cancel_timer",
+    "device_status",
+]
+# The agent's own limit is 120 s; ours has to come first.
+MAX_TIMEOUT_S = 115.0
+
+
+class Tool(Section, frozen=True, kw_only=True):
+    """What every tool has."""
+
+    description: Annotated[Text, Meta(description="for the agent: what it does, and when to use it")]
+    parameters: Annotated[
+        dict[str, object], Meta(description="JSON Schema (draft 2020-12) of its parameters; none: it takes none")
+    ] = {}
+    timeout_s: Annotated[
+        float, Meta(gt=0, le=MAX_TIMEOUT_S, description="from the call on; then it is stopped, and the agent told")
+    ] = 10.0
+    at_once: Annotated[int, Meta(ge=1, le=16, description="so many calls of it may run at the same time")] = 1
+    cancel_on_speech: Annotated[bool, Meta(description="it is stopped when somebody begins to speak")] = False
+
+
+class CommandTool(Tool, frozen=True, kw_only=True):
+    """A program on this device. No shell; every `{placeholder}` stays within its one argument."""
+
+    run: Annotated[
+        list[Text],
+        Meta(description="the program and its arguments: {name} is a parameter, {names...} an argument per item"),
+    ]
+    may_be_option: Annotated[
+        list[Text], Meta(description="parameters whose value may begin an argument with a dash")
+    ] = []
+    directory: Annotated[Text, Meta(description="where it runs")] = "/"
+    stdin: Annotated[
+        Literal["nothing", "parameters"], Meta(description="what it reads; parameters: all of them, as a JSON object")
+    ] = "nothing"
+    environment: Annotated[
+        dict[str, str], Meta(description="beside PATH, HOME, LANG and TZ, all that it gets")
+    ] = {}
+    secrets: Annotated[dict[str, Secret], Meta(description="environment variables with secrets")] = {}
+
+    def __repr__(self) -> str:
+        return f"CommandTool({masked(self)})"
+
+
+class HttpTool(Tool, frozen=True, kw_only=True):
+    """A request to one host. Values are escaped; redirects are followed on that host only."""
+
+    method: Annotated[Literal["GET", "POST", "PUT", "PATCH", "DELETE"], Meta(description="of the request")] = "GET"
+    url: Annotated[
+        str,
+        Meta(
+            pattern=r"^https?://[^\s/?#@{}]+([/?][^\s#]*)?$(?!\s)",
+            extra={"expected": "a URL such as https://example.org/{place}?days={days}, the host without placeholders"},
+            description="with {name} for parameters, behind the host only",
+        ),
+    ]
+    headers: Annotated[dict[str, str], Meta(description="{secret:NAME} stands for one of the secrets")] = {}
+    secrets: Annotated[dict[str, Secret], Meta(description="for the headers")] = {}
+    body: Annotated[
+        dict[str, object] | None,
+        Meta(description="JSON to send; none: the parameters with POST, PUT and PATCH, and nothing otherwise"),
+    ] = None
+    allowed_status: Annotated[
+        list[Annotated[int, Meta(ge=200, le=599)]], Meta(description="any other is an error")
+    ] = msgspec.field(default_factory=lambda: [200, 201, 202, 204])
+
+    def __repr__(self) -> str:
+        return f"HttpTool({masked(self)})"
+
+
+class PythonTool(Tool, frozen=True, kw_only=True):
+    """A function of an installed package, found by its entry point of the group `parleyd.tools`."""
+
+    entry_point: Annotated[Text | None, Meta(description="its name; none: the tool's own name")] = None
+    environment: Annotated[
+        dict[str, str], Meta(description="beside PATH, HOME, LANG and TZ, all that it gets")
+    ] = {}
+    secrets: Annotated[dict[str, Secret], Meta(description="environment variables with secrets")] = {}
+
+    def __repr__(self) -> str:
+        return f"PythonTool({masked(self)})"
+
+
+class McpRule(Section, frozen=True, kw_only=True):
+    """Globs (* and ?) on the names; the first rule that fits decides."""
+
+    tool: Annotated[Text, Meta(description="name of the tool")] = "*"
+    service: Annotated[Text, Meta(description="id of the MCP service")] = "*"
+    decision: Annotated[Literal["allow", "deny", "ask"], Meta(description="ask: see tools.mcp.ask_s")]
+
+
+class Mcp(Section, frozen=True, kw_only=True):
+    """Calls of MCP tools that the agent wants approved by this device."""
+
+    rules: Annotated[list[McpRule], Meta(description="the first that fits decides")] = []
+    otherwise: Annotated[Literal["deny", "ask"], Meta(description="when no rule fits")] = "deny"
+    ask_s: Annotated[
+        float, Meta(ge=1, le=295, description="ask: without `parleyd approve` within this time it is denied")
+    ] = 30.0
+
+
+class Tools(Section, frozen=True, kw_only=True):
+    """What the agent may do on this device: docs/tools.md."""
+
+    built_in: Annotated[list[BuiltIn], Meta(description="those of parleyd itself that the agent may use")] = (
+        msgspec.field(
+            default_factory=lambda: [
+                "get_time",
+                "set_volume",
+                "end_conversation",
+                "set_timer",
+                "list_timers",
+                "cancel_timer",
+                "device_status",
+            ]
+        )
+    )
+    at_once: Annotated[int, Meta(ge=1, le=16, description="so many calls may run at the same time, of all tools")] = 4
+    result_chars: Annotated[int, Meta(ge=100, le=50_000, description="longer results are cut")] = 4000
+    audit_kib: Annotated[
+        int, Meta(ge=16, le=65_536, description="KiB of the audit log, after which a new file begins; 3 old ones stay")
+    ] = 512
+    command: Annotated[dict[str, CommandTool], Meta(description="tools that run a program, by name")] = {}
+    http: Annotated[dict[str, HttpTool], Meta(description="tools that send a request, by name")] = {}
+    python: Annotated[dict[str, PythonTool], Meta(description="tools from installed packages, by name")] = {}
+    mcp: Mcp = Mcp()

@@ -1,0 +1,127 @@
+"""Calls of MCP tools that want this device's approval: the rules, and the questions that wait for a person."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Literal
+
+from parleyd import events
+from parleyd.agents.agent import ApprovalAsked
+from parleyd.config.tool_sections import Mcp, McpRule
+from parleyd.tools.audit import Audit, bounded_parameters
+
+Decision = Literal["allow", "deny", "ask"]
+# An agent that asks for more at once gets a no for the rest.
+MAX_WAITING = 16
+# Our no has to come before the agent stops waiting.
+MARGIN_S = 2.0
+
+
+def decide(rules: Sequence[McpRule], otherwise: Decision, service: str, tool: str) -> Decision:
+    """The first rule whose globs fit both names, in their own case. Pure."""
+    for rule in rules:
+        if fnmatchcase(service, rule.service) and fnmatchcase(tool, rule.tool):
+            return rule.decision
+    return otherwise
+
+
+@dataclass(slots=True)
+class _Question:
+    asked: ApprovalAsked
+    answer: Callable[[bool], bool]
+    timer: threading.Timer
+
+
+class Approvals:
+    """Thread-safe; answers once, and with a no whenever in doubt.
+
+    An answer is a function that takes whether it is allowed, and returns whether the session was still there.
+    """
+
+    def __init__(self, policy: Mcp, bus: events.Bus, audit: Audit) -> None:
+        self._policy = policy
+        self._bus = bus
+        self._audit = audit
+        self._lock = threading.Lock()
+        self._waiting: dict[str, _Question] = {}
+
+    def ask(self, asked: ApprovalAsked, answer: Callable[[bool], bool]) -> None:
+        """Decides by rule, or puts the question on the bus. Returns at once."""
+        policy = self._policy
+        decision = decide(policy.rules, policy.otherwise, asked.service, asked.name)
+        if decision != "ask":
+            self._settle(asked, answer, allowed=decision == "allow", by="rule")
+            return
+        wait_s = max(0.0, min(policy.ask_s, asked.timeout_s - MARGIN_S))
+        timer = threading.Timer(wait_s, self._settle_waiting, (asked.call_id, False, "deadline"))
+        timer.daemon = True
+        with self._lock:
+            if asked.call_id in self._waiting:
+                return  # the same question again; it gets the answer of the first
+            full = len(self._waiting) >= MAX_WAITING
+            if not full:
+                self._waiting[asked.call_id] = _Question(asked, answer, timer)
+        if full:
+            self._settle(asked, answer, allowed=False, by="too many questions")
+            return
+        now_s = time.monotonic()
+        self._bus.publish(
+            events.ApprovalWanted(
+                at_s=now_s,
+                call_id=asked.call_id,
+                service=asked.service,
+                name=asked.name,
+                description=asked.description,
+                until_s=now_s + wait_s,
+                parameters=bounded_parameters(asked.parameters),
+            )
+        )
+        try:
+            timer.start()
+        except RuntimeError:
+            self._settle_waiting(asked.call_id, False, "no thread left")
+
+    def answer(self, call_id: str, *, allow: bool) -> bool:
+        """What a person decided. False: nothing of that id is waiting (any more)."""
+        return self._settle_waiting(call_id, allow, "person")
+
+    @property
+    def waiting(self) -> list[ApprovalAsked]:
+        with self._lock:
+            return [question.asked for question in self._waiting.values()]
+
+    def drop_all(self, why: str) -> None:
+        """Nobody is there any more who could be answered."""
+        for asked in self.waiting:
+            self._settle_waiting(asked.call_id, False, why)
+
+    def _settle_waiting(self, call_id: str, allowed: bool, by: str) -> bool:
+        with self._lock:
+            question = self._waiting.pop(call_id, None)
+        if question is None:
+            return False
+        question.timer.cancel()
+        self._settle(question.asked, question.answer, allowed=allowed, by=by)
+        return True
+
+    def _settle(self, asked: ApprovalAsked, answer: Callable[[bool], bool], *, allowed: bool, by: str) -> None:
+        delivered = answer(allowed)
+        self._audit.add(
+            what="approval",
+            tool=asked.name,
+            service=asked.service,
+            call_id=asked.call_id,
+            outcome="allowed" if allowed else "denied",
+            by=by,
+            delivered=delivered,
+            parameters=bounded_parameters(asked.parameters),
+        )
+        self._bus.publish(
+            events.ApprovalSettled(
+                at_s=time.monotonic(), call_id=asked.call_id, name=asked.name, allowed=allowed and delivered, by=by
+            )
+        )

@@ -1,0 +1,73 @@
+"""Tools that run a program: of the kind `command`, and the functions of installed packages (kind `python`).
+
+A Python function runs in a process of its own: it can be killed, cannot hold up the sound, and its memory goes with it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+
+from parleyd.tools import process, template
+from parleyd.tools.result import Fault, ToolError, cause, without
+from parleyd.tools.stopping import Stop
+
+
+class Command:
+    """A Runner, see toolbox. secrets: environment variables with their values."""
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        *,
+        may_be_option: Sequence[str],
+        directory: str,
+        stdin: bool,
+        environment: Mapping[str, str],
+        secrets: Mapping[str, str],
+    ) -> None:
+        """arguments: templates. stdin: it reads the parameters as JSON. Raises TemplateError."""
+        self._templates = [template.parse(argument) for argument in arguments]
+        self._may_be_option = frozenset(may_be_option)
+        self._directory = directory
+        self._stdin = stdin
+        self._environment = {**environment, **secrets}
+        self._secrets = tuple(secrets.values())
+
+    def run(self, parameters: Mapping[str, object], stop: Stop) -> str:
+        arguments = template.arguments(self._templates, parameters, self._may_be_option)
+        stdin = json.dumps(parameters, ensure_ascii=False).encode("utf-8") if self._stdin else b""
+        return self._outcome(arguments, stdin, stop)
+
+    def _outcome(self, arguments: Sequence[str], stdin: bytes, stop: Stop) -> str:
+        ran = process.run(
+            arguments,
+            directory=self._directory,
+            environment=process.clean_environment(self._environment),
+            stdin=stdin,
+            stop=stop,
+        )
+        if ran.status != 0:
+            said = cause(ran.errors) or cause(ran.output)
+            how = f"signal {-ran.status}" if ran.status < 0 else f"code {ran.status}"
+            text = f"The tool failed with {how}{f': {said}' if said else ''}"
+            raise ToolError(Fault.FAILED, without(text.rstrip("."), self._secrets) + ".")
+        return without(ran.output, self._secrets)
+
+
+class PythonFunction(Command):
+    """The entry point `name` of the group `parleyd.tools`."""
+
+    def __init__(self, name: str, *, environment: Mapping[str, str], secrets: Mapping[str, str]) -> None:
+        # What this interpreter finds, the other finds too.
+        path = os.pathsep.join(entry for entry in sys.path if entry)
+        super().__init__(
+            [sys.executable, "-m", "parleyd.tools.python_function", name.replace("{", "{{").replace("}", "}}")],
+            may_be_option=(),
+            directory="/",
+            stdin=True,
+            environment={"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", **environment},
+            secrets=secrets,
+        )

@@ -1,0 +1,182 @@
+"""All that the agent may do on one device: made from the configuration, used by the dialogue, owned by the service."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from parleyd import events
+from parleyd.agents.agent import ApprovalAsked, ToolCall
+from parleyd.config import tool_sections as sections
+from parleyd.config.secrets import resolve
+from parleyd.config.section import Secret
+from parleyd.log_fields import fields
+from parleyd.tools import ENTRY_POINT_GROUP, timers
+from parleyd.tools.alarm_clock import AlarmClock
+from parleyd.tools.approvals import Approvals
+from parleyd.tools.audit import Audit
+from parleyd.tools.built_in import Device, built_in_tools
+from parleyd.tools.command import Command, PythonFunction
+from parleyd.tools.http import Http
+from parleyd.tools.parameters import Parameters
+from parleyd.tools.toolbox import Respond, Runner, Tool, Toolbox
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Host:
+    """What the tools need of the daemon around them; each returns at once.
+
+    set_volume: from 0 to 1. end_conversation: after what the agent still says. tell: makes the agent know something,
+    and wakes it for that.
+    """
+
+    set_volume: Callable[[float], None]
+    mute: Callable[[bool], None]
+    end_conversation: Callable[[], None]
+    status: Callable[[], Mapping[str, object]]
+    tell: Callable[[str], None]
+
+
+class DeviceTools:
+    """start(), close(). Raises SecretError when a secret of a tool cannot be had.
+
+    folder: the state directory; None: nothing is written, and timers end with the daemon.
+    """
+
+    def __init__(self, config: sections.Tools, host: Host, bus: events.Bus, folder: Path | None) -> None:
+        self._host = host
+        self._bus = bus
+        self._audit = Audit(folder, config.audit_kib * 1024)
+        self.alarm_clock = AlarmClock(folder, self._timer_goes_off)
+        device = Device(host.set_volume, host.mute, host.end_conversation, host.status, self.alarm_clock)
+        tools = {**built_in_tools(config.built_in, device), **declared_tools(config)}
+        self._toolbox = Toolbox(
+            tools, bus, self._audit, at_once=config.at_once, result_chars=config.result_chars
+        )
+        self._approvals = Approvals(config.mcp, bus, self._audit)
+
+    @property
+    def tools(self) -> Mapping[str, Tool]:
+        return self._toolbox.tools
+
+    def start(self) -> None:
+        self.alarm_clock.start()
+
+    def close(self) -> None:
+        """Kills what is running; at most about two seconds."""
+        self._approvals.drop_all("the daemon stopped")
+        self._toolbox.close()
+        self.alarm_clock.close()
+        self._audit.close()
+
+    # ------------------------------------------------------------ for the dialogue; all return at once
+
+    @property
+    def busy(self) -> bool:
+        """A call runs, or a question waits: the line is still needed."""
+        return self._toolbox.busy or bool(self._approvals.waiting)
+
+    def call(self, call: ToolCall, respond: Respond) -> None:
+        """See Toolbox.call."""
+        self._toolbox.call(call, respond)
+
+    def ask(self, asked: ApprovalAsked, answer: Callable[[bool], bool]) -> None:
+        """See Approvals.ask."""
+        self._approvals.ask(asked, answer)
+
+    def person_speaks(self) -> None:
+        self._toolbox.person_speaks()
+
+    def session_over(self) -> None:
+        """What runs is killed, what is asked is denied: nobody waits for it any more."""
+        self._toolbox.session_over()
+        self._approvals.drop_all("the session ended")
+
+    # ------------------------------------------------------------ for commands
+
+    def approve(self, call_id: str, *, allow: bool) -> bool:
+        """What a person decided about an ApprovalWanted. False: nothing of that id is waiting (any more)."""
+        return self._approvals.answer(call_id, allow=allow)
+
+    @property
+    def waiting_approvals(self) -> list[ApprovalAsked]:
+        return self._approvals.waiting
+
+    def _timer_goes_off(self, timer: timers.Timer, late_s: float) -> None:
+        label = f" ({timer.label})" if timer.label else ""
+        late = f" It was due {timers.duration(late_s)} ago." if late_s > 5 else ""
+        log.info("the timer %d%s goes off", timer.number, label)
+        self._audit.add(what="timer", number=timer.number, label=timer.label, late_s=round(max(0.0, late_s), 1))
+        self._bus.publish(
+            events.TimerWentOff(at_s=time.monotonic(), number=timer.number, label=timer.label, late_s=max(0.0, late_s))
+        )
+        self._host.tell(f"The timer {timer.number}{label} has just gone off on this device.{late} Tell the person.")
+
+
+def declared_tools(config: sections.Tools) -> dict[str, Tool]:
+    """Those of the configuration, which has passed its rules. Raises SecretError."""
+    tools: dict[str, Tool] = {}
+    for name, command in config.command.items():
+        secrets = _secrets(command.secrets)
+        runner: Runner = Command(
+            command.run,
+            may_be_option=command.may_be_option,
+            directory=command.directory,
+            stdin=command.stdin == "parameters",
+            environment=command.environment,
+            secrets=secrets,
+        )
+        tools[name] = _tool(name, "command", command, runner, secrets)
+    for name, http in config.http.items():
+        secrets = _secrets(http.secrets)
+        runner = Http(
+            http.method,
+            http.url,
+            headers=http.headers,
+            secrets=secrets,
+            body=http.body,
+            allowed_status=http.allowed_status,
+            timeout_s=http.timeout_s,
+        )
+        tools[name] = _tool(name, "http", http, runner, secrets)
+    installed = _installed() if config.python else frozenset()
+    for name, python in config.python.items():
+        entry_point = python.entry_point or name
+        if entry_point not in installed:
+            text = f"tools.python.{name}: no installed package has the entry point {entry_point}"
+            mend = f"install the package into the environment of parleyd (its group is {ENTRY_POINT_GROUP})"
+            log.warning("%s; %s", text, mend, extra=fields(mend=mend))
+        secrets = _secrets(python.secrets)
+        runner = PythonFunction(entry_point, environment=python.environment, secrets=secrets)
+        tools[name] = _tool(name, "python", python, runner, secrets)
+    return tools
+
+
+def _installed() -> frozenset[str]:
+    # A megabyte that only who uses it shall pay for.
+    from importlib.metadata import entry_points
+
+    return frozenset(entry.name for entry in entry_points(group=ENTRY_POINT_GROUP))
+
+
+def _tool(name: str, kind: str, section: sections.Tool, runner: Runner, secrets: Mapping[str, str]) -> Tool:
+    return Tool(
+        name=name,
+        kind=kind,
+        description=section.description,
+        parameters=Parameters(section.parameters),
+        runner=runner,
+        timeout_s=section.timeout_s,
+        at_once=section.at_once,
+        cancel_on_speech=section.cancel_on_speech,
+        secrets=tuple(secrets.values()),
+    )
+
+
+def _secrets(secrets: Mapping[str, Secret]) -> dict[str, str]:
+    return {name: value for name, secret in secrets.items() if (value := resolve(secret)) is not None}

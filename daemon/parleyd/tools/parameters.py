@@ -1,0 +1,142 @@
+"""The parameters of a call: bounded, then held against the tool's JSON Schema. Pure.
+
+jsonschema costs 4 to 10 MiB and is loaded with the first call: a device without tools never pays for it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from parleyd.tools.result import Fault, ToolError, bounded, clean
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
+
+MAX_BYTES = 64 * 1024
+MAX_DEPTH = 32
+_MAX_WORDS_CHARS = 200
+
+
+class SchemaError(Exception):
+    """Not a schema of parameters. The text is one line."""
+
+
+class Parameters:
+    """The schema of one tool. check() may be called from many threads."""
+
+    def __init__(self, schema: Mapping[str, object]) -> None:
+        """schema: of an object; {} for no parameters. Unless it says otherwise, what it does not name is refused."""
+        self.schema: dict[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False, **schema}
+        self._validator: Draft202012Validator | None = None
+
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset(self.schema["properties"])
+
+    @property
+    def always_there(self) -> frozenset[str]:
+        """Those that every valid call has, by itself or by a default."""
+        defaults = {name for name, inner in self.schema["properties"].items() if "default" in _mapping(inner)}
+        return frozenset(self.schema.get("required", ())) & self.names | defaults
+
+    def check_schema(self) -> None:
+        """Raises SchemaError when it cannot be used."""
+        from jsonschema import Draft202012Validator, exceptions
+
+        properties = self.schema.get("properties")
+        if self.schema["type"] != "object" or not isinstance(properties, dict):
+            raise SchemaError("this describes no parameters: it takes type: object, and properties by name")
+        try:
+            Draft202012Validator.check_schema(self.schema)
+        except exceptions.SchemaError as error:
+            where = ".".join(str(part) for part in error.absolute_path)
+            raise SchemaError(f"no JSON Schema: {where + ': ' if where else ''}{_short(error.message)}") from None
+        except RecursionError:
+            raise SchemaError("no JSON Schema: nested too deeply") from None
+        for reference in _references(self.schema):
+            if not reference.startswith("#"):
+                raise SchemaError(f"$ref {_short(reference)} points elsewhere; only #/... is followed")
+        missing = set(self.schema.get("required", ())) - set(properties)
+        if missing:
+            raise SchemaError(f"required names {', '.join(sorted(missing))}, which properties does not have")
+
+    def check(self, given: Mapping[str, object]) -> dict[str, object]:
+        """The parameters with the schema's defaults (of the first level). Raises ToolError."""
+        depth_and_size(given)
+        defaults = {
+            name: inner["default"]
+            for name, inner in self.schema["properties"].items()
+            if name not in given and "default" in _mapping(inner)
+        }
+        values = {**given, **defaults}
+        problem = self._problem(values)
+        if problem is not None:
+            raise ToolError(Fault.BAD_PARAMETERS, f"The parameters are wrong: {problem}.")
+        return values
+
+    def _problem(self, values: dict[str, object]) -> str | None:
+        from jsonschema import Draft202012Validator
+        from jsonschema.exceptions import best_match
+        from referencing import Registry
+        from referencing.exceptions import Unresolvable
+
+        if self._validator is None:
+            # An empty registry: a reference is never fetched from anywhere.
+            self._validator = Draft202012Validator(self.schema, registry=Registry())
+        try:
+            error = best_match(self._validator.iter_errors(values))
+        except (Unresolvable, RecursionError):
+            return "they cannot be checked against their schema"
+        if error is None:
+            return None
+        where = ".".join(str(part) for part in error.absolute_path)
+        return f"{_short(where) + ': ' if where else ''}{_short(error.message)}"
+
+
+def depth_and_size(given: Mapping[str, object]) -> None:
+    """Before anything recursive looks at them. Raises ToolError."""
+    layer: list[object] = [given]
+    for _ in range(MAX_DEPTH):
+        layer = [inner for outer in layer for inner in _inside(outer)]
+        if not layer:
+            break
+    else:
+        raise ToolError(Fault.BAD_PARAMETERS, "The parameters are nested too deeply.")
+    try:
+        size_bytes = len(json.dumps(given, ensure_ascii=False).encode("utf-8"))
+    except UnicodeEncodeError:
+        raise ToolError(Fault.BAD_PARAMETERS, "A parameter holds half a character, which is no text.") from None
+    except (TypeError, ValueError):
+        raise ToolError(Fault.BAD_PARAMETERS, "The parameters are no JSON.") from None
+    if size_bytes > MAX_BYTES:
+        raise ToolError(Fault.BAD_PARAMETERS, f"The parameters are too long: more than {MAX_BYTES // 1024} KiB.")
+
+
+def _inside(value: object) -> Iterator[object]:
+    if isinstance(value, Mapping):
+        yield from value.values()
+    elif isinstance(value, list):
+        yield from value
+
+
+def _references(schema: object) -> Iterator[str]:
+    if isinstance(schema, Mapping):
+        for key, inner in schema.items():
+            if key in ("$ref", "$dynamicRef") and isinstance(inner, str):
+                yield inner
+            else:
+                yield from _references(inner)
+    elif isinstance(schema, list):
+        for inner in schema:
+            yield from _references(inner)
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _short(text: str) -> str:
+    return bounded(re.sub(r"\s+", " ", clean(text)), _MAX_WORDS_CHARS).rstrip(".")

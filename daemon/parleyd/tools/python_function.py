@@ -1,0 +1,37 @@
+"""One call of a Python tool, in a process of its own: python -m parleyd.tools.python_function ENTRY_POINT
+
+Parameters come as JSON on standard input; the function gets them as keywords. What it returns goes to standard output:
+text as it is, anything else as JSON. What it prints goes to standard error, where it disturbs nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from importlib.metadata import entry_points
+
+from parleyd.tools import ENTRY_POINT_GROUP
+
+
+def main(name: str) -> int:
+    found = list(entry_points(group=ENTRY_POINT_GROUP, name=name))
+    if len(found) != 1:
+        what = "several installed packages have" if found else "no installed package has"
+        print(f"{what} the entry point {name} in the group {ENTRY_POINT_GROUP}", file=sys.stderr)
+        return os.EX_UNAVAILABLE
+    parameters = json.load(sys.stdin)
+    output, sys.stdout = sys.stdout, sys.stderr
+    try:
+        result = found[0].load()(**parameters)
+        text = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
+    except Exception as error:  # noqa: BLE001 - a stranger's code; its last line goes to the agent
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    output.write(text)
+    output.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,105 @@
+"""What a call comes to: always a text, never too long, and in words that the agent can pass on. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+from parleyd.agents.agent import ToolErrorType
+
+# What is longer does not help a listener, and a stack trace is no sentence.
+MAX_CAUSE_CHARS = 300
+_CUT = " [cut: {left} more characters]"
+
+
+class Fault(Enum):
+    """Why a call failed; the value is the word for it in the audit log."""
+
+    UNKNOWN_TOOL = "unknown tool"
+    BAD_PARAMETERS = "bad parameters"
+    BUSY = "busy"
+    TIMEOUT = "timeout"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+    SERVER = "server"
+    NOT_AUTHORISED = "not authorised"
+
+
+_TYPES: dict[Fault, ToolErrorType] = {
+    Fault.TIMEOUT: "client_timeout",
+    Fault.CANCELLED: "user_rejected",
+    Fault.SERVER: "external_server",
+    Fault.NOT_AUTHORISED: "customer_auth",
+}
+
+
+class ToolError(Exception):
+    """A call failed. The text is one sentence without secrets, for the agent and the person."""
+
+    def __init__(self, fault: Fault, text: str) -> None:
+        super().__init__(text)
+        self.fault = fault
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """fault: None where all went well."""
+
+    text: str
+    fault: Fault | None = None
+
+    @property
+    def is_error(self) -> bool:
+        return self.fault is not None
+
+    @property
+    def error_type(self) -> ToolErrorType | None:
+        return None if self.fault is None else _TYPES.get(self.fault, "external_client")
+
+
+def good(value: object, limit_chars: int) -> Result:
+    """value: text as it is, anything else as JSON. Nothing at all is put into words: silence invites guesses."""
+    text = value if isinstance(value, str) else as_json(value)
+    return Result(bounded(clean(text).strip(), limit_chars) or "Done.")
+
+
+def failed(error: ToolError) -> Result:
+    return Result(f"{error} Tell the person that this did not work; do not claim that it was done.", error.fault)
+
+
+def as_json(value: object) -> str:
+    """Raises ToolError for what JSON cannot hold."""
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError):
+        raise ToolError(Fault.FAILED, "The tool returned something that is no text and no JSON.") from None
+
+
+def clean(text: str) -> str:
+    """Without control characters but line feeds and tabs, without half characters."""
+    text = text.encode("utf-8", "replace").decode("utf-8")
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "", text.replace("\r\n", "\n"))
+
+
+def bounded(text: str, limit_chars: int) -> str:
+    """At most limit_chars, and then it says what is missing."""
+    if len(text) <= limit_chars:
+        return text
+    room = max(0, limit_chars - len(_CUT.format(left=len(text))))
+    return text[:room] + _CUT.format(left=len(text) - room)
+
+
+def cause(text: str) -> str:
+    """The last line that says something, short: what a program wrote before it gave up."""
+    lines = [line.strip() for line in clean(text).splitlines() if line.strip()]
+    return bounded(lines[-1], MAX_CAUSE_CHARS) if lines else ""
+
+
+def without(text: str, secrets: Iterable[str]) -> str:
+    """A program or a server may repeat what it was given."""
+    for secret in secrets:
+        text = text.replace(secret, "********")
+    return text

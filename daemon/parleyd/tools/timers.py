@@ -1,0 +1,177 @@
+"""Timers that survive a restart and a reboot: the book of them (pure), and its file.
+
+Within one boot the kernel's clock since boot counts: nobody can set it. After a reboot the wall clock says how long
+the device was away; a board that wakes up with a wrong clock takes what was left when it last saved, and rings as soon
+as the clock has been set and says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+FILE_NAME = "timers.json"
+MAX_TIMERS = 50
+MAX_LABEL_CHARS = 100
+MAX_S = 7 * 86_400.0
+# What was due longer ago is not rung any more: the tea is cold.
+MAX_LATE_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """wall_s: since the epoch. boot_s: since boot, with the time in suspend. boot: which boot this is."""
+
+    wall_s: float
+    boot_s: float
+    boot: str
+
+
+def now() -> Now:
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        boot = ""
+    return Now(time.time(), time.clock_gettime(time.CLOCK_BOOTTIME), boot)
+
+
+class Timer(msgspec.Struct, frozen=True, kw_only=True):
+    """due_boot_s: in the boot of the book. carried: from an earlier boot, so that the wall clock counts too."""
+
+    number: int
+    label: str
+    due_boot_s: float
+    due_wall_s: float
+    carried: bool = False
+
+
+class _File(msgspec.Struct, kw_only=True):
+    saved_wall_s: float
+    boot: str
+    next_number: int
+    timers: list[Timer]
+
+
+class TimerBook:
+    """Pure. Numbers are never used again, so that a late `cancel` hits nobody else's."""
+
+    def __init__(self, timers: list[Timer] | None = None, next_number: int = 1) -> None:
+        self._timers = {timer.number: timer for timer in timers or []}
+        self._next_number = next_number
+
+    @property
+    def timers(self) -> list[Timer]:
+        """The next one first."""
+        return sorted(self._timers.values(), key=lambda timer: timer.due_boot_s)
+
+    def add(self, seconds: float, label: str, at: Now) -> Timer:
+        """Raises ValueError, in words, when there are too many or the time is none."""
+        if len(self._timers) >= MAX_TIMERS:
+            raise ValueError(f"there are {MAX_TIMERS} timers already")
+        if not 1 <= seconds <= MAX_S:
+            raise ValueError("a timer runs for a second at least and for seven days at most")
+        timer = Timer(
+            number=self._next_number,
+            label=label[:MAX_LABEL_CHARS],
+            due_boot_s=at.boot_s + seconds,
+            due_wall_s=at.wall_s + seconds,
+        )
+        self._next_number += 1
+        self._timers[timer.number] = timer
+        return timer
+
+    def cancel(self, number: int) -> Timer | None:
+        return self._timers.pop(number, None)
+
+    def due(self, at: Now) -> list[tuple[Timer, float]]:
+        """Takes out what is due: (timer, seconds late)."""
+        late = [(timer, self._late_s(timer, at)) for timer in self.timers]
+        due = [(timer, late_s) for timer, late_s in late if late_s >= 0]
+        for timer, _ in due:
+            del self._timers[timer.number]
+        return due
+
+    def wait_s(self, at: Now, longest_s: float) -> float:
+        """Until the next one, or until it is time to look at the wall clock again."""
+        return max(0.0, min([longest_s, *(-self._late_s(timer, at) for timer in self._timers.values())]))
+
+    def left_s(self, timer: Timer, at: Now) -> float:
+        return max(0.0, -self._late_s(timer, at))
+
+    @staticmethod
+    def _late_s(timer: Timer, at: Now) -> float:
+        late_s = at.boot_s - timer.due_boot_s
+        return max(late_s, at.wall_s - timer.due_wall_s) if timer.carried else late_s
+
+    # ------------------------------------------------------------ as bytes
+
+    def saved(self, at: Now) -> bytes:
+        file = _File(saved_wall_s=at.wall_s, boot=at.boot, next_number=self._next_number, timers=self.timers)
+        return msgspec.json.encode(file)
+
+    @classmethod
+    def loaded(cls, data: bytes, at: Now) -> TimerBook:
+        """Raises ValueError where it is no such file."""
+        try:
+            file = msgspec.json.decode(data, type=_File)
+        except msgspec.MsgspecError as error:
+            raise ValueError(str(error)) from None
+        timers = file.timers
+        if not at.boot or file.boot != at.boot:
+            # A clock that stands before the time of saving has not been set yet.
+            passed_s = max(0.0, at.wall_s - file.saved_wall_s)
+            timers = [
+                msgspec.structs.replace(
+                    timer, due_boot_s=at.boot_s + timer.due_wall_s - file.saved_wall_s - passed_s, carried=True
+                )
+                for timer in timers
+            ]
+        return cls(timers, file.next_number)
+
+
+# ---------------------------------------------------------------- the file
+
+
+def write(path: Path, data: bytes) -> None:
+    """Whole or not at all, also when the power goes. Raises OSError."""
+    temporary = path.with_name(path.name + ".new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def read(path: Path, at: Now) -> TimerBook:
+    """An empty book where there is no file. Raises OSError; ValueError where it is unusable, and it is set aside."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return TimerBook()
+    try:
+        return TimerBook.loaded(data, at)
+    except ValueError:
+        with contextlib.suppress(OSError):
+            path.replace(path.with_name(path.name + ".bad"))
+        raise
+
+
+def duration(seconds: float) -> str:
+    """Such as `1 hour 25 minutes`; seconds only below an hour."""
+    whole = max(0, round(seconds))
+    parts = [(whole // 86_400, "day"), (whole // 3600 % 24, "hour"), (whole // 60 % 60, "minute")]
+    if whole < 3600:
+        parts.append((whole % 60, "second"))
+    words = [f"{count} {unit}{'' if count == 1 else 's'}" for count, unit in parts if count]
+    return " ".join(words) or "0 seconds"

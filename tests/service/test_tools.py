@@ -1,0 +1,312 @@
+"""Tools in a conversation with the embedded agent: over a real WebSocket, with real processes and a real microphone."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness import Daemon
+
+from parleyd import events
+from parleyd.agents.local import scenario
+from parleyd.agents.local.recognise import NoEars
+from parleyd.agents.local.record import ConnectionRecord
+from parleyd.agents.local.server import LocalAgent
+from parleyd.agents.local.voice import Voice
+from parleyd.config.changes import Changes
+from parleyd.config.loader import parse
+from parleyd.config.schema import Config
+from parleyd.control import messages
+from parleyd.control.commands import Commands
+from parleyd.control.messages import RequestError
+from parleyd.conversation.states import State
+from parleyd.tools.audit import FILE_NAME
+
+TOOLS = """
+provider: local
+wake: {mode: MODE}
+session: {idle_timeout_s: 60, false_wake_s: 60}
+reconnect: {initial_s: 0.05, max_s: 0.1}
+elevenlabs: {agent_id: local, base_url: "URL"}
+tools:
+  command:
+    thermometer:
+      description: d
+      parameters: {properties: {room: {enum: [kitchen]}}, required: [room]}
+      run: [/bin/sh, -c, 'test "$1" = kitchen && echo 21 degrees', sh, "{room}"]
+    hang: {description: d, timeout_s: 1, at_once: 2, run: [/bin/sh, -c, "echo $$ > FOLDER/pid; sleep 1000 & wait"]}
+    wait: {description: d, timeout_s: 100, run: [/bin/sh, -c, "echo $$ > FOLDER/pid; sleep 1000"]}
+    soft: {description: d, timeout_s: 100, cancel_on_speech: true, run: [sleep, 1000]}
+    touch: {description: d, run: [touch, FOLDER/touched]}
+    say: {description: d, parameters: {properties: {x: {}}, required: [x]}, run: [echo, "{x}"]}
+  mcp:
+    rules: [{tool: "read_*", decision: allow}, {tool: "pay_*", decision: ask}]
+"""
+AGENT = "agent: {ears: none, first_message: '', ping_interval_s: 0.1, pong_timeout_s: 2, stream_speed: 0}\n"
+WAIT_S = 10.0
+
+
+@pytest.fixture(scope="module")
+def voice() -> Iterator[Voice]:
+    with Voice("slt") as voice:
+        yield voice
+
+
+class Scene:
+    def __init__(self, agent: LocalAgent, daemon: Daemon, folder: Path) -> None:
+        self.agent = agent
+        self.daemon = daemon
+        self.folder = folder
+
+    def line(self, number: int = 1) -> ConnectionRecord:
+        return self.agent.wait_connection(number)
+
+    def result(self, count: int = 1, line: int = 1) -> Mapping[str, Any]:
+        return self.line(line).wait_event("client_tool_result", count)
+
+    def audit(self) -> list[dict[str, Any]]:
+        self.daemon.service.stop()
+        return [json.loads(text) for text in (self.folder / FILE_NAME).read_text().splitlines()]
+
+    def pid(self) -> int:
+        path = self.folder / "pid"
+        until(lambda: path.exists() and path.read_text().strip())
+        return int(path.read_text())
+
+
+def until(test: Callable[[], object]) -> None:
+    until_s = time.monotonic() + WAIT_S
+    while not test():
+        assert time.monotonic() < until_s
+        time.sleep(0.01)
+
+
+def gone(pid: int) -> bool:
+    return not Path(f"/proc/{pid}").exists()
+
+
+@pytest.fixture
+def play(voice: Voice, tmp_path: Path) -> Iterator[Callable[..., Scene]]:
+    with ExitStack() as stack:
+
+        def begin(script: str, *, mode: str = "manual", agent: str = AGENT) -> Scene:
+            parsed = scenario.parse(agent + script, "test.yaml")
+            local = stack.enter_context(LocalAgent(parsed.agent, parsed, ears=NoEars(), voice=voice))
+            text = TOOLS.replace("URL", local.base_url).replace("FOLDER", str(tmp_path)).replace("MODE", mode)
+            config: Config = parse(text, "tools.yaml").config
+            daemon = stack.enter_context(Daemon(config, state_directory=tmp_path))
+            if mode == "manual":
+                daemon.service.wake()
+            return Scene(local, daemon, tmp_path)
+
+        yield begin
+
+
+def steps(*texts: str, then: str = "") -> str:
+    return "connections:\n- steps:\n" + "".join(f"  - {{{text}}}\n" for text in texts) + then
+
+
+def test_the_agent_gets_its_answer_and_says_it(play: Callable[..., Scene]) -> None:
+    scene = play("", agent="""\
+agent:
+  ears: none
+  first_message: ""
+  replies:
+  - {heard: how warm, tool: {name: thermometer, parameters: {room: kitchen}}, say: "It is {result}."}
+  - {heard: how cold, tool: {name: thermometer, parameters: {room: attic}}, say: "{result}"}
+""")  # fmt: skip
+    scene.daemon.service.say("how warm is it")
+    assert scene.result() == {
+        "type": "client_tool_result", "tool_call_id": "call_1", "result": "21 degrees", "is_error": False,
+    }  # fmt: skip
+    scene.daemon.expect(events.AnswerText, lambda event: event.text == "It is 21 degrees.")
+    scene.daemon.service.say("how cold is it")
+    wrong = scene.result(2)
+    assert (wrong["is_error"], wrong["error_type"]) == (True, "external_client")
+    assert wrong["result"].startswith("The parameters are wrong: room: 'attic' is not one of ['kitchen'].")
+    assert scene.line().deviations == []
+
+
+def test_a_tool_that_hangs_holds_up_neither_the_line_nor_other_tools(play: Callable[..., Scene]) -> None:
+    scene = play(steps(
+        "on: ready, do: tool_call, name: hang",
+        "on: ready, do: tool_call, name: wait",
+        "on: ready, do: tool_call, name: wait",
+        "on: ready, do: tool_call, name: nothing",
+        "on: ready, do: tool_call, name: get_time",
+    ))  # fmt: skip
+    line = scene.line()
+    line.wait_event("client_tool_result", 4)
+    results = {result["tool_call_id"]: result for result in line.events_of("client_tool_result")}
+    assert "tool wait is busy" in results["call_3"]["result"]
+    assert "There is no tool 'nothing'" in results["call_4"]["result"]
+    assert results["call_5"]["is_error"] is False
+    assert results["call_1"]["error_type"] == "client_timeout"
+    assert line.closed is None, "pongs went on all the while"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ('{"x": "--flag"}', "must not begin with a dash"),
+        ('{"x": "\\u2212\\u2212flag"}', "must not begin with a dash"),
+        ('{"x": "a\\u0000b"}', "NUL"),
+        ('{"x": "' + "y" * 1024 * 1024 + '"}', "too long"),
+        ('{"x": ' + "[" * 200 + "]" * 200 + "}", "nested too deeply"),
+        ('{"х": "Cyrillic"}', "was unexpected"),
+        ('{"x": "a", "y": 1}', "'y' was unexpected"),
+        ("[1]", "not an object"),
+        ('{"x": "a\\n--b; $(id)"}', None),
+    ],
+    ids=["option", "look-alike", "NUL", "1 MiB", "deep", "name", "extra", "list", "newline"],
+)
+def test_hostile_parameters_over_the_line(play: Callable[..., Scene], parameters: str, words: str | None) -> None:
+    call = f'{{"tool_name": "say", "tool_call_id": "h", "parameters": {parameters}, "expects_response": true}}'
+    message = json.dumps(f'{{"type": "client_tool_call", "client_tool_call": {call}}}')
+    scene = play(steps(f"on: ready, do: send, messages: [{message}]", "on: ready, do: tool_call, name: get_time"))
+    line = scene.line()
+    line.wait_event("client_tool_result", 2)
+    (result,) = (one for one in line.events_of("client_tool_result") if one["tool_call_id"] == "h")
+    if words is None:
+        assert (result["result"], result["is_error"]) == ("a\n--b; $(id)", False)
+    else:
+        assert words in result["result"]
+        assert result["is_error"] is True
+    assert line.closed is None
+
+
+def test_an_answer_goes_into_its_own_session_or_nowhere(play: Callable[..., Scene]) -> None:
+    scene = play(steps(
+        "on: ready, do: tool_call, name: wait",
+        "on: ready, after_s: 0.5, do: drop",
+        then="- steps: [{on: ready, do: tool_call, name: get_time}]\n",
+    ))  # fmt: skip
+    pid = scene.pid()
+    scene.result(line=2)
+    until(lambda: gone(pid))
+    assert [result["tool_call_id"] for result in scene.line(2).events_of("client_tool_result")] == ["call_1"]
+    assert scene.line().events_of("client_tool_result") == []
+    dropped = [line for line in scene.audit() if line["what"] == "dropped"]
+    assert [(line["tool"], line["why"]) for line in dropped] == [("wait", "the session ended")]
+
+
+def test_a_call_that_wants_no_answer_is_done_without(play: Callable[..., Scene]) -> None:
+    scene = play(steps("on: ready, do: tool_call, name: touch, expects_response: false"))
+    until((scene.folder / "touched").exists)
+    scene.daemon.expect(events.ToolEnded)
+    assert [line.get("answered") for line in scene.audit()] == [None, "not wanted"]
+    assert scene.line().events_of("client_tool_result") == []
+
+
+def test_speech_stops_a_tool_that_is_declared_so(play: Callable[..., Scene]) -> None:
+    scene = play(steps("on: speech, do: tool_call, name: soft"), mode="speech")
+    scene.daemon.say("What time is it now?")
+    scene.line().wait("the call", lambda line: line.of_kind("tool_call"))
+    scene.daemon.expect(events.TalkStopped)
+    scene.daemon.say("Oh, never mind.")
+    assert "because the person spoke" in scene.result()["result"]
+
+
+def test_a_daemon_that_stops_kills_what_runs(play: Callable[..., Scene]) -> None:
+    scene = play(steps("on: ready, do: tool_call, name: wait"))
+    pid = scene.pid()
+    scene.daemon.service.stop()
+    assert gone(pid)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith(("tool", "timers"))]
+
+
+# ---------------------------------------------------------------- approvals
+
+
+def test_approvals_by_rule_and_by_a_person(play: Callable[..., Scene]) -> None:
+    scene = play(steps(
+        "on: ready, do: mcp_tool_call, name: read_mail",
+        "on: ready, do: mcp_tool_call, name: drop_tables",
+        "on: ready, do: mcp_tool_call, name: pay_rent, parameters: {amount: 700}",
+        "on: ready, do: mcp_tool_call, name: pay_all",
+    ))  # fmt: skip
+    tools = scene.daemon.service.tools
+    rent = scene.daemon.expect(events.ApprovalWanted)
+    assert (rent.name, rent.parameters) == ("pay_rent", {"amount": 700})
+    other = scene.daemon.expect(events.ApprovalWanted)
+    assert tools.approve(rent.call_id, allow=True)
+    assert tools.approve(other.call_id, allow=False)
+    assert not tools.approve(other.call_id, allow=True)
+    line = scene.line()
+    line.wait_event("mcp_tool_approval_result", 4)
+    answers = {answer["tool_call_id"]: answer["is_approved"] for answer in line.events_of("mcp_tool_approval_result")}
+    assert answers == {"call_1": True, "call_2": False, "call_3": True, "call_4": False}
+    assert len(line.events_of("mcp_tool_approval_result")) == 4
+    assert [(one["tool"], one["outcome"], one["by"]) for one in scene.audit()] == [
+        ("read_mail", "allowed", "rule"), ("drop_tables", "denied", "rule"),
+        ("pay_rent", "allowed", "person"), ("pay_all", "denied", "person"),
+    ]  # fmt: skip
+
+
+def test_a_person_answers_by_the_control_socket(play: Callable[..., Scene]) -> None:
+    scene = play(steps(
+        "on: ready, do: mcp_tool_call, name: pay_rent", "on: ready, do: mcp_tool_call, name: pay_all",
+    ))  # fmt: skip
+    commands = Commands(scene.daemon.service, Changes, lambda: None)
+    for _ in range(2):
+        scene.daemon.expect(events.ApprovalWanted)
+    with pytest.raises(RequestError, match=r"several calls wait: call_1 \(pay_rent\), call_2 \(pay_all\)"):
+        commands(messages.Approve())
+    assert commands(messages.Deny(call_id="call_1")) == {"call_id": "call_1", "name": "pay_rent"}
+    assert commands(messages.Approve()) == {"call_id": "call_2", "name": "pay_all"}
+    for request in (messages.Approve(), messages.Deny(call_id="call_1")):
+        with pytest.raises(RequestError, match="no call waits"):
+            commands(request)
+    line = scene.line()
+    line.wait_event("mcp_tool_approval_result", 2)
+    assert [answer["is_approved"] for answer in line.events_of("mcp_tool_approval_result")] == [False, True]
+
+
+# ---------------------------------------------------------------- built in
+
+
+def test_the_agent_says_goodbye_before_the_line_ends(play: Callable[..., Scene]) -> None:
+    scene = play("", agent="""\
+agent:
+  ears: none
+  first_message: ""
+  replies: [{heard: bye, tool: {name: end_conversation}, say: "Bye."}]
+""")  # fmt: skip
+    scene.daemon.service.say("bye")
+    ended = scene.daemon.expect(events.AnswerEnded)
+    assert ended.finished
+    asleep = scene.daemon.expect_state(State.ASLEEP)
+    assert asleep.reason == "the agent ended the conversation"
+    assert asleep.at_s > ended.at_s
+    line = scene.line()
+    line.wait("the close", lambda record: record.closed)
+    assert line.closed is not None
+    assert (line.closed.code, line.closed.by) == (1000, "client")
+
+
+def test_a_timer_wakes_the_agent_and_tells_it(play: Callable[..., Scene]) -> None:
+    scene = play(steps(
+        "on: ready, do: tool_call, name: set_timer, parameters: {seconds: 1, label: tea}",
+        "on: ready, do: tool_call, name: list_timers",
+        "on: ready, do: tool_call, name: set_volume, parameters: {percent: 30}",
+        "on: ready, do: tool_call, name: device_status",
+        then="- {}\n",
+    ))  # fmt: skip
+    line = scene.line()
+    line.wait_event("client_tool_result", 4)
+    results = {result["tool_call_id"]: result["result"] for result in line.events_of("client_tool_result")}
+    scene.daemon.service.sleep()
+    scene.daemon.expect_state(State.ASLEEP)
+    assert results["call_1"] == "Timer 1 (tea) rings in 1 second."
+    assert scene.daemon.service.volume == 0.3
+    assert json.loads(results["call_4"])["health"]
+    told = scene.line(2).wait_event("contextual_update")
+    assert told["text"].startswith("The timer 1 (tea) has just gone off on this device.")
+    assert scene.daemon.of(events.TimerWentOff)[0].label == "tea"
+    assert [line["what"] for line in scene.audit()].count("timer") == 1

@@ -1,0 +1,96 @@
+"""The audit log on a real disk."""
+
+from __future__ import annotations
+
+import json
+import logging
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from parleyd.tools.audit import FILE_NAME, OLD_FILES, Audit, bounded_parameters
+
+
+def lines(folder: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (folder / FILE_NAME).read_text().splitlines()]
+
+
+def test_lines_are_for_their_owner_only_and_hold_no_secrets(tmp_path: Path) -> None:
+    audit = Audit(tmp_path, 100_000)
+    parameters = {"api_key": "k", "deep": [{"Password": "p"}], "text": "with t0ps3cret inside\n\ud800", "n": 1}
+    audit.add(what="began", tool="t\n", parameters=bounded_parameters(parameters, ("t0ps3cret",)))
+    audit.close()
+    assert stat.S_IMODE((tmp_path / FILE_NAME).stat().st_mode) == 0o600
+    (line,) = lines(tmp_path)
+    assert line["parameters"] == {
+        "api_key": "********", "deep": [{"Password": "********"}], "text": "with ******** inside\n\ud800", "n": 1,
+    }  # fmt: skip
+    assert str(line["at"]).endswith("Z")
+
+
+def test_long_and_deep_parameters_are_cut() -> None:
+    assert len(str(bounded_parameters({"x": "y" * 1_000_000}))) <= 2000
+    deep: list[object] = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert bounded_parameters({"x": deep}) == "(not JSON)"
+
+
+def test_it_is_bounded_and_the_newest_stays(tmp_path: Path) -> None:
+    audit = Audit(tmp_path, 8000)
+    for number in range(100):
+        audit.add(what="x", number=number, pad="p" * 400)
+        if number % 20 == 19:
+            audit.close()
+    files = sorted(path.name for path in tmp_path.iterdir())
+    assert files == [FILE_NAME, *(f"{FILE_NAME}.{number}" for number in range(1, OLD_FILES + 1))]
+    assert all(path.stat().st_size <= 8000 for path in tmp_path.iterdir())
+    assert lines(tmp_path)[-1]["number"] == 99
+    numbers = [
+        json.loads(line)["number"] for name in reversed(files) for line in (tmp_path / name).read_text().splitlines()
+    ]
+    assert numbers == list(range(numbers[0], 100)), "no line lost in between, none twice"
+
+
+def test_after_a_torn_line_the_next_one_is_whole(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_bytes(b'{"what": "to')
+    audit = Audit(tmp_path, 100_000)
+    audit.add(what="next")
+    audit.close()
+    assert json.loads((tmp_path / FILE_NAME).read_text().splitlines()[1])["what"] == "next"
+
+
+def test_processes_may_write_at_the_same_time(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from parleyd.tools.audit import Audit\n"
+        "audit = Audit(Path(sys.argv[1]), 3000)\n"
+        "for n in range(100): audit.add(who=sys.argv[2], n=n)\naudit.close()"
+    )
+    children = [subprocess.Popen([sys.executable, "-c", script, str(tmp_path), who]) for who in "ab"]
+    assert [child.wait(30) for child in children] == [0, 0]
+    for path in tmp_path.iterdir():
+        assert all(json.loads(line) for line in path.read_text().splitlines())
+    assert len(list(tmp_path.iterdir())) == 1 + OLD_FILES
+
+
+@pytest.mark.parametrize("obstacle", ["directory", "link", "gone"])
+def test_a_disk_that_refuses_is_told_once_and_stops_nothing(
+    tmp_path: Path, obstacle: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, victim = tmp_path / "state", tmp_path / "victim"
+    if obstacle != "gone":
+        folder.mkdir()
+    if obstacle == "directory":
+        (folder / FILE_NAME).mkdir()
+    if obstacle == "link":
+        (folder / FILE_NAME).symlink_to(victim)
+    audit = Audit(folder, 1000)
+    with caplog.at_level(logging.WARNING):
+        audit.add(what="x")
+        audit.add(what="y")
+        audit.close()
+    assert sum("cannot be written" in record.message for record in caplog.records) == 1
+    assert not victim.exists()

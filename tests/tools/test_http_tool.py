@@ -1,0 +1,209 @@
+"""Requests, against a real server on loopback."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from parleyd.tools.http import MAX_BODY_BYTES, Http
+from parleyd.tools.result import Fault, ToolError, failed
+from parleyd.tools.stopping import Stop
+
+WAIT_S = 10.0
+
+
+class Server:
+    """Answers as `answer` says, and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, dict[str, str], bytes]] = []
+        self.answer: Callable[[BaseHTTPRequestHandler], None] = lambda handler: reply(handler, 200, b"fine")
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                server.asked.append((self.command, self.path, dict(self.headers), body))
+                server.answer(self)
+
+            do_POST = do_PUT = do_DELETE = do_PATCH = do_GET  # noqa: N815
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.http.daemon_threads = True
+        self.thread = threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.01})
+        self.thread.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.http.server_port}"
+
+    def close(self) -> None:
+        self.http.shutdown()
+        self.http.server_close()
+        self.thread.join(WAIT_S)
+
+
+def reply(handler: BaseHTTPRequestHandler, status: int, body: bytes = b"", **headers: str) -> None:
+    handler.send_response(status)
+    for name, value in headers.items():
+        handler.send_header(name.replace("_", "-"), value)
+    handler.send_header("Content-Length", str(len(body)))
+    handler.end_headers()
+    handler.wfile.write(body)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    yield server
+    server.close()
+
+
+def tool(url: str, method: str = "GET", **more: Any) -> Http:
+    settings: dict[str, Any] = {"headers": {}, "secrets": {}, "body": None, "allowed_status": [200], "timeout_s": 5.0}
+    return Http(method, url, **(settings | more))
+
+
+def ask(tool: Http, **parameters: object) -> str:
+    return tool.run(parameters, Stop())
+
+
+def test_values_are_escaped_and_secrets_are_in_the_header_only(server: Server) -> None:
+    server.answer = lambda handler: reply(handler, 200, "Régen, t0ps3cret".encode(), Content_Type="text/plain")
+    weather = tool(
+        server.url + "/v1/{place}?q={q}",
+        headers={"Authorization": "Bearer {secret:token}"},
+        secrets={"token": "t0ps3cret"},
+    )
+    assert ask(weather, place="a/b?c#d\r\nX: y", q="1&admin=true") == "Régen, ********"
+    (method, path, headers, body), = server.asked
+    assert (method, path, body) == ("GET", "/v1/a%2Fb%3Fc%23d%0D%0AX%3A%20y?q=1%26admin%3Dtrue", b"")
+    assert headers["Authorization"] == "Bearer t0ps3cret"
+    assert "X" not in headers
+
+
+def test_bodies(server: Server) -> None:
+    ask(tool(server.url, "POST"), a=1, b=["ü"])
+    ask(tool(server.url, "PUT", body={"wanted": "{a}", "note": "for {b}"}), a=1, b="you")
+    ask(tool(server.url, "DELETE"), a=1)
+    assert [(method, json.loads(body or "null")) for method, _, _, body in server.asked] == [
+        ("POST", {"a": 1, "b": ["ü"]}), ("PUT", {"wanted": 1, "note": "for you"}), ("DELETE", None),
+    ]  # fmt: skip
+    assert server.asked[0][2]["Content-Type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    ("status", "fault", "error_type"),
+    [(404, Fault.SERVER, "external_server"), (500, Fault.SERVER, "external_server"),
+     (401, Fault.NOT_AUTHORISED, "customer_auth"), (403, Fault.NOT_AUTHORISED, "customer_auth"),
+     (204, Fault.SERVER, "external_server")],
+)  # fmt: skip
+def test_only_the_allowed_status_is_good(server: Server, status: int, fault: Fault, error_type: str) -> None:
+    body = b"" if status == 204 else b"no\n  t0ps3cret" + b"x" * 9000
+    server.answer = lambda handler: reply(handler, status, body)
+    with pytest.raises(ToolError, match=f"answered with status {status}") as caught:
+        ask(tool(server.url, secrets={"t": "t0ps3cret"}))
+    assert caught.value.fault is fault
+    assert failed(caught.value).error_type == error_type
+    assert "t0ps3cret" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+def test_redirects_stay_with_their_host(server: Server) -> None:
+    def redirect(handler: BaseHTTPRequestHandler) -> None:
+        if handler.path == "/a":
+            reply(handler, 302, Location="/b?x=1")
+        else:
+            reply(handler, 200, b"here")
+
+    server.answer = redirect
+    assert ask(tool(server.url + "/a")) == "here"
+    other = Server()
+    try:
+        for target in (other.url, f"http://localhost:{server.http.server_port}/", "https://127.0.0.1/", "//evil.test/"):
+            server.answer = lambda handler, target=target: reply(handler, 302, Location=target)  # type: ignore[misc]
+            with pytest.raises(ToolError, match="another host"):
+                ask(tool(server.url, headers={"K": "{secret:k}"}, secrets={"k": "t0ps3cret"}))
+        assert other.asked == []
+    finally:
+        other.close()
+    server.answer = lambda handler: reply(handler, 302, Location="/again")
+    with pytest.raises(ToolError, match="without end"):
+        ask(tool(server.url))
+    with pytest.raises(ToolError, match="status 302"):
+        ask(tool(server.url, "POST"))
+
+
+def test_a_body_without_end_is_cut(server: Server) -> None:
+    server.answer = lambda handler: reply(handler, 200, b"x" * 3_000_000)
+    assert len(ask(tool(server.url))) == MAX_BODY_BYTES
+
+
+def test_a_server_that_drips_is_cut_off(server: Server) -> None:
+    dripping = threading.Event()
+
+    def drip(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", "100000")
+        handler.end_headers()
+        while True:
+            try:
+                handler.wfile.write(b"x")
+            except OSError:
+                return
+            dripping.set()
+            time.sleep(0.02)
+
+    server.answer = drip
+    stop, outcome = Stop(), []
+
+    def run() -> None:
+        try:
+            tool(server.url).run({}, stop)
+        except ToolError as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert dripping.wait(WAIT_S)
+    stop.set()
+    thread.join(WAIT_S)
+    assert not thread.is_alive()
+    assert outcome[0].fault is Fault.SERVER
+
+
+@pytest.mark.parametrize("junk", [b"", b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx"])
+def test_what_is_no_http(junk: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(junk)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with pytest.raises(ToolError) as caught:
+            ask(tool(f"http://127.0.0.1:{listener.getsockname()[1]}/"))
+        thread.join(WAIT_S)
+    assert caught.value.fault is Fault.SERVER
+
+
+def test_nobody_there() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(ToolError, match=f"Nothing listens at 127.0.0.1:{port}"):
+        ask(tool(f"http://127.0.0.1:{port}/"))
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(ToolError, match="did not answer in time"):
+        ask(tool(f"http://127.0.0.1:{silent.getsockname()[1]}/", timeout_s=0.1))

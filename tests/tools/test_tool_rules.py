@@ -1,0 +1,167 @@
+"""What the configuration refuses about tools, and says about it."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from parleyd.config.loader import ConfigError, parse
+
+ROOT = Path(__file__).parents[2]
+GOOD = """
+built_in: [get_time, mute]
+command:
+  lamp:
+    description: d
+    parameters: {type: object, properties: {state: {enum: [on, off]}, n: {default: 1}, l: {}}, required: [state, l]}
+    run: [/usr/bin/lamp, "--state={state}", "{n}", "{l...}", 5]
+    may_be_option: [n]
+    environment: {A: 5}
+    secrets: {T: {env: X}}
+    cancel_on_speech: true
+http:
+  weather:
+    description: d
+    parameters: {properties: {q: {type: string}, r: {}}, required: [q]}
+    url: https://example.org/{q}
+    headers: {Authorization: "Bearer {secret:t}"}
+    secrets: {t: {credential: c}}
+    body: {a: ["{r}"], b: {c: 1}}
+python:
+  dice: {description: d}
+mcp:
+  rules: [{tool: "a*", decision: ask}]
+"""
+
+
+def lines(tools: str) -> list[str]:
+    try:
+        parse(f"provider: local\ntools:\n{textwrap.indent(textwrap.dedent(tools), '  ')}", "p")
+    except ConfigError as error:
+        return [str(problem) for problem in error.problems]
+    return []
+
+
+def test_a_good_one() -> None:
+    config = parse(f"provider: local\ntools:\n{textwrap.indent(GOOD, '  ')}", "p").config.tools
+    lamp = config.command["lamp"]
+    assert lamp.run == ["/usr/bin/lamp", "--state={state}", "{n}", "{l...}", "5"]
+    assert (lamp.environment, lamp.cancel_on_speech, lamp.timeout_s) == ({"A": "5"}, True, 10.0)
+    assert config.http["weather"].body == {"a": ["{r}"], "b": {"c": 1}}
+    assert config.mcp.rules[0].decision == "ask"
+    assert "X" not in repr(config.command["lamp"].environment)
+
+
+def test_secrets_by_value_do_not_show() -> None:
+    text = "command: {a: {description: d, run: [x], environment: {API_KEY: t0ps3cret}}}"
+    config = parse(f"provider: local\ntools:\n  {text}", "p").config
+    assert "t0ps3cret" not in repr(config.tools.command["a"])
+
+
+COMMAND = "command: {{t: {{description: d, parameters: {parameters}, run: {run}}}}}"
+X = "{properties: {x: {}}, required: [x]}"
+
+
+@pytest.mark.parametrize(
+    ("run", "words"),
+    [
+        ("[]", "there is no program to run"),
+        ('["{x}"]', "the agent would choose the program"),
+        ("[bin/x]", "counts from nowhere"),
+        ('[sh, -c, "echo {x}"]', "would write a part of the program that sh runs"),
+        ('[/bin/bash, -lc, "{x}"]', "would write a part of the program that bash runs"),
+        ('[python3.11, -c, "print({x})"]', "would write a part of the program that python3.11 runs"),
+        ('[ssh, lamp, "{x}"]', "ssh hands its arguments to a shell"),
+        ('[a, "{y}"]', "there is no parameter y"),
+        ('[a, "{x"]', "belongs to no {placeholder}"),
+        ('[a, "b{x...}"]', "stands alone"),
+        ('[a, "{secret:x}"]', "can be seen by everybody"),
+    ],
+)
+def test_commands(run: str, words: str) -> None:
+    (line,) = lines(COMMAND.format(parameters=X, run=run))
+    assert line.startswith("p:3: tools.command.t.run: ")
+    assert words in line
+
+
+def test_a_script_may_take_a_value_as_its_argument() -> None:
+    assert lines(COMMAND.format(parameters=X, run="[sh, -c, 'echo \"$1\"', sh, \"{x}\"]")) == []
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ("{properties: {x: {}}}", "the agent may leave x out"),
+        ("{type: string}", "this describes no parameters"),
+        ("{properties: {x: {type: text}}, required: [x]}", "no JSON Schema: properties.x.type"),
+        ("{properties: {x: {$ref: 'http://h/s'}}, required: [x]}", "points elsewhere"),
+        ("{properties: {x: {}}, required: [x, y]}", "required names y"),
+        ("{properties: {x: {pattern: '^(a+)+$'}}, required: [x]}", "can take for ever"),
+    ],
+)
+def test_schemas(parameters: str, words: str) -> None:
+    (line,) = lines(COMMAND.format(parameters=parameters, run='[a, "{x}"]'))
+    assert words in line
+
+
+@pytest.mark.parametrize(
+    ("rest", "words"),
+    [
+        ("url: 'https://{x}/'", "use a URL such as"),
+        ("url: 'https://a{x}.example.org/'", "use a URL such as"),
+        ("url: 'ftp://h/'", "use a URL such as"),
+        ("url: 'https://u:p@h/'", "use a URL such as"),
+        ("url: 'https://h/{y}'", "there is no parameter y"),
+        ("url: 'https://h/{secret:k}'", "only {name} has a place here"),
+        ("url: https://h/, headers: {A: '{x}'}", "a parameter has no place in a header"),
+        ("url: https://h/, headers: {A: '{secret:k}'}", "there is no secret k"),
+        ("url: https://h/, headers: {'A:': b}", "A: is no header"),
+        ('url: https://h/, headers: {A: "b\\nC: d"}', "A is no header"),
+        ("url: https://h/, body: {a: '{y}'}", "there is no parameter y"),
+        ("url: https://h/, secrets: {k: {}}", "no place of the secret is given"),
+        ("url: https://h/, allowed_status: [99]", "tools.http.t.allowed_status"),
+    ],
+)
+def test_requests(rest: str, words: str) -> None:
+    (line,) = lines(f"http: {{t: {{description: d, parameters: {X}, {rest}}}}}")
+    assert words in line
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("command: {get_time: {description: d, run: [x]}}", "a tool of this name under tools.built_in"),
+        ("python: {'a b': {description: d}}", "an agent cannot call this name"),
+        ("python: {a: {}}", "tools.python.a.description: it is missing"),
+        ("mcp: {rules: [{decision: maybe}]}", "tools.mcp.rules.1.decision: maybe is none of the choices"),
+        ("mcp: {otherwise: allow}", "tools.mcp.otherwise: allow is none of the choices"),
+        ("built_in: get_time", "a list belongs here"),
+        ("command: {a: {description: d, run: [x], cancel_on_speech: yes}}", "yes is neither true nor false"),
+    ],
+)
+def test_the_rest(text: str, words: str) -> None:
+    (line,) = lines(text)
+    assert words in line
+
+
+PAGES = [ROOT / "docs" / "tools.md", ROOT / "docs" / "examples" / "parleyd-dice" / "README.md"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_the_documentation_shows_is_good(page: Path) -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert blocks
+    for block in blocks:
+        assert parse("provider: local\n" + block, page.name).warnings == ()
+
+
+def test_the_commented_tool_of_the_example_is_good() -> None:
+    text = (ROOT / "config" / "parleyd.yaml").read_text(encoding="utf-8")
+    found = re.search(r"(?m)^  #   command:\n(?:  #     .*\n)+", text)
+    assert found is not None
+    block = re.sub(r"(?m)^  #   ", "  ", found[0])
+    config = parse("provider: local\ntools:\n" + block, "parleyd.yaml").config
+    assert config.tools.command["lamp"].run[0] == "/usr/local/bin/lamp"

@@ -1,0 +1,251 @@
+"""Calls: answered once, in time, into their own session; bounded; audited."""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from parleyd import events
+from parleyd.agents.agent import ToolCall
+from parleyd.tools.audit import FILE_NAME, Audit
+from parleyd.tools.parameters import Parameters
+from parleyd.tools.result import Result
+from parleyd.tools.stopping import Stop
+from parleyd.tools.toolbox import Tool, Toolbox
+
+WAIT_S = 10.0
+ANY = {"type": "object", "additionalProperties": True}
+
+
+class Function:
+    """A Runner."""
+
+    def __init__(self, function: Callable[[Stop], object]) -> None:
+        self._function = function
+
+    def run(self, parameters: Mapping[str, object], stop: Stop) -> object:
+        return self._function(stop)
+
+
+_made: list[Box] = []
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    yield
+    while _made:
+        box = _made.pop()
+        box.toolbox.close()
+        box.audit.close()
+
+
+class Box:
+    """A toolbox with its audit log, and the results that came."""
+
+    def __init__(self, folder: Path, *tools: Tool, at_once: int = 4) -> None:
+        self.folder = folder
+        self.audit = Audit(folder, 1_000_000)
+        self.ended: queue.SimpleQueue[events.Event] = queue.SimpleQueue()
+        bus = events.Bus()
+        bus.subscribe(self.ended.put)
+        self.toolbox = Toolbox({tool.name: tool for tool in tools}, bus, self.audit, at_once=at_once, result_chars=200)
+        self.results: queue.SimpleQueue[Result] = queue.SimpleQueue()
+        self.session_there = True
+        _made.append(self)
+
+    def call(self, name: str, *, expects_response: bool = True, **parameters: object) -> None:
+        self.toolbox.call(ToolCall(name, "c", parameters, expects_response), self._respond)
+
+    def _respond(self, result: Result) -> bool:
+        self.results.put(result)
+        return self.session_there
+
+    def result(self) -> Result:
+        return self.results.get(timeout=WAIT_S)
+
+    def wait_ended(self) -> None:
+        self.ended.get(timeout=WAIT_S)
+
+    def log(self) -> list[dict[str, Any]]:
+        self.toolbox.close()
+        self.audit.close()
+        return [json.loads(line) for line in (self.folder / FILE_NAME).read_text().splitlines()]
+
+
+def tool(name: str, function: Callable[[Stop], object], **more: Any) -> Tool:
+    return Tool(name, "test", "a test", Parameters(ANY), Function(function), **more)
+
+
+@pytest.fixture
+def release() -> Iterator[threading.Event]:
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def until_stopped(stop: Stop) -> str:
+    ended = threading.Event()
+    stop.at(ended.set)
+    assert ended.wait(WAIT_S)
+    return "stopped"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("plain", "plain"),
+        ("", "Done."),
+        (0, "0"),
+        (False, "false"),
+        (None, "null"),
+        ({"a": "ä"}, '{"a":"ä"}'),
+        ("a\x00b\x1b[2J\r\nc\ud800", "ab[2J\nc?"),
+        ("x" * 1000, "x" * 171 + " [cut: 829 more characters]"),
+    ],
+)
+def test_a_result_is_always_a_bounded_text(tmp_path: Path, value: object, text: str) -> None:
+    box = Box(tmp_path, tool("t", lambda _: value))
+    box.call("t")
+    result = box.result()
+    assert (result.text[:150], result.is_error) == (text[:150], False)
+    assert len(result.text) <= 200
+    assert result.text.endswith(text[-10:])
+
+
+def test_errors_are_typed_and_worded_for_the_person(tmp_path: Path) -> None:
+    def defect(_: Stop) -> object:
+        raise KeyError("a secret of the program")
+
+    box = Box(tmp_path, tool("t", defect), tool("j", lambda _: object()))
+    box.call("t")
+    result = box.result()
+    assert result.error_type == "external_client"
+    assert "secret" not in result.text
+    assert "do not claim that it was done" in result.text
+    box.call("j")
+    assert "no JSON" in box.result().text
+    box.call("nо_such")  # a Cyrillic о
+    assert box.result().text.startswith("There is no tool 'nо_such' on this device.")
+    box.call("x" * 1_000_000 + "\n\x1b[2J")
+    assert len(box.result().text) < 300
+
+
+def test_the_deadline_is_kept_whatever_the_tool_does_and_its_place_stays_taken(
+    tmp_path: Path, release: threading.Event
+) -> None:
+    box = Box(tmp_path, tool("stuck", lambda _: release.wait(WAIT_S), timeout_s=0.05))
+    box.call("stuck")
+    result = box.result()
+    assert result.error_type == "client_timeout"
+    assert "did not finish within 0.05 s" in result.text
+    box.call("stuck")
+    assert "busy" in box.result().text
+    release.set()
+    until_s = time.monotonic() + WAIT_S
+    while time.monotonic() < until_s:
+        box.call("stuck")
+        if "busy" not in box.result().text:
+            break
+        time.sleep(0.01)
+    else:
+        raise AssertionError("still busy")
+    outcomes = [line["outcome"] for line in box.log() if line["what"] == "ended"]
+    assert outcomes == ["timeout", "done"], "one answer per call"
+
+
+def test_too_many_at_once_are_told_so_at_once(tmp_path: Path, release: threading.Event) -> None:
+    wait = tool("wait", lambda _: release.wait(WAIT_S), at_once=8)
+    box = Box(tmp_path, wait, tool("one", lambda _: "x"), at_once=2)
+    box.call("wait")
+    box.call("wait")
+    box.call("one")
+    assert box.result().text.startswith("The tool one is busy.")
+    release.set()
+    assert box.result().text == box.result().text == "true"
+    box.call("one")
+    assert box.result().text == "x", "a place is free as soon as its answer is there"
+
+
+def test_without_a_thread_left_it_is_busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    box = Box(tmp_path, tool("t", lambda _: "x"))
+    box.audit.add(what="first")
+    with monkeypatch.context() as system:
+        system.setattr(threading.Thread, "start", refuse)
+        box.call("t")
+    assert "busy" in box.result().text
+    box.call("t")
+    assert box.result().text == "x"
+
+
+def test_a_call_that_wants_no_answer_gets_none(tmp_path: Path) -> None:
+    box = Box(tmp_path, tool("t", lambda _: "x"))
+    box.call("t", expects_response=False)
+    box.wait_ended()
+    box.call("nope", expects_response=False)
+    assert box.results.empty()
+    assert [(line["what"], line.get("answered")) for line in box.log()] == [
+        ("began", None), ("ended", "not wanted"), ("refused", None),
+    ]  # fmt: skip
+
+
+def test_speech_stops_what_is_declared_so_and_nothing_else(tmp_path: Path, release: threading.Event) -> None:
+    box = Box(
+        tmp_path, tool("soft", until_stopped, cancel_on_speech=True), tool("hard", lambda _: release.wait(WAIT_S))
+    )
+    box.call("hard")
+    box.call("soft")
+    box.toolbox.person_speaks()
+    result = box.result()
+    assert result.error_type == "user_rejected"
+    assert "because the person spoke" in result.text
+    release.set()
+    assert box.result().text == "true"
+
+
+def test_after_the_session_nothing_is_answered_and_everything_is_stopped(tmp_path: Path) -> None:
+    stopped = threading.Event()
+
+    def wait(stop: Stop) -> str:
+        until_stopped(stop)
+        stopped.set()
+        return "too late"
+
+    box = Box(tmp_path, tool("wait", wait))
+    box.call("wait", token="t0ps3cret")
+    assert box.toolbox.busy
+    box.toolbox.session_over()
+    assert not box.toolbox.busy
+    assert stopped.wait(WAIT_S)
+    log = box.log()
+    assert box.results.empty()
+    assert sorted(line["what"] for line in log) == ["began", "dropped"]
+    assert "the session ended" in json.dumps(log)
+    assert "t0ps3cret" not in json.dumps(log)
+
+
+def test_an_answer_for_nobody_is_told_apart_in_the_log(tmp_path: Path) -> None:
+    box = Box(tmp_path, tool("t", lambda _: "x"))
+    box.session_there = False
+    box.call("t")
+    box.result()
+    box.wait_ended()
+    assert box.log()[-1]["answered"] == "no: the session ended"
+
+
+def test_closing_stops_what_runs_and_takes_no_more(tmp_path: Path) -> None:
+    box = Box(tmp_path, tool("wait", until_stopped))
+    box.call("wait")
+    box.toolbox.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("tool-")]
+    box.call("wait")
+    assert "busy" in box.result().text
