@@ -216,6 +216,14 @@ class VolumeChanged(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileChanged(Event):
+    """Another profile is in force; None: the configuration without any. by: schedule, command or reload."""
+
+    profile: str | None
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble(Event):
     """Something the user should know, once. mend: what to do about it."""
 

@@ -33,6 +33,7 @@ from parleyd.conversation.outbox import Outbox
 from parleyd.conversation.supervisor import Supervisor
 from parleyd.conversation.uplink import Uplink, UplinkCounters
 from parleyd.health import Pulse
+from parleyd.hooks.hooks import Hooks
 from parleyd.host import notify
 from parleyd.host.remembered import RememberedMute
 from parleyd.host.watch import Watch
@@ -115,6 +116,7 @@ class Service:
         )
         self._dialogue = Dialogue(self._playback, self._outbox, bus, config.barge_in, self.tools)
         ear = Gate(gate.pre_roll_ms, gate.hangover_ms)
+        self._hooks = Hooks(config.hooks, bus)
         self._supervisor = Supervisor(
             config, agent, self._outbox, self._dialogue, bus, raise_gate=ear.be_harder_of_hearing, on_death=self.fail
         )
@@ -144,6 +146,7 @@ class Service:
     def start(self) -> None:
         """Speaker, microphone, ears, supervisor, recovery, watch; on the first trouble everything is closed again."""
         try:
+            self._hooks.start()
             self._volume.start()
             speaker = self._playback.start()
             self._capture.start()
@@ -190,6 +193,7 @@ class Service:
         """The session is closed with 1000, then the devices; at most two seconds."""
         self._stopping = True
         notify.stopping()
+        self._hooks.begin_stop()
         self._watch.stop()
         self._recovery.stop()
         self.tools.close()
@@ -197,6 +201,7 @@ class Service:
         self._ears.stop()
         self._capture.stop()
         self._playback.stop()
+        self._hooks.end_stop()
 
     def wake(self) -> None:
         self._supervisor.wake(by_speech=False)
@@ -278,6 +283,7 @@ class Service:
         )
         self._dialogue.reconfigure(config.barge_in)
         self._cues.always = config.wake.mode == "always"
+        self._hooks.reconfigure(config.hooks)
         self._supervisor.reconfigure(config, agent)
         self._config = config
         volume = config.audio.output.volume

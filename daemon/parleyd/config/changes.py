@@ -25,6 +25,7 @@ _WHEN: dict[str, When] = {
     "session.connect_timeout_s": "next_session",
     "session.buffer_s": "restart",
     "reconnect": "now",
+    "hooks": "now",
     "log.level": "now",
 }
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
-from parleyd.config import tool_rules
+from parleyd.config import hook_rules, tool_rules
 from parleyd.config.problem import Finding
 from parleyd.config.schema import Config
 from parleyd.config.section import Secret
@@ -26,6 +26,8 @@ def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[Finding
         yield from _base_url(config.elevenlabs.base_url)
     if is_settled("tools"):
         yield from tool_rules.check(config.tools, is_settled)
+    if is_settled("hooks"):
+        yield from hook_rules.check(config.hooks, is_settled)
     initial_s, max_s = config.reconnect.initial_s, config.reconnect.max_s
     if is_settled("reconnect.initial_s") and is_settled("reconnect.max_s") and initial_s > max_s:
         text = f"the first delay ({initial_s:g} s) is longer than the longest (reconnect.max_s: {max_s:g} s)"

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from parleyd.config.hook_sections import Hook
 from parleyd.config.secrets import masked
 from parleyd.config.section import Secret, Section, Text
 from parleyd.config.tool_sections import Tools
@@ -293,6 +294,7 @@ class Config(Section, frozen=True):
     session: Session = Session()
     reconnect: Reconnect = Reconnect()
     tools: Tools = Tools()
+    hooks: Annotated[list[Hook], Meta(description="commands that are run when something happens: docs/hooks.md")] = []
     control: Control = Control()
     metrics: Metrics = Metrics()
     log: Log = Log()
