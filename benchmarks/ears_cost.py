@@ -199,7 +199,7 @@ def ears(row: Row, folder: Path, *, real_time: bool) -> dict[str, float]:
         detector(cast(Any, row.vad), config.gate.aggressiveness),
         Gate(config.gate.pre_roll_ms, config.gate.hangover_ms),
         outbox,
-        Dialogue(playback, outbox, bus, config.barge_in),
+        Dialogue(playback, outbox, bus, config.barge_in, config.continuity),
         Supervisor(),
         bus,
         hold_back=config.gate.uplink != "open",

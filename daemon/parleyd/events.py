@@ -79,7 +79,10 @@ class SessionOpened(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionEnded(Event):
+    """A session, or an attempt at one, is over; by whom, its ending tells. conversation_id: empty for an attempt."""
+
     ending: Ending
+    conversation_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,11 +94,19 @@ class Heard(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Typed(Event):
+    """What the person typed, for the agent to take as said."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerText(Event):
-    """What the agent says, or after a correction what of it was said."""
+    """What the agent says, or after a correction what of it was said. answer: which AnswerStarted will sound of it."""
 
     text: str
     corrected: bool = False
+    answer: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,11 +118,12 @@ class AnswerStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerEnded(Event):
-    """The last sample of an answer that will be heard has been heard."""
+    """The last sample of an answer that will be heard has been heard, of all that had come of it."""
 
     answer: int
     heard_ms: int
     finished: bool
+    total_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,6 +233,31 @@ class ProfileChanged(Event):
 
     profile: str | None
     by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetNear(Event):
+    """Four fifths of a budget are used. period: day or month."""
+
+    period: str
+    left_s: float
+    of_minutes: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetSpent(Event):
+    """A budget came to its end in a session, which is over after the turn that is under way."""
+
+    reason: str
+    mend: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WakeRefused(Event):
+    """There is no session now although one was asked for: a budget, or quiet hours."""
+
+    reason: str
+    mend: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

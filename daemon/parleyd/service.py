@@ -21,8 +21,11 @@ from parleyd.audio.echo_control import Mode as EchoMode
 from parleyd.audio.far_end import FarEnd
 from parleyd.audio.gate import Gate
 from parleyd.audio.mixer import MixerError, Volume
+from parleyd.audio.pcm import FRAME_MS
 from parleyd.audio.playback import Playback
 from parleyd.audio.playback_earcons import EarconTrack
+from parleyd.audio.recorder import DIRECTORY_NAME as RECORDINGS
+from parleyd.audio.recorder import Recorder
 from parleyd.audio.recovery import Recovery
 from parleyd.audio.vad import detector
 from parleyd.audio.wakeword import WakeWord
@@ -30,6 +33,7 @@ from parleyd.config.changes import Changes, changes, in_force
 from parleyd.config.schema import Config
 from parleyd.conversation.dialogue import Dialogue
 from parleyd.conversation.outbox import Outbox
+from parleyd.conversation.session import Traffic
 from parleyd.conversation.supervisor import Supervisor
 from parleyd.conversation.uplink import Uplink, UplinkCounters
 from parleyd.health import Pulse
@@ -41,6 +45,13 @@ from parleyd.log_fields import fields
 from parleyd.status import Reporter, Status, told_to_agent
 from parleyd.tools.device_tools import DeviceTools, Host
 from parleyd.tools.result import Fault, ToolError
+from parleyd.transcript.files import DIRECTORY_NAME
+from parleyd.transcript.writer import TranscriptWriter
+from parleyd.usage.allowance import Refusal
+from parleyd.usage.ledger import Amount
+from parleyd.usage.meter import UsageMeter
+from parleyd.usage.store import Store
+from parleyd.usage.warden import Usage, Warden
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +73,8 @@ class Service:
 
     on_failure: called, from any thread, when the service cannot go on by itself; `failure` then tells why.
     give_up: asked while the start waits for the microphone; True makes start() return early.
-    state_directory: where the mute switch, timers and the audit log of tools are kept.
+    state_directory: for what outlives the process: the mute switch, the usage, the transcript, timers, the audit log
+        of tools; None keeps nothing.
     """
 
     def __init__(
@@ -114,15 +126,28 @@ class Service:
             bus,
             state_directory,
         )
-        self._dialogue = Dialogue(self._playback, self._outbox, bus, config.barge_in, self.tools)
+        self._dialogue = Dialogue(self._playback, self._outbox, bus, config.barge_in, config.continuity, self.tools)
         ear = Gate(gate.pre_roll_ms, gate.hangover_ms)
         self._hooks = Hooks(config.hooks, bus)
+        self._traffic = Traffic()
+        self._meter = UsageMeter(Store(state_directory), self._used)
+        bus.subscribe(self._meter)
+        self._warden = Warden(config, self._meter, bus)
         self._supervisor = Supervisor(
-            config, agent, self._outbox, self._dialogue, bus, raise_gate=ear.be_harder_of_hearing, on_death=self.fail
+            config,
+            agent,
+            self._outbox,
+            self._dialogue,
+            bus,
+            self._warden,
+            self._traffic,
+            raise_gate=ear.be_harder_of_hearing,
+            on_death=self.fail,
         )
         self._capture = Capture(microphone)
         echo_mode = _echo_mode(config, microphone, speaker)
         echo = EchoControl(echo_mode, config.audio.echo.tail_ms, self._playback, far_end, bus)
+        self._recorder = self._recorder_of_utterances(state_directory)
         self._ears = Ears(
             self._capture,
             echo,
@@ -136,7 +161,11 @@ class Service:
             wake_on_speech=_wakes_on_speech(config),
             on_death=self.fail,
             wake_word=_wake_word(config),
+            recorder=self._recorder,
         )
+        self._transcript = self._transcript_writer(state_directory)
+        if self._transcript is not None:
+            bus.subscribe(self._transcript)
         self._remembered_mute = RememberedMute(state_directory)
         self._ears.muted = self._remembered_mute.on
         self._recovery = Recovery(config.audio.stall_s, self._capture, self._playback, bus, self.fail)
@@ -153,6 +182,11 @@ class Service:
             self._ears.start()
             if self._config.wake.mode != "manual":
                 self._await_microphone()
+            self._meter.start()
+            if self._recorder is not None:
+                self._recorder.start()
+            if self._transcript is not None:
+                self._transcript.start()
             self._supervisor.start()
             self._recovery.start()
             self.tools.start()
@@ -201,10 +235,18 @@ class Service:
         self._ears.stop()
         self._capture.stop()
         self._playback.stop()
+        self._meter.stop()
+        if self._recorder is not None:
+            self._recorder.stop()
+        if self._transcript is not None:
+            self._transcript.stop()
         self._hooks.end_stop()
 
-    def wake(self) -> None:
-        self._supervisor.wake(by_speech=False)
+    def wake(self, *, anyway: bool = False) -> Refusal | None:
+        """anyway: although a budget is spent. → why not, if not."""
+        refusal = None if anyway else self._warden.refusal(of_its_own=False)
+        self._supervisor.wake(by_speech=False, anyway=anyway)
+        return refusal
 
     def sleep(self) -> None:
         self._supervisor.sleep()
@@ -220,10 +262,41 @@ class Service:
         self._dialogue.tell(text)
         self._supervisor.wake(by_speech=False)
 
-    def say(self, text: str) -> None:
-        """To the agent, as if the person had said it; wakes if asleep."""
+    def usage(self) -> Usage:
+        """What sessions cost, today and this month."""
+        return self._warden.usage()
+
+    def _transcript_writer(self, state: Path | None) -> TranscriptWriter | None:
+        settings = self._config.transcript
+        if not settings.enabled:
+            return None
+        directory = Path(settings.directory) if settings.directory else state and state / DIRECTORY_NAME
+        if directory is None:
+            log.warning("no transcript: there is no directory for it; set transcript.directory")
+            return None
+        return TranscriptWriter(settings, directory)
+
+    def _recorder_of_utterances(self, state: Path | None) -> Recorder | None:
+        if not self._config.debug.record:
+            return None
+        if state is None:
+            log.warning("no recordings: there is no state directory for them")
+            return None
+        return Recorder(self._config.debug, state / RECORDINGS)
+
+    def _used(self) -> Amount:
+        frame_s = FRAME_MS / 1000
+        return Amount(
+            sent_bytes=self._traffic.sent_bytes,
+            received_bytes=self._traffic.received_bytes,
+            heard_s=self._ears.heard_frames * frame_s,
+            left_s=self._outbox.counters.sound * frame_s,
+        )
+
+    def say(self, text: str) -> Refusal | None:
+        """To the agent, as if the person had said it; wakes if asleep. → why not, if not."""
         self._dialogue.say(text)
-        self._supervisor.wake(by_speech=False)
+        return self.wake() if self._supervisor.asleep else None
 
     def context(self, text: str, context_id: str | None = None) -> bool:
         """See Dialogue.context."""
@@ -264,7 +337,7 @@ class Service:
         self._bus.publish(events.VolumeChanged(at_s=time.monotonic(), volume=volume))
 
     def status(self) -> Status:
-        return self._reporter.status(self._config, self._volume.value)
+        return self._reporter.status(self._config, self._volume.value, self.usage())
 
     @property
     def health(self) -> str:
@@ -281,7 +354,8 @@ class Service:
         self._ears.reconfigure(
             vad, config.gate.hangover_ms, wake_on_speech=_wakes_on_speech(config), wake_word=word
         )
-        self._dialogue.reconfigure(config.barge_in)
+        self._dialogue.reconfigure(config.barge_in, config.continuity)
+        self._warden.reconfigure(config)
         self._cues.always = config.wake.mode == "always"
         self._hooks.reconfigure(config.hooks)
         self._supervisor.reconfigure(config, agent)

@@ -20,6 +20,7 @@ from parleyd.health import Finding, Load
 from parleyd.host import process
 from parleyd.host.watch import Watch
 from parleyd.metrics import Meter, Metrics
+from parleyd.usage.warden import Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,7 @@ class Status:
     speaker: Speaker
     load: Load
     metrics: Metrics
+    usage: Usage
 
 
 def told_to_agent(status: Status) -> dict[str, object]:
@@ -129,7 +131,7 @@ class Reporter:
                 case _:
                     pass
 
-    def status(self, config: Config, volume: float) -> Status:
+    def status(self, config: Config, volume: float, usage: Usage) -> Status:
         now_s = time.monotonic()
         findings = self._watch.findings
         lost = self._recovery.lost
@@ -171,4 +173,5 @@ class Reporter:
                 ),
                 load=process.load(),
                 metrics=metrics,
+                usage=usage,
             )

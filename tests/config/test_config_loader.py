@@ -118,7 +118,8 @@ def test_values_mean_what_they_look_like(text: str, path: str, value: object) ->
         ("gate: {volume: 3}", "p.yaml:2: gate.volume: unknown key; it belongs under audio.output"),
         (
             "gate: {mode: x}",
-            "p.yaml:2: gate.mode: unknown key; it belongs under wake, under audio.echo or under barge_in",
+            "p.yaml:2: gate.mode: unknown key; it belongs under wake, under audio.echo, under barge_in or "
+            "under continuity",
         ),
         ("hangover_ms: 3", "p.yaml:2: hangover_ms: unknown key; it belongs under gate"),
         ("audio: {gate: {}}", "p.yaml:2: audio.gate: unknown key; it belongs at the top of the file"),
@@ -164,7 +165,24 @@ def test_values_mean_what_they_look_like(text: str, path: str, value: object) ->
          "allowed: values are plain data; remove the tag, or quote the value"),
         ("gate: &g {uplink: open}\n<<: *g", "p.yaml:3:1: merge keys (<<) are not supported; write the keys out"),
         ("elevenlabs: {dynamic_variables: {a: [1]}}", "p.yaml:2: elevenlabs.dynamic_variables.a: text, a number, true "
-         "or false belongs here, not a list; give one plain value, or remove the name"),
+         "or false belongs here, not a list; give one plain value, or {env: NAME}, {file: PATH} or "
+         "{command: [PROGRAM, ARGUMENT]}"),
+        ("elevenlabs: {dynamic_variables: {a: {env: X, file: Y}}}", "p.yaml:2: elevenlabs.dynamic_variables.a: env and "
+         "file are given together; use one of {env: NAME}, {file: PATH} or {command: [PROGRAM, ARGUMENT]}"),
+        ("quiet_hours: [22:00-07:00]", "p.yaml:2: quiet_hours: a mapping belongs here, not plain text; put its keys "
+         "below it, indented, each as `key: value`"),
+        ("quiet_hours:\n- {from: 25:00}", "p.yaml:3: quiet_hours.from: 25:00 cannot stand here; use a time of day from "
+         "00:00 to 23:59"),
+        ("quiet_hours: [{days: [sunday]}]", "p.yaml:2: quiet_hours.days: sunday cannot stand in this list; use mon, "
+         "tue, wed, thu, fri, sat or sun"),
+        ("quiet_hours: [{from: 12:00, to: 12:00}]", "p.yaml:2: quiet_hours: they end when they begin, at 12:00; for a "
+         "whole day use {from: 00:00, to: 23:59}, else correct one of them"),
+        ("transcript: {redact: '(a)'}", "p.yaml:2: transcript.redact: a list belongs here, not plain text; put `- "
+         "value` lines below it, or [value, value]"),
+        ("transcript: {redact: ['(']}", "p.yaml:2: transcript.redact: '(' is no regular expression: missing ) at "
+         "position 1; correct it; in YAML it is best written in 'single quotes'"),
+        ("transcript: {redact: ['a*']}", "p.yaml:2: transcript.redact: the pattern 'a*' fits everywhere, even where "
+         "there is nothing; use + for *, or say more"),
         ("elevenlabs: {base_url: 'http://[::1'}", "p.yaml:2: elevenlabs.base_url: this URL has no usable host or port; "
          "use a URL such as https://api.elevenlabs.io"),
     ],

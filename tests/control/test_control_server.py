@@ -91,7 +91,7 @@ def test_a_whole_acquaintance(running: subprocess.Popen[str], tmp_path: Path) ->
         assert caught.value.kind == "no_session"
         client.ask("say", text="hello")
         seen = [next(happening)["event"] for _ in range(5)]
-        assert seen == ["volume_changed", "volume_changed", "muted", "woken", "state_changed"]
+        assert seen == ["volume_changed", "volume_changed", "muted", "typed", "woken"]
         assert next(event for event in happening if event.get("after") == "backing off")["before"] == "connecting"
         client.ask("sleep")
         asleep = next(event for event in happening if event.get("after") == "asleep")

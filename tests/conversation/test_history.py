@@ -1,45 +1,64 @@
 from __future__ import annotations
 
-from parleyd.conversation.history import MOST_CHARACTERS, PREFACE, History
+import pytest
+
+from parleyd.conversation.history import History
+
+MAX_CHARS = 2000
 
 
 def told(history: History) -> list[str]:
-    text = history.carried_over()
-    return [] if text is None else text.removeprefix(PREFACE).strip().splitlines()
+    text = history.carried_over(100.0)
+    return [] if text is None else text.splitlines()[1:]
 
 
-def test_nothing_said_nothing_told() -> None:
-    history = History()
-    history.user_said("  ")
-    assert history.carried_over() is None
+@pytest.fixture
+def history() -> History:
+    return History(max_lines=12, max_chars=MAX_CHARS, max_age_s=300)
 
 
-def test_both_sides_in_order() -> None:
-    history = History()
-    history.user_said("What time is it?")
-    history.agent_says("It is noon.", 1)
+def test_nothing_said_nothing_told(history: History) -> None:
+    history.user_said("  ", 90.0)
+    assert history.carried_over(0.0) is None
+
+
+def test_both_sides_in_order(history: History) -> None:
+    history.user_said("What time is it?", 90.0)
+    history.agent_says("It is noon.", 1, 90.0)
     assert told(history) == ["user: What time is it?", "agent: It is noon."]
 
 
-def test_a_cut_answer_keeps_the_words_that_were_heard() -> None:
-    history = History()
-    history.agent_says("one two three four five six seven eight nine ten", 3)
+def test_a_cut_answer_keeps_the_words_that_were_heard(history: History) -> None:
+    history.agent_says("one two three four five six seven eight nine ten", 3, 90.0)
     history.cut(3, heard_ms=500, total_ms=1000)
     assert told(history) == ["agent: one two three four five … (interrupted)"]
 
 
-def test_the_servers_correction_wins() -> None:
-    history = History()
-    history.agent_says("one two three", 1)
+def test_the_servers_correction_wins(history: History) -> None:
+    history.agent_says("one two three", 1, 90.0)
     history.corrected("one")
     history.cut(1, heard_ms=900, total_ms=1000)
     assert told(history) == ["agent: one … (interrupted)"]
 
 
-def test_bounded_and_the_newest_is_kept() -> None:
-    history = History()
+def test_bounded_and_the_newest_is_kept(history: History) -> None:
     for n in range(30):
-        history.user_said(f"{n} " + "x" * 400)
+        history.user_said(f"{n} " + "x" * 400, 90.0)
     lines = told(history)
-    assert sum(map(len, lines)) <= MOST_CHARACTERS
+    assert sum(map(len, lines)) <= MAX_CHARS
     assert lines[-1].startswith("user: 29 ")
+
+
+@pytest.mark.parametrize(
+    ("later_s", "ago"), [(2, "a moment ago"), (60, "60 seconds ago"), (240, "4 minutes ago"), (301, None)]
+)
+def test_the_agent_is_told_how_long_ago_it_was_and_nothing_of_what_is_old(
+    history: History, later_s: float, ago: str | None
+) -> None:
+    history.user_said("Will it rain?", 5.0)
+    history.agent_says("Not today.", 1, 1000.0)
+    text = history.carried_over(1000.0 + later_s)
+    assert (text is None) is (ago is None)
+    if text is not None and ago is not None:
+        assert ago in text
+        assert "Will it rain?" in text

@@ -72,7 +72,7 @@ def test_troubles_come_and_go() -> None:
     troubles = health.Troubles()
 
     def state(before: str, after: str) -> None:
-        troubles.take(events.StateChanged(at_s=0, before=before, after=after, reason="refused"))
+        troubles.take(events.StateChanged(at_s=0, before=before, after=after, trigger="lost", reason="refused"))
 
     state("connecting", "backing off")
     troubles.take(events.DeviceLost(at_s=0, which="speaker", name="USB", cause="no sound"))

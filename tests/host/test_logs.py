@@ -181,8 +181,8 @@ def test_records_carry_state_conversation_and_utterance_of_the_moment_they_were_
     with FakeJournal(socket_path) as fake:
         log.info("first")
         say(events.UtteranceStarted(at_s=1.0, utterance=3, detected_s=1.1))
-        say(events.StateChanged(at_s=1.1, before="asleep", after="connecting", reason="somebody speaks"))
-        say(events.StateChanged(at_s=1.2, before="connecting", after="live", reason="conversation c"))
+        say(events.StateChanged(at_s=1.1, before="asleep", after="connecting", trigger="", reason="somebody speaks"))
+        say(events.StateChanged(at_s=1.2, before="connecting", after="live", trigger="", reason="conversation c"))
         say(events.SessionOpened(at_s=1.2, conversation_id="c1", handshake_ms=100, resent_ms=0, tries=1))
         log.info("second")
         say(events.TalkStopped(at_s=2.0, utterance=3))
@@ -190,7 +190,7 @@ def test_records_carry_state_conversation_and_utterance_of_the_moment_they_were_
         say(events.AnswerStarted(at_s=2.65, answer=1))
         say(events.AnswerStarted(at_s=9.0, answer=2))
         log.warning("third", extra=fields(state="backing off", reason="lost", mend=None))
-        say(events.StateChanged(at_s=9.0, before="live", after="backing off", reason="lost"))
+        say(events.StateChanged(at_s=9.0, before="live", after="backing off", trigger="", reason="lost"))
         log.info("fourth")
         running.stop()
         found = [
@@ -212,7 +212,8 @@ def test_an_answer_to_nothing_that_was_said_has_no_latency(caplog: pytest.LogCap
     with caplog.at_level(logging.INFO, "parleyd"):
         # A noise at night, and in the morning somebody wakes it by hand: it greets.
         context.follow(events.TalkStopped(at_s=1.0, utterance=1))
-        context.follow(events.StateChanged(at_s=30_000.0, before="asleep", after="connecting", reason="woken"))
+        woken = events.StateChanged(at_s=30_000.0, before="asleep", after="connecting", trigger="", reason="woken")
+        context.follow(woken)
         context.follow(events.AnswerStarted(at_s=30_001.0, answer=1))
     assert caplog.records == []
 

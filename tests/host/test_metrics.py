@@ -9,7 +9,7 @@ def test_a_conversation_is_counted() -> None:
     meter = Meter()
 
     def state(at_s: float, before: str, after: str) -> None:
-        meter.take(events.StateChanged(at_s=at_s, before=before, after=after, reason=""))
+        meter.take(events.StateChanged(at_s=at_s, before=before, after=after, trigger="", reason=""))
 
     meter.take(events.UtteranceStarted(at_s=9.9, utterance=1, detected_s=10.0))
     state(10.0, "asleep", "connecting")

@@ -234,11 +234,10 @@ def test_idle_hangs_up_with_1000_and_sleeps() -> None:
         while len(daemon.microphone.given) < given + 25:
             pause.wait(0.02)
         assert len(line.audio) == sent
-        # And speech wakes it again, with a new conversation that knows nothing of the old one.
+        # And speech wakes it again.
         daemon.say(QUESTION)
-        second = server.next_line()
+        server.next_line()
         daemon.expect(events.AnswerStarted)
-        assert not [m for m in second.messages if m["type"] == "contextual_update"]
 
 
 def test_a_wake_for_nothing_is_given_up_soon_and_the_gate_raised() -> None:

@@ -181,6 +181,7 @@ class Ending:
 
     reason: one line for a person, no secrets. mend: what to do about it, for FINAL always.
     refused_override: the name of the override (as in the configuration) that the agent does not allow.
+    time_is_up: the session had reached the agent's longest duration; nobody wanted it to end.
     """
 
     kind: EndingKind
@@ -188,6 +189,7 @@ class Ending:
     mend: str | None = None
     code: int | None = None
     refused_override: str | None = None
+    time_is_up: bool = False
 
 
 class DialError(Exception):
@@ -227,7 +229,7 @@ class Codec(Protocol):
     unknown: int
 
     def opening(self) -> bytes:
-        """The first message of the session."""
+        """The first message of the session; may wait a few seconds for what it is to hold."""
 
     def receive(self, message: str | bytes) -> Received:
         """Never raises, whatever the message is."""

@@ -18,6 +18,7 @@ from parleyd.audio.echo_control import EchoControl
 from parleyd.audio.gate import Gate, Passed, Verdict
 from parleyd.audio.measure import VoiceMeasure
 from parleyd.audio.pcm import FRAME_MS, SILENCE_DBFS, SILENT_FRAME, Frame, level_dbfs
+from parleyd.audio.recorder import Recorder
 from parleyd.audio.vad import Detector
 from parleyd.audio.wakeword import WakeWord
 from parleyd.conversation.dialogue import Dialogue
@@ -45,7 +46,7 @@ class Ears:
     """hold_back: the uplink wants speech only.
 
     muted: the microphone counts as silent, for everything that follows it. level_dbfs: of the last frame.
-    speech_frames: of all frames, those that passed the gate as speech.
+    heard_frames: without those that were muted. speech_frames: of all frames, those that passed the gate as speech.
     wake_on_speech=False: what is said while asleep is for nobody and goes no further than the gate, except after the
     wake_word, if there is one.
     """
@@ -65,6 +66,7 @@ class Ears:
         wake_on_speech: bool,
         on_death: Callable[[str, BaseException], None],
         wake_word: WakeWord | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         self._capture = capture
         self._echo = echo
@@ -79,6 +81,7 @@ class Ears:
         self._wake_on_speech = wake_on_speech
         self._on_death = on_death
         self._wake_word = wake_word
+        self._recorder = recorder
         self._after_word: deque[Passed] = deque(maxlen=WORD_LAG_MS // FRAME_MS)
         self._called_s = float("-inf")
         self._utterance = 0
@@ -87,6 +90,7 @@ class Ears:
         self.pulse = Pulse("ears")
         self.first_frame = threading.Event()
         self.muted = False
+        self.heard_frames = 0
         self.level_dbfs = SILENCE_DBFS
         self.frames = 0
         self.speech_frames = 0
@@ -122,6 +126,7 @@ class Ears:
 
     def _hear(self, frame: Frame) -> None:
         asleep = self._supervisor.asleep
+        self.heard_frames += not self.muted
         if self.muted:
             frame = Frame(SILENT_FRAME, frame.start_s)
         frame, may_be_speech = self._echo.hear(frame)
@@ -149,6 +154,8 @@ class Ears:
                 self._bus.publish(
                     events.SpeechLost(at_s=frame.start_s, lost_ms=lost * FRAME_MS, cause="more was said than is kept")
                 )
+        if self._recorder is not None:
+            self._recorder.take(verdict.passed, closed=verdict.closed)
         self._tell(verdict, frame, wanted)
         self.frames += 1
         self.speech_frames += sum(one.speech for one in verdict.passed)

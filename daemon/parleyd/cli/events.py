@@ -15,8 +15,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "events",
         help="show what happens in the daemon",
-        description="Shows what is so in the running daemon, and with --follow what happens from then on, until Ctrl-C or "
-        "until it ends.",
+        description="Shows what is so in the running daemon, and with --follow what happens from then on, until Ctrl-C "
+        "or until it ends.",
     )
     parser.add_argument("-f", "--follow", action="store_true", help="go on with what happens")
     add_options(parser)

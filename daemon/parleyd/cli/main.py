@@ -30,6 +30,7 @@ COMMANDS = {
     "approve": "approve",
     "deny": "approve",
     "reload": "reload",
+    "transcript": "transcript",
     "check": "check",
     "tools": "tools",
     "secret": "secret",

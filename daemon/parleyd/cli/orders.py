@@ -22,10 +22,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     for order, (what, _) in ORDERS.items():
         parser = subparsers.add_parser(order, help=what, description=f"Tell the running daemon to {what}.")
         add_options(parser)
+        if order == "wake":
+            parser.add_argument("--anyway", action="store_true", help="although a budget is spent")
         parser.set_defaults(run=partial(_run, order))
 
 
 def _run(order: str, args: argparse.Namespace) -> int:
     with connected(args) as client:
-        tell(args, client.ask(order), ORDERS[order][1])
+        tell(args, client.ask(order, **({"anyway": True} if getattr(args, "anyway", False) else {})), ORDERS[order][1])
     return os.EX_OK

@@ -54,6 +54,7 @@ def page(status: dict[str, Any]) -> Iterator[str]:
         ("echo", status["echo_mode"].replace("_", " ")),
         ("sessions", f"{metrics['sessions']}, {_length(metrics['session_s'])} in all; {_many(metrics, 'wakes')}, "
          f"{_many(metrics, 'reconnects')}, {_many(metrics, 'failed_tries')}"),
+        ("today", _usage(status["usage"])),
         ("talk", f"{_many(metrics, 'utterances')}, {_many(metrics, 'answers')}, {_many(metrics, 'interruptions')}, "
          f"{_many(metrics, 'tool_calls')}, {metrics['lost_speech_ms'] / 1000:g} s of speech lost"),
         ("gate", f"open {metrics['speech_s'] / max(metrics['heard_s'], 0.02):.1%} of {_length(metrics['heard_s'])}"),
@@ -70,6 +71,23 @@ def page(status: dict[str, Any]) -> Iterator[str]:
 def _health(status: dict[str, Any]) -> str:
     findings = [f"{finding['part']}: {finding['text']}" for finding in status["findings"]]
     return "; ".join([status["health"], *findings])
+
+
+def _usage(it: dict[str, Any]) -> str:
+    words = [f"{it['session_minutes_today']:g} min of session ({it['session_minutes_month']:g} this month)"]
+    for period, key in (("today", "minutes_left_today"), ("this month", "minutes_left_month")):
+        if it[key] is not None:
+            words.append(f"{it[key]:g} min left {period}")
+    words.append(f"{_bytes(it['sent_bytes_today'])} up, {_bytes(it['received_bytes_today'])} down")
+    if it["stayed_share_today"] is not None:
+        words.append(f"{it['stayed_share_today']:.1%} of what was heard stayed here")
+    if it["refused"]:
+        words.append(f"no session now: {it['refused']}")
+    return "; ".join(words)
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{count / 1e3:.1f} kB"
 
 
 def _microphone(it: dict[str, Any]) -> str:

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from parleyd.config.base import Secret
 from parleyd.config.keys import Key, keys_of, kind, limits
 from parleyd.config.loader import DEFAULT_CONFIG_PATH
 from parleyd.config.schema import Config
-from parleyd.config.section import Secret
 
 _HEAD = f"""\
 <!-- Generated from daemon/parleyd/config/schema.py: python -m parleyd.config.document > docs/configuration.md -->
@@ -91,11 +91,9 @@ def _table(keys: Iterable[Key]) -> str:
 
 def _values(key: Key) -> str:
     if key.choices:
-        return ", ".join(f"`{choice}`" for choice in key.choices)
+        return ("list of " if key.item is not None else "") + ", ".join(f"`{choice}`" for choice in key.choices)
     if key.entry is Secret:
         return "mapping, see Secrets above"
-    if key.is_list and key.entry is None:
-        return f"list of {_values(key.item())}"
     if key.is_secret:
         return "see Secrets above"
     return "text" if key.wording is not None else kind(key)

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from parleyd.config.base import Section, Text
 from parleyd.config.secrets import masked
-from parleyd.config.section import Section, Text
 
 # The supervisor's states, what goes on between them, and the daemon's own beginning and end.
 HookName = Literal[

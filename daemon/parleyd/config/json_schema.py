@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
+from parleyd.config.base import Secret
 from parleyd.config.keys import Key, keys_of
 from parleyd.config.schema import Config
-from parleyd.config.section import Secret
 
 _NULL = {"type": "null"}
 _TYPE_NAMES = {
@@ -46,7 +46,7 @@ def _property(key: Key) -> dict[str, Any]:
     if key.section is not None:
         return _section(key.section, key.path)
     alternatives = [_alternative(key, info) for info in key.types]
-    if key.nullable or key.is_map or key.is_list or key.null_is_text:
+    if key.nullable or key.is_map or key.item is not None or key.null_is_text:
         alternatives.append(_NULL)
     return {
         "description": f"{key.description}{f' [{key.unit}]' if key.unit else ''}",
@@ -56,15 +56,14 @@ def _property(key: Key) -> dict[str, Any]:
 
 
 def _alternative(key: Key, info: inspect.Type) -> dict[str, Any]:
+    if isinstance(info, inspect.ListType):
+        return {"type": "array", "items": _of(info.item_type, key.path)}
     if isinstance(info, inspect.StructType):
         return _entry(Secret, key.path)
     if isinstance(info, inspect.DictType):
         if key.entry is not None:
             return {"type": "object", "additionalProperties": _entry(key.entry, key.path)}
-        return {"type": "object", "additionalProperties": _any_of(info.value_type)}
-    if isinstance(info, inspect.ListType):
-        items = _entry(key.entry, key.path) if key.entry is not None else _item(key.item())
-        return {"type": "array", "items": items}
+        return {"type": "object", "additionalProperties": _any_of(info.value_type, key.path)}
     if key.choices:
         return {"enum": list(key.choices)}
     return _plain(info)
@@ -76,14 +75,14 @@ def _entry(section: type[msgspec.Struct], path: tuple[str, ...]) -> dict[str, An
     return _section(section, path)
 
 
-def _item(key: Key) -> dict[str, Any]:
-    """Numbers stand for their text where text is wanted."""
-    plain = _alternative(key, key.types[0])
-    return {"type": ["string", "number", "boolean"]} if plain.get("type") == "string" else plain
+def _any_of(info: inspect.Type, path: tuple[str, ...]) -> Any:
+    return {"anyOf": [_of(t, path) for t in info.types]} if isinstance(info, inspect.UnionType) else True
 
 
-def _any_of(info: inspect.Type) -> Any:
-    return {"anyOf": [_plain(t) for t in info.types]} if isinstance(info, inspect.UnionType) else True
+def _of(info: inspect.Type, path: tuple[str, ...]) -> dict[str, Any]:
+    if isinstance(info, inspect.StructType):
+        return {**_section(info.cls, path), "type": "object"}
+    return {"enum": list(info.values)} if isinstance(info, inspect.LiteralType) else _plain(info)
 
 
 def _plain(info: inspect.Type) -> dict[str, Any]:

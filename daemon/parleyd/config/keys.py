@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
+from parleyd.config.base import Secret
 from parleyd.config.schema import Config
-from parleyd.config.section import Secret
 
 _UNITS = {"ms": "ms", "s": "s", "db": "dB"}
 
@@ -23,8 +23,8 @@ class Key:
 
     path: from the top of the file. hint: what msgspec.convert() takes. types: the alternatives as msgspec sees them,
     without null. section: the mapping that the key opens, if it does. default: as plain values; required: it has none.
-    choices: in the schema's order. wording: how the schema puts a pattern into words. null_is_text: YAML's null means
-    the text "null".
+    choices: in the schema's order; of a list, those of its items. wording: how the schema puts a pattern into words.
+    null_is_text: YAML's null means the text "null".
     """
 
     path: tuple[str, ...]
@@ -77,28 +77,26 @@ class Key:
         return isinstance(only, inspect.DictType) and isinstance(only.value_type, inspect.StrType)
 
     @property
-    def is_list(self) -> bool:
-        return isinstance(self.types[0], inspect.ListType)
-
-    @property
     def entry(self) -> type[msgspec.Struct] | None:
         """The section that every value of a map, or every item of a list, is."""
         only = self.types[0]
-        inner = only.value_type if isinstance(only, inspect.DictType) else getattr(only, "item_type", None)
+        inner = only.value_type if isinstance(only, inspect.DictType) else self.item
         return inner.cls if isinstance(inner, inspect.StructType) else None
 
-    def item(self) -> Key:
-        """An item of a list that is no section, as if it stood at the list's own key."""
-        (hint,) = typing.get_args(typing.get_args(self.hint)[0])
-        return _key(self.path, hint, None, required=True)
+    @property
+    def item(self) -> inspect.Type | None:
+        """What a list holds; None for keys that take no list."""
+        only = self.types[0]
+        return only.item_type if isinstance(only, inspect.ListType) else None
 
 
 @cache
 def keys_of(section: type[msgspec.Struct], path: tuple[str, ...] = ()) -> dict[str, Key]:
     """The keys directly below a section that stands at `path`, by name."""
     hints = typing.get_type_hints(section, include_extras=True)
+    # `from` is no name for Python: the one in the file may be another.
     return {
-        field.name: _key((*path, field.name), hints[field.name], _default(field), required=field.required)
+        field.encode_name: _key((*path, field.encode_name), hints[field.name], _default(field), required=field.required)
         for field in msgspec.structs.fields(section)
     }
 
@@ -129,13 +127,13 @@ def kind(key: Key) -> str:
         return key.wording
     if key.is_secret:
         return "{env: NAME}, {file: PATH} or {credential: NAME}"
+    if key.item is not None:
+        return "list"
     if key.choices:
         return joined(key.choices)
     only = key.types[0]
     if key.is_bool:
         return "true or false"
-    if key.is_list:
-        return "list"
     if isinstance(only, inspect.IntType):
         return "whole number"
     if isinstance(only, inspect.FloatType):
@@ -191,4 +189,6 @@ def _key(path: tuple[str, ...], hint: Any, default: Any, *, required: bool) -> K
 def _choices(hint: Any) -> tuple[str, ...]:
     """msgspec sorts the values of a Literal; their order in the schema is the better one to show."""
     bare = typing.get_args(hint)[0] if typing.get_origin(hint) is typing.Annotated else hint
+    if typing.get_origin(bare) is list:
+        (bare,) = typing.get_args(bare)
     return typing.get_args(bare) if typing.get_origin(bare) is typing.Literal else ()

@@ -14,15 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import inspect
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from parleyd.config import earcon_files, rules, suggest
-from parleyd.config.keys import Key, keys_of
+from parleyd.config.base import Secret
+from parleyd.config.keys import Key, joined, keys_of
 from parleyd.config.nodes import NULL, NodeError, TooLargeError, Values, check_tag, compose, key_name, scalar
 from parleyd.config.problem import ConfigError, Problem, one_line
 from parleyd.config.refusal import found, refusal, shown
 from parleyd.config.schema import Config
-from parleyd.config.section import Secret
 
 __all__ = ["DEFAULT_CONFIG_PATH", "ConfigError", "Loaded", "Problem", "load", "parse"]
 
@@ -183,12 +184,12 @@ class _Reader:
         """What stands at a key, checked. Raises NodeError where nothing of it can be used."""
         if key.section is not None:
             return self._section(node, key.section, key.path)
-        if key.nullable and (key.is_map or key.is_list) and isinstance(node, ScalarNode) and node.tag == NULL:
+        if key.nullable and key.is_map and isinstance(node, ScalarNode) and node.tag == NULL:
             return None
         if key.is_map:
             return self._map(key, node) if key.entry is None else self._sections_by_name(key, node, key.entry)
-        if key.is_list:
-            return self._list(key, node)
+        if key.item is not None:
+            return self._list(key, key.item, node)
         if key.is_secret and isinstance(node, MappingNode):
             return self._section(node, Secret, key.path)
         value = self._scalar(key, node) if isinstance(node, ScalarNode) else node.value
@@ -202,9 +203,7 @@ class _Reader:
         value = scalar(node)
         if value is None and (key.nullable or not node.value):
             return None
-        if key.is_bool:
-            return value
-        if key.number is None and not isinstance(value, str):
+        if key.number is None and not isinstance(value, str) and not key.is_bool:
             # Text that looks like a number or a truth value; null in all its spellings.
             return "null" if value is None and key.null_is_text else str(node.value)
         if isinstance(key.number, msgspec.inspect.IntType) and isinstance(value, float) and value.is_integer():
@@ -222,21 +221,33 @@ class _Reader:
                 plain[name] = entry
         return plain
 
-    def _list(self, key: Key, node: Node) -> list[Any]:
+    def _list(self, key: Key, item: inspect.Type, node: Node) -> list[Any] | None:
         if isinstance(node, ScalarNode) and node.tag == NULL:
-            return []
+            return None if key.nullable else []
         if not isinstance(node, SequenceNode):
             text = f"a list belongs here, not {found(node, hide_value=True)}"
-            raise NodeError.at(node, text, "write [one, another], or a line `- one` for each below it")
-        check_tag(node)
-        if key.entry is None:
-            return [self._value(key.item(), item, item) for item in node.value]
-        items = []
-        for number, item in enumerate(node.value, 1):
-            entry = self._section(_mapping(item), key.entry, (*key.path, str(number)))
-            if _is_whole(entry, key.entry):
-                items.append(entry)
-        return items
+            raise NodeError.at(node, text, "put `- value` lines below it, or [value, value]")
+        plain: list[Any] = []
+        for entry in node.value:
+            if isinstance(item, inspect.StructType):
+                section = self._section(entry, item.cls, key.path)
+                if _is_whole(section, item.cls):
+                    plain.append(section)
+                continue
+            try:
+                is_text = isinstance(item, inspect.StrType) and isinstance(entry, ScalarNode)
+                check_tag(entry)
+                value = str(entry.value) if is_text else self._values.read(entry)
+                msgspec.convert([value], key.hint)
+                plain.append(value)
+            except NodeError as error:
+                self._unsettled.add(key.dotted)
+                self._add_error(key.dotted, error)
+            except msgspec.ValidationError:
+                self._unsettled.add(key.dotted)
+                wanted = joined(key.choices) if key.choices else "text that is not empty"
+                self._add(entry, key.path, f"{found(entry)} cannot stand in this list", f"use {wanted}")
+        return plain
 
     def _map(self, key: Key, node: Node) -> dict[str, Any]:
         if isinstance(node, ScalarNode) and node.tag == NULL:
@@ -256,7 +267,8 @@ class _Reader:
                     break
             except msgspec.ValidationError:
                 text = f"text, a number, true or false belongs here, not {found(value_node, hide_value=True)}"
-                self._add(key_node, (*key.path, name), text, "give one plain value, or remove the name")
+                ways = "{env: NAME}, {file: PATH} or {command: [PROGRAM, ARGUMENT]}"
+                self._add(key_node, (*key.path, name), text, f"give one plain value, or {ways}")
         return plain
 
     def _add(self, node: Node, path: tuple[str, ...], text: str, mend: str) -> None:

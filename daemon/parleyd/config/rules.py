@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from parleyd.config import hook_rules, tool_rules
+from parleyd.config.base import Secret
 from parleyd.config.problem import Finding
-from parleyd.config.schema import Config
-from parleyd.config.section import Secret
+from parleyd.config.schema import Config, Variable
+from parleyd.transcript import redaction
 
 _SECRET_WAYS = "{env: NAME}, {file: PATH} or {credential: NAME}"
 _EXAMPLES = {"env": "ELEVENLABS_API_KEY", "file": "/etc/parleyd/elevenlabs.key", "credential": "elevenlabs"}
@@ -24,6 +25,16 @@ def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[Finding
         yield from _api_key(config.elevenlabs.api_key)
     if is_settled("elevenlabs.base_url"):
         yield from _base_url(config.elevenlabs.base_url)
+    if is_settled("elevenlabs.dynamic_variables"):
+        yield from _variables(config.elevenlabs.dynamic_variables)
+    if is_settled("transcript.redact"):
+        yield from _redaction(config.transcript.redact)
+    for hours in config.quiet_hours if is_settled("quiet_hours") else ():
+        if hours.from_ == hours.to and is_settled("quiet_hours.from") and is_settled("quiet_hours.to"):
+            text = f"they end when they begin, at {hours.to}"
+            yield Finding("quiet_hours", text, "for a whole day use {from: 00:00, to: 23:59}, else correct one of them")
+        if not hours.days and is_settled("quiet_hours.days"):
+            yield Finding("quiet_hours", "they begin on no day", "remove `days` for every day")
     if is_settled("tools"):
         yield from tool_rules.check(config.tools, is_settled)
     if is_settled("hooks"):
@@ -69,6 +80,27 @@ def _api_key(secret: Secret | str | None) -> Iterator[Finding]:
                 text = "this looks like the key itself, not the place where it is found"
                 mend = f"put the key there, and here the name of that place: api_key: {{{name}: {_EXAMPLES[name]}}}"
                 yield Finding(f"{key}.{name}", text, mend)
+
+
+def _variables(variables: Mapping[str, object]) -> Iterator[Finding]:
+    for name, value in variables.items():
+        if isinstance(value, Variable):
+            key = f"elevenlabs.dynamic_variables.{name}"
+            ways = [way for way in ("env", "file", "command") if getattr(value, way) is not None]
+            if len(ways) != 1:
+                text = f"{' and '.join(ways)} are given together" if ways else "it does not say where it is found"
+                yield Finding(key, text, "use one of {env: NAME}, {file: PATH} or {command: [PROGRAM, ARGUMENT]}")
+
+
+def _redaction(patterns: Sequence[str]) -> Iterator[Finding]:
+    for pattern in patterns:
+        try:
+            if redaction.compiled(pattern).search(""):
+                text = f"the pattern {pattern!r} fits everywhere, even where there is nothing"
+                yield Finding("transcript.redact", text, "use + for *, or say more")
+        except redaction.PatternError as error:
+            text = f"{pattern!r} is no regular expression: {error}"
+            yield Finding("transcript.redact", text, "correct it; in YAML it is best written in 'single quotes'")
 
 
 def _base_url(url: str) -> Iterator[Finding]:

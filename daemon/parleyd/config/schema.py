@@ -5,16 +5,17 @@ end of a key's name (_ms, _s, _db). Limits stand on the inner type (msgspec want
 `expected` puts a pattern into words; with `null_is_text` YAML's null is read as the text "null" (the null device).
 """
 
-# ruff: noqa: RUF012 (msgspec copies mutable defaults)
+
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from msgspec import Meta
+from msgspec import Meta, field
 
+from parleyd.config.base import Secret, Section, Text
 from parleyd.config.hook_sections import Hook
+from parleyd.config.keeping import Budget, Continuity, Debug, QuietHours, Transcript
 from parleyd.config.secrets import masked
-from parleyd.config.section import Secret, Section, Text
 from parleyd.config.tool_sections import Tools
 
 Scalar = str | int | float | bool
@@ -41,6 +42,18 @@ class Overrides(Section, frozen=True):
     similarity_boost: Annotated[Share | None, Meta(description="closeness to the original voice")] = None
 
 
+class Variable(Section, frozen=True):
+    """Where a dynamic variable is found anew for each session; exactly one of env, file and command."""
+
+    env: Annotated[Text | None, Meta(description="name of an environment variable")] = None
+    file: Annotated[Text | None, Meta(description="path of a file whose text is the value")] = None
+    command: Annotated[
+        Annotated[list[Text], Meta(min_length=1)] | None,
+        Meta(description="a program and its arguments; what it prints is the value"),
+    ] = None
+    default: Annotated[Scalar | None, Meta(description="the value as long as none was found")] = None
+
+
 class ElevenLabs(Section, frozen=True):
     """The ElevenLabs agent to talk to."""
 
@@ -56,9 +69,15 @@ class ElevenLabs(Section, frozen=True):
     api_key: Annotated[Secret | Text | None, Meta(description="without a key the agent must be public")] = None
     overrides: Overrides = Overrides()
     dynamic_variables: Annotated[
-        dict[str, Scalar], Meta(description="values for the {{placeholders}} in the agent's prompt and first message")
-    ] = {}
-    custom_llm_extra_body: Annotated[dict[str, object], Meta(description="passed on to a custom LLM as it is")] = {}
+        dict[str, Scalar | Variable],
+        Meta(
+            description="values for the {{placeholders}} in the agent's prompt and first message: plain, or found anew "
+            "for each session by {env: NAME}, {file: PATH} or {command: [PROGRAM, ARGUMENT]}"
+        ),
+    ] = field(default_factory=dict)
+    custom_llm_extra_body: Annotated[dict[str, object], Meta(description="passed on to a custom LLM as it is")] = field(
+        default_factory=dict
+    )
 
     def __repr__(self) -> str:
         return f"ElevenLabs({masked(self)})"
@@ -220,6 +239,14 @@ class BargeIn(Section, frozen=True):
 class Session(Section, frozen=True):
     """How long a session is held, and what is kept for it."""
 
+    max_s: Annotated[
+        float,
+        Meta(
+            ge=30,
+            le=86400,
+            description="age at which a session is exchanged for a new one, in a pause; below the agent's own limit",
+        ),
+    ] = 540.0
     idle_timeout_s: Annotated[float, Meta(ge=1, le=3600, description="quiet time after which we hang up")] = 20.0
     connect_timeout_s: Annotated[
         float, Meta(ge=1, le=60, description="for address, handshake and the agent's first message, each")
@@ -292,9 +319,16 @@ class Config(Section, frozen=True):
     gate: Gate = Gate()
     barge_in: BargeIn = BargeIn()
     session: Session = Session()
+    continuity: Continuity = Continuity()
+    budget: Budget = Budget()
+    quiet_hours: Annotated[
+        list[QuietHours], Meta(description="stretches of the day in which speech wakes nobody: {from, to, days} each")
+    ] = field(default_factory=list)
+    transcript: Transcript = Transcript()
     reconnect: Reconnect = Reconnect()
     tools: Tools = Tools()
     hooks: Annotated[list[Hook], Meta(description="commands that are run when something happens: docs/hooks.md")] = []
     control: Control = Control()
     metrics: Metrics = Metrics()
     log: Log = Log()
+    debug: Debug = Debug()

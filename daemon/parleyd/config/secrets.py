@@ -15,7 +15,7 @@ import msgspec
 from parleyd.log_fields import fields
 
 if TYPE_CHECKING:  # the schema itself needs masked()
-    from parleyd.config.section import Secret
+    from parleyd.config.base import Secret
 
 HIDDEN = "********"
 MAX_SECRET_BYTES = 64 * 1024

@@ -9,8 +9,8 @@ from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
 from parleyd.config import tool_sections as sections
+from parleyd.config.base import Secret
 from parleyd.config.problem import Finding
-from parleyd.config.section import Secret
 from parleyd.tools import template
 from parleyd.tools.parameters import Parameters, SchemaError
 from parleyd.tools.template import Placeholder, TemplateError

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from parleyd.config.base import Secret, Section, Text
 from parleyd.config.secrets import masked
-from parleyd.config.section import Secret, Section, Text
 
 BuiltIn = Literal[
     "get_time",

@@ -25,6 +25,10 @@ class NotRunningError(Exception):
         self.mend = mend
 
 
+class StuckError(NotRunningError):
+    """One listens, and does not answer."""
+
+
 class RefusedError(Exception):
     """The daemon's answer is an error. kind: see docs/control.md."""
 
@@ -89,8 +93,8 @@ class Client:
         try:
             return self._read()
         except TimeoutError as error:
-            text = f"the daemon does not answer within {ANSWER_S:g} s"
-            raise NotRunningError(text, "it is stuck; see its log: journalctl -u parleyd") from error
+            text = f"the daemon does not answer within {ANSWER_S:g} s: it is stuck"
+            raise StuckError(text, "sudo systemctl restart parleyd") from error
 
     def _read(self) -> dict[str, Any]:
         try:

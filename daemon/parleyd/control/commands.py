@@ -10,6 +10,7 @@ from parleyd.config.changes import Changes
 from parleyd.control import messages
 from parleyd.control.messages import AnyRequest, RequestError
 from parleyd.service import Service
+from parleyd.usage.allowance import Refusal
 
 _NO_SESSION = ("no_session", "there is no session to tell it", "wake it first: parleyd wake")
 
@@ -30,8 +31,8 @@ class Commands:
         match request:
             case messages.Status():
                 return service.status()
-            case messages.Wake():
-                service.wake()
+            case messages.Wake(anyway=anyway):
+                _allowed(service.wake(anyway=anyway))
             case messages.Sleep():
                 service.sleep()
             case messages.Mute():
@@ -43,7 +44,7 @@ class Commands:
             case messages.Volume():
                 return {"volume": self._volume(request)}
             case messages.Say(text=text):
-                service.say(text)
+                _allowed(service.say(text))
             case messages.Context(text=text, context_id=context_id):
                 _in_session(service.context(text, context_id))
             case messages.Activity():
@@ -85,6 +86,11 @@ class Commands:
             mend = "the agent's question may have run out: tools.mcp.ask_s"
             raise RequestError("nothing_waits", "no call waits for this approval", mend)
         return {"call_id": wanted, "name": waiting.get(wanted, "")}
+
+
+def _allowed(refusal: Refusal | None) -> None:
+    if refusal is not None:
+        raise RequestError("budget_spent", refusal.text, f"{refusal.mend}; parleyd wake --anyway goes on all the same")
 
 
 def _in_session(told: bool) -> None:

@@ -39,7 +39,9 @@ class Events(Request, frozen=True, tag="events"):
 
 
 class Wake(Request, frozen=True, tag="wake"):
-    """→ {}. Opens a session, as speech would."""
+    """→ {}. Opens a session, as speech would, in quiet hours too; refused when a budget is spent, unless anyway."""
+
+    anyway: bool = False
 
 
 class Sleep(Request, frozen=True, tag="sleep"):
@@ -62,7 +64,7 @@ class Volume(Request, frozen=True, tag="volume"):
 
 
 class Say(Request, frozen=True, tag="say"):
-    """→ {}. Text to the agent as if the person had said it; wakes if asleep."""
+    """→ {}. Text to the agent as if the person had said it; wakes if asleep; refused when a budget is spent."""
 
     text: Text
 

@@ -32,6 +32,7 @@ from parleyd.agents.agent import (
 )
 from parleyd.audio.playback import Playback
 from parleyd.audio.playhead import Heard
+from parleyd.config.keeping import Continuity
 from parleyd.config.schema import BargeIn
 from parleyd.conversation.history import History
 from parleyd.conversation.outbox import Outbox
@@ -49,25 +50,34 @@ FAREWELL_S = 1.5
 FAREWELL_UNSAID_S = 6.0
 # What the agent is still to be told when the next session begins; more would be a chronicle.
 MAX_TO_TELL = 8
+# A session may be exchanged after so much quiet; and when an answer is owed, only once none is to be expected.
+PAUSE_S, OWED_S = 1.0, 10.0
 
 
 class Dialogue:
-    """barge_in: the configuration section. tools: what the agent may do here."""
+    """barge_in, continuity: the configuration sections. tools: what the agent may do here."""
 
     def __init__(
-        self, playback: Playback, outbox: Outbox, bus: events.Bus, barge_in: BargeIn, tools: DeviceTools
+        self,
+        playback: Playback,
+        outbox: Outbox,
+        bus: events.Bus,
+        barge_in: BargeIn,
+        continuity: Continuity,
+        tools: DeviceTools,
     ) -> None:
         self._playback = playback
         self._outbox = outbox
         self._bus = bus
         self._barge_in = barge_in
+        self._continuity = continuity
         self._tools = tools
         self._lock = threading.RLock()
         self._floor = Floor.QUIET
         self._talk_since_s: float | None = None
         self._numbers = AnswerNumbers()
         self._filter: TurnFilter | None = None
-        self._history = History()
+        self._history = History(continuity.max_lines, continuity.max_chars, continuity.max_age_s)
         self._typed = Typed()
         self._response_id: int | None = None
         self._codec: Codec | None = None
@@ -101,6 +111,13 @@ class Dialogue:
         with self._lock:
             return self._farewell_s
 
+    def between_turns(self, now_s: float) -> bool:
+        """Nobody talks, nobody owes an answer, and that has been so for a moment."""
+        with self._lock:
+            quiet_s = now_s - max(self._activity_s, self._playback.silent_from_s)
+            patience_s = OWED_S if self._floor is Floor.WAITING else PAUSE_S
+            return quiet_s >= patience_s and not self.busy(now_s)
+
     @property
     def talk_since_s(self) -> float | None:
         """When the person's current stretch of talk began; None while they are silent."""
@@ -111,7 +128,7 @@ class Dialogue:
     def continues(self) -> bool:
         """There is something said that a new session should know."""
         with self._lock:
-            return self._history.carried_over() is not None
+            return self._carried_over(time.monotonic()) is not None
 
     @property
     def typed_s(self) -> float | None:
@@ -136,10 +153,11 @@ class Dialogue:
             self._farewell_s = None
         self._tools.session_over()
 
-    def conclude(self) -> None:
-        """The conversation is over; the next one starts afresh. What is queued is still played out."""
+    def conclude(self, *, keep_history: bool) -> None:
+        """The session is over, and what is queued is still played out. keep_history: not the conversation, perhaps."""
         with self._lock:
-            self._history.clear()
+            if not keep_history or self._continuity.mode != "always":
+                self._history.clear()
             self._typed.answered()
             self._response_id = None
             self._understood = False
@@ -161,7 +179,7 @@ class Dialogue:
             self._hanging_up = False
             self._filter = TurnFilter(now_s, skip_responses=1) if skip_greeting else None
             self._playback.set_format(ready.output_format)
-            said = self._history.carried_over()
+            said = self._carried_over(now_s)
             if said is not None:
                 self._outbox.send(codec.contextual_update(said))
             for text in self._typed.waiting:
@@ -194,18 +212,19 @@ class Dialogue:
                         self._transcripts_seen = True
                         self._farewell_s = None
                         self._understood |= any(sign.isalnum() for sign in text)
-                        self._history.user_said(text)
+                        self._history.user_said(text, now_s)
                         self._acknowledged(now_s)
                 case AgentResponse(text=text, event_id=event_id):
                     self._activity_s = now_s
                     self._response_id = event_id
-                    self._history.agent_says(text, self._numbers.of_text)
-                    self._bus.publish(events.AnswerText(at_s=now_s, text=text))
+                    self._history.agent_says(text, self._numbers.of_text, now_s)
+                    self._bus.publish(events.AnswerText(at_s=now_s, text=text, answer=self._numbers.of_text))
                 case AgentResponseComplete():
                     self._playback.end_answer(answer)
                 case AgentResponseCorrection(corrected=text):
                     self._history.corrected(text)
-                    self._bus.publish(events.AnswerText(at_s=now_s, text=text, corrected=True))
+                    of = self._history.last_answer
+                    self._bus.publish(events.AnswerText(at_s=now_s, text=text, corrected=True, answer=of))
                 case ToolCall():
                     self._activity_s = now_s
                     self._use_tool(event, now_s)
@@ -232,9 +251,11 @@ class Dialogue:
 
     # ------------------------------------------------------------ commands
 
-    def reconfigure(self, barge_in: BargeIn) -> None:
+    def reconfigure(self, barge_in: BargeIn, continuity: Continuity) -> None:
         with self._lock:
             self._barge_in = barge_in
+            self._continuity = continuity
+            self._history.bound(continuity.max_lines, continuity.max_chars, continuity.max_age_s)
 
     def say(self, text: str) -> None:
         """As if the person had said it. Without a session it waits for the next one."""
@@ -242,6 +263,7 @@ class Dialogue:
         with self._lock:
             self._activity_s = now_s
             self._typed.add(text, now_s)
+            self._bus.publish(events.Typed(at_s=now_s, text=text))
             if self._codec is not None:
                 self._outbox.send(self._codec.user_message(text))
 
@@ -330,11 +352,18 @@ class Dialogue:
                 self._history.cut(heard.answer, heard.heard_ms, heard.total_ms)
             self._bus.publish(
                 events.AnswerEnded(
-                    at_s=heard.ended_s, answer=heard.answer, heard_ms=heard.heard_ms, finished=heard.finished
+                    at_s=heard.ended_s,
+                    answer=heard.answer,
+                    heard_ms=heard.heard_ms,
+                    finished=heard.finished,
+                    total_ms=heard.total_ms,
                 )
             )
 
     # ------------------------------------------------------------ inside the lock
+
+    def _carried_over(self, now_s: float) -> str | None:
+        return None if self._continuity.mode == "off" else self._history.carried_over(now_s)
 
     def _cue(self, cue: Cue) -> None:
         self._floor, effect = FLOORS.get((self._floor, cue), (self._floor, None))
@@ -360,7 +389,7 @@ class Dialogue:
             return
         for text in self._typed.answered():
             self._understood = True
-            self._history.user_said(text)
+            self._history.user_said(text, now_s)
         if not self._transcripts_seen:
             self._understood = True
             self._acknowledged(now_s)

@@ -12,6 +12,7 @@ import threading
 import time
 import urllib.parse
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import websocket
@@ -54,6 +55,14 @@ class Listener(Protocol):
         """Exactly once, the last call."""
 
 
+@dataclass(slots=True)
+class Traffic:
+    """Bytes in WebSocket messages, of all sessions. Each number is written by one thread at a time."""
+
+    sent_bytes: int = 0
+    received_bytes: int = 0
+
+
 class Session:
     """start() returns at once; what follows comes through the listener.
 
@@ -70,11 +79,13 @@ class Session:
         suppress_greeting: bool,
         timeout_s: float,
         on_death: Callable[[str, BaseException], None],
+        traffic: Traffic | None = None,
     ) -> None:
         self._agent = agent
         self._outbox = outbox
         self._listener = listener
         self._timeout_s = timeout_s
+        self._traffic = traffic or Traffic()
         self._on_death = on_death
         self.suppress_greeting = suppress_greeting
         self.codec: Codec = agent.codec(suppress_greeting=suppress_greeting)
@@ -139,7 +150,9 @@ class Session:
         connection = self._connect(address)
         # When this fails the server has gone already, but why may still be readable.
         with contextlib.suppress(websocket.WebSocketException, OSError):
-            connection.send(self.codec.opening(), websocket.ABNF.OPCODE_TEXT)
+            opening = self.codec.opening()
+            connection.send(opening, websocket.ABNF.OPCODE_TEXT)
+            self._traffic.sent_bytes += len(opening)
         ready_until_s = time.monotonic() + self._timeout_s
         ready = False
         while True:
@@ -162,6 +175,7 @@ class Session:
                 return self._agent.judge_close(code, reason, self._last_error)
             if opcode not in (websocket.ABNF.OPCODE_TEXT, websocket.ABNF.OPCODE_BINARY):
                 continue
+            self._traffic.received_bytes += len(data)
             received = self.codec.receive(data)
             for reply in received.replies:
                 self._outbox.send(reply)
@@ -247,6 +261,7 @@ class Session:
                 if isinstance(message, list):
                     message = self.codec.audio(encoder.encode(b"".join(message)))
                 connection.send(message, websocket.ABNF.OPCODE_TEXT)
+                self._traffic.sent_bytes += len(message)
                 self.sender_pulse.rest()
         except ConnectionError:
             # The other side has gone. The receiver learns of it too, after it has read why.

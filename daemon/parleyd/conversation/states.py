@@ -26,6 +26,8 @@ class Trigger(Enum):
     AGENT_HUNG_UP = "agent hung up"
     IDLE = "idle"  # nobody has spoken for session.idle_timeout_s
     FALSE_WAKE = "false wake"  # what woke us was nothing that the agent understood
+    OLD = "old"  # it nears the provider's longest duration; the conversation goes on in another
+    SPENT = "spent"  # a budget has come to its end
     RETRY_DUE = "retry due"
     GIVEN_UP = "given up"  # what was said is too old to be answered
 
@@ -55,6 +57,7 @@ MOVES: dict[tuple[State, Trigger], Move] = {
     (State.CONNECTING, Trigger.REFUSED): Move(State.BACKING_OFF, (Action.RETRY_LATE,)),
     (State.CONNECTING, Trigger.AGENT_HUNG_UP): Move(State.BACKING_OFF, (Action.RETRY_SOON,)),
     (State.CONNECTING, Trigger.SLEEP): Move(State.ASLEEP, (Action.HANG_UP, Action.FORGET)),
+    (State.CONNECTING, Trigger.SPENT): Move(State.ASLEEP, (Action.HANG_UP, Action.FORGET)),
     (State.CONNECTING, Trigger.GIVEN_UP): Move(State.ASLEEP, (Action.HANG_UP, Action.FORGET)),
     (State.LIVE, Trigger.GREETING_REFUSED): Move(State.CONNECTING, (Action.CONNECT_WITHOUT_OVERRIDE,)),
     (State.LIVE, Trigger.LOST): Move(State.BACKING_OFF, (Action.RETRY_SOON,)),
@@ -62,10 +65,13 @@ MOVES: dict[tuple[State, Trigger], Move] = {
     (State.LIVE, Trigger.AGENT_HUNG_UP): Move(State.ASLEEP, (Action.FORGET,)),
     (State.LIVE, Trigger.IDLE): Move(State.ASLEEP, (Action.HANG_UP, Action.FORGET)),
     (State.LIVE, Trigger.FALSE_WAKE): Move(State.ASLEEP, (Action.HANG_UP, Action.FORGET, Action.RAISE_GATE)),
+    (State.LIVE, Trigger.OLD): Move(State.CONNECTING, (Action.HANG_UP, Action.CONNECT)),
+    (State.LIVE, Trigger.SPENT): Move(State.ASLEEP, (Action.HANG_UP, Action.FORGET)),
     (State.LIVE, Trigger.SLEEP): Move(State.ASLEEP, (Action.HANG_UP, Action.FORGET)),
     (State.BACKING_OFF, Trigger.RETRY_DUE): Move(State.CONNECTING, (Action.CONNECT,)),
     (State.BACKING_OFF, Trigger.WAKE): Move(State.CONNECTING, (Action.CONNECT,)),
     (State.BACKING_OFF, Trigger.SLEEP): Move(State.ASLEEP, (Action.FORGET,)),
+    (State.BACKING_OFF, Trigger.SPENT): Move(State.ASLEEP, (Action.FORGET,)),
     (State.BACKING_OFF, Trigger.GIVEN_UP): Move(State.ASLEEP, (Action.FORGET,)),
 }
 

@@ -11,71 +11,36 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
 from parleyd import events
 from parleyd.agents.agent import Agent, AgentEvent, Ending, EndingKind, Ready
 from parleyd.config.schema import Config
+from parleyd.conversation.admission import Admission
 from parleyd.conversation.backoff import Backoff
 from parleyd.conversation.dialogue import Dialogue
+from parleyd.conversation.greeting import Greeting
+from parleyd.conversation.inbox import Ended, EndSoon, Message, Opened, Reconfigure, Sleep, Stop, Wake
+from parleyd.conversation.outage import Outage, about
 from parleyd.conversation.outbox import Outbox
-from parleyd.conversation.session import Session
+from parleyd.conversation.session import NORMAL_CLOSURE, Session, Traffic
 from parleyd.conversation.states import Action, State, Trigger, move
 from parleyd.health import Pulse
-from parleyd.log_fields import NOTICE, Fields, fields
+from parleyd.log_fields import Fields, fields
+from parleyd.usage.warden import Warden
 
 log = logging.getLogger(__name__)
 
-# A session that lived this long was a good one: after it the delays start from the beginning.
-STABLE_S = 10.0
 # How long a stopping daemon waits for the server's answer to its close.
 STOP_S = 1.0
 # How often a conversation that is to end is looked at.
 FAREWELL_LOOK_S = 0.25
 
 
-@dataclass(frozen=True, slots=True)
-class _Wake:
-    by_speech: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Sleep:
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class _Reconfigure:
-    config: Config
-    agent: Agent
-
-
-@dataclass(frozen=True, slots=True)
-class _Stop:
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class _EndSoon:
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class _Ready:
-    session: Session
-    ready: Ready
-
-
-@dataclass(frozen=True, slots=True)
-class _Ended:
-    session: Session
-    ending: Ending
-
-
 class Supervisor:
     """A Listener of sessions.
 
+    warden: knows budgets and quiet hours. traffic: where sessions count their bytes.
     raise_gate: makes the gate harder of hearing for a while. on_death: told when the thread ends by an error.
     """
 
@@ -86,6 +51,8 @@ class Supervisor:
         outbox: Outbox,
         dialogue: Dialogue,
         bus: events.Bus,
+        warden: Warden,
+        traffic: Traffic,
         raise_gate: Callable[[], None],
         on_death: Callable[[str, BaseException], None],
     ) -> None:
@@ -94,11 +61,11 @@ class Supervisor:
         self._outbox = outbox
         self._dialogue = dialogue
         self._bus = bus
+        self._traffic = traffic
         self._raise_gate = raise_gate
         self._on_death = on_death
         self._backoff = Backoff(config.reconnect.initial_s, config.reconnect.max_s)
-        self._inbox: queue.SimpleQueue[_Wake | _Sleep | _EndSoon | _Reconfigure | _Stop | _Ready | _Ended]
-        self._inbox = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
         self.pulse = Pulse("supervisor")
         self._session: Session | None = None
@@ -106,12 +73,14 @@ class Supervisor:
         self._retry_at_s: float | None = None
         self._woken_by_speech = False
         self._always = config.wake.mode == "always"
-        self._greeting_refused = False
+        self._greeting = Greeting(config, bus)
         self._connect_since_s = 0.0
-        self._live_since_s = 0.0
-        self._down_since_s: float | None = None
-        self._told: set[tuple[int | None, str | None] | None] = set()  # about the outage that lasts
-        self._short_sessions = 0
+        self._outage = Outage(bus)
+        self._conversation_id = ""
+        self._admission = Admission(warden, bus, always=self._always, max_s=config.session.max_s)
+        self._refused = False
+        self._rolling_over = False
+        self._keep_history = False
 
     @property
     def state(self) -> State:
@@ -124,7 +93,7 @@ class Supervisor:
     def start(self) -> None:
         self._thread.start()
         if self._always:
-            self.wake(by_speech=False)
+            self._inbox.put(Wake(by_speech=False, standing=True))
 
     @property
     def pulses(self) -> tuple[Pulse, ...]:
@@ -134,22 +103,23 @@ class Supervisor:
     def reconfigure(self, config: Config, agent: Agent) -> None:
         """What is looked at anew each time takes effect now; the agent is that of the next session, which is tried for
         at once where it was waited for."""
-        self._inbox.put(_Reconfigure(config, agent))
+        self._inbox.put(Reconfigure(config, agent))
 
-    def wake(self, *, by_speech: bool) -> None:
-        self._inbox.put(_Wake(by_speech))
+    def wake(self, *, by_speech: bool, anyway: bool = False) -> None:
+        """anyway: also when a budget is spent; not for speech. A command wakes in quiet hours too."""
+        self._inbox.put(Wake(by_speech, anyway=anyway and not by_speech))
 
     def sleep(self) -> None:
-        self._inbox.put(_Sleep())
+        self._inbox.put(Sleep())
 
     def end_soon(self) -> None:
         """The agent wants the conversation to end: after what it still says, and a little quiet."""
         self._dialogue.end_soon()
-        self._inbox.put(_EndSoon())
+        self._inbox.put(EndSoon())
 
     def stop(self) -> None:
         """Hangs up with 1000 and ends the thread; at most about STOP_S."""
-        self._inbox.put(_Stop())
+        self._inbox.put(Stop())
         if self._thread.is_alive():
             self._thread.join(2 * STOP_S)
 
@@ -166,14 +136,14 @@ class Supervisor:
             greeting_possible=not session.suppress_greeting,
             skip_greeting=unwanted and not session.suppress_greeting,
         )
-        self._inbox.put(_Ready(session, ready))
+        self._inbox.put(Opened(session, ready))
 
     def session_event(self, session: Session, event: AgentEvent) -> None:
         if session is self._session:
             self._dialogue.agent_event(event)
 
     def session_ended(self, session: Session, ending: Ending) -> None:
-        self._inbox.put(_Ended(session, ending))
+        self._inbox.put(Ended(session, ending))
 
     # ------------------------------------------------------------ the thread
 
@@ -187,7 +157,7 @@ class Supervisor:
                 except queue.Empty:
                     message = None
                 self.pulse.beat()
-                if isinstance(message, _Stop):
+                if isinstance(message, Stop):
                     break
                 if message is not None:
                     self._take(message)
@@ -200,28 +170,32 @@ class Supervisor:
         if session is not None:
             session.hang_up("the daemon stops")
             session.wait_over(STOP_S)
+        if self._conversation_id:
+            self._tell_ended(Ending(EndingKind.USER, "the daemon stops", code=NORMAL_CLOSURE))
 
-    def _take(self, message: _Wake | _Sleep | _EndSoon | _Reconfigure | _Ready | _Ended) -> None:
+    def _take(self, message: Message) -> None:
         match message:
-            case _Wake(by_speech=True):
+            case Wake() if self._is_refused(message):
+                pass
+            case Wake(by_speech=True):
                 # Speech waits for the retry that is due anyhow; a noisy room must not hammer a broken server.
                 if self._state is State.ASLEEP:
                     self._woken_by_speech = True
                     self._woken("word" if self._config.wake.mode == "word" else "speech")
                     self._move(Trigger.WAKE, "somebody speaks")
-            case _Wake():
+            case Wake(standing=standing):
                 self._woken_by_speech = False
-                if move(self._state, Trigger.WAKE) is not None:
+                if not standing and move(self._state, Trigger.WAKE) is not None:
                     self._woken("command")
                 self._move(Trigger.WAKE, "woken")
-            case _Sleep():
+            case Sleep():
                 self._retry_at_s = None
                 self._move(Trigger.SLEEP, "sent to sleep")
-            case _Reconfigure(config=config, agent=agent):
+            case Reconfigure(config=config, agent=agent):
                 self._reconfigure(config, agent)
-            case _Ready(session=session, ready=ready) if session is self._session:
+            case Opened(session=session, ready=ready) if session is self._session:
                 self._opened(ready)
-            case _Ended(session=session, ending=ending) if session is self._session:
+            case Ended(session=session, ending=ending) if session is self._session:
                 self._session = None
                 self._ended(session, ending)
             case _:
@@ -234,16 +208,18 @@ class Supervisor:
         self._config = config
         self._agent = agent
         self._backoff = Backoff(config.reconnect.initial_s, config.reconnect.max_s)
-        self._greeting_refused = False
+        self._greeting.reconfigure(config)
         self._always = config.wake.mode == "always"
+        self._admission.reconfigure(always=self._always, max_s=config.session.max_s)
         if self._state is State.BACKING_OFF:
             self._move(Trigger.RETRY_DUE, "the configuration was read again")
-        elif self._always:
+        elif self._always and not self._is_refused(Wake(by_speech=False, standing=True)):
             self._move(Trigger.WAKE, "always")
 
     def _opened(self, ready: Ready) -> None:
         now_s = time.monotonic()
-        self._live_since_s = now_s
+        self._rolling_over = False
+        self._conversation_id = ready.conversation_id
         tries = max(1, self._backoff.tries)
         handshake_ms = round((now_s - self._connect_since_s) * 1000)
         self._move(
@@ -251,6 +227,7 @@ class Supervisor:
             f"conversation {ready.conversation_id}",
             {"conversation_id": ready.conversation_id, "handshake_ms": handshake_ms},
         )
+        self._outage.opened(now_s)
         self._bus.publish(
             events.SessionOpened(
                 at_s=now_s,
@@ -260,75 +237,41 @@ class Supervisor:
                 tries=tries,
             )
         )
-        # A line that is lost again at once is not back; then it is told when it has held.
-        if self._short_sessions <= 1:
-            self._tell_return(now_s)
 
     def _ended(self, session: Session, ending: Ending) -> None:
         now_s = time.monotonic()
         self._dialogue.line_ended()
-        self._bus.publish(events.SessionEnded(at_s=now_s, ending=ending))
+        self._tell_ended(ending)
         codec = session.codec
         if codec.malformed or codec.unknown:
             log.info("%d messages could not be read, %d were of unknown types", codec.malformed, codec.unknown)
-        if self._state is State.LIVE:
-            self._short_sessions = 0 if self._is_stable(now_s) else self._short_sessions + 1
-            if self._is_stable(now_s):
-                self._backoff.reset()
-        if ending.refused_override is not None and session.suppress_greeting and self._greeting_is_meant(ending):
-            self._greeting_refused = True
-            text = "the agent does not allow this device to switch off its greeting; what it says first is not played"
-            mend = "enable the override 'first_message' under Security in its settings, or set wake.greeting: play"
-            log.warning("%s; %s", text, mend, extra=fields(reason=ending.reason, mend=mend))
-            self._bus.publish(events.Trouble(at_s=now_s, text=text, mend=mend))
+        if self._state is State.LIVE and self._outage.was_good(now_s):
+            self._backoff.reset()
+        if session.suppress_greeting and self._greeting.is_refused(ending):
             self._move(Trigger.GREETING_REFUSED, "again, with its greeting")
             return
         match ending.kind:
             case _ if ending.kind is EndingKind.AGENT or self._dialogue.agent_hangs_up:
-                self._move(Trigger.AGENT_HUNG_UP, ending.reason, _about(ending))
+                if ending.time_is_up:
+                    log.warning("the session was cut for its age; set session.max_s below the agent's own limit")
+                self._keep_history = ending.time_is_up
+                self._move(Trigger.AGENT_HUNG_UP, ending.reason, about(ending))
                 if self._always or self._talk_begins_s() < float("inf"):
                     self._woken_by_speech = not self._always
                     self._retry_at_s = now_s + self._backoff.next_s()
             case EndingKind.FINAL:
-                self._tell(ending.reason, ending, logging.ERROR)
-                self._move(Trigger.REFUSED, ending.reason, _about(ending))
+                self._outage.tell(ending.reason, ending, logging.ERROR)
+                self._move(Trigger.REFUSED, ending.reason, about(ending))
             case _:
                 what = "" if self._state is State.LIVE else "no line to the agent: "
-                self._tell(what + ending.reason, ending, logging.WARNING)
-                self._move(Trigger.LOST, ending.reason, _about(ending))
+                self._outage.tell(what + ending.reason, ending, logging.WARNING)
+                self._move(Trigger.LOST, ending.reason, about(ending))
 
-    def _greeting_is_meant(self, ending: Ending) -> bool:
-        """Whether the refused override is the one that we added ourselves."""
-        first_message_is_set = self._config.elevenlabs.overrides.first_message is not None
-        return ending.refused_override == "first_message" and not first_message_is_set
-
-    def _tell(self, text: str, ending: Ending, level: int) -> None:
-        """A warning or an error at loss, a notice at return, no repeats but for errors of another kind."""
-        if self._down_since_s is None:
-            self._down_since_s = time.monotonic()
-        # By its mend: what a server says may be worded anew every time.
-        kind = (ending.code, ending.mend) if level >= logging.ERROR else None
-        repeated = kind in self._told if kind else bool(self._told)
-        self._told.add(kind)
-        log.log(
-            logging.DEBUG if repeated else level,
-            "%s; %s",
-            text,
-            ending.mend or "it is tried again and again",
-            extra=fields(**_about(ending)),
+    def _tell_ended(self, ending: Ending) -> None:
+        conversation_id, self._conversation_id = self._conversation_id, ""
+        self._bus.publish(
+            events.SessionEnded(at_s=time.monotonic(), ending=ending, conversation_id=conversation_id)
         )
-        if not repeated:
-            self._bus.publish(events.Trouble(at_s=time.monotonic(), text=text, mend=ending.mend))
-
-    def _tell_return(self, now_s: float) -> None:
-        if self._down_since_s is not None:
-            away_s = round(self._live_since_s - self._down_since_s, 1)
-            log.log(NOTICE, "the line is back after %.1f s", away_s, extra=fields(away_s=away_s))
-            self._down_since_s = None
-            self._told.clear()
-
-    def _is_stable(self, now_s: float) -> bool:
-        return now_s - self._live_since_s >= STABLE_S
 
     # ------------------------------------------------------------ moves
 
@@ -337,15 +280,19 @@ class Supervisor:
         if step is None:
             return
         before, self._state = self._state, step.to
+        self._rolling_over = trigger is Trigger.OLD or (self._rolling_over and trigger is Trigger.GREETING_REFUSED)
+        self._keep_history |= trigger in (Trigger.IDLE, Trigger.FALSE_WAKE, Trigger.SPENT, Trigger.GIVEN_UP)
         for action in step.actions:
-            self._act(action)
+            self._act(action, reason)
+        self._keep_history = False
+        if step.to is State.ASLEEP:
+            self._admission.fell_asleep(trigger)
         if before is not step.to:
             # An outage is told once when it begins and once when it ends, not at every try.
-            retrying = self._told and State.ASLEEP not in (before, step.to)
+            retrying = self._outage.is_told and State.ASLEEP not in (before, step.to)
             level = logging.DEBUG if retrying else logging.INFO
-            about: Fields = more or {}
-            about = {**about, "state": step.to.value, "reason": reason}
-            log.log(level, "%s -> %s (%s)", before.value, step.to.value, reason, extra=fields(**about))
+            told: Fields = {**(more or {}), "state": step.to.value, "reason": reason}
+            log.log(level, "%s -> %s (%s)", before.value, step.to.value, reason, extra=fields(**told))
             self._bus.publish(
                 events.StateChanged(
                     at_s=time.monotonic(),
@@ -358,7 +305,7 @@ class Supervisor:
         if trigger in (Trigger.IDLE, Trigger.FALSE_WAKE, Trigger.SLEEP):
             self._backoff.reset()
 
-    def _act(self, action: Action) -> None:
+    def _act(self, action: Action, reason: str) -> None:
         match action:
             case Action.CONNECT | Action.CONNECT_WITHOUT_OVERRIDE:
                 self._connect()
@@ -366,9 +313,11 @@ class Supervisor:
                 self._retry_at_s = None
             case Action.HANG_UP:
                 session, self._session = self._session, None
-                self._dialogue.line_ended()
                 if session is not None:
                     session.hang_up("nobody needs the session any more")
+                self._dialogue.line_ended()
+                if self._conversation_id:
+                    self._tell_ended(Ending(EndingKind.USER, reason, code=NORMAL_CLOSURE))
             case Action.RETRY_SOON:
                 self._retry_at_s = time.monotonic() + self._backoff.next_s()
             case Action.RETRY_LATE:
@@ -377,7 +326,7 @@ class Supervisor:
                 self._raise_gate()
             case Action.FORGET:
                 self._retry_at_s = None
-                self._dialogue.conclude()
+                self._dialogue.conclude(keep_history=self._keep_history)
                 self._forget(self._talk_begins_s(), "the conversation was over")
 
     def _connect(self) -> None:
@@ -388,8 +337,9 @@ class Supervisor:
             self._agent,
             self._outbox,
             self,
-            suppress_greeting=unwanted and not self._greeting_refused,
+            suppress_greeting=unwanted and self._greeting.may_suppress,
             timeout_s=self._config.session.connect_timeout_s,
+            traffic=self._traffic,
             on_death=self._on_death,
         )
         self._session.start()
@@ -402,29 +352,27 @@ class Supervisor:
         return since_s - self._config.gate.pre_roll_ms / 1000
 
     def _greeting_unwanted(self) -> bool:
-        wish = self._config.wake.greeting
         asked = self._woken_by_speech or self._dialogue.continues or self._dialogue.typed_s is not None
-        return wish == "skip" or (wish == "auto" and asked)
+        return self._greeting.is_unwanted(asked=asked, in_mid_conversation=self._rolling_over)
 
     # ------------------------------------------------------------ timers
 
     def _time_to_next_look_s(self) -> float | None:
-        due_s: list[float] = []
+        now_s = time.monotonic()
+        due_s = [self._admission.next_look_s(now_s, self._state, self._outage.live_since_s)]
         if self._retry_at_s is not None:
             due_s.append(self._retry_at_s)
-        if self._state is State.LIVE and self._down_since_s is not None:
-            due_s.append(self._live_since_s + STABLE_S)
-        if self._state is State.LIVE and not self._always:
-            due_s.append(self._dialogue.activity_s + self._patience_s())
+        if self._state is State.LIVE:
+            due_s.append(self._outage.next_look_s)
+            if not self._admission.held_open:
+                due_s.append(self._dialogue.activity_s + self._patience_s())
         if self._state is State.LIVE and self._dialogue.farewell_s is not None:
             # How long is decided by what the agent still says.
-            due_s.append(time.monotonic() + FAREWELL_LOOK_S)
+            due_s.append(now_s + FAREWELL_LOOK_S)
         if self._state is not State.ASLEEP and (kept_s := self._unanswered_s) is not None:
             due_s.append(kept_s + self._config.session.keep_utterance_s)
-        if not due_s:
-            return None
         # While somebody is busy past the deadline, look again soon rather than at once.
-        return max(0.05, min(due_s) - time.monotonic())
+        return max(0.05, min(due_s) - now_s) if min(due_s) < float("inf") else None
 
     def _patience_s(self) -> float:
         """How long a live session may be quiet."""
@@ -437,15 +385,24 @@ class Supervisor:
     def _look_at_timers(self, now_s: float) -> None:
         if self._retry_at_s is not None and now_s >= self._retry_at_s:
             self._retry_at_s = None
-            self._move(Trigger.RETRY_DUE if self._state is State.BACKING_OFF else Trigger.WAKE, "next try")
-        if self._state is State.LIVE and self._is_stable(now_s):
-            self._tell_return(now_s)
+            if self._state is State.BACKING_OFF:
+                self._move(Trigger.RETRY_DUE, "next try")
+            elif not self._is_refused(Wake(by_speech=not self._always, standing=self._always)):
+                self._move(Trigger.WAKE, "next try")
+        if self._admission.may_resume() and not self._is_refused(Wake(by_speech=False, standing=True)):
+            self._woken_by_speech = False
+            self._move(Trigger.WAKE, "sessions are allowed again")
+        if self._state is State.LIVE:
+            self._outage.look(now_s)
+        pause = self._dialogue.between_turns(now_s)
+        if due := self._admission.due(now_s, self._state, self._outage.live_since_s, between_turns=pause):
+            self._move(*due)
         farewell_s = self._dialogue.farewell_s if self._state is State.LIVE else None
         if farewell_s is not None and not self._dialogue.busy(now_s):
             quiet_s = now_s - self._dialogue.activity_s
             if quiet_s >= farewell_s:
                 self._move(Trigger.IDLE, "the agent ended the conversation")
-        if self._state is State.LIVE and not self._always:
+        if self._state is State.LIVE and not self._admission.held_open:
             quiet_s = now_s - self._dialogue.activity_s
             if quiet_s >= self._patience_s() and not self._dialogue.busy(now_s):
                 if self._is_false_wake():
@@ -465,13 +422,21 @@ class Supervisor:
         said_s = (self._outbox.kept_until_s, self._dialogue.typed_s)
         return max((at_s for at_s in said_s if at_s is not None), default=None)
 
+    def _is_refused(self, wake: Wake) -> bool:
+        if self._admission.refuses(wake, self._state):
+            self._outbox.forget()
+            self._dialogue.forget_typed()
+            self._refused = True
+            return True
+        if self._refused:
+            # The rest of what was said then is for nobody; what is being said right now is for the agent.
+            self._refused = False
+            self._outbox.forget(min(time.monotonic(), self._talk_begins_s()))
+        return False
+
     def _forget(self, before_s: float, cause: str) -> None:
         lost_ms = self._outbox.forget(before_s)
-        if lost_ms:
+        if lost_ms and not self._refused:
             # Not a warning: if it is due to an outage, that has been told.
             log.info("%.1f s of speech reached no agent: %s", lost_ms / 1000, cause, extra=fields(reason=cause))
             self._bus.publish(events.SpeechLost(at_s=time.monotonic(), lost_ms=lost_ms, cause=cause))
-
-
-def _about(ending: Ending) -> Fields:
-    return {"reason": ending.reason, "mend": ending.mend, "ending": ending.kind.value, "code": ending.code}

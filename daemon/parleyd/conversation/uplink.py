@@ -23,10 +23,14 @@ DROP_TAIL_MS = 2000
 
 @dataclass(slots=True)
 class UplinkCounters:
-    """Frames, since the start. room: came out of the gate. speech: of those, sent as they were."""
+    """Frames, since the start. room: came out of the gate. speech: of those, sent as they were.
+
+    sound: sent with what the microphone heard, speech or not.
+    """
 
     room: int = 0
     speech: int = 0
+    sound: int = 0
     silence: int = 0
     resent: int = 0
     lost: int = 0
@@ -109,6 +113,7 @@ class Uplink:
         """Up to `most` frames, in order, now sent."""
         taken = [self._outgoing.popleft() for _ in range(min(most, len(self._outgoing)))]
         for outgoing in taken:
+            self.counters.sound += outgoing.pcm is not SILENT_FRAME
             if outgoing.speech is None:
                 self.counters.silence += 1
             else:

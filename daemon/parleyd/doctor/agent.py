@@ -73,7 +73,7 @@ def key(examination: Examination) -> Iterator[Finding]:
 
 def _find_key(examination: Examination) -> Iterator[Finding]:
     from parleyd.config import secrets
-    from parleyd.config.section import Secret
+    from parleyd.config.base import Secret
 
     configured = examination.configured().elevenlabs.api_key
     if isinstance(configured, Secret) and configured.credential is not None:

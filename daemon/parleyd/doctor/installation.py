@@ -39,6 +39,7 @@ PACKAGES = (
     Package("websocket", "websocket-client"),
     Package("yaml", "PyYAML"),
     Package("msgspec", "msgspec"),
+    Package("regex", "regex"),
     Package("samplerate", "samplerate"),
     Package("systemd.daemon", "systemd-python"),
     Package("pywebrtc_audio", "pywebrtc-audio", False, "the microphone is closed while the agent speaks"),

@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 SYSTEM_RUNTIME = Path("/run/parleyd")
+SYSTEM_STATE = Path("/var/lib/parleyd")
 
 
 def state_directory() -> Path:

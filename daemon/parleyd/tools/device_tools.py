@@ -11,8 +11,8 @@ from pathlib import Path
 from parleyd import events
 from parleyd.agents.agent import ApprovalAsked, ToolCall
 from parleyd.config import tool_sections as sections
+from parleyd.config.base import Secret
 from parleyd.config.secrets import resolve
-from parleyd.config.section import Secret
 from parleyd.log_fields import fields
 from parleyd.tools import ENTRY_POINT_GROUP, timers
 from parleyd.tools.alarm_clock import AlarmClock

@@ -8,6 +8,7 @@ from parleyd.agents.agent import Address, AgentError, DialError, Ending, EndingK
 from parleyd.agents.elevenlabs.address import conversation_address, signed_address
 from parleyd.agents.elevenlabs.codec import ElevenLabsCodec
 from parleyd.agents.elevenlabs.endings import judge_close, judge_http
+from parleyd.agents.variables import Variables
 from parleyd.config.schema import ElevenLabs
 
 
@@ -20,6 +21,7 @@ class ElevenLabsAgent:
         """Raises ValueError when a value of the configuration cannot be sent."""
         self._config = config
         self._api_key = api_key
+        self._variables = Variables(config.dynamic_variables)
         overrides = config.overrides
         self._overrides = {name for name in overrides.__struct_fields__ if getattr(overrides, name) is not None}
         try:
@@ -36,6 +38,7 @@ class ElevenLabsAgent:
 
     def dial(self, timeout_s: float) -> Address:
         config = self._config
+        self._variables.refresh()
         if not config.agent_id:
             raise DialError(Ending(EndingKind.FINAL, "no agent is configured", "set elevenlabs.agent_id"))
         if self._api_key is None:
@@ -43,12 +46,17 @@ class ElevenLabsAgent:
         return signed_address(config.base_url, config.agent_id, self._api_key, timeout_s)
 
     def codec(self, *, suppress_greeting: bool) -> ElevenLabsCodec:
-        return ElevenLabsCodec(self._config, suppress_greeting=suppress_greeting)
+        return ElevenLabsCodec(self._config, suppress_greeting=suppress_greeting, variables=self._variables)
 
     def judge_close(self, code: int | None, reason: str, error: AgentError | None) -> Ending:
         if error:
             error = replace(error, message=self._without_key(error.message))
-        return judge_close(code, self._without_key(reason), error, configured_overrides=self._overrides)
+        ending = judge_close(code, self._without_key(reason), error, configured_overrides=self._overrides)
+        # One that is configured and could not be found has another mend than one that is not.
+        unfound = [f"{name}: {why}" for name, why in self._variables.failures.items() if f"'{name}'" in ending.reason]
+        if ending.kind is EndingKind.FINAL and unfound:
+            return replace(ending, mend=f"mend where elevenlabs.dynamic_variables finds {'; '.join(unfound)}")
+        return ending
 
     def judge_refusal(self, http_status: int, body: str) -> Ending:
         return judge_http(http_status, self._without_key(body))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
@@ -10,8 +11,9 @@ import msgspec
 from parleyd.agents import agent as common
 from parleyd.agents.elevenlabs import client_messages as client
 from parleyd.agents.elevenlabs import server_messages as server
+from parleyd.agents.variables import Variables
 from parleyd.audio.pcm import AudioFormat
-from parleyd.config.schema import ElevenLabs
+from parleyd.config.schema import ElevenLabs, Scalar
 
 # All that an agent can be set to. The client has no say in it: no override exists for formats.
 FORMATS = {
@@ -55,7 +57,9 @@ def is_stale(event_id: int, floor: int) -> bool:
     return event_id < floor
 
 
-def opening_message(config: ElevenLabs, *, suppress_greeting: bool) -> client.ConversationInitiationClientData:
+def opening_message(
+    config: ElevenLabs, *, suppress_greeting: bool, variables: Mapping[str, Scalar]
+) -> client.ConversationInitiationClientData:
     """Only what is set: a field that the agent does not allow ends the conversation, even when it is null."""
     wanted = config.overrides
     prompt = client.PromptOverride(prompt=wanted.prompt, llm=wanted.llm)
@@ -77,7 +81,7 @@ def opening_message(config: ElevenLabs, *, suppress_greeting: bool) -> client.Co
     return client.ConversationInitiationClientData(
         conversation_config_override=None if override == client.ConfigOverride() else override,
         custom_llm_extra_body=config.custom_llm_extra_body or None,
-        dynamic_variables=dict(config.dynamic_variables) or None,
+        dynamic_variables=dict(variables) or None,
     )
 
 
@@ -108,12 +112,19 @@ class ElevenLabsCodec:
     program does not know), stale_audio (messages with audio that an interruption made void).
     """
 
-    def __init__(self, config: ElevenLabs, *, suppress_greeting: bool = False) -> None:
-        """Raises TypeError or UnicodeEncodeError when free-form values of the configuration have no JSON."""
+    def __init__(
+        self, config: ElevenLabs, *, suppress_greeting: bool = False, variables: Variables | None = None
+    ) -> None:
+        """variables: with the values of this session; without it, those that are plain.
+
+        Raises TypeError or UnicodeEncodeError when free-form values of the configuration have no JSON."""
         self.malformed = 0
         self.unknown = 0
         self.stale_audio = 0
-        self._opening = client.encode(opening_message(config, suppress_greeting=suppress_greeting))
+        self._config = config
+        self._suppress_greeting = suppress_greeting
+        self._variables = variables or Variables(config.dynamic_variables)
+        self._encoded_opening(self._variables.plain)
         self._seen_metadata = False
         self._output_format: AudioFormat | None = None
         self._floor = 0
@@ -247,7 +258,12 @@ class ElevenLabsCodec:
     # ------------------------------------------------------------ sending
 
     def opening(self) -> bytes:
-        return self._opening
+        return self._encoded_opening(self._variables.values())
+
+    def _encoded_opening(self, variables: Mapping[str, Scalar]) -> bytes:
+        return client.encode(
+            opening_message(self._config, suppress_greeting=self._suppress_greeting, variables=variables)
+        )
 
     def audio(self, data: bytes) -> bytes:
         return client.encode(client.UserAudioChunk(data))

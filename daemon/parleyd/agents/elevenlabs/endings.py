@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from parleyd.agents.agent import AgentError, Ending, EndingKind
 from parleyd.agents.elevenlabs.codec import UNSUPPORTED_FORMAT
@@ -216,7 +216,8 @@ def judge_close(
         return _BY_KIND[UNSUPPORTED_FORMAT].ending(code, one_line(error_text))
     if code == 1000:
         ended = _BY_KIND["max_duration_exceeded"] if error and error.kind == "max_duration_exceeded" else None
-        return (ended or _Verdict(EndingKind.AGENT, "the agent hung up")).ending(code, one_line(reason))
+        ending = (ended or _Verdict(EndingKind.AGENT, "the agent hung up")).ending(code, one_line(reason))
+        return replace(ending, time_is_up=ended is not None)
 
     by_code = _BY_CODE.get(code) or _unknown_code(code)
     # Before a lost line the error may be an old one, which the conversation survived.

@@ -1,4 +1,4 @@
-"""What sections of the configuration are made of; schema.py and the files beside it hold the sections themselves."""
+"""What the classes of the schema have in common."""
 
 from __future__ import annotations
 

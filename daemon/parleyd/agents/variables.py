@@ -1,0 +1,183 @@
+"""Dynamic variables: their values are found anew for each session, in the environment, in files, from commands.
+
+A session waits for them no longer than LONGEST_S, which runs while the line is being opened. What cannot be found keeps
+the value it had last, else its default: a device that stays silent because a forecast is late would be the worse fault.
+Without either it is left out, and an agent that cannot do without it says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import selectors
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+
+from parleyd.config.schema import Scalar, Variable
+from parleyd.host.once import ToldOnce
+
+log = logging.getLogger(__name__)
+
+LONGEST_S = 3.0
+MOST_BYTES = 4096
+# What a command is given of our environment, in which there may be secrets.
+_PASSED_ON = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "LC_TIME", "TZ")
+
+
+class NotFoundError(Exception):
+    """Why there is no value, in a few words and without it."""
+
+
+class Variables:
+    """configured: plain values, and where others are found. Thread-safe."""
+
+    def __init__(self, configured: Mapping[str, Scalar | Variable]) -> None:
+        self._plain = {name: value for name, value in configured.items() if not isinstance(value, Variable)}
+        self._sources = {name: value for name, value in configured.items() if isinstance(value, Variable)}
+        self._changed = threading.Condition()
+        self._last: dict[str, Scalar] = {
+            name: source.default for name, source in self._sources.items() if source.default is not None
+        }
+        self._failures: dict[str, str] = {}
+        self._told = {name: ToldOnce(log) for name in self._sources}
+        self._looking: set[str] = set()
+        self._until_s = 0.0
+
+    @property
+    def plain(self) -> Mapping[str, Scalar]:
+        """Those that need not be looked for."""
+        return self._plain
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """Name → why it could not be found the last time."""
+        with self._changed:
+            return dict(self._failures)
+
+    def refresh(self) -> None:
+        """Begins to look; returns at once."""
+        with self._changed:
+            self._until_s = time.monotonic() + LONGEST_S
+            # One that is still being looked for, in a file system that hangs, is not looked for twice.
+            names = self._sources.keys() - self._looking
+            self._looking |= names
+        for name in names:
+            threading.Thread(target=self._look, args=(name,), name="dynamic variable", daemon=True).start()
+
+    def values(self) -> dict[str, Scalar]:
+        """All that have a value; waits for those that are being looked for."""
+        with self._changed:
+            while self._looking and (left_s := self._until_s - time.monotonic()) > 0:
+                self._changed.wait(left_s)
+            for name in self._looking:
+                self._failures[name] = f"it was not found within {LONGEST_S:g} s"
+            for name, told in self._told.items():
+                if (why := self._failures.get(name)) is None:
+                    told.over(f"the dynamic variable {name} is found again")
+                else:
+                    instead = "its last value or default is used" if name in self._last else "it is left out"
+                    told.trouble(f"the dynamic variable {name}: {why}; {instead}", "mend its source, or give a default")
+            # In the order of the configuration, the plain ones first.
+            found = {name: self._last[name] for name in self._sources if name in self._last}
+            return {**self._plain, **found}
+
+    def _look(self, name: str) -> None:
+        value: str | None = None
+        why = ""
+        try:
+            value = find(self._sources[name], LONGEST_S)
+        except NotFoundError as error:
+            why = str(error)
+        with self._changed:
+            self._looking.discard(name)
+            if value is None:
+                self._failures[name] = why
+            else:
+                self._last[name] = value
+                self._failures.pop(name, None)
+            self._changed.notify_all()
+
+
+def find(source: Variable, timeout_s: float) -> str:
+    """Blocks; for a file on a network perhaps for longer. Raises NotFoundError."""
+    if source.env is not None:
+        value = os.environ.get(source.env)
+        if value is None:
+            raise NotFoundError(f"the environment variable {source.env} is not set")
+        content = value.encode("utf-8", "replace")
+    elif source.file is not None:
+        content = _read(source.file)
+    else:
+        content = _output(source.command or [], timeout_s)
+    if len(content) > MOST_BYTES:
+        raise NotFoundError(f"it has more than {MOST_BYTES} bytes")
+    return content.decode("utf-8", "replace").strip()
+
+
+def _read(path: str) -> bytes:
+    try:
+        # A pipe without a writer must not be waited for.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            return os.read(descriptor, MOST_BYTES + 1)
+        finally:
+            os.close(descriptor)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a usable path"
+        raise NotFoundError(f"{path} cannot be read: {reason}") from None
+
+
+def _output(command: Sequence[str], timeout_s: float) -> bytes:
+    until_s = time.monotonic() + timeout_s
+    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a usable name"
+        raise NotFoundError(f"{command[0]} cannot be run: {reason}") from None
+    try:
+        content = _read_until(process, until_s)
+        code = process.wait(max(0.01, until_s - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        raise NotFoundError(f"{command[0]} took longer than {timeout_s:g} s") from None
+    finally:
+        if process.returncode is None:
+            # With all that it started.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+    if code != 0 and len(content) <= MOST_BYTES:
+        raise NotFoundError(f"{command[0]} ended with {f'signal {-code}' if code < 0 else f'exit code {code}'}")
+    return content
+
+
+def _read_until(process: subprocess.Popen[bytes], until_s: float) -> bytes:
+    """What it prints, to its end, or a little more than is wanted. Raises TimeoutExpired."""
+    assert process.stdout is not None
+    content = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while len(content) <= MOST_BYTES:
+            left_s = until_s - time.monotonic()
+            if left_s <= 0 or not selector.select(left_s):
+                raise subprocess.TimeoutExpired(process.args, 0.0)
+            piece = os.read(process.stdout.fileno(), MOST_BYTES + 1)
+            if not piece:
+                return content
+            content += piece
+    # It has said too much already: no need to hear the rest.
+    process.kill()
+    return content

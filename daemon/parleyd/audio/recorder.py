@@ -1,0 +1,99 @@
+"""Recordings of utterances, to find out why they were misunderstood: what passed the gate, as it goes up the wire.
+
+Bounded in number and in size: the oldest go. The ears never wait for the disk.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import re
+import threading
+import time
+import wave
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from parleyd.audio.gate import Passed
+from parleyd.audio.pcm import FRAME_MS, PIPELINE_RATE_HZ
+from parleyd.config.keeping import Debug
+from parleyd.host.once import ToldOnce
+
+log = logging.getLogger(__name__)
+
+DIRECTORY_NAME = "recordings"
+# A room in which somebody never stops talking is recorded in pieces.
+LONGEST_FRAMES = 60_000 // FRAME_MS
+MOST_WAITING = 4
+STOP_S = 1.0
+_NAME = re.compile(r"\d{8}T\d{6}-\d{3}\.wav")
+
+
+class Recorder:
+    """take() belongs to one thread, that of the ears."""
+
+    def __init__(self, settings: Debug, directory: Path) -> None:
+        self._directory = directory
+        self._most_files = settings.record_files
+        self._most_bytes = round(settings.record_mb * 1e6)
+        self._frames: list[bytes] = []
+        self._waiting: queue.Queue[bytes | None] = queue.Queue(MOST_WAITING)
+        self._told = ToldOnce(log)
+        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+
+    def start(self) -> None:
+        log.warning("utterances are recorded in %s, the newest %d (debug.record)", self._directory, self._most_files)
+        self._thread.start()
+
+    def stop(self) -> None:
+        try:
+            self._waiting.put_nowait(None)
+        except queue.Full:
+            return
+        if self._thread.is_alive():
+            self._thread.join(STOP_S)
+
+    def take(self, passed: Sequence[Passed], *, closed: bool) -> None:
+        """What came out of the gate; closed: the utterance is over."""
+        self._frames.extend(one.frame.pcm for one in passed if one.speech)
+        if self._frames and (closed or len(self._frames) >= LONGEST_FRAMES):
+            sound, self._frames = b"".join(self._frames), []
+            try:
+                self._waiting.put_nowait(sound)
+            except queue.Full:
+                log.debug("a recording was dropped: the disk is too slow")
+
+    def _run(self) -> None:
+        number = 0
+        while (sound := self._waiting.get()) is not None:
+            number = number % 999 + 1
+            try:
+                self._write(f"{datetime.fromtimestamp(time.time()):%Y%m%dT%H%M%S}-{number:03}.wav", sound)
+                self._delete_oldest()
+            except OSError as error:
+                text = f"utterances cannot be recorded: {self._directory}: {error.strerror}"
+                self._told.trouble(text, "make room, or make the directory writable, or set debug.record to false")
+            else:
+                self._told.over("utterances can be recorded again")
+
+    def _write(self, name: str, sound: bytes) -> None:
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(self._directory / name, flags, 0o600)
+        with os.fdopen(descriptor, "wb") as file, wave.open(file, "wb") as recording:
+            recording.setnchannels(1)
+            recording.setsampwidth(2)
+            recording.setframerate(PIPELINE_RATE_HZ)
+            recording.writeframes(sound)
+
+    def _delete_oldest(self) -> None:
+        """By the time of the file: a clock that is not set yet names them wrongly."""
+        paths = [path for path in self._directory.iterdir() if _NAME.fullmatch(path.name)]
+        newest_first = sorted(paths, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+        room = self._most_bytes
+        for number, path in enumerate(newest_first):
+            room -= path.stat().st_size
+            if number >= self._most_files or room < 0:
+                path.unlink(missing_ok=True)

@@ -1,0 +1,78 @@
+"""The keys for what is kept and what is spent: continuity, budget, quiet hours, transcript, recordings."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, field
+
+from parleyd.config.base import Section, Text
+
+TimeOfDay = Annotated[
+    str,
+    Meta(
+        pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$(?!\s)",
+        extra={"expected": "a time of day from 00:00 to 23:59"},
+    ),
+]
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+EVERY_DAY: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+class Continuity(Section, frozen=True):
+    """What the agent is told, in a new session, of what was said before."""
+
+    mode: Annotated[
+        Literal["always", "lost_line", "off"],
+        Meta(description="always: also when we had hung up meanwhile; lost_line: only when the line broke; off: never"),
+    ] = "always"
+    max_age_s: Annotated[
+        float, Meta(ge=1, le=86400, description="age of what was said last, after which nothing is carried over")
+    ] = 300.0
+    max_lines: Annotated[int, Meta(ge=1, le=100, description="sentences or answers carried over, the newest ones")] = 12
+    max_chars: Annotated[int, Meta(ge=100, le=20000, description="characters of them, the newest ones")] = 2000
+
+
+class Budget(Section, frozen=True):
+    """How long sessions may be in all, since they are what the provider bills."""
+
+    minutes_per_day: Annotated[
+        Annotated[float, Meta(gt=0, le=1440)] | None, Meta(description="minutes of session from midnight to midnight")
+    ] = None
+    minutes_per_month: Annotated[
+        Annotated[float, Meta(gt=0, le=44640)] | None, Meta(description="minutes of session in a calendar month")
+    ] = None
+
+
+class QuietHours(Section, frozen=True):
+    """A stretch of the day in which speech wakes nobody."""
+
+    from_: Annotated[TimeOfDay, Meta(description="its beginning, local time")] = field(default="22:00", name="from")
+    to: Annotated[TimeOfDay, Meta(description="its end; earlier than the beginning: on the next day")] = "07:00"
+    days: Annotated[list[Day], Meta(description="on which days it begins")] = field(
+        default_factory=lambda: list(EVERY_DAY)
+    )
+
+
+class Debug(Section, frozen=True):
+    """For finding faults."""
+
+    record: Annotated[
+        bool, Meta(description="whether utterances are recorded, as WAV files in recordings in the state directory")
+    ] = False
+    record_files: Annotated[int, Meta(ge=1, le=10000, description="so many of them are kept, the newest")] = 50
+    record_mb: Annotated[float, Meta(gt=0, le=10000, description="megabytes of them that are kept, the newest")] = 50.0
+
+
+class Transcript(Section, frozen=True):
+    """A log of what was said, for your own use: docs/privacy-and-cost.md."""
+
+    enabled: Annotated[bool, Meta(description="whether one is written")] = False
+    directory: Annotated[
+        Text | None, Meta(description="where; without it transcripts in the daemon's state directory")
+    ] = None
+    keep_days: Annotated[int, Meta(ge=1, le=3650, description="days after which a file is deleted")] = 30
+    max_mb: Annotated[float, Meta(gt=0, le=1000, description="size in megabytes at which a new file is begun")] = 5.0
+    redact: Annotated[
+        list[Text], Meta(description="regular expressions; what fits becomes [redacted] before it is written")
+    ] = field(default_factory=list)

@@ -1,0 +1,80 @@
+"""The transcript's files: one for each day, more where it grows large; old ones are deleted.
+
+`2026-11-21.jsonl`, `2026-11-21.1.jsonl`, ...: in the order of their names as name_key() sees them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from datetime import date, timedelta
+from pathlib import Path
+
+_NAME = re.compile(r"(?P<day>\d{4}-\d\d-\d\d)(?:\.(?P<part>\d+))?\.jsonl")
+DIRECTORY_NAME = "transcripts"
+
+
+def name_key(name: str) -> tuple[date, int] | None:
+    """What to sort names by; None for files that are none of ours."""
+    found = _NAME.fullmatch(name)
+    if found is None:
+        return None
+    try:
+        return date.fromisoformat(found["day"]), int(found["part"] or 0)
+    except ValueError:
+        return None
+
+
+def listed(directory: Path) -> list[Path]:
+    """The transcript's files, oldest first. Raises OSError."""
+    keyed = [(key, path) for path in directory.iterdir() if (key := name_key(path.name))]
+    return [path for _, path in sorted(keyed)]
+
+
+class Files:
+    """One writer. Files are readable by their owner alone."""
+
+    def __init__(self, directory: Path, *, keep_days: int, max_bytes: int) -> None:
+        self._directory = directory
+        self._keep_days = keep_days
+        self._max_bytes = max_bytes
+        self._day: date | None = None
+
+    def append(self, today: date, line: bytes) -> None:
+        """line: with its newline; whole or not at all. Raises OSError."""
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = self._current(today, len(line))
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            os.fchmod(descriptor, 0o600)
+            size = os.fstat(descriptor).st_size
+            try:
+                if os.write(descriptor, line) != len(line):
+                    raise OSError(28, "No space left on device")
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.ftruncate(descriptor, size)
+                raise
+        finally:
+            os.close(descriptor)
+
+    def _current(self, today: date, more_bytes: int) -> Path:
+        parts = [key[1] for path in listed(self._directory) if (key := name_key(path.name)) and key[0] == today]
+        part = max(parts, default=0)
+        path = self._path(today, part)
+        full = path.exists() and path.stat().st_size > 0 and path.stat().st_size + more_bytes > self._max_bytes
+        return self._path(today, part + 1) if full else path
+
+    def _path(self, today: date, part: int) -> Path:
+        return self._directory / (f"{today.isoformat()}.{part}.jsonl" if part else f"{today.isoformat()}.jsonl")
+
+    def delete_old(self, today: date) -> None:
+        """Deletes what is older than keep_days; once a day is enough. Raises OSError."""
+        if self._day == today or not self._directory.exists():
+            return
+        first = today - timedelta(days=min(self._keep_days, today.toordinal() - 1))
+        for path in listed(self._directory):
+            if (key := name_key(path.name)) and key[0] < first:
+                path.unlink(missing_ok=True)
+        self._day = today

@@ -1,0 +1,128 @@
+"""The thread that writes the transcript. The line never waits for it, nor for the disk."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from parleyd import events
+from parleyd.config.keeping import Transcript
+from parleyd.host.once import ToldOnce
+from parleyd.transcript.files import Files
+from parleyd.transcript.redaction import Redaction
+from parleyd.transcript.turns import Turn, Turns
+from parleyd.usage.ledger import EARLIEST_S
+
+log = logging.getLogger(__name__)
+
+MOST_WAITING = 500
+# Turns that wait for a disk that is full, or for a clock that is not set yet; the oldest go first.
+MOST_UNWRITTEN = 200
+LOOK_S = 1.0
+# How often old files are looked for; midnight is told by nobody.
+TIDY_S = 3600.0
+RETRY_S = 10.0
+STOP_S = 1.0
+
+
+class TranscriptWriter:
+    """A subscriber of the bus. wall: seconds since 1970."""
+
+    def __init__(self, settings: Transcript, directory: Path, wall: Callable[[], float] = time.time) -> None:
+        self._files = Files(directory, keep_days=settings.keep_days, max_bytes=round(settings.max_mb * 1e6))
+        self._directory = directory
+        self._redact = Redaction(settings.redact)
+        self._wall = wall
+        self._events: queue.Queue[events.Event | None] = queue.Queue(MOST_WAITING)
+        self._turns = Turns()
+        self._unwritten: deque[Turn] = deque(maxlen=MOST_UNWRITTEN)
+        self._told = ToldOnce(log)
+        self._dropped = 0
+        self._retry_s = 0.0
+        self._thread = threading.Thread(target=self._run, name="transcript", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Writes what is left, for STOP_S at most."""
+        try:
+            self._events.put_nowait(None)
+        except queue.Full:
+            return
+        if self._thread.is_alive():
+            self._thread.join(STOP_S)
+
+    def __call__(self, event: events.Event) -> None:
+        try:
+            self._events.put_nowait(event)
+        except queue.Full:
+            self._dropped += 1
+
+    def _run(self) -> None:
+        while True:
+            self._tidy()
+            try:
+                idle = not self._turns.waits and not self._unwritten
+                event = self._events.get(timeout=TIDY_S if idle else LOOK_S)
+            except queue.Empty:
+                self._write(self._turns.settle(time.monotonic()))
+                continue
+            if event is None:
+                self._retry_s = 0.0
+                self._write(self._turns.finish(), at_last=True)
+                return
+            if self._dropped:
+                log.warning("%d events were too many at once: turns may be missing in the transcript", self._dropped)
+                self._dropped = 0
+            self._write(self._turns.take(event) + self._turns.settle(time.monotonic()))
+
+    def _tidy(self) -> None:
+        wall_s = self._wall()
+        if wall_s >= EARLIEST_S:
+            # What hinders deleting hinders writing as well, and is told there.
+            with contextlib.suppress(OSError):
+                self._files.delete_old(datetime.fromtimestamp(wall_s).date())
+
+    def _write(self, turns: list[Turn], *, at_last: bool = False) -> None:
+        self._unwritten.extend(turns)
+        now_s, wall_s = time.monotonic(), self._wall()
+        # Without a clock there is no day to write them under; it comes with the network, as a rule.
+        if now_s < self._retry_s or (wall_s < EARLIEST_S and not at_last):
+            return
+        while self._unwritten:
+            turn = self._unwritten[0]
+            at = datetime.fromtimestamp(wall_s - (now_s - turn.at_s)).astimezone()
+            try:
+                self._files.append(at.date(), line(turn, at, self._redact))
+            except OSError as error:
+                self._retry_s = now_s + RETRY_S
+                text = f"the transcript cannot be written: {self._directory}: {error.strerror}"
+                self._told.trouble(text, "make room, or make the directory writable; it is tried again")
+                return
+            self._unwritten.popleft()
+            self._told.over("the transcript can be written again")
+
+
+def line(turn: Turn, at: datetime, redact: Callable[[str], str]) -> bytes:
+    """One JSON object and a newline. at: local time with its offset."""
+    entry: dict[str, object] = {
+        "time": at.isoformat(timespec="milliseconds"),
+        "conversation": turn.conversation_id,
+        "speaker": turn.speaker,
+        "text": redact(turn.text),
+    }
+    for name in ("speech_ms", "answered_ms", "heard_ms"):
+        if (value := getattr(turn, name)) is not None:
+            entry[name] = value
+    if turn.speaker == "agent":
+        entry["interrupted"] = turn.interrupted
+    return json.dumps(entry, ensure_ascii=False).encode("utf-8", "replace") + b"\n"

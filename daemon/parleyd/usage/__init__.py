@@ -1,0 +1,1 @@
+"""What sessions cost: minutes, bytes, budgets, quiet hours."""

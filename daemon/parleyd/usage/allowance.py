@@ -1,0 +1,80 @@
+"""Whether there may be a session now: budget and quiet hours. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from parleyd.config.keeping import Budget, QuietHours
+from parleyd.usage.ledger import Amount
+from parleyd.usage.quiet_hours import quiet_until
+
+# Of a budget, so much is used when it is time to say so.
+NEAR = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why there is no session. until: when that changes, as a key: the same refusal is said once."""
+
+    cause: Literal["budget", "quiet hours"]
+    text: str
+    mend: str
+    until: str
+
+
+@dataclass(frozen=True, slots=True)
+class Purse:
+    """One budget as it stands. period: `day` or `month`; name: which one, 2026-11-21 or 2026-11."""
+
+    period: Literal["day", "month"]
+    name: str
+    used_s: float
+    of_s: float
+
+    @property
+    def left_s(self) -> float:
+        return max(0.0, self.of_s - self.used_s)
+
+    @property
+    def is_near(self) -> bool:
+        return self.used_s >= NEAR * self.of_s
+
+    @property
+    def to_near_s(self) -> float:
+        return max(0.0, NEAR * self.of_s - self.used_s)
+
+
+def purses(budget: Budget, today: Amount, month: Amount, local: datetime) -> list[Purse]:
+    """The budgets that are set."""
+    date = local.date().isoformat()
+    found: list[Purse] = []
+    if budget.minutes_per_day is not None:
+        found.append(Purse("day", date, today.session_s, budget.minutes_per_day * 60))
+    if budget.minutes_per_month is not None:
+        found.append(Purse("month", date[:7], month.session_s, budget.minutes_per_month * 60))
+    return found
+
+
+def spent(purses: Sequence[Purse]) -> Refusal | None:
+    """The longest wait first."""
+    for purse in sorted(purses, key=lambda purse: purse.period, reverse=True):
+        if purse.left_s <= 0:
+            when = "tomorrow" if purse.period == "day" else "the first of next month"
+            return Refusal(
+                "budget",
+                f"the budget of {round(purse.of_s / 60, 2):g} minutes per {purse.period} is spent",
+                f"wait until {when}, or raise budget.minutes_per_{purse.period}",
+                f"{purse.period} {purse.name}",
+            )
+    return None
+
+
+def quiet(hours: Sequence[QuietHours], local: datetime) -> Refusal | None:
+    until = quiet_until(hours, local)
+    if until is None:
+        return None
+    text, mend = f"these are quiet hours until {until}", "wake by command if need be, or change quiet_hours"
+    return Refusal("quiet hours", text, mend, f"{local.date().isoformat()} {until}")

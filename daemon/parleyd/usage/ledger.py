@@ -1,0 +1,132 @@
+"""What sessions cost, by day and by month. Pure: both clocks come in as arguments.
+
+Durations are monotonic, and so is the time at which they were; which day that was follows from the wall clock at the
+moment of asking. A board without a battery begins in 1970, or where it was switched off, and jumps when the network
+tells it the time: what was booked since this process began is then dated anew, to the day on which it really was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from typing import Annotated
+
+from msgspec import Meta, Struct, field
+
+# A wall clock before this is not set yet: there was no such program.
+EARLIEST_S = datetime(2025, 1, 1, tzinfo=UTC).timestamp()
+# Entries this old are no longer dated anew.
+SETTLED_AFTER_S = 86400.0
+# Entries that follow one another are kept as one, up to this length.
+LONGEST_SPAN_S = 900.0
+MOST_DAYS, MOST_MONTHS = 62, 24
+
+NotNegative = Annotated[float, Meta(ge=0)]
+
+
+class Amount(Struct, frozen=True, omit_defaults=True):
+    """session_s: with a line to the agent. heard_s: the microphone was listened to; left_s: of that, sent."""
+
+    session_s: NotNegative = 0.0
+    sent_bytes: NotNegative = 0.0
+    received_bytes: NotNegative = 0.0
+    heard_s: NotNegative = 0.0
+    left_s: NotNegative = 0.0
+
+    def __add__(self, other: Amount) -> Amount:
+        return Amount(*(a + b for a, b in zip(self._all(), other._all(), strict=True)))
+
+    def share(self, part: float) -> Amount:
+        return Amount(*(a * part for a in self._all()))
+
+    def _all(self) -> tuple[float, ...]:
+        return self.session_s, self.sent_bytes, self.received_bytes, self.heard_s, self.left_s
+
+
+class Book(Struct):
+    """Amounts by day (2026-11-21) and by month (2026-11), local time; undated: from before the clock was set."""
+
+    days: dict[str, Amount] = field(default_factory=dict)
+    months: dict[str, Amount] = field(default_factory=dict)
+    undated: Amount = Amount()
+
+    def copy(self) -> Book:
+        return Book(dict(self.days), dict(self.months), self.undated)
+
+    def book(self, day: date, amount: Amount) -> None:
+        for entries, name, most in (
+            (self.days, day.isoformat(), MOST_DAYS),
+            (self.months, day.isoformat()[:7], MOST_MONTHS),
+        ):
+            entries[name] = entries.get(name, Amount()) + amount
+            while len(entries) > most:
+                del entries[min(entries)]
+
+    def used(self, day: date) -> tuple[Amount, Amount]:
+        """Of that day, and of its month. What has no date yet counts as of today: a budget must not be had twice."""
+        name = day.isoformat()
+        none = Amount()
+        return self.days.get(name, none) + self.undated, self.months.get(name[:7], none) + self.undated
+
+
+@dataclass(slots=True)
+class _Span:
+    from_s: float
+    to_s: float
+    amount: Amount
+
+
+class Ledger:
+    """book: from an earlier run. zone: None for the system's."""
+
+    def __init__(self, book: Book, zone: tzinfo | None = None) -> None:
+        self._settled = book
+        self._zone = zone
+        self._spans: list[_Span] = []
+
+    def add(self, from_s: float, to_s: float, amount: Amount) -> None:
+        """What was used between two monotonic times; in order."""
+        last = self._spans[-1] if self._spans else None
+        if (
+            last is not None
+            and from_s - last.to_s < 1.0
+            and to_s - last.from_s <= LONGEST_SPAN_S
+            and bool(last.amount.session_s) == bool(amount.session_s)
+        ):
+            last.to_s, last.amount = to_s, last.amount + amount
+        else:
+            self._spans.append(_Span(from_s, to_s, amount))
+
+    def read(self, now_s: float, wall_s: float) -> Book:
+        """The book as it stands, dated by the wall clock as it is now."""
+        is_set = wall_s >= EARLIEST_S
+        if is_set and self._settled.undated != Amount():
+            undated, self._settled.undated = self._settled.undated, Amount()
+            self._settled.book(self.day(wall_s), undated)
+        while self._spans and now_s - self._spans[0].to_s >= SETTLED_AFTER_S:
+            self._date(self._spans.pop(0), self._settled, now_s, wall_s)
+        book = self._settled.copy()
+        for span in self._spans:
+            self._date(span, book, now_s, wall_s)
+        return book
+
+    def day(self, wall_s: float) -> date:
+        return datetime.fromtimestamp(wall_s, self._zone).date()
+
+    def _date(self, span: _Span, book: Book, now_s: float, wall_s: float) -> None:
+        if wall_s < EARLIEST_S:
+            book.undated += span.amount
+            return
+        begin_s, end_s = wall_s - (now_s - span.from_s), wall_s - (now_s - span.to_s)
+        left = 1.0
+        while (midnight_s := self._next_midnight_s(begin_s)) < end_s:
+            part = left * (midnight_s - begin_s) / (end_s - begin_s)
+            book.book(self.day(begin_s), span.amount.share(part))
+            begin_s, left = midnight_s, left - part
+        book.book(self.day(begin_s), span.amount.share(left))
+
+    def _next_midnight_s(self, wall_s: float) -> float:
+        tomorrow = self.day(wall_s) + timedelta(days=1)
+        midnight_s = datetime(tomorrow.year, tomorrow.month, tomorrow.day, tzinfo=self._zone).timestamp()
+        # Where clocks change at midnight, that may be an hour off, but it never stands still.
+        return max(midnight_s, wall_s + 1.0)

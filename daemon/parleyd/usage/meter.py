@@ -1,0 +1,107 @@
+"""Counts what sessions cost, and keeps it across restarts."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+from parleyd import events
+from parleyd.usage.ledger import Amount, Ledger
+from parleyd.usage.store import Store
+
+# An SD card lives long when little is written: this often during a session, at its end, and hourly else.
+SAVE_S, SAVE_ASLEEP_S = 60.0, 3600.0
+
+
+def save_due_s(last_save_s: float, *, live: bool, ended: bool) -> float:
+    """When the book is to be saved next. ended: a session is over that was not saved yet. Pure."""
+    return last_save_s + (SAVE_S if live or ended else SAVE_ASLEEP_S)
+
+
+class UsageMeter:
+    """A subscriber of the bus, with a thread that saves. Thread-safe.
+
+    totals: what was used since the start of the process (without session_s, which the meter measures itself).
+    wall: seconds since 1970.
+    """
+
+    def __init__(self, store: Store, totals: Callable[[], Amount], wall: Callable[[], float] = time.time) -> None:
+        self._store = store
+        self._totals = totals
+        self._wall = wall
+        self._changed = threading.Condition()
+        self._ledger = Ledger(store.load())
+        self._before = Amount()
+        self._counted_s = time.monotonic()
+        self._live = False
+        self._ended = False
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="usage", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Saves."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        if self._thread.is_alive():
+            self._thread.join(1.0)
+
+    def __call__(self, event: events.Event) -> None:
+        if isinstance(event, events.SessionOpened | events.SessionEnded):
+            with self._changed:
+                self._count(event.at_s)
+                self._ended |= self._live and isinstance(event, events.SessionEnded)
+                self._live = isinstance(event, events.SessionOpened)
+                self._changed.notify()
+
+    def wall_s(self) -> float:
+        return self._wall()
+
+    def used(self) -> tuple[Amount, Amount, datetime]:
+        """Of today, of this month, and the local time to which that belongs."""
+        with self._changed:
+            now_s, wall_s = time.monotonic(), self._wall()
+            self._count(now_s)
+            today, month = self._ledger.read(now_s, wall_s).used(self._ledger.day(wall_s))
+            return today, month, datetime.fromtimestamp(wall_s)
+
+    def _count(self, now_s: float) -> None:
+        # Events may come a little late, and then one after another with times that are before what was counted.
+        if now_s <= self._counted_s:
+            return
+        total, before = self._totals(), self._before
+        self._ledger.add(
+            self._counted_s,
+            now_s,
+            Amount(
+                session_s=now_s - self._counted_s if self._live else 0.0,
+                sent_bytes=max(0.0, total.sent_bytes - before.sent_bytes),
+                received_bytes=max(0.0, total.received_bytes - before.received_bytes),
+                heard_s=max(0.0, total.heard_s - before.heard_s),
+                left_s=max(0.0, total.left_s - before.left_s),
+            ),
+        )
+        self._before, self._counted_s = total, now_s
+
+    def _run(self) -> None:
+        # The first minute is not worth a write of its own, unless a session ends in it.
+        last_save_s = time.monotonic() - SAVE_S
+        stopping = False
+        while not stopping:
+            with self._changed:
+                now_s = time.monotonic()
+                stopping = self._stopping
+                due_s = save_due_s(last_save_s, live=self._live, ended=self._ended)
+                if not stopping and now_s < due_s:
+                    self._changed.wait(due_s - now_s)
+                    continue
+                self._count(now_s)
+                self._ended = False
+                book = self._ledger.read(now_s, self._wall())
+            self._store.save(book)
+            last_save_s = time.monotonic()

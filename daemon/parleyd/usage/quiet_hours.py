@@ -1,0 +1,29 @@
+"""The hours in which speech wakes nobody. Pure.
+
+They are read off the clock on the wall: on a night in which the clocks change they are an hour shorter or longer, as
+for everybody in the house.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, time, timedelta
+
+from parleyd.config.keeping import EVERY_DAY, QuietHours
+
+
+def quiet_until(hours: Sequence[QuietHours], local: datetime) -> str | None:
+    """The end, such as `07:00`, of the quiet hours in which `local` (local time) lies; None outside of them."""
+    return next((one.to for one in hours if _covers(one, local)), None)
+
+
+def _covers(one: QuietHours, local: datetime) -> bool:
+    begin, end, now = time.fromisoformat(one.from_), time.fromisoformat(one.to), local.time()
+    today, yesterday = _day(local), _day(local - timedelta(days=1))
+    if begin < end:
+        return begin <= now < end and today in one.days
+    return (now >= begin and today in one.days) or (now < end and yesterday in one.days)
+
+
+def _day(local: datetime) -> str:
+    return EVERY_DAY[local.weekday()]

@@ -1,0 +1,65 @@
+"""The book of usage in a file."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from pathlib import Path
+
+import msgspec
+
+from parleyd.host.files import replace_file
+from parleyd.host.once import ToldOnce
+from parleyd.usage.ledger import Amount, Book
+
+log = logging.getLogger(__name__)
+
+FILE_NAME = "usage.json"
+MOST_BYTES = 1_000_000
+
+
+class Store:
+    """directory: None keeps nothing."""
+
+    def __init__(self, directory: Path | None) -> None:
+        self._path = directory / FILE_NAME if directory is not None else None
+        self._told = ToldOnce(log)
+
+    def load(self) -> Book:
+        """An empty book where there is none; one that cannot be read is set aside."""
+        if self._path is None:
+            return Book()
+        try:
+            with self._path.open("rb") as file:
+                return msgspec.json.decode(file.read(MOST_BYTES), type=Book)
+        except FileNotFoundError:
+            return Book()
+        except OSError as error:
+            log.warning("%s cannot be read: %s; usage is counted from zero", self._path, error.strerror)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            aside = self._path.with_suffix(".damaged")
+            with contextlib.suppress(OSError):
+                self._path.replace(aside)
+            log.warning("%s is damaged; usage is counted from zero, and what there was is in %s", self._path, aside)
+        return Book()
+
+    def save(self, book: Book) -> None:
+        """Never raises: a full or read-only disk is told once, and the next save holds all that was missed."""
+        if self._path is None:
+            return
+        rounded = Book(_all_rounded(book.days), _all_rounded(book.months), _rounded(book.undated))
+        try:
+            replace_file(self._path, msgspec.json.format(msgspec.json.encode(rounded), indent=1) + b"\n")
+        except OSError as error:
+            text = f"the usage cannot be kept: {self._path}: {error.strerror}"
+            self._told.trouble(text, "make room, or make the directory writable; it is tried again")
+        else:
+            self._told.over("the usage can be kept again")
+
+
+def _all_rounded(amounts: dict[str, Amount]) -> dict[str, Amount]:
+    return {name: _rounded(amount) for name, amount in amounts.items()}
+
+
+def _rounded(amount: Amount) -> Amount:
+    return Amount(**{name: round(getattr(amount, name), 3) for name in amount.__struct_fields__})

@@ -1,0 +1,138 @@
+"""Tells the supervisor whether there may be a session, and the bus when a budget comes to its end."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from datetime import datetime
+from typing import TypedDict
+
+from parleyd import events
+from parleyd.config.schema import Config
+from parleyd.log_fields import fields
+from parleyd.usage.allowance import Purse, Refusal, purses, quiet, spent
+from parleyd.usage.ledger import EARLIEST_S, Amount
+from parleyd.usage.meter import UsageMeter
+
+log = logging.getLogger(__name__)
+
+# How long a change may go unnoticed that no timer of ours tells: midnight, the end of quiet hours, a clock that jumps.
+LOOK_S = 30.0
+
+
+class Usage(TypedDict):
+    """Today and this month, local time. left: sent as sound. stayed_share: of all heard, what did not leave."""
+
+    day: str
+    session_minutes_today: float
+    session_minutes_month: float
+    minutes_left_today: float | None
+    minutes_left_month: float | None
+    sent_bytes_today: int
+    received_bytes_today: int
+    heard_s_today: float
+    left_s_today: float
+    stayed_share_today: float | None
+    refused: str | None
+
+
+class Warden:
+    """Thread-safe."""
+
+    def __init__(self, config: Config, meter: UsageMeter, bus: events.Bus) -> None:
+        self._budget = config.budget
+        self._quiet_hours = config.quiet_hours
+        self._meter = meter
+        self._bus = bus
+        self._lock = threading.Lock()
+        self._near_told: set[tuple[str, str]] = set()
+        self._refused_told = ""
+
+    def reconfigure(self, config: Config) -> None:
+        self._budget = config.budget
+        self._quiet_hours = config.quiet_hours
+        with self._lock:
+            self._refused_told = ""
+
+    @property
+    def _has_budget(self) -> bool:
+        return self._budget.minutes_per_day is not None or self._budget.minutes_per_month is not None
+
+    def refusal(self, *, of_its_own: bool) -> Refusal | None:
+        """Why there may be no session now. of_its_own: speech or the mode `always` wants one, not a command."""
+        if self._has_budget and (refusal := spent(self._purses())):
+            return refusal
+        wall_s = self._meter.wall_s()
+        # Who does not know the time does not know the night.
+        is_known = wall_s >= EARLIEST_S
+        return quiet(self._quiet_hours, datetime.fromtimestamp(wall_s)) if of_its_own and is_known else None
+
+    def refuse(self, refusal: Refusal, *, of_its_own: bool) -> None:
+        """Says so: to who asks by command each time, else once until it changes."""
+        with self._lock:
+            if of_its_own and self._refused_told == refusal.until:
+                return
+            self._refused_told = refusal.until
+        about = fields(reason=refusal.text, mend=refusal.mend)
+        log.warning("not woken: %s; %s", refusal.text, refusal.mend, extra=about)
+        self._bus.publish(events.WakeRefused(at_s=time.monotonic(), reason=refusal.text, mend=refusal.mend))
+
+    def watch(self) -> Refusal | None:
+        """To be called now and then while a session is live; whether it is time to end it."""
+        if not self._has_budget:
+            return None
+        current = self._purses()
+        for purse in current:
+            key = purse.period, purse.name
+            if purse.is_near and key not in self._near_told:
+                self._near_told.add(key)
+                if purse.left_s > 0:
+                    self._tell_near(purse)
+        return spent(current)
+
+    def next_look_s(self, now_s: float) -> float:
+        """When to call watch() next, while a session is live; infinite when nothing is to be watched."""
+        if not self._has_budget:
+            return float("inf")
+        waits_s = [LOOK_S]
+        for purse in self._purses():
+            waits_s.append(purse.left_s)
+            if not purse.is_near:
+                waits_s.append(purse.to_near_s)
+        return now_s + min(waits_s)
+
+    def usage(self) -> Usage:
+        today, month, local = self._meter.used()
+        left = {purse.period: round(purse.left_s / 60, 1) for purse in purses(self._budget, today, month, local)}
+        refusal = self.refusal(of_its_own=True)
+        return Usage(
+            day=local.date().isoformat(),
+            session_minutes_today=round(today.session_s / 60, 1),
+            session_minutes_month=round(month.session_s / 60, 1),
+            minutes_left_today=left.get("day"),
+            minutes_left_month=left.get("month"),
+            sent_bytes_today=round(today.sent_bytes),
+            received_bytes_today=round(today.received_bytes),
+            heard_s_today=round(today.heard_s, 1),
+            left_s_today=round(today.left_s, 1),
+            stayed_share_today=_stayed(today),
+            refused=refusal.text if refusal else None,
+        )
+
+    def _purses(self) -> list[Purse]:
+        return purses(self._budget, *self._meter.used())
+
+    def _tell_near(self, purse: Purse) -> None:
+        key = f"budget.minutes_per_{purse.period}"
+        used, whole = purse.used_s / 60, purse.of_s / 60
+        log.warning("%.1f of %g minutes of %s are used", used, round(whole, 2), key)
+        self._bus.publish(
+            events.BudgetNear(
+                at_s=time.monotonic(), period=purse.period, left_s=purse.left_s, of_minutes=whole
+            )
+        )
+
+
+def _stayed(today: Amount) -> float | None:
+    return round(max(0.0, 1 - today.left_s / today.heard_s), 4) if today.heard_s > 0 else None

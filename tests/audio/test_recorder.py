@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import stat
+import wave
+from pathlib import Path
+
+from parleyd.audio.gate import Passed
+from parleyd.audio.pcm import FRAME_BYTES, Frame
+from parleyd.audio.recorder import Recorder
+from parleyd.config.keeping import Debug
+
+
+def passed(sound: bytes, *, speech: bool = True) -> Passed:
+    return Passed(Frame(sound, 0.0), speech)
+
+
+def record(recorder: Recorder, sounds: list[bytes]) -> None:
+    recorder.start()
+    for sound in sounds:
+        recorder.take([passed(b"\x09" * FRAME_BYTES, speech=False), passed(sound)], closed=False)
+        recorder.take([passed(sound)], closed=True)
+        recorder.take([], closed=True)
+        # One at a time: what comes faster than the disk takes it is dropped.
+        while recorder._waiting.qsize():
+            recorder._thread.join(0.01)
+    recorder.stop()
+
+
+def test_the_newest_utterances_are_kept_and_they_are_what_passed_the_gate(tmp_path: Path) -> None:
+    directory = tmp_path / "r"
+    sounds = [bytes([number]) * FRAME_BYTES for number in range(1, 6)]
+    record(Recorder(Debug(record=True, record_files=2), directory), sounds)
+    found = sorted(directory.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    assert len(found) == 2
+    for path, sound in zip(found, sounds[-2:], strict=True):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        with wave.open(str(path)) as file:
+            assert file.getframerate() == 16_000
+            assert file.readframes(file.getnframes()) == 2 * sound
+
+
+def test_their_size_is_bounded_too_and_other_files_stay(tmp_path: Path) -> None:
+    (tmp_path / "notes.wav").write_bytes(bytes(5000))
+    record(Recorder(Debug(record=True, record_mb=0.003), tmp_path), [bytes(FRAME_BYTES)] * 5)
+    ours = [path for path in tmp_path.iterdir() if path.name != "notes.wav"]
+    assert len(ours) == 2
+    assert (tmp_path / "notes.wav").exists()

@@ -1,0 +1,148 @@
+"""Budgets, quiet hours and the transcript of a whole daemon."""
+
+from __future__ import annotations
+
+import json
+import threading
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from harness import Daemon
+from scripted_server import WAIT_S, Line, ScriptedServer
+
+from parleyd import events
+from parleyd.config.keeping import Budget, QuietHours, Transcript
+from parleyd.config.schema import Config, ElevenLabs, Reconnect, Session, Wake
+
+QUESTION = "What time is it now?"
+
+
+def config(server: ScriptedServer, **sections: object) -> Config:
+    settings: dict[str, object] = {
+        "session": Session(idle_timeout_s=60),
+        "reconnect": Reconnect(initial_s=0.05, max_s=0.2),
+        **sections,
+    }
+    return Config(elevenlabs=ElevenLabs(agent_id="agent_test", base_url=server.base_url), **settings)  # type: ignore[arg-type]
+
+
+def telling_a_story(line: Line) -> None:
+    line.ready()
+    line.wait_turn()
+    line.hears("tell me a story")
+    line.says("one two three four five six seven eight nine ten", 3.0)
+    line.over.wait(WAIT_S)
+
+
+def test_a_spent_budget_ends_the_session_after_the_answer_and_refuses_the_next() -> None:
+    budget = Budget(minutes_per_day=2.5 / 60)
+    with ScriptedServer(telling_a_story) as server, Daemon(config(server, budget=budget)) as daemon:
+        daemon.say(QUESTION)
+        near = daemon.expect(events.BudgetNear)
+        assert near.period == "day"
+        assert near.left_s <= 0.5
+        spent = daemon.expect(events.BudgetSpent)
+        assert "minutes per day is spent" in spent.reason
+        story = daemon.expect(events.AnswerEnded)
+        assert story.finished, "an answer is not cut short"
+        daemon.expect(events.SessionEnded)
+        daemon.say(QUESTION)
+        refused = daemon.expect(events.WakeRefused)
+        assert "minutes_per_day" in refused.mend
+        daemon.expect(events.UtteranceEnded)
+        daemon.say(QUESTION)
+        daemon.expect(events.UtteranceEnded)
+        assert len(daemon.of(events.WakeRefused)) == 1, "said once"
+        daemon.service.wake()
+        daemon.expect(events.WakeRefused)
+        usage = daemon.service.usage()
+        assert usage["minutes_left_today"] == 0
+        assert usage["refused"] == refused.reason
+        assert len(server.lines) == 1
+        daemon.service.wake(anyway=True)
+        server.next_line()
+        line = server.next_line()
+        line.wait("a second", lambda: len(line.audio) > 32000)
+        assert line.speech_s() == 0, "what was said when it was refused is for nobody"
+        assert daemon.service.usage()["sent_bytes_today"] > 32000
+        assert 0 < (daemon.service.usage()["stayed_share_today"] or 0) < 1
+
+
+def test_in_quiet_hours_speech_wakes_nobody_and_a_command_does() -> None:
+    now = datetime.now()
+    hours = QuietHours(from_=f"{now - timedelta(hours=1):%H:%M}", to=f"{now + timedelta(hours=1):%H:%M}")
+    with ScriptedServer(telling_a_story) as server, Daemon(config(server, quiet_hours=[hours])) as daemon:
+        daemon.say(QUESTION)
+        assert "quiet hours until" in daemon.expect(events.WakeRefused).reason
+        daemon.expect(events.UtteranceEnded)
+        assert server.lines == []
+        daemon.service.wake()
+        line = server.next_line()
+        line.wait("a second", lambda: len(line.audio) > 32000)
+        assert line.speech_s() == 0
+        daemon.say(QUESTION)
+        daemon.expect(events.AnswerStarted)
+        assert not daemon.of(events.SpeechLost)
+
+
+def test_always_begins_after_the_quiet_hours() -> None:
+    hours: list[QuietHours] = [QuietHours(from_="00:00", to="23:59")]
+    wake = Wake(mode="always")
+    with ScriptedServer(telling_a_story) as server, Daemon(config(server, quiet_hours=hours, wake=wake)) as daemon:
+        daemon.expect(events.WakeRefused)
+        given = len(daemon.microphone.given)
+        pause = threading.Event()
+        while len(daemon.microphone.given) < given + 25:
+            pause.wait(0.02)
+        assert server.lines == []
+        hours.clear()
+        daemon.service.sleep()  # nothing to send to sleep, but the supervisor looks up
+        daemon.expect(events.SessionOpened)
+
+
+def test_the_transcript_holds_what_was_heard(tmp_path: Path) -> None:
+    def play(line: Line) -> None:
+        line.ready()
+        line.wait_turn()
+        line.hears("my pin is 1234")
+        line.says("one two three four five six seven eight nine ten", 20.0, chunk_s=5.0)
+        line.wait_speech(line.speech_s() + 0.3)
+        line.interrupts()
+        line.send(
+            {
+                "type": "agent_response_correction",
+                "agent_response_correction_event": {
+                    "original_agent_response": "one two three four five six seven eight nine ten",
+                    "corrected_agent_response": "one two",
+                },
+            }
+        )
+        line.wait_turn()
+        line.hears("stop")
+        line.says("All right.", 0.5)
+        line.over.wait(WAIT_S)
+
+    transcript = Transcript(enabled=True, directory=str(tmp_path / "t"), redact=[r"\d{4}"])
+    with ScriptedServer(play) as server, Daemon(config(server, transcript=transcript)) as daemon:
+        daemon.say(QUESTION)
+        daemon.expect(events.AnswerStarted)
+        daemon.say("Stop that now please", after_ms=600)
+        daemon.expect(events.AnswerEnded)
+        daemon.expect(events.AnswerEnded)
+        daemon.service.stop()
+        (conversation,) = {e.conversation_id for e in daemon.of(events.SessionOpened)}
+    (path,) = (tmp_path / "t").iterdir()
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(line["speaker"], line["text"]) for line in lines] == [
+        ("user", "my pin is [redacted]"),
+        ("agent", "one two"),
+        ("user", "stop"),
+        ("agent", "All right."),
+    ]
+    assert [line["interrupted"] for line in lines[1::2]] == [True, False]
+    assert {line["conversation"] for line in lines} == {conversation}
+    assert 0 < lines[1]["heard_ms"] < 20_000
+    assert lines[3]["heard_ms"] == 500
+    assert all(500 < line["speech_ms"] < 5000 for line in lines[::2])
+    assert all(0 < line["answered_ms"] < 5000 for line in lines[1::2])
+    assert path.stat().st_mode & 0o777 == 0o600

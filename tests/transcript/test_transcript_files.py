@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import json
+import stat
+import threading
+import time
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from parleyd import events
+from parleyd.cli.main import main
+from parleyd.config.keeping import Transcript
+from parleyd.log_fields import NOTICE
+from parleyd.transcript import writer as writer_module
+from parleyd.transcript.files import Files, listed
+from parleyd.transcript.reading import entries, follow, moment
+from parleyd.transcript.redaction import REDACTED, WITHHELD, Redaction
+from parleyd.transcript.writer import TranscriptWriter
+
+TODAY = date(2026, 11, 21)
+
+
+def names(directory: Path) -> list[str]:
+    return [path.name for path in listed(directory)]
+
+
+def test_a_file_a_day_more_when_it_is_large_and_the_old_ones_go(tmp_path: Path) -> None:
+    directory = tmp_path / "deep" / "transcripts"
+    files = Files(directory, keep_days=2, max_bytes=25)
+    for day in range(5):
+        files.delete_old(TODAY + timedelta(days=day))
+        for _ in range(3):
+            files.append(TODAY + timedelta(days=day), b"0123456789\n")
+    assert names(directory) == [f"2026-11-{day}{part}.jsonl" for day in (23, 24, 25) for part in ("", ".1")]
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in listed(directory)} == {0o600}
+    (directory / "notes.txt").write_text("not ours")
+    files.delete_old(TODAY + timedelta(days=100))
+    assert [path.name for path in directory.iterdir()] == ["notes.txt"]
+
+
+def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t" / "2026-11-21.jsonl").symlink_to(victim)
+    with pytest.raises(OSError, match="symbolic"):
+        Files(tmp_path / "t", keep_days=2, max_bytes=1000).append(TODAY, b"line\n")
+    assert victim.read_text() == "precious"
+
+
+def test_what_fits_a_pattern_is_not_written_and_what_cannot_be_judged_is_withheld() -> None:
+    redacted = Redaction([r"\d{4,}", "(?i)secret"])("The Secret is 12345, or 12.")
+    assert redacted == f"The {REDACTED} is {REDACTED}, or 12."
+    assert Redaction([])("x" * 100_000).endswith("…")
+    catastrophic = Redaction([r"(a|aa)+$"])
+    began_s = time.monotonic()
+    assert catastrophic("a" * 5000 + "b") == WITHHELD
+    assert time.monotonic() - began_s < 30
+
+
+class Wall:
+    """A wall clock that is set by hand."""
+
+    def __init__(self, now_s: float) -> None:
+        self.now_s = now_s
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+NOON_S = datetime(2026, 11, 21, 12).timestamp()
+
+
+def said(text: str) -> events.Heard:
+    return events.Heard(at_s=time.monotonic(), text=text, final=True)
+
+
+def wait_for(directory: Path, lines: int) -> list[str]:
+    found: list[str] = []
+    poll = threading.Event()
+    for _ in range(300):
+        paths = listed(directory) if directory.is_dir() else []
+        found = [line for path in paths for line in path.read_text().splitlines()]
+        if len(found) >= lines:
+            break
+        poll.wait(0.05)
+    assert len(found) == lines
+    return found
+
+
+def test_a_disk_that_cannot_be_written_is_told_once_and_nothing_is_lost(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_module, "RETRY_S", 0.0)
+    caplog.set_level(NOTICE)
+    directory = tmp_path / "t"
+    directory.write_text("a file where the directory should be")
+    writer = TranscriptWriter(Transcript(enabled=True, redact=["two"]), directory, Wall(NOON_S))
+    writer.start()
+    try:
+        for text in ("one", "two", "three"):
+            writer(said(text))
+        poll = threading.Event()
+        for _ in range(500):
+            if "cannot be written" in caplog.text:
+                break
+            poll.wait(0.02)
+        writer(said("four"))
+        directory.unlink()
+        writer(said("five"))
+        lines = wait_for(directory, 5)
+    finally:
+        writer.stop()
+    # Now that its thread has ended, all is said.
+    assert [json.loads(line)["text"] for line in lines] == ["one", REDACTED, "three", "four", "five"]
+    assert caplog.text.count("cannot be written") == 1
+    assert caplog.text.count("can be written again") == 1
+
+
+def test_a_clock_that_is_not_set_yet_is_waited_for(tmp_path: Path) -> None:
+    wall = Wall(30.0)
+    writer = TranscriptWriter(Transcript(enabled=True), tmp_path, wall)
+    writer.start()
+    writer(said("early"))
+    wall.now_s = NOON_S
+    writer(said("late"))
+    wait_for(tmp_path, 2)
+    writer.stop()
+    assert names(tmp_path) == ["2026-11-21.jsonl"]
+
+
+def test_a_reader_sees_whole_lines_across_a_new_file_and_survives_rubbish(tmp_path: Path) -> None:
+    files = Files(tmp_path, keep_days=9, max_bytes=10)
+    line = b'{"time": "2026-11-21T12:00:00+01:00", "speaker": "user", "text": "%d"}\n'
+    files.append(TODAY, line % 1)
+    files.append(TODAY, b"\xff{ rubbish\n")
+
+    def happens() -> list[str]:
+        seen = []
+        steps = iter(
+            [
+                lambda: (tmp_path / "2026-11-21.1.jsonl").open("ab").write(line[:20]),
+                lambda: (tmp_path / "2026-11-21.1.jsonl").open("ab").write((line % 2)[20:]),
+                lambda: files.append(TODAY + timedelta(days=1), line % 3),
+            ]
+        )
+        try:
+            for _, entry in follow(tmp_path, None, wait=lambda _s: next(steps)()):
+                seen.append(entry.text)
+        except (StopIteration, RuntimeError):
+            pass
+        return seen
+
+    assert happens() == ["1", "2", "3"]
+    after = datetime.fromisoformat("2026-11-21T12:00:01+01:00")
+    assert list(entries(tmp_path, after)) == []
+
+
+def test_moments() -> None:
+    now = datetime(2026, 11, 21, 12).astimezone()
+    assert moment("90m", now) == now - timedelta(minutes=90)
+    assert moment("today", now).hour == 0
+    assert moment("2026-11-20", now).tzinfo is not None
+    for wrong in ("yesterday", "2h3", "9" * 40 + "w", ""):
+        with pytest.raises(ValueError):  # noqa: PT011 - in whatever words
+            moment(wrong, now)
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "parleyd.yaml"
+    config.write_text(f"provider: local\ntranscript: {{enabled: true, directory: {tmp_path}/t}}\n")
+    assert main(["transcript", "-c", str(config)]) == 0
+    assert "There is nothing in the transcript" in capsys.readouterr().err
+    Files(tmp_path / "t", keep_days=9, max_bytes=10).append(
+        TODAY,
+        b'{"time": "2026-11-21T12:00:00+01:00", "speaker": "agent", "text": "It\\u001b[2J is", "heard_ms": 500, '
+        b'"interrupted": true}\n',
+    )
+    assert main(["transcript", "-c", str(config)]) == 0
+    shown = capsys.readouterr().out
+    assert shown.endswith("agent  It\\x1b[2J is … (interrupted after 0.5 s)\n")
+    assert main(["transcript", "-c", str(config), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["heard_ms"] == 500
+    assert main(["transcript", "-c", str(config), "--since", "noon"]) == 64
+    assert "--since noon is no time" in capsys.readouterr().err

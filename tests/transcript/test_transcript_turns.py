@@ -1,0 +1,118 @@
+"""What is written down is what was heard."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from parleyd import events
+from parleyd.agents.agent import Ending, EndingKind
+from parleyd.transcript.turns import SETTLED_AFTER_S, Turn, Turns
+
+OVER = Ending(EndingKind.USER, "quiet")
+
+
+def opened(at_s: float = 0.0, conversation_id: str = "c1") -> events.SessionOpened:
+    return events.SessionOpened(at_s=at_s, conversation_id=conversation_id, handshake_ms=1, resent_ms=0, tries=1)
+
+
+def ended(at_s: float, answer: int, heard_ms: int, total_ms: int) -> events.AnswerEnded:
+    return events.AnswerEnded(
+        at_s=at_s, answer=answer, heard_ms=heard_ms, finished=heard_ms == total_ms, total_ms=total_ms
+    )
+
+
+def turns_of(*happened: events.Event) -> list[Turn]:
+    turns = Turns()
+    return [turn for event in happened for turn in turns.take(event)] + turns.finish()
+
+
+def test_a_turn_of_each_with_its_timings() -> None:
+    person, agent = turns_of(
+        opened(),
+        events.UtteranceStarted(at_s=1.0, utterance=1, detected_s=1.1),
+        events.TalkStopped(at_s=2.5, utterance=1),
+        events.Heard(at_s=2.8, text=" What time is it? ", final=True),
+        events.AnswerText(at_s=2.9, text="It is noon.", answer=1),
+        events.AnswerStarted(at_s=3.2, answer=1),
+        ended(4.2, 1, 1000, 1000),
+    )
+    assert person == Turn(2.5, "user", "What time is it?", "c1", speech_ms=1500)
+    assert agent == Turn(3.2, "agent", "It is noon.", "c1", answered_ms=700, heard_ms=1000)
+
+
+def test_of_an_answer_that_was_cut_what_was_heard_and_the_servers_word_on_it_is_better() -> None:
+    happened = (
+        opened(),
+        events.AnswerText(at_s=1.0, text="one two three four five six seven eight nine ten", answer=1),
+        events.AnswerStarted(at_s=1.1, answer=1),
+        events.BargedIn(at_s=2.0, by="server", heard_ms=500),
+        ended(2.0, 1, 500, 1000),
+    )
+    (guessed,) = turns_of(*happened)
+    assert (guessed.text, guessed.interrupted, guessed.heard_ms) == ("one two three four five", True, 500)
+    (told,) = turns_of(*happened, events.AnswerText(at_s=2.1, text="one two", corrected=True, answer=1))
+    assert (told.text, told.interrupted) == ("one two", True)
+
+
+def test_an_answer_that_stutters_is_one_turn() -> None:
+    turns = Turns()
+    for event in (
+        opened(),
+        events.AnswerText(at_s=1.0, text="A long story.", answer=1),
+        events.AnswerStarted(at_s=1.1, answer=1),
+        ended(2.0, 1, 900, 900),
+    ):
+        assert turns.take(event) == []
+    assert turns.settle(2.0 + SETTLED_AFTER_S / 2) == []
+    assert turns.take(events.AnswerStarted(at_s=3.5, answer=1)) == []
+    assert turns.settle(9.0) == []
+    turns.take(ended(9.0, 1, 5900, 5900))
+    (turn,) = turns.settle(9.0 + SETTLED_AFTER_S)
+    assert (turn.text, turn.heard_ms) == ("A long story.", 5900)
+
+
+def test_a_goodbye_that_sounds_after_the_end_is_told_whole() -> None:
+    turns = Turns()
+    for event in (
+        opened(),
+        events.AnswerText(at_s=1.0, text="Goodbye.", answer=1),
+        events.SessionEnded(at_s=1.05, ending=OVER, conversation_id="c1"),
+        events.AnswerStarted(at_s=1.1, answer=1),
+    ):
+        assert turns.take(event) == []
+    assert turns.settle(8.0) == []
+    turns.take(ended(9.0, 1, 7900, 7900))
+    (turn,) = turns.settle(12.0)
+    assert turn == Turn(1.1, "agent", "Goodbye.", "c1", heard_ms=7900)
+
+
+def test_a_text_without_a_voice_was_said_and_not_heard() -> None:
+    turns = Turns()
+    turns.take(events.AnswerText(at_s=1.0, text="Written.", answer=1))
+    turns.take(events.SessionEnded(at_s=2.0, ending=OVER, conversation_id="c1"))
+    (turn,) = turns.settle(2.0 + SETTLED_AFTER_S)
+    assert (turn.text, turn.heard_ms, turn.interrupted) == ("Written.", 0, False)
+
+
+EVENTS = st.one_of(
+    st.builds(opened, st.just(0.0), st.sampled_from(["c1", "c2"])),
+    st.just(events.SessionEnded(at_s=0.0, ending=OVER, conversation_id="c1")),
+    st.just(events.UtteranceStarted(at_s=0.0, utterance=1, detected_s=0.0)),
+    st.just(events.TalkStopped(at_s=0.0, utterance=1)),
+    st.just(events.Heard(at_s=0.0, text="said", final=True)),
+    st.builds(
+        lambda n, c: events.AnswerText(at_s=0.0, text=f"t{n}", corrected=c, answer=n), st.integers(0, 4), st.booleans()
+    ),
+    st.builds(lambda n: events.AnswerStarted(at_s=0.0, answer=n), st.integers(0, 4)),
+    st.builds(lambda n, h: ended(0.0, n, h, 10), st.integers(0, 4), st.integers(0, 10)),
+)  # fmt: skip
+
+
+@given(st.lists(EVENTS, max_size=30))
+@settings(max_examples=200, deadline=None)
+def test_in_whatever_order_things_happen_each_word_of_the_person_is_told_once(happened: list[events.Event]) -> None:
+    told = turns_of(*happened)
+    assert sum(turn.speaker == "user" for turn in told) == sum(isinstance(event, events.Heard) for event in happened)
+    texts = sum(isinstance(event, events.AnswerText) and not event.corrected for event in happened)
+    assert sum(turn.speaker == "agent" for turn in told) <= texts

@@ -1,0 +1,106 @@
+"""Whatever the wall clock does, nothing is lost, nothing is negative, and in the end it stands at its right day."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from parleyd.usage.ledger import EARLIEST_S, MOST_DAYS, SETTLED_AFTER_S, Amount, Book, Ledger
+
+BERLIN = ZoneInfo("Europe/Berlin")
+HAVANA = ZoneInfo("America/Havana")  # its clocks change at midnight
+
+
+def at(text: str, zone: ZoneInfo = BERLIN) -> float:
+    return datetime.fromisoformat(text).replace(tzinfo=zone).timestamp()
+
+
+def minutes(book: Book) -> dict[str, float]:
+    return {day: round(amount.session_s / 60, 3) for day, amount in book.days.items()}
+
+
+def test_a_session_over_midnight_is_of_both_days_and_of_both_months() -> None:
+    ledger = Ledger(Book(), BERLIN)
+    ledger.add(100.0, 100.0 + 1800, Amount(session_s=1800, sent_bytes=900))
+    book = ledger.read(1900.0, at("2026-12-01T00:10:00"))
+    assert minutes(book) == {"2026-11-30": 20.0, "2026-12-01": 10.0}
+    sent = {month: round(amount.sent_bytes) for month, amount in book.months.items()}
+    assert sent == {"2026-11": 600, "2026-12": 300}
+
+
+@pytest.mark.parametrize("wrong", ["1970-01-01T00:00:30", "2026-11-19T12:00:00", "2031-01-01T12:00:00"])
+def test_when_the_clock_becomes_right_all_goes_to_the_right_day(wrong: str) -> None:
+    ledger = Ledger(Book(), BERLIN)
+    ledger.add(10.0, 70.0, Amount(session_s=60))
+    before = ledger.read(70.0, at(wrong))
+    today, _ = before.used(datetime.fromisoformat(wrong).date())
+    assert today.session_s == 60, "a budget counts it meanwhile"
+    ledger.add(70.0, 130.0, Amount(session_s=60))
+    assert minutes(ledger.read(3600.0, at("2026-11-21T01:00:00"))) == {"2026-11-21": 2.0}
+
+
+def test_what_had_no_date_when_the_daemon_ended_goes_to_the_day_on_which_there_is_one() -> None:
+    ledger = Ledger(Book(), BERLIN)
+    ledger.add(10.0, 70.0, Amount(session_s=60))
+    kept = ledger.read(70.0, 1000.0)
+    assert kept.undated.session_s == 60
+    later = Ledger(kept, BERLIN)
+    assert minutes(later.read(5.0, at("2026-11-21T12:00:00"))) == {"2026-11-21": 1.0}
+    assert later.read(6.0, at("2026-11-21T12:00:01")).undated == Amount()
+
+
+@pytest.mark.parametrize(
+    ("zone", "day", "hours"),
+    [(BERLIN, "2026-03-29", 23), (BERLIN, "2026-10-25", 25), (HAVANA, "2026-03-08", 23), (HAVANA, "2026-11-01", 25)],
+)
+def test_a_day_on_which_clocks_change_has_as_many_hours_as_it_has(zone: ZoneInfo, day: str, hours: int) -> None:
+    ledger = Ledger(Book(), zone)
+    until_s = datetime.fromisoformat(day).replace(hour=12, tzinfo=UTC).timestamp() + 2 * 86400
+    ledger.add(0.0, 5 * 86400.0, Amount(session_s=5 * 86400))
+    assert ledger.read(5 * 86400.0, until_s).days[day].session_s == pytest.approx(hours * 3600, abs=2)
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.floats(0, 100_000),  # monotonic time that passes
+        st.booleans(),  # in a session
+        st.floats(EARLIEST_S - 2e9, EARLIEST_S + 2e9),  # and what the wall clock says then
+        st.booleans(),  # the daemon starts anew
+    ),
+    max_size=20,
+)
+
+
+@given(STEPS, st.sampled_from([None, BERLIN, HAVANA, ZoneInfo("Pacific/Apia")]))
+@settings(max_examples=150, deadline=None)
+def test_nothing_is_lost_and_nothing_negative(steps: list[tuple[float, bool, float, bool]], zone: ZoneInfo) -> None:
+    ledger = Ledger(Book(), zone)
+    now_s = session_s = heard_s = 0.0
+    for passed_s, live, wall_s, anew in steps:
+        ledger.add(now_s, now_s + passed_s, Amount(session_s=passed_s if live else 0.0, heard_s=passed_s))
+        now_s += passed_s
+        session_s += passed_s if live else 0.0
+        heard_s += passed_s
+        book = ledger.read(now_s, wall_s)
+        if len(book.days) < MOST_DAYS:
+            total = sum(book.days.values(), book.undated)
+            assert total.session_s == pytest.approx(session_s, abs=1e-3)
+            assert total.heard_s == pytest.approx(heard_s, abs=1e-3)
+        assert all(amount.session_s >= 0 and amount.heard_s >= 0 for amount in book.days.values())
+        if anew:
+            ledger, now_s = Ledger(book, zone), 0.0
+
+
+def test_years_of_it_stay_small() -> None:
+    ledger = Ledger(Book(), BERLIN)
+    start = at("2026-01-01T12:00:00")
+    for day in range(3 * 365):
+        now_s = day * SETTLED_AFTER_S
+        ledger.add(now_s, now_s + 60, Amount(session_s=60))
+        book = ledger.read(now_s + 60, start + timedelta(days=day).total_seconds())
+    assert len(book.days) == MOST_DAYS
+    assert max(book.days) == "2028-12-30"
