@@ -270,14 +270,14 @@ class Row:
             f"{np.mean(self.removed):.0f} dB" if np.mean(self.removed) < 60 else "all",
             f"{self.self_interruptions} in {self.hours * 60:.0f} min",
             f"{self.survived / self.spoken:.0%}",
-            f"{np.mean(self.delays_ms):.1f} ms" if self.survived > 0.1 * self.spoken else "–",
+            f"{round(float(np.mean(self.delays_ms)), 1) + 0.0} ms" if self.survived > 0.1 * self.spoken else "–",
             f"{quick:.1%} of {len(self.confirmed)}",
             " / ".join("–" if np.isinf(ms) else f"{ms:.0f}" for ms in cuts),
             f"{cost_s * 1e6:.0f} µs, {cost_s / bare_s:.1f}",
         ]
 
 
-HEAD = (
+HEAD: tuple[str, ...] = (
     "ERLE",
     "cuts itself",
     "person survives",

@@ -1,8 +1,7 @@
 # Made by python -m parleyd.cli.completion.
 
 _shtab_parleyd_tools_subparsers=(run)
-_shtab_parleyd_subparsers=(run status events wake sleep mute unmute stop volume say context feedback approve deny reload check tools secret devices tune doctor demo agent)
-_shtab_parleyd_subparsers=(run status events wake sleep mute unmute stop volume say context feedback approve deny reload transcript check tools secret devices tune doctor demo agent)
+_shtab_parleyd_subparsers=(run status events wake sleep mute unmute stop volume say context feedback approve deny reload transcript button check tools secret devices tune doctor demo agent)
 
 _shtab_parleyd_run_option_strings=(-h --help -c --config)
 _shtab_parleyd_status_option_strings=(-h --help --watch --socket --json)
@@ -20,6 +19,7 @@ _shtab_parleyd_approve_option_strings=(-h --help --socket --json)
 _shtab_parleyd_deny_option_strings=(-h --help --socket --json)
 _shtab_parleyd_reload_option_strings=(-h --help --socket --json)
 _shtab_parleyd_transcript_option_strings=(-h --help -c --config -f --follow --since --json)
+_shtab_parleyd_button_option_strings=(-h --help -c --config --socket)
 _shtab_parleyd_check_option_strings=(-h --help -c --config --schema --json)
 _shtab_parleyd_tools_run_option_strings=(-h --help -c --config)
 _shtab_parleyd_tools_option_strings=(-h --help -c --config --json)
@@ -49,6 +49,9 @@ _shtab_parleyd_deny___socket_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_reload___socket_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_transcript__c_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_transcript___config_COMPGEN=_shtab_compgen_files
+_shtab_parleyd_button__c_COMPGEN=_shtab_compgen_files
+_shtab_parleyd_button___config_COMPGEN=_shtab_compgen_files
+_shtab_parleyd_button___socket_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_check__c_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_check___config_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_tools_run__c_COMPGEN=_shtab_compgen_files
@@ -68,8 +71,7 @@ _shtab_parleyd_tools_pos_0_choices=(run)
 _shtab_parleyd_agent___ears_choices=(sphinx whisper none)
 _shtab_parleyd_agent___input_format_choices=(pcm_8000 pcm_16000 pcm_22050 pcm_24000 pcm_44100 pcm_48000 ulaw_8000)
 _shtab_parleyd_agent___output_format_choices=(pcm_8000 pcm_16000 pcm_22050 pcm_24000 pcm_44100 pcm_48000 ulaw_8000)
-_shtab_parleyd_pos_0_choices=(run status events wake sleep mute unmute stop volume say context feedback approve deny reload check tools secret devices tune doctor demo agent)
-_shtab_parleyd_pos_0_choices=(run status events wake sleep mute unmute stop volume say context feedback approve deny reload transcript check tools secret devices tune doctor demo agent)
+_shtab_parleyd_pos_0_choices=(run status events wake sleep mute unmute stop volume say context feedback approve deny reload transcript button check tools secret devices tune doctor demo agent)
 
 _shtab_parleyd_run__h_nargs=0
 _shtab_parleyd_run___help_nargs=0
@@ -127,6 +129,8 @@ _shtab_parleyd_transcript___help_nargs=0
 _shtab_parleyd_transcript__f_nargs=0
 _shtab_parleyd_transcript___follow_nargs=0
 _shtab_parleyd_transcript___json_nargs=0
+_shtab_parleyd_button__h_nargs=0
+_shtab_parleyd_button___help_nargs=0
 _shtab_parleyd_check__h_nargs=0
 _shtab_parleyd_check___help_nargs=0
 _shtab_parleyd_check___schema_nargs=0

@@ -31,6 +31,7 @@ COMMANDS = {
     "deny": "approve",
     "reload": "reload",
     "transcript": "transcript",
+    "button": "button",
     "check": "check",
     "tools": "tools",
     "secret": "secret",

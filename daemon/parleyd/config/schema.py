@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, field
 
 from parleyd.config.base import Secret, Section, Text
+from parleyd.config.button import Button
 from parleyd.config.hook_sections import Hook
 from parleyd.config.keeping import Budget, Continuity, Debug, QuietHours, Transcript
 from parleyd.config.secrets import masked
@@ -327,8 +328,11 @@ class Config(Section, frozen=True):
     transcript: Transcript = Transcript()
     reconnect: Reconnect = Reconnect()
     tools: Tools = Tools()
-    hooks: Annotated[list[Hook], Meta(description="commands that are run when something happens: docs/hooks.md")] = []
+    hooks: Annotated[list[Hook], Meta(description="commands that are run when something happens: docs/hooks.md")] = (
+        field(default_factory=list)
+    )
     control: Control = Control()
     metrics: Metrics = Metrics()
+    button: Button = Button()
     log: Log = Log()
     debug: Debug = Debug()

@@ -1,0 +1,96 @@
+"""The loop of `parleyd button`: presses of a button that comes and goes → orders to a daemon that does likewise."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from parleyd.button.contact import ButtonGoneError, Contact
+from parleyd.button.presses import Press, Presses
+from parleyd.config.button import Button, Order
+from parleyd.control.client import Client, NotRunningError, RefusedError
+
+log = logging.getLogger(__name__)
+
+# A button that is not there is looked for so often; a daemon that is being started again is asked once more after this.
+LOOK_AGAIN_S = 1.0
+ASK_AGAIN_S = 3.0
+
+
+class Orders:
+    """Carries out what a press means. A connection for every press: the daemon may be another one each time.
+
+    socket: else the client's own places.
+    """
+
+    def __init__(self, socket: Path | None) -> None:
+        self._socket = socket
+
+    def give(self, order: Order) -> None:
+        """Says in the log what came of it; a failure is no reason to end."""
+        if order == "none":
+            return
+        for is_last in (False, True):
+            try:
+                log.info("%s", self._ask(order))
+            except NotRunningError as error:
+                if is_last:
+                    log.error("%s -> %s", error, error.mend)
+                else:
+                    time.sleep(ASK_AGAIN_S)
+            except RefusedError as error:
+                log.error("the daemon refuses: %s%s", error, f" -> {error.mend}" if error.mend else "")
+                return
+            else:
+                return
+
+    def _ask(self, order: Order) -> str:
+        with Client(self._socket) as client:
+            now: Literal["wake", "sleep", "mute", "unmute"]
+            if order == "mute_or_unmute":
+                now = "unmute" if client.ask("status")["microphone"]["muted"] else "mute"
+            elif order == "wake_or_sleep":
+                now = "wake" if client.ask("status")["state"] == "asleep" else "sleep"
+            elif order == "wake":
+                now = "wake"
+            else:
+                now = "sleep"
+            client.ask(now)
+            return now
+
+
+def watch(config: Button, find: Callable[[Button], Contact], give: Callable[[Order], None]) -> None:
+    """Never returns. find: raises ButtonGoneError for a button that may come, which is waited for; other errors of the
+    button go up."""
+    has: dict[Press, Order] = {"short": config.short_press, "long": config.long_press}
+    presses = Presses(config.debounce_ms, None if config.long_press == "none" else config.long_ms)
+    told = ""
+    while True:
+        try:
+            contact = find(config)
+        except ButtonGoneError as error:
+            if str(error) != told:
+                told = str(error)
+                log.warning("%s -> %s; waiting for it", error, error.mend)
+            time.sleep(LOOK_AGAIN_S)
+            continue
+        log.info("listening to %s", contact.name)
+        try:
+            while True:
+                due_s = presses.due_s
+                timeout_s = None if due_s is None else max(0.0, due_s - time.monotonic())
+                made: list[Press] = []
+                for closed, at_s in contact.changes(timeout_s):
+                    made += presses.change(closed, at_s)
+                made += presses.pass_to(time.monotonic())
+                for press in made:
+                    give(has[press])
+        except ButtonGoneError as error:
+            told = str(error)
+            log.warning("%s -> %s; waiting for it", error, error.mend)
+            presses.lost()
+        finally:
+            contact.close()

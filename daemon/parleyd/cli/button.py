@@ -1,0 +1,59 @@
+"""`parleyd button`: a push button gives orders to the running daemon."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+from parleyd.button.contact import ButtonError, Contact
+from parleyd.button.gpio_line import open_line
+from parleyd.button.input_key import open_key
+from parleyd.button.watch import Orders, watch
+from parleyd.cli.errors import CommandError
+from parleyd.config.button import Button
+from parleyd.config.loader import DEFAULT_CONFIG_PATH, ConfigError, load
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "button",
+        help="let a push button wake, mute, ... the running daemon",
+        description="Listens to the push button of the configuration's section `button`, and gives the running daemon "
+        "its orders, until SIGTERM or Ctrl-C. It waits for a button or a daemon that is not there.",
+    )
+    parser.add_argument(
+        "-c", "--config", type=Path, default=DEFAULT_CONFIG_PATH, metavar="FILE", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--socket", type=Path, metavar="PATH", help="of the daemon; default: $PARLEYD_SOCKET, this user's, the system's"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    try:
+        config = load(args.config).config
+    except ConfigError as error:
+        for problem in (*error.warnings, *error.problems):
+            print(f"parleyd: {problem}", file=sys.stderr)
+        return os.EX_CONFIG
+    button = config.button
+    if button.device is None and button.gpio_line is None:
+        text = f"{args.config} names no button"
+        raise CommandError(text, "set button.device or button.gpio_line; see docs/button.md", os.EX_CONFIG)
+    socket = args.socket
+    if socket is None and config.control.socket not in ("auto", "off"):
+        socket = Path(config.control.socket)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        watch(button, _open, Orders(socket).give)
+    except ButtonError as error:
+        raise CommandError(str(error), error.mend, os.EX_CONFIG) from error
+    return os.EX_OK
+
+
+def _open(button: Button) -> Contact:
+    return open_key(button) if button.device is not None else open_line(button)

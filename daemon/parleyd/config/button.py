@@ -1,0 +1,42 @@
+"""The keys of `parleyd button`: a push button, and what it does."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from parleyd.config.base import Section
+
+Order = Literal["wake", "sleep", "wake_or_sleep", "mute_or_unmute", "none"]
+
+
+class Button(Section, frozen=True):
+    """A push button, for `parleyd button`: docs/button.md. Either device or gpio_line."""
+
+    device: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(description="an input device: part of its name, or its path (/dev/input/by-id/...)"),
+    ] = None
+    key: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(description="which key of the device, such as KEY_ENTER or BTN_0; without it any"),
+    ] = None
+    gpio_chip: Annotated[str, Meta(min_length=1, description="the chip that has the line")] = "/dev/gpiochip0"
+    gpio_line: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(description="the line between the button and ground: its number, or its name, such as GPIO17"),
+    ] = None
+    gpio_pull: Annotated[
+        Literal["up", "down", "none"],
+        Meta(
+            description="up: the button connects the line to ground; down: to 3.3 V; none: to ground, with a resistor "
+            "of your own"
+        ),
+    ] = "up"
+    short_press: Annotated[Order, Meta(description="what a press does")] = "wake_or_sleep"
+    long_press: Annotated[
+        Order, Meta(description="what holding it does; none: a press counts when it begins, not when it ends")
+    ] = "mute_or_unmute"
+    long_ms: Annotated[int, Meta(ge=200, le=10000, description="how long a long press is held")] = 800
+    debounce_ms: Annotated[int, Meta(ge=0, le=500, description="how long the contact may bounce")] = 20
