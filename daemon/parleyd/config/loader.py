@@ -228,11 +228,16 @@ class _Reader:
             text = f"a list belongs here, not {found(node, hide_value=True)}"
             raise NodeError.at(node, text, "put `- value` lines below it, or [value, value]")
         plain: list[Any] = []
-        for entry in node.value:
+        for number, entry in enumerate(node.value, 1):
             if isinstance(item, inspect.StructType):
-                section = self._section(entry, item.cls, key.path)
+                path, mark = (*key.path, str(number)), entry.start_mark
+                self._places.setdefault(".".join(path), (mark.line + 1, mark.column + 1))
+                section = self._section(entry, item.cls, path)
                 if _is_whole(section, item.cls):
                     plain.append(section)
+                else:
+                    # The numbers of the others are no longer those of the file.
+                    self._unsettled.add(key.dotted)
                 continue
             try:
                 is_text = isinstance(item, inspect.StrType) and isinstance(entry, ScalarNode)
@@ -246,7 +251,10 @@ class _Reader:
             except msgspec.ValidationError:
                 self._unsettled.add(key.dotted)
                 wanted = joined(key.choices) if key.choices else "text that is not empty"
-                self._add(entry, key.path, f"{found(entry)} cannot stand in this list", f"use {wanted}")
+                near = suggest.choice(entry.value, key.choices) if isinstance(entry, ScalarNode) else None
+                few = f" ({wanted})" if len(key.choices) <= 10 else ""
+                mend = f"did you mean {near}?{few}" if near else f"use {wanted}"
+                self._add(entry, key.path, f"{found(entry)} cannot stand in this list", mend)
         return plain
 
     def _map(self, key: Key, node: Node) -> dict[str, Any]:

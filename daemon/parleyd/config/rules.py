@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from parleyd.config import hook_rules, tool_rules
 from parleyd.config.base import Secret
+from parleyd.config.keeping import QuietHours
 from parleyd.config.problem import Finding
 from parleyd.config.schema import Config, Variable
 from parleyd.transcript import redaction
@@ -29,12 +30,8 @@ def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[Finding
         yield from _variables(config.elevenlabs.dynamic_variables)
     if is_settled("transcript.redact"):
         yield from _redaction(config.transcript.redact)
-    for hours in config.quiet_hours if is_settled("quiet_hours") else ():
-        if hours.from_ == hours.to and is_settled("quiet_hours.from") and is_settled("quiet_hours.to"):
-            text = f"they end when they begin, at {hours.to}"
-            yield Finding("quiet_hours", text, "for a whole day use {from: 00:00, to: 23:59}, else correct one of them")
-        if not hours.days and is_settled("quiet_hours.days"):
-            yield Finding("quiet_hours", "they begin on no day", "remove `days` for every day")
+    if is_settled("quiet_hours"):
+        yield from _hours("quiet_hours", config.quiet_hours, is_settled)
     if is_settled("tools"):
         yield from tool_rules.check(config.tools, is_settled)
     if is_settled("hooks"):
@@ -53,6 +50,16 @@ def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[Finding
     if config.button.device is not None and config.button.gpio_line is not None:
         text = "a button is an input device or a GPIO line, and button.device is set too"
         yield Finding("button.gpio_line", text, "remove one of the two")
+
+
+def _hours(key: str, stretches: Sequence[QuietHours], is_settled: Callable[[str], bool]) -> Iterator[Finding]:
+    for number, hours in enumerate(stretches, 1):
+        one = f"{key}.{number}"
+        if hours.from_ == hours.to and is_settled(f"{one}.from") and is_settled(f"{one}.to"):
+            text = f"they end when they begin, at {hours.to}"
+            yield Finding(one, text, "for a whole day use {from: 00:00, to: 23:59}, else correct one of them")
+        if not hours.days and is_settled(f"{one}.days"):
+            yield Finding(one, "they begin on no day", "remove `days` for every day")
 
 
 def _agent_id(agent_id: str | None) -> Iterator[Finding]:
