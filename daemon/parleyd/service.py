@@ -363,7 +363,6 @@ class Service:
         volume = config.audio.output.volume
         if "audio.output.volume" in changed.now and volume is not None:
             self.set_volume(volume)
-        log.info("the configuration was read again: %s", changed.in_words())
         return changed
 
     def _pulses(self) -> tuple[Pulse, ...]:

@@ -72,6 +72,7 @@ class Status:
     load: Load
     metrics: Metrics
     usage: Usage
+    profile: str | None
 
 
 def told_to_agent(status: Status) -> dict[str, object]:
@@ -113,6 +114,7 @@ class Reporter:
         self._reason = "started"
         self._state_since_s = self._started_s
         self._conversation_id: str | None = None
+        self._profile: str | None = None
         self._latency_ms = 0
         bus.subscribe(self._take)
 
@@ -126,6 +128,8 @@ class Reporter:
                     self._state, self._reason, self._state_since_s = after, reason, at_s
                     if after != "live":
                         self._conversation_id = None
+                case events.ProfileChanged(profile=profile):
+                    self._profile = profile
                 case events.SessionOpened(conversation_id=conversation_id):
                     self._conversation_id = conversation_id
                 case _:
@@ -174,4 +178,5 @@ class Reporter:
                 load=process.load(),
                 metrics=metrics,
                 usage=usage,
+                profile=self._profile,
             )

@@ -169,8 +169,8 @@ def test_values_mean_what_they_look_like(text: str, path: str, value: object) ->
          "{command: [PROGRAM, ARGUMENT]}"),
         ("elevenlabs: {dynamic_variables: {a: {env: X, file: Y}}}", "p.yaml:2: elevenlabs.dynamic_variables.a: env and "
          "file are given together; use one of {env: NAME}, {file: PATH} or {command: [PROGRAM, ARGUMENT]}"),
-        ("quiet_hours: [22:00-07:00]", "p.yaml:2: quiet_hours.1: a mapping belongs here, not plain text; put its keys "
-         "below it, indented, each as `key: value`"),
+        ("quiet_hours: [22:00-07:00]", "p.yaml:2: quiet_hours.1: a mapping belongs here, not plain text; put its "
+         "keys below it, indented, each as `key: value`"),
         ("quiet_hours:\n- {from: 25:00}", "p.yaml:3: quiet_hours.1.from: 25:00 cannot stand here; use a time of day from "
          "00:00 to 23:59"),
         ("quiet_hours: [{days: [sunday]}]", "p.yaml:2: quiet_hours.1.days: sunday cannot stand in this list; did you "
@@ -189,8 +189,8 @@ def test_values_mean_what_they_look_like(text: str, path: str, value: object) ->
          "the whole path, from / on"),
         ("hooks: [{on: [live], command: [led], environment: {PARLEYD_STATE: a}}]", "p.yaml:2: hooks.1.environment: "
          "PARLEYD_STATE is one of the names that are set for every hook; give it another name"),
-        ("quiet_hours: [{from: 12:00, to: 12:00}]", "p.yaml:2: quiet_hours.1: they end when they begin, at 12:00; for a "
-         "whole day use {from: 00:00, to: 23:59}, else correct one of them"),
+        ("quiet_hours: [{from: 12:00, to: 12:00}]", "p.yaml:2: quiet_hours.1: they end when they begin, at 12:00; for "
+         "a whole day use {from: 00:00, to: 23:59}, else correct one of them"),
         ("transcript: {redact: '(a)'}", "p.yaml:2: transcript.redact: a list belongs here, not plain text; put `- "
          "value` lines below it, or [value, value]"),
         ("transcript: {redact: ['(']}", "p.yaml:2: transcript.redact: '(' is no regular expression: missing ) at "

@@ -103,6 +103,11 @@ def test_a_newer_state_takes_the_place_of_one_that_waits() -> None:
 
 def test_when_too_many_wait_the_oldest_goes() -> None:
     waiting = Waiting()
+    waiting.put(at(0, "live"))
+    waiting.outdate(at(1, "muted"))
+    assert waiting.oldest_s == 0.0
+    waiting.outdate(at(2, "asleep"))
+    assert waiting.oldest_s is None
     kept = [waiting.put(at(number, "heard")) for number in range(MOST_WAITING + 3)]
     assert kept == [True] * MOST_WAITING + [False] * 3
     assert waiting.dropped == 3

@@ -49,6 +49,7 @@ def page(status: dict[str, Any]) -> Iterator[str]:
         ("up", f"{_length(status['uptime_s'])}, since {time.strftime('%F %T', time.localtime(status['started_s']))}"),
         ("agent", f"{status['provider']}" + (f", {c}" if (c := status["conversation_id"]) else "")),
         ("wake", status["wake_mode"]),
+        ("profile", status["profile"] or "none"),
         ("microphone", _microphone(microphone)),
         ("speaker", _speaker(speaker)),
         ("echo", status["echo_mode"].replace("_", " ")),

@@ -29,6 +29,7 @@ _WHEN: dict[str, When] = {
     "quiet_hours": "now",
     "reconnect": "now",
     "hooks": "now",
+    "profiles": "now",
     "log.level": "now",
 }
 

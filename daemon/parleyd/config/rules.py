@@ -31,7 +31,7 @@ def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[Finding
     if is_settled("transcript.redact"):
         yield from _redaction(config.transcript.redact)
     if is_settled("quiet_hours"):
-        yield from _hours("quiet_hours", config.quiet_hours, is_settled)
+        yield from hours("quiet_hours", config.quiet_hours, is_settled)
     if is_settled("tools"):
         yield from tool_rules.check(config.tools, is_settled)
     if is_settled("hooks"):
@@ -52,13 +52,14 @@ def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[Finding
         yield Finding("button.gpio_line", text, "remove one of the two")
 
 
-def _hours(key: str, stretches: Sequence[QuietHours], is_settled: Callable[[str], bool]) -> Iterator[Finding]:
-    for number, hours in enumerate(stretches, 1):
+def hours(key: str, stretches: Sequence[QuietHours], is_settled: Callable[[str], bool]) -> Iterator[Finding]:
+    """key: where they stand."""
+    for number, stretch in enumerate(stretches, 1):
         one = f"{key}.{number}"
-        if hours.from_ == hours.to and is_settled(f"{one}.from") and is_settled(f"{one}.to"):
-            text = f"they end when they begin, at {hours.to}"
+        if stretch.from_ == stretch.to and is_settled(f"{one}.from") and is_settled(f"{one}.to"):
+            text = f"they end when they begin, at {stretch.to}"
             yield Finding(one, text, "for a whole day use {from: 00:00, to: 23:59}, else correct one of them")
-        if not hours.days and is_settled(f"{one}.days"):
+        if not stretch.days and is_settled(f"{one}.days"):
             yield Finding(one, "they begin on no day", "remove `days` for every day")
 
 

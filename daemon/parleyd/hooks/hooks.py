@@ -132,6 +132,8 @@ class Hooks:
             if occasion is None or self._stop_by_s is not None:
                 return
             wanted = [entry for entry in self._entries if occasion.name in entry.hook.on]
+            for entry in self._entries:
+                entry.waiting.outdate(occasion)
             for entry in wanted:
                 if not entry.waiting.put(occasion) and not entry.told_dropped:
                     entry.told_dropped = True

@@ -125,7 +125,7 @@ class Occasions:
                 return occasion
             case events.SessionOpened(conversation_id=conversation_id):
                 self._state, self._conversation_id = "live", conversation_id
-                before = self._going_live
+                before, self._going_live = self._going_live, None
                 return self._occasion("live", event, {} if before is None else _fields(before))
             case events.Heard(final=final):
                 return self._occasion("heard", event) if final else None

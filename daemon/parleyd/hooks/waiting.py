@@ -16,13 +16,17 @@ class Waiting:
 
     def put(self, occasion: Occasion) -> bool:
         """False: the oldest had to go for it."""
-        self._occasions = [older for older in self._occasions if not occasion.supersedes(older)]
+        self.outdate(occasion)
         self._occasions.append(occasion)
         if len(self._occasions) <= MOST_WAITING:
             return True
         del self._occasions[0]
         self.dropped += 1
         return False
+
+    def outdate(self, newer: Occasion) -> None:
+        """What the newer one has made untrue need not be told any more."""
+        self._occasions = [older for older in self._occasions if not newer.supersedes(older)]
 
     def take(self) -> Occasion:
         """The oldest. Raises IndexError where none waits."""
