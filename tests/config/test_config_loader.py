@@ -171,8 +171,8 @@ def test_values_mean_what_they_look_like(text: str, path: str, value: object) ->
          "file are given together; use one of {env: NAME}, {file: PATH} or {command: [PROGRAM, ARGUMENT]}"),
         ("quiet_hours: [22:00-07:00]", "p.yaml:2: quiet_hours.1: a mapping belongs here, not plain text; put its "
          "keys below it, indented, each as `key: value`"),
-        ("quiet_hours:\n- {from: 25:00}", "p.yaml:3: quiet_hours.1.from: 25:00 cannot stand here; use a time of day from "
-         "00:00 to 23:59"),
+        ("quiet_hours:\n- {from: 25:00}", "p.yaml:3: quiet_hours.1.from: 25:00 cannot stand here; use a time of day "
+         "from 00:00 to 23:59"),
         ("quiet_hours: [{days: [sunday]}]", "p.yaml:2: quiet_hours.1.days: sunday cannot stand in this list; did you "
          "mean sun? (mon, tue, wed, thu, fri, sat or sun)"),
         ("quiet_hours:\n- {from: 21:00}\n- {days: []}", "p.yaml:4: quiet_hours.2: they begin on no day; remove `days` "
