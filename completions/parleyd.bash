@@ -1,11 +1,7 @@
 # Made by python -m parleyd.cli.completion.
 
 _shtab_parleyd_tools_subparsers=(run)
-<<<<<<< HEAD
 _shtab_parleyd_subparsers=(run status events wake sleep mute unmute stop volume profile say context feedback approve deny reload transcript button check tools secret devices tune doctor demo agent)
-=======
-_shtab_parleyd_subparsers=(run status events wake sleep mute unmute stop volume say context feedback approve deny reload transcript button check tools secret devices tune doctor demo agent)
->>>>>>> main
 
 _shtab_parleyd_run_option_strings=(-h --help -c --config)
 _shtab_parleyd_status_option_strings=(-h --help --watch --socket --json)
@@ -77,11 +73,7 @@ _shtab_parleyd_tools_pos_0_choices=(run)
 _shtab_parleyd_agent___ears_choices=(sphinx whisper none)
 _shtab_parleyd_agent___input_format_choices=(pcm_8000 pcm_16000 pcm_22050 pcm_24000 pcm_44100 pcm_48000 ulaw_8000)
 _shtab_parleyd_agent___output_format_choices=(pcm_8000 pcm_16000 pcm_22050 pcm_24000 pcm_44100 pcm_48000 ulaw_8000)
-<<<<<<< HEAD
 _shtab_parleyd_pos_0_choices=(run status events wake sleep mute unmute stop volume profile say context feedback approve deny reload transcript button check tools secret devices tune doctor demo agent)
-=======
-_shtab_parleyd_pos_0_choices=(run status events wake sleep mute unmute stop volume say context feedback approve deny reload transcript button check tools secret devices tune doctor demo agent)
->>>>>>> main
 
 _shtab_parleyd_run__h_nargs=0
 _shtab_parleyd_run___help_nargs=0
