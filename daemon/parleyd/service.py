@@ -337,7 +337,7 @@ class Service:
         self._bus.publish(events.VolumeChanged(at_s=time.monotonic(), volume=volume))
 
     def status(self) -> Status:
-        return self._reporter.status(self._config, self._volume.value, self.usage())
+        return self._reporter.status(self._config, self._volume.value, self.usage(), self._hooks.counts)
 
     @property
     def health(self) -> str:

@@ -17,6 +17,7 @@ from parleyd.audio.playback import Playback
 from parleyd.audio.recovery import Recovery
 from parleyd.config.schema import Config
 from parleyd.health import Finding, Load
+from parleyd.hooks.hooks import HookCounts
 from parleyd.host import process
 from parleyd.host.watch import Watch
 from parleyd.metrics import Meter, Metrics
@@ -73,6 +74,7 @@ class Status:
     metrics: Metrics
     usage: Usage
     profile: str | None
+    hooks: HookCounts
 
 
 def told_to_agent(status: Status) -> dict[str, object]:
@@ -135,7 +137,7 @@ class Reporter:
                 case _:
                     pass
 
-    def status(self, config: Config, volume: float, usage: Usage) -> Status:
+    def status(self, config: Config, volume: float, usage: Usage, hooks: HookCounts) -> Status:
         now_s = time.monotonic()
         findings = self._watch.findings
         lost = self._recovery.lost
@@ -179,4 +181,5 @@ class Reporter:
                 metrics=metrics,
                 usage=usage,
                 profile=self._profile,
+                hooks=hooks,
             )

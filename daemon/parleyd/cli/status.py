@@ -49,7 +49,7 @@ def page(status: dict[str, Any]) -> Iterator[str]:
         ("up", f"{_length(status['uptime_s'])}, since {time.strftime('%F %T', time.localtime(status['started_s']))}"),
         ("agent", f"{status['provider']}" + (f", {c}" if (c := status["conversation_id"]) else "")),
         ("wake", status["wake_mode"]),
-        ("profile", status["profile"] or "none"),
+        ("profile", status["profile"]),
         ("microphone", _microphone(microphone)),
         ("speaker", _speaker(speaker)),
         ("echo", status["echo_mode"].replace("_", " ")),
@@ -64,9 +64,11 @@ def page(status: dict[str, Any]) -> Iterator[str]:
             f"wake to live {_delay(metrics['wake_to_live'])}",
             f"interrupted to silent {_delay(metrics['clear_residual'])}",
         ))),
+        ("hooks", _hooks(status["hooks"])),
         ("process", _load(status["load"])),
     ):  # fmt: skip
-        yield f"  {name:<12}{text}"
+        if text:
+            yield f"  {name:<12}{text}"
 
 
 def _health(status: dict[str, Any]) -> str:
@@ -111,6 +113,10 @@ def _speaker(it: dict[str, Any]) -> str:
     if it["underruns"]:
         words.append(f"{it['underruns']} underruns")
     return ", ".join(words)
+
+
+def _hooks(it: dict[str, int]) -> str:
+    return ", ".join(f"{it[name]} {name}" for name in ("runs", "failed", "dropped")) if any(it.values()) else ""
 
 
 def _load(it: dict[str, Any]) -> str:

@@ -231,6 +231,9 @@ class _Reader:
     def _partial(self, key: Key, node: Node) -> dict[str, Any]:
         """Any keys of the whole that may be different in a running daemon."""
         plain = self._section(node, Config, key.path)
+        if not plain and isinstance(node, MappingNode) and node.value:
+            # All of it was faulty, which has been said.
+            self._unsettled.add(key.dotted)
         for inner in all_keys(Config, key.path):
             own = ".".join(inner.path[len(key.path) :])
             if inner.section is None and inner.dotted in self._places and not may_change(own):

@@ -27,8 +27,8 @@ log = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 4
 # A stopping daemon: what still runs has this long, then what is to be run for `stopped`, then nothing is left.
-LAST_RUN_S = 0.4
-STOP_S = 1.4
+LAST_RUN_S = 0.3
+STOP_S = 1.2
 _KILLED_S = 0.3
 _MAX_LOGGED_CHARS = 1000
 
