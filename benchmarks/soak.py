@@ -178,6 +178,7 @@ class Day:
     def _taken_s(self) -> float:
         """Sound that has reached ears, or was dropped on the way."""
         status = self._service.status()
+        assert status.microphone is not None
         return status.metrics.heard_s + status.microphone.overflows * FRAME_MS / 1000
 
 

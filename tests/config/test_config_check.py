@@ -117,6 +117,9 @@ def test_the_json_schema_takes_the_example(schema: dict[str, Any]) -> None:
         ({"gate": {"pre_roll_ms": 199}}, False),
         ({"reconnect": {"initial_s": 0}}, False),
         ({"barge_in": {"mode": "off"}}, True),
+        ({"audio": "off"}, True),
+        ({"audio": {"mode": "off"}}, True),
+        ({"audio": "quiet"}, False),
         ({"barge_in": {"mode": "of"}}, False),
     ],
 )

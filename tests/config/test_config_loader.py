@@ -118,7 +118,7 @@ def test_values_mean_what_they_look_like(text: str, path: str, value: object) ->
         ("gate: {volume: 3}", "p.yaml:2: gate.volume: unknown key; it belongs under audio.output"),
         (
             "gate: {mode: x}",
-            "p.yaml:2: gate.mode: unknown key; it belongs under wake, under audio.echo, under barge_in or "
+            "p.yaml:2: gate.mode: unknown key; it belongs under wake, under audio, under audio.echo, under barge_in or "
             "under continuity",
         ),
         ("hangover_ms: 3", "p.yaml:2: hangover_ms: unknown key; it belongs under gate"),
@@ -381,3 +381,27 @@ def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     path = tmp_path / "parleyd.yaml"
     path.write_bytes(b"\xef\xbb\xbfprovider: local\r\n")
     assert load(path).config.provider == "local"
+
+
+@pytest.mark.parametrize(
+    ("text", "mode"),
+    [
+        ("audio: off", "off"),
+        ("audio: 'off'", "off"),
+        ("audio: false", "off"),
+        ("audio: on", "on"),
+        ("audio: true", "on"),
+        ("audio:", "on"),
+        ("audio: {mode: off, output: {volume: 0.5}}", "off"),
+        ("audio: {mode: false}", "off"),
+    ],
+)
+def test_off_is_off_however_it_is_written(text: str, mode: str) -> None:
+    """A program that writes YAML 1.1 makes a truth value of it."""
+    assert parse(LOCAL + text, "p.yaml").config.audio.mode == mode
+
+
+def test_what_else_stands_in_the_place_of_a_section() -> None:
+    line = "p.yaml:2: audio.mode: quiet is none of the choices; use on or off (default on)"
+    assert only_line(LOCAL + "audio: quiet") == line
+    assert only_line(LOCAL + "audio: [off]").startswith("p.yaml:2: audio: a mapping belongs here, not a list")

@@ -32,6 +32,8 @@ LOUD = "provider: local\naudio: {output: {volume: 0.8}}\n" + PROFILES
 class Room:
     """What a service does with a configuration, and a clock on the wall."""
 
+    has_sound = True
+
     def __init__(self, text: str, local: str) -> None:
         self.local = local
         self.stage = Stage()

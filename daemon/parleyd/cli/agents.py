@@ -46,7 +46,7 @@ class Agents:
                 section = msgspec.structs.replace(section, agent_id=agent_id, base_url=self._child.base_url)
             else:
                 key = resolve(section.api_key)
-            return ElevenLabsAgent(section, key)
+            return ElevenLabsAgent(section, key, text_only=config.audio.mode == "off")
         except SecretError as error:
             raise CommandError(str(error), error.mend, os.EX_CONFIG) from error
         except ValueError as error:

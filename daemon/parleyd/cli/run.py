@@ -15,7 +15,7 @@ import msgspec
 import parleyd
 from parleyd import events
 from parleyd.audio.devices.chatter import keep_stderr_apart
-from parleyd.audio.devices.device import DeviceError
+from parleyd.audio.devices.device import DeviceError, InputDevice, OutputDevice
 from parleyd.audio.devices.names import device_pair
 from parleyd.audio.devices.portaudio import host
 from parleyd.audio.earcons import EarconFileError
@@ -94,9 +94,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _serve(config: Config, args: argparse.Namespace, bus: events.Bus) -> int:
     try:
-        microphone, speaker = device_pair(
-            config.audio.input.device, config.audio.output.device, input_channel=config.audio.input.channel
-        )
+        microphone, speaker = _devices(config)
         with Agents(config) as agents, Signals(reloads=True) as arrived:
             profiles = Profiles(config, bus)
             first = profiles.first_config()
@@ -125,7 +123,7 @@ def _serve(config: Config, args: argparse.Namespace, bus: events.Bus) -> int:
                     "parleyd %s runs; provider: %s, wake: %s",
                     parleyd.__version__,
                     config.provider,
-                    config.wake.mode,
+                    service.status().wake_mode,
                 )
                 attend(service, arrived, reload)
     except (
@@ -144,6 +142,14 @@ def _serve(config: Config, args: argparse.Namespace, bus: events.Bus) -> int:
     except ServiceError as error:
         raise CommandError(str(error), error.mend, os.EX_SOFTWARE) from error
     return os.EX_OK
+
+
+def _devices(config: Config) -> tuple[InputDevice, OutputDevice]:
+    if config.audio.mode == "off":
+        return device_pair("null", "null")
+    return device_pair(
+        config.audio.input.device, config.audio.output.device, input_channel=config.audio.input.channel
+    )
 
 
 def _control(

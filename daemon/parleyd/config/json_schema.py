@@ -10,7 +10,7 @@ from msgspec import inspect
 from parleyd.config.base import Secret
 from parleyd.config.keys import Key, keys_of
 from parleyd.config.overlay import may_change
-from parleyd.config.schema import Config
+from parleyd.config.schema import SHORTHANDS, Config
 
 _NULL = {"type": "null"}
 _TYPE_NAMES = {
@@ -45,7 +45,10 @@ def _section(section: type[msgspec.Struct], path: tuple[str, ...]) -> dict[str, 
 
 def _property(key: Key) -> dict[str, Any]:
     if key.section is not None:
-        return _section(key.section, key.path)
+        section = _section(key.section, key.path)
+        if (short := SHORTHANDS.get(key.dotted)) is None:
+            return section
+        return {"anyOf": [section, _property(keys_of(key.section, key.path)[short])]}
     alternatives = [_alternative(key, info) for info in key.types]
     if key.nullable or key.is_map or key.item is not None or key.null_is_text:
         alternatives.append(_NULL)

@@ -24,7 +24,7 @@ from parleyd.config.nodes import NULL, NodeError, TooLargeError, Values, check_t
 from parleyd.config.overlay import may_change
 from parleyd.config.problem import ConfigError, Problem, one_line
 from parleyd.config.refusal import found, refusal, shown
-from parleyd.config.schema import Config
+from parleyd.config.schema import SHORTHANDS, Config
 
 __all__ = ["DEFAULT_CONFIG_PATH", "ConfigError", "Loaded", "Problem", "load", "parse"]
 
@@ -128,6 +128,8 @@ class _Reader:
     def _section(self, node: Node, section: type[msgspec.Struct], path: tuple[str, ...]) -> dict[str, Any]:
         if isinstance(node, ScalarNode) and node.tag == NULL:
             return {}  # all its keys are commented out
+        if isinstance(node, ScalarNode) and (short := SHORTHANDS.get(".".join(path))):
+            return self._shorthand(keys_of(section, path)[short], node)
         if not isinstance(node, MappingNode):
             self._unsettled.add(".".join(path))
             mend = "put its keys below it, indented, each as `key: value`" if path else "write `key: value` lines"
@@ -150,6 +152,15 @@ class _Reader:
                 self._unsettled.add(key.dotted)
                 self._add(node, key.path, "it is missing", f"add `{key.name}:` ({key.description})")
         return plain
+
+    def _shorthand(self, key: Key, node: ScalarNode) -> dict[str, Any]:
+        """A plain value in the place of a section."""
+        try:
+            return {key.name: self._value(key, node, node)}
+        except NodeError as error:
+            self._unsettled.add(key.dotted)
+            self._add_error(key.dotted, error)
+            return {}
 
     def _entries(
         self, node: MappingNode, path: tuple[str, ...], *, is_secret: bool = False
@@ -211,6 +222,9 @@ class _Reader:
         if value is None and (key.nullable or not node.value):
             return None
         if key.number is None and not isinstance(value, str) and not key.is_bool:
+            if isinstance(value, bool) and set(key.choices) == {"on", "off"}:
+                # What a program that writes YAML 1.1 makes of `on` and `off`.
+                return "on" if value else "off"
             # Text that looks like a number or a truth value; null in all its spellings.
             return "null" if value is None and key.null_is_text else str(node.value)
         if isinstance(key.number, msgspec.inspect.IntType) and isinstance(value, float) and value.is_integer():

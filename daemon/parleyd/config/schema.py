@@ -31,6 +31,10 @@ DeviceName = Annotated[
 ]
 
 
+# Sections that may stand as one plain value, and the key whose value that is.
+SHORTHANDS = {"audio": "mode"}
+
+
 class Overrides(Section, frozen=True):
     """What this device changes about the agent; each must be allowed in the agent's Security settings."""
 
@@ -170,8 +174,12 @@ class Echo(Section, frozen=True):
 
 
 class Audio(Section, frozen=True):
-    """Sound devices, and the echo between them."""
+    """Sound devices, and the echo between them. `audio: off` alone stands for `audio: {mode: off}`."""
 
+    mode: Annotated[
+        Literal["on", "off"],
+        Meta(description="off: no sound at all, the conversation is in writing: docs/chat.md"),
+    ] = "on"
     input: AudioInput = AudioInput()
     output: AudioOutput = AudioOutput()
     echo: Echo = Echo()

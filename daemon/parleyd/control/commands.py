@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import assert_never
 
+from parleyd.agents.agent import UploadError
 from parleyd.audio.mixer import MixerError
 from parleyd.config.changes import Changes
 from parleyd.control import messages
@@ -30,7 +31,8 @@ class Commands:
         self._reload = reload
         self._stop = stop
 
-    def __call__(self, request: AnyRequest) -> object:
+    def __call__(self, request: AnyRequest, descriptor: int | None = None) -> object:
+        """descriptor: the open file that came with the request, now the callee's."""
         service = self._service
         match request:
             case messages.Status():
@@ -39,12 +41,11 @@ class Commands:
                 _allowed(service.wake(anyway=anyway))
             case messages.Sleep():
                 service.sleep()
-            case messages.Mute():
-                service.mute(True)
-                return {"muted": True}
-            case messages.Unmute():
-                service.mute(False)
-                return {"muted": False}
+            case messages.Mute() | messages.Unmute():
+                self._need_sound()
+                on = isinstance(request, messages.Mute)
+                service.mute(on)
+                return {"muted": on}
             case messages.Volume():
                 return {"volume": self._volume(request)}
             case messages.Profile(name=name):
@@ -53,6 +54,8 @@ class Commands:
                 _allowed(service.say(text))
             case messages.Context(text=text, context_id=context_id):
                 _in_session(service.context(text, context_id))
+            case messages.SendFile(name=name, text=text):
+                return {"upload": self._send_file(descriptor, name, text)}
             case messages.Activity():
                 _in_session(service.user_active())
             case messages.Feedback(score=score):
@@ -70,7 +73,21 @@ class Commands:
                 assert_never(request)
         return {}
 
+    def _send_file(self, descriptor: int | None, name: str, text: str | None) -> int:
+        if descriptor is None:
+            mend = "open the file and pass its descriptor with the request (SCM_RIGHTS)"
+            raise RequestError("no_file", "no open file came with the request", mend)
+        try:
+            return self._service.send_file(descriptor, name, text)
+        except UploadError as error:
+            raise RequestError("bad_file", str(error), error.mend) from error
+
+    def _need_sound(self) -> None:
+        if not self._service.has_sound:
+            raise RequestError("no_sound", "this daemon has no sound", "set audio.mode: on, and restart it")
+
     def _volume(self, request: messages.Volume) -> float:
+        self._need_sound()
         wanted = request.to if request.to is not None else self._service.volume
         if request.by is not None:
             wanted = round(min(1.0, max(0.0, wanted + request.by)), 3)

@@ -85,6 +85,14 @@ class Context(Request, frozen=True, tag="context"):
     context_id: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
 
 
+class SendFile(Request, frozen=True, tag="send_file"):
+    """→ {upload}. The open file comes with the request (SCM_RIGHTS); `file_sent` or `file_failed` tells what became of
+    it. name: its ending tells the type. text: what the person says to it. Wakes if asleep."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=255)]
+    text: Text | None = None
+
+
 class Activity(Request, frozen=True, tag="activity"):
     """→ {}. The person is busy with the device: the agent shall not speak into the pause. Refused without a session."""
 
@@ -127,6 +135,7 @@ AnyRequest = (
     | Profile
     | Say
     | Context
+    | SendFile
     | Activity
     | Feedback
     | Approve

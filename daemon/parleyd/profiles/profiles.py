@@ -48,7 +48,10 @@ class UnknownProfileError(Exception):
 
 
 class Loud(Protocol):
-    """What has a volume. set_volume raises MixerError."""
+    """What has a volume, if it has sound. set_volume raises MixerError."""
+
+    @property
+    def has_sound(self) -> bool: ...
 
     @property
     def volume(self) -> float: ...
@@ -213,7 +216,7 @@ class Profiles:
         was_set, is_set = (config.audio.output.volume is not None for config in (before, after))
         if is_set and not was_set:
             self._volume_before = volume
-        elif was_set and not is_set and self._volume_before is not None:
+        elif was_set and not is_set and self._volume_before is not None and loud.has_sound:
             back, self._volume_before = self._volume_before, None
             try:
                 loud.set_volume(back)

@@ -13,7 +13,7 @@ import ssl
 import time
 import urllib.error
 import urllib.request
-from typing import NoReturn
+from typing import NoReturn, Protocol
 from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 
 from parleyd import __version__
@@ -49,6 +49,43 @@ def get(
 ) -> str:
     """The body that the server's API answers with 200; blocks. Raises DialError for all other answers, and for none."""
     base = _base(base_url)
+    path, _, query = path_and_query.partition("?")
+    request = urllib.request.Request(_url(base, base.scheme, path, query), headers=_headers(base, api_key))
+    status, body = _ask(request, base, timeout_s, most_bytes)
+    if status != 200:
+        raise DialError(judge_http(status, body.replace(api_key, "***")))
+    return body
+
+
+class Readable(Protocol):
+    def read(self, most_bytes: int = -1, /) -> bytes: ...
+
+
+def post(
+    base_url: str,
+    path: str,
+    body: Readable,
+    length_bytes: int,
+    content_type: str,
+    api_key: str | None,
+    timeout_s: float,
+) -> tuple[int, str]:
+    """Status and body of the answer, whatever the status; blocks. timeout_s: for connecting, for each piece of the
+    body, and for the answer. Raises DialError where there is no answer; what body.read() raises comes through, but for
+    OSError. api_key: None for public agents."""
+    base = _base(base_url)
+    headers = _headers(base, api_key) | {"Content-Type": content_type, "Content-Length": str(length_bytes)}
+    request = urllib.request.Request(_url(base, base.scheme, path, ""), body, headers, method="POST")
+    status, text = _ask(request, base, timeout_s, _MAX_ANSWER_BYTES)
+    return status, text.replace(api_key, "***") if api_key else text
+
+
+def _headers(base: SplitResult, api_key: str | None) -> dict[str, str]:
+    """Raises DialError where the key cannot be one, or would be seen by others."""
+    # Some gateways refuse urllib's own name.
+    headers = {"Accept": "application/json", "User-Agent": f"parleyd/{__version__}"}
+    if api_key is None:
+        return headers
     if not api_key or not api_key.isascii() or not api_key.isprintable() or " " in api_key:
         _refuse("the API key is empty or holds signs that no key has", "check elevenlabs.api_key")
     if base.scheme == "http" and not _is_this_machine(base.hostname or ""):
@@ -56,19 +93,7 @@ def get(
             "the API key would cross the network unencrypted",
             "use https in elevenlabs.base_url, or remove elevenlabs.api_key",
         )
-    path, _, query = path_and_query.partition("?")
-    request = urllib.request.Request(
-        _url(base, base.scheme, path, query),
-        headers={
-            "xi-api-key": api_key,
-            "Accept": "application/json",
-            "User-Agent": f"parleyd/{__version__}",  # some gateways refuse urllib's own
-        },
-    )
-    status, body = _ask(request, base, timeout_s, most_bytes)
-    if status != 200:
-        raise DialError(judge_http(status, body.replace(api_key, "***")))
-    return body
+    return headers | {"xi-api-key": api_key}
 
 
 # ---------------------------------------------------------------- URLs

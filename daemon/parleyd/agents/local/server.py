@@ -34,6 +34,7 @@ from parleyd.agents.local.recognise import Ears, make_ears
 from parleyd.agents.local.record import WAIT_S, Activity, ConnectionRecord
 from parleyd.agents.local.scenario import ConnectionScript, HttpAnswer, Scenario
 from parleyd.agents.local.settings import AgentSettings
+from parleyd.agents.local.uploads import RefusedUploadError, Upload, connection_with_uploads
 from parleyd.agents.local.voice import Voice
 from parleyd.agents.local.workers import Workers
 from parleyd.audio.pcm import parse_format
@@ -100,6 +101,7 @@ class LocalAgent:
         self._workers: Workers | None = None
         self._scripts: dict[ServerConnection, ConnectionScript] = {}
         self._lines: set[Line] = set()
+        self._conversations: dict[str, Conversation] = {}
         self._signatures: dict[str, tuple[float, bool]] = {}
         self._count = 0
         self._handshakes = 0
@@ -195,6 +197,7 @@ class LocalAgent:
             ping_interval=None,
             close_timeout=CLOSE_TIMEOUT_S,
             logger=_silent,
+            create_connection=connection_with_uploads(self._take_upload),
         )
         self.port = next(iter(server.sockets)).getsockname()[1]
         self._started.set()
@@ -227,7 +230,12 @@ class LocalAgent:
                 line.close(3000, refusal)
             else:
                 assert self._workers is not None
-                await Conversation(line, self.settings, script, record, self._workers).run()
+                conversation = Conversation(line, self.settings, script, record, self._workers)
+                self._conversations[conversation.conversation_id] = conversation
+                try:
+                    await conversation.run()
+                finally:
+                    del self._conversations[conversation.conversation_id]
         finally:
             record.end(await line.ended())
             self._lines.discard(line)
@@ -271,6 +279,16 @@ class LocalAgent:
         if self.settings.require_auth and not (key and self._is_key(key)):
             return "Could not authorize the conversation."
         return None
+
+    def _take_upload(self, upload: Upload) -> str:
+        if upload.key is not None and not self._is_key(upload.key):
+            raise RefusedUploadError(401, "Invalid API key")
+        if upload.key is None and self.settings.require_auth:
+            raise RefusedUploadError(401, "Could not authorize the upload.")
+        conversation = self._conversations.get(upload.conversation_id)
+        if conversation is None:
+            raise RefusedUploadError(404, f"Conversation {upload.conversation_id} not found")
+        return conversation.take_file(upload)
 
     def _is_key(self, key: str) -> bool:
         right = self.settings.api_key
