@@ -1,7 +1,7 @@
 # Made by python -m parleyd.cli.completion.
 
 _shtab_parleyd_tools_subparsers=(run)
-_shtab_parleyd_subparsers=(run status events wake sleep mute unmute stop volume profile say chat context send-file activity feedback approve deny reload transcript button check tools secret devices tune doctor demo agent)
+_shtab_parleyd_subparsers=(run status events wake sleep mute unmute stop volume profile say chat announce context send-file activity feedback approve deny reload transcript button check tools secret devices tune doctor demo agent)
 
 _shtab_parleyd_run_option_strings=(-h --help -c --config)
 _shtab_parleyd_status_option_strings=(-h --help --watch --socket --json)
@@ -15,6 +15,7 @@ _shtab_parleyd_volume_option_strings=(-h --help --socket --json)
 _shtab_parleyd_profile_option_strings=(-h --help --socket --json)
 _shtab_parleyd_say_option_strings=(-h --help --wait --timeout --socket --json)
 _shtab_parleyd_chat_option_strings=(-h --help -c --config --socket --timeout)
+_shtab_parleyd_announce_option_strings=(-h --help --now --wait --timeout --socket --json)
 _shtab_parleyd_context_option_strings=(-h --help --id --socket --json)
 _shtab_parleyd_send_file_option_strings=(-h --help --text --wait --timeout --socket --json)
 _shtab_parleyd_activity_option_strings=(-h --help --socket --json)
@@ -50,6 +51,7 @@ _shtab_parleyd_say___socket_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_chat__c_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_chat___config_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_chat___socket_COMPGEN=_shtab_compgen_files
+_shtab_parleyd_announce___socket_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_context___socket_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_send_file_pos_0_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_send_file___socket_COMPGEN=_shtab_compgen_files
@@ -82,7 +84,7 @@ _shtab_parleyd_tools_pos_0_choices=(run)
 _shtab_parleyd_agent___ears_choices=(sphinx whisper none)
 _shtab_parleyd_agent___input_format_choices=(pcm_8000 pcm_16000 pcm_22050 pcm_24000 pcm_44100 pcm_48000 ulaw_8000)
 _shtab_parleyd_agent___output_format_choices=(pcm_8000 pcm_16000 pcm_22050 pcm_24000 pcm_44100 pcm_48000 ulaw_8000)
-_shtab_parleyd_pos_0_choices=(run status events wake sleep mute unmute stop volume profile say chat context send-file activity feedback approve deny reload transcript button check tools secret devices tune doctor demo agent)
+_shtab_parleyd_pos_0_choices=(run status events wake sleep mute unmute stop volume profile say chat announce context send-file activity feedback approve deny reload transcript button check tools secret devices tune doctor demo agent)
 
 _shtab_parleyd_run__h_nargs=0
 _shtab_parleyd_run___help_nargs=0
@@ -124,6 +126,12 @@ _shtab_parleyd_say___wait_nargs=0
 _shtab_parleyd_say___json_nargs=0
 _shtab_parleyd_chat__h_nargs=0
 _shtab_parleyd_chat___help_nargs=0
+_shtab_parleyd_announce_pos_0_nargs=+
+_shtab_parleyd_announce__h_nargs=0
+_shtab_parleyd_announce___help_nargs=0
+_shtab_parleyd_announce___now_nargs=0
+_shtab_parleyd_announce___wait_nargs=0
+_shtab_parleyd_announce___json_nargs=0
 _shtab_parleyd_context_pos_0_nargs=+
 _shtab_parleyd_context__h_nargs=0
 _shtab_parleyd_context___help_nargs=0

@@ -244,6 +244,27 @@ class DeviceBack(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AnnouncementStarted(Event):
+    """The first sound of an announcement is audible. announcement: its number, as the request was answered."""
+
+    announcement: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnnouncementEnded(Event):
+    """The last of it was heard, or it failed, perhaps before it started. finished: all of it was heard.
+
+    reason, mend: why not, and what to do about it.
+    """
+
+    announcement: int
+    finished: bool
+    reason: str | None = None
+    mend: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Muted(Event):
     """The microphone was muted by command (on), or is heard again."""
 

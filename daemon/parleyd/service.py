@@ -11,6 +11,8 @@ from typing import Literal
 
 from parleyd import events
 from parleyd.agents.agent import Agent, UploadError
+from parleyd.agents.speech import Speech
+from parleyd.announce.announcer import Announcer
 from parleyd.audio.capture import Capture
 from parleyd.audio.devices.device import DeviceError, InputDevice, OutputDevice
 from parleyd.audio.devices.portaudio import PortAudioInput, PortAudioOutput
@@ -24,6 +26,7 @@ from parleyd.audio.gate import Gate
 from parleyd.audio.mixer import MixerError, Volume
 from parleyd.audio.pcm import FRAME_MS
 from parleyd.audio.playback import Playback
+from parleyd.audio.playback_announcement import AnnouncementTrack
 from parleyd.audio.playback_earcons import EarconTrack
 from parleyd.audio.recorder import DIRECTORY_NAME as RECORDINGS
 from parleyd.audio.recorder import Recorder
@@ -77,6 +80,7 @@ class Service:
     give_up: asked while the start waits for the microphone; True makes start() return early.
     state_directory: for what outlives the process: the mute switch, the usage, the transcript, timers, the audit log
         of tools; None keeps nothing.
+    speech_for: the voice of announcements, None where there is none; raises what the maker of agents does.
     """
 
     def __init__(
@@ -89,6 +93,7 @@ class Service:
         on_failure: Callable[[], None] = lambda: None,
         give_up: Callable[[], bool] = lambda: False,
         state_directory: Path | None = None,
+        speech_for: Callable[[Config], Speech | None] = lambda _config: None,
     ) -> None:
         gate, output = config.gate, config.audio.output
         self._config = config
@@ -107,6 +112,7 @@ class Service:
             )
         )
         far_end = FarEnd()
+        announcements = AnnouncementTrack(config.barge_in.duck_db)
         self._playback = Playback(
             speaker,
             volume=output.software_volume,
@@ -117,6 +123,16 @@ class Service:
             on_failure=self._speaker_failed,
             far_end=far_end,
             earcons=EarconTrack(earcons_of(config.earcons)),
+            announcements=announcements,
+        )
+        self._speech_for = speech_for
+        self._announcer = Announcer(
+            speech_for(config),
+            config.announce,
+            announcements,
+            bus,
+            timeout_s=config.session.connect_timeout_s,
+            on_death=self.fail,
         )
         self._volume = Volume(self._playback, output.mixer, output.volume)
         bus.subscribe(self._volume)
@@ -164,7 +180,7 @@ class Service:
         self._uploads = Uploads(agent, self._dialogue, bus)
         self._capture = Capture(microphone)
         echo_mode = _echo_mode(config, microphone, speaker)
-        echo = EchoControl(echo_mode, config.audio.echo.tail_ms, self._playback, far_end, bus)
+        echo = EchoControl(echo_mode, config.audio.echo.tail_ms, self._playback, far_end, bus, announcements)
         self._recorder = self._recorder_of_utterances(state_directory)
         self._ears = Ears(
             self._capture,
@@ -263,6 +279,7 @@ class Service:
         self._watch.stop()
         self._recovery.stop()
         self._uploads.stop()
+        self._announcer.stop()
         self.tools.close()
         self._supervisor.stop()
         self._ears.stop()
@@ -340,6 +357,10 @@ class Service:
         self._dialogue.say(text)
         return self.wake() if self._supervisor.asleep else None
 
+    def announce(self, text: str, *, now: bool) -> int:
+        """See Announcer.announce."""
+        return self._announcer.announce(text, now=now)
+
     def context(self, text: str, context_id: str | None = None) -> bool:
         """See Dialogue.context."""
         return self._dialogue.context(text, context_id)
@@ -407,7 +428,7 @@ class Service:
         does, or VadUnavailableError or WakeWordUnavailableError; all but the volume has when it raises MixerError."""
         changed = changes(self._config, config)
         config = in_force(self._config, config)
-        agent = agent_for(config)
+        agent, speech = agent_for(config), self._speech_for(config)
         vad, word = _detector(config), _wake_word(config)
         self._ears.reconfigure(
             vad, config.gate.hangover_ms, wake_on_speech=_wakes_on_speech(config), wake_word=word
@@ -418,6 +439,7 @@ class Service:
         self._hooks.reconfigure(config.hooks)
         self._uploads.agent = agent
         self._supervisor.reconfigure(config, agent)
+        self._announcer.reconfigure(speech, config.announce, config.session.connect_timeout_s)
         self._config = config
         volume = config.audio.output.volume
         if "audio.output.volume" in changed.now and volume is not None and self._has_sound:
@@ -425,8 +447,8 @@ class Service:
         return changed
 
     def _pulses(self) -> tuple[Pulse, ...]:
-        of_sound = (self._ears.pulse, self._playback.pulse, self._recovery.pulse) if self._has_sound else ()
-        return (*of_sound, *self._supervisor.pulses)
+        of_sound = (self._ears, self._playback, self._recovery) if self._has_sound else ()
+        return (*(part.pulse for part in (*of_sound, self._announcer)), *self._supervisor.pulses)
 
     @property
     def counters(self) -> UplinkCounters:

@@ -165,6 +165,8 @@ def _told(kind: str, fields: dict[str, Any]) -> str:
             return f"heard: {_line(fields['text'])}"
         case "says":
             return f"says:  {_line(fields['text'])}"
+        case "speaks":
+            return f"text to speech, {_line(fields['voice_id'])}: {_line(fields['text'])}"
         case "interrupted":
             return f"interrupted, heard so far: {_line(fields['heard']) or 'nothing'}"
         case "tool_call":

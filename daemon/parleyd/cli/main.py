@@ -27,6 +27,7 @@ COMMANDS = {
     "profile": "profile",
     "say": "say",
     "chat": "chat",
+    "announce": "announce",
     "context": "context",
     "send-file": "send_file",
     "activity": "activity",

@@ -107,6 +107,7 @@ def _serve(config: Config, args: argparse.Namespace, bus: events.Bus) -> int:
                 arrived.nudge,
                 give_up=lambda: arrived.stop_wanted,
                 state_directory=_state_directory(),
+                speech_for=agents.speech,
             )
             reload = Reloader(args.config, service, profiles, debug=args.debug)
             with contextlib.ExitStack() as stack:

@@ -63,6 +63,7 @@ def await_answer(client: Client, timeout_s: float) -> str:
 
 
 def seconds(text: str) -> float:
+    """For argparse: above 0."""
     try:
         value = float(text)
     except ValueError:

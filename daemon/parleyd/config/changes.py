@@ -30,6 +30,7 @@ _WHEN: dict[str, When] = {
     "reconnect": "now",
     "hooks": "now",
     "profiles": "now",
+    "announce": "now",
     "log.level": "now",
 }
 

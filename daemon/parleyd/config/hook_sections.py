@@ -26,6 +26,8 @@ HookName = Literal[
     "answer_text",
     "answer_ended",
     "barged_in",
+    "announcement_started",
+    "announcement_ended",
     "muted",
     "unmuted",
     "volume_changed",

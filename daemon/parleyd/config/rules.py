@@ -26,6 +26,8 @@ def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[Finding
         yield from _api_key(config.elevenlabs.api_key)
     if is_settled("elevenlabs.base_url"):
         yield from _base_url(config.elevenlabs.base_url)
+    if is_settled("announce.voice_id") and config.announce.voice_id is not None:
+        yield from _voice(config, config.announce.voice_id)
     if is_settled("elevenlabs.dynamic_variables"):
         yield from _variables(config.elevenlabs.dynamic_variables)
     if is_settled("transcript.redact"):
@@ -72,6 +74,17 @@ def _agent_id(agent_id: str | None) -> Iterator[Finding]:
     elif re.search(r"[\s/?&#]", agent_id):
         text = "an id has neither blanks nor any of / ? & #"
         yield Finding("elevenlabs.agent_id", text, "give the id alone (agent_...), not the address of a page")
+
+
+def _voice(config: Config, voice_id: str) -> Iterator[Finding]:
+    key = "announce.voice_id"
+    if re.search(r"[\s/?&#]|^<.*>$", voice_id):
+        text = "an id has neither blanks nor any of / ? & # < >"
+        yield Finding(key, text, "give the voice's id alone, as its page at ElevenLabs shows it, not its name")
+    host = urlsplit(config.elevenlabs.base_url).netloc
+    if config.provider == "elevenlabs" and config.elevenlabs.api_key is None and host == "api.elevenlabs.io":
+        text = "announcements need the API key, also where the agent is public"
+        yield Finding(key, text, "set elevenlabs.api_key", is_warning=True)
 
 
 def _api_key(secret: Secret | str | None) -> Iterator[Finding]:

@@ -301,6 +301,29 @@ class Metrics(Section, frozen=True):
     ] = None
 
 
+class Announce(Section, frozen=True):
+    """The voice of `parleyd announce`, which speaks a text without a conversation: docs/announce.md."""
+
+    voice_id: Annotated[
+        Text | None,
+        Meta(description="a voice of elevenlabs.api_key's account; needed, but not with provider: local"),
+    ] = None
+    model_id: Annotated[Text, Meta(description="text-to-speech model; eleven_v3 cannot be streamed")] = (
+        "eleven_flash_v2_5"
+    )
+    output_format: Annotated[
+        Literal["pcm_8000", "pcm_16000", "pcm_22050", "pcm_24000", "pcm_44100", "ulaw_8000"],
+        Meta(description="how the sound is sent; pcm_44100 needs a larger plan, ulaw_8000 is for metered links"),
+    ] = "pcm_24000"
+    max_chars: Annotated[
+        int, Meta(ge=1, le=5000, description="longest text; what is spoken is paid for by the character")
+    ] = 600
+    wait_s: Annotated[
+        float,
+        Meta(ge=0, le=600, description="a text waits so long for a pause in a conversation, then it is spoken anyway"),
+    ] = 20.0
+
+
 class Log(Section, frozen=True):
     """What is logged."""
 
@@ -345,6 +368,7 @@ class Config(Section, frozen=True):
     ] = field(default_factory=dict)
     control: Control = Control()
     metrics: Metrics = Metrics()
+    announce: Announce = Announce()
     button: Button = Button()
     log: Log = Log()
     debug: Debug = Debug()

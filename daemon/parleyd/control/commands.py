@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import assert_never
 
 from parleyd.agents.agent import UploadError
+from parleyd.announce.announcer import AnnouncementRefusedError
 from parleyd.audio.mixer import MixerError
 from parleyd.config.changes import Changes
 from parleyd.control import messages
@@ -52,6 +53,8 @@ class Commands:
                 return self._profile(name)
             case messages.Say(text=text):
                 _allowed(service.say(text))
+            case messages.Announce(text=text, now=now):
+                return {"announcement": self._announce(text, now)}
             case messages.Context(text=text, context_id=context_id):
                 _in_session(service.context(text, context_id))
             case messages.SendFile(name=name, text=text):
@@ -85,6 +88,12 @@ class Commands:
     def _need_sound(self) -> None:
         if not self._service.has_sound:
             raise RequestError("no_sound", "this daemon has no sound", "set audio.mode: on, and restart it")
+
+    def _announce(self, text: str, now: bool) -> int:
+        try:
+            return self._service.announce(text, now=now)
+        except AnnouncementRefusedError as error:
+            raise RequestError(error.kind, str(error), error.mend) from error
 
     def _volume(self, request: messages.Volume) -> float:
         self._need_sound()

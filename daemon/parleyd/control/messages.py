@@ -75,6 +75,13 @@ class Say(Request, frozen=True, tag="say"):
     text: Text
 
 
+class Announce(Request, frozen=True, tag="announce"):
+    """→ {announcement}: its number. Speaks a text without the agent; now: without waiting for a pause."""
+
+    text: Text
+    now: bool = False
+
+
 class Context(Request, frozen=True, tag="context"):
     """→ {}. Something the agent should know, without answering it; refused while there is no session.
 
@@ -134,6 +141,7 @@ AnyRequest = (
     | Volume
     | Profile
     | Say
+    | Announce
     | Context
     | SendFile
     | Activity

@@ -14,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from typing import NoReturn, Protocol
-from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, urlencode, urlsplit, urlunsplit
 
 from parleyd import __version__
 from parleyd.agents.agent import Address, DialError, Ending, EndingKind
@@ -22,6 +22,7 @@ from parleyd.agents.elevenlabs.endings import judge_http, one_line
 
 CONVERSATION_PATH = "/v1/convai/conversation"
 SIGNED_URL_PATH = "/v1/convai/conversation/get-signed-url"
+SPEECH_PATH = "/v1/text-to-speech/{voice_id}/stream-input"
 
 _WEBSOCKET_SCHEME = {"https": "wss", "http": "ws"}
 _MAX_ANSWER_BYTES = 64 * 1024
@@ -42,6 +43,20 @@ def signed_address(base_url: str, agent_id: str, api_key: str, timeout_s: float)
     base = _base(base_url)
     body = get(base_url, f"{SIGNED_URL_PATH}?agent_id={quote(agent_id, safe='')}", api_key, timeout_s)
     return Address(_signed_url(body, base))
+
+
+def speech_address(base_url: str, voice_id: str, model_id: str, output_format: str, api_key: str | None) -> Address:
+    """Of the text-to-speech WebSocket. Without a key only a server on this machine is asked. Raises DialError."""
+    base = _base(base_url)
+    headers: tuple[str, ...] = ()
+    if api_key is not None:
+        _check_key(base, api_key)
+        headers = (f"xi-api-key: {api_key}",)
+    elif not _is_this_machine(base.hostname or ""):
+        _refuse("text to speech needs an API key, also where the agent is public", "set elevenlabs.api_key")
+    path = SPEECH_PATH.format(voice_id=quote(voice_id, safe=""))
+    query = urlencode({"model_id": model_id, "output_format": output_format})
+    return Address(_url(base, _WEBSOCKET_SCHEME[base.scheme], path, query), headers)
 
 
 def get(
@@ -86,13 +101,7 @@ def _headers(base: SplitResult, api_key: str | None) -> dict[str, str]:
     headers = {"Accept": "application/json", "User-Agent": f"parleyd/{__version__}"}
     if api_key is None:
         return headers
-    if not api_key or not api_key.isascii() or not api_key.isprintable() or " " in api_key:
-        _refuse("the API key is empty or holds signs that no key has", "check elevenlabs.api_key")
-    if base.scheme == "http" and not _is_this_machine(base.hostname or ""):
-        _refuse(
-            "the API key would cross the network unencrypted",
-            "use https in elevenlabs.base_url, or remove elevenlabs.api_key",
-        )
+    _check_key(base, api_key)
     return headers | {"xi-api-key": api_key}
 
 
@@ -116,6 +125,16 @@ def _base(base_url: str) -> SplitResult:
 def _url(base: SplitResult, scheme: str, path: str, query: str) -> str:
     prefix = quote(base.path.rstrip("/"), safe=_PATH_SAFE)
     return urlunsplit((scheme, base.netloc, prefix + path, query, ""))
+
+
+def _check_key(base: SplitResult, api_key: str) -> None:
+    if not api_key or not api_key.isascii() or not api_key.isprintable() or " " in api_key:
+        _refuse("the API key is empty or holds signs that no key has", "check elevenlabs.api_key")
+    if base.scheme == "http" and not _is_this_machine(base.hostname or ""):
+        _refuse(
+            "the API key would cross the network unencrypted",
+            "use https in elevenlabs.base_url, or remove elevenlabs.api_key",
+        )
 
 
 def _is_this_machine(host: str) -> bool:
