@@ -47,7 +47,9 @@ def terminal(*arguments: str, width: int = 60, **environment: str) -> Iterator[p
         dimensions=(24, width),
         encoding="utf-8",
         timeout=30,
-        env={**os.environ, "TERM": "xterm", **environment},
+        # pexpect's own dimensions count, not those that a test runner has left.
+        env={name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+        | {"TERM": "xterm", **environment},
     )
     try:
         yield child
