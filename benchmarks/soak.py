@@ -44,6 +44,7 @@ from parleyd.control.commands import Commands
 from parleyd.control.server import ControlServer
 from parleyd.demo.actor import ActorMicrophone
 from parleyd.host import process
+from parleyd.profiles.profiles import Profiles
 from parleyd.service import Service
 
 CONFIG = """
@@ -197,7 +198,8 @@ def main() -> None:
     microphone = SoakMicrophone()
     service = Service(config, ElevenLabsAgent(config.elevenlabs, None), microphone, NullOutput(), bus)
     agent = ElevenLabsAgent(config.elevenlabs, None)
-    commands = Commands(service, lambda: service.reconfigure(config, lambda _config: agent), lambda: None)
+    profiles = Profiles(config, bus)
+    commands = Commands(service, lambda: service.reconfigure(config, lambda _config: agent), lambda: None, profiles)
     control = ControlServer(folder / "control.sock", commands, service.status, bus, service.fail)
     control.start()
     service.start()

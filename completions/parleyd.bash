@@ -1,7 +1,7 @@
 # Made by python -m parleyd.cli.completion.
 
 _shtab_parleyd_tools_subparsers=(run)
-_shtab_parleyd_subparsers=(run status events wake sleep mute unmute stop volume say chat announce context send-file activity feedback approve deny reload transcript button check tools secret devices tune doctor demo agent)
+_shtab_parleyd_subparsers=(run status events wake sleep mute unmute stop volume profile say chat announce context send-file activity feedback approve deny reload transcript button check tools secret devices tune doctor demo agent)
 
 _shtab_parleyd_run_option_strings=(-h --help -c --config)
 _shtab_parleyd_status_option_strings=(-h --help --watch --socket --json)
@@ -12,6 +12,7 @@ _shtab_parleyd_mute_option_strings=(-h --help --socket --json)
 _shtab_parleyd_unmute_option_strings=(-h --help --socket --json)
 _shtab_parleyd_stop_option_strings=(-h --help --socket --json)
 _shtab_parleyd_volume_option_strings=(-h --help --socket --json)
+_shtab_parleyd_profile_option_strings=(-h --help --socket --json)
 _shtab_parleyd_say_option_strings=(-h --help --wait --timeout --socket --json)
 _shtab_parleyd_chat_option_strings=(-h --help -c --config --socket --timeout)
 _shtab_parleyd_announce_option_strings=(-h --help --now --wait --timeout --socket --json)
@@ -45,6 +46,7 @@ _shtab_parleyd_mute___socket_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_unmute___socket_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_stop___socket_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_volume___socket_COMPGEN=_shtab_compgen_files
+_shtab_parleyd_profile___socket_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_say___socket_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_chat__c_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_chat___config_COMPGEN=_shtab_compgen_files
@@ -82,7 +84,7 @@ _shtab_parleyd_tools_pos_0_choices=(run)
 _shtab_parleyd_agent___ears_choices=(sphinx whisper none)
 _shtab_parleyd_agent___input_format_choices=(pcm_8000 pcm_16000 pcm_22050 pcm_24000 pcm_44100 pcm_48000 ulaw_8000)
 _shtab_parleyd_agent___output_format_choices=(pcm_8000 pcm_16000 pcm_22050 pcm_24000 pcm_44100 pcm_48000 ulaw_8000)
-_shtab_parleyd_pos_0_choices=(run status events wake sleep mute unmute stop volume say chat announce context send-file activity feedback approve deny reload transcript button check tools secret devices tune doctor demo agent)
+_shtab_parleyd_pos_0_choices=(run status events wake sleep mute unmute stop volume profile say chat announce context send-file activity feedback approve deny reload transcript button check tools secret devices tune doctor demo agent)
 
 _shtab_parleyd_run__h_nargs=0
 _shtab_parleyd_run___help_nargs=0
@@ -114,6 +116,9 @@ _shtab_parleyd_stop___json_nargs=0
 _shtab_parleyd_volume__h_nargs=0
 _shtab_parleyd_volume___help_nargs=0
 _shtab_parleyd_volume___json_nargs=0
+_shtab_parleyd_profile__h_nargs=0
+_shtab_parleyd_profile___help_nargs=0
+_shtab_parleyd_profile___json_nargs=0
 _shtab_parleyd_say_pos_0_nargs=+
 _shtab_parleyd_say__h_nargs=0
 _shtab_parleyd_say___help_nargs=0

@@ -279,6 +279,14 @@ class VolumeChanged(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileChanged(Event):
+    """Another profile is in force; None: the configuration without any. by: schedule, command or reload."""
+
+    profile: str | None
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetNear(Event):
     """Four fifths of a budget are used. period: day or month."""
 

@@ -42,6 +42,7 @@ from parleyd.conversation.supervisor import Supervisor
 from parleyd.conversation.uplink import Uplink, UplinkCounters
 from parleyd.conversation.uploads import Uploads
 from parleyd.health import Pulse
+from parleyd.hooks.hooks import Hooks
 from parleyd.host import notify
 from parleyd.host.remembered import RememberedMute
 from parleyd.host.watch import Watch
@@ -160,6 +161,7 @@ class Service:
             text_only=not self._has_sound,
         )
         ear = Gate(gate.pre_roll_ms, gate.hangover_ms)
+        self._hooks = Hooks(config.hooks, bus)
         self._traffic = Traffic()
         self._meter = UsageMeter(Store(state_directory), self._used)
         bus.subscribe(self._meter)
@@ -207,6 +209,7 @@ class Service:
     def start(self) -> None:
         """Speaker, microphone, ears, supervisor, recovery, watch; on the first trouble everything is closed again."""
         try:
+            self._hooks.start()
             latency_ms = self._start_sound() if self._has_sound else 0
             self._meter.start()
             if self._transcript is not None:
@@ -272,6 +275,7 @@ class Service:
         """The session is closed with 1000, then the devices; at most two seconds."""
         self._stopping = True
         notify.stopping()
+        self._hooks.begin_stop()
         self._watch.stop()
         self._recovery.stop()
         self._uploads.stop()
@@ -286,6 +290,7 @@ class Service:
             self._recorder.stop()
         if self._transcript is not None:
             self._transcript.stop()
+        self._hooks.end_stop()
 
     def wake(self, *, anyway: bool = False) -> Refusal | None:
         """anyway: although a budget is spent. → why not, if not."""
@@ -411,7 +416,7 @@ class Service:
         self._bus.publish(events.VolumeChanged(at_s=time.monotonic(), volume=volume))
 
     def status(self) -> Status:
-        return self._reporter.status(self._config, self._volume.value, self.usage())
+        return self._reporter.status(self._config, self._volume.value, self.usage(), self._hooks.counts)
 
     @property
     def health(self) -> str:
@@ -431,6 +436,7 @@ class Service:
         self._dialogue.reconfigure(config.barge_in, config.continuity)
         self._warden.reconfigure(config)
         self._cues.always = config.wake.mode == "always"
+        self._hooks.reconfigure(config.hooks)
         self._uploads.agent = agent
         self._supervisor.reconfigure(config, agent)
         self._announcer.reconfigure(speech, config.announce, config.session.connect_timeout_s)
@@ -438,7 +444,6 @@ class Service:
         volume = config.audio.output.volume
         if "audio.output.volume" in changed.now and volume is not None and self._has_sound:
             self.set_volume(volume)
-        log.info("the configuration was read again: %s", changed.in_words())
         return changed
 
     def _pulses(self) -> tuple[Pulse, ...]:

@@ -17,6 +17,7 @@ from parleyd.audio.playback import Playback
 from parleyd.audio.recovery import Recovery
 from parleyd.config.schema import Config
 from parleyd.health import Finding, Load
+from parleyd.hooks.hooks import HookCounts
 from parleyd.host import process
 from parleyd.host.watch import Watch
 from parleyd.metrics import Meter, Metrics
@@ -72,6 +73,8 @@ class Status:
     load: Load
     metrics: Metrics
     usage: Usage
+    profile: str | None
+    hooks: HookCounts
 
 
 def told_to_agent(status: Status) -> dict[str, object]:
@@ -116,6 +119,7 @@ class Reporter:
         self._reason = "started"
         self._state_since_s = self._started_s
         self._conversation_id: str | None = None
+        self._profile: str | None = None
         self._latency_ms = 0
         bus.subscribe(self._take)
 
@@ -129,12 +133,14 @@ class Reporter:
                     self._state, self._reason, self._state_since_s = after, reason, at_s
                     if after != "live":
                         self._conversation_id = None
+                case events.ProfileChanged(profile=profile):
+                    self._profile = profile
                 case events.SessionOpened(conversation_id=conversation_id):
                     self._conversation_id = conversation_id
                 case _:
                     pass
 
-    def status(self, config: Config, volume: float, usage: Usage) -> Status:
+    def status(self, config: Config, volume: float, usage: Usage, hooks: HookCounts) -> Status:
         now_s = time.monotonic()
         findings = self._watch.findings
         has_sound = config.audio.mode == "on"
@@ -162,6 +168,8 @@ class Reporter:
                 load=process.load(),
                 metrics=metrics,
                 usage=usage,
+                profile=self._profile,
+                hooks=hooks,
             )
 
     def _microphone(self) -> Microphone:

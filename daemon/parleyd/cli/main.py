@@ -24,6 +24,7 @@ COMMANDS = {
     "unmute": "orders",
     "stop": "orders",
     "volume": "volume",
+    "profile": "profile",
     "say": "say",
     "chat": "chat",
     "announce": "announce",

@@ -49,14 +49,17 @@ def page(status: dict[str, Any]) -> Iterator[str]:
         ("up", f"{_length(status['uptime_s'])}, since {time.strftime('%F %T', time.localtime(status['started_s']))}"),
         ("agent", f"{status['provider']}" + (f", {c}" if (c := status["conversation_id"]) else "")),
         ("wake", status["wake_mode"]),
+        ("profile", status["profile"]),
         *_devices(status),
         ("sessions", f"{metrics['sessions']}, {_length(metrics['session_s'])} in all; {_many(metrics, 'wakes')}, "
          f"{_many(metrics, 'reconnects')}, {_many(metrics, 'failed_tries')}"),
         ("today", _usage(status["usage"])),
         *_talk(status),
+        ("hooks", _hooks(status["hooks"])),
         ("process", _load(status["load"])),
     ):  # fmt: skip
-        yield f"  {name:<12}{text}"
+        if text:
+            yield f"  {name:<12}{text}"
 
 
 def _devices(status: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -129,6 +132,10 @@ def _speaker(it: dict[str, Any]) -> str:
     if it["underruns"]:
         words.append(f"{it['underruns']} underruns")
     return ", ".join(words)
+
+
+def _hooks(it: dict[str, int]) -> str:
+    return ", ".join(f"{it[name]} {name}" for name in ("runs", "failed", "dropped")) if any(it.values()) else ""
 
 
 def _load(it: dict[str, Any]) -> str:

@@ -14,7 +14,9 @@ from msgspec import Meta, field
 
 from parleyd.config.base import Secret, Section, Text
 from parleyd.config.button import Button
+from parleyd.config.hook_sections import Hook
 from parleyd.config.keeping import Budget, Continuity, Debug, QuietHours, Transcript
+from parleyd.config.profile_sections import Profile
 from parleyd.config.secrets import masked
 from parleyd.config.tool_sections import Tools
 
@@ -358,6 +360,12 @@ class Config(Section, frozen=True):
     transcript: Transcript = Transcript()
     reconnect: Reconnect = Reconnect()
     tools: Tools = Tools()
+    hooks: Annotated[list[Hook], Meta(description="commands that are run when something happens: docs/hooks.md")] = (
+        field(default_factory=list)
+    )
+    profiles: Annotated[
+        dict[str, Profile], Meta(description="by name, what is different at some hours or by command: docs/profiles.md")
+    ] = field(default_factory=dict)
     control: Control = Control()
     metrics: Metrics = Metrics()
     announce: Announce = Announce()

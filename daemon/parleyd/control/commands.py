@@ -11,6 +11,7 @@ from parleyd.audio.mixer import MixerError
 from parleyd.config.changes import Changes
 from parleyd.control import messages
 from parleyd.control.messages import AnyRequest, RequestError
+from parleyd.profiles.profiles import ApplyError, Profiles, UnknownProfileError
 from parleyd.service import Service
 from parleyd.usage.allowance import Refusal
 
@@ -23,8 +24,11 @@ class Commands:
     reload: reads the configuration again; raises RequestError. stop: ends the daemon, soon.
     """
 
-    def __init__(self, service: Service, reload: Callable[[], Changes], stop: Callable[[], None]) -> None:
+    def __init__(
+        self, service: Service, reload: Callable[[], Changes], stop: Callable[[], None], profiles: Profiles
+    ) -> None:
         self._service = service
+        self._profiles = profiles
         self._reload = reload
         self._stop = stop
 
@@ -45,6 +49,8 @@ class Commands:
                 return {"muted": on}
             case messages.Volume():
                 return {"volume": self._volume(request)}
+            case messages.Profile(name=name):
+                return self._profile(name)
             case messages.Say(text=text):
                 _allowed(service.say(text))
             case messages.Announce(text=text, now=now):
@@ -100,6 +106,17 @@ class Commands:
             except MixerError as error:
                 raise RequestError("unavailable", str(error), error.mend) from error
         return wanted
+
+    def _profile(self, name: str | None) -> dict[str, object]:
+        profiles = self._profiles
+        if name is not None:
+            try:
+                profiles.choose(name)
+            except UnknownProfileError as error:
+                raise RequestError("unknown_profile", str(error), error.mend) from error
+            except ApplyError as error:
+                raise RequestError("unavailable", str(error), error.mend) from error
+        return {"profile": profiles.current, "chosen": profiles.chosen, "profiles": profiles.names}
 
     def _approve(self, call_id: str | None, *, allow: bool) -> dict[str, str]:
         tools = self._service.tools

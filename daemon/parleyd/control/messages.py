@@ -63,6 +63,12 @@ class Volume(Request, frozen=True, tag="volume"):
     by: Annotated[float, Meta(ge=-1, le=1)] | None = None
 
 
+class Profile(Request, frozen=True, tag="profile"):
+    """→ {profile, chosen, profiles}. Chooses one, or without a name only tells; see parleyd.profiles."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
+
+
 class Say(Request, frozen=True, tag="say"):
     """→ {}. Text to the agent as if the person had said it; wakes if asleep; refused when a budget is spent."""
 
@@ -133,6 +139,7 @@ AnyRequest = (
     | Mute
     | Unmute
     | Volume
+    | Profile
     | Say
     | Announce
     | Context
