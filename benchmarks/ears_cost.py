@@ -155,6 +155,7 @@ def ears(row: Row, folder: Path, *, real_time: bool) -> dict[str, float]:
     from parleyd.conversation.dialogue import Dialogue
     from parleyd.conversation.outbox import Outbox
     from parleyd.conversation.uplink import Uplink
+    from parleyd.tools.device_tools import DeviceTools, Host
 
     class Microphone:
         name = "fed"
@@ -197,6 +198,8 @@ def ears(row: Row, folder: Path, *, real_time: bool) -> dict[str, float]:
         NullOutput(), volume=1.0, duck_db=config.barge_in.duck_db, cut=config.barge_in.cut,
         on_started=lambda *_: None, on_finished=lambda _: None, on_failure=lambda *_: None, far_end=far_end,
     )
+    nothing = Host(*(lambda *_: None,) * 3, status=dict, tell=lambda _: None)
+    tools = DeviceTools(config.tools, nothing, bus, None)
     capture = Capture(microphone)
     echo = Counted(cast(Any, row.mode), config.audio.echo.tail_ms, playback, far_end, bus)
     it = Ears(
@@ -205,7 +208,7 @@ def ears(row: Row, folder: Path, *, real_time: bool) -> dict[str, float]:
         detector(cast(Any, row.vad), config.gate.aggressiveness),
         Gate(config.gate.pre_roll_ms, config.gate.hangover_ms),
         outbox,
-        Dialogue(playback, outbox, bus, config.barge_in, config.continuity),
+        Dialogue(playback, outbox, bus, config.barge_in, config.continuity, tools),
         Supervisor(),
         bus,
         hold_back=config.gate.uplink != "open",

@@ -120,7 +120,7 @@ def test_a_dead_microphone_is_silence_in_real_time_and_no_moment_is_given_twice(
 
 def test_silence_goes_on_up_to_the_first_sound_of_a_device_that_is_back() -> None:
     device, capture = started()
-    began_s = time.monotonic() - 10.0
+    began_s = time.monotonic() - 0.5
     given = feed(device, capture, noise(320), began_s)
     given += capture.frames()
     capture.stop()
@@ -146,3 +146,12 @@ def test_what_counts_as_sound() -> None:
     assert capture.last_sound_s == 0.0
     feed(device, capture, bytes(639) + b"\x01", 100.02)
     assert capture.last_sound_s == capture.last_period_s
+
+
+def test_slow_ears_are_not_given_ever_more_silence() -> None:
+    device, capture = started()
+    assert feed(device, capture, noise(640), time.monotonic() - 30.0)
+    silence = capture.frames()
+    assert {frame.pcm for frame in silence} == {SILENT_FRAME}
+    assert len(silence) == pytest.approx(50, abs=1), "thirty seconds behind, one is made up"
+    assert silence[-1].start_s == pytest.approx(time.monotonic(), abs=0.5)

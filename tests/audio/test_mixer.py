@@ -6,15 +6,24 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playback_room import Room, SteppingOutput
 
+from parleyd import events
 from parleyd.audio import mixer
 from parleyd.audio.mixer import AlsaMixer, MixerError, Volume
 from parleyd.config.schema import Mixer
 from vcard import VirtualCard
+
+
+@pytest.fixture(autouse=True, scope="module")
+def as_it_was(vcard: VirtualCard) -> Iterator[None]:
+    yield
+    vcard.pactl("set-sink-volume", "vspk", "100%")
+    vcard.pactl("set-sink-mute", "vspk", "0")
 
 
 def shown(card: VirtualCard) -> str:
@@ -125,3 +134,17 @@ def test_the_softwares_volume_is_checked() -> None:
         with pytest.raises(ValueError, match="from 0 to 1"):
             volume.set(wrong)
     assert its.playback.volume == 0.25
+
+
+def test_a_speaker_that_is_back_is_as_loud_as_before(vcard: VirtualCard) -> None:
+    its = Room(SteppingOutput())
+    volume = Volume(its.playback, Mixer(control="Master"), 0.7)
+    volume.start()
+    vcard.pactl("set-sink-volume", "vspk", "20%")
+    volume(events.DeviceBack(at_s=0.0, which="microphone", name="vmic", away_s=1.0))
+    assert "[20%]" in shown(vcard)
+    volume(events.DeviceBack(at_s=0.0, which="speaker", name="vspk", away_s=1.0))
+    until_s = time.monotonic() + 10
+    while "[70%]" not in shown(vcard):
+        assert time.monotonic() < until_s, "it stays at what the card came back with"
+        time.sleep(0.05)

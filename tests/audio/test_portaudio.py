@@ -7,6 +7,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -272,6 +273,7 @@ def test_devices_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 0
     assert "opens at 16/24/44.1/48 kHz" in out
     assert "* = default" in out
+    assert re.search(r"^   stiff +2 channels, opens at 48 kHz$", out, re.MULTILINE)
 
 
 def test_devices_command_without_cards(tmp_path: Path) -> None:

@@ -160,3 +160,23 @@ def test_a_healthy_device_that_does_not_reopen_with_the_other_is_lost() -> None:
     assert health.look(10.1, Sign(10.05, None, True)) is None
     assert health.reopened(20.0, success=False) == Lost(20.0, muted=False)
     assert health.wants_reopening(20.0 + FIRST_DELAY_S, quiet=False)
+
+
+def test_who_is_perhaps_muted_is_first_reopened_alone() -> None:
+    health = Health(STALL_S, 0.0)
+    assert isinstance(health.look(4.0, Sign(4.0, 0.5, active=True)), Lost)
+    assert health.wants_reopening(4.0, quiet=True)
+    assert health.gently
+    health.reopened(4.0, success=True)
+    assert not health.gently, "that has not helped"
+
+
+def test_a_plug_that_moves_is_worth_a_try_at_once() -> None:
+    ward = Ward(opened=lambda at_s: at_s > 20.5)
+    ward.live(20.0, periods=False, active=False)
+    ward.health.hurry(ward.now_s)
+    ward.live(1.0, periods=False, active=False)
+    # At once, and since the card may not be ready yet, soon again.
+    assert [round(at_s - 20.0, 1) for at_s in ward.tries_s if at_s > 20.0] == [0.1, 0.4, 0.9]
+    ward.health.hurry(ward.now_s)
+    assert not ward.health.wants_reopening(ward.now_s, quiet=True), "it is open"

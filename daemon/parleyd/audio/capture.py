@@ -109,14 +109,18 @@ class Capture:
     def frames(self) -> list[Frame]:
         """Waits for sound, at most STARVED_S; a dead microphone yields silence in real time.
 
-        No moment is given twice, nor left out: sound that comes late for a time for which silence was given is
-        dropped, and silence goes on up to the first sound.
+        No moment is given twice, nor, unless ears are slower than real time, left out: sound that comes late for a time
+        for which silence was given is dropped, and silence goes on up to the first sound.
         """
         try:
             opening, pcm, start_s = self._periods.get(timeout=STARVED_S)
         except queue.Empty:
             self._in_gap = True
-            return self._silence_until(time.monotonic())
+            now_s = time.monotonic()
+            if self._next_frame_s is not None:
+                # Ears that are slower than real time would find a longer gap each time, and never be done with it.
+                self._next_frame_s = max(self._next_frame_s, now_s - QUEUE_MS / 1000)
+            return self._silence_until(now_s)
         if opening is not self._opening:
             self._opening = opening
             self._pending.clear()

@@ -121,6 +121,8 @@ class Ears:
                 self.pulse.beat()
                 for frame in self._capture.frames():
                     self._hear(frame)
+                    # A second may have come at once, and on a slow machine that takes its time.
+                    self.pulse.beat()
         except Exception as error:  # noqa: BLE001 - reported to the owner, who ends the daemon
             self._on_death("ears", error)
 

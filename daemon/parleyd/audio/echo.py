@@ -151,7 +151,8 @@ class EchoCanceller:
             far = self._silence
         else:
             self._rest_frames = round(_REST_S * 1000 / FRAME_MS)
-        if pcm == SILENT_FRAME:
+        # The very object: what a microphone with a gate of its own delivers in quiet is a room, and is learnt from.
+        if pcm is SILENT_FRAME:
             return self._deaf(far)
         heard = samples_of(pcm).astype(np.float32) * np.float32(1 / 32768)
         cancelled = self._webrtc.process(heard, far)
@@ -172,8 +173,8 @@ class EchoCanceller:
         return to_pcm(out * np.float32(32768))
 
     def _deaf(self, far: Floats) -> bytes:
-        """Digital silence is no room: a microphone that is muted or lost. What is known of the room and of the echo's
-        path stays; only the far end goes on, for its echo is there when the microphone is."""
+        """In the place of a microphone that is muted or lost. What is known of the room and of the echo's path stays;
+        only the far end goes on, for its echo is there when the microphone is."""
         self._linear.pass_by(far)
         self._hold, self._share, self.person, self.faint = 0, 0.0, False, False
         return SILENT_FRAME

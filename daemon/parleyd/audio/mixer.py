@@ -5,14 +5,18 @@ amixer -M counts as alsamixer does: equal steps sound equal. A card that hangs h
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import subprocess
 import threading
-from pathlib import Path
 
+from parleyd import events
+from parleyd.audio.devices import alsa
 from parleyd.audio.playback import Playback
 from parleyd.config.schema import Mixer
+
+log = logging.getLogger(__name__)
 
 TIMEOUT_S = 2.0
 
@@ -48,7 +52,8 @@ class AlsaMixer:
         self._run("sset", self._control, "playback", f"{round(volume * 100)}%", *switch)
 
     def _run(self, *words: str) -> str:
-        device = f"hw:{self._card}" if self._card.isdigit() or Path("/proc/asound", self._card).exists() else self._card
+        is_card = self._card.isdigit() or self._card in alsa.cards().values()
+        device = f"hw:{self._card}" if is_card else self._card
         try:
             done = subprocess.run(
                 ["amixer", "-D", device, "-M", *words],
@@ -91,10 +96,7 @@ def _level(shown: str) -> float:
 
 
 def _cards() -> str:
-    try:
-        listed = re.findall(r"^ *\d+ \[(\S+) *\]", Path("/proc/asound/cards").read_text(), re.M)
-    except OSError:
-        listed = []
+    listed = alsa.cards().values()
     names = f"the cards are {', '.join(listed)}" if listed else "ALSA sees no card at all (aplay -l)"
     return f"audio.output.mixer.card: {names}; `default` is the system's own"
 
@@ -121,6 +123,17 @@ class Volume:
             if self._wish is not None:
                 self._mixer.set(self._wish)
             self.value = found if self._wish is None else self._wish
+
+    def __call__(self, event: events.Event) -> None:
+        """On the bus: a card that was away has come back with a volume of its own."""
+        if self._mixer is not None and isinstance(event, events.DeviceBack) and event.which == "speaker":
+            threading.Thread(target=self._restore, name="mixer", daemon=True).start()
+
+    def _restore(self) -> None:
+        try:
+            self.set(self.value)
+        except MixerError as error:
+            log.warning("the volume is not what it was before the speaker was away: %s; %s", error, error.mend)
 
     def set(self, volume: float) -> None:
         """Raises ValueError outside 0 to 1, and MixerError; then nothing has changed."""

@@ -18,6 +18,7 @@ FRAME_MS = 20
 FRAME_SAMPLES = PIPELINE_RATE_HZ * FRAME_MS // 1000
 BYTES_PER_SAMPLE = 2
 FRAME_BYTES = FRAME_SAMPLES * BYTES_PER_SAMPLE
+# Stands, as this very object, where the microphone is not heard: muted, lost, closed to an echo.
 SILENT_FRAME = bytes(FRAME_BYTES)
 
 

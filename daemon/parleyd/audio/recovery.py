@@ -2,7 +2,7 @@
 
 Input and output are recovered together, on purpose: PortAudio's list of devices belongs to the process and is made
 anew only when no stream is open. So that a healthy device is not disturbed for nothing, ALSA is asked before whether
-the lost one can be opened at all.
+the lost one can be opened at all; and one that is back in its old place is opened without a new list.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Literal
 
 from parleyd import events
 from parleyd.audio.capture import Capture
+from parleyd.audio.devices import alsa
 from parleyd.audio.devices.chatter import portaudio_muted
 from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.portaudio import Card, host
@@ -43,7 +44,7 @@ _LOOK_S = 0.1
 # Many periods late: from here on PortAudio may be complaining.
 _SUSPECT_S = 0.2
 # While it is reopened a device gives no sign; when that takes longer than this, it is time to tell.
-_LONG_S = 1.5
+_LONG_S = 3.0
 
 
 # ---------------------------------------------------------------- the decisions
@@ -89,6 +90,11 @@ class Health:
     def lost(self) -> bool:
         """There is no sound from or to it; not so while it is only muted."""
         return self._lost is not None and not self._lost.muted
+
+    @property
+    def gently(self) -> bool:
+        """The next try is for this device alone, if that can be. One that is perhaps muted gets another, with all."""
+        return self.lost or self._tries == 0
 
     def look(self, now_s: float, sign: Sign) -> Lost | Back | None:
         """To be called often. → what is to be told, once each."""
@@ -137,6 +143,12 @@ class Health:
         if self._lost.muted:
             return quiet and self._tries < SILENT_TRIES and now_s - self._opened_s >= self._stall_s
         return not self._open
+
+    def hurry(self, now_s: float) -> None:
+        """Something was plugged in or out: it is worth a try now."""
+        if self.lost:
+            self._next_try_s = now_s
+            self._delay_s = FIRST_DELAY_S
 
     def reopened(self, now_s: float, *, success: bool) -> Lost | None:
         """What a try has led to; for a device that was well, too. → what is to be told."""
@@ -188,6 +200,7 @@ class Recovery:
         self._patients: list[_Patient] = []
         self._speaker_lost_s: float | None = None  # when that was noticed
         self._muted = False
+        self._cards: dict[int, str] = {}
         self._helper: threading.Thread | None = None
         self._helper_since_s = 0.0
         self._outcome: dict[Which, bool] = {}
@@ -288,7 +301,13 @@ class Recovery:
             self._playback.forsake(True)
         if self._helper is not None:
             return True
-        quiet = not self._playback.audible(now_s)
+        any_lost = any(patient.health.lost for patient in self._patients)
+        if any_lost and (cards := alsa.cards()) != self._cards:
+            self._cards = cards
+            for patient in self._patients:
+                patient.health.hurry(now_s)
+        # One that is perhaps only muted waits until nothing more urgent is to be done.
+        quiet = not any_lost and not self._playback.audible(now_s)
         ill = [p for p in self._patients if p.health.wants_reopening(now_s, quiet=quiet)]
         if ill:
             self._outcome = {}
@@ -307,7 +326,12 @@ class Recovery:
         well = [p for p in self._patients if p not in gone]
         for patient in gone:
             patient.release()
-        if well and not any(p.card.may_open() for p in ill):
+        prospects = {p.card.prospect() for p in ill}
+        log.debug("the prospects of the %s: %s", " and the ".join(p.which for p in ill), ", ".join(prospects))
+        if prospects == {"none"}:
+            return
+        # A device that came back to its old place needs no new list, and the healthy one is left in peace.
+        if well and "new list" not in prospects and all(p.health.gently for p in ill) and self._regain(ill, outcome):
             return
         for patient in well:
             patient.release()
@@ -315,15 +339,20 @@ class Recovery:
         if not host.refresh():
             # A stream is still being closed.
             return
-        for patient in self._patients:
+        self._regain(self._patients, outcome)
+
+    def _regain(self, patients: list[_Patient], outcome: dict[Which, bool]) -> bool:
+        """→ whether all are open."""
+        for patient in patients:
             if self._stopping.is_set():
-                return
+                break
             try:
                 patient.regain()
                 outcome[patient.which] = True
             except DeviceError as error:
                 outcome[patient.which] = False
                 log.debug("the %s: %s", patient.which, error, extra=fields(device=patient.card.name))
+        return all(outcome.get(patient.which) for patient in patients)
 
     # ------------------------------------------------------------ telling
 

@@ -5,12 +5,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 from dataclasses import asdict
 
 from parleyd.audio.devices.device import DeviceError
-from parleyd.audio.devices.portaudio import CardDevice, Direction, find, host
+from parleyd.audio.devices.portaudio import MOST_HARDWARE_CHANNELS, CardDevice, Direction, find, host
 
 _RATES_HZ = (16_000, 24_000, 44_100, 48_000)
+# Of alsa-lib's and alsa-plugins' configuration.
+_STOCK = re.compile(
+    r"sysdefault|front|rear|center_lfe|side|surround\d\d|iec958|spdif|hdmi|dmix|dsnoop|dsp|"
+    r"lavrate|samplerate|speexrate|speex|a52|upmix|vdownmix|oss"
+)
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -59,19 +65,31 @@ def _print(
 ) -> None:
     for direction, some in listed.items():
         print(f"{direction.capitalize()} devices (audio.{direction}.device takes a part of the name):")
-        for device in some:
+        shown = [device for device in some if device.index == defaults[direction] or not _STOCK.fullmatch(device.name)]
+        width = max((len(device.name) for device in shown), default=0)
+        for device in shown:
             mark = "*" if device.index == defaults[direction] else " "
-            channels = device.channels(direction)
-            opens = "/".join(f"{rate / 1000:g}" for rate in rates[direction, device.index])
-            opens = f"opens at {opens} kHz" if opens else "does not open now"
-            print(
-                f" {mark} {device.index:2}  {device.name}  [{device.host_api}]  "
-                f"{channels} channel{'s' if channels != 1 else ''}, default {device.default_rate_hz} Hz, {opens}"
-            )
+            api = "" if device.host_api == "ALSA" else f", by {device.host_api}"
+            opens = _opens(rates[direction, device.index])
+            print(f" {mark} {device.name:<{width}}  {_channels(device.channels(direction))}, {opens}{api}")
+        if others := [device.name for device in some if device not in shown]:
+            print(f"   ALSA's own names for the same hardware: {', '.join(others)}")
         if not some:
             _print_none(direction)
     if any(index is not None for index in defaults.values()):
         print("* = default. Always there: wav:PATH and null.")
+
+
+def _channels(count: int) -> str:
+    if count > MOST_HARDWARE_CHANNELS:
+        return "any number of channels"
+    return "1 channel" if count == 1 else f"{count} channels"
+
+
+def _opens(rates_hz: list[int]) -> str:
+    if not rates_hz:
+        return "does not open now"
+    return f"opens at {'/'.join(f'{rate_hz / 1000:g}' for rate_hz in rates_hz)} kHz"
 
 
 def _print_none(direction: Direction) -> None:

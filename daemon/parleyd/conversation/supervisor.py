@@ -227,7 +227,6 @@ class Supervisor:
             f"conversation {ready.conversation_id}",
             {"conversation_id": ready.conversation_id, "handshake_ms": handshake_ms},
         )
-        self._outage.opened(now_s)
         self._bus.publish(
             events.SessionOpened(
                 at_s=now_s,
@@ -237,6 +236,8 @@ class Supervisor:
                 tries=tries,
             )
         )
+        # After it, for the return belongs to the new conversation.
+        self._outage.opened(now_s)
 
     def _ended(self, session: Session, ending: Ending) -> None:
         now_s = time.monotonic()

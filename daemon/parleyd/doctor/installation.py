@@ -40,6 +40,7 @@ PACKAGES = (
     Package("yaml", "PyYAML"),
     Package("msgspec", "msgspec"),
     Package("regex", "regex"),
+    Package("jsonschema", "jsonschema"),
     Package("samplerate", "samplerate"),
     Package("systemd.daemon", "systemd-python"),
     Package("pywebrtc_audio", "pywebrtc-audio", False, "the microphone is closed while the agent speaks"),

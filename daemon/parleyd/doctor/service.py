@@ -92,8 +92,7 @@ def judge_units(units: Sequence[Unit], *, lingers: bool) -> Iterator[Finding]:
     if not installed:
         yield note(
             "parleyd is not installed as a service",
-            "to have it started at boot, copy systemd/parleyd.service to /etc/systemd/system, then sudo systemctl "
-            "enable --now parleyd",
+            "to have it started at boot: sudo scripts/install, in the checkout, or its Debian package",
         )
     for unit in installed:
         yield from _judge(unit)

@@ -6,6 +6,7 @@ hand, the XDG base directories of the user are taken.
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -15,7 +16,7 @@ SYSTEM_STATE = Path("/var/lib/parleyd")
 
 def state_directory() -> Path:
     """Made if need be, readable by its owner alone. Raises OSError."""
-    directory = _of_unit("STATE_DIRECTORY") or _of_user("XDG_STATE_HOME", Path.home() / ".local/state")
+    directory = _of_unit("STATE_DIRECTORY") or _of_user("XDG_STATE_HOME")
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     return directory
 
@@ -28,9 +29,9 @@ def runtime_directory() -> Path:
 
 
 def runtime_place() -> Path:
-    """Where it is, or would be."""
+    """Where it is, or would be. Raises OSError."""
     # Without XDG_RUNTIME_DIR the state directory's parent: a name under /tmp could be somebody else's.
-    return _of_unit("RUNTIME_DIRECTORY") or _of_user("XDG_RUNTIME_DIR", Path.home() / ".local/state")
+    return _of_unit("RUNTIME_DIRECTORY") or _of_user("XDG_RUNTIME_DIR")
 
 
 def _of_unit(variable: str) -> Path | None:
@@ -39,7 +40,13 @@ def _of_unit(variable: str) -> Path | None:
     return Path(value) if value else None
 
 
-def _of_user(variable: str, otherwise: Path) -> Path:
+def _of_user(variable: str) -> Path:
     value = os.environ.get(variable)
     # The XDG specification says to ignore a relative path.
-    return (Path(value) if value and value.startswith("/") else otherwise) / "parleyd"
+    if value and value.startswith("/"):
+        return Path(value) / "parleyd"
+    try:
+        return Path.home() / ".local/state/parleyd"
+    except RuntimeError:
+        # A dynamic user of systemd's, in a unit that names no directories.
+        raise FileNotFoundError(errno.ENOENT, "this user has no home directory", f"${variable}") from None

@@ -2,13 +2,12 @@
 
 What has been measured with PortAudio 19.6, which Debian 12 and 13 ship, and why things are here as they are:
 
-- Stopping or closing a stream from another thread than the one in a blocking read or write hangs or crashes the
-  process; callback mode does neither.
+- Ending a stream from another thread than the one in a blocking read or write hangs or crashes; callback mode does not.
 - close() without stop_stream() is the abort: silence within 5 ms, and hardly ever more than 5 ms for the call. On
   a suspended device it never returns, hence the deadline.
 - The list of devices is frozen until every PyAudio object is terminated, hence one owner of the only one (Host).
 - A device that goes ends the callbacks, and tells nobody: recovery.py watches. Opening a stale entry of the list may
-  fail an assertion, hence a new list before each new try.
+  fail an assertion, hence a new list before each new try, unless kernel and ALSA say that it is in its old place.
 - close(), terminate() and open() may hang for as long as a sound server hangs; the interpreter goes on meanwhile.
 - A sound configuration without one usable `pcm` entry (for example ALSA_CONFIG_PATH at an empty file) fails an
   assertion inside PortAudio and aborts the process. Python cannot prevent that; the message names pa_linux_alsa.c.
@@ -17,19 +16,17 @@ What has been measured with PortAudio 19.6, which Debian 12 and 13 ship, and why
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import logging
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import pyaudio
 
 from parleyd.audio import pcm as sound
+from parleyd.audio.devices import alsa
 from parleyd.audio.devices.chatter import portaudio_muted, silence_libraries
 from parleyd.audio.devices.device import Deliver, DeviceError, Fill, StreamInfo, too_few_channels
 from parleyd.audio.devices.guard import Guard
@@ -38,13 +35,16 @@ from parleyd.log_fields import fields
 log = logging.getLogger(__name__)
 
 Direction = Literal["input", "output"]
+# none: it is still gone; as listed: it can be opened as it was; new list: perhaps, and PortAudio's list is out of date.
+Prospect = Literal["none", "as listed", "new list"]
 
 # Longest time for an abort; on working devices it takes milliseconds.
 CLOSE_DEADLINE_S = 1.0
 _INPUT_RATES_HZ = (16_000, None, 48_000, 44_100)  # None: the device's own
 _OUTPUT_RATES_HZ = (48_000, None, 44_100, 16_000)
 _PERIODS_PER_S = {"input": 50, "output": 100}
-_MOST_HARDWARE_CHANNELS = 16
+MOST_HARDWARE_CHANNELS = 16  # who claims more is a plugin
+_BELIEVED_S = 60.0
 
 
 # ---------------------------------------------------------------- the only PyAudio object
@@ -74,7 +74,8 @@ class Host:
         self._count_lock = threading.Lock()
         self._streams = 0
         self._calls: dict[object, tuple[str, float]] = {}
-        self._cards = ""
+        self._cards: dict[int, str] = {}
+        self.listed_s = 0.0
 
     def refresh(self) -> bool:
         """Next time there is a new list of devices. → whether it could be: not while a stream is open."""
@@ -105,9 +106,9 @@ class Host:
                 del self._calls[token]
 
     @property
-    def cards_changed(self) -> bool:
-        """Whether the kernel knows other sound cards than when the list of devices was made."""
-        return _kernel_cards() != self._cards
+    def cards_appeared(self) -> bool:
+        """Whether the kernel knows a sound card that it did not know when the list of devices was made."""
+        return bool(alsa.cards().items() - self._cards.items())
 
     def devices(self) -> list[CardDevice]:
         """All that PortAudio has listed."""
@@ -117,16 +118,9 @@ class Host:
             for index in range(pa.get_device_count()):
                 info = pa.get_device_info_by_index(index)
                 api = pa.get_host_api_info_by_index(info["hostApi"])
-                found.append(
-                    CardDevice(
-                        index,
-                        str(info["name"]),
-                        str(api["name"]),
-                        round(info["defaultSampleRate"]),
-                        int(info["maxInputChannels"]),
-                        int(info["maxOutputChannels"]),
-                    )
-                )
+                keys = ("defaultSampleRate", "maxInputChannels", "maxOutputChannels")
+                rate_hz, inputs, outputs = (round(info[key]) for key in keys)
+                found.append(CardDevice(index, str(info["name"]), str(api["name"]), rate_hz, inputs, outputs))
             return found
 
     def default_index(self, direction: Direction) -> int | None:
@@ -179,17 +173,11 @@ class Host:
     def _object(self) -> pyaudio.PyAudio:
         if self._pa is None:
             silence_libraries()
-            self._cards = _kernel_cards()
+            self._cards = alsa.cards()
+            self.listed_s = time.monotonic()
             with portaudio_muted(), self.calling("listing the devices"):
                 self._pa = pyaudio.PyAudio()
         return self._pa
-
-
-def _kernel_cards() -> str:
-    try:
-        return Path("/proc/asound/cards").read_text()
-    except OSError:
-        return ""
 
 
 host = Host()
@@ -218,6 +206,11 @@ def find(spec: str, direction: Direction) -> CardDevice:
     whole = [device for device in devices if device.name.casefold() == wanted]
     parts = whole[:1] or [device for device in devices if wanted in device.name.casefold()]
     if not parts:
+        if held := alsa.unlisted(device.name for device in host.devices()):
+            raise DeviceError(
+                f"no {direction} device that opens is called '{spec}', but {' and '.join(held)} cannot be opened now",
+                f"end the program that uses it (`fuser -v /dev/snd/*` names it), or choose one of {names}",
+            )
         raise DeviceError(
             f"no {direction} device is called '{spec}'; there are {names}",
             f"set audio.{direction}.device to a part of one of these names; `parleyd devices` lists them",
@@ -257,29 +250,35 @@ class Card:
         # A stream that is asked while it is being closed crashes the process.
         self._stream_lock = threading.Lock()
         self._device: CardDevice | None = None
+        self._place: alsa.Place | None = None
 
     @property
     def active(self) -> bool:
-        """Whether PortAudio thinks that sound flows. False is certain; after a real unplug it stays True."""
+        """False is certain. True: PortAudio thinks that sound flows, and the kernel still knows the card."""
+        if self._place is not None and self._place.is_empty:
+            return False
         with self._stream_lock:
             try:
                 return self._stream is not None and bool(self._stream.is_active())
             except OSError:
                 return False
 
-    def may_open(self) -> bool:
-        """Whether it is worth a new list of devices to try again; asks ALSA, which disturbs no other stream."""
+    def prospect(self) -> Prospect:
+        """Of trying again what was open once; asks ALSA, which disturbs no other stream."""
         device = self._device
-        if device is None or device.host_api != "ALSA" or host.cards_changed:
-            return True
-        hardware = re.search(r"\((hw:\d+,\d+)\)$", device.name)
-        return _alsa_opens(hardware[1] if hardware else device.name, self._direction)
+        if device is None or device.host_api != "ALSA" or host.cards_appeared:
+            return "new list"
+        if self._place is not None and not self._place.has_the_same_card:
+            # Elsewhere it would have appeared. But no list is believed for ever.
+            return "new list" if time.monotonic() - host.listed_s > _BELIEVED_S else "none"
+        with host.calling("opening a device"):
+            there = alsa.opens(alsa.pcm_name(device.name), recording=self._direction == "input")
+        return "as listed" if there else "none"
 
     def _counts(self, device: CardDevice) -> list[int]:
         """How many channels to ask for, best first."""
-        most = device.channels(self._direction)
         # Some plugins claim dozens of channels; who has more than two rarely needs all of them.
-        return sorted({1, min(2, most), most})
+        return sorted({1, min(2, device.channels(self._direction)), device.channels(self._direction)})
 
     def _attempts(self, device: CardDevice) -> Iterator[tuple[int, int]]:
         rates = _INPUT_RATES_HZ if self._direction == "input" else _OUTPUT_RATES_HZ
@@ -325,6 +324,7 @@ class Card:
             with self._stream_lock:
                 self._stream = stream
             self._device = device
+            self._place = alsa.place(device.name)
             self.name = device.name
             return StreamInfo(rate_hz, channels, period_samples, float(latency_s))
         assert refusal is not None
@@ -337,18 +337,6 @@ class Card:
             # What lasts ends the service with its reason: audio/recovery.py.
             words = "the %s device '%s' does not let itself be closed yet"
             log.warning(words, self._direction, self.name, extra=fields(device=self.name))
-
-
-def _alsa_opens(name: str, direction: Direction) -> bool:
-    """alsa-lib, pcm.c: snd_pcm_open(pcm, name, stream, mode); stream 0 plays, 1 records; mode 1 does not wait."""
-    alsa = ctypes.CDLL("libasound.so.2")
-    handle = ctypes.c_void_p()
-    stream = 1 if direction == "input" else 0
-    with host.calling("opening a device"):
-        if alsa.snd_pcm_open(ctypes.byref(handle), ctypes.c_char_p(name.encode()), stream, 1) < 0:
-            return False
-        alsa.snd_pcm_close(handle)
-    return True
 
 
 class PortAudioInput(Card):
@@ -369,7 +357,7 @@ class PortAudioInput(Card):
         if self._channel > most:
             raise too_few_channels(f"the input device '{device.name}'", most, self._channel)
         # Hardware has its channels in their order when it is asked for all of them. Plugins claim any number.
-        return [most, self._channel] if most <= _MOST_HARDWARE_CHANNELS else [self._channel, most]
+        return [most, self._channel] if most <= MOST_HARDWARE_CHANNELS else [self._channel, most]
 
     def open(self, deliver: Deliver) -> StreamInfo:
         """Raises DeviceError."""

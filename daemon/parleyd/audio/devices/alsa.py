@@ -1,0 +1,85 @@
+"""What ALSA and the kernel know of sound cards now; PortAudio knows only what there was when it made its list."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+# Not /proc/asound, which a hardened unit does not see (ProcSubset=pid).
+_CARDS = Path("/sys/class/sound")
+_NODES = Path("/dev/snd")
+
+
+def cards() -> dict[int, str]:
+    """Number and id of each card that may be used; a new one is the kernel's for a moment before it is also ours.
+
+    The kernel makes the id from the card's name, such as Headset; that of a second one of the kind is Headset_1.
+    """
+    found = {}
+    for folder in _CARDS.glob("card[0-9]*"):
+        with contextlib.suppress(OSError):
+            number = folder.name.removeprefix("card")
+            if number.isdigit() and _may_use(number):
+                found[int(number)] = (folder / "id").read_text().strip()
+    return found
+
+
+def _may_use(number: str) -> bool:
+    nodes = [*_NODES.glob(f"controlC{number}"), *_NODES.glob(f"pcmC{number}D*")]
+    return bool(nodes) and all(os.access(node, os.R_OK | os.W_OK) for node in nodes)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A card's number, and whose it was when this was made."""
+
+    number: int
+    card_id: str
+
+    @property
+    def is_empty(self) -> bool:
+        """Quick enough to be asked ten times a second."""
+        return not (_CARDS / f"card{self.number}").exists()
+
+    @property
+    def has_the_same_card(self) -> bool:
+        return cards().get(self.number) == self.card_id
+
+
+def place(device_name: str) -> Place | None:
+    """Of a device as PortAudio names it, such as "Some headset: USB Audio (hw:0,0)"; None: no hardware of its own."""
+    hardware = re.search(r"\(hw:(\d+),\d+\)$", device_name)
+    if hardware is None:
+        return None
+    card_id = cards().get(int(hardware[1]))
+    return None if card_id is None else Place(int(hardware[1]), card_id)
+
+
+def unlisted(device_names: Iterable[str]) -> list[str]:
+    """Cards of which PortAudio lists no device: as a rule somebody else holds them."""
+    listed = {found.number for name in device_names if (found := place(name)) is not None}
+    return [f"the card '{card_id}'" for number, card_id in sorted(cards().items()) if number not in listed]
+
+
+def pcm_name(device_name: str) -> str:
+    """What ALSA calls it."""
+    hardware = re.search(r"\((hw:\d+,\d+)\)$", device_name)
+    return device_name if hardware is None else hardware[1]
+
+
+def opens(name: str, *, recording: bool) -> bool:
+    """Whether the PCM of this name can be opened now; disturbs no other stream.
+
+    alsa-lib, pcm.c: snd_pcm_open(pcm, name, stream, mode); stream 0 plays, 1 records; mode 1 does not wait.
+    """
+    alsa = ctypes.CDLL("libasound.so.2")
+    handle = ctypes.c_void_p()
+    if alsa.snd_pcm_open(ctypes.byref(handle), ctypes.c_char_p(name.encode()), int(recording), 1) < 0:
+        return False
+    alsa.snd_pcm_close(handle)
+    return True

@@ -1,0 +1,589 @@
+"""The daemon in the machine while its sound devices are pulled out and put back. Called by scripts/test-usb."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import wave
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import numpy as np
+
+from machine import Entry, Machine, MachineError, boot
+from vcard import Listener, VirtualCard
+
+BACK_WITHIN_S = 5.0
+SPEAKER, MICROPHONE = "speaker", "microphone"
+# A name each, as in qemu and as a user would give them to parleyd.
+PLUGS = {SPEAKER: "usb-audio,id=speaker,audiodev=usb,bus=xhci.0", MICROPHONE: "ES1370,id=microphone,audiodev=pci"}
+DEVICES = {SPEAKER: "USB Audio", MICROPHONE: "AudioPCI"}
+CARDS = {SPEAKER: "QEMU USB Audio", MICROPHONE: "ENS1370"}
+
+AGENT_UNIT = """
+[Service]
+ExecStart=/opt/parleyd/bin/parleyd agent --json --record /var/tmp/heard --scenario /etc/parleyd/agent.yaml
+"""
+# An emulated machine is too slow for a recogniser: whatever is said, is answered at length.
+AGENT = """\
+agent:
+  first_message: ''
+  ears: none
+  replies:
+  - {heard: ., say: "Once upon a time there was a small loudspeaker who lived on a shelf above the kitchen table. \
+    Every morning it listened to the kettle, and every evening it told the table what the kettle had said. \
+    The table had no ears, but it was polite, and it never once complained. \
+    One day somebody pulled the plug out of the loudspeaker."}
+"""
+CONFIG = """\
+provider: {provider}
+elevenlabs: {{agent_id: any, base_url: "http://127.0.0.1:8765"}}
+wake: {{mode: {wake}}}
+audio: {{input: {{device: "{microphone}"{input}}}, output: {{device: "{speaker}"{output}}}, echo: {{mode: "off"}}}}
+session: {{idle_timeout_s: 3600, false_wake_s: 3600}}
+earcons: {{listening: "off", sleeping: "off", error: "off", muted: "off", unmuted: "off"}}
+log: {{format: {log}, level: debug}}
+"""
+
+
+class CheckError(Exception):
+    """What was expected has not happened."""
+
+
+class NotJudgedError(Exception):
+    """This machine is too busy to tell."""
+
+
+def expect(holds: object, otherwise: str) -> None:
+    if not holds:
+        raise CheckError(otherwise)
+
+
+@dataclass(frozen=True)
+class Away:
+    """told_s: from the pull; back_s: from the plug; since_ready_s: from when the card could be opened."""
+
+    told_s: float
+    back_s: float
+    since_ready_s: float
+
+    def __str__(self) -> str:
+        return (
+            f"told {self.told_s:.1f} s after the pull, sound {self.since_ready_s:.1f} s after the card's return "
+            f"({self.back_s:.1f} s after the plug)"
+        )
+
+
+class Bench:
+    """The daemon in the machine, its plugs, and what is said and heard outside."""
+
+    def __init__(self, machine: Machine, card: VirtualCard) -> None:
+        self.machine = machine
+        self.card = card
+        self._spoken: dict[str, tuple[bytes, int]] = {}
+        self.began = 0
+        self.pid = ""
+        self._room: subprocess.Popen[bytes] | None = None
+        self.room_sounds(True)
+
+    def room_sounds(self, on: bool) -> None:
+        """No room is without a sound; without one, the microphone delivers digital silence."""
+        if self._room is not None:
+            self._room.terminate()
+            self._room.wait(10)
+            self._room = None
+        if on:
+            an_hour = np.random.default_rng(1).integers(-6, 7, 3600 * 8_000, dtype=np.int16)
+            self._room = self.card.play(an_hour.tobytes(), rate_hz=8_000)
+
+    # ------------------------------------------------------------ the daemon
+
+    def start(
+        self,
+        *,
+        provider: str = "elevenlabs",
+        wake: str = "speech",
+        microphone: str = DEVICES[MICROPHONE],
+        speaker: str = DEVICES[SPEAKER],
+        input: str = "",
+        output: str = "",
+    ) -> None:
+        """With a new agent; what they say is in the journal from here on (`began`).
+
+        input, output: more of audio.input and of audio.output.
+        """
+        self.machine.run("systemctl stop parleyd agent; systemctl reset-failed parleyd agent; true")
+        self.configure(
+            provider=provider, wake=wake, microphone=microphone, speaker=speaker, input=input, output=output
+        )
+        self.began = self.machine.mark()
+        if provider != "local":
+            self.machine.run("systemctl start agent")
+            self.machine.wait_for("agent", '"listening"', self.began, timeout_s=90)
+        self.machine.run("systemctl start parleyd", timeout_s=180)
+        self.pid = self.main_pid()
+
+    def configure(self, *, log: str = "journal", **words: str) -> None:
+        given = {
+            "provider": "elevenlabs",
+            "wake": "speech",
+            "microphone": DEVICES[MICROPHONE],
+            "speaker": DEVICES[SPEAKER],
+            "input": "",
+            "output": "",
+        }
+        self.machine.write("/etc/parleyd/parleyd.yaml", CONFIG.format(log=log, **given | words))
+
+    def main_pid(self) -> str:
+        return self.machine.run("systemctl show -P MainPID parleyd").strip()
+
+    def figures(self) -> tuple[int, int, int]:
+        """→ threads, file handles, KiB of memory."""
+        out = self.machine.run(
+            f"ls /proc/{self.pid}/task | wc -l; ls /proc/{self.pid}/fd | wc -l; "
+            f"sed -n 's/^VmRSS:[^0-9]*\\([0-9]*\\).*/\\1/p' /proc/{self.pid}/status"
+        )
+        threads, files, memory = (int(word) for word in out.split())
+        return threads, files, memory
+
+    def same_process(self) -> None:
+        now = self.main_pid()
+        expect(now == self.pid, f"the daemon was process {self.pid}, and is {now} now")
+
+    def same_session(self) -> None:
+        self.same_process()
+        connected = len(self.machine.told("agent", '"event": "connected"', self.began))
+        closed = len(self.machine.told("agent", '"event": "closed"', self.began))
+        expect((connected, closed) == (1, 0), f"{connected} sessions began, {closed} ended")
+
+    # ------------------------------------------------------------ plugs
+
+    def unplug(self, which: str) -> None:
+        self.machine.monitor(f"device_del {which}")
+
+    def plug(self, which: str) -> None:
+        # Pulling a card out takes the machine some moments, during which its name is still in use.
+        until_s = time.monotonic() + 10
+        while True:
+            try:
+                self.machine.monitor(f"device_add {PLUGS[which]}")
+                return
+            except MachineError as error:
+                if "uplicate" not in str(error) or time.monotonic() > until_s:
+                    raise
+                time.sleep(0.2)
+
+    def cycle(self, which: str, away_s: float = 3.0) -> Away:
+        """Out, noticed, in, and sound again."""
+        mark = self.machine.mark()
+        out_s = time.monotonic()
+        self.unplug(which)
+        gone = self.machine.wait_for("parleyd", f"the {which} '.*' is gone", mark, timeout_s=15)
+        time.sleep(max(0.0, out_s + away_s - time.monotonic()))
+        return Away(gone.arrived_s - out_s, *self.back(which))
+
+    def back(self, which: str) -> tuple[float, float]:
+        """In, and sound again. → seconds from the plug; from when the machine had made the card's files."""
+        mark = self.machine.mark()
+        in_s = time.monotonic()
+        self.plug(which)
+        back = self.machine.wait_for("parleyd", f"the {which} '.*' is back", mark, timeout_s=30)
+        ready = self.ready(which, mark)
+        since_ready_s = back.at_s - ready.at_s
+        # What comes before belongs to the kernel and to udev, and to how busy this machine is.
+        expect(since_ready_s <= BACK_WITHIN_S, f"the {which} was back only {since_ready_s:.1f} s after its return")
+        return back.arrived_s - in_s, since_ready_s
+
+    def ready(self, which: str, mark: int) -> Entry:
+        """The last of the card's files that parleyd needs: udev has given it to the group audio."""
+        pcm = "p" if which == SPEAKER else "c"
+        place = "usb" if which == SPEAKER else "pci"
+        return self.machine.wait_for("plugs", rf"add +/devices/(?=.*{place})\S*/pcmC\d+D0{pcm} ", mark)
+
+    # ------------------------------------------------------------ talk
+
+    def say(self, text: str) -> None:
+        """Into the microphone, and waits until it is over."""
+        if text not in self._spoken:
+            with tempfile.NamedTemporaryFile(suffix=".wav") as file:
+                subprocess.run(["flite", "-voice", "rms", "-t", text, "-o", file.name], check=True)
+                with wave.open(file.name) as sound:
+                    self._spoken[text] = sound.readframes(sound.getnframes()), sound.getframerate()
+        pcm, rate_hz = self._spoken[text]
+        self.card.play(pcm, rate_hz=rate_hz).wait(30)
+
+    def ask(self, text: str, listener: Listener | None = None) -> None:
+        """Says it until the agent has heard something, three times at most; then waits for its voice at the speaker."""
+        for _ in range(3):
+            mark = self.machine.mark()
+            asked_s = time.monotonic()
+            self.say(text)
+            try:
+                self.machine.wait_for("agent", '"event": "heard"', mark, timeout_s=25)
+                break
+            except MachineError:
+                continue
+        else:
+            raise CheckError(f"the agent did not hear {text!r}")
+        if listener is not None:
+            expect(listener.wait_for_sound(asked_s, 30), "the answer does not sound at the speaker")
+
+    def heard_bytes(self) -> int:
+        """Of sound, by the agent in the newest session."""
+        return int(self.machine.run("stat -c %s /var/tmp/heard/connection-001-received.wav"))
+
+
+# ---------------------------------------------------------------- the checks
+
+
+def started(bench: Bench, _cycles: int) -> str:
+    bench.start()
+    devices = bench.machine.wait_for("parleyd", "^listening on", bench.began)
+    return f"as a service, {devices.text}"
+
+
+def asleep_speaker(bench: Bench, _cycles: int) -> str:
+    away = bench.cycle(SPEAKER)
+    bench.same_process()
+    return f"{away}; same process"
+
+
+def asleep_microphone(bench: Bench, _cycles: int) -> str:
+    away = bench.cycle(MICROPHONE)
+    bench.same_process()
+    return f"{away}; same process"
+
+
+def wakes_and_answers(bench: Bench, _cycles: int) -> str:
+    with bench.card.listen() as listener:
+        bench.ask("What time is it?", listener)
+    bench.machine.wait_for("parleyd", "-> live", bench.began)
+    bench.same_session()
+    return "woken by the microphone that came back, answered through the speaker that came back"
+
+
+def live_speaker(bench: Bench, _cycles: int) -> str:
+    mark = bench.machine.mark()
+    away = bench.cycle(SPEAKER, away_s=6)
+    bench.same_session()
+    expect(not bench.machine.told("parleyd", "the microphone .* is gone", mark), "the microphone was interrupted")
+    return f"{away}; same session, the microphone not interrupted"
+
+
+def live_microphone(bench: Bench, _cycles: int) -> str:
+    mark, began_s, before = bench.machine.mark(), time.monotonic(), bench.heard_bytes()
+    away = bench.cycle(MICROPHONE, away_s=8)
+    bench.same_session()
+    expect(not bench.machine.told("parleyd", "the speaker .* is gone", mark), "the speaker was interrupted")
+    # A busy machine is behind now and then, and catches up.
+    share = 0.0
+    for _ in range(4):
+        share = (bench.heard_bytes() - before) / 32_000 / (time.monotonic() - began_s)
+        if 0.93 < share < 1.07:
+            break
+        time.sleep(4)
+    else:
+        found = f"{share:.2f} s of sound and silence went up per second"
+        if bench.machine.told("parleyd", "this machine is too slow", bench.began):
+            raise NotJudgedError(f"{away}; same session; {found}, for the daemon says that this machine is too slow")
+        raise CheckError(found)
+    with bench.card.listen() as listener:
+        bench.ask("What time is it?", listener)
+    return f"{away}; same session, {share:.2f} s of sound and silence went up per second, and it hears again"
+
+
+def speaking_speaker(bench: Bench, _cycles: int) -> str:
+    with bench.card.listen() as listener:
+        bench.ask("Tell me a long story.", listener)
+        away = bench.cycle(SPEAKER, away_s=2)
+        expect(listener.wait_for_sound(time.monotonic() - 0.5, BACK_WITHIN_S), "the story does not go on")
+    bench.same_session()
+    return f"{away}; the story goes on, same session"
+
+
+def speaking_microphone(bench: Bench, _cycles: int) -> str:
+    with bench.card.listen() as listener:
+        bench.ask("Tell me a long story.", listener)
+        mark = bench.machine.mark()
+        away = bench.cycle(MICROPHONE, away_s=2)
+        expect(listener.wait_for_sound(time.monotonic() - 0.5, 3), "the story has stopped")
+        expect(not bench.machine.told("parleyd", "the speaker .* is gone", mark), "the speaker was interrupted")
+    bench.same_session()
+    return f"{away}; the story goes on all the while, same session"
+
+
+def both_at_once(bench: Bench, _cycles: int) -> str:
+    """Plugged in the other way round, so that they change their numbers."""
+    mark = bench.machine.mark()
+    for which in PLUGS:
+        bench.unplug(which)
+    for which in PLUGS:
+        bench.machine.wait_for("parleyd", f"the {which} '.*' is gone", mark, timeout_s=15)
+    mark = bench.machine.mark()
+    for which in reversed(PLUGS):
+        bench.plug(which)
+    late_s = 0.0
+    for which in PLUGS:
+        back = bench.machine.wait_for("parleyd", f"the {which} '.*' is back", mark, timeout_s=30)
+        late_s = max(late_s, back.at_s - max(bench.ready(each, mark).at_s for each in PLUGS))
+    expect(late_s <= BACK_WITHIN_S, f"back only {late_s:.1f} s after their return")
+    with bench.card.listen() as listener:
+        bench.ask("What time is it?", listener)
+    bench.same_session()
+    return f"out, and in the other way round: both sound {late_s:.1f} s after their return; it hears and speaks"
+
+
+def quick(bench: Bench, _cycles: int) -> str:
+    mark = bench.machine.mark()
+    bench.unplug(SPEAKER)
+    bench.plug(SPEAKER)
+    back = bench.machine.wait_for("parleyd", "the speaker '.*' is back", mark, timeout_s=30)
+    late_s = back.at_s - bench.ready(SPEAKER, mark).at_s
+    expect(late_s <= BACK_WITHIN_S, f"back only {late_s:.1f} s after its return")
+    with bench.card.listen() as listener:
+        bench.ask("What time is it?", listener)
+    bench.same_session()
+    return f"out and in again at once: sound {late_s:.1f} s after the card's return, and heard"
+
+
+def many(bench: Bench, cycles: int) -> str:
+    times: dict[str, list[float]] = {SPEAKER: [], MICROPHONE: []}
+    figures = []
+    for number in range(cycles + 1):
+        for which, some in times.items():
+            some.append(bench.cycle(which, away_s=1.0).since_ready_s)
+        if number in (0, cycles):
+            figures.append(bench.figures())
+    bench.same_session()
+    (threads, files, memory), (threads_after, files_after, memory_after) = figures
+    expect(threads_after <= threads, f"{threads} threads before, {threads_after} after")
+    expect(files_after <= files, f"{files} file handles before, {files_after} after")
+    expect(memory_after - memory < 2048, f"{memory} KiB of memory before, {memory_after} after")
+    shown = "; ".join(
+        f"{which} {statistics.median(some):.1f} s (median), {max(some):.1f} s (longest)"
+        for which, some in times.items()
+    )
+    return (
+        f"{cycles} times each, after the return: {shown}; {threads} threads before and {threads_after} after, "
+        f"{files} and {files_after} handles, {memory / 1024:.1f} and {memory_after / 1024:.1f} MiB"
+    )
+
+
+def muted(bench: Bench, _cycles: int) -> str:
+    mark = bench.machine.mark()
+    bench.room_sounds(False)
+    bench.machine.wait_for("parleyd", "delivers digital silence", mark, timeout_s=20)
+    time.sleep(6)
+    bench.room_sounds(True)
+    bench.machine.wait_for("parleyd", "the microphone '.*' is back", mark, timeout_s=20)
+    expect(not bench.machine.told("parleyd", "is gone", mark), "a muted microphone was taken for a dead one")
+    bench.same_session()
+    return "told as digital silence, not as gone; back with the first sound"
+
+
+def no_harm(bench: Bench, _cycles: int) -> str:
+    restarts = bench.machine.run("systemctl show -P NRestarts parleyd").strip()
+    expect(restarts == "0", f"systemd has restarted the daemon {restarts} times")
+    texts = [entry.text for entry in bench.machine.journal[bench.began :] if entry.unit == "parleyd"]
+    bad = [text for text in texts if re.search(r"[Aa]ssert|Traceback|Segmentation|core dumped|ALSA lib|\bNone\b", text)]
+    expect(not bad, f"the journal has {len(bad)} lines such as {bad[:1]}")
+    # PortAudio prints one when it notices the pull before the daemon does.
+    chatter = sum(text.startswith("Expression '") for text in texts)
+    pulls = sum("' is gone" in text for text in texts)
+    expect(chatter <= pulls, f"{chatter} lines of PortAudio's own in the journal")
+    return f"no restart, no abort, no traceback; {pulls} pulls left {chatter} lines of PortAudio's own in the journal"
+
+
+def agent_inside(bench: Bench, _cycles: int) -> str:
+    with bench.card.listen() as listener:
+        since_s = time.monotonic()
+        bench.start(provider="local", wake="always")
+        expect(listener.wait_for_sound(since_s, 30), "the greeting does not sound")
+    away = bench.cycle(SPEAKER)
+    bench.same_process()
+    expect(len(bench.machine.told("parleyd", "-> live", bench.began)) == 1, "the session did not stay")
+    return f"provider: local greets; {away}; same process, same session"
+
+
+def mixer(bench: Bench, _cycles: int) -> str:
+    control = "Audio Output Volume Control"
+
+    def level() -> int:
+        shown = bench.machine.run(f"amixer -M -c Audio sget '{control}'")
+        return int(re.findall(r"\[(\d+)%\]", shown)[0])
+
+    bench.start(output=f', volume: 0.5, mixer: {{control: "{control}", card: Audio}}')
+    at_start = level()
+    bench.machine.run("PARLEYD_SOCKET=/run/parleyd/control.sock /opt/parleyd/bin/parleyd volume 30", timeout_s=90)
+    moved = level()
+    bench.cycle(SPEAKER)
+    time.sleep(2)
+    back = level()
+    expect((at_start, moved) == (50, 30), f"{at_start} % at the start, {moved} % after `parleyd volume 30`")
+    expect(back == 30, f"{back} % after the speaker was out and in again, instead of 30 %")
+    return f"{at_start} % at the start, {moved} % by command, {back} % after the speaker was out and in again"
+
+
+def busy(bench: Bench, _cycles: int) -> str:
+    bench.machine.run("systemctl stop parleyd")
+    bench.configure(log="text")
+    out = bench.machine.run(
+        "card=$(sed -n 's/^ *\\([0-9]\\) .*USB-Audio.*/\\1/p' /proc/asound/cards); "
+        # Emulated USB fails now and then.
+        "while true; do aplay -q -D hw:$card -f S16_LE -c 2 -r 48000 /dev/zero; done 2>/dev/null & sleep 2; "
+        "timeout 60 /opt/parleyd/bin/parleyd run -c /etc/parleyd/parleyd.yaml; echo code $?; kill %1; pkill -x aplay",
+        timeout_s=90,
+        check=False,
+    )
+    lines = [line for line in out.splitlines() if line.startswith(("parleyd:", "code"))]
+    expect("code 69" in lines and re.search("is busy|cannot be opened now", out), f"it says {out!r}")
+    return f"{lines[0].removeprefix('parleyd: ')} (exit code 69)"
+
+
+def odd_rates(bench: Bench, _cycles: int) -> str:
+    """A loopback card: whoever opens its other end first decides rate and channels."""
+    machine = bench.machine
+    with tempfile.NamedTemporaryFile(suffix=".wav") as file:
+        subprocess.run(["flite", "-voice", "rms", "-t", "What time is it?", "-o", file.name], check=True)
+        machine.write("/tmp/question.wav", Path(file.name).read_bytes())
+    machine.write("/tmp/right.py", RIGHT_ONLY)
+    machine.run("modprobe snd-aloop pcm_substreams=2; sleep 1; python3 /tmp/right.py /tmp/question.wav /tmp/right.wav")
+    # The speaker's other end takes 44.1 kHz only, and the microphone's gives 48 kHz with the voice on the right.
+    # Both are there before the daemon, which takes what is free.
+    machine.run(
+        "systemctl reset-failed; "
+        "systemd-run -q --unit=ear arecord -q -D hw:Loopback,1,1 -f S16_LE -c 2 -r 44100 /tmp/ear.wav; "
+        "systemd-run -q --unit=voice bash -c 'while true; do aplay -q -D hw:Loopback,0,0 /tmp/right.wav; done'; sleep 2"
+    )
+    card = machine.run("sed -n 's/^ *\\([0-9]*\\) \\[Loopback.*/\\1/p' /proc/asound/cards").strip()
+    heard = {}
+    for channel in (2, 1):
+        bench.start(
+            wake="always", microphone=f"(hw:{card},1)", speaker=f"(hw:{card},0)", input=f", channel: {channel}"
+        )
+        machine.wait_for("parleyd", "-> live", bench.began)
+        try:
+            machine.wait_for("agent", '"event": "heard"', bench.began, timeout_s=45)
+            heard[channel] = True
+        except MachineError:
+            heard[channel] = False
+    machine.run("systemctl stop parleyd ear voice; true")
+    peak = int(machine.run("python3 /tmp/right.py --peak /tmp/ear.wav"))
+    expect(heard == {2: True, 1: False}, f"heard by channel: {heard}")
+    expect(peak > 1000, f"the answer's peak at 44.1 kHz is {peak}")
+    return "48 kHz in, the voice on channel 2: heard with channel 2, not with channel 1; answer out at 44.1 kHz"
+
+
+RIGHT_ONLY = """\
+import array, sys, wave
+if sys.argv[1] == "--peak":
+    with wave.open(sys.argv[2]) as file:
+        # The header of an unfinished recording promises too much.
+        print(max(map(abs, array.array("h", file.readframes(file.getnframes())[:-1 or None])), default=0))
+else:
+    with wave.open(sys.argv[1]) as file:
+        rate, mono = file.getframerate(), array.array("h", file.readframes(file.getnframes()))
+    both = array.array("h")
+    for sample in array.array("h", [0] * rate * 2) + mono + array.array("h", [0] * rate * 8):
+        both.extend((0, sample) * (48000 // rate))
+    with wave.open(sys.argv[2], "wb") as file:
+        file.setparams((2, 2, 48000, 0, "NONE", ""))
+        file.writeframes(both.tobytes())
+"""
+
+CHECKS: list[tuple[str, Callable[[Bench, int], str]]] = [
+    ("started", started),
+    ("asleep, the speaker", asleep_speaker),
+    ("asleep, the microphone", asleep_microphone),
+    ("asleep, then spoken to", wakes_and_answers),
+    ("live, the speaker", live_speaker),
+    ("live, the microphone", live_microphone),
+    ("speaking, the speaker", speaking_speaker),
+    ("speaking, the microphone", speaking_microphone),
+    ("both", both_at_once),
+    ("quick", quick),
+    ("many", many),
+    ("muted", muted),
+    ("no harm", no_harm),
+    ("the embedded agent", agent_inside),
+    ("mixer", mixer),
+    ("a busy device", busy),
+    ("odd devices", odd_rates),
+]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="scripts/test-usb")
+    parser.add_argument("--machine", type=Path, required=True)
+    parser.add_argument("--cycles", type=int, default=10)
+    parser.add_argument("--only", type=re.compile, default="", help="a regular expression: the checks to be made")
+    parser.add_argument("--log", type=Path, help="write the machine's journal there")
+    args = parser.parse_args()
+    # So that everything is ended on the way out.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    began_s = time.monotonic()
+    card = VirtualCard()
+    failed = 0
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="machine-") as run,
+            boot(args.machine, Path(run), card.environment, list(PLUGS.values())) as machine,
+        ):
+            try:
+                bench = Bench(machine, card)
+                try:
+                    failed = report(bench, args, began_s)
+                finally:
+                    bench.room_sounds(False)
+            finally:
+                if args.log is not None:
+                    args.log.write_text(
+                        "".join(f"{entry.at_s:9.3f} {entry.unit}: {entry.text}\n" for entry in machine.journal)
+                    )
+    except MachineError as error:
+        print(f"FAIL  {error}")
+        failed = 1
+    finally:
+        card.stop()
+    return 1 if failed else 0
+
+
+def report(bench: Bench, args: argparse.Namespace, began_s: float) -> int:
+    machine = bench.machine
+    release = machine.run(". /etc/os-release; echo $PRETTY_NAME, Linux $(uname -r), $(python3 --version)").strip()
+    print(f"{release}, emulated; up after {time.monotonic() - began_s:.0f} s")
+    machine.write("/etc/systemd/system/agent.service", AGENT_UNIT)
+    machine.write("/etc/parleyd/agent.yaml", AGENT)
+    machine.run("systemctl daemon-reload; systemd-run -q --unit=plugs udevadm monitor --udev --subsystem-match=sound")
+    print(machine.run("/opt/parleyd/bin/parleyd devices", timeout_s=90, check=False).rstrip(), flush=True)
+    failed = unjudged = 0
+    # Nothing can be seen of a daemon that was not started.
+    checks = [(name, check) for name, check in CHECKS if check is started or re.search(args.only, name)]
+    for name, check in checks:
+        since_s = time.monotonic()
+        try:
+            print(f"ok    {name}: {check(bench, args.cycles)}", flush=True)
+        except NotJudgedError as reason:
+            unjudged += 1
+            print(f"----  {name}: {reason}", flush=True)
+        except (CheckError, MachineError, AssertionError) as error:
+            failed += 1
+            print(f"FAIL  {name}: {error}", flush=True)
+            for entry in machine.journal[-400:]:
+                if entry.unit == "parleyd" and entry.arrived_s > since_s - 1:
+                    print(f"        {entry.at_s:.2f} {entry.text}")
+    print(f"{len(checks)} checks, {failed} failed, {unjudged} not judged; {time.monotonic() - began_s:.0f} s")
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,28 @@
+"""Where things are kept by a user who has no home."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from parleyd.control.client import places
+from parleyd.host import directories
+
+
+def test_without_a_home_the_unit_must_name_the_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("STATE_DIRECTORY", "RUNTIME_DIRECTORY", "XDG_STATE_HOME", "XDG_RUNTIME_DIR", "PARLEYD_SOCKET"):
+        monkeypatch.delenv(variable, raising=False)
+
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    for make in (directories.state_directory, directories.runtime_directory):
+        with pytest.raises(OSError, match="no home directory"):
+            make()
+    assert [place.parent for place in places()] == [directories.SYSTEM_RUNTIME]
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path / "run"))
+    assert directories.state_directory() == tmp_path / "state"
+    assert directories.runtime_directory() == tmp_path / "run"
