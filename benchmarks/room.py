@@ -167,9 +167,7 @@ def run(mode: str, it: Scene) -> Outcome:
         at = Frame(frame.pcm, number * FRAME_MS / 1000)
         voiced = may_be_speech and vad.voiced(at)
         measured = measure.step(at, voiced=voiced)
-        verdict = gate.step(
-            at, voiced=voiced, level_dbfs=measured.level_dbfs, pitch=measured.pitch, faint=line.faint
-        )
+        verdict = gate.step(at, voiced=voiced, level_dbfs=measured.level_dbfs, pitch=measured.pitch, faint=line.faint)
         if verdict.talk_started:
             outcome.onsets.append((verdict.speech_s, None))
         if verdict.talk_ms >= confirm_ms and outcome.onsets and outcome.onsets[-1][1] is None:
