@@ -487,8 +487,8 @@ RIGHT_ONLY = """\
 import array, sys, wave
 if sys.argv[1] == "--peak":
     with wave.open(sys.argv[2]) as file:
-        # The header of an unfinished recording promises too much.
-        print(max(map(abs, array.array("h", file.readframes(file.getnframes())[:-1 or None])), default=0))
+        sound = file.readframes(file.getnframes())
+    print(max(map(abs, array.array("h", sound[: len(sound) & ~1])), default=0))
 else:
     with wave.open(sys.argv[1]) as file:
         rate, mono = file.getframerate(), array.array("h", file.readframes(file.getnframes()))
@@ -525,7 +525,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/test-usb")
     parser.add_argument("--machine", type=Path, required=True)
     parser.add_argument("--cycles", type=int, default=10)
-    parser.add_argument("--only", type=re.compile, default="", help="a regular expression: the checks to be made")
+    parser.add_argument("--only", type=re.compile, default="", help="a regular expression: the checks to be made, in order")
     parser.add_argument("--log", type=Path, help="write the machine's journal there")
     args = parser.parse_args()
     # So that everything is ended on the way out.
