@@ -44,6 +44,7 @@ from parleyd.control.commands import Commands
 from parleyd.control.server import ControlServer
 from parleyd.demo.actor import ActorMicrophone
 from parleyd.host import process
+from parleyd.profiles.profiles import Profiles
 from parleyd.service import Service
 
 CONFIG = """
@@ -51,8 +52,8 @@ elevenlabs: {{agent_id: soak, base_url: "http://127.0.0.1:{port}"}}
 reconnect: {{initial_s: 1, max_s: 30}}
 """
 # How far the microphone's clock may be ahead of ears.
-LEAD_S = 0.3
-PATIENCE_S = 30.0
+LEAD_S = 0.8
+PATIENCE_S = 8.0
 
 
 class FastClock:
@@ -171,12 +172,13 @@ class Day:
         while (gone_s := self._clock() - began_s) < seconds:
             if gone_s - (self._taken_s - taken_s) < LEAD_S:
                 self._clock.skip(LEAD_S)
-            time.sleep(0.001)
+            time.sleep(0.003)
 
     @property
     def _taken_s(self) -> float:
         """Sound that has reached ears, or was dropped on the way."""
         status = self._service.status()
+        assert status.microphone is not None
         return status.metrics.heard_s + status.microphone.overflows * FRAME_MS / 1000
 
 
@@ -196,7 +198,8 @@ def main() -> None:
     microphone = SoakMicrophone()
     service = Service(config, ElevenLabsAgent(config.elevenlabs, None), microphone, NullOutput(), bus)
     agent = ElevenLabsAgent(config.elevenlabs, None)
-    commands = Commands(service, lambda: service.reconfigure(config, lambda _config: agent), lambda: None)
+    profiles = Profiles(config, bus)
+    commands = Commands(service, lambda: service.reconfigure(config, lambda _config: agent), lambda: None, profiles)
     control = ControlServer(folder / "control.sock", commands, service.status, bus, service.fail)
     control.start()
     service.start()

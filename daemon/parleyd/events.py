@@ -21,10 +21,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started(Event):
-    """The daemon listens. microphone and speaker: the devices' names."""
+    """The daemon listens. microphone and speaker: the devices' names; None without sound."""
 
-    microphone: str
-    speaker: str
+    microphone: str | None
+    speaker: str | None
     output_latency_ms: int
 
 
@@ -101,6 +101,16 @@ class Typed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerPart(Event):
+    """A piece of an answer in writing, as it is made: kind start, then delta with text, then stop. part_of: the same
+    for all pieces of one answer, as the provider numbers it. The whole text comes as AnswerText, before or after."""
+
+    kind: str
+    text: str
+    part_of: int | str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerText(Event):
     """What the agent says, or after a correction what of it was said. answer: which AnswerStarted will sound of it."""
 
@@ -153,6 +163,26 @@ class ToolCalled(Event):
 
     name: str
     parameters: object = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileSent(Event):
+    """A file has reached the agent. upload: the number that `send_file` was answered with. media_type: as image/png."""
+
+    upload: int
+    name: str
+    media_type: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileFailed(Event):
+    """A file has not reached the agent. text, mend: why, and what to do about it."""
+
+    upload: int
+    name: str
+    text: str
+    mend: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,6 +244,27 @@ class DeviceBack(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AnnouncementStarted(Event):
+    """The first sound of an announcement is audible. announcement: its number, as the request was answered."""
+
+    announcement: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnnouncementEnded(Event):
+    """The last of it was heard, or it failed, perhaps before it started. finished: all of it was heard.
+
+    reason, mend: why not, and what to do about it.
+    """
+
+    announcement: int
+    finished: bool
+    reason: str | None = None
+    mend: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Muted(Event):
     """The microphone was muted by command (on), or is heard again."""
 
@@ -225,6 +276,14 @@ class VolumeChanged(Event):
     """Somebody set the volume, 0 to 1."""
 
     volume: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileChanged(Event):
+    """Another profile is in force; None: the configuration without any. by: schedule, command or reload."""
+
+    profile: str | None
+    by: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,6 +37,7 @@ NORMS = {
     "session receiver": Norm(10.0, may_rest=True),
     # Its send may block until TCP_USER_TIMEOUT gives the line up.
     "session sender": Norm(30.0, may_rest=True),
+    "announcer": Norm(10.0, may_rest=True),
     "devices": Norm(10.0, may_rest=False),
     "control": Norm(20.0, may_rest=True),
 }

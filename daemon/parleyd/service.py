@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 from parleyd import events
-from parleyd.agents.agent import Agent
+from parleyd.agents.agent import Agent, UploadError
+from parleyd.agents.speech import Speech
+from parleyd.announce.announcer import Announcer
 from parleyd.audio.capture import Capture
 from parleyd.audio.devices.device import DeviceError, InputDevice, OutputDevice
 from parleyd.audio.devices.portaudio import PortAudioInput, PortAudioOutput
@@ -23,11 +26,12 @@ from parleyd.audio.gate import Gate
 from parleyd.audio.mixer import MixerError, Volume
 from parleyd.audio.pcm import FRAME_MS
 from parleyd.audio.playback import Playback
+from parleyd.audio.playback_announcement import AnnouncementTrack
 from parleyd.audio.playback_earcons import EarconTrack
 from parleyd.audio.recorder import DIRECTORY_NAME as RECORDINGS
 from parleyd.audio.recorder import Recorder
 from parleyd.audio.recovery import Recovery
-from parleyd.audio.vad import detector
+from parleyd.audio.vad import Detector, detector
 from parleyd.audio.wakeword import WakeWord
 from parleyd.config.changes import Changes, changes, in_force
 from parleyd.config.schema import Config
@@ -36,7 +40,9 @@ from parleyd.conversation.outbox import Outbox
 from parleyd.conversation.session import Traffic
 from parleyd.conversation.supervisor import Supervisor
 from parleyd.conversation.uplink import Uplink, UplinkCounters
+from parleyd.conversation.uploads import Uploads
 from parleyd.health import Pulse
+from parleyd.hooks.hooks import Hooks
 from parleyd.host import notify
 from parleyd.host.remembered import RememberedMute
 from parleyd.host.watch import Watch
@@ -74,6 +80,7 @@ class Service:
     give_up: asked while the start waits for the microphone; True makes start() return early.
     state_directory: for what outlives the process: the mute switch, the usage, the transcript, timers, the audit log
         of tools; None keeps nothing.
+    speech_for: the voice of announcements, None where there is none; raises what the maker of agents does.
     """
 
     def __init__(
@@ -86,18 +93,26 @@ class Service:
         on_failure: Callable[[], None] = lambda: None,
         give_up: Callable[[], bool] = lambda: False,
         state_directory: Path | None = None,
+        speech_for: Callable[[Config], Speech | None] = lambda _config: None,
     ) -> None:
         gate, output = config.gate, config.audio.output
         self._config = config
+        # Without sound its parts are made, for others to look at, and never started.
+        self._has_sound = config.audio.mode == "on"
         self._bus = bus
         self._on_failure = on_failure
         self._give_up = give_up
         self._stopping = False
         self.failure: ServiceError | None = None
         self._outbox = Outbox(
-            Uplink(gate.uplink, pre_roll_ms=gate.pre_roll_ms, capacity_ms=round(config.session.buffer_s * 1000))
+            Uplink(
+                gate.uplink,
+                pre_roll_ms=gate.pre_roll_ms if self._has_sound else 0,
+                capacity_ms=round(config.session.buffer_s * 1000),
+            )
         )
         far_end = FarEnd()
+        announcements = AnnouncementTrack(config.barge_in.duck_db)
         self._playback = Playback(
             speaker,
             volume=output.software_volume,
@@ -108,16 +123,27 @@ class Service:
             on_failure=self._speaker_failed,
             far_end=far_end,
             earcons=EarconTrack(earcons_of(config.earcons)),
+            announcements=announcements,
+        )
+        self._speech_for = speech_for
+        self._announcer = Announcer(
+            speech_for(config),
+            config.announce,
+            announcements,
+            bus,
+            timeout_s=config.session.connect_timeout_s,
+            on_death=self.fail,
         )
         self._volume = Volume(self._playback, output.mixer, output.volume)
         bus.subscribe(self._volume)
         self._cues = EarconCues(always=config.wake.mode == "always", after_speech=config.earcons.after_speech == "on")
-        bus.subscribe(EarconBell(self._cues, self._playback))
+        if self._has_sound:
+            bus.subscribe(EarconBell(self._cues, self._playback))
         self.tools = DeviceTools(
             config.tools,
             Host(
                 set_volume=self._set_volume_for_agent,
-                mute=self.mute,
+                mute=self._mute_for_agent,
                 end_conversation=lambda: self._supervisor.end_soon(),
                 status=lambda: told_to_agent(self.status()),
                 tell=self._tell,
@@ -125,8 +151,17 @@ class Service:
             bus,
             state_directory,
         )
-        self._dialogue = Dialogue(self._playback, self._outbox, bus, config.barge_in, config.continuity, self.tools)
+        self._dialogue = Dialogue(
+            self._playback,
+            self._outbox,
+            bus,
+            config.barge_in,
+            config.continuity,
+            self.tools,
+            text_only=not self._has_sound,
+        )
         ear = Gate(gate.pre_roll_ms, gate.hangover_ms)
+        self._hooks = Hooks(config.hooks, bus)
         self._traffic = Traffic()
         self._meter = UsageMeter(Store(state_directory), self._used)
         bus.subscribe(self._meter)
@@ -142,14 +177,15 @@ class Service:
             raise_gate=ear.be_harder_of_hearing,
             on_death=self.fail,
         )
+        self._uploads = Uploads(agent, self._dialogue, bus)
         self._capture = Capture(microphone)
         echo_mode = _echo_mode(config, microphone, speaker)
-        echo = EchoControl(echo_mode, config.audio.echo.tail_ms, self._playback, far_end, bus)
+        echo = EchoControl(echo_mode, config.audio.echo.tail_ms, self._playback, far_end, bus, announcements)
         self._recorder = self._recorder_of_utterances(state_directory)
         self._ears = Ears(
             self._capture,
             echo,
-            detector(gate.vad, gate.aggressiveness),
+            _detector(config),
             ear,
             self._outbox,
             self._dialogue,
@@ -173,25 +209,41 @@ class Service:
     def start(self) -> None:
         """Speaker, microphone, ears, supervisor, recovery, watch; on the first trouble everything is closed again."""
         try:
-            self._volume.start()
-            speaker = self._playback.start()
-            self._capture.start()
-            self._ears.start()
-            if self._config.wake.mode != "manual":
-                self._await_microphone()
+            self._hooks.start()
+            latency_ms = self._start_sound() if self._has_sound else 0
             self._meter.start()
-            if self._recorder is not None:
-                self._recorder.start()
             if self._transcript is not None:
                 self._transcript.start()
             self._supervisor.start()
-            self._recovery.start()
+            if self._has_sound:
+                self._recovery.start()
             self.tools.start()
             self._watch.start()
         except BaseException:
             self.stop()
             raise
-        latency_ms = round(speaker.latency_s * 1000)
+        if self._has_sound:
+            self._tell_started(latency_ms)
+        else:
+            log.info("no sound (audio.mode: off): the conversation is in writing")
+            self._bus.publish(
+                events.Started(at_s=time.monotonic(), microphone=None, speaker=None, output_latency_ms=0)
+            )
+        notify.ready(self._watch.status)
+
+    def _start_sound(self) -> int:
+        """→ the speaker's latency in ms."""
+        self._volume.start()
+        speaker = self._playback.start()
+        self._capture.start()
+        self._ears.start()
+        if self._recorder is not None:
+            self._recorder.start()
+        if self._config.wake.mode != "manual":
+            self._await_microphone()
+        return round(speaker.latency_s * 1000)
+
+    def _tell_started(self, latency_ms: int) -> None:
         log.info(
             "listening on %s, speaking on %s (%d ms of latency)",
             self._capture.device.name,
@@ -209,7 +261,6 @@ class Service:
         )
         if self._ears.muted:
             log.warning("the microphone is muted, as it was left; `parleyd unmute` lets it hear")
-        notify.ready(self._watch.status)
 
     def _await_microphone(self) -> None:
         until_s = time.monotonic() + MICROPHONE_S
@@ -224,8 +275,11 @@ class Service:
         """The session is closed with 1000, then the devices; at most two seconds."""
         self._stopping = True
         notify.stopping()
+        self._hooks.begin_stop()
         self._watch.stop()
         self._recovery.stop()
+        self._uploads.stop()
+        self._announcer.stop()
         self.tools.close()
         self._supervisor.stop()
         self._ears.stop()
@@ -236,6 +290,7 @@ class Service:
             self._recorder.stop()
         if self._transcript is not None:
             self._transcript.stop()
+        self._hooks.end_stop()
 
     def wake(self, *, anyway: bool = False) -> Refusal | None:
         """anyway: although a budget is spent. → why not, if not."""
@@ -247,10 +302,19 @@ class Service:
         self._supervisor.sleep()
 
     def _set_volume_for_agent(self, volume: float) -> None:
+        self._need_sound_for_agent()
         try:
             self.set_volume(volume)
         except MixerError as error:
             raise ToolError(Fault.FAILED, f"The volume could not be set: {error}.") from error
+
+    def _mute_for_agent(self, on: bool) -> None:
+        self._need_sound_for_agent()
+        self.mute(on)
+
+    def _need_sound_for_agent(self) -> None:
+        if not self._has_sound:
+            raise ToolError(Fault.FAILED, "This device has neither a microphone nor a speaker.")
 
     def _tell(self, text: str) -> None:
         """Makes the agent know something, in a session that is opened for it if need be."""
@@ -293,6 +357,10 @@ class Service:
         self._dialogue.say(text)
         return self.wake() if self._supervisor.asleep else None
 
+    def announce(self, text: str, *, now: bool) -> int:
+        """See Announcer.announce."""
+        return self._announcer.announce(text, now=now)
+
     def context(self, text: str, context_id: str | None = None) -> bool:
         """See Dialogue.context."""
         return self._dialogue.context(text, context_id)
@@ -301,9 +369,25 @@ class Service:
         """See Dialogue.user_active."""
         return self._dialogue.user_active()
 
+    def send_file(self, descriptor: int, name: str, text: str | None) -> int:
+        """See Uploads.send; wakes if asleep. UploadError also when a budget is spent."""
+        refusal = self._warden.refusal(of_its_own=False) if self._supervisor.asleep else None
+        if refusal is not None:
+            os.close(descriptor)
+            raise UploadError(refusal.text, refusal.mend)
+        number = self._uploads.send(descriptor, name, text)
+        if self._supervisor.asleep:
+            self.wake()
+        return number
+
     def feedback(self, score: Literal["like", "dislike"] | None) -> bool:
         """See Dialogue.feedback."""
         return self._dialogue.feedback(score)
+
+    @property
+    def has_sound(self) -> bool:
+        """Whether there is a microphone and a speaker; mute and volume mean nothing otherwise."""
+        return self._has_sound
 
     @property
     def muted(self) -> bool:
@@ -332,7 +416,7 @@ class Service:
         self._bus.publish(events.VolumeChanged(at_s=time.monotonic(), volume=volume))
 
     def status(self) -> Status:
-        return self._reporter.status(self._config, self._volume.value, self.usage())
+        return self._reporter.status(self._config, self._volume.value, self.usage(), self._hooks.counts)
 
     @property
     def health(self) -> str:
@@ -344,24 +428,27 @@ class Service:
         does, or VadUnavailableError or WakeWordUnavailableError; all but the volume has when it raises MixerError."""
         changed = changes(self._config, config)
         config = in_force(self._config, config)
-        agent = agent_for(config)
-        vad, word = detector(config.gate.vad, config.gate.aggressiveness), _wake_word(config)
+        agent, speech = agent_for(config), self._speech_for(config)
+        vad, word = _detector(config), _wake_word(config)
         self._ears.reconfigure(
             vad, config.gate.hangover_ms, wake_on_speech=_wakes_on_speech(config), wake_word=word
         )
         self._dialogue.reconfigure(config.barge_in, config.continuity)
         self._warden.reconfigure(config)
         self._cues.always = config.wake.mode == "always"
+        self._hooks.reconfigure(config.hooks)
+        self._uploads.agent = agent
         self._supervisor.reconfigure(config, agent)
+        self._announcer.reconfigure(speech, config.announce, config.session.connect_timeout_s)
         self._config = config
         volume = config.audio.output.volume
-        if "audio.output.volume" in changed.now and volume is not None:
+        if "audio.output.volume" in changed.now and volume is not None and self._has_sound:
             self.set_volume(volume)
-        log.info("the configuration was read again: %s", changed.in_words())
         return changed
 
     def _pulses(self) -> tuple[Pulse, ...]:
-        return (self._ears.pulse, self._playback.pulse, self._recovery.pulse, *self._supervisor.pulses)
+        of_sound = (self._ears, self._playback, self._recovery) if self._has_sound else ()
+        return (*(part.pulse for part in (*of_sound, self._announcer)), *self._supervisor.pulses)
 
     @property
     def counters(self) -> UplinkCounters:
@@ -382,7 +469,14 @@ class Service:
         self._on_failure()
 
 
+def _detector(config: Config) -> Detector:
+    # Where nothing is heard, none of the large ones is loaded.
+    return detector(config.gate.vad if config.audio.mode == "on" else "webrtcvad", config.gate.aggressiveness)
+
+
 def _echo_mode(config: Config, microphone: InputDevice, speaker: OutputDevice) -> EchoMode:
+    if config.audio.mode == "off":
+        return "off"
     if config.barge_in.mode == "off":
         # Who may not interrupt need not be heard meanwhile.
         return "half_duplex"
@@ -397,4 +491,5 @@ def _wakes_on_speech(config: Config) -> bool:
 
 
 def _wake_word(config: Config) -> WakeWord | None:
-    return WakeWord(config.wake.word) if config.wake.mode == "word" else None
+    wanted = config.wake.mode == "word" and config.audio.mode == "on"
+    return WakeWord(config.wake.word) if wanted else None

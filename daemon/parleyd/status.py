@@ -17,6 +17,7 @@ from parleyd.audio.playback import Playback
 from parleyd.audio.recovery import Recovery
 from parleyd.config.schema import Config
 from parleyd.health import Finding, Load
+from parleyd.hooks.hooks import HookCounts
 from parleyd.host import process
 from parleyd.host.watch import Watch
 from parleyd.metrics import Meter, Metrics
@@ -53,7 +54,7 @@ class Speaker(Device):
 @dataclass(frozen=True, slots=True)
 class Status:
     """health: well, trouble or sick. state_s: how long it has been in this state. started_s, uptime_s: wall-clock time
-    of the start, and the time since."""
+    of the start, and the time since. microphone, speaker: None without sound (audio.mode: off)."""
 
     version: str
     started_s: float
@@ -67,24 +68,29 @@ class Status:
     conversation_id: str | None
     wake_mode: str
     echo_mode: str
-    microphone: Microphone
-    speaker: Speaker
+    microphone: Microphone | None
+    speaker: Speaker | None
     load: Load
     metrics: Metrics
     usage: Usage
+    profile: str | None
+    hooks: HookCounts
 
 
 def told_to_agent(status: Status) -> dict[str, object]:
     """What of it an agent can put into words for the person."""
-    return {
+    told: dict[str, object] = {
         "health": status.health,
         "troubles": [finding.text for finding in status.findings],
         "uptime_minutes": round(status.uptime_s / 60),
-        "volume_percent": round(status.speaker.volume * 100),
-        "microphone": {"name": status.microphone.name, "works": status.microphone.present},
-        "speaker": {"name": status.speaker.name, "works": status.speaker.present},
         "version": status.version,
     }
+    if status.microphone is not None:
+        told["microphone"] = {"name": status.microphone.name, "works": status.microphone.present}
+    if status.speaker is not None:
+        told["speaker"] = {"name": status.speaker.name, "works": status.speaker.present}
+        told["volume_percent"] = round(status.speaker.volume * 100)
+    return told
 
 
 class Reporter:
@@ -113,6 +119,7 @@ class Reporter:
         self._reason = "started"
         self._state_since_s = self._started_s
         self._conversation_id: str | None = None
+        self._profile: str | None = None
         self._latency_ms = 0
         bus.subscribe(self._take)
 
@@ -126,16 +133,17 @@ class Reporter:
                     self._state, self._reason, self._state_since_s = after, reason, at_s
                     if after != "live":
                         self._conversation_id = None
+                case events.ProfileChanged(profile=profile):
+                    self._profile = profile
                 case events.SessionOpened(conversation_id=conversation_id):
                     self._conversation_id = conversation_id
                 case _:
                     pass
 
-    def status(self, config: Config, volume: float, usage: Usage) -> Status:
+    def status(self, config: Config, volume: float, usage: Usage, hooks: HookCounts) -> Status:
         now_s = time.monotonic()
         findings = self._watch.findings
-        lost = self._recovery.lost
-        gate = self._ears.gate
+        has_sound = config.audio.mode == "on"
         with self._lock:
             metrics = copy.deepcopy(self._meter.metrics)
             metrics.session_s = round(self._meter.session_s(now_s), 1)
@@ -152,26 +160,36 @@ class Reporter:
                 state_s=round(now_s - self._state_since_s, 1),
                 provider=config.provider,
                 conversation_id=self._conversation_id,
-                wake_mode=config.wake.mode,
+                # Nobody is heard to speak.
+                wake_mode="always" if config.wake.mode == "always" else config.wake.mode if has_sound else "manual",
                 echo_mode=self._echo.mode,
-                microphone=Microphone(
-                    name=self._capture.device.name,
-                    present="microphone" not in lost,
-                    muted=self._ears.muted,
-                    level_dbfs=round(self._ears.level_dbfs, 1),
-                    floor_dbfs=round(gate.floor.dbfs, 1),
-                    somebody_speaks=gate.talk_since_s is not None,
-                    overflows=self._capture.device.overflows + self._capture.dropped_periods,
-                ),
-                speaker=Speaker(
-                    name=self._playback.device.name,
-                    present="speaker" not in lost,
-                    volume=volume,
-                    latency_ms=self._latency_ms,
-                    underruns=self._playback.underruns,
-                    queued_ms=self._playback.queued_ms,
-                ),
+                microphone=self._microphone() if has_sound else None,
+                speaker=self._speaker(volume) if has_sound else None,
                 load=process.load(),
                 metrics=metrics,
                 usage=usage,
+                profile=self._profile,
+                hooks=hooks,
             )
+
+    def _microphone(self) -> Microphone:
+        gate = self._ears.gate
+        return Microphone(
+            name=self._capture.device.name,
+            present="microphone" not in self._recovery.lost,
+            muted=self._ears.muted,
+            level_dbfs=round(self._ears.level_dbfs, 1),
+            floor_dbfs=round(gate.floor.dbfs, 1),
+            somebody_speaks=gate.talk_since_s is not None,
+            overflows=self._capture.device.overflows + self._capture.dropped_periods,
+        )
+
+    def _speaker(self, volume: float) -> Speaker:
+        return Speaker(
+            name=self._playback.device.name,
+            present="speaker" not in self._recovery.lost,
+            volume=volume,
+            latency_ms=self._latency_ms,
+            underruns=self._playback.underruns,
+            queued_ms=self._playback.queued_ms,
+        )

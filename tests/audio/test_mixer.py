@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,13 @@ from parleyd.audio import mixer
 from parleyd.audio.mixer import AlsaMixer, MixerError, Volume
 from parleyd.config.schema import Mixer
 from vcard import VirtualCard
+
+
+@pytest.fixture(autouse=True, scope="module")
+def as_it_was(vcard: VirtualCard) -> Iterator[None]:
+    yield
+    vcard.pactl("set-sink-volume", "vspk", "100%")
+    vcard.pactl("set-sink-mute", "vspk", "0")
 
 
 def shown(card: VirtualCard) -> str:

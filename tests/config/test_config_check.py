@@ -57,6 +57,21 @@ def test_problems_go_to_standard_error_and_end_with_78(path: Path, capsys: pytes
     assert "there is no such file" in capsys.readouterr().err
 
 
+def test_a_voice_for_announcements_is_an_id_and_needs_the_key(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path.write_text("elevenlabs: {agent_id: agent_42}\nannounce:\n  voice_id: abc\n")
+    assert run("-c", str(path)) == 0
+    assert capsys.readouterr().err == (
+        f"{path}:3: warning: announce.voice_id: announcements need the API key, also where the agent is public; "
+        "set elevenlabs.api_key\n"
+    )
+    path.write_text("provider: local\nannounce: {voice_id: abc}\n")
+    assert run("-c", str(path)) == 0
+    assert capsys.readouterr().err == ""
+    path.write_text("provider: local\nannounce: {voice_id: Alba of Paris}\n")
+    assert run("-c", str(path)) == 78
+    assert "announce.voice_id: an id has neither blanks" in capsys.readouterr().err
+
+
 def test_facts_as_json(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("-c", str(path), "--json") == 0
     out, err = capsys.readouterr()
@@ -117,6 +132,9 @@ def test_the_json_schema_takes_the_example(schema: dict[str, Any]) -> None:
         ({"gate": {"pre_roll_ms": 199}}, False),
         ({"reconnect": {"initial_s": 0}}, False),
         ({"barge_in": {"mode": "off"}}, True),
+        ({"audio": "off"}, True),
+        ({"audio": {"mode": "off"}}, True),
+        ({"audio": "quiet"}, False),
         ({"barge_in": {"mode": "of"}}, False),
     ],
 )

@@ -118,7 +118,7 @@ def test_values_mean_what_they_look_like(text: str, path: str, value: object) ->
         ("gate: {volume: 3}", "p.yaml:2: gate.volume: unknown key; it belongs under audio.output"),
         (
             "gate: {mode: x}",
-            "p.yaml:2: gate.mode: unknown key; it belongs under wake, under audio.echo, under barge_in or "
+            "p.yaml:2: gate.mode: unknown key; it belongs under wake, under audio, under audio.echo, under barge_in or "
             "under continuity",
         ),
         ("hangover_ms: 3", "p.yaml:2: hangover_ms: unknown key; it belongs under gate"),
@@ -169,14 +169,28 @@ def test_values_mean_what_they_look_like(text: str, path: str, value: object) ->
          "{command: [PROGRAM, ARGUMENT]}"),
         ("elevenlabs: {dynamic_variables: {a: {env: X, file: Y}}}", "p.yaml:2: elevenlabs.dynamic_variables.a: env and "
          "file are given together; use one of {env: NAME}, {file: PATH} or {command: [PROGRAM, ARGUMENT]}"),
-        ("quiet_hours: [22:00-07:00]", "p.yaml:2: quiet_hours: a mapping belongs here, not plain text; put its keys "
-         "below it, indented, each as `key: value`"),
-        ("quiet_hours:\n- {from: 25:00}", "p.yaml:3: quiet_hours.from: 25:00 cannot stand here; use a time of day from "
-         "00:00 to 23:59"),
-        ("quiet_hours: [{days: [sunday]}]", "p.yaml:2: quiet_hours.days: sunday cannot stand in this list; use mon, "
-         "tue, wed, thu, fri, sat or sun"),
-        ("quiet_hours: [{from: 12:00, to: 12:00}]", "p.yaml:2: quiet_hours: they end when they begin, at 12:00; for a "
-         "whole day use {from: 00:00, to: 23:59}, else correct one of them"),
+        ("quiet_hours: [22:00-07:00]", "p.yaml:2: quiet_hours.1: a mapping belongs here, not plain text; put its "
+         "keys below it, indented, each as `key: value`"),
+        ("quiet_hours:\n- {from: 25:00}", "p.yaml:3: quiet_hours.1.from: 25:00 cannot stand here; use a time of day "
+         "from 00:00 to 23:59"),
+        ("quiet_hours: [{days: [sunday]}]", "p.yaml:2: quiet_hours.1.days: sunday cannot stand in this list; did you "
+         "mean sun? (mon, tue, wed, thu, fri, sat or sun)"),
+        ("quiet_hours:\n- {from: 21:00}\n- {days: []}", "p.yaml:4: quiet_hours.2: they begin on no day; remove `days` "
+         "for every day"),
+        ("hooks: [{on: [live, assleep], command: [a]}]", "p.yaml:2: hooks.1.on: assleep cannot stand in this list; did "
+         "you mean asleep?"),
+        ("hooks:\n- {on: [live], command: [a]}\n- {on: [live]}", "p.yaml:4: hooks.2.command: it is missing; add "
+         "`command:` (the program and its arguments, as they are; what happened comes on its stdin)"),
+        ("hooks: [{on: [], command: [led]}]", "p.yaml:2: hooks.1.on: this hook is never run; write when: on: [live, "
+         "asleep]"),
+        ("hooks: [{on: [live], command: [led on]}]", "p.yaml:2: hooks.1.command: this is one word, the name of a "
+         "program with a blank in it; write each argument on its own: command: [led, on]"),
+        ("hooks: [{on: [live], command: [bin/led]}]", "p.yaml:2: hooks.1.command: bin/led counts from nowhere; give "
+         "the whole path, from / on"),
+        ("hooks: [{on: [live], command: [led], environment: {PARLEYD_STATE: a}}]", "p.yaml:2: hooks.1.environment: "
+         "PARLEYD_STATE is one of the names that are set for every hook; give it another name"),
+        ("quiet_hours: [{from: 12:00, to: 12:00}]", "p.yaml:2: quiet_hours.1: they end when they begin, at 12:00; for "
+         "a whole day use {from: 00:00, to: 23:59}, else correct one of them"),
         ("transcript: {redact: '(a)'}", "p.yaml:2: transcript.redact: a list belongs here, not plain text; put `- "
          "value` lines below it, or [value, value]"),
         ("transcript: {redact: ['(']}", "p.yaml:2: transcript.redact: '(' is no regular expression: missing ) at "
@@ -367,3 +381,27 @@ def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     path = tmp_path / "parleyd.yaml"
     path.write_bytes(b"\xef\xbb\xbfprovider: local\r\n")
     assert load(path).config.provider == "local"
+
+
+@pytest.mark.parametrize(
+    ("text", "mode"),
+    [
+        ("audio: off", "off"),
+        ("audio: 'off'", "off"),
+        ("audio: false", "off"),
+        ("audio: on", "on"),
+        ("audio: true", "on"),
+        ("audio:", "on"),
+        ("audio: {mode: off, output: {volume: 0.5}}", "off"),
+        ("audio: {mode: false}", "off"),
+    ],
+)
+def test_off_is_off_however_it_is_written(text: str, mode: str) -> None:
+    """A program that writes YAML 1.1 makes a truth value of it."""
+    assert parse(LOCAL + text, "p.yaml").config.audio.mode == mode
+
+
+def test_what_else_stands_in_the_place_of_a_section() -> None:
+    line = "p.yaml:2: audio.mode: quiet is none of the choices; use on or off (default on)"
+    assert only_line(LOCAL + "audio: quiet") == line
+    assert only_line(LOCAL + "audio: [off]").startswith("p.yaml:2: audio: a mapping belongs here, not a list")

@@ -17,6 +17,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from test_control_server import CONFIG, daemon, parleyd, socket_path
 
+from parleyd.announce import announcer
 from parleyd.control import messages
 
 PAGE = (Path(__file__).parents[2] / "docs" / "control.md").read_text()
@@ -63,7 +64,9 @@ def test_every_request_and_kind_of_error_is_on_the_page() -> None:
     sources = (Path(messages.__file__).parent).glob("*.py")
     kinds = {kind for source in sources for kind in re.findall(r'RequestError\(\s*"(\w+)"', source.read_text())}
     assert kinds
-    for kind in kinds | {"no_session", "bad_config"}:
+    announcements = (Path(announcer.__file__)).read_text()
+    kinds |= set(re.findall(r'AnnouncementRefusedError\(\s*"(\w+)"', announcements))
+    for kind in kinds | {"no_session", "bad_config", "no_voice"}:
         assert f"`{kind}`" in PAGE, kind
 
 

@@ -40,7 +40,7 @@ def daemon(folder: Path) -> Iterator[subprocess.Popen[str]]:
     assert process.stderr is not None
     try:
         for line in process.stderr:
-            if "listening on" in line:
+            if "runs;" in line:
                 break
         else:
             raise AssertionError("the daemon did not start")
@@ -244,3 +244,56 @@ def test_commands_in_a_terminal(running: subprocess.Popen[str], tmp_path: Path) 
         absent = parleyd(*command)
         assert absent.returncode == os.EX_UNAVAILABLE
         assert "systemctl start parleyd" in absent.stderr
+
+
+@pytest.mark.usefixtures("running")
+def test_a_file_comes_open_or_not_at_all(tmp_path: Path) -> None:
+    """Else whoever may talk to the daemon could have it read what they may not."""
+    private = tmp_path / "private.png"
+    private.write_bytes(b"x")
+
+    def handles() -> int:
+        with Client() as other:
+            return int(other.ask("status")["load"]["handles"])
+
+    with Client() as client:
+        with pytest.raises(RefusedError) as caught:
+            client.ask("send_file", name=str(private))
+        assert caught.value.kind == "no_file"
+        with pytest.raises(RefusedError) as caught:
+            client.send_file(os.open(tmp_path, os.O_RDONLY), "folder.png")
+        assert caught.value.kind == "bad_file"
+        before = handles()
+        with connected() as hoarder, private.open("rb") as file:
+            # Open files with requests that want none, and more than one at a time.
+            for _ in range(50):
+                socket.send_fds(hoarder, [b'{"do": "status"}\n'], [file.fileno()] * 3)
+            for _ in range(51):
+                read_line(hoarder)
+            assert handles() <= before + 2
+        assert handles() <= before
+        descriptor = os.open(private, os.O_RDONLY)
+        assert client.send_file(descriptor, "private.png", "look") == 1
+        # It is the caller's still.
+        os.close(descriptor)
+
+
+def read_line(connection: socket.socket) -> bytes:
+    line = b""
+    while not line.endswith(b"\n"):
+        line += connection.recv(1)
+    return line
+
+
+def test_a_daemon_without_sound_says_so(tmp_path: Path) -> None:
+    (tmp_path / "parleyd.yaml").write_text(CONFIG.replace('audio: {input: {device: "null"}, output: {device: "null"}}',
+                                                          "audio: off"))
+    with daemon(tmp_path), Client() as client:
+        for order in ("mute", "unmute", "volume"):
+            with pytest.raises(RefusedError) as caught:
+                client.ask(order)
+            assert caught.value.kind == "no_sound"
+        done = parleyd("status")
+        assert "sound       none (audio.mode: off)" in done.stdout
+        assert done.returncode == 0
+        assert client.ask("status")["microphone"] is None

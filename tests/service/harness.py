@@ -15,6 +15,7 @@ import numpy as np
 
 from parleyd import events
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
+from parleyd.agents.speech import Speech
 from parleyd.audio.devices.device import OutputDevice
 from parleyd.audio.devices.null import NullOutput
 from parleyd.audio.pcm import FRAME_BYTES
@@ -52,6 +53,7 @@ class Daemon:
         speaker: OutputDevice | None = None,
         microphone: ActorMicrophone | None = None,
         state_directory: Path | None = None,
+        speech: Speech | None = None,
     ) -> None:
         self.microphone = microphone or ActorMicrophone()
         self.stage = Stage()
@@ -64,6 +66,7 @@ class Daemon:
             speaker or NullOutput(),
             bus,
             state_directory=state_directory,
+            speech_for=lambda _config: speech,
         )
 
     def __enter__(self) -> Daemon:

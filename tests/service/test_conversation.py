@@ -464,7 +464,7 @@ def test_pings_and_tool_calls_are_answered() -> None:
         assert line.wait_message("pong")["event_id"] == 77
         result = line.wait_message("client_tool_result")
         assert result["is_error"] is True
-        assert "no such tool" in result["result"]
+        assert "There is no tool 'open_door'" in result["result"]
         assert result["tool_call_id"] == "c1"
 
 

@@ -26,6 +26,7 @@ from parleyd.control import messages
 from parleyd.control.commands import Commands
 from parleyd.control.messages import RequestError
 from parleyd.conversation.states import State
+from parleyd.profiles.profiles import Profiles
 from parleyd.tools.audit import FILE_NAME
 
 TOOLS = """
@@ -253,7 +254,7 @@ def test_a_person_answers_by_the_control_socket(play: Callable[..., Scene]) -> N
     scene = play(steps(
         "on: ready, do: mcp_tool_call, name: pay_rent", "on: ready, do: mcp_tool_call, name: pay_all",
     ))  # fmt: skip
-    commands = Commands(scene.daemon.service, Changes, lambda: None)
+    commands = Commands(scene.daemon.service, Changes, lambda: None, Profiles(Config(), events.Bus()))
     for _ in range(2):
         scene.daemon.expect(events.ApprovalWanted)
     with pytest.raises(RequestError, match=r"several calls wait: call_1 \(pay_rent\), call_2 \(pay_all\)"):

@@ -136,7 +136,7 @@ def test_requests(rest: str, words: str) -> None:
         ("command: {get_time: {description: d, run: [x]}}", "a tool of this name under tools.built_in"),
         ("python: {'a b': {description: d}}", "an agent cannot call this name"),
         ("python: {a: {}}", "tools.python.a.description: it is missing"),
-        ("mcp: {rules: [{decision: maybe}]}", "tools.mcp.rules.decision: maybe is none of the choices"),
+        ("mcp: {rules: [{decision: maybe}]}", "tools.mcp.rules.1.decision: maybe is none of the choices"),
         ("mcp: {otherwise: allow}", "tools.mcp.otherwise: allow is none of the choices"),
         ("built_in: get_time", "a list belongs here"),
         ("command: {a: {description: d, run: [x], cancel_on_speech: yes}}", "yes is neither true nor false"),

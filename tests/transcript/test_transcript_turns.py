@@ -116,3 +116,18 @@ def test_in_whatever_order_things_happen_each_word_of_the_person_is_told_once(ha
     assert sum(turn.speaker == "user" for turn in told) == sum(isinstance(event, events.Heard) for event in happened)
     texts = sum(isinstance(event, events.AnswerText) and not event.corrected for event in happened)
     assert sum(turn.speaker == "agent" for turn in told) <= texts
+
+
+def test_in_writing_each_turn_is_complete_at_once_and_in_order() -> None:
+    turns = Turns()
+    happened = (
+        events.Started(at_s=0.0, microphone=None, speaker=None, output_latency_ms=0),
+        opened(),
+        events.Typed(at_s=1.0, text="One?"),
+        events.AnswerText(at_s=2.0, text="One.", answer=1),
+        events.Typed(at_s=3.0, text="Two?"),
+        events.AnswerText(at_s=4.0, text="Two.", answer=2),
+    )
+    told = [(turn.speaker, turn.text) for event in happened for turn in turns.take(event)]
+    assert told == [("user", "One?"), ("agent", "One."), ("user", "Two?"), ("agent", "Two.")]
+    assert turns.finish() == []

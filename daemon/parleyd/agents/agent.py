@@ -6,7 +6,7 @@ session ended. Nothing here knows a provider.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal, Protocol
@@ -204,6 +204,24 @@ class DialError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file for the agent. media_type: such as image/png. read(n): up to n more bytes; what it raises is passed on."""
+
+    name: str
+    media_type: str
+    size_bytes: int
+    read: Callable[[int], bytes] = field(repr=False)
+
+
+class UploadError(Exception):
+    """The file did not reach the agent. mend: what to do about it."""
+
+    def __init__(self, text: str, mend: str) -> None:
+        super().__init__(text)
+        self.mend = mend
+
+
+@dataclass(frozen=True, slots=True)
 class Address:
     """Where to connect. The URL and the headers may hold secrets: repr does not show them."""
 
@@ -248,6 +266,9 @@ class Codec(Protocol):
     def feedback(self, event_id: int, score: Literal["like", "dislike"] | None) -> bytes:
         """event_id: of an AgentResponse. None takes it back."""
 
+    def multimodal_message(self, text: str | None, file_ids: tuple[str, ...] = ()) -> bytes:
+        """As user_message, with files that were uploaded into this conversation before."""
+
     def tool_result(
         self, call_id: str, result: str, *, is_error: bool, error_type: ToolErrorType | None = None
     ) -> bytes: ...
@@ -266,6 +287,10 @@ class Agent(Protocol):
 
     def codec(self, *, suppress_greeting: bool) -> Codec:
         """A fresh codec for a new session; with suppress_greeting the agent is asked not to speak first."""
+
+    def upload(self, conversation_id: str, attachment: Attachment, timeout_s: float) -> str:
+        """Into a running conversation; blocks. → the file's id there. Raises UploadError, and what attachment.read
+        raises. timeout_s: for connecting, for each piece, and for the answer."""
 
     def judge_close(self, code: int | None, reason: str, error: AgentError | None) -> Ending:
         """code: the close code, None when the line went without one. error: the last error event, if any."""

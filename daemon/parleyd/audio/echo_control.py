@@ -13,6 +13,7 @@ from parleyd.audio.echo import EchoCanceller, EchoCancellerMissingError, HalfDup
 from parleyd.audio.far_end import FarEnd
 from parleyd.audio.pcm import SILENCE_DBFS, SILENT_FRAME, Frame
 from parleyd.audio.playback import Playback
+from parleyd.audio.playback_announcement import AnnouncementTrack
 from parleyd.audio.self_echo import SelfEcho
 from parleyd.log_fields import fields
 
@@ -29,8 +30,17 @@ class EchoControl:
     then on is half duplex, unless echo is left to the hardware (`off`).
     """
 
-    def __init__(self, mode: Mode, tail_ms: int, playback: Playback, far_end: FarEnd, bus: events.Bus) -> None:
+    def __init__(
+        self,
+        mode: Mode,
+        tail_ms: int,
+        playback: Playback,
+        far_end: FarEnd,
+        bus: events.Bus,
+        announcements: AnnouncementTrack | None = None,
+    ) -> None:
         self._playback = playback
+        self._announcements = announcements
         self._far_end = far_end
         self._bus = bus
         self._half_duplex = HalfDuplex(tail_ms)
@@ -54,10 +64,11 @@ class EchoControl:
         playback, deaf, now_s = self._playback, self._half_duplex.deaf, time.monotonic()
         silent_from_s = playback.earcons_silent_from_s
         earcon = deaf(frame.start_s, audible=playback.earcon_audible(now_s), silent_from_s=silent_from_s)
+        announced = self._announced(frame.start_s, now_s)
         if self.mode == "half_duplex":
             self._far_end.forget()
             audible = playback.audible(now_s)
-            if earcon or deaf(frame.start_s, audible=audible, silent_from_s=playback.silent_from_s):
+            if earcon or announced or deaf(frame.start_s, audible=audible, silent_from_s=playback.silent_from_s):
                 return Frame(SILENT_FRAME, frame.start_s), False
             return frame, True
         far = self._far_end.frame(frame.start_s)
@@ -68,8 +79,17 @@ class EchoControl:
         if self.mode == "aec" and self._canceller is not None:
             frame = Frame(self._canceller.process(frame.pcm, far), frame.start_s)
             return frame, self._canceller.person and not earcon
+        if announced:
+            # Nothing takes it out of what the microphone hears, and the agent is not to hear it.
+            return Frame(SILENT_FRAME, frame.start_s), False
         # Whoever begins to speak over an earcon opens the gate a moment later, and the pre-roll has all of it.
         return frame, not earcon
+
+    def _announced(self, start_s: float, now_s: float) -> bool:
+        track = self._announcements
+        return track is not None and self._half_duplex.deaf(
+            start_s, audible=track.audible(now_s), silent_from_s=track.silent_from_s
+        )
 
     def judge(self, level_dbfs: float, *, talk: bool) -> None:
         """The level of the frame that was passed on, and whether the gate takes it for talk."""

@@ -21,6 +21,7 @@ from parleyd.audio.devices.device import DeviceError, OutputDevice, StreamInfo
 from parleyd.audio.earcons import Earcon
 from parleyd.audio.far_end import FarEnd
 from parleyd.audio.pcm import BYTES_PER_SAMPLE, AudioFormat
+from parleyd.audio.playback_announcement import AnnouncementTrack
 from parleyd.audio.playback_earcons import EarconTrack
 from parleyd.audio.playback_gain import Gain
 from parleyd.audio.playback_holes import Holes
@@ -61,6 +62,7 @@ class Playback:
         on_failure: Callable[[Exception], None],
         far_end: FarEnd | None = None,
         earcons: EarconTrack | None = None,
+        announcements: AnnouncementTrack | None = None,
     ) -> None:
         self._device = device
         self._sharp = cut == "sharp"
@@ -69,6 +71,7 @@ class Playback:
         self._on_failure = on_failure
         self._far_end = far_end
         self._earcons = earcons or EarconTrack({})
+        self._announcements = announcements
 
         # Held for microseconds only, for the device's callback needs it too. All below belongs to it.
         self._lock = threading.Lock()
@@ -271,8 +274,11 @@ class Playback:
         pcm = self._next_period(samples, now_s)
         with self._lock:
             voice = self._playhead.busy or not self._pipeline.is_dry
-            latency_s = self._playhead.latency_s
-            pcm = self._earcons.mix(pcm, now_s, latency_s, volume=self._gain.volume, voice=voice)
+            latency_s, volume = self._playhead.latency_s, self._gain.volume
+        if self._announcements is not None:
+            pcm = self._announcements.mix(pcm, now_s, latency_s, volume=volume)
+        with self._lock:
+            pcm = self._earcons.mix(pcm, now_s, latency_s, volume=volume, voice=voice)
         if self._far_end is not None:
             self._far_end.take(pcm, now_s)
         return pcm
@@ -362,6 +368,8 @@ class Playback:
     def _open(self) -> StreamInfo:
         info = self._device.open(self._fill)
         earcons = self._earcons.resampled(info.rate_hz)
+        if self._announcements is not None:
+            self._announcements.set_rate(info.rate_hz)
         with self._lock:
             if earcons is not None:
                 self._earcons.set_rate(info.rate_hz, earcons)

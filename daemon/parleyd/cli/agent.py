@@ -165,6 +165,8 @@ def _told(kind: str, fields: dict[str, Any]) -> str:
             return f"heard: {_line(fields['text'])}"
         case "says":
             return f"says:  {_line(fields['text'])}"
+        case "speaks":
+            return f"text to speech, {_line(fields['voice_id'])}: {_line(fields['text'])}"
         case "interrupted":
             return f"interrupted, heard so far: {_line(fields['heard']) or 'nothing'}"
         case "tool_call":
@@ -173,6 +175,8 @@ def _told(kind: str, fields: dict[str, Any]) -> str:
             return f"tool {'failed' if fields['is_error'] else 'answered'}: {_line(fields['text'])}"
         case "message":
             return f"got {fields['type']}" + (f": {_line(fields['text'])}" if fields.get("text") else "")
+        case "file":
+            return f"got the file {_line(fields['name'])}: {_line(fields['media_type'])}, {fields['size_bytes']} bytes"
         case "fault":
             return f"scenario: {fields['do']} (on {fields['on']})"
         case _:

@@ -10,7 +10,9 @@ import msgspec
 
 from parleyd.agents.agent import Agent
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
+from parleyd.agents.elevenlabs.speech import ElevenLabsSpeech
 from parleyd.agents.local.child import AgentChild, AgentChildError
+from parleyd.agents.speech import Speech
 from parleyd.cli.errors import CommandError
 from parleyd.config.schema import Config
 from parleyd.config.secrets import SecretError, resolve
@@ -46,8 +48,21 @@ class Agents:
                 section = msgspec.structs.replace(section, agent_id=agent_id, base_url=self._child.base_url)
             else:
                 key = resolve(section.api_key)
-            return ElevenLabsAgent(section, key)
+            return ElevenLabsAgent(section, key, text_only=config.audio.mode == "off")
         except SecretError as error:
             raise CommandError(str(error), error.mend, os.EX_CONFIG) from error
         except ValueError as error:
             raise CommandError(str(error), None, os.EX_CONFIG) from error
+
+    def speech(self, config: Config) -> Speech | None:
+        """The voice of announcements, where there is one."""
+        section, voice_id = config.announce, config.announce.voice_id
+        if self._child is not None:
+            # The embedded agent has one voice, by whatever id.
+            return ElevenLabsSpeech(section, self._child.base_url, voice_id or "local", None)
+        if voice_id is None:
+            return None
+        try:
+            return ElevenLabsSpeech(section, config.elevenlabs.base_url, voice_id, resolve(config.elevenlabs.api_key))
+        except SecretError as error:
+            raise CommandError(str(error), error.mend, os.EX_CONFIG) from error

@@ -12,6 +12,14 @@ from pathlib import Path
 from parleyd.cli.errors import CommandError
 from parleyd.control.client import Client, NotRunningError, RefusedError
 
+# The exit code for a kind of refusal.
+_CODES = {
+    "bad_config": os.EX_CONFIG,
+    "no_voice": os.EX_CONFIG,
+    "nothing_to_say": os.EX_DATAERR,
+    "too_much_to_say": os.EX_DATAERR,
+}
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -29,8 +37,7 @@ def connected(args: argparse.Namespace) -> Iterator[Client]:
     except NotRunningError as error:
         raise CommandError(str(error), error.mend, os.EX_UNAVAILABLE) from error
     except RefusedError as error:
-        code = os.EX_CONFIG if error.kind == "bad_config" else os.EX_UNAVAILABLE
-        raise CommandError(str(error), error.mend, code) from error
+        raise CommandError(str(error), error.mend, _CODES.get(error.kind, os.EX_UNAVAILABLE)) from error
 
 
 def tell(args: argparse.Namespace, result: dict[str, object], words: str) -> None:

@@ -6,14 +6,10 @@ import logging
 import threading
 from pathlib import Path
 
-from parleyd.audio.mixer import MixerError
-from parleyd.audio.vad import VadUnavailableError
-from parleyd.audio.wakeword import WakeWordUnavailableError
-from parleyd.cli.agents import Agents
-from parleyd.cli.errors import CommandError
 from parleyd.config.changes import Changes
 from parleyd.config.loader import ConfigError, load
 from parleyd.host import notify
+from parleyd.profiles.profiles import ApplyError, Profiles
 from parleyd.service import Service
 
 log = logging.getLogger(__name__)
@@ -26,10 +22,10 @@ class ReloadError(Exception):
 class Reloader:
     """Call it for what changed; raises ReloadError. Thread-safe."""
 
-    def __init__(self, path: Path, service: Service, agents: Agents, *, debug: bool) -> None:
+    def __init__(self, path: Path, service: Service, profiles: Profiles, *, debug: bool) -> None:
         self._path = path
         self._service = service
-        self._agents = agents
+        self._profiles = profiles
         self._debug = debug
         self._lock = threading.Lock()
 
@@ -54,9 +50,10 @@ class Reloader:
         for warning in loaded.warnings:
             log.warning("%s", warning)
         try:
-            changed = self._service.reconfigure(loaded.config, self._agents.agent)
-        except (CommandError, MixerError, VadUnavailableError, WakeWordUnavailableError) as error:
+            changed = self._profiles.rebase(loaded.config)
+        except ApplyError as error:
             raise ReloadError(str(error)) from error
+        log.info("the configuration was read again: %s", changed.in_words())
         if not self._debug:
             logging.getLogger("parleyd").setLevel(loaded.config.log.level.upper())
         return changed

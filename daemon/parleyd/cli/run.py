@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -14,7 +15,7 @@ import msgspec
 import parleyd
 from parleyd import events
 from parleyd.audio.devices.chatter import keep_stderr_apart
-from parleyd.audio.devices.device import DeviceError
+from parleyd.audio.devices.device import DeviceError, InputDevice, OutputDevice
 from parleyd.audio.devices.names import device_pair
 from parleyd.audio.devices.portaudio import host
 from parleyd.audio.earcons import EarconFileError
@@ -37,6 +38,7 @@ from parleyd.host import journal, logs, notify, signals
 from parleyd.host.directories import runtime_directory, state_directory
 from parleyd.host.prometheus import Exporter, MetricsError
 from parleyd.host.signals import Signals
+from parleyd.profiles.profiles import ApplyError, Profiles
 from parleyd.service import Service, ServiceError
 
 log = logging.getLogger(__name__)
@@ -92,33 +94,37 @@ def run(args: argparse.Namespace) -> int:
 
 def _serve(config: Config, args: argparse.Namespace, bus: events.Bus) -> int:
     try:
-        microphone, speaker = device_pair(
-            config.audio.input.device, config.audio.output.device, input_channel=config.audio.input.channel
-        )
+        microphone, speaker = _devices(config)
         with Agents(config) as agents, Signals(reloads=True) as arrived:
+            profiles = Profiles(config, bus)
+            first = profiles.first_config()
             service = Service(
-                config,
-                agents.agent(config),
+                first,
+                agents.agent(first),
                 microphone,
                 speaker,
                 bus,
                 arrived.nudge,
                 give_up=lambda: arrived.stop_wanted,
                 state_directory=_state_directory(),
+                speech_for=agents.speech,
             )
-            reload = Reloader(args.config, service, agents, debug=args.debug)
+            reload = Reloader(args.config, service, profiles, debug=args.debug)
             with contextlib.ExitStack() as stack:
-                for beside in (_control(config, service, reload, arrived, bus), _metrics(config, service)):
+                control = _control(config, service, reload, profiles, arrived, bus)
+                for beside in (control, _metrics(config, service)):
                     if beside is not None:
                         stack.callback(beside.stop)
                         beside.start()
                 stack.callback(service.stop)
                 service.start()
+                stack.callback(profiles.stop)
+                profiles.start(service, partial(_apply, service, agents), service.fail)
                 log.info(
                     "parleyd %s runs; provider: %s, wake: %s",
                     parleyd.__version__,
                     config.provider,
-                    config.wake.mode,
+                    service.status().wake_mode,
                 )
                 attend(service, arrived, reload)
     except (
@@ -139,8 +145,16 @@ def _serve(config: Config, args: argparse.Namespace, bus: events.Bus) -> int:
     return os.EX_OK
 
 
+def _devices(config: Config) -> tuple[InputDevice, OutputDevice]:
+    if config.audio.mode == "off":
+        return device_pair("null", "null")
+    return device_pair(
+        config.audio.input.device, config.audio.output.device, input_channel=config.audio.input.channel
+    )
+
+
 def _control(
-    config: Config, service: Service, reload: Reloader, arrived: Signals, bus: events.Bus
+    config: Config, service: Service, reload: Reloader, profiles: Profiles, arrived: Signals, bus: events.Bus
 ) -> ControlServer | None:
     where = config.control.socket
     if where == "off":
@@ -150,13 +164,22 @@ def _control(
     except OSError as error:
         text = f"the runtime directory {error.filename} cannot be made: {error.strerror}"
         raise ControlError(text, "set control.socket to a path that this user may write, or to off") from error
-    commands = Commands(service, lambda: _reload(reload), arrived.stop)
+    commands = Commands(service, lambda: _reload(reload), arrived.stop, profiles)
     return ControlServer(path, commands, service.status, bus, service.fail)
 
 
 def _metrics(config: Config, service: Service) -> Exporter | None:
     wanted = config.metrics.textfile is not None or config.metrics.port is not None
     return Exporter(config.metrics, service.status) if wanted else None
+
+
+def _apply(service: Service, agents: Agents, config: Config) -> Changes:
+    try:
+        return service.reconfigure(config, agents.agent)
+    except CommandError as error:
+        raise ApplyError(str(error)) from error
+    except (MixerError, VadUnavailableError, WakeWordUnavailableError) as error:
+        raise ApplyError(str(error), error.mend) from error
 
 
 def _reload(reload: Reloader) -> Changes:

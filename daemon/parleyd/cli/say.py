@@ -22,7 +22,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("text", nargs="+", metavar="TEXT")
     parser.add_argument("--wait", action="store_true", help="wait for the agent's answer and print it")
     parser.add_argument(
-        "--timeout", type=_seconds, default=60.0, metavar="SECONDS", help="for the answer; default: %(default)g"
+        "--timeout", type=seconds, default=60.0, metavar="SECONDS", help="for the answer; default: %(default)g"
     )
     add_options(parser)
     parser.set_defaults(run=run)
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
         if args.wait:
             client.ask("events")
         result = client.ask("say", text=text)
-        answer = _answer(client, args.timeout) if args.wait else None
+        answer = await_answer(client, args.timeout) if args.wait else None
     if args.json:
         print(json.dumps(result if answer is None else {"answer": answer}, ensure_ascii=False))
     elif answer is not None:
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     return os.EX_OK
 
 
-def _answer(client: Client, timeout_s: float) -> str:
+def await_answer(client: Client, timeout_s: float) -> str:
     """The first whole text of the agent after ours. Raises CommandError."""
     until_s = time.monotonic() + timeout_s
     trouble: dict[str, Any] = {}
@@ -62,7 +62,8 @@ def _answer(client: Client, timeout_s: float) -> str:
     raise CommandError(text, "see `parleyd status`", os.EX_TEMPFAIL)
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
+    """For argparse: above 0."""
     try:
         value = float(text)
     except ValueError:

@@ -42,30 +42,52 @@ def run(args: argparse.Namespace) -> int:
 
 def page(status: dict[str, Any]) -> Iterator[str]:
     """The lines."""
-    microphone, speaker, metrics = status["microphone"], status["speaker"], status["metrics"]
+    metrics = status["metrics"]
     yield f"parleyd {status['version']}: {status['state']} for {_length(status['state_s'])} ({status['reason']})"
     for name, text in (
         ("health", _health(status)),
         ("up", f"{_length(status['uptime_s'])}, since {time.strftime('%F %T', time.localtime(status['started_s']))}"),
         ("agent", f"{status['provider']}" + (f", {c}" if (c := status["conversation_id"]) else "")),
         ("wake", status["wake_mode"]),
-        ("microphone", _microphone(microphone)),
-        ("speaker", _speaker(speaker)),
-        ("echo", status["echo_mode"].replace("_", " ")),
+        ("profile", status["profile"]),
+        *_devices(status),
         ("sessions", f"{metrics['sessions']}, {_length(metrics['session_s'])} in all; {_many(metrics, 'wakes')}, "
          f"{_many(metrics, 'reconnects')}, {_many(metrics, 'failed_tries')}"),
         ("today", _usage(status["usage"])),
-        ("talk", f"{_many(metrics, 'utterances')}, {_many(metrics, 'answers')}, {_many(metrics, 'interruptions')}, "
-         f"{_many(metrics, 'tool_calls')}, {metrics['lost_speech_ms'] / 1000:g} s of speech lost"),
-        ("gate", f"open {metrics['speech_s'] / max(metrics['heard_s'], 0.02):.1%} of {_length(metrics['heard_s'])}"),
-        ("delays", "; ".join((
-            f"speech to sound {_delay(metrics['speech_to_sound'])}",
-            f"wake to live {_delay(metrics['wake_to_live'])}",
-            f"interrupted to silent {_delay(metrics['clear_residual'])}",
-        ))),
+        *_talk(status),
+        ("hooks", _hooks(status["hooks"])),
         ("process", _load(status["load"])),
     ):  # fmt: skip
-        yield f"  {name:<12}{text}"
+        if text:
+            yield f"  {name:<12}{text}"
+
+
+def _devices(status: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    if status["microphone"] is None:
+        yield "sound", "none (audio.mode: off): the conversation is in writing"
+        return
+    yield "microphone", _microphone(status["microphone"])
+    yield "speaker", _speaker(status["speaker"])
+    yield "echo", status["echo_mode"].replace("_", " ")
+
+
+def _talk(status: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    metrics = status["metrics"]
+    wake_to_live = f"wake to live {_delay(metrics['wake_to_live'])}"
+    if status["microphone"] is None:
+        yield "delays", wake_to_live
+        return
+    yield "talk", (
+        f"{_many(metrics, 'utterances')}, {_many(metrics, 'answers')}, {_many(metrics, 'interruptions')}, "
+        f"{_many(metrics, 'tool_calls')}, {metrics['lost_speech_ms'] / 1000:g} s of speech lost"
+    )
+    yield "gate", f"open {metrics['speech_s'] / max(metrics['heard_s'], 0.02):.1%} of {_length(metrics['heard_s'])}"
+    delays = (
+        f"speech to sound {_delay(metrics['speech_to_sound'])}",
+        wake_to_live,
+        f"interrupted to silent {_delay(metrics['clear_residual'])}",
+    )
+    yield "delays", "; ".join(delays)
 
 
 def _health(status: dict[str, Any]) -> str:
@@ -110,6 +132,10 @@ def _speaker(it: dict[str, Any]) -> str:
     if it["underruns"]:
         words.append(f"{it['underruns']} underruns")
     return ", ".join(words)
+
+
+def _hooks(it: dict[str, int]) -> str:
+    return ", ".join(f"{it[name]} {name}" for name in ("runs", "failed", "dropped")) if any(it.values()) else ""
 
 
 def _load(it: dict[str, Any]) -> str:

@@ -28,6 +28,9 @@ _WHEN: dict[str, When] = {
     "budget": "now",
     "quiet_hours": "now",
     "reconnect": "now",
+    "hooks": "now",
+    "profiles": "now",
+    "announce": "now",
     "log.level": "now",
 }
 

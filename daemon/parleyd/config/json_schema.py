@@ -9,7 +9,8 @@ from msgspec import inspect
 
 from parleyd.config.base import Secret
 from parleyd.config.keys import Key, keys_of
-from parleyd.config.schema import Config
+from parleyd.config.overlay import may_change
+from parleyd.config.schema import SHORTHANDS, Config
 
 _NULL = {"type": "null"}
 _TYPE_NAMES = {
@@ -44,7 +45,10 @@ def _section(section: type[msgspec.Struct], path: tuple[str, ...]) -> dict[str, 
 
 def _property(key: Key) -> dict[str, Any]:
     if key.section is not None:
-        return _section(key.section, key.path)
+        section = _section(key.section, key.path)
+        if (short := SHORTHANDS.get(key.dotted)) is None:
+            return section
+        return {"anyOf": [section, _property(keys_of(key.section, key.path)[short])]}
     alternatives = [_alternative(key, info) for info in key.types]
     if key.nullable or key.is_map or key.item is not None or key.null_is_text:
         alternatives.append(_NULL)
@@ -60,6 +64,8 @@ def _alternative(key: Key, info: inspect.Type) -> dict[str, Any]:
         return {"type": "array", "items": _of(info.item_type, key.path)}
     if isinstance(info, inspect.StructType):
         return _entry(Secret, key.path)
+    if key.is_partial:
+        return _changeable(Config, ())
     if isinstance(info, inspect.DictType):
         if key.entry is not None:
             return {"type": "object", "additionalProperties": _entry(key.entry, key.path)}
@@ -67,6 +73,17 @@ def _alternative(key: Key, info: inspect.Type) -> dict[str, Any]:
     if key.choices:
         return {"enum": list(key.choices)}
     return _plain(info)
+
+
+def _changeable(section: type[msgspec.Struct], path: tuple[str, ...]) -> dict[str, Any]:
+    """Those keys that may stand in a profile."""
+    properties = {}
+    for name, key in keys_of(section, path).items():
+        if key.section is None and may_change(key.dotted):
+            properties[name] = {what: told for what, told in _property(key).items() if what != "default"}
+        elif key.section is not None and (inner := _changeable(key.section, key.path))["properties"]:
+            properties[name] = inner
+    return {"type": ["object", "null"], "properties": properties, "additionalProperties": False}
 
 
 def _entry(section: type[msgspec.Struct], path: tuple[str, ...]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ class Key:
     path: from the top of the file. hint: what msgspec.convert() takes. types: the alternatives as msgspec sees them,
     without null. section: the mapping that the key opens, if it does. default: as plain values; required: it has none.
     choices: in the schema's order; of a list, those of its items. wording: how the schema puts a pattern into words.
-    null_is_text: YAML's null means the text "null".
+    null_is_text: YAML's null means the text "null". is_partial: a mapping of some keys of the whole.
     """
 
     path: tuple[str, ...]
@@ -38,6 +38,7 @@ class Key:
     choices: tuple[str, ...]
     wording: str | None
     null_is_text: bool
+    is_partial: bool
 
     @property
     def name(self) -> str:
@@ -183,6 +184,7 @@ def _key(path: tuple[str, ...], hint: Any, default: Any, *, required: bool) -> K
         choices=_choices(hint),
         wording=extra.get("expected"),
         null_is_text=extra.get("null_is_text", False),
+        is_partial=extra.get("partial", False),
     )
 
 

@@ -17,13 +17,14 @@ import msgspec
 from msgspec import inspect
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from parleyd.config import earcon_files, rules, suggest
+from parleyd.config import earcon_files, profile_rules, rules, suggest
 from parleyd.config.base import Secret
-from parleyd.config.keys import Key, joined, keys_of
+from parleyd.config.keys import Key, all_keys, joined, keys_of
 from parleyd.config.nodes import NULL, NodeError, TooLargeError, Values, check_tag, compose, key_name, scalar
+from parleyd.config.overlay import may_change
 from parleyd.config.problem import ConfigError, Problem, one_line
 from parleyd.config.refusal import found, refusal, shown
-from parleyd.config.schema import Config
+from parleyd.config.schema import SHORTHANDS, Config
 
 __all__ = ["DEFAULT_CONFIG_PATH", "ConfigError", "Loaded", "Problem", "load", "parse"]
 
@@ -108,8 +109,12 @@ class _Reader:
         return msgspec.convert(plain, Config)
 
     def apply_rules(self, config: Config) -> None:
-        findings = (rules.check(config, self._is_settled), earcon_files.check(config.earcons, self._is_settled))
-        for finding in chain(*findings):
+        findings = list(rules.check(config, self._is_settled))
+        others = (
+            profile_rules.check(config, tuple(findings), self._is_settled),
+            earcon_files.check(config.earcons, self._is_settled),
+        )
+        for finding in chain(findings, *others):
             line, column = self._nearest_place(finding.key)
             problem = Problem(self._file, line, column, finding.key, finding.text, finding.mend)
             (self.warnings if finding.is_warning else self.problems).append(problem)
@@ -123,6 +128,8 @@ class _Reader:
     def _section(self, node: Node, section: type[msgspec.Struct], path: tuple[str, ...]) -> dict[str, Any]:
         if isinstance(node, ScalarNode) and node.tag == NULL:
             return {}  # all its keys are commented out
+        if isinstance(node, ScalarNode) and (short := SHORTHANDS.get(".".join(path))):
+            return self._shorthand(keys_of(section, path)[short], node)
         if not isinstance(node, MappingNode):
             self._unsettled.add(".".join(path))
             mend = "put its keys below it, indented, each as `key: value`" if path else "write `key: value` lines"
@@ -145,6 +152,15 @@ class _Reader:
                 self._unsettled.add(key.dotted)
                 self._add(node, key.path, "it is missing", f"add `{key.name}:` ({key.description})")
         return plain
+
+    def _shorthand(self, key: Key, node: ScalarNode) -> dict[str, Any]:
+        """A plain value in the place of a section."""
+        try:
+            return {key.name: self._value(key, node, node)}
+        except NodeError as error:
+            self._unsettled.add(key.dotted)
+            self._add_error(key.dotted, error)
+            return {}
 
     def _entries(
         self, node: MappingNode, path: tuple[str, ...], *, is_secret: bool = False
@@ -186,6 +202,8 @@ class _Reader:
             return self._section(node, key.section, key.path)
         if key.nullable and key.is_map and isinstance(node, ScalarNode) and node.tag == NULL:
             return None
+        if key.is_partial:
+            return self._partial(key, node)
         if key.is_map:
             return self._map(key, node) if key.entry is None else self._sections_by_name(key, node, key.entry)
         if key.item is not None:
@@ -204,6 +222,9 @@ class _Reader:
         if value is None and (key.nullable or not node.value):
             return None
         if key.number is None and not isinstance(value, str) and not key.is_bool:
+            if isinstance(value, bool) and set(key.choices) == {"on", "off"}:
+                # What a program that writes YAML 1.1 makes of `on` and `off`.
+                return "on" if value else "off"
             # Text that looks like a number or a truth value; null in all its spellings.
             return "null" if value is None and key.null_is_text else str(node.value)
         if isinstance(key.number, msgspec.inspect.IntType) and isinstance(value, float) and value.is_integer():
@@ -221,6 +242,20 @@ class _Reader:
                 plain[name] = entry
         return plain
 
+    def _partial(self, key: Key, node: Node) -> dict[str, Any]:
+        """Any keys of the whole that may be different in a running daemon."""
+        plain = self._section(node, Config, key.path)
+        if not plain and isinstance(node, MappingNode) and node.value:
+            # All of it was faulty, which has been said.
+            self._unsettled.add(key.dotted)
+        for inner in all_keys(Config, key.path):
+            own = ".".join(inner.path[len(key.path) :])
+            if inner.section is None and inner.dotted in self._places and not may_change(own):
+                line, column = self._places[inner.dotted]
+                mend = f"set {own} at the top of the file, for all the day"
+                self._add_error(inner.dotted, NodeError("a profile cannot change this", mend, line, column))
+        return plain
+
     def _list(self, key: Key, item: inspect.Type, node: Node) -> list[Any] | None:
         if isinstance(node, ScalarNode) and node.tag == NULL:
             return None if key.nullable else []
@@ -228,11 +263,16 @@ class _Reader:
             text = f"a list belongs here, not {found(node, hide_value=True)}"
             raise NodeError.at(node, text, "put `- value` lines below it, or [value, value]")
         plain: list[Any] = []
-        for entry in node.value:
+        for number, entry in enumerate(node.value, 1):
             if isinstance(item, inspect.StructType):
-                section = self._section(entry, item.cls, key.path)
+                path, mark = (*key.path, str(number)), entry.start_mark
+                self._places.setdefault(".".join(path), (mark.line + 1, mark.column + 1))
+                section = self._section(entry, item.cls, path)
                 if _is_whole(section, item.cls):
                     plain.append(section)
+                else:
+                    # The numbers of the others are no longer those of the file.
+                    self._unsettled.add(key.dotted)
                 continue
             try:
                 is_text = isinstance(item, inspect.StrType) and isinstance(entry, ScalarNode)
@@ -246,7 +286,10 @@ class _Reader:
             except msgspec.ValidationError:
                 self._unsettled.add(key.dotted)
                 wanted = joined(key.choices) if key.choices else "text that is not empty"
-                self._add(entry, key.path, f"{found(entry)} cannot stand in this list", f"use {wanted}")
+                near = suggest.choice(entry.value, key.choices) if isinstance(entry, ScalarNode) else None
+                few = f" ({wanted})" if len(key.choices) <= 10 else ""
+                mend = f"did you mean {near}?{few}" if near else f"use {wanted}"
+                self._add(entry, key.path, f"{found(entry)} cannot stand in this list", mend)
         return plain
 
     def _map(self, key: Key, node: Node) -> dict[str, Any]:

@@ -7,8 +7,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
 
-from parleyd.config import tool_rules
+from parleyd.config import hook_rules, tool_rules
 from parleyd.config.base import Secret
+from parleyd.config.keeping import QuietHours
 from parleyd.config.problem import Finding
 from parleyd.config.schema import Config, Variable
 from parleyd.transcript import redaction
@@ -25,18 +26,18 @@ def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[Finding
         yield from _api_key(config.elevenlabs.api_key)
     if is_settled("elevenlabs.base_url"):
         yield from _base_url(config.elevenlabs.base_url)
+    if is_settled("announce.voice_id") and config.announce.voice_id is not None:
+        yield from _voice(config, config.announce.voice_id)
     if is_settled("elevenlabs.dynamic_variables"):
         yield from _variables(config.elevenlabs.dynamic_variables)
     if is_settled("transcript.redact"):
         yield from _redaction(config.transcript.redact)
-    for hours in config.quiet_hours if is_settled("quiet_hours") else ():
-        if hours.from_ == hours.to and is_settled("quiet_hours.from") and is_settled("quiet_hours.to"):
-            text = f"they end when they begin, at {hours.to}"
-            yield Finding("quiet_hours", text, "for a whole day use {from: 00:00, to: 23:59}, else correct one of them")
-        if not hours.days and is_settled("quiet_hours.days"):
-            yield Finding("quiet_hours", "they begin on no day", "remove `days` for every day")
+    if is_settled("quiet_hours"):
+        yield from hours("quiet_hours", config.quiet_hours, is_settled)
     if is_settled("tools"):
         yield from tool_rules.check(config.tools, is_settled)
+    if is_settled("hooks"):
+        yield from hook_rules.check(config.hooks, is_settled)
     initial_s, max_s = config.reconnect.initial_s, config.reconnect.max_s
     if is_settled("reconnect.initial_s") and is_settled("reconnect.max_s") and initial_s > max_s:
         text = f"the first delay ({initial_s:g} s) is longer than the longest (reconnect.max_s: {max_s:g} s)"
@@ -53,6 +54,17 @@ def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[Finding
         yield Finding("button.gpio_line", text, "remove one of the two")
 
 
+def hours(key: str, stretches: Sequence[QuietHours], is_settled: Callable[[str], bool]) -> Iterator[Finding]:
+    """key: where they stand."""
+    for number, stretch in enumerate(stretches, 1):
+        one = f"{key}.{number}"
+        if stretch.from_ == stretch.to and is_settled(f"{one}.from") and is_settled(f"{one}.to"):
+            text = f"they end when they begin, at {stretch.to}"
+            yield Finding(one, text, "for a whole day use {from: 00:00, to: 23:59}, else correct one of them")
+        if not stretch.days and is_settled(f"{one}.days"):
+            yield Finding(one, "they begin on no day", "remove `days` for every day")
+
+
 def _agent_id(agent_id: str | None) -> Iterator[Finding]:
     copy = "copy it from the agent's page at ElevenLabs, or use `provider: local`"
     if agent_id is None:
@@ -62,6 +74,17 @@ def _agent_id(agent_id: str | None) -> Iterator[Finding]:
     elif re.search(r"[\s/?&#]", agent_id):
         text = "an id has neither blanks nor any of / ? & #"
         yield Finding("elevenlabs.agent_id", text, "give the id alone (agent_...), not the address of a page")
+
+
+def _voice(config: Config, voice_id: str) -> Iterator[Finding]:
+    key = "announce.voice_id"
+    if re.search(r"[\s/?&#]|^<.*>$", voice_id):
+        text = "an id has neither blanks nor any of / ? & # < >"
+        yield Finding(key, text, "give the voice's id alone, as its page at ElevenLabs shows it, not its name")
+    host = urlsplit(config.elevenlabs.base_url).netloc
+    if config.provider == "elevenlabs" and config.elevenlabs.api_key is None and host == "api.elevenlabs.io":
+        text = "announcements need the API key, also where the agent is public"
+        yield Finding(key, text, "set elevenlabs.api_key", is_warning=True)
 
 
 def _api_key(secret: Secret | str | None) -> Iterator[Finding]:

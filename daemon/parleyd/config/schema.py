@@ -14,7 +14,9 @@ from msgspec import Meta, field
 
 from parleyd.config.base import Secret, Section, Text
 from parleyd.config.button import Button
+from parleyd.config.hook_sections import Hook
 from parleyd.config.keeping import Budget, Continuity, Debug, QuietHours, Transcript
+from parleyd.config.profile_sections import Profile
 from parleyd.config.secrets import masked
 from parleyd.config.tool_sections import Tools
 
@@ -27,6 +29,10 @@ DeviceName = Annotated[
         extra={"expected": "default, part of a device's name, wav:PATH, or null", "null_is_text": True},
     ),
 ]
+
+
+# Sections that may stand as one plain value, and the key whose value that is.
+SHORTHANDS = {"audio": "mode"}
 
 
 class Overrides(Section, frozen=True):
@@ -168,8 +174,12 @@ class Echo(Section, frozen=True):
 
 
 class Audio(Section, frozen=True):
-    """Sound devices, and the echo between them."""
+    """Sound devices, and the echo between them. `audio: off` alone stands for `audio: {mode: off}`."""
 
+    mode: Annotated[
+        Literal["on", "off"],
+        Meta(description="off: no sound at all, the conversation is in writing: docs/chat.md"),
+    ] = "on"
     input: AudioInput = AudioInput()
     output: AudioOutput = AudioOutput()
     echo: Echo = Echo()
@@ -291,6 +301,29 @@ class Metrics(Section, frozen=True):
     ] = None
 
 
+class Announce(Section, frozen=True):
+    """The voice of `parleyd announce`, which speaks a text without a conversation: docs/announce.md."""
+
+    voice_id: Annotated[
+        Text | None,
+        Meta(description="a voice of elevenlabs.api_key's account; needed, but not with provider: local"),
+    ] = None
+    model_id: Annotated[Text, Meta(description="text-to-speech model; eleven_v3 cannot be streamed")] = (
+        "eleven_flash_v2_5"
+    )
+    output_format: Annotated[
+        Literal["pcm_8000", "pcm_16000", "pcm_22050", "pcm_24000", "pcm_44100", "ulaw_8000"],
+        Meta(description="how the sound is sent; pcm_44100 needs a larger plan, ulaw_8000 is for metered links"),
+    ] = "pcm_24000"
+    max_chars: Annotated[
+        int, Meta(ge=1, le=5000, description="longest text; what is spoken is paid for by the character")
+    ] = 600
+    wait_s: Annotated[
+        float,
+        Meta(ge=0, le=600, description="a text waits so long for a pause in a conversation, then it is spoken anyway"),
+    ] = 20.0
+
+
 class Log(Section, frozen=True):
     """What is logged."""
 
@@ -327,8 +360,15 @@ class Config(Section, frozen=True):
     transcript: Transcript = Transcript()
     reconnect: Reconnect = Reconnect()
     tools: Tools = Tools()
+    hooks: Annotated[list[Hook], Meta(description="commands that are run when something happens: docs/hooks.md")] = (
+        field(default_factory=list)
+    )
+    profiles: Annotated[
+        dict[str, Profile], Meta(description="by name, what is different at some hours or by command: docs/profiles.md")
+    ] = field(default_factory=dict)
     control: Control = Control()
     metrics: Metrics = Metrics()
+    announce: Announce = Announce()
     button: Button = Button()
     log: Log = Log()
     debug: Debug = Debug()

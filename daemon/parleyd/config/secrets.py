@@ -122,6 +122,8 @@ def _mask_key(name: str, value: Any) -> Any:
         return mask_by_name(value)
     if isinstance(value, Mapping):
         return {key: _mask_key(key, inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_mask_key("", inner) for inner in value]
     return value
 
 

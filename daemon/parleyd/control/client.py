@@ -71,10 +71,19 @@ class Client:
 
     def ask(self, do: str, **fields: object) -> dict[str, Any]:
         """The result. Raises RefusedError, and NotRunningError when the daemon ends or does not answer."""
+        return self._ask(do, fields, [])
+
+    def send_file(self, descriptor: int, name: str, text: str | None = None) -> int:
+        """→ the upload's number, as the event that tells its end has it. Raises as ask() does."""
+        return int(self._ask("send_file", {"name": name, "text": text}, [descriptor])["upload"])
+
+    def _ask(self, do: str, fields: dict[str, object], descriptors: list[int]) -> dict[str, Any]:
         self._asked += 1
         request = {"do": do, "id": self._asked} | fields
         try:
-            self._connection.sendall(json.dumps(request).encode() + b"\n")
+            line = json.dumps(request).encode() + b"\n"
+            sent_bytes = socket.send_fds(self._connection, [line], descriptors) if descriptors else 0
+            self._connection.sendall(line[sent_bytes:])
         except OSError as error:
             raise _gone() from error
         while True:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import assert_never
 
+from parleyd.agents.agent import UploadError
+from parleyd.announce.announcer import AnnouncementRefusedError
 from parleyd.audio.mixer import MixerError
 from parleyd.config.changes import Changes
 from parleyd.control import messages
 from parleyd.control.messages import AnyRequest, RequestError
+from parleyd.profiles.profiles import ApplyError, Profiles, UnknownProfileError
 from parleyd.service import Service
 from parleyd.usage.allowance import Refusal
 
@@ -21,12 +24,16 @@ class Commands:
     reload: reads the configuration again; raises RequestError. stop: ends the daemon, soon.
     """
 
-    def __init__(self, service: Service, reload: Callable[[], Changes], stop: Callable[[], None]) -> None:
+    def __init__(
+        self, service: Service, reload: Callable[[], Changes], stop: Callable[[], None], profiles: Profiles
+    ) -> None:
         self._service = service
+        self._profiles = profiles
         self._reload = reload
         self._stop = stop
 
-    def __call__(self, request: AnyRequest) -> object:
+    def __call__(self, request: AnyRequest, descriptor: int | None = None) -> object:
+        """descriptor: the open file that came with the request, now the callee's."""
         service = self._service
         match request:
             case messages.Status():
@@ -35,18 +42,23 @@ class Commands:
                 _allowed(service.wake(anyway=anyway))
             case messages.Sleep():
                 service.sleep()
-            case messages.Mute():
-                service.mute(True)
-                return {"muted": True}
-            case messages.Unmute():
-                service.mute(False)
-                return {"muted": False}
+            case messages.Mute() | messages.Unmute():
+                self._need_sound()
+                on = isinstance(request, messages.Mute)
+                service.mute(on)
+                return {"muted": on}
             case messages.Volume():
                 return {"volume": self._volume(request)}
+            case messages.Profile(name=name):
+                return self._profile(name)
             case messages.Say(text=text):
                 _allowed(service.say(text))
+            case messages.Announce(text=text, now=now):
+                return {"announcement": self._announce(text, now)}
             case messages.Context(text=text, context_id=context_id):
                 _in_session(service.context(text, context_id))
+            case messages.SendFile(name=name, text=text):
+                return {"upload": self._send_file(descriptor, name, text)}
             case messages.Activity():
                 _in_session(service.user_active())
             case messages.Feedback(score=score):
@@ -64,7 +76,27 @@ class Commands:
                 assert_never(request)
         return {}
 
+    def _send_file(self, descriptor: int | None, name: str, text: str | None) -> int:
+        if descriptor is None:
+            mend = "open the file and pass its descriptor with the request (SCM_RIGHTS)"
+            raise RequestError("no_file", "no open file came with the request", mend)
+        try:
+            return self._service.send_file(descriptor, name, text)
+        except UploadError as error:
+            raise RequestError("bad_file", str(error), error.mend) from error
+
+    def _need_sound(self) -> None:
+        if not self._service.has_sound:
+            raise RequestError("no_sound", "this daemon has no sound", "set audio.mode: on, and restart it")
+
+    def _announce(self, text: str, now: bool) -> int:
+        try:
+            return self._service.announce(text, now=now)
+        except AnnouncementRefusedError as error:
+            raise RequestError(error.kind, str(error), error.mend) from error
+
     def _volume(self, request: messages.Volume) -> float:
+        self._need_sound()
         wanted = request.to if request.to is not None else self._service.volume
         if request.by is not None:
             wanted = round(min(1.0, max(0.0, wanted + request.by)), 3)
@@ -74,6 +106,17 @@ class Commands:
             except MixerError as error:
                 raise RequestError("unavailable", str(error), error.mend) from error
         return wanted
+
+    def _profile(self, name: str | None) -> dict[str, object]:
+        profiles = self._profiles
+        if name is not None:
+            try:
+                profiles.choose(name)
+            except UnknownProfileError as error:
+                raise RequestError("unknown_profile", str(error), error.mend) from error
+            except ApplyError as error:
+                raise RequestError("unavailable", str(error), error.mend) from error
+        return {"profile": profiles.current, "chosen": profiles.chosen, "profiles": profiles.names}
 
     def _approve(self, call_id: str | None, *, allow: bool) -> dict[str, str]:
         tools = self._service.tools

@@ -63,10 +63,23 @@ class Volume(Request, frozen=True, tag="volume"):
     by: Annotated[float, Meta(ge=-1, le=1)] | None = None
 
 
+class Profile(Request, frozen=True, tag="profile"):
+    """→ {profile, chosen, profiles}. Chooses one, or without a name only tells; see parleyd.profiles."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
+
+
 class Say(Request, frozen=True, tag="say"):
     """→ {}. Text to the agent as if the person had said it; wakes if asleep; refused when a budget is spent."""
 
     text: Text
+
+
+class Announce(Request, frozen=True, tag="announce"):
+    """→ {announcement}: its number. Speaks a text without the agent; now: without waiting for a pause."""
+
+    text: Text
+    now: bool = False
 
 
 class Context(Request, frozen=True, tag="context"):
@@ -77,6 +90,14 @@ class Context(Request, frozen=True, tag="context"):
 
     text: Text
     context_id: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
+
+
+class SendFile(Request, frozen=True, tag="send_file"):
+    """→ {upload}. The open file comes with the request (SCM_RIGHTS); `file_sent` or `file_failed` tells what became of
+    it. name: its ending tells the type. text: what the person says to it. Wakes if asleep."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=255)]
+    text: Text | None = None
 
 
 class Activity(Request, frozen=True, tag="activity"):
@@ -118,8 +139,11 @@ AnyRequest = (
     | Mute
     | Unmute
     | Volume
+    | Profile
     | Say
+    | Announce
     | Context
+    | SendFile
     | Activity
     | Feedback
     | Approve

@@ -32,10 +32,13 @@ MOST_CLIENTS = 32
 # What may wait for a reader, and for the thread; both are far beyond what a working one needs.
 MOST_WAITING_BYTES = 512 * 1024
 MOST_WAITING_EVENTS = 2000
+# More of them in one message are closed by the kernel.
+MOST_DESCRIPTORS = 4
 _UCRED = struct.Struct("3i")
 
-# Answers a request with a value that messages.plain understands; raises RequestError. Must not block for long.
-Handler = Callable[[AnyRequest], object]
+# Answers a request with a value that messages.plain understands; raises RequestError. Must not block for long. The
+# number is that of an open file which came with the request, and is the handler's to close.
+Handler = Callable[[AnyRequest, int | None], object]
 
 
 class ControlError(Exception):
@@ -53,6 +56,21 @@ class _Client:
         self.waiting = bytearray()
         self.follows = False
         self.leaving = False  # once all has been written
+        self.descriptor: int | None = None  # of a file that came, for the next request that wants one
+
+    def keep(self, descriptors: list[int]) -> None:
+        """The newest alone."""
+        for descriptor in descriptors:
+            self.let_go()
+            self.descriptor = descriptor
+
+    def let_go(self) -> None:
+        if (descriptor := self.take()) is not None:
+            os.close(descriptor)
+
+    def take(self) -> int | None:
+        descriptor, self.descriptor = self.descriptor, None
+        return descriptor
 
 
 class ControlServer:
@@ -171,7 +189,10 @@ class ControlServer:
         if client.leaving:
             return
         try:
-            data = client.connection.recv(65536)
+            data, descriptors, _, _ = socket.recv_fds(
+                client.connection, 65536, MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
+            )
+            client.keep(descriptors)
         except BlockingIOError:
             return
         except OSError:
@@ -202,7 +223,8 @@ class ControlServer:
                 self._spread()
                 client.follows = True
                 return messages.answer(request.id, {}) + messages.snapshot(self._status())
-            return messages.answer(request.id, self._handler(request))
+            descriptor = client.take() if isinstance(request, messages.SendFile) else None
+            return messages.answer(request.id, self._handler(request, descriptor))
         except RequestError as error:
             error.id = request.id
             return messages.refusal(error)
@@ -247,6 +269,7 @@ class ControlServer:
         if self._clients.pop(client.connection, None) is not None:
             self._selector.unregister(client.connection)
             client.connection.close()
+            client.let_go()
 
 
 def _listen(path: Path) -> socket.socket:

@@ -21,6 +21,7 @@ from parleyd.agents.agent import (
     AgentResponse,
     AgentResponseComplete,
     AgentResponseCorrection,
+    AgentResponsePart,
     ApprovalAsked,
     Codec,
     Interruption,
@@ -55,7 +56,8 @@ PAUSE_S, OWED_S = 1.0, 10.0
 
 
 class Dialogue:
-    """barge_in, continuity: the configuration sections. tools: what the agent may do here."""
+    """barge_in, continuity: the configuration sections. tools: what the agent may do here. text_only: nobody hears the
+    agent; answers are texts."""
 
     def __init__(
         self,
@@ -65,6 +67,8 @@ class Dialogue:
         barge_in: BargeIn,
         continuity: Continuity,
         tools: DeviceTools,
+        *,
+        text_only: bool = False,
     ) -> None:
         self._playback = playback
         self._outbox = outbox
@@ -75,7 +79,8 @@ class Dialogue:
         self._lock = threading.RLock()
         self._floor = Floor.QUIET
         self._talk_since_s: float | None = None
-        self._numbers = AnswerNumbers()
+        self._text_only = text_only
+        self._numbers = AnswerNumbers(by_text=text_only)
         self._filter: TurnFilter | None = None
         self._history = History(continuity.max_lines, continuity.max_chars, continuity.max_age_s)
         self._typed = Typed()
@@ -199,7 +204,8 @@ class Dialogue:
                     self._activity_s = now_s
                     if self._farewell_s is not None:
                         self._farewell_s = FAREWELL_S
-                    self._playback.enqueue(answer, data)
+                    if not self._text_only:
+                        self._playback.enqueue(answer, data)
                     if answer != before:
                         self._heard_by_answer(answer, now_s)
                 case Interruption():
@@ -219,8 +225,16 @@ class Dialogue:
                     self._response_id = event_id
                     self._history.agent_says(text, self._numbers.of_text, now_s)
                     self._bus.publish(events.AnswerText(at_s=now_s, text=text, answer=self._numbers.of_text))
+                    if answer != before:
+                        self._heard_by_answer(answer, now_s)
+                case AgentResponsePart(kind=kind, text=text, event_id=part_of):
+                    self._activity_s = now_s
+                    self._bus.publish(events.AnswerPart(at_s=now_s, kind=kind, text=text, part_of=part_of))
                 case AgentResponseComplete():
                     self._playback.end_answer(answer)
+                case AgentResponseCorrection() if self._text_only:
+                    # What was read was read.
+                    pass
                 case AgentResponseCorrection(corrected=text):
                     self._history.corrected(text)
                     of = self._history.last_answer
@@ -233,9 +247,9 @@ class Dialogue:
                     self._ask_approval(event)
                 case AgentHangsUp():
                     self._hanging_up = True
-                case AgentError(kind=kind, code=code):
+                case AgentError(kind=error_kind, code=code):
                     # Without its text, in which a server may repeat the key. If it ends the session, that tells it.
-                    log.debug("the agent reports an error (%s)", kind, extra=fields(code=code))
+                    log.debug("the agent reports an error (%s)", error_kind, extra=fields(code=code))
                 case Malformed(why=why):
                     log.debug("a message from the agent could not be read: %s", why)
                 case Unknown(type=name):
@@ -273,6 +287,18 @@ class Dialogue:
             if self._codec is None:
                 return False
             self._outbox.send(self._codec.contextual_update(text, context_id))
+            return True
+
+    def send_file(self, file_id: str, text: str | None) -> bool:
+        """A file that was uploaded into this conversation, and what the person says to it. → whether there still is a
+        session to tell."""
+        with self._lock:
+            if self._codec is None:
+                return False
+            self._activity_s = time.monotonic()
+            self._outbox.send(self._codec.multimodal_message(text, (file_id,)))
+            if text:
+                self._bus.publish(events.Typed(at_s=self._activity_s, text=text))
             return True
 
     def user_active(self) -> bool:

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import ssl
 import threading
 import time
-import urllib.parse
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -28,18 +26,13 @@ from parleyd.agents.agent import (
     EndingKind,
     Ready,
 )
-from parleyd.conversation.bounded_socket import BoundedWebSocket
+from parleyd.conversation.connecting import close_frame, connect, retry, shut, words
 from parleyd.conversation.outbox import Outbox
 from parleyd.conversation.wire_audio import WireEncoder
 from parleyd.health import Pulse
 
-# A network that vanishes sends no reset; without this the kernel goes on for many minutes.
-TCP_USER_TIMEOUT_MS = 8000
-# For lines on which nothing is being sent (uplink mode `drop`).
-KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_PROBES = 10, 3, 3
 # How long the server may take to answer our close before we go without.
 CLOSE_ANSWER_S = 1.0
-_MEND_NETWORK = "check the network and elevenlabs.base_url; it is tried again and again"
 NORMAL_CLOSURE = 1000
 
 
@@ -117,7 +110,7 @@ class Session:
             self._outbox.end(self)
         elif connection is not None and raw is not None:
             self._say_goodbye(connection)
-            _shut(raw)
+            shut(raw)
 
     def wait_over(self, timeout_s: float) -> bool:
         return self._over.wait(timeout_s)
@@ -139,7 +132,7 @@ class Session:
         with self._lock:
             raw = self._raw
         if raw is not None:
-            _shut(raw)
+            shut(raw)
             if self._sender.is_alive():
                 self._sender.join()
             raw.close()
@@ -167,11 +160,11 @@ class Session:
                     return Ending(EndingKind.USER, self._hung_up, code=NORMAL_CLOSURE)
                 if ready:
                     continue
-                return _retry(f"the server did not begin the conversation within {self._timeout_s:g} s")
+                return retry(f"the server did not begin the conversation within {self._timeout_s:g} s")
             except (websocket.WebSocketException, OSError, UnicodeDecodeError) as error:
-                return self._agent.judge_close(None, _words(error), self._last_error)
+                return self._agent.judge_close(None, words(error), self._last_error)
             if opcode == websocket.ABNF.OPCODE_CLOSE:
-                code, reason = _close_frame(data)
+                code, reason = close_frame(data)
                 return self._agent.judge_close(code, reason, self._last_error)
             if opcode not in (websocket.ABNF.OPCODE_TEXT, websocket.ABNF.OPCODE_BINARY):
                 continue
@@ -199,41 +192,7 @@ class Session:
                     self._listener.session_event(self, event)
 
     def _connect(self, address: Address) -> websocket.WebSocket:
-        host = urllib.parse.urlsplit(address.url).netloc
-        connection = BoundedWebSocket(
-            enable_multithread=True,
-            sockopt=[
-                (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
-                (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TCP_USER_TIMEOUT_MS),
-                (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-                (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_S),
-                (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S),
-                (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES),
-            ],
-        )
-        connection.settimeout(self._timeout_s)
-        # The socket's own timeout starts anew with every byte that drips in.
-        deadline = threading.Timer(self._timeout_s, _cut_off, (connection,))
-        deadline.daemon = True
-        deadline.start()
-        try:
-            connection.connect(
-                address.url,
-                header=list(address.headers),
-                suppress_origin=True,
-                redirect_limit=0,
-            )
-        except websocket.WebSocketBadStatusException as error:
-            if not isinstance(error.status_code, int):
-                raise DialError(_retry(f"{host} answered something that is not HTTP", _MEND_NETWORK)) from error
-            body = (error.resp_body or b"")[:2000].decode("utf-8", "replace")
-            raise DialError(self._agent.judge_refusal(error.status_code, body)) from error
-        except (websocket.WebSocketException, OSError, ValueError) as error:
-            if "redirect" in str(error).lower():
-                raise DialError(self._agent.judge_refusal(302, "")) from error
-            raise DialError(_no_line(host, error)) from error
-        finally:
-            deadline.cancel()
+        connection = connect(address, self._timeout_s, self._agent.judge_refusal)
         with self._lock:
             self._raw = connection.sock
             self._socket = connection
@@ -269,7 +228,7 @@ class Session:
         except (websocket.WebSocketException, OSError):
             # The receiver may not have noticed; it reports what is to be reported.
             if (raw := self._raw) is not None:
-                _shut(raw)
+                shut(raw)
             return
         except Exception as error:  # noqa: BLE001 - reported to the owner, who ends the daemon
             self._on_death("session-sender", error)
@@ -277,46 +236,4 @@ class Session:
         if self._hung_up is not None:
             self._say_goodbye(connection)
             if not self._over.wait(CLOSE_ANSWER_S) and (raw := self._raw) is not None:
-                _shut(raw)
-
-
-def _cut_off(connection: websocket.WebSocket) -> None:
-    if connection.sock is not None:
-        _shut(connection.sock)
-
-
-def _shut(raw: socket.socket) -> None:
-    """Wakes whoever is blocked on the socket."""
-    with contextlib.suppress(OSError):
-        raw.shutdown(socket.SHUT_RDWR)
-
-
-def _close_frame(data: bytes) -> tuple[int | None, str]:
-    """RFC 6455 section 5.5.1: two bytes of code, then UTF-8; an empty body stands for 1005."""
-    if len(data) < 2:
-        return 1005, ""
-    return int.from_bytes(data[:2], "big"), data[2:].decode("utf-8", "replace")
-
-
-def _retry(reason: str, mend: str | None = None) -> Ending:
-    return Ending(EndingKind.RETRY, reason, mend)
-
-
-def _no_line(host: str, error: Exception) -> Ending:
-    match error:
-        case ssl.SSLCertVerificationError():
-            mend = "check the clock (a board without one is wrong until it has the network), then elevenlabs.base_url"
-            return _retry(f"the certificate of {host} is not valid: {error.verify_message}", mend)
-        case socket.gaierror():
-            return _retry(f"the name {host} is not known", _MEND_NETWORK)
-        case _:
-            return _retry(f"cannot connect to {host}: {_words(error) or 'the server hung up'}", _MEND_NETWORK)
-
-
-def _words(error: BaseException) -> str:
-    """An exception in a few words: system errors without their number; nothing for a line that just ended."""
-    if isinstance(error, websocket.WebSocketConnectionClosedException):
-        return ""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    return str(error) or type(error).__name__
+                shut(raw)

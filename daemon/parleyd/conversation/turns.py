@@ -9,6 +9,7 @@ from parleyd.agents.agent import (
     AgentAudio,
     AgentEvent,
     AgentResponse,
+    AgentResponsePart,
     Interruption,
     UserTranscript,
 )
@@ -54,9 +55,12 @@ class AnswerNumbers:
 
     Audio ids do not do that: whether the chunks of a turn share one is not certain in the protocol. A new answer begins
     with the first audio after a final transcript, an interruption, or a response text with a new id.
+
+    by_text: nobody hears them; the response text begins an answer, too.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, by_text: bool = False) -> None:
+        self._by_text = by_text
         self.current = 0
         self._next_is_new = True
         self._has_text = False
@@ -77,10 +81,15 @@ class AnswerNumbers:
                     self._next_is_new = True
                 self._has_text = True
                 self._response_id = event_id
-            case AgentAudio() if self._next_is_new:
-                self.current += 1
-                self._next_is_new = False
+                if self._by_text:
+                    self._begin()
+            case AgentAudio():
+                self._begin()
         return self.current
+
+    def _begin(self) -> None:
+        self.current += self._next_is_new
+        self._next_is_new = False
 
     def cut(self) -> None:
         """What comes next is another answer."""
@@ -120,6 +129,8 @@ class TurnFilter:
                 self.skip_responses -= 1
                 self.open = self.skip_responses < 0
                 return self.open
+            case AgentResponsePart():
+                return False
             case AgentAudio():
                 if self._last_audio_s is None:
                     self.open = now_s - self.since_s >= GREETING_WITHIN_S

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from parleyd import health
 from parleyd.config.schema import Metrics as Settings
 from parleyd.metrics import EDGES_MS, Distribution
-from parleyd.status import Status
+from parleyd.status import Microphone, Speaker, Status
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -93,6 +93,7 @@ def figures(status: Status) -> Iterable[Metric]:
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
     it, load = status.metrics, status.load
+    microphone, speaker = status.microphone, status.speaker
     for name, value, what in (
         ("wakes", it.wakes, "times it woke"),
         ("sessions", it.sessions, "sessions opened"),
@@ -107,19 +108,14 @@ def figures(status: Status) -> Iterable[Metric]:
         ("device_losses", it.device_losses, "times a sound device went away"),
         ("heard_seconds", it.heard_s, "sound from the microphone"),
         ("speech_seconds", it.speech_s, "of it, sound within utterances"),
-        ("overflows", status.microphone.overflows, "times sound from the microphone was lost"),
-        ("underruns", status.speaker.underruns, "holes in an answer"),
+        ("overflows", microphone.overflows if microphone else 0, "times sound from the microphone was lost"),
+        ("underruns", speaker.underruns if speaker else 0, "holes in an answer"),
     ):
         yield CounterMetricFamily(f"parleyd_{name}", what, value)
     for name, value, what in (
         ("up_seconds", status.uptime_s, "time since the start"),
         ("healthy", float(status.health == health.Grade.WELL.value), "1: nothing is wrong"),
-        ("microphone_present", float(status.microphone.present), "1: sound comes from it"),
-        ("speaker_present", float(status.speaker.present), "1: it takes sound"),
-        ("muted", float(status.microphone.muted), "1: the microphone is muted"),
-        ("volume_ratio", status.speaker.volume, "0 to 1"),
-        ("microphone_level_dbfs", status.microphone.level_dbfs, "of the last frame"),
-        ("room_level_dbfs", status.microphone.floor_dbfs, "the level below which nobody speaks"),
+        *_sound_figures(microphone, speaker),
         ("resident_memory_bytes", load.memory_bytes, "resident memory"),
         ("threads", load.threads, "threads"),
         ("open_file_handles", load.handles, "file handles"),
@@ -137,6 +133,18 @@ def figures(status: Status) -> Iterable[Metric]:
         yield HistogramMetricFamily(
             f"parleyd_{name}", what, buckets=_cumulative(distribution), sum_value=distribution.sum_ms / 1000
         )
+
+
+def _sound_figures(microphone: Microphone | None, speaker: Speaker | None) -> Iterable[tuple[str, float, str]]:
+    """None of them without sound."""
+    if microphone is not None:
+        yield "microphone_present", float(microphone.present), "1: sound comes from it"
+        yield "muted", float(microphone.muted), "1: the microphone is muted"
+        yield "microphone_level_dbfs", microphone.level_dbfs, "of the last frame"
+        yield "room_level_dbfs", microphone.floor_dbfs, "the level below which nobody speaks"
+    if speaker is not None:
+        yield "speaker_present", float(speaker.present), "1: it takes sound"
+        yield "volume_ratio", speaker.volume, "0 to 1"
 
 
 def _cumulative(distribution: Distribution) -> list[tuple[str, float]]:

@@ -12,6 +12,7 @@ import pwd
 import selectors
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from parleyd.tools.stopping import Stop
 MAX_OUTPUT_BYTES = 256 * 1024
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PIECE_BYTES = 64 * 1024
+_PAUSE_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,9 @@ def _converse(process: subprocess.Popen[bytes], stdin: bytes) -> tuple[bytes, by
                         over = True
                     elif not _read(key.fd, collected[key.fileobj]):  # type: ignore[index]
                         selector.unregister(key.fileobj)
+                    elif len(collected[key.fileobj]) == MAX_OUTPUT_BYTES:  # type: ignore[index]
+                        # Who writes without end must not keep this process busy with throwing it away.
+                        time.sleep(_PAUSE_S)
         for pipe, data in collected.items():
             for _ in range(MAX_OUTPUT_BYTES // _PIECE_BYTES):
                 if not _read(pipe.fileno(), data):

@@ -62,9 +62,12 @@ class Turns:
     # The answer that sounds, and since when: its text may come later.
     _sounding: tuple[int, float] | None = None
     _over_s: float | None = None
+    _is_silent: bool = False  # the daemon has no sound: a text is all that there is of an answer
 
     def take(self, event: events.Event) -> list[Turn]:
         match event:
+            case events.Started(speaker=speaker):
+                self._is_silent = speaker is None
             case events.SessionOpened(conversation_id=conversation_id):
                 done = self.finish()
                 self._conversation_id = conversation_id
@@ -81,6 +84,8 @@ class Turns:
                 return [*self._give(lambda answer: answer.ended_s is not None), self._of_person(text, event.at_s)]
             case events.Typed(text=text):
                 return [Turn(event.at_s, "user", text.strip(), self._conversation_id)]
+            case events.AnswerText(text=text, corrected=False) if self._is_silent:
+                return [Turn(event.at_s, "agent", text.strip(), self._conversation_id, heard_ms=0)]
             case events.AnswerText(text=text, corrected=corrected, answer=number):
                 self._text(number, text.strip(), corrected, event.at_s)
             case events.AnswerStarted(answer=number):

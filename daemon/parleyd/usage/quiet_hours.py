@@ -14,10 +14,11 @@ from parleyd.config.keeping import EVERY_DAY, QuietHours
 
 def quiet_until(hours: Sequence[QuietHours], local: datetime) -> str | None:
     """The end, such as `07:00`, of the quiet hours in which `local` (local time) lies; None outside of them."""
-    return next((one.to for one in hours if _covers(one, local)), None)
+    return next((one.to for one in hours if covers(one, local)), None)
 
 
-def _covers(one: QuietHours, local: datetime) -> bool:
+def covers(one: QuietHours, local: datetime) -> bool:
+    """Whether `local` (local time) lies in it; its last minute does not."""
     begin, end, now = time.fromisoformat(one.from_), time.fromisoformat(one.to), local.time()
     today, yesterday = _day(local), _day(local - timedelta(days=1))
     if begin < end:

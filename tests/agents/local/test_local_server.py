@@ -272,6 +272,7 @@ def test_speech_interrupts_what_the_client_still_plays(start: Start) -> None:
     agent = start(SILENT + ", stream_speed: 0, more_client_events: [agent_response_complete]}")
     with Client(agent) as client:
         client.say(spoken("Tell me a story."))
+        asked_s = time.monotonic()
         # All is sent; by the clock the client has only begun to play it.
         client.until("agent_response_complete")
         story_id = client.audio[-1][0]
@@ -281,11 +282,13 @@ def test_speech_interrupts_what_the_client_still_plays(start: Start) -> None:
             time.sleep(0.05)
         client.say(spoken("Stop."))
         assert client.until("interruption")["interruption_event"]["event_id"] == story_id
+        played_s = time.monotonic() - asked_s
         correction = client.until("agent_response_correction")["agent_response_correction_event"]
         assert correction["event_id"] == story_id
         assert correction["original_agent_response"].startswith(correction["corrected_agent_response"])
         words = len(correction["corrected_agent_response"].split())
-        assert 2 <= words <= 10
+        story_s = sum(len(data) for event_id, data in client.audio if event_id == story_id) / 32_000
+        assert 2 <= words <= len(correction["original_agent_response"].split()) * played_s / story_s + 2
         assert client.until("user_transcript")["user_transcription_event"]["user_transcript"] == "Stop."
         assert client.until("agent_response")["agent_response_event"]["agent_response"] == "All right."
         assert client.until("audio")["audio_event"]["event_id"] > story_id

@@ -13,8 +13,8 @@ import ssl
 import time
 import urllib.error
 import urllib.request
-from typing import NoReturn
-from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
+from typing import NoReturn, Protocol
+from urllib.parse import SplitResult, quote, urlencode, urlsplit, urlunsplit
 
 from parleyd import __version__
 from parleyd.agents.agent import Address, DialError, Ending, EndingKind
@@ -22,6 +22,7 @@ from parleyd.agents.elevenlabs.endings import judge_http, one_line
 
 CONVERSATION_PATH = "/v1/convai/conversation"
 SIGNED_URL_PATH = "/v1/convai/conversation/get-signed-url"
+SPEECH_PATH = "/v1/text-to-speech/{voice_id}/stream-input"
 
 _WEBSOCKET_SCHEME = {"https": "wss", "http": "ws"}
 _MAX_ANSWER_BYTES = 64 * 1024
@@ -44,31 +45,64 @@ def signed_address(base_url: str, agent_id: str, api_key: str, timeout_s: float)
     return Address(_signed_url(body, base))
 
 
+def speech_address(base_url: str, voice_id: str, model_id: str, output_format: str, api_key: str | None) -> Address:
+    """Of the text-to-speech WebSocket. Without a key only a server on this machine is asked. Raises DialError."""
+    base = _base(base_url)
+    headers: tuple[str, ...] = ()
+    if api_key is not None:
+        _check_key(base, api_key)
+        headers = (f"xi-api-key: {api_key}",)
+    elif not _is_this_machine(base.hostname or ""):
+        _refuse("text to speech needs an API key, also where the agent is public", "set elevenlabs.api_key")
+    path = SPEECH_PATH.format(voice_id=quote(voice_id, safe=""))
+    query = urlencode({"model_id": model_id, "output_format": output_format})
+    return Address(_url(base, _WEBSOCKET_SCHEME[base.scheme], path, query), headers)
+
+
 def get(
     base_url: str, path_and_query: str, api_key: str, timeout_s: float, *, most_bytes: int = _MAX_ANSWER_BYTES
 ) -> str:
     """The body that the server's API answers with 200; blocks. Raises DialError for all other answers, and for none."""
     base = _base(base_url)
-    if not api_key or not api_key.isascii() or not api_key.isprintable() or " " in api_key:
-        _refuse("the API key is empty or holds signs that no key has", "check elevenlabs.api_key")
-    if base.scheme == "http" and not _is_this_machine(base.hostname or ""):
-        _refuse(
-            "the API key would cross the network unencrypted",
-            "use https in elevenlabs.base_url, or remove elevenlabs.api_key",
-        )
     path, _, query = path_and_query.partition("?")
-    request = urllib.request.Request(
-        _url(base, base.scheme, path, query),
-        headers={
-            "xi-api-key": api_key,
-            "Accept": "application/json",
-            "User-Agent": f"parleyd/{__version__}",  # some gateways refuse urllib's own
-        },
-    )
+    request = urllib.request.Request(_url(base, base.scheme, path, query), headers=_headers(base, api_key))
     status, body = _ask(request, base, timeout_s, most_bytes)
     if status != 200:
         raise DialError(judge_http(status, body.replace(api_key, "***")))
     return body
+
+
+class Readable(Protocol):
+    def read(self, most_bytes: int = -1, /) -> bytes: ...
+
+
+def post(
+    base_url: str,
+    path: str,
+    body: Readable,
+    length_bytes: int,
+    content_type: str,
+    api_key: str | None,
+    timeout_s: float,
+) -> tuple[int, str]:
+    """Status and body of the answer, whatever the status; blocks. timeout_s: for connecting, for each piece of the
+    body, and for the answer. Raises DialError where there is no answer; what body.read() raises comes through, but for
+    OSError. api_key: None for public agents."""
+    base = _base(base_url)
+    headers = _headers(base, api_key) | {"Content-Type": content_type, "Content-Length": str(length_bytes)}
+    request = urllib.request.Request(_url(base, base.scheme, path, ""), body, headers, method="POST")
+    status, text = _ask(request, base, timeout_s, _MAX_ANSWER_BYTES)
+    return status, text.replace(api_key, "***") if api_key else text
+
+
+def _headers(base: SplitResult, api_key: str | None) -> dict[str, str]:
+    """Raises DialError where the key cannot be one, or would be seen by others."""
+    # Some gateways refuse urllib's own name.
+    headers = {"Accept": "application/json", "User-Agent": f"parleyd/{__version__}"}
+    if api_key is None:
+        return headers
+    _check_key(base, api_key)
+    return headers | {"xi-api-key": api_key}
 
 
 # ---------------------------------------------------------------- URLs
@@ -91,6 +125,16 @@ def _base(base_url: str) -> SplitResult:
 def _url(base: SplitResult, scheme: str, path: str, query: str) -> str:
     prefix = quote(base.path.rstrip("/"), safe=_PATH_SAFE)
     return urlunsplit((scheme, base.netloc, prefix + path, query, ""))
+
+
+def _check_key(base: SplitResult, api_key: str) -> None:
+    if not api_key or not api_key.isascii() or not api_key.isprintable() or " " in api_key:
+        _refuse("the API key is empty or holds signs that no key has", "check elevenlabs.api_key")
+    if base.scheme == "http" and not _is_this_machine(base.hostname or ""):
+        _refuse(
+            "the API key would cross the network unencrypted",
+            "use https in elevenlabs.base_url, or remove elevenlabs.api_key",
+        )
 
 
 def _is_this_machine(host: str) -> bool:

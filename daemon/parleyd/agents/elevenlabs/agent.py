@@ -4,23 +4,30 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from parleyd.agents.agent import Address, AgentError, DialError, Ending, EndingKind
+from parleyd.agents.agent import Address, AgentError, Attachment, DialError, Ending, EndingKind
 from parleyd.agents.elevenlabs.address import conversation_address, signed_address
 from parleyd.agents.elevenlabs.codec import ElevenLabsCodec
 from parleyd.agents.elevenlabs.endings import judge_close, judge_http
+from parleyd.agents.elevenlabs.files import upload
 from parleyd.agents.variables import Variables
 from parleyd.config.schema import ElevenLabs
 
+_MEND_TEXT_ONLY = "enable the override 'text only' under Security in the agent's settings: speech costs more"
+
 
 class ElevenLabsAgent:
-    """Implements agents.agent.Agent. api_key: None for a public agent."""
+    """Implements agents.agent.Agent. api_key: None for a public agent.
+
+    text_only: sessions in writing, as long as the agent allows to ask for them.
+    """
 
     name = "elevenlabs"
 
-    def __init__(self, config: ElevenLabs, api_key: str | None) -> None:
+    def __init__(self, config: ElevenLabs, api_key: str | None, *, text_only: bool = False) -> None:
         """Raises ValueError when a value of the configuration cannot be sent."""
         self._config = config
         self._api_key = api_key
+        self._text_only = text_only
         self._variables = Variables(config.dynamic_variables)
         overrides = config.overrides
         self._overrides = {name for name in overrides.__struct_fields__ if getattr(overrides, name) is not None}
@@ -46,12 +53,22 @@ class ElevenLabsAgent:
         return signed_address(config.base_url, config.agent_id, self._api_key, timeout_s)
 
     def codec(self, *, suppress_greeting: bool) -> ElevenLabsCodec:
-        return ElevenLabsCodec(self._config, suppress_greeting=suppress_greeting, variables=self._variables)
+        return ElevenLabsCodec(
+            self._config, suppress_greeting=suppress_greeting, text_only=self._text_only, variables=self._variables
+        )
+
+    def upload(self, conversation_id: str, attachment: Attachment, timeout_s: float) -> str:
+        return upload(self._config.base_url, conversation_id, attachment, self._api_key, timeout_s)
 
     def judge_close(self, code: int | None, reason: str, error: AgentError | None) -> Ending:
         if error:
             error = replace(error, message=self._without_key(error.message))
         ending = judge_close(code, self._without_key(reason), error, configured_overrides=self._overrides)
+        if ending.refused_override == "text_only" and self._text_only:
+            # A spoken conversation of which only the texts are used is better than none.
+            self._text_only = False
+            reason = "the agent does not allow conversations in writing alone; it speaks, and what it says is shown"
+            return replace(ending, kind=EndingKind.RETRY, reason=reason, mend=_MEND_TEXT_ONLY)
         # One that is configured and could not be found has another mend than one that is not.
         unfound = [f"{name}: {why}" for name, why in self._variables.failures.items() if f"'{name}'" in ending.reason]
         if ending.kind is EndingKind.FINAL and unfound:

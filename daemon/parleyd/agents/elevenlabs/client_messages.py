@@ -45,11 +45,16 @@ class TtsOverride(_Part):
     similarity_boost: float | None = None
 
 
+class ConversationOverride(_Part):
+    text_only: bool | None = None
+
+
 class ConfigOverride(_Part):
     """The overrides that this program offers; there are more."""
 
     agent: AgentOverride | None = None
     tts: TtsOverride | None = None
+    conversation: ConversationOverride | None = None
 
 
 class ConversationInitiationClientData(_ToServer, tag="conversation_initiation_client_data"):

@@ -58,7 +58,7 @@ def is_stale(event_id: int, floor: int) -> bool:
 
 
 def opening_message(
-    config: ElevenLabs, *, suppress_greeting: bool, variables: Mapping[str, Scalar]
+    config: ElevenLabs, *, suppress_greeting: bool, text_only: bool, variables: Mapping[str, Scalar]
 ) -> client.ConversationInitiationClientData:
     """Only what is set: a field that the agent does not allow ends the conversation, even when it is null."""
     wanted = config.overrides
@@ -77,6 +77,7 @@ def opening_message(
     override = client.ConfigOverride(
         agent=None if agent == client.AgentOverride() else agent,
         tts=None if tts == client.TtsOverride() else tts,
+        conversation=client.ConversationOverride(text_only=True) if text_only else None,
     )
     return client.ConversationInitiationClientData(
         conversation_config_override=None if override == client.ConfigOverride() else override,
@@ -113,9 +114,15 @@ class ElevenLabsCodec:
     """
 
     def __init__(
-        self, config: ElevenLabs, *, suppress_greeting: bool = False, variables: Variables | None = None
+        self,
+        config: ElevenLabs,
+        *,
+        suppress_greeting: bool = False,
+        text_only: bool = False,
+        variables: Variables | None = None,
     ) -> None:
-        """variables: with the values of this session; without it, those that are plain.
+        """text_only: the agent is asked for writing instead of sound.
+        variables: with the values of this session; without it, those that are plain.
 
         Raises TypeError or UnicodeEncodeError when free-form values of the configuration have no JSON."""
         self.malformed = 0
@@ -123,6 +130,7 @@ class ElevenLabsCodec:
         self.stale_audio = 0
         self._config = config
         self._suppress_greeting = suppress_greeting
+        self._text_only = text_only
         self._variables = variables or Variables(config.dynamic_variables)
         self._encoded_opening(self._variables.plain)
         self._seen_metadata = False
@@ -262,7 +270,12 @@ class ElevenLabsCodec:
 
     def _encoded_opening(self, variables: Mapping[str, Scalar]) -> bytes:
         return client.encode(
-            opening_message(self._config, suppress_greeting=self._suppress_greeting, variables=variables)
+            opening_message(
+                self._config,
+                suppress_greeting=self._suppress_greeting,
+                text_only=self._text_only,
+                variables=variables,
+            )
         )
 
     def audio(self, data: bytes) -> bytes:

@@ -306,7 +306,7 @@ _BUSY = frozenset((408, 425))
 
 def judge_http(status: int, body: str) -> Ending:
     """An HTTP answer in place of a signed URL or of a WebSocket. body: JSON with `detail`, or anything."""
-    text = one_line(_detail(body))
+    text = one_line(detail(body))
     if status not in _BUSY and status < 500:
         judged = _judge_text(text, status, _OVERRIDES)
         if judged:
@@ -336,16 +336,16 @@ def _by_status(status: int) -> _Verdict:
     return _final("the server refused the request", f"{_CHECK_AGENT}; {_CHECK_KEY}")
 
 
-def _detail(body: str) -> str:
-    """`detail` is a text, {status, message}, or a list of {msg}; nothing else is worth showing."""
+def detail(body: str) -> str:
+    """Of an HTTP answer: `detail` is a text, {status, message}, or a list of {msg}; nothing else is worth showing."""
     try:
         parsed = json.loads(body)
     except (ValueError, RecursionError):
         return ""
-    detail = parsed.get("detail") if isinstance(parsed, dict) else None
-    if isinstance(detail, list):
-        detail = next((item for item in detail if isinstance(item, dict)), None)
-    if isinstance(detail, dict):
-        words = (detail.get("status"), detail.get("message"), detail.get("msg"))
+    told = parsed.get("detail") if isinstance(parsed, dict) else None
+    if isinstance(told, list):
+        told = next((item for item in told if isinstance(item, dict)), None)
+    if isinstance(told, dict):
+        words = (told.get("status"), told.get("message"), told.get("msg"))
         return ": ".join(word for word in words if isinstance(word, str))
-    return detail if isinstance(detail, str) else ""
+    return told if isinstance(told, str) else ""

@@ -24,11 +24,13 @@ from parleyd.agents.local.record import ConnectionRecord
 from parleyd.agents.local.scenario import ConnectionScript
 from parleyd.agents.local.script import Script
 from parleyd.agents.local.settings import AgentSettings, ToolSpec
+from parleyd.agents.local.uploads import RefusedUploadError, Upload
 from parleyd.agents.local.voice import VoiceError
 from parleyd.agents.local.workers import Workers
 from parleyd.audio import pcm as sound
 
 _TICK_S = 0.1
+MOST_FILES = 20
 
 _log = logging.getLogger("parleyd.agent")
 
@@ -57,6 +59,7 @@ class Conversation:
         self._utterances: asyncio.Queue[tuple[bytes, bool]] = asyncio.Queue()
         self._scripted_transcripts = list(script.transcripts)
         self._tool_results: dict[str, asyncio.Future[tuple[str, bool]]] = {}
+        self._files: dict[str, replies.ReceivedFile] = {}
         self._call_count = 0
         self._has_begun = False
         self._ready = asyncio.Event()
@@ -169,8 +172,7 @@ class Conversation:
             case "user_message":
                 await self._take_text(message.get("text"))
             case "multimodal_message":
-                part = message.get("text")
-                await self._take_text(part.get("text") if isinstance(part, dict) else "")
+                await self._take_files(message)
             case "contextual_update":
                 text, context_id = message.get("text"), message.get("context_id")
                 if isinstance(text, str):
@@ -189,6 +191,32 @@ class Conversation:
             return
         await self._interrupt()
         await self._understood(text)
+
+    def take_file(self, upload: Upload) -> str:
+        """Of which a message will speak. Raises RefusedUploadError."""
+        if len(self._files) >= MOST_FILES:
+            raise RefusedUploadError(429, f"A conversation may have {MOST_FILES} files.")
+        file_id = f"file_{len(self._files) + 1:04}"
+        self._files[file_id] = replies.ReceivedFile(upload.name, upload.media_type, upload.size_bytes)
+        self._last_message_s = self._last_activity_s = time.monotonic()
+        self.record.tell("file", name=upload.name, media_type=upload.media_type, size_bytes=upload.size_bytes)
+        return file_id
+
+    async def _take_files(self, message: dict[str, Any]) -> None:
+        """Both the new form of the list and the old one may be there, with the same file."""
+        part, listed, single = message.get("text"), message.get("files"), message.get("file")
+        text = part.get("text") if isinstance(part, dict) else ""
+        inputs = [*(listed if isinstance(listed, list) else []), single]
+        ids = dict.fromkeys(str(one.get("file_id")) for one in inputs if isinstance(one, dict))
+        if not ids:
+            await self._take_text(text)
+            return
+        await self._interrupt()
+        said = text if isinstance(text, str) else ""
+        self.record.tell("heard", text=said)
+        if self._plan.converse:
+            reply = replies.answer_files([self._files.get(one) for one in ids], said, self._memory)
+            self._start_answer(self._reply(reply))
 
     def _take_tool_result(self, message: dict[str, Any]) -> None:
         result = message.get("result")
@@ -367,7 +395,7 @@ class Conversation:
             oldest_ping_s = min(self._pings.values(), default=now_s)
             if now_s - self._began_s >= limits.max_duration_s:
                 await self._fail("max_duration_exceeded", 1000, "Conversation exceeded the maximum duration.")
-            elif now_s - self._last_message_s >= limits.receive_timeout_s:
+            elif not self._mouth.is_text_only and now_s - self._last_message_s >= limits.receive_timeout_s:
                 text = f"No user input received for {limits.receive_timeout_s:g} seconds."
                 await self._fail("transport_receive_timeout", 1002, text)
             elif limits.pong_timeout_s is not None and now_s - oldest_ping_s >= limits.pong_timeout_s:

@@ -21,7 +21,18 @@ from parleyd.agents.local.scenario import Trigger
 WAIT_S = 10.0
 
 ActivityKind = Literal[
-    "connected", "ready", "heard", "says", "interrupted", "tool_call", "tool_result", "message", "fault", "closed"
+    "connected",
+    "ready",
+    "heard",
+    "says",
+    "speaks",
+    "interrupted",
+    "file",
+    "tool_call",
+    "tool_result",
+    "message",
+    "fault",
+    "closed",
 ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -29,6 +29,15 @@ _NUMBERS = [
 ]
 # fmt: on
 _MINUTES = {name: value for value, name in enumerate(_NUMBERS, 1)} | {"thirty": 30, "sixty": 60}
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedFile:
+    """What is remembered of it; its content is not."""
+
+    name: str
+    media_type: str
+    size_bytes: int
 
 
 @dataclass
@@ -67,6 +76,19 @@ def answer(text: str, memory: Memory, rules: tuple[ReplyRule, ...], now: datetim
         memory.said.append(text)
     memory.last_answer = reply.say
     return reply
+
+
+def answer_files(files: Sequence[ReceivedFile | None], text: str, memory: Memory) -> Reply:
+    """The reply to files and what the person said to them. None: one that was never received."""
+    got = [
+        f"I got {it.name}: {it.media_type}, {it.size_bytes} bytes." if it else "I do not have the file you speak of."
+        for it in files
+    ]
+    if text.strip():
+        memory.said.append(text)
+        got.append(f"You said: {text}")
+    memory.last_answer = " ".join(got)
+    return Reply(memory.last_answer)
 
 
 def _answer(text: str, memory: Memory, rules: tuple[ReplyRule, ...], now: datetime) -> Reply:

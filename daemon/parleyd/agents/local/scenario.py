@@ -205,13 +205,36 @@ class ConnectionScript(Section, frozen=True, kw_only=True):
     steps: tuple[AnyStep, ...] = ()
 
 
+class SpeechEnd(Section, frozen=True, kw_only=True):
+    """The line ends after so many pieces of sound. error, message: told before; drop: without a close frame."""
+
+    after_chunks: Annotated[int, Meta(ge=0)] = 0
+    code: Annotated[int, Meta(ge=1000, le=4999)] = 1008
+    error: str = ""
+    message: str = ""
+    drop: bool = False
+
+
+class SpeechScript(Section, frozen=True, kw_only=True):
+    """One connection to the text-to-speech. delay_s: before the first sound. final false: no final message."""
+
+    handshake: Handshake = Handshake()
+    delay_s: Seconds = 0.0
+    end: SpeechEnd | None = None
+    final: bool = True
+
+
 class Scenario(Section, frozen=True, kw_only=True):
-    """A whole file. After the last of `connections` comes `default`; without it the last one is repeated."""
+    """A whole file. After the last of `connections` comes `default`; without it the last one is repeated.
+
+    speech: how the connections to the text-to-speech go, in order.
+    """
 
     agent: AgentSettings = AgentSettings()
     signed_url: tuple[HttpAnswer, ...] = ()
     connections: tuple[ConnectionScript, ...] = ()
     default: ConnectionScript | None = None
+    speech: tuple[SpeechScript, ...] = ()
 
     def script_for(self, index: int) -> ConnectionScript:
         """index: of the connection, from 0."""
@@ -223,6 +246,10 @@ class Scenario(Section, frozen=True, kw_only=True):
 
     def signed_url_for(self, index: int) -> HttpAnswer:
         return self.signed_url[min(index, len(self.signed_url) - 1)] if self.signed_url else HttpAnswer()
+
+    def speech_for(self, index: int) -> SpeechScript:
+        """After the last one, all is well."""
+        return self.speech[index] if index < len(self.speech) else SpeechScript()
 
 
 # ---------------------------------------------------------------- reading

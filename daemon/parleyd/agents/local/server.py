@@ -32,8 +32,10 @@ from parleyd.agents.local.errors import UnavailableError
 from parleyd.agents.local.line import Line, LineClosedError
 from parleyd.agents.local.recognise import Ears, make_ears
 from parleyd.agents.local.record import WAIT_S, Activity, ConnectionRecord
-from parleyd.agents.local.scenario import ConnectionScript, HttpAnswer, Scenario
+from parleyd.agents.local.scenario import ConnectionScript, Handshake, HttpAnswer, Scenario, SpeechScript
 from parleyd.agents.local.settings import AgentSettings
+from parleyd.agents.local.speech import SPEECH_PATH, SpeechRecord, SpeechStream
+from parleyd.agents.local.uploads import RefusedUploadError, Upload, connection_with_uploads
 from parleyd.agents.local.voice import Voice
 from parleyd.agents.local.workers import Workers
 from parleyd.audio.pcm import parse_format
@@ -85,6 +87,7 @@ class LocalAgent:
         self.host = host
         self.port = port
         self.connections: list[ConnectionRecord] = []
+        self.speeches: list[SpeechRecord] = []
         self._ears = ears
         self._voice = voice
         self._owned_voice: Voice | None = None
@@ -99,11 +102,14 @@ class LocalAgent:
         self._failure: OSError | None = None
         self._workers: Workers | None = None
         self._scripts: dict[ServerConnection, ConnectionScript] = {}
+        self._speech_scripts: dict[ServerConnection, SpeechScript] = {}
         self._lines: set[Line] = set()
+        self._conversations: dict[str, Conversation] = {}
         self._signatures: dict[str, tuple[float, bool]] = {}
         self._count = 0
         self._handshakes = 0
         self._signed_count = 0
+        self._speech_count = 0
 
     @property
     def base_url(self) -> str:
@@ -195,6 +201,7 @@ class LocalAgent:
             ping_interval=None,
             close_timeout=CLOSE_TIMEOUT_S,
             logger=_silent,
+            create_connection=connection_with_uploads(self._take_upload),
         )
         self.port = next(iter(server.sockets)).getsockname()[1]
         self._started.set()
@@ -212,6 +219,9 @@ class LocalAgent:
             line.drop()
 
     async def _converse(self, socket: ServerConnection) -> None:
+        if (speech := self._speech_scripts.pop(socket, None)) is not None:
+            await self._speak(socket, speech)
+            return
         script = self._scripts.pop(socket, ConnectionScript())
         record = self._record(socket)
         with self._changed:
@@ -227,13 +237,30 @@ class LocalAgent:
                 line.close(3000, refusal)
             else:
                 assert self._workers is not None
-                await Conversation(line, self.settings, script, record, self._workers).run()
+                conversation = Conversation(line, self.settings, script, record, self._workers)
+                self._conversations[conversation.conversation_id] = conversation
+                try:
+                    await conversation.run()
+                finally:
+                    del self._conversations[conversation.conversation_id]
         finally:
             record.end(await line.ended())
             self._lines.discard(line)
             if not self._keep:
                 with self._changed:
                     self.connections.remove(record)
+
+    async def _speak(self, socket: ServerConnection, script: SpeechScript) -> None:
+        assert self._workers is not None
+        stream = SpeechStream(socket, self.settings, script, self._workers, self._is_key)
+        if self._keep:
+            with self._changed:
+                self.speeches.append(stream.record)
+                self._changed.notify_all()
+        await stream.run()
+        if self._on_activity is not None:
+            told = {"voice_id": stream.record.voice_id, "text": "".join(stream.record.texts).strip()}
+            self._on_activity(Activity(self._speech_count, "speaks", time.monotonic(), told))
 
     def _record(self, socket: ServerConnection) -> ConnectionRecord:
         self._count += 1
@@ -272,6 +299,16 @@ class LocalAgent:
             return "Could not authorize the conversation."
         return None
 
+    def _take_upload(self, upload: Upload) -> str:
+        if upload.key is not None and not self._is_key(upload.key):
+            raise RefusedUploadError(401, "Invalid API key")
+        if upload.key is None and self.settings.require_auth:
+            raise RefusedUploadError(401, "Could not authorize the upload.")
+        conversation = self._conversations.get(upload.conversation_id)
+        if conversation is None:
+            raise RefusedUploadError(404, f"Conversation {upload.conversation_id} not found")
+        return conversation.take_file(upload)
+
     def _is_key(self, key: str) -> bool:
         right = self.settings.api_key
         return bool(key) if right is None else secrets.compare_digest(key.encode(), right.encode())
@@ -292,25 +329,24 @@ class LocalAgent:
             return await self._signed_url(request)
         if path.rpartition("/")[0].endswith(AGENTS_PATH):
             return self._settings_asked(request, path.rpartition("/")[2])
+        if SPEECH_PATH.search(path):
+            speech = self.scenario.speech_for(self._speech_count)
+            self._speech_count += 1
+            self._speech_scripts[socket] = speech
+            answer = await _handshake(socket, speech.handshake)
+            if answer is not None:
+                del self._speech_scripts[socket]
+            return answer
         if not path.endswith(CONVERSATION_PATH):
             return _json_response(404, {"detail": "Not Found"})
         with self._changed:
             index = self._handshakes
             self._handshakes += 1
         script = self.scenario.script_for(index)
-        handshake = script.handshake
-        await asyncio.sleep(handshake.delay_s)
-        if handshake.drop or handshake.garbage is not None:
-            if handshake.garbage is not None:
-                socket.transport.write(handshake.garbage.encode())
-                socket.transport.close()
-            else:
-                socket.transport.abort()
-            return _json_response(500, {})  # goes nowhere any more
-        if handshake.status is not None:
-            return _response(handshake)
-        self._scripts[socket] = script
-        return None
+        answer = await _handshake(socket, script.handshake)
+        if answer is None:
+            self._scripts[socket] = script
+        return answer
 
     def _settings_asked(self, request: Request, agent_id: str) -> Response:
         if not self._is_key(request.headers.get("xi-api-key", "")):
@@ -347,6 +383,19 @@ class LocalAgent:
         host = request.headers.get("Host") or self._netloc
         parameters = urlencode({"agent_id": agent_id, "conversation_signature": signature})
         return _json_response(200, {"signed_url": f"ws://{host}{path}?{parameters}"})
+
+
+async def _handshake(socket: ServerConnection, handshake: Handshake) -> Response | None:
+    """As the scenario wants it; None: properly."""
+    await asyncio.sleep(handshake.delay_s)
+    if handshake.drop or handshake.garbage is not None:
+        if handshake.garbage is not None:
+            socket.transport.write(handshake.garbage.encode())
+            socket.transport.close()
+        else:
+            socket.transport.abort()
+        return _json_response(500, {})  # goes nowhere any more
+    return None if handshake.status is None else _response(handshake)
 
 
 def _select_subprotocol(_socket: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:

@@ -71,6 +71,7 @@ class AgentSettings(Section, frozen=True, kw_only=True):
     more_client_events: tuple[str, ...] = ()
     allowed_overrides: tuple[str, ...] | None = None
     voice: str | None = None
+    voice_ids: tuple[str, ...] | None = None
     ears: EarsName = "sphinx"
     replies: tuple[ReplyRule, ...] = ()
     end_of_speech_ms: Annotated[int, Meta(ge=60, le=10_000)] = 700

@@ -1,0 +1,50 @@
+"""The messages of ElevenLabs' text-to-speech WebSocket (`stream-input`), as types. Pure.
+
+Sources: the AsyncAPI contract of the documentation, and the official Python client. A server writes `isFinal`, newer
+ones `is_final`. What tells when which letter sounds (`alignment`) comes under several names; nothing here uses it.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Struct
+
+# The first message, which opens the stream: exactly one space.
+OPENING_TEXT = " "
+
+
+class Text(Struct, omit_defaults=True):
+    """A piece of text. flush: speak all that came so far, now. An empty text says that no more comes."""
+
+    text: str
+    flush: bool = False
+
+
+class FromServer(Struct, kw_only=True):
+    """A piece of sound, the end, or an error; no message has a type."""
+
+    audio: bytes | None = None
+    isFinal: object = None  # noqa: N815 - as it is on the wire
+    is_final: object = None
+    message: object = None
+    error: object = None
+    code: object = None
+
+    @property
+    def is_last(self) -> bool:
+        return self.isFinal is True or self.is_final is True
+
+
+_decoder = msgspec.json.Decoder(FromServer)
+
+# What reading a message can raise: not JSON or not of this type, not UTF-8, nested too deeply.
+UNREADABLE = (msgspec.MsgspecError, UnicodeError, RecursionError)
+
+
+def encode(message: Text) -> bytes:
+    return msgspec.json.encode(message)
+
+
+def decode(message: str | bytes) -> FromServer:
+    """Raises one of UNREADABLE."""
+    return _decoder.decode(message)

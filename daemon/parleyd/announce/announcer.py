@@ -1,0 +1,328 @@
+"""Speaks texts one after the other, on a thread that lives as long as there is something to say.
+
+    announce() ──▶ queue (≤ 8 texts) ──▶ thread: WebSocket, sound as it comes ──▶ AnnouncementTrack ──▶ the speaker
+
+A text is sent at once and its sound held back until there is a pause, so that the way to the server costs none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import websocket
+
+from parleyd import events
+from parleyd.agents.agent import AgentError, DialError, Ending, EndingKind
+from parleyd.agents.speech import Speech
+from parleyd.announce.gap import Gap
+from parleyd.audio.playback_announcement import AnnouncementTrack
+from parleyd.config.schema import Announce
+from parleyd.conversation.connecting import close_frame, connect, retry, words
+from parleyd.health import Pulse
+from parleyd.log_fields import fields
+
+log = logging.getLogger(__name__)
+
+MOST_WAITING = 8
+# No text is that long: a server that goes on sends nonsense.
+LIMIT_S = 600.0
+# Of the second try, which comes when nothing of the text was heard yet.
+RETRY_S = 0.5
+# Between two looks at the conversation, the speaker and the line.
+_LOOK_S = 0.03
+_STOP_S = 0.5
+_STOPS = Ending(EndingKind.USER, "the daemon stops")
+_NORMAL_CLOSURE = 1000
+_MEND_NETWORK = "check the network and elevenlabs.base_url"
+# A speaker that takes nothing for so long is gone.
+_SPEAKER_GONE_S = 5.0
+
+
+class AnnouncementRefusedError(Exception):
+    """The text will not be spoken. kind: for programs; mend: what to do about it."""
+
+    def __init__(self, kind: str, text: str, mend: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+        self.mend = mend
+
+
+@dataclass(eq=False)
+class _Item:
+    """Its sound is collected in `sound` until it may begin. until_s: then it begins over whoever speaks."""
+
+    number: int
+    text: str
+    now: bool
+    until_s: float
+    sound: list[bytes] = field(default_factory=list)
+    begun: bool = False
+    told: bool = False
+
+
+class _OvertakenError(Exception):
+    """A text that cannot wait came before this one had begun."""
+
+
+class _StoppedError(Exception):
+    """The daemon ends."""
+
+
+class _SpeakerGoneError(Exception):
+    """The device takes nothing any more."""
+
+
+class Announcer:
+    """announce() from any thread, never waits; stop() at the end. A subscriber of the bus.
+
+    speech: None where no voice is configured. timeout_s: for the handshake, and between two messages of the server.
+    on_death(what, error): the thread has ended by a fault of this program.
+    """
+
+    def __init__(
+        self,
+        speech: Speech | None,
+        section: Announce,
+        track: AnnouncementTrack,
+        bus: events.Bus,
+        *,
+        timeout_s: float,
+        on_death: Callable[[str, BaseException], None],
+    ) -> None:
+        self._speech = speech
+        self._section = section
+        self._timeout_s = timeout_s
+        self._track = track
+        self._bus = bus
+        self._on_death = on_death
+        self._lock = threading.Lock()
+        self._gap = Gap()
+        self._queue: deque[_Item] = deque()
+        self._count = 0
+        self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
+        self._told = ""  # the last failure, until something was spoken
+        self.pulse = Pulse("announcer")
+        bus.subscribe(self._take)
+
+    def announce(self, text: str, *, now: bool) -> int:
+        """now: over whoever speaks, and before the texts that wait. → its number. Raises AnnouncementRefusedError."""
+        text = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+        section = self._section
+        if not any(sign.isalnum() for sign in text):
+            raise AnnouncementRefusedError("nothing_to_say", "there is nothing to be spoken in it", "send some words")
+        if len(text) > section.max_chars:
+            why = f"the text has {len(text)} characters, an announcement at most {section.max_chars}"
+            raise AnnouncementRefusedError("too_much_to_say", why, "shorten it, or raise announce.max_chars")
+        if self._speech is None:
+            why = "no voice is configured for announcements"
+            raise AnnouncementRefusedError("no_voice", why, "set announce.voice_id and elevenlabs.api_key")
+        with self._lock:
+            if self._stopping.is_set():
+                raise AnnouncementRefusedError("announcements_full", "the daemon is stopping", "say it after its start")
+            if len(self._queue) >= MOST_WAITING:
+                why = f"{MOST_WAITING} announcements wait already"
+                raise AnnouncementRefusedError("announcements_full", why, "say it again a little later")
+            self._count += 1
+            item = _Item(self._count, text, now, time.monotonic() + (0.0 if now else section.wait_s))
+            place = sum(one.now for one in self._queue) if now else len(self._queue)
+            self._queue.insert(place, item)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="announcer", daemon=True)
+                self._thread.start()
+            return item.number
+
+    def reconfigure(self, speech: Speech | None, section: Announce, timeout_s: float) -> None:
+        """From the next text on."""
+        with self._lock:
+            self._speech = speech
+            self._section = section
+            self._timeout_s = timeout_s
+
+    def stop(self) -> None:
+        """Cuts what is being spoken, with a fade, and forgets what waits; returns within half a second."""
+        with self._lock:
+            self._stopping.set()
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(_STOP_S)
+
+    def _take(self, event: events.Event) -> None:
+        with self._lock:
+            self._gap.step(event)
+            talking = self._gap.talking
+        self._track.under_talk(talking)
+
+    # ------------------------------------------------------------ the thread
+
+    def _run(self) -> None:
+        try:
+            while (item := self._next()) is not None:
+                self._speak(item)
+        except _StoppedError:
+            self.pulse.rest()
+            for item in self._queue:
+                self._tell_end(item, _STOPS)
+        except Exception as error:  # noqa: BLE001 - reported to the owner, who ends the daemon
+            self._on_death("announcer", error)
+
+    def _next(self) -> _Item | None:
+        with self._lock:
+            if self._queue and not self._stopping.is_set():
+                return self._queue.popleft()
+            self._thread = None
+        self.pulse.rest()
+        return None
+
+    def _speak(self, item: _Item) -> None:
+        try:
+            ending = self._try(item)
+            if ending is not None and ending.kind is EndingKind.RETRY and not item.begun:
+                self._wait(RETRY_S)
+                item.sound.clear()
+                ending = self._try(item)
+            if item.begun:
+                self._play_out(item)
+        except _OvertakenError:
+            item.sound.clear()
+            with self._lock:
+                self._queue.insert(sum(one.now for one in self._queue), item)
+            return
+        except _StoppedError:
+            self._track.clear()
+            self._tell_end(item, _STOPS)
+            raise
+        except _SpeakerGoneError:
+            self._track.clear()
+            ending = Ending(EndingKind.FINAL, "the speaker takes no sound", "see parleyd status")
+        self._conclude(item, ending)
+
+    def _try(self, item: _Item) -> Ending | None:
+        """Fetches the sound; when it may begin, each piece is played as it comes. → why it is not whole, if not."""
+        with self._lock:
+            speech, timeout_s = self._speech, self._timeout_s
+        if speech is None:
+            return Ending(EndingKind.FINAL, "no voice is configured for announcements", "set announce.voice_id")
+        self.pulse.rest()
+        try:
+            connection = connect(speech.dial(), timeout_s, speech.judge_refusal, mend_network=_MEND_NETWORK)
+        except DialError as error:
+            return error.ending
+        try:
+            # When this fails the server has gone already, but why may still be readable.
+            with contextlib.suppress(websocket.WebSocketException, OSError):
+                for message in speech.messages(item.text):
+                    connection.send(message, websocket.ABNF.OPCODE_TEXT)
+            ending = self._receive(item, speech, connection, timeout_s)
+            with contextlib.suppress(websocket.WebSocketException, OSError):
+                connection.send_close(_NORMAL_CLOSURE, b"")
+        finally:
+            connection.shutdown()
+        if ending is None:
+            while not item.begun:
+                self._wait(_LOOK_S)
+                self._go_on(item, speech)
+        return ending
+
+    def _receive(
+        self, item: _Item, speech: Speech, connection: websocket.WebSocket, timeout_s: float
+    ) -> Ending | None:
+        error: AgentError | None = None
+        came_s = 0.0
+        until_s = time.monotonic() + timeout_s
+        connection.settimeout(_LOOK_S)
+        while True:
+            self._go_on(item, speech)
+            try:
+                opcode, data = connection.recv_data(control_frame=True)
+            except websocket.WebSocketTimeoutException:
+                if time.monotonic() < until_s:
+                    continue
+                return retry(f"the server did not go on within {timeout_s:g} s", "say it again a little later")
+            except (websocket.WebSocketException, OSError, UnicodeDecodeError) as problem:
+                return speech.judge_close(None, words(problem), error)
+            if opcode == websocket.ABNF.OPCODE_CLOSE:
+                code, reason = close_frame(data)
+                # Some servers leave out the final message, and end properly all the same.
+                return None if came_s and code == _NORMAL_CLOSURE else speech.judge_close(code, reason, error)
+            if opcode not in (websocket.ABNF.OPCODE_TEXT, websocket.ABNF.OPCODE_BINARY):
+                continue
+            received = speech.receive(data)
+            error = received.error or error
+            if received.audio:
+                until_s = time.monotonic() + timeout_s
+                came_s += len(received.audio) / speech.output_format.sample_bytes / speech.output_format.rate_hz
+                if came_s > LIMIT_S:
+                    why = f"the server sends more than {LIMIT_S:g} s of sound for a text"
+                    return Ending(EndingKind.FINAL, why, "check elevenlabs.base_url and announce.model_id")
+                item.sound.append(received.audio)
+            if received.final:
+                return None if came_s else speech.judge_close(_NORMAL_CLOSURE, "", error)
+
+    def _go_on(self, item: _Item, speech: Speech) -> None:
+        """Begins when it may, and plays what has come."""
+        now_s = time.monotonic()
+        self.pulse.beat()
+        if self._stopping.is_set():
+            raise _StoppedError
+        if not item.begun:
+            with self._lock:
+                if self._queue and self._queue[0].now and not item.now:
+                    raise _OvertakenError
+                may = item.now or now_s >= item.until_s or self._gap.free(now_s)
+            if not may or not item.sound:
+                return
+            item.begun = True
+            self._track.begin(speech.output_format)
+        for piece in item.sound:
+            self._track.feed(piece)
+        item.sound.clear()
+        self._tell_start(item)
+
+    def _play_out(self, item: _Item) -> None:
+        self._track.end()
+        while self._track.left(time.monotonic()):
+            self._wait(_LOOK_S)
+            self._tell_start(item)
+        self._tell_start(item)
+
+    def _wait(self, seconds: float) -> None:
+        self.pulse.beat()
+        if self._stopping.wait(seconds):
+            raise _StoppedError
+        if self._track.left(time.monotonic()) and time.monotonic() - self._track.last_period_s > _SPEAKER_GONE_S:
+            raise _SpeakerGoneError
+
+    # ------------------------------------------------------------ telling
+
+    def _tell_start(self, item: _Item) -> None:
+        began_s = self._track.began_s
+        if began_s is not None and not item.told:
+            item.told = True
+            self._bus.publish(events.AnnouncementStarted(at_s=began_s, announcement=item.number, text=item.text))
+
+    def _conclude(self, item: _Item, ending: Ending | None) -> None:
+        if ending is None:
+            self._told = ""
+        elif ending.reason == self._told:
+            log.debug("announcement %d was not spoken: %s", item.number, ending.reason)
+        else:
+            self._told, reason, mend = ending.reason, ending.reason, ending.mend
+            text = f"an announcement was {'cut short' if item.told else 'not spoken'}: {reason}"
+            log.warning("%s%s", text, f"; {mend}" if mend else "", extra=fields(reason=reason, mend=mend))
+            self._bus.publish(events.Trouble(at_s=time.monotonic(), text=text, mend=mend))
+        self._tell_end(item, ending)
+
+    def _tell_end(self, item: _Item, ending: Ending | None) -> None:
+        reason, mend = (None, None) if ending is None else (ending.reason, ending.mend)
+        self._bus.publish(
+            events.AnnouncementEnded(
+                at_s=time.monotonic(), announcement=item.number, finished=ending is None, reason=reason, mend=mend
+            )
+        )

@@ -1,0 +1,58 @@
+"""When an announcement may begin without talking over anybody: events in. Pure: time comes in as an argument."""
+
+from __future__ import annotations
+
+import math
+
+from parleyd import events
+from parleyd.conversation.states import State
+
+# So long nobody has spoken.
+PAUSE_S = 0.8
+# The person has spoken, or typed, and the agent owes an answer; after this none is to be expected.
+OWED_S = 6.0
+
+_IN_CONVERSATION = frozenset((State.CONNECTING.value, State.LIVE.value))
+
+
+class Gap:
+    """step() takes every event in order."""
+
+    def __init__(self) -> None:
+        self._in_conversation = False
+        self._talking = False
+        self._answering = False
+        self._owed_since_s = -math.inf
+        self._voice_s = -math.inf  # somebody's voice was last heard
+
+    def step(self, event: events.Event) -> None:
+        match event:
+            case events.StateChanged(after=after):
+                self._in_conversation = after in _IN_CONVERSATION
+            case events.UtteranceStarted():
+                self._talking = True
+            case events.UtteranceEnded():
+                # Not TalkStopped: until the gate closes the person may only be taking breath.
+                self._talking = False
+                self._owed_since_s = self._voice_s = event.at_s
+            case events.Typed():
+                self._owed_since_s = event.at_s
+            case events.AnswerStarted():
+                self._answering = True
+                self._owed_since_s = -math.inf
+            case events.AnswerEnded():
+                self._answering = False
+                self._voice_s = event.at_s
+
+    @property
+    def talking(self) -> bool:
+        """A person talks, to the agent or not."""
+        return self._talking
+
+    def free(self, now_s: float) -> bool:
+        """Asleep, what is said in the room is no conversation; the agent's goodbye is waited for."""
+        if self._answering or (self._in_conversation and self._talking):
+            return False
+        if not self._in_conversation:
+            return True
+        return now_s - self._voice_s >= PAUSE_S and now_s - self._owed_since_s >= OWED_S

@@ -1,0 +1,106 @@
+"""Where the agent is reached: through the running daemon, or from this very process."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from parleyd import events
+from parleyd.agents.agent import Agent, UploadError
+from parleyd.audio.devices.null import NullInput, NullOutput
+from parleyd.config.schema import Config
+from parleyd.control import messages
+from parleyd.control.client import Client, NotRunningError, RefusedError
+from parleyd.service import Service
+
+Event = dict[str, Any]
+Take = Callable[[Event], None]
+
+
+class LinkError(Exception):
+    """What was asked for was not done; the text tells the mend, too."""
+
+
+class Link(Protocol):
+    """Events come on other threads, as the control socket tells them; `gone` when no more will come."""
+
+    def say(self, text: str) -> None:
+        """Raises LinkError."""
+
+    def send_file(self, descriptor: int, name: str, text: str | None) -> None:
+        """The caller keeps the descriptor. Raises LinkError."""
+
+    def close(self) -> None: ...
+
+
+class DaemonLink:
+    """Through the control socket. Raises NotRunningError and RefusedError. status: as it was at the beginning."""
+
+    def __init__(self, socket_path: Path | None, take: Take) -> None:
+        self._take = take
+        self._closed = False
+        self._client = Client(socket_path)
+        self._follower = Client(socket_path)
+        self._follower.ask("events")
+        self.status: Event = next(self._follower.events())["status"]
+        threading.Thread(target=self._follow, name="chat-events", daemon=True).start()
+
+    def say(self, text: str) -> None:
+        self._do(lambda: self._client.ask("say", text=text))
+
+    def send_file(self, descriptor: int, name: str, text: str | None) -> None:
+        self._do(lambda: self._client.send_file(descriptor, name, text))
+
+    def close(self) -> None:
+        """The session is the daemon's: it goes on."""
+        self._closed = True
+
+    def _do(self, ask: Callable[[], object]) -> None:
+        try:
+            ask()
+        except (RefusedError, NotRunningError) as error:
+            raise LinkError(f"{error}; {error.mend}" if error.mend else str(error)) from error
+
+    def _follow(self) -> None:
+        try:
+            for event in self._follower.events():
+                self._take(event)
+        except (NotRunningError, OSError, ValueError):
+            if not self._closed:
+                self._take({"event": "gone", "text": "the daemon has ended"})
+
+
+class OwnLink:
+    """A daemon without sound inside this process; the session ends with it. Raises what Service does."""
+
+    def __init__(self, config: Config, agent: Agent, take: Take) -> None:
+        bus = events.Bus()
+        bus.subscribe(lambda event: take(msgspec.json.decode(messages.event(event))))
+        self._service = Service(
+            config, agent, NullInput(), NullOutput(), bus, on_failure=lambda: take(self._failed()), state_directory=None
+        )
+        self._service.start()
+
+    def wake(self) -> None:
+        self._service.wake()
+
+    def say(self, text: str) -> None:
+        if (refusal := self._service.say(text)) is not None:
+            raise LinkError(f"{refusal.text}; {refusal.mend}")
+
+    def send_file(self, descriptor: int, name: str, text: str | None) -> None:
+        try:
+            self._service.send_file(os.dup(descriptor), name, text)
+        except UploadError as error:
+            raise LinkError(f"{error}; {error.mend}") from error
+
+    def close(self) -> None:
+        self._service.stop()
+
+    def _failed(self) -> Event:
+        return {"event": "gone", "text": str(self._service.failure)}

@@ -1,0 +1,74 @@
+"""Pieces of the conversation on a terminal: indented, wrapped at words, coloured where that is wanted."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable
+from typing import TextIO
+
+from parleyd.chat.view import Piece
+from parleyd.chat.wrap import Wrap, printable
+
+INDENT = "  "
+_STYLES = {"said": "\x1b[36m", "note": "\x1b[2m", "trouble": "\x1b[33m", "over": "\x1b[33m"}
+_PLAIN = "\x1b[0m"
+
+
+def wants_colour(stream: TextIO) -> bool:
+    """https://no-color.org, and terminals that know no colours."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and not is_dumb()
+
+
+def is_dumb() -> bool:
+    return os.environ.get("TERM", "dumb") in ("", "dumb")
+
+
+class Screen:
+    """Writes everything that is shown at once in one piece, so that nothing flickers."""
+
+    def __init__(self, stream: TextIO, *, colour: bool) -> None:
+        self._stream = stream
+        self._colour = colour
+        self._wrap: Wrap | None = None
+
+    @property
+    def in_answer(self) -> bool:
+        """The last line is not finished."""
+        return self._wrap is not None
+
+    def show(self, pieces: Iterable[Piece]) -> None:
+        text = "".join(map(self._shown, pieces))
+        if text:
+            self.write(text)
+
+    def note(self, text: str) -> None:
+        self.show([Piece("note", text)])
+
+    def write(self, text: str) -> None:
+        self._stream.write(text)
+        self._stream.flush()
+
+    def _shown(self, piece: Piece) -> str:
+        match piece.kind:
+            case "begin":
+                self._wrap = Wrap(INDENT, _width())
+                return ""
+            case "text":
+                return self._wrap.feed(piece.text) if self._wrap is not None else ""
+            case "end":
+                wrap, self._wrap = self._wrap, None
+                return f"{wrap.end()}\n" if wrap is not None and not wrap.is_empty else ""
+            case _:
+                return self._line(piece)
+
+    def _line(self, piece: Piece) -> str:
+        wrap = Wrap(INDENT, _width())
+        mark = "> " if piece.kind == "said" else "- "
+        text = wrap.feed(mark + " ".join(printable(piece.text).split())) + wrap.end()
+        return f"{_STYLES[piece.kind]}{text.rstrip()}{_PLAIN}\n" if self._colour else text
+
+
+def _width() -> int:
+    # What it says of a pipe, or of a terminal that does not know.
+    return max(20, shutil.get_terminal_size().columns)

@@ -1,0 +1,25 @@
+"""`parleyd activity`: somebody is busy with the device, so that the agent does not speak into the pause."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from parleyd.cli.daemon import add_options, connected, tell
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "activity",
+        help="tell the agent that somebody is busy with the device",
+        description="Tells the agent of the running session that somebody is busy with the device, so that it does not "
+        "speak into the pause; the session is held as if they had spoken.",
+    )
+    add_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    with connected(args) as client:
+        tell(args, client.ask("activity"), "")
+    return os.EX_OK

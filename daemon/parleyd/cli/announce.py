@@ -1,0 +1,57 @@
+"""`parleyd announce`: a text for the people in the room, without the agent."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from typing import Any
+
+from parleyd.cli.daemon import add_options, connected
+from parleyd.cli.errors import CommandError
+from parleyd.cli.say import seconds
+from parleyd.control.client import Client
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "announce",
+        help="speak a text to the people in the room",
+        description="Speaks a text without a conversation. While somebody speaks with the agent it waits for a pause.",
+    )
+    parser.add_argument("text", nargs="+", metavar="TEXT")
+    parser.add_argument("--now", action="store_true", help="without waiting: the agent becomes quieter meanwhile")
+    parser.add_argument("--wait", action="store_true", help="wait until it has been spoken")
+    parser.add_argument(
+        "--timeout", type=seconds, default=120.0, metavar="SECONDS", help="for --wait; default: %(default)g"
+    )
+    add_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    with connected(args) as client:
+        if args.wait:
+            client.ask("events")
+        result = client.ask("announce", text=" ".join(args.text), now=args.now)
+        if args.wait:
+            result = _ended(client, result["announcement"], args.timeout)
+    if args.json:
+        print(json.dumps(result, ensure_ascii=False))
+    return os.EX_OK
+
+
+def _ended(client: Client, announcement: int, timeout_s: float) -> dict[str, Any]:
+    """Its last event, when it was spoken. Raises CommandError."""
+    until_s = time.monotonic() + timeout_s
+    while (left_s := until_s - time.monotonic()) > 0:
+        try:
+            event = next(client.events(left_s))
+        except TimeoutError:
+            break
+        if event["event"] == "announcement_ended" and event["announcement"] == announcement:
+            if event["finished"]:
+                return event
+            raise CommandError(f"it was not spoken to its end: {event['reason']}", event["mend"], os.EX_TEMPFAIL)
+    raise CommandError(f"it was not spoken within {timeout_s:g} s", "see `parleyd status`", os.EX_TEMPFAIL)

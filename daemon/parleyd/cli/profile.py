@@ -1,0 +1,36 @@
+"""`parleyd profile`: which profile is in force, and choosing one."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from parleyd.cli.daemon import add_options, connected, tell
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "profile",
+        help="tell or choose the profile in force",
+        description="Without NAME: tells which profile of the running daemon is in force.",
+    )
+    parser.add_argument(
+        "name",
+        nargs="?",
+        metavar="NAME",
+        help="of a profile; none: no profile; auto: by the schedule again. Holds until the next choice or a restart",
+    )
+    add_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    wanted = {} if args.name is None else {"name": args.name}
+    with connected(args) as client:
+        result = client.ask("profile", **wanted)
+        by = "the schedule" if result["chosen"] == "auto" else "hand, until `parleyd profile auto` or a restart"
+        words = f"{result['profile'] or 'none'}, by {by}"
+        if args.name is None:
+            words += f"\nthere are: {', '.join(result['profiles']) or 'none'}"
+        tell(args, result, words)
+    return os.EX_OK

@@ -1,0 +1,76 @@
+"""`parleyd send-file`: a file for the agent to look at."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+
+from parleyd.cli.daemon import add_options, connected
+from parleyd.cli.errors import CommandError
+from parleyd.cli.say import await_answer, seconds
+from parleyd.control.client import Client
+from parleyd.control.messages import MAX_TEXT
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "send-file",
+        help="show the agent a file",
+        description="Sends a file, such as an image or a PDF, into the conversation; the daemon wakes if it is asleep.",
+    )
+    parser.add_argument("file", type=Path, metavar="FILE")
+    parser.add_argument("--text", help="what you say to it, such as a question")
+    parser.add_argument("--wait", action="store_true", help="wait for the agent's answer and print it")
+    parser.add_argument(
+        "--timeout", type=seconds, default=150.0, metavar="SECONDS", help="for all of it; default: %(default)g"
+    )
+    add_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.text is not None and not 0 < len(args.text) <= MAX_TEXT:
+        raise CommandError(f"--text has {len(args.text)} characters", f"use 1 to {MAX_TEXT}", os.EX_USAGE)
+    descriptor = open_file(args.file)
+    until_s = time.monotonic() + args.timeout
+    try:
+        with connected(args) as client:
+            client.ask("events")
+            upload = client.send_file(descriptor, args.file.name, args.text)
+            sent = _await_sent(client, upload, until_s)
+            answer = await_answer(client, max(0.1, until_s - time.monotonic())) if args.wait else None
+    finally:
+        os.close(descriptor)
+    if args.json:
+        print(json.dumps(sent | ({} if answer is None else {"answer": answer}), ensure_ascii=False))
+    elif answer is not None:
+        print(answer)
+    return os.EX_OK
+
+
+def open_file(path: Path) -> int:
+    """With this user's rights: the daemon is given the open file. Raises CommandError."""
+    try:
+        # A pipe without a writer must not be waited for.
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a usable path"
+        raise CommandError(f"cannot read {path}: {reason}", "name another file", os.EX_NOINPUT) from error
+
+
+def _await_sent(client: Client, upload: int, until_s: float) -> dict[str, object]:
+    while (left_s := until_s - time.monotonic()) > 0:
+        try:
+            event = next(client.events(left_s))
+        except TimeoutError:
+            break
+        if event.get("upload") != upload:
+            continue
+        if event["event"] == "file_sent":
+            return {name: event[name] for name in ("name", "media_type", "size_bytes")}
+        if event["event"] == "file_failed":
+            raise CommandError(event["text"], event["mend"], os.EX_UNAVAILABLE)
+    raise CommandError("the file is still on its way", "see `parleyd events`", os.EX_TEMPFAIL)

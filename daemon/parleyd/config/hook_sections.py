@@ -1,0 +1,61 @@
+"""The keys under `hooks:`. See schema.py for the conventions, docs/hooks.md for what follows from them."""
+
+# ruff: noqa: RUF012 (msgspec copies mutable defaults)
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from parleyd.config.base import Section, Text
+from parleyd.config.secrets import masked
+
+# The supervisor's states, what goes on between them, and the daemon's own beginning and end.
+HookName = Literal[
+    "asleep",
+    "connecting",
+    "live",
+    "backing_off",
+    "started",
+    "stopped",
+    "woken",
+    "utterance_started",
+    "utterance_ended",
+    "heard",
+    "answer_started",
+    "answer_text",
+    "answer_ended",
+    "barged_in",
+    "announcement_started",
+    "announcement_ended",
+    "muted",
+    "unmuted",
+    "volume_changed",
+    "profile_changed",
+    "tool_called",
+    "tool_ended",
+    "approval_wanted",
+    "timer_went_off",
+    "wake_refused",
+    "budget_near",
+    "budget_spent",
+    "device_lost",
+    "device_back",
+    "trouble",
+]
+
+
+class Hook(Section, frozen=True):
+    """A command that is run when something happens: docs/hooks.md."""
+
+    on: Annotated[list[HookName], Meta(description="when it is run: states and events")]
+    command: Annotated[
+        list[Text], Meta(description="the program and its arguments, as they are; what happened comes on its stdin")
+    ]
+    timeout_s: Annotated[float, Meta(gt=0, le=300, description="then it is killed, with all that it started")] = 5.0
+    environment: Annotated[
+        dict[str, str], Meta(description="beside PATH, HOME, LANG, TZ and PARLEYD_..., all that it gets")
+    ] = {}
+
+    def __repr__(self) -> str:
+        return f"Hook({masked(self)})"

@@ -1,0 +1,37 @@
+"""The keys under `profiles:`. See schema.py for the conventions, docs/profiles.md for what follows from them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, field
+
+from parleyd.config.base import Section
+from parleyd.config.keeping import QuietHours, TimeOfDay
+from parleyd.config.secrets import masked
+
+
+class ProfileHours(QuietHours, frozen=True):
+    """A stretch of the day in which a profile is in force."""
+
+    from_: Annotated[TimeOfDay, Meta(description="its beginning, local time")] = field(name="from")
+    to: Annotated[TimeOfDay, Meta(description="its end; earlier than the beginning: on the next day")]
+
+
+class Profile(Section, frozen=True):
+    """What is different for a while: docs/profiles.md."""
+
+    schedule: Annotated[
+        list[ProfileHours], Meta(description="when it is in force; none: by `parleyd profile NAME` alone")
+    ] = field(default_factory=list)
+    settings: Annotated[
+        dict[str, object],
+        Meta(
+            description="the keys that are different, as at the top of the file: those that can change without a "
+            "restart",
+            extra={"partial": True},
+        ),
+    ] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"Profile({masked(self)})"

@@ -1,0 +1,109 @@
+"""Opening a WebSocket to a provider, in bounded time, and saying in words why there is none."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import threading
+import urllib.parse
+from collections.abc import Callable
+
+import websocket
+
+from parleyd.agents.agent import Address, DialError, Ending, EndingKind
+from parleyd.conversation.bounded_socket import BoundedWebSocket
+
+# A network that vanishes sends no reset; without this the kernel goes on for many minutes.
+TCP_USER_TIMEOUT_MS = 8000
+# For lines on which nothing is being sent (uplink mode `drop`).
+KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_PROBES = 10, 3, 3
+_MEND_NETWORK = "check the network and elevenlabs.base_url; it is tried again and again"
+
+
+def connect(
+    address: Address,
+    timeout_s: float,
+    judge_refusal: Callable[[int, str], Ending],
+    *,
+    mend_network: str = _MEND_NETWORK,
+) -> BoundedWebSocket:
+    """Blocks up to timeout_s. Raises DialError; judge_refusal(http_status, body) says what an HTTP answer means."""
+    host = urllib.parse.urlsplit(address.url).netloc
+    connection = BoundedWebSocket(
+        enable_multithread=True,
+        sockopt=[
+            (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+            (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TCP_USER_TIMEOUT_MS),
+            (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+            (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_S),
+            (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S),
+            (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES),
+        ],
+    )
+    connection.settimeout(timeout_s)
+    # The socket's own timeout starts anew with every byte that drips in.
+    deadline = threading.Timer(timeout_s, _cut_off, (connection,))
+    deadline.daemon = True
+    deadline.start()
+    try:
+        connection.connect(
+            address.url,
+            header=list(address.headers),
+            suppress_origin=True,
+            redirect_limit=0,
+        )
+    except websocket.WebSocketBadStatusException as error:
+        if not isinstance(error.status_code, int):
+            raise DialError(retry(f"{host} answered something that is not HTTP", mend_network)) from error
+        body = (error.resp_body or b"")[:2000].decode("utf-8", "replace")
+        raise DialError(judge_refusal(error.status_code, body)) from error
+    except (websocket.WebSocketException, OSError, ValueError) as error:
+        if "redirect" in str(error).lower():
+            raise DialError(judge_refusal(302, "")) from error
+        raise DialError(_no_line(host, error, mend_network)) from error
+    finally:
+        deadline.cancel()
+    return connection
+
+
+def shut(raw: socket.socket) -> None:
+    """Wakes whoever is blocked on the socket."""
+    with contextlib.suppress(OSError):
+        raw.shutdown(socket.SHUT_RDWR)
+
+
+def close_frame(data: bytes) -> tuple[int | None, str]:
+    """RFC 6455 section 5.5.1: two bytes of code, then UTF-8; an empty body stands for 1005."""
+    if len(data) < 2:
+        return 1005, ""
+    return int.from_bytes(data[:2], "big"), data[2:].decode("utf-8", "replace")
+
+
+def retry(reason: str, mend: str | None = None) -> Ending:
+    return Ending(EndingKind.RETRY, reason, mend)
+
+
+def words(error: BaseException) -> str:
+    """An exception in a few words: system errors without their number; nothing for a line that just ended."""
+    if isinstance(error, websocket.WebSocketConnectionClosedException):
+        return ""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return str(error) or type(error).__name__
+
+
+def _cut_off(connection: websocket.WebSocket) -> None:
+    if connection.sock is not None:
+        shut(connection.sock)
+
+
+def _no_line(host: str, error: Exception, mend_network: str) -> Ending:
+    match error:
+        case ssl.SSLCertVerificationError():
+            mend = "check the clock (a board without one is wrong until it has the network), then elevenlabs.base_url"
+            return retry(f"the certificate of {host} is not valid: {error.verify_message}", mend)
+        case socket.gaierror():
+            return retry(f"the name {host} is not known", mend_network)
+        case _:
+            return retry(f"cannot connect to {host}: {words(error) or 'the server hung up'}", mend_network)

@@ -1,0 +1,162 @@
+"""What a hook may be run for, and what it is told of it. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from parleyd import events
+from parleyd.config.hook_sections import HookName
+from parleyd.control.messages import plain
+from parleyd.conversation.states import State
+
+# What an agent says or a tool is given may be long; a hook is no transcript.
+MAX_TEXT_CHARS = 4000
+_MAX_DEPTH = 6
+
+STATES: dict[str, HookName] = {
+    State.ASLEEP.value: "asleep",
+    State.CONNECTING.value: "connecting",
+    State.LIVE.value: "live",
+    State.BACKING_OFF.value: "backing_off",
+}
+# Events that are told as they are. Others take a decision: states, `heard`, `muted`.
+_NAMES: dict[type[events.Event], HookName] = {
+    events.Started: "started",
+    events.Woken: "woken",
+    events.UtteranceStarted: "utterance_started",
+    events.UtteranceEnded: "utterance_ended",
+    events.AnswerStarted: "answer_started",
+    events.AnswerText: "answer_text",
+    events.AnswerEnded: "answer_ended",
+    events.BargedIn: "barged_in",
+    events.AnnouncementStarted: "announcement_started",
+    events.AnnouncementEnded: "announcement_ended",
+    events.VolumeChanged: "volume_changed",
+    events.ProfileChanged: "profile_changed",
+    events.ToolCalled: "tool_called",
+    events.ToolEnded: "tool_ended",
+    events.ApprovalWanted: "approval_wanted",
+    events.TimerWentOff: "timer_went_off",
+    events.WakeRefused: "wake_refused",
+    events.BudgetNear: "budget_near",
+    events.BudgetSpent: "budget_spent",
+    events.DeviceLost: "device_lost",
+    events.DeviceBack: "device_back",
+    events.Trouble: "trouble",
+}
+# Of these only the newest counts: they tell how something stands.
+_STANDS: dict[HookName, str] = {
+    **dict.fromkeys(STATES.values(), "state"),
+    "utterance_started": "utterance",
+    "utterance_ended": "utterance",
+    "answer_started": "answer",
+    "answer_ended": "answer",
+    "announcement_started": "announcement",
+    "announcement_ended": "announcement",
+    "muted": "muted",
+    "unmuted": "muted",
+    "volume_changed": "volume",
+    "profile_changed": "profile",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """state: as hooks call it. conversation_id: of the session, or of the one that has just ended; else empty.
+
+    more: told beside the event's own fields.
+    """
+
+    name: HookName
+    at_s: float
+    state: HookName = "asleep"
+    conversation_id: str = ""
+    profile: str = ""
+    event: events.Event | None = None
+    more: dict[str, object] = field(default_factory=dict)
+
+    def supersedes(self, older: Occasion) -> bool:
+        """Who runs for this need not run for the older one any more."""
+        subject = _STANDS.get(self.name)
+        return subject is not None and _STANDS.get(older.name) == subject
+
+    def document(self) -> bytes:
+        """One JSON object in ASCII: escaped, so that nothing in it moves a terminal or ends a line."""
+        told = {} if self.event is None else _fields(self.event)
+        told |= {
+            "event": self.name,
+            "at_s": self.at_s,
+            "state": self.state,
+            "conversation_id": self.conversation_id or None,
+            "profile": self.profile or None,
+            **self.more,
+        }
+        return json.dumps(told).encode() + b"\n"
+
+    def environment(self) -> dict[str, str]:
+        """Words that are safe wherever a script puts them: none of them is free text."""
+        is_plain = re.fullmatch(r"[A-Za-z0-9_-]{1,100}", self.conversation_id)
+        return {
+            "PARLEYD_EVENT": self.name,
+            "PARLEYD_STATE": self.state,
+            "PARLEYD_CONVERSATION_ID": self.conversation_id if is_plain else "",
+            "PARLEYD_PROFILE": self.profile,
+        }
+
+
+class Occasions:
+    """Follows the bus: call it with each event, for what hooks are told of it."""
+
+    def __init__(self) -> None:
+        self._state: HookName = "asleep"
+        self._conversation_id = ""
+        self._profile = ""
+        self._going_live: events.StateChanged | None = None
+
+    def __call__(self, event: events.Event) -> Occasion | None:
+        match event:
+            case events.StateChanged(after=State.LIVE.value):
+                # Told with the session's id, which comes right after it.
+                self._going_live = event
+                return None
+            case events.StateChanged(after=after):
+                self._state = STATES[after]
+                occasion = self._occasion(self._state, event)
+                self._conversation_id = ""
+                return occasion
+            case events.SessionOpened(conversation_id=conversation_id):
+                self._state, self._conversation_id = "live", conversation_id
+                before, self._going_live = self._going_live, None
+                return self._occasion("live", event, {} if before is None else _fields(before))
+            case events.Heard(final=final):
+                return self._occasion("heard", event) if final else None
+            case events.Muted(on=on):
+                return self._occasion("muted" if on else "unmuted", event)
+            case events.ProfileChanged(profile=profile):
+                self._profile = profile or ""
+        name = _NAMES.get(type(event))
+        return None if name is None else self._occasion(name, event)
+
+    def stopped(self, now_s: float) -> Occasion:
+        """The daemon ends."""
+        return Occasion("stopped", now_s, self._state, self._conversation_id, self._profile)
+
+    def _occasion(self, name: HookName, event: events.Event, more: dict[str, object] | None = None) -> Occasion:
+        return Occasion(name, event.at_s, self._state, self._conversation_id, self._profile, event, more or {})
+
+
+def _fields(event: events.Event) -> dict[str, Any]:
+    return {one.name: plain(_bounded(getattr(event, one.name))) for one in fields(event)}
+
+
+def _bounded(value: Any, depth: int = 0) -> Any:
+    if isinstance(value, str):
+        return value[:MAX_TEXT_CHARS]
+    if isinstance(value, dict | list) and depth == _MAX_DEPTH:
+        return None
+    if isinstance(value, dict):
+        return {name: _bounded(one, depth + 1) for name, one in value.items()}
+    return [_bounded(one, depth + 1) for one in value] if isinstance(value, list) else value

@@ -1,0 +1,41 @@
+"""What waits for one hook: in order, bounded, and nothing that has become untrue meanwhile. Pure."""
+
+from __future__ import annotations
+
+from parleyd.hooks.occasion import Occasion
+
+MOST_WAITING = 16
+
+
+class Waiting:
+    """dropped: occasions for which the hook will never run because too many came."""
+
+    def __init__(self) -> None:
+        self._occasions: list[Occasion] = []
+        self.dropped = 0
+
+    def put(self, occasion: Occasion) -> bool:
+        """False: the oldest had to go for it."""
+        self.outdate(occasion)
+        self._occasions.append(occasion)
+        if len(self._occasions) <= MOST_WAITING:
+            return True
+        del self._occasions[0]
+        self.dropped += 1
+        return False
+
+    def outdate(self, newer: Occasion) -> None:
+        """What the newer one has made untrue need not be told any more."""
+        self._occasions = [older for older in self._occasions if not newer.supersedes(older)]
+
+    def take(self) -> Occasion:
+        """The oldest. Raises IndexError where none waits."""
+        return self._occasions.pop(0)
+
+    def clear(self) -> None:
+        self._occasions.clear()
+
+    @property
+    def oldest_s(self) -> float | None:
+        """When the oldest of them happened; None: none waits."""
+        return self._occasions[0].at_s if self._occasions else None

@@ -1,0 +1,23 @@
+"""Which profile shall be in force. Pure: the time comes in as an argument."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from parleyd.config.profile_rules import AUTO, NONE
+from parleyd.config.profile_sections import Profile
+from parleyd.usage.quiet_hours import covers
+
+
+def profile_at(profiles: Mapping[str, Profile], chosen: str, local: datetime | None) -> str | None:
+    """chosen: by a person; AUTO, NONE, or a name. local: the time on the wall, None where the clock is not set yet.
+
+    None: no profile. Of several whose hours it is, the first.
+    """
+    if chosen != AUTO:
+        return chosen if chosen != NONE and chosen in profiles else None
+    if local is None:
+        return None
+    fitting = (name for name, one in profiles.items() if any(covers(hours, local) for hours in one.schedule))
+    return next(fitting, None)

@@ -1,0 +1,54 @@
+"""`parleyd announce` in a terminal, against a real daemon with the embedded agent, and with one that has no voice."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from test_control_server import CONFIG, daemon, parleyd
+
+LOCAL = """
+provider: local
+local: {scenario: %s}
+audio: {input: {device: "null"}, output: {device: "null"}}
+wake: {mode: manual}
+announce: {max_chars: 30}
+"""
+SCENARIO = """
+agent: {ears: none}
+speech:
+- {}
+- end: {error: quota_exceeded, message: No credits left.}
+"""
+
+
+def test_with_the_embedded_agent_nothing_is_to_be_configured(tmp_path: Path) -> None:
+    scenario = tmp_path / "scenario.yaml"
+    scenario.write_text(SCENARIO)
+    (tmp_path / "parleyd.yaml").write_text(LOCAL % scenario)
+    with daemon(tmp_path):
+        said = parleyd("announce", "--wait", "--json", "The", "tea", "is", "ready.")
+        assert said.returncode == 0, said.stderr
+        assert json.loads(said.stdout)["finished"]
+        failed = parleyd("announce", "--wait", "The tea is cold.")
+        assert failed.returncode == os.EX_TEMPFAIL
+        assert failed.stdout == ""
+        assert failed.stderr == (
+            'parleyd: it was not spoken to its end: the account has no credit left ("No credits left."); '
+            "add credit to the ElevenLabs account, or raise its quota\n"
+        )
+        assert json.loads(parleyd("announce", "--now", "--json", "Fire!").stdout) == {"announcement": 3}
+        for text, why in (("?!", "nothing to be spoken"), ("a" * 31, "31 characters")):
+            refused = parleyd("announce", text)
+            assert refused.returncode == os.EX_DATAERR
+            assert why in refused.stderr
+        assert json.loads(parleyd("status", "--json").stdout)["state"] == "asleep"
+
+
+def test_without_a_voice_it_says_how_to_get_one(tmp_path: Path) -> None:
+    (tmp_path / "parleyd.yaml").write_text(CONFIG)
+    with daemon(tmp_path):
+        refused = parleyd("announce", "hello")
+        assert refused.returncode == os.EX_CONFIG
+        assert "no voice is configured for announcements; set announce.voice_id" in refused.stderr

@@ -1,0 +1,166 @@
+"""`audio: off`: a daemon without sound, in writing; and files into the conversation. Against the embedded agent."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from harness import Daemon
+
+from parleyd import events
+from parleyd.agents.agent import UploadError
+from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
+from parleyd.agents.local import scenario
+from parleyd.agents.local.recognise import NoEars
+from parleyd.agents.local.server import LocalAgent
+from parleyd.agents.local.settings import AgentSettings
+from parleyd.audio.devices.null import NullInput, NullOutput
+from parleyd.config.schema import Audio, Config, ElevenLabs, Reconnect, Session
+from parleyd.conversation import uploads
+from parleyd.demo.stage import Stage
+from parleyd.service import Service
+
+KEY = "sk_0123456789abcdef"
+
+
+class TextDaemon(Daemon):
+    """As it is made by `parleyd run` with audio: off."""
+
+    def __init__(self, config: Config, key: str | None = None) -> None:
+        self.stage = Stage()
+        bus = events.Bus()
+        bus.subscribe(self.stage)
+        agent = ElevenLabsAgent(config.elevenlabs, key, text_only=True)
+        self.service = Service(config, agent, NullInput(), NullOutput(), bus)
+
+    def ask(self, text: str) -> str:
+        known = len(self.of(events.AnswerText))
+        self.service.say(text)
+        self.expect(events.AnswerText, lambda _: len(self.of(events.AnswerText)) > known)
+        return self.of(events.AnswerText)[-1].text
+
+
+def config(agent: LocalAgent, **session: float) -> Config:
+    return Config(
+        audio=Audio(mode="off"),
+        elevenlabs=ElevenLabs(agent_id="agent_test", base_url=agent.base_url),
+        session=Session(**{"idle_timeout_s": 60.0, **session}),
+        reconnect=Reconnect(initial_s=0.05, max_s=0.2),
+    )
+
+
+@contextmanager
+def talking(key: str | None = None, **settings: object) -> Iterator[tuple[LocalAgent, TextDaemon]]:
+    with (
+        LocalAgent(AgentSettings(**settings), ears=NoEars()) as agent,  # type: ignore[arg-type]
+        TextDaemon(config(agent), key) as daemon,
+    ):
+        yield agent, daemon
+
+
+def test_a_conversation_in_writing_needs_no_sound() -> None:
+    with talking() as (agent, daemon):
+        (started,) = daemon.of(events.Started)
+        assert (started.microphone, started.speaker) == (None, None)
+        assert daemon.ask("What can you do?").startswith("Ask me")
+        assert daemon.ask("and then?") == "You said: and then?"
+        names = {thread.name for thread in threading.enumerate()}
+        assert not names & {"ears", "playback", "devices", "null input", "null output"}
+        record = agent.wait_connection()
+        opening = record.opening
+        assert opening is not None
+        assert opening["conversation_config_override"]["conversation"] == {"text_only": True}
+        assert not record.received_audio
+        parts = [(e.kind, e.text) for e in daemon.of(events.AnswerPart)]
+        assert parts[-3:] == [("start", ""), ("delta", "You said: and then? "), ("stop", "")]
+        status = daemon.service.status()
+        assert (status.microphone, status.speaker, status.health, status.wake_mode) == (None, None, "well", "manual")
+
+
+def test_an_answer_in_writing_shows_that_what_was_typed_was_heard() -> None:
+    """What was answered is not said again in the next session; what was not, is."""
+    drop = scenario.parse(
+        "connections: [{steps: [{on: message, type: user_message, nth: 3, do: drop}]}, {}]", "test.yaml"
+    )
+    with LocalAgent(AgentSettings(), drop, ears=NoEars()) as agent, TextDaemon(config(agent)) as daemon:
+        daemon.ask("one")
+        daemon.ask("two")
+        assert daemon.ask("three") == "You said: three"
+        second = agent.wait_connection(2)
+        assert [it.message["text"] for it in second.events if it.type == "user_message"] == ["three"]
+
+
+def test_an_agent_that_allows_no_writing_speaks_to_nobody() -> None:
+    with talking(allowed_overrides=("first_message",)) as (agent, daemon):
+        assert daemon.ask("What can you do?").startswith("Ask me")
+        (trouble,) = daemon.of(events.Trouble)
+        assert "text only" in (trouble.mend or "")
+        assert not daemon.of(events.AnswerStarted)
+        opening = agent.wait_connection(2).opening
+        assert opening is not None
+        assert "conversation" not in opening["conversation_config_override"]
+
+
+@pytest.mark.parametrize("key", [None, KEY])
+def test_a_file_reaches_the_agent(key: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "x.png"
+    path.write_bytes(os.urandom(300_000))
+    with talking(key, api_key=KEY, require_auth=key is not None) as (_, daemon):
+        # Asleep: the upload waits for its session.
+        number = daemon.service.send_file(os.open(path, os.O_RDONLY), "/a/folder/x.png", "what is this?")
+        sent = daemon.expect(events.FileSent)
+        assert (sent.upload, sent.name, sent.media_type, sent.size_bytes) == (number, "x.png", "image/png", 300_000)
+        answer = daemon.expect(events.AnswerText).text
+        assert answer == "I got x.png: image/png, 300000 bytes. You said: what is this?"
+    assert KEY not in repr(daemon.stage.events)
+
+
+def test_what_is_not_sent_and_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "big.pdf").write_bytes(b"x")
+    os.truncate(tmp_path / "big.pdf", uploads.MOST_BYTES + 1)
+    (tmp_path / "what").write_bytes(b"x")
+    (tmp_path / "packed.pdf.gz").write_bytes(b"x")
+    (tmp_path / "ok.png").write_bytes(b"x")
+    os.mkfifo(tmp_path / "fifo.png")
+    with talking(KEY, api_key="sk_another_one", require_auth=True) as (_, daemon):
+        handles = len(list(Path("/proc/self/fd").iterdir()))
+
+        def send(name: str, flags: int = os.O_RDONLY | os.O_NONBLOCK) -> int:
+            return daemon.service.send_file(os.open(tmp_path / name, flags), name, None)
+
+        for name, why in (
+            ("empty.png", "is empty"),
+            ("big.pdf", "has 20.0 MiB; 20 are allowed"),
+            ("what", "does not tell its type"),
+            ("packed.pdf.gz", "does not tell its type"),
+            ("fifo.png", "is not a file"),
+        ):
+            with pytest.raises(UploadError, match=why):
+                send(name)
+        assert len(list(Path("/proc/self/fd").iterdir())) <= handles
+        # No session comes about with this key.
+        monkeypatch.setattr(uploads, "SESSION_S", 0.5)
+        send("ok.png")
+        with pytest.raises(UploadError, match="another file is being sent"):
+            send("ok.png")
+        assert "no session came about" in daemon.expect(events.FileFailed).text
+
+
+def test_a_file_that_cannot_be_read_or_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.png"
+    path.write_bytes(bytes(11 * 2**20))
+    with talking() as (_, daemon):
+        # More than the agent takes, less than the daemon does.
+        daemon.service.send_file(os.open(path, os.O_RDONLY), "x.png", None)
+        assert daemon.expect(events.FileFailed).text == "the file is too large for the agent (11.0 MiB)"
+        # Opened for writing alone.
+        path.write_bytes(b"x")
+        daemon.service.send_file(os.open(path, os.O_WRONLY), "y.png", None)
+        failed = daemon.expect(events.FileFailed, lambda e: e.name == "y.png")
+        assert "y.png cannot be read" in failed.text
+        assert daemon.ask("hello") == "Hello. How can I help you?"
