@@ -22,7 +22,8 @@ from parleyd.audio.devices.null import NullOutput
 from parleyd.config.loader import parse
 from parleyd.control.client import Client
 from parleyd.demo.actor import ActorMicrophone
-from parleyd.service import Service, ServiceError
+from parleyd.failure import ServiceError
+from parleyd.service import Service
 
 
 class Manager:

@@ -34,12 +34,13 @@ from parleyd.control.client import SOCKET_NAME
 from parleyd.control.commands import Commands
 from parleyd.control.messages import RequestError
 from parleyd.control.server import ControlError, ControlServer
+from parleyd.failure import ServiceError
 from parleyd.host import journal, logs, notify, signals
 from parleyd.host.directories import runtime_directory, state_directory
 from parleyd.host.prometheus import Exporter, MetricsError
 from parleyd.host.signals import Signals
 from parleyd.profiles.profiles import ApplyError, Profiles
-from parleyd.service import Service, ServiceError
+from parleyd.service import Service
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from pathlib import PurePath
 
 from parleyd import events
 from parleyd.agents.agent import Agent, Attachment, UploadError
-from parleyd.conversation.dialogue import Dialogue
+from parleyd.conversation.to_agent import ToAgent
 
 log = logging.getLogger(__name__)
 
@@ -32,9 +32,9 @@ ACTIVE_EVERY_S = 5.0
 class Uploads:
     """One at a time. Tells what became of each as FileSent or FileFailed on the bus."""
 
-    def __init__(self, agent: Agent, dialogue: Dialogue, bus: events.Bus) -> None:
+    def __init__(self, agent: Agent, to_agent: ToAgent, bus: events.Bus) -> None:
         self.agent = agent
-        self._dialogue = dialogue
+        self._to_agent = to_agent
         self._bus = bus
         self._changed = threading.Condition()
         self._conversation_id: str | None = None
@@ -101,7 +101,7 @@ class Uploads:
         file_id = self.agent.upload(conversation_id, attachment, STEP_S)
         with self._changed:
             same = self._conversation_id == conversation_id
-        if not same or not self._dialogue.send_file(file_id, job.text):
+        if not same or not self._to_agent.send_file(file_id, job.text):
             raise UploadError("the session ended while the file was on its way", "send it again")
         self._bus.publish(
             events.FileSent(
@@ -124,7 +124,7 @@ class Uploads:
         """The session shall not end for want of activity meanwhile."""
         if self._stopping:
             raise UploadError("the daemon stops", "send it again later")
-        self._dialogue.user_active()
+        self._to_agent.user_active()
 
 
 class _Job:
