@@ -139,6 +139,7 @@ class Dialogue:
         with self._lock:
             self._to_agent.close()
             self._farewell_s = None
+            self._hanging_up = False
         self._tools.session_over()
 
     def conclude(self, *, keep_history: bool) -> None:
@@ -162,7 +163,8 @@ class Dialogue:
             self._first_answer = self._numbers.current + 1
             self._greeting_possible = greeting_possible
             self._transcripts_seen = False
-            self._hanging_up = False
+            # A tool of the session before may have asked for it too late.
+            self._farewell_s = None
             self._filter = TurnFilter(now_s, skip_responses=1) if skip_greeting else None
             self._voice.set_format(ready.output_format)
             self._to_agent.open(codec, self._carried_over(now_s))
@@ -233,7 +235,7 @@ class Dialogue:
 
     @property
     def agent_hangs_up(self) -> bool:
-        """The agent has said that it will end the conversation."""
+        """The agent has said that it will end this session."""
         with self._lock:
             return self._hanging_up
 

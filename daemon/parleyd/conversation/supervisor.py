@@ -233,6 +233,7 @@ class Supervisor:
 
     def _ended(self, session: Session, ending: Ending) -> None:
         now_s = time.monotonic()
+        agent_hangs_up = self._dialogue.agent_hangs_up
         self._dialogue.line_ended()
         self._news.ended(ending)
         codec = session.codec
@@ -244,7 +245,7 @@ class Supervisor:
             self._move(Trigger.GREETING_REFUSED, "again, with its greeting")
             return
         match ending.kind:
-            case _ if ending.kind is EndingKind.AGENT or self._dialogue.agent_hangs_up:
+            case _ if ending.kind is EndingKind.AGENT or agent_hangs_up:
                 if ending.time_is_up:
                     log.warning("the session was cut for its age; set session.max_s below the agent's own limit")
                 self._keep_history = ending.time_is_up
