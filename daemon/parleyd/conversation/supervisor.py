@@ -72,6 +72,8 @@ class Supervisor:
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
         self.pulse = Pulse("supervisor")
         self._session: Session | None = None
+        # Whose event is being taken in is the session until that is done. Taken before the dialogue's lock.
+        self._current = threading.Lock()
         self._state = State.ASLEEP
         self._retry_at_s: float | None = None
         self._woken_by_speech = False
@@ -130,21 +132,22 @@ class Supervisor:
     # ------------------------------------------------------------ receiver thread
 
     def session_ready(self, session: Session, ready: Ready) -> None:
-        if session is not self._session:
-            session.hang_up("a session that is no longer wanted")
-            return
-        unwanted = self._greeting_unwanted()
-        self._dialogue.begin(
-            session.codec,
-            ready,
-            greeting_possible=not session.suppress_greeting,
-            skip_greeting=unwanted and not session.suppress_greeting,
-        )
-        self._inbox.put(Opened(session, ready))
+        with self._current:
+            if session is self._session:
+                self._dialogue.begin(
+                    session.codec,
+                    ready,
+                    greeting_possible=not session.suppress_greeting,
+                    skip_greeting=not session.suppress_greeting and self._greeting_unwanted(),
+                )
+                self._inbox.put(Opened(session, ready))
+                return
+        session.hang_up("a session that is no longer wanted")
 
     def session_event(self, session: Session, event: AgentEvent) -> None:
-        if session is self._session:
-            self._dialogue.agent_event(event)
+        with self._current:
+            if session is self._session:
+                self._dialogue.agent_event(event)
 
     def session_ended(self, session: Session, ending: Ending) -> None:
         self._inbox.put(Ended(session, ending))
@@ -169,8 +172,7 @@ class Supervisor:
         except Exception as error:  # noqa: BLE001 - reported to the owner, who ends the daemon
             self._on_death("supervisor", error)
             return
-        session = self._session
-        self._session = None
+        session = self._let_go()
         if session is not None:
             session.hang_up("the daemon stops")
             session.wait_over(STOP_S)
@@ -289,7 +291,7 @@ class Supervisor:
             case Action.ANNOUNCE:
                 self._retry_at_s = None
             case Action.HANG_UP:
-                session, self._session = self._session, None
+                session = self._let_go()
                 if session is not None:
                     session.hang_up("nobody needs the session any more")
                 self._dialogue.line_ended()
@@ -304,6 +306,12 @@ class Supervisor:
                 self._retry_at_s = None
                 self._dialogue.conclude(keep_history=self._keep_history)
                 self._unanswered.give_up(self._talk_begins_s(), "the conversation was over")
+
+    def _let_go(self) -> Session | None:
+        """Nothing more is heard of it."""
+        with self._current:
+            session, self._session = self._session, None
+        return session
 
     def _connect(self) -> None:
         self._retry_at_s = None
