@@ -72,13 +72,24 @@ class Service:
         self._config = config
         self._bus = bus
         self._on_failure = on_failure
-        self._give_up = give_up
         self._speech_for = speech_for
         self._stops = contextlib.ExitStack()
         self._stopping = False
         self.failure: ServiceError | None = None
         has_sound = config.audio.mode == "on"
-        self.sound = Sound(config, microphone, speaker, bus, state_directory, self.fail) if has_sound else None
+        self.sound = (
+            Sound(
+                config,
+                microphone,
+                speaker,
+                bus,
+                state_directory,
+                self.fail,
+                give_up=lambda: give_up() or self.failure is not None,
+            )
+            if has_sound
+            else None
+        )
         self._outbox = Outbox(
             Uplink(
                 config.gate.uplink,
@@ -143,7 +154,7 @@ class Service:
             if self._transcript is not None:
                 self._begin(self._transcript.start, self._transcript.stop)
             if self.sound is not None:
-                self._begin(self._start_sound, self.sound.stop)
+                self._begin(self.sound.start, self.sound.stop)
             self._begin(self._supervisor.start, self._supervisor.stop)
             self._begin(self.tools.start, self.tools.close)
             # These two have threads only while there is something to do.
@@ -161,6 +172,8 @@ class Service:
         # Half a start is to be undone, too.
         self._stops.callback(stop)
         start()
+        if self.failure is not None:
+            raise self.failure
 
     def stop(self) -> None:
         """In reverse, whatever a part may say: the session is closed with 1000, then the devices; at most about two
@@ -169,10 +182,6 @@ class Service:
         notify.stopping()
         self._hooks.begin_stop()
         self._stops.close()
-
-    def _start_sound(self) -> None:
-        assert self.sound is not None
-        self.sound.start(self._give_up)
 
     def _tell_started(self) -> None:
         sound = self.sound
@@ -351,8 +360,9 @@ class Service:
 
     def fail(self, what: str, error: BaseException) -> None:
         """A thread has died: so does the service, with the reason."""
-        if self._stopping:
-            return
         log.debug("%s", what, exc_info=error)
+        if self._stopping or self.failure is not None:
+            # What follows from the first is not the reason.
+            return
         self.failure = ServiceError(f"{what} failed: {error}", getattr(error, "mend", None))
         self._on_failure()

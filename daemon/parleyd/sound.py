@@ -50,6 +50,7 @@ class Sound:
     """attach(), start(), then stop(). Raises EchoCancellerMissingError and EarconFileError.
 
     Its parts can be looked at; who starts and stops them is this. fail: told when one of them cannot go on.
+    give_up: asked while the start waits for the microphone; True makes it return early.
     state_directory: for the mute switch and recordings; None keeps nothing.
     """
 
@@ -61,10 +62,12 @@ class Sound:
         bus: events.Bus,
         state_directory: Path | None,
         fail: Callable[[str, BaseException], None],
+        give_up: Callable[[], bool],
     ) -> None:
         self._config = config
         self._bus = bus
         self._fail = fail
+        self._give_up = give_up
         self._dialogue: Dialogue
         self._outbox: Outbox
         self.ears: Ears
@@ -124,10 +127,8 @@ class Sound:
         )
         self.ears.muted = self._remembered_mute.on
 
-    def start(self, give_up: Callable[[], bool]) -> None:
-        """give_up: asked while the microphone is waited for; True makes it return early. After trouble, stop().
-
-        Raises DeviceError, MixerError, ServiceError."""
+    def start(self) -> None:
+        """Raises DeviceError, MixerError, ServiceError; then call stop()."""
         self._volume.start()
         self.latency_ms = round(self.playback.start().latency_s * 1000)
         if self._recorder is not None:
@@ -135,7 +136,7 @@ class Sound:
         self.capture.start()
         self.ears.start()
         if self._config.wake.mode != "manual":
-            self._await_microphone(give_up)
+            self._await_microphone()
         self.recovery.start()
 
     def stop(self) -> None:
@@ -147,9 +148,9 @@ class Sound:
             self._recorder.stop()
         self.playback.stop()
 
-    def _await_microphone(self, give_up: Callable[[], bool]) -> None:
+    def _await_microphone(self) -> None:
         until_s = time.monotonic() + MICROPHONE_S
-        while not self.ears.first_frame.wait(0.05) and not give_up():
+        while not self.ears.first_frame.wait(0.05) and not self._give_up():
             if time.monotonic() >= until_s:
                 raise ServiceError(
                     f"the microphone {self.capture.device.name!r} opened but delivers no sound",
