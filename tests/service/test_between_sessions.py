@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import socket
+import time
+
+import pytest
 from scripted_server import WAIT_S, Line, ScriptedServer
 from test_without_sound import TextDaemon
 
 from parleyd import events
 from parleyd.config.schema import Audio, Config, ElevenLabs, Reconnect
+from parleyd.conversation import supervisor
 
 
 def daemon(server: ScriptedServer) -> TextDaemon:
@@ -53,3 +58,16 @@ def test_there_is_no_feedback_on_an_answer_of_the_session_before() -> None:
         it.expect(events.StateChanged, lambda e: e.before == "live")
         it.expect(events.SessionOpened)
         assert not it.service.feedback("like")
+
+
+def test_a_stop_does_not_wait_for_a_line_that_is_not_there_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measured against the time that a proper close may take, of which a test need not wait the whole."""
+    monkeypatch.setattr(supervisor, "STOP_S", WAIT_S)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with TextDaemon(Config(audio=Audio(mode="off"), elevenlabs=ElevenLabs(agent_id="a", base_url=url))) as it:
+            it.service.wake()
+            connection, _ = silent.accept()
+            began_s = time.monotonic()
+        assert time.monotonic() - began_s < WAIT_S / 3
+        connection.close()
