@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import sys
+import threading
 from functools import partial
 from pathlib import Path
 
@@ -110,6 +111,7 @@ def _serve(config: Config, args: argparse.Namespace, bus: events.Bus) -> int:
                 state_directory=_state_directory(),
                 speech_for=agents.speech,
             )
+            threading.excepthook = partial(thread_died, service)
             reload = Reloader(args.config, service, profiles, debug=args.debug)
             with contextlib.ExitStack() as stack:
                 control = _control(config, service, reload, profiles, arrived, bus)
@@ -144,6 +146,12 @@ def _serve(config: Config, args: argparse.Namespace, bus: events.Bus) -> int:
     except ServiceError as error:
         raise CommandError(str(error), error.mend, os.EX_SOFTWARE) from error
     return os.EX_OK
+
+
+def thread_died(service: Service, args: threading.ExceptHookArgs) -> None:
+    """For threads that do not tell their owner themselves: none may be missing without anybody knowing."""
+    name = args.thread.name if args.thread is not None else "unknown"
+    service.fail(f"the thread {name}", args.exc_value or args.exc_type())
 
 
 def _devices(config: Config) -> tuple[InputDevice, OutputDevice]:
