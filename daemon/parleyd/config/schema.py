@@ -245,7 +245,7 @@ class BargeIn(Section, frozen=True):
         Literal["fade", "sharp"],
         Meta(description="fade: a short fade, no click; sharp: the device is closed and reopened, quicker"),
     ] = "fade"
-    confirm_ms: Annotated[int, Meta(ge=0, le=2000, description="speech needed for a local cut")] = 260
+    confirm_ms: Annotated[int, Meta(ge=0, le=2000, description="speech needed for a local cut")] = 240
     duck_db: Annotated[float, Meta(ge=0, le=60, description="how much quieter while in doubt")] = 12.0
 
 
