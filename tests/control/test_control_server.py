@@ -6,11 +6,13 @@ import contextlib
 import json
 import os
 import random
+import select
 import socket
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -187,6 +189,13 @@ def test_there_is_a_most_of_clients() -> None:
         lines = late.makefile("rb")
         lines.readline()
         assert json.loads(lines.readline())["error"]["kind"] == "busy"
+    with Client() as turned_away:
+        # What the daemon said before it closed the connection counts, not that nothing can be sent then.
+        hung_up = select.poll()
+        hung_up.register(turned_away._connection, select.POLLHUP)
+        assert hung_up.poll(10_000)
+        with pytest.raises(RefusedError, match="32 clients already"):
+            turned_away.ask("status")
     for one in crowd:
         # The daemon's answer to the end of what we send is that it has noticed.
         one.shutdown(socket.SHUT_WR)
@@ -195,6 +204,23 @@ def test_there_is_a_most_of_clients() -> None:
         one.close()
     with Client() as client:
         assert client.ask("status")["state"] == "asleep"
+
+
+@pytest.mark.parametrize("said", [b"SSH-2.0-whatever\r\n", b"[]\n"])
+def test_a_socket_of_another_program_is_told_apart(said: bytes, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as other:
+        other.settimeout(20)
+        other.bind(str(tmp_path / "other.sock"))
+        other.listen()
+        with ThreadPoolExecutor(1) as pool:
+            done = pool.submit(parleyd, "status", "--socket", str(tmp_path / "other.sock"))
+            connection, _ = other.accept()
+            with connection:
+                connection.sendall(said)
+                ended = done.result()
+    assert ended.returncode == os.EX_UNAVAILABLE
+    assert ended.stderr.startswith("parleyd: what listens there is not parleyd; ")
+    assert ended.stderr.count("\n") == 1
 
 
 @pytest.mark.usefixtures("running")

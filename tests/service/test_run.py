@@ -171,8 +171,9 @@ def test_signals_at_any_moment_of_the_start(tmp_path: Path) -> None:
             except subprocess.TimeoutExpired:
                 took_s, errors = stop(process, number)
                 assert took_s < STOP_S
-                # Before its handlers stand, the signal itself ends it.
-                assert process.returncode in (0, -number, 130), errors
+                # Before its handlers stand, the signal itself ends it; Python's own start answers with 1.
+                in_pythons_start = process.returncode == 1 and "init_import_site" in errors
+                assert process.returncode in (0, -number, 130) or in_pythons_start, errors
                 if process.returncode == 0:
                     assert "Traceback" not in errors
 

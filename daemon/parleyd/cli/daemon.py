@@ -18,6 +18,7 @@ _CODES = {
     "no_voice": os.EX_CONFIG,
     "nothing_to_say": os.EX_DATAERR,
     "too_much_to_say": os.EX_DATAERR,
+    "bad_file": os.EX_DATAERR,
 }
 
 

@@ -20,7 +20,12 @@ _STOCK = re.compile(
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = subparsers.add_parser("devices", help="list the sound devices")
+    parser = subparsers.add_parser(
+        "devices",
+        help="list the sound devices",
+        description="Lists microphones and speakers, the rates at which they open, and which is the default. "
+        "Exit code 69 when there are none.",
+    )
     parser.add_argument("--json", action="store_true", help="print facts for programs")
     parser.set_defaults(run=run)
 

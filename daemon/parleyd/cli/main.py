@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
 import io
 import os
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import parleyd
 from parleyd.cli.errors import CommandError
@@ -50,6 +52,7 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    _open_what_is_closed()
     # What the terminal cannot show is shown as \x.., not a reason to end.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -57,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         # A command loads what it needs and no more: on a small board the rest takes seconds.
         chosen = [name for name in arguments if name in COMMANDS][:1]
+        _refuse_unknown(arguments)
         args = parser_for(chosen or COMMANDS).parse_args(arguments)
         code = int(args.run(args))
         sys.stdout.flush()
@@ -93,6 +97,29 @@ def parser_for(chosen: Iterable[str]) -> argparse.ArgumentParser:
     for name in dict.fromkeys(COMMANDS[command] for command in chosen):
         importlib.import_module(f"parleyd.cli.{name}").add_parser(commands)
     return parser
+
+
+def _refuse_unknown(arguments: Sequence[str]) -> None:
+    """argparse would list all commands, and not say which is near."""
+    first = next((word for word in arguments if word != "--debug"), "-")
+    if first in COMMANDS or first.startswith("-"):
+        return
+    near = difflib.get_close_matches(first, COMMANDS, n=1)
+    mend = f"did you mean {near[0]}?" if near else "parleyd --help lists them"
+    raise CommandError(f"there is no command {first!r}", mend, os.EX_USAGE)
+
+
+def _open_what_is_closed() -> None:
+    """Standard streams (`>&-`): else the next socket would get their numbers, and what is printed."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # The lowest that is free: this one.
+            os.open(os.devnull, os.O_RDWR)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - until the end
 
 
 def _give_up_stdout() -> None:

@@ -14,7 +14,7 @@ ORDERS = {
     "sleep": ("end the session; the daemon goes on listening", ""),
     "mute": ("hear nothing until `unmute`, also after a restart", "muted: the agent hears nothing"),
     "unmute": ("hear again", "the microphone is heard"),
-    "stop": ("end the daemon; systemctl stop keeps it from being started again", ""),
+    "stop": ("end; systemd starts a service again, so stop that with systemctl", ""),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -80,12 +81,11 @@ class Client:
     def _ask(self, do: str, fields: dict[str, object], descriptors: list[int]) -> dict[str, Any]:
         self._asked += 1
         request = {"do": do, "id": self._asked} | fields
-        try:
-            line = json.dumps(request).encode() + b"\n"
+        line = json.dumps(request).encode() + b"\n"
+        # Where the daemon has closed the connection, it may have said why: that is read below.
+        with contextlib.suppress(OSError):
             sent_bytes = socket.send_fds(self._connection, [line], descriptors) if descriptors else 0
             self._connection.sendall(line[sent_bytes:])
-        except OSError as error:
-            raise _gone() from error
         while True:
             told = self._read_answer()
             if "event" in told:
@@ -117,7 +117,12 @@ class Client:
             raise _gone() from error
         if not line:
             raise _gone()
-        told: dict[str, Any] = json.loads(line)
+        try:
+            told = json.loads(line)
+        except ValueError:
+            told = None
+        if not isinstance(told, dict):
+            raise NotRunningError("what listens there is not parleyd", "name the daemon's socket with --socket PATH")
         return told
 
 

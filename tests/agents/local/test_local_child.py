@@ -43,6 +43,16 @@ def test_it_listens_comes_back_after_a_crash_and_ends() -> None:
     assert not listens(address)
 
 
+def test_nothing_stays_when_it_ends_while_a_new_process_does_not_get_ready() -> None:
+    with AgentChild(None) as child:
+        first = child._process.pid
+        os.kill(first, signal.SIGKILL)
+        wait_until("a new process", lambda: child._process.pid != first)
+        last = child._process
+        os.kill(last.pid, signal.SIGSTOP)
+    assert last.returncode == -signal.SIGKILL
+
+
 def test_a_bad_scenario_is_told_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(AgentChildError, match=r"no\.yaml"), AgentChild(tmp_path / "no.yaml"):
         pass

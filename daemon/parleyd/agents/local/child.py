@@ -44,7 +44,7 @@ class AgentChild:
         self.base_url = ""
 
     def __enter__(self) -> AgentChild:
-        self._process = self._start()
+        self._start()
         self._watcher.start()
         return self
 
@@ -55,7 +55,7 @@ class AgentChild:
         _end(self._process)
         self._watcher.join(STOP_S)
 
-    def _start(self) -> subprocess.Popen[str]:
+    def _start(self) -> None:
         command = [sys.executable, "-m", "parleyd", "agent", "--port", self._port, "--quit-with-stdin", *self._options]
         # A session of its own: Ctrl-C is for the daemon, which closes the conversation before this ends.
         process = subprocess.Popen(
@@ -66,7 +66,11 @@ class AgentChild:
             text=True,
             start_new_session=True,
         )
+        # Before it is ready: __exit__ must find it, and what is started after that must not stay.
+        self._process = process
         try:
+            if self._closing.is_set():
+                raise AgentChildError("it is not needed any more")
             host, self._port = _read_address(process)
         except BaseException:
             _end(process)
@@ -76,7 +80,6 @@ class AgentChild:
         for stream in (process.stdout, process.stderr):
             assert stream is not None
             threading.Thread(target=_drain, args=(stream,), name="agent-output", daemon=True).start()
-        return process
 
     def _watch(self) -> None:
         while True:
@@ -87,10 +90,12 @@ class AgentChild:
             level = logging.ERROR
             while not self._closing.wait(RESTART_S):
                 try:
-                    self._process = self._start()
+                    self._start()
                     log.log(NOTICE, "the embedded agent runs again")
                     break
                 except (AgentChildError, OSError) as error:
+                    if self._closing.is_set():
+                        return
                     log.log(level, "the embedded agent does not start again: %s", error)
                     level = logging.DEBUG
 
