@@ -319,6 +319,9 @@ def test_a_daemon_without_sound_says_so(tmp_path: Path) -> None:
             with pytest.raises(RefusedError) as caught:
                 client.ask(order)
             assert caught.value.kind == "no_sound"
+        with pytest.raises(RefusedError) as caught:
+            client.ask("announce", text="Dinner is ready.")
+        assert caught.value.kind == "no_sound"
         done = parleyd("status")
         assert "sound       none (audio.mode: off)" in done.stdout
         assert done.returncode == 0

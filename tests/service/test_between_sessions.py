@@ -60,6 +60,26 @@ def test_there_is_no_feedback_on_an_answer_of_the_session_before() -> None:
         assert not it.service.feedback("like")
 
 
+def test_what_is_typed_while_a_session_is_being_ended_is_for_the_next() -> None:
+    def play(line: Line) -> None:
+        line.ready()
+        line.over.wait(WAIT_S)
+
+    with ScriptedServer(play) as server, daemon(server) as it:
+
+        def say(event: events.Event) -> None:
+            """In the midst of it, on the supervisor's own thread."""
+            if isinstance(event, events.SessionEnded) and len(server.lines) == 1:
+                it.service.say("are you there?")
+
+        it.bus.subscribe(say)
+        it.service.wake()
+        it.expect(events.SessionOpened)
+        server.next_line()
+        it.service.sleep()
+        assert server.next_line().wait_message("user_message")["text"] == "are you there?"
+
+
 def test_a_stop_does_not_wait_for_a_line_that_is_not_there_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measured against the time that a proper close may take, of which a test need not wait the whole."""
     monkeypatch.setattr(supervisor, "STOP_S", WAIT_S)

@@ -54,9 +54,8 @@ class OpenSpeaker:
         with self._lock:
             data = bytes(self._played[max(0, first) * 2 : max(0, last) * 2])
         sound = samples_of(data).astype(np.float32)
-        return np.pad(sound, (max(0, min(last, 0) - first), 0))[: last - first] if first < 0 else np.pad(
-            sound, (0, last - first - len(sound))
-        )
+        before = max(0, min(last, 0) - first)
+        return np.pad(sound, (before, last - first - before - len(sound)))
 
 
 class NearbyMicrophone(ActorMicrophone):

@@ -142,13 +142,14 @@ class Dialogue:
             self._hanging_up = False
         self._tools.session_over()
 
-    def conclude(self, *, keep_history: bool) -> None:
-        """The session is over, and what is queued is still played out. keep_history: not the conversation, perhaps."""
+    def conclude(self, decided_s: float, *, keep_history: bool) -> None:
+        """The session is over, and what is queued is still played out. decided_s: what is typed since then is for the
+        next one. keep_history: not the conversation, perhaps."""
         with self._lock:
             if not keep_history or self._continuity.mode != "always":
                 self._history.clear()
             self._to_agent.close()
-            self._to_agent.forget_typed()
+            self._to_agent.forget_typed(decided_s)
             self._understood = False
             self._voice.end_answer(self._numbers.current)
 

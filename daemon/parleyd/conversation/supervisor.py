@@ -75,6 +75,7 @@ class Supervisor:
         # Whose event is being taken in is the session until that is done. Taken before the dialogue's lock.
         self._current = threading.Lock()
         self._state = State.ASLEEP
+        self._decided_s = 0.0  # whatever is done now follows from what was so then
         self._retry_at_s: float | None = None
         self._woken_by_speech = False
         self._always = config.wake.mode == "always"
@@ -164,6 +165,7 @@ class Supervisor:
                 except queue.Empty:
                     message = None
                 self.pulse.beat()
+                self._decided_s = time.monotonic()
                 if isinstance(message, Stop):
                     break
                 if message is not None:
@@ -304,8 +306,11 @@ class Supervisor:
                 self._raise_gate()
             case Action.FORGET:
                 self._retry_at_s = None
-                self._dialogue.conclude(keep_history=self._keep_history)
+                self._dialogue.conclude(self._decided_s, keep_history=self._keep_history)
                 self._unanswered.give_up(self._talk_begins_s(), "the conversation was over")
+                if self._to_agent.typed_s is not None:
+                    # Who typed it saw a session, and woke nobody.
+                    self._inbox.put(Wake(by_speech=False))
 
     def _let_go(self) -> Session | None:
         """Nothing more is heard of it."""
@@ -376,7 +381,7 @@ class Supervisor:
                 self._move(*quiet)
         kept_s = self._unanswered.newest_s
         if kept_s is not None and now_s >= kept_s + self._config.session.keep_utterance_s:
-            self._unanswered.give_up_all("no agent could be reached for it in time")
+            self._unanswered.give_up_all(self._decided_s, "no agent could be reached for it in time")
             if not self._always:
                 self._move(Trigger.GIVEN_UP, "what was said is too old to be answered")
 

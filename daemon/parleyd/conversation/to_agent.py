@@ -69,8 +69,10 @@ class ToAgent:
         with self._lock:
             return self._typed.newest_s
 
-    def forget_typed(self) -> None:
-        self.answered()
+    def forget_typed(self, before_s: float = float("inf")) -> None:
+        """What was typed before that, and not answered."""
+        with self._lock:
+            self._typed.forget(before_s)
 
     def answered(self) -> tuple[str, ...]:
         """→ what was typed and is answered now."""

@@ -49,7 +49,7 @@ class Unanswered:
             log.info("%.1f s of speech reached no agent: %s", lost_ms / 1000, cause, extra=fields(reason=cause))
             self._bus.publish(events.SpeechLost(at_s=time.monotonic(), lost_ms=lost_ms, cause=cause))
 
-    def give_up_all(self, cause: str) -> None:
+    def give_up_all(self, now_s: float, cause: str) -> None:
         """Speech and what was typed."""
         self.give_up(float("inf"), cause)
-        self._to_agent.forget_typed()
+        self._to_agent.forget_typed(now_s)
