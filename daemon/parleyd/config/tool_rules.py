@@ -21,8 +21,6 @@ _SCRIPT_OPTION = re.compile(r"-[a-zA-Z]*[ceEr]|--eval|--command")
 # These hand their arguments to a shell, here or at the other end.
 _SHELL_BEHIND = ("ssh", "rsh", "su", "watch", "eval")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
-# Python's expressions backtrack, and hold the whole interpreter meanwhile.
-_ENDLESS = re.compile(r"[+*}]\)+[+*{]")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -54,11 +52,6 @@ def _tool(key: str, tool: sections.Tool) -> Iterator[Finding]:
         mend = "see https://json-schema.org/understanding-json-schema"
         yield Finding(f"{key}.parameters", str(error), mend)
         return
-    for pattern in _patterns(parameters.schema):
-        if _ENDLESS.search(pattern):
-            text = f"the pattern {pattern!r} can take for ever on a text that is made for it"
-            mend = "write it without a repetition of repetitions, as in (a+)+"
-            yield Finding(f"{key}.parameters", text, mend)
     match tool:
         case sections.CommandTool():
             yield from _command(key, tool, parameters)
@@ -168,20 +161,6 @@ def _secrets(key: str, secrets: Mapping[str, Secret]) -> Iterator[Finding]:
         if len(ways) != 1:
             text = f"{' and '.join(ways)} are given together" if ways else "no place of the secret is given"
             yield Finding(f"{key}.secrets.{name}", text, "use one of {env: NAME}, {file: PATH} or {credential: NAME}")
-
-
-def _patterns(schema: object) -> Iterator[str]:
-    """Every regular expression in a schema."""
-    if isinstance(schema, Mapping):
-        for name, inner in schema.items():
-            if name == "pattern" and isinstance(inner, str):
-                yield inner
-            elif name == "patternProperties" and isinstance(inner, Mapping):
-                yield from inner
-            yield from _patterns(inner)
-    elif isinstance(schema, list):
-        for inner in schema:
-            yield from _patterns(inner)
 
 
 def _is_near(host: str) -> bool:
