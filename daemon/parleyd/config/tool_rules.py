@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
@@ -20,6 +20,8 @@ _INTERPRETER = re.compile(r"(ba|da|z|k|a|fi)?sh|python[\d.]*|perl|ruby|node|awk|
 _SCRIPT_OPTION = re.compile(r"-[a-zA-Z]*[ceEr]|--eval|--command")
 # These hand their arguments to a shell, here or at the other end.
 _SHELL_BEHIND = ("ssh", "rsh", "su", "watch", "eval")
+# These run what follows them.
+_WRAPPERS = ("busybox", "doas", "env", "ionice", "nice", "nohup", "setsid", "stdbuf", "sudo", "timeout", "xargs")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -74,14 +76,15 @@ def _command(key: str, tool: sections.CommandTool, parameters: Parameters) -> It
         yield Finding(f"{key}.run", f"{program} counts from nowhere", "give the whole path, from / on")
     if not tool.directory.startswith("/"):
         yield Finding(f"{key}.directory", "it counts from nowhere", "give the whole path, from / on")
-    name = PurePosixPath(program).name
+    name = _wrapped(tool.run)
     is_interpreter = _INTERPRETER.fullmatch(name) is not None
     for before, argument in zip(["", *tool.run], tool.run, strict=False):
         found = yield from _placeholders(f"{key}.run", argument, parameters)
         if found and name in _SHELL_BEHIND:
             text = f"{name} hands its arguments to a shell, to which a parameter could be anything"
             yield Finding(f"{key}.run", text, "use stdin: parameters, and read them at the other end")
-        if found and is_interpreter and _SCRIPT_OPTION.fullmatch(before):
+        is_glued = PurePosixPath(before).name == name and argument.startswith(("-c", "-e"))
+        if found and is_interpreter and (is_glued or _SCRIPT_OPTION.fullmatch(before)):
             text = f"the agent would write a part of the program that {name} runs"
             mend = "give the value as an argument of its own, as in [sh, -c, 'echo \"$1\"', sh, \"{text}\"]"
             yield Finding(f"{key}.run", text, mend)
@@ -92,6 +95,15 @@ def _command(key: str, tool: sections.CommandTool, parameters: Parameters) -> It
     for parameter in tool.may_be_option:
         if parameter not in parameters.names:
             yield Finding(f"{key}.may_be_option", f"there is no parameter {parameter}", "name one of the properties")
+
+
+def _wrapped(run: Sequence[str]) -> str:
+    """The name of the program that is run in the end, such as sh in [timeout, 5, sh, -c, ...]."""
+    names = [PurePosixPath(argument).name for argument in run]
+    if names[0] not in _WRAPPERS:
+        return names[0]
+    known = (name for name in names if _INTERPRETER.fullmatch(name) or name in _SHELL_BEHIND)
+    return next(known, names[0])
 
 
 def _http(key: str, tool: sections.HttpTool, parameters: Parameters) -> Iterator[Finding]:
