@@ -11,6 +11,7 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -325,3 +326,17 @@ def test_a_daemon_without_sound_says_so(tmp_path: Path) -> None:
         assert "sound       none (audio.mode: off)" in done.stdout
         assert done.returncode == 0
         assert client.ask("status")["microphone"] is None
+
+
+def test_a_client_that_is_dropped_in_the_middle_of_a_line_is_told_so(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
+        listening.bind(str(tmp_path / "socket"))
+        listening.listen()
+
+        def play() -> None:
+            with listening.accept()[0] as connection:
+                connection.sendall(messages.greeting("1") + b'{"event": "ans')
+
+        threading.Thread(target=play, daemon=True).start()
+        with Client(tmp_path / "socket") as client, pytest.raises(NotRunningError, match="dropped this connection"):
+            next(client.events(10))
