@@ -125,6 +125,7 @@ class Service:
         self._meter = UsageMeter(Store(state_directory), self._used)
         bus.subscribe(self._meter)
         self._warden = Warden(config, self._meter, bus)
+        bus.subscribe(self._tell_of_budget)
         self._supervisor = Supervisor(
             config,
             agent,
@@ -238,6 +239,12 @@ class Service:
         """Makes the agent know something, in a session that is opened for it if need be."""
         self._to_agent.tell(text)
         self._supervisor.wake(by_speech=False)
+
+    def _tell_of_budget(self, event: events.Event) -> None:
+        """While there is a session: the agent can say it when it fits."""
+        if isinstance(event, events.BudgetNear):
+            minutes = max(1, round(event.left_s / 60))
+            self._to_agent.context(f"This device may talk {minutes} more minutes this {event.period}; say so briefly.", None)
 
     def usage(self) -> Usage:
         """What sessions cost, today and this month."""

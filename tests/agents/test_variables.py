@@ -83,6 +83,17 @@ def test_a_command_is_run_without_a_shell_and_without_our_secrets(monkeypatch: p
     assert find(Variable(command=["echo", "$HOME; rm -rf *"]), 2.0) == "$HOME; rm -rf *"
 
 
+def test_a_command_leaves_nothing_behind(tmp_path: Path) -> None:
+    script = f"sleep 600 > /dev/null & echo $! > {tmp_path}/pid; echo done"
+    assert find(Variable(command=["sh", "-c", script]), 5.0) == "done"
+    status = Path("/proc", (tmp_path / "pid").read_text().strip(), "stat")
+    until_s = time.monotonic() + 10
+    # A zombie whose parent has yet to reap it is gone.
+    while status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z":
+        assert time.monotonic() < until_s, "it still runs"
+        time.sleep(0.01)
+
+
 def test_a_session_does_not_wait_for_what_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(variables_module, "LONGEST_S", 0.2)
     go_on = threading.Event()

@@ -11,6 +11,7 @@ from parleyd import events
 from parleyd.agents.agent import Ending, EndingKind
 from parleyd.control import messages
 from parleyd.control.messages import AnyRequest, RequestError
+from parleyd.control.server import MOST_WAITING_BYTES
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -90,3 +91,9 @@ def test_text_that_is_not_unicode_does_not_end_the_stream() -> None:
     line = messages.event(events.Heard(at_s=0.0, text="half \ud83d of a sign\nand a line", final=True))
     assert line.count(b"\n") == 1
     assert json.loads(line)["text"] == "half ? of a sign\nand a line"
+
+
+def test_a_text_without_end_is_cut_before_it_gets_every_reader_dropped() -> None:
+    line = messages.event(events.AnswerText(at_s=1.0, text="\u20ac" * 1_000_000, corrected=False))
+    assert len(line) < MOST_WAITING_BYTES / 4
+    assert json.loads(line)["text"] == "\u20ac" * messages.MAX_EVENT_TEXT

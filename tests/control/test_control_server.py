@@ -7,10 +7,12 @@ import json
 import os
 import random
 import select
+import signal
 import socket
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -183,6 +185,26 @@ def test_who_does_not_read_is_dropped_and_nobody_waits_for_them() -> None:
 
 
 @pytest.mark.usefixtures("running")
+def test_who_asks_a_thousand_things_at_once_waits_while_others_are_answered() -> None:
+    with connected() as crowd, Client() as other:
+        crowd.sendall(b'{"do": "reload"}\n' * 1500)
+        assert read_line(crowd)
+        assert read_line(crowd)
+        assert other.ask("mute")
+        assert crowd.recv(1 << 20, socket.MSG_DONTWAIT).count(b"\n") < 1000
+
+
+def test_a_file_in_the_place_of_the_socket_is_left_alone(tmp_path: Path) -> None:
+    diary = tmp_path / "diary"
+    diary.write_text("dear diary")
+    (tmp_path / "parleyd.yaml").write_text(f"{CONFIG}control: {{socket: {diary}}}\n")
+    refused = parleyd("run", "-c", str(tmp_path / "parleyd.yaml"))
+    assert refused.returncode == os.EX_UNAVAILABLE
+    assert f"{diary} is there, and no socket; set control.socket to a free name" in refused.stderr
+    assert diary.read_text() == "dear diary"
+
+
+@pytest.mark.usefixtures("running")
 def test_there_is_a_most_of_clients() -> None:
     crowd = [connected() for _ in range(MOST_CLIENTS)]
     with connected() as late:
@@ -223,8 +245,7 @@ def test_a_socket_of_another_program_is_told_apart(said: bytes, tmp_path: Path) 
     assert ended.stderr.count("\n") == 1
 
 
-@pytest.mark.usefixtures("running")
-def test_a_stranger_is_sent_away() -> None:
+def test_a_stranger_is_sent_away(running: subprocess.Popen[str]) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can be somebody else")
     socket_path().chmod(0o666)
@@ -232,13 +253,21 @@ def test_a_stranger_is_sent_away() -> None:
     Path(os.environ["XDG_RUNTIME_DIR"]).chmod(0o755)
     script = (
         "import os, socket, sys; os.setgroups([]); os.setgid(65534); os.setuid(65534);"
-        "c = socket.socket(socket.AF_UNIX); c.settimeout(10); c.connect(sys.argv[1]);"
+        "c = socket.socket(socket.AF_UNIX); c.settimeout(10); c.connect(sys.argv[1]); print(flush=True);"
         "f = c.makefile(); f.readline(); print(f.readline(), end='')"
     )
-    told = subprocess.run(
-        [sys.executable, "-c", script, str(socket_path())], capture_output=True, text=True, check=True, timeout=20
-    )
+    command = [sys.executable, "-c", script, str(socket_path())]
+    told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
     assert json.loads(told.stdout)["error"]["kind"] == "not_allowed"
+    # Also when the socket's name has gone before the daemon sees who that is.
+    running.send_signal(signal.SIGSTOP)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as stranger:
+        assert stranger.stdout is not None
+        stranger.stdout.readline()
+        socket_path().unlink()
+        running.send_signal(signal.SIGCONT)
+        assert json.loads(stranger.communicate(timeout=20)[0])["error"]["kind"] == "not_allowed"
+    assert running.poll() is None
 
 
 def test_commands_in_a_terminal(running: subprocess.Popen[str], tmp_path: Path) -> None:
@@ -326,3 +355,17 @@ def test_a_daemon_without_sound_says_so(tmp_path: Path) -> None:
         assert "sound       none (audio.mode: off)" in done.stdout
         assert done.returncode == 0
         assert client.ask("status")["microphone"] is None
+
+
+def test_a_client_that_is_dropped_in_the_middle_of_a_line_is_told_so(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
+        listening.bind(str(tmp_path / "socket"))
+        listening.listen()
+
+        def play() -> None:
+            with listening.accept()[0] as connection:
+                connection.sendall(messages.greeting("1") + b'{"event": "ans')
+
+        threading.Thread(target=play, daemon=True).start()
+        with Client(tmp_path / "socket") as client, pytest.raises(NotRunningError, match="dropped this connection"):
+            next(client.events(10))

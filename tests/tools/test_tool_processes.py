@@ -15,7 +15,7 @@ import pytest
 
 from parleyd.tools import process
 from parleyd.tools.command import Command, PythonFunction
-from parleyd.tools.result import Fault, ToolError
+from parleyd.tools.result import Fault, ToolError, good
 from parleyd.tools.stopping import Stop
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "parleyd-dice"
@@ -60,6 +60,18 @@ def test_nothing_of_the_daemons_environment_is_there(monkeypatch: pytest.MonkeyP
     names = {line.partition("=")[0] for line in lines}
     assert {"PATH", "HOME", "LANG", "A", "TOKEN"} <= names <= {"PATH", "HOME", "LANG", "TZ", "A", "TOKEN"}
     assert "TOKEN=********" in lines
+
+
+def test_a_secret_does_not_show_in_parts_nor_in_other_forms() -> None:
+    secrets = {"TOKEN": 't0ps"3cret'}
+    # Where the last line is cut; with NULs, which are taken out later; as JSON.
+    for width in (255, 265, 270):
+        cut = command("/bin/sh", "-c", f"printf '%0{width}d%s%0100d' 0 $TOKEN 0 >&2; exit 3", secrets=secrets)
+        with pytest.raises(ToolError) as caught:
+            cut.run({}, Stop())
+        assert "t0" not in str(caught.value)
+    for script in ("printf %s $TOKEN | sed 's/./&\\x00/g'", """printf '["t0ps\\\\"3cret"]'"""):
+        assert "t0ps" not in good(command("/bin/sh", "-c", script, secrets=secrets).run({}, Stop()), 4000).text
 
 
 def test_a_failure_tells_the_last_line_without_secrets() -> None:

@@ -74,6 +74,9 @@ X = "{properties: {x: {}}, required: [x]}"
         ('[sh, -c, "echo {x}"]', "would write a part of the program that sh runs"),
         ('[/bin/bash, -lc, "{x}"]', "would write a part of the program that bash runs"),
         ('[python3.11, -c, "print({x})"]', "would write a part of the program that python3.11 runs"),
+        ('[timeout, 5, sh, -c, "echo {x}"]', "would write a part of the program that sh runs"),
+        ('[python3, "-cprint({x})"]', "would write a part of the program that python3 runs"),
+        ('[nice, ssh, lamp, "{x}"]', "ssh hands its arguments to a shell"),
         ('[ssh, lamp, "{x}"]', "ssh hands its arguments to a shell"),
         ('[a, "{y}"]', "there is no parameter y"),
         ('[a, "{x"]', "belongs to no {placeholder}"),
@@ -87,8 +90,12 @@ def test_commands(run: str, words: str) -> None:
     assert words in line
 
 
-def test_a_script_may_take_a_value_as_its_argument() -> None:
-    assert lines(COMMAND.format(parameters=X, run="[sh, -c, 'echo \"$1\"', sh, \"{x}\"]")) == []
+@pytest.mark.parametrize(
+    "run",
+    ["[sh, -c, 'echo \"$1\"', sh, \"{x}\"]", '[python3, /a.py, "-count={x}"]', '[nice, grep, -e, "{x}", ssh.log]'],
+)
+def test_a_script_may_take_a_value_as_its_argument(run: str) -> None:
+    assert lines(COMMAND.format(parameters=X, run=run)) == []
 
 
 @pytest.mark.parametrize(
@@ -99,7 +106,8 @@ def test_a_script_may_take_a_value_as_its_argument() -> None:
         ("{properties: {x: {type: text}}, required: [x]}", "no JSON Schema: properties.x.type"),
         ("{properties: {x: {$ref: 'http://h/s'}}, required: [x]}", "points elsewhere"),
         ("{properties: {x: {}}, required: [x, y]}", "required names y"),
-        ("{properties: {x: {pattern: '^(a+)+$'}}, required: [x]}", "can take for ever"),
+        ("{patternProperties: {x: {}}}", "patternProperties has no use here"),
+        ("{properties: {x: {pattern: 'a(b'}}, required: [x]}", "properties.x.pattern: 'a(b' is not"),
     ],
 )
 def test_schemas(parameters: str, words: str) -> None:

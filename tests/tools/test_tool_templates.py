@@ -211,3 +211,12 @@ def test_a_reference_is_never_fetched() -> None:
     endless = {"properties": {"x": {"$ref": "#/$defs/a"}}, "$defs": {"a": {"$ref": "#/$defs/a"}}}
     with pytest.raises(ToolError, match="cannot be checked"):
         Parameters(endless).check({"x": 1})
+
+
+def test_a_text_made_to_keep_a_pattern_busy_is_given_up() -> None:
+    parameters = Parameters({"properties": {"x": {"type": "string", "pattern": "^(a|aa)+$"}}})
+    assert parameters.check({"x": "aaa"})
+    with pytest.raises(ToolError, match="x: 'b' is not of the form"):
+        parameters.check({"x": "b"})
+    with pytest.raises(ToolError, match="takes too long"):
+        parameters.check({"x": "a" * 36 + "!"})

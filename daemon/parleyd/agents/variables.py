@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import select
 import selectors
 import signal
 import subprocess
@@ -148,7 +149,16 @@ def _output(command: Sequence[str], timeout_s: float) -> bytes:
         raise NotFoundError(f"{command[0]} cannot be run: {reason}") from None
     try:
         content = _read_until(process, until_s)
-        code = process.wait(max(0.01, until_s - time.monotonic()))
+        ended = os.pidfd_open(process.pid)
+        try:
+            if not select.select([ended], [], [], max(0.01, until_s - time.monotonic()))[0]:
+                raise subprocess.TimeoutExpired(command, timeout_s)
+        finally:
+            os.close(ended)
+        # Not reaped yet, so the group's number is still ours: what it left behind goes with it, session after session.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        code = process.wait()
     except subprocess.TimeoutExpired:
         raise NotFoundError(f"{command[0]} took longer than {timeout_s:g} s") from None
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
@@ -20,9 +20,9 @@ _INTERPRETER = re.compile(r"(ba|da|z|k|a|fi)?sh|python[\d.]*|perl|ruby|node|awk|
 _SCRIPT_OPTION = re.compile(r"-[a-zA-Z]*[ceEr]|--eval|--command")
 # These hand their arguments to a shell, here or at the other end.
 _SHELL_BEHIND = ("ssh", "rsh", "su", "watch", "eval")
+# These run what follows them.
+_WRAPPERS = ("busybox", "doas", "env", "ionice", "nice", "nohup", "setsid", "stdbuf", "sudo", "timeout", "xargs")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
-# Python's expressions backtrack, and hold the whole interpreter meanwhile.
-_ENDLESS = re.compile(r"[+*}]\)+[+*{]")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -54,11 +54,6 @@ def _tool(key: str, tool: sections.Tool) -> Iterator[Finding]:
         mend = "see https://json-schema.org/understanding-json-schema"
         yield Finding(f"{key}.parameters", str(error), mend)
         return
-    for pattern in _patterns(parameters.schema):
-        if _ENDLESS.search(pattern):
-            text = f"the pattern {pattern!r} can take for ever on a text that is made for it"
-            mend = "write it without a repetition of repetitions, as in (a+)+"
-            yield Finding(f"{key}.parameters", text, mend)
     match tool:
         case sections.CommandTool():
             yield from _command(key, tool, parameters)
@@ -81,14 +76,15 @@ def _command(key: str, tool: sections.CommandTool, parameters: Parameters) -> It
         yield Finding(f"{key}.run", f"{program} counts from nowhere", "give the whole path, from / on")
     if not tool.directory.startswith("/"):
         yield Finding(f"{key}.directory", "it counts from nowhere", "give the whole path, from / on")
-    name = PurePosixPath(program).name
+    name = _wrapped(tool.run)
     is_interpreter = _INTERPRETER.fullmatch(name) is not None
     for before, argument in zip(["", *tool.run], tool.run, strict=False):
         found = yield from _placeholders(f"{key}.run", argument, parameters)
         if found and name in _SHELL_BEHIND:
             text = f"{name} hands its arguments to a shell, to which a parameter could be anything"
             yield Finding(f"{key}.run", text, "use stdin: parameters, and read them at the other end")
-        if found and is_interpreter and _SCRIPT_OPTION.fullmatch(before):
+        is_glued = PurePosixPath(before).name == name and argument.startswith(("-c", "-e"))
+        if found and is_interpreter and (is_glued or _SCRIPT_OPTION.fullmatch(before)):
             text = f"the agent would write a part of the program that {name} runs"
             mend = "give the value as an argument of its own, as in [sh, -c, 'echo \"$1\"', sh, \"{text}\"]"
             yield Finding(f"{key}.run", text, mend)
@@ -99,6 +95,15 @@ def _command(key: str, tool: sections.CommandTool, parameters: Parameters) -> It
     for parameter in tool.may_be_option:
         if parameter not in parameters.names:
             yield Finding(f"{key}.may_be_option", f"there is no parameter {parameter}", "name one of the properties")
+
+
+def _wrapped(run: Sequence[str]) -> str:
+    """The name of the program that is run in the end, such as sh in [timeout, 5, sh, -c, ...]."""
+    names = [PurePosixPath(argument).name for argument in run]
+    if names[0] not in _WRAPPERS:
+        return names[0]
+    known = (name for name in names if _INTERPRETER.fullmatch(name) or name in _SHELL_BEHIND)
+    return next(known, names[0])
 
 
 def _http(key: str, tool: sections.HttpTool, parameters: Parameters) -> Iterator[Finding]:
@@ -168,20 +173,6 @@ def _secrets(key: str, secrets: Mapping[str, Secret]) -> Iterator[Finding]:
         if len(ways) != 1:
             text = f"{' and '.join(ways)} are given together" if ways else "no place of the secret is given"
             yield Finding(f"{key}.secrets.{name}", text, "use one of {env: NAME}, {file: PATH} or {credential: NAME}")
-
-
-def _patterns(schema: object) -> Iterator[str]:
-    """Every regular expression in a schema."""
-    if isinstance(schema, Mapping):
-        for name, inner in schema.items():
-            if name == "pattern" and isinstance(inner, str):
-                yield inner
-            elif name == "patternProperties" and isinstance(inner, Mapping):
-                yield from inner
-            yield from _patterns(inner)
-    elif isinstance(schema, list):
-        for inner in schema:
-            yield from _patterns(inner)
 
 
 def _is_near(host: str) -> bool:

@@ -115,7 +115,8 @@ class Client:
             line = self._lines.readline()
         except ConnectionError as error:
             raise _gone() from error
-        if not line:
+        if not line.endswith(b"\n"):
+            # Who reads too slowly is dropped in the middle of a line.
             raise _gone()
         try:
             told = json.loads(line)

@@ -18,6 +18,8 @@ from parleyd import events
 PROTOCOL = 1
 MAX_LINE_BYTES = 64 * 1024
 MAX_TEXT = 8000
+# Of a text in an event: an agent that sends a megabyte must not get every reader dropped as too slow.
+MAX_EVENT_TEXT = 32_000
 
 Text = Annotated[str, Meta(min_length=1, max_length=MAX_TEXT)]
 Id = Annotated[int, Meta(ge=-(2**53), le=2**53)] | Annotated[str, Meta(max_length=100)] | None
@@ -214,6 +216,7 @@ def refusal(error: RequestError) -> bytes:
 def event(what: events.Event) -> bytes:
     """`event` is the event's name in lower case with underscores; its fields are as in parleyd.events."""
     told: dict[str, Any] = plain(what)
+    told = {name: value[:MAX_EVENT_TEXT] if isinstance(value, str) else value for name, value in told.items()}
     return _line({"event": event_name(type(what))} | told)
 
 

@@ -13,6 +13,7 @@ import os
 import pwd
 import selectors
 import socket
+import stat
 import struct
 import threading
 import time
@@ -33,6 +34,8 @@ MOST_CLIENTS = 32
 # What may wait for a reader, and for the thread; both are far beyond what a working one needs.
 MOST_WAITING_BYTES = 512 * 1024
 MOST_WAITING_EVENTS = 2000
+# Requests of one client, before it is somebody else's turn.
+MOST_IN_TURN = 16
 # More of them in one message are closed by the kernel.
 MOST_DESCRIPTORS = 4
 ACCEPT_AGAIN_S = 0.1
@@ -59,6 +62,11 @@ class _Client:
         self.follows = False
         self.leaving = False  # once all has been written
         self.descriptor: int | None = None  # of a file that came, for the next request that wants one
+
+    @property
+    def asks(self) -> bool:
+        """A whole request is here, to which it has no answer yet."""
+        return not self.leaving and b"\n" in self.received
 
     def keep(self, descriptors: list[int]) -> None:
         """The newest alone."""
@@ -95,6 +103,7 @@ class ControlServer:
         self._selector = selectors.DefaultSelector()
         self._listening: socket.socket | None = None
         self._inode: int | None = None
+        self._group: int | None = None
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_reader.setblocking(False)
         self._wake_writer.setblocking(False)
@@ -110,7 +119,8 @@ class ControlServer:
         except OSError as error:
             text = f"the control socket {self.path} cannot be opened: {error.strerror}"
             raise ControlError(text, "make its folder writable for this user, or set control.socket") from error
-        self._inode = self.path.stat().st_ino
+        status = self.path.stat()
+        self._inode, self._group = status.st_ino, status.st_gid
         self._selector.register(self._listening, selectors.EVENT_READ)
         self._selector.register(self._wake_reader, selectors.EVENT_READ)
         self._thread.start()
@@ -142,8 +152,11 @@ class ControlServer:
     def _attend(self) -> None:
         while not self._stopping:
             self.pulse.rest()
-            ready = self._selector.select()
+            asking = [client for client in self._clients.values() if client.asks]
+            ready = self._selector.select(0 if asking else None)
             self.pulse.beat()
+            for client in asking:
+                self._serve(client)
             for key, _ in ready:
                 if key.fileobj is self._wake_reader:
                     with contextlib.suppress(BlockingIOError):
@@ -151,6 +164,7 @@ class ControlServer:
                 elif key.fileobj is self._listening:
                     self._accept()
                 elif (client := self._clients.get(key.fileobj)) is not None:  # type: ignore[call-overload]
+                    self._read(client)
                     self._serve(client)
             self._spread()
         self._spread()
@@ -180,19 +194,15 @@ class ControlServer:
         self._clients[connection] = client
         self._selector.register(connection, selectors.EVENT_READ)
         client.waiting += messages.greeting(parleyd.__version__)
-        if not _admitted(connection, self.path):
+        if not _admitted(connection, self._group):
             why = f"you are neither root, nor the daemon's own user, nor a member of the group {GROUP}"
             self._refuse(client, RequestError("not_allowed", why, f"adduser USER {GROUP}, and log in again"))
         elif len(self._clients) > MOST_CLIENTS:
             self._refuse(client, RequestError("busy", f"there are {MOST_CLIENTS} clients already", "try again later"))
         self._write(client)
 
-    def _serve(self, client: _Client) -> None:
-        self._read(client)
-        self._write(client)
-
     def _read(self, client: _Client) -> None:
-        if client.leaving:
+        if client.leaving or client.asks:
             return
         try:
             data, descriptors, _, _ = socket.recv_fds(
@@ -205,18 +215,23 @@ class ControlServer:
             data = b""
         if not data:
             self._drop(client)
-            return
         client.received += data
-        *lines, rest = client.received.split(b"\n")
-        client.received = bytearray(rest)
-        for line in lines:
-            if len(line) > messages.MAX_LINE_BYTES:
+
+    def _serve(self, client: _Client) -> None:
+        for _ in range(MOST_IN_TURN):
+            if client.leaving:
                 break
-            if line.strip():
-                client.waiting += self._answer(client, bytes(line))
-        if any(len(line) > messages.MAX_LINE_BYTES for line in (*lines, rest)):
-            most = messages.MAX_LINE_BYTES // 1024
-            self._refuse(client, RequestError("too_long", f"a line may have {most} KiB", "send less at once"))
+            end = client.received.find(b"\n")
+            if (len(client.received) if end < 0 else end) > messages.MAX_LINE_BYTES:
+                most = messages.MAX_LINE_BYTES // 1024
+                self._refuse(client, RequestError("too_long", f"a line may have {most} KiB", "send less at once"))
+            if end < 0:
+                break
+            line = bytes(client.received[:end])
+            del client.received[: end + 1]
+            if line.strip() and not client.leaving:
+                client.waiting += self._answer(client, line)
+        self._write(client)
 
     def _answer(self, client: _Client, line: bytes) -> bytes:
         try:
@@ -275,6 +290,7 @@ class ControlServer:
         if self._clients.pop(client.connection, None) is not None:
             self._selector.unregister(client.connection)
             client.connection.close()
+            client.leaving = True
             client.let_go()
 
 
@@ -289,6 +305,8 @@ def _listen(path: Path) -> socket.socket:
             except FileNotFoundError:
                 pass
             except (ConnectionRefusedError, TimeoutError):
+                if not stat.S_ISSOCK(path.stat().st_mode):
+                    raise ControlError(f"{path} is there, and no socket", "set control.socket to a free name") from None
                 path.unlink()
             else:
                 mend = "stop it (parleyd stop), or give this one a socket of its own with control.socket"
@@ -310,12 +328,11 @@ def _listen(path: Path) -> socket.socket:
     return listening
 
 
-def _admitted(connection: socket.socket, path: Path) -> bool:
-    """The file's mode says the same; this holds also where somebody has opened it up."""
+def _admitted(connection: socket.socket, group: int | None) -> bool:
+    """group: of the socket. The file's mode says the same; this holds also where somebody has opened it up."""
     _, uid, gid = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
     if uid in (0, os.geteuid()):
         return True
-    group = path.stat().st_gid
     try:
         user = pwd.getpwuid(uid)
     except KeyError:

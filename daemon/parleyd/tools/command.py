@@ -50,10 +50,10 @@ class Command:
             stop=stop,
         )
         if ran.status != 0:
-            said = cause(ran.errors) or cause(ran.output)
+            said = cause(ran.errors, self._secrets) or cause(ran.output, self._secrets)
             how = f"signal {-ran.status}" if ran.status < 0 else f"code {ran.status}"
             text = f"The tool failed with {how}{f': {said}' if said else ''}"
-            raise ToolError(Fault.FAILED, without(text.rstrip("."), self._secrets) + ".")
+            raise ToolError(Fault.FAILED, text.rstrip(".") + ".")
         return without(ran.output, self._secrets)
 
 

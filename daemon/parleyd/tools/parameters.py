@@ -1,6 +1,9 @@
 """The parameters of a call: bounded, then held against the tool's JSON Schema. Pure.
 
 jsonschema costs 4 to 10 MiB and is loaded with the first call: a device without tools never pays for it.
+
+It looks for patterns with Python's own `re`, which backtracks without end on a text that is made for it, and holds the
+interpreter lock all the while: the sound would stop. Therefore regex, which lets go of both; see transcript/redaction.
 """
 
 from __future__ import annotations
@@ -8,15 +11,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from parleyd.tools.result import Fault, ToolError, bounded, clean
 
 if TYPE_CHECKING:
-    from jsonschema import Draft202012Validator
+    from jsonschema import ValidationError
 
 MAX_BYTES = 64 * 1024
 MAX_DEPTH = 32
+PATTERN_S = 0.2
 _MAX_WORDS_CHARS = 200
 
 
@@ -30,7 +35,7 @@ class Parameters:
     def __init__(self, schema: Mapping[str, object]) -> None:
         """schema: of an object; {} for no parameters. Unless it says otherwise, what it does not name is refused."""
         self.schema: dict[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False, **schema}
-        self._validator: Draft202012Validator | None = None
+        self._validator: Any = None
 
     @property
     def names(self) -> frozenset[str]:
@@ -59,6 +64,7 @@ class Parameters:
         for reference in _references(self.schema):
             if not reference.startswith("#"):
                 raise SchemaError(f"$ref {_short(reference)} points elsewhere; only #/... is followed")
+        _check_patterns(self.schema)
         missing = set(self.schema.get("required", ())) - set(properties)
         if missing:
             raise SchemaError(f"required names {', '.join(sorted(missing))}, which properties does not have")
@@ -78,22 +84,57 @@ class Parameters:
         return values
 
     def _problem(self, values: dict[str, object]) -> str | None:
-        from jsonschema import Draft202012Validator
         from jsonschema.exceptions import best_match
         from referencing import Registry
         from referencing.exceptions import Unresolvable
 
         if self._validator is None:
             # An empty registry: a reference is never fetched from anywhere.
-            self._validator = Draft202012Validator(self.schema, registry=Registry())
+            self._validator = _validator_class()(self.schema, registry=Registry())
         try:
             error = best_match(self._validator.iter_errors(values))
         except (Unresolvable, RecursionError):
             return "they cannot be checked against their schema"
+        except TimeoutError:
+            return "a text takes too long to be held against its pattern"
         if error is None:
             return None
         where = ".".join(str(part) for part in error.absolute_path)
         return f"{_short(where) + ': ' if where else ''}{_short(error.message)}"
+
+
+@cache
+def _validator_class() -> Any:
+    from jsonschema import Draft202012Validator, ValidationError, validators
+
+    def pattern(_validator: object, wanted: str, given: object, _schema: object) -> Iterator[ValidationError]:
+        import regex
+
+        if isinstance(given, str) and regex.search(wanted, given, concurrent=True, timeout=PATTERN_S) is None:
+            yield ValidationError(f"{given!r} is not of the form {wanted}")
+
+    return validators.extend(Draft202012Validator, {"pattern": pattern})  # type: ignore[no-untyped-call]
+
+
+def _check_patterns(schema: object) -> None:
+    """Raises SchemaError."""
+    if isinstance(schema, Mapping):
+        for key, inner in schema.items():
+            if key == "pattern" and isinstance(inner, str):
+                import regex
+
+                try:
+                    regex.compile(inner)
+                except (regex.error, ValueError, OverflowError, RecursionError) as error:
+                    raise SchemaError(f"the pattern {_short(inner)} is none: {_short(str(error))}") from None
+            elif key == "patternProperties":
+                raise SchemaError("patternProperties has no use here: an agent is told the properties by name")
+            # Names of the user's own, which mean nothing.
+            for one in inner.values() if key in ("properties", "$defs") and isinstance(inner, Mapping) else (inner,):
+                _check_patterns(one)
+    elif isinstance(schema, list):
+        for inner in schema:
+            _check_patterns(inner)
 
 
 def depth_and_size(given: Mapping[str, object]) -> None:

@@ -92,14 +92,20 @@ def bounded(text: str, limit_chars: int) -> str:
     return text[:room] + _CUT.format(left=len(text) - room)
 
 
-def cause(text: str) -> str:
+def cause(text: str, secrets: Iterable[str] = ()) -> str:
     """The last line that says something, short: what a program wrote before it gave up."""
+    text = without(text, secrets)
     lines = [line.strip() for line in clean(text).splitlines() if line.strip()]
     return bounded(lines[-1], MAX_CAUSE_CHARS) if lines else ""
 
 
 def without(text: str, secrets: Iterable[str]) -> str:
-    """A program or a server may repeat what it was given."""
+    """A program or a server may repeat what it was given, also as JSON has it. To be used before anything is cut.
+
+    Control characters go, too: a secret must not come together again where they are taken out later.
+    """
+    text = clean(text)
     for secret in secrets:
-        text = text.replace(secret, "********")
+        for form in (secret, json.dumps(secret)[1:-1]):
+            text = text.replace(form, "********")
     return text
