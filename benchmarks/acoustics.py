@@ -126,13 +126,14 @@ def talk(voices: list[Sound], seconds: float, dbfs: float, rng: np.random.Genera
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """delay_ms: from a sample's hand-off to the device until the microphone hears it. echo_db: against the far end as
-    it was handed off. drift_ppm: how much faster the microphone's clock runs than the speaker's. overdrive: the
-    loudspeaker's distortion (tanh); 0 is none."""
+    """delay_ms: from a sample's hand-off to the device until the microphone hears it. echo_db, person_db: against the
+    far end as it was handed off; person_db None: as loud as the echo. drift_ppm: how much faster the microphone's clock
+    runs than the speaker's. overdrive: the loudspeaker's distortion (tanh); 0 is none."""
 
     delay_ms: float = 60.0
     rt60_s: float = 0.3
     echo_db: float = -6.0
+    person_db: float | None = None
     drift_ppm: float = 50.0
     noise_dbfs: float = -65.0
     overdrive: float = 0.0

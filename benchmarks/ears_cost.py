@@ -154,6 +154,7 @@ def ears(row: Row, folder: Path, *, real_time: bool) -> dict[str, float]:
     from parleyd.config.schema import Config
     from parleyd.conversation.dialogue import Dialogue
     from parleyd.conversation.outbox import Outbox
+    from parleyd.conversation.to_agent import ToAgent
     from parleyd.conversation.uplink import Uplink
     from parleyd.tools.device_tools import DeviceTools, Host
 
@@ -208,7 +209,7 @@ def ears(row: Row, folder: Path, *, real_time: bool) -> dict[str, float]:
         detector(cast(Any, row.vad), config.gate.aggressiveness),
         Gate(config.gate.pre_roll_ms, config.gate.hangover_ms),
         outbox,
-        Dialogue(playback, outbox, bus, config.barge_in, config.continuity, tools),
+        Dialogue(playback, outbox, ToAgent(outbox, bus), bus, config.barge_in, config.continuity, tools),
         Supervisor(),
         bus,
         hold_back=config.gate.uplink != "open",

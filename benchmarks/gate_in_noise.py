@@ -2,9 +2,10 @@
 
     .venv/bin/python benchmarks/gate_in_noise.py [--all] [--silero] [--utterances N] [--noise-s S] [--seed N]
 
-Every scene begins with the noise alone, then somebody says something every few seconds in it. Compared are the gate as
-the daemon has it, at each aggressiveness, and webrtcvad by itself (with the same pre-roll, onset and hangover), which
-is the usual way. The rooms and voices are in rooms.py. Columns:
+Every scene begins with a quiet minute, which does not count; then there is the noise alone, and then somebody says
+something every few seconds in it. Compared are the gate as the daemon has it, at each aggressiveness, and webrtcvad by
+itself (with the same pre-roll, onset and hangover), which is the usual way. The rooms and voices are in rooms.py.
+Columns:
 
 missed       utterances of which less than half came through the gate
 onset        how much of an utterance's beginning is missing, mean and worst of those that came through, in ms
@@ -27,7 +28,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from rooms import NOISES, PACKAGE, PROMPTS, NoVoicesError, Rooms, Scene
+from rooms import NOISES, PACKAGE, PROMPTS, NoVoicesError, Rooms, Scene, Sound
 
 from parleyd.audio.gate import ONSET_SPEECH_MS, ONSET_WINDOW_MS, Gate
 from parleyd.audio.measure import Measured, VoiceMeasure
@@ -121,10 +122,15 @@ def score(passed: Flags, opened: list[int], spoken: tuple[tuple[int, int], ...],
     )
 
 
-def run_scene(task: tuple[str, Scene, Scene, bool]) -> tuple[str, dict[str, Score]]:
-    title, talk, alone, with_silero = task
-    alone_frames = len(alone.sound) // FRAME_SAMPLES
-    sound = np.concatenate([alone.sound[: alone_frames * FRAME_SAMPLES], talk.sound])
+def since(first: int, passed: Flags, opened: list[int]) -> tuple[Flags, list[int]]:
+    """What came through from that frame on."""
+    return passed[first:], [number - first for number in opened if number >= first]
+
+
+def run_scene(task: tuple[str, Scene, Scene, Sound, bool]) -> tuple[str, dict[str, Score]]:
+    title, talk, alone, before, with_silero = task
+    first, alone_frames = len(before) // FRAME_SAMPLES, len(alone.sound) // FRAME_SAMPLES
+    sound = np.concatenate([before[: first * FRAME_SAMPLES], alone.sound[: alone_frames * FRAME_SAMPLES], talk.sound])
     pcm = to_pcm(sound * 32768)
     frames = [Frame(pcm[at : at + FRAME_BYTES], 0.0) for at in range(0, len(pcm) - FRAME_BYTES + 1, FRAME_BYTES)]
     measure = VoiceMeasure()
@@ -136,9 +142,9 @@ def run_scene(task: tuple[str, Scene, Scene, bool]) -> tuple[str, dict[str, Scor
     for name, each in detectors.items():
         voiced = np.array([each.voiced(frame) for frame in frames])
         scores[f"webrtcvad {name}" if name.isdigit() else name] = score(
-            *through_bare(voiced), talk.spoken, alone_frames
+            *since(first, *through_bare(voiced)), talk.spoken, alone_frames
         )
-        scores[f"gate, {name}"] = score(*through_gate(voiced, measured), talk.spoken, alone_frames)
+        scores[f"gate, {name}"] = score(*since(first, *through_gate(voiced, measured)), talk.spoken, alone_frames)
     return title, scores
 
 
@@ -196,7 +202,8 @@ def main() -> int:
         )
     print(f"{datetime.date.today()}, {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     print(f"{rooms.utterances} utterances, {rooms.recorded} recordings to choose from; seed {args.seed}")
-    tasks = ((title, talk, alone, args.silero) for title, talk, alone in rooms.scenes(list(NOISES), RATIOS_DB))
+    scenes = rooms.scenes(list(NOISES), RATIOS_DB)
+    tasks = ((title, talk, alone, rooms.before, args.silero) for title, talk, alone in scenes)
     with multiprocessing.Pool(args.jobs) as pool:
         results = dict(pool.imap(run_scene, tasks))
     print_tables(results, list(next(iter(results.values()))) if args.all else [DEFAULT])

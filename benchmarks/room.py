@@ -1,10 +1,11 @@
 """A person and an agent in simulated rooms: what each echo mode lets through, and what it takes for the person.
 
-    python benchmarks/room.py [--long] [--seed N] [--recordings DIR]
+    python benchmarks/room.py [--long] [--seed N] [--modes MODE ...] [--recordings DIR]
 
 Everything between the microphone's frames and the gate's verdict is the daemon's own; the speaker's and microphone's
 clocks differ by 50 ppm and their callbacks are late by up to some milliseconds. The far end is at -20 dBFS, the echo at
--6 dB of that unless the row says otherwise, and the person as loud as the echo. The agent does not duck when it is
+-6 dB of that unless the row says otherwise, and the person as loud as the echo unless it says so. "no echo" is the
+person alone, in the same room's noise: what the gate makes of it bounds every mode. The agent does not duck when it is
 interrupted, which would make it easier. Of Debian's asterisk-core-sounds-en-wav every second recording is the agent's
 and the others are the person's, beside the synthetic voices.
 """
@@ -51,7 +52,7 @@ PERIOD_SAMPLES = 160
 JITTER_S = 0.001
 WITHIN_MS = 400
 MOST_DELAY_SAMPLES = 800
-MODES = ("off", "half_duplex", "WebRTC alone", "aec")
+MODES = ("no echo", "off", "half_duplex", "WebRTC alone", "aec")
 ROOMS = {
     "20 ms, RT60 0.15": Room(delay_ms=20, rt60_s=0.15, seed=2),
     "60 ms, RT60 0.3": Room(delay_ms=60, rt60_s=0.3, seed=1),
@@ -63,6 +64,7 @@ HARDER = {
     "echo -20 dB": Room(echo_db=-20.0, seed=6),
     "distorting speaker": Room(overdrive=3.0, seed=4),
     "clocks 100 ppm off": Room(drift_ppm=100.0, seed=8),
+    "echo -20 dB, person -6 dB": Room(echo_db=-20.0, person_db=-6.0, seed=6),
 }
 
 
@@ -75,6 +77,10 @@ class Scene:
     echo: Sound
     near: Sound
     spoken: list[tuple[float, float]] = field(default_factory=list)
+
+    @property
+    def person_dbfs(self) -> float:
+        return FAR_DBFS + (self.room.echo_db if self.room.person_db is None else self.room.person_db)
 
     @property
     def heard(self) -> Sound:
@@ -91,7 +97,7 @@ def scene(room: Room, seconds: float, seed: int, recordings: Path, *, interrupte
     it = Scene(room, far, room.echo(far), np.zeros_like(far))
     at_s = 4.0
     while interrupted and at_s < seconds - 4.0:
-        words = at_level(people[int(rng.integers(len(people)))], FAR_DBFS + room.echo_db)
+        words = at_level(people[int(rng.integers(len(people)))], it.person_dbfs)
         begin = int(at_s * RATE_HZ)
         it.near[begin : begin + len(words)] = words
         it.spoken.append((at_s, at_s + len(words) / RATE_HZ))
@@ -109,9 +115,10 @@ class Line:
         self._canceller = EchoCanceller()
         self._webrtc = WebRtc(RATE_HZ, 1, 0)
         self._half_duplex = HalfDuplex(300)
+        self.faint = False
 
     def hear(self, frame: Frame, silent_from_s: float) -> tuple[Frame, bool]:
-        if self.mode == "off":
+        if self.mode in ("no echo", "off"):
             return frame, True
         if self.mode == "half_duplex":
             audible = frame.start_s + FRAME_MS / 1000 < silent_from_s
@@ -119,7 +126,9 @@ class Line:
             return (Frame(SILENT_FRAME, frame.start_s), False) if deaf else (frame, True)
         far = self.far_end.frame(frame.start_s)
         if self.mode == "aec":
-            return Frame(self._canceller.process(frame.pcm, far), frame.start_s), self._canceller.person
+            frame = Frame(self._canceller.process(frame.pcm, far), frame.start_s)
+            self.faint = self._canceller.faint
+            return frame, self._canceller.person
         heard = samples_of(frame.pcm).astype(np.float32) / np.float32(32768)
         if far is None:
             far = np.zeros(FRAME_SAMPLES, np.float32)
@@ -158,7 +167,7 @@ def run(mode: str, it: Scene) -> Outcome:
         at = Frame(frame.pcm, number * FRAME_MS / 1000)
         voiced = may_be_speech and vad.voiced(at)
         measured = measure.step(at, voiced=voiced)
-        verdict = gate.step(at, voiced=voiced, level_dbfs=measured.level_dbfs, pitch=measured.pitch)
+        verdict = gate.step(at, voiced=voiced, level_dbfs=measured.level_dbfs, pitch=measured.pitch, faint=line.faint)
         if verdict.talk_started:
             outcome.onsets.append((verdict.speech_s, None))
         if verdict.talk_ms >= confirm_ms and outcome.onsets and outcome.onsets[-1][1] is None:
@@ -213,7 +222,7 @@ def surviving(it: Scene, outcome: Outcome) -> tuple[int, int]:
     """Frames of the person over the agent that come out at most 6 dB quieter, and all of them."""
     out = samples_of(b"".join(outcome.out)).astype(np.float32) / np.float32(32768)
     person = levels(it.near)[: len(outcome.out)]
-    spoken = person > FAR_DBFS + it.room.echo_db - 15
+    spoken = person > it.person_dbfs - 15
     return int((levels(out)[spoken] > person[spoken] - 6).sum()), int(spoken.sum())
 
 
@@ -245,7 +254,8 @@ class Row:
     def alone(self, it: Scene, outcome: Outcome) -> None:
         self.hours += len(it.far) / RATE_HZ / 3600
         self.self_interruptions += len(outcome.onsets)
-        self.removed.append(removed_db(it, outcome))
+        if it.echo.any():
+            self.removed.append(removed_db(it, outcome))
         self._cost(outcome)
 
     def interrupted(self, it: Scene, outcome: Outcome) -> None:
@@ -266,8 +276,9 @@ class Row:
         quick = sum(ms <= WITHIN_MS for ms in self.confirmed) / len(self.confirmed)
         cuts = np.percentile(self.confirmed, [50, 90, 95], method="higher")
         cost_s = self.cost_s / self.frames
+        removed = float(np.mean(self.removed or [0.0]))
         return [
-            f"{np.mean(self.removed):.0f} dB" if np.mean(self.removed) < 60 else "all",
+            "–" if not self.removed else f"{removed:.0f} dB" if removed < 60 else "all",
             f"{self.self_interruptions} in {self.hours * 60:.0f} min",
             f"{self.survived / self.spoken:.0%}",
             f"{round(float(np.mean(self.delays_ms)), 1) + 0.0} ms" if self.survived > 0.1 * self.spoken else "–",
@@ -300,8 +311,10 @@ def measure(
     for number, (name, known) in enumerate(rooms.items()):
         row, room = Row(), replace(known, seed=known.seed + seed)
         alone = scene(room, seconds, 2 * number + 20 * seed, recordings, interrupted=False)
-        row.alone(alone, run(mode, alone))
         both = scene(room, seconds, 2 * number + 1 + 20 * seed, recordings, interrupted=True)
+        if mode == "no echo":
+            alone.echo[:] = both.echo[:] = 0.0
+        row.alone(alone, run(mode, alone))
         row.interrupted(both, run(mode, both))
         yield name, row
 
@@ -326,20 +339,23 @@ def main() -> None:
     parser.add_argument("--long", action="store_true", help="a target's worth: over 30 minutes of far end")
     parser.add_argument("--seed", type=int, default=0, help="other rooms, sentences and pauses")
     parser.add_argument("--recordings", type=Path, default=RECORDINGS, help="default: %(default)s")
+    parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES, metavar="MODE", help=", ".join(MODES))
     args = parser.parse_args()
     bare_s = bare_vad_s()
     print(f"recordings: {len(recorded(0.8, 8.0, args.recordings))}; bare webrtcvad: {bare_s * 1e6:.1f} µs a frame")
     modes: dict[str, Row] = {}
     by_room: dict[str, Row] = {}
-    for mode in MODES:
-        seconds = (500.0 if mode == "aec" else 120.0) if args.long else 40.0
+    for mode in args.modes:
+        seconds = (500.0 if mode in ("no echo", "aec") else 120.0) if args.long else 40.0
         rows = dict(measure(mode, ROOMS, seconds, args.recordings, args.seed))
         modes[mode] = total(list(rows.values()))
-        by_room = rows
+        if mode == "aec":
+            by_room = rows
     table("mode", modes, bare_s)
-    if args.long:
+    if args.long and by_room:
         by_room |= dict(measure("aec", HARDER, 240.0, args.recordings, args.seed))
-    table("aec, by room", by_room, bare_s)
+    if by_room:
+        table("aec, by room", by_room, bare_s)
 
 
 if __name__ == "__main__":

@@ -261,6 +261,7 @@ class Rooms:
     SPEECH_DB = -30.0
     SOFT_SPEECH_DB = -46.0
     MICROPHONE_DB = -66.0
+    QUIET_S = 60.0
 
     def __init__(self, utterances: int, noise_s: float, seed: int) -> None:
         """Raises NoVoicesError."""
@@ -282,6 +283,9 @@ class Rooms:
         self._speech = at_level(self._heard(speech), self.SPEECH_DB)
         self._noise_samples = round(noise_s * RATE_HZ)
         self._rng = rng
+        # What was to be heard before: a daemon has been up for long when somebody turns on the music.
+        quiet = coloured(round(self.QUIET_S * RATE_HZ), 0.5, np.random.default_rng(seed + 1000))
+        self.before = at_level(quiet, self.MICROPHONE_DB)
         self.utterances = len(self._spoken)
 
     def _conversation(self, rng: np.random.Generator) -> tuple[Sound, tuple[tuple[int, int], ...]]:

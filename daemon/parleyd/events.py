@@ -305,8 +305,9 @@ class BudgetSpent(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WakeRefused(Event):
-    """There is no session now although one was asked for: a budget, or quiet hours."""
+    """There is no session now although one was asked for. by: what refuses it."""
 
+    by: Literal["budget", "quiet hours"]
     reason: str
     mend: str
 

@@ -9,18 +9,14 @@ from dataclasses import dataclass
 
 import parleyd
 from parleyd import events, health
-from parleyd.audio.capture import Capture
-from parleyd.audio.ears import Ears
-from parleyd.audio.echo_control import EchoControl
 from parleyd.audio.pcm import FRAME_MS
-from parleyd.audio.playback import Playback
-from parleyd.audio.recovery import Recovery
 from parleyd.config.schema import Config
 from parleyd.health import Finding, Load
 from parleyd.hooks.hooks import HookCounts
 from parleyd.host import process
 from parleyd.host.watch import Watch
 from parleyd.metrics import Meter, Metrics
+from parleyd.sound import Sound
 from parleyd.usage.warden import Usage
 
 
@@ -96,21 +92,8 @@ def told_to_agent(status: Status) -> dict[str, object]:
 class Reporter:
     """Follows the bus, and makes a Status from the parts whenever it is asked for one."""
 
-    def __init__(
-        self,
-        capture: Capture,
-        ears: Ears,
-        echo: EchoControl,
-        playback: Playback,
-        recovery: Recovery,
-        watch: Watch,
-        bus: events.Bus,
-    ) -> None:
-        self._capture = capture
-        self._ears = ears
-        self._echo = echo
-        self._playback = playback
-        self._recovery = recovery
+    def __init__(self, sound: Sound | None, watch: Watch, bus: events.Bus) -> None:
+        self._sound = sound
         self._watch = watch
         self._started_s = time.monotonic()
         self._lock = threading.Lock()
@@ -140,15 +123,14 @@ class Reporter:
                 case _:
                     pass
 
-    def status(self, config: Config, volume: float, usage: Usage, hooks: HookCounts) -> Status:
+    def status(self, config: Config, usage: Usage, hooks: HookCounts) -> Status:
         now_s = time.monotonic()
-        findings = self._watch.findings
-        has_sound = config.audio.mode == "on"
+        findings, load, sound = self._watch.findings, process.load(), self._sound
         with self._lock:
             metrics = copy.deepcopy(self._meter.metrics)
             metrics.session_s = round(self._meter.session_s(now_s), 1)
-            metrics.heard_s = round(self._ears.frames * FRAME_MS / 1000, 2)
-            metrics.speech_s = round(self._ears.speech_frames * FRAME_MS / 1000, 2)
+            metrics.heard_s = round(sound.ears.frames * FRAME_MS / 1000, 2) if sound else 0.0
+            metrics.speech_s = round(sound.ears.speech_frames * FRAME_MS / 1000, 2) if sound else 0.0
             return Status(
                 version=parleyd.__version__,
                 started_s=round(time.time() - (now_s - self._started_s), 1),
@@ -161,35 +143,38 @@ class Reporter:
                 provider=config.provider,
                 conversation_id=self._conversation_id,
                 # Nobody is heard to speak.
-                wake_mode="always" if config.wake.mode == "always" else config.wake.mode if has_sound else "manual",
-                echo_mode=self._echo.mode,
-                microphone=self._microphone() if has_sound else None,
-                speaker=self._speaker(volume) if has_sound else None,
-                load=process.load(),
+                wake_mode="always" if config.wake.mode == "always" else config.wake.mode if sound else "manual",
+                echo_mode=sound.echo.mode if sound else "off",
+                microphone=_microphone(sound) if sound else None,
+                speaker=_speaker(sound, self._latency_ms) if sound else None,
+                load=load,
                 metrics=metrics,
                 usage=usage,
                 profile=self._profile,
                 hooks=hooks,
             )
 
-    def _microphone(self) -> Microphone:
-        gate = self._ears.gate
-        return Microphone(
-            name=self._capture.device.name,
-            present="microphone" not in self._recovery.lost,
-            muted=self._ears.muted,
-            level_dbfs=round(self._ears.level_dbfs, 1),
-            floor_dbfs=round(gate.floor.dbfs, 1),
-            somebody_speaks=gate.talk_since_s is not None,
-            overflows=self._capture.device.overflows + self._capture.dropped_periods,
-        )
 
-    def _speaker(self, volume: float) -> Speaker:
-        return Speaker(
-            name=self._playback.device.name,
-            present="speaker" not in self._recovery.lost,
-            volume=volume,
-            latency_ms=self._latency_ms,
-            underruns=self._playback.underruns,
-            queued_ms=self._playback.queued_ms,
-        )
+def _microphone(sound: Sound) -> Microphone:
+    ears, device = sound.ears, sound.capture.device
+    return Microphone(
+        name=device.name,
+        present="microphone" not in sound.recovery.lost,
+        muted=ears.muted,
+        level_dbfs=round(ears.level_dbfs, 1),
+        floor_dbfs=round(ears.gate.floor.dbfs, 1),
+        somebody_speaks=ears.gate.talk_since_s is not None,
+        overflows=device.overflows + sound.capture.dropped_periods,
+    )
+
+
+def _speaker(sound: Sound, latency_ms: int) -> Speaker:
+    playback = sound.playback
+    return Speaker(
+        name=playback.device.name,
+        present="speaker" not in sound.recovery.lost,
+        volume=sound.volume,
+        latency_ms=latency_ms,
+        underruns=playback.underruns,
+        queued_ms=playback.queued_ms,
+    )

@@ -101,5 +101,8 @@ def test_what_is_worth_a_new_list(kernel: Kernel, monkeypatch: pytest.MonkeyPatc
     kernel.plug(1, HEADSET)
     assert speaker.prospect() == "as listed"
     kernel.pull(1)
-    monkeypatch.setattr(host, "listed_s", host.listed_s - 2 * portaudio._BELIEVED_S)
+    long_ago_s = host.listed_s - 2 * portaudio._BELIEVED_S
+    monkeypatch.setattr(host, "listed_s", long_ago_s)
+    assert speaker.prospect() == "none", "every list is old when a card goes"
+    monkeypatch.setattr(speaker, "_closed_s", long_ago_s)
     assert speaker.prospect() == "new list", "an old list is not believed for ever"

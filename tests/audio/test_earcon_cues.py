@@ -147,6 +147,16 @@ def test_muting_is_answered_even_while_somebody_talks() -> None:
     assert story.sounded == ["muted", "unmuted"]
 
 
+def test_a_budget_that_runs_out_is_heard_and_quiet_hours_are_not() -> None:
+    near = events.BudgetNear(at_s=1, period="day", left_s=60, of_minutes=5)
+    spent = events.BudgetSpent(at_s=2, reason="", mend="")
+    assert Story().tell(near).tell(spent).sounded == ["budget", "budget"]
+    in_vain = events.WakeRefused(at_s=3, by="budget", reason="", mend="")
+    at_night = events.WakeRefused(at_s=3, by="quiet hours", reason="", mend="")
+    assert Story().talks(2).tell(in_vain).pauses(4).sounded == ["budget"]
+    assert Story().talks(2).tell(at_night).pauses(4).sounded == []
+
+
 def test_a_timer_rings_and_is_not_cut_short_by_the_wake_that_follows() -> None:
     ring = events.TimerWentOff(at_s=1, number=1, label="tea", late_s=0)
     assert Story().tell(ring).woken(1.01, "command").live(2).sounded == ["timer"]

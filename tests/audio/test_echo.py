@@ -176,6 +176,16 @@ def test_less_is_enough_when_the_other_canceller_agrees() -> None:
     assert not NearEnd().step(left, expected, 0.0, 0.5, agreed=True), "the echo over again"
 
 
+def test_what_is_too_faint_to_be_a_person_may_be_the_beginning_of_a_word() -> None:
+    near_end, expected = NearEnd(), np.full(BANDS, 1e-4, np.float32)
+    assert not near_end.step(expected * 10, expected, 0.0, 0.0)
+    assert near_end.faint
+    assert not near_end.step(expected * 10, expected, 0.0, 0.5)
+    assert not near_end.faint, "the echo over again"
+    assert not near_end.step(expected * 4, expected, 0.0, 0.0)
+    assert not near_end.faint, "no more than the forecast may err"
+
+
 def test_what_the_other_canceller_always_leaves_is_no_sign() -> None:
     let_through, rng = LetThrough(), np.random.default_rng(1)
     steady = [let_through.step((rng.standard_normal(FRAME_SAMPLES) * 0.003).astype(np.float32)) for _ in range(500)]

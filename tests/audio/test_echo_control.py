@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 
+import numpy as np
 import pytest
 
 from parleyd import events
@@ -12,7 +13,7 @@ from parleyd.audio.devices.null import NullOutput
 from parleyd.audio.echo import EchoCancellerMissingError
 from parleyd.audio.echo_control import EchoControl
 from parleyd.audio.far_end import FarEnd
-from parleyd.audio.pcm import FRAME_BYTES, SILENT_FRAME, Frame
+from parleyd.audio.pcm import FRAME_BYTES, FRAME_SAMPLES, SILENT_FRAME, Frame, to_pcm
 from parleyd.audio.playback import Playback
 
 ROOM = b"\x05\x00\xfb\xff" * (FRAME_BYTES // 4)
@@ -36,7 +37,8 @@ class Rig:
             on_finished=lambda _heard: None,
             on_failure=lambda _error: None,
         )
-        self.control = EchoControl(mode, 300, self.playback, FarEnd(), self.bus)  # type: ignore[arg-type]
+        self.far_end = FarEnd()
+        self.control = EchoControl(mode, 300, self.playback, self.far_end, self.bus)  # type: ignore[arg-type]
 
     def repeat_the_agent(self) -> None:
         self.bus.publish(events.AnswerText(at_s=100.0, text=AGENT))
@@ -77,6 +79,23 @@ def test_without_the_canceller_aec_does_not_start() -> None:
 def test_while_nothing_is_played_frames_pass_untouched(mode: str) -> None:
     frame = Frame(ROOM, 5.0)
     assert Rig(mode).control.hear(frame) == (frame, True)
+
+
+def test_what_is_too_faint_to_be_a_person_over_the_agent_is_told_apart_from_nothing() -> None:
+    rig, rng = Rig("aec"), np.random.default_rng(1)
+    far = rng.standard_normal(4 * 16_000) * 1500
+    heard = np.concatenate([np.zeros(960), far * 0.3])[: len(far)] + rng.standard_normal(len(far)) * 10
+    heard[-FRAME_SAMPLES:] += rng.standard_normal(FRAME_SAMPLES) * 75
+    last = len(far) // FRAME_SAMPLES - 1
+    for number in range(last + 1):
+        place = slice(number * FRAME_SAMPLES, (number + 1) * FRAME_SAMPLES)
+        rig.far_end.take(to_pcm(far[place]), number * 0.02)
+        _, may_be_speech = rig.control.hear(Frame(to_pcm(heard[place]), number * 0.02))
+        assert not may_be_speech or number == 0
+        assert rig.control.faint == (number == last) or number < 100
+    rig.control.mode = "half_duplex"
+    rig.control.hear(Frame(ROOM, 4.0))
+    assert not rig.control.faint
 
 
 def test_half_duplex_is_silent_as_soon_as_an_answer_waits() -> None:

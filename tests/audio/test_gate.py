@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parleyd.audio.gate import PAUSE_MS, RAISED_MS, Gate, Verdict
+from parleyd.audio.gate import FAINT_MOST_MS, PAUSE_MS, RAISED_MS, Gate, Verdict
 from parleyd.audio.pcm import FRAME_MS, SILENT_FRAME, Frame
-from parleyd.audio.room import LevelFloor
+from parleyd.audio.room import Hubbub, LevelFloor
 
 LOUD, QUIET = -20.0, -75.0
 
@@ -181,3 +181,39 @@ def test_digital_silence_says_nothing_of_the_room() -> None:
     for _ in range(500):
         floor.step(-120.0, voiced=False)
     assert floor.dbfs > -42
+
+
+def test_a_faint_beginning_counts_when_the_word_follows_but_opens_nothing() -> None:
+    def began(faint: str) -> int:
+        gate = Gate(500, 900)
+        verdicts = [
+            gate.step(
+                Frame(SILENT_FRAME, i * FRAME_MS / 1000),
+                voiced=i >= len(faint),
+                level_dbfs=LOUD if i >= len(faint) else QUIET,
+                faint=i >= len(faint) or faint[i] == "f",
+            )
+            for i in range(len(faint) + 6)
+        ]
+        assert [v.talk_started for v in verdicts] == [False] * (len(faint) + 5) + [True]
+        assert verdicts[-1].talk_ms == round((len(faint) + 6) * FRAME_MS - verdicts[-1].speech_s * 1000)
+        return round(verdicts[-1].speech_s * 1000 / FRAME_MS)
+
+    assert began("." * 40 + "ff") == 40
+    assert began("." * 40 + "ff.") == 43, "not when it ended before"
+    assert began("." * 40 + "f.f") == 42
+    assert began("." * 20 + "f" * 60) == 80 - FAINT_MOST_MS // FRAME_MS
+
+
+def test_music_that_begins_after_a_long_silence_is_learnt_as_soon_as_after_a_start() -> None:
+    hubbub = Hubbub()
+    for _ in range(60 * 50):
+        hubbub.step(-68.0, speech=False, open_ms=0)
+    for _ in range(8 * 50):
+        hubbub.step(-45.0, speech=True, open_ms=0)
+    assert hubbub.bar_dbfs > -45.0
+    for _ in range(60 * 50):
+        hubbub.step(-68.0, speech=False, open_ms=0)
+    for _ in range(5 * 50):
+        hubbub.step(-30.0, speech=True, open_ms=1000)
+    assert hubbub.bar_dbfs < -60.0, "it is over; whoever speaks now need not be louder"

@@ -474,6 +474,9 @@ def odd_rates(bench: Bench, _cycles: int) -> str:
         try:
             machine.wait_for("agent", '"event": "heard"', bench.began, timeout_s=45)
             heard[channel] = True
+            # For the answer.
+            machine.wait_for("parleyd", "the agent answers", bench.began)
+            time.sleep(5)
         except MachineError:
             heard[channel] = False
     machine.run("systemctl stop parleyd ear voice; true")
@@ -487,8 +490,8 @@ RIGHT_ONLY = """\
 import array, sys, wave
 if sys.argv[1] == "--peak":
     with wave.open(sys.argv[2]) as file:
-        # The header of an unfinished recording promises too much.
-        print(max(map(abs, array.array("h", file.readframes(file.getnframes())[:-1 or None])), default=0))
+        sound = file.readframes(file.getnframes())
+    print(max(map(abs, array.array("h", sound[: len(sound) & ~1])), default=0))
 else:
     with wave.open(sys.argv[1]) as file:
         rate, mono = file.getframerate(), array.array("h", file.readframes(file.getnframes()))

@@ -85,7 +85,7 @@ def lose_and_regain(daemon: CardDaemon, cards: tuple[VirtualCard, ...], fault: s
     threading.Event().wait(max(0.0, began_s + AWAY_S - time.monotonic()))
     for card in cards:
         give(card)
-    playback, capture = daemon.service._playback, daemon.service._capture
+    playback, capture = daemon.service.sound.playback, daemon.service.sound.capture
     given_s = time.monotonic()
     wait_for(
         lambda: playback.last_period_s > given_s and capture.last_period_s > given_s and back(daemon),
@@ -195,7 +195,7 @@ def test_an_answer_nobody_can_hear_for_long_counts_as_not_heard(
         assert (second.finished, second.heard_ms) == (False, 0)
         cards.speaker.restart()
         wait_for(lambda: "speaker" in names_of(daemon, events.DeviceBack), "the speaker", BACK_WITHIN_S)
-        assert daemon.service._playback.queued_ms == 0
+        assert daemon.service.sound.playback.queued_ms == 0
         server.lines[0].says("Now you hear me.", 0.5)
         third = daemon.stage.wait_for(events.AnswerEnded, "the end of the third answer")
         assert (third.finished, third.heard_ms) == (True, 500)
@@ -213,12 +213,12 @@ def test_a_lost_speaker_does_not_deafen_the_microphone(cards: Cards) -> None:
         line = server.next_line()
         cards.speaker.kill()
         wait_gone(daemon, "speaker")
-        opening = daemon.service._capture._opening
+        opening = daemon.service.sound.capture._opening
         hears_again(cards, line)
-        assert daemon.service._capture._opening is opening, "the microphone was reopened for nothing"
+        assert daemon.service.sound.capture._opening is opening, "the microphone was reopened for nothing"
         cards.speaker.restart()
         wait_for(lambda: "speaker" in names_of(daemon, events.DeviceBack), "the speaker", BACK_WITHIN_S)
-        assert daemon.service._capture._opening is opening, "it came back to its place: no new list was needed"
+        assert daemon.service.sound.capture._opening is opening, "it came back to its place: no new list was needed"
         hears_again(cards, line)
         assert "microphone" not in names_of(daemon, events.DeviceLost)
 
@@ -236,11 +236,11 @@ def test_a_lost_microphone_does_not_disturb_the_answer(cards: Cards) -> None:
         assert heard.wait_for_sound(0.0, WAIT_S)
         cards.microphone.kill()
         wait_gone(daemon, "microphone")
-        stream = daemon.service._playback.device._stream
+        stream = daemon.service.sound.playback.device._stream
         # Two tries at least.
         assert heard.wait_until(time.monotonic() + 1.0, WAIT_S)
         assert heard.last_sound_s() > time.monotonic() - 0.5
-        assert daemon.service._playback.device._stream is stream, "the speaker was reopened for nothing"
+        assert daemon.service.sound.playback.device._stream is stream, "the speaker was reopened for nothing"
         cards.microphone.restart()
         wait_for(lambda: "microphone" in names_of(daemon, events.DeviceBack), "the microphone", BACK_WITHIN_S)
         line = server.lines[0]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import signal
 import socket
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,10 +21,12 @@ from parleyd import events
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
 from parleyd.audio.devices.device import Deliver, StreamInfo
 from parleyd.audio.devices.null import NullOutput
+from parleyd.cli.run import thread_died
 from parleyd.config.loader import parse
 from parleyd.control.client import Client
 from parleyd.demo.actor import ActorMicrophone
-from parleyd.service import Service, ServiceError
+from parleyd.failure import ServiceError
+from parleyd.service import Service
 
 
 class Manager:
@@ -107,6 +111,37 @@ def test_ready_means_that_the_microphone_has_been_heard(manager: Manager) -> Non
         manager.next_with("READY")
     finally:
         service.stop()
+
+
+class OddMicrophone(ActorMicrophone):
+    """Half a sample at a time, which no device does: the ears thread ends by an error."""
+
+    def open(self, deliver: Deliver) -> StreamInfo:
+        info = super().open(lambda _pcm, start_s: deliver(b"abc", start_s))
+        return dataclasses.replace(info, rate_hz=48_000)
+
+
+def test_a_start_that_fails_tells_the_first_reason_at_once() -> None:
+    config = parse("provider: local\n", "p").config
+    service = Service(config, ElevenLabsAgent(config.elevenlabs, None), OddMicrophone(), NullOutput(), events.Bus())
+    with pytest.raises(ServiceError, match="ears failed: "):
+        service.start()
+    service = Service(config, ElevenLabsAgent(config.elevenlabs, None), DeadMicrophone(), NullOutput(), events.Bus())
+    service.fail("the first", OSError("gone"))
+    service.fail("the second", OSError("gone, too"))
+    assert str(service.failure) == "the first failed: gone"
+
+
+def test_no_thread_dies_unnoticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = parse("provider: local\n", "p").config
+    failed = threading.Event()
+    service = Service(
+        config, ElevenLabsAgent(config.elevenlabs, None), DeadMicrophone(), NullOutput(), events.Bus(), failed.set
+    )
+    monkeypatch.setattr(threading, "excepthook", partial(thread_died, service))
+    threading.Thread(target=lambda: 1 // 0, name="usage").start()
+    assert failed.wait(WAIT_S)
+    assert str(service.failure) == "the thread usage failed: integer division or modulo by zero"
 
 
 def test_a_thread_that_is_stuck_starves_the_watchdog_and_ends_the_daemon(manager: Manager) -> None:

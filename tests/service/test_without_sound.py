@@ -32,10 +32,10 @@ class TextDaemon(Daemon):
 
     def __init__(self, config: Config, key: str | None = None) -> None:
         self.stage = Stage()
-        bus = events.Bus()
-        bus.subscribe(self.stage)
+        self.bus = events.Bus()
+        self.bus.subscribe(self.stage)
         agent = ElevenLabsAgent(config.elevenlabs, key, text_only=True)
-        self.service = Service(config, agent, NullInput(), NullOutput(), bus)
+        self.service = Service(config, agent, NullInput(), NullOutput(), self.bus)
 
     def ask(self, text: str) -> str:
         known = len(self.of(events.AnswerText))
@@ -117,6 +117,26 @@ def test_a_file_reaches_the_agent(key: str | None, tmp_path: Path) -> None:
         answer = daemon.expect(events.AnswerText).text
         assert answer == "I got x.png: image/png, 300000 bytes. You said: what is this?"
     assert KEY not in repr(daemon.stage.events)
+
+
+def test_the_next_file_may_follow_as_soon_as_one_is_told_to_be_sent(tmp_path: Path) -> None:
+    path = tmp_path / "x.png"
+    path.write_bytes(b"x")
+    with talking() as (_, daemon):
+        refused: list[UploadError] = []
+
+        def send(event: events.Event | None = None) -> None:
+            if event is None or (isinstance(event, events.FileSent) and event.upload == 1):
+                try:
+                    daemon.service.send_file(os.open(path, os.O_RDONLY), "x.png", None)
+                except UploadError as error:
+                    refused.append(error)
+
+        daemon.bus.subscribe(send)
+        send()
+        daemon.expect(events.FileSent)
+        assert not refused
+        assert daemon.expect(events.FileSent).upload == 2
 
 
 def test_what_is_not_sent_and_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,8 +134,14 @@ class Announcer:
             place = sum(one.now for one in self._queue) if now else len(self._queue)
             self._queue.insert(place, item)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="announcer", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="announcer", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError as error:
+                    self._queue.remove(item)
+                    why = "the system has no thread left"
+                    raise AnnouncementRefusedError("announcements_full", why, "see parleyd status") from error
+                self._thread = thread
             return item.number
 
     def reconfigure(self, speech: Speech | None, section: Announce, timeout_s: float) -> None:

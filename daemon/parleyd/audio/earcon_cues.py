@@ -68,6 +68,11 @@ class EarconCues:
             case events.TimerWentOff():
                 self._rung_s = event.at_s
                 return Cue("timer")
+            case events.BudgetNear() | events.BudgetSpent():
+                return Cue("budget", after_voice=True)
+            case events.WakeRefused(by="budget"):
+                # Who speaks to it shall know why nothing happens; in quiet hours nothing is to be heard.
+                return self._sound("budget", event.at_s)
             case events.UtteranceStarted():
                 self._talking = True
                 self._present_s = event.at_s

@@ -14,7 +14,7 @@ from parleyd.audio import pcm as sound
 from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.wav import read_wav
 
-Earcon = Literal["listening", "sleeping", "error", "muted", "unmuted", "timer"]
+Earcon = Literal["listening", "sleeping", "error", "muted", "unmuted", "timer", "budget"]
 NAMES: tuple[Earcon, ...] = get_args(Earcon)
 
 RATE_HZ = 48_000
@@ -49,6 +49,8 @@ _NOTES: dict[Earcon, tuple[_Note, ...]] = {
     "error": (_Note(0.0, 0.12, 349.2, 0.2), _Note(0.16, 0.14, 349.2, 0.2)),
     "muted": (_Note(0.0, 0.07, 392.0, 0.04),),
     "timer": _RING,
+    # Down by small steps: something runs out.
+    "budget": (_Note(0.0, 0.09, 784.0, 0.05), _Note(0.09, 0.09, 740.0, 0.05), _Note(0.18, 0.12, 698.5, 0.06)),
     "unmuted": (_Note(0.0, 0.06, 392.0, 0.04), _Note(0.055, 0.09, 784.0, 0.04)),
 }
 # Overtones make it softer than a whistle, and audible on speakers that have no bass.

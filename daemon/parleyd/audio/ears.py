@@ -140,6 +140,7 @@ class Ears:
             voiced=voiced,
             level_dbfs=measured.level_dbfs,
             pitch=measured.pitch,
+            faint=self._echo.faint,
             hold_back=self._hold_back or asleep,
         )
         self._echo.judge(level_dbfs(frame.pcm), talk=verdict.talk_ms > 0)

@@ -17,6 +17,8 @@ _BANDS_HEARD = 3
 NEAR_AGREED_DB = 10.0
 _LETS_THROUGH_DB = 20.0
 _USUAL_AT_FIRST_DBFS, _USUAL_RISE_DB = -50.0, 0.1
+# Less than a person, and yet more than is expected: the first sound of a word, when the rest of the word follows.
+FAINT_OVER_ECHO_DB = 8.0
 # ... and goes on being there for so many frames: the quiet parts of a word.
 _HOLD_FRAMES = 5
 # A person is not explained by the echo's estimate; what is left of an echo is, when the path has changed.
@@ -57,12 +59,15 @@ class NearEnd:
 
     The threshold is relative to the far end: in each band, the residual echo that is to be expected, corrected by how
     wrong that was lately, what a loudspeaker distorts, and the room's noise.
+
+    faint: after a step, whether there was something, be it too faint to be certain of.
     """
 
     def __init__(self) -> None:
         self._wrong_db = np.zeros(BANDS, np.float32)
         self._floor_dbfs = np.full(BANDS, _FLOOR_DBFS, np.float32)
         self._ringing = 0.0
+        self.faint = False
 
     def step(self, left: Floats, expected: Floats, echo: float, explained: float, *, agreed: bool = False) -> bool:
         """left, expected: power by band, 1.0 is full scale; echo: power of the whole estimate; explained: the share
@@ -85,9 +90,10 @@ class NearEnd:
         rise = self._floor_dbfs + np.where(in_echo, _FLOOR_RISE_IN_ECHO_DB, _FLOOR_RISE_DB)
         self._floor_dbfs = np.where(left_db < self._floor_dbfs, fall, np.minimum(left_db, rise))
 
-        loudest = sum(min(40.0, max(0.0, over)) for over in ranked[-_BANDS_HEARD:])
+        loudest_db = sum(min(40.0, max(0.0, over)) for over in ranked[-_BANDS_HEARD:]) / _BANDS_HEARD
         least_db = NEAR_AGREED_DB if agreed else NEAR_OVER_ECHO_DB
-        return explained < _UNEXPLAINED and loudest / _BANDS_HEARD > least_db
+        self.faint = explained < _UNEXPLAINED and loudest_db > FAINT_OVER_ECHO_DB
+        return explained < _UNEXPLAINED and loudest_db > least_db
 
 
 class LetThrough:
@@ -115,6 +121,7 @@ class EchoCanceller:
     and the echo 15 to 30 dB lower. While the far end is silent frames pass untouched.
 
     person: whether the last frame may be speech; True while the far end is silent, for then that is for others to say.
+    faint: whether it may be the beginning of a word, if one follows.
     """
 
     def __init__(self) -> None:
@@ -132,12 +139,13 @@ class EchoCanceller:
         self._rest_frames = 0
         self._silence = np.zeros(FRAME_SAMPLES, np.float32)
         self.person = True
+        self.faint = False
 
     def process(self, pcm: bytes, far: Floats | None) -> bytes:
         """A frame of the microphone, the far end that belongs to it (full scale 1.0; None: silence) → a frame."""
         if far is None:
             if self._rest_frames <= 0:
-                self.person = True
+                self.person, self.faint = True, False
                 return pcm
             self._rest_frames -= 1
             far = self._silence
@@ -155,6 +163,7 @@ class EchoCanceller:
             self._hold = _HOLD_FRAMES + 1
         self._hold = max(0, self._hold - 1)
         self.person = self._hold > 0
+        self.faint = self._near_end.faint
         before, self._share = self._share, float(self.person)
         if before == self._share:
             out = left if self.person else cancelled
@@ -167,6 +176,6 @@ class EchoCanceller:
         """In the place of a microphone that is muted or lost. What is known of the room and of the echo's path stays;
         only the far end goes on, for its echo is there when the microphone is."""
         self._linear.pass_by(far)
-        self._hold, self._share, self.person = 0, 0.0, False
+        self._hold, self._share, self.person, self.faint = 0, 0.0, False, False
         return SILENT_FRAME
 

@@ -28,6 +28,8 @@ class EchoControl:
     mode: what is done now: `aec`, `half_duplex` or `off`. Where the canceller is missing, `auto` says so and takes half
     duplex, `aec` raises EchoCancellerMissingError. When the daemon turns out to hear itself it says so once, and from
     then on is half duplex, unless echo is left to the hardware (`off`).
+
+    faint: of the last frame, as the canceller has it.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class EchoControl:
         self._self_echo = SelfEcho()
         self._canceller: EchoCanceller | None = None
         self._far_dbfs = SILENCE_DBFS
+        self.faint = False
         self.mode: Literal["aec", "half_duplex", "off"] = "half_duplex" if mode == "half_duplex" else "off"
         if mode in ("auto", "aec"):
             try:
@@ -61,6 +64,7 @@ class EchoControl:
 
     def hear(self, frame: Frame) -> tuple[Frame, bool]:
         """A frame of the microphone → what goes on to the gate, and whether it may be speech."""
+        self.faint = False
         playback, deaf, now_s = self._playback, self._half_duplex.deaf, time.monotonic()
         silent_from_s = playback.earcons_silent_from_s
         earcon = deaf(frame.start_s, audible=playback.earcon_audible(now_s), silent_from_s=silent_from_s)
@@ -78,6 +82,7 @@ class EchoControl:
             self._far_dbfs = 10.0 * float(np.log10(power)) if power > 0.0 else SILENCE_DBFS
         if self.mode == "aec" and self._canceller is not None:
             frame = Frame(self._canceller.process(frame.pcm, far), frame.start_s)
+            self.faint = self._canceller.faint and not earcon
             return frame, self._canceller.person and not earcon
         if announced:
             # Nothing takes it out of what the microphone hears, and the agent is not to hear it.

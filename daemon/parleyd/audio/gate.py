@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from itertools import takewhile
 
 from parleyd.audio.pcm import FRAME_MS, Frame
 from parleyd.audio.room import Hubbub, LevelFloor
@@ -21,6 +22,8 @@ ONSET_SPEECH_MS = 120
 SYLLABLE_WINDOW_MS = 240
 ONSET_SYLLABLE_MS = 80
 SYLLABLE_PITCH = 0.7
+# What came right before an onset, and was more than echo, belongs to the word: up to this much.
+FAINT_MOST_MS = 80
 # Talk goes on while at least this much of the last window is speech; single voiced frames in noise do not keep it.
 TALK_WINDOW_MS = 100
 TALK_SPEECH_MS = 60
@@ -73,6 +76,7 @@ class Gate:
         self._held: deque[Frame] = deque()
         self._window: deque[bool] = deque(maxlen=ONSET_WINDOW_MS // FRAME_MS)
         self._syllables: deque[bool] = deque(maxlen=SYLLABLE_WINDOW_MS // FRAME_MS)
+        self._faint: deque[bool] = deque(maxlen=(ONSET_WINDOW_MS + FAINT_MOST_MS) // FRAME_MS)
         self._since_syllable_ms = SYLLABLE_PAUSE_MS
         self._quiet_ms = 0
         self._last_speech_s = 0.0
@@ -101,9 +105,17 @@ class Gate:
         self._raised_ms = RAISED_MS
 
     def step(
-        self, frame: Frame, *, voiced: bool, level_dbfs: float, hold_back: bool = True, pitch: float = 1.0
+        self,
+        frame: Frame,
+        *,
+        voiced: bool,
+        level_dbfs: float,
+        hold_back: bool = True,
+        pitch: float = 1.0,
+        faint: bool = False,
     ) -> Verdict:
         """One frame in. level_dbfs, pitch: as audio.measure has them; without the pitch every voiced frame has one.
+        faint: it is the beginning of a word, if a word follows; it opens nothing.
         hold_back=False: let everything through at once (nothing to look back at is kept)."""
         speech = self.floor.step(level_dbfs, voiced) and voiced
         self._open_ms = self._open_ms + FRAME_MS if self.open else 0
@@ -112,6 +124,7 @@ class Gate:
         syllable = speech and pitch >= self.pitch_least and level_dbfs >= self.bar_dbfs
         self._window.append(speech)
         self._syllables.append(syllable)
+        self._faint.append(faint)
         self._since_syllable_ms = 0 if syllable else self._since_syllable_ms + FRAME_MS
         end_s = frame.start_s + FRAME_MS / 1000
         recent = list(self._window)[-TALK_WINDOW_MS // FRAME_MS :]
@@ -128,8 +141,10 @@ class Gate:
         speech_s = 0.0
         if self._talk_since_s is None and onset:
             talk_started = True
-            first = list(self._window).index(True)
-            self._talk_since_s = speech_s = end_s - (len(self._window) - first) * FRAME_MS / 1000
+            frames = len(self._window) - list(self._window).index(True)
+            before = list(self._faint)[:-frames][-FAINT_MOST_MS // FRAME_MS :]
+            frames += sum(takewhile(bool, reversed(before)))
+            self._talk_since_s = speech_s = end_s - frames * FRAME_MS / 1000
             if not self.open:
                 self.open = opened = True
         elif self._talk_since_s is not None and self._quiet_ms >= PAUSE_MS:

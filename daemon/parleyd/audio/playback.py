@@ -109,7 +109,8 @@ class Playback:
             self._throw_away(time.monotonic(), sharp=True)
             self._changed.notify_all()
         if self._thread.ident is not None and self._thread is not threading.current_thread():
-            self._thread.join()
+            # It may be inside PortAudio, which may never return.
+            self._thread.join(_REOPENING_S)
         self._device.close()
 
     @property

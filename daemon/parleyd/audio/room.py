@@ -30,7 +30,10 @@ HUBBUB_S = 15.0
 HUBBUB_FROM = 0.25
 OVER_HUBBUB_DB = 3.0
 HUBBUB_PEAKS = 30
-HUBBUB_PEAKS_LEAST = 10
+HUBBUB_PEAKS_LEAST = 5
+# Where so little is taken for speech it is quiet: what begins now is learnt afresh, for an hour of silence in the usual
+# peaks would hide music for half a minute.
+HUBBUB_GONE = 0.05
 # What is said in an utterance up to this length is no part of it.
 UTTERANCE_MS = 6000
 # Below this it is digital silence, muted hardware or a microphone that counts as silent: it says nothing of the room.
@@ -114,7 +117,9 @@ class Hubbub:
         self._peak = max(self._peak, self._smooth.step(level_dbfs))
         self._frames += 1
         if self._frames == _PEAK_FRAMES:
-            if open_ms == 0 or open_ms > UTTERANCE_MS:
+            if self._share < HUBBUB_GONE:
+                self._peaks.clear()
+            elif open_ms == 0 or open_ms > UTTERANCE_MS:
                 self._peaks.append(self._peak)
             self._peak, self._frames = FLOOR_MIN_DBFS, 0
             if self._peaks:

@@ -22,9 +22,9 @@ from parleyd.cli.say import seconds
 from parleyd.config.loader import DEFAULT_CONFIG_PATH, ConfigError, load
 from parleyd.config.schema import Audio, Config, Log
 from parleyd.control.client import NotRunningError, RefusedError
+from parleyd.failure import ServiceError
 from parleyd.host import logs
 from parleyd.host.directories import state_directory
-from parleyd.service import ServiceError
 
 HISTORY = "chat_history"
 # Who writes takes longer than who speaks.

@@ -33,9 +33,10 @@ from parleyd.demo.facts import Facts, Recording, gather, judge
 from parleyd.demo.play import LINES, perform
 from parleyd.demo.stage import CueMissedError, Stage
 from parleyd.demo.timeline import Timeline
+from parleyd.failure import ServiceError
 from parleyd.host import logs
 from parleyd.host.signals import STOP, Signals
-from parleyd.service import Service, ServiceError
+from parleyd.service import Service
 
 SCENARIO = Path(__file__).parent.parent / "demo" / "scenario.yaml"
 PERSON_VOICE = "rms"

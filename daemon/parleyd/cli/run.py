@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import sys
+import threading
 from functools import partial
 from pathlib import Path
 
@@ -34,12 +35,13 @@ from parleyd.control.client import SOCKET_NAME
 from parleyd.control.commands import Commands
 from parleyd.control.messages import RequestError
 from parleyd.control.server import ControlError, ControlServer
+from parleyd.failure import ServiceError
 from parleyd.host import journal, logs, notify, signals
 from parleyd.host.directories import runtime_directory, state_directory
 from parleyd.host.prometheus import Exporter, MetricsError
 from parleyd.host.signals import Signals
 from parleyd.profiles.profiles import ApplyError, Profiles
-from parleyd.service import Service, ServiceError
+from parleyd.service import Service
 
 log = logging.getLogger(__name__)
 
@@ -109,6 +111,7 @@ def _serve(config: Config, args: argparse.Namespace, bus: events.Bus) -> int:
                 state_directory=_state_directory(),
                 speech_for=agents.speech,
             )
+            threading.excepthook = partial(thread_died, service)
             reload = Reloader(args.config, service, profiles, debug=args.debug)
             with contextlib.ExitStack() as stack:
                 control = _control(config, service, reload, profiles, arrived, bus)
@@ -143,6 +146,12 @@ def _serve(config: Config, args: argparse.Namespace, bus: events.Bus) -> int:
     except ServiceError as error:
         raise CommandError(str(error), error.mend, os.EX_SOFTWARE) from error
     return os.EX_OK
+
+
+def thread_died(service: Service, args: threading.ExceptHookArgs) -> None:
+    """For threads that do not tell their owner themselves: none may be missing without anybody knowing."""
+    name = args.thread.name if args.thread is not None else "unknown"
+    service.fail(f"the thread {name}", args.exc_value or args.exc_type())
 
 
 def _devices(config: Config) -> tuple[InputDevice, OutputDevice]:

@@ -116,7 +116,7 @@ class _Reader:
         )
         for finding in chain(findings, *others):
             line, column = self._nearest_place(finding.key)
-            problem = Problem(self._file, line, column, finding.key, finding.text, finding.mend)
+            problem = Problem(self._file, line, column, one_line(finding.key), finding.text, finding.mend)
             (self.warnings if finding.is_warning else self.problems).append(problem)
 
     def _is_settled(self, key: str) -> bool:

@@ -200,6 +200,9 @@ class Earcons(Section, frozen=True):
     muted: Annotated[EarconChoice, Meta(description="the microphone was muted")] = "on"
     unmuted: Annotated[EarconChoice, Meta(description="the microphone hears again")] = "on"
     timer: Annotated[EarconChoice, Meta(description="a timer goes off that the agent has set")] = "on"
+    budget: Annotated[
+        EarconChoice, Meta(description="a budget is nearly or wholly spent, or somebody calls when it is; once each")
+    ] = "on"
     after_speech: Annotated[
         Literal["on", "off"],
         Meta(description="listening and sleeping also where speech alone woke, which false wakes do, too"),

@@ -15,6 +15,7 @@ import selectors
 import socket
 import struct
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +35,7 @@ MOST_WAITING_BYTES = 512 * 1024
 MOST_WAITING_EVENTS = 2000
 # More of them in one message are closed by the kernel.
 MOST_DESCRIPTORS = 4
+ACCEPT_AGAIN_S = 0.1
 _UCRED = struct.Struct("3i")
 
 # Answers a request with a value that messages.plain understands; raises RequestError. Must not block for long. The
@@ -155,6 +157,8 @@ class ControlServer:
         for client in list(self._clients.values()):
             self._drop(client)
         self._selector.close()
+        self._wake_reader.close()
+        self._wake_writer.close()
         if self._listening is not None:
             self._listening.close()
         # Not that of another daemon, which may have taken the place.
@@ -168,6 +172,8 @@ class ControlServer:
             connection, _ = self._listening.accept()
         except OSError as error:
             log.debug("a client of the control socket could not be accepted: %s", error)
+            # Without a free handle it goes on knocking, and this thread would do nothing else.
+            time.sleep(ACCEPT_AGAIN_S)
             return
         connection.setblocking(False)
         client = _Client(connection)

@@ -94,8 +94,10 @@ def words(error: BaseException) -> str:
 
 
 def _cut_off(connection: websocket.WebSocket) -> None:
-    if connection.sock is not None:
-        shut(connection.sock)
+    # The other thread may take it away meanwhile.
+    raw = connection.sock
+    if raw is not None:
+        shut(raw)
 
 
 def _no_line(host: str, error: Exception, mend_network: str) -> Ending:

@@ -9,8 +9,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
-from typing import Literal
 
 from parleyd import events
 from parleyd.agents.agent import (
@@ -31,14 +29,14 @@ from parleyd.agents.agent import (
     Unknown,
     UserTranscript,
 )
-from parleyd.audio.playback import Playback
 from parleyd.audio.playhead import Heard
 from parleyd.config.keeping import Continuity
 from parleyd.config.schema import BargeIn
 from parleyd.conversation.history import History
 from parleyd.conversation.outbox import Outbox
+from parleyd.conversation.to_agent import ToAgent
 from parleyd.conversation.turns import FLOORS, GREETING_WITHIN_S, AnswerNumbers, Cue, Effect, Floor, TurnFilter
-from parleyd.conversation.typed import Typed
+from parleyd.conversation.voice import NoVoice, Voice
 from parleyd.log_fields import fields
 from parleyd.tools.audit import bounded_parameters
 from parleyd.tools.device_tools import DeviceTools
@@ -49,29 +47,29 @@ log = logging.getLogger(__name__)
 # After `end_conversation`: quiet time until we hang up, once the agent has said goodbye, and if it says nothing.
 FAREWELL_S = 1.5
 FAREWELL_UNSAID_S = 6.0
-# What the agent is still to be told when the next session begins; more would be a chronicle.
-MAX_TO_TELL = 8
 # A session may be exchanged after so much quiet; and when an answer is owed, only once none is to be expected.
 PAUSE_S, OWED_S = 1.0, 10.0
 
 
 class Dialogue:
-    """barge_in, continuity: the configuration sections. tools: what the agent may do here. text_only: nobody hears the
-    agent; answers are texts."""
+    """voice: None where nobody hears the agent; answers are texts then. barge_in, continuity: the configuration
+    sections. tools: what the agent may do here.
+    """
 
     def __init__(
         self,
-        playback: Playback,
+        voice: Voice | None,
         outbox: Outbox,
+        to_agent: ToAgent,
         bus: events.Bus,
         barge_in: BargeIn,
         continuity: Continuity,
         tools: DeviceTools,
-        *,
-        text_only: bool = False,
     ) -> None:
-        self._playback = playback
+        self._text_only = voice is None
+        self._voice: Voice = voice or NoVoice()
         self._outbox = outbox
+        self._to_agent = to_agent
         self._bus = bus
         self._barge_in = barge_in
         self._continuity = continuity
@@ -79,13 +77,9 @@ class Dialogue:
         self._lock = threading.RLock()
         self._floor = Floor.QUIET
         self._talk_since_s: float | None = None
-        self._text_only = text_only
-        self._numbers = AnswerNumbers(by_text=text_only)
+        self._numbers = AnswerNumbers(by_text=self._text_only)
         self._filter: TurnFilter | None = None
         self._history = History(continuity.max_lines, continuity.max_chars, continuity.max_age_s)
-        self._typed = Typed()
-        self._response_id: int | None = None
-        self._codec: Codec | None = None
         self._ready_s = 0.0
         self._first_answer = 1
         self._greeting_possible = False
@@ -95,7 +89,6 @@ class Dialogue:
         self._hanging_up = False
         self._understood = False
         self._farewell_s: float | None = None
-        self._to_tell: deque[str] = deque(maxlen=MAX_TO_TELL)
 
     # ------------------------------------------------------------ supervisor
 
@@ -103,12 +96,12 @@ class Dialogue:
     def activity_s(self) -> float:
         """When somebody last did something; the agent's voice counts until it has been heard."""
         with self._lock:
-            return max(self._activity_s, self._playback.silent_from_s)
+            return max(self._activity_s, self._to_agent.activity_s, self._voice.silent_from_s)
 
     def busy(self, now_s: float) -> bool:
         """Somebody talks right now, person or agent, or the agent waits for a tool."""
         with self._lock:
-            return self._talk_since_s is not None or self._playback.audible(now_s) or self._tools.busy
+            return self._talk_since_s is not None or self._voice.audible(now_s) or self._tools.busy
 
     @property
     def farewell_s(self) -> float | None:
@@ -119,7 +112,7 @@ class Dialogue:
     def between_turns(self, now_s: float) -> bool:
         """Nobody talks, nobody owes an answer, and that has been so for a moment."""
         with self._lock:
-            quiet_s = now_s - max(self._activity_s, self._playback.silent_from_s)
+            quiet_s = now_s - self.activity_s
             patience_s = OWED_S if self._floor is Floor.WAITING else PAUSE_S
             return quiet_s >= patience_s and not self.busy(now_s)
 
@@ -136,26 +129,17 @@ class Dialogue:
             return self._carried_over(time.monotonic()) is not None
 
     @property
-    def typed_s(self) -> float | None:
-        """When the newest of what was typed and not yet answered was typed."""
-        with self._lock:
-            return self._typed.newest_s
-
-    @property
     def understood(self) -> bool:
         """The agent has shown, in this conversation, that it made words of what it heard."""
         with self._lock:
             return self._understood
 
-    def forget_typed(self) -> None:
-        with self._lock:
-            self._typed.answered()
-
     def line_ended(self) -> None:
         """Nobody is there to be told anything; what was said is carried over into the next session."""
         with self._lock:
-            self._codec = None
+            self._to_agent.close()
             self._farewell_s = None
+            self._hanging_up = False
         self._tools.session_over()
 
     def conclude(self, *, keep_history: bool) -> None:
@@ -163,11 +147,10 @@ class Dialogue:
         with self._lock:
             if not keep_history or self._continuity.mode != "always":
                 self._history.clear()
-            self._typed.answered()
-            self._response_id = None
+            self._to_agent.close()
+            self._to_agent.forget_typed()
             self._understood = False
-            self._codec = None
-            self._playback.end_answer(self._numbers.current)
+            self._voice.end_answer(self._numbers.current)
 
     # ------------------------------------------------------------ receiver thread
 
@@ -175,22 +158,16 @@ class Dialogue:
         """A session is ready. skip_greeting: the agent will greet, but nobody is to hear it."""
         now_s = time.monotonic()
         with self._lock:
-            self._codec = codec
             self._ready_s = self._activity_s = now_s
             self._numbers.cut()
             self._first_answer = self._numbers.current + 1
             self._greeting_possible = greeting_possible
             self._transcripts_seen = False
-            self._hanging_up = False
+            # A tool of the session before may have asked for it too late.
+            self._farewell_s = None
             self._filter = TurnFilter(now_s, skip_responses=1) if skip_greeting else None
-            self._playback.set_format(ready.output_format)
-            said = self._carried_over(now_s)
-            if said is not None:
-                self._outbox.send(codec.contextual_update(said))
-            for text in self._typed.waiting:
-                self._outbox.send(codec.user_message(text))
-            while self._to_tell:
-                self._outbox.send(codec.contextual_update(self._to_tell.popleft()))
+            self._voice.set_format(ready.output_format)
+            self._to_agent.open(codec, self._carried_over(now_s))
 
     def agent_event(self, event: AgentEvent) -> None:
         now_s = time.monotonic()
@@ -204,8 +181,7 @@ class Dialogue:
                     self._activity_s = now_s
                     if self._farewell_s is not None:
                         self._farewell_s = FAREWELL_S
-                    if not self._text_only:
-                        self._playback.enqueue(answer, data)
+                    self._voice.enqueue(answer, data)
                     if answer != before:
                         self._heard_by_answer(answer, now_s)
                 case Interruption():
@@ -222,7 +198,7 @@ class Dialogue:
                         self._acknowledged(now_s)
                 case AgentResponse(text=text, event_id=event_id):
                     self._activity_s = now_s
-                    self._response_id = event_id
+                    self._to_agent.response(event_id)
                     self._history.agent_says(text, self._numbers.of_text, now_s)
                     self._bus.publish(events.AnswerText(at_s=now_s, text=text, answer=self._numbers.of_text))
                     if answer != before:
@@ -231,7 +207,7 @@ class Dialogue:
                     self._activity_s = now_s
                     self._bus.publish(events.AnswerPart(at_s=now_s, kind=kind, text=text, part_of=part_of))
                 case AgentResponseComplete():
-                    self._playback.end_answer(answer)
+                    self._voice.end_answer(answer)
                 case AgentResponseCorrection() if self._text_only:
                     # What was read was read.
                     pass
@@ -259,7 +235,7 @@ class Dialogue:
 
     @property
     def agent_hangs_up(self) -> bool:
-        """The agent has said that it will end the conversation."""
+        """The agent has said that it will end this session."""
         with self._lock:
             return self._hanging_up
 
@@ -270,53 +246,6 @@ class Dialogue:
             self._barge_in = barge_in
             self._continuity = continuity
             self._history.bound(continuity.max_lines, continuity.max_chars, continuity.max_age_s)
-
-    def say(self, text: str) -> None:
-        """As if the person had said it. Without a session it waits for the next one."""
-        now_s = time.monotonic()
-        with self._lock:
-            self._activity_s = now_s
-            self._typed.add(text, now_s)
-            self._bus.publish(events.Typed(at_s=now_s, text=text))
-            if self._codec is not None:
-                self._outbox.send(self._codec.user_message(text))
-
-    def context(self, text: str, context_id: str | None) -> bool:
-        """Something the agent should know. → whether there is a session to tell it."""
-        with self._lock:
-            if self._codec is None:
-                return False
-            self._outbox.send(self._codec.contextual_update(text, context_id))
-            return True
-
-    def send_file(self, file_id: str, text: str | None) -> bool:
-        """A file that was uploaded into this conversation, and what the person says to it. → whether there still is a
-        session to tell."""
-        with self._lock:
-            if self._codec is None:
-                return False
-            self._activity_s = time.monotonic()
-            self._outbox.send(self._codec.multimodal_message(text, (file_id,)))
-            if text:
-                self._bus.publish(events.Typed(at_s=self._activity_s, text=text))
-            return True
-
-    def user_active(self) -> bool:
-        """The person is busy with the device. → whether there is a session to tell."""
-        with self._lock:
-            if self._codec is None:
-                return False
-            self._activity_s = time.monotonic()
-            self._outbox.send(self._codec.user_activity())
-            return True
-
-    def feedback(self, score: Literal["like", "dislike"] | None) -> bool:
-        """On the agent's last answer. → whether there is one in this session."""
-        with self._lock:
-            if self._codec is None or self._response_id is None:
-                return False
-            self._outbox.send(self._codec.feedback(self._response_id, score))
-            return True
 
     # ------------------------------------------------------------ ears thread
 
@@ -336,7 +265,7 @@ class Dialogue:
             if self._floor is not Floor.BOTH or self._talk_since_s is None:
                 return
             both_s = at_s - max(self._talk_since_s, self._answer_since_s)
-            if both_s * 1000 >= self._barge_in.confirm_ms and self._playback.audible(at_s):
+            if both_s * 1000 >= self._barge_in.confirm_ms and self._voice.audible(at_s):
                 self._cut("local", time.monotonic())
                 self._filter = TurnFilter(time.monotonic())
 
@@ -347,15 +276,6 @@ class Dialogue:
             self._cue(Cue.TALK_STOPPED)
 
     # ------------------------------------------------------------ any thread
-
-    def tell(self, text: str) -> None:
-        """Makes the agent know something: now, or when the next session begins."""
-        with self._lock:
-            if self._codec is not None:
-                self._activity_s = time.monotonic()
-                self._outbox.send(self._codec.contextual_update(text))
-            else:
-                self._to_tell.append(text)
 
     def end_soon(self) -> None:
         """The conversation shall end after what the agent still says; the supervisor looks at farewell_s."""
@@ -395,11 +315,11 @@ class Dialogue:
         self._floor, effect = FLOORS.get((self._floor, cue), (self._floor, None))
         if effect is None or (effect is Effect.DUCK and self._barge_in.mode == "off"):
             return
-        self._playback.duck(effect is Effect.DUCK)
+        self._voice.duck(effect is Effect.DUCK)
         self._bus.publish(events.Ducked(at_s=time.monotonic(), on=effect is Effect.DUCK))
 
     def _cut(self, by: str, now_s: float) -> None:
-        heard = self._playback.clear()
+        heard = self._voice.clear()
         self._numbers.cut()
         if heard is not None:
             self._bus.publish(events.BargedIn(at_s=now_s, by=by, heard_ms=heard.heard_ms))
@@ -413,7 +333,7 @@ class Dialogue:
         )
         if greeting:
             return
-        for text in self._typed.answered():
+        for text in self._to_agent.answered():
             self._understood = True
             self._history.user_said(text, now_s)
         if not self._transcripts_seen:
@@ -428,7 +348,7 @@ class Dialogue:
     def _use_tool(self, call: ToolCall, now_s: float) -> None:
         shown = bounded_parameters(call.parameters)
         self._bus.publish(events.ToolCalled(at_s=now_s, name=call.name, parameters=shown))
-        codec = self._codec
+        codec = self._to_agent.codec
         if codec is None:
             return
 
@@ -436,23 +356,14 @@ class Dialogue:
             message = codec.tool_result(
                 call.call_id, result.text, is_error=result.is_error, error_type=result.error_type
             )
-            return self._send_into(codec, message)
+            return self._to_agent.reply(codec, message)
 
         self._tools.call(call, respond)
 
     def _ask_approval(self, asked: ApprovalAsked) -> None:
-        codec = self._codec
+        codec = self._to_agent.codec
         if codec is not None:
             self._tools.ask(
                 asked,
-                lambda allowed: self._send_into(codec, codec.approval(asked.call_id, is_approved=allowed)),
+                lambda allowed: self._to_agent.reply(codec, codec.approval(asked.call_id, is_approved=allowed)),
             )
-
-    def _send_into(self, codec: Codec, message: bytes) -> bool:
-        """Only into the session from which the question came; False when that is over. From any thread."""
-        with self._lock:
-            if self._codec is not codec:
-                return False
-            self._activity_s = time.monotonic()
-            self._outbox.send(message)
-            return True

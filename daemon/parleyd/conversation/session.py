@@ -111,8 +111,12 @@ class Session:
         elif connection is not None and raw is not None:
             self._say_goodbye(connection)
             shut(raw)
+        else:
+            # There is nothing that could be closed properly; its thread finds out by itself.
+            self._over.set()
 
     def wait_over(self, timeout_s: float) -> bool:
+        """Until nothing more can be said to the server; False when that takes longer."""
         return self._over.wait(timeout_s)
 
     # ------------------------------------------------------------ receiver thread

@@ -11,7 +11,6 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from typing import Literal
 
 from parleyd import events
 from parleyd.agents.agent import Agent, AgentEvent, Ending, EndingKind, Ready
@@ -21,20 +20,22 @@ from parleyd.conversation.backoff import Backoff
 from parleyd.conversation.dialogue import Dialogue
 from parleyd.conversation.greeting import Greeting
 from parleyd.conversation.inbox import Ended, EndSoon, Message, Opened, Reconfigure, Sleep, Stop, Wake
+from parleyd.conversation.news import News
 from parleyd.conversation.outage import Outage, about
 from parleyd.conversation.outbox import Outbox
-from parleyd.conversation.session import NORMAL_CLOSURE, Session, Traffic
+from parleyd.conversation.quiet import Quiet
+from parleyd.conversation.session import Session, Traffic
 from parleyd.conversation.states import Action, State, Trigger, move
+from parleyd.conversation.to_agent import ToAgent
+from parleyd.conversation.unanswered import Unanswered
 from parleyd.health import Pulse
-from parleyd.log_fields import Fields, fields
+from parleyd.log_fields import Fields
 from parleyd.usage.warden import Warden
 
 log = logging.getLogger(__name__)
 
 # How long a stopping daemon waits for the server's answer to its close.
 STOP_S = 1.0
-# How often a conversation that is to end is looked at.
-FAREWELL_LOOK_S = 0.25
 
 
 class Supervisor:
@@ -49,6 +50,7 @@ class Supervisor:
         config: Config,
         agent: Agent,
         outbox: Outbox,
+        to_agent: ToAgent,
         dialogue: Dialogue,
         bus: events.Bus,
         warden: Warden,
@@ -59,6 +61,7 @@ class Supervisor:
         self._config = config
         self._agent = agent
         self._outbox = outbox
+        self._to_agent = to_agent
         self._dialogue = dialogue
         self._bus = bus
         self._traffic = traffic
@@ -69,6 +72,8 @@ class Supervisor:
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
         self.pulse = Pulse("supervisor")
         self._session: Session | None = None
+        # Whose event is being taken in is the session until that is done. Taken before the dialogue's lock.
+        self._current = threading.Lock()
         self._state = State.ASLEEP
         self._retry_at_s: float | None = None
         self._woken_by_speech = False
@@ -76,9 +81,10 @@ class Supervisor:
         self._greeting = Greeting(config, bus)
         self._connect_since_s = 0.0
         self._outage = Outage(bus)
-        self._conversation_id = ""
+        self._news = News(bus)
         self._admission = Admission(warden, bus, always=self._always, max_s=config.session.max_s)
-        self._refused = False
+        self._unanswered = Unanswered(outbox, to_agent, bus)
+        self._quiet = Quiet(dialogue, config.session)
         self._rolling_over = False
         self._keep_history = False
 
@@ -126,21 +132,22 @@ class Supervisor:
     # ------------------------------------------------------------ receiver thread
 
     def session_ready(self, session: Session, ready: Ready) -> None:
-        if session is not self._session:
-            session.hang_up("a session that is no longer wanted")
-            return
-        unwanted = self._greeting_unwanted()
-        self._dialogue.begin(
-            session.codec,
-            ready,
-            greeting_possible=not session.suppress_greeting,
-            skip_greeting=unwanted and not session.suppress_greeting,
-        )
-        self._inbox.put(Opened(session, ready))
+        with self._current:
+            if session is self._session:
+                self._dialogue.begin(
+                    session.codec,
+                    ready,
+                    greeting_possible=not session.suppress_greeting,
+                    skip_greeting=not session.suppress_greeting and self._greeting_unwanted(),
+                )
+                self._inbox.put(Opened(session, ready))
+                return
+        session.hang_up("a session that is no longer wanted")
 
     def session_event(self, session: Session, event: AgentEvent) -> None:
-        if session is self._session:
-            self._dialogue.agent_event(event)
+        with self._current:
+            if session is self._session:
+                self._dialogue.agent_event(event)
 
     def session_ended(self, session: Session, ending: Ending) -> None:
         self._inbox.put(Ended(session, ending))
@@ -165,13 +172,11 @@ class Supervisor:
         except Exception as error:  # noqa: BLE001 - reported to the owner, who ends the daemon
             self._on_death("supervisor", error)
             return
-        session = self._session
-        self._session = None
+        session = self._let_go()
         if session is not None:
             session.hang_up("the daemon stops")
             session.wait_over(STOP_S)
-        if self._conversation_id:
-            self._tell_ended(Ending(EndingKind.USER, "the daemon stops", code=NORMAL_CLOSURE))
+        self._news.hung_up("the daemon stops")
 
     def _take(self, message: Message) -> None:
         match message:
@@ -181,12 +186,12 @@ class Supervisor:
                 # Speech waits for the retry that is due anyhow; a noisy room must not hammer a broken server.
                 if self._state is State.ASLEEP:
                     self._woken_by_speech = True
-                    self._woken("word" if self._config.wake.mode == "word" else "speech")
+                    self._news.woken("word" if self._config.wake.mode == "word" else "speech")
                     self._move(Trigger.WAKE, "somebody speaks")
             case Wake(standing=standing):
                 self._woken_by_speech = False
                 if not standing and move(self._state, Trigger.WAKE) is not None:
-                    self._woken("command")
+                    self._news.woken("command")
                 self._move(Trigger.WAKE, "woken")
             case Sleep():
                 self._retry_at_s = None
@@ -201,14 +206,12 @@ class Supervisor:
             case _:
                 pass
 
-    def _woken(self, by: Literal["speech", "word", "command"]) -> None:
-        self._bus.publish(events.Woken(at_s=time.monotonic(), by=by))
-
     def _reconfigure(self, config: Config, agent: Agent) -> None:
         self._config = config
         self._agent = agent
         self._backoff = Backoff(config.reconnect.initial_s, config.reconnect.max_s)
         self._greeting.reconfigure(config)
+        self._quiet.reconfigure(config.session)
         self._always = config.wake.mode == "always"
         self._admission.reconfigure(always=self._always, max_s=config.session.max_s)
         if self._state is State.BACKING_OFF:
@@ -219,7 +222,6 @@ class Supervisor:
     def _opened(self, ready: Ready) -> None:
         now_s = time.monotonic()
         self._rolling_over = False
-        self._conversation_id = ready.conversation_id
         tries = max(1, self._backoff.tries)
         handshake_ms = round((now_s - self._connect_since_s) * 1000)
         self._move(
@@ -227,22 +229,15 @@ class Supervisor:
             f"conversation {ready.conversation_id}",
             {"conversation_id": ready.conversation_id, "handshake_ms": handshake_ms},
         )
-        self._bus.publish(
-            events.SessionOpened(
-                at_s=now_s,
-                conversation_id=ready.conversation_id,
-                handshake_ms=handshake_ms,
-                resent_ms=self._outbox.kept_ms,
-                tries=tries,
-            )
-        )
+        self._news.opened(ready, now_s, handshake_ms=handshake_ms, resent_ms=self._outbox.kept_ms, tries=tries)
         # After it, for the return belongs to the new conversation.
         self._outage.opened(now_s)
 
     def _ended(self, session: Session, ending: Ending) -> None:
         now_s = time.monotonic()
+        agent_hangs_up = self._dialogue.agent_hangs_up
         self._dialogue.line_ended()
-        self._tell_ended(ending)
+        self._news.ended(ending)
         codec = session.codec
         if codec.malformed or codec.unknown:
             log.info("%d messages could not be read, %d were of unknown types", codec.malformed, codec.unknown)
@@ -252,7 +247,7 @@ class Supervisor:
             self._move(Trigger.GREETING_REFUSED, "again, with its greeting")
             return
         match ending.kind:
-            case _ if ending.kind is EndingKind.AGENT or self._dialogue.agent_hangs_up:
+            case _ if ending.kind is EndingKind.AGENT or agent_hangs_up:
                 if ending.time_is_up:
                     log.warning("the session was cut for its age; set session.max_s below the agent's own limit")
                 self._keep_history = ending.time_is_up
@@ -267,12 +262,6 @@ class Supervisor:
                 what = "" if self._state is State.LIVE else "no line to the agent: "
                 self._outage.tell(what + ending.reason, ending, logging.WARNING)
                 self._move(Trigger.LOST, ending.reason, about(ending))
-
-    def _tell_ended(self, ending: Ending) -> None:
-        conversation_id, self._conversation_id = self._conversation_id, ""
-        self._bus.publish(
-            events.SessionEnded(at_s=time.monotonic(), ending=ending, conversation_id=conversation_id)
-        )
 
     # ------------------------------------------------------------ moves
 
@@ -291,18 +280,7 @@ class Supervisor:
         if before is not step.to:
             # An outage is told once when it begins and once when it ends, not at every try.
             retrying = self._outage.is_told and State.ASLEEP not in (before, step.to)
-            level = logging.DEBUG if retrying else logging.INFO
-            told: Fields = {**(more or {}), "state": step.to.value, "reason": reason}
-            log.log(level, "%s -> %s (%s)", before.value, step.to.value, reason, extra=fields(**told))
-            self._bus.publish(
-                events.StateChanged(
-                    at_s=time.monotonic(),
-                    before=before.value,
-                    after=step.to.value,
-                    trigger=trigger.value,
-                    reason=reason,
-                )
-            )
+            self._news.moved(before, step.to, trigger, reason, more or {}, again=retrying)
         if trigger in (Trigger.IDLE, Trigger.FALSE_WAKE, Trigger.SLEEP):
             self._backoff.reset()
 
@@ -313,12 +291,11 @@ class Supervisor:
             case Action.ANNOUNCE:
                 self._retry_at_s = None
             case Action.HANG_UP:
-                session, self._session = self._session, None
+                session = self._let_go()
                 if session is not None:
                     session.hang_up("nobody needs the session any more")
                 self._dialogue.line_ended()
-                if self._conversation_id:
-                    self._tell_ended(Ending(EndingKind.USER, reason, code=NORMAL_CLOSURE))
+                self._news.hung_up(reason)
             case Action.RETRY_SOON:
                 self._retry_at_s = time.monotonic() + self._backoff.next_s()
             case Action.RETRY_LATE:
@@ -328,7 +305,13 @@ class Supervisor:
             case Action.FORGET:
                 self._retry_at_s = None
                 self._dialogue.conclude(keep_history=self._keep_history)
-                self._forget(self._talk_begins_s(), "the conversation was over")
+                self._unanswered.give_up(self._talk_begins_s(), "the conversation was over")
+
+    def _let_go(self) -> Session | None:
+        """Nothing more is heard of it."""
+        with self._current:
+            session, self._session = self._session, None
+        return session
 
     def _connect(self) -> None:
         self._retry_at_s = None
@@ -353,7 +336,7 @@ class Supervisor:
         return since_s - self._config.gate.pre_roll_ms / 1000
 
     def _greeting_unwanted(self) -> bool:
-        asked = self._woken_by_speech or self._dialogue.continues or self._dialogue.typed_s is not None
+        asked = self._woken_by_speech or self._dialogue.continues or self._to_agent.typed_s is not None
         return self._greeting.is_unwanted(asked=asked, in_mid_conversation=self._rolling_over)
 
     # ------------------------------------------------------------ timers
@@ -365,23 +348,12 @@ class Supervisor:
             due_s.append(self._retry_at_s)
         if self._state is State.LIVE:
             due_s.append(self._outage.next_look_s)
-            if not self._admission.held_open:
-                due_s.append(self._dialogue.activity_s + self._patience_s())
-        if self._state is State.LIVE and self._dialogue.farewell_s is not None:
-            # How long is decided by what the agent still says.
-            due_s.append(now_s + FAREWELL_LOOK_S)
-        if self._state is not State.ASLEEP and (kept_s := self._unanswered_s) is not None:
+            held_open = self._admission.held_open
+            due_s.append(self._quiet.next_look_s(now_s, held_open=held_open, by_speech=self._woken_by_speech))
+        if self._state is not State.ASLEEP and (kept_s := self._unanswered.newest_s) is not None:
             due_s.append(kept_s + self._config.session.keep_utterance_s)
         # While somebody is busy past the deadline, look again soon rather than at once.
         return max(0.05, min(due_s) - now_s) if min(due_s) < float("inf") else None
-
-    def _patience_s(self) -> float:
-        """How long a live session may be quiet."""
-        session = self._config.session
-        return min(session.idle_timeout_s, session.false_wake_s) if self._is_false_wake() else session.idle_timeout_s
-
-    def _is_false_wake(self) -> bool:
-        return self._woken_by_speech and not self._dialogue.understood
 
     def _look_at_timers(self, now_s: float) -> None:
         if self._retry_at_s is not None and now_s >= self._retry_at_s:
@@ -398,46 +370,19 @@ class Supervisor:
         pause = self._dialogue.between_turns(now_s)
         if due := self._admission.due(now_s, self._state, self._outage.live_since_s, between_turns=pause):
             self._move(*due)
-        farewell_s = self._dialogue.farewell_s if self._state is State.LIVE else None
-        if farewell_s is not None and not self._dialogue.busy(now_s):
-            quiet_s = now_s - self._dialogue.activity_s
-            if quiet_s >= farewell_s:
-                self._move(Trigger.IDLE, "the agent ended the conversation")
-        if self._state is State.LIVE and not self._admission.held_open:
-            quiet_s = now_s - self._dialogue.activity_s
-            if quiet_s >= self._patience_s() and not self._dialogue.busy(now_s):
-                if self._is_false_wake():
-                    self._move(Trigger.FALSE_WAKE, "the agent understood nothing")
-                else:
-                    self._move(Trigger.IDLE, f"quiet for {quiet_s:.0f} s")
-        kept_s = self._unanswered_s
+        if self._state is State.LIVE:
+            held_open = self._admission.held_open
+            if quiet := self._quiet.due(now_s, held_open=held_open, by_speech=self._woken_by_speech):
+                self._move(*quiet)
+        kept_s = self._unanswered.newest_s
         if kept_s is not None and now_s >= kept_s + self._config.session.keep_utterance_s:
-            self._forget(float("inf"), "no agent could be reached for it in time")
-            self._dialogue.forget_typed()
+            self._unanswered.give_up_all("no agent could be reached for it in time")
             if not self._always:
                 self._move(Trigger.GIVEN_UP, "what was said is too old to be answered")
 
-    @property
-    def _unanswered_s(self) -> float | None:
-        """When the newest of what no agent has answered was said, spoken or typed."""
-        said_s = (self._outbox.kept_until_s, self._dialogue.typed_s)
-        return max((at_s for at_s in said_s if at_s is not None), default=None)
-
     def _is_refused(self, wake: Wake) -> bool:
         if self._admission.refuses(wake, self._state):
-            self._outbox.forget()
-            self._dialogue.forget_typed()
-            self._refused = True
+            self._unanswered.refused()
             return True
-        if self._refused:
-            # The rest of what was said then is for nobody; what is being said right now is for the agent.
-            self._refused = False
-            self._outbox.forget(min(time.monotonic(), self._talk_begins_s()))
+        self._unanswered.admitted(self._talk_begins_s())
         return False
-
-    def _forget(self, before_s: float, cause: str) -> None:
-        lost_ms = self._outbox.forget(before_s)
-        if lost_ms and not self._refused:
-            # Not a warning: if it is due to an outage, that has been told.
-            log.info("%.1f s of speech reached no agent: %s", lost_ms / 1000, cause, extra=fields(reason=cause))
-            self._bus.publish(events.SpeechLost(at_s=time.monotonic(), lost_ms=lost_ms, cause=cause))

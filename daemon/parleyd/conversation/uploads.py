@@ -16,7 +16,7 @@ from pathlib import PurePath
 
 from parleyd import events
 from parleyd.agents.agent import Agent, Attachment, UploadError
-from parleyd.conversation.dialogue import Dialogue
+from parleyd.conversation.to_agent import ToAgent
 
 log = logging.getLogger(__name__)
 
@@ -32,9 +32,9 @@ ACTIVE_EVERY_S = 5.0
 class Uploads:
     """One at a time. Tells what became of each as FileSent or FileFailed on the bus."""
 
-    def __init__(self, agent: Agent, dialogue: Dialogue, bus: events.Bus) -> None:
+    def __init__(self, agent: Agent, to_agent: ToAgent, bus: events.Bus) -> None:
         self.agent = agent
-        self._dialogue = dialogue
+        self._to_agent = to_agent
         self._bus = bus
         self._changed = threading.Condition()
         self._conversation_id: str | None = None
@@ -56,13 +56,17 @@ class Uploads:
         try:
             attachment_of = _examined(descriptor, PurePath(name).name)
             with self._changed:
-                if self._thread is not None and self._thread.is_alive():
+                if self._thread is not None:
                     raise UploadError("another file is being sent", "wait until it is through")
                 self._count += 1
                 number = self._count
                 job = _Job(number, descriptor, *attachment_of, text)
-                self._thread = threading.Thread(target=self._run, args=(job,), name="upload", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, args=(job,), name="upload", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError as error:
+                    raise UploadError("the system has no thread left", "see `parleyd status`") from error
+                self._thread = thread
         except BaseException:
             os.close(descriptor)
             raise
@@ -82,35 +86,36 @@ class Uploads:
             self._changed.notify_all()
 
     def _run(self, job: _Job) -> None:
+        outcome: events.Event
         try:
-            self._send(job)
+            outcome = self._send(job)
         except UploadError as error:
             log.info("the file %s was not sent: %s", job.name, error)
-            self._bus.publish(
-                events.FileFailed(
-                    at_s=time.monotonic(), upload=job.number, name=job.name, text=str(error), mend=error.mend
-                )
+            outcome = events.FileFailed(
+                at_s=time.monotonic(), upload=job.number, name=job.name, text=str(error), mend=error.mend
             )
         finally:
             os.close(job.descriptor)
+            # Before it is told: who is told may send the next one.
+            with self._changed:
+                self._thread = None
+        self._bus.publish(outcome)
 
-    def _send(self, job: _Job) -> None:
+    def _send(self, job: _Job) -> events.FileSent:
         conversation_id = self._session()
         reader = _Reader(job, self._goes_on)
         attachment = Attachment(job.name, job.media_type, job.size_bytes, reader.read)
         file_id = self.agent.upload(conversation_id, attachment, STEP_S)
         with self._changed:
             same = self._conversation_id == conversation_id
-        if not same or not self._dialogue.send_file(file_id, job.text):
+        if not same or not self._to_agent.send_file(file_id, job.text):
             raise UploadError("the session ended while the file was on its way", "send it again")
-        self._bus.publish(
-            events.FileSent(
-                at_s=time.monotonic(),
-                upload=job.number,
-                name=job.name,
-                media_type=job.media_type,
-                size_bytes=job.size_bytes,
-            )
+        return events.FileSent(
+            at_s=time.monotonic(),
+            upload=job.number,
+            name=job.name,
+            media_type=job.media_type,
+            size_bytes=job.size_bytes,
         )
 
     def _session(self) -> str:
@@ -124,7 +129,7 @@ class Uploads:
         """The session shall not end for want of activity meanwhile."""
         if self._stopping:
             raise UploadError("the daemon stops", "send it again later")
-        self._dialogue.user_active()
+        self._to_agent.user_active()
 
 
 class _Job:

@@ -92,7 +92,7 @@ def figures(status: Status) -> Iterable[Metric]:
     """Every figure of the status, with its name, unit and meaning."""
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
-    it, load = status.metrics, status.load
+    it, load, usage = status.metrics, status.load, status.usage
     microphone, speaker = status.microphone, status.speaker
     for name, value, what in (
         ("wakes", it.wakes, "times it woke"),
@@ -118,6 +118,11 @@ def figures(status: Status) -> Iterable[Metric]:
         *_sound_figures(microphone, speaker),
         ("resident_memory_bytes", load.memory_bytes, "resident memory"),
         ("threads", load.threads, "threads"),
+        ("today_session_seconds", usage["session_minutes_today"] * 60, "length of today's sessions: what is billed"),
+        ("month_session_seconds", usage["session_minutes_month"] * 60, "length of this month's sessions"),
+        ("today_sent_bytes", usage["sent_bytes_today"], "sent to agents today"),
+        ("today_received_bytes", usage["received_bytes_today"], "received from agents today"),
+        ("today_left_the_room_seconds", usage["left_s_today"], "sound that was sent today"),
         ("open_file_handles", load.handles, "file handles"),
     ):
         yield GaugeMetricFamily(f"parleyd_{name}", what, value)

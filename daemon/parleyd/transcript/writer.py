@@ -16,7 +16,7 @@ from pathlib import Path
 from parleyd import events
 from parleyd.config.keeping import Transcript
 from parleyd.host.once import ToldOnce
-from parleyd.transcript.files import Files
+from parleyd.transcript.files import DIRECTORY_NAME, Files
 from parleyd.transcript.redaction import Redaction
 from parleyd.transcript.turns import Turn, Turns
 from parleyd.usage.ledger import EARLIEST_S
@@ -110,6 +110,17 @@ class TranscriptWriter:
                 return
             self._unwritten.popleft()
             self._told.over("the transcript can be written again")
+
+
+def transcript_writer(settings: Transcript, state_directory: Path | None) -> TranscriptWriter | None:
+    """None where none is wanted, or where there is no place for it."""
+    if not settings.enabled:
+        return None
+    directory = Path(settings.directory) if settings.directory else state_directory and state_directory / DIRECTORY_NAME
+    if directory is None:
+        log.warning("no transcript: there is no directory for it; set transcript.directory")
+        return None
+    return TranscriptWriter(settings, directory)
 
 
 def line(turn: Turn, at: datetime, redact: Callable[[str], str]) -> bytes:

@@ -76,7 +76,9 @@ class Warden:
             self._refused_told = refusal.until
         about = fields(reason=refusal.text, mend=refusal.mend)
         log.warning("not woken: %s; %s", refusal.text, refusal.mend, extra=about)
-        self._bus.publish(events.WakeRefused(at_s=time.monotonic(), reason=refusal.text, mend=refusal.mend))
+        self._bus.publish(
+            events.WakeRefused(at_s=time.monotonic(), by=refusal.cause, reason=refusal.text, mend=refusal.mend)
+        )
 
     def watch(self) -> Refusal | None:
         """To be called now and then while a session is live; whether it is time to end it."""

@@ -38,8 +38,7 @@ Direction = Literal["input", "output"]
 # none: it is still gone; as listed: it can be opened as it was; new list: perhaps, and PortAudio's list is out of date.
 Prospect = Literal["none", "as listed", "new list"]
 
-# Longest time for an abort; on working devices it takes milliseconds.
-CLOSE_DEADLINE_S = 1.0
+CLOSE_DEADLINE_S = 1.0  # for an abort, which takes milliseconds on working devices
 _INPUT_RATES_HZ = (16_000, None, 48_000, 44_100)  # None: the device's own
 _OUTPUT_RATES_HZ = (48_000, None, 44_100, 16_000)
 _PERIODS_PER_S = {"input": 50, "output": 100}
@@ -251,6 +250,7 @@ class Card:
         self._stream_lock = threading.Lock()
         self._device: CardDevice | None = None
         self._place: alsa.Place | None = None
+        self._closed_s = 0.0
 
     @property
     def active(self) -> bool:
@@ -270,7 +270,7 @@ class Card:
             return "new list"
         if self._place is not None and not self._place.has_the_same_card:
             # Elsewhere it would have appeared. But no list is believed for ever.
-            return "new list" if time.monotonic() - host.listed_s > _BELIEVED_S else "none"
+            return "new list" if time.monotonic() - max(host.listed_s, self._closed_s) > _BELIEVED_S else "none"
         with host.calling("opening a device"):
             there = alsa.opens(alsa.pcm_name(device.name), recording=self._direction == "input")
         return "as listed" if there else "none"
@@ -333,6 +333,8 @@ class Card:
     def close(self) -> None:
         with self._stream_lock:
             stream, self._stream = self._stream, None
+        if stream is not None:
+            self._closed_s = time.monotonic()
         if stream is not None and not host.close(stream):
             # What lasts ends the service with its reason: audio/recovery.py.
             words = "the %s device '%s' does not let itself be closed yet"

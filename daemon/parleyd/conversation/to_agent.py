@@ -1,0 +1,152 @@
+"""What is told to the agent beside the sound: typed texts, context, files, feedback, what tools have found out.
+
+Each goes into the session that is open now. Without one, some wait for the next session, and others are refused.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from typing import Literal
+
+from parleyd import events
+from parleyd.agents.agent import Codec
+from parleyd.conversation.outbox import Outbox
+from parleyd.conversation.typed import Typed
+
+# What the agent is still to be told when the next session begins; more would be a chronicle.
+MAX_TO_TELL = 8
+
+
+class ToAgent:
+    """Thread-safe; returns at once. open() by the dialogue when a session is ready, close() when it is over."""
+
+    def __init__(self, outbox: Outbox, bus: events.Bus) -> None:
+        self._outbox = outbox
+        self._bus = bus
+        self._lock = threading.Lock()
+        self._codec: Codec | None = None
+        self._typed = Typed()
+        self._to_tell: deque[str] = deque(maxlen=MAX_TO_TELL)
+        self._response_id: int | None = None
+        self._activity_s = 0.0
+
+    # ------------------------------------------------------------ the session
+
+    def open(self, codec: Codec, said: str | None) -> None:
+        """said: what was said in the sessions before, if the agent is to know."""
+        with self._lock:
+            self._codec = codec
+            self._response_id = None
+            if said is not None:
+                self._outbox.send(codec.contextual_update(said))
+            for text in self._typed.waiting:
+                self._outbox.send(codec.user_message(text))
+            while self._to_tell:
+                self._outbox.send(codec.contextual_update(self._to_tell.popleft()))
+
+    def close(self) -> None:
+        """Nobody is there to be told anything; what was typed and not answered waits for the next session."""
+        with self._lock:
+            self._codec = None
+
+    @property
+    def codec(self) -> Codec | None:
+        """That of the session which is open."""
+        with self._lock:
+            return self._codec
+
+    @property
+    def activity_s(self) -> float:
+        """When the agent was last told something."""
+        with self._lock:
+            return self._activity_s
+
+    @property
+    def typed_s(self) -> float | None:
+        """When the newest of what was typed and not yet answered was typed."""
+        with self._lock:
+            return self._typed.newest_s
+
+    def forget_typed(self) -> None:
+        self.answered()
+
+    def answered(self) -> tuple[str, ...]:
+        """→ what was typed and is answered now."""
+        with self._lock:
+            return self._typed.answered()
+
+    def response(self, event_id: int | None) -> None:
+        """The agent's answer to which feedback() is given from now on."""
+        with self._lock:
+            self._response_id = event_id
+
+    # ------------------------------------------------------------ commands
+
+    def say(self, text: str) -> None:
+        """As if the person had said it. Without a session it waits for the next one."""
+        now_s = time.monotonic()
+        with self._lock:
+            self._activity_s = now_s
+            self._typed.add(text, now_s)
+            self._bus.publish(events.Typed(at_s=now_s, text=text))
+            if self._codec is not None:
+                self._outbox.send(self._codec.user_message(text))
+
+    def context(self, text: str, context_id: str | None) -> bool:
+        """Something the agent should know. → whether there is a session to tell it."""
+        with self._lock:
+            if self._codec is None:
+                return False
+            self._outbox.send(self._codec.contextual_update(text, context_id))
+            return True
+
+    def send_file(self, file_id: str, text: str | None) -> bool:
+        """A file that was uploaded into this conversation, and what the person says to it. → whether there still is a
+        session to tell."""
+        with self._lock:
+            if self._codec is None:
+                return False
+            self._activity_s = time.monotonic()
+            self._outbox.send(self._codec.multimodal_message(text, (file_id,)))
+            if text:
+                self._bus.publish(events.Typed(at_s=self._activity_s, text=text))
+            return True
+
+    def user_active(self) -> bool:
+        """The person is busy with the device. → whether there is a session to tell."""
+        with self._lock:
+            if self._codec is None:
+                return False
+            self._activity_s = time.monotonic()
+            self._outbox.send(self._codec.user_activity())
+            return True
+
+    def feedback(self, score: Literal["like", "dislike"] | None) -> bool:
+        """On the agent's last answer. → whether there is one in this session."""
+        with self._lock:
+            if self._codec is None or self._response_id is None:
+                return False
+            self._outbox.send(self._codec.feedback(self._response_id, score))
+            return True
+
+    # ------------------------------------------------------------ tools
+
+    def tell(self, text: str) -> None:
+        """Makes the agent know something: now, or when the next session begins."""
+        with self._lock:
+            if self._codec is not None:
+                self._activity_s = time.monotonic()
+                self._outbox.send(self._codec.contextual_update(text))
+            else:
+                self._to_tell.append(text)
+
+    def reply(self, codec: Codec, message: bytes) -> bool:
+        """Only into the session from which the question came; False when that is over."""
+        with self._lock:
+            if self._codec is not codec:
+                return False
+            self._activity_s = time.monotonic()
+            self._outbox.send(message)
+            return True

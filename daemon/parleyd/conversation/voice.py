@@ -1,0 +1,51 @@
+"""What the dialogue needs of a speaker, and what is there where nobody hears the agent."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from parleyd.audio.pcm import AudioFormat
+from parleyd.audio.playhead import Heard
+
+
+class Voice(Protocol):
+    """See audio/playback.py, which is one. Everything returns at once."""
+
+    def set_format(self, fmt: AudioFormat) -> None: ...
+
+    def enqueue(self, answer: int, data: bytes) -> None: ...
+
+    def end_answer(self, answer: int) -> None: ...
+
+    def clear(self) -> Heard | None: ...
+
+    def duck(self, on: bool) -> None: ...
+
+    def audible(self, now_s: float) -> bool: ...
+
+    @property
+    def silent_from_s(self) -> float: ...
+
+
+class NoVoice:
+    """Answers are texts."""
+
+    silent_from_s = float("-inf")
+
+    def set_format(self, fmt: AudioFormat) -> None:
+        pass
+
+    def enqueue(self, answer: int, data: bytes) -> None:
+        pass
+
+    def end_answer(self, answer: int) -> None:
+        pass
+
+    def clear(self) -> Heard | None:
+        return None
+
+    def duck(self, on: bool) -> None:
+        pass
+
+    def audible(self, now_s: float) -> bool:
+        return False

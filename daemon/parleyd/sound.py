@@ -1,0 +1,237 @@
+"""The half of the daemon that hears and is heard: microphone, ears, speaker, and the watch over both.
+
+There is none where `audio.mode` is off. docs/how-it-works.md tells the way of the sound through these parts.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from parleyd import events
+from parleyd.audio.capture import Capture
+from parleyd.audio.devices.device import DeviceError, InputDevice, OutputDevice
+from parleyd.audio.devices.portaudio import PortAudioInput, PortAudioOutput
+from parleyd.audio.earcon_bell import EarconBell, earcons_of
+from parleyd.audio.earcon_cues import EarconCues
+from parleyd.audio.ears import Ears
+from parleyd.audio.echo_control import EchoControl
+from parleyd.audio.echo_control import Mode as EchoMode
+from parleyd.audio.far_end import FarEnd
+from parleyd.audio.gate import Gate
+from parleyd.audio.mixer import Volume
+from parleyd.audio.pcm import FRAME_MS
+from parleyd.audio.playback import Playback
+from parleyd.audio.playback_announcement import AnnouncementTrack
+from parleyd.audio.playback_earcons import EarconTrack
+from parleyd.audio.recorder import DIRECTORY_NAME as RECORDINGS
+from parleyd.audio.recorder import Recorder
+from parleyd.audio.recovery import Recovery
+from parleyd.audio.vad import Detector, detector
+from parleyd.audio.wakeword import WakeWord
+from parleyd.config.schema import Config
+from parleyd.conversation.dialogue import Dialogue
+from parleyd.conversation.outbox import Outbox
+from parleyd.conversation.supervisor import Supervisor
+from parleyd.failure import ServiceError
+from parleyd.health import Pulse
+from parleyd.host.remembered import RememberedMute
+
+log = logging.getLogger(__name__)
+
+# The first sound from a microphone takes this long at most; later it is not one that works.
+MICROPHONE_S = 5.0
+
+
+class Sound:
+    """attach(), start(), then stop(). Raises EchoCancellerMissingError and EarconFileError.
+
+    Its parts can be looked at; who starts and stops them is this. fail: told when one of them cannot go on.
+    give_up: asked while the start waits for the microphone; True makes it return early.
+    state_directory: for the mute switch and recordings; None keeps nothing.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        microphone: InputDevice,
+        speaker: OutputDevice,
+        bus: events.Bus,
+        state_directory: Path | None,
+        fail: Callable[[str, BaseException], None],
+        give_up: Callable[[], bool],
+    ) -> None:
+        self._config = config
+        self._bus = bus
+        self._fail = fail
+        self._give_up = give_up
+        self._dialogue: Dialogue
+        self._outbox: Outbox
+        self.ears: Ears
+        output, far_end = config.audio.output, FarEnd()
+        self.announcements = AnnouncementTrack(config.barge_in.duck_db)
+        self.playback = Playback(
+            speaker,
+            volume=output.software_volume,
+            duck_db=config.barge_in.duck_db,
+            cut=config.barge_in.cut,
+            on_started=lambda answer, at_s: self._dialogue.answer_started(answer, at_s),
+            on_finished=lambda heard: self._dialogue.answer_ended(heard),
+            on_failure=self._speaker_failed,
+            far_end=far_end,
+            earcons=EarconTrack(earcons_of(config.earcons)),
+            announcements=self.announcements,
+        )
+        self._volume = Volume(self.playback, output.mixer, output.volume)
+        bus.subscribe(self._volume)
+        self._cues = EarconCues(always=config.wake.mode == "always", after_speech=config.earcons.after_speech == "on")
+        bus.subscribe(EarconBell(self._cues, self.playback))
+        self.capture = Capture(microphone)
+        self.echo = EchoControl(
+            _echo_mode(config, microphone, speaker),
+            config.audio.echo.tail_ms,
+            self.playback,
+            far_end,
+            bus,
+            self.announcements,
+        )
+        self._gate = Gate(config.gate.pre_roll_ms, config.gate.hangover_ms)
+        self._recorder = _recorder(config, state_directory)
+        self._remembered_mute = RememberedMute(state_directory)
+        self._muting = threading.Lock()
+        self.recovery = Recovery(config.audio.stall_s, self.capture, self.playback, bus, fail)
+        self.latency_ms = 0
+
+    def attach(self, dialogue: Dialogue, outbox: Outbox, supervisor: Supervisor) -> None:
+        """Who is told what is heard. Raises VadUnavailableError and WakeWordUnavailableError."""
+        config = self._config
+        self._dialogue = dialogue
+        self._outbox = outbox
+        self.ears = Ears(
+            self.capture,
+            self.echo,
+            _detector(config),
+            self._gate,
+            outbox,
+            dialogue,
+            supervisor,
+            self._bus,
+            hold_back=config.gate.uplink != "open",
+            wake_on_speech=_wakes_on_speech(config),
+            on_death=self._fail,
+            wake_word=_wake_word(config),
+            recorder=self._recorder,
+        )
+        self.ears.muted = self._remembered_mute.on
+
+    def start(self) -> None:
+        """Raises DeviceError, MixerError, ServiceError; then call stop()."""
+        self._volume.start()
+        self.latency_ms = round(self.playback.start().latency_s * 1000)
+        if self._recorder is not None:
+            self._recorder.start()
+        self.capture.start()
+        self.ears.start()
+        if self._config.wake.mode != "manual":
+            self._await_microphone()
+        self.recovery.start()
+
+    def stop(self) -> None:
+        """Also after half a start."""
+        self.recovery.stop()
+        self.ears.stop()
+        self.capture.stop()
+        if self._recorder is not None:
+            self._recorder.stop()
+        self.playback.stop()
+
+    def _await_microphone(self) -> None:
+        until_s = time.monotonic() + MICROPHONE_S
+        while not self.ears.first_frame.wait(0.05) and not self._give_up():
+            if time.monotonic() >= until_s:
+                raise ServiceError(
+                    f"the microphone {self.capture.device.name!r} opened but delivers no sound",
+                    "see that no other program holds it, or choose another with audio.input.device",
+                )
+
+    def reconfigure(self, config: Config) -> None:
+        """What can change while it runs, but the volume. Raises as attach() does; then nothing has changed."""
+        vad, word = _detector(config), _wake_word(config)
+        self.ears.reconfigure(vad, config.gate.hangover_ms, wake_on_speech=_wakes_on_speech(config), wake_word=word)
+        self._cues.always = config.wake.mode == "always"
+
+    @property
+    def pulses(self) -> tuple[Pulse, ...]:
+        return self.ears.pulse, self.playback.pulse, self.recovery.pulse
+
+    @property
+    def heard_s(self) -> float:
+        """How long the microphone has been listened to, so far."""
+        return self.ears.heard_frames * FRAME_MS / 1000
+
+    def be_harder_of_hearing(self) -> None:
+        """See Gate.be_harder_of_hearing."""
+        self._gate.be_harder_of_hearing()
+
+    def mute(self, on: bool) -> None:
+        """While on, everything behind the microphone hears zeros; what was said and not answered is forgotten."""
+        with self._muting:
+            if on == self.ears.muted:
+                return
+            self.ears.muted = on
+            self._remembered_mute.remember(on)
+            if on:
+                self._outbox.forget()
+            log.info("the microphone is muted" if on else "the microphone is heard again")
+            self._bus.publish(events.Muted(at_s=time.monotonic(), on=on))
+
+    @property
+    def volume(self) -> float:
+        """0 to 1, of the sound or of the mixer."""
+        return self._volume.value
+
+    def set_volume(self, volume: float) -> None:
+        """0 to 1; moves within milliseconds, without a click. Raises ValueError, and MixerError after two seconds at
+        most; then nothing has changed."""
+        self._volume.set(volume)
+        self._bus.publish(events.VolumeChanged(at_s=time.monotonic(), volume=volume))
+
+    def _speaker_failed(self, error: Exception) -> None:
+        if isinstance(error, DeviceError) and self.recovery.watches_speaker:
+            log.debug("the speaker was not reopened: %s", error)
+        else:
+            self._fail("speaker", error)
+
+
+def _detector(config: Config) -> Detector:
+    return detector(config.gate.vad, config.gate.aggressiveness)
+
+
+def _wakes_on_speech(config: Config) -> bool:
+    return config.wake.mode in ("speech", "always")
+
+
+def _wake_word(config: Config) -> WakeWord | None:
+    return WakeWord(config.wake.word) if config.wake.mode == "word" else None
+
+
+def _echo_mode(config: Config, microphone: InputDevice, speaker: OutputDevice) -> EchoMode:
+    if config.barge_in.mode == "off":
+        # Who may not interrupt need not be heard meanwhile.
+        return "half_duplex"
+    mode = config.audio.echo.mode
+    in_one_room = isinstance(microphone, PortAudioInput) and isinstance(speaker, PortAudioOutput)
+    # A file hears nothing of the speaker.
+    return "off" if mode == "auto" and not in_one_room else mode
+
+
+def _recorder(config: Config, state_directory: Path | None) -> Recorder | None:
+    if not config.debug.record:
+        return None
+    if state_directory is None:
+        log.warning("no recordings: there is no state directory for them")
+        return None
+    return Recorder(config.debug, state_directory / RECORDINGS)

@@ -1,0 +1,73 @@
+"""What of one session must not be taken for another's."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+import pytest
+from scripted_server import WAIT_S, Line, ScriptedServer
+from test_without_sound import TextDaemon
+
+from parleyd import events
+from parleyd.config.schema import Audio, Config, ElevenLabs, Reconnect
+from parleyd.conversation import supervisor
+
+
+def daemon(server: ScriptedServer) -> TextDaemon:
+    return TextDaemon(
+        Config(
+            audio=Audio(mode="off"),
+            elevenlabs=ElevenLabs(agent_id="agent_test", base_url=server.base_url),
+            reconnect=Reconnect(initial_s=0.05, max_s=0.2),
+        )
+    )
+
+
+def test_after_the_agent_hung_up_a_line_that_cannot_be_had_is_told_as_such() -> None:
+    def play(line: Line) -> None:
+        if len(server.lines) > 1:
+            line.drop()
+            return
+        line.ready()
+        response = {"tool_name": "end_call", "is_called": True, "is_error": False}
+        line.send({"type": "agent_tool_response", "agent_tool_response": response})
+        line.hang_up()
+
+    with ScriptedServer(play) as server, daemon(server) as it:
+        it.service.wake()
+        assert it.expect(events.StateChanged, lambda e: e.before == "live").trigger == "agent hung up"
+        it.service.wake()
+        assert it.expect(events.StateChanged, lambda e: e.after == "backing off").trigger == "lost"
+        assert "no line to the agent" in it.of(events.Trouble)[-1].text
+
+
+def test_there_is_no_feedback_on_an_answer_of_the_session_before() -> None:
+    def play(line: Line) -> None:
+        line.ready()
+        if len(server.lines) == 1:
+            line.says("It rains.", 0.0)
+            line.wait_message("feedback")
+            line.drop()
+        line.over.wait(WAIT_S)
+
+    with ScriptedServer(play) as server, daemon(server) as it:
+        it.service.wake()
+        it.expect(events.AnswerText)
+        assert it.service.feedback("like")
+        it.expect(events.StateChanged, lambda e: e.before == "live")
+        it.expect(events.SessionOpened)
+        assert not it.service.feedback("like")
+
+
+def test_a_stop_does_not_wait_for_a_line_that_is_not_there_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measured against the time that a proper close may take, of which a test need not wait the whole."""
+    monkeypatch.setattr(supervisor, "STOP_S", WAIT_S)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with TextDaemon(Config(audio=Audio(mode="off"), elevenlabs=ElevenLabs(agent_id="a", base_url=url))) as it:
+            it.service.wake()
+            connection, _ = silent.accept()
+            began_s = time.monotonic()
+        assert time.monotonic() - began_s < WAIT_S / 3
+        connection.close()
