@@ -8,7 +8,7 @@ import os
 import time
 from typing import Any
 
-from parleyd.cli.daemon import add_options, connected
+from parleyd.cli.daemon import add_options, connected, text_of
 from parleyd.cli.errors import CommandError
 from parleyd.cli.say import seconds
 from parleyd.control.client import Client
@@ -31,10 +31,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
+    text = text_of(args.text)
     with connected(args) as client:
         if args.wait:
             client.ask("events")
-        result = client.ask("announce", text=" ".join(args.text), now=args.now)
+        result = client.ask("announce", text=text, now=args.now)
         if args.wait:
             result = _ended(client, result["announcement"], args.timeout)
     if args.json:

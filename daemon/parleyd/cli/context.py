@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from parleyd.cli.daemon import add_options, connected, tell
+from parleyd.cli.daemon import add_options, connected, tell, text_of
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -21,6 +21,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
+    text = text_of(args.text)
     with connected(args) as client:
-        tell(args, client.ask("context", text=" ".join(args.text), context_id=args.context_id), "")
+        tell(args, client.ask("context", text=text, context_id=args.context_id), "")
     return os.EX_OK

@@ -6,11 +6,12 @@ import argparse
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from parleyd.cli.errors import CommandError
 from parleyd.control.client import Client, NotRunningError, RefusedError
+from parleyd.control.messages import MAX_TEXT
 
 # The exit code for a kind of refusal.
 _CODES = {
@@ -27,6 +28,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--socket", type=Path, metavar="PATH", help="of the daemon; default: $PARLEYD_SOCKET, this user's, the system's"
     )
     parser.add_argument("--json", action="store_true", help="print the answer as JSON")
+
+
+def text_of(words: Sequence[str]) -> str:
+    """What was given on the command line, as the daemon takes it. Raises CommandError."""
+    text = " ".join(words)
+    if not 0 < len(text) <= MAX_TEXT:
+        raise CommandError(f"the text has {len(text)} characters", f"use 1 to {MAX_TEXT}", os.EX_USAGE)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise CommandError("the text is not UTF-8", "see `locale`", os.EX_USAGE) from error
+    return text
 
 
 @contextlib.contextmanager

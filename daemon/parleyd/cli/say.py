@@ -8,7 +8,7 @@ import os
 import time
 from typing import Any
 
-from parleyd.cli.daemon import add_options, connected
+from parleyd.cli.daemon import add_options, connected, text_of
 from parleyd.cli.errors import CommandError
 from parleyd.control.client import Client
 
@@ -29,7 +29,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    text = " ".join(args.text)
+    text = text_of(args.text)
     with connected(args) as client:
         if args.wait:
             client.ask("events")

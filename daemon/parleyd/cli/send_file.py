@@ -8,11 +8,10 @@ import os
 import time
 from pathlib import Path
 
-from parleyd.cli.daemon import add_options, connected
+from parleyd.cli.daemon import add_options, connected, text_of
 from parleyd.cli.errors import CommandError
 from parleyd.cli.say import await_answer, seconds
 from parleyd.control.client import Client
-from parleyd.control.messages import MAX_TEXT
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -32,14 +31,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.text is not None and not 0 < len(args.text) <= MAX_TEXT:
-        raise CommandError(f"--text has {len(args.text)} characters", f"use 1 to {MAX_TEXT}", os.EX_USAGE)
+    text = None if args.text is None else text_of([args.text])
     descriptor = open_file(args.file)
     until_s = time.monotonic() + args.timeout
     try:
         with connected(args) as client:
             client.ask("events")
-            upload = client.send_file(descriptor, args.file.name, args.text)
+            upload = client.send_file(descriptor, args.file.name, text)
             sent = _await_sent(client, upload, until_s)
             answer = await_answer(client, max(0.1, until_s - time.monotonic())) if args.wait else None
     finally:
