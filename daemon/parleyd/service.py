@@ -244,7 +244,8 @@ class Service:
         """While there is a session: the agent can say it when it fits."""
         if isinstance(event, events.BudgetNear):
             minutes = max(1, round(event.left_s / 60))
-            self._to_agent.context(f"This device may talk {minutes} more minutes this {event.period}; say so briefly.", None)
+            told = f"This device may talk for {minutes} more minutes this {event.period}; mention it briefly."
+            self._to_agent.context(told, None)
 
     def usage(self) -> Usage:
         """What sessions cost, today and this month."""
