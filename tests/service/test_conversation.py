@@ -172,7 +172,7 @@ def test_the_servers_interruption_silences_the_speaker(tmp_path: Path) -> None:
         final = daemon.expect(events.AnswerEnded)
         assert final.heard_ms == 500, "the stale second was dropped"
         daemon.service.stop()
-        last = recording(speaker, tmp_path / "out.wav").last_sound_s(cut.at_s, again.at_s - 0.001)
+        last = recording(speaker, tmp_path / "out.wav").last_sound_s(cut.at_s, again.at_s - 0.1)
         assert last is None or last - cut.at_s < 0.020 + 0.050  # the bound, and a hiccup of a shared machine
         ducked = [e.on for e in daemon.of(events.Ducked)]
         assert ducked[:1] == [True]
