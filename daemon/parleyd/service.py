@@ -243,8 +243,8 @@ class Service:
     def _tell_of_budget(self, event: events.Event) -> None:
         """While there is a session: the agent can say it when it fits."""
         if isinstance(event, events.BudgetNear):
-            minutes = max(1, round(event.left_s / 60))
-            told = f"This device may talk for {minutes} more minutes this {event.period}; mention it briefly."
+            left = f"{event.left_s / 60:.0f} min" if event.left_s >= 60 else f"{event.left_s:.0f} s"
+            told = f"This device may talk for another {left} this {event.period}; mention it briefly."
             self._to_agent.context(told, None)
 
     def usage(self) -> Usage:

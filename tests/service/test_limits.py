@@ -41,6 +41,8 @@ def test_a_spent_budget_ends_the_session_after_the_answer_and_refuses_the_next()
         near = daemon.expect(events.BudgetNear)
         assert near.period == "day"
         assert near.left_s <= 0.5
+        told = server.lines[0].wait_message("contextual_update")["text"]
+        assert told.startswith("This device may talk for another 0 s this day"), "the agent can say it when it fits"
         spent = daemon.expect(events.BudgetSpent)
         assert "minutes per day is spent" in spent.reason
         story = daemon.expect(events.AnswerEnded)
