@@ -13,8 +13,8 @@ from typing import Any
 from parleyd.config.json_schema import json_schema
 from parleyd.config.loader import DEFAULT_CONFIG_PATH, ConfigError, Loaded, load
 from parleyd.config.nodes import dump
-from parleyd.config.problem import one_line
 from parleyd.config.secrets import masked
+from parleyd.shown import one_line
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
