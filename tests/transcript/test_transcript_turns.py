@@ -131,3 +131,16 @@ def test_in_writing_each_turn_is_complete_at_once_and_in_order() -> None:
     told = [(turn.speaker, turn.text) for event in happened for turn in turns.take(event)]
     assert told == [("user", "One?"), ("agent", "One."), ("user", "Two?"), ("agent", "Two.")]
     assert turns.finish() == []
+
+
+def test_an_answer_that_is_over_stands_before_what_is_said_next() -> None:
+    turns = Turns()
+    for event in (
+        opened(),
+        events.AnswerText(at_s=1.0, text="It is noon.", answer=1),
+        events.AnswerStarted(at_s=1.1, answer=1),
+        ended(2.0, 1, 900, 900),
+    ):
+        assert turns.take(event) == []
+    said = turns.take(events.Typed(at_s=2.2, text="And tomorrow?"))
+    assert [turn.text for turn in said] == ["It is noon.", "And tomorrow?"]

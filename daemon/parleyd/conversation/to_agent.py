@@ -111,9 +111,9 @@ class ToAgent:
             if self._codec is None:
                 return False
             self._activity_s = time.monotonic()
-            self._outbox.send(self._codec.multimodal_message(text, (file_id,)))
             if text:
                 self._bus.publish(events.Typed(at_s=self._activity_s, text=text))
+            self._outbox.send(self._codec.multimodal_message(text, (file_id,)))
             return True
 
     def user_active(self) -> bool:

@@ -83,7 +83,8 @@ class Turns:
             case events.Heard(text=text, final=True) if text.strip():
                 return [*self._give(lambda answer: answer.ended_s is not None), self._of_person(text, event.at_s)]
             case events.Typed(text=text):
-                return [Turn(event.at_s, "user", text.strip(), self._conversation_id)]
+                typed = Turn(event.at_s, "user", text.strip(), self._conversation_id)
+                return [*self._give(lambda answer: answer.ended_s is not None), typed]
             case events.AnswerText(text=text, corrected=False) if self._is_silent:
                 return [Turn(event.at_s, "agent", text.strip(), self._conversation_id, heard_ms=0)]
             case events.AnswerText(text=text, corrected=corrected, answer=number):
