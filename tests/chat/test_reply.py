@@ -19,8 +19,8 @@ def part(kind: str, text: str = "") -> dict[str, Any]:
     return {"event": "answer_part", "kind": kind, "text": text, "part_of": 1}
 
 
-def state(after: str) -> dict[str, Any]:
-    return {"event": "state_changed", "before": "live", "after": after, "reason": "the agent hung up"}
+def state(after: str, trigger: str = "") -> dict[str, Any]:
+    return {"event": "state_changed", "before": "live", "after": after, "trigger": trigger, "reason": "it hung up"}
 
 
 def after(*happened: dict[str, Any], text: str = "mine", upload: int | None = None) -> Reply:
@@ -52,7 +52,7 @@ def test_a_conversation_that_ends_is_waited_for_no_longer_unless_the_next_begins
     reply = after(state("asleep"), typed("mine"), state("asleep"))
     assert reply.has_ended
     assert reply.until_s == 2 + NEXT_SESSION_S
-    assert reply.why_none(60) == ("the conversation ended without an answer: the agent hung up", None)
+    assert reply.why_none(60) == ("the conversation ended without an answer: it hung up", None)
     reply.step(state("connecting"), 3.0)
     assert (reply.has_ended, reply.until_s) == (False, 60.0)
 
@@ -61,3 +61,11 @@ def test_trouble_is_told_with_its_mend() -> None:
     trouble = {"event": "trouble", "text": "the key is wrong", "mend": "change it"}
     assert after(typed("mine"), trouble).why_none(9.5) == ("no answer within 9.5 s: the key is wrong", "change it")
     assert after().why_none(60) == ("no answer within 60 s", "see `parleyd status`")
+
+
+def test_what_cannot_mend_itself_is_not_waited_for() -> None:
+    trouble = {"event": "trouble", "text": "the key is wrong", "mend": "change it"}
+    reply = after(typed("mine"), trouble, state("backing off", "refused"))
+    assert reply.until_s == 2
+    assert reply.why_none(60) == ("no answer: the key is wrong", "change it")
+    assert after(typed("mine"), state("backing off", "refused")).why_none(60) == ("no answer: it hung up", None)

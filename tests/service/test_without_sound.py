@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from harness import Daemon
+from msgspec.structs import replace
 
 from parleyd import events
 from parleyd.agents.agent import UploadError
@@ -19,7 +20,7 @@ from parleyd.agents.local.recognise import NoEars
 from parleyd.agents.local.server import LocalAgent
 from parleyd.agents.local.settings import AgentSettings
 from parleyd.audio.devices.null import NullInput, NullOutput
-from parleyd.config.schema import Audio, Config, ElevenLabs, Reconnect, Session
+from parleyd.config.schema import Audio, Config, ElevenLabs, Reconnect, Session, Variable
 from parleyd.conversation import uploads
 from parleyd.demo.stage import Stage
 from parleyd.service import Service
@@ -92,6 +93,18 @@ def test_an_answer_in_writing_shows_that_what_was_typed_was_heard() -> None:
         assert daemon.ask("three") == "You said: three"
         second = agent.wait_connection(2)
         assert [it.message["text"] for it in second.events if it.type == "user_message"] == ["three"]
+
+
+def test_a_variable_that_takes_its_time_is_not_too_late_for_a_server_that_waits_less() -> None:
+    slow = {"user_name": Variable(command=["sh", "-c", "sleep 0.6; echo Ada"])}
+    settings = AgentSettings(first_message="Hello {{user_name}}!", opening_timeout_s=0.2)
+    with LocalAgent(settings, ears=NoEars()) as agent:
+        base = config(agent)
+        with_variable = replace(base, elevenlabs=replace(base.elevenlabs, dynamic_variables=slow))
+        with TextDaemon(with_variable) as daemon:
+            daemon.service.wake()
+            assert daemon.expect(events.AnswerText).text == "Hello Ada!"
+            assert not daemon.of(events.Trouble)
 
 
 def test_an_agent_that_allows_no_writing_speaks_to_nobody() -> None:

@@ -32,6 +32,7 @@ class Reply:
         self._is_whole = False
         self._ended: str | None = None
         self._trouble: tuple[str, str | None] | None = None
+        self._is_refused = False
 
     @property
     def has_ended(self) -> bool:
@@ -55,6 +56,11 @@ class Reply:
                 self._parts = event["text"] if event["kind"] == "start" else self._parts + event["text"]
                 self._is_whole = event["kind"] == "stop" and bool(self._parts.strip())
                 self._wait(now_s + WHOLE_S if self._is_whole else self._patience_until_s)
+            case "state_changed" if event["trigger"] == "refused":
+                # It cannot mend itself.
+                self._is_refused = True
+                self._trouble = self._trouble or (event["reason"], None)
+                self._wait(now_s)
             case "state_changed" if event["after"] == "asleep":
                 self._ended = event["reason"]
                 self._wait(now_s + NEXT_SESSION_S)
@@ -74,7 +80,8 @@ class Reply:
         if self._ended is not None:
             return f"the conversation ended without an answer: {self._ended}", None
         text, mend = self._trouble or ("", "see `parleyd status`")
-        return f"no answer within {timeout_s:g} s{f': {text}' if text else ''}", mend
+        within = "" if self._is_refused else f" within {timeout_s:g} s"
+        return f"no answer{within}{f': {text}' if text else ''}", mend
 
     def _wait(self, until_s: float) -> None:
         self.until_s = min(until_s, self._patience_until_s)
