@@ -28,6 +28,8 @@ class ToAgent:
         self._lock = threading.Lock()
         self._codec: Codec | None = None
         self._typed = Typed()
+        # To files; not said again in the next session, which does not have them.
+        self._with_files: list[str] = []
         self._to_tell: deque[str] = deque(maxlen=MAX_TO_TELL)
         self._response_id: int | None = None
         self._activity_s = 0.0
@@ -50,6 +52,7 @@ class ToAgent:
         """Nobody is there to be told anything; what was typed and not answered waits for the next session."""
         with self._lock:
             self._codec = None
+            self._with_files.clear()
 
     @property
     def codec(self) -> Codec | None:
@@ -77,7 +80,8 @@ class ToAgent:
     def answered(self) -> tuple[str, ...]:
         """→ what was typed and is answered now."""
         with self._lock:
-            return self._typed.answered()
+            with_files, self._with_files = self._with_files, []
+            return (*self._typed.answered(), *with_files)
 
     def response(self, event_id: int | None) -> None:
         """The agent's answer to which feedback() is given from now on."""
@@ -112,6 +116,7 @@ class ToAgent:
                 return False
             self._activity_s = time.monotonic()
             if text:
+                self._with_files.append(text)
                 self._bus.publish(events.Typed(at_s=self._activity_s, text=text))
             self._outbox.send(self._codec.multimodal_message(text, (file_id,)))
             return True
