@@ -67,7 +67,12 @@ def ends(child: pexpect.spawn, code: int) -> str:
 
 def parleyd(*arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "parleyd", *arguments], input=stdin, capture_output=True, text=True, timeout=40
+        [sys.executable, "-m", "parleyd", *arguments],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=40,
+        errors="surrogateescape",
     )
 
 
@@ -173,6 +178,10 @@ def test_a_message_per_line_and_an_answer_per_line(tmp_path: Path) -> None:
         "Hello. How can I help you?\na [2Jb 漢字\nGoodbye. It was nice to talk to you.\n"
         "You have not said anything before.\n"
     )
+    for line, why in (("a" * 8001, "has 8001 characters; 8000 are allowed"), ("caf\udce9", "is not UTF-8")):
+        done = parleyd("chat", "-c", str(config), stdin=f"hello\n{line}\n")
+        assert (done.returncode, done.stdout) == (os.EX_DATAERR, "Hello. How can I help you?\n")
+        assert done.stderr == f"parleyd: line 2 {why}\n"
     config.write_text('elevenlabs: {agent_id: a, base_url: "http://127.0.0.1:9"}\n')
     began_s = time.monotonic()
     done = parleyd("chat", "-c", str(config), "--timeout", "1", stdin="hello\n")

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from parleyd.chat.link import DaemonLink, Link, OwnLink, Take
-from parleyd.chat.pipe import NoAnswerError, Pipe
+from parleyd.chat.pipe import BadLineError, NoAnswerError, Pipe
 from parleyd.chat.screen import Screen, wants_colour
 from parleyd.cli.agents import Agents
 from parleyd.cli.errors import CommandError
@@ -85,6 +85,8 @@ def _through_pipe(args: argparse.Namespace) -> int:
             pipe.run(sys.stdin, link)
         except NoAnswerError as error:
             raise CommandError(str(error), None, os.EX_TEMPFAIL) from error
+        except BadLineError as error:
+            raise CommandError(str(error), None, os.EX_DATAERR) from error
     return os.EX_OK
 
 
