@@ -107,5 +107,7 @@ def _no_line(host: str, error: Exception, mend_network: str) -> Ending:
             return retry(f"the certificate of {host} is not valid: {error.verify_message}", mend)
         case socket.gaierror():
             return retry(f"the name {host} is not known", mend_network)
+        case websocket.WebSocketException() if str(error).startswith(("Invalid status line", "Invalid header")):
+            return retry(f"{host} answered something that is not HTTP", mend_network)
         case _:
             return retry(f"cannot connect to {host}: {words(error) or 'the server hung up'}", mend_network)
