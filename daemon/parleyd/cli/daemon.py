@@ -33,8 +33,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def text_of(words: Sequence[str]) -> str:
     """What was given on the command line, as the daemon takes it. Raises CommandError."""
     text = " ".join(words)
-    if not 0 < len(text) <= MAX_TEXT:
-        raise CommandError(f"the text has {len(text)} characters", f"use 1 to {MAX_TEXT}", os.EX_USAGE)
+    if not text.strip():
+        raise CommandError("the text is empty", "write some words", os.EX_USAGE)
+    if len(text) > MAX_TEXT:
+        raise CommandError(f"the text has {len(text)} characters", f"use at most {MAX_TEXT}", os.EX_USAGE)
     try:
         text.encode()
     except UnicodeEncodeError as error:

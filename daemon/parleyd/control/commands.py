@@ -16,6 +16,7 @@ from parleyd.service import Service
 from parleyd.usage.allowance import Refusal
 
 _NO_SESSION = ("no_session", "there is no session to tell it", "wake it first: parleyd wake")
+_NO_ANSWER = ("no_session", "the agent has answered nothing yet in this session, or there is none", "ask it first")
 
 
 class Commands:
@@ -62,7 +63,7 @@ class Commands:
             case messages.Activity():
                 _in_session(service.user_active())
             case messages.Feedback(score=score):
-                _in_session(service.feedback(None if score == "none" else score))
+                _in_session(service.feedback(None if score == "none" else score), _NO_ANSWER)
             case messages.Approve() | messages.Deny():
                 return self._approve(request.call_id, allow=not isinstance(request, messages.Deny))
             case messages.Reload():
@@ -136,6 +137,6 @@ def _allowed(refusal: Refusal | None) -> None:
         raise RequestError("budget_spent", refusal.text, f"{refusal.mend}; parleyd wake --anyway goes on all the same")
 
 
-def _in_session(told: bool) -> None:
+def _in_session(told: bool, refusal: tuple[str, str, str] = _NO_SESSION) -> None:
     if not told:
-        raise RequestError(*_NO_SESSION)
+        raise RequestError(*refusal)
