@@ -15,6 +15,8 @@ from pathlib import Path
 import pexpect
 import pytest
 
+from parleyd.control.client import Client
+
 AGENT = "{ears: none, first_message: 'Hi there.', replies: [{heard: hostile, say: \"a\\e[2Jb \\a漢字\"}]}"
 
 
@@ -145,6 +147,10 @@ def test_programs_that_wait_get_the_answer_to_their_own_text(tmp_path: Path) -> 
         piped = pool.submit(parleyd, "chat", stdin="\n".join(said[3:]))
         assert [done.result().stdout for done in one] == [f"You said: {text}\n" for text in said[:3]]
         assert piped.result().stdout.splitlines() == [f"You said: {text}" for text in said[3:]]
+        with Client() as other, other.turn(time.monotonic() + 5):
+            late = parleyd("say", "--wait", "--timeout", "0.3", "hello")
+        assert late.returncode == os.EX_TEMPFAIL
+        assert "another program still waits for the answer to its own text" in late.stderr
 
 
 def test_what_commands_print_of_the_agents_text_steers_no_terminal(tmp_path: Path) -> None:

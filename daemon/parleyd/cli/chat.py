@@ -17,8 +17,8 @@ from parleyd.chat.link import DaemonLink, Link, OwnLink, Take
 from parleyd.chat.pipe import BadLineError, NoAnswerError, Pipe
 from parleyd.chat.screen import Screen, wants_colour
 from parleyd.cli.agents import Agents
+from parleyd.cli.daemon import seconds
 from parleyd.cli.errors import CommandError
-from parleyd.cli.say import seconds
 from parleyd.config.loader import DEFAULT_CONFIG_PATH, ConfigError, load
 from parleyd.config.schema import Audio, Config, Log
 from parleyd.control.client import NotRunningError, RefusedError
