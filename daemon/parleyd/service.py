@@ -52,7 +52,7 @@ class Service:
 
     on_failure: called, from any thread, when the service cannot go on by itself; `failure` then tells why.
     give_up: asked while the start waits for the microphone; True makes start() return early.
-    state_directory: for what outlives the process: the mute switch, the usage, the transcript, timers, the audit log
+    state_directory: for what outlives the process: mute switch, volume, usage, the transcript, timers, the audit log
         of tools; None keeps nothing.
     speech_for: the voice of announcements, None where there is none; raises what the maker of agents does.
     """
@@ -105,7 +105,7 @@ class Service:
                 set_volume=self._set_volume_for_agent,
                 mute=self._mute_for_agent,
                 end_conversation=lambda: self._supervisor.end_soon(),
-                status=lambda: told_to_agent(self.status()),
+                status=self._status_for_agent,
                 tell=self._tell,
             ),
             bus,
@@ -227,6 +227,12 @@ class Service:
         except MixerError as error:
             raise ToolError(Fault.FAILED, f"The volume could not be set: {error}.") from error
 
+    def _status_for_agent(self) -> dict[str, object]:
+        # "Louder" begins where the speaker's own buttons have left it.
+        with contextlib.suppress(MixerError):
+            self.look_at_volume()
+        return told_to_agent(self.status())
+
     def _mute_for_agent(self, on: bool) -> None:
         self._need_sound_for_agent()
         self.mute(on)
@@ -328,6 +334,11 @@ class Service:
         if self.sound is not None:
             self.sound.set_volume(volume)
 
+    def look_at_volume(self) -> None:
+        """See Sound.look_at_volume."""
+        if self.sound is not None:
+            self.sound.look_at_volume()
+
     def status(self) -> Status:
         return self._reporter.status(self._config, self.usage(), self._hooks.counts)
 
@@ -352,9 +363,8 @@ class Service:
         if self._announcer is not None:
             self._announcer.reconfigure(speech, config.announce, config.session.connect_timeout_s)
         self._config = config
-        volume = config.audio.output.volume
-        if "audio.output.volume" in changed.now and volume is not None:
-            self.set_volume(volume)
+        if self.sound is not None and "audio.output.volume" in changed.now:
+            self.sound.configure_volume(config.audio.output.volume)
         return changed
 
     def _pulses(self) -> tuple[Pulse, ...]:

@@ -5,10 +5,11 @@ There is none where `audio.mode` is off. docs/how-it-works.md tells the way of t
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from parleyd import events
@@ -38,7 +39,7 @@ from parleyd.conversation.outbox import Outbox
 from parleyd.conversation.supervisor import Supervisor
 from parleyd.failure import ServiceError
 from parleyd.health import Pulse
-from parleyd.host.remembered import RememberedMute
+from parleyd.host.remembered import RememberedMute, RememberedVolume
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ class Sound:
 
     Its parts can be looked at; who starts and stops them is this. fail: told when one of them cannot go on.
     give_up: asked while the start waits for the microphone; True makes it return early.
-    state_directory: for the mute switch and recordings; None keeps nothing.
+    state_directory: for the mute switch, the volume and recordings; None keeps nothing.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class Sound:
             earcons=EarconTrack(earcons_of(config.earcons)),
             announcements=self.announcements,
         )
-        self._volume = Volume(self.playback, output.mixer, output.volume)
+        self._volume = Volume(self.playback, output.mixer, output.volume, RememberedVolume(state_directory))
         bus.subscribe(self._volume)
         self._cues = EarconCues(always=config.wake.mode == "always", after_speech=config.earcons.after_speech == "on")
         bus.subscribe(EarconBell(self._cues, self.playback))
@@ -194,10 +195,27 @@ class Sound:
         return self._volume.value
 
     def set_volume(self, volume: float) -> None:
-        """0 to 1; moves within milliseconds, without a click. Raises ValueError, and MixerError after two seconds at
-        most; then nothing has changed."""
-        self._volume.set(volume)
-        self._bus.publish(events.VolumeChanged(at_s=time.monotonic(), volume=volume))
+        """0 to 1, by hand; moves within milliseconds, without a click. Raises ValueError, and MixerError after two
+        seconds at most; then nothing has changed."""
+        with self._telling_volume():
+            self._volume.set(volume)
+
+    def configure_volume(self, volume: float | None) -> None:
+        """audio.output.volume is another now. Raises MixerError as above; then the volume is what it was."""
+        with self._telling_volume():
+            self._volume.configure(volume)
+
+    def look_at_volume(self) -> None:
+        """Makes `volume` true for a mixer that somebody else has moved. Raises MixerError as above."""
+        with self._telling_volume():
+            self._volume.look()
+
+    @contextlib.contextmanager
+    def _telling_volume(self) -> Iterator[None]:
+        before = self._volume.value
+        yield
+        if self._volume.value != before:
+            self._bus.publish(events.VolumeChanged(at_s=time.monotonic(), volume=self._volume.value))
 
     def _speaker_failed(self, error: Exception) -> None:
         if isinstance(error, DeviceError) and self.recovery.watches_speaker:
