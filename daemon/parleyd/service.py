@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 
 class Service:
     """start(), then stop(). Raises DeviceError, VadUnavailableError, WakeWordUnavailableError, ServiceError,
-    EchoCancellerMissingError, EarconFileError, MixerError, SecretError (of a tool).
+    EchoCancellerMissingError, EarconError, MixerError, SecretError (of a tool).
 
     on_failure: called, from any thread, when the service cannot go on by itself; `failure` then tells why.
     give_up: asked while the start waits for the microphone; True makes start() return early.

@@ -18,6 +18,8 @@ from parleyd.audio.devices.device import DeviceError, InputDevice, OutputDevice
 from parleyd.audio.devices.portaudio import PortAudioInput, PortAudioOutput
 from parleyd.audio.earcon_bell import EarconBell, earcons_of
 from parleyd.audio.earcon_cues import EarconCues
+from parleyd.audio.earcons import RATE_HZ, EarconError
+from parleyd.audio.earcons import Sound as Spoken
 from parleyd.audio.ears import Ears
 from parleyd.audio.echo_control import EchoControl
 from parleyd.audio.echo_control import Mode as EchoMode
@@ -48,7 +50,7 @@ MICROPHONE_S = 5.0
 
 
 class Sound:
-    """attach(), start(), then stop(). Raises EchoCancellerMissingError and EarconFileError.
+    """attach(), start(), then stop(). Raises EchoCancellerMissingError and EarconError.
 
     Its parts can be looked at; who starts and stops them is this. fail: told when one of them cannot go on.
     give_up: asked while the start waits for the microphone; True makes it return early.
@@ -83,7 +85,7 @@ class Sound:
             on_finished=lambda heard: self._dialogue.answer_ended(heard),
             on_failure=self._speaker_failed,
             far_end=far_end,
-            earcons=EarconTrack(earcons_of(config.earcons)),
+            earcons=EarconTrack(earcons_of(config.earcons, _speak)),
             announcements=self.announcements,
         )
         self._volume = Volume(self.playback, output.mixer, output.volume, RememberedVolume(state_directory))
@@ -244,6 +246,17 @@ def _echo_mode(config: Config, microphone: InputDevice, speaker: OutputDevice) -
     in_one_room = isinstance(microphone, PortAudioInput) and isinstance(speaker, PortAudioOutput)
     # A file hears nothing of the speaker.
     return "off" if mode == "auto" and not in_one_room else mode
+
+
+def _speak(text: str) -> Spoken:
+    """In the embedded agent's voice: without a network. Raises EarconError."""
+    from parleyd.agents.local.voice import Voice, VoiceError
+
+    try:
+        with Voice() as voice:
+            return Spoken(voice.say(text, RATE_HZ), RATE_HZ)
+    except VoiceError as error:
+        raise EarconError(f"an earcon is to be spoken, but {error}", error.mend) from error
 
 
 def _recorder(config: Config, state_directory: Path | None) -> Recorder | None:

@@ -19,7 +19,7 @@ from parleyd.audio.devices.chatter import keep_stderr_apart
 from parleyd.audio.devices.device import DeviceError, InputDevice, OutputDevice
 from parleyd.audio.devices.names import device_pair
 from parleyd.audio.devices.portaudio import host
-from parleyd.audio.earcons import EarconFileError
+from parleyd.audio.earcons import EarconError
 from parleyd.audio.echo import EchoCancellerMissingError
 from parleyd.audio.mixer import MixerError
 from parleyd.audio.vad import VadUnavailableError
@@ -132,7 +132,7 @@ def _serve(config: Config, args: argparse.Namespace, bus: events.Bus) -> int:
                 attend(service, arrived, reload)
     except (
         DeviceError,
-        EarconFileError,
+        EarconError,
         EchoCancellerMissingError,
         MixerError,
         VadUnavailableError,
