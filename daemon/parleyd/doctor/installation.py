@@ -115,9 +115,7 @@ def extras(examination: Examination) -> Iterator[Finding]:
         yield good("the configuration needs none")
 
 
-def judge_extra(
-    reason: str, distributions: Iterable[str], problems: Mapping[str, str | None]
-) -> Iterator[Finding]:
+def judge_extra(reason: str, distributions: Iterable[str], problems: Mapping[str, str | None]) -> Iterator[Finding]:
     broken = [f"{module}: {problem}" for module, problem in problems.items() if problem]
     if broken:
         mend = own_python.install(*distributions)
