@@ -28,7 +28,7 @@ from parleyd.cli.agents import Agents
 from parleyd.cli.errors import CommandError
 from parleyd.cli.reloader import Reloader, ReloadError
 from parleyd.config.changes import Changes
-from parleyd.config.loader import DEFAULT_CONFIG_PATH, ConfigError, load
+from parleyd.config.loader import ConfigError, load
 from parleyd.config.schema import Config
 from parleyd.config.secrets import SecretError
 from parleyd.control.client import SOCKET_NAME
@@ -37,7 +37,7 @@ from parleyd.control.messages import RequestError
 from parleyd.control.server import ControlError, ControlServer
 from parleyd.failure import ServiceError
 from parleyd.host import journal, logs, notify, signals
-from parleyd.host.directories import runtime_directory, state_directory
+from parleyd.host.directories import config_path, runtime_directory, state_directory
 from parleyd.host.prometheus import Exporter, MetricsError
 from parleyd.host.signals import Signals
 from parleyd.profiles.profiles import ApplyError, Profiles
@@ -52,7 +52,7 @@ START_S = 90.0
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser("run", help="run the daemon", description="Run the daemon until SIGTERM or Ctrl-C.")
     parser.add_argument(
-        "-c", "--config", type=Path, default=DEFAULT_CONFIG_PATH, metavar="FILE", help="default: %(default)s"
+        "-c", "--config", type=Path, default=config_path(), metavar="FILE", help="default: %(default)s"
     )
     parser.set_defaults(run=run)
 

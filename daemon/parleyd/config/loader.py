@@ -1,6 +1,6 @@
 """Reads a configuration file: all its problems at once, each with its line and its mend.
 
-    loaded = load(DEFAULT_CONFIG_PATH)  # or raises ConfigError
+    loaded = load(path)  # or raises ConfigError
     loaded.config.gate.hangover_ms
 """
 
@@ -26,9 +26,8 @@ from parleyd.config.problem import ConfigError, Problem, one_line
 from parleyd.config.refusal import found, refusal, shown
 from parleyd.config.schema import SHORTHANDS, Config
 
-__all__ = ["DEFAULT_CONFIG_PATH", "ConfigError", "Loaded", "Problem", "load", "parse"]
+__all__ = ["ConfigError", "Loaded", "Problem", "load", "parse"]
 
-DEFAULT_CONFIG_PATH = Path("/etc/parleyd/parleyd.yaml")
 MAX_BYTES = 256 * 1024
 
 

