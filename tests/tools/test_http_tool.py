@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 import threading
@@ -128,6 +129,12 @@ def test_redirects_stay_with_their_host(server: Server) -> None:
 
     server.answer = redirect
     assert ask(tool(server.url + "/a")) == "here"
+    server.answer = lambda handler: (
+        reply(handler, 302, Location="/München und mehr".encode().decode("latin-1"))
+        if handler.path == "/%C3%A4"
+        else reply(handler, 200, handler.path.encode())
+    )
+    assert ask(tool(server.url + "/ä")) == "/M%C3%BCnchen%20und%20mehr"
     other = Server()
     try:
         for target in (other.url, f"http://localhost:{server.http.server_port}/", "https://127.0.0.1/", "//evil.test/"):
@@ -147,6 +154,20 @@ def test_redirects_stay_with_their_host(server: Server) -> None:
 def test_a_body_without_end_is_cut(server: Server) -> None:
     server.answer = lambda handler: reply(handler, 200, b"x" * 3_000_000)
     assert len(ask(tool(server.url))) == MAX_BODY_BYTES
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "text"),
+    [
+        (gzip.compress(b"0" * 10**7), {"Content_Encoding": "gzip"}, "The answer is packed (gzip) and cannot be read."),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", {"Content_Type": "image/png"}, "The answer is no text (image/png)."),
+        ("ä".encode("utf-16"), {"Content_Type": "text/plain; charset=utf-16"}, "ä"),
+        (b"", {"Content_Encoding": "gzip"}, ""),
+    ],
+)
+def test_what_is_no_text_is_told_to_be_none(server: Server, body: bytes, headers: dict[str, str], text: str) -> None:
+    server.answer = lambda handler: reply(handler, 200, body, **headers)
+    assert ask(tool(server.url)) == text
 
 
 def test_a_server_that_drips_is_cut_off(server: Server) -> None:
