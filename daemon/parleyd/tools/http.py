@@ -164,13 +164,16 @@ def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
 def _no_answer(problem: Exception, host: str) -> str:
     match problem:
         case ssl.SSLCertVerificationError():
-            return f"The certificate of {host} is not valid: {problem.verify_message}."
+            return f"The certificate of {host} is not valid: {problem.verify_message.rstrip('.')}."
         case TimeoutError():
             return f"{host} did not answer in time."
         case ConnectionRefusedError():
             return f"Nothing listens at {host}."
         case socket.gaierror():
             return f"The name {host} is not known; perhaps there is no network."
+        case ssl.SSLError():
+            why = (problem.reason or "the connection broke").lower().replace("_", " ")
+            return f"{host} cannot be reached by TLS: {why}."
         case OSError():
             return f"{host} cannot be reached: {problem.strerror or 'the connection broke'}."
         case http.client.IncompleteRead():
