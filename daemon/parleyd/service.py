@@ -236,7 +236,7 @@ class Service:
             raise ToolError(Fault.FAILED, "This device has neither a microphone nor a speaker.")
 
     def _tell(self, text: str) -> None:
-        """Makes the agent know something, in a session that is opened for it if need be."""
+        """Makes the agent know something, and say it in a session that is opened for it if need be."""
         self._to_agent.tell(text)
         self._supervisor.wake(by_speech=False)
 

@@ -291,14 +291,19 @@ agent:
     assert (line.closed.code, line.closed.by) == (1000, "client")
 
 
-def test_a_timer_wakes_the_agent_and_tells_it(play: Callable[..., Scene]) -> None:
+def test_a_timer_wakes_the_agent_which_says_so(play: Callable[..., Scene]) -> None:
     scene = play(steps(
-        "on: ready, do: tool_call, name: set_timer, parameters: {seconds: 1, label: tea}",
+        "on: ready, do: tool_call, name: set_timer, parameters: {seconds: 1, label: \"te\\ea\"}",
         "on: ready, do: tool_call, name: list_timers",
         "on: ready, do: tool_call, name: set_volume, parameters: {percent: 30}",
         "on: ready, do: tool_call, name: device_status",
         then="- {}\n",
-    ))  # fmt: skip
+    ), agent="""\
+agent:
+  ears: none
+  first_message: "Hello, how can I help you?"
+  replies: [{heard: message of the device, say: "Your tea is ready."}]
+""")  # fmt: skip
     line = scene.line()
     line.wait_event("client_tool_result", 4)
     results = {result["tool_call_id"]: result["result"] for result in line.events_of("client_tool_result")}
@@ -308,6 +313,19 @@ def test_a_timer_wakes_the_agent_and_tells_it(play: Callable[..., Scene]) -> Non
     assert scene.daemon.service.volume == 0.3
     assert json.loads(results["call_4"])["health"]
     told = scene.line(2).wait_event("contextual_update")
-    assert told["text"].startswith("The timer 1 (tea) has just gone off on this device.")
+    assert told["text"] == "The timer 1 (tea) has gone off on this device. Tell the person."
+    scene.line(2).wait_event("user_message")
+    said = scene.daemon.expect(events.AnswerText, lambda event: event.text != "Hello, how can I help you?")
+    assert said.text == "Your tea is ready.", "not the greeting first, and once"
+    assert scene.daemon.of(events.Typed) == [], "the person has said nothing"
     assert scene.daemon.of(events.TimerWentOff)[0].label == "tea"
     assert [line["what"] for line in scene.audit()].count("timer") == 1
+
+
+def test_a_timer_in_a_conversation_does_not_interrupt_it(play: Callable[..., Scene]) -> None:
+    scene = play(steps("on: ready, do: tool_call, name: set_timer, parameters: {seconds: 1}"))
+    told = scene.line().wait_event("contextual_update")
+    assert told["text"] == "The timer 1 has gone off on this device. Tell the person."
+    scene.line().wait_event("client_tool_result")
+    scene.daemon.service.stop()
+    assert scene.line().events_of("user_message") == []

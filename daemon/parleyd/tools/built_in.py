@@ -11,7 +11,7 @@ from parleyd.config.tool_sections import BuiltIn
 from parleyd.tools import timers
 from parleyd.tools.alarm_clock import AlarmClock
 from parleyd.tools.parameters import Parameters
-from parleyd.tools.result import Fault, ToolError
+from parleyd.tools.result import Fault, ToolError, clean
 from parleyd.tools.stopping import Stop
 from parleyd.tools.toolbox import Tool
 
@@ -135,7 +135,7 @@ def _end_conversation(device: Device) -> str:
 
 
 def _set_timer(clock: AlarmClock, hours: int = 0, minutes: int = 0, seconds: int = 0, label: str = "") -> str:
-    timer = clock.set(hours * 3600 + minutes * 60 + seconds, " ".join(label.split()))
+    timer = clock.set(hours * 3600 + minutes * 60 + seconds, " ".join(clean(label).split()))
     named = f" ({timer.label})" if timer.label else ""
     return f"Timer {timer.number}{named} rings in {timers.duration(hours * 3600 + minutes * 60 + seconds)}."
 

@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 class Host:
     """What the tools need of the daemon around them; each returns at once.
 
-    set_volume: from 0 to 1. end_conversation: after what the agent still says. tell: makes the agent know something,
-    and wakes it for that.
+    set_volume: from 0 to 1. end_conversation: after what the agent still says. tell: makes the agent know something;
+    asleep it is woken for that, and says it.
     """
 
     set_volume: Callable[[float], None]
@@ -115,7 +115,7 @@ class DeviceTools:
         self._bus.publish(
             events.TimerWentOff(at_s=time.monotonic(), number=timer.number, label=timer.label, late_s=max(0.0, late_s))
         )
-        self._host.tell(f"The timer {timer.number}{label} has just gone off on this device.{late} Tell the person.")
+        self._host.tell(f"The timer {timer.number}{label} has gone off on this device.{late} Tell the person.")
 
 
 def declared_tools(config: sections.Tools) -> dict[str, Tool]:
