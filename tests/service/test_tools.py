@@ -272,6 +272,26 @@ def test_a_person_answers_by_the_control_socket(play: Callable[..., Scene]) -> N
 # ---------------------------------------------------------------- built in
 
 
+def test_parleyds_own_tools_can_be_called_by_hand(play: Callable[..., Scene]) -> None:
+    scene = play("")
+    commands = Commands(scene.daemon.service, Changes, lambda: None, Profiles(Config(), events.Bus()))
+    assert commands(messages.RunTool(name="set_timer", parameters={"minutes": 5, "label": "tea"})) == {
+        "result": "Timer 1 (tea) rings in 5 minutes.", "error_type": None,
+    }  # fmt: skip
+    assert commands(messages.RunTool(name="set_volume", parameters={"percent": 20}))
+    assert scene.daemon.service.volume == 0.2
+    wrong = commands(messages.RunTool(name="cancel_timer", parameters={"timer": "1"}))
+    assert isinstance(wrong, dict)
+    assert (wrong["error_type"], wrong["result"][:25]) == ("external_client", "The parameters are wrong:")
+    # Not what runs programs: who may talk to the daemon need not be the user who runs them. Not what is switched off.
+    for name in ("touch", "mute", "nothing"):
+        with pytest.raises(RequestError, match=f"no tool '{name}' of its own"):
+            commands(messages.RunTool(name=name))
+    assert not (scene.folder / "touched").exists()
+    scene.line()
+    assert [line["call_id"] for line in scene.audit() if line["what"] == "began"] == ["by hand"] * 3
+
+
 def test_the_agent_says_goodbye_before_the_line_ends(play: Callable[..., Scene]) -> None:
     scene = play("", agent="""\
 agent:

@@ -18,6 +18,8 @@ from parleyd.tools.toolbox import Tool
 # A board without a battery wakes up years ago.
 _CLOCK_IS_SET_FROM = datetime(2025, 1, 1, tzinfo=UTC)
 TIMEOUT_S = 10.0
+# The kind of these tools.
+BUILT_IN = "built in"
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def built_in_tools(names: Iterable[BuiltIn], device: Device) -> dict[str, Tool]:
     return {
         name: Tool(
             name=name,
-            kind="built in",
+            kind=BUILT_IN,
             description=DESCRIPTIONS[name],
             parameters=Parameters(_schema(name)),
             runner=_Function(functions[name]),

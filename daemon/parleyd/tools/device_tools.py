@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import queue
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from parleyd.tools.built_in import Device, built_in_tools
 from parleyd.tools.command import Command, PythonFunction
 from parleyd.tools.http import Http
 from parleyd.tools.parameters import Parameters
+from parleyd.tools.result import Fault, Result, ToolError, failed
 from parleyd.tools.toolbox import Respond, Runner, Tool, Toolbox
 
 log = logging.getLogger(__name__)
@@ -98,6 +100,21 @@ class DeviceTools:
         self._approvals.drop_all("the session ended")
 
     # ------------------------------------------------------------ for commands
+
+    def by_hand(self, name: str, parameters: Mapping[str, object], wait_s: float) -> Result:
+        """What the agent would be told if it called this tool. Blocks, at most for wait_s."""
+        results: queue.SimpleQueue[Result] = queue.SimpleQueue()
+
+        def respond(result: Result) -> bool:
+            results.put(result)
+            return True
+
+        self.call(ToolCall(name, "by hand", parameters, expects_response=True), respond)
+        try:
+            return results.get(timeout=wait_s)
+        except queue.Empty:
+            # A conversation that ended has taken it along.
+            return failed(ToolError(Fault.CANCELLED, f"{name} was stopped before it was done."))
 
     def approve(self, call_id: str, *, allow: bool) -> bool:
         """What a person decided about an ApprovalWanted. False: nothing of that id is waiting (any more)."""
