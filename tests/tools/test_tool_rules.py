@@ -103,6 +103,11 @@ def test_a_script_may_take_a_value_as_its_argument(run: str) -> None:
     assert lines(COMMAND.format(parameters=X, run=run)) == []
 
 
+def test_a_status_that_is_none() -> None:
+    (line,) = lines("http: {t: {description: d, url: 'http://h/', allowed_status: [200, 99]}}")
+    assert line.endswith("99 cannot stand in this list; use whole numbers from 200 to 599")
+
+
 def test_names_and_values_of_ones_own_are_no_words_of_json_schema() -> None:
     own = "{properties: {maximun: {enum: [{enums: 1}], default: {a: 1}, examples: [{b: 1}]}}, required: [maximun]}"
     assert lines(COMMAND.format(parameters=own, run='[a, "{maximun}"]')) == []
