@@ -329,7 +329,9 @@ class Service:
             self.sound.set_volume(volume)
 
     def status(self) -> Status:
-        return self._reporter.status(self._config, self.usage(), self._hooks.counts)
+        return self._reporter.status(
+            self._config, self.usage(), self._hooks.counts, self.tools.waiting_approvals
+        )
 
     @property
     def health(self) -> str:

@@ -19,6 +19,7 @@ from parleyd.agents.local.recognise import NoEars
 from parleyd.agents.local.record import ConnectionRecord
 from parleyd.agents.local.server import LocalAgent
 from parleyd.agents.local.voice import Voice
+from parleyd.cli.status import page
 from parleyd.config.changes import Changes
 from parleyd.config.loader import parse
 from parleyd.config.schema import Config
@@ -252,11 +253,15 @@ def test_approvals_by_rule_and_by_a_person(play: Callable[..., Scene]) -> None:
 
 def test_a_person_answers_by_the_control_socket(play: Callable[..., Scene]) -> None:
     scene = play(steps(
-        "on: ready, do: mcp_tool_call, name: pay_rent", "on: ready, do: mcp_tool_call, name: pay_all",
+        "on: ready, do: mcp_tool_call, name: pay_rent, service: mcp, parameters: {amount: 700}",
+        "on: ready, do: mcp_tool_call, name: pay_all",
     ))  # fmt: skip
     commands = Commands(scene.daemon.service, Changes, lambda: None, Profiles(Config(), events.Bus()))
     for _ in range(2):
         scene.daemon.expect(events.ApprovalWanted)
+    shown = [line.strip() for line in page(messages.plain(scene.daemon.service.status())) if "may it call" in line]
+    assert shown[0] == 'asks        may it call pay_rent of mcp with {"amount": 700}? parleyd approve call_1, or deny'
+    assert len(shown) == 2
     with pytest.raises(RequestError, match=r"several calls wait: call_1 \(pay_rent\), call_2 \(pay_all\)"):
         commands(messages.Approve())
     assert commands(messages.Deny(call_id="call_1")) == {"call_id": "call_1", "name": "pay_rent"}

@@ -125,7 +125,7 @@ class Commands:
 
     def _approve(self, call_id: str | None, *, allow: bool) -> dict[str, str]:
         tools = self._service.tools
-        waiting = {asked.call_id: asked.name for asked in tools.waiting_approvals}
+        waiting = {wanted.call_id: wanted.name for wanted in tools.waiting_approvals}
         if call_id is None and len(waiting) > 1:
             listed = ", ".join(f"{one} ({name})" for one, name in waiting.items())
             raise RequestError("ambiguous", f"several calls wait: {listed}", "say which one")

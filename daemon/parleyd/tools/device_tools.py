@@ -121,7 +121,7 @@ class DeviceTools:
         return self._approvals.answer(call_id, allow=allow)
 
     @property
-    def waiting_approvals(self) -> list[ApprovalAsked]:
+    def waiting_approvals(self) -> tuple[events.ApprovalWanted, ...]:
         return self._approvals.waiting
 
     def _timer_goes_off(self, timer: timers.Timer, late_s: float) -> None:
