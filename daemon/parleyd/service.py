@@ -242,7 +242,7 @@ class Service:
             raise ToolError(Fault.FAILED, "This device has neither a microphone nor a speaker.")
 
     def _tell(self, text: str) -> None:
-        """Makes the agent know something, in a session that is opened for it if need be."""
+        """Makes the agent know something, and say it in a session that is opened for it if need be."""
         self._to_agent.tell(text)
         self._supervisor.wake(by_speech=False)
 
@@ -340,7 +340,9 @@ class Service:
             self.sound.look_at_volume()
 
     def status(self) -> Status:
-        return self._reporter.status(self._config, self.usage(), self._hooks.counts)
+        return self._reporter.status(
+            self._config, self.usage(), self._hooks.counts, self.tools.waiting_approvals
+        )
 
     @property
     def health(self) -> str:

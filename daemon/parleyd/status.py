@@ -50,7 +50,8 @@ class Speaker(Device):
 @dataclass(frozen=True, slots=True)
 class Status:
     """health: well, trouble or sick. state_s: how long it has been in this state. started_s, uptime_s: wall-clock time
-    of the start, and the time since. microphone, speaker: None without sound (audio.mode: off)."""
+    of the start, and the time since. microphone, speaker: None without sound (audio.mode: off). approvals: calls that
+    wait for `parleyd approve` or `deny`."""
 
     version: str
     started_s: float
@@ -71,6 +72,7 @@ class Status:
     usage: Usage
     profile: str | None
     hooks: HookCounts
+    approvals: tuple[events.ApprovalWanted, ...]
 
 
 def told_to_agent(status: Status) -> dict[str, object]:
@@ -123,7 +125,9 @@ class Reporter:
                 case _:
                     pass
 
-    def status(self, config: Config, usage: Usage, hooks: HookCounts) -> Status:
+    def status(
+        self, config: Config, usage: Usage, hooks: HookCounts, approvals: tuple[events.ApprovalWanted, ...]
+    ) -> Status:
         now_s = time.monotonic()
         findings, load, sound = self._watch.findings, process.load(), self._sound
         with self._lock:
@@ -152,6 +156,7 @@ class Reporter:
                 usage=usage,
                 profile=self._profile,
                 hooks=hooks,
+                approvals=approvals,
             )
 
 

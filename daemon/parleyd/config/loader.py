@@ -285,6 +285,8 @@ class _Reader:
             except msgspec.ValidationError:
                 self._unsettled.add(key.dotted)
                 wanted = joined(key.choices) if key.choices else "text that is not empty"
+                if isinstance(item, inspect.IntType):
+                    wanted = f"whole numbers from {item.ge} to {item.le}"
                 near = suggest.choice(entry.value, key.choices) if isinstance(entry, ScalarNode) else None
                 few = f" ({wanted})" if len(key.choices) <= 10 else ""
                 mend = f"did you mean {near}?{few}" if near else f"use {wanted}"
