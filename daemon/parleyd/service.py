@@ -247,11 +247,25 @@ class Service:
         self._supervisor.wake(by_speech=False)
 
     def _tell_of_budget(self, event: events.Event) -> None:
-        """While there is a session: the agent can say it when it fits."""
-        if isinstance(event, events.BudgetNear):
-            left = f"{event.left_s / 60:.0f} min" if event.left_s >= 60 else f"{event.left_s:.0f} s"
-            told = f"This device may talk for another {left} this {event.period}; mention it briefly."
-            self._to_agent.context(told, None)
+        """Aloud; and while there is a session the agent is to know."""
+        match event:
+            case events.BudgetNear():
+                left = f"{event.left_s / 60:.0f} min" if event.left_s >= 60 else f"{event.left_s:.0f} s"
+                told = f"This device may talk for another {left} this {event.period}"
+                said = self._say_aloud(self._config.budget.near_text)
+                self._to_agent.context(f"{told}; {'the person was told' if said else 'mention it briefly'}.", None)
+            case events.BudgetSpent():
+                self._say_aloud(self._config.budget.spent_text)
+
+    def _say_aloud(self, text: str | None) -> bool:
+        """In the next pause. → whether there is a voice for it."""
+        if text is None or self._announcer is None:
+            return False
+        try:
+            self._announcer.announce(text, now=False)
+        except AnnouncementRefusedError:
+            return False
+        return True
 
     def usage(self) -> Usage:
         """What sessions cost, today and this month."""

@@ -22,9 +22,10 @@ from parleyd.config.base import Secret
 from parleyd.config.keys import Key, all_keys, joined, keys_of
 from parleyd.config.nodes import NULL, NodeError, TooLargeError, Values, check_tag, compose, key_name, scalar
 from parleyd.config.overlay import may_change
-from parleyd.config.problem import ConfigError, Problem, one_line
+from parleyd.config.problem import ConfigError, Problem
 from parleyd.config.refusal import found, refusal, shown
 from parleyd.config.schema import SHORTHANDS, Config
+from parleyd.shown import one_line
 
 __all__ = ["ConfigError", "Loaded", "Problem", "load", "parse"]
 

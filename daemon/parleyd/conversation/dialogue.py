@@ -200,10 +200,11 @@ class Dialogue:
                 case AgentResponse(text=text, event_id=event_id):
                     self._activity_s = now_s
                     self._to_agent.response(event_id)
+                    if answer != before:
+                        # What was typed stands before the answer to it.
+                        self._heard_by_answer(answer, now_s)
                     self._history.agent_says(text, self._numbers.of_text, now_s)
                     self._bus.publish(events.AnswerText(at_s=now_s, text=text, answer=self._numbers.of_text))
-                    if answer != before:
-                        self._heard_by_answer(answer, now_s)
                 case AgentResponsePart(kind=kind, text=text, event_id=part_of):
                     self._activity_s = now_s
                     self._bus.publish(events.AnswerPart(at_s=now_s, kind=kind, text=text, part_of=part_of))
