@@ -12,6 +12,9 @@ from parleyd.cli.daemon import add_options, connected, text_of
 from parleyd.cli.errors import CommandError
 from parleyd.control.client import Client
 
+# What may be a greeting was the answer after all, when nothing follows it for so long.
+AFTER_GREETING_S = 5.0
+
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
@@ -34,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
         if args.wait:
             client.ask("events")
         result = client.ask("say", text=text)
-        answer = await_answer(client, args.timeout) if args.wait else None
+        answer = await_answer(client, args.timeout, text) if args.wait else None
     if args.json:
         print(json.dumps(result if answer is None else {"answer": answer}, ensure_ascii=False))
     elif answer is not None:
@@ -42,20 +45,29 @@ def run(args: argparse.Namespace) -> int:
     return os.EX_OK
 
 
-def await_answer(client: Client, timeout_s: float) -> str:
-    """The first whole text of the agent after ours. Raises CommandError."""
+def await_answer(client: Client, timeout_s: float, said: str | None = None) -> str:
+    """The first whole text of the agent after ours. said: what is still to come back as our words, so that an answer to
+    somebody else who was quicker is none to us. Raises CommandError."""
     until_s = time.monotonic() + timeout_s
     trouble: dict[str, Any] = {}
+    greeting: str | None = None
     while (left_s := until_s - time.monotonic()) > 0:
         try:
             event = next(client.events(left_s))
         except TimeoutError:
             break
         match event["event"]:
-            case "answer_text" if not event["corrected"]:
+            case "typed" if event["text"] == said:
+                said = None
+            case "answer_text" if said is None and event["greeting"]:
+                greeting = str(event["text"])
+                until_s = min(until_s, time.monotonic() + AFTER_GREETING_S)
+            case "answer_text" if said is None and not event["corrected"]:
                 return str(event["text"])
             case "trouble":
                 trouble = event
+    if greeting is not None:
+        return greeting
     text = f"no answer within {timeout_s:g} s"
     if trouble:
         raise CommandError(f"{text}: {trouble['text']}", trouble["mend"], os.EX_TEMPFAIL)
