@@ -144,8 +144,9 @@ class Service:
         self._transcript = transcript_writer(config.transcript, state_directory)
         if self._transcript is not None:
             bus.subscribe(self._transcript)
+        self._beside: tuple[Pulse, ...] = ()
         self._watch = Watch(self._pulses, bus, self.fail)
-        self._reporter = Reporter(self.sound, self._watch, bus)
+        self._reporter = Reporter(self.sound, self._watch, self._traffic, bus)
 
     def start(self) -> None:
         """Each part with what stops it; on the first trouble everything is closed again."""
@@ -383,10 +384,16 @@ class Service:
             self.sound.configure_volume(config.audio.output.volume)
         return changed
 
+    def watch(self, *pulses: Pulse) -> None:
+        """The service's health is that of these threads, too, which are not its own."""
+        self._beside += pulses
+
     def _pulses(self) -> tuple[Pulse, ...]:
         of_sound = self.sound.pulses if self.sound is not None else ()
         of_announcer = (self._announcer.pulse,) if self._announcer is not None else ()
-        return *of_sound, *of_announcer, *self._supervisor.pulses
+        of_transcript = (self._transcript.pulse,) if self._transcript is not None else ()
+        of_files = self._meter.pulse, *of_transcript, *self.tools.pulses
+        return *of_sound, *of_announcer, *self._supervisor.pulses, *of_files, *self._beside
 
     @property
     def counters(self) -> UplinkCounters:

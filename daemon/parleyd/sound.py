@@ -168,7 +168,8 @@ class Sound:
 
     @property
     def pulses(self) -> tuple[Pulse, ...]:
-        return self.ears.pulse, self.playback.pulse, self.recovery.pulse
+        of_recorder = (self._recorder.pulse,) if self._recorder is not None else ()
+        return self.ears.pulse, self.playback.pulse, self.recovery.pulse, *of_recorder
 
     @property
     def heard_s(self) -> float:

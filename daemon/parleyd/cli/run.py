@@ -114,9 +114,11 @@ def _serve(config: Config, args: argparse.Namespace, bus: events.Bus) -> int:
             threading.excepthook = partial(thread_died, service)
             reload = Reloader(args.config, service, profiles, debug=args.debug)
             with contextlib.ExitStack() as stack:
+                service.watch(arrived.pulse, profiles.pulse)
                 control = _control(config, service, reload, profiles, arrived, bus)
                 for beside in (control, _metrics(config, service)):
                     if beside is not None:
+                        service.watch(beside.pulse)
                         stack.callback(beside.stop)
                         beside.start()
                 stack.callback(service.stop)

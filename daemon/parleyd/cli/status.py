@@ -138,7 +138,7 @@ def _speaker(it: dict[str, Any]) -> str:
 
 
 def _approval(it: dict[str, Any]) -> str:
-    parameters = bounded(json.dumps(it["parameters"], ensure_ascii=False), _MAX_PARAMETERS_CHARS)
+    parameters = bounded(json_text(it["parameters"]), _MAX_PARAMETERS_CHARS)
     return f"may it call {it['name']} of {it['service']} with {parameters}? parleyd approve {it['call_id']}, or deny"
 
 

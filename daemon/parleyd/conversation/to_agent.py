@@ -93,7 +93,7 @@ class ToAgent:
         """→ what was typed and is answered now."""
         with self._lock:
             with_files, self._with_files = self._with_files, []
-            return (*self._typed.answered(), *with_files)
+            return (*(text for text in self._typed.answered() if text != ASK), *with_files)
 
     def response(self, event_id: int | None) -> None:
         """The agent's answer to which feedback() is given from now on."""
