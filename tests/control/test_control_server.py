@@ -189,12 +189,12 @@ def test_the_last_request_needs_no_line_feed_and_who_says_no_more_still_gets_all
 def test_who_does_not_read_is_dropped_and_nobody_waits_for_them() -> None:
     with connected() as sluggard, Client() as client:
         sluggard.sendall(b'{"do": "events"}\n')
-        for turn in range(12_000):
-            client.ask("volume", to=turn % 2)
+        for _ in range(200):
+            client.ask("say", text=messages.MAX_TEXT * "a")
         sluggard.settimeout(10)
         while sluggard.recv(1 << 20):
             pass
-        assert client.ask("status")["health"] == "well"
+        assert client.ask("status")["state"] in ("connecting", "backing_off"), "others are served"
 
 
 @pytest.mark.usefixtures("running")

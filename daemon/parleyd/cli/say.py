@@ -12,7 +12,6 @@ from parleyd.cli.errors import CommandError
 from parleyd.control.client import Client
 
 
-
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "say",
