@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from parleyd.chat.reply import NEXT_SESSION_S, WHOLE_S, Reply
+from parleyd.chat.reply import AFTER_GREETING_S, NEXT_SESSION_S, WHOLE_S, Reply
 
 
 def typed(text: str) -> dict[str, Any]:
     return {"event": "typed", "text": text}
 
 
-def answer(text: str, *, corrected: bool = False) -> dict[str, Any]:
-    return {"event": "answer_text", "text": text, "corrected": corrected}
+def answer(text: str, *, corrected: bool = False, greeting: bool = False) -> dict[str, Any]:
+    return {"event": "answer_text", "text": text, "corrected": corrected, "greeting": greeting}
 
 
 def part(kind: str, text: str = "") -> dict[str, Any]:
@@ -36,6 +36,25 @@ def test_what_was_said_before_ours_or_to_nobody_is_no_answer() -> None:
     assert after(typed("mine"), answer("cut", corrected=True), answer(" "), answer("Yes.")).answer == "Yes."
     assert after(answer("no"), {"event": "file_sent", "upload": 3}, answer("A cat."), upload=3).answer == "A cat."
     assert after({"event": "file_sent", "upload": 2}, answer("A dog."), upload=3).answer is None
+
+
+def test_a_greeting_is_the_answer_only_when_nothing_follows_it() -> None:
+    greeted = after(typed("mine"), answer("Hello!", greeting=True))
+    assert (greeted.answer, greeted.until_s) == (None, 1 + AFTER_GREETING_S)
+    greeted.step(answer("It is noon."), 2.0)
+    assert greeted.answer == "It is noon."
+    greeted = after(typed("mine"), answer("Hello!", greeting=True))
+    greeted.settle()
+    assert greeted.answer == "Hello!"
+    parts = part("start"), part("delta", "Hello! "), part("stop")
+    for happened in ((*parts, answer("Hello!", greeting=True)), (answer("Hello!", greeting=True), *parts)):
+        greeted = after(typed("mine"), *happened)
+        assert greeted.until_s > 1 + WHOLE_S
+        greeted.step(part("start"), 9.0)
+        greeted.step(part("delta", "It is noon."), 9.0)
+        greeted.step(part("stop"), 9.0)
+        greeted.settle()
+        assert greeted.answer == "It is noon."
 
 
 def test_parts_are_the_answer_when_no_whole_text_comes_soon() -> None:

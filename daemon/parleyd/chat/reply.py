@@ -10,6 +10,8 @@ from typing import Any
 
 # From agents that send no whole texts, the end of the parts is all there is.
 WHOLE_S = 1.0
+# What may be a greeting was the answer after all, when nothing follows it for so long.
+AFTER_GREETING_S = 5.0
 # The agent was hanging up when the text came: if it is for the next session, that begins at once.
 NEXT_SESSION_S = 1.0
 
@@ -30,6 +32,7 @@ class Reply:
         self._is_told = False  # the agent has been
         self._parts = ""
         self._is_whole = False
+        self._greeting: str | None = None
         self._ended: str | None = None
         self._trouble: tuple[str, str | None] | None = None
         self._is_refused = False
@@ -50,12 +53,20 @@ class Reply:
             case _ if not self._is_told:
                 # An answer to somebody else, who was quicker.
                 pass
+            case "answer_text" if event["greeting"]:
+                self._greeting = event["text"].strip()
+                # Its parts may have come before it, or come now.
+                self._is_whole = False
+                self._wait(now_s + AFTER_GREETING_S)
             case "answer_text" if not event["corrected"] and event["text"].strip():
                 self.answer = event["text"]
             case "answer_part":
                 self._parts = event["text"] if event["kind"] == "start" else self._parts + event["text"]
-                self._is_whole = event["kind"] == "stop" and bool(self._parts.strip())
-                self._wait(now_s + WHOLE_S if self._is_whole else self._patience_until_s)
+                self._is_whole = event["kind"] == "stop" and self._parts.strip() not in ("", self._greeting)
+                if self._is_whole:
+                    self._wait(now_s + WHOLE_S)
+                elif self._greeting is None:
+                    self._wait(self._patience_until_s)
             case "state_changed" if event["trigger"] == "refused":
                 # It cannot mend itself.
                 self._is_refused = True
@@ -72,8 +83,8 @@ class Reply:
 
     def settle(self) -> None:
         """Nothing more is waited for."""
-        if self.answer is None and self._is_whole:
-            self.answer = self._parts
+        if self.answer is None:
+            self.answer = self._parts if self._is_whole else self._greeting
 
     def why_none(self, timeout_s: float) -> tuple[str, str | None]:
         """What went wrong, and the mend."""

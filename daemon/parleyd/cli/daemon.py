@@ -15,6 +15,8 @@ from parleyd.shown import json_text, printable
 
 # The exit code for a kind of refusal.
 _CODES = {
+    "bad_request": os.EX_USAGE,
+    "unknown_profile": os.EX_USAGE,
     "bad_config": os.EX_CONFIG,
     "no_voice": os.EX_CONFIG,
     "nothing_to_say": os.EX_DATAERR,

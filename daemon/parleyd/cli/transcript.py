@@ -11,8 +11,8 @@ from pathlib import Path
 
 from parleyd.cli.errors import CommandError
 from parleyd.config.keeping import Transcript
-from parleyd.config.loader import DEFAULT_CONFIG_PATH, ConfigError, load
-from parleyd.host.directories import SYSTEM_STATE, state_directory
+from parleyd.config.loader import ConfigError, load
+from parleyd.host.directories import SYSTEM_CONFIG, SYSTEM_STATE, config_path, state_directory
 from parleyd.shown import json_escaped, one_line, printable
 from parleyd.transcript.files import DIRECTORY_NAME
 from parleyd.transcript.reading import Entry, entries, follow, moment
@@ -25,7 +25,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Shows the transcript, the oldest first. It is written only with `transcript: {enabled: true}`.",
     )
     parser.add_argument(
-        "-c", "--config", type=Path, default=DEFAULT_CONFIG_PATH, metavar="FILE", help="default: %(default)s"
+        "-c", "--config", type=Path, default=config_path(), metavar="FILE", help="default: %(default)s"
     )
     parser.add_argument("-f", "--follow", action="store_true", help="go on, with what is said from now on")
     parser.add_argument(
@@ -64,7 +64,7 @@ def _settings(path: Path) -> Transcript:
     try:
         return load(path).config.transcript
     except ConfigError as error:
-        if path == DEFAULT_CONFIG_PATH and not path.exists():
+        if path == SYSTEM_CONFIG and not path.exists():
             return Transcript()
         raise CommandError(str(error), None, os.EX_CONFIG) from None
 
