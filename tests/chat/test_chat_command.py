@@ -91,9 +91,9 @@ def test_a_conversation_of_its_own_on_a_terminal(tmp_path: Path) -> None:
         assert "\r\n  on a shelf above the kitchen table." in child.before
         child.sendline("hostile")
         child.expect("a \\[2Jb  漢字")
-        child.sendline(f'/file "{tmp_path}/a picture.png" what is this?')
+        child.sendline(f"/file '{tmp_path}/a picture.png' what's this?")
         child.expect("a picture.png was sent \\(image/png, 5 KiB\\)")
-        child.expect("I got a picture.png: image/png,\\s+5004 bytes. You said:\\s+what is this")
+        child.expect("I got a picture.png: image/png,\\s+5004 bytes. You said:\\s+what's\\s+this")
         child.sendline("/file /nope")
         child.expect("cannot read /nope: No such file")
         child.sendline("turn on the light")
