@@ -159,7 +159,7 @@ def test_what_commands_print_of_the_agents_text_steers_no_terminal(tmp_path: Pat
         assert parleyd("say", "--wait", "hostile").stdout == "a [2Jb  漢字\n"
         assert parleyd("say", "--wait", "--json", "hostile").stdout == '{"answer": "a\\u001b[2Jb \\u0007漢字"}\n'
         sent = parleyd("send-file", str(tmp_path / "hostile.png"), "--wait")
-        assert sent.stdout == "I got hostile.png: image/png, 4 bytes.\n"
+        assert (sent.stdout, sent.stderr) == ("I got hostile.png: image/png, 4 bytes.\n", "")
         refused = parleyd("send-file", str(tmp_path))
     assert (refused.returncode, refused.stdout) == (os.EX_NOINPUT, "")
     assert "it is not a regular file" in refused.stderr
