@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+import trustme
 from harness import Daemon, spoken, utterances_in
 from scripted_server import WAIT_S, Line, ScriptedServer
 
@@ -466,6 +468,20 @@ def test_pings_and_tool_calls_are_answered() -> None:
         assert result["is_error"] is True
         assert "There is no tool 'open_door'" in result["result"]
         assert result["tool_call_id"] == "c1"
+
+
+def test_a_private_line_carries_a_conversation(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    authority, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    authority.issue_cert("localhost").configure_cert(tls)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    with ScriptedServer(answering, tls=tls) as server, Daemon(config(server)) as daemon:
+        daemon.say(QUESTION)
+        assert daemon.expect(events.AnswerEnded).finished
+        daemon.service.stop()
+        line = server.lines[0]
+        assert line.over.wait(WAIT_S)
+        assert line.closed == (1000, "")
 
 
 def test_stopping_in_mid_answer_closes_with_1000_and_leaves_no_thread() -> None:
