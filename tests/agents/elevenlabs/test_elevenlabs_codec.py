@@ -429,6 +429,17 @@ def test_what_needs_approval_is_asked(state, asked):
     assert list(received.events) == [common.Notice("mcp_tool_call", call), *asked]
 
 
+@pytest.mark.parametrize(
+    ("asked", "taken"),
+    [(None, 300), (0, 300), ("12", 12), (-7, 0), (10**400, 86400), (-(10**400), 0), ("9" * 400, 86400), ("soon", 300)],
+)
+def test_any_time_for_an_approval_is_taken(asked, taken):
+    call = {"tool_call_id": "c", "tool_name": "write", "state": "awaiting_approval", "approval_timeout_secs": asked}
+    received = ready_codec().receive(json.dumps({"type": "mcp_tool_call", "mcp_tool_call": call}))
+    [approval] = [event for event in received.events if isinstance(event, common.ApprovalAsked)]
+    assert approval.timeout_s == taken
+
+
 @pytest.mark.parametrize("fault", [{"tool_name": None}, {"tool_name": ""}, {"parameters": [1]}])
 def test_what_cannot_be_named_is_refused_at_once(fault):
     call = {"tool_call_id": "c", "tool_name": "write", "state": "awaiting_approval", **fault}

@@ -35,6 +35,7 @@ END_CALL = "end_call"
 
 # How long an agent waits for an approval when it does not say.
 DEFAULT_APPROVAL_S = 300
+MOST_APPROVAL_S = 86400
 
 # Some servers wrap the close in words, in the flat form of the error message.
 _WRAPPED_CLOSE = re.compile(r"received (?P<code>\d{4}) \([^)]*\)\s*(?P<text>.*)", re.DOTALL)
@@ -259,7 +260,7 @@ class ElevenLabsCodec:
             payload.tool_name,
             payload.tool_description or "",
             parameters,
-            float(server.number(payload.approval_timeout_secs) or DEFAULT_APPROVAL_S),
+            float(max(0, min(server.number(payload.approval_timeout_secs) or DEFAULT_APPROVAL_S, MOST_APPROVAL_S))),
         )
         return common.Received((notice, asked))
 
