@@ -1,4 +1,4 @@
-"""What healthy means, for every part, in one place. Pure.
+"""What healthy means, for every part, in one place. Only a pulse looks at the clock.
 
 `parleyd status`, systemd's STATUS= and its watchdog all read the same verdict. A part that is stuck makes the daemon
 sick: the watchdog is no longer fed. What the daemon knows about and works on (a microphone that is unplugged, an agent

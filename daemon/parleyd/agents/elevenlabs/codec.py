@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import msgspec
@@ -11,9 +11,8 @@ import msgspec
 from parleyd.agents import agent as common
 from parleyd.agents.elevenlabs import client_messages as client
 from parleyd.agents.elevenlabs import server_messages as server
-from parleyd.agents.variables import Variables
 from parleyd.audio.pcm import AudioFormat
-from parleyd.config.schema import ElevenLabs, Scalar
+from parleyd.config.schema import ElevenLabs, Scalar, Variable
 
 # All that an agent can be set to. The client has no say in it: no override exists for formats.
 FORMATS = {
@@ -120,10 +119,10 @@ class ElevenLabsCodec:
         *,
         suppress_greeting: bool = False,
         text_only: bool = False,
-        variables: Variables | None = None,
+        variables: Callable[[], Mapping[str, Scalar]] | None = None,
     ) -> None:
         """text_only: the agent is asked for writing instead of sound.
-        variables: with the values of this session; without it, those that are plain.
+        variables: asked once, by opening(), for the values in this session; without it, those that are plain.
 
         Raises TypeError or UnicodeEncodeError when free-form values of the configuration have no JSON."""
         self.malformed = 0
@@ -132,8 +131,9 @@ class ElevenLabsCodec:
         self._config = config
         self._suppress_greeting = suppress_greeting
         self._text_only = text_only
-        self._variables = variables or Variables(config.dynamic_variables)
-        self._encoded_opening(self._variables.plain)
+        plain = {name: value for name, value in config.dynamic_variables.items() if not isinstance(value, Variable)}
+        self._variables = variables or (lambda: plain)
+        self._encoded_opening(plain)
         self._seen_metadata = False
         self._output_format: AudioFormat | None = None
         self._floor = 0
@@ -267,7 +267,7 @@ class ElevenLabsCodec:
     # ------------------------------------------------------------ sending
 
     def opening(self) -> bytes:
-        return self._encoded_opening(self._variables.values())
+        return self._encoded_opening(self._variables())
 
     def _encoded_opening(self, variables: Mapping[str, Scalar]) -> bytes:
         return client.encode(
