@@ -21,25 +21,18 @@ class Grade(Enum):
     SICK = "sick"
 
 
-@dataclass(frozen=True, slots=True)
-class Norm:
-    """A healthy thread is done within limit_s with whatever it took up; one that may not rest is never idle."""
-
-    limit_s: float
-    may_rest: bool
-
-
-NORMS = {
-    # A microphone that is gone is heard as silence, so that ears go on in real time whatever happens.
-    "ears": Norm(5.0, may_rest=False),
-    "playback": Norm(5.0, may_rest=True),
-    "supervisor": Norm(10.0, may_rest=True),
-    "session receiver": Norm(10.0, may_rest=True),
+# How long a healthy thread takes for whatever it took up, in seconds.
+LIMITS_S = {
+    # A microphone that is gone is heard as silence, so that ears go on in real time whatever happens; they never rest.
+    "ears": 5.0,
+    "playback": 5.0,
+    "supervisor": 10.0,
+    "session receiver": 10.0,
     # Its send may block until TCP_USER_TIMEOUT gives the line up.
-    "session sender": Norm(30.0, may_rest=True),
-    "announcer": Norm(10.0, may_rest=True),
-    "devices": Norm(10.0, may_rest=False),
-    "control": Norm(20.0, may_rest=True),
+    "session sender": 30.0,
+    "announcer": 10.0,
+    "devices": 10.0,
+    "control": 20.0,
 }
 # Seen late so often in a row: a process that was stopped and goes on gets the time to catch up.
 LOOKS = 2
@@ -52,7 +45,7 @@ class Pulse:
 
     def __init__(self, part: str) -> None:
         self.part = part
-        self.norm = NORMS[part]
+        self.limit_s = LIMITS_S[part]
         self._since_s: float | None = None
         self._looks = 0
 
@@ -65,14 +58,14 @@ class Pulse:
     def stuck_s(self, now_s: float) -> float | None:
         """How long it has been at the same thing, when that is too long; to be asked at intervals."""
         since_s = self._since_s
-        late = since_s is not None and now_s - since_s > self.norm.limit_s
+        late = since_s is not None and now_s - since_s > self.limit_s
         self._looks = self._looks + 1 if late else 0
         return now_s - since_s if since_s is not None and self._looks >= LOOKS else None
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is not as it should be. part: as in NORMS, or the name of a thing (microphone, agent, memory)."""
+    """Something that is not as it should be. part: as in LIMITS_S, or a thing (microphone, agent, memory)."""
 
     part: str
     grade: Grade
