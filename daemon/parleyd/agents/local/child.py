@@ -90,10 +90,10 @@ class AgentChild:
 
     def _watch(self) -> None:
         while True:
-            code = self._ended()
+            why = self._ended()
             if self._closing.is_set():
                 return
-            log.warning("the embedded agent has ended with %d; it is started again", code)
+            log.warning("the embedded agent %s; it is started again", why)
             level = logging.ERROR
             while not self._closing.wait(RESTART_S):
                 try:
@@ -107,23 +107,21 @@ class AgentChild:
                     level = logging.DEBUG
 
 
-    def _ended(self) -> int:
-        """Waits for that, and makes it so when the agent hangs. → its exit code"""
-        try:
+    def _ended(self) -> str:
+        """Waits for that, and makes it so when the agent hangs. → what it did"""
+        with contextlib.suppress(ProcessLookupError):  # who closes us has waited for it already
             process = os.pidfd_open(self._process.pid)
-        except ProcessLookupError:  # who closes us has waited for it already
-            return self._process.wait()
-        missed = 0
-        try:
-            while not select.select([process], [], [], ASK_EVERY_S)[0]:
-                missed = 0 if _answers(self.base_url) else missed + 1
-                if missed >= MOST_MISSED and not self._closing.is_set():
-                    log.warning("the embedded agent hangs; it is ended")
-                    self._process.kill()
-                    break
-        finally:
-            os.close(process)
-        return self._process.wait()
+            missed = 0
+            try:
+                while not select.select([process], [], [], ASK_EVERY_S)[0]:
+                    missed = 0 if _answers(self.base_url) else missed + 1
+                    if missed >= MOST_MISSED:
+                        self._process.kill()
+                        self._process.wait()
+                        return "does not answer any more"
+            finally:
+                os.close(process)
+        return f"has ended with {self._process.wait()}"
 
 
 def _answers(base_url: str) -> bool:
