@@ -17,7 +17,7 @@ def looks(pulse: Pulse, *at_s: float) -> list[float | None]:
 def test_a_thread_is_stuck_when_it_is_late_at_several_looks() -> None:
     pulse = Pulse("ears")
     now_s = time.monotonic()
-    limit_s = pulse.limit_s
+    limit_s = pulse.norm.limit_s
     assert looks(pulse, now_s + 1000) == [None], "not begun"
     pulse.beat()
     late_s = time.monotonic() + limit_s + 1

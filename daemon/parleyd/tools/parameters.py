@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from parleyd.config import suggest
 from parleyd.tools.result import Fault, ToolError, bounded, clean
 
 if TYPE_CHECKING:
@@ -61,10 +62,8 @@ class Parameters:
             raise SchemaError(f"no JSON Schema: {where + ': ' if where else ''}{_short(error.message)}") from None
         except RecursionError:
             raise SchemaError("no JSON Schema: nested too deeply") from None
-        for reference in _references(self.schema):
-            if not reference.startswith("#"):
-                raise SchemaError(f"$ref {_short(reference)} points elsewhere; only #/... is followed")
-        _check_patterns(self.schema)
+        for schema in _schemas(self.schema):
+            _check_words(schema)
         missing = set(self.schema.get("required", ())) - set(properties)
         if missing:
             raise SchemaError(f"required names {', '.join(sorted(missing))}, which properties does not have")
@@ -116,25 +115,63 @@ def _validator_class() -> Any:
     return validators.extend(Draft202012Validator, {"pattern": pattern})  # type: ignore[no-untyped-call]
 
 
-def _check_patterns(schema: object) -> None:
-    """Raises SchemaError."""
-    if isinstance(schema, Mapping):
-        for key, inner in schema.items():
-            if key == "pattern" and isinstance(inner, str):
-                import regex
+# Behind these stand schemas: one, several in a list, several by names of the user's own.
+_ONE = (
+    "additionalProperties", "contains", "contentSchema", "else", "if", "items", "not", "propertyNames", "then",
+    "unevaluatedItems", "unevaluatedProperties",
+)  # fmt: skip
+_LISTED = ("allOf", "anyOf", "oneOf", "prefixItems")
+_NAMED = ("$defs", "definitions", "dependentSchemas", "properties")
+# What checks nothing, beside what the library's validator knows.
+_TELLING = (
+    "$anchor", "$comment", "$id", "$schema", "contentEncoding", "contentMediaType", "default", "deprecated",
+    "description", "examples", "maxContains", "minContains", "readOnly", "title", "writeOnly",
+)  # fmt: skip
 
-                try:
-                    regex.compile(inner)
-                except (regex.error, ValueError, OverflowError, RecursionError) as error:
-                    raise SchemaError(f"the pattern {_short(inner)} is none: {_short(str(error))}") from None
-            elif key == "patternProperties":
-                raise SchemaError("patternProperties has no use here: an agent is told the properties by name")
-            # Names of the user's own, which mean nothing.
-            for one in inner.values() if key in ("properties", "$defs") and isinstance(inner, Mapping) else (inner,):
-                _check_patterns(one)
-    elif isinstance(schema, list):
-        for inner in schema:
-            _check_patterns(inner)
+
+def _schemas(schema: object) -> Iterator[Mapping[str, Any]]:
+    """This one and all that stand in it."""
+    if not isinstance(schema, Mapping):
+        return
+    yield schema
+    for key, inner in schema.items():
+        if key in _ONE:
+            yield from _schemas(inner)
+        elif key in _LISTED:
+            for one in inner:
+                yield from _schemas(one)
+        elif key in _NAMED:
+            for one in inner.values():
+                yield from _schemas(one)
+
+
+def _check_words(schema: Mapping[str, Any]) -> None:
+    """Raises SchemaError. JSON Schema lets words pass that it does not know; but a limit with a typo is none."""
+    from jsonschema import Draft202012Validator
+
+    known = {*Draft202012Validator.VALIDATORS, *_ONE, *_LISTED, *_NAMED, *_TELLING}
+    for key in schema:
+        if key == "patternProperties":
+            raise SchemaError("patternProperties has no use here: an agent is told the properties by name")
+        if key not in known:
+            near = suggest.choice(key, known)
+            if near:
+                mend = f"did you mean {near}?"
+            elif schema[key] is None:
+                mend = "put a text with a comma into quotes"
+            else:
+                mend = "names of parameters stand under properties"
+            raise SchemaError(f"JSON Schema knows no `{_short(key)}`; {mend}")
+    for key in ("$ref", "$dynamicRef"):
+        if not str(schema.get(key, "#")).startswith("#"):
+            raise SchemaError(f"{key} {_short(schema[key])} points elsewhere; only #/... is followed")
+    if "pattern" in schema:
+        import regex
+
+        try:
+            regex.compile(schema["pattern"])
+        except (regex.error, ValueError, OverflowError, RecursionError) as error:
+            raise SchemaError(f"the pattern {_short(schema['pattern'])} is none: {_short(str(error))}") from None
 
 
 def depth_and_size(given: Mapping[str, object]) -> None:
@@ -161,18 +198,6 @@ def _inside(value: object) -> Iterator[object]:
         yield from value.values()
     elif isinstance(value, list):
         yield from value
-
-
-def _references(schema: object) -> Iterator[str]:
-    if isinstance(schema, Mapping):
-        for key, inner in schema.items():
-            if key in ("$ref", "$dynamicRef") and isinstance(inner, str):
-                yield inner
-            else:
-                yield from _references(inner)
-    elif isinstance(schema, list):
-        for inner in schema:
-            yield from _references(inner)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
