@@ -259,8 +259,13 @@ class Service:
                 self._say_aloud(self._config.budget.spent_text)
 
     def _say_aloud(self, text: str | None) -> bool:
-        """In the next pause. → whether there is a voice for it."""
-        if text is None or self._announcer is None:
+        """In the next pause. → whether the person is told."""
+        if self._announcer is None:
+            return False
+        if self._config.earcons.budget == "spoken":
+            # That says it already, and twice would be too much.
+            return True
+        if text is None:
             return False
         try:
             self._announcer.announce(text, now=False)

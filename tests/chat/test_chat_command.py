@@ -15,6 +15,8 @@ from pathlib import Path
 import pexpect
 import pytest
 
+from parleyd.control.client import Client
+
 AGENT = "{ears: none, first_message: 'Hi there.', replies: [{heard: hostile, say: \"a\\e[2Jb \\a漢字\"}]}"
 
 
@@ -67,7 +69,12 @@ def ends(child: pexpect.spawn, code: int) -> str:
 
 def parleyd(*arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "parleyd", *arguments], input=stdin, capture_output=True, text=True, timeout=40
+        [sys.executable, "-m", "parleyd", *arguments],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=40,
+        errors="surrogateescape",
     )
 
 
@@ -140,6 +147,10 @@ def test_programs_that_wait_get_the_answer_to_their_own_text(tmp_path: Path) -> 
         piped = pool.submit(parleyd, "chat", stdin="\n".join(said[3:]))
         assert [done.result().stdout for done in one] == [f"You said: {text}\n" for text in said[:3]]
         assert piped.result().stdout.splitlines() == [f"You said: {text}" for text in said[3:]]
+        with Client() as other, other.turn(time.monotonic() + 5):
+            late = parleyd("say", "--wait", "--timeout", "0.3", "hello")
+        assert late.returncode == os.EX_TEMPFAIL
+        assert "another program still waits for the answer to its own text" in late.stderr
 
 
 def test_what_commands_print_of_the_agents_text_steers_no_terminal(tmp_path: Path) -> None:
@@ -173,6 +184,10 @@ def test_a_message_per_line_and_an_answer_per_line(tmp_path: Path) -> None:
         "Hello. How can I help you?\na [2Jb 漢字\nGoodbye. It was nice to talk to you.\n"
         "You have not said anything before.\n"
     )
+    for line, why in (("a" * 8001, "has 8001 characters; 8000 are allowed"), ("caf\udce9", "is not UTF-8")):
+        done = parleyd("chat", "-c", str(config), stdin=f"hello\n{line}\n")
+        assert (done.returncode, done.stdout) == (os.EX_DATAERR, "Hello. How can I help you?\n")
+        assert done.stderr == f"parleyd: line 2 {why}\n"
     config.write_text('elevenlabs: {agent_id: a, base_url: "http://127.0.0.1:9"}\n')
     began_s = time.monotonic()
     done = parleyd("chat", "-c", str(config), "--timeout", "1", stdin="hello\n")

@@ -46,6 +46,15 @@ def test_a_greeting_is_the_answer_only_when_nothing_follows_it() -> None:
     greeted = after(typed("mine"), answer("Hello!", greeting=True))
     greeted.settle()
     assert greeted.answer == "Hello!"
+    parts = part("start"), part("delta", "Hello! "), part("stop")
+    for happened in ((*parts, answer("Hello!", greeting=True)), (answer("Hello!", greeting=True), *parts)):
+        greeted = after(typed("mine"), *happened)
+        assert greeted.until_s > 1 + WHOLE_S
+        greeted.step(part("start"), 9.0)
+        greeted.step(part("delta", "It is noon."), 9.0)
+        greeted.step(part("stop"), 9.0)
+        greeted.settle()
+        assert greeted.answer == "It is noon."
 
 
 def test_parts_are_the_answer_when_no_whole_text_comes_soon() -> None:

@@ -281,7 +281,7 @@ def test_commands_in_a_terminal(running: subprocess.Popen[str], tmp_path: Path) 
     assert parleyd("volume", "up", "5").stdout == "100%\n"
     assert parleyd("volume", "40").stdout == "40%\n"
     assert parleyd("volume", "101").returncode == os.EX_USAGE
-    texts = (("", "has 0 characters; use 1 to 8000"), ("x" * 8001, "has 8001 "), ("\udcff", "is not UTF-8; "))
+    texts = ((" ", "is empty; write some words"), ("x" * 8001, "has 8001 "), ("\udcff", "is not UTF-8; "))
     for refused, why in texts:
         said = parleyd("say", refused)
         assert (said.returncode, said.stderr.startswith(f"parleyd: the text {why}")) == (os.EX_USAGE, True)

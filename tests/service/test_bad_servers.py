@@ -169,7 +169,7 @@ def quietly(play: Callable[[socket.socket], None], connection: socket.socket) ->
     [
         (reset_after_upgrade, "retry", ""),
         (blank_line, "retry", "not HTTP"),
-        (not_http, "retry", ""),
+        (not_http, "retry", "not HTTP"),
         (endless_headers, "retry", ""),
         (redirect, "final", "another address"),
         (huge_message, "retry", "16 MiB"),

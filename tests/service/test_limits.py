@@ -8,13 +8,14 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from harness import Daemon
+from msgspec.structs import replace
 from scripted_server import WAIT_S, Line, ScriptedServer
 from scripted_speech import SpeechServer, Spoken
 
 from parleyd import events
 from parleyd.agents.elevenlabs.speech import ElevenLabsSpeech
 from parleyd.config.keeping import Budget, QuietHours, Transcript
-from parleyd.config.schema import Config, ElevenLabs, Reconnect, Session, Wake
+from parleyd.config.schema import Config, Earcons, ElevenLabs, Reconnect, Session, Wake
 
 QUESTION = "What time is it now?"
 
@@ -86,6 +87,10 @@ def test_a_budget_is_told_aloud_where_announcements_have_a_voice() -> None:
             story = daemon.of(events.AnswerEnded)[0]
             assert story.finished
             assert daemon.of(events.AnnouncementStarted)[0].at_s >= story.at_s, "in the next pause"
+        with Daemon(replace(settings, earcons=Earcons(budget="spoken")), speech=voice) as daemon:
+            daemon.say(QUESTION)
+            daemon.expect(events.SessionEnded)
+        assert len(speech.requests) == 2, "the earcon says it"
 
 
 def test_in_quiet_hours_speech_wakes_nobody_and_a_command_does() -> None:

@@ -246,12 +246,13 @@ class Announcer:
         connection.settimeout(_LOOK_S)
         while True:
             self._go_on(item, speech)
+            # Whatever else it sends meanwhile.
+            if time.monotonic() >= until_s:
+                return retry(f"the server did not go on within {timeout_s:g} s", "say it again a little later")
             try:
                 opcode, data = connection.recv_data(control_frame=True)
             except websocket.WebSocketTimeoutException:
-                if time.monotonic() < until_s:
-                    continue
-                return retry(f"the server did not go on within {timeout_s:g} s", "say it again a little later")
+                continue
             except (websocket.WebSocketException, OSError, UnicodeDecodeError) as problem:
                 return speech.judge_close(None, words(problem), error)
             if opcode == websocket.ABNF.OPCODE_CLOSE:

@@ -27,6 +27,14 @@ class LinkError(Exception):
     """What was asked for was not done; the text tells the mend, too."""
 
 
+def unsayable(text: str) -> str | None:
+    """Why it cannot be sent, if not, after the words `this` or `line 3`."""
+    if len(text) > messages.MAX_TEXT:
+        return f"has {len(text)} characters; {messages.MAX_TEXT} are allowed"
+    # From bytes that are none Python makes halves of surrogate pairs.
+    return "is not UTF-8" if any("\ud800" <= sign <= "\udfff" for sign in text) else None
+
+
 class Link(Protocol):
     """Events come on other threads, as the control socket tells them; `gone` when no more will come."""
 

@@ -7,14 +7,17 @@ import time
 from collections.abc import Iterable
 from typing import TextIO
 
-from parleyd.chat.link import Event, Link, LinkError
+from parleyd.chat.link import Event, Link, LinkError, unsayable
 from parleyd.chat.reply import Reply
-from parleyd.control.messages import MAX_TEXT
 from parleyd.shown import printable
 
 
 class NoAnswerError(Exception):
     """The conversation does not go on."""
+
+
+class BadLineError(Exception):
+    """What is no message."""
 
 
 class Pipe:
@@ -29,13 +32,13 @@ class Pipe:
         self._events.put(event)
 
     def run(self, lines: Iterable[str], link: Link) -> None:
-        """Raises NoAnswerError."""
+        """Raises NoAnswerError and BadLineError."""
         for number, line in enumerate(lines, 1):
             text = line.strip()
             if not text:
                 continue
-            if len(text) > MAX_TEXT:
-                raise NoAnswerError(f"line {number} has {len(text)} characters; {MAX_TEXT} are allowed")
+            if why := unsayable(text):
+                raise BadLineError(f"line {number} {why}")
             reply = self._ask(text, link)
             if reply.has_ended:
                 # The agent was hanging up when it came; the next session is for it.

@@ -54,14 +54,19 @@ class Reply:
                 # An answer to somebody else, who was quicker.
                 pass
             case "answer_text" if event["greeting"]:
-                self._greeting = event["text"]
+                self._greeting = event["text"].strip()
+                # Its parts may have come before it, or come now.
+                self._is_whole = False
                 self._wait(now_s + AFTER_GREETING_S)
             case "answer_text" if not event["corrected"] and event["text"].strip():
                 self.answer = event["text"]
             case "answer_part":
                 self._parts = event["text"] if event["kind"] == "start" else self._parts + event["text"]
-                self._is_whole = event["kind"] == "stop" and bool(self._parts.strip())
-                self._wait(now_s + WHOLE_S if self._is_whole else self._patience_until_s)
+                self._is_whole = event["kind"] == "stop" and self._parts.strip() not in ("", self._greeting)
+                if self._is_whole:
+                    self._wait(now_s + WHOLE_S)
+                elif self._greeting is None:
+                    self._wait(self._patience_until_s)
             case "state_changed" if event["trigger"] == "refused":
                 # It cannot mend itself.
                 self._is_refused = True

@@ -8,11 +8,10 @@ import shlex
 import time
 from pathlib import Path
 
-from parleyd.chat.link import Event, Link, LinkError
+from parleyd.chat.link import Event, Link, LinkError, unsayable
 from parleyd.chat.prompt import Prompt, without_echo
 from parleyd.chat.screen import Screen
 from parleyd.chat.view import Piece, View
-from parleyd.control.messages import MAX_TEXT
 from parleyd.host.files import open_regular
 
 # So long an answer may take to begin before the prompt comes back; it may come later all the same.
@@ -83,8 +82,8 @@ class Talk:
             if line.startswith("/") and not line.startswith("//"):
                 return self._order(line, link)
             text = line.removeprefix("/") if line.startswith("//") else line
-            if len(text) > MAX_TEXT:
-                raise LinkError(f"this has {len(text)} characters; {MAX_TEXT} are allowed")
+            if why := unsayable(text):
+                raise LinkError(f"this {why}")
             self._view.said(text)
             link.say(text)
         except LinkError as error:

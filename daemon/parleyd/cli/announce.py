@@ -7,9 +7,8 @@ import os
 import time
 from typing import Any
 
-from parleyd.cli.daemon import add_options, connected, tell, text_of
+from parleyd.cli.daemon import add_options, add_wait, connected, tell, text_of
 from parleyd.cli.errors import CommandError
-from parleyd.cli.say import seconds
 from parleyd.control.client import Client
 
 
@@ -21,10 +20,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("text", nargs="+", metavar="TEXT")
     parser.add_argument("--now", action="store_true", help="without waiting: the agent becomes quieter meanwhile")
-    parser.add_argument("--wait", action="store_true", help="wait until it has been spoken")
-    parser.add_argument(
-        "--timeout", type=seconds, default=120.0, metavar="SECONDS", help="for --wait; default: %(default)g"
-    )
+    add_wait(parser, "until it has been spoken", timeout_s=120.0)
     add_options(parser)
     parser.set_defaults(run=run)
 

@@ -32,11 +32,32 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the answer as JSON")
 
 
+def add_wait(parser: argparse.ArgumentParser, what: str, *, timeout_s: float) -> None:
+    """--wait and --timeout. what: is waited for."""
+    parser.add_argument("--wait", action="store_true", help=f"wait {what}")
+    parser.add_argument(
+        "--timeout", type=seconds, default=timeout_s, metavar="SECONDS", help="for all of it; default: %(default)g"
+    )
+
+
+def seconds(text: str) -> float:
+    """For argparse: above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+    return value
+
+
 def text_of(words: Sequence[str]) -> str:
     """What was given on the command line, as the daemon takes it. Raises CommandError."""
     text = " ".join(words)
-    if not 0 < len(text) <= MAX_TEXT:
-        raise CommandError(f"the text has {len(text)} characters", f"use 1 to {MAX_TEXT}", os.EX_USAGE)
+    if not text.strip():
+        raise CommandError("the text is empty", "write some words", os.EX_USAGE)
+    if len(text) > MAX_TEXT:
+        raise CommandError(f"the text has {len(text)} characters", f"use at most {MAX_TEXT}", os.EX_USAGE)
     try:
         text.encode()
     except UnicodeEncodeError as error:

@@ -7,7 +7,7 @@ import os
 import time
 
 from parleyd.chat.reply import Reply
-from parleyd.cli.daemon import add_options, connected, tell, text_of
+from parleyd.cli.daemon import add_options, add_wait, connected, tell, text_of
 from parleyd.cli.errors import CommandError
 from parleyd.control.client import Client
 
@@ -19,10 +19,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Sends a text to the agent as if the person had said it; the daemon wakes if it is asleep.",
     )
     parser.add_argument("text", nargs="+", metavar="TEXT")
-    parser.add_argument("--wait", action="store_true", help="wait for the agent's answer and print it")
-    parser.add_argument(
-        "--timeout", type=seconds, default=60.0, metavar="SECONDS", help="for the answer; default: %(default)g"
-    )
+    add_wait(parser, "for the agent's answer, and print it", timeout_s=60.0)
     add_options(parser)
     parser.set_defaults(run=run)
 
@@ -54,14 +51,3 @@ def await_answer(client: Client, reply: Reply, timeout_s: float) -> str:
     if reply.answer is None:
         raise CommandError(*reply.why_none(timeout_s), os.EX_TEMPFAIL)
     return reply.answer
-
-
-def seconds(text: str) -> float:
-    """For argparse: above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e6:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
-    return value

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from parleyd.chat.reply import Reply
-from parleyd.cli.daemon import add_options, connected, tell, text_of
+from parleyd.cli.daemon import add_options, add_wait, connected, tell, text_of
 from parleyd.cli.errors import CommandError
-from parleyd.cli.say import await_answer, seconds
+from parleyd.cli.say import await_answer
 from parleyd.control.client import Client
 from parleyd.host.files import open_regular
 
@@ -25,10 +25,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("file", type=Path, metavar="FILE")
     parser.add_argument("--text", help="what you say to it, such as a question")
-    parser.add_argument("--wait", action="store_true", help="wait for the agent's answer and print it")
-    parser.add_argument(
-        "--timeout", type=seconds, default=150.0, metavar="SECONDS", help="for all of it; default: %(default)g"
-    )
+    add_wait(parser, "for the agent's answer, and print it", timeout_s=150.0)
     add_options(parser)
     parser.set_defaults(run=run)
 

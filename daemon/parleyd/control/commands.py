@@ -19,6 +19,7 @@ from parleyd.usage.allowance import Refusal
 # Tools of parleyd itself return at once; other clients wait as long as this one does not.
 TOOL_S = 5.0
 _NO_SESSION = ("no_session", "there is no session to tell it", "wake it first: parleyd wake")
+_NO_ANSWER = ("no_session", "the agent has answered nothing yet in this session, or there is none", "ask it first")
 
 
 class Commands:
@@ -65,7 +66,7 @@ class Commands:
             case messages.Activity():
                 _in_session(service.user_active())
             case messages.Feedback(score=score):
-                _in_session(service.feedback(None if score == "none" else score))
+                _in_session(service.feedback(None if score == "none" else score), _NO_ANSWER)
             case messages.Approve() | messages.Deny():
                 return self._approve(request.call_id, allow=not isinstance(request, messages.Deny))
             case messages.RunTool(name=name, parameters=parameters):
@@ -153,6 +154,6 @@ def _allowed(refusal: Refusal | None) -> None:
         raise RequestError("budget_spent", refusal.text, f"{refusal.mend}; parleyd wake --anyway goes on all the same")
 
 
-def _in_session(told: bool) -> None:
+def _in_session(told: bool, refusal: tuple[str, str, str] = _NO_SESSION) -> None:
     if not told:
-        raise RequestError(*_NO_SESSION)
+        raise RequestError(*refusal)

@@ -21,7 +21,7 @@ MAX_TEXT = 8000
 # Of a text in an event: an agent that sends a megabyte must not get every reader dropped as too slow.
 MAX_EVENT_TEXT = 32_000
 
-Text = Annotated[str, Meta(min_length=1, max_length=MAX_TEXT)]
+Text = Annotated[str, Meta(pattern=r"\S", max_length=MAX_TEXT)]
 Id = Annotated[int, Meta(ge=-(2**53), le=2**53)] | Annotated[str, Meta(max_length=100)] | None
 
 

@@ -143,5 +143,7 @@ def _no_line(host: str, error: Exception, mend_network: str) -> Ending:
             return retry(f"the name {host} is not known", mend_network)
         case TimeoutError() | websocket.WebSocketTimeoutException():
             return retry(f"{host} does not answer", mend_network)
+        case websocket.WebSocketException() if str(error).startswith(("Invalid status line", "Invalid header")):
+            return retry(f"{host} answered something that is not HTTP", mend_network)
         case _:
             return retry(f"cannot connect to {host}: {words(error) or 'the server hung up'}", mend_network)
