@@ -62,6 +62,12 @@ def test_nothing_of_the_daemons_environment_is_there(monkeypatch: pytest.MonkeyP
     assert "TOKEN=********" in lines
 
 
+def test_when_memory_is_short_it_goes_before_the_daemon() -> None:
+    # Set from outside, right after the start.
+    script = 'until [ "$(cat /proc/self/oom_score_adj)" -ge 500 ]; do :; done; echo done'
+    assert shell(script) == "done\n"
+
+
 def test_a_secret_does_not_show_in_parts_nor_in_other_forms() -> None:
     secrets = {"TOKEN": 't0ps"3cret'}
     # Where the last line is cut; with NULs, which are taken out later; as JSON.
