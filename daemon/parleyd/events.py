@@ -112,11 +112,13 @@ class AnswerPart(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerText(Event):
-    """What the agent says, or after a correction what of it was said. answer: which AnswerStarted will sound of it."""
+    """What the agent says, or after a correction what of it was said. answer: which AnswerStarted will sound of it.
+    greeting: it comes as early as a greeting does, and so perhaps answers nothing."""
 
     text: str
     corrected: bool = False
     answer: int = 0
+    greeting: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ import parleyd
 from parleyd import events, health
 from parleyd.audio.pcm import FRAME_MS
 from parleyd.config.schema import Config
+from parleyd.conversation.session import Traffic
 from parleyd.health import Finding, Load
 from parleyd.hooks.hooks import HookCounts
 from parleyd.host import process
@@ -94,8 +95,9 @@ def told_to_agent(status: Status) -> dict[str, object]:
 class Reporter:
     """Follows the bus, and makes a Status from the parts whenever it is asked for one."""
 
-    def __init__(self, sound: Sound | None, watch: Watch, bus: events.Bus) -> None:
+    def __init__(self, sound: Sound | None, watch: Watch, traffic: Traffic, bus: events.Bus) -> None:
         self._sound = sound
+        self._traffic = traffic
         self._watch = watch
         self._started_s = time.monotonic()
         self._lock = threading.Lock()
@@ -135,6 +137,7 @@ class Reporter:
             metrics.session_s = round(self._meter.session_s(now_s), 1)
             metrics.heard_s = round(sound.ears.frames * FRAME_MS / 1000, 2) if sound else 0.0
             metrics.speech_s = round(sound.ears.speech_frames * FRAME_MS / 1000, 2) if sound else 0.0
+            metrics.sent_bytes, metrics.received_bytes = self._traffic.sent_bytes, self._traffic.received_bytes
             return Status(
                 version=parleyd.__version__,
                 started_s=round(time.time() - (now_s - self._started_s), 1),

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -130,6 +131,27 @@ def test_two_terminals_a_dumb_one_and_a_command_share_a_daemon(tmp_path: Path) -
         process.terminate()
         one.expect("the daemon has ended")
         ends(one, os.EX_UNAVAILABLE)
+
+
+def test_programs_that_wait_get_the_answer_to_their_own_text(tmp_path: Path) -> None:
+    with daemon(configuration(tmp_path, ", reply_delay_s: 0.05")), ThreadPoolExecutor(4) as pool:
+        said = [f"number {number}" for number in range(8)]
+        one = [pool.submit(parleyd, "say", "--wait", text) for text in said[:3]]
+        piped = pool.submit(parleyd, "chat", stdin="\n".join(said[3:]))
+        assert [done.result().stdout for done in one] == [f"You said: {text}\n" for text in said[:3]]
+        assert piped.result().stdout.splitlines() == [f"You said: {text}" for text in said[3:]]
+
+
+def test_what_commands_print_of_the_agents_text_steers_no_terminal(tmp_path: Path) -> None:
+    (tmp_path / "hostile.png").write_bytes(b"\x89PNG")
+    with daemon(configuration(tmp_path)):
+        assert parleyd("say", "--wait", "hostile").stdout == "a [2Jb  漢字\n"
+        assert parleyd("say", "--wait", "--json", "hostile").stdout == '{"answer": "a\\u001b[2Jb \\u0007漢字"}\n'
+        sent = parleyd("send-file", str(tmp_path / "hostile.png"), "--wait")
+        assert sent.stdout == "I got hostile.png: image/png, 4 bytes.\n"
+        refused = parleyd("send-file", str(tmp_path))
+    assert (refused.returncode, refused.stdout) == (os.EX_NOINPUT, "")
+    assert "it is not a regular file" in refused.stderr
 
 
 def test_who_has_no_daemon_talks_to_the_embedded_agent() -> None:

@@ -156,6 +156,7 @@ def test_what_cannot_be_spoken_is_refused_with_words() -> None:
             assert refused.value.kind == kind
         with pytest.raises(AnnouncementRefusedError, match="wait already"):
             flood()
+        home.service.announce("fire", now=True)
 
 
 def test_a_line_that_is_cut_plays_what_came_and_says_so_once(log: pytest.LogCaptureFixture) -> None:

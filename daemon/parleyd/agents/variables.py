@@ -1,8 +1,8 @@
 """Dynamic variables: their values are found anew for each session, in the environment, in files, from commands.
 
-A session waits for them no longer than LONGEST_S, which runs while the line is being opened. What cannot be found keeps
-the value it had last, else its default: a device that stays silent because a forecast is late would be the worse fault.
-Without either it is left out, and an agent that cannot do without it says so.
+A session waits for them no longer than LONGEST_S, before the line is opened. What cannot be found keeps the value it
+had last, else its default: a device that stays silent because a forecast is late would be the worse fault. Without
+either it is left out, and an agent that cannot do without it says so.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from math import log10
 
 import numpy as np
 
+from parleyd import own_python
 from parleyd.audio.linear_echo import BANDS, Floats, LinearEcho
 from parleyd.audio.pcm import FRAME_MS, FRAME_SAMPLES, PIPELINE_RATE_HZ, SILENT_FRAME, samples_of, to_pcm
 
@@ -38,7 +39,10 @@ _REST_S = 1.0
 class EchoCancellerMissingError(Exception):
     """The package that cancels the echo cannot be imported."""
 
-    mend = "pip install pywebrtc-audio, or set audio.echo.mode to half_duplex, or to off with a headset"
+    @property
+    def mend(self) -> str:
+        how = own_python.install("pywebrtc-audio")
+        return f"{how}; or set audio.echo.mode to half_duplex, or to off with a headset"
 
 
 class HalfDuplex:

@@ -13,6 +13,7 @@ from parleyd.chat.prompt import Prompt, without_echo
 from parleyd.chat.screen import Screen
 from parleyd.chat.view import Piece, View
 from parleyd.control.messages import MAX_TEXT
+from parleyd.host.files import open_regular
 
 # So long an answer may take to begin before the prompt comes back; it may come later all the same.
 BEGIN_S = 2.0
@@ -105,7 +106,7 @@ class Talk:
             raise LinkError('write /file PATH [TEXT], and a path with blanks as "A PATH"') from None
         text = " ".join(words) or None
         try:
-            descriptor = os.open(Path(path).expanduser(), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            descriptor = open_regular(Path(path).expanduser())
         except (OSError, ValueError, RuntimeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not a usable path"
             raise LinkError(f"cannot read {path}: {reason}") from error

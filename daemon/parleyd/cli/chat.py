@@ -19,12 +19,12 @@ from parleyd.chat.screen import Screen, wants_colour
 from parleyd.cli.agents import Agents
 from parleyd.cli.errors import CommandError
 from parleyd.cli.say import seconds
-from parleyd.config.loader import DEFAULT_CONFIG_PATH, ConfigError, load
+from parleyd.config.loader import ConfigError, load
 from parleyd.config.schema import Audio, Config, Log
 from parleyd.control.client import NotRunningError, RefusedError
 from parleyd.failure import ServiceError
 from parleyd.host import logs
-from parleyd.host.directories import state_directory
+from parleyd.host.directories import config_path, state_directory
 
 HISTORY = "chat_history"
 # Who writes takes longer than who speaks.
@@ -133,11 +133,11 @@ def _linked(args: argparse.Namespace, take: Take, screen: Screen | None) -> Iter
 
 def _own_config(path: Path | None) -> tuple[Config, str]:
     """And who will answer, in words. Raises CommandError."""
-    if path is None and not DEFAULT_CONFIG_PATH.exists():
+    if path is None and not config_path().exists():
         config, words = Config(provider="local"), "No daemon runs here; the embedded agent answers"
     else:
         try:
-            config = load(path or DEFAULT_CONFIG_PATH).config
+            config = load(path or config_path()).config
         except ConfigError as error:
             text = "\nparleyd: ".join(str(problem) for problem in error.problems)
             raise CommandError(text, None, os.EX_CONFIG) from error

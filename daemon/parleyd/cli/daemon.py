@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from parleyd.cli.errors import CommandError
-from parleyd.control.client import Client, NotRunningError, RefusedError
+from parleyd.control.client import Client, NotRunningError, RefusedError, TurnError
 from parleyd.control.messages import MAX_TEXT
+from parleyd.shown import json_text, printable
 
 # The exit code for a kind of refusal.
 _CODES = {
+    "bad_request": os.EX_USAGE,
+    "unknown_profile": os.EX_USAGE,
     "bad_config": os.EX_CONFIG,
     "no_voice": os.EX_CONFIG,
     "nothing_to_say": os.EX_DATAERR,
@@ -50,6 +52,8 @@ def connected(args: argparse.Namespace) -> Iterator[Client]:
             yield client
     except NotRunningError as error:
         raise CommandError(str(error), error.mend, os.EX_UNAVAILABLE) from error
+    except TurnError as error:
+        raise CommandError(str(error), None, os.EX_TEMPFAIL) from error
     except RefusedError as error:
         raise CommandError(str(error), error.mend, _CODES.get(error.kind, os.EX_UNAVAILABLE)) from error
 
@@ -57,6 +61,6 @@ def connected(args: argparse.Namespace) -> Iterator[Client]:
 def tell(args: argparse.Namespace, result: dict[str, object], words: str) -> None:
     """The result, or where the user does not ask for JSON what it comes to."""
     if args.json:
-        print(json.dumps(result, ensure_ascii=False))
+        print(json_text(result))
     elif words:
-        print(words)
+        print(printable(words))

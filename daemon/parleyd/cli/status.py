@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -11,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from parleyd.cli.daemon import add_options, connected
+from parleyd.shown import json_text, printable
 from parleyd.tools.result import bounded
 
 WATCH_S = 1.0
@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     with connected(args) as client:
         while True:
             status = client.ask("status")
-            text = json.dumps(status, ensure_ascii=False) if args.json else "\n".join(page(status))
+            text = json_text(status) if args.json else printable("\n".join(page(status)))
             if args.watch and not args.json and sys.stdout.isatty():
                 text = f"\x1b[H\x1b[2J{text}"
             print(text, flush=True)
@@ -138,7 +138,7 @@ def _speaker(it: dict[str, Any]) -> str:
 
 
 def _approval(it: dict[str, Any]) -> str:
-    parameters = bounded(json.dumps(it["parameters"], ensure_ascii=False), _MAX_PARAMETERS_CHARS)
+    parameters = bounded(json_text(it["parameters"]), _MAX_PARAMETERS_CHARS)
     return f"may it call {it['name']} of {it['service']} with {parameters}? parleyd approve {it['call_id']}, or deny"
 
 

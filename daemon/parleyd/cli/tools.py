@@ -12,10 +12,10 @@ from typing import NoReturn
 from parleyd import events
 from parleyd.cli.daemon import connected
 from parleyd.cli.errors import CommandError
-from parleyd.config.loader import DEFAULT_CONFIG_PATH, ConfigError, load
+from parleyd.config.loader import ConfigError, load
 from parleyd.config.schema import Config
 from parleyd.config.secrets import SecretError
-from parleyd.host.directories import state_directory
+from parleyd.host.directories import config_path, state_directory
 from parleyd.tools.built_in import BUILT_IN
 from parleyd.tools.dashboard import client_tool
 from parleyd.tools.device_tools import DeviceTools, Host
@@ -35,7 +35,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="what the agent may do here: list it, print what its page needs, try it",
         description="Without ACTION: lists the tools that the agent may use on this device. See docs/tools.md.",
     )
-    _add_config(parser, DEFAULT_CONFIG_PATH)
+    _add_config(parser, config_path())
     parser.add_argument("--json", action="store_true", help="print what the agent's page must contain, as JSON")
     parser.set_defaults(run=_list)
     actions = parser.add_subparsers(metavar="ACTION")
@@ -58,7 +58,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _add_config(parser: argparse.ArgumentParser, default: Path | str) -> None:
     parser.add_argument(
-        "-c", "--config", type=Path, default=default, metavar="FILE", help=f"default: {DEFAULT_CONFIG_PATH}"
+        "-c", "--config", type=Path, default=default, metavar="FILE", help=f"default: {config_path()}"
     )
 
 

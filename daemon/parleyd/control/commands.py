@@ -102,14 +102,17 @@ class Commands:
 
     def _volume(self, request: messages.Volume) -> float:
         self._need_sound()
-        wanted = request.to if request.to is not None else self._service.volume
-        if request.by is not None:
-            wanted = round(min(1.0, max(0.0, wanted + request.by)), 3)
-        if wanted != self._service.volume:
-            try:
-                self._service.set_volume(wanted)
-            except MixerError as error:
-                raise RequestError("unavailable", str(error), error.mend) from error
+        service, wanted = self._service, request.to
+        try:
+            if wanted is None:
+                service.look_at_volume()
+                wanted = service.volume
+            if request.by is not None:
+                wanted = round(min(1.0, max(0.0, wanted + request.by)), 3)
+            if request.to is not None or request.by is not None:
+                service.set_volume(wanted)
+        except MixerError as error:
+            raise RequestError("unavailable", str(error), error.mend) from error
         return wanted
 
     def _profile(self, name: str | None) -> dict[str, object]:

@@ -68,7 +68,7 @@ class Volume(Request, frozen=True, tag="volume"):
 class Profile(Request, frozen=True, tag="profile"):
     """→ {profile, chosen, profiles}. Chooses one, or without a name only tells; see parleyd.profiles."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
+    name: Annotated[str, Meta(max_length=100)] | None = None
 
 
 class Say(Request, frozen=True, tag="say"):

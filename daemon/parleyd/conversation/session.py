@@ -144,10 +144,11 @@ class Session:
 
     def _converse(self) -> Ending:
         address = self._agent.dial(self._timeout_s)
+        # It may take a while, and a server that waits for it too long begins without it.
+        opening = self.codec.opening()
         connection = self._connect(address)
         # When this fails the server has gone already, but why may still be readable.
         with contextlib.suppress(websocket.WebSocketException, OSError):
-            opening = self.codec.opening()
             connection.send(opening, websocket.ABNF.OPCODE_TEXT)
             self._traffic.sent_bytes += len(opening)
         ready_until_s = time.monotonic() + self._timeout_s

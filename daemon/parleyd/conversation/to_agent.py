@@ -37,6 +37,8 @@ class ToAgent:
         self._lock = threading.Lock()
         self._codec: Codec | None = None
         self._typed = Typed()
+        # To files; not said again in the next session, which does not have them.
+        self._with_files: list[str] = []
         self._to_tell: deque[tuple[str, float]] = deque(maxlen=MAX_TO_TELL)
         self._response_id: int | None = None
         self._activity_s = 0.0
@@ -62,6 +64,7 @@ class ToAgent:
         """Nobody is there to be told anything; what was typed and not answered waits for the next session."""
         with self._lock:
             self._codec = None
+            self._with_files.clear()
 
     @property
     def codec(self) -> Codec | None:
@@ -89,7 +92,8 @@ class ToAgent:
     def answered(self) -> tuple[str, ...]:
         """→ what was typed and is answered now."""
         with self._lock:
-            return self._typed.answered()
+            with_files, self._with_files = self._with_files, []
+            return (*(text for text in self._typed.answered() if text != ASK), *with_files)
 
     def response(self, event_id: int | None) -> None:
         """The agent's answer to which feedback() is given from now on."""
@@ -123,9 +127,10 @@ class ToAgent:
             if self._codec is None:
                 return False
             self._activity_s = time.monotonic()
-            self._outbox.send(self._codec.multimodal_message(text, (file_id,)))
             if text:
+                self._with_files.append(text)
                 self._bus.publish(events.Typed(at_s=self._activity_s, text=text))
+            self._outbox.send(self._codec.multimodal_message(text, (file_id,)))
             return True
 
     def user_active(self) -> bool:

@@ -86,9 +86,9 @@ def judge_name(host: str, addresses: Sequence[str], took_s: float) -> Finding:
 
 def judge_no_name(host: str, problem: OSError) -> Finding:
     if isinstance(problem, socket.gaierror) and problem.errno == socket.EAI_NONAME and _has_route():
-        return error(
-            f"the name {host} is not known", "see elevenlabs.base_url; if other names are not known either, the DNS"
-        )
+        mend = "`getent hosts debian.org` tells whether other names are; if not, see `resolvectl status` and "
+        mend += "/etc/resolv.conf for the name server; if so, elevenlabs.base_url is wrong"
+        return error(f"the name {host} is not known", mend)
     if not _has_route():
         mend = "the cable, or the Wi-Fi: `nmcli device`, `ip route`; sudo raspi-config, System Options, Wireless LAN"
         return error(f"no network: there is no default route, and {host} cannot be looked up", mend)

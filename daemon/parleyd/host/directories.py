@@ -1,4 +1,4 @@
-"""Where the daemon keeps what outlives it (state), and what ends with it (runtime): file-hierarchy(7).
+"""Where the daemon's configuration is, what outlives it (state), and what ends with it (runtime): file-hierarchy(7).
 
 systemd names both in the environment of a unit (RuntimeDirectory=, StateDirectory= in systemd.exec(5)); started by
 hand, the XDG base directories of the user are taken.
@@ -12,6 +12,24 @@ from pathlib import Path
 
 SYSTEM_RUNTIME = Path("/run/parleyd")
 SYSTEM_STATE = Path("/var/lib/parleyd")
+SYSTEM_CONFIG = Path("/etc/parleyd/parleyd.yaml")
+
+
+def config_path() -> Path:
+    """The file that a command means where none is named: that of the user's own service, else the system's."""
+    if os.geteuid() == 0:
+        return SYSTEM_CONFIG
+    try:
+        own = user_config_directory() / SYSTEM_CONFIG.name
+    except RuntimeError:
+        return SYSTEM_CONFIG
+    return own if os.path.lexists(own) else SYSTEM_CONFIG
+
+
+def user_config_directory() -> Path:
+    """Raises RuntimeError for a user who has no home."""
+    told = os.environ.get("XDG_CONFIG_HOME", "")
+    return (Path(told) if told.startswith("/") else Path.home() / ".config") / "parleyd"
 
 
 def state_directory() -> Path:

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from parleyd.config.secrets import mask_by_name
+from parleyd.health import Pulse
 from parleyd.tools.result import bounded, without
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ class Audit:
         self._in_trouble = False
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self.pulse = Pulse("tools-audit")
 
     def add(self, **fields: object) -> None:
         """One line; `at` is added. Never blocks, never raises."""
@@ -100,7 +102,9 @@ class Audit:
     def _write_all(self) -> None:
         going_on = True
         while going_on:
+            self.pulse.rest()
             lines, going_on = self._take()
+            self.pulse.beat()
             try:
                 self._write(lines)
             except OSError as error:
@@ -115,6 +119,7 @@ class Audit:
                 lost, self._lost = self._lost, 0
             if lost:
                 log.warning("%d entries of the audit log were lost: the disk is too slow", lost)
+        self.pulse.rest()
 
     def _take(self) -> tuple[bytes, bool]:
         """Blocks. (what is waiting: one wait for the disk serves several lines; whether more may come)"""

@@ -14,6 +14,7 @@ from parleyd.agents.agent import ApprovalAsked, ToolCall
 from parleyd.config import tool_sections as sections
 from parleyd.config.base import Secret
 from parleyd.config.secrets import resolve
+from parleyd.health import Pulse
 from parleyd.log_fields import fields
 from parleyd.tools import ENTRY_POINT_GROUP, timers
 from parleyd.tools.alarm_clock import AlarmClock
@@ -75,6 +76,10 @@ class DeviceTools:
         self._toolbox.close()
         self.alarm_clock.close()
         self._audit.close()
+
+    @property
+    def pulses(self) -> tuple[Pulse, ...]:
+        return self.alarm_clock.pulse, self._audit.pulse
 
     # ------------------------------------------------------------ for the dialogue; all return at once
 

@@ -7,13 +7,13 @@ import logging
 import re
 import selectors
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+from parleyd import own_python
 from parleyd.log_fields import NOTICE
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,8 @@ class AgentChild:
         self._watcher.join(STOP_S)
 
     def _start(self) -> None:
-        command = [sys.executable, "-m", "parleyd", "agent", "--port", self._port, "--quit-with-stdin", *self._options]
+        command = [*own_python.command(), "-m", "parleyd", "agent", "--port", self._port, "--quit-with-stdin"]
+        command += self._options
         # A session of its own: Ctrl-C is for the daemon, which closes the conversation before this ends.
         process = subprocess.Popen(
             command,
