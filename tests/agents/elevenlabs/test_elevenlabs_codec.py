@@ -375,6 +375,19 @@ def test_a_tool_call_is_answered_unless_it_says_otherwise(expects, wanted):
     assert event == common.ToolCall("t", "c", {}, wanted)
 
 
+def test_half_a_surrogate_pair_does_not_make_a_message_unreadable():
+    call = {"tool_name": "t", "tool_call_id": "c", "parameters": {"a": "x\ud83d", "b": "\U0001f600"}}
+    codec = ready_codec()
+    [event] = events(codec, json.dumps({"type": "client_tool_call", "client_tool_call": call}))
+    assert event == common.ToolCall("t", "c", {"a": "x?", "b": "\U0001f600"}, True)
+    response = {"type": "agent_response", "agent_response_event": {"agent_response": "a \udc00", "event_id": 1}}
+    assert events(codec, json.dumps(response).encode()) == [common.AgentResponse("a ?", 1)]
+    assert codec.malformed == 0
+    cases = (r'{"type": "agent_response", "\ud800', r'{"type": "audio", "audio_event": "\\ud800"}', r'["\ud800"]')
+    for broken in cases:
+        assert [type(event) for event in events(codec, broken)] == [common.Malformed]
+
+
 @pytest.mark.parametrize(
     "call", [{"tool_call_id": "c"}, {"tool_call_id": "c", "tool_name": "t", "parameters": '{"a": 1}'}]
 )
@@ -384,7 +397,10 @@ def test_a_call_that_cannot_be_understood_is_answered_with_an_error(call):
     assert [type(event) for event in received.events] == [common.Malformed]
     [reply] = [json.loads(reply) for reply in received.replies]
     assert (reply["type"], reply["tool_call_id"], reply["is_error"]) == ("client_tool_result", "c", True)
+    assert reply["error_type"] == "external_client"
     assert codec.malformed == 1
+    unwanted = {"type": "client_tool_call", "client_tool_call": {**call, "expects_response": False}}
+    assert codec.receive(json.dumps(unwanted)).replies == ()
 
 
 def test_a_call_without_an_id_has_no_answer():

@@ -14,6 +14,7 @@ from parleyd.agents.local.settings import AgentSettings, ReplyRule, ToolSpec
 from parleyd.agents.local.spoken import SpokenTurn, sentences
 from parleyd.agents.local.voice import Voice, VoiceError
 from parleyd.audio.pcm import level_dbfs, parse_format
+from parleyd.conversation.to_agent import ASK
 
 NOW = datetime(2026, 3, 4, 15, 7)
 
@@ -98,6 +99,13 @@ def test_it_remembers() -> None:
     replies.answer("My name is Ada.", memory, (), NOW)
     assert replies.answer("What is my name?", memory, (), NOW).say == "Your name is Ada."
     assert replies.answer("What did I say before?", memory, (), NOW).say == "You said: What is my name?"
+
+
+def test_it_says_what_the_device_has_told_it() -> None:
+    memory = replies.Memory()
+    memory.add_update("The timer 1 (tea) has gone off on this device. Tell the person.", None)
+    assert replies.answer(ASK, memory, (), NOW).say == "The timer 1 (tea) has gone off on this device."
+    assert replies.answer(ASK, replies.Memory(), (), NOW).say == "Nothing has happened."
 
 
 def test_contextual_updates_replace_older_ones_with_the_same_id() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Literal
@@ -38,6 +40,8 @@ MOST_APPROVAL_S = 86400
 
 # Some servers wrap the close in words, in the flat form of the error message.
 _WRAPPED_CLOSE = re.compile(r"received (?P<code>\d{4}) \([^)]*\)\s*(?P<text>.*)", re.DOTALL)
+
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 _PART_KINDS: dict[str, Literal["start", "delta", "stop"]] = {"start": "start", "delta": "delta", "stop": "stop"}
 
@@ -89,6 +93,18 @@ def opening_message(
 def _sendable(text: str) -> str:
     """Half a surrogate pair (from arguments or file names) has no UTF-8; a question mark stands in for it."""
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _with_whole_characters(message: str | bytes) -> bytes | None:
+    """The message with question marks for half surrogate pairs (`\\ud83d` without its other half): a server may cut a
+    text there, or a language model an emoji, and the decoder refuses the whole message for it. None: it has none."""
+    text = message if isinstance(message, str) else message.decode("utf-8", "replace")
+    if not _SURROGATE.search(text):
+        return None
+    try:
+        return json.dumps(json.loads(text), ensure_ascii=False).encode("utf-8", "replace")
+    except (ValueError, RecursionError):
+        return None
 
 
 def _speakable(text: str | None) -> str:
@@ -145,6 +161,10 @@ class ElevenLabsCodec:
         try:
             return self._understand(server.decode(message))
         except server.UNREADABLE as problem:
+            mended = _with_whole_characters(message)
+            if mended is not None:
+                with contextlib.suppress(*server.UNREADABLE):
+                    return self._understand(server.decode(mended))
             return self._unreadable(message, problem)
 
     def _understand(self, message: server.ServerMessage) -> common.Received:
@@ -239,8 +259,11 @@ class ElevenLabsCodec:
             expects_response = payload.expects_response is not False
             call = common.ToolCall(payload.tool_name, payload.tool_call_id, parameters, expects_response)
             return common.Received((call,))
-        reply = self.tool_result(payload.tool_call_id, problem, is_error=True)
-        return common.Received(self._bad(f"client_tool_call: {problem}").events, (reply,))
+        events = self._bad(f"client_tool_call: {problem}").events
+        if payload.expects_response is False:
+            return common.Received(events)
+        reply = self.tool_result(payload.tool_call_id, problem, is_error=True, error_type="external_client")
+        return common.Received(events, (reply,))
 
     def _mcp_tool_call(self, message: server.McpToolCall, payload: server.McpToolCallPayload) -> common.Received:
         """One that awaits approval is asked for; what has no name cannot be approved, and is refused at once."""
