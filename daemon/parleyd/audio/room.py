@@ -27,7 +27,7 @@ RISE_PER_RESTLESS_DB = 25.0
 RISE_MOST_DB = 12.0
 # Hubbub: what is taken for speech and never ends. A voice that is meant for us tops its usual peaks by this much.
 HUBBUB_S = 15.0
-HUBBUB_FROM = 0.25
+HUBBUB_FROM = 0.12
 OVER_HUBBUB_DB = 3.0
 HUBBUB_PEAKS = 30
 HUBBUB_PEAKS_LEAST = 5

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import wave
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,12 +16,13 @@ from parleyd.audio.devices.names import device_pair, input_device
 from parleyd.audio.devices.wav import read_wav
 from parleyd.audio.gate import Gate
 from parleyd.audio.pcm import BYTES_PER_SAMPLE, FRAME_MS
-from parleyd.audio.vad import VadUnavailableError, detector
+from parleyd.audio.vad import Detector, VadUnavailableError, detector
 from parleyd.cli.errors import CommandError
 from parleyd.config.loader import DEFAULT_CONFIG_PATH, ConfigError, load
 from parleyd.config.schema import Config
+from parleyd.config.schema import Gate as GateSection
 from parleyd.tuning import echo, picture, recording
-from parleyd.tuning.advice import Advice, Settings, advise, facts_of
+from parleyd.tuning.advice import Advice, Settings, Trial, advise, facts_of
 from parleyd.tuning.rehearsal import Rehearsal, rehearse
 
 _PICTURE = Path("parleyd-tune.png")
@@ -91,19 +93,39 @@ def _gate(args: argparse.Namespace, config: Config) -> int:
     heard = rehearse(pcm, rate_hz, hears, Gate(gate.pre_roll_ms, gate.hangover_ms))
     facts = facts_of(heard)
     settings = Settings(gate.vad, gate.aggressiveness, gate.pre_roll_ms, gate.hangover_ms)
-    advice = advise(facts, settings, nobody_spoke=args.noise)
+    trials = _trials(pcm, rate_hz, gate) if args.noise and facts.openings else []
+    advice = advise(facts, settings, nobody_spoke=args.noise, trials=trials)
     if args.out is not None or not args.json:
         _draw(args, heard, advice, f"{source}, {heard.seconds:.1f} s")
     if args.json:
         print(json.dumps({"source": source, "facts": asdict(facts), "advice": [asdict(each) for each in advice]}))
         return os.EX_OK
+    utterances = "1 utterance" if facts.openings == 1 else f"{facts.openings} utterances"
     speech = "none" if facts.speech_dbfs is None else f"{facts.speech_dbfs:.0f} dBFS"
     print(
         f"{source}, {facts.seconds:.1f} s: peak {facts.peak_dbfs:.0f} dBFS, noise floor {facts.floor_dbfs:.0f} dBFS, "
-        f"speech {speech}; {facts.openings} utterances, {facts.sent_share * facts.seconds:.1f} s sent"
+        f"speech {speech}; {utterances}, {facts.sent_share * facts.seconds:.1f} s sent"
     )
     _say(advice)
     return os.EX_OK
+
+
+def _trials(pcm: bytes, rate_hz: int, gate: GateSection) -> list[Trial]:
+    """The recording with every stricter detector that is installed."""
+    trials: list[Trial] = []
+
+    def hear(key: str, value: str | int, stricter: Detector) -> None:
+        heard = rehearse(pcm, rate_hz, stricter, Gate(gate.pre_roll_ms, gate.hangover_ms))
+        trials.append(Trial(key, value, int(heard.opened.sum())))
+
+    if gate.vad != "webrtcvad":
+        return trials
+    for number in range(gate.aggressiveness + 1, 4):
+        hear("gate.aggressiveness", number, detector("webrtcvad", number))
+    # An extra that is perhaps not installed.
+    with suppress(VadUnavailableError):
+        hear("gate.vad", "silero", detector("silero", gate.aggressiveness))
+    return trials
 
 
 def _draw(args: argparse.Namespace, heard: Rehearsal, advice: list[Advice], title: str) -> None:
