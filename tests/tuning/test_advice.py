@@ -72,17 +72,17 @@ def test_which_key_to_change_to_what(
     assert [(each.key, each.value) for each in advise(facts, settings) if each.key] == [(key, value)]
 
 
-STRICTER = Trial("gate.aggressiveness", 3, 1)
+STRICTER = Trial("gate.aggressiveness", 3, 0.5)
 
 
 @pytest.mark.parametrize(
     ("trials", "key", "value", "words"),
     [
-        ([replace(STRICTER, openings=0)], "gate.aggressiveness", 3, "opened it never with"),
-        ([STRICTER, Trial("gate.vad", "silero", 1)], "gate.aggressiveness", 3, "opened it once with"),
-        ([STRICTER, Trial("gate.vad", "silero", 0)], "gate.vad", "silero", "opened it never with"),
-        ([replace(STRICTER, openings=3)], "wake.mode", "word", "would not have helped"),
-        ([], "wake.mode", "word", "would not have helped"),
+        ([replace(STRICTER, sent_s=0.0)], "gate.aggressiveness", 3, "it would have been nothing with"),
+        ([STRICTER, Trial("gate.vad", "silero", 0.5)], "gate.aggressiveness", 3, "it would have been 0.5 s with"),
+        ([STRICTER, Trial("gate.vad", "silero", 0.0)], "gate.vad", "silero", "it would have been nothing with"),
+        ([replace(STRICTER, sent_s=6.0)], "wake.mode", "word", "would hardly have helped"),
+        ([], "wake.mode", "word", "would hardly have helped"),
     ],
 )
 def test_against_noise_what_would_have_helped_most(
@@ -90,7 +90,7 @@ def test_against_noise_what_would_have_helped_most(
 ) -> None:
     (advice,) = (each for each in advise(GOOD, Settings(), nobody_spoke=True, trials=trials) if each.kind != "good")
     assert (advice.key, advice.value) == (key, value)
-    assert "opened the gate 3 times in 15 s" in advice.text
+    assert "opened the gate 3 times and would have sent 7.5 of 15.0 s" in advice.text
     assert words in advice.text
 
 

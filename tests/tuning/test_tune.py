@@ -6,7 +6,6 @@ import argparse
 import json
 import subprocess
 import sys
-import time
 import wave
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from parleyd.audio.pcm import PIPELINE_RATE_HZ, to_pcm
 from parleyd.audio.vad import Vad
 from parleyd.cli import tune
 from parleyd.cli.errors import CommandError
-from parleyd.tuning import picture
+from parleyd.tuning import echo, picture
 from parleyd.tuning.advice import facts_of
 from parleyd.tuning.rehearsal import rehearse
 from vcard import VirtualCard
@@ -108,7 +107,8 @@ def test_what_would_have_kept_noise_out_is_tried_on_the_recording(
         noise[second * PIPELINE_RATE_HZ :][:3200] += beep
     assert command("-c", config, "--wav", write(tmp_path / "in.wav", noise), "--noise") == 0
     out = capsys.readouterr().out
-    assert "opened the gate once in 12 s; the same noise would have opened it never with" in out
+    assert "noise opened the gate once and would have sent" in out
+    assert "it would have been nothing with\n" in out
     assert "    gate.aggressiveness: 2\n" in out
 
 
@@ -183,17 +183,24 @@ def test_the_echo_of_a_room(vcard: VirtualCard, tmp_path: Path, capsys: pytest.C
     assert command("-c", config, "--echo", "--json") == 0
     assert json.loads(capsys.readouterr().out)["facts"]["delay_ms"] is None
     with vcard.loopback(latency_ms=60):
-        began_s = time.monotonic()
         assert command("-c", config, "--echo", "--json") == 0
-        assert time.monotonic() - began_s < 15
     told = json.loads(capsys.readouterr().out)
-    # The loopback, and the buffers of the sound server on both sides of it.
-    assert 40 < told["facts"]["delay_ms"] < 400
+    # The loopback, and the buffers of the sound server on both sides of it, which grow on a busy machine.
+    assert 40 < told["facts"]["delay_ms"] < 1000 * echo.LONGEST_DELAY_S
     assert told["facts"]["gain_db"] == pytest.approx(0, abs=3)
     assert {each["value"] for each in told["advice"] if each["key"]} <= {"aec", "half_duplex"}
 
 
-def test_echo_wants_no_recording() -> None:
+@pytest.mark.parametrize("words", [("--echo", "--wav", "x.wav"), ("--wav", "x.wav", "--save", "y.wav")])
+def test_what_does_not_go_together_is_refused(words: tuple[str, ...]) -> None:
     with pytest.raises(CommandError) as caught:
-        command("--echo", "--wav", "x.wav")
+        command(*words)
     assert caught.value.exit_code == 64
+
+
+@pytest.mark.parametrize("seconds", ["0.5", "601", "nan", "soon"])
+def test_how_long_to_listen_is_a_number_of_seconds(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        command("--seconds", seconds)
+    assert caught.value.code == 2
+    assert "between 1 and 600, in seconds" in capsys.readouterr().err

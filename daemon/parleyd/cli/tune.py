@@ -52,9 +52,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
     if not 1 <= seconds <= 600:
-        raise argparse.ArgumentTypeError("between 1 and 600 s")
+        raise argparse.ArgumentTypeError(f"a number between 1 and 600, in seconds, and not {text!r}")
     return seconds
 
 
@@ -64,6 +67,8 @@ def run(args: argparse.Namespace) -> int:
         raise CommandError(
             "--echo plays and listens by itself", "leave out --wav, --noise, --out and --save", os.EX_USAGE
         )
+    if args.wav and args.save:
+        raise CommandError("--save keeps what a microphone heard; --wav is a recording already", None, os.EX_USAGE)
     config = _config(args.config)
     if config is None:
         return os.EX_CONFIG
@@ -116,7 +121,7 @@ def _trials(pcm: bytes, rate_hz: int, gate: GateSection) -> list[Trial]:
 
     def hear(key: str, value: str | int, stricter: Detector) -> None:
         heard = rehearse(pcm, rate_hz, stricter, Gate(gate.pre_roll_ms, gate.hangover_ms))
-        trials.append(Trial(key, value, int(heard.opened.sum())))
+        trials.append(Trial(key, value, float(heard.sent.mean()) * heard.seconds))
 
     if gate.vad != "webrtcvad":
         return trials

@@ -40,11 +40,11 @@ class Settings:
 
 @dataclass(frozen=True)
 class Trial:
-    """The same recording with one key changed. openings: of the gate."""
+    """The same recording with one key changed. sent_s: how much of it would have been sent."""
 
     key: str
     value: str | int
-    openings: int
+    sent_s: float
 
 
 @dataclass(frozen=True)
@@ -216,14 +216,15 @@ def _on_noise(facts: Facts, trials: Sequence[Trial]) -> Iterator[Advice]:
     if not facts.openings:
         yield Advice("good", f"{facts.seconds:.0f} s of noise did not open the gate")
         return
-    what = f"noise opened the gate {_times(facts.openings)} in {facts.seconds:.0f} s"
-    best = min(trials, key=lambda trial: trial.openings, default=None)
-    if best is not None and best.openings < facts.openings:
-        text = f"{what}; the same noise would have opened it {_times(best.openings) if best.openings else 'never'} with"
+    sent_s = facts.sent_share * facts.seconds
+    what = f"noise opened the gate {_times(facts.openings)} and would have sent {sent_s:.1f} of {facts.seconds:.1f} s"
+    best = min(trials, key=lambda trial: trial.sent_s, default=None)
+    if best is not None and best.sent_s <= sent_s / 2:
+        text = f"{what}; it would have been {f'{best.sent_s:.1f} s' if best.sent_s else 'nothing'} with"
         yield Advice("change", text, best.key, best.value)
         return
     text = (
-        f"{what}, and a stricter detector would not have helped: what it hears is speech, or like it, as music and "
+        f"{what}, and a stricter detector would hardly have helped: what it hears is speech, or like it, as music and "
         "television are. It learns what goes on for long; move the microphone away from it, or wake by a word with"
     )
     yield Advice("change", text, "wake.mode", "word")
