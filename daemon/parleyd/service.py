@@ -135,7 +135,7 @@ class Service:
             bus,
             self._warden,
             self._traffic,
-            raise_gate=self.sound.be_harder_of_hearing if self.sound is not None else lambda: None,
+            woken_for_nothing=self.sound.woken_for_nothing if self.sound is not None else lambda: None,
             on_death=self.fail,
         )
         self._uploads = Uploads(agent, self._to_agent, bus)
