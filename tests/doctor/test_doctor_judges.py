@@ -123,6 +123,13 @@ def unit(is_of_user: bool = False, **properties: str) -> Unit:
             ERROR,
             "tried again (7 restarts so far): exit code 69",
         ),
+        ({"ActiveState": "activating", "SubState": "start"}, NOTE, "is starting"),
+        # systemd has already forgotten how it ended.
+        (
+            {"ActiveState": "activating", "SubState": "start", "NRestarts": "8", "Result": "success"},
+            WARNING,
+            "8 times by itself -> sudo journalctl -u parleyd",
+        ),
         ({"ActiveState": "inactive", "UnitFileState": "disabled"}, WARNING, "enable --now"),
         ({"LoadState": "masked"}, WARNING, "unmask"),
         ({"LoadState": "bad-setting"}, ERROR, "systemd-analyze verify"),
