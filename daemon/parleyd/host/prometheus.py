@@ -16,6 +16,8 @@ from parleyd.metrics import EDGES_MS, Distribution
 from parleyd.status import Microphone, Speaker, Status
 
 if TYPE_CHECKING:
+    from wsgiref.simple_server import WSGIServer
+
     from prometheus_client.core import Metric
 
 log = logging.getLogger(__name__)
@@ -47,6 +49,7 @@ class Exporter:
             text = "metrics.textfile and metrics.port need the package prometheus_client"
             raise MetricsError(text, own_python.install("prometheus_client")) from error
         self._serve, self._write_to = start_http_server, write_to_textfile
+        self._server: WSGIServer | None = None
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
@@ -66,7 +69,7 @@ class Exporter:
 
     def stop(self) -> None:
         self._stopping.set()
-        if self._settings.port is not None:
+        if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
         if self._thread.is_alive():
