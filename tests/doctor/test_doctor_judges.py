@@ -177,6 +177,12 @@ def test_what_the_running_daemon_tells(status: dict[str, object], severity: Seve
 # ---------------------------------------------------------------- access to sound
 
 
+def test_device_files_of_root_alone() -> None:
+    nodes = [Node("pcmC0D0p", "root", is_open_to_us=False)]
+    (found,) = sound_access.judge_permissions(nodes, "pi", ["audio"], can_reach_server=False)
+    assert "root alone" in found.text
+
+
 def test_device_files() -> None:
     def judge(nodes: list[Node] | None, groups: list[str], can_reach_server: bool = False) -> list[Finding]:
         return list(sound_access.judge_permissions(nodes, "pi", groups, can_reach_server=can_reach_server))

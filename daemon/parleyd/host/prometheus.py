@@ -5,9 +5,11 @@ Needs the package prometheus_client. Names and units follow prometheus.io/docs/p
 
 from __future__ import annotations
 
+import errno
 import logging
 import threading
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from parleyd import health, own_python
@@ -85,7 +87,11 @@ class Exporter:
                 self._told = False
             except OSError as error:
                 if not self._told:
-                    log.warning("metrics.textfile: %s cannot be written: %s", path, error.strerror)
+                    # As the unit has it: ProtectSystem=.
+                    mend = f"sudo systemctl edit parleyd, [Service], ReadWritePaths={Path(path).parent}"
+                    words = "metrics.textfile: %s cannot be written: %s; %s"
+                    is_shut = error.errno == errno.EROFS
+                    log.warning(words, path, error.strerror, mend if is_shut else "choose another path")
                 self._told = True
             if self._stopping.wait(EVERY_S):
                 return
