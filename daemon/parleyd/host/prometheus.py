@@ -21,6 +21,8 @@ from parleyd.metrics import EDGES_MS, Distribution
 from parleyd.status import Microphone, Speaker, Status
 
 if TYPE_CHECKING:
+    from wsgiref.simple_server import WSGIServer
+
     from prometheus_client.core import Metric
 
 log = logging.getLogger(__name__)
@@ -45,6 +47,7 @@ class Exporter:
         self._status = status
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._write, name="metrics", daemon=True)
+        self._server: WSGIServer | None = None
         self._told = ToldOnce(log)
         self.pulse = Pulse("metrics")
         try:
@@ -72,7 +75,7 @@ class Exporter:
 
     def stop(self) -> None:
         self._stopping.set()
-        if self._settings.port is not None:
+        if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
         if self._thread.is_alive():
