@@ -271,8 +271,18 @@ def test_a_stranger_is_sent_away(running: subprocess.Popen[str]) -> None:
         "f = c.makefile(); f.readline(); print(f.readline(), end='')"
     )
     command = [sys.executable, "-c", script, str(socket_path())]
+    as_stranger = (
+        "import os, sys, parleyd.cli.main, parleyd.cli.status;"
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534);"
+        f"sys.exit(parleyd.cli.main.main(['status', '--socket', {str(socket_path())!r}]))"
+    )
     told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
     assert json.loads(told.stdout)["error"]["kind"] == "not_allowed"
+    told = subprocess.run(
+        [command[0], "-c", as_stranger], capture_output=True, text=True, check=False, timeout=20
+    )
+    assert told.returncode == os.EX_NOPERM, told.stderr
+    assert told.stderr.startswith("parleyd: you are neither root, ")
     # One whom a unit has given the group (SupplementaryGroups=) is admitted, whatever /etc/group says.
     member = script.replace("setgroups([])", f"setgroups([{socket_path().stat().st_gid}])")
     member = member.replace("f.readline(); print", "f.readline(); c.sendall(b'{\"do\": \"mute\"}\\n'); print")

@@ -36,6 +36,10 @@ class StuckError(NotRunningError):
     """One listens, and does not answer."""
 
 
+class NotAllowedError(NotRunningError):
+    """This user may not talk to it, if there is one."""
+
+
 class _GoneError(NotRunningError):
     def __init__(self) -> None:
         super().__init__("the daemon has ended, or dropped this connection", "see its log: journalctl -u parleyd")
@@ -180,7 +184,7 @@ def _connect(paths: tuple[Path, ...]) -> socket.socket:
         except PermissionError as error:
             connection.close()
             mend = "sudo adduser $USER parleyd, then log in again"
-            raise NotRunningError(f"this user may not talk to the daemon at {path}", mend) from error
+            raise NotAllowedError(f"this user may not talk to the daemon at {path}", mend) from error
         except BlockingIOError as error:
             connection.close()
             raise StuckError(_STUCK, _RESTART) from error
