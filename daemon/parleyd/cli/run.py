@@ -200,7 +200,7 @@ def _reload(reload: Reloader) -> Changes:
     try:
         return reload()
     except ReloadError as error:
-        mend = "mend the file and reload again; until then the old configuration stays in force"
+        mend = "the old configuration stays in force until this is mended and it is read again"
         raise RequestError("bad_config", str(error), mend) from error
 
 
