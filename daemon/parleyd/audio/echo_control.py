@@ -81,7 +81,7 @@ class EchoControl:
             power = float(np.dot(far, far)) / len(far)
             self._far_dbfs = 10.0 * float(np.log10(power)) if power > 0.0 else SILENCE_DBFS
         if self.mode == "aec" and self._canceller is not None:
-            frame = Frame(self._canceller.process(frame.pcm, far), frame.start_s)
+            frame = Frame(self._canceller.process(frame.pcm, far, in_step=self._far_end.in_step), frame.start_s)
             self.faint = self._canceller.faint and not earcon
             return frame, self._canceller.person and not earcon
         if announced:
