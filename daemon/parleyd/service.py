@@ -135,7 +135,7 @@ class Service:
             bus,
             self._warden,
             self._traffic,
-            raise_gate=self.sound.be_harder_of_hearing if self.sound is not None else lambda: None,
+            woken_for_nothing=self.sound.woken_for_nothing if self.sound is not None else lambda: None,
             on_death=self.fail,
         )
         self._uploads = Uploads(agent, self._to_agent, bus)
@@ -243,8 +243,9 @@ class Service:
             raise ToolError(Fault.FAILED, "This device has neither a microphone nor a speaker.")
 
     def _tell(self, text: str) -> None:
-        """Makes the agent know something, and say it in a session that is opened for it if need be."""
-        self._to_agent.tell(text)
+        """Makes the agent know something, in a session that is opened for it if need be; and say it, unless somebody is
+        talking with it right now."""
+        self._to_agent.tell(text, ask=self._dialogue.between_turns(time.monotonic()))
         self._supervisor.wake(by_speech=False)
 
     def _tell_of_budget(self, event: events.Event) -> None:

@@ -176,9 +176,9 @@ class Sound:
         """How long the microphone has been listened to, so far."""
         return self.ears.heard_frames * FRAME_MS / 1000
 
-    def be_harder_of_hearing(self) -> None:
-        """See Gate.be_harder_of_hearing."""
-        self._gate.be_harder_of_hearing()
+    def woken_for_nothing(self) -> None:
+        """See Ears.woken_for_nothing."""
+        self.ears.woken_for_nothing()
 
     def mute(self, on: bool) -> None:
         """While on, everything behind the microphone hears zeros; what was said and not answered is forgotten."""

@@ -88,7 +88,8 @@ def test_what_is_played_is_heard(room: Callable[..., Room], vcard: VirtualCard) 
         heard = listener.sound().astype(np.int32)
     loud = np.nonzero(np.abs(heard) > 1_000)[0]
     voice = heard[loud[0] : loud[-1]]
-    assert len(voice) / listener.RATE_HZ == pytest.approx(0.5, abs=0.05)
+    # A sine of that height is louder than 1000 in 94 of 100 samples; a busy machine may put pauses between them.
+    assert len(loud) / listener.RATE_HZ == pytest.approx(0.5 * 0.936, abs=0.02)
     assert loudest_hz(voice, listener.RATE_HZ) == pytest.approx(700, abs=5)
     assert np.abs(voice).max() == pytest.approx(10_000, rel=0.05)
 

@@ -9,14 +9,14 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from no_daemon import listening
 from test_control_server import daemon, parleyd, socket_path
 
+from parleyd import events
 from parleyd.cli import orders
 from parleyd.cli.main import main
 from parleyd.control import client as client_module
@@ -24,32 +24,6 @@ from parleyd.control import messages
 from parleyd.control.client import Client, NotRunningError, StuckError
 
 OTHERS_GREETING = messages.greeting("9").replace(b'"protocol":1', b'"protocol":2')
-
-
-@contextmanager
-def listening(folder: Path, play: Callable[[socket.socket], None]) -> Iterator[Path]:
-    """Something that is no daemon, in this process. play: with each connection, which is closed afterwards."""
-    path = folder / "control.sock"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-        listener.bind(str(path))
-        listener.listen()
-
-        def serve() -> None:
-            while True:
-                try:
-                    connection, _ = listener.accept()
-                except OSError:
-                    return
-                with connection:
-                    play(connection)
-
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        try:
-            yield path
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)
-            thread.join(10)
 
 
 def test_stop_returns_when_the_process_has_ended(tmp_path: Path) -> None:
@@ -163,3 +137,23 @@ def test_who_watches_a_daemon_that_ends_is_told_so(tmp_path: Path) -> None:
             _, errors = watching.communicate(timeout=20)
             assert watching.returncode == os.EX_UNAVAILABLE
             assert errors.startswith("parleyd: the daemon has ended, or dropped this connection; ")
+
+
+def test_an_answer_to_somebody_else_is_none_to_us(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It comes after we follow the events, and before the daemon has our words."""
+    to_another = messages.event(events.AnswerText(at_s=1.0, text="To another."))
+    ours = messages.event(events.Typed(at_s=2.0, text="Hello"))
+    to_us = messages.event(events.AnswerText(at_s=3.0, text="To us."))
+
+    def play(connection: socket.socket) -> None:
+        lines = connection.makefile("rb")
+        connection.sendall(messages.greeting("1"))
+        lines.readline()
+        connection.sendall(messages.answer(1, {}) + to_another)
+        lines.readline()
+        connection.sendall(ours + messages.answer(2, {}) + to_us)
+        lines.readline()
+
+    with listening(tmp_path, play) as path:
+        assert main(["say", "--wait", "--socket", str(path), "Hello"]) == os.EX_OK
+    assert capsys.readouterr().out == "To us.\n"

@@ -217,6 +217,24 @@ def test_a_file_in_the_place_of_the_socket_is_left_alone(tmp_path: Path) -> None
     assert diary.read_text() == "dear diary"
 
 
+@pytest.mark.parametrize(
+    ("section", "told"),
+    [
+        (f"control: {{socket: /tmp/{'x' * 120}}}", "xxx cannot be opened: AF_UNIX path too long; set control.socket "),
+        ("control: {socket: /nowhere/a.sock}", "/nowhere/a.sock cannot be opened: No such file or directory; "),
+        ("metrics: {port: PORT}", "metrics.port: 127.0.0.1:PORT cannot be opened: Address already in use; choose "),
+    ],
+)
+def test_a_place_that_cannot_be_had_is_one_line_at_the_start(section: str, told: str, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        (tmp_path / "parleyd.yaml").write_text(CONFIG + section.replace("PORT", port) + "\n")
+        refused = parleyd("run", "-c", str(tmp_path / "parleyd.yaml"))
+    assert refused.returncode == os.EX_UNAVAILABLE
+    assert told.replace("PORT", port) in refused.stderr
+    assert refused.stderr.count("\n") == 1
+
+
 @pytest.mark.usefixtures("running")
 def test_there_is_a_most_of_clients() -> None:
     crowd = [connected() for _ in range(MOST_CLIENTS)]
@@ -253,8 +271,18 @@ def test_a_stranger_is_sent_away(running: subprocess.Popen[str]) -> None:
         "f = c.makefile(); f.readline(); print(f.readline(), end='')"
     )
     command = [sys.executable, "-c", script, str(socket_path())]
+    as_stranger = (
+        "import os, sys, parleyd.cli.main, parleyd.cli.status;"
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534);"
+        f"sys.exit(parleyd.cli.main.main(['status', '--socket', {str(socket_path())!r}]))"
+    )
     told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
     assert json.loads(told.stdout)["error"]["kind"] == "not_allowed"
+    told = subprocess.run(
+        [command[0], "-c", as_stranger], capture_output=True, text=True, check=False, timeout=20
+    )
+    assert told.returncode == os.EX_NOPERM, told.stderr
+    assert told.stderr.startswith("parleyd: you are neither root, ")
     # One whom a unit has given the group (SupplementaryGroups=) is admitted, whatever /etc/group says.
     member = script.replace("setgroups([])", f"setgroups([{socket_path().stat().st_gid}])")
     member = member.replace("f.readline(); print", "f.readline(); c.sendall(b'{\"do\": \"mute\"}\\n'); print")

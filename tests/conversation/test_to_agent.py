@@ -43,24 +43,28 @@ class Agent:
 
 def test_what_happens_meanwhile_is_told_and_then_asked_for_once() -> None:
     agent = Agent()
-    agent.to_agent.tell("one")
-    agent.to_agent.tell("two")
+    agent.to_agent.tell("one", ask=False)
+    agent.to_agent.tell("two", ask=True)
     assert agent.opened() == [("contextual_update", "one"), ("contextual_update", "two"), ("user_message", ASK)]
     assert agent.to_agent.answered() == (), "the person has not said it"
     agent.to_agent.close()
     assert agent.opened() == []
 
 
-def test_in_a_session_it_is_told_and_nobody_is_made_to_speak() -> None:
+def test_in_a_session_the_agent_speaks_of_it_if_it_is_asked() -> None:
     agent = Agent()
     agent.opened()
-    agent.to_agent.tell("one")
+    agent.to_agent.tell("one", ask=False)
     assert agent.sent() == [("contextual_update", "one")]
+    agent.to_agent.tell("two", ask=True)
+    assert agent.sent() == [("contextual_update", "two"), ("user_message", ASK)]
+    agent.to_agent.tell("three", ask=True)
+    assert agent.sent() == [("contextual_update", "three")], "it has not answered yet"
 
 
 def test_what_comes_late_says_so_and_is_asked_for_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     agent = Agent()
-    agent.to_agent.tell("one")
+    agent.to_agent.tell("one", ask=False)
     now_s = time.monotonic()
     agent.to_agent.forget_typed(now_s)
     monkeypatch.setattr(to_agent.time, "monotonic", lambda: now_s + 2 * JUST_NOW_S)
@@ -70,5 +74,5 @@ def test_what_comes_late_says_so_and_is_asked_for_no_more(monkeypatch: pytest.Mo
 def test_it_becomes_no_chronicle() -> None:
     agent = Agent()
     for number in range(3 * MAX_TO_TELL):
-        agent.to_agent.tell(str(number))
+        agent.to_agent.tell(str(number), ask=True)
     assert len(agent.opened()) == MAX_TO_TELL + 1

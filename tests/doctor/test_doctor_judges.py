@@ -123,6 +123,13 @@ def unit(is_of_user: bool = False, **properties: str) -> Unit:
             ERROR,
             "tried again (7 restarts so far): exit code 69",
         ),
+        ({"ActiveState": "activating", "SubState": "start"}, NOTE, "is starting"),
+        # systemd has already forgotten how it ended.
+        (
+            {"ActiveState": "activating", "SubState": "start", "NRestarts": "8", "Result": "success"},
+            WARNING,
+            "8 times by itself -> sudo journalctl -u parleyd",
+        ),
         ({"ActiveState": "inactive", "UnitFileState": "disabled"}, WARNING, "enable --now"),
         ({"LoadState": "masked"}, WARNING, "unmask"),
         ({"LoadState": "bad-setting"}, ERROR, "systemd-analyze verify"),
@@ -168,6 +175,12 @@ def test_what_the_running_daemon_tells(status: dict[str, object], severity: Seve
 
 
 # ---------------------------------------------------------------- access to sound
+
+
+def test_device_files_of_root_alone() -> None:
+    nodes = [Node("pcmC0D0p", "root", is_open_to_us=False)]
+    (found,) = sound_access.judge_permissions(nodes, "pi", ["audio"], can_reach_server=False)
+    assert "root alone" in found.text
 
 
 def test_device_files() -> None:

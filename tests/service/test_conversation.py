@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+import trustme
 from harness import Daemon, spoken, utterances_in
 from scripted_server import WAIT_S, Line, ScriptedServer
 
@@ -240,15 +242,19 @@ def test_idle_hangs_up_with_1000_and_sleeps() -> None:
         daemon.expect(events.AnswerStarted)
 
 
-def test_a_wake_for_nothing_is_given_up_soon_and_the_gate_raised() -> None:
-    def deaf(line: Line) -> None:
+def test_a_wake_for_nothing_is_given_up_soon_and_doubted_until_somebody_is_understood() -> None:
+    def play(line: Line) -> None:
         line.ready()
         line.wait_turn()
-        line.hears("...")
+        if len(server.lines) == 1:
+            line.hears("...")
+        else:
+            line.hears("what time is it")
+            line.says("It is noon.", 0.5)
         line.over.wait(WAIT_S)
 
     session = Session(idle_timeout_s=60, false_wake_s=1)
-    with ScriptedServer(deaf) as server, Daemon(config(server, session=session)) as daemon:
+    with ScriptedServer(play) as server, Daemon(config(server, session=session)) as daemon:
         daemon.say(QUESTION)
         asleep = daemon.expect_state(State.ASLEEP)
         assert "understood nothing" in asleep.reason
@@ -256,6 +262,22 @@ def test_a_wake_for_nothing_is_given_up_soon_and_the_gate_raised() -> None:
         assert line.over.wait(WAIT_S)
         assert line.closed is not None
         assert line.closed[0] == 1000
+        assert daemon.doubts() == 1
+        daemon.say(QUESTION)
+        daemon.expect(events.AnswerStarted)
+        assert daemon.doubts() == 0
+
+
+def test_an_agent_that_hangs_up_and_understood_nothing_was_woken_for_nothing() -> None:
+    def play(line: Line) -> None:
+        line.ready()
+        line.wait_turn()
+        line.hang_up()
+
+    with ScriptedServer(play) as server, Daemon(config(server)) as daemon:
+        daemon.say(QUESTION)
+        daemon.expect_state(State.ASLEEP)
+        assert daemon.doubts() == 1
 
 
 def test_a_goodbye_that_is_queued_is_played_out() -> None:
@@ -466,6 +488,20 @@ def test_pings_and_tool_calls_are_answered() -> None:
         assert result["is_error"] is True
         assert "There is no tool 'open_door'" in result["result"]
         assert result["tool_call_id"] == "c1"
+
+
+def test_a_private_line_carries_a_conversation(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    authority, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    authority.issue_cert("localhost").configure_cert(tls)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    with ScriptedServer(answering, tls=tls) as server, Daemon(config(server)) as daemon:
+        daemon.say(QUESTION)
+        assert daemon.expect(events.AnswerEnded).finished
+        daemon.service.stop()
+        line = server.lines[0]
+        assert line.over.wait(WAIT_S)
+        assert line.closed == (1000, "")
 
 
 def test_stopping_in_mid_answer_closes_with_1000_and_leaves_no_thread() -> None:

@@ -347,10 +347,15 @@ agent:
     assert [line["what"] for line in scene.audit()].count("timer") == 1
 
 
-def test_a_timer_in_a_conversation_does_not_interrupt_it(play: Callable[..., Scene]) -> None:
-    scene = play(steps("on: ready, do: tool_call, name: set_timer, parameters: {seconds: 1}"))
-    told = scene.line().wait_event("contextual_update")
+@pytest.mark.parametrize("talking", [True, False])
+def test_a_timer_in_a_conversation_waits_for_a_pause(play: Callable[..., Scene], talking: bool) -> None:
+    scene = play(steps(
+        *(['on: ready, do: say, text: "One. Two. Three. Four. Five. Six. Seven. Eight. Nine."'] if talking else []),
+        "on: ready, do: tool_call, name: set_timer, parameters: {seconds: 2}",
+        "on: ready, after_s: 3, do: tool_call, name: get_time",
+    ))  # fmt: skip
+    line = scene.line()
+    told = line.wait_event("contextual_update")
     assert told["text"] == "The timer 1 has gone off on this device. Tell the person."
-    scene.line().wait_event("client_tool_result")
-    scene.daemon.service.stop()
-    assert scene.line().events_of("user_message") == []
+    line.wait_event("client_tool_result", 2)
+    assert len(line.events_of("user_message")) == (0 if talking else 1)

@@ -109,7 +109,7 @@ def test_a_status_that_is_none() -> None:
 
 
 def test_names_and_values_of_ones_own_are_no_words_of_json_schema() -> None:
-    own = "{properties: {maximun: {enum: [{enums: 1}], default: {a: 1}, examples: [{b: 1}]}}, required: [maximun]}"
+    own = "{properties: {maximun: {enum: [{enums: 1}], default: {enums: 1}, examples: [{b: 1}]}}, required: [maximun]}"
     assert lines(COMMAND.format(parameters=own, run='[a, "{maximun}"]')) == []
 
 
@@ -123,6 +123,8 @@ def test_names_and_values_of_ones_own_are_no_words_of_json_schema() -> None:
         ("{properties: {x: {}}, required: [x, y]}", "required names y"),
         ("{patternProperties: {x: {}}}", "patternProperties has no use here"),
         ("{properties: {x: {anyOf: [{$ref: 'http://h/s'}]}}, required: [x]}", "points elsewhere"),
+        ("{properties: {x: {type: integer, default: 1_000}}}", "the default of x is not allowed: '1_000'"),
+        ("{properties: {x: {}, y: {maximum: 5, default: 6}}, required: [x]}", "the default of y is not allowed: 6 is"),
         ("{properties: {x: {maximun: 5}}, required: [x]}", "JSON Schema knows no `maximun`; did you mean maximum?"),
         ("{properties: {x: {items: {enums: [a]}}}, required: [x]}", "JSON Schema knows no `enums`; did you mean enum?"),
         ("{properties: {x: {}}, $defs: {a: {pattern: '(?<'}}, required: [x]}", "$defs.a.pattern: '(?<' is not"),

@@ -49,11 +49,6 @@ class Variables:
         self._until_s = 0.0
 
     @property
-    def plain(self) -> Mapping[str, Scalar]:
-        """Those that need not be looked for."""
-        return self._plain
-
-    @property
     def failures(self) -> dict[str, str]:
         """Name → why it could not be found the last time."""
         with self._changed:

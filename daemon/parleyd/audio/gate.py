@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 from parleyd.audio.pcm import FRAME_MS, Frame
-from parleyd.audio.room import Hubbub, LevelFloor
+from parleyd.audio.room import Doubt, Hubbub, LevelFloor
 
 # The figures are chosen by benchmarks/gate_in_noise.py; docs/gate.md shows what they do.
 
@@ -34,9 +34,6 @@ PAUSE_MS = 300
 
 # A gate that has been open for so long hears a room and not a person: it stays open only for what tops the hubbub.
 TALK_MOST_MS = 45_000
-# After a wake for nothing: so much louder it has to be, for so long.
-RAISED_DB = 6.0
-RAISED_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +78,10 @@ class Gate:
         self._quiet_ms = 0
         self._last_speech_s = 0.0
         self._talk_since_s: float | None = None
-        self._raised_ms = 0
         self._open_ms = 0
         self.floor = LevelFloor()
         self.hubbub = Hubbub()
+        self.doubt = Doubt()
         self.open = False
 
     @property
@@ -92,17 +89,12 @@ class Gate:
         """The level that a syllable has to reach now."""
         if self.open and self._open_ms <= TALK_MOST_MS:
             return self.floor.syllable_dbfs
-        raised_db = RAISED_DB if self._raised_ms else 0.0
-        return max(self.floor.syllable_dbfs, self.hubbub.bar_dbfs) + raised_db
+        return self.doubt.bar_dbfs(max(self.floor.syllable_dbfs, self.hubbub.bar_dbfs))
 
     @property
     def talk_since_s(self) -> float | None:
         """When the current stretch of talk began; None while nobody talks."""
         return self._talk_since_s
-
-    def be_harder_of_hearing(self) -> None:
-        """What opened it was nothing: for RAISED_MS the bar is RAISED_DB higher."""
-        self._raised_ms = RAISED_MS
 
     def step(
         self,
@@ -119,8 +111,8 @@ class Gate:
         hold_back=False: let everything through at once (nothing to look back at is kept)."""
         speech = self.floor.step(level_dbfs, voiced) and voiced
         self._open_ms = self._open_ms + FRAME_MS if self.open else 0
-        self._raised_ms = max(0, self._raised_ms - FRAME_MS)
         self.hubbub.step(level_dbfs, speech, self._open_ms)
+        self.doubt.step(level_dbfs, talk=self._talk_since_s is not None)
         syllable = speech and pitch >= self.pitch_least and level_dbfs >= self.bar_dbfs
         self._window.append(speech)
         self._syllables.append(syllable)

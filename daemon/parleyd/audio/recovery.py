@@ -326,12 +326,15 @@ class Recovery:
         well = [p for p in self._patients if p not in gone]
         for patient in gone:
             patient.release()
-        prospects = {p.card.prospect() for p in ill}
-        log.debug("the prospects of the %s: %s", " and the ".join(p.which for p in ill), ", ".join(prospects))
-        if prospects == {"none"}:
+        prospects = {p.which: p.card.prospect() for p in gone}
+        log.debug("prospects: %s", ", ".join(f"{which} {prospect}" for which, prospect in prospects.items()))
+        # PortAudio is not asked for what will be refused: that may crash while another stream runs (portaudio.py).
+        hopeful = [p for p in gone if prospects[p.which] != "none"]
+        if not any(p in ill for p in hopeful):
             return
         # A device that came back to its old place needs no new list, and the healthy one is left in peace.
-        if well and "new list" not in prospects and all(p.health.gently for p in ill) and self._regain(ill, outcome):
+        as_listed = "new list" not in prospects.values() and all(p.health.gently for p in ill)
+        if well and as_listed and self._regain(hopeful, outcome):
             return
         for patient in well:
             patient.release()
@@ -339,7 +342,7 @@ class Recovery:
         if not host.refresh():
             # A stream is still being closed.
             return
-        self._regain(self._patients, outcome)
+        self._regain(hopeful + well, outcome)
 
     def _regain(self, patients: list[_Patient], outcome: dict[Which, bool]) -> bool:
         """→ whether all are open."""

@@ -9,12 +9,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from parleyd.cli.errors import CommandError
-from parleyd.control.client import Client, NotRunningError, RefusedError, TurnError
+from parleyd.control.client import Client, NotAllowedError, NotRunningError, RefusedError, TurnError
 from parleyd.control.messages import MAX_TEXT
 from parleyd.shown import json_text, printable
 
 # The exit code for a kind of refusal.
 _CODES = {
+    "not_allowed": os.EX_NOPERM,
     "bad_request": os.EX_USAGE,
     "unknown_profile": os.EX_USAGE,
     "bad_config": os.EX_CONFIG,
@@ -72,7 +73,8 @@ def connected(args: argparse.Namespace) -> Iterator[Client]:
         with Client(args.socket) as client:
             yield client
     except NotRunningError as error:
-        raise CommandError(str(error), error.mend, os.EX_UNAVAILABLE) from error
+        code = os.EX_NOPERM if isinstance(error, NotAllowedError) else os.EX_UNAVAILABLE
+        raise CommandError(str(error), error.mend, code) from error
     except TurnError as error:
         raise CommandError(str(error), None, os.EX_TEMPFAIL) from error
     except RefusedError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import faulthandler
 import logging
 import os
 import sys
@@ -71,6 +72,8 @@ def run(args: argparse.Namespace) -> int:
     settings = msgspec.structs.replace(config.log, level="debug") if args.debug else config.log
     notify.starting("starting", START_S)
     keep_stderr_apart()
+    # A crash inside PortAudio, and the watchdog's SIGABRT, tell where each thread was.
+    faulthandler.enable(sys.stderr)
     running_logs = logs.start(settings)
     for warning in loaded.warnings:
         log.warning("%s", warning)
@@ -197,7 +200,7 @@ def _reload(reload: Reloader) -> Changes:
     try:
         return reload()
     except ReloadError as error:
-        mend = "mend the file and reload again; until then the old configuration stays in force"
+        mend = "the old configuration stays in force until this is mended and it is read again"
         raise RequestError("bad_config", str(error), mend) from error
 
 

@@ -296,8 +296,11 @@ class Metrics(Section, frozen=True):
     """For Prometheus; needs the package prometheus_client. docs/control.md lists what there is."""
 
     textfile: Annotated[
-        Text | None,
-        Meta(description="written every minute, for node_exporter's textfile collector: a path that ends in .prom"),
+        Annotated[str, Meta(pattern=r"[^/]\.prom$(?!\s)")] | None,
+        Meta(
+            extra={"expected": "a path that ends in .prom"},
+            description="written every minute, for node_exporter's textfile collector: a path that ends in .prom",
+        ),
     ] = None
     port: Annotated[
         Annotated[int, Meta(ge=1, le=65535)] | None, Meta(description="served at http://127.0.0.1:PORT/metrics")

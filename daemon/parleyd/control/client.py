@@ -39,6 +39,10 @@ class StuckError(NotRunningError):
     """One listens, and does not answer."""
 
 
+class NotAllowedError(NotRunningError):
+    """This user may not talk to it, if there is one."""
+
+
 class TurnError(Exception):
     """Another program waits for an answer, for longer than this one would."""
 
@@ -216,7 +220,7 @@ def _connect(paths: tuple[Path, ...]) -> tuple[socket.socket, Path]:
         except PermissionError as error:
             connection.close()
             mend = "sudo adduser $USER parleyd, then log in again"
-            raise NotRunningError(f"this user may not talk to the daemon at {path}", mend) from error
+            raise NotAllowedError(f"this user may not talk to the daemon at {path}", mend) from error
         except BlockingIOError as error:
             connection.close()
             raise StuckError(_STUCK, _RESTART) from error

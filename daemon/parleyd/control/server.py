@@ -115,8 +115,10 @@ class ControlServer:
         try:
             self._listening = _listen(self.path)
         except OSError as error:
-            text = f"the control socket {self.path} cannot be opened: {error.strerror}"
-            raise ControlError(text, "make its folder writable for this user, or set control.socket") from error
+            # Of a path that is too long for a socket there is no strerror.
+            text = f"the control socket {self.path} cannot be opened: {error.strerror or error}"
+            mend = "set control.socket to a short path in a folder that this user may write"
+            raise ControlError(text, mend) from error
         status = self.path.stat()
         self._inode, self._group = status.st_ino, status.st_gid
         self._selector.register(self._listening, selectors.EVENT_READ)

@@ -26,6 +26,7 @@ from parleyd.agents.agent import (
     EndingKind,
     Ready,
 )
+from parleyd.conversation.bounded_socket import BoundedWebSocket
 from parleyd.conversation.connecting import close_frame, connect, retry, shut, words
 from parleyd.conversation.outbox import Outbox
 from parleyd.conversation.wire_audio import WireEncoder
@@ -34,6 +35,9 @@ from parleyd.health import Pulse
 # How long the server may take to answer our close before we go without.
 CLOSE_ANSWER_S = 1.0
 NORMAL_CLOSURE = 1000
+# A server that has said nothing for so long is pinged, and has as long again to say anything: for one that hangs behind
+# a line that stands, we would wait without end.
+SILENT_S = 10.0
 
 
 class Listener(Protocol):
@@ -84,7 +88,7 @@ class Session:
         self.codec: Codec = agent.codec(suppress_greeting=suppress_greeting)
         self._lock = threading.Lock()
         self._raw: socket.socket | None = None
-        self._socket: websocket.WebSocket | None = None
+        self._socket: BoundedWebSocket | None = None
         self._hung_up: str | None = None
         self._last_error: AgentError | None = None
         self._encoder: WireEncoder | None = None
@@ -151,11 +155,9 @@ class Session:
         with contextlib.suppress(websocket.WebSocketException, OSError):
             connection.send(opening, websocket.ABNF.OPCODE_TEXT)
             self._traffic.sent_bytes += len(opening)
-        ready_until_s = time.monotonic() + self._timeout_s
-        ready = False
+        connection.until_s = time.monotonic() + self._timeout_s
+        ready = asked = False
         while True:
-            if not ready:
-                connection.settimeout(max(0.01, ready_until_s - time.monotonic()))
             self.receiver_pulse.rest()
             try:
                 opcode, data = connection.recv_data(control_frame=True)
@@ -163,11 +165,18 @@ class Session:
             except websocket.WebSocketTimeoutException:
                 if self._hung_up is not None:
                     return Ending(EndingKind.USER, self._hung_up, code=NORMAL_CLOSURE)
-                if ready:
-                    continue
-                return retry(f"the server did not begin the conversation within {self._timeout_s:g} s")
+                if not ready:
+                    return retry(f"the server did not begin the conversation within {self._timeout_s:g} s")
+                if asked:
+                    return retry(f"the server has been silent for {2 * SILENT_S:g} s")
+                asked = True
+                # Where this fails, nothing comes back either.
+                with contextlib.suppress(websocket.WebSocketException, OSError):
+                    connection.ping()
+                continue
             except (websocket.WebSocketException, OSError, UnicodeDecodeError) as error:
                 return self._agent.judge_close(None, words(error), self._last_error)
+            asked = False
             if opcode == websocket.ABNF.OPCODE_CLOSE:
                 code, reason = close_frame(data)
                 return self._agent.judge_close(code, reason, self._last_error)
@@ -185,7 +194,8 @@ class Session:
                         return self._agent.judge_close(None, "", event)
                 if isinstance(event, Ready) and not ready:
                     ready = True
-                    connection.settimeout(None)
+                    connection.until_s = None
+                    connection.settimeout(SILENT_S)
                     self._encoder = WireEncoder(event.input_format)
                     self._listener.session_ready(self, event)
                     with self._lock:
@@ -196,7 +206,7 @@ class Session:
                 else:
                     self._listener.session_event(self, event)
 
-    def _connect(self, address: Address) -> websocket.WebSocket:
+    def _connect(self, address: Address) -> BoundedWebSocket:
         connection = connect(address, self._timeout_s, self._agent.judge_refusal)
         with self._lock:
             self._raw = connection.sock

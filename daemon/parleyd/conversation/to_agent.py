@@ -154,18 +154,21 @@ class ToAgent:
 
     # ------------------------------------------------------------ tools
 
-    def tell(self, text: str) -> None:
-        """Makes the agent know something: now, or when the next session begins. Then it also says so, for nobody else
-        has begun that session; unless it comes too late, as with what was typed."""
+    def tell(self, text: str, *, ask: bool) -> None:
+        """Makes the agent know something: now, or when the next session begins. ask: it shall also say so; in a session
+        that is still to begin it does, for nobody else has begun it, unless it comes too late, as with what was typed.
+        """
         now_s = time.monotonic()
         with self._lock:
-            if self._codec is not None:
+            if self._codec is None:
+                self._to_tell.append((text, now_s))
+            else:
                 self._activity_s = now_s
                 self._outbox.send(self._codec.contextual_update(text))
-                return
-            self._to_tell.append((text, now_s))
-            if ASK not in self._typed.waiting:
+            if (ask or self._codec is None) and ASK not in self._typed.waiting:
                 self._typed.add(ASK, now_s)
+                if self._codec is not None:
+                    self._outbox.send(self._codec.user_message(ASK))
 
     def reply(self, codec: Codec, message: bytes) -> bool:
         """Only into the session from which the question came; False when that is over."""

@@ -134,6 +134,8 @@ def _judge(unit: Unit) -> Iterator[Finding]:
             yield misconfigured(text, f"{shows}; then {systemctl} restart parleyd")
         else:
             yield error(text, f"{log} tells more; then {systemctl} restart parleyd")
+    elif state == "activating" and restarts:
+        yield warning(f"{whose} is being started again: it has ended {restarts} times by itself", log)
     elif state == "activating":
         yield note(f"{whose} is starting")
     else:

@@ -1,11 +1,12 @@
 """The status as figures for Prometheus: as a file for node_exporter's textfile collector, or on a loopback port.
 
-Needs the package prometheus_client. Names and units follow prometheus.io/docs/practices/naming: base units, _total.
+Needs the extra parleyd[metrics]. Names and units follow prometheus.io/docs/practices/naming: base units, _total.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import threading
@@ -21,6 +22,8 @@ from parleyd.metrics import EDGES_MS, Distribution
 from parleyd.status import Microphone, Speaker, Status
 
 if TYPE_CHECKING:
+    from wsgiref.simple_server import WSGIServer
+
     from prometheus_client.core import Metric
 
 log = logging.getLogger(__name__)
@@ -45,6 +48,7 @@ class Exporter:
         self._status = status
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._write, name="metrics", daemon=True)
+        self._server: WSGIServer | None = None
         self._told = ToldOnce(log)
         self.pulse = Pulse("metrics")
         try:
@@ -72,7 +76,7 @@ class Exporter:
 
     def stop(self) -> None:
         self._stopping.set()
-        if self._settings.port is not None:
+        if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
         if self._thread.is_alive():
@@ -87,6 +91,9 @@ class Exporter:
                 self._write_to(path)
             except OSError as error:
                 mend = "let the daemon write there (docs/control.md), or name another place; it is tried again"
+                if error.errno == errno.EROFS:
+                    # As the unit has it: ProtectSystem=.
+                    mend = f"sudo systemctl edit parleyd, [Service], ReadWritePaths={path.parent}"
                 self._told.trouble(f"metrics.textfile: {path} cannot be written: {error.strerror}", mend)
             else:
                 self._told.over(f"metrics.textfile: {path} is written again")

@@ -34,8 +34,8 @@ log = logging.getLogger(__name__)
 class Host:
     """What the tools need of the daemon around them; each returns at once.
 
-    set_volume: from 0 to 1. end_conversation: after what the agent still says. tell: makes the agent know something;
-    asleep it is woken for that, and says it.
+    set_volume: from 0 to 1. end_conversation: after what the agent still says. tell: makes the agent know something,
+    wakes it for that, and makes it say so in a pause.
     """
 
     set_volume: Callable[[float], None]

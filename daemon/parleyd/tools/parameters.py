@@ -8,6 +8,7 @@ interpreter lock all the while: the sound would stop. Therefore regex, which let
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -45,8 +46,7 @@ class Parameters:
     @property
     def always_there(self) -> frozenset[str]:
         """Those that every valid call has, by itself or by a default."""
-        defaults = {name for name, inner in self.schema["properties"].items() if "default" in _mapping(inner)}
-        return frozenset(self.schema.get("required", ())) & self.names | defaults
+        return frozenset(self.schema.get("required", ())) & self.names | self._defaults.keys()
 
     def check_schema(self) -> None:
         """Raises SchemaError when it cannot be used."""
@@ -67,31 +67,47 @@ class Parameters:
         missing = set(self.schema.get("required", ())) - set(properties)
         if missing:
             raise SchemaError(f"required names {', '.join(sorted(missing))}, which properties does not have")
+        self._check_defaults()
+
+    def _check_defaults(self) -> None:
+        """One that its own schema does not allow would be held against the agent, which has left it out."""
+        from referencing.exceptions import Unresolvable
+
+        with contextlib.suppress(Unresolvable, RecursionError, TimeoutError):
+            for error in self._errors(self._defaults):
+                if error.absolute_path:
+                    where = ".".join(str(part) for part in error.absolute_path)
+                    raise SchemaError(f"the default of {_short(where)} is not allowed: {_short(error.message)}")
+
+    @property
+    def _defaults(self) -> dict[str, object]:
+        properties = self.schema["properties"].items()
+        return {name: inner["default"] for name, inner in properties if "default" in _mapping(inner)}
 
     def check(self, given: Mapping[str, object]) -> dict[str, object]:
         """The parameters with the schema's defaults (of the first level). Raises ToolError."""
         depth_and_size(given)
-        defaults = {
-            name: inner["default"]
-            for name, inner in self.schema["properties"].items()
-            if name not in given and "default" in _mapping(inner)
-        }
-        values = {**given, **defaults}
+        values = {**self._defaults, **given}
         problem = self._problem(values)
         if problem is not None:
             raise ToolError(Fault.BAD_PARAMETERS, f"The parameters are wrong: {problem}.")
         return values
 
-    def _problem(self, values: dict[str, object]) -> str | None:
-        from jsonschema.exceptions import best_match
+    def _errors(self, values: Mapping[str, object]) -> Iterator[ValidationError]:
         from referencing import Registry
-        from referencing.exceptions import Unresolvable
 
         if self._validator is None:
             # An empty registry: a reference is never fetched from anywhere.
             self._validator = _validator_class()(self.schema, registry=Registry())
+        errors: Iterator[ValidationError] = self._validator.iter_errors(values)
+        return errors
+
+    def _problem(self, values: dict[str, object]) -> str | None:
+        from jsonschema.exceptions import best_match
+        from referencing.exceptions import Unresolvable
+
         try:
-            error = best_match(self._validator.iter_errors(values))
+            error = best_match(self._errors(values))
         except (Unresolvable, RecursionError):
             return "they cannot be checked against their schema"
         except TimeoutError:

@@ -16,9 +16,11 @@ from parleyd.agents.elevenlabs.codec import FORMATS, ElevenLabsCodec
 from parleyd.agents.elevenlabs.server_messages import SERVER_TYPES
 from parleyd.config.schema import ElevenLabs
 
+# Whole numbers that are too large for a float.
+vast = st.sampled_from((10**400, -(10**400), "9" * 400))
 # NaN and infinities are not JSON, although Python writes them.
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none() | st.booleans() | st.integers() | vast | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=12,
 )
