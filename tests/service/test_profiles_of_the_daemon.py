@@ -129,7 +129,7 @@ def test_in_a_terminal(tmp_path: Path) -> None:
             "profile": "night", "chosen": "night", "profiles": ["whole_day", "night"],
         }  # fmt: skip
         unknown = parleyd("profile", "nigt")
-        assert unknown.returncode == os.EX_UNAVAILABLE
+        assert unknown.returncode == os.EX_USAGE
         assert unknown.stderr == "parleyd: there is no profile of this name; did you mean night?\n"
         file.write_text(file.read_text().replace("idle_timeout_s: 7", "idle_timeout_s: 8"))
         assert "session.idle_timeout_s" in parleyd("reload").stdout
