@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import trustme
@@ -19,8 +21,10 @@ Serve = Callable[[ssl.SSLSocket], None]
 @contextlib.contextmanager
 def connected(serve: Serve) -> Iterator[SharedTlsSocket]:
     """serve(line) runs in one thread, on the other side."""
-    authority = trustme.CA()
-    ours, theirs = context(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority, theirs = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    # That of the process is left as it is.
+    ours = ssl.create_default_context()
+    ours.sslsocket_class = SharedTlsSocket
     authority.configure_trust(ours)
     authority.issue_cert("localhost").configure_cert(theirs)
     near, far = socket.socketpair()
@@ -123,3 +127,14 @@ def test_a_shutdown_wakes_who_reads():
         threading.Thread(target=read).start()
         line.shutdown(socket.SHUT_RDWR)
         assert woken.wait(10)
+
+
+def test_authorities_are_read_again_when_they_have_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    file = tmp_path / "authorities.pem"
+    trustme.CA().cert_pem.write_to_path(str(file))
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    first = context()
+    assert context() is first
+    trustme.CA().cert_pem.write_to_path(str(file), append=True)
+    os.utime(file, ns=(0, 0))
+    assert context().cert_store_stats()["x509_ca"] == first.cert_store_stats()["x509_ca"] + 1
