@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 import trustme
 
-from parleyd.conversation.shared_tls import SharedTlsSocket, context
+from parleyd.conversation.shared_tls import SharedTlsSocket
 
 Serve = Callable[[ssl.SSLSocket], None]
 
@@ -127,14 +125,3 @@ def test_a_shutdown_wakes_who_reads():
         threading.Thread(target=read).start()
         line.shutdown(socket.SHUT_RDWR)
         assert woken.wait(10)
-
-
-def test_authorities_are_read_again_when_they_have_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    file = tmp_path / "authorities.pem"
-    trustme.CA().cert_pem.write_to_path(str(file))
-    monkeypatch.setenv("SSL_CERT_FILE", str(file))
-    first = context()
-    assert context() is first
-    trustme.CA().cert_pem.write_to_path(str(file), append=True)
-    os.utime(file, ns=(0, 0))
-    assert context().cert_store_stats()["x509_ca"] == first.cert_store_stats()["x509_ca"] + 1

@@ -12,32 +12,10 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
-from functools import lru_cache, partial
-from pathlib import Path
+from functools import partial
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-
-
-def context() -> ssl.SSLContext:
-    """As a client that trusts what the system trusts now; its sockets are SharedTlsSocket."""
-    paths = ssl.get_default_verify_paths()
-    return _context(*(_version(path) for path in (paths.cafile, paths.capath)))
-
-
-@lru_cache(maxsize=1)
-def _context(*_versions: tuple[str, int] | None) -> ssl.SSLContext:
-    # Reading all the authorities takes longer than to connect; the system exchanges them now and then.
-    made = ssl.create_default_context()
-    made.sslsocket_class = SharedTlsSocket
-    return made
-
-
-def _version(path: str | None) -> tuple[str, int] | None:
-    try:
-        return (path, Path(path).stat().st_mtime_ns) if path is not None else None
-    except OSError:
-        return None
 
 
 class SharedTlsSocket(ssl.SSLSocket):
