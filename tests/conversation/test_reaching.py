@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import pytest
 
-from parleyd.conversation.reaching import reach
+from parleyd.conversation.reaching import is_proxied, reach
 
 
 @contextlib.contextmanager
@@ -86,3 +87,22 @@ def test_what_answers_too_late_is_closed(monkeypatch):
         monkeypatch.setattr(socket, "socket", Watched)
         with reach("host.example", 443, [], 30.0):
             assert [line.fileno() == -1 for line in made] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("environment", "url", "expected"),
+    [
+        ({}, "wss://host.example/x", False),
+        ({"https_proxy": "http://proxy.example:3128"}, "wss://host.example/x", True),
+        ({"https_proxy": "http://proxy.example:3128"}, "ws://host.example/x", False),
+        ({"http_proxy": "http://proxy.example:3128"}, "ws://host.example/x", True),
+        ({"https_proxy": "http://proxy.example:3128", "no_proxy": "host.example"}, "wss://host.example/x", False),
+    ],
+)
+def test_a_proxy_of_the_environment_is_the_librarys_business(environment, url, expected, monkeypatch):
+    for name in ("http_proxy", "https_proxy", "no_proxy"):
+        for spelled in (name, name.upper()):
+            monkeypatch.delenv(spelled, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert is_proxied(urlsplit(url)) is expected

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import trustme
 
-from parleyd.conversation.shared_tls import SharedTlsSocket, context
+from parleyd.conversation.shared_tls import SharedTlsSocket
 
 Serve = Callable[[ssl.SSLSocket], None]
 
@@ -19,8 +19,10 @@ Serve = Callable[[ssl.SSLSocket], None]
 @contextlib.contextmanager
 def connected(serve: Serve) -> Iterator[SharedTlsSocket]:
     """serve(line) runs in one thread, on the other side."""
-    authority = trustme.CA()
-    ours, theirs = context(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority, theirs = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    # That of the process is left as it is.
+    ours = ssl.create_default_context()
+    ours.sslsocket_class = SharedTlsSocket
     authority.configure_trust(ours)
     authority.issue_cert("localhost").configure_cert(theirs)
     near, far = socket.socketpair()

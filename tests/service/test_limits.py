@@ -9,24 +9,14 @@ from pathlib import Path
 
 from harness import Daemon
 from msgspec.structs import replace
+from plays import QUESTION, config
 from scripted_server import WAIT_S, Line, ScriptedServer
 from scripted_speech import SpeechServer, Spoken
 
 from parleyd import events
 from parleyd.agents.elevenlabs.speech import ElevenLabsSpeech
 from parleyd.config.keeping import Budget, QuietHours, Transcript
-from parleyd.config.schema import Config, Earcons, ElevenLabs, Reconnect, Session, Wake
-
-QUESTION = "What time is it now?"
-
-
-def config(server: ScriptedServer, **sections: object) -> Config:
-    settings: dict[str, object] = {
-        "session": Session(idle_timeout_s=60),
-        "reconnect": Reconnect(initial_s=0.05, max_s=0.2),
-        **sections,
-    }
-    return Config(elevenlabs=ElevenLabs(agent_id="agent_test", base_url=server.base_url), **settings)  # type: ignore[arg-type]
+from parleyd.config.schema import Earcons, Wake
 
 
 def telling_a_story(line: Line) -> None:

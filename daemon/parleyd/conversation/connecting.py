@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 import websocket
 
 from parleyd.agents.agent import Address, DialError, Ending, EndingKind
-from parleyd.conversation import shared_tls
 from parleyd.conversation.bounded_socket import BoundedWebSocket
 from parleyd.conversation.reaching import is_proxied, reach
 from parleyd.conversation.shared_tls import SharedTlsSocket
+from parleyd.host import authorities
 
 # A network that vanishes sends no reset; without this the kernel goes on for many minutes.
 TCP_USER_TIMEOUT_MS = 8000
@@ -42,7 +42,7 @@ def connect(
     """Blocks up to timeout_s for TCP, for TLS and for the handshake, each. Raises DialError; judge_refusal(http_status,
     body) says what an HTTP answer means."""
     host = urllib.parse.urlsplit(address.url).netloc
-    tls = shared_tls.context()
+    tls = authorities.context(SharedTlsSocket)
     connection = BoundedWebSocket(enable_multithread=True, sockopt=list(SOCKET_OPTIONS), sslopt={"context": tls})
     connection.settimeout(timeout_s)
     try:

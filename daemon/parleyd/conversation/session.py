@@ -156,7 +156,21 @@ class Session:
             connection.send(opening, websocket.ABNF.OPCODE_TEXT)
             self._traffic.sent_bytes += len(opening)
         connection.until_s = time.monotonic() + self._timeout_s
-        ready = asked = False
+        while True:
+            message = self._next(connection)
+            if isinstance(message, Ending):
+                return message
+            self._traffic.received_bytes += len(message)
+            received = self.codec.receive(message)
+            for reply in received.replies:
+                self._outbox.send(reply)
+            for event in received.events:
+                if (ending := self._take(connection, event)) is not None:
+                    return ending
+
+    def _next(self, connection: BoundedWebSocket) -> bytes | Ending:
+        """Blocks for a message, or for the end of them."""
+        pinged = False
         while True:
             self.receiver_pulse.rest()
             try:
@@ -165,46 +179,44 @@ class Session:
             except websocket.WebSocketTimeoutException:
                 if self._hung_up is not None:
                     return Ending(EndingKind.USER, self._hung_up, code=NORMAL_CLOSURE)
-                if not ready:
+                if self._encoder is None:
                     return retry(f"the server did not begin the conversation within {self._timeout_s:g} s")
-                if asked:
+                if pinged:
                     return retry(f"the server has been silent for {2 * SILENT_S:g} s")
-                asked = True
+                pinged = True
                 # Where this fails, nothing comes back either.
                 with contextlib.suppress(websocket.WebSocketException, OSError):
                     connection.ping()
                 continue
             except (websocket.WebSocketException, OSError, UnicodeDecodeError) as error:
                 return self._agent.judge_close(None, words(error), self._last_error)
-            asked = False
+            pinged = False
             if opcode == websocket.ABNF.OPCODE_CLOSE:
                 code, reason = close_frame(data)
                 return self._agent.judge_close(code, reason, self._last_error)
-            if opcode not in (websocket.ABNF.OPCODE_TEXT, websocket.ABNF.OPCODE_BINARY):
-                continue
-            self._traffic.received_bytes += len(data)
-            received = self.codec.receive(data)
-            for reply in received.replies:
-                self._outbox.send(reply)
-            for event in received.events:
-                if isinstance(event, AgentError):
-                    self._last_error = event
-                    if event.hopeless:
-                        self._say_goodbye(connection)
-                        return self._agent.judge_close(None, "", event)
-                if isinstance(event, Ready) and not ready:
-                    ready = True
-                    connection.until_s = None
-                    connection.settimeout(SILENT_S)
-                    self._encoder = WireEncoder(event.input_format)
-                    self._listener.session_ready(self, event)
-                    with self._lock:
-                        if self._hung_up is None:
-                            self._sender.start()
-                    if self._hung_up is not None:
-                        self._say_goodbye(connection)
-                else:
-                    self._listener.session_event(self, event)
+            if opcode in (websocket.ABNF.OPCODE_TEXT, websocket.ABNF.OPCODE_BINARY):
+                return bytes(data)
+
+    def _take(self, connection: BoundedWebSocket, event: AgentEvent) -> Ending | None:
+        """→ why the session cannot go on, if so."""
+        if isinstance(event, AgentError):
+            self._last_error = event
+            if event.hopeless:
+                self._say_goodbye(connection)
+                return self._agent.judge_close(None, "", event)
+        if not isinstance(event, Ready) or self._encoder is not None:
+            self._listener.session_event(self, event)
+            return None
+        connection.until_s = None
+        connection.settimeout(SILENT_S)
+        self._encoder = WireEncoder(event.input_format)
+        self._listener.session_ready(self, event)
+        with self._lock:
+            if self._hung_up is None:
+                self._sender.start()
+        if self._hung_up is not None:
+            self._say_goodbye(connection)
+        return None
 
     def _connect(self, address: Address) -> BoundedWebSocket:
         connection = connect(address, self._timeout_s, self._agent.judge_refusal)

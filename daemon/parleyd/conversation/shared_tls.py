@@ -18,13 +18,6 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-def context() -> ssl.SSLContext:
-    """As a client that trusts what the system trusts; its sockets are SharedTlsSocket."""
-    made = ssl.create_default_context()
-    made.sslsocket_class = SharedTlsSocket
-    return made
-
-
 class SharedTlsSocket(ssl.SSLSocket):
     """From share() on, both threads take turns at OpenSSL, and wait for the wire outside of that.
 

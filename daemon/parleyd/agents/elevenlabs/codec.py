@@ -126,7 +126,7 @@ class ElevenLabsCodec:
     """Implements agents.agent.Codec.
 
     Counts what it survives: malformed (messages, or parts of them, that could not be used), unknown (types this
-    program does not know), stale_audio (messages with audio that an interruption made void).
+    program does not know).
     """
 
     def __init__(
@@ -143,7 +143,6 @@ class ElevenLabsCodec:
         Raises TypeError or UnicodeEncodeError when free-form values of the configuration have no JSON."""
         self.malformed = 0
         self.unknown = 0
-        self.stale_audio = 0
         self._config = config
         self._suppress_greeting = suppress_greeting
         self._text_only = text_only
@@ -231,7 +230,6 @@ class ElevenLabsCodec:
         if event_id is None:
             event_id = self._latest_event_id
         if is_stale(event_id, self._floor):
-            self.stale_audio += 1
             return _NOTHING
         self._latest_event_id = max(self._latest_event_id, event_id)
         # Chunks may end in half a sample; playback puts the halves together.
