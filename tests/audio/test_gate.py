@@ -214,6 +214,19 @@ def test_what_never_ends_becomes_the_room_and_a_louder_voice_tops_it() -> None:
     assert any(v.opened for v in hear(gate, syllables(1, -35, -62)))
 
 
+def test_music_that_is_taken_for_speech_a_sixth_of_the_time_is_learnt() -> None:
+    gate = Gate(500, 900)
+    opened_s = []
+    for number in range(60):
+        bar = hear(gate, [-50.0] * 8) + [
+            gate.step(Frame(SILENT_FRAME, 0.0), voiced=False, level_dbfs=-60.0) for _ in range(42)
+        ]
+        opened_s += [number] * sum(verdict.opened for verdict in bar)
+    assert opened_s, "it was heard at first"
+    assert opened_s[-1] < 20
+    assert any(verdict.opened for verdict in hear(gate, [-30.0] * 10))
+
+
 def test_a_conversation_does_not_become_the_room() -> None:
     gate = Gate(500, 900)
     for _ in range(20):
