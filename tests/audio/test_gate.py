@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from parleyd.audio.gate import FAINT_MOST_MS, PAUSE_MS, Gate, Verdict
@@ -87,6 +87,7 @@ def test_with_hold_back_off_everything_leaves_at_once() -> None:
     assert [len(v.passed) for v in verdicts] == [26, 1, 1]
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(st.booleans(), st.floats(-90, 0), st.booleans()), max_size=400))
 def test_every_frame_leaves_once_and_in_order(steps: list[tuple[bool, float, bool]]) -> None:
     gate = Gate(500, 900)
