@@ -154,6 +154,27 @@ def test_the_servers_interruption_silences_the_speaker(tmp_path: Path) -> None:
         assert ducked[:1] == [True]
 
 
+def test_a_short_sound_ducks_and_cuts_nothing() -> None:
+    def play(line: Line) -> None:
+        line.ready()
+        line.wait_turn()
+        line.hears("tell me a story")
+        line.says("A story.", 3.0)
+        line.over.wait(WAIT_S)
+
+    with ScriptedServer(play) as server, Daemon(config(server, barge_in=BargeIn(mode="local"))) as daemon:
+        daemon.say(QUESTION)
+        daemon.expect(events.AnswerStarted)
+        ah = spoken("Ah.")
+        daemon.microphone.say(ah[3500 * 2 : 3500 * 2 + 120 * 32], after_ms=600)
+        assert daemon.expect(events.Ducked).on
+        assert not daemon.expect(events.Ducked).on
+        ended = daemon.expect(events.AnswerEnded)
+        assert ended.finished
+        assert ended.heard_ms == 3000
+        assert not daemon.of(events.BargedIn)
+
+
 def test_a_local_barge_in_cuts_without_the_server() -> None:
     def play(line: Line) -> None:
         line.ready()
