@@ -154,7 +154,7 @@ def row(title: str, doubt: str, cost: Cost) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description="What noise costs.")
     parser.add_argument("--music", type=Path, metavar="FOLDER", default=MUSIC, help="WAV files; default: %(default)s")
-    parser.add_argument("--minutes", type=float, default=30.0, help="how long there is noise alone")
+    parser.add_argument("--minutes", type=float, default=20.0, help="how long there is noise alone")
     parser.add_argument("--utterances", type=int, default=36)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from parleyd import events
 from parleyd.audio.capture import Capture
-from parleyd.audio.devices.device import DeviceError, InputDevice, OutputDevice
-from parleyd.audio.devices.portaudio import PortAudioInput, PortAudioOutput
+from parleyd.audio.devices.device import DeviceError, InputDevice, OutputDevice, StreamInfo
+from parleyd.audio.devices.patience import in_time
+from parleyd.audio.devices.portaudio import PortAudioInput, PortAudioOutput, host
 from parleyd.audio.earcon_bell import EarconBell, earcons_of
 from parleyd.audio.earcon_cues import EarconCues
 from parleyd.audio.earcons import RATE_HZ, EarconError
@@ -133,10 +134,10 @@ class Sound:
     def start(self) -> None:
         """Raises DeviceError, MixerError, ServiceError; then call stop()."""
         self._volume.start()
-        self.latency_ms = round(self.playback.start().latency_s * 1000)
+        self.latency_ms = round(self._opened(self.playback.start).latency_s * 1000)
         if self._recorder is not None:
             self._recorder.start()
-        self.capture.start()
+        self._opened(self.capture.start)
         self.ears.start()
         if self._config.wake.mode != "manual":
             self._await_microphone()
@@ -150,6 +151,15 @@ class Sound:
         if self._recorder is not None:
             self._recorder.stop()
         self.playback.stop()
+
+    def _opened(self, open_device: Callable[[], StreamInfo]) -> StreamInfo:
+        """Raises DeviceError, and ServiceError when PortAudio hangs: nobody watches it yet."""
+        try:
+            return in_time(open_device, "opening a device", self._give_up)
+        except DeviceError as error:
+            if host.oldest_call() is None:
+                raise
+            raise ServiceError(f"sound failed: {error}", error.mend) from error
 
     def _await_microphone(self) -> None:
         until_s = time.monotonic() + MICROPHONE_S

@@ -31,12 +31,14 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Microphone(Device):
-    """Levels in dBFS. muted: by command. overflows: how often sound was lost, on its way here or for want of time."""
+    """Levels in dBFS. muted: by command. doubts_for_s: how long speech still has to be louder, after wakes for nothing.
+    overflows: how often sound was lost, on its way here or for want of time."""
 
     muted: bool
     level_dbfs: float
     floor_dbfs: float
     somebody_speaks: bool
+    doubts_for_s: int
     overflows: int
 
 
@@ -172,6 +174,7 @@ def _microphone(sound: Sound) -> Microphone:
         level_dbfs=round(ears.level_dbfs, 1),
         floor_dbfs=round(ears.gate.floor.dbfs, 1),
         somebody_speaks=ears.gate.talk_since_s is not None,
+        doubts_for_s=ears.gate.doubt.raised_ms // 1000,
         overflows=device.overflows + sound.capture.dropped_periods,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from parleyd.audio.gate import FAINT_MOST_MS, PAUSE_MS, Gate, Verdict
@@ -52,6 +52,14 @@ def test_a_click_does_not_open() -> None:
     assert not any(v.opened for v in run(Gate(500, 900), "." * 20 + "###" + "." * 60 + "#.#.#" + "." * 40))
 
 
+def test_a_pause_does_not_count_as_talk() -> None:
+    lasted = [v.talk_ms for v in run(Gate(500, 900), "." * 20 + "#" * 7 + "." * 40)]
+    # The window keeps two frames of slack.
+    assert max(lasted) == (7 + 2) * FRAME_MS
+    again = [v.talk_ms for v in run(Gate(500, 900), "." * 20 + "#" * 7 + "." * 10 + "#" * 7 + "." * 40)]
+    assert max(again) == (7 + 10 + 7 + 2) * FRAME_MS
+
+
 def test_speech_with_gaps_opens() -> None:
     assert any(v.opened for v in run(Gate(500, 900), "." * 20 + "##.##.##.##" + "." * 9))
 
@@ -87,6 +95,7 @@ def test_with_hold_back_off_everything_leaves_at_once() -> None:
     assert [len(v.passed) for v in verdicts] == [26, 1, 1]
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(st.booleans(), st.floats(-90, 0), st.booleans()), max_size=400))
 def test_every_frame_leaves_once_and_in_order(steps: list[tuple[bool, float, bool]]) -> None:
     gate = Gate(500, 900)
@@ -212,6 +221,19 @@ def test_what_never_ends_becomes_the_room_and_a_louder_voice_tops_it() -> None:
     assert not gate.open
     assert not any(v.opened for v in hear(gate, syllables(10, -45, -62)))
     assert any(v.opened for v in hear(gate, syllables(1, -35, -62)))
+
+
+def test_music_that_is_taken_for_speech_a_sixth_of_the_time_is_learnt() -> None:
+    gate = Gate(500, 900)
+    opened_s = []
+    for number in range(60):
+        bar = hear(gate, [-50.0] * 8) + [
+            gate.step(Frame(SILENT_FRAME, 0.0), voiced=False, level_dbfs=-60.0) for _ in range(42)
+        ]
+        opened_s += [number] * sum(verdict.opened for verdict in bar)
+    assert opened_s, "it was heard at first"
+    assert opened_s[-1] < 20
+    assert any(verdict.opened for verdict in hear(gate, [-30.0] * 10))
 
 
 def test_a_conversation_does_not_become_the_room() -> None:

@@ -120,6 +120,20 @@ def test_a_device_that_takes_only_48_khz() -> None:
     assert info.rate_hz == 48_000
 
 
+def test_portaudio_is_asked_last_for_what_alsa_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refusal by PortAudio may crash the process while another stream runs."""
+    monkeypatch.setitem(portaudio._RATES_HZ, "output", (16_000, 48_000))
+    device, listed = output_device("stiff"), portaudio.find("stiff", "output")
+    assert isinstance(device, portaudio.PortAudioOutput)
+    rates = [(rate_hz, agrees) for rate_hz, _, agrees in device._attempts(listed)]
+    assert list(dict.fromkeys(rates)) == [(48_000, True), (16_000, False)]
+    opened = device.open(lambda count: bytes(2 * count))
+    device.close()
+    again = list(device._attempts(listed))
+    assert again[0] == (48_000, opened.channels, True)
+    assert {rate_hz for rate_hz, _, _ in again} == {48_000}, "ALSA was right before"
+
+
 def test_a_refused_rate_is_not_seen_on_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(OSError, match="sample rate"):
         host.open(rate=16_000, channels=1, output=True, output_device_index=portaudio.find("stiff", "output").index)

@@ -91,9 +91,9 @@ def test_a_conversation_of_its_own_on_a_terminal(tmp_path: Path) -> None:
         assert "\r\n  on a shelf above the kitchen table." in child.before
         child.sendline("hostile")
         child.expect("a \\[2Jb  漢字")
-        child.sendline(f'/file "{tmp_path}/a picture.png" what is this?')
+        child.sendline(f"/file '{tmp_path}/a picture.png' what's this?")
         child.expect("a picture.png was sent \\(image/png, 5 KiB\\)")
-        child.expect("I got a picture.png: image/png,\\s+5004 bytes. You said:\\s+what is this")
+        child.expect("I got a picture.png: image/png,\\s+5004 bytes. You said:\\s+what's\\s+this")
         child.sendline("/file /nope")
         child.expect("cannot read /nope: No such file")
         child.sendline("turn on the light")
@@ -159,7 +159,7 @@ def test_what_commands_print_of_the_agents_text_steers_no_terminal(tmp_path: Pat
         assert parleyd("say", "--wait", "hostile").stdout == "a [2Jb  漢字\n"
         assert parleyd("say", "--wait", "--json", "hostile").stdout == '{"answer": "a\\u001b[2Jb \\u0007漢字"}\n'
         sent = parleyd("send-file", str(tmp_path / "hostile.png"), "--wait")
-        assert sent.stdout == "I got hostile.png: image/png, 4 bytes.\n"
+        assert (sent.stdout, sent.stderr) == ("I got hostile.png: image/png, 4 bytes.\n", "")
         refused = parleyd("send-file", str(tmp_path))
     assert (refused.returncode, refused.stdout) == (os.EX_NOINPUT, "")
     assert "it is not a regular file" in refused.stderr

@@ -132,7 +132,8 @@ def test_a_socket_left_by_a_daemon_that_was_killed_is_no_hindrance(tmp_path: Pat
 
 def test_nonsense_harms_nobody(running: subprocess.Popen[str]) -> None:
     dice = random.Random(7)
-    with Client() as witness:
+    with Client() as witness, Path("/dev/zero").open("rb") as zeros:
+        before = witness.ask("status")
         for _ in range(60):
             with connected() as connection:
                 for _ in range(dice.randrange(1, 20)):
@@ -144,16 +145,26 @@ def test_nonsense_harms_nobody(running: subprocess.Popen[str]) -> None:
                             b'{"do": "events"}\n' * dice.randrange(5),
                             b"\n" * dice.randrange(50),
                             b"[" * dice.randrange(5000) + b"\n",
+                            b'{"do": "send_file", "name": "../x.png"}\n',
+                            b'{"do": "status", "id": "' + b"x" * dice.randrange(70_000),
                         ]
                     )  # fmt: skip
                     try:
-                        connection.sendall(thing)
+                        if thing and dice.random() < 0.2:
+                            socket.send_fds(connection, [thing], [zeros.fileno()] * dice.randrange(1, 250))
+                        else:
+                            connection.sendall(thing)
                     except OSError:
                         break
-                # Some leave without reading what they asked for.
+                # Some leave without reading what they asked for, and some in the middle of a request.
                 if dice.random() < 0.5:
                     connection.recv(dice.randrange(1, 5000))
-        assert witness.ask("status")["health"] == "well"
+        after = witness.ask("status")
+        assert after["health"] == "well"
+        assert after["metrics"]["heard_s"] > before["metrics"]["heard_s"]
+        # What was sent open is closed again, as soon as the last of them is known to have gone.
+        while witness.ask("status")["load"]["handles"] > before["load"]["handles"]:
+            pass
     assert running.poll() is None
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from harness import Daemon, utterances_in
+from harness import Daemon, spoken, utterances_in
 from plays import QUESTION, answering, config, silent
 from scripted_server import WAIT_S, Line, ScriptedServer
 
@@ -152,6 +152,27 @@ def test_the_servers_interruption_silences_the_speaker(tmp_path: Path) -> None:
         assert last is None or last - cut.at_s < 0.020 + 0.050  # the bound, and a hiccup of a shared machine
         ducked = [e.on for e in daemon.of(events.Ducked)]
         assert ducked[:1] == [True]
+
+
+def test_a_short_sound_ducks_and_cuts_nothing() -> None:
+    def play(line: Line) -> None:
+        line.ready()
+        line.wait_turn()
+        line.hears("tell me a story")
+        line.says("A story.", 3.0)
+        line.over.wait(WAIT_S)
+
+    with ScriptedServer(play) as server, Daemon(config(server, barge_in=BargeIn(mode="local"))) as daemon:
+        daemon.say(QUESTION)
+        daemon.expect(events.AnswerStarted)
+        ah = spoken("Ah.")
+        daemon.microphone.say(ah[3500 * 2 : 3500 * 2 + 120 * 32], after_ms=600)
+        assert daemon.expect(events.Ducked).on
+        assert not daemon.expect(events.Ducked).on
+        ended = daemon.expect(events.AnswerEnded)
+        assert ended.finished
+        assert ended.heard_ms == 3000
+        assert not daemon.of(events.BargedIn)
 
 
 def test_a_local_barge_in_cuts_without_the_server() -> None:

@@ -302,6 +302,30 @@ def test_portaudio_that_hangs_ends_the_process_with_its_reason(cards: Cards, tmp
     assert "Traceback" not in "".join(lines)
 
 
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["run", "-c", "parleyd.yaml"], 70, "parleyd: sound failed: PortAudio does not return from opening a device; "),
+        (["devices"], 69, "parleyd: PortAudio does not return from listing the devices; see whether the sound server"),
+    ],
+)
+def test_a_sound_server_that_hangs_from_the_beginning(
+    cards: Cards, tmp_path: Path, words: list[str], code: int, said: str
+) -> None:
+    write_config(tmp_path, audio="{input: {device: vmic}, output: {device: vspk}}")
+    program = (
+        "import sys; from parleyd.audio.devices import patience; patience.HANG_S = 1.0\n"
+        "from parleyd.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    )
+    for card in cards.both:
+        card.freeze()
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words], cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.stderr.startswith(said)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (code, "", 1)
+
+
 def test_a_crash_leaves_its_trace_while_a_device_is_away(cards: Cards, tmp_path: Path) -> None:
     """The watchdog's signal stands for a crash inside PortAudio; what PortAudio itself writes is muted at that time."""
     write_config(tmp_path, audio="{input: {device: vmic}, output: {device: vspk}, stall_s: 1}")

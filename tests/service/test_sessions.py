@@ -59,6 +59,9 @@ def test_a_wake_for_nothing_is_given_up_soon_and_doubted_until_somebody_is_under
         assert line.closed is not None
         assert line.closed[0] == 1000
         assert daemon.doubts() == 1
+        microphone = daemon.service.status().microphone
+        assert microphone is not None
+        assert 50 < microphone.doubts_for_s <= 60
         daemon.say(QUESTION)
         daemon.expect(events.AnswerStarted)
         assert daemon.doubts() == 0

@@ -9,16 +9,21 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from harness import spoken
+from harness import Daemon, spoken
+from scripted_server import WAIT_S, Line, ScriptedServer
 from test_run import read_until, write_wav
 from test_service_manager import Manager, manager
 
 import parleyd
+from parleyd import events
+from parleyd.config.loader import parse
 from parleyd.control.client import Client, places
+from parleyd.conversation.states import State
 from parleyd.health import NORMS, Grade
 from vcard import VirtualCard
 
@@ -166,3 +171,49 @@ def test_every_thread_of_the_daemon_has_a_norm() -> None:
             found |= {name.replace("session-", "session ") for name in names}
     assert found - NOT_WATCHED == NORMS.keys() - {"signals"}
     assert STALLS.keys() == NORMS.keys()
+
+
+def test_a_daemon_that_is_quiet_is_never_stuck(tmp_path: Path) -> None:
+    """Whoever does not rest when there is nothing to do would be found stuck after a while; some beat on for ever."""
+    beating = {"ears", "devices", "profiles"}
+
+    def script(line: Line) -> None:
+        line.ready()
+        line.wait_turn()
+        line.hears("what time is it")
+        line.says("It is noon.", 0.2)
+        line.over.wait(WAIT_S)
+
+    def resting(part: str) -> bool:
+        far_s = time.monotonic() + 1e6
+        return any(
+            pulse.part == part and (pulse.stuck_s(far_s), pulse.stuck_s(far_s)) == (None, None)
+            for pulse in daemon.service._pulses()
+        )
+
+    def all_come_to_rest(expected: set[str]) -> None:
+        parts = {pulse.part for pulse in daemon.service._pulses()}
+        assert parts >= expected
+        until_s = time.monotonic() + WAIT_S
+        for part in parts - beating:
+            while not resting(part):
+                assert time.monotonic() < until_s, f"{part} has nothing to do and does not rest"
+
+    with ScriptedServer(script) as server:
+        config = parse(
+            f"elevenlabs: {{agent_id: a, base_url: '{server.base_url}'}}\ntranscript: {{enabled: true}}\n"
+            "debug: {record: true}\n",
+            "p",
+        ).config
+        with Daemon(config, state_directory=tmp_path) as daemon:
+            all_come_to_rest({"ears", "playback", "supervisor", "usage", "transcript", "recorder", "timers"})
+            daemon.say("What time is it now?")
+            daemon.expect(events.AnswerEnded)
+            all_come_to_rest({"session receiver", "session sender"})
+            daemon.service.sleep()
+            daemon.expect_state(State.ASLEEP)
+            all_come_to_rest({"supervisor"})
+            # And those go on.
+            before = daemon.service.sound.ears.frames if daemon.service.sound else 0
+            while daemon.service.sound and daemon.service.sound.ears.frames < before + 50:
+                assert daemon.service.status().health == "well"

@@ -34,7 +34,11 @@ def test_lines_are_for_their_owner_only_and_hold_no_secrets(tmp_path: Path) -> N
 
 
 def test_long_and_deep_parameters_are_cut() -> None:
-    assert len(str(bounded_parameters({"x": "y" * 1_000_000}))) <= 2000
+    shown = bounded_parameters({"api_key": "k", "x": "y" * 10_000})
+    assert isinstance(shown, str)
+    assert len(shown) <= 2000
+    assert shown.startswith('{"api_key": "********", "x": "yyy')
+    assert bounded_parameters({"x": "y" * 1_000_000}) == "(of 1000008 bytes)"
     deep: list[object] = []
     for _ in range(100_000):
         deep = [deep]

@@ -78,6 +78,7 @@ X = "{properties: {x: {}}, required: [x]}"
         ('[python3, "-cprint({x})"]', "would write a part of the program that python3 runs"),
         ('[nice, ssh, lamp, "{x}"]', "ssh hands its arguments to a shell"),
         ('[ssh, lamp, "{x}"]', "ssh hands its arguments to a shell"),
+        ('[find, /tmp, -exec, sh, -c, "echo {x}", ";"]', "would write a part of the program that sh runs"),
         ('[awk, "BEGIN {{ print {x} }}"]', "would write a part of the program that awk runs"),
         ('[gawk, -F, ":", -v, n=1, "/{x}/", /etc/passwd]', "would write a part of the program that gawk runs"),
         ('[sed, "s/a/{x}/", /etc/motd]', "would write a part of the program that sed runs"),

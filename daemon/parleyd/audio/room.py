@@ -40,7 +40,7 @@ UTTERANCE_MS = 6000
 # fooled us. That lasts twice as long each time, and they count as in a row for so long after that.
 DOUBT_STEP_DB = 6.0
 DOUBT_MOST_DB = 18.0
-OVER_FOOLED_DB = 3.0
+OVER_FOOLED_DB = 1.5
 DOUBT_MS = 60_000
 DOUBT_MOST_MS = 16 * DOUBT_MS
 DOUBT_REMEMBERED_MS = 10 * DOUBT_MS

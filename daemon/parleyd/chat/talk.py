@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import queue
-import shlex
 import time
 from pathlib import Path
 
@@ -99,11 +98,7 @@ class Talk:
             for one in HELP:
                 self._screen.write(f"  {one}\n")
             return False
-        try:
-            path, *words = shlex.split(rest)
-        except ValueError:
-            raise LinkError('write /file PATH [TEXT], and a path with blanks as "A PATH"') from None
-        text = " ".join(words) or None
+        path, text = _path_and_text(rest.strip())
         try:
             descriptor = open_regular(Path(path).expanduser())
         except (OSError, ValueError, RuntimeError) as error:
@@ -116,3 +111,12 @@ class Talk:
         finally:
             os.close(descriptor)
         return True
+
+
+def _path_and_text(rest: str) -> tuple[str, str | None]:
+    """Only the path may be in quotes: a text has apostrophes of its own. Raises LinkError."""
+    quote = rest[:1] if rest[:1] in ("'", '"') else ""
+    path, end, text = rest[1:].partition(quote) if quote else rest.partition(" ")
+    if not path or (quote and not end):
+        raise LinkError('write /file PATH [TEXT], and a path with blanks as "A PATH"')
+    return path, text.strip() or None

@@ -122,6 +122,8 @@ def _microphone(it: dict[str, Any]) -> str:
     words.append(f"{it['level_dbfs']:.0f} dBFS, room {it['floor_dbfs']:.0f} dBFS")
     if it["somebody_speaks"]:
         words.append("somebody speaks")
+    if it["doubts_for_s"]:
+        words.append(f"harder of hearing for {it['doubts_for_s']} s, after a wake for nothing")
     if it["overflows"]:
         words.append(f"{it['overflows']} overflows")
     return ", ".join(words)

@@ -16,6 +16,7 @@ from parleyd.config.loader import ConfigError, load
 from parleyd.config.schema import Config
 from parleyd.config.secrets import SecretError
 from parleyd.host.directories import config_path, state_directory
+from parleyd.shown import printable
 from parleyd.tools.built_in import BUILT_IN
 from parleyd.tools.dashboard import client_tool
 from parleyd.tools.device_tools import DeviceTools, Host
@@ -103,7 +104,7 @@ def _run(args: argparse.Namespace) -> int:
             # Also with Ctrl-C: nothing goes on running.
             tools.close()
         text, error_type = result.text, result.error_type
-    print(text, file=sys.stdout if error_type is None else sys.stderr)
+    print(printable(text), file=sys.stdout if error_type is None else sys.stderr)
     if error_type is None:
         return os.EX_OK
     print(f"parleyd: for the agent this is an error ({error_type})", file=sys.stderr)

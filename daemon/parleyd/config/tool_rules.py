@@ -25,7 +25,10 @@ _WITH_VALUE = ("-F", "-v", "-i", "-l")
 # These hand their arguments to a shell, here or at the other end.
 _SHELL_BEHIND = ("ssh", "rsh", "su", "watch", "eval")
 # These run what follows them.
-_WRAPPERS = ("busybox", "doas", "env", "ionice", "nice", "nohup", "setsid", "stdbuf", "sudo", "timeout", "xargs")
+_WRAPPERS = (
+    "busybox", "chroot", "doas", "env", "find", "flock", "ionice", "nice", "nohup", "setsid", "stdbuf", "sudo",
+    "systemd-run", "taskset", "timeout", "xargs",
+)  # fmt: skip
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Literal
 
 from parleyd import events
@@ -120,9 +121,9 @@ class ToAgent:
             self._outbox.send(self._codec.contextual_update(text, context_id))
             return True
 
-    def send_file(self, file_id: str, text: str | None) -> bool:
+    def send_file(self, file_id: str, text: str | None, tell: Callable[[], None]) -> bool:
         """A file that was uploaded into this conversation, and what the person says to it. → whether there still is a
-        session to tell."""
+        session to tell. tell: called before the agent can answer."""
         with self._lock:
             if self._codec is None:
                 return False
@@ -130,6 +131,7 @@ class ToAgent:
             if text:
                 self._with_files.append(text)
                 self._bus.publish(events.Typed(at_s=self._activity_s, text=text))
+            tell()
             self._outbox.send(self._codec.multimodal_message(text, (file_id,)))
             return True
 

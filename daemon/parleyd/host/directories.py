@@ -21,22 +21,26 @@ def config_path() -> Path:
         return SYSTEM_CONFIG
     try:
         own = user_config_directory() / SYSTEM_CONFIG.name
-    except RuntimeError:
+    except OSError:
         return SYSTEM_CONFIG
     return own if os.path.lexists(own) else SYSTEM_CONFIG
 
 
 def user_config_directory() -> Path:
-    """Raises RuntimeError for a user who has no home."""
-    told = os.environ.get("XDG_CONFIG_HOME", "")
-    return (Path(told) if told.startswith("/") else Path.home() / ".config") / "parleyd"
+    """Raises OSError."""
+    return _of_user("XDG_CONFIG_HOME", ".config")
 
 
 def state_directory() -> Path:
     """Made if need be, readable by its owner alone. Raises OSError."""
-    directory = _of_unit("STATE_DIRECTORY") or _of_user("XDG_STATE_HOME")
+    directory = state_place()
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     return directory
+
+
+def state_place() -> Path:
+    """Where it is, or would be. Raises OSError."""
+    return _of_unit("STATE_DIRECTORY") or _of_user("XDG_STATE_HOME")
 
 
 def runtime_directory() -> Path:
@@ -58,13 +62,13 @@ def _of_unit(variable: str) -> Path | None:
     return Path(value) if value else None
 
 
-def _of_user(variable: str) -> Path:
+def _of_user(variable: str, otherwise: str = ".local/state") -> Path:
     value = os.environ.get(variable)
     # The XDG specification says to ignore a relative path.
     if value and value.startswith("/"):
         return Path(value) / "parleyd"
     try:
-        return Path.home() / ".local/state/parleyd"
+        return Path.home() / otherwise / "parleyd"
     except RuntimeError:
         # A dynamic user of systemd's, in a unit that names no directories.
         raise FileNotFoundError(errno.ENOENT, "this user has no home directory", f"${variable}") from None

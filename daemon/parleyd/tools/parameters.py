@@ -9,11 +9,12 @@ interpreter lock all the while: the sound would stop. Therefore regex, which let
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from parleyd.config import suggest
 from parleyd.tools.result import Fault, ToolError, bounded, clean
@@ -191,22 +192,23 @@ def _check_words(schema: Mapping[str, Any]) -> None:
 
 
 def depth_and_size(given: Mapping[str, object]) -> None:
-    """Before anything recursive looks at them. Raises ToolError."""
-    layer: list[object] = [given]
-    for _ in range(MAX_DEPTH):
-        layer = [inner for outer in layer for inner in _inside(outer)]
-        if not layer:
-            break
-    else:
-        raise ToolError(Fault.BAD_PARAMETERS, "The parameters are nested too deeply.")
+    """Before anything slow or recursive looks at them. Raises ToolError."""
     try:
-        size_bytes = len(json.dumps(given, ensure_ascii=False).encode("utf-8"))
+        size_bytes = len(msgspec.json.encode(given))
+    except RecursionError:
+        raise ToolError(Fault.BAD_PARAMETERS, "The parameters are nested too deeply.") from None
     except UnicodeEncodeError:
         raise ToolError(Fault.BAD_PARAMETERS, "A parameter holds half a character, which is no text.") from None
     except (TypeError, ValueError):
         raise ToolError(Fault.BAD_PARAMETERS, "The parameters are no JSON.") from None
     if size_bytes > MAX_BYTES:
         raise ToolError(Fault.BAD_PARAMETERS, f"The parameters are too long: more than {MAX_BYTES // 1024} KiB.")
+    layer: list[object] = [given]
+    for _ in range(MAX_DEPTH):
+        layer = [inner for outer in layer for inner in _inside(outer)]
+        if not layer:
+            return
+    raise ToolError(Fault.BAD_PARAMETERS, "The parameters are nested too deeply.")
 
 
 def _inside(value: object) -> Iterator[object]:

@@ -13,6 +13,8 @@ from pathlib import Path
 # Not /proc/asound, which a hardened unit does not see (ProcSubset=pid).
 _CARDS = Path("/sys/class/sound")
 _NODES = Path("/dev/snd")
+# What PortAudio takes for the same rate (RATE_MAX_DEVIATE_RATIO): some cards divide a clock and hit none exactly.
+_RATE_OFF = 0.01
 
 
 def cards() -> dict[int, str]:
@@ -80,14 +82,15 @@ def opens(name: str, *, recording: bool, rate_hz: int) -> bool:
     1 does not wait.
     """
     alsa = ctypes.CDLL("libasound.so.2")
-    pcm, choice = ctypes.c_void_p(), ctypes.c_void_p()
+    pcm, choice, rate = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_uint(rate_hz)
     if alsa.snd_pcm_open(ctypes.byref(pcm), ctypes.c_char_p(name.encode()), int(recording), 1) < 0:
         return False
     try:
         alsa.snd_pcm_hw_params_malloc(ctypes.byref(choice))
         is_ready: bool = (
             alsa.snd_pcm_hw_params_any(pcm, choice) >= 0
-            and alsa.snd_pcm_hw_params_set_rate(pcm, choice, rate_hz, 0) >= 0
+            and alsa.snd_pcm_hw_params_set_rate_near(pcm, choice, ctypes.byref(rate), None) >= 0
+            and abs(rate.value - rate_hz) <= rate_hz * _RATE_OFF
             and alsa.snd_pcm_hw_params(pcm, choice) >= 0
         )
         return is_ready

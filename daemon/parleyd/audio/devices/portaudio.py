@@ -253,6 +253,7 @@ class Card:
         self._stream_lock = threading.Lock()
         self._device: CardDevice | None = None
         self._worked: StreamInfo | None = None  # how it was opened last
+        self._alsa_knows = False  # ALSA itself has said before that this would work
         self._place: alsa.Place | None = None
         self._closed_s = 0.0
 
@@ -270,7 +271,7 @@ class Card:
     def prospect(self) -> Prospect:
         """Of trying again what was open once; asks ALSA, which disturbs no other stream."""
         device, worked = self._device, self._worked
-        if device is None or worked is None or device.host_api != "ALSA" or host.cards_appeared:
+        if device is None or worked is None or not self._alsa_knows or host.cards_appeared:
             return "new list"
         if self._place is not None and not self._place.has_the_same_card:
             # Elsewhere it would have appeared. But no list is believed for ever.
@@ -286,8 +287,11 @@ class Card:
         # Some plugins claim dozens of channels; who has more than two rarely needs all of them.
         return sorted({1, min(2, device.channels(self._direction)), device.channels(self._direction)})
 
-    def _attempts(self, device: CardDevice) -> Iterator[tuple[int, int]]:
-        """Rate and channels, best first: what has worked before, then what suits best, then what ALSA refuses."""
+    def _attempts(self, device: CardDevice) -> Iterator[tuple[int, int, bool]]:
+        """Rate and channels, best first: what has worked before, then what suits best; and whether ALSA agrees.
+
+        What it refuses comes last, and not at all where it was right before.
+        """
         rates = [rate or device.default_rate_hz for rate in _RATES_HZ[self._direction]]
         counts = self._counts(device)
         if (worked := self._worked) is not None:
@@ -298,8 +302,9 @@ class Card:
             if device.host_api == "ALSA" and not self._alsa_opens(device, rate_hz):
                 refused.append(rate_hz)
             else:
-                yield from ((rate_hz, channels) for channels in counts)
-        yield from ((rate_hz, channels) for rate_hz in refused for channels in counts)
+                yield from ((rate_hz, channels, device.host_api == "ALSA") for channels in counts)
+        if not self._alsa_knows:
+            yield from ((rate_hz, channels, False) for rate_hz in refused for channels in counts)
 
     def _open(self, callback: Callable[[int, int], Callback]) -> StreamInfo:
         """callback(channels, rate_hz) makes the stream's callback. Once more with a new list of devices if need be."""
@@ -313,7 +318,7 @@ class Card:
     def _open_listed(self, callback: Callable[[int, int], Callback]) -> StreamInfo:
         device = find(self._spec, self._direction)
         refusal: OSError | None = None
-        for rate_hz, channels in self._attempts(device):
+        for rate_hz, channels, alsa_agrees in self._attempts(device):
             period_samples = rate_hz // _PERIODS_PER_S[self._direction]
             try:
                 stream = host.open(
@@ -340,9 +345,14 @@ class Card:
             self._device = device
             self._place = alsa.place(device.name)
             self.name = device.name
+            self._alsa_knows = alsa_agrees
             self._worked = StreamInfo(rate_hz, channels, period_samples, float(latency_s))
             return self._worked
-        assert refusal is not None
+        if refusal is None:
+            raise DeviceError(
+                f"the {self._direction} device '{device.name}' cannot be opened now",
+                f"see its plug and `parleyd devices`, or choose another audio.{self._direction}.device",
+            )
         raise explain(refusal, device.name, self._direction) from refusal
 
     def close(self) -> None:
