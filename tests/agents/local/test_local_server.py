@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import time
 import urllib.error
 import urllib.request
+import warnings
 
 import pytest
 from local_client import Client, Start, spoken
@@ -359,6 +361,19 @@ def test_context_is_remembered_and_neither_answered_nor_an_interruption(start: S
         client.until("interruption")
         text = client.until("agent_response")["agent_response_event"]["agent_response"]
         assert text == "I was told: Ada asked for the time."
+
+
+def test_orders_that_overtake_each_other_leave_one_answer_and_no_complaint(start: Start) -> None:
+    """An answer may be given up before it has begun."""
+    with warnings.catch_warnings(record=True) as complaints:
+        warnings.simplefilter("always")
+        with Client(start(SILENT + "}")) as client:
+            for _ in range(30):
+                client.send({"type": "user_message", "text": "Please tell me the time."})
+            client.send({"type": "user_message", "text": "Goodbye!"})
+            assert client.until_closed() == (1000, "")
+        gc.collect()
+    assert not [str(one.message) for one in complaints if one.category is RuntimeWarning]
 
 
 def test_goodbye_hangs_up_when_the_goodbye_is_sent(start: Start) -> None:

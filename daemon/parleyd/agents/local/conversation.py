@@ -115,6 +115,8 @@ class Conversation:
     def _task(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(self._guarded(coroutine))
         task.add_done_callback(self._task_ended)
+        # One that is cancelled before it begins would complain that nobody has waited for it.
+        task.add_done_callback(lambda _: coroutine.close())
         return task
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
@@ -319,14 +321,11 @@ class Conversation:
     def _start_answer(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """After the one before, where that could not be interrupted."""
         self._answer = self._task(self._after(self._answer, coroutine))
+        self._answer.add_done_callback(lambda _: coroutine.close())
 
     async def _after(self, previous: asyncio.Task[None] | None, coroutine: Coroutine[Any, Any, None]) -> None:
-        try:
-            if previous is not None:
-                await asyncio.wait([previous])
-        except asyncio.CancelledError:
-            coroutine.close()
-            raise
+        if previous is not None:
+            await asyncio.wait([previous])
         await coroutine
 
     async def _stop_answer(self) -> None:
