@@ -316,10 +316,12 @@ class WakeRefused(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble(Event):
-    """Something the user should know, once. mend: what to do about it."""
+    """Something the user should know, once. mend: what to do about it. part: what is not as it should be from now until
+    the next start, and so in `status`; None where the text is all."""
 
     text: str
     mend: str | None = None
+    part: Literal["echo"] | None = None
 
 
 Subscriber = Callable[[Event], None]

@@ -1,4 +1,4 @@
-"""What healthy means, for every part, in one place. Pure.
+"""What healthy means, for every part, in one place. Only a pulse looks at the clock.
 
 `parleyd status`, systemd's STATUS= and its watchdog all read the same verdict. A part that is stuck makes the daemon
 sick: the watchdog is no longer fed. What a restart would not mend (a microphone that is unplugged, an agent that
@@ -106,7 +106,7 @@ class Load:
 
 
 # Those of whose troubles the bus tells.
-TOLD_PARTS = ("microphone", "speaker", "agent")
+TOLD_PARTS = ("microphone", "speaker", "agent", "echo")
 
 
 class Troubles:
@@ -121,6 +121,8 @@ class Troubles:
                 self._now[which] = Finding(which, Grade.TROUBLE, f"{cause} ({name})")
             case events.DeviceBack(which=which):
                 self._now.pop(which, None)
+            case events.Trouble(part=str(part), text=text):
+                self._now[part] = Finding(part, Grade.TROUBLE, text)
             case events.StateChanged(after="backing off", reason=reason):
                 self._now["agent"] = Finding("agent", Grade.TROUBLE, reason)
             case events.StateChanged(after="live" | "asleep"):

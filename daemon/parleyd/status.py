@@ -31,12 +31,14 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Microphone(Device):
-    """Levels in dBFS. muted: by command. overflows: how often sound was lost, on its way here or for want of time."""
+    """Levels in dBFS. muted: by command. doubts_for_s: how long speech still has to be louder, after wakes for nothing.
+    overflows: how often sound was lost, on its way here or for want of time."""
 
     muted: bool
     level_dbfs: float
     floor_dbfs: float
     somebody_speaks: bool
+    doubts_for_s: int
     overflows: int
 
 
@@ -51,7 +53,8 @@ class Speaker(Device):
 @dataclass(frozen=True, slots=True)
 class Status:
     """health: well, trouble or sick. state_s: how long it has been in this state. started_s, uptime_s: wall-clock time
-    of the start, and the time since. microphone, speaker: None without sound (audio.mode: off)."""
+    of the start, and the time since. microphone, speaker: None without sound (audio.mode: off). approvals: calls that
+    wait for `parleyd approve` or `deny`."""
 
     version: str
     started_s: float
@@ -72,6 +75,7 @@ class Status:
     usage: Usage
     profile: str | None
     hooks: HookCounts
+    approvals: tuple[events.ApprovalWanted, ...]
 
 
 def told_to_agent(status: Status) -> dict[str, object]:
@@ -125,7 +129,9 @@ class Reporter:
                 case _:
                     pass
 
-    def status(self, config: Config, usage: Usage, hooks: HookCounts) -> Status:
+    def status(
+        self, config: Config, usage: Usage, hooks: HookCounts, approvals: tuple[events.ApprovalWanted, ...]
+    ) -> Status:
         now_s = time.monotonic()
         findings, load, sound = self._watch.findings, process.load(), self._sound
         with self._lock:
@@ -155,6 +161,7 @@ class Reporter:
                 usage=usage,
                 profile=self._profile,
                 hooks=hooks,
+                approvals=approvals,
             )
 
 
@@ -167,6 +174,7 @@ def _microphone(sound: Sound) -> Microphone:
         level_dbfs=round(ears.level_dbfs, 1),
         floor_dbfs=round(ears.gate.floor.dbfs, 1),
         somebody_speaks=ears.gate.talk_since_s is not None,
+        doubts_for_s=ears.gate.doubt.raised_ms // 1000,
         overflows=device.overflows + sound.capture.dropped_periods,
     )
 

@@ -6,12 +6,13 @@ import sys
 
 import pytest
 from harness import Daemon, spoken, utterances_in
+from msgspec.structs import replace
 from scripted_server import WAIT_S, Line, ScriptedServer
 
 from parleyd import events
 from parleyd.audio.pcm import FRAME_BYTES, FRAME_MS
 from parleyd.audio.wakeword import WakeWord, WakeWordUnavailableError
-from parleyd.config.schema import Config, ElevenLabs, Wake
+from parleyd.config.schema import Config, ElevenLabs, Session, Wake
 from parleyd.conversation.states import State
 from parleyd.demo.stage import CueMissedError
 
@@ -54,6 +55,16 @@ def test_only_the_word_wakes_and_what_follows_arrives_whole() -> None:
         assert 0.3 < into_call_s < 0.75
 
 
+def test_a_call_that_nothing_follows_makes_the_gate_no_harder_of_hearing() -> None:
+    pytest.importorskip("pymicro_wakeword")
+    session = Session(idle_timeout_s=60, false_wake_s=1)
+    with ScriptedServer(live) as server, Daemon(replace(config(server.base_url), session=session)) as daemon:
+        call_until_it_wakes(daemon, spoken(CALL, VOICE))
+        asleep = daemon.expect_state(State.ASLEEP)
+        assert "understood nothing" in asleep.reason
+        assert daemon.doubts() == 0
+
+
 def call_until_it_wakes(daemon: Daemon, call: bytes) -> None:
     """The model does not know its word every time; neither does a person stop at one call."""
     for _ in range(4):
@@ -72,4 +83,4 @@ def test_a_missing_package_is_named_with_the_mend(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "pymicro_wakeword", None)
     with pytest.raises(WakeWordUnavailableError) as caught:
         WakeWord("alexa")
-    assert "parleyd[wakeword]" in caught.value.mend
+    assert "pip install pymicro-wakeword" in caught.value.mend

@@ -14,7 +14,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "volume",
         help="tell or set how loud the daemon speaks",
-        description="Without LEVEL: tells how loud the running daemon speaks.",
+        description="Without LEVEL: tells how loud the running daemon speaks. What is set holds after a restart, too.",
     )
     parser.add_argument(
         "level", nargs="?", type=_level, metavar="LEVEL", help="0 to 100 (percent), or by how much: up 10, down 10"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import select
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +22,7 @@ from parleyd.host.directories import SYSTEM_RUNTIME, runtime_place
 SOCKET_NAME = "control.sock"
 ENVIRONMENT = "PARLEYD_SOCKET"
 ANSWER_S = 10.0
+TURN_LOOK_S = 0.05
 _RESTART = "restart it: sudo systemctl restart parleyd (a user's service: systemctl --user restart parleyd)"
 _STUCK = f"the daemon does not answer within {ANSWER_S:g} s: it is stuck"
 
@@ -38,6 +41,10 @@ class StuckError(NotRunningError):
 
 class NotAllowedError(NotRunningError):
     """This user may not talk to it, if there is one."""
+
+
+class TurnError(Exception):
+    """Another program waits for an answer, for longer than this one would."""
 
 
 class _GoneError(NotRunningError):
@@ -69,7 +76,7 @@ class Client:
     """A context manager. socket_path: else the first of places() at which somebody listens. Raises NotRunningError."""
 
     def __init__(self, socket_path: Path | None = None) -> None:
-        self._connection = _connect((socket_path,) if socket_path else places())
+        self._connection, self._path = _connect((socket_path,) if socket_path else places())
         self._connection.settimeout(ANSWER_S)
         self._lines = self._connection.makefile("rb")
         greeting = self._read_answer()
@@ -148,6 +155,35 @@ class Client:
         while True:
             yield self._events.pop(0) if self._events else self._read()
 
+    def events_until(self, until_s: float) -> Iterator[dict[str, Any]]:
+        """What happens, after ask("events"), up to that monotonic time. Raises NotRunningError."""
+        while (left_s := until_s - time.monotonic()) > 0:
+            try:
+                event = next(self.events(left_s))
+            except TimeoutError:
+                return
+            yield event
+
+    @contextlib.contextmanager
+    def turn(self, until_s: float) -> Iterator[None]:
+        """While it lasts, no other program that takes turns waits for an answer of the agent. Raises TurnError.
+
+        Nothing in the agent's answers tells to which text they belong."""
+        try:
+            place = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            # Whoever may use the socket need not be able to read where it is.
+            yield
+            return
+        try:
+            while not _locked(place):
+                if time.monotonic() >= until_s:
+                    raise TurnError("another program still waits for the answer to its own text")
+                time.sleep(TURN_LOOK_S)
+            yield
+        finally:
+            os.close(place)
+
     def _read_answer(self) -> dict[str, Any]:
         try:
             return self._read()
@@ -171,7 +207,7 @@ class Client:
         return told
 
 
-def _connect(paths: tuple[Path, ...]) -> socket.socket:
+def _connect(paths: tuple[Path, ...]) -> tuple[socket.socket, Path]:
     for path in paths:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -192,13 +228,21 @@ def _connect(paths: tuple[Path, ...]) -> socket.socket:
             connection.close()
             raise NotRunningError(f"cannot talk to the daemon at {path}: {error.strerror or error}", "") from error
         else:
-            return connection
+            return connection, path
     where = " or ".join(str(path) for path in paths)
     mend = (
         "start it: sudo systemctl start parleyd (a user's service: systemctl --user start parleyd; "
         "in a terminal: parleyd run -c FILE)"
     )
     raise NotRunningError(f"parleyd is not running: nobody listens at {where}", mend)
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _not_parleyd() -> NotRunningError:

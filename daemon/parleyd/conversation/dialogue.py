@@ -203,13 +203,14 @@ class Dialogue:
                     self._activity_s = now_s
                     self._to_agent.response(event_id)
                     of = self._numbers.of_text
-                    self._history.agent_says(text, of, now_s)
                     self._responses += 1
                     # Behind a filter the greeting does not come this far.
                     greeting = self._filter is None and self._may_be_greeting(of, now_s)
-                    self._bus.publish(events.AnswerText(at_s=now_s, text=text, answer=of, greeting=greeting))
                     if answer != before:
+                        # What was typed stands before the answer to it.
                         self._heard_by_answer(answer, now_s)
+                    self._history.agent_says(text, of, now_s)
+                    self._bus.publish(events.AnswerText(at_s=now_s, text=text, answer=of, greeting=greeting))
                 case AgentResponsePart(kind=kind, text=text, event_id=part_of):
                     self._activity_s = now_s
                     self._bus.publish(events.AnswerPart(at_s=now_s, kind=kind, text=text, part_of=part_of))
@@ -264,17 +265,18 @@ class Dialogue:
             self._cue(Cue.TALK_STARTED)
             self._tools.person_speaks()
 
-    def talk_goes_on(self, at_s: float) -> None:
-        """Once per frame of talk, which ends at at_s."""
+    def talk_goes_on(self, talk_ms: int) -> None:
+        """Once per frame of talk, which has lasted so long, up to its last speech."""
         if self._barge_in.mode != "local":
             return
         with self._lock:
             if self._floor is not Floor.BOTH or self._talk_since_s is None:
                 return
-            both_s = at_s - max(self._talk_since_s, self._answer_since_s)
-            if both_s * 1000 >= self._barge_in.confirm_ms and self._voice.audible(at_s):
-                self._cut("local", time.monotonic())
-                self._filter = TurnFilter(time.monotonic())
+            before_ms = max(0.0, self._answer_since_s - self._talk_since_s) * 1000
+            now_s = time.monotonic()
+            if talk_ms - before_ms >= self._barge_in.confirm_ms and self._voice.audible(now_s):
+                self._cut("local", now_s)
+                self._filter = TurnFilter(now_s)
 
     def talk_stopped(self) -> None:
         with self._lock:

@@ -6,6 +6,7 @@ Needs the extra parleyd[metrics]. Names and units follow prometheus.io/docs/prac
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import threading
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from parleyd import health
+from parleyd import health, own_python
 from parleyd.config.schema import Metrics as Settings
 from parleyd.health import Pulse
 from parleyd.host.once import ToldOnce
@@ -54,7 +55,7 @@ class Exporter:
             from prometheus_client import CollectorRegistry, generate_latest, start_http_server
         except ImportError as error:
             text = "metrics.textfile and metrics.port need the package prometheus_client"
-            raise MetricsError(text, "pip install 'parleyd[metrics]'") from error
+            raise MetricsError(text, own_python.install("prometheus_client")) from error
         self._serve, self._text = start_http_server, generate_latest
         self._registry = CollectorRegistry()
         self._registry.register(self)
@@ -90,6 +91,9 @@ class Exporter:
                 self._write_to(path)
             except OSError as error:
                 mend = "let the daemon write there (docs/control.md), or name another place; it is tried again"
+                if error.errno == errno.EROFS:
+                    # As the unit has it: ProtectSystem=.
+                    mend = f"sudo systemctl edit parleyd, [Service], ReadWritePaths={path.parent}"
                 self._told.trouble(f"metrics.textfile: {path} cannot be written: {error.strerror}", mend)
             else:
                 self._told.over(f"metrics.textfile: {path} is written again")

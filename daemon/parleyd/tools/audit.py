@@ -17,8 +17,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
+
 from parleyd.config.secrets import mask_by_name
 from parleyd.health import Pulse
+from parleyd.tools.parameters import MAX_BYTES
 from parleyd.tools.result import bounded, without
 
 log = logging.getLogger(__name__)
@@ -33,8 +36,14 @@ CLOSE_S = 2.0
 
 
 def bounded_parameters(parameters: Mapping[str, object], secrets: tuple[str, ...] = ()) -> object:
-    """As they shall be seen: masked by name and by value, and cut to text when they are long."""
+    """As they shall be seen: masked by name and by value, cut to text when they are long, and not at all when no tool
+    would take them: looking through a megabyte takes time that the line does not have."""
     try:
+        # Half a character, which can come by hand alone, has no UTF-8.
+        with contextlib.suppress(UnicodeEncodeError):
+            size_bytes = len(msgspec.json.encode(parameters))
+            if size_bytes > MAX_BYTES:
+                return f"(of {size_bytes} bytes)"
         masked = mask_by_name(parameters)
         text = without(json.dumps(masked, ensure_ascii=True), secrets)
     except (TypeError, ValueError, RecursionError):
