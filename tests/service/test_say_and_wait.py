@@ -11,7 +11,7 @@ import pytest
 from scripted_server import WAIT_S, Line, ScriptedServer
 from test_run import read_until, running, write_config, write_wav
 
-from parleyd.cli import say
+from parleyd.chat import reply
 from parleyd.cli.main import main
 
 
@@ -41,7 +41,7 @@ def test_a_greeting_is_no_answer(tmp_path: Path, capsys: pytest.CaptureFixture[s
 def test_who_does_not_greet_is_heard_all_the_same(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(say, "AFTER_GREETING_S", 0.2)
+    monkeypatch.setattr(reply, "AFTER_GREETING_S", 0.2)
 
     def script(line: Line) -> None:
         line.ready()
