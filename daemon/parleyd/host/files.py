@@ -10,8 +10,8 @@ from pathlib import Path
 def replace_file(path: Path, content: bytes, mode: int = 0o600, *, at_once: bool = True) -> None:
     """The file holds either what it held or all of `content`. Raises OSError.
 
-    at_once=False: for what changes often. Does not wait for the disk; a power cut in the next seconds may undo it, or leave
-    the file empty.
+    at_once=False: for what changes often. Does not wait for the disk; a power cut in the next seconds may undo it,
+    or leave the file empty.
     """
     beside = path.with_name(f".{path.name}.new")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
