@@ -403,4 +403,6 @@ def test_nothing_grows(cards: Cards, monkeypatch: pytest.MonkeyPatch) -> None:
         # In the middle, for who looks at /proc at that moment holds a handle for it.
         assert median(threads[half:]) <= max(threads[:half])
         assert median(files[half:]) <= max(files[:half])
-        assert memory[-1] - memory[half] < 2e6
+        # Each by several, for memory goes up and down by two megabytes when the allocator gives some back.
+        some = len(memory) // 4
+        assert median(memory[-some:]) - median(memory[half : half + some]) < 2e6

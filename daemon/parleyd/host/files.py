@@ -9,8 +9,12 @@ import stat
 from pathlib import Path
 
 
-def replace_file(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """The file holds either what it held or all of `content`. Raises OSError."""
+def replace_file(path: Path, content: bytes, mode: int = 0o600, *, at_once: bool = True) -> None:
+    """The file holds either what it held or all of `content`. Raises OSError.
+
+    at_once=False: for what changes often. Does not wait for the disk; a power cut in the next seconds may undo it,
+    or leave the file empty.
+    """
     beside = path.with_name(f".{path.name}.new")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
     try:
@@ -18,7 +22,8 @@ def replace_file(path: Path, content: bytes, mode: int = 0o600) -> None:
             view = memoryview(content)
             while view:
                 view = view[os.write(descriptor, view) :]
-            os.fsync(descriptor)
+            if at_once:
+                os.fsync(descriptor)
         finally:
             os.close(descriptor)
         beside.replace(path)
@@ -26,6 +31,8 @@ def replace_file(path: Path, content: bytes, mode: int = 0o600) -> None:
         with contextlib.suppress(OSError):
             beside.unlink()
         raise
+    if not at_once:
+        return
     directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(directory)

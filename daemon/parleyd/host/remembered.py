@@ -78,7 +78,8 @@ class RememberedVolume:
         if self._file is None:
             return
         try:
-            replace_file(self._file, msgspec.json.encode(_Volume(volume, configured)) + b"\n")
+            # Somebody turns a knob: each step waits for no disk.
+            replace_file(self._file, msgspec.json.encode(_Volume(volume, configured)) + b"\n", at_once=False)
         except OSError as error:
             log.warning("the volume will not outlive a restart: %s: %s", self._file, error.strerror)
 
