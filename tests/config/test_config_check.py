@@ -12,8 +12,9 @@ import pytest
 import yaml
 
 from parleyd.cli import check
-from parleyd.config.loader import DEFAULT_CONFIG_PATH, parse
+from parleyd.config.loader import parse
 from parleyd.config.schema import Config
+from parleyd.host.directories import SYSTEM_CONFIG
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "parleyd.yaml"
 KEY = "sk_0123456789abcdef"
@@ -98,7 +99,7 @@ def test_facts_as_json(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_default_file_is_the_one_of_the_service() -> None:
     parser = argparse.ArgumentParser()
     check.add_parser(parser.add_subparsers())
-    assert parser.parse_args(["check"]).config == DEFAULT_CONFIG_PATH
+    assert parser.parse_args(["check"]).config == SYSTEM_CONFIG
 
 
 @pytest.fixture

@@ -156,6 +156,21 @@ def test_without_network_as_an_ordinary_user_with_a_key_it_may_not_read(
     assert code == os.EX_UNAVAILABLE
 
 
+def test_what_lies_in_the_working_directory_is_not_run(tmp_path: Path) -> None:
+    """`sudo parleyd doctor` in a folder of somebody else's."""
+    for module in ("numpy", "websockets", "json", "parleyd"):
+        (tmp_path / f"{module}.py").write_text(f"open({str(tmp_path / 'was-run')!r}, 'w')")
+    path = tmp_path / "c.yaml"
+    path.write_text("provider: local\naudio: {input: {device: null}, output: {device: 'wav:out.wav'}}\n")
+    command = [Path(sys.executable).parent / "parleyd", "doctor", "--json", "-c", path]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    found = {check["name"]: check["findings"] for check in json.loads(done.stdout)["checks"]}
+    assert not (tmp_path / "was-run").exists()
+    assert severities(found["packages"]) == severities(found["extra packages"]) == ["good"]
+    assert severities(found["sound devices"]) == ["good", "good"]
+    assert severities(found["conversation"]) == ["good"]
+
+
 def test_broken_packages_are_found_and_do_not_end_the_doctor(tmp_path: Path) -> None:
     """One is missing, one is the old webrtcvad, one was built for another CPU."""
     (tmp_path / "msgspec.py").write_text("raise ImportError('No module named msgspec._core')")

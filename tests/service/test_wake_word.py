@@ -83,4 +83,4 @@ def test_a_missing_package_is_named_with_the_mend(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "pymicro_wakeword", None)
     with pytest.raises(WakeWordUnavailableError) as caught:
         WakeWord("alexa")
-    assert "parleyd[wakeword]" in caught.value.mend
+    assert "pip install pymicro-wakeword" in caught.value.mend

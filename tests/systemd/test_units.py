@@ -15,6 +15,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 UNITS = {"system": ROOT / "systemd/parleyd.service", "user": ROOT / "systemd/user/parleyd.service"}
+BUTTON = ROOT / "systemd/parleyd-button.service"
 NEWER = ROOT / "systemd/parleyd.service.d/newer-systemd.conf"
 
 needs_systemd_analyze = pytest.mark.skipif(
@@ -55,6 +56,14 @@ def test_systemd_has_nothing_to_say_against_them(installed: tuple[str, Path]) ->
 
 
 @needs_systemd_analyze
+def test_nor_against_the_button_s(tmp_path: Path) -> None:
+    unit = tmp_path / BUTTON.name
+    unit.write_text(BUTTON.read_text().replace("/usr/bin/parleyd ", "/bin/true "))
+    done = run("systemd-analyze", "verify", unit)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+@needs_systemd_analyze
 def test_a_misspelt_key_would_be_noticed(tmp_path: Path) -> None:
     unit = tmp_path / "parleyd.service"
     text = UNITS["system"].read_text().replace("/usr/bin/parleyd ", "/bin/true ")
@@ -63,8 +72,9 @@ def test_a_misspelt_key_would_be_noticed(tmp_path: Path) -> None:
 
 
 @needs_systemd_analyze
-def test_exposure_of_the_system_unit() -> None:
-    done = run("systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=15", UNITS["system"])
+@pytest.mark.parametrize("unit", [UNITS["system"], BUTTON], ids=lambda unit: unit.name)
+def test_exposure_of_what_the_system_runs(unit: Path) -> None:
+    done = run("systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=15", unit)
     assert done.returncode == 0, done.stdout
 
 
@@ -129,6 +139,7 @@ def test_the_system_wide_steps_of_a_dry_run() -> None:
     assert done.returncode == 0, done.stderr
     assert "systemd-sysusers /etc/sysusers.d/parleyd.conf" in done.stdout
     assert "/etc/systemd/system/parleyd.service" in done.stdout
+    assert "/etc/systemd/system/parleyd-button.service" in done.stdout
     gone = run(ROOT / "scripts/install", "--dry-run", "--uninstall")
     assert gone.returncode == 0, gone.stderr
     assert "rm -rf /opt/parleyd" in gone.stdout

@@ -144,7 +144,7 @@ def test_without_matplotlib_there_are_words(
     assert command("--wav", path) == 0
     said = capsys.readouterr()
     assert "opened twice" in said.out
-    assert "parleyd[agent]" in said.err
+    assert "pip install matplotlib" in said.err
     with pytest.raises(CommandError, match="cannot be drawn"):
         command("--wav", path, "--out", tmp_path / "out.png")
 

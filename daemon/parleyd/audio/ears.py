@@ -211,7 +211,7 @@ class Ears:
         if verdict.talk_started:
             self._dialogue.talk_started(verdict.speech_s)
         if verdict.talk_ms:
-            self._dialogue.talk_goes_on(frame.start_s + FRAME_MS / 1000)
+            self._dialogue.talk_goes_on(verdict.talk_ms)
         if verdict.talk_stopped:
             self._dialogue.talk_stopped()
             self._bus.publish(events.TalkStopped(at_s=verdict.speech_s, utterance=self._utterance))

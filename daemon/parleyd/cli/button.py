@@ -14,7 +14,8 @@ from parleyd.button.input_key import open_key
 from parleyd.button.watch import Orders, watch
 from parleyd.cli.errors import CommandError
 from parleyd.config.button import Button
-from parleyd.config.loader import DEFAULT_CONFIG_PATH, ConfigError, load
+from parleyd.config.loader import ConfigError, load
+from parleyd.host.directories import config_path
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -25,7 +26,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "its orders, until SIGTERM or Ctrl-C. It waits for a button or a daemon that is not there.",
     )
     parser.add_argument(
-        "-c", "--config", type=Path, default=DEFAULT_CONFIG_PATH, metavar="FILE", help="default: %(default)s"
+        "-c", "--config", type=Path, default=config_path(), metavar="FILE", help="default: %(default)s"
     )
     parser.add_argument(
         "--socket", type=Path, metavar="PATH", help="of the daemon; default: $PARLEYD_SOCKET, this user's, the system's"

@@ -14,17 +14,17 @@ from pathlib import Path
 import msgspec
 
 from parleyd.chat.link import DaemonLink, Link, OwnLink, Take
-from parleyd.chat.pipe import NoAnswerError, Pipe
+from parleyd.chat.pipe import BadLineError, NoAnswerError, Pipe
 from parleyd.chat.screen import Screen, wants_colour
 from parleyd.cli.agents import Agents
+from parleyd.cli.daemon import seconds
 from parleyd.cli.errors import CommandError
-from parleyd.cli.say import seconds
-from parleyd.config.loader import DEFAULT_CONFIG_PATH, ConfigError, load
+from parleyd.config.loader import ConfigError, load
 from parleyd.config.schema import Audio, Config, Log
 from parleyd.control.client import NotRunningError, RefusedError
 from parleyd.failure import ServiceError
 from parleyd.host import logs
-from parleyd.host.directories import state_directory
+from parleyd.host.directories import config_path, state_directory
 
 HISTORY = "chat_history"
 # Who writes takes longer than who speaks.
@@ -85,6 +85,8 @@ def _through_pipe(args: argparse.Namespace) -> int:
             pipe.run(sys.stdin, link)
         except NoAnswerError as error:
             raise CommandError(str(error), None, os.EX_TEMPFAIL) from error
+        except BadLineError as error:
+            raise CommandError(str(error), None, os.EX_DATAERR) from error
     return os.EX_OK
 
 
@@ -133,11 +135,11 @@ def _linked(args: argparse.Namespace, take: Take, screen: Screen | None) -> Iter
 
 def _own_config(path: Path | None) -> tuple[Config, str]:
     """And who will answer, in words. Raises CommandError."""
-    if path is None and not DEFAULT_CONFIG_PATH.exists():
+    if path is None and not config_path().exists():
         config, words = Config(provider="local"), "No daemon runs here; the embedded agent answers"
     else:
         try:
-            config = load(path or DEFAULT_CONFIG_PATH).config
+            config = load(path or config_path()).config
         except ConfigError as error:
             text = "\nparleyd: ".join(str(problem) for problem in error.problems)
             raise CommandError(text, None, os.EX_CONFIG) from error

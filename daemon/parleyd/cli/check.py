@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from parleyd.config.json_schema import json_schema
-from parleyd.config.loader import DEFAULT_CONFIG_PATH, ConfigError, Loaded, load
+from parleyd.config.loader import ConfigError, Loaded, load
 from parleyd.config.nodes import dump
-from parleyd.config.problem import one_line
 from parleyd.config.secrets import masked
+from parleyd.host.directories import config_path
+from parleyd.shown import one_line
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -25,7 +26,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "secrets masked. Problems go to standard error, one per line; then the exit code is 78.",
     )
     parser.add_argument(
-        "-c", "--config", type=Path, default=DEFAULT_CONFIG_PATH, metavar="FILE", help="default: %(default)s"
+        "-c", "--config", type=Path, default=config_path(), metavar="FILE", help="default: %(default)s"
     )
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--schema", action="store_true", help="print a JSON Schema for editors, and check nothing")

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from parleyd import events
+from parleyd import events, own_python
 from parleyd.agents.local.voice import Voice, VoiceError
 from parleyd.audio.devices.device import DeviceError, InputDevice, OutputDevice
 from parleyd.audio.devices.names import device_pair
@@ -143,7 +143,7 @@ def _draw(path: Path, stage: Stage, microphone: Recording, speaker: Recording) -
         draw(path, stage.events, microphone, speaker)
     except ImportError:
         raise CommandError(
-            "matplotlib is missing, so there is no picture", "pip install 'parleyd[agent]'", os.EX_UNAVAILABLE
+            "matplotlib is missing, so there is no picture", own_python.install("matplotlib"), os.EX_UNAVAILABLE
         ) from None
 
 

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import parleyd
 from parleyd.doctor import report
-from parleyd.doctor.examination import DEFAULT_CONFIG, Examination, our_name
+from parleyd.doctor.examination import Examination, our_name
 from parleyd.doctor.findings import exit_code
 from parleyd.doctor.run import Outcome, examine
 from parleyd.doctor.table import CHECKS
+from parleyd.host.directories import config_path
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -26,7 +27,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "second with the agent; nothing of the sound leaves the machine. Exit code 0: nothing worse than warnings; 78: "
         "something in the configuration or the agent's settings; 69: something else; 70: a check could not be made.",
     )
-    parser.add_argument("-c", "--config", type=Path, metavar="FILE", help=f"default: {DEFAULT_CONFIG}")
+    parser.add_argument("-c", "--config", type=Path, metavar="FILE", help=f"default: {config_path()}")
     parser.add_argument("--json", action="store_true", help="print facts for programs")
     parser.set_defaults(run=run)
 
@@ -36,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     examination = Examination(args.config)
     page = None if args.json else _page()
     if page is not None:
-        shown = args.config or DEFAULT_CONFIG
+        shown = args.config or config_path()
         print(f"parleyd {parleyd.__version__} doctor, as {our_name()}, {shown}\n", flush=True)
     for outcome in examine(CHECKS, examination):
         outcomes.append(outcome)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import faulthandler
 import logging
 import os
 import sys
@@ -19,7 +20,7 @@ from parleyd.audio.devices.chatter import keep_stderr_apart
 from parleyd.audio.devices.device import DeviceError, InputDevice, OutputDevice
 from parleyd.audio.devices.names import device_pair
 from parleyd.audio.devices.portaudio import host
-from parleyd.audio.earcons import EarconFileError
+from parleyd.audio.earcons import EarconError
 from parleyd.audio.echo import EchoCancellerMissingError
 from parleyd.audio.mixer import MixerError
 from parleyd.audio.vad import VadUnavailableError
@@ -28,7 +29,7 @@ from parleyd.cli.agents import Agents
 from parleyd.cli.errors import CommandError
 from parleyd.cli.reloader import Reloader, ReloadError
 from parleyd.config.changes import Changes
-from parleyd.config.loader import DEFAULT_CONFIG_PATH, ConfigError, load
+from parleyd.config.loader import ConfigError, load
 from parleyd.config.schema import Config
 from parleyd.config.secrets import SecretError
 from parleyd.control.client import SOCKET_NAME
@@ -37,7 +38,7 @@ from parleyd.control.messages import RequestError
 from parleyd.control.server import ControlError, ControlServer
 from parleyd.failure import ServiceError
 from parleyd.host import journal, logs, notify, signals
-from parleyd.host.directories import runtime_directory, state_directory
+from parleyd.host.directories import config_path, runtime_directory, state_directory
 from parleyd.host.prometheus import Exporter, MetricsError
 from parleyd.host.signals import Signals
 from parleyd.profiles.profiles import ApplyError, Profiles
@@ -52,7 +53,7 @@ START_S = 90.0
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser("run", help="run the daemon", description="Run the daemon until SIGTERM or Ctrl-C.")
     parser.add_argument(
-        "-c", "--config", type=Path, default=DEFAULT_CONFIG_PATH, metavar="FILE", help="default: %(default)s"
+        "-c", "--config", type=Path, default=config_path(), metavar="FILE", help="default: %(default)s"
     )
     parser.set_defaults(run=run)
 
@@ -71,6 +72,8 @@ def run(args: argparse.Namespace) -> int:
     settings = msgspec.structs.replace(config.log, level="debug") if args.debug else config.log
     notify.starting("starting", START_S)
     keep_stderr_apart()
+    # A crash inside PortAudio, and the watchdog's SIGABRT, tell where each thread was.
+    faulthandler.enable(sys.stderr)
     running_logs = logs.start(settings)
     for warning in loaded.warnings:
         log.warning("%s", warning)
@@ -114,9 +117,11 @@ def _serve(config: Config, args: argparse.Namespace, bus: events.Bus) -> int:
             threading.excepthook = partial(thread_died, service)
             reload = Reloader(args.config, service, profiles, debug=args.debug)
             with contextlib.ExitStack() as stack:
+                service.watch(arrived.pulse, profiles.pulse)
                 control = _control(config, service, reload, profiles, arrived, bus)
                 for beside in (control, _metrics(config, service)):
                     if beside is not None:
+                        service.watch(beside.pulse)
                         stack.callback(beside.stop)
                         beside.start()
                 stack.callback(service.stop)
@@ -132,7 +137,7 @@ def _serve(config: Config, args: argparse.Namespace, bus: events.Bus) -> int:
                 attend(service, arrived, reload)
     except (
         DeviceError,
-        EarconFileError,
+        EarconError,
         EchoCancellerMissingError,
         MixerError,
         VadUnavailableError,
@@ -195,7 +200,7 @@ def _reload(reload: Reloader) -> Changes:
     try:
         return reload()
     except ReloadError as error:
-        mend = "mend the file and reload again; until then the old configuration stays in force"
+        mend = "the old configuration stays in force until this is mended and it is read again"
         raise RequestError("bad_config", str(error), mend) from error
 
 

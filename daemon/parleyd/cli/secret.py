@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from parleyd.cli.errors import CommandError
-from parleyd.config.loader import DEFAULT_CONFIG_PATH
 from parleyd.config.secrets import MAX_SECRET_BYTES, SecretError, clean
+from parleyd.host.directories import SYSTEM_CONFIG, user_config_directory
 
 # systemd.exec(5): where LoadCredentialEncrypted=NAME without a path looks.
 CREDENTIAL_STORE = Path("/etc/credstore.encrypted")
@@ -91,14 +91,13 @@ def _store(name: str, key: str, file: Path | None) -> Stored:
     if file is not None:
         path = file.expanduser().absolute()
     elif os.geteuid() != 0:
-        config = os.environ.get("XDG_CONFIG_HOME", "")
-        path = (Path(config) if config.startswith("/") else Path.home() / ".config") / "parleyd" / f"{name}.key"
+        path = user_config_directory() / f"{name}.key"
     elif shutil.which("systemd-creds") is not None:
         path = CREDENTIAL_STORE / name
         _write(path, _encrypted(name, key), 0o600)
         return Stored(name, str(path), True, "this machine", f"{{credential: {name}}}")
     else:
-        path = DEFAULT_CONFIG_PATH.parent / f"{name}.key"
+        path = SYSTEM_CONFIG.parent / f"{name}.key"
     _write(path, key.encode() + b"\n", 0o600)
     readers = "you"
     if os.geteuid() == 0:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
+from parleyd import own_python
 from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.names import device_pair, input_device
 from parleyd.audio.devices.wav import read_wav
@@ -18,9 +19,10 @@ from parleyd.audio.gate import Gate
 from parleyd.audio.pcm import BYTES_PER_SAMPLE, FRAME_MS
 from parleyd.audio.vad import Detector, VadUnavailableError, detector
 from parleyd.cli.errors import CommandError
-from parleyd.config.loader import DEFAULT_CONFIG_PATH, ConfigError, load
+from parleyd.config.loader import ConfigError, load
 from parleyd.config.schema import Config
 from parleyd.config.schema import Gate as GateSection
+from parleyd.host.directories import config_path
 from parleyd.tuning import echo, picture, recording
 from parleyd.tuning.advice import Advice, Settings, Trial, advise, facts_of
 from parleyd.tuning.rehearsal import Rehearsal, rehearse
@@ -37,7 +39,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "what the gate makes of it, and says what to change. Nothing leaves the machine.",
     )
     parser.add_argument(
-        "-c", "--config", type=Path, metavar="FILE", help=f"default: {DEFAULT_CONFIG_PATH}, or the built-in defaults"
+        "-c", "--config", type=Path, metavar="FILE", help=f"default: {config_path()}, or the built-in defaults"
     )
     parser.add_argument("--wav", type=Path, metavar="PATH", help="look at a recording, not at the microphone")
     parser.add_argument("--seconds", type=_seconds, default=15.0, metavar="N", help="listen for so long (%(default)g)")
@@ -79,10 +81,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _config(path: Path | None) -> Config | None:
-    if path is None and not DEFAULT_CONFIG_PATH.exists():
+    if path is None and not config_path().exists():
         return Config()
     try:
-        return load(path or DEFAULT_CONFIG_PATH).config
+        return load(path or config_path()).config
     except ConfigError as error:
         for problem in (*error.warnings, *error.problems):
             print(f"parleyd: {problem}", file=sys.stderr)
@@ -139,7 +141,7 @@ def _draw(args: argparse.Namespace, heard: Rehearsal, advice: list[Advice], titl
     try:
         picture.draw(path, heard, advice, title)
     except ImportError as error:
-        text, mend, code = f"the picture cannot be drawn: {error}", "pip install 'parleyd[agent]'", os.EX_UNAVAILABLE
+        text, mend, code = f"the picture cannot be drawn: {error}", own_python.install("matplotlib"), os.EX_UNAVAILABLE
     except (OSError, ValueError) as error:
         text, mend, code = f"{path}: {error}", "choose another place, or a name ending in .png", os.EX_CANTCREAT
     else:

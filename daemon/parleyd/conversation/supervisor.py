@@ -256,7 +256,8 @@ class Supervisor:
                 if self._quiet.is_false_wake(self._woken_by_speech):
                     self._doubt()
                 self._move(Trigger.AGENT_HUNG_UP, ending.reason, about(ending))
-                if self._always or self._talk_begins_s() < float("inf"):
+                asleep = self._state is State.ASLEEP
+                if asleep and (self._always or self._talk_begins_s() < float("inf")):
                     self._woken_by_speech = not self._always
                     self._retry_at_s = now_s + self._backoff.next_s()
             case EndingKind.FINAL:

