@@ -99,6 +99,11 @@ def test_who_did_not_speak_is_not_told_to_raise_the_gain() -> None:
     assert "did you speak?" in advice.text
 
 
+@pytest.mark.parametrize("trouble", [{"peak_dbfs": -31}, {"clipped_share": 0.01}, {"hum_db": 30}, {"speech_dbfs": -54}])
+def test_the_level_is_right_only_where_it_is(trouble: dict[str, float]) -> None:
+    assert not any("level is right" in each.text for each in advise(replace(GOOD, **trouble), Settings()))
+
+
 def test_an_offset_is_no_hum() -> None:
     found = advise(replace(GOOD, offset_percent=5, hum_db=43), Settings())
     (advice,) = (each for each in found if each.kind != "good")

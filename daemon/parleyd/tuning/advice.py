@@ -185,8 +185,9 @@ def _room(facts: Facts, nobody_spoke: bool) -> Iterator[Advice]:
     if facts.hum_db > HUM_DB and facts.offset_percent <= OFFSET_PERCENT:
         yield Advice(
             "change",
-            f"hum, rumble or hiss outside the band of speech is {facts.hum_db:.0f} dB above the noise inside it: the "
-            "gate does not mind, but look at the power supply, the cable, and what the microphone stands on",
+            f"hum, rumble or hiss outside the band of speech is {facts.hum_db:.0f} dB above the noise inside it, and "
+            "the overtones of a hum hide voices from the gate: look at the power supply, the cable, and what the "
+            "microphone stands on",
         )
     over_db = _over_db(facts)
     # Where it clips, the noise is as much too loud as the rest.
@@ -251,7 +252,9 @@ def _on_speech(facts: Facts, settings: Settings) -> Iterator[Advice]:
         value = min(3000, settings.pre_roll_ms + 300)
         text = f"{_times(facts.late)} the gate opened into the middle of a word: keep more from before with"
         yield Advice("change", text, "gate.pre_roll_ms", value)
-    if is_clear and facts.clipped_share <= CLIPPED_SHARE and facts.peak_dbfs >= PEAK_LOW_DBFS:
+    # With a hum the peak is none of speech.
+    peak_is_speech = facts.hum_db <= HUM_DB and facts.clipped_share <= CLIPPED_SHARE
+    if is_clear and peak_is_speech and facts.peak_dbfs >= PEAK_LOW_DBFS:
         yield Advice("good", f"the level is right, and speech is {over_db:.0f} dB above the noise")
     yield Advice(
         "good",
