@@ -128,7 +128,8 @@ def talk(voices: list[Sound], seconds: float, dbfs: float, rng: np.random.Genera
 class Room:
     """delay_ms: from a sample's hand-off to the device until the microphone hears it. echo_db, person_db: against the
     far end as it was handed off; person_db None: as loud as the echo. drift_ppm: how much faster the microphone's clock
-    runs than the speaker's. overdrive: the loudspeaker's distortion (tanh); 0 is none."""
+    runs than the speaker's. overdrive: the loudspeaker's distortion (tanh); 0 is none. dry_every_s: so often the
+    speaker runs dry, for 10 to 200 ms; 0 is never."""
 
     delay_ms: float = 60.0
     rt60_s: float = 0.3
@@ -137,6 +138,7 @@ class Room:
     drift_ppm: float = 50.0
     noise_dbfs: float = -65.0
     overdrive: float = 0.0
+    dry_every_s: float = 0.0
     seed: int = 1
 
     def response(self) -> Sound:

@@ -194,7 +194,7 @@ def ears(row: Row, folder: Path, *, real_time: bool) -> dict[str, float]:
 
     config, bus, far_end, microphone = Config(), events.Bus(), FarEnd(), Microphone()
     outbox = Outbox(Uplink(config.gate.uplink, pre_roll_ms=config.gate.pre_roll_ms, capacity_ms=15_000))
-    far_end.start(row.rate_hz)
+    far_end.start(row.rate_hz, 0.020)
     playback = Speaking(
         NullOutput(), volume=1.0, duck_db=config.barge_in.duck_db, cut=config.barge_in.cut,
         on_started=lambda *_: None, on_finished=lambda _: None, on_failure=lambda *_: None, far_end=far_end,

@@ -2,18 +2,19 @@
 
     python benchmarks/room.py [--long] [--seed N] [--modes MODE ...] [--recordings DIR]
 
-Everything between the microphone's frames and the gate's verdict is the daemon's own; the speaker's and microphone's
-clocks differ by 50 ppm and their callbacks are late by up to some milliseconds. The far end is at -20 dBFS, the echo at
--6 dB of that unless the row says otherwise, and the person as loud as the echo unless it says so. "no echo" is the
-person alone, in the same room's noise: what the gate makes of it bounds every mode. The agent does not duck when it is
-interrupted, which would make it easier. Of Debian's asterisk-core-sounds-en-wav every second recording is the agent's
-and the others are the person's, beside the synthetic voices.
+Everything from the devices' callbacks to the gate's verdict is the daemon's own, in the order of the ears thread. The
+speaker's and microphone's clocks differ by 50 ppm and their callbacks are late by up to some milliseconds. The far end
+is at -20 dBFS, the echo at -6 dB of that unless the row says otherwise, and the person as loud as the echo unless it
+says so. "no echo" is the person alone, in the same room's noise: what the gate makes of it bounds every mode. The agent
+does not duck when it is interrupted, which would make it easier. Of Debian's asterisk-core-sounds-en-wav every second
+recording is the agent's and the others are the person's, beside the synthetic voices.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -37,17 +38,23 @@ from acoustics import (
 )
 from pywebrtc_audio import EchoCanceller as WebRtc
 
-from parleyd.audio.echo import EchoCanceller, HalfDuplex
+from parleyd import events
+from parleyd.audio.capture import Capture
+from parleyd.audio.devices.device import Deliver, StreamInfo
+from parleyd.audio.devices.null import NullOutput
+from parleyd.audio.echo import HalfDuplex
+from parleyd.audio.echo_control import EchoControl
 from parleyd.audio.far_end import FarEnd
 from parleyd.audio.gate import Gate
 from parleyd.audio.measure import VoiceMeasure
-from parleyd.audio.pcm import FRAME_MS, FRAME_SAMPLES, SILENT_FRAME, Frame, samples_of, to_pcm
+from parleyd.audio.pcm import FRAME_MS, FRAME_SAMPLES, SILENT_FRAME, Frame, level_dbfs, samples_of, to_pcm
+from parleyd.audio.playback import Playback
 from parleyd.audio.vad import Vad
 from parleyd.config.schema import BargeIn
 from parleyd.config.schema import Gate as GateConfig
 
 FAR_DBFS = -20.0
-SPEAKER_LATENCY_S = 0.040
+SPEAKER_LATENCY_S = 0.020
 PERIOD_SAMPLES = 160
 JITTER_S = 0.001
 WITHIN_MS = 400
@@ -65,18 +72,21 @@ HARDER = {
     "distorting speaker": Room(overdrive=3.0, seed=4),
     "clocks 100 ppm off": Room(drift_ppm=100.0, seed=8),
     "echo -20 dB, person -6 dB": Room(echo_db=-20.0, person_db=-6.0, seed=6),
+    "speaker runs dry": Room(dry_every_s=10.0, seed=9),
 }
 
 
 @dataclass
 class Scene:
-    """seconds of talk by the agent; where a person talks over it: from when to when, in seconds."""
+    """seconds of talk by the agent; where a person talks over it: from when to when, in seconds; the numbers of the
+    periods that the speaker did not take."""
 
     room: Room
     far: Sound
     echo: Sound
     near: Sound
     spoken: list[tuple[float, float]] = field(default_factory=list)
+    dry: set[int] = field(default_factory=set)
 
     @property
     def person_dbfs(self) -> float:
@@ -94,7 +104,14 @@ def scene(room: Room, seconds: float, seed: int, recordings: Path, *, interrupte
     people = [say(voice, text) for voice in PERSON_VOICES for text in PERSON_LINES]
     people += recorded(0.8, 3.0, recordings)[1::2]
     far = talk(agents, seconds, FAR_DBFS, rng)
-    it = Scene(room, far, room.echo(far), np.zeros_like(far))
+    dry: set[int] = set()
+    if room.dry_every_s:
+        for dry_s in np.arange(room.dry_every_s, seconds, room.dry_every_s):
+            first = int((dry_s + rng.uniform(-2.0, 2.0)) * RATE_HZ) // PERIOD_SAMPLES
+            dry |= set(range(first, first + int(rng.integers(1, 21))))
+    for period in dry:
+        far[period * PERIOD_SAMPLES : (period + 1) * PERIOD_SAMPLES] = 0.0
+    it = Scene(room, far, room.echo(far), np.zeros_like(far), dry=dry)
     at_s = 4.0
     while interrupted and at_s < seconds - 4.0:
         words = at_level(people[int(rng.integers(len(people)))], it.person_dbfs)
@@ -105,30 +122,60 @@ def scene(room: Room, seconds: float, seed: int, recordings: Path, *, interrupte
     return it
 
 
+class Microphone:
+    """A device that delivers when it is told to."""
+
+    name = "the microphone"
+    overflows = 0
+
+    def open(self, deliver: Deliver) -> StreamInfo:
+        self.deliver = deliver
+        return StreamInfo(RATE_HZ, 1, FRAME_SAMPLES, 0.0)
+
+    def close(self) -> None:
+        pass
+
+
 class Line:
-    """The way of a frame through one mode, as ears have it."""
+    """The way of a frame through one mode, as ears have it. fell_back: it took the person for the agent's echo."""
 
     def __init__(self, mode: str) -> None:
         self.mode = mode
         self.far_end = FarEnd()
-        self.far_end.start(RATE_HZ)
-        self._canceller = EchoCanceller()
+        self.far_end.start(RATE_HZ, SPEAKER_LATENCY_S)
+        self.microphone = Microphone()
+        self.capture = Capture(self.microphone)
+        self.capture.start()
+        bus = events.Bus()
+        bus.subscribe(self._told)
+        self.fell_back = 0
+        silent = Playback(
+            NullOutput(),
+            volume=1.0,
+            duck_db=0.0,
+            cut="fade",
+            on_started=lambda _answer, _at_s: None,
+            on_finished=lambda _heard: None,
+            on_failure=lambda _error: None,
+        )
+        self.echo = EchoControl("aec" if mode == "aec" else "off", 300, silent, self.far_end, bus)
         self._webrtc = WebRtc(RATE_HZ, 1, 0)
         self._half_duplex = HalfDuplex(300)
-        self.faint = False
+
+    def _told(self, event: events.Event) -> None:
+        if isinstance(event, events.Trouble):
+            self.fell_back += 1
+            # Nothing is played here by which half duplex could go.
+            self.echo.mode = "aec"
 
     def hear(self, frame: Frame, silent_from_s: float) -> tuple[Frame, bool]:
-        if self.mode in ("no echo", "off"):
-            return frame, True
+        if self.mode in ("no echo", "off", "aec"):
+            return self.echo.hear(frame)
         if self.mode == "half_duplex":
             audible = frame.start_s + FRAME_MS / 1000 < silent_from_s
             deaf = self._half_duplex.deaf(frame.start_s, audible=audible, silent_from_s=silent_from_s)
             return (Frame(SILENT_FRAME, frame.start_s), False) if deaf else (frame, True)
         far = self.far_end.frame(frame.start_s)
-        if self.mode == "aec":
-            frame = Frame(self._canceller.process(frame.pcm, far), frame.start_s)
-            self.faint = self._canceller.faint
-            return frame, self._canceller.person
         heard = samples_of(frame.pcm).astype(np.float32) / np.float32(32768)
         if far is None:
             far = np.zeros(FRAME_SAMPLES, np.float32)
@@ -140,6 +187,7 @@ class Outcome:
     onsets: list[tuple[float, float | None]] = field(default_factory=list)  # since, confirmed
     out: list[bytes] = field(default_factory=list)
     cost_s: float = 0.0
+    fell_back: int = 0
 
 
 def run(mode: str, it: Scene) -> Outcome:
@@ -155,24 +203,31 @@ def run(mode: str, it: Scene) -> Outcome:
         start_s = number * FRAME_MS / 1000 / faster
         while handed * PERIOD_SAMPLES / RATE_HZ <= start_s + FRAME_MS / 1000:
             period = far[handed * PERIOD_SAMPLES * 2 : (handed + 1) * PERIOD_SAMPLES * 2]
-            line.far_end.take(period, handed * PERIOD_SAMPLES / RATE_HZ + next(late))
+            if handed not in it.dry:
+                line.far_end.take(period, handed * PERIOD_SAMPLES / RATE_HZ + next(late))
             handed += 1
             if any(period):
                 silent_from_s = handed * PERIOD_SAMPLES / RATE_HZ + SPEAKER_LATENCY_S
         pcm = heard[number * FRAME_SAMPLES * 2 : (number + 1) * FRAME_SAMPLES * 2]
+        line.microphone.deliver(pcm, start_s + next(late))
+        (captured,) = line.capture.frames()
         began_s = time.perf_counter()
-        frame, may_be_speech = line.hear(Frame(pcm, start_s + next(late)), silent_from_s)
+        frame, may_be_speech = line.hear(captured, silent_from_s)
         outcome.cost_s += time.perf_counter() - began_s
         # The gate's times in samples of the microphone, as those of what was spoken.
         at = Frame(frame.pcm, number * FRAME_MS / 1000)
         voiced = may_be_speech and vad.voiced(at)
         measured = measure.step(at, voiced=voiced)
-        verdict = gate.step(at, voiced=voiced, level_dbfs=measured.level_dbfs, pitch=measured.pitch, faint=line.faint)
+        verdict = gate.step(
+            at, voiced=voiced, level_dbfs=measured.level_dbfs, pitch=measured.pitch, faint=line.echo.faint
+        )
+        line.echo.judge(level_dbfs(at.pcm), talk=verdict.talk_ms > 0)
         if verdict.talk_started:
             outcome.onsets.append((verdict.speech_s, None))
         if verdict.talk_ms >= confirm_ms and outcome.onsets and outcome.onsets[-1][1] is None:
             outcome.onsets[-1] = (outcome.onsets[-1][0], at.start_s + FRAME_MS / 1000)
         outcome.out.append(at.pcm)
+    outcome.fell_back = line.fell_back
     return outcome
 
 
@@ -243,6 +298,7 @@ class Row:
 
     hours: float = 0.0
     self_interruptions: int = 0
+    fell_back: int = 0
     confirmed: list[float] = field(default_factory=list)
     survived: int = 0
     spoken: int = 0
@@ -269,6 +325,7 @@ class Row:
         self._cost(outcome)
 
     def _cost(self, outcome: Outcome) -> None:
+        self.fell_back += outcome.fell_back
         self.cost_s += outcome.cost_s
         self.frames += len(outcome.out)
 
@@ -280,6 +337,7 @@ class Row:
         return [
             "–" if not self.removed else f"{removed:.0f} dB" if removed < 60 else "all",
             f"{self.self_interruptions} in {self.hours * 60:.0f} min",
+            str(self.fell_back),
             f"{self.survived / self.spoken:.0%}",
             f"{round(float(np.mean(self.delays_ms)), 1) + 0.0} ms" if self.survived > 0.1 * self.spoken else "–",
             f"{quick:.1%} of {len(self.confirmed)}",
@@ -291,6 +349,7 @@ class Row:
 HEAD: tuple[str, ...] = (
     "ERLE",
     "cuts itself",
+    "notices itself",
     "person survives",
     "delay added",
     f"cut within {WITHIN_MS} ms",
@@ -324,6 +383,7 @@ def total(rows: list[Row]) -> Row:
     for row in rows:
         it.hours += row.hours
         it.self_interruptions += row.self_interruptions
+        it.fell_back += row.fell_back
         it.confirmed += row.confirmed
         it.survived += row.survived
         it.spoken += row.spoken
@@ -341,6 +401,7 @@ def main() -> None:
     parser.add_argument("--recordings", type=Path, default=RECORDINGS, help="default: %(default)s")
     parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES, metavar="MODE", help=", ".join(MODES))
     args = parser.parse_args()
+    logging.disable()
     bare_s = bare_vad_s()
     print(f"recordings: {len(recorded(0.8, 8.0, args.recordings))}; bare webrtcvad: {bare_s * 1e6:.1f} µs a frame")
     modes: dict[str, Row] = {}

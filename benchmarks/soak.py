@@ -1,14 +1,18 @@
-"""Is the daemon flat? A day of use: memory, threads and file handles, hour by hour.
+"""Is the daemon flat? A day of use: memory, objects, threads and file handles, hour by hour.
 
     python benchmarks/soak.py [--hours 24] [--sessions 300]
 
 The whole daemon runs in this process, but for the sound card: a microphone at which a synthetic voice asks something
-now and then, a speaker that swallows, an agent in a process of its own that answers, hangs up, or drops the line.
-While somebody speaks or is answered, time runs as it does; in the quiet between, the clock of this process runs as fast
-as ears can follow, so that idle times pass and every frame of the day is heard. Once an hour the daemon is muted,
-reloaded, and asked over its control socket.
+now and then, a speaker that swallows, an agent in a process of its own that answers, calls a tool, hangs up, or drops
+the line. Transcript, recordings, a hook, a tool's program and its audit, the figures' file: all are written. While
+somebody speaks or is answered, time runs as it does; in the quiet between, the clock of this process runs as fast as
+ears can follow, so that idle times pass and every frame of the day is heard. Once an hour the daemon is muted,
+reloaded, and asked over its control socket; then it is sent to sleep, and counted when the session's threads have gone,
+so that the rows can be compared.
 
-It prints a row per hour, and ratios of the last hour's figures to those of the second (the first one still warms up).
+It prints a row per hour, and of all hours but the first, which warms up: the range, and by how much it grows in a day
+(the median of the slopes between any two hours). Exit code 1 when threads or handles have grown at all, memory (in
+HOURS_FOR_MEMORY) by more than MOST_MIB_A_DAY, or health was ever other than well without a line being away.
 """
 
 from __future__ import annotations
@@ -20,14 +24,17 @@ import multiprocessing
 import os
 import random
 import shutil
+import statistics
 import subprocess
+import sys
 import tempfile
 import threading
 import time
 import wave
 from base64 import b64encode
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +51,22 @@ from parleyd.control.commands import Commands
 from parleyd.control.server import ControlServer
 from parleyd.demo.actor import ActorMicrophone
 from parleyd.host import process
+from parleyd.host.prometheus import Exporter
 from parleyd.profiles.profiles import Profiles
 from parleyd.service import Service
 
 CONFIG = """
 elevenlabs: {{agent_id: soak, base_url: "http://127.0.0.1:{port}"}}
 reconnect: {{initial_s: 1, max_s: 30}}
+transcript: {{enabled: true}}
+debug: {{record: true, record_files: 10}}
+hooks: [{{on: [live], command: ["true"]}}]
+tools: {{command: {{look: {{description: looks, run: ["true"]}}}}}}
+metrics: {{textfile: {folder}/parleyd.prom}}
 """
+MOST_MIB_A_DAY = 8.0
+# It moves by a MiB or two from one hour to the next; of fewer hours the slope says nothing.
+HOURS_FOR_MEMORY = 12
 # How far the microphone's clock may be ahead of ears.
 LEAD_S = 0.8
 PATIENCE_S = 8.0
@@ -65,6 +81,9 @@ class FastClock:
 
     def __call__(self) -> float:
         return self._real() + self._skipped_s
+
+    def real_s(self) -> float:
+        return self._real()
 
     def skip(self, seconds: float) -> None:
         self._skipped_s += seconds
@@ -115,6 +134,9 @@ def serve(port: Any) -> None:
             if call % 7 == 3:
                 connection.socket.close()
                 return
+            if turn % 3 == 1:
+                tool = {"tool_name": "look", "tool_call_id": f"{call}-{turn}", "parameters": {}}
+                send({"type": "client_tool_call", "client_tool_call": tool}, connection)
             send({"type": "agent_response", "agent_response_event": {"agent_response": "an answer " * 20}}, connection)
             for event_id in range(4):
                 part = b64encode(tone[event_id * 8000 : (event_id + 1) * 8000]).decode()
@@ -174,6 +196,16 @@ class Day:
                 self._clock.skip(LEAD_S)
             time.sleep(0.003)
 
+    def settle(self) -> None:
+        """In real time, until what belongs to a session has gone."""
+        until_s = self._clock.real_s() + PATIENCE_S
+        passing = ("session-", "tool-", "hooks-", "upload")
+        while any(thread.name.startswith(passing) for thread in threading.enumerate()):
+            if self._clock.real_s() > until_s:
+                break
+            time.sleep(0.05)
+        gc.collect()
+
     @property
     def _taken_s(self) -> float:
         """Sound that has reached ears, or was dropped on the way."""
@@ -182,7 +214,43 @@ class Day:
         return status.metrics.heard_s + status.microphone.overflows * FRAME_MS / 1000
 
 
-def main() -> None:
+@dataclass(frozen=True)
+class Row:
+    memory_mib: float
+    objects: int
+    threads: int
+    handles: int
+
+
+def growth_a_day(values: Sequence[float]) -> float:
+    """By the median of the slopes between any two hours (Theil and Sen), which one odd hour does not move."""
+    slopes = [(values[j] - values[i]) / (j - i) for i in range(len(values)) for j in range(i + 1, len(values))]
+    return 24 * statistics.median(slopes) if slopes else 0.0
+
+
+def has_grown(values: Sequence[float]) -> bool:
+    """All of the last quarter is above all of the first: even one thread that stays behind is seen."""
+    quarter = max(1, len(values) // 4)
+    return min(values[-quarter:]) > max(values[:quarter])
+
+
+def verdict(rows: Sequence[Row]) -> bool:
+    """Prints it. → whether it is flat."""
+    flat = True
+    for name in ("memory_mib", "objects", "threads", "handles"):
+        values = [float(getattr(row, name)) for row in rows]
+        growth = growth_a_day(values)
+        if name == "memory_mib":
+            good = growth <= MOST_MIB_A_DAY or len(rows) < HOURS_FOR_MEMORY
+        else:
+            good = name == "objects" or not has_grown(values)
+        flat &= good
+        words = "" if good else "  NOT FLAT"
+        print(f"{name:<11} {min(values):>9.2f} to {max(values):>9.2f}, {growth:+9.2f} a day{words}")
+    return flat
+
+
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hours", type=int, default=24)
     parser.add_argument("--sessions", type=int, default=300, help="about so many over the whole time")
@@ -191,25 +259,29 @@ def main() -> None:
     ports: Any = multiprocessing.get_context("spawn").Queue()
     server = multiprocessing.get_context("spawn").Process(target=serve, args=(ports,), daemon=True)
     server.start()
-    config = parse(CONFIG.format(port=ports.get(timeout=30)), "soak").config
+    config = parse(CONFIG.format(port=ports.get(timeout=30), folder=folder), "soak").config
     clock = FastClock()
     time.monotonic = clock
     bus = events.Bus()
     microphone = SoakMicrophone()
-    service = Service(config, ElevenLabsAgent(config.elevenlabs, None), microphone, NullOutput(), bus)
     agent = ElevenLabsAgent(config.elevenlabs, None)
+    service = Service(config, agent, microphone, NullOutput(), bus, state_directory=folder)
     profiles = Profiles(config, bus)
     commands = Commands(service, lambda: service.reconfigure(config, lambda _config: agent), lambda: None, profiles)
     control = ControlServer(folder / "control.sock", commands, service.status, bus, service.fail)
+    exporter = Exporter(config.metrics, service.status)
+    service.watch(control.pulse, exporter.pulse)
     control.start()
+    exporter.start()
     service.start()
     day = Day(service, clock, bus)
     line = voice()
     dice = random.Random(1)
-    began_s = clock._real()
-    rows = []
+    began_s = clock.real_s()
+    rows: list[Row] = []
     unanswered = 0
-    print("hour  memory MiB  threads  handles  sessions  answers  reconnects  health")
+    ill: Counter[str] = Counter()
+    print("hour  memory MiB  objects  threads  handles  sessions  answers  tools  reconnects")
     try:
         for hour in range(args.hours):
             ends_s = clock() + 3600
@@ -218,32 +290,37 @@ def main() -> None:
                 day.pass_quietly(min(ends_s - clock(), dice.uniform(0.4, 1.5) * pause_s))
                 ended = day.await_event(_is_answer_ended, lambda: microphone.say(line, after_ms=0))
                 unanswered += not ended
+                # A line that is away is trouble of which this agent makes some.
+                ill.update(finding.part for finding in service.status().findings if finding.part != "agent")
                 if service.failure is not None:
                     raise service.failure
             with Client(folder / "control.sock") as client:
                 for order in ("mute", "unmute", "reload", "events", "status", "sleep"):
                     client.ask(order)
-            gc.collect()
+            day.settle()
             load, metrics = process.load(), service.status().metrics
-            rows.append(load)
+            row = Row(load.memory_bytes / 2**20, len(gc.get_objects()), load.threads, load.handles)
+            rows.append(row)
             print(
-                f"{hour + 1:4}  {load.memory_bytes / 2**20:10.2f}  {load.threads:7}  {load.handles:7}  "
-                f"{metrics.sessions:8}  {metrics.answers:7}  {metrics.reconnects:10}  {service.status().health}",
+                f"{hour + 1:4}  {row.memory_mib:10.2f}  {row.objects:7}  {row.threads:7}  {row.handles:7}  "
+                f"{metrics.sessions:8}  {metrics.answers:7}  {metrics.tool_calls:5}  {metrics.reconnects:10}",
                 flush=True,
             )
     finally:
         service.stop()
+        exporter.stop()
         control.stop()
-        time.monotonic = clock._real
+        time.monotonic = clock.real_s
         server.terminate()
         shutil.rmtree(folder)
-    first, last = rows[min(1, len(rows) - 1)], rows[-1]
-    print(f"last hour over the second: memory x{last.memory_bytes / first.memory_bytes:.3f}, "
-          f"threads x{last.threads / first.threads:.2f}, handles x{last.handles / first.handles:.2f}")  # fmt: skip
+    flat = verdict(rows[1:] or rows)
+    told = ", ".join(f"{part} {many} times" for part, many in ill.items())
+    print(f"health at every question: {f'other than well: {told}' if told else 'well'}")
     print(f"{unanswered} questions had no answer (the agent drops the line at every seventh call, and is called again)")
-    minutes = (clock._real() - began_s) / 60
+    minutes = (clock.real_s() - began_s) / 60
     print(f"{args.hours} hours in {minutes:.1f} minutes; {os.uname().machine}, {os.cpu_count()} cores")
+    return 0 if flat and not ill else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -112,11 +112,13 @@ class AnswerPart(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerText(Event):
-    """What the agent says, or after a correction what of it was said. answer: which AnswerStarted will sound of it."""
+    """What the agent says, or after a correction what of it was said. answer: which AnswerStarted will sound of it.
+    greeting: it comes as early as a greeting does, and so perhaps answers nothing."""
 
     text: str
     corrected: bool = False
     answer: int = 0
+    greeting: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,10 +316,12 @@ class WakeRefused(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble(Event):
-    """Something the user should know, once. mend: what to do about it."""
+    """Something the user should know, once. mend: what to do about it. part: what is not as it should be from now until
+    the next start, and so in `status`; None where the text is all."""
 
     text: str
     mend: str | None = None
+    part: Literal["echo"] | None = None
 
 
 Subscriber = Callable[[Event], None]

@@ -1,8 +1,8 @@
-"""What healthy means, for every part, in one place. Pure.
+"""What healthy means, for every part, in one place. Only a pulse looks at the clock.
 
 `parleyd status`, systemd's STATUS= and its watchdog all read the same verdict. A part that is stuck makes the daemon
-sick: the watchdog is no longer fed. What the daemon knows about and works on (a microphone that is unplugged, an agent
-that refuses) is trouble: restarting would not mend it.
+sick: the watchdog is no longer fed. What a restart would not mend (a microphone that is unplugged, an agent that
+refuses, a disk that hangs) is trouble.
 """
 
 from __future__ import annotations
@@ -23,27 +23,39 @@ class Grade(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Norm:
-    """A healthy thread is done within limit_s with whatever it took up; one that may not rest is never idle."""
+    """A healthy thread is done within limit_s with whatever it took up. grade: of a daemon in which it is not."""
 
     limit_s: float
-    may_rest: bool
+    grade: Grade = Grade.SICK
 
 
+# Every thread of the daemon but those that must not count: `logs`, since a terminal that is held (Ctrl-S) holds it up,
+# and those of tools, hooks, uploads and of a device's reopening, whose work has deadlines kept by others.
 NORMS = {
     # A microphone that is gone is heard as silence, so that ears go on in real time whatever happens.
-    "ears": Norm(5.0, may_rest=False),
-    "playback": Norm(5.0, may_rest=True),
-    "supervisor": Norm(10.0, may_rest=True),
-    "session receiver": Norm(10.0, may_rest=True),
+    "ears": Norm(5.0),
+    "playback": Norm(5.0),
+    "supervisor": Norm(10.0),
+    "session receiver": Norm(10.0),
     # Its send may block until TCP_USER_TIMEOUT gives the line up.
-    "session sender": Norm(30.0, may_rest=True),
-    "announcer": Norm(10.0, may_rest=True),
-    "devices": Norm(10.0, may_rest=False),
-    "control": Norm(20.0, may_rest=True),
+    "session sender": Norm(30.0),
+    "announcer": Norm(10.0),
+    "devices": Norm(10.0),
+    # These three may read the configuration, and move a mixer that takes two seconds.
+    "control": Norm(20.0),
+    "profiles": Norm(20.0),
+    "signals": Norm(20.0),
+    # They wait for nothing but the disk.
+    "timers": Norm(60.0, Grade.TROUBLE),
+    "usage": Norm(60.0, Grade.TROUBLE),
+    "transcript": Norm(60.0, Grade.TROUBLE),
+    "recorder": Norm(60.0, Grade.TROUBLE),
+    "tools-audit": Norm(60.0, Grade.TROUBLE),
+    "metrics": Norm(60.0, Grade.TROUBLE),
 }
 # Seen late so often in a row: a process that was stopped and goes on gets the time to catch up.
 LOOKS = 2
-# Of the file handles and of the memory that the unit allows.
+# Of the memory, the file handles and the tasks that the unit allows.
 MOST_SHARE = 0.9
 
 
@@ -81,17 +93,20 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What the process takes. None: there is no limit."""
+    """What the process takes. None: there is no limit. tasks: threads of the process and of all that it has started,
+    where they have a limit in common."""
 
     memory_bytes: int
     memory_limit_bytes: int | None
     handles: int
     handles_limit: int | None
     threads: int
+    tasks: int = 0
+    tasks_limit: int | None = None
 
 
 # Those of whose troubles the bus tells.
-TOLD_PARTS = ("microphone", "speaker", "agent")
+TOLD_PARTS = ("microphone", "speaker", "agent", "echo")
 
 
 class Troubles:
@@ -106,6 +121,8 @@ class Troubles:
                 self._now[which] = Finding(which, Grade.TROUBLE, f"{cause} ({name})")
             case events.DeviceBack(which=which):
                 self._now.pop(which, None)
+            case events.Trouble(part=str(part), text=text):
+                self._now[part] = Finding(part, Grade.TROUBLE, text)
             case events.StateChanged(after="backing off", reason=reason):
                 self._now["agent"] = Finding("agent", Grade.TROUBLE, reason)
             case events.StateChanged(after="live" | "asleep"):
@@ -124,10 +141,11 @@ def look(pulses: Iterable[Pulse], load: Load, troubles: Iterable[Finding], now_s
     for pulse in pulses:
         stuck_s = pulse.stuck_s(now_s)
         if stuck_s is not None:
-            found.append(Finding(pulse.part, Grade.SICK, f"no progress for {stuck_s:.0f} s"))
+            found.append(Finding(pulse.part, pulse.norm.grade, f"no progress for {stuck_s:.0f} s"))
     for part, used, most in (
         ("memory", load.memory_bytes, load.memory_limit_bytes),
         ("file handles", load.handles, load.handles_limit),
+        ("tasks", load.tasks, load.tasks_limit),
     ):
         if most is not None and used > MOST_SHARE * most:
             found.append(Finding(part, Grade.TROUBLE, f"{used / most:.0%} of what is allowed is in use"))

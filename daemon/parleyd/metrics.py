@@ -43,7 +43,7 @@ class Distribution:
 @dataclass(slots=True)
 class Metrics:
     """session_s: length of all sessions. lost_speech_ms: that reached no agent. heard_s: sound from the microphone;
-    speech_s: of it, what passed the gate as speech."""
+    speech_s: of it, what passed the gate as speech. sent_bytes, received_bytes: of messages to and from agents."""
 
     wakes: int = 0
     sessions: int = 0
@@ -58,6 +58,8 @@ class Metrics:
     device_losses: int = 0
     heard_s: float = 0.0
     speech_s: float = 0.0
+    sent_bytes: int = 0
+    received_bytes: int = 0
     speech_to_sound: Distribution = field(default_factory=Distribution)
     wake_to_live: Distribution = field(default_factory=Distribution)
     clear_residual: Distribution = field(default_factory=Distribution)

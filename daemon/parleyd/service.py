@@ -48,11 +48,11 @@ log = logging.getLogger(__name__)
 
 class Service:
     """start(), then stop(). Raises DeviceError, VadUnavailableError, WakeWordUnavailableError, ServiceError,
-    EchoCancellerMissingError, EarconFileError, MixerError, SecretError (of a tool).
+    EchoCancellerMissingError, EarconError, MixerError, SecretError (of a tool).
 
     on_failure: called, from any thread, when the service cannot go on by itself; `failure` then tells why.
     give_up: asked while the start waits for the microphone; True makes start() return early.
-    state_directory: for what outlives the process: the mute switch, the usage, the transcript, timers, the audit log
+    state_directory: for what outlives the process: mute switch, volume, usage, the transcript, timers, the audit log
         of tools; None keeps nothing.
     speech_for: the voice of announcements, None where there is none; raises what the maker of agents does.
     """
@@ -105,7 +105,7 @@ class Service:
                 set_volume=self._set_volume_for_agent,
                 mute=self._mute_for_agent,
                 end_conversation=lambda: self._supervisor.end_soon(),
-                status=lambda: told_to_agent(self.status()),
+                status=self._status_for_agent,
                 tell=self._tell,
             ),
             bus,
@@ -135,7 +135,7 @@ class Service:
             bus,
             self._warden,
             self._traffic,
-            raise_gate=self.sound.be_harder_of_hearing if self.sound is not None else lambda: None,
+            woken_for_nothing=self.sound.woken_for_nothing if self.sound is not None else lambda: None,
             on_death=self.fail,
         )
         self._uploads = Uploads(agent, self._to_agent, bus)
@@ -144,8 +144,9 @@ class Service:
         self._transcript = transcript_writer(config.transcript, state_directory)
         if self._transcript is not None:
             bus.subscribe(self._transcript)
+        self._beside: tuple[Pulse, ...] = ()
         self._watch = Watch(self._pulses, bus, self.fail)
-        self._reporter = Reporter(self.sound, self._watch, bus)
+        self._reporter = Reporter(self.sound, self._watch, self._traffic, bus)
 
     def start(self) -> None:
         """Each part with what stops it; on the first trouble everything is closed again."""
@@ -227,6 +228,12 @@ class Service:
         except MixerError as error:
             raise ToolError(Fault.FAILED, f"The volume could not be set: {error}.") from error
 
+    def _status_for_agent(self) -> dict[str, object]:
+        # "Louder" begins where the speaker's own buttons have left it.
+        with contextlib.suppress(MixerError):
+            self.look_at_volume()
+        return told_to_agent(self.status())
+
     def _mute_for_agent(self, on: bool) -> None:
         self._need_sound_for_agent()
         self.mute(on)
@@ -236,16 +243,36 @@ class Service:
             raise ToolError(Fault.FAILED, "This device has neither a microphone nor a speaker.")
 
     def _tell(self, text: str) -> None:
-        """Makes the agent know something, in a session that is opened for it if need be."""
-        self._to_agent.tell(text)
+        """Makes the agent know something, in a session that is opened for it if need be; and say it, unless somebody is
+        talking with it right now."""
+        self._to_agent.tell(text, ask=self._dialogue.between_turns(time.monotonic()))
         self._supervisor.wake(by_speech=False)
 
     def _tell_of_budget(self, event: events.Event) -> None:
-        """While there is a session: the agent can say it when it fits."""
-        if isinstance(event, events.BudgetNear):
-            left = f"{event.left_s / 60:.0f} min" if event.left_s >= 60 else f"{event.left_s:.0f} s"
-            told = f"This device may talk for another {left} this {event.period}; mention it briefly."
-            self._to_agent.context(told, None)
+        """Aloud; and while there is a session the agent is to know."""
+        match event:
+            case events.BudgetNear():
+                left = f"{event.left_s / 60:.0f} min" if event.left_s >= 60 else f"{event.left_s:.0f} s"
+                told = f"This device may talk for another {left} this {event.period}"
+                said = self._say_aloud(self._config.budget.near_text)
+                self._to_agent.context(f"{told}; {'the person was told' if said else 'mention it briefly'}.", None)
+            case events.BudgetSpent():
+                self._say_aloud(self._config.budget.spent_text)
+
+    def _say_aloud(self, text: str | None) -> bool:
+        """In the next pause. → whether the person is told."""
+        if self._announcer is None:
+            return False
+        if self._config.earcons.budget == "spoken":
+            # That says it already, and twice would be too much.
+            return True
+        if text is None:
+            return False
+        try:
+            self._announcer.announce(text, now=False)
+        except AnnouncementRefusedError:
+            return False
+        return True
 
     def usage(self) -> Usage:
         """What sessions cost, today and this month."""
@@ -328,8 +355,15 @@ class Service:
         if self.sound is not None:
             self.sound.set_volume(volume)
 
+    def look_at_volume(self) -> None:
+        """See Sound.look_at_volume."""
+        if self.sound is not None:
+            self.sound.look_at_volume()
+
     def status(self) -> Status:
-        return self._reporter.status(self._config, self.usage(), self._hooks.counts)
+        return self._reporter.status(
+            self._config, self.usage(), self._hooks.counts, self.tools.waiting_approvals
+        )
 
     @property
     def health(self) -> str:
@@ -352,15 +386,20 @@ class Service:
         if self._announcer is not None:
             self._announcer.reconfigure(speech, config.announce, config.session.connect_timeout_s)
         self._config = config
-        volume = config.audio.output.volume
-        if "audio.output.volume" in changed.now and volume is not None:
-            self.set_volume(volume)
+        if self.sound is not None and "audio.output.volume" in changed.now:
+            self.sound.configure_volume(config.audio.output.volume)
         return changed
+
+    def watch(self, *pulses: Pulse) -> None:
+        """The service's health is that of these threads, too, which are not its own."""
+        self._beside += pulses
 
     def _pulses(self) -> tuple[Pulse, ...]:
         of_sound = self.sound.pulses if self.sound is not None else ()
         of_announcer = (self._announcer.pulse,) if self._announcer is not None else ()
-        return *of_sound, *of_announcer, *self._supervisor.pulses
+        of_transcript = (self._transcript.pulse,) if self._transcript is not None else ()
+        of_files = self._meter.pulse, *of_transcript, *self.tools.pulses
+        return *of_sound, *of_announcer, *self._supervisor.pulses, *of_files, *self._beside
 
     @property
     def counters(self) -> UplinkCounters:

@@ -5,18 +5,22 @@ There is none where `audio.mode` is off. docs/how-it-works.md tells the way of t
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from parleyd import events
 from parleyd.audio.capture import Capture
-from parleyd.audio.devices.device import DeviceError, InputDevice, OutputDevice
-from parleyd.audio.devices.portaudio import PortAudioInput, PortAudioOutput
+from parleyd.audio.devices.device import DeviceError, InputDevice, OutputDevice, StreamInfo
+from parleyd.audio.devices.patience import in_time
+from parleyd.audio.devices.portaudio import PortAudioInput, PortAudioOutput, host
 from parleyd.audio.earcon_bell import EarconBell, earcons_of
 from parleyd.audio.earcon_cues import EarconCues
+from parleyd.audio.earcons import RATE_HZ, EarconError
+from parleyd.audio.earcons import Sound as Spoken
 from parleyd.audio.ears import Ears
 from parleyd.audio.echo_control import EchoControl
 from parleyd.audio.echo_control import Mode as EchoMode
@@ -38,7 +42,7 @@ from parleyd.conversation.outbox import Outbox
 from parleyd.conversation.supervisor import Supervisor
 from parleyd.failure import ServiceError
 from parleyd.health import Pulse
-from parleyd.host.remembered import RememberedMute
+from parleyd.host.remembered import RememberedMute, RememberedVolume
 
 log = logging.getLogger(__name__)
 
@@ -47,11 +51,11 @@ MICROPHONE_S = 5.0
 
 
 class Sound:
-    """attach(), start(), then stop(). Raises EchoCancellerMissingError and EarconFileError.
+    """attach(), start(), then stop(). Raises EchoCancellerMissingError and EarconError.
 
     Its parts can be looked at; who starts and stops them is this. fail: told when one of them cannot go on.
     give_up: asked while the start waits for the microphone; True makes it return early.
-    state_directory: for the mute switch and recordings; None keeps nothing.
+    state_directory: for the mute switch, the volume and recordings; None keeps nothing.
     """
 
     def __init__(
@@ -82,10 +86,10 @@ class Sound:
             on_finished=lambda heard: self._dialogue.answer_ended(heard),
             on_failure=self._speaker_failed,
             far_end=far_end,
-            earcons=EarconTrack(earcons_of(config.earcons)),
+            earcons=EarconTrack(earcons_of(config.earcons, _speak)),
             announcements=self.announcements,
         )
-        self._volume = Volume(self.playback, output.mixer, output.volume)
+        self._volume = Volume(self.playback, output.mixer, output.volume, RememberedVolume(state_directory))
         bus.subscribe(self._volume)
         self._cues = EarconCues(always=config.wake.mode == "always", after_speech=config.earcons.after_speech == "on")
         bus.subscribe(EarconBell(self._cues, self.playback))
@@ -130,10 +134,10 @@ class Sound:
     def start(self) -> None:
         """Raises DeviceError, MixerError, ServiceError; then call stop()."""
         self._volume.start()
-        self.latency_ms = round(self.playback.start().latency_s * 1000)
+        self.latency_ms = round(self._opened(self.playback.start).latency_s * 1000)
         if self._recorder is not None:
             self._recorder.start()
-        self.capture.start()
+        self._opened(self.capture.start)
         self.ears.start()
         if self._config.wake.mode != "manual":
             self._await_microphone()
@@ -147,6 +151,15 @@ class Sound:
         if self._recorder is not None:
             self._recorder.stop()
         self.playback.stop()
+
+    def _opened(self, open_device: Callable[[], StreamInfo]) -> StreamInfo:
+        """Raises DeviceError, and ServiceError when PortAudio hangs: nobody watches it yet."""
+        try:
+            return in_time(open_device, "opening a device", self._give_up)
+        except DeviceError as error:
+            if host.oldest_call() is None:
+                raise
+            raise ServiceError(f"sound failed: {error}", error.mend) from error
 
     def _await_microphone(self) -> None:
         until_s = time.monotonic() + MICROPHONE_S
@@ -165,16 +178,17 @@ class Sound:
 
     @property
     def pulses(self) -> tuple[Pulse, ...]:
-        return self.ears.pulse, self.playback.pulse, self.recovery.pulse
+        of_recorder = (self._recorder.pulse,) if self._recorder is not None else ()
+        return self.ears.pulse, self.playback.pulse, self.recovery.pulse, *of_recorder
 
     @property
     def heard_s(self) -> float:
         """How long the microphone has been listened to, so far."""
         return self.ears.heard_frames * FRAME_MS / 1000
 
-    def be_harder_of_hearing(self) -> None:
-        """See Gate.be_harder_of_hearing."""
-        self._gate.be_harder_of_hearing()
+    def woken_for_nothing(self) -> None:
+        """See Ears.woken_for_nothing."""
+        self.ears.woken_for_nothing()
 
     def mute(self, on: bool) -> None:
         """While on, everything behind the microphone hears zeros; what was said and not answered is forgotten."""
@@ -194,10 +208,27 @@ class Sound:
         return self._volume.value
 
     def set_volume(self, volume: float) -> None:
-        """0 to 1; moves within milliseconds, without a click. Raises ValueError, and MixerError after two seconds at
-        most; then nothing has changed."""
-        self._volume.set(volume)
-        self._bus.publish(events.VolumeChanged(at_s=time.monotonic(), volume=volume))
+        """0 to 1, by hand; moves within milliseconds, without a click. Raises ValueError, and MixerError after two
+        seconds at most; then nothing has changed."""
+        with self._telling_volume():
+            self._volume.set(volume)
+
+    def configure_volume(self, volume: float | None) -> None:
+        """audio.output.volume is another now. Raises MixerError as above; then the volume is what it was."""
+        with self._telling_volume():
+            self._volume.configure(volume)
+
+    def look_at_volume(self) -> None:
+        """Makes `volume` true for a mixer that somebody else has moved. Raises MixerError as above."""
+        with self._telling_volume():
+            self._volume.look()
+
+    @contextlib.contextmanager
+    def _telling_volume(self) -> Iterator[None]:
+        before = self._volume.value
+        yield
+        if self._volume.value != before:
+            self._bus.publish(events.VolumeChanged(at_s=time.monotonic(), volume=self._volume.value))
 
     def _speaker_failed(self, error: Exception) -> None:
         if isinstance(error, DeviceError) and self.recovery.watches_speaker:
@@ -226,6 +257,17 @@ def _echo_mode(config: Config, microphone: InputDevice, speaker: OutputDevice) -
     in_one_room = isinstance(microphone, PortAudioInput) and isinstance(speaker, PortAudioOutput)
     # A file hears nothing of the speaker.
     return "off" if mode == "auto" and not in_one_room else mode
+
+
+def _speak(text: str) -> Spoken:
+    """In the embedded agent's voice: without a network. Raises EarconError."""
+    from parleyd.agents.local.voice import Voice, VoiceError
+
+    try:
+        with Voice() as voice:
+            return Spoken(voice.say(text, RATE_HZ), RATE_HZ)
+    except VoiceError as error:
+        raise EarconError(f"an earcon is to be spoken, but {error}", error.mend) from error
 
 
 def _recorder(config: Config, state_directory: Path | None) -> Recorder | None:

@@ -11,6 +11,7 @@ import parleyd
 from parleyd import events, health
 from parleyd.audio.pcm import FRAME_MS
 from parleyd.config.schema import Config
+from parleyd.conversation.session import Traffic
 from parleyd.health import Finding, Load
 from parleyd.hooks.hooks import HookCounts
 from parleyd.host import process
@@ -30,12 +31,14 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Microphone(Device):
-    """Levels in dBFS. muted: by command. overflows: how often sound was lost, on its way here or for want of time."""
+    """Levels in dBFS. muted: by command. doubts_for_s: how long speech still has to be louder, after wakes for nothing.
+    overflows: how often sound was lost, on its way here or for want of time."""
 
     muted: bool
     level_dbfs: float
     floor_dbfs: float
     somebody_speaks: bool
+    doubts_for_s: int
     overflows: int
 
 
@@ -50,7 +53,8 @@ class Speaker(Device):
 @dataclass(frozen=True, slots=True)
 class Status:
     """health: well, trouble or sick. state_s: how long it has been in this state. started_s, uptime_s: wall-clock time
-    of the start, and the time since. microphone, speaker: None without sound (audio.mode: off)."""
+    of the start, and the time since. microphone, speaker: None without sound (audio.mode: off). approvals: calls that
+    wait for `parleyd approve` or `deny`."""
 
     version: str
     started_s: float
@@ -71,6 +75,7 @@ class Status:
     usage: Usage
     profile: str | None
     hooks: HookCounts
+    approvals: tuple[events.ApprovalWanted, ...]
 
 
 def told_to_agent(status: Status) -> dict[str, object]:
@@ -92,8 +97,9 @@ def told_to_agent(status: Status) -> dict[str, object]:
 class Reporter:
     """Follows the bus, and makes a Status from the parts whenever it is asked for one."""
 
-    def __init__(self, sound: Sound | None, watch: Watch, bus: events.Bus) -> None:
+    def __init__(self, sound: Sound | None, watch: Watch, traffic: Traffic, bus: events.Bus) -> None:
         self._sound = sound
+        self._traffic = traffic
         self._watch = watch
         self._started_s = time.monotonic()
         self._lock = threading.Lock()
@@ -123,7 +129,9 @@ class Reporter:
                 case _:
                     pass
 
-    def status(self, config: Config, usage: Usage, hooks: HookCounts) -> Status:
+    def status(
+        self, config: Config, usage: Usage, hooks: HookCounts, approvals: tuple[events.ApprovalWanted, ...]
+    ) -> Status:
         now_s = time.monotonic()
         findings, load, sound = self._watch.findings, process.load(), self._sound
         with self._lock:
@@ -131,6 +139,7 @@ class Reporter:
             metrics.session_s = round(self._meter.session_s(now_s), 1)
             metrics.heard_s = round(sound.ears.frames * FRAME_MS / 1000, 2) if sound else 0.0
             metrics.speech_s = round(sound.ears.speech_frames * FRAME_MS / 1000, 2) if sound else 0.0
+            metrics.sent_bytes, metrics.received_bytes = self._traffic.sent_bytes, self._traffic.received_bytes
             return Status(
                 version=parleyd.__version__,
                 started_s=round(time.time() - (now_s - self._started_s), 1),
@@ -152,6 +161,7 @@ class Reporter:
                 usage=usage,
                 profile=self._profile,
                 hooks=hooks,
+                approvals=approvals,
             )
 
 
@@ -164,6 +174,7 @@ def _microphone(sound: Sound) -> Microphone:
         level_dbfs=round(ears.level_dbfs, 1),
         floor_dbfs=round(ears.gate.floor.dbfs, 1),
         somebody_speaks=ears.gate.talk_since_s is not None,
+        doubts_for_s=ears.gate.doubt.raised_ms // 1000,
         overflows=device.overflows + sound.capture.dropped_periods,
     )
 

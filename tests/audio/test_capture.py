@@ -89,8 +89,9 @@ def test_a_clock_100_ppm_off_over_an_hour(ppm: int) -> None:
         late_s.append(frames[0].start_s - true_s)
         most_waiting = max(most_waiting, capture._periods.qsize(), len(capture._pending))
     after_a_minute = np.array(late_s[3000:])
-    # The mean of the jitter, give or take; the same after an hour as after a minute.
-    assert np.abs(after_a_minute - 0.004).max() < 0.002
+    # The least of the jitter, give or take; the same after an hour as after a minute.
+    assert after_a_minute.min() > 0.0
+    assert after_a_minute.max() < 0.002
     assert abs(after_a_minute[-3000:].mean() - after_a_minute[:3000].mean()) < 0.0003
     assert most_waiting == 0
     assert capture.dropped_periods == 0

@@ -162,3 +162,13 @@ def test_a_timer_rings_and_is_not_cut_short_by_the_wake_that_follows() -> None:
     assert Story().tell(ring).woken(1.01, "command").live(2).sounded == ["timer"]
     assert Story().talks(0.5).tell(ring).sounded == ["timer"]
     assert Story().tell(ring).woken(60, "command").sounded == ["timer", "listening"]
+
+
+def test_a_timer_rings_to_its_end_also_where_no_session_can_be_had() -> None:
+    ring = events.TimerWentOff(at_s=1, number=1, label="tea", late_s=0)
+    spent = events.WakeRefused(at_s=1.01, by="budget", reason="", mend="")
+    assert Story().tell(ring).tell(spent).sounded == ["timer"]
+    no_line = Story().tell(ring).woken(1.01, "command").fails(1.1).fails(1.5).fails(9)
+    assert no_line.sounded == ["timer"]
+    assert no_line.talks(20).pauses(21).sounded == ["timer", "error"], "who comes and speaks is told"
+    assert Story().tell(ring).tell(events.Muted(at_s=2, on=True)).sounded == ["timer", "muted"]

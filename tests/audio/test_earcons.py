@@ -13,7 +13,7 @@ import pytest
 from playback_room import Room, SteppingOutput, samples, tone
 
 from parleyd.audio import earcons
-from parleyd.audio.earcons import EarconFileError, Sound, all_chosen, from_file, made
+from parleyd.audio.earcons import EarconError, Sound, all_chosen, from_file, made
 from parleyd.audio.far_end import FarEnd
 from parleyd.audio.pcm import AudioFormat, level_dbfs
 from parleyd.audio.playback_earcons import STALE_S, EarconTrack
@@ -33,6 +33,11 @@ def wav(path: Path, pcm: bytes, *, rate_hz: int = 22_050, channels: int = 1) -> 
         file.setparams((channels, 2, rate_hz, 0, "NONE", ""))
         file.writeframes(pcm)
     return path
+
+
+def spoken(text: str) -> Sound:
+    """Each letter takes 50 ms."""
+    return Sound(tone(0.05 * len(text), rate_hz=16_000), 16_000)
 
 
 # ---------------------------------------------------------------- the sounds
@@ -65,7 +70,7 @@ def test_a_file_of_ones_own_is_taken_at_its_rate_and_as_one_channel(tmp_path: Pa
     read = from_file(wav(tmp_path / "own.wav", both, channels=2))
     assert read.rate_hz == 22_050
     assert read.pcm == tone(0.5, rate_hz=22_050)
-    quieter = all_chosen({"error": str(tmp_path / "own.wav"), "muted": "off"}, -6.0206)
+    quieter = all_chosen({"error": str(tmp_path / "own.wav"), "muted": "off"}, -6.0206, spoken)
     assert list(quieter) == ["error"]
     assert np.abs(samples(quieter["error"].pcm)).max() == pytest.approx(5000, abs=2)
 
@@ -80,10 +85,16 @@ def test_files_that_cannot_serve_are_refused_with_a_mend(tmp_path: Path) -> None
         wav(tmp_path / "long.wav", bytes(2 * 22_050 * 11)): "it lasts 11.0 s",
     }
     for path, why in refused.items():
-        with pytest.raises(EarconFileError, match=why) as caught:
+        with pytest.raises(EarconError, match=why) as caught:
             from_file(path)
         assert str(path) in str(caught.value)
         assert caught.value.mend
+
+
+@pytest.mark.parametrize("name", earcons.NAMES)
+def test_each_can_be_words_instead(name: earcons.Earcon) -> None:
+    chosen = all_chosen({name: "spoken"}, 0.0, spoken)
+    assert chosen == {name: spoken(earcons.WORDS[name])}
 
 
 # ---------------------------------------------------------------- on their way

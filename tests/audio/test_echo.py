@@ -17,8 +17,9 @@ from parleyd.audio.echo import (
     LetThrough,
     NearEnd,
 )
+from parleyd.audio.far_end import FarEnd
 from parleyd.audio.gate import ONSET_SPEECH_MS
-from parleyd.audio.linear_echo import BANDS, LinearEcho
+from parleyd.audio.linear_echo import BANDS, PARTS, LinearEcho
 from parleyd.audio.pcm import FRAME_MS, FRAME_SAMPLES, SILENT_FRAME, Frame, samples_of, to_pcm
 from parleyd.audio.self_echo import SelfEcho
 from parleyd.audio.vad import Vad
@@ -149,6 +150,37 @@ def test_a_lost_or_muted_microphone_says_nothing_of_the_room_nor_of_the_echo(noi
     assert not any(seen[: gap.stop])
     # Onset takes 120 ms; without what was learnt before, the room's noise is a person for minutes.
     assert sum(seen[gap.stop :]) < 6
+
+
+def test_a_speaker_that_runs_dry_is_no_person_and_afterwards_the_person_is_heard() -> None:
+    """Of the far end 100 ms are never taken, as the stamps of what follows show."""
+    far, person = voice(12.0, 3, 0.1), voice(12.0, 4, 0.05)
+    person[: 9 * 16_000] = person[11 * 16_000 :] = 0.0
+    hole = slice(6 * 16_000, 6 * 16_000 + 1600)
+    far[hole] = 0.0
+    heard, far_end, canceller, seen = echo_of(far) + person, FarEnd(), EchoCanceller(), []
+    far_end.start(16_000, 0.020)
+    for number, near in enumerate(frames_of(heard)):
+        for at in range(number * FRAME_SAMPLES, (number + 1) * FRAME_SAMPLES, 160):
+            if not hole.start <= at < hole.stop:
+                far_end.take(to_pcm(far[at : at + 160] * 32768), at / 16_000)
+        reference = far_end.frame(number * 0.02)
+        canceller.process(to_pcm(near * 32768), reference, in_step=far_end.in_step)
+        seen.append(canceller.person)
+    assert not any(seen[1:445])
+    loud = [i for i in range(455, 545) if power([frames_of(person)[i]]) > 0.05**2 / 10]
+    assert np.mean([seen[i] for i in loud]) > 0.9
+
+
+def test_while_the_far_end_is_out_of_step_nobody_is_a_person() -> None:
+    canceller, far, person = EchoCanceller(), voice(4.0, 3, 0.1), voice(4.0, 4, 0.2)
+    seen = []
+    for number, (near, reference) in enumerate(zip(frames_of(echo_of(far) + person), frames_of(far), strict=True)):
+        canceller.process(to_pcm(near * 32768), reference, in_step=not 100 <= number < 150)
+        seen.append(canceller.person)
+    assert any(seen[50:100])
+    assert not any(seen[100 : 149 + PARTS])
+    assert any(seen[149 + PARTS :])
 
 
 def test_the_verdict_needs_no_vad_that_knows_of_echo() -> None:

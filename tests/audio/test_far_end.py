@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parleyd.audio.far_end import LEAST_LAG_S, MOST_LAG_S, Alignment, FarEnd
+from parleyd.audio.far_end import LEAST_LAG_S, FarEnd
 from parleyd.audio.pcm import FRAME_SAMPLES
 from parleyd.audio.sample_clock import SampleClock
 
@@ -25,22 +25,35 @@ def test_a_clock_is_known_to_a_ppm_after_a_minute_of_jitter(ppm: int) -> None:
     assert clock.sample_at(clock.time_of(12_345.6)) == pytest.approx(12_345.6, abs=1e-3)
 
 
-def test_after_a_jump_the_clock_begins_anew() -> None:
+@pytest.mark.parametrize("lost_s", [0.010, 0.030, 0.260, 3.0, -0.050])
+def test_when_sound_is_lost_the_clock_goes_along_at_once_and_keeps_its_speed(lost_s: float) -> None:
+    rng, true_hz = np.random.default_rng(3), 16_000 * (1 + 80e-6)
     clock = SampleClock(16_000)
-    for number in range(500):
-        clock.stamp(number * 160, number * 0.01)
-    for number in range(500, 600):
-        clock.stamp(number * 160, number * 0.01 + 3.0)
+    for number in range(8000):
+        lost = lost_s if number >= 7000 else 0.0
+        clock.stamp(number * 160, number * 160 / true_hz + lost + abs(rng.normal(0.0, 0.001)))
+        if number == 7025:
+            assert clock.resyncs == 1
+            assert clock.time_of(number * 160) == pytest.approx(number * 160 / true_hz + lost_s, abs=0.002)
     assert clock.resyncs == 1
-    assert clock.time_of(600 * 160) == pytest.approx(9.0, abs=0.002)
+    assert clock.drift * 1e6 == pytest.approx(80, abs=5)
 
 
 def test_one_late_callback_does_not_move_the_clock() -> None:
     clock = SampleClock(16_000)
     for number in range(1000):
-        clock.stamp(number * 160, number * 0.01 + (0.2 if number == 700 else 0.0))
+        # The ones after it come at once, until the device has what it wants.
+        clock.stamp(number * 160, max(number * 0.01, 7.15) if 700 <= number < 720 else number * 0.01)
     assert clock.resyncs == 0
     assert clock.time_of(160_000) == pytest.approx(10.0, abs=0.0005)
+
+
+def test_a_device_that_takes_its_periods_in_bursts_has_no_jumps() -> None:
+    clock = SampleClock(48_000)
+    for number in range(3000):
+        clock.stamp(number * 480, number // 8 * 0.08)
+    assert clock.resyncs <= 1
+    assert abs(clock.drift) < 20e-6
 
 
 class Devices:
@@ -48,7 +61,7 @@ class Devices:
 
     def __init__(self, speaker_hz: int, ppm: float, period_s: float = 0.010) -> None:
         self.far_end = FarEnd()
-        self.far_end.start(speaker_hz)
+        self.far_end.start(speaker_hz, 0.020)
         self.true_hz = speaker_hz * (1 + ppm * 1e-6)
         self.period = round(speaker_hz * period_s)
         self.periods = 0
@@ -60,7 +73,7 @@ class Devices:
             sound = (8000 * np.sin(2 * np.pi * tone_hz * at_s)).astype("<i2")
             self.far_end.take(sound.tobytes(), at_s[0] + abs(self.rng.normal(0.0, 0.0003)))
             self.periods += 1
-        return self.far_end.frame(start_s + abs(self.rng.normal(0.0, 0.0003)))
+        return self.far_end.frame(start_s)
 
 
 def place_s(frame: np.ndarray, start_s: float, tone_hz: float = 500.0) -> float:
@@ -86,33 +99,92 @@ def test_the_far_end_stays_where_it_is(speaker_hz: int, ppm: float) -> None:
 @pytest.mark.parametrize("ppm", [-100, 0, 100])
 def test_over_a_day_nothing_grows_and_nothing_starves(ppm: int) -> None:
     rng = np.random.default_rng(11)
-    alignment = Alignment(48_000, 16_000)
+    speaker, microphone = SampleClock(48_000), SampleClock(16_000)
     true_hz = 48_000 * (1 + ppm * 1e-6)
     late_s = np.abs(rng.normal(0.0, 0.001, (2, DAY_S))).tolist()
     between_s = []
     for second in range(DAY_S):
-        alignment.speaker.stamp(second * 48_000, second * 48_000 / true_hz + late_s[0][second])
-        alignment.microphone.stamp(second * 16_000, second + late_s[1][second])
+        speaker.stamp(second * 48_000, second * 48_000 / true_hz + late_s[0][second])
+        microphone.stamp(second * 16_000, second + late_s[1][second])
         if second >= 60:
-            between_s.append(second - alignment.place(second * 16_000) / true_hz)
+            begins_s = microphone.time_of(second * 16_000)
+            between_s.append(second - speaker.sample_at(begins_s - LEAST_LAG_S) / true_hz)
     # What lies between the two devices stays the lag, whatever was added up: 100 ppm are 8.6 s in a day.
     assert min(between_s) == pytest.approx(LEAST_LAG_S, abs=0.001)
     assert max(between_s) == pytest.approx(LEAST_LAG_S, abs=0.001)
-    assert alignment.speaker.resyncs == alignment.microphone.resyncs == 0
+    assert speaker.resyncs == microphone.resyncs == 0
 
 
-def test_what_comes_too_late_is_given_later_up_to_a_limit() -> None:
-    alignment = Alignment(48_000, 16_000)
-    alignment.later(0.015)
-    assert 0.025 <= alignment.lag_s <= 0.030
-    for _ in range(20):
-        alignment.later(0.030)
-    assert alignment.lag_s == MOST_LAG_S
+class Speaker:
+    """Takes its tone as a test says, at true times."""
+
+    PERIOD_S = 0.010
+
+    def __init__(self, latency_s: float) -> None:
+        self.far_end = FarEnd()
+        self.far_end.start(16_000, latency_s)
+        self.now_s = 0.0
+        self.taken_s = 0.0
+
+    def takes(self, periods: int = 1, *, silence: bool = False) -> None:
+        at_s = self.taken_s + np.arange(round(16_000 * self.PERIOD_S)) / 16_000
+        for _ in range(periods):
+            sound = (8000 * np.sin(2 * np.pi * 500 * at_s)).astype("<i2")
+            self.far_end.take(bytes(len(sound) * 2) if silence else sound.tobytes(), self.now_s)
+            at_s += self.PERIOD_S
+            self.taken_s += self.PERIOD_S
+
+    def frame(self) -> np.ndarray | None:
+        """That which the microphone has just heard to its end."""
+        return self.far_end.frame(self.now_s - 0.020)
+
+
+@pytest.mark.parametrize(("latency_s", "out_of_step"), [(0.120, 1), (0.020, 4)])
+def test_a_callback_that_is_late_now_and_then_needs_more_room_if_there_is_any(
+    latency_s: float, out_of_step: int
+) -> None:
+    speaker, in_step = Speaker(latency_s), []
+    for number in range(200):
+        # Two are 40 ms late, and then come at once.
+        speaker.takes(0 if number % 50 in (48, 49) else 6 if number and number % 50 == 0 else 2)
+        speaker.frame()
+        in_step.append(speaker.far_end.in_step)
+        speaker.now_s += 0.020
+    assert in_step.count(False) == out_of_step
+
+
+@pytest.mark.parametrize("hole_s", [0.04, 0.08, 0.3])
+def test_a_speaker_that_has_run_dry_is_out_of_step_until_its_clock_shows_it(hole_s: float) -> None:
+    speaker, in_step, places = Speaker(latency_s=0.020), [], []
+    for number in range(1500):
+        speaker.now_s += 0.020 + (hole_s if number == 1000 else 0.0)
+        speaker.takes(2)
+        frame = speaker.frame()
+        in_step.append(speaker.far_end.in_step)
+        if frame is not None and number in (990, 1050, 1490):
+            places.append(place_s(frame, speaker.taken_s))
+    assert all(in_step[:1000])
+    assert not any(in_step[1000:1009])
+    assert all(in_step[1012:])
+    assert places == pytest.approx([places[0]] * 3, abs=0.0002)
+
+
+def test_a_speaker_that_runs_dry_in_silence_is_in_step() -> None:
+    speaker = Speaker(latency_s=0.020)
+    for number in range(200):
+        if number == 50:
+            speaker.now_s += 0.2
+        speaker.takes(2, silence=number > 10)
+        frame = speaker.frame()
+        if number > 20:
+            assert frame is None
+            assert speaker.far_end.in_step
+        speaker.now_s += 0.020
 
 
 def test_silence_costs_nothing_and_is_told() -> None:
     far_end = FarEnd()
-    far_end.start(48_000)
+    far_end.start(48_000, 0.020)
     for number in range(300):
         far_end.take(bytes(1920), number * 0.02)
         assert far_end.frame(number * 0.02) is None
@@ -123,7 +195,7 @@ def test_a_speaker_that_is_opened_again_begins_anew() -> None:
     devices = Devices(48_000, 0)
     for number in range(100):
         devices.frame_at(number * 0.02)
-    devices.far_end.start(16_000)
+    devices.far_end.start(16_000, 0.020)
     tone = (8000 * np.sin(np.arange(160) * 2 * np.pi * 500 / 16_000)).astype("<i2").tobytes()
     frames = []
     for number in range(100, 150):
@@ -138,7 +210,7 @@ def test_a_speaker_that_is_opened_again_begins_anew() -> None:
 @given(st.lists(st.tuples(st.integers(0, 3), st.floats(0.0, 0.05)), max_size=80))
 def test_whatever_the_callbacks_do_a_frame_comes_out_and_little_is_kept(steps: list[tuple[int, float]]) -> None:
     far_end = FarEnd()
-    far_end.start(16_000)
+    far_end.start(16_000, 0.020)
     now_s = 0.0
     for periods, late_s in steps:
         for _ in range(periods):

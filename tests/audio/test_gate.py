@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from parleyd.audio.gate import FAINT_MOST_MS, PAUSE_MS, RAISED_MS, Gate, Verdict
+from parleyd.audio.gate import FAINT_MOST_MS, PAUSE_MS, Gate, Verdict
 from parleyd.audio.pcm import FRAME_MS, SILENT_FRAME, Frame
-from parleyd.audio.room import Hubbub, LevelFloor
+from parleyd.audio.room import (
+    DOUBT_MS,
+    DOUBT_REMEMBERED_MS,
+    OVER_FOOLED_DB,
+    Doubt,
+    Hubbub,
+    LevelFloor,
+)
 
 LOUD, QUIET = -20.0, -75.0
 
@@ -45,6 +52,14 @@ def test_a_click_does_not_open() -> None:
     assert not any(v.opened for v in run(Gate(500, 900), "." * 20 + "###" + "." * 60 + "#.#.#" + "." * 40))
 
 
+def test_a_pause_does_not_count_as_talk() -> None:
+    lasted = [v.talk_ms for v in run(Gate(500, 900), "." * 20 + "#" * 7 + "." * 40)]
+    # The window keeps two frames of slack.
+    assert max(lasted) == (7 + 2) * FRAME_MS
+    again = [v.talk_ms for v in run(Gate(500, 900), "." * 20 + "#" * 7 + "." * 10 + "#" * 7 + "." * 40)]
+    assert max(again) == (7 + 10 + 7 + 2) * FRAME_MS
+
+
 def test_speech_with_gaps_opens() -> None:
     assert any(v.opened for v in run(Gate(500, 900), "." * 20 + "##.##.##.##" + "." * 9))
 
@@ -80,6 +95,7 @@ def test_with_hold_back_off_everything_leaves_at_once() -> None:
     assert [len(v.passed) for v in verdicts] == [26, 1, 1]
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(st.booleans(), st.floats(-90, 0), st.booleans()), max_size=400))
 def test_every_frame_leaves_once_and_in_order(steps: list[tuple[bool, float, bool]]) -> None:
     gate = Gate(500, 900)
@@ -92,25 +108,74 @@ def test_every_frame_leaves_once_and_in_order(steps: list[tuple[bool, float, boo
     assert len(steps) - len(out) <= 25
 
 
+def opens(gate: Gate, level_dbfs: float) -> bool:
+    """Whether a word of that level opens it in a quiet room; it is closed afterwards."""
+    opened = any(verdict.opened for verdict in hear(gate, [level_dbfs] * 10))
+    rest(gate, 1.2)
+    return opened
+
+
+def rest(gate: Gate, seconds: float) -> None:
+    for _ in range(round(seconds * 1000 / FRAME_MS)):
+        gate.step(Frame(SILENT_FRAME, 0.0), voiced=False, level_dbfs=-60.0)
+
+
 def test_after_a_wake_for_nothing_it_has_to_be_louder_for_a_minute() -> None:
     gate = Gate(500, 900)
+    rest(gate, 2)
+    assert opens(gate, -52.0)
+    gate.doubt.fooled()
+    assert not opens(gate, -52.0)
+    assert opens(gate, -40.0)
+    rest(gate, DOUBT_MS / 1000)
+    assert opens(gate, -52.0)
 
-    def hear(frames: int, level_dbfs: float, voiced: bool) -> list[Verdict]:
-        frame = Frame(SILENT_FRAME, 0.0)
-        return [gate.step(frame, voiced=voiced, level_dbfs=level_dbfs) for _ in range(frames)]
 
-    def opens(level_dbfs: float) -> bool:
-        opened = any(verdict.opened for verdict in hear(10, level_dbfs, True))
-        hear(60, -60.0, False)
-        return opened
+def test_wakes_for_nothing_in_a_row_make_it_harder_of_hearing_and_for_longer() -> None:
+    gate = Gate(500, 900)
+    rest(gate, 2)
+    lasted_ms, bars_dbfs = [], []
+    for times in range(1, 8):
+        assert opens(gate, -30.0)
+        gate.doubt.fooled()
+        assert gate.doubt.times == times
+        lasted_ms.append(gate.doubt.raised_ms)
+        bars_dbfs.append(gate.bar_dbfs)
+    assert lasted_ms == [DOUBT_MS * minutes for minutes in (1, 2, 4, 8, 16, 16, 16)]
+    assert [round(bar - bars_dbfs[0]) for bar in bars_dbfs] == [0, 6, 12, 12, 12, 12, 12]
 
-    hear(100, -60.0, False)
-    assert opens(-52.0)
-    gate.be_harder_of_hearing()
-    assert not opens(-52.0)
-    assert opens(-40.0)
-    hear(RAISED_MS // FRAME_MS, -60.0, False)
-    assert opens(-52.0)
+
+def test_doubt_asks_for_no_more_than_what_tops_the_false_alarm() -> None:
+    doubt = Doubt()
+    for _ in range(3):
+        doubt.step(-48.0, talk=True)
+        doubt.step(-20.0, talk=False)
+        doubt.fooled()
+    assert doubt.bar_dbfs(-60.0) == -48.0 + OVER_FOOLED_DB
+    assert doubt.bar_dbfs(-40.0) == -40.0, "a room that has become louder than that"
+
+
+def test_who_was_understood_is_trusted_again() -> None:
+    gate = Gate(500, 900)
+    rest(gate, 2)
+    for _ in range(3):
+        assert opens(gate, -40.0)
+        gate.doubt.fooled()
+    assert not opens(gate, -50.0)
+    gate.doubt.trust()
+    assert opens(gate, -50.0)
+    gate.doubt.fooled()
+    assert (gate.doubt.times, gate.doubt.raised_ms) == (1, DOUBT_MS)
+
+
+def test_a_false_alarm_long_ago_is_forgotten() -> None:
+    doubt = Doubt()
+    doubt.fooled()
+    for _ in range((DOUBT_MS + DOUBT_REMEMBERED_MS) // FRAME_MS - 1):
+        doubt.step(-60.0, talk=False)
+    assert (doubt.times, doubt.raised_ms) == (1, 0)
+    doubt.step(-60.0, talk=False)
+    assert doubt.times == 0
 
 
 def test_the_floor_follows_the_room() -> None:
@@ -156,6 +221,19 @@ def test_what_never_ends_becomes_the_room_and_a_louder_voice_tops_it() -> None:
     assert not gate.open
     assert not any(v.opened for v in hear(gate, syllables(10, -45, -62)))
     assert any(v.opened for v in hear(gate, syllables(1, -35, -62)))
+
+
+def test_music_that_is_taken_for_speech_a_sixth_of_the_time_is_learnt() -> None:
+    gate = Gate(500, 900)
+    opened_s = []
+    for number in range(60):
+        bar = hear(gate, [-50.0] * 8) + [
+            gate.step(Frame(SILENT_FRAME, 0.0), voiced=False, level_dbfs=-60.0) for _ in range(42)
+        ]
+        opened_s += [number] * sum(verdict.opened for verdict in bar)
+    assert opened_s, "it was heard at first"
+    assert opened_s[-1] < 20
+    assert any(verdict.opened for verdict in hear(gate, [-30.0] * 10))
 
 
 def test_a_conversation_does_not_become_the_room() -> None:

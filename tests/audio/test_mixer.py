@@ -16,7 +16,11 @@ from parleyd import events
 from parleyd.audio import mixer
 from parleyd.audio.mixer import AlsaMixer, MixerError, Volume
 from parleyd.config.schema import Mixer
+from parleyd.host.remembered import RememberedVolume
 from vcard import VirtualCard
+
+NOTHING = RememberedVolume(None)
+SOFTWARE = Mixer()
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -36,7 +40,7 @@ def shown(card: VirtualCard) -> str:
 def test_it_moves_the_mixer_and_not_the_sound(vcard: VirtualCard) -> None:
     its = Room(SteppingOutput())
     vcard.pactl("set-sink-volume", "vspk", "60%")
-    volume = Volume(its.playback, Mixer(control="Master"), None)
+    volume = Volume(its.playback, Mixer(control="Master"), None, NOTHING)
     volume.start()
     assert volume.value == pytest.approx(0.6, abs=0.01), "without a wish the mixer stays as it stands"
     volume.set(0.35)
@@ -48,7 +52,7 @@ def test_it_moves_the_mixer_and_not_the_sound(vcard: VirtualCard) -> None:
     assert "[100%] [on]" in shown(vcard)
     assert volume.value == 1.0
     assert its.playback.volume == 1.0
-    Volume(its.playback, Mixer(control="Master"), 0.8).start()
+    Volume(its.playback, Mixer(control="Master"), 0.8, NOTHING).start()
     assert "[80%] [on]" in shown(vcard)
 
 
@@ -68,7 +72,7 @@ def test_what_is_not_there_is_said_with_what_there_is() -> None:
 def test_a_card_that_hangs_holds_up_nobody_for_long(vcard: VirtualCard, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mixer, "TIMEOUT_S", 0.3)
     its = Room(SteppingOutput())
-    volume = Volume(its.playback, Mixer(control="Master"), 0.5)
+    volume = Volume(its.playback, Mixer(control="Master"), 0.5, NOTHING)
     volume.start()
     vcard.freeze()
     try:
@@ -125,7 +129,7 @@ def test_controls_with_and_without_a_switch(
 
 def test_the_softwares_volume_is_checked() -> None:
     its = Room(SteppingOutput())
-    volume = Volume(its.playback, Mixer(), None)
+    volume = Volume(its.playback, Mixer(), None, NOTHING)
     volume.start()
     assert volume.value == 1.0
     volume.set(0.25)
@@ -138,7 +142,7 @@ def test_the_softwares_volume_is_checked() -> None:
 
 def test_a_speaker_that_is_back_is_as_loud_as_before(vcard: VirtualCard) -> None:
     its = Room(SteppingOutput())
-    volume = Volume(its.playback, Mixer(control="Master"), 0.7)
+    volume = Volume(its.playback, Mixer(control="Master"), 0.7, NOTHING)
     volume.start()
     vcard.pactl("set-sink-volume", "vspk", "20%")
     volume(events.DeviceBack(at_s=0.0, which="microphone", name="vmic", away_s=1.0))
@@ -148,3 +152,100 @@ def test_a_speaker_that_is_back_is_as_loud_as_before(vcard: VirtualCard) -> None
     while "[70%]" not in shown(vcard):
         assert time.monotonic() < until_s, "it stays at what the card came back with"
         time.sleep(0.05)
+
+
+def test_buttons_on_the_speaker_are_seen_when_somebody_asks(vcard: VirtualCard) -> None:
+    its = Room(SteppingOutput())
+    volume = Volume(its.playback, Mixer(control="Master"), 0.333, NOTHING)
+    volume.start()
+    volume.look()
+    assert volume.value == 0.333, "the card has steps of its own, and that is no change"
+    vcard.pactl("set-sink-volume", "vspk", "62%")
+    volume.look()
+    assert volume.value == pytest.approx(0.62, abs=0.01)
+    vcard.pactl("set-sink-mute", "vspk", "1")
+    volume.look()
+    assert volume.value == 0.0
+
+
+# ---------------------------------------------------------------- over a restart
+
+
+class Box:
+    """Daemons one after the other in one state directory, as far as they have a volume."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def start(self, configured: float | None, mixer: Mixer = SOFTWARE) -> Volume:
+        self.playback = Room(SteppingOutput(), volume=1.0 if configured is None else configured).playback
+        volume = Volume(self.playback, mixer, configured, RememberedVolume(self._directory))
+        volume.start()
+        assert mixer.control is not None or self.playback.volume == volume.value
+        return volume
+
+
+@pytest.mark.parametrize("configured", [None, 0.8])
+def test_what_was_set_is_so_after_a_restart(tmp_path: Path, configured: float | None) -> None:
+    box = Box(tmp_path)
+    assert box.start(configured).value == (configured or 1.0)
+    box.start(configured).set(0.3)
+    assert box.start(configured).value == 0.3
+    assert box.start(configured).value == 0.3
+    box.start(configured).set(0.0)
+    assert box.start(configured).value == 0.0
+
+
+def test_a_change_of_the_file_counts_more(tmp_path: Path) -> None:
+    box = Box(tmp_path)
+    box.start(0.8).set(0.3)
+    assert box.start(0.6).value == 0.6
+    assert box.start(None).value == 1.0
+    running = box.start(0.8)
+    assert running.value == 0.3
+    running.configure(0.6)
+    assert (running.value, box.start(0.6).value, box.start(0.8).value) == (0.6, 0.6, 0.8)
+
+
+def test_a_profile_that_comes_and_goes_ends_it_only_where_the_file_names_a_volume(tmp_path: Path) -> None:
+    box = Box(tmp_path)
+    running = box.start(0.8)
+    running.set(0.5)
+    running.configure(0.2)
+    running.configure(0.8)
+    assert (running.value, box.start(0.8).value) == (0.8, 0.8)
+    running = box.start(None)
+    running.set(0.5)
+    running.configure(0.2)
+    # Restarted at night; whoever minds the profiles then puts 0.2 in force again, and 0.5 in the morning.
+    assert box.start(None).value == 0.5
+
+
+def test_a_mixer_that_is_left_as_it_stands_keeps_its_own(vcard: VirtualCard, tmp_path: Path) -> None:
+    box, master = Box(tmp_path), Mixer(control="Master")
+    box.start(None, master).set(0.4)
+    vcard.pactl("set-sink-volume", "vspk", "70%")
+    assert box.start(None, master).value == pytest.approx(0.7, abs=0.01)
+    box.start(0.6, master).set(0.4)
+    vcard.pactl("set-sink-volume", "vspk", "70%")
+    assert box.start(0.6, master).value == 0.4
+    assert "[40%]" in shown(vcard)
+
+
+@pytest.mark.parametrize("content", [b"", b"null", b'{"volume": 7, "configured": null}', b"\xff\xfe", b"0.3"])
+def test_a_damaged_memory_is_none(tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "volume.json").write_bytes(content)
+    volume = Box(tmp_path).start(0.8)
+    assert volume.value == 0.8
+    assert "volume.json" in caplog.text
+    volume.set(0.3)
+    assert Box(tmp_path).start(0.8).value == 0.3
+
+
+def test_a_memory_that_cannot_be_written_is_said_and_the_volume_moves(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    volume = Box(tmp_path / "missing").start(0.8)
+    volume.set(0.3)
+    assert volume.value == 0.3
+    assert "will not outlive a restart" in caplog.text

@@ -88,7 +88,8 @@ def test_what_is_played_is_heard(room: Callable[..., Room], vcard: VirtualCard) 
         heard = listener.sound().astype(np.int32)
     loud = np.nonzero(np.abs(heard) > 1_000)[0]
     voice = heard[loud[0] : loud[-1]]
-    assert len(voice) / listener.RATE_HZ == pytest.approx(0.5, abs=0.05)
+    # A sine of that height is louder than 1000 in 94 of 100 samples; a busy machine may put pauses between them.
+    assert len(loud) / listener.RATE_HZ == pytest.approx(0.5 * 0.936, abs=0.02)
     assert loudest_hz(voice, listener.RATE_HZ) == pytest.approx(700, abs=5)
     assert np.abs(voice).max() == pytest.approx(10_000, rel=0.05)
 
@@ -117,6 +118,20 @@ def test_a_device_that_takes_only_48_khz() -> None:
         assert asked.acquire(timeout=5)
     device.close()
     assert info.rate_hz == 48_000
+
+
+def test_portaudio_is_asked_last_for_what_alsa_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refusal by PortAudio may crash the process while another stream runs."""
+    monkeypatch.setitem(portaudio._RATES_HZ, "output", (16_000, 48_000))
+    device, listed = output_device("stiff"), portaudio.find("stiff", "output")
+    assert isinstance(device, portaudio.PortAudioOutput)
+    rates = [(rate_hz, agrees) for rate_hz, _, agrees in device._attempts(listed)]
+    assert list(dict.fromkeys(rates)) == [(48_000, True), (16_000, False)]
+    opened = device.open(lambda count: bytes(2 * count))
+    device.close()
+    again = list(device._attempts(listed))
+    assert again[0] == (48_000, opened.channels, True)
+    assert {rate_hz for rate_hz, _, _ in again} == {48_000}, "ALSA was right before"
 
 
 def test_a_refused_rate_is_not_seen_on_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:

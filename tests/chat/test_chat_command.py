@@ -8,11 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import pexpect
 import pytest
+
+from parleyd.control.client import Client
 
 AGENT = "{ears: none, first_message: 'Hi there.', replies: [{heard: hostile, say: \"a\\e[2Jb \\a漢字\"}]}"
 
@@ -66,7 +69,12 @@ def ends(child: pexpect.spawn, code: int) -> str:
 
 def parleyd(*arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "parleyd", *arguments], input=stdin, capture_output=True, text=True, timeout=40
+        [sys.executable, "-m", "parleyd", *arguments],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=40,
+        errors="surrogateescape",
     )
 
 
@@ -83,9 +91,9 @@ def test_a_conversation_of_its_own_on_a_terminal(tmp_path: Path) -> None:
         assert "\r\n  on a shelf above the kitchen table." in child.before
         child.sendline("hostile")
         child.expect("a \\[2Jb  漢字")
-        child.sendline(f'/file "{tmp_path}/a picture.png" what is this?')
+        child.sendline(f"/file '{tmp_path}/a picture.png' what's this?")
         child.expect("a picture.png was sent \\(image/png, 5 KiB\\)")
-        child.expect("I got a picture.png: image/png,\\s+5004 bytes. You said:\\s+what is this")
+        child.expect("I got a picture.png: image/png,\\s+5004 bytes. You said:\\s+what's\\s+this")
         child.sendline("/file /nope")
         child.expect("cannot read /nope: No such file")
         child.sendline("turn on the light")
@@ -132,6 +140,31 @@ def test_two_terminals_a_dumb_one_and_a_command_share_a_daemon(tmp_path: Path) -
         ends(one, os.EX_UNAVAILABLE)
 
 
+def test_programs_that_wait_get_the_answer_to_their_own_text(tmp_path: Path) -> None:
+    with daemon(configuration(tmp_path, ", reply_delay_s: 0.05")), ThreadPoolExecutor(4) as pool:
+        said = [f"number {number}" for number in range(8)]
+        one = [pool.submit(parleyd, "say", "--wait", text) for text in said[:3]]
+        piped = pool.submit(parleyd, "chat", stdin="\n".join(said[3:]))
+        assert [done.result().stdout for done in one] == [f"You said: {text}\n" for text in said[:3]]
+        assert piped.result().stdout.splitlines() == [f"You said: {text}" for text in said[3:]]
+        with Client() as other, other.turn(time.monotonic() + 5):
+            late = parleyd("say", "--wait", "--timeout", "0.3", "hello")
+        assert late.returncode == os.EX_TEMPFAIL
+        assert "another program still waits for the answer to its own text" in late.stderr
+
+
+def test_what_commands_print_of_the_agents_text_steers_no_terminal(tmp_path: Path) -> None:
+    (tmp_path / "hostile.png").write_bytes(b"\x89PNG")
+    with daemon(configuration(tmp_path)):
+        assert parleyd("say", "--wait", "hostile").stdout == "a [2Jb  漢字\n"
+        assert parleyd("say", "--wait", "--json", "hostile").stdout == '{"answer": "a\\u001b[2Jb \\u0007漢字"}\n'
+        sent = parleyd("send-file", str(tmp_path / "hostile.png"), "--wait")
+        assert (sent.stdout, sent.stderr) == ("I got hostile.png: image/png, 4 bytes.\n", "")
+        refused = parleyd("send-file", str(tmp_path))
+    assert (refused.returncode, refused.stdout) == (os.EX_NOINPUT, "")
+    assert "it is not a regular file" in refused.stderr
+
+
 def test_who_has_no_daemon_talks_to_the_embedded_agent() -> None:
     if Path("/etc/parleyd/parleyd.yaml").exists():
         pytest.skip("this machine has a configuration")
@@ -151,6 +184,10 @@ def test_a_message_per_line_and_an_answer_per_line(tmp_path: Path) -> None:
         "Hello. How can I help you?\na [2Jb 漢字\nGoodbye. It was nice to talk to you.\n"
         "You have not said anything before.\n"
     )
+    for line, why in (("a" * 8001, "has 8001 characters; 8000 are allowed"), ("caf\udce9", "is not UTF-8")):
+        done = parleyd("chat", "-c", str(config), stdin=f"hello\n{line}\n")
+        assert (done.returncode, done.stdout) == (os.EX_DATAERR, "Hello. How can I help you?\n")
+        assert done.stderr == f"parleyd: line 2 {why}\n"
     config.write_text('elevenlabs: {agent_id: a, base_url: "http://127.0.0.1:9"}\n')
     began_s = time.monotonic()
     done = parleyd("chat", "-c", str(config), "--timeout", "1", stdin="hello\n")

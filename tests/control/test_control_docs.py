@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 import urllib.request
@@ -75,14 +76,26 @@ def test_figures_for_prometheus(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     (tmp_path / "parleyd.yaml").write_text(CONFIG + f"metrics: {{textfile: {file}, port: {port}}}\n")
-    with daemon(tmp_path):
-        served = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).read().decode()
-        for text in (served, file.read_text()):
-            families = {family.name: family for family in text_string_to_metric_families(text)}
-            assert families["parleyd_healthy"].samples[0].value == 1.0
-            assert families["parleyd_wakes"].type == "counter"
-            assert families["parleyd_speech_to_sound_seconds"].type == "histogram"
-            states = {sample.labels["state"]: sample.value for sample in families["parleyd_state"].samples}
-            assert states == {"asleep": 1.0, "connecting": 0.0, "live": 0.0, "backing off": 0.0}
-    for name in re.findall(r"`(parleyd_\w+)", PAGE):
-        assert name.removesuffix("_total") in families, name
+    # As a unit has it; the collector is another user.
+    before = os.umask(0o077)
+    try:
+        with daemon(tmp_path):
+            assert stat.S_IMODE(file.stat().st_mode) == 0o644
+            served = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).read().decode()
+            written = file.read_text()
+            assert parleyd("stop").returncode == os.EX_OK
+            # Else it would tell for ever how well the daemon is.
+            assert not file.exists()
+    finally:
+        os.umask(before)
+    for text in (served, written):
+        families = {family.name: family for family in text_string_to_metric_families(text)}
+        assert families["parleyd_healthy"].samples[0].value == 1.0
+        states = {sample.labels["state"]: sample.value for sample in families["parleyd_state"].samples}
+        assert states == {"asleep": 1.0, "connecting": 0.0, "live": 0.0, "backing off": 0.0}
+        on_page = {
+            name.removesuffix("_total"): kind
+            for kind, names in re.findall(r"^\| (counter|gauge|histogram) \|(.*)\|$", PAGE, re.MULTILINE)
+            for name in re.findall(r"`(parleyd_\w+)`", names)
+        }
+        assert {name: family.type for name, family in families.items()} == on_page

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from parleyd import events, health
 from parleyd.health import LOOKS, Grade, Load, Pulse
+from parleyd.host import process
 
 LOAD = Load(memory_bytes=50, memory_limit_bytes=100, handles=10, handles_limit=100, threads=5)
 
@@ -56,16 +59,47 @@ def test_the_verdict_names_the_worst_first() -> None:
     assert health.in_words(found) == "supervisor: no progress for 100 s; microphone: no sound (USB)"
 
 
+def test_a_disk_that_hangs_is_no_reason_for_a_restart() -> None:
+    pulse = Pulse("transcript")
+    pulse.beat()
+    late_s = time.monotonic() + pulse.norm.limit_s + 1
+    health.look([pulse], LOAD, (), late_s)
+    found = health.look([pulse], LOAD, (), late_s)
+    assert health.in_words(found) == "transcript: no progress for 61 s"
+    assert health.grade(found) is Grade.TROUBLE
+
+
+def test_what_the_process_takes_is_read_from_the_kernel() -> None:
+    with socket.socket(), ThreadPoolExecutor(1) as pool:
+        before = process.load()
+        pool.submit(int).result()
+        with socket.socket():
+            after = process.load()
+    assert after.threads == before.threads + 1
+    assert after.handles == before.handles + 1
+    assert after.memory_bytes > 2**20
+
+
 @pytest.mark.parametrize(
     ("load", "part"),
     [
         (Load(91, 100, 10, 100, 5), "memory"),
         (Load(50, 100, 95, 100, 5), "file handles"),
+        (Load(50, 100, 10, 100, 5, tasks=62, tasks_limit=64), "tasks"),
     ],
 )
 def test_what_is_nearly_used_up_is_trouble(load: Load, part: str) -> None:
     assert [finding.part for finding in health.look([], load, (), 0.0)] == [part]
     assert health.grade(health.look([], load, (), 0.0)) is Grade.TROUBLE
+
+
+def test_a_daemon_that_hears_itself_stays_in_trouble_and_what_is_only_said_does_not() -> None:
+    troubles = health.Troubles()
+    troubles.take(events.Trouble(at_s=0, text="the microphone hears the speaker", part="echo"))
+    troubles.take(events.Trouble(at_s=0, text="no line to the agent"))
+    troubles.take(events.StateChanged(at_s=0, before="live", after="asleep", trigger="hang up", reason="quiet"))
+    assert [(it.part, it.text) for it in troubles.findings] == [("echo", "the microphone hears the speaker")]
+    assert health.grade(troubles.findings) is Grade.TROUBLE
 
 
 def test_troubles_come_and_go() -> None:

@@ -30,7 +30,7 @@ def test_a_conversation_is_counted() -> None:
     assert it.session_s == meter.session_s(99.0) == 4.0
     assert it.speech_to_sound.last_ms == 750.0
     assert it.clear_residual.last_ms == 25.0
-    # From the first state that was not sleep, however many tries it took.
+    # Not how long a line was away for which it woke.
     assert it.wake_to_live.last_ms is None
 
 

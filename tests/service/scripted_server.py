@@ -10,6 +10,7 @@ import contextlib
 import json
 import queue
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -146,12 +147,18 @@ class Line:
 class ScriptedServer:
     """play(line) runs in a thread of its own for each connection, after the opening has arrived.
 
-    key: of a private agent; for it there are signed URLs that hold the signature.
+    key: of a private agent; for it there are signed URLs that hold the signature. tls: the server is at localhost then.
     """
 
     def __init__(
-        self, play: Callable[[Line], None], port: int = 0, key: str | None = None, signature: str = ""
+        self,
+        play: Callable[[Line], None],
+        port: int = 0,
+        key: str | None = None,
+        signature: str = "",
+        tls: ssl.SSLContext | None = None,
     ) -> None:
+        self._tls = tls
         self._key = key
         self._signature = signature
         self._play = play
@@ -164,7 +171,8 @@ class ScriptedServer:
     @property
     def base_url(self) -> str:
         assert self._server is not None
-        return f"http://127.0.0.1:{self._server.socket.getsockname()[1]}"
+        where = "http://127.0.0.1" if self._tls is None else "https://localhost"
+        return f"{where}:{self._server.socket.getsockname()[1]}"
 
     def next_line(self, timeout_s: float = WAIT_S) -> Line:
         return self._new.get(timeout=timeout_s)
@@ -196,7 +204,7 @@ class ScriptedServer:
 
     def __enter__(self) -> ScriptedServer:
         self._server = serve(
-            self._handle, "127.0.0.1", self._port, max_size=2**24, process_request=self._sign
+            self._handle, "127.0.0.1", self._port, max_size=2**24, process_request=self._sign, ssl=self._tls
         )
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         return self

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -156,6 +156,7 @@ def test_what_cannot_be_spoken_is_refused_with_words() -> None:
             assert refused.value.kind == kind
         with pytest.raises(AnnouncementRefusedError, match="wait already"):
             flood()
+        home.service.announce("fire", now=True)
 
 
 def test_a_line_that_is_cut_plays_what_came_and_says_so_once(log: pytest.LogCaptureFixture) -> None:
@@ -218,12 +219,20 @@ def test_refusals_name_the_mend_and_never_the_key(
         assert speech.tries == 1, "a final refusal is not tried again"
 
 
-@pytest.mark.usefixtures("log")
-def test_a_server_that_says_nothing_is_given_up() -> None:
-    def never(_: Spoken) -> None:
-        speech.ending.wait(WAIT_S)
+def silent(spoken: Spoken) -> None:
+    spoken.connection.recv()
 
-    with SpeechServer(never) as speech, Home(speech) as home:
+
+def babbling(spoken: Spoken) -> None:
+    while True:
+        for message in ("{}", "garbage", b"\xff", '{"audio": "", "isFinal": null}'):
+            spoken.connection.send(message)
+
+
+@pytest.mark.usefixtures("log")
+@pytest.mark.parametrize("play", [silent, babbling])
+def test_a_server_that_says_nothing_is_given_up(play: Callable[[Spoken], None]) -> None:
+    with SpeechServer(play) as speech, Home(speech) as home:
         home.service.announce("hello", now=False)
         assert home.ended(1).reason == "the server did not go on within 1 s"
         assert len(speech.requests) == 2

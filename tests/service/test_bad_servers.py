@@ -14,7 +14,7 @@ import pytest
 from harness import Daemon
 
 from parleyd import events
-from parleyd.config.schema import Config, ElevenLabs, Reconnect, Session
+from parleyd.config.schema import Config, ElevenLabs, Reconnect, Session, Wake
 
 QUESTION = "What time is it now?"
 METADATA = (
@@ -84,6 +84,40 @@ def redirect(connection: socket.socket) -> None:
     connection.close()
 
 
+def dripped_metadata(connection: socket.socket) -> None:
+    """Each byte well within any timeout of a socket."""
+    upgrade(connection)
+    pause = threading.Event()
+    for byte in bytes([0x81, 126]) + struct.pack("!H", len(METADATA)) + METADATA:
+        connection.sendall(bytes([byte]))
+        pause.wait(0.1)
+
+
+def refused_for_good_and_reset(connection: socket.socket) -> None:
+    """Both the answer to the ping and that to the close meet a line that is not there any more."""
+    upgrade(connection)
+    reason = struct.pack("!H", 1002) + b"This request exceeds your quota limit."
+    connection.sendall(bytes([0x89, 1]) + b"x" + bytes([0x88, len(reason)]) + reason)
+    reset(connection)
+
+
+def approval_for_ever(connection: socket.socket) -> None:
+    upgrade(connection)
+    call = b'{"tool_call_id":"c","tool_name":"t","state":"awaiting_approval","approval_timeout_secs":1' + b"0" * 400
+    message = b'{"type":"mcp_tool_call","mcp_tool_call":' + call + b"}}"
+    for text in (METADATA, message):
+        connection.sendall(bytes([0x81, 126]) + struct.pack("!H", len(text)) + text)
+    connection.sendall(bytes([0x88, 2]) + struct.pack("!H", 1011))
+
+
+def silent_for_ever(connection: socket.socket) -> None:
+    """As a server that hangs behind a line that stands."""
+    upgrade(connection)
+    connection.sendall(bytes([0x81, 126]) + struct.pack("!H", len(METADATA)) + METADATA)
+    while connection.recv(65536):
+        pass
+
+
 def huge_message(connection: socket.socket) -> None:
     upgrade(connection)
     connection.sendall(bytes([0x81, 126]) + struct.pack("!H", len(METADATA)) + METADATA)
@@ -135,16 +169,23 @@ def quietly(play: Callable[[socket.socket], None], connection: socket.socket) ->
     [
         (reset_after_upgrade, "retry", ""),
         (blank_line, "retry", "not HTTP"),
-        (not_http, "retry", ""),
+        (not_http, "retry", "not HTTP"),
         (endless_headers, "retry", ""),
         (redirect, "final", "another address"),
         (huge_message, "retry", "16 MiB"),
         (huge_in_fragments, "retry", "16 MiB"),
         (broken_off_in_mid_message, "retry", "lost"),
+        (dripped_metadata, "retry", "did not begin"),
+        (refused_for_good_and_reset, "final", "no credit"),
+        (approval_for_ever, "retry", "internal error"),
+        (silent_for_ever, "retry", "silent"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
-def test_the_daemon_survives_and_tries_again(play: Callable[[socket.socket], None], kind: str, words: str) -> None:
+def test_the_daemon_survives_and_tries_again(
+    play: Callable[[socket.socket], None], kind: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("parleyd.conversation.session.SILENT_S", 0.3)
     with serving(play) as base_url:
         config = Config(
             elevenlabs=ElevenLabs(agent_id="agent_test", base_url=base_url),
@@ -158,3 +199,28 @@ def test_the_daemon_survives_and_tries_again(play: Callable[[socket.socket], Non
                 assert ended.ending.kind.value == kind, ended
                 assert words in ended.ending.reason, ended
             assert daemon.service.failure is None
+
+
+def test_a_server_that_answers_pings_may_be_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("parleyd.conversation.session.SILENT_S", 0.1)
+    pinged = threading.Semaphore(0)
+
+    def only_pongs(connection: socket.socket) -> None:
+        upgrade(connection)
+        connection.sendall(bytes([0x81, 126]) + struct.pack("!H", len(METADATA)) + METADATA)
+        stream = connection.makefile("rb")
+        while head := stream.read(2):
+            length = head[1] & 0x7F
+            if length == 126:
+                length = int.from_bytes(stream.read(2), "big")
+            stream.read(4 + length)
+            if head[0] & 0x0F == 0x9:
+                pinged.release()
+                connection.sendall(bytes([0x8A, 0]))
+
+    with serving(only_pongs) as base_url:
+        config = Config(elevenlabs=ElevenLabs(agent_id="agent_test", base_url=base_url), wake=Wake(mode="always"))
+        with Daemon(config) as daemon:
+            for _ in range(5):
+                assert pinged.acquire(timeout=10)
+            assert not daemon.of(events.SessionEnded)

@@ -224,6 +224,19 @@ def test_a_lost_speaker_does_not_deafen_the_microphone(cards: Cards) -> None:
         assert "microphone" not in names_of(daemon, events.DeviceLost)
 
 
+def test_what_a_living_sound_server_no_longer_has_does_not_disturb_the_microphone(cards: Cards) -> None:
+    with ScriptedServer(lambda _line: None) as server, CardDaemon(server) as daemon:
+        opening = daemon.service.sound.capture._opening
+        unplug(cards.speaker)
+        wait_gone(daemon, "speaker")
+        # So many tries that a new list would have been made.
+        threading.Event().wait(2 * recovery.FIRST_DELAY_S + 1.0)
+        plug_in(cards.speaker)
+        wait_for(lambda: "speaker" in names_of(daemon, events.DeviceBack), "the speaker", BACK_WITHIN_S)
+        assert daemon.service.sound.capture._opening is opening, "the microphone was reopened for nothing"
+        assert "microphone" not in names_of(daemon, events.DeviceLost)
+
+
 def test_a_lost_microphone_does_not_disturb_the_answer(cards: Cards) -> None:
     def play(line: Line) -> None:
         line.ready()
@@ -261,6 +274,10 @@ def test_alsa_is_asked_before_a_healthy_device_is_disturbed(cards: Cards) -> Non
     assert device.prospect() == "none"
     cards.speaker.restart()
     assert device.prospect() == "as listed"
+    unplug(cards.speaker)
+    assert device.prospect() == "none", "the sound server is there, but not the device"
+    plug_in(cards.speaker)
+    assert device.prospect() == "as listed"
 
 
 # ---------------------------------------------------------------- what cannot be mended, and what must not grow
@@ -283,6 +300,53 @@ def test_portaudio_that_hangs_ends_the_process_with_its_reason(cards: Cards, tmp
             process.kill()
     assert re.search(r"sound failed: PortAudio does not return from closing a device", lines[-1])
     assert "Traceback" not in "".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["run", "-c", "parleyd.yaml"], 70, "parleyd: sound failed: PortAudio does not return from opening a device; "),
+        (["devices"], 69, "parleyd: PortAudio does not return from listing the devices; see whether the sound server"),
+    ],
+)
+def test_a_sound_server_that_hangs_from_the_beginning(
+    cards: Cards, tmp_path: Path, words: list[str], code: int, said: str
+) -> None:
+    write_config(tmp_path, audio="{input: {device: vmic}, output: {device: vspk}}")
+    program = (
+        "import sys; from parleyd.audio.devices import patience; patience.HANG_S = 1.0\n"
+        "from parleyd.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    )
+    for card in cards.both:
+        card.freeze()
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words], cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.stderr.startswith(said)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (code, "", 1)
+
+
+def test_a_crash_leaves_its_trace_while_a_device_is_away(cards: Cards, tmp_path: Path) -> None:
+    """The watchdog's signal stands for a crash inside PortAudio; what PortAudio itself writes is muted at that time."""
+    write_config(tmp_path, audio="{input: {device: vmic}, output: {device: vspk}, stall_s: 1}")
+    with subprocess.Popen(
+        [sys.executable, "-m", "parleyd", "run", "-c", "parleyd.yaml"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            read_until(process, "listening on")
+            cards.microphone.kill()
+            read_until(process, "is gone")
+            process.send_signal(signal.SIGABRT)
+            assert process.wait(WAIT_S) == -signal.SIGABRT
+            assert process.stderr is not None
+            trace = process.stderr.read()
+        finally:
+            process.kill()
+    assert "Fatal Python error: Aborted" in trace
+    assert "recovery.py" in trace
 
 
 def test_a_stop_while_portaudio_hangs_is_still_a_stop(cards: Cards, tmp_path: Path) -> None:
@@ -312,6 +376,7 @@ def handles() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
+@pytest.mark.timeout(60 + 10 * CYCLES)
 def test_nothing_grows(cards: Cards, monkeypatch: pytest.MonkeyPatch) -> None:
     """DEVICE_CYCLES=200 for more."""
     monkeypatch.setattr(recovery, "ENDED_S", 0.05)

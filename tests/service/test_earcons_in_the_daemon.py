@@ -109,6 +109,16 @@ def test_no_network_is_told_once_without_any_session() -> None:
         assert not daemon.of(events.UtteranceStarted)
 
 
+def test_no_network_may_be_told_in_words() -> None:
+    with Loop("aec", "http://127.0.0.1:9", Earcons(listening="off", error="spoken")) as daemon:
+        daemon.service.wake()
+        told = daemon.wait_for_sound(0)
+        sounding = np.nonzero(daemon.played() > 50)[0] / RATE_HZ
+        assert 1.5 < sounding[-1] - sounding[0] < 4.0
+        daemon.wait_until_heard(told)
+        assert not daemon.of(events.UtteranceStarted)
+
+
 def test_all_off_is_silence() -> None:
     off = Earcons(listening="off", sleeping="off", error="off", muted="off", unmuted="off")
     with ScriptedServer(hold) as server, Loop("off", server.base_url, off) as daemon:

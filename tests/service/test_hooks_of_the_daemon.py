@@ -10,13 +10,14 @@ from typing import get_args
 
 import pytest
 from harness import Daemon
+from plays import answering, config, silent
 from scripted_server import WAIT_S, Line, ScriptedServer
 
 from parleyd import events
 from parleyd.audio.pcm import FRAME_MS
 from parleyd.config.hook_sections import Hook, HookName
 from parleyd.config.loader import parse
-from parleyd.config.schema import Config, ElevenLabs, Reconnect, Session
+from parleyd.config.schema import Config
 from parleyd.conversation.states import State
 
 PAGE = (Path(__file__).parents[2] / "docs" / "hooks.md").read_text()
@@ -34,33 +35,11 @@ def script(path: Path, text: str) -> str:
     return str(path)
 
 
-def config(server: ScriptedServer, *hooks: Hook) -> Config:
-    return Config(
-        elevenlabs=ElevenLabs(agent_id="agent_test", base_url=server.base_url),
-        session=Session(idle_timeout_s=60),
-        reconnect=Reconnect(initial_s=0.05, max_s=0.2),
-        hooks=list(hooks),
-    )
-
-
 def wait(what: str, test: Callable[[], object]) -> None:
     until_s = time.monotonic() + WAIT_S
     while not test():
         assert time.monotonic() < until_s, what
         time.sleep(0.01)
-
-
-def answering(line: Line) -> None:
-    line.ready()
-    line.wait_turn()
-    line.hears("what time is it")
-    line.says("It is noon.", 1.0)
-    line.over.wait(WAIT_S)
-
-
-def silent(line: Line) -> None:
-    line.ready()
-    line.over.wait(WAIT_S)
 
 
 def test_hooks_that_hang_fork_and_flood_do_not_hold_up_the_line(tmp_path: Path) -> None:
@@ -73,7 +52,7 @@ def test_hooks_that_hang_fork_and_flood_do_not_hold_up_the_line(tmp_path: Path) 
     ]
     hooks = [Hook(on=EVERYTHING, command=[command], timeout_s=60) for command in bad]
     with ScriptedServer(answering) as server:
-        with Daemon(config(server, *hooks)) as daemon:
+        with Daemon(config(server, hooks=hooks)) as daemon:
             wait("three of them to hang", lambda: pids.exists() and len(pids.read_text().split()) == 3)
             dropped = daemon.service.status().microphone.overflows
             daemon.say("What time is it now?")
@@ -107,7 +86,7 @@ def test_a_server_cannot_put_words_into_a_command(tmp_path: Path) -> None:
 
     told = f'echo "$#:$PARLEYD_CONVERSATION_ID:$PARLEYD_STATE" >> {out}'
     tell = script(tmp_path / "tell", f"#!/bin/sh\n{told}\ncat >> {out}\n")
-    with ScriptedServer(hostile) as server, Daemon(config(server, Hook(on=["live"], command=[tell]))) as daemon:
+    with ScriptedServer(hostile) as server, Daemon(config(server, hooks=[Hook(on=["live"], command=[tell])])) as daemon:
         daemon.service.wake()
         wait("the hook", lambda: out.exists() and out.read_text().count("\n") == 2)
     first, second = out.read_text().splitlines()
@@ -145,7 +124,7 @@ def test_the_led_of_the_page(tmp_path: Path) -> None:
         else:
             line.connection.socket.close()
 
-    with ScriptedServer(first_late_then_lost) as server, Daemon(config(server, hook)) as daemon:
+    with ScriptedServer(first_late_then_lost) as server, Daemon(config(server, hooks=[hook])) as daemon:
         shows("none", "0")
         daemon.service.wake()
         shows("none", "1")
@@ -187,7 +166,7 @@ esac
     environment = {"PATH": path, "WAS_PLAYING": str(tmp_path / "was")}
     hook = Hook(on=list(on), command=[radio], environment=environment)
     now.write_text("playing\n")
-    with ScriptedServer(silent) as server, Daemon(config(server, hook)) as daemon:
+    with ScriptedServer(silent) as server, Daemon(config(server, hooks=[hook])) as daemon:
         for before, meanwhile in (("playing", "paused"), ("stopped", "stopped")):
             now.write_text(f"{before}\n")
             runs = daemon.service.status().hooks.runs

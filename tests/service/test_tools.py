@@ -19,6 +19,7 @@ from parleyd.agents.local.recognise import NoEars
 from parleyd.agents.local.record import ConnectionRecord
 from parleyd.agents.local.server import LocalAgent
 from parleyd.agents.local.voice import Voice
+from parleyd.cli.status import page
 from parleyd.config.changes import Changes
 from parleyd.config.loader import parse
 from parleyd.config.schema import Config
@@ -252,11 +253,15 @@ def test_approvals_by_rule_and_by_a_person(play: Callable[..., Scene]) -> None:
 
 def test_a_person_answers_by_the_control_socket(play: Callable[..., Scene]) -> None:
     scene = play(steps(
-        "on: ready, do: mcp_tool_call, name: pay_rent", "on: ready, do: mcp_tool_call, name: pay_all",
+        "on: ready, do: mcp_tool_call, name: pay_rent, service: mcp, parameters: {amount: 700}",
+        "on: ready, do: mcp_tool_call, name: pay_all",
     ))  # fmt: skip
     commands = Commands(scene.daemon.service, Changes, lambda: None, Profiles(Config(), events.Bus()))
     for _ in range(2):
         scene.daemon.expect(events.ApprovalWanted)
+    shown = [line.strip() for line in page(messages.plain(scene.daemon.service.status())) if "may it call" in line]
+    assert shown[0] == 'asks        may it call pay_rent of mcp with {"amount": 700}? parleyd approve call_1, or deny'
+    assert len(shown) == 2
     with pytest.raises(RequestError, match=r"several calls wait: call_1 \(pay_rent\), call_2 \(pay_all\)"):
         commands(messages.Approve())
     assert commands(messages.Deny(call_id="call_1")) == {"call_id": "call_1", "name": "pay_rent"}
@@ -270,6 +275,26 @@ def test_a_person_answers_by_the_control_socket(play: Callable[..., Scene]) -> N
 
 
 # ---------------------------------------------------------------- built in
+
+
+def test_parleyds_own_tools_can_be_called_by_hand(play: Callable[..., Scene]) -> None:
+    scene = play("")
+    commands = Commands(scene.daemon.service, Changes, lambda: None, Profiles(Config(), events.Bus()))
+    assert commands(messages.RunTool(name="set_timer", parameters={"minutes": 5, "label": "tea"})) == {
+        "result": "Timer 1 (tea) rings in 5 minutes.", "error_type": None,
+    }  # fmt: skip
+    assert commands(messages.RunTool(name="set_volume", parameters={"percent": 20}))
+    assert scene.daemon.service.volume == 0.2
+    wrong = commands(messages.RunTool(name="cancel_timer", parameters={"timer": "1"}))
+    assert isinstance(wrong, dict)
+    assert (wrong["error_type"], wrong["result"][:25]) == ("external_client", "The parameters are wrong:")
+    # Not what runs programs: who may talk to the daemon need not be the user who runs them. Not what is switched off.
+    for name in ("touch", "mute", "nothing"):
+        with pytest.raises(RequestError, match=f"no tool '{name}' of its own"):
+            commands(messages.RunTool(name=name))
+    assert not (scene.folder / "touched").exists()
+    scene.line()
+    assert [line["call_id"] for line in scene.audit() if line["what"] == "began"] == ["by hand"] * 3
 
 
 def test_the_agent_says_goodbye_before_the_line_ends(play: Callable[..., Scene]) -> None:
@@ -291,14 +316,19 @@ agent:
     assert (line.closed.code, line.closed.by) == (1000, "client")
 
 
-def test_a_timer_wakes_the_agent_and_tells_it(play: Callable[..., Scene]) -> None:
+def test_a_timer_wakes_the_agent_which_says_so(play: Callable[..., Scene]) -> None:
     scene = play(steps(
-        "on: ready, do: tool_call, name: set_timer, parameters: {seconds: 1, label: tea}",
+        "on: ready, do: tool_call, name: set_timer, parameters: {seconds: 1, label: \"te\\ea\"}",
         "on: ready, do: tool_call, name: list_timers",
         "on: ready, do: tool_call, name: set_volume, parameters: {percent: 30}",
         "on: ready, do: tool_call, name: device_status",
         then="- {}\n",
-    ))  # fmt: skip
+    ), agent="""\
+agent:
+  ears: none
+  first_message: "Hello, how can I help you?"
+  replies: [{heard: message of the device, say: "Your tea is ready."}]
+""")  # fmt: skip
     line = scene.line()
     line.wait_event("client_tool_result", 4)
     results = {result["tool_call_id"]: result["result"] for result in line.events_of("client_tool_result")}
@@ -308,6 +338,24 @@ def test_a_timer_wakes_the_agent_and_tells_it(play: Callable[..., Scene]) -> Non
     assert scene.daemon.service.volume == 0.3
     assert json.loads(results["call_4"])["health"]
     told = scene.line(2).wait_event("contextual_update")
-    assert told["text"].startswith("The timer 1 (tea) has just gone off on this device.")
+    assert told["text"] == "The timer 1 (tea) has gone off on this device. Tell the person."
+    scene.line(2).wait_event("user_message")
+    said = scene.daemon.expect(events.AnswerText, lambda event: event.text != "Hello, how can I help you?")
+    assert said.text == "Your tea is ready.", "not the greeting first, and once"
+    assert scene.daemon.of(events.Typed) == [], "the person has said nothing"
     assert scene.daemon.of(events.TimerWentOff)[0].label == "tea"
     assert [line["what"] for line in scene.audit()].count("timer") == 1
+
+
+@pytest.mark.parametrize("talking", [True, False])
+def test_a_timer_in_a_conversation_waits_for_a_pause(play: Callable[..., Scene], talking: bool) -> None:
+    scene = play(steps(
+        *(['on: ready, do: say, text: "One. Two. Three. Four. Five. Six. Seven. Eight. Nine."'] if talking else []),
+        "on: ready, do: tool_call, name: set_timer, parameters: {seconds: 2}",
+        "on: ready, after_s: 3, do: tool_call, name: get_time",
+    ))  # fmt: skip
+    line = scene.line()
+    told = line.wait_event("contextual_update")
+    assert told["text"] == "The timer 1 has gone off on this device. Tell the person."
+    line.wait_event("client_tool_result", 2)
+    assert len(line.events_of("user_message")) == (0 if talking else 1)

@@ -6,12 +6,13 @@ import sys
 
 import pytest
 from harness import Daemon, spoken, utterances_in
+from msgspec.structs import replace
 from scripted_server import WAIT_S, Line, ScriptedServer
 
 from parleyd import events
 from parleyd.audio.pcm import FRAME_BYTES, FRAME_MS
 from parleyd.audio.wakeword import WakeWord, WakeWordUnavailableError
-from parleyd.config.schema import Config, ElevenLabs, Wake
+from parleyd.config.schema import Config, ElevenLabs, Session, Wake
 from parleyd.conversation.states import State
 from parleyd.demo.stage import CueMissedError
 
@@ -52,6 +53,16 @@ def test_only_the_word_wakes_and_what_follows_arrives_whole() -> None:
         # "What time is it" begins 0.75 s into the call; of the word itself at most its end goes up.
         into_call_s = (room.index(sound) - room.rindex(call[:FRAME_BYTES])) / FRAME_BYTES * FRAME_MS / 1000
         assert 0.3 < into_call_s < 0.75
+
+
+def test_a_call_that_nothing_follows_makes_the_gate_no_harder_of_hearing() -> None:
+    pytest.importorskip("pymicro_wakeword")
+    session = Session(idle_timeout_s=60, false_wake_s=1)
+    with ScriptedServer(live) as server, Daemon(replace(config(server.base_url), session=session)) as daemon:
+        call_until_it_wakes(daemon, spoken(CALL, VOICE))
+        asleep = daemon.expect_state(State.ASLEEP)
+        assert "understood nothing" in asleep.reason
+        assert daemon.doubts() == 0
 
 
 def call_until_it_wakes(daemon: Daemon, call: bytes) -> None:

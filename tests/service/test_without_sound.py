@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from harness import Daemon
+from msgspec.structs import replace
 
 from parleyd import events
 from parleyd.agents.agent import UploadError
@@ -19,7 +20,7 @@ from parleyd.agents.local.recognise import NoEars
 from parleyd.agents.local.server import LocalAgent
 from parleyd.agents.local.settings import AgentSettings
 from parleyd.audio.devices.null import NullInput, NullOutput
-from parleyd.config.schema import Audio, Config, ElevenLabs, Reconnect, Session
+from parleyd.config.schema import Audio, Config, ElevenLabs, Reconnect, Session, Variable
 from parleyd.conversation import uploads
 from parleyd.demo.stage import Stage
 from parleyd.service import Service
@@ -92,6 +93,38 @@ def test_an_answer_in_writing_shows_that_what_was_typed_was_heard() -> None:
         assert daemon.ask("three") == "You said: three"
         second = agent.wait_connection(2)
         assert [it.message["text"] for it in second.events if it.type == "user_message"] == ["three"]
+
+
+def test_the_next_session_is_told_what_was_typed_before_what_was_answered(tmp_path: Path) -> None:
+    drop = scenario.parse(
+        "connections: [{steps: [{on: message, type: user_message, nth: 2, do: drop}]}, {}]", "test.yaml"
+    )
+    (tmp_path / "a.pdf").write_bytes(b"%PDF")
+    with LocalAgent(AgentSettings(), drop, ears=NoEars()) as agent, TextDaemon(config(agent)) as daemon:
+        daemon.ask("one")
+        known = len(daemon.of(events.AnswerText))
+        daemon.service.send_file(os.open(tmp_path / "a.pdf", os.O_RDONLY), "a.pdf", "what is it?")
+        daemon.expect(events.AnswerText, lambda _: len(daemon.of(events.AnswerText)) > known)
+        daemon.ask("two")
+        (told,) = [it.message["text"] for it in agent.wait_connection(2).events if it.type == "contextual_update"]
+        assert told.splitlines()[1:] == [
+            "user: one",
+            "agent: You said: one",
+            "user: what is it?",
+            "agent: I got a.pdf: application/pdf, 4 bytes. You said: what is it?",
+        ]
+
+
+def test_a_variable_that_takes_its_time_is_not_too_late_for_a_server_that_waits_less() -> None:
+    slow = {"user_name": Variable(command=["sh", "-c", "sleep 0.6; echo Ada"])}
+    settings = AgentSettings(first_message="Hello {{user_name}}!", opening_timeout_s=0.2)
+    with LocalAgent(settings, ears=NoEars()) as agent:
+        base = config(agent)
+        with_variable = replace(base, elevenlabs=replace(base.elevenlabs, dynamic_variables=slow))
+        with TextDaemon(with_variable) as daemon:
+            daemon.service.wake()
+            assert daemon.expect(events.AnswerText).text == "Hello Ada!"
+            assert not daemon.of(events.Trouble)
 
 
 def test_an_agent_that_allows_no_writing_speaks_to_nobody() -> None:

@@ -130,6 +130,6 @@ def test_too_many_questions_and_the_end_of_the_session_are_a_no(tmp_path: Path) 
     assert desk.answers.get_nowait() is False
     desk.approvals.drop_all("the session ended")
     assert [desk.answers.get_nowait() for _ in range(MAX_WAITING)] == [False] * MAX_WAITING
-    assert desk.approvals.waiting == []
+    assert desk.approvals.waiting == ()
     timers = [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
     assert all(timer.finished.is_set() for timer in timers)

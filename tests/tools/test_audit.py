@@ -20,19 +20,25 @@ def lines(folder: Path) -> list[dict[str, object]]:
 
 def test_lines_are_for_their_owner_only_and_hold_no_secrets(tmp_path: Path) -> None:
     audit = Audit(tmp_path, 100_000)
-    parameters = {"api_key": "k", "deep": [{"Password": "p"}], "text": "with t0ps3cret inside\n\ud800", "n": 1}
+    deep = [{"Password": "p", "door_passcode": 1234}]
+    parameters = {"api_key": "k", "deep": deep, "text": "with t0ps3cret inside\n\ud800", "n": 1}
     audit.add(what="began", tool="t\n", parameters=bounded_parameters(parameters, ("t0ps3cret",)))
     audit.close()
     assert stat.S_IMODE((tmp_path / FILE_NAME).stat().st_mode) == 0o600
     (line,) = lines(tmp_path)
     assert line["parameters"] == {
-        "api_key": "********", "deep": [{"Password": "********"}], "text": "with ******** inside\n\ud800", "n": 1,
+        "api_key": "********", "deep": [{"Password": "********", "door_passcode": "********"}],
+        "text": "with ******** inside\n\ud800", "n": 1,
     }  # fmt: skip
     assert str(line["at"]).endswith("Z")
 
 
 def test_long_and_deep_parameters_are_cut() -> None:
-    assert len(str(bounded_parameters({"x": "y" * 1_000_000}))) <= 2000
+    shown = bounded_parameters({"api_key": "k", "x": "y" * 10_000})
+    assert isinstance(shown, str)
+    assert len(shown) <= 2000
+    assert shown.startswith('{"api_key": "********", "x": "yyy')
+    assert bounded_parameters({"x": "y" * 1_000_000}) == "(of 1000008 bytes)"
     deep: list[object] = []
     for _ in range(100_000):
         deep = [deep]

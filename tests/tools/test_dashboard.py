@@ -19,8 +19,8 @@ SCHEMA: dict[str, object] = {
     "properties": {
         "room": {"$ref": "#/$defs/room"},
         "level": {"type": ["integer", "null"], "minimum": 0, "maximum": 10, "default": 5, "description": "how much"},
-        "fade": {"type": "boolean"},
-        "step": {"enum": [1, 2]},
+        "fade": {"type": "boolean", "default": True},
+        "step": {"enum": [1, 2, None]},
         "colours": {"type": "array", "items": {"type": "object", "properties": {"name": {"type": "string"}}}},
         "endless": {"$ref": "#/$defs/none"},
     },
@@ -54,9 +54,9 @@ def test_the_request_is_one_that_the_platform_knows() -> None:
     assert properties["room"] == {"type": "string", "description": "where", "enum": ["kitchen", "hall"]}
     assert properties["level"]["type"] == "integer"
     assert properties["level"]["description"] == "how much (at least 0, at most 10, 5 when left out)"
-    assert properties["fade"] == {"type": "boolean", "description": "fade"}
+    assert properties["fade"] == {"type": "boolean", "description": "fade (true when left out)"}
     assert "enum" not in properties["step"]
-    assert properties["step"]["description"] == "step (one of 1, 2)"
+    assert properties["step"]["description"] == "step (one of 1, 2, null)"
     assert properties["colours"]["items"]["properties"]["name"]["type"] == "string"
 
 

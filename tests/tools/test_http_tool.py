@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
+from parleyd.tools import http
 from parleyd.tools.http import MAX_BODY_BYTES, Http
 from parleyd.tools.result import Fault, ToolError, failed
 from parleyd.tools.stopping import Stop
@@ -128,6 +133,12 @@ def test_redirects_stay_with_their_host(server: Server) -> None:
 
     server.answer = redirect
     assert ask(tool(server.url + "/a")) == "here"
+    server.answer = lambda handler: (
+        reply(handler, 302, Location="/München und mehr".encode().decode("latin-1"))
+        if handler.path == "/%C3%A4"
+        else reply(handler, 200, handler.path.encode())
+    )
+    assert ask(tool(server.url + "/ä")) == "/M%C3%BCnchen%20und%20mehr"
     other = Server()
     try:
         for target in (other.url, f"http://localhost:{server.http.server_port}/", "https://127.0.0.1/", "//evil.test/"):
@@ -147,6 +158,20 @@ def test_redirects_stay_with_their_host(server: Server) -> None:
 def test_a_body_without_end_is_cut(server: Server) -> None:
     server.answer = lambda handler: reply(handler, 200, b"x" * 3_000_000)
     assert len(ask(tool(server.url))) == MAX_BODY_BYTES
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "text"),
+    [
+        (gzip.compress(b"0" * 10**7), {"Content_Encoding": "gzip"}, "The answer is packed (gzip) and cannot be read."),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", {"Content_Type": "image/png"}, "The answer is no text (image/png)."),
+        ("ä".encode("utf-16"), {"Content_Type": "text/plain; charset=utf-16"}, "ä"),
+        (b"", {"Content_Encoding": "gzip"}, ""),
+    ],
+)
+def test_what_is_no_text_is_told_to_be_none(server: Server, body: bytes, headers: dict[str, str], text: str) -> None:
+    server.answer = lambda handler: reply(handler, 200, body, **headers)
+    assert ask(tool(server.url)) == text
 
 
 def test_a_server_that_drips_is_cut_off(server: Server) -> None:
@@ -207,3 +232,67 @@ def test_nobody_there() -> None:
         ask(tool(f"http://127.0.0.1:{port}/"))
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(ToolError, match="did not answer in time"):
         ask(tool(f"http://127.0.0.1:{silent.getsockname()[1]}/", timeout_s=0.1))
+
+
+# ---------------------------------------------------------------- TLS
+
+
+@pytest.fixture
+def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[trustme.CA]:
+    """One that this process believes."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    http._tls.cache_clear()
+    yield authority
+    http._tls.cache_clear()
+
+
+def over_tls(server: Server, certificate: trustme.LeafCert) -> str:
+    """→ its URL from now on."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)
+    # Who hangs up in the handshake is what is tested.
+    server.http.handle_error = lambda *_: None  # type: ignore[method-assign]
+    server.http.socket = context.wrap_socket(server.http.socket, server_side=True, do_handshake_on_connect=False)
+    return server.url.replace("http:", "https:")
+
+
+def test_over_tls(server: Server, authority: trustme.CA) -> None:
+    assert ask(tool(over_tls(server, authority.issue_cert("127.0.0.1")))) == "fine"
+
+
+@pytest.mark.parametrize("name", ["elsewhere.example", None])
+def test_a_certificate_that_is_not_good(server: Server, authority: trustme.CA, name: str | None) -> None:
+    stranger = trustme.CA().issue_cert("127.0.0.1") if name is None else authority.issue_cert(name)
+    url = over_tls(server, stranger)
+    with pytest.raises(ToolError, match=r"The certificate of 127.0.0.1:\d+ is not valid: [^.].*[^.]\.$") as caught:
+        ask(tool(url, headers={"K": "{secret:k}"}, secrets={"k": "t0ps3cret"}))
+    assert caught.value.fault is Fault.SERVER
+    assert server.asked == []
+
+
+def test_no_tls_where_it_is_wanted(server: Server) -> None:
+    with pytest.raises(ToolError, match=r"cannot be reached by TLS: [a-z ]+\.$"):
+        ask(tool(server.url.replace("http:", "https:")))
+
+
+def test_a_handshake_that_hangs_is_cut_off() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        stop, outcome = Stop(), []
+
+        def run() -> None:
+            try:
+                tool(f"https://127.0.0.1:{listener.getsockname()[1]}/", timeout_s=60).run({}, stop)
+            except ToolError as error:
+                outcome.append(error)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(1)
+            stop.set()
+            thread.join(WAIT_S)
+        assert not thread.is_alive()
+    assert outcome[0].fault is Fault.SERVER

@@ -62,6 +62,12 @@ def test_nothing_of_the_daemons_environment_is_there(monkeypatch: pytest.MonkeyP
     assert "TOKEN=********" in lines
 
 
+def test_when_memory_is_short_it_goes_before_the_daemon() -> None:
+    # Set from outside, right after the start.
+    script = 'until [ "$(cat /proc/self/oom_score_adj)" -ge 500 ]; do :; done; echo done'
+    assert shell(script) == "done\n"
+
+
 def test_a_secret_does_not_show_in_parts_nor_in_other_forms() -> None:
     secrets = {"TOKEN": 't0ps"3cret'}
     # Where the last line is cut; with NULs, which are taken out later; as JSON.
@@ -184,3 +190,24 @@ def test_its_exception_is_an_error_for_the_agent(installed: Path) -> None:
         function("throw_dice", installed).run({"sides": 1}, Stop())
     with pytest.raises(ToolError, match="no installed package has the entry point nothing"):
         function("nothing", installed).run({}, Stop())
+
+
+NOISY = """
+import subprocess, sys
+
+def noisy(say):
+    print("noise")
+    sys.stderr.write("noise")
+    subprocess.run(["echo", "noise"], check=True)
+    return say
+"""
+
+
+@pytest.mark.parametrize(("value", "text"), [("ä", "ä"), ("", ""), (None, ""), (0, "0"), ([{"a": 1}], '[{"a": 1}]')])
+def test_only_what_it_returns_is_the_result(tmp_path: Path, value: object, text: str) -> None:
+    (tmp_path / "noisy.py").write_text(NOISY)
+    about = tmp_path / "noisy-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: noisy\nVersion: 1\n")
+    (about / "entry_points.txt").write_text("[parleyd.tools]\nnoisy = noisy:noisy\n")
+    assert function("noisy", tmp_path).run({"say": value}, Stop()) == text

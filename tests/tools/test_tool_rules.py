@@ -78,6 +78,11 @@ X = "{properties: {x: {}}, required: [x]}"
         ('[python3, "-cprint({x})"]', "would write a part of the program that python3 runs"),
         ('[nice, ssh, lamp, "{x}"]', "ssh hands its arguments to a shell"),
         ('[ssh, lamp, "{x}"]', "ssh hands its arguments to a shell"),
+        ('[find, /tmp, -exec, sh, -c, "echo {x}", ";"]', "would write a part of the program that sh runs"),
+        ('[awk, "BEGIN {{ print {x} }}"]', "would write a part of the program that awk runs"),
+        ('[gawk, -F, ":", -v, n=1, "/{x}/", /etc/passwd]', "would write a part of the program that gawk runs"),
+        ('[sed, "s/a/{x}/", /etc/motd]', "would write a part of the program that sed runs"),
+        ('[nice, sed, -n, -e, "{x}p", /etc/motd]', "would write a part of the program that sed runs"),
         ('[a, "{y}"]', "there is no parameter y"),
         ('[a, "{x"]', "belongs to no {placeholder}"),
         ('[a, "b{x...}"]', "stands alone"),
@@ -92,10 +97,21 @@ def test_commands(run: str, words: str) -> None:
 
 @pytest.mark.parametrize(
     "run",
-    ["[sh, -c, 'echo \"$1\"', sh, \"{x}\"]", '[python3, /a.py, "-count={x}"]', '[nice, grep, -e, "{x}", ssh.log]'],
+    ["[sh, -c, 'echo \"$1\"', sh, \"{x}\"]", '[python3, /a.py, "-count={x}"]', '[nice, grep, -e, "{x}", ssh.log]',
+        '[awk, -v, "n={x}", "{{ print n }}", "/{x}"]', '[awk, -f, /a.awk, "{x}"]', '[sed, -n, 5p, "/var/log/{x}"]'],
 )
 def test_a_script_may_take_a_value_as_its_argument(run: str) -> None:
     assert lines(COMMAND.format(parameters=X, run=run)) == []
+
+
+def test_a_status_that_is_none() -> None:
+    (line,) = lines("http: {t: {description: d, url: 'http://h/', allowed_status: [200, 99]}}")
+    assert line.endswith("99 cannot stand in this list; use whole numbers from 200 to 599")
+
+
+def test_names_and_values_of_ones_own_are_no_words_of_json_schema() -> None:
+    own = "{properties: {maximun: {enum: [{enums: 1}], default: {enums: 1}, examples: [{b: 1}]}}, required: [maximun]}"
+    assert lines(COMMAND.format(parameters=own, run='[a, "{maximun}"]')) == []
 
 
 @pytest.mark.parametrize(
@@ -107,6 +123,14 @@ def test_a_script_may_take_a_value_as_its_argument(run: str) -> None:
         ("{properties: {x: {$ref: 'http://h/s'}}, required: [x]}", "points elsewhere"),
         ("{properties: {x: {}}, required: [x, y]}", "required names y"),
         ("{patternProperties: {x: {}}}", "patternProperties has no use here"),
+        ("{properties: {x: {anyOf: [{$ref: 'http://h/s'}]}}, required: [x]}", "points elsewhere"),
+        ("{properties: {x: {type: integer, default: 1_000}}}", "the default of x is not allowed: '1_000'"),
+        ("{properties: {x: {}, y: {maximum: 5, default: 6}}, required: [x]}", "the default of y is not allowed: 6 is"),
+        ("{properties: {x: {maximun: 5}}, required: [x]}", "JSON Schema knows no `maximun`; did you mean maximum?"),
+        ("{properties: {x: {items: {enums: [a]}}}, required: [x]}", "JSON Schema knows no `enums`; did you mean enum?"),
+        ("{properties: {x: {}}, $defs: {a: {pattern: '(?<'}}, required: [x]}", "$defs.a.pattern: '(?<' is not"),
+        ("{properties: {x: {description: how bright, in percent}}, required: [x]}", "no `in percent`; put a text"),
+        ("{x: {type: string}}", "JSON Schema knows no `x`; names of parameters stand under properties"),
         ("{properties: {x: {pattern: 'a(b'}}, required: [x]}", "properties.x.pattern: 'a(b' is not"),
     ],
 )

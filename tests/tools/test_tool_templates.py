@@ -62,7 +62,7 @@ def test_a_value_is_one_argument_as_it_stands(value: object, expected: str) -> N
     "value",
     [
         "-rf", "--flag", "-", -5, -0.5, "‐x", "–x", "—x", "−x", "﹣x", "-x",
-        "\u200b-x", "\ufeff--x", " -x", "\n-x", "\u0301-x",
+        "\u200b-x", "\ufeff--x", " -x", "\n-x", "\u0301-x", "\u2028-x",
     ],
 )  # fmt: skip
 def test_nothing_becomes_an_option(value: object) -> None:
@@ -150,14 +150,28 @@ def test_whatever_the_parameters_the_url_is_the_declared_one(x: str, y: str) -> 
     assert made.isprintable()
     first, version, value, end = parts.path.split("/")
     assert (first, version, unquote(value, errors="strict"), end) == ("", "v1", x, "end")
-    assert value not in (".", "..")
+    assert value not in ("", ".", "..")
     assert parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True) == [("q", y), ("z", "1")]
 
 
-@pytest.mark.parametrize("value", [".", "..", "x" * 5000, "\ud800"])
-def test_values_that_no_url_takes(value: str) -> None:
+@pytest.mark.parametrize("value", ["", ".", "..", "x" * 5000, "\ud800"])
+@pytest.mark.parametrize("text", ["http://h/{x}", "http://h/lamps/{x}/state", "http://h/{x}?y=1"])
+def test_values_that_no_url_takes(text: str, value: str) -> None:
     with pytest.raises(ToolError):
-        template.url(parse("http://h/{x}"), {"x": value})
+        template.url(parse(text), {"x": value})
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "made"),
+    [
+        ("http://h/a{x}?q={x}", "", "http://h/a?q="),
+        ("http://h//{x}/", "b", "http://h//b/"),
+        ("http://h/München/{x}?q=%C3%BC", "ü", "http://h/M%C3%BCnchen/%C3%BC?q=%C3%BC"),
+        ("http://bücher.example/{x}", "%2e", "http://bücher.example/%252e"),
+    ],
+)
+def test_the_rest_of_the_address_is_kept(text: str, value: str, made: str) -> None:
+    assert template.url(parse(text), {"x": value}) == made
 
 
 def test_bodies_keep_types_and_leave_out_what_is_not_there() -> None:

@@ -137,6 +137,16 @@ def test_errors_are_typed_and_worded_for_the_person(tmp_path: Path) -> None:
     assert len(box.result().text) < 300
 
 
+def test_an_unknown_tool_is_told_once_and_not_without_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    box = Box(tmp_path)
+    for number in range(100):
+        box.call("lamp")
+        box.call(f"lamp_{number}")
+    told = [record.getMessage() for record in caplog.records]
+    assert told[0].startswith("the agent called the tool 'lamp', which does not exist on this device; take it off")
+    assert len(told) == len(set(told)) == 20
+
+
 def test_the_deadline_is_kept_whatever_the_tool_does_and_its_place_stays_taken(
     tmp_path: Path, release: threading.Event
 ) -> None:

@@ -26,6 +26,7 @@ tools:
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.delenv("STATE_DIRECTORY", raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setenv("PARLEYD_SOCKET", str(tmp_path / "nobody"))
     path = tmp_path / "c.yaml"
     path.write_text(CONFIG)
     return str(path)
@@ -56,7 +57,9 @@ def test_one_is_tried_by_hand_and_audited(
         (["say_bakc"], os.EX_USAGE, "there is no tool 'say_bakc' here; there are: get_time, set_timer, say_back"),
         (["say_back", "{text}"], os.EX_DATAERR, "the parameters are no JSON"),
         (["say_back", "[]"], os.EX_DATAERR, "no JSON object"),
-        (["set_timer"], os.EX_UNAVAILABLE, "set_timer is about the daemon"),
+        (["say_back", '{"text": NaN}'], os.EX_DATAERR, "the parameters are no JSON: it knows no NaN;"),
+        (["say_back", "[" * 100_000], os.EX_DATAERR, "the parameters are no JSON: nested too deeply;"),
+        (["set_timer"], os.EX_UNAVAILABLE, "parleyd is not running"),
     ],
 )
 def test_what_cannot_be_done(

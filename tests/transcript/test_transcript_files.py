@@ -181,7 +181,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     )
     assert main(["transcript", "-c", str(config)]) == 0
     shown = capsys.readouterr().out
-    assert shown.endswith("agent  It\\x1b[2J is … (interrupted after 0.5 s)\n")
+    assert shown.endswith("agent  It [2J is … (interrupted after 0.5 s)\n")
     assert main(["transcript", "-c", str(config), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["heard_ms"] == 500
     assert main(["transcript", "-c", str(config), "--since", "noon"]) == 64

@@ -22,6 +22,10 @@ def ended(at_s: float, answer: int, heard_ms: int, total_ms: int) -> events.Answ
     )
 
 
+def typed(at_s: float, text: str) -> events.Typed:
+    return events.Typed(at_s=at_s, text=text)
+
+
 def turns_of(*happened: events.Event) -> list[Turn]:
     turns = Turns()
     return [turn for event in happened for turn in turns.take(event)] + turns.finish()
@@ -131,3 +135,26 @@ def test_in_writing_each_turn_is_complete_at_once_and_in_order() -> None:
     told = [(turn.speaker, turn.text) for event in happened for turn in turns.take(event)]
     assert told == [("user", "One?"), ("agent", "One."), ("user", "Two?"), ("agent", "Two.")]
     assert turns.finish() == []
+
+
+def test_an_answer_that_is_over_stands_before_what_is_said_next() -> None:
+    turns = Turns()
+    for event in (
+        opened(),
+        events.AnswerText(at_s=1.0, text="It is noon.", answer=1),
+        events.AnswerStarted(at_s=1.1, answer=1),
+        ended(2.0, 1, 900, 900),
+    ):
+        assert turns.take(event) == []
+    said = turns.take(events.Typed(at_s=2.2, text="And tomorrow?"))
+    assert [turn.text for turn in said] == ["It is noon.", "And tomorrow?"]
+
+
+def test_what_is_typed_belongs_to_the_session_that_reads_it() -> None:
+    turns = Turns()
+    for event in (opened(), events.SessionEnded(at_s=1.0, ending=OVER, conversation_id="c1"), typed(2.0, "Refused.")):
+        assert turns.take(event) == []
+    assert turns.take(events.WakeRefused(at_s=2.1, by="budget", reason="", mend="")) == []
+    assert turns.take(typed(3.0, "Are you there?")) == []
+    (turn,) = turns.take(opened(4.0, "c2"))
+    assert turn == Turn(3.0, "user", "Are you there?", "c2")

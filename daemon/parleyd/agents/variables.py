@@ -1,8 +1,8 @@
 """Dynamic variables: their values are found anew for each session, in the environment, in files, from commands.
 
-A session waits for them no longer than LONGEST_S, which runs while the line is being opened. What cannot be found keeps
-the value it had last, else its default: a device that stays silent because a forecast is late would be the worse fault.
-Without either it is left out, and an agent that cannot do without it says so.
+A session waits for them no longer than LONGEST_S, before the line is opened. What cannot be found keeps the value it
+had last, else its default: a device that stays silent because a forecast is late would be the worse fault. Without
+either it is left out, and an agent that cannot do without it says so.
 """
 
 from __future__ import annotations
@@ -47,11 +47,6 @@ class Variables:
         self._told = {name: ToldOnce(log) for name in self._sources}
         self._looking: set[str] = set()
         self._until_s = 0.0
-
-    @property
-    def plain(self) -> Mapping[str, Scalar]:
-        """Those that need not be looked for."""
-        return self._plain
 
     @property
     def failures(self) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Speaks texts one after the other, on a thread that lives as long as there is something to say.
 
-    announce() ──▶ queue (≤ 8 texts) ──▶ thread: WebSocket, sound as it comes ──▶ AnnouncementTrack ──▶ the speaker
+    announce() ──▶ queue (≤ 8 texts and 8 urgent) ──▶ thread: WebSocket ──▶ AnnouncementTrack ──▶ the speaker
 
 A text is sent at once and its sound held back until there is a pause, so that the way to the server costs none.
 """
@@ -126,7 +126,8 @@ class Announcer:
         with self._lock:
             if self._stopping.is_set():
                 raise AnnouncementRefusedError("announcements_full", "the daemon is stopping", "say it after its start")
-            if len(self._queue) >= MOST_WAITING:
+            # What cannot wait is not kept out by what can.
+            if sum(one.now is now for one in self._queue) >= MOST_WAITING:
                 why = f"{MOST_WAITING} announcements wait already"
                 raise AnnouncementRefusedError("announcements_full", why, "say it again a little later")
             self._count += 1
@@ -245,12 +246,13 @@ class Announcer:
         connection.settimeout(_LOOK_S)
         while True:
             self._go_on(item, speech)
+            # Whatever else it sends meanwhile.
+            if time.monotonic() >= until_s:
+                return retry(f"the server did not go on within {timeout_s:g} s", "say it again a little later")
             try:
                 opcode, data = connection.recv_data(control_frame=True)
             except websocket.WebSocketTimeoutException:
-                if time.monotonic() < until_s:
-                    continue
-                return retry(f"the server did not go on within {timeout_s:g} s", "say it again a little later")
+                continue
             except (websocket.WebSocketException, OSError, UnicodeDecodeError) as problem:
                 return speech.judge_close(None, words(problem), error)
             if opcode == websocket.ABNF.OPCODE_CLOSE:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from parleyd import events
 from parleyd.audio.earcon_cues import EarconCues
@@ -26,6 +27,6 @@ class EarconBell:
                 self._playback.play_earcon(cue.earcon, after_voice=cue.after_voice)
 
 
-def earcons_of(section: Earcons) -> dict[Earcon, Sound]:
-    """Raises EarconFileError."""
-    return all_chosen({name: getattr(section, name) for name in NAMES}, section.level_db)
+def earcons_of(section: Earcons, speak: Callable[[str], Sound]) -> dict[Earcon, Sound]:
+    """Raises EarconError, as speak does."""
+    return all_chosen({name: getattr(section, name) for name in NAMES}, section.level_db, speak)

@@ -57,6 +57,12 @@ class EarconCues:
 
     def step(self, event: events.Event) -> Cue | None:
         """What is to sound because of this."""
+        cue = self._step(event)
+        # The newer of two sounds cuts the older short: the ring, by which somebody may be waiting at the stove.
+        is_answer = cue is not None and cue.earcon in ("timer", "muted", "unmuted")
+        return cue if is_answer or not self._rings(event.at_s) else None
+
+    def _step(self, event: events.Event) -> Cue | None:
         match event:
             case events.Woken():
                 return self._woken(event)
@@ -95,9 +101,6 @@ class EarconCues:
             self._forget_outage()
         # A line that is held for ever is announced when it is there.
         self._return_due = self.always
-        if event.at_s - self._rung_s < RING_S:
-            # The newer of two sounds would cut the ring short.
-            return None
         return self._sound("listening", event.at_s) if self._announced and not self.always else None
 
     def _moved(self, event: events.StateChanged) -> Cue | None:
@@ -135,7 +138,7 @@ class EarconCues:
         hopeless = event.trigger == Trigger.REFUSED.value or self._failures > 1 or took_s > PATIENCE_S
         if told or not hopeless:
             return None
-        if event.at_s - self._present_s > PRESENT_S:
+        if event.at_s - self._present_s > PRESENT_S or self._rings(event.at_s):
             self._error_due = True
             return None
         return self._error(event.at_s)
@@ -158,6 +161,9 @@ class EarconCues:
         if held is not None and at_s - self._held_s <= HELD_S:
             return Cue(held, after_voice=True)
         return self._error(at_s) if self._error_due else None
+
+    def _rings(self, at_s: float) -> bool:
+        return at_s - self._rung_s < RING_S
 
     def _sound(self, earcon: Earcon, at_s: float) -> Cue | None:
         if self._talking:

@@ -1,8 +1,8 @@
-"""Short sounds that tell without words what the daemon does: made here, or read from WAV files. Pure but for files."""
+"""Short sounds that tell what the daemon does: made here, spoken, or read from WAV files. Pure but for files."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -56,6 +56,17 @@ _NOTES: dict[Earcon, tuple[_Note, ...]] = {
 # Overtones make it softer than a whistle, and audible on speakers that have no bass.
 _OVERTONES = ((1.0, 1.0), (2.0, 0.25), (3.0, 0.12))
 
+# What each says where it is to be spoken.
+WORDS: dict[Earcon, str] = {
+    "listening": "Yes?",
+    "sleeping": "Goodbye.",
+    "error": "Sorry, I cannot connect right now.",
+    "muted": "Microphone off.",
+    "unmuted": "Microphone on.",
+    "timer": "Your timer has gone off.",
+    "budget": "The talking time is used up, or nearly so.",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Sound:
@@ -69,8 +80,8 @@ class Sound:
         return len(self.pcm) / sound.BYTES_PER_SAMPLE / self.rate_hz
 
 
-class EarconFileError(Exception):
-    """A WAV file that cannot serve. mend: what to do about it."""
+class EarconError(Exception):
+    """A WAV file that cannot serve, or no voice to speak with. mend: what to do about it."""
 
     def __init__(self, text: str, mend: str) -> None:
         super().__init__(text)
@@ -99,36 +110,42 @@ def _played(note: _Note) -> npt.NDArray[np.float64]:
 
 
 def from_file(path: Path) -> Sound:
-    """Raises EarconFileError for what is not there, no WAV file, empty, or longer than LONGEST_S."""
+    """Raises EarconError for what is not there, no WAV file, empty, or longer than LONGEST_S."""
     if path.exists() and not path.is_file():
         # Opening a pipe would wait for its other end.
-        raise EarconFileError(f"{path}: not a regular file", "name a WAV file")
+        raise EarconError(f"{path}: not a regular file", "name a WAV file")
     try:
         pcm, rate_hz = read_wav(path)
     except OSError as error:
-        raise EarconFileError(f"{path}: {error.strerror}", "check the path; `on` takes the built-in sound") from error
+        raise EarconError(f"{path}: {error.strerror}", "check the path; `on` takes the built-in sound") from error
     except DeviceError as error:
-        raise EarconFileError(str(error).removeprefix("wav:"), error.mend or "convert it") from error
+        raise EarconError(str(error).removeprefix("wav:"), error.mend or "convert it") from error
     read = Sound(pcm, rate_hz)
     if not pcm:
-        raise EarconFileError(f"{path}: there is no sound in it", "record it again; `off` is silence")
+        raise EarconError(f"{path}: there is no sound in it", "record it again; `off` is silence")
     if read.duration_s > LONGEST_S:
         text = f"{path}: it lasts {read.duration_s:.1f} s, an earcon at most {LONGEST_S:g}"
-        raise EarconFileError(text, "cut it, for example: sox LONG.wav SHORT.wav trim 0 2")
+        raise EarconError(text, "cut it, for example: sox LONG.wav SHORT.wav trim 0 2")
     return read
 
 
-def chosen(name: Earcon, choice: str) -> Sound | None:
-    """choice: `on`, `off`, or the path of a WAV file. Raises EarconFileError."""
-    if choice == "off":
-        return None
-    return made(name) if choice == "on" else from_file(Path(choice))
+def chosen(name: Earcon, choice: str, speak: Callable[[str], Sound]) -> Sound | None:
+    """choice: `on`, `off`, `spoken`, or the path of a WAV file. Raises EarconError, as speak does."""
+    match choice:
+        case "off":
+            return None
+        case "on":
+            return made(name)
+        case "spoken":
+            return speak(WORDS[name])
+        case _:
+            return from_file(Path(choice))
 
 
-def all_chosen(choices: Mapping[Earcon, str], level_db: float) -> dict[Earcon, Sound]:
-    """The sounds that are on, so much louder or quieter. Raises EarconFileError."""
+def all_chosen(choices: Mapping[Earcon, str], level_db: float, speak: Callable[[str], Sound]) -> dict[Earcon, Sound]:
+    """The sounds that are on, so much louder or quieter. Raises EarconError, as speak does."""
     factor = 10.0 ** (level_db / 20.0)
-    found = {name: chosen(name, choice) for name, choice in choices.items()}
+    found = {name: chosen(name, choice, speak) for name, choice in choices.items()}
     return {
         name: Sound(sound.gain(it.pcm, factor, factor), it.rate_hz) for name, it in found.items() if it is not None
     }

@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 
 # The models notice their word 200 to 260 ms after it has ended (measured with flite); what was said since is for us.
 WORD_LAG_MS = 300
+# After so many wakes for nothing in a row it is said what else can be done.
+HINT_AFTER = 3
+WORD_HINT = "; where music or a television plays for hours, wake.mode: word is the mend (docs/gate.md)"
 # After the word, until the supervisor's thread has left its sleep.
 CALLED_S = 1.0
 
@@ -85,6 +88,7 @@ class Ears:
         self._after_word: deque[Passed] = deque(maxlen=WORD_LAG_MS // FRAME_MS)
         self._called_s = float("-inf")
         self._utterance = 0
+        self._fooled = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ears", daemon=True)
         self.pulse = Pulse("ears")
@@ -110,6 +114,10 @@ class Ears:
         self._wake_on_speech = wake_on_speech
         self._wake_word = wake_word
 
+    def woken_for_nothing(self) -> None:
+        """Any thread may say so: what the gate took for speech was none."""
+        self._fooled.set()
+
     @property
     def gate(self) -> Gate:
         """To be looked at only."""
@@ -128,6 +136,7 @@ class Ears:
 
     def _hear(self, frame: Frame) -> None:
         asleep = self._supervisor.asleep
+        self._learn()
         self.heard_frames += not self.muted
         if self.muted:
             frame = Frame(SILENT_FRAME, frame.start_s)
@@ -164,6 +173,21 @@ class Ears:
         self.speech_frames += sum(one.speech for one in verdict.passed)
         self.first_frame.set()
 
+    def _learn(self) -> None:
+        """What came of wakes is told to the gate."""
+        doubt = self._gate.doubt
+        if self._fooled.is_set():
+            self._fooled.clear()
+            doubt.fooled()
+            log.info(
+                "woken for nothing (%d in a row): for %d min speech has to be louder than what that was%s",
+                doubt.times,
+                doubt.raised_ms // 60_000,
+                WORD_HINT if doubt.times == HINT_AFTER else "",
+            )
+        elif doubt.times and self._dialogue.understood:
+            doubt.trust()
+
     def _listen_for(self, word: WakeWord, frame: Frame, verdict: Verdict) -> None:
         """When the word was said, it wakes, and what came after it is the beginning of what goes up."""
         self._after_word.extend(verdict.passed)
@@ -187,7 +211,7 @@ class Ears:
         if verdict.talk_started:
             self._dialogue.talk_started(verdict.speech_s)
         if verdict.talk_ms:
-            self._dialogue.talk_goes_on(frame.start_s + FRAME_MS / 1000)
+            self._dialogue.talk_goes_on(verdict.talk_ms)
         if verdict.talk_stopped:
             self._dialogue.talk_stopped()
             self._bus.publish(events.TalkStopped(at_s=verdict.speech_s, utterance=self._utterance))

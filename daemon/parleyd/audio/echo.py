@@ -7,7 +7,7 @@ from math import log10
 import numpy as np
 
 from parleyd import own_python
-from parleyd.audio.linear_echo import BANDS, Floats, LinearEcho
+from parleyd.audio.linear_echo import BANDS, PARTS, Floats, LinearEcho
 from parleyd.audio.pcm import FRAME_MS, FRAME_SAMPLES, PIPELINE_RATE_HZ, SILENT_FRAME, samples_of, to_pcm
 
 # The near end is there when in the three bands where it stands out most, more is left than the echo and the room
@@ -141,12 +141,17 @@ class EchoCanceller:
         self._hold = 0
         self._share = 0.0  # of the linear filter in what comes out
         self._rest_frames = 0
+        self._off_frames = 0  # until the far end is in step again
         self._silence = np.zeros(FRAME_SAMPLES, np.float32)
         self.person = True
         self.faint = False
 
-    def process(self, pcm: bytes, far: Floats | None) -> bytes:
-        """A frame of the microphone, the far end that belongs to it (full scale 1.0; None: silence) → a frame."""
+    def process(self, pcm: bytes, far: Floats | None, *, in_step: bool = True) -> bytes:
+        """A frame of the microphone, the far end that belongs to it (full scale 1.0; None: silence) → a frame.
+
+        in_step=False: it does not quite belong to it. Nothing is learnt from it, and nobody is a person, until the
+        linear filter has heard as much as it is long of what does.
+        """
         if far is None:
             if self._rest_frames <= 0:
                 self.person, self.faint = True, False
@@ -160,6 +165,12 @@ class EchoCanceller:
             return self._deaf(far)
         heard = samples_of(pcm).astype(np.float32) * np.float32(1 / 32768)
         cancelled = self._webrtc.process(heard, far)
+        self._off_frames = max(0, self._off_frames - 1) if in_step else PARTS
+        if self._off_frames:
+            self._linear.pass_by(far)
+            self._linear.doubt(1.0)
+            self._hold, self._share, self.person, self.faint = 0, 0.0, False, False
+            return to_pcm(cancelled * np.float32(32768))
         left = self._linear.step(heard, far)
         linear = self._linear
         agreed = self._let_through.step(cancelled)

@@ -26,8 +26,8 @@ class EchoControl:
     """hear() and judge() on the ears thread, for every frame in order.
 
     mode: what is done now: `aec`, `half_duplex` or `off`. Where the canceller is missing, `auto` says so and takes half
-    duplex, `aec` raises EchoCancellerMissingError. When the daemon turns out to hear itself it says so once, and from
-    then on is half duplex, unless echo is left to the hardware (`off`).
+    duplex, `aec` raises EchoCancellerMissingError. When the daemon turns out to hear itself it says so once, and in
+    `status`, and from then on is half duplex, unless echo is left to the hardware (`off`).
 
     faint: of the last frame, as the canceller has it.
     """
@@ -81,7 +81,7 @@ class EchoControl:
             power = float(np.dot(far, far)) / len(far)
             self._far_dbfs = 10.0 * float(np.log10(power)) if power > 0.0 else SILENCE_DBFS
         if self.mode == "aec" and self._canceller is not None:
-            frame = Frame(self._canceller.process(frame.pcm, far), frame.start_s)
+            frame = Frame(self._canceller.process(frame.pcm, far, in_step=self._far_end.in_step), frame.start_s)
             self.faint = self._canceller.faint and not earcon
             return frame, self._canceller.person and not earcon
         if announced:
@@ -119,4 +119,4 @@ class EchoControl:
             text += "microphone counts as silent while the agent speaks"
             mend = "turn the speaker down or move it away from the microphone, and start again"
         log.warning("%s; %s", text, mend, extra=fields(mend=mend))
-        self._bus.publish(events.Trouble(at_s=time.monotonic(), text=text, mend=mend))
+        self._bus.publish(events.Trouble(at_s=time.monotonic(), text=text, mend=mend, part="echo"))

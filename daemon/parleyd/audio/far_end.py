@@ -2,9 +2,9 @@
 
 The speaker's callback leaves every period it takes with the time at which it took it; ears ask for the far end that
 belongs to a frame of the microphone. Callbacks come with jitter, and the crystals of two devices differ by up to some
-100 ppm: each device's clock is fitted by a line through its stamps, and the far end is resampled along the quotient of
-the two, so that the echo stays where it is for as long as both run. Nothing is queued between the devices but the last
-second of the far end, whatever their clocks do.
+100 ppm: each device's clock is fitted by a line through its stamps (the microphone's by capture.py), and the far end is
+found along the two, so that the echo stays where it is for as long as both run. Nothing is queued between the devices
+but the last second of the far end, whatever their clocks do.
 """
 
 from __future__ import annotations
@@ -21,33 +21,10 @@ from parleyd.audio.sample_clock import SampleClock
 Floats = npt.NDArray[np.float32]
 
 # The far end is given a little later than it was handed over, so that a late callback does not leave a hole; its echo
-# is later still: by the speaker's latency, the way through the air, and the microphone's.
+# is later still: by the speaker's latency, the way through the air, and the microphone's. Some speakers take theirs in
+# bursts: theirs is given later, but never later than it is heard.
 LEAST_LAG_S = 0.010
-MOST_LAG_S = 0.100
 _SPARE_S = 0.002
-
-
-class Alignment:
-    """Which of the speaker's samples belongs to a sample of the microphone: that which was handed over lag_s before.
-
-    A speaker that has lost its place begins anew, and so does a microphone; the other goes on.
-    """
-
-    def __init__(self, speaker_hz: int, microphone_hz: int) -> None:
-        self.speaker = SampleClock(speaker_hz)
-        self.microphone = SampleClock(microphone_hz)
-        self.lag_s = LEAST_LAG_S
-
-    def place(self, heard: int) -> float:
-        """heard: the number of a sample of the microphone. The result is between two samples as a rule."""
-        return self.speaker.sample_at(self.microphone.time_of(heard) - self.lag_s)
-
-    def later(self, missing_s: float) -> None:
-        """So much of what belongs to now was not handed over yet: from here on give it later."""
-        if missing_s < MOST_LAG_S:
-            self.lag_s = min(self.lag_s + missing_s + _SPARE_S, MOST_LAG_S)
-
-
 # Of the far end this much is kept: more than the largest lag, and than ears can be late.
 _KEPT_S = 1.5
 _PHASES = 256
@@ -69,22 +46,26 @@ def _bank(rate_hz: int) -> Floats:
 class FarEnd:
     """take() on the speaker's thread, never waits; start() before; frame() on the ears thread.
 
-    starved: how often the far end of a frame had not been handed over yet. It then counts as silence, and the far end
-    is given later from there on.
+    starved: how often the far end of a frame had not been handed over yet. It then counts as silence.
+    in_step: of the last frame, whether it was all there, and in its place. When not, the speaker is late, or it has run
+    dry and lost its place: what is given is off until its clock shows that.
     """
 
     def __init__(self) -> None:
         # Appending to and popping from a deque is atomic; it forgets the oldest by itself.
         self._handed: deque[tuple[int, int, bytes, float]] = deque(maxlen=1000)
         self._rate_hz = PIPELINE_RATE_HZ
+        self._most_lag_s = LEAST_LAG_S
         self._opened = 0
         self._using = 0
         self.starved = 0
+        self.in_step = True
         self._open(PIPELINE_RATE_HZ)
 
-    def start(self, rate_hz: int) -> None:
-        """The speaker was opened, perhaps again: what follows is at this rate."""
+    def start(self, rate_hz: int, latency_s: float) -> None:
+        """The speaker was opened, perhaps again: what follows is at this rate, and heard so much later."""
         self._rate_hz = rate_hz
+        self._most_lag_s = max(LEAST_LAG_S, latency_s)
         self._opened += 1
 
     def take(self, pcm: bytes, at_s: float) -> None:
@@ -99,8 +80,10 @@ class FarEnd:
 
     def _open(self, rate_hz: int) -> None:
         self._bank = _bank(rate_hz)
-        self._alignment = Alignment(rate_hz, PIPELINE_RATE_HZ)
-        self._heard = 0  # the microphone's samples
+        self._clock = SampleClock(rate_hz)
+        self._lag_s = LEAST_LAG_S
+        self._missing_s = 0.0  # by how much the speaker is, or was, late
+        self._resyncs = 0  # of its clock, at the last frame
         # The kept sound is a stretch of this; where there is no more room behind it, it moves to the front.
         self._room = np.zeros(round(2 * _KEPT_S * rate_hz), np.float32)
         self._kept, self._end = self._room[:0], 0
@@ -110,31 +93,34 @@ class FarEnd:
 
     @property
     def kept_s(self) -> float:
-        return len(self._kept) / self._alignment.speaker.rate_hz
-
-    @property
-    def drift(self) -> float:
-        """How much faster the speaker's clock runs than the microphone's."""
-        return self._alignment.speaker.drift - self._alignment.microphone.drift
+        return len(self._kept) / self._clock.rate_hz
 
     def frame(self, start_s: float) -> Floats | None:
         """What belongs to the microphone's frame that begins at start_s: FRAME_SAMPLES at the pipeline rate, full scale
         1.0; None when it is digital silence. To be called for every frame, in order."""
         self._gather()
-        alignment = self._alignment
-        alignment.microphone.stamp(self._heard, start_s)
-        first = alignment.place(self._heard)
-        self._heard += FRAME_SAMPLES
+        jumped, self._resyncs = self._clock.resyncs != self._resyncs, self._clock.resyncs
+        self.in_step = True
         if not len(self._kept):
+            self._missing_s = 0.0
             return None
-        step = alignment.speaker.rate_hz / PIPELINE_RATE_HZ
+        step = self._clock.rate_hz / PIPELINE_RATE_HZ
+        first = self._clock.sample_at(start_s - self._lag_s)
         last = first + (FRAME_SAMPLES - 1) * step + self._wide // 2
         end = self._kept_from + len(self._kept)
-        if first - self._wide // 2 >= self._silent_from and last < end:
-            return None
-        if last >= end:
+        missing = last >= end
+        if missing:
             self.starved += 1
-            alignment.later((last - end) / alignment.speaker.rate_hz)
+            self._missing_s = max(self._missing_s, (last - end) / self._clock.rate_hz)
+        elif self._missing_s:
+            # It has come after all. If the speaker had run dry, its clock would have jumped.
+            lag_s = self._lag_s + self._missing_s + _SPARE_S
+            if not jumped and lag_s <= self._most_lag_s:
+                self._lag_s = lag_s
+            self._missing_s = 0.0
+        if first - self._wide // 2 >= self._silent_from < end:
+            return None
+        self.in_step = not missing and not jumped
         return self._resampled(first, step)
 
     def _gather(self) -> None:
@@ -148,14 +134,14 @@ class FarEnd:
                 fresh = 0
                 self._open(rate_hz)
             start = self._kept_from + len(self._kept) + fresh
-            self._alignment.speaker.stamp(start, at_s)
+            self._clock.stamp(start, at_s)
             pieces.append(pcm)
             fresh += len(pcm) // BYTES_PER_SAMPLE
             if pcm != bytes(len(pcm)):
                 self._silent_from = start + len(pcm) // BYTES_PER_SAMPLE
         if not pieces:
             return
-        surplus = len(self._kept) + fresh - round(_KEPT_S * self._alignment.speaker.rate_hz)
+        surplus = len(self._kept) + fresh - round(_KEPT_S * self._clock.rate_hz)
         if self._silent_from <= self._kept_from + max(0, surplus):
             # All that would be kept is silent, as it is most of the day.
             self._kept_from += len(self._kept) + fresh

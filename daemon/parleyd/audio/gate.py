@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 from parleyd.audio.pcm import FRAME_MS, Frame
-from parleyd.audio.room import Hubbub, LevelFloor
+from parleyd.audio.room import Doubt, Hubbub, LevelFloor
 
 # The figures are chosen by benchmarks/gate_in_noise.py; docs/gate.md shows what they do.
 
@@ -34,9 +34,6 @@ PAUSE_MS = 300
 
 # A gate that has been open for so long hears a room and not a person: it stays open only for what tops the hubbub.
 TALK_MOST_MS = 45_000
-# After a wake for nothing: so much louder it has to be, for so long.
-RAISED_DB = 6.0
-RAISED_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +50,7 @@ class Verdict:
 
     opened/closed: an utterance began/ended with this frame; speech_s: when the speech itself began/ended.
     talk_started/talk_stopped: a stretch of talk inside (or at the edge of) the utterance.
-    talk_ms: how long the current stretch has lasted, 0 when nobody talks.
+    talk_ms: how long the current stretch has lasted, up to its last speech; 0 when nobody talks.
     """
 
     passed: tuple[Passed, ...]
@@ -81,10 +78,10 @@ class Gate:
         self._quiet_ms = 0
         self._last_speech_s = 0.0
         self._talk_since_s: float | None = None
-        self._raised_ms = 0
         self._open_ms = 0
         self.floor = LevelFloor()
         self.hubbub = Hubbub()
+        self.doubt = Doubt()
         self.open = False
 
     @property
@@ -92,17 +89,12 @@ class Gate:
         """The level that a syllable has to reach now."""
         if self.open and self._open_ms <= TALK_MOST_MS:
             return self.floor.syllable_dbfs
-        raised_db = RAISED_DB if self._raised_ms else 0.0
-        return max(self.floor.syllable_dbfs, self.hubbub.bar_dbfs) + raised_db
+        return self.doubt.bar_dbfs(max(self.floor.syllable_dbfs, self.hubbub.bar_dbfs))
 
     @property
     def talk_since_s(self) -> float | None:
         """When the current stretch of talk began; None while nobody talks."""
         return self._talk_since_s
-
-    def be_harder_of_hearing(self) -> None:
-        """What opened it was nothing: for RAISED_MS the bar is RAISED_DB higher."""
-        self._raised_ms = RAISED_MS
 
     def step(
         self,
@@ -119,8 +111,8 @@ class Gate:
         hold_back=False: let everything through at once (nothing to look back at is kept)."""
         speech = self.floor.step(level_dbfs, voiced) and voiced
         self._open_ms = self._open_ms + FRAME_MS if self.open else 0
-        self._raised_ms = max(0, self._raised_ms - FRAME_MS)
         self.hubbub.step(level_dbfs, speech, self._open_ms)
+        self.doubt.step(level_dbfs, talk=self._talk_since_s is not None)
         syllable = speech and pitch >= self.pitch_least and level_dbfs >= self.bar_dbfs
         self._window.append(speech)
         self._syllables.append(syllable)
@@ -164,8 +156,14 @@ class Gate:
             speech_s=speech_s,
             talk_started=talk_started,
             talk_stopped=talk_stopped,
-            talk_ms=0 if self._talk_since_s is None else round((end_s - self._talk_since_s) * 1000),
+            talk_ms=self._talk_ms,
         )
+
+    @property
+    def _talk_ms(self) -> int:
+        if self._talk_since_s is None:
+            return 0
+        return max(FRAME_MS, round((self._last_speech_s - self._talk_since_s) * 1000))
 
     def _release(self, frame: Frame, closed: bool, hold_back: bool) -> list[Passed]:
         self._held.append(frame)

@@ -80,9 +80,7 @@ class LinearEcho:
 
         self.explained = self._explained(rest, echo)
         if self.explained > PATH_MOVED:
-            # The path is not what it was: it may be wrong by as much as it is large.
-            moved = self._path.real**2 + self._path.imag**2
-            self._doubt = np.maximum(self._doubt, np.float32(self.explained) * moved.mean(axis=0))
+            self.doubt(self.explained)
         self._rest_two[FRAME_SAMPLES:] = rest
         spectrum = np.fft.rfft(self._rest_two).astype(np.complex64)
         last = self._path[-1]
@@ -107,6 +105,11 @@ class LinearEcho:
         self._doubt += _CHANGE * (self._path.real**2 + self._path.imag**2)
         np.clip(self._doubt, _LEAST_DOUBT, _MOST_DOUBT, out=self._doubt)
         return rest
+
+    def doubt(self, share: float) -> None:
+        """The path is not what it was: it may be wrong by this share of its power."""
+        moved = self._path.real**2 + self._path.imag**2
+        self._doubt = np.maximum(self._doubt, np.float32(share) * moved.mean(axis=0))
 
     def pass_by(self, far: Floats) -> None:
         """In the place of step(), for a frame of which the microphone heard nothing."""

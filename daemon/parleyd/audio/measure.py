@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from parleyd.audio.pcm import FRAME_SAMPLES, PIPELINE_RATE_HZ, SILENCE_DBFS, Frame, samples_of
+from parleyd.audio.pcm import FRAME_SAMPLES, PIPELINE_RATE_HZ, SILENCE_DBFS, SILENT_FRAME, Frame, samples_of
 
 # Speech has most of its power here; mains hum, rumble and wind are below, hiss is above.
 VOICE_BAND_HZ = (250, 3500)
@@ -33,11 +33,15 @@ class Measured:
     pitch: float
 
 
+_SILENCE = Measured(SILENCE_DBFS, 0.0)
+
+
 class VoiceMeasure:
     """Looks at the last two frames, 40 ms: two periods of the deepest voice."""
 
     def __init__(self) -> None:
         self._samples = np.zeros(_WINDOW_SAMPLES, np.float32)
+        self._deaf = False  # the last frame was nothing
         self._window = np.hanning(_WINDOW_SAMPLES).astype(np.float32)
         hz = np.fft.rfftfreq(_FFT_SAMPLES, 1 / PIPELINE_RATE_HZ)
         low, high = VOICE_BAND_HZ
@@ -52,6 +56,10 @@ class VoiceMeasure:
 
     def step(self, frame: Frame, *, voiced: bool = True) -> Measured:
         """voiced=False: nobody will ask for the pitch of this frame."""
+        was_deaf, self._deaf = self._deaf, frame.pcm is SILENT_FRAME
+        if was_deaf and self._deaf:
+            # For hours, where the microphone is muted or away.
+            return _SILENCE
         self._samples[:FRAME_SAMPLES] = self._samples[FRAME_SAMPLES:]
         self._samples[FRAME_SAMPLES:] = samples_of(frame.pcm)
         spectrum = np.fft.rfft(self._samples * self._window, _FFT_SAMPLES)

@@ -15,6 +15,7 @@ from parleyd import events
 from parleyd.audio.devices import alsa
 from parleyd.audio.playback import Playback
 from parleyd.config.schema import Mixer
+from parleyd.host.remembered import RememberedVolume
 
 log = logging.getLogger(__name__)
 
@@ -46,10 +47,11 @@ class AlsaMixer:
         self._has_switch = bool(capabilities & {"pswitch", "pswitch-joined", "switch", "switch-joined"})
         return _level(shown)
 
-    def set(self, volume: float) -> None:
-        """0 to 1; 0 also mutes where there is a switch, for the lowest step of some cards is not silence."""
+    def set(self, volume: float) -> float:
+        """0 to 1; 0 also mutes where there is a switch, for the lowest step of some cards is not silence. → where it
+        stands then: the nearest of the card's steps."""
         switch = [] if not self._has_switch else ["mute" if volume == 0 else "unmute"]
-        self._run("sset", self._control, "playback", f"{round(volume * 100)}%", *switch)
+        return _level(self._run("sset", self._control, "playback", f"{round(volume * 100)}%", *switch))
 
     def _run(self, *words: str) -> str:
         is_card = self._card.isdigit() or self._card in alsa.cards().values()
@@ -104,25 +106,39 @@ def _cards() -> str:
 class Volume:
     """How loud the speaker is: the mixer's volume if one is configured, else that of the sound that is played.
 
-    wish: audio.output.volume; None leaves things as they are. value: 0 to 1, as it was set or found here last.
+    configured: audio.output.volume; None leaves things as they are. value: 0 to 1, as it was set or found here last.
+    What set() has set comes back with the next start, unless the configuration names another volume by then; a mixer
+    that is left as it stands keeps its own.
     """
 
-    def __init__(self, playback: Playback, mixer: Mixer, wish: float | None) -> None:
+    def __init__(
+        self, playback: Playback, mixer: Mixer, configured: float | None, remembered: RememberedVolume
+    ) -> None:
         self._playback = playback
         self._mixer = None if mixer.control is None else AlsaMixer(mixer.control, mixer.card)
-        self._wish = wish
+        self._configured = configured
+        self._remembered = remembered
         self._lock = threading.Lock()
-        self.value = 1.0 if wish is None else wish
+        self.value = 1.0 if configured is None else configured
+        self._stands = self.value  # by the card's own steps
+
+    @property
+    def _as_it_stands(self) -> bool:
+        return self._mixer is not None and self._configured is None
 
     def start(self) -> None:
         """Raises MixerError."""
-        if self._mixer is None:
-            return
         with self._lock:
-            found = self._mixer.open()
-            if self._wish is not None:
-                self._mixer.set(self._wish)
-            self.value = found if self._wish is None else self._wish
+            found = None if self._mixer is None else self._mixer.open()
+            if found is not None and self._as_it_stands:
+                self.value = self._stands = found
+                return
+            last = self._remembered.under(self._configured)
+            if last is not None and last != self.value:
+                words = "the volume is %d%%, as it was set last, and not the configuration's %d%%"
+                log.info(words, round(last * 100), round(self.value * 100))
+                self.value = last
+            self._move(self.value)
 
     def __call__(self, event: events.Event) -> None:
         """On the bus: a card that was away has come back with a volume of its own."""
@@ -131,17 +147,43 @@ class Volume:
 
     def _restore(self) -> None:
         try:
-            self.set(self.value)
+            with self._lock:
+                self._move(self.value)
         except MixerError as error:
             log.warning("the volume is not what it was before the speaker was away: %s; %s", error, error.mend)
 
+    def look(self) -> None:
+        """Somebody else may have moved the mixer: buttons on the speaker, alsamixer. Raises MixerError."""
+        if self._mixer is None:
+            return
+        with self._lock:
+            found = self._mixer.open()
+            if found != self._stands:
+                self.value = self._stands = found
+
     def set(self, volume: float) -> None:
-        """Raises ValueError outside 0 to 1, and MixerError; then nothing has changed."""
+        """By hand. Raises ValueError outside 0 to 1, and MixerError; then nothing has changed."""
         if not 0.0 <= volume <= 1.0:
             raise ValueError(f"a volume is from 0 to 1, not {volume:g}")
         with self._lock:
-            if self._mixer is None:
-                self._playback.set_volume(volume)
-            else:
-                self._mixer.set(volume)
+            self._move(volume)
             self.value = volume
+            if not self._as_it_stands:
+                self._remembered.remember(volume, self._configured)
+
+    def configure(self, volume: float | None) -> None:
+        """audio.output.volume is another now, by the file or by a profile. Raises MixerError."""
+        with self._lock:
+            before, self._configured = self._configured, volume
+            if volume is None:
+                return
+            if before is not None:
+                self._remembered.forget()
+            self._move(volume)
+            self.value = volume
+
+    def _move(self, volume: float) -> None:
+        if self._mixer is None:
+            self._playback.set_volume(volume)
+        else:
+            self._stands = self._mixer.set(volume)

@@ -379,7 +379,7 @@ class Playback:
             self._playhead.latency_s = info.latency_s
             self._pipeline.period_samples = max(info.period_samples, round(info.rate_hz * _PERIOD_S))
         if self._far_end is not None:
-            self._far_end.start(info.rate_hz)
+            self._far_end.start(info.rate_hz, info.latency_s)
         return info
 
     def _reopen(self) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from parleyd.audio.gate import Passed
 from parleyd.audio.pcm import FRAME_MS, PIPELINE_RATE_HZ
 from parleyd.config.keeping import Debug
+from parleyd.health import Pulse
 from parleyd.host.once import ToldOnce
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ class Recorder:
         self._waiting: queue.Queue[bytes | None] = queue.Queue(MOST_WAITING)
         self._told = ToldOnce(log)
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+        self.pulse = Pulse("recorder")
 
     def start(self) -> None:
         log.warning("utterances are recorded in %s, the newest %d (debug.record)", self._directory, self._most_files)
@@ -68,6 +70,7 @@ class Recorder:
     def _run(self) -> None:
         number = 0
         while (sound := self._waiting.get()) is not None:
+            self.pulse.beat()
             number = number % 999 + 1
             try:
                 self._write(f"{datetime.fromtimestamp(time.time()):%Y%m%dT%H%M%S}-{number:03}.wav", sound)
@@ -77,6 +80,7 @@ class Recorder:
                 self._told.trouble(text, "make room, or make the directory writable, or set debug.record to false")
             else:
                 self._told.over("utterances can be recorded again")
+            self.pulse.rest()
 
     def _write(self, name: str, sound: bytes) -> None:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -20,6 +20,7 @@ from parleyd.audio.capture import Capture
 from parleyd.audio.devices import alsa
 from parleyd.audio.devices.chatter import portaudio_muted
 from parleyd.audio.devices.device import DeviceError
+from parleyd.audio.devices.patience import HANG_S, hang
 from parleyd.audio.devices.portaudio import Card, host
 from parleyd.audio.playback import Playback
 from parleyd.health import Pulse
@@ -37,8 +38,6 @@ ENDED_S = 0.5
 SILENT_TRIES = 2
 # What waits for a speaker that comes back within this time is still worth hearing.
 KEEP_ANSWER_S = 5.0
-# A call into PortAudio that takes longer never returns, as far as anybody can tell.
-HANG_S = 10.0
 
 _LOOK_S = 0.1
 # Many periods late: from here on PortAudio may be complaining.
@@ -281,11 +280,7 @@ class Recovery:
         """→ whether to go on."""
         call = host.oldest_call()
         if call is not None and now_s - call[1] >= HANG_S:
-            hang = DeviceError(
-                f"PortAudio does not return from {call[0]}, for {HANG_S:g} s now",
-                "only a new start helps, which systemd gives; if it happens again, see whether the sound server hangs",
-            )
-            self._on_failure("sound", hang)
+            self._on_failure("sound", hang(call[0]))
             return False
         if self._helper is not None and not self._helper.is_alive():
             self._helper = None
@@ -326,12 +321,15 @@ class Recovery:
         well = [p for p in self._patients if p not in gone]
         for patient in gone:
             patient.release()
-        prospects = {p.card.prospect() for p in ill}
-        log.debug("the prospects of the %s: %s", " and the ".join(p.which for p in ill), ", ".join(prospects))
-        if prospects == {"none"}:
+        prospects = {p.which: p.card.prospect() for p in gone}
+        log.debug("prospects: %s", ", ".join(f"{which} {prospect}" for which, prospect in prospects.items()))
+        # PortAudio is not asked for what will be refused: that may crash while another stream runs (portaudio.py).
+        hopeful = [p for p in gone if prospects[p.which] != "none"]
+        if not any(p in ill for p in hopeful):
             return
         # A device that came back to its old place needs no new list, and the healthy one is left in peace.
-        if well and "new list" not in prospects and all(p.health.gently for p in ill) and self._regain(ill, outcome):
+        as_listed = "new list" not in prospects.values() and all(p.health.gently for p in ill)
+        if well and as_listed and self._regain(hopeful, outcome):
             return
         for patient in well:
             patient.release()
@@ -339,7 +337,7 @@ class Recovery:
         if not host.refresh():
             # A stream is still being closed.
             return
-        self._regain(self._patients, outcome)
+        self._regain(hopeful + well, outcome)
 
     def _regain(self, patients: list[_Patient], outcome: dict[Which, bool]) -> bool:
         """→ whether all are open."""

@@ -1,6 +1,6 @@
-"""What a room sounds like when nobody speaks to us: its floor, its restlessness, its hubbub. Pure.
+"""What a room sounds like when nobody speaks to us: its floor, its restlessness, its hubbub, its false alarms. Pure.
 
-The figures are chosen by benchmarks/gate_in_noise.py; docs/gate.md shows what they do.
+The figures are chosen by benchmarks/gate_in_noise.py and benchmarks/false_wakes.py; docs/gate.md shows what they do.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections import deque
 from math import log10
 from statistics import median
 
-from parleyd.audio.pcm import FRAME_MS
+from parleyd.audio.pcm import FRAME_MS, SILENCE_DBFS
 
 # The level floor: the least level of the last seconds. Speech touches it between words, noise lives on it.
 FLOOR_START_DBFS = -60.0
@@ -27,7 +27,7 @@ RISE_PER_RESTLESS_DB = 25.0
 RISE_MOST_DB = 12.0
 # Hubbub: what is taken for speech and never ends. A voice that is meant for us tops its usual peaks by this much.
 HUBBUB_S = 15.0
-HUBBUB_FROM = 0.25
+HUBBUB_FROM = 0.12
 OVER_HUBBUB_DB = 3.0
 HUBBUB_PEAKS = 30
 HUBBUB_PEAKS_LEAST = 5
@@ -36,6 +36,14 @@ HUBBUB_PEAKS_LEAST = 5
 HUBBUB_GONE = 0.05
 # What is said in an utterance up to this length is no part of it.
 UTTERANCE_MS = 6000
+# After a wake for nothing a syllable has to be louder: by this much more for each in a row, but only until it tops what
+# fooled us. That lasts twice as long each time, and they count as in a row for so long after that.
+DOUBT_STEP_DB = 6.0
+DOUBT_MOST_DB = 18.0
+OVER_FOOLED_DB = 1.5
+DOUBT_MS = 60_000
+DOUBT_MOST_MS = 16 * DOUBT_MS
+DOUBT_REMEMBERED_MS = 10 * DOUBT_MS
 # Below this it is digital silence, muted hardware or a microphone that counts as silent: it says nothing of the room.
 SILENT_DBFS = -100.0
 
@@ -126,3 +134,43 @@ class Hubbub:
                 self._usual = median(self._peaks)
         is_hubbub = self._share > HUBBUB_FROM and len(self._peaks) >= HUBBUB_PEAKS_LEAST
         self.bar_dbfs = self._usual + OVER_HUBBUB_DB if is_hubbub else FLOOR_MIN_DBFS
+
+
+class Doubt:
+    """What wakes for nothing teach. times: how many in a row; raised_ms: how long it still has to be louder."""
+
+    def __init__(self) -> None:
+        self.times = 0
+        self.raised_ms = 0
+        self._remembered_ms = 0
+        self._loudest_dbfs = SILENCE_DBFS
+        self._tops_dbfs = SILENCE_DBFS
+
+    def step(self, level_dbfs: float, talk: bool) -> None:
+        """talk: the frame belongs to what the gate takes for talk."""
+        if talk:
+            self._loudest_dbfs = max(self._loudest_dbfs, level_dbfs)
+        self.raised_ms = max(0, self.raised_ms - FRAME_MS)
+        self._remembered_ms = max(0, self._remembered_ms - FRAME_MS)
+        if not self._remembered_ms:
+            self.times = 0
+
+    def fooled(self) -> None:
+        """What was heard since the last time was nothing."""
+        self.times += 1
+        self.raised_ms = min(DOUBT_MOST_MS, DOUBT_MS * 2 ** min(self.times - 1, 10))
+        self._remembered_ms = self.raised_ms + DOUBT_REMEMBERED_MS
+        self._tops_dbfs = self._loudest_dbfs + OVER_FOOLED_DB
+        self._loudest_dbfs = SILENCE_DBFS
+
+    def trust(self) -> None:
+        """Somebody was understood."""
+        self.times = self.raised_ms = self._remembered_ms = 0
+        self._loudest_dbfs = SILENCE_DBFS
+
+    def bar_dbfs(self, usual_dbfs: float) -> float:
+        """The level that a syllable has to reach, where usual_dbfs would do without doubt."""
+        if not self.raised_ms:
+            return usual_dbfs
+        most_dbfs = usual_dbfs + min(DOUBT_MOST_DB, DOUBT_STEP_DB * self.times)
+        return max(usual_dbfs, min(most_dbfs, self._tops_dbfs))

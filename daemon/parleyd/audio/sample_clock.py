@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-# What is believed beforehand: how far a callback's time is off, how much crystals differ, and how fast that changes
-# (1 ppm in 100 s, with the temperature). The clock then remembers about a minute.
-JITTER_S = 0.002
+# Callbacks are late, and never early: of so much time, the stamp that is the least late is what shows the clock.
+BLOCK_S = 0.2
+# What is believed beforehand: how late that one is, how much crystals differ, and how fast that changes (1 ppm in
+# 100 s, with the temperature). The clock then remembers about a minute.
+JITTER_S = 0.0005
 CRYSTAL = 40e-6
 _WANDER_PER_S = 1e-6**2 / 100.0
 MOST_DRIFT = 300e-6
-# Stamps that are off by more than this, one after the other for this long: sound was lost, or the device was reopened.
-JUMP_S = 0.040
-JUMP_LASTS_S = 0.5
-_CLIP_S = 0.010
+# When all stamps of a block are off by more than this, in the same direction, sound was lost.
+JUMP_S = 0.005
 
 
 class SampleClock:
     """When each sample of a device passed, from the jittery times at which its periods were seen.
 
     A Kalman filter with two states, the time of a sample and the clock's drift, which is believed to be small until
-    the stamps show it. resyncs: how often it had to begin anew because the stamps jumped.
+    the stamps show it. resyncs: how often the stamps jumped, and it with them.
     """
 
     def __init__(self, rate_hz: int) -> None:
@@ -27,12 +27,13 @@ class SampleClock:
         self._sample: int | None = None  # the last that was stamped
         self._at_s = 0.0  # when it passed
         self._slow = 0.0  # how much longer than nominal a sample takes
-        self._off_since_s: float | None = None
-        self._forget()
-
-    def _forget(self) -> None:
         # The covariance of the two states.
         self._p_time, self._p_both, self._p_slow = JITTER_S**2, 0.0, CRYSTAL**2
+        # Since when the block lasts, and the error of its least late stamp.
+        self._since_s, self._least_s = float("-inf"), float("inf")
+        # Since when all stamps are off, and by how much the least late.
+        self._off_since_s: float | None = None
+        self._off_s = 0.0
 
     @property
     def drift(self) -> float:
@@ -51,12 +52,12 @@ class SampleClock:
         self._p_both += elapsed_s * self._p_slow
         self._p_slow += elapsed_s * _WANDER_PER_S
         error_s = at_s - self._at_s
-        if self._jumped(error_s, at_s):
-            self._at_s = at_s
-            self._forget()
-            self.resyncs += 1
+        if self._is_off(error_s, at_s):
             return
-        error_s = max(-_CLIP_S, min(_CLIP_S, error_s))
+        self._least_s = min(self._least_s, error_s)
+        if at_s - self._since_s < BLOCK_S:
+            return
+        error_s, self._least_s, self._since_s = self._least_s, float("inf"), at_s
         surprise = self._p_time + JITTER_S**2
         for_time, for_slow = self._p_time / surprise, self._p_both / surprise
         self._at_s += for_time * error_s
@@ -65,15 +66,18 @@ class SampleClock:
         self._p_time *= 1.0 - for_time
         self._p_both *= 1.0 - for_time
 
-    def _jumped(self, error_s: float, at_s: float) -> bool:
+    def _is_off(self, error_s: float, at_s: float) -> bool:
         if abs(error_s) <= JUMP_S:
             self._off_since_s = None
             return False
-        if self._off_since_s is None:
-            self._off_since_s = at_s
-        if at_s - self._off_since_s < JUMP_LASTS_S:
-            return False
-        self._off_since_s = None
+        if self._off_since_s is None or (error_s > 0.0) != (self._off_s > 0.0):
+            self._off_since_s, self._off_s = at_s, error_s
+        self._off_s = min(self._off_s, error_s)
+        if at_s - self._off_since_s >= BLOCK_S:
+            self._at_s += self._off_s
+            self._p_time, self._p_both = JITTER_S**2, 0.0
+            self._off_since_s, self._since_s, self._least_s = None, at_s, float("inf")
+            self.resyncs += 1
         return True
 
     def time_of(self, sample: float) -> float:

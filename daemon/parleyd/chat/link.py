@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,7 +16,7 @@ from parleyd.agents.agent import Agent, UploadError
 from parleyd.audio.devices.null import NullInput, NullOutput
 from parleyd.config.schema import Config
 from parleyd.control import messages
-from parleyd.control.client import Client, NotRunningError, RefusedError
+from parleyd.control.client import Client, NotRunningError, RefusedError, TurnError
 from parleyd.service import Service
 
 Event = dict[str, Any]
@@ -26,11 +27,22 @@ class LinkError(Exception):
     """What was asked for was not done; the text tells the mend, too."""
 
 
+def unsayable(text: str) -> str | None:
+    """Why it cannot be sent, if not, after the words `this` or `line 3`."""
+    if len(text) > messages.MAX_TEXT:
+        return f"has {len(text)} characters; {messages.MAX_TEXT} are allowed"
+    # From bytes that are none Python makes halves of surrogate pairs.
+    return "is not UTF-8" if any("\ud800" <= sign <= "\udfff" for sign in text) else None
+
+
 class Link(Protocol):
     """Events come on other threads, as the control socket tells them; `gone` when no more will come."""
 
     def say(self, text: str) -> None:
         """Raises LinkError."""
+
+    def turn(self, until_s: float) -> AbstractContextManager[None]:
+        """While it lasts, nobody else waits for an answer. Raises LinkError when it does not come until then."""
 
     def send_file(self, descriptor: int, name: str, text: str | None) -> None:
         """The caller keeps the descriptor. Raises LinkError."""
@@ -52,6 +64,14 @@ class DaemonLink:
 
     def say(self, text: str) -> None:
         self._do(lambda: self._client.ask("say", text=text))
+
+    @contextmanager
+    def turn(self, until_s: float) -> Iterator[None]:
+        try:
+            with self._client.turn(until_s):
+                yield
+        except TurnError as error:
+            raise LinkError(str(error)) from error
 
     def send_file(self, descriptor: int, name: str, text: str | None) -> None:
         self._do(lambda: self._client.send_file(descriptor, name, text))
@@ -88,6 +108,9 @@ class OwnLink:
 
     def wake(self) -> None:
         self._service.wake()
+
+    def turn(self, until_s: float) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def say(self, text: str) -> None:
         if (refusal := self._service.say(text)) is not None:

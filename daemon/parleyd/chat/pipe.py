@@ -7,16 +7,17 @@ import time
 from collections.abc import Iterable
 from typing import TextIO
 
-from parleyd.chat.link import Event, Link, LinkError
-from parleyd.chat.wrap import printable
-from parleyd.control.messages import MAX_TEXT
-
-# From agents that send no whole texts, the end of the parts is all there is.
-WHOLE_S = 1.0
+from parleyd.chat.link import Event, Link, LinkError, unsayable
+from parleyd.chat.reply import Reply
+from parleyd.shown import printable
 
 
 class NoAnswerError(Exception):
     """The conversation does not go on."""
+
+
+class BadLineError(Exception):
+    """What is no message."""
 
 
 class Pipe:
@@ -26,68 +27,46 @@ class Pipe:
         self._out = out
         self._timeout_s = timeout_s
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        self._trouble = ""
-        self._ended = ""
 
     def take(self, event: Event) -> None:
         self._events.put(event)
 
     def run(self, lines: Iterable[str], link: Link) -> None:
-        """Raises NoAnswerError."""
+        """Raises NoAnswerError and BadLineError."""
         for number, line in enumerate(lines, 1):
             text = line.strip()
             if not text:
                 continue
-            if len(text) > MAX_TEXT:
-                raise NoAnswerError(f"line {number} has {len(text)} characters; {MAX_TEXT} are allowed")
-            self._forget_old()
-            answer = self._ask(text, link)
-            if answer is None:
+            if why := unsayable(text):
+                raise BadLineError(f"line {number} {why}")
+            reply = self._ask(text, link)
+            if reply.has_ended:
                 # The agent was hanging up when it came; the next session is for it.
-                answer = self._ask(text, link)
-            if answer is None:
-                raise NoAnswerError(f"the conversation ended without an answer: {self._ended}")
-            print(" ".join(printable(answer).split()), file=self._out, flush=True)
+                reply = self._ask(text, link)
+            if reply.answer is None:
+                raise NoAnswerError("; ".join(filter(None, reply.why_none(self._timeout_s))))
+            print(" ".join(printable(reply.answer).split()), file=self._out, flush=True)
 
-    def _forget_old(self) -> None:
-        """What was said before, to whomever, is no answer to what comes now."""
-        while not self._events.empty():
-            self._events.get_nowait()
-
-    def _ask(self, text: str, link: Link) -> str | None:
-        """None: the conversation ended first."""
+    def _ask(self, text: str, link: Link) -> Reply:
+        until_s = time.monotonic() + self._timeout_s
         try:
-            link.say(text)
+            with link.turn(until_s):
+                # What was said before, to whomever, is no answer to what comes now.
+                while not self._events.empty():
+                    self._events.get_nowait()
+                link.say(text)
+                return self._await(Reply(text, until_s))
         except LinkError as error:
             raise NoAnswerError(str(error)) from error
-        until_s = time.monotonic() + self._timeout_s
-        streamed, is_streamed, is_said = "", False, False
-        while True:
-            left_s = until_s - time.monotonic()
+
+    def _await(self, reply: Reply) -> Reply:
+        while reply.answer is None:
             try:
-                event = self._events.get(timeout=max(0.0, left_s))
+                event = self._events.get(timeout=max(0.0, reply.until_s - time.monotonic()))
             except queue.Empty:
-                if is_streamed:
-                    return streamed
-                why = f": {self._trouble}" if self._trouble else ""
-                raise NoAnswerError(f"no answer within {self._timeout_s:g} s{why}") from None
-            match event["event"]:
-                case "typed" if event["text"] == text:
-                    is_said = True
-                case "answer_text" | "answer_part" if not is_said:
-                    # To somebody else, who was quicker.
-                    pass
-                case "answer_text" if not event["corrected"]:
-                    return str(event["text"])
-                case "answer_part":
-                    streamed = event["text"] if event["kind"] == "start" else streamed + event["text"]
-                    if event["kind"] == "stop":
-                        is_streamed = True
-                        until_s = time.monotonic() + WHOLE_S
-                case "trouble":
-                    self._trouble = "; ".join(filter(None, (event["text"], event["mend"])))
-                case "state_changed" if event["after"] == "asleep":
-                    self._ended = event["reason"]
-                    return None
-                case "gone":
-                    raise NoAnswerError(event["text"])
+                reply.settle()
+                break
+            if event["event"] == "gone":
+                raise NoAnswerError(event["text"])
+            reply.step(event, time.monotonic())
+        return reply

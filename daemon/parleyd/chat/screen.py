@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from typing import TextIO
 
 from parleyd.chat.view import Piece
-from parleyd.chat.wrap import Wrap, printable
+from parleyd.chat.wrap import Wrap
+from parleyd.shown import printable
 
 INDENT = "  "
 _STYLES = {"said": "\x1b[36m", "note": "\x1b[2m", "trouble": "\x1b[33m", "over": "\x1b[33m"}

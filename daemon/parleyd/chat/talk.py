@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import queue
-import shlex
 import time
 from pathlib import Path
 
-from parleyd.chat.link import Event, Link, LinkError
+from parleyd.chat.link import Event, Link, LinkError, unsayable
 from parleyd.chat.prompt import Prompt, without_echo
 from parleyd.chat.screen import Screen
 from parleyd.chat.view import Piece, View
-from parleyd.control.messages import MAX_TEXT
+from parleyd.host.files import open_regular
 
 # So long an answer may take to begin before the prompt comes back; it may come later all the same.
 BEGIN_S = 2.0
@@ -82,8 +81,8 @@ class Talk:
             if line.startswith("/") and not line.startswith("//"):
                 return self._order(line, link)
             text = line.removeprefix("/") if line.startswith("//") else line
-            if len(text) > MAX_TEXT:
-                raise LinkError(f"this has {len(text)} characters; {MAX_TEXT} are allowed")
+            if why := unsayable(text):
+                raise LinkError(f"this {why}")
             self._view.said(text)
             link.say(text)
         except LinkError as error:
@@ -99,13 +98,9 @@ class Talk:
             for one in HELP:
                 self._screen.write(f"  {one}\n")
             return False
+        path, text = _path_and_text(rest.strip())
         try:
-            path, *words = shlex.split(rest)
-        except ValueError:
-            raise LinkError('write /file PATH [TEXT], and a path with blanks as "A PATH"') from None
-        text = " ".join(words) or None
-        try:
-            descriptor = os.open(Path(path).expanduser(), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            descriptor = open_regular(Path(path).expanduser())
         except (OSError, ValueError, RuntimeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not a usable path"
             raise LinkError(f"cannot read {path}: {reason}") from error
@@ -116,3 +111,12 @@ class Talk:
         finally:
             os.close(descriptor)
         return True
+
+
+def _path_and_text(rest: str) -> tuple[str, str | None]:
+    """Only the path may be in quotes: a text has apostrophes of its own. Raises LinkError."""
+    quote = rest[:1] if rest[:1] in ("'", '"') else ""
+    path, end, text = rest[1:].partition(quote) if quote else rest.partition(" ")
+    if not path or (quote and not end):
+        raise LinkError('write /file PATH [TEXT], and a path with blanks as "A PATH"')
+    return path, text.strip() or None

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-
-def printable(text: str) -> str:
-    """Without what would steer the terminal: an agent's text is a stranger's. Line breaks stay."""
-    return "".join(sign if sign.isprintable() or sign == "\n" else " " for sign in text.replace("\r\n", "\n"))
+from parleyd.shown import printable
 
 
 def columns(text: str) -> int:

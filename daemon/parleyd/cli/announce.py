@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import time
 from typing import Any
 
-from parleyd.cli.daemon import add_options, connected, text_of
+from parleyd.cli.daemon import add_options, add_wait, connected, tell, text_of
 from parleyd.cli.errors import CommandError
-from parleyd.cli.say import seconds
 from parleyd.control.client import Client
 
 
@@ -22,10 +20,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("text", nargs="+", metavar="TEXT")
     parser.add_argument("--now", action="store_true", help="without waiting: the agent becomes quieter meanwhile")
-    parser.add_argument("--wait", action="store_true", help="wait until it has been spoken")
-    parser.add_argument(
-        "--timeout", type=seconds, default=120.0, metavar="SECONDS", help="for --wait; default: %(default)g"
-    )
+    add_wait(parser, "until it has been spoken", timeout_s=120.0)
     add_options(parser)
     parser.set_defaults(run=run)
 
@@ -38,19 +33,13 @@ def run(args: argparse.Namespace) -> int:
         result = client.ask("announce", text=text, now=args.now)
         if args.wait:
             result = _ended(client, result["announcement"], args.timeout)
-    if args.json:
-        print(json.dumps(result, ensure_ascii=False))
+        tell(args, result, "")
     return os.EX_OK
 
 
 def _ended(client: Client, announcement: int, timeout_s: float) -> dict[str, Any]:
     """Its last event, when it was spoken. Raises CommandError."""
-    until_s = time.monotonic() + timeout_s
-    while (left_s := until_s - time.monotonic()) > 0:
-        try:
-            event = next(client.events(left_s))
-        except TimeoutError:
-            break
+    for event in client.events_until(time.monotonic() + timeout_s):
         if event["event"] == "announcement_ended" and event["announcement"] == announcement:
             if event["finished"]:
                 return event

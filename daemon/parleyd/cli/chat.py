@@ -14,11 +14,11 @@ from pathlib import Path
 import msgspec
 
 from parleyd.chat.link import DaemonLink, Link, OwnLink, Take
-from parleyd.chat.pipe import NoAnswerError, Pipe
+from parleyd.chat.pipe import BadLineError, NoAnswerError, Pipe
 from parleyd.chat.screen import Screen, wants_colour
 from parleyd.cli.agents import Agents
+from parleyd.cli.daemon import seconds
 from parleyd.cli.errors import CommandError
-from parleyd.cli.say import seconds
 from parleyd.config.loader import ConfigError, load
 from parleyd.config.schema import Audio, Config, Log
 from parleyd.control.client import NotRunningError, RefusedError
@@ -85,6 +85,8 @@ def _through_pipe(args: argparse.Namespace) -> int:
             pipe.run(sys.stdin, link)
         except NoAnswerError as error:
             raise CommandError(str(error), None, os.EX_TEMPFAIL) from error
+        except BadLineError as error:
+            raise CommandError(str(error), None, os.EX_DATAERR) from error
     return os.EX_OK
 
 

@@ -13,9 +13,9 @@ from typing import Any
 from parleyd.config.json_schema import json_schema
 from parleyd.config.loader import ConfigError, Loaded, load
 from parleyd.config.nodes import dump
-from parleyd.config.problem import one_line
 from parleyd.config.secrets import masked
 from parleyd.host.directories import config_path
+from parleyd.shown import one_line
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

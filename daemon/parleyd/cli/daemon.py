@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from parleyd.cli.errors import CommandError
-from parleyd.control.client import Client, NotRunningError, RefusedError
+from parleyd.control.client import Client, NotAllowedError, NotRunningError, RefusedError, TurnError
 from parleyd.control.messages import MAX_TEXT
+from parleyd.shown import json_text, printable
 
 # The exit code for a kind of refusal.
 _CODES = {
+    "not_allowed": os.EX_NOPERM,
+    "bad_request": os.EX_USAGE,
+    "unknown_profile": os.EX_USAGE,
     "bad_config": os.EX_CONFIG,
     "no_voice": os.EX_CONFIG,
     "nothing_to_say": os.EX_DATAERR,
@@ -30,11 +33,32 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the answer as JSON")
 
 
+def add_wait(parser: argparse.ArgumentParser, what: str, *, timeout_s: float) -> None:
+    """--wait and --timeout. what: is waited for."""
+    parser.add_argument("--wait", action="store_true", help=f"wait {what}")
+    parser.add_argument(
+        "--timeout", type=seconds, default=timeout_s, metavar="SECONDS", help="for all of it; default: %(default)g"
+    )
+
+
+def seconds(text: str) -> float:
+    """For argparse: above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+    return value
+
+
 def text_of(words: Sequence[str]) -> str:
     """What was given on the command line, as the daemon takes it. Raises CommandError."""
     text = " ".join(words)
-    if not 0 < len(text) <= MAX_TEXT:
-        raise CommandError(f"the text has {len(text)} characters", f"use 1 to {MAX_TEXT}", os.EX_USAGE)
+    if not text.strip():
+        raise CommandError("the text is empty", "write some words", os.EX_USAGE)
+    if len(text) > MAX_TEXT:
+        raise CommandError(f"the text has {len(text)} characters", f"use at most {MAX_TEXT}", os.EX_USAGE)
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -49,7 +73,10 @@ def connected(args: argparse.Namespace) -> Iterator[Client]:
         with Client(args.socket) as client:
             yield client
     except NotRunningError as error:
-        raise CommandError(str(error), error.mend, os.EX_UNAVAILABLE) from error
+        code = os.EX_NOPERM if isinstance(error, NotAllowedError) else os.EX_UNAVAILABLE
+        raise CommandError(str(error), error.mend, code) from error
+    except TurnError as error:
+        raise CommandError(str(error), None, os.EX_TEMPFAIL) from error
     except RefusedError as error:
         raise CommandError(str(error), error.mend, _CODES.get(error.kind, os.EX_UNAVAILABLE)) from error
 
@@ -57,6 +84,6 @@ def connected(args: argparse.Namespace) -> Iterator[Client]:
 def tell(args: argparse.Namespace, result: dict[str, object], words: str) -> None:
     """The result, or where the user does not ask for JSON what it comes to."""
     if args.json:
-        print(json.dumps(result, ensure_ascii=False))
+        print(json_text(result))
     elif words:
-        print(words)
+        print(printable(words))

@@ -7,9 +7,13 @@ import json
 import os
 import re
 from dataclasses import asdict
+from typing import NamedTuple
 
+from parleyd.audio.devices.chatter import keep_stderr_apart
 from parleyd.audio.devices.device import DeviceError
+from parleyd.audio.devices.patience import in_time
 from parleyd.audio.devices.portaudio import MOST_HARDWARE_CHANNELS, CardDevice, Direction, find, host
+from parleyd.cli.errors import CommandError
 
 _RATES_HZ = (16_000, 24_000, 44_100, 48_000)
 # Of alsa-lib's and alsa-plugins' configuration.
@@ -19,31 +23,33 @@ _STOCK = re.compile(
 )
 
 
+class _Found(NamedTuple):
+    """listed: by direction; defaults: their index; rates_hz: by direction and index, those at which it opens."""
+
+    listed: dict[Direction, list[CardDevice]]
+    defaults: dict[Direction, int | None]
+    rates_hz: dict[tuple[Direction, int], list[int]]
+
+
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "devices",
         help="list the sound devices",
         description="Lists microphones and speakers, the rates at which they open, and which is the default. "
-        "Exit code 69 when there are none.",
+        "Exit code 69 when there are none, or the sound server hangs.",
     )
     parser.add_argument("--json", action="store_true", help="print facts for programs")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit code 69 when there is neither a microphone nor a speaker."""
-    devices = host.devices()
-    listed: dict[Direction, list[CardDevice]] = {
-        "input": [device for device in devices if device.input_channels],
-        "output": [device for device in devices if device.output_channels],
-    }
-    defaults = {direction: host.default_index(direction) for direction in listed}
-    rates = {
-        (direction, device.index): [rate for rate in _RATES_HZ if host.supports(device, direction, rate)]
-        for direction, some in listed.items()
-        for device in some
-    }
-    host.refresh()
+    """Exit code 69 when there is neither a microphone nor a speaker, or PortAudio hangs."""
+    # Who hangs inside PortAudio keeps it muted.
+    keep_stderr_apart()
+    try:
+        listed, defaults, rates = in_time(_look, "listing the devices")
+    except DeviceError as error:
+        raise CommandError(str(error), "see whether the sound server hangs", os.EX_UNAVAILABLE) from error
     if args.json:
         print(
             json.dumps(
@@ -61,6 +67,22 @@ def run(args: argparse.Namespace) -> int:
     else:
         _print(listed, defaults, rates)
     return 0 if any(listed.values()) else os.EX_UNAVAILABLE
+
+
+def _look() -> _Found:
+    devices = host.devices()
+    listed: dict[Direction, list[CardDevice]] = {
+        "input": [device for device in devices if device.input_channels],
+        "output": [device for device in devices if device.output_channels],
+    }
+    defaults = {direction: host.default_index(direction) for direction in listed}
+    rates = {
+        (direction, device.index): [rate for rate in _RATES_HZ if host.supports(device, direction, rate)]
+        for direction, some in listed.items()
+        for device in some
+    }
+    host.refresh()
+    return _Found(listed, defaults, rates)
 
 
 def _print(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import time
 from typing import Any
 
 from parleyd.cli.daemon import add_options, connected
+from parleyd.shown import json_text, printable
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     with connected(args) as client:
         client.ask("events")
         for event in client.events():
-            print(json.dumps(event, ensure_ascii=False) if args.json else _line(event), flush=True)
+            print(json_text(event) if args.json else printable(_line(event)), flush=True)
             if not args.follow:
                 break
     return os.EX_OK
@@ -46,4 +46,4 @@ def _line(event: dict[str, Any]) -> str:
 def _value(value: object) -> str:
     if isinstance(value, dict):
         return " ".join(f"{name}={_value(one)}" for name, one in value.items() if one is not None)
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else str(value)
+    return json_text(value) if isinstance(value, str) else str(value)

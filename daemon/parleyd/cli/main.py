@@ -14,6 +14,7 @@ from pathlib import Path
 
 import parleyd
 from parleyd.cli.errors import CommandError
+from parleyd.shown import printable
 
 # Which file in this folder has which command.
 COMMANDS = {
@@ -71,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CommandError as failure:
         if "--debug" in arguments:
             traceback.print_exc()
-        print(f"parleyd: {failure}", file=sys.stderr)
+        print(f"parleyd: {printable(str(failure))}", file=sys.stderr)
         return failure.exit_code
     except KeyboardInterrupt:
         return 130

@@ -7,6 +7,10 @@ import os
 from functools import partial
 
 from parleyd.cli.daemon import add_options, connected, tell
+from parleyd.cli.errors import CommandError
+
+# It takes about two seconds; systemd gives it five.
+STOP_S = 10.0
 
 # The order, what it does, and what is said when it was done.
 ORDERS = {
@@ -14,7 +18,7 @@ ORDERS = {
     "sleep": ("end the session; the daemon goes on listening", ""),
     "mute": ("hear nothing until `unmute`, also after a restart", "muted: the agent hears nothing"),
     "unmute": ("hear again", "the microphone is heard"),
-    "stop": ("end; systemd starts a service again, so stop that with systemctl", ""),
+    "stop": ("end, and wait until it has; systemd starts a service again, so stop that with systemctl", ""),
 }
 
 
@@ -24,10 +28,19 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         add_options(parser)
         if order == "wake":
             parser.add_argument("--anyway", action="store_true", help="although a budget is spent")
-        parser.set_defaults(run=partial(_run, order))
+        parser.set_defaults(run=_stop if order == "stop" else partial(_run, order))
 
 
 def _run(order: str, args: argparse.Namespace) -> int:
     with connected(args) as client:
         tell(args, client.ask(order, **({"anyway": True} if getattr(args, "anyway", False) else {})), ORDERS[order][1])
+    return os.EX_OK
+
+
+def _stop(args: argparse.Namespace) -> int:
+    with connected(args) as client:
+        if not client.stop(STOP_S):
+            text = f"the daemon was told to end, and has not within {STOP_S:g} s"
+            raise CommandError(text, "see its log: journalctl -u parleyd", os.EX_TEMPFAIL)
+        tell(args, {}, "")
     return os.EX_OK

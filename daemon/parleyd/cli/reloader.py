@@ -37,7 +37,7 @@ class Reloader:
             except ReloadError as error:
                 for problem in str(error).splitlines():
                     log.error("%s", problem)
-                log.error("the new configuration is not good; the old one stays in force")
+                log.error("the new configuration is not taken; the old one stays in force")
                 raise
             finally:
                 notify.ready(self._service.health)
@@ -52,7 +52,7 @@ class Reloader:
         try:
             changed = self._profiles.rebase(loaded.config)
         except ApplyError as error:
-            raise ReloadError(str(error)) from error
+            raise ReloadError(f"{error}; {error.mend}" if error.mend else str(error)) from error
         log.info("the configuration was read again: %s", changed.in_words())
         if not self._debug:
             logging.getLogger("parleyd").setLevel(loaded.config.log.level.upper())

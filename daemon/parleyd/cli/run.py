@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import faulthandler
 import logging
 import os
 import sys
@@ -19,7 +20,7 @@ from parleyd.audio.devices.chatter import keep_stderr_apart
 from parleyd.audio.devices.device import DeviceError, InputDevice, OutputDevice
 from parleyd.audio.devices.names import device_pair
 from parleyd.audio.devices.portaudio import host
-from parleyd.audio.earcons import EarconFileError
+from parleyd.audio.earcons import EarconError
 from parleyd.audio.echo import EchoCancellerMissingError
 from parleyd.audio.mixer import MixerError
 from parleyd.audio.vad import VadUnavailableError
@@ -71,6 +72,8 @@ def run(args: argparse.Namespace) -> int:
     settings = msgspec.structs.replace(config.log, level="debug") if args.debug else config.log
     notify.starting("starting", START_S)
     keep_stderr_apart()
+    # A crash inside PortAudio, and the watchdog's SIGABRT, tell where each thread was.
+    faulthandler.enable(sys.stderr)
     running_logs = logs.start(settings)
     for warning in loaded.warnings:
         log.warning("%s", warning)
@@ -114,9 +117,11 @@ def _serve(config: Config, args: argparse.Namespace, bus: events.Bus) -> int:
             threading.excepthook = partial(thread_died, service)
             reload = Reloader(args.config, service, profiles, debug=args.debug)
             with contextlib.ExitStack() as stack:
+                service.watch(arrived.pulse, profiles.pulse)
                 control = _control(config, service, reload, profiles, arrived, bus)
                 for beside in (control, _metrics(config, service)):
                     if beside is not None:
+                        service.watch(beside.pulse)
                         stack.callback(beside.stop)
                         beside.start()
                 stack.callback(service.stop)
@@ -132,7 +137,7 @@ def _serve(config: Config, args: argparse.Namespace, bus: events.Bus) -> int:
                 attend(service, arrived, reload)
     except (
         DeviceError,
-        EarconFileError,
+        EarconError,
         EchoCancellerMissingError,
         MixerError,
         VadUnavailableError,
@@ -195,7 +200,7 @@ def _reload(reload: Reloader) -> Changes:
     try:
         return reload()
     except ReloadError as error:
-        mend = "mend the file and reload again; until then the old configuration stays in force"
+        mend = "the old configuration stays in force until this is mended and it is read again"
         raise RequestError("bad_config", str(error), mend) from error
 
 

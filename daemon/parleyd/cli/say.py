@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import time
-from typing import Any
 
-from parleyd.cli.daemon import add_options, connected, text_of
+from parleyd.chat.reply import Reply
+from parleyd.cli.daemon import add_options, add_wait, connected, tell, text_of
 from parleyd.cli.errors import CommandError
 from parleyd.control.client import Client
 
@@ -20,10 +19,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Sends a text to the agent as if the person had said it; the daemon wakes if it is asleep.",
     )
     parser.add_argument("text", nargs="+", metavar="TEXT")
-    parser.add_argument("--wait", action="store_true", help="wait for the agent's answer and print it")
-    parser.add_argument(
-        "--timeout", type=seconds, default=60.0, metavar="SECONDS", help="for the answer; default: %(default)g"
-    )
+    add_wait(parser, "for the agent's answer, and print it", timeout_s=60.0)
     add_options(parser)
     parser.set_defaults(run=run)
 
@@ -31,43 +27,27 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     text = text_of(args.text)
     with connected(args) as client:
-        if args.wait:
+        if not args.wait:
+            tell(args, client.ask("say", text=text), "")
+            return os.EX_OK
+        reply = Reply(text, time.monotonic() + args.timeout)
+        with client.turn(reply.until_s):
             client.ask("events")
-        result = client.ask("say", text=text)
-        answer = await_answer(client, args.timeout) if args.wait else None
-    if args.json:
-        print(json.dumps(result if answer is None else {"answer": answer}, ensure_ascii=False))
-    elif answer is not None:
-        print(answer)
+            client.ask("say", text=text)
+            answer = await_answer(client, reply, args.timeout)
+        tell(args, {"answer": answer}, answer)
     return os.EX_OK
 
 
-def await_answer(client: Client, timeout_s: float) -> str:
-    """The first whole text of the agent after ours. Raises CommandError."""
-    until_s = time.monotonic() + timeout_s
-    trouble: dict[str, Any] = {}
-    while (left_s := until_s - time.monotonic()) > 0:
+def await_answer(client: Client, reply: Reply, timeout_s: float) -> str:
+    """Raises CommandError. timeout_s: as it is told."""
+    while reply.answer is None:
         try:
-            event = next(client.events(left_s))
+            event = next(client.events(max(0.001, reply.until_s - time.monotonic())))
         except TimeoutError:
+            reply.settle()
             break
-        match event["event"]:
-            case "answer_text" if not event["corrected"]:
-                return str(event["text"])
-            case "trouble":
-                trouble = event
-    text = f"no answer within {timeout_s:g} s"
-    if trouble:
-        raise CommandError(f"{text}: {trouble['text']}", trouble["mend"], os.EX_TEMPFAIL)
-    raise CommandError(text, "see `parleyd status`", os.EX_TEMPFAIL)
-
-
-def seconds(text: str) -> float:
-    """For argparse: above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e6:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
-    return value
+        reply.step(event, time.monotonic())
+    if reply.answer is None:
+        raise CommandError(*reply.why_none(timeout_s), os.EX_TEMPFAIL)
+    return reply.answer

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import json
+import contextlib
 import os
 import time
 from pathlib import Path
+from typing import Any
 
-from parleyd.cli.daemon import add_options, connected, text_of
+from parleyd.chat.reply import Reply
+from parleyd.cli.daemon import add_options, add_wait, connected, tell, text_of
 from parleyd.cli.errors import CommandError
-from parleyd.cli.say import await_answer, seconds
+from parleyd.cli.say import await_answer
 from parleyd.control.client import Client
+from parleyd.host.files import open_regular
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -22,10 +25,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("file", type=Path, metavar="FILE")
     parser.add_argument("--text", help="what you say to it, such as a question")
-    parser.add_argument("--wait", action="store_true", help="wait for the agent's answer and print it")
-    parser.add_argument(
-        "--timeout", type=seconds, default=150.0, metavar="SECONDS", help="for all of it; default: %(default)g"
-    )
+    add_wait(parser, "for the agent's answer, and print it", timeout_s=150.0)
     add_options(parser)
     parser.set_defaults(run=run)
 
@@ -35,36 +35,31 @@ def run(args: argparse.Namespace) -> int:
     descriptor = open_file(args.file)
     until_s = time.monotonic() + args.timeout
     try:
-        with connected(args) as client:
+        with connected(args) as client, client.turn(until_s) if args.wait else contextlib.nullcontext():
             client.ask("events")
             upload = client.send_file(descriptor, args.file.name, text)
-            sent = _await_sent(client, upload, until_s)
-            answer = await_answer(client, max(0.1, until_s - time.monotonic())) if args.wait else None
+            reply = Reply(text, until_s, upload)
+            sent = _await_sent(client, upload, reply)
+            if args.wait:
+                sent["answer"] = await_answer(client, reply, args.timeout)
+            tell(args, sent, sent.get("answer", ""))
     finally:
         os.close(descriptor)
-    if args.json:
-        print(json.dumps(sent | ({} if answer is None else {"answer": answer}), ensure_ascii=False))
-    elif answer is not None:
-        print(answer)
     return os.EX_OK
 
 
 def open_file(path: Path) -> int:
     """With this user's rights: the daemon is given the open file. Raises CommandError."""
     try:
-        # A pipe without a writer must not be waited for.
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        return open_regular(path)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a usable path"
         raise CommandError(f"cannot read {path}: {reason}", "name another file", os.EX_NOINPUT) from error
 
 
-def _await_sent(client: Client, upload: int, until_s: float) -> dict[str, object]:
-    while (left_s := until_s - time.monotonic()) > 0:
-        try:
-            event = next(client.events(left_s))
-        except TimeoutError:
-            break
+def _await_sent(client: Client, upload: int, reply: Reply) -> dict[str, Any]:
+    for event in client.events_until(reply.until_s):
+        reply.step(event, time.monotonic())
         if event.get("upload") != upload:
             continue
         if event["event"] == "file_sent":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -11,8 +10,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from parleyd.cli.daemon import add_options, connected
+from parleyd.shown import json_text, printable
+from parleyd.tools.result import bounded
 
 WATCH_S = 1.0
+_MAX_PARAMETERS_CHARS = 300
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -31,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     with connected(args) as client:
         while True:
             status = client.ask("status")
-            text = json.dumps(status, ensure_ascii=False) if args.json else "\n".join(page(status))
+            text = json_text(status) if args.json else printable("\n".join(page(status)))
             if args.watch and not args.json and sys.stdout.isatty():
                 text = f"\x1b[H\x1b[2J{text}"
             print(text, flush=True)
@@ -50,6 +52,7 @@ def page(status: dict[str, Any]) -> Iterator[str]:
         ("agent", f"{status['provider']}" + (f", {c}" if (c := status["conversation_id"]) else "")),
         ("wake", status["wake_mode"]),
         ("profile", status["profile"]),
+        *(("asks", _approval(wanted)) for wanted in status["approvals"]),
         *_devices(status),
         ("sessions", f"{metrics['sessions']}, {_length(metrics['session_s'])} in all; {_many(metrics, 'wakes')}, "
          f"{_many(metrics, 'reconnects')}, {_many(metrics, 'failed_tries')}"),
@@ -119,6 +122,8 @@ def _microphone(it: dict[str, Any]) -> str:
     words.append(f"{it['level_dbfs']:.0f} dBFS, room {it['floor_dbfs']:.0f} dBFS")
     if it["somebody_speaks"]:
         words.append("somebody speaks")
+    if it["doubts_for_s"]:
+        words.append(f"harder of hearing for {it['doubts_for_s']} s, after a wake for nothing")
     if it["overflows"]:
         words.append(f"{it['overflows']} overflows")
     return ", ".join(words)
@@ -132,6 +137,11 @@ def _speaker(it: dict[str, Any]) -> str:
     if it["underruns"]:
         words.append(f"{it['underruns']} underruns")
     return ", ".join(words)
+
+
+def _approval(it: dict[str, Any]) -> str:
+    parameters = bounded(json_text(it["parameters"]), _MAX_PARAMETERS_CHARS)
+    return f"may it call {it['name']} of {it['service']} with {parameters}? parleyd approve {it['call_id']}, or deny"
 
 
 def _hooks(it: dict[str, int]) -> str:

@@ -5,24 +5,28 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import queue
 import sys
 from pathlib import Path
 from typing import NoReturn
 
 from parleyd import events
-from parleyd.agents.agent import ToolCall
+from parleyd.cli.daemon import connected
 from parleyd.cli.errors import CommandError
 from parleyd.config.loader import ConfigError, load
 from parleyd.config.schema import Config
 from parleyd.config.secrets import SecretError
 from parleyd.host.directories import config_path, state_directory
+from parleyd.shown import printable
+from parleyd.tools.built_in import BUILT_IN
 from parleyd.tools.dashboard import client_tool
 from parleyd.tools.device_tools import DeviceTools, Host
-from parleyd.tools.result import Fault, Result, ToolError
+from parleyd.tools.result import Fault, ToolError
 from parleyd.tools.toolbox import Tool
 
-_DAEMON_ONLY = ("set_volume", "mute", "end_conversation", "set_timer", "cancel_timer", "device_status")
+# Of the tools of parleyd itself the one that does not ask the daemon.
+_WITHOUT_DAEMON = "get_time"
+# Beyond the tool's own deadline.
+_PATIENCE_S = 5.0
 _WRITE = "write '{\"name\": \"value\"}'"
 
 
@@ -40,10 +44,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "run",
         help="call a tool as the agent would",
         description="Calls a tool as the agent would, through the same checks, limits and audit log, and prints what "
-        "the agent would be told. Needs no daemon. Exit code 0: done; 1: an error for the agent.",
+        "the agent would be told. The tools of parleyd itself are called in the running daemon, all others here, as "
+        "this user. Exit code 0: done; 1: an error for the agent.",
     )
     # A default here would undo what stands before `run`.
     _add_config(run, argparse.SUPPRESS)
+    run.add_argument(
+        "--socket", type=Path, metavar="PATH", help="of the daemon; default: $PARLEYD_SOCKET, this user's, the system's"
+    )
     run.add_argument("name", metavar="NAME")
     run.add_argument("parameters", metavar="JSON", nargs="?", default="{}", help="its parameters; default: {}")
     run.set_defaults(run=_run)
@@ -79,37 +87,43 @@ def _signature(tool: Tool) -> str:
 
 
 def _run(args: argparse.Namespace) -> int:
-    bus = events.Bus()
+    parameters = _parameters(args.parameters)
+    tools = _tools(_config(args.config), events.Bus())
+    tool = tools.tools.get(args.name)
+    if tool is None:
+        known = ", ".join(tools.tools) or "none"
+        raise CommandError(f"there is no tool {args.name!r} here", f"there are: {known}", os.EX_USAGE)
+    if tool.kind == BUILT_IN and tool.name != _WITHOUT_DAEMON:
+        with connected(args) as client:
+            answer = client.ask("run_tool", name=tool.name, parameters=parameters)
+        text, error_type = answer["result"], answer["error_type"]
+    else:
+        try:
+            result = tools.by_hand(tool.name, parameters, tool.timeout_s + _PATIENCE_S)
+        finally:
+            # Also with Ctrl-C: nothing goes on running.
+            tools.close()
+        text, error_type = result.text, result.error_type
+    print(printable(text), file=sys.stdout if error_type is None else sys.stderr)
+    if error_type is None:
+        return os.EX_OK
+    print(f"parleyd: for the agent this is an error ({error_type})", file=sys.stderr)
+    return 1
+
+
+def _parameters(text: str) -> dict[str, object]:
     try:
-        parameters = json.loads(args.parameters)
+        parameters = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        why = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+        why = "nested too deeply" if isinstance(error, RecursionError) else str(error).partition(":")[0]
         raise CommandError(f"the parameters are no JSON: {why}", _WRITE, os.EX_DATAERR) from None
     if not isinstance(parameters, dict):
         raise CommandError("the parameters are no JSON object", _WRITE, os.EX_DATAERR)
-    tools = _tools(_config(args.config), bus)
-    if args.name not in tools.tools:
-        known = ", ".join(tools.tools) or "none"
-        raise CommandError(f"there is no tool {args.name!r} here", f"there are: {known}", os.EX_USAGE)
-    if args.name in _DAEMON_ONLY:
-        mend = "the agent can call it, in a conversation with the running daemon"
-        raise CommandError(f"{args.name} is about the daemon, and does nothing without it", mend, os.EX_UNAVAILABLE)
-    results: queue.SimpleQueue[Result] = queue.SimpleQueue()
+    return parameters
 
-    def respond(result: Result) -> bool:
-        results.put(result)
-        return True
 
-    try:
-        tools.call(ToolCall(args.name, "by hand", parameters, expects_response=True), respond)
-        result = results.get()
-    finally:
-        # Also with Ctrl-C: nothing goes on running.
-        tools.close()
-    print(result.text, file=sys.stderr if result.is_error else sys.stdout)
-    if result.is_error:
-        print(f"parleyd: for the agent this is an error ({result.error_type})", file=sys.stderr)
-    return 1 if result.is_error else os.EX_OK
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"it knows no {name}")
 
 
 def _config(path: Path) -> Config:

@@ -12,8 +12,8 @@ from pathlib import Path
 from parleyd.cli.errors import CommandError
 from parleyd.config.keeping import Transcript
 from parleyd.config.loader import ConfigError, load
-from parleyd.config.problem import one_line
 from parleyd.host.directories import SYSTEM_CONFIG, SYSTEM_STATE, config_path, state_directory
+from parleyd.shown import json_escaped, one_line, printable
 from parleyd.transcript.files import DIRECTORY_NAME
 from parleyd.transcript.reading import Entry, entries, follow, moment
 
@@ -83,7 +83,7 @@ def _directory(settings: Transcript) -> Path:
 def _print(found: Iterator[tuple[str, Entry]], *, as_json: bool) -> int:
     count = 0
     for line, entry in found:
-        print(line if as_json else _words(entry), flush=True)
+        print(json_escaped(line) if as_json else _words(entry), flush=True)
         count += 1
     return count
 
@@ -91,7 +91,7 @@ def _print(found: Iterator[tuple[str, Entry]], *, as_json: bool) -> int:
 def _words(entry: Entry) -> str:
     """2026-11-21 18:00:12  you    And tomorrow?"""
     who = "you" if entry.speaker == "user" else one_line(entry.speaker)
-    text = one_line(" ".join(entry.text.split()))
+    text = " ".join(printable(entry.text).split())
     if entry.interrupted:
         heard = f" after {entry.heard_ms / 1000:.1f} s" if entry.heard_ms else ""
         text = f"{text} … (interrupted{heard})" if text else f"(interrupted{heard})"

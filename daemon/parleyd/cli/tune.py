@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import wave
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,13 +17,14 @@ from parleyd.audio.devices.names import device_pair, input_device
 from parleyd.audio.devices.wav import read_wav
 from parleyd.audio.gate import Gate
 from parleyd.audio.pcm import BYTES_PER_SAMPLE, FRAME_MS
-from parleyd.audio.vad import VadUnavailableError, detector
+from parleyd.audio.vad import Detector, VadUnavailableError, detector
 from parleyd.cli.errors import CommandError
 from parleyd.config.loader import ConfigError, load
 from parleyd.config.schema import Config
+from parleyd.config.schema import Gate as GateSection
 from parleyd.host.directories import config_path
 from parleyd.tuning import echo, picture, recording
-from parleyd.tuning.advice import Advice, Settings, advise, facts_of
+from parleyd.tuning.advice import Advice, Settings, Trial, advise, facts_of
 from parleyd.tuning.rehearsal import Rehearsal, rehearse
 
 _PICTURE = Path("parleyd-tune.png")
@@ -52,9 +54,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
     if not 1 <= seconds <= 600:
-        raise argparse.ArgumentTypeError("between 1 and 600 s")
+        raise argparse.ArgumentTypeError(f"a number between 1 and 600, in seconds, and not {text!r}")
     return seconds
 
 
@@ -64,6 +69,8 @@ def run(args: argparse.Namespace) -> int:
         raise CommandError(
             "--echo plays and listens by itself", "leave out --wav, --noise, --out and --save", os.EX_USAGE
         )
+    if args.wav and args.save:
+        raise CommandError("--save keeps what a microphone heard; --wav is a recording already", None, os.EX_USAGE)
     config = _config(args.config)
     if config is None:
         return os.EX_CONFIG
@@ -93,19 +100,39 @@ def _gate(args: argparse.Namespace, config: Config) -> int:
     heard = rehearse(pcm, rate_hz, hears, Gate(gate.pre_roll_ms, gate.hangover_ms))
     facts = facts_of(heard)
     settings = Settings(gate.vad, gate.aggressiveness, gate.pre_roll_ms, gate.hangover_ms)
-    advice = advise(facts, settings, nobody_spoke=args.noise)
+    trials = _trials(pcm, rate_hz, gate) if args.noise and facts.openings else []
+    advice = advise(facts, settings, nobody_spoke=args.noise, trials=trials)
     if args.out is not None or not args.json:
         _draw(args, heard, advice, f"{source}, {heard.seconds:.1f} s")
     if args.json:
         print(json.dumps({"source": source, "facts": asdict(facts), "advice": [asdict(each) for each in advice]}))
         return os.EX_OK
+    utterances = "1 utterance" if facts.openings == 1 else f"{facts.openings} utterances"
     speech = "none" if facts.speech_dbfs is None else f"{facts.speech_dbfs:.0f} dBFS"
     print(
         f"{source}, {facts.seconds:.1f} s: peak {facts.peak_dbfs:.0f} dBFS, noise floor {facts.floor_dbfs:.0f} dBFS, "
-        f"speech {speech}; {facts.openings} utterances, {facts.sent_share * facts.seconds:.1f} s sent"
+        f"speech {speech}; {utterances}, {facts.sent_share * facts.seconds:.1f} s sent"
     )
     _say(advice)
     return os.EX_OK
+
+
+def _trials(pcm: bytes, rate_hz: int, gate: GateSection) -> list[Trial]:
+    """The recording with every stricter detector that is installed."""
+    trials: list[Trial] = []
+
+    def hear(key: str, value: str | int, stricter: Detector) -> None:
+        heard = rehearse(pcm, rate_hz, stricter, Gate(gate.pre_roll_ms, gate.hangover_ms))
+        trials.append(Trial(key, value, float(heard.sent.mean()) * heard.seconds))
+
+    if gate.vad != "webrtcvad":
+        return trials
+    for number in range(gate.aggressiveness + 1, 4):
+        hear("gate.aggressiveness", number, detector("webrtcvad", number))
+    # An extra that is perhaps not installed.
+    with suppress(VadUnavailableError):
+        hear("gate.vad", "silero", detector("silero", gate.aggressiveness))
+    return trials
 
 
 def _draw(args: argparse.Namespace, heard: Rehearsal, advice: list[Advice], title: str) -> None:

@@ -7,13 +7,14 @@ import os
 import re
 
 from parleyd.cli.daemon import add_options, connected, tell
+from parleyd.cli.errors import CommandError
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "volume",
         help="tell or set how loud the daemon speaks",
-        description="Without LEVEL: tells how loud the running daemon speaks.",
+        description="Without LEVEL: tells how loud the running daemon speaks. What is set holds after a restart, too.",
     )
     parser.add_argument(
         "level", nargs="?", type=_level, metavar="LEVEL", help="0 to 100 (percent), or by how much: up 10, down 10"
@@ -24,6 +25,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.step is not None and isinstance(args.level, float):
+        mend = "give one level (40), or by how much (up 10, down 10)"
+        raise CommandError("two levels are one too many", mend, os.EX_USAGE)
     wanted: dict[str, float] = {}
     if isinstance(args.level, float):
         wanted = {"to": args.level}
@@ -41,6 +45,6 @@ def _level(text: str) -> float | str:
 
 
 def _percent(text: str) -> float:
-    if not re.fullmatch(r"\d{1,3}(\.\d+)?%?", text) or float(text.rstrip("%")) > 100:
+    if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]+)?%?", text) or float(text.rstrip("%")) > 100:
         raise argparse.ArgumentTypeError(f"{text!r} is not a volume; use 0 to 100, up or down")
     return round(float(text.rstrip("%")) / 100, 4)

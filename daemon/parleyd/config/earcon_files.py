@@ -1,7 +1,8 @@
-"""Whether the WAV files that the section `earcons` names can serve; looked at only where there are any."""
+"""Whether the WAV files that the section `earcons` names can serve, and whether what is to be spoken can be."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,10 +18,14 @@ def check(section: Earcons, is_settled: Callable[[str], bool]) -> Iterator[Findi
         key = f"earcons.{name}"
         if not isinstance(choice, str) or choice in ("on", "off") or not is_settled(key):
             continue
+        if choice == "spoken":
+            if not any(map(shutil.which, ("flite", "espeak-ng"))):
+                yield Finding(key, "no speech synthesiser is installed", "apt install flite (or espeak-ng)")
+            continue
         # Reading sound takes numpy, which is slow to load.
-        from parleyd.audio.earcons import EarconFileError, from_file
+        from parleyd.audio.earcons import EarconError, from_file
 
         try:
             from_file(Path(choice))
-        except EarconFileError as error:
+        except EarconError as error:
             yield Finding(key, str(error), error.mend)

@@ -42,6 +42,13 @@ class Budget(Section, frozen=True):
     minutes_per_month: Annotated[
         Annotated[float, Meta(gt=0, le=44640)] | None, Meta(description="minutes of session in a calendar month")
     ] = None
+    near_text: Annotated[
+        Text | None,
+        Meta(description="said by the voice of announcements at four fifths; null: nothing is"),
+    ] = "Most of the talking time is used up."
+    spent_text: Annotated[
+        Text | None, Meta(description="said by the voice of announcements at the end; null: nothing is")
+    ] = "The talking time is used up."
 
 
 class QuietHours(Section, frozen=True):

@@ -22,9 +22,10 @@ from parleyd.config.base import Secret
 from parleyd.config.keys import Key, all_keys, joined, keys_of
 from parleyd.config.nodes import NULL, NodeError, TooLargeError, Values, check_tag, compose, key_name, scalar
 from parleyd.config.overlay import may_change
-from parleyd.config.problem import ConfigError, Problem, one_line
+from parleyd.config.problem import ConfigError, Problem
 from parleyd.config.refusal import found, refusal, shown
 from parleyd.config.schema import SHORTHANDS, Config
+from parleyd.shown import one_line
 
 __all__ = ["ConfigError", "Loaded", "Problem", "load", "parse"]
 
@@ -285,6 +286,8 @@ class _Reader:
             except msgspec.ValidationError:
                 self._unsettled.add(key.dotted)
                 wanted = joined(key.choices) if key.choices else "text that is not empty"
+                if isinstance(item, inspect.IntType):
+                    wanted = f"whole numbers from {item.ge} to {item.le}"
                 near = suggest.choice(entry.value, key.choices) if isinstance(entry, ScalarNode) else None
                 few = f" ({wanted})" if len(key.choices) <= 10 else ""
                 mend = f"did you mean {near}?{few}" if near else f"use {wanted}"

@@ -34,11 +34,6 @@ class Problem:
         return ": ".join(part for part in (place, severity, self.key, f"{self.text}; {self.mend}") if part)
 
 
-def one_line(text: str) -> str:
-    """The text, with everything escaped that a terminal would not show as it is."""
-    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
-
-
 class ConfigError(Exception):
     """A configuration that cannot be used: all its problems, in the order of the file; str() is a line for each."""
 

@@ -128,7 +128,7 @@ class AudioInput(Section, frozen=True):
 
 
 EarconChoice = Annotated[
-    str, Meta(pattern=r"^(?!\s*$)", extra={"expected": "on, off, or the path of a WAV file"})
+    str, Meta(pattern=r"^(?!\s*$)", extra={"expected": "on, off, spoken, or the path of a WAV file"})
 ]
 
 
@@ -190,7 +190,7 @@ class Audio(Section, frozen=True):
 
 
 class Earcons(Section, frozen=True):
-    """Short sounds that tell what the daemon does: docs/earcons.md. Each is on, off, or a WAV file of one's own."""
+    """Short sounds that tell what the daemon does: docs/earcons.md. Each is on, off, spoken, or a file of one's own."""
 
     listening: Annotated[
         EarconChoice, Meta(description="woken by wake word or command, when the person pauses; the line is back")
@@ -296,8 +296,11 @@ class Metrics(Section, frozen=True):
     """For Prometheus; needs the package prometheus_client. docs/control.md lists what there is."""
 
     textfile: Annotated[
-        Text | None,
-        Meta(description="written every minute, for node_exporter's textfile collector: a path that ends in .prom"),
+        Annotated[str, Meta(pattern=r"[^/]\.prom$(?!\s)")] | None,
+        Meta(
+            extra={"expected": "a path that ends in .prom"},
+            description="written every minute, for node_exporter's textfile collector: a path that ends in .prom",
+        ),
     ] = None
     port: Annotated[
         Annotated[int, Meta(ge=1, le=65535)] | None, Meta(description="served at http://127.0.0.1:PORT/metrics")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # the schema itself needs masked()
 
 HIDDEN = "********"
 MAX_SECRET_BYTES = 64 * 1024
-_SENSITIVE_NAME = re.compile(r"key|token|password|passwd|secret|authorization|credential", re.IGNORECASE)
+_SENSITIVE_NAME = re.compile(r"key|token|pass(word|wd|code|phrase)|secret|authorization|credential", re.IGNORECASE)
 
 _log = logging.getLogger(__name__)
 

@@ -16,12 +16,19 @@ from parleyd.tools.parameters import Parameters, SchemaError
 from parleyd.tools.template import Placeholder, TemplateError
 
 # What takes a program as an argument, and the option behind which it stands.
-_INTERPRETER = re.compile(r"(ba|da|z|k|a|fi)?sh|python[\d.]*|perl|ruby|node|awk|gawk|mawk|lua[\d.]*|php")
+_INTERPRETER = re.compile(r"(ba|da|z|k|a|fi)?sh|python[\d.]*|perl|ruby|node|awk|gawk|mawk|lua[\d.]*|php|sed")
 _SCRIPT_OPTION = re.compile(r"-[a-zA-Z]*[ceEr]|--eval|--command")
+# These take one as their first argument, if it has none of these options; and these options have a value.
+_SCRIPT_FIRST = re.compile(r"[gm]?awk|sed")
+_SCRIPT_ELSEWHERE = re.compile(r"-[a-zA-Z]*[fe]|--file.*|--expression.*")
+_WITH_VALUE = ("-F", "-v", "-i", "-l")
 # These hand their arguments to a shell, here or at the other end.
 _SHELL_BEHIND = ("ssh", "rsh", "su", "watch", "eval")
 # These run what follows them.
-_WRAPPERS = ("busybox", "doas", "env", "ionice", "nice", "nohup", "setsid", "stdbuf", "sudo", "timeout", "xargs")
+_WRAPPERS = (
+    "busybox", "chroot", "doas", "env", "find", "flock", "ionice", "nice", "nohup", "setsid", "stdbuf", "sudo",
+    "systemd-run", "taskset", "timeout", "xargs",
+)  # fmt: skip
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -78,13 +85,14 @@ def _command(key: str, tool: sections.CommandTool, parameters: Parameters) -> It
         yield Finding(f"{key}.directory", "it counts from nowhere", "give the whole path, from / on")
     name = _wrapped(tool.run)
     is_interpreter = _INTERPRETER.fullmatch(name) is not None
+    script = _script_first(name, tool.run)
     for before, argument in zip(["", *tool.run], tool.run, strict=False):
         found = yield from _placeholders(f"{key}.run", argument, parameters)
         if found and name in _SHELL_BEHIND:
             text = f"{name} hands its arguments to a shell, to which a parameter could be anything"
             yield Finding(f"{key}.run", text, "use stdin: parameters, and read them at the other end")
         is_glued = PurePosixPath(before).name == name and argument.startswith(("-c", "-e"))
-        if found and is_interpreter and (is_glued or _SCRIPT_OPTION.fullmatch(before)):
+        if found and is_interpreter and (is_glued or argument is script or _SCRIPT_OPTION.fullmatch(before)):
             text = f"the agent would write a part of the program that {name} runs"
             mend = "give the value as an argument of its own, as in [sh, -c, 'echo \"$1\"', sh, \"{text}\"]"
             yield Finding(f"{key}.run", text, mend)
@@ -104,6 +112,17 @@ def _wrapped(run: Sequence[str]) -> str:
         return names[0]
     known = (name for name in names if _INTERPRETER.fullmatch(name) or name in _SHELL_BEHIND)
     return next(known, names[0])
+
+
+def _script_first(name: str, run: Sequence[str]) -> str | None:
+    """The argument that is a program of its own, without an option that says so."""
+    if not _SCRIPT_FIRST.fullmatch(name):
+        return None
+    own = run[[PurePosixPath(argument).name for argument in run].index(name) + 1 :]
+    if any(_SCRIPT_ELSEWHERE.fullmatch(argument) for argument in own):
+        return None
+    pairs = zip(["", *own], own, strict=False)
+    return next((one for before, one in pairs if not one.startswith("-") and before not in _WITH_VALUE), None)
 
 
 def _http(key: str, tool: sections.HttpTool, parameters: Parameters) -> Iterator[Finding]:

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
+import select
 import socket
+import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from parleyd.control.messages import PROTOCOL
+from parleyd.control.peer import peer
 from parleyd.host.directories import SYSTEM_RUNTIME, runtime_place
 
 SOCKET_NAME = "control.sock"
 ENVIRONMENT = "PARLEYD_SOCKET"
 ANSWER_S = 10.0
+TURN_LOOK_S = 0.05
+_RESTART = "restart it: sudo systemctl restart parleyd (a user's service: systemctl --user restart parleyd)"
+_STUCK = f"the daemon does not answer within {ANSWER_S:g} s: it is stuck"
 
 
 class NotRunningError(Exception):
@@ -28,6 +37,19 @@ class NotRunningError(Exception):
 
 class StuckError(NotRunningError):
     """One listens, and does not answer."""
+
+
+class NotAllowedError(NotRunningError):
+    """This user may not talk to it, if there is one."""
+
+
+class TurnError(Exception):
+    """Another program waits for an answer, for longer than this one would."""
+
+
+class _GoneError(NotRunningError):
+    def __init__(self) -> None:
+        super().__init__("the daemon has ended, or dropped this connection", "see its log: journalctl -u parleyd")
 
 
 class RefusedError(Exception):
@@ -54,10 +76,15 @@ class Client:
     """A context manager. socket_path: else the first of places() at which somebody listens. Raises NotRunningError."""
 
     def __init__(self, socket_path: Path | None = None) -> None:
-        self._connection = _connect((socket_path,) if socket_path else places())
+        self._connection, self._path = _connect((socket_path,) if socket_path else places())
         self._connection.settimeout(ANSWER_S)
         self._lines = self._connection.makefile("rb")
-        self._read_answer()
+        greeting = self._read_answer()
+        if "parleyd" not in greeting:
+            raise _not_parleyd()
+        if greeting.get("protocol") != PROTOCOL:
+            text = f"the daemon is parleyd {greeting['parleyd']}, and speaks another protocol than this program"
+            raise NotRunningError(text, _RESTART)
         self._asked = 0
         self._events: list[dict[str, Any]] = []
 
@@ -77,6 +104,31 @@ class Client:
     def send_file(self, descriptor: int, name: str, text: str | None = None) -> int:
         """→ the upload's number, as the event that tells its end has it. Raises as ask() does."""
         return int(self._ask("send_file", {"name": name, "text": text}, [descriptor])["upload"])
+
+    def stop(self, timeout_s: float) -> bool:
+        """Ends the daemon. → whether it has ended within timeout_s. Raises RefusedError and StuckError."""
+        with self._process() as ends:
+            # It may be on its way already, and hang up.
+            with contextlib.suppress(_GoneError):
+                self.ask("stop")
+            return bool(select.select([ends], [], [], timeout_s)[0])
+
+    @contextlib.contextmanager
+    def _process(self) -> Iterator[int]:
+        """A descriptor that can be read from as soon as the daemon's process has ended: pidfd_open(2).
+
+        Where it is in another namespace, or the kernel has no such thing, the end of the connection has to do, which
+        comes a little before.
+        """
+        try:
+            descriptor = os.pidfd_open(peer(self._connection).pid)
+        except OSError:
+            yield self._connection.fileno()
+            return
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
 
     def _ask(self, do: str, fields: dict[str, object], descriptors: list[int]) -> dict[str, Any]:
         self._asked += 1
@@ -103,51 +155,95 @@ class Client:
         while True:
             yield self._events.pop(0) if self._events else self._read()
 
+    def events_until(self, until_s: float) -> Iterator[dict[str, Any]]:
+        """What happens, after ask("events"), up to that monotonic time. Raises NotRunningError."""
+        while (left_s := until_s - time.monotonic()) > 0:
+            try:
+                event = next(self.events(left_s))
+            except TimeoutError:
+                return
+            yield event
+
+    @contextlib.contextmanager
+    def turn(self, until_s: float) -> Iterator[None]:
+        """While it lasts, no other program that takes turns waits for an answer of the agent. Raises TurnError.
+
+        Nothing in the agent's answers tells to which text they belong."""
+        try:
+            place = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            # Whoever may use the socket need not be able to read where it is.
+            yield
+            return
+        try:
+            while not _locked(place):
+                if time.monotonic() >= until_s:
+                    raise TurnError("another program still waits for the answer to its own text")
+                time.sleep(TURN_LOOK_S)
+            yield
+        finally:
+            os.close(place)
+
     def _read_answer(self) -> dict[str, Any]:
         try:
             return self._read()
         except TimeoutError as error:
-            text = f"the daemon does not answer within {ANSWER_S:g} s: it is stuck"
-            raise StuckError(text, "sudo systemctl restart parleyd") from error
+            raise StuckError(_STUCK, _RESTART) from error
 
     def _read(self) -> dict[str, Any]:
         try:
             line = self._lines.readline()
         except ConnectionError as error:
-            raise _gone() from error
+            raise _GoneError from error
         if not line.endswith(b"\n"):
             # Who reads too slowly is dropped in the middle of a line.
-            raise _gone()
+            raise _GoneError
         try:
             told = json.loads(line)
         except ValueError:
             told = None
         if not isinstance(told, dict):
-            raise NotRunningError("what listens there is not parleyd", "name the daemon's socket with --socket PATH")
+            raise _not_parleyd()
         return told
 
 
-def _connect(paths: tuple[Path, ...]) -> socket.socket:
+def _connect(paths: tuple[Path, ...]) -> tuple[socket.socket, Path]:
     for path in paths:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            connection.settimeout(ANSWER_S)
+            # Where many want to connect at once, the kernel's own timeout alone waits.
+            timeval = struct.pack("@ll", int(ANSWER_S), int(ANSWER_S % 1 * 1e6))
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
             connection.connect(str(path))
         except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
             connection.close()
         except PermissionError as error:
             connection.close()
             mend = "sudo adduser $USER parleyd, then log in again"
-            raise NotRunningError(f"this user may not talk to the daemon at {path}", mend) from error
+            raise NotAllowedError(f"this user may not talk to the daemon at {path}", mend) from error
+        except BlockingIOError as error:
+            connection.close()
+            raise StuckError(_STUCK, _RESTART) from error
         except OSError as error:
             connection.close()
             raise NotRunningError(f"cannot talk to the daemon at {path}: {error.strerror or error}", "") from error
         else:
-            return connection
+            return connection, path
     where = " or ".join(str(path) for path in paths)
-    mend = "start it with: sudo systemctl start parleyd (or in a terminal: parleyd run -c FILE)"
+    mend = (
+        "start it: sudo systemctl start parleyd (a user's service: systemctl --user start parleyd; "
+        "in a terminal: parleyd run -c FILE)"
+    )
     raise NotRunningError(f"parleyd is not running: nobody listens at {where}", mend)
 
 
-def _gone() -> NotRunningError:
-    return NotRunningError("the daemon has ended, or dropped this connection", "see its log: journalctl -u parleyd")
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _not_parleyd() -> NotRunningError:
+    return NotRunningError("what listens there is not parleyd", "name the daemon's socket with --socket PATH")

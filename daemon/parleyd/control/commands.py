@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import assert_never
+from typing import Any, assert_never
 
 from parleyd.agents.agent import UploadError
 from parleyd.announce.announcer import AnnouncementRefusedError
@@ -13,9 +13,13 @@ from parleyd.control import messages
 from parleyd.control.messages import AnyRequest, RequestError
 from parleyd.profiles.profiles import ApplyError, Profiles, UnknownProfileError
 from parleyd.service import Service
+from parleyd.tools.built_in import BUILT_IN
 from parleyd.usage.allowance import Refusal
 
+# Tools of parleyd itself return at once; other clients wait as long as this one does not.
+TOOL_S = 5.0
 _NO_SESSION = ("no_session", "there is no session to tell it", "wake it first: parleyd wake")
+_NO_ANSWER = ("no_session", "the agent has answered nothing yet in this session, or there is none", "ask it first")
 
 
 class Commands:
@@ -62,9 +66,11 @@ class Commands:
             case messages.Activity():
                 _in_session(service.user_active())
             case messages.Feedback(score=score):
-                _in_session(service.feedback(None if score == "none" else score))
+                _in_session(service.feedback(None if score == "none" else score), _NO_ANSWER)
             case messages.Approve() | messages.Deny():
                 return self._approve(request.call_id, allow=not isinstance(request, messages.Deny))
+            case messages.RunTool(name=name, parameters=parameters):
+                return self._run_tool(name, parameters)
             case messages.Reload():
                 return self._reload()
             case messages.Stop():
@@ -97,14 +103,17 @@ class Commands:
 
     def _volume(self, request: messages.Volume) -> float:
         self._need_sound()
-        wanted = request.to if request.to is not None else self._service.volume
-        if request.by is not None:
-            wanted = round(min(1.0, max(0.0, wanted + request.by)), 3)
-        if wanted != self._service.volume:
-            try:
-                self._service.set_volume(wanted)
-            except MixerError as error:
-                raise RequestError("unavailable", str(error), error.mend) from error
+        service, wanted = self._service, request.to
+        try:
+            if wanted is None:
+                service.look_at_volume()
+                wanted = service.volume
+            if request.by is not None:
+                wanted = round(min(1.0, max(0.0, wanted + request.by)), 3)
+            if request.to is not None or request.by is not None:
+                service.set_volume(wanted)
+        except MixerError as error:
+            raise RequestError("unavailable", str(error), error.mend) from error
         return wanted
 
     def _profile(self, name: str | None) -> dict[str, object]:
@@ -120,7 +129,7 @@ class Commands:
 
     def _approve(self, call_id: str | None, *, allow: bool) -> dict[str, str]:
         tools = self._service.tools
-        waiting = {asked.call_id: asked.name for asked in tools.waiting_approvals}
+        waiting = {wanted.call_id: wanted.name for wanted in tools.waiting_approvals}
         if call_id is None and len(waiting) > 1:
             listed = ", ".join(f"{one} ({name})" for one, name in waiting.items())
             raise RequestError("ambiguous", f"several calls wait: {listed}", "say which one")
@@ -130,12 +139,21 @@ class Commands:
             raise RequestError("nothing_waits", "no call waits for this approval", mend)
         return {"call_id": wanted, "name": waiting.get(wanted, "")}
 
+    def _run_tool(self, name: str, parameters: dict[str, Any]) -> dict[str, str | None]:
+        tools = self._service.tools
+        tool = tools.tools.get(name)
+        if tool is None or tool.kind != BUILT_IN:
+            mend = "tools.built_in lists them, and takes effect with a new start"
+            raise RequestError("unknown_tool", f"this daemon has no tool {name!r} of its own", mend)
+        result = tools.by_hand(name, parameters, TOOL_S)
+        return {"result": result.text, "error_type": result.error_type}
+
 
 def _allowed(refusal: Refusal | None) -> None:
     if refusal is not None:
         raise RequestError("budget_spent", refusal.text, f"{refusal.mend}; parleyd wake --anyway goes on all the same")
 
 
-def _in_session(told: bool) -> None:
+def _in_session(told: bool, refusal: tuple[str, str, str] = _NO_SESSION) -> None:
     if not told:
-        raise RequestError(*_NO_SESSION)
+        raise RequestError(*refusal)

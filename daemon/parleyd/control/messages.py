@@ -21,7 +21,7 @@ MAX_TEXT = 8000
 # Of a text in an event: an agent that sends a megabyte must not get every reader dropped as too slow.
 MAX_EVENT_TEXT = 32_000
 
-Text = Annotated[str, Meta(min_length=1, max_length=MAX_TEXT)]
+Text = Annotated[str, Meta(pattern=r"\S", max_length=MAX_TEXT)]
 Id = Annotated[int, Meta(ge=-(2**53), le=2**53)] | Annotated[str, Meta(max_length=100)] | None
 
 
@@ -68,7 +68,7 @@ class Volume(Request, frozen=True, tag="volume"):
 class Profile(Request, frozen=True, tag="profile"):
     """→ {profile, chosen, profiles}. Chooses one, or without a name only tells; see parleyd.profiles."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
+    name: Annotated[str, Meta(max_length=100)] | None = None
 
 
 class Say(Request, frozen=True, tag="say"):
@@ -125,6 +125,13 @@ class Deny(Approve, frozen=True, tag="deny"):
     """→ {call_id, name}. Likewise, and denies it."""
 
 
+class RunTool(Request, frozen=True, tag="run_tool"):
+    """→ {result, error_type}. Calls one of the tools of parleyd itself as the agent would; error_type: null if done."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=64)]
+    parameters: dict[str, Any] = {}
+
+
 class Reload(Request, frozen=True, tag="reload"):
     """→ {now, next_session, restart}: the keys that changed, by when they take effect."""
 
@@ -150,6 +157,7 @@ AnyRequest = (
     | Feedback
     | Approve
     | Deny
+    | RunTool
     | Reload
     | Stop
 )

@@ -10,11 +10,9 @@ import contextlib
 import grp
 import logging
 import os
-import pwd
 import selectors
 import socket
 import stat
-import struct
 import threading
 import time
 from collections import deque
@@ -25,6 +23,7 @@ import parleyd
 from parleyd import events
 from parleyd.control import messages
 from parleyd.control.messages import AnyRequest, RequestError
+from parleyd.control.peer import peer, peer_groups
 from parleyd.health import Pulse
 
 log = logging.getLogger(__name__)
@@ -39,7 +38,6 @@ MOST_IN_TURN = 16
 # More of them in one message are closed by the kernel.
 MOST_DESCRIPTORS = 4
 ACCEPT_AGAIN_S = 0.1
-_UCRED = struct.Struct("3i")
 
 # Answers a request with a value that messages.plain understands; raises RequestError. Must not block for long. The
 # number is that of an open file which came with the request, and is the handler's to close.
@@ -117,8 +115,10 @@ class ControlServer:
         try:
             self._listening = _listen(self.path)
         except OSError as error:
-            text = f"the control socket {self.path} cannot be opened: {error.strerror}"
-            raise ControlError(text, "make its folder writable for this user, or set control.socket") from error
+            # Of a path that is too long for a socket there is no strerror.
+            text = f"the control socket {self.path} cannot be opened: {error.strerror or error}"
+            mend = "set control.socket to a short path in a folder that this user may write"
+            raise ControlError(text, mend) from error
         status = self.path.stat()
         self._inode, self._group = status.st_ino, status.st_gid
         self._selector.register(self._listening, selectors.EVENT_READ)
@@ -212,10 +212,14 @@ class ControlServer:
         except BlockingIOError:
             return
         except OSError:
-            data = b""
-        if not data:
             self._drop(client)
+            return
         client.received += data
+        if not data:
+            # What they leave without its line feed is a request, if it is a whole one.
+            client.received += b"\n"
+            self._serve(client)
+            client.leaving = True
 
     def _serve(self, client: _Client) -> None:
         for _ in range(MOST_IN_TURN):
@@ -330,11 +334,5 @@ def _listen(path: Path) -> socket.socket:
 
 def _admitted(connection: socket.socket, group: int | None) -> bool:
     """group: of the socket. The file's mode says the same; this holds also where somebody has opened it up."""
-    _, uid, gid = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
-    if uid in (0, os.geteuid()):
-        return True
-    try:
-        user = pwd.getpwuid(uid)
-    except KeyError:
-        return bool(gid == group)
-    return group in (gid, *os.getgrouplist(user.pw_name, gid))
+    client = peer(connection)
+    return client.uid in (0, os.geteuid()) or group in (client.gid, *peer_groups(connection))

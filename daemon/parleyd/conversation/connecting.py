@@ -7,17 +7,28 @@ import socket
 import ssl
 import threading
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import websocket
 
 from parleyd.agents.agent import Address, DialError, Ending, EndingKind
 from parleyd.conversation.bounded_socket import BoundedWebSocket
+from parleyd.conversation.reaching import is_proxied, reach
+from parleyd.conversation.shared_tls import SharedTlsSocket
+from parleyd.host import authorities
 
 # A network that vanishes sends no reset; without this the kernel goes on for many minutes.
 TCP_USER_TIMEOUT_MS = 8000
 # For lines on which nothing is being sent (uplink mode `drop`).
 KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_PROBES = 10, 3, 3
+SOCKET_OPTIONS = (
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TCP_USER_TIMEOUT_MS),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_S),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES),
+)
 _MEND_NETWORK = "check the network and elevenlabs.base_url; it is tried again and again"
 
 
@@ -28,31 +39,21 @@ def connect(
     *,
     mend_network: str = _MEND_NETWORK,
 ) -> BoundedWebSocket:
-    """Blocks up to timeout_s. Raises DialError; judge_refusal(http_status, body) says what an HTTP answer means."""
+    """Blocks up to timeout_s for TCP, for TLS and for the handshake, each. Raises DialError; judge_refusal(http_status,
+    body) says what an HTTP answer means."""
     host = urllib.parse.urlsplit(address.url).netloc
-    connection = BoundedWebSocket(
-        enable_multithread=True,
-        sockopt=[
-            (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
-            (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TCP_USER_TIMEOUT_MS),
-            (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-            (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_S),
-            (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S),
-            (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES),
-        ],
-    )
+    tls = authorities.context(SharedTlsSocket)
+    connection = BoundedWebSocket(enable_multithread=True, sockopt=list(SOCKET_OPTIONS), sslopt={"context": tls})
     connection.settimeout(timeout_s)
-    # The socket's own timeout starts anew with every byte that drips in.
-    deadline = threading.Timer(timeout_s, _cut_off, (connection,))
-    deadline.daemon = True
-    deadline.start()
     try:
-        connection.connect(
-            address.url,
-            header=list(address.headers),
-            suppress_origin=True,
-            redirect_limit=0,
-        )
+        with _line(address, tls, timeout_s) as line, _deadline(timeout_s, connection, line):
+            connection.connect(
+                address.url,
+                header=list(address.headers),
+                suppress_origin=True,
+                redirect_limit=0,
+                socket=line,
+            )
     except websocket.WebSocketBadStatusException as error:
         if not isinstance(error.status_code, int):
             raise DialError(retry(f"{host} answered something that is not HTTP", mend_network)) from error
@@ -62,9 +63,47 @@ def connect(
         if "redirect" in str(error).lower():
             raise DialError(judge_refusal(302, "")) from error
         raise DialError(_no_line(host, error, mend_network)) from error
-    finally:
-        deadline.cancel()
+    if isinstance(connection.sock, SharedTlsSocket):
+        connection.sock.share()
     return connection
+
+
+@contextlib.contextmanager
+def _line(address: Address, tls: ssl.SSLContext, timeout_s: float) -> Iterator[socket.socket | None]:
+    """To the server, closed when what is done with it fails; None: the way leads through a proxy, which is the
+    library's business."""
+    url = urllib.parse.urlsplit(address.url)
+    host, is_secure = url.hostname or "", url.scheme == "wss"
+    if is_proxied(url):
+        yield None
+        return
+    line = reach(host, url.port or (443 if is_secure else 80), SOCKET_OPTIONS, timeout_s)
+    try:
+        if is_secure:
+            line = tls.wrap_socket(line, server_hostname=host)
+        yield line
+    except BaseException:
+        line.close()
+        raise
+
+
+@contextlib.contextmanager
+def _deadline(timeout_s: float, connection: BoundedWebSocket, line: socket.socket | None) -> Iterator[None]:
+    """For the handshake as a whole: the socket's own timeout starts anew with every byte that drips in."""
+
+    def cut_off() -> None:
+        # The other thread may take it away meanwhile.
+        raw = line or connection.sock
+        if raw is not None:
+            shut(raw)
+
+    timer = threading.Timer(timeout_s, cut_off)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def shut(raw: socket.socket) -> None:
@@ -88,16 +127,11 @@ def words(error: BaseException) -> str:
     """An exception in a few words: system errors without their number; nothing for a line that just ended."""
     if isinstance(error, websocket.WebSocketConnectionClosedException):
         return ""
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return error.reason.replace("_", " ").lower()
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return str(error) or type(error).__name__
-
-
-def _cut_off(connection: websocket.WebSocket) -> None:
-    # The other thread may take it away meanwhile.
-    raw = connection.sock
-    if raw is not None:
-        shut(raw)
 
 
 def _no_line(host: str, error: Exception, mend_network: str) -> Ending:
@@ -107,5 +141,9 @@ def _no_line(host: str, error: Exception, mend_network: str) -> Ending:
             return retry(f"the certificate of {host} is not valid: {error.verify_message}", mend)
         case socket.gaierror():
             return retry(f"the name {host} is not known", mend_network)
+        case TimeoutError() | websocket.WebSocketTimeoutException():
+            return retry(f"{host} does not answer", mend_network)
+        case websocket.WebSocketException() if str(error).startswith(("Invalid status line", "Invalid header")):
+            return retry(f"{host} answered something that is not HTTP", mend_network)
         case _:
             return retry(f"cannot connect to {host}: {words(error) or 'the server hung up'}", mend_network)

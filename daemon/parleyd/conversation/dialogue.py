@@ -83,6 +83,7 @@ class Dialogue:
         self._ready_s = 0.0
         self._first_answer = 1
         self._greeting_possible = False
+        self._responses = 0
         self._transcripts_seen = False
         self._answer_since_s = 0.0
         self._activity_s = 0.0
@@ -163,6 +164,7 @@ class Dialogue:
             self._numbers.cut()
             self._first_answer = self._numbers.current + 1
             self._greeting_possible = greeting_possible
+            self._responses = 0
             self._transcripts_seen = False
             # A tool of the session before may have asked for it too late.
             self._farewell_s = None
@@ -200,10 +202,15 @@ class Dialogue:
                 case AgentResponse(text=text, event_id=event_id):
                     self._activity_s = now_s
                     self._to_agent.response(event_id)
-                    self._history.agent_says(text, self._numbers.of_text, now_s)
-                    self._bus.publish(events.AnswerText(at_s=now_s, text=text, answer=self._numbers.of_text))
+                    of = self._numbers.of_text
+                    self._responses += 1
+                    # Behind a filter the greeting does not come this far.
+                    greeting = self._filter is None and self._may_be_greeting(of, now_s)
                     if answer != before:
+                        # What was typed stands before the answer to it.
                         self._heard_by_answer(answer, now_s)
+                    self._history.agent_says(text, of, now_s)
+                    self._bus.publish(events.AnswerText(at_s=now_s, text=text, answer=of, greeting=greeting))
                 case AgentResponsePart(kind=kind, text=text, event_id=part_of):
                     self._activity_s = now_s
                     self._bus.publish(events.AnswerPart(at_s=now_s, kind=kind, text=text, part_of=part_of))
@@ -258,17 +265,18 @@ class Dialogue:
             self._cue(Cue.TALK_STARTED)
             self._tools.person_speaks()
 
-    def talk_goes_on(self, at_s: float) -> None:
-        """Once per frame of talk, which ends at at_s."""
+    def talk_goes_on(self, talk_ms: int) -> None:
+        """Once per frame of talk, which has lasted so long, up to its last speech."""
         if self._barge_in.mode != "local":
             return
         with self._lock:
             if self._floor is not Floor.BOTH or self._talk_since_s is None:
                 return
-            both_s = at_s - max(self._talk_since_s, self._answer_since_s)
-            if both_s * 1000 >= self._barge_in.confirm_ms and self._voice.audible(at_s):
-                self._cut("local", time.monotonic())
-                self._filter = TurnFilter(time.monotonic())
+            before_ms = max(0.0, self._answer_since_s - self._talk_since_s) * 1000
+            now_s = time.monotonic()
+            if talk_ms - before_ms >= self._barge_in.confirm_ms and self._voice.audible(now_s):
+                self._cut("local", now_s)
+                self._filter = TurnFilter(now_s)
 
     def talk_stopped(self) -> None:
         with self._lock:
@@ -327,12 +335,7 @@ class Dialogue:
 
     def _heard_by_answer(self, answer: int, now_s: float) -> None:
         """An answer shows that the agent heard us, unless it may be the greeting. Transcripts show it better."""
-        greeting = (
-            self._greeting_possible
-            and answer == self._first_answer
-            and now_s - self._ready_s < GREETING_WITHIN_S
-        )
-        if greeting:
+        if self._may_be_greeting(answer, now_s):
             return
         for text in self._to_agent.answered():
             self._understood = True
@@ -340,6 +343,10 @@ class Dialogue:
         if not self._transcripts_seen:
             self._understood = True
             self._acknowledged(now_s)
+
+    def _may_be_greeting(self, answer: int, now_s: float) -> bool:
+        is_first = answer == self._first_answer and self._responses <= 1
+        return self._greeting_possible and is_first and now_s - self._ready_s < GREETING_WITHIN_S
 
     def _acknowledged(self, now_s: float) -> None:
         """The agent heard what was said; not what is being said right now."""

@@ -38,13 +38,14 @@ class Quiet:
             return Trigger.IDLE, "the agent ended the conversation"
         if held_open or quiet_s < self._patience_s(by_speech):
             return None
-        if self._is_false_wake(by_speech):
+        if self.is_false_wake(by_speech):
             return Trigger.FALSE_WAKE, "the agent understood nothing"
         return Trigger.IDLE, f"quiet for {quiet_s:.0f} s"
 
     def _patience_s(self, by_speech: bool) -> float:
         longest_s = self._section.idle_timeout_s
-        return min(longest_s, self._section.false_wake_s) if self._is_false_wake(by_speech) else longest_s
+        return min(longest_s, self._section.false_wake_s) if self.is_false_wake(by_speech) else longest_s
 
-    def _is_false_wake(self, by_speech: bool) -> bool:
+    def is_false_wake(self, by_speech: bool) -> bool:
+        """The agent has made nothing of what woke us."""
         return by_speech and not self._dialogue.understood

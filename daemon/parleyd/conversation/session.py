@@ -26,6 +26,7 @@ from parleyd.agents.agent import (
     EndingKind,
     Ready,
 )
+from parleyd.conversation.bounded_socket import BoundedWebSocket
 from parleyd.conversation.connecting import close_frame, connect, retry, shut, words
 from parleyd.conversation.outbox import Outbox
 from parleyd.conversation.wire_audio import WireEncoder
@@ -34,6 +35,9 @@ from parleyd.health import Pulse
 # How long the server may take to answer our close before we go without.
 CLOSE_ANSWER_S = 1.0
 NORMAL_CLOSURE = 1000
+# A server that has said nothing for so long is pinged, and has as long again to say anything: for one that hangs behind
+# a line that stands, we would wait without end.
+SILENT_S = 10.0
 
 
 class Listener(Protocol):
@@ -84,7 +88,7 @@ class Session:
         self.codec: Codec = agent.codec(suppress_greeting=suppress_greeting)
         self._lock = threading.Lock()
         self._raw: socket.socket | None = None
-        self._socket: websocket.WebSocket | None = None
+        self._socket: BoundedWebSocket | None = None
         self._hung_up: str | None = None
         self._last_error: AgentError | None = None
         self._encoder: WireEncoder | None = None
@@ -144,17 +148,30 @@ class Session:
 
     def _converse(self) -> Ending:
         address = self._agent.dial(self._timeout_s)
+        # It may take a while, and a server that waits for it too long begins without it.
+        opening = self.codec.opening()
         connection = self._connect(address)
         # When this fails the server has gone already, but why may still be readable.
         with contextlib.suppress(websocket.WebSocketException, OSError):
-            opening = self.codec.opening()
             connection.send(opening, websocket.ABNF.OPCODE_TEXT)
             self._traffic.sent_bytes += len(opening)
-        ready_until_s = time.monotonic() + self._timeout_s
-        ready = False
+        connection.until_s = time.monotonic() + self._timeout_s
         while True:
-            if not ready:
-                connection.settimeout(max(0.01, ready_until_s - time.monotonic()))
+            message = self._next(connection)
+            if isinstance(message, Ending):
+                return message
+            self._traffic.received_bytes += len(message)
+            received = self.codec.receive(message)
+            for reply in received.replies:
+                self._outbox.send(reply)
+            for event in received.events:
+                if (ending := self._take(connection, event)) is not None:
+                    return ending
+
+    def _next(self, connection: BoundedWebSocket) -> bytes | Ending:
+        """Blocks for a message, or for the end of them."""
+        pinged = False
+        while True:
             self.receiver_pulse.rest()
             try:
                 opcode, data = connection.recv_data(control_frame=True)
@@ -162,40 +179,46 @@ class Session:
             except websocket.WebSocketTimeoutException:
                 if self._hung_up is not None:
                     return Ending(EndingKind.USER, self._hung_up, code=NORMAL_CLOSURE)
-                if ready:
-                    continue
-                return retry(f"the server did not begin the conversation within {self._timeout_s:g} s")
+                if self._encoder is None:
+                    return retry(f"the server did not begin the conversation within {self._timeout_s:g} s")
+                if pinged:
+                    return retry(f"the server has been silent for {2 * SILENT_S:g} s")
+                pinged = True
+                # Where this fails, nothing comes back either.
+                with contextlib.suppress(websocket.WebSocketException, OSError):
+                    connection.ping()
+                continue
             except (websocket.WebSocketException, OSError, UnicodeDecodeError) as error:
                 return self._agent.judge_close(None, words(error), self._last_error)
+            pinged = False
             if opcode == websocket.ABNF.OPCODE_CLOSE:
                 code, reason = close_frame(data)
                 return self._agent.judge_close(code, reason, self._last_error)
-            if opcode not in (websocket.ABNF.OPCODE_TEXT, websocket.ABNF.OPCODE_BINARY):
-                continue
-            self._traffic.received_bytes += len(data)
-            received = self.codec.receive(data)
-            for reply in received.replies:
-                self._outbox.send(reply)
-            for event in received.events:
-                if isinstance(event, AgentError):
-                    self._last_error = event
-                    if event.hopeless:
-                        self._say_goodbye(connection)
-                        return self._agent.judge_close(None, "", event)
-                if isinstance(event, Ready) and not ready:
-                    ready = True
-                    connection.settimeout(None)
-                    self._encoder = WireEncoder(event.input_format)
-                    self._listener.session_ready(self, event)
-                    with self._lock:
-                        if self._hung_up is None:
-                            self._sender.start()
-                    if self._hung_up is not None:
-                        self._say_goodbye(connection)
-                else:
-                    self._listener.session_event(self, event)
+            if opcode in (websocket.ABNF.OPCODE_TEXT, websocket.ABNF.OPCODE_BINARY):
+                return bytes(data)
 
-    def _connect(self, address: Address) -> websocket.WebSocket:
+    def _take(self, connection: BoundedWebSocket, event: AgentEvent) -> Ending | None:
+        """→ why the session cannot go on, if so."""
+        if isinstance(event, AgentError):
+            self._last_error = event
+            if event.hopeless:
+                self._say_goodbye(connection)
+                return self._agent.judge_close(None, "", event)
+        if not isinstance(event, Ready) or self._encoder is not None:
+            self._listener.session_event(self, event)
+            return None
+        connection.until_s = None
+        connection.settimeout(SILENT_S)
+        self._encoder = WireEncoder(event.input_format)
+        self._listener.session_ready(self, event)
+        with self._lock:
+            if self._hung_up is None:
+                self._sender.start()
+        if self._hung_up is not None:
+            self._say_goodbye(connection)
+        return None
+
+    def _connect(self, address: Address) -> BoundedWebSocket:
         connection = connect(address, self._timeout_s, self._agent.judge_refusal)
         with self._lock:
             self._raw = connection.sock

@@ -40,7 +40,7 @@ class Action(Enum):
     RETRY_SOON = "wait a little"
     RETRY_LATE = "wait as long as allowed"
     FORGET = "forget what was said"
-    RAISE_GATE = "be harder of hearing for a while"
+    DOUBT = "be harder of hearing for a while"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ MOVES: dict[tuple[State, Trigger], Move] = {
     (State.LIVE, Trigger.REFUSED): Move(State.BACKING_OFF, (Action.RETRY_LATE,)),
     (State.LIVE, Trigger.AGENT_HUNG_UP): Move(State.ASLEEP, (Action.FORGET,)),
     (State.LIVE, Trigger.IDLE): Move(State.ASLEEP, (Action.HANG_UP, Action.FORGET)),
-    (State.LIVE, Trigger.FALSE_WAKE): Move(State.ASLEEP, (Action.HANG_UP, Action.FORGET, Action.RAISE_GATE)),
+    (State.LIVE, Trigger.FALSE_WAKE): Move(State.ASLEEP, (Action.HANG_UP, Action.FORGET, Action.DOUBT)),
     (State.LIVE, Trigger.OLD): Move(State.CONNECTING, (Action.HANG_UP, Action.CONNECT)),
     (State.LIVE, Trigger.SPENT): Move(State.ASLEEP, (Action.HANG_UP, Action.FORGET)),
     (State.LIVE, Trigger.SLEEP): Move(State.ASLEEP, (Action.HANG_UP, Action.FORGET)),

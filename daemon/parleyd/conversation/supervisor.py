@@ -42,7 +42,7 @@ class Supervisor:
     """A Listener of sessions.
 
     warden: knows budgets and quiet hours. traffic: where sessions count their bytes.
-    raise_gate: makes the gate harder of hearing for a while. on_death: told when the thread ends by an error.
+    woken_for_nothing: told when what the gate took for speech was none. on_death: told of the thread's end by an error.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Supervisor:
         bus: events.Bus,
         warden: Warden,
         traffic: Traffic,
-        raise_gate: Callable[[], None],
+        woken_for_nothing: Callable[[], None],
         on_death: Callable[[str, BaseException], None],
     ) -> None:
         self._config = config
@@ -65,7 +65,7 @@ class Supervisor:
         self._dialogue = dialogue
         self._bus = bus
         self._traffic = traffic
-        self._raise_gate = raise_gate
+        self._woken_for_nothing = woken_for_nothing
         self._on_death = on_death
         self._backoff = Backoff(config.reconnect.initial_s, config.reconnect.max_s)
         self._inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
@@ -253,8 +253,11 @@ class Supervisor:
                 if ending.time_is_up:
                     log.warning("the session was cut for its age; set session.max_s below the agent's own limit")
                 self._keep_history = ending.time_is_up
+                if self._quiet.is_false_wake(self._woken_by_speech):
+                    self._doubt()
                 self._move(Trigger.AGENT_HUNG_UP, ending.reason, about(ending))
-                if self._always or self._talk_begins_s() < float("inf"):
+                asleep = self._state is State.ASLEEP
+                if asleep and (self._always or self._talk_begins_s() < float("inf")):
                     self._woken_by_speech = not self._always
                     self._retry_at_s = now_s + self._backoff.next_s()
             case EndingKind.FINAL:
@@ -302,8 +305,8 @@ class Supervisor:
                 self._retry_at_s = time.monotonic() + self._backoff.next_s()
             case Action.RETRY_LATE:
                 self._retry_at_s = time.monotonic() + self._backoff.longest_s()
-            case Action.RAISE_GATE:
-                self._raise_gate()
+            case Action.DOUBT:
+                self._doubt()
             case Action.FORGET:
                 self._retry_at_s = None
                 self._dialogue.conclude(self._decided_s, keep_history=self._keep_history)
@@ -311,6 +314,11 @@ class Supervisor:
                 if self._to_agent.typed_s is not None:
                     # Who typed it saw a session, and woke nobody.
                     self._inbox.put(Wake(by_speech=False))
+
+    def _doubt(self) -> None:
+        # A wake word is no matter of loudness.
+        if self._config.wake.mode == "speech":
+            self._woken_for_nothing()
 
     def _let_go(self) -> Session | None:
         """Nothing more is heard of it."""

@@ -8,15 +8,25 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Literal
 
 from parleyd import events
 from parleyd.agents.agent import Codec
 from parleyd.conversation.outbox import Outbox
 from parleyd.conversation.typed import Typed
+from parleyd.tools.timers import duration
 
 # What the agent is still to be told when the next session begins; more would be a chronicle.
 MAX_TO_TELL = 8
+# A contextual update makes no agent speak; a message does. In words that it takes neither for the person's nor for a
+# reason to change the language.
+ASK = (
+    "(This is a message of the device, not of the person. Something has just happened there, of which you have been "
+    "told. Tell the person now, in one short sentence, in the language that you speak with them.)"
+)
+# From then on the agent is told how long ago it was.
+JUST_NOW_S = 60.0
 
 
 class ToAgent:
@@ -28,7 +38,9 @@ class ToAgent:
         self._lock = threading.Lock()
         self._codec: Codec | None = None
         self._typed = Typed()
-        self._to_tell: deque[str] = deque(maxlen=MAX_TO_TELL)
+        # To files; not said again in the next session, which does not have them.
+        self._with_files: list[str] = []
+        self._to_tell: deque[tuple[str, float]] = deque(maxlen=MAX_TO_TELL)
         self._response_id: int | None = None
         self._activity_s = 0.0
 
@@ -41,15 +53,19 @@ class ToAgent:
             self._response_id = None
             if said is not None:
                 self._outbox.send(codec.contextual_update(said))
+            while self._to_tell:
+                text, told_s = self._to_tell.popleft()
+                ago_s = time.monotonic() - told_s
+                when = f" That was {duration(ago_s)} ago." if ago_s >= JUST_NOW_S else ""
+                self._outbox.send(codec.contextual_update(text + when))
             for text in self._typed.waiting:
                 self._outbox.send(codec.user_message(text))
-            while self._to_tell:
-                self._outbox.send(codec.contextual_update(self._to_tell.popleft()))
 
     def close(self) -> None:
         """Nobody is there to be told anything; what was typed and not answered waits for the next session."""
         with self._lock:
             self._codec = None
+            self._with_files.clear()
 
     @property
     def codec(self) -> Codec | None:
@@ -77,7 +93,8 @@ class ToAgent:
     def answered(self) -> tuple[str, ...]:
         """→ what was typed and is answered now."""
         with self._lock:
-            return self._typed.answered()
+            with_files, self._with_files = self._with_files, []
+            return (*(text for text in self._typed.answered() if text != ASK), *with_files)
 
     def response(self, event_id: int | None) -> None:
         """The agent's answer to which feedback() is given from now on."""
@@ -104,16 +121,18 @@ class ToAgent:
             self._outbox.send(self._codec.contextual_update(text, context_id))
             return True
 
-    def send_file(self, file_id: str, text: str | None) -> bool:
+    def send_file(self, file_id: str, text: str | None, tell: Callable[[], None]) -> bool:
         """A file that was uploaded into this conversation, and what the person says to it. → whether there still is a
-        session to tell."""
+        session to tell. tell: called before the agent can answer."""
         with self._lock:
             if self._codec is None:
                 return False
             self._activity_s = time.monotonic()
-            self._outbox.send(self._codec.multimodal_message(text, (file_id,)))
             if text:
+                self._with_files.append(text)
                 self._bus.publish(events.Typed(at_s=self._activity_s, text=text))
+            tell()
+            self._outbox.send(self._codec.multimodal_message(text, (file_id,)))
             return True
 
     def user_active(self) -> bool:
@@ -135,14 +154,21 @@ class ToAgent:
 
     # ------------------------------------------------------------ tools
 
-    def tell(self, text: str) -> None:
-        """Makes the agent know something: now, or when the next session begins."""
+    def tell(self, text: str, *, ask: bool) -> None:
+        """Makes the agent know something: now, or when the next session begins. ask: it shall also say so; in a session
+        that is still to begin it does, for nobody else has begun it, unless it comes too late, as with what was typed.
+        """
+        now_s = time.monotonic()
         with self._lock:
-            if self._codec is not None:
-                self._activity_s = time.monotonic()
-                self._outbox.send(self._codec.contextual_update(text))
+            if self._codec is None:
+                self._to_tell.append((text, now_s))
             else:
-                self._to_tell.append(text)
+                self._activity_s = now_s
+                self._outbox.send(self._codec.contextual_update(text))
+            if (ask or self._codec is None) and ASK not in self._typed.waiting:
+                self._typed.add(ASK, now_s)
+                if self._codec is not None:
+                    self._outbox.send(self._codec.user_message(ASK))
 
     def reply(self, codec: Codec, message: bytes) -> bool:
         """Only into the session from which the question came; False when that is over."""

@@ -86,37 +86,48 @@ class Uploads:
             self._changed.notify_all()
 
     def _run(self, job: _Job) -> None:
-        outcome: events.Event
         try:
-            outcome = self._send(job)
+            self._send(job)
         except UploadError as error:
             log.info("the file %s was not sent: %s", job.name, error)
-            outcome = events.FileFailed(
-                at_s=time.monotonic(), upload=job.number, name=job.name, text=str(error), mend=error.mend
+            self._over()
+            self._bus.publish(
+                events.FileFailed(
+                    at_s=time.monotonic(), upload=job.number, name=job.name, text=str(error), mend=error.mend
+                )
             )
         finally:
+            self._over()
             os.close(job.descriptor)
-            # Before it is told: who is told may send the next one.
-            with self._changed:
-                self._thread = None
-        self._bus.publish(outcome)
 
-    def _send(self, job: _Job) -> events.FileSent:
+    def _over(self) -> None:
+        """Before it is told: who is told may send the next one."""
+        with self._changed:
+            if self._thread is threading.current_thread():
+                self._thread = None
+
+    def _send(self, job: _Job) -> None:
         conversation_id = self._session()
         reader = _Reader(job, self._goes_on)
         attachment = Attachment(job.name, job.media_type, job.size_bytes, reader.read)
         file_id = self.agent.upload(conversation_id, attachment, STEP_S)
+
+        def tell() -> None:
+            self._over()
+            self._bus.publish(
+                events.FileSent(
+                    at_s=time.monotonic(),
+                    upload=job.number,
+                    name=job.name,
+                    media_type=job.media_type,
+                    size_bytes=job.size_bytes,
+                )
+            )
+
         with self._changed:
             same = self._conversation_id == conversation_id
-        if not same or not self._to_agent.send_file(file_id, job.text):
+        if not same or not self._to_agent.send_file(file_id, job.text, tell):
             raise UploadError("the session ended while the file was on its way", "send it again")
-        return events.FileSent(
-            at_s=time.monotonic(),
-            upload=job.number,
-            name=job.name,
-            media_type=job.media_type,
-            size_bytes=job.size_bytes,
-        )
 
     def _session(self) -> str:
         with self._changed:

@@ -1,9 +1,11 @@
-"""Files that are whole whenever the power goes."""
+"""Files that are whole whenever the power goes, and files that are nothing else."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 from pathlib import Path
 
 
@@ -29,3 +31,13 @@ def replace_file(path: Path, content: bytes, mode: int = 0o600) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def open_regular(path: Path) -> int:
+    """A descriptor for reading. Raises OSError, also for what is not a regular file, and ValueError."""
+    # A pipe without a writer must not be waited for.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "it is not a regular file")

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from parleyd.log_fields import NOTICE
+from parleyd.shown import one_line
 
 MESSAGE_CHARS = 2000
 FIELD_CHARS = 500
@@ -27,9 +28,7 @@ Value = str | int | float
 
 def printable(text: str, limit: int) -> str:
     """One line without control characters, which are shown as escapes (\\n, \\x1b), and not too long."""
-    shown = text[: limit + 1]
-    if not shown.isprintable():
-        shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
+    shown = one_line(text[: limit + 1])
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 

@@ -1,10 +1,9 @@
-"""What this process takes of the machine: proc(5), and the limit of its control group: cgroups(7)."""
+"""What this process takes of the machine: proc(5), and the limits of its control group: cgroups(7)."""
 
 from __future__ import annotations
 
 import os
 import resource
-import threading
 from pathlib import Path
 
 from parleyd.health import Load
@@ -16,10 +15,12 @@ def load() -> Load:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return Load(
         memory_bytes=memory_bytes(),
-        memory_limit_bytes=_memory_limit_bytes(),
-        handles=sum(1 for _ in Path("/proc/self/fd").iterdir()),
+        memory_limit_bytes=_of_group("memory.max"),
+        handles=_entries("/proc/self/fd"),
         handles_limit=None if soft == resource.RLIM_INFINITY else soft,
-        threads=threading.active_count(),
+        threads=_entries("/proc/self/task"),
+        tasks=_of_group("pids.current") or 0,
+        tasks_limit=_of_group("pids.max"),
     )
 
 
@@ -28,10 +29,15 @@ def memory_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES
 
 
-def _memory_limit_bytes() -> int | None:
+def _entries(folder: str) -> int:
+    return sum(1 for _ in Path(folder).iterdir())
+
+
+def _of_group(file: str) -> int | None:
+    """None: there is no limit, or no such file."""
     try:
         group = next(line[3:] for line in Path("/proc/self/cgroup").read_text().splitlines() if line[:3] == "0::")
-        text = Path(f"/sys/fs/cgroup{group}/memory.max").read_text().strip()
+        text = Path(f"/sys/fs/cgroup{group}/{file}").read_text().strip()
     except (OSError, StopIteration):
         return None
     return None if text == "max" else int(text)

@@ -1,12 +1,14 @@
 """The status as figures for Prometheus: as a file for node_exporter's textfile collector, or on a loopback port.
 
-Needs the package prometheus_client. Names and units follow prometheus.io/docs/practices/naming: base units, _total.
+Needs the extra parleyd[metrics]. Names and units follow prometheus.io/docs/practices/naming: base units, _total.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -14,6 +16,8 @@ from typing import TYPE_CHECKING
 
 from parleyd import health, own_python
 from parleyd.config.schema import Metrics as Settings
+from parleyd.health import Pulse
+from parleyd.host.once import ToldOnce
 from parleyd.metrics import EDGES_MS, Distribution
 from parleyd.status import Microphone, Speaker, Status
 
@@ -44,14 +48,15 @@ class Exporter:
         self._status = status
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._write, name="metrics", daemon=True)
-        self._told = False
+        self._server: WSGIServer | None = None
+        self._told = ToldOnce(log)
+        self.pulse = Pulse("metrics")
         try:
-            from prometheus_client import CollectorRegistry, start_http_server, write_to_textfile
+            from prometheus_client import CollectorRegistry, generate_latest, start_http_server
         except ImportError as error:
             text = "metrics.textfile and metrics.port need the package prometheus_client"
             raise MetricsError(text, own_python.install("prometheus_client")) from error
-        self._serve, self._write_to = start_http_server, write_to_textfile
-        self._server: WSGIServer | None = None
+        self._serve, self._text = start_http_server, generate_latest
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
@@ -78,23 +83,34 @@ class Exporter:
             self._thread.join(1.0)
 
     def _write(self) -> None:
-        path = self._settings.textfile
-        assert path is not None
-        while True:
+        assert self._settings.textfile is not None
+        path = Path(self._settings.textfile)
+        while not self._stopping.is_set():
+            self.pulse.beat()
             try:
-                # Written beside it and renamed: the collector never reads half a file.
-                self._write_to(path, self._registry)
-                self._told = False
+                self._write_to(path)
             except OSError as error:
-                if not self._told:
+                mend = "let the daemon write there (docs/control.md), or name another place; it is tried again"
+                if error.errno == errno.EROFS:
                     # As the unit has it: ProtectSystem=.
-                    mend = f"sudo systemctl edit parleyd, [Service], ReadWritePaths={Path(path).parent}"
-                    words = "metrics.textfile: %s cannot be written: %s; %s"
-                    is_shut = error.errno == errno.EROFS
-                    log.warning(words, path, error.strerror, mend if is_shut else "choose another path")
-                self._told = True
-            if self._stopping.wait(EVERY_S):
-                return
+                    mend = f"sudo systemctl edit parleyd, [Service], ReadWritePaths={path.parent}"
+                self._told.trouble(f"metrics.textfile: {path} cannot be written: {error.strerror}", mend)
+            else:
+                self._told.over(f"metrics.textfile: {path} is written again")
+            self.pulse.rest()
+            self._stopping.wait(EVERY_S)
+        # Figures of a daemon that has ended would look like those of one that is well.
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+    def _write_to(self, path: Path) -> None:
+        """Beside it, then renamed: the collector never reads half a file. It is another user, whatever our umask."""
+        beside = path.with_name(f".{path.name}.new")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(beside, flags, 0o644), "wb") as file:
+            os.fchmod(file.fileno(), 0o644)
+            file.write(self._text(self._registry))
+        beside.replace(path)
 
 
 def figures(status: Status) -> Iterable[Metric]:
@@ -117,6 +133,8 @@ def figures(status: Status) -> Iterable[Metric]:
         ("device_losses", it.device_losses, "times a sound device went away"),
         ("heard_seconds", it.heard_s, "sound from the microphone"),
         ("speech_seconds", it.speech_s, "of it, sound within utterances"),
+        ("sent_bytes", it.sent_bytes, "sent to agents"),
+        ("received_bytes", it.received_bytes, "received from agents"),
         ("overflows", microphone.overflows if microphone else 0, "times sound from the microphone was lost"),
         ("underruns", speaker.underruns if speaker else 0, "holes in an answer"),
     ):

@@ -1,16 +1,23 @@
-"""The mute switch, which has to be where it was left after a restart or a power cut: a file that exists while muted."""
+"""What a person has set by hand and finds as it was after a restart or a power cut: the mute switch, the volume."""
 
 from __future__ import annotations
 
 import logging
 import os
 from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from parleyd.host.files import replace_file
 
 log = logging.getLogger(__name__)
 
+_MOST_BYTES = 1000
+
 
 class RememberedMute:
-    """directory: where state is kept; None: nothing is remembered."""
+    """A file that exists while muted. directory: where state is kept; None: nothing is remembered."""
 
     def __init__(self, directory: Path | None) -> None:
         self._file = None if directory is None else directory / "muted"
@@ -35,3 +42,50 @@ class RememberedMute:
                 os.close(directory)
         except OSError as error:
             log.warning("the mute switch will not outlive a restart: %s: %s", self._file, error.strerror)
+
+
+_Level = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+class _Volume(msgspec.Struct, frozen=True):
+    """configured: what audio.output.volume was meanwhile."""
+
+    volume: _Level
+    configured: _Level | None
+
+
+class RememberedVolume:
+    """directory: where state is kept; None: nothing is remembered."""
+
+    def __init__(self, directory: Path | None) -> None:
+        self._file = None if directory is None else directory / "volume.json"
+
+    def under(self, configured: float | None) -> float | None:
+        """What was set last; None if nothing was, or if the configuration has changed its mind since."""
+        if self._file is None:
+            return None
+        try:
+            with self._file.open("rb") as file:
+                kept = msgspec.json.decode(file.read(_MOST_BYTES), type=_Volume)
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+            log.warning("the volume that was set last is not known: %s: %s", self._file, error)
+            return None
+        return kept.volume if kept.configured == configured else None
+
+    def remember(self, volume: float, configured: float | None) -> None:
+        if self._file is None:
+            return
+        try:
+            replace_file(self._file, msgspec.json.encode(_Volume(volume, configured)) + b"\n")
+        except OSError as error:
+            log.warning("the volume will not outlive a restart: %s: %s", self._file, error.strerror)
+
+    def forget(self) -> None:
+        if self._file is None:
+            return
+        try:
+            self._file.unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("the volume that was set before will come back: %s: %s", self._file, error.strerror)

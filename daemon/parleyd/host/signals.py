@@ -12,6 +12,8 @@ import signal
 import socket
 from types import TracebackType
 
+from parleyd.health import Pulse
+
 STOP = (signal.SIGTERM, signal.SIGINT)
 RELOAD = signal.SIGHUP
 WAKE = signal.SIGUSR1
@@ -30,6 +32,7 @@ class Signals:
     def __init__(self, *, reloads: bool = False) -> None:
         self._stop_at = STOP if reloads and not os.isatty(0) else (*STOP, RELOAD)
         self.stop_wanted = False
+        self.pulse = Pulse("signals")
         self._reader, self._writer = socket.socketpair()
         self._writer.setblocking(False)
 
@@ -59,7 +62,10 @@ class Signals:
 
     def wait(self) -> int:
         """Blocks until a signal arrives, or nudge() is called. The signal's number, or NUDGE."""
-        return self._reader.recv(1)[0]
+        self.pulse.rest()
+        number = self._reader.recv(1)[0]
+        self.pulse.beat()
+        return number
 
     def nudge(self) -> None:
         """Makes wait() return; from any thread."""

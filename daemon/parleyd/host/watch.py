@@ -66,7 +66,7 @@ class Watch:
         match event:
             case events.StateChanged(after=after):
                 self._state = after
-            case events.DeviceLost() | events.DeviceBack():
+            case events.DeviceLost() | events.DeviceBack() | events.Trouble():
                 pass
             case _:
                 return

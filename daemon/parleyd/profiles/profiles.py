@@ -20,6 +20,7 @@ from parleyd.config.changes import Changes
 from parleyd.config.overlay import overlay
 from parleyd.config.profile_rules import AUTO, NONE
 from parleyd.config.schema import Config
+from parleyd.health import Pulse
 from parleyd.log_fields import fields
 from parleyd.profiles.decision import profile_at
 from parleyd.usage.ledger import EARLIEST_S
@@ -83,6 +84,7 @@ class Profiles:
         self._failed: tuple[str | None, float] | None = None
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="profiles", daemon=True)
+        self.pulse = Pulse("profiles")
 
     def first_config(self) -> Config:
         """That of the profile whose hours it is, but with the file's volume, to which we shall come back."""
@@ -161,6 +163,7 @@ class Profiles:
     def _run(self) -> None:
         try:
             while not self._stopping.wait(TICK_S):
+                self.pulse.beat()
                 with self._lock:
                     self._look()
         except Exception as error:  # noqa: BLE001 - reported to the owner, who ends the daemon

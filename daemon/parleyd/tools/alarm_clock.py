@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from parleyd.health import Pulse
 from parleyd.tools import timers
 from parleyd.tools.result import Fault, ToolError
 from parleyd.tools.timers import Now, Timer, TimerBook
@@ -31,6 +32,7 @@ class AlarmClock:
         self._book: TimerBook | None = None
         self._closed = False
         self._thread: threading.Thread | None = None
+        self.pulse = Pulse("timers")
 
     def start(self) -> None:
         """Reads the file. What was due meanwhile goes off at once."""
@@ -80,8 +82,10 @@ class AlarmClock:
                 if not due:
                     if self._closed:
                         return
+                    self.pulse.rest()
                     self._changed.wait(book.wait_s(at, LOOK_S))
                     continue
+            self.pulse.beat()
             for timer, late_s in due:
                 self._ring(timer, late_s)
             # After the ringing: a timer may go off twice when the power goes, but not never.

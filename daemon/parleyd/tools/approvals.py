@@ -32,6 +32,7 @@ def decide(rules: Sequence[McpRule], otherwise: Decision, service: str, tool: st
 @dataclass(slots=True)
 class _Question:
     asked: ApprovalAsked
+    wanted: events.ApprovalWanted
     answer: Callable[[bool], bool]
     timer: threading.Timer
 
@@ -59,27 +60,26 @@ class Approvals:
         wait_s = max(0.0, min(policy.ask_s, asked.timeout_s - MARGIN_S))
         timer = threading.Timer(wait_s, self._settle_waiting, (asked.call_id, False, "deadline"))
         timer.daemon = True
+        now_s = time.monotonic()
+        wanted = events.ApprovalWanted(
+            at_s=now_s,
+            call_id=asked.call_id,
+            service=asked.service,
+            name=asked.name,
+            description=asked.description,
+            until_s=now_s + wait_s,
+            parameters=bounded_parameters(asked.parameters),
+        )
         with self._lock:
             if asked.call_id in self._waiting:
                 return  # the same question again; it gets the answer of the first
             full = len(self._waiting) >= MAX_WAITING
             if not full:
-                self._waiting[asked.call_id] = _Question(asked, answer, timer)
+                self._waiting[asked.call_id] = _Question(asked, wanted, answer, timer)
         if full:
             self._settle(asked, answer, allowed=False, by="too many questions")
             return
-        now_s = time.monotonic()
-        self._bus.publish(
-            events.ApprovalWanted(
-                at_s=now_s,
-                call_id=asked.call_id,
-                service=asked.service,
-                name=asked.name,
-                description=asked.description,
-                until_s=now_s + wait_s,
-                parameters=bounded_parameters(asked.parameters),
-            )
-        )
+        self._bus.publish(wanted)
         try:
             timer.start()
         except RuntimeError:
@@ -90,14 +90,14 @@ class Approvals:
         return self._settle_waiting(call_id, allow, "person")
 
     @property
-    def waiting(self) -> list[ApprovalAsked]:
+    def waiting(self) -> tuple[events.ApprovalWanted, ...]:
         with self._lock:
-            return [question.asked for question in self._waiting.values()]
+            return tuple(question.wanted for question in self._waiting.values())
 
     def drop_all(self, why: str) -> None:
         """Nobody is there any more who could be answered."""
-        for asked in self.waiting:
-            self._settle_waiting(asked.call_id, False, why)
+        for wanted in self.waiting:
+            self._settle_waiting(wanted.call_id, False, why)
 
     def _settle_waiting(self, call_id: str, allowed: bool, by: str) -> bool:
         with self._lock:

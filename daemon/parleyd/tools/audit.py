@@ -17,7 +17,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
+
 from parleyd.config.secrets import mask_by_name
+from parleyd.health import Pulse
+from parleyd.tools.parameters import MAX_BYTES
 from parleyd.tools.result import bounded, without
 
 log = logging.getLogger(__name__)
@@ -32,8 +36,14 @@ CLOSE_S = 2.0
 
 
 def bounded_parameters(parameters: Mapping[str, object], secrets: tuple[str, ...] = ()) -> object:
-    """As they shall be seen: masked by name and by value, and cut to text when they are long."""
+    """As they shall be seen: masked by name and by value, cut to text when they are long, and not at all when no tool
+    would take them: looking through a megabyte takes time that the line does not have."""
     try:
+        # Half a character, which can come by hand alone, has no UTF-8.
+        with contextlib.suppress(UnicodeEncodeError):
+            size_bytes = len(msgspec.json.encode(parameters))
+            if size_bytes > MAX_BYTES:
+                return f"(of {size_bytes} bytes)"
         masked = mask_by_name(parameters)
         text = without(json.dumps(masked, ensure_ascii=True), secrets)
     except (TypeError, ValueError, RecursionError):
@@ -62,6 +72,7 @@ class Audit:
         self._in_trouble = False
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self.pulse = Pulse("tools-audit")
 
     def add(self, **fields: object) -> None:
         """One line; `at` is added. Never blocks, never raises."""
@@ -100,7 +111,9 @@ class Audit:
     def _write_all(self) -> None:
         going_on = True
         while going_on:
+            self.pulse.rest()
             lines, going_on = self._take()
+            self.pulse.beat()
             try:
                 self._write(lines)
             except OSError as error:
@@ -115,6 +128,7 @@ class Audit:
                 lost, self._lost = self._lost, 0
             if lost:
                 log.warning("%d entries of the audit log were lost: the disk is too slow", lost)
+        self.pulse.rest()
 
     def _take(self) -> tuple[bytes, bool]:
         """Blocks. (what is waiting: one wait for the disk serves several lines; whether more may come)"""

@@ -11,13 +11,15 @@ from parleyd.config.tool_sections import BuiltIn
 from parleyd.tools import timers
 from parleyd.tools.alarm_clock import AlarmClock
 from parleyd.tools.parameters import Parameters
-from parleyd.tools.result import Fault, ToolError
+from parleyd.tools.result import Fault, ToolError, clean
 from parleyd.tools.stopping import Stop
 from parleyd.tools.toolbox import Tool
 
 # A board without a battery wakes up years ago.
 _CLOCK_IS_SET_FROM = datetime(2025, 1, 1, tzinfo=UTC)
 TIMEOUT_S = 10.0
+# The kind of these tools.
+BUILT_IN = "built in"
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def built_in_tools(names: Iterable[BuiltIn], device: Device) -> dict[str, Tool]:
     return {
         name: Tool(
             name=name,
-            kind="built in",
+            kind=BUILT_IN,
             description=DESCRIPTIONS[name],
             parameters=Parameters(_schema(name)),
             runner=_Function(functions[name]),
@@ -135,7 +137,7 @@ def _end_conversation(device: Device) -> str:
 
 
 def _set_timer(clock: AlarmClock, hours: int = 0, minutes: int = 0, seconds: int = 0, label: str = "") -> str:
-    timer = clock.set(hours * 3600 + minutes * 60 + seconds, " ".join(label.split()))
+    timer = clock.set(hours * 3600 + minutes * 60 + seconds, " ".join(clean(label).split()))
     named = f" ({timer.label})" if timer.label else ""
     return f"Timer {timer.number}{named} rings in {timers.duration(hours * 3600 + minutes * 60 + seconds)}."
 

@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from parleyd.tools.template import as_text
 from parleyd.tools.toolbox import Tool
 
 # The agent must not give up before we do, and waits 120 s at most.
@@ -95,8 +96,8 @@ def _kind(schema: Mapping[str, Any]) -> str:
 def _description(name: str, schema: Mapping[str, Any]) -> str:
     """Never empty: the platform wants one where the agent is to give the value."""
     text = str(schema.get("description") or name.replace("_", " "))
-    limits = [words.format(schema[key]) for key, words in _LIMITS.items() if key in schema]
+    limits = [words.format(as_text(schema[key])) for key, words in _LIMITS.items() if key in schema]
     enum = schema.get("enum")
     if isinstance(enum, list) and not all(isinstance(value, str) for value in enum):
-        limits.append("one of " + ", ".join(str(value) for value in enum))
+        limits.append("one of " + ", ".join(as_text(value) for value in enum))
     return f"{text} ({', '.join(limits)})" if limits else text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import queue
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from parleyd.agents.agent import ApprovalAsked, ToolCall
 from parleyd.config import tool_sections as sections
 from parleyd.config.base import Secret
 from parleyd.config.secrets import resolve
+from parleyd.health import Pulse
 from parleyd.log_fields import fields
 from parleyd.tools import ENTRY_POINT_GROUP, timers
 from parleyd.tools.alarm_clock import AlarmClock
@@ -22,6 +24,7 @@ from parleyd.tools.built_in import Device, built_in_tools
 from parleyd.tools.command import Command, PythonFunction
 from parleyd.tools.http import Http
 from parleyd.tools.parameters import Parameters
+from parleyd.tools.result import Fault, Result, ToolError, failed
 from parleyd.tools.toolbox import Respond, Runner, Tool, Toolbox
 
 log = logging.getLogger(__name__)
@@ -32,7 +35,7 @@ class Host:
     """What the tools need of the daemon around them; each returns at once.
 
     set_volume: from 0 to 1. end_conversation: after what the agent still says. tell: makes the agent know something,
-    and wakes it for that.
+    wakes it for that, and makes it say so in a pause.
     """
 
     set_volume: Callable[[float], None]
@@ -74,6 +77,10 @@ class DeviceTools:
         self.alarm_clock.close()
         self._audit.close()
 
+    @property
+    def pulses(self) -> tuple[Pulse, ...]:
+        return self.alarm_clock.pulse, self._audit.pulse
+
     # ------------------------------------------------------------ for the dialogue; all return at once
 
     @property
@@ -99,12 +106,27 @@ class DeviceTools:
 
     # ------------------------------------------------------------ for commands
 
+    def by_hand(self, name: str, parameters: Mapping[str, object], wait_s: float) -> Result:
+        """What the agent would be told if it called this tool. Blocks, at most for wait_s."""
+        results: queue.SimpleQueue[Result] = queue.SimpleQueue()
+
+        def respond(result: Result) -> bool:
+            results.put(result)
+            return True
+
+        self.call(ToolCall(name, "by hand", parameters, expects_response=True), respond)
+        try:
+            return results.get(timeout=wait_s)
+        except queue.Empty:
+            # A conversation that ended has taken it along.
+            return failed(ToolError(Fault.CANCELLED, f"{name} was stopped before it was done."))
+
     def approve(self, call_id: str, *, allow: bool) -> bool:
         """What a person decided about an ApprovalWanted. False: nothing of that id is waiting (any more)."""
         return self._approvals.answer(call_id, allow=allow)
 
     @property
-    def waiting_approvals(self) -> list[ApprovalAsked]:
+    def waiting_approvals(self) -> tuple[events.ApprovalWanted, ...]:
         return self._approvals.waiting
 
     def _timer_goes_off(self, timer: timers.Timer, late_s: float) -> None:
@@ -115,7 +137,7 @@ class DeviceTools:
         self._bus.publish(
             events.TimerWentOff(at_s=time.monotonic(), number=timer.number, label=timer.label, late_s=max(0.0, late_s))
         )
-        self._host.tell(f"The timer {timer.number}{label} has just gone off on this device.{late} Tell the person.")
+        self._host.tell(f"The timer {timer.number}{label} has gone off on this device.{late} Tell the person.")
 
 
 def declared_tools(config: sections.Tools) -> dict[str, Tool]:

@@ -14,7 +14,7 @@ import ssl
 import time
 from collections.abc import Mapping, Sequence
 from functools import cache
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from parleyd import __version__
 from parleyd.tools import template
@@ -87,7 +87,8 @@ class Http:
             finally:
                 stop.at(None)
                 connection.close()
-            url = urljoin(url, target)
+            # http.client takes a header's bytes for Latin-1, whatever they are.
+            url = urljoin(url, quote(target.encode("latin-1"), safe=template.ADDRESS_SIGNS))
             if _origin(urlsplit(url)) != _origin(parts):
                 raise ToolError(Fault.SERVER, f"{parts.netloc} points to another host, which is not followed.")
         raise ToolError(Fault.SERVER, f"{parts.netloc} points from one address to the next without end.")
@@ -139,15 +140,21 @@ def _shut(raw: socket.socket) -> None:
 
 
 def _text(answer: http.client.HTTPResponse) -> str:
-    """Up to a limit. Raises IncompleteRead: half an answer may mean the opposite of the whole."""
+    """Up to a limit; of what is no text, that it is none. Raises IncompleteRead: half an answer may mean the opposite
+    of the whole."""
     data = answer.read(MAX_BODY_BYTES)
     if answer.length and len(data) < MAX_BODY_BYTES:
         raise http.client.IncompleteRead(data, answer.length)
+    packed = answer.getheader("Content-Encoding", "identity")
+    if data and packed.lower() != "identity":
+        # We have not asked for it, and what it unpacks to may be without end.
+        return f"The answer is packed ({packed}) and cannot be read."
     charset = answer.headers.get_content_charset() or "utf-8"
     try:
-        return data.decode(charset, "replace")
+        text = data.decode(charset, "replace")
     except LookupError:
-        return data.decode("utf-8", "replace")
+        text = data.decode("utf-8", "replace")
+    return f"The answer is no text ({answer.headers.get_content_type()})." if "\0" in text else text
 
 
 def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
@@ -157,13 +164,16 @@ def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
 def _no_answer(problem: Exception, host: str) -> str:
     match problem:
         case ssl.SSLCertVerificationError():
-            return f"The certificate of {host} is not valid: {problem.verify_message}."
+            return f"The certificate of {host} is not valid: {problem.verify_message.rstrip('.')}."
         case TimeoutError():
             return f"{host} did not answer in time."
         case ConnectionRefusedError():
             return f"Nothing listens at {host}."
         case socket.gaierror():
             return f"The name {host} is not known; perhaps there is no network."
+        case ssl.SSLError():
+            why = (problem.reason or "the connection broke").lower().replace("_", " ")
+            return f"{host} cannot be reached by TLS: {why}."
         case OSError():
             return f"{host} cannot be reached: {problem.strerror or 'the connection broke'}."
         case http.client.IncompleteRead():

@@ -8,12 +8,15 @@ interpreter lock all the while: the sound would stop. Therefore regex, which let
 
 from __future__ import annotations
 
-import json
+import contextlib
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from parleyd.config import suggest
 from parleyd.tools.result import Fault, ToolError, bounded, clean
 
 if TYPE_CHECKING:
@@ -44,8 +47,7 @@ class Parameters:
     @property
     def always_there(self) -> frozenset[str]:
         """Those that every valid call has, by itself or by a default."""
-        defaults = {name for name, inner in self.schema["properties"].items() if "default" in _mapping(inner)}
-        return frozenset(self.schema.get("required", ())) & self.names | defaults
+        return frozenset(self.schema.get("required", ())) & self.names | self._defaults.keys()
 
     def check_schema(self) -> None:
         """Raises SchemaError when it cannot be used."""
@@ -61,38 +63,52 @@ class Parameters:
             raise SchemaError(f"no JSON Schema: {where + ': ' if where else ''}{_short(error.message)}") from None
         except RecursionError:
             raise SchemaError("no JSON Schema: nested too deeply") from None
-        for reference in _references(self.schema):
-            if not reference.startswith("#"):
-                raise SchemaError(f"$ref {_short(reference)} points elsewhere; only #/... is followed")
-        _check_patterns(self.schema)
+        for schema in _schemas(self.schema):
+            _check_words(schema)
         missing = set(self.schema.get("required", ())) - set(properties)
         if missing:
             raise SchemaError(f"required names {', '.join(sorted(missing))}, which properties does not have")
+        self._check_defaults()
+
+    def _check_defaults(self) -> None:
+        """One that its own schema does not allow would be held against the agent, which has left it out."""
+        from referencing.exceptions import Unresolvable
+
+        with contextlib.suppress(Unresolvable, RecursionError, TimeoutError):
+            for error in self._errors(self._defaults):
+                if error.absolute_path:
+                    where = ".".join(str(part) for part in error.absolute_path)
+                    raise SchemaError(f"the default of {_short(where)} is not allowed: {_short(error.message)}")
+
+    @property
+    def _defaults(self) -> dict[str, object]:
+        properties = self.schema["properties"].items()
+        return {name: inner["default"] for name, inner in properties if "default" in _mapping(inner)}
 
     def check(self, given: Mapping[str, object]) -> dict[str, object]:
         """The parameters with the schema's defaults (of the first level). Raises ToolError."""
         depth_and_size(given)
-        defaults = {
-            name: inner["default"]
-            for name, inner in self.schema["properties"].items()
-            if name not in given and "default" in _mapping(inner)
-        }
-        values = {**given, **defaults}
+        values = {**self._defaults, **given}
         problem = self._problem(values)
         if problem is not None:
             raise ToolError(Fault.BAD_PARAMETERS, f"The parameters are wrong: {problem}.")
         return values
 
-    def _problem(self, values: dict[str, object]) -> str | None:
-        from jsonschema.exceptions import best_match
+    def _errors(self, values: Mapping[str, object]) -> Iterator[ValidationError]:
         from referencing import Registry
-        from referencing.exceptions import Unresolvable
 
         if self._validator is None:
             # An empty registry: a reference is never fetched from anywhere.
             self._validator = _validator_class()(self.schema, registry=Registry())
+        errors: Iterator[ValidationError] = self._validator.iter_errors(values)
+        return errors
+
+    def _problem(self, values: dict[str, object]) -> str | None:
+        from jsonschema.exceptions import best_match
+        from referencing.exceptions import Unresolvable
+
         try:
-            error = best_match(self._validator.iter_errors(values))
+            error = best_match(self._errors(values))
         except (Unresolvable, RecursionError):
             return "they cannot be checked against their schema"
         except TimeoutError:
@@ -116,44 +132,83 @@ def _validator_class() -> Any:
     return validators.extend(Draft202012Validator, {"pattern": pattern})  # type: ignore[no-untyped-call]
 
 
-def _check_patterns(schema: object) -> None:
-    """Raises SchemaError."""
-    if isinstance(schema, Mapping):
-        for key, inner in schema.items():
-            if key == "pattern" and isinstance(inner, str):
-                import regex
+# Behind these stand schemas: one, several in a list, several by names of the user's own.
+_ONE = (
+    "additionalProperties", "contains", "contentSchema", "else", "if", "items", "not", "propertyNames", "then",
+    "unevaluatedItems", "unevaluatedProperties",
+)  # fmt: skip
+_LISTED = ("allOf", "anyOf", "oneOf", "prefixItems")
+_NAMED = ("$defs", "definitions", "dependentSchemas", "properties")
+# What checks nothing, beside what the library's validator knows.
+_TELLING = (
+    "$anchor", "$comment", "$id", "$schema", "contentEncoding", "contentMediaType", "default", "deprecated",
+    "description", "examples", "maxContains", "minContains", "readOnly", "title", "writeOnly",
+)  # fmt: skip
 
-                try:
-                    regex.compile(inner)
-                except (regex.error, ValueError, OverflowError, RecursionError) as error:
-                    raise SchemaError(f"the pattern {_short(inner)} is none: {_short(str(error))}") from None
-            elif key == "patternProperties":
-                raise SchemaError("patternProperties has no use here: an agent is told the properties by name")
-            # Names of the user's own, which mean nothing.
-            for one in inner.values() if key in ("properties", "$defs") and isinstance(inner, Mapping) else (inner,):
-                _check_patterns(one)
-    elif isinstance(schema, list):
-        for inner in schema:
-            _check_patterns(inner)
+
+def _schemas(schema: object) -> Iterator[Mapping[str, Any]]:
+    """This one and all that stand in it."""
+    if not isinstance(schema, Mapping):
+        return
+    yield schema
+    for key, inner in schema.items():
+        if key in _ONE:
+            yield from _schemas(inner)
+        elif key in _LISTED:
+            for one in inner:
+                yield from _schemas(one)
+        elif key in _NAMED:
+            for one in inner.values():
+                yield from _schemas(one)
+
+
+def _check_words(schema: Mapping[str, Any]) -> None:
+    """Raises SchemaError. JSON Schema lets words pass that it does not know; but a limit with a typo is none."""
+    from jsonschema import Draft202012Validator
+
+    known = {*Draft202012Validator.VALIDATORS, *_ONE, *_LISTED, *_NAMED, *_TELLING}
+    for key in schema:
+        if key == "patternProperties":
+            raise SchemaError("patternProperties has no use here: an agent is told the properties by name")
+        if key not in known:
+            near = suggest.choice(key, known)
+            if near:
+                mend = f"did you mean {near}?"
+            elif schema[key] is None:
+                mend = "put a text with a comma into quotes"
+            else:
+                mend = "names of parameters stand under properties"
+            raise SchemaError(f"JSON Schema knows no `{_short(key)}`; {mend}")
+    for key in ("$ref", "$dynamicRef"):
+        if not str(schema.get(key, "#")).startswith("#"):
+            raise SchemaError(f"{key} {_short(schema[key])} points elsewhere; only #/... is followed")
+    if "pattern" in schema:
+        import regex
+
+        try:
+            regex.compile(schema["pattern"])
+        except (regex.error, ValueError, OverflowError, RecursionError) as error:
+            raise SchemaError(f"the pattern {_short(schema['pattern'])} is none: {_short(str(error))}") from None
 
 
 def depth_and_size(given: Mapping[str, object]) -> None:
-    """Before anything recursive looks at them. Raises ToolError."""
-    layer: list[object] = [given]
-    for _ in range(MAX_DEPTH):
-        layer = [inner for outer in layer for inner in _inside(outer)]
-        if not layer:
-            break
-    else:
-        raise ToolError(Fault.BAD_PARAMETERS, "The parameters are nested too deeply.")
+    """Before anything slow or recursive looks at them. Raises ToolError."""
     try:
-        size_bytes = len(json.dumps(given, ensure_ascii=False).encode("utf-8"))
+        size_bytes = len(msgspec.json.encode(given))
+    except RecursionError:
+        raise ToolError(Fault.BAD_PARAMETERS, "The parameters are nested too deeply.") from None
     except UnicodeEncodeError:
         raise ToolError(Fault.BAD_PARAMETERS, "A parameter holds half a character, which is no text.") from None
     except (TypeError, ValueError):
         raise ToolError(Fault.BAD_PARAMETERS, "The parameters are no JSON.") from None
     if size_bytes > MAX_BYTES:
         raise ToolError(Fault.BAD_PARAMETERS, f"The parameters are too long: more than {MAX_BYTES // 1024} KiB.")
+    layer: list[object] = [given]
+    for _ in range(MAX_DEPTH):
+        layer = [inner for outer in layer for inner in _inside(outer)]
+        if not layer:
+            return
+    raise ToolError(Fault.BAD_PARAMETERS, "The parameters are nested too deeply.")
 
 
 def _inside(value: object) -> Iterator[object]:
@@ -161,18 +216,6 @@ def _inside(value: object) -> Iterator[object]:
         yield from value.values()
     elif isinstance(value, list):
         yield from value
-
-
-def _references(schema: object) -> Iterator[str]:
-    if isinstance(schema, Mapping):
-        for key, inner in schema.items():
-            if key in ("$ref", "$dynamicRef") and isinstance(inner, str):
-                yield inner
-            else:
-                yield from _references(inner)
-    elif isinstance(schema, list):
-        for inner in schema:
-            yield from _references(inner)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

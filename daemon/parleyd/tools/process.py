@@ -25,6 +25,8 @@ MAX_OUTPUT_BYTES = 256 * 1024
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PIECE_BYTES = 64 * 1024
 _PAUSE_S = 0.02
+# Of the kernel's -1000 to 1000, see proc_pid_oom_score_adj(5): when memory is short it is to end this, not the daemon.
+_OOM_SCORE_ADJ = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,8 @@ def run(
         why = error.strerror if isinstance(error, OSError) and error.strerror else "it cannot be given these arguments"
         raise ToolError(Fault.FAILED, f"{name} could not be started: {why}.") from None
     group = process.pid
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{group}/oom_score_adj").write_text(str(_OOM_SCORE_ADJ), encoding="ascii")
     try:
         stop.at(lambda: _kill(group))
         output, errors = _converse(process, stdin)

@@ -1,7 +1,8 @@
 """One call of a Python tool, in a process of its own: python -m parleyd.tools.python_function ENTRY_POINT
 
 Parameters come as JSON on standard input; the function gets them as keywords. What it returns goes to standard output:
-text as it is, anything else as JSON. What it prints goes to standard error, where it disturbs nothing.
+text as it is, nothing for None, anything else as JSON. What it prints, also by a program that it runs, goes to standard
+error, where it disturbs nothing.
 """
 
 from __future__ import annotations
@@ -21,15 +22,16 @@ def main(name: str) -> int:
         print(f"{what} the entry point {name} in the group {ENTRY_POINT_GROUP}", file=sys.stderr)
         return os.EX_UNAVAILABLE
     parameters = json.load(sys.stdin)
-    output, sys.stdout = sys.stdout, sys.stderr
+    output = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     try:
         result = found[0].load()(**parameters)
-        text = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
+        text = result if isinstance(result, str) else "" if result is None else json.dumps(result, ensure_ascii=False)
     except Exception as error:  # noqa: BLE001 - a stranger's code; its last line goes to the agent
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
-    output.write(text)
-    output.flush()
+    with os.fdopen(output, "w", encoding="utf-8", errors="replace") as answer:
+        answer.write(text)
     return 0
 
 

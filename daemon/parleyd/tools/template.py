@@ -18,6 +18,8 @@ from parleyd.tools.result import Fault, ToolError, as_json
 MAX_ARGUMENT_BYTES = 64 * 1024
 MAX_ARGUMENTS = 256
 MAX_URL_CHARS = 4096
+# All that quote() leaves alone in what is an address already: it escapes what is no ASCII, and what is no sign.
+ADDRESS_SIGNS = "".join(map(chr, range(0x21, 0x7F)))
 _PIECE = re.compile(r"(\{\{|\}\})|\{(?P<kind>secret:)?(?P<name>[A-Za-z_][A-Za-z0-9_-]*)(?P<spread>\.\.\.)?\}|([{}])")
 
 
@@ -123,7 +125,7 @@ def looks_like_option(text: str) -> bool:
     """Begins with a dash, or with what a program may fold to one: dashes of all scripts, behind what is invisible."""
     for sign in unicodedata.normalize("NFKC", text[:64]):
         category = unicodedata.category(sign)
-        if category in ("Cf", "Cc", "Mn", "Zs"):
+        if category in ("Cf", "Cc", "Mn", "Me", "Zs", "Zl", "Zp"):
             continue
         return category == "Pd" or sign in "\u2212\u02d7"
     return False
@@ -133,13 +135,19 @@ def looks_like_option(text: str) -> bool:
 
 
 def url(template: Template, values: Mapping[str, object]) -> str:
-    """Every value escaped whole; none can become a path of its own. Raises ToolError."""
+    """Every value escaped whole; none can become a path of its own, nor take away its part of one. Raises ToolError."""
+    # NUL stands around each value: escaped, none has one, and an empty value can be told from none.
     text = "".join(
-        piece if isinstance(piece, str) else quote(as_text(values[piece.name]), safe="") for piece in template
+        piece if isinstance(piece, str) else f"\0{quote(as_text(values[piece.name]), safe='')}\0" for piece in template
     )
-    path = re.split(r"[?#]", re.sub(r"^https?://[^/?#]*", "", text), maxsplit=1)[0]
-    if any(segment in (".", "..") for segment in path.split("/")):
-        raise ToolError(Fault.BAD_PARAMETERS, "A parameter must not be a mere dot in a path.")
+    found = re.match(r"https?://[^/?#]*", text)
+    host = found[0] if found else ""
+    path = re.split(r"[?#]", text[len(host) :], maxsplit=1)[0]
+    for segment in path.split("/"):
+        bare = segment.replace("\0", "")
+        if bare in (".", "..") or (segment and not bare):
+            raise ToolError(Fault.BAD_PARAMETERS, "A parameter must not be empty or a mere dot in a path.")
+    text = host + quote(text[len(host) :].replace("\0", ""), safe=ADDRESS_SIGNS)
     if len(text) > MAX_URL_CHARS:
         raise ToolError(Fault.BAD_PARAMETERS, "The parameters are too long for a URL.")
     return text

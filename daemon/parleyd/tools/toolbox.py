@@ -16,6 +16,7 @@ from typing import Protocol
 
 from parleyd import events
 from parleyd.agents.agent import ToolCall
+from parleyd.log_fields import fields
 from parleyd.tools.audit import Audit, bounded_parameters
 from parleyd.tools.parameters import Parameters
 from parleyd.tools.result import Fault, Result, ToolError, bounded, clean, failed, good
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 # How long a stopping daemon waits for what it has killed.
 STOP_S = 1.0
 _MAX_NAME_CHARS = 80
+# So many unknown tools are told in the log.
+_MAX_UNKNOWN = 20
 
 
 class Runner(Protocol):
@@ -97,6 +100,7 @@ class Toolbox:
         self._threads: dict[int, threading.Thread] = {}
         self._numbers = itertools.count(1)
         self._stopped = False
+        self._unknown: set[str] = set()
 
     @property
     def busy(self) -> bool:
@@ -108,7 +112,7 @@ class Toolbox:
         tool = self.tools.get(call.name)
         if tool is None:
             name = bounded(clean(call.name), _MAX_NAME_CHARS)
-            log.warning("the agent called the tool %r, which does not exist here", name)
+            self._tell_unknown(name)
             self._refuse(call, respond, ToolError(Fault.UNKNOWN_TOOL, f"There is no tool {name!r} on this device."))
             return
         running = _Running(tool, call, respond)
@@ -123,6 +127,16 @@ class Toolbox:
         if is_busy or not self._start(running, number, thread):
             error = ToolError(Fault.BUSY, f"The tool {tool.name} is busy. It can be tried again in a moment.")
             self._refuse(call, respond, error)
+
+    def _tell_unknown(self, name: str) -> None:
+        """Each once, and not without end: an agent may call the same one all day."""
+        with self._lock:
+            if name in self._unknown or len(self._unknown) >= _MAX_UNKNOWN:
+                return
+            self._unknown.add(name)
+        mend = "take it off the agent's page, or declare it here (docs/tools.md)"
+        text = "the agent called the tool %r, which does not exist on this device; %s; this is not repeated"
+        log.warning(text, name, mend, extra=fields(mend=mend))
 
     def _start(self, running: _Running, number: int, thread: threading.Thread) -> bool:
         """False: the system has no thread left for it."""

@@ -62,6 +62,9 @@ class Turns:
     # The answer that sounds, and since when: its text may come later.
     _sounding: tuple[int, float] | None = None
     _over_s: float | None = None
+    _is_open: bool = False
+    # Typed while no session was open: of the next one, if there is one for it.
+    _typed: list[events.Typed] = field(default_factory=list)
     _is_silent: bool = False  # the daemon has no sound: a text is all that there is of an answer
 
     def take(self, event: events.Event) -> list[Turn]:
@@ -71,19 +74,26 @@ class Turns:
             case events.SessionOpened(conversation_id=conversation_id):
                 done = self.finish()
                 self._conversation_id = conversation_id
-                self._over_s = None
-                return done
+                self._over_s, self._is_open = None, True
+                typed, self._typed = self._typed, []
+                return [*done, *map(self._of_writer, typed)]
             case events.SessionEnded():
                 # A goodbye may still be sounding.
-                self._over_s = event.at_s
+                self._over_s, self._is_open = event.at_s, False
+            case events.WakeRefused() | events.StateChanged(before="connecting" | "backing off", after="asleep"):
+                # No agent has read it.
+                self._typed.clear()
             case events.UtteranceStarted():
                 self._speech_since_s = event.at_s
             case events.TalkStopped():
                 self._speech_until_s = event.at_s
             case events.Heard(text=text, final=True) if text.strip():
                 return [*self._give(lambda answer: answer.ended_s is not None), self._of_person(text, event.at_s)]
-            case events.Typed(text=text):
-                return [Turn(event.at_s, "user", text.strip(), self._conversation_id)]
+            case events.Typed() if not self._is_open:
+                if len(self._typed) < MOST_PENDING:
+                    self._typed.append(event)
+            case events.Typed():
+                return [*self._give(lambda answer: answer.ended_s is not None), self._of_writer(event)]
             case events.AnswerText(text=text, corrected=False) if self._is_silent:
                 return [Turn(event.at_s, "agent", text.strip(), self._conversation_id, heard_ms=0)]
             case events.AnswerText(text=text, corrected=corrected, answer=number):
@@ -123,6 +133,9 @@ class Turns:
             conversation_id=self._conversation_id,
             speech_ms=None if speech_s is None else round(speech_s * 1000),
         )
+
+    def _of_writer(self, typed: events.Typed) -> Turn:
+        return Turn(typed.at_s, "user", typed.text.strip(), self._conversation_id)
 
     def _text(self, number: int, text: str, corrected: bool, at_s: float) -> None:
         answer = self._answers.get(number)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from parleyd import events
 from parleyd.config.keeping import Transcript
+from parleyd.health import Pulse
 from parleyd.host.once import ToldOnce
 from parleyd.transcript.files import DIRECTORY_NAME, Files
 from parleyd.transcript.redaction import Redaction
@@ -48,6 +49,7 @@ class TranscriptWriter:
         self._dropped = 0
         self._retry_s = 0.0
         self._thread = threading.Thread(target=self._run, name="transcript", daemon=True)
+        self.pulse = Pulse("transcript")
 
     def start(self) -> None:
         self._thread.start()
@@ -69,13 +71,17 @@ class TranscriptWriter:
 
     def _run(self) -> None:
         while True:
+            self.pulse.beat()
             self._tidy()
             try:
                 idle = not self._turns.waits and not self._unwritten
+                self.pulse.rest()
                 event = self._events.get(timeout=TIDY_S if idle else LOOK_S)
             except queue.Empty:
+                self.pulse.beat()
                 self._write(self._turns.settle(time.monotonic()))
                 continue
+            self.pulse.beat()
             if event is None:
                 self._retry_s = 0.0
                 self._write(self._turns.finish(), at_last=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +11,7 @@ import numpy as np
 from parleyd.audio.pcm import FRAME_MS
 from parleyd.tuning.rehearsal import Flags, Rehearsal
 
-ALSAMIXER = "`alsamixer` (F4, capture)"
+ALSAMIXER = "`alsamixer` (F6: the card, F4: capture)"
 # Speech should peak around here: loud enough for the detector, with room for a raised voice.
 PEAK_GOAL_DBFS = -20.0
 PEAK_LOW_DBFS = -30.0
@@ -36,6 +36,15 @@ class Settings:
     aggressiveness: int = 2
     pre_roll_ms: int = 500
     hangover_ms: int = 900
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The same recording with one key changed. sent_s: how much of it would have been sent."""
+
+    key: str
+    value: str | int
+    sent_s: float
 
 
 @dataclass(frozen=True)
@@ -126,8 +135,11 @@ def _late(heard: Rehearsal) -> int:
 # ---------------------------------------------------------------- words
 
 
-def advise(facts: Facts, settings: Settings, *, nobody_spoke: bool = False) -> list[Advice]:
-    """What is wrong first, and never nothing. nobody_spoke: whatever opened the gate was noise."""
+def advise(
+    facts: Facts, settings: Settings, *, nobody_spoke: bool = False, trials: Sequence[Trial] = ()
+) -> list[Advice]:
+    """What is wrong first, and never nothing. nobody_spoke: whatever opened the gate was noise; trials: what would have
+    opened it less, perhaps, the mildest first."""
     if facts.dead_share > 0.98:
         text = (
             "the microphone delivers nothing but zeros: it is muted, or the wrong one; unmute it with "
@@ -135,7 +147,7 @@ def advise(facts: Facts, settings: Settings, *, nobody_spoke: bool = False) -> l
         )
         return [Advice("fault", text, "audio.input.device")]
     found = [*_microphone(facts, nobody_spoke), *_room(facts, nobody_spoke)]
-    found += _on_noise(facts, settings) if nobody_spoke else _on_speech(facts, settings)
+    found += _on_noise(facts, trials) if nobody_spoke else _on_speech(facts, settings)
     order = ("fault", "change", "good")
     return sorted(found, key=lambda each: order.index(each.kind)) or [Advice("good", "nothing to change")]
 
@@ -147,7 +159,7 @@ def _microphone(facts: Facts, nobody_spoke: bool) -> Iterator[Advice]:
             f"the microphone clips ({100 * facts.clipped_share:.2g} % of the samples are at full scale): "
             f"lower the capture gain by about 10 dB with {ALSAMIXER}, switch off any boost, and try again",
         )
-    elif facts.peak_dbfs < PEAK_LOW_DBFS and not nobody_spoke:
+    elif facts.peak_dbfs < PEAK_LOW_DBFS and not nobody_spoke and not _nothing_said(facts):
         more_db = max(5, 5 * round((PEAK_GOAL_DBFS - facts.peak_dbfs) / 5))
         yield Advice(
             "change",
@@ -169,7 +181,8 @@ def _microphone(facts: Facts, nobody_spoke: bool) -> Iterator[Advice]:
 
 
 def _room(facts: Facts, nobody_spoke: bool) -> Iterator[Advice]:
-    if facts.hum_db > HUM_DB:
+    # An offset counts as level, too.
+    if facts.hum_db > HUM_DB and facts.offset_percent <= OFFSET_PERCENT:
         yield Advice(
             "change",
             f"hum, rumble or hiss outside the band of speech is {facts.hum_db:.0f} dB above the noise inside it: the "
@@ -191,26 +204,30 @@ def _room(facts: Facts, nobody_spoke: bool) -> Iterator[Advice]:
         )
 
 
+def _nothing_said(facts: Facts) -> bool:
+    return facts.standing_out_share < 0.03
+
+
 def _over_db(facts: Facts) -> float | None:
     return None if facts.speech_dbfs is None else facts.speech_dbfs - facts.floor_dbfs
 
 
-def _on_noise(facts: Facts, settings: Settings) -> Iterator[Advice]:
+def _on_noise(facts: Facts, trials: Sequence[Trial]) -> Iterator[Advice]:
     if not facts.openings:
         yield Advice("good", f"{facts.seconds:.0f} s of noise did not open the gate")
         return
-    what = f"noise opened the gate {_times(facts.openings)} in {facts.seconds:.0f} s"
-    if settings.vad == "webrtcvad" and settings.aggressiveness < 3:
-        yield Advice("change", f"{what}: take less for speech with", "gate.aggressiveness", settings.aggressiveness + 1)
-    elif settings.vad == "webrtcvad":
-        text = f"{what} though the detector is at its strictest: music and taps open the gate less with the other one,"
-        yield Advice("change", text, "gate.vad", "silero")
-    else:
-        text = (
-            f"{what} though the detector is the stricter one: what it hears is speech, or like it; a television "
-            "cannot be told from a person, so move the microphone away from it, or wake by a word with"
-        )
-        yield Advice("change", text, "wake.mode", "word")
+    sent_s = facts.sent_share * facts.seconds
+    what = f"noise opened the gate {_times(facts.openings)} and would have sent {sent_s:.1f} of {facts.seconds:.1f} s"
+    best = min(trials, key=lambda trial: trial.sent_s, default=None)
+    if best is not None and best.sent_s <= sent_s / 2:
+        text = f"{what}; it would have been {f'{best.sent_s:.1f} s' if best.sent_s else 'nothing'} with"
+        yield Advice("change", text, best.key, best.value)
+        return
+    text = (
+        f"{what}, and a stricter detector would hardly have helped: what it hears is speech, or like it, as music and "
+        "television are. It learns what goes on for long; move the microphone away from it, or wake by a word with"
+    )
+    yield Advice("change", text, "wake.mode", "word")
 
 
 def _on_speech(facts: Facts, settings: Settings) -> Iterator[Advice]:
@@ -224,7 +241,8 @@ def _on_speech(facts: Facts, settings: Settings) -> Iterator[Advice]:
         )
         yield Advice("change", text)
     # In noise the gate opens and closes for reasons of its own, and other figures than its are to be changed.
-    is_clear = (_over_db(facts) or 0.0) >= NARROW_DB
+    over_db = _over_db(facts) or 0.0
+    is_clear = over_db >= NARROW_DB
     if facts.torn and is_clear:
         value = min(5000, settings.hangover_ms + 400)
         text = f"{_times(facts.torn)} the gate closed in the middle of a sentence: let it wait longer with"
@@ -233,6 +251,8 @@ def _on_speech(facts: Facts, settings: Settings) -> Iterator[Advice]:
         value = min(3000, settings.pre_roll_ms + 300)
         text = f"{_times(facts.late)} the gate opened into the middle of a word: keep more from before with"
         yield Advice("change", text, "gate.pre_roll_ms", value)
+    if is_clear and facts.clipped_share <= CLIPPED_SHARE and facts.peak_dbfs >= PEAK_LOW_DBFS:
+        yield Advice("good", f"the level is right, and speech is {over_db:.0f} dB above the noise")
     yield Advice(
         "good",
         f"the gate opened {_times(facts.openings)} and would have sent {facts.sent_share * facts.seconds:.1f} of "
@@ -242,8 +262,12 @@ def _on_speech(facts: Facts, settings: Settings) -> Iterator[Advice]:
 
 def _why_closed(facts: Facts, settings: Settings) -> Advice:
     never = "the gate never opened: "
-    if facts.standing_out_share < 0.03:
-        return Advice("fault", f"{never}nothing stood out of the noise ({_db(facts.floor_dbfs)} dBFS); did you speak?")
+    if _nothing_said(facts):
+        text = (
+            f"{never}nothing stood out of the noise ({_db(facts.floor_dbfs)} dBFS); did you speak? If you did, it is "
+            f"the wrong microphone (`parleyd devices`), or its gain is very low: {ALSAMIXER}"
+        )
+        return Advice("fault", text)
     if facts.voiced_share < 0.4 and settings.vad == "webrtcvad" and settings.aggressiveness > 0:
         share = f"{100 * (1 - facts.voiced_share):.0f} %"
         text = f"{never}the detector took {share} of what was loud for noise; be laxer with"

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from parleyd.audio.pcm import PIPELINE_RATE_HZ, Samples
-from parleyd.tuning.advice import CLIPPED_SHARE, FULL_SCALE, Advice
+from parleyd.tuning.advice import ALSAMIXER, CLIPPED_SHARE, FULL_SCALE, Advice
 
 Wave = npt.NDArray[np.float64]
 
@@ -133,7 +133,7 @@ def advise(facts: EchoFacts) -> list[Advice]:
     if facts.clipped_share > CLIPPED_SHARE:
         text = (
             "the speaker overdrives the microphone, which no canceller can undo: lower audio.output.volume, or the "
-            f"capture gain with `alsamixer` (F4, capture), and measure again; as it is, {half}"
+            f"capture gain with {ALSAMIXER}, and measure again; as it is, {half}"
         )
         found.insert(0, Advice("fault", text, "audio.echo.mode", "half_duplex"))
     elif facts.linear_db < LINEAR_DB:
@@ -147,7 +147,7 @@ def advise(facts: EchoFacts) -> list[Advice]:
         found.insert(0, Advice("change", text, "audio.echo.mode", "half_duplex"))
     else:
         if facts.gain_db > LOUD_ECHO_DB:
-            text = "the echo is louder than what is played: lower the capture gain with `alsamixer` (F4, capture)"
+            text = f"the echo is louder than what is played: lower the capture gain with {ALSAMIXER}"
             found.append(Advice("change", text))
         found.append(Advice("good", "a canceller can take this echo away", "audio.echo.mode", "aec"))
     return found

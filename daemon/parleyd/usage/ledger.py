@@ -60,7 +60,8 @@ class Book(Struct):
         ):
             entries[name] = entries.get(name, Amount()) + amount
             while len(entries) > most:
-                del entries[min(entries)]
+                # Not the one just booked, where the others are of a clock that was years ahead for long.
+                del entries[min(entries.keys() - {name})]
 
     def used(self, day: date) -> tuple[Amount, Amount]:
         """Of that day, and of its month. What has no date yet counts as of today: a budget must not be had twice."""

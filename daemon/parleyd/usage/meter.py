@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from parleyd import events
+from parleyd.health import Pulse
 from parleyd.usage.ledger import Amount, Ledger
 from parleyd.usage.store import Store
 
@@ -39,6 +40,7 @@ class UsageMeter:
         self._ended = False
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="usage", daemon=True)
+        self.pulse = Pulse("usage")
 
     def start(self) -> None:
         self._thread.start()
@@ -103,5 +105,7 @@ class UsageMeter:
                 self._count(now_s)
                 self._ended = False
                 book = self._ledger.read(now_s, self._wall())
+            self.pulse.beat()
             self._store.save(book)
+            self.pulse.rest()
             last_save_s = time.monotonic()

@@ -46,7 +46,7 @@ class Warden:
         self._meter = meter
         self._bus = bus
         self._lock = threading.Lock()
-        self._near_told: set[tuple[str, str]] = set()
+        self._near_told: set[tuple[str, str, float]] = set()
         self._refused_told = ""
 
     def reconfigure(self, config: Config) -> None:
@@ -86,7 +86,7 @@ class Warden:
             return None
         current = self._purses()
         for purse in current:
-            key = purse.period, purse.name
+            key = purse.period, purse.name, purse.of_s
             if purse.is_near and key not in self._near_told:
                 self._near_told.add(key)
                 if purse.left_s > 0:

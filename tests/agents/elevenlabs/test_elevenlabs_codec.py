@@ -218,7 +218,6 @@ def test_after_an_interruption_only_strictly_older_audio_is_dropped():
     assert events(codec, audio(5)) == []
     assert events(codec, audio(6)) == [common.AgentAudio(6, SOUND)]
     assert events(codec, audio(7)) == [common.AgentAudio(7, SOUND)]
-    assert codec.stale_audio == 1
 
 
 def test_the_floor_never_sinks():
@@ -227,7 +226,6 @@ def test_the_floor_never_sinks():
     assert events(codec, interruption(event_id=4)) == [common.Interruption(4)]
     assert events(codec, audio(8)) == []
     assert events(codec, audio(9)) == [common.AgentAudio(9, SOUND)]
-    assert codec.stale_audio == 1
 
 
 def test_an_interruption_without_an_id_is_at_the_latest_audio():
@@ -375,6 +373,19 @@ def test_a_tool_call_is_answered_unless_it_says_otherwise(expects, wanted):
     assert event == common.ToolCall("t", "c", {}, wanted)
 
 
+def test_half_a_surrogate_pair_does_not_make_a_message_unreadable():
+    call = {"tool_name": "t", "tool_call_id": "c", "parameters": {"a": "x\ud83d", "b": "\U0001f600"}}
+    codec = ready_codec()
+    [event] = events(codec, json.dumps({"type": "client_tool_call", "client_tool_call": call}))
+    assert event == common.ToolCall("t", "c", {"a": "x?", "b": "\U0001f600"}, True)
+    response = {"type": "agent_response", "agent_response_event": {"agent_response": "a \udc00", "event_id": 1}}
+    assert events(codec, json.dumps(response).encode()) == [common.AgentResponse("a ?", 1)]
+    assert codec.malformed == 0
+    cases = (r'{"type": "agent_response", "\ud800', r'{"type": "audio", "audio_event": "\\ud800"}', r'["\ud800"]')
+    for broken in cases:
+        assert [type(event) for event in events(codec, broken)] == [common.Malformed]
+
+
 @pytest.mark.parametrize(
     "call", [{"tool_call_id": "c"}, {"tool_call_id": "c", "tool_name": "t", "parameters": '{"a": 1}'}]
 )
@@ -384,7 +395,10 @@ def test_a_call_that_cannot_be_understood_is_answered_with_an_error(call):
     assert [type(event) for event in received.events] == [common.Malformed]
     [reply] = [json.loads(reply) for reply in received.replies]
     assert (reply["type"], reply["tool_call_id"], reply["is_error"]) == ("client_tool_result", "c", True)
+    assert reply["error_type"] == "external_client"
     assert codec.malformed == 1
+    unwanted = {"type": "client_tool_call", "client_tool_call": {**call, "expects_response": False}}
+    assert codec.receive(json.dumps(unwanted)).replies == ()
 
 
 def test_a_call_without_an_id_has_no_answer():
@@ -427,6 +441,17 @@ def test_what_needs_approval_is_asked(state, asked):
     received = ready_codec().receive(json.dumps({"type": "mcp_tool_call", "mcp_tool_call": call}))
     assert received.replies == ()
     assert list(received.events) == [common.Notice("mcp_tool_call", call), *asked]
+
+
+@pytest.mark.parametrize(
+    ("asked", "taken"),
+    [(None, 300), (0, 300), ("12", 12), (-7, 0), (10**400, 86400), (-(10**400), 0), ("9" * 400, 86400), ("soon", 300)],
+)
+def test_any_time_for_an_approval_is_taken(asked, taken):
+    call = {"tool_call_id": "c", "tool_name": "write", "state": "awaiting_approval", "approval_timeout_secs": asked}
+    received = ready_codec().receive(json.dumps({"type": "mcp_tool_call", "mcp_tool_call": call}))
+    [approval] = [event for event in received.events if isinstance(event, common.ApprovalAsked)]
+    assert approval.timeout_s == taken
 
 
 @pytest.mark.parametrize("fault", [{"tool_name": None}, {"tool_name": ""}, {"parameters": [1]}])

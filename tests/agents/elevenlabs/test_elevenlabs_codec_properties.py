@@ -16,9 +16,11 @@ from parleyd.agents.elevenlabs.codec import FORMATS, ElevenLabsCodec
 from parleyd.agents.elevenlabs.server_messages import SERVER_TYPES
 from parleyd.config.schema import ElevenLabs
 
+# Whole numbers that are too large for a float.
+vast = st.sampled_from((10**400, -(10**400), "9" * 400))
 # NaN and infinities are not JSON, although Python writes them.
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none() | st.booleans() | st.integers() | vast | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=12,
 )
@@ -139,15 +141,13 @@ steps = st.lists(st.tuples(st.booleans(), st.integers(1, 30)), max_size=40)
 @relaxed(100)
 @given(steps)
 def test_the_floor_is_the_highest_interruption_so_far(sequence):
-    codec, floor, stale = fresh(), 0, 0
+    codec, floor = fresh(), 0
     for is_audio, event_id in sequence:
         if is_audio:
             payload = {"audio_base_64": "AAAA", "event_id": event_id}
             received = codec.receive(json.dumps({"type": "audio", "audio_event": payload}))
-            stale += event_id < floor
             assert bool(received.events) == (event_id >= floor)
         else:
             payload = {"event_id": event_id}
             codec.receive(json.dumps({"type": "interruption", "interruption_event": payload}))
             floor = max(floor, event_id)
-    assert codec.stale_audio == stale

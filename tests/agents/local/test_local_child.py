@@ -43,6 +43,17 @@ def test_it_listens_comes_back_after_a_crash_and_ends() -> None:
     assert not listens(address)
 
 
+def test_one_that_hangs_is_ended_and_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("parleyd.agents.local.child.ASK_EVERY_S", 0.1)
+    monkeypatch.setattr("parleyd.agents.local.child.ANSWER_S", 1.0)
+    with AgentChild(None) as child:
+        first = child._process
+        os.kill(first.pid, signal.SIGSTOP)
+        wait_until("a new process", lambda: child._process is not first)
+        wait_until("the same address", lambda: listens(child.base_url))
+    assert first.returncode == -signal.SIGKILL
+
+
 def test_nothing_stays_when_it_ends_while_a_new_process_does_not_get_ready() -> None:
     with AgentChild(None) as child:
         first = child._process.pid

@@ -14,6 +14,7 @@ from parleyd.agents.local.settings import AgentSettings, ReplyRule, ToolSpec
 from parleyd.agents.local.spoken import SpokenTurn, sentences
 from parleyd.agents.local.voice import Voice, VoiceError
 from parleyd.audio.pcm import level_dbfs, parse_format
+from parleyd.conversation.to_agent import ASK
 
 NOW = datetime(2026, 3, 4, 15, 7)
 
@@ -100,6 +101,13 @@ def test_it_remembers() -> None:
     assert replies.answer("What did I say before?", memory, (), NOW).say == "You said: What is my name?"
 
 
+def test_it_says_what_the_device_has_told_it() -> None:
+    memory = replies.Memory()
+    memory.add_update("The timer 1 (tea) has gone off on this device. Tell the person.", None)
+    assert replies.answer(ASK, memory, (), NOW).say == "The timer 1 (tea) has gone off on this device."
+    assert replies.answer(ASK, replies.Memory(), (), NOW).say == "Nothing has happened."
+
+
 def test_contextual_updates_replace_older_ones_with_the_same_id() -> None:
     memory = replies.Memory()
     memory.add_update("off", "light")
@@ -124,24 +132,24 @@ def test_overrides_and_variables() -> None:
     }
     settings = AgentSettings(prompt="Be {{mood}}.")
     with pytest.raises(opening.RefusedError) as refused:
-        opening.read(message, settings, "conv_1")
+        opening.read(message, settings, "conv_1", NOW)
     assert refused.value.error_type == "missing_dynamic_variable"
     assert str(refused.value) == "Missing required dynamic variables in prompt: {'mood'}"
     message["dynamic_variables"]["mood"] = "kind"
-    read = opening.read(message, settings, "conv_1")
+    read = opening.read(message, settings, "conv_1", NOW)
     assert (read.first_message, read.prompt) == ("Hi Ada.", "Be kind.")
 
 
 @pytest.mark.parametrize("nested", [True, False])
 def test_text_only_is_found_on_both_levels(nested: bool) -> None:
     override: dict[str, object] = {"conversation": {"text_only": True}} if nested else {"text_only": True}
-    assert opening.read({"conversation_config_override": override}, AgentSettings(), "c").is_text_only
+    assert opening.read({"conversation_config_override": override}, AgentSettings(), "c", NOW).is_text_only
 
 
 def test_overrides_that_are_not_allowed() -> None:
     override = {"tts": {"voice_id": "x"}, "agent": {"first_message": None}}
     with pytest.raises(opening.RefusedError, match=r"^Override for field 'voice_id' is not allowed by config\.$"):
-        opening.read({"conversation_config_override": override}, AgentSettings(allowed_overrides=("prompt",)), "c")
+        opening.read({"conversation_config_override": override}, AgentSettings(allowed_overrides=("prompt",)), "c", NOW)
 
 
 # ---------------------------------------------------------------- the client's messages

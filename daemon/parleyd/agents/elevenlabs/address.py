@@ -19,6 +19,7 @@ from urllib.parse import SplitResult, quote, urlencode, urlsplit, urlunsplit
 from parleyd import __version__
 from parleyd.agents.agent import Address, DialError, Ending, EndingKind
 from parleyd.agents.elevenlabs.endings import judge_http, one_line
+from parleyd.host import authorities
 
 CONVERSATION_PATH = "/v1/convai/conversation"
 SIGNED_URL_PATH = "/v1/convai/conversation/get-signed-url"
@@ -185,7 +186,8 @@ def _ask(
     request: urllib.request.Request, base: SplitResult, timeout_s: float, most_bytes: int
 ) -> tuple[int, str]:
     """Status and body, whatever the status. Raises DialError when there is no answer."""
-    handlers: list[urllib.request.BaseHandler] = [_NoRedirect()]
+    tls = urllib.request.HTTPSHandler(context=authorities.context())
+    handlers: list[urllib.request.BaseHandler] = [_NoRedirect(), tls]
     if base.scheme == "http":
         # To this machine: never through a proxy, who would see the key.
         handlers.append(urllib.request.ProxyHandler({}))

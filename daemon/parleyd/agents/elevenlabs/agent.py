@@ -54,7 +54,10 @@ class ElevenLabsAgent:
 
     def codec(self, *, suppress_greeting: bool) -> ElevenLabsCodec:
         return ElevenLabsCodec(
-            self._config, suppress_greeting=suppress_greeting, text_only=self._text_only, variables=self._variables
+            self._config,
+            suppress_greeting=suppress_greeting,
+            text_only=self._text_only,
+            variables=self._variables.values,
         )
 
     def upload(self, conversation_id: str, attachment: Attachment, timeout_s: float) -> str:

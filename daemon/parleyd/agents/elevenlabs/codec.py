@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import msgspec
@@ -11,9 +13,8 @@ import msgspec
 from parleyd.agents import agent as common
 from parleyd.agents.elevenlabs import client_messages as client
 from parleyd.agents.elevenlabs import server_messages as server
-from parleyd.agents.variables import Variables
 from parleyd.audio.pcm import AudioFormat
-from parleyd.config.schema import ElevenLabs, Scalar
+from parleyd.config.schema import ElevenLabs, Scalar, Variable
 
 # All that an agent can be set to. The client has no say in it: no override exists for formats.
 FORMATS = {
@@ -35,9 +36,12 @@ END_CALL = "end_call"
 
 # How long an agent waits for an approval when it does not say.
 DEFAULT_APPROVAL_S = 300
+MOST_APPROVAL_S = 86400
 
 # Some servers wrap the close in words, in the flat form of the error message.
 _WRAPPED_CLOSE = re.compile(r"received (?P<code>\d{4}) \([^)]*\)\s*(?P<text>.*)", re.DOTALL)
+
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 _PART_KINDS: dict[str, Literal["start", "delta", "stop"]] = {"start": "start", "delta": "delta", "stop": "stop"}
 
@@ -91,6 +95,18 @@ def _sendable(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
+def _with_whole_characters(message: str | bytes) -> bytes | None:
+    """The message with question marks for half surrogate pairs (`\\ud83d` without its other half): a server may cut a
+    text there, or a language model an emoji, and the decoder refuses the whole message for it. None: it has none."""
+    text = message if isinstance(message, str) else message.decode("utf-8", "replace")
+    if not _SURROGATE.search(text):
+        return None
+    try:
+        return json.dumps(json.loads(text), ensure_ascii=False).encode("utf-8", "replace")
+    except (ValueError, RecursionError):
+        return None
+
+
 def _speakable(text: str | None) -> str:
     return (text or "").strip()
 
@@ -110,7 +126,7 @@ class ElevenLabsCodec:
     """Implements agents.agent.Codec.
 
     Counts what it survives: malformed (messages, or parts of them, that could not be used), unknown (types this
-    program does not know), stale_audio (messages with audio that an interruption made void).
+    program does not know).
     """
 
     def __init__(
@@ -119,20 +135,20 @@ class ElevenLabsCodec:
         *,
         suppress_greeting: bool = False,
         text_only: bool = False,
-        variables: Variables | None = None,
+        variables: Callable[[], Mapping[str, Scalar]] | None = None,
     ) -> None:
         """text_only: the agent is asked for writing instead of sound.
-        variables: with the values of this session; without it, those that are plain.
+        variables: asked once, by opening(), for the values in this session; without it, those that are plain.
 
         Raises TypeError or UnicodeEncodeError when free-form values of the configuration have no JSON."""
         self.malformed = 0
         self.unknown = 0
-        self.stale_audio = 0
         self._config = config
         self._suppress_greeting = suppress_greeting
         self._text_only = text_only
-        self._variables = variables or Variables(config.dynamic_variables)
-        self._encoded_opening(self._variables.plain)
+        plain = {name: value for name, value in config.dynamic_variables.items() if not isinstance(value, Variable)}
+        self._variables = variables or (lambda: plain)
+        self._encoded_opening(plain)
         self._seen_metadata = False
         self._output_format: AudioFormat | None = None
         self._floor = 0
@@ -144,6 +160,10 @@ class ElevenLabsCodec:
         try:
             return self._understand(server.decode(message))
         except server.UNREADABLE as problem:
+            mended = _with_whole_characters(message)
+            if mended is not None:
+                with contextlib.suppress(*server.UNREADABLE):
+                    return self._understand(server.decode(mended))
             return self._unreadable(message, problem)
 
     def _understand(self, message: server.ServerMessage) -> common.Received:
@@ -210,7 +230,6 @@ class ElevenLabsCodec:
         if event_id is None:
             event_id = self._latest_event_id
         if is_stale(event_id, self._floor):
-            self.stale_audio += 1
             return _NOTHING
         self._latest_event_id = max(self._latest_event_id, event_id)
         # Chunks may end in half a sample; playback puts the halves together.
@@ -238,8 +257,11 @@ class ElevenLabsCodec:
             expects_response = payload.expects_response is not False
             call = common.ToolCall(payload.tool_name, payload.tool_call_id, parameters, expects_response)
             return common.Received((call,))
-        reply = self.tool_result(payload.tool_call_id, problem, is_error=True)
-        return common.Received(self._bad(f"client_tool_call: {problem}").events, (reply,))
+        events = self._bad(f"client_tool_call: {problem}").events
+        if payload.expects_response is False:
+            return common.Received(events)
+        reply = self.tool_result(payload.tool_call_id, problem, is_error=True, error_type="external_client")
+        return common.Received(events, (reply,))
 
     def _mcp_tool_call(self, message: server.McpToolCall, payload: server.McpToolCallPayload) -> common.Received:
         """One that awaits approval is asked for; what has no name cannot be approved, and is refused at once."""
@@ -259,14 +281,14 @@ class ElevenLabsCodec:
             payload.tool_name,
             payload.tool_description or "",
             parameters,
-            float(server.number(payload.approval_timeout_secs) or DEFAULT_APPROVAL_S),
+            float(max(0, min(server.number(payload.approval_timeout_secs) or DEFAULT_APPROVAL_S, MOST_APPROVAL_S))),
         )
         return common.Received((notice, asked))
 
     # ------------------------------------------------------------ sending
 
     def opening(self) -> bytes:
-        return self._encoded_opening(self._variables.values())
+        return self._encoded_opening(self._variables())
 
     def _encoded_opening(self, variables: Mapping[str, Scalar]) -> bytes:
         return client.encode(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import logging
+import os
 import re
+import select
 import selectors
 import subprocess
 import threading
@@ -23,6 +26,9 @@ START_S = 60.0
 STOP_S = 1.5
 # Between a crash and the next start: long enough not to burn a core, short enough not to be missed.
 RESTART_S = 2.0
+# How often it is asked for a sign of life, how long it may take, and after how many in vain it is taken to hang. On a
+# small board that recognises speech, one may well come late.
+ASK_EVERY_S, ANSWER_S, MOST_MISSED = 10.0, 5.0, 3
 _LISTENING = re.compile(r"listening on ws://(?P<host>\S+?):(?P<port>\d+)")
 
 
@@ -31,7 +37,8 @@ class AgentChildError(Exception):
 
 
 class AgentChild:
-    """A context manager; base_url is where the agent listens inside it. Restarts it, there, when it crashes.
+    """A context manager; base_url is where the agent listens inside it. Restarts it, there, when it crashes
+    or hangs.
 
     Entering raises AgentChildError.
     """
@@ -84,10 +91,10 @@ class AgentChild:
 
     def _watch(self) -> None:
         while True:
-            code = self._process.wait()
+            why = self._ended()
             if self._closing.is_set():
                 return
-            log.warning("the embedded agent has ended with %d; it is started again", code)
+            log.warning("the embedded agent %s; it is started again", why)
             level = logging.ERROR
             while not self._closing.wait(RESTART_S):
                 try:
@@ -99,6 +106,36 @@ class AgentChild:
                         return
                     log.log(level, "the embedded agent does not start again: %s", error)
                     level = logging.DEBUG
+
+
+    def _ended(self) -> str:
+        """Waits for that, and makes it so when the agent hangs. → what it did"""
+        with contextlib.suppress(ProcessLookupError):  # who closes us has waited for it already
+            process = os.pidfd_open(self._process.pid)
+            missed = 0
+            try:
+                while not select.select([process], [], [], ASK_EVERY_S)[0]:
+                    missed = 0 if _answers(self.base_url) else missed + 1
+                    if missed >= MOST_MISSED:
+                        self._process.kill()
+                        self._process.wait()
+                        return "does not answer any more"
+            finally:
+                os.close(process)
+        return f"has ended with {self._process.wait()}"
+
+
+def _answers(base_url: str) -> bool:
+    """To a request over HTTP, whatever it answers."""
+    agent = http.client.HTTPConnection(base_url.removeprefix("http://"), timeout=ANSWER_S)
+    try:
+        agent.request("GET", "/")
+        agent.getresponse()
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        agent.close()
+    return True
 
 
 def _read_address(process: subprocess.Popen[str]) -> tuple[str, str]:

@@ -244,7 +244,7 @@ class Conversation:
     async def _greet(self, message: dict[str, Any] | None) -> None:
         await asyncio.sleep(self._plan.metadata.delay_s)
         try:
-            self._opening = opening.read(message, self._settings, self.conversation_id)
+            self._opening = opening.read(message, self._settings, self.conversation_id, datetime.now())
         except opening.RefusedError as error:
             await self._fail(error.error_type, 1008, str(error))
             return

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from parleyd.agents.local.settings import AgentSettings
@@ -29,7 +29,9 @@ class Opening:
     variables: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read(message: Mapping[str, Any] | None, settings: AgentSettings, conversation_id: str) -> Opening:
+def read(
+    message: Mapping[str, Any] | None, settings: AgentSettings, conversation_id: str, now: datetime
+) -> Opening:
     """message: conversation_initiation_client_data, None where the client sent none. Raises RefusedError."""
     message = message or {}
     override = _mapping(message.get("conversation_config_override"))
@@ -40,7 +42,7 @@ def read(message: Mapping[str, Any] | None, settings: AgentSettings, conversatio
     variables = {
         "system__conversation_id": conversation_id,
         "system__agent_id": settings.agent_id or "local",
-        "system__time": time.strftime("%A, %H:%M %d %B %Y"),
+        "system__time": f"{now:%A, %H:%M %d %B %Y}",
         **_mapping(message.get("dynamic_variables")),
     }
     first_message, prompt = agent.get("first_message"), _mapping(agent.get("prompt")).get("prompt")

@@ -137,10 +137,6 @@ class ConnectionRecord:
         with self._changed:
             return [event.message for event in self.events if event.type == type_]
 
-    def sent_of(self, type_: str) -> list[Mapping[str, Any]]:
-        with self._changed:
-            return [event.message for event in self.sent if event.type == type_]
-
     def wait(self, what: str, test: Callable[[ConnectionRecord], object], timeout_s: float = WAIT_S) -> None:
         """Until test(self) is true. Raises TimeoutError that names `what`."""
         with self._changed:
@@ -159,10 +155,6 @@ class ConnectionRecord:
 
     def wait_trigger(self, trigger: Trigger, count: int = 1, timeout_s: float = WAIT_S) -> None:
         self.wait(f"{trigger} {count}", lambda record: record.triggers.count(trigger) >= count, timeout_s)
-
-    def wait_audio(self, received_ms: float, timeout_s: float = WAIT_S) -> None:
-        what = f"{received_ms:g} ms of sound"
-        self.wait(what, lambda record: record.received_audio_ms >= received_ms, timeout_s)
 
     def wait_closed(self, timeout_s: float = WAIT_S) -> Closed:
         self.wait("end", lambda record: record.closed is not None, timeout_s)

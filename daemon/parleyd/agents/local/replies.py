@@ -157,12 +157,19 @@ def _before(_found: re.Match[str], memory: Memory, _now: datetime) -> Reply:
     return Reply("You have not said anything before.")
 
 
+def _news(_found: re.Match[str], memory: Memory, _now: datetime) -> Reply:
+    """The device asks for what it has told last."""
+    told = list(memory.updates.values())[-1] if memory.updates else "Nothing has happened."
+    return Reply(told.removesuffix(" Tell the person."))
+
+
 def _again(_found: re.Match[str], memory: Memory, _now: datetime) -> Reply:
     return Reply(memory.last_answer or "I have not said anything yet.")
 
 
 # The first that fits. What is said after "Stop." counts more than that word.
 _KNOWN: tuple[tuple[str, _Answerer], ...] = (
+    (r"\ba message of the device\b", _news),
     (r"\b(what time|the time)\b", _time),
     (r"\bwhat (day|date)\b|\bthe (date|day)\b", _date),
     (r"\btell me a (long )?story\b", _fixed(STORY.strip())),

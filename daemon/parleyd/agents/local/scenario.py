@@ -16,7 +16,8 @@ from yaml.nodes import MappingNode, Node, SequenceNode
 
 from parleyd.agents.local.settings import AgentSettings, Milliseconds, Seconds, Section
 from parleyd.config.nodes import NodeError, Values, compose
-from parleyd.config.problem import ConfigError, Problem, one_line
+from parleyd.config.problem import ConfigError, Problem
+from parleyd.shown import one_line
 
 Trigger = Literal[
     "connect",

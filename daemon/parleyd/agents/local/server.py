@@ -12,27 +12,25 @@ import asyncio
 import contextlib
 import errno
 import logging
-import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
-from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
-from urllib.parse import parse_qs, unquote, urlencode, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from websockets.asyncio.server import Server, ServerConnection, serve
-from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from parleyd.agents.local import described, messages
+from parleyd.agents.local import messages
+from parleyd.agents.local.api import Api, json_response, scripted_response
 from parleyd.agents.local.conversation import Conversation
 from parleyd.agents.local.errors import UnavailableError
 from parleyd.agents.local.line import Line, LineClosedError
 from parleyd.agents.local.recognise import Ears, make_ears
 from parleyd.agents.local.record import WAIT_S, Activity, ConnectionRecord
-from parleyd.agents.local.scenario import ConnectionScript, Handshake, HttpAnswer, Scenario, SpeechScript
+from parleyd.agents.local.scenario import ConnectionScript, Handshake, Scenario, SpeechScript
 from parleyd.agents.local.settings import AgentSettings
 from parleyd.agents.local.speech import SPEECH_PATH, SpeechRecord, SpeechStream
 from parleyd.agents.local.uploads import RefusedUploadError, Upload, connection_with_uploads
@@ -41,11 +39,7 @@ from parleyd.agents.local.workers import Workers
 from parleyd.audio.pcm import parse_format
 
 CONVERSATION_PATH = "/v1/convai/conversation"
-SIGNED_URL_PATH = "/v1/convai/conversation/get-signed-url"
-AGENTS_PATH = "/v1/convai/agents"
 SUBPROTOCOL = Subprotocol("convai")
-# The real service: 15 minutes to begin in.
-SIGNATURE_LIFE_S = 900.0
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 START_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 0.6
@@ -105,10 +99,9 @@ class LocalAgent:
         self._speech_scripts: dict[ServerConnection, SpeechScript] = {}
         self._lines: set[Line] = set()
         self._conversations: dict[str, Conversation] = {}
-        self._signatures: dict[str, tuple[float, bool]] = {}
+        self._api = Api(self.settings, self.scenario)
         self._count = 0
         self._handshakes = 0
-        self._signed_count = 0
         self._speech_count = 0
 
     @property
@@ -231,7 +224,8 @@ class LocalAgent:
         line = Line(socket, self.settings, record, parse_format(self.settings.output_format))
         self._lines.add(line)
         try:
-            if refusal := self._refusal(socket):
+            assert socket.request is not None
+            if refusal := self._api.refusal(socket.request):
                 with contextlib.suppress(LineClosedError):
                     await line.send(messages.error("authorization_error", 3000, refusal))
                 line.close(3000, refusal)
@@ -252,7 +246,7 @@ class LocalAgent:
 
     async def _speak(self, socket: ServerConnection, script: SpeechScript) -> None:
         assert self._workers is not None
-        stream = SpeechStream(socket, self.settings, script, self._workers, self._is_key)
+        stream = SpeechStream(socket, self.settings, script, self._workers, self._api.is_key)
         if self._keep:
             with self._changed:
                 self.speeches.append(stream.record)
@@ -281,26 +275,8 @@ class LocalAgent:
             folder=self._folder,
         )
 
-    # ---------------------------------------------------------------- who may
-
-    def _refusal(self, socket: ServerConnection) -> str | None:
-        """Why this client gets no conversation; decided after the handshake, as the real service does."""
-        request = socket.request
-        assert request is not None
-        query = parse_qs(urlsplit(request.path).query)
-        agent_ids = query.get("agent_id", [])
-        if not agent_ids or self.settings.agent_id not in (None, agent_ids[0]):
-            return "The AI agent you are trying to reach does not exist."
-        signatures = [*query.get("conversation_signature", []), *query.get("token", [])]
-        if signatures:
-            return None if self._use_signature(signatures[0]) else "Could not authorize the conversation."
-        key = request.headers.get("xi-api-key")
-        if self.settings.require_auth and not (key and self._is_key(key)):
-            return "Could not authorize the conversation."
-        return None
-
     def _take_upload(self, upload: Upload) -> str:
-        if upload.key is not None and not self._is_key(upload.key):
+        if upload.key is not None and not self._api.is_key(upload.key):
             raise RefusedUploadError(401, "Invalid API key")
         if upload.key is None and self.settings.require_auth:
             raise RefusedUploadError(401, "Could not authorize the upload.")
@@ -309,26 +285,14 @@ class LocalAgent:
             raise RefusedUploadError(404, f"Conversation {upload.conversation_id} not found")
         return conversation.take_file(upload)
 
-    def _is_key(self, key: str) -> bool:
-        right = self.settings.api_key
-        return bool(key) if right is None else secrets.compare_digest(key.encode(), right.encode())
-
-    def _use_signature(self, signature: str) -> bool:
-        issued_s, is_single = self._signatures.get(signature, (-SIGNATURE_LIFE_S, False))
-        if is_single:
-            self._signatures.pop(signature, None)
-        return time.monotonic() - issued_s < SIGNATURE_LIFE_S
-
     # ---------------------------------------------------------------- HTTP
 
     async def _answer_request(self, socket: ServerConnection, request: Request) -> Response | None:
         """None: the WebSocket handshake goes on."""
+        answer = await self._api.answer(request, self._netloc)
+        if answer is not None:
+            return answer
         path = urlsplit(request.path).path.rstrip("/")
-        # A base URL may have a path of its own in front.
-        if path.endswith(SIGNED_URL_PATH):
-            return await self._signed_url(request)
-        if path.rpartition("/")[0].endswith(AGENTS_PATH):
-            return self._settings_asked(request, path.rpartition("/")[2])
         if SPEECH_PATH.search(path):
             speech = self.scenario.speech_for(self._speech_count)
             self._speech_count += 1
@@ -338,7 +302,7 @@ class LocalAgent:
                 del self._speech_scripts[socket]
             return answer
         if not path.endswith(CONVERSATION_PATH):
-            return _json_response(404, {"detail": "Not Found"})
+            return json_response(404, {"detail": "Not Found"})
         with self._changed:
             index = self._handshakes
             self._handshakes += 1
@@ -347,42 +311,6 @@ class LocalAgent:
         if answer is None:
             self._scripts[socket] = script
         return answer
-
-    def _settings_asked(self, request: Request, agent_id: str) -> Response:
-        if not self._is_key(request.headers.get("xi-api-key", "")):
-            return _json_response(401, {"detail": {"status": "invalid_api_key", "message": "Invalid API key"}})
-        if self.settings.agent_id not in (None, unquote(agent_id)):
-            message = f"Document with id {unquote(agent_id)} not found."
-            return _json_response(404, {"detail": {"status": "document_not_found", "message": message}})
-        return _json_response(200, described.as_agent(self.settings, unquote(agent_id)))
-
-    async def _signed_url(self, request: Request) -> Response:
-        answer = self.scenario.signed_url_for(self._signed_count)
-        self._signed_count += 1
-        await asyncio.sleep(answer.delay_s)
-        if answer.status is not None:
-            return _response(answer)
-        if not self._is_key(request.headers.get("xi-api-key", "")):
-            return _json_response(401, {"detail": {"status": "invalid_api_key", "message": "Invalid API key"}})
-        parts = urlsplit(request.path)
-        query = parse_qs(parts.query)
-        agent_id = query.get("agent_id", [""])[0]
-        if not agent_id:
-            return _json_response(422, {"detail": [{"loc": ["query", "agent_id"], "msg": "Field required"}]})
-        if self.settings.agent_id not in (None, agent_id):
-            message = "The AI agent you are trying to reach does not exist."
-            return _json_response(404, {"detail": {"status": "document_not_found", "message": message}})
-        signature = secrets.token_urlsafe(24)
-        is_single = query.get("include_conversation_id", [""])[0].lower() == "true"
-        now_s = time.monotonic()
-        self._signatures = {
-            known: issued for known, issued in self._signatures.items() if now_s - issued[0] < SIGNATURE_LIFE_S
-        }
-        self._signatures[signature] = (now_s, is_single)
-        path = parts.path.rstrip("/").removesuffix("/get-signed-url")
-        host = request.headers.get("Host") or self._netloc
-        parameters = urlencode({"agent_id": agent_id, "conversation_signature": signature})
-        return _json_response(200, {"signed_url": f"ws://{host}{path}?{parameters}"})
 
 
 async def _handshake(socket: ServerConnection, handshake: Handshake) -> Response | None:
@@ -394,31 +322,12 @@ async def _handshake(socket: ServerConnection, handshake: Handshake) -> Response
             socket.transport.close()
         else:
             socket.transport.abort()
-        return _json_response(500, {})  # goes nowhere any more
-    return None if handshake.status is None else _response(handshake)
+        return json_response(500, {})  # goes nowhere any more
+    return None if handshake.status is None else scripted_response(handshake)
 
 
 def _select_subprotocol(_socket: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
     return SUBPROTOCOL if SUBPROTOCOL in offered else None
-
-
-def _response(answer: HttpAnswer) -> Response:
-    assert answer.status is not None
-    return _http(answer.status, answer.body.encode())
-
-
-def _json_response(status: int, content: object) -> Response:
-    return _http(status, messages.as_text(content).encode())
-
-
-def _http(status: int, body: bytes) -> Response:
-    try:
-        reason = HTTPStatus(status).phrase
-    except ValueError:
-        reason = "Unknown"
-    kind = "application/json" if body[:1] in (b"{", b"[") else "text/plain; charset=utf-8"
-    headers = Headers([("Content-Type", kind), ("Content-Length", str(len(body))), ("Connection", "close")])
-    return Response(status, reason, headers, body)
 
 
 def _masked(path: str) -> str:

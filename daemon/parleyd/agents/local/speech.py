@@ -44,7 +44,6 @@ class SpeechRecord:
     texts: list[str] = field(default_factory=list)
     flushes: int = 0
     chunks: int = 0
-    final_sent: bool = False
     over: bool = False
 
 
@@ -137,7 +136,6 @@ class SpeechStream:
                 break
         await self._end_by_script()
         if self._script.final:
-            self.record.final_sent = True
             await self._send({"audio": None, "isFinal": True})
         await self._socket.close(1000)
 

@@ -13,6 +13,8 @@ from pathlib import Path
 # Not /proc/asound, which a hardened unit does not see (ProcSubset=pid).
 _CARDS = Path("/sys/class/sound")
 _NODES = Path("/dev/snd")
+# What PortAudio takes for the same rate (RATE_MAX_DEVIATE_RATIO): some cards divide a clock and hit none exactly.
+_RATE_OFF = 0.01
 
 
 def cards() -> dict[int, str]:
@@ -72,14 +74,26 @@ def pcm_name(device_name: str) -> str:
     return device_name if hardware is None else hardware[1]
 
 
-def opens(name: str, *, recording: bool) -> bool:
-    """Whether the PCM of this name can be opened now; disturbs no other stream.
+def opens(name: str, *, recording: bool, rate_hz: int) -> bool:
+    """Whether the PCM of this name can be opened now, at this rate, and made ready; disturbs no other stream.
 
-    alsa-lib, pcm.c: snd_pcm_open(pcm, name, stream, mode); stream 0 plays, 1 records; mode 1 does not wait.
+    A sound server's PCM opens although the device behind it is gone; it refuses when it is made ready, which is what
+    snd_pcm_hw_params ends with. alsa-lib, pcm.c: snd_pcm_open(pcm, name, stream, mode); stream 0 plays, 1 records; mode
+    1 does not wait.
     """
     alsa = ctypes.CDLL("libasound.so.2")
-    handle = ctypes.c_void_p()
-    if alsa.snd_pcm_open(ctypes.byref(handle), ctypes.c_char_p(name.encode()), int(recording), 1) < 0:
+    pcm, choice, rate = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_uint(rate_hz)
+    if alsa.snd_pcm_open(ctypes.byref(pcm), ctypes.c_char_p(name.encode()), int(recording), 1) < 0:
         return False
-    alsa.snd_pcm_close(handle)
-    return True
+    try:
+        alsa.snd_pcm_hw_params_malloc(ctypes.byref(choice))
+        is_ready: bool = (
+            alsa.snd_pcm_hw_params_any(pcm, choice) >= 0
+            and alsa.snd_pcm_hw_params_set_rate_near(pcm, choice, ctypes.byref(rate), None) >= 0
+            and abs(rate.value - rate_hz) <= rate_hz * _RATE_OFF
+            and alsa.snd_pcm_hw_params(pcm, choice) >= 0
+        )
+        return is_ready
+    finally:
+        alsa.snd_pcm_hw_params_free(choice)
+        alsa.snd_pcm_close(pcm)

@@ -8,6 +8,9 @@ What has been measured with PortAudio 19.6, which Debian 12 and 13 ship, and why
 - The list of devices is frozen until every PyAudio object is terminated, hence one owner of the only one (Host).
 - A device that goes ends the callbacks, and tells nobody: recovery.py watches. Opening a stale entry of the list may
   fail an assertion, hence a new list before each new try, unless kernel and ALSA say that it is in its old place.
+- Pa_OpenStream that fails while another stream runs may crash the process: the error passes through a variable that all
+  threads of pa_linux_alsa.c share (paUtilErr_, pa_unix_util.h), the other stream sets it to "no error", and what was
+  not opened is used as a stream. Hence ALSA is asked first, and what it refuses is tried last.
 - close(), terminate() and open() may hang for as long as a sound server hangs; the interpreter goes on meanwhile.
 - A sound configuration without one usable `pcm` entry (for example ALSA_CONFIG_PATH at an empty file) fails an
   assertion inside PortAudio and aborts the process. Python cannot prevent that; the message names pa_linux_alsa.c.
@@ -39,8 +42,8 @@ Direction = Literal["input", "output"]
 Prospect = Literal["none", "as listed", "new list"]
 
 CLOSE_DEADLINE_S = 1.0  # for an abort, which takes milliseconds on working devices
-_INPUT_RATES_HZ = (16_000, None, 48_000, 44_100)  # None: the device's own
-_OUTPUT_RATES_HZ = (48_000, None, 44_100, 16_000)
+# None: the device's own.
+_RATES_HZ = {"input": (16_000, None, 48_000, 44_100), "output": (48_000, None, 44_100, 16_000)}
 _PERIODS_PER_S = {"input": 50, "output": 100}
 MOST_HARDWARE_CHANNELS = 16  # who claims more is a plugin
 _BELIEVED_S = 60.0
@@ -249,6 +252,8 @@ class Card:
         # A stream that is asked while it is being closed crashes the process.
         self._stream_lock = threading.Lock()
         self._device: CardDevice | None = None
+        self._worked: StreamInfo | None = None  # how it was opened last
+        self._alsa_knows = False  # ALSA itself has said before that this would work
         self._place: alsa.Place | None = None
         self._closed_s = 0.0
 
@@ -265,27 +270,41 @@ class Card:
 
     def prospect(self) -> Prospect:
         """Of trying again what was open once; asks ALSA, which disturbs no other stream."""
-        device = self._device
-        if device is None or device.host_api != "ALSA" or host.cards_appeared:
+        device, worked = self._device, self._worked
+        if device is None or worked is None or not self._alsa_knows or host.cards_appeared:
             return "new list"
         if self._place is not None and not self._place.has_the_same_card:
             # Elsewhere it would have appeared. But no list is believed for ever.
             return "new list" if time.monotonic() - max(host.listed_s, self._closed_s) > _BELIEVED_S else "none"
+        return "as listed" if self._alsa_opens(device, worked.rate_hz) else "none"
+
+    def _alsa_opens(self, device: CardDevice, rate_hz: int) -> bool:
         with host.calling("opening a device"):
-            there = alsa.opens(alsa.pcm_name(device.name), recording=self._direction == "input")
-        return "as listed" if there else "none"
+            return alsa.opens(alsa.pcm_name(device.name), recording=self._direction == "input", rate_hz=rate_hz)
 
     def _counts(self, device: CardDevice) -> list[int]:
         """How many channels to ask for, best first."""
         # Some plugins claim dozens of channels; who has more than two rarely needs all of them.
         return sorted({1, min(2, device.channels(self._direction)), device.channels(self._direction)})
 
-    def _attempts(self, device: CardDevice) -> Iterator[tuple[int, int]]:
-        rates = _INPUT_RATES_HZ if self._direction == "input" else _OUTPUT_RATES_HZ
+    def _attempts(self, device: CardDevice) -> Iterator[tuple[int, int, bool]]:
+        """Rate and channels, best first: what has worked before, then what suits best; and whether ALSA agrees.
+
+        What it refuses comes last, and not at all where it was right before.
+        """
+        rates = [rate or device.default_rate_hz for rate in _RATES_HZ[self._direction]]
         counts = self._counts(device)
-        for rate_hz in dict.fromkeys(rate or device.default_rate_hz for rate in rates):
-            for channels in counts:
-                yield rate_hz, channels
+        if (worked := self._worked) is not None:
+            rates.insert(0, worked.rate_hz)
+            counts.sort(key=lambda channels: channels != worked.channels)
+        refused = []
+        for rate_hz in dict.fromkeys(rates):
+            if device.host_api == "ALSA" and not self._alsa_opens(device, rate_hz):
+                refused.append(rate_hz)
+            else:
+                yield from ((rate_hz, channels, device.host_api == "ALSA") for channels in counts)
+        if not self._alsa_knows:
+            yield from ((rate_hz, channels, False) for rate_hz in refused for channels in counts)
 
     def _open(self, callback: Callable[[int, int], Callback]) -> StreamInfo:
         """callback(channels, rate_hz) makes the stream's callback. Once more with a new list of devices if need be."""
@@ -299,7 +318,7 @@ class Card:
     def _open_listed(self, callback: Callable[[int, int], Callback]) -> StreamInfo:
         device = find(self._spec, self._direction)
         refusal: OSError | None = None
-        for rate_hz, channels in self._attempts(device):
+        for rate_hz, channels, alsa_agrees in self._attempts(device):
             period_samples = rate_hz // _PERIODS_PER_S[self._direction]
             try:
                 stream = host.open(
@@ -326,8 +345,14 @@ class Card:
             self._device = device
             self._place = alsa.place(device.name)
             self.name = device.name
-            return StreamInfo(rate_hz, channels, period_samples, float(latency_s))
-        assert refusal is not None
+            self._alsa_knows = alsa_agrees
+            self._worked = StreamInfo(rate_hz, channels, period_samples, float(latency_s))
+            return self._worked
+        if refusal is None:
+            raise DeviceError(
+                f"the {self._direction} device '{device.name}' cannot be opened now",
+                f"see its plug and `parleyd devices`, or choose another audio.{self._direction}.device",
+            )
         raise explain(refusal, device.name, self._direction) from refusal
 
     def close(self) -> None:

@@ -1,0 +1,98 @@
+"""The agent's answer to one text, found among all that happens. Pure: time comes in as an argument.
+
+Events are those of the control socket, as mappings (docs/control.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+# From agents that send no whole texts, the end of the parts is all there is.
+WHOLE_S = 1.0
+# What may be a greeting was the answer after all, when nothing follows it for so long.
+AFTER_GREETING_S = 5.0
+# The agent was hanging up when the text came: if it is for the next session, that begins at once.
+NEXT_SESSION_S = 1.0
+
+
+class Reply:
+    """step() takes every event in order, until there is an `answer`, or until_s has come: then settle().
+
+    text: as it was typed. upload: of the file to which the answer is. until_s: no answer is waited for any longer; it
+    may change.
+    """
+
+    def __init__(self, text: str | None, until_s: float, upload: int | None = None) -> None:
+        self.answer: str | None = None
+        self.until_s = until_s
+        self._patience_until_s = until_s
+        self._text = text
+        self._upload = upload
+        self._is_told = False  # the agent has been
+        self._parts = ""
+        self._is_whole = False
+        self._greeting: str | None = None
+        self._ended: str | None = None
+        self._trouble: tuple[str, str | None] | None = None
+        self._is_refused = False
+
+    @property
+    def has_ended(self) -> bool:
+        """The conversation is over, and its agent has not answered."""
+        return self.answer is None and self._ended is not None
+
+    def step(self, event: Mapping[str, Any], now_s: float) -> None:
+        match event["event"]:
+            case "typed" if event["text"] == self._text:
+                self._is_told = True
+            case "file_sent" if event["upload"] == self._upload:
+                self._is_told = True
+            case "trouble":
+                self._trouble = event["text"], event["mend"]
+            case _ if not self._is_told:
+                # An answer to somebody else, who was quicker.
+                pass
+            case "answer_text" if event["greeting"]:
+                self._greeting = event["text"].strip()
+                # Its parts may have come before it, or come now.
+                self._is_whole = False
+                self._wait(now_s + AFTER_GREETING_S)
+            case "answer_text" if not event["corrected"] and event["text"].strip():
+                self.answer = event["text"]
+            case "answer_part":
+                self._parts = event["text"] if event["kind"] == "start" else self._parts + event["text"]
+                self._is_whole = event["kind"] == "stop" and self._parts.strip() not in ("", self._greeting)
+                if self._is_whole:
+                    self._wait(now_s + WHOLE_S)
+                elif self._greeting is None:
+                    self._wait(self._patience_until_s)
+            case "state_changed" if event["trigger"] == "refused":
+                # It cannot mend itself.
+                self._is_refused = True
+                self._trouble = self._trouble or (event["reason"], None)
+                self._wait(now_s)
+            case "state_changed" if event["after"] == "asleep":
+                self._ended = event["reason"]
+                self._wait(now_s + NEXT_SESSION_S)
+            case "state_changed" if self._ended is not None:
+                self._ended = None
+                self._wait(self._patience_until_s)
+            case _:
+                pass
+
+    def settle(self) -> None:
+        """Nothing more is waited for."""
+        if self.answer is None:
+            self.answer = self._parts if self._is_whole else self._greeting
+
+    def why_none(self, timeout_s: float) -> tuple[str, str | None]:
+        """What went wrong, and the mend."""
+        if self._ended is not None:
+            return f"the conversation ended without an answer: {self._ended}", None
+        text, mend = self._trouble or ("", "see `parleyd status`")
+        within = "" if self._is_refused else f" within {timeout_s:g} s"
+        return f"no answer{within}{f': {text}' if text else ''}", mend
+
+    def _wait(self, until_s: float) -> None:
+        self.until_s = min(until_s, self._patience_until_s)

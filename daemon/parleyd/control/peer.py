@@ -1,0 +1,34 @@
+"""Who is at the other end of a Unix socket, as the kernel says: unix(7), SO_PEERCRED and SO_PEERGROUPS."""
+
+from __future__ import annotations
+
+import array
+import socket
+import struct
+from typing import NamedTuple
+
+_UCRED = struct.Struct("3i")
+# asm-generic/socket.h; Python has no name for it.
+_SO_PEERGROUPS = 59
+# The most that Python asks for: 256 groups.
+_MOST_BYTES = 1024
+
+
+class Peer(NamedTuple):
+    """The process that connected, or for a client the one that listens, as it was then. pid: 0 in another namespace."""
+
+    pid: int
+    uid: int
+    gid: int
+
+
+def peer(connection: socket.socket) -> Peer:
+    return Peer(*_UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)))
+
+
+def peer_groups(connection: socket.socket) -> frozenset[int]:
+    """Its supplementary groups: those it has, not those that /etc/group gives to its user. None beyond 256 of them."""
+    try:
+        return frozenset(array.array("I", connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _MOST_BYTES)))
+    except OSError:
+        return frozenset()

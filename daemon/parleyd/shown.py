@@ -1,0 +1,44 @@
+"""Strangers' texts for a terminal: an agent's, a server's. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+
+# Persian words and families of emoji fall to pieces without them, and they steer nothing.
+_JOINERS = "\u200c\u200d"
+
+
+def printable(text: str) -> str:
+    """Without what would steer the terminal or turn its writing around. Line breaks stay."""
+    return "".join(map(_printable, text.replace("\r\n", "\n")))
+
+
+def one_line(text: str) -> str:
+    """On one line; what a terminal would not show as it is stands there as an escape, such as \\x1b."""
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in text)
+
+
+def json_text(value: object) -> str:
+    """JSON on one line, in which letters of all languages are readable and nothing steers the terminal."""
+    return json_escaped(json.dumps(value, ensure_ascii=False))
+
+
+def json_escaped(text: str) -> str:
+    """JSON on one line, with escapes for what json.dumps leaves as it is: it means the same."""
+    return text if text.isprintable() else re.sub(r"[^ -~]", _json_escaped, text)
+
+
+def _json_escaped(found: re.Match[str]) -> str:
+    sign = found[0]
+    return sign if sign.isprintable() else json.dumps(sign)[1:-1]
+
+
+def _printable(sign: str) -> str:
+    if sign.isprintable() or sign == "\n" or sign in _JOINERS:
+        return sign
+    # What takes no room leaves none.
+    return "" if unicodedata.category(sign) == "Cf" else " "

@@ -1,0 +1,108 @@
+"""A host has several addresses, and not all of them answer."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+
+from parleyd.conversation.reaching import is_proxied, reach
+
+
+@contextlib.contextmanager
+def listening() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+@contextlib.contextmanager
+def silent() -> Iterator[int]:
+    """A port that does not answer: the kernel drops what comes while the backlog is full."""
+    with contextlib.ExitStack() as lines, socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(3):
+            line = lines.enter_context(socket.socket())
+            line.setblocking(False)
+            line.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]
+
+
+@contextlib.contextmanager
+def nobody() -> Iterator[int]:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
+
+
+def addresses(monkeypatch: pytest.MonkeyPatch, *ports: int) -> None:
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in ports]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: found)
+
+
+@pytest.mark.parametrize("first", [silent, nobody])
+def test_an_address_that_does_not_work_keeps_nobody_from_the_next(first, monkeypatch):
+    with first() as bad, listening() as good:
+        addresses(monkeypatch, bad, good)
+        with reach("host.example", 443, [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)], 30.0) as line:
+            assert line.getpeername()[1] == good
+            assert line.gettimeout() == 30.0
+            assert line.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_the_first_that_answers_is_taken(monkeypatch):
+    with listening() as first, listening() as second:
+        addresses(monkeypatch, first, second)
+        with reach("host.example", 443, [], 30.0) as line:
+            assert line.getpeername()[1] == first
+
+
+def test_nobody_listens_anywhere(monkeypatch):
+    with nobody() as one, nobody() as other:
+        addresses(monkeypatch, one, other)
+        with pytest.raises(OSError, match="refused"):
+            reach("host.example", 443, [], 30.0)
+
+
+def test_no_address_answers(monkeypatch):
+    with silent() as one, silent() as other:
+        addresses(monkeypatch, one, other)
+        with pytest.raises(TimeoutError):
+            reach("host.example", 443, [], 0.5)
+
+
+def test_what_answers_too_late_is_closed(monkeypatch):
+    made: list[socket.socket] = []
+
+    class Watched(socket.socket):
+        def __init__(self, *args: int) -> None:
+            super().__init__(*args)
+            made.append(self)
+
+    with silent() as bad, listening() as good:
+        addresses(monkeypatch, bad, good)
+        monkeypatch.setattr(socket, "socket", Watched)
+        with reach("host.example", 443, [], 30.0):
+            assert [line.fileno() == -1 for line in made] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("environment", "url", "expected"),
+    [
+        ({}, "wss://host.example/x", False),
+        ({"https_proxy": "http://proxy.example:3128"}, "wss://host.example/x", True),
+        ({"https_proxy": "http://proxy.example:3128"}, "ws://host.example/x", False),
+        ({"http_proxy": "http://proxy.example:3128"}, "ws://host.example/x", True),
+        ({"https_proxy": "http://proxy.example:3128", "no_proxy": "host.example"}, "wss://host.example/x", False),
+    ],
+)
+def test_a_proxy_of_the_environment_is_the_librarys_business(environment, url, expected, monkeypatch):
+    for name in ("http_proxy", "https_proxy", "no_proxy"):
+        for spelled in (name, name.upper()):
+            monkeypatch.delenv(spelled, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert is_proxied(urlsplit(url)) is expected

@@ -1,0 +1,78 @@
+"""What the agent is to be told while there is no session."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from parleyd import events
+from parleyd.agents.elevenlabs.codec import ElevenLabsCodec
+from parleyd.config.schema import ElevenLabs
+from parleyd.conversation import to_agent
+from parleyd.conversation.outbox import Outbox
+from parleyd.conversation.to_agent import ASK, JUST_NOW_S, MAX_TO_TELL, ToAgent
+from parleyd.conversation.uplink import Uplink
+
+CODEC = ElevenLabsCodec(ElevenLabs(agent_id="a"))
+
+
+class Agent:
+    """ToAgent, and what it has sent."""
+
+    def __init__(self) -> None:
+        self.outbox = Outbox(Uplink("silence", pre_roll_ms=0, capacity_ms=1000))
+        self.to_agent = ToAgent(self.outbox, events.Bus())
+
+    def opened(self) -> list[tuple[str, str]]:
+        """Opens a session. → what it is told: (type, text)."""
+        self.outbox.admit(self)
+        self.to_agent.open(CODEC, None)
+        return self.sent()
+
+    def sent(self) -> list[tuple[str, str]]:
+        self.outbox.send(b"null")
+        sent: list[dict[str, Any]] = []
+        while (message := self.outbox.take(self)) != b"null":
+            assert isinstance(message, bytes)
+            sent.append(json.loads(message))
+        return [(one["type"], one["text"]) for one in sent]
+
+
+def test_what_happens_meanwhile_is_told_and_then_asked_for_once() -> None:
+    agent = Agent()
+    agent.to_agent.tell("one", ask=False)
+    agent.to_agent.tell("two", ask=True)
+    assert agent.opened() == [("contextual_update", "one"), ("contextual_update", "two"), ("user_message", ASK)]
+    assert agent.to_agent.answered() == (), "the person has not said it"
+    agent.to_agent.close()
+    assert agent.opened() == []
+
+
+def test_in_a_session_the_agent_speaks_of_it_if_it_is_asked() -> None:
+    agent = Agent()
+    agent.opened()
+    agent.to_agent.tell("one", ask=False)
+    assert agent.sent() == [("contextual_update", "one")]
+    agent.to_agent.tell("two", ask=True)
+    assert agent.sent() == [("contextual_update", "two"), ("user_message", ASK)]
+    agent.to_agent.tell("three", ask=True)
+    assert agent.sent() == [("contextual_update", "three")], "it has not answered yet"
+
+
+def test_what_comes_late_says_so_and_is_asked_for_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = Agent()
+    agent.to_agent.tell("one", ask=False)
+    now_s = time.monotonic()
+    agent.to_agent.forget_typed(now_s)
+    monkeypatch.setattr(to_agent.time, "monotonic", lambda: now_s + 2 * JUST_NOW_S)
+    assert agent.opened() == [("contextual_update", "one That was 2 minutes ago.")]
+
+
+def test_it_becomes_no_chronicle() -> None:
+    agent = Agent()
+    for number in range(3 * MAX_TO_TELL):
+        agent.to_agent.tell(str(number), ask=True)
+    assert len(agent.opened()) == MAX_TO_TELL + 1

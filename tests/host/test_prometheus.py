@@ -1,0 +1,51 @@
+"""The figures as a file that cannot be written at first. Their names and types: tests/control/test_control_docs.py."""
+
+from __future__ import annotations
+
+import logging
+import queue
+from pathlib import Path
+
+import pytest
+
+from parleyd import events
+from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
+from parleyd.audio.devices.null import NullInput, NullOutput
+from parleyd.config.schema import Audio, Config, ElevenLabs, Metrics
+from parleyd.host import prometheus
+from parleyd.host.prometheus import Exporter
+from parleyd.log_fields import NOTICE
+from parleyd.service import Service
+
+
+def test_a_file_that_cannot_be_written_is_told_once_and_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prometheus, "EVERY_S", 0.01)
+    config = Config(audio=Audio(mode="off"), elevenlabs=ElevenLabs(agent_id="a"))
+    agent = ElevenLabsAgent(config.elevenlabs, None, text_only=True)
+    service = Service(config, agent, NullInput(), NullOutput(), events.Bus())
+    file = tmp_path / "parleyd.prom"
+    in_the_way = file.with_name(".parleyd.prom.new")
+    in_the_way.mkdir()
+    told: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
+    handler = logging.Handler()
+    handler.emit = told.put  # type: ignore[method-assign]
+    prometheus.log.addHandler(handler)
+    prometheus.log.setLevel(NOTICE)
+    exporter = Exporter(Metrics(textfile=str(file)), service.status)
+    exporter.start()
+    try:
+        first = told.get(timeout=10)
+        in_the_way.rmdir()
+        second = told.get(timeout=10)
+        assert file.exists()
+    finally:
+        exporter.stop()
+        prometheus.log.removeHandler(handler)
+        prometheus.log.setLevel(logging.NOTSET)
+    mend = "let the daemon write there (docs/control.md), or name another place; it is tried again"
+    assert first.getMessage() == f"metrics.textfile: {file} cannot be written: Is a directory; {mend}"
+    assert (second.levelno, second.getMessage()) == (NOTICE, f"metrics.textfile: {file} is written again")
+    assert told.empty()
+    assert not file.exists()

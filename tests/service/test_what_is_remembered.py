@@ -1,0 +1,49 @@
+"""What a person has set by hand, over a power cut; `parleyd run` as processes, one after the other."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from test_run import read_until, write_config
+
+NO_SOUND_CARD = '{{input: {{device: "null"}}, output: {{device: "null"{}}}}}'
+
+
+def parleyd(*arguments: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-m", "parleyd", *arguments], capture_output=True, text=True, timeout=30, check=True
+    ).stdout
+
+
+@contextmanager
+def running(directory: Path) -> Iterator[list[str]]:
+    """→ its log up to its start; in the end it is killed."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "parleyd", "run", "-c", "parleyd.yaml"], cwd=directory, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield read_until(process, " runs; provider")
+        finally:
+            process.kill()
+
+
+def test_mute_and_volume_are_as_they_were_left(tmp_path: Path) -> None:
+    write_config(tmp_path, audio=NO_SOUND_CARD.format(", volume: 0.8"))
+    with running(tmp_path):
+        parleyd("mute")
+        assert parleyd("volume", "down", "50") == "30%\n"
+    with running(tmp_path) as log:
+        assert parleyd("volume") == "30%\n"
+        assert "the volume is 30%, as it was set last, and not the configuration's 80%" in "".join(log)
+        assert "the microphone is muted, as it was left" in "".join(log)
+        parleyd("unmute")
+        write_config(tmp_path, audio=NO_SOUND_CARD.format(", volume: 0.6"))
+        parleyd("reload")
+        assert parleyd("volume") == "60%\n"
+    with running(tmp_path) as log:
+        assert parleyd("volume") == "60%\n"
+        assert "as it was" not in "".join(log)
