@@ -6,9 +6,14 @@ import tempfile
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from parleyd.audio.devices.portaudio import host
 from vcard import VirtualCard
+
+# How long an example takes says something of the machine, and nothing of the code.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 
 @pytest.fixture(autouse=True)
