@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-from parleyd.audio.devices.portaudio import host
+from parleyd.audio.devices.portaudio_host import host
 from vcard import VirtualCard
 
 # How long an example takes says something of the machine, and nothing of the code.

@@ -16,7 +16,8 @@ from parleyd import events
 from parleyd.audio.capture import Capture
 from parleyd.audio.devices.device import DeviceError, InputDevice, OutputDevice, StreamInfo
 from parleyd.audio.devices.patience import in_time
-from parleyd.audio.devices.portaudio import PortAudioInput, PortAudioOutput, host
+from parleyd.audio.devices.portaudio import PortAudioInput, PortAudioOutput
+from parleyd.audio.devices.portaudio_host import host
 from parleyd.audio.earcon_bell import EarconBell, earcons_of
 from parleyd.audio.earcon_cues import EarconCues
 from parleyd.audio.earcons import RATE_HZ, EarconError

@@ -11,7 +11,8 @@ import pytest
 
 from parleyd.audio.devices import alsa, portaudio
 from parleyd.audio.devices.device import DeviceError
-from parleyd.audio.devices.portaudio import PortAudioOutput, host
+from parleyd.audio.devices.portaudio import PortAudioOutput
+from parleyd.audio.devices.portaudio_host import host
 
 HEADSET, BOARD, WEBCAM = "Headset", "PCH", "Webcam"
 

@@ -24,7 +24,8 @@ from parleyd.audio.devices import portaudio
 from parleyd.audio.devices.chatter import portaudio_muted
 from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.names import input_device, output_device
-from parleyd.audio.devices.portaudio import explain, host
+from parleyd.audio.devices.portaudio import explain
+from parleyd.audio.devices.portaudio_host import host
 from parleyd.audio.pcm import AudioFormat
 from parleyd.cli import devices as devices_command
 from vcard import Listener, VirtualCard

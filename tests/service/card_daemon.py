@@ -14,7 +14,7 @@ from scripted_server import ScriptedServer
 from parleyd import events
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
 from parleyd.audio.devices.names import device_pair
-from parleyd.audio.devices.portaudio import host
+from parleyd.audio.devices.portaudio_host import host
 from parleyd.config.schema import Audio, AudioInput, AudioOutput, Config, ElevenLabs, Reconnect, Session, Wake
 from parleyd.demo.stage import Stage
 from parleyd.service import Service

@@ -21,7 +21,8 @@ from parleyd.audio.devices import alsa
 from parleyd.audio.devices.chatter import portaudio_muted
 from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.patience import HANG_S, hang
-from parleyd.audio.devices.portaudio import Card, host
+from parleyd.audio.devices.portaudio import Card
+from parleyd.audio.devices.portaudio_host import host
 from parleyd.audio.playback import Playback
 from parleyd.health import Pulse
 from parleyd.log_fields import NOTICE, fields

@@ -12,7 +12,8 @@ from typing import NamedTuple
 from parleyd.audio.devices.chatter import keep_stderr_apart
 from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.patience import in_time
-from parleyd.audio.devices.portaudio import MOST_HARDWARE_CHANNELS, CardDevice, Direction, find, host
+from parleyd.audio.devices.portaudio import MOST_HARDWARE_CHANNELS, find
+from parleyd.audio.devices.portaudio_host import CardDevice, Direction, host
 from parleyd.cli.errors import CommandError
 
 _RATES_HZ = (16_000, 24_000, 44_100, 48_000)

@@ -19,7 +19,7 @@ from parleyd import events
 from parleyd.audio.devices.chatter import keep_stderr_apart
 from parleyd.audio.devices.device import DeviceError, InputDevice, OutputDevice
 from parleyd.audio.devices.names import device_pair
-from parleyd.audio.devices.portaudio import host
+from parleyd.audio.devices.portaudio_host import host
 from parleyd.audio.earcons import EarconError
 from parleyd.audio.echo import EchoCancellerMissingError
 from parleyd.audio.mixer import MixerError

@@ -15,7 +15,8 @@ from typing import Any
 
 from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.names import input_device
-from parleyd.audio.devices.portaudio import Direction, PortAudioInput, PortAudioOutput, find, host
+from parleyd.audio.devices.portaudio import PortAudioInput, PortAudioOutput, find
+from parleyd.audio.devices.portaudio_host import Direction, host
 from parleyd.audio.gate import Gate
 from parleyd.audio.vad import detector
 from parleyd.tuning.advice import Facts, facts_of

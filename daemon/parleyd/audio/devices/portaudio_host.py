@@ -1,0 +1,158 @@
+"""PortAudio itself: the process's only PyAudio object, its list of devices, and its calls, any of which may hang.
+
+What is known of PortAudio's ways stands in portaudio.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pyaudio
+
+from parleyd.audio.devices import alsa
+from parleyd.audio.devices.chatter import portaudio_muted, silence_libraries
+
+log = logging.getLogger(__name__)
+
+Direction = Literal["input", "output"]
+
+CLOSE_DEADLINE_S = 1.0  # for an abort, which takes milliseconds on working devices
+
+
+@dataclass(frozen=True, slots=True)
+class CardDevice:
+    """One entry of PortAudio's list."""
+
+    index: int
+    name: str
+    host_api: str
+    default_rate_hz: int
+    input_channels: int
+    output_channels: int
+
+    def channels(self, direction: Direction) -> int:
+        return self.input_channels if direction == "input" else self.output_channels
+
+
+class Host:
+    """Owns the process's PyAudio object. Threads may share it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._pa: pyaudio.PyAudio | None = None
+        self._count_lock = threading.Lock()
+        self._streams = 0
+        self._calls: dict[object, tuple[str, float]] = {}
+        self._cards: dict[int, str] = {}
+        self.listed_s = 0.0
+
+    def refresh(self) -> bool:
+        """Next time there is a new list of devices. → whether it could be: not while a stream is open."""
+        with self._lock:
+            if self._streams:
+                return False
+            if self._pa is not None:
+                with self.calling("terminating"):
+                    self._pa.terminate()
+                self._pa = None
+            return True
+
+    def oldest_call(self) -> tuple[str, float] | None:
+        """Of the calls into PortAudio that have not yet returned: what it does, and since when."""
+        with self._count_lock:
+            return min(self._calls.values(), key=lambda call: call[1], default=None)
+
+    @contextlib.contextmanager
+    def calling(self, what: str) -> Iterator[None]:
+        """Around whatever may hang."""
+        token = object()
+        with self._count_lock:
+            self._calls[token] = what, time.monotonic()
+        try:
+            yield
+        finally:
+            with self._count_lock:
+                del self._calls[token]
+
+    @property
+    def cards_appeared(self) -> bool:
+        """Whether the kernel knows a sound card that it did not know when the list of devices was made."""
+        return bool(alsa.cards().items() - self._cards.items())
+
+    def devices(self) -> list[CardDevice]:
+        """All that PortAudio has listed."""
+        with self._lock:
+            pa = self._object()
+            found = []
+            for index in range(pa.get_device_count()):
+                info = pa.get_device_info_by_index(index)
+                api = pa.get_host_api_info_by_index(info["hostApi"])
+                keys = ("defaultSampleRate", "maxInputChannels", "maxOutputChannels")
+                rate_hz, inputs, outputs = (round(info[key]) for key in keys)
+                found.append(CardDevice(index, str(info["name"]), str(api["name"]), rate_hz, inputs, outputs))
+            return found
+
+    def default_index(self, direction: Direction) -> int | None:
+        """None: there is none."""
+        with self._lock:
+            pa = self._object()
+            ask = pa.get_default_input_device_info if direction == "input" else pa.get_default_output_device_info
+            try:
+                return int(ask()["index"])
+            except OSError:
+                return None
+
+    def supports(self, device: CardDevice, direction: Direction, rate_hz: int) -> bool:
+        """Whether it would open at this rate now; also False while somebody else holds it."""
+        channels = min(device.channels(direction), 2)
+        options = {"device": device.index, "channels": channels, "format": pyaudio.paInt16}
+        with self._lock, portaudio_muted():
+            try:
+                named = {f"{direction}_{key}": value for key, value in options.items()}
+                return bool(self._object().is_format_supported(rate_hz, **named))
+            except ValueError:
+                return False
+
+    def open(self, **options: Any) -> Any:
+        """A PyAudio stream, not yet started. OSError with PortAudio's code."""
+        with self._lock, portaudio_muted(), self.calling("opening a device"):
+            stream = self._object().open(format=pyaudio.paInt16, start=False, **options)
+            with self._count_lock:
+                self._streams += 1
+            return stream
+
+    def close(self, stream: Any) -> bool:
+        """Aborts. → False when PortAudio did not return in time; the stream counts as open until it does."""
+        done = threading.Event()
+
+        def abort() -> None:
+            with self.calling("closing a device"):
+                try:
+                    stream.close()
+                except OSError as error:
+                    log.debug("closing a sound stream: %s", error)
+            with self._count_lock:
+                self._streams -= 1
+            done.set()
+
+        # PortAudio may hang in here; the thread is then lost, but nothing else.
+        threading.Thread(target=abort, name="portaudio close", daemon=True).start()
+        return done.wait(CLOSE_DEADLINE_S)
+
+    def _object(self) -> pyaudio.PyAudio:
+        if self._pa is None:
+            silence_libraries()
+            self._cards = alsa.cards()
+            self.listed_s = time.monotonic()
+            with portaudio_muted(), self.calling("listing the devices"):
+                self._pa = pyaudio.PyAudio()
+        return self._pa
+
+
+host = Host()
