@@ -14,6 +14,7 @@ from parleyd import events
 from parleyd.agents.agent import Agent, UploadError
 from parleyd.agents.speech import Speech
 from parleyd.announce.announcer import AnnouncementRefusedError, Announcer
+from parleyd.announce.budget_notice import BudgetNotice
 from parleyd.audio.devices.device import InputDevice, OutputDevice
 from parleyd.audio.mixer import MixerError
 from parleyd.audio.pcm import FRAME_MS
@@ -125,7 +126,8 @@ class Service:
         self._meter = UsageMeter(Store(state_directory), self._used)
         bus.subscribe(self._meter)
         self._warden = Warden(config, self._meter, bus)
-        bus.subscribe(self._tell_of_budget)
+        self._budget_notice = BudgetNotice(config, self._announcer, self._to_agent)
+        bus.subscribe(self._budget_notice)
         self._supervisor = Supervisor(
             config,
             agent,
@@ -248,32 +250,6 @@ class Service:
         self._to_agent.tell(text, ask=self._dialogue.between_turns(time.monotonic()))
         self._supervisor.wake(by_speech=False)
 
-    def _tell_of_budget(self, event: events.Event) -> None:
-        """Aloud; and while there is a session the agent is to know."""
-        match event:
-            case events.BudgetNear():
-                left = f"{event.left_s / 60:.0f} min" if event.left_s >= 60 else f"{event.left_s:.0f} s"
-                told = f"This device may talk for another {left} this {event.period}"
-                said = self._say_aloud(self._config.budget.near_text)
-                self._to_agent.context(f"{told}; {'the person was told' if said else 'mention it briefly'}.", None)
-            case events.BudgetSpent():
-                self._say_aloud(self._config.budget.spent_text)
-
-    def _say_aloud(self, text: str | None) -> bool:
-        """In the next pause. → whether the person is told."""
-        if self._announcer is None:
-            return False
-        if self._config.earcons.budget == "spoken":
-            # That says it already, and twice would be too much.
-            return True
-        if text is None:
-            return False
-        try:
-            self._announcer.announce(text, now=False)
-        except AnnouncementRefusedError:
-            return False
-        return True
-
     def usage(self) -> Usage:
         """What sessions cost, today and this month."""
         return self._warden.usage()
@@ -385,7 +361,7 @@ class Service:
         self._supervisor.reconfigure(config, agent)
         if self._announcer is not None:
             self._announcer.reconfigure(speech, config.announce, config.session.connect_timeout_s)
-        self._config = config
+        self._budget_notice.config = self._config = config
         if self.sound is not None and "audio.output.volume" in changed.now:
             self.sound.configure_volume(config.audio.output.volume)
         return changed

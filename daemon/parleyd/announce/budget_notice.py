@@ -1,0 +1,44 @@
+"""Tells of a budget: the people in the room, aloud, and the agent of the session that is open."""
+
+from __future__ import annotations
+
+from parleyd import events
+from parleyd.announce.announcer import AnnouncementRefusedError, Announcer
+from parleyd.config.schema import Config
+from parleyd.conversation.to_agent import ToAgent
+
+
+class BudgetNotice:
+    """On the bus. config: may be replaced while it runs. announcer: None where there is no sound."""
+
+    def __init__(self, config: Config, announcer: Announcer | None, to_agent: ToAgent) -> None:
+        self.config = config
+        self._announcer = announcer
+        self._to_agent = to_agent
+
+    def __call__(self, event: events.Event) -> None:
+        match event:
+            case events.BudgetNear():
+                left = f"{event.left_s / 60:.0f} min" if event.left_s >= 60 else f"{event.left_s:.0f} s"
+                told = f"This device may talk for another {left} this {event.period}"
+                said = self._say_aloud(self.config.budget.near_text)
+                self._to_agent.context(f"{told}; {'the person was told' if said else 'mention it briefly'}.", None)
+            case events.BudgetSpent():
+                self._say_aloud(self.config.budget.spent_text)
+            case _:
+                pass
+
+    def _say_aloud(self, text: str | None) -> bool:
+        """In the next pause. → whether the person is told."""
+        if self._announcer is None:
+            return False
+        if self.config.earcons.budget == "spoken":
+            # That says it already, and twice would be too much.
+            return True
+        if text is None:
+            return False
+        try:
+            self._announcer.announce(text, now=False)
+        except AnnouncementRefusedError:
+            return False
+        return True
