@@ -317,11 +317,18 @@ class WakeRefused(Event):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble(Event):
     """Something the user should know, once. mend: what to do about it. part: what is not as it should be from now until
-    the next start, and so in `status`; None where the text is all."""
+    TroubleOver, and so in `status`; None where the text is all."""
 
     text: str
     mend: str | None = None
     part: Literal["echo"] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TroubleOver(Event):
+    """The part is taken to be as it should be again."""
+
+    part: Literal["echo"]
 
 
 Subscriber = Callable[[Event], None]

@@ -123,6 +123,8 @@ class Troubles:
                 self._now.pop(which, None)
             case events.Trouble(part=str(part), text=text):
                 self._now[part] = Finding(part, Grade.TROUBLE, text)
+            case events.TroubleOver(part=part):
+                self._now.pop(part, None)
             case events.StateChanged(after="backing off", reason=reason):
                 self._now["agent"] = Finding("agent", Grade.TROUBLE, reason)
             case events.StateChanged(after="live" | "asleep"):

@@ -285,6 +285,14 @@ def test_the_agents_words_in_the_persons_mouth(heard: list[str], certain: bool) 
     assert any(it.person_said(text, 103.0 + i) for i, text in enumerate(heard)) is certain
 
 
+def test_people_repeat_what_they_were_told_now_and_then() -> None:
+    it, repeated = SelfEcho(), "train leaves from platform nine"
+    for at_s, text in ((3.0, repeated), (9.0, "and when does it arrive"), (12.0, repeated), (80.0, repeated)):
+        it.agent_said(AGENT, at_s - 3.0)
+        assert not it.person_said(text, at_s)
+    assert it.person_said(repeated, 85.0)
+
+
 def test_old_words_of_the_agent_may_be_repeated() -> None:
     it = SelfEcho()
     it.agent_said(AGENT, 100.0)

@@ -93,13 +93,15 @@ def test_what_is_nearly_used_up_is_trouble(load: Load, part: str) -> None:
     assert health.grade(health.look([], load, (), 0.0)) is Grade.TROUBLE
 
 
-def test_a_daemon_that_hears_itself_stays_in_trouble_and_what_is_only_said_does_not() -> None:
+def test_a_daemon_that_hears_itself_is_in_trouble_until_it_is_over_and_what_is_only_said_is_none() -> None:
     troubles = health.Troubles()
     troubles.take(events.Trouble(at_s=0, text="the microphone hears the speaker", part="echo"))
     troubles.take(events.Trouble(at_s=0, text="no line to the agent"))
     troubles.take(events.StateChanged(at_s=0, before="live", after="asleep", trigger="hang up", reason="quiet"))
     assert [(it.part, it.text) for it in troubles.findings] == [("echo", "the microphone hears the speaker")]
     assert health.grade(troubles.findings) is Grade.TROUBLE
+    troubles.take(events.TroubleOver(at_s=0, part="echo"))
+    assert not troubles.findings
 
 
 def test_troubles_come_and_go() -> None:

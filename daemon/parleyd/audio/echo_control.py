@@ -21,13 +21,16 @@ log = logging.getLogger(__name__)
 
 Mode = Literal["auto", "aec", "half_duplex", "off"]
 
+# What made the canceller fail may have passed: it gets another chance after so long, and each time after twice as long.
+SECOND_CHANCE_S = 3600.0
+
 
 class EchoControl:
     """hear() and judge() on the ears thread, for every frame in order.
 
     mode: what is done now: `aec`, `half_duplex` or `off`. Where the canceller is missing, `auto` says so and takes half
-    duplex, `aec` raises EchoCancellerMissingError. When the daemon turns out to hear itself it says so once, and in
-    `status`, and from then on is half duplex, unless echo is left to the hardware (`off`).
+    duplex, `aec` raises EchoCancellerMissingError. When the daemon turns out to hear itself it says so, and in
+    `status`, and is half duplex until the canceller gets another chance, unless echo is left to the hardware (`off`).
 
     faint: of the last frame, as the canceller has it.
     """
@@ -49,6 +52,8 @@ class EchoControl:
         self._self_echo = SelfEcho()
         self._canceller: EchoCanceller | None = None
         self._far_dbfs = SILENCE_DBFS
+        self._patience_s = SECOND_CHANCE_S
+        self._again_s = float("inf")
         self.faint = False
         self.mode: Literal["aec", "half_duplex", "off"] = "half_duplex" if mode == "half_duplex" else "off"
         if mode in ("auto", "aec"):
@@ -72,6 +77,8 @@ class EchoControl:
         if self.mode == "half_duplex":
             self._far_end.forget()
             audible = playback.audible(now_s)
+            if now_s >= self._again_s and not audible:
+                self._try_again()
             if earcon or announced or deaf(frame.start_s, audible=audible, silent_from_s=playback.silent_from_s):
                 return Frame(SILENT_FRAME, frame.start_s), False
             return frame, True
@@ -109,14 +116,23 @@ class EchoControl:
         elif isinstance(event, events.Heard) and event.final and self._self_echo.person_said(event.text, event.at_s):
             self._fall_back("the agent's own words come back as the person's")
 
+    def _try_again(self) -> None:
+        log.info("the echo canceller gets another chance")
+        self._again_s = float("inf")
+        self._canceller, self._self_echo = EchoCanceller(), SelfEcho()
+        self.mode = "aec"
+        self._bus.publish(events.TroubleOver(at_s=time.monotonic(), part="echo"))
+
     def _fall_back(self, why: str) -> None:
         if self.mode == "off":
             text = f"the microphone hears the speaker: {why}"
             mend = "set audio.echo.mode to auto"
         else:
             self.mode = "half_duplex"
-            text = f"the microphone hears the speaker in spite of the echo canceller: {why}; from here on the "
+            hours = round(self._patience_s / 3600)
+            self._again_s, self._patience_s = time.monotonic() + self._patience_s, 2 * self._patience_s
+            text = f"the microphone hears the speaker in spite of the echo canceller: {why}; for {hours} h the "
             text += "microphone counts as silent while the agent speaks"
-            mend = "turn the speaker down or move it away from the microphone, and start again"
+            mend = "turn the speaker down or move it away from the microphone; a new start tries at once"
         log.warning("%s; %s", text, mend, extra=fields(mend=mend))
         self._bus.publish(events.Trouble(at_s=time.monotonic(), text=text, mend=mend, part="echo"))

@@ -14,11 +14,13 @@ FRAMES = 75
 LAGS = 16
 ALIKE = 0.8
 _QUIETEST_DBFS = -60.0
-# Words: so many of a transcript's words come in the same order in what the agent said lately; twice.
+_TIMES = 2
+# Words: so many of a transcript's words come in the same order in what the agent said lately; two transcripts in a row,
+# soon after one another, for now and then people do repeat what they were told.
 LEAST_WORDS = 4
 SAME_WORDS = 0.8
 _LATELY_S = 30.0
-_TIMES = 2
+_SOON_S = 60.0
 
 
 class SelfEcho:
@@ -30,7 +32,7 @@ class SelfEcho:
         self._far: list[list[float]] = []
         self._alike = 0
         self._said: deque[tuple[float, list[str]]] = deque(maxlen=8)
-        self._repeated = 0
+        self._repeated_s = float("-inf")
         self._told = False
 
     def levels(self, near_dbfs: float, far_dbfs: float, *, talk: bool) -> bool:
@@ -59,13 +61,10 @@ class SelfEcho:
         words = _words(text)
         if len(words) < LEAST_WORDS:
             return False
-        for said_s, said in self._said:
-            if at_s - said_s <= _LATELY_S:
-                blocks = SequenceMatcher(None, words, said, autojunk=False).get_matching_blocks()
-                if sum(block.size for block in blocks) >= SAME_WORDS * len(words):
-                    self._repeated += 1
-                    break
-        return self._certain(self._repeated >= _TIMES)
+        repeats = any(_repeats(words, said) for said_s, said in self._said if at_s - said_s <= _LATELY_S)
+        again = repeats and at_s - self._repeated_s <= _SOON_S
+        self._repeated_s = at_s if repeats else float("-inf")
+        return self._certain(again)
 
     def _certain(self, it_is: bool) -> bool:
         first = it_is and not self._told
@@ -75,3 +74,8 @@ class SelfEcho:
 
 def _words(text: str) -> list[str]:
     return re.findall(r"\w+", text.casefold())
+
+
+def _repeats(words: list[str], said: list[str]) -> bool:
+    blocks = SequenceMatcher(None, words, said, autojunk=False).get_matching_blocks()
+    return sum(block.size for block in blocks) >= SAME_WORDS * len(words)

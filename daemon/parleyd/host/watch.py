@@ -66,7 +66,7 @@ class Watch:
         match event:
             case events.StateChanged(after=after):
                 self._state = after
-            case events.DeviceLost() | events.DeviceBack() | events.Trouble():
+            case events.DeviceLost() | events.DeviceBack() | events.Trouble() | events.TroubleOver():
                 pass
             case _:
                 return
