@@ -120,6 +120,17 @@ def test_a_wrong_key_and_a_wrong_agent(
     assert "\033" not in done.stdout
 
 
+def test_a_file_that_cannot_be_used_yet_hides_nothing_of_the_sound(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    example = Path(__file__).parents[2] / "config" / "parleyd.yaml"
+    found, code = as_json("-c", example, environment={"ALSA_CONFIG_PATH": str(tmp_path / "empty")})
+    assert severities(found["configuration"]) == ["error", "warning"]
+    assert "made with the defaults" in found["configuration"][-1]["text"]
+    assert "PortAudio ended the process" in found["sound devices"][0]["text"]
+    assert severities(found["server's name"]) == ["skipped"]
+    assert code == os.EX_CONFIG
+
+
 def test_the_official_sdk_reads_the_embedded_agent_s_settings(agent: LocalAgent) -> None:
     described = ElevenLabs(api_key=KEY, base_url=agent.base_url).conversational_ai.agents.get("agent_1")
     assert described.conversation_config.conversation.client_events == ["audio"]

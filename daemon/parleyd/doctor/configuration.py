@@ -28,6 +28,7 @@ def configuration(examination: Examination) -> Iterator[Finding]:
             place = f"line {problem.line}: " if problem.line is not None else ""
             key = f"{problem.key}: " if problem.key else ""
             yield misconfigured(f"{place}{key}{problem.text}", problem.mend)
+        yield warning("the checks of the sound are made with the defaults", "mend the file, then run this again")
         return
     examination.config = loaded.config
     for problem in loaded.warnings:

@@ -28,9 +28,12 @@ class Examination:
     holders: list[Holder] = field(default_factory=list)
 
     def configured(self) -> Config:
-        """For checks that need the configuration; the table sees to it that there is one."""
-        assert self.config is not None
-        return self.config
+        """The defaults where no usable one was read: whether sound works can be seen all the same."""
+        if self.config is not None:
+            return self.config
+        from parleyd.config.schema import Config
+
+        return Config()
 
 
 def user_name(uid: int) -> str:
