@@ -46,7 +46,7 @@ class Unanswered:
         lost_ms = self._outbox.forget(before_s)
         if lost_ms and not self._refused:
             # Not a warning: if it is due to an outage, that has been told.
-            log.info("%.1f s of speech reached no agent: %s", lost_ms / 1000, cause, extra=fields(reason=cause))
+            log.info("%.2f s of speech reached no agent: %s", lost_ms / 1000, cause, extra=fields(reason=cause))
             self._bus.publish(events.SpeechLost(at_s=time.monotonic(), lost_ms=lost_ms, cause=cause))
 
     def give_up_all(self, now_s: float, cause: str) -> None:
