@@ -83,6 +83,21 @@ X = "{properties: {x: {}}, required: [x]}"
         ('[gawk, -F, ":", -v, n=1, "/{x}/", /etc/passwd]', "would write a part of the program that gawk runs"),
         ('[sed, "s/a/{x}/", /etc/motd]', "would write a part of the program that sed runs"),
         ('[nice, sed, -n, -e, "{x}p", /etc/motd]', "would write a part of the program that sed runs"),
+        ('[sed, -i, "s/a/{x}/", /etc/motd]', "would write a part of the program that sed runs"),
+        ('[sed, -ie, "s/a/{x}/", /etc/motd]', "would write a part of the program that sed runs"),
+        ('[sed, -E, -s, "s/a/{x}/", /etc/motd]', "would write a part of the program that sed runs"),
+        ('[sed, "--expression=s/a/{x}/", /etc/motd]', "would write a part of the program that sed runs"),
+        ('[sed, --expression, "s/a/{x}/", /etc/motd]', "would write a part of the program that sed runs"),
+        ('[sed, -e, p, --expr, "s/a/{x}/", /etc/motd]', "would write a part of the program that sed runs"),
+        ('[sed, -n, "-es/a/{x}/", /etc/motd]', "would write a part of the program that sed runs"),
+        ('[sed, -f, "/{x}", /etc/motd]', "would write a part of the program that sed runs"),
+        ('[busybox, sed, -i, "s/a/{x}/", /etc/motd]', "would write a part of the program that sed runs"),
+        ('[gawk, "--source=BEGIN {{ print {x} }}"]', "would write a part of the program that gawk runs"),
+        ('[gawk, -i, inplace, "{x}", /etc/motd]', "would write a part of the program that gawk runs"),
+        ('[gawk, -l, "{x}", "1", /etc/motd]', "would write a part of the program that gawk runs"),
+        ('[awk, --field-separator, ":", "{x}"]', "would write a part of the program that awk runs"),
+        ('[nawk, "{x}"]', "would write a part of the program that nawk runs"),
+        ('[original-awk, "{x}"]', "would write a part of the program that original-awk runs"),
         ('[a, "{y}"]', "there is no parameter y"),
         ('[a, "{x"]', "belongs to no {placeholder}"),
         ('[a, "b{x...}"]', "stands alone"),
@@ -98,7 +113,9 @@ def test_commands(run: str, words: str) -> None:
 @pytest.mark.parametrize(
     "run",
     ["[sh, -c, 'echo \"$1\"', sh, \"{x}\"]", '[python3, /a.py, "-count={x}"]', '[nice, grep, -e, "{x}", ssh.log]',
-        '[awk, -v, "n={x}", "{{ print n }}", "/{x}"]', '[awk, -f, /a.awk, "{x}"]', '[sed, -n, 5p, "/var/log/{x}"]'],
+        '[awk, -v, "n={x}", "{{ print n }}", "/{x}"]', '[awk, "-vn={x}", "-F:", "{{ print n }}"]',
+        '[sed, -i, -e, 5p, "/var/log/{x}"]', '[sed, -n, -l, 60, l, "{x}"]', '[gsed, --expression=p, "{x}"]',
+        '[awk, -f, /a.awk, "{x}"]', '[sed, -n, 5p, "/var/log/{x}"]'],
 )
 def test_a_script_may_take_a_value_as_its_argument(run: str) -> None:
     assert lines(COMMAND.format(parameters=X, run=run)) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
@@ -16,12 +17,8 @@ from parleyd.tools.parameters import Parameters, SchemaError
 from parleyd.tools.template import Placeholder, TemplateError
 
 # What takes a program as an argument, and the option behind which it stands.
-_INTERPRETER = re.compile(r"(ba|da|z|k|a|fi)?sh|python[\d.]*|perl|ruby|node|awk|gawk|mawk|lua[\d.]*|php|sed")
+_INTERPRETER = re.compile(r"(ba|da|z|k|a|fi)?sh|python[\d.]*|perl|ruby|node|(original-|[gmn])?awk|lua[\d.]*|php|g?sed")
 _SCRIPT_OPTION = re.compile(r"-[a-zA-Z]*[ceEr]|--eval|--command")
-# These take one as their first argument, if it has none of these options; and these options have a value.
-_SCRIPT_FIRST = re.compile(r"[gm]?awk|sed")
-_SCRIPT_ELSEWHERE = re.compile(r"-[a-zA-Z]*[fe]|--file.*|--expression.*")
-_WITH_VALUE = ("-F", "-v", "-i", "-l")
 # These hand their arguments to a shell, here or at the other end.
 _SHELL_BEHIND = ("ssh", "rsh", "su", "watch", "eval")
 # These run what follows them.
@@ -29,6 +26,30 @@ _WRAPPERS = (
     "busybox", "chroot", "doas", "env", "find", "flock", "ionice", "nice", "nohup", "setsid", "stdbuf", "sudo",
     "systemd-run", "taskset", "timeout", "xargs",
 )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Editor:
+    """program: options with a program, or a file of one, as their value, behind them or glued to them; more: options
+    with what belongs to a program beside that. plain: options with another value."""
+
+    program: re.Pattern[str]
+    more: re.Pattern[str]
+    plain: re.Pattern[str]
+
+
+_EDITORS = {
+    "sed": _Editor(
+        program=re.compile(r"-[nErsuzb]*[ef]|--(expression|file)(?=$|=)"),
+        more=re.compile(r"(?!)"),
+        plain=re.compile(r"-l|--line-length(?=$|=)"),
+    ),
+    "awk": _Editor(
+        program=re.compile(r"-[fEe]|--(file|exec|source)(?=$|=)"),
+        more=re.compile(r"-[il]|--(include|load)(?=$|=)"),
+        plain=re.compile(r"-[Fv]|--(field-separator|assign)(?=$|=)"),
+    ),
+}
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -85,14 +106,14 @@ def _command(key: str, tool: sections.CommandTool, parameters: Parameters) -> It
         yield Finding(f"{key}.directory", "it counts from nowhere", "give the whole path, from / on")
     name = _wrapped(tool.run)
     is_interpreter = _INTERPRETER.fullmatch(name) is not None
-    script = _script_first(name, tool.run)
-    for before, argument in zip(["", *tool.run], tool.run, strict=False):
+    programs = _editor_programs(name, tool.run)
+    for index, (before, argument) in enumerate(zip(["", *tool.run], tool.run, strict=False)):
         found = yield from _placeholders(f"{key}.run", argument, parameters)
         if found and name in _SHELL_BEHIND:
             text = f"{name} hands its arguments to a shell, to which a parameter could be anything"
             yield Finding(f"{key}.run", text, "use stdin: parameters, and read them at the other end")
         is_glued = PurePosixPath(before).name == name and argument.startswith(("-c", "-e"))
-        if found and is_interpreter and (is_glued or argument is script or _SCRIPT_OPTION.fullmatch(before)):
+        if found and is_interpreter and (is_glued or index in programs or _SCRIPT_OPTION.fullmatch(before)):
             text = f"the agent would write a part of the program that {name} runs"
             mend = "give the value as an argument of its own, as in [sh, -c, 'echo \"$1\"', sh, \"{text}\"]"
             yield Finding(f"{key}.run", text, mend)
@@ -114,15 +135,33 @@ def _wrapped(run: Sequence[str]) -> str:
     return next(known, names[0])
 
 
-def _script_first(name: str, run: Sequence[str]) -> str | None:
-    """The argument that is a program of its own, without an option that says so."""
-    if not _SCRIPT_FIRST.fullmatch(name):
-        return None
-    own = run[[PurePosixPath(argument).name for argument in run].index(name) + 1 :]
-    if any(_SCRIPT_ELSEWHERE.fullmatch(argument) for argument in own):
-        return None
-    pairs = zip(["", *own], own, strict=False)
-    return next((one for before, one in pairs if not one.startswith("-") and before not in _WITH_VALUE), None)
+def _editor_programs(name: str, run: Sequence[str]) -> set[int]:
+    """Which arguments of run are, or may be, a program for sed or awk."""
+    if (editor := _EDITORS.get(name.removeprefix("original-").lstrip("gmn"))) is None:
+        return set()
+    start = [PurePosixPath(argument).name for argument in run].index(name) + 1
+    programs: set[int] = set()
+    operand: int | None = None
+    is_given, skip_to = False, start
+    for index, argument in enumerate(run[start:], start):
+        if index < skip_to:
+            continue
+        if not argument.startswith("-") or argument == "-":
+            operand = index if operand is None else operand
+        elif found := editor.plain.match(argument):
+            skip_to = index + 2 if found[0] == argument else skip_to
+        elif found := editor.program.match(argument) or editor.more.match(argument):
+            is_given = is_given or found.re is editor.program
+            programs.add(index)
+            if found[0] == argument:
+                programs.add(index + 1)
+                skip_to = index + 2
+        elif argument.startswith("--") and argument != "--":
+            # Perhaps one of those, cut short.
+            programs |= {index, index + 1}
+        else:
+            programs.add(index)
+    return programs if is_given or operand is None else programs | {operand}
 
 
 def _http(key: str, tool: sections.HttpTool, parameters: Parameters) -> Iterator[Finding]:
