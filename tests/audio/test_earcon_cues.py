@@ -171,4 +171,7 @@ def test_a_timer_rings_to_its_end_also_where_no_session_can_be_had() -> None:
     no_line = Story().tell(ring).woken(1.01, "command").fails(1.1).fails(1.5).fails(9)
     assert no_line.sounded == ["timer"]
     assert no_line.talks(20).pauses(21).sounded == ["timer", "error"], "who comes and speaks is told"
+    no_line = Story().tell(ring).woken(1.01, "command").fails(1.1).fails(1.5).talks(2.5).pauses(3.5)
+    assert no_line.sounded == ["timer"]
+    assert no_line.talks(20).pauses(21).sounded == ["timer", "error"], "not when who speaks stops the ring"
     assert Story().tell(ring).tell(events.Muted(at_s=2, on=True)).sounded == ["timer", "muted"]

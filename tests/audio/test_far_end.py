@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parleyd.audio.far_end import LEAST_LAG_S, FarEnd
+from parleyd.audio.far_end import GONE_S, LEAST_LAG_S, FarEnd
 from parleyd.audio.pcm import FRAME_SAMPLES
 from parleyd.audio.sample_clock import SampleClock
 
@@ -167,6 +167,21 @@ def test_a_speaker_that_has_run_dry_is_out_of_step_until_its_clock_shows_it(hole
     assert not any(in_step[1000:1009])
     assert all(in_step[1012:])
     assert places == pytest.approx([places[0]] * 3, abs=0.0002)
+
+
+def test_a_speaker_that_goes_while_it_sounds_is_soon_silent_and_its_return_is_heard() -> None:
+    speaker, in_step, silent = Speaker(latency_s=0.020), [], []
+    for number in range(300):
+        if not 100 <= number < 200:
+            speaker.takes(2)
+        silent.append(speaker.frame() is None)
+        in_step.append(speaker.far_end.in_step)
+        speaker.now_s += 0.020
+    gone = 102 + round(GONE_S / 0.020)
+    assert all(silent[gone:200])
+    assert all(in_step[gone:200])
+    assert not any(silent[200:])
+    assert all(in_step[220:])
 
 
 def test_a_speaker_that_runs_dry_in_silence_is_in_step() -> None:

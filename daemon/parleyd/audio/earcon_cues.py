@@ -157,6 +157,9 @@ class EarconCues:
     def _paused(self, at_s: float) -> Cue | None:
         self._talking = False
         self._present_s = max(self._present_s, at_s)
+        if self._rings(at_s):
+            # What is to be told is told after it.
+            return None
         held, self._held = self._held, None
         if held is not None and at_s - self._held_s <= HELD_S:
             return Cue(held, after_voice=True)

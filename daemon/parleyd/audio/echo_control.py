@@ -21,8 +21,11 @@ log = logging.getLogger(__name__)
 
 Mode = Literal["auto", "aec", "half_duplex", "off"]
 
-# What made the canceller fail may have passed: it gets another chance after so long, and each time after twice as long.
+# What made the canceller fail may have passed: it gets another chance after so long, and each time after twice as long,
+# but for one that has done well for a day.
 SECOND_CHANCE_S = 3600.0
+_LAST_CHANCE_S = 7 * 24 * 3600.0
+DID_WELL_S = 24 * 3600.0
 
 
 class EchoControl:
@@ -53,7 +56,7 @@ class EchoControl:
         self._canceller: EchoCanceller | None = None
         self._far_dbfs = SILENCE_DBFS
         self._patience_s = SECOND_CHANCE_S
-        self._again_s = float("inf")
+        self._since_s, self._again_s = time.monotonic(), float("inf")
         self.faint = False
         self.mode: Literal["aec", "half_duplex", "off"] = "half_duplex" if mode == "half_duplex" else "off"
         if mode in ("auto", "aec"):
@@ -118,7 +121,7 @@ class EchoControl:
 
     def _try_again(self) -> None:
         log.info("the echo canceller gets another chance")
-        self._again_s = float("inf")
+        self._since_s, self._again_s = time.monotonic(), float("inf")
         self._canceller, self._self_echo = EchoCanceller(), SelfEcho()
         self.mode = "aec"
         self._bus.publish(events.TroubleOver(at_s=time.monotonic(), part="echo"))
@@ -129,8 +132,12 @@ class EchoControl:
             mend = "set audio.echo.mode to auto"
         else:
             self.mode = "half_duplex"
+            now_s = time.monotonic()
+            if now_s - self._since_s > DID_WELL_S:
+                self._patience_s = SECOND_CHANCE_S
             hours = round(self._patience_s / 3600)
-            self._again_s, self._patience_s = time.monotonic() + self._patience_s, 2 * self._patience_s
+            self._again_s = now_s + self._patience_s
+            self._patience_s = min(2 * self._patience_s, _LAST_CHANCE_S)
             text = f"the microphone hears the speaker in spite of the echo canceller: {why}; for {hours} h the "
             text += "microphone counts as silent while the agent speaks"
             mend = "turn the speaker down or move it away from the microphone; a new start tries at once"

@@ -25,6 +25,8 @@ Floats = npt.NDArray[np.float32]
 # bursts: theirs is given later, but never later than it is heard.
 LEAST_LAG_S = 0.010
 _SPARE_S = 0.002
+# A speaker that has taken nothing for so long is gone, and its last sound has been heard.
+GONE_S = 0.5
 # Of the far end this much is kept: more than the largest lag, and than ears can be late.
 _KEPT_S = 1.5
 _PHASES = 256
@@ -82,6 +84,7 @@ class FarEnd:
         self._bank = _bank(rate_hz)
         self._clock = SampleClock(rate_hz)
         self._lag_s = LEAST_LAG_S
+        self._handed_s = -math.inf  # the last period
         self._missing_s = 0.0  # by how much the speaker is, or was, late
         self._resyncs = 0  # of its clock, at the last frame
         # The kept sound is a stretch of this; where there is no more room behind it, it moves to the front.
@@ -99,6 +102,10 @@ class FarEnd:
         """What belongs to the microphone's frame that begins at start_s: FRAME_SAMPLES at the pipeline rate, full scale
         1.0; None when it is digital silence. To be called for every frame, in order."""
         self._gather()
+        if start_s - self._handed_s > GONE_S:
+            # It waits for nothing that would still come.
+            self._kept_from += len(self._kept)
+            self._kept, self._end = self._room[:0], 0
         jumped, self._resyncs = self._clock.resyncs != self._resyncs, self._clock.resyncs
         self.in_step = True
         if not len(self._kept):
@@ -135,6 +142,7 @@ class FarEnd:
                 self._open(rate_hz)
             start = self._kept_from + len(self._kept) + fresh
             self._clock.stamp(start, at_s)
+            self._handed_s = at_s
             pieces.append(pcm)
             fresh += len(pcm) // BYTES_PER_SAMPLE
             if pcm != bytes(len(pcm)):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 import time
 from collections.abc import Iterator
 from typing import Any
 
 from parleyd.cli.daemon import add_options, connected
-from parleyd.shown import json_text, printable
+from parleyd.shown import json_text, one_line
 from parleyd.tools.result import bounded
 
 WATCH_S = 1.0
@@ -33,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     with connected(args) as client:
         while True:
             status = client.ask("status")
-            text = json_text(status) if args.json else printable("\n".join(page(status)))
+            text = json_text(status) if args.json else "\n".join(map(one_line, page(status)))
             if args.watch and not args.json and sys.stdout.isatty():
                 text = f"\x1b[H\x1b[2J{text}"
             print(text, flush=True)
@@ -141,7 +142,9 @@ def _speaker(it: dict[str, Any]) -> str:
 
 def _approval(it: dict[str, Any]) -> str:
     parameters = bounded(json_text(it["parameters"]), _MAX_PARAMETERS_CHARS)
-    return f"may it call {it['name']} of {it['service']} with {parameters}? parleyd approve {it['call_id']}, or deny"
+    # The agent chooses the id, and a person may paste the command.
+    order = f"parleyd approve {shlex.quote(it['call_id'])}"
+    return f"may it call {it['name']} of {it['service']} with {parameters}? {order}, or deny"
 
 
 def _hooks(it: dict[str, int]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -33,6 +34,10 @@ class NotRunningError(Exception):
     def __init__(self, text: str, mend: str) -> None:
         super().__init__(text)
         self.mend = mend
+
+
+class NobodyListensError(NotRunningError):
+    """There is no daemon, as far as one can see."""
 
 
 class StuckError(NotRunningError):
@@ -212,8 +217,7 @@ def _connect(paths: tuple[Path, ...]) -> tuple[socket.socket, Path]:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             # Where many want to connect at once, the kernel's own timeout alone waits.
-            timeval = struct.pack("@ll", int(ANSWER_S), int(ANSWER_S % 1 * 1e6))
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval(ANSWER_S))
             connection.connect(str(path))
         except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
             connection.close()
@@ -234,7 +238,13 @@ def _connect(paths: tuple[Path, ...]) -> tuple[socket.socket, Path]:
         "start it: sudo systemctl start parleyd (a user's service: systemctl --user start parleyd; "
         "in a terminal: parleyd run -c FILE)"
     )
-    raise NotRunningError(f"parleyd is not running: nobody listens at {where}", mend)
+    raise NobodyListensError(f"parleyd is not running: nobody listens at {where}", mend)
+
+
+def timeval(seconds: float, option: int = socket.SO_SNDTIMEO) -> bytes:
+    """As that option takes it: its number says how long the kernel's time is (asm-generic/socket.h: 67 is
+    SO_SNDTIMEO_NEW, with 64 bits on 32-bit machines, too)."""
+    return struct.pack("@qq" if option == 67 else "@ll", int(seconds), int(seconds % 1 * 1e6))
 
 
 def _locked(descriptor: int) -> bool:
@@ -242,6 +252,10 @@ def _locked(descriptor: int) -> bool:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        # Not every file system of a network has locks (flock(2)); then nobody waits.
+        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):
+            raise
     return True
 
 
