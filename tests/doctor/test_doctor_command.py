@@ -120,13 +120,21 @@ def test_a_wrong_key_and_a_wrong_agent(
     assert "\033" not in done.stdout
 
 
+def test_without_sound_no_sound_card_is_missed(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("provider: local\naudio: off\n")
+    found, _ = as_json("-c", tmp_path / "c.yaml")
+    for check in ("device files", "device holders", "sound devices", "microphone level"):
+        assert severities(found[check]) == ["skipped"], check
+
+
 def test_a_file_that_cannot_be_used_yet_hides_nothing_of_the_sound(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     example = Path(__file__).parents[2] / "config" / "parleyd.yaml"
     found, code = as_json("-c", example, environment={"ALSA_CONFIG_PATH": str(tmp_path / "empty")})
-    assert severities(found["configuration"]) == ["error", "warning"]
-    assert "made with the defaults" in found["configuration"][-1]["text"]
-    assert "PortAudio ended the process" in found["sound devices"][0]["text"]
+    assert severities(found["configuration"]) == ["error"]
+    (devices,) = found["sound devices"]
+    assert devices["severity"] == "warning"
+    assert devices["text"].startswith("with the defaults: PortAudio ended the process")
     assert severities(found["server's name"]) == ["skipped"]
     assert code == os.EX_CONFIG
 

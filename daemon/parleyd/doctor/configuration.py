@@ -6,8 +6,22 @@ import os
 from collections.abc import Iterator
 
 from parleyd.doctor.examination import Examination
-from parleyd.doctor.findings import Finding, good, misconfigured, warning
+from parleyd.doctor.findings import Finding, Severity, good, misconfigured, warning
+from parleyd.doctor.run import Probe
 from parleyd.host.directories import config_path
+
+
+def or_defaults(probe: Probe) -> Probe:
+    """A check that is made with the defaults where no usable file was read: what fails then need not be wrong."""
+
+    def made(examination: Examination) -> Iterator[Finding]:
+        for finding in probe(examination):
+            if examination.config is None and finding.severity is Severity.ERROR:
+                yield warning(f"with the defaults: {finding.text}", finding.mend)
+            else:
+                yield finding
+
+    return made
 
 
 def configuration(examination: Examination) -> Iterator[Finding]:
@@ -28,7 +42,6 @@ def configuration(examination: Examination) -> Iterator[Finding]:
             place = f"line {problem.line}: " if problem.line is not None else ""
             key = f"{problem.key}: " if problem.key else ""
             yield misconfigured(f"{place}{key}{problem.text}", problem.mend)
-        yield warning("the checks of the sound are made with the defaults", "mend the file, then run this again")
         return
     examination.config = loaded.config
     for problem in loaded.warnings:

@@ -25,6 +25,8 @@ _PATCHY_SHARE = 0.02
 
 def devices(examination: Examination) -> Iterable[Finding]:
     audio = examination.configured().audio
+    if audio.mode == "off":
+        return [skipped("audio is off")]
     if {audio.input.device, audio.output.device} == {"null"}:
         return [skipped("audio.input.device and audio.output.device are null")]
     answer, problem = _ask("devices", examination)
@@ -68,6 +70,8 @@ def _opened(what: str, one: Mapping[str, Any]) -> str:
 
 
 def level(examination: Examination) -> Iterable[Finding]:
+    if examination.configured().audio.mode == "off":
+        return [skipped("audio is off")]
     microphone = examination.configured().audio.input
     if microphone.device == "null" or microphone.device.startswith("wav:"):
         return [skipped(f"audio.input.device is {microphone.device}")]

@@ -23,7 +23,8 @@ _SERVERS = ("pipewire", "pipewire-pulse", "pulseaudio", "wireplumber")
 def wants_cards(examination: Examination) -> bool:
     """Whether the configuration uses sound cards at all."""
     audio = examination.configured().audio
-    return any(not spec.startswith("wav:") and spec != "null" for spec in (audio.input.device, audio.output.device))
+    devices = (audio.input.device, audio.output.device) if audio.mode == "on" else ()
+    return any(not spec.startswith("wav:") and spec != "null" for spec in devices)
 
 
 # ---------------------------------------------------------------- permissions
