@@ -22,6 +22,7 @@ def own_directories(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     folder = tempfile.mkdtemp(prefix="parleyd-")
     monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
     monkeypatch.setenv("XDG_STATE_HOME", folder)
+    monkeypatch.setenv("XDG_CONFIG_HOME", folder)
     monkeypatch.delenv("PARLEYD_SOCKET", raising=False)
     yield
     shutil.rmtree(folder)

@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -111,6 +112,27 @@ def test_a_socket_of_another_program_is_told_apart(said: bytes, told: str, tmp_p
     assert ended.returncode == os.EX_UNAVAILABLE
     assert ended.stderr.startswith(f"parleyd: {told}")
     assert ended.stderr.count("\n") == 1
+
+
+def test_chat_talks_past_nobody_who_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it would open a session of its own, which costs money."""
+    folder = tmp_path / "parleyd"
+    folder.mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    with listening(folder, lambda connection: connection.sendall(OTHERS_GREETING)):
+        chatted = subprocess.run(
+            [sys.executable, "-m", "parleyd", "chat"], input="hello\n", capture_output=True, text=True, timeout=40
+        )
+    assert chatted.returncode == os.EX_UNAVAILABLE
+    assert not chatted.stdout
+    assert "speaks another protocol" in chatted.stderr
+
+
+def test_a_time_for_the_kernel_is_as_long_as_its_option_says() -> None:
+    assert struct.unpack("@ll", client_module.timeval(2.5, 21)) == (2, 500_000)
+    assert struct.unpack("@qq", client_module.timeval(2.5, 67)) == (2, 500_000)
+    with socket.socket(socket.AF_UNIX) as taker:
+        taker.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, client_module.timeval(2.5))
 
 
 def test_a_client_that_is_dropped_in_the_middle_of_a_line_is_told_so(tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from parleyd.agents.local.recognise import NoEars
 from parleyd.agents.local.record import ConnectionRecord
 from parleyd.agents.local.server import LocalAgent
 from parleyd.agents.local.voice import Voice
+from parleyd.cli import status as status_command
 from parleyd.cli.status import page
 from parleyd.config.changes import Changes
 from parleyd.config.loader import parse
@@ -249,6 +252,21 @@ def test_approvals_by_rule_and_by_a_person(play: Callable[..., Scene]) -> None:
         ("read_mail", "allowed", "rule"), ("drop_tables", "denied", "rule"),
         ("pay_rent", "allowed", "person"), ("pay_all", "denied", "person"),
     ]  # fmt: skip
+
+
+def test_what_an_agent_asks_forges_no_line_of_the_status_and_no_command(
+    play: Callable[..., Scene], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene = play(steps("on: ready, do: mcp_tool_call, name: pay_rent"))
+    scene.daemon.expect(events.ApprovalWanted)
+    told = messages.plain(scene.daemon.service.status())
+    told["approvals"][0] |= {"name": "x\nhealth      well", "call_id": "1; id #"}
+    monkeypatch.setattr(status_command, "connected", lambda _args: nullcontext(SimpleNamespace(ask=lambda _do: told)))
+    status_command.run(argparse.Namespace(json=False, watch=False))
+    shown = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert sum(line.startswith("health") for line in shown) == 1
+    (asks,) = (line for line in shown if "may it call" in line)
+    assert "parleyd approve '1; id #', or deny" in asks
 
 
 def test_a_person_answers_by_the_control_socket(play: Callable[..., Scene]) -> None:

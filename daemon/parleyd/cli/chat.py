@@ -17,11 +17,11 @@ from parleyd.chat.link import DaemonLink, Link, OwnLink, Take
 from parleyd.chat.pipe import BadLineError, NoAnswerError, Pipe
 from parleyd.chat.screen import Screen, wants_colour
 from parleyd.cli.agents import Agents
-from parleyd.cli.daemon import seconds
+from parleyd.cli.daemon import refused, seconds
 from parleyd.cli.errors import CommandError
 from parleyd.config.loader import ConfigError, load
 from parleyd.config.schema import Audio, Config, Log
-from parleyd.control.client import NotRunningError, RefusedError
+from parleyd.control.client import NobodyListensError, NotRunningError, RefusedError
 from parleyd.failure import ServiceError
 from parleyd.host import logs
 from parleyd.host.directories import config_path, state_directory
@@ -96,11 +96,9 @@ def _linked(args: argparse.Namespace, take: Take, screen: Screen | None) -> Iter
     if args.config is None:
         try:
             through = DaemonLink(args.socket, take)
-        except NotRunningError as error:
-            if args.socket is not None or error.__cause__ is not None:
-                raise CommandError(str(error), error.mend, os.EX_UNAVAILABLE) from error
-        except RefusedError as error:
-            raise CommandError(str(error), error.mend, os.EX_UNAVAILABLE) from error
+        except (NotRunningError, RefusedError) as error:
+            if not isinstance(error, NobodyListensError) or args.socket is not None:
+                raise refused(error) from error
         else:
             if screen is not None:
                 screen.note(f"Through the running daemon ({through.status['state']}). Ctrl-D ends, /help tells more.")

@@ -72,13 +72,18 @@ def connected(args: argparse.Namespace) -> Iterator[Client]:
     try:
         with Client(args.socket) as client:
             yield client
-    except NotRunningError as error:
-        code = os.EX_NOPERM if isinstance(error, NotAllowedError) else os.EX_UNAVAILABLE
-        raise CommandError(str(error), error.mend, code) from error
     except TurnError as error:
         raise CommandError(str(error), None, os.EX_TEMPFAIL) from error
-    except RefusedError as error:
-        raise CommandError(str(error), error.mend, _CODES.get(error.kind, os.EX_UNAVAILABLE)) from error
+    except (NotRunningError, RefusedError) as error:
+        raise refused(error) from error
+
+
+def refused(error: NotRunningError | RefusedError) -> CommandError:
+    """With its exit code."""
+    if isinstance(error, RefusedError):
+        return CommandError(str(error), error.mend, _CODES.get(error.kind, os.EX_UNAVAILABLE))
+    code = os.EX_NOPERM if isinstance(error, NotAllowedError) else os.EX_UNAVAILABLE
+    return CommandError(str(error), error.mend, code)
 
 
 def tell(args: argparse.Namespace, result: dict[str, object], words: str) -> None:

@@ -298,6 +298,11 @@ class ControlServer:
             client.let_go()
 
 
+def _taken(path: Path) -> ControlError:
+    mend = "stop it (parleyd stop), or give this one a socket of its own with control.socket"
+    return ControlError(f"a parleyd is already running: it listens at {path}", mend)
+
+
 def _listen(path: Path) -> socket.socket:
     """Raises OSError, and ControlError where another daemon has the place."""
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -312,9 +317,10 @@ def _listen(path: Path) -> socket.socket:
                 if not stat.S_ISSOCK(path.stat().st_mode):
                     raise ControlError(f"{path} is there, and no socket", "set control.socket to a free name") from None
                 path.unlink()
+            except BlockingIOError:
+                raise _taken(path) from None
             else:
-                mend = "stop it (parleyd stop), or give this one a socket of its own with control.socket"
-                raise ControlError(f"a parleyd is already running: it listens at {path}", mend)
+                raise _taken(path)
         # Nobody may connect before the rights are set.
         before = os.umask(0o177)
         try:

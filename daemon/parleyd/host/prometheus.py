@@ -1,6 +1,6 @@
 """The status as figures for Prometheus: as a file for node_exporter's textfile collector, or on a loopback port.
 
-Needs the extra parleyd[metrics]. Names and units follow prometheus.io/docs/practices/naming: base units, _total.
+Needs the package prometheus_client. Names and units follow prometheus.io/docs/practices/naming: base units, _total.
 """
 
 from __future__ import annotations
