@@ -206,9 +206,9 @@ class Dialogue:
                     self._responses += 1
                     # Behind a filter the greeting does not come this far.
                     greeting = self._filter is None and self._may_be_greeting(of, now_s)
-                    if answer != before:
+                    if of != before:
                         # What was typed stands before the answer to it.
-                        self._heard_by_answer(answer, now_s)
+                        self._heard_by_answer(of, now_s)
                     self._history.agent_says(text, of, now_s)
                     self._bus.publish(events.AnswerText(at_s=now_s, text=text, answer=of, greeting=greeting))
                 case AgentResponsePart(kind=kind, text=text, event_id=part_of):
