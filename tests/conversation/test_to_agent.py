@@ -62,6 +62,25 @@ def test_in_a_session_the_agent_speaks_of_it_if_it_is_asked() -> None:
     assert agent.sent() == [("contextual_update", "three")], "it has not answered yet"
 
 
+@pytest.mark.parametrize("is_live", [True, False])
+@pytest.mark.parametrize("ask", [True, False])
+def test_after_a_lost_line_what_it_has_not_answered_is_told_again(is_live: bool, ask: bool) -> None:
+    agent = Agent()
+    if is_live:
+        agent.opened()
+        agent.to_agent.tell("one", ask=ask)
+        told = agent.sent()
+    else:
+        agent.to_agent.tell("one", ask=ask)
+        told = agent.opened()
+    assert told[0] == ("contextual_update", "one")
+    agent.to_agent.close()
+    assert agent.opened() == told
+    agent.to_agent.answered()
+    agent.to_agent.close()
+    assert agent.opened() == []
+
+
 def test_what_comes_late_says_so_and_is_asked_for_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     agent = Agent()
     agent.to_agent.tell("one", ask=False)

@@ -17,7 +17,7 @@ from parleyd.conversation.outbox import Outbox
 from parleyd.conversation.typed import Typed
 from parleyd.tools.timers import duration
 
-# What the agent is still to be told when the next session begins; more would be a chronicle.
+# What the agent is told again in the next session, if it has not answered since; more would be a chronicle.
 MAX_TO_TELL = 8
 # A contextual update makes no agent speak; a message does. In words that it takes neither for the person's nor for a
 # reason to change the language.
@@ -53,8 +53,7 @@ class ToAgent:
             self._response_id = None
             if said is not None:
                 self._outbox.send(codec.contextual_update(said))
-            while self._to_tell:
-                text, told_s = self._to_tell.popleft()
+            for text, told_s in self._to_tell:
                 ago_s = time.monotonic() - told_s
                 when = f" That was {duration(ago_s)} ago." if ago_s >= JUST_NOW_S else ""
                 self._outbox.send(codec.contextual_update(text + when))
@@ -93,6 +92,7 @@ class ToAgent:
     def answered(self) -> tuple[str, ...]:
         """→ what was typed and is answered now."""
         with self._lock:
+            self._to_tell.clear()
             with_files, self._with_files = self._with_files, []
             return (*(text for text in self._typed.answered() if text != ASK), *with_files)
 
@@ -155,14 +155,14 @@ class ToAgent:
     # ------------------------------------------------------------ tools
 
     def tell(self, text: str, *, ask: bool) -> None:
-        """Makes the agent know something: now, or when the next session begins. ask: it shall also say so; in a session
-        that is still to begin it does, for nobody else has begun it, unless it comes too late, as with what was typed.
+        """Makes the agent know something: now, or when the next session begins; and in each further one until it has
+        answered. ask: it shall also say so; in a session that is still to begin it does, for nobody else has begun it,
+        unless it comes too late, as with what was typed.
         """
         now_s = time.monotonic()
         with self._lock:
-            if self._codec is None:
-                self._to_tell.append((text, now_s))
-            else:
+            self._to_tell.append((text, now_s))
+            if self._codec is not None:
                 self._activity_s = now_s
                 self._outbox.send(self._codec.contextual_update(text))
             if (ask or self._codec is None) and ASK not in self._typed.waiting:
