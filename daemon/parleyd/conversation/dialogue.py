@@ -150,7 +150,7 @@ class Dialogue:
             if not keep_history or self._continuity.mode != "always":
                 self._history.clear()
             self._to_agent.close()
-            self._to_agent.forget_typed(decided_s)
+            self._to_agent.forget_typed(decided_s, "the conversation was over")
             self._understood = False
             self._voice.end_answer(self._numbers.current)
 
