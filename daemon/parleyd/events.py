@@ -160,6 +160,15 @@ class SpeechLost(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TypedLost(Event):
+    """What no agent will read of what was typed. typed_s: at_s of its Typed. Cause in words."""
+
+    text: str
+    typed_s: float
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCalled(Event):
     """parameters: with what looks like a secret masked, and cut when they are long."""
 

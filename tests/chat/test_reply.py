@@ -57,6 +57,20 @@ def test_a_greeting_is_the_answer_only_when_nothing_follows_it() -> None:
         assert greeted.answer == "It is noon."
 
 
+def test_a_blank_greeting_answers_nothing() -> None:
+    blank = after(typed("mine"), answer(" ", greeting=True))
+    assert blank.until_s == 60.0
+    blank.settle()
+    assert blank.answer is None
+
+
+def test_who_calls_a_tool_after_its_greeting_has_not_answered_yet() -> None:
+    called = after(typed("mine"), answer("Hello!", greeting=True), {"event": "tool_called", "name": "slow"})
+    assert called.until_s == 60.0
+    called.step(answer("It is noon."), 50.0)
+    assert called.answer == "It is noon."
+
+
 def test_parts_are_the_answer_when_no_whole_text_comes_soon() -> None:
     reply = after(typed("mine"), part("start"), part("delta", "It is "), part("delta", "noon."), part("stop"))
     assert (reply.answer, reply.until_s) == (None, 4 + WHOLE_S)

@@ -6,11 +6,12 @@ import socket
 import time
 
 import pytest
+from harness import Daemon
 from scripted_server import WAIT_S, Line, ScriptedServer
 from test_without_sound import TextDaemon
 
 from parleyd import events
-from parleyd.config.schema import Audio, Config, ElevenLabs, Reconnect
+from parleyd.config.schema import Audio, Config, ElevenLabs, Reconnect, Wake
 from parleyd.conversation import supervisor
 
 
@@ -91,3 +92,26 @@ def test_a_stop_does_not_wait_for_a_line_that_is_not_there_yet(monkeypatch: pyte
             began_s = time.monotonic()
         assert time.monotonic() - began_s < WAIT_S / 3
         connection.close()
+
+
+def test_with_sound_too_the_next_session_is_told_what_was_typed_before_the_answer_to_it() -> None:
+    def play(line: Line) -> None:
+        line.ready()
+        if len(server.lines) == 1:
+            line.wait_message("user_message")
+            line.says("It is noon.", 0.2)
+            it.expect(events.AnswerEnded)
+            line.drop()
+        line.over.wait(WAIT_S)
+
+    with ScriptedServer(play) as server:
+        loud = Config(
+            wake=Wake(mode="manual"),
+            elevenlabs=ElevenLabs(agent_id="agent_test", base_url=server.base_url),
+            reconnect=Reconnect(initial_s=0.05, max_s=0.2),
+        )
+        with Daemon(loud) as it:
+            it.service.say("What time is it?")
+            server.next_line()
+            told = server.next_line().wait_message("contextual_update")["text"]
+            assert told.splitlines()[1:] == ["user: What time is it?", "agent: It is noon."]

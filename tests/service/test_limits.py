@@ -16,7 +16,7 @@ from scripted_speech import SpeechServer, Spoken
 from parleyd import events
 from parleyd.agents.elevenlabs.speech import ElevenLabsSpeech
 from parleyd.config.keeping import Budget, QuietHours, Transcript
-from parleyd.config.schema import Earcons, Wake
+from parleyd.config.schema import Earcons, Session, Wake
 
 
 def telling_a_story(line: Line) -> None:
@@ -161,3 +161,33 @@ def test_the_transcript_holds_what_was_heard(tmp_path: Path) -> None:
     assert all(500 < line["speech_ms"] < 5000 for line in lines[::2])
     assert all(0 < line["answered_ms"] < 5000 for line in lines[1::2])
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_transcript_holds_nothing_that_no_agent_has_read(tmp_path: Path) -> None:
+    reachable = threading.Event()
+
+    def play(line: Line) -> None:
+        if not reachable.is_set():
+            line.drop()
+            return
+        line.ready()
+        line.wait_message("user_message")
+        line.says("All is new.", 0.2)
+        line.over.wait(WAIT_S)
+
+    always = {
+        "wake": Wake(mode="always"),
+        "session": Session(keep_utterance_s=1),
+        "transcript": Transcript(enabled=True, directory=str(tmp_path / "t")),
+    }
+    with ScriptedServer(play) as server, Daemon(config(server, **always)) as daemon:
+        daemon.service.say("an old question")
+        assert daemon.expect(events.TypedLost).text == "an old question"
+        reachable.set()
+        daemon.expect(events.SessionOpened)
+        daemon.service.say("a new question")
+        daemon.expect(events.AnswerEnded)
+        daemon.service.stop()
+    (path,) = (tmp_path / "t").iterdir()
+    texts = [json.loads(line)["text"] for line in path.read_text().splitlines()]
+    assert texts == ["a new question", "All is new."]

@@ -274,7 +274,7 @@ def test_a_person_answers_by_the_control_socket(play: Callable[..., Scene]) -> N
         "on: ready, do: mcp_tool_call, name: pay_rent, service: mcp, parameters: {amount: 700}",
         "on: ready, do: mcp_tool_call, name: pay_all",
     ))  # fmt: skip
-    commands = Commands(scene.daemon.service, Changes, lambda: None, Profiles(Config(), events.Bus()))
+    commands = by_hand(scene)
     for _ in range(2):
         scene.daemon.expect(events.ApprovalWanted)
     shown = [line.strip() for line in page(messages.plain(scene.daemon.service.status())) if "may it call" in line]
@@ -295,9 +295,13 @@ def test_a_person_answers_by_the_control_socket(play: Callable[..., Scene]) -> N
 # ---------------------------------------------------------------- built in
 
 
+def by_hand(scene: Scene) -> Commands:
+    return Commands(scene.daemon.service, Changes, lambda: None, Profiles(Config(), events.Bus()))
+
+
 def test_parleyds_own_tools_can_be_called_by_hand(play: Callable[..., Scene]) -> None:
     scene = play("")
-    commands = Commands(scene.daemon.service, Changes, lambda: None, Profiles(Config(), events.Bus()))
+    commands = by_hand(scene)
     assert commands(messages.RunTool(name="set_timer", parameters={"minutes": 5, "label": "tea"})) == {
         "result": "Timer 1 (tea) rings in 5 minutes.", "error_type": None,
     }  # fmt: skip
@@ -366,14 +370,16 @@ agent:
 
 
 @pytest.mark.parametrize("talking", [True, False])
-def test_a_timer_in_a_conversation_waits_for_a_pause(play: Callable[..., Scene], talking: bool) -> None:
-    scene = play(steps(
-        *(['on: ready, do: say, text: "One. Two. Three. Four. Five. Six. Seven. Eight. Nine."'] if talking else []),
-        "on: ready, do: tool_call, name: set_timer, parameters: {seconds: 2}",
-        "on: ready, after_s: 3, do: tool_call, name: get_time",
-    ))  # fmt: skip
+def test_a_timer_in_a_conversation_makes_the_agent_speak_unless_somebody_talks(
+    play: Callable[..., Scene], talking: bool
+) -> None:
+    story = " ".join(["One. Two. Three. Four. Five. Six. Seven. Eight. Nine."] * 4)
+    scene = play(steps(f'on: ready, do: say, text: "{story}"') if talking else "")
+    scene.daemon.expect(events.AnswerStarted if talking else events.SessionOpened)
+    by_hand(scene)(messages.RunTool(name="set_timer", parameters={"seconds": 2}))
     line = scene.line()
     told = line.wait_event("contextual_update")
     assert told["text"] == "The timer 1 has gone off on this device. Tell the person."
-    line.wait_event("client_tool_result", 2)
+    scene.daemon.service.context("what is sent after it")
+    line.wait_event("contextual_update", 2)
     assert len(line.events_of("user_message")) == (0 if talking else 1)

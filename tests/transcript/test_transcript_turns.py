@@ -154,7 +154,7 @@ def test_what_is_typed_belongs_to_the_session_that_reads_it() -> None:
     turns = Turns()
     for event in (opened(), events.SessionEnded(at_s=1.0, ending=OVER, conversation_id="c1"), typed(2.0, "Refused.")):
         assert turns.take(event) == []
-    assert turns.take(events.WakeRefused(at_s=2.1, by="budget", reason="", mend="")) == []
     assert turns.take(typed(3.0, "Are you there?")) == []
+    assert turns.take(events.TypedLost(at_s=3.1, text="Refused.", typed_s=2.0, cause="refused")) == []
     (turn,) = turns.take(opened(4.0, "c2"))
     assert turn == Turn(3.0, "user", "Are you there?", "c2")

@@ -53,7 +53,7 @@ class Reply:
             case _ if not self._is_told:
                 # An answer to somebody else, who was quicker.
                 pass
-            case "answer_text" if event["greeting"]:
+            case "answer_text" if event["greeting"] and event["text"].strip():
                 self._greeting = event["text"].strip()
                 # Its parts may have come before it, or come now.
                 self._is_whole = False
@@ -67,6 +67,9 @@ class Reply:
                     self._wait(now_s + WHOLE_S)
                 elif self._greeting is None:
                     self._wait(self._patience_until_s)
+            case "tool_called" if self._greeting is not None:
+                # Something does follow, and it may take its time.
+                self._wait(self._patience_until_s)
             case "state_changed" if event["trigger"] == "refused":
                 # It cannot mend itself.
                 self._is_refused = True

@@ -150,7 +150,7 @@ class Dialogue:
             if not keep_history or self._continuity.mode != "always":
                 self._history.clear()
             self._to_agent.close()
-            self._to_agent.forget_typed(decided_s)
+            self._to_agent.forget_typed(decided_s, "the conversation was over")
             self._understood = False
             self._voice.end_answer(self._numbers.current)
 
@@ -206,9 +206,9 @@ class Dialogue:
                     self._responses += 1
                     # Behind a filter the greeting does not come this far.
                     greeting = self._filter is None and self._may_be_greeting(of, now_s)
-                    if answer != before:
+                    if of != before:
                         # What was typed stands before the answer to it.
-                        self._heard_by_answer(answer, now_s)
+                        self._heard_by_answer(of, now_s)
                     self._history.agent_says(text, of, now_s)
                     self._bus.publish(events.AnswerText(at_s=now_s, text=text, answer=of, greeting=greeting))
                 case AgentResponsePart(kind=kind, text=text, event_id=part_of):

@@ -17,7 +17,7 @@ from parleyd.conversation.outbox import Outbox
 from parleyd.conversation.typed import Typed
 from parleyd.tools.timers import duration
 
-# What the agent is still to be told when the next session begins; more would be a chronicle.
+# What the agent is told again in the next session, if it has not answered since; more would be a chronicle.
 MAX_TO_TELL = 8
 # A contextual update makes no agent speak; a message does. In words that it takes neither for the person's nor for a
 # reason to change the language.
@@ -53,13 +53,13 @@ class ToAgent:
             self._response_id = None
             if said is not None:
                 self._outbox.send(codec.contextual_update(said))
-            while self._to_tell:
-                text, told_s = self._to_tell.popleft()
+            for text, told_s in self._to_tell:
                 ago_s = time.monotonic() - told_s
                 when = f" That was {duration(ago_s)} ago." if ago_s >= JUST_NOW_S else ""
                 self._outbox.send(codec.contextual_update(text + when))
             for text in self._typed.waiting:
                 self._outbox.send(codec.user_message(text))
+            self._typed.read()
 
     def close(self) -> None:
         """Nobody is there to be told anything; what was typed and not answered waits for the next session."""
@@ -85,14 +85,15 @@ class ToAgent:
         with self._lock:
             return self._typed.newest_s
 
-    def forget_typed(self, before_s: float = float("inf")) -> None:
-        """What was typed before that, and not answered."""
+    def forget_typed(self, before_s: float, cause: str) -> None:
+        """What was typed before that, and not answered; tells of what was never sent."""
         with self._lock:
-            self._typed.forget(before_s)
+            self._lost(self._typed.forget(before_s), cause)
 
     def answered(self) -> tuple[str, ...]:
         """→ what was typed and is answered now."""
         with self._lock:
+            self._to_tell.clear()
             with_files, self._with_files = self._with_files, []
             return (*(text for text in self._typed.answered() if text != ASK), *with_files)
 
@@ -108,10 +109,8 @@ class ToAgent:
         now_s = time.monotonic()
         with self._lock:
             self._activity_s = now_s
-            self._typed.add(text, now_s)
             self._bus.publish(events.Typed(at_s=now_s, text=text))
-            if self._codec is not None:
-                self._outbox.send(self._codec.user_message(text))
+            self._keep(text, now_s)
 
     def context(self, text: str, context_id: str | None) -> bool:
         """Something the agent should know. → whether there is a session to tell it."""
@@ -155,20 +154,18 @@ class ToAgent:
     # ------------------------------------------------------------ tools
 
     def tell(self, text: str, *, ask: bool) -> None:
-        """Makes the agent know something: now, or when the next session begins. ask: it shall also say so; in a session
-        that is still to begin it does, for nobody else has begun it, unless it comes too late, as with what was typed.
+        """Makes the agent know something: now, or when the next session begins; and in each further one until it has
+        answered. ask: it shall also say so; in a session that is still to begin it does, for nobody else has begun it,
+        unless it comes too late, as with what was typed.
         """
         now_s = time.monotonic()
         with self._lock:
-            if self._codec is None:
-                self._to_tell.append((text, now_s))
-            else:
+            self._to_tell.append((text, now_s))
+            if self._codec is not None:
                 self._activity_s = now_s
                 self._outbox.send(self._codec.contextual_update(text))
             if (ask or self._codec is None) and ASK not in self._typed.waiting:
-                self._typed.add(ASK, now_s)
-                if self._codec is not None:
-                    self._outbox.send(self._codec.user_message(ASK))
+                self._keep(ASK, now_s)
 
     def reply(self, codec: Codec, message: bytes) -> bool:
         """Only into the session from which the question came; False when that is over."""
@@ -178,3 +175,15 @@ class ToAgent:
             self._activity_s = time.monotonic()
             self._outbox.send(message)
             return True
+
+    def _keep(self, text: str, now_s: float) -> None:
+        """Until it is answered; sends it if there is a session."""
+        self._lost(self._typed.add(text, now_s), "more was typed than is kept")
+        if self._codec is not None:
+            self._outbox.send(self._codec.user_message(text))
+            self._typed.read()
+
+    def _lost(self, unread: list[tuple[str, float]], cause: str) -> None:
+        for text, typed_s in unread:
+            if text != ASK:
+                self._bus.publish(events.TypedLost(at_s=time.monotonic(), text=text, typed_s=typed_s, cause=cause))

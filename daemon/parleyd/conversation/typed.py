@@ -8,13 +8,20 @@ MOST_TEXTS = 20
 
 
 class Typed:
-    """Bounded: beyond MOST_TEXTS the oldest goes."""
+    """Bounded: beyond MOST_TEXTS the oldest goes. What goes unread is returned: (text, when it was typed)."""
 
     def __init__(self) -> None:
-        self._texts: deque[tuple[str, float]] = deque(maxlen=MOST_TEXTS)
+        self._texts: deque[tuple[str, float]] = deque()
+        self._read_until_s = float("-inf")
 
-    def add(self, text: str, now_s: float) -> None:
+    def add(self, text: str, now_s: float) -> list[tuple[str, float]]:
         self._texts.append((text, now_s))
+        return self._unread([self._texts.popleft()] if len(self._texts) > MOST_TEXTS else [])
+
+    def read(self) -> None:
+        """A session has been told all of it."""
+        if self._texts:
+            self._read_until_s = self._texts[-1][1]
 
     @property
     def waiting(self) -> tuple[str, ...]:
@@ -32,7 +39,12 @@ class Typed:
         self._texts.clear()
         return heard
 
-    def forget(self, before_s: float) -> None:
+    def forget(self, before_s: float) -> list[tuple[str, float]]:
         """Gives up what was typed before that."""
+        gone: list[tuple[str, float]] = []
         while self._texts and self._texts[0][1] < before_s:
-            self._texts.popleft()
+            gone.append(self._texts.popleft())
+        return self._unread(gone)
+
+    def _unread(self, gone: list[tuple[str, float]]) -> list[tuple[str, float]]:
+        return [(text, typed_s) for text, typed_s in gone if typed_s > self._read_until_s]

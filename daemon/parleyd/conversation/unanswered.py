@@ -31,7 +31,7 @@ class Unanswered:
     def refused(self) -> None:
         """There may be no session for it now."""
         self._outbox.forget()
-        self._to_agent.forget_typed()
+        self._to_agent.forget_typed(float("inf"), "no session may be begun now")
         self._refused = True
 
     def admitted(self, talk_begins_s: float) -> None:
@@ -52,4 +52,4 @@ class Unanswered:
     def give_up_all(self, now_s: float, cause: str) -> None:
         """Speech and what was typed."""
         self.give_up(float("inf"), cause)
-        self._to_agent.forget_typed(now_s)
+        self._to_agent.forget_typed(now_s, cause)

@@ -35,7 +35,7 @@ class Host:
     """What the tools need of the daemon around them; each returns at once.
 
     set_volume: from 0 to 1. end_conversation: after what the agent still says. tell: makes the agent know something,
-    wakes it for that, and makes it say so in a pause.
+    wakes it for that, and makes it say so unless somebody is talking with it right now.
     """
 
     set_volume: Callable[[float], None]

@@ -63,7 +63,7 @@ class Turns:
     _sounding: tuple[int, float] | None = None
     _over_s: float | None = None
     _is_open: bool = False
-    # Typed while no session was open: of the next one, if there is one for it.
+    # Typed while no session was open: of the next one, unless it is lost before.
     _typed: list[events.Typed] = field(default_factory=list)
     _is_silent: bool = False  # the daemon has no sound: a text is all that there is of an answer
 
@@ -80,9 +80,8 @@ class Turns:
             case events.SessionEnded():
                 # A goodbye may still be sounding.
                 self._over_s, self._is_open = event.at_s, False
-            case events.WakeRefused() | events.StateChanged(before="connecting" | "backing off", after="asleep"):
-                # No agent has read it.
-                self._typed.clear()
+            case events.TypedLost(typed_s=typed_s):
+                self._typed = [typed for typed in self._typed if typed.at_s != typed_s]
             case events.UtteranceStarted():
                 self._speech_since_s = event.at_s
             case events.TalkStopped():
