@@ -13,9 +13,9 @@ import websocket
 
 from parleyd.agents.agent import Address, DialError, Ending, EndingKind
 from parleyd.conversation.bounded_socket import BoundedWebSocket
-from parleyd.conversation.reaching import is_proxied, reach
 from parleyd.conversation.shared_tls import SharedTlsSocket
 from parleyd.host import authorities
+from parleyd.host.reaching import is_proxied, reach
 
 # A network that vanishes sends no reset; without this the kernel goes on for many minutes.
 TCP_USER_TIMEOUT_MS = 8000

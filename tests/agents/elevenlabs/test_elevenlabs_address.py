@@ -19,6 +19,7 @@ from elevenlabs.url_utils import build_ws_url
 
 from parleyd.agents.agent import DialError, Ending, EndingKind
 from parleyd.agents.elevenlabs.address import conversation_address, signed_address
+from several_addresses import addresses, silent
 
 KEY = "sk_0123456789abcdef"
 SIGNED = "wss://api.elevenlabs.io/v1/convai/conversation?agent_id=a&conversation_signature=cvtkn_secret"
@@ -258,6 +259,20 @@ def test_a_server_that_never_finishes(server):
     ending = refusal(server.url, timeout_s=0.3)
     assert ending.kind is RETRY
     assert "did not answer within 0.3 s" in ending.reason
+
+
+def test_an_address_that_does_not_answer_keeps_nobody_from_the_next(server, monkeypatch):
+    with silent() as one, silent() as other:
+        addresses(monkeypatch, one, other, server.server_port)
+        assert signed_address("http://localhost:1", "a", KEY, 60.0).url == SIGNED
+
+
+def test_nor_does_one_of_the_proxys(server, monkeypatch):
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    monkeypatch.setenv("no_proxy", "")
+    with silent() as one, silent() as other:
+        addresses(monkeypatch, one, other, server.server_port)
+        assert "501 Unsupported method ('CONNECT')" in refusal("https://host.example", timeout_s=60.0).reason
 
 
 def test_nobody_listens():

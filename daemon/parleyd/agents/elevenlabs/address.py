@@ -13,13 +13,15 @@ import ssl
 import time
 import urllib.error
 import urllib.request
-from typing import NoReturn, Protocol
+from collections.abc import Callable
+from typing import Any, NoReturn, Protocol
 from urllib.parse import SplitResult, quote, urlencode, urlsplit, urlunsplit
 
 from parleyd import __version__
 from parleyd.agents.agent import Address, DialError, Ending, EndingKind
 from parleyd.agents.elevenlabs.endings import judge_http, one_line
 from parleyd.host import authorities
+from parleyd.host.reaching import reach
 
 CONVERSATION_PATH = "/v1/convai/conversation"
 SIGNED_URL_PATH = "/v1/convai/conversation/get-signed-url"
@@ -182,12 +184,33 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
+class _AnyAddress(urllib.request.HTTPSHandler, urllib.request.HTTPHandler):
+    """urllib's own wait for the first address of the host, or of the proxy, until no time is left for the next."""
+
+    def do_open(
+        self,
+        http_class: Callable[..., http.client.HTTPConnection],
+        req: urllib.request.Request,
+        **http_conn_args: Any,
+    ) -> http.client.HTTPResponse:
+        def connection(host: str, **options: Any) -> http.client.HTTPConnection:
+            made = http_class(host, **options)
+            # Below the proxy's tunnel and TLS, which stay the library's.
+            made._create_connection = _reach  # type: ignore[attr-defined]
+            return made
+
+        return super().do_open(connection, req, **http_conn_args)
+
+
+def _reach(where: tuple[str, int], timeout_s: float, _source: object) -> socket.socket:
+    return reach(*where, (), timeout_s)
+
+
 def _ask(
     request: urllib.request.Request, base: SplitResult, timeout_s: float, most_bytes: int
 ) -> tuple[int, str]:
     """Status and body, whatever the status. Raises DialError when there is no answer."""
-    tls = urllib.request.HTTPSHandler(context=authorities.context())
-    handlers: list[urllib.request.BaseHandler] = [_NoRedirect(), tls]
+    handlers: list[urllib.request.BaseHandler] = [_NoRedirect(), _AnyAddress(context=authorities.context())]
     if base.scheme == "http":
         # To this machine: never through a proxy, who would see the key.
         handlers.append(urllib.request.ProxyHandler({}))

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from parleyd.conversation.reaching import is_proxied, reach
+from parleyd.host.reaching import is_proxied, reach
+from several_addresses import addresses, silent
 
 
 @contextlib.contextmanager
@@ -19,28 +20,10 @@ def listening() -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def silent() -> Iterator[int]:
-    """A port that does not answer: the kernel drops what comes while the backlog is full."""
-    with contextlib.ExitStack() as lines, socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        for _ in range(3):
-            line = lines.enter_context(socket.socket())
-            line.setblocking(False)
-            line.connect_ex(listener.getsockname())
-        yield listener.getsockname()[1]
-
-
-@contextlib.contextmanager
 def nobody() -> Iterator[int]:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield bound.getsockname()[1]
-
-
-def addresses(monkeypatch: pytest.MonkeyPatch, *ports: int) -> None:
-    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in ports]
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: found)
 
 
 @pytest.mark.parametrize("first", [silent, nobody])
