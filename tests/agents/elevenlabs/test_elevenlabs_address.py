@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import socket
 import ssl
@@ -18,7 +19,7 @@ import pytest
 from elevenlabs.url_utils import build_ws_url
 
 from parleyd.agents.agent import DialError, Ending, EndingKind
-from parleyd.agents.elevenlabs.address import conversation_address, signed_address
+from parleyd.agents.elevenlabs.address import conversation_address, post, signed_address
 from several_addresses import addresses, silent
 
 KEY = "sk_0123456789abcdef"
@@ -67,6 +68,10 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.flush()
             return
         self.wfile.write(server.body)
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.do_GET()
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -273,6 +278,18 @@ def test_nor_does_one_of_the_proxys(server, monkeypatch):
     with silent() as one, silent() as other:
         addresses(monkeypatch, one, other, server.server_port)
         assert "501 Unsupported method ('CONNECT')" in refusal("https://host.example", timeout_s=60.0).reason
+
+
+def test_a_body_that_takes_longer_than_its_answer_may(server, monkeypatch):
+    real, later_s = time.monotonic, [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: real() + later_s[0])
+
+    class Slow(io.BytesIO):
+        def read(self, most_bytes: int | None = -1, /) -> bytes:
+            later_s[0] += 60.0
+            return super().read(most_bytes)
+
+    assert post(server.url, "/files", Slow(b"x" * 1000), 1000, "text/plain", None, 20.0) == (200, server.body.decode())
 
 
 def test_nobody_listens():

@@ -215,14 +215,13 @@ def _ask(
         # To this machine: never through a proxy, who would see the key.
         handlers.append(urllib.request.ProxyHandler({}))
     opener = urllib.request.build_opener(*handlers)
-    end_s = time.monotonic() + timeout_s
     try:
         try:
             answer = opener.open(request, timeout=timeout_s)
         except urllib.error.HTTPError as refusal:
             answer = refusal
         with answer:
-            return answer.status or 0, _read(answer, end_s, most_bytes)
+            return answer.status or 0, _read(answer, time.monotonic() + timeout_s, most_bytes)
     except (OSError, http.client.HTTPException, ValueError) as problem:
         raise DialError(_no_answer(problem, base, timeout_s)) from None
 
