@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import threading
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -77,6 +78,33 @@ def test_an_agent_that_hangs_up_and_understood_nothing_was_woken_for_nothing() -
         daemon.say(QUESTION)
         daemon.expect_state(State.ASLEEP)
         assert daemon.doubts() == 1
+
+
+def before_it_begins(line: Line) -> None:
+    line.hang_up()
+
+
+def in_mid_sentence(line: Line) -> None:
+    line.ready()
+    line.wait_speech(0.5)
+    line.hang_up()
+
+
+@pytest.mark.parametrize("hangs_up", [before_it_begins, in_mid_sentence])
+def test_a_server_that_hangs_up_on_somebody_who_talks_on_makes_nobody_hard_of_hearing(
+    hangs_up: Callable[[Line], None],
+) -> None:
+    def play(line: Line) -> None:
+        if len(server.lines) <= 2:
+            hangs_up(line)
+        else:
+            silent(line)
+
+    with ScriptedServer(play) as server, Daemon(config(server)) as daemon:
+        daemon.say("What is the time right now in the city of London, and in New York, and in Tokyo as well please?")
+        for _ in range(3):
+            server.next_line()
+        assert daemon.doubts() == 0
 
 
 def test_a_goodbye_that_is_queued_is_played_out() -> None:

@@ -253,11 +253,12 @@ class Supervisor:
                 if ending.time_is_up:
                     log.warning("the session was cut for its age; set session.max_s below the agent's own limit")
                 self._keep_history = ending.time_is_up
-                if self._quiet.is_false_wake(self._woken_by_speech):
+                again = self._always or self._talk_begins_s() < float("inf")
+                # Who is talked to and hangs up, or did not begin, has judged nothing of what woke us.
+                if self._state is State.LIVE and not again and self._quiet.is_false_wake(self._woken_by_speech):
                     self._doubt()
                 self._move(Trigger.AGENT_HUNG_UP, ending.reason, about(ending))
-                asleep = self._state is State.ASLEEP
-                if asleep and (self._always or self._talk_begins_s() < float("inf")):
+                if self._state is State.ASLEEP and again:
                     self._woken_by_speech = not self._always
                     self._retry_at_s = now_s + self._backoff.next_s()
             case EndingKind.FINAL:
