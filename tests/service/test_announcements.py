@@ -229,9 +229,21 @@ def babbling(spoken: Spoken) -> None:
             spoken.connection.send(message)
 
 
+def dripping(spoken: Spoken) -> None:
+    pause = threading.Event()
+    spoken.connection.socket.sendall(bytes([0x81, 127]) + (2**20).to_bytes(8, "big"))
+    while True:
+        spoken.connection.socket.sendall(b" ")
+        pause.wait(0.005)
+
+
 @pytest.mark.usefixtures("log")
-@pytest.mark.parametrize("play", [silent, babbling])
-def test_a_server_that_says_nothing_is_given_up(play: Callable[[Spoken], None]) -> None:
+@pytest.mark.parametrize("play", [silent, babbling, dripping])
+def test_a_server_that_says_nothing_is_given_up(
+    play: Callable[[Spoken], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Longer than any pause in what drips, on a busy machine as well.
+    monkeypatch.setattr(announcer, "_LOOK_S", 0.5)
     with SpeechServer(play) as speech, Home(speech) as home:
         home.service.announce("hello", now=False)
         assert home.ended(1).reason == "the server did not go on within 1 s"

@@ -23,6 +23,7 @@ from parleyd.agents.speech import Speech
 from parleyd.announce.gap import Gap
 from parleyd.audio.playback_announcement import AnnouncementTrack
 from parleyd.config.schema import Announce
+from parleyd.conversation.bounded_socket import BoundedWebSocket
 from parleyd.conversation.connecting import close_frame, connect, retry, words
 from parleyd.health import Pulse
 from parleyd.log_fields import fields
@@ -238,17 +239,17 @@ class Announcer:
         return ending
 
     def _receive(
-        self, item: _Item, speech: Speech, connection: websocket.WebSocket, timeout_s: float
+        self, item: _Item, speech: Speech, connection: BoundedWebSocket, timeout_s: float
     ) -> Ending | None:
         error: AgentError | None = None
         came_s = 0.0
         until_s = time.monotonic() + timeout_s
-        connection.settimeout(_LOOK_S)
         while True:
             self._go_on(item, speech)
             # Whatever else it sends meanwhile.
             if time.monotonic() >= until_s:
                 return retry(f"the server did not go on within {timeout_s:g} s", "say it again a little later")
+            connection.until_s = time.monotonic() + _LOOK_S
             try:
                 opcode, data = connection.recv_data(control_frame=True)
             except websocket.WebSocketTimeoutException:
