@@ -185,7 +185,8 @@ def quietly(play: Callable[[socket.socket], None], connection: socket.socket) ->
 def test_the_daemon_survives_and_tries_again(
     play: Callable[[socket.socket], None], kind: str, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("parleyd.conversation.session.SILENT_S", 0.3)
+    if play is silent_for_ever:
+        monkeypatch.setattr("parleyd.conversation.session.SILENT_S", 0.3)
     with serving(play) as base_url:
         config = Config(
             elevenlabs=ElevenLabs(agent_id="agent_test", base_url=base_url),
@@ -202,7 +203,8 @@ def test_the_daemon_survives_and_tries_again(
 
 
 def test_a_server_that_answers_pings_may_be_silent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("parleyd.conversation.session.SILENT_S", 0.1)
+    # A busy machine has so long for the pong.
+    monkeypatch.setattr("parleyd.conversation.session.SILENT_S", 2.0)
     pinged = threading.Semaphore(0)
 
     def only_pongs(connection: socket.socket) -> None:
@@ -221,6 +223,6 @@ def test_a_server_that_answers_pings_may_be_silent(monkeypatch: pytest.MonkeyPat
     with serving(only_pongs) as base_url:
         config = Config(elevenlabs=ElevenLabs(agent_id="agent_test", base_url=base_url), wake=Wake(mode="always"))
         with Daemon(config) as daemon:
-            for _ in range(5):
-                assert pinged.acquire(timeout=10)
+            for _ in range(2):
+                assert pinged.acquire(timeout=30)
             assert not daemon.of(events.SessionEnded)
