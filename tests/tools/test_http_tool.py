@@ -20,6 +20,7 @@ from parleyd.tools import http
 from parleyd.tools.http import MAX_BODY_BYTES, Http
 from parleyd.tools.result import Fault, ToolError, failed
 from parleyd.tools.stopping import Stop
+from several_addresses import addresses, silent
 
 WAIT_S = 10.0
 
@@ -223,6 +224,14 @@ def test_what_is_no_http(junk: bytes) -> None:
             ask(tool(f"http://127.0.0.1:{listener.getsockname()[1]}/"))
         thread.join(WAIT_S)
     assert caught.value.fault is Fault.SERVER
+
+
+def test_an_address_that_does_not_answer_keeps_nobody_from_the_next(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with silent() as one, silent() as other:
+        addresses(monkeypatch, one, other, server.http.server_port)
+        assert ask(tool("http://host.example/", timeout_s=60.0)) == "fine"
 
 
 def test_nobody_there() -> None:

@@ -17,6 +17,7 @@ from functools import cache
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from parleyd import __version__
+from parleyd.host.reaching import reach
 from parleyd.tools import template
 from parleyd.tools.result import Fault, ToolError, bounded, clean, without
 from parleyd.tools.stopping import Stop
@@ -110,10 +111,11 @@ def _connect(parts: SplitResult, timeout_s: float, stop: Stop) -> http.client.HT
     """Connected, and to be shut down by stop from here on."""
     assert parts.hostname is not None
     is_tls = parts.scheme == "https"
-    connection = http.client.HTTPConnection(parts.hostname, parts.port or (443 if is_tls else 80), timeout=timeout_s)
-    connection.default_port = 443 if is_tls else 80
-    connection.connect()
-    raw: socket.socket = connection.sock
+    default_port = 443 if is_tls else 80
+    connection = http.client.HTTPConnection(parts.hostname, parts.port or default_port, timeout=timeout_s)
+    connection.default_port = default_port
+    no_delay = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    raw = reach(parts.hostname, connection.port, [no_delay], timeout_s)
     try:
         if is_tls:
             raw = _tls().wrap_socket(raw, server_hostname=parts.hostname, do_handshake_on_connect=False)
