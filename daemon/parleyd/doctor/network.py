@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from parleyd.doctor.examination import Examination
 from parleyd.doctor.findings import Finding, error, good, misconfigured, note, skipped, warning
+from parleyd.host.reaching import STAGGER_S, reach
 
 _CONNECT_S = 4.0
 _LOOKUP_S = 10.0
@@ -166,7 +167,7 @@ def judge_tcp(shown: str, tried: Sequence[tuple[str, str | None]]) -> Iterator[F
     yield good(f"{shown} answers at {tried[-1][0]}")
     if any(":" in address for address, _ in refused) and ":" not in tried[-1][0]:
         yield warning(
-            f"IPv6 does not work here ({refused[0][1]}): each connection loses time on it",
+            f"IPv6 does not work here ({refused[0][1]}): each connection may begin {STAGGER_S:g} s later for it",
             "mend it in the router, or switch it off: sudo nmcli connection modify NAME ipv6.method disabled",
         )
 
@@ -244,7 +245,7 @@ def _apart(ahead_s: float) -> str:
 
 
 def _handshake(server: Server, context: ssl.SSLContext) -> ssl.SSLSocket:
-    raw = socket.create_connection((server.host, server.port), timeout=_CONNECT_S)
+    raw = reach(server.host, server.port, (), _CONNECT_S)
     try:
         return context.wrap_socket(raw, server_hostname=server.host)
     except BaseException:
