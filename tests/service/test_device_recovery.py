@@ -286,7 +286,7 @@ def test_alsa_is_asked_before_a_healthy_device_is_disturbed(cards: Cards) -> Non
 def test_portaudio_that_hangs_ends_the_process_with_its_reason(cards: Cards, tmp_path: Path) -> None:
     write_config(tmp_path, audio="{input: {device: vmic}, output: {device: vspk}, stall_s: 1}")
     program = (
-        "import sys; from parleyd.audio import recovery; recovery.HANG_S = 1.5\n"
+        "import sys; from parleyd.audio.devices import patience; patience.HANG_S = 3.0\n"
         "from parleyd.cli.main import main; sys.exit(main(['run', '-c', 'parleyd.yaml']))"
     )
     with subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
@@ -305,7 +305,7 @@ def test_portaudio_that_hangs_ends_the_process_with_its_reason(cards: Cards, tmp
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["run", "-c", "parleyd.yaml"], 70, "parleyd: sound failed: PortAudio does not return from opening a device; "),
+        (["run", "-c", "parleyd.yaml"], 70, "parleyd: sound failed: PortAudio does not return from listing the dev"),
         (["devices"], 69, "parleyd: PortAudio does not return from listing the devices; see whether the sound server"),
     ],
 )
