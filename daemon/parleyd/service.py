@@ -16,6 +16,7 @@ from parleyd.agents.speech import Speech
 from parleyd.announce.announcer import AnnouncementRefusedError, Announcer
 from parleyd.announce.budget_notice import BudgetNotice
 from parleyd.audio.devices.device import InputDevice, OutputDevice
+from parleyd.audio.devices.patience import GivenUpError
 from parleyd.audio.mixer import MixerError
 from parleyd.audio.pcm import FRAME_MS
 from parleyd.config.changes import Changes, changes, in_force
@@ -48,11 +49,11 @@ log = logging.getLogger(__name__)
 
 
 class Service:
-    """start(), then stop(). Raises DeviceError, VadUnavailableError, WakeWordUnavailableError, ServiceError,
-    EchoCancellerMissingError, EarconError, MixerError, SecretError (of a tool).
+    """start(), then stop(). Raises DeviceError, GivenUpError, VadUnavailableError, WakeWordUnavailableError,
+    ServiceError, EchoCancellerMissingError, EarconError, MixerError, SecretError (of a tool).
 
     on_failure: called, from any thread, when the service cannot go on by itself; `failure` then tells why.
-    give_up: asked while the start waits for the microphone; True makes start() return early.
+    give_up: asked while the start waits for a device; True makes start() return early, or raise GivenUpError.
     state_directory: for what outlives the process: mute switch, volume, usage, the transcript, timers, the audit log
         of tools; None keeps nothing.
     speech_for: the voice of announcements, None where there is none; raises what the maker of agents does.
@@ -166,6 +167,11 @@ class Service:
                 self._stops.callback(self._announcer.stop)
             self._stops.callback(self._uploads.stop)
             self._begin(self._watch.start, self._watch.stop)
+        except GivenUpError:
+            self.stop()
+            if self.failure is not None:
+                raise self.failure from None
+            raise
         except BaseException:
             self.stop()
             raise

@@ -9,7 +9,7 @@ import pytest
 
 from parleyd.audio.devices import patience
 from parleyd.audio.devices.device import DeviceError
-from parleyd.audio.devices.patience import in_time
+from parleyd.audio.devices.patience import GivenUpError, in_time
 from parleyd.audio.devices.portaudio_host import host
 
 
@@ -48,3 +48,24 @@ def test_what_work_raises_is_raised() -> None:
 
     with pytest.raises(DeviceError, match="it is busy"):
         in_time(work, "opening a device")
+
+
+def test_what_is_nearly_done_is_not_left_behind() -> None:
+    began = threading.Event()
+
+    def work() -> int:
+        began.set()
+        time.sleep(0.2)
+        return 7
+
+    assert in_time(work, "opening a device", began.is_set) == 7
+
+
+def test_what_is_given_up_is_no_fault_of_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "GIVE_UP_S", 0.1)
+    ends = threading.Event()
+    try:
+        with pytest.raises(GivenUpError):
+            in_time(ends.wait, "opening a device", lambda: True)
+    finally:
+        ends.set()

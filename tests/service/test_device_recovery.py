@@ -326,6 +326,33 @@ def test_a_sound_server_that_hangs_from_the_beginning(
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (code, "", 1)
 
 
+def test_a_stop_while_a_sound_server_hangs_at_the_start_is_no_failure(cards: Cards, tmp_path: Path) -> None:
+    socket = tmp_path / "control"
+    write_config(
+        tmp_path, audio="{input: {device: vmic}, output: {device: vspk}}", control=f"{{socket: {socket}}}"
+    )
+    for card in cards.both:
+        card.freeze()
+    with subprocess.Popen(
+        [sys.executable, "-m", "parleyd", "run", "-c", "parleyd.yaml"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            until_s = time.monotonic() + WAIT_S
+            # It is there before the first device is opened.
+            while not socket.exists():
+                assert time.monotonic() < until_s, "it never started"
+                time.sleep(0.02)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(WAIT_S) == 0
+            assert process.stderr is not None
+            assert "PortAudio" not in process.stderr.read()
+        finally:
+            process.kill()
+
+
 def test_a_crash_leaves_its_trace_while_a_device_is_away(cards: Cards, tmp_path: Path) -> None:
     """The watchdog's signal stands for a crash inside PortAudio; what PortAudio itself writes is muted at that time."""
     write_config(tmp_path, audio="{input: {device: vmic}, output: {device: vspk}, stall_s: 1}")

@@ -15,7 +15,13 @@ T = TypeVar("T")
 
 # A call that takes longer never returns, as far as anybody can tell.
 HANG_S = 10.0
+# Who is to give up waits so long for what is nearly done, for what is left behind is not undone.
+GIVE_UP_S = 1.0
 _LOOK_S = 0.1
+
+
+class GivenUpError(Exception):
+    """It was to be given up, and did not end at once. Nothing is wrong with it as far as anybody knows."""
 
 
 def hang() -> DeviceError | None:
@@ -33,7 +39,7 @@ def in_time(work: Callable[[], T], what: str, give_up: Callable[[], bool] = lamb
     """On a thread of its own, which is left behind when a call hangs, or when it is to be given up. Many calls, each of
     which returns, may take as long as they take: a slow sound server is none that hangs.
 
-    Raises what work does, and DeviceError as hang().
+    Raises what work does, DeviceError as hang(), and GivenUpError.
     """
     outcome: Future[T] = Future()
 
@@ -47,6 +53,6 @@ def in_time(work: Callable[[], T], what: str, give_up: Callable[[], bool] = lamb
     while not wait([outcome], _LOOK_S).done:
         if (hangs := hang()) is not None:
             raise hangs
-        if give_up():
-            raise DeviceError(f"{what} was given up", "start it again")
+        if give_up() and not wait([outcome], GIVE_UP_S).done:
+            raise GivenUpError(what)
     return outcome.result()
