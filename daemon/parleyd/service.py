@@ -354,7 +354,7 @@ class Service:
 
     def reconfigure(self, config: Config, agent_for: Callable[[Config], Agent]) -> Changes:
         """What can change without a new start does; the rest is told. Nothing has changed when it raises what agent_for
-        does, or VadUnavailableError or WakeWordUnavailableError; all but the volume has when it raises MixerError."""
+        does, or MixerError, VadUnavailableError or WakeWordUnavailableError."""
         changed = changes(self._config, config)
         config = in_force(self._config, config)
         agent, speech = agent_for(config), self._speech_for(config)
@@ -368,8 +368,6 @@ class Service:
         if self._announcer is not None:
             self._announcer.reconfigure(speech, config.announce, config.session.connect_timeout_s)
         self._budget_notice.config = self._config = config
-        if self.sound is not None and "audio.output.volume" in changed.now:
-            self.sound.configure_volume(config.audio.output.volume)
         return changed
 
     def watch(self, *pulses: Pulse) -> None:

@@ -172,8 +172,11 @@ class Sound:
                 )
 
     def reconfigure(self, config: Config) -> None:
-        """What can change while it runs, but the volume. Raises as attach() does; then nothing has changed."""
+        """What can change while it runs. Raises as attach() does, and MixerError as set_volume(); then nothing has
+        changed."""
         vad, word = _detector(config), _wake_word(config)
+        with self._telling_volume():
+            self._volume.configure(config.audio.output.volume)
         self.ears.reconfigure(vad, config.gate.hangover_ms, wake_on_speech=_wakes_on_speech(config), wake_word=word)
         self._cues.always = config.wake.mode == "always"
 
@@ -213,11 +216,6 @@ class Sound:
         seconds at most; then nothing has changed."""
         with self._telling_volume():
             self._volume.set(volume)
-
-    def configure_volume(self, volume: float | None) -> None:
-        """audio.output.volume is another now. Raises MixerError as above; then the volume is what it was."""
-        with self._telling_volume():
-            self._volume.configure(volume)
 
     def look_at_volume(self) -> None:
         """Makes `volume` true for a mixer that somebody else has moved. Raises MixerError as above."""

@@ -221,6 +221,27 @@ def test_a_profile_that_comes_and_goes_ends_it_only_where_the_file_names_a_volum
     assert box.start(None).value == 0.5
 
 
+def test_a_volume_of_the_file_that_cannot_be_moved_changes_nothing(
+    vcard: VirtualCard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mixer, "TIMEOUT_S", 0.3)
+    box, master = Box(tmp_path), Mixer(control="Master")
+    running = box.start(0.8, master)
+    running.set(0.5)
+    vcard.freeze()
+    try:
+        with pytest.raises(MixerError, match="does not answer"):
+            running.configure(0.2)
+    finally:
+        vcard.thaw()
+    monkeypatch.undo()
+    assert running.value == 0.5
+    assert RememberedVolume(tmp_path).under(0.8) == 0.5
+    running.configure(0.2)
+    assert "[20%]" in shown(vcard)
+    assert RememberedVolume(tmp_path).under(0.8) is None
+
+
 def test_a_mixer_that_is_left_as_it_stands_keeps_its_own(vcard: VirtualCard, tmp_path: Path) -> None:
     box, master = Box(tmp_path), Mixer(control="Master")
     box.start(None, master).set(0.4)

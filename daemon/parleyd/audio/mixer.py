@@ -172,15 +172,17 @@ class Volume:
                 self._remembered.remember(volume, self._configured)
 
     def configure(self, volume: float | None) -> None:
-        """audio.output.volume is another now, by the file or by a profile. Raises MixerError."""
+        """What audio.output.volume is now, by the file or by a profile; only another one than before moves anything.
+        Raises MixerError; then nothing has changed."""
         with self._lock:
-            before, self._configured = self._configured, volume
-            if volume is None:
+            if volume == self._configured:
                 return
-            if before is not None:
-                self._remembered.forget()
-            self._move(volume)
-            self.value = volume
+            if volume is not None:
+                self._move(volume)
+                self.value = volume
+                if self._configured is not None:
+                    self._remembered.forget()
+            self._configured = volume
 
     def _move(self, volume: float) -> None:
         if self._mixer is None:
