@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -152,6 +153,26 @@ def test_a_speaker_that_is_back_is_as_loud_as_before(vcard: VirtualCard) -> None
     while "[70%]" not in shown(vcard):
         assert time.monotonic() < until_s, "it stays at what the card came back with"
         time.sleep(0.05)
+
+
+def test_a_speaker_whose_volume_nobody_has_set_comes_back_with_its_own(vcard: VirtualCard) -> None:
+    def back_with(percent: int) -> str:
+        vcard.pactl("set-sink-volume", "vspk", f"{percent}%")
+        volume(events.DeviceBack(at_s=0.0, which="speaker", name="vspk", away_s=1.0))
+        for thread in threading.enumerate():
+            if thread.name == "mixer":
+                thread.join(10)
+        return shown(vcard)
+
+    volume = Volume(Room(SteppingOutput()).playback, Mixer(control="Master"), None, NOTHING)
+    vcard.pactl("set-sink-volume", "vspk", "60%")
+    volume.start()
+    assert "[30%]" in back_with(30)
+    volume.set(0.5)
+    assert "[50%]" in back_with(30)
+    vcard.pactl("set-sink-volume", "vspk", "70%")
+    volume.look()
+    assert "[30%]" in back_with(30)
 
 
 def test_buttons_on_the_speaker_are_seen_when_somebody_asks(vcard: VirtualCard) -> None:
