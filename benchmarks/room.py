@@ -49,6 +49,7 @@ from parleyd.audio.gate import Gate
 from parleyd.audio.measure import VoiceMeasure
 from parleyd.audio.pcm import FRAME_MS, FRAME_SAMPLES, SILENT_FRAME, Frame, level_dbfs, samples_of, to_pcm
 from parleyd.audio.playback import Playback
+from parleyd.audio.self_echo import SelfEcho
 from parleyd.audio.vad import Vad
 from parleyd.config.schema import BargeIn
 from parleyd.config.schema import Gate as GateConfig
@@ -165,8 +166,8 @@ class Line:
     def _told(self, event: events.Event) -> None:
         if isinstance(event, events.Trouble):
             self.fell_back += 1
-            # Nothing is played here by which half duplex could go.
-            self.echo.mode = "aec"
+            # Nothing is played here by which half duplex could go. Who has told once tells no more.
+            self.echo.mode, self.echo._self_echo = "aec", SelfEcho()
 
     def hear(self, frame: Frame, silent_from_s: float) -> tuple[Frame, bool]:
         if self.mode in ("no echo", "off", "aec"):

@@ -16,6 +16,7 @@ from parleyd.agents.speech import Speech
 from parleyd.announce.announcer import AnnouncementRefusedError, Announcer
 from parleyd.announce.budget_notice import BudgetNotice
 from parleyd.audio.devices.device import InputDevice, OutputDevice
+from parleyd.audio.devices.patience import GivenUpError
 from parleyd.audio.mixer import MixerError
 from parleyd.audio.pcm import FRAME_MS
 from parleyd.config.changes import Changes, changes, in_force
@@ -48,11 +49,11 @@ log = logging.getLogger(__name__)
 
 
 class Service:
-    """start(), then stop(). Raises DeviceError, VadUnavailableError, WakeWordUnavailableError, ServiceError,
-    EchoCancellerMissingError, EarconError, MixerError, SecretError (of a tool).
+    """start(), then stop(). Raises DeviceError, GivenUpError, VadUnavailableError, WakeWordUnavailableError,
+    ServiceError, EchoCancellerMissingError, EarconError, MixerError, SecretError (of a tool).
 
     on_failure: called, from any thread, when the service cannot go on by itself; `failure` then tells why.
-    give_up: asked while the start waits for the microphone; True makes start() return early.
+    give_up: asked while the start waits for a device; True makes start() return early, or raise GivenUpError.
     state_directory: for what outlives the process: mute switch, volume, usage, the transcript, timers, the audit log
         of tools; None keeps nothing.
     speech_for: the voice of announcements, None where there is none; raises what the maker of agents does.
@@ -166,6 +167,11 @@ class Service:
                 self._stops.callback(self._announcer.stop)
             self._stops.callback(self._uploads.stop)
             self._begin(self._watch.start, self._watch.stop)
+        except GivenUpError:
+            self.stop()
+            if self.failure is not None:
+                raise self.failure from None
+            raise
         except BaseException:
             self.stop()
             raise
@@ -348,7 +354,7 @@ class Service:
 
     def reconfigure(self, config: Config, agent_for: Callable[[Config], Agent]) -> Changes:
         """What can change without a new start does; the rest is told. Nothing has changed when it raises what agent_for
-        does, or VadUnavailableError or WakeWordUnavailableError; all but the volume has when it raises MixerError."""
+        does, or MixerError, VadUnavailableError or WakeWordUnavailableError."""
         changed = changes(self._config, config)
         config = in_force(self._config, config)
         agent, speech = agent_for(config), self._speech_for(config)
@@ -362,8 +368,6 @@ class Service:
         if self._announcer is not None:
             self._announcer.reconfigure(speech, config.announce, config.session.connect_timeout_s)
         self._budget_notice.config = self._config = config
-        if self.sound is not None and "audio.output.volume" in changed.now:
-            self.sound.configure_volume(config.audio.output.volume)
         return changed
 
     def watch(self, *pulses: Pulse) -> None:

@@ -55,7 +55,7 @@ class Sound:
     """attach(), start(), then stop(). Raises EchoCancellerMissingError and EarconError.
 
     Its parts can be looked at; who starts and stops them is this. fail: told when one of them cannot go on.
-    give_up: asked while the start waits for the microphone; True makes it return early.
+    give_up: asked while the start waits for a device; True makes it return early, or raise GivenUpError.
     state_directory: for the mute switch, the volume and recordings; None keeps nothing.
     """
 
@@ -133,7 +133,7 @@ class Sound:
         self.ears.muted = self._remembered_mute.on
 
     def start(self) -> None:
-        """Raises DeviceError, MixerError, ServiceError; then call stop()."""
+        """Raises DeviceError, GivenUpError, MixerError, ServiceError; then call stop()."""
         self._volume.start()
         self.latency_ms = round(self._opened(self.playback.start).latency_s * 1000)
         if self._recorder is not None:
@@ -154,7 +154,7 @@ class Sound:
         self.playback.stop()
 
     def _opened(self, open_device: Callable[[], StreamInfo]) -> StreamInfo:
-        """Raises DeviceError, and ServiceError when PortAudio hangs: nobody watches it yet."""
+        """Raises DeviceError, GivenUpError, and ServiceError when PortAudio hangs: nobody watches it yet."""
         try:
             return in_time(open_device, "opening a device", self._give_up)
         except DeviceError as error:
@@ -172,8 +172,11 @@ class Sound:
                 )
 
     def reconfigure(self, config: Config) -> None:
-        """What can change while it runs, but the volume. Raises as attach() does; then nothing has changed."""
+        """What can change while it runs. Raises as attach() does, and MixerError as set_volume(); then nothing has
+        changed."""
         vad, word = _detector(config), _wake_word(config)
+        with self._telling_volume():
+            self._volume.configure(config.audio.output.volume)
         self.ears.reconfigure(vad, config.gate.hangover_ms, wake_on_speech=_wakes_on_speech(config), wake_word=word)
         self._cues.always = config.wake.mode == "always"
 
@@ -213,11 +216,6 @@ class Sound:
         seconds at most; then nothing has changed."""
         with self._telling_volume():
             self._volume.set(volume)
-
-    def configure_volume(self, volume: float | None) -> None:
-        """audio.output.volume is another now. Raises MixerError as above; then the volume is what it was."""
-        with self._telling_volume():
-            self._volume.configure(volume)
 
     def look_at_volume(self) -> None:
         """Makes `volume` true for a mixer that somebody else has moved. Raises MixerError as above."""

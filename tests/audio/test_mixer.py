@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -154,6 +155,26 @@ def test_a_speaker_that_is_back_is_as_loud_as_before(vcard: VirtualCard) -> None
         time.sleep(0.05)
 
 
+def test_a_speaker_whose_volume_nobody_has_set_comes_back_with_its_own(vcard: VirtualCard) -> None:
+    def back_with(percent: int) -> str:
+        vcard.pactl("set-sink-volume", "vspk", f"{percent}%")
+        volume(events.DeviceBack(at_s=0.0, which="speaker", name="vspk", away_s=1.0))
+        for thread in threading.enumerate():
+            if thread.name == "mixer":
+                thread.join(10)
+        return shown(vcard)
+
+    volume = Volume(Room(SteppingOutput()).playback, Mixer(control="Master"), None, NOTHING)
+    vcard.pactl("set-sink-volume", "vspk", "60%")
+    volume.start()
+    assert "[30%]" in back_with(30)
+    volume.set(0.5)
+    assert "[50%]" in back_with(30)
+    vcard.pactl("set-sink-volume", "vspk", "70%")
+    volume.look()
+    assert "[30%]" in back_with(30)
+
+
 def test_buttons_on_the_speaker_are_seen_when_somebody_asks(vcard: VirtualCard) -> None:
     its = Room(SteppingOutput())
     volume = Volume(its.playback, Mixer(control="Master"), 0.333, NOTHING)
@@ -219,6 +240,27 @@ def test_a_profile_that_comes_and_goes_ends_it_only_where_the_file_names_a_volum
     running.configure(0.2)
     # Restarted at night; whoever minds the profiles then puts 0.2 in force again, and 0.5 in the morning.
     assert box.start(None).value == 0.5
+
+
+def test_a_volume_of_the_file_that_cannot_be_moved_changes_nothing(
+    vcard: VirtualCard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mixer, "TIMEOUT_S", 0.3)
+    box, master = Box(tmp_path), Mixer(control="Master")
+    running = box.start(0.8, master)
+    running.set(0.5)
+    vcard.freeze()
+    try:
+        with pytest.raises(MixerError, match="does not answer"):
+            running.configure(0.2)
+    finally:
+        vcard.thaw()
+    monkeypatch.undo()
+    assert running.value == 0.5
+    assert RememberedVolume(tmp_path).under(0.8) == 0.5
+    running.configure(0.2)
+    assert "[20%]" in shown(vcard)
+    assert RememberedVolume(tmp_path).under(0.8) is None
 
 
 def test_a_mixer_that_is_left_as_it_stands_keeps_its_own(vcard: VirtualCard, tmp_path: Path) -> None:

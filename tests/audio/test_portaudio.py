@@ -20,7 +20,7 @@ import pyaudio
 import pytest
 from playback_room import Room, samples, tone
 
-from parleyd.audio.devices import portaudio
+from parleyd.audio.devices import portaudio, portaudio_host
 from parleyd.audio.devices.chatter import portaudio_muted
 from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.names import input_device, output_device
@@ -196,7 +196,7 @@ def test_a_device_that_does_not_close_is_given_up(
     vcard: VirtualCard, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """While the sound server is frozen, PortAudio's close does not return."""
-    monkeypatch.setattr(portaudio, "CLOSE_DEADLINE_S", 0.3)
+    monkeypatch.setattr(portaudio_host, "CLOSE_DEADLINE_S", 0.3)
     device = output_device("vspk")
     asked = threading.Event()
 

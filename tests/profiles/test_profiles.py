@@ -13,6 +13,7 @@ from datetime import datetime
 import pytest
 
 from parleyd import events
+from parleyd.audio.mixer import MixerError
 from parleyd.config.changes import Changes, changes
 from parleyd.config.loader import parse
 from parleyd.config.schema import Config
@@ -42,7 +43,7 @@ class Room:
         self.profiles = Profiles(parse(text, "p.yaml").config, bus, wall=lambda: self.wall_s)
         self.config = self.profiles.first_config()
         self.volume = self.config.audio.output.software_volume
-        self.refuses = False
+        self.refuses = self.mixer_refuses = False
         self.applied = 0
         self.death: BaseException | None = None
 
@@ -61,6 +62,8 @@ class Room:
         return changed
 
     def set_volume(self, volume: float) -> None:
+        if self.mixer_refuses:
+            raise MixerError("the mixer does not answer", "see the card")
         self.volume = volume
 
     def fail(self, what: str, error: BaseException) -> None:
@@ -171,6 +174,22 @@ def test_what_cannot_be_put_in_force_is_told_once_and_tried_again(
         assert it.changed() == ("night", "schedule")
     told = [record.message for record in caplog.records if record.levelno == logging.ERROR]
     assert told == ["the profile night cannot be put in force: there is no key"]
+
+
+def test_a_volume_that_could_not_come_back_comes_back_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RETRY_S", 0.05)
+    with room(QUIET, "2026-06-01 21:00", monkeypatch) as it:
+        it.volume = 0.7
+        it.local = "2026-06-01 23:00"
+        assert it.changed() == ("night", "schedule")
+        it.mixer_refuses = True
+        applied = it.applied
+        it.local = "2026-06-02 07:00"
+        while it.applied < applied + 2:
+            assert (it.profiles.current, it.volume) == ("night", 0.2)
+        it.mixer_refuses = False
+        assert it.changed() == (None, "schedule")
+        assert it.volume == 0.7
 
 
 def test_a_choice_before_the_daemon_runs_is_refused() -> None:

@@ -286,7 +286,7 @@ def test_alsa_is_asked_before_a_healthy_device_is_disturbed(cards: Cards) -> Non
 def test_portaudio_that_hangs_ends_the_process_with_its_reason(cards: Cards, tmp_path: Path) -> None:
     write_config(tmp_path, audio="{input: {device: vmic}, output: {device: vspk}, stall_s: 1}")
     program = (
-        "import sys; from parleyd.audio import recovery; recovery.HANG_S = 1.5\n"
+        "import sys; from parleyd.audio.devices import patience; patience.HANG_S = 3.0\n"
         "from parleyd.cli.main import main; sys.exit(main(['run', '-c', 'parleyd.yaml']))"
     )
     with subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
@@ -305,7 +305,7 @@ def test_portaudio_that_hangs_ends_the_process_with_its_reason(cards: Cards, tmp
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["run", "-c", "parleyd.yaml"], 70, "parleyd: sound failed: PortAudio does not return from opening a device; "),
+        (["run", "-c", "parleyd.yaml"], 70, "parleyd: sound failed: PortAudio does not return from listing the dev"),
         (["devices"], 69, "parleyd: PortAudio does not return from listing the devices; see whether the sound server"),
     ],
 )
@@ -324,6 +324,33 @@ def test_a_sound_server_that_hangs_from_the_beginning(
     )
     assert done.stderr.startswith(said)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (code, "", 1)
+
+
+def test_a_stop_while_a_sound_server_hangs_at_the_start_is_no_failure(cards: Cards, tmp_path: Path) -> None:
+    socket = tmp_path / "control"
+    write_config(
+        tmp_path, audio="{input: {device: vmic}, output: {device: vspk}}", control=f"{{socket: {socket}}}"
+    )
+    for card in cards.both:
+        card.freeze()
+    with subprocess.Popen(
+        [sys.executable, "-m", "parleyd", "run", "-c", "parleyd.yaml"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            until_s = time.monotonic() + WAIT_S
+            # It is there before the first device is opened.
+            while not socket.exists():
+                assert time.monotonic() < until_s, "it never started"
+                time.sleep(0.02)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(WAIT_S) == 0
+            assert process.stderr is not None
+            assert "PortAudio" not in process.stderr.read()
+        finally:
+            process.kill()
 
 
 def test_a_crash_leaves_its_trace_while_a_device_is_away(cards: Cards, tmp_path: Path) -> None:

@@ -18,8 +18,10 @@ from scripted_server import WAIT_S, Line, ScriptedServer
 
 from parleyd import events
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
+from parleyd.audio.mixer import MixerError
 from parleyd.config.changes import Changes
 from parleyd.config.loader import load, parse
+from parleyd.config.overlay import overlay
 from parleyd.config.schema import Config
 from parleyd.conversation.states import State
 from parleyd.profiles.profiles import Profiles
@@ -55,6 +57,38 @@ def overrides(line: Line) -> dict[str, object]:
     line.wait("the opening", lambda: line.opening)
     override: dict[str, object] = line.opening.get("conversation_config_override", {})
     return override
+
+
+AMIXER = """#!{python}
+import pathlib, sys
+level = pathlib.Path({level!r})
+if not level.exists():
+    sys.exit("amixer: Unable to open mixer")
+if "sset" in sys.argv:
+    level.write_text(sys.argv[-1])
+print("Capabilities: pvolume", "Mono: Playback 1 [" + level.read_text() + "]", sep=chr(10))
+"""
+
+
+def test_a_volume_that_could_not_be_moved_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    level, program = tmp_path / "level", tmp_path / "amixer"
+    program.write_text(AMIXER.format(python=sys.executable, level=str(level)))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    level.write_text("50%")
+    with_mixer = CONFIG.replace("volume: 0.8", "volume: 0.8, mixer: {{control: PCM}}")
+    config = parse(with_mixer.format(url="http://127.0.0.1:9"), "p.yaml").config
+    night = overlay(config, config.profiles["night"].settings)
+    with Daemon(config) as daemon:
+        assert level.read_text() == "80%"
+        level.unlink()
+        with pytest.raises(MixerError, match="Unable to open mixer"):
+            apply(daemon.service, night)
+        assert daemon.service.volume == 0.8
+        level.write_text("80%")
+        changed = apply(daemon.service, night)
+        assert changed.now == ("audio.output.volume", "session.idle_timeout_s"), "all of it is tried again"
+        assert (level.read_text(), daemon.service.volume) == ("20%", 0.2)
 
 
 def test_a_session_lives_through_a_change_of_profile() -> None:

@@ -19,7 +19,8 @@ from test_run import read_until, running, write_config, write_wav
 
 from parleyd import events
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
-from parleyd.audio.devices.device import Deliver, StreamInfo
+from parleyd.audio.devices import patience
+from parleyd.audio.devices.device import Deliver, DeviceError, Fill, StreamInfo
 from parleyd.audio.devices.null import NullOutput
 from parleyd.cli.run import thread_died
 from parleyd.config.loader import parse
@@ -130,6 +131,26 @@ def test_a_start_that_fails_tells_the_first_reason_at_once() -> None:
     service.fail("the first", OSError("gone"))
     service.fail("the second", OSError("gone, too"))
     assert str(service.failure) == "the first failed: gone"
+
+
+def test_what_fails_while_a_device_opens_is_the_reason_and_not_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "GIVE_UP_S", 0.1)
+    config = parse("provider: local\n", "p").config
+    opens = threading.Event()
+
+    class SlowSpeaker(NullOutput):
+        def open(self, fill: Fill) -> StreamInfo:
+            service.fail("metrics", OSError("the port is taken"))
+            opens.wait()
+            raise DeviceError("nobody waits for it", "")
+
+    agent = ElevenLabsAgent(config.elevenlabs, None)
+    service = Service(config, agent, DeadMicrophone(), SlowSpeaker(), events.Bus())
+    try:
+        with pytest.raises(ServiceError, match="metrics failed: the port is taken"):
+            service.start()
+    finally:
+        opens.set()
 
 
 def test_no_thread_dies_unnoticed(monkeypatch: pytest.MonkeyPatch) -> None:

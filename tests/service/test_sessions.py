@@ -8,6 +8,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import trustme
 from harness import Daemon, spoken, utterances_in
@@ -66,6 +67,30 @@ def test_a_wake_for_nothing_is_given_up_soon_and_doubted_until_somebody_is_under
         daemon.say(QUESTION)
         daemon.expect(events.AnswerStarted)
         assert daemon.doubts() == 0
+
+
+def test_doubt_is_bounded_by_the_false_alarm_and_not_by_who_was_understood_before() -> None:
+    def play(line: Line) -> None:
+        line.ready()
+        line.wait_turn()
+        if len(server.lines) == 1:
+            line.hears("what time is it")
+            line.says("It is noon.", 0.5)
+        line.over.wait(WAIT_S)
+
+    session = Session(idle_timeout_s=1, false_wake_s=1)
+    with ScriptedServer(play) as server, Daemon(config(server, session=session)) as daemon:
+        daemon.say(QUESTION)
+        daemon.expect(events.AnswerStarted)
+        daemon.expect_state(State.ASLEEP)
+        soft = np.frombuffer(spoken(QUESTION), "<i2") // 32
+        daemon.microphone.say(soft.astype("<i2").tobytes(), after_ms=200)
+        assert "understood nothing" in daemon.expect_state(State.ASLEEP).reason
+        assert daemon.doubts() == 1
+        assert daemon.service.sound is not None
+        doubt = daemon.service.sound.ears.gate.doubt
+        assert doubt.bar_dbfs(-30.0) == -30.0, "what fooled it was softer than that"
+        assert doubt.bar_dbfs(-70.0) > -70.0
 
 
 def test_an_agent_that_hangs_up_and_understood_nothing_was_woken_for_nothing() -> None:

@@ -73,6 +73,7 @@ def test_which_key_to_change_to_what(
 
 
 STRICTER = Trial("gate.aggressiveness", 3, 0.5)
+STRICTER_NO_HELP = replace(STRICTER, sent_s=6.0)
 
 
 @pytest.mark.parametrize(
@@ -81,8 +82,9 @@ STRICTER = Trial("gate.aggressiveness", 3, 0.5)
         ([replace(STRICTER, sent_s=0.0)], "gate.aggressiveness", 3, "it would have been nothing with"),
         ([STRICTER, Trial("gate.vad", "silero", 0.5)], "gate.aggressiveness", 3, "it would have been 0.5 s with"),
         ([STRICTER, Trial("gate.vad", "silero", 0.0)], "gate.vad", "silero", "it would have been nothing with"),
-        ([replace(STRICTER, sent_s=6.0)], "wake.mode", "word", "would hardly have helped"),
-        ([], "wake.mode", "word", "would hardly have helped"),
+        ([STRICTER_NO_HELP, Trial("gate.vad", "silero", 6.0)], "wake.mode", "word", "a stricter detector would hardly"),
+        ([STRICTER_NO_HELP], "gate.vad", "silero", "a higher aggressiveness would hardly have helped. Against speech"),
+        ([], "gate.vad", "silero", "the second detector, which could not be tried: install its package"),
     ],
 )
 def test_against_noise_what_would_have_helped_most(
@@ -92,6 +94,13 @@ def test_against_noise_what_would_have_helped_most(
     assert (advice.key, advice.value) == (key, value)
     assert "opened the gate 3 times and would have sent 7.5 of 15.0 s" in advice.text
     assert words in advice.text
+
+
+def test_with_the_second_detector_nothing_stricter_is_claimed_to_have_been_tried() -> None:
+    (advice,) = (each for each in advise(GOOD, Settings(vad="silero"), nobody_spoke=True) if each.kind != "good")
+    assert (advice.key, advice.value) == ("wake.mode", "word")
+    assert "with the second detector: what it hears is speech" in advice.text
+    assert "would hardly have helped" not in advice.text
 
 
 def test_who_did_not_speak_is_not_told_to_raise_the_gain() -> None:

@@ -153,6 +153,8 @@ class Ears:
             hold_back=self._hold_back or asleep,
         )
         self._echo.judge(level_dbfs(frame.pcm), talk=verdict.talk_ms > 0)
+        if verdict.talk_started and asleep:
+            self._gate.doubt.wakes()
         called = frame.start_s - self._called_s < CALLED_S
         wanted = self._wake_on_speech or not asleep or called
         if self._wake_word is not None and not wanted:

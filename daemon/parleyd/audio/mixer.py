@@ -121,6 +121,7 @@ class Volume:
         self._lock = threading.Lock()
         self.value = 1.0 if configured is None else configured
         self._stands = self.value  # by the card's own steps
+        self._found = False  # so, and not moved here since
 
     @property
     def _as_it_stands(self) -> bool:
@@ -131,7 +132,7 @@ class Volume:
         with self._lock:
             found = None if self._mixer is None else self._mixer.open()
             if found is not None and self._as_it_stands:
-                self.value = self._stands = found
+                self._see(found)
                 return
             last = self._remembered.under(self._configured)
             if last is not None and last != self.value:
@@ -142,7 +143,10 @@ class Volume:
 
     def __call__(self, event: events.Event) -> None:
         """On the bus: a card that was away has come back with a volume of its own."""
-        if self._mixer is not None and isinstance(event, events.DeviceBack) and event.which == "speaker":
+        if self._mixer is None or not isinstance(event, events.DeviceBack) or event.which != "speaker":
+            return
+        # Buttons may have moved since what was found, and nobody has asked for that here.
+        if not (self._as_it_stands and self._found):
             threading.Thread(target=self._restore, name="mixer", daemon=True).start()
 
     def _restore(self) -> None:
@@ -159,7 +163,7 @@ class Volume:
         with self._lock:
             found = self._mixer.open()
             if found != self._stands:
-                self.value = self._stands = found
+                self._see(found)
 
     def set(self, volume: float) -> None:
         """By hand. Raises ValueError outside 0 to 1, and MixerError; then nothing has changed."""
@@ -172,18 +176,25 @@ class Volume:
                 self._remembered.remember(volume, self._configured)
 
     def configure(self, volume: float | None) -> None:
-        """audio.output.volume is another now, by the file or by a profile. Raises MixerError."""
+        """What audio.output.volume is now, by the file or by a profile; only another one than before moves anything.
+        Raises MixerError; then nothing has changed."""
         with self._lock:
-            before, self._configured = self._configured, volume
-            if volume is None:
+            if volume == self._configured:
                 return
-            if before is not None:
-                self._remembered.forget()
-            self._move(volume)
-            self.value = volume
+            if volume is not None:
+                self._move(volume)
+                self.value = volume
+                if self._configured is not None:
+                    self._remembered.forget()
+            self._configured = volume
+
+    def _see(self, found: float) -> None:
+        self.value = self._stands = found
+        self._found = True
 
     def _move(self, volume: float) -> None:
         if self._mixer is None:
             self._playback.set_volume(volume)
         else:
             self._stands = self._mixer.set(volume)
+        self._found = False

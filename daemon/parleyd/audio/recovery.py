@@ -20,7 +20,7 @@ from parleyd.audio.capture import Capture
 from parleyd.audio.devices import alsa
 from parleyd.audio.devices.chatter import portaudio_muted
 from parleyd.audio.devices.device import DeviceError
-from parleyd.audio.devices.patience import HANG_S, hang
+from parleyd.audio.devices.patience import hang
 from parleyd.audio.devices.portaudio import Card
 from parleyd.audio.devices.portaudio_host import host
 from parleyd.audio.playback import Playback
@@ -279,9 +279,8 @@ class Recovery:
 
     def _look(self, now_s: float) -> bool:
         """→ whether to go on."""
-        call = host.oldest_call()
-        if call is not None and now_s - call[1] >= HANG_S:
-            self._on_failure("sound", hang(call[0]))
+        if (hangs := hang()) is not None:
+            self._on_failure("sound", hangs)
             return False
         if self._helper is not None and not self._helper.is_alive():
             self._helper = None

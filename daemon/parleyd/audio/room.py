@@ -155,8 +155,12 @@ class Doubt:
         if not self._remembered_ms:
             self.times = 0
 
+    def wakes(self) -> None:
+        """Somebody begins to talk while all is asleep: what was heard before belongs to something else."""
+        self._loudest_dbfs = SILENCE_DBFS
+
     def fooled(self) -> None:
-        """What was heard since the last time was nothing."""
+        """What was heard since the last time, or since it woke, was nothing."""
         self.times += 1
         self.raised_ms = min(DOUBT_MOST_MS, DOUBT_MS * 2 ** min(self.times - 1, 10))
         self._remembered_ms = self.raised_ms + DOUBT_REMEMBERED_MS

