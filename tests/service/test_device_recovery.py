@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
@@ -353,46 +354,39 @@ def test_a_stop_while_a_sound_server_hangs_at_the_start_is_no_failure(cards: Car
             process.kill()
 
 
-def test_a_crash_leaves_its_trace_while_a_device_is_away(cards: Cards, tmp_path: Path) -> None:
-    """The watchdog's signal stands for a crash inside PortAudio; what PortAudio itself writes is muted at that time."""
-    write_config(tmp_path, audio="{input: {device: vmic}, output: {device: vspk}, stall_s: 1}")
-    with subprocess.Popen(
-        [sys.executable, "-m", "parleyd", "run", "-c", "parleyd.yaml"],
-        cwd=tmp_path,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+@contextmanager
+def listening_daemon(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process of its own on both cards."""
+    write_config(folder, audio="{input: {device: vmic}, output: {device: vspk}, stall_s: 1}")
+    command = [sys.executable, "-m", "parleyd", "run", "-c", "parleyd.yaml"]
+    with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as process:
         try:
             read_until(process, "listening on")
-            cards.microphone.kill()
-            read_until(process, "is gone")
-            process.send_signal(signal.SIGABRT)
-            assert process.wait(WAIT_S) == -signal.SIGABRT
-            assert process.stderr is not None
-            trace = process.stderr.read()
+            yield process
         finally:
             process.kill()
+
+
+def test_a_crash_leaves_its_trace_while_a_device_is_away(cards: Cards, tmp_path: Path) -> None:
+    """The watchdog's signal stands for a crash inside PortAudio; what PortAudio itself writes is muted at that time."""
+    with listening_daemon(tmp_path) as process:
+        cards.microphone.kill()
+        read_until(process, "is gone")
+        process.send_signal(signal.SIGABRT)
+        assert process.wait(WAIT_S) == -signal.SIGABRT
+        assert process.stderr is not None
+        trace = process.stderr.read()
     assert "Fatal Python error: Aborted" in trace
     assert "recovery.py" in trace
 
 
 def test_a_stop_while_portaudio_hangs_is_still_a_stop(cards: Cards, tmp_path: Path) -> None:
-    write_config(tmp_path, audio="{input: {device: vmic}, output: {device: vspk}, stall_s: 1}")
-    with subprocess.Popen(
-        [sys.executable, "-m", "parleyd", "run", "-c", "parleyd.yaml"],
-        cwd=tmp_path,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            read_until(process, "listening on")
-            for card in cards.both:
-                card.freeze()
-            read_until(process, "is gone")
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(WAIT_S) == 0
-        finally:
-            process.kill()
+    with listening_daemon(tmp_path) as process:
+        for card in cards.both:
+            card.freeze()
+        read_until(process, "is gone")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(WAIT_S) == 0
 
 
 def memory_bytes() -> int:
