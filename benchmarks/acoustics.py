@@ -129,7 +129,8 @@ class Room:
     """delay_ms: from a sample's hand-off to the device until the microphone hears it. echo_db, person_db: against the
     far end as it was handed off; person_db None: as loud as the echo. drift_ppm: how much faster the microphone's clock
     runs than the speaker's. overdrive: the loudspeaker's distortion (tanh); 0 is none. dry_every_s: so often the
-    speaker runs dry, for 10 to 200 ms; 0 is never."""
+    speaker runs dry, for 10 to 200 ms; 0 is never. hand_over_s: by up to so much later the microphone's periods are
+    handed over, as a sound server does; by how much slides, stands and jumps."""
 
     delay_ms: float = 60.0
     rt60_s: float = 0.3
@@ -139,6 +140,7 @@ class Room:
     noise_dbfs: float = -65.0
     overdrive: float = 0.0
     dry_every_s: float = 0.0
+    hand_over_s: float = 0.0
     seed: int = 1
 
     def response(self) -> Sound:
@@ -163,6 +165,19 @@ class Room:
         wet = convolved(sound.astype(np.float32), self.response())[: len(far)]
         loudness = active_rms(wet)
         return (wet * (db(self.echo_db) * active_rms(far) / loudness)).astype(np.float32) if loudness else wet
+
+    def hand_over(self, seconds: float) -> Sound:
+        """How much later a period is handed over, by hundredths of a second: 5 to 30 s at a time it slides (at up to
+        250 ppm) or stands, and in between it may jump."""
+        rng = np.random.default_rng(self.seed + 2000)
+        parts, late_s = [np.zeros(0)], self.hand_over_s * rng.uniform()
+        while sum(map(len, parts)) < seconds * 100:
+            count = int(rng.uniform(5.0, 30.0) * 100)
+            to_s = late_s if rng.uniform() < 0.3 else self.hand_over_s * rng.uniform()
+            to_s = late_s + np.clip(to_s - late_s, -250e-8 * count, 250e-8 * count)
+            parts.append(np.linspace(late_s, to_s, count))
+            late_s = to_s if rng.uniform() < 0.7 else self.hand_over_s * rng.uniform()
+        return np.concatenate(parts).astype(np.float32)
 
     def noise(self, samples: int) -> Sound:
         rng = np.random.default_rng(self.seed + 1000)

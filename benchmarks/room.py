@@ -74,6 +74,7 @@ HARDER = {
     "clocks 100 ppm off": Room(drift_ppm=100.0, seed=8),
     "echo -20 dB, person -6 dB": Room(echo_db=-20.0, person_db=-6.0, seed=6),
     "speaker runs dry": Room(dry_every_s=10.0, seed=9),
+    "behind a sound server": Room(hand_over_s=0.005, seed=10),
 }
 
 
@@ -196,6 +197,7 @@ def run(mode: str, it: Scene) -> Outcome:
     line, vad, measure = Line(mode), Vad(gate_config.aggressiveness), VoiceMeasure()
     gate = Gate(gate_config.pre_roll_ms, gate_config.hangover_ms)
     rng = np.random.default_rng(99)
+    handed_over = it.room.hand_over(len(it.far) / RATE_HZ + 1.0).tolist()
     late = iter(np.abs(rng.normal(0.0, JITTER_S, 4 * len(it.far) // PERIOD_SAMPLES)).tolist())
     far, heard = to_pcm(it.far * 32768), to_pcm(it.heard * 32768)
     faster = 1.0 + it.room.drift_ppm * 1e-6
@@ -210,7 +212,7 @@ def run(mode: str, it: Scene) -> Outcome:
             if any(period):
                 silent_from_s = handed * PERIOD_SAMPLES / RATE_HZ + SPEAKER_LATENCY_S
         pcm = heard[number * FRAME_SAMPLES * 2 : (number + 1) * FRAME_SAMPLES * 2]
-        line.microphone.deliver(pcm, start_s + next(late))
+        line.microphone.deliver(pcm, start_s + handed_over[int(start_s * 100)] + next(late))
         (captured,) = line.capture.frames()
         began_s = time.perf_counter()
         frame, may_be_speech = line.hear(captured, silent_from_s)

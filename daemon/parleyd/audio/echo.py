@@ -22,6 +22,7 @@ _USUAL_AT_FIRST_DBFS, _USUAL_RISE_DB = -50.0, 0.1
 FAINT_OVER_ECHO_DB = 8.0
 # ... and goes on being there for so many frames: the quiet parts of a word.
 _HOLD_FRAMES = 5
+SETTLE = 50
 # A person is not explained by the echo's estimate; what is left of an echo is, when the path has changed.
 _UNEXPLAINED = 0.1
 # What a loudspeaker adds of its own (distortion) lies this far below the whole echo, in every band, and lasts as long
@@ -126,6 +127,7 @@ class EchoCanceller:
 
     person: whether the last frame may be speech; True while the far end is silent, for then that is for others to say.
     faint: whether it may be the beginning of a word, if one follows.
+    slip: by how many samples its echo came later than expected; 0 where that cannot be told.
     """
 
     def __init__(self) -> None:
@@ -141,10 +143,11 @@ class EchoCanceller:
         self._hold = 0
         self._share = 0.0  # of the linear filter in what comes out
         self._rest_frames = 0
-        self._off_frames = 0  # until the far end is in step again
+        self._off_frames = -SETTLE  # until the far end is in step again
         self._silence = np.zeros(FRAME_SAMPLES, np.float32)
         self.person = True
         self.faint = False
+        self.slip = 0.0
 
     def process(self, pcm: bytes, far: Floats | None, *, in_step: bool = True) -> bytes:
         """A frame of the microphone, the far end that belongs to it (full scale 1.0; None: silence) → a frame.
@@ -152,6 +155,7 @@ class EchoCanceller:
         in_step=False: it does not quite belong to it. Nothing is learnt from it, and nobody is a person, until the
         linear filter has heard as much as it is long of what does.
         """
+        self.slip = 0.0
         if far is None:
             if self._rest_frames <= 0:
                 self.person, self.faint = True, False
@@ -165,8 +169,8 @@ class EchoCanceller:
             return self._deaf(far)
         heard = samples_of(pcm).astype(np.float32) * np.float32(1 / 32768)
         cancelled = self._webrtc.process(heard, far)
-        self._off_frames = max(0, self._off_frames - 1) if in_step else PARTS
-        if self._off_frames:
+        self._off_frames = max(-SETTLE, self._off_frames - 1) if in_step else PARTS
+        if self._off_frames > 0:
             self._linear.pass_by(far)
             self._linear.doubt(1.0)
             self._hold, self._share, self.person, self.faint = 0, 0.0, False, False
@@ -179,6 +183,8 @@ class EchoCanceller:
         self._hold = max(0, self._hold - 1)
         self.person = self._hold > 0
         self.faint = self._near_end.faint
+        if not self.person and self._off_frames <= -SETTLE:
+            self.slip = linear.slip
         before, self._share = self._share, float(self.person)
         if before == self._share:
             out = left if self.person else cancelled

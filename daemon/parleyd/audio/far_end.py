@@ -29,7 +29,10 @@ _SPARE_S = 0.002
 GONE_S = 0.5
 # Of the far end this much is kept: more than the largest lag, and than ears can be late.
 _KEPT_S = 1.5
+# Of a slip that is seen, so much more is made up for in each frame.
+_FOLLOW = 0.0005
 _PHASES = 256
+KP = 0.05
 _HALF_TAPS_AT_16K = 16
 
 
@@ -79,6 +82,11 @@ class FarEnd:
         self._handed.clear()
 
     # ---------------------------------------------------------------- the ears thread
+
+    def follow(self, slip: float) -> None:
+        """The echo of the last frame came later than it should have, by so many samples of the pipeline."""
+        self._clock.nudge(_FOLLOW * slip / FRAME_SAMPLES)
+        self._clock._at_s += KP * slip / PIPELINE_RATE_HZ
 
     def _open(self, rate_hz: int) -> None:
         self._bank = _bank(rate_hz)

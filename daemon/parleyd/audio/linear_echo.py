@@ -29,6 +29,8 @@ _NEAR_MEMORY = np.float32(0.5)
 # What is left counts as unexplained while the estimate explains less of it than this; above, the path has moved.
 PATH_MOVED = 0.5
 _EXPLAIN_MEMORY = 0.75
+_SLIP_MEMORY = 0.9
+G = 2.0
 # The bands in which a person is looked for, from the pitch's first harmonics to the hiss of an s.
 BAND_EDGES_HZ = (200, 700, 1500, 2500, 3800, 5500, 7600)
 BANDS = len(BAND_EDGES_HZ) - 1
@@ -63,15 +65,18 @@ class LinearEcho:
         self._near = np.full(_BINS, 1e-4, np.float32)  # smoothed power of what was left
         self._late = np.zeros(_BINS, np.float32)  # power of the echo that comes later than the filter is long
         self._with_echo = np.zeros(3)  # smoothed products: rest with echo, rest with itself, echo with itself
+        self._slopes = np.zeros(3)  # smoothed products: rest with the echo's slope, the slopes of echo and rest
         self.echo = 0.0
         self.explained = 0.0
+        self.slip = 0.0
         self.left = np.zeros(BANDS, np.float32)
         self.expected = np.zeros(BANDS, np.float32)
 
     def step(self, heard: Floats, far: Floats) -> Floats:
         """One frame of the microphone and the far end that belongs to it → what is left without the echo.
 
-        left, expected: the power of that in each band, and how much of it the forecast gives to the echo.
+        left, expected: the power of that in each band, and how much of it the forecast gives to the echo. slip: by how
+        many samples the echo comes later than the estimate, for the filter follows a delay that moves, and is behind it.
         """
         far_spectra, far_power = self._take(far)
         echo = np.fft.irfft((far_spectra * self._path).sum(axis=0), _FFT)[FRAME_SAMPLES:].astype(np.float32)
@@ -81,6 +86,7 @@ class LinearEcho:
         self.explained = self._explained(rest, echo)
         if self.explained > PATH_MOVED:
             self.doubt(self.explained)
+        self.slip = self._slipped(rest, echo)
         self._rest_two[FRAME_SAMPLES:] = rest
         spectrum = np.fft.rfft(self._rest_two).astype(np.complex64)
         last = self._path[-1]
@@ -133,3 +139,11 @@ class LinearEcho:
         self._with_echo = _EXPLAIN_MEMORY * self._with_echo + np.asarray(products)
         both, left, echoed = self._with_echo
         return float(both * both / (left * echoed)) if left * echoed > 0.0 else 0.0
+
+    def _slipped(self, rest: Floats, echo: Floats) -> float:
+        """An echo that comes d later leaves, to the first order, -d times its slope; noise and a person hide that."""
+        slope, left = (echo[2:] - echo[:-2]) / 2, (rest[2:] - rest[:-2]) / 2
+        products = (np.dot(rest[1:-1], slope), np.dot(slope, slope), np.dot(left, left))
+        self._slopes = _SLIP_MEMORY * self._slopes + np.asarray(products)
+        both, echoed, hidden = self._slopes
+        return float(-both / (echoed + G * hidden)) if echoed > 0.0 else 0.0
