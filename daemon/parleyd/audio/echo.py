@@ -149,12 +149,15 @@ class EchoCanceller:
         self.faint = False
         self.slip = 0.0
 
-    def process(self, pcm: bytes, far: Floats | None, *, in_step: bool = True) -> bytes:
+    def process(self, pcm: bytes, far: Floats | None, *, in_step: bool = True, later: int = 0) -> bytes:
         """A frame of the microphone, the far end that belongs to it (full scale 1.0; None: silence) → a frame.
 
         in_step=False: it does not quite belong to it. Nothing is learnt from it, and nobody is a person, until the
-        linear filter has heard as much as it is long of what does.
+        linear filter has heard as much as it is long of what does. later: it is given by so many samples later than
+        before, from this frame on, which is not in step.
         """
+        if later:
+            self._linear.shift(later)
         self.slip = 0.0
         if far is None:
             if self._rest_frames <= 0:

@@ -1,10 +1,12 @@
 """What the speaker plays, in step with what the microphone hears: two devices, two clocks. Pure but for one deque.
 
 The speaker's callback leaves every period it takes with the time at which it took it; ears ask for the far end that
-belongs to a frame of the microphone. Callbacks come with jitter, and the crystals of two devices differ by up to some
-100 ppm: each device's clock is fitted by a line through its stamps (the microphone's by capture.py), and the far end is
-found along the two, so that the echo stays where it is for as long as both run. Nothing is queued between the devices
-but the last second of the far end, whatever their clocks do.
+belongs to a frame of the microphone. Where that begins is found by the times, each device's own clock fitted to them
+(sample_clock.py). From then on it goes along with the microphone's count of samples, so that the echo stays where it
+is: a sound server hands sound over sooner or later by tens of milliseconds, while the sound itself keeps its place.
+That the crystals of two devices differ, by up to some 100 ppm, is heard: the echo comes later than the canceller
+expects, and later, and the far end goes slower. Sound that is lost on either side shows in the times. Nothing is queued
+between the devices but the last second of the far end, whatever their clocks do.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from collections import deque
 import numpy as np
 import numpy.typing as npt
 
-from parleyd.audio.pcm import BYTES_PER_SAMPLE, FRAME_SAMPLES, PIPELINE_RATE_HZ, samples_of
+from parleyd.audio.pcm import BYTES_PER_SAMPLE, FRAME_MS, FRAME_SAMPLES, PIPELINE_RATE_HZ, samples_of
 from parleyd.audio.sample_clock import SampleClock
 
 Floats = npt.NDArray[np.float32]
@@ -29,11 +31,20 @@ _SPARE_S = 0.002
 GONE_S = 0.5
 # Of the far end this much is kept: more than the largest lag, and than ears can be late.
 _KEPT_S = 1.5
-# Of a slip that is seen, so much more is made up for in each frame.
-_FOLLOW = 0.0005
+# Of a slip that is heard, so much is made up for at once, and so much more in each frame from then on.
+_FOLLOW, _FOLLOW_ON = 0.05, 0.0005
+MOST_DRIFT = 300e-6
+# While nothing is heard by which to know better, the place goes back to where the times have it, within some minutes.
+_BACK_S = 300.0
+# Steps in the microphone's times that are larger are sound that it lost.
+_HOLE_S = 0.0005
+# Further from the times than this it is in the wrong place, whatever else was the case.
+_MOST_OFF_S = 0.1
+# When the end of the far end has been missing for so many frames, it is not the speaker that is late now and then.
+_PATIENCE_FRAMES = 15
 _PHASES = 256
-KP = 0.05
 _HALF_TAPS_AT_16K = 16
+_FRAME_S = FRAME_MS / 1000
 
 
 def _bank(rate_hz: int) -> Floats:
@@ -54,6 +65,7 @@ class FarEnd:
     starved: how often the far end of a frame had not been handed over yet. It then counts as silence.
     in_step: of the last frame, whether it was all there, and in its place. When not, the speaker is late, or it has run
     dry and lost its place: what is given is off until its clock shows that.
+    later: by how many samples of the pipeline it is given later than up to the last frame, so that nothing is missing.
     """
 
     def __init__(self) -> None:
@@ -65,6 +77,7 @@ class FarEnd:
         self._using = 0
         self.starved = 0
         self.in_step = True
+        self.later = 0
         self._open(PIPELINE_RATE_HZ)
 
     def start(self, rate_hz: int, latency_s: float) -> None:
@@ -85,8 +98,9 @@ class FarEnd:
 
     def follow(self, slip: float) -> None:
         """The echo of the last frame came later than it should have, by so many samples of the pipeline."""
-        self._clock.nudge(_FOLLOW * slip / FRAME_SAMPLES)
-        self._clock._at_s += KP * slip / PIPELINE_RATE_HZ
+        self._slower = max(-MOST_DRIFT, min(MOST_DRIFT, self._slower + _FOLLOW_ON * slip / FRAME_SAMPLES))
+        self._at -= _FOLLOW * slip * self._clock.rate_hz / PIPELINE_RATE_HZ
+        self._heard = self._heard or slip != 0.0
 
     def _open(self, rate_hz: int) -> None:
         self._bank = _bank(rate_hz)
@@ -94,7 +108,13 @@ class FarEnd:
         self._lag_s = LEAST_LAG_S
         self._handed_s = -math.inf  # the last period
         self._missing_s = 0.0  # by how much the speaker is, or was, late
-        self._resyncs = 0  # of its clock, at the last frame
+        self._missing_frames = 0
+        self._lost_s = 0.0  # by its clock, at the last frame
+        self._at = 0.0  # the sample with which the last frame began
+        self._start_s = 0.0  # and when that was
+        self._slower = 0.0  # how much slower the speaker's clock runs than the microphone's
+        self._heard = False  # whether there was ever anything by which to know that
+        self._silent = True
         # The kept sound is a stretch of this; where there is no more room behind it, it moves to the front.
         self._room = np.zeros(round(2 * _KEPT_S * rate_hz), np.float32)
         self._kept, self._end = self._room[:0], 0
@@ -114,29 +134,56 @@ class FarEnd:
             # It waits for nothing that would still come.
             self._kept_from += len(self._kept)
             self._kept, self._end = self._room[:0], 0
-        jumped, self._resyncs = self._clock.resyncs != self._resyncs, self._clock.resyncs
-        self.in_step = True
+        moved = self._move(start_s)
+        self.in_step, self.later, self._silent = True, 0, True
         if not len(self._kept):
-            self._missing_s = 0.0
+            self._missing_s, self._missing_frames = 0.0, 0
             return None
         step = self._clock.rate_hz / PIPELINE_RATE_HZ
-        first = self._clock.sample_at(start_s - self._lag_s)
-        last = first + (FRAME_SAMPLES - 1) * step + self._wide // 2
-        end = self._kept_from + len(self._kept)
-        missing = last >= end
-        if missing:
-            self.starved += 1
-            self._missing_s = max(self._missing_s, (last - end) / self._clock.rate_hz)
-        elif self._missing_s:
-            # It has come after all. If the speaker had run dry, its clock would have jumped.
-            lag_s = self._lag_s + self._missing_s + _SPARE_S
-            if not jumped and lag_s <= self._most_lag_s:
-                self._lag_s = lag_s
-            self._missing_s = 0.0
-        if first - self._wide // 2 >= self._silent_from < end:
+        missing = self._wait(start_s, step, moved=moved)
+        if self._at - self._wide // 2 >= self._silent_from < self._kept_from + len(self._kept):
             return None
-        self.in_step = not missing and not jumped
-        return self._resampled(first, step)
+        self.in_step, self._silent = not missing and not moved and not self.later, False
+        return self._resampled(self._at, step)
+
+    def _move(self, start_s: float) -> bool:
+        """To the frame that begins at start_s; whether sound was lost between it and the last."""
+        rate_hz = self._clock.rate_hz
+        by_times = self._clock.sample_at(start_s - self._lag_s)
+        hole_s, self._start_s = start_s - self._start_s - _FRAME_S, start_s
+        lost_s, self._lost_s = self._clock.lost_s - self._lost_s, self._clock.lost_s
+        moved = lost_s != 0.0 or abs(hole_s) > _HOLE_S
+        self._at += _FRAME_S * rate_hz * (1.0 - self._slower)
+        if moved:
+            self._at += (hole_s - lost_s) * rate_hz
+        off = by_times - self._at
+        if not self._heard or abs(off) > _MOST_OFF_S * rate_hz:
+            self._at = by_times
+            return moved or self._heard
+        if self._silent:
+            self._at += off * _FRAME_S / _BACK_S
+        return moved
+
+    def _wait(self, start_s: float, step: float, *, moved: bool) -> bool:
+        """Whether the end of the frame's far end is missing. What is missing often is given later."""
+        last = self._at + (FRAME_SAMPLES - 1) * step + self._wide // 2
+        missing_s = (last - self._kept_from - len(self._kept) + 1.0) / self._clock.rate_hz
+        if moved:
+            self._missing_s, self._missing_frames = 0.0, 0
+        if missing_s > 0.0:
+            self.starved += 1
+            self._missing_s = max(self._missing_s, missing_s)
+            self._missing_frames += 1
+        if self._missing_s and (missing_s <= 0.0 or self._missing_frames > _PATIENCE_FRAMES):
+            # It has come after all, or it always comes too late. If the speaker had run dry, its clock would have jumped.
+            later = math.ceil((self._missing_s + _SPARE_S) * PIPELINE_RATE_HZ)
+            lag_s = (self._clock.sample_at(start_s) - self._at + later * step) / self._clock.rate_hz
+            if lag_s <= self._most_lag_s:
+                self.later = later
+                self._at -= later * step
+                self._lag_s = max(self._lag_s, lag_s)
+            self._missing_s, self._missing_frames = 0.0, 0
+        return missing_s > 0.0
 
     def _gather(self) -> None:
         pieces: list[bytes] = []

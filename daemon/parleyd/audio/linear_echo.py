@@ -117,6 +117,12 @@ class LinearEcho:
         moved = self._path.real**2 + self._path.imag**2
         self._doubt = np.maximum(self._doubt, np.float32(share) * moved.mean(axis=0))
 
+    def shift(self, samples: int) -> None:
+        """From the next frame on the far end is given so much later: the path is as much shorter."""
+        path = np.fft.irfft(self._path, _FFT, axis=1)[:, :FRAME_SAMPLES].ravel()
+        path = np.concatenate([path[samples:], np.zeros(min(samples, len(path)))])
+        self._path = np.fft.rfft(path.reshape(PARTS, FRAME_SAMPLES), _FFT, axis=1).astype(np.complex64)
+
     def pass_by(self, far: Floats) -> None:
         """In the place of step(), for a frame of which the microphone heard nothing."""
         self._take(far)

@@ -32,6 +32,7 @@ class SampleClock:
     def __init__(self, rate_hz: int) -> None:
         self.rate_hz = rate_hz
         self.resyncs = 0
+        self.lost_s = 0.0
         self._sample: int | None = None  # the last that was stamped
         self._at_s = 0.0  # when it passed
         self._slow = 0.0  # how much longer than nominal a sample takes
@@ -76,14 +77,10 @@ class SampleClock:
         surprise = self._p_time + HAND_OVER_S**2
         for_time, for_slow = self._p_time / surprise, self._p_both / surprise
         self._at_s += for_time * error_s
-        self.nudge(for_slow * error_s)
+        self._slow = max(-MOST_DRIFT, min(MOST_DRIFT, self._slow + for_slow * error_s))
         self._p_slow -= for_slow * self._p_both
         self._p_time *= 1.0 - for_time
         self._p_both *= 1.0 - for_time
-
-    def nudge(self, slower: float) -> None:
-        """It runs slower than was believed, by this share: shown by the stamps, or by what is heard."""
-        self._slow = max(-MOST_DRIFT, min(MOST_DRIFT, self._slow + slower))
 
     def _is_off(self, error_s: float, at_s: float) -> bool:
         off_s = error_s - self._usual_s
@@ -98,6 +95,7 @@ class SampleClock:
         if at_s - self._off_since_s >= BLOCK_S:
             # What is lost moves the clock. Where it was between the earliest and the latest stamps, it stays.
             self._at_s += self._off_s
+            self.lost_s += self._off_s
             self._off_since_s, self._since_s, self._least_s = None, at_s, float("inf")
             self.resyncs += 1
         return True
