@@ -34,8 +34,8 @@ _KEPT_S = 1.5
 # Of a slip that is heard, so much is made up for at once, and so much more in each frame from then on.
 _FOLLOW, _FOLLOW_ON = 0.05, 0.0005
 MOST_DRIFT = 300e-6
-# While nothing is heard by which to know better, the place goes back to where the times have it, within some minutes.
-_BACK_S = 300.0
+# After so long a silence the place is not known any better than by the times.
+_KNOWN_S = 60.0
 # Steps in the microphone's times that are larger are sound that it lost.
 _HOLE_S = 0.0005
 # Further from the times than this it is in the wrong place, whatever else was the case.
@@ -100,7 +100,8 @@ class FarEnd:
         """The echo of the last frame came later than it should have, by so many samples of the pipeline."""
         self._slower = max(-MOST_DRIFT, min(MOST_DRIFT, self._slower + _FOLLOW_ON * slip / FRAME_SAMPLES))
         self._at -= _FOLLOW * slip * self._clock.rate_hz / PIPELINE_RATE_HZ
-        self._heard = self._heard or slip != 0.0
+        if slip:
+            self._known_frames = round(_KNOWN_S / _FRAME_S)
 
     def _open(self, rate_hz: int) -> None:
         self._bank = _bank(rate_hz)
@@ -113,8 +114,8 @@ class FarEnd:
         self._at = 0.0  # the sample with which the last frame began
         self._start_s = 0.0  # and when that was
         self._slower = 0.0  # how much slower the speaker's clock runs than the microphone's
-        self._heard = False  # whether there was ever anything by which to know that
-        self._silent = True
+        self._known_frames = -1  # for so long the place is known from what is heard
+        self._elsewhere = False  # it is not where the echo was last heard
         # The kept sound is a stretch of this; where there is no more room behind it, it moves to the front.
         self._room = np.zeros(round(2 * _KEPT_S * rate_hz), np.float32)
         self._kept, self._end = self._room[:0], 0
@@ -135,7 +136,7 @@ class FarEnd:
             self._kept_from += len(self._kept)
             self._kept, self._end = self._room[:0], 0
         moved = self._move(start_s)
-        self.in_step, self.later, self._silent = True, 0, True
+        self.in_step, self.later = True, 0
         if not len(self._kept):
             self._missing_s, self._missing_frames = 0.0, 0
             return None
@@ -143,7 +144,7 @@ class FarEnd:
         missing = self._wait(start_s, step, moved=moved)
         if self._at - self._wide // 2 >= self._silent_from < self._kept_from + len(self._kept):
             return None
-        self.in_step, self._silent = not missing and not moved and not self.later, False
+        self.in_step, self._elsewhere = not (missing or moved or self.later or self._elsewhere), False
         return self._resampled(self._at, step)
 
     def _move(self, start_s: float) -> bool:
@@ -156,12 +157,12 @@ class FarEnd:
         self._at += _FRAME_S * rate_hz * (1.0 - self._slower)
         if moved:
             self._at += (hole_s - lost_s) * rate_hz
-        off = by_times - self._at
-        if not self._heard or abs(off) > _MOST_OFF_S * rate_hz:
+        far_off = abs(self._at - by_times) > _MOST_OFF_S * rate_hz
+        if self._known_frames <= 0 or far_off:
             self._at = by_times
-            return moved or self._heard
-        if self._silent:
-            self._at += off * _FRAME_S / _BACK_S
+        # What was known of the path is so no longer.
+        self._elsewhere = self._elsewhere or self._known_frames == 0 or (far_off and self._known_frames > 0)
+        self._known_frames = max(-1, self._known_frames - 1)
         return moved
 
     def _wait(self, start_s: float, step: float, *, moved: bool) -> bool:
