@@ -167,16 +167,16 @@ class Room:
         return (wet * (db(self.echo_db) * active_rms(far) / loudness)).astype(np.float32) if loudness else wet
 
     def hand_over(self, seconds: float) -> Sound:
-        """How much later a period is handed over, by hundredths of a second: 5 to 30 s at a time it slides (at up to
-        250 ppm) or stands, and in between it may jump."""
+        """How much later a period is handed over, by hundredths of a second: for 10 to 60 s it slides, at up to 250 ppm,
+        or stands, and then it may jump by up to 5 ms."""
         rng = np.random.default_rng(self.seed + 2000)
         parts, late_s = [np.zeros(0)], self.hand_over_s * rng.uniform()
         while sum(map(len, parts)) < seconds * 100:
-            count = int(rng.uniform(5.0, 30.0) * 100)
-            to_s = late_s if rng.uniform() < 0.3 else self.hand_over_s * rng.uniform()
-            to_s = late_s + np.clip(to_s - late_s, -250e-8 * count, 250e-8 * count)
-            parts.append(np.linspace(late_s, to_s, count))
-            late_s = to_s if rng.uniform() < 0.7 else self.hand_over_s * rng.uniform()
+            count = int(rng.uniform(10.0, 60.0) * 100)
+            by_s = np.clip(self.hand_over_s * rng.uniform() - late_s, -250e-8 * count, 250e-8 * count)
+            parts.append(np.linspace(late_s, late_s + by_s * (rng.uniform() < 0.7), count))
+            jump_s = rng.uniform(-0.005, 0.005) * (rng.uniform() < 0.3)
+            late_s = float(np.clip(parts[-1][-1] + jump_s, 0.0, self.hand_over_s))
         return np.concatenate(parts).astype(np.float32)
 
     def noise(self, samples: int) -> Sound:

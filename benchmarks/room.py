@@ -74,7 +74,7 @@ HARDER = {
     "clocks 100 ppm off": Room(drift_ppm=100.0, seed=8),
     "echo -20 dB, person -6 dB": Room(echo_db=-20.0, person_db=-6.0, seed=6),
     "speaker runs dry": Room(dry_every_s=10.0, seed=9),
-    "behind a sound server": Room(hand_over_s=0.005, seed=10),
+    "behind a sound server": Room(hand_over_s=0.036, seed=10),
 }
 
 

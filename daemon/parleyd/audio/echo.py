@@ -22,7 +22,8 @@ _USUAL_AT_FIRST_DBFS, _USUAL_RISE_DB = -50.0, 0.1
 FAINT_OVER_ECHO_DB = 8.0
 # ... and goes on being there for so many frames: the quiet parts of a word.
 _HOLD_FRAMES = 5
-SETTLE = 50
+# After the far end was out of step, the filter first finds its path; then what it lags behind is the echo's doing.
+_SETTLE_FRAMES = 50
 # A person is not explained by the echo's estimate; what is left of an echo is, when the path has changed.
 _UNEXPLAINED = 0.1
 # What a loudspeaker adds of its own (distortion) lies this far below the whole echo, in every band, and lasts as long
@@ -143,7 +144,7 @@ class EchoCanceller:
         self._hold = 0
         self._share = 0.0  # of the linear filter in what comes out
         self._rest_frames = 0
-        self._off_frames = -SETTLE  # until the far end is in step again
+        self._steady_frames = PARTS + _SETTLE_FRAMES  # since the far end was out of step
         self._silence = np.zeros(FRAME_SAMPLES, np.float32)
         self.person = True
         self.faint = False
@@ -172,8 +173,8 @@ class EchoCanceller:
             return self._deaf(far)
         heard = samples_of(pcm).astype(np.float32) * np.float32(1 / 32768)
         cancelled = self._webrtc.process(heard, far)
-        self._off_frames = max(-SETTLE, self._off_frames - 1) if in_step else PARTS
-        if self._off_frames > 0:
+        self._steady_frames = self._steady_frames + 1 if in_step else 0
+        if self._steady_frames < PARTS:
             self._linear.pass_by(far)
             self._linear.doubt(1.0)
             self._hold, self._share, self.person, self.faint = 0, 0.0, False, False
@@ -186,7 +187,7 @@ class EchoCanceller:
         self._hold = max(0, self._hold - 1)
         self.person = self._hold > 0
         self.faint = self._near_end.faint
-        if not self.person and self._off_frames <= -SETTLE:
+        if not self.person and self._steady_frames >= PARTS + _SETTLE_FRAMES:
             self.slip = linear.slip
         before, self._share = self._share, float(self.person)
         if before == self._share:

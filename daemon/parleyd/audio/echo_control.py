@@ -91,9 +91,10 @@ class EchoControl:
             power = float(np.dot(far, far)) / len(far)
             self._far_dbfs = 10.0 * float(np.log10(power)) if power > 0.0 else SILENCE_DBFS
         if self.mode == "aec" and self._canceller is not None:
-            step = {"in_step": self._far_end.in_step, "later": self._far_end.later}
-            frame = Frame(self._canceller.process(frame.pcm, far, **step), frame.start_s)
-            self._far_end.follow(self._canceller.slip)
+            step = self._far_end
+            pcm = self._canceller.process(frame.pcm, far, in_step=step.in_step, later=step.later)
+            step.follow(self._canceller.slip)
+            frame = Frame(pcm, frame.start_s)
             self.faint = self._canceller.faint and not earcon
             return frame, self._canceller.person and not earcon
         if announced:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from parleyd.audio.pcm import BYTES_PER_SAMPLE, FRAME_MS, FRAME_SAMPLES, PIPELINE_RATE_HZ, samples_of
-from parleyd.audio.sample_clock import SampleClock
+from parleyd.audio.sample_clock import MOST_DRIFT, SampleClock
 
 Floats = npt.NDArray[np.float32]
 
@@ -33,14 +33,14 @@ GONE_S = 0.5
 _KEPT_S = 1.5
 # Of a slip that is heard, so much is made up for at once, and so much more in each frame from then on.
 _FOLLOW, _FOLLOW_ON = 0.05, 0.0005
-MOST_DRIFT = 300e-6
 # After so long a silence the place is not known any better than by the times.
 _KNOWN_S = 60.0
-# Steps in the microphone's times that are larger are sound that it lost.
-_HOLE_S = 0.0005
-# Further from the times than this it is in the wrong place, whatever else was the case.
+# A step in the microphone's times that is larger is sound that it lost.
+_HOLE_S = 0.001
+# Further from the times than this it is in the wrong place, whatever is heard.
 _MOST_OFF_S = 0.1
-# When the end of the far end has been missing for so many frames, it is not the speaker that is late now and then.
+# When a frame's end was missing for so long without the speaker having run dry, the microphone's sound comes sooner
+# than it did.
 _PATIENCE_FRAMES = 15
 _PHASES = 256
 _HALF_TAPS_AT_16K = 16
@@ -96,32 +96,32 @@ class FarEnd:
 
     # ---------------------------------------------------------------- the ears thread
 
-    def follow(self, slip: float) -> None:
-        """The echo of the last frame came later than it should have, by so many samples of the pipeline."""
-        self._slower = max(-MOST_DRIFT, min(MOST_DRIFT, self._slower + _FOLLOW_ON * slip / FRAME_SAMPLES))
-        self._at -= _FOLLOW * slip * self._clock.rate_hz / PIPELINE_RATE_HZ
-        if slip:
-            self._known_frames = round(_KNOWN_S / _FRAME_S)
-
     def _open(self, rate_hz: int) -> None:
         self._bank = _bank(rate_hz)
         self._clock = SampleClock(rate_hz)
         self._lag_s = LEAST_LAG_S
         self._handed_s = -math.inf  # the last period
         self._missing_s = 0.0  # by how much the speaker is, or was, late
-        self._missing_frames = 0
+        self._missing_frames = 0  # for how long
         self._lost_s = 0.0  # by its clock, at the last frame
         self._at = 0.0  # the sample with which the last frame began
-        self._start_s = 0.0  # and when that was
+        self._start_s = math.nan  # and when that was
         self._slower = 0.0  # how much slower the speaker's clock runs than the microphone's
-        self._known_frames = -1  # for so long the place is known from what is heard
-        self._elsewhere = False  # it is not where the echo was last heard
+        self._known_until_s = -math.inf  # the place, by what was heard
+        self._elsewhere = self._opened > 1  # the place is not where the echo was last heard
         # The kept sound is a stretch of this; where there is no more room behind it, it moves to the front.
         self._room = np.zeros(round(2 * _KEPT_S * rate_hz), np.float32)
         self._kept, self._end = self._room[:0], 0
         self._kept_from = 0  # the number of its first sample
         self._silent_from = 0  # the number of the sample from which on all is zero
         self._wide = self._bank.shape[1]
+
+    def follow(self, slip: float) -> None:
+        """The echo of the last frame came later than it should have, by so many samples of the pipeline."""
+        self._slower = max(-MOST_DRIFT, min(MOST_DRIFT, self._slower + _FOLLOW_ON * slip / FRAME_SAMPLES))
+        self._at -= _FOLLOW * slip * self._clock.rate_hz / PIPELINE_RATE_HZ
+        if slip:
+            self._known_until_s = self._start_s + _KNOWN_S
 
     @property
     def kept_s(self) -> float:
@@ -157,12 +157,10 @@ class FarEnd:
         self._at += _FRAME_S * rate_hz * (1.0 - self._slower)
         if moved:
             self._at += (hole_s - lost_s) * rate_hz
-        far_off = abs(self._at - by_times) > _MOST_OFF_S * rate_hz
-        if self._known_frames <= 0 or far_off:
+        if start_s > self._known_until_s or abs(self._at - by_times) > _MOST_OFF_S * rate_hz:
             self._at = by_times
-        # What was known of the path is so no longer.
-        self._elsewhere = self._elsewhere or self._known_frames == 0 or (far_off and self._known_frames > 0)
-        self._known_frames = max(-1, self._known_frames - 1)
+            self._elsewhere = self._elsewhere or self._known_until_s > -math.inf
+            self._known_until_s = -math.inf
         return moved
 
     def _wait(self, start_s: float, step: float, *, moved: bool) -> bool:
@@ -176,7 +174,7 @@ class FarEnd:
             self._missing_s = max(self._missing_s, missing_s)
             self._missing_frames += 1
         if self._missing_s and (missing_s <= 0.0 or self._missing_frames > _PATIENCE_FRAMES):
-            # It has come after all, or it always comes too late. If the speaker had run dry, its clock would have jumped.
+            # It has come after all, or never comes in time. If the speaker had run dry, its clock would have jumped.
             later = math.ceil((self._missing_s + _SPARE_S) * PIPELINE_RATE_HZ)
             lag_s = (self._clock.sample_at(start_s) - self._at + later * step) / self._clock.rate_hz
             if lag_s <= self._most_lag_s:
@@ -184,7 +182,7 @@ class FarEnd:
                 self._at -= later * step
                 self._lag_s = max(self._lag_s, lag_s)
             self._missing_s, self._missing_frames = 0.0, 0
-        return missing_s > 0.0
+        return bool(missing_s > 0.0)
 
     def _gather(self) -> None:
         pieces: list[bytes] = []

@@ -30,7 +30,8 @@ _NEAR_MEMORY = np.float32(0.5)
 PATH_MOVED = 0.5
 _EXPLAIN_MEMORY = 0.75
 _SLIP_MEMORY = 0.9
-G = 2.0
+# What is left besides makes a slip uncertain: less is made of it.
+_HIDES = 2.0
 # The bands in which a person is looked for, from the pitch's first harmonics to the hiss of an s.
 BAND_EDGES_HZ = (200, 700, 1500, 2500, 3800, 5500, 7600)
 BANDS = len(BAND_EDGES_HZ) - 1
@@ -76,7 +77,7 @@ class LinearEcho:
         """One frame of the microphone and the far end that belongs to it → what is left without the echo.
 
         left, expected: the power of that in each band, and how much of it the forecast gives to the echo. slip: by how
-        many samples the echo comes later than the estimate, for the filter follows a delay that moves, and is behind it.
+        many samples the echo comes later than the estimate: the filter follows a delay that moves, and lags behind.
         """
         far_spectra, far_power = self._take(far)
         echo = np.fft.irfft((far_spectra * self._path).sum(axis=0), _FFT)[FRAME_SAMPLES:].astype(np.float32)
@@ -120,7 +121,7 @@ class LinearEcho:
     def shift(self, samples: int) -> None:
         """From the next frame on the far end is given so much later: the path is as much shorter."""
         path = np.fft.irfft(self._path, _FFT, axis=1)[:, :FRAME_SAMPLES].ravel()
-        path = np.concatenate([path[samples:], np.zeros(min(samples, len(path)))])
+        path = np.concatenate([path[samples:], np.zeros(min(samples, len(path)), np.float32)])
         self._path = np.fft.rfft(path.reshape(PARTS, FRAME_SAMPLES), _FFT, axis=1).astype(np.complex64)
 
     def pass_by(self, far: Floats) -> None:
@@ -147,9 +148,9 @@ class LinearEcho:
         return float(both * both / (left * echoed)) if left * echoed > 0.0 else 0.0
 
     def _slipped(self, rest: Floats, echo: Floats) -> float:
-        """An echo that comes d later leaves, to the first order, -d times its slope; noise and a person hide that."""
-        slope, left = (echo[2:] - echo[:-2]) / 2, (rest[2:] - rest[:-2]) / 2
-        products = (np.dot(rest[1:-1], slope), np.dot(slope, slope), np.dot(left, left))
+        """An echo that comes d later leaves, to the first order, -d times its slope."""
+        slope, other = (echo[2:] - echo[:-2]) / 2, (rest[2:] - rest[:-2]) / 2
+        products = (np.dot(rest[1:-1], slope), np.dot(slope, slope), np.dot(other, other))
         self._slopes = _SLIP_MEMORY * self._slopes + np.asarray(products)
         both, echoed, hidden = self._slopes
-        return float(-both / (echoed + G * hidden)) if echoed > 0.0 else 0.0
+        return float(-both / (echoed + _HIDES * hidden)) if echoed > 0.0 else 0.0
