@@ -167,8 +167,8 @@ class Room:
         return (wet * (db(self.echo_db) * active_rms(far) / loudness)).astype(np.float32) if loudness else wet
 
     def hand_over(self, seconds: float) -> Sound:
-        """How much later a period is handed over, by hundredths of a second: for 10 to 60 s it slides, at up to 250 ppm,
-        or stands, and then it may jump by up to 5 ms."""
+        """How much later a period is handed over, by hundredths of a second: for 10 to 60 s it slides (at up to 250
+        ppm) or stands, and then it may jump by up to 5 ms."""
         rng = np.random.default_rng(self.seed + 2000)
         parts, late_s = [np.zeros(0)], self.hand_over_s * rng.uniform()
         while sum(map(len, parts)) < seconds * 100:

@@ -105,6 +105,23 @@ def test_the_filter_lets_the_person_through_and_stays_where_it_is() -> None:
     assert power(left[405:430]) < power(frames_of(echo_of(far))[405:430]) / 30
 
 
+def test_a_far_end_that_is_given_later_finds_its_path_again() -> None:
+    far, later = voice(8.0, 3, 0.1), 100
+    heard, linear, left = echo_of(far), LinearEcho(), []
+    delayed = np.concatenate([np.zeros(later, np.float32), far])
+    for number, near in enumerate(frames_of(heard)):
+        at = number * FRAME_SAMPLES
+        if number == 300:
+            linear.shift(later)
+        if number < 300:
+            left.append(linear.step(near, far[at : at + FRAME_SAMPLES]))
+        elif number < 300 + PARTS:
+            linear.pass_by(delayed[at : at + FRAME_SAMPLES])
+        else:
+            left.append(linear.step(near, delayed[at : at + FRAME_SAMPLES]))
+    assert power(left[300:303]) < 3 * power(left[280:300])
+
+
 def run(
     canceller: EchoCanceller, heard: np.ndarray, far: np.ndarray, lost: range = range(0)
 ) -> tuple[list[np.ndarray], list[bool]]:
@@ -170,6 +187,28 @@ def test_a_speaker_that_runs_dry_is_no_person_and_afterwards_the_person_is_heard
     assert not any(seen[1:445])
     loud = [i for i in range(455, 545) if power([frames_of(person)[i]]) > 0.05**2 / 10]
     assert np.mean([seen[i] for i in loud]) > 0.9
+
+
+@pytest.mark.parametrize("ppm", [100, -100])
+def test_how_much_the_clocks_differ_is_heard(ppm: int) -> None:
+    """The times do not tell: both devices hand over as if they kept the same pace."""
+    far = voice(30.0, 3, 0.1)
+    count = np.arange(len(far))
+    heard = frames_of(np.interp(count / (1 + ppm * 1e-6), count, echo_of(far)).astype(np.float32))
+    seen = {}
+    for followed in (True, False):
+        far_end, canceller, seen[followed] = FarEnd(), EchoCanceller(), []
+        far_end.start(16_000, 0.020)
+        for number, played in enumerate(frames_of(far)):
+            far_end.take(to_pcm(played * 32768), number * 0.02)
+            reference = far_end.frame((number - 1) * 0.02)
+            if number:
+                canceller.process(to_pcm(heard[number - 1] * 32768), reference, in_step=far_end.in_step)
+                seen[followed].append(canceller.person)
+            if followed:
+                far_end.follow(canceller.slip)
+    assert not any(seen[True][20:])
+    assert any(seen[False][20:]), "the scene is one in which it matters"
 
 
 def test_while_the_far_end_is_out_of_step_nobody_is_a_person() -> None:

@@ -11,7 +11,7 @@ CRYSTAL = 40e-6
 _WANDER_PER_S = 1e-6**2 / 100.0
 MOST_DRIFT = 300e-6
 # When all stamps of a block are off from where they lately were by more than this, in the same direction, sound was
-# lost. A speaker that runs dry loses a period; sound servers have been seen to hand over 5 ms later from one to the next.
+# lost. A speaker that runs dry loses a period, and that is 10 ms; a sound server may begin to hand over 5 ms later.
 JUMP_S = 0.007
 _LATELY = 0.3
 # Further from the stamps than this it goes back to them, whatever its drift may be.
