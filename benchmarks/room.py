@@ -204,6 +204,7 @@ def run(mode: str, it: Scene) -> Outcome:
     outcome, handed, silent_from_s = Outcome(), 0, 0.0
     for number in range(len(it.far) // FRAME_SAMPLES):
         start_s = number * FRAME_MS / 1000 / faster
+        start_s += handed_over[int(start_s * 100)]
         while handed * PERIOD_SAMPLES / RATE_HZ <= start_s + FRAME_MS / 1000:
             period = far[handed * PERIOD_SAMPLES * 2 : (handed + 1) * PERIOD_SAMPLES * 2]
             if handed not in it.dry:
@@ -212,7 +213,7 @@ def run(mode: str, it: Scene) -> Outcome:
             if any(period):
                 silent_from_s = handed * PERIOD_SAMPLES / RATE_HZ + SPEAKER_LATENCY_S
         pcm = heard[number * FRAME_SAMPLES * 2 : (number + 1) * FRAME_SAMPLES * 2]
-        line.microphone.deliver(pcm, start_s + handed_over[int(start_s * 100)] + next(late))
+        line.microphone.deliver(pcm, start_s + next(late))
         (captured,) = line.capture.frames()
         began_s = time.perf_counter()
         frame, may_be_speech = line.hear(captured, silent_from_s)

@@ -20,6 +20,8 @@ _FFT = 2 * FRAME_SAMPLES
 _BINS = FRAME_SAMPLES + 1
 # How much of the path's power may have changed after a frame: it follows a hand that moves.
 _CHANGE = np.float32(0.002)
+# At first it does not know yet how much the devices' clocks differ: then so much more, and less with each frame.
+_FIRST_CHANGE, _CHANGE_FALL = np.float32(0.02), np.float32(0.99)
 # The square of the gain at any delay and frequency, as it is believed before anything was heard.
 _FIRST_GUESS = 0.1
 _LEAST_DOUBT, _MOST_DOUBT = np.float32(1e-9), np.float32(10.0)
@@ -63,6 +65,7 @@ class LinearEcho:
         self._newest = 0
         self._path = np.zeros((PARTS, _BINS), np.complex64)
         self._doubt = np.full((PARTS, _BINS), _FIRST_GUESS, np.float32)  # expected square error of the path
+        self._change = _FIRST_CHANGE
         self._near = np.full(_BINS, 1e-4, np.float32)  # smoothed power of what was left
         self._late = np.zeros(_BINS, np.float32)  # power of the echo that comes later than the filter is long
         self._with_echo = np.zeros(3)  # smoothed products: rest with echo, rest with itself, echo with itself
@@ -109,7 +112,8 @@ class LinearEcho:
         trust *= np.float32(-0.5)
         trust += 1
         self._doubt *= trust
-        self._doubt += _CHANGE * (self._path.real**2 + self._path.imag**2)
+        self._change = max(_CHANGE, self._change * _CHANGE_FALL)
+        self._doubt += self._change * (self._path.real**2 + self._path.imag**2)
         np.clip(self._doubt, _LEAST_DOUBT, _MOST_DOUBT, out=self._doubt)
         return rest
 
