@@ -122,6 +122,41 @@ def test_a_far_end_that_is_given_later_finds_its_path_again() -> None:
     assert power(left[300:303]) < 3 * power(left[280:300])
 
 
+@pytest.mark.parametrize("other", ["an offset", "a hum", "nothing"])
+def test_a_steady_path_does_not_slip(other: str) -> None:
+    far = voice(10.0, 3, 0.1)
+    at_s = np.arange(len(far)) / 16_000
+    disturbance = {"an offset": 0.1 + 0 * at_s, "a hum": 0.03 * np.sin(2 * np.pi * 50 * at_s), "nothing": 0 * at_s}
+    heard, linear, slips = echo_of(far) * 0.1 + disturbance[other], LinearEcho(), []
+    for near, reference in zip(frames_of(heard.astype(np.float32)), frames_of(far), strict=True):
+        linear.step(near, reference)
+        slips.append(linear.slip)
+    assert abs(np.mean(slips[100:])) < 0.02
+    assert np.max(np.abs(slips[100:])) < 1.0
+
+
+def test_an_echo_that_comes_later_slips() -> None:
+    far, linear, slips = voice(10.0, 3, 0.1), LinearEcho(), []
+    heard = echo_of(far)
+    heard[5 * 16_000 :] = heard[5 * 16_000 - 1 : -1]
+    for near, reference in zip(frames_of(heard), frames_of(far), strict=True):
+        linear.step(near, reference)
+        slips.append(linear.slip)
+    assert abs(np.mean(slips[200:249])) < 0.05
+    assert 0.1 < np.max(slips[250:260]) < 1.5
+
+
+def test_a_siren_does_not_make_the_filter_useless() -> None:
+    at_s = np.arange(60 * 16_000) / 16_000
+    siren = (0.2 * np.sin(2 * np.pi * (600 * at_s + 300 / np.pi * np.sin(np.pi * at_s)))).astype(np.float32)
+    far = np.concatenate([siren, voice(8.0, 3, 0.1)])
+    heard, linear, left = echo_of(far), LinearEcho(), []
+    for near, reference in zip(frames_of(heard), frames_of(far), strict=True):
+        left.append(linear.step(near, reference))
+        assert linear.echo <= 1.0
+    assert power(left[-100:]) < power(frames_of(heard)[-100:]) / 10
+
+
 def run(
     canceller: EchoCanceller, heard: np.ndarray, far: np.ndarray, lost: range = range(0)
 ) -> tuple[list[np.ndarray], list[bool]]:

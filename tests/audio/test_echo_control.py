@@ -82,6 +82,27 @@ def test_while_nothing_is_played_frames_pass_untouched(mode: str) -> None:
     assert Rig(mode).control.hear(frame) == (frame, True)
 
 
+def test_the_far_end_follows_what_is_heard_and_is_given_later_where_it_must() -> None:
+    """Clocks 100 ppm apart, of which the times know nothing, while the microphone's sound comes sooner by 25 ms."""
+    rig, rng = Rig("aec"), np.random.default_rng(1)
+    rig.far_end.start(16_000, 0.020)
+    far = np.convolve(rng.standard_normal(40 * 16_000), [1.0, 0.8, 0.4], "same") * 1500
+    far *= np.repeat(rng.uniform(0.2, 1.5, len(far) // 1600), 1600)
+    at = np.arange(len(far)) * (1 - 100e-6) - 1500
+    heard = to_pcm(np.interp(at, np.arange(len(far)), far, left=0.0) * 0.5 + rng.standard_normal(len(far)) * 10)
+    played, taken, talks, moved = to_pcm(far), 0, [], 0
+    for number in range(len(far) // FRAME_SAMPLES - 1):
+        start_s = number * 0.02 - min(0.025, max(0, number - 1000) * 4e-5)
+        while taken * 0.010 <= start_s + 0.020:
+            rig.far_end.take(played[taken * 320 : (taken + 1) * 320], taken * 0.010)
+            taken += 1
+        frame = Frame(heard[number * FRAME_BYTES : (number + 1) * FRAME_BYTES], start_s)
+        talks.append(rig.control.hear(frame)[1])
+        moved += rig.far_end.later
+    assert moved > 100
+    assert not any(talks[20:])
+
+
 def test_what_is_too_faint_to_be_a_person_over_the_agent_is_told_apart_from_nothing() -> None:
     rig, rng = Rig("aec"), np.random.default_rng(1)
     far = rng.standard_normal(4 * 16_000) * 1500

@@ -51,6 +51,17 @@ def test_of_sound_that_is_handed_over_later_for_a_while_none_is_lost(lost_s: flo
     assert clock.lost_s == pytest.approx(lost_s, abs=0.0001)
 
 
+def test_what_only_comes_late_for_a_while_is_not_lost() -> None:
+    clock, rng = SampleClock(48_000), np.random.default_rng(4)
+    for number in range(12_000):
+        spell_s = number * 0.010 % 6.0
+        late_s = 0.009 if spell_s < 0.5 else 0.004 if spell_s < 1.5 else 0.0
+        clock.stamp(number * 480, number * 0.010 + late_s + abs(rng.normal(0.0, 0.0003)))
+    assert clock.resyncs > 5
+    assert abs(clock.lost_s) < 0.002
+    assert abs(clock.time_of(0)) < 0.003
+
+
 def test_a_clock_that_is_slewed_faster_than_any_crystal_is_followed() -> None:
     clock = SampleClock(16_000)
     for number in range(20_000):
@@ -273,23 +284,34 @@ def test_sound_that_is_handed_over_sooner_and_sooner_keeps_its_place() -> None:
     assert out_of_step < 60
 
 
-def test_where_nothing_was_heard_for_a_minute_the_times_count_again() -> None:
+def test_where_nothing_was_heard_for_a_minute_the_place_goes_by_the_times() -> None:
     pair = Pair()
     first = [pair.step() for _ in range(100)][-1]
     pair.step(-0.004)
     assert pair.far_end.in_step is False, "a step of the microphone's times is sound that was lost"
     soon = [pair.step(-0.004 - 0.004 * min(1.0, number / 500)) for number in range(1000)]
     assert apart_s(soon[-1], first) == pytest.approx(0.004, abs=0.0001)
-    for _ in range(2000):
-        pair.step(-0.008, silence=True)
-    assert pair.step(-0.008) is not None
-    assert apart_s(pair.step(-0.008), first) == pytest.approx(0.004, abs=0.0001)
-    assert pair.far_end.in_step
-    for _ in range(3100):
-        pair.step(-0.008, silence=True)
-    late = [(pair.step(-0.008), pair.far_end.in_step) for _ in range(20)]
-    assert [in_step for place, in_step in late if place is not None][:2] == [False, True]
-    assert apart_s(late[-1][0], first) == pytest.approx(0.008, abs=0.0003)
+    for number in range(2000):
+        pair.step(-0.008 - 0.002 * min(1.0, number / 500), silence=True)
+    for _ in range(2):
+        last = pair.step(-0.010)
+    assert apart_s(last, first) == pytest.approx(0.004, abs=0.0001), "within a minute by the count"
+    for number in range(3500):
+        pair.step(-0.010 - 0.003 * min(1.0, number / 500), silence=True)
+    late = [(pair.step(-0.013), pair.far_end.in_step) for _ in range(20)]
+    assert apart_s(late[-1][0], last) == pytest.approx(0.003, abs=0.0001)
+    assert all(in_step for _, in_step in late)
+
+
+def test_too_far_from_the_times_the_place_is_wrong_whatever_is_heard() -> None:
+    pair, in_step = Pair(), []
+    first = [pair.step() for _ in range(100)][-1]
+    for number in range(3000):
+        # Later and later, so that the count lags behind the times.
+        last = pair.step(min(0.060, number * 0.020 * 0.002))
+        in_step.append(pair.far_end.in_step)
+    assert in_step.count(False) == 1
+    assert 0.001 < apart_s(first, last) % 0.020 < 0.012, "taken anew, and then kept by the count"
 
 
 @pytest.mark.parametrize("lost_s", [0.043, 0.0013])

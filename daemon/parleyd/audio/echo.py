@@ -168,12 +168,12 @@ class EchoCanceller:
             far = self._silence
         else:
             self._rest_frames = round(_REST_S * 1000 / FRAME_MS)
+        self._steady_frames = self._steady_frames + 1 if in_step else 0
         # The very object: what a microphone with a gate of its own delivers in quiet is a room, and is learnt from.
         if pcm is SILENT_FRAME:
             return self._deaf(far)
         heard = samples_of(pcm).astype(np.float32) * np.float32(1 / 32768)
         cancelled = self._webrtc.process(heard, far)
-        self._steady_frames = self._steady_frames + 1 if in_step else 0
         if self._steady_frames < PARTS:
             self._linear.pass_by(far)
             self._linear.doubt(1.0)

@@ -33,12 +33,12 @@ GONE_S = 0.5
 _KEPT_S = 1.5
 # Of a slip that is heard, so much is made up for at once, and so much more in each frame from then on.
 _FOLLOW, _FOLLOW_ON = 0.05, 0.0005
-# After so long a silence the place is not known any better than by the times.
-_KNOWN_S = 60.0
+# For so long after the echo was heard it goes by the count; then the times tell better, as after an hour they do.
+_COUNTED_S = 60.0
 # A step in the microphone's times that is larger is sound that it lost.
 _HOLE_S = 0.001
 # Further from the times than this it is in the wrong place, whatever is heard.
-_MOST_OFF_S = 0.1
+_MOST_OFF_S = 0.05
 # When a frame's end was missing for so long without the speaker having run dry, the microphone's sound comes sooner
 # than it did.
 _PATIENCE_FRAMES = 15
@@ -63,8 +63,8 @@ class FarEnd:
     """take() on the speaker's thread, never waits; start() before; frame() on the ears thread.
 
     starved: how often the far end of a frame had not been handed over yet. It then counts as silence.
-    in_step: of the last frame, whether it was all there, and in its place. When not, the speaker is late, or it has run
-    dry and lost its place: what is given is off until its clock shows that.
+    in_step: of the last frame, whether it was all there, and where it was up to then. When not, the speaker is late, or
+    it has run dry and lost its place (what is given is off until its clock shows that), or sound was lost before it.
     later: by how many samples of the pipeline it is given later than up to the last frame, so that nothing is missing.
     """
 
@@ -107,7 +107,9 @@ class FarEnd:
         self._at = 0.0  # the sample with which the last frame began
         self._start_s = math.nan  # and when that was
         self._slower = 0.0  # how much slower the speaker's clock runs than the microphone's
-        self._known_until_s = -math.inf  # the place, by what was heard
+        self._by_times = 0.0  # that sample, by the times alone
+        self._off = 0.0  # how much later the echo had it when it was last heard
+        self._counted_until_s = -math.inf
         self._elsewhere = self._opened > 1  # the place is not where the echo was last heard
         # The kept sound is a stretch of this; where there is no more room behind it, it moves to the front.
         self._room = np.zeros(round(2 * _KEPT_S * rate_hz), np.float32)
@@ -121,7 +123,8 @@ class FarEnd:
         self._slower = max(-MOST_DRIFT, min(MOST_DRIFT, self._slower + _FOLLOW_ON * slip / FRAME_SAMPLES))
         self._at -= _FOLLOW * slip * self._clock.rate_hz / PIPELINE_RATE_HZ
         if slip:
-            self._known_until_s = self._start_s + _KNOWN_S
+            self._counted_until_s = self._start_s + _COUNTED_S
+            self._off = self._at - self._by_times
 
     @property
     def kept_s(self) -> float:
@@ -150,17 +153,17 @@ class FarEnd:
     def _move(self, start_s: float) -> bool:
         """To the frame that begins at start_s; whether sound was lost between it and the last."""
         rate_hz = self._clock.rate_hz
-        by_times = self._clock.sample_at(start_s - self._lag_s)
+        self._by_times = self._clock.sample_at(start_s - self._lag_s)
         hole_s, self._start_s = start_s - self._start_s - _FRAME_S, start_s
         lost_s, self._lost_s = self._clock.lost_s - self._lost_s, self._clock.lost_s
         moved = lost_s != 0.0 or abs(hole_s) > _HOLE_S
         self._at += _FRAME_S * rate_hz * (1.0 - self._slower)
         if moved:
             self._at += (hole_s - lost_s) * rate_hz
-        if start_s > self._known_until_s or abs(self._at - by_times) > _MOST_OFF_S * rate_hz:
-            self._at = by_times
-            self._elsewhere = self._elsewhere or self._known_until_s > -math.inf
-            self._known_until_s = -math.inf
+        if start_s > self._counted_until_s:
+            self._at = self._by_times + self._off
+        if abs(self._at - self._by_times) > _MOST_OFF_S * rate_hz:
+            self._at, self._off, self._elsewhere = self._by_times, 0.0, True
         return moved
 
     def _wait(self, start_s: float, step: float, *, moved: bool) -> bool:
@@ -180,7 +183,10 @@ class FarEnd:
             if lag_s <= self._most_lag_s:
                 self.later = later
                 self._at -= later * step
-                self._lag_s = max(self._lag_s, lag_s)
+                self._off -= later * step
+                more_s = max(0.0, lag_s - self._lag_s)
+                self._lag_s += more_s
+                self._off += more_s * self._clock.rate_hz
             self._missing_s, self._missing_frames = 0.0, 0
         return bool(missing_s > 0.0)
 

@@ -24,6 +24,8 @@ _CHANGE = np.float32(0.002)
 _FIRST_CHANGE, _CHANGE_FALL = np.float32(0.02), np.float32(0.99)
 # The square of the gain at any delay and frequency, as it is believed before anything was heard.
 _FIRST_GUESS = 0.1
+# An estimate above full scale is none: on a siren the filter may diverge, and then it begins anew.
+_MOST_ECHO = 1.0
 _LEAST_DOUBT, _MOST_DOUBT = np.float32(1e-9), np.float32(10.0)
 # The room's tail beyond the filter is expected to go on from its last part, falling as in a room of 0.8 s.
 _TAIL_PER_FRAME = np.float32(10.0 ** (-60.0 / 10.0 * 0.020 / 0.8))
@@ -85,6 +87,9 @@ class LinearEcho:
         far_spectra, far_power = self._take(far)
         echo = np.fft.irfft((far_spectra * self._path).sum(axis=0), _FFT)[FRAME_SAMPLES:].astype(np.float32)
         self.echo = float(np.dot(echo, echo)) / FRAME_SAMPLES
+        if not self.echo < _MOST_ECHO:
+            self._path[:], self._doubt[:] = 0.0, _FIRST_GUESS
+            echo[:] = self.echo = 0.0
         rest: Floats = (heard - echo).astype(np.float32)
 
         self.explained = self._explained(rest, echo)
@@ -153,6 +158,8 @@ class LinearEcho:
 
     def _slipped(self, rest: Floats, echo: Floats) -> float:
         """An echo that comes d later leaves, to the first order, -d times its slope."""
+        # Of what is slow, a hum or an offset of the microphone, the slope tells next to nothing.
+        rest, echo = np.diff(rest), np.diff(echo)
         slope, other = (echo[2:] - echo[:-2]) / 2, (rest[2:] - rest[:-2]) / 2
         products = (np.dot(rest[1:-1], slope), np.dot(slope, slope), np.dot(other, other))
         self._slopes = _SLIP_MEMORY * self._slopes + np.asarray(products)

@@ -14,6 +14,9 @@ MOST_DRIFT = 300e-6
 # lost. A speaker that runs dry loses a period, and that is 10 ms; a sound server may begin to hand over 5 ms later.
 JUMP_S = 0.007
 _LATELY = 0.3
+# Of what was taken for lost, that by which stamps come earlier again was only late: by more than this, for so long.
+_EARLY_S = 0.002
+_DOUBTED_S = 30.0
 # Further from the stamps than this it goes back to them, whatever its drift may be.
 MOST_OFF_S = 0.050
 
@@ -38,6 +41,8 @@ class SampleClock:
         # Since when the block lasts, and the error of its least late stamp.
         self._since_s, self._least_s = float("-inf"), float("inf")
         self._lately_s = 0.0  # that of the last blocks
+        # What was taken for lost not long ago, and when.
+        self._claimed_s, self._claimed_at_s = 0.0, float("-inf")
         # Since when all stamps are off from that, and by how much the least late.
         self._off_since_s: float | None = None
         self._off_s = 0.0
@@ -65,6 +70,7 @@ class SampleClock:
         if at_s - self._since_s < BLOCK_S:
             return
         error_s, self._least_s, self._since_s = self._least_s, float("inf"), at_s
+        error_s += self._give_back(self._lately_s - error_s, at_s)
         self._lately_s += _LATELY * (error_s - self._lately_s)
         surprise = self._p_time + JITTER_S**2
         for_time, for_slow = self._p_time / surprise, self._p_both / surprise
@@ -88,9 +94,21 @@ class SampleClock:
             # By what was lost, and not to the stamps: what comes after a hole is as late as what came before it.
             self._at_s += self._off_s
             self.lost_s += self._off_s
+            claimed_s = self._claimed_s if at_s - self._claimed_at_s < _DOUBTED_S else 0.0
+            self._claimed_s, self._claimed_at_s = max(0.0, claimed_s + self._off_s), at_s
             self._off_since_s, self._since_s, self._least_s = None, at_s, float("inf")
             self.resyncs += 1
         return True
+
+    def _give_back(self, early_s: float, at_s: float) -> float:
+        """Nothing comes early: what was taken for lost and is not → how much of it."""
+        if early_s < _EARLY_S or at_s - self._claimed_at_s > _DOUBTED_S:
+            return 0.0
+        back_s = min(early_s, self._claimed_s)
+        self._at_s -= back_s
+        self.lost_s -= back_s
+        self._claimed_s -= back_s
+        return back_s
 
     def time_of(self, sample: float) -> float:
         return self._at_s + (sample - (self._sample or 0)) / self.rate_hz * (1.0 + self._slow)
