@@ -108,8 +108,8 @@ class FarEnd:
         self._start_s = math.nan  # and when that was
         self._slower = 0.0  # how much slower the speaker's clock runs than the microphone's
         self._by_times = 0.0  # that sample, by the times alone
-        self._off = 0.0  # how much later the echo had it when it was last heard
-        self._counted_until_s = -math.inf
+        self._off = 0.0  # and by how many samples later the echo had it when it was last heard
+        self._counted_until_s = -math.inf  # it goes by the count
         self._elsewhere = self._opened > 1  # the place is not where the echo was last heard
         # The kept sound is a stretch of this; where there is no more room behind it, it moves to the front.
         self._room = np.zeros(round(2 * _KEPT_S * rate_hz), np.float32)
@@ -187,6 +187,7 @@ class FarEnd:
                 more_s = max(0.0, lag_s - self._lag_s)
                 self._lag_s += more_s
                 self._off += more_s * self._clock.rate_hz
+                self._by_times -= more_s * self._clock.rate_hz
             self._missing_s, self._missing_frames = 0.0, 0
         return bool(missing_s > 0.0)
 
