@@ -146,6 +146,37 @@ def test_an_echo_that_comes_later_slips() -> None:
     assert 0.1 < np.max(slips[250:260]) < 1.5
 
 
+@pytest.mark.parametrize("later", [-100, 15, 71, 300])
+def test_an_echo_that_moves_all_at_once_is_found_where_it_is_and_is_no_person(later: int) -> None:
+    far, far_end, canceller, jumps, seen = voice(16.0, 3, 0.1), FarEnd(), EchoCanceller(), [], []
+    far_end.start(16_000, 0.020)
+    heard = np.concatenate([echo_of(far)[: 8 * 16_000], echo_of(far, 900 + later)[8 * 16_000 :]])
+    left = []
+    for number, near in enumerate(frames_of(heard)):
+        at = number * FRAME_SAMPLES
+        far_end.take(to_pcm(far[at : at + FRAME_SAMPLES] * 32768), number * 0.02)
+        pcm = canceller.process(to_pcm(near * 32768), far_end.frame((number - 1) * 0.02), in_step=far_end.in_step)
+        far_end.follow(canceller.slip)
+        if canceller.jump:
+            jumps.append((number, canceller.jump))
+            far_end.move(canceller.jump)
+        seen.append(canceller.person)
+        left.append(samples_of(pcm).astype(np.float32) / 32768)
+    assert [number for number, person in enumerate(seen) if person and number >= 20] == []
+    assert len(jumps) == 1
+    assert abs(jumps[0][1] - later) <= 1
+    assert 400 <= jumps[0][0] < 425
+    assert power(left[450:500]) < 0.01 * power(frames_of(heard)[450:500])
+
+
+def test_a_person_who_talks_over_the_agent_is_no_jump() -> None:
+    far, linear = voice(20.0, 3, 0.1), LinearEcho()
+    heard = echo_of(far) + np.concatenate([np.zeros(5 * 16_000), voice(15.0, 4, 0.05)]).astype(np.float32)
+    for near, reference in zip(frames_of(heard), frames_of(far), strict=True):
+        linear.step(near, reference)
+        assert not linear.jump
+
+
 def test_a_siren_does_not_make_the_filter_useless() -> None:
     at_s = np.arange(60 * 16_000) / 16_000
     siren = (0.2 * np.sin(2 * np.pi * (600 * at_s + 300 / np.pi * np.sin(np.pi * at_s)))).astype(np.float32)

@@ -128,7 +128,8 @@ class EchoCanceller:
 
     person: whether the last frame may be speech; True while the far end is silent, for then that is for others to say.
     faint: whether it may be the beginning of a word, if one follows.
-    slip: by how many samples its echo came later than expected; 0 where that cannot be told.
+    slip: by how many samples its echo came later than expected; 0 where that cannot be told. jump: by how many it comes
+    later from now on, all at once.
     """
 
     def __init__(self) -> None:
@@ -145,10 +146,12 @@ class EchoCanceller:
         self._share = 0.0  # of the linear filter in what comes out
         self._rest_frames = 0
         self._steady_frames = PARTS + _SETTLE_FRAMES  # since the far end was out of step
+        self._doubtful = True  # whether the path was, too
         self._silence = np.zeros(FRAME_SAMPLES, np.float32)
         self.person = True
         self.faint = False
         self.slip = 0.0
+        self.jump = 0
 
     def process(self, pcm: bytes, far: Floats | None, *, in_step: bool = True, later: int = 0) -> bytes:
         """A frame of the microphone, the far end that belongs to it (full scale 1.0; None: silence) → a frame.
@@ -159,7 +162,7 @@ class EchoCanceller:
         """
         if later:
             self._linear.shift(later)
-        self.slip = 0.0
+        jumped, self.jump, self.slip = self.jump, 0, 0.0
         if far is None:
             if self._rest_frames <= 0:
                 self.person, self.faint = True, False
@@ -169,6 +172,9 @@ class EchoCanceller:
         else:
             self._rest_frames = round(_REST_S * 1000 / FRAME_MS)
         self._steady_frames = self._steady_frames + 1 if in_step else 0
+        if not in_step:
+            # After a jump the far end has moved along, and the path is what it was.
+            self._doubtful = not jumped
         # The very object: what a microphone with a gate of its own delivers in quiet is a room, and is learnt from.
         if pcm is SILENT_FRAME:
             return self._deaf(far)
@@ -176,11 +182,13 @@ class EchoCanceller:
         cancelled = self._webrtc.process(heard, far)
         if self._steady_frames < PARTS:
             self._linear.pass_by(far)
-            self._linear.doubt(1.0)
+            if self._doubtful:
+                self._linear.doubt(1.0)
             self._hold, self._share, self.person, self.faint = 0, 0.0, False, False
             return to_pcm(cancelled * np.float32(32768))
         left = self._linear.step(heard, far)
         linear = self._linear
+        self.jump = linear.jump
         agreed = self._let_through.step(cancelled)
         if self._near_end.step(linear.left, linear.expected, linear.echo, linear.explained, agreed=agreed):
             self._hold = _HOLD_FRAMES + 1

@@ -94,6 +94,8 @@ class EchoControl:
             step = self._far_end
             pcm = self._canceller.process(frame.pcm, far, in_step=step.in_step, later=step.later)
             step.follow(self._canceller.slip)
+            if self._canceller.jump:
+                step.move(self._canceller.jump)
             frame = Frame(pcm, frame.start_s)
             self.faint = self._canceller.faint and not earcon
             return frame, self._canceller.person and not earcon

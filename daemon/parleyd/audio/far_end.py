@@ -126,6 +126,13 @@ class FarEnd:
             self._counted_until_s = self._start_s + _COUNTED_S
             self._off = self._at - self._by_times
 
+    def move(self, jump: int) -> None:
+        """All of the echo comes later than it did, by so many samples of the pipeline."""
+        by = jump * self._clock.rate_hz / PIPELINE_RATE_HZ
+        self._at -= by
+        self._off -= by
+        self._elsewhere = True
+
     @property
     def kept_s(self) -> float:
         return len(self._kept) / self._clock.rate_hz

@@ -36,6 +36,15 @@ _EXPLAIN_MEMORY = 0.75
 _SLIP_MEMORY = 0.9
 # What is left besides makes a slip uncertain: less is made of it.
 _HIDES = 2.0
+# All of an echo may come sooner or later at once, as when a sound server fills its buffers anew: by up to so much. That
+# is looked for where so much more is left than expected of an echo this loud, and a little longer, and found where the
+# estimate, moved by it, is this much like what was heard.
+_SOONER_SAMPLES, _LATER_SAMPLES = 160, 320
+_SURPRISE, _LEAST_ECHO = 10.0**0.8, 1e-4
+_SUSPECT_FRAMES = 10
+_LEAST_JUMP_SAMPLES = 3
+_ALIKE = 0.8
+_LATELY = 4 * FRAME_SAMPLES
 # The bands in which a person is looked for, from the pitch's first harmonics to the hiss of an s.
 BAND_EDGES_HZ = (200, 700, 1500, 2500, 3800, 5500, 7600)
 BANDS = len(BAND_EDGES_HZ) - 1
@@ -71,10 +80,15 @@ class LinearEcho:
         self._near = np.full(_BINS, 1e-4, np.float32)  # smoothed power of what was left
         self._late = np.zeros(_BINS, np.float32)  # power of the echo that comes later than the filter is long
         self._with_echo = np.zeros(3)  # smoothed products: rest with echo, rest with itself, echo with itself
+        self._heard_lately = np.zeros(_LATELY, np.float32)
+        self._echo_lately = np.zeros(_LATELY, np.float32)
+        self._suspect_frames = 0
+        self._maybe = 0  # the jump that the last frame suggested
         self._slopes = np.zeros(3)  # smoothed products: rest with the echo's slope, the slopes of echo and rest
         self.echo = 0.0
         self.explained = 0.0
         self.slip = 0.0
+        self.jump = 0
         self.left = np.zeros(BANDS, np.float32)
         self.expected = np.zeros(BANDS, np.float32)
 
@@ -83,6 +97,7 @@ class LinearEcho:
 
         left, expected: the power of that in each band, and how much of it the forecast gives to the echo. slip: by how
         many samples the echo comes later than the estimate: the filter follows a delay that moves, and lags behind.
+        jump: likewise, where all of it has moved at once.
         """
         far_spectra, far_power = self._take(far)
         echo = np.fft.irfft((far_spectra * self._path).sum(axis=0), _FFT)[FRAME_SAMPLES:].astype(np.float32)
@@ -104,6 +119,7 @@ class LinearEcho:
         left = spectrum.real**2 + spectrum.imag**2
         self.left, self.expected = _band_powers(left), _band_powers(forecast)
 
+        self.jump = self._jumped(heard, echo)
         self._near = _NEAR_MEMORY * self._near + (1 - _NEAR_MEMORY) * left
         trust = self._doubt / (0.5 * forecast + self._near + np.float32(1e-9))
         step = far_spectra.conj()
@@ -165,3 +181,24 @@ class LinearEcho:
         self._slopes = _SLIP_MEMORY * self._slopes + np.asarray(products)
         both, echoed, hidden = self._slopes
         return float(-both / (echoed + _HIDES * hidden)) if echoed > 0.0 else 0.0
+
+    def _jumped(self, heard: Floats, echo: Floats) -> int:
+        """Once two frames agree. The first makes that what is left counts as explained."""
+        for lately, frame in ((self._heard_lately, heard), (self._echo_lately, echo)):
+            lately[:-FRAME_SAMPLES] = lately[FRAME_SAMPLES:]
+            lately[-FRAME_SAMPLES:] = frame
+        before, self._maybe = self._maybe, 0
+        surprised = self.left.sum() > _SURPRISE * self.expected.sum()
+        self._suspect_frames = _SUSPECT_FRAMES if surprised else max(0, self._suspect_frames - 1)
+        if self.echo < _LEAST_ECHO or not self._suspect_frames:
+            return 0
+        part = self._heard_lately[_LATER_SAMPLES:-_SOONER_SAMPLES]
+        both = np.correlate(self._echo_lately, part, "valid")
+        power = np.convolve(self._echo_lately**2, np.ones(len(part), np.float32), "valid")
+        alike = both * np.abs(both) / (power * np.dot(part, part) + np.float32(1e-12))
+        best, now = int(np.argmax(alike)), float(alike[_LATER_SAMPLES])
+        jump = _LATER_SAMPLES - best
+        if abs(jump) < _LEAST_JUMP_SAMPLES or alike[best] < max(_ALIKE, (1.0 + now) / 2):
+            return 0
+        self._maybe, self.explained = jump, float(alike[best])
+        return jump if before and abs(jump - before) <= 1 else 0
