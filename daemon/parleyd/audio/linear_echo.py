@@ -183,7 +183,7 @@ class LinearEcho:
         return float(-both / (echoed + _HIDES * hidden)) if echoed > 0.0 else 0.0
 
     def _jumped(self, heard: Floats, echo: Floats) -> int:
-        """Once two frames agree. The first makes that what is left counts as explained."""
+        """Once two frames agree; from the first on, what is left counts as explained."""
         for lately, frame in ((self._heard_lately, heard), (self._echo_lately, echo)):
             lately[:-FRAME_SAMPLES] = lately[FRAME_SAMPLES:]
             lately[-FRAME_SAMPLES:] = frame
