@@ -288,7 +288,6 @@ def test_where_nothing_was_heard_for_a_minute_the_place_goes_by_the_times() -> N
     pair = Pair()
     first = [pair.step() for _ in range(100)][-1]
     pair.step(-0.004)
-    assert pair.far_end.in_step is False, "a step of the microphone's times is sound that was lost"
     soon = [pair.step(-0.004 - 0.004 * min(1.0, number / 500)) for number in range(1000)]
     assert apart_s(soon[-1], first) == pytest.approx(0.004, abs=0.0001)
     for number in range(2000):
@@ -321,7 +320,7 @@ def test_what_the_microphone_loses_moves_the_far_end_along(lost_s: float) -> Non
     for number in range(100):
         # It hears what was played so much later.
         assert abs(apart_s(pair.step(lost_s), before) + (lost_s + 0.010) % 0.020 - 0.010) < 0.0001
-        assert pair.far_end.in_step is (number > 0)
+        assert pair.far_end.in_step is (number > 0 or lost_s < 0.020)
 
 
 def test_what_the_echo_lags_behind_makes_the_far_end_slower() -> None:

@@ -163,10 +163,13 @@ class FarEnd:
         self._by_times = self._clock.sample_at(start_s - self._lag_s)
         hole_s, self._start_s = start_s - self._start_s - _FRAME_S, start_s
         lost_s, self._lost_s = self._clock.lost_s - self._lost_s, self._clock.lost_s
-        moved = lost_s != 0.0 or abs(hole_s) > _HOLE_S
         self._at += _FRAME_S * rate_hz * (1.0 - self._slower)
-        if moved:
-            self._at += (hole_s - lost_s) * rate_hz
+        if abs(hole_s) > _HOLE_S:
+            self._at += hole_s * rate_hz
+        self._at -= lost_s * rate_hz
+        # A small step of the microphone's times is mostly its clock, which finds its place after the device was opened:
+        # the far end goes along, but nobody goes unheard for that.
+        moved = lost_s != 0.0 or abs(hole_s) > _FRAME_S
         if start_s > self._counted_until_s:
             self._at = self._by_times + self._off
         if abs(self._at - self._by_times) > _MOST_OFF_S * rate_hz:
