@@ -255,6 +255,19 @@ def test_a_speaker_that_runs_dry_is_no_person_and_afterwards_the_person_is_heard
     assert np.mean([seen[i] for i in loud]) > 0.9
 
 
+def test_the_canceller_knows_the_path_at_once_where_the_far_end_is_given_later() -> None:
+    far, later, canceller = voice(8.0, 3, 0.1), 100, EchoCanceller()
+    delayed = np.concatenate([np.zeros(later, np.float32), far])
+    for number, near in enumerate(frames_of(echo_of(far))[: 307 + PARTS]):
+        moves, given = number == 306, far if number < 306 else delayed
+        reference = given[number * FRAME_SAMPLES : (number + 1) * FRAME_SAMPLES]
+        pcm = to_pcm(near * 32768)
+        canceller.process(pcm, reference, in_step=not moves, later=later if moves else 0)
+    # The first frame after it is steady again: nothing was learnt since.
+    left = canceller._linear.left.sum()
+    assert left < power([near]) / 100
+
+
 @pytest.mark.parametrize("ppm", [100, -100])
 def test_how_much_the_clocks_differ_is_heard(ppm: int) -> None:
     """The times do not tell: both devices hand over as if they kept the same pace."""
