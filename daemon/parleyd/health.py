@@ -16,7 +16,10 @@ from parleyd import events
 
 
 class Grade(Enum):
+    """starting: the devices have not opened yet, so nothing can be promised. sick: the watchdog ends the daemon."""
+
     WELL = "well"
+    STARTING = "starting"
     TROUBLE = "trouble"
     SICK = "sick"
 
@@ -154,9 +157,11 @@ def look(pulses: Iterable[Pulse], load: Load, troubles: Iterable[Finding], now_s
     return tuple(sorted(found, key=lambda finding: finding.grade is not Grade.SICK))
 
 
-def grade(findings: Iterable[Finding]) -> Grade:
+def grade(findings: Iterable[Finding], *, is_ready: bool = True) -> Grade:
+    """is_ready: the start is over, and systemd has been told READY."""
     grades = {finding.grade for finding in findings}
-    return next((one for one in (Grade.SICK, Grade.TROUBLE) if one in grades), Grade.WELL)
+    best = Grade.WELL if is_ready else Grade.STARTING
+    return next((one for one in (Grade.SICK, Grade.TROUBLE) if one in grades), best)
 
 
 def in_words(findings: Iterable[Finding]) -> str:

@@ -127,7 +127,7 @@ def unit(is_of_user: bool = False, **properties: str) -> Unit:
         # systemd has already forgotten how it ended.
         (
             {"ActiveState": "activating", "SubState": "start", "NRestarts": "8", "Result": "success"},
-            WARNING,
+            ERROR,
             "8 times by itself -> sudo journalctl -u parleyd",
         ),
         ({"ActiveState": "inactive", "UnitFileState": "disabled"}, WARNING, "enable --now"),
@@ -167,11 +167,49 @@ def test_a_service_s_user_outside_of_the_group_audio() -> None:
         ({"health": "well", "state": "asleep", "findings": []}, GOOD),
         ({"health": "trouble", "state": "live", "findings": [{"part": "microphone", "text": "gone"}]}, WARNING),
         ({"health": "sick"}, ERROR),
+        ({"health": "starting", "state": "starting", "reason": "the sound devices are being opened"}, WARNING),
         ({"findings": [None, 3, {}]}, WARNING),
     ],
 )
 def test_what_the_running_daemon_tells(status: dict[str, object], severity: Severity) -> None:
-    assert severities(daemon.judge_status(status)) == [severity]
+    assert severities(daemon.judge_status(status, "the log")) == [severity]
+
+
+def test_the_log_that_is_named_is_that_of_the_service_that_runs() -> None:
+    of_user = unit(True, ActiveState="active")
+    assert service.log_command(of_user).startswith("journalctl --user -u parleyd")
+    assert service.log_command(None).startswith("sudo journalctl -u parleyd")
+    (found,) = daemon.judge_status({"health": "trouble"}, f"see its log: {service.log_command(of_user)}")
+    assert "journalctl --user" in found.mend
+
+
+@pytest.mark.parametrize(
+    ("properties", "words"),
+    [
+        (
+            {
+                "ActiveState": "activating",
+                "SubState": "auto-restart",
+                "NRestarts": "3",
+                "ExecMainCode": "1",
+                "ExecMainStatus": "69",
+                "StatusText": "failed: there is no sound output device; plug one in",
+            },
+            "has failed 4 times, and is tried again: there is no sound output device; plug one in",
+        ),
+        # A daemon that was killed tells what it did before, and that is not why it ended.
+        (
+            {"ActiveState": "failed", "Result": "signal", "ExecMainStatus": "9", "StatusText": "asleep"},
+            "has failed: it was killed by SIGKILL",
+        ),
+        ({"ActiveState": "activating", "SubState": "start"}, "is starting"),
+        ({"ActiveState": "inactive"}, None),
+        ({"ActiveState": "active"}, None),
+    ],
+)
+def test_why_nobody_listens(properties: dict[str, str], words: str | None) -> None:
+    told = service.why_not_running([unit(**properties)])
+    assert told is None if words is None else told is not None and words in told[0]
 
 
 # ---------------------------------------------------------------- access to sound

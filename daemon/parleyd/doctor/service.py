@@ -12,6 +12,7 @@ from pathlib import Path
 
 from parleyd.doctor.examination import Examination, our_name
 from parleyd.doctor.findings import Finding, error, good, misconfigured, note, skipped, warning
+from parleyd.host.notify import FAILED
 
 UNIT = "parleyd.service"
 _PROPERTIES = (
@@ -77,8 +78,31 @@ class Unit:
         return self.get("User") or ("parleyd" if self.get("DynamicUser") == "yes" else "root")
 
 
+def known_units() -> list[Unit]:
+    """The units that systemd answers for, installed or not: the system's first, then the user's."""
+    return [unit for is_of_user in (False, True) if (unit := _ask(is_of_user)) is not None]
+
+
+def why_not_running(units: Sequence[Unit]) -> tuple[str, str] | None:
+    """What keeps an installed unit from running, and the mend; None where no unit has failed or is being started."""
+    for unit in units:
+        whose, log = _whose(unit), log_command(unit)
+        restarts = _number(unit.get("NRestarts"))
+        times = f" {restarts + 1} times" if restarts else ""
+        state = unit.get("ActiveState")
+        if state == "activating" and unit.get("SubState") != "auto-restart" and not restarts:
+            return f"{whose} is starting", f"try again in a moment; {log}"
+        if state == "failed" or state == "activating":
+            # The text is of the last try, until the next one begins; a daemon that was killed has left none.
+            said = unit.get("StatusText")
+            reason = said.removeprefix(FAILED) if said.startswith(FAILED) else _last_end(unit)
+            again = ", and is tried again" if state == "activating" else ""
+            return f"{whose} has failed{times}{again}: {reason}", f"`parleyd doctor` finds out more; {log}"
+    return None
+
+
 def service(examination: Examination) -> Iterable[Finding]:
-    units = [unit for is_of_user in (False, True) if (unit := _ask(is_of_user)) is not None]
+    units = known_units()
     examination.units = [unit for unit in units if unit.is_installed]
     if not units:
         return [note("systemd does not run here, or cannot be asked: nothing starts parleyd by itself")]
@@ -107,8 +131,7 @@ def judge_units(units: Sequence[Unit], *, lingers: bool, is_root: bool = False) 
 
 def _judge(unit: Unit) -> Iterator[Finding]:
     systemctl = "systemctl --user" if unit.is_of_user else "sudo systemctl"
-    log = f"{'journalctl --user' if unit.is_of_user else 'sudo journalctl'} -u parleyd -n 30 --no-pager"
-    whose = "the user's service" if unit.is_of_user else "the system service"
+    log, whose = log_command(unit), _whose(unit)
     state, restarts = unit.get("ActiveState"), _number(unit.get("NRestarts"))
     if unit.get("LoadState") == "masked":
         yield warning(f"{whose} is masked: it can never be started", f"{systemctl} unmask parleyd")
@@ -128,20 +151,33 @@ def _judge(unit: Unit) -> Iterator[Finding]:
     elif state == "failed" or (state == "activating" and unit.get("SubState") == "auto-restart"):
         # Result is of the last run; while it waits for the next one, too.
         again = f", and is tried again ({restarts} restarts so far)" if state == "activating" else ""
-        text = f"{whose} has failed{again}: {_last_end(unit)}"
+        said = unit.get("StatusText")
+        reason = f": {said.removeprefix(FAILED)}" if said.startswith(FAILED) else ""
+        text = f"{whose} has failed{again}: {_last_end(unit)}{reason}"
         if _number(unit.get("ExecMainStatus")) == os.EX_CONFIG:
             shows = f"`parleyd check` shows what is wrong, and if it is the key, {log}"
             yield misconfigured(text, f"{shows}; then {systemctl} restart parleyd")
         else:
             yield error(text, f"{log} tells more; then {systemctl} restart parleyd")
     elif state == "activating" and restarts:
-        yield warning(f"{whose} is being started again: it has ended {restarts} times by itself", log)
+        ended = f"{restarts} time{'s' if restarts != 1 else ''}"
+        yield error(f"{whose} is being started again: it has ended {ended} by itself", log)
     elif state == "activating":
         yield note(f"{whose} is starting")
     else:
         how = "and is not started at boot" if unit.get("UnitFileState") == "disabled" else "though it is enabled"
         verb = "enable --now" if unit.get("UnitFileState") == "disabled" else "start"
         yield warning(f"{whose} does not run, {how}", f"{systemctl} {verb} parleyd")
+
+
+def _whose(unit: Unit) -> str:
+    return "the user's service" if unit.is_of_user else "the system service"
+
+
+def log_command(unit: Unit | None) -> str:
+    """Shows the unit's log; of None, that of the system's service, as where no unit is known."""
+    of_user = unit is not None and unit.is_of_user
+    return f"{'journalctl --user' if of_user else 'sudo journalctl'} -u parleyd -n 30 --no-pager"
 
 
 def _last_end(unit: Unit) -> str:
