@@ -70,6 +70,10 @@ class Unit:
     def main_pid(self) -> int:
         return _number(self.get("MainPID"))
 
+    def order(self, verb: str) -> str:
+        """The systemctl command."""
+        return f"{'systemctl --user' if self.is_of_user else 'sudo systemctl'} {verb} parleyd"
+
     @property
     def user(self) -> str:
         """Whose rights it has."""
@@ -130,11 +134,10 @@ def judge_units(units: Sequence[Unit], *, lingers: bool, is_root: bool = False) 
 
 
 def _judge(unit: Unit) -> Iterator[Finding]:
-    systemctl = "systemctl --user" if unit.is_of_user else "sudo systemctl"
     log, whose = log_command(unit), _whose(unit)
     state, restarts = unit.get("ActiveState"), _number(unit.get("NRestarts"))
     if unit.get("LoadState") == "masked":
-        yield warning(f"{whose} is masked: it can never be started", f"{systemctl} unmask parleyd")
+        yield warning(f"{whose} is masked: it can never be started", unit.order("unmask"))
     elif unit.get("LoadState") != "loaded":
         yield error(
             f"{whose} cannot be loaded: {unit.get('LoadError') or unit.get('LoadState')}",
@@ -147,7 +150,7 @@ def _judge(unit: Unit) -> Iterator[Finding]:
         else:
             yield good(f"{whose} runs as {unit.user}{said}")
         if unit.get("UnitFileState") == "disabled":
-            yield warning(f"{whose} is not started at boot", f"{systemctl} enable parleyd")
+            yield warning(f"{whose} is not started at boot", unit.order("enable"))
     elif state == "failed" or (state == "activating" and unit.get("SubState") == "auto-restart"):
         # Result is of the last run; while it waits for the next one, too.
         again = f", and is tried again ({restarts} restarts so far)" if state == "activating" else ""
@@ -156,9 +159,9 @@ def _judge(unit: Unit) -> Iterator[Finding]:
         text = f"{whose} has failed{again}: {_last_end(unit)}{reason}"
         if _number(unit.get("ExecMainStatus")) == os.EX_CONFIG:
             shows = f"`parleyd check` shows what is wrong, and if it is the key, {log}"
-            yield misconfigured(text, f"{shows}; then {systemctl} restart parleyd")
+            yield misconfigured(text, f"{shows}; then {unit.order('restart')}")
         else:
-            yield error(text, f"{log} tells more; then {systemctl} restart parleyd")
+            yield error(text, f"{log} tells more; then {unit.order('restart')}")
     elif state == "activating" and restarts:
         ended = f"{restarts} time{'s' if restarts != 1 else ''}"
         yield error(f"{whose} is being started again: it has ended {ended} by itself", log)
@@ -167,7 +170,7 @@ def _judge(unit: Unit) -> Iterator[Finding]:
     else:
         how = "and is not started at boot" if unit.get("UnitFileState") == "disabled" else "though it is enabled"
         verb = "enable --now" if unit.get("UnitFileState") == "disabled" else "start"
-        yield warning(f"{whose} does not run, {how}", f"{systemctl} {verb} parleyd")
+        yield warning(f"{whose} does not run, {how}", unit.order(verb))
 
 
 def _whose(unit: Unit) -> str:
