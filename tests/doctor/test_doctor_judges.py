@@ -146,6 +146,23 @@ def test_a_user_s_service_without_lingering() -> None:
     assert "enable-linger" in text(found)
 
 
+def test_a_service_is_not_told_to_start_with_a_configuration_that_it_would_refuse() -> None:
+    idle = unit(ActiveState="inactive", UnitFileState="enabled")
+    assert "sudo systemctl start parleyd" in text(service.judge_units([idle], lingers=True))
+    assert "-> mend first: configuration" in text(service.judge_units([idle], lingers=True, can_start=False))
+
+
+def test_of_two_services_one_is_enough() -> None:
+    """The Debian package brings both units; to start both would have them fight for the microphone."""
+    of_system = unit(ActiveState="inactive", UnitFileState="disabled")
+    of_user = unit(True, ActiveState="inactive", UnitFileState="disabled")
+    (found,) = service.judge_units([of_system, of_user], lingers=True)
+    assert found.mend.startswith("choose one: ")
+    runs = unit(ActiveState="active", UnitFileState="enabled")
+    assert severities(service.judge_units([runs, of_user], lingers=True)) == [GOOD, NOTE]
+    assert "is installed, too, and not used" in text(service.judge_units([runs, of_user], lingers=True))
+
+
 PROPERTIES = st.sampled_from(["LoadState", "ActiveState", "SubState", "Result", "ExecMainStatus", "NRestarts"])
 
 
@@ -217,21 +234,21 @@ def test_why_nobody_listens(properties: dict[str, str], words: str | None) -> No
 
 def test_device_files_of_root_alone() -> None:
     nodes = [Node("pcmC0D0p", "root", is_open_to_us=False)]
-    (found,) = sound_access.judge_permissions(nodes, "pi", ["audio"], can_reach_server=False)
+    (found,) = sound_access.judge_permissions(nodes, "pi", ["audio"], has_sound=False)
     assert "root alone" in found.text
 
 
 def test_device_files() -> None:
-    def judge(nodes: list[Node] | None, groups: list[str], can_reach_server: bool = False) -> list[Finding]:
-        return list(sound_access.judge_permissions(nodes, "pi", groups, can_reach_server=can_reach_server))
+    def judge(nodes: list[Node] | None, groups: list[str], has_sound: bool = False) -> list[Finding]:
+        return list(sound_access.judge_permissions(nodes, "pi", groups, has_sound=has_sound))
 
     shut = [Node("pcmC0D0c", "audio", False), Node("controlC0", "audio", False)]
     assert severities(judge(None, [])) == [ERROR]
-    assert severities(judge(None, [], can_reach_server=True)) == [NOTE]
+    assert severities(judge(None, [], has_sound=True)) == [NOTE]
     assert severities(judge([Node("pcmC0D0c", "audio", True)], ["audio"])) == [GOOD]
     assert "sudo usermod -aG audio pi" in text(judge(shut, ["pi"]))
     assert "udev" in text(judge(shut, ["audio"]))
-    assert severities(judge(shut, ["pi"], can_reach_server=True)) == [NOTE]
+    assert severities(judge(shut, ["pi"], has_sound=True)) == [NOTE]
 
 
 def test_holders_are_found_in_proc(tmp_path: Path) -> None:

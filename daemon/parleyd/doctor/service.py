@@ -20,6 +20,11 @@ _PROPERTIES = (
     "SupplementaryGroups,StatusText,LoadError"
 )
 _MANY_RESTARTS = 5
+_FIRST_CONFIGURATION = "mend first: configuration"
+_BOTH = (
+    "choose one: sudo systemctl enable --now parleyd; or, where a sound server (PipeWire, PulseAudio) runs for a user, "
+    "as that user: systemctl --user enable --now parleyd"
+)
 _LINGER = Path("/var/lib/systemd/linger")
 
 # systemd.service(5), Result=; systemd.exec(5), "Process Exit Codes"; sysexits, as the README gives them.
@@ -67,6 +72,11 @@ class Unit:
         return self.get("ActiveState") in ("active", "reloading")
 
     @property
+    def is_idle(self) -> bool:
+        """Nobody has started it, and it does not start by itself."""
+        return self.get("ActiveState") == "inactive" and self.get("UnitFileState") != "enabled"
+
+    @property
     def main_pid(self) -> int:
         return _number(self.get("MainPID"))
 
@@ -111,11 +121,15 @@ def service(examination: Examination) -> Iterable[Finding]:
     if not units:
         return [note("systemd does not run here, or cannot be asked: nothing starts parleyd by itself")]
     lingers = (_LINGER / our_name()).exists()
-    return judge_units(units, lingers=lingers, is_root=os.geteuid() == 0)
+    can_start = examination.config is not None
+    return judge_units(units, lingers=lingers, is_root=os.geteuid() == 0, can_start=can_start)
 
 
-def judge_units(units: Sequence[Unit], *, lingers: bool, is_root: bool = False) -> Iterator[Finding]:
-    """units: those systemd knows of, installed or not. lingers: our user's services outlive the login."""
+def judge_units(
+    units: Sequence[Unit], *, lingers: bool, is_root: bool = False, can_start: bool = True
+) -> Iterator[Finding]:
+    """units: those systemd knows of, installed or not. lingers: our user's services outlive the login. can_start: the
+    configuration can be used."""
     installed = [unit for unit in units if unit.is_installed]
     if not installed:
         seen = "as a service of the system; a user's own is seen without sudo" if is_root else "as a service"
@@ -123,8 +137,19 @@ def judge_units(units: Sequence[Unit], *, lingers: bool, is_root: bool = False) 
             f"parleyd is not installed {seen}",
             "to have it started at boot: sudo scripts/install, in the checkout, or its Debian package",
         )
+    chosen = [unit for unit in installed if not unit.is_idle]
+    if len(installed) > 1 and not chosen:
+        # The Debian package brings both units, and each user needs one of them.
+        yield warning(
+            "neither the system service nor the user's is started, nor enabled",
+            _BOTH if can_start else _FIRST_CONFIGURATION,
+        )
+        return
     for unit in installed:
-        yield from _judge(unit)
+        if unit.is_idle and chosen:
+            yield note(f"{_whose(unit)} is installed, too, and not used")
+            continue
+        yield from _judge(unit, can_start=can_start)
         if unit.is_of_user and not lingers and unit.get("UnitFileState") == "enabled":
             yield warning("the user's services end at logout", f"sudo loginctl enable-linger {our_name()}")
     if len([unit for unit in installed if unit.is_running]) > 1:
@@ -133,7 +158,7 @@ def judge_units(units: Sequence[Unit], *, lingers: bool, is_root: bool = False) 
         )
 
 
-def _judge(unit: Unit) -> Iterator[Finding]:
+def _judge(unit: Unit, *, can_start: bool) -> Iterator[Finding]:
     log, whose = log_command(unit), _whose(unit)
     state, restarts = unit.get("ActiveState"), _number(unit.get("NRestarts"))
     if unit.get("LoadState") == "masked":
@@ -170,7 +195,7 @@ def _judge(unit: Unit) -> Iterator[Finding]:
     else:
         how = "and is not started at boot" if unit.get("UnitFileState") == "disabled" else "though it is enabled"
         verb = "enable --now" if unit.get("UnitFileState") == "disabled" else "start"
-        yield warning(f"{whose} does not run, {how}", unit.order(verb))
+        yield warning(f"{whose} does not run, {how}", unit.order(verb) if can_start else _FIRST_CONFIGURATION)
 
 
 def _whose(unit: Unit) -> str:
