@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from parleyd.checks.this_machine import missing
+from parleyd.cli.terminal import wrapped
 from parleyd.config.base import Secret
 from parleyd.config.json_schema import json_schema
 from parleyd.config.loader import ConfigError, Loaded, load
@@ -69,16 +70,16 @@ def _facts(path: Path, outcome: Loaded | ConfigError) -> dict[str, Any]:
 
 def _print_lines(path: Path, outcome: Loaded | ConfigError, *, everything: bool) -> None:
     for warning in outcome.warnings:
-        print(warning.render("warning"), file=sys.stderr)
+        print(wrapped(warning.render("warning"), sys.stderr), file=sys.stderr)
     if isinstance(outcome, ConfigError):
         for problem in outcome.problems:
-            print(problem, file=sys.stderr)
+            print(wrapped(str(problem), sys.stderr), file=sys.stderr)
     elif everything:
         print(f"# {one_line(str(path))}: every key, with the value in force")
         print(dump(masked(outcome.config)), end="")
     else:
         verdict = "can be used, with warnings" if outcome.warnings else "good"
-        print(f"{one_line(str(path))}: {verdict}: {one_line(summary(outcome.config))}")
+        print(wrapped(f"{one_line(str(path))}: {verdict}: {one_line(summary(outcome.config))}", sys.stdout))
 
 
 def summary(config: Config) -> str:
