@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from vcard import VirtualCard
+pytestmark = pytest.mark.usefixtures("vcard")
 
 
 def devices(environment: dict[str, str]) -> str:
@@ -22,7 +22,7 @@ def devices(environment: dict[str, str]) -> str:
     ).stdout
 
 
-def test_the_sound_server_s_own_microphones_and_speakers_are_listed_by_their_names(vcard: VirtualCard) -> None:
+def test_the_sound_server_s_own_microphones_and_speakers_are_listed_by_their_names() -> None:
     told = devices({}).split("Microphones of the sound server")[1]
     microphones, speakers = told.split("Speakers of the sound server")
     assert "     vmic\n" in microphones
@@ -32,7 +32,7 @@ def test_the_sound_server_s_own_microphones_and_speakers_are_listed_by_their_nam
     assert " * Null Output\n     vspk\n" in speakers
 
 
-def test_without_a_sound_server_s_tool_nothing_is_said_of_it(vcard: VirtualCard, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_sound_server_s_tool_nothing_is_said_of_it() -> None:
     told = devices({"PATH": "/nowhere"})
     assert "vmic" in told
     assert "sound server" not in told
