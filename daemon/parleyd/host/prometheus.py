@@ -180,6 +180,7 @@ def _sound_figures(microphone: Microphone | None, speaker: Speaker | None) -> It
         yield "microphone_present", float(microphone.present), "1: sound comes from it"
         yield "muted", float(microphone.muted), "1: the microphone is muted"
         yield "microphone_level_dbfs", microphone.level_dbfs, "of the last frame"
+        yield "microphone_gain_db", microphone.gain_db, "how much louder it is made; the levels hold it"
         yield "room_level_dbfs", microphone.floor_dbfs, "the level below which nobody speaks"
     if speaker is not None:
         yield "speaker_present", float(speaker.present), "1: it takes sound"
