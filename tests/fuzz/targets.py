@@ -9,14 +9,14 @@ from __future__ import annotations
 import io
 import json
 import wave
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from parleyd.agents import agent as common
 from parleyd.agents.elevenlabs.codec import ElevenLabsCodec
 from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.wav import read_header, to_mono
-from parleyd.config.loader import MAX_BYTES, ConfigError, parse
+from parleyd.config.loader import MAX_BYTES, ConfigError, Problem, parse
 from parleyd.config.schema import ElevenLabs
 from parleyd.control import messages
 from parleyd.tools import template
@@ -103,7 +103,7 @@ def wav(data: bytes) -> None:
     try:
         header = read_header(file, Path("fuzzed.wav"))
     except DeviceError as error:
-        assert error.mend
+        _has_mend(error.mend)
         return
     assert 0 <= header.data_offset <= len(data)
     assert header.block_bytes > 0
@@ -124,10 +124,18 @@ def yaml(data: bytes) -> None:
     try:
         parse(text, "fuzzed.yaml")
     except ConfigError as error:
-        assert error.problems
-        for problem in error.problems:
-            assert problem.mend
-            assert "\n" not in str(problem)
+        _say_what_to_do(error.problems)
+
+
+def _say_what_to_do(problems: Sequence[Problem]) -> None:
+    assert problems
+    for problem in problems:
+        _has_mend(problem.mend)
+        assert "\n" not in str(problem)
+
+
+def _has_mend(mend: str) -> None:
+    assert mend
 
 
 TARGETS: dict[str, Target] = {"codec": codec, "control": control, "templates": templates, "wav": wav, "yaml": yaml}
