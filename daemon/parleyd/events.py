@@ -130,12 +130,16 @@ class AnswerStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerEnded(Event):
-    """The last sample of an answer that will be heard has been heard, of all that had come of it."""
+    """The last sample of an answer that will be heard has been heard, of all that had come of it.
+
+    lost_ms: of total_ms, the end that could not be kept, because the agent was too far ahead of the speaker.
+    """
 
     answer: int
     heard_ms: int
     finished: bool
     total_ms: int = 0
+    lost_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

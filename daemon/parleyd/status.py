@@ -50,10 +50,13 @@ class Microphone(Device):
 
 @dataclass(frozen=True, slots=True)
 class Speaker(Device):
+    """dropped_ms: what of answers could not be kept, so far, because the agent was too far ahead."""
+
     volume: float
     latency_ms: int
     underruns: int
     queued_ms: int
+    dropped_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,4 +206,5 @@ def _speaker(sound: Sound, latency_ms: int) -> Speaker:
         latency_ms=latency_ms,
         underruns=playback.underruns,
         queued_ms=playback.queued_ms,
+        dropped_ms=playback.dropped_ms,
     )

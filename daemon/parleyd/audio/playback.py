@@ -1,6 +1,6 @@
 """The clearable queue: the agent's voice → the speaker. Knows what has been heard; stops within milliseconds.
 
-    enqueue ──▶ queue (≤ 120 s) ──▶ thread: decode, resample, volume ──▶ ring (2 periods) ──▶ the device's callback
+    enqueue ──▶ queue (≤ 30 min) ─▶ thread: decode, resample, volume ──▶ ring (2 periods) ──▶ the device's callback
                 playback_queue.py   playback_pipeline.py, playback_gain.py
 
 Nothing is held back on purpose: the first chunk sounds as soon as it comes, for agents send faster than real time; the
@@ -153,8 +153,13 @@ class Playback:
             if self._stopping:
                 return
             queue = self._pipeline.queue
-            data = queue.accept(answer, data)
-            if not data or (self._unheard and answer == self._unheard_answer):
+            data, lost_s = queue.accept(answer, data)
+            if self._unheard and answer == self._unheard_answer:
+                return
+            if lost_s:
+                self._playhead.lost(answer, lost_s)
+                self._changed.notify_all()
+            if not data:
                 return
             segment = self._playhead.queued(answer, queue.length_s(data))
             if self._unheard:
@@ -255,7 +260,7 @@ class Playback:
 
     @property
     def dropped_ms(self) -> int:
-        """What came beyond QUEUE_LIMIT_S, so far."""
+        """What came beyond the queue's limits, so far."""
         return round(self._pipeline.queue.dropped_s * 1000)
 
     @property

@@ -41,6 +41,7 @@ from parleyd.log_fields import fields
 from parleyd.tools.audit import bounded_parameters
 from parleyd.tools.device_tools import DeviceTools
 from parleyd.tools.result import Result
+from parleyd.tools.timers import duration
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,11 @@ FAREWELL_S = 1.5
 FAREWELL_UNSAID_S = 6.0
 # A session may be exchanged after so much quiet; and when an answer is owed, only once none is to be expected.
 PAUSE_S, OWED_S = 1.0, 10.0
+# What the agent is told when its answer was longer than this device can keep.
+UNHEARD_END = (
+    "(Your last answer was too long for this device: the person heard its first {heard} and nothing after that. "
+    "If they want the rest, say it again from there, in a shorter answer.)"
+)
 
 
 class Dialogue:
@@ -312,8 +318,11 @@ class Dialogue:
                     heard_ms=heard.heard_ms,
                     finished=heard.finished,
                     total_ms=heard.total_ms,
+                    lost_ms=heard.lost_ms,
                 )
             )
+            if heard.lost_ms:
+                self._to_agent.context(UNHEARD_END.format(heard=duration(heard.heard_ms / 1000)), None)
 
     # ------------------------------------------------------------ inside the lock
 
