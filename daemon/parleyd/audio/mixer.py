@@ -186,6 +186,9 @@ class Volume:
                 self.value = volume
                 if self._configured is not None:
                     self._remembered.forget()
+            elif self._mixer is None and self._remembered.under(self._configured) is not None:
+                # What was set by hand stays as it is, after the next start, too.
+                self._remembered.remember(self.value, None)
             self._configured = volume
 
     def _see(self, found: float) -> None:
