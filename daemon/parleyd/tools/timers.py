@@ -16,9 +16,12 @@ from pathlib import Path
 
 import msgspec
 
+from parleyd.host.files import read_file
 from parleyd.usage.ledger import EARLIEST_S
 
 FILE_NAME = "timers.json"
+# What MAX_TIMERS take is far less.
+MOST_BYTES = 256 * 1024
 MAX_TIMERS = 50
 MAX_LABEL_CHARS = 100
 MAX_S = 7 * 86_400.0
@@ -193,7 +196,7 @@ def write(path: Path, data: bytes) -> None:
 def read(path: Path, at: Now) -> TimerBook:
     """An empty book where there is no file. Raises OSError; ValueError where it is unusable, and it is set aside."""
     try:
-        data = path.read_bytes()
+        data = read_file(path, MOST_BYTES)
     except FileNotFoundError:
         return TimerBook()
     try:

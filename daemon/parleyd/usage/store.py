@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from parleyd.host.files import replace_file
+from parleyd.host.files import read_file, replace_file
 from parleyd.host.once import ToldOnce
 from parleyd.usage.ledger import Amount, Book
 
@@ -30,8 +30,7 @@ class Store:
         if self._path is None:
             return Book()
         try:
-            with self._path.open("rb") as file:
-                return msgspec.json.decode(file.read(MOST_BYTES), type=Book)
+            return msgspec.json.decode(read_file(self._path, MOST_BYTES), type=Book)
         except FileNotFoundError:
             return Book()
         except OSError as error:
