@@ -127,6 +127,10 @@ class Playback:
 
     def regain(self) -> None:
         """Opens the device again; the sound goes on where it was. Raises DeviceError."""
+        with self._lock:
+            if self._reopening:
+                # It hangs in there since before the release, and will be closed when it comes back.
+                raise DeviceError(f"{self._device.name}: it is still being opened", "try again a little later")
         self._open()
         with self._changed:
             self._released = False
@@ -398,6 +402,11 @@ class Playback:
         except DeviceError as error:
             self._on_failure(error)
         finally:
+            with self._changed:
+                # Who released the device, or stopped, has waited for this, but not for ever.
+                unwanted = self._released or self._stopping
+            if unwanted:
+                self._device.close()
             with self._changed:
                 self._reopening = False
                 self._changed.notify_all()
