@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from parleyd.agents.agent import Ending
@@ -350,6 +350,12 @@ class TroubleOver(Event):
     """The part is taken to be as it should be again."""
 
     part: Literal["echo"]
+
+
+def text_chars(event: Event) -> int:
+    """How much text is in it: for queues, which are bounded in that as well as in number."""
+    values = (getattr(event, one.name) for one in fields(event))
+    return sum(len(value) for value in values if isinstance(value, str))
 
 
 Subscriber = Callable[[Event], None]

@@ -177,3 +177,17 @@ def test_without_a_free_handle_those_who_are_there_are_served(slow: Slow, monkey
     ok(here.send({"do": "status"}).answer())
     there._lines = there.connection.makefile("rb")
     ok(there.send({"do": "status"}).answer())
+
+
+def test_events_that_wait_are_bounded_in_number_and_in_length(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = Slow(tmp_path / "control.sock").server  # whose thread does not run
+    for number in range(100):
+        one._take(events.Heard(at_s=float(number), text="x" * 99_000, final=True))
+        assert one._event_chars <= server.MOST_WAITING_CHARS
+    kept = len(one._events)
+    assert kept == server.MOST_WAITING_CHARS // 99_000
+    one._spread()
+    assert f"{100 - kept} events were too many at once" in caplog.text
+    assert one._event_chars == 0

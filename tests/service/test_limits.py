@@ -15,6 +15,7 @@ from scripted_server import WAIT_S, Line, ScriptedServer
 from scripted_speech import SpeechServer, Spoken
 
 from parleyd import events
+from parleyd.agents.agent import MAX_TEXT_CHARS
 from parleyd.agents.elevenlabs.speech import ElevenLabsSpeech
 from parleyd.audio import playback_queue
 from parleyd.config.keeping import Budget, QuietHours, Transcript
@@ -120,6 +121,21 @@ def test_an_answer_that_is_too_long_is_known_to_be_cut(monkeypatch: pytest.Monke
         assert "agent: one" in carried
         assert "four" not in carried
         assert "(interrupted)" in carried
+
+
+def test_a_text_of_megabytes_is_cut_before_it_waits_anywhere() -> None:
+    def play(line: Line) -> None:
+        line.ready()
+        line.wait_turn()
+        line.hears("x" * 3_000_000)
+        line.says("y" * 3_000_000, 0.3)
+        line.over.wait(WAIT_S)
+
+    with ScriptedServer(play) as server, Daemon(config(server)) as daemon:
+        daemon.say(QUESTION)
+        daemon.expect(events.AnswerEnded)
+        assert len(daemon.of(events.Heard)[0].text) == MAX_TEXT_CHARS
+        assert len(daemon.of(events.AnswerText)[0].text) == MAX_TEXT_CHARS
 
 
 def test_in_quiet_hours_speech_wakes_nobody_and_a_command_does() -> None:

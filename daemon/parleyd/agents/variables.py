@@ -62,7 +62,12 @@ class Variables:
             names = self._sources.keys() - self._looking
             self._looking |= names
         for name in names:
-            threading.Thread(target=self._look, args=(name,), name="dynamic variable", daemon=True).start()
+            try:
+                threading.Thread(target=self._look, args=(name,), name="dynamic variable", daemon=True).start()
+            except RuntimeError:
+                with self._changed:
+                    self._looking.discard(name)
+                    self._failures[name] = "the system has no thread left to look for it"
 
     def values(self) -> dict[str, Scalar]:
         """All that have a value; waits for those that are being looked for."""

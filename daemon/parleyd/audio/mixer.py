@@ -147,7 +147,10 @@ class Volume:
             return
         # Buttons may have moved since what was found, and nobody has asked for that here.
         if not (self._as_it_stands and self._found):
-            threading.Thread(target=self._restore, name="mixer", daemon=True).start()
+            try:
+                threading.Thread(target=self._restore, name="mixer", daemon=True).start()
+            except RuntimeError as error:
+                log.warning("the volume is not what it was before the speaker was away: %s; set it again", error)
 
     def _restore(self) -> None:
         try:

@@ -34,6 +34,7 @@ MOST_CLIENTS = 32
 # What may wait for a reader, and for the thread; both are far beyond what a working one needs.
 MOST_WAITING_BYTES = 512 * 1024
 MOST_WAITING_EVENTS = 2000
+MOST_WAITING_CHARS = 4_000_000
 # Requests of one client, before it is somebody else's turn.
 MOST_IN_TURN = 16
 # More of them in one message are closed by the kernel.
@@ -106,7 +107,10 @@ class ControlServer:
         self._status = status
         self._on_death = on_death
         self._clients: dict[socket.socket, _Client] = {}
-        self._events: deque[events.Event] = deque(maxlen=MOST_WAITING_EVENTS)
+        self._events: deque[events.Event] = deque()
+        self._event_chars = 0
+        self._events_lost = 0
+        self._queueing = threading.Lock()
         self._selector = selectors.DefaultSelector()
         self._listening: socket.socket | None = None
         self._accepts_from_s: float | None = None  # while it does not
@@ -147,8 +151,21 @@ class ControlServer:
             self._thread.join(1.0)
 
     def _take(self, event: events.Event) -> None:
-        self._events.append(event)
+        with self._queueing:
+            self._events.append(event)
+            self._event_chars += events.text_chars(event)
+            while len(self._events) > MOST_WAITING_EVENTS or self._event_chars > MOST_WAITING_CHARS:
+                self._event_chars -= events.text_chars(self._events.popleft())
+                self._events_lost += 1
         self._nudge()
+
+    def _next_event(self) -> events.Event | None:
+        with self._queueing:
+            if not self._events:
+                return None
+            event = self._events.popleft()
+            self._event_chars -= events.text_chars(event)
+            return event
 
     def _nudge(self) -> None:
         # Full: it will wake up anyhow. Closed: there is nobody to wake.
@@ -327,8 +344,11 @@ class ControlServer:
 
     def _spread(self) -> None:
         """Events to those who follow them."""
-        while self._events:
-            event = self._events.popleft()
+        with self._queueing:
+            lost, self._events_lost = self._events_lost, 0
+        if lost:
+            log.warning("%d events were too many at once: those who follow them have missed them", lost)
+        while (event := self._next_event()) is not None:
             followers = [client for client in self._clients.values() if client.follows and not client.leaving]
             if not followers:
                 continue

@@ -28,6 +28,7 @@ from parleyd.agents.agent import (
     ToolCall,
     Unknown,
     UserTranscript,
+    within_bounds,
 )
 from parleyd.audio.playhead import Heard
 from parleyd.config.keeping import Continuity
@@ -180,6 +181,7 @@ class Dialogue:
 
     def agent_event(self, event: AgentEvent) -> None:
         now_s = time.monotonic()
+        event = within_bounds(event)
         with self._lock:
             if self._filter is not None and not self._filter.admits(event, now_s):
                 return

@@ -87,7 +87,11 @@ class AgentChild:
         # Nobody reads what it prints from now on; it must not block on a full pipe.
         for stream in (process.stdout, process.stderr):
             assert stream is not None
-            threading.Thread(target=_drain, args=(stream,), name="agent-output", daemon=True).start()
+            try:
+                threading.Thread(target=_drain, args=(stream,), name="agent-output", daemon=True).start()
+            except RuntimeError:
+                _end(process)
+                raise AgentChildError("the system has no thread left to read what it prints") from None
 
     def _watch(self) -> None:
         while True:
