@@ -93,6 +93,9 @@ class Variables:
             value = find(self._sources[name], LONGEST_S)
         except NotFoundError as error:
             why = str(error)
+        except OSError as error:
+            # No handle left to wait with for what a command prints.
+            why = error.strerror or str(error)
         with self._changed:
             self._looking.discard(name)
             if value is None:

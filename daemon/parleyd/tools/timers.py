@@ -12,6 +12,7 @@ import contextlib
 import os
 import time
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -51,10 +52,16 @@ class Now:
 
 def now() -> Now:
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        boot = _boot()
     except OSError:
         boot = ""
     return Now(time.time(), time.clock_gettime(time.CLOCK_BOOTTIME), boot)
+
+
+@cache
+def _boot() -> str:
+    """Read once: it stays as it is, and later there may be no handle left. Raises OSError."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
 class Timer(msgspec.Struct, frozen=True, kw_only=True):
