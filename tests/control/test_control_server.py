@@ -112,6 +112,23 @@ def test_a_whole_acquaintance(running: subprocess.Popen[str], tmp_path: Path) ->
         assert not client.ask("status")["microphone"]["muted"]
 
 
+def test_two_daemons_do_not_share_a_state_directory(running: subprocess.Popen[str], tmp_path: Path) -> None:
+    other = tmp_path / "other.yaml"
+    other.write_text(CONFIG + f"control: {{socket: {tmp_path}/other.sock}}\n")
+    second = parleyd("run", "-c", str(other))
+    assert second.returncode == os.EX_UNAVAILABLE
+    state = Path(os.environ["XDG_STATE_HOME"]) / "parleyd"
+    said = " ".join(second.stderr.split())
+    assert f"a parleyd is already running (process {running.pid}): it keeps its state in {state}" in said
+    assert "STATE_DIRECTORY" in said
+    assert "control.socket" in said
+    with Client() as client:
+        assert client.ask("status")["state"] == "asleep"
+    running.send_signal(signal.SIGTERM)
+    running.wait(20)
+    assert [path.name for path in state.iterdir() if "lock" in path.name] == []
+
+
 @pytest.mark.usefixtures("running")
 def test_a_second_daemon_does_not_take_the_place_of_the_first(tmp_path: Path) -> None:
     second = parleyd("run", "-c", str(tmp_path / "parleyd.yaml"))

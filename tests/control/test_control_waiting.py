@@ -17,7 +17,7 @@ from parleyd import events
 from parleyd.control import messages, server
 from parleyd.control.commands import takes_time
 from parleyd.control.messages import AnyRequest, RequestError
-from parleyd.control.server import MOST_WORKERS, ControlServer
+from parleyd.control.server import MOST_WORKERS, ControlError, ControlServer
 
 WAIT_S = 20.0
 
@@ -191,3 +191,32 @@ def test_events_that_wait_are_bounded_in_number_and_in_length(
     one._spread()
     assert f"{100 - kept} events were too many at once" in caplog.text
     assert one._event_chars == 0
+
+
+def test_of_two_who_start_over_a_dead_socket_one_gets_the_place(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+    for _ in range(150):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as dead:
+            path.unlink(missing_ok=True)
+            dead.bind(str(path))
+        begin, got, refused = threading.Barrier(2), [], []
+
+        def start(begin: threading.Barrier = begin, got: list[Any] = got, refused: list[str] = refused) -> None:
+            begin.wait()
+            try:
+                got.append(server._listen(path))
+            except ControlError as error:
+                refused.append(str(error))
+
+        threads = [threading.Thread(target=start) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(WAIT_S)
+        assert (len(got), len(refused)) == (1, 1)
+        assert "a parleyd is already running" in refused[0]
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.connect(str(path))
+        listening, place = got[0]
+        listening.close()
+        place.close()

@@ -26,6 +26,7 @@ from parleyd.control import messages
 from parleyd.control.messages import AnyRequest, RequestError
 from parleyd.control.peer import peer, peer_groups
 from parleyd.health import Pulse
+from parleyd.host.lock import HeldError, Lock
 
 log = logging.getLogger(__name__)
 
@@ -113,6 +114,7 @@ class ControlServer:
         self._queueing = threading.Lock()
         self._selector = selectors.DefaultSelector()
         self._listening: socket.socket | None = None
+        self._place: Lock | None = None
         self._accepts_from_s: float | None = None  # while it does not
         self._jobs: deque[tuple[_Client, AnyRequest]] = deque()
         self._done: deque[tuple[_Client, bytes | Exception]] = deque()
@@ -131,7 +133,7 @@ class ControlServer:
     def start(self) -> None:
         """Raises ControlError."""
         try:
-            self._listening = _listen(self.path)
+            self._listening, self._place = _listen(self.path)
         except OSError as error:
             # Of a path that is too long for a socket there is no strerror.
             text = f"the control socket {self.path} cannot be opened: {error.strerror or error}"
@@ -213,6 +215,8 @@ class ControlServer:
         with contextlib.suppress(OSError):
             if self.path.stat().st_ino == self._inode:
                 self.path.unlink()
+        if self._place is not None:
+            self._place.close()
 
     def _accept(self) -> None:
         assert self._listening is not None
@@ -400,13 +404,30 @@ class ControlServer:
             client.let_go()
 
 
-def _taken(path: Path) -> ControlError:
+def _taken(path: Path, pid: int | None = None) -> ControlError:
     mend = "stop it (parleyd stop), or give this one a socket of its own with control.socket"
-    return ControlError(f"a parleyd is already running: it listens at {path}", mend)
+    who = f" (process {pid})" if pid else ""
+    return ControlError(f"a parleyd is already running{who}: it listens at {path}", mend)
 
 
-def _listen(path: Path) -> socket.socket:
-    """Raises OSError, and ControlError where another daemon has the place."""
+def _listen(path: Path) -> tuple[socket.socket, Lock | None]:
+    """The place is held as long as the lock. Raises OSError, and ControlError where another daemon has the place."""
+    try:
+        place = Lock(path.with_name(f"{path.name}.lock"))
+    except HeldError as error:
+        raise _taken(path, error.pid) from None
+    except PermissionError:
+        # Somebody else's file. Whoever runs already is noticed without it, too.
+        place = None
+    try:
+        return _bound(path), place
+    except BaseException:
+        if place is not None:
+            place.close()
+        raise
+
+
+def _bound(path: Path) -> socket.socket:
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
