@@ -63,7 +63,8 @@ class Speaker(Device):
 class Status:
     """health: well, starting, trouble or sick. state: one of the supervisor's, or starting. state_s: how long it has
     been in this state. started_s, uptime_s: wall-clock time of the start, and the time since. microphone, speaker: None
-    without sound (audio.mode: off). approvals: calls that wait for `parleyd approve` or `deny`."""
+    without sound (audio.mode: off). approvals: calls that wait for `parleyd approve` or `deny`.
+    transcript: the folder in which it is written; None: it is switched off."""
 
     version: str
     started_s: float
@@ -85,6 +86,7 @@ class Status:
     profile: str | None
     hooks: HookCounts
     approvals: tuple[events.ApprovalWanted, ...]
+    transcript: str | None = None
 
 
 def told_to_agent(status: Status) -> dict[str, object]:
@@ -146,7 +148,12 @@ class Reporter:
                     pass
 
     def status(
-        self, config: Config, usage: Usage, hooks: HookCounts, approvals: tuple[events.ApprovalWanted, ...]
+        self,
+        config: Config,
+        usage: Usage,
+        hooks: HookCounts,
+        approvals: tuple[events.ApprovalWanted, ...],
+        transcript: str | None = None,
     ) -> Status:
         now_s = time.monotonic()
         findings, load, sound = self._watch.findings, process.load(), self._sound
@@ -178,6 +185,7 @@ class Reporter:
                 profile=self._profile,
                 hooks=hooks,
                 approvals=approvals,
+                transcript=transcript,
             )
 
 

@@ -40,7 +40,7 @@ class TranscriptWriter:
 
     def __init__(self, settings: Transcript, directory: Path, wall: Callable[[], float] = time.time) -> None:
         self._files = Files(directory, keep_days=settings.keep_days, max_bytes=round(settings.max_mb * 1e6))
-        self._directory = directory
+        self.directory = directory
         self._redact = Redaction(settings.redact)
         self._wall = wall
         self._events: queue.Queue[events.Event | None] = queue.Queue(MOST_WAITING)
@@ -124,7 +124,7 @@ class TranscriptWriter:
                 self._files.append(at.date(), line(turn, at, self._redact))
             except OSError as error:
                 self._retry_s = now_s + RETRY_S
-                text = f"the transcript cannot be written: {self._directory}: {error.strerror}"
+                text = f"the transcript cannot be written: {self.directory}: {error.strerror}"
                 self._told.trouble(text, "make room, or make the directory writable; it is tried again")
                 return
             self._unwritten.popleft()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from pathlib import Path
 
@@ -37,9 +36,13 @@ class Store:
             log.warning("%s cannot be read: %s; usage is counted from zero", self._path, error.strerror)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             aside = self._path.with_suffix(".damaged")
-            with contextlib.suppress(OSError):
+            try:
                 self._path.replace(aside)
-            log.warning("%s is damaged; usage is counted from zero, and what there was is in %s", self._path, aside)
+            except OSError as error:
+                text = "%s is damaged, and cannot be set aside (%s); usage is counted from zero"
+                log.warning(text, self._path, error.strerror)
+            else:
+                log.warning("%s is damaged; usage is counted from zero, and what there was is in %s", self._path, aside)
         return Book()
 
     def save(self, book: Book) -> None:
