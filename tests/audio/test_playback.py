@@ -340,6 +340,36 @@ def test_single_samples_take_no_more_memory_than_long_chunks() -> None:
     assert queue.size_bytes <= QUEUE_LIMIT_BYTES, "answers of one sample each are bounded, too"
 
 
+def test_what_was_cleared_is_let_go_of_outside_the_lock(
+    room: MakeRoom, speaker: SteppingOutput, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To free it all takes milliseconds, for which the device's callback must not wait."""
+    its = room(speaker)
+    queue = its.playback._pipeline.queue
+    held: list[bool] = []
+
+    class Seen(bytearray):
+        def __del__(self) -> None:
+            held.append(its.playback._lock.locked())
+
+    monkeypatch.setattr(playback_queue, "bytearray", Seen, raising=False)
+    for _ in range(100):
+        its.playback.enqueue(1, tone(4.0, rate_hz=16_000))
+    monkeypatch.undo()
+    with its.playback._lock:
+        its.playback._throw_away(time.monotonic(), sharp=False)
+        assert held == []
+        its.playback._changed.notify_all()
+    its.playback.enqueue(2, tone(0.1, rate_hz=16_000))
+    its.playback.end_answer(2)
+    its.pull(12)
+    end_s, pause = time.monotonic() + 20, threading.Event()
+    while len(held) < 100:
+        assert time.monotonic() < end_s, f"{len(held)} of 100 are gone"
+        pause.wait(0.01)
+    assert not queue.has_waste
+
+
 def test_an_answer_that_was_too_long_tells_what_of_it_never_sounded(
     room: MakeRoom, speaker: SteppingOutput, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -348,7 +348,8 @@ class Playback:
                 self._told += self._playhead.due(now_s, dry=self._pipeline.is_dry)
                 told, self._told = self._told, []
                 work = None if self._stopping or self._cut_wanted else self._pipeline.next_slice()
-                if told or work is not None or self._stopping or self._cut_wanted:
+                has_waste = self._pipeline.queue.has_waste
+                if told or work is not None or has_waste or self._stopping or self._cut_wanted:
                     break
                 due_s = self._playhead.next_due_s(dry=self._pipeline.is_dry)
                 self.pulse.rest()
@@ -366,6 +367,9 @@ class Playback:
             with self._changed:
                 self._pipeline.store(*work, pcm)
                 self._changed.notify_all()
+        else:
+            # When nobody waits for sound.
+            self._pipeline.queue.free_some()
         return True
 
     def _tell(self, told: list[Started | Heard]) -> None:
