@@ -68,10 +68,10 @@ def _of_user(variable: str, otherwise: str = ".local/state") -> Path:
     # The XDG specification says to ignore a relative path.
     if value and value.startswith("/"):
         return Path(value) / "parleyd"
-    home = os.environ.get("HOME", "")
+    # An empty or relative one is none (`HOME= parleyd run`): then what the system knows of this user counts.
+    is_told = os.environ.get("HOME", "/").startswith("/")
     try:
-        # An empty or relative one is none (`HOME= parleyd run`): then what the system knows of this user counts.
-        return Path(home if home.startswith("/") else pwd.getpwuid(os.getuid()).pw_dir) / otherwise / "parleyd"
-    except KeyError:
+        return (Path.home() if is_told else Path(pwd.getpwuid(os.getuid()).pw_dir)) / otherwise / "parleyd"
+    except (KeyError, RuntimeError):
         # A dynamic user of systemd's, in a unit that names no directories.
         raise FileNotFoundError(errno.ENOENT, "this user has no home directory", f"${variable}") from None
