@@ -453,7 +453,7 @@ class World:
             if talk:
                 if self.quiet >= 15:
                     self.line.talk_started(self.n * FRAME_S)
-                    if self.quiet >= SAME_UTTERANCE_S / FRAME_S:
+                    if self.quiet >= SAME_UTTERANCE_S / FRAME_S or self.understood == len(self.said):
                         self.said.append([self.n, self.n])
                 self.quiet = 0
                 self.said[-1][1] = self.n + 1
@@ -488,6 +488,10 @@ class World:
         """The next one."""
         heard, before = self.heard(), self.n - COVERED_S / FRAME_S
         if not heard:
+            if self.line.live and not self.session:
+                # It makes words of the silence.
+                self.line.transcribed(self.n * FRAME_S)
+                self.line.answered(self.n * FRAME_S, has_transcripts=self.has_transcripts)
             return
         over = sum(at <= before for at in heard)
         if self.has_transcripts:

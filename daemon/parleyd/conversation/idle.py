@@ -99,7 +99,6 @@ class Idle:
         if again or not self._begun:
             self._opened_s = now_s
         self._begun = self._is_live = True
-        self._transcripts_seen = False
         self._is_asked = False
         self._greeting_until_s = now_s + GREETING_WITHIN_S if greets else _NEVER_S
 
@@ -189,8 +188,9 @@ class Idle:
 
     def tool_began(self, now_s: float, key: str) -> None:
         """A tool that exists here runs, or a question waits for the person. It works for the person when they are owed
-        an answer, or have just been given one; and that it was called for talk shows that this was understood."""
-        if self._has_unproven_talk(now_s, NO_WORDS_S):
+        an answer, or have just been given one. Of an agent that sends no transcripts, a call for talk shows that this
+        was understood."""
+        if not self._transcripts_seen and self._has_unproven_talk(now_s, NO_WORDS_S):
             self._proven(now_s)
         if self._owed or (self._is_asked and now_s - self._voice_end_s <= PIECES_GAP_S):
             self._tools[key] = now_s
