@@ -72,7 +72,7 @@ def test_after_an_answer_it_is_ended_in_the_time_for_idle_and_says_so() -> None:
 UNASKED: dict[str, tuple[float, Callable[[Session], None]]] = {
     "are you still there, every 7 s": (7.0, lambda s: s.agent_says(1.0)),
     "are you still there, every 4 s": (4.0, lambda s: s.agent_says(1.0)),
-    "the same without anything that tells one answer from the next": (9.0, lambda s: s.agent_says(1.0, new=False)),
+    "the same without anything that tells one answer from the next": (4.5, lambda s: s.agent_says(1.0, new=False)),
     "digital silence": (1.0, lambda s: s.agent_says(0.1, is_audible=False)),
     "long digital silence": (1.0, lambda s: s.agent_says(10.0, is_audible=False)),
     "empty transcripts": (1.0, lambda s: s.hears("")),
@@ -127,9 +127,9 @@ def test_an_answer_that_comes_as_it_is_spoken_is_one_although_it_stalls_and_paus
     for number in range(20):
         session.agent_says(4.0, new=number == 0)
         session.agent_says(1.0, new=False, is_audible=False)
-        session.waits(8.0)  # three seconds more than it lasts
+        session.waits(6.5)  # more than it lasts
         assert session.idle.due(session.now_s, session.patience) is None
-    assert session.ends()[0] == pytest.approx(16.0, abs=0.2)
+    assert session.ends()[0] == pytest.approx(17.5, abs=0.2)
 
 
 def test_pieces_that_follow_one_another_are_one_answer() -> None:

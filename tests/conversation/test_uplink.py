@@ -152,8 +152,8 @@ def test_a_transcript_cannot_cover_what_had_only_just_ended() -> None:
     line = uplink()
     line.begin()
     say(line, range(50), silence=50)
-    say(line, range(100, 150), silence=20)
-    line.transcribed(170 * FRAME_S)
+    say(line, range(100, 150), silence=15)
+    line.transcribed(165 * FRAME_S)
     line.answered(250 * FRAME_S, has_transcripts=True)
     assert resent(line) == list(range(100, 150))
 

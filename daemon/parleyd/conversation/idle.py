@@ -35,7 +35,7 @@ NO_WORDS_S = 10.0
 ANSWER_WITHIN_S = 6.0
 # The agent's speech after a longer pause is something new: of another answer, and within the same one.
 PIECES_GAP_S = 2.0
-SAME_ANSWER_GAP_S = 6.0
+SAME_ANSWER_GAP_S = 3.0
 # A tool that has worked for this long gives the agent the whole patience again; quicker ones leave the clock alone.
 TOOL_WORKED_S = 1.0
 

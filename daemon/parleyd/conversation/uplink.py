@@ -53,8 +53,8 @@ DROP_TAIL_MS = 2000
 HALF_A_FRAME_S = FRAME_MS / 2000
 # A pause that is shorter than this does not end an utterance; servers seldom end a turn in one.
 SAME_UTTERANCE_S = 0.8
-# A transcript that comes sooner than this after the end of an utterance cannot cover it.
-COVERED_S = 0.6
+# A transcript that comes sooner than this after the end of an utterance cannot cover it: no server ends a turn sooner.
+COVERED_S = 0.35
 # Transcripts are not later than this.
 LATE_S = 10.0
 # An utterance on which so many sessions were closed properly is not sent again.
