@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
+import socket
 import threading
 
 import pytest
@@ -10,7 +14,9 @@ from plays import QUESTION, answering, config
 from scripted_server import WAIT_S, Line, ScriptedServer
 
 from parleyd import events
-from parleyd.config.schema import Session, Wake
+from parleyd.agents.agent import EndingKind
+from parleyd.config.schema import Config, ElevenLabs, Session, Wake
+from parleyd.conversation import session
 from parleyd.conversation.states import State
 from parleyd.conversation.uplink import MOST_CLOSES
 
@@ -185,3 +191,53 @@ def test_one_absurd_id_does_not_silence_the_agent() -> None:
     with ScriptedServer(play) as server, Daemon(config(server)) as daemon:
         daemon.say(QUESTION)
         assert daemon.expect(events.AnswerEnded).heard_ms == 500
+
+
+def test_what_an_agent_said_it_would_do_long_ago_explains_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error that the session outlived, and a hang-up that did not come: then the line goes, and is just lost."""
+    monkeypatch.setattr(session, "ERROR_COUNTS_S", 0.0)
+
+    def play(line: Line) -> None:
+        line.ready()
+        if len(server.lines) == 1:
+            line.send({"type": "error", "error_event": {"error_type": "quota_exceeded", "message": "no credit"}})
+            response = {"tool_name": "end_call", "is_called": True, "is_error": False}
+            line.send({"type": "agent_tool_response", "agent_tool_response": response})
+            line.wait_turn()
+            line.hears("wait, one more thing")
+            line.drop()
+        line.over.wait(WAIT_S)
+
+    with ScriptedServer(play) as server, Daemon(config(server)) as daemon:
+        daemon.say(QUESTION)
+        ended = daemon.expect(events.SessionEnded)
+        assert ended.ending.kind is EndingKind.RETRY
+        assert daemon.expect(events.StateChanged).trigger == "lost"
+        daemon.expect(events.SessionOpened)
+
+
+def test_hanging_up_waits_for_no_line_on_which_somebody_is_stuck() -> None:
+    """A server that takes the handshake and reads no more: the opening, which is large here, never gets through."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        large = ElevenLabs(
+            agent_id="a",
+            base_url=f"http://127.0.0.1:{listening.getsockname()[1]}",
+            custom_llm_extra_body={"much": "x" * 20_000_000},
+        )
+        patience = Session(connect_timeout_s=60)
+        with Daemon(Config(elevenlabs=large, session=patience, wake=Wake(mode="manual"))) as daemon:
+            daemon.service.wake()
+            connection, _ = listening.accept()
+            request = b""
+            while b"\r\n\r\n" not in request:
+                request += connection.recv(4096)
+            [key] = re.findall(rb"Sec-WebSocket-Key: (\S+)", request)
+            digest = hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
+            accept = base64.b64encode(digest)
+            head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            connection.sendall(head + b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n")
+            assert connection.recv(1), "the opening is on its way"
+            daemon.service.sleep()
+            assert daemon.expect_state(State.ASLEEP).trigger == "sleep"
+            connection.close()

@@ -128,7 +128,12 @@ class Session:
             self._over.set()
 
     def _close_early(self, connection: BoundedWebSocket, raw: socket.socket) -> None:
+        # Somebody may be stuck in sending, and hold the line for longer.
+        timer = threading.Timer(CLOSE_ANSWER_S, shut, (raw,))
+        timer.daemon = True
+        timer.start()
         self._say_goodbye(connection)
+        timer.cancel()
         shut(raw)
 
     def wait_over(self, timeout_s: float) -> bool:
