@@ -285,7 +285,7 @@ class Session(Section, frozen=True):
             ge=30,
             le=86400,
             description="longest time without a person whom the agent understood, or who typed; then we hang up even "
-            "if an answer or sounds in the room go on; not with wake.mode: always",
+            "if an answer or sounds in the room go on; not less than idle_timeout_s; not with wake.mode: always",
         ),
     ] = 900.0
     connect_timeout_s: Annotated[

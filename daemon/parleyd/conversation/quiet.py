@@ -50,4 +50,6 @@ class Quiet:
 
     def _patience(self, by_speech: bool) -> Patience:
         section = self._section
-        return Patience(section.idle_timeout_s, section.false_wake_s, section.no_person_s, by_speech)
+        # Who sets a long time for idle means it.
+        no_person_s = max(section.no_person_s, section.idle_timeout_s)
+        return Patience(section.idle_timeout_s, section.false_wake_s, no_person_s, by_speech)
