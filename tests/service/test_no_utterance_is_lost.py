@@ -16,7 +16,7 @@ from scripted_server import WAIT_S, Line, ScriptedServer
 from parleyd import events
 from parleyd.agents.agent import EndingKind
 from parleyd.config.schema import Config, ElevenLabs, Session, Wake
-from parleyd.conversation import session
+from parleyd.conversation import connecting, session
 from parleyd.conversation.states import State
 from parleyd.conversation.uplink import MOST_CLOSES
 
@@ -216,8 +216,10 @@ def test_what_an_agent_said_it_would_do_long_ago_explains_no_end(monkeypatch: py
         daemon.expect(events.SessionOpened)
 
 
-def test_hanging_up_waits_for_no_line_on_which_somebody_is_stuck() -> None:
+def test_hanging_up_waits_for_no_line_on_which_somebody_is_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that takes the handshake and reads no more: the opening, which is large here, never gets through."""
+    # Nor does the system give it up before the test would.
+    monkeypatch.setattr(connecting, "SOCKET_OPTIONS", ())
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         large = ElevenLabs(
