@@ -18,14 +18,16 @@ two of one, pass over noise, and ask into a silence of their own accord. So:
    meant any more: it was passed over, and goes with the next.
 3. The answer that follows a transcript acknowledges, besides, all that was over COVERED_S before that transcript came:
    the agent has answered the turn, and the server had had the time to hear its end. What was said later is not covered.
+   Nor is what was over more shortly before than transcripts take here at the least, as far as is known: those of single
+   utterances show it (AS_SOON).
 4. From an agent that sends no transcripts, the beginning of an answer counts as both at once.
 5. While somebody talks, a sign covers their utterance at most up to the pause before the stretch of talk that goes on.
 6. Tentative and empty transcripts, interruptions, sounds without a voice in them and a closed line acknowledge nothing.
 
 The rule rather sends something twice than loses it: an utterance comes up a second time when the line goes after the
-transcript of two utterances at once and before their answer, or after an answer that began less than COVERED_S after
-the second one's end. It is lost only if the agent answers the first of two aloud, COVERED_S after the end of the
-second, and the line goes before the second one's transcript.
+transcript of two utterances at once and before their answer, or after an answer to a transcript that came less than
+COVERED_S after the end of the second. It is lost only if the agent, which has had the second of two for that long,
+answers the first one aloud, and the line goes before the second one's transcript. benchmarks/lost_lines.py counts both.
 
 **Invariants.** What is kept is in order. What is acknowledged is never sent again. What is kept at the end of a session
 is sent, in order and once, in the next one. What is neither is counted in `lost` and told by take_losses().
@@ -55,6 +57,8 @@ HALF_A_FRAME_S = FRAME_MS / 2000
 SAME_UTTERANCE_S = 0.8
 # A transcript that comes sooner than this after the end of an utterance cannot cover it: no server ends a turn sooner.
 COVERED_S = 0.35
+# ... nor one that comes sooner than this share of the shortest time that a transcript has taken here.
+AS_SOON = 0.8
 # Transcripts are not later than this.
 LATE_S = 10.0
 # An utterance on which so many sessions were closed properly is not sent again.
@@ -133,6 +137,8 @@ class Uplink:
         self._sent_until_s = float("-inf")
         # The end of the last utterance that the newest transcript may have covered, besides the oldest.
         self._covered_s = float("-inf")
+        # How soon transcripts come after what they are of, at best; None: not known yet.
+        self._soonest_s: float | None = None
         self._since_speech_ms = 0
         # All that was said has been heard, and nobody has talked since: what still comes is hangover.
         self._settled = False
@@ -255,8 +261,12 @@ class Uplink:
 
     def transcribed(self, now_s: float) -> None:
         """A final transcript with words has come: rule 2."""
+        whole = [utterance.sent_s for utterance in self._utterances if utterance.sent_s is not None]
+        if len(whole) == 1:
+            took_s = now_s - whole[0]
+            self._soonest_s = took_s if self._soonest_s is None else min(self._soonest_s, took_s)
         self._acknowledge_oldest(now_s)
-        self._covered_s = self._over_before(now_s - COVERED_S)
+        self._covered_s = self._over_before(now_s - max(COVERED_S, AS_SOON * (self._soonest_s or 0.0)))
 
     def answered(self, now_s: float, *, has_transcripts: bool) -> None:
         """An answer begins: rules 3 and 4."""
