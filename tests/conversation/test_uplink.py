@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from parleyd.audio.gate import Passed
 from parleyd.audio.pcm import FRAME_BYTES, FRAME_MS, SILENT_FRAME, Frame
+from parleyd.config.schema import Session
+from parleyd.conversation.session import SILENT_S
 from parleyd.conversation.uplink import (
     COVERED_S,
     DROP_TAIL_MS,
@@ -344,6 +346,24 @@ def test_what_was_given_up_is_told_by_what_became_of_it() -> None:
     push(line, range(200, 210), speech=True)
     gone = line.forget(now_s=100 * FRAME_S + LATE_S)
     assert gone == GivenUp(10 * FRAME_MS, 100 * FRAME_MS, 50 * FRAME_MS)
+
+
+def test_the_hangover_of_what_was_heard_is_no_loss() -> None:
+    line = uplink()
+    line.begin()
+    say(line, range(50), hangover=20)
+    line.transcribed(70 * FRAME_S)
+    push(line, range(70, 80), speech=True)
+    assert line.kept_ms > 0
+    assert line.forget() == GivenUp(0, 0, 0)
+    assert line.kept_ms == 0
+
+
+def test_what_is_kept_covers_the_longest_time_in_which_a_hung_server_goes_unnoticed() -> None:
+    """It is pinged after SILENT_S, and given up after as long again; then a new line has to come about."""
+    section = Session()
+    assert section.buffer_s >= 2 * SILENT_S + 3 * section.connect_timeout_s
+    assert section.keep_utterance_s > section.buffer_s
 
 
 def test_what_is_forgotten_is_not_sent_either() -> None:

@@ -292,6 +292,9 @@ class Uplink:
     def forget(self, before_s: float = float("inf"), now_s: float = float("inf")) -> GivenUp:
         """Gives up kept speech that was spoken before before_s; what waits of it is not sent any more."""
         unsent = sent = passed_over = 0
+        if self._settled and not self._utterances:
+            # The hangover of what was heard.
+            self._kept.clear()
         while self._kept and self._kept[0].start_s < before_s:
             frame = self._kept.popleft()
             if frame.start_s > self._sent_until_s:
