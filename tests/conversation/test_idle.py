@@ -174,6 +174,23 @@ def test_talk_holds_it_while_it_lasts_and_is_given_its_time() -> None:
     assert seconds == pytest.approx(20.0, abs=0.2)
 
 
+def test_while_somebody_talks_it_is_not_ended() -> None:
+    session = understood()
+    session.idle.talk_started(session.now_s)
+    session.waits(200.0)
+    assert session.idle.due(session.now_s, session.patience) is None
+    session.idle.talk_stopped(session.now_s)
+    assert session.ends()[0] == pytest.approx(20.0, abs=0.2)
+
+
+def test_an_answer_that_is_cut_is_over() -> None:
+    session = understood()
+    session.agent_says(60.0)
+    session.waits(5.0)
+    session.idle.cut(session.now_s)
+    assert session.ends()[0] == pytest.approx(20.0, abs=0.2)
+
+
 def test_sounds_without_words_are_believed_once() -> None:
     session = understood()
     session.agent_says(1.0)

@@ -212,7 +212,7 @@ class Idle:
     def next_look_s(self, now_s: float, patience: Patience) -> float:
         """When due() may have another answer."""
         held_s = self._held_until_s(patience)
-        if self._is_held(now_s) or held_s <= now_s:
+        if self._is_held() or held_s <= now_s:
             # Nobody tells when the talk, or the tool, ends.
             held_s = max(held_s, now_s + 0.25)
         return min(held_s, self._person_s + patience.no_person_s)
@@ -224,7 +224,7 @@ class Idle:
         if without_s >= patience.no_person_s:
             text = f"no person was understood for {without_s:.0f} s (session.no_person_s)"
             return Verdict(text, is_false_wake)
-        if self._is_held(now_s) or now_s < self._held_until_s(patience):
+        if self._is_held() or now_s < self._held_until_s(patience):
             return None
         spoke_on = self._unasked_end_s > max(self._asked_end_s, self._last_sign_s)
         if is_false_wake:
@@ -253,8 +253,8 @@ class Idle:
         self._is_doubtful = False
         self._unproven_end_s = None
 
-    def _is_held(self, now_s: float) -> bool:
-        return self._is_talking or bool(self._tools) or now_s < self._asked_end_s
+    def _is_held(self) -> bool:
+        return self._is_talking or bool(self._tools)
 
     def _held_until_s(self, patience: Patience) -> float:
         short_s = min(patience.idle_s, patience.false_wake_s)
