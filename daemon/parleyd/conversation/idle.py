@@ -228,9 +228,9 @@ class Idle:
             return None
         spoke_on = self._unasked_end_s > max(self._asked_end_s, self._last_sign_s)
         if is_false_wake:
-            return Verdict("the agent understood nothing" + (", and spoke all the same" if spoke_on else ""), True)
+            return Verdict("the agent understood nothing" + (", although it spoke" if spoke_on else ""), True)
         quiet_s = now_s - max(self._last_sign_s, self._asked_end_s)
-        more = "; what the agent said meanwhile, nobody had asked for" if spoke_on else ""
+        more = "; the agent spoke meanwhile, without being asked" if spoke_on else ""
         return Verdict(f"nobody has spoken for {quiet_s:.0f} s{more}", False)
 
     # ------------------------------------------------------------ inside
