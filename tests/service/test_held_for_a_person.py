@@ -8,9 +8,10 @@ import pytest
 from harness import Daemon
 from plays import QUESTION, config
 from scripted_server import WAIT_S, Line, ScriptedServer
+from test_without_sound import TextDaemon
 
 from parleyd import events
-from parleyd.config.schema import Session
+from parleyd.config.schema import Audio, Session
 from parleyd.config.tool_sections import CommandTool, Tools
 from parleyd.conversation.states import State
 
@@ -176,3 +177,25 @@ def test_behind_it_all_stands_a_cap_without_a_person() -> None:
         daemon.say("Tell me a story.")
         asleep = daemon.expect(events.StateChanged, lambda e: e.after == State.ASLEEP.value, IN_TIME_S)
         assert "session.no_person_s" in asleep.reason
+
+
+def test_a_long_answer_in_writing_is_read_to_its_end() -> None:
+    """In pieces, for longer than the time for idle; the whole text comes last."""
+
+    def play(line: Line) -> None:
+        line.ready()
+        line.wait_message("user_message")
+        for number in range(8):
+            assert not line.over.wait(0.4), "it was hung up in mid answer"
+            part = {"text": f"{number} ", "type": "delta", "event_id": 1}
+            line.send({"type": "agent_chat_response_part", "text_response_part": part})
+        line.says("0 1 2 3 4 5 6 7", 0.0)
+        line.over.wait(WAIT_S)
+
+    with ScriptedServer(play) as server:
+        settings = config(server, session=Session(idle_timeout_s=1.5), audio=Audio(mode="off"))
+        with TextDaemon(settings) as daemon:
+            daemon.service.say("Count, please.")
+            daemon.expect(events.AnswerText)
+            assert daemon.expect_state(State.ASLEEP).trigger == "idle"
+            assert len(server.lines) == 1

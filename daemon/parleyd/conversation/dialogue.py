@@ -258,6 +258,7 @@ class Dialogue:
                 case AgentResponsePart(kind=kind, text=text, event_id=part_of):
                     self._activity_s = now_s
                     if text and self._text_only:
+                        self._look_at_commands()
                         self._idle.voice(now_s, 0.0, self._numbers.of_text, is_audible=True)
                     self._bus.publish(events.AnswerPart(at_s=now_s, kind=kind, text=text, part_of=part_of))
                 case AgentResponseComplete():
