@@ -1,7 +1,7 @@
 """The one queue between everybody who has something to say to the agent and the session's sender thread.
 
-Control messages (pongs first of all) overtake audio. Audio is bounded by the uplink; control messages are few: answers
-to what the server asked and the user's own commands.
+Control messages (pongs first of all) overtake audio. Audio is bounded by the uplink, control messages in number: they
+are answers to what the server asked, and the user's own commands.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from parleyd.conversation.uplink import GivenUp, Loss, Uplink, UplinkCounters
 
 # What waited during the handshake goes up in messages of 100 ms; live speech in single frames as it comes.
 MOST_FRAMES_PER_MESSAGE = 5
+# Of a server that asks without end and reads nothing, what it asked first is not answered any more.
+MOST_CONTROL = 10_000
 
 
 class Outbox:
@@ -29,7 +31,7 @@ class Outbox:
         self._changed = threading.Condition()
         self._uplink = uplink
         self._lost = lost
-        self._control: deque[bytes] = deque()
+        self._control: deque[bytes] = deque(maxlen=MOST_CONTROL)
         self._sender: object | None = None
 
     def hear(self, verdict: Verdict, *, wanted: bool) -> None:
