@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import resource
 import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
 from random import Random
 from ssl import SSLContext, SSLError
 
@@ -131,9 +132,11 @@ def starved(lane: Lane, _dice: Random) -> None:
 def no_handles(lane: Lane, _dice: Random) -> None:
     pid = lane.pid
     before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    many = len(os.listdir(f"/proc/{pid}/fd"))
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (many, before[1]))
-    lane.pause(4.0)
+    taken = {int(one.name) for one in Path(f"/proc/{pid}/fd").iterdir()}
+    lowest = next(number for number in count() if number not in taken)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (lowest, before[1]))
+    # Health looks every 5 s.
+    lane.pause(6.0)
     with contextlib.suppress(ProcessLookupError):
         resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
     lane.back_s = time.monotonic()
@@ -144,7 +147,7 @@ def no_handles(lane: Lane, _dice: Random) -> None:
 def no_memory(lane: Lane, dice: Random) -> None:
     pid = lane.pid
     before = resource.prlimit(pid, resource.RLIMIT_AS)
-    size = int(open(f"/proc/{pid}/statm").read().split()[0]) * resource.getpagesize()  # noqa: PTH123, SIM115
+    size = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
     resource.prlimit(pid, resource.RLIMIT_AS, (size, before[1]))
     lane.pause(dice.uniform(0.5, 2.0))
     lane.cut()
@@ -360,7 +363,7 @@ def kinds() -> Iterator[Kind]:
     yield Kind("process-stop-5", "SIGSTOP 5 s", stopped(5.0), cuts=deaf)
     yield Kind("process-stop-30", "SIGSTOP 30 s", stopped(30.0), cuts=deaf, patience_s=60.0, late=True)
     yield Kind("process-starved", "CPU starved to 8 % of a core, 5 s", starved, cuts="it was said while CPU was short")
-    yield Kind("process-no-handles", "no free file handle, 4 s", no_handles)
+    yield Kind("process-no-handles", "no free file handle, 6 s", no_handles)
     yield Kind("process-no-memory", "no further address space, and a reset", no_memory)
     gone = "the process was ended"
     yield Kind("process-killed", "SIGKILL, SIGTERM at random moments", killed, cuts=gone, exits=True)

@@ -37,7 +37,7 @@ class Kind:
 
     world: line, tls or clock. live: it needs a live session. cuts: an utterance that it overlaps may be lost for it,
     and in which words. exits: the daemon ends by it. patience_s: for the recovery. late: not in the short form.
-    mutes: answers that are due meanwhile need not be heard.
+    mutes: answers that are due meanwhile need not be heard. again: afterwards somebody speaks once more.
     """
 
     name: str
@@ -50,6 +50,7 @@ class Kind:
     patience_s: float = PATIENCE_S
     late: bool = False
     mutes: str = ""
+    again: bool = False
     speaks_itself: bool = False
 
 
@@ -83,6 +84,7 @@ class Lane:
         self._fault = -1
         self._spoken_until_s = 0.0
         self._number = 0
+        self._waited_for: set[int] = set()
         self.expect_exit = False
         self.started_s = time.monotonic()
         self.back_s: float | None = None
@@ -284,13 +286,17 @@ class Lane:
             answers_before = len(self.heard.answers)
             kind.strike(self, dice)
             over_s = time.monotonic()
+            muted = self.heard.answers[answers_before:] if kind.mutes else []
             self._recover(kind, outcome, dice, before, began_s)
+            if kind.again:
+                self._calm()
+                self.speak(dice)
+                self._wait_settled(8.0)
             for one in self.said[first:]:
                 if kind.cuts and one.start_s < over_s + 1.0:
                     self.excuse(one, kind.cuts)
-            if kind.mutes:
-                for answer in self.heard.answers[answers_before:]:
-                    answer.excused = kind.mutes
+            for answer in muted:
+                answer.excused = kind.mutes
         except Unable as why:
             outcome.skipped = str(why)
         if self.heard.trapped:
@@ -336,6 +342,13 @@ class Lane:
                 f"no usable session within {kind.patience_s:.0f} s ({self.control.state}): {self._last_words()}"
             )
         self._wait_settled(8.0)
+        self._excuse_starved()
+
+    def _excuse_starved(self) -> None:
+        """A machine that gives the daemon no time, through no fault of ours, has cost what was said meanwhile."""
+        for said in self.said[-6:]:
+            if self.daemon.was_starved(said.start_s, said.end_s + 0.3):
+                self._excused.setdefault(said.number, "the machine was too busy for the daemon")
 
     def _usable_since(self, before: Any, from_s: float) -> float | None:
         """Since when there has been a session through which sound goes up."""
@@ -381,8 +394,10 @@ class Lane:
 
     def _wait_settled(self, timeout_s: float) -> None:
         """Until the daemon knows that all that was said of late has been heard, and the answers have sounded."""
-        recent = [said for said in self.said[-8:] if said.number not in self._excused]
+        recent = [said for said in self.said if said.number not in self._waited_for]
         self._wait(lambda: all(self._acknowledged(said) for said in recent), timeout_s)
+        # Nobody waits twice for what does not come.
+        self._waited_for.update(said.number for said in recent)
 
     def _acknowledged(self, said: books.Said) -> bool:
         return said.number in self._heard_s()
