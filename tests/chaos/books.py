@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import pairwise
 
 FRAME_MS = 20
 # Of the loud frames of an utterance so many may be missing before it counts as cut: a thirtieth, as two neighbours of
@@ -32,6 +33,9 @@ class Shape(Enum):
     HOLE = "hole"
     TAIL = "tail cut"
     NOTHING = "nothing came"
+
+
+CUT = (Shape.HEAD, Shape.TAIL)
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ def disorder(frames: Sequence[int]) -> str | None:
     """Within one session every frame comes once and in its order. → what is wrong."""
     if len(set(frames)) < len(frames):
         return "a frame came twice in one session"
-    if any(after < before for before, after in zip(frames, frames[1:], strict=False)):
+    if any(after < before for before, after in pairwise(frames)):
         return "frames came out of their order"
     return None
 
@@ -151,9 +155,7 @@ def balance(
             utterance.start_s - 0.5 <= at_s <= utterance.end_s + 0.5 for at_s in opened_s
         ):
             entry.fate = Fate.GATE
-        elif (
-            acknowledged_s is not None and shape in (Shape.HEAD, Shape.TAIL) and tail + head <= len(utterance.loud) / 2
-        ):
+        elif acknowledged_s is not None and shape in CUT and 2 * (head + tail) <= len(utterance.loud):
             # The gate's onset, which also cuts where there is no fault. It is counted by its shape.
             entry.fate = Fate.ACKNOWLEDGED
         entries.append(entry)
@@ -185,6 +187,5 @@ def _in_words(entry: Entry) -> str:
     if entry.shape is Shape.NOTHING:
         return "it came up in no session, and nothing tells"
     where = ", ".join(str(session) for session in entry.sessions)
-    return (
-        f"it came up in session {where} ({entry.shape.value}), was never acknowledged, never sent again; nothing tells"
-    )
+    came = f"it came up in session {where} ({entry.shape.value})"
+    return f"{came}, was never acknowledged and never sent again, and nothing tells"

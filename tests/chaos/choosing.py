@@ -68,20 +68,32 @@ def choose(total: int, kinds: Mapping[str, tuple[str, float, str]], seed: int, p
     return [Life(number, world, faults) for number, (world, faults) in enumerate(packs, start=1)]
 
 
-def sample(kinds: Mapping[str, tuple[str, float, str]], seed: int, lives: int) -> list[Life]:
-    """One kind of every row, and of each world `lives` daemons at most."""
+def sample(
+    kinds: Mapping[str, tuple[str, float, str]],
+    seconds: Mapping[str, float],
+    always: Sequence[str],
+    seed: int,
+    lives: int,
+) -> list[Life]:
+    """One kind of every row, and those that there are always; of each world `lives` daemons at most, which are done at
+    about the same time. seconds: how long a kind takes."""
     dice = Random(seed)
     rows: dict[str, list[str]] = {}
     for name, (row, _, _) in kinds.items():
         rows.setdefault(row, []).append(name)
-    chosen = [Choice(dice.choice(sorted(names)), dice.getrandbits(32)) for names in rows.values()]
-    dice.shuffle(chosen)
+    wanted = {name for name in always if name in kinds}
+    wanted |= {dice.choice(sorted(names)) for names in rows.values() if not wanted & set(names)}
     by_world: dict[str, list[Choice]] = {}
-    for choice in chosen:
-        by_world.setdefault(kinds[choice.kind][2], []).append(choice)
+    for name in sorted(wanted, key=lambda name: (-seconds[name], name)):
+        by_world.setdefault(kinds[name][2], []).append(Choice(name, dice.getrandbits(32)))
     made = []
-    for world, choices in by_world.items():
-        made += [(world, tuple(choices[start::lives])) for start in range(lives) if choices[start::lives]]
+    for world, choices in sorted(by_world.items()):
+        packs: list[list[Choice]] = [[] for _ in range(min(lives, len(choices)))]
+        for choice in choices:
+            min(packs, key=lambda pack: sum(seconds[one.kind] for one in pack)).append(choice)
+        for pack in packs:
+            dice.shuffle(pack)
+            made.append((world, tuple(pack)))
     return [Life(number, world, faults) for number, (world, faults) in enumerate(made, start=1)]
 
 

@@ -143,10 +143,10 @@ class Control:
             self.events.append(told)
             self._changed.notify_all()
 
-    def ask(self, do: str, timeout_s: float = 15.0, **fields: object) -> dict[str, Any]:
+    def ask(self, do: str, **fields: object) -> dict[str, Any]:
         """The result. Raises OSError, also for a daemon that does not answer in time."""
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(timeout_s)
+            connection.settimeout(15.0)
             connection.connect(str(self._path))
             connection.sendall(json.dumps({"do": do, **fields}).encode() + b"\n")
             with connection.makefile("rb") as lines:

@@ -205,7 +205,7 @@ def kinds() -> Iterator[Kind]:
     for step in STEPS:
         for how in ("reset", "closed", "stalled"):
             name = f"handshake-{how}-{step.replace(' ', '-')}"
-            yield Kind(name, row, series(breaks_off(step, how)), live=False, late=how == "stalled")
+            yield Kind(name, row, series(breaks_off(step, how)), live=False, seconds=10.0 if how == "stalled" else 5.0)
     row = "not WebSocket: portal, banner, wrong Accept, huge or endless headers"
     for name, behave in (
         ("portal-captive", http("200 OK", "Content-Type: text/html", body=HTML)),
@@ -222,7 +222,7 @@ def kinds() -> Iterator[Kind]:
         ("upgrade-huge-headers", upgraded(*(f"X-{number}: {'x' * 8000}" for number in range(380)))),
         ("upgrade-endless-headers", headers_without_end),
     ):
-        yield Kind(name, row, series(behave), live=False, late=name == "upgrade-endless-headers")
+        yield Kind(name, row, series(behave), live=False, seconds=10.0 if "endless" in name else 5.0)
     row = "redirects 301-308"
     for code in (301, 302, 303, 307, 308):
         yield Kind(f"redirect-{code}", row, series(http(f"{code} Moved", TRAP), most=2), live=False)
@@ -237,7 +237,13 @@ def kinds() -> Iterator[Kind]:
         ("metadata-after-audio", _audio_first),
         ("metadata-binary", _binary),
     ):
-        yield Kind(name, row, series(first_messages(messages), most=2), live=False, late=messages is _never)
+        yield Kind(
+            name,
+            row,
+            series(first_messages(messages), most=2),
+            live=False,
+            seconds=10.0 if messages in (_never, _bad, _too_late) else 5.0,
+        )
     row = "HTTP 401, 403, 404"
     for status in ("401 Unauthorized", "403 Forbidden", "404 Not Found"):
         body = json.dumps({"detail": {"status": "refused", "message": "no"}})

@@ -1,4 +1,4 @@
-"""Faults of a line that is up: closes, frames that are none, garbage, floods, servers that hang, agents that hang up."""
+"""Faults of a line that is up: closes, bad frames, garbage, floods, servers that hang, agents that hang up."""
 
 from __future__ import annotations
 
@@ -285,7 +285,7 @@ def big_fragments(line: Line, _dice: Random) -> None:
     line.close()
 
 
-def interruption_storm(line: Line, dice: Random) -> None:
+def interruption_storm(line: Line, _dice: Random) -> None:
     for _ in range(200):
         line.send(interruption(line.server.next_event_id()))
         line.wait_or_serve(0.01)
@@ -359,7 +359,7 @@ def hangs_up_after_the_question(lane: Lane, dice: Random) -> None:
         return
     line.deaf = True
     said = lane.speak(dice)
-    _wait_came(lane, said.number, said.loud[-1], line)
+    _wait_came(said.number, said.loud[-1], line)
     lane.pause(dice.uniform(0.0, 1.5))
     line.do(lambda one: closes(1000)(one, dice), 5.0)
 
@@ -371,10 +371,10 @@ def late_transcript(lane: Lane, dice: Random) -> None:
         return
     line.deaf = True
     first = lane.speak(dice)
-    _wait_came(lane, first.number, first.loud[-1], line)
+    _wait_came(first.number, first.loud[-1], line)
     lane.pause(1.2)
     second = lane.speak(dice)
-    _wait_came(lane, second.number, second.loud[-1], line)
+    _wait_came(second.number, second.loud[-1], line)
     # Long enough for the talk to be over; what is still being said is acknowledged by no transcript.
     lane.pause(dice.uniform(0.8, 1.5))
     line.do(lambda one: one.understand((first.number,)), 5.0)
@@ -389,7 +389,7 @@ def unasked_sound(lane: Lane, dice: Random) -> None:
         return
     line.deaf = True
     said = lane.speak(dice)
-    _wait_came(lane, said.number, said.loud[-1], line)
+    _wait_came(said.number, said.loud[-1], line)
     line.do(lambda one: one.send(audio(tone(-1, ANSWER_S), one.server.next_event_id())), 5.0)
     lane.pause(0.3)
     lane.cut()
@@ -402,7 +402,7 @@ def hangs_up_after_the_answer(lane: Lane, dice: Random) -> None:
         return
     line.deaf = True
     said = lane.speak(dice)
-    _wait_came(lane, said.number, said.loud[-1], line)
+    _wait_came(said.number, said.loud[-1], line)
 
     def act(one: Line) -> None:
         one.answer((said.number,))
@@ -413,7 +413,7 @@ def hangs_up_after_the_answer(lane: Lane, dice: Random) -> None:
     line.do(act, 5.0)
 
 
-def _wait_came(lane: Lane, number: int, frame_number: int, line: Line, timeout_s: float = 8.0) -> None:
+def _wait_came(number: int, frame_number: int, line: Line, timeout_s: float = 8.0) -> None:
     until_s = time.monotonic() + timeout_s
     while time.monotonic() < until_s and not line.over.is_set():
         assert line.session is not None
@@ -475,7 +475,9 @@ def kinds() -> Iterator[Kind]:
     row = "garbage: text, JSON, UTF-8, depth, binary, fragments, audio"
     for name, data in GARBAGE:
         yield Kind(f"garbage-{name}", row, on_line(writes(data)))
-    yield Kind("metadata-again", "metadata late, never, twice, again, bad", on_line(metadata_again), again=True)
+    yield Kind(
+        "metadata-again", "metadata late, never, twice, again, bad", on_line(metadata_again), again=True, seconds=9.0
+    )
     row = "close frames that are wrong"
     yield Kind("badclose-no-body", row, on_line(closes(None)))
     yield Kind("badclose-1-byte", row, on_line(closes_badly(b"\x03")))
@@ -502,17 +504,19 @@ def kinds() -> Iterator[Kind]:
     yield Kind("frame-rsv1", row, on_line(writes(frame(TEXT, b"{}", rsv=4))))
     yield Kind("frame-stray", row, on_line(writes(frame(CONTINUATION, b"{}"))))
     row = "interruption storm, ids backwards, absurd ids"
-    yield Kind("interruption-storm", row, on_line(interruption_storm), mutes="it was interrupted", again=True)
-    yield Kind("interruption-backwards", row, on_line(backwards_ids), again=True)
-    yield Kind("interruption-2^62", row, on_line(absurd_id(2**62)), again=True)
-    yield Kind("interruption-1e300", row, on_line(absurd_id(1e300)), again=True)
+    yield Kind(
+        "interruption-storm", row, on_line(interruption_storm), mutes="it was interrupted", again=True, seconds=9.0
+    )
+    yield Kind("interruption-backwards", row, on_line(backwards_ids), again=True, seconds=9.0)
+    yield Kind("interruption-2^62", row, on_line(absurd_id(2**62)), again=True, seconds=9.0)
+    yield Kind("interruption-1e300", row, on_line(absurd_id(1e300)), again=True, seconds=9.0)
     yield Kind("drip-frame", "1 byte at a time (frame; handshake)", on_line(drips))
     yield Kind("slow-latency", "latency, loss, 20 kbit/s", slow((0.05, 0.3)))
     row = "server hangs: freeze, stall in a frame, never a pong"
     for how in ("freeze", "frame", "silent"):
-        yield Kind(f"hang-{how}", row, hangs(how, False), patience_s=60.0, late=how != "silent")
+        yield Kind(f"hang-{how}", row, hangs(how, False), patience_s=60.0, seconds=27.0)
     row = "server hangs while somebody goes on talking"
-    yield Kind("hang-talk", row, hangs("silent", True), patience_s=60.0)
+    yield Kind("hang-talk", row, hangs("silent", True), patience_s=60.0, seconds=32.0)
     row = "20 MB frame, 20 MB in fragments"
     yield Kind("big-frame", row, on_line(big_frame))
     yield Kind("big-fragments", row, on_line(big_fragments))
@@ -520,10 +524,10 @@ def kinds() -> Iterator[Kind]:
     yield Kind("ping-frames", row, on_line(pings))
     yield Kind("ping-messages", row, on_line(app_pings))
     row = "agents that hang up, transcripts that are late"
-    yield Kind("agent-hangs-up", row, hangs_up_after_the_question, speaks_itself=True)
-    yield Kind("agent-late-transcript", row, late_transcript, speaks_itself=True)
+    yield Kind("agent-hangs-up", row, hangs_up_after_the_question, speaks_itself=True, seconds=14.0)
+    yield Kind("agent-late-transcript", row, late_transcript, speaks_itself=True, seconds=16.0)
     yield Kind("agent-unasked-sound", row, unasked_sound, speaks_itself=True)
     yield Kind("agent-answer-and-close", row, hangs_up_after_the_answer, speaks_itself=True)
     row = "somebody talks for long, and then again"
-    yield Kind("long-talk", row, long_talk, world="talk", speaks_itself=True)
+    yield Kind("long-talk", row, long_talk, world="talk", speaks_itself=True, seconds=32.0)
     yield Kind("no-fault", "no fault at all", nothing)

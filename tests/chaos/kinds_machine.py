@@ -360,10 +360,10 @@ def kinds() -> Iterator[Kind]:
     yield Kind("net-link-down", row, link_down, patience_s=45.0)
     yield Kind("net-no-names", "DNS failing", no_names)
     deaf = "it was said while the process stood still"
-    yield Kind("process-stop-5", "SIGSTOP 5 s", stopped(5.0), cuts=deaf)
-    yield Kind("process-stop-30", "SIGSTOP 30 s", stopped(30.0), cuts=deaf, patience_s=60.0, late=True)
+    yield Kind("process-stop-5", "SIGSTOP 5 s", stopped(5.0), cuts=deaf, seconds=11.0)
+    yield Kind("process-stop-30", "SIGSTOP 30 s", stopped(30.0), cuts=deaf, patience_s=60.0, seconds=45.0)
     yield Kind("process-starved", "CPU starved to 8 % of a core, 5 s", starved, cuts="it was said while CPU was short")
-    yield Kind("process-no-handles", "no free file handle, 6 s", no_handles)
+    yield Kind("process-no-handles", "no free file handle, 6 s", no_handles, seconds=14.0)
     yield Kind("process-no-memory", "no further address space, and a reset", no_memory)
     gone = "the process was ended"
     yield Kind("process-killed", "SIGKILL, SIGTERM at random moments", killed, cuts=gone, exits=True)
@@ -392,4 +392,11 @@ def kinds() -> Iterator[Kind]:
         ("alert", tls_bytes(lambda *_: bytes((0x15, 3, 3, 0, 2, 2, 40)))),
         ("broken-record", tls_bytes(_broken)),
     ):
-        yield Kind(f"tls-{name}", row, series(behave, most=4), world="tls", live=False, late=name == "stall")
+        yield Kind(
+            f"tls-{name}",
+            row,
+            series(behave, most=4),
+            world="tls",
+            live=False,
+            seconds=12.0 if name == "stall" else 6.0,
+        )

@@ -36,7 +36,7 @@ class Kind:
     """A kind of fault. strike: does it, and returns when it is over; the daemon may still suffer from it.
 
     world: line, tls or clock. live: it needs a live session. cuts: an utterance that it overlaps may be lost for it,
-    and in which words. exits: the daemon ends by it. patience_s: for the recovery. late: not in the short form.
+    and in which words. exits: the daemon ends by it. patience_s: for the recovery. seconds: what it takes, about.
     mutes: answers that are due meanwhile need not be heard. again: afterwards somebody speaks once more.
     """
 
@@ -48,7 +48,7 @@ class Kind:
     cuts: str = ""
     exits: bool = False
     patience_s: float = PATIENCE_S
-    late: bool = False
+    seconds: float = 5.0
     mutes: str = ""
     again: bool = False
     speaks_itself: bool = False
@@ -318,6 +318,9 @@ class Lane:
                     code = self.daemon.process.returncode
                     outcome.failures.append(f"the daemon ended ({code}): {self._last_words()}")
                     outcome.crash = True
+                    for said in self.said:
+                        if not self._acknowledged(said):
+                            self._excused.setdefault(said.number, "the daemon ended, which is told already")
                 from_s = began_s if kind.exits else time.monotonic()
                 self.restart()
                 until_s = time.monotonic() + PATIENCE_S
@@ -477,8 +480,10 @@ class Lane:
                 if frames:
                     span = f"frames {min(frames)} to {max(frames)}, {len(frames)} of them"
                     lines.append(f"    session {session.number} from {session.ready_s:.2f}: {span}")
-        for answer in self.heard.answers:
-            lines.append(f"{answer.sent_s:.2f}  answer {answer.number} to {answer.to} in session {answer.session}")
+        lines += [
+            f"{answer.sent_s:.2f}  answer {answer.number} to {answer.to} in session {answer.session}"
+            for answer in self.heard.answers
+        ]
         (self.folder / "books.txt").write_text("\n".join(lines) + "\n")
         with (self.folder / "events.jsonl").open("w") as file:
             file.writelines(json.dumps(event) + "\n" for event in self._events)
@@ -513,14 +518,12 @@ def live(life: Life, machine: Machine, kinds: dict[str, Kind], keep: Path | None
         outcome = lane.play()
     except Exception as error:  # noqa: BLE001 - a life that the harness itself spoilt is told, and the rest goes on
         where = traceback.extract_tb(error.__traceback__)[-1]
-        lane.outcome.failures.append(
-            f"the harness itself: {type(error).__name__}: {error} ({where.name}, {where.lineno})"
-        )
+        words = f"{type(error).__name__}: {error} ({where.name}, line {where.lineno})"
+        lane.outcome.failures.append(f"the harness itself: {words}")
         outcome = lane.outcome
     if keep is not None and (outcome.failures or any(one.failures for one in outcome.outcomes)):
         lane.write_down()
-        shutil.copytree(
-            folder, keep / f"life-{life.number:04}", dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.sock")
-        )
+        target = keep / f"life-{life.number:04}"
+        shutil.copytree(folder, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.sock"))
     shutil.rmtree(folder, ignore_errors=True)
     return outcome

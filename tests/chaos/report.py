@@ -62,6 +62,10 @@ def rows(lives: Iterable[LifeOutcome]) -> list[Row]:
     return sorted(made, key=lambda one: -one.tries)
 
 
+def indented(text: str) -> str:
+    return textwrap.fill(text, WIDTH, initial_indent="    ", subsequent_indent="      ")
+
+
 def table(made: Sequence[Row]) -> str:
     head = f"{'kind':<39} {'tries':>5} {'stayed':>6} {'lost':>4} {'hang':>4} {'fail':>4}  {'back after, s':>13}"
     lines = [head, "-" * WIDTH]
@@ -70,9 +74,7 @@ def table(made: Sequence[Row]) -> str:
         figures = f"{one.tries:>5} {one.survived:>6} {one.lost:>4} {one.hangs:>4} {one.failed:>4}  {one.recovery:>13}"
         lines.append(f"{name:<39} {figures}")
         if one.skipped:
-            lines.append(
-                textwrap.fill(f"skipped: {one.skipped}", WIDTH, initial_indent="    ", subsequent_indent="    ")
-            )
+            lines.append(indented(f"skipped: {one.skipped}"))
     return "\n".join(lines)
 
 
@@ -84,10 +86,8 @@ def sums(lives: Sequence[LifeOutcome], seconds: float) -> list[tuple[str, str]]:
         ("faults", f"{len(outcomes)} of {kinds} kinds, in {sum(life.daemons for life in lives)} daemons"),
         ("time", f"{seconds / 60:.1f} min, {len(outcomes) / max(seconds, 1):.2f} faults a second"),
         ("utterances", f"{sum(life.said for life in lives)}"),
-        (
-            "of them not whole",
-            f"{sum(one.lost for one in outcomes)}, {sum(one.heads for one in outcomes)} of these heads",
-        ),
+        ("of them not whole", f"{sum(one.lost for one in outcomes)}"),
+        ("of these with a head cut", f"{sum(one.heads for one in outcomes)}"),
         ("given up, and told or due to the fault", f"{sum(one.told + one.excused for one in outcomes)}"),
         ("never passed the gate", f"{sum(one.gate for one in outcomes)}"),
         (
@@ -111,9 +111,7 @@ def sums(lives: Sequence[LifeOutcome], seconds: float) -> list[tuple[str, str]]:
 
 def failure_lines(outcome: Outcome) -> list[str]:
     head = f"FAILED {outcome.kind} (daemon {outcome.life})"
-    lines = [head]
-    for failure in outcome.failures[:4]:
-        lines.append(textwrap.fill(failure, WIDTH, initial_indent="    ", subsequent_indent="      "))
+    lines = [head, *(indented(failure) for failure in outcome.failures[:4])]
     if len(outcome.failures) > 4:
         lines.append(f"    and {len(outcome.failures) - 4} more")
     return [*lines, f"    again: {outcome.repeat}"]
@@ -142,7 +140,7 @@ def markdown(lives: Sequence[LifeOutcome], seconds: float, when: str, machine: s
     lines = [
         "# Chaos: what faults did to running daemons",
         "",
-        "Written by `scripts/chaos`; [testing.md](../testing.md#scriptschaos) tells what is done and what the words mean.",
+        "Written by `scripts/chaos --write`; [testing.md](../testing.md#scriptschaos) explains it.",
         "",
         f"{when}, {machine}, commit {commit}:",
         "",
@@ -152,10 +150,10 @@ def markdown(lives: Sequence[LifeOutcome], seconds: float, when: str, machine: s
         "|---|---|",
         *(f"| {name} | {figure} |" for name, figure in sums(lives, seconds)),
         "",
-        "`stayed`: the session itself outlived the fault. `lost`: utterances of which more than 3 % came up in no session.",
-        "`told`: of all utterances, those that were given up and told, or that the fault itself had to cost. `back after`:",
-        "from the fault, or from the network's return, to the next usable session, median and worst, with",
-        "`reconnect.max_s: 2` and `connect_timeout_s: 3`; faults of the handshake come in series, so the worst are sums.",
+        "`stayed`: the session itself outlived the fault. `lost`: utterances of which more than 3 % came up in no",
+        "session. `told`: of all utterances, those that were given up and told, or that the fault itself had to cost.",
+        "`back after`: from the fault, or from the network's return, to the next usable session, median and worst, with",
+        "`reconnect.max_s: 2` and `connect_timeout_s: 3`; faults of the handshake come in series: the worst are sums.",
         "",
         "| kind | tries | stayed | utterances | lost | told | hangs | broken promises | back after, s |",
         "|---|---|---|---|---|---|---|---|---|",

@@ -76,7 +76,8 @@ def _spoken(text: str, voice: str) -> Samples:
     sound = sound[audible[0] : audible[-1] + 1]
     sound *= 32768 * 10 ** (LEVEL_DBFS / 20) / np.sqrt(np.mean(sound**2))
     padded = np.concatenate([sound, np.zeros(-len(sound) % FRAME_SAMPLES)])
-    return np.clip(padded, -30_000, 30_000).astype(np.int16)
+    whole: Samples = np.clip(padded, -30_000, 30_000).astype(np.int16)
+    return whole
 
 
 def loud_frames(pcm: Samples) -> tuple[int, ...]:
@@ -95,7 +96,8 @@ def lines(long: bool = False) -> tuple[Line, ...]:
 
 
 def room(samples: int, seed: int) -> Samples:
-    return np.random.default_rng(seed).integers(-ROOM_PEAK, ROOM_PEAK + 1, samples, dtype=np.int16)
+    noise: Samples = np.random.default_rng(seed).integers(-ROOM_PEAK, ROOM_PEAK + 1, samples, dtype=np.int16)
+    return noise
 
 
 def unique(pcm: Samples, seed: int) -> Samples:

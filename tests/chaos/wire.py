@@ -308,7 +308,8 @@ class Line:
                 message = self._parse()
 
     def _peer_is_gone(self) -> bool:
-        """By the kernel's state of the connection: what is queued stays unread. TCP_INFO's first byte; 1 is ESTABLISHED."""
+        """By the kernel's state of the connection; what is queued stays unread."""
+        # The first byte of tcp_info is the state, and 1 is ESTABLISHED.
         try:
             return self.raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != 1
         except OSError:
