@@ -33,7 +33,7 @@ from chaos.run import Lanes
 
 ROOT = Path(__file__).resolve().parents[2]
 MEASUREMENT = ROOT / "docs" / "measurements" / "chaos.md"
-PER_LIFE = 22
+PER_LIFE_S = 120.0
 
 
 def arguments() -> argparse.Namespace:
@@ -74,7 +74,8 @@ def show_kinds(kinds: dict[str, Kind]) -> None:
 
 def planned(args: argparse.Namespace, kinds: dict[str, Kind]) -> list[Life]:
     if args.repeat is None:
-        return choose(args.faults, all_kinds.chosen_from(kinds), args.seed, PER_LIFE)
+        seconds = {kind.name: kind.seconds for kind in kinds.values()}
+        return choose(args.faults, all_kinds.chosen_from(kinds), seconds, args.seed, PER_LIFE_S)
     choices = parse(args.repeat, list(kinds))
     worlds = {kinds[choice.kind].world for choice in choices}
     if len(worlds) > 1:

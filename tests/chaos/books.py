@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import pairwise
@@ -122,9 +122,11 @@ def balance(
     losses: Sequence[Loss],
     opened_s: Sequence[float],
     excused: Mapping[int, str],
+    starved: Collection[int] = (),
 ) -> list[Entry]:
     """heard_s: when the daemon learned that the agent had heard an utterance. opened_s: when the gate opened, in the
-    daemon's own words. excused: utterances that the fault itself had to cost."""
+    daemon's own words. excused: utterances that the fault itself had to cost. starved: those of which the machine's
+    other work may have cost a part."""
     entries = []
     for utterance in said:
         brought = came.get(utterance.number, ())
@@ -149,7 +151,7 @@ def balance(
                 entry.faults.append("it came up again after its acknowledgement had arrived")
         if acknowledged_s is not None and shape is Shape.WHOLE:
             entry.fate = Fate.ACKNOWLEDGED
-        elif utterance.number in excused:
+        elif utterance.number in excused or (utterance.number in starved and shape is not Shape.WHOLE):
             entry.fate = Fate.EXCUSED
         elif shape is Shape.NOTHING and not any(
             utterance.start_s - 0.5 <= at_s <= utterance.end_s + 0.5 for at_s in opened_s

@@ -45,8 +45,11 @@ def allot(total: int, weights: Mapping[str, float]) -> dict[str, int]:
     return counts
 
 
-def choose(total: int, kinds: Mapping[str, tuple[str, float, str]], seed: int, per_life: int) -> list[Life]:
-    """kinds: name → (row, weight of the row, world). Every row has its share, and within it every kind the same."""
+def choose(
+    total: int, kinds: Mapping[str, tuple[str, float, str]], seconds: Mapping[str, float], seed: int, per_life_s: float
+) -> list[Life]:
+    """kinds: name → (row, weight of the row, world). Every row has its share, and within it every kind the same.
+    seconds: how long a kind takes; a life is about per_life_s long."""
     rows: dict[str, list[str]] = {}
     row_weights: dict[str, float] = {}
     for name, (row, weight, _) in kinds.items():
@@ -62,7 +65,7 @@ def choose(total: int, kinds: Mapping[str, tuple[str, float, str]], seed: int, p
     packs = []
     for world, choices in by_world.items():
         dice.shuffle(choices)
-        many = max(1, round(len(choices) / per_life))
+        many = max(1, round(sum(seconds[choice.kind] for choice in choices) / per_life_s))
         packs += [(world, tuple(choices[start::many])) for start in range(many) if choices[start::many]]
     dice.shuffle(packs)
     return [Life(number, world, faults) for number, (world, faults) in enumerate(packs, start=1)]

@@ -20,13 +20,15 @@ from chaos.daemon import Control, Daemon, Load, crashes
 from chaos.machine import Machine, Unable, faketime, run
 from chaos.outcome import LifeOutcome, Outcome
 from chaos.tls import Authority
-from chaos.wire import Heard, Line, Server
+from chaos.wire import Heard, Line, Server, Session
 
 KEY = "sk_chaos_0123456789abcdef"
 # How long the daemon may take for what it does at once on an idle machine, before it counts as hanging.
 PATIENCE_S = 30.0
 # Quiet before somebody speaks, so that what is said is an utterance of its own.
 QUIET_S = 1.3
+# A session that stands for so long after a fault has outlived it.
+OUTLIVED_S = 1.0
 # Growth of a daemon's threads and file handles that is no leak: a line of the control socket, a thread on its way out.
 MOST_MORE = 3
 
@@ -85,7 +87,7 @@ class Lane:
         self._spoken_until_s = 0.0
         self._number = 0
         self._waited_for: set[int] = set()
-        self.expect_exit = False
+        self._starved: set[int] = set()
         self.started_s = time.monotonic()
         self.back_s: float | None = None
         self.clock_file = folder / "clock"
@@ -264,7 +266,6 @@ class Lane:
         self.outcome.outcomes.append(outcome)
         self.server.disarm()
         self.server.transcript_delay_s = 0.0
-        self.expect_exit = kind.exits
         self.back_s = None
         self._fault = index
         try:
@@ -287,7 +288,7 @@ class Lane:
             kind.strike(self, dice)
             over_s = time.monotonic()
             muted = self.heard.answers[answers_before:] if kind.mutes else []
-            self._recover(kind, outcome, dice, before, began_s)
+            self._recover(kind, outcome, dice, before, began_s, over_s)
             if kind.again:
                 self._calm()
                 self.speak(dice)
@@ -306,7 +307,9 @@ class Lane:
             outcome.failures.append(f"to a server that had proved nothing: {self.heard.leaked[0]}")
             self.heard.leaked.clear()
 
-    def _recover(self, kind: Kind, outcome: Outcome, dice: Random, before: Line | None, began_s: float) -> None:
+    def _recover(
+        self, kind: Kind, outcome: Outcome, dice: Random, before: Line | None, began_s: float, over_s: float
+    ) -> None:
         """Until there is a usable session again, and all that was said is settled."""
         until_s = time.monotonic() + kind.patience_s
         from_s = began_s
@@ -324,7 +327,7 @@ class Lane:
                 from_s = began_s if kind.exits else time.monotonic()
                 self.restart()
                 until_s = time.monotonic() + PATIENCE_S
-            usable_s = self._usable_since(session_before, self.back_s or from_s)
+            usable_s = self._usable_since(session_before, self.back_s or from_s, self.back_s or over_s)
             if usable_s is not None:
                 survived = before is not None and self.server.live is before
                 outcome.survived = survived
@@ -345,25 +348,25 @@ class Lane:
                 f"no usable session within {kind.patience_s:.0f} s ({self.control.state}): {self._last_words()}"
             )
         self._wait_settled(8.0)
-        self._excuse_starved()
+        self._look_for_starvation()
 
-    def _excuse_starved(self) -> None:
-        """A machine that gives the daemon no time, through no fault of ours, has cost what was said meanwhile."""
+    def _look_for_starvation(self) -> None:
+        """A machine that gives the daemon no time may have cost what was said meanwhile."""
         for said in self.said[-6:]:
             if self.daemon.was_starved(said.start_s, said.end_s + 0.3):
-                self._excused.setdefault(said.number, "the machine was too busy for the daemon")
+                self._starved.add(said.number)
 
-    def _usable_since(self, before: Any, from_s: float) -> float | None:
-        """Since when there has been a session through which sound goes up."""
+    def _usable_since(self, before: Session | None, from_s: float, over_s: float) -> float | None:
+        """Since when there has been a session through which sound goes up. from_s: when the fault began; over_s: ended."""
         line = self.server.live
         if line is None or line.session is None or line.deaf or line.inert.is_set():
             return None
         session = line.session
         if session is before:
             # It has outlived the fault when what is said now comes through.
-            recent = session.frames and session.frames[-1][0] > from_s
-            heard = self.said and self._acknowledged(self.said[-1])
-            return from_s if recent or heard or time.monotonic() - from_s > 4.0 else None
+            since_s = time.monotonic() - over_s
+            heard = session.frames and session.frames[-1][0] > over_s
+            return from_s if since_s > 4.0 or (heard and since_s > OUTLIVED_S) else None
         return session.first_audio_s
 
     def _last_words(self) -> str:
@@ -443,7 +446,7 @@ class Lane:
             books.Loss(event["at_s"], event["lost_ms"]) for event in self._events if event["event"] == "speech_lost"
         ]
         opened = [event["at_s"] for event in self._events if event["event"] == "utterance_started"]
-        entries = books.balance(self.said, came, self._heard_s(), losses, opened, self._excused)
+        entries = books.balance(self.said, came, self._heard_s(), losses, opened, self._excused, self._starved)
         for entry in entries:
             # What is said before the first fault is on nobody's account.
             outcome = self.outcome.outcomes[max(0, entry.said.fault)] if self.outcome.outcomes else None

@@ -104,3 +104,11 @@ def test_nothing_comes_again_after_its_acknowledgement_has_arrived():
 
 def test_what_the_fault_had_to_cost_is_excused():
     assert balance([said()], {}, {}, [], [10.0], {1: "the process stood still"})[0].fate is Fate.EXCUSED
+
+
+def test_a_busy_machine_excuses_what_is_missing_and_not_what_was_never_acknowledged():
+    def of(frames: range) -> Fate:
+        return balance([said()], {1: [came(1, frames)]}, {}, [], [10.0], {}, {1})[0].fate
+
+    assert of(range(20)) is Fate.EXCUSED
+    assert of(range(60)) is Fate.SILENT

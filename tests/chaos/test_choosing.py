@@ -27,7 +27,7 @@ def test_shares_add_up_and_none_is_forgotten():
 
 
 def test_every_row_has_its_share_and_every_kind_its_turn():
-    lives = choose(120, KINDS, 7, 22)
+    lives = choose(120, KINDS, SECONDS, 7, 110.0)
     many = Counter(choice.kind for life in lives for choice in life.faults)
     assert sum(many.values()) == 120
     assert abs(many["a"] - many["b"]) <= 1
@@ -35,13 +35,18 @@ def test_every_row_has_its_share_and_every_kind_its_turn():
 
 
 def test_a_daemon_lives_in_one_world():
-    for life in choose(120, KINDS, 7, 22):
+    for life in choose(120, KINDS, SECONDS, 7, 110.0):
         assert {KINDS[choice.kind][2] for choice in life.faults} == {life.world}
 
 
+def test_no_daemon_lives_too_long():
+    for life in choose(120, KINDS, SECONDS, 7, 110.0):
+        assert sum(SECONDS[choice.kind] for choice in life.faults) < 200
+
+
 def test_the_seed_is_all_that_there_is_of_chance():
-    assert choose(120, KINDS, 7, 22) == choose(120, KINDS, 7, 22)
-    assert choose(120, KINDS, 7, 22) != choose(120, KINDS, 8, 22)
+    assert choose(120, KINDS, SECONDS, 7, 110.0) == choose(120, KINDS, SECONDS, 7, 110.0)
+    assert choose(120, KINDS, SECONDS, 7, 110.0) != choose(120, KINDS, SECONDS, 8, 110.0)
 
 
 def test_a_sample_has_a_kind_of_every_row_and_what_is_always_in_it():
@@ -60,7 +65,7 @@ def test_a_sample_is_packed_so_that_daemons_are_done_together():
 
 
 def test_what_is_printed_can_be_read_again():
-    life = choose(5, {"a": KINDS["a"]}, 1, 22)[0]
+    life = choose(5, {"a": KINDS["a"]}, SECONDS, 1, 110.0)[0]
     assert parse(str(life), list(KINDS)) == life.faults
     assert parse("a:5", list(KINDS)) == (Choice("a", 5),)
     with pytest.raises(ValueError, match="--list"):
