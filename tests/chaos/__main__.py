@@ -47,6 +47,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, metavar="M", help="no fault begins later; default: no limit")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="outcomes, and logs of daemons that failed")
     parser.add_argument("--repeat", metavar="KIND:NUMBER", help="these faults alone, in one daemon, in this order")
+    parser.add_argument("--daemon", type=int, metavar="N", help="of this run only the daemon of that number")
     parser.add_argument("--write", action="store_true", help=f"write {MEASUREMENT.relative_to(ROOT)}")
     parser.add_argument("--list", action="store_true", help="show the kinds, and end")
     args = parser.parse_args()
@@ -102,6 +103,14 @@ class Store:
             file.write(json.dumps(outcome.stored()) + "\n")
 
 
+def again(args: argparse.Namespace, number: int) -> str:
+    """The command that has one daemon of this run live its life again."""
+    if args.repeat:
+        return f"scripts/chaos --repeat {args.repeat}"
+    kinds = f" --kinds {args.kinds}" if args.kinds else ""
+    return f"scripts/chaos --seed {args.seed} --faults {args.faults}{kinds} --daemon {number}"
+
+
 def commit() -> str:
     done = subprocess.run(
         ["git", "describe", "--always", "--dirty", "--exclude=*"], cwd=ROOT, capture_output=True, text=True, check=False
@@ -136,7 +145,17 @@ def main() -> int:
         if args.keep is not None and (args.keep / "plan.json").exists() and not seed_given:
             args.seed = json.loads((args.keep / "plan.json").read_text())["seed"]
         lives = planned(args, kinds if args.repeat else chosen)
-        plan = {"seed": args.seed, "faults": args.faults, "kinds": args.kinds, "repeat": args.repeat}
+        if args.daemon is not None:
+            lives = [life for life in lives if life.number == args.daemon]
+            if not lives:
+                raise ValueError(f"--daemon {args.daemon}: there is no such daemon in this run")
+        plan = {
+            "seed": args.seed,
+            "faults": args.faults,
+            "kinds": args.kinds,
+            "repeat": args.repeat,
+            "daemon": args.daemon,
+        }
         keep = args.keep or Path(tempfile.mkdtemp(prefix="chaos-run-"))
         store = Store(keep, plan)
     except ValueError as error:
@@ -163,9 +182,9 @@ def main() -> int:
         for one in broken:
             print("\n".join(report.failure_lines(one)))
         for failure in outcome.failures:
-            print(f"FAILED daemon {outcome.number}: {failure}"[:240])
-            faults = next(life for life in lives if life.number == outcome.number)
-            print(f"    again: scripts/chaos --repeat {faults}"[:2000])
+            print(
+                f"FAILED daemon {outcome.number}\n{report.indented(failure)}\n    again: {again(args, outcome.number)}"
+            )
         minutes, seconds = divmod(int(time.monotonic() - began_s), 60)
         words = f"daemon {outcome.number}: {len(outcome.outcomes)} faults, {outcome.said} utterances"
         print(f"{minutes:>3}:{seconds:02} {tried:>5} of {total}  {words}, {len(broken)} failed", flush=True)

@@ -94,13 +94,17 @@ class Starvation:
 
 
 class Control:
-    """Follows the daemon's events; connects again for as long as it lives. events: (when it came, event)."""
+    """Follows the daemon's events; connects again for as long as it lives.
+
+    heard_s: when it learned that an utterance had been heard, whose number stands in the transcript.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._stopped = threading.Event()
         self._changed = threading.Condition()
         self.events: list[dict[str, Any]] = []
+        self.heard_s: dict[int, float] = {}
         self.state = "asleep"
         self._thread = threading.Thread(target=self._follow, name="control", daemon=True)
         self._thread.start()
@@ -140,6 +144,10 @@ class Control:
                 self.state = told["status"]["state"]
             elif told["event"] == "state_changed":
                 self.state = told["after"]
+            elif told["event"] == "heard" and told["final"]:
+                for word in told["text"].split():
+                    if word.isdigit():
+                        self.heard_s.setdefault(int(word), told["at_s"])
             self.events.append(told)
             self._changed.notify_all()
 
@@ -204,6 +212,8 @@ class Daemon:
             stderr=log,
             cwd=self.folder,
             env=environment,
+            # Ctrl-C is for the command, which then ends them.
+            start_new_session=True,
         )
 
     def write_config(self, config: dict[str, Any]) -> None:

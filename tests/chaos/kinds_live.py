@@ -511,7 +511,7 @@ def kinds() -> Iterator[Kind]:
     yield Kind("interruption-2^62", row, on_line(absurd_id(2**62)), again=True, seconds=9.0)
     yield Kind("interruption-1e300", row, on_line(absurd_id(1e300)), again=True, seconds=9.0)
     yield Kind("drip-frame", "1 byte at a time (frame; handshake)", on_line(drips))
-    yield Kind("slow-latency", "latency, loss, 20 kbit/s", slow((0.05, 0.3)))
+    yield Kind("slow-latency", "latency, loss, 20 kbit/s", slow((0.3, 2.0)))
     row = "server hangs: freeze, stall in a frame, never a pong"
     for how in ("freeze", "frame", "silent"):
         yield Kind(f"hang-{how}", row, hangs(how, False), patience_s=60.0, seconds=27.0)

@@ -88,6 +88,7 @@ class Lane:
         self._number = 0
         self._waited_for: set[int] = set()
         self._starved: set[int] = set()
+        self._heard_before_s: dict[int, float] = {}
         self.started_s = time.monotonic()
         self.back_s: float | None = None
         self.clock_file = folder / "clock"
@@ -265,7 +266,6 @@ class Lane:
         outcome = Outcome(kind.name, choice.token, kind.row, self.life.number)
         self.outcome.outcomes.append(outcome)
         self.server.disarm()
-        self.server.transcript_delay_s = 0.0
         self.back_s = None
         self._fault = index
         try:
@@ -357,7 +357,7 @@ class Lane:
                 self._starved.add(said.number)
 
     def _usable_since(self, before: Session | None, from_s: float, over_s: float) -> float | None:
-        """Since when there has been a session through which sound goes up. from_s: when the fault began; over_s: ended."""
+        """Since when there has been a session through which sound goes up. from_s, over_s: of the fault."""
         line = self.server.live
         if line is None or line.session is None or line.deaf or line.inert.is_set():
             return None
@@ -406,25 +406,20 @@ class Lane:
         self._waited_for.update(said.number for said in recent)
 
     def _acknowledged(self, said: books.Said) -> bool:
-        return said.number in self._heard_s()
+        return said.number in self.control.heard_s or said.number in self._heard_before_s
 
     # ------------------------------------------------------------ the books
 
     def _heard_s(self) -> dict[int, float]:
         """By the daemon's own events: when it learned that an utterance was heard."""
-        found: dict[int, float] = {}
-        for event in [*self._events, *self.control.events]:
-            if event["event"] == "heard" and event["final"]:
-                for word in event["text"].split():
-                    if word.isdigit():
-                        found.setdefault(int(word), event["at_s"])
-        return found
+        return {**self.control.heard_s, **self._heard_before_s}
 
     def _close_books_of_daemon(self) -> None:
         """What this process leaves behind is taken in; another may follow."""
         if not self._lives or self._lives[-1] is not self.daemon:
             return
         self.daemon.kill()
+        self._heard_before_s = self._heard_s()
         self._events += self.control.events
         self.control.events = []
         self._records += self.daemon.log_records()
@@ -513,9 +508,12 @@ class Lane:
                 )
 
 
-def live(life: Life, machine: Machine, kinds: dict[str, Kind], keep: Path | None, until_s: float) -> LifeOutcome:
-    """In this process. keep: where logs and events of a daemon that failed are kept. until_s: no fault begins later."""
-    folder = Path(tempfile.mkdtemp(prefix="chaos-"))
+def live(
+    life: Life, machine: Machine, kinds: dict[str, Kind], work: Path, keep: Path | None, until_s: float
+) -> LifeOutcome:
+    """In this process. work: for files that nobody keeps. keep: where logs and events of a daemon that failed are kept.
+    until_s: no fault begins later."""
+    folder = Path(tempfile.mkdtemp(prefix=f"life-{life.number}-", dir=work))
     lane = Lane(life, machine, folder, kinds, until_s)
     try:
         outcome = lane.play()

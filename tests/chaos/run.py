@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import multiprocessing
-import os
+import shutil
 import signal
 import tempfile
 import time
@@ -23,20 +23,16 @@ from chaos.outcome import LifeOutcome
 _PR_SET_PDEATHSIG = 1
 
 
-def _lane(orders: Connection, keep: Path | None, until_s: float) -> None:
+def _lane(orders: Connection, work: Path, keep: Path | None, until_s: float) -> None:
     """The process of one lane: takes lives, gives outcomes, until None comes."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     kinds = all_kinds.every()
-    with tempfile.TemporaryDirectory(prefix="chaos-lane-") as folder:
-        machine = Machine()
-        machine.enter(Path(folder))
-        with contextlib.suppress(EOFError):
-            while (life := orders.recv()) is not None:
-                orders.send(live(life, machine, kinds, keep, until_s))
-        # The hosts file of this namespace lies in the folder.
-        if machine.isolated:
-            os.system("umount /etc/hosts 2>/dev/null; umount /etc/resolv.conf 2>/dev/null")
+    machine = Machine()
+    machine.enter(Path(tempfile.mkdtemp(prefix="lane-", dir=work)))
+    with contextlib.suppress(EOFError):
+        while (life := orders.recv()) is not None:
+            orders.send(live(life, machine, kinds, work, keep, until_s))
 
 
 class Lanes:
@@ -44,12 +40,14 @@ class Lanes:
 
     def __init__(self, many: int, keep: Path | None, until_s: float) -> None:
         context = multiprocessing.get_context("spawn")
+        # A socket's path is short.
+        self._work = Path(tempfile.mkdtemp(prefix="chaos-"))
         self._until_s = until_s
         self._processes: dict[Connection, BaseProcess] = {}
         for _ in range(many):
             mine, its = context.Pipe()
             # Not a daemon in multiprocessing's sense: it has children.
-            process = context.Process(target=_lane, args=(its, keep, until_s), name="lane")
+            process = context.Process(target=_lane, args=(its, self._work, keep, until_s), name="lane")
             process.start()
             its.close()
             self._processes[mine] = process
@@ -65,6 +63,7 @@ class Lanes:
             if process.is_alive():
                 process.kill()
                 process.join()
+        shutil.rmtree(self._work, ignore_errors=True)
 
     def play(self, lives: Sequence[Life], done: Callable[[LifeOutcome], None]) -> None:
         """done is told of each life as it ends; of those that time ended early, too."""

@@ -103,7 +103,8 @@ def room(samples: int, seed: int) -> Samples:
 def unique(pcm: Samples, seed: int) -> Samples:
     """The same sentence with noise of its own below it: no 20 ms of it are like any other's."""
     noise = np.random.default_rng([7, seed]).integers(-6, 7, len(pcm), dtype=np.int16)
-    return np.clip(pcm.astype(np.int32) + noise, -32768, 32767).astype(np.int16)
+    made: Samples = np.clip(pcm.astype(np.int32) + noise, -32768, 32767).astype(np.int16)
+    return made
 
 
 def tone_hz(number: int) -> float:

@@ -122,20 +122,16 @@ class Line:
         self.server = server
         self.raw = raw
         self.session: Session | None = None
-        self.transcript_delay_s = 0.0
         self.deaf = False  # nothing that comes is answered
         self.inert = threading.Event()  # set: nothing is read or written any more, until release
         self.over = threading.Event()
         self.receive_delay_s = 0.0
-        self.read_bytes_per_s: float | None = None
         self._buffer = bytearray()
         self._fragments = bytearray()
         self._orders: queue.SimpleQueue[tuple[Callable[[Line], None], threading.Event]] = queue.SimpleQueue()
-        self._later: list[tuple[float, Callable[[], None]]] = []
         self._sound = bytearray()
         self._quiet_frames = 0
         self._turn: dict[int, int] = {}
-        self._turns = 0
 
     # ------------------------------------------------------------ bytes
 
@@ -261,9 +257,6 @@ class Line:
                 return done.is_set()
         return True
 
-    def later(self, delay_s: float, act: Callable[[], None]) -> None:
-        self._later.append((time.monotonic() + delay_s, act))
-
     def begin(self, *, wait_opening: bool = True, announce: bool = True) -> None:
         """After the upgrade: reads the opening, sends the metadata."""
         if wait_opening:
@@ -290,10 +283,6 @@ class Line:
                     act(self)
                 finally:
                     done.set()
-            now_s = time.monotonic()
-            for entry in [one for one in self._later if one[0] <= now_s]:
-                self._later.remove(entry)
-                entry[1]()
             if self.inert.is_set():
                 time.sleep(0.05)
                 # A peer that gives up is noticed by what it does to the socket.
@@ -356,10 +345,7 @@ class Line:
         said = tuple(sorted(self._turn))
         self._turn.clear()
         if not self.deaf:
-            if self.transcript_delay_s:
-                self.later(self.transcript_delay_s, lambda: self.answer(said))
-            else:
-                self.answer(said)
+            self.answer(said)
 
     def understand(self, said: tuple[int, ...]) -> None:
         self.send(transcript(" ".join(f"utterance {number}" for number in said)))
@@ -368,7 +354,6 @@ class Line:
         """A transcript that names the utterances, and a tone that nobody else makes."""
         assert self.session is not None
         self.understand(said)
-        self._turns += 1
         event_id = self.server.next_event_id()
         number = self.server.next_tone()
         self.send(response(f"answer {number}", event_id))
@@ -393,11 +378,9 @@ class Server:
         self.lock = threading.Lock()
         self.current: Line | None = None
         self.stopping = threading.Event()
-        self.transcript_delay_s = 0.0
         self._key = key
         self._tls = tls
         self._armed: queue.SimpleQueue[Behaviour] = queue.SimpleQueue()
-        self._armed_many = 0
         self.met = 0
         self._tones = self._event_ids = 0
         self._lines: list[Line] = []
@@ -503,7 +486,7 @@ class Server:
         self._lines.append(line)
         try:
             if not behaviour(line):
-                self._converse(line)
+                line.converse()
         except GoneError:
             pass
         except Exception as error:  # noqa: BLE001 - told in the report as the harness's own fault
@@ -523,7 +506,7 @@ class Server:
                 return
             line.write(line.upgrade_answer(request))
             line.begin()
-            self._converse(line)
+            line.converse()
         except (GoneError, OSError):
             pass
         except Exception as error:  # noqa: BLE001 - told in the report as the harness's own fault
@@ -539,10 +522,6 @@ class Server:
         head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         line.write(head.encode() + b"Connection: close\r\n\r\n" + body)
         line.wait_gone(1.0)
-
-    def _converse(self, line: Line) -> None:
-        line.transcript_delay_s = self.transcript_delay_s
-        line.converse()
 
     def _over(self, line: Line) -> None:
         line.close()
