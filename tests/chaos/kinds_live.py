@@ -406,6 +406,7 @@ def hangs_up_after_the_answer(lane: Lane, dice: Random) -> None:
 
     def act(one: Line) -> None:
         one.answer((said.number,))
+        one.server.heard.answers[-1].owed = True
         closes(1000)(one, dice)
 
     lane.pause(dice.uniform(0.6, 1.2))
@@ -507,9 +508,13 @@ def kinds() -> Iterator[Kind]:
     yield Kind(
         "interruption-storm", row, on_line(interruption_storm), mutes="it was interrupted", again=True, seconds=9.0
     )
-    yield Kind("interruption-backwards", row, on_line(backwards_ids), again=True, seconds=9.0)
-    yield Kind("interruption-2^62", row, on_line(absurd_id(2**62)), again=True, seconds=9.0)
-    yield Kind("interruption-1e300", row, on_line(absurd_id(1e300)), again=True, seconds=9.0)
+    yield Kind(
+        "interruption-backwards", row, on_line(backwards_ids), mutes="it was interrupted", again=True, seconds=9.0
+    )
+    yield Kind("interruption-2^62", row, on_line(absurd_id(2**62)), mutes="it was interrupted", again=True, seconds=9.0)
+    yield Kind(
+        "interruption-1e300", row, on_line(absurd_id(1e300)), mutes="it was interrupted", again=True, seconds=9.0
+    )
     yield Kind("drip-frame", "1 byte at a time (frame; handshake)", on_line(drips))
     yield Kind("slow-latency", "latency, loss, 20 kbit/s", slow((0.3, 2.0)))
     row = "server hangs: freeze, stall in a frame, never a pong"

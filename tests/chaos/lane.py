@@ -29,6 +29,8 @@ PATIENCE_S = 30.0
 QUIET_S = 1.3
 # A session that stands for so long after a fault has outlived it.
 OUTLIVED_S = 1.0
+# An answer has sounded so long after it was sent.
+SOUNDED_S = 1.5
 # Growth of a daemon's threads and file handles that is no leak: a line of the control socket, a thread on its way out.
 MOST_MORE = 3
 
@@ -284,10 +286,10 @@ class Lane:
                 time.sleep(max(0.0, at_s - time.monotonic()))
             before = self.server.live
             began_s = time.monotonic()
-            answers_before = len(self.heard.answers)
             kind.strike(self, dice)
             over_s = time.monotonic()
-            muted = self.heard.answers[answers_before:] if kind.mutes else []
+            # What sounded when it struck, and what was sent meanwhile.
+            muted = [one for one in self.heard.answers if kind.mutes and one.sent_s > began_s - SOUNDED_S]
             self._recover(kind, outcome, dice, before, began_s, over_s)
             if kind.again:
                 self._calm()
@@ -496,7 +498,7 @@ class Lane:
                 continue
             outcome = self.outcome.outcomes[max(0, fault)]
             closed_s = sessions[answer.session].closed_s
-            if closed_s is not None and closed_s < answer.sent_s + 1.5:
+            if closed_s is not None and closed_s < answer.sent_s + SOUNDED_S and not answer.owed:
                 continue
             outcome.answers_due += 1
             sounded_s = self._tones.get(answer.number % voices.TONES, 0.0)

@@ -81,13 +81,14 @@ def interruption(event_id: float) -> dict[str, Any]:
 
 @dataclass
 class Answer:
-    """number: of its tone. to: the utterances that it answers."""
+    """number: of its tone. to: the utterances that it answers. owed: also when the session ends at once."""
 
     number: int
     to: tuple[int, ...]
     session: int
     sent_s: float
     excused: str = ""
+    owed: bool = False
 
 
 @dataclass
