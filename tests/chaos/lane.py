@@ -295,6 +295,8 @@ class Lane:
                 self._calm()
                 self.speak(dice)
                 self._wait_settled(8.0)
+                # What this session suffers from is no other fault's account.
+                self.cut()
             for one in self.said[first:]:
                 if kind.cuts and one.start_s < over_s + 1.0:
                     self.excuse(one, kind.cuts)
