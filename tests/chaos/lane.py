@@ -61,11 +61,14 @@ class Kind:
 class Lane:
     """What a fault may lay its hands on: the daemon, the server, the machine, the microphone."""
 
-    def __init__(self, life: Life, machine: Machine, folder: Path, kinds: dict[str, Kind], until_s: float) -> None:
+    def __init__(
+        self, life: Life, machine: Machine, folder: Path, kinds: dict[str, Kind], spoken: voices.Voices, until_s: float
+    ) -> None:
         self.life = life
         self.machine = machine
         self.folder = folder
         self._until_s = until_s
+        self._voices = spoken
         self._kinds = kinds
         self.heard = Heard()
         self.authority = Authority() if life.world == "tls" else None
@@ -126,7 +129,7 @@ class Lane:
 
     def speak(self, dice: Random, *, long: bool = False) -> books.Said:
         """As soon as it can be; what is said sounds from `start_s` on."""
-        line = dice.choice(voices.lines(long))
+        line = dice.choice(self._voices.long if long else self._voices.short)
         self._number += 1
         start_s, sound = self.daemon.microphone.say(line.pcm, self.life.number * 10_000 + self._number)
         loud = set(line.loud)
@@ -296,6 +299,7 @@ class Lane:
                 self.speak(dice)
                 self._wait_settled(8.0)
                 # What this session suffers from is no other fault's account.
+                self.pause(SOUNDED_S + 0.2)
                 self.cut()
             for one in self.said[first:]:
                 if kind.cuts and one.start_s < over_s + 1.0:
@@ -513,12 +517,18 @@ class Lane:
 
 
 def live(
-    life: Life, machine: Machine, kinds: dict[str, Kind], work: Path, keep: Path | None, until_s: float
+    life: Life,
+    machine: Machine,
+    kinds: dict[str, Kind],
+    spoken: voices.Voices,
+    work: Path,
+    keep: Path | None,
+    until_s: float,
 ) -> LifeOutcome:
     """In this process. work: for files that nobody keeps. keep: where logs and events of a daemon that failed are kept.
     until_s: no fault begins later."""
     folder = Path(tempfile.mkdtemp(prefix=f"life-{life.number}-", dir=work))
-    lane = Lane(life, machine, folder, kinds, until_s)
+    lane = Lane(life, machine, folder, kinds, spoken, until_s)
     try:
         outcome = lane.play()
     except Exception as error:  # noqa: BLE001 - a life that the harness itself spoilt is told, and the rest goes on

@@ -38,7 +38,7 @@ def test_frames_have_the_shortest_length(size: int, head: bytes):
 
 
 def test_every_20_ms_of_all_that_is_said_is_unique():
-    line = voices.lines()[0]
+    line = voices.Voices(voices.synthesise()).short[0]
     pieces = [
         sound[at : at + voices.FRAME_SAMPLES].tobytes()
         for sound in (voices.unique(line.pcm, number) for number in range(20))

@@ -6,7 +6,6 @@ import subprocess
 import tempfile
 import wave
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -85,14 +84,18 @@ def loud_frames(pcm: Samples) -> tuple[int, ...]:
     return tuple(int(number) for number in np.flatnonzero(power > LOUD_RMS**2))
 
 
-@cache
-def lines(long: bool = False) -> tuple[Line, ...]:
-    made = []
-    for text in LONG if long else SHORT:
-        for voice in VOICES:
-            pcm = _spoken(text, voice)
-            made.append(Line(text, pcm, loud_frames(pcm)))
-    return tuple(made)
+def synthesise() -> dict[str, Samples]:
+    """All that is ever said: `voice text` → sound."""
+    return {f"{voice} {text}": _spoken(text, voice) for text in (*SHORT, *LONG) for voice in VOICES}
+
+
+class Voices:
+    """What synthesise() made, once for all lanes of a run."""
+
+    def __init__(self, sounds: dict[str, Samples]) -> None:
+        made = {name: Line(name.partition(" ")[2], pcm, loud_frames(pcm)) for name, pcm in sounds.items()}
+        self.short = tuple(line for line in made.values() if line.text in SHORT)
+        self.long = tuple(line for line in made.values() if line.text in LONG)
 
 
 def room(samples: int, seed: int) -> Samples:
