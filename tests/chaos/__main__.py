@@ -17,6 +17,7 @@ import datetime
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
@@ -76,7 +77,7 @@ def show_kinds(kinds: dict[str, Kind]) -> None:
 def planned(args: argparse.Namespace, kinds: dict[str, Kind]) -> list[Life]:
     if args.repeat is None:
         seconds = {kind.name: kind.seconds for kind in kinds.values()}
-        return choose(args.faults, all_kinds.chosen_from(kinds), seconds, args.seed, PER_LIFE_S)
+        return choose(args.faults, all_kinds.chosen_from(kinds), seconds, args.seed, PER_LIFE_S, args.lanes)
     choices = parse(args.repeat, list(kinds))
     worlds = {kinds[choice.kind].world for choice in choices}
     if len(worlds) > 1:
@@ -108,7 +109,7 @@ def again(args: argparse.Namespace, number: int) -> str:
     if args.repeat:
         return f"scripts/chaos --repeat {args.repeat}"
     kinds = f" --kinds {args.kinds}" if args.kinds else ""
-    return f"scripts/chaos --seed {args.seed} --faults {args.faults}{kinds} --daemon {number}"
+    return f"scripts/chaos --seed {args.seed} --faults {args.faults} --lanes {args.lanes}{kinds} --daemon {number}"
 
 
 def commit() -> str:
@@ -153,6 +154,7 @@ def main() -> int:
             "seed": args.seed,
             "faults": args.faults,
             "kinds": args.kinds,
+            "lanes": args.lanes,
             "repeat": args.repeat,
             "daemon": args.daemon,
         }
@@ -189,10 +191,21 @@ def main() -> int:
         words = f"daemon {outcome.number}: {len(outcome.outcomes)} faults, {outcome.said} utterances"
         print(f"{minutes:>3}:{seconds:02} {tried:>5} of {total}  {words}, {len(broken)} failed", flush=True)
 
+    ticks = 0
+
+    def tick(kind: str) -> None:
+        """On a terminal one sees that it goes on: books are closed only when a daemon ends."""
+        nonlocal ticks
+        ticks += 1
+        if sys.stdout.isatty():
+            print(f"\r{ticks:>5} faults so far; the last: {kind}".ljust(report.WIDTH - 1), end="\r", flush=True)
+
+    broken_off = False
     try:
         with Lanes(min(args.lanes, max(1, len(left))), keep, until_s) as lanes:
-            lanes.play(left, tell)
+            lanes.play(left, tell, tick)
     except KeyboardInterrupt:
+        broken_off = True
         print("\nbroken off; what was done so far:", file=sys.stderr)
     seconds = time.monotonic() - began_s
     print("\n" + report.terminal(done, seconds))
@@ -203,6 +216,8 @@ def main() -> int:
         command += f" --kinds {args.kinds}" if args.kinds else ""
         MEASUREMENT.write_text(report.markdown(done, seconds, when, machine_class(), commit(), command))
         print(f"written: {MEASUREMENT.relative_to(ROOT)}")
+    if broken_off:
+        return 128 + signal.SIGINT
     return int(any(life.failures or any(one.failures for one in life.outcomes) for life in done))
 
 

@@ -46,10 +46,15 @@ def allot(total: int, weights: Mapping[str, float]) -> dict[str, int]:
 
 
 def choose(
-    total: int, kinds: Mapping[str, tuple[str, float, str]], seconds: Mapping[str, float], seed: int, per_life_s: float
+    total: int,
+    kinds: Mapping[str, tuple[str, float, str]],
+    seconds: Mapping[str, float],
+    seed: int,
+    per_life_s: float,
+    lanes: int = 1,
 ) -> list[Life]:
     """kinds: name → (row, weight of the row, world). Every row has its share, and within it every kind the same.
-    seconds: how long a kind takes; a life is about per_life_s long."""
+    seconds: how long a kind takes; a life is about per_life_s long, or shorter, so that there are `lanes` of them."""
     rows: dict[str, list[str]] = {}
     row_weights: dict[str, float] = {}
     for name, (row, weight, _) in kinds.items():
@@ -58,6 +63,8 @@ def choose(
     dice = Random(seed)
     weights = {name: row_weights[row] / len(rows[row]) for name, (row, _, _) in kinds.items()}
     counts = allot(total, weights)
+    whole_s = sum(seconds[name] * many for name, many in counts.items())
+    per_life_s = min(per_life_s, whole_s / lanes)
     by_world: dict[str, list[Choice]] = {}
     for name, many in counts.items():
         world = kinds[name][2]

@@ -62,12 +62,20 @@ class Lane:
     """What a fault may lay its hands on: the daemon, the server, the machine, the microphone."""
 
     def __init__(
-        self, life: Life, machine: Machine, folder: Path, kinds: dict[str, Kind], spoken: voices.Voices, until_s: float
+        self,
+        life: Life,
+        machine: Machine,
+        folder: Path,
+        kinds: dict[str, Kind],
+        spoken: voices.Voices,
+        until_s: float,
+        tell: Callable[[str], None],
     ) -> None:
         self.life = life
         self.machine = machine
         self.folder = folder
         self._until_s = until_s
+        self._tell = tell
         self._voices = spoken
         self._kinds = kinds
         self.heard = Heard()
@@ -208,6 +216,7 @@ class Lane:
                 if time.monotonic() > self._until_s:
                     break
                 self._one(index, choice)
+                self._tell(choice.kind)
             self._wait_settled(15.0)
             self._take_growth(baseline)
             code = self.daemon.stop()
@@ -524,11 +533,12 @@ def live(
     work: Path,
     keep: Path | None,
     until_s: float,
+    tell: Callable[[str], None],
 ) -> LifeOutcome:
     """In this process. work: for files that nobody keeps. keep: where logs and events of a daemon that failed are kept.
-    until_s: no fault begins later."""
+    until_s: no fault begins later. tell: what is told of each fault that is over."""
     folder = Path(tempfile.mkdtemp(prefix=f"life-{life.number}-", dir=work))
-    lane = Lane(life, machine, folder, kinds, spoken, until_s)
+    lane = Lane(life, machine, folder, kinds, spoken, until_s, tell)
     try:
         outcome = lane.play()
     except Exception as error:  # noqa: BLE001 - a life that the harness itself spoilt is told, and the rest goes on

@@ -34,7 +34,7 @@ def _lane(orders: Connection, sounds: dict[str, voices.Samples], work: Path, kee
     machine.enter(Path(tempfile.mkdtemp(prefix="lane-", dir=work)))
     with contextlib.suppress(EOFError):
         while (life := orders.recv()) is not None:
-            orders.send(live(life, machine, kinds, spoken, work, keep, until_s))
+            orders.send(live(life, machine, kinds, spoken, work, keep, until_s, orders.send))
 
 
 class Lanes:
@@ -68,8 +68,13 @@ class Lanes:
                 process.join()
         shutil.rmtree(self._work, ignore_errors=True)
 
-    def play(self, lives: Sequence[Life], done: Callable[[LifeOutcome], None]) -> None:
-        """done is told of each life as it ends; of those that time ended early, too."""
+    def play(
+        self,
+        lives: Sequence[Life],
+        done: Callable[[LifeOutcome], None],
+        fault_done: Callable[[str], None] = lambda _kind: None,
+    ) -> None:
+        """done is told of each life as it ends; of those that time ended early, too. fault_done: of each fault."""
         waiting = list(lives)
         busy: dict[Connection, Life] = {}
         idle = list(self._processes)
@@ -84,14 +89,19 @@ class Lanes:
                 return
             for ready in wait(list(busy), timeout=1.0):
                 assert isinstance(ready, Connection)
-                life = busy.pop(ready)
+                life = busy[ready]
                 try:
-                    outcome: LifeOutcome = ready.recv()
+                    told: LifeOutcome | str = ready.recv()
+                    if isinstance(told, str):
+                        fault_done(told)
+                        continue
+                    outcome = told
                     idle.append(ready)
                 except (EOFError, OSError):
                     code = self._processes[ready].exitcode
                     outcome = LifeOutcome(life.number, life.world, [])
                     outcome.failures.append(f"the harness itself: the process of a lane ended ({code})")
+                del busy[ready]
                 done(outcome)
             if not idle and not busy and waiting:
                 raise RuntimeError("the processes of all lanes have ended")
