@@ -359,9 +359,11 @@ def kinds() -> Iterator[Kind]:
     yield Kind("net-blackhole", row, blackhole, patience_s=45.0)
     yield Kind("net-link-down", row, link_down, patience_s=45.0)
     yield Kind("net-no-names", "DNS failing", no_names)
-    deaf = "it was said while the process stood still"
-    yield Kind("process-stop-5", "SIGSTOP 5 s", stopped(5.0), cuts=deaf, seconds=11.0)
-    yield Kind("process-stop-30", "SIGSTOP 30 s", stopped(30.0), cuts=deaf, patience_s=60.0, seconds=45.0)
+    deaf, dropped = "it was said while the process stood still", "sound of the microphone is dropped"
+    yield Kind("process-stop-5", "SIGSTOP 5 s", stopped(5.0), cuts=deaf, tells=dropped, seconds=11.0)
+    yield Kind(
+        "process-stop-30", "SIGSTOP 30 s", stopped(30.0), cuts=deaf, tells=dropped, patience_s=60.0, seconds=45.0
+    )
     yield Kind("process-starved", "CPU starved to 8 % of a core, 5 s", starved, cuts="it was said while CPU was short")
     yield Kind("process-no-handles", "no free file handle, 6 s", no_handles, seconds=14.0)
     yield Kind("process-no-memory", "no further address space, and a reset", no_memory)

@@ -41,6 +41,7 @@ class Kind:
 
     world: line, tls or clock. live: it needs a live session. cuts: an utterance that it overlaps may be lost for it,
     and in which words. exits: the daemon ends by it. patience_s: for the recovery. seconds: what it takes, about.
+    tells: what the log has to say where that happened.
     mutes: answers that are due meanwhile need not be heard. again: afterwards somebody speaks once more.
     """
 
@@ -50,6 +51,7 @@ class Kind:
     world: str = "line"
     live: bool = True
     cuts: str = ""
+    tells: str = ""
     exits: bool = False
     patience_s: float = PATIENCE_S
     seconds: float = 5.0
@@ -471,6 +473,12 @@ class Lane:
             outcome.excused += entry.fate is books.Fate.EXCUSED
             outcome.gate += entry.fate is books.Fate.GATE
             outcome.failures += [f"utterance {entry.said.number}: {wrong}" for wrong in entry.faults]
+            tells = self._kinds[outcome.kind].tells
+            cut = entry.fate is books.Fate.EXCUSED and entry.shape is not books.Shape.WHOLE
+            if tells and cut and not any(tells in str(record.get("message")) for record in self._records):
+                outcome.failures.append(
+                    f"utterance {entry.said.number}: {entry.shape.value}, and the log does not tell"
+                )
             if entry.shape is not books.Shape.WHOLE:
                 outcome.notes.append(
                     f"utterance {entry.said.number}: {entry.shape.value} ({entry.missing_ms} ms), {entry.fate.value}"
