@@ -80,9 +80,11 @@ def refused(lane: Lane, dice: Random) -> None:
 
 
 def http(status: str, *headers: str, body: str = "") -> Callable[[Lane, Line, Random], bool]:
-    def behave(lane: Lane, line: Line, _dice: Random) -> bool:
+    def behave(lane: Lane, line: Line, dice: Random) -> bool:
         line.read_request()
-        named = [header.format(trap=lane.server.trap_port) for header in headers]
+        # A client may know one of the schemes and not the other.
+        scheme = dice.choice(("http", "ws"))
+        named = [header.format(scheme=scheme, trap=lane.server.trap_port) for header in headers]
         text = "\r\n".join([f"HTTP/1.1 {status}", *named, f"Content-Length: {len(body)}", "", body])
         line.write(text.encode())
         line.wait_gone(0.3)
@@ -196,7 +198,7 @@ def _binary(_dice: Random) -> Iterator[object]:
 
 
 HTML = "<html><head><title>Welcome</title></head><body>Accept the terms of this hotel.</body></html>"
-TRAP = "Location: http://127.0.0.1:{trap}/stolen"
+TRAP = "Location: {scheme}://127.0.0.1:{trap}/stolen"
 
 
 def kinds() -> Iterator[Kind]:

@@ -298,6 +298,23 @@ def _watched(lane: Lane, line: Line, context: SSLContext) -> bool:
     return True
 
 
+def redirects_the_key(status: str) -> Callable[[Lane, Line, Random], bool]:
+    """A server that has proved its name, and sends whoever asks it with the key to another that has not."""
+
+    def behave(lane: Lane, line: Line, dice: Random) -> bool:
+        assert lane.authority is not None
+        line.raw.settimeout(4.0)
+        with contextlib.suppress(SSLError, OSError):
+            line.raw = lane.authority.good.wrap_socket(line.raw, server_side=True)
+            line.read_request()
+            where = f"{dice.choice(('http', 'ws'))}://127.0.0.1:{lane.server.trap_port}/stolen"
+            line.write(f"HTTP/1.1 {status}\r\nLocation: {where}\r\nContent-Length: 0\r\n\r\n".encode())
+            line.wait_gone(0.3)
+        return True
+
+    return behave
+
+
 def unproven(make: Callable[[Authority], SSLContext]) -> Callable[[Lane, Line, Random], bool]:
     def behave(lane: Lane, line: Line, _dice: Random) -> bool:
         assert lane.authority is not None
@@ -356,13 +373,22 @@ def kinds() -> Iterator[Kind]:
     yield Kind("slow-loss", row, loss)
     yield Kind("slow-20-kbit", row, slow_link, patience_s=45.0)
     row = "blackhole (DROP both ways), link down"
-    yield Kind("net-blackhole", row, blackhole, patience_s=45.0)
-    yield Kind("net-link-down", row, link_down, patience_s=45.0)
+    down = "it was sent into a link that was down"
+    yield Kind("net-blackhole", row, blackhole, patience_s=45.0, mutes=down)
+    yield Kind("net-link-down", row, link_down, patience_s=45.0, mutes=down)
     yield Kind("net-no-names", "DNS failing", no_names)
+    still = "it was sent while the process stood still"
     deaf, dropped = "it was said while the process stood still", "sound of the microphone is dropped"
-    yield Kind("process-stop-5", "SIGSTOP 5 s", stopped(5.0), cuts=deaf, tells=dropped, seconds=11.0)
+    yield Kind("process-stop-5", "SIGSTOP 5 s", stopped(5.0), cuts=deaf, tells=dropped, mutes=still, seconds=11.0)
     yield Kind(
-        "process-stop-30", "SIGSTOP 30 s", stopped(30.0), cuts=deaf, tells=dropped, patience_s=60.0, seconds=45.0
+        "process-stop-30",
+        "SIGSTOP 30 s",
+        stopped(30.0),
+        cuts=deaf,
+        tells=dropped,
+        mutes=still,
+        patience_s=60.0,
+        seconds=45.0,
     )
     yield Kind("process-starved", "CPU starved to 8 % of a core, 5 s", starved, cuts="it was said while CPU was short")
     yield Kind("process-no-handles", "no free file handle, 6 s", no_handles, seconds=14.0)
@@ -378,6 +404,9 @@ def kinds() -> Iterator[Kind]:
     row = "clock jumps: 1970, a day, 400 days"
     for name, to in (("1970", "-20000d"), ("back", "-1d"), ("on", "+1d"), ("far", "+400d")):
         yield Kind(f"clock-{name}", row, clock_jump(to), world="clock")
+    for status in ("302 Found", "307 Temporary Redirect"):
+        name, strike = f"redirect-key-{status[:3]}", series(redirects_the_key(status), most=2)
+        yield Kind(name, "redirects 301-308", strike, world="tls", live=False)
     row = "TLS: certificates, versions, broken records, no TLS at all"
     for name, behave in (
         ("expired", unproven(Authority.expired)),

@@ -389,7 +389,8 @@ class Lane:
         return session.first_audio_s
 
     def _last_words(self) -> str:
-        return self.daemon.log_tail(1)[-200:]
+        records = self.daemon.log_records()
+        return str(records[-1].get("message", ""))[:200] if records else "nothing in the log"
 
     def _calm(self) -> None:
         """Until nobody has talked for a moment."""

@@ -85,6 +85,8 @@ def test_kinds_are_many_and_chosen_by_the_beginning_of_their_names():
         "redirect-303",
         "redirect-307",
         "redirect-308",
+        "redirect-key-302",
+        "redirect-key-307",
         "tcp-fin",
     }
     with pytest.raises(ValueError, match="no kind begins with 'nosuch'"):
