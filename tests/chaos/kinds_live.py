@@ -340,7 +340,7 @@ def hangs(how: str, talk: bool) -> Callable[[Lane, Random], None]:
         while not line.over.is_set() and time.monotonic() < until_s:
             if talk:
                 said = lane.speak(dice)
-                line.over.wait(said.end_s - time.monotonic() + 1.2)
+                line.over.wait(max(0.0, said.end_s - time.monotonic()))
             else:
                 line.over.wait(0.5)
         # Its own time is no recovery's.

@@ -16,7 +16,7 @@ from typing import Any
 
 from chaos import books, voices
 from chaos.choosing import Choice, Life
-from chaos.daemon import Control, Daemon, Load, crashes
+from chaos.daemon import LEAD_S, Control, Daemon, Load, crashes
 from chaos.machine import Machine, Unable, faketime, run
 from chaos.outcome import LifeOutcome, Outcome
 from chaos.tls import Authority
@@ -27,6 +27,8 @@ KEY = "sk_chaos_0123456789abcdef"
 PATIENCE_S = 30.0
 # Quiet before somebody speaks, so that what is said is an utterance of its own.
 QUIET_S = 1.3
+# Between two sentences of one who does not wait.
+BREATH_S = 1.0
 # A session that stands for so long after a fault has outlived it.
 OUTLIVED_S = 1.0
 # An answer has sounded so long after it was sent.
@@ -138,7 +140,8 @@ class Lane:
         return True
 
     def speak(self, dice: Random, *, long: bool = False) -> books.Said:
-        """As soon as it can be; what is said sounds from `start_s` on."""
+        """As soon as it can be, and never before the last word was said; it sounds from `start_s` on."""
+        time.sleep(max(0.0, self._spoken_until_s + BREATH_S - LEAD_S - time.monotonic()))
         line = dice.choice(self._voices.long if long else self._voices.short)
         self._number += 1
         start_s, sound = self.daemon.microphone.say(line.pcm, self.life.number * 10_000 + self._number)
