@@ -31,8 +31,8 @@ QUIET_S = 1.3
 BREATH_S = 1.0
 # A session that stands for so long after a fault has outlived it.
 OUTLIVED_S = 1.0
-# An answer has sounded so long after it was sent.
-SOUNDED_S = 1.5
+# An answer sounds so much later than it could at best.
+SOUNDED_S = 1.0
 # Growth of a daemon's threads and file handles that is no leak: a line of the control socket, a thread on its way out.
 MOST_MORE = 3
 
@@ -306,7 +306,7 @@ class Lane:
             kind.strike(self, dice)
             over_s = time.monotonic()
             # What sounded when it struck, and what was sent meanwhile.
-            muted = [one for one in self.heard.answers if kind.mutes and one.sent_s > began_s - SOUNDED_S]
+            muted = [one for one in self.heard.answers if kind.mutes and one.ends_s > began_s - SOUNDED_S]
             self._recover(kind, outcome, dice, before, began_s, over_s)
             if kind.again:
                 self._calm()
@@ -427,6 +427,8 @@ class Lane:
         self._wait(lambda: all(self._acknowledged(said) for said in recent), timeout_s)
         # Nobody waits twice for what does not come.
         self._waited_for.update(said.number for said in recent)
+        if self.heard.answers and self.daemon.alive:
+            self.pause(min(10.0, max(0.0, self.heard.answers[-1].ends_s + 0.2 - time.monotonic())))
 
     def _acknowledged(self, said: books.Said) -> bool:
         return said.number in self.control.heard_s or said.number in self._heard_before_s
@@ -525,7 +527,7 @@ class Lane:
                 continue
             outcome = self.outcome.outcomes[max(0, fault)]
             closed_s = sessions[answer.session].closed_s
-            if closed_s is not None and closed_s < answer.sent_s + SOUNDED_S and not answer.owed:
+            if closed_s is not None and closed_s < answer.ends_s + SOUNDED_S and not answer.owed:
                 continue
             outcome.answers_due += 1
             sounded_s = self._tones.get(answer.number % voices.TONES, 0.0)

@@ -81,12 +81,14 @@ def interruption(event_id: float) -> dict[str, Any]:
 
 @dataclass
 class Answer:
-    """number: of its tone. to: the utterances that it answers. owed: also when the session ends at once."""
+    """number: of its tone. to: the utterances that it answers. owed: also when the session ends at once. ends_s: when
+    the last of it sounds, after all that was sent before."""
 
     number: int
     to: tuple[int, ...]
     session: int
     sent_s: float
+    ends_s: float
     excused: str = ""
     owed: bool = False
 
@@ -361,7 +363,10 @@ class Line:
         pcm = tone(number, ANSWER_S)
         for at in range(0, len(pcm), 6400):
             self.send(audio(pcm[at : at + 6400], event_id))
-        self.server.heard.answers.append(Answer(number, said, self.session.number, time.monotonic()))
+        now_s = time.monotonic()
+        answers = self.server.heard.answers
+        ends_s = max(now_s, answers[-1].ends_s if answers else 0.0) + ANSWER_S
+        answers.append(Answer(number, said, self.session.number, now_s, ends_s))
 
 
 Behaviour = Callable[[Line], bool]
