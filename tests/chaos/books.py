@@ -11,6 +11,8 @@ FRAME_MS = 20
 # Of the loud frames of an utterance so many may be missing before it counts as cut: a thirtieth, as two neighbours of
 # the threshold of loudness may be.
 MOST_MISSING = 0.03
+# So much of a head may be missing by the gate's onset.
+ONSET_MS = 300
 # Frames that may come up again after the acknowledgement: the talk that goes on is sent with its pre-roll.
 MOST_AGAIN = 3
 # What a loss that was told may exceed what is missing by, per telling: pre-roll and hangover are no loud frames.
@@ -33,9 +35,6 @@ class Shape(Enum):
     HOLE = "hole"
     TAIL = "tail cut"
     NOTHING = "nothing came"
-
-
-CUT = (Shape.HEAD, Shape.TAIL)
 
 
 @dataclass(frozen=True)
@@ -157,8 +156,8 @@ def balance(
             utterance.start_s - 0.5 <= at_s <= utterance.end_s + 0.5 for at_s in opened_s
         ):
             entry.fate = Fate.GATE
-        elif acknowledged_s is not None and shape in CUT and 2 * (head + tail) <= len(utterance.loud):
-            # The gate's onset, which also cuts where there is no fault. It is counted by its shape.
+        elif acknowledged_s is not None and shape is Shape.HEAD and entry.missing_ms <= ONSET_MS:
+            # As it happens without any fault, too. It is counted by its shape.
             entry.fate = Fate.ACKNOWLEDGED
         entries.append(entry)
     _excuse_by_telling(entries, losses)
