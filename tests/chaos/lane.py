@@ -374,7 +374,7 @@ class Lane:
 
     def _look_for_starvation(self) -> None:
         """A machine that gives the daemon no time may have cost what was said meanwhile."""
-        for said in self.said[-6:]:
+        for said in (one for one in self.said if one.fault == self._fault):
             if self.daemon.was_starved(said.start_s, said.end_s + 0.3):
                 self._starved.add(said.number)
 
