@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
 import pytest
 
-from parleyd.host.reaching import is_proxied, reach
+from parleyd.host.reaching import reach
 from several_addresses import addresses, silent
 
 
@@ -70,22 +69,3 @@ def test_what_answers_too_late_is_closed(monkeypatch):
         monkeypatch.setattr(socket, "socket", Watched)
         with reach("host.example", 443, [], 30.0):
             assert [line.fileno() == -1 for line in made] == [True, False]
-
-
-@pytest.mark.parametrize(
-    ("environment", "url", "expected"),
-    [
-        ({}, "wss://host.example/x", False),
-        ({"https_proxy": "http://proxy.example:3128"}, "wss://host.example/x", True),
-        ({"https_proxy": "http://proxy.example:3128"}, "ws://host.example/x", False),
-        ({"http_proxy": "http://proxy.example:3128"}, "ws://host.example/x", True),
-        ({"https_proxy": "http://proxy.example:3128", "no_proxy": "host.example"}, "wss://host.example/x", False),
-    ],
-)
-def test_a_proxy_of_the_environment_is_the_librarys_business(environment, url, expected, monkeypatch):
-    for name in ("http_proxy", "https_proxy", "no_proxy"):
-        for spelled in (name, name.upper()):
-            monkeypatch.delenv(spelled, raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert is_proxied(urlsplit(url)) is expected

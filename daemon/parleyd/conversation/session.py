@@ -27,10 +27,11 @@ from parleyd.agents.agent import (
     Ready,
 )
 from parleyd.conversation.bounded_socket import BoundedWebSocket
-from parleyd.conversation.connecting import close_frame, connect, retry, shut, words
+from parleyd.conversation.connecting import close_frame, connect, retry, words
 from parleyd.conversation.outbox import Outbox
 from parleyd.conversation.wire_audio import WireEncoder
 from parleyd.health import Pulse
+from parleyd.host.reaching import shut
 
 # How long the server may take to answer our close before we go without.
 CLOSE_ANSWER_S = 1.0
@@ -63,8 +64,8 @@ class Traffic:
 class Session:
     """start() returns at once; what follows comes through the listener.
 
-    timeout_s: for the address, the handshake and the metadata, each. on_death: told when a thread ends by a fault of
-    this program; nothing else is reported then.
+    timeout_s: for the address, for the connection with its handshake, and for the metadata, each. on_death: told when
+    a thread ends by a fault of this program; nothing else is reported then.
     """
 
     def __init__(
