@@ -183,6 +183,9 @@ def _open_tunnel(line: socket.socket, proxy: Proxy, host: str, port: int, deadli
         with contextlib.closing(http.client.HTTPResponse(line, method="CONNECT")) as answer:
             answer.begin()
             status, reason = answer.status, answer.reason
+        if deadline.is_over:
+            # Who was cut off may take that for the end of a line.
+            raise TimeoutError
     except (OSError, http.client.HTTPException) as error:
         if deadline.is_over:
             raise _proxy_away(proxy, TimeoutError()) from error
