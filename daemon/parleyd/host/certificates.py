@@ -49,11 +49,9 @@ def flaw(code: int) -> Flaw:
 def issuer(certificate: bytes) -> str:
     """Who vouches for it, such as `Office filter (Example Ltd)`; "" where that cannot be read. certificate: DER."""
     try:
-        body = _inside(_inside(certificate))
-        tag, _, rest = _element(body)
-        if tag == 0xA0:  # the version, which may be left out
-            _, _, rest = _element(rest)
-        for _ in range(1):  # the signature's algorithm
+        # RFC 5280, section 4.1: version (which may be left out), serial number, signature's algorithm, issuer.
+        tag, _, rest = _element(_inside(_inside(certificate)))
+        for _ in range(2 if tag == 0xA0 else 1):
             _, _, rest = _element(rest)
         names = _names(_inside(rest))
     except (IndexError, ValueError):
