@@ -13,7 +13,7 @@ from parleyd.agents.agent import Address, DialError, Ending, EndingKind
 from parleyd.conversation.bounded_socket import BoundedWebSocket
 from parleyd.conversation.shared_tls import SharedTlsSocket
 from parleyd.host import authorities, unreachable
-from parleyd.host.proxies import ProxyError, proxy_for
+from parleyd.host.proxies import proxy_for
 from parleyd.host.reaching import Deadline, open_line
 
 # A network that vanishes sends no reset; without this the kernel goes on for many minutes.
@@ -62,7 +62,7 @@ def connect(
         except (websocket.WebSocketException, OSError, ValueError) as error:
             if "redirect" in str(error).lower():
                 raise DialError(judge_refusal(302, "")) from error
-            raise DialError(_no_line(url.netloc, error, mend_network, is_late=deadline.is_over)) from error
+            raise DialError(_no_line(url.netloc, deadline.cause(error), mend_network)) from error
     if isinstance(connection.sock, SharedTlsSocket):
         connection.sock.share()
     return connection
@@ -91,17 +91,12 @@ def words(error: BaseException) -> str:
     return "" if isinstance(error, websocket.WebSocketConnectionClosedException) else unreachable.words(error)
 
 
-def _no_line(host: str, error: Exception, mend_network: str, *, is_late: bool) -> Ending:
-    """is_late: the time was over; then what the error says is only that the line was cut."""
+def _no_line(host: str, error: Exception, mend_network: str) -> Ending:
     match error:
-        case ssl.SSLCertVerificationError() | ProxyError():
-            pass
         case websocket.WebSocketTimeoutException():
             error = TimeoutError()
         case websocket.WebSocketException() if str(error).startswith(("Invalid status line", "Invalid header")):
             return retry(f"{host} answered something that is not HTTP", mend_network)
-        case websocket.WebSocketException() | OSError() if is_late and not isinstance(error, TimeoutError):
-            error = TimeoutError()
         case websocket.WebSocketException():
             return retry(f"cannot connect to {host}: {words(error) or 'the server hung up'}", mend_network)
     found = unreachable.trouble(error, host)

@@ -50,6 +50,11 @@ class Deadline:
             if self.is_over:
                 shut(line)
 
+    def cause(self, error: Exception) -> Exception:
+        """What to tell: whoever was cut off sees a line that ended. What is known for certain stays as it is."""
+        certain = ProxyError | resolving.NameServersSilentError | ssl.SSLCertVerificationError
+        return TimeoutError("no answer") if self.is_over and not isinstance(error, certain) else error
+
     def __enter__(self) -> Deadline:
         self._timer.start()
         return self
@@ -112,11 +117,8 @@ def open_line(
 def _shake_hands(line: ssl.SSLSocket, deadline: Deadline) -> None:
     try:
         line.do_handshake()
-    except ssl.SSLCertVerificationError:
-        raise
     except OSError as error:
-        # Who was cut off sees a line that ended.
-        raise (TimeoutError("no answer") if deadline.is_over else error) from None
+        raise deadline.cause(error) from None
 
 
 def reach(host: str, port: int, options: Sequence[Option], timeout_s: float) -> socket.socket:

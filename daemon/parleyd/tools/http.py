@@ -96,7 +96,7 @@ class Http:
                                 raise TimeoutError
                             return answer.status, text
                 except (OSError, http.client.HTTPException) as problem:
-                    raise (TimeoutError() if deadline.is_over else problem) from None
+                    raise deadline.cause(problem) from None
                 finally:
                     stop.at(None)
             # http.client takes a header's bytes for Latin-1, whatever they are.

@@ -198,8 +198,8 @@ def _ask(
                 raise TimeoutError
             return status, text
     except (OSError, http.client.HTTPException, ValueError) as problem:
-        is_late = answering is not None and answering.is_over
-        raise DialError(_no_answer(TimeoutError() if is_late else problem, base, timeout_s)) from None
+        cause = problem if answering is None else answering.cause(problem)
+        raise DialError(_no_answer(cause, base, timeout_s)) from None
 
 
 def _read(answer: http.client.HTTPResponse, most_bytes: int) -> str:
