@@ -134,7 +134,9 @@ agent:
     scene.daemon.service.say("how cold is it")
     wrong = scene.result(2)
     assert (wrong["is_error"], wrong["error_type"]) == (True, "external_client")
-    assert wrong["result"].startswith("The parameters are wrong: room: 'attic' is not one of ['kitchen'].")
+    assert wrong["result"].startswith(
+        "The parameters are wrong: room: 'attic' is not one of ['kitchen']; room takes \"kitchen\". Nothing was done."
+    )
     assert scene.line().deviations == []
 
 
@@ -307,7 +309,7 @@ def test_parleyds_own_tools_can_be_called_by_hand(play: Callable[..., Scene]) ->
     }  # fmt: skip
     assert commands(messages.RunTool(name="set_volume", parameters={"percent": 20}))
     assert scene.daemon.service.volume == 0.2
-    wrong = commands(messages.RunTool(name="cancel_timer", parameters={"timer": "1"}))
+    wrong = commands(messages.RunTool(name="cancel_timer", parameters={"timer": "the first"}))
     assert isinstance(wrong, dict)
     assert (wrong["error_type"], wrong["result"][:25]) == ("external_client", "The parameters are wrong:")
     # Not what runs programs: who may talk to the daemon need not be the user who runs them. Not what is switched off.
