@@ -10,6 +10,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
@@ -125,8 +126,10 @@ def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
             context.set_ciphers("DEFAULT:@SECLEVEL=0")
             context.load_cert_chain(tmp_path / "leaf.pem")
             listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-            date = NOW.strftime("%a, %d %b %Y %H:%M:%S GMT")
-            answer = f"HTTP/1.1 404 Not Found\r\nDate: {date}\r\nContent-Length: 0\r\n\r\n".encode()
+
+            def answer() -> bytes:
+                date = format_datetime(datetime.datetime.now(datetime.UTC), usegmt=True)
+                return f"HTTP/1.1 404 Not Found\r\nDate: {date}\r\nContent-Length: 0\r\n\r\n".encode()
 
             def run() -> None:
                 with contextlib.suppress(OSError):
@@ -134,7 +137,7 @@ def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
                         line, _ = listener.accept()
                         with contextlib.suppress(OSError), context.wrap_socket(line, server_side=True) as secured:
                             secured.recv(4096)
-                            secured.sendall(answer)
+                            secured.sendall(answer())
 
             threading.Thread(target=run, daemon=True).start()
             # Wakes the thread that waits in accept.

@@ -83,7 +83,7 @@ def _find_key(examination: Examination) -> Iterator[Finding]:
             configured = Secret(file=str(passed))
     try:
         with _logged(secrets.__name__) as said:
-            examination.key = secrets.resolve(configured)
+            examination.key = secrets.resolve_key(configured)
     except secrets.SecretError as refusal:
         others = [unit.user for unit in examination.units if unit.user != our_name()]
         if others and isinstance(configured, Secret) and configured.env is not None:
