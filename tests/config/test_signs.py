@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parleyd.config import signs
-from parleyd.config.base import Secret
 from parleyd.config.loader import ConfigError, parse
 from parleyd.config.problem import Problem
 from parleyd.config.secrets import SecretError, resolve_key
