@@ -168,7 +168,7 @@ def test_a_tool_that_hangs_holds_up_neither_the_line_nor_other_tools(play: Calla
         ('{"x": ' + "[" * 200 + "]" * 200 + "}", "nested too deeply"),
         ('{"х": "Cyrillic"}', "was unexpected"),
         ('{"x": "a", "y": 1}', "'y' was unexpected"),
-        ("[1]", "not an object"),
+        ("[1]", "must be an object"),
         ('{"x": "a\\n--b; $(id)"}', None),
     ],
     ids=["option", "look-alike", "NUL", "1 MiB", "deep", "name", "extra", "list", "newline"],

@@ -181,7 +181,7 @@ class Session:
                 if self._hung_up is not None:
                     return Ending(EndingKind.USER, self._hung_up, code=NORMAL_CLOSURE)
                 if self._encoder is None:
-                    return retry(f"the server did not begin the conversation within {self._timeout_s:g} s")
+                    return self._agent.judge_silence(self._timeout_s)
                 if pinged:
                     return retry(f"the server has been silent for {2 * SILENT_S:g} s")
                 pinged = True

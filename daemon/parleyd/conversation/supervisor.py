@@ -244,6 +244,8 @@ class Supervisor:
         codec = session.codec
         if codec.malformed or codec.unknown:
             log.info("%d messages could not be read, %d were of unknown types", codec.malformed, codec.unknown)
+        if codec.refused_calls:
+            log.info("%d calls of tools had not the form of one, and were answered so", codec.refused_calls)
         if self._state is State.LIVE and self._outage.was_good(now_s):
             self._backoff.reset()
         if session.suppress_greeting and self._greeting.is_refused(ending):

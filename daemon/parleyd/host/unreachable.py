@@ -49,7 +49,7 @@ def trouble(error: Exception, host: str) -> Trouble:
         case TimeoutError():
             return Trouble(f"{host} does not answer")
         case ConnectionRefusedError():
-            return Trouble(f"nothing listens at {host}")
+            return Trouble(f"nothing listens at {host} (connection refused)")
         case UnicodeError():
             return Trouble(f"{host} is no name that can be looked up", "check elevenlabs.base_url")
         case http.client.RemoteDisconnected():
