@@ -262,7 +262,10 @@ class Session(Section, frozen=True):
     ] = 540.0
     idle_timeout_s: Annotated[float, Meta(ge=1, le=3600, description="quiet time after which we hang up")] = 20.0
     connect_timeout_s: Annotated[
-        float, Meta(ge=1, le=60, description="for address, handshake and the agent's first message, each")
+        float,
+        Meta(
+            ge=1, le=60, description="for the address, the connection with its name, and the agent's first message, each"
+        ),
     ] = 10.0
     false_wake_s: Annotated[
         float, Meta(ge=1, le=3600, description="quiet time after which we hang up if the agent understood nothing")
