@@ -264,7 +264,7 @@ class Session(Section, frozen=True):
     connect_timeout_s: Annotated[
         float,
         Meta(
-            ge=1, le=60, description="for the address, the connection with its name, and the agent's first message, each"
+            ge=1, le=60, description="for the address, for the connection, and for the agent's first message, each"
         ),
     ] = 10.0
     false_wake_s: Annotated[
