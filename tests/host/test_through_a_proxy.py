@@ -138,6 +138,22 @@ def test_what_is_not_encrypted_is_asked_of_the_proxy_itself(plain: int, monkeypa
     assert way.asked() == [f"GET http://{HOST}/a?b=c HTTP/1.1", f"POST http://{HOST}/files HTTP/1.1"]
 
 
+def test_what_only_a_proxy_answers_is_not_taken_for_the_hosts_answer(
+    plain: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with proxy("basic:me:pass", plain) as way:
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{way.port}")
+        with pytest.raises(ToolError, match=r"^The proxy 127.0.0.1:\d+ \(http_proxy\) wants a user and a password"):
+            ask_tool(f"http://{HOST}/a")
+        with pytest.raises(DialError, match="wants a user and a password"):
+            post(f"http://{HOST}", "/files", io.BytesIO(b"file"), 4, "text/plain", None, WAIT_S)
+        # A WebSocket goes through a tunnel, also without TLS.
+        monkeypatch.setenv("http_proxy", f"http://me:pass@127.0.0.1:{way.port}")
+        with pytest.raises(DialError, match="HTTP 200"):
+            connect(Address(f"ws://{HOST}/socket"), WAIT_S, judge_http)
+    assert way.asked()[-1] == f"CONNECT {HOST}:80 HTTP/1.1"
+
+
 def test_tools_over_tls_go_through_it_too(agent: int, monkeypatch: pytest.MonkeyPatch) -> None:
     with proxy("open", agent) as way:
         monkeypatch.setenv("https_proxy", f"127.0.0.1:{way.port}")
@@ -280,4 +296,5 @@ def test_through_tinyproxy(tinyproxy: int, agent: int, plain: int, monkeypatch: 
     with pytest.raises(DialError) as caught:
         connect(Address(f"wss://{HOST}:{agent}/"), WAIT_S, judge_http)
     # It answers 401 where 407 is meant.
-    assert "(ALL_PROXY)" in caught.value.ending.reason
+    said = f"the proxy 127.0.0.1:{tinyproxy} (ALL_PROXY) does not accept the user and the password (HTTP 401)"
+    assert caught.value.ending.reason == said

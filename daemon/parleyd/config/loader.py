@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
@@ -106,11 +107,13 @@ class _Reader:
         self.warnings: list[Problem] = []
         self._file = one_line(file)
         self._values = Values()
+        self._lines: list[str] = []
         self.places: dict[str, tuple[int, int]] = {}
         self._unsettled: set[str] = set()  # keys that were faulty, or probably meant by a misspelt one
 
     def read(self, text: str) -> Config:
         """What is right in the file; defaults stand in for the rest."""
+        self._lines = text.splitlines()
         try:
             root = compose(text)
         except NodeError as error:
@@ -228,10 +231,22 @@ class _Reader:
         if key.is_secret and isinstance(node, MappingNode):
             return self._section(node, Secret, key.path)
         value = self._scalar(key, node) if isinstance(node, ScalarNode) else node.value
+        if key.null_is_text:
+            self._look_for_comment(key, node)
         try:
             return msgspec.to_builtins(msgspec.convert(value, key.hint))
         except msgspec.ValidationError:
             raise NodeError.at(key_node, *refusal(key, node, value)) from None
+
+    def _look_for_comment(self, key: Key, node: Node) -> None:
+        """`USB Microphone #2` is `USB Microphone` to YAML, and the names of devices do have numbers like that."""
+        mark = node.end_mark
+        rest = self._lines[mark.line][mark.column :] if mark.line < len(self._lines) else ""
+        if isinstance(node, ScalarNode) and node.style is None and (comment := re.match(r"[ \t]*(#\d+)\b", rest)):
+            text = f"{comment[1]} counts as a comment here, and the name is {found(node)} alone"
+            mend = "put the whole name into quotes, or a blank behind the #"
+            line, column = node.start_mark.line + 1, node.start_mark.column + 1
+            self.warnings.append(Problem(self._file, line, column, key.dotted, text, mend))
 
     def _scalar(self, key: Key, node: ScalarNode) -> str | int | float | bool | None:
         """The value in the type that the key wants, if it can be had without guessing. Raises NodeError."""

@@ -202,14 +202,15 @@ def _open_tunnel(line: socket.socket, proxy: Proxy, host: str, port: int, deadli
 def proxy_refusal(proxy: Proxy, status: int, reason: str, where: str) -> ProxyError:
     """What a proxy means that answers with this status instead of connecting us with `where`."""
     match status:
-        case 407 if proxy.authorization is None:
+        # Some answer 401 where 407 is meant.
+        case 401 | 407 if proxy.authorization is None:
             return ProxyError(
-                f"the proxy {proxy.shown} wants a user and a password (HTTP 407)",
+                f"the proxy {proxy.shown} wants a user and a password (HTTP {status})",
                 f"put them into {proxy.variable}, as http://USER:PASSWORD@HOST:PORT, with %40 for an @",
                 is_lasting=True,
             )
-        case 407:
-            text = f"the proxy {proxy.shown} does not accept the user and the password (HTTP 407)"
+        case 401 | 407:
+            text = f"the proxy {proxy.shown} does not accept the user and the password (HTTP {status})"
             mend = f"check them in {proxy.variable}; signs such as @ : / % are written as %40 %3A %2F %25"
             return ProxyError(text, mend, is_lasting=True)
         case 403:

@@ -11,17 +11,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult
 
-from parleyd.host.proxies import proxy_for
-from parleyd.host.reaching import Deadline, Option, open_line
+from parleyd.host.proxies import Proxy, proxy_for
+from parleyd.host.reaching import Deadline, Option, open_line, proxy_refusal
 
 
 @dataclass(frozen=True)
 class Way:
-    """connection: connected. prefix: what stands before the path in the request line. headers: further ones."""
+    """connection: connected. prefix: what stands before the path in the request line. headers: further ones.
+
+    proxy: the one that is asked in place of the host.
+    """
 
     connection: http.client.HTTPConnection
     prefix: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
+    proxy: Proxy | None = None
+
+    def answer(self) -> http.client.HTTPResponse:
+        """To the request that was sent. Raises OSError, HTTPException, and ProxyError for what only a proxy answers."""
+        answer = self.connection.getresponse()
+        if self.proxy is not None and answer.status == 407:
+            raise proxy_refusal(self.proxy, answer.status, answer.reason, self.prefix.removeprefix("http://"))
+        return answer
 
 
 def open_http(url: SplitResult, options: Sequence[Option], deadline: Deadline, *, tls: ssl.SSLContext) -> Way:
@@ -37,4 +48,4 @@ def open_http(url: SplitResult, options: Sequence[Option], deadline: Deadline, *
         return Way(connection)
     # RFC 9112, section 3.2.2: what is not encrypted is asked of the proxy itself, which often opens no tunnel for it.
     extra = {} if proxy.authorization is None else {"Proxy-Authorization": proxy.authorization}
-    return Way(connection, f"http://{url.netloc}", extra)
+    return Way(connection, f"http://{url.netloc}", extra, proxy)

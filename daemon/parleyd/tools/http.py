@@ -115,7 +115,7 @@ class Http:
         headers = {name: text for name, text in headers.items() if name.lower() not in own}
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         way.connection.request(self._method, way.prefix + target, content, {**headers, **self._headers, **way.headers})
-        return way.connection.getresponse()
+        return way.answer()
 
 
 def _text(answer: http.client.HTTPResponse) -> str:

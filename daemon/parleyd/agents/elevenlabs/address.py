@@ -191,7 +191,7 @@ def _ask(
             # What is sent piece by piece takes as long as it takes.
             with Deadline(opening.left_s if body is None else timeout_s) as answering:
                 answering.guard(line)
-                with connection.getresponse() as answer:
+                with way.answer() as answer:
                     status, text = answer.status, _read(answer, most_bytes)
             # Who was cut off may take that for the end of the answer.
             if answering.is_over:

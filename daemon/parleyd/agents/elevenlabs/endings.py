@@ -65,7 +65,9 @@ _NO_CREDIT = _of_account(account.NO_CREDIT)
 _NO_AGENT = _final("there is no such agent here", _CHECK_AGENT, decisive=True)
 _BAD_KEY = _final("the API key is not accepted", _CHECK_KEY, decisive=True)
 _KEY_MAY_NOT = _final(
-    "the API key may not open sessions", "give the key the permission for agents: Write (convai_write)", decisive=True
+    "the API key may not be used for this",
+    "give the key the permission for agents: Write (convai_write)",
+    decisive=True,
 )
 _FEWER = _retry("the server asks for fewer requests")
 _QUEUE = _retry("too many conversations at once on this account", "raise the agent's concurrency limit")
