@@ -44,8 +44,9 @@ def connect(
     tls = authorities.context(SharedTlsSocket)
     connection = BoundedWebSocket(enable_multithread=True, sockopt=list(SOCKET_OPTIONS), sslopt={"context": tls})
     connection.settimeout(timeout_s)
-    with Deadline(timeout_s) as deadline:
-        try:
+    deadline = Deadline(timeout_s)
+    try:
+        with deadline:
             line = _line(url, tls, deadline)
             try:
                 connection.connect(
@@ -54,15 +55,15 @@ def connect(
             except BaseException:
                 line.close()
                 raise
-        except websocket.WebSocketBadStatusException as error:
-            if not isinstance(error.status_code, int):
-                raise DialError(retry(f"{url.netloc} answered something that is not HTTP", mend_network)) from error
-            body = (error.resp_body or b"")[:2000].decode("utf-8", "replace")
-            raise DialError(judge_refusal(error.status_code, body)) from error
-        except (websocket.WebSocketException, OSError, ValueError) as error:
-            if "redirect" in str(error).lower():
-                raise DialError(judge_refusal(302, "")) from error
-            raise DialError(_no_line(url.netloc, deadline.cause(error), mend_network)) from error
+    except websocket.WebSocketBadStatusException as error:
+        if not isinstance(error.status_code, int):
+            raise DialError(retry(f"{url.netloc} answered something that is not HTTP", mend_network)) from error
+        body = (error.resp_body or b"")[:2000].decode("utf-8", "replace")
+        raise DialError(judge_refusal(error.status_code, body)) from error
+    except (websocket.WebSocketException, OSError, ValueError) as error:
+        if "redirect" in str(error).lower():
+            raise DialError(judge_refusal(302, "")) from error
+        raise DialError(_no_line(url.netloc, deadline.cause(error), mend_network)) from error
     if isinstance(connection.sock, SharedTlsSocket):
         connection.sock.share()
     return connection

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import http.client
 import os
 import selectors
@@ -56,7 +57,11 @@ class Deadline:
         return TimeoutError("no answer") if self.is_over and not isinstance(error, certain) else error
 
     def __enter__(self) -> Deadline:
-        self._timer.start()
+        """Raises OSError where the system has no thread left."""
+        try:
+            self._timer.start()
+        except RuntimeError as error:
+            raise OSError(errno.EAGAIN, "the system has no thread left") from error
         return self
 
     def __exit__(
