@@ -52,6 +52,9 @@ told["waiting"] = sum("look-up" in thread.name for thread in threading.enumerate
 print(json.dumps(told))
 """
 
+# For name servers that do answer, however busy this machine is.
+PATIENT = EVERY_CONNECTION.replace("1.0", "30.0")
+
 needs_namespaces = pytest.mark.skipif(bool(missing()), reason=missing() or "-")
 
 
@@ -73,14 +76,14 @@ def test_name_servers_that_never_answer_keep_nobody_beyond_the_deadline() -> Non
 @needs_namespaces
 @pytest.mark.parametrize("mode", ["failing", "refused"])
 def test_name_servers_that_cannot_find_out_say_nothing_about_the_name(mode: str) -> None:
-    told = json.loads(run_with(mode, EVERY_CONNECTION))
+    told = json.loads(run_with(mode, PATIENT))
     for text in (told["signed"][0], told["socket"][0], told["tool"], told["doctor"][0]):
         assert text.rstrip(".") == "agent.example cannot be looked up: no name server answers"
 
 
 @needs_namespaces
 def test_a_name_that_is_not_known_is_told_as_such() -> None:
-    told = json.loads(run_with("unknown", EVERY_CONNECTION))
+    told = json.loads(run_with("unknown", PATIENT))
     for text in (told["signed"][0], told["socket"][0], told["tool"], told["doctor"][0]):
         assert text.rstrip(".").lower() == "the name agent.example is not known"
     for mend in (told["signed"][1], told["socket"][1], told["doctor"][1]):
