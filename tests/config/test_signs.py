@@ -226,23 +226,6 @@ def test_the_daemon_itself_sends_no_such_key() -> None:
         resolve_key(f"KEY={KEY}")
 
 
-@pytest.mark.parametrize(
-    ("written", "is_told"),
-    [("USB Microphone #2", True), ("USB Microphone", False), ("'USB Microphone #2'", False),
-     ("USB Microphone # the one on the desk", False), ("USB#2", False)],
-)  # fmt: skip
-def test_a_number_of_a_device_that_yaml_takes_for_a_comment_is_told(written: str, is_told: bool) -> None:
-    for text in (
-        f"provider: local\naudio:\n  input:\n    device: {written}\n",
-        f"provider: local\naudio:\n  input:\n    device: {written}",
-    ):
-        found, warnings = problems(text)
-        assert found == []
-        said = [(one.line, one.key, one.text) for one in warnings]
-        told = (4, "audio.input.device", "#2 counts as a comment here, and the name is 'USB Microphone' alone")
-        assert said == ([told] if is_told else [])
-
-
 @given(st.text(), st.sampled_from([signs.AGENT_ID, signs.LLM_ID, signs.VARIABLE, signs.API_KEY]))
 def test_whatever_stands_there_has_an_answer_in_one_line(text: str, form: signs.Form) -> None:
     found = signs.trouble(text, form)
