@@ -15,6 +15,7 @@ import msgspec
 
 from parleyd.config import signs
 from parleyd.config.problem import Finding
+from parleyd.host.files import open_regular, read_file
 from parleyd.log_fields import fields
 
 if TYPE_CHECKING:  # the schema itself needs masked()
@@ -91,8 +92,8 @@ def look_at_key(secret: Secret | str | None, key: str) -> Iterator[Finding]:
         path = str(Path(os.environ["CREDENTIALS_DIRECTORY"], secret.credential))
     if path is None:
         return
-    with contextlib.suppress(OSError), Path(path).open("rb") as file:
-        others = file.read(MAX_SECRET_BYTES).splitlines()[1:]
+    with contextlib.suppress(OSError):
+        others = read_file(Path(path), MAX_SECRET_BYTES).splitlines()[1:]
         if any(_MAY_BE_KEY.fullmatch(other.strip()) for other in others):
             text = f"{_what(secret)} holds several keys, of which the first is taken"
             yield Finding(key, text, "leave only the one that is to be used in it", is_warning=True)
@@ -129,7 +130,7 @@ def _from_credential(name: str) -> str:
 
 def _from_file(path: Path, what: str, mend: str | None = None) -> str:
     try:
-        with path.open("rb") as file:
+        with os.fdopen(open_regular(path), "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             content = file.read(MAX_SECRET_BYTES)
     except FileNotFoundError:

@@ -15,6 +15,7 @@ from parleyd.conversation.shared_tls import SharedTlsSocket
 from parleyd.host import authorities, unreachable
 from parleyd.host.proxies import proxy_for
 from parleyd.host.reaching import Deadline, open_line
+from parleyd.host.resolving import NoThreadLeftError
 
 # A network that vanishes sends no reset; without this the kernel goes on for many minutes.
 TCP_USER_TIMEOUT_MS = 8000
@@ -87,6 +88,10 @@ def retry(reason: str, mend: str | None = None) -> Ending:
     return Ending(EndingKind.RETRY, reason, mend)
 
 
+def no_thread() -> Ending:
+    return retry("the system has no thread left", "see TasksMax= of the unit, and what else runs on this device")
+
+
 def words(error: BaseException) -> str:
     """An exception in a few words: system errors without their number; nothing for a line that just ended."""
     return "" if isinstance(error, websocket.WebSocketConnectionClosedException) else unreachable.words(error)
@@ -94,6 +99,8 @@ def words(error: BaseException) -> str:
 
 def _no_line(host: str, error: Exception, mend_network: str) -> Ending:
     match error:
+        case NoThreadLeftError():
+            return no_thread()
         case websocket.WebSocketTimeoutException():
             error = TimeoutError()
         case websocket.WebSocketException() if str(error).startswith(("Invalid status line", "Invalid header")):

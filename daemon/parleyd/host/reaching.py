@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import http.client
 import os
 import selectors
@@ -57,11 +56,11 @@ class Deadline:
         return TimeoutError("no answer") if self.is_over and not isinstance(error, certain) else error
 
     def __enter__(self) -> Deadline:
-        """Raises OSError where the system has no thread left."""
+        """Raises NoThreadLeftError."""
         try:
             self._timer.start()
         except RuntimeError as error:
-            raise OSError(errno.EAGAIN, "the system has no thread left") from error
+            raise resolving.NoThreadLeftError from error
         return self
 
     def __exit__(

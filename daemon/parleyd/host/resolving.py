@@ -23,6 +23,13 @@ MOST_AT_ONCE = 8
 _FRESH_S = 5.0
 
 
+class NoThreadLeftError(OSError):
+    """The system lets this process have no further thread."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.EAGAIN, "the system has no thread left")
+
+
 class NameServersSilentError(TimeoutError):
     """No name server has answered in time, which says nothing about the name."""
 
@@ -83,7 +90,7 @@ def _begin(host: str, port: int) -> _LookUp | None:
     try:
         thread.start()
     except RuntimeError as error:
-        raise OSError(errno.EAGAIN, "the system has no thread left") from error
+        raise NoThreadLeftError from error
     _running.setdefault((host, port), []).append(lookup)
     return lookup
 
