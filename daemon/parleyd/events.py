@@ -342,12 +342,12 @@ class Trouble(Event):
 
     text: str
     mend: str | None = None
-    part: Literal["echo"] | None = None
+    part: Literal["echo", "agent"] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TroubleOver(Event):
-    """The part is taken to be as it should be again."""
+    """The part is taken to be as it should be again. For `agent` the daemon's moves say so: live, or asleep."""
 
     part: Literal["echo"]
 
