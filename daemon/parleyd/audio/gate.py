@@ -25,6 +25,9 @@ ONSET_SPEECH_MS = 120
 SYLLABLE_WINDOW_MS = 240
 ONSET_SYLLABLE_MS = 80
 SYLLABLE_PITCH = 0.7
+# A word may be longer in coming to its first clear syllable: from its first speech-like frame on, all is kept up to
+# this much besides the pre-roll.
+HEAD_MOST_MS = 800
 # What came right before an onset, and was more than echo, belongs to the word: up to this much.
 FAINT_MOST_MS = 80
 # Talk goes on while at least this much of the last window is speech; single voiced frames in noise do not keep it.
@@ -95,6 +98,7 @@ class Gate:
         # How much of the time for which it may stay open is used up: 0 to 1.
         self._used_up = 0.0
         self._vetoed_frames = 0
+        self._head = _Head()
         self._like_speech = _LikeSpeech()
         self.floor = LevelFloor()
         self.hubbub = Hubbub()
@@ -119,6 +123,11 @@ class Gate:
             return usual_dbfs, why
         doubt_dbfs = min(self.doubt.bar_dbfs(usual_dbfs), self.understood_by.bar_dbfs)
         return (doubt_dbfs, Why.DOUBT) if doubt_dbfs > usual_dbfs else (usual_dbfs, why)
+
+    @property
+    def most_held_frames(self) -> int:
+        """No frame stays in the gate for longer."""
+        return self._pre_roll_frames + max(HEAD_MOST_MS, VETO_MOST_MS) // FRAME_MS
 
     @property
     def talk_since_s(self) -> float | None:
@@ -173,7 +182,8 @@ class Gate:
             speech,
             floor_dbfs=self.floor.dbfs,
             is_open=self.open,
-            held_back=pitched and not syllable and why is Why.DOUBT,
+            syllable=syllable,
+            doubted=pitched and not syllable and why is Why.DOUBT,
         )
         self.understood_by.step(level_dbfs, syllable and self.open)
         self._use_up()
@@ -222,6 +232,7 @@ class Gate:
             self.open, closed = False, True
             speech_s = self._last_speech_s
 
+        self._head.step(speech)
         passed = tuple(self._release(closed, hold_back))
         if not veto:
             self._vetoed_frames = 0
@@ -264,7 +275,7 @@ class Gate:
         if self.open or closed:
             keep, speech = 0, True
         elif hold_back:
-            keep, speech = self._pre_roll_frames + self._vetoed_frames, False
+            keep, speech = self._pre_roll_frames + max(self._head.frames, self._vetoed_frames), False
         else:
             keep, speech = 0, False
         released = []
@@ -272,6 +283,26 @@ class Gate:
             why = self._held_why.popleft()
             released.append(Passed(self._held.popleft(), speech, None if speech else why))
         return released
+
+
+class _Head:
+    """How much of a word has been heard that has not opened the gate yet. frames: beyond the onset's window; 0 where
+    speech-like sound has gone on for too long to be the beginning of a word."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self._begun_frames = 0
+        self._quiet_ms = 0
+
+    def step(self, speech: bool) -> None:
+        if speech:
+            self._quiet_ms = 0
+            self._begun_frames += 1
+        elif self._begun_frames:
+            self._quiet_ms += FRAME_MS
+            self._begun_frames = self._begun_frames + 1 if self._quiet_ms < PAUSE_MS else 0
+        frames = self._begun_frames - ONSET_WINDOW_MS // FRAME_MS
+        self.frames = frames if 0 < frames <= HEAD_MOST_MS // FRAME_MS else 0
 
 
 class _LikeSpeech:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import enum
 from collections import Counter, deque
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from parleyd.audio.pcm import FRAME_MS
 
 # Two held-back sounds with less than this between them are one.
 ONE_TIME_MS = 1000
+# Less than this is no news; it is counted all the same.
+NEWS_LEAST_MS = 500
+_NEWS_MOST_MINUTES = 16
 _MINUTE_FRAMES = 60_000 // FRAME_MS
 _LATELY_MINUTES = 60
 
@@ -40,6 +44,15 @@ def in_words(held_ms: dict[str, int]) -> str:
     most_first = sorted(held_ms.items(), key=lambda each: -each[1])
     parts = [f"{ms / 1000:.1f} s {WORDS[Why(why)]}" for why, ms in most_first if ms]
     return f"{sum(held_ms.values()) / 1000:.1f} s: " + ", ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """held_ms: since the last news, which is so many minutes ago. total_ms: since the start."""
+
+    held_ms: dict[str, int]
+    minutes: int
+    total_ms: int
 
 
 class HeldBack:
@@ -77,5 +90,28 @@ class HeldBack:
         """Of the last hour."""
         whole: Counter[Why] = Counter()
         for minute in tuple(self._minutes):
-            whole.update(minute)
+            whole.update(dict(minute))
         return dict(whole)
+
+
+class HeldBackNews:
+    """When to tell of it: once a minute at most, and where it goes on for hours, as music does, once in 16 minutes."""
+
+    def __init__(self) -> None:
+        self._told: Counter[Why] = Counter()
+        self._frames = 0
+        self._minutes = 1
+
+    def step(self, held_back: HeldBack) -> News | None:
+        """Once per frame."""
+        self._frames += 1
+        if self._frames < self._minutes * _MINUTE_FRAMES:
+            return None
+        minutes, self._frames = self._minutes, 0
+        held = held_back.ms - self._told
+        if held.total() < NEWS_LEAST_MS:
+            self._minutes = 1
+            return None
+        self._told = Counter(held_back.ms)
+        self._minutes = min(2 * minutes, _NEWS_MOST_MINUTES)
+        return News({str(why): ms for why, ms in held.items()}, minutes, held_back.total_ms)

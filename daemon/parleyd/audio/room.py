@@ -26,7 +26,7 @@ RESTLESS_S = 5.0
 RESTLESS_FROM = 0.1
 RISE_PER_RESTLESS_DB = 25.0
 RISE_MOST_DB = 12.0
-# Hubbub: what is taken for speech and is meant for nobody. A voice that is meant for us tops its usual peaks by so much.
+# Hubbub: what is taken for speech and is meant for nobody. A voice that is for us tops its usual peaks by this much.
 HUBBUB_S = 15.0
 HUBBUB_FROM = 0.12
 OVER_HUBBUB_DB = 3.0
@@ -39,6 +39,8 @@ HUBBUB_GONE = 0.05
 # babble and a television with music behind it stay nearer to their peaks.
 DEPTH_S = 6
 VOICE_DEPTH_DB = 18.0
+# ... and has at least this share of syllables.
+VOICE_SYLLABLES = 0.12
 # In a noisy room a voice does not stand so far out, but it comes down to within this much of the room as it was when
 # nobody spoke: when the share of speech was less than that.
 CALM_DEPTH_DB = 8.0
@@ -149,27 +151,38 @@ class Hubbub:
         self._calm_dbfs = FLOOR_START_DBFS
         self._peaks: deque[float] = deque(maxlen=HUBBUB_PEAKS)
         self._waiting: deque[float] = deque(maxlen=HUBBUB_PEAKS)
-        self._recent: deque[float] = deque(maxlen=DEPTH_S)
+        self._recent: deque[tuple[float, int]] = deque(maxlen=DEPTH_S)
         self._peak = self._usual = FLOOR_MIN_DBFS
-        self._frames = 0
-        self._may_be_somebody = False
+        self._frames = self._syllables = 0
+        self._is_doubted = False
 
-    def step(self, level_dbfs: float, speech: bool, *, floor_dbfs: float, is_open: bool, held_back: bool) -> None:
-        """speech: taken for speech by detector and floor. held_back: only doubt keeps this from opening the gate."""
+    def step(
+        self,
+        level_dbfs: float,
+        speech: bool,
+        *,
+        floor_dbfs: float,
+        is_open: bool,
+        syllable: bool = False,
+        doubted: bool = False,
+    ) -> None:
+        """speech: taken for speech by detector and floor. syllable: the middle of one. doubted: one that only doubt
+        keeps from opening the gate."""
         if level_dbfs <= SILENT_DBFS:
             return
         self._share += (float(speech) - self._share) * FRAME_MS / 1000 / HUBBUB_S
         self._peak = max(self._peak, self._smooth.step(level_dbfs))
-        self._may_be_somebody |= held_back
+        self._syllables += syllable or doubted
+        self._is_doubted |= doubted
         self._frames += 1
         if self._frames == _PEAK_FRAMES:
             self._second(floor_dbfs, is_open)
-            self._peak, self._frames, self._may_be_somebody = FLOOR_MIN_DBFS, 0, False
+            self._peak, self._frames, self._syllables, self._is_doubted = FLOOR_MIN_DBFS, 0, 0, False
         is_hubbub = self._share > HUBBUB_FROM and len(self._peaks) >= HUBBUB_PEAKS_LEAST
         self.bar_dbfs = self._usual + OVER_HUBBUB_DB if is_hubbub else FLOOR_MIN_DBFS
 
     def _second(self, floor_dbfs: float, is_open: bool) -> None:
-        self._recent.append(self._peak)
+        self._recent.append((self._peak, self._syllables))
         if not is_open and self._share < CALM_SHARE:
             self._calm_dbfs = floor_dbfs
         self.sounds = self._like(floor_dbfs)
@@ -178,12 +191,14 @@ class Hubbub:
             self._waiting.clear()
         elif is_open:
             self._waiting.append(self._peak)
-        elif not self._may_be_somebody:
+        elif not (self._is_doubted and self.sounds is Sounds.PERSON):
             self._peaks.append(self._peak)
         self._learnt()
 
     def _like(self, floor_dbfs: float) -> Sounds:
-        peak_dbfs = median(self._recent)
+        peak_dbfs = median(peak for peak, _ in self._recent)
+        if sum(syllables for _, syllables in self._recent) < VOICE_SYLLABLES * len(self._recent) * _PEAK_FRAMES:
+            return Sounds.NOISE
         if self.bar_dbfs > FLOOR_MIN_DBFS and peak_dbfs < self._usual + TOPS_HUBBUB_DB:
             return Sounds.NOISE
         depth_db = peak_dbfs - floor_dbfs

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from parleyd.audio.held_back import in_words
 from parleyd.cli.daemon import add_options, connected
 from parleyd.shown import json_text, one_line
 from parleyd.tools.result import bounded
@@ -71,6 +72,8 @@ def _devices(status: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "sound", "none (audio.mode: off): the conversation is in writing"
         return
     yield "microphone", _microphone(status["microphone"])
+    if status["microphone"]["held_back_ms"]:
+        yield "held back", _held_back(status["microphone"])
     yield "speaker", _speaker(status["speaker"])
     yield "echo", status["echo_mode"].replace("_", " ")
 
@@ -96,7 +99,9 @@ def _talk(status: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _health(status: dict[str, Any]) -> str:
     findings = [f"{finding['part']}: {finding['text']}" for finding in status["findings"]]
-    return "; ".join([status["health"], *findings])
+    held_ms = sum(status["microphone"]["held_back_lately_ms"].values()) if status["microphone"] else 0
+    held = [f"{held_ms / 1000:.0f} s of what sounds like speech were held back lately"] if held_ms >= 500 else []
+    return "; ".join([status["health"], *findings, *held])
 
 
 def _usage(it: dict[str, Any]) -> str:
@@ -128,6 +133,13 @@ def _microphone(it: dict[str, Any]) -> str:
     if it["overflows"]:
         words.append(f"{it['overflows']} overflows")
     return ", ".join(words)
+
+
+def _held_back(it: dict[str, Any]) -> str:
+    """What sounded like speech and was not sent."""
+    lately_ms, total_ms = it["held_back_lately_ms"], it["held_back_ms"]
+    since = f"{sum(total_ms.values()) / 1000:.1f} s in {sum(it['held_back_times'].values())} sounds since the start"
+    return f"in the last hour {in_words(lately_ms)} ({since})" if lately_ms else f"nothing in the last hour, {since}"
 
 
 def _speaker(it: dict[str, Any]) -> str:
