@@ -193,9 +193,8 @@ class Ears:
         self._was_understood = understood
         if self._fooled.is_set():
             self._fooled.clear()
-            usual_dbfs = gate.bar_dbfs
             gate.fooled()
-            log.info("%s%s", _doubt_in_words(gate, usual_dbfs), WORD_HINT if doubt.times == HINT_AFTER else "")
+            log.info("%s%s", doubt_in_words(gate), WORD_HINT if doubt.times == HINT_AFTER else "")
         elif self._words.is_set() or (understood and (doubt.times or not before)):
             self._words.clear()
             gate.understood()
@@ -245,15 +244,16 @@ class Ears:
             self._supervisor.wake(by_speech=True)
 
 
-def _doubt_in_words(gate: Gate, before_dbfs: float) -> str:
-    """What a wake for nothing has changed. before_dbfs: the bar that a syllable had to reach before it."""
-    doubt = gate.doubt
+def doubt_in_words(gate: Gate) -> str:
+    """What follows from a wake for nothing, as the gate does it."""
+    doubt, bar_dbfs, undoubted_dbfs = gate.doubt, gate.bar_dbfs, gate.undoubted_bar_dbfs
     woken = f"woken for nothing ({doubt.times} in a row)"
-    bar_dbfs = gate.bar_dbfs
-    if gate.open or bar_dbfs <= before_dbfs:
-        return f"{woken}: a voice need not be louder for that, it is not softer than what that was"
-    minutes = doubt.raised_ms // 60_000
-    raised = f"{woken}: for {minutes} min a voice has to reach {bar_dbfs:.0f} dBFS, not {before_dbfs:.0f}"
+    if gate.open or bar_dbfs <= undoubted_dbfs:
+        return f"{woken}: what that was would not be loud enough any more, so nobody has to be louder for it"
+    raised = (
+        f"{woken}: for {doubt.raised_ms // 60_000} min a voice has to reach {bar_dbfs:.0f} dBFS, where "
+        f"{undoubted_dbfs:.0f} would do"
+    )
     if doubt.fooled_by_dbfs >= bar_dbfs:
         return f"{raised}; what that was reached {doubt.fooled_by_dbfs:.0f} dBFS, so the same can wake it again"
-    return f"{raised}, which is louder than what that was"
+    return f"{raised}; that is louder than what that was"

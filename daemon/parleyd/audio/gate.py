@@ -44,8 +44,6 @@ PAUSE_MS = 300
 TALK_MOST_MS = {Sounds.NOISE: 45_000, Sounds.VOICE: 140_000, Sounds.PERSON: 210_000}
 # After so much time closed, the next talk is another one.
 NEXT_TALK_MS = 3000
-# A veto holds an opening up for so long; what was said meanwhile is kept.
-VETO_MOST_MS = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +95,6 @@ class Gate:
         self._closed_ms = 0
         # How much of the time for which it may stay open is used up: 0 to 1.
         self._used_up = 0.0
-        self._vetoed_frames = 0
         self._head = _Head()
         self._like_speech = _LikeSpeech()
         self.floor = LevelFloor()
@@ -112,13 +109,18 @@ class Gate:
         """The level that a syllable has to reach now."""
         return self._bar()[0]
 
+    @property
+    def undoubted_bar_dbfs(self) -> float:
+        """The level that a syllable would have to reach to open the gate, if there were no doubt."""
+        return max(self.floor.syllable_dbfs, self.hubbub.bar_dbfs)
+
     def _bar(self) -> tuple[float, Why]:
         """The level that a syllable has to reach now, and what it is for one that does not."""
         usual_dbfs = self.floor.syllable_dbfs
         if self.open and self._used_up < 1:
             return usual_dbfs, Why.BACKGROUND
         why = Why.TOO_LONG if self.open else Why.BACKGROUND
-        usual_dbfs = max(usual_dbfs, self.hubbub.bar_dbfs)
+        usual_dbfs = self.undoubted_bar_dbfs
         if not self.doubt.raised_ms:
             return usual_dbfs, why
         doubt_dbfs = min(self.doubt.bar_dbfs(usual_dbfs), self.understood_by.bar_dbfs)
@@ -127,7 +129,7 @@ class Gate:
     @property
     def most_held_frames(self) -> int:
         """No frame stays in the gate for longer."""
-        return self._pre_roll_frames + max(HEAD_MOST_MS, VETO_MOST_MS) // FRAME_MS
+        return self._pre_roll_frames + HEAD_MOST_MS // FRAME_MS
 
     @property
     def talk_since_s(self) -> float | None:
@@ -170,7 +172,8 @@ class Gate:
         """One frame in. level_dbfs, pitch: as audio.measure has them; without the pitch every voiced frame has one.
         faint: it is the beginning of a word, if a word follows; it opens nothing.
         veto: what sounds now is, or is like the beginning of, a noise that is known to be nobody; nothing opens the
-        gate meanwhile, and of a voice that turns out to be another sound VETO_MOST_MS are kept besides the pre-roll.
+        gate meanwhile. If it turns out to be a voice, as much of that is kept as of any word that is long in coming to
+        its first clear syllable (HEAD_MOST_MS).
         hold_back=False: let everything through at once (nothing to look back at is kept)."""
         speech = self.floor.step(level_dbfs, voiced) and voiced
         self.doubt.step(level_dbfs, talk=self._talk_since_s is not None)
@@ -205,8 +208,9 @@ class Gate:
         )
         if veto and not self.open:
             why = Why.KNOWN_NOISE
-            self._vetoed_frames = min(self._vetoed_frames + 1, VETO_MOST_MS // FRAME_MS)
             onset = False
+            self._window.clear()
+            self._syllables.clear()
         self._held.append(frame)
         self._held_why.append(None)
         if speech or self._like_speech.goes_on:
@@ -234,8 +238,6 @@ class Gate:
 
         self._head.step(speech)
         passed = tuple(self._release(closed, hold_back))
-        if not veto:
-            self._vetoed_frames = 0
         self.held_back.step(each.held_back for each in passed if not each.speech)
         return Verdict(
             passed=passed,
@@ -275,7 +277,7 @@ class Gate:
         if self.open or closed:
             keep, speech = 0, True
         elif hold_back:
-            keep, speech = self._pre_roll_frames + max(self._head.frames, self._vetoed_frames), False
+            keep, speech = self._pre_roll_frames + self._head.frames, False
         else:
             keep, speech = 0, False
         released = []
@@ -316,7 +318,7 @@ class _LikeSpeech:
 
     @property
     def goes_on(self) -> bool:
-        return any(self._speech)
+        return self._why is not None or any(self._speech) or any(self._syllables)
 
     def step(self, *, speech: bool, syllable: bool, why: Why) -> Sequence[Why | None]:
         """One frame; for the last frames up to this one, why each would be held back, None where it is no speech."""

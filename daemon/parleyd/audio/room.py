@@ -191,7 +191,7 @@ class Hubbub:
             self._waiting.clear()
         elif is_open:
             self._waiting.append(self._peak)
-        elif not (self._is_doubted and self.sounds is Sounds.PERSON):
+        elif not (self._is_doubted and self._comes_down(self._peak - floor_dbfs, floor_dbfs)):
             self._peaks.append(self._peak)
         self._learnt()
 
@@ -202,9 +202,12 @@ class Hubbub:
         if self.bar_dbfs > FLOOR_MIN_DBFS and peak_dbfs < self._usual + TOPS_HUBBUB_DB:
             return Sounds.NOISE
         depth_db = peak_dbfs - floor_dbfs
-        if depth_db >= CALM_DEPTH_DB and floor_dbfs <= self._calm_dbfs + CALM_WITHIN_DB:
+        if self._comes_down(depth_db, floor_dbfs):
             return Sounds.PERSON
         return Sounds.VOICE if depth_db >= VOICE_DEPTH_DB else Sounds.NOISE
+
+    def _comes_down(self, depth_db: float, floor_dbfs: float) -> bool:
+        return depth_db >= CALM_DEPTH_DB and floor_dbfs <= self._calm_dbfs + CALM_WITHIN_DB
 
     def _learnt(self) -> None:
         if self._peaks:

@@ -74,14 +74,16 @@ def rehearse(pcm: bytes, rate_hz: int, detector: Detector, gate: Gate) -> Rehear
     silence = Frame(SILENT_FRAME, count * FRAME_MS / 1000)
     for _ in range(gate.most_held_frames):
         gate.step(silence, voiced=False, level_dbfs=SILENCE_DBFS)
-    voiced_flags, pitched, opened, sent = flags
     return Rehearsal(
-        samples_of(pcm),
-        rate_hz,
-        *levels,
-        voiced=voiced_flags,
-        pitched=pitched,
-        opened=opened,
-        sent=sent,
+        samples=samples_of(pcm),
+        rate_hz=rate_hz,
+        level_dbfs=levels[0],
+        voice_dbfs=levels[1],
+        floor_dbfs=levels[2],
+        bar_dbfs=levels[3],
+        voiced=flags[0],
+        pitched=flags[1],
+        opened=flags[2],
+        sent=flags[3],
         held_back_ms=dict(gate.held_back.ms),
     )
