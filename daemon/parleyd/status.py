@@ -22,6 +22,9 @@ from parleyd.metrics import Meter, Metrics
 from parleyd.sound import Sound
 from parleyd.usage.warden import Usage
 
+# The state until READY; the supervisor has no such state, for it does not run yet.
+STARTING = "starting"
+
 
 @dataclass(frozen=True, slots=True)
 class Device:
@@ -59,9 +62,9 @@ class Speaker(Device):
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """health: well, trouble or sick. state_s: how long it has been in this state. started_s, uptime_s: wall-clock time
-    of the start, and the time since. microphone, speaker: None without sound (audio.mode: off). approvals: calls that
-    wait for `parleyd approve` or `deny`."""
+    """health: well, starting, trouble or sick. state: one of the supervisor's, or starting. state_s: how long it has
+    been in this state. started_s, uptime_s: wall-clock time of the start, and the time since. microphone, speaker: None
+    without sound (audio.mode: off). approvals: calls that wait for `parleyd approve` or `deny`."""
 
     version: str
     started_s: float
@@ -117,9 +120,10 @@ class Reporter:
         self._started_s = time.monotonic()
         self._lock = threading.Lock()
         self._meter = Meter()
-        self._state = "asleep"
-        self._reason = "started"
+        self._state = STARTING
+        self._reason = "the sound devices are being opened" if sound is not None else "the parts are being started"
         self._state_since_s = self._started_s
+        self._before_ready: tuple[str, str, float] | None = None
         self._conversation_id: str | None = None
         self._profile: str | None = None
         self._latency_ms = 0
@@ -129,8 +133,14 @@ class Reporter:
         with self._lock:
             self._meter.take(event)
             match event:
-                case events.Started(output_latency_ms=latency_ms):
+                case events.Started(output_latency_ms=latency_ms, at_s=at_s):
                     self._latency_ms = latency_ms
+                    if self._state == STARTING:
+                        now = self._before_ready or ("asleep", "started", at_s)
+                        self._state, self._reason, self._state_since_s = now
+                case events.StateChanged(after=after, reason=reason, at_s=at_s) if self._state == STARTING:
+                    # The supervisor starts before the last parts do; until all run, it is no news.
+                    self._before_ready = after, reason, at_s
                 case events.StateChanged(after=after, reason=reason, at_s=at_s):
                     self._state, self._reason, self._state_since_s = after, reason, at_s
                     if after != "live":
@@ -157,7 +167,7 @@ class Reporter:
                 version=parleyd.__version__,
                 started_s=round(time.time() - (now_s - self._started_s), 1),
                 uptime_s=round(now_s - self._started_s, 1),
-                health=health.grade(findings).value,
+                health=health.grade(findings, is_ready=self._state != STARTING).value,
                 findings=findings,
                 state=self._state,
                 reason=self._reason,

@@ -127,7 +127,7 @@ def unit(is_of_user: bool = False, **properties: str) -> Unit:
         # systemd has already forgotten how it ended.
         (
             {"ActiveState": "activating", "SubState": "start", "NRestarts": "8", "Result": "success"},
-            WARNING,
+            ERROR,
             "8 times by itself -> sudo journalctl -u parleyd",
         ),
         ({"ActiveState": "inactive", "UnitFileState": "disabled"}, WARNING, "enable --now"),
@@ -144,6 +144,23 @@ def test_the_unit_s_state_in_words(properties: dict[str, str], severity: Severit
 def test_a_user_s_service_without_lingering() -> None:
     found = service.judge_units([unit(True, ActiveState="active")], lingers=False)
     assert "enable-linger" in text(found)
+
+
+def test_a_service_is_not_told_to_start_with_a_configuration_that_it_would_refuse() -> None:
+    idle = unit(ActiveState="inactive", UnitFileState="enabled")
+    assert "sudo systemctl start parleyd" in text(service.judge_units([idle], lingers=True))
+    assert "-> mend first: configuration" in text(service.judge_units([idle], lingers=True, can_start=False))
+
+
+def test_of_two_services_one_is_enough() -> None:
+    """The Debian package brings both units; to start both would have them fight for the microphone."""
+    of_system = unit(ActiveState="inactive", UnitFileState="disabled")
+    of_user = unit(True, ActiveState="inactive", UnitFileState="disabled")
+    (found,) = service.judge_units([of_system, of_user], lingers=True)
+    assert found.mend.startswith("choose one: ")
+    runs = unit(ActiveState="active", UnitFileState="enabled")
+    assert severities(service.judge_units([runs, of_user], lingers=True)) == [GOOD, NOTE]
+    assert "is installed, too, and not used" in text(service.judge_units([runs, of_user], lingers=True))
 
 
 PROPERTIES = st.sampled_from(["LoadState", "ActiveState", "SubState", "Result", "ExecMainStatus", "NRestarts"])
@@ -167,11 +184,49 @@ def test_a_service_s_user_outside_of_the_group_audio() -> None:
         ({"health": "well", "state": "asleep", "findings": []}, GOOD),
         ({"health": "trouble", "state": "live", "findings": [{"part": "microphone", "text": "gone"}]}, WARNING),
         ({"health": "sick"}, ERROR),
+        ({"health": "starting", "state": "starting", "reason": "the sound devices are being opened"}, WARNING),
         ({"findings": [None, 3, {}]}, WARNING),
     ],
 )
 def test_what_the_running_daemon_tells(status: dict[str, object], severity: Severity) -> None:
-    assert severities(daemon.judge_status(status)) == [severity]
+    assert severities(daemon.judge_status(status, "the log")) == [severity]
+
+
+def test_the_log_that_is_named_is_that_of_the_service_that_runs() -> None:
+    of_user = unit(True, ActiveState="active")
+    assert service.log_command(of_user).startswith("journalctl --user -u parleyd")
+    assert service.log_command(None).startswith("sudo journalctl -u parleyd")
+    (found,) = daemon.judge_status({"health": "trouble"}, f"see its log: {service.log_command(of_user)}")
+    assert "journalctl --user" in found.mend
+
+
+@pytest.mark.parametrize(
+    ("properties", "words"),
+    [
+        (
+            {
+                "ActiveState": "activating",
+                "SubState": "auto-restart",
+                "NRestarts": "3",
+                "ExecMainCode": "1",
+                "ExecMainStatus": "69",
+                "StatusText": "failed: there is no sound output device; plug one in",
+            },
+            "has failed 4 times, and is tried again: there is no sound output device; plug one in",
+        ),
+        # A daemon that was killed tells what it did before, and that is not why it ended.
+        (
+            {"ActiveState": "failed", "Result": "signal", "ExecMainStatus": "9", "StatusText": "asleep"},
+            "has failed: it was killed by SIGKILL",
+        ),
+        ({"ActiveState": "activating", "SubState": "start"}, "is starting"),
+        ({"ActiveState": "inactive"}, None),
+        ({"ActiveState": "active"}, None),
+    ],
+)
+def test_why_nobody_listens(properties: dict[str, str], words: str | None) -> None:
+    told = service.why_not_running([unit(**properties)])
+    assert told is None if words is None else told is not None and words in told[0]
 
 
 # ---------------------------------------------------------------- access to sound
@@ -179,21 +234,21 @@ def test_what_the_running_daemon_tells(status: dict[str, object], severity: Seve
 
 def test_device_files_of_root_alone() -> None:
     nodes = [Node("pcmC0D0p", "root", is_open_to_us=False)]
-    (found,) = sound_access.judge_permissions(nodes, "pi", ["audio"], can_reach_server=False)
+    (found,) = sound_access.judge_permissions(nodes, "pi", ["audio"], has_sound=False)
     assert "root alone" in found.text
 
 
 def test_device_files() -> None:
-    def judge(nodes: list[Node] | None, groups: list[str], can_reach_server: bool = False) -> list[Finding]:
-        return list(sound_access.judge_permissions(nodes, "pi", groups, can_reach_server=can_reach_server))
+    def judge(nodes: list[Node] | None, groups: list[str], has_sound: bool = False) -> list[Finding]:
+        return list(sound_access.judge_permissions(nodes, "pi", groups, has_sound=has_sound))
 
     shut = [Node("pcmC0D0c", "audio", False), Node("controlC0", "audio", False)]
     assert severities(judge(None, [])) == [ERROR]
-    assert severities(judge(None, [], can_reach_server=True)) == [NOTE]
+    assert severities(judge(None, [], has_sound=True)) == [NOTE]
     assert severities(judge([Node("pcmC0D0c", "audio", True)], ["audio"])) == [GOOD]
     assert "sudo usermod -aG audio pi" in text(judge(shut, ["pi"]))
     assert "udev" in text(judge(shut, ["audio"]))
-    assert severities(judge(shut, ["pi"], can_reach_server=True)) == [NOTE]
+    assert severities(judge(shut, ["pi"], has_sound=True)) == [NOTE]
 
 
 def test_holders_are_found_in_proc(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import re
+import subprocess
 from dataclasses import asdict
 from typing import NamedTuple
 
@@ -16,6 +17,8 @@ from parleyd.audio.devices.portaudio import MOST_HARDWARE_CHANNELS, find
 from parleyd.audio.devices.portaudio_host import CardDevice, Direction, host
 from parleyd.cli.errors import CommandError
 
+# A sound server that hangs must not hold up the list.
+_SERVER_S = 3.0
 _RATES_HZ = (16_000, 24_000, 44_100, 48_000)
 # Of alsa-lib's and alsa-plugins' configuration.
 _STOCK = re.compile(
@@ -67,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
         )
     else:
         _print(listed, defaults, rates)
+        _print_server()
     return 0 if any(listed.values()) else os.EX_UNAVAILABLE
 
 
@@ -106,6 +110,39 @@ def _print(
             _print_none(direction)
     if any(index is not None for index in defaults.values()):
         print("* = default. Always there: wav:PATH and null.")
+
+
+def _print_server() -> None:
+    """What PulseAudio or PipeWire has behind the devices `default` and `pulse`: ALSA does not know their names."""
+    for kind, what in (("source", "Microphones"), ("sink", "Speakers")):
+        found = _of_server(kind)
+        if found is None:
+            return
+        print(f"{what} of the sound server, for the device default or pulse:")
+        for name, description, is_default in found:
+            print(f" {'*' if is_default else ' '} {description}\n     {name}")
+        if found:
+            print(f"   another one: pactl set-default-{kind} NAME")
+        else:
+            print("   none")
+
+
+def _of_server(kind: str) -> list[tuple[str, str, bool]] | None:
+    """Name, description and whether it is the default one, of all sources or sinks; None where no server answers, or
+    its tool pactl is not installed. Monitors of speakers are no microphones."""
+    try:
+        answers = [
+            subprocess.run(["pactl", *words], capture_output=True, text=True, timeout=_SERVER_S, check=True).stdout
+            for words in (["-f", "json", "list", f"{kind}s"], [f"get-default-{kind}"])
+        ]
+        listed, default = json.loads(answers[0]), answers[1].strip()
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return None
+    return [
+        (one["name"], one.get("description") or one["name"], one["name"] == default)
+        for one in listed
+        if not one.get("monitor_source") or kind == "sink"
+    ]
 
 
 def _channels(count: int) -> str:

@@ -68,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
         for prefix, problems in (("<4>", error.warnings), ("<3>", error.problems)):
             for problem in problems:
                 print(f"{prefix if to_journal else ''}parleyd: {problem}", file=sys.stderr)
+        notify.failed(f"the configuration was refused: {error.problems[0]}")
         return os.EX_CONFIG
     config = loaded.config
     settings = msgspec.structs.replace(config.log, level="debug") if args.debug else config.log
@@ -84,6 +85,7 @@ def run(args: argparse.Namespace) -> int:
         code = _serve(config, args, bus)
     except CommandError as failure:
         code = failure.exit_code
+        notify.failed(str(failure))
         if running_logs.format != "text":
             log.error("%s", failure, exc_info=failure if args.debug else None)
         elif host.oldest_call() is None:
@@ -119,14 +121,18 @@ def _serve(config: Config, args: argparse.Namespace, bus: events.Bus) -> int:
             reload = Reloader(args.config, service, profiles, debug=args.debug)
             with contextlib.ExitStack() as stack:
                 service.watch(arrived.pulse, profiles.pulse)
-                control = _control(config, service, reload, profiles, arrived, bus)
-                for beside in (control, _metrics(config, service)):
+                control, metrics = _control(config, service, reload, profiles, arrived, bus), _metrics(config, service)
+                # Before the devices: `parleyd status` tells that it is starting, and `parleyd stop` ends it.
+                for beside in (control, metrics):
                     if beside is not None:
                         service.watch(beside.pulse)
                         stack.callback(beside.stop)
                         beside.start()
                 stack.callback(service.stop)
                 service.start()
+                if metrics is not None:
+                    # Else the file would say for a minute that the daemon is starting.
+                    metrics.write_soon()
                 stack.callback(profiles.stop)
                 profiles.start(service, partial(_apply, service, agents), service.fail)
                 log.info(

@@ -7,8 +7,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from parleyd.config.base import Secret
 from parleyd.config.keys import Key, all_keys, joined, keys_of
 from parleyd.config.nodes import NULL, NodeError, TooLargeError, Values, check_tag, compose, key_name, scalar
 from parleyd.config.overlay import may_change
-from parleyd.config.problem import ConfigError, Problem
+from parleyd.config.problem import ConfigError, Finding, Problem
 from parleyd.config.refusal import found, refusal, shown
 from parleyd.config.schema import SHORTHANDS, Config
 from parleyd.shown import one_line
@@ -34,10 +34,18 @@ MAX_BYTES = 256 * 1024
 
 @dataclass(frozen=True)
 class Loaded:
-    """A configuration that can be used, and what is unwise about it."""
+    """A configuration that can be used, and what is unwise about it. places: line and column of each key in the file,
+    both counted from 1, by the key's dotted name."""
 
     config: Config
     warnings: tuple[Problem, ...] = ()
+    file: str = ""
+    places: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+    def placed(self, finding: Finding) -> Problem:
+        """A finding about this configuration, with the line of its key, or of the nearest section that the file has."""
+        line, column = _nearest_place(self.places, finding.key)
+        return Problem(self.file, line, column, one_line(finding.key), finding.text, finding.mend)
 
 
 def load(path: Path) -> Loaded:
@@ -75,7 +83,7 @@ def parse(text: str, path: str) -> Loaded:
     warnings = tuple(sorted(reader.warnings, key=_place))
     if reader.problems:
         raise ConfigError(sorted(reader.problems, key=_place), warnings)
-    return Loaded(config, warnings)
+    return Loaded(config, warnings, one_line(path), reader.places)
 
 
 def _unreadable(path: Path, text: str, mend: str) -> ConfigError:
@@ -86,6 +94,10 @@ def _place(problem: Problem) -> tuple[int, int]:
     return problem.line or 0, problem.column or 0
 
 
+def _nearest_place(places: Mapping[str, tuple[int, int]], key: str) -> tuple[int, int]:
+    return next((places[parent] for parent in _parents(key) if parent in places), (1, 1))
+
+
 class _Reader:
     """Walks the nodes of one file along the schema, and collects what is wrong."""
 
@@ -94,7 +106,7 @@ class _Reader:
         self.warnings: list[Problem] = []
         self._file = one_line(file)
         self._values = Values()
-        self._places: dict[str, tuple[int, int]] = {}
+        self.places: dict[str, tuple[int, int]] = {}
         self._unsettled: set[str] = set()  # keys that were faulty, or probably meant by a misspelt one
 
     def read(self, text: str) -> Config:
@@ -115,15 +127,12 @@ class _Reader:
             earcon_files.check(config.earcons, self._is_settled),
         )
         for finding in chain(findings, *others):
-            line, column = self._nearest_place(finding.key)
+            line, column = _nearest_place(self.places, finding.key)
             problem = Problem(self._file, line, column, one_line(finding.key), finding.text, finding.mend)
             (self.warnings if finding.is_warning else self.problems).append(problem)
 
     def _is_settled(self, key: str) -> bool:
         return not any(parent in self._unsettled for parent in ("", *_parents(key)))
-
-    def _nearest_place(self, key: str) -> tuple[int, int]:
-        return next((self._places[parent] for parent in _parents(key) if parent in self._places), (1, 1))
 
     def _section(self, node: Node, section: type[msgspec.Struct], path: tuple[str, ...]) -> dict[str, Any]:
         if isinstance(node, ScalarNode) and node.tag == NULL:
@@ -148,7 +157,7 @@ class _Reader:
                 self._unsettled.add(".".join(path) if section is Secret else key.dotted)
                 self._add_error(key.dotted, error)
         for key in keys_of(section, path).values():
-            if key.required and key.dotted not in self._places:
+            if key.required and key.dotted not in self.places:
                 self._unsettled.add(key.dotted)
                 self._add(node, key.path, "it is missing", f"add `{key.name}:` ({key.description})")
         return plain
@@ -182,7 +191,7 @@ class _Reader:
                 self._add(key_node, dotted, f"given twice, first in line {lines[name]}", "keep one of the two")
                 continue
             lines[name] = key_node.start_mark.line + 1
-            self._places.setdefault(".".join(dotted), (lines[name], key_node.start_mark.column + 1))
+            self.places.setdefault(".".join(dotted), (lines[name], key_node.start_mark.column + 1))
             yield name, key_node, value_node
 
     def _unknown_key(self, name: str, node: Node, section: type[msgspec.Struct], path: tuple[str, ...]) -> None:
@@ -250,8 +259,8 @@ class _Reader:
             self._unsettled.add(key.dotted)
         for inner in all_keys(Config, key.path):
             own = ".".join(inner.path[len(key.path) :])
-            if inner.section is None and inner.dotted in self._places and not may_change(own):
-                line, column = self._places[inner.dotted]
+            if inner.section is None and inner.dotted in self.places and not may_change(own):
+                line, column = self.places[inner.dotted]
                 mend = f"set {own} at the top of the file, for all the day"
                 self._add_error(inner.dotted, NodeError("a profile cannot change this", mend, line, column))
         return plain
@@ -266,7 +275,7 @@ class _Reader:
         for number, entry in enumerate(node.value, 1):
             if isinstance(item, inspect.StructType):
                 path, mark = (*key.path, str(number)), entry.start_mark
-                self._places.setdefault(".".join(path), (mark.line + 1, mark.column + 1))
+                self.places.setdefault(".".join(path), (mark.line + 1, mark.column + 1))
                 section = self._section(entry, item.cls, path)
                 if _is_whole(section, item.cls):
                     plain.append(section)

@@ -30,6 +30,7 @@ def devices(examination: Examination) -> Iterable[Finding]:
     if {audio.input.device, audio.output.device} == {"null"}:
         return [skipped("audio.input.device and audio.output.device are null")]
     answer, problem = _ask("devices", examination)
+    examination.sound_opens = answer is not None and not any("problem" in answer[one] for one in ("input", "output"))
     return judge_devices(answer, problem, examination.holders)
 
 

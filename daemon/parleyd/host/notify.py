@@ -7,7 +7,10 @@ import os
 import socket
 import time
 
-import systemd.daemon
+# How a status text begins that tells the reason of an end.
+FAILED = "failed: "
+# One line that a terminal still shows; the log has the whole text.
+_MOST_STATUS_CHARS = 500
 
 
 def starting(status: str, extend_s: float) -> None:
@@ -21,6 +24,12 @@ def ready(status: str) -> None:
 
 def status(text: str) -> None:
     _notify_at_once(f"STATUS={text}")
+
+
+def failed(why: str) -> None:
+    """The start has failed, or the service has. systemd keeps the text until the next start: `systemctl status` and
+    `parleyd status` show it to users who may not read the journal."""
+    _notify_at_once(f"STATUS={FAILED}{' '.join(why.split())[:_MOST_STATUS_CHARS]}")
 
 
 def reloading() -> None:
@@ -47,6 +56,9 @@ def watchdog_s() -> float | None:
 
 
 def _notify(message: str) -> None:
+    # Imported here because the doctor, which has to start without any package, reads FAILED.
+    import systemd.daemon
+
     # The library raises when the socket that systemd promised has gone.
     with contextlib.suppress(OSError):
         systemd.daemon.notify(message)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 EVERY_S = 60.0
-STATES = ("asleep", "connecting", "live", "backing off")
+STATES = ("starting", "asleep", "connecting", "live", "backing off")
 
 
 class MetricsError(Exception):
@@ -46,7 +46,8 @@ class Exporter:
     def __init__(self, settings: Settings, status: Callable[[], Status]) -> None:
         self._settings = settings
         self._status = status
-        self._stopping = threading.Event()
+        self._stopping = False
+        self._nudged = threading.Event()
         self._thread = threading.Thread(target=self._write, name="metrics", daemon=True)
         self._server: WSGIServer | None = None
         self._told = ToldOnce(log)
@@ -74,8 +75,13 @@ class Exporter:
         if self._settings.textfile is not None:
             self._thread.start()
 
+    def write_soon(self) -> None:
+        """The text file, without waiting for the next minute."""
+        self._nudged.set()
+
     def stop(self) -> None:
-        self._stopping.set()
+        self._stopping = True
+        self._nudged.set()
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
@@ -85,7 +91,7 @@ class Exporter:
     def _write(self) -> None:
         assert self._settings.textfile is not None
         path = Path(self._settings.textfile)
-        while not self._stopping.is_set():
+        while not self._stopping:
             self.pulse.beat()
             try:
                 self._write_to(path)
@@ -98,7 +104,8 @@ class Exporter:
             else:
                 self._told.over(f"metrics.textfile: {path} is written again")
             self.pulse.rest()
-            self._stopping.wait(EVERY_S)
+            self._nudged.wait(EVERY_S)
+            self._nudged.clear()
         # Figures of a daemon that has ended would look like those of one that is well.
         with contextlib.suppress(OSError):
             path.unlink()
