@@ -41,7 +41,7 @@ PAUSE_MS = 300
 # A gate that was open for so long hears the room, unless somebody was understood meanwhile: it stays open only for what
 # tops the hubbub, which has then learnt what it heard. People talk for two minutes without a pause, and for three with
 # the pauses that they make; music is known sooner for what it is.
-TALK_MOST_MS = {Sounds.NOISE: 45_000, Sounds.VOICE: 140_000, Sounds.PERSON: 210_000}
+TALK_MOST_MS = {Sounds.NOISE: 45_000, Sounds.VOICE: 200_000, Sounds.PERSON: 240_000}
 # After so much time closed, the next talk is another one.
 NEXT_TALK_MS = 3000
 
