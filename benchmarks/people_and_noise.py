@@ -63,7 +63,7 @@ SOFT_OVER_DB = 22.0
 SPREAD_DB = 3.0
 HEAD_MS, HOLE_MS, LATE_MS = 40, 60, 400
 # A sentence's speech: what is no more than this below its usual level, and pauses in it up to this length.
-SAID_RANGE_DB = 25.0
+SAID_RANGE_DB = 22.0
 SAID_PAUSE_MS = 300
 # What the agent needs of somebody's speech to make words of it; how long it waits, and how long it answers.
 UNDERSTOOD_MS = 300

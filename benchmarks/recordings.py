@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from rooms import RATE_HZ, Sound, active_level_db, trimmed
+from rooms import RATE_HZ, SPEECH_RANGE_DB, Sound, active_level_db, levels_db, trimmed
 
 from parleyd.audio.pcm import to_pcm
 
@@ -36,6 +36,9 @@ EVENT_S = (0.08, 6.0)
 AMBIENCE_S = (0.5, 30.0)
 FILES_MOST = {"voice": 90, "music": 12, "event": 40, "ambience": 12}
 DECODING_TIMEOUT_S = 60
+# A recording's speech is so far over its own noise; and what is no further below its loudest moment is speech anyway.
+OVER_NOISE_DB = 10.0
+CLEAR_RANGE_DB = 22.0
 
 
 @dataclass(frozen=True)
@@ -272,7 +275,7 @@ def _cached(source: Source) -> list[tuple[str, Sound]]:
     if not paths:
         return []
     files = [(str(each), each.stat().st_size) for each in paths]
-    told = repr((source, UTTERANCE_S, MUSIC_S, EVENT_S, AMBIENCE_S, files))
+    told = repr((source, UTTERANCE_S, MUSIC_S, EVENT_S, AMBIENCE_S, OVER_NOISE_DB, CLEAR_RANGE_DB, files))
     kept = cache_folder() / f"{hashlib.sha256(told.encode()).hexdigest()[:24]}.npz"
     if not kept.exists():
         if shutil.which(DECODER) is None:
@@ -324,12 +327,27 @@ def _decoded(path: Path) -> Sound:
     return np.frombuffer(done.stdout, "<i2").astype(np.float32) / np.float32(32768)
 
 
+def spoken_part(sound: Sound) -> Sound:
+    """From the first 10 ms that are speech to the last: no more than 30 dB below the loudest, and over the recording's
+    own noise, which in some of these is 30 dB below the voice. A beginning that is no speech would count as cut off."""
+    step = RATE_HZ // 100
+    levels = levels_db(sound, step)
+    if not len(levels):
+        return sound[:0]
+    peak_db, noise_db = float(levels.max()), float(np.percentile(levels, 5))
+    least_db = max(peak_db - SPEECH_RANGE_DB, min(noise_db + OVER_NOISE_DB, peak_db - CLEAR_RANGE_DB))
+    loud = np.flatnonzero(levels > least_db)
+    return sound[loud[0] * step : (loud[-1] + 1) * step]
+
+
 def _shaped(kind: Kind, sound: Sound) -> Sound | None:
     """What of a file is used; None where that is nothing."""
     if not len(sound) or float(np.abs(sound).max()) < 1e-3:
         return None
     shaped: Sound = sound - sound.mean()
-    if kind in ("voice", "event"):
+    if kind == "voice":
+        shaped = spoken_part(shaped)
+    elif kind == "event":
         shaped = trimmed(shaped)
     least_s, most_s = {"voice": UTTERANCE_S, "event": EVENT_S, "ambience": AMBIENCE_S, "music": (20.0, 1e9)}[kind]
     if kind == "music" and len(shaped) > MUSIC_S * RATE_HZ:
