@@ -18,6 +18,7 @@ heads    utterances that were sent, but whose beginning misses more than 40 ms; 
 holes    utterances that were sent, but miss more than 60 ms of speech after their beginning
 missing  share of all speech that was not sent
 late     interruptions more than 400 ms after the speech began; or never
+held     utterances of which a part was taken for a noise that is known
 
 Noise: how often it wakes the daemon, minutes of session, both per hour, and the share of the time in which the gate was
 open: what would be sent. Then people speak in that noise, as it goes on: what doubt and hubbub cost them.
@@ -34,7 +35,7 @@ import platform
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -48,6 +49,7 @@ from recordings import WORD_MOST_S, Half
 from rooms import RATE_HZ, Sound, at_level, babble, coloured, levels_db, television
 
 from parleyd.audio.gate import Gate
+from parleyd.audio.known_noises import KnownNoises
 from parleyd.audio.measure import VoiceMeasure
 from parleyd.audio.pcm import FRAME_BYTES, FRAME_MS, FRAME_SAMPLES, Frame, to_pcm
 from parleyd.audio.vad import Detector, VadUnavailableError, detector
@@ -75,6 +77,9 @@ TALKS_S = (5, 10, 20, 60, 180)
 QUIETS_S = (0.6, 0.8, 1.0, 2.0, 3.0, 5.0, 10.0)
 THINKING_S = (0.6, 0.8, 1.0)
 RATIOS_DB = (20, 10, 5)
+# How the same noise comes again.
+AGAIN = ("byte for byte", "louder and softer", "over a floor", "a little different")
+FLOOR_DB = -52.0
 
 Flags = npt.NDArray[np.bool_]
 Phrase = tuple[str, Sound]
@@ -85,16 +90,20 @@ Phrase = tuple[str, Sound]
 
 @dataclass(frozen=True)
 class Contender:
-    """bare: the detector alone with the gate's onset, pre-roll and hangover."""
+    """bare: the detector alone with the gate's onset, pre-roll and hangover. knows_noises: what woke for nothing is
+    held back when it comes again."""
 
     vad: Literal["webrtcvad", "silero"] = "webrtcvad"
     aggressiveness: int = GATE.aggressiveness
     bare: bool = False
+    knows_noises: bool = False
 
     @property
     def name(self) -> str:
         with_what = "silero" if self.vad == "silero" else f"webrtcvad {self.aggressiveness}"
-        return f"{with_what} alone" if self.bare else f"the gate, {with_what}"
+        if self.bare:
+            return f"{with_what} alone"
+        return f"the gate, {with_what}" + (", known noises held back" if self.knows_noises else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +115,7 @@ class Told:
     opened: bool = False
     talk_started: bool = False
     talk_stopped: bool = False
+    held: bool = False
 
 
 class Daemon:
@@ -158,6 +168,35 @@ class BareDaemon(Daemon):
 
     def understood(self) -> None:
         pass
+
+
+class KnowingDaemon(Daemon):
+    """With KnownNoises between the gate and its opening, as if the gate asked it: an opening is taken back."""
+
+    def __init__(self, contender: Contender) -> None:
+        super().__init__(contender)
+        self._known = KnownNoises()
+
+    def step(self, frame: Frame, number: int, world: World) -> Told:
+        told = super().step(frame, number, world)
+        self._known.observe(self._measure.power)
+        if not told.opened or world.live:
+            return told
+        if not self._known.holds():
+            self._known.wakes()
+            return told
+        gate = self._gate
+        gate.open, gate._talk_since_s = False, None
+        gate._held.extendleft(Frame(b"", float(each)) for each, _ in reversed(told.passed))
+        return Told((), False, held=True)
+
+    def fooled(self) -> None:
+        super().fooled()
+        self._known.fooled()
+
+    def understood(self) -> None:
+        super().understood()
+        self._known.trust()
 
 
 class World:
@@ -214,11 +253,13 @@ class World:
 
 @dataclass(frozen=True)
 class Heard:
-    """passed, live: for every frame. starts, wakes: frames at which talk, sessions began. fooled: false wakes."""
+    """passed, live, open, held (as a known noise): for every frame. starts, wakes: frames at which talk, sessions
+    began. fooled: false wakes."""
 
     passed: Flags
     live: Flags
     open: Flags
+    held: Flags
     starts: tuple[int, ...]
     wakes: tuple[int, ...]
     fooled: tuple[int, ...]
@@ -228,9 +269,10 @@ def hear(sound: Sound, words: Flags, contender: Contender, answer_ms: int = ANSW
     """What becomes of a scene. words: the frames in which somebody speaks whom the agent can understand."""
     pcm = to_pcm(sound * 32768)
     count = len(pcm) // FRAME_BYTES
-    daemon = BareDaemon(contender) if contender.bare else Daemon(contender)
+    kind = BareDaemon if contender.bare else KnowingDaemon if contender.knows_noises else Daemon
+    daemon = kind(contender)
     world = World(words, answer_ms)
-    passed, live, is_open = np.zeros(count, bool), np.zeros(count, bool), np.zeros(count, bool)
+    passed, live, is_open, held = (np.zeros(count, bool) for _ in range(4))
     starts, wakes, fooled = [], [], []
     for number in range(count):
         frame = Frame(pcm[number * FRAME_BYTES : (number + 1) * FRAME_BYTES], number * FRAME_MS / 1000)
@@ -247,8 +289,8 @@ def hear(sound: Sound, words: Flags, contender: Contender, answer_ms: int = ANSW
             daemon.fooled()
         elif world.live and world.understood:
             daemon.understood()
-        live[number], is_open[number] = world.live, told.open
-    return Heard(passed, live, is_open, tuple(starts), tuple(wakes), tuple(fooled))
+        live[number], is_open[number], held[number] = world.live, told.open, told.held
+    return Heard(passed, live, is_open, held, tuple(starts), tuple(wakes), tuple(fooled))
 
 
 # ---------------------------------------------------------------- rooms, voices, takes
@@ -567,9 +609,12 @@ def scenes(cast: Cast, *, long: bool) -> Iterator[tuple[str, Maker]]:
     for kind in (*cast.music, "television", "television understood", "babble", "machines", "siren"):
         for ratio_db in (20, 10):
             yield f"cost {kind} {ratio_db} dB", partial(_cost, kind, ratio_db, minutes)
-    events = cast.events if long else cast.events[::3]
-    for name, sound in events:
-        yield f"again {name}", partial(_again, sound, 6.0 if long else 3.0)
+    for number, (name, sound) in enumerate(cast.events):
+        for variant, how in enumerate(AGAIN):
+            if long or (number % 3 == 0 and number // 3 % len(AGAIN) == variant):
+                yield f"again {how}: {name}", partial(_again, sound, how, 6.0 if long else 3.0)
+    for number, voice in enumerate(cast.voices if long else cast.voices[::2]):
+        yield f"misjudged {voice.name}", partial(_misjudged, voice, places[number % len(places)])
 
 
 def _after_talk(
@@ -677,8 +722,8 @@ def _cost(kind: str, ratio_db: int, minutes: float, cast: Cast, rng: np.random.G
     return take.scene("", noise=noise, alone=(first, last), understood=understood)
 
 
-def _again(sound: Sound, minutes: float, cast: Cast, rng: np.random.Generator) -> Scene:
-    """The same noise every 12 s, byte for byte, in a quiet room; then somebody speaks between its times."""
+def _again(sound: Sound, how: str, minutes: float, cast: Cast, rng: np.random.Generator) -> Scene:
+    """The same noise every 12 s in a quiet room; then somebody speaks between its times."""
     take = Take(cast.places[int(rng.integers(len(cast.places)))], rng, quiet_s=30)
     first = take.frames
     take.quiet(minutes * 60)
@@ -688,11 +733,56 @@ def _again(sound: Sound, minutes: float, cast: Cast, rng: np.random.Generator) -
         take.says(pick(_some(cast, 1, rng)[0].words or cast.speakers[0].words, rng), "between the same noises")
         take.quiet(12 - (take.frames - last) * FRAME_MS / 1000 % 12)
     noise = np.zeros(take.frames * FRAME_SAMPLES, np.float32)
-    loud = at_level(sound, EVENT_DB)
-    loud = take.place.heard(np.concatenate([loud, np.zeros(RATE_HZ, np.float32)]))
+    if how == "over a floor":
+        noise += at_level(coloured(len(noise), 1.0, rng), FLOOR_DB)
     for at in range(first * FRAME_SAMPLES, len(noise), 12 * RATE_HZ):
-        noise[at : at + len(loud)] += loud[: len(noise) - at]
+        once = sped(sound, float(rng.uniform(-0.03, 0.03))) if how == "a little different" else sound
+        level_db = EVENT_DB + (float(rng.choice([-6, 0, 6])) if how == "louder and softer" else 0)
+        loud = take.place.heard(np.concatenate([at_level(once, level_db), np.zeros(RATE_HZ, np.float32)]))
+        start = at + int(rng.integers(FRAME_SAMPLES))
+        noise[start : start + len(loud)] += loud[: max(0, len(noise) - start)]
     return take.scene("", noise=noise, alone=(first, last))
+
+
+def _misjudged(voice: Voice, place: Place, _cast: Cast, rng: np.random.Generator) -> Scene:
+    """The agent understands nothing of somebody's first words, and the session ends. Then they say them again, as
+    people do, and other things."""
+    take = Take(place, rng)
+    first = pick(voice.words or voice.sentences, rng)
+    take.says(first, "what nobody understood")
+    take.quiet(SESSION.false_wake_s + 3)
+    not_understood = take.frames
+    for number in range(6):
+        if number % 2 == 0:
+            take.says(retaken(first, rng), "the same again after that")
+        else:
+            take.says(pick(voice.words or voice.sentences, rng), "other words after that")
+        take.quiet(rng.uniform(3, 6))
+    scene = take.scene("")
+    words = scene.words.copy()
+    words[:not_understood] = False
+    return replace(scene, words=words)
+
+
+def retaken(sound: Sound, rng: np.random.Generator) -> Sound:
+    """As if the person had said it once more: the tempo (and with it the pitch) drifts, by 7 % from one tenth of a
+    second to the next, and by 4 % in all; and so does the timbre, by 2 dB from one octave to the next."""
+    count = max(4, round(len(sound) / RATE_HZ * 10) + 2)
+    pace = np.exp(rng.normal(0, 0.07, count) + rng.normal(0, 0.04))
+    at = np.cumsum(np.interp(np.linspace(0, count - 1, round(1.3 * len(sound))), np.arange(count), pace))
+    drifted = np.interp(at[at < len(sound) - 1], np.arange(len(sound)), sound)
+    spectrum = np.fft.rfft(drifted)
+    octaves = np.log2(np.maximum(np.fft.rfftfreq(len(drifted), 1 / RATE_HZ), 60) / 60)
+    timbre_db = np.interp(octaves, np.arange(9), rng.normal(0, 2, 9))
+    out: Sound = np.fft.irfft(spectrum * 10 ** (timbre_db / 20), len(drifted)).astype(np.float32)
+    return out
+
+
+def sped(sound: Sound, faster: float) -> Sound:
+    """Faster and higher, by that share."""
+    at = np.arange(0, len(sound) - 1, 1 + faster)
+    out: Sound = np.interp(at, np.arange(len(sound)), sound).astype(np.float32)
+    return out
 
 
 # ---------------------------------------------------------------- scores
@@ -710,6 +800,7 @@ class People:
     missing_ms: int = 0
     interruptions: int = 0
     late: int = 0
+    held: int = 0
 
     def add(self, other: People) -> None:
         self.utterances += other.utterances
@@ -720,6 +811,7 @@ class People:
         self.missing_ms += other.missing_ms
         self.interruptions += other.interruptions
         self.late += other.late
+        self.held += other.held
 
 
 @dataclass
@@ -755,6 +847,7 @@ def judged(spoken: Spoken, said: Flags, heard: Heard) -> People:
         head_ms = int(wanted[: int(np.argmax(got))].sum()) * FRAME_MS
         score.heads_ms = [head_ms] if head_ms > HEAD_MS else []
         score.holes = int(score.missing_ms - head_ms > HOLE_MS)
+    score.held = int(heard.held[spoken.first : spoken.last][wanted].any())
     if spoken.interrupts:
         onset = spoken.first + first
         within = range(onset - GATE.pre_roll_ms // FRAME_MS, onset + LATE_MS // FRAME_MS + 1)
@@ -791,21 +884,22 @@ def run(task: tuple[str, Maker, Contender, int]) -> Result | None:
 # Loaded before the workers are forked, so that they share it.
 CAST: list[Cast] = []
 
-PEOPLE_HEAD = "| {} | lost | heads, worst | holes | missing | late |\n|---|---|---|---|---|---|"
-COST_HEAD = "| {} | wakes/h | min/h | open | then lost |\n|---|---|---|---|---|"
+PEOPLE_HEAD = "| {} | lost | heads, worst | holes | missing | late | held |\n|---|---|---|---|---|---|---|"
+COST_HEAD = "| {} | wakes/h | min/h | open | then lost | held |\n|---|---|---|---|---|---|"
 
 
 def people_row(title: str, score: People) -> str:
     worst = f"{len(score.heads_ms)}, {max(score.heads_ms)} ms" if score.heads_ms else "0"
     late = f"{score.late} of {score.interruptions}" if score.interruptions else "–"
     missing = 100 * score.missing_ms / max(1, score.said_ms)
-    return f"| {title} | {score.lost} of {score.utterances} | {worst} | {score.holes} | {missing:.1f} % | {late} |"
+    lost = f"{score.lost} of {score.utterances}"
+    return f"| {title} | {lost} | {worst} | {score.holes} | {missing:.1f} % | {late} | {score.held} |"
 
 
 def cost_row(title: str, cost: Cost, people: People) -> str:
     return (
         f"| {title} | {cost.wakes / cost.hours:.0f} | {cost.session_s / 60 / cost.hours:.1f} "
-        f"| {cost.open_s / 36 / cost.hours:.1f} % | {people.lost} of {people.utterances} |"
+        f"| {cost.open_s / 36 / cost.hours:.1f} % | {people.lost} of {people.utterances} | {people.held} |"
     )
 
 
@@ -837,28 +931,25 @@ def print_tables(results: Sequence[Result], contender: Contender, half: Half) ->
             cells = [after_talk.get((title, f"{each:g}"), People()) for each in QUIETS_S]
             print(f"| {title} | " + " | ".join(f"{each.lost} of {each.utterances}" for each in cells) + " |")
     print("\n" + COST_HEAD.format("noise, speech over it"))
-    again, again_people, total, total_people = Cost(), People(), Cost(), People()
-    waking = 0
+    costs: dict[str, tuple[Cost, People, list[int]]] = {}
     for result in results:
         if result.cost is None:
             continue
-        then = People()
-        for score in result.people.values():
-            then.add(score)
-        if result.scene.startswith("again "):
-            again.add(result.cost)
-            again_people.add(then)
-            waking += result.cost.wakes > 1
-            continue
-        total.add(result.cost)
-        total_people.add(then)
-        print(cost_row(result.scene.removeprefix("cost "), result.cost, then))
-    if total.hours:
-        print(cost_row("**all that goes on**", total, total_people))
-    if again.hours:
-        kinds = sum(result.scene.startswith("again ") for result in results)
-        title = f"**the same noise every 12 s ({kinds}; {waking} wake more than once)**"
-        print(cost_row(title, again, again_people))
+        name = result.scene.removeprefix("cost ")
+        again = name.startswith("again ")
+        title = f"the same noise every 12 s, {name.split(':')[0].removeprefix('again ')}" if again else name
+        titles = [title, "**the same noise every 12 s, all**" if again else "**all that goes on**"]
+        for each in titles:
+            cost, then, wakes = costs.setdefault(each, (Cost(), People(), []))
+            cost.add(result.cost)
+            wakes.append(result.cost.wakes)
+            for score in result.people.values():
+                then.add(score)
+    for title, (cost, then, wakes) in sorted(costs.items(), key=lambda row: ("every 12 s" in row[0], "**" in row[0])):
+        often = (
+            f" ({len(wakes)}; {sum(each > 1 for each in wakes)} wake more than once)" if "every 12 s" in title else ""
+        )
+        print(cost_row(title + often, cost, then))
 
 
 def as_json(results: Sequence[Result]) -> list[dict[str, object]]:
@@ -880,11 +971,12 @@ def main() -> int:
     parser.add_argument("--vad", choices=("webrtcvad", "silero"), default=GATE.vad)
     parser.add_argument("--aggressiveness", type=int, choices=range(4), default=GATE.aggressiveness)
     parser.add_argument("--bare", action="store_true", help="the detector alone, as a floor")
+    parser.add_argument("--known-noises", action="store_true", help="what woke for nothing is held back the next time")
     parser.add_argument("--json", type=Path, metavar="FILE", help="all scenes, one by one")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2)
     args = parser.parse_args()
-    contender = Contender(args.vad, args.aggressiveness, args.bare)
+    contender = Contender(args.vad, args.aggressiveness, args.bare, args.known_noises)
     if lacking := recordings.missing(args.half):
         print(f"not all is there; apt-get install --no-install-recommends {' '.join(lacking)}", file=sys.stderr)
     try:
