@@ -1,7 +1,7 @@
 """The judge of the gate: what of people it sends, and what noise costs, in one table. Offline; about three minutes.
 
     nice .venv/bin/python benchmarks/people_and_noise.py --half tune [--long] [--json FILE] [--only WORD ...]
-        [--vad silero] [--aggressiveness N] [--bare] [--seed N] [--jobs N]
+        [--vad silero] [--aggressiveness N] [--bare] [--known-noises] [--seed N] [--jobs N]
 
 Every scene is heard by the daemon's own way of a frame (measure, detector, gate, pre-roll), with its rules for
 sessions: who is understood keeps a session for `session.idle_timeout_s` of quiet, a wake of which the agent understood
@@ -765,15 +765,16 @@ def _misjudged(voice: Voice, place: Place, _cast: Cast, rng: np.random.Generator
 
 
 def retaken(sound: Sound, rng: np.random.Generator) -> Sound:
-    """As if the person had said it once more: the tempo (and with it the pitch) drifts, by 7 % from one tenth of a
-    second to the next, and by 4 % in all; and so does the timbre, by 2 dB from one octave to the next."""
+    """As if the person had said it once more: the tempo (and with it the pitch) drifts, by 12 % from one tenth of a
+    second to the next, and by 6 % in all; and so does the timbre, by 3 dB from one octave to the next. Words that one
+    speaker of the prompts has spoken twice differ more from one another than these do."""
     count = max(4, round(len(sound) / RATE_HZ * 10) + 2)
-    pace = np.exp(rng.normal(0, 0.07, count) + rng.normal(0, 0.04))
+    pace = np.exp(rng.normal(0, 0.12, count) + rng.normal(0, 0.06))
     at = np.cumsum(np.interp(np.linspace(0, count - 1, round(1.3 * len(sound))), np.arange(count), pace))
     drifted = np.interp(at[at < len(sound) - 1], np.arange(len(sound)), sound)
     spectrum = np.fft.rfft(drifted)
     octaves = np.log2(np.maximum(np.fft.rfftfreq(len(drifted), 1 / RATE_HZ), 60) / 60)
-    timbre_db = np.interp(octaves, np.arange(9), rng.normal(0, 2, 9))
+    timbre_db = np.interp(octaves, np.arange(9), rng.normal(0, 3, 9))
     out: Sound = np.fft.irfft(spectrum * 10 ** (timbre_db / 20), len(drifted)).astype(np.float32)
     return out
 
@@ -952,15 +953,22 @@ def print_tables(results: Sequence[Result], contender: Contender, half: Half) ->
         print(cost_row(title + often, cost, then))
 
 
-def as_json(results: Sequence[Result]) -> list[dict[str, object]]:
-    return [
-        {
-            "scene": result.scene,
-            "people": {group: vars(score) for group, score in result.people.items()},
-            "cost": None if result.cost is None else vars(result.cost),
-        }
-        for result in results
-    ]
+def as_line(result: Result, about: dict[str, object]) -> str:
+    people = {group: vars(score) for group, score in result.people.items()}
+    cost = None if result.cost is None else vars(result.cost)
+    return json.dumps({**about, "scene": result.scene, "people": people, "cost": cost})
+
+
+def of_file(path: Path, about: dict[str, object]) -> list[Result]:
+    """The scenes that were heard already, by the same contender. Raises ValueError where the file holds others."""
+    results: list[Result] = []
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        told = json.loads(line)
+        if any(told.get(key) != value for key, value in about.items()):
+            raise ValueError(f"{path}, line {number}: this is of another run; take another file, or remove it")
+        people = {group: People(**score) for group, score in told["people"].items()}
+        results.append(Result(told["scene"], people, None if told["cost"] is None else Cost(**told["cost"])))
+    return results
 
 
 def main() -> int:
@@ -972,7 +980,9 @@ def main() -> int:
     parser.add_argument("--aggressiveness", type=int, choices=range(4), default=GATE.aggressiveness)
     parser.add_argument("--bare", action="store_true", help="the detector alone, as a floor")
     parser.add_argument("--known-noises", action="store_true", help="what woke for nothing is held back the next time")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="all scenes, one by one")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="every scene as a line of JSON; a run that was stopped goes on there"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2)
     args = parser.parse_args()
@@ -993,21 +1003,31 @@ def main() -> int:
     rooms = ", ".join(each.name for each in cast.places)
     print(f"half: {args.half}, {'long' if args.long else 'short'}; seed {args.seed}; rooms: {rooms}")
     print("\n".join(recordings.described(args.half)))
+    about: dict[str, object] = {"half": args.half, "contender": contender.name, "long": args.long, "seed": args.seed}
+    results: list[Result] = []
+    if args.json is not None and args.json.exists():
+        try:
+            results = of_file(args.json, about)
+        except (ValueError, KeyError, TypeError) as error:
+            print(f"{args.json} cannot be gone on with: {error}", file=sys.stderr)
+            return os.EX_DATAERR
+    done = {each.scene for each in results}
     chosen = [
         (name, make, contender, args.seed)
         for name, make in scenes(cast, long=args.long)
-        if not args.only or name.startswith(tuple(args.only))
+        if name not in done and (not args.only or name.startswith(tuple(args.only)))
     ]
-    results: list[Result] = []
     with multiprocessing.get_context("fork").Pool(args.jobs) as pool:
         for number, result in enumerate(pool.imap(run, chosen)):
             if sys.stderr.isatty():
                 print(f"\r{number + 1} of {len(chosen)} ", end="", file=sys.stderr)
-            if result is not None:
-                results.append(result)
+            if result is None:
+                continue
+            results.append(result)
+            if args.json is not None:
+                with args.json.open("a") as file:
+                    file.write(as_line(result, about) + "\n")
     print_tables(results, contender, args.half)
-    if args.json is not None:
-        args.json.write_text(json.dumps(as_json(results), indent=1))
     return os.EX_OK
 
 

@@ -31,8 +31,11 @@ AFTER_MS = 2500
 # What is compared before anything is held back, and how far apart the two openings may be in their noises.
 EVIDENCE_MS = 280
 SHIFT_MOST_MS = 240
-# How far two pictures of one noise may differ, in the mean over bands and frames: at first, and while it is followed.
-SAME_DB = 2.3
+# How far two pictures of one noise may differ, in the mean over bands and frames: to be held back after it woke for
+# nothing once, and twice; and while it is followed. The same word spoken twice by one person differs by 5 dB in the
+# mean, and by 2.05 at least.
+SAME_DB = 2.0
+SAME_AGAIN_DB = 2.6
 FOLLOWS_DB = 3.5
 # Another loudness of the same noise: so much at most.
 GAIN_MOST_DB = 12.0
@@ -76,11 +79,13 @@ def _decibels(power: Bands) -> Bands:
 @dataclass(slots=True)
 class _Noise:
     """picture: levels in dB, frames × bands, the opening's frame at _BEFORE - 1; the last ones may be missing while it
-    is still going on. floor: of each band, then. heard: the number of the frame at which it was heard last."""
+    is still going on. floor: of each band, then. heard: the number of the frame at which it was heard last. times: how
+    often it, or one like it, woke for nothing."""
 
     picture: Bands
     floor: Bands
     heard: int
+    times: int = 1
 
 
 @dataclass(slots=True)
@@ -112,9 +117,12 @@ class KnownNoises:
 
     def observe(self, power: npt.NDArray[np.floating]) -> None:
         """One frame. power: its spectrum, as VoiceMeasure.power has it, SPECTRUM_HZ long."""
+        self._take(np.add.reduceat(power, _EDGES)[:BANDS])
+
+    def _take(self, bands: npt.NDArray[np.floating]) -> None:
         self._frames += 1
         row = self._ring[self._frames % _RING]
-        row[:] = np.add.reduceat(power, _EDGES)[:BANDS]
+        row[:] = bands
         if self._woke is not None and self._to_come:
             self._to_come -= 1
             self._woke.picture[_PICTURE - self._to_come - 1] = _decibels(row)
@@ -141,16 +149,17 @@ class KnownNoises:
         woke, self._woke = self._woke, None
         if woke is None:
             return
-        # Pictures of the same noise would push out those of others: the newest one is kept.
-        self._noises = [noise for noise in self._noises if not _resemble(noise, woke)][1 - KNOWN_MOST :]
-        self._noises.append(woke)
+        alike = [noise for noise in self._noises if _apart_db(noise, woke) <= SAME_AGAIN_DB]
+        for noise in (*alike, woke):
+            noise.times = 1 + len(alike)
+        self._noises = [*self._noises[1 - KNOWN_MOST :], woke]
 
     def trust(self) -> None:
         """Somebody was understood: what woke us was somebody, and so was what is like it."""
         woke, self._woke = self._woke, None
         self._track = None
         if woke is not None:
-            self._noises = [noise for noise in self._noises if not _resemble(noise, woke)]
+            self._noises = [noise for noise in self._noises if _apart_db(noise, woke) > FOLLOWS_DB]
 
     # ------------------------------------------------------------ comparing
 
@@ -159,8 +168,9 @@ class KnownNoises:
         return rows
 
     def _floor(self) -> Bands:
-        rank = round(FLOOR_SHARE * _RING)
-        floor: Bands = _decibels(np.partition(self._ring, rank, axis=0)[rank])
+        seen = self._ring[1 : self._frames + 1] if self._frames < _RING else self._ring
+        rank = int(FLOOR_SHARE * len(seen))
+        floor: Bands = _decibels(np.partition(seen, rank, axis=0)[rank])
         return floor
 
     def _forget_old(self) -> None:
@@ -170,7 +180,7 @@ class KnownNoises:
     def _recognise(self) -> None:
         now, floor = _decibels(self._last(_EVIDENCE)), self._floor()
         differs_db, noise, at, gain_db = _nearest(self._noises, now, floor)
-        if differs_db > SAME_DB:
+        if differs_db > (SAME_DB if noise.times == 1 else SAME_AGAIN_DB):
             return
         # The ones that were heard last are the last to be forgotten.
         noise.heard = self._frames
@@ -192,8 +202,8 @@ class KnownNoises:
             self._track = None
 
 
-def _resemble(noise: _Noise, other: _Noise) -> bool:
-    return _nearest([noise], other.picture[_BEFORE - _EVIDENCE : _BEFORE], other.floor)[0] <= FOLLOWS_DB
+def _apart_db(noise: _Noise, other: _Noise) -> float:
+    return _nearest([noise], other.picture[_BEFORE - _EVIDENCE : _BEFORE], other.floor)[0]
 
 
 def _nearest(noises: Sequence[_Noise], now: Bands, floor: Bands) -> tuple[float, _Noise, int, float]:
