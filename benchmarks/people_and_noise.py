@@ -133,7 +133,7 @@ class Daemon:
             Frame(frame.pcm, float(number)), voiced=voiced, level_dbfs=measured.level_dbfs, pitch=measured.pitch
         )
         if verdict.talk_started and not world.live:
-            self._gate.doubt.wakes()
+            self._gate.woken()
         return Told(
             [(int(each.frame.start_s), each.speech) for each in verdict.passed],
             self._gate.open,
@@ -143,12 +143,11 @@ class Daemon:
         )
 
     def fooled(self) -> None:
-        self._gate.doubt.fooled()
+        self._gate.fooled()
 
     def understood(self) -> None:
-        """At every frame of a session in which somebody was understood."""
-        if self._gate.doubt.times:
-            self._gate.doubt.trust()
+        """Whenever the agent has understood somebody."""
+        self._gate.understood()
 
 
 class BareDaemon(Daemon):
@@ -209,6 +208,7 @@ class World:
         self.live = False
         self.sessions = 0
         self.understood = False
+        self.has_words = False  # the agent understood somebody with this frame
         self._words = words
         self._answer_ms = answer_ms
         self._talk = False
@@ -221,6 +221,7 @@ class World:
     def step(self, number: int, told: Told) -> bool | None:
         """One frame; when a session ends with it: whether anything was understood in it."""
         self._talk = (self._talk or told.talk_started) and not told.talk_stopped
+        self.has_words = False
         if told.talk_started and not self.live:
             self.live, self.understood = True, False
             self.sessions += 1
@@ -243,7 +244,7 @@ class World:
             self._speaks_ms = min(self._speaks_ms, CUT_MS)
         self._speaks_ms = max(0, self._speaks_ms - FRAME_MS)
         if self._heard_ms >= UNDERSTOOD_MS and self._silent_ms >= TURN_MS:
-            self.understood = True
+            self.understood = self.has_words = True
             self._heard_ms, self._answer_in_ms = 0, THINKS_MS
         if self._answer_in_ms is not None:
             self._answer_in_ms -= FRAME_MS
@@ -287,7 +288,7 @@ def hear(sound: Sound, words: Flags, contender: Contender, answer_ms: int = ANSW
         if ended is False:
             fooled.append(number)
             daemon.fooled()
-        elif world.live and world.understood:
+        elif world.has_words:
             daemon.understood()
         live[number], is_open[number], held[number] = world.live, told.open, told.held
     return Heard(passed, live, is_open, held, tuple(starts), tuple(wakes), tuple(fooled))
