@@ -33,7 +33,7 @@ _shtab_parleyd_devices_option_strings=(-h --help --json)
 _shtab_parleyd_tune_option_strings=(-h --help -c --config --wav --seconds --noise --out --save --echo --json)
 _shtab_parleyd_doctor_option_strings=(-h --help -c --config --json)
 _shtab_parleyd_demo_option_strings=(-h --help --mic --json --out)
-_shtab_parleyd_agent_option_strings=(-h --help --host --port --scenario --ears --voice --input-format --output-format --record --json --quit-with-stdin)
+_shtab_parleyd_agent_option_strings=(-h --help --host --key-file --no-key --origin --port --scenario --ears --voice --input-format --output-format --record --json --quit-with-stdin)
 _shtab_parleyd_option_strings=(-h --help --version --debug)
 
 _shtab_parleyd_run__c_COMPGEN=_shtab_compgen_files
@@ -78,6 +78,7 @@ _shtab_parleyd_tune___config_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_tune___wav_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_doctor__c_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_doctor___config_COMPGEN=_shtab_compgen_files
+_shtab_parleyd_agent___key_file_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_agent___scenario_COMPGEN=_shtab_compgen_files
 
 _shtab_parleyd_feedback_pos_0_choices=(like dislike none)
@@ -195,6 +196,7 @@ _shtab_parleyd_demo___mic_nargs=0
 _shtab_parleyd_demo___json_nargs=0
 _shtab_parleyd_agent__h_nargs=0
 _shtab_parleyd_agent___help_nargs=0
+_shtab_parleyd_agent___no_key_nargs=0
 _shtab_parleyd_agent___json_nargs=0
 _shtab_parleyd_agent___quit_with_stdin_nargs=0
 _shtab_parleyd_pos_0_nargs=A...

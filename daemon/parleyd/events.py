@@ -299,6 +299,14 @@ class VolumeChanged(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InputGainChanged(Event):
+    """The microphone is made louder by so much now, by audio.input.gain_db and by what auto_gain has learnt. Told
+    when a whole dB has come together."""
+
+    gain_db: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileChanged(Event):
     """Another profile is in force; None: the configuration without any. by: schedule, command or reload."""
 

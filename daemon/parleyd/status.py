@@ -37,9 +37,10 @@ class Device:
 @dataclass(frozen=True, slots=True)
 class Microphone(Device):
     """Levels in dBFS. muted: by command. doubts_for_s: how long speech still has to be louder, after wakes for nothing.
-    overflows: how often sound was lost, on its way here or for want of time. held_back_ms: what sounded like speech and
-    did not get through the gate since the start, for each reason; held_back_times: how many sounds that was;
-    held_back_lately_ms: of the last hour."""
+    overflows: how often sound was lost, on its way here or for want of time. gain_db: what the levels hold already;
+    learnt_db: what of it audio.input.auto_gain has added. held_back_ms: what sounded like speech and did not get through
+    the gate since the start, for each reason; held_back_times: how many sounds that was; held_back_lately_ms: of the
+    last hour."""
 
     muted: bool
     level_dbfs: float
@@ -47,6 +48,8 @@ class Microphone(Device):
     somebody_speaks: bool
     doubts_for_s: int
     overflows: int
+    gain_db: float
+    learnt_db: float
     held_back_ms: dict[str, int]
     held_back_times: dict[str, int]
     held_back_lately_ms: dict[str, int]
@@ -189,7 +192,7 @@ class Reporter:
 
 
 def _microphone(sound: Sound) -> Microphone:
-    ears, device = sound.ears, sound.capture.device
+    ears, device, gain = sound.ears, sound.capture.device, sound.capture.gain
     return Microphone(
         name=device.name,
         present="microphone" not in sound.recovery.lost,
@@ -199,6 +202,8 @@ def _microphone(sound: Sound) -> Microphone:
         somebody_speaks=ears.gate.talk_since_s is not None,
         doubts_for_s=ears.gate.doubt.raised_ms // 1000,
         overflows=device.overflows + sound.capture.dropped_periods,
+        gain_db=round(gain.db, 1),
+        learnt_db=round(gain.auto.db, 1) if gain.auto is not None else 0.0,
         held_back_ms=_by_name(ears.gate.held_back.ms),
         held_back_times=_by_name(ears.gate.held_back.times),
         held_back_lately_ms=_by_name(ears.gate.held_back.lately_ms()),

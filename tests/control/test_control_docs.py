@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -83,6 +84,11 @@ def test_figures_for_prometheus(tmp_path: Path) -> None:
         with daemon(tmp_path):
             assert stat.S_IMODE(file.stat().st_mode) == 0o644
             served = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).read().decode()
+            # A web page that has its own name rebound to this machine, or asks across origins, gets nothing.
+            for header in ({"Host": f"evil.example:{port}"}, {"Origin": "http://evil.example"}):
+                request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers=header)
+                with pytest.raises(urllib.error.HTTPError, match="403"):
+                    urllib.request.urlopen(request, timeout=10)
             # It is written once while the daemon starts, and again when it is ready.
             while 'state="asleep"} 1.0' not in (written := file.read_text()):
                 time.sleep(0.02)

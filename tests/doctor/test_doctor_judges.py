@@ -326,7 +326,10 @@ def test_the_daemon_s_own_hold_on_a_device_is_no_fault(problem: str) -> None:
     [
         ({}, GOOD, "parleyd tune"),
         ({"dead_share": 1.0, "peak_dbfs": -120.0}, ERROR, "zeros"),
-        ({"clipped_share": 0.01}, WARNING, "clips"),
+        ({"dead_share": 1.0, "peak_dbfs": -120.0, "channels_cancel": True}, ERROR, "set audio.input.channel to 1"),
+        ({"clipped_share": 0.01}, WARNING, "alsamixer"),
+        ({"clipped_share": 0.01, "gain_db": 24.0}, WARNING, "lower audio.input.gain_db (now 24)"),
+        ({"gain_db": 24.0}, GOOD, "noise floor -62 dBFS with a gain of 24 dB"),
         ({"floor_dbfs": -30.0}, WARNING, "loud"),
         ({"dead_share": 0.3}, NOTE, "30 % of the time"),
         ({"offset_percent": 4.0}, NOTE, "DC offset"),
@@ -334,7 +337,7 @@ def test_the_daemon_s_own_hold_on_a_device_is_no_fault(problem: str) -> None:
 )
 def test_the_microphone_s_level(changes: dict[str, float], severity: Severity, words: str) -> None:
     quiet = {"peak_dbfs": -40.0, "floor_dbfs": -62.0, "clipped_share": 0.0, "dead_share": 0.0, "offset_percent": 0.0}
-    found = list(sound.judge_level(quiet | changes))
+    found = list(sound.judge_level(quiet | {"gain_db": 0.0, "channels_cancel": False} | changes))
     assert worst(found) is severity
     assert words in text(found)
 

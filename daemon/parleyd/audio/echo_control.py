@@ -105,6 +105,11 @@ class EchoControl:
         # Whoever begins to speak over an earcon opens the gate a moment later, and the pre-roll has all of it.
         return frame, not earcon
 
+    @property
+    def far_end_silent(self) -> bool:
+        """Of the last frame: nothing of the speaker can have been in it."""
+        return self._far_dbfs == SILENCE_DBFS
+
     def _announced(self, start_s: float, now_s: float) -> bool:
         track = self._announcements
         return track is not None and self._half_duplex.deaf(

@@ -362,7 +362,10 @@ class Recovery:
                 self._speaker_lost_s = now_s
             if what.muted:
                 text = f"the microphone '{name}' delivers digital silence"
-                mend = "see that its mute switch is off and its capture volume is up (alsamixer, pavucontrol)"
+                mend = (
+                    "see that its mute switch is off and its capture volume is up (alsamixer, pavucontrol); if it has "
+                    "several channels, they may cancel each other: set audio.input.channel to 1"
+                )
             else:
                 text = f"the {which} '{name}' is gone; it is looked for until it is back"
                 mend = "see its plug and its cable, and whether the sound server runs"

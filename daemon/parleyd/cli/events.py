@@ -112,6 +112,8 @@ def sentence(event: dict[str, Any]) -> str:
             return f"the {which} is back after {away_s:.1f} s ({name})"
         case {"event": "muted", "on": on}:
             return "the microphone is muted" if on else "the microphone is heard again"
+        case {"event": "input_gain_changed", "gain_db": gain_db}:
+            return f"the microphone is made louder by {gain_db:g} dB now"
         case {"event": "volume_changed", "volume": volume}:
             return f"volume {volume:.0%}"
         case {"event": "profile_changed", "profile": profile, "by": by}:

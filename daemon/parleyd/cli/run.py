@@ -17,8 +17,8 @@ import msgspec
 import parleyd
 from parleyd import events
 from parleyd.audio.devices.chatter import keep_stderr_apart
-from parleyd.audio.devices.device import DeviceError, InputDevice, OutputDevice
-from parleyd.audio.devices.names import device_pair
+from parleyd.audio.devices.device import DeviceError
+from parleyd.audio.devices.names import devices_of
 from parleyd.audio.devices.patience import GivenUpError
 from parleyd.audio.devices.portaudio_host import host
 from parleyd.audio.earcons import EarconError
@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _serve(config: Config, args: argparse.Namespace, bus: events.Bus) -> int:
     try:
-        microphone, speaker = _devices(config)
+        microphone, speaker = devices_of(config.audio)
         with Agents(config) as agents, Signals(reloads=True) as arrived:
             profiles = Profiles(config, bus)
             first = profiles.first_config()
@@ -167,14 +167,6 @@ def thread_died(service: Service, args: threading.ExceptHookArgs) -> None:
     """For threads that do not tell their owner themselves: none may be missing without anybody knowing."""
     name = args.thread.name if args.thread is not None else "unknown"
     service.fail(f"the thread {name}", args.exc_value or args.exc_type())
-
-
-def _devices(config: Config) -> tuple[InputDevice, OutputDevice]:
-    if config.audio.mode == "off":
-        return device_pair("null", "null")
-    return device_pair(
-        config.audio.input.device, config.audio.output.device, input_channel=config.audio.input.channel
-    )
 
 
 def _control(

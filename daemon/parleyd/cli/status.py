@@ -179,6 +179,9 @@ def _microphone(it: dict[str, Any]) -> str:
     if it["muted"]:
         words.append("muted")
     words.append(f"{it['level_dbfs']:.0f} dBFS, room {it['floor_dbfs']:.0f} dBFS")
+    if it["gain_db"] or it["learnt_db"]:
+        learnt = f", {it['learnt_db']:.0f} of it learnt" if it["learnt_db"] else ""
+        words.append(f"with a gain of {it['gain_db']:.0f} dB{learnt}")
     if it["somebody_speaks"]:
         words.append("somebody speaks")
     if it["doubts_for_s"]:

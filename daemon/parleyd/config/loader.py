@@ -20,7 +20,17 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from parleyd.config import earcon_files, profile_rules, rules, suggest
 from parleyd.config.base import Secret
 from parleyd.config.keys import Key, all_keys, joined, keys_of
-from parleyd.config.nodes import NULL, NodeError, TooLargeError, Values, check_tag, compose, key_name, scalar
+from parleyd.config.nodes import (
+    NULL,
+    NodeError,
+    TooLargeError,
+    Values,
+    check_tag,
+    compose,
+    is_cut_by_comment,
+    key_name,
+    scalar,
+)
 from parleyd.config.overlay import may_change
 from parleyd.config.problem import ConfigError, Finding, Problem
 from parleyd.config.refusal import found, refusal, shown
@@ -105,12 +115,14 @@ class _Reader:
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
         self._file = one_line(file)
+        self._text = ""
         self._values = Values()
         self.places: dict[str, tuple[int, int]] = {}
         self._unsettled: set[str] = set()  # keys that were faulty, or probably meant by a misspelt one
 
     def read(self, text: str) -> Config:
         """What is right in the file; defaults stand in for the rest."""
+        self._text = text
         try:
             root = compose(text)
         except NodeError as error:
@@ -228,6 +240,8 @@ class _Reader:
     def _scalar(self, key: Key, node: ScalarNode) -> str | int | float | bool | None:
         """The value in the type that the key wants, if it can be had without guessing. Raises NodeError."""
         value = scalar(node)
+        if not key.choices and any(isinstance(t, inspect.StrType) for t in key.types):
+            self._warn_of_comment(key.dotted, node)
         if value is None and (key.nullable or not node.value):
             return None
         if key.number is None and not isinstance(value, str) and not key.is_bool:
@@ -285,6 +299,8 @@ class _Reader:
                 continue
             try:
                 is_text = isinstance(item, inspect.StrType) and isinstance(entry, ScalarNode)
+                if is_text:
+                    self._warn_of_comment(key.dotted, entry)
                 check_tag(entry)
                 value = str(entry.value) if is_text else self._values.read(entry)
                 msgspec.convert([value], key.hint)
@@ -324,6 +340,13 @@ class _Reader:
                 ways = "{env: NAME}, {file: PATH} or {command: [PROGRAM, ARGUMENT]}"
                 self._add(key_node, (*key.path, name), text, f"give one plain value, or {ways}")
         return plain
+
+    def _warn_of_comment(self, key: str, node: Node) -> None:
+        if is_cut_by_comment(node, self._text):
+            line, column = node.start_mark.line + 1, node.start_mark.column + 1
+            text = "the value ends before the #, for YAML takes the rest of the line for a comment"
+            mend = "if it belongs to the value, put all of it in quotes; else put a blank behind the #"
+            self.warnings.append(Problem(self._file, line, column, key, text, mend))
 
     def _add(self, node: Node, path: tuple[str, ...], text: str, mend: str) -> None:
         self._add_error(".".join(shown(part) for part in path), NodeError.at(node, text, mend))

@@ -237,6 +237,13 @@ class Scenario(Section, frozen=True, kw_only=True):
     default: ConnectionScript | None = None
     speech: tuple[SpeechScript, ...] = ()
 
+    @property
+    def longest_handshake_s(self) -> float:
+        """The longest time by which any handshake or HTTP answer is delayed on purpose."""
+        answers: list[HttpAnswer] = [*self.signed_url, *(script.handshake for script in self.speech)]
+        answers += [script.handshake for script in (*self.connections, self.default or ConnectionScript())]
+        return max(answer.delay_s for answer in answers)
+
     def script_for(self, index: int) -> ConnectionScript:
         """index: of the connection, from 0."""
         if index < len(self.connections):

@@ -110,14 +110,18 @@ def to_mono(header: WavHeader, data: bytes, channel: int | None = None) -> bytes
     return sound.to_pcm(np.nan_to_num(channels.mean(axis=1) if channel is None else channels[:, channel - 1]))
 
 
-def read_wav(path: Path) -> tuple[bytes, int]:
-    """A whole file: mono 16-bit PCM, and its rate. Raises OSError, or DeviceError for what cannot be read."""
+def read_wav(path: Path, channel: int | None = None) -> tuple[bytes, int]:
+    """A whole file: mono 16-bit PCM, and its rate. Raises OSError, or DeviceError for what cannot be read.
+
+    channel: which one of several, counted from 1; None: the mean of all."""
     with path.open("rb") as file:
         header = read_header(file, path)
+        if channel is not None and channel > header.channels:
+            raise too_few_channels(str(path), header.channels, channel)
         file.seek(header.data_offset)
         data = file.read(header.data_bytes)
     data = data[: len(data) - len(data) % header.block_bytes]
-    return (to_mono(header, data) if data else b""), header.rate_hz
+    return (to_mono(header, data, channel) if data else b""), header.rate_hz
 
 
 class WavInput:
