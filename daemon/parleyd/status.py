@@ -38,8 +38,8 @@ class Device:
 class Microphone(Device):
     """Levels in dBFS. muted: by command. doubts_for_s: how long speech still has to be louder, after wakes for nothing.
     overflows: how often sound was lost, on its way here or for want of time. gain_db: what the levels hold already;
-    learnt_db: what of it audio.input.auto_gain has added. held_back_ms: what sounded like speech and did not get through
-    the gate since the start, for each reason; held_back_times: how many sounds that was; held_back_lately_ms: of the
+    learnt_db: what of it audio.input.auto_gain has added. held_back_ms: what sounded like speech and did not get
+    through since the start, for each reason; held_back_times: how many sounds that was; held_back_lately_ms: of the
     last hour."""
 
     muted: bool
