@@ -1,6 +1,7 @@
 """What a room sounds like when nobody speaks to us: its floor, its restlessness, its hubbub, its false alarms. Pure.
 
-The figures are chosen by benchmarks/gate_in_noise.py and benchmarks/false_wakes.py; docs/gate.md shows what they do.
+The figures are chosen by benchmarks/gate_in_noise.py, false_wakes.py and the tuning half of people_and_noise.py;
+docs/measurements/gate.md shows what they do.
 """
 
 from __future__ import annotations
