@@ -33,7 +33,8 @@ class Norm:
 
 
 # Every thread of the daemon but those that must not count: `logs`, since a terminal that is held (Ctrl-S) holds it up,
-# and those of tools, hooks, uploads and of a device's reopening, whose work has deadlines kept by others.
+# and those of tools, hooks, uploads, of the control socket's slow requests and of a device's reopening, whose work has
+# deadlines kept by others.
 NORMS = {
     # A microphone that is gone is heard as silence, so that ears go on in real time whatever happens.
     "ears": Norm(5.0),
@@ -44,8 +45,8 @@ NORMS = {
     "session sender": Norm(30.0),
     "announcer": Norm(10.0),
     "devices": Norm(10.0),
-    # These three may read the configuration, and move a mixer that takes two seconds.
     "control": Norm(20.0),
+    # These two may read the configuration, and move a mixer that takes two seconds.
     "profiles": Norm(20.0),
     "signals": Norm(20.0),
     # They wait for nothing but the disk.

@@ -57,17 +57,21 @@ class Microphone(Device):
 
 @dataclass(frozen=True, slots=True)
 class Speaker(Device):
+    """dropped_ms: what of answers could not be kept, so far, because the agent was too far ahead."""
+
     volume: float
     latency_ms: int
     underruns: int
     queued_ms: int
+    dropped_ms: int
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
     """health: well, starting, trouble or sick. state: one of the supervisor's, or starting. state_s: how long it has
     been in this state. started_s, uptime_s: wall-clock time of the start, and the time since. microphone, speaker: None
-    without sound (audio.mode: off). approvals: calls that wait for `parleyd approve` or `deny`."""
+    without sound (audio.mode: off). approvals: calls that wait for `parleyd approve` or `deny`.
+    transcript: the folder in which it is written; None: it is switched off."""
 
     version: str
     started_s: float
@@ -89,6 +93,7 @@ class Status:
     profile: str | None
     hooks: HookCounts
     approvals: tuple[events.ApprovalWanted, ...]
+    transcript: str | None = None
 
 
 def told_to_agent(status: Status) -> dict[str, object]:
@@ -156,7 +161,12 @@ class Reporter:
                     pass
 
     def status(
-        self, config: Config, usage: Usage, hooks: HookCounts, approvals: tuple[events.ApprovalWanted, ...]
+        self,
+        config: Config,
+        usage: Usage,
+        hooks: HookCounts,
+        approvals: tuple[events.ApprovalWanted, ...],
+        transcript: str | None = None,
     ) -> Status:
         now_s = time.monotonic()
         findings, load, sound = self._watch.findings, process.load(), self._sound
@@ -188,6 +198,7 @@ class Reporter:
                 profile=self._profile,
                 hooks=hooks,
                 approvals=approvals,
+                transcript=transcript,
             )
 
 
@@ -223,4 +234,5 @@ def _speaker(sound: Sound, latency_ms: int) -> Speaker:
         latency_ms=latency_ms,
         underruns=playback.underruns,
         queued_ms=playback.queued_ms,
+        dropped_ms=playback.dropped_ms,
     )

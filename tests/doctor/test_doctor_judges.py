@@ -383,6 +383,20 @@ def test_a_card_that_the_kernel_made_read_only() -> None:
     assert severities(machine.judge_mounts("garbage\n\0", "\n")) == [SKIPPED]
 
 
+def test_a_state_directory_that_is_read_only_is_told_where_it_can_be_seen() -> None:
+    figures: dict[str, object] = {"free_bytes": 10**9, "free_files": 10**6, "is_read_only": True, "is_writable": False}
+    (found,) = machine.judge_disk("/mnt/card/parleyd", mount="/mnt/card", **figures)  # type: ignore[arg-type]
+    assert found.severity is ERROR
+    assert "/mnt/card, which is read-only" in found.text
+    assert found.mend is not None
+    assert "remount,rw /mnt/card" in found.mend
+    assert "file systems" not in found.mend, "that check knows nothing of it, and says that all is well"
+    (found,) = machine.judge_disk("/var/lib/parleyd", mount="/var", **figures)  # type: ignore[arg-type]
+    assert found.mend == "see the check of the file systems"
+    mounts = "/dev/sda1 / ext4 rw 0 0\n/dev/sda2 /var ext4 ro 0 0\n"
+    assert ERROR in severities(machine.judge_mounts(mounts, "")), "and that one says so"
+
+
 def test_memory() -> None:
     plenty, little = "MemTotal: 1000000 kB\nMemAvailable: 500000 kB\n", "MemTotal: 400000 kB\nMemAvailable: 9000 kB\n"
     assert severities(machine.judge_memory(plenty, "oom_kill 0\n")) == [GOOD]

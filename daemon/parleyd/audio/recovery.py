@@ -307,8 +307,13 @@ class Recovery:
         if ill:
             self._outcome = {}
             self._helper_since_s = now_s
-            self._helper = threading.Thread(target=self._reopen, args=(ill,), name="devices reopening", daemon=True)
-            self._helper.start()
+            helper = threading.Thread(target=self._reopen, args=(ill,), name="devices reopening", daemon=True)
+            try:
+                helper.start()
+                self._helper = helper
+            except RuntimeError as error:
+                # It is looked for again in a moment.
+                log.debug("no thread to reopen a device: %s", error)
         return True
 
     # ------------------------------------------------------------ the helper

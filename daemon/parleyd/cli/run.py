@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -34,12 +35,13 @@ from parleyd.config.loader import ConfigError, load
 from parleyd.config.schema import Config
 from parleyd.config.secrets import SecretError
 from parleyd.control.client import SOCKET_NAME
-from parleyd.control.commands import Commands
+from parleyd.control.commands import Commands, takes_time
 from parleyd.control.messages import RequestError
 from parleyd.control.server import ControlError, ControlServer
 from parleyd.failure import ServiceError
 from parleyd.host import journal, logs, notify, signals
 from parleyd.host.directories import config_path, runtime_directory, state_directory
+from parleyd.host.lock import HeldError, Lock
 from parleyd.host.prometheus import Exporter, MetricsError
 from parleyd.host.signals import Signals
 from parleyd.profiles.profiles import ApplyError, Profiles
@@ -49,6 +51,8 @@ log = logging.getLogger(__name__)
 
 # Loading the embedded agent's recogniser, a slow sound server and a slow board together.
 START_S = 90.0
+# In the state directory, while a daemon uses it.
+LOCK_NAME = "daemon.lock"
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -103,7 +107,8 @@ def run(args: argparse.Namespace) -> int:
 def _serve(config: Config, args: argparse.Namespace, bus: events.Bus) -> int:
     try:
         microphone, speaker = devices_of(config.audio)
-        with Agents(config) as agents, Signals(reloads=True) as arrived:
+        state = _state_directory()
+        with _alone(state), Agents(config) as agents, Signals(reloads=True) as arrived:
             profiles = Profiles(config, bus)
             first = profiles.first_config()
             service = Service(
@@ -114,7 +119,7 @@ def _serve(config: Config, args: argparse.Namespace, bus: events.Bus) -> int:
                 bus,
                 arrived.nudge,
                 give_up=lambda: arrived.stop_wanted,
-                state_directory=_state_directory(),
+                state_directory=state,
                 speech_for=agents.speech,
             )
             threading.excepthook = partial(thread_died, service)
@@ -181,7 +186,7 @@ def _control(
         text = f"the runtime directory {error.filename} cannot be made: {error.strerror}"
         raise ControlError(text, "set control.socket to a path that this user may write, or to off") from error
     commands = Commands(service, lambda: _reload(reload), arrived.stop, profiles)
-    return ControlServer(path, commands, service.status, bus, service.fail)
+    return ControlServer(path, commands, service.status, bus, service.fail, takes_time)
 
 
 def _metrics(config: Config, service: Service) -> Exporter | None:
@@ -212,6 +217,30 @@ def _state_directory() -> Path | None:
     except OSError as error:
         log.warning("nothing is remembered over a restart: %s: %s", error.filename, error.strerror)
         return None
+
+
+@contextlib.contextmanager
+def _alone(state: Path | None) -> Iterator[None]:
+    """Two daemons would undo each other's timers, usage and mute switch. Raises CommandError."""
+    lock: Lock | None = None
+    try:
+        lock = None if state is None else Lock(state / LOCK_NAME)
+    except HeldError as error:
+        who = f" (process {error.pid})" if error.pid else ""
+        mend = (
+            "stop it (parleyd stop), or give this one a state directory of its own with the environment variable "
+            "STATE_DIRECTORY, and a socket of its own with control.socket"
+        )
+        text = f"a parleyd is already running{who}: it keeps its state in {state}"
+        raise CommandError(text, mend, os.EX_UNAVAILABLE) from None
+    except OSError as error:
+        # Where nothing can be written, nothing can be undone either.
+        log.debug("the state directory %s is not held: %s", state, error.strerror)
+    try:
+        yield
+    finally:
+        if lock is not None:
+            lock.close()
 
 
 def attend(service: Service, arrived: Signals, reload: Reloader | None = None) -> None:

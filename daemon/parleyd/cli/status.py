@@ -203,6 +203,8 @@ def _speaker(it: dict[str, Any], *, everything: bool) -> str:
     words = [it["name"] if it["present"] else f"{it['name']} (gone)", volume]
     if it["queued_ms"]:
         words.append(f"{it['queued_ms'] / 1000:.1f} s waiting")
+    if it.get("dropped_ms"):
+        words.append(f"{it['dropped_ms'] / 1000:.0f} s of answers dropped")
     if everything:
         words.append(f"latency {it['latency_ms']} ms")
         # Most devices also count what runs dry between answers, which nobody hears.

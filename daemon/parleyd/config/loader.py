@@ -35,6 +35,7 @@ from parleyd.config.overlay import may_change
 from parleyd.config.problem import ConfigError, Finding, Problem
 from parleyd.config.refusal import found, refusal, shown
 from parleyd.config.schema import SHORTHANDS, Config
+from parleyd.host.files import read_file
 from parleyd.shown import one_line
 
 __all__ = ["ConfigError", "Loaded", "Problem", "load", "parse"]
@@ -61,8 +62,7 @@ class Loaded:
 def load(path: Path) -> Loaded:
     """Reads and checks a file. Raises ConfigError, also where the file cannot be read."""
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+        content = read_file(path, MAX_BYTES + 1, pipes=True)
     except FileNotFoundError:
         raise _unreadable(path, "there is no such file", "create it, or name another with -c FILE") from None
     except IsADirectoryError:

@@ -12,6 +12,9 @@ FAILED = "failed: "
 # One line that a terminal still shows; the log has the whole text.
 _MOST_STATUS_CHARS = 500
 
+# Open from its first use on: the watchdog has to be fed when no handle is left, too.
+_to: socket.socket | None = None
+
 
 def starting(status: str, extend_s: float) -> None:
     """The start goes on, and may take that much longer."""
@@ -67,10 +70,13 @@ def _notify(message: str) -> None:
 def _notify_at_once(message: str) -> None:
     """For what is said at intervals. The library waits for a manager that does not read, and holds the interpreter lock
     meanwhile, so that every thread stops; here it is rather not said."""
+    global _to
     path = os.environ.get("NOTIFY_SOCKET", "")
     if not path:
         return
     address = "\0" + path[1:] if path.startswith("@") else path
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as to:
-        to.setblocking(False)
-        to.sendto(message.encode("utf-8", "replace"), address)
+    with contextlib.suppress(OSError):
+        if _to is None:
+            _to = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+            _to.setblocking(False)
+        _to.sendto(message.encode("utf-8", "replace"), address)

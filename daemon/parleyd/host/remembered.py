@@ -10,7 +10,7 @@ from typing import Annotated
 
 import msgspec
 
-from parleyd.host.files import replace_file
+from parleyd.host.files import read_file, replace_file
 
 log = logging.getLogger(__name__)
 
@@ -67,8 +67,7 @@ class RememberedVolume:
         if self._file is None:
             return None
         try:
-            with self._file.open("rb") as file:
-                kept = msgspec.json.decode(file.read(_MOST_BYTES), type=_Volume)
+            kept = msgspec.json.decode(read_file(self._file, _MOST_BYTES), type=_Volume)
         except FileNotFoundError:
             return None
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:

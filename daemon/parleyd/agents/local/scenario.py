@@ -17,6 +17,7 @@ from yaml.nodes import MappingNode, Node, SequenceNode
 from parleyd.agents.local.settings import AgentSettings, Milliseconds, Seconds, Section
 from parleyd.config.nodes import NodeError, Values, compose
 from parleyd.config.problem import ConfigError, Problem
+from parleyd.host.files import read_file
 from parleyd.shown import one_line
 
 Trigger = Literal[
@@ -262,10 +263,12 @@ class Scenario(Section, frozen=True, kw_only=True):
 
 # ---------------------------------------------------------------- reading
 
+MAX_BYTES = 1024 * 1024
+
 
 def load(path: Path) -> Scenario:
     """Reads a scenario file. Raises ConfigError with the line of what is wrong; OSError where it cannot be read."""
-    return parse(path.read_bytes(), str(path))
+    return parse(read_file(path, MAX_BYTES, pipes=True), str(path))
 
 
 def parse(content: bytes | str, name: str) -> Scenario:

@@ -22,8 +22,11 @@ def cards() -> dict[int, str]:
 
     The kernel makes the id from the card's name, such as Headset; that of a second one of the kind is Headset_1.
     """
-    found = {}
-    for folder in _CARDS.glob("card[0-9]*"):
+    found: dict[int, str] = {}
+    folders: list[Path] = []
+    with contextlib.suppress(OSError):
+        folders = list(_CARDS.glob("card[0-9]*"))
+    for folder in folders:
         with contextlib.suppress(OSError):
             number = folder.name.removeprefix("card")
             if number.isdigit() and _may_use(number):

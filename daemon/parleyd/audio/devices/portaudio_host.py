@@ -149,7 +149,11 @@ class Host:
             done.set()
 
         # PortAudio may hang in here; the thread is then lost, but nothing else.
-        threading.Thread(target=abort, name="portaudio close", daemon=True).start()
+        try:
+            threading.Thread(target=abort, name="portaudio close", daemon=True).start()
+        except RuntimeError:
+            # The system has no thread left. Should it hang now, oldest_call() tells.
+            abort()
         return done.wait(CLOSE_DEADLINE_S)
 
     def _object(self) -> pyaudio.PyAudio:

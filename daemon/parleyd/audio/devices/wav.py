@@ -18,6 +18,7 @@ from parleyd.audio.devices.clock import RealTimeClock
 from parleyd.audio.devices.device import Deliver, DeviceError, Fill, StreamInfo, too_few_channels
 from parleyd.audio.devices.guard import Guard
 from parleyd.audio.pcm import BYTES_PER_SAMPLE
+from parleyd.host.files import open_regular
 from parleyd.log_fields import fields
 
 log = logging.getLogger(__name__)
@@ -114,7 +115,7 @@ def read_wav(path: Path, channel: int | None = None) -> tuple[bytes, int]:
     """A whole file: mono 16-bit PCM, and its rate. Raises OSError, or DeviceError for what cannot be read.
 
     channel: which one of several, counted from 1; None: the mean of all."""
-    with path.open("rb") as file:
+    with os.fdopen(open_regular(path), "rb") as file:
         header = read_header(file, path)
         if channel is not None and channel > header.channels:
             raise too_few_channels(str(path), header.channels, channel)
@@ -144,10 +145,9 @@ class WavInput:
     def open(self, deliver: Deliver) -> StreamInfo:
         """Raises DeviceError for a file that is not there or not to be read."""
         if self._path.exists() and not self._path.is_file():
-            # Opening a pipe would wait for its other end, and could not be stopped.
             raise DeviceError(f"{self.name}: not a regular file", "check the path of audio.input.device")
         try:
-            file = self._path.open("rb")
+            file = os.fdopen(open_regular(self._path), "rb")
         except OSError as error:
             raise DeviceError(f"{self.name}: {error.strerror}", "check the path of audio.input.device") from error
         try:
