@@ -507,7 +507,6 @@ def test_a_voice_that_never_ends_closes_it_too_but_later() -> None:
     sent, _ = person.through(gate)
     last_s = max(sent) * FRAME_MS / 1000
     assert 230 < last_s < 260
-    assert gate.held_back.ms[Why.TOO_LONG] > 0
     assert gate.held_back.total_ms > 30_000
 
 
