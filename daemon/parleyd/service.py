@@ -26,6 +26,7 @@ from parleyd.conversation.outbox import Outbox
 from parleyd.conversation.session import Traffic
 from parleyd.conversation.supervisor import Supervisor
 from parleyd.conversation.to_agent import ToAgent
+from parleyd.conversation.unanswered import Unanswered
 from parleyd.conversation.uplink import Uplink, UplinkCounters
 from parleyd.conversation.uploads import Uploads
 from parleyd.failure import ServiceError
@@ -97,9 +98,11 @@ class Service:
                 config.gate.uplink,
                 pre_roll_ms=config.gate.pre_roll_ms if has_sound else 0,
                 capacity_ms=round(config.session.buffer_s * 1000),
-            )
+            ),
+            lost=lambda loss: self._unanswered.tell_loss(loss),
         )
         self._to_agent = ToAgent(self._outbox, bus)
+        self._unanswered = Unanswered(self._outbox, self._to_agent, bus)
         self._announcer = self._make_announcer(self.sound) if self.sound is not None else None
         self.tools = DeviceTools(
             config.tools,
@@ -135,6 +138,7 @@ class Service:
             self._outbox,
             self._to_agent,
             self._dialogue,
+            self._unanswered,
             bus,
             self._warden,
             self._traffic,

@@ -165,6 +165,15 @@ def test_a_budget_that_runs_out_is_heard_and_quiet_hours_are_not() -> None:
     assert Story().talks(2).tell(at_night).pauses(4).sounded == []
 
 
+def test_speech_that_is_lost_is_told_to_who_is_there_and_not_on_top_of_an_outage() -> None:
+    lost = events.SpeechLost(at_s=5, lost_ms=900, cause="")
+    assert Story().talks(1).pauses(2).tell(lost).sounded == ["error"]
+    assert Story().talks(1).tell(lost).sounded == [], "not over their own words"
+    assert Story().talks(1).tell(lost).pauses(6).sounded == ["error"]
+    assert Story().tell(lost).sounded == [], "nobody is there"
+    assert Story().talks(1).woken(1, "speech").pauses(2).fails(3).fails(4).tell(lost).sounded == ["error"]
+
+
 def test_a_timer_rings_and_is_not_cut_short_by_the_wake_that_follows() -> None:
     ring = events.TimerWentOff(at_s=1, number=1, label="tea", late_s=0)
     assert Story().tell(ring).woken(1.01, "command").live(2).sounded == ["timer"]

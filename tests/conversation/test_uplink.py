@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parleyd.audio.gate import Passed
 from parleyd.audio.pcm import FRAME_BYTES, FRAME_MS, SILENT_FRAME, Frame
-from parleyd.conversation.uplink import DROP_TAIL_MS, Mode, Uplink
+from parleyd.config.schema import Session
+from parleyd.conversation.session import SILENT_S
+from parleyd.conversation.uplink import (
+    COVERED_S,
+    DROP_TAIL_MS,
+    LATE_S,
+    MOST_CLOSES,
+    SAME_UTTERANCE_S,
+    TOO_MUCH,
+    GivenUp,
+    Loss,
+    Mode,
+    Uplink,
+)
+
+FRAME_S = FRAME_MS / 1000
 
 
 def frame(number: int) -> Frame:
@@ -30,7 +45,7 @@ def push(line: Uplink, numbers: range, speech: bool) -> None:
 
 
 def everything(line: Uplink) -> list[int | None]:
-    return [number(pcm) for pcm in line.take(1_000_000)]
+    return [number(pcm) for pcm in line.take(1_000_000, now_s=line.kept_until_s or 0.0)]
 
 
 CREDIT = [None] * 25
@@ -77,25 +92,185 @@ def test_drop_mode_sends_a_tail_and_then_nothing() -> None:
     assert everything(line) == list(range(10)) + [None] * (DROP_TAIL_MS // FRAME_MS)
 
 
+def say(line: Uplink, numbers: range, *, hangover: int = 0, silence: int = 0) -> None:
+    """Talk, its hangover, and what follows, sent as it comes."""
+    line.talk_started(numbers.start * FRAME_S)
+    for n in range(numbers.start, numbers.stop + hangover):
+        push(line, range(n, n + 1), speech=True)
+        everything(line)
+        if n == numbers.stop - 1:
+            line.talk_stopped(numbers.stop * FRAME_S)
+    push(line, range(numbers.stop + hangover, numbers.stop + hangover + silence), speech=False)
+    everything(line)
+
+
+def resent(line: Uplink) -> list[int | None]:
+    """What the next session begins with."""
+    line.end()
+    line.begin()
+    return everything(line)[len(CREDIT) :]
+
+
 def test_an_unheard_utterance_is_sent_again_and_a_heard_one_is_not() -> None:
     line = uplink()
     line.begin()
-    push(line, range(10), speech=True)
-    everything(line)
-    line.heard(5 * FRAME_MS / 1000, settled=False)
-    line.end()
-    push(line, range(10, 12), speech=True)
+    say(line, range(10), silence=100)
+    say(line, range(110, 120), silence=100)
+    line.transcribed(220 * FRAME_S)
+    assert resent(line) == list(range(110, 120))
+    assert line.counters.resent == 10
+
+
+def test_a_late_transcript_of_the_first_of_two_is_none_of_the_second() -> None:
+    line = uplink()
     line.begin()
-    assert everything(line) == [*CREDIT, *range(6, 12)]
-    assert line.counters.resent == 4
+    say(line, range(50), silence=50)
+    say(line, range(100, 150), silence=60)
+    line.transcribed(210 * FRAME_S)
+    assert resent(line) == list(range(100, 150))
+
+
+def test_the_answer_to_a_transcript_covers_what_had_been_over_by_then() -> None:
+    line = uplink()
+    line.begin()
+    say(line, range(50), silence=50)
+    say(line, range(100, 150), silence=60)
+    line.transcribed(210 * FRAME_S)
+    line.answered(250 * FRAME_S, has_transcripts=True)
+    assert resent(line) == []
+
+
+def test_the_answer_to_a_transcript_covers_nothing_that_was_said_after_it() -> None:
+    line = uplink()
+    line.begin()
+    say(line, range(50), silence=50)
+    line.transcribed(100 * FRAME_S)
+    say(line, range(100, 150), silence=60)
+    line.answered(210 * FRAME_S, has_transcripts=True)
+    assert resent(line) == list(range(100, 150))
+
+
+def test_a_transcript_cannot_cover_what_had_only_just_ended() -> None:
+    line = uplink()
+    line.begin()
+    say(line, range(50), silence=50)
+    say(line, range(100, 150), silence=15)
+    line.transcribed(165 * FRAME_S)
+    line.answered(250 * FRAME_S, has_transcripts=True)
+    assert resent(line) == list(range(100, 150))
+
+
+def test_without_transcripts_the_answer_is_the_sign() -> None:
+    line = uplink()
+    line.begin()
+    say(line, range(50), silence=50)
+    line.answered(100 * FRAME_S, has_transcripts=True)
+    assert line.kept_ms == 50 * FRAME_MS
+    line.answered(100 * FRAME_S, has_transcripts=False)
+    assert resent(line) == []
+
+
+def test_what_was_passed_over_goes_with_the_next_that_is_understood() -> None:
+    """A noise that opened the gate has no transcript; the one that comes much later is not its."""
+    line = uplink()
+    line.begin()
+    say(line, range(20), silence=30 * 50)
+    first = 20 + 30 * 50
+    say(line, range(first, first + 50), silence=20)
+    line.transcribed((first + 70) * FRAME_S)
+    assert resent(line) == []
+
+
+def test_a_short_pause_does_not_make_two_utterances() -> None:
+    line = uplink()
+    line.begin()
+    say(line, range(50), hangover=30)
+    say(line, range(80, 100), hangover=45, silence=40)
+    line.transcribed(190 * FRAME_S)
+    assert resent(line) == []
+
+
+def test_while_somebody_talks_a_transcript_is_of_what_came_before_the_pause() -> None:
+    line = uplink()
+    line.begin()
+    say(line, range(50), hangover=30)
+    line.talk_started(80 * FRAME_S)
+    push(line, range(80, 100), speech=True)
+    everything(line)
+    line.transcribed(100 * FRAME_S)
+    again = resent(line)
+    assert again == list(range(55, 100)), "from its pre-roll on"
+    line.talk_stopped(100 * FRAME_S)
+    line.transcribed(130 * FRAME_S)
+    assert resent(line) == []
+
+
+def test_nothing_is_heard_of_what_somebody_is_only_saying() -> None:
+    line = uplink()
+    line.begin()
+    line.talk_started(0.0)
+    push(line, range(100), speech=True)
+    everything(line)
+    line.transcribed(100 * FRAME_S)
+    line.answered(101 * FRAME_S, has_transcripts=False)
+    assert resent(line) == list(range(100))
+
+
+def test_what_waits_to_be_sent_again_has_not_been_heard() -> None:
+    line = uplink()
+    line.begin()
+    say(line, range(50), silence=50)
+    line.end()
+    line.begin()
+    line.transcribed(100 * FRAME_S)
+    line.answered(200 * FRAME_S, has_transcripts=False)
+    assert everything(line)[len(CREDIT) :] == list(range(50))
+    line.transcribed(200 * FRAME_S)
+    assert line.kept_ms == 0
+
+
+@pytest.mark.parametrize("frames", [0, 10])
+def test_what_is_only_half_sent_again_has_not_been_heard(frames: int) -> None:
+    line = uplink()
+    line.begin()
+    say(line, range(50), silence=50)
+    line.end()
+    line.begin()
+    line.take(len(CREDIT) + frames, now_s=100 * FRAME_S)
+    line.transcribed(110 * FRAME_S)
+    line.answered(200 * FRAME_S, has_transcripts=False)
+    assert resent(line) == list(range(50))
+
+
+def test_what_one_session_heard_is_no_matter_of_the_next() -> None:
+    line = uplink()
+    line.begin()
+    say(line, range(50), silence=50)
+    say(line, range(100, 150), silence=50)
+    line.end()
+    line.begin()
+    line.transcribed(200 * FRAME_S)
+    everything(line)
+    line.transcribed(210 * FRAME_S)
+    assert resent(line) == list(range(100, 150))
+
+
+def test_the_transcript_of_one_session_is_not_answered_in_the_next() -> None:
+    line = uplink()
+    line.begin()
+    say(line, range(50), silence=50)
+    say(line, range(100, 150), silence=50)
+    line.transcribed(200 * FRAME_S)
+    assert resent(line) == list(range(100, 150))
+    line.answered(210 * FRAME_S, has_transcripts=True)
+    assert resent(line) == list(range(100, 150))
 
 
 def test_once_heard_the_hangover_is_not_kept() -> None:
     line = uplink()
     line.begin()
-    push(line, range(50), speech=True)
-    everything(line)
-    line.heard(1e9, settled=True)
+    say(line, range(50))
+    line.transcribed(50 * FRAME_S)
     for n in range(50, 95):
         push(line, range(n, n + 1), speech=True)
         everything(line)
@@ -107,24 +282,133 @@ def test_once_heard_the_hangover_is_not_kept() -> None:
 def test_further_talk_in_the_hangover_is_kept_from_its_onset() -> None:
     line = uplink()
     line.begin()
-    push(line, range(50), speech=True)
-    everything(line)
-    line.heard(1e9, settled=True)
+    say(line, range(50))
+    line.transcribed(50 * FRAME_S)
     for n in range(50, 120):
+        if n == 80:  # the verdict; the talk itself began some frames before
+            line.talk_started(73 * FRAME_S)
         push(line, range(n, n + 1), speech=True)
         everything(line)
-        if n == 80:  # the verdict; the talk itself began some frames before
-            line.talk_goes_on()
     assert line.kept_ms == pytest.approx((120 - 80 + 25) * FRAME_MS, abs=FRAME_MS)
+
+
+def test_a_transcript_that_comes_in_an_onset_leaves_the_onset() -> None:
+    """The next word has begun, and the gate has no verdict on it yet."""
+    line = uplink()
+    line.begin()
+    say(line, range(50), hangover=30)
+    line.transcribed(80 * FRAME_S)
+    line.talk_started(76 * FRAME_S)
+    push(line, range(80, 120), speech=True)
+    assert resent(line) == list(range(54, 120)), "the length of a pre-roll"
 
 
 def test_only_what_was_sent_can_have_been_heard() -> None:
     line = uplink()
     line.begin()
+    line.talk_started(0.0)
     push(line, range(10), speech=True)
-    line.take(25 + 4)
-    line.heard(1e9, settled=False)
-    assert line.kept_ms == 6 * FRAME_MS
+    line.talk_stopped(10 * FRAME_S)
+    line.take(25 + 4, now_s=10 * FRAME_S)
+    line.transcribed(1e9)
+    assert line.kept_ms == 10 * FRAME_MS, "an utterance is heard whole or not"
+    everything(line)
+    line.transcribed(1e9)
+    assert line.kept_ms == 0
+
+
+def test_a_proper_close_on_a_question_asks_it_again_but_not_for_ever() -> None:
+    line = uplink()
+    for session in range(MOST_CLOSES):
+        line.begin()
+        if session == 0:
+            say(line, range(50), silence=50)
+        else:
+            assert everything(line)[len(CREDIT) :] == list(range(50))
+        assert line.closed(100 * FRAME_S) is (session < MOST_CLOSES - 1)
+        line.end()
+
+
+def test_a_proper_close_long_after_the_last_word_is_an_end() -> None:
+    line = uplink()
+    line.begin()
+    say(line, range(50), silence=50)
+    assert not line.closed(50 * FRAME_S + LATE_S + 1)
+
+
+def test_what_was_given_up_is_told_by_what_became_of_it() -> None:
+    line = uplink()
+    line.begin()
+    say(line, range(50), silence=50)
+    say(line, range(100, 150), silence=50)
+    line.end()
+    line.talk_started(200 * FRAME_S)
+    push(line, range(200, 210), speech=True)
+    gone = line.forget(now_s=100 * FRAME_S + LATE_S)
+    assert gone == GivenUp(10 * FRAME_MS, 100 * FRAME_MS, 50 * FRAME_MS)
+
+
+def test_the_hangover_of_what_was_heard_is_no_loss() -> None:
+    line = uplink()
+    line.begin()
+    say(line, range(50), hangover=20)
+    line.transcribed(70 * FRAME_S)
+    push(line, range(70, 80), speech=True)
+    assert line.kept_ms > 0
+    assert line.forget() == GivenUp(0, 0, 0)
+    assert line.kept_ms == 0
+
+
+def test_what_is_kept_covers_the_longest_time_in_which_a_hung_server_goes_unnoticed() -> None:
+    """It is pinged after SILENT_S, and given up after as long again; then a new line has to come about."""
+    section = Session()
+    assert section.buffer_s >= 2 * SILENT_S + 3 * section.connect_timeout_s
+    assert section.keep_utterance_s > section.buffer_s
+
+
+def test_what_is_forgotten_is_not_sent_either() -> None:
+    line = uplink()
+    line.begin()
+    push(line, range(50), speech=True)
+    line.forget()
+    assert everything(line) == CREDIT + [None] * 50
+
+
+def test_old_utterances_go_whole_and_the_one_that_goes_on_stays() -> None:
+    line = uplink()
+    for numbers in (range(50), range(100, 150)):
+        line.talk_started(numbers.start * FRAME_S)
+        push(line, numbers, speech=True)
+        line.talk_stopped(numbers.stop * FRAME_S)
+        push(line, range(numbers.stop, numbers.stop + 50), speech=False)
+    assert line.kept_from_s == pytest.approx(50 * FRAME_S)
+    assert line.forget_ended(51 * FRAME_S, 60.0).unsent_ms == 1000
+    line.begin()
+    assert everything(line)[len(CREDIT) :] == list(range(100, 150))
+
+
+def test_beyond_the_bound_the_oldest_utterance_goes_whole_and_is_told_once() -> None:
+    line = uplink(capacity_ms=100 * FRAME_MS)
+    for first in range(0, 300, 100):
+        line.talk_started(first * FRAME_S)
+        push(line, range(first, first + 40), speech=True)
+        line.talk_stopped((first + 40) * FRAME_S)
+        push(line, range(first + 40, first + 100), speech=False)
+    assert line.take_losses() == [Loss(40 * FRAME_MS, TOO_MUCH)]
+    assert line.take_losses() == []
+    line.begin()
+    assert everything(line)[len(CREDIT) :] == [*range(100, 140), *range(200, 240)]
+
+
+def test_what_a_live_line_carried_is_lost_only_if_the_line_is() -> None:
+    for is_heard in (True, False):
+        line = uplink(capacity_ms=100 * FRAME_MS)
+        line.begin()
+        say(line, range(150), silence=50)
+        if is_heard:
+            line.transcribed(200 * FRAME_S)
+        line.end()
+        assert line.take_losses() == ([] if is_heard else [Loss(50 * FRAME_MS, TOO_MUCH)])
 
 
 def test_beyond_the_bound_the_oldest_goes_and_is_counted() -> None:
@@ -158,36 +442,159 @@ def test_forgetting_tells_what_was_never_sent() -> None:
     line = uplink()
     line.begin()
     push(line, range(10), speech=True)
-    line.take(25 + 4)
-    assert line.forget(8 * FRAME_MS / 1000) == 4 * FRAME_MS
+    line.take(25 + 4, now_s=0.0)
+    gone = line.forget(8 * FRAME_MS / 1000)
+    assert (gone.unsent_ms, gone.sent_ms) == (4 * FRAME_MS, 4 * FRAME_MS)
     assert line.kept_ms == 2 * FRAME_MS
     assert line.kept_until_s == pytest.approx(9 * FRAME_MS / 1000)
 
 
-@given(st.lists(st.sampled_from(["speech", "silence", "drop", "connect", "heard"]), max_size=300))
-def test_within_a_session_speech_is_in_order_and_single(steps: list[str]) -> None:
-    line = uplink()
-    session: list[int] = []
-    n = 0
-    for step in steps:
-        match step:
-            case "speech" | "silence":
-                line.push(Passed(frame(n), step == "speech"))
-                n += 1
-            case "drop":
-                line.end()
-                session = []
-            case "connect" if not line.live:
-                line.begin()
-            case "heard":
-                line.heard(n * FRAME_MS / 1000, settled=False)
-        if line.live:
-            session += [k for k in everything(line) if k is not None]
-        assert session == sorted(set(session))
+class World:
+    """A room, the line, and a server that understands what was sent in its session: utterance by utterance, in order,
+    and late. Time is counted in frames.
+
+    said: the utterances, as first frame and frame after the last. understood: how many of them.
+    """
+
+    def __init__(self, mode: Mode, *, has_transcripts: bool) -> None:
+        self.line = Uplink(mode, pre_roll_ms=500, capacity_ms=3_600_000)
+        self.has_transcripts = has_transcripts
+        self.n = 0
+        self.quiet = 1_000
+        self.said: list[list[int]] = []
+        self.understood = 0
+        self.session: list[int] = []  # what came up in this one
+        self.came: dict[int, int] = {}  # the last frame of an utterance → when it came up in this one
+        self.pace = 1_000_000  # frames that the line takes at a time
+        self.covered = 0
+
+    def live(self, frames: int, *, talk: bool) -> None:
+        for _ in range(frames):
+            if talk:
+                if self.quiet >= 15:
+                    self.line.talk_started(self.n * FRAME_S)
+                    if self.quiet >= SAME_UTTERANCE_S / FRAME_S or self.understood == len(self.said):
+                        self.said.append([self.n, self.n])
+                self.quiet = 0
+                self.said[-1][1] = self.n + 1
+            else:
+                self.quiet += 1
+            self.line.push(Passed(frame(self.n), speech=self.quiet < 45))
+            self.n += 1
+            if self.quiet == 15:
+                self.line.talk_stopped(self.said[-1][1] * FRAME_S)
+            self.flow()
+            self.be_in_time()
+
+    def flow(self) -> None:
+        if self.line.live:
+            for pcm in self.line.take(self.pace, self.n * FRAME_S):
+                if (k := number(pcm)) is not None:
+                    self.session.append(k)
+                    self.came[k] = self.n
+            assert self.session == sorted(set(self.session)), "in order and once"
+
+    def heard(self) -> list[int]:
+        """Of the utterances that are not understood, those that are over and came up in this session: when."""
+        over = self.said if self.quiet >= 15 else self.said[:-1]
+        times = []
+        for _, end in over[self.understood :]:
+            if end - 1 not in self.came:
+                break
+            times.append(max(self.came[end - 1], end))
+        return times
+
+    def understand(self) -> None:
+        """The next one."""
+        heard, before = self.heard(), self.n - COVERED_S / FRAME_S
+        if not heard:
+            if self.line.live and not self.session:
+                # It makes words of the silence.
+                self.line.transcribed(self.n * FRAME_S)
+                self.line.answered(self.n * FRAME_S, has_transcripts=self.has_transcripts)
+            return
+        over = sum(at <= before for at in heard)
+        if self.has_transcripts:
+            self.line.transcribed(self.n * FRAME_S)
+            self.covered = self.understood + over
+            self.understood += 1
+        else:
+            self.line.answered(self.n * FRAME_S, has_transcripts=False)
+            self.understood += max(1, over)
+
+    def answer(self) -> None:
+        """The turn that the last transcript ended."""
+        if self.has_transcripts and self.line.live:
+            self.line.answered(self.n * FRAME_S, has_transcripts=True)
+            self.understood = max(self.understood, self.covered)
+
+    def be_in_time(self) -> None:
+        while (heard := self.heard()) and (self.n - heard[0]) * FRAME_S > LATE_S - 1:
+            self.understand()
+
+    def lose_the_line(self) -> None:
+        self.line.end()
+        self.session, self.came, self.covered = [], {}, 0
+
+    def connect(self) -> None:
+        if self.line.live:
+            return
+        self.line.begin()
+        self.flow()
+        if self.pace < 1_000_000:
+            return
+        due = [k for start, end in self.said[self.understood :] for k in range(start, end)]
+        done = {k for start, end in self.said[: self.understood] for k in range(start, end)}
+        assert set(due) <= set(self.session), "an utterance that nobody has understood is sent"
+        assert not done & set(self.session), "one that was understood is not sent again"
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["talk", "talk", "pause", "pause", "wait", "lose", "connect", "connect", "understand"])
+            | st.sampled_from(["answer", "answer", "stall", "trickle", "go on", "go on"]),
+            st.integers(15, 39),
+        ),
+        max_size=60,
+    ),
+    st.booleans(),
+    st.sampled_from(["silence", "open", "drop"]),
+)
+def test_no_utterance_is_lost_and_none_comes_again_after_its_own_acknowledgement(
+    happens: list[tuple[str, int]], has_transcripts: bool, mode: Mode
+) -> None:
+    world = World(mode, has_transcripts=has_transcripts)
+    for what, frames in happens:
+        match what:
+            case "talk":
+                world.live(frames, talk=True)
+            case "pause":
+                world.live(frames, talk=False)
+            case "wait":
+                world.live(4 * frames, talk=False)
+            case "lose":
+                world.lose_the_line()
+            case "connect":
+                world.connect()
+            case "understand":
+                world.understand()
+            case "answer":
+                world.answer()
+            case "stall":
+                world.pace = 0
+            case "trickle":
+                world.pace = 2
+            case "go on":
+                world.pace = 1_000_000
+    world.pace = 1_000_000
+    world.lose_the_line()
+    world.connect()
 
 
 def test_zeros_are_zeros() -> None:
     line = uplink()
     line.begin()
     push(line, range(3), speech=False)
-    assert set(line.take(100)) == {SILENT_FRAME}
+    assert set(line.take(100, now_s=0.0)) == {SILENT_FRAME}

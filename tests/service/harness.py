@@ -59,7 +59,7 @@ class Daemon:
     ) -> None:
         self.microphone = microphone or ActorMicrophone()
         self.stage = Stage()
-        bus = events.Bus()
+        self.bus = bus = events.Bus()
         bus.subscribe(self.stage)
         self.service = Service(
             config,

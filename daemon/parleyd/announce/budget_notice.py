@@ -22,7 +22,8 @@ class BudgetNotice:
                 left = f"{event.left_s / 60:.0f} min" if event.left_s >= 60 else f"{event.left_s:.0f} s"
                 told = f"This device may talk for another {left} this {event.period}"
                 said = self._say_aloud(self.config.budget.near_text)
-                self._to_agent.context(f"{told}; {'the person was told' if said else 'mention it briefly'}.", None)
+                mention = "the person was told" if said else "mention it briefly"
+                self._to_agent.context(f"{told}; {mention}.", None, by_person=False)
             case events.BudgetSpent():
                 self._say_aloud(self.config.budget.spent_text)
             case _:

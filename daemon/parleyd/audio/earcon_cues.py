@@ -76,6 +76,8 @@ class EarconCues:
                 return Cue("timer")
             case events.BudgetNear() | events.BudgetSpent():
                 return Cue("budget", after_voice=True)
+            case events.SpeechLost():
+                return self._lost(event.at_s)
             case events.WakeRefused(by="budget"):
                 # Who speaks to it shall know why nothing happens; in quiet hours nothing is to be heard.
                 return self._sound("budget", event.at_s)
@@ -151,6 +153,11 @@ class EarconCues:
         self._error_s = at_s
         self._return_due = True
         return self._sound("error", at_s)
+
+    def _lost(self, at_s: float) -> Cue | None:
+        """What was said is gone; who has been told of an outage, or is not there, need not be told."""
+        told = self._error_s is not None or self._error_due
+        return None if told or at_s - self._present_s > PRESENT_S else self._sound("error", at_s)
 
     def _forget_outage(self) -> None:
         self._failures = 0

@@ -174,12 +174,7 @@ class Ears:
         if verdict.opened and asleep and not called:
             # What is left from before belongs to a conversation that is over.
             self._outbox.forget()
-        if wanted:
-            lost = self._outbox.push(verdict.passed)
-            if lost:
-                self._bus.publish(
-                    events.SpeechLost(at_s=frame.start_s, lost_ms=lost * FRAME_MS, cause="more was said than is kept")
-                )
+        self._outbox.hear(verdict, wanted=wanted)
         if self._recorder is not None:
             self._recorder.take(verdict.passed, closed=verdict.closed)
         self._tell(verdict, frame, wanted)

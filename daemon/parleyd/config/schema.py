@@ -270,14 +270,39 @@ class Session(Section, frozen=True):
             description="age at which a session is exchanged for a new one, in a pause; below the agent's own limit",
         ),
     ] = 540.0
-    idle_timeout_s: Annotated[float, Meta(ge=1, le=3600, description="quiet time after which we hang up")] = 20.0
+    idle_timeout_s: Annotated[
+        float,
+        Meta(
+            ge=1,
+            le=3600,
+            description="time without a person, or an answer to a person, after which we hang up, whatever the agent "
+            "says of its own accord",
+        ),
+    ] = 20.0
+    no_person_s: Annotated[
+        float,
+        Meta(
+            ge=30,
+            le=86400,
+            description="longest time without a person whom the agent understood, or who typed; then we hang up even "
+            "if an answer or sounds in the room go on; not less than idle_timeout_s; not with wake.mode: always",
+        ),
+    ] = 900.0
     connect_timeout_s: Annotated[
         float, Meta(ge=1, le=60, description="for address, handshake and the agent's first message, each")
     ] = 10.0
     false_wake_s: Annotated[
         float, Meta(ge=1, le=3600, description="quiet time after which we hang up if the agent understood nothing")
     ] = 8.0
-    buffer_s: Annotated[float, Meta(ge=1, le=120, description="speech kept while there is no line")] = 15.0
+    buffer_s: Annotated[
+        float,
+        Meta(
+            ge=1,
+            le=600,
+            description="most speech kept while there is no line, or until the agent has shown that it heard it; "
+            "beyond it the oldest utterance is given up; 32 kB of memory a second",
+        ),
+    ] = 60.0
     keep_utterance_s: Annotated[
         float, Meta(ge=1, le=3600, description="age at which an unanswered utterance is given up")
     ] = 120.0

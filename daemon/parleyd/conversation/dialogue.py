@@ -30,14 +30,25 @@ from parleyd.agents.agent import (
     UserTranscript,
     within_bounds,
 )
+from parleyd.audio.pcm import AudioFormat
 from parleyd.audio.playhead import Heard
 from parleyd.config.keeping import Continuity
 from parleyd.config.schema import BargeIn
 from parleyd.conversation.history import History
+from parleyd.conversation.idle import Idle, Patience, Verdict
 from parleyd.conversation.outbox import Outbox
 from parleyd.conversation.to_agent import ToAgent
-from parleyd.conversation.turns import FLOORS, GREETING_WITHIN_S, AnswerNumbers, Cue, Effect, Floor, TurnFilter
-from parleyd.conversation.voice import NoVoice, Voice
+from parleyd.conversation.turns import (
+    FLOORS,
+    GREETING_WITHIN_S,
+    TURN_GAP_S,
+    AnswerNumbers,
+    Cue,
+    Effect,
+    Floor,
+    TurnFilter,
+)
+from parleyd.conversation.voice import NoVoice, Voice, duration_s, is_audible
 from parleyd.log_fields import fields
 from parleyd.tools.audit import bounded_parameters
 from parleyd.tools.device_tools import DeviceTools
@@ -56,6 +67,8 @@ UNHEARD_END = (
     "(Your last answer was too long for this device: the person heard its first {heard} and nothing after that. "
     "If they want the rest, say it again from there, in a shorter answer.)"
 )
+# An agent that has said that it hangs up, and then goes on for longer than this, has not hung up.
+HANGS_UP_WITHIN_S = 30.0
 
 
 class Dialogue:
@@ -84,6 +97,7 @@ class Dialogue:
         self._lock = threading.RLock()
         self._floor = Floor.QUIET
         self._talk_since_s: float | None = None
+        self._talk_end_s = 0.0
         self._numbers = AnswerNumbers(by_text=self._text_only)
         self._filter: TurnFilter | None = None
         self._history = History(continuity.max_lines, continuity.max_chars, continuity.max_age_s)
@@ -94,15 +108,20 @@ class Dialogue:
         self._transcripts_seen = False
         self._answer_since_s = 0.0
         self._activity_s = 0.0
-        self._hanging_up = False
-        self._understood = False
+        self._hangs_up_s: float | None = None
+        self._idle = Idle()
+        self._output_format = AudioFormat("pcm", 16_000)
+        self._calls = 0
+        # The answer that counts as given, when it began to count, and when the last of any came.
+        self._given: int | None = None
+        self._given_s = self._voice_s = 0.0
         self._farewell_s: float | None = None
 
     # ------------------------------------------------------------ supervisor
 
     @property
     def activity_s(self) -> float:
-        """When somebody last did something; the agent's voice counts until it has been heard."""
+        """When somebody last did something, the agent too; its voice counts until it has been heard."""
         with self._lock:
             return max(self._activity_s, self._to_agent.activity_s, self._voice.silent_from_s)
 
@@ -140,14 +159,27 @@ class Dialogue:
     def understood(self) -> bool:
         """The agent has shown, in this conversation, that it made words of what it heard."""
         with self._lock:
-            return self._understood
+            return self._idle.understood
+
+    def no_longer_needed(self, now_s: float, patience: Patience) -> Verdict | None:
+        """See Idle.due."""
+        with self._lock:
+            self._look_at_commands()
+            return self._idle.due(now_s, patience)
+
+    def next_idle_look_s(self, now_s: float, patience: Patience) -> float:
+        """See Idle.next_look_s."""
+        with self._lock:
+            self._look_at_commands()
+            return self._idle.next_look_s(now_s, patience)
 
     def line_ended(self) -> None:
         """Nobody is there to be told anything; what was said is carried over into the next session."""
         with self._lock:
             self._to_agent.close()
+            self._idle.line_ended()
             self._farewell_s = None
-            self._hanging_up = False
+            self._hangs_up_s = None
         self._tools.session_over()
 
     def conclude(self, decided_s: float, *, keep_history: bool) -> None:
@@ -158,7 +190,7 @@ class Dialogue:
                 self._history.clear()
             self._to_agent.close()
             self._to_agent.forget_typed(decided_s, "the conversation was over")
-            self._understood = False
+            self._idle.conclude()
             self._voice.end_answer(self._numbers.current)
 
     # ------------------------------------------------------------ receiver thread
@@ -168,7 +200,12 @@ class Dialogue:
         now_s = time.monotonic()
         with self._lock:
             self._ready_s = self._activity_s = now_s
+            self._look_at_commands()
+            again = self._outbox.kept_ms > 0 or self._to_agent.typed_s is not None
+            self._idle.begin(now_s, greets=greeting_possible and not skip_greeting, again=again)
+            self._output_format = ready.output_format
             self._numbers.cut()
+            self._given = None
             self._first_answer = self._numbers.current + 1
             self._greeting_possible = greeting_possible
             self._responses = 0
@@ -185,7 +222,6 @@ class Dialogue:
         with self._lock:
             if self._filter is not None and not self._filter.admits(event, now_s):
                 return
-            before = self._numbers.current
             answer = self._numbers.step(event)
             match event:
                 case AgentAudio(data=data):
@@ -193,20 +229,26 @@ class Dialogue:
                     if self._farewell_s is not None:
                         self._farewell_s = FAREWELL_S
                     self._voice.enqueue(answer, data)
-                    if answer != before:
-                        self._heard_by_answer(answer, now_s)
+                    fmt = self._output_format
+                    if audible := is_audible(fmt, data):
+                        self._heard_by_answer(answer, now_s, after_pause=now_s - self._voice_s >= TURN_GAP_S)
+                        self._voice_s = now_s
+                    self._idle.voice(now_s, duration_s(fmt, data), answer, is_audible=audible)
                 case Interruption():
                     self._activity_s = now_s
                     self._cut("server", now_s)
                 case UserTranscript(text=text, final=final):
                     self._activity_s = now_s
                     self._bus.publish(events.Heard(at_s=now_s, text=text, final=final))
+                    has_words = any(sign.isalnum() for sign in text)
+                    self._transcripts_seen = True
+                    self._idle.transcript(now_s, has_words=has_words, final=final)
                     if final:
-                        self._transcripts_seen = True
-                        self._farewell_s = None
-                        self._understood |= any(sign.isalnum() for sign in text)
                         self._history.user_said(text, now_s)
-                        self._acknowledged(now_s)
+                    if final and has_words:
+                        self._farewell_s = None
+                        self._hangs_up_s = None
+                        self._outbox.transcribed(now_s)
                 case AgentResponse(text=text, event_id=event_id):
                     self._activity_s = now_s
                     self._to_agent.response(event_id)
@@ -214,13 +256,18 @@ class Dialogue:
                     self._responses += 1
                     # Behind a filter the greeting does not come this far.
                     greeting = self._filter is None and self._may_be_greeting(of, now_s)
-                    if of != before:
+                    if text:
                         # What was typed stands before the answer to it.
                         self._heard_by_answer(of, now_s)
+                        if self._text_only:
+                            self._idle.voice(now_s, 0.0, of, is_audible=True)
                     self._history.agent_says(text, of, now_s)
                     self._bus.publish(events.AnswerText(at_s=now_s, text=text, answer=of, greeting=greeting))
                 case AgentResponsePart(kind=kind, text=text, event_id=part_of):
                     self._activity_s = now_s
+                    if text and self._text_only:
+                        self._look_at_commands()
+                        self._idle.voice(now_s, 0.0, self._numbers.of_text, is_audible=True)
                     self._bus.publish(events.AnswerPart(at_s=now_s, kind=kind, text=text, part_of=part_of))
                 case AgentResponseComplete():
                     self._voice.end_answer(answer)
@@ -236,9 +283,9 @@ class Dialogue:
                     self._use_tool(event, now_s)
                 case ApprovalAsked():
                     self._activity_s = now_s
-                    self._ask_approval(event)
+                    self._ask_approval(event, now_s)
                 case AgentHangsUp():
-                    self._hanging_up = True
+                    self._hangs_up_s = now_s
                 case AgentError(kind=error_kind, code=code):
                     # Without its text, in which a server may repeat the key. If it ends the session, that tells it.
                     log.debug("the agent reports an error (%s)", error_kind, extra=fields(code=code))
@@ -251,9 +298,10 @@ class Dialogue:
 
     @property
     def agent_hangs_up(self) -> bool:
-        """The agent has said that it will end this session."""
+        """The agent has said just now that it will end this session."""
         with self._lock:
-            return self._hanging_up
+            said_s = self._hangs_up_s
+            return said_s is not None and time.monotonic() - said_s <= HANGS_UP_WITHIN_S
 
     # ------------------------------------------------------------ commands
 
@@ -269,7 +317,7 @@ class Dialogue:
         with self._lock:
             self._activity_s = time.monotonic()
             self._talk_since_s = since_s
-            self._outbox.talk_goes_on()
+            self._idle.talk_started(self._activity_s)
             self._cue(Cue.TALK_STARTED)
             self._tools.person_speaks()
 
@@ -289,7 +337,8 @@ class Dialogue:
     def talk_stopped(self) -> None:
         with self._lock:
             self._activity_s = time.monotonic()
-            self._talk_since_s = None
+            self._talk_since_s, self._talk_end_s = None, self._activity_s
+            self._idle.talk_stopped(self._activity_s)
             self._cue(Cue.TALK_STOPPED)
 
     # ------------------------------------------------------------ any thread
@@ -341,28 +390,32 @@ class Dialogue:
     def _cut(self, by: str, now_s: float) -> None:
         heard = self._voice.clear()
         self._numbers.cut()
+        self._idle.cut(now_s)
         if heard is not None:
             self._bus.publish(events.BargedIn(at_s=now_s, by=by, heard_ms=heard.heard_ms))
 
-    def _heard_by_answer(self, answer: int, now_s: float) -> None:
-        """An answer shows that the agent heard us, unless it may be the greeting. Transcripts show it better."""
-        if self._may_be_greeting(answer, now_s):
+    def _look_at_commands(self) -> None:
+        """What was typed, or told by the device, since the last look."""
+        self._idle.acted(self._to_agent.person_s)
+        self._idle.told(self._to_agent.device_s)
+
+    def _heard_by_answer(self, answer: int, now_s: float, *, after_pause: bool = False) -> None:
+        """An answer shows that the agent heard us, unless it may be the greeting. Transcripts show it better. Each
+        counts once. after_pause: where nothing tells one answer from the next, it is another if somebody has spoken."""
+        self._look_at_commands()
+        is_new = answer != self._given or (after_pause and self._talk_end_s > self._given_s)
+        if not is_new or self._may_be_greeting(answer, now_s):
             return
+        self._given, self._given_s = answer, now_s
         for text in self._to_agent.answered():
-            self._understood = True
+            self._idle.typed_answered()
             self._history.user_said(text, now_s)
-        if not self._transcripts_seen:
-            self._understood = True
-            self._acknowledged(now_s)
+        self._idle.answer_begins(now_s)
+        self._outbox.answered(now_s, has_transcripts=self._transcripts_seen)
 
     def _may_be_greeting(self, answer: int, now_s: float) -> bool:
         is_first = answer == self._first_answer and self._responses <= 1
         return self._greeting_possible and is_first and now_s - self._ready_s < GREETING_WITHIN_S
-
-    def _acknowledged(self, now_s: float) -> None:
-        """The agent heard what was said; not what is being said right now."""
-        talk_since_s = self._talk_since_s
-        self._outbox.heard(now_s if talk_since_s is None else talk_since_s, settled=talk_since_s is None)
 
     def _use_tool(self, call: ToolCall, now_s: float) -> None:
         shown = bounded_parameters(call.parameters)
@@ -371,7 +424,10 @@ class Dialogue:
         if codec is None:
             return
 
+        key = self._begins_to_work(now_s) if call.expects_response and call.name in self._tools.tools else ""
+
         def respond(result: Result) -> bool:
+            self._has_worked(key)
             message = codec.tool_result(
                 call.call_id, result.text, is_error=result.is_error, error_type=result.error_type
             )
@@ -379,10 +435,27 @@ class Dialogue:
 
         self._tools.call(call, respond)
 
-    def _ask_approval(self, asked: ApprovalAsked) -> None:
+    def _ask_approval(self, asked: ApprovalAsked, now_s: float) -> None:
         codec = self._to_agent.codec
-        if codec is not None:
-            self._tools.ask(
-                asked,
-                lambda allowed: self._to_agent.reply(codec, codec.approval(asked.call_id, is_approved=allowed)),
-            )
+        if codec is None:
+            return
+        # A question that is put twice is answered once.
+        key = self._begins_to_work(now_s, f"approval {asked.call_id}")
+
+        def answer(allowed: bool) -> bool:
+            self._has_worked(key)
+            return self._to_agent.reply(codec, codec.approval(asked.call_id, is_approved=allowed))
+
+        self._tools.ask(asked, answer)
+
+    def _begins_to_work(self, now_s: float, key: str = "") -> str:
+        self._look_at_commands()
+        self._calls += 1
+        key = key or f"call {self._calls}"
+        self._idle.tool_began(now_s, key)
+        return key
+
+    def _has_worked(self, key: str) -> None:
+        """Any thread."""
+        with self._lock:
+            self._idle.tool_ended(time.monotonic(), key)

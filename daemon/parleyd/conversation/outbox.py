@@ -1,43 +1,68 @@
 """The one queue between everybody who has something to say to the agent and the session's sender thread.
 
-Control messages (pongs first of all) overtake audio. Audio is bounded by the uplink; control messages are few: answers
-to what the server asked and the user's own commands.
+Control messages (pongs first of all) overtake audio. Audio is bounded by the uplink, control messages in number: they
+are answers to what the server asked, and the user's own commands.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from parleyd.audio.gate import Passed
-from parleyd.conversation.uplink import Uplink, UplinkCounters
+from parleyd.audio.gate import Passed, Verdict
+from parleyd.conversation.uplink import GivenUp, Loss, Uplink, UplinkCounters
 
 # What waited during the handshake goes up in messages of 100 ms; live speech in single frames as it comes.
 MOST_FRAMES_PER_MESSAGE = 5
+# Of a server that asks without end and reads nothing, what it asked first is not answered any more.
+MOST_CONTROL = 10_000
 
 
 class Outbox:
-    """Thread-safe. There is at most one sender at a time: begin() admits it, end() releases it."""
+    """Thread-safe. There is at most one sender at a time: begin() admits it, end() releases it.
 
-    def __init__(self, uplink: Uplink) -> None:
+    lost: told, on the thread that noticed it and without a lock, of speech that is beyond the bounds.
+    """
+
+    def __init__(self, uplink: Uplink, lost: Callable[[Loss], None] = lambda _loss: None) -> None:
         self._changed = threading.Condition()
         self._uplink = uplink
-        self._control: deque[bytes] = deque()
+        self._lost = lost
+        self._control: deque[bytes] = deque(maxlen=MOST_CONTROL)
         self._sender: object | None = None
-        self._last_lost = 0
 
-    def push(self, passed: Sequence[Passed]) -> int:
-        """Frames from the gate. Returns how many frames of speech have been lost to the bound since the last call."""
+    def hear(self, verdict: Verdict, *, wanted: bool) -> None:
+        """What the gate made of a frame: who talks, and what passed. wanted: it is for the agent."""
         with self._changed:
-            for one in passed:
-                self._uplink.push(one)
-            if self._uplink.live:
-                self._changed.notify()
-            lost = self._uplink.counters.lost - self._last_lost
-            self._last_lost += lost
-            return lost
+            # First, for what passes now may be the beginning of it.
+            if verdict.talk_started:
+                self._uplink.talk_started(verdict.speech_s)
+            if wanted:
+                self._push(verdict.passed)
+            if verdict.talk_stopped:
+                self._uplink.talk_stopped(verdict.speech_s)
+        self._tell_losses()
+
+    def push(self, passed: Sequence[Passed]) -> None:
+        """Frames that the gate has let through."""
+        with self._changed:
+            self._push(passed)
+        self._tell_losses()
+
+    def _push(self, passed: Sequence[Passed]) -> None:
+        for one in passed:
+            self._uplink.push(one)
+        if self._uplink.live:
+            self._changed.notify()
+
+    def _tell_losses(self) -> None:
+        with self._changed:
+            losses = self._uplink.take_losses()
+        for loss in losses:
+            self._lost(loss)
 
     def send(self, message: bytes) -> None:
         """A control message; forgotten when no session is there to carry it."""
@@ -69,6 +94,7 @@ class Outbox:
                 self._control.clear()
                 self._uplink.end()
             self._changed.notify_all()
+        self._tell_losses()
 
     def take(self, sender: object) -> bytes | list[bytes] | None:
         """Blocks. A control message, or frames of audio, or None when this sender is to stop."""
@@ -77,24 +103,40 @@ class Outbox:
                 if self._control:
                     return self._control.popleft()
                 if len(self._uplink):
-                    return self._uplink.take(MOST_FRAMES_PER_MESSAGE)
+                    return self._uplink.take(MOST_FRAMES_PER_MESSAGE, time.monotonic())
                 self._changed.wait()
             return None
 
-    def heard(self, until_s: float, *, settled: bool) -> None:
-        """See Uplink.heard."""
+    def transcribed(self, now_s: float) -> None:
+        """See Uplink.transcribed."""
         with self._changed:
-            self._uplink.heard(until_s, settled=settled)
+            self._uplink.transcribed(now_s)
 
-    def talk_goes_on(self) -> None:
-        """See Uplink.talk_goes_on."""
+    def answered(self, now_s: float, *, has_transcripts: bool) -> None:
+        """See Uplink.answered."""
         with self._changed:
-            self._uplink.talk_goes_on()
+            self._uplink.answered(now_s, has_transcripts=has_transcripts)
 
-    def forget(self, before_s: float = float("inf")) -> int:
-        """Gives up kept speech from before before_s; returns how many ms of it had never been sent."""
+    def closed(self, now_s: float) -> bool:
+        """See Uplink.closed."""
         with self._changed:
-            return self._uplink.forget(before_s)
+            return self._uplink.closed(now_s)
+
+    def forget(self, before_s: float = float("inf"), now_s: float = float("inf")) -> GivenUp:
+        """See Uplink.forget."""
+        with self._changed:
+            return self._uplink.forget(before_s, now_s)
+
+    def forget_ended(self, before_s: float, now_s: float) -> GivenUp:
+        """See Uplink.forget_ended."""
+        with self._changed:
+            return self._uplink.forget_ended(before_s, now_s)
+
+    @property
+    def kept_from_s(self) -> float | None:
+        """See Uplink.kept_from_s."""
+        with self._changed:
+            return self._uplink.kept_from_s
 
     @property
     def kept_until_s(self) -> float | None:

@@ -1,9 +1,10 @@
-"""When a live session has been quiet for long enough to be ended."""
+"""When a live session is to be ended because nobody needs it; the decision itself is idle.py's."""
 
 from __future__ import annotations
 
 from parleyd.config.schema import Session
 from parleyd.conversation.dialogue import Dialogue
+from parleyd.conversation.idle import Patience
 from parleyd.conversation.states import Trigger
 
 # How often a conversation that is to end is looked at: how long it takes is decided by what the agent still says.
@@ -13,7 +14,7 @@ FAREWELL_LOOK_S = 0.25
 class Quiet:
     """For the supervisor's thread, while a session is live.
 
-    held_open: quiet is no reason to end it. by_speech: that is what woke us.
+    held_open: no quiet is a reason to end it. by_speech: that is what woke us.
     """
 
     def __init__(self, dialogue: Dialogue, section: Session) -> None:
@@ -26,26 +27,29 @@ class Quiet:
     def next_look_s(self, now_s: float, *, held_open: bool, by_speech: bool) -> float:
         """When due() may have another answer; may be infinite."""
         farewell_s = float("inf") if self._dialogue.farewell_s is None else now_s + FAREWELL_LOOK_S
-        patience_s = float("inf") if held_open else self._patience_s(by_speech)
-        return min(farewell_s, self._dialogue.activity_s + patience_s)
+        if held_open:
+            return farewell_s
+        return min(farewell_s, self._dialogue.next_idle_look_s(now_s, self._patience(by_speech)))
 
     def due(self, now_s: float, *, held_open: bool, by_speech: bool) -> tuple[Trigger, str] | None:
-        """What is to be done after so much quiet, and why."""
-        if self._dialogue.busy(now_s):
-            return None
-        quiet_s, farewell_s = now_s - self._dialogue.activity_s, self._dialogue.farewell_s
+        """What is to be done, and why."""
+        farewell_s = self._dialogue.farewell_s
+        quiet_s = 0.0 if self._dialogue.busy(now_s) else now_s - self._dialogue.activity_s
         if farewell_s is not None and quiet_s >= farewell_s:
             return Trigger.IDLE, "the agent ended the conversation"
-        if held_open or quiet_s < self._patience_s(by_speech):
+        if held_open:
             return None
-        if self.is_false_wake(by_speech):
-            return Trigger.FALSE_WAKE, "the agent understood nothing"
-        return Trigger.IDLE, f"quiet for {quiet_s:.0f} s"
-
-    def _patience_s(self, by_speech: bool) -> float:
-        longest_s = self._section.idle_timeout_s
-        return min(longest_s, self._section.false_wake_s) if self.is_false_wake(by_speech) else longest_s
+        verdict = self._dialogue.no_longer_needed(now_s, self._patience(by_speech))
+        if verdict is None:
+            return None
+        return Trigger.FALSE_WAKE if verdict.is_false_wake else Trigger.IDLE, verdict.reason
 
     def is_false_wake(self, by_speech: bool) -> bool:
         """The agent has made nothing of what woke us."""
         return by_speech and not self._dialogue.understood
+
+    def _patience(self, by_speech: bool) -> Patience:
+        section = self._section
+        # Who sets a long time for idle means it.
+        no_person_s = max(section.no_person_s, section.idle_timeout_s)
+        return Patience(section.idle_timeout_s, section.false_wake_s, no_person_s, by_speech)

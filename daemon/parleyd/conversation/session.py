@@ -38,6 +38,9 @@ NORMAL_CLOSURE = 1000
 # A server that has said nothing for so long is pinged, and has as long again to say anything: for one that hangs behind
 # a line that stands, we would wait without end.
 SILENT_S = 10.0
+# An error explains the end of the session that comes within this, and not one that comes later. A server that hangs
+# after its error is noticed after twice SILENT_S.
+ERROR_COUNTS_S = 30.0
 
 
 class Listener(Protocol):
@@ -91,10 +94,13 @@ class Session:
         self._socket: BoundedWebSocket | None = None
         self._hung_up: str | None = None
         self._last_error: AgentError | None = None
+        self._last_error_s = 0.0
         self._encoder: WireEncoder | None = None
         self._receiver = threading.Thread(target=self._receive, name="session-receiver", daemon=True)
         self._sender = threading.Thread(target=self._send, name="session-sender", daemon=True)
         self._over = threading.Event()
+        # Set by the supervisor: this session's beginning has been told, or it is nobody's any more.
+        self.told = threading.Event()
         self.receiver_pulse = Pulse("session receiver")
         self.sender_pulse = Pulse("session sender")
 
@@ -118,11 +124,22 @@ class Session:
             # The sender closes: a close must not overtake a message that is half on the wire.
             self._outbox.end(self)
         elif connection is not None and raw is not None:
-            self._say_goodbye(connection)
-            shut(raw)
+            # It may have to wait for the line.
+            closer = threading.Thread(target=self._close_early, args=(connection, raw), name="session-closer")
+            closer.daemon = True
+            closer.start()
         else:
             # There is nothing that could be closed properly; its thread finds out by itself.
             self._over.set()
+
+    def _close_early(self, connection: BoundedWebSocket, raw: socket.socket) -> None:
+        # Somebody may be stuck in sending, and hold the line for longer.
+        timer = threading.Timer(CLOSE_ANSWER_S, shut, (raw,))
+        timer.daemon = True
+        timer.start()
+        self._say_goodbye(connection)
+        timer.cancel()
+        shut(raw)
 
     def wait_over(self, timeout_s: float) -> bool:
         """Until nothing more can be said to the server; False when that takes longer."""
@@ -194,18 +211,23 @@ class Session:
                     connection.ping()
                 continue
             except (websocket.WebSocketException, OSError, UnicodeDecodeError) as error:
-                return self._agent.judge_close(None, words(error), self._last_error)
+                return self._agent.judge_close(None, words(error), self._fresh_error)
             pinged = False
             if opcode == websocket.ABNF.OPCODE_CLOSE:
                 code, reason = close_frame(data)
-                return self._agent.judge_close(code, reason, self._last_error)
+                return self._agent.judge_close(code, reason, self._fresh_error)
             if opcode in (websocket.ABNF.OPCODE_TEXT, websocket.ABNF.OPCODE_BINARY):
                 return bytes(data)
+
+    @property
+    def _fresh_error(self) -> AgentError | None:
+        """The last error that the agent reported, unless the session has outlived it."""
+        return self._last_error if time.monotonic() - self._last_error_s <= ERROR_COUNTS_S else None
 
     def _take(self, connection: BoundedWebSocket, event: AgentEvent) -> Ending | None:
         """→ why the session cannot go on, if so."""
         if isinstance(event, AgentError):
-            self._last_error = event
+            self._last_error, self._last_error_s = event, time.monotonic()
             if event.hopeless:
                 self._say_goodbye(connection)
                 return self._agent.judge_close(None, "", event)

@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 
 # How long a stopping daemon waits for the server's answer to its close.
 STOP_S = 1.0
+# How long a session's first events wait for its beginning to be told.
+TOLD_S = 5.0
 
 
 class Supervisor:
@@ -52,6 +54,7 @@ class Supervisor:
         outbox: Outbox,
         to_agent: ToAgent,
         dialogue: Dialogue,
+        unanswered: Unanswered,
         bus: events.Bus,
         warden: Warden,
         traffic: Traffic,
@@ -84,10 +87,11 @@ class Supervisor:
         self._outage = Outage(bus)
         self._news = News(bus)
         self._admission = Admission(warden, bus, always=self._always, max_s=config.session.max_s)
-        self._unanswered = Unanswered(outbox, to_agent, bus)
+        self._unanswered = unanswered
         self._quiet = Quiet(dialogue, config.session)
         self._rolling_over = False
         self._keep_history = False
+        self._was_heard_out = False
 
     @property
     def state(self) -> State:
@@ -133,6 +137,7 @@ class Supervisor:
     # ------------------------------------------------------------ receiver thread
 
     def session_ready(self, session: Session, ready: Ready) -> None:
+        wanted = False
         with self._current:
             if session is self._session:
                 self._dialogue.begin(
@@ -142,8 +147,13 @@ class Supervisor:
                     skip_greeting=not session.suppress_greeting and self._greeting_unwanted(),
                 )
                 self._inbox.put(Opened(session, ready))
-                return
-        session.hang_up("a session that is no longer wanted")
+                wanted = True
+        if not wanted:
+            session.hang_up("a session that is no longer wanted")
+            return
+        # What follows in it is told after its beginning. The supervisor does not wait for the other side.
+        if not session.told.wait(TOLD_S):
+            log.warning("the supervisor is slow: events of the session may be told before its beginning")
 
     def session_event(self, session: Session, event: AgentEvent) -> None:
         with self._current:
@@ -201,7 +211,7 @@ class Supervisor:
             case Reconfigure(config=config, agent=agent):
                 self._reconfigure(config, agent)
             case Opened(session=session, ready=ready) if session is self._session:
-                self._opened(ready)
+                self._opened(session, ready)
             case Ended(session=session, ending=ending) if session is self._session:
                 self._session = None
                 self._ended(session, ending)
@@ -221,7 +231,7 @@ class Supervisor:
         elif self._always and not self._is_refused(Wake(by_speech=False, standing=True)):
             self._move(Trigger.WAKE, "always")
 
-    def _opened(self, ready: Ready) -> None:
+    def _opened(self, session: Session, ready: Ready) -> None:
         now_s = time.monotonic()
         self._rolling_over = False
         tries = max(1, self._backoff.tries)
@@ -234,6 +244,7 @@ class Supervisor:
         self._news.opened(ready, now_s, handshake_ms=handshake_ms, resent_ms=self._outbox.kept_ms, tries=tries)
         # After it, for the return belongs to the new conversation.
         self._outage.opened(now_s)
+        session.told.set()
 
     def _ended(self, session: Session, ending: Ending) -> None:
         now_s = time.monotonic()
@@ -253,6 +264,10 @@ class Supervisor:
                 if ending.time_is_up:
                     log.warning("the session was cut for its age; set session.max_s below the agent's own limit")
                 self._keep_history = ending.time_is_up
+                if self._state is State.LIVE and not agent_hangs_up and self._outbox.closed(now_s):
+                    # Not an answer to what was said just before.
+                    self._move(Trigger.LOST, f"{ending.reason} before it answered; it is asked again", about(ending))
+                    return
                 again = self._always or self._talk_begins_s() < float("inf")
                 # Who is talked to and hangs up, or did not begin, has judged nothing of what woke us.
                 if self._state is State.LIVE and not again and self._quiet.is_false_wake(self._woken_by_speech):
@@ -277,6 +292,7 @@ class Supervisor:
             return
         before, self._state = self._state, step.to
         self._rolling_over = trigger is Trigger.OLD or (self._rolling_over and trigger is Trigger.GREETING_REFUSED)
+        self._was_heard_out = trigger in (Trigger.IDLE, Trigger.FALSE_WAKE)
         self._keep_history |= trigger in (Trigger.IDLE, Trigger.FALSE_WAKE, Trigger.SPENT, Trigger.GIVEN_UP)
         for action in step.actions:
             self._act(action, reason)
@@ -311,7 +327,7 @@ class Supervisor:
             case Action.FORGET:
                 self._retry_at_s = None
                 self._dialogue.conclude(self._decided_s, keep_history=self._keep_history)
-                self._unanswered.give_up(self._talk_begins_s(), "the conversation was over")
+                self._unanswered.give_up(self._talk_begins_s(), reason, was_heard_out=self._was_heard_out)
                 if self._to_agent.typed_s is not None:
                     # Who typed it saw a session, and woke nobody.
                     self._inbox.put(Wake(by_speech=False))
@@ -325,6 +341,8 @@ class Supervisor:
         """Nothing more is heard of it."""
         with self._current:
             session, self._session = self._session, None
+        if session is not None:
+            session.told.set()
         return session
 
     def _connect(self) -> None:
@@ -364,8 +382,9 @@ class Supervisor:
             due_s.append(self._outage.next_look_s)
             held_open = self._admission.held_open
             due_s.append(self._quiet.next_look_s(now_s, held_open=held_open, by_speech=self._woken_by_speech))
-        if self._state is not State.ASLEEP and (kept_s := self._unanswered.newest_s) is not None:
-            due_s.append(kept_s + self._config.session.keep_utterance_s)
+        if self._state is not State.ASLEEP:
+            said_s = (self._unanswered.newest_s, self._unanswered.oldest_spoken_s)
+            due_s += [at_s + self._config.session.keep_utterance_s for at_s in said_s if at_s is not None]
         # While somebody is busy past the deadline, look again soon rather than at once.
         return max(0.05, min(due_s) - now_s) if min(due_s) < float("inf") else None
 
@@ -381,18 +400,25 @@ class Supervisor:
             self._move(Trigger.WAKE, "sessions are allowed again")
         if self._state is State.LIVE:
             self._outage.look(now_s)
-        pause = self._dialogue.between_turns(now_s)
-        if due := self._admission.due(now_s, self._state, self._outage.live_since_s, between_turns=pause):
-            self._move(*due)
         if self._state is State.LIVE:
+            # Before its age: nobody needs another one instead.
             held_open = self._admission.held_open
             if quiet := self._quiet.due(now_s, held_open=held_open, by_speech=self._woken_by_speech):
                 self._move(*quiet)
-        kept_s = self._unanswered.newest_s
-        if kept_s is not None and now_s >= kept_s + self._config.session.keep_utterance_s:
-            self._unanswered.give_up_all(self._decided_s, "no agent could be reached for it in time")
+        pause = self._dialogue.between_turns(now_s)
+        if due := self._admission.due(now_s, self._state, self._outage.live_since_s, between_turns=pause):
+            self._move(*due)
+        self._give_up_old(now_s - self._config.session.keep_utterance_s)
+
+    def _give_up_old(self, before_s: float) -> None:
+        cause = "no agent could be reached for it in time"
+        newest_s = self._unanswered.newest_s
+        if newest_s is not None and newest_s <= before_s:
+            self._unanswered.give_up_all(self._decided_s, cause)
             if not self._always:
                 self._move(Trigger.GIVEN_UP, "what was said is too old to be answered")
+        elif (oldest_s := self._unanswered.oldest_spoken_s) is not None and oldest_s <= before_s:
+            self._unanswered.give_up_old(before_s, cause)
 
     def _is_refused(self, wake: Wake) -> bool:
         if self._admission.refuses(wake, self._state):

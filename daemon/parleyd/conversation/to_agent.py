@@ -42,7 +42,7 @@ class ToAgent:
         self._with_files: list[str] = []
         self._to_tell: deque[tuple[str, float]] = deque(maxlen=MAX_TO_TELL)
         self._response_id: int | None = None
-        self._activity_s = 0.0
+        self._activity_s = self._person_s = self._device_s = 0.0
 
     # ------------------------------------------------------------ the session
 
@@ -80,6 +80,18 @@ class ToAgent:
             return self._activity_s
 
     @property
+    def person_s(self) -> float:
+        """When the person last told the agent something, or did something on the device."""
+        with self._lock:
+            return self._person_s
+
+    @property
+    def device_s(self) -> float:
+        """When the device last made the agent know something of its own accord."""
+        with self._lock:
+            return self._device_s
+
+    @property
     def typed_s(self) -> float | None:
         """When the newest of what was typed and not yet answered was typed."""
         with self._lock:
@@ -108,15 +120,17 @@ class ToAgent:
         """As if the person had said it. Without a session it waits for the next one."""
         now_s = time.monotonic()
         with self._lock:
-            self._activity_s = now_s
+            self._activity_s = self._person_s = now_s
             self._bus.publish(events.Typed(at_s=now_s, text=text))
             self._keep(text, now_s)
 
-    def context(self, text: str, context_id: str | None) -> bool:
-        """Something the agent should know. → whether there is a session to tell it."""
+    def context(self, text: str, context_id: str | None, *, by_person: bool = True) -> bool:
+        """Something the agent should know. → whether there is a session to tell it. by_person: not by the device."""
         with self._lock:
             if self._codec is None:
                 return False
+            if by_person:
+                self._activity_s = self._person_s = time.monotonic()
             self._outbox.send(self._codec.contextual_update(text, context_id))
             return True
 
@@ -126,7 +140,7 @@ class ToAgent:
         with self._lock:
             if self._codec is None:
                 return False
-            self._activity_s = time.monotonic()
+            self._activity_s = self._person_s = time.monotonic()
             if text:
                 self._with_files.append(text)
                 self._bus.publish(events.Typed(at_s=self._activity_s, text=text))
@@ -139,7 +153,7 @@ class ToAgent:
         with self._lock:
             if self._codec is None:
                 return False
-            self._activity_s = time.monotonic()
+            self._activity_s = self._person_s = time.monotonic()
             self._outbox.send(self._codec.user_activity())
             return True
 
@@ -148,6 +162,7 @@ class ToAgent:
         with self._lock:
             if self._codec is None or self._response_id is None:
                 return False
+            self._activity_s = self._person_s = time.monotonic()
             self._outbox.send(self._codec.feedback(self._response_id, score))
             return True
 
@@ -161,6 +176,7 @@ class ToAgent:
         now_s = time.monotonic()
         with self._lock:
             self._to_tell.append((text, now_s))
+            self._device_s = now_s
             if self._codec is not None:
                 self._activity_s = now_s
                 self._outbox.send(self._codec.contextual_update(text))

@@ -8,13 +8,14 @@ import time
 from parleyd import events
 from parleyd.conversation.outbox import Outbox
 from parleyd.conversation.to_agent import ToAgent
+from parleyd.conversation.uplink import GivenUp, Loss
 from parleyd.log_fields import fields
 
 log = logging.getLogger(__name__)
 
 
 class Unanswered:
-    """For the supervisor's thread."""
+    """For the supervisor's thread, but for tell_loss()."""
 
     def __init__(self, outbox: Outbox, to_agent: ToAgent, bus: events.Bus) -> None:
         self._outbox = outbox
@@ -27,6 +28,11 @@ class Unanswered:
         """When the newest of it was said."""
         said_s = (self._outbox.kept_until_s, self._to_agent.typed_s)
         return max((at_s for at_s in said_s if at_s is not None), default=None)
+
+    @property
+    def oldest_spoken_s(self) -> float | None:
+        """When the oldest utterance of it was over."""
+        return self._outbox.kept_from_s
 
     def refused(self) -> None:
         """There may be no session for it now."""
@@ -41,15 +47,34 @@ class Unanswered:
             self._refused = False
             self._outbox.forget(min(time.monotonic(), talk_begins_s))
 
-    def give_up(self, before_s: float, cause: str) -> None:
-        """Speech from before before_s; tells of what was never sent."""
-        lost_ms = self._outbox.forget(before_s)
-        if lost_ms and not self._refused:
-            # Not a warning: if it is due to an outage, that has been told.
-            log.info("%.2f s of speech reached no agent: %s", lost_ms / 1000, cause, extra=fields(reason=cause))
-            self._bus.publish(events.SpeechLost(at_s=time.monotonic(), lost_ms=lost_ms, cause=cause))
+    def give_up(self, before_s: float, cause: str, *, was_heard_out: bool = False) -> None:
+        """Speech from before before_s. was_heard_out: the agent has had its time for all that was sent."""
+        self._tell(self._outbox.forget(before_s, time.monotonic()), cause, was_heard_out=was_heard_out)
+
+    def give_up_old(self, before_s: float, cause: str) -> None:
+        """Utterances that were over before before_s."""
+        self._tell(self._outbox.forget_ended(before_s, time.monotonic()), cause)
 
     def give_up_all(self, now_s: float, cause: str) -> None:
         """Speech and what was typed."""
         self.give_up(float("inf"), cause)
         self._to_agent.forget_typed(now_s, cause)
+
+    def tell_loss(self, loss: Loss) -> None:
+        """Any thread: speech that no agent will hear."""
+        # Not a warning: if it is due to an outage, that has been told.
+        about = fields(reason=loss.cause)
+        log.info("%.2f s of speech reached no agent: %s", loss.lost_ms / 1000, loss.cause, extra=about)
+        self._bus.publish(events.SpeechLost(at_s=time.monotonic(), lost_ms=loss.lost_ms, cause=loss.cause))
+
+    def _tell(self, gone: GivenUp, cause: str, *, was_heard_out: bool = False) -> None:
+        passed_over_ms = gone.sent_ms if was_heard_out else gone.passed_over_ms
+        if passed_over_ms and not was_heard_out:
+            # It was not lost: the agent had it, and had the time for it.
+            log.info("the agent has made nothing of %.2f s of speech", passed_over_ms / 1000)
+        lost_ms = gone.unsent_ms + gone.sent_ms - passed_over_ms
+        if not lost_ms or self._refused:
+            return
+        if gone.sent_ms > passed_over_ms:
+            cause += "; it was sent, but never shown to have been heard"
+        self.tell_loss(Loss(lost_ms, cause))

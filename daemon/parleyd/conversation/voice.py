@@ -4,8 +4,22 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from parleyd.audio import pcm
 from parleyd.audio.pcm import AudioFormat
 from parleyd.audio.playhead import Heard
+
+# The peak below which sound is none: about -54 dBFS. Synthetic speech is pauses of digital silence and far more.
+AUDIBLE_PEAK = 64
+
+
+def duration_s(fmt: AudioFormat, data: bytes) -> float:
+    return len(data) / (fmt.sample_bytes * fmt.rate_hz)
+
+
+def is_audible(fmt: AudioFormat, data: bytes) -> bool:
+    """Whether there is anything to hear in a provider's sound; half a sample at its end is left out."""
+    samples = pcm.samples_of(pcm.decode(fmt, data[: len(data) // fmt.sample_bytes * fmt.sample_bytes]))
+    return len(samples) > 0 and max(int(samples.max()), -int(samples.min())) >= AUDIBLE_PEAK
 
 
 class Voice(Protocol):

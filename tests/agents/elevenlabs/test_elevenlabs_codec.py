@@ -12,7 +12,14 @@ from elevenlabs.types.conversation_config_client_override_input import Conversat
 from elevenlabs_samples import FROM_CLIENT, FROM_SERVER, SOUND, from_server
 
 from parleyd.agents import agent as common
-from parleyd.agents.elevenlabs.codec import FORMATS, UNSUPPORTED_FORMAT, ElevenLabsCodec
+from parleyd.agents.elevenlabs.codec import (
+    FORMATS,
+    MOST_ID_CHARS,
+    MOST_STALE_S,
+    MOST_TEXT_CHARS,
+    UNSUPPORTED_FORMAT,
+    ElevenLabsCodec,
+)
 from parleyd.audio.pcm import AudioFormat
 from parleyd.config.schema import ElevenLabs, Overrides
 
@@ -41,6 +48,16 @@ def audio(event_id: object, data: bytes = SOUND, **more: object) -> str:
 
 def interruption(**payload: object) -> str:
     return json.dumps({"type": "interruption", "interruption_event": payload})
+
+
+def answer(text: str, event_id: object) -> str:
+    payload = {"agent_response": text, "event_id": event_id}
+    return json.dumps({"type": "agent_response", "agent_response_event": payload})
+
+
+def part(text: str, event_id: object) -> str:
+    payload = {"text": text, "type": "delta", "event_id": event_id}
+    return json.dumps({"type": "agent_chat_response_part", "text_response_part": payload})
 
 
 def ready_codec(output: str = "pcm_16000") -> ElevenLabsCodec:
@@ -240,6 +257,89 @@ def test_audio_without_an_id_is_never_stale():
     codec = ready_codec()
     events(codec, interruption(event_id=9))
     assert events(codec, audio(None)) == [common.AgentAudio(9, SOUND)]
+
+
+# Ids that no server means, or that are far from all that was seen.
+ABSURD = [1e300, 2**62, 2**63, 10**400, "9" * 400, -1, -(10**400), 5 + 10_001]
+
+
+@pytest.mark.parametrize("absurd", ABSURD)
+@pytest.mark.parametrize("after", [0, 5])
+def test_an_absurd_id_of_an_interruption_silences_nobody(absurd: object, after: int) -> None:
+    codec = ready_codec()
+    for event_id in range(1, after + 1):
+        events(codec, audio(event_id))
+    events(codec, interruption(event_id=absurd))
+    for event_id in range(after + 1, after + 4):
+        # As the first id of a session, a large one may be meant; then the text of the next answer tells.
+        events(codec, answer("It is noon.", event_id))
+        assert events(codec, audio(event_id)) == [common.AgentAudio(event_id, SOUND)]
+
+
+@pytest.mark.parametrize("absurd", ABSURD)
+def test_an_absurd_id_of_audio_does_not_make_the_next_interruption_absurd(absurd: object) -> None:
+    codec = ready_codec()
+    events(codec, audio(5))
+    assert events(codec, audio(absurd)) == [common.AgentAudio(5, SOUND)], "it is heard all the same"
+    assert events(codec, interruption()) == [common.Interruption(5)]
+    assert events(codec, audio(6)) == [common.AgentAudio(6, SOUND)]
+
+
+def test_ids_may_begin_anywhere() -> None:
+    codec = ready_codec()
+    first = 1_790_000_000_000
+    assert events(codec, audio(first)) == [common.AgentAudio(first, SOUND)]
+    events(codec, interruption(event_id=first + 2))
+    assert events(codec, audio(first + 1)) == []
+    assert events(codec, audio(first + 2)) == [common.AgentAudio(first + 2, SOUND)]
+
+
+def test_the_text_of_a_new_answer_shows_that_an_interruption_had_an_id_of_another_kind() -> None:
+    codec = ready_codec()
+    events(codec, answer("One.", 3))
+    events(codec, audio(3))
+    events(codec, interruption(event_id=900))
+    assert events(codec, audio(3)) == [], "what still comes of the old one"
+    events(codec, answer("One.", 3))
+    assert events(codec, audio(3)) == [], "its text again is not a new one"
+    events(codec, answer("Two.", 4))
+    assert events(codec, audio(3)) == []
+    assert events(codec, audio(4)) == [common.AgentAudio(4, SOUND)]
+
+
+def test_without_texts_an_answer_is_heard_after_what_an_interrupted_one_can_still_hold() -> None:
+    codec = ready_codec()
+    second = bytes(range(1, 101)) * 320
+    events(codec, audio(3))
+    events(codec, interruption(event_id=900))
+    for _ in range(round(MOST_STALE_S)):
+        assert events(codec, audio(4, second)) == []
+    assert events(codec, audio(4, second)) == [common.AgentAudio(4, second)]
+    assert events(codec, audio(5)) == [common.AgentAudio(5, SOUND)]
+
+
+@pytest.mark.parametrize("absurd", [1e300, 10**400, "9" * 400, -1, -(10**400)])
+def test_no_absurd_id_is_handed_on(absurd: object) -> None:
+    """It would be sent back with the feedback on an answer, and no JSON holds it."""
+    codec = ready_codec()
+    for message in (answer("x", absurd), part("x", absurd)):
+        [event] = events(codec, message)
+        assert event.event_id is None or isinstance(event.event_id, str)
+        assert len(str(event.event_id)) <= MOST_ID_CHARS
+
+
+def test_texts_and_ids_are_bounded() -> None:
+    codec = ElevenLabsCodec(ElevenLabs(agent_id="a"))
+    payload = {"conversation_id": "c" * 10**6}
+    [ready] = events(codec, metadata(**payload))
+    assert ready.conversation_id == "c" * MOST_ID_CHARS
+    long = "x" * 10**6
+    [answered] = events(codec, answer(long, 1))
+    assert len(answered.text) == MOST_TEXT_CHARS
+    corrected = {"original_agent_response": "x", "corrected_agent_response": long, "event_id": 10**400}
+    message = {"type": "agent_response_correction", "agent_response_correction_event": corrected}
+    [event] = events(codec, json.dumps(message))
+    assert (len(event.corrected), event.event_id) == (MOST_TEXT_CHARS, None)
 
 
 @pytest.mark.parametrize("event_id", [3.0, "3"])

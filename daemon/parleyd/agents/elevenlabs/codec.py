@@ -38,6 +38,17 @@ END_CALL = "end_call"
 DEFAULT_APPROVAL_S = 300
 MOST_APPROVAL_S = 86400
 
+# Ids of events grow in small steps from one session's beginning. One that is further from what was seen is taken for
+# none; nor is the first one larger than this.
+FAR_IDS = 10_000
+MOST_FIRST_ID = 2**53
+# Of an answer that was interrupted, a server still sends what it had in its hands: not more than this. From a server
+# that sends more, the ids are not what they should be, and the answer is heard.
+MOST_STALE_S = 30.0
+# Of a text, and of an id that is kept: a server that goes on for longer says nothing that anybody reads.
+MOST_TEXT_CHARS = 100_000
+MOST_ID_CHARS = 200
+
 # Some servers wrap the close in words, in the flat form of the error message.
 _WRAPPED_CLOSE = re.compile(r"received (?P<code>\d{4}) \([^)]*\)\s*(?P<text>.*)", re.DOTALL)
 
@@ -107,8 +118,17 @@ def _with_whole_characters(message: str | bytes) -> bytes | None:
         return None
 
 
+def _number(told: server.Id) -> int | None:
+    return _id(server.number(told))
+
+
 def _speakable(text: str | None) -> str:
-    return (text or "").strip()
+    return (text or "").strip()[:MOST_TEXT_CHARS]
+
+
+def _id(event_id: int | None) -> int | None:
+    """As it can be sent back: a server's own ids fit."""
+    return event_id if event_id is not None and 0 <= event_id <= MOST_FIRST_ID else None
 
 
 def _why(problem: Exception) -> str:
@@ -152,7 +172,9 @@ class ElevenLabsCodec:
         self._seen_metadata = False
         self._output_format: AudioFormat | None = None
         self._floor = 0
-        self._latest_event_id = 0
+        self._latest_event_id: int | None = None
+        self._latest_response_id: int | None = None
+        self._stale_bytes = 0
 
     # ------------------------------------------------------------ receiving
 
@@ -175,6 +197,8 @@ class ElevenLabsCodec:
                 return common.Received((_notice(message),), (pong,))
             case server.Interruption(interruption_event=payload):
                 return self._interruption(payload)
+            case server.AgentResponse(agent_response_event=payload):
+                return self._response(payload)
             case server.ConversationInitiationMetadata(conversation_initiation_metadata_event=payload):
                 return self._metadata(payload)
             case server.ClientToolCall(client_tool_call=payload):
@@ -217,7 +241,8 @@ class ElevenLabsCodec:
                 return common.Received((common.AgentError(text, UNSUPPORTED_FORMAT, hopeless=True),))
             formats.append(known)
         input_format, self._output_format = formats
-        return common.Received((common.Ready(payload.conversation_id or "", input_format, self._output_format),))
+        conversation_id = (payload.conversation_id or "")[:MOST_ID_CHARS]
+        return common.Received((common.Ready(conversation_id, input_format, self._output_format),))
 
     def _audio(self, payload: server.AudioPayload) -> common.Received:
         data = payload.audio_base_64
@@ -226,23 +251,45 @@ class ElevenLabsCodec:
             return _NOTHING if data is not None or payload.is_final else self._bad("audio without audio_base_64")
         if self._output_format is None:
             return self._bad("audio before its format is known")
-        event_id = server.number(payload.event_id)
-        if event_id is None:
-            event_id = self._latest_event_id
+        event_id = self._believed_id(payload.event_id)
         if is_stale(event_id, self._floor):
-            return _NOTHING
-        self._latest_event_id = max(self._latest_event_id, event_id)
+            self._stale_bytes += len(data)
+            if self._stale_bytes <= MOST_STALE_S * self._output_format.rate_hz * self._output_format.sample_bytes:
+                return _NOTHING
+            self._lower_floor(event_id)
         # Chunks may end in half a sample; playback puts the halves together.
         return common.Received((common.AgentAudio(event_id, data),))
 
     def _interruption(self, payload: server.InterruptionPayload) -> common.Received:
-        event_id = server.number(payload.event_id)
-        if event_id is None:
-            event_id = self._latest_event_id
+        event_id = self._believed_id(payload.event_id)
+        # Audio without an id, if any comes, counts as new: it is taken for the latest.
         self._floor = max(self._floor, event_id)
-        # So that audio without an id, if any comes, counts as new.
-        self._latest_event_id = max(self._latest_event_id, self._floor)
+        self._stale_bytes = 0
         return common.Received((common.Interruption(event_id),))
+
+    def _believed_id(self, told: server.Id) -> int:
+        """An event's id; the latest one for an event without, or with one that cannot be meant."""
+        event_id, latest = server.number(told), self._latest_event_id
+        most = MOST_FIRST_ID if latest is None else latest + FAR_IDS
+        if event_id is None or not 0 <= event_id <= most:
+            return latest or 0
+        self._latest_event_id = max(latest or 0, event_id)
+        return event_id
+
+    def _lower_floor(self, event_id: int) -> None:
+        """What comes with this id is new, whatever an interruption said."""
+        self._floor = min(self._floor, event_id)
+        self._latest_event_id = event_id
+        self._stale_bytes = 0
+
+    def _response(self, payload: server.AgentResponsePayload) -> common.Received:
+        """The text of a new answer that would be void shows that the interruption's id was no id of answers."""
+        event_id = server.number(payload.event_id)
+        if event_id is not None and event_id >= 0 and event_id != self._latest_response_id:
+            if is_stale(event_id, self._floor):
+                self._lower_floor(event_id)
+            self._latest_response_id = event_id
+        return common.Received((common.AgentResponse(_speakable(payload.agent_response), _id(event_id)),))
 
     def _tool_call(self, payload: server.ClientToolCallPayload) -> common.Received:
         """A call that cannot be understood is answered all the same: the agent waits for it."""
@@ -353,14 +400,12 @@ def _notice(message: server.ServerMessage) -> common.Notice:
 
 def _text_event(message: server.ServerMessage) -> common.AgentEvent | None:
     """What was said; None when the message is about something else."""
-    number = server.number
+    number = _number
     match message:
         case server.UserTranscript(user_transcription_event=said):
             return common.UserTranscript(_speakable(said.user_transcript), True, number(said.event_id))
         case server.TentativeUserTranscript(tentative_user_transcription_event=said):
             return common.UserTranscript(_speakable(said.user_transcript), False, number(said.event_id))
-        case server.AgentResponse(agent_response_event=answer):
-            return common.AgentResponse(_speakable(answer.agent_response), number(answer.event_id))
         case server.AgentResponseCorrection(agent_response_correction_event=correction):
             return common.AgentResponseCorrection(
                 _speakable(correction.original_agent_response),
@@ -370,8 +415,9 @@ def _text_event(message: server.ServerMessage) -> common.AgentEvent | None:
         case server.AgentChatResponsePart(text_response_part=part):
             # An unknown kind still carries text.
             kind = _PART_KINDS.get(part.type or "", "delta")
-            part_id = int(part.event_id) if isinstance(part.event_id, float) else part.event_id
-            return common.AgentResponsePart(kind, part.text or "", part_id)
+            told = part.event_id
+            part_id = told[:MOST_ID_CHARS] if isinstance(told, str) else _number(told)
+            return common.AgentResponsePart(kind, (part.text or "")[:MOST_TEXT_CHARS], part_id)
         case server.AgentResponseComplete(agent_response_complete_event=complete):
             return common.AgentResponseComplete(number(complete.event_id) if complete else None)
         case _:

@@ -1,0 +1,192 @@
+"""What became of each utterance, exact to the frame of 20 ms. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from itertools import pairwise
+
+FRAME_MS = 20
+# Of the loud frames of an utterance so many may be missing before it counts as cut: a thirtieth, as two neighbours of
+# the threshold of loudness may be.
+MOST_MISSING = 0.03
+# So much of a head may be missing by the gate's onset.
+ONSET_MS = 300
+# Frames that may come up again after the acknowledgement: the talk that goes on is sent with its pre-roll.
+MOST_AGAIN = 3
+# What a loss that was told may exceed what is missing by, per telling: pre-roll and hangover are no loud frames.
+TOLD_SLACK_MS = 1500
+
+
+class Fate(Enum):
+    """acknowledged: the daemon was told that the agent heard it. told: given up, and said so. excused: by the fault."""
+
+    ACKNOWLEDGED = "acknowledged"
+    TOLD = "told"
+    EXCUSED = "excused"
+    SILENT = "lost without a word"
+    GATE = "never passed the gate"
+
+
+class Shape(Enum):
+    WHOLE = "whole"
+    HEAD = "head cut"
+    HOLE = "hole"
+    TAIL = "tail cut"
+    NOTHING = "nothing came"
+
+
+@dataclass(frozen=True)
+class Said:
+    """An utterance at the microphone. loud: numbers of its frames that have to arrive. start_s, end_s: monotonic."""
+
+    number: int
+    fault: int
+    start_s: float
+    end_s: float
+    loud: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Came:
+    """What one session brought of one utterance: frame numbers in the order of their arrival."""
+
+    session: int
+    ready_s: float
+    frames: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What the daemon told: so much speech is given up."""
+
+    at_s: float
+    lost_ms: float
+
+
+@dataclass
+class Entry:
+    """One line of the books. head_ms, hole_ms, tail_ms: missing in every session. sessions: that it came up in."""
+
+    said: Said
+    shape: Shape
+    fate: Fate
+    head_ms: int
+    hole_ms: int
+    tail_ms: int
+    sessions: tuple[int, ...]
+    heard_s: float | None
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def missing_ms(self) -> int:
+        return self.head_ms + self.hole_ms + self.tail_ms
+
+
+def missing(loud: Sequence[int], came: Iterable[int]) -> tuple[int, int, int]:
+    """→ how many loud frames are missing before the first that came, between, and after the last."""
+    there = set(came) & set(loud)
+    if not there:
+        return len(loud), 0, 0
+    first, last = min(there), max(there)
+    head = sum(frame < first for frame in loud)
+    tail = sum(frame > last for frame in loud)
+    return head, len(loud) - len(there) - head - tail, tail
+
+
+def shape_of(loud: Sequence[int], head: int, hole: int, tail: int) -> Shape:
+    if head == len(loud):
+        return Shape.NOTHING
+    most = MOST_MISSING * len(loud)
+    if head + hole + tail <= most:
+        return Shape.WHOLE
+    worst = max((head, Shape.HEAD), (hole, Shape.HOLE), (tail, Shape.TAIL), key=lambda pair: pair[0])
+    return worst[1]
+
+
+def disorder(frames: Sequence[int]) -> str | None:
+    """Within one session every frame comes once and in its order. → what is wrong."""
+    if len(set(frames)) < len(frames):
+        return "a frame came twice in one session"
+    if any(after < before for before, after in pairwise(frames)):
+        return "frames came out of their order"
+    return None
+
+
+def balance(
+    said: Sequence[Said],
+    came: Mapping[int, Sequence[Came]],
+    heard_s: Mapping[int, float],
+    losses: Sequence[Loss],
+    opened_s: Sequence[float],
+    excused: Mapping[int, str],
+    starved: Collection[int] = (),
+) -> list[Entry]:
+    """heard_s: when the daemon learned that the agent had heard an utterance. opened_s: when the gate opened, in the
+    daemon's own words. excused: utterances that the fault itself had to cost. starved: those of which the machine's
+    other work may have cost a part."""
+    entries = []
+    for utterance in said:
+        brought = came.get(utterance.number, ())
+        head, hole, tail = missing(utterance.loud, (frame for one in brought for frame in one.frames))
+        shape = shape_of(utterance.loud, head, hole, tail)
+        acknowledged_s = heard_s.get(utterance.number)
+        entry = Entry(
+            utterance,
+            shape,
+            Fate.SILENT,
+            head * FRAME_MS,
+            hole * FRAME_MS,
+            tail * FRAME_MS,
+            tuple(one.session for one in brought),
+            acknowledged_s,
+        )
+        entry.faults += [wrong for one in brought if (wrong := disorder(one.frames))]
+        if acknowledged_s is not None:
+            again = [one for one in brought if one.ready_s > acknowledged_s]
+            loud = set(utterance.loud)
+            if any(len(loud & set(one.frames)) > MOST_AGAIN for one in again):
+                entry.faults.append("it came up again after its acknowledgement had arrived")
+        if acknowledged_s is not None and shape is Shape.WHOLE:
+            entry.fate = Fate.ACKNOWLEDGED
+        elif utterance.number in excused or (utterance.number in starved and shape is not Shape.WHOLE):
+            entry.fate = Fate.EXCUSED
+        elif shape is Shape.NOTHING and not any(
+            utterance.start_s - 0.5 <= at_s <= utterance.end_s + 0.5 for at_s in opened_s
+        ):
+            entry.fate = Fate.GATE
+        elif acknowledged_s is not None and shape is Shape.HEAD and entry.missing_ms <= ONSET_MS:
+            # As it happens without any fault, too. It is counted by its shape.
+            entry.fate = Fate.ACKNOWLEDGED
+        entries.append(entry)
+    _excuse_by_telling(entries, losses)
+    for entry in entries:
+        if entry.fate is Fate.SILENT:
+            entry.faults.append(_in_words(entry))
+        elif entry.fate is Fate.GATE:
+            entry.faults.append("the gate did not open for it")
+    return entries
+
+
+def _excuse_by_telling(entries: Sequence[Entry], losses: Sequence[Loss]) -> None:
+    """Each telling covers so much speech from before it, the oldest first."""
+    for loss in sorted(losses, key=lambda one: one.at_s):
+        left_ms = loss.lost_ms + TOLD_SLACK_MS
+        for entry in entries:
+            if entry.fate is not Fate.SILENT or entry.said.start_s > loss.at_s:
+                continue
+            lost_ms = entry.missing_ms if entry.heard_s is not None else len(entry.said.loud) * FRAME_MS
+            if lost_ms <= left_ms:
+                entry.fate = Fate.TOLD
+                left_ms -= lost_ms
+
+
+def _in_words(entry: Entry) -> str:
+    if entry.heard_s is not None:
+        return f"{entry.missing_ms} ms of it are missing ({entry.shape.value}), and nothing tells"
+    if entry.shape is Shape.NOTHING:
+        return "it came up in no session, and nothing tells"
+    where = ", ".join(str(session) for session in entry.sessions)
+    came = f"it came up in session {where} ({entry.shape.value})"
+    return f"{came}, was never acknowledged and never sent again, and nothing tells"

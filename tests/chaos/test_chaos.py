@@ -1,0 +1,54 @@
+"""The short form of scripts/chaos: a kind of every row, and all that was once broken. CHAOS_SEED chooses others."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+
+import pytest
+
+from chaos import kinds as all_kinds
+from chaos import kinds_handshake, kinds_live, kinds_machine, report
+from chaos.choosing import sample
+from chaos.lane import Kind
+from chaos.outcome import LifeOutcome
+from chaos.run import Lanes
+
+SEED = int(os.environ.get("CHAOS_SEED", "1"))
+# Of a world at a time; most of a fault is waiting for sound.
+LIVES = 4
+# Network, disk and names: these need namespaces of their own.
+NAMESPACES = ("slow-loss", "slow-20-kbit", "net-", "disk-")
+
+
+def _in_namespaces(kind: Kind) -> bool:
+    return kind.name.startswith(NAMESPACES)
+
+
+GROUPS: dict[str, Callable[[], list[Kind]]] = {
+    "before the session": lambda: list(kinds_handshake.kinds()),
+    "in the session": lambda: list(kinds_live.kinds()),
+    "process, clock and TLS": lambda: [kind for kind in kinds_machine.kinds() if not _in_namespaces(kind)],
+    "network and disk": lambda: [kind for kind in kinds_machine.kinds() if _in_namespaces(kind)],
+}
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("group", GROUPS)
+def test_no_fault_breaks_a_promise(group: str):
+    chosen = {kind.name: kind for kind in GROUPS[group]() if kind.seconds <= all_kinds.SHORT_S}
+    seconds = {kind.name: kind.seconds for kind in chosen.values()}
+    lives = sample(all_kinds.chosen_from(chosen), seconds, all_kinds.ALWAYS, SEED, LIVES)
+    done: list[LifeOutcome] = []
+    began_s = time.monotonic()
+    with Lanes(len(lives), None, began_s + 300) as lanes:
+        lanes.play(lives, done.append)
+    print(f"CHAOS_SEED={SEED}\n{report.terminal(done, time.monotonic() - began_s)}")
+    outcomes = [outcome for life in done for outcome in life.outcomes]
+    if outcomes and all(outcome.skipped for outcome in outcomes):
+        pytest.skip(outcomes[0].skipped)
+    broken = [line for outcome in outcomes if outcome.failures for line in report.failure_lines(outcome)]
+    broken += [f"FAILED daemon {life.number}: {failure}" for life in done for failure in life.failures]
+    assert not broken, "\n".join(["", *broken])
+    assert len(outcomes) == sum(len(life.faults) for life in lives)
