@@ -6,8 +6,8 @@ frame by frame, and what would open the gate is compared with these pictures: as
 held back. The loudness of the whole does not matter, nor what lies below the noise floor of then or now. As soon as it
 differs, because somebody speaks after all, nothing is held back any more, and the pre-roll still has the beginning.
 
-The figures are chosen by benchmarks/people_and_noise.py on its half `tune`; docs/measurements/gate.md shows what they
-do.
+The figures are chosen by benchmarks/people_and_noise.py on its half `tune`; docs/measurements/people-and-noise.md shows
+what they do.
 """
 
 from __future__ import annotations
