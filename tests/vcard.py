@@ -42,9 +42,11 @@ pcm.stiff {{ type a52 channels 2 rate 48000 format S16_LE slavepcm "vspk" hint {
 
 
 class VirtualCard:
-    """Starts the sound server; `environment` is what a process needs in order to hear it."""
+    """Starts the sound server; `environment` is what a process needs in order to hear it.
 
-    def __init__(self) -> None:
+    more_pulse, more_alsa: lines for its configuration and for ALSA's; {dir} is where the server's socket lies."""
+
+    def __init__(self, more_pulse: str = "", more_alsa: str = "") -> None:
         program = shutil.which("pulseaudio")
         if program is None or shutil.which("parec") is None:
             raise RuntimeError(
@@ -53,8 +55,8 @@ class VirtualCard:
             )
         # The socket's path must be short.
         self.dir = Path(tempfile.mkdtemp(prefix="vcard-"))
-        (self.dir / "pulse.pa").write_text(_PULSE.format(dir=self.dir))
-        (self.dir / "asound.conf").write_text(_ALSA.format(dir=self.dir))
+        (self.dir / "pulse.pa").write_text((_PULSE + more_pulse).format(dir=self.dir))
+        (self.dir / "asound.conf").write_text((_ALSA + more_alsa).format(dir=self.dir))
         self.environment = {
             "PULSE_SERVER": f"unix:{self.dir}/native",
             "ALSA_CONFIG_PATH": f"{self.dir}/asound.conf",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from parleyd.agents.agent import Ending
@@ -130,12 +130,16 @@ class AnswerStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerEnded(Event):
-    """The last sample of an answer that will be heard has been heard, of all that had come of it."""
+    """The last sample of an answer that will be heard has been heard, of all that had come of it.
+
+    lost_ms: of total_ms, the end that could not be kept, because the agent was too far ahead of the speaker.
+    """
 
     answer: int
     heard_ms: int
     finished: bool
     total_ms: int = 0
+    lost_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,6 +294,14 @@ class VolumeChanged(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InputGainChanged(Event):
+    """The microphone is made louder by so much now, by audio.input.gain_db and by what auto_gain has learnt. Told
+    when a whole dB has come together."""
+
+    gain_db: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileChanged(Event):
     """Another profile is in force; None: the configuration without any. by: schedule, command or reload."""
 
@@ -338,6 +350,12 @@ class TroubleOver(Event):
     """The part is taken to be as it should be again."""
 
     part: Literal["echo"]
+
+
+def text_chars(event: Event) -> int:
+    """How much text is in it: for queues, which are bounded in that as well as in number."""
+    values = (getattr(event, one.name) for one in fields(event))
+    return sum(len(value) for value in values if isinstance(value, str))
 
 
 Subscriber = Callable[[Event], None]

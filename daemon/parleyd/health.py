@@ -16,7 +16,10 @@ from parleyd import events
 
 
 class Grade(Enum):
+    """starting: the devices have not opened yet, so nothing can be promised. sick: the watchdog ends the daemon."""
+
     WELL = "well"
+    STARTING = "starting"
     TROUBLE = "trouble"
     SICK = "sick"
 
@@ -30,7 +33,8 @@ class Norm:
 
 
 # Every thread of the daemon but those that must not count: `logs`, since a terminal that is held (Ctrl-S) holds it up,
-# and those of tools, hooks, uploads and of a device's reopening, whose work has deadlines kept by others.
+# and those of tools, hooks, uploads, of the control socket's slow requests and of a device's reopening, whose work has
+# deadlines kept by others.
 NORMS = {
     # A microphone that is gone is heard as silence, so that ears go on in real time whatever happens.
     "ears": Norm(5.0),
@@ -41,8 +45,8 @@ NORMS = {
     "session sender": Norm(30.0),
     "announcer": Norm(10.0),
     "devices": Norm(10.0),
-    # These three may read the configuration, and move a mixer that takes two seconds.
     "control": Norm(20.0),
+    # These two may read the configuration, and move a mixer that takes two seconds.
     "profiles": Norm(20.0),
     "signals": Norm(20.0),
     # They wait for nothing but the disk.
@@ -84,11 +88,13 @@ class Pulse:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is not as it should be. part: as in NORMS, or the name of a thing (microphone, agent, memory)."""
+    """Something that is not as it should be. part: as in NORMS, or the name of a thing (microphone, agent, memory).
+    mend: what to do about it; None where nothing is known, or nothing is to be done."""
 
     part: str
     grade: Grade
     text: str
+    mend: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +120,8 @@ class Troubles:
 
     def __init__(self) -> None:
         self._now: dict[str, Finding] = {}
+        # The last trouble with the line: the supervisor's move that follows from it does not repeat the mend.
+        self._line: events.Trouble | None = None
 
     def take(self, event: events.Event) -> None:
         match event:
@@ -121,12 +129,16 @@ class Troubles:
                 self._now[which] = Finding(which, Grade.TROUBLE, f"{cause} ({name})")
             case events.DeviceBack(which=which):
                 self._now.pop(which, None)
-            case events.Trouble(part=str(part), text=text):
-                self._now[part] = Finding(part, Grade.TROUBLE, text)
+            case events.Trouble(part=str(part), text=text, mend=mend):
+                self._now[part] = Finding(part, Grade.TROUBLE, text, mend)
+            case events.Trouble():
+                self._line = event
             case events.TroubleOver(part=part):
                 self._now.pop(part, None)
             case events.StateChanged(after="backing off", reason=reason):
-                self._now["agent"] = Finding("agent", Grade.TROUBLE, reason)
+                about_this = self._line is not None and reason in self._line.text
+                mend = self._line.mend if self._line is not None and about_this else None
+                self._now["agent"] = Finding("agent", Grade.TROUBLE, reason, mend)
             case events.StateChanged(after="live" | "asleep"):
                 self._now.pop("agent", None)
             case _:
@@ -154,9 +166,11 @@ def look(pulses: Iterable[Pulse], load: Load, troubles: Iterable[Finding], now_s
     return tuple(sorted(found, key=lambda finding: finding.grade is not Grade.SICK))
 
 
-def grade(findings: Iterable[Finding]) -> Grade:
+def grade(findings: Iterable[Finding], *, is_ready: bool = True) -> Grade:
+    """is_ready: the start is over, and systemd has been told READY."""
     grades = {finding.grade for finding in findings}
-    return next((one for one in (Grade.SICK, Grade.TROUBLE) if one in grades), Grade.WELL)
+    best = Grade.WELL if is_ready else Grade.STARTING
+    return next((one for one in (Grade.SICK, Grade.TROUBLE) if one in grades), best)
 
 
 def in_words(findings: Iterable[Finding]) -> str:

@@ -343,8 +343,9 @@ class Service:
             self.sound.look_at_volume()
 
     def status(self) -> Status:
+        transcript = None if self._transcript is None else str(self._transcript.directory.absolute())
         return self._reporter.status(
-            self._config, self.usage(), self._hooks.counts, self.tools.waiting_approvals
+            self._config, self.usage(), self._hooks.counts, self.tools.waiting_approvals, transcript
         )
 
     @property

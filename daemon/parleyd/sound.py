@@ -26,6 +26,7 @@ from parleyd.audio.ears import Ears
 from parleyd.audio.echo_control import EchoControl
 from parleyd.audio.echo_control import Mode as EchoMode
 from parleyd.audio.far_end import FarEnd
+from parleyd.audio.gain_keeper import GainKeeper, remembered_gain
 from parleyd.audio.gate import Gate
 from parleyd.audio.mixer import Volume
 from parleyd.audio.pcm import FRAME_MS
@@ -43,7 +44,7 @@ from parleyd.conversation.outbox import Outbox
 from parleyd.conversation.supervisor import Supervisor
 from parleyd.failure import ServiceError
 from parleyd.health import Pulse
-from parleyd.host.remembered import RememberedMute, RememberedVolume
+from parleyd.host.remembered import RememberedGain, RememberedMute, RememberedVolume
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +95,11 @@ class Sound:
         bus.subscribe(self._volume)
         self._cues = EarconCues(always=config.wake.mode == "always", after_speech=config.earcons.after_speech == "on")
         bus.subscribe(EarconBell(self._cues, self.playback))
-        self.capture = Capture(microphone)
+        remembered = RememberedGain(state_directory)
+        gain = remembered_gain(config.audio.input, remembered)
+        self.capture = Capture(microphone, gain)
+        self._gain_keeper = GainKeeper(gain, config.audio.input, remembered, bus)
+        bus.subscribe(self._gain_keeper)
         self.echo = EchoControl(
             _echo_mode(config, microphone, speaker),
             config.audio.echo.tail_ms,
@@ -149,6 +154,7 @@ class Sound:
         self.recovery.stop()
         self.ears.stop()
         self.capture.stop()
+        self._gain_keeper.keep()
         if self._recorder is not None:
             self._recorder.stop()
         self.playback.stop()
@@ -178,6 +184,8 @@ class Sound:
         with self._telling_volume():
             self._volume.configure(config.audio.output.volume)
         self.ears.reconfigure(vad, config.gate.hangover_ms, wake_on_speech=_wakes_on_speech(config), wake_word=word)
+        self.capture.gain.configured_db = config.audio.input.gain_db
+        self._gain_keeper.keep()
         self._cues.always = config.wake.mode == "always"
 
     @property

@@ -20,6 +20,9 @@ from parleyd.metrics import Meter, Metrics
 from parleyd.sound import Sound
 from parleyd.usage.warden import Usage
 
+# The state until READY; the supervisor has no such state, for it does not run yet.
+STARTING = "starting"
+
 
 @dataclass(frozen=True, slots=True)
 class Device:
@@ -32,7 +35,8 @@ class Device:
 @dataclass(frozen=True, slots=True)
 class Microphone(Device):
     """Levels in dBFS. muted: by command. doubts_for_s: how long speech still has to be louder, after wakes for nothing.
-    overflows: how often sound was lost, on its way here or for want of time."""
+    overflows: how often sound was lost, on its way here or for want of time. gain_db: what the levels hold already;
+    learnt_db: what of it audio.input.auto_gain has added."""
 
     muted: bool
     level_dbfs: float
@@ -40,21 +44,27 @@ class Microphone(Device):
     somebody_speaks: bool
     doubts_for_s: int
     overflows: int
+    gain_db: float
+    learnt_db: float
 
 
 @dataclass(frozen=True, slots=True)
 class Speaker(Device):
+    """dropped_ms: what of answers could not be kept, so far, because the agent was too far ahead."""
+
     volume: float
     latency_ms: int
     underruns: int
     queued_ms: int
+    dropped_ms: int
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """health: well, trouble or sick. state_s: how long it has been in this state. started_s, uptime_s: wall-clock time
-    of the start, and the time since. microphone, speaker: None without sound (audio.mode: off). approvals: calls that
-    wait for `parleyd approve` or `deny`."""
+    """health: well, starting, trouble or sick. state: one of the supervisor's, or starting. state_s: how long it has
+    been in this state. started_s, uptime_s: wall-clock time of the start, and the time since. microphone, speaker: None
+    without sound (audio.mode: off). approvals: calls that wait for `parleyd approve` or `deny`.
+    transcript: the folder in which it is written; None: it is switched off."""
 
     version: str
     started_s: float
@@ -76,6 +86,7 @@ class Status:
     profile: str | None
     hooks: HookCounts
     approvals: tuple[events.ApprovalWanted, ...]
+    transcript: str | None = None
 
 
 def told_to_agent(status: Status) -> dict[str, object]:
@@ -104,9 +115,10 @@ class Reporter:
         self._started_s = time.monotonic()
         self._lock = threading.Lock()
         self._meter = Meter()
-        self._state = "asleep"
-        self._reason = "started"
+        self._state = STARTING
+        self._reason = "the sound devices are being opened" if sound is not None else "the parts are being started"
         self._state_since_s = self._started_s
+        self._before_ready: tuple[str, str, float] | None = None
         self._conversation_id: str | None = None
         self._profile: str | None = None
         self._latency_ms = 0
@@ -116,8 +128,14 @@ class Reporter:
         with self._lock:
             self._meter.take(event)
             match event:
-                case events.Started(output_latency_ms=latency_ms):
+                case events.Started(output_latency_ms=latency_ms, at_s=at_s):
                     self._latency_ms = latency_ms
+                    if self._state == STARTING:
+                        now = self._before_ready or ("asleep", "started", at_s)
+                        self._state, self._reason, self._state_since_s = now
+                case events.StateChanged(after=after, reason=reason, at_s=at_s) if self._state == STARTING:
+                    # The supervisor starts before the last parts do; until all run, it is no news.
+                    self._before_ready = after, reason, at_s
                 case events.StateChanged(after=after, reason=reason, at_s=at_s):
                     self._state, self._reason, self._state_since_s = after, reason, at_s
                     if after != "live":
@@ -130,7 +148,12 @@ class Reporter:
                     pass
 
     def status(
-        self, config: Config, usage: Usage, hooks: HookCounts, approvals: tuple[events.ApprovalWanted, ...]
+        self,
+        config: Config,
+        usage: Usage,
+        hooks: HookCounts,
+        approvals: tuple[events.ApprovalWanted, ...],
+        transcript: str | None = None,
     ) -> Status:
         now_s = time.monotonic()
         findings, load, sound = self._watch.findings, process.load(), self._sound
@@ -144,7 +167,7 @@ class Reporter:
                 version=parleyd.__version__,
                 started_s=round(time.time() - (now_s - self._started_s), 1),
                 uptime_s=round(now_s - self._started_s, 1),
-                health=health.grade(findings).value,
+                health=health.grade(findings, is_ready=self._state != STARTING).value,
                 findings=findings,
                 state=self._state,
                 reason=self._reason,
@@ -162,11 +185,12 @@ class Reporter:
                 profile=self._profile,
                 hooks=hooks,
                 approvals=approvals,
+                transcript=transcript,
             )
 
 
 def _microphone(sound: Sound) -> Microphone:
-    ears, device = sound.ears, sound.capture.device
+    ears, device, gain = sound.ears, sound.capture.device, sound.capture.gain
     return Microphone(
         name=device.name,
         present="microphone" not in sound.recovery.lost,
@@ -176,6 +200,8 @@ def _microphone(sound: Sound) -> Microphone:
         somebody_speaks=ears.gate.talk_since_s is not None,
         doubts_for_s=ears.gate.doubt.raised_ms // 1000,
         overflows=device.overflows + sound.capture.dropped_periods,
+        gain_db=round(gain.db, 1),
+        learnt_db=round(gain.auto.db, 1) if gain.auto is not None else 0.0,
     )
 
 
@@ -188,4 +214,5 @@ def _speaker(sound: Sound, latency_ms: int) -> Speaker:
         latency_ms=latency_ms,
         underruns=playback.underruns,
         queued_ms=playback.queued_ms,
+        dropped_ms=playback.dropped_ms,
     )

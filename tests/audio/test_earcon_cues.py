@@ -82,6 +82,14 @@ def test_unless_that_is_wanted() -> None:
     assert story.pauses(2).asleep(30).sounded == ["listening", "sleeping"]
 
 
+def test_an_answer_whose_end_was_lost_does_not_pass_for_a_whole_one() -> None:
+    whole = events.AnswerEnded(at_s=5, answer=1, heard_ms=2000, finished=True, total_ms=2000)
+    interrupted = events.AnswerEnded(at_s=5, answer=1, heard_ms=500, finished=False, total_ms=2000)
+    cut = events.AnswerEnded(at_s=5, answer=1, heard_ms=1500, finished=False, total_ms=2000, lost_ms=500)
+    assert Story().tell(whole).tell(interrupted).sounded == []
+    assert Story().tell(cut).sounded == ["error"]
+
+
 def test_a_command_to_sleep_is_always_answered() -> None:
     assert Story().talks(1).woken(1, "speech").pauses(2).live(2).asleep(3, Trigger.SLEEP).sounded == ["sleeping"]
 

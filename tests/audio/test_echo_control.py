@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
+import threading
 import time
 
 import numpy as np
 import pytest
 
 from parleyd import events
+from parleyd.audio import echo_control
 from parleyd.audio.devices.null import NullOutput
 from parleyd.audio.echo import EchoCancellerMissingError
 from parleyd.audio.echo_control import DID_WELL_S, SECOND_CHANCE_S, EchoControl
 from parleyd.audio.far_end import FarEnd
 from parleyd.audio.pcm import FRAME_BYTES, FRAME_SAMPLES, SILENT_FRAME, Frame, to_pcm
 from parleyd.audio.playback import Playback
+from parleyd.audio.self_echo import SelfEcho
 
 ROOM = b"\x05\x00\xfb\xff" * (FRAME_BYTES // 4)
 AGENT = "The train leaves from platform nine at eighteen forty two."
@@ -175,3 +179,36 @@ def test_off_stays_off_but_says_it() -> None:
     assert rig.control.mode == "off"
     (told,) = rig.told
     assert told.mend == "set audio.echo.mode to auto"
+
+
+@pytest.mark.parametrize("mode", ["aec", "off"])
+def test_levels_and_words_that_agree_at_the_same_moment_are_told_once(
+    mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ears and the session's receiver, both certain at once."""
+    both = threading.Barrier(2)
+
+    class Certain(SelfEcho):
+        def levels(self, near_dbfs: float, far_dbfs: float, *, talk: bool) -> bool:
+            return self._certain(True)
+
+        def person_said(self, text: str, at_s: float) -> bool:
+            return self._certain(True)
+
+        def _certain(self, it_is: bool) -> bool:
+            first = it_is and not self._told
+            with contextlib.suppress(threading.BrokenBarrierError):
+                both.wait(0.3)  # the other one looks now, if it may
+            self._told = True
+            return first
+
+    monkeypatch.setattr(echo_control, "SelfEcho", Certain)
+    rig = Rig(mode)
+    ears = threading.Thread(target=lambda: rig.control.judge(-20.0, talk=True))
+    ears.start()
+    rig.bus.publish(events.Heard(at_s=1.0, text="my own words", final=True))
+    ears.join(10)
+    assert len(rig.told) == 1
+    if mode == "aec":
+        assert rig.control.mode == "half_duplex"
+        assert rig.control._patience_s == 2 * SECOND_CHANCE_S

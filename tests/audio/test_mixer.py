@@ -291,3 +291,15 @@ def test_a_memory_that_cannot_be_written_is_said_and_the_volume_moves(
     volume.set(0.3)
     assert volume.value == 0.3
     assert "will not outlive a restart" in caplog.text
+
+
+def test_a_volume_set_by_hand_outlives_the_end_of_a_configured_one(tmp_path: Path) -> None:
+    its = Room(SteppingOutput())
+    volume = Volume(its.playback, SOFTWARE, 0.2, RememberedVolume(tmp_path))
+    volume.start()
+    volume.set(0.7)
+    volume.configure(None)
+    assert volume.value == 0.7
+    again = Volume(its.playback, SOFTWARE, None, RememberedVolume(tmp_path))
+    again.start()
+    assert again.value == 0.7

@@ -12,12 +12,14 @@ import pytest
 from playback_room import Room, SteppingOutput, samples, tone
 
 from parleyd.audio import pcm as sound
-from parleyd.audio.devices.device import DeviceError
+from parleyd.audio import playback as playback_module
+from parleyd.audio import playback_queue
+from parleyd.audio.devices.device import DeviceError, StreamInfo
 from parleyd.audio.devices.null import NullOutput
 from parleyd.audio.pcm import AudioFormat
 from parleyd.audio.playback_pipeline import FADE_S
-from parleyd.audio.playback_queue import QUEUE_LIMIT_S
-from parleyd.audio.playhead import Heard
+from parleyd.audio.playback_queue import QUEUE_LIMIT_BYTES, QUEUE_LIMIT_S, ChunkQueue
+from parleyd.audio.playhead import Heard, Segment
 
 MakeRoom = Callable[..., Room]
 
@@ -94,6 +96,44 @@ def test_a_sharp_clear_reopens_the_device(room: MakeRoom, speaker: SteppingOutpu
     its.playback.enqueue(2, tone(0.1))
     its.playback.end_answer(2)
     assert np.abs(its.pull(12)).max() > 9_000
+
+
+@pytest.mark.parametrize("how", ["released", "stopped"])
+def test_a_device_that_opens_too_late_is_closed_again(
+    room: MakeRoom, speaker: SteppingOutput, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """A sharp cut reopens the device, which takes longer than anybody waits."""
+    monkeypatch.setattr(playback_module, "_REOPENING_S", 0.05)
+    opening, may_open = threading.Event(), threading.Event()
+    its = room(speaker, cut="sharp")
+    open_ = speaker.open
+
+    def slowly(fill: object) -> StreamInfo:
+        opening.set()
+        assert may_open.wait(10)
+        return open_(fill)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(speaker, "open", slowly)
+    its.playback.enqueue(1, tone(1.0))
+    its.pull(1)
+    its.playback.clear()
+    assert opening.wait(10)
+    if how == "stopped":
+        its.playback.stop()
+    else:
+        its.playback.release()
+        with pytest.raises(DeviceError, match="still being opened"):
+            its.playback.regain()
+    may_open.set()
+    with its.playback._changed:
+        assert its.playback._changed.wait_for(lambda: not its.playback._reopening, 10)
+    assert speaker.opened == 2
+    assert speaker.fill is None, "nobody would close it"
+    if how == "released":
+        its.playback.regain()
+        its.playback.enqueue(2, tone(0.1))
+        its.playback.end_answer(2)
+        assert np.abs(its.pull(12)).max() > 5_000
 
 
 def test_a_device_that_does_not_come_back_is_reported(room: MakeRoom, speaker: SteppingOutput) -> None:
@@ -232,16 +272,152 @@ def test_a_volume_set_in_silence_is_there_from_the_first_sample(room: MakeRoom, 
     assert np.max(np.abs(its.pull(10) - samples(tone(0.1, rate_hz=48_000)) / 2)) <= 1
 
 
-def test_the_queue_is_bounded(room: MakeRoom, speaker: SteppingOutput, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("seconds", [180, 600])
+def test_a_story_that_comes_all_at_once_is_heard_to_its_end(
+    room: MakeRoom, speaker: SteppingOutput, seconds: int
+) -> None:
     its = room(speaker)
     its.playback.set_format(AudioFormat("pcm", 16_000))
-    for _ in range(5):
-        its.playback.enqueue(1, bytes(16_000 * 2 * 30))
-    assert its.playback.queued_ms == pytest.approx(QUEUE_LIMIT_S * 1000, abs=25)
-    assert its.playback.dropped_ms == pytest.approx(30_000, abs=25)
+    its.pull(1, 48_000)  # this device takes a second at once
+    levels = np.arange(1, seconds + 1) * 40  # each second of the story is told by its level
+    for level in levels:
+        its.playback.enqueue(1, np.full(16_000, level, "<i2").tobytes())
+    its.playback.end_answer(1)
+    played = its.pull(seconds, 48_000).reshape(seconds, 48_000)
+    assert np.abs(played[:, 1_000:-1_000] - levels[:, np.newaxis]).max() <= 1
+    assert its.wait_told(lambda told: told == [("started", 1), ("finished", its.playback.heard(1))])
+    assert its.finished == [Heard(1, seconds * 1000, seconds * 1000, True)]
+    assert its.playback.dropped_ms == 0
+    assert its.playback.underruns == 0
+
+
+def test_a_long_story_is_cut_within_a_fade(room: MakeRoom, speaker: SteppingOutput) -> None:
+    its = room(speaker)
+    its.playback.set_format(AudioFormat("pcm", 16_000))
+    for _ in range(600):
+        its.playback.enqueue(1, tone(1.0, rate_hz=16_000))
+    its.pull(5)
+    assert its.playback.clear() == Heard(1, 50, 600_000, finished=False)
+    assert not its.pull(5)[FADE_SAMPLES:].any()
+    assert its.playback.queued_ms == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "kept_s"), [("pcm_16000", QUEUE_LIMIT_S), ("pcm_48000", 690.0), ("ulaw_8000", QUEUE_LIMIT_S)]
+)
+def test_the_queue_is_bounded_in_time_and_in_bytes(
+    room: MakeRoom, speaker: SteppingOutput, caplog: pytest.LogCaptureFixture, name: str, kept_s: float
+) -> None:
+    its = room(speaker)
+    fmt = sound.parse_format(name)
+    its.playback.set_format(fmt)
+    for _ in range(40):
+        its.playback.enqueue(1, bytes(fmt.rate_hz * fmt.sample_bytes * 60))
+    kept_ms = its.playback.queued_ms
+    assert kept_ms == pytest.approx(kept_s * 1000, rel=0.02)
+    assert its.playback.dropped_ms == pytest.approx(40 * 60_000 - kept_ms, abs=25)
+    assert its.playback._pipeline.queue.size_bytes <= QUEUE_LIMIT_BYTES
     assert len([record for record in caplog.records if "dropped" in record.message]) == 1
     its.playback.clear()
     assert its.playback.queued_ms == 0
+
+
+def test_single_samples_take_no_more_memory_than_long_chunks() -> None:
+    queue = ChunkQueue()
+    segment = Segment(1)
+    for _ in range(100_000):
+        queue.push(segment, b"\x01\x02")
+    assert len(queue) <= 4
+    assert 200_000 <= queue.size_bytes <= 210_000
+    taken = b""
+    while queue:
+        taken += queue.take(777, 16_000).data
+    assert taken == b"\x01\x02" * 100_000
+    assert queue.size_bytes == 0
+    for number in range(100_000):
+        if data := queue.accept(number, b"\x01\x02")[0]:
+            queue.push(Segment(number), data)
+    assert queue.size_bytes <= QUEUE_LIMIT_BYTES, "answers of one sample each are bounded, too"
+
+
+def test_what_was_cleared_is_let_go_of_outside_the_lock(
+    room: MakeRoom, speaker: SteppingOutput, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To free it all takes milliseconds, for which the device's callback must not wait."""
+    its = room(speaker)
+    queue = its.playback._pipeline.queue
+    held: list[bool] = []
+
+    class Seen(bytearray):
+        def __del__(self) -> None:
+            held.append(its.playback._lock.locked())
+
+    monkeypatch.setattr(playback_queue, "bytearray", Seen, raising=False)
+    for _ in range(100):
+        its.playback.enqueue(1, tone(4.0, rate_hz=16_000))
+    monkeypatch.undo()
+    with its.playback._lock:
+        its.playback._throw_away(time.monotonic(), sharp=False)
+        assert held == []
+        its.playback._changed.notify_all()
+    its.playback.enqueue(2, tone(0.1, rate_hz=16_000))
+    its.playback.end_answer(2)
+    its.pull(12)
+    end_s, pause = time.monotonic() + 20, threading.Event()
+    while len(held) < 100:
+        assert time.monotonic() < end_s, f"{len(held)} of 100 are gone"
+        pause.wait(0.01)
+    assert not queue.has_waste
+
+
+def test_an_answer_that_was_too_long_tells_what_of_it_never_sounded(
+    room: MakeRoom, speaker: SteppingOutput, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(playback_queue, "QUEUE_LIMIT_S", 1.0)
+    its = room(speaker)
+    its.playback.set_format(AudioFormat("pcm", 16_000))
+    its.playback.enqueue(1, tone(1.5, rate_hz=16_000))
+    its.playback.enqueue(2, tone(0.25, rate_hz=16_000))  # there is no room for it, but for what was taken meanwhile
+    its.pull(60)
+    its.playback.enqueue(2, tone(0.25, rate_hz=16_000))  # its beginning is lost, and so is this
+    its.playback.enqueue(3, tone(0.2, rate_hz=16_000))
+    its.playback.end_answer(3)
+    its.pull(70)
+    assert its.wait_told(lambda told: len([what for what, _ in told if what == "finished"]) == 3)
+    first, second, third = its.finished
+    assert (first.answer, first.finished, first.total_ms) == (1, False, 1500)
+    assert first.heard_ms + first.lost_ms == 1500
+    assert first.lost_ms == pytest.approx(500, abs=25)
+    assert (second.answer, second.finished, second.total_ms) == (2, False, 500)
+    assert second.heard_ms + second.lost_ms == 500
+    assert second.lost_ms >= 450
+    assert third == Heard(3, 200, 200, True)
+    assert its.playback.dropped_ms == first.lost_ms + second.lost_ms
+
+
+def test_an_answer_that_was_lost_whole_is_told_though_nothing_follows(
+    room: MakeRoom, speaker: SteppingOutput, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(playback_queue, "QUEUE_LIMIT_S", 0.0)
+    its = room(speaker)
+    its.playback.enqueue(1, tone(1.0, rate_hz=16_000))
+    assert its.wait_told(lambda told: told == [("finished", Heard(1, 0, 1000, False, lost_ms=1000))])
+    assert its.finished[0].ended_s > 0
+    monkeypatch.setattr(playback_queue, "QUEUE_LIMIT_S", 1.0)
+    its.playback.enqueue(2, tone(0.1, rate_hz=16_000))
+    its.playback.end_answer(2)
+    its.pull(12)
+    assert its.wait_told(lambda told: ("finished", Heard(2, 100, 100, True)) in told)
+
+
+def test_what_was_interrupted_was_not_lost(
+    room: MakeRoom, speaker: SteppingOutput, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(playback_queue, "QUEUE_LIMIT_S", 1.0)
+    its = room(speaker)
+    its.playback.enqueue(1, tone(2.0, rate_hz=16_000))
+    its.pull(10)
+    assert its.playback.clear() == Heard(1, 100, 2000, False, lost_ms=0)
 
 
 def test_a_hole_in_an_answer_is_an_underrun_and_its_end_is_none(room: MakeRoom, speaker: SteppingOutput) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from playback_room import samples, tone
 
+from parleyd.audio import playback_announcement
 from parleyd.audio.pcm import AudioFormat, encode
 from parleyd.audio.playback_announcement import GONE_S, AnnouncementTrack
+from parleyd.audio.resample import Resampler
 
 RATE_HZ = 48_000
 PERIOD = 480
@@ -128,3 +132,61 @@ def test_a_device_at_another_rate_goes_on_where_it_was(speaker: Speaker) -> None
     assert np.argmax(spectrum) * 16_000 / len(rest) == pytest.approx(500, abs=5)
     track.feed(tone(0.2))
     assert track.left(0.0)
+
+
+def low(seconds: float, level: int) -> bytes:
+    return np.full(round(seconds * FMT.rate_hz), level, "<i2").tobytes()
+
+
+class SlowResampler(Resampler):
+    """While it works, something else happens, once."""
+
+    meanwhile: Callable[[], None] | None = None
+
+    def process(self, pcm: bytes) -> bytes:
+        meanwhile, SlowResampler.meanwhile = SlowResampler.meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
+        return super().process(pcm)
+
+
+def test_what_comes_while_the_rate_changes_stays_behind_what_was_there(
+    speaker: Speaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(playback_announcement, "Resampler", SlowResampler)
+    track = speaker.track
+    track.begin(FMT)
+    track.feed(low(0.3, 1000))
+
+    def meanwhile() -> None:
+        track.feed(low(0.2, 3000))
+        track.end()
+        assert track.left(speaker.now_s), "what is being made is not over"
+        assert track.audible(speaker.now_s)
+
+    speaker.pull(1)
+    SlowResampler.meanwhile = meanwhile
+    track.set_rate(16_000)
+    played = samples(b"".join(track.mix(bytes(320), speaker.now_s, 0.0, volume=1.0) for _ in range(60)))
+    steps = played[abs(np.diff(played, prepend=0)) < 1]
+    order = [level for n, level in enumerate(steps) if n == 0 or steps[n - 1] != level]
+    assert [level for level in order if level in (1000, 3000)] == [1000, 3000]
+    assert not track.left(speaker.now_s + 1)
+
+
+def test_what_is_cleared_while_the_rate_changes_is_over(speaker: Speaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(playback_announcement, "Resampler", SlowResampler)
+    track = speaker.track
+    track.begin(FMT)
+    track.feed(low(0.5, 1000))
+    speaker.pull(1)
+    SlowResampler.meanwhile = track.clear
+    track.set_rate(16_000)
+    assert not track.left(speaker.now_s + 1)
+    track.begin(FMT)
+    track.feed(low(0.2, 3000))
+    SlowResampler.meanwhile = lambda: (track.clear(), track.begin(FMT), track.feed(low(0.1, 2000)))  # type: ignore[func-returns-value]
+    track.set_rate(48_000)
+    played = speaker.pull(20)
+    assert 2000 in played
+    assert 3000 not in played

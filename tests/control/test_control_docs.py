@@ -9,6 +9,8 @@ import socket
 import stat
 import subprocess
 import sys
+import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -82,7 +84,14 @@ def test_figures_for_prometheus(tmp_path: Path) -> None:
         with daemon(tmp_path):
             assert stat.S_IMODE(file.stat().st_mode) == 0o644
             served = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).read().decode()
-            written = file.read_text()
+            # A web page that has its own name rebound to this machine, or asks across origins, gets nothing.
+            for header in ({"Host": f"evil.example:{port}"}, {"Origin": "http://evil.example"}):
+                request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers=header)
+                with pytest.raises(urllib.error.HTTPError, match="403"):
+                    urllib.request.urlopen(request, timeout=10)
+            # It is written once while the daemon starts, and again when it is ready.
+            while 'state="asleep"} 1.0' not in (written := file.read_text()):
+                time.sleep(0.02)
             assert parleyd("stop").returncode == os.EX_OK
             # Else it would tell for ever how well the daemon is.
             assert not file.exists()
@@ -92,7 +101,7 @@ def test_figures_for_prometheus(tmp_path: Path) -> None:
         families = {family.name: family for family in text_string_to_metric_families(text)}
         assert families["parleyd_healthy"].samples[0].value == 1.0
         states = {sample.labels["state"]: sample.value for sample in families["parleyd_state"].samples}
-        assert states == {"asleep": 1.0, "connecting": 0.0, "live": 0.0, "backing off": 0.0}
+        assert states == {"starting": 0.0, "asleep": 1.0, "connecting": 0.0, "live": 0.0, "backing off": 0.0}
         on_page = {
             name.removesuffix("_total"): kind
             for kind, names in re.findall(r"^\| (counter|gauge|histogram) \|(.*)\|$", PAGE, re.MULTILINE)

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,43 @@ def test_a_whole_acquaintance(running: subprocess.Popen[str], tmp_path: Path) ->
         assert client.ask("status")["microphone"]["muted"]
         client.ask("unmute")
         assert not client.ask("status")["microphone"]["muted"]
+
+
+def test_the_transcript_is_that_of_the_running_daemon(tmp_path: Path) -> None:
+    nothing = parleyd("transcript")
+    assert nothing.returncode == 0
+    assert "no daemon tells of one" in nothing.stderr
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    now = datetime.now().astimezone()
+    line = {"time": now.isoformat(), "speaker": "user", "text": "And tomorrow?"}
+    (folder / f"{now.date()}.jsonl").write_text(json.dumps(line) + "\n")
+    keeps = f"transcript: {{enabled: true, directory: {folder}, keep_days: 30}}\n"
+    (tmp_path / "parleyd.yaml").write_text(CONFIG + keeps)
+    with daemon(tmp_path):
+        there = parleyd("transcript")
+        assert "And tomorrow?" in there.stdout
+        other = tmp_path / "off.yaml"
+        other.write_text(CONFIG)
+        named = parleyd("transcript", "-c", str(other))
+        assert f"it is switched off: set transcript.enabled to true in {other}" in named.stderr
+
+
+def test_two_daemons_do_not_share_a_state_directory(running: subprocess.Popen[str], tmp_path: Path) -> None:
+    other = tmp_path / "other.yaml"
+    other.write_text(CONFIG + f"control: {{socket: {tmp_path}/other.sock}}\n")
+    second = parleyd("run", "-c", str(other))
+    assert second.returncode == os.EX_UNAVAILABLE
+    state = Path(os.environ["XDG_STATE_HOME"]) / "parleyd"
+    said = " ".join(second.stderr.split())
+    assert f"a parleyd is already running (process {running.pid}): it keeps its state in {state}" in said
+    assert "STATE_DIRECTORY" in said
+    assert "control.socket" in said
+    with Client() as client:
+        assert client.ask("status")["state"] == "asleep"
+    running.send_signal(signal.SIGTERM)
+    running.wait(20)
+    assert [path.name for path in state.iterdir() if "lock" in path.name] == []
 
 
 @pytest.mark.usefixtures("running")

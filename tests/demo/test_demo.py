@@ -10,9 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from parleyd import events
 from parleyd.agents.agent import Ending, EndingKind
+from parleyd.cli import demo
+from parleyd.config.schema import Audio, AudioInput
 from parleyd.conversation.uplink import UplinkCounters
 from parleyd.demo.facts import Facts, Recording, gather, judge
 from parleyd.demo.play import LINES
@@ -120,3 +123,30 @@ def test_a_lost_line_is_back_with_the_next_session() -> None:
     facts = gather(happened, None, UplinkCounters(speech=10), 100)
     assert (facts.lines_lost, facts.line_back_after_ms, facts.speech_resent_ms) == (1, 500, 800)
     assert facts.stayed_in_the_room == 0.9
+
+
+@pytest.mark.parametrize(
+    ("audio", "taken"),
+    [
+        ("{input: {device: mic, channel: 2, gain_db: 12}}", AudioInput(device="mic", channel=2, gain_db=12.0)),
+        # Nothing with which somebody could converse.
+        ("{input: {device: wav:in.wav, channel: 2}}", AudioInput()),
+        ("off", AudioInput()),
+    ],
+)
+def test_a_conversation_of_one_s_own_is_held_with_the_configured_devices(
+    audio: str,
+    taken: AudioInput,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = tmp_path / "parleyd.yaml"
+    monkeypatch.setattr(demo, "config_path", lambda: config)
+    assert demo._audio() == Audio()
+    config.write_text(f"provider: local\naudio: {audio}\n")
+    assert demo._audio().input == taken
+    # As on a fresh installation, whose agent is not filled in yet.
+    config.write_text("elevenlabs: {agent_id: }\n")
+    assert demo._audio() == Audio()
+    assert "the system's own microphone and speaker are taken" in capsys.readouterr().err

@@ -283,6 +283,7 @@ def test_the_page() -> None:
         Outcome("second", (Finding(Severity.ERROR, "broken in many words " * 4, "mend it"),)),
         Outcome("third", (Finding(Severity.SKIPPED, "no card"),)),
         Outcome("fourth", (Finding(Severity.SKIPPED, "no card"),)),
+        Outcome("fifth", (Finding(Severity.WARNING, "for the same reason", "mend it"),)),
     ]
     for outcome in outcomes:
         page.add(outcome)
@@ -293,6 +294,11 @@ def test_the_page() -> None:
         "                           broken in many words broken in many words",
         "                           -> mend it",
         "skip  third                no card (also skipped: fourth)",
+        "warn  fifth                for the same reason",
+        "                           -> as above: second",
         "",
-        "1 error, 2 skipped",
+        "1 error, 1 warning, 2 skipped",
+        "first: second: broken in many words broken in many words broken in",
+        "many words broken in many words",
+        "-> mend it",
     ]

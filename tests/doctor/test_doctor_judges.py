@@ -127,7 +127,7 @@ def unit(is_of_user: bool = False, **properties: str) -> Unit:
         # systemd has already forgotten how it ended.
         (
             {"ActiveState": "activating", "SubState": "start", "NRestarts": "8", "Result": "success"},
-            WARNING,
+            ERROR,
             "8 times by itself -> sudo journalctl -u parleyd",
         ),
         ({"ActiveState": "inactive", "UnitFileState": "disabled"}, WARNING, "enable --now"),
@@ -144,6 +144,23 @@ def test_the_unit_s_state_in_words(properties: dict[str, str], severity: Severit
 def test_a_user_s_service_without_lingering() -> None:
     found = service.judge_units([unit(True, ActiveState="active")], lingers=False)
     assert "enable-linger" in text(found)
+
+
+def test_a_service_is_not_told_to_start_with_a_configuration_that_it_would_refuse() -> None:
+    idle = unit(ActiveState="inactive", UnitFileState="enabled")
+    assert "sudo systemctl start parleyd" in text(service.judge_units([idle], lingers=True))
+    assert "-> mend first: configuration" in text(service.judge_units([idle], lingers=True, can_start=False))
+
+
+def test_of_two_services_one_is_enough() -> None:
+    """The Debian package brings both units; to start both would have them fight for the microphone."""
+    of_system = unit(ActiveState="inactive", UnitFileState="disabled")
+    of_user = unit(True, ActiveState="inactive", UnitFileState="disabled")
+    (found,) = service.judge_units([of_system, of_user], lingers=True)
+    assert found.mend.startswith("choose one: ")
+    runs = unit(ActiveState="active", UnitFileState="enabled")
+    assert severities(service.judge_units([runs, of_user], lingers=True)) == [GOOD, NOTE]
+    assert "is installed, too, and not used" in text(service.judge_units([runs, of_user], lingers=True))
 
 
 PROPERTIES = st.sampled_from(["LoadState", "ActiveState", "SubState", "Result", "ExecMainStatus", "NRestarts"])
@@ -167,11 +184,49 @@ def test_a_service_s_user_outside_of_the_group_audio() -> None:
         ({"health": "well", "state": "asleep", "findings": []}, GOOD),
         ({"health": "trouble", "state": "live", "findings": [{"part": "microphone", "text": "gone"}]}, WARNING),
         ({"health": "sick"}, ERROR),
+        ({"health": "starting", "state": "starting", "reason": "the sound devices are being opened"}, WARNING),
         ({"findings": [None, 3, {}]}, WARNING),
     ],
 )
 def test_what_the_running_daemon_tells(status: dict[str, object], severity: Severity) -> None:
-    assert severities(daemon.judge_status(status)) == [severity]
+    assert severities(daemon.judge_status(status, "the log")) == [severity]
+
+
+def test_the_log_that_is_named_is_that_of_the_service_that_runs() -> None:
+    of_user = unit(True, ActiveState="active")
+    assert service.log_command(of_user).startswith("journalctl --user -u parleyd")
+    assert service.log_command(None).startswith("sudo journalctl -u parleyd")
+    (found,) = daemon.judge_status({"health": "trouble"}, f"see its log: {service.log_command(of_user)}")
+    assert "journalctl --user" in found.mend
+
+
+@pytest.mark.parametrize(
+    ("properties", "words"),
+    [
+        (
+            {
+                "ActiveState": "activating",
+                "SubState": "auto-restart",
+                "NRestarts": "3",
+                "ExecMainCode": "1",
+                "ExecMainStatus": "69",
+                "StatusText": "failed: there is no sound output device; plug one in",
+            },
+            "has failed 4 times, and is tried again: there is no sound output device; plug one in",
+        ),
+        # A daemon that was killed tells what it did before, and that is not why it ended.
+        (
+            {"ActiveState": "failed", "Result": "signal", "ExecMainStatus": "9", "StatusText": "asleep"},
+            "has failed: it was killed by SIGKILL",
+        ),
+        ({"ActiveState": "activating", "SubState": "start"}, "is starting"),
+        ({"ActiveState": "inactive"}, None),
+        ({"ActiveState": "active"}, None),
+    ],
+)
+def test_why_nobody_listens(properties: dict[str, str], words: str | None) -> None:
+    told = service.why_not_running([unit(**properties)])
+    assert told is None if words is None else told is not None and words in told[0]
 
 
 # ---------------------------------------------------------------- access to sound
@@ -179,21 +234,21 @@ def test_what_the_running_daemon_tells(status: dict[str, object], severity: Seve
 
 def test_device_files_of_root_alone() -> None:
     nodes = [Node("pcmC0D0p", "root", is_open_to_us=False)]
-    (found,) = sound_access.judge_permissions(nodes, "pi", ["audio"], can_reach_server=False)
+    (found,) = sound_access.judge_permissions(nodes, "pi", ["audio"], has_sound=False)
     assert "root alone" in found.text
 
 
 def test_device_files() -> None:
-    def judge(nodes: list[Node] | None, groups: list[str], can_reach_server: bool = False) -> list[Finding]:
-        return list(sound_access.judge_permissions(nodes, "pi", groups, can_reach_server=can_reach_server))
+    def judge(nodes: list[Node] | None, groups: list[str], has_sound: bool = False) -> list[Finding]:
+        return list(sound_access.judge_permissions(nodes, "pi", groups, has_sound=has_sound))
 
     shut = [Node("pcmC0D0c", "audio", False), Node("controlC0", "audio", False)]
     assert severities(judge(None, [])) == [ERROR]
-    assert severities(judge(None, [], can_reach_server=True)) == [NOTE]
+    assert severities(judge(None, [], has_sound=True)) == [NOTE]
     assert severities(judge([Node("pcmC0D0c", "audio", True)], ["audio"])) == [GOOD]
     assert "sudo usermod -aG audio pi" in text(judge(shut, ["pi"]))
     assert "udev" in text(judge(shut, ["audio"]))
-    assert severities(judge(shut, ["pi"], can_reach_server=True)) == [NOTE]
+    assert severities(judge(shut, ["pi"], has_sound=True)) == [NOTE]
 
 
 def test_holders_are_found_in_proc(tmp_path: Path) -> None:
@@ -271,7 +326,10 @@ def test_the_daemon_s_own_hold_on_a_device_is_no_fault(problem: str) -> None:
     [
         ({}, GOOD, "parleyd tune"),
         ({"dead_share": 1.0, "peak_dbfs": -120.0}, ERROR, "zeros"),
-        ({"clipped_share": 0.01}, WARNING, "clips"),
+        ({"dead_share": 1.0, "peak_dbfs": -120.0, "channels_cancel": True}, ERROR, "set audio.input.channel to 1"),
+        ({"clipped_share": 0.01}, WARNING, "alsamixer"),
+        ({"clipped_share": 0.01, "gain_db": 24.0}, WARNING, "lower audio.input.gain_db (now 24)"),
+        ({"gain_db": 24.0}, GOOD, "noise floor -62 dBFS with a gain of 24 dB"),
         ({"floor_dbfs": -30.0}, WARNING, "loud"),
         ({"dead_share": 0.3}, NOTE, "30 % of the time"),
         ({"offset_percent": 4.0}, NOTE, "DC offset"),
@@ -279,7 +337,7 @@ def test_the_daemon_s_own_hold_on_a_device_is_no_fault(problem: str) -> None:
 )
 def test_the_microphone_s_level(changes: dict[str, float], severity: Severity, words: str) -> None:
     quiet = {"peak_dbfs": -40.0, "floor_dbfs": -62.0, "clipped_share": 0.0, "dead_share": 0.0, "offset_percent": 0.0}
-    found = list(sound.judge_level(quiet | changes))
+    found = list(sound.judge_level(quiet | {"gain_db": 0.0, "channels_cancel": False} | changes))
     assert worst(found) is severity
     assert words in text(found)
 
@@ -323,6 +381,20 @@ def test_a_card_that_the_kernel_made_read_only() -> None:
     assert severities(machine.judge_mounts(mounts, "PARTUUID=1 / ext4 defaults,ro 0 1\n")) == [NOTE]
     assert severities(machine.judge_mounts("overlay / overlay rw,errors=remount-ro 0 0\n", "")) == [GOOD]
     assert severities(machine.judge_mounts("garbage\n\0", "\n")) == [SKIPPED]
+
+
+def test_a_state_directory_that_is_read_only_is_told_where_it_can_be_seen() -> None:
+    figures: dict[str, object] = {"free_bytes": 10**9, "free_files": 10**6, "is_read_only": True, "is_writable": False}
+    (found,) = machine.judge_disk("/mnt/card/parleyd", mount="/mnt/card", **figures)  # type: ignore[arg-type]
+    assert found.severity is ERROR
+    assert "/mnt/card, which is read-only" in found.text
+    assert found.mend is not None
+    assert "remount,rw /mnt/card" in found.mend
+    assert "file systems" not in found.mend, "that check knows nothing of it, and says that all is well"
+    (found,) = machine.judge_disk("/var/lib/parleyd", mount="/var", **figures)  # type: ignore[arg-type]
+    assert found.mend == "see the check of the file systems"
+    mounts = "/dev/sda1 / ext4 rw 0 0\n/dev/sda2 /var ext4 ro 0 0\n"
+    assert ERROR in severities(machine.judge_mounts(mounts, "")), "and that one says so"
 
 
 def test_memory() -> None:

@@ -44,7 +44,8 @@ class Room:
         self.config = self.profiles.first_config()
         self.volume = self.config.audio.output.software_volume
         self.refuses = self.mixer_refuses = False
-        self.applied = 0
+        self.applied = self.asked_mixer = 0
+        self.mixer_fails_at: int | None = None
         self.death: BaseException | None = None
 
     @property
@@ -62,7 +63,8 @@ class Room:
         return changed
 
     def set_volume(self, volume: float) -> None:
-        if self.mixer_refuses:
+        self.asked_mixer += 1
+        if self.mixer_refuses or self.asked_mixer == self.mixer_fails_at:
             raise MixerError("the mixer does not answer", "see the card")
         self.volume = volume
 
@@ -183,12 +185,51 @@ def test_a_volume_that_could_not_come_back_comes_back_later(monkeypatch: pytest.
         it.local = "2026-06-01 23:00"
         assert it.changed() == ("night", "schedule")
         it.mixer_refuses = True
-        applied = it.applied
+        asked = it.asked_mixer
         it.local = "2026-06-02 07:00"
-        while it.applied < applied + 2:
+        while it.asked_mixer < asked + 2:
             assert (it.profiles.current, it.volume) == ("night", 0.2)
         it.mixer_refuses = False
         assert it.changed() == (None, "schedule")
+        assert it.volume == 0.7
+
+
+def test_a_mixer_that_refuses_changes_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = QUIET.replace("volume: 0.2}}", "volume: 0.2}}, gate: {hangover_ms: 900}")
+    with room(text, "2026-06-01 12:00", monkeypatch) as it:
+        it.profiles.choose("night")
+        night = it.config
+        assert night.gate.hangover_ms == 900
+        it.mixer_refuses = True
+        with pytest.raises(ApplyError, match="does not answer"):
+            it.profiles.choose("party")
+        assert (it.profiles.current, it.profiles.chosen) == ("night", "night")
+        assert it.config == night, "the service and the profiles mean the same configuration"
+        with pytest.raises(ApplyError, match="does not answer"):
+            it.profiles.rebase(parse(text.replace("night:", "dusk:"), "p.yaml").config)
+        assert it.config == night
+        assert it.profiles.names == ("night", "party")
+        it.mixer_refuses = False
+        it.profiles.choose("party")
+        assert (it.config.gate.hangover_ms, it.volume) == (parse(QUIET, "p.yaml").config.gate.hangover_ms, 1.0)
+
+
+def test_a_configuration_that_is_refused_leaves_the_volume(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with room(QUIET, "2026-06-01 12:00", monkeypatch) as it:
+        it.volume = 0.7
+        it.profiles.choose("night")
+        it.refuses = True
+        with pytest.raises(ApplyError, match="no key"):
+            it.profiles.choose("none")
+        assert (it.profiles.current, it.volume) == ("night", 0.2)
+        it.mixer_fails_at = it.asked_mixer + 2
+        with pytest.raises(ApplyError, match="no key"):
+            it.profiles.choose("none")
+        assert "the profile stays, but not its volume" in caplog.text
+        it.refuses = False
+        it.profiles.choose("none")
         assert it.volume == 0.7
 
 

@@ -7,6 +7,7 @@ import threading
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import pytest
 from harness import Daemon
 from msgspec.structs import replace
 from plays import QUESTION, config
@@ -14,7 +15,9 @@ from scripted_server import WAIT_S, Line, ScriptedServer
 from scripted_speech import SpeechServer, Spoken
 
 from parleyd import events
+from parleyd.agents.agent import MAX_TEXT_CHARS
 from parleyd.agents.elevenlabs.speech import ElevenLabsSpeech
+from parleyd.audio import playback_queue
 from parleyd.config.keeping import Budget, QuietHours, Transcript
 from parleyd.config.schema import Earcons, Session, Wake
 
@@ -81,6 +84,58 @@ def test_a_budget_is_told_aloud_where_announcements_have_a_voice() -> None:
             daemon.say(QUESTION)
             daemon.expect(events.SessionEnded)
         assert len(speech.requests) == 2, "the earcon says it"
+
+
+def test_an_answer_that_is_too_long_is_known_to_be_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Person, agent, and the session that follows: nobody takes the end of what sounded for the end of the answer."""
+    monkeypatch.setattr(playback_queue, "QUEUE_LIMIT_S", 1.5)
+    dropped = threading.Event()
+
+    def play(line: Line) -> None:
+        line.ready()
+        if dropped.is_set():
+            line.over.wait(WAIT_S)
+            return
+        line.wait_turn()
+        line.hears("tell me a story")
+        line.says("one two three four five six seven eight nine ten", 10.0, chunk_s=5.0)
+        line.wait_message("contextual_update")
+        dropped.set()
+        line.drop()
+
+    with ScriptedServer(play) as server, Daemon(config(server)) as daemon:
+        daemon.say(QUESTION)
+        story = daemon.expect(events.AnswerEnded)
+        assert not story.finished
+        assert story.total_ms == 10_000
+        assert 1500 <= story.heard_ms < 3000
+        assert story.heard_ms + story.lost_ms == 10_000
+        assert daemon.service.status().speaker.dropped_ms == story.lost_ms
+        line = server.next_line()
+        told = line.wait_message("contextual_update")["text"]
+        assert "the person heard its first" in told
+        assert "second" in told
+        daemon.service.wake()
+        again = server.next_line()
+        carried = again.wait_message("contextual_update")["text"]
+        assert "agent: one" in carried
+        assert "four" not in carried
+        assert "(interrupted)" in carried
+
+
+def test_a_text_of_megabytes_is_cut_before_it_waits_anywhere() -> None:
+    def play(line: Line) -> None:
+        line.ready()
+        line.wait_turn()
+        line.hears("x" * 3_000_000)
+        line.says("y" * 3_000_000, 0.3)
+        line.over.wait(WAIT_S)
+
+    with ScriptedServer(play) as server, Daemon(config(server)) as daemon:
+        daemon.say(QUESTION)
+        daemon.expect(events.AnswerEnded)
+        assert len(daemon.of(events.Heard)[0].text) == MAX_TEXT_CHARS
+        assert len(daemon.of(events.AnswerText)[0].text) == MAX_TEXT_CHARS
 
 
 def test_in_quiet_hours_speech_wakes_nobody_and_a_command_does() -> None:

@@ -114,6 +114,54 @@ def test_ready_means_that_the_microphone_has_been_heard(manager: Manager) -> Non
         service.stop()
 
 
+def test_nobody_is_told_that_it_is_well_before_it_is_ready() -> None:
+    """The control socket answers while the devices open; what it says then must not look like success."""
+    config = parse("provider: local\nwake: {mode: manual}\n", "p").config
+    opens, asked = threading.Event(), threading.Event()
+
+    class SlowSpeaker(NullOutput):
+        def open(self, fill: Fill) -> StreamInfo:
+            asked.set()
+            opens.wait()
+            return super().open(fill)
+
+    agent = ElevenLabsAgent(config.elevenlabs, None)
+    service = Service(config, agent, DeadMicrophone(), SlowSpeaker(), events.Bus())
+    start = threading.Thread(target=service.start)
+    start.start()
+    try:
+        assert asked.wait(30)
+        status = service.status()
+        assert (status.state, status.health) == ("starting", "starting")
+        opens.set()
+        start.join(30)
+        status = service.status()
+        assert (status.state, status.reason, status.health) == ("asleep", "started", "well")
+    finally:
+        opens.set()
+        start.join(30)
+        service.stop()
+
+
+@pytest.mark.parametrize(
+    ("section", "reason"),
+    [
+        ({"audio": "{input: {device: 'wav:in.wav'}, output: {device: 'wav:/nowhere/out.wav'}}"}, "/nowhere/out.wav"),
+        ({"gate": "{pre_roll_ms: none}"}, "the configuration was refused: parleyd.yaml:3: gate.pre_roll_ms"),
+    ],
+)
+def test_a_start_that_fails_leaves_its_reason_with_systemd(
+    manager: Manager, tmp_path: Path, section: dict[str, str], reason: str
+) -> None:
+    write_wav(tmp_path / "in.wav", bytes(32_000))
+    write_config(tmp_path, **section)
+    with running(tmp_path) as process:
+        assert process.wait(30) != 0
+    while not (said := manager.next_with("STATUS")["STATUS"]).startswith("failed: "):
+        pass
+    assert reason in said
+
+
 class OddMicrophone(ActorMicrophone):
     """Half a sample at a time, which no device does: the ears thread ends by an error."""
 

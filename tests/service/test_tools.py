@@ -262,11 +262,11 @@ def test_what_an_agent_asks_forges_no_line_of_the_status_and_no_command(
     told = messages.plain(scene.daemon.service.status())
     told["approvals"][0] |= {"name": "x\nhealth      well", "call_id": "1; id #"}
     monkeypatch.setattr(status_command, "connected", lambda _args: nullcontext(SimpleNamespace(ask=lambda _do: told)))
-    status_command.run(argparse.Namespace(json=False, watch=False))
+    status_command.run(argparse.Namespace(json=False, watch=False, all=False))
     shown = [line.strip() for line in capsys.readouterr().out.splitlines()]
     assert sum(line.startswith("health") for line in shown) == 1
-    (asks,) = (line for line in shown if "may it call" in line)
-    assert "parleyd approve '1; id #', or deny" in asks
+    (asks,) = (number for number, line in enumerate(shown) if "may it call" in line)
+    assert shown[asks + 1] == "-> parleyd approve '1; id #', or deny"
 
 
 def test_a_person_answers_by_the_control_socket(play: Callable[..., Scene]) -> None:
@@ -277,8 +277,9 @@ def test_a_person_answers_by_the_control_socket(play: Callable[..., Scene]) -> N
     commands = by_hand(scene)
     for _ in range(2):
         scene.daemon.expect(events.ApprovalWanted)
-    shown = [line.strip() for line in page(messages.plain(scene.daemon.service.status())) if "may it call" in line]
-    assert shown[0] == 'asks        may it call pay_rent of mcp with {"amount": 700}? parleyd approve call_1, or deny'
+    shown = [line for line in page(messages.plain(scene.daemon.service.status())) if "may it call" in line.text]
+    assert shown[0][:2] == ("asks", 'may it call pay_rent of mcp with {"amount": 700}?')
+    assert shown[0].mend == "parleyd approve call_1, or deny"
     assert len(shown) == 2
     with pytest.raises(RequestError, match=r"several calls wait: call_1 \(pay_rent\), call_2 \(pay_all\)"):
         commands(messages.Approve())

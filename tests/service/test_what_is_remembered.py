@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -47,3 +49,22 @@ def test_mute_and_volume_are_as_they_were_left(tmp_path: Path) -> None:
     with running(tmp_path) as log:
         assert parleyd("volume") == "60%\n"
         assert "as it was" not in "".join(log)
+
+
+def test_a_learnt_gain_is_as_it_was_left(tmp_path: Path) -> None:
+    audio = '{{input: {{device: "null", gain_db: {}, auto_gain: on}}, output: {{device: "null"}}}}'
+    state = Path(os.environ["XDG_STATE_HOME"]) / "parleyd"
+    state.mkdir()
+    (state / "gain.json").write_text('{"device": "null", "configured_db": 3, "learnt_db": 12}')
+    write_config(tmp_path, audio=audio.format(3))
+    with running(tmp_path):
+        microphone = json.loads(parleyd("status", "--json"))["microphone"]
+        assert (microphone["gain_db"], microphone["learnt_db"]) == (15.0, 12.0)
+        assert "with a gain of 15 dB, 12 of it learnt" in parleyd("status")
+        write_config(tmp_path, audio=audio.format(6))
+        assert "audio.input.gain_db" in parleyd("reload")
+        assert json.loads(parleyd("status", "--json"))["microphone"]["gain_db"] == 18.0
+    # Told by the reload, and kept with what is configured now.
+    assert json.loads((state / "gain.json").read_text()) == {"device": "null", "configured_db": 6, "learnt_db": 12}
+    with running(tmp_path):
+        assert json.loads(parleyd("status", "--json"))["microphone"]["gain_db"] == 18.0

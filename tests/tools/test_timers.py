@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import queue
 import stat
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from parleyd.tools import timers
+from parleyd.tools import alarm_clock, timers
 from parleyd.tools.alarm_clock import AlarmClock
 from parleyd.tools.result import ToolError
 from parleyd.tools.timers import Now, Timer, TimerBook, duration
@@ -55,6 +57,51 @@ def test_setting_the_clock_moves_no_timer(moved_s: float) -> None:
     book = TimerBook.loaded(book.saved(later(10)), later(20, clock_moved_s=moved_s))
     assert due(book, later(299, clock_moved_s=moved_s)) == []
     assert due(book, later(300, clock_moved_s=moved_s)) == [("tea", 0)]
+
+
+@pytest.mark.parametrize("moved_s", [-3 * 3600, 3 * 3600])
+def test_a_clock_that_was_set_before_the_reboot_moves_no_timer_after_it(moved_s: float) -> None:
+    saved = book_with(7200).saved(later(300, clock_moved_s=moved_s))
+    rebooted = after_reboot(400, up_s=20, wall_s=NOON + 400 + moved_s)
+    book = TimerBook.loaded(saved, rebooted)
+    assert book.left_s(book.timers[0], rebooted) == 6800
+    # And once more: what was carried over is still right.
+    again = TimerBook.loaded(book.saved(rebooted), Now(NOON + 500 + moved_s, 10, "boot 3"))
+    assert again.left_s(again.timers[0], Now(NOON + 500 + moved_s, 10, "boot 3")) == 6700
+
+
+@pytest.mark.parametrize("set_again", [False, True])
+def test_a_timer_that_was_set_before_the_clock_was_known_is_not_lost_at_a_reboot(set_again: bool) -> None:
+    unset = Now(1000.0, 1000.0, "boot 1")
+    book = TimerBook()
+    book.add(600, "tea", unset)
+    rebooted = Now(NOON, 20, "boot 2")
+    if set_again:
+        # The clock was set, and the book saved again, before the power went 100 s later.
+        saved = book.saved(Now(NOON - 50, 1100.0, "boot 1"))
+        assert due(TimerBook.loaded(saved, rebooted), Now(NOON + 449, 469, "boot 2")) == []
+        assert due(TimerBook.loaded(saved, rebooted), Now(NOON + 450, 470, "boot 2")) == [("tea", 0)]
+    else:
+        book = TimerBook.loaded(book.saved(unset), rebooted)
+        assert due(book, Now(NOON + 599, 619, "boot 2")) == []
+        assert due(book, Now(NOON + 600, 620, "boot 2")) == [("tea", 0)]
+
+
+def test_two_boots_without_a_clock_and_then_one_with_it() -> None:
+    book = TimerBook.loaded(book_with(3600).saved(FIRST), Now(5.0, 5.0, "boot 2"))
+    book = TimerBook.loaded(book.saved(Now(105.0, 105.0, "boot 2")), Now(5.0, 5.0, "boot 3"))
+    assert book.left_s(book.timers[0], Now(5.0, 5.0, "boot 3")) == 3500
+    assert due(book, Now(NOON + 3599, 30.0, "boot 3")) == []
+    assert due(book, Now(NOON + 3610, 31.0, "boot 3")) == [("tea", 10)]
+
+
+def test_a_file_of_an_older_version_is_read() -> None:
+    old = (
+        b'{"saved_wall_s":1800000000.0,"boot":"boot 1","next_number":2,'
+        b'"timers":[{"number":1,"label":"tea","due_boot_s":1300.0,"due_wall_s":1800000300.0,"carried":false}]}'
+    )
+    book = TimerBook.loaded(old, after_reboot(100, up_s=20))
+    assert book.left_s(book.timers[0], after_reboot(100, up_s=20)) == 200
 
 
 def test_over_a_reboot_with_a_good_clock() -> None:
@@ -138,6 +185,31 @@ def test_a_timer_goes_off_on_time_and_leaves_the_file(tmp_path: Path) -> None:
         assert [one.label for one, _ in again.clock.all()] == ["later"]
         assert again.rung.empty()
     assert stat.S_IMODE((tmp_path / timers.FILE_NAME).stat().st_mode) == 0o600
+
+
+def test_a_clock_that_is_set_is_written_down_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    true_now, moved_s = timers.now, [0.0]
+
+    def now() -> Now:
+        at = true_now()
+        return Now(at.wall_s + moved_s[0], at.boot_s, at.boot)
+
+    monkeypatch.setattr(timers, "now", now)
+    monkeypatch.setattr(alarm_clock, "LOOK_S", 0.05)
+    path = tmp_path / timers.FILE_NAME
+    with Clock(tmp_path) as clock:
+        clock.clock.set(7200, "tea")
+        before = path.read_bytes()
+        moved_s[0] = 3 * 3600.0
+        pause = threading.Event()
+        end_s = time.monotonic() + WAIT_S
+        while path.read_bytes() == before:
+            assert time.monotonic() < end_s, "the file is still dated by the old clock"
+            pause.wait(0.02)
+        at = now()
+    rebooted = Now(at.wall_s + 60, 20, "another boot")
+    book = timers.read(path, rebooted)
+    assert book.left_s(book.timers[0], rebooted) == pytest.approx(7140, abs=15)
 
 
 def test_what_was_due_meanwhile_goes_off_at_the_start_unless_it_is_too_old(tmp_path: Path) -> None:

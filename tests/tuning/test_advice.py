@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from parleyd.tuning.advice import Facts, Settings, Trial, advise
+from parleyd.tuning.advice import Facts, Loudness, Settings, Trial, advise
 
 GOOD = Facts(
     seconds=15,
@@ -131,3 +131,42 @@ def test_in_noise_the_torn_utterances_are_not_the_hangovers_fault() -> None:
 def test_faults_come_first() -> None:
     kinds = [each.kind for each in advise(replace(GOOD, clipped_share=0.1, hum_db=30), Settings())]
     assert kinds == ["fault", "change", "good"]
+
+
+SOFT = replace(GOOD, peak_dbfs=-46, floor_dbfs=-88, speech_dbfs=-60)
+
+
+@pytest.mark.parametrize(
+    ("facts", "loudness", "value", "words"),
+    [
+        # What the converter already has needs no making up for: alsamixer first, where there is one.
+        (SOFT, Loudness(has_mixer=True), 25, "raise the capture gain by about 25 dB with `alsamixer`"),
+        (SOFT, Loudness(has_mixer=True), 25, "where that is not enough, make it louder here with"),
+        (SOFT, Loudness(has_mixer=False), 25, "its card has no capture volume: make it louder here with"),
+        (SOFT, Loudness(), 25, "where that is not enough, make it louder here with"),
+        (SOFT, Loudness(gain_db=12, has_mixer=False), 37, "peaks at −46 dBFS with a gain of 12 dB"),
+        (SOFT, Loudness(gain_db=30, has_mixer=False), 40, "make it louder here with"),
+        # The noise of the room comes up to -50 dBFS and no further.
+        (replace(SOFT, floor_dbfs=-66), Loudness(has_mixer=False), 16, "make it louder here with"),
+        (replace(SOFT, floor_dbfs=-53), Loudness(has_mixer=False), None, "come nearer"),
+        (SOFT, Loudness(auto_gain=True, has_mixer=False), None, "auto_gain makes it louder by itself"),
+    ],
+)
+def test_a_soft_microphone_is_made_louder(facts: Facts, loudness: Loudness, value: int | None, words: str) -> None:
+    (advice,) = (each for each in advise(facts, Settings(), loudness) if "your microphone peaks" in each.text)
+    assert words in advice.text
+    assert (advice.key, advice.value) == (None if value is None else "audio.input.gain_db", value)
+    assert ("alsamixer" in advice.text) is (loudness.has_mixer is not False)
+
+
+def test_what_the_gain_makes_clip_is_lowered_by_the_gain() -> None:
+    loud = replace(GOOD, clipped_share=0.01)
+    (advice,) = (each for each in advise(loud, Settings(), Loudness(gain_db=24)) if each.kind == "fault")
+    assert "with a gain of 24 dB the microphone clips" in advice.text
+    assert (advice.key, advice.value) == ("audio.input.gain_db", 14)
+
+
+def test_channels_that_cancel_are_not_called_muted() -> None:
+    (advice,) = advise(replace(GOOD, dead_share=1.0), Settings(), channels_cancel=True)
+    assert "cancel each other" in advice.text
+    assert (advice.key, advice.value) == ("audio.input.channel", 1)

@@ -95,6 +95,82 @@ def test_nothing_is_lost_and_nothing_negative(steps: list[tuple[float, bool, flo
             ledger, now_s = Ledger(book, zone), 0.0
 
 
+class SlowLedger(Ledger):
+    """Dates everything at each question: slow, and right by looking at it."""
+
+    def read(self, now_s: float, wall_s: float) -> Book:
+        if wall_s >= EARLIEST_S and self._settled.undated != Amount():
+            undated, self._settled.undated = self._settled.undated, Amount()
+            self._settled.book(self.day(wall_s), undated)
+        while self._spans and now_s - self._spans[0].to_s >= SETTLED_AFTER_S:
+            self._date(self._spans.popleft(), self._settled, now_s, wall_s)
+        book = self._settled.copy()
+        for span in self._spans:
+            self._date(span, book, now_s, wall_s)
+        return book
+
+
+DAY_S = 86_400.0
+LIFE = st.lists(
+    st.tuples(
+        st.one_of(st.floats(0, 2_000), st.floats(0, 2 * DAY_S)),  # monotonic time that passes
+        st.booleans(),  # in a session
+        # By how much the wall clock is set meanwhile, or merely slewed.
+        st.one_of(st.floats(-1e-4, 1e-4), st.floats(2, 3 * DAY_S), st.floats(-2e9, -2), st.floats(2, 2e9)),
+        st.integers(0, 3),  # how often the book is asked for
+        st.booleans(),  # there was a gap before
+    ),
+    max_size=40,
+)
+
+
+@given(LIFE, st.sampled_from([BERLIN, HAVANA]))
+@settings(max_examples=300, deadline=None)
+def test_dating_once_gives_the_same_book_as_dating_each_time(
+    life: list[tuple[float, bool, float, int, bool]], zone: ZoneInfo
+) -> None:
+    quick, slow = Ledger(Book(), zone), SlowLedger(Book(), zone)
+    now_s, offset_s = 0.0, EARLIEST_S + 1e7
+    for passed_s, live, moved_s, questions, gap in life:
+        now_s += 5.0 if gap else 0.0
+        amount = Amount(session_s=passed_s if live else 0.0, heard_s=passed_s)
+        for ledger in (quick, slow):
+            ledger.add(now_s, now_s + passed_s, amount)
+        now_s += passed_s
+        offset_s = min(max(offset_s + moved_s, 0.0), EARLIEST_S + 3e9)
+        for _ in range(questions):
+            one, other = quick.read(now_s, now_s + offset_s), slow.read(now_s, now_s + offset_s)
+            assert one.days.keys() == other.days.keys()
+            assert one.months.keys() == other.months.keys()
+            of_all = {"": one.undated}, {"": other.undated}
+            for mine, its in ((one.days, other.days), (one.months, other.months), of_all):
+                for name, amount in mine.items():
+                    assert amount.session_s == pytest.approx(its[name].session_s, abs=0.01)
+                    assert amount.heard_s == pytest.approx(its[name].heard_s, abs=0.01)
+
+
+def test_a_question_costs_the_same_after_a_day_of_many_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = Ledger(Book(), BERLIN)
+    for number in range(4000):
+        ledger.add(number * 20.0, number * 20.0 + 10.0, Amount(session_s=10))
+    dated, date = [0], Ledger._date
+
+    def counted(*arguments: object) -> None:
+        dated[0] += 1
+        date(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Ledger, "_date", counted)
+    wall_s = at("2026-11-21T23:00:00")
+    first = ledger.read(80_000.0, wall_s)
+    assert dated[0] >= 4000
+    dated[0] = 0
+    for tick in range(1, 101):
+        ledger.add(80_000.0 + tick - 1, 80_000.0 + tick, Amount(session_s=1))
+        book = ledger.read(80_000.0 + tick, wall_s + tick)
+    assert dated[0] <= 2 * 100
+    assert sum(minutes(book).values()) == pytest.approx(sum(minutes(first).values()) + 100 / 60, abs=0.01)
+
+
 def test_years_of_it_stay_small() -> None:
     ledger = Ledger(Book(), BERLIN)
     start = at("2026-01-01T12:00:00")

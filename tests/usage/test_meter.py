@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 import threading
@@ -134,3 +136,18 @@ def test_an_end_in_the_middle_of_a_save_leaves_a_whole_book(tmp_path: Path, capl
         (kept_s,) = days
         assert kept_s >= saved_s
     assert not caplog.records
+
+
+def test_a_damaged_file_that_stays_is_not_said_to_be_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where nothing can be written; that root cannot have as a plain directory."""
+
+    def refuse(_self: Path, _target: Path) -> Path:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    (tmp_path / FILE_NAME).write_bytes(b"{")
+    monkeypatch.setattr(Path, "replace", refuse)
+    assert Store(tmp_path).load() == Book()
+    assert "is damaged, and cannot be set aside (Read-only file system)" in caplog.text
+    assert "usage.damaged" not in caplog.text

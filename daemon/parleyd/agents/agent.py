@@ -7,13 +7,17 @@ session ended. Nothing here knows a provider.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Literal, Protocol
 
 from parleyd.audio.pcm import AudioFormat
 
 # ---------------------------------------------------------------- what agents do
+
+
+# What is kept of a text: half an hour of speech has a quarter of it, and a message may have a hundred times as much.
+MAX_TEXT_CHARS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +168,17 @@ AgentEvent = (
 
 
 # ---------------------------------------------------------------- how sessions end
+
+
+def within_bounds(event: AgentEvent) -> AgentEvent:
+    """The event, with texts of at most MAX_TEXT_CHARS: they wait in queues and stay in histories."""
+    match event:
+        case UserTranscript(text=text) | AgentResponse(text=text) | AgentResponsePart(text=text):
+            return event if len(text) <= MAX_TEXT_CHARS else replace(event, text=text[:MAX_TEXT_CHARS])
+        case AgentResponseCorrection(corrected=text) if len(text) > MAX_TEXT_CHARS:
+            return replace(event, corrected=text[:MAX_TEXT_CHARS])
+        case _:
+            return event
 
 
 class EndingKind(Enum):

@@ -62,7 +62,12 @@ class Variables:
             names = self._sources.keys() - self._looking
             self._looking |= names
         for name in names:
-            threading.Thread(target=self._look, args=(name,), name="dynamic variable", daemon=True).start()
+            try:
+                threading.Thread(target=self._look, args=(name,), name="dynamic variable", daemon=True).start()
+            except RuntimeError:
+                with self._changed:
+                    self._looking.discard(name)
+                    self._failures[name] = "the system has no thread left to look for it"
 
     def values(self) -> dict[str, Scalar]:
         """All that have a value; waits for those that are being looked for."""
@@ -88,6 +93,9 @@ class Variables:
             value = find(self._sources[name], LONGEST_S)
         except NotFoundError as error:
             why = str(error)
+        except OSError as error:
+            # No handle left to wait with for what a command prints.
+            why = error.strerror or str(error)
         with self._changed:
             self._looking.discard(name)
             if value is None:

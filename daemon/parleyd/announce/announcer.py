@@ -184,8 +184,9 @@ class Announcer:
         with self._lock:
             if self._queue and not self._stopping.is_set():
                 return self._queue.popleft()
+            # Before the thread that follows can beat.
+            self.pulse.rest()
             self._thread = None
-        self.pulse.rest()
         return None
 
     def _speak(self, item: _Item) -> None:

@@ -7,6 +7,7 @@ import queue
 import time
 
 from parleyd.audio.devices.device import InputDevice, StreamInfo
+from parleyd.audio.input_gain import InputGain
 from parleyd.audio.pcm import (
     BYTES_PER_SAMPLE,
     FRAME_BYTES,
@@ -63,10 +64,13 @@ class Capture:
     """Bounded at one second: then the oldest period is dropped, counted, and said once.
 
     last_period_s, last_sound_s: monotonic time at which a period, and one that was not digital silence, last came.
+    gain: applied here and nowhere else, behind the look for digital silence, which is the device's, and before
+    everything that hears: echo canceller, gate, recordings, agent.
     """
 
-    def __init__(self, device: InputDevice) -> None:
+    def __init__(self, device: InputDevice, gain: InputGain | None = None) -> None:
         self.device = device
+        self.gain = InputGain() if gain is None else gain
         self._periods: queue.Queue[tuple[_Opening, bytes, float]] = queue.Queue(maxsize=50)
         self._opening: _Opening | None = None  # that of which `pending` is
         self._pending = bytearray()
@@ -127,7 +131,7 @@ class Capture:
         made, end_s = opening.process(pcm, start_s)
         if not made:
             return []
-        self._pending += made
+        self._pending += self.gain.apply(made)
         begin_s = end_s - len(self._pending) / BYTES_PER_SAMPLE / PIPELINE_RATE_HZ
         frames: list[Frame] = []
         while len(self._pending) >= FRAME_BYTES:

@@ -84,6 +84,9 @@ class EarconCues:
                 self._present_s = event.at_s
             case events.TalkStopped() | events.UtteranceEnded():
                 return self._paused(event.at_s)
+            case events.AnswerEnded(lost_ms=lost_ms) if lost_ms:
+                # It stops in the middle of a sentence, and that shall not pass for its end.
+                return self._sound("error", event.at_s)
             case events.AnswerStarted():
                 # The agent itself shows that it listens.
                 self._held = None

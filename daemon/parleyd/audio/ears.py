@@ -153,6 +153,8 @@ class Ears:
             hold_back=self._hold_back or asleep,
         )
         self._echo.judge(level_dbfs(frame.pcm), talk=verdict.talk_ms > 0)
+        floor_dbfs, alone = self._gate.floor.dbfs, self._echo.far_end_silent
+        self._capture.gain.hear(measured.level_dbfs, floor_dbfs, talk=verdict.talk_ms > 0, alone=alone)
         if verdict.talk_started and asleep:
             self._gate.doubt.wakes()
         called = frame.start_s - self._called_s < CALLED_S

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from typing import Literal
 
@@ -52,6 +53,8 @@ class EchoControl:
         self._far_end = far_end
         self._bus = bus
         self._half_duplex = HalfDuplex(tail_ms)
+        # Ears bring levels to it, the session's receiver words; only one of them falls back.
+        self._lock = threading.Lock()
         self._self_echo = SelfEcho()
         self._canceller: EchoCanceller | None = None
         self._far_dbfs = SILENCE_DBFS
@@ -105,6 +108,11 @@ class EchoControl:
         # Whoever begins to speak over an earcon opens the gate a moment later, and the pre-roll has all of it.
         return frame, not earcon
 
+    @property
+    def far_end_silent(self) -> bool:
+        """Of the last frame: nothing of the speaker can have been in it."""
+        return self._far_dbfs == SILENCE_DBFS
+
     def _announced(self, start_s: float, now_s: float) -> bool:
         track = self._announcements
         return track is not None and self._half_duplex.deaf(
@@ -113,22 +121,32 @@ class EchoControl:
 
     def judge(self, level_dbfs: float, *, talk: bool) -> None:
         """The level of the frame that was passed on, and whether the gate takes it for talk."""
-        if self.mode != "half_duplex" and self._self_echo.levels(level_dbfs, self._far_dbfs, talk=talk):
+        if self.mode == "half_duplex":
+            return
+        with self._lock:
+            certain = self._self_echo.levels(level_dbfs, self._far_dbfs, talk=talk)
+        if certain:
             self._fall_back("what is heard goes up and down with the agent's voice")
 
     def _listen(self, event: events.Event) -> None:
         if self.mode == "half_duplex":
             return
-        if isinstance(event, events.AnswerText):
-            self._self_echo.agent_said(event.text, event.at_s)
-        elif isinstance(event, events.Heard) and event.final and self._self_echo.person_said(event.text, event.at_s):
+        certain = False
+        with self._lock:
+            if isinstance(event, events.AnswerText):
+                self._self_echo.agent_said(event.text, event.at_s)
+            elif isinstance(event, events.Heard) and event.final:
+                certain = self._self_echo.person_said(event.text, event.at_s)
+        if certain:
             self._fall_back("the agent's own words come back as the person's")
 
     def _try_again(self) -> None:
         log.info("the echo canceller gets another chance")
-        self._since_s, self._again_s = time.monotonic(), float("inf")
-        self._canceller, self._self_echo = EchoCanceller(), SelfEcho()
-        self.mode = "aec"
+        canceller = EchoCanceller()
+        with self._lock:
+            self._since_s, self._again_s = time.monotonic(), float("inf")
+            self._canceller, self._self_echo = canceller, SelfEcho()
+            self.mode = "aec"
         self._bus.publish(events.TroubleOver(at_s=time.monotonic(), part="echo"))
 
     def _fall_back(self, why: str) -> None:
@@ -136,13 +154,14 @@ class EchoControl:
             text = f"the microphone hears the speaker: {why}"
             mend = "set audio.echo.mode to auto"
         else:
-            self.mode = "half_duplex"
             now_s = time.monotonic()
-            if now_s - self._since_s > DID_WELL_S:
-                self._patience_s = SECOND_CHANCE_S
-            hours = round(self._patience_s / 3600)
-            self._again_s = now_s + self._patience_s
-            self._patience_s = min(2 * self._patience_s, _LAST_CHANCE_S)
+            with self._lock:
+                if now_s - self._since_s > DID_WELL_S:
+                    self._patience_s = SECOND_CHANCE_S
+                hours = round(self._patience_s / 3600)
+                self._again_s = now_s + self._patience_s
+                self._patience_s = min(2 * self._patience_s, _LAST_CHANCE_S)
+                self.mode = "half_duplex"
             text = f"the microphone hears the speaker in spite of the echo canceller: {why}; for {hours} h the "
             text += "microphone counts as silent while the agent speaks"
             mend = "turn the speaker down or move it away from the microphone; a new start tries at once"

@@ -147,7 +147,10 @@ class Volume:
             return
         # Buttons may have moved since what was found, and nobody has asked for that here.
         if not (self._as_it_stands and self._found):
-            threading.Thread(target=self._restore, name="mixer", daemon=True).start()
+            try:
+                threading.Thread(target=self._restore, name="mixer", daemon=True).start()
+            except RuntimeError as error:
+                log.warning("the volume is not what it was before the speaker was away: %s; set it again", error)
 
     def _restore(self) -> None:
         try:
@@ -186,6 +189,9 @@ class Volume:
                 self.value = volume
                 if self._configured is not None:
                     self._remembered.forget()
+            elif self._mixer is None and self._remembered.under(self._configured) is not None:
+                # What was set by hand stays as it is, after the next start, too.
+                self._remembered.remember(self.value, None)
             self._configured = volume
 
     def _see(self, found: float) -> None:

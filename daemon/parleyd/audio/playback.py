@@ -1,6 +1,6 @@
 """The clearable queue: the agent's voice → the speaker. Knows what has been heard; stops within milliseconds.
 
-    enqueue ──▶ queue (≤ 120 s) ──▶ thread: decode, resample, volume ──▶ ring (2 periods) ──▶ the device's callback
+    enqueue ──▶ queue (≤ 30 min) ─▶ thread: decode, resample, volume ──▶ ring (2 periods) ──▶ the device's callback
                 playback_queue.py   playback_pipeline.py, playback_gain.py
 
 Nothing is held back on purpose: the first chunk sounds as soon as it comes, for agents send faster than real time; the
@@ -127,6 +127,10 @@ class Playback:
 
     def regain(self) -> None:
         """Opens the device again; the sound goes on where it was. Raises DeviceError."""
+        with self._lock:
+            if self._reopening:
+                # It hangs in there since before the release, and will be closed when it comes back.
+                raise DeviceError(f"{self._device.name}: it is still being opened", "try again a little later")
         self._open()
         with self._changed:
             self._released = False
@@ -153,8 +157,13 @@ class Playback:
             if self._stopping:
                 return
             queue = self._pipeline.queue
-            data = queue.accept(answer, data)
-            if not data or (self._unheard and answer == self._unheard_answer):
+            data, lost_s = queue.accept(answer, data)
+            if self._unheard and answer == self._unheard_answer:
+                return
+            if lost_s:
+                self._playhead.lost(answer, lost_s)
+                self._changed.notify_all()
+            if not data:
                 return
             segment = self._playhead.queued(answer, queue.length_s(data))
             if self._unheard:
@@ -255,7 +264,7 @@ class Playback:
 
     @property
     def dropped_ms(self) -> int:
-        """What came beyond QUEUE_LIMIT_S, so far."""
+        """What came beyond the queue's limits, so far."""
         return round(self._pipeline.queue.dropped_s * 1000)
 
     @property
@@ -339,7 +348,8 @@ class Playback:
                 self._told += self._playhead.due(now_s, dry=self._pipeline.is_dry)
                 told, self._told = self._told, []
                 work = None if self._stopping or self._cut_wanted else self._pipeline.next_slice()
-                if told or work is not None or self._stopping or self._cut_wanted:
+                has_waste = self._pipeline.queue.has_waste
+                if told or work is not None or has_waste or self._stopping or self._cut_wanted:
                     break
                 due_s = self._playhead.next_due_s(dry=self._pipeline.is_dry)
                 self.pulse.rest()
@@ -357,6 +367,9 @@ class Playback:
             with self._changed:
                 self._pipeline.store(*work, pcm)
                 self._changed.notify_all()
+        else:
+            # When nobody waits for sound.
+            self._pipeline.queue.free_some()
         return True
 
     def _tell(self, told: list[Started | Heard]) -> None:
@@ -393,6 +406,11 @@ class Playback:
         except DeviceError as error:
             self._on_failure(error)
         finally:
+            with self._changed:
+                # Who released the device, or stopped, has waited for this, but not for ever.
+                unwanted = self._released or self._stopping
+            if unwanted:
+                self._device.close()
             with self._changed:
                 self._reopening = False
                 self._changed.notify_all()

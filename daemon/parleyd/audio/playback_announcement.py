@@ -36,6 +36,8 @@ class AnnouncementTrack:
         self._lock = threading.Lock()
         self._rate_hz = 48_000
         self._left: Ring[None] = Ring()
+        # While sound for a device of another rate is made anew: what comes meanwhile, and goes behind it.
+        self._behind: Ring[None] | None = None
         self._open = False
         self._under_talk = False
         self._voice_gain = 1.0
@@ -58,7 +60,7 @@ class AnnouncementTrack:
         self._half = b""
         with self._lock:
             self._resampler = Resampler(fmt.rate_hz, self._rate_hz)
-            self._left = Ring()
+            self._left, self._behind = Ring(), None
             self._open = True
             self._began_s = None
 
@@ -85,7 +87,7 @@ class AnnouncementTrack:
         """Ends with a fade of 5 ms."""
         with self._lock:
             waiting = b"".join(piece for _, piece in self._left.pop(round(_FADE_S * self._rate_hz)))
-            self._left = Ring()
+            self._left, self._behind = Ring(), None
             if waiting and self._began_s is not None:
                 self._left.push(None, sound.fade_out(waiting, len(waiting) // BYTES_PER_SAMPLE))
             self._open = False
@@ -106,7 +108,7 @@ class AnnouncementTrack:
         with self._lock:
             # Opened at another rate just now: a moment is lost.
             if rate_hz == self._rate_hz:
-                self._left.push(None, pcm)
+                (self._left if self._behind is None else self._behind).push(None, pcm)
 
     # ---------------------------------------------------------------- what is so
 
@@ -125,7 +127,12 @@ class AnnouncementTrack:
     def left(self, now_s: float) -> bool:
         """Not all of it has been heard, whether or not there is a device."""
         with self._lock:
-            return self._left.samples > 0 or now_s < self._silent_from_s
+            return self._waits or now_s < self._silent_from_s
+
+    @property
+    def _waits(self) -> bool:
+        """Under the lock: some of it was not yet given to the device."""
+        return self._left.samples > 0 or self._behind is not None
 
     @property
     def last_period_s(self) -> float:
@@ -135,7 +142,7 @@ class AnnouncementTrack:
     def audible(self, now_s: float) -> bool:
         """It is to be heard now, or in a moment."""
         with self._lock:
-            comes = self._left.samples > 0 and now_s - self._last_period_s < GONE_S
+            comes = self._waits and now_s - self._last_period_s < GONE_S
             return comes or now_s < self._silent_from_s
 
     # ---------------------------------------------------------------- playback
@@ -145,12 +152,28 @@ class AnnouncementTrack:
         with self._lock:
             before, self._rate_hz = self._rate_hz, rate_hz
             waiting, self._left = self._left, Ring()
-        if not waiting.samples:
-            return
+            if not waiting.samples:
+                return
+            behind: Ring[None] = Ring()
+            self._behind = behind
         resampler = Resampler(before, rate_hz)
         for _, piece in waiting.pop(waiting.samples):
-            self._push(resampler.process(piece), rate_hz)
-        self._push(resampler.flush(), rate_hz)
+            if not self._push_before(behind, resampler.process(piece)):
+                return
+        if self._push_before(behind, resampler.flush()):
+            with self._lock:
+                if self._behind is behind:
+                    for _, piece in behind.pop(behind.samples):
+                        self._left.push(None, piece)
+                    self._behind = None
+
+    def _push_before(self, behind: Ring[None], pcm: bytes) -> bool:
+        """→ whether it is still wanted: it was not cleared, and no other announcement has begun."""
+        with self._lock:
+            if self._behind is not behind:
+                return False
+            self._left.push(None, pcm)
+            return True
 
     def mix(self, pcm: bytes, now_s: float, latency_s: float, *, volume: float) -> bytes:
         """What the device takes now → the same with the announcement over it."""

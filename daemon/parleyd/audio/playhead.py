@@ -21,6 +21,7 @@ _REMEMBERED = 64
 class Heard:
     """What of an answer has sounded, out of all that came of it; finished: to its end, not cleared.
 
+    lost_ms: of total_ms, the end for which there was no room, if all before it was heard.
     ended_s: when the last of it was, or will be, audible; until then, when it was asked.
     """
 
@@ -29,6 +30,7 @@ class Heard:
     total_ms: int
     finished: bool
     ended_s: float = field(default=0.0, compare=False)
+    lost_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class Segment:
 
     answer: int
     closed: bool = False  # no more of it will come
+    is_empty: bool = True  # all that came of it so far was lost
     handed_s: float = 0.0  # how much the device has taken
     starts_s: float = 0.0  # when it became or becomes audible; has a meaning once something was handed
     ends_s: float = 0.0  # when what was handed so far is through
@@ -55,6 +58,7 @@ class Segment:
 class _Account:
     total_s: float = 0.0
     heard_s: float = 0.0  # in segments that are over
+    lost_s: float = 0.0  # of total_s, what could not be kept
 
 
 class Playhead:
@@ -72,10 +76,28 @@ class Playhead:
 
     def queued(self, answer: int, duration_s: float) -> Segment:
         """More of an answer has come."""
-        account = self._accounts.setdefault(answer, _Account())
+        self._account(answer).total_s += duration_s
+        segment = self._segment(answer)
+        segment.is_empty = False
+        return segment
+
+    def lost(self, answer: int, duration_s: float) -> None:
+        """More of an answer has come, and cannot be kept."""
+        account = self._account(answer)
         account.total_s += duration_s
+        account.lost_s += duration_s
+        # Of a storm of answers without any sound the end is not told.
+        if len(self._alive) < _REMEMBERED:
+            self._segment(answer)
+
+    def _account(self, answer: int) -> _Account:
+        account = self._accounts.setdefault(answer, _Account())
         while len(self._accounts) > _REMEMBERED:
             self._accounts.popitem(last=False)
+        return account
+
+    def _segment(self, answer: int) -> Segment:
+        """That of which more may come, else a new one."""
         last = self._alive[-1] if self._alive else None
         if last is not None and last.answer == answer and not last.closed:
             return last
@@ -114,7 +136,8 @@ class Playhead:
             if over_s is None or now_s < over_s:
                 break
             self._alive.popleft()
-            told.append(self._finish(segment, segment.handed_s, segment.ends_s, finished=True))
+            ended_s = now_s if segment.is_empty else segment.ends_s
+            told.append(self._finish(segment, segment.handed_s, ended_s, finished=True))
         return told
 
     def next_due_s(self, *, dry: bool) -> float | None:
@@ -179,6 +202,11 @@ class Playhead:
         return max(0.0, segment.handed_s - ahead_s)
 
     def _over_s(self, segment: Segment, *, dry: bool) -> float | None:
+        if segment.is_empty and segment.closed:
+            # It is the first, so all before it has been heard.
+            return 0.0
+        if segment.is_empty and dry:
+            return self._silent_from_s + GIVE_UP_S
         if segment.handed_s == 0.0:
             return None
         followed = any(later.handed_s > 0.0 for later in self._alive if later is not segment)
@@ -195,12 +223,17 @@ class Playhead:
         if account is None:
             return _heard(segment.answer, heard_s, heard_s, ended_s, finished=finished)
         account.heard_s = min(account.heard_s + heard_s, account.total_s)
-        return _heard(segment.answer, account.heard_s, account.total_s, ended_s, finished=finished)
+        lost_s = account.lost_s if finished else 0.0
+        finished = finished and not lost_s
+        return _heard(segment.answer, account.heard_s, account.total_s, ended_s, finished=finished, lost_s=lost_s)
 
     def _forget_spans(self, now_s: float) -> None:
         while self._spans and self._spans[0][2] <= now_s:
             self._spans.popleft()
 
 
-def _heard(answer: int, heard_s: float, total_s: float, ended_s: float, *, finished: bool) -> Heard:
-    return Heard(answer, round(min(heard_s, total_s) * 1000), round(total_s * 1000), finished, ended_s)
+def _heard(
+    answer: int, heard_s: float, total_s: float, ended_s: float, *, finished: bool, lost_s: float = 0.0
+) -> Heard:
+    heard_ms, total_ms = round(min(heard_s, total_s) * 1000), round(total_s * 1000)
+    return Heard(answer, heard_ms, total_ms, finished, ended_s, round(lost_s * 1000))

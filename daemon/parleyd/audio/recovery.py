@@ -307,8 +307,13 @@ class Recovery:
         if ill:
             self._outcome = {}
             self._helper_since_s = now_s
-            self._helper = threading.Thread(target=self._reopen, args=(ill,), name="devices reopening", daemon=True)
-            self._helper.start()
+            helper = threading.Thread(target=self._reopen, args=(ill,), name="devices reopening", daemon=True)
+            try:
+                helper.start()
+                self._helper = helper
+            except RuntimeError as error:
+                # It is looked for again in a moment.
+                log.debug("no thread to reopen a device: %s", error)
         return True
 
     # ------------------------------------------------------------ the helper
@@ -362,7 +367,10 @@ class Recovery:
                 self._speaker_lost_s = now_s
             if what.muted:
                 text = f"the microphone '{name}' delivers digital silence"
-                mend = "see that its mute switch is off and its capture volume is up (alsamixer, pavucontrol)"
+                mend = (
+                    "see that its mute switch is off and its capture volume is up (alsamixer, pavucontrol); if it has "
+                    "several channels, they may cancel each other: set audio.input.channel to 1"
+                )
             else:
                 text = f"the {which} '{name}' is gone; it is looked for until it is back"
                 mend = "see its plug and its cable, and whether the sound server runs"

@@ -53,7 +53,7 @@ class Orders:
             if order == "mute_or_unmute":
                 now = "unmute" if client.ask("status")["microphone"]["muted"] else "mute"
             elif order == "wake_or_sleep":
-                now = "wake" if client.ask("status")["state"] == "asleep" else "sleep"
+                now = "wake" if client.ask("status")["state"] in ("asleep", "starting") else "sleep"
             elif order == "wake":
                 now = "wake"
             else:

@@ -21,5 +21,5 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     with connected(args) as client:
-        tell(args, client.ask("activity"), "")
+        tell(args, client.ask("activity"), "the agent has been told that the person is busy")
     return os.EX_OK

@@ -19,7 +19,10 @@ from parleyd.agents.local.record import Activity
 from parleyd.agents.local.scenario import Scenario, load
 from parleyd.agents.local.settings import AgentSettings, FormatName
 from parleyd.cli.errors import CommandError
+from parleyd.config.base import Secret
 from parleyd.config.problem import ConfigError
+from parleyd.config.secrets import SecretError, resolve
+from parleyd.host import web_pages
 from parleyd.host.signals import NUDGE, Signals
 
 if TYPE_CHECKING:
@@ -37,6 +40,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "for a daemon without a key, and for tests. Runs until SIGTERM or Ctrl-C.",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on, default: %(default)s")
+    parser.add_argument(
+        "--key-file", type=Path, metavar="FILE", help="its first line is the key that every client has to give"
+    )
+    parser.add_argument(
+        "--no-key", action="store_true", help="serve everybody on the network, with --host beyond this machine"
+    )
+    parser.add_argument(
+        "--origin", action="append", default=[], metavar="URL", help="web pages of this origin may connect, too"
+    )
     parser.add_argument("--port", type=_port, default=DEFAULT_PORT, help="0: any free one; default: %(default)s")
     parser.add_argument("--scenario", type=Path, metavar="FILE", help="what the agent is like and what goes wrong")
     parser.add_argument("--ears", choices=("sphinx", "whisper", "none"), help="recogniser, default: sphinx")
@@ -61,7 +73,13 @@ def run(args: argparse.Namespace) -> int:
         for name in ("ears", "voice", "input_format", "output_format")
         if (value := getattr(args, name)) is not None
     }
+    if args.key_file is not None:
+        changes |= {"api_key": _key(args.key_file), "require_auth": True}
     settings: AgentSettings = msgspec.structs.replace(scenario.agent, **changes)
+    has_key = settings.require_auth and settings.api_key is not None
+    if not (web_pages.is_this_machine(args.host) or has_key or args.no_key):
+        text = f"on {args.host} everybody on the network could talk to the agent"
+        raise CommandError(text, "give it a key with --key-file FILE, or say --no-key", os.EX_USAGE)
     with Signals() as arrived:
         _serve(args, scenario, settings, LocalAgent, arrived)
     return os.EX_OK
@@ -76,6 +94,7 @@ def _serve(
         scenario,
         host=args.host,
         port=args.port,
+        origins=args.origin,
         keep=False,
         folder=args.record,
         on_activity=printer.show,
@@ -103,6 +122,13 @@ def _port(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) > 65_535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port; use 0 to 65535")
     return int(text)
+
+
+def _key(path: Path) -> str:
+    try:
+        return resolve(Secret(file=str(path))) or ""
+    except SecretError as error:
+        raise CommandError(str(error), error.mend, os.EX_NOINPUT) from error
 
 
 def _scenario(path: Path | None) -> Scenario:

@@ -33,7 +33,8 @@ def run(args: argparse.Namespace) -> int:
         result = client.ask("announce", text=text, now=args.now)
         if args.wait:
             result = _ended(client, result["announcement"], args.timeout)
-        tell(args, result, "")
+        when = "as soon as it has been fetched" if args.now else "in the next pause"
+        tell(args, result, "spoken" if args.wait else f"it will be spoken {when}")
     return os.EX_OK
 
 

@@ -1,4 +1,4 @@
-"""`parleyd check`: is the configuration good, and what does it come to?"""
+"""`parleyd check`: is the configuration good, does this machine have what it names, and what does it come to?"""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import argparse
 import json
 import os
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from parleyd.checks.this_machine import missing
+from parleyd.cli.terminal import wrapped
+from parleyd.config.base import Secret
 from parleyd.config.json_schema import json_schema
 from parleyd.config.loader import ConfigError, Loaded, load
 from parleyd.config.nodes import dump
+from parleyd.config.schema import Config
 from parleyd.config.secrets import masked
 from parleyd.host.directories import config_path
 from parleyd.shown import one_line
@@ -21,14 +25,16 @@ from parleyd.shown import one_line
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "check",
-        help="check the configuration and show what it comes to",
-        description="Checks a configuration file and prints the effective configuration, every key with its value, "
-        "secrets masked. Problems go to standard error, one per line; then the exit code is 78.",
+        help="check the configuration, and whether this machine has what it names",
+        description="Checks a configuration file. What is wrong goes to standard error, one problem per line; then the "
+        "exit code is 78. Warnings also name the packages, programs, files and sound devices that the configuration "
+        "names and this machine does not have.",
     )
     parser.add_argument(
         "-c", "--config", type=Path, default=config_path(), metavar="FILE", help="default: %(default)s"
     )
     output = parser.add_mutually_exclusive_group()
+    output.add_argument("--all", action="store_true", help="print every key with the value in force, secrets masked")
     output.add_argument("--schema", action="store_true", help="print a JSON Schema for editors, and check nothing")
     output.add_argument("--json", action="store_true", help="print problems, warnings and configuration as JSON")
     parser.set_defaults(run=run)
@@ -39,13 +45,15 @@ def run(args: argparse.Namespace) -> int:
         _print_json(json_schema())
         return os.EX_OK
     try:
-        outcome: Loaded | ConfigError = load(args.config)
+        loaded = load(args.config)
+        found = map(loaded.placed, missing(loaded.config))
+        outcome: Loaded | ConfigError = replace(loaded, warnings=(*loaded.warnings, *found))
     except ConfigError as error:
         outcome = error
     if args.json:
         _print_json(_facts(args.config, outcome))
     else:
-        _print_lines(args.config, outcome)
+        _print_lines(args.config, outcome, everything=args.all)
     return os.EX_OK if isinstance(outcome, Loaded) else os.EX_CONFIG
 
 
@@ -60,15 +68,37 @@ def _facts(path: Path, outcome: Loaded | ConfigError) -> dict[str, Any]:
     }
 
 
-def _print_lines(path: Path, outcome: Loaded | ConfigError) -> None:
+def _print_lines(path: Path, outcome: Loaded | ConfigError, *, everything: bool) -> None:
     for warning in outcome.warnings:
-        print(warning.render("warning"), file=sys.stderr)
+        print(wrapped(warning.render("warning"), sys.stderr), file=sys.stderr)
     if isinstance(outcome, ConfigError):
         for problem in outcome.problems:
-            print(problem, file=sys.stderr)
-    else:
-        print(f"# {one_line(str(path))}: good. What it comes to, with every default:")
+            print(wrapped(str(problem), sys.stderr), file=sys.stderr)
+    elif everything:
+        print(f"# {one_line(str(path))}: every key, with the value in force")
         print(dump(masked(outcome.config)), end="")
+    else:
+        verdict = "can be used, with warnings" if outcome.warnings else "good"
+        print(wrapped(f"{one_line(str(path))}: {verdict}: {one_line(summary(outcome.config))}", sys.stdout))
+
+
+def summary(config: Config) -> str:
+    """What the daemon will do, in one line: with whom it talks, by which key, through which devices."""
+    words: list[str] = [config.provider]
+    if config.provider == "elevenlabs":
+        words.append(f"agent {config.elevenlabs.agent_id}")
+        key = config.elevenlabs.api_key
+        if isinstance(key, Secret):
+            kind, place = next((kind, place) for kind, place in masked(key).items() if place is not None)
+            words.append(f"key from {kind} {place}")
+        else:
+            words.append("no key (a public agent)" if key is None else "key from this file")
+    if config.audio.mode == "off":
+        words.append("no sound")
+    else:
+        words += [f"microphone {config.audio.input.device}", f"speaker {config.audio.output.device}"]
+        words.append(f"wake: {config.wake.mode}")
+    return ", ".join(words)
 
 
 def _print_json(value: dict[str, Any]) -> None:

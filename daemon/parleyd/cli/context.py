@@ -23,5 +23,5 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     text = text_of(args.text)
     with connected(args) as client:
-        tell(args, client.ask("context", text=text, context_id=args.context_id or None), "")
+        tell(args, client.ask("context", text=text, context_id=args.context_id or None), "the agent knows it now")
     return os.EX_OK

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from parleyd.cli.errors import CommandError
-from parleyd.control.client import Client, NotAllowedError, NotRunningError, RefusedError, TurnError
+from parleyd.control.client import Client, NobodyListensError, NotAllowedError, NotRunningError, RefusedError, TurnError
 from parleyd.control.messages import MAX_TEXT
 from parleyd.shown import json_text, printable
 
@@ -74,8 +74,21 @@ def connected(args: argparse.Namespace) -> Iterator[Client]:
             yield client
     except TurnError as error:
         raise CommandError(str(error), None, os.EX_TEMPFAIL) from error
+    except NobodyListensError as error:
+        told = _why_not_running() if args.socket is None else None
+        if told is None:
+            raise refused(error) from error
+        raise CommandError(f"parleyd is not running: {told[0]}", told[1], os.EX_UNAVAILABLE) from error
     except (NotRunningError, RefusedError) as error:
         raise refused(error) from error
+
+
+def _why_not_running() -> tuple[str, str] | None:
+    """What systemd knows of a service that does not run, and the mend."""
+    # Only where it is needed: most commands never ask systemd.
+    from parleyd.doctor.service import known_units, why_not_running
+
+    return why_not_running(known_units())
 
 
 def refused(error: NotRunningError | RefusedError) -> CommandError:

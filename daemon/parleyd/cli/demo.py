@@ -19,7 +19,7 @@ import numpy.typing as npt
 from parleyd import events, own_python
 from parleyd.agents.local.voice import Voice, VoiceError
 from parleyd.audio.devices.device import DeviceError, InputDevice, OutputDevice
-from parleyd.audio.devices.names import device_pair
+from parleyd.audio.devices.names import devices_of
 from parleyd.audio.devices.wav import WavOutput
 from parleyd.audio.echo import EchoCancellerMissingError
 from parleyd.audio.pcm import PIPELINE_RATE_HZ
@@ -27,7 +27,8 @@ from parleyd.audio.vad import VadUnavailableError
 from parleyd.cli.agents import Agents
 from parleyd.cli.errors import CommandError
 from parleyd.cli.run import attend
-from parleyd.config.schema import Config, Local, Log, Session
+from parleyd.config.loader import ConfigError, load
+from parleyd.config.schema import Audio, Config, Local, Log, Session
 from parleyd.demo.actor import ActorMicrophone
 from parleyd.demo.facts import Facts, Recording, gather, judge
 from parleyd.demo.play import LINES, perform
@@ -35,6 +36,7 @@ from parleyd.demo.stage import CueMissedError, Stage
 from parleyd.demo.timeline import Timeline
 from parleyd.failure import ServiceError
 from parleyd.host import logs
+from parleyd.host.directories import config_path
 from parleyd.host.signals import STOP, Signals
 from parleyd.service import Service
 
@@ -50,7 +52,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Runs the real daemon against the embedded agent, with an actor at the microphone: a question, an "
         "interruption, a lost line, sleep. Exits 0 only if the conversation really happened so.",
     )
-    parser.add_argument("--mic", action="store_true", help="your own microphone and speaker; Ctrl-C ends it")
+    parser.add_argument(
+        "--mic", action="store_true", help="the microphone and speaker of your configuration; Ctrl-C ends it"
+    )
     parser.add_argument("--json", action="store_true", help="print the facts as JSON instead of the timeline")
     parser.add_argument("--out", type=Path, default=Path("parleyd-demo"), metavar="DIR", help="default: %(default)s")
     parser.set_defaults(run=run)
@@ -60,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
     config = Config(
         provider="local",
         local=Local(scenario=None if args.mic else str(SCENARIO)),
+        audio=_audio() if args.mic else Audio(),
         session=Session(idle_timeout_s=IDLE_TIMEOUT_S),
         log=Log(level="debug" if args.debug else "error"),
     )
@@ -93,6 +98,22 @@ def run(args: argparse.Namespace) -> int:
     else:
         _print_summary(facts, missed, args.out)
     return os.EX_SOFTWARE if missed else os.EX_OK
+
+
+def _audio() -> Audio:
+    """As it is configured, where that is a microphone and a speaker; else the system's own."""
+    path = config_path()
+    if not path.exists():
+        return Audio()
+    try:
+        audio = load(path).config.audio
+    except ConfigError as error:
+        # A fresh installation has no agent yet; this one needs none.
+        print(f"parleyd: {error.problems[0]}", file=sys.stderr)
+        print("parleyd: so the system's own microphone and speaker are taken", file=sys.stderr)
+        return Audio()
+    no_card = any(one == "null" or one.startswith("wav:") for one in (audio.input.device, audio.output.device))
+    return Audio() if no_card or audio.mode == "off" else audio
 
 
 def _perform(config: Config, bus: events.Bus, stage: Stage, out: Path) -> tuple[list[str], Facts]:
@@ -131,7 +152,7 @@ def _running(
 
 
 def _converse(config: Config, bus: events.Bus) -> int:
-    with Signals() as arrived, _running(config, bus, *device_pair("default", "default"), arrived.nudge) as service:
+    with Signals() as arrived, _running(config, bus, *devices_of(config.audio), arrived.nudge) as service:
         attend(service, arrived)
     return os.EX_OK
 

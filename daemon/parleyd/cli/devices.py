@@ -6,16 +6,21 @@ import argparse
 import json
 import os
 import re
+import subprocess
 from dataclasses import asdict
 from typing import NamedTuple
 
+from parleyd.audio.devices import alsa
 from parleyd.audio.devices.chatter import keep_stderr_apart
 from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.patience import in_time
-from parleyd.audio.devices.portaudio import MOST_HARDWARE_CHANNELS, find
+from parleyd.audio.devices.portaudio import find
 from parleyd.audio.devices.portaudio_host import CardDevice, Direction, host
+from parleyd.audio.devices.sound_server import Source, source_behind
 from parleyd.cli.errors import CommandError
 
+# A sound server that hangs must not hold up the list.
+_SERVER_S = 3.0
 _RATES_HZ = (16_000, 24_000, 44_100, 48_000)
 # Of alsa-lib's and alsa-plugins' configuration.
 _STOCK = re.compile(
@@ -25,11 +30,13 @@ _STOCK = re.compile(
 
 
 class _Found(NamedTuple):
-    """listed: by direction; defaults: their index; rates_hz: by direction and index, those at which it opens."""
+    """listed: by direction; defaults: their index; rates_hz: by direction and index, those at which it opens; sources:
+    by index, what of a sound server a microphone really is."""
 
     listed: dict[Direction, list[CardDevice]]
     defaults: dict[Direction, int | None]
     rates_hz: dict[tuple[Direction, int], list[int]]
+    sources: dict[int, Source]
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -48,26 +55,31 @@ def run(args: argparse.Namespace) -> int:
     # Who hangs inside PortAudio keeps it muted.
     keep_stderr_apart()
     try:
-        listed, defaults, rates = in_time(_look, "listing the devices")
+        found = in_time(_look, "listing the devices")
     except DeviceError as error:
         raise CommandError(str(error), "see whether the sound server hangs", os.EX_UNAVAILABLE) from error
     if args.json:
         print(
             json.dumps(
                 {
-                    f"{direction}s": [
-                        asdict(device)
-                        | {"default": device.index == defaults[direction], "rates_hz": rates[direction, device.index]}
-                        for device in some
-                    ]
-                    for direction, some in listed.items()
+                    f"{direction}s": [_facts(found, direction, device) for device in some]
+                    for direction, some in found.listed.items()
                 },
                 indent=2,
             )
         )
     else:
-        _print(listed, defaults, rates)
-    return 0 if any(listed.values()) else os.EX_UNAVAILABLE
+        _print(found)
+        _print_server()
+    return 0 if any(found.listed.values()) else os.EX_UNAVAILABLE
+
+
+def _facts(found: _Found, direction: Direction, device: CardDevice) -> dict[str, object]:
+    facts = asdict(device)
+    facts |= {"default": device.index == found.defaults[direction], "rates_hz": found.rates_hz[direction, device.index]}
+    if direction == "input" and (source := found.sources.get(device.index)) is not None:
+        facts["source"] = {"name": source.name, "channels": source.names}
+    return facts
 
 
 def _look() -> _Found:
@@ -83,14 +95,15 @@ def _look() -> _Found:
         for device in some
     }
     host.refresh()
-    return _Found(listed, defaults, rates)
+    sources = {}
+    for device in listed["input"]:
+        if device.claims_any("input") and (source := source_behind(alsa.pcm_name(device.name))) is not None:
+            sources[device.index] = source
+    return _Found(listed, defaults, rates, sources)
 
 
-def _print(
-    listed: dict[Direction, list[CardDevice]],
-    defaults: dict[Direction, int | None],
-    rates: dict[tuple[Direction, int], list[int]],
-) -> None:
+def _print(found: _Found) -> None:
+    listed, defaults, rates, sources = found
     for direction, some in listed.items():
         print(f"{direction.capitalize()} devices (audio.{direction}.device takes a part of the name):")
         shown = [device for device in some if device.index == defaults[direction] or not _STOCK.fullmatch(device.name)]
@@ -99,7 +112,8 @@ def _print(
             mark = "*" if device.index == defaults[direction] else " "
             api = "" if device.host_api == "ALSA" else f", by {device.host_api}"
             opens = _opens(rates[direction, device.index])
-            print(f" {mark} {device.name:<{width}}  {_channels(device.channels(direction))}, {opens}{api}")
+            channels = _channels(device, direction, sources.get(device.index) if direction == "input" else None)
+            print(f" {mark} {device.name:<{width}}  {channels}, {opens}{api}")
         if others := [device.name for device in some if device not in shown]:
             print(f"   ALSA's own names for the same hardware: {', '.join(others)}")
         if not some:
@@ -108,9 +122,43 @@ def _print(
         print("* = default. Always there: wav:PATH and null.")
 
 
-def _channels(count: int) -> str:
-    if count > MOST_HARDWARE_CHANNELS:
+def _print_server() -> None:
+    """What PulseAudio or PipeWire has behind the devices `default` and `pulse`: ALSA does not know their names."""
+    for kind, what in (("source", "Microphones"), ("sink", "Speakers")):
+        found = _of_server(kind)
+        if found is None:
+            return
+        print(f"{what} of the sound server, for the device default or pulse:")
+        for name, description, is_default in found:
+            print(f" {'*' if is_default else ' '} {description}\n     {name}")
+        if found:
+            print(f"   another one: pactl set-default-{kind} NAME")
+        else:
+            print("   none")
+
+
+def _of_server(kind: str) -> list[tuple[str, str, bool]] | None:
+    """Name, description and whether it is the default one, of all sources or sinks; None where no server answers, or
+    its tool pactl is not installed. Monitors of speakers are no microphones."""
+    try:
+        answers = [
+            subprocess.run(["pactl", *words], capture_output=True, text=True, timeout=_SERVER_S, check=True).stdout
+            for words in (["-f", "json", "list", f"{kind}s"], [f"get-default-{kind}"])
+        ]
+        listed, default = json.loads(answers[0]), answers[1].strip()
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return None
+    return [
+        (one["name"], one.get("description") or one["name"], one["name"] == default)
+        for one in listed
+        if not one.get("monitor_source") or kind == "sink"
+    ]
+
+
+def _channels(device: CardDevice, direction: Direction, source: Source | None) -> str:
+    if source is None and device.claims_any(direction):
         return "any number of channels"
+    count = device.channels(direction) if source is None else len(source.positions)
     return "1 channel" if count == 1 else f"{count} channels"
 
 

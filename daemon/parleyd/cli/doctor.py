@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import shutil
-import sys
 from pathlib import Path
 
 import parleyd
+from parleyd.cli.terminal import has_colour, terminal_width
 from parleyd.doctor import report
 from parleyd.doctor.examination import Examination, our_name
 from parleyd.doctor.findings import exit_code
@@ -51,8 +49,4 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _page() -> report.Page:
-    is_terminal = sys.stdout.isatty()
-    # https://no-color.org: set and not empty.
-    colour = is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    width = shutil.get_terminal_size().columns if is_terminal else None
-    return report.Page(lambda line: print(line, flush=True), width=width, colour=colour)
+    return report.Page(lambda line: print(line, flush=True), width=terminal_width(), colour=has_colour())

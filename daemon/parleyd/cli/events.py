@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 from typing import Any
 
 from parleyd.cli.daemon import add_options, connected
-from parleyd.shown import json_text, printable
+from parleyd.cli.terminal import wrapped
+from parleyd.shown import json_text, one_line
+
+# The whole line is indented as far as the text behind the time.
+_INDENT = " " * 10
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -16,7 +21,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "events",
         help="show what happens in the daemon",
         description="Shows what is so in the running daemon, and with --follow what happens from then on, until Ctrl-C "
-        "or until it ends.",
+        "or until it ends. --json shows every field of every event.",
     )
     parser.add_argument("-f", "--follow", action="store_true", help="go on with what happens")
     add_options(parser)
@@ -27,23 +32,111 @@ def run(args: argparse.Namespace) -> int:
     with connected(args) as client:
         client.ask("events")
         for event in client.events():
-            print(json_text(event) if args.json else printable(_line(event)), flush=True)
+            if args.json:
+                print(json_text(event), flush=True)
+            elif text := sentence(event):
+                # On one line: an agent's own line breaks must not look like further events.
+                line = f"{time.strftime('%H:%M:%S')}  {one_line(text)}"
+                print(wrapped(line, sys.stdout, indent=_INDENT), flush=True)
             if not args.follow:
                 break
     return os.EX_OK
 
 
-def _line(event: dict[str, Any]) -> str:
-    at = time.strftime("%H:%M:%S")
-    if event["event"] == "snapshot":
-        status = event["status"]
-        return f"{at}  {status['state']} ({status['reason']}), {status['health']}"
-    hidden = ("event", "at_s", "detected_s")
-    fields = [f"{name} {_value(value)}" for name, value in event.items() if name not in hidden and value is not None]
-    return f"{at}  {event['event'].replace('_', ' ')}{': ' if fields else ''}{', '.join(fields)}"
+def sentence(event: dict[str, Any]) -> str:
+    """An event of the control socket in words; empty for those that mean nothing to a person. An event that a newer
+    daemon tells of is shown by its name and fields."""
+    match event:
+        case {"event": "snapshot", "status": status}:
+            return f"{status['state']} ({status['reason']}), {status['health']}"
+        case {"event": "utterance_ended" | "ducked" | "answer_part" | "talk_stopped"}:
+            return ""
+        case {"event": "started", "microphone": None}:
+            return "the daemon runs, without sound"
+        case {"event": "started", "microphone": microphone, "speaker": speaker}:
+            return f"the daemon listens on {microphone} and speaks on {speaker}"
+        case {"event": "utterance_started"}:
+            return "somebody speaks"
+        case {"event": "woken", "by": by}:
+            return f"woken by {by}" if by != "word" else "woken by its word"
+        case {"event": "state_changed", "after": after, "reason": reason}:
+            return f"{after} ({reason})"
+        case {"event": "session_opened", "conversation_id": conversation, "handshake_ms": handshake_ms}:
+            return f"a session has begun: {conversation}, after {handshake_ms} ms"
+        case {"event": "session_ended", "ending": {"reason": reason}, "conversation_id": conversation}:
+            return f"the session has ended: {reason}" if conversation else f"no session: {reason}"
+        case {"event": "heard", "text": text, "final": True}:
+            return f"understood: “{text}”"
+        case {"event": "heard", "text": text}:
+            return f"understood so far: “{text}”"
+        case {"event": "typed", "text": text}:
+            return f"typed: “{text}”"
+        case {"event": "answer_text", "text": text, "corrected": True}:
+            return f"of the answer only this was heard: “{text}”"
+        case {"event": "answer_text", "text": text}:
+            return f"the agent answers: “{text}”"
+        case {"event": "answer_started", "answer": answer}:
+            return f"answer {answer} sounds"
+        case {"event": "answer_ended", "answer": answer, "heard_ms": heard_ms, "finished": finished}:
+            return f"answer {answer} {'was heard' if finished else 'was cut'} after {heard_ms / 1000:.1f} s"
+        case {"event": "barged_in", "by": by}:
+            return "interrupted by the person" + (", as the server says" if by == "server" else "")
+        case {"event": "speech_lost", "lost_ms": lost_ms, "cause": cause}:
+            return f"{lost_ms / 1000:.1f} s of speech reached no agent: {cause}"
+        case {"event": "typed_lost", "text": text, "cause": cause}:
+            return f"no agent will read “{text}”: {cause}"
+        case {"event": "tool_called", "name": name, "parameters": parameters}:
+            return f"the agent calls {name} with {json_text(parameters)}"
+        case {"event": "tool_ended", "name": name, "fault": fault, "took_ms": took_ms}:
+            return f"{name} took {took_ms} ms" + (f": {fault}" if fault else "")
+        case {"event": "approval_wanted", "call_id": call_id, "name": name, "service": service}:
+            return f"may the agent call {name} of {service}? `parleyd status` shows what it would do ({call_id})"
+        case {"event": "approval_settled", "name": name, "allowed": allowed, "by": by}:
+            return f"{name} was {'allowed' if allowed else 'denied'} by {by}"
+        case {"event": "file_sent", "name": name}:
+            return f"the agent has the file {name}"
+        case {"event": "file_failed", "name": name, "text": text, "mend": mend}:
+            return f"the file {name} did not reach the agent: {text}; {mend}"
+        case {"event": "budget_near", "period": period, "left_s": left_s}:
+            return f"{left_s / 60:.0f} min are left of this {period}'s budget"
+        case {"event": "budget_spent", "reason": reason, "mend": mend}:
+            return f"{reason}; {mend}"
+        case {"event": "timer_went_off", "number": number, "label": label}:
+            return f"timer {number} goes off" + (f": {label}" if label else "")
+        case {"event": "device_lost", "which": which, "name": name, "cause": cause}:
+            return f"the {which} is gone: {cause} ({name})"
+        case {"event": "device_back", "which": which, "name": name, "away_s": away_s}:
+            return f"the {which} is back after {away_s:.1f} s ({name})"
+        case {"event": "muted", "on": on}:
+            return "the microphone is muted" if on else "the microphone is heard again"
+        case {"event": "input_gain_changed", "gain_db": gain_db}:
+            return f"the microphone is made louder by {gain_db:g} dB now"
+        case {"event": "volume_changed", "volume": volume}:
+            return f"volume {volume:.0%}"
+        case {"event": "profile_changed", "profile": profile, "by": by}:
+            return f"profile {profile or 'none'}, by {by}"
+        case {"event": "announcement_started", "announcement": announcement, "text": text}:
+            return f"announcement {announcement} sounds: “{text}”"
+        case {"event": "announcement_ended", "announcement": announcement, "finished": True}:
+            return f"announcement {announcement} was heard"
+        case {"event": "announcement_ended", "announcement": announcement, "reason": reason}:
+            return f"announcement {announcement} was not heard to its end: {reason}"
+        case {"event": "trouble", "text": text, "mend": mend}:
+            return f"trouble: {text}" + (f"; {mend}" if mend else "")
+        case {"event": "trouble_over", "part": part}:
+            return f"no more trouble with: {part}"
+        case {"event": "wake_refused", "reason": reason, "mend": mend}:
+            return f"no session now: {reason}; {mend}"
+        case _:
+            return _generic(event)
+
+
+def _generic(event: dict[str, Any]) -> str:
+    fields = {name: value for name, value in event.items() if name not in ("event", "at_s") and value is not None}
+    told = ", ".join(f"{name.replace('_', ' ')} {_value(value)}" for name, value in fields.items())
+    name = str(event["event"]).replace("_", " ")
+    return f"{name}: {told}" if told else name
 
 
 def _value(value: object) -> str:
-    if isinstance(value, dict):
-        return " ".join(f"{name}={_value(one)}" for name, one in value.items() if one is not None)
-    return json_text(value) if isinstance(value, str) else str(value)
+    return value if isinstance(value, str) else json_text(value)

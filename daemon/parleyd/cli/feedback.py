@@ -19,5 +19,5 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     with connected(args) as client:
-        tell(args, client.ask("feedback", score=args.score), "")
+        tell(args, client.ask("feedback", score=args.score), "the agent's provider has been told")
     return os.EX_OK

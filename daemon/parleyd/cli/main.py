@@ -11,9 +11,11 @@ import sys
 import traceback
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import parleyd
 from parleyd.cli.errors import CommandError
+from parleyd.cli.terminal import wrapped
 from parleyd.shown import printable
 
 # Which file in this folder has which command.
@@ -72,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CommandError as failure:
         if "--debug" in arguments:
             traceback.print_exc()
-        print(f"parleyd: {printable(str(failure))}", file=sys.stderr)
+        print(wrapped(f"parleyd: {printable(str(failure))}", sys.stderr), file=sys.stderr)
         return failure.exit_code
     except KeyboardInterrupt:
         return 130
@@ -91,13 +93,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser_for(chosen: Iterable[str]) -> argparse.ArgumentParser:
     """chosen: the commands that it is to know."""
-    parser = argparse.ArgumentParser(prog="parleyd", description="A voice daemon: microphone and speaker, voice agent.")
+    parser = _Parser(prog="parleyd", description="A voice daemon: microphone and speaker, voice agent.")
     parser.add_argument("--version", action="version", version=f"parleyd {parleyd.__version__}")
     parser.add_argument("--debug", action="store_true", help="log everything, and show where an error came from")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name in dict.fromkeys(COMMANDS[command] for command in chosen):
         importlib.import_module(f"parleyd.cli.{name}").add_parser(commands)
     return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(os.EX_USAGE, wrapped(f"{self.prog}: {message}", sys.stderr) + "\n")
 
 
 def _refuse_unknown(arguments: Sequence[str]) -> None:

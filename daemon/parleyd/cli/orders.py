@@ -8,14 +8,15 @@ from functools import partial
 
 from parleyd.cli.daemon import add_options, connected, tell
 from parleyd.cli.errors import CommandError
+from parleyd.doctor.service import known_units, log_command
 
 # It takes about two seconds; systemd gives it five.
 STOP_S = 10.0
 
 # The order, what it does, and what is said when it was done.
 ORDERS = {
-    "wake": ("open a session with the agent, as if somebody had spoken", ""),
-    "sleep": ("end the session; the daemon goes on listening", ""),
+    "wake": ("open a session with the agent, as if somebody had spoken", "woken: a session is being opened"),
+    "sleep": ("end the session; the daemon goes on listening", "asleep: the session has ended"),
     "mute": ("hear nothing until `unmute`, also after a restart", "muted: the agent hears nothing"),
     "unmute": ("hear again", "the microphone is heard"),
     "stop": ("end, and wait until it has; systemd starts a service again, so stop that with systemctl", ""),
@@ -39,8 +40,12 @@ def _run(order: str, args: argparse.Namespace) -> int:
 
 def _stop(args: argparse.Namespace) -> int:
     with connected(args) as client:
+        unit = next((one for one in known_units() if one.is_running and one.main_pid == client.daemon_pid), None)
         if not client.stop(STOP_S):
             text = f"the daemon was told to end, and has not within {STOP_S:g} s"
-            raise CommandError(text, "see its log: journalctl -u parleyd", os.EX_TEMPFAIL)
-        tell(args, {}, "")
+            raise CommandError(text, f"see its log: {log_command(unit)}", os.EX_TEMPFAIL)
+        words = "stopped"
+        if unit is not None:
+            words += f"; systemd starts it again. To keep it stopped: {unit.order('stop')}"
+        tell(args, {}, words)
     return os.EX_OK

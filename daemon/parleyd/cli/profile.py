@@ -29,6 +29,9 @@ def run(args: argparse.Namespace) -> int:
     with connected(args) as client:
         result = client.ask("profile", **wanted)
         by = "the schedule" if result["chosen"] == "auto" else "hand, until `parleyd profile auto` or a restart"
+        if not result["profiles"]:
+            tell(args, result, "no profiles are configured; docs/profiles.md tells how")
+            return os.EX_OK
         words = f"{result['profile'] or 'none'}, by {by}"
         if args.name is None:
             words += f"\nthere are: {', '.join(result['profiles']) or 'none'}"

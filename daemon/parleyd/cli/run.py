@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -17,8 +18,8 @@ import msgspec
 import parleyd
 from parleyd import events
 from parleyd.audio.devices.chatter import keep_stderr_apart
-from parleyd.audio.devices.device import DeviceError, InputDevice, OutputDevice
-from parleyd.audio.devices.names import device_pair
+from parleyd.audio.devices.device import DeviceError
+from parleyd.audio.devices.names import devices_of
 from parleyd.audio.devices.patience import GivenUpError
 from parleyd.audio.devices.portaudio_host import host
 from parleyd.audio.earcons import EarconError
@@ -34,12 +35,13 @@ from parleyd.config.loader import ConfigError, load
 from parleyd.config.schema import Config
 from parleyd.config.secrets import SecretError
 from parleyd.control.client import SOCKET_NAME
-from parleyd.control.commands import Commands
+from parleyd.control.commands import Commands, takes_time
 from parleyd.control.messages import RequestError
 from parleyd.control.server import ControlError, ControlServer
 from parleyd.failure import ServiceError
 from parleyd.host import journal, logs, notify, signals
 from parleyd.host.directories import config_path, runtime_directory, state_directory
+from parleyd.host.lock import HeldError, Lock
 from parleyd.host.prometheus import Exporter, MetricsError
 from parleyd.host.signals import Signals
 from parleyd.profiles.profiles import ApplyError, Profiles
@@ -49,6 +51,8 @@ log = logging.getLogger(__name__)
 
 # Loading the embedded agent's recogniser, a slow sound server and a slow board together.
 START_S = 90.0
+# In the state directory, while a daemon uses it.
+LOCK_NAME = "daemon.lock"
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -68,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
         for prefix, problems in (("<4>", error.warnings), ("<3>", error.problems)):
             for problem in problems:
                 print(f"{prefix if to_journal else ''}parleyd: {problem}", file=sys.stderr)
+        notify.failed(f"the configuration was refused: {error.problems[0]}")
         return os.EX_CONFIG
     config = loaded.config
     settings = msgspec.structs.replace(config.log, level="debug") if args.debug else config.log
@@ -84,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
         code = _serve(config, args, bus)
     except CommandError as failure:
         code = failure.exit_code
+        notify.failed(str(failure))
         if running_logs.format != "text":
             log.error("%s", failure, exc_info=failure if args.debug else None)
         elif host.oldest_call() is None:
@@ -100,8 +106,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _serve(config: Config, args: argparse.Namespace, bus: events.Bus) -> int:
     try:
-        microphone, speaker = _devices(config)
-        with Agents(config) as agents, Signals(reloads=True) as arrived:
+        microphone, speaker = devices_of(config.audio)
+        state = _state_directory()
+        with _alone(state), Agents(config) as agents, Signals(reloads=True) as arrived:
             profiles = Profiles(config, bus)
             first = profiles.first_config()
             service = Service(
@@ -112,21 +119,25 @@ def _serve(config: Config, args: argparse.Namespace, bus: events.Bus) -> int:
                 bus,
                 arrived.nudge,
                 give_up=lambda: arrived.stop_wanted,
-                state_directory=_state_directory(),
+                state_directory=state,
                 speech_for=agents.speech,
             )
             threading.excepthook = partial(thread_died, service)
             reload = Reloader(args.config, service, profiles, debug=args.debug)
             with contextlib.ExitStack() as stack:
                 service.watch(arrived.pulse, profiles.pulse)
-                control = _control(config, service, reload, profiles, arrived, bus)
-                for beside in (control, _metrics(config, service)):
+                control, metrics = _control(config, service, reload, profiles, arrived, bus), _metrics(config, service)
+                # Before the devices: `parleyd status` tells that it is starting, and `parleyd stop` ends it.
+                for beside in (control, metrics):
                     if beside is not None:
                         service.watch(beside.pulse)
                         stack.callback(beside.stop)
                         beside.start()
                 stack.callback(service.stop)
                 service.start()
+                if metrics is not None:
+                    # Else the file would say for a minute that the daemon is starting.
+                    metrics.write_soon()
                 stack.callback(profiles.stop)
                 profiles.start(service, partial(_apply, service, agents), service.fail)
                 log.info(
@@ -163,14 +174,6 @@ def thread_died(service: Service, args: threading.ExceptHookArgs) -> None:
     service.fail(f"the thread {name}", args.exc_value or args.exc_type())
 
 
-def _devices(config: Config) -> tuple[InputDevice, OutputDevice]:
-    if config.audio.mode == "off":
-        return device_pair("null", "null")
-    return device_pair(
-        config.audio.input.device, config.audio.output.device, input_channel=config.audio.input.channel
-    )
-
-
 def _control(
     config: Config, service: Service, reload: Reloader, profiles: Profiles, arrived: Signals, bus: events.Bus
 ) -> ControlServer | None:
@@ -183,7 +186,7 @@ def _control(
         text = f"the runtime directory {error.filename} cannot be made: {error.strerror}"
         raise ControlError(text, "set control.socket to a path that this user may write, or to off") from error
     commands = Commands(service, lambda: _reload(reload), arrived.stop, profiles)
-    return ControlServer(path, commands, service.status, bus, service.fail)
+    return ControlServer(path, commands, service.status, bus, service.fail, takes_time)
 
 
 def _metrics(config: Config, service: Service) -> Exporter | None:
@@ -214,6 +217,30 @@ def _state_directory() -> Path | None:
     except OSError as error:
         log.warning("nothing is remembered over a restart: %s: %s", error.filename, error.strerror)
         return None
+
+
+@contextlib.contextmanager
+def _alone(state: Path | None) -> Iterator[None]:
+    """Two daemons would undo each other's timers, usage and mute switch. Raises CommandError."""
+    lock: Lock | None = None
+    try:
+        lock = None if state is None else Lock(state / LOCK_NAME)
+    except HeldError as error:
+        who = f" (process {error.pid})" if error.pid else ""
+        mend = (
+            "stop it (parleyd stop), or give this one a state directory of its own with the environment variable "
+            "STATE_DIRECTORY, and a socket of its own with control.socket"
+        )
+        text = f"a parleyd is already running{who}: it keeps its state in {state}"
+        raise CommandError(text, mend, os.EX_UNAVAILABLE) from None
+    except OSError as error:
+        # Where nothing can be written, nothing can be undone either.
+        log.debug("the state directory %s is not held: %s", state, error.strerror)
+    try:
+        yield
+    finally:
+        if lock is not None:
+            lock.close()
 
 
 def attend(service: Service, arrived: Signals, reload: Reloader | None = None) -> None:

@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     text = text_of(args.text)
     with connected(args) as client:
         if not args.wait:
-            tell(args, client.ask("say", text=text), "")
+            tell(args, client.ask("say", text=text), "said to the agent; with --wait its answer is shown here")
             return os.EX_OK
         reply = Reply(text, time.monotonic() + args.timeout)
         with client.turn(reply.until_s):

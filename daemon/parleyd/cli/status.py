@@ -6,16 +6,23 @@ import argparse
 import os
 import shlex
 import sys
+import textwrap
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
 
 from parleyd.cli.daemon import add_options, connected
+from parleyd.cli.terminal import has_colour, terminal_width
 from parleyd.shown import json_text, one_line
 from parleyd.tools.result import bounded
 
 WATCH_S = 1.0
 _MAX_PARAMETERS_CHARS = 300
+_NAME_WIDTH = 12
+# ECMA-48 (ANSI): SGR colours.
+_YELLOW = "33"
+_HEALTH_COLOURS = {"well": "32", "starting": "36", "trouble": _YELLOW, "sick": "1;31"}
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -23,68 +30,109 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "status",
         help="how the daemon is doing",
         description="How the running daemon is doing. Exit code 0 when it is well, 1 when something is wrong with it, "
-        "69 when it does not run.",
+        "or it is still starting, 69 when it does not run.",
     )
     parser.add_argument("--watch", action="store_true", help="again every second, until Ctrl-C")
+    parser.add_argument("--all", action="store_true", help="also the gate, delays, hooks and the process")
     add_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
+    watching = args.watch and not args.json and sys.stdout.isatty()
     with connected(args) as client:
         while True:
             status = client.ask("status")
-            text = json_text(status) if args.json else "\n".join(map(one_line, page(status)))
-            if args.watch and not args.json and sys.stdout.isatty():
-                text = f"\x1b[H\x1b[2J{text}"
-            print(text, flush=True)
+            if args.json:
+                text = json_text(status)
+            else:
+                text = "\n".join(shown(page(status, everything=args.all), width=terminal_width(), colour=has_colour()))
+            if watching:
+                # Each line clears its own rest, and the end what was below: a cleared screen would flicker.
+                text = "\x1b[H" + text.replace("\n", "\x1b[K\n") + "\x1b[K\n\x1b[J"
+            print(text, end="" if watching else "\n", flush=True)
             if not args.watch:
                 return os.EX_OK if status["health"] == "well" else 1
             time.sleep(WATCH_S)
 
 
-def page(status: dict[str, Any]) -> Iterator[str]:
-    """The lines."""
+class Line(NamedTuple):
+    """name: what it is about. colour: an SGR parameter, or "". mend: what to do about it."""
+
+    name: str
+    text: str
+    colour: str = ""
+    mend: str = ""
+
+
+def page(status: dict[str, Any], *, everything: bool = False) -> Iterator[Line]:
+    """What matters first: what is wrong, what keeps the daemon from answering, then what it does.
+
+    everything: also what only somebody who looks for a fault wants to know.
+    """
+    state = f"{status['state']} for {_length(status['state_s'])} ({status['reason']})"
+    yield Line("", f"parleyd {status['version']}: {state}", _HEALTH_COLOURS.get(status["health"], ""))
+    yield from _health(status)
+    usage = status["usage"]
+    if status["microphone"] is not None and status["microphone"]["muted"]:
+        yield Line("muted", "the microphone hears nothing", _YELLOW, "parleyd unmute")
+    if usage["refused"]:
+        yield Line("no session", usage["refused"], _YELLOW)
+    for wanted in status["approvals"]:
+        yield _approval(wanted)
     metrics = status["metrics"]
-    yield f"parleyd {status['version']}: {status['state']} for {_length(status['state_s'])} ({status['reason']})"
     for name, text in (
-        ("health", _health(status)),
+        ("profile", status["profile"]),
         ("up", f"{_length(status['uptime_s'])}, since {time.strftime('%F %T', time.localtime(status['started_s']))}"),
         ("agent", f"{status['provider']}" + (f", {c}" if (c := status["conversation_id"]) else "")),
         ("wake", status["wake_mode"]),
-        ("profile", status["profile"]),
-        *(("asks", _approval(wanted)) for wanted in status["approvals"]),
-        *_devices(status),
+        *_devices(status, everything=everything),
         ("sessions", f"{metrics['sessions']}, {_length(metrics['session_s'])} in all; {_many(metrics, 'wakes')}, "
          f"{_many(metrics, 'reconnects')}, {_many(metrics, 'failed_tries')}"),
-        ("today", _usage(status["usage"])),
-        *_talk(status),
-        ("hooks", _hooks(status["hooks"])),
-        ("process", _load(status["load"])),
+        ("today", _usage(usage)),
+        *_talk(status, everything=everything),
+        *((("hooks", _hooks(status["hooks"])), ("process", _load(status["load"]))) if everything else ()),
     ):  # fmt: skip
         if text:
-            yield f"  {name:<12}{text}"
+            yield Line(name, text)
 
 
-def _devices(status: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def shown(lines: Iterable[Line], *, width: int | None, colour: bool) -> Iterator[str]:
+    """Wrapped at the terminal's width between words. width: None where nothing is to be wrapped."""
+    for line in lines:
+        lead = f"  {line.name:<{_NAME_WIDTH}}" if line.name else ""
+        indent = " " * len(lead)
+        room = max(40, width - 1) if width is not None else 10_000_000
+        wrap = partial(textwrap.wrap, width=room, break_long_words=False, break_on_hyphens=False)
+        rows = wrap(one_line(line.text), initial_indent=lead, subsequent_indent=indent)
+        if line.mend:
+            rows += wrap(one_line(line.mend), initial_indent=f"{indent}-> ", subsequent_indent=f"{indent}   ")
+        for row in rows or [lead.rstrip()]:
+            yield f"\033[{line.colour}m{row}\033[0m" if colour and line.colour else row
+
+
+def _devices(status: dict[str, Any], *, everything: bool) -> Iterator[tuple[str, str]]:
     if status["microphone"] is None:
         yield "sound", "none (audio.mode: off): the conversation is in writing"
         return
     yield "microphone", _microphone(status["microphone"])
-    yield "speaker", _speaker(status["speaker"])
+    yield "speaker", _speaker(status["speaker"], everything=everything)
     yield "echo", status["echo_mode"].replace("_", " ")
 
 
-def _talk(status: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _talk(status: dict[str, Any], *, everything: bool) -> Iterator[tuple[str, str]]:
     metrics = status["metrics"]
     wake_to_live = f"wake to live {_delay(metrics['wake_to_live'])}"
     if status["microphone"] is None:
-        yield "delays", wake_to_live
+        if everything:
+            yield "delays", wake_to_live
         return
     yield "talk", (
         f"{_many(metrics, 'utterances')}, {_many(metrics, 'answers')}, {_many(metrics, 'interruptions')}, "
         f"{_many(metrics, 'tool_calls')}, {metrics['lost_speech_ms'] / 1000:g} s of speech lost"
     )
+    if not everything:
+        return
     yield "gate", f"open {metrics['speech_s'] / max(metrics['heard_s'], 0.02):.1%} of {_length(metrics['heard_s'])}"
     delays = (
         f"speech to sound {_delay(metrics['speech_to_sound'])}",
@@ -94,9 +142,16 @@ def _talk(status: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "delays", "; ".join(delays)
 
 
-def _health(status: dict[str, Any]) -> str:
-    findings = [f"{finding['part']}: {finding['text']}" for finding in status["findings"]]
-    return "; ".join([status["health"], *findings])
+def _health(status: dict[str, Any]) -> Iterator[Line]:
+    colour = _HEALTH_COLOURS.get(status["health"], "")
+    findings = status["findings"]
+    if not findings:
+        yield Line("health", status["health"], colour)
+    for number, finding in enumerate(findings):
+        text = f"{finding['part']}: {finding['text']}"
+        # A daemon of another version may tell no mend.
+        mend = finding.get("mend") or ""
+        yield Line("" if number else "health", f"{status['health']}; {text}" if not number else text, colour, mend)
 
 
 def _usage(it: dict[str, Any]) -> str:
@@ -107,8 +162,6 @@ def _usage(it: dict[str, Any]) -> str:
     words.append(f"{_bytes(it['sent_bytes_today'])} up, {_bytes(it['received_bytes_today'])} down")
     if it["stayed_share_today"] is not None:
         words.append(f"{it['stayed_share_today']:.1%} of what was heard stayed here")
-    if it["refused"]:
-        words.append(f"no session now: {it['refused']}")
     return "; ".join(words)
 
 
@@ -119,8 +172,11 @@ def _bytes(count: int) -> str:
 def _microphone(it: dict[str, Any]) -> str:
     words = [it["name"] if it["present"] else f"{it['name']} (gone)"]
     if it["muted"]:
-        words.append("MUTED")
+        words.append("muted")
     words.append(f"{it['level_dbfs']:.0f} dBFS, room {it['floor_dbfs']:.0f} dBFS")
+    if it["gain_db"] or it["learnt_db"]:
+        learnt = f", {it['learnt_db']:.0f} of it learnt" if it["learnt_db"] else ""
+        words.append(f"with a gain of {it['gain_db']:.0f} dB{learnt}")
     if it["somebody_speaks"]:
         words.append("somebody speaks")
     if it["doubts_for_s"]:
@@ -130,21 +186,26 @@ def _microphone(it: dict[str, Any]) -> str:
     return ", ".join(words)
 
 
-def _speaker(it: dict[str, Any]) -> str:
-    words = [it["name"] if it["present"] else f"{it['name']} (gone)", f"volume {it['volume']:.0%}"]
-    words.append(f"latency {it['latency_ms']} ms")
+def _speaker(it: dict[str, Any], *, everything: bool) -> str:
+    volume = f"volume {it['volume']:.0%}" + (": nothing can be heard" if not it["volume"] else "")
+    words = [it["name"] if it["present"] else f"{it['name']} (gone)", volume]
     if it["queued_ms"]:
         words.append(f"{it['queued_ms'] / 1000:.1f} s waiting")
-    if it["underruns"]:
-        words.append(f"{it['underruns']} underruns")
+    if it.get("dropped_ms"):
+        words.append(f"{it['dropped_ms'] / 1000:.0f} s of answers dropped")
+    if everything:
+        words.append(f"latency {it['latency_ms']} ms")
+        # Most devices also count what runs dry between answers, which nobody hears.
+        words.append(_many(it, "underruns"))
     return ", ".join(words)
 
 
-def _approval(it: dict[str, Any]) -> str:
+def _approval(it: dict[str, Any]) -> Line:
     parameters = bounded(json_text(it["parameters"]), _MAX_PARAMETERS_CHARS)
     # The agent chooses the id, and a person may paste the command.
     order = f"parleyd approve {shlex.quote(it['call_id'])}"
-    return f"may it call {it['name']} of {it['service']} with {parameters}? {order}, or deny"
+    asks = f"may it call {it['name']} of {it['service']} with {parameters}?"
+    return Line("asks", asks, _YELLOW, f"{order}, or deny")
 
 
 def _hooks(it: dict[str, int]) -> str:

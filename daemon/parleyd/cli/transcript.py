@@ -12,7 +12,8 @@ from pathlib import Path
 from parleyd.cli.errors import CommandError
 from parleyd.config.keeping import Transcript
 from parleyd.config.loader import ConfigError, load
-from parleyd.host.directories import SYSTEM_CONFIG, SYSTEM_STATE, config_path, state_directory
+from parleyd.control.client import Client, NotRunningError, RefusedError
+from parleyd.host.directories import SYSTEM_STATE, config_path, state_directory
 from parleyd.shown import json_escaped, one_line, printable
 from parleyd.transcript.files import DIRECTORY_NAME
 from parleyd.transcript.reading import Entry, entries, follow, moment
@@ -25,8 +26,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Shows the transcript, the oldest first. It is written only with `transcript: {enabled: true}`.",
     )
     parser.add_argument(
-        "-c", "--config", type=Path, default=config_path(), metavar="FILE", help="default: %(default)s"
-    )
+        "-c", "--config", type=Path, metavar="FILE",
+        help=f"default: that of the running daemon, else {config_path()}",
+    )  # fmt: skip
     parser.add_argument("-f", "--follow", action="store_true", help="go on, with what is said from now on")
     parser.add_argument(
         "--since", metavar="WHEN", help="such as 90m, 2h, 3d, today, 2026-11-21 or 2026-11-21T18:00"
@@ -41,8 +43,16 @@ def run(args: argparse.Namespace) -> int:
     except ValueError:
         mend = "use such as 90m, 2h, 3d, today, 2026-11-21 or 2026-11-21T18:00"
         raise CommandError(f"--since {one_line(args.since)} is no time", mend, os.EX_USAGE) from None
-    settings = _settings(args.config)
-    directory = _directory(settings)
+    directory = _of_daemon() if args.config is None else None
+    why_none = ""
+    if directory is None:
+        path = args.config or config_path()
+        settings = _settings(path)
+        directory = _directory(settings)
+        if not path.exists():
+            why_none = f"; no daemon tells of one, and there is no {path}: name its configuration with -c FILE"
+        elif not settings.enabled:
+            why_none = f"; it is switched off: set transcript.enabled to true in {path}"
     try:
         found = follow(directory, since) if args.follow else entries(directory, since)
         shown = _print(found, as_json=args.json)
@@ -55,16 +65,25 @@ def run(args: argparse.Namespace) -> int:
         raise CommandError(f"{directory} cannot be read: {error.strerror}", None, os.EX_IOERR) from error
     if not shown and not args.json:
         when = f" since {args.since}" if args.since else ""
-        how = "" if settings.enabled else "; it is switched off: set transcript.enabled to true"
-        print(f"There is nothing in the transcript{when} ({directory}){how}.", file=sys.stderr)
+        print(f"There is nothing in the transcript{when} ({directory}){why_none}.", file=sys.stderr)
     return os.EX_OK
+
+
+def _of_daemon() -> Path | None:
+    """Where the running daemon writes it, whatever file it was started with; None: it does not, or none runs."""
+    try:
+        with Client() as client:
+            told = client.ask("status").get("transcript")
+    except (NotRunningError, RefusedError):
+        return None
+    return Path(told) if isinstance(told, str) else None
 
 
 def _settings(path: Path) -> Transcript:
     try:
         return load(path).config.transcript
     except ConfigError as error:
-        if path == SYSTEM_CONFIG and not path.exists():
+        if not path.exists() and path == config_path():
             return Transcript()
         raise CommandError(str(error), None, os.EX_CONFIG) from None
 

@@ -12,19 +12,23 @@ from dataclasses import asdict
 from pathlib import Path
 
 from parleyd import own_python
-from parleyd.audio.devices.device import DeviceError
-from parleyd.audio.devices.names import device_pair, input_device
+from parleyd.audio.devices import alsa
+from parleyd.audio.devices.device import DeviceError, InputDevice
+from parleyd.audio.devices.names import devices_of, microphone_of
+from parleyd.audio.devices.portaudio import Card
 from parleyd.audio.devices.wav import read_wav
 from parleyd.audio.gate import Gate
 from parleyd.audio.pcm import BYTES_PER_SAMPLE, FRAME_MS
 from parleyd.audio.vad import Detector, VadUnavailableError, detector
 from parleyd.cli.errors import CommandError
+from parleyd.cli.terminal import wrapped
 from parleyd.config.loader import ConfigError, load
 from parleyd.config.schema import Config
 from parleyd.config.schema import Gate as GateSection
 from parleyd.host.directories import config_path
 from parleyd.tuning import echo, picture, recording
-from parleyd.tuning.advice import Advice, Settings, Trial, advise, facts_of
+from parleyd.tuning.advice import DEAD_SHARE, Advice, Loudness, Settings, Trial, advise, facts_of
+from parleyd.tuning.meter import Meter
 from parleyd.tuning.rehearsal import Rehearsal, rehearse
 
 _PICTURE = Path("parleyd-tune.png")
@@ -94,25 +98,35 @@ def _config(path: Path | None) -> Config | None:
 def _gate(args: argparse.Namespace, config: Config) -> int:
     gate = config.gate
     hears = detector(gate.vad, gate.aggressiveness)
-    pcm, rate_hz, source = _sound(args, config)
+    pcm, rate_hz, source, loudness = _sound(args, config)
     if len(pcm) < BYTES_PER_SAMPLE * rate_hz * FRAME_MS // 1000:
         raise CommandError(f"{source}: there is no sound in it", "record at least some seconds", os.EX_DATAERR)
     heard = rehearse(pcm, rate_hz, hears, Gate(gate.pre_roll_ms, gate.hangover_ms))
     facts = facts_of(heard)
     settings = Settings(gate.vad, gate.aggressiveness, gate.pre_roll_ms, gate.hangover_ms)
     trials = _trials(pcm, rate_hz, gate) if args.noise and facts.openings else []
-    advice = advise(facts, settings, nobody_spoke=args.noise, trials=trials)
+    advice = advise(
+        facts,
+        settings,
+        loudness,
+        nobody_spoke=args.noise,
+        trials=trials,
+        channels_cancel=facts.dead_share > DEAD_SHARE and _channels_cancel(args, config),
+    )
     if args.out is not None or not args.json:
         _draw(args, heard, advice, f"{source}, {heard.seconds:.1f} s")
     if args.json:
-        print(json.dumps({"source": source, "facts": asdict(facts), "advice": [asdict(each) for each in advice]}))
+        told = {"source": source, "gain_db": loudness.gain_db, "facts": asdict(facts)}
+        print(json.dumps(told | {"advice": [asdict(each) for each in advice]}))
         return os.EX_OK
     utterances = "1 utterance" if facts.openings == 1 else f"{facts.openings} utterances"
     speech = "none" if facts.speech_dbfs is None else f"{facts.speech_dbfs:.0f} dBFS"
-    print(
-        f"{source}, {facts.seconds:.1f} s: peak {facts.peak_dbfs:.0f} dBFS, noise floor {facts.floor_dbfs:.0f} dBFS, "
-        f"speech {speech}; {utterances}, {facts.sent_share * facts.seconds:.1f} s sent"
+    gain = f", with a gain of {loudness.gain_db:g} dB" if loudness.gain_db else ""
+    line = (
+        f"{source}, {facts.seconds:.1f} s{gain}: peak {facts.peak_dbfs:.0f} dBFS, noise floor {facts.floor_dbfs:.0f} "
+        f"dBFS, speech {speech}; {utterances}, {facts.sent_share * facts.seconds:.1f} s sent"
     )
+    print(wrapped(line, sys.stdout))
     _say(advice)
     return os.EX_OK
 
@@ -152,7 +166,9 @@ def _draw(args: argparse.Namespace, heard: Rehearsal, advice: list[Advice], titl
     print(f"parleyd: {text}; {mend}", file=sys.stderr)
 
 
-def _sound(args: argparse.Namespace, config: Config) -> tuple[bytes, int, str]:
+def _sound(args: argparse.Namespace, config: Config) -> tuple[bytes, int, str, Loudness]:
+    """The sound as the gate would have it, and its rate; where it is from; and how it was made louder."""
+    section = config.audio.input
     if args.wav is not None:
         try:
             pcm, rate_hz = read_wav(args.wav)
@@ -160,15 +176,9 @@ def _sound(args: argparse.Namespace, config: Config) -> tuple[bytes, int, str]:
             raise CommandError(f"{args.wav}: {error.strerror}", None, os.EX_NOINPUT) from error
         except DeviceError as error:
             raise CommandError(str(error), error.mend, os.EX_DATAERR) from error
-        return pcm, rate_hz, str(args.wav)
-    device = input_device(config.audio.input.device)
-    if sys.stderr.isatty():
-        print(
-            f"listening for {args.seconds:g} s: "
-            + ("be quiet" if args.noise else "say a few sentences, with pauses, from where you usually are"),
-            file=sys.stderr,
-        )
-    pcm, rate_hz = recording.record(device, args.seconds)
+        return pcm, rate_hz, str(args.wav), Loudness()
+    device = microphone_of(section)
+    pcm, rate_hz = _listen(args, config, device)
     if args.save is not None:
         try:
             with wave.open(str(args.save), "wb") as file:
@@ -176,14 +186,38 @@ def _sound(args: argparse.Namespace, config: Config) -> tuple[bytes, int, str]:
                 file.writeframes(pcm)
         except OSError as error:
             raise CommandError(f"{args.save}: {error.strerror}", None, os.EX_CANTCREAT) from error
-    return pcm, rate_hz, device.name
+    has_mixer = alsa.has_capture_volume(device.name) if isinstance(device, Card) else None
+    return pcm, rate_hz, device.name, Loudness(section.gain_db, section.auto_gain == "on", has_mixer)
+
+
+def _listen(args: argparse.Namespace, config: Config, device: InputDevice) -> tuple[bytes, int]:
+    gate = config.gate
+    meter = Meter(
+        sys.stderr,
+        "be quiet" if args.noise else "say a few sentences, with pauses, from your place",
+        args.seconds,
+        detector(gate.vad, gate.aggressiveness),
+        Gate(gate.pre_roll_ms, gate.hangover_ms),
+    )
+    try:
+        return recording.record(device, args.seconds, config.audio.input.gain_db, meter)
+    finally:
+        meter.ends()
+
+
+def _channels_cancel(args: argparse.Namespace, config: Config) -> bool:
+    if args.wav is None:
+        return recording.channels_cancel(config.audio.input)
+    return any(read_wav(args.wav, 1)[0])
 
 
 def _echo(args: argparse.Namespace, config: Config) -> int:
-    microphone, speaker = device_pair(config.audio.input.device, config.audio.output.device)
-    path = recording.play_and_record(speaker, microphone, volume=config.audio.output.software_volume)
+    microphone, speaker = devices_of(config.audio)
+    gain_db = config.audio.input.gain_db
+    volume = config.audio.output.software_volume
+    path = recording.play_and_record(speaker, microphone, volume=volume, gain_db=gain_db)
     facts = echo.estimate(path)
-    advice = echo.advise(facts)
+    advice = echo.advise(facts, gain_db)
     if args.json:
         print(json.dumps({"facts": asdict(facts), "advice": [asdict(each) for each in advice]}))
         return os.EX_OK
@@ -193,6 +227,6 @@ def _echo(args: argparse.Namespace, config: Config) -> int:
 
 def _say(advice: list[Advice]) -> None:
     for each in advice:
-        print(f"{_MARKS[each.kind]} {each.text}")
+        print(wrapped(f"{_MARKS[each.kind]} {each.text}", sys.stdout))
         if each.key is not None and each.value is not None:
             print(f"    {each.key}: {each.value}")

@@ -47,4 +47,8 @@ def _level(text: str) -> float | str:
 def _percent(text: str) -> float:
     if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]+)?%?", text) or float(text.rstrip("%")) > 100:
         raise argparse.ArgumentTypeError(f"{text!r} is not a volume; use 0 to 100, up or down")
+    if not text.endswith("%") and 0 < float(text) < 1:
+        # In the configuration the volume goes from 0 to 1; here that would be less than one percent.
+        meant = f"{float(text) * 100:g}"
+        raise argparse.ArgumentTypeError(f"the volume is given in percent: did you mean {meant}? (or write {text}%)")
     return round(float(text.rstrip("%")) / 100, 4)

@@ -16,6 +16,7 @@ When = Literal["now", "next_session", "restart"]
 _WHEN: dict[str, When] = {
     "elevenlabs": "next_session",
     "wake": "now",
+    "audio.input.gain_db": "now",
     "audio.output.volume": "now",
     "gate.vad": "now",
     "gate.aggressiveness": "now",

@@ -30,8 +30,9 @@ elevenlabs:
 or, without any account, `provider: local`.
 
 ```
-parleyd check -c FILE            # all problems at once, or the effective configuration with every key
-parleyd check -c FILE --json     # the same for programs
+parleyd check -c FILE            # all problems at once, and what this machine lacks of what the file names
+parleyd check -c FILE --all      # every key, with the value in force
+parleyd check -c FILE --json     # all of that for programs
 parleyd check --schema           # a JSON Schema, for completion and checks in editors
 ```
 

@@ -7,8 +7,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,22 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from parleyd.config import earcon_files, profile_rules, rules, suggest
 from parleyd.config.base import Secret
 from parleyd.config.keys import Key, all_keys, joined, keys_of
-from parleyd.config.nodes import NULL, NodeError, TooLargeError, Values, check_tag, compose, key_name, scalar
+from parleyd.config.nodes import (
+    NULL,
+    NodeError,
+    TooLargeError,
+    Values,
+    check_tag,
+    compose,
+    is_cut_by_comment,
+    key_name,
+    scalar,
+)
 from parleyd.config.overlay import may_change
-from parleyd.config.problem import ConfigError, Problem
+from parleyd.config.problem import ConfigError, Finding, Problem
 from parleyd.config.refusal import found, refusal, shown
 from parleyd.config.schema import SHORTHANDS, Config
+from parleyd.host.files import read_file
 from parleyd.shown import one_line
 
 __all__ = ["ConfigError", "Loaded", "Problem", "load", "parse"]
@@ -34,17 +45,24 @@ MAX_BYTES = 256 * 1024
 
 @dataclass(frozen=True)
 class Loaded:
-    """A configuration that can be used, and what is unwise about it."""
+    """A configuration that can be used, and what is unwise about it. places: line and column of each key in the file,
+    both counted from 1, by the key's dotted name."""
 
     config: Config
     warnings: tuple[Problem, ...] = ()
+    file: str = ""
+    places: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+    def placed(self, finding: Finding) -> Problem:
+        """A finding about this configuration, with the line of its key, or of the nearest section that the file has."""
+        line, column = _nearest_place(self.places, finding.key)
+        return Problem(self.file, line, column, one_line(finding.key), finding.text, finding.mend)
 
 
 def load(path: Path) -> Loaded:
     """Reads and checks a file. Raises ConfigError, also where the file cannot be read."""
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+        content = read_file(path, MAX_BYTES + 1, pipes=True)
     except FileNotFoundError:
         raise _unreadable(path, "there is no such file", "create it, or name another with -c FILE") from None
     except IsADirectoryError:
@@ -75,7 +93,7 @@ def parse(text: str, path: str) -> Loaded:
     warnings = tuple(sorted(reader.warnings, key=_place))
     if reader.problems:
         raise ConfigError(sorted(reader.problems, key=_place), warnings)
-    return Loaded(config, warnings)
+    return Loaded(config, warnings, one_line(path), reader.places)
 
 
 def _unreadable(path: Path, text: str, mend: str) -> ConfigError:
@@ -86,6 +104,10 @@ def _place(problem: Problem) -> tuple[int, int]:
     return problem.line or 0, problem.column or 0
 
 
+def _nearest_place(places: Mapping[str, tuple[int, int]], key: str) -> tuple[int, int]:
+    return next((places[parent] for parent in _parents(key) if parent in places), (1, 1))
+
+
 class _Reader:
     """Walks the nodes of one file along the schema, and collects what is wrong."""
 
@@ -93,12 +115,14 @@ class _Reader:
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
         self._file = one_line(file)
+        self._text = ""
         self._values = Values()
-        self._places: dict[str, tuple[int, int]] = {}
+        self.places: dict[str, tuple[int, int]] = {}
         self._unsettled: set[str] = set()  # keys that were faulty, or probably meant by a misspelt one
 
     def read(self, text: str) -> Config:
         """What is right in the file; defaults stand in for the rest."""
+        self._text = text
         try:
             root = compose(text)
         except NodeError as error:
@@ -115,15 +139,12 @@ class _Reader:
             earcon_files.check(config.earcons, self._is_settled),
         )
         for finding in chain(findings, *others):
-            line, column = self._nearest_place(finding.key)
+            line, column = _nearest_place(self.places, finding.key)
             problem = Problem(self._file, line, column, one_line(finding.key), finding.text, finding.mend)
             (self.warnings if finding.is_warning else self.problems).append(problem)
 
     def _is_settled(self, key: str) -> bool:
         return not any(parent in self._unsettled for parent in ("", *_parents(key)))
-
-    def _nearest_place(self, key: str) -> tuple[int, int]:
-        return next((self._places[parent] for parent in _parents(key) if parent in self._places), (1, 1))
 
     def _section(self, node: Node, section: type[msgspec.Struct], path: tuple[str, ...]) -> dict[str, Any]:
         if isinstance(node, ScalarNode) and node.tag == NULL:
@@ -148,7 +169,7 @@ class _Reader:
                 self._unsettled.add(".".join(path) if section is Secret else key.dotted)
                 self._add_error(key.dotted, error)
         for key in keys_of(section, path).values():
-            if key.required and key.dotted not in self._places:
+            if key.required and key.dotted not in self.places:
                 self._unsettled.add(key.dotted)
                 self._add(node, key.path, "it is missing", f"add `{key.name}:` ({key.description})")
         return plain
@@ -182,7 +203,7 @@ class _Reader:
                 self._add(key_node, dotted, f"given twice, first in line {lines[name]}", "keep one of the two")
                 continue
             lines[name] = key_node.start_mark.line + 1
-            self._places.setdefault(".".join(dotted), (lines[name], key_node.start_mark.column + 1))
+            self.places.setdefault(".".join(dotted), (lines[name], key_node.start_mark.column + 1))
             yield name, key_node, value_node
 
     def _unknown_key(self, name: str, node: Node, section: type[msgspec.Struct], path: tuple[str, ...]) -> None:
@@ -219,6 +240,8 @@ class _Reader:
     def _scalar(self, key: Key, node: ScalarNode) -> str | int | float | bool | None:
         """The value in the type that the key wants, if it can be had without guessing. Raises NodeError."""
         value = scalar(node)
+        if not key.choices and any(isinstance(t, inspect.StrType) for t in key.types):
+            self._warn_of_comment(key.dotted, node)
         if value is None and (key.nullable or not node.value):
             return None
         if key.number is None and not isinstance(value, str) and not key.is_bool:
@@ -250,8 +273,8 @@ class _Reader:
             self._unsettled.add(key.dotted)
         for inner in all_keys(Config, key.path):
             own = ".".join(inner.path[len(key.path) :])
-            if inner.section is None and inner.dotted in self._places and not may_change(own):
-                line, column = self._places[inner.dotted]
+            if inner.section is None and inner.dotted in self.places and not may_change(own):
+                line, column = self.places[inner.dotted]
                 mend = f"set {own} at the top of the file, for all the day"
                 self._add_error(inner.dotted, NodeError("a profile cannot change this", mend, line, column))
         return plain
@@ -266,7 +289,7 @@ class _Reader:
         for number, entry in enumerate(node.value, 1):
             if isinstance(item, inspect.StructType):
                 path, mark = (*key.path, str(number)), entry.start_mark
-                self._places.setdefault(".".join(path), (mark.line + 1, mark.column + 1))
+                self.places.setdefault(".".join(path), (mark.line + 1, mark.column + 1))
                 section = self._section(entry, item.cls, path)
                 if _is_whole(section, item.cls):
                     plain.append(section)
@@ -276,6 +299,8 @@ class _Reader:
                 continue
             try:
                 is_text = isinstance(item, inspect.StrType) and isinstance(entry, ScalarNode)
+                if is_text:
+                    self._warn_of_comment(key.dotted, entry)
                 check_tag(entry)
                 value = str(entry.value) if is_text else self._values.read(entry)
                 msgspec.convert([value], key.hint)
@@ -315,6 +340,13 @@ class _Reader:
                 ways = "{env: NAME}, {file: PATH} or {command: [PROGRAM, ARGUMENT]}"
                 self._add(key_node, (*key.path, name), text, f"give one plain value, or {ways}")
         return plain
+
+    def _warn_of_comment(self, key: str, node: Node) -> None:
+        if is_cut_by_comment(node, self._text):
+            line, column = node.start_mark.line + 1, node.start_mark.column + 1
+            text = "the value ends before the #, for YAML takes the rest of the line for a comment"
+            mend = "if it belongs to the value, put all of it in quotes; else put a blank behind the #"
+            self.warnings.append(Problem(self._file, line, column, key, text, mend))
 
     def _add(self, node: Node, path: tuple[str, ...], text: str, mend: str) -> None:
         self._add_error(".".join(shown(part) for part in path), NodeError.at(node, text, mend))

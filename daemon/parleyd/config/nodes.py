@@ -216,6 +216,15 @@ class Values:
         return mapping
 
 
+def is_cut_by_comment(node: Node, text: str) -> bool:
+    """Whether a plain text such as `USB Microphone #2` ends before a # that may be meant as a part of it: YAML takes
+    what stands behind a blank and a # for a comment. People put a blank behind the # of a comment, and none in a name.
+
+    text: all of what the node was composed from."""
+    is_plain = isinstance(node, ScalarNode) and node.style is None and bool(node.value)
+    return is_plain and re.compile(r"[ \t]+#[^\s#]").match(text, node.end_mark.index) is not None
+
+
 def key_name(key: Node) -> str:
     """The text of a key. Raises NodeError."""
     if not isinstance(key, ScalarNode):

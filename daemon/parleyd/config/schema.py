@@ -125,6 +125,16 @@ class AudioInput(Section, frozen=True):
         Annotated[int, Meta(ge=1, le=64)] | None,
         Meta(description="which one of several channels, counted from 1; without it the mean of all"),
     ] = None
+    gain_db: Annotated[
+        float,
+        Meta(ge=-20, le=40, description="what comes from the microphone is made louder by this, before all else"),
+    ] = 0.0
+    auto_gain: Annotated[
+        Literal["on", "off"],
+        Meta(
+            description="on: up to 30 dB more, learnt slowly from speech that the agent understood: docs/devices.md"
+        ),
+    ] = "off"
 
 
 EarconChoice = Annotated[

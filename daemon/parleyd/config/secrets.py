@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from parleyd.host.files import open_regular
 from parleyd.log_fields import fields
 
 if TYPE_CHECKING:  # the schema itself needs masked()
@@ -60,7 +61,7 @@ def _from_credential(name: str) -> str:
 
 def _from_file(path: Path, what: str, mend: str | None = None) -> str:
     try:
-        with path.open("rb") as file:
+        with os.fdopen(open_regular(path), "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             content = file.read(MAX_SECRET_BYTES)
     except FileNotFoundError:

@@ -118,6 +118,11 @@ class Client:
                 self.ask("stop")
             return bool(select.select([ends], [], [], timeout_s)[0])
 
+    @property
+    def daemon_pid(self) -> int:
+        """The daemon's process, or 0 where it is in another namespace."""
+        return peer(self._connection).pid
+
     @contextlib.contextmanager
     def _process(self) -> Iterator[int]:
         """A descriptor that can be read from as soon as the daemon's process has ended: pidfd_open(2).
@@ -126,7 +131,7 @@ class Client:
         comes a little before.
         """
         try:
-            descriptor = os.pidfd_open(peer(self._connection).pid)
+            descriptor = os.pidfd_open(self.daemon_pid)
         except OSError:
             yield self._connection.fileno()
             return

@@ -16,7 +16,7 @@ from parleyd.service import Service
 from parleyd.tools.built_in import BUILT_IN
 from parleyd.usage.allowance import Refusal
 
-# Tools of parleyd itself return at once; other clients wait as long as this one does not.
+# Tools of parleyd itself return at once, but for those that move a mixer.
 TOOL_S = 5.0
 _NO_SESSION = ("no_session", "there is no session to tell it", "wake it first: parleyd wake")
 _NO_ANSWER = ("no_session", "the agent has answered nothing yet in this session, or there is none", "ask it first")
@@ -147,6 +147,17 @@ class Commands:
             raise RequestError("unknown_tool", f"this daemon has no tool {name!r} of its own", mend)
         result = tools.by_hand(name, parameters, TOOL_S)
         return {"result": result.text, "error_type": result.error_type}
+
+
+def takes_time(request: AnyRequest) -> bool:
+    """What may wait for a mixer, for a file or for a tool."""
+    match request:
+        case messages.Volume() | messages.RunTool() | messages.Reload():
+            return True
+        case messages.Profile(name=name):
+            return name is not None
+        case _:
+            return False
 
 
 def _allowed(refusal: Refusal | None) -> None:

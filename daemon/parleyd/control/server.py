@@ -1,7 +1,8 @@
 """The control socket: one thread that accepts, reads requests, writes answers and events, and waits for nobody.
 
 A Unix socket in the runtime directory, for root, the daemon's own user and members of its group. Who reads too slowly
-is dropped; who sends nonsense is told so; nothing of it reaches the line.
+is dropped; who sends nonsense is told so; nothing of it reaches the line. A request that may take its time (a mixer, a
+file that is read again, a tool) goes to a worker, and only its own client waits for it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from parleyd.control import messages
 from parleyd.control.messages import AnyRequest, RequestError
 from parleyd.control.peer import peer, peer_groups
 from parleyd.health import Pulse
+from parleyd.host.lock import HeldError, Lock
 
 log = logging.getLogger(__name__)
 
@@ -33,14 +35,18 @@ MOST_CLIENTS = 32
 # What may wait for a reader, and for the thread; both are far beyond what a working one needs.
 MOST_WAITING_BYTES = 512 * 1024
 MOST_WAITING_EVENTS = 2000
+MOST_WAITING_CHARS = 4_000_000
 # Requests of one client, before it is somebody else's turn.
 MOST_IN_TURN = 16
 # More of them in one message are closed by the kernel.
 MOST_DESCRIPTORS = 4
 ACCEPT_AGAIN_S = 0.1
+# Requests that take their time, at once; the others wait for their turn.
+MOST_WORKERS = 4
 
-# Answers a request with a value that messages.plain understands; raises RequestError. Must not block for long. The
-# number is that of an open file which came with the request, and is the handler's to close.
+# Answers a request with a value that messages.plain understands; raises RequestError. Must not block, unless takes_time
+# says so of the request; then it is called on a worker's thread. The number is that of an open file which came with the
+# request, and is the handler's to close.
 Handler = Callable[[AnyRequest, int | None], object]
 
 
@@ -59,12 +65,15 @@ class _Client:
         self.waiting = bytearray()
         self.follows = False
         self.leaving = False  # once all has been written
+        self.ended = False  # no more comes from it
+        self.served = False  # a worker is at its request
+        self.watched = 0  # for which events
         self.descriptor: int | None = None  # of a file that came, for the next request that wants one
 
     @property
     def asks(self) -> bool:
         """A whole request is here, to which it has no answer yet."""
-        return not self.leaving and b"\n" in self.received
+        return not self.leaving and not self.served and b"\n" in self.received
 
     def keep(self, descriptors: list[int]) -> None:
         """The newest alone."""
@@ -91,15 +100,26 @@ class ControlServer:
         status: Callable[[], object],
         bus: events.Bus,
         on_death: Callable[[str, BaseException], None],
+        takes_time: Callable[[AnyRequest], bool] = lambda _request: False,
     ) -> None:
         self.path = path
+        self._takes_time = takes_time
         self._handler = handler
         self._status = status
         self._on_death = on_death
         self._clients: dict[socket.socket, _Client] = {}
-        self._events: deque[events.Event] = deque(maxlen=MOST_WAITING_EVENTS)
+        self._events: deque[events.Event] = deque()
+        self._event_chars = 0
+        self._events_lost = 0
+        self._queueing = threading.Lock()
         self._selector = selectors.DefaultSelector()
         self._listening: socket.socket | None = None
+        self._place: Lock | None = None
+        self._accepts_from_s: float | None = None  # while it does not
+        self._jobs: deque[tuple[_Client, AnyRequest]] = deque()
+        self._done: deque[tuple[_Client, bytes | Exception]] = deque()
+        self._workers = 0
+        self._working = threading.Lock()
         self._inode: int | None = None
         self._group: int | None = None
         self._wake_reader, self._wake_writer = socket.socketpair()
@@ -113,7 +133,7 @@ class ControlServer:
     def start(self) -> None:
         """Raises ControlError."""
         try:
-            self._listening = _listen(self.path)
+            self._listening, self._place = _listen(self.path)
         except OSError as error:
             # Of a path that is too long for a socket there is no strerror.
             text = f"the control socket {self.path} cannot be opened: {error.strerror or error}"
@@ -133,8 +153,21 @@ class ControlServer:
             self._thread.join(1.0)
 
     def _take(self, event: events.Event) -> None:
-        self._events.append(event)
+        with self._queueing:
+            self._events.append(event)
+            self._event_chars += events.text_chars(event)
+            while len(self._events) > MOST_WAITING_EVENTS or self._event_chars > MOST_WAITING_CHARS:
+                self._event_chars -= events.text_chars(self._events.popleft())
+                self._events_lost += 1
         self._nudge()
+
+    def _next_event(self) -> events.Event | None:
+        with self._queueing:
+            if not self._events:
+                return None
+            event = self._events.popleft()
+            self._event_chars -= events.text_chars(event)
+            return event
 
     def _nudge(self) -> None:
         # Full: it will wake up anyhow. Closed: there is nobody to wake.
@@ -153,8 +186,11 @@ class ControlServer:
         while not self._stopping:
             self.pulse.rest()
             asking = [client for client in self._clients.values() if client.asks]
-            ready = self._selector.select(0 if asking else None)
+            ready = self._selector.select(0 if asking else self._wait_s())
             self.pulse.beat()
+            self._accept_again()
+            while self._done:
+                self._answered(*self._done.popleft())
             for client in asking:
                 self._serve(client)
             for key, _ in ready:
@@ -179,6 +215,8 @@ class ControlServer:
         with contextlib.suppress(OSError):
             if self.path.stat().st_ino == self._inode:
                 self.path.unlink()
+        if self._place is not None:
+            self._place.close()
 
     def _accept(self) -> None:
         assert self._listening is not None
@@ -187,12 +225,12 @@ class ControlServer:
         except OSError as error:
             log.debug("a client of the control socket could not be accepted: %s", error)
             # Without a free handle it goes on knocking, and this thread would do nothing else.
-            time.sleep(ACCEPT_AGAIN_S)
+            self._selector.unregister(self._listening)
+            self._accepts_from_s = time.monotonic() + ACCEPT_AGAIN_S
             return
         connection.setblocking(False)
         client = _Client(connection)
         self._clients[connection] = client
-        self._selector.register(connection, selectors.EVENT_READ)
         client.waiting += messages.greeting(parleyd.__version__)
         if not _admitted(connection, self._group):
             why = f"you are neither root, nor the daemon's own user, nor a member of the group {GROUP}"
@@ -201,8 +239,17 @@ class ControlServer:
             self._refuse(client, RequestError("busy", f"there are {MOST_CLIENTS} clients already", "try again later"))
         self._write(client)
 
+    def _wait_s(self) -> float | None:
+        return None if self._accepts_from_s is None else max(0.0, self._accepts_from_s - time.monotonic())
+
+    def _accept_again(self) -> None:
+        if self._accepts_from_s is not None and time.monotonic() >= self._accepts_from_s:
+            assert self._listening is not None
+            self._selector.register(self._listening, selectors.EVENT_READ)
+            self._accepts_from_s = None
+
     def _read(self, client: _Client) -> None:
-        if client.leaving or client.asks:
+        if client.leaving or client.ended or client.served or client.asks:
             return
         try:
             data, descriptors, _, _ = socket.recv_fds(
@@ -218,12 +265,11 @@ class ControlServer:
         if not data:
             # What they leave without its line feed is a request, if it is a whole one.
             client.received += b"\n"
-            self._serve(client)
-            client.leaving = True
+            client.ended = True
 
     def _serve(self, client: _Client) -> None:
         for _ in range(MOST_IN_TURN):
-            if client.leaving:
+            if client.leaving or client.served:
                 break
             end = client.received.find(b"\n")
             if (len(client.received) if end < 0 else end) > messages.MAX_LINE_BYTES:
@@ -235,7 +281,50 @@ class ControlServer:
             del client.received[: end + 1]
             if line.strip() and not client.leaving:
                 client.waiting += self._answer(client, line)
+        client.leaving |= client.ended and not client.served and not client.asks
         self._write(client)
+
+    def _work(self) -> None:
+        """A worker's thread: until nothing waits any more."""
+        while True:
+            with self._working:
+                if not self._jobs:
+                    self._workers -= 1
+                    return
+                client, request = self._jobs.popleft()
+            try:
+                answer: bytes | Exception = messages.answer(request.id, self._handler(request, None))
+            except RequestError as error:
+                error.id = request.id
+                answer = messages.refusal(error)
+            except Exception as error:  # noqa: BLE001 - raised again on the control thread
+                answer = error
+            self._done.append((client, answer))
+            self._nudge()
+
+    def _hand_over(self, client: _Client, request: AnyRequest) -> None:
+        """To a worker; raises RequestError where there is none to be had."""
+        with self._working:
+            hires = self._workers < MOST_WORKERS
+            if hires:
+                try:
+                    threading.Thread(target=self._work, name="control-worker", daemon=True).start()
+                except RuntimeError:
+                    if not self._workers:
+                        why = "the system has no thread left for it"
+                        raise RequestError("busy", why, "try again later; parleyd status tells the tasks") from None
+                else:
+                    self._workers += 1
+            self._jobs.append((client, request))
+        client.served = True
+
+    def _answered(self, client: _Client, answer: bytes | Exception) -> None:
+        if isinstance(answer, Exception):
+            raise answer
+        client.served = False
+        if client.connection in self._clients:
+            client.waiting += answer
+            self._serve(client)
 
     def _answer(self, client: _Client, line: bytes) -> bytes:
         try:
@@ -248,6 +337,9 @@ class ControlServer:
                 self._spread()
                 client.follows = True
                 return messages.answer(request.id, {}) + messages.snapshot(self._status())
+            if self._takes_time(request):
+                self._hand_over(client, request)
+                return b""
             descriptor = client.take() if isinstance(request, messages.SendFile) else None
             return messages.answer(request.id, self._handler(request, descriptor))
         except RequestError as error:
@@ -256,8 +348,11 @@ class ControlServer:
 
     def _spread(self) -> None:
         """Events to those who follow them."""
-        while self._events:
-            event = self._events.popleft()
+        with self._queueing:
+            lost, self._events_lost = self._events_lost, 0
+        if lost:
+            log.warning("%d events were too many at once: those who follow them have missed them", lost)
+        while (event := self._next_event()) is not None:
             followers = [client for client in self._clients.values() if client.follows and not client.leaving]
             if not followers:
                 continue
@@ -284,27 +379,55 @@ class ControlServer:
         if len(client.waiting) > MOST_WAITING_BYTES:
             log.debug("a client of the control socket reads too slowly and is dropped")
             self._drop(client)
-        elif client.leaving and not client.waiting:
+        elif client.leaving and not client.waiting and not client.served:
             self._drop(client)
         else:
-            wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if client.waiting else 0)
-            self._selector.modify(client.connection, selectors.EVENT_WRITE if client.leaving else wanted)
+            # Who waits for a worker is not read from: its next request has its turn after that.
+            reads = not client.leaving and not client.ended and not client.served
+            wanted = selectors.EVENT_READ if reads else 0
+            self._watch(client, wanted | (selectors.EVENT_WRITE if client.waiting else 0))
+
+    def _watch(self, client: _Client, wanted: int) -> None:
+        if client.watched and not wanted:
+            self._selector.unregister(client.connection)
+        elif client.watched and wanted != client.watched:
+            self._selector.modify(client.connection, wanted)
+        elif wanted and not client.watched:
+            self._selector.register(client.connection, wanted)
+        client.watched = wanted
 
     def _drop(self, client: _Client) -> None:
         if self._clients.pop(client.connection, None) is not None:
-            self._selector.unregister(client.connection)
+            self._watch(client, 0)
             client.connection.close()
             client.leaving = True
             client.let_go()
 
 
-def _taken(path: Path) -> ControlError:
+def _taken(path: Path, pid: int | None = None) -> ControlError:
     mend = "stop it (parleyd stop), or give this one a socket of its own with control.socket"
-    return ControlError(f"a parleyd is already running: it listens at {path}", mend)
+    who = f" (process {pid})" if pid else ""
+    return ControlError(f"a parleyd is already running{who}: it listens at {path}", mend)
 
 
-def _listen(path: Path) -> socket.socket:
-    """Raises OSError, and ControlError where another daemon has the place."""
+def _listen(path: Path) -> tuple[socket.socket, Lock | None]:
+    """The place is held as long as the lock. Raises OSError, and ControlError where another daemon has the place."""
+    try:
+        place = Lock(path.with_name(f"{path.name}.lock"))
+    except HeldError as error:
+        raise _taken(path, error.pid) from None
+    except PermissionError:
+        # Somebody else's file. Whoever runs already is noticed without it, too.
+        place = None
+    try:
+        return _bound(path), place
+    except BaseException:
+        if place is not None:
+            place.close()
+        raise
+
+
+def _bound(path: Path) -> socket.socket:
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:

@@ -99,7 +99,11 @@ def _deadline(timeout_s: float, connection: BoundedWebSocket, line: socket.socke
 
     timer = threading.Timer(timeout_s, cut_off)
     timer.daemon = True
-    timer.start()
+    try:
+        timer.start()
+    except RuntimeError as error:
+        # Without it nothing bounds the handshake.
+        raise DialError(no_thread()) from error
     try:
         yield
     finally:
@@ -121,6 +125,10 @@ def close_frame(data: bytes) -> tuple[int | None, str]:
 
 def retry(reason: str, mend: str | None = None) -> Ending:
     return Ending(EndingKind.RETRY, reason, mend)
+
+
+def no_thread() -> Ending:
+    return retry("the system has no thread left", "see TasksMax= of the unit, and what else runs on this device")
 
 
 def words(error: BaseException) -> str:

@@ -28,6 +28,7 @@ from parleyd.agents.agent import (
     ToolCall,
     Unknown,
     UserTranscript,
+    within_bounds,
 )
 from parleyd.audio.playhead import Heard
 from parleyd.config.keeping import Continuity
@@ -41,6 +42,7 @@ from parleyd.log_fields import fields
 from parleyd.tools.audit import bounded_parameters
 from parleyd.tools.device_tools import DeviceTools
 from parleyd.tools.result import Result
+from parleyd.tools.timers import duration
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +51,11 @@ FAREWELL_S = 1.5
 FAREWELL_UNSAID_S = 6.0
 # A session may be exchanged after so much quiet; and when an answer is owed, only once none is to be expected.
 PAUSE_S, OWED_S = 1.0, 10.0
+# What the agent is told when its answer was longer than this device can keep.
+UNHEARD_END = (
+    "(Your last answer was too long for this device: the person heard its first {heard} and nothing after that. "
+    "If they want the rest, say it again from there, in a shorter answer.)"
+)
 
 
 class Dialogue:
@@ -174,6 +181,7 @@ class Dialogue:
 
     def agent_event(self, event: AgentEvent) -> None:
         now_s = time.monotonic()
+        event = within_bounds(event)
         with self._lock:
             if self._filter is not None and not self._filter.admits(event, now_s):
                 return
@@ -312,8 +320,11 @@ class Dialogue:
                     heard_ms=heard.heard_ms,
                     finished=heard.finished,
                     total_ms=heard.total_ms,
+                    lost_ms=heard.lost_ms,
                 )
             )
+            if heard.lost_ms:
+                self._to_agent.context(UNHEARD_END.format(heard=duration(heard.heard_ms / 1000)), None)
 
     # ------------------------------------------------------------ inside the lock
 

@@ -27,7 +27,7 @@ from parleyd.agents.agent import (
     Ready,
 )
 from parleyd.conversation.bounded_socket import BoundedWebSocket
-from parleyd.conversation.connecting import close_frame, connect, retry, shut, words
+from parleyd.conversation.connecting import close_frame, connect, no_thread, retry, shut, words
 from parleyd.conversation.outbox import Outbox
 from parleyd.conversation.wire_audio import WireEncoder
 from parleyd.health import Pulse
@@ -100,7 +100,12 @@ class Session:
 
     def start(self) -> None:
         self._outbox.admit(self)
-        self._receiver.start()
+        try:
+            self._receiver.start()
+        except RuntimeError:
+            self._outbox.end(self)
+            self._over.set()
+            self._listener.session_ended(self, no_thread())
 
     def hang_up(self, reason: str) -> None:
         """Ends the session with 1000; returns at once. A session that is not connected yet is abandoned."""
@@ -213,7 +218,10 @@ class Session:
         self._listener.session_ready(self, event)
         with self._lock:
             if self._hung_up is None:
-                self._sender.start()
+                try:
+                    self._sender.start()
+                except RuntimeError:
+                    return no_thread()
         if self._hung_up is not None:
             self._say_goodbye(connection)
         return None

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from parleyd import events
+from parleyd import events, plotting
 from parleyd.conversation.states import State
 from parleyd.demo.facts import Recording, of
 from parleyd.events import Event
@@ -25,27 +25,23 @@ _COLUMNS = 2400
 
 def draw(path: Path, happened: Sequence[Event], microphone: Recording, speaker: Recording) -> None:
     """Writes a PNG. Raises ImportError without matplotlib, OSError when the file cannot be written."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    zero_s = microphone.began_s
-    end_s = max(e.at_s for e in happened) - zero_s
-    figure, (mic, gate, spk) = pyplot.subplots(
-        3, 1, figsize=(16, 7.5), sharex=True, height_ratios=[4, 1.5, 4], layout="constrained"
-    )
-    figure.suptitle("A conversation: the person, the gate and the line, the agent")
-    _wave(mic, microphone, zero_s, _PERSON)
-    mic.set_ylabel("microphone")
-    _wave(spk, speaker, zero_s, _AGENT)
-    spk.set_ylabel("speaker")
-    spk.set_xlabel("seconds")
-    _bars(gate, happened, zero_s, end_s)
-    _labels(mic, spk, happened, zero_s)
-    spk.set_xlim(0, end_s + 0.5)
-    figure.savefig(path, dpi=110)
-    pyplot.close(figure)
+    with plotting.pyplot() as pyplot:
+        zero_s = microphone.began_s
+        end_s = max(e.at_s for e in happened) - zero_s
+        figure, (mic, gate, spk) = pyplot.subplots(
+            3, 1, figsize=(16, 7.5), sharex=True, height_ratios=[4, 1.5, 4], layout="constrained"
+        )
+        figure.suptitle("A conversation: the person, the gate and the line, the agent")
+        _wave(mic, microphone, zero_s, _PERSON)
+        mic.set_ylabel("microphone")
+        _wave(spk, speaker, zero_s, _AGENT)
+        spk.set_ylabel("speaker")
+        spk.set_xlabel("seconds")
+        _bars(gate, happened, zero_s, end_s)
+        _labels(mic, spk, happened, zero_s)
+        spk.set_xlim(0, end_s + 0.5)
+        figure.savefig(path, dpi=110)
+        pyplot.close(figure)
 
 
 def _wave(axes: Any, recording: Recording, zero_s: float, colour: str) -> None:

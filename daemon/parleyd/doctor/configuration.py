@@ -26,6 +26,7 @@ def or_defaults(probe: Probe) -> Probe:
 
 def configuration(examination: Examination) -> Iterator[Finding]:
     """Leaves the configuration behind; without a file, and none asked for, the defaults."""
+    from parleyd.checks.this_machine import missing_programs
     from parleyd.config.loader import ConfigError, load
     from parleyd.config.schema import Config
 
@@ -44,7 +45,9 @@ def configuration(examination: Examination) -> Iterator[Finding]:
             yield misconfigured(f"{place}{key}{problem.text}", problem.mend)
         return
     examination.config = loaded.config
-    for problem in loaded.warnings:
+    # Extra packages, the key and the sound devices have checks of their own.
+    warnings = [*loaded.warnings, *map(loaded.placed, missing_programs(loaded.config))]
+    for problem in warnings:
         yield warning(f"line {problem.line}: {problem.key}: {problem.text}", problem.mend)
-    if not loaded.warnings:
+    if not warnings:
         yield good(f"{path} is good")

@@ -7,31 +7,31 @@ from typing import Any
 
 from parleyd.doctor.examination import Examination
 from parleyd.doctor.findings import Finding, error, good, note, skipped, warning
-
-_LOG = "see its log: journalctl -u parleyd"
+from parleyd.doctor.service import log_command
 
 
 def daemon(examination: Examination) -> Iterable[Finding]:
     from parleyd.control.client import Client, NotRunningError, RefusedError
 
-    is_said_to_run = any(unit.is_running for unit in examination.units)
+    running = [unit for unit in examination.units if unit.is_running]
+    log = f"see its log: {log_command(running[0] if running else None)}"
     try:
         with Client() as client:
-            return judge_status(client.ask("status"))
+            return judge_status(client.ask("status"), log)
     except RefusedError as refusal:
-        return [warning(f"it does not tell how it is: {refusal}", refusal.mend or _LOG)]
+        return [warning(f"it does not tell how it is: {refusal}", refusal.mend or log)]
     except NotRunningError as refusal:
         if isinstance(refusal.__cause__, PermissionError):
             return [note(str(refusal), refusal.mend)]
         if isinstance(refusal.__cause__, OSError):
-            return [error(str(refusal), refusal.mend or _LOG)]
-        if is_said_to_run:
-            return [error("systemd says that it runs, but its control socket does not answer", _LOG)]
+            return [error(str(refusal), refusal.mend or log)]
+        if running:
+            return [error("systemd says that it runs, but its control socket does not answer", log)]
         return [skipped("it does not run, or not for this user")]
 
 
-def judge_status(status: Mapping[str, Any]) -> Iterator[Finding]:
-    """status: as `parleyd status --json`; a daemon of another version may leave out or add."""
+def judge_status(status: Mapping[str, Any], log: str) -> Iterator[Finding]:
+    """status: as `parleyd status --json`; a daemon of another version may leave out or add. log: where its log is."""
     health = status.get("health")
     text = f"{status.get('state', 'in an unknown state')}, {health or 'of unknown health'}"
     findings = [each for each in status.get("findings") or () if isinstance(each, dict)]
@@ -40,6 +40,10 @@ def judge_status(status: Mapping[str, Any]) -> Iterator[Finding]:
     if health == "well":
         yield good(text)
     elif health == "sick":
-        yield error(text, f"its watchdog restarts it; {_LOG}")
+        yield error(text, f"its watchdog restarts it; {log}")
+    elif health == "starting":
+        yield warning(
+            f"{status.get('state')}: {status.get('reason')}", "try again in a moment; if it stays so, " + log
+        )
     else:
-        yield warning(text, f"`parleyd status` follows it; {_LOG}")
+        yield warning(text, f"`parleyd status` follows it; {log}")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # the doctor starts without what these import
 class Examination:
     """config: None until a usable one was read. key: None where there is none, or it cannot be had from here.
 
-    holders: programs that have sound devices open.
+    holders: programs that have sound devices open. sound_opens: the configured devices were opened, both of them.
     """
 
     config_path: Path | None = None
@@ -26,6 +26,7 @@ class Examination:
     units: list[Unit] = field(default_factory=list)
     key: str | None = None
     holders: list[Holder] = field(default_factory=list)
+    sound_opens: bool = False
 
     def configured(self) -> Config:
         """The defaults where no usable one was read: whether sound works can be seen all the same."""

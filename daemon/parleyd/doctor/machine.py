@@ -50,16 +50,22 @@ def disk(examination: Examination) -> Iterable[Finding]:
         free_files=stat.f_favail if stat.f_files else None,
         is_read_only=bool(stat.f_flag & os.ST_RDONLY),
         is_writable=is_writable,
+        mount=str(next(path for path in (there, *there.parents) if path.is_mount())),
     )
 
 
 def judge_disk(
-    place: str, *, free_bytes: int, free_files: int | None, is_read_only: bool, is_writable: bool
+    place: str, *, free_bytes: int, free_files: int | None, is_read_only: bool, is_writable: bool, mount: str = "/"
 ) -> Iterator[Finding]:
-    """free_files: inodes; None where the file system does not count them."""
+    """free_files: inodes; None where the file system does not count them. mount: where the file system begins."""
     free = f"{free_bytes / _MIB:.0f} MiB free for {place}"
-    if is_read_only:
+    if is_read_only and mount in _LOOKED_AT:
         yield error(f"the file system of {place} is read-only", "see the check of the file systems")
+    elif is_read_only:
+        yield error(
+            f"{place} is in {mount}, which is read-only: mute switch, volume, timers and usage are lost at a restart",
+            f"mount -o remount,rw {mount}; or keep it elsewhere, with STATE_DIRECTORY in the daemon's environment",
+        )
     elif not is_writable:
         yield warning(f"{place} cannot be written by this user", "run it as the user of the daemon, or mend the owner")
     if free_bytes < _NO_DISK_BYTES or free_files == 0:
@@ -78,12 +84,15 @@ def file_systems(_: Examination) -> Iterable[Finding]:
     return judge_mounts(_text(Path("/proc/mounts")), _text(Path("/etc/fstab")))
 
 
+_LOOKED_AT = ("/", "/var", "/etc", "/home")
+
+
 def judge_mounts(mounts: str, fstab: str) -> Iterator[Finding]:
     """An SD card at its end, or one whose power failed, is mounted read-only by the kernel (errors=remount-ro)."""
     meant = {fields[1] for fields in _table(fstab) if "ro" in fields[3].split(",")}
     # Of several mounts at one place the last one counts.
     now = {fields[1]: fields for fields in _table(mounts)}
-    looked_at = [fields for place in ("/", "/var", "/etc", "/home") if (fields := now.get(place))]
+    looked_at = [fields for place in _LOOKED_AT if (fields := now.get(place))]
     is_well = True
     for device, place, _kind, options, *_rest in looked_at:
         if "ro" not in options.split(","):

@@ -35,6 +35,8 @@ class Page:
         self._width = width
         self._colour = colour
         self._waiting: list[Outcome] = []
+        # Mends that stand on the page already, and at which check.
+        self._told: dict[str, str] = {}
 
     def add(self, outcome: Outcome) -> None:
         if self._waiting and _reason(outcome) != _reason(self._waiting[0]):
@@ -55,6 +57,22 @@ class Page:
         ]
         self._write("")
         self._write(", ".join(word for word in words if word) or "nothing is wrong")
+        first = next(
+            (
+                (outcome.name, finding)
+                for outcome in outcomes
+                for finding in outcome.findings
+                if finding.severity is Severity.ERROR and finding.mend
+            ),
+            None,
+        )
+        if first is not None:
+            # The page may have scrolled away.
+            name, finding = first
+            for line in self._wrapped(f"first: {name}: {finding.text}", "", indented=False):
+                self._write(line)
+            for line in self._wrapped(finding.mend, "-> ", indented=False):
+                self._write(line)
 
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, []
@@ -76,11 +94,16 @@ class Page:
                 self._write(_INDENT + line)
             # Findings with one mend have it below the last of them.
             is_next_the_same = findings[number + 1 : number + 2] and findings[number + 1].mend == finding.mend
-            for line in self._wrapped(finding.mend, "-> ") if finding.mend and not is_next_the_same else ():
+            if not finding.mend or is_next_the_same:
+                continue
+            # One trouble may show in several checks.
+            told = self._told.setdefault(finding.mend, name)
+            for line in self._wrapped(finding.mend if told == name else f"as above: {told}", "-> "):
                 self._write(_INDENT + line)
 
-    def _wrapped(self, text: str, lead: str) -> list[str]:
-        room = 10_000_000 if self._width is None else max(40, self._width - len(_INDENT))
+    def _wrapped(self, text: str, lead: str, *, indented: bool = True) -> list[str]:
+        indent = len(_INDENT) if indented else 0
+        room = 10_000_000 if self._width is None else max(40, self._width - indent)
         wrap = textwrap.TextWrapper(
             room, initial_indent=lead, subsequent_indent=" " * len(lead), break_long_words=False, break_on_hyphens=False
         )

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from parleyd.doctor.examination import Examination, our_name
 from parleyd.doctor.findings import Finding, error, good, misconfigured, note, skipped, warning
+from parleyd.host.notify import FAILED
 
 UNIT = "parleyd.service"
 _PROPERTIES = (
@@ -19,6 +20,11 @@ _PROPERTIES = (
     "SupplementaryGroups,StatusText,LoadError"
 )
 _MANY_RESTARTS = 5
+_FIRST_CONFIGURATION = "mend first: configuration"
+_BOTH = (
+    "choose one: sudo systemctl enable --now parleyd; or, where a sound server (PipeWire, PulseAudio) runs for a user, "
+    "as that user: systemctl --user enable --now parleyd"
+)
 _LINGER = Path("/var/lib/systemd/linger")
 
 # systemd.service(5), Result=; systemd.exec(5), "Process Exit Codes"; sysexits, as the README gives them.
@@ -66,8 +72,17 @@ class Unit:
         return self.get("ActiveState") in ("active", "reloading")
 
     @property
+    def is_idle(self) -> bool:
+        """Nobody has started it, and it does not start by itself."""
+        return self.get("ActiveState") == "inactive" and self.get("UnitFileState") != "enabled"
+
+    @property
     def main_pid(self) -> int:
         return _number(self.get("MainPID"))
+
+    def order(self, verb: str) -> str:
+        """The systemctl command."""
+        return f"{'systemctl --user' if self.is_of_user else 'sudo systemctl'} {verb} parleyd"
 
     @property
     def user(self) -> str:
@@ -77,17 +92,44 @@ class Unit:
         return self.get("User") or ("parleyd" if self.get("DynamicUser") == "yes" else "root")
 
 
+def known_units() -> list[Unit]:
+    """The units that systemd answers for, installed or not: the system's first, then the user's."""
+    return [unit for is_of_user in (False, True) if (unit := _ask(is_of_user)) is not None]
+
+
+def why_not_running(units: Sequence[Unit]) -> tuple[str, str] | None:
+    """What keeps an installed unit from running, and the mend; None where no unit has failed or is being started."""
+    for unit in units:
+        whose, log = _whose(unit), log_command(unit)
+        restarts = _number(unit.get("NRestarts"))
+        times = f" {restarts + 1} times" if restarts else ""
+        state = unit.get("ActiveState")
+        if state == "activating" and unit.get("SubState") != "auto-restart" and not restarts:
+            return f"{whose} is starting", f"try again in a moment; {log}"
+        if state == "failed" or state == "activating":
+            # The text is of the last try, until the next one begins; a daemon that was killed has left none.
+            said = unit.get("StatusText")
+            reason = said.removeprefix(FAILED) if said.startswith(FAILED) else _last_end(unit)
+            again = ", and is tried again" if state == "activating" else ""
+            return f"{whose} has failed{times}{again}: {reason}", f"`parleyd doctor` finds out more; {log}"
+    return None
+
+
 def service(examination: Examination) -> Iterable[Finding]:
-    units = [unit for is_of_user in (False, True) if (unit := _ask(is_of_user)) is not None]
+    units = known_units()
     examination.units = [unit for unit in units if unit.is_installed]
     if not units:
         return [note("systemd does not run here, or cannot be asked: nothing starts parleyd by itself")]
     lingers = (_LINGER / our_name()).exists()
-    return judge_units(units, lingers=lingers, is_root=os.geteuid() == 0)
+    can_start = examination.config is not None
+    return judge_units(units, lingers=lingers, is_root=os.geteuid() == 0, can_start=can_start)
 
 
-def judge_units(units: Sequence[Unit], *, lingers: bool, is_root: bool = False) -> Iterator[Finding]:
-    """units: those systemd knows of, installed or not. lingers: our user's services outlive the login."""
+def judge_units(
+    units: Sequence[Unit], *, lingers: bool, is_root: bool = False, can_start: bool = True
+) -> Iterator[Finding]:
+    """units: those systemd knows of, installed or not. lingers: our user's services outlive the login. can_start: the
+    configuration can be used."""
     installed = [unit for unit in units if unit.is_installed]
     if not installed:
         seen = "as a service of the system; a user's own is seen without sudo" if is_root else "as a service"
@@ -95,8 +137,19 @@ def judge_units(units: Sequence[Unit], *, lingers: bool, is_root: bool = False) 
             f"parleyd is not installed {seen}",
             "to have it started at boot: sudo scripts/install, in the checkout, or its Debian package",
         )
+    chosen = [unit for unit in installed if not unit.is_idle]
+    if len(installed) > 1 and not chosen:
+        # The Debian package brings both units, and each user needs one of them.
+        yield warning(
+            "neither the system service nor the user's is started, nor enabled",
+            _BOTH if can_start else _FIRST_CONFIGURATION,
+        )
+        return
     for unit in installed:
-        yield from _judge(unit)
+        if unit.is_idle and chosen:
+            yield note(f"{_whose(unit)} is installed, too, and not used")
+            continue
+        yield from _judge(unit, can_start=can_start)
         if unit.is_of_user and not lingers and unit.get("UnitFileState") == "enabled":
             yield warning("the user's services end at logout", f"sudo loginctl enable-linger {our_name()}")
     if len([unit for unit in installed if unit.is_running]) > 1:
@@ -105,13 +158,11 @@ def judge_units(units: Sequence[Unit], *, lingers: bool, is_root: bool = False) 
         )
 
 
-def _judge(unit: Unit) -> Iterator[Finding]:
-    systemctl = "systemctl --user" if unit.is_of_user else "sudo systemctl"
-    log = f"{'journalctl --user' if unit.is_of_user else 'sudo journalctl'} -u parleyd -n 30 --no-pager"
-    whose = "the user's service" if unit.is_of_user else "the system service"
+def _judge(unit: Unit, *, can_start: bool) -> Iterator[Finding]:
+    log, whose = log_command(unit), _whose(unit)
     state, restarts = unit.get("ActiveState"), _number(unit.get("NRestarts"))
     if unit.get("LoadState") == "masked":
-        yield warning(f"{whose} is masked: it can never be started", f"{systemctl} unmask parleyd")
+        yield warning(f"{whose} is masked: it can never be started", unit.order("unmask"))
     elif unit.get("LoadState") != "loaded":
         yield error(
             f"{whose} cannot be loaded: {unit.get('LoadError') or unit.get('LoadState')}",
@@ -124,24 +175,37 @@ def _judge(unit: Unit) -> Iterator[Finding]:
         else:
             yield good(f"{whose} runs as {unit.user}{said}")
         if unit.get("UnitFileState") == "disabled":
-            yield warning(f"{whose} is not started at boot", f"{systemctl} enable parleyd")
+            yield warning(f"{whose} is not started at boot", unit.order("enable"))
     elif state == "failed" or (state == "activating" and unit.get("SubState") == "auto-restart"):
         # Result is of the last run; while it waits for the next one, too.
         again = f", and is tried again ({restarts} restarts so far)" if state == "activating" else ""
-        text = f"{whose} has failed{again}: {_last_end(unit)}"
+        said = unit.get("StatusText")
+        reason = f": {said.removeprefix(FAILED)}" if said.startswith(FAILED) else ""
+        text = f"{whose} has failed{again}: {_last_end(unit)}{reason}"
         if _number(unit.get("ExecMainStatus")) == os.EX_CONFIG:
             shows = f"`parleyd check` shows what is wrong, and if it is the key, {log}"
-            yield misconfigured(text, f"{shows}; then {systemctl} restart parleyd")
+            yield misconfigured(text, f"{shows}; then {unit.order('restart')}")
         else:
-            yield error(text, f"{log} tells more; then {systemctl} restart parleyd")
+            yield error(text, f"{log} tells more; then {unit.order('restart')}")
     elif state == "activating" and restarts:
-        yield warning(f"{whose} is being started again: it has ended {restarts} times by itself", log)
+        ended = f"{restarts} time{'s' if restarts != 1 else ''}"
+        yield error(f"{whose} is being started again: it has ended {ended} by itself", log)
     elif state == "activating":
         yield note(f"{whose} is starting")
     else:
         how = "and is not started at boot" if unit.get("UnitFileState") == "disabled" else "though it is enabled"
         verb = "enable --now" if unit.get("UnitFileState") == "disabled" else "start"
-        yield warning(f"{whose} does not run, {how}", f"{systemctl} {verb} parleyd")
+        yield warning(f"{whose} does not run, {how}", unit.order(verb) if can_start else _FIRST_CONFIGURATION)
+
+
+def _whose(unit: Unit) -> str:
+    return "the user's service" if unit.is_of_user else "the system service"
+
+
+def log_command(unit: Unit | None) -> str:
+    """Shows the unit's log; of None, that of the system's service, as where no unit is known."""
+    of_user = unit is not None and unit.is_of_user
+    return f"{'journalctl --user' if of_user else 'sudo journalctl'} -u parleyd -n 30 --no-pager"
 
 
 def _last_end(unit: Unit) -> str:

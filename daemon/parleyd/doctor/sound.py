@@ -15,8 +15,6 @@ from parleyd.doctor.sound_access import Holder
 
 _PROBE_S = 25.0
 _ALSAMIXER = "`alsamixer` (F6: the card, F4: capture)"
-# Beyond this share of zeros it is not a person being quiet.
-_DEAD_SHARE = 0.98
 _PATCHY_SHARE = 0.02
 
 
@@ -30,6 +28,7 @@ def devices(examination: Examination) -> Iterable[Finding]:
     if {audio.input.device, audio.output.device} == {"null"}:
         return [skipped("audio.input.device and audio.output.device are null")]
     answer, problem = _ask("devices", examination)
+    examination.sound_opens = answer is not None and not any("problem" in answer[one] for one in ("input", "output"))
     return judge_devices(answer, problem, examination.holders)
 
 
@@ -63,7 +62,8 @@ def _opened(what: str, one: Mapping[str, Any]) -> str:
         return f"{what}: {one['name']}"
     rates = "/".join(f"{rate / 1000:g}" for rate in one["rates_hz"])
     also = f", opens at {rates} kHz" if rates else ""
-    return f"{what}: {one['name']} [{one['host_api']}]{also}, used at {one['opened_hz'] / 1000:g} kHz"
+    hears = f"; {heard}" if (heard := one.get("hears")) else ""
+    return f"{what}: {one['name']} [{one['host_api']}]{also}, used at {one['opened_hz'] / 1000:g} kHz{hears}"
 
 
 # ---------------------------------------------------------------- level
@@ -83,14 +83,21 @@ def level(examination: Examination) -> Iterable[Finding]:
 
 def judge_level(answer: Mapping[str, Any]) -> Iterator[Finding]:
     """answer: of sound_probe.listen. Nobody need have spoken: only what is wrong in any room is."""
-    from parleyd.tuning.advice import CLIPPED_SHARE, NOISY_DBFS, OFFSET_PERCENT
+    from parleyd.tuning.advice import CLIPPED_SHARE, DEAD_SHARE, NOISY_DBFS, OFFSET_PERCENT
 
     if "problem" in answer:
         yield error(answer["problem"], answer["mend"])
         return
     peak, floor = answer["peak_dbfs"], answer["floor_dbfs"]
     levels = f"peak {peak:.0f} dBFS, noise floor {floor:.0f} dBFS"
-    if answer["dead_share"] > _DEAD_SHARE:
+    if gain_db := answer["gain_db"]:
+        levels += f" with a gain of {gain_db:g} dB"
+    if answer["channels_cancel"]:
+        yield misconfigured(
+            "the channels of the microphone cancel each other: all together nothing but digital zeros, one alone not",
+            "set audio.input.channel to 1, or to the number of another that is good",
+        )
+    elif answer["dead_share"] > DEAD_SHARE:
         yield error(
             "nothing but digital zeros: muted, or the wrong microphone",
             f"unmute it with {_ALSAMIXER} or `pactl set-source-mute @DEFAULT_SOURCE@ 0`; look for a switch on it; or "
@@ -98,13 +105,14 @@ def judge_level(answer: Mapping[str, Any]) -> Iterator[Finding]:
         )
     elif answer["clipped_share"] > CLIPPED_SHARE:
         share = 100 * answer["clipped_share"]
-        yield warning(f"it clips: {share:.2g} % of the samples are at full scale", f"lower its gain with {_ALSAMIXER}")
+        mend = f"lower its gain with {_ALSAMIXER}" if gain_db <= 0 else f"lower audio.input.gain_db (now {gain_db:g})"
+        yield warning(f"it clips: {share:.2g} % of the samples are at full scale", mend)
     elif floor > NOISY_DBFS:
         mend = "away from fans and speakers, and less gain; `parleyd tune --noise` shows what the gate makes of it"
         yield warning(f"{levels}: loud, if nobody spoke", mend)
     else:
         yield good(f"{levels}; `parleyd tune` measures a voice")
-    if _PATCHY_SHARE < answer["dead_share"] <= _DEAD_SHARE:
+    if _PATCHY_SHARE < answer["dead_share"] <= DEAD_SHARE:
         yield note(
             f"{100 * answer['dead_share']:.0f} % of the time digital zeros: something cuts quiet sound away",
             "switch off noise suppression of the device or sound server: it swallows the beginnings of words",
@@ -117,9 +125,10 @@ def judge_level(answer: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _ask(what: str, examination: Examination) -> tuple[dict[str, Any] | None, Finding | None]:
-    audio = examination.configured().audio
-    asked = {"input": audio.input.device, "channel": audio.input.channel, "output": audio.output.device}
-    command = [*own_python.command(), "-m", "parleyd.doctor.sound_probe", what, json.dumps(asked)]
+    import msgspec
+
+    audio = msgspec.json.encode(examination.configured().audio).decode()
+    command = [*own_python.command(), "-m", "parleyd.doctor.sound_probe", what, audio]
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_PROBE_S, check=False)
     except subprocess.TimeoutExpired:

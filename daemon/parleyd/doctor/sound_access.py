@@ -43,18 +43,22 @@ def permissions(examination: Examination) -> Iterable[Finding]:
     if not wants_cards(examination):
         return [skipped("the configuration uses no sound card")]
     groups = [_group_name(gid) for gid in {os.getegid(), *os.getgroups()}]
-    return judge_permissions(_nodes(), our_name(), groups, can_reach_server=_our_socket() is not None)
+    has_sound = examination.sound_opens or _our_socket() is not None
+    return judge_permissions(_nodes(), our_name(), groups, has_sound=has_sound)
 
 
 def judge_permissions(
-    nodes: Sequence[Node] | None, user: str, groups: Sequence[str], *, can_reach_server: bool
+    nodes: Sequence[Node] | None, user: str, groups: Sequence[str], *, has_sound: bool
 ) -> Iterator[Finding]:
-    """nodes: None where there is no /dev/snd."""
+    """nodes: None where there is no /dev/snd. has_sound: it comes by another way, by a sound server's socket."""
     if not nodes:
         text = "the kernel knows no sound card (/dev/snd is empty or missing)"
-        mend = "see its plug, `lsusb`, `dmesg | tail`; a HAT needs its dtoverlay= in /boot/firmware/config.txt"
+        mend = (
+            "check that it is plugged in, `lsusb`, `dmesg | tail`; a HAT needs its dtoverlay= in "
+            "/boot/firmware/config.txt"
+        )
         # A container, or a server over the network, has none and may yet have sound.
-        yield note(text, mend) if can_reach_server else error(text, mend)
+        yield note(f"{text}, but sound comes by a sound server") if has_sound else error(text, mend)
         return
     shut = [node for node in nodes if not node.is_open_to_us]
     if not shut:
@@ -66,7 +70,7 @@ def judge_permissions(
         yield error(f"{text}: root alone may", f"ls -l {_DEVICES}; a udev rule has taken them from the group audio")
     elif group in groups:
         yield error(f"{text}, though in the right group", f"ls -l {_DEVICES}; a udev rule has set other modes")
-    elif can_reach_server:
+    elif has_sound:
         yield note(f"{text}, but a sound server answers; without it: sudo usermod -aG {group} {user}")
     else:
         mend = f"sudo usermod -aG {group} {user}, then log in anew"

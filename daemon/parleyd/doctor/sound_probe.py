@@ -1,6 +1,8 @@
 """A child process of the doctor that touches the sound devices: PortAudio may hang there, or end the process.
 
-    python -m parleyd.doctor.sound_probe devices '{"input": "default", "channel": null, "output": "default"}'
+    python -m parleyd.doctor.sound_probe devices '{"input": {"device": "default"}, "output": {"device": "default"}}'
+
+Its second argument is the configuration's `audio`.
 
 Prints one line of JSON. Everything that goes wrong with a device is part of it.
 """
@@ -13,14 +15,17 @@ import sys
 import threading
 from typing import Any
 
+import msgspec
+
 from parleyd.audio.devices.device import DeviceError
-from parleyd.audio.devices.names import input_device
+from parleyd.audio.devices.names import microphone_of, output_device
 from parleyd.audio.devices.portaudio import PortAudioInput, PortAudioOutput, find
 from parleyd.audio.devices.portaudio_host import Direction, host
 from parleyd.audio.gate import Gate
 from parleyd.audio.vad import detector
-from parleyd.tuning.advice import Facts, facts_of
-from parleyd.tuning.recording import record
+from parleyd.config.schema import Audio
+from parleyd.tuning.advice import DEAD_SHARE, Facts, facts_of
+from parleyd.tuning.recording import channels_cancel, record
 from parleyd.tuning.rehearsal import rehearse
 
 RATES_HZ = (16_000, 24_000, 44_100, 48_000)
@@ -29,39 +34,43 @@ LISTEN_S = 2.0
 _PERIODS, _TAKES_S = 10, 3.0
 
 
-def devices(asked: dict[str, Any]) -> dict[str, Any]:
-    """Of both directions: the name, the rates that open, or what is wrong and its mend."""
-    return {
-        "input": _opens(asked["input"], "input", asked["channel"]),
-        "output": _opens(asked["output"], "output", None),
-    }
+def devices(audio: Audio) -> dict[str, Any]:
+    """Of both directions: the name, the rates that open, of a microphone its channels, or what is wrong and its
+    mend."""
+    return {"input": _opens(audio, "input"), "output": _opens(audio, "output")}
 
 
-def _opens(spec: str, direction: Direction, channel: int | None) -> dict[str, Any]:
+def _opens(audio: Audio, direction: Direction) -> dict[str, Any]:
+    spec = (audio.input if direction == "input" else audio.output).device
     try:
         if spec == "null" or spec.startswith("wav:"):
             if direction == "input":
-                microphone = input_device(spec, channel)
+                microphone = microphone_of(audio.input)
                 with contextlib.closing(microphone):
                     microphone.open(lambda _pcm, _start_s: None)
             return {"name": spec, "rates_hz": None}
         device = find(spec.strip(), direction)
         rates = [rate for rate in RATES_HZ if host.supports(device, direction, rate)]
-        rate_hz = _start(spec, direction, channel)
-        return {"name": device.name, "host_api": device.host_api, "rates_hz": rates, "opened_hz": rate_hz}
+        rate_hz, hears = _start(audio, direction)
+        told = {"name": device.name, "host_api": device.host_api, "rates_hz": rates, "opened_hz": rate_hz}
+        return told | ({"hears": hears} if hears else {})
     except DeviceError as refusal:
         return {"problem": str(refusal), "mend": refusal.mend}
 
 
-def _start(spec: str, direction: Direction, channel: int | None) -> int:
-    """The rate at which the daemon would use it; silence for a speaker. Raises DeviceError."""
+def _start(audio: Audio, direction: Direction) -> tuple[int, str]:
+    """The rate at which the daemon would use it, and the channels that it would hear; silence for a speaker. Raises
+    DeviceError."""
     flows = threading.Semaphore(0)
     if direction == "input":
-        microphone = PortAudioInput(spec.strip(), channel)
+        microphone = microphone_of(audio.input)
+        assert isinstance(microphone, PortAudioInput)
         with contextlib.closing(microphone):
             rate_hz = microphone.open(lambda _pcm, _start_s: flows.release()).rate_hz
-            return _await(flows, rate_hz, f"the microphone '{microphone.name}' delivers no sound")
-    speaker = PortAudioOutput(spec.strip())
+            rate_hz = _await(flows, rate_hz, f"the microphone '{microphone.name}' delivers no sound")
+            return rate_hz, microphone.hears
+    speaker = output_device(audio.output.device)
+    assert isinstance(speaker, PortAudioOutput)
 
     def silence(samples: int) -> bytes:
         flows.release()
@@ -69,7 +78,7 @@ def _start(spec: str, direction: Direction, channel: int | None) -> int:
 
     with contextlib.closing(speaker):
         rate_hz = speaker.open(silence).rate_hz
-        return _await(flows, rate_hz, f"the speaker '{speaker.name}' takes no sound")
+        return _await(flows, rate_hz, f"the speaker '{speaker.name}' takes no sound"), ""
 
 
 def _await(flows: threading.Semaphore, rate_hz: int, otherwise: str) -> int:
@@ -79,9 +88,9 @@ def _await(flows: threading.Semaphore, rate_hz: int, otherwise: str) -> int:
     return rate_hz
 
 
-def listen(asked: dict[str, Any]) -> dict[str, Any]:
+def listen(audio: Audio) -> dict[str, Any]:
     try:
-        pcm, rate_hz = record(input_device(asked["input"], asked["channel"]), LISTEN_S)
+        pcm, rate_hz = record(microphone_of(audio.input), LISTEN_S, audio.input.gain_db)
     except DeviceError as refusal:
         return {"problem": str(refusal), "mend": refusal.mend}
     facts: Facts = facts_of(rehearse(pcm, rate_hz, detector("webrtcvad", 2), Gate(500, 900)))
@@ -91,12 +100,14 @@ def listen(asked: dict[str, Any]) -> dict[str, Any]:
         "clipped_share": facts.clipped_share,
         "dead_share": facts.dead_share,
         "offset_percent": facts.offset_percent,
+        "gain_db": audio.input.gain_db,
+        "channels_cancel": facts.dead_share > DEAD_SHARE and channels_cancel(audio.input),
     }
 
 
 def main() -> None:
     does = {"devices": devices, "listen": listen}[sys.argv[1]]
-    print(json.dumps(does(json.loads(sys.argv[2]))), flush=True)
+    print(json.dumps(does(msgspec.json.decode(sys.argv[2], type=Audio))), flush=True)
 
 
 if __name__ == "__main__":

@@ -25,10 +25,11 @@ CHECKS = (
     Check("service", service.service, deadline_s=10.0),
     Check("service's rights", service.rights),
     Check("running daemon", daemon.daemon, deadline_s=25.0),
-    Check("device files", or_defaults(sound_access.permissions)),
     Check("sound server", or_defaults(sound_access.sound_server), deadline_s=10.0),
     Check("device holders", or_defaults(sound_access.holders), deadline_s=10.0),
     Check("sound devices", or_defaults(sound.devices), deadline_s=30.0),
+    # After the devices: where they open by way of a sound server, no files are needed.
+    Check("device files", or_defaults(sound_access.permissions)),
     Check("microphone level", or_defaults(sound.level), needs=("sound devices",), deadline_s=30.0),
     Check("clock", clock.clock, deadline_s=10.0),
     Check("server's name", network.name, needs=("configuration",), deadline_s=12.0),

@@ -15,8 +15,13 @@ _Version = tuple[str, int] | None
 def context(sockets: type[ssl.SSLSocket] = ssl.SSLSocket) -> ssl.SSLContext:
     """For a client; wrap_socket() makes such sockets. Not to be changed: others use it too."""
     paths = ssl.get_default_verify_paths()
+    file = _version(paths.cafile)
     # A class can be hashed; mypy takes the __hash__ of its objects for its own.
-    return _context(sockets, _version(paths.cafile), _version(paths.capath))  # type: ignore[arg-type]
+    made = _context(sockets, file, _version(paths.capath))  # type: ignore[arg-type]
+    if file is not None and not made.cert_store_stats()["x509_ca"]:
+        # OpenSSL does not say that it could not open the file, because no handle was left: not to be kept.
+        _context.cache_clear()
+    return made
 
 
 @lru_cache(maxsize=2)

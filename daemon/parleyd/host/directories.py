@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pwd
 from pathlib import Path
 
 SYSTEM_RUNTIME = Path("/run/parleyd")
@@ -67,8 +68,10 @@ def _of_user(variable: str, otherwise: str = ".local/state") -> Path:
     # The XDG specification says to ignore a relative path.
     if value and value.startswith("/"):
         return Path(value) / "parleyd"
+    # An empty or relative one is none (`HOME= parleyd run`): then what the system knows of this user counts.
+    is_told = os.environ.get("HOME", "/").startswith("/")
     try:
-        return Path.home() / otherwise / "parleyd"
-    except RuntimeError:
+        return (Path.home() if is_told else Path(pwd.getpwuid(os.getuid()).pw_dir)) / otherwise / "parleyd"
+    except (KeyError, RuntimeError):
         # A dynamic user of systemd's, in a unit that names no directories.
         raise FileNotFoundError(errno.ENOENT, "this user has no home directory", f"${variable}") from None

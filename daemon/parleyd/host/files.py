@@ -5,8 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import stat
 from pathlib import Path
+
+# For so long a pipe may have nothing to give before it counts as one that nobody writes to.
+PIPE_S = 3.0
 
 
 def replace_file(path: Path, content: bytes, mode: int = 0o600, *, at_once: bool = True) -> None:
@@ -44,7 +48,38 @@ def open_regular(path: Path) -> int:
     """A descriptor for reading. Raises OSError, also for what is not a regular file, and ValueError."""
     # A pipe without a writer must not be waited for.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
         return descriptor
     os.close(descriptor)
-    raise OSError(errno.EINVAL, "it is not a regular file")
+    raise _no_regular_file(mode)
+
+
+def read_file(path: Path, most_bytes: int, *, pipes: bool = False) -> bytes:
+    """The first `most_bytes` of a file. Raises OSError, also for what is not a regular file, and ValueError.
+
+    pipes: `/dev/stdin` and the shell's `<(command)` may be named, too; one that gives nothing for PIPE_S is an error.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        is_pipe = stat.S_ISFIFO(mode)
+        if not stat.S_ISREG(mode) and not (pipes and is_pipe):
+            raise _no_regular_file(mode)
+        content = b""
+        while len(content) < most_bytes:
+            if is_pipe and not select.select([descriptor], [], [], PIPE_S)[0]:
+                raise TimeoutError(errno.ETIMEDOUT, f"nothing has come through this pipe for {PIPE_S:g} s")
+            more = os.read(descriptor, most_bytes - len(content))
+            if not more:
+                break
+            content += more
+        return content
+    finally:
+        os.close(descriptor)
+
+
+def _no_regular_file(mode: int) -> OSError:
+    if stat.S_ISDIR(mode):
+        return IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    return OSError(errno.EINVAL, "it is not a regular file")

@@ -7,7 +7,13 @@ import os
 import socket
 import time
 
-import systemd.daemon
+# How a status text begins that tells the reason of an end.
+FAILED = "failed: "
+# One line that a terminal still shows; the log has the whole text.
+_MOST_STATUS_CHARS = 500
+
+# Open from its first use on: the watchdog has to be fed when no handle is left, too.
+_to: socket.socket | None = None
 
 
 def starting(status: str, extend_s: float) -> None:
@@ -21,6 +27,12 @@ def ready(status: str) -> None:
 
 def status(text: str) -> None:
     _notify_at_once(f"STATUS={text}")
+
+
+def failed(why: str) -> None:
+    """The start has failed, or the service has. systemd keeps the text until the next start: `systemctl status` and
+    `parleyd status` show it to users who may not read the journal."""
+    _notify_at_once(f"STATUS={FAILED}{' '.join(why.split())[:_MOST_STATUS_CHARS]}")
 
 
 def reloading() -> None:
@@ -47,6 +59,9 @@ def watchdog_s() -> float | None:
 
 
 def _notify(message: str) -> None:
+    # Imported here because the doctor, which has to start without any package, reads FAILED.
+    import systemd.daemon
+
     # The library raises when the socket that systemd promised has gone.
     with contextlib.suppress(OSError):
         systemd.daemon.notify(message)
@@ -55,10 +70,13 @@ def _notify(message: str) -> None:
 def _notify_at_once(message: str) -> None:
     """For what is said at intervals. The library waits for a manager that does not read, and holds the interpreter lock
     meanwhile, so that every thread stops; here it is rather not said."""
+    global _to
     path = os.environ.get("NOTIFY_SOCKET", "")
     if not path:
         return
     address = "\0" + path[1:] if path.startswith("@") else path
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as to:
-        to.setblocking(False)
-        to.sendto(message.encode("utf-8", "replace"), address)
+    with contextlib.suppress(OSError):
+        if _to is None:
+            _to = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+            _to.setblocking(False)
+        _to.sendto(message.encode("utf-8", "replace"), address)

@@ -12,24 +12,27 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from parleyd import health, own_python
 from parleyd.config.schema import Metrics as Settings
 from parleyd.health import Pulse
+from parleyd.host import web_pages
 from parleyd.host.once import ToldOnce
 from parleyd.metrics import EDGES_MS, Distribution
 from parleyd.status import Microphone, Speaker, Status
 
 if TYPE_CHECKING:
     from wsgiref.simple_server import WSGIServer
+    from wsgiref.types import StartResponse, WSGIApplication
 
     from prometheus_client.core import Metric
 
 log = logging.getLogger(__name__)
 
 EVERY_S = 60.0
-STATES = ("asleep", "connecting", "live", "backing off")
+_REQUEST_S = 5.0
+STATES = ("starting", "asleep", "connecting", "live", "backing off")
 
 
 class MetricsError(Exception):
@@ -46,17 +49,18 @@ class Exporter:
     def __init__(self, settings: Settings, status: Callable[[], Status]) -> None:
         self._settings = settings
         self._status = status
-        self._stopping = threading.Event()
+        self._stopping = False
+        self._nudged = threading.Event()
         self._thread = threading.Thread(target=self._write, name="metrics", daemon=True)
         self._server: WSGIServer | None = None
         self._told = ToldOnce(log)
         self.pulse = Pulse("metrics")
         try:
-            from prometheus_client import CollectorRegistry, generate_latest, start_http_server
+            from prometheus_client import CollectorRegistry, generate_latest, make_wsgi_app
         except ImportError as error:
             text = "metrics.textfile and metrics.port need the package prometheus_client"
             raise MetricsError(text, own_python.install("prometheus_client")) from error
-        self._serve, self._text = start_http_server, generate_latest
+        self._make_app, self._text = make_wsgi_app, generate_latest
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
@@ -67,15 +71,20 @@ class Exporter:
         port = self._settings.port
         if port is not None:
             try:
-                self._server, _ = self._serve(port, "127.0.0.1", self._registry)
+                self._server = _server(port, self._make_app(self._registry))
             except OSError as error:
                 text = f"metrics.port: 127.0.0.1:{port} cannot be opened: {error.strerror}"
                 raise MetricsError(text, "choose another port") from error
         if self._settings.textfile is not None:
             self._thread.start()
 
+    def write_soon(self) -> None:
+        """The text file, without waiting for the next minute."""
+        self._nudged.set()
+
     def stop(self) -> None:
-        self._stopping.set()
+        self._stopping = True
+        self._nudged.set()
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
@@ -85,7 +94,7 @@ class Exporter:
     def _write(self) -> None:
         assert self._settings.textfile is not None
         path = Path(self._settings.textfile)
-        while not self._stopping.is_set():
+        while not self._stopping:
             self.pulse.beat()
             try:
                 self._write_to(path)
@@ -98,7 +107,8 @@ class Exporter:
             else:
                 self._told.over(f"metrics.textfile: {path} is written again")
             self.pulse.rest()
-            self._stopping.wait(EVERY_S)
+            self._nudged.wait(EVERY_S)
+            self._nudged.clear()
         # Figures of a daemon that has ended would look like those of one that is well.
         with contextlib.suppress(OSError):
             path.unlink()
@@ -111,6 +121,34 @@ class Exporter:
             os.fchmod(file.fileno(), 0o644)
             file.write(self._text(self._registry))
         beside.replace(path)
+
+
+def _server(port: int, app: WSGIApplication) -> WSGIServer:
+    """On the loopback, on a thread of its own. Figures tell when somebody is at home, so a web page gets none."""
+    from socketserver import ThreadingMixIn
+    from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+    def guarded(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        host, origin = environ.get("HTTP_HOST"), environ.get("HTTP_ORIGIN")
+        refusal = web_pages.host_refusal(host) or web_pages.origin_refusal(origin)
+        if refusal is None:
+            return app(environ, start_response)
+        start_response("403 Forbidden", [("Content-Type", "text/plain")])
+        return [refusal.encode()]
+
+    class Server(ThreadingMixIn, WSGIServer):
+        daemon_threads = True
+
+    class Quiet(WSGIRequestHandler):
+        # A client that connects and says nothing holds a thread no longer than this.
+        timeout = _REQUEST_S
+
+        def log_message(self, *_: object) -> None:
+            """Requests are nothing to be logged."""
+
+    server = make_server("127.0.0.1", port, guarded, server_class=Server, handler_class=Quiet)
+    threading.Thread(target=server.serve_forever, name="metrics port", daemon=True).start()
+    return server
 
 
 def figures(status: Status) -> Iterable[Metric]:
@@ -173,6 +211,7 @@ def _sound_figures(microphone: Microphone | None, speaker: Speaker | None) -> It
         yield "microphone_present", float(microphone.present), "1: sound comes from it"
         yield "muted", float(microphone.muted), "1: the microphone is muted"
         yield "microphone_level_dbfs", microphone.level_dbfs, "of the last frame"
+        yield "microphone_gain_db", microphone.gain_db, "how much louder it is made; the levels hold it"
         yield "room_level_dbfs", microphone.floor_dbfs, "the level below which nobody speaks"
     if speaker is not None:
         yield "speaker_present", float(speaker.present), "1: it takes sound"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from parleyd import events, health
 from parleyd.health import Finding, Grade, Pulse
 from parleyd.host import notify, process
+from parleyd.host.orphans import Orphans
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ class Watch:
         self._troubles = health.Troubles()
         self._state = "asleep"
         self._told = ""
+        self._orphans = Orphans()
         watchdog_s = notify.watchdog_s()
         # sd_watchdog_enabled(3) recommends half of the time; the looks that make a verdict have to fit in, too.
         self._interval_s = LOOK_S if watchdog_s is None else min(LOOK_S, watchdog_s / 4)
@@ -89,6 +91,7 @@ class Watch:
                 if health.grade(self.findings) is Grade.SICK:
                     raise StuckError(health.in_words(self.findings))
                 notify.watchdog()
+                self._orphans.look(now_s)
             else:
                 # What only a look shows stays as it was seen.
                 seen = [it for it in self.findings if it.part not in health.TOLD_PARTS]

@@ -197,15 +197,22 @@ class Profiles:
         return self._file if name is None else overlay(self._file, self._file.profiles[name].settings)
 
     def _switch(self, name: str | None, by: str, *, even_so: bool = False) -> Changes:
-        """even_so: also where the same profile stays in force. Raises ApplyError."""
+        """even_so: also where the same profile stays in force. Raises ApplyError; then nothing has changed."""
         before, config = self._in_force, self._with(name)
         if not even_so and name == self._current and config == before:
             return Changes()
         if self._loud is None:
             raise ApplyError("the daemon is starting", "try again in a moment")
         volume = self._loud.volume
-        changed = self._apply(config)
-        self._mind_volume(self._loud, before, config, volume)
+        # First what may fail by itself, the mixer; then what changes all or nothing.
+        moved = self._bring_volume_back(self._loud, before, config)
+        try:
+            changed = self._apply(config)
+        except ApplyError:
+            if moved:
+                self._undo_volume(self._loud, volume)
+            raise
+        self._mind_volume(before, config, volume)
         self._in_force, self._failed = config, None
         if name != self._current:
             self._current = name
@@ -214,14 +221,28 @@ class Profiles:
             self._bus.publish(events.ProfileChanged(at_s=time.monotonic(), profile=name, by=by))
         return changed
 
-    def _mind_volume(self, loud: Loud, before: Config, after: Config, volume: float) -> None:
-        """Where the file names no volume, the one that a profile has found comes back when it ends."""
+    def _bring_volume_back(self, loud: Loud, before: Config, after: Config) -> bool:
+        """Where the file names no volume, the one that a profile has found comes back when it ends. → whether it did.
+        Raises ApplyError."""
+        was_set, is_set = (config.audio.output.volume is not None for config in (before, after))
+        if not was_set or is_set or self._volume_before is None or not loud.has_sound:
+            return False
+        try:
+            loud.set_volume(self._volume_before)
+        except MixerError as error:
+            raise ApplyError(str(error), error.mend) from error
+        return True
+
+    def _undo_volume(self, loud: Loud, volume: float) -> None:
+        try:
+            loud.set_volume(volume)
+        except MixerError as error:
+            log.warning("the profile stays, but not its volume: %s; %s", error, error.mend,
+                        extra=fields(reason=str(error), mend=error.mend))  # fmt: skip
+
+    def _mind_volume(self, before: Config, after: Config, volume: float) -> None:
         was_set, is_set = (config.audio.output.volume is not None for config in (before, after))
         if is_set and not was_set:
             self._volume_before = volume
-        elif was_set and not is_set and self._volume_before is not None and loud.has_sound:
-            try:
-                loud.set_volume(self._volume_before)
-            except MixerError as error:
-                raise ApplyError(str(error), error.mend) from error
+        elif was_set and not is_set:
             self._volume_before = None

@@ -30,6 +30,7 @@ class AlarmClock:
         self._goes_off = goes_off
         self._changed = threading.Condition()
         self._book: TimerBook | None = None
+        self._saved_at: Now | None = None
         self._closed = False
         self._thread: threading.Thread | None = None
         self.pulse = Pulse("timers")
@@ -79,6 +80,9 @@ class AlarmClock:
                 book = self._opened()
                 at = timers.now()
                 due = book.due(at)
+                if not due and book.timers and (self._saved_at is None or at.stepped_since(self._saved_at)):
+                    # The file is dated by a clock that has been set since; the next boot would believe it.
+                    self._save()
                 if not due:
                     if self._closed:
                         return
@@ -113,7 +117,7 @@ class AlarmClock:
     def _save(self) -> None:
         if self._path is None:
             return
-        at: Now = timers.now()
+        at = self._saved_at = timers.now()
         try:
             timers.write(self._path, self._opened().saved(at))
         except OSError as error:

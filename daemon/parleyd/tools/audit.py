@@ -72,6 +72,7 @@ class Audit:
         self._in_trouble = False
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._told_no_thread = False
         self.pulse = Pulse("tools-audit")
 
     def add(self, **fields: object) -> None:
@@ -102,9 +103,18 @@ class Audit:
             thread.join(CLOSE_S)
 
     def _ensure_thread(self) -> None:
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._write_all, name="tools-audit", daemon=True)
-            self._thread.start()
+        if self._thread is not None and self._thread.is_alive():
+            return
+        thread = threading.Thread(target=self._write_all, name="tools-audit", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            # What waits is written when there is a thread again; the next entry asks for one.
+            if not self._told_no_thread:
+                log.warning("the audit log waits: the system has no thread left for it (%s)", error)
+            self._told_no_thread = True
+        else:
+            self._thread, self._told_no_thread = thread, False
 
     # ------------------------------------------------------------ the thread
 

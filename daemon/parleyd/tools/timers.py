@@ -2,7 +2,8 @@
 
 Within one boot the kernel's clock since boot counts: nobody can set it. After a reboot the wall clock says how long
 the device was away; a board that wakes up with a wrong clock takes what was left when it last saved, and rings as soon
-as the clock has been set and says so.
+as the clock has been set and says so. What the file says in terms of the wall clock is therefore true at the time of
+saving, not at the time of setting: between the two the clock may have been set.
 """
 
 from __future__ import annotations
@@ -11,16 +12,24 @@ import contextlib
 import os
 import time
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import msgspec
 
+from parleyd.host.files import read_file
+from parleyd.usage.ledger import EARLIEST_S
+
 FILE_NAME = "timers.json"
+# What MAX_TIMERS take is far less.
+MOST_BYTES = 256 * 1024
 MAX_TIMERS = 50
 MAX_LABEL_CHARS = 100
 MAX_S = 7 * 86_400.0
 # What was due longer ago is not rung any more: the tea is cold.
 MAX_LATE_S = 3600.0
+# Corrections of the wall clock below this are of no consequence for a timer.
+STEP_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,23 +40,43 @@ class Now:
     boot_s: float
     boot: str
 
+    @property
+    def clock_is_set(self) -> bool:
+        return self.wall_s >= EARLIEST_S
+
+    def stepped_since(self, other: Now) -> bool:
+        """Whether the wall clock has been set in between, or the device was started anew."""
+        moved_s = (self.wall_s - self.boot_s) - (other.wall_s - other.boot_s)
+        return self.boot != other.boot or abs(moved_s) > STEP_S
+
 
 def now() -> Now:
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        boot = _boot()
     except OSError:
         boot = ""
     return Now(time.time(), time.clock_gettime(time.CLOCK_BOOTTIME), boot)
 
 
+@cache
+def _boot() -> str:
+    """Read once: it stays as it is, and later there may be no handle left. Raises OSError."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
 class Timer(msgspec.Struct, frozen=True, kw_only=True):
-    """due_boot_s: in the boot of the book. carried: from an earlier boot, so that the wall clock counts too."""
+    """due_boot_s: in the boot of the book. carried: from an earlier boot, so that the wall clock counts too.
+
+    due_wall_s: by the wall clock as it was at the time of saving; None: that clock was not set.
+    left_s: at the time of saving; None in files of older versions.
+    """
 
     number: int
     label: str
     due_boot_s: float
-    due_wall_s: float
+    due_wall_s: float | None
     carried: bool = False
+    left_s: float | None = None
 
 
 class _File(msgspec.Struct, kw_only=True):
@@ -79,7 +108,7 @@ class TimerBook:
             number=self._next_number,
             label=label[:MAX_LABEL_CHARS],
             due_boot_s=at.boot_s + seconds,
-            due_wall_s=at.wall_s + seconds,
+            due_wall_s=at.wall_s + seconds if at.clock_is_set else None,
         )
         self._next_number += 1
         self._timers[timer.number] = timer
@@ -106,13 +135,24 @@ class TimerBook:
     @staticmethod
     def _late_s(timer: Timer, at: Now) -> float:
         late_s = at.boot_s - timer.due_boot_s
-        return max(late_s, at.wall_s - timer.due_wall_s) if timer.carried else late_s
+        if not timer.carried or timer.due_wall_s is None:
+            return late_s
+        return max(late_s, at.wall_s - timer.due_wall_s)
 
     # ------------------------------------------------------------ as bytes
 
     def saved(self, at: Now) -> bytes:
-        file = _File(saved_wall_s=at.wall_s, boot=at.boot, next_number=self._next_number, timers=self.timers)
+        timers = [self._dated(timer, at) for timer in self.timers]
+        file = _File(saved_wall_s=at.wall_s, boot=at.boot, next_number=self._next_number, timers=timers)
         return msgspec.json.encode(file)
+
+    def _dated(self, timer: Timer, at: Now) -> Timer:
+        """By the wall clock as it is now; but what was carried over was dated by a clock that may be the better one."""
+        left_s = -self._late_s(timer, at)
+        due_wall_s = timer.due_wall_s
+        if not timer.carried or (due_wall_s is None and at.clock_is_set):
+            due_wall_s = at.wall_s + left_s if at.clock_is_set else None
+        return msgspec.structs.replace(timer, due_wall_s=due_wall_s, left_s=left_s)
 
     @classmethod
     def loaded(cls, data: bytes, at: Now) -> TimerBook:
@@ -123,15 +163,22 @@ class TimerBook:
             raise ValueError(str(error)) from None
         timers = file.timers
         if not at.boot or file.boot != at.boot:
-            # A clock that stands before the time of saving has not been set yet.
-            passed_s = max(0.0, at.wall_s - file.saved_wall_s)
+            # How long the device was away is known if the clock was set then; and a clock that stands before the time
+            # of saving has not been set yet.
+            passed_s = max(0.0, at.wall_s - file.saved_wall_s) if file.saved_wall_s >= EARLIEST_S else 0.0
             timers = [
                 msgspec.structs.replace(
-                    timer, due_boot_s=at.boot_s + timer.due_wall_s - file.saved_wall_s - passed_s, carried=True
+                    timer, due_boot_s=at.boot_s + _left_s(timer, file.saved_wall_s) - passed_s, carried=True
                 )
                 for timer in timers
             ]
         return cls(timers, file.next_number)
+
+
+def _left_s(timer: Timer, saved_wall_s: float) -> float:
+    if timer.left_s is not None:
+        return timer.left_s
+    return 0.0 if timer.due_wall_s is None else timer.due_wall_s - saved_wall_s
 
 
 # ---------------------------------------------------------------- the file
@@ -156,7 +203,7 @@ def write(path: Path, data: bytes) -> None:
 def read(path: Path, at: Now) -> TimerBook:
     """An empty book where there is no file. Raises OSError; ValueError where it is unusable, and it is set aside."""
     try:
-        data = path.read_bytes()
+        data = read_file(path, MOST_BYTES)
     except FileNotFoundError:
         return TimerBook()
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from parleyd.host.files import open_regular
 from parleyd.transcript.files import listed, name_key
 
 POLL_S = 0.3
@@ -32,7 +34,7 @@ def entries(directory: Path, since: datetime | None) -> Iterator[tuple[str, Entr
         # A file's name is a local date, a line's time has its own offset: a day more does no harm.
         if since is not None and (key := name_key(path.name)) and key[0] < since.date() - timedelta(days=1):
             continue
-        with path.open(encoding="utf-8", errors="replace") as file:
+        with os.fdopen(open_regular(path), encoding="utf-8", errors="replace") as file:
             yield from _good(file, since)
 
 
@@ -47,7 +49,7 @@ def follow(
         except FileNotFoundError:
             paths = []
         for path in paths:
-            with path.open("rb") as file:
+            with os.fdopen(open_regular(path), "rb") as file:
                 file.seek(read_bytes.get(path, 0))
                 whole, _, _ = file.read().rpartition(b"\n")
                 if whole:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from parleyd import events
+from parleyd.agents.agent import MAX_TEXT_CHARS
 from parleyd.conversation.history import words_heard
 
 # A correction comes within this time after an answer has ended, and so does more of an answer that stuttered.
@@ -143,7 +144,7 @@ class Turns:
                 answer.corrected = text
         elif answer is not None:
             # A further text before any further sound.
-            answer.text = f"{answer.text} {text}".strip()
+            answer.text = f"{answer.text} {text}".strip()[:MAX_TEXT_CHARS]
         elif text and len(self._answers) < MOST_PENDING:
             answer = self._answers[number] = _Answer(number, at_s, text)
             if self._sounding is not None and self._sounding[0] == number:

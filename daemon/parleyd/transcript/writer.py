@@ -25,6 +25,7 @@ from parleyd.usage.ledger import EARLIEST_S
 log = logging.getLogger(__name__)
 
 MOST_WAITING = 500
+MOST_CHARS = 4_000_000
 # Turns that wait for a disk that is full, or for a clock that is not set yet; the oldest go first.
 MOST_UNWRITTEN = 200
 LOOK_S = 1.0
@@ -39,12 +40,14 @@ class TranscriptWriter:
 
     def __init__(self, settings: Transcript, directory: Path, wall: Callable[[], float] = time.time) -> None:
         self._files = Files(directory, keep_days=settings.keep_days, max_bytes=round(settings.max_mb * 1e6))
-        self._directory = directory
+        self.directory = directory
         self._redact = Redaction(settings.redact)
         self._wall = wall
         self._events: queue.Queue[events.Event | None] = queue.Queue(MOST_WAITING)
+        self._waiting_chars = 0
+        self._counting = threading.Lock()
         self._turns = Turns()
-        self._unwritten: deque[Turn] = deque(maxlen=MOST_UNWRITTEN)
+        self._unwritten: deque[Turn] = deque()
         self._told = ToldOnce(log)
         self._dropped = 0
         self._retry_s = 0.0
@@ -64,10 +67,17 @@ class TranscriptWriter:
             self._thread.join(STOP_S)
 
     def __call__(self, event: events.Event) -> None:
-        try:
-            self._events.put_nowait(event)
-        except queue.Full:
-            self._dropped += 1
+        chars = events.text_chars(event)
+        with self._counting:
+            if self._waiting_chars + chars > MOST_CHARS:
+                self._dropped += 1
+                return
+            try:
+                self._events.put_nowait(event)
+            except queue.Full:
+                self._dropped += 1
+            else:
+                self._waiting_chars += chars
 
     def _run(self) -> None:
         while True:
@@ -86,9 +96,11 @@ class TranscriptWriter:
                 self._retry_s = 0.0
                 self._write(self._turns.finish(), at_last=True)
                 return
-            if self._dropped:
-                log.warning("%d events were too many at once: turns may be missing in the transcript", self._dropped)
-                self._dropped = 0
+            with self._counting:
+                self._waiting_chars -= events.text_chars(event)
+                dropped, self._dropped = self._dropped, 0
+            if dropped:
+                log.warning("%d events were too many at once: turns may be missing in the transcript", dropped)
             self._write(self._turns.take(event) + self._turns.settle(time.monotonic()))
 
     def _tidy(self) -> None:
@@ -100,6 +112,7 @@ class TranscriptWriter:
 
     def _write(self, turns: list[Turn], *, at_last: bool = False) -> None:
         self._unwritten.extend(turns)
+        self._bound()
         now_s, wall_s = time.monotonic(), self._wall()
         # Without a clock there is no day to write them under; it comes with the network, as a rule.
         if now_s < self._retry_s or (wall_s < EARLIEST_S and not at_last):
@@ -111,11 +124,20 @@ class TranscriptWriter:
                 self._files.append(at.date(), line(turn, at, self._redact))
             except OSError as error:
                 self._retry_s = now_s + RETRY_S
-                text = f"the transcript cannot be written: {self._directory}: {error.strerror}"
+                text = f"the transcript cannot be written: {self.directory}: {error.strerror}"
                 self._told.trouble(text, "make room, or make the directory writable; it is tried again")
                 return
             self._unwritten.popleft()
             self._told.over("the transcript can be written again")
+
+
+    def _bound(self) -> None:
+        lost, chars = 0, sum(len(turn.text) for turn in self._unwritten)
+        while len(self._unwritten) > MOST_UNWRITTEN or chars > MOST_CHARS:
+            chars -= len(self._unwritten.popleft().text)
+            lost += 1
+        if lost:
+            log.warning("the oldest turns that could not be written are given up: %d", lost)
 
 
 def transcript_writer(settings: Transcript, state_directory: Path | None) -> TranscriptWriter | None:

@@ -19,6 +19,11 @@ PEAK_LOW_DBFS = -30.0
 CLIPPED_SHARE = 0.0002
 FULL_SCALE = 32_700
 OFFSET_PERCENT = 1.0
+# Beyond this share of zeros it is not a person being quiet.
+DEAD_SHARE = 0.98
+# The limits of audio.input.gain_db; and the noise that a gain should not raise any further.
+GAIN_DB = (-20, 40)
+RAISED_NOISE_DBFS = -50.0
 NOISY_DBFS = -45.0
 NARROW_DB = 12.0
 HUM_DB = 15.0
@@ -36,6 +41,16 @@ class Settings:
     aggressiveness: int = 2
     pre_roll_ms: int = 500
     hangover_ms: int = 900
+
+
+@dataclass(frozen=True)
+class Loudness:
+    """What the levels hold already, and what can make the microphone louder. has_mixer: its card, or the sound server,
+    has a capture volume; None: not known, for it is a recording."""
+
+    gain_db: float = 0.0
+    auto_gain: bool = False
+    has_mixer: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -136,36 +151,48 @@ def _late(heard: Rehearsal) -> int:
 
 
 def advise(
-    facts: Facts, settings: Settings, *, nobody_spoke: bool = False, trials: Sequence[Trial] = ()
+    facts: Facts,
+    settings: Settings,
+    loudness: Loudness | None = None,
+    *,
+    nobody_spoke: bool = False,
+    trials: Sequence[Trial] = (),
+    channels_cancel: bool = False,
 ) -> list[Advice]:
     """What is wrong first, and never nothing. nobody_spoke: whatever opened the gate was noise; trials: what would have
-    opened it less, perhaps, the mildest first."""
-    if facts.dead_share > 0.98:
+    opened it less, perhaps, the mildest first; channels_cancel: one channel alone is not as silent as all together."""
+    loudness = loudness or Loudness()
+    if facts.dead_share > DEAD_SHARE and channels_cancel:
+        text = (
+            "the channels of the microphone cancel each other: all together they are nothing but zeros, one alone is "
+            "not; choose one with"
+        )
+        return [Advice("fault", text, "audio.input.channel", 1)]
+    if facts.dead_share > DEAD_SHARE:
         text = (
             "the microphone delivers nothing but zeros: it is muted, or the wrong one; unmute it with "
             f"{ALSAMIXER}, or choose another of `parleyd devices` with audio.input.device"
         )
         return [Advice("fault", text, "audio.input.device")]
-    found = [*_microphone(facts, nobody_spoke), *_room(facts, nobody_spoke)]
+    found = [*_microphone(facts, loudness, nobody_spoke), *_room(facts, nobody_spoke)]
     found += _on_noise(facts, settings, trials) if nobody_spoke else _on_speech(facts, settings)
     order = ("fault", "change", "good")
     return sorted(found, key=lambda each: order.index(each.kind)) or [Advice("good", "nothing to change")]
 
 
-def _microphone(facts: Facts, nobody_spoke: bool) -> Iterator[Advice]:
-    if facts.clipped_share > CLIPPED_SHARE:
+def _microphone(facts: Facts, loudness: Loudness, nobody_spoke: bool) -> Iterator[Advice]:
+    if facts.clipped_share > CLIPPED_SHARE and loudness.gain_db > 0:
+        share = f"{100 * facts.clipped_share:.2g} % of the samples are at full scale"
+        text = f"with a gain of {_db(loudness.gain_db)} dB the microphone clips ({share}): lower it to"
+        yield Advice("fault", text, "audio.input.gain_db", max(0, round(loudness.gain_db) - 10))
+    elif facts.clipped_share > CLIPPED_SHARE:
         yield Advice(
             "fault",
             f"the microphone clips ({100 * facts.clipped_share:.2g} % of the samples are at full scale): "
             f"lower the capture gain by about 10 dB with {ALSAMIXER}, switch off any boost, and try again",
         )
     elif facts.peak_dbfs < PEAK_LOW_DBFS and not nobody_spoke and not _nothing_said(facts):
-        more_db = max(5, 5 * round((PEAK_GOAL_DBFS - facts.peak_dbfs) / 5))
-        yield Advice(
-            "change",
-            f"your microphone peaks at {_db(facts.peak_dbfs)} dBFS: raise the capture gain by about {more_db} dB "
-            f"with {ALSAMIXER}",
-        )
+        yield _louder(facts, loudness)
     if facts.offset_percent > OFFSET_PERCENT:
         yield Advice(
             "change",
@@ -178,6 +205,29 @@ def _microphone(facts: Facts, nobody_spoke: bool) -> Iterator[Advice]:
             f"{100 * facts.dead_share:.0f} % of the recording is digital silence: a noise gate or the echo canceller "
             "of the device or sound server cuts in; switch it off, it swallows the beginnings of words",
         )
+
+
+def _louder(facts: Facts, loudness: Loudness) -> Advice:
+    """alsamixer comes first where it can help: what the converter already has needs no making up for."""
+    more_db = max(5, 5 * round((PEAK_GOAL_DBFS - facts.peak_dbfs) / 5))
+    peaks = f"your microphone peaks at {_db(facts.peak_dbfs)} dBFS"
+    if loudness.gain_db:
+        peaks += f" with a gain of {_db(loudness.gain_db)} dB"
+    raise_it = f"raise the capture gain by about {more_db} dB with {ALSAMIXER}"
+    if loudness.auto_gain:
+        learns = "audio.input.auto_gain makes it louder by itself, by 3 dB a minute at most"
+        has_none = f"{peaks}, and its card has no capture volume: {learns}"
+        return Advice("change", has_none if loudness.has_mixer is False else f"{peaks}: {raise_it}; {learns}")
+    # With more than this the noise would be as loud as in a noisy room.
+    allowed_db = RAISED_NOISE_DBFS - facts.floor_dbfs
+    gain_db = min(round(loudness.gain_db + min(more_db, allowed_db)), GAIN_DB[1])
+    if gain_db < loudness.gain_db + 5:
+        nearer = "come nearer to it, for more gain would raise the noise as well"
+        return Advice("change", f"{peaks}: {nearer if loudness.has_mixer is False else f'come nearer, or {raise_it}'}")
+    key = "audio.input.gain_db"
+    if loudness.has_mixer is False:
+        return Advice("change", f"{peaks}, and its card has no capture volume: make it louder here with", key, gain_db)
+    return Advice("change", f"{peaks}: {raise_it}; where that is not enough, make it louder here with", key, gain_db)
 
 
 def _room(facts: Facts, nobody_spoke: bool) -> Iterator[Advice]:
@@ -278,7 +328,8 @@ def _why_closed(facts: Facts, settings: Settings) -> Advice:
     if _nothing_said(facts):
         text = (
             f"{never}nothing stood out of the noise ({_db(facts.floor_dbfs)} dBFS); did you speak? If you did, it is "
-            f"the wrong microphone (`parleyd devices`), or its gain is very low: {ALSAMIXER}"
+            f"the wrong microphone (`parleyd devices`), or its gain is very low: {ALSAMIXER}, or "
+            "audio.input.gain_db"
         )
         return Advice("fault", text)
     if facts.voiced_share < 0.4 and settings.vad == "webrtcvad" and settings.aggressiveness > 0:

@@ -113,8 +113,9 @@ def _dbfs(power: float) -> float:
     return 10 * float(np.log10(power)) if power > 1e-12 else -120.0
 
 
-def advise(facts: EchoFacts) -> list[Advice]:
-    """What the microphone hears of the speaker, and the mode for it."""
+def advise(facts: EchoFacts, gain_db: float = 0.0) -> list[Advice]:
+    """What the microphone hears of the speaker, and the mode for it. gain_db: audio.input.gain_db, in the levels."""
+    lower_it = f"the capture gain with {ALSAMIXER}" if gain_db <= 0 else f"audio.input.gain_db (now {gain_db:g})"
     if facts.delay_ms is None:
         text = (
             "nothing of the test sound came back: with a headset or hardware that cancels echo that is right; if you "
@@ -132,8 +133,8 @@ def advise(facts: EchoFacts) -> list[Advice]:
     half = "the person is heard only when the agent is silent"
     if facts.clipped_share > CLIPPED_SHARE:
         text = (
-            "the speaker overdrives the microphone, which no canceller can undo: lower audio.output.volume, or the "
-            f"capture gain with {ALSAMIXER}, and measure again; as it is, {half}"
+            "the speaker overdrives the microphone, which no canceller can undo: lower audio.output.volume, or "
+            f"{lower_it}, and measure again; as it is, {half}"
         )
         found.insert(0, Advice("fault", text, "audio.echo.mode", "half_duplex"))
     elif facts.linear_db < LINEAR_DB:
@@ -147,7 +148,7 @@ def advise(facts: EchoFacts) -> list[Advice]:
         found.insert(0, Advice("change", text, "audio.echo.mode", "half_duplex"))
     else:
         if facts.gain_db > LOUD_ECHO_DB:
-            text = f"the echo is louder than what is played: lower the capture gain with {ALSAMIXER}"
+            text = f"the echo is louder than what is played: lower {lower_it}"
             found.append(Advice("change", text))
         found.append(Advice("good", "a canceller can take this echo away", "audio.echo.mode", "aec"))
     return found

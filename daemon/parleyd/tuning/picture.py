@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from parleyd import plotting
 from parleyd.audio.pcm import FRAME_MS
 from parleyd.tuning.advice import FULL_SCALE, Advice
 from parleyd.tuning.rehearsal import Flags, Rehearsal
@@ -21,37 +22,33 @@ _LOWEST_DBFS = -80.0
 
 def draw(path: Path, heard: Rehearsal, advice: Sequence[Advice], title: str) -> None:
     """Writes a PNG. Raises ImportError without matplotlib, OSError when the file cannot be written."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, (wave, level, rows) = pyplot.subplots(
-        3, 1, figsize=(15, 8.5), sharex=True, height_ratios=[2.2, 3, 1.4], layout="constrained"
-    )
-    said = "\n".join(
-        textwrap.fill(_plain(each), 175, initial_indent="• ", subsequent_indent="   ") for each in advice[:6]
-    )
-    figure.suptitle(f"{title}\n{said}", ha="left", x=0.01, fontsize=11)
-    time_s = np.arange(len(heard.level_dbfs)) * FRAME_MS / 1000
-    _wave(wave, heard)
-    _levels(level, heard, time_s)
-    shown = [
-        ("sent", heard.sent, _SENT),
-        ("gate open", _gate_open(heard), _GATE),
-        ("with a pitch", heard.voiced & heard.pitched, _PITCHED),
-        ("detector: voice", heard.voiced, _VOICED),
-    ]
-    for row, (_, flags, colour) in enumerate(shown):
-        _bars(rows, flags, row, colour)
-    rows.set_yticks(range(len(shown)), [name for name, _, _ in shown])
-    rows.set_ylim(-0.5, 3.5)
-    rows.set_xlabel("seconds")
-    rows.set_xlim(0, max(heard.seconds, 0.1))
-    for axes in (wave, level, rows):
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=110)
-    pyplot.close(figure)
+    with plotting.pyplot() as pyplot:
+        figure, (wave, level, rows) = pyplot.subplots(
+            3, 1, figsize=(15, 8.5), sharex=True, height_ratios=[2.2, 3, 1.4], layout="constrained"
+        )
+        said = "\n".join(
+            textwrap.fill(_plain(each), 175, initial_indent="• ", subsequent_indent="   ") for each in advice[:6]
+        )
+        figure.suptitle(f"{title}\n{said}", ha="left", x=0.01, fontsize=11)
+        time_s = np.arange(len(heard.level_dbfs)) * FRAME_MS / 1000
+        _wave(wave, heard)
+        _levels(level, heard, time_s)
+        shown = [
+            ("sent", heard.sent, _SENT),
+            ("gate open", _gate_open(heard), _GATE),
+            ("with a pitch", heard.voiced & heard.pitched, _PITCHED),
+            ("detector: voice", heard.voiced, _VOICED),
+        ]
+        for row, (_, flags, colour) in enumerate(shown):
+            _bars(rows, flags, row, colour)
+        rows.set_yticks(range(len(shown)), [name for name, _, _ in shown])
+        rows.set_ylim(-0.5, 3.5)
+        rows.set_xlabel("seconds")
+        rows.set_xlim(0, max(heard.seconds, 0.1))
+        for axes in (wave, level, rows):
+            axes.spines[["top", "right"]].set_visible(False)
+        figure.savefig(path, dpi=110)
+        pyplot.close(figure)
 
 
 def _plain(advice: Advice) -> str:

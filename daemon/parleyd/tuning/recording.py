@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
+from collections.abc import Callable
 
+import msgspec
 import numpy as np
 
 from parleyd.audio import pcm as sound
 from parleyd.audio.devices.device import DeviceError, InputDevice, OutputDevice
+from parleyd.audio.devices.names import microphone_of
+from parleyd.audio.input_gain import InputGain
 from parleyd.audio.pcm import BYTES_PER_SAMPLE, PIPELINE_RATE_HZ, samples_of
 from parleyd.audio.resample import Resampler
+from parleyd.config.schema import AudioInput
 from parleyd.tuning import echo
 
 # A device that works begins within this time.
 STARTING_S = 5.0
+_LOOK_S = 0.1
+# So long one channel is listened to alone, where the mean of all was silence.
+_ALONE_S = 1.0
 
 
 class _Recorder:
-    """Takes what the microphone delivers until there is enough of it."""
+    """Takes what the microphone delivers, with the daemon's gain, until there is enough of it."""
 
-    def __init__(self, device: InputDevice) -> None:
+    def __init__(self, device: InputDevice, gain_db: float) -> None:
         self._device = device
+        self._gain = InputGain(gain_db)
         self._pieces: list[bytes] = []
         self._changed = threading.Condition()
         self._bytes = 0
@@ -31,33 +41,82 @@ class _Recorder:
         with self._changed:
             if self.began_s is None:
                 self.began_s = start_s
-            self._pieces.append(pcm)
+            self._pieces.append(self._gain.apply(pcm))
             self._bytes += len(pcm)
             self._changed.notify_all()
 
-    def wait(self, size_bytes: int, timeout_s: float) -> None:
-        with self._changed:
-            if not self._changed.wait_for(lambda: self._bytes >= size_bytes, timeout_s):
+    def wait(self, size_bytes: int, timeout_s: float, look: Callable[[], None] = lambda: None) -> None:
+        """look: called all the while, on this thread."""
+        until_s = time.monotonic() + timeout_s
+        while True:
+            with self._changed:
+                is_enough = self._changed.wait_for(lambda: self._bytes >= size_bytes, _LOOK_S)
+            look()
+            if is_enough:
+                return
+            if time.monotonic() >= until_s:
                 raise DeviceError(
                     f"the microphone {self._device.name!r} delivers no sound, or stopped doing so",
                     "see that no other program holds it, or choose another with audio.input.device",
                 )
 
     def sound(self) -> bytes:
+        return self.since(0)[0]
+
+    def since(self, piece: int) -> tuple[bytes, int]:
+        """What has come from that piece on, and the number of the next one."""
         with self._changed:
-            return b"".join(self._pieces)
+            return b"".join(self._pieces[piece:]), len(self._pieces)
 
 
-def record(device: InputDevice, seconds: float) -> tuple[bytes, int]:
-    """Mono PCM at the device's rate. Raises DeviceError."""
-    recorder = _Recorder(device)
+class Listener:
+    """What record() tells while it listens."""
+
+    def begins(self, rate_hz: int) -> None:
+        """The microphone is open, and delivers at this rate."""
+
+    def heard(self, pcm: bytes) -> None:
+        """What has come since the last time, about ten times a second."""
+
+
+def record(device: InputDevice, seconds: float, gain_db: float, listener: Listener | None = None) -> tuple[bytes, int]:
+    """Mono PCM at the device's rate, made louder as the daemon would. With a listener Ctrl-C ends it before its time,
+    once there is some sound. Raises DeviceError."""
+    recorder = _Recorder(device, gain_db)
     info = device.open(recorder.deliver)
+    told = 0
+
+    def look() -> None:
+        nonlocal told
+        pcm, told = recorder.since(told)
+        if listener is not None and pcm:
+            listener.heard(pcm)
+
     try:
         size_bytes = round(seconds * info.rate_hz) * BYTES_PER_SAMPLE
-        recorder.wait(size_bytes, seconds + STARTING_S)
+        if listener is not None:
+            listener.begins(info.rate_hz)
+        with contextlib.suppress(KeyboardInterrupt) if listener is not None else contextlib.nullcontext():
+            recorder.wait(size_bytes, seconds + STARTING_S, look)
     finally:
         device.close()
-    return recorder.sound()[:size_bytes], info.rate_hz
+    heard = recorder.sound()[:size_bytes]
+    if not heard:
+        # Interrupted before there was anything.
+        raise KeyboardInterrupt
+    return heard, info.rate_hz
+
+
+def channels_cancel(section: AudioInput) -> bool:
+    """Where the mean of all channels was silence: whether the first one alone is not. False where that cannot be
+    tried."""
+    if section.channel is not None:
+        return False
+    try:
+        pcm, _ = record(microphone_of(msgspec.structs.replace(section, channel=1)), _ALONE_S, 0.0)
+    except DeviceError:
+        return False
+    return any(pcm)
 
 
 class _Player:
@@ -85,9 +144,12 @@ class _Player:
         return piece + bytes(size_bytes - len(piece))
 
 
-def play_and_record(speaker: OutputDevice, microphone: InputDevice, *, volume: float) -> echo.EchoPath:
-    """Plays the test sound at the volume at which the agent speaks. Raises DeviceError."""
-    player, recorder = _Player(), _Recorder(microphone)
+def play_and_record(
+    speaker: OutputDevice, microphone: InputDevice, *, volume: float, gain_db: float
+) -> echo.EchoPath:
+    """Plays the test sound at the volume at which the agent speaks, and hears it with the daemon's gain. Raises
+    DeviceError."""
+    player, recorder = _Player(), _Recorder(microphone, gain_db)
     heard = microphone.open(recorder.deliver)
     try:
         recorder.wait(1, STARTING_S)

@@ -2,13 +2,16 @@
 
 Durations are monotonic, and so is the time at which they were; which day that was follows from the wall clock at the
 moment of asking. A board without a battery begins in 1970, or where it was switched off, and jumps when the network
-tells it the time: what was booked since this process began is then dated anew, to the day on which it really was.
+tells it the time: what was booked since this process began is then dated anew, to the day on which it really was. As
+long as the clock does not jump, each entry is dated once, for the book is asked for many times a second.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
+from itertools import islice
 from typing import Annotated
 
 from msgspec import Meta, Struct, field
@@ -17,6 +20,8 @@ from msgspec import Meta, Struct, field
 EARLIEST_S = datetime(2025, 1, 1, tzinfo=UTC).timestamp()
 # Entries this old are no longer dated anew.
 SETTLED_AFTER_S = 86400.0
+# By how much the two clocks may drift apart before entries are dated anew.
+DRIFT_S = 1.0
 # Entries that follow one another are kept as one, up to this length.
 LONGEST_SPAN_S = 900.0
 MOST_DAYS, MOST_MONTHS = 62, 24
@@ -83,7 +88,12 @@ class Ledger:
     def __init__(self, book: Book, zone: tzinfo | None = None) -> None:
         self._settled = book
         self._zone = zone
-        self._spans: list[_Span] = []
+        self._spans: deque[_Span] = deque()
+        # The settled book and the first `_dated_spans` of the spans, by wall clock = monotonic clock + `_offset_s`.
+        self._dated: Book | None = None
+        self._dated_spans = 0
+        self._offset_s = 0.0
+        self._was_set = False
 
     def add(self, from_s: float, to_s: float, amount: Amount) -> None:
         """What was used between two monotonic times; in order."""
@@ -104,12 +114,31 @@ class Ledger:
         if is_set and self._settled.undated != Amount():
             undated, self._settled.undated = self._settled.undated, Amount()
             self._settled.book(self.day(wall_s), undated)
-        while self._spans and now_s - self._spans[0].to_s >= SETTLED_AFTER_S:
-            self._date(self._spans.pop(0), self._settled, now_s, wall_s)
-        book = self._settled.copy()
-        for span in self._spans:
-            self._date(span, book, now_s, wall_s)
+            self._dated = None
+        if is_set != self._was_set or abs(wall_s - now_s - self._offset_s) > DRIFT_S:
+            self._dated = None
+        self._settle(now_s, wall_s)
+        if self._dated is None:
+            self._dated, self._dated_spans = self._settled.copy(), 0
+            self._offset_s, self._was_set = wall_s - now_s, is_set
+        # The last one may still grow.
+        for span in islice(self._spans, self._dated_spans, max(0, len(self._spans) - 1)):
+            self._date(span, self._dated, now_s, wall_s)
+            self._dated_spans += 1
+        book = self._dated.copy()
+        if self._spans:
+            self._date(self._spans[-1], book, now_s, wall_s)
         return book
+
+    def _settle(self, now_s: float, wall_s: float) -> None:
+        """What is old enough is dated for good."""
+        while self._spans and now_s - self._spans[0].to_s >= SETTLED_AFTER_S:
+            span = self._spans.popleft()
+            self._date(span, self._settled, now_s, wall_s)
+            if self._dated_spans:
+                self._dated_spans -= 1
+            elif self._dated is not None:
+                self._date(span, self._dated, now_s, wall_s)
 
     def day(self, wall_s: float) -> date:
         return datetime.fromtimestamp(wall_s, self._zone).date()

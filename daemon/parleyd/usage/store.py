@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from pathlib import Path
 
 import msgspec
 
-from parleyd.host.files import replace_file
+from parleyd.host.files import read_file, replace_file
 from parleyd.host.once import ToldOnce
 from parleyd.usage.ledger import Amount, Book
 
@@ -30,17 +29,20 @@ class Store:
         if self._path is None:
             return Book()
         try:
-            with self._path.open("rb") as file:
-                return msgspec.json.decode(file.read(MOST_BYTES), type=Book)
+            return msgspec.json.decode(read_file(self._path, MOST_BYTES), type=Book)
         except FileNotFoundError:
             return Book()
         except OSError as error:
             log.warning("%s cannot be read: %s; usage is counted from zero", self._path, error.strerror)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             aside = self._path.with_suffix(".damaged")
-            with contextlib.suppress(OSError):
+            try:
                 self._path.replace(aside)
-            log.warning("%s is damaged; usage is counted from zero, and what there was is in %s", self._path, aside)
+            except OSError as error:
+                text = "%s is damaged, and cannot be set aside (%s); usage is counted from zero"
+                log.warning(text, self._path, error.strerror)
+            else:
+                log.warning("%s is damaged; usage is counted from zero, and what there was is in %s", self._path, aside)
         return Book()
 
     def save(self, book: Book) -> None:

@@ -125,8 +125,10 @@ def test_a_port_in_use_is_one_line() -> None:
     [
         (["--scenario", "none.yaml"], 66, ["none.yaml", "No such file"]),
         (["--scenario", "bad.yaml"], 65, ["bad.yaml:2", "agent.frist_message", "unknown key"]),
-        (["--host", "192.0.2.1", "--ears", "none"], 69, ["192.0.2.1", "--host"]),
-        (["--host", "no.such.host.invalid", "--ears", "none"], 69, ["no.such.host.invalid", "--host"]),
+        (["--host", "0.0.0.0"], 64, ["everybody on the network", "--key-file", "--no-key"]),
+        (["--host", "::", "--key-file", "none"], 66, ["none", "does not exist"]),
+        (["--host", "192.0.2.1", "--no-key", "--ears", "none"], 69, ["192.0.2.1", "--host"]),
+        (["--host", "no.such.host.invalid", "--no-key", "--ears", "none"], 69, ["no.such.host.invalid", "--host"]),
         (["--voice", "zz-nothing", "--ears", "none"], 69, ["zz-nothing", "slt"]),
         (["--port", "eighty"], 64, ["eighty"]),
         (["--record", "bad.yaml/rec", "--ears", "none"], 73, ["bad.yaml/rec", "--record"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import socket
 import time
 import urllib.error
 import urllib.request
@@ -13,6 +14,7 @@ import pytest
 from local_client import Client, Start, spoken
 from websockets.exceptions import InvalidStatus
 
+from parleyd.agents.local import server
 from parleyd.agents.local.server import LocalAgent
 from parleyd.audio.pcm import level_dbfs
 
@@ -80,6 +82,30 @@ def test_a_key_in_the_header_of_the_socket_will_do(start: Start) -> None:
     with Client(agent, additional_headers={"xi-api-key": "right"}) as client:
         client.until("conversation_initiation_metadata")
     assert "right" not in repr(agent.wait_connection())
+
+
+def test_a_web_page_of_elsewhere_may_not_talk_to_it(start: Start) -> None:
+    agent = start("agent: {ears: none}\n")
+    for origin in ("http://evil.example", "null"):
+        with pytest.raises(InvalidStatus) as refused:
+            Client(agent, origin=origin)
+        assert refused.value.response.status_code == 403
+    with Client(agent, origin="http://localhost:3000") as client:
+        client.until("audio")
+    # A name that was rebound to this machine: no origin is told with a plain request.
+    request = urllib.request.Request(f"{agent.base_url}/v1/convai/agents/x", headers={"Host": "evil.example"})
+    with pytest.raises(urllib.error.HTTPError) as status:
+        urllib.request.urlopen(request, timeout=10)
+    assert status.value.code == 403
+
+
+def test_a_client_that_never_ends_its_handshake_is_dropped(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "HANDSHAKE_S", 0.2)
+    agent = start("agent: {ears: none}\n")
+    with socket.create_connection((agent.host, agent.port), timeout=10) as silent:
+        silent.sendall(b"GET /v1/convai/conversation HTTP/1.1\r\n")
+        while silent.recv(4096):
+            pass
 
 
 def test_other_paths_are_not_found(start: Start) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import http.client
 import logging
 import os
@@ -87,7 +88,11 @@ class AgentChild:
         # Nobody reads what it prints from now on; it must not block on a full pipe.
         for stream in (process.stdout, process.stderr):
             assert stream is not None
-            threading.Thread(target=_drain, args=(stream,), name="agent-output", daemon=True).start()
+            try:
+                threading.Thread(target=_drain, args=(stream,), name="agent-output", daemon=True).start()
+            except RuntimeError:
+                _end(process)
+                raise AgentChildError("the system has no thread left to read what it prints") from None
 
     def _watch(self) -> None:
         while True:
@@ -110,28 +115,41 @@ class AgentChild:
 
     def _ended(self) -> str:
         """Waits for that, and makes it so when the agent hangs. → what it did"""
-        with contextlib.suppress(ProcessLookupError):  # who closes us has waited for it already
-            process = os.pidfd_open(self._process.pid)
-            missed = 0
-            try:
-                while not select.select([process], [], [], ASK_EVERY_S)[0]:
-                    missed = 0 if _answers(self.base_url) else missed + 1
-                    if missed >= MOST_MISSED:
-                        self._process.kill()
-                        self._process.wait()
-                        return "does not answer any more"
-            finally:
-                os.close(process)
+        missed = 0
+        while not self._has_ended(ASK_EVERY_S):
+            missed = 0 if _answers(self.base_url) else missed + 1
+            if missed >= MOST_MISSED:
+                self._process.kill()
+                self._process.wait()
+                return "does not answer any more"
         return f"has ended with {self._process.wait()}"
+
+    def _has_ended(self, patience_s: float) -> bool:
+        """Waits so long for it."""
+        try:
+            process = os.pidfd_open(self._process.pid)
+        except ProcessLookupError:
+            # Who closes us has waited for it already.
+            return True
+        except OSError:
+            # No handle left to wait with.
+            self._closing.wait(1.0)
+            return self._process.poll() is not None
+        try:
+            return bool(select.select([process], [], [], patience_s)[0])
+        finally:
+            os.close(process)
 
 
 def _answers(base_url: str) -> bool:
-    """To a request over HTTP, whatever it answers."""
+    """To a request over HTTP, whatever it answers; also where nobody could ask."""
     agent = http.client.HTTPConnection(base_url.removeprefix("http://"), timeout=ANSWER_S)
     try:
         agent.request("GET", "/")
         agent.getresponse()
-    except (OSError, http.client.HTTPException):
+    except OSError as error:
+        return error.errno in (errno.EMFILE, errno.ENFILE)
+    except http.client.HTTPException:
         return False
     finally:
         agent.close()

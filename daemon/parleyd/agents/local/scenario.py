@@ -17,6 +17,7 @@ from yaml.nodes import MappingNode, Node, SequenceNode
 from parleyd.agents.local.settings import AgentSettings, Milliseconds, Seconds, Section
 from parleyd.config.nodes import NodeError, Values, compose
 from parleyd.config.problem import ConfigError, Problem
+from parleyd.host.files import read_file
 from parleyd.shown import one_line
 
 Trigger = Literal[
@@ -237,6 +238,13 @@ class Scenario(Section, frozen=True, kw_only=True):
     default: ConnectionScript | None = None
     speech: tuple[SpeechScript, ...] = ()
 
+    @property
+    def longest_handshake_s(self) -> float:
+        """The longest time by which any handshake or HTTP answer is delayed on purpose."""
+        answers: list[HttpAnswer] = [*self.signed_url, *(script.handshake for script in self.speech)]
+        answers += [script.handshake for script in (*self.connections, self.default or ConnectionScript())]
+        return max(answer.delay_s for answer in answers)
+
     def script_for(self, index: int) -> ConnectionScript:
         """index: of the connection, from 0."""
         if index < len(self.connections):
@@ -255,10 +263,12 @@ class Scenario(Section, frozen=True, kw_only=True):
 
 # ---------------------------------------------------------------- reading
 
+MAX_BYTES = 1024 * 1024
+
 
 def load(path: Path) -> Scenario:
     """Reads a scenario file. Raises ConfigError with the line of what is wrong; OSError where it cannot be read."""
-    return parse(path.read_bytes(), str(path))
+    return parse(read_file(path, MAX_BYTES, pipes=True), str(path))
 
 
 def parse(content: bytes | str, name: str) -> Scenario:

@@ -37,11 +37,13 @@ from parleyd.agents.local.uploads import RefusedUploadError, Upload, connection_
 from parleyd.agents.local.voice import Voice
 from parleyd.agents.local.workers import Workers
 from parleyd.audio.pcm import parse_format
+from parleyd.host import web_pages
 
 CONVERSATION_PATH = "/v1/convai/conversation"
 SUBPROTOCOL = Subprotocol("convai")
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 START_TIMEOUT_S = 10.0
+HANDSHAKE_S = 10.0
 CLOSE_TIMEOUT_S = 0.6
 _SECRET_HEADERS = frozenset({"xi-api-key", "authorization"})
 
@@ -59,7 +61,8 @@ class LocalAgent:
     """A context manager; start() and stop() do the same. Raises UnavailableError: EarsError, VoiceError, AddressError.
 
     settings stand above those of the scenario. ears, voice: to share loaded ones between agents (the voice is then not
-    closed). keep False: connections is forgotten as it goes. folder: where sound and messages are recorded.
+    closed). origins: of web pages that may talk to it, beside those of this machine.
+    keep False: connections is forgotten as it goes. folder: where sound and messages are recorded.
     on_activity is called on the server's thread.
     """
 
@@ -72,6 +75,7 @@ class LocalAgent:
         port: int = 0,
         ears: Ears | None = None,
         voice: Voice | None = None,
+        origins: Sequence[str] = (),
         keep: bool = True,
         folder: Path | None = None,
         on_activity: Callable[[Activity], None] | None = None,
@@ -85,6 +89,7 @@ class LocalAgent:
         self._ears = ears
         self._voice = voice
         self._owned_voice: Voice | None = None
+        self._origins = frozenset(origins)
         self._keep = keep
         self._folder = folder
         self._on_activity = on_activity
@@ -189,8 +194,9 @@ class LocalAgent:
             select_subprotocol=_select_subprotocol,
             compression=None,
             max_size=MAX_MESSAGE_BYTES,
+            # A scenario may delay the handshake on purpose; beyond that a client has to come to the point.
+            open_timeout=HANDSHAKE_S + self.scenario.longest_handshake_s,
             # Faults may last; whether somebody is still there is asked with the protocol's own pings.
-            open_timeout=None,
             ping_interval=None,
             close_timeout=CLOSE_TIMEOUT_S,
             logger=_silent,
@@ -289,6 +295,11 @@ class LocalAgent:
 
     async def _answer_request(self, socket: ServerConnection, request: Request) -> Response | None:
         """None: the WebSocket handshake goes on."""
+        refusal = web_pages.origin_refusal(request.headers.get("Origin"), self._origins)
+        if refusal is None and web_pages.is_this_machine(self.host) and "Upgrade" not in request.headers:
+            refusal = web_pages.host_refusal(request.headers.get("Host"))
+        if refusal is not None:
+            return json_response(403, {"detail": refusal})
         answer = await self._api.answer(request, self._netloc)
         if answer is not None:
             return answer

@@ -22,8 +22,11 @@ def cards() -> dict[int, str]:
 
     The kernel makes the id from the card's name, such as Headset; that of a second one of the kind is Headset_1.
     """
-    found = {}
-    for folder in _CARDS.glob("card[0-9]*"):
+    found: dict[int, str] = {}
+    folders: list[Path] = []
+    with contextlib.suppress(OSError):
+        folders = list(_CARDS.glob("card[0-9]*"))
+    for folder in folders:
         with contextlib.suppress(OSError):
             number = folder.name.removeprefix("card")
             if number.isdigit() and _may_use(number):
@@ -97,3 +100,32 @@ def opens(name: str, *, recording: bool, rate_hz: int) -> bool:
     finally:
         alsa.snd_pcm_hw_params_free(choice)
         alsa.snd_pcm_close(pcm)
+
+
+def has_capture_volume(device_name: str) -> bool:
+    """Whether alsamixer can make this microphone louder: its card, or the sound server, has a control for that.
+
+    alsa-lib, mixer.h. A plugin's own mixer has its name, or is the system's."""
+    alsa = ctypes.CDLL("libasound.so.2")
+    for name in ("snd_mixer_first_elem", "snd_mixer_elem_next"):
+        getattr(alsa, name).restype = ctypes.c_void_p
+    card = re.search(r"\((hw:\d+),\d+\)$", device_name)
+    for ctl in (card[1],) if card is not None else (device_name, "default"):
+        mixer = ctypes.c_void_p()
+        if alsa.snd_mixer_open(ctypes.byref(mixer), 0) < 0:
+            return False
+        try:
+            if (
+                alsa.snd_mixer_attach(mixer, ctl.encode()) < 0
+                or alsa.snd_mixer_selem_register(mixer, None, None) < 0
+                or alsa.snd_mixer_load(mixer) < 0
+            ):
+                continue
+            control = alsa.snd_mixer_first_elem(mixer)
+            while control:
+                if alsa.snd_mixer_selem_has_capture_volume(ctypes.c_void_p(control)):
+                    return True
+                control = alsa.snd_mixer_elem_next(ctypes.c_void_p(control))
+        finally:
+            alsa.snd_mixer_close(mixer)
+    return False

@@ -38,16 +38,24 @@ class _Mute:
 
     def begin(self, *, keep_others: bool) -> None:
         """OSError when there is no standard error. keep_others: what others write is passed on in the end."""
-        with self._lock:
-            if self._muters == 0:
-                self._kept = os.dup(2)
-                self._caught = os.memfd_create("stderr")
-                os.dup2(self._caught, 2)
-            self._muters += 1
+        with self._lock, contextlib.ExitStack() as unneeded:
+            # All that needs a handle first: there may be none left, and then nothing is muted.
+            nothing = -1
             if not keep_others:
                 nothing = os.open(os.devnull, os.O_WRONLY)
+                unneeded.callback(os.close, nothing)
+            if self._muters == 0:
+                caught = os.memfd_create("stderr")
+                try:
+                    self._kept = os.dup(2)
+                except OSError:
+                    os.close(caught)
+                    raise
+                self._caught = caught
+                os.dup2(caught, 2)
+            self._muters += 1
+            if nothing >= 0:
                 os.dup2(nothing, 2)
-                os.close(nothing)
 
     def end(self) -> None:
         with self._lock:

@@ -6,6 +6,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from parleyd.audio.devices.device import DeviceError
+
 # tick(at_s): the monotonic time the tick was meant for; it may be late, never early.
 Tick = Callable[[float], None]
 
@@ -17,13 +19,16 @@ class RealTimeClock:
     hiccup the missed ones follow at once, so that count times period is always the time elapsed."""
 
     def __init__(self, name: str, period_s: float, tick: Tick, *, start_s: float) -> None:
-        """The first tick comes at start_s."""
+        """The first tick comes at start_s. Raises DeviceError."""
         self._period_s = period_s
         self._tick = tick
         self._start_s = start_s
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            raise DeviceError(f"{name}: the system has no thread left", "see TasksMax= of the unit") from error
 
     def stop(self) -> None:
         """No tick comes after the return, except when called from a tick."""

@@ -1,4 +1,4 @@
-"""A device by the name that stands in the configuration."""
+"""The devices of a configuration. Whoever opens a microphone asks here, so that every key means the same everywhere."""
 
 from __future__ import annotations
 
@@ -8,6 +8,19 @@ from parleyd.audio.devices.device import DeviceError, InputDevice, OutputDevice
 from parleyd.audio.devices.null import NullInput, NullOutput
 from parleyd.audio.devices.portaudio import PortAudioInput, PortAudioOutput
 from parleyd.audio.devices.wav import WavInput, WavOutput
+from parleyd.config.schema import Audio, AudioInput
+
+
+def microphone_of(section: AudioInput) -> InputDevice:
+    """audio.input, as input_device has it. Its gain is not the device's: audio/input_gain.py."""
+    return input_device(section.device, section.channel)
+
+
+def devices_of(audio: Audio) -> tuple[InputDevice, OutputDevice]:
+    """Microphone and speaker, as device_pair has them; null devices with audio.mode: off."""
+    if audio.mode == "off":
+        return device_pair("null", "null")
+    return device_pair(audio.input.device, audio.output.device, input_channel=audio.input.channel)
 
 
 def input_device(spec: str, channel: int | None = None) -> InputDevice:

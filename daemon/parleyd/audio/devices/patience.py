@@ -49,7 +49,10 @@ def in_time(work: Callable[[], T], what: str, give_up: Callable[[], bool] = lamb
         except BaseException as error:  # noqa: BLE001 - raised again below
             outcome.set_exception(error)
 
-    threading.Thread(target=run, name=what, daemon=True).start()
+    try:
+        threading.Thread(target=run, name=what, daemon=True).start()
+    except RuntimeError as error:
+        raise DeviceError(f"{what}: the system has no thread left", "see TasksMax= of the unit") from error
     while not wait([outcome], _LOOK_S).done:
         if (hangs := hang()) is not None:
             raise hangs

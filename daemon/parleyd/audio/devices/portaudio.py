@@ -28,7 +28,7 @@ from typing import Any, Literal
 import pyaudio
 
 from parleyd.audio import pcm as sound
-from parleyd.audio.devices import alsa
+from parleyd.audio.devices import alsa, sound_server
 from parleyd.audio.devices.device import Deliver, DeviceError, Fill, StreamInfo, too_few_channels
 from parleyd.audio.devices.guard import Guard
 from parleyd.audio.devices.portaudio_host import CardDevice, Direction, host
@@ -42,7 +42,6 @@ Prospect = Literal["none", "as listed", "new list"]
 # None: the device's own.
 _RATES_HZ = {"input": (16_000, None, 48_000, 44_100), "output": (48_000, None, 44_100, 16_000)}
 _PERIODS_PER_S = {"input": 50, "output": 100}
-MOST_HARDWARE_CHANNELS = 16  # who claims more is a plugin
 _BELIEVED_S = 60.0
 
 
@@ -231,33 +230,58 @@ class Card:
 class PortAudioInput(Card):
     """A microphone: 16 kHz mono if it can be, else its own rate and channels; 20 ms periods.
 
-    channel: which one of several, counted from 1; None: the mean of all.
+    channel: which one of several, counted from 1; None: the mean of all. hears: after open(), which channels those
+    are, in words, or why that cannot be told.
     """
 
     def __init__(self, spec: str, channel: int | None = None) -> None:
         super().__init__(spec, "input")
         self.overflows = 0
+        self.hears = ""
         self._channel = channel
+        self._take = channel  # of the channels that are asked for
 
     def _counts(self, device: CardDevice) -> list[int]:
+        self._take, most, source = self._channel, device.input_channels, None
+        if device.claims_any("input"):
+            with host.calling("asking the sound server"):
+                source = sound_server.source_behind(alsa.pcm_name(device.name))
+        there_are = most if not device.claims_any("input") else len(source.positions) if source is not None else None
+        behind = f" of '{source.name}' behind it" if source is not None else ""
         if self._channel is None:
+            self.hears = f"the mean of {there_are} channels{behind}" if (there_are or 0) > 1 else ""
             return super()._counts(device)
-        most = device.input_channels
+        if there_are is not None:
+            self.hears = f"channel {self._channel} of {there_are}{behind}"
+        if source is not None:
+            # Fewer than there are would be a mix, more would be copies.
+            choice = sound_server.choose(source, self._channel)
+            self._take = choice.take
+            return [choice.ask_for]
+        if there_are is None:
+            self.hears = (
+                f"channel {self._channel}, as '{device.name}' gives it: how many channels there are behind it cannot "
+                "be found out, so that it may be a mix of several"
+            )
+            log.warning("the microphone: %s", self.hears, extra=fields(device=device.name))
+            return [max(2, self._channel)]
         if self._channel > most:
             raise too_few_channels(f"the input device '{device.name}'", most, self._channel)
-        # Hardware has its channels in their order when it is asked for all of them. Plugins claim any number.
-        return [most, self._channel] if most <= MOST_HARDWARE_CHANNELS else [self._channel, most]
+        # Hardware has its channels in their order when it is asked for all of them.
+        return [most, self._channel]
 
     def open(self, deliver: Deliver) -> StreamInfo:
         """Raises DeviceError."""
         safe = Guard(self._spec).deliver(deliver)
 
         def make(channels: int, rate_hz: int) -> Callback:
+            take = self._take
+
             def callback(data: bytes | None, frames: int, _time: Any, status: int) -> tuple[None, int]:
                 start_s = time.monotonic() - frames / rate_hz
                 if status & pyaudio.paInputOverflow:
                     self.overflows += 1
-                safe(sound.to_mono(data or b"", channels, self._channel), start_s)
+                safe(sound.to_mono(data or b"", channels, take), start_s)
                 return None, pyaudio.paContinue
 
             return callback

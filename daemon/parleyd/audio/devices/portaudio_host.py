@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 Direction = Literal["input", "output"]
 
+# Who claims more and is no card (hw:) is a plugin.
+MOST_CARD_CHANNELS = 16
 CLOSE_DEADLINE_S = 1.0  # for an abort, which takes milliseconds on working devices
 
 
@@ -38,6 +40,11 @@ class CardDevice:
 
     def channels(self, direction: Direction) -> int:
         return self.input_channels if direction == "input" else self.output_channels
+
+    def claims_any(self, direction: Direction) -> bool:
+        """A plugin that takes any number of channels: how many there are, others know."""
+        is_card = alsa.pcm_name(self.name) != self.name
+        return self.channels(direction) > MOST_CARD_CHANNELS and not is_card
 
 
 class Host:
@@ -142,7 +149,11 @@ class Host:
             done.set()
 
         # PortAudio may hang in here; the thread is then lost, but nothing else.
-        threading.Thread(target=abort, name="portaudio close", daemon=True).start()
+        try:
+            threading.Thread(target=abort, name="portaudio close", daemon=True).start()
+        except RuntimeError:
+            # The system has no thread left. Should it hang now, oldest_call() tells.
+            abort()
         return done.wait(CLOSE_DEADLINE_S)
 
     def _object(self) -> pyaudio.PyAudio:

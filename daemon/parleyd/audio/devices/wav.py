@@ -18,6 +18,7 @@ from parleyd.audio.devices.clock import RealTimeClock
 from parleyd.audio.devices.device import Deliver, DeviceError, Fill, StreamInfo, too_few_channels
 from parleyd.audio.devices.guard import Guard
 from parleyd.audio.pcm import BYTES_PER_SAMPLE
+from parleyd.host.files import open_regular
 from parleyd.log_fields import fields
 
 log = logging.getLogger(__name__)
@@ -110,14 +111,18 @@ def to_mono(header: WavHeader, data: bytes, channel: int | None = None) -> bytes
     return sound.to_pcm(np.nan_to_num(channels.mean(axis=1) if channel is None else channels[:, channel - 1]))
 
 
-def read_wav(path: Path) -> tuple[bytes, int]:
-    """A whole file: mono 16-bit PCM, and its rate. Raises OSError, or DeviceError for what cannot be read."""
-    with path.open("rb") as file:
+def read_wav(path: Path, channel: int | None = None) -> tuple[bytes, int]:
+    """A whole file: mono 16-bit PCM, and its rate. Raises OSError, or DeviceError for what cannot be read.
+
+    channel: which one of several, counted from 1; None: the mean of all."""
+    with os.fdopen(open_regular(path), "rb") as file:
         header = read_header(file, path)
+        if channel is not None and channel > header.channels:
+            raise too_few_channels(str(path), header.channels, channel)
         file.seek(header.data_offset)
         data = file.read(header.data_bytes)
     data = data[: len(data) - len(data) % header.block_bytes]
-    return (to_mono(header, data) if data else b""), header.rate_hz
+    return (to_mono(header, data, channel) if data else b""), header.rate_hz
 
 
 class WavInput:
@@ -140,10 +145,9 @@ class WavInput:
     def open(self, deliver: Deliver) -> StreamInfo:
         """Raises DeviceError for a file that is not there or not to be read."""
         if self._path.exists() and not self._path.is_file():
-            # Opening a pipe would wait for its other end, and could not be stopped.
             raise DeviceError(f"{self.name}: not a regular file", "check the path of audio.input.device")
         try:
-            file = self._path.open("rb")
+            file = os.fdopen(open_regular(self._path), "rb")
         except OSError as error:
             raise DeviceError(f"{self.name}: {error.strerror}", "check the path of audio.input.device") from error
         try:

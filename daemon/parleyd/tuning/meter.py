@@ -1,0 +1,81 @@
+"""What `parleyd tune` shows while it listens: a level meter with the gate's mark, and how long it still takes."""
+
+from __future__ import annotations
+
+from typing import TextIO
+
+from parleyd.audio.gate import Gate
+from parleyd.audio.measure import VoiceMeasure
+from parleyd.audio.pcm import FRAME_BYTES, FRAME_MS, PIPELINE_RATE_HZ, SILENCE_DBFS, Frame
+from parleyd.audio.resample import Resampler
+from parleyd.audio.vad import Detector
+from parleyd.tuning.recording import Listener
+
+LOWEST_DBFS = -90.0
+_WIDTH = 45
+# In a pipe: a line this often.
+_LINE_S = 5.0
+_ERASE_LINE = "\r\x1b[K"
+
+
+def line(level_dbfs: float, bar_dbfs: float, left_s: float, *, is_open: bool) -> str:
+    """At most 80 columns: `` 12 s [######|     ] -43 dBFS, gate open``; `|` is what a syllable has to reach."""
+
+    def place(dbfs: float) -> int:
+        return round(min(max(0.0, 1 - dbfs / LOWEST_DBFS), 1.0) * (_WIDTH - 1))
+
+    cells = ["#"] * place(level_dbfs) + [" "] * (_WIDTH - place(level_dbfs))
+    cells[place(bar_dbfs)] = "|"
+    level = f"{level_dbfs:4.0f} dBFS" if level_dbfs > SILENCE_DBFS else "digital 0"
+    return f"{max(0.0, left_s):3.0f} s [{''.join(cells)}] {level}{', gate open' if is_open else ''}"
+
+
+class Meter(Listener):
+    """On a terminal one line that moves; elsewhere a plain line now and then."""
+
+    def __init__(self, out: TextIO, what_to_do: str, seconds: float, detector: Detector, gate: Gate) -> None:
+        self._out = out
+        self._moves = out.isatty()
+        self._what_to_do = what_to_do
+        self._seconds = seconds
+        self._detector = detector
+        self._gate = gate
+        self._measure = VoiceMeasure()
+        self._pending = bytearray()
+        self._frames = 0
+        self._openings = 0
+        self._loudest_dbfs = SILENCE_DBFS
+        self._next_line_s = _LINE_S
+
+    def begins(self, rate_hz: int) -> None:
+        self._resampler = Resampler(rate_hz, PIPELINE_RATE_HZ)
+        print(f"listening for {self._seconds:g} s: {self._what_to_do}", file=self._out, flush=True)
+        if self._moves:
+            print("Ctrl-C ends it sooner; # is the level, | what speech has to reach", file=self._out, flush=True)
+
+    def heard(self, pcm: bytes) -> None:
+        self._pending += self._resampler.process(pcm)
+        while len(self._pending) >= FRAME_BYTES:
+            frame = Frame(bytes(self._pending[:FRAME_BYTES]), self._frames * FRAME_MS / 1000)
+            del self._pending[:FRAME_BYTES]
+            self._frames += 1
+            voiced, measured = self._detector.voiced(frame), self._measure.step(frame)
+            self._loudest_dbfs = max(self._loudest_dbfs, measured.level_dbfs)
+            verdict = self._gate.step(frame, voiced=voiced, level_dbfs=measured.level_dbfs, pitch=measured.pitch)
+            self._openings += verdict.opened
+        heard_s = self._frames * FRAME_MS / 1000
+        left_s = self._seconds - heard_s
+        if self._moves:
+            shown = line(self._loudest_dbfs, self._gate.bar_dbfs, left_s, is_open=self._gate.open)
+            print(f"{_ERASE_LINE}{shown}", end="", file=self._out, flush=True)
+            self._loudest_dbfs = SILENCE_DBFS
+        elif heard_s >= self._next_line_s and left_s >= 1:
+            self._next_line_s += _LINE_S
+            times = f"opened {self._openings} time{'' if self._openings == 1 else 's'}"
+            text = f"{left_s:.0f} s left; loudest {self._loudest_dbfs:.0f} dBFS, the gate {times} so far"
+            print(text, file=self._out, flush=True)
+
+    def ends(self) -> None:
+        """Leaves the terminal's line empty."""
+        if self._moves and self._frames:
+            print(_ERASE_LINE, end="", file=self._out, flush=True)

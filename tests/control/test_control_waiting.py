@@ -1,0 +1,222 @@
+"""Nobody waits for another client: a control server whose handler takes its time."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from parleyd import events
+from parleyd.control import messages, server
+from parleyd.control.commands import takes_time
+from parleyd.control.messages import AnyRequest, RequestError
+from parleyd.control.server import MOST_WORKERS, ControlError, ControlServer
+
+WAIT_S = 20.0
+
+
+class Caller:
+    def __init__(self, path: Path) -> None:
+        self.connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.connection.settimeout(WAIT_S)
+        self._path = path
+        self._lines: Any = None
+
+    def connect(self) -> Caller:
+        self.connection.connect(str(self._path))
+        self._lines = self.connection.makefile("rb")
+        return self
+
+    def send(self, *requests: dict[str, object]) -> Caller:
+        self.connection.sendall(b"".join(json.dumps(one).encode() + b"\n" for one in requests))
+        return self
+
+    def next(self) -> dict[str, Any]:
+        line = self._lines.readline()
+        assert line, "the server has hung up"
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    def answer(self) -> Any:
+        while "parleyd" in (message := self.next()):
+            pass
+        return message
+
+
+class Slow:
+    """A server whose `volume` waits until it may go on."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.may_go_on = threading.Event()
+        self.begun = threading.Semaphore(0)
+        self.deaths: list[BaseException] = []
+        self.died = threading.Event()
+        self.fault: Exception | None = None
+        self.server = ControlServer(
+            path, self.handle, lambda: {"state": "asleep"}, events.Bus(), self.on_death, takes_time
+        )
+
+    def on_death(self, what: str, error: BaseException) -> None:
+        self.deaths.append(error)
+        self.died.set()
+
+    def handle(self, request: AnyRequest, descriptor: int | None) -> object:
+        if isinstance(request, messages.Volume):
+            self.begun.release()
+            assert self.may_go_on.wait(WAIT_S)
+            if self.fault is not None:
+                raise self.fault
+            return {"volume": request.to}
+        return {"was": type(request).__name__}
+
+    def caller(self) -> Caller:
+        return Caller(self.path).connect()
+
+
+@pytest.fixture
+def slow(tmp_path: Path) -> Iterator[Slow]:
+    one = Slow(tmp_path / "control.sock")
+    one.server.start()
+    yield one
+    one.may_go_on.set()
+    one.server.stop()
+
+
+def ok(answer: Any) -> Any:
+    assert answer.get("ok"), answer
+    return answer
+
+
+def test_others_are_answered_while_one_waits_for_a_mixer(slow: Slow) -> None:
+    waiting = [slow.caller().send({"do": "volume", "to": n / 10, "id": n}) for n in range(MOST_WORKERS + 3)]
+    for _ in range(MOST_WORKERS):
+        assert slow.begun.acquire(timeout=WAIT_S)
+    other = slow.caller()
+    for _ in range(3):
+        assert ok(other.send({"do": "status"}).answer())["result"] == {"was": "Status"}
+    slow.may_go_on.set()
+    for n, caller in enumerate(waiting):
+        assert ok(caller.answer())["result"] == {"volume": n / 10}
+    assert slow.deaths == []
+
+
+def test_the_requests_of_one_client_are_answered_in_their_order(slow: Slow) -> None:
+    caller = slow.caller()
+    caller.send({"do": "volume", "to": 0.1, "id": 1}, {"do": "status", "id": 2}, {"do": "volume", "to": 0.3, "id": 3})
+    caller.send({"do": "mute", "id": 4})
+    caller.connection.shutdown(socket.SHUT_WR)
+    assert slow.begun.acquire(timeout=WAIT_S)
+    slow.may_go_on.set()
+    assert [ok(caller.answer())["id"] for _ in range(4)] == [1, 2, 3, 4]
+    assert caller.connection.recv(1) == b""
+
+
+def test_who_leaves_meanwhile_is_forgotten(slow: Slow) -> None:
+    gone = slow.caller().send({"do": "volume", "to": 0.1})
+    assert slow.begun.acquire(timeout=WAIT_S)
+    gone.connection.close()
+    slow.may_go_on.set()
+    other = slow.caller()
+    assert ok(other.send({"do": "volume", "to": 0.7}).answer())["result"] == {"volume": 0.7}
+    assert slow.deaths == []
+
+
+def test_what_a_worker_cannot_do_is_told_and_a_defect_ends_the_daemon(slow: Slow) -> None:
+    slow.may_go_on.set()
+    slow.fault = RequestError("unavailable", "the mixer does not answer", "see the card")
+    answer = slow.caller().send({"do": "volume", "to": 0.1, "id": 7}).answer()
+    assert (answer["ok"], answer["id"], answer["error"]["kind"]) == (False, 7, "unavailable")
+    slow.fault = ZeroDivisionError("a defect")
+    slow.caller().send({"do": "volume", "to": 0.1})
+    assert slow.died.wait(WAIT_S)
+    assert slow.deaths == [slow.fault]
+
+
+def test_without_a_thread_to_be_had_the_client_is_told(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    caller = slow.caller()
+    assert "parleyd" in caller.next()
+    monkeypatch.setattr(threading.Thread, "start", none_left)
+    answer = caller.send({"do": "volume", "to": 0.1}).answer()
+    assert answer["error"]["kind"] == "busy"
+    assert ok(caller.send({"do": "status"}).answer())
+
+
+def test_without_a_free_handle_those_who_are_there_are_served(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "ACCEPT_AGAIN_S", 3600.0)
+    here, there = slow.caller(), Caller(slow.path)
+    ok(here.send({"do": "status"}).answer())
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = [int(path.name) for path in Path("/proc/self/fd").iterdir()]
+    fillers = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(used) + 1, limits[1]))
+    try:
+        while True:
+            try:
+                fillers.append(os.open("/dev/null", os.O_RDONLY))
+            except OSError:
+                break
+        there.connection.connect(str(slow.path))
+        for _ in range(3):
+            ok(here.send({"do": "status"}).answer())
+    finally:
+        for filler in fillers:
+            os.close(filler)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    slow.server._accepts_from_s = 0.0
+    ok(here.send({"do": "status"}).answer())
+    there._lines = there.connection.makefile("rb")
+    ok(there.send({"do": "status"}).answer())
+
+
+def test_events_that_wait_are_bounded_in_number_and_in_length(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = Slow(tmp_path / "control.sock").server  # whose thread does not run
+    for number in range(100):
+        one._take(events.Heard(at_s=float(number), text="x" * 99_000, final=True))
+        assert one._event_chars <= server.MOST_WAITING_CHARS
+    kept = len(one._events)
+    assert kept == server.MOST_WAITING_CHARS // 99_000
+    one._spread()
+    assert f"{100 - kept} events were too many at once" in caplog.text
+    assert one._event_chars == 0
+
+
+def test_of_two_who_start_over_a_dead_socket_one_gets_the_place(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+    for _ in range(150):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as dead:
+            path.unlink(missing_ok=True)
+            dead.bind(str(path))
+        begin, got, refused = threading.Barrier(2), [], []
+
+        def start(begin: threading.Barrier = begin, got: list[Any] = got, refused: list[str] = refused) -> None:
+            begin.wait()
+            try:
+                got.append(server._listen(path))
+            except ControlError as error:
+                refused.append(str(error))
+
+        threads = [threading.Thread(target=start) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(WAIT_S)
+        assert (len(got), len(refused)) == (1, 1)
+        assert "a parleyd is already running" in refused[0]
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.connect(str(path))
+        listening, place = got[0]
+        listening.close()
+        place.close()

@@ -1,0 +1,41 @@
+"""Events in words, as `parleyd events` shows them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import get_type_hints
+
+import pytest
+
+from parleyd import events
+from parleyd.agents.agent import Ending, EndingKind
+from parleyd.cli.events import sentence
+from parleyd.control import messages
+
+KINDS = [one for one in vars(events).values() if isinstance(one, type) and issubclass(one, events.Event)]
+SILENT = {events.UtteranceEnded, events.Ducked, events.AnswerPart, events.TalkStopped, events.Event}
+
+
+def made(kind: type[events.Event]) -> events.Event:
+    """An event with something in each field."""
+    hints = get_type_hints(kind)
+    samples: dict[object, object] = {int: 3, float: 2.5, bool: True, Ending: Ending(EndingKind.AGENT, "goodbye")}
+    return kind(**{one.name: samples.get(hints[one.name], "words") for one in dataclasses.fields(kind)})
+
+
+@pytest.mark.parametrize("kind", [one for one in KINDS if one not in SILENT])
+def test_every_event_is_a_sentence_without_python(kind: type[events.Event]) -> None:
+    text = sentence(json.loads(messages.event(made(kind))))
+    assert text
+    for trace in ("True", "False", "None", "at_s", "{'", "\\\\", "<"):
+        assert trace not in text, text
+
+
+def test_an_event_of_a_newer_daemon_is_shown_by_its_name() -> None:
+    assert sentence({"event": "lamp_lit", "at_s": 1.0, "colour": "red", "level": None}) == "lamp lit: colour red"
+    assert sentence({"event": "lamp_lit", "at_s": 1.0}) == "lamp lit"
+
+
+def test_what_means_nothing_to_a_person_is_left_out() -> None:
+    assert sentence({"event": "ducked", "at_s": 1.0, "on": True}) == ""
