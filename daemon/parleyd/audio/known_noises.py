@@ -6,8 +6,8 @@ frame by frame, and what would open the gate is compared with these pictures: as
 held back. The loudness of the whole does not matter, nor what lies below the noise floor of then or now. As soon as it
 differs, because somebody speaks after all, nothing is held back any more, and the pre-roll still has the beginning.
 
-The figures are chosen by benchmarks/people_and_noise.py on its half `tune`; docs/measurements/gate.md shows what they
-do.
+The figures are chosen by benchmarks/people_and_noise.py on its half `tune`; docs/measurements/people-and-noise.md shows
+what they do.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SHIFT_MOST_MS = 240
 # mean, and by 2.05 at least.
 SAME_DB = 2.0
 SAME_AGAIN_DB = 2.6
-FOLLOWS_DB = 3.5
+FOLLOWS_DB = 3.0
 # Another loudness of the same noise: so much at most.
 GAIN_MOST_DB = 12.0
 # A cell of the picture counts from so much over the noise floor on, and down to so much below the loudest cell.
@@ -44,6 +44,8 @@ OVER_FLOOR_DB = 8.0
 CELL_LEAST_OVER_FLOOR_DB = 5.0
 RANGE_DB = 24.0
 CELLS_LEAST = 40
+# ... and to say that a noise is followed no more: five frames.
+FOLLOWED_CELLS_LEAST = 80
 # The noise floor of a band: this share of the last seconds is below it.
 FLOOR_SHARE = 0.2
 FLOOR_MS = 4000
@@ -131,9 +133,10 @@ class KnownNoises:
 
     def holds(self) -> bool:
         """Whether what would open the gate with this frame is a noise that is known."""
-        if self._track is None and self._noises:
+        if self._track is None:
             self._forget_old()
-            self._recognise()
+            if self._noises:
+                self._recognise()
         return self._track is not None
 
     def wakes(self) -> None:
@@ -190,15 +193,18 @@ class KnownNoises:
         self._differs = [(differs_db * CELLS_LEAST, CELLS_LEAST)]
 
     def _follow(self, track: _Track, now: Bands) -> None:
-        if track.at >= len(track.noise.picture):
+        picture = track.noise.picture
+        if track.at >= len(picture):
             self._track = None
             return
-        then = track.noise.picture[track.at]
+        # The same noise lies elsewhere between the frames each time: at its edges, a neighbour is more like it.
+        near = picture[track.at - 1 : track.at + 2, None]
         track.at += 1
-        differs, counts = _compare(now[None], then[None, None], track.noise.floor, self._floor_now, track.gain_db)
-        self._differs = [*self._differs[1 - _EVIDENCE :], (float(differs[0]), int(counts[0]))]
+        differs, counts = _compare(now[None], near, track.noise.floor, self._floor_now, track.gain_db)
+        most_like = int(np.argmin(differs))
+        self._differs = [*self._differs[1 - _EVIDENCE :], (float(differs[most_like]), int(counts[most_like]))]
         cells = sum(count for _, count in self._differs)
-        if cells >= CELLS_LEAST and sum(each for each, _ in self._differs) > FOLLOWS_DB * cells:
+        if cells >= FOLLOWED_CELLS_LEAST and sum(each for each, _ in self._differs) > FOLLOWS_DB * cells:
             self._track = None
 
 
