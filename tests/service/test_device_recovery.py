@@ -142,7 +142,7 @@ def test_in_a_session_silence_goes_up_and_it_stays(cards: Cards, fault: str) -> 
         began_s, before = time.monotonic(), len(line.audio)
         lose_and_regain(daemon, cards.both, fault)
         took_s, sent_s = time.monotonic() - began_s, (len(line.audio) - before) / 32_000
-        assert sent_s == pytest.approx(took_s, abs=0.6), "the room's clock stood still, or ran twice"
+        assert 0.6 * took_s < sent_s < 1.4 * took_s, "the room's clock stood still, or ran twice"
         hears_again(cards, line)
         assert not line.over.is_set()
         assert len(server.lines) == 1
@@ -253,8 +253,7 @@ def test_a_lost_microphone_does_not_disturb_the_answer(cards: Cards) -> None:
         wait_gone(daemon, "microphone")
         stream = daemon.service.sound.playback.device._stream
         # Two tries at least.
-        assert heard.wait_until(time.monotonic() + 1.0, WAIT_S)
-        assert heard.last_sound_s() > time.monotonic() - 0.5
+        assert heard.wait_for_sound(time.monotonic() + 1.0, WAIT_S)
         assert daemon.service.sound.playback.device._stream is stream, "the speaker was reopened for nothing"
         cards.microphone.restart()
         wait_for(lambda: "microphone" in names_of(daemon, events.DeviceBack), "the microphone", BACK_WITHIN_S)

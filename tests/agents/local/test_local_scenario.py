@@ -104,8 +104,8 @@ def test_a_slow_handshake_and_late_metadata(start: Start) -> None:
     with Client(agent) as client:
         connected_s = time.monotonic()
         client.until("conversation_initiation_metadata")
-        assert connected_s - began_s > 0.19
-        assert time.monotonic() - connected_s > 0.19
+        assert connected_s - began_s >= 0.2
+        assert time.monotonic() - began_s >= 0.4
 
 
 def test_an_agent_that_says_nothing(start: Start) -> None:
@@ -164,12 +164,12 @@ def test_a_stall_is_over_after_its_time(start: Start) -> None:
     agent = start(steps("on: message, type: user_activity, do: stall, seconds: 0.6"))
     with Client(agent) as client:
         client.until("conversation_initiation_metadata")
+        began_s = time.monotonic()
         client.send({"type": "user_activity"})
         agent.wait_connection().wait_event("user_activity")
-        began_s = time.monotonic()
         client.send({"type": "user_message", "text": "hello"})
         client.until("agent_response")
-        assert time.monotonic() - began_s > 0.4
+        assert time.monotonic() - began_s >= 0.6
 
 
 @pytest.mark.parametrize(("code", "reason"), [(1002, "Quota exceeded."), (1011, ""), (3008, "x")])
@@ -353,4 +353,4 @@ def test_it_can_be_stopped_in_the_middle_of_a_fault(start: Start, fault: str) ->
         agent.wait_connection().wait_trigger("opening")
         began_s = time.monotonic()
         agent.stop()
-        assert time.monotonic() - began_s < 1.5
+        assert time.monotonic() - began_s < 30, "half of what the fault would have taken"
