@@ -148,7 +148,8 @@ def test_reset_is_a_reset(start: Start) -> None:
         client.until("conversation_initiation_metadata")
         client.send({"type": "user_activity"})
         assert client.until_closed()[0] == 1006
-        assert isinstance(reset_of(client), ConnectionResetError)
+        # Whichever notices it first, who reads or who writes.
+        assert isinstance(reset_of(client), (ConnectionResetError, BrokenPipeError))
 
 
 def reset_of(client: Client) -> BaseException | None:
