@@ -101,6 +101,9 @@ def run(args: argparse.Namespace) -> int:
         for number in STOP:
             signal.signal(number, signal.default_int_handler)
         return _demonstrate(config, bus, timeline, args)
+    except BrokenPipeError:
+        # Standard output, whose reader has gone.
+        raise
     except OSError as error:
         mend = "choose another folder with --out"
         raise CommandError(f"{args.out}: {error.strerror}", mend, os.EX_CANTCREAT) from error
@@ -118,7 +121,8 @@ def _demonstrate(config: Config, bus: events.Bus, timeline: Timeline | None, arg
     stage, actor = Stage(), ActorMicrophone()
     bus.subscribe(stage)
     began_s = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="parleyd-demo-") as folder:
+    # Where the rest goes: whether it can be written shows now, and not when all has been said.
+    with tempfile.TemporaryDirectory(dir=args.out, prefix=".parleyd-demo-") as folder:
         speaker = WavOutput(Path(folder) / "speaker.wav")
         # What is left of it.
         speaker.name = str(args.out / SOUND)
@@ -150,9 +154,11 @@ def _demonstrate(config: Config, bus: events.Bus, timeline: Timeline | None, arg
             raise service.failure
         microphone = Recording(_floats(b"".join(actor.given)), PIPELINE_RATE_HZ, actor.began_s)
         heard = _recording(Path(folder) / "speaker.wav", speaker)
+        write_stereo(Path(folder) / SOUND, microphone, heard)
+        # In the place of one that another user has left there, too.
+        (Path(folder) / SOUND).replace(args.out / SOUND)
     facts = gather(stage.events, heard, service.counters, len(actor.given))
     missed += judge(facts, [line.words for line in LINES], stage.events, heard)
-    write_stereo(args.out / SOUND, microphone, heard)
     remark = _draw(args.out / PICTURE, stage, microphone, heard)
     files = [str(args.out / SOUND), *([] if remark else [str(args.out / PICTURE)])]
     if args.json:
