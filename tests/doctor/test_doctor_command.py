@@ -157,6 +157,7 @@ def open_directory() -> Iterator[Path]:
 
 # Run as root, in a mount namespace of its own: the checkout stays where it is, and what closes it to others is covered.
 OPENED = """
+mount --make-rprivate / 2>/dev/null || test -z "$(grep ' shared:' /proc/self/mountinfo)"
 mount --bind "$1" "$2"
 mount -t tmpfs -o mode=755 none "$3"
 mkdir -p "$1"
@@ -184,7 +185,7 @@ def as_nobody(tmp_path: Path) -> tuple[str, ...]:
         closed = [str(folder) for folder in checkout.parents if not folder.stat().st_mode & 0o001]
         if closed:
             folders = (str(checkout), str(tmp_path), closed[-1])
-            prefix = ("unshare", "--mount", "--propagation=private", "sh", "-ec", OPENED, "sh", *folders, *prefix)
+            prefix = ("unshare", "--mount", "--propagation=unchanged", "sh", "-ec", OPENED, "sh", *folders, *prefix)
             why = fails(*prefix)
         if why:
             pytest.skip(f"nobody cannot run {sys.executable}: {why.splitlines()[-1]}")

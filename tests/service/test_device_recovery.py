@@ -26,7 +26,8 @@ from parleyd.audio import recovery
 from parleyd.audio.devices.portaudio import PortAudioOutput
 from vcard import VirtualCard
 
-BACK_WITHIN_S = 5.0
+# How soon on a machine with nothing else to do, scripts/test-usb tells.
+BACK_WITHIN_S = 30.0
 AWAY_S = 1.3
 CYCLES = int(os.environ.get("DEVICE_CYCLES", "30"))
 
@@ -408,7 +409,12 @@ def test_nothing_grows(cards: Cards, monkeypatch: pytest.MonkeyPatch) -> None:
         for cycle in range(CYCLES):
             for card in cards.both:
                 card.kill()
-            wait_for(lambda n=cycle + 1: names_of(daemon, events.DeviceLost).count("speaker") == n, "the loss")
+            # Both: a device that is back before its loss was noticed is no loss.
+            for which in ("microphone", "speaker"):
+                wait_for(
+                    lambda n=cycle + 1, which=which: names_of(daemon, events.DeviceLost).count(which) >= n,
+                    f"the loss of the {which}, cycle {cycle}",
+                )
             for card in cards.both:
                 card.restart()
             for which in ("microphone", "speaker"):
