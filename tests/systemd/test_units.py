@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -195,6 +196,18 @@ def test_what_only_root_can_run_names_the_whole_command(tmp_path: Path, script: 
     done = without_rights(tmp_path, script, *words, sudo=False)
     assert done.returncode == os.EX_UNAVAILABLE
     assert done.stderr.endswith(f"a Debian of its own: sudo {ROOT}/scripts/{script} {' '.join(words)}\n")
+
+
+def test_the_package_is_built_with_what_it_takes_from_debian_and_nothing_else_of_python() -> None:
+    """Whatever else the building machine has must not be seen: it would become a dependency of the package."""
+    rules = (ROOT / "packaging/debian/rules").read_text()
+    control = (ROOT / "packaging/debian/control").read_text()
+    of_debian = re.search(r"^OF_DEBIAN = (.*)$", rules, re.MULTILINE)
+    wanted = re.search(r"^Build-Depends: (.*)$", control, re.MULTILINE)
+    assert of_debian is not None
+    assert wanted is not None
+    assert set(of_debian[1].split()) | {"python3-venv"} == set(re.findall(r"python3-[a-z]+", wanted[1]))
+    assert "--system-site-packages" not in rules
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is missing (scripts/test installs it)")
