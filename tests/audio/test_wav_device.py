@@ -60,7 +60,7 @@ class Ear:
 
     def wait(self, periods: int) -> None:
         with self.changed:
-            assert self.changed.wait_for(lambda: len(self.got) >= periods, 5)
+            assert self.changed.wait_for(lambda: len(self.got) >= periods, 60)
 
     @property
     def pcm(self) -> bytes:
@@ -176,7 +176,7 @@ class Mouth:
 
     def wait(self, count: int) -> None:
         with self.changed:
-            assert self.changed.wait_for(lambda: self.given >= count, 5)
+            assert self.changed.wait_for(lambda: self.given >= count, 60)
 
 
 def test_output_writes_what_a_speaker_would_play(tmp_path: Path) -> None:
@@ -281,7 +281,7 @@ def test_a_failing_user_is_silence_and_said_once(spec: str, tmp_path: Path, capl
 
     device.open(fail)
     for _ in range(5):
-        assert calls.acquire(timeout=3)
+        assert calls.acquire(timeout=60)
     device.close()
     assert len([record for record in caplog.records if "could not be handled" in record.message]) == 1
     if spec == "wav":

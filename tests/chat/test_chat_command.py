@@ -73,7 +73,7 @@ def parleyd(*arguments: str, stdin: str | None = None) -> subprocess.CompletedPr
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=40,
+        timeout=80,
         errors="surrogateescape",
     )
 

@@ -17,7 +17,7 @@ from parleyd.hooks import hooks as hooks_module
 from parleyd.hooks.hooks import MOST_AT_ONCE, Hooks
 from parleyd.hooks.waiting import MOST_WAITING
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 def wait(what: str, test: Callable[[], object]) -> None:

@@ -43,7 +43,7 @@ class Loop(Daemon):
 
     def wait_for_sound(self, since: int) -> int:
         """Until the speaker has sounded and is quiet again; → the number of the sample from where on it is."""
-        give_up_s = time.monotonic() + 10
+        give_up_s = time.monotonic() + 60
         while time.monotonic() < give_up_s:
             sounding = np.nonzero(self.played()[since:] > 50)[0]
             if len(sounding) and len(self.played()) - since - sounding[-1] > 0.6 * RATE_HZ:

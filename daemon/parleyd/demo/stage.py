@@ -37,7 +37,7 @@ class Stage:
             self._changed.notify_all()
 
     def wait_for(
-        self, kind: type[E], what: str, test: Callable[[E], bool] = lambda _event: True, timeout_s: float = 20.0
+        self, kind: type[E], what: str, test: Callable[[E], bool] = lambda _event: True, timeout_s: float = 60.0
     ) -> E:
         """The next event of that kind that passes the test. Raises CueMissedError, saying `what` was missed."""
         until_s = time.monotonic() + timeout_s

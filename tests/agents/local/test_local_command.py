@@ -20,7 +20,7 @@ from local_client import Client, spoken
 from parleyd.agents.local.child import AgentChild
 from parleyd.agents.local.settings import AgentSettings
 
-WAIT_S = 15.0
+WAIT_S = 60.0
 
 
 @contextmanager

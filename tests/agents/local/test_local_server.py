@@ -25,7 +25,7 @@ SILENT = "agent: {first_message: ''"
 def get(agent: LocalAgent, path: str, key: str | None = "k") -> tuple[int, dict[str, object]]:
     request = urllib.request.Request(agent.base_url + path, headers={"xi-api-key": key} if key else {})
     try:
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         with error:
