@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 import subprocess
 import sys
@@ -165,21 +164,6 @@ def test_a_line_is_as_wide_as_the_terminal_and_no_word_is_broken(width: int) -> 
 def test_into_a_file_nothing_is_wrapped() -> None:
     assert page.beside("  label   ", "word " * 100, None, most_lines=2) == ["  label   " + " ".join(["word"] * 100)]
     assert page.beside("  label   ", "", None) == ["  label"]
-
-
-def test_parts_of_another_matplotlib_do_not_warn(tmp_path: Path) -> None:
-    """As where Debian's own is installed beside the one in the virtual environment."""
-    (tmp_path / "mpl_toolkits" / "mplot3d").mkdir(parents=True)
-    (tmp_path / "mpl_toolkits" / "__init__.py").touch()
-    (tmp_path / "mpl_toolkits" / "mplot3d" / "__init__.py").write_text("from matplotlib import nothing_of_this_version")
-
-    def warnings_of(program: str) -> str:
-        environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-        command = [sys.executable, "-c", program]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True).stderr
-
-    assert "Unable to import Axes3D" in warnings_of("import matplotlib.pyplot"), "the trial is void"
-    assert warnings_of("from parleyd.demo.picture import _pyplot; _pyplot()") == ""
 
 
 def test_what_is_missing_is_named_for_the_python_that_misses_it(monkeypatch: pytest.MonkeyPatch) -> None:
