@@ -46,7 +46,7 @@ class FakeJournal:
         self.path.unlink()
 
     def wait(
-        self, test: Callable[[dict[str, str]], bool], times: int = 1, timeout_s: float = 15.0
+        self, test: Callable[[dict[str, str]], bool], times: int = 1, timeout_s: float = 60.0
     ) -> dict[str, str]:
         """The first entry that passes, or the so manieth, of those that have come and of those that come."""
         until_s = time.monotonic() + timeout_s

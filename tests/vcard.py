@@ -82,7 +82,7 @@ class VirtualCard:
         log.close()
 
     def _wait(self) -> None:
-        give_up_s = time.monotonic() + 10
+        give_up_s = time.monotonic() + 60
         while self._process.poll() is None and time.monotonic() < give_up_s:
             if (self.dir / "native").exists() and self.pactl("info", check=False) == 0:
                 return
@@ -91,7 +91,7 @@ class VirtualCard:
 
     def pactl(self, *words: str, check: bool = True) -> int:
         return subprocess.run(
-            ["pactl", *words], env=os.environ | self.environment, check=check, capture_output=True, timeout=10
+            ["pactl", *words], env=os.environ | self.environment, check=check, capture_output=True, timeout=60
         ).returncode
 
     def play(self, pcm: bytes, *, rate_hz: int) -> subprocess.Popen[bytes]:
@@ -109,7 +109,7 @@ class VirtualCard:
         """An acoustic echo: the microphone hears the speaker."""
         words = f"load-module module-loopback source=vspk.monitor sink=mic_in latency_msec={latency_ms}".split()
         module = subprocess.run(
-            ["pactl", *words], env=os.environ | self.environment, check=True, capture_output=True, timeout=10
+            ["pactl", *words], env=os.environ | self.environment, check=True, capture_output=True, timeout=60
         ).stdout.decode()
         try:
             yield
@@ -152,7 +152,7 @@ class VirtualCard:
 
     def _asked(self, *words: str) -> str:
         return subprocess.run(
-            ["pactl", *words], env=os.environ | self.environment, check=True, capture_output=True, text=True, timeout=10
+            ["pactl", *words], env=os.environ | self.environment, check=True, capture_output=True, text=True, timeout=60
         ).stdout
 
     def stop(self) -> None:

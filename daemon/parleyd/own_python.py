@@ -13,8 +13,16 @@ def command() -> list[str]:
     return [sys.executable, "-I" if sys.flags.isolated else "-P"]
 
 
+# Where the Debian package has its Python, which sees Debian's packages as well.
+DEBIAN_PREFIX = "/usr/lib/parleyd"
+# What Debian has for it, on all releases that parleyd runs on.
+_OF_DEBIAN = {"matplotlib": "python3-matplotlib"}
+
+
 def install(*packages: str) -> str:
     """What a user types to have them. A plain `pip install` goes to another Python, or is refused there (PEP 668)."""
+    if sys.prefix == DEBIAN_PREFIX and all(package in _OF_DEBIAN for package in packages):
+        return f"sudo apt install {' '.join(_OF_DEBIAN[package] for package in packages)}"
     sudo = "" if os.access(sys.prefix, os.W_OK) else "sudo "
     # The Debian package's environment has none of its own.
     first = "" if importlib.util.find_spec("pip") else "sudo apt-get install python3-pip; "

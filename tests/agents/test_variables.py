@@ -97,16 +97,15 @@ def test_a_command_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_a_session_does_not_wait_for_what_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(variables_module, "LONGEST_S", 0.2)
     go_on = threading.Event()
-    monkeypatch.setattr(variables_module, "_read", lambda _path: b"late" if go_on.wait(10) else b"")
+    monkeypatch.setattr(variables_module, "_read", lambda _path: b"late" if go_on.wait(60) else b"")
     variables = Variables({"slow": Variable(file="/mnt/away"), "quick": Variable(command=["echo", "here"])})
-    began_s = time.monotonic()
     assert looked_up(variables)["quick"] == "here"
     assert looked_up(variables)["quick"] == "here"
-    assert time.monotonic() - began_s < 5
+    # Had one of them waited for it, it would have come to its end.
     assert "slow" in variables.failures
     assert [thread.name for thread in threading.enumerate()].count("dynamic variable") == 1, "one at a time"
     go_on.set()
-    until_s = time.monotonic() + 5
+    until_s = time.monotonic() + 30
     while "slow" not in variables.values() and time.monotonic() < until_s:
         threading.Event().wait(0.01)
     assert variables.values()["slow"] == "late"

@@ -69,7 +69,7 @@ class Room:
             self.told.append((what, it))
             self.changed.notify_all()
 
-    def wait_told(self, predicate: Callable[[list[tuple[str, object]]], bool], timeout_s: float = 3.0) -> bool:
+    def wait_told(self, predicate: Callable[[list[tuple[str, object]]], bool], timeout_s: float = 60.0) -> bool:
         with self.changed:
             return self.changed.wait_for(lambda: predicate(self.told), timeout_s)
 
@@ -87,7 +87,7 @@ class Room:
             return not (pipeline.making or playback._cut_wanted or pipeline.has_work)
 
         with playback._changed:
-            assert playback._changed.wait_for(settled, 3), "playback is stuck"
+            assert playback._changed.wait_for(settled, 60), "playback is stuck"
 
     def pull(self, periods: int = 1, size: int = 480) -> np.ndarray:
         """What the speaker plays."""

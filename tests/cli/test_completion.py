@@ -26,5 +26,5 @@ def test_a_shell_completes(typed: str, offered: set[str]) -> None:
         f"source {FOLDER / 'parleyd.bash'}; COMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1};"
         "_shtab_parleyd; echo ${COMPREPLY[@]}"
     )
-    told = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=10, check=True)
+    told = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert set(told.stdout.split()) == offered

@@ -122,7 +122,7 @@ def test_chat_talks_past_nobody_who_listens(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     with listening(folder, lambda connection: connection.sendall(OTHERS_GREETING)):
         chatted = subprocess.run(
-            [sys.executable, "-m", "parleyd", "chat"], input="hello\n", capture_output=True, text=True, timeout=40
+            [sys.executable, "-m", "parleyd", "chat"], input="hello\n", capture_output=True, text=True, timeout=80
         )
     assert chatted.returncode == os.EX_UNAVAILABLE
     assert not chatted.stdout

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import subprocess
 import sys
+import time
 import wave
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pexpect
 import pytest
 
-from parleyd import events
+from parleyd import events, own_python
 from parleyd.agents.agent import Ending, EndingKind
-from parleyd.cli import demo
+from parleyd.cli import demo as demo_command
+from parleyd.cli.demo import IDLE_TIMEOUT_S
 from parleyd.config.schema import Audio, AudioInput
 from parleyd.conversation.uplink import UplinkCounters
+from parleyd.demo import page
 from parleyd.demo.facts import Facts, Recording, gather, judge
 from parleyd.demo.play import LINES
+from parleyd.demo.timeline import Timeline
 
 GOOD = Facts(
     utterances=4,
@@ -53,11 +62,115 @@ def test_a_whole_conversation_happens(tmp_path: Path) -> None:
     assert facts["happened"] is True
     assert facts["missing"] == []
     assert facts["speech_lost_ms"] == 0
-    with wave.open(str(tmp_path / "here" / "speaker.wav")) as file:
-        sound = np.frombuffer(file.readframes(file.getnframes()), "<i2")
-        assert file.getnframes() / file.getframerate() > facts["room_s"] - 1
-    assert np.abs(sound).max() > 1000
+    assert facts["files"] == ["here/conversation.wav", "here/conversation.png"]
     assert (tmp_path / "here" / "conversation.png").read_bytes().startswith(b"\x89PNG")
+    with wave.open(str(tmp_path / "here" / "conversation.wav")) as file:
+        assert (file.getnchannels(), file.getframerate()) == (2, 48_000)
+        assert file.getnframes() / file.getframerate() > facts["room_s"] - 1
+        sound = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2)
+    person, agent = (np.flatnonzero(np.abs(channel.astype(int)) > 1000) for channel in sound.T)
+    # The person begins, and what is said last is an answer.
+    assert person[0] < agent[0] < person[-1] < agent[-1]
+
+
+# What `parleyd demo` does where the agent takes longer to answer than a session may be quiet, and without matplotlib.
+SLOW = """
+import sys
+from pathlib import Path
+from parleyd.cli import demo, main
+sys.modules["matplotlib"] = None
+demo.SCENARIO = Path("slow.yaml")
+sys.exit(main.main(["demo"]))
+"""
+
+
+@pytest.mark.timeout(300)
+def test_on_a_slow_machine_with_a_terminal_of_80_columns_and_without_matplotlib(tmp_path: Path) -> None:
+    scenario = demo_command.SCENARIO.read_text().replace("agent:\n", f"agent:\n  reply_delay_s: {IDLE_TIMEOUT_S + 1}\n")
+    assert "reply_delay_s" in scenario
+    (tmp_path / "slow.yaml").write_text(scenario)
+    (tmp_path / "parleyd-demo").mkdir()
+    (tmp_path / "parleyd-demo" / "conversation.png").write_text("of an earlier run")
+    with terminal(tmp_path, "-c", SLOW) as child:
+        child.expect(pexpect.EOF, timeout=280)
+        child.wait()
+        lines = re.sub(r"\x1b\[[0-9;]*m", "", child.before).split("\r\n")
+    page = "\n".join(lines)
+    assert child.exitstatus == 0, page
+    assert "All steps went as scripted." in page
+    assert "MISSING" not in page
+    assert max(map(len, lines)) < 80
+    assert lines[0].startswith("A spoken conversation on this machine, of about 30 s: ")
+    assert "there is no picture, for matplotlib is missing; " in " ".join(page.split())
+    assert "Next: " in page
+    assert not (tmp_path / "parleyd-demo" / "conversation.png").exists(), "it shows another conversation"
+    at_s = [float(line[:6]) for line in lines if re.match(r" *[0-9.]+ s  ", line)]
+    assert at_s == sorted(at_s)
+    assert len(at_s) > 20
+
+
+def test_ctrl_c_in_the_middle(tmp_path: Path) -> None:
+    with terminal(tmp_path, "-m", "parleyd", "demo") as child:
+        child.expect("connected")
+        child.sendintr()
+        child.expect(pexpect.EOF)
+        child.wait()
+    assert child.exitstatus == 130
+    assert re.search(r"\nstopped after \d+ s, before its end: there is no summary\r\n$", child.before), child.before
+    # What becomes of it when the daemon stops is no part of the conversation.
+    assert "has spoken" not in child.before
+    assert "Traceback" not in child.before
+
+
+@contextmanager
+def terminal(folder: Path, *arguments: str) -> Iterator[pexpect.spawn[str]]:
+    child = pexpect.spawn(
+        sys.executable, list(arguments), cwd=str(folder), dimensions=(50, 80), encoding="utf-8", timeout=60
+    )
+    try:
+        yield child
+    finally:
+        child.close(force=True)
+
+
+def test_what_happened_first_stands_first() -> None:
+    """Events of several threads; that somebody speaks is known a while after it began."""
+    shown = io.StringIO()
+    timeline = Timeline(shown)
+    far_s = time.monotonic() + 3600
+    timeline(events.Started(at_s=far_s, microphone="m", speaker="s", output_latency_ms=0))
+    timeline(events.SessionOpened(at_s=far_s + 0.51, conversation_id="c", handshake_ms=3, resent_ms=0, tries=1))
+    timeline(events.UtteranceStarted(at_s=far_s + 0.50, utterance=1, detected_s=far_s + 0.62))
+    timeline(events.AnswerStarted(at_s=far_s + 2.0, answer=1))
+    # The answer came after the end of what was said, whichever is told first.
+    timeline(events.TalkStopped(at_s=far_s + 1.0, utterance=1))
+    timeline.close()
+    assert [line.split()[2] for line in shown.getvalue().splitlines()] == ["asleep", "speech", "connected", "speaks"]
+    assert shown.getvalue().endswith("speaks       1000 ms after the person had finished\n")
+
+
+@pytest.mark.parametrize("width", [20, 40, 79, 99, 199])
+def test_a_line_is_as_wide_as_the_terminal_and_no_word_is_broken(width: int) -> None:
+    words = ["“Once", "upon", "a", "time-honoured", "there", "was", "\x1b[2Ja", "loudspeaker”"] * 5
+    lines = page.beside("  3.55 s  answering    ", " ".join(words), width)
+    assert max(map(len, lines)) <= width
+    assert " ".join(lines).split()[3:] == [word.replace("\x1b", " ").strip() for word in words]
+    cut = page.beside("  3.55 s  answering    ", " ".join(words), width, most_lines=2)
+    assert len(cut) <= 3
+    assert max(map(len, cut)) <= width
+    assert width == 199 or cut[-1].endswith("…”")
+
+
+def test_into_a_file_nothing_is_wrapped() -> None:
+    assert page.beside("  label   ", "word " * 100, None, most_lines=2) == ["  label   " + " ".join(["word"] * 100)]
+    assert page.beside("  label   ", "", None) == ["  label"]
+
+
+def test_what_is_missing_is_named_for_the_python_that_misses_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert own_python.install("matplotlib").endswith("-m pip install matplotlib")
+    monkeypatch.setattr(sys, "prefix", own_python.DEBIAN_PREFIX)
+    assert own_python.install("matplotlib") == "sudo apt install python3-matplotlib"
+    assert own_python.install("faster-whisper").endswith("-m pip install faster-whisper")
 
 
 def test_a_folder_that_cannot_be_written_is_a_clear_line(tmp_path: Path) -> None:
@@ -142,11 +255,11 @@ def test_a_conversation_of_one_s_own_is_held_with_the_configured_devices(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     config = tmp_path / "parleyd.yaml"
-    monkeypatch.setattr(demo, "config_path", lambda: config)
-    assert demo._audio() == Audio()
+    monkeypatch.setattr(demo_command, "config_path", lambda: config)
+    assert demo_command._audio() == Audio()
     config.write_text(f"provider: local\naudio: {audio}\n")
-    assert demo._audio().input == taken
+    assert demo_command._audio().input == taken
     # As on a fresh installation, whose agent is not filled in yet.
     config.write_text("elevenlabs: {agent_id: }\n")
-    assert demo._audio() == Audio()
+    assert demo_command._audio() == Audio()
     assert "the system's own microphone and speaker are taken" in capsys.readouterr().err

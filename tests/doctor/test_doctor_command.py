@@ -155,21 +155,54 @@ def open_directory() -> Iterator[Path]:
         yield Path(name)
 
 
-def test_without_network_as_an_ordinary_user_with_a_key_it_may_not_read(
-    agent: LocalAgent, open_directory: Path
-) -> None:
+# Run as root, in a mount namespace of its own: the checkout stays where it is, and what closes it to others is covered.
+OPENED = """
+mount --make-rprivate / 2>/dev/null || test -z "$(grep ' shared:' /proc/self/mountinfo)"
+mount --bind "$1" "$2"
+mount -t tmpfs -o mode=755 none "$3"
+mkdir -p "$1"
+mount --move "$2" "$1"
+shift 3
+exec "$@"
+"""
+
+
+@pytest.fixture
+def as_nobody(tmp_path: Path) -> tuple[str, ...]:
+    """The beginning of a command that is run as nobody, also where others may not enter the folder of the checkout."""
     if os.geteuid() != 0 or shutil.which("setpriv") is None:
         pytest.skip("only root becomes somebody else")
-    path = write(open_directory, agent)
     nobody = pwd.getpwnam("nobody")
     prefix = ("setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups")
-    found, code = as_json("-c", path, prefix=prefix, environment={"HOME": "/nonexistent"})
+
+    def fails(*prefix: str) -> str:
+        command = [*prefix, sys.executable, "-c", "import parleyd, numpy"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        return done.stderr.strip() or "it failed" if done.returncode else ""
+
+    if why := fails(*prefix):
+        checkout = Path(__file__).parents[2]
+        closed = [str(folder) for folder in checkout.parents if not folder.stat().st_mode & 0o001]
+        if closed:
+            folders = (str(checkout), str(tmp_path), closed[-1])
+            prefix = ("unshare", "--mount", "--propagation=unchanged", "sh", "-ec", OPENED, "sh", *folders, *prefix)
+            why = fails(*prefix)
+        if why:
+            pytest.skip(f"nobody cannot run {sys.executable}: {why.splitlines()[-1]}")
+    return prefix
+
+
+def test_without_network_as_an_ordinary_user_with_a_key_it_may_not_read(
+    agent: LocalAgent, open_directory: Path, as_nobody: tuple[str, ...]
+) -> None:
+    path = write(open_directory, agent)
+    found, code = as_json("-c", path, prefix=as_nobody, environment={"HOME": "/nonexistent"})
     assert "may not be read by this user" in found["key"][0]["text"]
     assert severities(found["conversation"]) == ["skipped"]
     assert code == os.EX_CONFIG
 
     path.write_text("elevenlabs: {agent_id: agent_1, base_url: 'https://agent.example'}\n")
-    offline, code = as_json("-c", path, prefix=("unshare", "-n", *prefix), environment={"HOME": "/nonexistent"})
+    offline, code = as_json("-c", path, prefix=("unshare", "-n", *as_nobody), environment={"HOME": "/nonexistent"})
     assert "no network" in offline["server's name"][0]["text"]
     assert offline["conversation"] == [{"severity": "skipped", "text": "mend first: server's name", "mend": None}]
     assert code == os.EX_UNAVAILABLE

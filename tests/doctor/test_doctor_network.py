@@ -19,7 +19,6 @@ from parleyd.doctor import network
 from parleyd.doctor.examination import Examination
 from parleyd.doctor.findings import Finding, Severity
 
-NOW = datetime.datetime.now(datetime.UTC)
 DAY = datetime.timedelta(days=1)
 # start(certificate, ahead): a TLS server whose Date is so far ahead of ours, or that gives none; → its base URL.
 Start = Callable[[trustme.LeafCert, datetime.timedelta | None], str]
@@ -100,7 +99,7 @@ def test_an_expired_certificate_is_told_from_a_wrong_clock(
     said: str,
     mend: str,
 ) -> None:
-    first, last = (NOW + days * DAY for days in valid)
+    first, last = (datetime.datetime.now(datetime.UTC) + days * DAY for days in valid)
     (only,) = tls(start(authority.issue_cert("127.0.0.1", not_before=first, not_after=last), ahead))
     assert only.severity is Severity.ERROR
     assert said in only.text

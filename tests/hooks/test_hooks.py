@@ -13,10 +13,11 @@ import pytest
 
 from parleyd import events
 from parleyd.config.hook_sections import Hook, HookName
-from parleyd.hooks.hooks import MOST_AT_ONCE, STOP_S, Hooks
+from parleyd.hooks import hooks as hooks_module
+from parleyd.hooks.hooks import MOST_AT_ONCE, Hooks
 from parleyd.hooks.waiting import MOST_WAITING
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 def wait(what: str, test: Callable[[], object]) -> None:
@@ -153,20 +154,20 @@ def test_a_program_that_is_not_there_is_told_at_the_start(caplog: pytest.LogCapt
     assert len(caplog.records) == 1
 
 
-def test_at_the_end_stopped_is_run_for_and_nothing_is_left(tmp_path: Path) -> None:
+def test_at_the_end_stopped_is_run_for_and_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # However slow the machine is, what is run for `stopped` is not cut short.
+    monkeypatch.setattr(hooks_module, "STOP_S", 60.0)
     out, pids = tmp_path / "out", tmp_path / "pids"
-    hang = f"echo $$ >> {pids}; sleep 60"
+    hang = f"echo $$ >> {pids}; sleep 600"
     # As many as there are threads hang; what was to come after them is not run any more.
     hooks = [shell(hang, "heard") for _ in range(MOST_AT_ONCE)]
     last = shell(f"echo $PARLEYD_EVENT >> {out}", "stopped", "heard")
     with running(*hooks, last) as (bus, service):
         bus.publish(heard("x"))
         wait("all to hang", lambda: len(lines(pids)) == MOST_AT_ONCE)
-        began_s = time.monotonic()
         service.begin_stop()
-        assert time.monotonic() - began_s < STOP_S / 2
+        assert not all(gone(int(pid)) for pid in lines(pids)), "it has waited for them"
         service.end_stop()
-        assert time.monotonic() - began_s < 2.0
         assert lines(out) == ["stopped"]
         assert all(gone(int(pid)) for pid in lines(pids))
         # Nothing begins any more.
@@ -180,7 +181,7 @@ def test_a_hook_that_hangs_at_the_end_does_not_hold_up_the_daemon(tmp_path: Path
         began_s = time.monotonic()
         hooks.begin_stop()
         hooks.end_stop()
-        assert time.monotonic() - began_s < 2.0
+        assert time.monotonic() - began_s < 30, "half of what the hook would take"
         assert gone(int(pid.read_text()))
 
 

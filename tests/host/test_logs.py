@@ -23,7 +23,7 @@ from parleyd.host.log_context import Context
 from parleyd.host.log_lines import Entry, StandardError, entry_of, json_line, prefixed, text
 from parleyd.log_fields import NOTICE, Fields, fields
 
-WAIT_S = 15.0
+WAIT_S = 60.0
 log = logging.getLogger("parleyd.tests")
 
 

@@ -36,9 +36,9 @@ def test_a_file_that_cannot_be_written_is_told_once_and_tried_again(
     exporter = Exporter(Metrics(textfile=str(file)), service.status)
     exporter.start()
     try:
-        first = told.get(timeout=10)
+        first = told.get(timeout=60)
         in_the_way.rmdir()
-        second = told.get(timeout=10)
+        second = told.get(timeout=60)
         assert file.exists()
     finally:
         exporter.stop()

@@ -87,7 +87,7 @@ class Daemon:
         self.microphone.say(spoken(text), after_ms=after_ms)
 
     def expect(
-        self, kind: type[E], test: Callable[[E], bool] = lambda _event: True, timeout_s: float = 15.0
+        self, kind: type[E], test: Callable[[E], bool] = lambda _event: True, timeout_s: float = 60.0
     ) -> E:
         return self.stage.wait_for(kind, kind.__name__, test, timeout_s)
 
@@ -101,7 +101,7 @@ class Daemon:
         """Wakes for nothing in a row, as the gate knows them once the ears have heard a little more."""
         assert self.service.sound is not None
         ears = self.service.sound.ears
-        until, end_s, pause = ears.frames + 3, time.monotonic() + 15.0, threading.Event()
+        until, end_s, pause = ears.frames + 3, time.monotonic() + 60.0, threading.Event()
         while ears.frames < until:
             assert time.monotonic() < end_s, "the ears hear nothing"
             pause.wait(0.02)

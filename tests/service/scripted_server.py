@@ -22,7 +22,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.sync.server import Server, ServerConnection, serve
 
-WAIT_S = 15.0
+WAIT_S = 60.0
 
 
 class Line:
@@ -94,9 +94,9 @@ class Line:
                 assert not self.over.is_set() or test(), f"{what}: the connection is over ({self.closed})"
                 self._changed.wait(min(left_s, 0.5))
 
-    def wait_speech(self, seconds: float) -> None:
+    def wait_speech(self, seconds: float, timeout_s: float = WAIT_S) -> None:
         """Until that much sound other than silence has arrived."""
-        self.wait(f"{seconds} s of speech", lambda: self.speech_s() >= seconds)
+        self.wait(f"{seconds} s of speech", lambda: self.speech_s() >= seconds, timeout_s)
 
     def speech_s(self) -> float:
         return float(np.count_nonzero(np.abs(np.frombuffer(bytes(self.audio), "<i2")) > 200)) / 16000

@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.sync.server import Server, ServerConnection, serve
 
-WAIT_S = 15.0
+WAIT_S = 60.0
 RATE_HZ = 24_000
 
 

@@ -82,15 +82,15 @@ def test_what_is_typed_while_a_session_is_being_ended_is_for_the_next() -> None:
 
 
 def test_a_stop_does_not_wait_for_a_line_that_is_not_there_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measured against the time that a proper close may take, of which a test need not wait the whole."""
-    monkeypatch.setattr(supervisor, "STOP_S", WAIT_S)
+    """Measured against the time that a proper close may take, which is made very long here."""
+    monkeypatch.setattr(supervisor, "STOP_S", 60.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with TextDaemon(Config(audio=Audio(mode="off"), elevenlabs=ElevenLabs(agent_id="a", base_url=url))) as it:
             it.service.wake()
             connection, _ = silent.accept()
             began_s = time.monotonic()
-        assert time.monotonic() - began_s < WAIT_S / 3
+        assert time.monotonic() - began_s < 30
         connection.close()
 
 

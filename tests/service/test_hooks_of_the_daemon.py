@@ -67,7 +67,7 @@ def test_hooks_that_hang_fork_and_flood_do_not_hold_up_the_line(tmp_path: Path) 
             assert status.microphone.overflows == dropped
             assert status.health == "well"
             began_s = time.monotonic()
-        assert time.monotonic() - began_s < 2.0
+        assert time.monotonic() - began_s < 30, "half of what the hooks would take"
     wait("nothing to be left", lambda: not any(Path(f"/proc/{pid}/exe").exists() for pid in pids.read_text().split()))
 
 

@@ -54,7 +54,7 @@ tools:
     rules: [{tool: "read_*", decision: allow}, {tool: "pay_*", decision: ask}]
 """
 AGENT = "agent: {ears: none, first_message: '', ping_interval_s: 0.1, pong_timeout_s: 2, stream_speed: 0}\n"
-WAIT_S = 10.0
+WAIT_S = 60.0
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -148,6 +149,65 @@ def test_the_system_wide_steps_of_a_dry_run() -> None:
 
 def test_a_wrong_option_is_refused() -> None:
     assert run(ROOT / "scripts/install", "--purge").returncode == os.EX_USAGE
+
+
+# What scripts need of the system, beside what the tests put in the place of the rest.
+TOOLS = ("bash", "cat", "dirname", "fold", "grep", "realpath", "sed", "tail", "tr")
+REFUSAL = "maker is not in the sudoers file."
+
+
+def without_rights(tmp_path: Path, script: str, *words: str, sudo: bool) -> subprocess.CompletedProcess[str]:
+    """As a user on a machine where nothing is installed, with a sudo that refuses or none."""
+    stubs = {"id": "echo 1000", "dpkg-query": "exit 1", "apt-get": "echo apt-get is run >&2; exit 100"}
+    if sudo:
+        stubs["sudo"] = f"echo '{REFUSAL}' >&2; exit 1"
+    for name in TOOLS:
+        found = shutil.which(name)
+        assert found is not None
+        (tmp_path / name).symlink_to(found)
+    for name, text in stubs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    return run(ROOT / "scripts" / script, *words, PATH=str(tmp_path))
+
+
+@pytest.mark.parametrize("sudo", [True, False])
+@pytest.mark.parametrize(
+    ("script", "word", "packages"),
+    [
+        ("setup", "demo", "python3-venv python3-pyaudio python3-systemd flite"),
+        ("build-deb", "", "build-essential debhelper python3-venv "),
+    ],
+)
+def test_what_only_root_can_do_is_one_command(
+    tmp_path: Path, script: str, word: str, packages: str, sudo: bool
+) -> None:
+    done = without_rights(tmp_path, script, *filter(None, [word]), sudo=sudo)
+    assert done.returncode == os.EX_UNAVAILABLE
+    lines = [line for line in done.stderr.splitlines() if line != REFUSAL]
+    assert lines[0] == f"{script}: root has to do this once, and then run this again:"
+    assert f"apt-get install --no-install-recommends {packages}" in lines[1]
+    assert lines[1].startswith("  apt-get ")
+    assert len(lines) == 2
+
+
+@pytest.mark.parametrize(("script", "words"), [("test-service", ["trixie"]), ("test-usb", ["--suite", "trixie"])])
+def test_what_only_root_can_run_names_the_whole_command(tmp_path: Path, script: str, words: list[str]) -> None:
+    done = without_rights(tmp_path, script, *words, sudo=False)
+    assert done.returncode == os.EX_UNAVAILABLE
+    assert done.stderr.endswith(f"a Debian of its own: sudo {ROOT}/scripts/{script} {' '.join(words)}\n")
+
+
+def test_the_package_is_built_with_what_it_takes_from_debian_and_nothing_else_of_python() -> None:
+    """Whatever else the building machine has must not be seen: it would become a dependency of the package."""
+    rules = (ROOT / "packaging/debian/rules").read_text()
+    control = (ROOT / "packaging/debian/control").read_text()
+    of_debian = re.search(r"^OF_DEBIAN = (.*)$", rules, re.MULTILINE)
+    wanted = re.search(r"^Build-Depends: (.*)$", control, re.MULTILINE)
+    assert of_debian is not None
+    assert wanted is not None
+    assert set(of_debian[1].split()) | {"python3-venv"} == set(re.findall(r"python3-[a-z]+", wanted[1]))
+    assert "--system-site-packages" not in rules
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is missing (scripts/test installs it)")

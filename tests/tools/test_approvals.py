@@ -15,7 +15,7 @@ from parleyd.config.tool_sections import Mcp, McpRule
 from parleyd.tools.approvals import MARGIN_S, MAX_WAITING, Approvals, decide
 from parleyd.tools.audit import FILE_NAME, Audit
 
-WAIT_S = 10.0
+WAIT_S = 60.0
 RULES = [
     McpRule(tool="calendar_delete*", decision="deny"),
     McpRule(tool="calendar_*", service="home", decision="allow"),

@@ -21,7 +21,7 @@ from parleyd.tools.result import Fault, ToolError, failed
 from parleyd.tools.stopping import Stop
 from several_addresses import addresses, silent
 
-WAIT_S = 10.0
+WAIT_S = 60.0
 
 
 class Server:

@@ -15,7 +15,7 @@ from parleyd.tools.alarm_clock import AlarmClock
 from parleyd.tools.result import ToolError
 from parleyd.tools.timers import Now, Timer, TimerBook, duration
 
-WAIT_S = 10.0
+WAIT_S = 60.0
 NOON = 1_800_000_000.0
 FIRST = Now(NOON, 1000.0, "boot 1")
 

@@ -19,7 +19,7 @@ from parleyd.tools.result import Fault, ToolError, good
 from parleyd.tools.stopping import Stop
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "parleyd-dice"
-WAIT_S = 10.0
+WAIT_S = 60.0
 
 
 def command(

@@ -20,7 +20,7 @@ from parleyd.tools.result import Result
 from parleyd.tools.stopping import Stop
 from parleyd.tools.toolbox import Tool, Toolbox
 
-WAIT_S = 10.0
+WAIT_S = 60.0
 ANY = {"type": "object", "additionalProperties": True}
 
 

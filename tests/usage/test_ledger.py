@@ -55,7 +55,8 @@ def test_what_had_no_date_when_the_daemon_ended_goes_to_the_day_on_which_there_i
 
 @pytest.mark.parametrize(
     ("zone", "day", "hours"),
-    [(BERLIN, "2026-03-29", 23), (BERLIN, "2026-10-25", 25), (HAVANA, "2026-03-08", 23), (HAVANA, "2026-11-01", 25)],
+    # Of a year that is over: what a country will do with its clocks next year, its time zone's data may yet change.
+    [(BERLIN, "2025-03-30", 23), (BERLIN, "2025-10-26", 25), (HAVANA, "2025-03-09", 23), (HAVANA, "2025-11-02", 25)],
 )
 def test_a_day_on_which_clocks_change_has_as_many_hours_as_it_has(zone: ZoneInfo, day: str, hours: int) -> None:
     ledger = Ledger(Book(), zone)

@@ -41,12 +41,12 @@ def test_sessions_are_counted_and_found_again(tmp_path: Path) -> None:
     meter = UsageMeter(Store(tmp_path), lambda: totals)
     meter.start()
     meter(ended())  # an attempt that failed
-    meter(opened())
     began_s = time.monotonic()
+    meter(opened())
     some_time()
     totals = Amount(sent_bytes=1000, received_bytes=500, heard_s=10, left_s=1)
     today, month, _ = meter.used()
-    assert 0 < today.session_s <= time.monotonic() - began_s + 0.01
+    assert 0 < today.session_s <= time.monotonic() - began_s
     assert month == today
     meter(ended())
     before, _, _ = meter.used()

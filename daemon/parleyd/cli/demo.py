@@ -5,14 +5,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import signal
 import sys
+import tempfile
+import time
 import wave
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -29,9 +33,11 @@ from parleyd.cli.errors import CommandError
 from parleyd.cli.run import attend
 from parleyd.config.loader import ConfigError, load
 from parleyd.config.schema import Audio, Config, Local, Log, Session
+from parleyd.demo import page
 from parleyd.demo.actor import ActorMicrophone
 from parleyd.demo.facts import Facts, Recording, gather, judge
-from parleyd.demo.play import LINES, perform
+from parleyd.demo.play import LINES, PATIENCE_S, perform
+from parleyd.demo.sound import write_stereo
 from parleyd.demo.stage import CueMissedError, Stage
 from parleyd.demo.timeline import Timeline
 from parleyd.failure import ServiceError
@@ -43,6 +49,19 @@ from parleyd.service import Service
 SCENARIO = Path(__file__).parent.parent / "demo" / "scenario.yaml"
 PERSON_VOICE = "rms"
 IDLE_TIMEOUT_S = 4.0
+# While the play goes on it is the play that decides what comes next, and not the clock.
+NEVER_IDLE = Session(idle_timeout_s=3600.0, false_wake_s=3600.0, connect_timeout_s=60.0)
+SOUND, PICTURE = "conversation.wav", "conversation.png"
+
+ABOUT = (
+    "A spoken conversation on this machine, of about 30 s: an actor at the microphone asks a question, interrupts a "
+    "long answer, and loses his line in the middle of a sentence. It needs no key, no sound card and no network. "
+    "Ctrl-C ends it."
+)
+ABOUT_MIC = (
+    "A conversation with the embedded agent, by your own microphone and speaker. Try: what time is it? Tell me a "
+    "story. Count to ten. It needs no key and no network. Ctrl-C ends it."
+)
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -65,14 +84,14 @@ def run(args: argparse.Namespace) -> int:
         provider="local",
         local=Local(scenario=None if args.mic else str(SCENARIO)),
         audio=_audio() if args.mic else Audio(),
-        session=Session(idle_timeout_s=IDLE_TIMEOUT_S),
+        session=Session(idle_timeout_s=IDLE_TIMEOUT_S) if args.mic else NEVER_IDLE,
         log=Log(level="debug" if args.debug else "error"),
     )
-    stage = Stage()
     bus = events.Bus()
-    bus.subscribe(stage)
-    timeline = None if args.json else Timeline(sys.stdout)
-    if timeline is not None:
+    timeline = None
+    if not args.json:
+        print(page.wrapped(ABOUT_MIC if args.mic else ABOUT, page.width_of(sys.stdout)), end="\n\n", flush=True)
+        timeline = Timeline(sys.stdout)
         bus.subscribe(timeline)
     listener = logs.start(config.log)
     try:
@@ -81,7 +100,10 @@ def run(args: argparse.Namespace) -> int:
             return _converse(config, bus)
         for number in STOP:
             signal.signal(number, signal.default_int_handler)
-        missed, facts = _perform(config, bus, stage, args.out)
+        return _demonstrate(config, bus, timeline, args)
+    except BrokenPipeError:
+        # Standard output, whose reader has gone.
+        raise
     except OSError as error:
         mend = "choose another folder with --out"
         raise CommandError(f"{args.out}: {error.strerror}", mend, os.EX_CANTCREAT) from error
@@ -93,10 +115,59 @@ def run(args: argparse.Namespace) -> int:
         if timeline is not None:
             timeline.close()
         listener.stop()
+
+
+def _demonstrate(config: Config, bus: events.Bus, timeline: Timeline | None, args: argparse.Namespace) -> int:
+    stage, actor = Stage(), ActorMicrophone()
+    bus.subscribe(stage)
+    began_s = time.monotonic()
+    # Where the rest goes: whether it can be written shows now, and not when all has been said.
+    with tempfile.TemporaryDirectory(dir=args.out, prefix=".parleyd-demo-") as folder:
+        speaker = WavOutput(Path(folder) / "speaker.wav")
+        # What is left of it.
+        speaker.name = str(args.out / SOUND)
+        missed: list[str] = []
+        try:
+            with Voice(PERSON_VOICE) as person:
+                voice = {line.text: person.say(line.text, PIPELINE_RATE_HZ) for line in LINES}
+            with _running(config, bus, actor, speaker, stage.end) as (service, agents):
+
+                def let_sleep() -> None:
+                    service.reconfigure(
+                        msgspec.structs.replace(config, session=Session(idle_timeout_s=IDLE_TIMEOUT_S)), agents.agent
+                    )
+
+                try:
+                    perform(stage, actor, voice, let_sleep, PATIENCE_S)
+                except CueMissedError as error:
+                    missed.append(str(error))
+                except KeyboardInterrupt:
+                    # Before the service stops: what is told of its end is no part of the conversation.
+                    if timeline is not None:
+                        timeline.close()
+                    raise
+        except KeyboardInterrupt:
+            return _interrupted(began_s)
+        if timeline is not None:
+            timeline.close()
+        if service.failure is not None:
+            raise service.failure
+        microphone = Recording(_floats(b"".join(actor.given)), PIPELINE_RATE_HZ, actor.began_s)
+        heard = _recording(Path(folder) / "speaker.wav", speaker)
+        write_stereo(Path(folder) / SOUND, microphone, heard)
+        # In the place of one that another user has left there, too.
+        (Path(folder) / SOUND).replace(args.out / SOUND)
+    facts = gather(stage.events, heard, service.counters, len(actor.given))
+    missed += judge(facts, [line.words for line in LINES], stage.events, heard)
+    remark = _draw(args.out / PICTURE, stage, microphone, heard)
+    files = [str(args.out / SOUND), *([] if remark else [str(args.out / PICTURE)])]
     if args.json:
-        print(json.dumps({"happened": not missed, "missing": missed, **asdict(facts)}, ensure_ascii=False, indent=2))
+        if remark:
+            print(f"parleyd: {remark}", file=sys.stderr)
+        found = {"happened": not missed, "missing": missed, **asdict(facts), "files": files}
+        print(json.dumps(found, ensure_ascii=False, indent=2))
     else:
-        _print_summary(facts, missed, args.out)
+        _print_summary(facts, missed, files, remark)
     return os.EX_SOFTWARE if missed else os.EX_OK
 
 
@@ -116,22 +187,12 @@ def _audio() -> Audio:
     return Audio() if no_card or audio.mode == "off" else audio
 
 
-def _perform(config: Config, bus: events.Bus, stage: Stage, out: Path) -> tuple[list[str], Facts]:
-    actor, speaker = ActorMicrophone(), WavOutput(out / "speaker.wav")
-    with Voice(PERSON_VOICE) as person:
-        voice = {line.text: person.say(line.text, PIPELINE_RATE_HZ) for line in LINES}
-    missed: list[str] = []
-    with _running(config, bus, actor, speaker) as service:
-        try:
-            perform(stage, actor, voice)
-        except CueMissedError as error:
-            missed.append(str(error))
-    microphone = Recording(_floats(b"".join(actor.given)), PIPELINE_RATE_HZ, actor.began_s)
-    heard = _recording(out / "speaker.wav", speaker)
-    facts = gather(stage.events, heard, service.counters, len(actor.given))
-    missed += judge(facts, [line.words for line in LINES], stage.events, heard)
-    _draw(out / "conversation.png", stage, microphone, heard)
-    return missed, facts
+def _interrupted(began_s: float) -> int:
+    # A second one would only cut this short.
+    for number in STOP:
+        signal.signal(number, signal.SIG_IGN)
+    print(f"\nstopped after {time.monotonic() - began_s:.0f} s, before its end: there is no summary", file=sys.stderr)
+    return 130
 
 
 @contextmanager
@@ -140,32 +201,36 @@ def _running(
     bus: events.Bus,
     mic: InputDevice,
     speaker: OutputDevice,
-    on_failure: Callable[[], None] = lambda: None,
-) -> Iterator[Service]:
+    on_failure: Callable[[], None],
+) -> Iterator[tuple[Service, Agents]]:
     with Agents(config) as agents:
         service = Service(config, agents.agent(config), mic, speaker, bus, on_failure)
         service.start()
         try:
-            yield service
+            yield service, agents
         finally:
             service.stop()
 
 
 def _converse(config: Config, bus: events.Bus) -> int:
-    with Signals() as arrived, _running(config, bus, *devices_of(config.audio), arrived.nudge) as service:
+    with Signals() as arrived, _running(config, bus, *devices_of(config.audio), arrived.nudge) as (service, _):
         attend(service, arrived)
     return os.EX_OK
 
 
-def _draw(path: Path, stage: Stage, microphone: Recording, speaker: Recording) -> None:
+def _draw(path: Path, stage: Stage, microphone: Recording, speaker: Recording) -> str | None:
+    """→ why there is no picture, and what to do; None when there is one. What one of an earlier run shows would not be
+    this conversation."""
+    path.unlink(missing_ok=True)
     try:
         from parleyd.demo.picture import draw
 
         draw(path, stage.events, microphone, speaker)
-    except ImportError:
-        raise CommandError(
-            "matplotlib is missing, so there is no picture", own_python.install("matplotlib"), os.EX_UNAVAILABLE
-        ) from None
+    except ImportError as error:
+        missing = isinstance(error, ModuleNotFoundError) and error.name == "matplotlib"
+        why = "matplotlib is missing" if missing else f"matplotlib cannot be loaded ({error})"
+        return f"there is no picture, for {why}; {own_python.install('matplotlib')}"
+    return None
 
 
 def _recording(path: Path, device: WavOutput) -> Recording:
@@ -178,7 +243,7 @@ def _floats(sound: bytes) -> npt.NDArray[np.float32]:
     return np.frombuffer(sound, "<i2").astype(np.float32) / np.float32(32768)
 
 
-def _print_summary(facts: Facts, missed: list[str], out: Path) -> None:
+def _print_summary(facts: Facts, missed: list[str], files: list[str], remark: str | None) -> None:
     rows = [
         ("utterances", f"{facts.utterances}, answered {facts.answers} times, over {facts.sessions} connections"),
         ("in the room", f"{facts.stayed_in_the_room:.0%} of {facts.room_s:.0f} s of sound never left it"),
@@ -187,14 +252,31 @@ def _print_summary(facts: Facts, missed: list[str], out: Path) -> None:
         ("interrupted", f"silent {_ms(facts.silent_after_ms)} after the order, measured in the recording"),
         ("line lost", f"back after {_ms(facts.line_back_after_ms)}; {facts.speech_resent_ms} ms sent again, "
          f"{facts.speech_lost_ms} ms lost"),
-        ("left here", f"{out / 'speaker.wav'}, {out / 'conversation.png'}"),
+        ("to hear", f"{files[0]} (left the person, right the agent)"),
+        *(("to see", file) for file in files[1:]),
+        *([("remark", remark)] if remark else []),
+        *(("MISSING", text) for text in missed),
     ]
+    width = page.width_of(sys.stdout)
     print()
     for name, text in rows:
-        print(f"  {name:<14}{text}")
-    for text in missed:
-        print(f"  MISSING       {text}")
-    print(f"\n  {'It did not happen as told.' if missed else 'It happened as told.'}")
+        print("\n".join(page.beside(f"  {name:<14}", text, width)))
+    print()
+    if missed:
+        text = "Not all steps went as scripted; “parleyd doctor” looks for what is wrong with this machine."
+        print(page.wrapped(text.replace("parleyd", _command(), 1), width))
+    else:
+        print("All steps went as scripted.")
+        mic = f"“{_command()} demo --mic” to talk with it yourself"
+        print(page.wrapped(f"Next: {mic}; README.md tells how to connect your own agent.", width))
+
+
+def _command() -> str:
+    """What a user types: in a checkout the command is not on the path."""
+    script = Path(sys.executable).parent / "parleyd"
+    if shutil.which("parleyd") or not script.exists():
+        return "parleyd"
+    return str(script.relative_to(Path.cwd()) if script.is_relative_to(Path.cwd()) else script)
 
 
 def _ms(value: int | None) -> str:

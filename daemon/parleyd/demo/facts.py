@@ -19,8 +19,9 @@ E = TypeVar("E", bound=Event)
 
 # Below this nobody hears a speaker.
 AUDIBLE_DBFS = -50.0
-# After the order to be silent: 20 ms on a device without latency, and as much again for a busy machine.
-SILENT_WITHIN_MS = 40
+# After the order to be silent. The design's bound is 20 ms, and how many it were is one of the facts; this is for what
+# is no interruption, on a machine that is ten times slower, too.
+SILENT_WITHIN_MS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ def gather(happened: Sequence[Event], speaker: Recording | None, counters: Uplin
 
 
 def judge(facts: Facts, expected: Sequence[str], happened: Sequence[Event], speaker: Recording | None) -> list[str]:
-    """What is missing from a conversation as it was to be; empty when it happened as told.
+    """What is missing from a conversation as it was to be; empty when all steps went as scripted.
 
     expected: words that the agent must have understood, one for each line of the play, in order.
     """

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import heapq
+import itertools
 import queue
 import threading
+import time
 from typing import TextIO
 
 from parleyd import events
 from parleyd.conversation.states import State
+from parleyd.demo import page
 from parleyd.events import Event
 
 _COLOURS = {
@@ -18,7 +22,12 @@ _COLOURS = {
     "trouble": "31",
     "state": "2",
 }
-_WIDTH = 13
+_LABEL_COLUMNS = 13
+# Events come from several threads, and that somebody speaks is known only after a while: what is older than this is
+# printed, in the order in which it happened.
+_HOLD_S = 0.4
+# Of a long answer.
+_MOST_LINES = 2
 
 
 class Timeline:
@@ -26,7 +35,7 @@ class Timeline:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._colour = stream.isatty()
+        self._colour = page.may_colour(stream)
         self._began_s: float | None = None
         self._speech_ended_s: float | None = None
         self._lost_s: float | None = None
@@ -41,18 +50,30 @@ class Timeline:
         self._waiting.put(event)
 
     def close(self) -> None:
+        """Prints what is held back; nothing is printed after that."""
         self._waiting.put(None)
         self._thread.join(2.0)
 
     def _run(self) -> None:
-        while (event := self._waiting.get()) is not None:
-            if self._began_s is None:
-                self._began_s = event.at_s
-            # Whoever read along may have gone; the conversation goes on.
-            with contextlib.suppress(BrokenPipeError):
-                self._show(event)
+        held: list[tuple[float, int, Event]] = []
+        numbers = itertools.count()
+        is_open = True
+        while is_open or held:
+            with contextlib.suppress(queue.Empty):
+                wait_s = max(0.0, held[0][0] + _HOLD_S - time.monotonic()) if held else None
+                event = self._waiting.get(timeout=wait_s) if is_open else None
+                if event is None:
+                    is_open = False
+                else:
+                    heapq.heappush(held, (event.at_s, next(numbers), event))
+            while held and (not is_open or held[0][0] + _HOLD_S <= time.monotonic()):
+                # Whoever read along may have gone; the conversation goes on.
+                with contextlib.suppress(BrokenPipeError):
+                    self._show(heapq.heappop(held)[2])
 
     def _show(self, event: Event) -> None:
+        if self._began_s is None:
+            self._began_s = event.at_s
         match event:
             case events.Started():
                 self._line(event, "state", "asleep", f"listening on {event.microphone}, speaking on {event.speaker}")
@@ -71,9 +92,9 @@ class Timeline:
             case events.Heard(final=True):
                 self._line(event, "person", "understood", f"“{event.text}”")
             case events.AnswerText(corrected=False):
-                self._line(event, "agent", "answering", f"“{_short(event.text)}”")
+                self._line(event, "agent", "answering", f"“{event.text}”")
             case events.AnswerText():
-                self._line(event, "agent", "corrected", f"it knows that only this was heard: “{_short(event.text)}”")
+                self._line(event, "agent", "corrected", f"it knows that only this was heard: “{event.text}”")
             case events.AnswerStarted():
                 self._line(event, "agent", "speaks", self._since_speech(event.at_s))
             case events.BargedIn():
@@ -115,15 +136,13 @@ class Timeline:
         return f"{since} after the person had finished"
 
     def _line(self, event: Event, kind: str, label: str, text: str) -> None:
-        label = label.ljust(_WIDTH)
+        head = f"{event.at_s - (self._began_s or 0.0):6.2f} s  "
+        width = page.width_of(self._stream)
+        lines = page.beside(head + label.ljust(_LABEL_COLUMNS), text, width, most_lines=_MOST_LINES)
         if self._colour:
-            label = f"\x1b[{_COLOURS[kind]}m{label}\x1b[0m"
-        print(f"{event.at_s - (self._began_s or 0.0):6.2f} s  {label}{text}".rstrip(), file=self._stream, flush=True)
+            lines[0] = lines[0].replace(label, f"\x1b[{_COLOURS[kind]}m{label}\x1b[0m", 1)
+        print("\n".join(lines), file=self._stream, flush=True)
 
 
 def _ms(duration_s: float) -> str:
     return f"{duration_s * 1000:.0f} ms"
-
-
-def _short(text: str, most: int = 70) -> str:
-    return text if len(text) <= most else text[: most - 1].rstrip() + "…"

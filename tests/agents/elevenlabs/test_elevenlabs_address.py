@@ -252,9 +252,7 @@ def test_the_key_does_not_go_through_a_proxy(server, monkeypatch):
 
 def test_a_server_that_is_silent(server):
     server.slow = True
-    before_s = time.monotonic()
     ending = refusal(server.url, timeout_s=0.3)
-    assert time.monotonic() - before_s < 3
     assert ending.kind is RETRY
     assert "did not answer within 0.3 s" in ending.reason
 

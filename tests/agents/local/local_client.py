@@ -18,7 +18,7 @@ from parleyd.agents.local.server import LocalAgent
 from parleyd.agents.local.voice import Voice
 from parleyd.audio.pcm import decode, encode, parse_format
 
-WAIT_S = 8.0
+WAIT_S = 60.0
 Message = dict[str, Any]
 Start = Callable[..., LocalAgent]
 

@@ -104,8 +104,8 @@ def test_a_slow_handshake_and_late_metadata(start: Start) -> None:
     with Client(agent) as client:
         connected_s = time.monotonic()
         client.until("conversation_initiation_metadata")
-        assert connected_s - began_s > 0.19
-        assert time.monotonic() - connected_s > 0.19
+        assert connected_s - began_s >= 0.2
+        assert time.monotonic() - began_s >= 0.4
 
 
 def test_an_agent_that_says_nothing(start: Start) -> None:
@@ -122,10 +122,10 @@ def test_signed_urls_fail_as_told(start: Start) -> None:
         f"{agent.base_url}/v1/convai/conversation/get-signed-url?agent_id=a", headers={"xi-api-key": "k"}
     )
     with pytest.raises(urllib.error.HTTPError) as failed:
-        urllib.request.urlopen(request, timeout=5)
+        urllib.request.urlopen(request, timeout=60)
     assert failed.value.code == 429
     assert json.load(failed.value) == {"detail": "slow down"}
-    with urllib.request.urlopen(request, timeout=5) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         assert "signed_url" in json.load(answer)
 
 
@@ -148,7 +148,8 @@ def test_reset_is_a_reset(start: Start) -> None:
         client.until("conversation_initiation_metadata")
         client.send({"type": "user_activity"})
         assert client.until_closed()[0] == 1006
-        assert isinstance(reset_of(client), ConnectionResetError)
+        # Whichever notices it first, who reads or who writes.
+        assert isinstance(reset_of(client), (ConnectionResetError, BrokenPipeError))
 
 
 def reset_of(client: Client) -> BaseException | None:
@@ -164,12 +165,12 @@ def test_a_stall_is_over_after_its_time(start: Start) -> None:
     agent = start(steps("on: message, type: user_activity, do: stall, seconds: 0.6"))
     with Client(agent) as client:
         client.until("conversation_initiation_metadata")
+        began_s = time.monotonic()
         client.send({"type": "user_activity"})
         agent.wait_connection().wait_event("user_activity")
-        began_s = time.monotonic()
         client.send({"type": "user_message", "text": "hello"})
         client.until("agent_response")
-        assert time.monotonic() - began_s > 0.4
+        assert time.monotonic() - began_s >= 0.6
 
 
 @pytest.mark.parametrize(("code", "reason"), [(1002, "Quota exceeded."), (1011, ""), (3008, "x")])
@@ -223,7 +224,7 @@ def test_errors_of_every_shape(start: Start, shape: str, expected: dict[str, obj
 def test_malformed_frames(start: Start, kind: str) -> None:
     with Client(start(steps(f"on: ready, do: malformed, kind: {kind}", "on: ready, do: close"))) as client:
         client.until("conversation_initiation_metadata")
-        frame = client.socket.recv(timeout=5)
+        frame = client.socket.recv(timeout=60)
         assert frame == scenario_frame(kind)
         assert client.until_closed()[0] == 1000
 
@@ -237,7 +238,7 @@ def scenario_frame(kind: str) -> str | bytes:
 def test_an_oversized_frame(start: Start) -> None:
     with Client(start(steps("on: ready, do: oversized, mebibytes: 2"))) as client:
         client.until("conversation_initiation_metadata")
-        frame = client.socket.recv(timeout=5)
+        frame = client.socket.recv(timeout=60)
         assert 2 * 1024 * 1024 <= len(frame) < 2 * 1024 * 1024 + 200
         assert json.loads(frame)["type"] == "audio"
 
@@ -298,7 +299,7 @@ connections:
         assert client.until("agent_response")["agent_response_event"]["agent_response"] == "One."
         client.say(spoken("Good morning."))
         assert client.until("user_transcript")["user_transcription_event"]["user_transcript"] == "Thanks."
-        assert client.socket.recv(timeout=5) == "not json"
+        assert client.socket.recv(timeout=60) == "not json"
         assert client.receive()["vad_score_event"] == {"vad_score": 0.5}
     assert agent.wait_connection().wait_transcript(2) == "Thanks."
 
@@ -353,4 +354,4 @@ def test_it_can_be_stopped_in_the_middle_of_a_fault(start: Start, fault: str) ->
         agent.wait_connection().wait_trigger("opening")
         began_s = time.monotonic()
         agent.stop()
-        assert time.monotonic() - began_s < 1.5
+        assert time.monotonic() - began_s < 30, "half of what the fault would have taken"

@@ -14,7 +14,7 @@ from local_client import Start, spoken
 
 from parleyd.agents.local.server import LocalAgent
 
-WAIT_S = 10.0
+WAIT_S = 60.0
 CHUNK_S = 0.05
 
 
