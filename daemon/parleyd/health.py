@@ -33,8 +33,8 @@ class Norm:
 
 
 # Every thread of the daemon but those that must not count: `logs`, since a terminal that is held (Ctrl-S) holds it up,
-# and those of tools, hooks, uploads, of the control socket's slow requests and of a device's reopening, whose work has
-# deadlines kept by others.
+# those of tools, hooks, uploads, look-ups of names, of the control socket's slow requests and of a device's reopening,
+# whose work has deadlines kept by others, the one that writes a learnt gain, and the metrics port, which is for others.
 NORMS = {
     # A microphone that is gone is heard as silence, so that ears go on in real time whatever happens.
     "ears": Norm(5.0),

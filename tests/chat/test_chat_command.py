@@ -162,7 +162,7 @@ def test_what_commands_print_of_the_agents_text_steers_no_terminal(tmp_path: Pat
         assert (sent.stdout, sent.stderr) == ("I got hostile.png: image/png, 4 bytes.\n", "")
         refused = parleyd("send-file", str(tmp_path))
     assert (refused.returncode, refused.stdout) == (os.EX_NOINPUT, "")
-    assert "it is not a regular file" in refused.stderr
+    assert "Is a directory; name another file" in refused.stderr
 
 
 def test_who_has_no_daemon_talks_to_the_embedded_agent() -> None:

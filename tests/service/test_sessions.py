@@ -16,7 +16,10 @@ from plays import QUESTION, answering, config, silent
 from scripted_server import WAIT_S, Line, ScriptedServer
 
 from parleyd import events
+from parleyd.agents.agent import Address
+from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
 from parleyd.config.schema import Reconnect, Session, Wake
+from parleyd.conversation import supervisor
 from parleyd.conversation.states import State
 
 
@@ -38,6 +41,31 @@ def test_idle_hangs_up_with_1000_and_sleeps() -> None:
         daemon.say(QUESTION)
         server.next_line()
         daemon.expect(events.AnswerStarted)
+
+
+def test_a_session_whose_thread_hangs_while_it_connects_is_given_up_for_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As when memory ran out in the first moment of a thread, which nothing here can bring about at will."""
+    dial, for_ever, tries = ElevenLabsAgent.dial, threading.Event(), []
+
+    def hang_once(self: ElevenLabsAgent, timeout_s: float) -> Address:
+        tries.append(timeout_s)
+        if len(tries) == 1:
+            for_ever.wait()
+        return dial(self, timeout_s)
+
+    monkeypatch.setattr(ElevenLabsAgent, "dial", hang_once)
+    monkeypatch.setattr(supervisor, "HANGS_AFTER_S", 0.1)
+    session = Session(connect_timeout_s=1)
+    try:
+        with ScriptedServer(answering) as server, Daemon(config(server, session=session)) as daemon:
+            daemon.say(QUESTION)
+            lost = daemon.expect(events.StateChanged, lambda event: event.trigger == "lost")
+            assert "connecting has hung for " in lost.reason
+            daemon.expect(events.AnswerStarted)
+    finally:
+        for_ever.set()
 
 
 def test_a_wake_for_nothing_is_given_up_soon_and_doubted_until_somebody_is_understood() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -46,7 +47,9 @@ class GainKeeper:
                 auto.nothing()
             case events.UtteranceEnded() if self._has_moved:
                 # Not here: the ears wait for no disk.
-                threading.Thread(target=self.keep, name="gain", daemon=True).start()
+                # Without a free thread the next utterance tries again.
+                with contextlib.suppress(RuntimeError):
+                    threading.Thread(target=self.keep, name="gain", daemon=True).start()
             case _:
                 pass
 

@@ -17,6 +17,7 @@ from parleyd.agents.agent import Agent, AgentEvent, Ending, EndingKind, Ready
 from parleyd.config.schema import Config
 from parleyd.conversation.admission import Admission
 from parleyd.conversation.backoff import Backoff
+from parleyd.conversation.connecting import retry
 from parleyd.conversation.dialogue import Dialogue
 from parleyd.conversation.greeting import Greeting
 from parleyd.conversation.inbox import Ended, EndSoon, Message, Opened, Reconfigure, Sleep, Stop, Wake
@@ -38,6 +39,8 @@ log = logging.getLogger(__name__)
 STOP_S = 1.0
 # How long a session's first events wait for its beginning to be told.
 TOLD_S = 5.0
+# Beyond the deadlines of a session that connects: then nobody keeps them.
+HANGS_AFTER_S = 2.0
 
 
 class Supervisor:
@@ -85,6 +88,7 @@ class Supervisor:
         self._greeting = Greeting(config, bus)
         self._connect_since_s = 0.0
         self._slow_at_s: float | None = None  # when to tell that connecting takes its time
+        self._hangs_at_s = float("inf")  # when a session that has neither begun nor ended is given up
         self._outage = Outage(bus)
         self._news = News(bus)
         self._admission = Admission(warden, bus, always=self._always, max_s=config.session.max_s)
@@ -352,6 +356,8 @@ class Supervisor:
         self._retry_at_s = None
         self._connect_since_s = time.monotonic()
         self._slow_at_s = self._connect_since_s + SLOW_S
+        # Its thread keeps three deadlines of that length, unless it has died or hangs.
+        self._hangs_at_s = self._connect_since_s + 3 * self._config.session.connect_timeout_s + HANGS_AFTER_S
         unwanted = self._greeting_unwanted()
         self._session = Session(
             self._agent,
@@ -363,6 +369,17 @@ class Supervisor:
             on_death=self._on_death,
         )
         self._session.start()
+
+    def _abandon(self) -> None:
+        """The session's thread has neither begun nor ended it in time: where memory ran out, a thread may die or hang
+        before its first line is run, and tells nobody."""
+        session = self._let_go()
+        if session is None:
+            return
+        session.hang_up("it hangs")
+        self._outbox.end(session)
+        waited_s = time.monotonic() - self._connect_since_s
+        self._ended(session, retry(f"connecting has hung for {waited_s:.0f} s"))
 
     def _talk_begins_s(self) -> float:
         """From when on speech belongs to what somebody is saying right now; infinite when nobody talks."""
@@ -382,8 +399,10 @@ class Supervisor:
         due_s = [self._admission.next_look_s(now_s, self._state, self._outage.live_since_s)]
         if self._retry_at_s is not None:
             due_s.append(self._retry_at_s)
-        if self._state is State.CONNECTING and self._slow_at_s is not None:
-            due_s.append(self._slow_at_s)
+        if self._state is State.CONNECTING:
+            due_s.append(self._hangs_at_s)
+            if self._slow_at_s is not None:
+                due_s.append(self._slow_at_s)
         if self._state is State.LIVE:
             due_s.append(self._outage.next_look_s)
             held_open = self._admission.held_open
@@ -407,6 +426,8 @@ class Supervisor:
         if self._state is State.CONNECTING and self._slow_at_s is not None and now_s >= self._slow_at_s:
             self._slow_at_s = None
             self._outage.slow()
+        if self._state is State.CONNECTING and now_s >= self._hangs_at_s:
+            self._abandon()
         if self._state is State.LIVE:
             self._outage.look(now_s)
         if self._state is State.LIVE:
