@@ -7,6 +7,7 @@ are bounded in number; who asks for a name that was asked for a moment ago waits
 
 from __future__ import annotations
 
+import _thread
 import errno
 import ipaddress
 import socket
@@ -21,6 +22,8 @@ Found = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
 MOST_AT_ONCE = 8
 # A look-up that is older may have begun in another network, whose name servers are not those of today.
 _FRESH_S = 5.0
+# A look-up that is older than this has lost its thread, or will never end; it no longer counts as one of the most.
+_DEAD_S = 300.0
 
 
 class NoThreadLeftError(OSError):
@@ -83,12 +86,13 @@ def _begin(host: str, port: int) -> _LookUp | None:
     of_name = _running.get((host, port), [])
     if of_name and now_s - of_name[-1].began_s < _FRESH_S:
         return of_name[-1]
-    if sum(map(len, _running.values())) >= MOST_AT_ONCE:
+    if sum(now_s - lookup.began_s < _DEAD_S for of_one in _running.values() for lookup in of_one) >= MOST_AT_ONCE:
         return None
     lookup = _LookUp(now_s)
-    thread = threading.Thread(target=_ask, args=(host, port, lookup), name="look-up of a name", daemon=True)
     try:
-        thread.start()
+        # Not Thread.start(), which waits for the thread's first line: where memory runs out there, it waits for ever,
+        # and would do so with the lock that every other look-up needs.
+        _thread.start_new_thread(_ask, (host, port, lookup))
     except RuntimeError as error:
         raise NoThreadLeftError from error
     _running.setdefault((host, port), []).append(lookup)
@@ -102,6 +106,8 @@ def _ask(host: str, port: int, lookup: _LookUp) -> None:
         found = list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
     except (OSError, UnicodeError) as refusal:
         error = refusal
+    except MemoryError:
+        error = OSError(errno.ENOMEM, "there is no memory left")
     with _changed:
         lookup.found, lookup.error, lookup.is_over = found, error, True
         of_name = _running[host, port]
