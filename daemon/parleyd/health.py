@@ -125,8 +125,8 @@ class Troubles:
 
     def take(self, event: events.Event) -> None:
         match event:
-            case events.DeviceLost(which=which, name=name, cause=cause):
-                self._now[which] = Finding(which, Grade.TROUBLE, f"{cause} ({name})")
+            case events.DeviceLost(which=which, name=name, cause=cause, mend=mend):
+                self._now[which] = Finding(which, Grade.TROUBLE, f"{cause} ({name})", mend)
             case events.DeviceBack(which=which):
                 self._now.pop(which, None)
             case events.Trouble(part=str(part), text=text, mend=mend):
