@@ -185,7 +185,7 @@ def _microphone(it: dict[str, Any]) -> str:
     if it["somebody_speaks"]:
         words.append("somebody speaks")
     if it["doubts_for_s"]:
-        words.append(f"harder of hearing for {it['doubts_for_s']} s, after a wake for nothing")
+        words.append(f"less sensitive for {it['doubts_for_s']} s, after a false wake")
     if it["overflows"]:
         words.append(f"{it['overflows']} overflows")
     return ", ".join(words)
