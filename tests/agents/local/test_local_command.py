@@ -101,7 +101,8 @@ def test_it_ends_with_its_standard_input_and_not_before_and_speaks_json() -> Non
         assert process.wait(WAIT_S) == 0
         events = [json.loads(line)["event"] for line in process.stdout]
         # The greeting may have been interrupted, or not.
-        assert [one for one in events if one != "interrupted"] == ["connected", "ready", "says", "heard", "says", "closed"]
+        told = [one for one in events if one != "interrupted"]
+        assert told == ["connected", "ready", "says", "heard", "says", "closed"]
 
 
 def test_the_daemon_starts_it_as_a_child() -> None:
