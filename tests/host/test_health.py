@@ -125,3 +125,14 @@ def test_troubles_come_and_go() -> None:
     state("connecting", "live")
     troubles.take(events.DeviceBack(at_s=0, which="speaker", name="USB", away_s=1.0))
     assert troubles.findings == ()
+
+
+def test_what_to_do_about_the_line_stays_when_something_else_is_in_trouble_too() -> None:
+    """The line's trouble is told once; each try in vain after that is a move only."""
+    troubles = health.Troubles()
+    move = events.StateChanged(at_s=0, before="connecting", after="backing off", trigger="lost", reason="refused")
+    troubles.take(events.Trouble(at_s=0, text="no line to the agent: refused", mend="check the network"))
+    troubles.take(move)
+    troubles.take(events.Trouble(at_s=0, text="the microphone is gone", mend="check its plug"))
+    troubles.take(move)
+    assert [finding.mend for finding in troubles.findings] == ["check the network"]
