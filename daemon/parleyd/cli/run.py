@@ -213,7 +213,7 @@ def _reload(reload: Reloader) -> Changes:
     try:
         return reload()
     except ReloadError as error:
-        mend = "the old configuration stays in force until this is mended and it is read again"
+        mend = "the old configuration stays in force until this is fixed and it is read again"
         raise RequestError("bad_config", str(error), mend) from error
 
 
