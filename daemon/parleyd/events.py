@@ -251,11 +251,13 @@ class ApprovalSettled(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceLost(Event):
-    """No more sound from or to a device; it is looked for. which: microphone or speaker. at_s: its last sign."""
+    """No more sound from or to a device; it is looked for. which: microphone or speaker. at_s: its last sign.
+    mend: what to do about it."""
 
     which: str
     name: str
     cause: str
+    mend: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -125,8 +125,8 @@ class Troubles:
 
     def take(self, event: events.Event) -> None:
         match event:
-            case events.DeviceLost(which=which, name=name, cause=cause):
-                self._now[which] = Finding(which, Grade.TROUBLE, f"{cause} ({name})")
+            case events.DeviceLost(which=which, name=name, cause=cause, mend=mend):
+                self._now[which] = Finding(which, Grade.TROUBLE, f"{cause} ({name})", mend)
             case events.DeviceBack(which=which):
                 self._now.pop(which, None)
             case events.Trouble(part=str(part), text=text, mend=mend):
@@ -138,6 +138,10 @@ class Troubles:
             case events.StateChanged(after="backing off", reason=reason):
                 about_this = self._line is not None and reason in self._line.text
                 mend = self._line.mend if self._line is not None and about_this else None
+                before = self._now.get("agent")
+                if mend is None and before is not None and before.text == reason:
+                    # Another try in vain; meanwhile something else may have told of a trouble of its own.
+                    mend = before.mend
                 self._now["agent"] = Finding("agent", Grade.TROUBLE, reason, mend)
             case events.StateChanged(after="live" | "asleep"):
                 self._now.pop("agent", None)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from parleyd.cli.main import GROUPS
+
 
 def parleyd(*arguments: str, shell: str = "", folder: Path | None = None) -> subprocess.CompletedProcess[str]:
     """shell: redirections."""
@@ -34,3 +36,29 @@ def test_a_command_that_is_nearly_one_is_recognised() -> None:
     told = parleyd("statsu")
     assert told.returncode == os.EX_USAGE
     assert "there is no command 'statsu'; did you mean status?" in told.stderr
+
+
+@pytest.mark.parametrize("words", [(), ("help",), ("--debug",), ("--help",)], ids=" ".join)
+def test_who_does_not_know_the_commands_is_shown_them(words: tuple[str, ...]) -> None:
+    told = parleyd(*words)
+    assert (told.returncode, told.stderr) == (os.EX_OK, "")
+    lines = told.stdout.splitlines()
+    for heading, group in GROUPS.items():
+        below = lines[lines.index(f"{heading}:") + 1 :]
+        shown = [line.split()[0] for line in below[: below.index("")] if line.startswith("  ") and line[2] != " "]
+        assert shown == list(group)
+    examples = lines[lines.index("examples:") + 1 :]
+    assert [line.split()[:2] for line in examples[:2]] == [["parleyd", "demo"], ["parleyd", "run"]]
+    assert max(map(len, lines)) < 80
+
+
+def test_help_has_the_options_of_one_command() -> None:
+    asked, option = parleyd("help", "tools", "run"), parleyd("tools", "run", "--help")
+    assert (asked.returncode, asked.stdout) == (os.EX_OK, option.stdout)
+    assert asked.stdout.startswith("usage: parleyd tools run ")
+
+
+def test_help_for_a_command_that_there_is_not() -> None:
+    told = parleyd("help", "statsu")
+    assert told.returncode == os.EX_USAGE
+    assert "did you mean status?" in told.stderr

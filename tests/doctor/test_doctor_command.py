@@ -115,7 +115,7 @@ def test_a_wrong_key_and_a_wrong_agent(
     done = doctor("-c", write(tmp_path, agent, devices, **changes))
     assert done.returncode == os.EX_CONFIG
     assert words in done.stdout
-    assert "mend first: key (also skipped: conversation)" in done.stdout
+    assert "fix first: key (also skipped: conversation)" in done.stdout
     assert "sk_" not in done.stdout + done.stderr
     assert "\033" not in done.stdout
 
@@ -204,7 +204,7 @@ def test_without_network_as_an_ordinary_user_with_a_key_it_may_not_read(
     path.write_text("elevenlabs: {agent_id: agent_1, base_url: 'https://agent.example'}\n")
     offline, code = as_json("-c", path, prefix=("unshare", "-n", *as_nobody), environment={"HOME": "/nonexistent"})
     assert "no network" in offline["server's name"][0]["text"]
-    assert offline["conversation"] == [{"severity": "skipped", "text": "mend first: server's name", "mend": None}]
+    assert offline["conversation"] == [{"severity": "skipped", "text": "fix first: server's name", "mend": None}]
     assert code == os.EX_UNAVAILABLE
 
 
@@ -305,7 +305,7 @@ def test_a_check_that_fails_or_hangs_is_reported_and_the_next_is_made() -> None:
     assert "KeyError: 'surprise' (test_doctor_command.py:" in one.findings[0].text
     assert "no result within 0.05 s" in two.findings[0].text
     assert three.findings[0].text == "fine \\x1b[31m***"
-    assert four.findings[0].text == five.findings[0].text == "mend first: one"
+    assert four.findings[0].text == five.findings[0].text == "fix first: one"
 
 
 def test_the_page() -> None:

@@ -150,7 +150,7 @@ def test_a_user_s_service_without_lingering() -> None:
 def test_a_service_is_not_told_to_start_with_a_configuration_that_it_would_refuse() -> None:
     idle = unit(ActiveState="inactive", UnitFileState="enabled")
     assert "sudo systemctl start parleyd" in text(service.judge_units([idle], lingers=True))
-    assert "-> mend first: configuration" in text(service.judge_units([idle], lingers=True, can_start=False))
+    assert "-> fix first: configuration" in text(service.judge_units([idle], lingers=True, can_start=False))
 
 
 def test_of_two_services_one_is_enough() -> None:

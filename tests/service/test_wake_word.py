@@ -74,7 +74,7 @@ def call_until_it_wakes(daemon: Daemon, call: bytes) -> None:
         except CueMissedError:
             continue
         assert woken.after == State.CONNECTING.value
-        assert woken.reason == "somebody speaks"
+        assert woken.reason == "somebody says the wake word"
         return
     raise AssertionError("four calls did not wake it")
 

@@ -185,4 +185,4 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main(["transcript", "-c", str(config), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["heard_ms"] == 500
     assert main(["transcript", "-c", str(config), "--since", "noon"]) == 64
-    assert "--since noon is no time" in capsys.readouterr().err
+    assert "--since noon is not a time" in capsys.readouterr().err

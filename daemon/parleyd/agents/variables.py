@@ -81,7 +81,7 @@ class Variables:
                     told.over(f"the dynamic variable {name} is found again")
                 else:
                     instead = "its last value or default is used" if name in self._last else "it is left out"
-                    told.trouble(f"the dynamic variable {name}: {why}; {instead}", "mend its source, or give a default")
+                    told.trouble(f"the dynamic variable {name}: {why}; {instead}", "fix its source, or give a default")
             # In the order of the configuration, the plain ones first.
             found = {name: self._last[name] for name in self._sources if name in self._last}
             return {**self._plain, **found}

@@ -373,10 +373,10 @@ class Recovery:
                 )
             else:
                 text = f"the {which} '{name}' is gone; it is looked for until it is back"
-                mend = "see its plug and its cable, and whether the sound server runs"
+                mend = "check its plug and its cable, and whether the sound server runs"
             log.warning("%s; %s", text, mend, extra=fields(device=name, mend=mend))
             cause = "digital silence" if what.muted else "no sound"
-            self._bus.publish(events.DeviceLost(at_s=what.since_s, which=which, name=name, cause=cause))
+            self._bus.publish(events.DeviceLost(at_s=what.since_s, which=which, name=name, cause=cause, mend=mend))
             self._bus.publish(events.Trouble(at_s=now_s, text=text, mend=mend))
         elif isinstance(what, Back):
             if which == "speaker":

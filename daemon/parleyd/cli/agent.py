@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -57,7 +58,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--output-format", choices=FORMATS, metavar="FORMAT", help="likewise; default: pcm_16000")
     parser.add_argument("--record", type=Path, metavar="DIR", help="write each connection's sound and messages there")
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
-    parser.add_argument("--quit-with-stdin", action="store_true", help="end when standard input does")
+    parser.add_argument("--quit-with-stdin", action="store_true", help="end with standard input, and not by SIGTERM")
     parser.set_defaults(run=run)
 
 
@@ -111,6 +112,8 @@ def _serve(
     try:
         printer.listening(agent.url, agent.base_url, settings.agent_id)
         if args.quit_with_stdin:
+            # systemd tells all processes of a service to end at once; the daemon hangs up first.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
             threading.Thread(target=_wait_for_eof, args=(arrived.nudge,), name="stdin", daemon=True).start()
         while not arrived.stop_wanted and arrived.wait() != NUDGE:
             pass

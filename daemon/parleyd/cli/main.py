@@ -18,39 +18,57 @@ from parleyd.cli.errors import CommandError
 from parleyd.cli.terminal import wrapped
 from parleyd.shown import printable
 
-# Which file in this folder has which command.
-COMMANDS = {
-    "run": "run",
-    "status": "status",
-    "events": "events",
-    "wake": "orders",
-    "sleep": "orders",
-    "mute": "orders",
-    "unmute": "orders",
-    "stop": "orders",
-    "volume": "volume",
-    "profile": "profile",
-    "say": "say",
-    "chat": "chat",
-    "announce": "announce",
-    "context": "context",
-    "send-file": "send_file",
-    "activity": "activity",
-    "feedback": "feedback",
-    "approve": "approve",
-    "deny": "approve",
-    "reload": "reload",
-    "transcript": "transcript",
-    "button": "button",
-    "check": "check",
-    "tools": "tools",
-    "secret": "secret",
-    "devices": "devices",
-    "tune": "tune",
-    "doctor": "doctor",
-    "demo": "demo",
-    "agent": "agent",
+# Under a heading of the help: the commands, and which file in this folder has each.
+GROUPS = {
+    "the daemon": {
+        "run": "run",
+        "status": "status",
+        "events": "events",
+        "reload": "reload",
+        "stop": "orders",
+    },
+    "orders to the running daemon": {
+        "wake": "orders",
+        "sleep": "orders",
+        "mute": "orders",
+        "unmute": "orders",
+        "volume": "volume",
+        "profile": "profile",
+        "announce": "announce",
+        "button": "button",
+    },
+    "a conversation": {
+        "say": "say",
+        "chat": "chat",
+        "context": "context",
+        "send-file": "send_file",
+        "activity": "activity",
+        "feedback": "feedback",
+        "approve": "approve",
+        "deny": "approve",
+        "transcript": "transcript",
+    },
+    "setting it up": {
+        "devices": "devices",
+        "secret": "secret",
+        "check": "check",
+        "doctor": "doctor",
+        "tune": "tune",
+        "tools": "tools",
+    },
+    "trying it without an account": {
+        "demo": "demo",
+        "agent": "agent",
+    },
 }
+COMMANDS = {command: file for group in GROUPS.values() for command, file in group.items()}
+
+EXAMPLES = """\
+examples:
+  parleyd demo                   a spoken conversation; no key, no sound card
+  parleyd run -c parleyd.yaml    the daemon in this terminal, until Ctrl-C
+`parleyd help COMMAND` has the options of one command.
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,6 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         # A command loads what it needs and no more: on a small board the rest takes seconds.
+        arguments = _asks_for_help(arguments)
         chosen = [name for name in arguments if name in COMMANDS][:1]
         _refuse_unknown(arguments)
         args = parser_for(chosen or COMMANDS).parse_args(arguments)
@@ -93,10 +112,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser_for(chosen: Iterable[str]) -> argparse.ArgumentParser:
     """chosen: the commands that it is to know."""
-    parser = _Parser(prog="parleyd", description="A voice daemon: microphone and speaker, voice agent.")
+    parser = _Whole(prog="parleyd", description="A voice daemon: microphone and speaker, voice agent.")
     parser.add_argument("--version", action="version", version=f"parleyd {parleyd.__version__}")
     parser.add_argument("--debug", action="store_true", help="log everything, and show where an error came from")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
     for name in dict.fromkeys(COMMANDS[command] for command in chosen):
         importlib.import_module(f"parleyd.cli.{name}").add_parser(commands)
     return parser
@@ -108,13 +127,43 @@ class _Parser(argparse.ArgumentParser):
         self.exit(os.EX_USAGE, wrapped(f"{self.prog}: {message}", sys.stderr) + "\n")
 
 
+class _Whole(_Parser):
+    """The help of all commands: in groups, where argparse knows one list only."""
+
+    def format_help(self) -> str:
+        formatter = self._get_formatter()
+        formatter.add_usage(self.usage, self._actions, self._mutually_exclusive_groups)
+        formatter.add_text(self.description)
+        (commands,) = (action for action in self._actions if isinstance(action, argparse._SubParsersAction))
+        about = {one.dest: one for one in commands._get_subactions()}
+        for heading, group in GROUPS.items():
+            formatter.start_section(heading)
+            formatter.add_arguments([about[name] for name in group if name in about])
+            formatter.end_section()
+        formatter.start_section("options")
+        formatter.add_arguments([action for action in self._actions if action is not commands])
+        formatter.end_section()
+        return f"{formatter.format_help()}\n{EXAMPLES}"
+
+
+def _asks_for_help(arguments: list[str]) -> list[str]:
+    """`parleyd` alone and `parleyd help [COMMAND]` are what newcomers type."""
+    match [word for word in arguments if word != "--debug"]:
+        case [] | ["help"]:
+            return ["--help"]
+        case ["help", *commands]:
+            return [*commands, "--help"]
+        case _:
+            return arguments
+
+
 def _refuse_unknown(arguments: Sequence[str]) -> None:
     """argparse would list all commands, and not say which is near."""
     first = next((word for word in arguments if word != "--debug"), "-")
     if first in COMMANDS or first.startswith("-"):
         return
     near = difflib.get_close_matches(first, COMMANDS, n=1)
-    mend = f"did you mean {near[0]}?" if near else "parleyd --help lists them"
+    mend = f"did you mean {near[0]}?" if near else "parleyd help lists them"
     raise CommandError(f"there is no command {first!r}", mend, os.EX_USAGE)
 
 

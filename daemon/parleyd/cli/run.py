@@ -27,6 +27,7 @@ from parleyd.audio.echo import EchoCancellerMissingError
 from parleyd.audio.mixer import MixerError
 from parleyd.audio.vad import VadUnavailableError
 from parleyd.audio.wakeword import WakeWordUnavailableError
+from parleyd.cli import in_a_terminal
 from parleyd.cli.agents import Agents
 from parleyd.cli.errors import CommandError
 from parleyd.cli.reloader import Reloader, ReloadError
@@ -85,8 +86,11 @@ def run(args: argparse.Namespace) -> int:
         log.warning("%s", warning)
     bus = events.Bus()
     bus.subscribe(running_logs.follow)
+    is_read_at_once = running_logs.format == "text" and os.isatty(2)
+    if is_read_at_once:
+        bus.subscribe(in_a_terminal.follow)
     try:
-        code = _serve(config, args, bus)
+        code = _serve(config, args, bus, is_read_at_once=is_read_at_once)
     except CommandError as failure:
         code = failure.exit_code
         notify.failed(str(failure))
@@ -104,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
     return code
 
 
-def _serve(config: Config, args: argparse.Namespace, bus: events.Bus) -> int:
+def _serve(config: Config, args: argparse.Namespace, bus: events.Bus, *, is_read_at_once: bool) -> int:
     try:
         microphone, speaker = devices_of(config.audio)
         state = _state_directory()
@@ -146,6 +150,8 @@ def _serve(config: Config, args: argparse.Namespace, bus: events.Bus) -> int:
                     config.provider,
                     service.status().wake_mode,
                 )
+                if is_read_at_once:
+                    log.info("%s", in_a_terminal.hint(config))
                 attend(service, arrived, reload)
     except GivenUpError:
         # It was to stop before it had started.
@@ -207,7 +213,7 @@ def _reload(reload: Reloader) -> Changes:
     try:
         return reload()
     except ReloadError as error:
-        mend = "the old configuration stays in force until this is mended and it is read again"
+        mend = "the old configuration stays in force until this is fixed and it is read again"
         raise RequestError("bad_config", str(error), mend) from error
 
 

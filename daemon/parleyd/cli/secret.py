@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _read(name: str) -> str:
     if sys.stdin.isatty():
-        return getpass.getpass(f"The key {name} (it is not shown): ")
+        return getpass.getpass(f"Paste the key {name} (what you type is not shown): ")
     data = sys.stdin.buffer.read(MAX_SECRET_BYTES)
     lines = data.decode("utf-8-sig", "replace").splitlines()
     return lines[0] if lines else ""

@@ -58,9 +58,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 class Line(NamedTuple):
-    """name: what it is about. colour: an SGR parameter, or "". mend: what to do about it."""
+    """name: what it is about; empty: the same as the line above; None: the whole page. colour: an SGR parameter, or "".
+    mend: what to do about it."""
 
-    name: str
+    name: str | None
     text: str
     colour: str = ""
     mend: str = ""
@@ -72,7 +73,7 @@ def page(status: dict[str, Any], *, everything: bool = False) -> Iterator[Line]:
     everything: also what only somebody who looks for a fault wants to know.
     """
     state = f"{status['state']} for {_length(status['state_s'])} ({status['reason']})"
-    yield Line("", f"parleyd {status['version']}: {state}", _HEALTH_COLOURS.get(status["health"], ""))
+    yield Line(None, f"parleyd {status['version']}: {state}", _HEALTH_COLOURS.get(status["health"], ""))
     yield from _health(status)
     usage = status["usage"]
     if status["microphone"] is not None and status["microphone"]["muted"]:
@@ -101,7 +102,7 @@ def page(status: dict[str, Any], *, everything: bool = False) -> Iterator[Line]:
 def shown(lines: Iterable[Line], *, width: int | None, colour: bool) -> Iterator[str]:
     """Wrapped at the terminal's width between words. width: None where nothing is to be wrapped."""
     for line in lines:
-        lead = f"  {line.name:<{_NAME_WIDTH}}" if line.name else ""
+        lead = "" if line.name is None else f"  {line.name:<{_NAME_WIDTH}}"
         indent = " " * len(lead)
         room = max(40, width - 1) if width is not None else 10_000_000
         wrap = partial(textwrap.wrap, width=room, break_long_words=False, break_on_hyphens=False)
@@ -185,7 +186,7 @@ def _microphone(it: dict[str, Any]) -> str:
     if it["somebody_speaks"]:
         words.append("somebody speaks")
     if it["doubts_for_s"]:
-        words.append(f"harder of hearing for {it['doubts_for_s']} s, after a wake for nothing")
+        words.append(f"less sensitive for {it['doubts_for_s']} s, after a false wake")
     if it["overflows"]:
         words.append(f"{it['overflows']} overflows")
     return ", ".join(words)

@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         since = moment(args.since, datetime.now().astimezone()) if args.since else None
     except ValueError:
         mend = "use such as 90m, 2h, 3d, today, 2026-11-21 or 2026-11-21T18:00"
-        raise CommandError(f"--since {one_line(args.since)} is no time", mend, os.EX_USAGE) from None
+        raise CommandError(f"--since {one_line(args.since)} is not a time", mend, os.EX_USAGE) from None
     directory = _of_daemon() if args.config is None else None
     why_none = ""
     if directory is None:

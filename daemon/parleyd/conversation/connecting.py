@@ -29,7 +29,7 @@ SOCKET_OPTIONS = (
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S),
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES),
 )
-_MEND_NETWORK = "check the network and elevenlabs.base_url; it is tried again and again"
+_MEND_NETWORK = "check the network and elevenlabs.base_url; parleyd goes on trying"
 
 
 def connect(

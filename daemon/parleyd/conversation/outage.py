@@ -46,7 +46,7 @@ class Outage:
             logging.DEBUG if repeated else level,
             "%s; %s",
             text,
-            ending.mend or "it is tried again and again",
+            ending.mend or "parleyd goes on trying",
             extra=fields(**about(ending)),
         )
         if not repeated:

@@ -203,8 +203,9 @@ class Supervisor:
                 # Speech waits for the retry that is due anyhow; a noisy room must not hammer a broken server.
                 if self._state is State.ASLEEP:
                     self._woken_by_speech = True
-                    self._news.woken("word" if self._config.wake.mode == "word" else "speech")
-                    self._move(Trigger.WAKE, "somebody speaks")
+                    by_word = self._config.wake.mode == "word"
+                    self._news.woken("word" if by_word else "speech")
+                    self._move(Trigger.WAKE, "somebody says the wake word" if by_word else "somebody speaks")
             case Wake(standing=standing):
                 self._woken_by_speech = False
                 if not standing and move(self._state, Trigger.WAKE) is not None:

@@ -179,7 +179,7 @@ def judge_tcp(shown: str, tried: Sequence[tuple[str, str | None]]) -> Iterator[F
     if any(":" in address for address, _ in refused) and ":" not in tried[-1][0]:
         yield warning(
             f"IPv6 does not work here ({refused[0][1]}): each connection may begin {STAGGER_S:g} s later for it",
-            "mend it in the router, or switch it off: sudo nmcli connection modify NAME ipv6.method disabled",
+            "fix it in the router, or switch it off: sudo nmcli connection modify NAME ipv6.method disabled",
         )
 
 

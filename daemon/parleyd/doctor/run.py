@@ -56,7 +56,7 @@ def examine(checks: Sequence[Check], examination: Examination) -> Iterator[Outco
 
 
 def _why_skipped(needed: Outcome) -> str:
-    return needed.findings[0].text if needed.is_blocked else f"mend first: {needed.name}"
+    return needed.findings[0].text if needed.is_blocked else f"fix first: {needed.name}"
 
 
 def _make(check: Check, examination: Examination) -> Outcome:

@@ -20,7 +20,7 @@ _PROPERTIES = (
     "SupplementaryGroups,StatusText,LoadError"
 )
 _MANY_RESTARTS = 5
-_FIRST_CONFIGURATION = "mend first: configuration"
+_FIRST_CONFIGURATION = "fix first: configuration"
 _BOTH = (
     "choose one: sudo systemctl enable --now parleyd; or, where a sound server (PipeWire, PulseAudio) runs for a user, "
     "as that user: systemctl --user enable --now parleyd"

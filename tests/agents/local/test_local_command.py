@@ -85,7 +85,7 @@ def test_it_converses_line_by_line_and_ends_on_a_signal(number: signal.Signals, 
     assert notes[0]["message"]["type"] == "conversation_initiation_client_data"
 
 
-def test_it_ends_with_its_standard_input_and_speaks_json() -> None:
+def test_it_ends_with_its_standard_input_and_not_before_and_speaks_json() -> None:
     with command("--port", "0", "--json", "--ears", "none", "--quit-with-stdin", stdin=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdin is not None
@@ -93,10 +93,16 @@ def test_it_ends_with_its_standard_input_and_speaks_json() -> None:
         assert first["event"] == "listening"
         with Client(Address(first["url"])) as client:  # type: ignore[arg-type]
             client.until("audio")
+            # As systemd does when it stops a service: the daemon, which has received the same, hangs up.
+            process.send_signal(signal.SIGTERM)
+            client.send({"type": "user_message", "text": "Count to three."})
+            client.until("agent_response", lambda message: "three" in str(message))
         process.stdin.close()
         assert process.wait(WAIT_S) == 0
         events = [json.loads(line)["event"] for line in process.stdout]
-        assert events == ["connected", "ready", "says", "closed"]
+        # The greeting may have been interrupted, or not.
+        told = [one for one in events if one != "interrupted"]
+        assert told == ["connected", "ready", "says", "heard", "says", "closed"]
 
 
 def test_the_daemon_starts_it_as_a_child() -> None:

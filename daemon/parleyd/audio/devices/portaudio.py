@@ -212,7 +212,7 @@ class Card:
         if refusal is None:
             raise DeviceError(
                 f"the {self._direction} device '{device.name}' cannot be opened now",
-                f"see its plug and `parleyd devices`, or choose another audio.{self._direction}.device",
+                f"check its plug, see `parleyd devices`, or choose another audio.{self._direction}.device",
             )
         raise explain(refusal, device.name, self._direction) from refusal
 
