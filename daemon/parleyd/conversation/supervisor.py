@@ -194,6 +194,8 @@ class Supervisor:
             session.hang_up("the daemon stops")
             session.wait_over(STOP_S)
         self._news.hung_up("the daemon stops")
+        # It is kept in memory only, so whoever starts next knows nothing of it.
+        self._unanswered.give_up_all(float("inf"), "the daemon stops")
 
     def _take(self, message: Message) -> None:
         match message:
