@@ -300,7 +300,7 @@ def test_what_is_sent_again_gets_its_time() -> None:
 def test_a_new_conversation_begins_at_the_beginning() -> None:
     session = understood()
     session.waits(100.0)
-    session.idle.conclude()
+    session.idle.conclude(session.now_s)
     session.waits(1000.0)
     session.talks()
     session.idle.begin(session.now_s, greets=False, again=True)
@@ -396,3 +396,37 @@ def test_an_end_that_comes_earlier_than_it_seemed_is_not_slept_through(
     while session.idle.due(session.now_s, session.patience) is None:
         session.now_s = session.idle.next_look_s(session.now_s, session.patience)
     assert session.now_s - began_s == pytest.approx(seconds, abs=1.0)
+
+
+def goes_on_without_being_asked(session: Session) -> None:
+    """In pieces that follow each other too closely to be told from one answer."""
+    session.hears("...")
+    session.agent_says(2.0)
+
+
+def test_what_was_typed_in_one_conversation_is_owed_nothing_in_the_next() -> None:
+    session = understood()
+    typed_s = session.now_s
+    session.idle.acted(typed_s)
+    session.idle.told(typed_s)
+    session.waits(10.0)
+    session.idle.conclude(session.now_s)
+    session.waits(10.0)
+    session.talks()
+    session.idle.begin(session.now_s, greets=False, again=True)
+    session.idle.acted(typed_s)
+    session.idle.told(typed_s)
+    seconds, verdict = session.ends(lambda: goes_on_without_being_asked(session), every_s=3.0)
+    assert (round(seconds), verdict.is_false_wake) == (8, True)
+
+
+def test_what_was_typed_while_a_conversation_was_being_ended_is_owed_an_answer_in_the_next() -> None:
+    session = understood()
+    session.waits(10.0)
+    session.idle.acted(session.now_s)
+    session.idle.conclude(session.now_s - 1.0)
+    session.idle.begin(session.now_s, greets=False, again=True)
+    session.idle.acted(session.now_s)
+    session.idle.typed_answered()
+    session.agent_says(30.0)
+    assert session.ends()[0] == pytest.approx(50.0, abs=0.2)

@@ -108,11 +108,13 @@ class Idle:
         self._is_live = False
         self._tools.clear()
 
-    def conclude(self) -> None:
-        """The conversation is over; what comes next is another one."""
-        is_talking = self._is_talking
+    def conclude(self, decided_s: float) -> None:
+        """The conversation is over; what comes next is another one. decided_s: what was typed or told up to then
+        belongs to this one, and is not owed an answer in the next."""
+        is_talking, acted_s, told_s = self._is_talking, self._acted_s, self._told_s
         Idle.__init__(self)
         self._is_talking = is_talking
+        self._acted_s, self._told_s = min(acted_s, decided_s), min(told_s, decided_s)
 
     # ------------------------------------------------------------ the person
 
