@@ -707,9 +707,9 @@ def test_the_log_says_how_loud_a_voice_has_to_be_and_whether_that_keeps_the_same
         return words, any(v.opened for v in hear(gate, [loud_dbfs] * 20))
 
     words, wakes = told(-61.0, 1)
-    assert "that is louder than what that was" in words
+    assert "that is louder than the sound that woke it" in words
     assert not wakes
     words, wakes = told(-20.0, 5)
     assert words.startswith("woken for nothing (5 in a row): for 16 min a voice has to reach ")
-    assert words.endswith("; what that was reached -20 dBFS, so the same can wake it again")
+    assert words.endswith("; the sound that woke it reached -20 dBFS, which is still enough")
     assert wakes

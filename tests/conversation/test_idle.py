@@ -22,6 +22,7 @@ class Session:
         self.now_s = 1000.0
         self.patience = replace(patience, by_speech=by_speech)
         self.answer = 0
+        self.look_s = 0.0
         if by_speech:
             self.talks(1.0)
         self.idle.begin(self.now_s, greets=greets, again=by_speech)
@@ -43,6 +44,14 @@ class Session:
         if is_audible:
             self.idle.answer_begins(self.now_s)
         self.idle.voice(self.now_s, seconds, self.answer, is_audible=is_audible)
+
+    def look_until(self, seconds: float) -> None:
+        """As the supervisor does, which sleeps from look to look; look_s is the next one after that time."""
+        until_s, self.look_s = self.now_s + seconds, self.now_s
+        while self.look_s < until_s:
+            assert self.idle.due(self.look_s, self.patience) is None
+            self.look_s = self.idle.next_look_s(self.look_s, self.patience)
+        self.now_s = until_s
 
     def ends(self, meanwhile: Callable[[], None] = lambda: None, every_s: float = 1.0) -> tuple[float, Verdict]:
         """Seconds from now until it is ended, and why. meanwhile: what happens again and again."""
@@ -291,7 +300,7 @@ def test_what_is_sent_again_gets_its_time() -> None:
 def test_a_new_conversation_begins_at_the_beginning() -> None:
     session = understood()
     session.waits(100.0)
-    session.idle.conclude()
+    session.idle.conclude(session.now_s)
     session.waits(1000.0)
     session.talks()
     session.idle.begin(session.now_s, greets=False, again=True)
@@ -359,3 +368,65 @@ def test_the_next_look_is_not_after_the_verdict() -> None:
         assert next_s > session.now_s
         session.now_s = next_s
     assert session.now_s == pytest.approx(1001.0 + 3.0 + 20.0)
+
+
+def cut_after_10_s(session: Session) -> None:
+    session.agent_says(180.0)
+    session.look_until(10.0)
+    session.idle.cut(session.now_s)
+
+
+def doubted_after_12_s(session: Session) -> None:
+    session.patience = replace(session.patience, idle_s=60.0)
+    session.waits(55.0)
+    session.talks()
+    session.look_until(12.0)
+    session.talks()
+
+
+@pytest.mark.parametrize(("shortened", "seconds"), [(cut_after_10_s, 20.0), (doubted_after_12_s, 8.0)])
+def test_an_end_that_comes_earlier_than_it_seemed_is_not_slept_through(
+    shortened: Callable[[Session], None], seconds: float
+) -> None:
+    """Who sleeps until the next look, as the supervisor does, sees the verdict in time."""
+    session = understood()
+    shortened(session)
+    began_s = session.now_s
+    session.now_s = max(session.now_s, session.look_s)
+    while session.idle.due(session.now_s, session.patience) is None:
+        session.now_s = session.idle.next_look_s(session.now_s, session.patience)
+    assert session.now_s - began_s == pytest.approx(seconds, abs=1.0)
+
+
+def goes_on_without_being_asked(session: Session) -> None:
+    """In pieces that follow each other too closely to be told from one answer."""
+    session.hears("...")
+    session.agent_says(2.0)
+
+
+def test_what_was_typed_in_one_conversation_is_owed_nothing_in_the_next() -> None:
+    session = understood()
+    typed_s = session.now_s
+    session.idle.acted(typed_s)
+    session.idle.told(typed_s)
+    session.waits(10.0)
+    session.idle.conclude(session.now_s)
+    session.waits(10.0)
+    session.talks()
+    session.idle.begin(session.now_s, greets=False, again=True)
+    session.idle.acted(typed_s)
+    session.idle.told(typed_s)
+    seconds, verdict = session.ends(lambda: goes_on_without_being_asked(session), every_s=3.0)
+    assert (round(seconds), verdict.is_false_wake) == (8, True)
+
+
+def test_what_was_typed_while_a_conversation_was_being_ended_is_owed_an_answer_in_the_next() -> None:
+    session = understood()
+    session.waits(10.0)
+    session.idle.acted(session.now_s)
+    session.idle.conclude(session.now_s - 1.0)
+    session.idle.begin(session.now_s, greets=False, again=True)
+    session.idle.acted(session.now_s)
+    session.idle.typed_answered()
+    session.agent_says(30.0)
+    assert session.ends()[0] == pytest.approx(50.0, abs=0.2)

@@ -7,10 +7,11 @@ import hashlib
 import re
 import socket
 import threading
+from collections.abc import Callable
 
 import pytest
 from harness import Daemon, spoken, utterances_in
-from plays import QUESTION, answering, config
+from plays import QUESTION, answering, config, silent
 from scripted_server import WAIT_S, Line, ScriptedServer
 
 from parleyd import events
@@ -214,6 +215,37 @@ def test_what_an_agent_said_it_would_do_long_ago_explains_no_end(monkeypatch: py
         assert ended.ending.kind is EndingKind.RETRY
         assert daemon.expect(events.StateChanged).trigger == "lost"
         daemon.expect(events.SessionOpened)
+
+
+def mute(line: Line) -> None:
+    """A server that takes the handshake and says nothing: no session begins."""
+    line.over.wait(WAIT_S)
+
+
+@pytest.mark.parametrize(("play", "was_sent"), [(silent, True), (mute, False)])
+def test_what_nobody_has_answered_when_the_daemon_stops_is_told(play: Callable[[Line], None], was_sent: bool) -> None:
+    with ScriptedServer(play) as server:
+        with Daemon(config(server)) as daemon:
+            daemon.say(QUESTION)
+            if was_sent:
+                server.next_line().wait_turn()
+            else:
+                daemon.expect(events.UtteranceEnded)
+                daemon.service.say("And in Tokyo?")
+            assert not daemon.of(events.SpeechLost)
+        [lost] = daemon.of(events.SpeechLost)
+        assert lost.lost_ms > 500
+        assert "the daemon stops" in lost.cause
+        assert ("was sent" in lost.cause) is was_sent
+        assert [typed.text for typed in daemon.of(events.TypedLost)] == ([] if was_sent else ["And in Tokyo?"])
+
+
+def test_nothing_is_told_as_lost_when_the_daemon_stops_after_an_answer() -> None:
+    with ScriptedServer(answering) as server:
+        with Daemon(config(server)) as daemon:
+            daemon.say(QUESTION)
+            daemon.expect(events.AnswerEnded)
+        assert not daemon.of(events.SpeechLost)
 
 
 def test_hanging_up_waits_for_no_line_on_which_somebody_is_stuck(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -246,11 +246,11 @@ def doubt_in_words(gate: Gate) -> str:
     doubt, bar_dbfs, undoubted_dbfs = gate.doubt, gate.bar_dbfs, gate.undoubted_bar_dbfs
     woken = f"woken for nothing ({doubt.times} in a row)"
     if gate.open or bar_dbfs <= undoubted_dbfs:
-        return f"{woken}: what that was would not be loud enough any more, so nobody has to be louder for it"
+        return f"{woken}: the sound that woke it would not be loud enough any more, so nobody has to be louder for it"
     raised = (
         f"{woken}: for {doubt.raised_ms // 60_000} min a voice has to reach {bar_dbfs:.0f} dBFS, where "
         f"{undoubted_dbfs:.0f} would do"
     )
     if doubt.fooled_by_dbfs >= bar_dbfs:
-        return f"{raised}; what that was reached {doubt.fooled_by_dbfs:.0f} dBFS, so the same can wake it again"
-    return f"{raised}; that is louder than what that was"
+        return f"{raised}; the sound that woke it reached {doubt.fooled_by_dbfs:.0f} dBFS, which is still enough"
+    return f"{raised}; that is louder than the sound that woke it"

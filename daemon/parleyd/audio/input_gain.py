@@ -25,9 +25,9 @@ CLIPPING_DB_PER_S = 12.0
 # A gain that is configured anew goes there no faster. More of an echo than the canceller expects is a person to it: at
 # 1 dB/s it never was, at 3 dB/s now and then. Less may come at once.
 SLEW_UP_DB_PER_S, SLEW_DOWN_DB_PER_S = 1.0, 12.0
-# Of the 320 samples of a frame, so many beyond full scale are more than a click.
+# A frame of 320 samples with this many beyond full scale is clipped; fewer are a click.
 CLIPPING_SAMPLES = 3
-# As many stretches of talk are remembered; their median is what counts, not the one door that was slammed meanwhile.
+# How many stretches of talk are remembered. Their median counts, so that one slammed door changes nothing.
 _KNOWN = 9
 _PENDING = 9
 
@@ -130,7 +130,7 @@ class InputGain:
         return to_pcm(values)
 
     def hear(self, level_dbfs: float, floor_dbfs: float, *, talk: bool, alone: bool) -> None:
-        """Of every frame that was made louder here, what became of it: see AutoGain.step. For the thread of apply()."""
+        """Tells AutoGain.step() of every frame that went through apply(). Call it on the thread of apply()."""
         if self.auto is None:
             return
         saturated, self._saturated_before = self.saturated - self._saturated_before, self.saturated

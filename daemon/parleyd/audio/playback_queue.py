@@ -84,8 +84,7 @@ class ChunkQueue:
             return data, 0.0
         lost_s = (len(data) - room) / sample_bytes / self._fmt.rate_hz
         self.dropped_s += lost_s
-        if answer != self._cut_answer:
-            self._cut_answer = answer
+        self._cut_answer = answer
         if not self._drop_said:
             self._drop_said = True
             log.warning(
@@ -124,7 +123,7 @@ class ChunkQueue:
         return (self._blocks[0].segment, self._blocks[0].fmt) if self._blocks else None
 
     def take(self, samples: int, rate_hz: int) -> Slice:
-        """The oldest sound, so much of it (samples at rate_hz) as the first block has. There must be one."""
+        """The oldest sound: up to `samples` at rate_hz, and no more than the first block holds. There must be one."""
         block = self._blocks[0]
         wanted = math.ceil(samples * block.fmt.rate_hz / rate_hz) * block.fmt.sample_bytes
         data = bytes(block.data[block.taken_bytes : block.taken_bytes + wanted])

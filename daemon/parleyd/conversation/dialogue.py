@@ -190,7 +190,7 @@ class Dialogue:
                 self._history.clear()
             self._to_agent.close()
             self._to_agent.forget_typed(decided_s, "the conversation was over")
-            self._idle.conclude()
+            self._idle.conclude(decided_s)
             self._voice.end_answer(self._numbers.current)
 
     # ------------------------------------------------------------ receiver thread

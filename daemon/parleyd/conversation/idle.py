@@ -38,6 +38,8 @@ PIECES_GAP_S = 2.0
 SAME_ANSWER_GAP_S = 3.0
 # A tool that has worked for this long gives the agent the whole patience again; quicker ones leave the clock alone.
 TOOL_WORKED_S = 1.0
+# How often a live session is looked at.
+LOOK_S = 0.25
 
 _NEVER_S = float("-inf")
 
@@ -106,11 +108,13 @@ class Idle:
         self._is_live = False
         self._tools.clear()
 
-    def conclude(self) -> None:
-        """The conversation is over; what comes next is another one."""
-        is_talking = self._is_talking
+    def conclude(self, decided_s: float) -> None:
+        """The conversation is over; what comes next is another one. decided_s: what was typed or told up to then
+        belongs to this one, and is not owed an answer in the next."""
+        is_talking, acted_s, told_s = self._is_talking, self._acted_s, self._told_s
         Idle.__init__(self)
         self._is_talking = is_talking
+        self._acted_s, self._told_s = min(acted_s, decided_s), min(told_s, decided_s)
 
     # ------------------------------------------------------------ the person
 
@@ -210,12 +214,11 @@ class Idle:
         return by_speech and not self.understood
 
     def next_look_s(self, now_s: float, patience: Patience) -> float:
-        """When due() may have another answer."""
-        held_s = self._held_until_s(patience)
-        if self._is_held() or held_s <= now_s:
-            # Nobody tells when the talk, or the tool, ends.
-            held_s = max(held_s, now_s + 0.25)
-        return min(held_s, self._person_s + patience.no_person_s)
+        """When due() may have another answer. Never long from now: talk and tools end, answers are cut and sounds are
+        doubted without a message to whoever waits for that moment."""
+        ends_s = min(self._held_until_s(patience), self._person_s + patience.no_person_s)
+        soon_s = now_s + LOOK_S
+        return min(ends_s, soon_s) if ends_s > now_s else soon_s
 
     def due(self, now_s: float, patience: Patience) -> Verdict | None:
         """Whether the session is to be ended."""

@@ -78,10 +78,10 @@ class Supervisor:
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
         self.pulse = Pulse("supervisor")
         self._session: Session | None = None
-        # Whose event is being taken in is the session until that is done. Taken before the dialogue's lock.
+        # The session does not change while one of its events is taken in. Taken before the dialogue's lock.
         self._current = threading.Lock()
         self._state = State.ASLEEP
-        self._decided_s = 0.0  # whatever is done now follows from what was so then
+        self._decided_s = 0.0  # when the message that is being dealt with was taken: later acts are not its subject
         self._retry_at_s: float | None = None
         self._woken_by_speech = False
         self._always = config.wake.mode == "always"
@@ -194,6 +194,8 @@ class Supervisor:
             session.hang_up("the daemon stops")
             session.wait_over(STOP_S)
         self._news.hung_up("the daemon stops")
+        # It is kept in memory only, so whoever starts next knows nothing of it.
+        self._unanswered.give_up_all(float("inf"), "the daemon stops")
 
     def _take(self, message: Message) -> None:
         match message:
@@ -277,7 +279,7 @@ class Supervisor:
                     self._move(Trigger.LOST, f"{ending.reason} before it answered; it is asked again", about(ending))
                     return
                 again = self._always or self._talk_begins_s() < float("inf")
-                # Who is talked to and hangs up, or did not begin, has judged nothing of what woke us.
+                # An agent that hangs up while somebody talks, or before it began, has not judged what woke the daemon.
                 if self._state is State.LIVE and not again and self._quiet.is_false_wake(self._woken_by_speech):
                     self._doubt()
                 self._move(Trigger.AGENT_HUNG_UP, ending.reason, about(ending))
@@ -337,7 +339,7 @@ class Supervisor:
                 self._dialogue.conclude(self._decided_s, keep_history=self._keep_history)
                 self._unanswered.give_up(self._talk_begins_s(), reason, was_heard_out=self._was_heard_out)
                 if self._to_agent.typed_s is not None:
-                    # Who typed it saw a session, and woke nobody.
+                    # It was typed into a session that was just ending; nothing has woken the daemon for it yet.
                     self._inbox.put(Wake(by_speech=False))
 
     def _doubt(self) -> None:

@@ -42,7 +42,9 @@ class ToAgent:
         self._with_files: list[str] = []
         self._to_tell: deque[tuple[str, float]] = deque(maxlen=MAX_TO_TELL)
         self._response_id: int | None = None
-        self._activity_s = self._person_s = self._device_s = 0.0
+        self._activity_s = 0.0
+        # Nobody has done anything yet, at no time at all.
+        self._person_s = self._device_s = float("-inf")
 
     # ------------------------------------------------------------ the session
 

@@ -76,7 +76,8 @@ def is_this_machine(host: str) -> bool:
 def _named(is_tls: bool, environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """In the order in which they count. One that is set to nothing counts, too: it means no proxy."""
     own = "https_proxy" if is_tls else "http_proxy"
-    # curl does without HTTP_PROXY in capitals, which a web server makes of a visitor's header `Proxy`; none starts us.
+    # curl ignores HTTP_PROXY in capitals: a web server sets it for its programs from a visitor's header `Proxy`. No web
+    # server starts parleyd.
     for name in (own, own.upper(), "all_proxy", "ALL_PROXY"):
         if name in environment:
             yield name, environment[name]
@@ -101,7 +102,9 @@ def _parsed(variable: str, value: str) -> Proxy:
     # What would end a line of the request, or is no host at all.
     if not host or re.search(r"[\s\x00-\x20\x7f\"'<>\\^`{|}]", host) or not host.isascii():
         raise ProxyError(
-            f"what {variable} names is no proxy", f"set {variable} to http://HOST:PORT, or remove it", is_lasting=True
+            f"{variable} holds no address of a proxy",
+            f"set {variable} to http://HOST:PORT, or remove it",
+            is_lasting=True,
         )
     authorization = None
     if user is not None:
@@ -143,7 +146,7 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
         return None
-    # An IPv4 address in the clothes of IPv6 is that address.
+    # ::ffff:192.0.2.1 is the IPv4 address 192.0.2.1.
     return (address.ipv4_mapped or address) if isinstance(address, ipaddress.IPv6Address) else address
 
 

@@ -25,7 +25,7 @@ Option = tuple[int, int, int]
 
 
 class Deadline:
-    """For all that belongs to one connection together: a socket's own timeout starts anew with every byte.
+    """One deadline for all steps of a connection together; a socket's own timeout starts anew with every byte.
 
     A context manager; time runs from its making on. guard(line): a socket that is shut down when the time is over,
     which wakes whoever is blocked on it; the newest one given counts. cut_off(): the time is over now.
@@ -51,7 +51,8 @@ class Deadline:
                 shut(line)
 
     def cause(self, error: Exception) -> Exception:
-        """What to tell: whoever was cut off sees a line that ended. What is known for certain stays as it is."""
+        """The error to report. To a step that was cut off by this deadline it looks as if the line had ended, and that
+        is told as a timeout; errors whose cause is certain stay as they are."""
         certain = ProxyError | resolving.NameServersSilentError | ssl.SSLCertVerificationError
         return TimeoutError("no answer") if self.is_over and not isinstance(error, certain) else error
 
@@ -190,7 +191,7 @@ def _open_tunnel(line: socket.socket, proxy: Proxy, host: str, port: int, deadli
             answer.begin()
             status, reason = answer.status, answer.reason
         if deadline.is_over:
-            # Who was cut off may take that for the end of a line.
+            # Cut off by the deadline, the answer may look complete.
             raise TimeoutError
     except (OSError, http.client.HTTPException) as error:
         if deadline.is_over:
@@ -204,7 +205,7 @@ def _open_tunnel(line: socket.socket, proxy: Proxy, host: str, port: int, deadli
 
 
 def proxy_refusal(proxy: Proxy, status: int, reason: str, where: str) -> ProxyError:
-    """What a proxy means that answers with this status instead of connecting us with `where`."""
+    """The error for a proxy that answers with this status instead of connecting us with `where`."""
     match status:
         # Some answer 401 where 407 is meant.
         case 401 | 407 if proxy.authorization is None:
