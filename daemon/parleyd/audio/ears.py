@@ -160,6 +160,8 @@ class Ears:
             level_dbfs=measured.level_dbfs,
             pitch=measured.pitch,
             faint=self._echo.faint,
+            power=self._measure.power,
+            wakes=asleep and self._wake_on_speech,
             hold_back=self._hold_back or asleep,
         )
         self._echo.judge(level_dbfs(frame.pcm), talk=verdict.talk_ms > 0)
@@ -251,6 +253,9 @@ def doubt_in_words(gate: Gate) -> str:
         f"{woken}: for {doubt.raised_ms // 60_000} min a voice has to reach {bar_dbfs:.0f} dBFS, where "
         f"{undoubted_dbfs:.0f} would do"
     )
-    if doubt.fooled_by_dbfs >= bar_dbfs:
-        return f"{raised}; what that was reached {doubt.fooled_by_dbfs:.0f} dBFS, so the same can wake it again"
-    return f"{raised}; that is louder than what that was"
+    if doubt.fooled_by_dbfs < bar_dbfs:
+        return f"{raised}; that is louder than what that was"
+    that_was = f"{raised}; what that was reached {doubt.fooled_by_dbfs:.0f} dBFS"
+    if gate.is_remembered:
+        return f"{that_was}, but it is known now, and what sounds the same will be held back"
+    return f"{that_was}, so the same can wake it again"
