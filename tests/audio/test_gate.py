@@ -764,7 +764,7 @@ def test_the_news_of_it_are_bounded_and_add_up() -> None:
 
 def test_reasons_in_words() -> None:
     assert in_words({"doubt": 200, "background": 3000}) == (
-        "3.2 s: 3.0 s no louder than what goes on in the room, 0.2 s not loud enough after wakes for nothing"
+        "3.0 s no louder than the other sounds of the room, 0.2 s too soft after wakes for nothing"
     )
 
 

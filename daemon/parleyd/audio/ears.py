@@ -204,7 +204,8 @@ class Ears:
             return
         self._bus.publish(events.SpeechHeldBack(at_s=at_s, held_ms=news.held_ms, total_ms=news.total_ms))
         log.info(
-            "held back what sounded like speech, in the last %s: %s; %.1f s since the start",
+            "held back %.1f s that sounded like speech in the last %s (%s); %.1f s since the start",
+            sum(news.held_ms.values()) / 1000,
             "minute" if news.minutes == 1 else f"{news.minutes} minutes",
             in_words(news.held_ms),
             news.total_ms / 1000,
