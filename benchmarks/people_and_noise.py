@@ -1,7 +1,7 @@
 """The judge of the gate: what of people it sends, and what noise costs, in one table. Offline; about three minutes.
 
     nice .venv/bin/python benchmarks/people_and_noise.py --half tune [--long] [--json FILE] [--only WORD ...]
-        [--vad silero] [--aggressiveness N] [--bare] [--known-noises] [--seed N] [--jobs N]
+        [--vad silero] [--aggressiveness N] [--bare] [--no-known-noises] [--seed N] [--jobs N]
 
 Every scene is heard by the daemon's own way of a frame (measure, detector, gate, pre-roll), with its rules for
 sessions: who is understood keeps a session for `session.idle_timeout_s` of quiet, a wake of which the agent understood
@@ -18,7 +18,7 @@ heads    utterances that were sent, but whose beginning misses more than 40 ms; 
 holes    utterances that were sent, but miss more than 60 ms of speech after their beginning
 missing  share of all speech that was not sent
 late     interruptions more than 400 ms after the speech began; or never
-held     utterances of which a part was taken for a noise that is known
+held     utterances of which a part was not sent because it was taken for a noise that is known
 
 Noise: how often it wakes the daemon, minutes of session, both per hour, and the share of the time in which the gate was
 open: what would be sent. Then people speak in that noise, as it goes on: what doubt and hubbub cost them.
@@ -49,7 +49,7 @@ from recordings import WORD_MOST_S, Half
 from rooms import RATE_HZ, Sound, at_level, babble, coloured, levels_db, television
 
 from parleyd.audio.gate import Gate
-from parleyd.audio.known_noises import KnownNoises
+from parleyd.audio.held_back import Why
 from parleyd.audio.measure import VoiceMeasure
 from parleyd.audio.pcm import FRAME_BYTES, FRAME_MS, FRAME_SAMPLES, Frame, to_pcm
 from parleyd.audio.vad import Detector, VadUnavailableError, detector
@@ -91,31 +91,32 @@ Phrase = tuple[str, Sound]
 @dataclass(frozen=True)
 class Contender:
     """bare: the detector alone with the gate's onset, pre-roll and hangover. knows_noises: what woke for nothing is
-    held back when it comes again."""
+    held back when it comes again; False: as it was before that."""
 
     vad: Literal["webrtcvad", "silero"] = "webrtcvad"
     aggressiveness: int = GATE.aggressiveness
     bare: bool = False
-    knows_noises: bool = False
+    knows_noises: bool = True
 
     @property
     def name(self) -> str:
         with_what = "silero" if self.vad == "silero" else f"webrtcvad {self.aggressiveness}"
         if self.bare:
             return f"{with_what} alone"
-        return f"the gate, {with_what}" + (", known noises held back" if self.knows_noises else "")
+        return f"the gate, {with_what}" + ("" if self.knows_noises else ", no noise is known")
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What one frame led to."""
+    """What one frame led to. passed: frames, and whether they were sent. known: frames that were not, as they belong to
+    a noise that is known."""
 
     passed: Sequence[tuple[int, bool]]
     open: bool
     opened: bool = False
     talk_started: bool = False
     talk_stopped: bool = False
-    held: bool = False
+    known: Sequence[int] = ()
 
 
 class Daemon:
@@ -125,12 +126,18 @@ class Daemon:
         self._detector: Detector = detector(contender.vad, contender.aggressiveness)
         self._measure = VoiceMeasure()
         self._gate = Gate(GATE.pre_roll_ms, GATE.hangover_ms)
+        self._knows_noises = contender.knows_noises
 
     def step(self, frame: Frame, number: int, world: World) -> Told:
         voiced = self._detector.voiced(frame)
         measured = self._measure.step(frame, voiced=voiced)
         verdict = self._gate.step(
-            Frame(frame.pcm, float(number)), voiced=voiced, level_dbfs=measured.level_dbfs, pitch=measured.pitch
+            Frame(frame.pcm, float(number)),
+            voiced=voiced,
+            level_dbfs=measured.level_dbfs,
+            pitch=measured.pitch,
+            power=self._measure.power if self._knows_noises else None,
+            wakes=not world.live,
         )
         if verdict.talk_started and not world.live:
             self._gate.woken()
@@ -140,6 +147,7 @@ class Daemon:
             verdict.opened,
             verdict.talk_started,
             verdict.talk_stopped,
+            [int(each.frame.start_s) for each in verdict.passed if each.held_back is Why.KNOWN_NOISE],
         )
 
     def fooled(self) -> None:
@@ -167,35 +175,6 @@ class BareDaemon(Daemon):
 
     def understood(self) -> None:
         pass
-
-
-class KnowingDaemon(Daemon):
-    """With KnownNoises between the gate and its opening, as if the gate asked it: an opening is taken back."""
-
-    def __init__(self, contender: Contender) -> None:
-        super().__init__(contender)
-        self._known = KnownNoises()
-
-    def step(self, frame: Frame, number: int, world: World) -> Told:
-        told = super().step(frame, number, world)
-        self._known.observe(self._measure.power)
-        if not told.opened or world.live:
-            return told
-        if not self._known.holds():
-            self._known.wakes()
-            return told
-        gate = self._gate
-        gate.open, gate._talk_since_s = False, None
-        gate._held.extendleft(Frame(b"", float(each)) for each, _ in reversed(told.passed))
-        return Told((), False, held=True)
-
-    def fooled(self) -> None:
-        super().fooled()
-        self._known.fooled()
-
-    def understood(self) -> None:
-        super().understood()
-        self._known.trust()
 
 
 class World:
@@ -270,8 +249,7 @@ def hear(sound: Sound, words: Flags, contender: Contender, answer_ms: int = ANSW
     """What becomes of a scene. words: the frames in which somebody speaks whom the agent can understand."""
     pcm = to_pcm(sound * 32768)
     count = len(pcm) // FRAME_BYTES
-    kind = BareDaemon if contender.bare else KnowingDaemon if contender.knows_noises else Daemon
-    daemon = kind(contender)
+    daemon = BareDaemon(contender) if contender.bare else Daemon(contender)
     world = World(words, answer_ms)
     passed, live, is_open, held = (np.zeros(count, bool) for _ in range(4))
     starts, wakes, fooled = [], [], []
@@ -280,6 +258,7 @@ def hear(sound: Sound, words: Flags, contender: Contender, answer_ms: int = ANSW
         told = daemon.step(frame, number, world)
         for each, speech in told.passed:
             passed[each] |= speech
+        held[list(told.known)] = True
         if told.talk_started:
             starts.append(number)
             if not world.live:
@@ -290,7 +269,7 @@ def hear(sound: Sound, words: Flags, contender: Contender, answer_ms: int = ANSW
             daemon.fooled()
         elif world.has_words:
             daemon.understood()
-        live[number], is_open[number], held[number] = world.live, told.open, told.held
+        live[number], is_open[number] = world.live, told.open
     return Heard(passed, live, is_open, held, tuple(starts), tuple(wakes), tuple(fooled))
 
 
@@ -980,14 +959,14 @@ def main() -> int:
     parser.add_argument("--vad", choices=("webrtcvad", "silero"), default=GATE.vad)
     parser.add_argument("--aggressiveness", type=int, choices=range(4), default=GATE.aggressiveness)
     parser.add_argument("--bare", action="store_true", help="the detector alone, as a floor")
-    parser.add_argument("--known-noises", action="store_true", help="what woke for nothing is held back the next time")
+    parser.add_argument("--no-known-noises", action="store_true", help="what woke for nothing may wake again")
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="every scene as a line of JSON; a run that was stopped goes on there"
     )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2)
     args = parser.parse_args()
-    contender = Contender(args.vad, args.aggressiveness, args.bare, args.known_noises)
+    contender = Contender(args.vad, args.aggressiveness, args.bare, not args.no_known_noises)
     if lacking := recordings.missing(args.half):
         print(f"not all is there; apt-get install --no-install-recommends {' '.join(lacking)}", file=sys.stderr)
     try:

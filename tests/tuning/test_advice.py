@@ -62,7 +62,7 @@ def test_no_tick_where_much_that_sounds_like_speech_would_not_have_been_sent() -
     told = [each for each in advise(held, Settings()) if "sent" in each.text]
     assert [each.kind for each in told] == ["change"]
     assert told[0].text.startswith(
-        "17.3 of 29.7 s sound like speech and would not have been sent (17.3 s: 17.0 s no louder than what goes on in "
+        "17.3 of 29.7 s sound like speech and would not have been sent (17.0 s no louder than the other sounds of "
     )
     little = replace(held, held_back_ms={"no_pitch": 300})
     assert [each.kind for each in advise(little, Settings()) if "sent" in each.text] == ["good"]

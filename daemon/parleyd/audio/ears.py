@@ -160,6 +160,8 @@ class Ears:
             level_dbfs=measured.level_dbfs,
             pitch=measured.pitch,
             faint=self._echo.faint,
+            power=self._measure.power,
+            wakes=asleep and self._wake_on_speech,
             hold_back=self._hold_back or asleep,
         )
         self._echo.judge(level_dbfs(frame.pcm), talk=verdict.talk_ms > 0)
@@ -202,7 +204,8 @@ class Ears:
             return
         self._bus.publish(events.SpeechHeldBack(at_s=at_s, held_ms=news.held_ms, total_ms=news.total_ms))
         log.info(
-            "held back what sounded like speech, in the last %s: %s; %.1f s since the start",
+            "held back %.1f s that sounded like speech in the last %s (%s); %.1f s since the start",
+            sum(news.held_ms.values()) / 1000,
             "minute" if news.minutes == 1 else f"{news.minutes} minutes",
             in_words(news.held_ms),
             news.total_ms / 1000,
@@ -251,6 +254,9 @@ def doubt_in_words(gate: Gate) -> str:
         f"{woken}: for {doubt.raised_ms // 60_000} min a voice has to reach {bar_dbfs:.0f} dBFS, where "
         f"{undoubted_dbfs:.0f} would do"
     )
-    if doubt.fooled_by_dbfs >= bar_dbfs:
-        return f"{raised}; the sound that woke it reached {doubt.fooled_by_dbfs:.0f} dBFS, which is still enough"
-    return f"{raised}; that is louder than the sound that woke it"
+    if doubt.fooled_by_dbfs < bar_dbfs:
+        return f"{raised}; that is louder than the sound that woke it"
+    that_was = f"{raised}; the sound that woke it reached {doubt.fooled_by_dbfs:.0f} dBFS"
+    if gate.is_remembered:
+        return f"{that_was}, but it is known now, and what sounds the same will be held back"
+    return f"{that_was}, so the same can wake it again"

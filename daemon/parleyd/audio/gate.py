@@ -11,7 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
+import numpy as np
+import numpy.typing as npt
+
 from parleyd.audio.held_back import HeldBack, Why
+from parleyd.audio.known_noises import KnownNoises
 from parleyd.audio.pcm import FRAME_MS, Frame
 from parleyd.audio.room import SPEECH_OVER_FLOOR_DB, Doubt, Hubbub, LevelFloor, Sounds, Understood
 
@@ -76,7 +80,8 @@ class Verdict:
 class Gate:
     """pre_roll_ms: sound kept from before the opening. hangover_ms: quiet after which it closes.
 
-    held_back: what sounded like speech and did not go through, in all."""
+    held_back: what sounded like speech and did not go through, in all. known: the noises that woke for nothing.
+    is_remembered: what woke for nothing last is one of them now."""
 
     pitch_least = SYLLABLE_PITCH
 
@@ -102,6 +107,8 @@ class Gate:
         self.doubt = Doubt()
         self.understood_by = Understood()
         self.held_back = HeldBack()
+        self.known = KnownNoises()
+        self.is_remembered = False
         self.open = False
 
     @property
@@ -143,6 +150,7 @@ class Gate:
         self.understood_by.understood()
         self.hubbub.was_somebody()
         self.doubt.trust()
+        self.known.trust()
         self._used_up = 0.0
 
     def fooled(self) -> None:
@@ -150,6 +158,7 @@ class Gate:
         self.understood_by.nobody()
         self.hubbub.was_nobody()
         self.doubt.fooled()
+        self.is_remembered = self.known.fooled()
 
     def woken(self) -> None:
         """Talk begins while all is asleep: what was heard before belongs to something else."""
@@ -167,13 +176,15 @@ class Gate:
         hold_back: bool = True,
         pitch: float = 1.0,
         faint: bool = False,
-        veto: bool = False,
+        power: npt.NDArray[np.floating] | None = None,
+        wakes: bool = False,
     ) -> Verdict:
         """One frame in. level_dbfs, pitch: as audio.measure has them; without the pitch every voiced frame has one.
         faint: it is the beginning of a word, if a word follows; it opens nothing.
-        veto: what sounds now is, or is like the beginning of, a noise that is known to be nobody; nothing opens the
-        gate meanwhile. If it turns out to be a voice, as much of that is kept as of any word that is long in coming to
-        its first clear syllable (HEAD_MOST_MS).
+        power: the frame's spectrum, as audio.measure has it; without it no noise is known.
+        wakes: talk that begins with this frame wakes the daemon. Where it follows a noise that woke for nothing before,
+        it does not begin. If it turns out to be a voice, as much of that is kept as of any word that is long in coming
+        to its first clear syllable (HEAD_MOST_MS).
         hold_back=False: let everything through at once (nothing to look back at is kept)."""
         speech = self.floor.step(level_dbfs, voiced) and voiced
         self.doubt.step(level_dbfs, talk=self._talk_since_s is not None)
@@ -203,16 +214,19 @@ class Gate:
         else:
             self._quiet_ms += FRAME_MS
 
+        self._held.append(frame)
+        self._held_why.append(None)
         onset = (
             sum(self._window) * FRAME_MS >= ONSET_SPEECH_MS and sum(self._syllables) * FRAME_MS >= ONSET_SYLLABLE_MS
         )
-        if veto and not self.open:
-            why = Why.KNOWN_NOISE
-            onset = False
-            self._window.clear()
-            self._syllables.clear()
-        self._held.append(frame)
-        self._held_why.append(None)
+        if power is not None:
+            self.known.observe(power)
+            if onset and wakes and self._talk_since_s is None:
+                if self.known.holds():
+                    onset, why = False, Why.KNOWN_NOISE
+                    self._mark([why if each else None for each in self._window])
+                else:
+                    self.known.wakes()
         if speech or self._like_speech.goes_on:
             in_syllable = pitched and level_dbfs >= self.floor.moment_dbfs + SPEECH_OVER_FLOOR_DB
             self._mark(self._like_speech.step(speech=speech, syllable=in_syllable, why=why))
@@ -307,6 +321,10 @@ class _Head:
         self.frames = frames if 0 < frames <= HEAD_MOST_MS // FRAME_MS else 0
 
 
+# Held back for this once, a sound is held back for this until it ends.
+_FINAL = (Why.TOO_LONG, Why.KNOWN_NOISE)
+
+
 class _LikeSpeech:
     """What would be talk in a room in which nothing else goes on. goes_on: it has begun and not yet ended."""
 
@@ -328,7 +346,7 @@ class _LikeSpeech:
         if self._quiet_ms >= PAUSE_MS:
             self._why = None
         if self._why is not None:
-            if why is Why.TOO_LONG or self._why is not Why.TOO_LONG:
+            if why in _FINAL or self._why not in _FINAL:
                 self._why = why
             return (self._why if speech else None,)
         has_pitch = sum(self._syllables) * FRAME_MS >= ONSET_SYLLABLE_MS

@@ -31,19 +31,18 @@ class Why(enum.StrEnum):
 
 
 WORDS: dict[str, str] = {
-    Why.BACKGROUND: "no louder than what goes on in the room",
-    Why.DOUBT: "not loud enough after wakes for nothing",
-    Why.KNOWN_NOISE: "a noise that was nobody before",
+    Why.BACKGROUND: "no louder than the other sounds of the room",
+    Why.DOUBT: "too soft after wakes for nothing",
+    Why.KNOWN_NOISE: "a noise that woke for nothing before",
     Why.TOO_LONG: "talk that had not ended for minutes",
     Why.NO_PITCH: "without a pitch, as in a whisper",
 }
 
 
 def in_words(held_ms: dict[str, int]) -> str:
-    """Such as "3.2 s: 3.0 s no louder than what goes on in the room, 0.2 s without a pitch, as in a whisper"."""
+    """Such as "3.0 s no louder than the other sounds of the room, 0.2 s without a pitch, as in a whisper"."""
     most_first = sorted(held_ms.items(), key=lambda each: -each[1])
-    parts = [f"{ms / 1000:.1f} s {WORDS.get(why, why)}" for why, ms in most_first if ms]
-    return f"{sum(held_ms.values()) / 1000:.1f} s: " + ", ".join(parts)
+    return ", ".join(f"{ms / 1000:.1f} s {WORDS.get(why, why)}" for why, ms in most_first if ms)
 
 
 @dataclass(frozen=True, slots=True)

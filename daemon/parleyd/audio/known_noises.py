@@ -147,15 +147,17 @@ class KnownNoises:
         self._to_come = _PICTURE - _BEFORE
         self._track = None
 
-    def fooled(self) -> None:
-        """What woke us was nothing: it is known from now on."""
+    def fooled(self) -> bool:
+        """What woke us was nothing: it is known from now on. False if that is not so: nothing had woken us, or there is
+        too little of it over the noise floor to be known again."""
         woke, self._woke = self._woke, None
-        if woke is None:
-            return
+        if woke is None or not np.isfinite(_apart_db(woke, woke)):
+            return False
         alike = [noise for noise in self._noises if _apart_db(noise, woke) <= SAME_AGAIN_DB]
         for noise in (*alike, woke):
             noise.times = 1 + len(alike)
         self._noises = [*self._noises[1 - KNOWN_MOST :], woke]
+        return True
 
     def trust(self) -> None:
         """Somebody was understood: what woke us was somebody, and so was what is like it."""

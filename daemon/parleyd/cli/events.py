@@ -85,7 +85,7 @@ def sentence(event: dict[str, Any]) -> str:
         case {"event": "speech_lost", "lost_ms": lost_ms, "cause": cause}:
             return f"{lost_ms / 1000:.1f} s of speech reached no agent: {cause}"
         case {"event": "speech_held_back", "held_ms": held_ms}:
-            return f"held back what sounds like speech: {in_words(held_ms)}"
+            return f"held back {sum(held_ms.values()) / 1000:.1f} s that sounded like speech ({in_words(held_ms)})"
         case {"event": "typed_lost", "text": text, "cause": cause}:
             return f"no agent will read “{text}”: {cause}"
         case {"event": "tool_called", "name": name, "parameters": parameters}:

@@ -151,8 +151,8 @@ def _health(status: dict[str, Any]) -> Iterator[Line]:
     findings = status["findings"]
     if not findings:
         held_ms = sum(((status["microphone"] or {}).get("held_back_lately_ms") or {}).values())
-        held = f"; {held_ms / 1000:.0f} s of what sounds like speech were held back lately" if held_ms >= 500 else ""
-        yield Line("health", status["health"] + held, colour)
+        held = f"; {held_ms / 1000:.0f} s that sounded like speech were held back in the last hour"
+        yield Line("health", status["health"] + (held if held_ms >= 500 else ""), colour)
     for number, finding in enumerate(findings):
         text = f"{finding['part']}: {finding['text']}"
         # A daemon of another version may tell no mend.
@@ -196,7 +196,10 @@ def _held_back(it: dict[str, Any]) -> str:
     """What sounded like speech and was not sent."""
     lately_ms, total_ms = it["held_back_lately_ms"], it["held_back_ms"]
     since = f"{sum(total_ms.values()) / 1000:.1f} s in {sum(it['held_back_times'].values())} sounds since the start"
-    return f"in the last hour {in_words(lately_ms)} ({since})" if lately_ms else f"nothing in the last hour, {since}"
+    if not lately_ms:
+        return f"nothing in the last hour; {since}"
+    lately_s = sum(lately_ms.values()) / 1000
+    return f"{lately_s:.1f} s that sounded like speech in the last hour ({in_words(lately_ms)}); {since}"
 
 
 def _speaker(it: dict[str, Any], *, everything: bool) -> str:
