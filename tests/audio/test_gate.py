@@ -416,6 +416,27 @@ def test_a_person_in_the_noise_of_a_fan_is_heard_again() -> None:
     assert [len(set(sentence) - sent) for sentence in person.said] == [0] * len(person.said)
 
 
+def in_a_hall(frames: list[tuple[float, bool]], reverberation_s: float) -> list[tuple[float, bool]]:
+    """What is left of a syllable is 60 dB softer after that time, and sounds like it until it has gone."""
+    heard, before_dbfs = [], ROOM_DBFS
+    for level, voiced in frames:
+        before_dbfs = max(level, before_dbfs - 60 * FRAME_MS / 1000 / reverberation_s)
+        heard.append((before_dbfs, voiced or before_dbfs > ROOM_DBFS + 10))
+    return heard
+
+
+@pytest.mark.parametrize("reverberation_s", [0.5, 0.8])
+def test_a_person_in_a_hall_is_heard_to_the_end(reverberation_s: float) -> None:
+    """The walls fill the pauses between syllables, and the detector takes that for speech, too."""
+    person = Person()
+    person.talks(90)
+    person.silent(3)
+    person.talks(45)
+    person.frames = in_a_hall(person.frames, reverberation_s)
+    sent, _ = person.through(Gate(500, 900))
+    assert [len(set(sentence) - sent) for sentence in person.said] == [0] * len(person.said)
+
+
 @cache
 def flite_says(voice: str) -> list[np.ndarray]:
     assert shutil.which("flite"), "flite is missing: scripts/setup test installs it"

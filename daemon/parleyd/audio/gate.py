@@ -123,9 +123,9 @@ class Gate:
 
     def _bar(self) -> tuple[float, Why]:
         """The level that a syllable has to reach now, and what it is for one that does not."""
-        usual_dbfs = self.floor.syllable_dbfs
         if self.open and self._used_up < 1:
-            return usual_dbfs, Why.BACKGROUND
+            floor = self.floor
+            return floor.next_syllable_dbfs if self.hubbub.stands_out else floor.syllable_dbfs, Why.BACKGROUND
         why = Why.TOO_LONG if self.open else Why.BACKGROUND
         usual_dbfs = self.undoubted_bar_dbfs
         if not self.doubt.raised_ms:

@@ -27,6 +27,9 @@ RESTLESS_S = 5.0
 RESTLESS_FROM = 0.1
 RISE_PER_RESTLESS_DB = 25.0
 RISE_MOST_DB = 12.0
+# While the gate is open for what stands out of the room as a voice does, this is enough: in a hall the sound
+# of one syllable has not gone when the next one begins.
+RISE_IN_TALK_DB = 5.0
 # Hubbub: what is taken for speech and is meant for nobody. A voice that is for us tops its usual peaks by this much.
 HUBBUB_S = 15.0
 HUBBUB_FROM = 0.12
@@ -40,6 +43,8 @@ HUBBUB_GONE = 0.05
 # babble and a television with music behind it stay nearer to their peaks.
 DEPTH_S = 6
 VOICE_DEPTH_DB = 18.0
+# No television with music behind it stands so far out as this.
+PLAIN_DEPTH_DB = 24.0
 # ... and has at least this share of syllables.
 VOICE_SYLLABLES = 0.12
 # In a noisy room a voice does not stand so far out, but it comes down to within this much of the room as it was when
@@ -127,6 +132,11 @@ class LevelFloor:
         """The level that a syllable has to reach."""
         return self.moment_dbfs + self.rise_db
 
+    @property
+    def next_syllable_dbfs(self) -> float:
+        """The level that a syllable has to reach while somebody talks."""
+        return self.moment_dbfs + min(self.rise_db, RISE_IN_TALK_DB)
+
 
 class Sounds(enum.Enum):
     """What an open gate hears. NOISE: it does not come down as a voice does. VOICE: it does. PERSON: it comes down to
@@ -139,7 +149,8 @@ class Sounds(enum.Enum):
 
 class Hubbub:
     """Music, a television, talk at the next table. bar_dbfs: the level that whoever speaks to us has to reach;
-    FLOOR_MIN_DBFS where there is no hubbub. sounds: like what it sounds now.
+    FLOOR_MIN_DBFS where there is no hubbub. sounds: like what it sounds now. stands_out: its usual peaks are as far
+    over the floor as those of a voice, and over what is hubbub already.
 
     It is learnt while the gate is closed. What comes through an open gate may be somebody, however long it lasts: that
     waits until it is known who it was, and is learnt only if it was nobody."""
@@ -147,6 +158,7 @@ class Hubbub:
     def __init__(self) -> None:
         self.bar_dbfs = FLOOR_MIN_DBFS
         self.sounds = Sounds.NOISE
+        self.stands_out = False
         self._smooth = _Smooth()
         self._share = 0.0
         self._calm_dbfs = FLOOR_START_DBFS
@@ -187,6 +199,8 @@ class Hubbub:
         if not is_open and self._share < CALM_SHARE:
             self._calm_dbfs = floor_dbfs
         self.sounds = self._like(floor_dbfs)
+        peak_dbfs = median(peak for peak, _ in self._recent)
+        self.stands_out = peak_dbfs >= floor_dbfs + PLAIN_DEPTH_DB and self._tops_hubbub(peak_dbfs)
         if self._share < HUBBUB_GONE:
             self._peaks.clear()
             self._waiting.clear()
@@ -200,12 +214,15 @@ class Hubbub:
         peak_dbfs = median(peak for peak, _ in self._recent)
         if sum(syllables for _, syllables in self._recent) < VOICE_SYLLABLES * len(self._recent) * _PEAK_FRAMES:
             return Sounds.NOISE
-        if self.bar_dbfs > FLOOR_MIN_DBFS and peak_dbfs < self._usual + TOPS_HUBBUB_DB:
+        if not self._tops_hubbub(peak_dbfs):
             return Sounds.NOISE
         depth_db = peak_dbfs - floor_dbfs
         if self._comes_down(depth_db, floor_dbfs):
             return Sounds.PERSON
         return Sounds.VOICE if depth_db >= VOICE_DEPTH_DB else Sounds.NOISE
+
+    def _tops_hubbub(self, peak_dbfs: float) -> bool:
+        return self.bar_dbfs <= FLOOR_MIN_DBFS or peak_dbfs >= self._usual + TOPS_HUBBUB_DB
 
     def _comes_down(self, depth_db: float, floor_dbfs: float) -> bool:
         return depth_db >= CALM_DEPTH_DB and floor_dbfs <= self._calm_dbfs + CALM_WITHIN_DB
