@@ -22,6 +22,11 @@ def one_line(text: str) -> str:
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in text)
 
 
+def name_text(name: str) -> str:
+    """A name that somebody else chose, within a sentence: in quotes when it could be taken for more than a name."""
+    return name if re.fullmatch(r"[\w.:/@-]+", name) and name.isprintable() else json_text(name)
+
+
 def json_text(value: object) -> str:
     """JSON on one line, in which letters of all languages are readable and nothing steers the terminal."""
     return json_escaped(json.dumps(value, ensure_ascii=False))

@@ -240,9 +240,9 @@ def test_approvals_by_rule_and_by_a_person(play: Callable[..., Scene]) -> None:
     rent = scene.daemon.expect(events.ApprovalWanted)
     assert (rent.name, rent.parameters) == ("pay_rent", {"amount": 700})
     other = scene.daemon.expect(events.ApprovalWanted)
-    assert tools.approve(rent.call_id, allow=True)
-    assert tools.approve(other.call_id, allow=False)
-    assert not tools.approve(other.call_id, allow=True)
+    assert tools.approve(rent.approval, allow=True)
+    assert tools.approve(other.approval, allow=False)
+    assert not tools.approve(other.approval, allow=True)
     line = scene.line()
     line.wait_event("mcp_tool_approval_result", 4)
     answers = {answer["tool_call_id"]: answer["is_approved"] for answer in line.events_of("mcp_tool_approval_result")}
@@ -260,11 +260,12 @@ def test_what_an_agent_asks_forges_no_line_of_the_status_and_no_command(
     scene = play(steps("on: ready, do: mcp_tool_call, name: pay_rent"))
     scene.daemon.expect(events.ApprovalWanted)
     told = messages.plain(scene.daemon.service.status())
-    told["approvals"][0] |= {"name": "x\nhealth      well", "call_id": "1; id #"}
+    told["approvals"][0] |= {"name": "x\nhealth      well", "approval": "1; id #"}
     monkeypatch.setattr(status_command, "connected", lambda _args: nullcontext(SimpleNamespace(ask=lambda _do: told)))
     status_command.run(argparse.Namespace(json=False, watch=False, all=False))
     shown = [line.strip() for line in capsys.readouterr().out.splitlines()]
     assert sum(line.startswith("health") for line in shown) == 1
+    assert 'may it call "x\\nhealth      well" of' in " ".join(shown)
     (asks,) = (number for number, line in enumerate(shown) if "may it call" in line)
     assert shown[asks + 1] == "-> parleyd approve '1; id #', or deny"
 
@@ -275,17 +276,20 @@ def test_a_person_answers_by_the_control_socket(play: Callable[..., Scene]) -> N
         "on: ready, do: mcp_tool_call, name: pay_all",
     ))  # fmt: skip
     commands = by_hand(scene)
-    for _ in range(2):
-        scene.daemon.expect(events.ApprovalWanted)
+    first, second = (scene.daemon.expect(events.ApprovalWanted).approval for _ in range(2))
     shown = [line for line in page(messages.plain(scene.daemon.service.status())) if "may it call" in line.text]
     assert shown[0][:2] == ("asks", 'may it call pay_rent of mcp with {"amount": 700}?')
-    assert shown[0].mend == "parleyd approve call_1, or deny"
+    assert shown[0].mend == f"parleyd approve {first}, or deny"
     assert len(shown) == 2
-    with pytest.raises(RequestError, match=r"several calls wait: call_1 \(pay_rent\), call_2 \(pay_all\)"):
+    for unnamed in (messages.Approve(), messages.Deny()):
+        with pytest.raises(RequestError, match=rf"there wait: {first} \(pay_rent\), {second} \(pay_all\)") as caught:
+            commands(unnamed)
+        assert caught.value.kind == "no_id"
+    assert commands(messages.Deny(approval=first)) == {"approval": first, "call_id": "call_1", "name": "pay_rent"}
+    with pytest.raises(RequestError, match="there wait"):
         commands(messages.Approve())
-    assert commands(messages.Deny(call_id="call_1")) == {"call_id": "call_1", "name": "pay_rent"}
-    assert commands(messages.Approve()) == {"call_id": "call_2", "name": "pay_all"}
-    for request in (messages.Approve(), messages.Deny(call_id="call_1")):
+    assert commands(messages.Approve(approval=second))["call_id"] == "call_2"
+    for request in (messages.Approve(), messages.Deny(approval=first), messages.Approve(approval="call_1")):
         with pytest.raises(RequestError, match="no call waits"):
             commands(request)
     line = scene.line()

@@ -17,6 +17,7 @@ from parleyd.shown import json_text, printable
 _CODES = {
     "not_allowed": os.EX_NOPERM,
     "bad_request": os.EX_USAGE,
+    "no_id": os.EX_USAGE,
     "unknown_profile": os.EX_USAGE,
     "bad_config": os.EX_CONFIG,
     "no_voice": os.EX_CONFIG,

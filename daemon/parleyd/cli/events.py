@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from parleyd.cli.daemon import add_options, connected
+from parleyd.cli.status import question
 from parleyd.cli.terminal import wrapped
 from parleyd.shown import json_text, one_line
 
@@ -89,8 +90,8 @@ def sentence(event: dict[str, Any]) -> str:
             return f"the agent calls {name} with {json_text(parameters)}"
         case {"event": "tool_ended", "name": name, "fault": fault, "took_ms": took_ms}:
             return f"{name} took {took_ms} ms" + (f": {fault}" if fault else "")
-        case {"event": "approval_wanted", "call_id": call_id, "name": name, "service": service}:
-            return f"may the agent call {name} of {service}? `parleyd status` shows what it would do ({call_id})"
+        case {"event": "approval_wanted", "approval": approval, "name": _, "service": _, "parameters": _}:
+            return f"may the agent call {question(event)}? parleyd approve {approval}, or deny"
         case {"event": "approval_settled", "name": name, "allowed": allowed, "by": by}:
             return f"{name} was {'allowed' if allowed else 'denied'} by {by}"
         case {"event": "file_sent", "name": name}:

@@ -14,11 +14,9 @@ from typing import Any, NamedTuple
 
 from parleyd.cli.daemon import add_options, connected
 from parleyd.cli.terminal import has_colour, terminal_width
-from parleyd.shown import json_text, one_line
-from parleyd.tools.result import bounded
+from parleyd.shown import json_text, name_text, one_line
 
 WATCH_S = 1.0
-_MAX_PARAMETERS_CHARS = 300
 _NAME_WIDTH = 12
 # ECMA-48 (ANSI): SGR colours.
 _YELLOW = "33"
@@ -201,11 +199,14 @@ def _speaker(it: dict[str, Any], *, everything: bool) -> str:
 
 
 def _approval(it: dict[str, Any]) -> Line:
-    parameters = bounded(json_text(it["parameters"]), _MAX_PARAMETERS_CHARS)
-    # The agent chooses the id, and a person may paste the command.
-    order = f"parleyd approve {shlex.quote(it['call_id'])}"
-    asks = f"may it call {it['name']} of {it['service']} with {parameters}?"
-    return Line("asks", asks, _YELLOW, f"{order}, or deny")
+    # A daemon of another version knows the agent's id only.
+    order = f"parleyd approve {shlex.quote(it.get('approval') or it['call_id'])}"
+    return Line("asks", f"may it call {question(it)}?", _YELLOW, f"{order}, or deny")
+
+
+def question(it: dict[str, Any]) -> str:
+    """What an agent asks to be approved, all of it: pay of bank with {"amount": 5}."""
+    return f"{name_text(it['name'])} of {name_text(it['service'])} with {json_text(it['parameters'])}"
 
 
 def _hooks(it: dict[str, int]) -> str:
