@@ -104,9 +104,9 @@ def run(
             passes_speech=gate.open and bool(said[number]),
         )
         if understood:
-            gate.doubt.trust()
+            gate.understood()
         elif understood is False and doubts:
-            gate.doubt.fooled()
+            gate.fooled()
         live[number] = line.live
         if number == alone:
             sessions = line.sessions

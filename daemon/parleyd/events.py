@@ -164,6 +164,15 @@ class SpeechLost(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SpeechHeldBack(Event):
+    """Something sounded like speech and did not get through the gate. held_ms: since the last such event, for each
+    reason (audio.held_back.Why). total_ms: since the start."""
+
+    held_ms: dict[str, int]
+    total_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TypedLost(Event):
     """What no agent will read of what was typed. typed_s: at_s of its Typed. Cause in words."""
 
@@ -346,12 +355,12 @@ class Trouble(Event):
 
     text: str
     mend: str | None = None
-    part: Literal["echo"] | None = None
+    part: Literal["echo", "agent"] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TroubleOver(Event):
-    """The part is taken to be as it should be again."""
+    """The part is taken to be as it should be again. For `agent` the daemon's moves say so: live, or asleep."""
 
     part: Literal["echo"]
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import parleyd
 from parleyd import events, health
+from parleyd.audio.held_back import Why
 from parleyd.audio.pcm import FRAME_MS
 from parleyd.config.schema import Config
 from parleyd.conversation.session import Traffic
@@ -36,7 +38,9 @@ class Device:
 class Microphone(Device):
     """Levels in dBFS. muted: by command. doubts_for_s: how long speech still has to be louder, after wakes for nothing.
     overflows: how often sound was lost, on its way here or for want of time. gain_db: what the levels hold already;
-    learnt_db: what of it audio.input.auto_gain has added."""
+    learnt_db: what of it audio.input.auto_gain has added. held_back_ms: what sounded like speech and did not get
+    through since the start, for each reason; held_back_times: how many sounds that was; held_back_lately_ms: of the
+    last hour."""
 
     muted: bool
     level_dbfs: float
@@ -46,6 +50,9 @@ class Microphone(Device):
     overflows: int
     gain_db: float
     learnt_db: float
+    held_back_ms: dict[str, int]
+    held_back_times: dict[str, int]
+    held_back_lately_ms: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +105,13 @@ def told_to_agent(status: Status) -> dict[str, object]:
         "version": status.version,
     }
     if status.microphone is not None:
-        told["microphone"] = {"name": status.microphone.name, "works": status.microphone.present}
+        microphone = status.microphone
+        held_ms = sum(microphone.held_back_lately_ms.values())
+        told["microphone"] = {
+            "name": microphone.name,
+            "works": microphone.present,
+            "seconds_like_speech_held_back_in_the_last_hour": round(held_ms / 1000),
+        }
     if status.speaker is not None:
         told["speaker"] = {"name": status.speaker.name, "works": status.speaker.present}
         told["volume_percent"] = round(status.speaker.volume * 100)
@@ -202,7 +215,14 @@ def _microphone(sound: Sound) -> Microphone:
         overflows=device.overflows + sound.capture.dropped_periods,
         gain_db=round(gain.db, 1),
         learnt_db=round(gain.auto.db, 1) if gain.auto is not None else 0.0,
+        held_back_ms=_by_name(ears.gate.held_back.ms),
+        held_back_times=_by_name(ears.gate.held_back.times),
+        held_back_lately_ms=_by_name(ears.gate.held_back.lately_ms()),
     )
+
+
+def _by_name(counts: Mapping[Why, int]) -> dict[str, int]:
+    return {str(why): count for why, count in tuple(counts.items())}
 
 
 def _speaker(sound: Sound, latency_ms: int) -> Speaker:

@@ -120,6 +120,19 @@ def test_what_will_not_mend_or_has_kept_somebody_waiting_is_told_at_the_first_fa
     assert Story().woken(1, "command").fails(at_s, trigger).sounded == ["listening", "error"]
 
 
+def test_who_waits_for_a_line_is_told_before_there_is_a_reason() -> None:
+    story = Story().woken(1, "command")
+    slow = events.Trouble(at_s=6, text="there is still no line", part="agent")
+    assert story.tell(slow).sounded == ["listening", "error"]
+    # The reason comes later, and the outage was told.
+    assert story.fails(58).retries(58).fails(120).sounded == ["listening", "error"]
+    late = Story().woken(1, "command").tell(slow).live(8)
+    assert late.sounded == ["listening", "error", "listening"]
+    nobody = Story(always=True).to(1000, State.CONNECTING, Trigger.WAKE)
+    assert nobody.tell(events.Trouble(at_s=1006, text="", part="agent")).sounded == []
+    assert nobody.talks(1010).pauses(1012).sounded == ["error"]
+
+
 def test_a_television_without_a_network_beeps_no_more_than_once_an_hour() -> None:
     story = Story()
     for at_s in range(0, round(AGAIN_S) + 300, 130):

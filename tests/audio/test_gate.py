@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+import random
+import shutil
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from parleyd.audio.gate import FAINT_MOST_MS, PAUSE_MS, Gate, Verdict
-from parleyd.audio.pcm import FRAME_MS, SILENT_FRAME, Frame
+from parleyd.audio.devices.wav import read_wav
+from parleyd.audio.ears import doubt_in_words
+from parleyd.audio.gate import FAINT_MOST_MS, HEAD_MOST_MS, ONSET_WINDOW_MS, PAUSE_MS, Gate, Verdict
+from parleyd.audio.held_back import ONE_TIME_MS, HeldBack, HeldBackNews, Why, in_words
+from parleyd.audio.measure import VoiceMeasure
+from parleyd.audio.pcm import FRAME_BYTES, FRAME_MS, SILENT_FRAME, Frame, samples_of, to_pcm
+from parleyd.audio.resample import Resampler
 from parleyd.audio.room import (
     DOUBT_MS,
     DOUBT_REMEMBERED_MS,
     OVER_FOOLED_DB,
+    UNDERSTOOD_MS,
     Doubt,
     Hubbub,
     LevelFloor,
+    Sounds,
 )
+from parleyd.audio.vad import Vad
 
 LOUD, QUIET = -20.0, -75.0
 
@@ -105,7 +123,7 @@ def test_every_frame_leaves_once_and_in_order(steps: list[tuple[bool, float, boo
         out += [int(p.frame.start_s) for p in verdict.passed]
         assert gate.open or not verdict.talk_ms
     assert out == list(range(len(out)))
-    assert len(steps) - len(out) <= 25
+    assert len(steps) - len(out) <= gate.most_held_frames
 
 
 def opens(gate: Gate, level_dbfs: float) -> bool:
@@ -115,16 +133,18 @@ def opens(gate: Gate, level_dbfs: float) -> bool:
     return opened
 
 
-def rest(gate: Gate, seconds: float) -> None:
-    for _ in range(round(seconds * 1000 / FRAME_MS)):
-        gate.step(Frame(SILENT_FRAME, 0.0), voiced=False, level_dbfs=-60.0)
+def rest(gate: Gate, seconds: float, level_dbfs: float = -60.0) -> list[Verdict]:
+    return [
+        gate.step(Frame(SILENT_FRAME, 0.0), voiced=False, level_dbfs=level_dbfs)
+        for _ in range(round(seconds * 1000 / FRAME_MS))
+    ]
 
 
 def test_after_a_wake_for_nothing_it_has_to_be_louder_for_a_minute() -> None:
     gate = Gate(500, 900)
     rest(gate, 2)
     assert opens(gate, -52.0)
-    gate.doubt.fooled()
+    gate.fooled()
     assert not opens(gate, -52.0)
     assert opens(gate, -40.0)
     rest(gate, DOUBT_MS / 1000)
@@ -137,7 +157,7 @@ def test_wakes_for_nothing_in_a_row_make_it_harder_of_hearing_and_for_longer() -
     lasted_ms, bars_dbfs = [], []
     for times in range(1, 8):
         assert opens(gate, -30.0)
-        gate.doubt.fooled()
+        gate.fooled()
         assert gate.doubt.times == times
         lasted_ms.append(gate.doubt.raised_ms)
         bars_dbfs.append(gate.bar_dbfs)
@@ -160,11 +180,11 @@ def test_who_was_understood_is_trusted_again() -> None:
     rest(gate, 2)
     for _ in range(3):
         assert opens(gate, -40.0)
-        gate.doubt.fooled()
+        gate.fooled()
     assert not opens(gate, -50.0)
-    gate.doubt.trust()
+    gate.understood()
     assert opens(gate, -50.0)
-    gate.doubt.fooled()
+    gate.fooled()
     assert (gate.doubt.times, gate.doubt.raised_ms) == (1, DOUBT_MS)
 
 
@@ -216,15 +236,17 @@ def test_a_tone_opens_once_and_closes_though_it_goes_on() -> None:
 
 def test_what_never_ends_becomes_the_room_and_a_louder_voice_tops_it() -> None:
     gate = Gate(500, 900)
-    verdicts = hear(gate, syllables(90, -45, -62))
+    rest(gate, 10, -70)
+    verdicts = hear(gate, syllables(60, -45, -55))
     assert any(v.opened for v in verdicts)
     assert not gate.open
-    assert not any(v.opened for v in hear(gate, syllables(10, -45, -62)))
-    assert any(v.opened for v in hear(gate, syllables(1, -35, -62)))
+    assert not any(v.opened for v in hear(gate, syllables(10, -45, -55)))
+    assert any(v.opened for v in hear(gate, syllables(1, -35, -55)))
 
 
 def test_music_that_is_taken_for_speech_a_sixth_of_the_time_is_learnt() -> None:
     gate = Gate(500, 900)
+    rest(gate, 10, -70)
     opened_s = []
     for number in range(60):
         bar = hear(gate, [-50.0] * 8) + [
@@ -285,13 +307,409 @@ def test_a_faint_beginning_counts_when_the_word_follows_but_opens_nothing() -> N
 
 def test_music_that_begins_after_a_long_silence_is_learnt_as_soon_as_after_a_start() -> None:
     hubbub = Hubbub()
-    for _ in range(60 * 50):
-        hubbub.step(-68.0, speech=False, open_ms=0)
-    for _ in range(8 * 50):
-        hubbub.step(-45.0, speech=True, open_ms=0)
+
+    def sounds(seconds: int, level_dbfs: float, *, speech: bool, is_open: bool = False) -> None:
+        for _ in range(seconds * 50):
+            hubbub.step(level_dbfs, speech, floor_dbfs=-68.0, is_open=is_open)
+
+    sounds(60, -68.0, speech=False)
+    sounds(8, -45.0, speech=True)
     assert hubbub.bar_dbfs > -45.0
-    for _ in range(60 * 50):
-        hubbub.step(-68.0, speech=False, open_ms=0)
-    for _ in range(5 * 50):
-        hubbub.step(-30.0, speech=True, open_ms=1000)
+    sounds(60, -68.0, speech=False)
+    sounds(5, -30.0, speech=True, is_open=True)
     assert hubbub.bar_dbfs < -60.0, "it is over; whoever speaks now need not be louder"
+
+
+# ---------------------------------------------------------------- people who talk
+
+ROOM_DBFS, VOICE_DBFS = -66.0, -30.0
+
+
+class Person:
+    """Somebody in a quiet room who says syllables: level and voiced of each frame, and which frames are whose words."""
+
+    def __init__(self) -> None:
+        self.frames: list[tuple[float, bool]] = []
+        self.said: list[range] = []
+        self._random = random.Random(1)
+        self.silent(6)
+
+    def silent(self, seconds: float) -> None:
+        self.frames += [(ROOM_DBFS, False)] * round(seconds * 1000 / FRAME_MS)
+
+    def says(self, seconds: float, level_dbfs: float = VOICE_DBFS) -> None:
+        """One sentence: four syllables a second, of which none is as loud as the one before."""
+        first = len(self.frames)
+        while len(self.frames) - first < seconds * 1000 / FRAME_MS:
+            loud = level_dbfs + self._random.uniform(-4, 2)
+            self.frames += [(loud, True)] * 9 + [(level_dbfs - 22, True)] * 3
+            # A plosive now and then.
+            self.frames += [(ROOM_DBFS + 4, False)] * (7 if self._random.random() < 0.2 else 1)
+        self.said.append(range(first, len(self.frames)))
+
+    def talks(self, seconds: float, pause_s: float = 0.3) -> None:
+        first = len(self.frames)
+        while len(self.frames) - first < seconds * 1000 / FRAME_MS:
+            self.says(2.0)
+            self.silent(pause_s)
+
+    def through(self, gate: Gate) -> tuple[set[int], list[int]]:
+        """(frames that were sent, frames at which talk began)."""
+        self.silent(2)
+        sent, began = set(), []
+        for number, (level, voiced) in enumerate(self.frames):
+            verdict = gate.step(Frame(SILENT_FRAME, float(number)), voiced=voiced, level_dbfs=level)
+            sent |= {int(each.frame.start_s) for each in verdict.passed if each.speech}
+            began += [number] * verdict.talk_started
+        return sent, began
+
+
+@pytest.mark.parametrize("talk_s", [5, 10, 20, 60, 180])
+@pytest.mark.parametrize("quiet_s", [0.6, 0.8, 1, 2, 3, 5, 10])
+def test_whoever_was_heard_is_heard_again_at_the_same_loudness(talk_s: float, quiet_s: float) -> None:
+    person = Person()
+    person.talks(talk_s)
+    person.silent(quiet_s)
+    for _ in range(4):
+        person.says(2.0)
+        person.silent(2.5)
+    gate = Gate(500, 900)
+    sent, _ = person.through(gate)
+    assert [set(sentence) - sent for sentence in person.said] == [set()] * len(person.said)
+    assert not gate.held_back.ms
+
+
+@pytest.mark.parametrize("pause_s", [0.4, 0.6, 0.8, 1.0, 1.5])
+def test_thinking_pauses(pause_s: float) -> None:
+    person = Person()
+    for _ in range(14):
+        person.says(2.5)
+        person.silent(pause_s)
+    sent, _ = person.through(Gate(500, 900))
+    assert [set(sentence) - sent for sentence in person.said] == [set()] * 14
+
+
+def test_two_minutes_without_a_pause_arrive_whole() -> None:
+    person = Person()
+    person.says(120)
+    sent, _ = person.through(Gate(500, 900))
+    assert set(person.said[0]) <= sent
+
+
+@pytest.mark.parametrize("question_s", [3, 13, 60])
+def test_after_a_long_question_the_agent_is_interrupted_as_soon_as_after_a_short_one(question_s: float) -> None:
+    person = Person()
+    person.says(question_s)
+    person.silent(4)
+    interrupts = len(person.frames)
+    person.says(1.5)
+    _, began = person.through(Gate(500, 900))
+    assert began[-1] - interrupts <= 200 // FRAME_MS
+
+
+def test_a_person_in_the_noise_of_a_fan_is_heard_again() -> None:
+    person = Person()
+    person.talks(20)
+    person.silent(2)
+    person.talks(10)
+    person.frames = [(max(level, VOICE_DBFS - 16), voiced) for level, voiced in person.frames]
+    sent, _ = person.through(Gate(500, 900))
+    assert [len(set(sentence) - sent) for sentence in person.said] == [0] * len(person.said)
+
+
+@cache
+def flite_says(voice: str) -> list[np.ndarray]:
+    assert shutil.which("flite"), "flite is missing: scripts/setup test installs it"
+    texts = (
+        "What I would like to know is when the next train goes to the sea.",
+        "It should stop somewhere on the way, so that we can eat.",
+        "And then, is there a hotel that takes dogs?",
+        "Stop.",
+    )
+    sounds = []
+    with TemporaryDirectory() as folder:
+        for number, text in enumerate(texts):
+            path = Path(folder) / f"{number}.wav"
+            subprocess.run(["flite", "-voice", voice, "-t", text, "-o", str(path)], check=True)
+            pcm, rate_hz = read_wav(path)
+            resampler = Resampler(rate_hz, 16_000)
+            sound = samples_of(resampler.process(pcm) + resampler.flush()).astype(np.float32)
+            loud = np.flatnonzero(np.abs(sound) > 0.03 * np.abs(sound).max())
+            sounds.append(0.15 * 32768 * sound[loud[0] : loud[-1]] / np.abs(sound).max())
+    return sounds
+
+
+@pytest.mark.parametrize("voice", ["slt", "rms", "awb"])
+@pytest.mark.parametrize(("talk_s", "quiet_s"), [(12, 3), (20, 0.8), (60, 2)])
+def test_spoken_sentences_are_heard_after_long_talk(voice: str, talk_s: float, quiet_s: float) -> None:
+    sounds, rng = flite_says(voice), np.random.default_rng(1)
+    pieces: list[np.ndarray] = [np.zeros(16_000 * 6)]
+    said: list[tuple[int, int]] = []
+
+    def add(sound: np.ndarray, pause_s: float) -> None:
+        at = sum(map(len, pieces))
+        said.append((at // 320 + 1, (at + len(sound)) // 320 - 1))
+        pieces.extend((sound, np.zeros(round(16_000 * pause_s))))
+
+    number = 0
+    while sum(map(len, pieces)) < 16_000 * (6 + talk_s):
+        add(sounds[number % 3], 0.3)
+        number += 1
+    pieces.append(np.zeros(round(16_000 * (quiet_s - 0.3))))
+    for number in range(4):
+        add(sounds[number], 2.0)
+    sound = np.concatenate(pieces)
+    sound += rng.standard_normal(len(sound)) * 12
+    pcm, detector, measure, gate, sent = to_pcm(sound), Vad(2), VoiceMeasure(), Gate(500, 900), set()
+    for number, at in enumerate(range(0, len(pcm) - FRAME_BYTES + 1, FRAME_BYTES)):
+        frame = Frame(pcm[at : at + FRAME_BYTES], float(number))
+        measured, voiced = measure.step(frame), detector.voiced(frame)
+        verdict = gate.step(frame, voiced=voiced, level_dbfs=measured.level_dbfs, pitch=measured.pitch)
+        sent |= {int(each.frame.start_s) for each in verdict.passed if each.speech}
+    assert [len(set(range(*each)) - sent) for each in said] == [0] * len(said)
+
+
+def test_a_beginning_that_is_long_in_coming_to_a_clear_syllable_is_not_cut() -> None:
+    gate = Gate(500, 900)
+    rest(gate, 5)
+    murmur_frames = ONSET_WINDOW_MS // FRAME_MS + HEAD_MOST_MS // FRAME_MS - 4
+    sent: set[int] = set()
+    for number in range(100 + murmur_frames + 20):
+        voiced = number >= 100
+        verdict = gate.step(
+            Frame(SILENT_FRAME, float(number)),
+            voiced=voiced,
+            level_dbfs=-60.0 if not voiced else -30.0 if number >= 100 + murmur_frames else -40.0,
+            pitch=0.9 if number >= 100 + murmur_frames else 0.4,
+        )
+        sent |= {int(each.frame.start_s) for each in verdict.passed if each.speech}
+    assert min(sent) == 100 + ONSET_WINDOW_MS // FRAME_MS - 500 // FRAME_MS
+    assert not gate.held_back.ms, "all of it went through"
+
+
+# ---------------------------------------------------------------- and what is no person
+
+
+def test_music_from_nobody_does_not_hold_it_open_for_ever() -> None:
+    gate = Gate(500, 900)
+    rest(gate, 10, -70)
+    opened_ms = sum(FRAME_MS for _ in hear(gate, syllables(120, -45, -55)) if gate.open)
+    assert opened_ms == 0 or not gate.open
+    sounding = [gate.open for level in syllables(120, -45, -55) if hear(gate, [level])]
+    assert not any(sounding), "it is known now"
+
+
+def test_a_voice_that_never_ends_closes_it_too_but_later() -> None:
+    gate = Gate(500, 900)
+    rest(gate, 10, ROOM_DBFS)
+    person = Person()
+    person.talks(300)
+    sent, _ = person.through(gate)
+    last_s = max(sent) * FRAME_MS / 1000
+    assert 230 < last_s < 260
+    assert gate.held_back.total_ms > 30_000
+
+
+def test_what_came_through_is_learnt_when_it_was_nobody_and_only_then() -> None:
+    def bar_after(verdict: str) -> float:
+        gate = Gate(500, 900)
+        rest(gate, 10, ROOM_DBFS)
+        for _ in range(3):
+            hear(gate, syllables(8, -35, -64))
+            rest(gate, 1.5, ROOM_DBFS)
+        getattr(gate, verdict)()
+        gate.doubt.trust()
+        rest(gate, 1, ROOM_DBFS)
+        return gate.bar_dbfs
+
+    assert bar_after("fooled") > -35
+    assert bar_after("understood") < -50
+
+
+def test_what_an_open_gate_hears() -> None:
+    def sounds(levels: list[float]) -> Sounds:
+        gate = Gate(500, 900)
+        rest(gate, 10, ROOM_DBFS)
+        hear(gate, levels)
+        assert gate.open
+        return gate.hubbub.sounds
+
+    def voice(loud: float, between: float) -> list[float]:
+        return ([loud] * 9 + [between] * 12) * 40
+
+    assert sounds(voice(-30, -66)) is Sounds.PERSON
+    assert sounds(voice(-50, -66)) is Sounds.PERSON, "softer, but nothing else sounds"
+    assert sounds(voice(-30, -55)) is Sounds.VOICE
+    assert sounds(voice(-45, -58)) is Sounds.NOISE
+
+
+def test_doubt_never_makes_one_who_was_understood_inaudible() -> None:
+    gate = Gate(500, 900)
+    rest(gate, 10, ROOM_DBFS)
+    hear(gate, syllables(3, -48, ROOM_DBFS))
+    rest(gate, 2, ROOM_DBFS)
+    gate.understood()
+    for _ in range(4):
+        gate.woken()
+        hear(gate, syllables(1, -20, ROOM_DBFS))
+        rest(gate, 30, ROOM_DBFS)
+        gate.fooled()
+    assert gate.doubt.times == 4
+    assert any(v.opened for v in hear(gate, syllables(1, -48, ROOM_DBFS)))
+    rest(gate, UNDERSTOOD_MS / 1000, ROOM_DBFS)
+    gate.fooled()
+    assert not any(v.opened for v in hear(gate, syllables(1, -48, ROOM_DBFS))), "that is long ago"
+
+
+def test_who_is_held_back_by_doubt_does_not_become_the_room() -> None:
+    gate = Gate(500, 900)
+    rest(gate, 10, ROOM_DBFS)
+    for _ in range(3):
+        hear(gate, syllables(1, -20, ROOM_DBFS))
+        rest(gate, 20, ROOM_DBFS)
+        gate.fooled()
+    for _ in range(10):
+        assert not any(v.opened for v in hear(gate, syllables(2, -50, ROOM_DBFS)))
+        rest(gate, 1, ROOM_DBFS)
+    gate.doubt.trust()
+    assert any(v.opened for v in hear(gate, syllables(1, -50, ROOM_DBFS)))
+
+
+# ---------------------------------------------------------------- a noise that is known
+
+
+def veto(gate: Gate, levels: list[float], start: int, *, known: bool) -> Iterator[Verdict]:
+    for number, level in enumerate(levels, start):
+        yield gate.step(
+            Frame(SILENT_FRAME, float(number)), voiced=level > -60, level_dbfs=level, veto=known and level > -60
+        )
+
+
+def test_a_known_noise_opens_nothing() -> None:
+    gate = Gate(500, 900)
+    rest(gate, 5, ROOM_DBFS)
+    bark = [-25.0] * 45
+    assert not any(v.opened for v in veto(gate, bark, 0, known=True))
+    rest(gate, 3, ROOM_DBFS)
+    assert gate.held_back.ms == {Why.KNOWN_NOISE: 45 * FRAME_MS}
+    assert any(v.opened for v in veto(gate, bark, 0, known=False))
+
+
+def test_a_voice_that_was_vetoed_at_first_is_sent_from_its_beginning() -> None:
+    gate = Gate(500, 900)
+    rest(gate, 5, ROOM_DBFS)
+    vetoed = HEAD_MOST_MS // FRAME_MS
+    verdicts = [*veto(gate, [ROOM_DBFS] * 50 + [-25.0] * vetoed, 0, known=True)]
+    assert not any(v.opened for v in verdicts)
+    verdicts += veto(gate, [-20.0] * 20, 50 + vetoed, known=False)
+    assert sum(v.opened for v in verdicts) == 1
+    sent = [int(p.frame.start_s) for v in verdicts for p in v.passed if p.speech]
+    assert sent[0] <= 50 - (500 - 200) // FRAME_MS
+    assert sent == list(range(sent[0], 50 + vetoed + 20))
+
+
+# ---------------------------------------------------------------- what is held back
+
+
+def test_what_doubt_holds_back_is_counted_to_the_frame() -> None:
+    gate = Gate(500, 900)
+    rest(gate, 10, ROOM_DBFS)
+    for _ in range(3):
+        hear(gate, syllables(1, -20, ROOM_DBFS))
+        rest(gate, 2, ROOM_DBFS)
+        gate.fooled()
+    assert not gate.held_back.ms
+    hear(gate, [-50.0] * 20)
+    rest(gate, 2, ROOM_DBFS)
+    hear(gate, [-50.0] * 10)
+    rest(gate, 2, ROOM_DBFS)
+    assert gate.held_back.ms == {Why.DOUBT: 30 * FRAME_MS}
+    assert gate.held_back.times == {Why.DOUBT: 2}
+    assert gate.held_back.lately_ms() == {Why.DOUBT: 30 * FRAME_MS}
+
+
+def test_what_the_hubbub_holds_back_is_counted() -> None:
+    gate = Gate(500, 900)
+    rest(gate, 10, -70)
+    hear(gate, syllables(60, -45, -55))
+    before_ms = gate.held_back.total_ms
+    levels = syllables(10, -45, -55)
+    hear(gate, levels)
+    assert set(gate.held_back.ms) <= {Why.BACKGROUND, Why.TOO_LONG}
+    assert gate.held_back.total_ms - before_ms == levels.count(-45) * FRAME_MS
+
+
+def test_a_whisper_is_counted_as_one() -> None:
+    gate = Gate(500, 900)
+    rest(gate, 5, ROOM_DBFS)
+    hear(gate, [-40.0] * 40, pitch=0.3)
+    rest(gate, 2, ROOM_DBFS)
+    assert gate.held_back.ms == {Why.NO_PITCH: 40 * FRAME_MS}
+    assert gate.held_back.times == {Why.NO_PITCH: 1}
+
+
+def test_what_is_sent_and_what_is_no_speech_is_not_counted() -> None:
+    gate = Gate(500, 900)
+    rest(gate, 5, ROOM_DBFS)
+    for _ in range(5):
+        hear(gate, syllables(2, -40, -64))
+        rest(gate, 2, ROOM_DBFS)
+        hear(gate, [-40.0] * 3)
+        rest(gate, 2, ROOM_DBFS)
+    assert not gate.held_back.ms
+
+
+def test_a_minute_of_the_last_hour_is_forgotten_after_it() -> None:
+    held = HeldBack()
+    for _ in range(10):
+        held.step([Why.DOUBT])
+    for _ in range(ONE_TIME_MS // FRAME_MS):
+        held.step([None])
+    held.step([Why.NO_PITCH])
+    assert held.times == {Why.DOUBT: 1, Why.NO_PITCH: 1}
+    for _ in range(61 * 60 * 50):
+        held.step(())
+    assert held.lately_ms() == {}
+    assert held.ms == {Why.DOUBT: 200, Why.NO_PITCH: 20}
+
+
+def test_the_news_of_it_are_bounded_and_add_up() -> None:
+    held, news = HeldBack(), HeldBackNews()
+    told = []
+    for number in range(3 * 60 * 60 * 50):
+        held.step([Why.BACKGROUND if number < 2 * 60 * 60 * 50 else None])
+        if one := news.step(held):
+            told.append(one)
+    assert [each.minutes for each in told[:6]] == [1, 2, 4, 8, 16, 16]
+    assert len(told) < 15
+    assert sum(each.held_ms["background"] for each in told) == held.total_ms == told[-1].total_ms
+
+
+def test_reasons_in_words() -> None:
+    assert in_words({"doubt": 200, "background": 3000}) == (
+        "3.2 s: 3.0 s no louder than what goes on in the room, 0.2 s not loud enough after wakes for nothing"
+    )
+
+
+# ---------------------------------------------------------------- what the log says of doubt
+
+
+def test_the_log_says_how_loud_a_voice_has_to_be_and_whether_that_keeps_the_same_noise_out() -> None:
+    def told(loud_dbfs: float, times: int) -> tuple[str, bool]:
+        gate = Gate(500, 900)
+        rest(gate, 10, ROOM_DBFS)
+        for _ in range(times):
+            gate.woken()
+            hear(gate, [loud_dbfs] * 20)
+            rest(gate, 3, ROOM_DBFS)
+            gate.fooled()
+            words = doubt_in_words(gate)
+        return words, any(v.opened for v in hear(gate, [loud_dbfs] * 20))
+
+    words, wakes = told(-61.0, 1)
+    assert "that is louder than what that was" in words
+    assert not wakes
+    words, wakes = told(-20.0, 5)
+    assert words.startswith("woken for nothing (5 in a row): for 16 min a voice has to reach ")
+    assert words.endswith("; what that was reached -20 dBFS, so the same can wake it again")
+    assert wakes

@@ -21,6 +21,7 @@ def made(kind: type[events.Event]) -> events.Event:
     """An event with something in each field."""
     hints = get_type_hints(kind)
     samples: dict[object, object] = {int: 3, float: 2.5, bool: True, Ending: Ending(EndingKind.AGENT, "goodbye")}
+    samples[dict[str, int]] = {"doubt": 300}
     return kind(**{one.name: samples.get(hints[one.name], "words") for one in dataclasses.fields(kind)})
 
 

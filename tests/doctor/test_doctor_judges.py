@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from parleyd import own_python
 from parleyd.agents.elevenlabs.agent_settings import AgentSettings, understand
+from parleyd.config.loader import parse
 from parleyd.doctor import agent, clock, daemon, installation, machine, service, sound, sound_access
 from parleyd.doctor.findings import Finding, Severity, exit_code, good, misconfigured, warning, worst
 from parleyd.doctor.findings import error as error_of
@@ -435,6 +436,57 @@ def test_overrides_that_the_agent_does_not_allow() -> None:
     assert "refuses" not in judge(found, "language")
     assert "WARNING: it may not be asked to wake without a greeting" in judge(found, without_greeting=True)
     assert "ERROR: its audio format opus is not known" in judge(AgentSettings(input_format="opus"))
+
+
+LANGUAGE = "provider: local\nelevenlabs: {overrides: {language: "
+TOOLS = """
+provider: local
+tools:
+  command:
+    lamp: {description: d, run: [/bin/true]}
+  mcp: {rules: [{tool: "*", decision: ask}]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("config", "found", "said"),
+    [
+        (TOOLS, AgentSettings(client_events=frozenset(["audio"])),
+         "ERROR: its client events lack client_tool_call; none of the tools of this device can be called (lamp)"),
+        (TOOLS, AgentSettings(client_events=frozenset(["client_tool_call", "mcp_tool_call"])), ""),
+        ("provider: local", AgentSettings(client_events=frozenset(["audio"])), ""),
+        ("provider: local\naudio: off", AgentSettings(allowed_overrides=frozenset(["language"])),
+         "WARNING: it may not be asked for a conversation in writing alone"),
+        ("provider: local\naudio: off", AgentSettings(allowed_overrides=frozenset(["text_only"])), ""),
+        (LANGUAGE + "de}}", AgentSettings(languages=frozenset(["en", "fr"])),
+         "ERROR: it does not have the language de of elevenlabs.overrides (it has en, fr)"),
+        (LANGUAGE + "fr}}", AgentSettings(languages=frozenset(["en", "fr"])), ""),
+        ("provider: local", AgentSettings(max_duration_s=120),
+         "WARNING: it ends every conversation after 120 s, before session.max_s (540 s) exchanges it"),
+        ("provider: local", AgentSettings(max_duration_s=600), ""),
+        ("provider: local\naudio: off", AgentSettings(), ""),
+    ],
+)  # fmt: skip
+def test_what_of_the_configuration_cannot_work_with_the_agent(config: str, found: AgentSettings, said: str) -> None:
+    told = text(agent.judge_needs(found, parse(config, "p").config))
+    assert told.startswith(said) if said else told == ""
+
+
+def test_what_an_agent_is_set_to_is_read() -> None:
+    described = {
+        "conversation_config": {
+            "agent": {"language": "en"},
+            "language_presets": {"de": {}, "fr": {}},
+            "conversation": {"max_duration_seconds": 300},
+        },
+        "platform_settings": {"overrides": {"conversation_config_override": {"conversation": {"text_only": True}}}},
+    }
+    found = understand(json.dumps(described))
+    assert found.languages == {"en", "de", "fr"}
+    assert found.max_duration_s == 300
+    assert found.allowed_overrides == {"text_only"}
+    for odd in ({"agent": {"language": 3}}, {"language_presets": []}, {"conversation": {"max_duration_seconds": "x"}}):
+        assert understand(json.dumps({"conversation_config": odd})) is not None
 
 
 def test_descriptions_of_agents_that_are_none() -> None:

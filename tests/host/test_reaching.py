@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import threading
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
 import pytest
 
-from parleyd.host.reaching import is_proxied, reach
+from parleyd.agents.agent import Address, DialError
+from parleyd.agents.elevenlabs.address import signed_address
+from parleyd.agents.elevenlabs.endings import judge_http
+from parleyd.conversation.connecting import connect
+from parleyd.host.proxies import ProxyError
+from parleyd.host.reaching import Deadline, reach
 from several_addresses import addresses, silent
 
 
@@ -72,20 +77,33 @@ def test_what_answers_too_late_is_closed(monkeypatch):
             assert [line.fileno() == -1 for line in made] == [True, False]
 
 
-@pytest.mark.parametrize(
-    ("environment", "url", "expected"),
-    [
-        ({}, "wss://host.example/x", False),
-        ({"https_proxy": "http://proxy.example:3128"}, "wss://host.example/x", True),
-        ({"https_proxy": "http://proxy.example:3128"}, "ws://host.example/x", False),
-        ({"http_proxy": "http://proxy.example:3128"}, "ws://host.example/x", True),
-        ({"https_proxy": "http://proxy.example:3128", "no_proxy": "host.example"}, "wss://host.example/x", False),
-    ],
-)
-def test_a_proxy_of_the_environment_is_the_librarys_business(environment, url, expected, monkeypatch):
-    for name in ("http_proxy", "https_proxy", "no_proxy"):
-        for spelled in (name, name.upper()):
-            monkeypatch.delenv(spelled, raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert is_proxied(urlsplit(url)) is expected
+def test_without_a_thread_left_there_is_no_line_and_no_other_harm(monkeypatch):
+    def refuse(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with listening() as port, monkeypatch.context() as system:
+        system.setattr(threading.Thread, "start", refuse)
+        for url in (f"ws://127.0.0.1:{port}/", f"ws://localhost:{port}/"):
+            with pytest.raises(DialError, match="no thread left"):
+                connect(Address(url), 30.0, judge_http)
+        with pytest.raises(DialError, match="no thread left"):
+            signed_address(f"http://127.0.0.1:{port}", "a", "sk_0123456789", 30.0)
+        with pytest.raises(OSError, match="no thread left"):
+            reach("localhost", port, [], 30.0)
+
+
+def test_what_is_cut_off_is_told_as_late_and_what_is_certain_as_it_is():
+    with Deadline(30.0) as deadline:
+        lost, proxied = ConnectionResetError(), ProxyError("the proxy", "m", is_lasting=True)
+        assert deadline.cause(lost) is lost
+        deadline.cut_off()
+        assert isinstance(deadline.cause(lost), TimeoutError)
+        assert deadline.cause(proxied) is proxied
+
+
+def test_a_line_that_is_given_after_the_time_is_cut_off_at_once():
+    one, other = socket.socketpair()
+    with one, other, Deadline(30.0) as deadline:
+        deadline.cut_off()
+        deadline.guard(one)
+        assert other.recv(1) == b""

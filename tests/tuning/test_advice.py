@@ -57,6 +57,17 @@ def test_what_is_wrong_is_said(facts: Facts, kind: str, words: str) -> None:
     assert [each.kind for each in advise(facts, Settings()) if words in each.text] == [kind]
 
 
+def test_no_tick_where_much_that_sounds_like_speech_would_not_have_been_sent() -> None:
+    held = replace(GOOD, seconds=29.7, sent_share=0.35, held_back_ms={"background": 17_000, "no_pitch": 300})
+    told = [each for each in advise(held, Settings()) if "sent" in each.text]
+    assert [each.kind for each in told] == ["change"]
+    assert told[0].text.startswith(
+        "17.3 of 29.7 s sound like speech and would not have been sent (17.3 s: 17.0 s no louder than what goes on in "
+    )
+    little = replace(held, held_back_ms={"no_pitch": 300})
+    assert [each.kind for each in advise(little, Settings()) if "sent" in each.text] == ["good"]
+
+
 @pytest.mark.parametrize(
     ("facts", "settings", "key", "value"),
     [

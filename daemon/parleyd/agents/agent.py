@@ -255,11 +255,13 @@ class Received:
 class Codec(Protocol):
     """One session's messages. Pure; used by one thread for receiving and one for sending. Bytes are UTF-8 JSON.
 
-    malformed, unknown: how many messages were survived so far, unread.
+    malformed, unknown: how many messages were survived so far, unread. refused_calls: how many calls of tools were
+    answered with an error, since they had not the form of one.
     """
 
     malformed: int
     unknown: int
+    refused_calls: int
 
     def opening(self) -> bytes:
         """The first message of the session; may wait a few seconds for what it is to hold."""
@@ -309,6 +311,9 @@ class Agent(Protocol):
 
     def judge_close(self, code: int | None, reason: str, error: AgentError | None) -> Ending:
         """code: the close code, None when the line went without one. error: the last error event, if any."""
+
+    def judge_silence(self, waited_s: float) -> Ending:
+        """The line stands, and the server does not begin the conversation."""
 
     def judge_refusal(self, http_status: int, body: str) -> Ending:
         """The WebSocket handshake was answered with an HTTP error instead."""

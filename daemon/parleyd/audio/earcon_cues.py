@@ -81,6 +81,9 @@ class EarconCues:
             case events.WakeRefused(by="budget"):
                 # Who speaks to it shall know why nothing happens; in quiet hours nothing is to be heard.
                 return self._sound("budget", event.at_s)
+            case events.Trouble(part="agent"):
+                # Connecting takes its time; the failure that may follow is told with it.
+                return self._fail(event.at_s)
             case events.UtteranceStarted():
                 self._talking = True
                 self._present_s = event.at_s
@@ -139,14 +142,17 @@ class EarconCues:
             self._forget_outage()
         self._failures += 1
         took_s = event.at_s - self._connecting_s if event.before == State.CONNECTING.value else 0.0
-        told = self._error_s is not None or self._error_due
         hopeless = event.trigger == Trigger.REFUSED.value or self._failures > 1 or took_s > PATIENCE_S
-        if told or not hopeless:
+        return self._fail(event.at_s) if hopeless else None
+
+    def _fail(self, at_s: float) -> Cue | None:
+        """Once in an outage."""
+        if self._error_s is not None or self._error_due:
             return None
-        if event.at_s - self._present_s > PRESENT_S or self._rings(event.at_s):
+        if at_s - self._present_s > PRESENT_S or self._rings(at_s):
             self._error_due = True
             return None
-        return self._error(event.at_s)
+        return self._error(at_s)
 
     def _error(self, at_s: float) -> Cue | None:
         self._error_due = False

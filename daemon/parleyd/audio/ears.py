@@ -16,6 +16,7 @@ from parleyd import events
 from parleyd.audio.capture import Capture
 from parleyd.audio.echo_control import EchoControl
 from parleyd.audio.gate import Gate, Passed, Verdict
+from parleyd.audio.held_back import HeldBackNews, in_words
 from parleyd.audio.measure import VoiceMeasure
 from parleyd.audio.pcm import FRAME_MS, SILENCE_DBFS, SILENT_FRAME, Frame, level_dbfs
 from parleyd.audio.recorder import Recorder
@@ -89,6 +90,9 @@ class Ears:
         self._called_s = float("-inf")
         self._utterance = 0
         self._fooled = threading.Event()
+        self._words = threading.Event()
+        self._was_understood = False
+        self._held_back_news = HeldBackNews()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ears", daemon=True)
         self.pulse = Pulse("ears")
@@ -98,6 +102,7 @@ class Ears:
         self.level_dbfs = SILENCE_DBFS
         self.frames = 0
         self.speech_frames = 0
+        bus.subscribe(self._take)
 
     def start(self) -> None:
         self._thread.start()
@@ -117,6 +122,11 @@ class Ears:
     def woken_for_nothing(self) -> None:
         """Any thread may say so: what the gate took for speech was none."""
         self._fooled.set()
+
+    def _take(self, event: events.Event) -> None:
+        """Any thread: words of a person prove that what the gate let through was somebody."""
+        if isinstance(event, events.Heard) and event.final and any(sign.isalnum() for sign in event.text):
+            self._words.set()
 
     @property
     def gate(self) -> Gate:
@@ -156,7 +166,7 @@ class Ears:
         floor_dbfs, alone = self._gate.floor.dbfs, self._echo.far_end_silent
         self._capture.gain.hear(measured.level_dbfs, floor_dbfs, talk=verdict.talk_ms > 0, alone=alone)
         if verdict.talk_started and asleep:
-            self._gate.doubt.wakes()
+            self._gate.woken()
         called = frame.start_s - self._called_s < CALLED_S
         wanted = self._wake_on_speech or not asleep or called
         if self._wake_word is not None and not wanted:
@@ -168,24 +178,35 @@ class Ears:
         if self._recorder is not None:
             self._recorder.take(verdict.passed, closed=verdict.closed)
         self._tell(verdict, frame, wanted)
+        self._tell_what_was_held_back(frame.start_s)
         self.frames += 1
         self.speech_frames += sum(one.speech for one in verdict.passed)
         self.first_frame.set()
 
     def _learn(self) -> None:
         """What came of wakes is told to the gate."""
-        doubt = self._gate.doubt
+        gate, doubt = self._gate, self._gate.doubt
+        understood, before = self._dialogue.understood, self._was_understood
+        self._was_understood = understood
         if self._fooled.is_set():
             self._fooled.clear()
-            doubt.fooled()
-            log.info(
-                "woken for nothing (%d in a row): for %d min speech has to be louder than what that was%s",
-                doubt.times,
-                doubt.raised_ms // 60_000,
-                WORD_HINT if doubt.times == HINT_AFTER else "",
-            )
-        elif doubt.times and self._dialogue.understood:
-            doubt.trust()
+            gate.fooled()
+            log.info("%s%s", doubt_in_words(gate), WORD_HINT if doubt.times == HINT_AFTER else "")
+        elif self._words.is_set() or (understood and (doubt.times or not before)):
+            self._words.clear()
+            gate.understood()
+
+    def _tell_what_was_held_back(self, at_s: float) -> None:
+        news = self._held_back_news.step(self._gate.held_back)
+        if news is None:
+            return
+        self._bus.publish(events.SpeechHeldBack(at_s=at_s, held_ms=news.held_ms, total_ms=news.total_ms))
+        log.info(
+            "held back what sounded like speech, in the last %s: %s; %.1f s since the start",
+            "minute" if news.minutes == 1 else f"{news.minutes} minutes",
+            in_words(news.held_ms),
+            news.total_ms / 1000,
+        )
 
     def _listen_for(self, word: WakeWord, frame: Frame, verdict: Verdict) -> None:
         """When the word was said, it wakes, and what came after it is the beginning of what goes up."""
@@ -218,3 +239,18 @@ class Ears:
             self._bus.publish(events.UtteranceEnded(at_s=verdict.speech_s, utterance=self._utterance))
         if verdict.talk_started and wanted:
             self._supervisor.wake(by_speech=True)
+
+
+def doubt_in_words(gate: Gate) -> str:
+    """What follows from a wake for nothing, as the gate does it."""
+    doubt, bar_dbfs, undoubted_dbfs = gate.doubt, gate.bar_dbfs, gate.undoubted_bar_dbfs
+    woken = f"woken for nothing ({doubt.times} in a row)"
+    if gate.open or bar_dbfs <= undoubted_dbfs:
+        return f"{woken}: what that was would not be loud enough any more, so nobody has to be louder for it"
+    raised = (
+        f"{woken}: for {doubt.raised_ms // 60_000} min a voice has to reach {bar_dbfs:.0f} dBFS, where "
+        f"{undoubted_dbfs:.0f} would do"
+    )
+    if doubt.fooled_by_dbfs >= bar_dbfs:
+        return f"{raised}; what that was reached {doubt.fooled_by_dbfs:.0f} dBFS, so the same can wake it again"
+    return f"{raised}; that is louder than what that was"

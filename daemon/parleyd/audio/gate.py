@@ -7,13 +7,16 @@ are held back for the length of the pre-roll, so that when it opens, what was sa
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
+from parleyd.audio.held_back import HeldBack, Why
 from parleyd.audio.pcm import FRAME_MS, Frame
-from parleyd.audio.room import Doubt, Hubbub, LevelFloor
+from parleyd.audio.room import SPEECH_OVER_FLOOR_DB, Doubt, Hubbub, LevelFloor, Sounds, Understood
 
-# The figures are chosen by benchmarks/gate_in_noise.py; docs/gate.md shows what they do.
+# The figures are chosen by benchmarks/gate_in_noise.py and the tuning half of benchmarks/people_and_noise.py;
+# docs/measurements/gate.md shows what they do.
 
 # Onset: this much speech within this window. Shorter than a spoken "no", longer than a click.
 ONSET_WINDOW_MS = 200
@@ -22,6 +25,9 @@ ONSET_SPEECH_MS = 120
 SYLLABLE_WINDOW_MS = 240
 ONSET_SYLLABLE_MS = 80
 SYLLABLE_PITCH = 0.7
+# A word may be longer in coming to its first clear syllable: from its first speech-like frame on, all is kept up to
+# this much besides the pre-roll.
+HEAD_MOST_MS = 800
 # What came right before an onset, and was more than echo, belongs to the word: up to this much.
 FAINT_MOST_MS = 80
 # Talk goes on while at least this much of the last window is speech; single voiced frames in noise do not keep it.
@@ -32,16 +38,21 @@ SYLLABLE_PAUSE_MS = 500
 # A pause of this length ends a stretch of talk (not yet the utterance: that takes the hangover).
 PAUSE_MS = 300
 
-# A gate that has been open for so long hears a room and not a person: it stays open only for what tops the hubbub.
-TALK_MOST_MS = 45_000
+# A gate that was open for so long hears the room, unless somebody was understood meanwhile: it stays open only for what
+# tops the hubbub, which has then learnt what it heard. People talk for two minutes without a pause, and for three with
+# the pauses that they make; music is known sooner for what it is.
+TALK_MOST_MS = {Sounds.NOISE: 45_000, Sounds.VOICE: 200_000, Sounds.PERSON: 240_000}
+# After so much time closed, the next talk is another one.
+NEXT_TALK_MS = 3000
 
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """A frame on its way out of the gate."""
+    """A frame on its way out of the gate. held_back: it sounds like speech and is none for the gate; why."""
 
     frame: Frame
     speech: bool
+    held_back: Why | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +74,9 @@ class Verdict:
 
 
 class Gate:
-    """pre_roll_ms: sound kept from before the opening. hangover_ms: quiet after which it closes."""
+    """pre_roll_ms: sound kept from before the opening. hangover_ms: quiet after which it closes.
+
+    held_back: what sounded like speech and did not go through, in all."""
 
     pitch_least = SYLLABLE_PITCH
 
@@ -71,6 +84,7 @@ class Gate:
         self._pre_roll_frames = max(1, pre_roll_ms // FRAME_MS)
         self.hangover_ms = hangover_ms
         self._held: deque[Frame] = deque()
+        self._held_why: deque[Why | None] = deque()
         self._window: deque[bool] = deque(maxlen=ONSET_WINDOW_MS // FRAME_MS)
         self._syllables: deque[bool] = deque(maxlen=SYLLABLE_WINDOW_MS // FRAME_MS)
         self._faint: deque[bool] = deque(maxlen=(ONSET_WINDOW_MS + FAINT_MOST_MS) // FRAME_MS)
@@ -78,23 +92,71 @@ class Gate:
         self._quiet_ms = 0
         self._last_speech_s = 0.0
         self._talk_since_s: float | None = None
-        self._open_ms = 0
+        self._closed_ms = 0
+        # How much of the time for which it may stay open is used up: 0 to 1.
+        self._used_up = 0.0
+        self._head = _Head()
+        self._like_speech = _LikeSpeech()
         self.floor = LevelFloor()
         self.hubbub = Hubbub()
         self.doubt = Doubt()
+        self.understood_by = Understood()
+        self.held_back = HeldBack()
         self.open = False
 
     @property
     def bar_dbfs(self) -> float:
         """The level that a syllable has to reach now."""
-        if self.open and self._open_ms <= TALK_MOST_MS:
-            return self.floor.syllable_dbfs
-        return self.doubt.bar_dbfs(max(self.floor.syllable_dbfs, self.hubbub.bar_dbfs))
+        return self._bar()[0]
+
+    @property
+    def undoubted_bar_dbfs(self) -> float:
+        """The level that a syllable would have to reach to open the gate, if there were no doubt."""
+        return max(self.floor.syllable_dbfs, self.hubbub.bar_dbfs)
+
+    def _bar(self) -> tuple[float, Why]:
+        """The level that a syllable has to reach now, and what it is for one that does not."""
+        usual_dbfs = self.floor.syllable_dbfs
+        if self.open and self._used_up < 1:
+            return usual_dbfs, Why.BACKGROUND
+        why = Why.TOO_LONG if self.open else Why.BACKGROUND
+        usual_dbfs = self.undoubted_bar_dbfs
+        if not self.doubt.raised_ms:
+            return usual_dbfs, why
+        doubt_dbfs = min(self.doubt.bar_dbfs(usual_dbfs), self.understood_by.bar_dbfs)
+        return (doubt_dbfs, Why.DOUBT) if doubt_dbfs > usual_dbfs else (usual_dbfs, why)
+
+    @property
+    def most_held_frames(self) -> int:
+        """No frame stays in the gate for longer."""
+        return self._pre_roll_frames + HEAD_MOST_MS // FRAME_MS
 
     @property
     def talk_since_s(self) -> float | None:
         """When the current stretch of talk began; None while nobody talks."""
         return self._talk_since_s
+
+    # ------------------------------------------------------------ what it is told
+
+    def understood(self) -> None:
+        """The agent has understood what went through: that was a person. To be told every time."""
+        self.understood_by.understood()
+        self.hubbub.was_somebody()
+        self.doubt.trust()
+        self._used_up = 0.0
+
+    def fooled(self) -> None:
+        """A session has ended in which the agent understood nothing: what went through was nobody."""
+        self.understood_by.nobody()
+        self.hubbub.was_nobody()
+        self.doubt.fooled()
+
+    def woken(self) -> None:
+        """Talk begins while all is asleep: what was heard before belongs to something else."""
+        self.understood_by.nobody()
+        self.doubt.wakes()
+
+    # ------------------------------------------------------------ frame by frame
 
     def step(
         self,
@@ -105,22 +167,37 @@ class Gate:
         hold_back: bool = True,
         pitch: float = 1.0,
         faint: bool = False,
+        veto: bool = False,
     ) -> Verdict:
         """One frame in. level_dbfs, pitch: as audio.measure has them; without the pitch every voiced frame has one.
         faint: it is the beginning of a word, if a word follows; it opens nothing.
+        veto: what sounds now is, or is like the beginning of, a noise that is known to be nobody; nothing opens the
+        gate meanwhile. If it turns out to be a voice, as much of that is kept as of any word that is long in coming to
+        its first clear syllable (HEAD_MOST_MS).
         hold_back=False: let everything through at once (nothing to look back at is kept)."""
         speech = self.floor.step(level_dbfs, voiced) and voiced
-        self._open_ms = self._open_ms + FRAME_MS if self.open else 0
-        self.hubbub.step(level_dbfs, speech, self._open_ms)
         self.doubt.step(level_dbfs, talk=self._talk_since_s is not None)
-        syllable = speech and pitch >= self.pitch_least and level_dbfs >= self.bar_dbfs
+        pitched = speech and pitch >= self.pitch_least
+        bar_dbfs, why = self._bar()
+        syllable = pitched and level_dbfs >= bar_dbfs
+        self.hubbub.step(
+            level_dbfs,
+            speech,
+            floor_dbfs=self.floor.dbfs,
+            is_open=self.open,
+            syllable=syllable,
+            doubted=pitched and not syllable and why is Why.DOUBT,
+        )
+        self.understood_by.step(level_dbfs, syllable and self.open)
+        self._use_up()
         self._window.append(speech)
         self._syllables.append(syllable)
         self._faint.append(faint)
         self._since_syllable_ms = 0 if syllable else self._since_syllable_ms + FRAME_MS
         end_s = frame.start_s + FRAME_MS / 1000
         recent = list(self._window)[-TALK_WINDOW_MS // FRAME_MS :]
-        if sum(recent) * FRAME_MS >= TALK_SPEECH_MS and self._since_syllable_ms <= SYLLABLE_PAUSE_MS:
+        is_talk = sum(recent) * FRAME_MS >= TALK_SPEECH_MS
+        if is_talk and self._since_syllable_ms <= SYLLABLE_PAUSE_MS:
             self._quiet_ms = 0
             self._last_speech_s = end_s
         else:
@@ -129,6 +206,16 @@ class Gate:
         onset = (
             sum(self._window) * FRAME_MS >= ONSET_SPEECH_MS and sum(self._syllables) * FRAME_MS >= ONSET_SYLLABLE_MS
         )
+        if veto and not self.open:
+            why = Why.KNOWN_NOISE
+            onset = False
+            self._window.clear()
+            self._syllables.clear()
+        self._held.append(frame)
+        self._held_why.append(None)
+        if speech or self._like_speech.goes_on:
+            in_syllable = pitched and level_dbfs >= self.floor.moment_dbfs + SPEECH_OVER_FLOOR_DB
+            self._mark(self._like_speech.step(speech=speech, syllable=in_syllable, why=why))
         talk_started = talk_stopped = opened = closed = False
         speech_s = 0.0
         if self._talk_since_s is None and onset:
@@ -149,8 +236,11 @@ class Gate:
             self.open, closed = False, True
             speech_s = self._last_speech_s
 
+        self._head.step(speech)
+        passed = tuple(self._release(closed, hold_back))
+        self.held_back.step(each.held_back for each in passed if not each.speech)
         return Verdict(
-            passed=tuple(self._release(frame, closed, hold_back)),
+            passed=passed,
             opened=opened,
             closed=closed,
             speech_s=speech_s,
@@ -159,18 +249,92 @@ class Gate:
             talk_ms=self._talk_ms,
         )
 
+    def _use_up(self) -> None:
+        if not self.open:
+            self._closed_ms += FRAME_MS
+            if self._used_up >= 1 or self._closed_ms >= NEXT_TALK_MS:
+                self._used_up = 0.0
+            return
+        self._closed_ms = 0
+        if self._used_up < 1:
+            self._used_up += FRAME_MS / TALK_MOST_MS[self.hubbub.sounds]
+            if self._used_up >= 1:
+                self.hubbub.was_nobody()
+
+    def _mark(self, marks: Sequence[Why | None]) -> None:
+        """The last frames that are held sound like speech."""
+        for back, why in enumerate(reversed(marks), 1):
+            if back <= len(self._held_why) and why is not None:
+                self._held_why[-back] = why
+
     @property
     def _talk_ms(self) -> int:
         if self._talk_since_s is None:
             return 0
         return max(FRAME_MS, round((self._last_speech_s - self._talk_since_s) * 1000))
 
-    def _release(self, frame: Frame, closed: bool, hold_back: bool) -> list[Passed]:
-        self._held.append(frame)
+    def _release(self, closed: bool, hold_back: bool) -> list[Passed]:
         if self.open or closed:
             keep, speech = 0, True
         elif hold_back:
-            keep, speech = self._pre_roll_frames, False
+            keep, speech = self._pre_roll_frames + self._head.frames, False
         else:
             keep, speech = 0, False
-        return [Passed(self._held.popleft(), speech) for _ in range(len(self._held) - keep)]
+        released = []
+        while len(self._held) > keep:
+            why = self._held_why.popleft()
+            released.append(Passed(self._held.popleft(), speech, None if speech else why))
+        return released
+
+
+class _Head:
+    """How much of a word has been heard that has not opened the gate yet. frames: beyond the onset's window; 0 where
+    speech-like sound has gone on for too long to be the beginning of a word."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self._begun_frames = 0
+        self._quiet_ms = 0
+
+    def step(self, speech: bool) -> None:
+        if speech:
+            self._quiet_ms = 0
+            self._begun_frames += 1
+        elif self._begun_frames:
+            self._quiet_ms += FRAME_MS
+            self._begun_frames = self._begun_frames + 1 if self._quiet_ms < PAUSE_MS else 0
+        frames = self._begun_frames - ONSET_WINDOW_MS // FRAME_MS
+        self.frames = frames if 0 < frames <= HEAD_MOST_MS // FRAME_MS else 0
+
+
+class _LikeSpeech:
+    """What would be talk in a room in which nothing else goes on. goes_on: it has begun and not yet ended."""
+
+    def __init__(self) -> None:
+        self._speech: deque[bool] = deque(maxlen=ONSET_WINDOW_MS // FRAME_MS)
+        self._syllables: deque[bool] = deque(maxlen=SYLLABLE_WINDOW_MS // FRAME_MS)
+        self._quiet_ms = 0
+        self._why: Why | None = None
+
+    @property
+    def goes_on(self) -> bool:
+        return self._why is not None or any(self._speech) or any(self._syllables)
+
+    def step(self, *, speech: bool, syllable: bool, why: Why) -> Sequence[Why | None]:
+        """One frame; for the last frames up to this one, why each would be held back, None where it is no speech."""
+        self._speech.append(speech)
+        self._syllables.append(syllable)
+        self._quiet_ms = 0 if speech else self._quiet_ms + FRAME_MS
+        if self._quiet_ms >= PAUSE_MS:
+            self._why = None
+        if self._why is not None:
+            if why is Why.TOO_LONG or self._why is not Why.TOO_LONG:
+                self._why = why
+            return (self._why if speech else None,)
+        has_pitch = sum(self._syllables) * FRAME_MS >= ONSET_SYLLABLE_MS
+        if has_pitch and sum(self._speech) * FRAME_MS >= ONSET_SPEECH_MS:
+            self._why = why
+            return [why if each else None for each in self._speech]
+        if not any(self._syllables) and sum(self._speech) == self._speech.maxlen:
+            return [Why.NO_PITCH] * len(self._speech)
+        return ()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from parleyd.audio.pcm import FRAME_SAMPLES, PIPELINE_RATE_HZ, SILENCE_DBFS, SILENT_FRAME, Frame, samples_of
 
@@ -21,6 +22,8 @@ _PITCH_HZ = (70, 400)
 _WINDOW_SAMPLES = 2 * FRAME_SAMPLES
 # At least the window and the longest lag: the correlation must not wrap round.
 _FFT_SAMPLES = 1024
+# The frequencies of a spectrum's bins.
+SPECTRUM_HZ = np.fft.rfftfreq(_FFT_SAMPLES, 1 / PIPELINE_RATE_HZ)
 _LAGS = slice(PIPELINE_RATE_HZ // _PITCH_HZ[1], PIPELINE_RATE_HZ // _PITCH_HZ[0])
 
 
@@ -34,16 +37,20 @@ class Measured:
 
 
 _SILENCE = Measured(SILENCE_DBFS, 0.0)
+_NO_POWER: npt.NDArray[np.floating] = np.zeros(len(SPECTRUM_HZ), np.float32)
 
 
 class VoiceMeasure:
-    """Looks at the last two frames, 40 ms: two periods of the deepest voice."""
+    """Looks at the last two frames, 40 ms: two periods of the deepest voice.
+
+    power: their spectrum, over SPECTRUM_HZ, of samples of 16 bits; to be looked at only."""
 
     def __init__(self) -> None:
+        self.power = _NO_POWER
         self._samples = np.zeros(_WINDOW_SAMPLES, np.float32)
         self._deaf = False  # the last frame was nothing
         self._window = np.hanning(_WINDOW_SAMPLES).astype(np.float32)
-        hz = np.fft.rfftfreq(_FFT_SAMPLES, 1 / PIPELINE_RATE_HZ)
+        hz = SPECTRUM_HZ
         low, high = VOICE_BAND_HZ
         # Parseval: the two halves of the spectrum, the window's power, full scale.
         scale = 2 / _FFT_SAMPLES / float(np.dot(self._window, self._window)) / 32768.0**2
@@ -59,11 +66,12 @@ class VoiceMeasure:
         was_deaf, self._deaf = self._deaf, frame.pcm is SILENT_FRAME
         if was_deaf and self._deaf:
             # For hours, where the microphone is muted or away.
+            self.power = _NO_POWER
             return _SILENCE
         self._samples[:FRAME_SAMPLES] = self._samples[FRAME_SAMPLES:]
         self._samples[FRAME_SAMPLES:] = samples_of(frame.pcm)
         spectrum = np.fft.rfft(self._samples * self._window, _FFT_SAMPLES)
-        power = spectrum.real**2 + spectrum.imag**2
+        self.power = power = spectrum.real**2 + spectrum.imag**2
         in_band = float(np.dot(power, self._voice_band))
         level_dbfs = 10.0 * float(np.log10(in_band)) if in_band > 1e-12 else SILENCE_DBFS
         if not voiced:

@@ -1,12 +1,14 @@
 """What a room sounds like when nobody speaks to us: its floor, its restlessness, its hubbub, its false alarms. Pure.
 
-The figures are chosen by benchmarks/gate_in_noise.py and benchmarks/false_wakes.py; docs/gate.md shows what they do.
+The figures are chosen by benchmarks/gate_in_noise.py, false_wakes.py and the tuning half of people_and_noise.py;
+docs/measurements/gate.md shows what they do.
 """
 
 from __future__ import annotations
 
+import enum
 from collections import deque
-from math import log10
+from math import inf, log10
 from statistics import median
 
 from parleyd.audio.pcm import FRAME_MS, SILENCE_DBFS
@@ -25,7 +27,7 @@ RESTLESS_S = 5.0
 RESTLESS_FROM = 0.1
 RISE_PER_RESTLESS_DB = 25.0
 RISE_MOST_DB = 12.0
-# Hubbub: what is taken for speech and never ends. A voice that is meant for us tops its usual peaks by this much.
+# Hubbub: what is taken for speech and is meant for nobody. A voice that is for us tops its usual peaks by this much.
 HUBBUB_S = 15.0
 HUBBUB_FROM = 0.12
 OVER_HUBBUB_DB = 3.0
@@ -34,8 +36,24 @@ HUBBUB_PEAKS_LEAST = 5
 # Where so little is taken for speech it is quiet: what begins now is learnt afresh, for an hour of silence in the usual
 # peaks would hide music for half a minute.
 HUBBUB_GONE = 0.05
-# What is said in an utterance up to this length is no part of it.
-UTTERANCE_MS = 6000
+# A voice comes down to the room between words: over the last seconds its usual peaks are so far above the floor. Music,
+# babble and a television with music behind it stay nearer to their peaks.
+DEPTH_S = 6
+VOICE_DEPTH_DB = 18.0
+# ... and has at least this share of syllables.
+VOICE_SYLLABLES = 0.12
+# In a noisy room a voice does not stand so far out, but it comes down to within this much of the room as it was when
+# nobody spoke: when the share of speech was less than that.
+CALM_DEPTH_DB = 8.0
+CALM_WITHIN_DB = 3.0
+CALM_SHARE = 0.03
+# Where there is hubbub, what is so much louder is none of it.
+TOPS_HUBBUB_DB = 10.0
+# Whoever was understood is loud enough for so long, whatever false alarms come after them: the softer quarter of their
+# seconds, and a little less than that.
+UNDERSTOOD_MS = 600_000
+UNDERSTOOD_S = 30
+UNDERSTOOD_MARGIN_DB = 6.0
 # After a wake for nothing a syllable has to be louder: by this much more for each in a row, but only until it tops what
 # fooled us. That lasts twice as long each time, and they count as in a row for so long after that.
 DOUBT_STEP_DB = 6.0
@@ -100,51 +118,159 @@ class LevelFloor:
         return stands_out
 
     @property
+    def moment_dbfs(self) -> float:
+        """The least level of the last moment."""
+        return max(FLOOR_MIN_DBFS, min(self._moment))
+
+    @property
     def syllable_dbfs(self) -> float:
         """The level that a syllable has to reach."""
-        return max(FLOOR_MIN_DBFS, min(self._moment)) + self.rise_db
+        return self.moment_dbfs + self.rise_db
+
+
+class Sounds(enum.Enum):
+    """What an open gate hears. NOISE: it does not come down as a voice does. VOICE: it does. PERSON: it comes down to
+    the room as it was when nobody spoke, so nothing else sounds but that voice."""
+
+    NOISE = enum.auto()
+    VOICE = enum.auto()
+    PERSON = enum.auto()
 
 
 class Hubbub:
-    """Music, a television, talk at the next table: learnt while the gate is closed, or open for longer than people
-    speak. bar_dbfs: the level that whoever speaks to us has to reach; FLOOR_MIN_DBFS where there is no hubbub."""
+    """Music, a television, talk at the next table. bar_dbfs: the level that whoever speaks to us has to reach;
+    FLOOR_MIN_DBFS where there is no hubbub. sounds: like what it sounds now.
+
+    It is learnt while the gate is closed. What comes through an open gate may be somebody, however long it lasts: that
+    waits until it is known who it was, and is learnt only if it was nobody."""
 
     def __init__(self) -> None:
         self.bar_dbfs = FLOOR_MIN_DBFS
+        self.sounds = Sounds.NOISE
         self._smooth = _Smooth()
         self._share = 0.0
+        self._calm_dbfs = FLOOR_START_DBFS
         self._peaks: deque[float] = deque(maxlen=HUBBUB_PEAKS)
+        self._waiting: deque[float] = deque(maxlen=HUBBUB_PEAKS)
+        self._recent: deque[tuple[float, int]] = deque(maxlen=DEPTH_S)
         self._peak = self._usual = FLOOR_MIN_DBFS
-        self._frames = 0
+        self._frames = self._syllables = 0
+        self._is_doubted = False
 
-    def step(self, level_dbfs: float, speech: bool, open_ms: int) -> None:
-        """speech: taken for speech by detector and floor. open_ms: how long the gate has been open."""
+    def step(
+        self,
+        level_dbfs: float,
+        speech: bool,
+        *,
+        floor_dbfs: float,
+        is_open: bool,
+        syllable: bool = False,
+        doubted: bool = False,
+    ) -> None:
+        """speech: taken for speech by detector and floor. syllable: the middle of one. doubted: one that only doubt
+        keeps from opening the gate."""
         if level_dbfs <= SILENT_DBFS:
             return
         self._share += (float(speech) - self._share) * FRAME_MS / 1000 / HUBBUB_S
         self._peak = max(self._peak, self._smooth.step(level_dbfs))
+        self._syllables += syllable or doubted
+        self._is_doubted |= doubted
         self._frames += 1
         if self._frames == _PEAK_FRAMES:
-            if self._share < HUBBUB_GONE:
-                self._peaks.clear()
-            elif open_ms == 0 or open_ms > UTTERANCE_MS:
-                self._peaks.append(self._peak)
-            self._peak, self._frames = FLOOR_MIN_DBFS, 0
-            if self._peaks:
-                self._usual = median(self._peaks)
+            self._second(floor_dbfs, is_open)
+            self._peak, self._frames, self._syllables, self._is_doubted = FLOOR_MIN_DBFS, 0, 0, False
         is_hubbub = self._share > HUBBUB_FROM and len(self._peaks) >= HUBBUB_PEAKS_LEAST
         self.bar_dbfs = self._usual + OVER_HUBBUB_DB if is_hubbub else FLOOR_MIN_DBFS
 
+    def _second(self, floor_dbfs: float, is_open: bool) -> None:
+        self._recent.append((self._peak, self._syllables))
+        if not is_open and self._share < CALM_SHARE:
+            self._calm_dbfs = floor_dbfs
+        self.sounds = self._like(floor_dbfs)
+        if self._share < HUBBUB_GONE:
+            self._peaks.clear()
+            self._waiting.clear()
+        elif is_open:
+            self._waiting.append(self._peak)
+        elif not (self._is_doubted and self._comes_down(self._peak - floor_dbfs, floor_dbfs)):
+            self._peaks.append(self._peak)
+        self._learnt()
+
+    def _like(self, floor_dbfs: float) -> Sounds:
+        peak_dbfs = median(peak for peak, _ in self._recent)
+        if sum(syllables for _, syllables in self._recent) < VOICE_SYLLABLES * len(self._recent) * _PEAK_FRAMES:
+            return Sounds.NOISE
+        if self.bar_dbfs > FLOOR_MIN_DBFS and peak_dbfs < self._usual + TOPS_HUBBUB_DB:
+            return Sounds.NOISE
+        depth_db = peak_dbfs - floor_dbfs
+        if self._comes_down(depth_db, floor_dbfs):
+            return Sounds.PERSON
+        return Sounds.VOICE if depth_db >= VOICE_DEPTH_DB else Sounds.NOISE
+
+    def _comes_down(self, depth_db: float, floor_dbfs: float) -> bool:
+        return depth_db >= CALM_DEPTH_DB and floor_dbfs <= self._calm_dbfs + CALM_WITHIN_DB
+
+    def _learnt(self) -> None:
+        if self._peaks:
+            self._usual = median(self._peaks)
+
+    def was_nobody(self) -> None:
+        """What came through the gate since the last verdict was hubbub."""
+        self._peaks.extend(self._waiting)
+        self._waiting.clear()
+        self._learnt()
+
+    def was_somebody(self) -> None:
+        """What came through the gate since the last verdict was a person."""
+        self._waiting.clear()
+
+
+class Understood:
+    """Who was understood, and how loud they are. bar_dbfs: no doubt asks for more than this; infinite if nobody was."""
+
+    def __init__(self) -> None:
+        self.bar_dbfs = inf
+        self._peaks: deque[float] = deque(maxlen=UNDERSTOOD_S)
+        self._peak = SILENCE_DBFS
+        self._frames = 0
+        self._left_ms = 0
+
+    def step(self, level_dbfs: float, syllable: bool) -> None:
+        """syllable: the frame belongs to one that goes through the gate."""
+        if syllable:
+            self._peak = max(self._peak, level_dbfs)
+        self._frames += 1
+        if self._frames == _PEAK_FRAMES:
+            if self._peak > SILENCE_DBFS:
+                self._peaks.append(self._peak)
+            self._peak, self._frames = SILENCE_DBFS, 0
+        if self._left_ms:
+            self._left_ms -= FRAME_MS
+            if not self._left_ms:
+                self.bar_dbfs = inf
+
+    def understood(self) -> None:
+        """What was heard last was understood."""
+        if self._peaks:
+            self._left_ms = UNDERSTOOD_MS
+            self.bar_dbfs = sorted(self._peaks)[len(self._peaks) // 4] - UNDERSTOOD_MARGIN_DB
+            self._peaks.clear()
+
+    def nobody(self) -> None:
+        """What was heard last was nobody, or belongs to another conversation."""
+        self._peaks.clear()
+
 
 class Doubt:
-    """What wakes for nothing teach. times: how many in a row; raised_ms: how long it still has to be louder."""
+    """What wakes for nothing teach. times: how many in a row; raised_ms: how long it still has to be louder.
+    fooled_by_dbfs: the loudest of the last one."""
 
     def __init__(self) -> None:
         self.times = 0
         self.raised_ms = 0
         self._remembered_ms = 0
         self._loudest_dbfs = SILENCE_DBFS
-        self._tops_dbfs = SILENCE_DBFS
+        self.fooled_by_dbfs = SILENCE_DBFS
 
     def step(self, level_dbfs: float, talk: bool) -> None:
         """talk: the frame belongs to what the gate takes for talk."""
@@ -164,7 +290,7 @@ class Doubt:
         self.times += 1
         self.raised_ms = min(DOUBT_MOST_MS, DOUBT_MS * 2 ** min(self.times - 1, 10))
         self._remembered_ms = self.raised_ms + DOUBT_REMEMBERED_MS
-        self._tops_dbfs = self._loudest_dbfs + OVER_FOOLED_DB
+        self.fooled_by_dbfs = self._loudest_dbfs
         self._loudest_dbfs = SILENCE_DBFS
 
     def trust(self) -> None:
@@ -177,4 +303,4 @@ class Doubt:
         if not self.raised_ms:
             return usual_dbfs
         most_dbfs = usual_dbfs + min(DOUBT_MOST_DB, DOUBT_STEP_DB * self.times)
-        return max(usual_dbfs, min(most_dbfs, self._tops_dbfs))
+        return max(usual_dbfs, min(most_dbfs, self.fooled_by_dbfs + OVER_FOOLED_DB))

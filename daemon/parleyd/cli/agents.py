@@ -15,7 +15,7 @@ from parleyd.agents.local.child import AgentChild, AgentChildError
 from parleyd.agents.speech import Speech
 from parleyd.cli.errors import CommandError
 from parleyd.config.schema import Config
-from parleyd.config.secrets import SecretError, resolve
+from parleyd.config.secrets import SecretError, resolve_key
 
 
 class Agents:
@@ -47,7 +47,7 @@ class Agents:
                 agent_id = section.agent_id or "local"
                 section = msgspec.structs.replace(section, agent_id=agent_id, base_url=self._child.base_url)
             else:
-                key = resolve(section.api_key)
+                key = resolve_key(section.api_key)
             return ElevenLabsAgent(section, key, text_only=config.audio.mode == "off")
         except SecretError as error:
             raise CommandError(str(error), error.mend, os.EX_CONFIG) from error
@@ -63,6 +63,7 @@ class Agents:
         if voice_id is None:
             return None
         try:
-            return ElevenLabsSpeech(section, config.elevenlabs.base_url, voice_id, resolve(config.elevenlabs.api_key))
+            key = resolve_key(config.elevenlabs.api_key)
+            return ElevenLabsSpeech(section, config.elevenlabs.base_url, voice_id, key)
         except SecretError as error:
             raise CommandError(str(error), error.mend, os.EX_CONFIG) from error

@@ -8,6 +8,7 @@ import sys
 import time
 from typing import Any
 
+from parleyd.audio.held_back import in_words
 from parleyd.cli.daemon import add_options, connected
 from parleyd.cli.status import question
 from parleyd.cli.terminal import wrapped
@@ -84,6 +85,8 @@ def sentence(event: dict[str, Any]) -> str:
             return "interrupted by the person" + (", as the server says" if by == "server" else "")
         case {"event": "speech_lost", "lost_ms": lost_ms, "cause": cause}:
             return f"{lost_ms / 1000:.1f} s of speech reached no agent: {cause}"
+        case {"event": "speech_held_back", "held_ms": held_ms}:
+            return f"held back what sounds like speech: {in_words(held_ms)}"
         case {"event": "typed_lost", "text": text, "cause": cause}:
             return f"no agent will read “{text}”: {cause}"
         case {"event": "tool_called", "name": name, "parameters": parameters}:

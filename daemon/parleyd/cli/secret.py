@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from parleyd.cli.errors import CommandError
-from parleyd.config.secrets import MAX_SECRET_BYTES, SecretError, clean
+from parleyd.config.secrets import MAX_SECRET_BYTES, SecretError, check_key, clean
 from parleyd.host.directories import SYSTEM_CONFIG, user_config_directory
 
 # systemd.exec(5): where LoadCredentialEncrypted=NAME without a path looks.
@@ -64,6 +64,8 @@ def _name(text: str) -> str:
 def run(args: argparse.Namespace) -> int:
     try:
         key = clean(_read(args.name), "what was given", "give the key and nothing else, on one line")
+        if args.name == DEFAULT_NAME:
+            check_key(key, "what was given")
     except SecretError as error:
         raise CommandError(str(error), error.mend, os.EX_DATAERR) from None
     try:

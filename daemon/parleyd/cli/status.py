@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
+from parleyd.audio.held_back import in_words
 from parleyd.cli.daemon import add_options, connected
 from parleyd.cli.terminal import has_colour, terminal_width
 from parleyd.shown import json_text, name_text, one_line
@@ -114,6 +115,8 @@ def _devices(status: dict[str, Any], *, everything: bool) -> Iterator[tuple[str,
         yield "sound", "none (audio.mode: off): the conversation is in writing"
         return
     yield "microphone", _microphone(status["microphone"])
+    if status["microphone"].get("held_back_ms"):
+        yield "held back", _held_back(status["microphone"])
     yield "speaker", _speaker(status["speaker"], everything=everything)
     yield "echo", status["echo_mode"].replace("_", " ")
 
@@ -144,7 +147,9 @@ def _health(status: dict[str, Any]) -> Iterator[Line]:
     colour = _HEALTH_COLOURS.get(status["health"], "")
     findings = status["findings"]
     if not findings:
-        yield Line("health", status["health"], colour)
+        held_ms = sum(((status["microphone"] or {}).get("held_back_lately_ms") or {}).values())
+        held = f"; {held_ms / 1000:.0f} s of what sounds like speech were held back lately" if held_ms >= 500 else ""
+        yield Line("health", status["health"] + held, colour)
     for number, finding in enumerate(findings):
         text = f"{finding['part']}: {finding['text']}"
         # A daemon of another version may tell no mend.
@@ -182,6 +187,13 @@ def _microphone(it: dict[str, Any]) -> str:
     if it["overflows"]:
         words.append(f"{it['overflows']} overflows")
     return ", ".join(words)
+
+
+def _held_back(it: dict[str, Any]) -> str:
+    """What sounded like speech and was not sent."""
+    lately_ms, total_ms = it["held_back_lately_ms"], it["held_back_ms"]
+    since = f"{sum(total_ms.values()) / 1000:.1f} s in {sum(it['held_back_times'].values())} sounds since the start"
+    return f"in the last hour {in_words(lately_ms)} ({since})" if lately_ms else f"nothing in the last hour, {since}"
 
 
 def _speaker(it: dict[str, Any], *, everything: bool) -> str:

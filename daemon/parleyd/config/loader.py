@@ -17,7 +17,7 @@ import msgspec
 from msgspec import inspect
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from parleyd.config import earcon_files, profile_rules, rules, suggest
+from parleyd.config import earcon_files, profile_rules, rules, secrets, suggest
 from parleyd.config.base import Secret
 from parleyd.config.keys import Key, all_keys, joined, keys_of
 from parleyd.config.nodes import (
@@ -137,11 +137,19 @@ class _Reader:
         others = (
             profile_rules.check(config, tuple(findings), self._is_settled),
             earcon_files.check(config.earcons, self._is_settled),
+            self._key(config),
         )
         for finding in chain(findings, *others):
             line, column = _nearest_place(self.places, finding.key)
             problem = Problem(self._file, line, column, one_line(finding.key), finding.text, finding.mend)
             (self.warnings if finding.is_warning else self.problems).append(problem)
+
+    def _key(self, config: Config) -> Iterator[Finding]:
+        key = "elevenlabs.api_key"
+        is_used = config.provider == "elevenlabs" and self._is_settled("provider") and self._is_settled(key)
+        # Of one that breaks the rules that has been said.
+        if is_used and not list(rules.api_key(config.elevenlabs.api_key)):
+            yield from secrets.look_at_key(config.elevenlabs.api_key, key)
 
     def _is_settled(self, key: str) -> bool:
         return not any(parent in self._unsettled for parent in ("", *_parents(key)))

@@ -289,7 +289,10 @@ class Session(Section, frozen=True):
         ),
     ] = 900.0
     connect_timeout_s: Annotated[
-        float, Meta(ge=1, le=60, description="for address, handshake and the agent's first message, each")
+        float,
+        Meta(
+            ge=1, le=60, description="for the address, for the connection, and for the agent's first message, each"
+        ),
     ] = 10.0
     false_wake_s: Annotated[
         float, Meta(ge=1, le=3600, description="quiet time after which we hang up if the agent understood nothing")

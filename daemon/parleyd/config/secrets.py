@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from parleyd.host.files import open_regular
+from parleyd.config import signs
+from parleyd.config.problem import Finding
+from parleyd.host.files import open_regular, read_file
 from parleyd.log_fields import fields
 
 if TYPE_CHECKING:  # the schema itself needs masked()
@@ -22,15 +25,22 @@ HIDDEN = "********"
 MAX_SECRET_BYTES = 64 * 1024
 _SENSITIVE_NAME = re.compile(r"key|token|pass(word|wd|code|phrase)|secret|authorization|credential", re.IGNORECASE)
 
+# A further line of a file. What begins with # is a comment.
+_MAY_BE_KEY = re.compile(rb"[!-\"$-~][!-~]{11,}")
+
 _log = logging.getLogger(__name__)
 
 
 class SecretError(Exception):
-    """A secret that cannot be had. The text is one line without the secret; `mend` says what to do about it."""
+    """A secret that cannot be had. The text is one line without the secret; `mend` says what to do about it.
 
-    def __init__(self, text: str, mend: str) -> None:
+    is_found: there is something, but that is no secret.
+    """
+
+    def __init__(self, text: str, mend: str, *, is_found: bool = False) -> None:
         super().__init__(text)
         self.mend = mend
+        self.is_found = is_found
 
 
 def resolve(secret: Secret | str | None) -> str | None:
@@ -46,6 +56,65 @@ def resolve(secret: Secret | str | None) -> str | None:
     if secret.env is not None:
         return _from_environment(secret.env)
     return None
+
+
+def resolve_key(secret: Secret | str | None) -> str | None:
+    """As resolve(), for what can only be a key of the agent's server."""
+    key = resolve(secret)
+    if key is not None:
+        check_key(key, _what(secret))
+    return key
+
+
+def check_key(key: str, what: str) -> None:
+    """what: where it comes from. Raises SecretError."""
+    if found := signs.trouble(key, signs.API_KEY):
+        text, mend = found
+        raise SecretError(f"{what} holds no key: {text}", mend, is_found=True)
+
+
+def look_at_key(secret: Secret | str | None, key: str) -> Iterator[Finding]:
+    """As a rule of the configuration, see rules.check: what is wrong with what is found there. key: where it stands.
+
+    Where nothing can be found from here, nothing is said: the daemon may be another user, in another environment.
+    """
+    if secret is None or isinstance(secret, str):
+        return
+    try:
+        with _quiet():
+            resolve_key(secret)
+    except SecretError as error:
+        if error.is_found:
+            yield Finding(key, str(error), error.mend)
+        return
+    path = secret.file
+    if secret.credential is not None:
+        path = str(Path(os.environ["CREDENTIALS_DIRECTORY"], secret.credential))
+    if path is None:
+        return
+    with contextlib.suppress(OSError):
+        others = read_file(Path(path), MAX_SECRET_BYTES).splitlines()[1:]
+        if any(_MAY_BE_KEY.fullmatch(other.strip()) for other in others):
+            text = f"{_what(secret)} holds several keys, of which the first is taken"
+            yield Finding(key, text, "leave only the one that is to be used in it", is_warning=True)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """What is logged here is for those who use the secret."""
+    before, _log.disabled = _log.disabled, True
+    try:
+        yield
+    finally:
+        _log.disabled = before
+
+
+def _what(secret: Secret | str | None) -> str:
+    if secret is None or isinstance(secret, str):
+        return "elevenlabs.api_key"
+    if secret.credential is not None:
+        return f"the systemd credential {secret.credential}"
+    return f"the environment variable {secret.env}" if secret.file is None else f"the secret file {secret.file}"
 
 
 def _from_credential(name: str) -> str:
@@ -81,7 +150,8 @@ def _from_file(path: Path, what: str, mend: str | None = None) -> str:
     try:
         text = first.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise SecretError(f"{what} does not hold text", "its first line must be the key and nothing else") from None
+        mend = "its first line must be the key and nothing else"
+        raise SecretError(f"{what} does not hold text", mend, is_found=True) from None
     return clean(text, what, "its first line must be the key and nothing else")
 
 
@@ -101,9 +171,10 @@ def clean(text: str, what: str, mend: str) -> str:
     """
     text = text.strip()
     if not text:
-        raise SecretError(f"{what} is empty", mend)
-    if not re.fullmatch(r"[!-~]+", text):
-        raise SecretError(f"{what} is no key: it has blanks, control or non-ASCII characters inside", mend)
+        raise SecretError(f"{what} is empty", mend, is_found=True)
+    if odd := next((sign for sign in text if not "!" <= sign <= "~"), None):
+        text = f"{what} is no key: it has blanks, control or non-ASCII characters inside, such as {signs.named(odd)}"
+        raise SecretError(text, mend, is_found=True)
     return text
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import ssl
-import threading
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import websocket
 
 from parleyd.agents.agent import Address, DialError, Ending, EndingKind
 from parleyd.conversation.bounded_socket import BoundedWebSocket
 from parleyd.conversation.shared_tls import SharedTlsSocket
-from parleyd.host import authorities
-from parleyd.host.reaching import is_proxied, reach
+from parleyd.host import authorities, unreachable
+from parleyd.host.proxies import proxy_for
+from parleyd.host.reaching import Deadline, open_line
+from parleyd.host.resolving import NoThreadLeftError
 
 # A network that vanishes sends no reset; without this the kernel goes on for many minutes.
 TCP_USER_TIMEOUT_MS = 8000
@@ -39,81 +39,42 @@ def connect(
     *,
     mend_network: str = _MEND_NETWORK,
 ) -> BoundedWebSocket:
-    """Blocks up to timeout_s for TCP, for TLS and for the handshake, each. Raises DialError; judge_refusal(http_status,
-    body) says what an HTTP answer means."""
-    host = urllib.parse.urlsplit(address.url).netloc
+    """Blocks up to timeout_s for all of it: name, TCP, proxy, TLS and handshake. Raises DialError;
+    judge_refusal(http_status, body) says what an HTTP answer means."""
+    url = urllib.parse.urlsplit(address.url)
     tls = authorities.context(SharedTlsSocket)
     connection = BoundedWebSocket(enable_multithread=True, sockopt=list(SOCKET_OPTIONS), sslopt={"context": tls})
     connection.settimeout(timeout_s)
+    deadline = Deadline(timeout_s)
     try:
-        with _line(address, tls, timeout_s) as line, _deadline(timeout_s, connection, line):
-            connection.connect(
-                address.url,
-                header=list(address.headers),
-                suppress_origin=True,
-                redirect_limit=0,
-                socket=line,
-            )
+        with deadline:
+            line = _line(url, tls, deadline)
+            try:
+                connection.connect(
+                    address.url, header=list(address.headers), suppress_origin=True, redirect_limit=0, socket=line
+                )
+            except BaseException:
+                line.close()
+                raise
     except websocket.WebSocketBadStatusException as error:
         if not isinstance(error.status_code, int):
-            raise DialError(retry(f"{host} answered something that is not HTTP", mend_network)) from error
+            raise DialError(retry(f"{url.netloc} answered something that is not HTTP", mend_network)) from error
         body = (error.resp_body or b"")[:2000].decode("utf-8", "replace")
         raise DialError(judge_refusal(error.status_code, body)) from error
     except (websocket.WebSocketException, OSError, ValueError) as error:
         if "redirect" in str(error).lower():
             raise DialError(judge_refusal(302, "")) from error
-        raise DialError(_no_line(host, error, mend_network)) from error
+        raise DialError(_no_line(url.netloc, deadline.cause(error), mend_network)) from error
     if isinstance(connection.sock, SharedTlsSocket):
         connection.sock.share()
     return connection
 
 
-@contextlib.contextmanager
-def _line(address: Address, tls: ssl.SSLContext, timeout_s: float) -> Iterator[socket.socket | None]:
-    """To the server, closed when what is done with it fails; None: the way leads through a proxy, which is the
-    library's business."""
-    url = urllib.parse.urlsplit(address.url)
+def _line(url: urllib.parse.SplitResult, tls: ssl.SSLContext, deadline: Deadline) -> socket.socket:
     host, is_secure = url.hostname or "", url.scheme == "wss"
-    if is_proxied(url):
-        yield None
-        return
-    line = reach(host, url.port or (443 if is_secure else 80), SOCKET_OPTIONS, timeout_s)
-    try:
-        if is_secure:
-            line = tls.wrap_socket(line, server_hostname=host)
-        yield line
-    except BaseException:
-        line.close()
-        raise
-
-
-@contextlib.contextmanager
-def _deadline(timeout_s: float, connection: BoundedWebSocket, line: socket.socket | None) -> Iterator[None]:
-    """For the handshake as a whole: the socket's own timeout starts anew with every byte that drips in."""
-
-    def cut_off() -> None:
-        # The other thread may take it away meanwhile.
-        raw = line or connection.sock
-        if raw is not None:
-            shut(raw)
-
-    timer = threading.Timer(timeout_s, cut_off)
-    timer.daemon = True
-    try:
-        timer.start()
-    except RuntimeError as error:
-        # Without it nothing bounds the handshake.
-        raise DialError(no_thread()) from error
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
-def shut(raw: socket.socket) -> None:
-    """Wakes whoever is blocked on the socket."""
-    with contextlib.suppress(OSError):
-        raw.shutdown(socket.SHUT_RDWR)
+    port = url.port or (443 if is_secure else 80)
+    proxy = proxy_for(host, port, is_tls=is_secure)
+    return open_line(host, port, SOCKET_OPTIONS, deadline, tls=tls if is_secure else None, proxy=proxy)
 
 
 def close_frame(data: bytes) -> tuple[int | None, str]:
@@ -133,25 +94,19 @@ def no_thread() -> Ending:
 
 def words(error: BaseException) -> str:
     """An exception in a few words: system errors without their number; nothing for a line that just ended."""
-    if isinstance(error, websocket.WebSocketConnectionClosedException):
-        return ""
-    if isinstance(error, ssl.SSLError) and error.reason:
-        return error.reason.replace("_", " ").lower()
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    return str(error) or type(error).__name__
+    return "" if isinstance(error, websocket.WebSocketConnectionClosedException) else unreachable.words(error)
 
 
 def _no_line(host: str, error: Exception, mend_network: str) -> Ending:
     match error:
-        case ssl.SSLCertVerificationError():
-            mend = "check the clock (a board without one is wrong until it has the network), then elevenlabs.base_url"
-            return retry(f"the certificate of {host} is not valid: {error.verify_message}", mend)
-        case socket.gaierror():
-            return retry(f"the name {host} is not known", mend_network)
-        case TimeoutError() | websocket.WebSocketTimeoutException():
-            return retry(f"{host} does not answer", mend_network)
+        case NoThreadLeftError():
+            return no_thread()
+        case websocket.WebSocketTimeoutException():
+            error = TimeoutError()
         case websocket.WebSocketException() if str(error).startswith(("Invalid status line", "Invalid header")):
             return retry(f"{host} answered something that is not HTTP", mend_network)
-        case _:
+        case websocket.WebSocketException():
             return retry(f"cannot connect to {host}: {words(error) or 'the server hung up'}", mend_network)
+    found = unreachable.trouble(error, host)
+    kind = EndingKind.FINAL if found.is_lasting else EndingKind.RETRY
+    return Ending(kind, found.reason, found.mend or mend_network)

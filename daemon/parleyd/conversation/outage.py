@@ -14,6 +14,10 @@ log = logging.getLogger(__name__)
 
 # A session that lived this long was a good one: after it the delays start from the beginning.
 STABLE_S = 10.0
+# Whoever waits for a line that long is told that it is being tried: a look-up, a connection and a first message may
+# take the time of session.connect_timeout_s each before there is a reason to tell.
+SLOW_S = 5.0
+_MEND_SLOW = "`parleyd doctor` finds out what does not answer"
 
 
 class Outage:
@@ -47,6 +51,14 @@ class Outage:
         )
         if not repeated:
             self._bus.publish(events.Trouble(at_s=time.monotonic(), text=text, mend=ending.mend))
+
+    def slow(self) -> None:
+        """Connecting takes its time. The reason, when there is one, is told by itself."""
+        if self._told:
+            return
+        text = f"there is still no line to the agent after {SLOW_S:g} s"
+        log.warning("%s; it is still being tried; %s", text, _MEND_SLOW, extra=fields(mend=_MEND_SLOW))
+        self._bus.publish(events.Trouble(at_s=time.monotonic(), text=text, mend=_MEND_SLOW, part="agent"))
 
     def opened(self, now_s: float) -> None:
         self.live_since_s = now_s

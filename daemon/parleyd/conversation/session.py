@@ -27,10 +27,11 @@ from parleyd.agents.agent import (
     Ready,
 )
 from parleyd.conversation.bounded_socket import BoundedWebSocket
-from parleyd.conversation.connecting import close_frame, connect, no_thread, retry, shut, words
+from parleyd.conversation.connecting import close_frame, connect, no_thread, retry, words
 from parleyd.conversation.outbox import Outbox
 from parleyd.conversation.wire_audio import WireEncoder
 from parleyd.health import Pulse
+from parleyd.host.reaching import shut
 
 # How long the server may take to answer our close before we go without.
 CLOSE_ANSWER_S = 1.0
@@ -66,8 +67,8 @@ class Traffic:
 class Session:
     """start() returns at once; what follows comes through the listener.
 
-    timeout_s: for the address, the handshake and the metadata, each. on_death: told when a thread ends by a fault of
-    this program; nothing else is reported then.
+    timeout_s: for the address, for the connection with its handshake, and for the metadata, each. on_death: told when
+    a thread ends by a fault of this program; nothing else is reported then.
     """
 
     def __init__(
@@ -202,7 +203,7 @@ class Session:
                 if self._hung_up is not None:
                     return Ending(EndingKind.USER, self._hung_up, code=NORMAL_CLOSURE)
                 if self._encoder is None:
-                    return retry(f"the server did not begin the conversation within {self._timeout_s:g} s")
+                    return self._agent.judge_silence(self._timeout_s)
                 if pinged:
                     return retry(f"the server has been silent for {2 * SILENT_S:g} s")
                 pinged = True

@@ -21,7 +21,7 @@ from parleyd.conversation.dialogue import Dialogue
 from parleyd.conversation.greeting import Greeting
 from parleyd.conversation.inbox import Ended, EndSoon, Message, Opened, Reconfigure, Sleep, Stop, Wake
 from parleyd.conversation.news import News
-from parleyd.conversation.outage import Outage, about
+from parleyd.conversation.outage import SLOW_S, Outage, about
 from parleyd.conversation.outbox import Outbox
 from parleyd.conversation.quiet import Quiet
 from parleyd.conversation.session import Session, Traffic
@@ -84,6 +84,7 @@ class Supervisor:
         self._always = config.wake.mode == "always"
         self._greeting = Greeting(config, bus)
         self._connect_since_s = 0.0
+        self._slow_at_s: float | None = None  # when to tell that connecting takes its time
         self._outage = Outage(bus)
         self._news = News(bus)
         self._admission = Admission(warden, bus, always=self._always, max_s=config.session.max_s)
@@ -254,6 +255,8 @@ class Supervisor:
         codec = session.codec
         if codec.malformed or codec.unknown:
             log.info("%d messages could not be read, %d were of unknown types", codec.malformed, codec.unknown)
+        if codec.refused_calls:
+            log.info("%d calls of tools had not the form of one, and were answered so", codec.refused_calls)
         if self._state is State.LIVE and self._outage.was_good(now_s):
             self._backoff.reset()
         if session.suppress_greeting and self._greeting.is_refused(ending):
@@ -348,6 +351,7 @@ class Supervisor:
     def _connect(self) -> None:
         self._retry_at_s = None
         self._connect_since_s = time.monotonic()
+        self._slow_at_s = self._connect_since_s + SLOW_S
         unwanted = self._greeting_unwanted()
         self._session = Session(
             self._agent,
@@ -378,6 +382,8 @@ class Supervisor:
         due_s = [self._admission.next_look_s(now_s, self._state, self._outage.live_since_s)]
         if self._retry_at_s is not None:
             due_s.append(self._retry_at_s)
+        if self._state is State.CONNECTING and self._slow_at_s is not None:
+            due_s.append(self._slow_at_s)
         if self._state is State.LIVE:
             due_s.append(self._outage.next_look_s)
             held_open = self._admission.held_open
@@ -398,6 +404,9 @@ class Supervisor:
         if self._admission.may_resume() and not self._is_refused(Wake(by_speech=False, standing=True)):
             self._woken_by_speech = False
             self._move(Trigger.WAKE, "sessions are allowed again")
+        if self._state is State.CONNECTING and self._slow_at_s is not None and now_s >= self._slow_at_s:
+            self._slow_at_s = None
+            self._outage.slow()
         if self._state is State.LIVE:
             self._outage.look(now_s)
         if self._state is State.LIVE:

@@ -83,7 +83,7 @@ def _find_key(examination: Examination) -> Iterator[Finding]:
             configured = Secret(file=str(passed))
     try:
         with _logged(secrets.__name__) as said:
-            examination.key = secrets.resolve(configured)
+            examination.key = secrets.resolve_key(configured)
     except secrets.SecretError as refusal:
         others = [unit.user for unit in examination.units if unit.user != our_name()]
         if others and isinstance(configured, Secret) and configured.env is not None:
@@ -140,7 +140,8 @@ def settings(examination: Examination) -> Iterable[Finding]:
                 f"{', '.join(_EVENTS)}",
             )
         ]
-    return judge_settings(found, overrides_of(config), without_greeting=_is_greeting_unwanted(config))
+    findings = judge_settings(found, overrides_of(config), without_greeting=_is_greeting_unwanted(config))
+    return [*judge_needs(found, config), *findings]
 
 
 def overrides_of(config: Config) -> set[str]:
@@ -184,6 +185,42 @@ def judge_settings(found: AgentSettings, overrides: Collection[str], *, without_
     events = "" if found.client_events is None else f", {len(found.client_events)} client events"
     name = f"{found.name}: " if found.name else ""
     yield good(f"{name}{' in, '.join(formats)} out{events}" if len(formats) == 2 else f"{name}they can be read{events}")
+
+
+def judge_needs(found: AgentSettings, config: Config) -> Iterator[Finding]:
+    """What else of the configuration cannot work with the agent as it is set."""
+    from parleyd.config.tool_sections import Mcp
+
+    tools = config.tools
+    declared = [*tools.command, *tools.http, *tools.python]
+    if found.client_events is not None and declared and "client_tool_call" not in found.client_events:
+        yield misconfigured(
+            f"its client events lack client_tool_call; none of the tools of this device can be called "
+            f"({', '.join(declared[:3])}{', …' if len(declared) > 3 else ''})",
+            _SWITCH_ON,
+        )
+    if found.client_events is not None and tools.mcp != Mcp() and "mcp_tool_call" not in found.client_events:
+        yield warning("its client events lack mcp_tool_call; nothing of tools.mcp is ever asked here", _SWITCH_ON)
+    allowed = found.allowed_overrides
+    if config.audio.mode == "off" and allowed is not None and "text_only" not in allowed:
+        yield warning(
+            "it may not be asked for a conversation in writing alone: it speaks although audio.mode is off, and speech "
+            "costs more",
+            "allow Text only in its settings, Security, Overrides",
+        )
+    language = config.elevenlabs.overrides.language
+    if language is not None and found.languages is not None and language not in found.languages:
+        yield misconfigured(
+            f"it does not have the language {language} of elevenlabs.overrides (it has "
+            f"{', '.join(sorted(found.languages))}): the session would never begin",
+            "add it in its settings, Agent, Additional languages, or remove elevenlabs.overrides.language",
+        )
+    longest_s, max_s = found.max_duration_s, config.session.max_s
+    if longest_s is not None and longest_s <= max_s:
+        yield warning(
+            f"it ends every conversation after {longest_s:g} s, before session.max_s ({max_s:g} s) exchanges it",
+            f"raise Max conversation duration in its settings, or set session.max_s to {max(30.0, longest_s - 60):g}",
+        )
 
 
 def _judge_events(events: Collection[str] | None) -> Iterator[Finding]:

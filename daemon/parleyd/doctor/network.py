@@ -1,15 +1,13 @@
-"""The way to the agent's server: name, TCP, TLS."""
+"""The way to the agent's server: proxy, name, TCP, TLS."""
 
 from __future__ import annotations
 
 import contextlib
 import email.utils
-import queue
+import os
 import socket
 import ssl
-import threading
 import time
-import urllib.request
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,19 +15,25 @@ from urllib.parse import urlsplit
 
 from parleyd.doctor.examination import Examination
 from parleyd.doctor.findings import Finding, error, good, misconfigured, note, skipped, warning
-from parleyd.host.reaching import STAGGER_S, reach
+from parleyd.host import authorities, resolving
+from parleyd.host.certificates import Flaw, flaw, issuer
+from parleyd.host.proxies import Proxy, ProxyError, is_this_machine, proxy_for
+from parleyd.host.reaching import STAGGER_S, Deadline, open_line
+from parleyd.host.unreachable import (
+    MEND_CLOCK,
+    MEND_HOST,
+    MEND_STRANGER,
+    NO_SUCH_NAME,
+    mend_form,
+    trouble,
+)
 
 _CONNECT_S = 4.0
 _LOOKUP_S = 10.0
 EMBEDDED = "provider: local, the agent is on this machine"
 # Farther apart than any clock that is only badly kept.
 _WRONG_CLOCK_S = 120.0
-# OpenSSL, x509_vfy.h
-_NOT_YET_VALID, _EXPIRED = 9, 10
-_SELF_SIGNED = (18, 19)
-_UNKNOWN_ISSUER = (2, 20, 21)
-_HOST_MISMATCH = (62, 64)
-_MEND_CLOCK = "sudo timedatectl set-ntp true, or sudo date -s 'YYYY-MM-DD HH:MM'; then try again"
+_MEND_CLOCK = f"{MEND_CLOCK}; then try again"
 
 
 @dataclass(frozen=True)
@@ -55,12 +59,39 @@ def _server(examination: Examination) -> Server:
     return server_of(examination.configured().elevenlabs.base_url)
 
 
-def _proxy(server: Server) -> str | None:
-    """HOST:PORT of the proxy that the environment names for it, without a password."""
-    proxy = urllib.request.getproxies().get("https" if server.is_tls else "http")
-    if proxy is None or urllib.request.proxy_bypass(server.host):
-        return None
-    return urlsplit(proxy if "//" in proxy else f"//{proxy}").netloc.rpartition("@")[2]
+def _proxy(server: Server) -> Proxy | None:
+    """Raises ProxyError."""
+    return proxy_for(server.host, server.port, is_tls=server.is_tls)
+
+
+# ---------------------------------------------------------------- proxy
+
+
+def proxy(examination: Examination) -> Iterable[Finding]:
+    """As this environment has it; that of the service is its own."""
+    if examination.configured().provider == "local":
+        return [skipped(EMBEDDED)]
+    server = _server(examination)
+    try:
+        way = _proxy(server)
+        if way is None:
+            return [skipped(_why_no_proxy(server))]
+        with Deadline(_CONNECT_S) as deadline:
+            open_line(server.host, server.port, (), deadline, tls=None, proxy=way).close()
+    except ProxyError as refusal:
+        return [error(str(refusal), refusal.mend)]
+    user = ", with a user" if way.authorization is not None else ""
+    return [good(f"{way.shown}{user} opens the way to {server.shown}")]
+
+
+def _why_no_proxy(server: Server) -> str:
+    names = ("https_proxy", "HTTPS_PROXY") if server.is_tls else ("http_proxy", "HTTP_PROXY")
+    named = [name for name in (*names, "all_proxy", "ALL_PROXY") if os.environ.get(name)]
+    if not named:
+        return "this environment names none"
+    if is_this_machine(server.host):
+        return f"{named[0]} does not count for this machine itself"
+    return f"{named[0]} does not count for {server.host}: see no_proxy"
 
 
 # ---------------------------------------------------------------- name
@@ -70,11 +101,11 @@ def name(examination: Examination) -> Iterable[Finding]:
     if examination.configured().provider == "local":
         return [skipped(EMBEDDED)]
     server = _server(examination)
-    if proxy := _proxy(server):
-        return [note(f"the way leads through the proxy {proxy}: name, TCP and TLS are its business")]
+    if _proxy(server):
+        return [skipped("the proxy looks it up")]
     began_s = time.monotonic()
     try:
-        addresses = _addresses_in_time(server)
+        addresses = _addresses(server)
     except OSError as problem:
         return [judge_no_name(server.host, problem)]
     return [judge_name(server.host, addresses, time.monotonic() - began_s)]
@@ -89,16 +120,15 @@ def judge_name(host: str, addresses: Sequence[str], took_s: float) -> Finding:
 
 
 def judge_no_name(host: str, problem: OSError) -> Finding:
-    if isinstance(problem, socket.gaierror) and problem.errno == socket.EAI_NONAME and _has_route():
-        mend = "`getent hosts debian.org` tells whether other names are; if not, see `resolvectl status` and "
-        mend += "/etc/resolv.conf for the name server; if so, elevenlabs.base_url is wrong"
-        return error(f"the name {host} is not known", mend)
     if not _has_route():
         mend = "the cable, or the Wi-Fi: `nmcli device`, `ip route`; sudo raspi-config, System Options, Wireless LAN"
         return error(f"no network: there is no default route, and {host} cannot be looked up", mend)
-    reason = problem.strerror or str(problem)
+    if isinstance(problem, socket.gaierror) and problem.errno in NO_SUCH_NAME:
+        mend = "`getent hosts debian.org` tells whether other names are; if not, see `resolvectl status` and "
+        mend += "/etc/resolv.conf for the name server; if so, elevenlabs.base_url is wrong"
+        return error(f"the name {host} is not known", mend)
     mend = "is the router itself online (`ping -c 3 1.1.1.1`)? If so, see `resolvectl status` and /etc/resolv.conf for "
-    return error(f"{host} cannot be looked up: {reason}", f"{mend}the name server")
+    return error(trouble(problem, host).reason, f"{mend}the name server")
 
 
 def _has_route() -> bool:
@@ -112,28 +142,9 @@ def _has_route() -> bool:
     return False
 
 
-def _addresses_in_time(server: Server) -> list[str]:
-    """The C library asks each of several name servers twice, for 5 s: longer than anybody waits. Raises OSError."""
-    answers = queue.SimpleQueue[list[str] | OSError]()
-
-    def ask() -> None:
-        try:
-            answers.put(_addresses(server))
-        except OSError as problem:
-            answers.put(problem)
-
-    threading.Thread(target=ask, name="doctor: name", daemon=True).start()
-    try:
-        answer = answers.get(timeout=_LOOKUP_S)
-    except queue.Empty:
-        raise TimeoutError(f"no name server answers within {_LOOKUP_S:g} s") from None
-    if isinstance(answer, OSError):
-        raise answer
-    return answer
-
-
 def _addresses(server: Server) -> list[str]:
-    found = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
+    """Raises OSError."""
+    found = resolving.addresses(server.host, server.port, _LOOKUP_S)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
@@ -145,7 +156,7 @@ def tcp(examination: Examination) -> Iterable[Finding]:
         return [skipped(EMBEDDED)]
     server = _server(examination)
     if _proxy(server):
-        return [skipped("the way leads through a proxy")]
+        return [skipped("the way leads through the proxy")]
     tried: list[tuple[str, str | None]] = []
     for address in _addresses(server)[:4]:
         try:
@@ -187,17 +198,20 @@ def tls(examination: Examination) -> Iterable[Finding]:
     server = _server(examination)
     if not server.is_tls:
         return [skipped("elevenlabs.base_url is http")]
-    if _proxy(server):
-        return [skipped("the way leads through a proxy")]
     try:
-        with _handshake(server, ssl.create_default_context()) as line:
+        with _handshake(server, authorities.context()) as line:
             certificate = line.getpeercert() or {}
-            return judge_tls(server.shown, line.version(), str(certificate.get("notAfter", "")), _date(line, server))
+            authority = issuer(line.getpeercert(binary_form=True) or b"")
+            found = judge_tls(server.shown, line.version(), str(certificate.get("notAfter", "")), _date(line, server))
+        return [*found, *_judge_form(server, authority)]
     except ssl.SSLCertVerificationError as refusal:
-        return [judge_certificate(server.host, refusal.verify_code, refusal.verify_message, _date_of(server))]
+        ahead_s, authority = _asked_blindly(server)
+        return [judge_certificate(server.host, refusal.verify_code, refusal.verify_message, ahead_s, authority)]
     except ssl.SSLError as problem:
         text = f"{server.shown} speaks no TLS that we understand: {problem.reason or 'the handshake failed'}"
         return [error(text, "is it an https port? A filtering network may stand between; see elevenlabs.base_url")]
+    except ProxyError as refusal:
+        return [error(str(refusal), refusal.mend)]
     except OSError as problem:
         text = f"{server.shown} broke off the TLS handshake: {_words(problem)}"
         return [error(text, "a firewall? Try another network")]
@@ -211,30 +225,54 @@ def judge_tls(shown: str, version: str | None, not_after: str, ahead_s: float | 
         yield warning(f"our clock is {_apart(ahead_s)} the server's", _MEND_CLOCK)
 
 
-def judge_certificate(host: str, code: int, said: str, ahead_s: float | None) -> Finding:
-    """code, said: OpenSSL's verdict. ahead_s: as in judge_tls; the server's word for it is good enough for advice."""
-    is_clock_wrong = ahead_s is not None and abs(ahead_s) > _WRONG_CLOCK_S
-    if code in (_NOT_YET_VALID, _EXPIRED):
-        what = "has expired" if code == _EXPIRED else "is not valid yet"
-        if is_clock_wrong:
-            assert ahead_s is not None
-            text = f"by our clock the certificate of {host} {what}, but our clock is {_apart(ahead_s)} the server's"
-            return error(text, _MEND_CLOCK)
-        if ahead_s is None:
-            now = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
-            return error(f"the certificate of {host} {what}, if it really is {now}", f"is that wrong? {_MEND_CLOCK}")
-        mend = "whoever runs the server must renew it; a wrong host in elevenlabs.base_url?"
-        return error(f"the certificate of {host} {what}, and our clock is right", mend)
-    if code in _HOST_MISMATCH:
-        mend = "see elevenlabs.base_url; in a hotel or guest network: log in there first, with a browser"
-        return misconfigured(f"the certificate is not for {host}: {said}", mend)
-    if code in (*_SELF_SIGNED, *_UNKNOWN_ISSUER):
-        return error(
-            f"the certificate of {host} is from nobody whom this machine trusts: {said}",
-            "sudo apt-get install --reinstall ca-certificates; a company's or your own authority goes to "
-            "/usr/local/share/ca-certificates (NAME.crt), then sudo update-ca-certificates",
-        )
-    return error(f"the certificate of {host} is not valid: {said}", "see elevenlabs.base_url, and the clock")
+def judge_certificate(host: str, code: int, said: str, ahead_s: float | None, authority: str = "") -> Finding:
+    """code, said: OpenSSL's verdict. ahead_s: as in judge_tls; the server's word for it is good enough for advice.
+
+    authority: who vouches for the certificate, as far as that is known.
+    """
+    what = flaw(code)
+    if what in (Flaw.NOT_YET, Flaw.EXPIRED):
+        return _judge_dates(host, what, ahead_s)
+    if what is Flaw.HOST:
+        return misconfigured(f"the certificate is not for {host}: {said}", MEND_HOST)
+    by = f" ({authority})" if authority else ""
+    if what is Flaw.STRANGER:
+        return error(f"the certificate of {host} is from nobody whom this machine trusts{by}: {said}", MEND_STRANGER)
+    if what is Flaw.FORM:
+        text = f"the certificate of {host}, or of the authority behind it{by}, is not accepted for its form: {said}"
+        return error(text, mend_form(authority))
+    if what is Flaw.REVOKED:
+        return error(f"the certificate of {host} was revoked{by}: {said}", "tell whoever runs the server")
+    return error(f"the certificate of {host} is not valid{by}: {said}", "tell whoever runs the server")
+
+
+def _judge_dates(host: str, what: Flaw, ahead_s: float | None) -> Finding:
+    words = "has expired" if what is Flaw.EXPIRED else "is not valid yet"
+    if ahead_s is None:
+        now = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+        return error(f"the certificate of {host} {words}, if it really is {now}", f"is that wrong? {_MEND_CLOCK}")
+    if abs(ahead_s) > _WRONG_CLOCK_S:
+        text = f"by our clock the certificate of {host} {words}, but our clock is {_apart(ahead_s)} the server's"
+        return error(text, _MEND_CLOCK)
+    mend = "whoever runs the server must renew it; a wrong host in elevenlabs.base_url?"
+    return error(f"the certificate of {host} {words}, and our clock is right", mend)
+
+
+def _judge_form(server: Server, authority: str) -> Iterator[Finding]:
+    """A second handshake, as newer Python makes it by itself."""
+    try:
+        _handshake(server, authorities.strict_context()).close()
+    except ssl.SSLCertVerificationError as refusal:
+        if flaw(refusal.verify_code) is Flaw.FORM:
+            who = f"the authority {authority}" if authority else "an authority"
+            yield note(
+                f"the certificate is from {who}, of an old form ({refusal.verify_message.rstrip('.')}): parleyd "
+                "accepts it, as curl does; programs in Python 3.13 (Debian 13) do not",
+                f"for those, {mend_form(authority).partition(': ')[2]}",
+            )
+    except OSError:
+        # The first one went well; a line that breaks now says nothing about the form.
+        return
 
 
 def _apart(ahead_s: float) -> str:
@@ -245,24 +283,24 @@ def _apart(ahead_s: float) -> str:
 
 
 def _handshake(server: Server, context: ssl.SSLContext) -> ssl.SSLSocket:
-    raw = reach(server.host, server.port, (), _CONNECT_S)
-    try:
-        return context.wrap_socket(raw, server_hostname=server.host)
-    except BaseException:
-        raw.close()
-        raise
+    with Deadline(_CONNECT_S) as deadline:
+        line = open_line(server.host, server.port, (), deadline, tls=context, proxy=_proxy(server))
+    assert isinstance(line, ssl.SSLSocket)
+    line.settimeout(_CONNECT_S)
+    return line
 
 
-def _date_of(server: Server) -> float | None:
-    """The server's time, asked without regard to its certificate: nothing secret is sent, nothing else believed."""
+def _asked_blindly(server: Server) -> tuple[float | None, str]:
+    """The server's time, as in judge_tls, and who vouches for it, asked without regard to its certificate: nothing
+    secret is sent, nothing else believed."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     try:
         with _handshake(server, context) as line:
-            return _date(line, server)
+            return _date(line, server), issuer(line.getpeercert(binary_form=True) or b"")
     except OSError:
-        return None
+        return None, ""
 
 
 def _date(line: ssl.SSLSocket, server: Server) -> float | None:

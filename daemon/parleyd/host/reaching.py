@@ -1,37 +1,135 @@
-"""TCP to a host, by whichever of its addresses answers first."""
+"""The way to a host: its name, TCP to whichever of its addresses answers first, the proxy between, TLS."""
 
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import selectors
 import socket
+import ssl
+import threading
 import time
-import urllib.request
 from collections.abc import Sequence
-from typing import Any
-from urllib.parse import SplitResult
+from types import TracebackType
+
+from parleyd.host import resolving
+from parleyd.host.proxies import Proxy, ProxyError
+from parleyd.host.resolving import Found
 
 # RFC 8305, section 5: how long an address may take before the next one is tried, too. In a house whose router promises
 # an IPv6 that does not work, the first address is one that never answers.
 STAGGER_S = 0.25
 
 Option = tuple[int, int, int]
-# As socket.getaddrinfo gives it: family, kind, protocol, canonical name, address.
-_Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
 
 
-def is_proxied(url: SplitResult) -> bool:
-    """Whether the environment names a proxy for this WebSocket URL."""
-    wanted = urllib.request.getproxies().get("https" if url.scheme == "wss" else "http")
-    return wanted is not None and not urllib.request.proxy_bypass(url.hostname or "")
+class Deadline:
+    """For all that belongs to one connection together: a socket's own timeout starts anew with every byte.
+
+    A context manager; time runs from its making on. guard(line): a socket that is shut down when the time is over,
+    which wakes whoever is blocked on it; the newest one given counts. cut_off(): the time is over now.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._until_s = time.monotonic() + seconds
+        self._lock = threading.Lock()
+        self._line: socket.socket | None = None
+        self.is_over = False
+        self._timer = threading.Timer(seconds, self.cut_off)
+        self._timer.daemon = True
+
+    @property
+    def left_s(self) -> float:
+        """Never 0, which sockets take for something else."""
+        return max(0.001, self._until_s - time.monotonic())
+
+    def guard(self, line: socket.socket) -> None:
+        with self._lock:
+            self._line = line
+            if self.is_over:
+                shut(line)
+
+    def cause(self, error: Exception) -> Exception:
+        """What to tell: whoever was cut off sees a line that ended. What is known for certain stays as it is."""
+        certain = ProxyError | resolving.NameServersSilentError | ssl.SSLCertVerificationError
+        return TimeoutError("no answer") if self.is_over and not isinstance(error, certain) else error
+
+    def __enter__(self) -> Deadline:
+        """Raises NoThreadLeftError."""
+        try:
+            self._timer.start()
+        except RuntimeError as error:
+            raise resolving.NoThreadLeftError from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+
+    def cut_off(self) -> None:
+        with self._lock:
+            self.is_over = True
+            if self._line is not None:
+                shut(self._line)
+
+
+def shut(raw: socket.socket) -> None:
+    """Wakes whoever is blocked on the socket."""
+    # Not SSLSocket's own: that one takes away what the other thread is using.
+    with contextlib.suppress(OSError):
+        socket.socket.shutdown(raw, socket.SHUT_RDWR)
+
+
+def open_line(
+    host: str,
+    port: int,
+    options: Sequence[Option],
+    deadline: Deadline,
+    *,
+    tls: ssl.SSLContext | None,
+    proxy: Proxy | None,
+    tunnel: bool = True,
+) -> socket.socket:
+    """Blocks until the deadline at most, which goes on guarding the line.
+
+    tunnel: whether the proxy is to connect us with the host, or takes requests for it. Raises OSError: among them
+    ProxyError, ssl.SSLError, socket.gaierror and TimeoutError; UnicodeError for a host that is no name.
+    """
+    if proxy is None:
+        line = reach(host, port, options, deadline.left_s)
+    else:
+        try:
+            line = reach(proxy.host, proxy.port, options, deadline.left_s)
+        except (OSError, UnicodeError) as error:
+            raise _proxy_away(proxy, error) from error
+    try:
+        deadline.guard(line)
+        if proxy is not None and tunnel:
+            _open_tunnel(line, proxy, host, port, deadline)
+        if tls is not None:
+            line = tls.wrap_socket(line, server_hostname=host, do_handshake_on_connect=False)
+            deadline.guard(line)
+            _shake_hands(line, deadline)
+    except BaseException:
+        line.close()
+        raise
+    return line
+
+
+def _shake_hands(line: ssl.SSLSocket, deadline: Deadline) -> None:
+    try:
+        line.do_handshake()
+    except OSError as error:
+        raise deadline.cause(error) from None
 
 
 def reach(host: str, port: int, options: Sequence[Option], timeout_s: float) -> socket.socket:
-    """Blocks up to timeout_s, and for the name as long as the resolver takes. Raises OSError: of the last address that
-    failed, or TimeoutError."""
-    waiting = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    """Blocks up to timeout_s, the look-up of the name included. Raises OSError: of the last address that failed, of
+    the name, or TimeoutError."""
     until_s = time.monotonic() + timeout_s
+    waiting = resolving.addresses(host, port, timeout_s)
     failure: OSError = TimeoutError("no answer")
     with selectors.DefaultSelector() as trying:
         try:
@@ -62,7 +160,7 @@ def reach(host: str, port: int, options: Sequence[Option], timeout_s: float) -> 
     raise failure
 
 
-def _begin(address: _Address, options: Sequence[Option]) -> socket.socket:
+def _begin(address: Found, options: Sequence[Option]) -> socket.socket:
     family, kind, protocol, _, where = address
     line = socket.socket(family, kind, protocol)
     try:
@@ -75,3 +173,73 @@ def _begin(address: _Address, options: Sequence[Option]) -> socket.socket:
         line.close()
         raise
     return line
+
+
+# ---------------------------------------------------------------- the proxy
+
+
+def _open_tunnel(line: socket.socket, proxy: Proxy, host: str, port: int, deadline: Deadline) -> None:
+    """RFC 9110, section 9.3.6. Until the tunnel is there the host says nothing, so nothing of it can be read here."""
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    request = [f"CONNECT {where} HTTP/1.1", f"Host: {where}"]
+    if proxy.authorization is not None:
+        request.append(f"Proxy-Authorization: {proxy.authorization}")
+    try:
+        line.sendall("\r\n".join([*request, "", ""]).encode("ascii"))
+        with contextlib.closing(http.client.HTTPResponse(line, method="CONNECT")) as answer:
+            answer.begin()
+            status, reason = answer.status, answer.reason
+        if deadline.is_over:
+            # Who was cut off may take that for the end of a line.
+            raise TimeoutError
+    except (OSError, http.client.HTTPException) as error:
+        if deadline.is_over:
+            raise _proxy_away(proxy, TimeoutError()) from error
+        if isinstance(error, OSError):
+            raise _proxy_away(proxy, error) from error
+        text = f"the proxy {proxy.shown} answered something that is not HTTP"
+        raise ProxyError(text, _check(proxy), is_lasting=False) from error
+    if not 200 <= status < 300:
+        raise proxy_refusal(proxy, status, reason, where)
+
+
+def proxy_refusal(proxy: Proxy, status: int, reason: str, where: str) -> ProxyError:
+    """What a proxy means that answers with this status instead of connecting us with `where`."""
+    match status:
+        # Some answer 401 where 407 is meant.
+        case 401 | 407 if proxy.authorization is None:
+            return ProxyError(
+                f"the proxy {proxy.shown} wants a user and a password (HTTP {status})",
+                f"put them into {proxy.variable}, as http://USER:PASSWORD@HOST:PORT, with %40 for an @",
+                is_lasting=True,
+            )
+        case 401 | 407:
+            text = f"the proxy {proxy.shown} does not accept the user and the password (HTTP {status})"
+            mend = f"check them in {proxy.variable}; signs such as @ : / % are written as %40 %3A %2F %25"
+            return ProxyError(text, mend, is_lasting=True)
+        case 403:
+            text = f"the proxy {proxy.shown} forbids the way to {where} (HTTP 403)"
+            mend = "ask whoever runs it to allow that, or take the host into no_proxy where there is another way"
+            return ProxyError(text, mend, is_lasting=True)
+    said = "".join(sign for sign in reason[:80] if sign.isprintable())
+    text = f"the proxy {proxy.shown} did not connect us with {where}: HTTP {status}{f' {said}' if said else ''}"
+    return ProxyError(text, f"does the proxy itself reach {where}? {_check(proxy)}", is_lasting=False)
+
+
+def _proxy_away(proxy: Proxy, error: Exception) -> ProxyError:
+    match error:
+        case socket.gaierror():
+            what = "cannot be looked up"
+        case TimeoutError():
+            what = "does not answer"
+        case ConnectionRefusedError():
+            what = "cannot be reached: nothing listens there"
+        case OSError():
+            what = f"cannot be reached: {(error.strerror or 'the line was lost').lower()}"
+        case _:
+            what = "has no usable name"
+    return ProxyError(f"the proxy {proxy.shown} {what}", _check(proxy), is_lasting=False)
+
+
+def _check(proxy: Proxy) -> str:
+    return f"check {proxy.variable} in the environment of parleyd, and the proxy"

@@ -1,7 +1,7 @@
 """Tools that send a request to one host.
 
-http.client of the standard library: it is loaded anyhow, knows no proxies and follows nothing by itself. Its timeouts
-count anew with every byte, so the deadline is kept from outside: stop shuts the connection down.
+http.client follows nothing by itself. Its timeouts count anew with every byte, so the deadline is kept from outside:
+stop, or the call's own time, shuts the connection down.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ import socket
 import ssl
 import time
 from collections.abc import Mapping, Sequence
-from functools import cache
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from parleyd import __version__
-from parleyd.host.reaching import reach
+from parleyd.host import authorities, unreachable
+from parleyd.host.reaching import Deadline
+from parleyd.host.requests import Way, open_http
+from parleyd.host.resolving import NameServersSilentError
 from parleyd.tools import template
 from parleyd.tools.result import Fault, ToolError, bounded, clean, without
 from parleyd.tools.stopping import Stop
@@ -25,11 +27,12 @@ from parleyd.tools.stopping import Stop
 MAX_BODY_BYTES = 256 * 1024
 MAX_REDIRECTS = 3
 _REDIRECTS = (301, 302, 303, 307, 308)
+_NO_DELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 _WITH_BODY = ("POST", "PUT", "PATCH")
 
 
 class Http:
-    """A Runner, see toolbox. timeout_s: for connecting; the deadline of the call is kept by stop."""
+    """A Runner, see toolbox. timeout_s: for the whole of it, if stop does not come before."""
 
     def __init__(
         self,
@@ -79,15 +82,23 @@ class Http:
         end_s = time.monotonic() + self._timeout_s
         for _ in range(MAX_REDIRECTS + 1):
             parts = urlsplit(url)
-            connection = _connect(parts, max(0.01, end_s - time.monotonic()), stop)
-            try:
-                answer = self._request(connection, parts, content)
-                target = answer.getheader("Location")
-                if answer.status not in _REDIRECTS or target is None or self._method != "GET":
-                    return answer.status, _text(answer)
-            finally:
-                stop.at(None)
-                connection.close()
+            with Deadline(max(0.01, end_s - time.monotonic())) as deadline:
+                stop.at(deadline.cut_off)
+                try:
+                    way = open_http(parts, [_NO_DELAY], deadline, tls=authorities.context())
+                    with contextlib.closing(way.connection):
+                        answer = self._request(way, parts, content)
+                        target = answer.getheader("Location")
+                        if answer.status not in _REDIRECTS or target is None or self._method != "GET":
+                            text = _text(answer)
+                            # Who was cut off may take that for the end of the answer.
+                            if deadline.is_over:
+                                raise TimeoutError
+                            return answer.status, text
+                except (OSError, http.client.HTTPException) as problem:
+                    raise deadline.cause(problem) from None
+                finally:
+                    stop.at(None)
             # http.client takes a header's bytes for Latin-1, whatever they are.
             url = urljoin(url, quote(target.encode("latin-1"), safe=template.ADDRESS_SIGNS))
             if _origin(urlsplit(url)) != _origin(parts):
@@ -95,7 +106,7 @@ class Http:
         raise ToolError(Fault.SERVER, f"{parts.netloc} points from one address to the next without end.")
 
     def _request(
-        self, connection: http.client.HTTPConnection, parts: SplitResult, content: bytes | None
+        self, way: Way, parts: SplitResult, content: bytes | None
     ) -> http.client.HTTPResponse:
         headers = {"User-Agent": f"parleyd/{__version__}", "Accept": "application/json, text/*;q=0.9, */*;q=0.1"}
         if content is not None:
@@ -103,42 +114,8 @@ class Http:
         own = {name.lower() for name in self._headers}
         headers = {name: text for name, text in headers.items() if name.lower() not in own}
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        connection.request(self._method, target, content, {**headers, **self._headers})
-        return connection.getresponse()
-
-
-def _connect(parts: SplitResult, timeout_s: float, stop: Stop) -> http.client.HTTPConnection:
-    """Connected, and to be shut down by stop from here on."""
-    assert parts.hostname is not None
-    is_tls = parts.scheme == "https"
-    default_port = 443 if is_tls else 80
-    connection = http.client.HTTPConnection(parts.hostname, parts.port or default_port, timeout=timeout_s)
-    connection.default_port = default_port
-    no_delay = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    raw = reach(parts.hostname, connection.port, [no_delay], timeout_s)
-    try:
-        if is_tls:
-            raw = _tls().wrap_socket(raw, server_hostname=parts.hostname, do_handshake_on_connect=False)
-        connection.sock = raw
-        stop.at(lambda: _shut(raw))
-        if isinstance(raw, ssl.SSLSocket):
-            raw.do_handshake()
-    except BaseException:
-        stop.at(None)
-        raw.close()
-        raise
-    return connection
-
-
-@cache
-def _tls() -> ssl.SSLContext:
-    return ssl.create_default_context()
-
-
-def _shut(raw: socket.socket) -> None:
-    # Not SSLSocket's own: that one takes away what the other thread is using.
-    with contextlib.suppress(OSError):
-        socket.socket.shutdown(raw, socket.SHUT_RDWR)
+        way.connection.request(self._method, way.prefix + target, content, {**headers, **self._headers, **way.headers})
+        return way.answer()
 
 
 def _text(answer: http.client.HTTPResponse) -> str:
@@ -165,20 +142,11 @@ def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
 
 def _no_answer(problem: Exception, host: str) -> str:
     match problem:
-        case ssl.SSLCertVerificationError():
-            return f"The certificate of {host} is not valid: {problem.verify_message.rstrip('.')}."
-        case TimeoutError():
+        case TimeoutError() if not isinstance(problem, NameServersSilentError):
             return f"{host} did not answer in time."
-        case ConnectionRefusedError():
-            return f"Nothing listens at {host}."
-        case socket.gaierror():
-            return f"The name {host} is not known; perhaps there is no network."
-        case ssl.SSLError():
-            why = (problem.reason or "the connection broke").lower().replace("_", " ")
-            return f"{host} cannot be reached by TLS: {why}."
-        case OSError():
-            return f"{host} cannot be reached: {problem.strerror or 'the connection broke'}."
         case http.client.IncompleteRead():
             return f"{host} broke off in the middle of its answer."
-        case _:
+        case ValueError() if not isinstance(problem, ssl.SSLError | UnicodeError):
             return f"{host} answered something that is no HTTP."
+    reason = unreachable.trouble(problem, host).reason.rstrip(".")
+    return f"{reason[:1].upper()}{reason[1:]}." if not reason.startswith(host) else f"{reason}."

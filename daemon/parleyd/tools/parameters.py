@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from parleyd.config import suggest
+from parleyd.tools import coercion
 from parleyd.tools.result import Fault, ToolError, bounded, clean
 
 if TYPE_CHECKING:
@@ -122,9 +123,11 @@ class Parameters:
         return {name: inner["default"] for name, inner in properties if "default" in _mapping(inner)}
 
     def check(self, given: Mapping[str, object]) -> dict[str, object]:
-        """The parameters with the schema's defaults (of the first level). Raises ToolError."""
+        """The parameters as the schema means them, with its defaults (of the first level). Raises ToolError."""
         depth_and_size(given)
-        values = {**self._defaults, **given}
+        values = coercion.coerced({**self._defaults, **coercion.coerced(given, self.schema)}, self.schema)
+        # What was a text may hold an object now.
+        depth_and_size(values)
         problem = self._problem(values)
         if problem is not None:
             raise ToolError(Fault.BAD_PARAMETERS, f"The parameters are wrong: {problem}.")
@@ -154,8 +157,23 @@ class Parameters:
             return "there is too much in them to be checked; the call can be tried again with fewer values"
         if error is None:
             return None
+        return self._in_words(error)
+
+    def _in_words(self, error: ValidationError) -> str:
+        """What is wrong, and what would be accepted: who reads it is to write it better."""
         where = ".".join(str(part) for part in error.absolute_path)
-        return f"{_short(where) + ': ' if where else ''}{_short(error.message)}"
+        said = error.message
+        if error.validator == "type":
+            said = f"{json.dumps(error.instance, ensure_ascii=False)[:_MAX_WORDS_CHARS]} is of the wrong type"
+        text = f"{_short(where) + ': ' if where else ''}{_short(said)}"
+        properties = self.schema["properties"]
+        if error.absolute_path:
+            wanted = coercion.wanted(error.schema, self.schema)
+            return f"{text}; {_short(where)} takes {_short(wanted)}" if wanted else text
+        takes = [f"{name} ({wanted})" if wanted else name
+                 for name, inner in properties.items()
+                 for wanted in [coercion.wanted(inner, self.schema)]]  # fmt: skip
+        return f"{text}; it takes {_short(', '.join(takes))}" if takes else f"{text}; it takes no parameters"
 
 
 # What checks one word of a schema; see jsonschema.validators.create.

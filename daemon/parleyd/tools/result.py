@@ -66,8 +66,16 @@ def good(value: object, limit_chars: int) -> Result:
     return Result(bounded(clean(text).strip(), limit_chars) or "Done.")
 
 
+# What the agent is to do now. A call that only has to be made better, or a little later, is not to be given up.
+_AFTER = {
+    Fault.BAD_PARAMETERS: "Nothing was done. Correct that and call it again; ask the person for what you do not know.",
+    Fault.BUSY: "Nothing was done.",
+}
+_GIVEN_UP = "Tell the person that this did not work; do not claim that it was done."
+
+
 def failed(error: ToolError) -> Result:
-    return Result(f"{error} Tell the person that this did not work; do not claim that it was done.", error.fault)
+    return Result(f"{error} {_AFTER.get(error.fault, _GIVEN_UP)}", error.fault)
 
 
 def as_json(value: object) -> str:

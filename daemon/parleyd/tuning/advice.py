@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
+from parleyd.audio.held_back import in_words
 from parleyd.audio.pcm import FRAME_MS
 from parleyd.tuning.rehearsal import Flags, Rehearsal
 
@@ -27,6 +28,9 @@ RAISED_NOISE_DBFS = -50.0
 NOISY_DBFS = -45.0
 NARROW_DB = 12.0
 HUM_DB = 15.0
+# So much that sounds like speech and would not be sent is worth a word, and no tick.
+HELD_BACK_S = 1.0
+HELD_BACK_SHARE = 0.1
 # Closed and opened again within this time: one utterance, torn.
 TORN_MS = 700
 # The gate looks as if it hung open.
@@ -69,7 +73,8 @@ class Facts:
     hum_db: how far the noise in the whole band is above that in the band of speech. speech_dbfs: the loudness of what
     was sent, None if nothing was. standing_out_share: louder than the floor by 6 dB and more. voiced_share: of that,
     what the detector called speech; pitched_share: of that, what had a pitch. torn: openings right after a closing.
-    late: openings into the middle of speech, the pre-roll being too short.
+    late: openings into the middle of speech, the pre-roll being too short. held_back_ms: of what sounds like speech and
+    would not have been sent, for each reason of audio.held_back.
     """
 
     seconds: float
@@ -87,6 +92,7 @@ class Facts:
     sent_share: float
     torn: int
     late: int
+    held_back_ms: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -131,6 +137,7 @@ def facts_of(heard: Rehearsal) -> Facts:
         sent_share=float(heard.sent.mean()),
         torn=_torn(heard.sent),
         late=_late(heard),
+        held_back_ms={str(why): ms for why, ms in heard.held_back_ms.items()},
     )
 
 
@@ -316,10 +323,26 @@ def _on_speech(facts: Facts, settings: Settings) -> Iterator[Advice]:
     peak_is_speech = facts.hum_db <= HUM_DB and facts.clipped_share <= CLIPPED_SHARE
     if is_clear and peak_is_speech and facts.peak_dbfs >= PEAK_LOW_DBFS:
         yield Advice("good", f"the level is right, and speech is {over_db:.0f} dB above the noise")
+    if held_back := _held_back(facts):
+        yield held_back
+        return
     yield Advice(
         "good",
         f"the gate opened {_times(facts.openings)} and would have sent {facts.sent_share * facts.seconds:.1f} of "
         f"{facts.seconds:.1f} s",
+    )
+
+
+def _held_back(facts: Facts) -> Advice | None:
+    """Where much that sounds like speech would not have been sent."""
+    held_s, sent_s = sum(facts.held_back_ms.values()) / 1000, facts.sent_share * facts.seconds
+    if held_s < max(HELD_BACK_S, HELD_BACK_SHARE * (held_s + sent_s)):
+        return None
+    return Advice(
+        "change",
+        f"{held_s:.1f} of {facts.seconds:.1f} s sound like speech and would not have been sent "
+        f"({in_words(facts.held_back_ms)}); the gate opened {_times(facts.openings)} and would have sent "
+        f"{sent_s:.1f} s. If that was you, come nearer to the microphone or speak up; if it was the room, it is right",
     )
 
 

@@ -8,8 +8,19 @@ import numpy as np
 import numpy.typing as npt
 
 from parleyd.audio.gate import Gate
+from parleyd.audio.held_back import Why
 from parleyd.audio.measure import VoiceMeasure
-from parleyd.audio.pcm import FRAME_BYTES, FRAME_MS, PIPELINE_RATE_HZ, Frame, Samples, level_dbfs, samples_of
+from parleyd.audio.pcm import (
+    FRAME_BYTES,
+    FRAME_MS,
+    PIPELINE_RATE_HZ,
+    SILENCE_DBFS,
+    SILENT_FRAME,
+    Frame,
+    Samples,
+    level_dbfs,
+    samples_of,
+)
 from parleyd.audio.resample import Resampler
 from parleyd.audio.vad import Detector
 
@@ -23,6 +34,7 @@ class Rehearsal:
 
     level_dbfs: of the whole band. voice_dbfs: of the band of speech. floor_dbfs: the room, as the gate saw it.
     bar_dbfs: what a syllable had to reach. opened: the frame opened the gate. sent: would have gone up the wire.
+    held_back_ms: of what sounds like speech and would not have gone up, for each reason.
     """
 
     samples: Samples
@@ -35,6 +47,7 @@ class Rehearsal:
     pitched: Flags
     opened: Flags
     sent: Flags
+    held_back_ms: dict[Why, int]
 
     @property
     def seconds(self) -> float:
@@ -57,4 +70,20 @@ def rehearse(pcm: bytes, rate_hz: int, detector: Detector, gate: Gate) -> Rehear
         flags[:3, number] = voiced, measured.pitch >= gate.pitch_least, verdict.opened
         for passed in verdict.passed:
             flags[3, round(passed.frame.start_s * 1000 / FRAME_MS)] = passed.speech
-    return Rehearsal(samples_of(pcm), rate_hz, *levels, *flags)
+    # What the gate still holds back at the end is as good as said.
+    silence = Frame(SILENT_FRAME, count * FRAME_MS / 1000)
+    for _ in range(gate.most_held_frames):
+        gate.step(silence, voiced=False, level_dbfs=SILENCE_DBFS)
+    return Rehearsal(
+        samples=samples_of(pcm),
+        rate_hz=rate_hz,
+        level_dbfs=levels[0],
+        voice_dbfs=levels[1],
+        floor_dbfs=levels[2],
+        bar_dbfs=levels[3],
+        voiced=flags[0],
+        pitched=flags[1],
+        opened=flags[2],
+        sent=flags[3],
+        held_back_ms=dict(gate.held_back.ms),
+    )

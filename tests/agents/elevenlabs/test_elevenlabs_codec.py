@@ -487,7 +487,13 @@ def test_half_a_surrogate_pair_does_not_make_a_message_unreadable():
 
 
 @pytest.mark.parametrize(
-    "call", [{"tool_call_id": "c"}, {"tool_call_id": "c", "tool_name": "t", "parameters": '{"a": 1}'}]
+    "call",
+    [
+        {"tool_call_id": "c"},
+        {"tool_call_id": "c", "tool_name": "t", "parameters": ["a"]},
+        {"tool_call_id": "c", "tool_name": "t", "parameters": "a"},
+        {"tool_call_id": "c", "tool_name": "t", "parameters": "[1]"},
+    ],
 )
 def test_a_call_that_cannot_be_understood_is_answered_with_an_error(call):
     codec = ready_codec()
@@ -496,9 +502,18 @@ def test_a_call_that_cannot_be_understood_is_answered_with_an_error(call):
     [reply] = [json.loads(reply) for reply in received.replies]
     assert (reply["type"], reply["tool_call_id"], reply["is_error"]) == ("client_tool_result", "c", True)
     assert reply["error_type"] == "external_client"
-    assert codec.malformed == 1
+    # It could be read: it was no call.
+    assert (codec.malformed, codec.refused_calls) == (0, 1)
     unwanted = {"type": "client_tool_call", "client_tool_call": {**call, "expects_response": False}}
     assert codec.receive(json.dumps(unwanted)).replies == ()
+
+
+def test_parameters_as_the_text_of_an_object_are_that_object():
+    codec = ready_codec()
+    call = {"tool_call_id": "c", "tool_name": "t", "parameters": '{"a": 1}'}
+    [event] = events(codec, json.dumps({"type": "client_tool_call", "client_tool_call": call}))
+    assert event == common.ToolCall("t", "c", {"a": 1}, True)
+    assert codec.refused_calls == 0
 
 
 def test_a_call_without_an_id_has_no_answer():

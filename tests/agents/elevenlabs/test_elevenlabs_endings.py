@@ -8,6 +8,7 @@ import pytest
 
 from parleyd.agents.agent import AgentError, EndingKind
 from parleyd.agents.elevenlabs.endings import judge_close, judge_http, one_line
+from parleyd.agents.elevenlabs.speech_endings import judge_http as judge_speech_http
 
 AGENT, RETRY, FINAL = EndingKind.AGENT, EndingKind.RETRY, EndingKind.FINAL
 
@@ -52,7 +53,24 @@ OBSERVED = [
     ),
     (3000, "The AI agent you are trying to reach does not exist.", FINAL, "", "elevenlabs.base_url"),
     (3000, "[quota_exceeded] You've run out of credits.", FINAL, "no credit left", "add credit"),
+    (3000, "Request error", FINAL, "Request error", "branches"),
     (3000, "Request error", FINAL, "Request error", "elevenlabs.agent_id"),
+    (3000, "Branch agtbrch_1 does not exist", FINAL, "no such branch", "branches"),
+    (3000, "x", FINAL, "refused", "branches"),
+    (4429, "rate limited", RETRY, "fewer requests", ""),
+    (4429, "", RETRY, "fewer requests", ""),
+    (4000, "rate limit exceeded", RETRY, "fewer requests", ""),
+    (4401, "", FINAL, "API key", "elevenlabs.api_key"),
+    (4401, "detected_unusual_activity", FINAL, "unusual activity", "VPN"),
+    (4402, "", FINAL, "no credit", "add credit"),
+    (4404, "", FINAL, "no such agent", "agent_id"),
+    (4500, "", RETRY, "in trouble", ""),
+    (4503, "whatever", RETRY, "in trouble", ""),
+    (4001, "Service temporarily unavailable", RETRY, "4001", ""),
+    (4001, "request timed out", RETRY, "4001", ""),
+    (4001, "no", FINAL, "4001", "settings"),
+    (4008, "quota_exceeded", FINAL, "no credit", "add credit"),
+    (1008, "rate limit exceeded", FINAL, "did not accept", "settings"),
     (3008, "too many concurrent connections", RETRY, "too many", ""),
     (3008, "", RETRY, "too many", ""),
     (4300, "Agent has exceeded its daily call limit of 5.", FINAL, "today", "daily limit"),
@@ -252,10 +270,62 @@ def test_foreign_text_is_shown_on_one_printable_line():
     assert one_line("x" * 300, 10) == "x" * 9 + "…"
 
 
+UNUSUAL = (
+    "Unusual activity detected. Free Tier usage disabled. If you are using a proxy/VPN you might need to purchase a "
+    "Paid Plan to not trigger our abuse detectors. Please play fair and purchase any Paid Subscription to continue."
+)
+PLAN = "Free users cannot use library voices via the API. Please upgrade your subscription to use this voice"
+RESIDENCY = (
+    "Invalid API key: The API key used is for a data residency stack, however this server is a global server. Please "
+    "check you are calling the correct API URL."
+)
+WRITE = "The API key you used is missing the permission convai_write to execute this operation."
+TRAFFIC = "We are sorry, the system is experiencing heavy traffic, please try again. Higher subscriptions go first."
+
+# A 401 that is about the account, its plan or its region, and not about the key: status and words, what is said, mend.
+ACCOUNT = [
+    ("detected_unusual_activity", UNUSUAL, "unusual activity, which is not about the key", "without VPN and proxy"),
+    ("payment_required", PLAN, "plan does not include this, which is not about the key", "Subscription"),
+    ("invalid_api_key", RESIDENCY, "a workspace in another region", "https://api.eu.residency.elevenlabs.io"),
+    ("missing_permissions", WRITE, "API key may not", "give the key the permission convai_write"),
+    ("missing_permissions", WRITE.replace("convai_write", "text_to_speech"), "API key may not", "text_to_speech"),
+    ("missing_permissions", "No.", "API key may not", "the permission"),
+    ("quota_exceeded", "You have 5 credits remaining.", "no credit left", "add credit"),
+    ("subscription_required", "x", "plan does not include this", "Subscription"),
+    ("payment_issue", "Your subscription has a failed or incomplete payment.", "a payment", "pay it"),
+    ("x", "This feature is not available on your current plan", "plan does not include this", "Subscription"),
+]
+
+
+@pytest.mark.parametrize("judge", [judge_http, judge_speech_http])
+@pytest.mark.parametrize("status", [401, 402, 403])
+@pytest.mark.parametrize(("kind", "message", "said", "mend"), ACCOUNT)
+def test_a_401_that_is_about_the_account_is_told_as_such(judge, status, kind, message, said, mend):
+    ending = judge(status, json.dumps({"detail": {"status": kind, "message": message}}))
+    assert ending.kind is FINAL
+    assert said in ending.reason
+    assert mend in (ending.mend or "")
+    assert "check elevenlabs.api_key" not in (ending.mend or "")
+
+
+@pytest.mark.parametrize(("kind", "message", "said", "mend"), ACCOUNT)
+def test_so_is_a_close_with_these_words(kind, message, said, mend):
+    for code in (1002, 1008, 3000, 4401, 1006):
+        ending = judge_close(code, "", AgentError(f"[{kind}] {message}", None, code))
+        assert ending.kind is FINAL
+        assert said in ending.reason
+        assert mend in (ending.mend or "")
+
+
+def test_a_busy_server_is_no_matter_of_the_plan():
+    body = json.dumps({"detail": {"status": "system_busy", "message": TRAFFIC}})
+    assert judge_http(429, body).kind is judge_speech_http(429, body).kind is RETRY
+
+
 HTTP = [
     # status, body, kind, words, mend
     (401, {"detail": {"status": "invalid_api_key", "message": "Invalid API key"}}, FINAL, "key is not", "api_key"),
-    (401, {"detail": {"status": "missing_permissions", "message": "m"}}, FINAL, "may not", "convai_read"),
+    (401, {"detail": {"status": "missing_permissions", "message": "m"}}, FINAL, "may not", "convai_write"),
     (401, {"detail": {"status": "quota_exceeded", "message": "m"}}, FINAL, "no credit", "add credit"),
     (401, {"detail": "nope"}, FINAL, "HTTP 401: nope", "elevenlabs.api_key"),
     (402, {}, FINAL, "no credit", "add credit"),

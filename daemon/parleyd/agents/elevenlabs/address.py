@@ -5,23 +5,20 @@ The key goes into one header of one request, over TLS or to this machine, and in
 
 from __future__ import annotations
 
+import contextlib
 import http.client
-import ipaddress
 import json
-import socket
 import ssl
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable
-from typing import Any, NoReturn, Protocol
+from typing import NoReturn, Protocol
 from urllib.parse import SplitResult, quote, urlencode, urlsplit, urlunsplit
 
 from parleyd import __version__
 from parleyd.agents.agent import Address, DialError, Ending, EndingKind
 from parleyd.agents.elevenlabs.endings import judge_http, one_line
-from parleyd.host import authorities
-from parleyd.host.reaching import reach
+from parleyd.host import authorities, unreachable
+from parleyd.host.proxies import is_this_machine
+from parleyd.host.reaching import Deadline
+from parleyd.host.requests import open_http
 
 CONVERSATION_PATH = "/v1/convai/conversation"
 SIGNED_URL_PATH = "/v1/convai/conversation/get-signed-url"
@@ -55,7 +52,7 @@ def speech_address(base_url: str, voice_id: str, model_id: str, output_format: s
     if api_key is not None:
         _check_key(base, api_key)
         headers = (f"xi-api-key: {api_key}",)
-    elif not _is_this_machine(base.hostname or ""):
+    elif not is_this_machine(base.hostname or ""):
         _refuse("text to speech needs an API key, also where the agent is public", "set elevenlabs.api_key")
     path = SPEECH_PATH.format(voice_id=quote(voice_id, safe=""))
     query = urlencode({"model_id": model_id, "output_format": output_format})
@@ -68,8 +65,7 @@ def get(
     """The body that the server's API answers with 200; blocks. Raises DialError for all other answers, and for none."""
     base = _base(base_url)
     path, _, query = path_and_query.partition("?")
-    request = urllib.request.Request(_url(base, base.scheme, path, query), headers=_headers(base, api_key))
-    status, body = _ask(request, base, timeout_s, most_bytes)
+    status, body = _ask("GET", base, path, query, _headers(base, api_key), None, timeout_s, most_bytes)
     if status != 200:
         raise DialError(judge_http(status, body.replace(api_key, "***")))
     return body
@@ -93,14 +89,12 @@ def post(
     OSError. api_key: None for public agents."""
     base = _base(base_url)
     headers = _headers(base, api_key) | {"Content-Type": content_type, "Content-Length": str(length_bytes)}
-    request = urllib.request.Request(_url(base, base.scheme, path, ""), body, headers, method="POST")
-    status, text = _ask(request, base, timeout_s, _MAX_ANSWER_BYTES)
+    status, text = _ask("POST", base, path, "", headers, body, timeout_s, _MAX_ANSWER_BYTES)
     return status, text.replace(api_key, "***") if api_key else text
 
 
 def _headers(base: SplitResult, api_key: str | None) -> dict[str, str]:
     """Raises DialError where the key cannot be one, or would be seen by others."""
-    # Some gateways refuse urllib's own name.
     headers = {"Accept": "application/json", "User-Agent": f"parleyd/{__version__}"}
     if api_key is None:
         return headers
@@ -126,27 +120,22 @@ def _base(base_url: str) -> SplitResult:
 
 
 def _url(base: SplitResult, scheme: str, path: str, query: str) -> str:
+    return f"{scheme}://{base.netloc}{_target(base, path, query)}"
+
+
+def _target(base: SplitResult, path: str, query: str) -> str:
     prefix = quote(base.path.rstrip("/"), safe=_PATH_SAFE)
-    return urlunsplit((scheme, base.netloc, prefix + path, query, ""))
+    return urlunsplit(("", "", prefix + path, query, ""))
 
 
 def _check_key(base: SplitResult, api_key: str) -> None:
     if not api_key or not api_key.isascii() or not api_key.isprintable() or " " in api_key:
         _refuse("the API key is empty or holds signs that no key has", "check elevenlabs.api_key")
-    if base.scheme == "http" and not _is_this_machine(base.hostname or ""):
+    if base.scheme == "http" and not is_this_machine(base.hostname or ""):
         _refuse(
             "the API key would cross the network unencrypted",
             "use https in elevenlabs.base_url, or remove elevenlabs.api_key",
         )
-
-
-def _is_this_machine(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _signed_url(body: str, base: SplitResult) -> str:
@@ -177,91 +166,58 @@ def _is_websocket_url(url: str) -> bool:
 # ---------------------------------------------------------------- the request
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirected request would take the key along to wherever the answer points."""
-
-    def redirect_request(self, *_: object) -> None:
-        return None
-
-
-class _AnyAddress(urllib.request.HTTPSHandler, urllib.request.HTTPHandler):
-    """urllib's own wait for the first address of the host, or of the proxy, until no time is left for the next."""
-
-    def do_open(
-        self,
-        http_class: Callable[..., http.client.HTTPConnection],
-        req: urllib.request.Request,
-        **http_conn_args: Any,
-    ) -> http.client.HTTPResponse:
-        def connection(host: str, **options: Any) -> http.client.HTTPConnection:
-            made = http_class(host, **options)
-            # Below the proxy's tunnel and TLS, which stay the library's.
-            made._create_connection = _reach  # type: ignore[attr-defined]
-            return made
-
-        return super().do_open(connection, req, **http_conn_args)
-
-
-def _reach(where: tuple[str, int], timeout_s: float, _source: object) -> socket.socket:
-    return reach(*where, (), timeout_s)
-
-
 def _ask(
-    request: urllib.request.Request, base: SplitResult, timeout_s: float, most_bytes: int
+    method: str,
+    base: SplitResult,
+    path: str,
+    query: str,
+    headers: dict[str, str],
+    body: Readable | None,
+    timeout_s: float,
+    most_bytes: int,
 ) -> tuple[int, str]:
-    """Status and body, whatever the status. Raises DialError when there is no answer."""
-    handlers: list[urllib.request.BaseHandler] = [_NoRedirect(), _AnyAddress(context=authorities.context())]
-    if base.scheme == "http":
-        # To this machine: never through a proxy, who would see the key.
-        handlers.append(urllib.request.ProxyHandler({}))
-    opener = urllib.request.build_opener(*handlers)
+    """Status and body, whatever the status. Follows no redirect, which would take the key along. Raises DialError when
+    there is no answer."""
+    opening, answering = Deadline(timeout_s), None
     try:
-        try:
-            answer = opener.open(request, timeout=timeout_s)
-        except urllib.error.HTTPError as refusal:
-            answer = refusal
-        with answer:
-            return answer.status or 0, _read(answer, time.monotonic() + timeout_s, most_bytes)
+        with opening:
+            way = open_http(base, (), opening, tls=authorities.context())
+        with contextlib.closing(way.connection) as connection:
+            line = connection.sock
+            assert line is not None
+            line.settimeout(timeout_s)
+            target = way.prefix + _target(base, path, query)
+            connection.request(method, target, body, {**headers, **way.headers, "Connection": "close"})
+            # What is sent piece by piece takes as long as it takes.
+            with Deadline(opening.left_s if body is None else timeout_s) as answering:
+                answering.guard(line)
+                with way.answer() as answer:
+                    status, text = answer.status, _read(answer, most_bytes)
+            # Who was cut off may take that for the end of the answer.
+            if answering.is_over:
+                raise TimeoutError
+            return status, text
     except (OSError, http.client.HTTPException, ValueError) as problem:
-        raise DialError(_no_answer(problem, base, timeout_s)) from None
+        cause = problem if answering is None else answering.cause(problem)
+        raise DialError(_no_answer(cause, base, timeout_s)) from None
 
 
-def _read(answer: http.client.HTTPResponse | urllib.error.HTTPError, end_s: float, most_bytes: int) -> str:
-    """Up to a limit, and up to a time: the socket's own timeout starts anew with every byte."""
+def _read(answer: http.client.HTTPResponse, most_bytes: int) -> str:
     body = b""
-    while len(body) < most_bytes:
-        piece = answer.read1(most_bytes - len(body))
-        if not piece:
-            break
+    while len(body) < most_bytes and (piece := answer.read1(most_bytes - len(body))):
         body += piece
-        if time.monotonic() > end_s:
-            raise TimeoutError
     return body.decode("utf-8", "replace")
 
 
 def _no_answer(problem: Exception, base: SplitResult, timeout_s: float) -> Ending:
     """problem: its own text is not repeated where it could hold the request."""
-    cause = problem.reason if isinstance(problem, urllib.error.URLError) else problem
     where, check = _name(base), "check the network and elevenlabs.base_url"
-    match cause:
-        case ssl.SSLCertVerificationError():
-            reason = f"the certificate of {where} is not valid: {one_line(cause.verify_message)}"
-            check = "check the clock (a board without one is wrong until it has the network), then elevenlabs.base_url"
-        case ssl.SSLError():
-            reason = f"no encrypted connection to {where}: {one_line(cause.reason or 'TLS failed')}"
-        case TimeoutError():
-            reason = f"{where} did not answer within {timeout_s:g} s"
-        case ConnectionRefusedError():
-            reason = f"nothing listens at {where}"
-        case socket.gaierror():
-            reason = f"the name {where} is not known"
-        case OSError():
-            reason = f"{where} cannot be reached: {one_line(cause.strerror or str(cause))}"
-        case http.client.HTTPException():
-            reason = f"{where} answered something that is not HTTP"
-        case _:
-            reason = f"{where} cannot be asked"
-    return Ending(EndingKind.RETRY, reason, check)
+    if isinstance(problem, ValueError) and not isinstance(problem, UnicodeError | ssl.SSLError):
+        return Ending(EndingKind.RETRY, f"{where} cannot be asked", check)
+    found = unreachable.trouble(problem, where)
+    reason = f"{where} did not answer within {timeout_s:g} s" if type(problem) is TimeoutError else found.reason
+    kind = EndingKind.FINAL if found.is_lasting else EndingKind.RETRY
+    return Ending(kind, one_line(reason), found.mend or check)
 
 
 def _name(base: SplitResult) -> str:

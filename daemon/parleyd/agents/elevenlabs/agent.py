@@ -7,7 +7,7 @@ from dataclasses import replace
 from parleyd.agents.agent import Address, AgentError, Attachment, DialError, Ending, EndingKind
 from parleyd.agents.elevenlabs.address import conversation_address, signed_address
 from parleyd.agents.elevenlabs.codec import ElevenLabsCodec
-from parleyd.agents.elevenlabs.endings import judge_close, judge_http
+from parleyd.agents.elevenlabs.endings import judge_close, judge_http, one_line
 from parleyd.agents.elevenlabs.files import upload
 from parleyd.agents.variables import Variables
 from parleyd.config.schema import ElevenLabs
@@ -77,6 +77,14 @@ class ElevenLabsAgent:
         if ending.kind is EndingKind.FINAL and unfound:
             return replace(ending, mend=f"mend where elevenlabs.dynamic_variables finds {'; '.join(unfound)}")
         return ending
+
+    def judge_silence(self, waited_s: float) -> Ending:
+        reason, language = f"the server did not begin the conversation within {waited_s:g} s", None
+        if self._config.overrides.language is not None:
+            language = one_line(self._config.overrides.language, 20)
+        # Observed with languages that the agent does not have: the server accepts the line and says nothing.
+        mend = f"see that the agent has the language {language}, or remove elevenlabs.overrides.language"
+        return Ending(EndingKind.RETRY, reason, mend if language else None)
 
     def judge_refusal(self, http_status: int, body: str) -> Ending:
         return judge_http(http_status, self._without_key(body))

@@ -24,7 +24,8 @@ _MOST_BYTES = 4 * 2**20
 
 @dataclass(frozen=True)
 class AgentSettings:
-    """None: the server does not say. client_events: their names. allowed_overrides: names as in the configuration."""
+    """None: the server does not say. client_events: their names. allowed_overrides: names as in the configuration, and
+    text_only. languages: its own, and the additional ones. max_duration_s: of a conversation."""
 
     name: str | None = None
     client_events: frozenset[str] | None = None
@@ -32,6 +33,8 @@ class AgentSettings:
     output_format: str | None = None
     allowed_overrides: frozenset[str] | None = None
     is_private: bool | None = None
+    languages: frozenset[str] | None = None
+    max_duration_s: float | None = None
 
 
 class _Asr(Struct):
@@ -44,9 +47,16 @@ class _Tts(Struct):
 
 class _Conversation(Struct):
     client_events: list[Any] | None = None
+    max_duration_seconds: Any = None
+
+
+class _Agent(Struct):
+    language: Any = None
 
 
 class _ConversationConfig(Struct):
+    agent: _Agent | None = None
+    language_presets: Any = None
     asr: _Asr | None = None
     tts: _Tts | None = None
     conversation: _Conversation | None = None
@@ -92,6 +102,9 @@ def understand(body: str | bytes) -> AgentSettings:
         raise ValueError("not an agent") from problem
     config, platform = described.conversation_config, described.platform_settings or _Platform()
     events = config.conversation.client_events if config.conversation else None
+    longest_s = config.conversation.max_duration_seconds if config.conversation else None
+    language = config.agent.language if config.agent else None
+    presets = config.language_presets if isinstance(config.language_presets, dict) else {}
     overrides = platform.overrides
     allowed: frozenset[str] | None = None
     if overrides is not None:
@@ -105,6 +118,8 @@ def understand(body: str | bytes) -> AgentSettings:
         output_format=config.tts.agent_output_audio_format if config.tts else None,
         allowed_overrides=allowed,
         is_private=platform.auth.enable_auth if platform.auth else None,
+        languages=frozenset((language, *presets)) if isinstance(language, str) else None,
+        max_duration_s=float(longest_s) if isinstance(longest_s, int | float) and longest_s > 0 else None,
     )
 
 

@@ -146,7 +146,7 @@ class ElevenLabsCodec:
     """Implements agents.agent.Codec.
 
     Counts what it survives: malformed (messages, or parts of them, that could not be used), unknown (types this
-    program does not know).
+    program does not know), refused_calls (calls of tools that were answered with an error for their form).
     """
 
     def __init__(
@@ -163,6 +163,7 @@ class ElevenLabsCodec:
         Raises TypeError or UnicodeEncodeError when free-form values of the configuration have no JSON."""
         self.malformed = 0
         self.unknown = 0
+        self.refused_calls = 0
         self._config = config
         self._suppress_greeting = suppress_greeting
         self._text_only = text_only
@@ -293,18 +294,19 @@ class ElevenLabsCodec:
 
     def _tool_call(self, payload: server.ClientToolCallPayload) -> common.Received:
         """A call that cannot be understood is answered all the same: the agent waits for it."""
-        parameters = {} if payload.parameters is None else payload.parameters
+        parameters = _object_of(payload.parameters)
         if not payload.tool_call_id:
             return self._bad("client_tool_call without tool_call_id")
         if not payload.tool_name:
-            problem = "the call names no tool"
+            problem = "The call names no tool."
         elif not isinstance(parameters, dict):
-            problem = "the parameters are not an object"
+            problem = "The parameters must be an object with their names. Nothing was done; call it again so."
         else:
             expects_response = payload.expects_response is not False
             call = common.ToolCall(payload.tool_name, payload.tool_call_id, parameters, expects_response)
             return common.Received((call,))
-        events = self._bad(f"client_tool_call: {problem}").events
+        self.refused_calls += 1
+        events = (common.Malformed(f"client_tool_call: {problem}"),)
         if payload.expects_response is False:
             return common.Received(events)
         reply = self.tool_result(payload.tool_call_id, problem, is_error=True, error_type="external_client")
@@ -389,6 +391,14 @@ class ElevenLabsCodec:
 
 
 # ---------------------------------------------------------------- events
+
+
+def _object_of(parameters: object) -> object:
+    """Some models write the object as the text of its JSON; no parameters at all are none."""
+    if isinstance(parameters, str):
+        with contextlib.suppress(msgspec.DecodeError, RecursionError):
+            return msgspec.json.decode(parameters)
+    return {} if parameters is None else parameters
 
 
 def _notice(message: server.ServerMessage) -> common.Notice:

@@ -9,8 +9,9 @@ Close codes and error types: AsyncAPI contract of the official SDKs. Texts: obse
 Policy: another try on a lost line (no close, 1001, 1005, 1006), on a server in trouble (1011 to 1014, HTTP 408, 425,
 429, 5xx), on TLS trouble (1015) and on a full queue (3008). Never on 1002, 1008, 3000, 4300 and other HTTP errors: they
 mean the same a second later. That holds for the timeouts among the 1002 as well, although another try might help: the
-longest delay is soon enough for them. Codes that nobody has described: 1xxx are the transport's, another try; all
-others are final. 1003, 1007, 1009 and 1010 complain about what was sent and are final.
+longest delay is soon enough for them. Codes that nobody has described: 1xxx are the transport's, another try; 44xx and
+45xx are judged by their words, then as the HTTP status that they repeat (4429 is 429), others by their words: what
+passes by itself is tried again, all else is final. 1003, 1007, 1009 and 1010 complain about what was sent: final.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from parleyd.agents.agent import AgentError, Ending, EndingKind
+from parleyd.agents.elevenlabs import account
 from parleyd.agents.elevenlabs.codec import UNSUPPORTED_FORMAT
 
 _MAX_QUOTED_CHARS = 200
@@ -28,8 +30,10 @@ _MAX_QUOTED_CHARS = 200
 _CHECK_AGENT = "check elevenlabs.agent_id, and that elevenlabs.base_url is the region in which the agent was made"
 _CHECK_KEY = "check elevenlabs.api_key: it must belong to the account of the agent"
 _MEND_AGENT = "look at the conversation in the ElevenLabs dashboard and mend the agent's settings"
+_CHECK_BRANCH = (
+    "look at the agent's branches in the ElevenLabs dashboard; the branch is named by the server that signs the URL"
+)
 _CHECK_URL = "check elevenlabs.base_url"
-_CREDIT = "add credit to the ElevenLabs account, or raise its quota"
 _OUR_FAULT = "this is a fault of parleyd or of the server: report it with the log"
 
 
@@ -53,20 +57,32 @@ def _final(say: str, mend: str, *, decisive: bool = False) -> _Verdict:
     return _Verdict(EndingKind.FINAL, say, mend, decisive)
 
 
-_NO_CREDIT = _final("the account has no credit left", _CREDIT, decisive=True)
+def _of_account(trouble: account.Trouble) -> _Verdict:
+    return _retry(trouble.say) if trouble.is_passing else _final(trouble.say, trouble.mend, decisive=True)
+
+
+_NO_CREDIT = _of_account(account.NO_CREDIT)
 _NO_AGENT = _final("there is no such agent here", _CHECK_AGENT, decisive=True)
 _BAD_KEY = _final("the API key is not accepted", _CHECK_KEY, decisive=True)
 _KEY_MAY_NOT = _final(
-    "the API key may not use agents", "give the key the permission for agents (convai_read)", decisive=True
+    "the API key may not be used for this",
+    "give the key the permission for agents: Write (convai_write)",
+    decisive=True,
 )
+_FEWER = _retry("the server asks for fewer requests")
 _QUEUE = _retry("too many conversations at once on this account", "raise the agent's concurrency limit")
 
 _BY_TEXT: tuple[tuple[re.Pattern[str], _Verdict], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), verdict)
     for pattern, verdict in (
-        (r"missing_permissions", _KEY_MAY_NOT),
         (r"invalid.api.key", _BAD_KEY),
-        (r"quota|\bcredits?\b", _NO_CREDIT),
+        (
+            r"\bbranch(_id)?\b.*\b(not found|does not exist|unknown|invalid)|\b(no such|invalid|unknown) branch\b|"
+            r"branch_not_found",
+            _final("the agent has no such branch", _CHECK_BRANCH, decisive=True),
+        ),
+        # What a branch that does not exist is answered with, too.
+        (r"^request error\.?$", _final("the server refused the session", f"{_CHECK_BRANCH}; then {_CHECK_AGENT}")),
         (r"\bagent\b.*\b(does not exist|not found)|document_not_found", _NO_AGENT),
         (
             r"could not authorize",
@@ -93,11 +109,17 @@ _BY_TEXT: tuple[tuple[re.Pattern[str], _Verdict], ...] = tuple(
                 decisive=True,
             ),
         ),
+        (r"rate.?limit|too many requests|slow down", _FEWER),
         (r"too.many.(concurrent|connections|conversations|requests)|concurrency|queue", _QUEUE),
         # A slip of the server's own, although it comes with a code that is final.
         (r"interrupted message doesn.t match", _retry("the server lost track of an interruption")),
         (r"invalid message received", _final("the server could not use what was sent", _OUR_FAULT)),
     )
+)
+
+# Of codes that nobody has described.
+_PASSING = re.compile(
+    r"try again|temporar|unavailable|overload|tim(ed|e)?[ -]?out|internal error|restart", re.IGNORECASE
 )
 
 # Codes on which another try is out of the question, whatever else the words may mean.
@@ -178,7 +200,7 @@ _BY_CODE: dict[int | None, _Verdict] = {
     1013: _retry("the server has too much to do"),
     1014: _retry("the server's gateway is in trouble"),
     1015: _retry("TLS failed"),
-    3000: _final("the server refused the session", f"{_CHECK_AGENT}; {_CHECK_KEY}"),
+    3000: _final("the server refused the session", f"{_CHECK_AGENT}; {_CHECK_KEY}; {_CHECK_BRANCH}"),
     3008: _QUEUE,
     4300: _final("a limit of the agent is reached", "raise the limits in the agent's settings"),
 }
@@ -219,7 +241,7 @@ def judge_close(
         ending = (ended or _Verdict(EndingKind.AGENT, "the agent hung up")).ending(code, one_line(reason))
         return replace(ending, time_is_up=ended is not None)
 
-    by_code = _BY_CODE.get(code) or _unknown_code(code)
+    by_code = _BY_CODE.get(code) or _unknown_code(code, f"{reason} {error_text}")
     # Before a lost line the error may be an old one, which the conversation survived.
     only_decisive = by_code.kind is EndingKind.RETRY
     # The event is not cut off at 123 bytes as the close reason is.
@@ -238,8 +260,10 @@ def judge_close(
     return by_code.ending(code, one_line(reason if only_decisive else reason or error_text))
 
 
-def _unknown_code(code: int | None) -> _Verdict:
-    if code is not None and 1000 <= code < 2000:
+def _unknown_code(code: int | None, text: str) -> _Verdict:
+    if code is not None and 4400 <= code < 4600:
+        return _by_status(code - 4000)
+    if (code is not None and 1000 <= code < 2000) or _PASSING.search(text):
         return _retry(f"the session was closed with {code}")
     return _final(f"the session was closed with {code}", _MEND_AGENT)
 
@@ -251,10 +275,19 @@ def _judge_text(
         return _refused_override(found["field"], code, configured_overrides)
     if found := _VARIABLES.search(text):
         return _missing_variables(found["names"], found["where"], code)
+    if (permission := account.missing_permission(text)) is not None:
+        may_not = _KEY_MAY_NOT
+        if permission:
+            may_not = replace(may_not, mend=f"give the key the permission {permission}, in the account's settings")
+        return may_not.ending(code, one_line(text))
+    if trouble := account.account_trouble(text):
+        verdict = _of_account(trouble)
+        if verdict.decisive or not only_decisive:
+            return verdict.ending(code, one_line(text))
     for pattern, verdict in _BY_TEXT:
         if not pattern.search(text) or (only_decisive and not verdict.decisive):
             continue
-        if verdict is _QUEUE and code in _NEVER_QUEUED:
+        if verdict in (_QUEUE, _FEWER) and code in _NEVER_QUEUED:
             continue
         return verdict.ending(code, one_line(text))
     return None
@@ -320,9 +353,13 @@ def _by_status(status: int) -> _Verdict:
     if status in _BUSY or status >= 500:
         return _retry("the server is in trouble")
     if status == 429:
-        return _retry("the server asks for fewer requests")
+        return _FEWER
     if status == 401:
-        return _final("the API key is not accepted, or one is needed", f"set elevenlabs.api_key, or {_CHECK_KEY}")
+        return _final(
+            "the API key is not accepted, or one is needed",
+            f"set elevenlabs.api_key, or {_CHECK_KEY}; a workspace with data residency has a host of its own "
+            "(elevenlabs.base_url)",
+        )
     if status == 402:
         return _NO_CREDIT
     if status == 403:

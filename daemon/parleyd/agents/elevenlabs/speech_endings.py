@@ -7,9 +7,10 @@ with an HTTP status. The words count most, then the code. Texts: observed, they 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from parleyd.agents.agent import AgentError, Ending, EndingKind
+from parleyd.agents.elevenlabs import account
 from parleyd.agents.elevenlabs.endings import detail, one_line
 
 
@@ -27,7 +28,7 @@ _AGAIN = "say it again a little later"
 _OUR_FAULT = "this is a fault of parleyd or of the server: report it with the log"
 _BAD_KEY = _Verdict("the API key is not accepted", "check elevenlabs.api_key")
 _KEY_MAY_NOT = _Verdict("the API key may not be used for speech", "give the key the permission for text to speech")
-_NO_CREDIT = _Verdict("the account has no credit left", "add credit to the ElevenLabs account, or raise its quota")
+_NO_CREDIT = _Verdict(account.NO_CREDIT.say, account.NO_CREDIT.mend)
 _NO_VOICE = _Verdict("there is no such voice", "check announce.voice_id: it must be a voice of the key's account")
 _MODEL = _Verdict(
     "the model does not go with the voice, or there is no such model",
@@ -48,9 +49,7 @@ _ADDRESS = _Verdict("there is no text to speech at this address", "check elevenl
 _BY_TEXT: tuple[tuple[re.Pattern[str], _Verdict], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), verdict)
     for pattern, verdict in (
-        (r"missing_permissions|missing the permission", _KEY_MAY_NOT),
         (r"invalid.api.key|needs_authorization|unauthori[sz]ed", _BAD_KEY),
-        (r"quota|\bcredits?\b|payment_required", _NO_CREDIT),
         (r"voice.(id.)?(does.not.exist|not.found)|voice_not_found|invalid.voice", _NO_VOICE),
         (r"output.?format", _FORMAT),
         (r"\bmodel", _MODEL),
@@ -95,6 +94,12 @@ def judge_http(status: int, body: str) -> Ending:
 
 
 def _by_text(text: str) -> _Verdict | None:
+    if (permission := account.missing_permission(text)) is not None:
+        mend = f"give the key the permission {permission}, in the account's settings"
+        return replace(_KEY_MAY_NOT, mend=mend) if permission else _KEY_MAY_NOT
+    if trouble := account.account_trouble(text):
+        kind = EndingKind.RETRY if trouble.is_passing else EndingKind.FINAL
+        return _Verdict(trouble.say, _AGAIN if trouble.is_passing else trouble.mend, kind)
     return next((verdict for pattern, verdict in _BY_TEXT if pattern.search(text)), None)
 
 

@@ -38,6 +38,7 @@ def as_agent(settings: AgentSettings, agent_id: str) -> dict[str, Any]:
                 "conversation_config_override": {
                     "agent": {**allowed(_AGENT_OVERRIDES), "prompt": allowed(_PROMPT_OVERRIDES)},
                     "tts": allowed(_VOICE_OVERRIDES),
+                    "conversation": allowed(("text_only",)),
                 },
                 "custom_llm_extra_body": True,
             },

@@ -1,0 +1,51 @@
+"""A connection for one HTTP request: to the host, or to the proxy that the environment names for it.
+
+http.client of the standard library: it is loaded anyhow, knows no proxies by itself and follows nothing.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import SplitResult
+
+from parleyd.host.proxies import Proxy, proxy_for
+from parleyd.host.reaching import Deadline, Option, open_line, proxy_refusal
+
+
+@dataclass(frozen=True)
+class Way:
+    """connection: connected. prefix: what stands before the path in the request line. headers: further ones.
+
+    proxy: the one that is asked in place of the host.
+    """
+
+    connection: http.client.HTTPConnection
+    prefix: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    proxy: Proxy | None = None
+
+    def answer(self) -> http.client.HTTPResponse:
+        """To the request that was sent. Raises OSError, HTTPException, and ProxyError for what only a proxy answers."""
+        answer = self.connection.getresponse()
+        if self.proxy is not None and answer.status == 407:
+            raise proxy_refusal(self.proxy, answer.status, answer.reason, self.prefix.removeprefix("http://"))
+        return answer
+
+
+def open_http(url: SplitResult, options: Sequence[Option], deadline: Deadline, *, tls: ssl.SSLContext) -> Way:
+    """url: http or https, with a host; its path does not matter. tls: for https. Raises as open_line() does."""
+    host, is_tls = url.hostname or "", url.scheme == "https"
+    default_port = 443 if is_tls else 80
+    port = url.port or default_port
+    proxy = proxy_for(host, port, is_tls=is_tls)
+    connection = http.client.HTTPConnection(host, port)
+    connection.default_port = default_port
+    connection.sock = open_line(host, port, options, deadline, tls=tls if is_tls else None, proxy=proxy, tunnel=is_tls)
+    if proxy is None or is_tls:
+        return Way(connection)
+    # RFC 9112, section 3.2.2: what is not encrypted is asked of the proxy itself, which often opens no tunnel for it.
+    extra = {} if proxy.authorization is None else {"Proxy-Authorization": proxy.authorization}
+    return Way(connection, f"http://{url.netloc}", extra, proxy)
