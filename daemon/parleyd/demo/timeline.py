@@ -10,6 +10,7 @@ from typing import TextIO
 from parleyd import events
 from parleyd.conversation.states import State
 from parleyd.events import Event
+from parleyd.shown import one_line
 
 _COLOURS = {
     "person": "36",
@@ -118,6 +119,7 @@ class Timeline:
         label = label.ljust(_WIDTH)
         if self._colour:
             label = f"\x1b[{_COLOURS[kind]}m{label}\x1b[0m"
+        text = one_line(text)
         print(f"{event.at_s - (self._began_s or 0.0):6.2f} s  {label}{text}".rstrip(), file=self._stream, flush=True)
 
 
