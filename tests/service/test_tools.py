@@ -31,7 +31,7 @@ from parleyd.control.commands import Commands
 from parleyd.control.messages import RequestError
 from parleyd.conversation.states import State
 from parleyd.profiles.profiles import Profiles
-from parleyd.tools.audit import FILE_NAME
+from parleyd.tools.audit import FILE_NAME, REFUSED_NAME
 
 TOOLS = """
 provider: local
@@ -77,7 +77,8 @@ class Scene:
 
     def audit(self) -> list[dict[str, Any]]:
         self.daemon.service.stop()
-        return [json.loads(text) for text in (self.folder / FILE_NAME).read_text().splitlines()]
+        files = [file for name in (FILE_NAME, REFUSED_NAME) if (file := self.folder / name).exists()]
+        return [json.loads(text) for file in files for text in file.read_text().splitlines()]
 
     def pid(self) -> int:
         path = self.folder / "pid"
@@ -251,8 +252,8 @@ def test_approvals_by_rule_and_by_a_person(play: Callable[..., Scene]) -> None:
     assert answers == {"call_1": True, "call_2": False, "call_3": True, "call_4": False}
     assert len(line.events_of("mcp_tool_approval_result")) == 4
     assert [(one["tool"], one["outcome"], one["by"]) for one in scene.audit()] == [
-        ("read_mail", "allowed", "rule"), ("drop_tables", "denied", "rule"),
-        ("pay_rent", "allowed", "person"), ("pay_all", "denied", "person"),
+        ("read_mail", "allowed", "rule"), ("pay_rent", "allowed", "person"), ("pay_all", "denied", "person"),
+        ("drop_tables", "denied", "rule"),
     ]  # fmt: skip
 
 
@@ -323,7 +324,9 @@ def test_parleyds_own_tools_can_be_called_by_hand(play: Callable[..., Scene]) ->
             commands(messages.RunTool(name=name))
     assert not (scene.folder / "touched").exists()
     scene.line()
-    assert [line["call_id"] for line in scene.audit() if line["what"] == "began"] == ["by hand"] * 3
+    assert [line["what"] for line in scene.audit() if line["call_id"] == "by hand" and line["what"] != "ended"] == [
+        "began", "began", "refused",
+    ]  # fmt: skip
 
 
 def test_the_agent_says_goodbye_before_the_line_ends(play: Callable[..., Scene]) -> None:

@@ -18,7 +18,7 @@ from parleyd.control import messages
 from parleyd.hooks.occasion import Occasion
 from parleyd.shown import json_text
 from parleyd.tools.approvals import MARGIN_S, MAX_NAME_CHARS, MAX_SHOWN_CHARS, MAX_WAITING, Approvals, decide
-from parleyd.tools.audit import FILE_NAME, Audit
+from parleyd.tools.audit import FILE_NAME, REFUSED_NAME, Audit
 
 WAIT_S = 10.0
 RULES = [
@@ -88,7 +88,8 @@ class Desk:
 
     def log(self) -> str:
         self.audit.close()
-        return (self.folder / FILE_NAME).read_text()
+        files = (self.folder / name for name in (FILE_NAME, REFUSED_NAME))
+        return "".join(file.read_text() for file in files if file.exists())
 
 
 def test_rules_answer_at_once_and_are_audited(tmp_path: Path) -> None:
