@@ -275,6 +275,17 @@ def test_over_tls(server: Server, authority: trustme.CA) -> None:
     assert ask(tool(over_tls(server, authority.issue_cert("127.0.0.1")))) == "fine"
 
 
+def test_an_authority_that_was_taken_away_counts_no_more(
+    server: Server, authority: trustme.CA, tmp_path: Path
+) -> None:
+    """For the same tool, without a new start."""
+    asked = tool(over_tls(server, authority.issue_cert("127.0.0.1")))
+    assert ask(asked) == "fine"
+    trustme.CA().cert_pem.write_to_path(tmp_path / "ca.pem")
+    with pytest.raises(ToolError, match="nobody whom this machine trusts"):
+        ask(asked)
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [
