@@ -229,8 +229,12 @@ class TimerWentOff(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalWanted(Event):
-    """Somebody is to allow or deny a call of an MCP tool; without an answer until until_s it is denied."""
+    """Somebody is to allow or deny a call of an MCP tool; without an answer until until_s it is denied.
 
+    approval: what the answer names; made here. call_id: the agent's own. parameters: all of them, as they are.
+    """
+
+    approval: str
     call_id: str
     service: str
     name: str

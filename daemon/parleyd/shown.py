@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from collections.abc import Mapping
+from typing import Any
 
 # Persian words and families of emoji fall to pieces without them, and they steer nothing.
 _JOINERS = "\u200c\u200d"
@@ -20,6 +22,16 @@ def one_line(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in text)
+
+
+def name_text(name: str) -> str:
+    """A name that somebody else chose, within a sentence: in quotes when it could be taken for more than a name."""
+    return name if re.fullmatch(r"[\w.:/@-]+", name) and name.isprintable() else json_text(name)
+
+
+def question(asked: Mapping[str, Any]) -> str:
+    """What an agent wants to have approved (event approval_wanted), all of it: pay of bank with {"amount": 5}."""
+    return f"{name_text(asked['name'])} of {name_text(asked['service'])} with {json_text(asked['parameters'])}"
 
 
 def json_text(value: object) -> str:

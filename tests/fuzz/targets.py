@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import io
 import json
+import unicodedata
 import wave
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 from parleyd.agents import agent as common
 from parleyd.agents.elevenlabs.codec import ElevenLabsCodec
@@ -92,9 +94,20 @@ def templates(data: bytes) -> None:
     assert rest
     assert not set(path) & set("/?#"), address
     assert path not in (".", "..")
+    _same_path_for_every_reader(path)
     assert address.isascii()
     assert address.isprintable()
     assert " " not in address
+
+
+def _same_path_for_every_reader(segment: str) -> None:
+    """However often it is decoded, with look-alikes folded or not, it is one segment and no step upwards."""
+    for fold in (str, lambda text: unicodedata.normalize("NFKC", text)):
+        read, before = segment, ""
+        while read != before:
+            before, read = read, fold(unquote(read))
+            assert not set(read) & set("/\\?#\0\n\u2215\u2044"), (segment, read)
+            assert read.strip(" .\u200b"), (segment, read)
 
 
 def wav(data: bytes) -> None:
@@ -160,7 +173,13 @@ def seeds(name: str) -> list[bytes]:
         case "control":
             return [json.dumps({"do": one, "id": 1, "text": "x"}).encode() for one in messages.NAMES]
         case "templates":
-            return [b"{x}\nvalue", b"--a={x...}\n-", b"{{{x}}}\n../..", b"{secret:A}{b}\n\xe2\x80\x93x"]
+            return [
+                b"{x}\nvalue",
+                b"--a={x...}\n-",
+                b"{{{x}}}\n../..",
+                b"{secret:A}{b}\n\xe2\x80\x93x",
+                b"{x}\n%252e%2e%2fa",
+            ]
         case "wav":
             return [_wav_file(rate, channels, width) for rate, channels, width in ((16_000, 1, 2), (48_000, 6, 3))]
         case _:

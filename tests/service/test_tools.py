@@ -31,7 +31,7 @@ from parleyd.control.commands import Commands
 from parleyd.control.messages import RequestError
 from parleyd.conversation.states import State
 from parleyd.profiles.profiles import Profiles
-from parleyd.tools.audit import FILE_NAME
+from parleyd.tools.audit import FILE_NAME, REFUSED_NAME
 
 TOOLS = """
 provider: local
@@ -77,7 +77,8 @@ class Scene:
 
     def audit(self) -> list[dict[str, Any]]:
         self.daemon.service.stop()
-        return [json.loads(text) for text in (self.folder / FILE_NAME).read_text().splitlines()]
+        files = [file for name in (FILE_NAME, REFUSED_NAME) if (file := self.folder / name).exists()]
+        return [json.loads(text) for file in files for text in file.read_text().splitlines()]
 
     def pid(self) -> int:
         path = self.folder / "pid"
@@ -242,17 +243,17 @@ def test_approvals_by_rule_and_by_a_person(play: Callable[..., Scene]) -> None:
     rent = scene.daemon.expect(events.ApprovalWanted)
     assert (rent.name, rent.parameters) == ("pay_rent", {"amount": 700})
     other = scene.daemon.expect(events.ApprovalWanted)
-    assert tools.approve(rent.call_id, allow=True)
-    assert tools.approve(other.call_id, allow=False)
-    assert not tools.approve(other.call_id, allow=True)
+    assert tools.approve(rent.approval, allow=True)
+    assert tools.approve(other.approval, allow=False)
+    assert not tools.approve(other.approval, allow=True)
     line = scene.line()
     line.wait_event("mcp_tool_approval_result", 4)
     answers = {answer["tool_call_id"]: answer["is_approved"] for answer in line.events_of("mcp_tool_approval_result")}
     assert answers == {"call_1": True, "call_2": False, "call_3": True, "call_4": False}
     assert len(line.events_of("mcp_tool_approval_result")) == 4
     assert [(one["tool"], one["outcome"], one["by"]) for one in scene.audit()] == [
-        ("read_mail", "allowed", "rule"), ("drop_tables", "denied", "rule"),
-        ("pay_rent", "allowed", "person"), ("pay_all", "denied", "person"),
+        ("read_mail", "allowed", "rule"), ("pay_rent", "allowed", "person"), ("pay_all", "denied", "person"),
+        ("drop_tables", "denied", "rule"),
     ]  # fmt: skip
 
 
@@ -262,11 +263,12 @@ def test_what_an_agent_asks_forges_no_line_of_the_status_and_no_command(
     scene = play(steps("on: ready, do: mcp_tool_call, name: pay_rent"))
     scene.daemon.expect(events.ApprovalWanted)
     told = messages.plain(scene.daemon.service.status())
-    told["approvals"][0] |= {"name": "x\nhealth      well", "call_id": "1; id #"}
+    told["approvals"][0] |= {"name": "x\nhealth      well", "approval": "1; id #"}
     monkeypatch.setattr(status_command, "connected", lambda _args: nullcontext(SimpleNamespace(ask=lambda _do: told)))
     status_command.run(argparse.Namespace(json=False, watch=False, all=False))
     shown = [line.strip() for line in capsys.readouterr().out.splitlines()]
     assert sum(line.startswith("health") for line in shown) == 1
+    assert 'may it call "x\\nhealth      well" of' in " ".join(shown)
     (asks,) = (number for number, line in enumerate(shown) if "may it call" in line)
     assert shown[asks + 1] == "-> parleyd approve '1; id #', or deny"
 
@@ -277,17 +279,20 @@ def test_a_person_answers_by_the_control_socket(play: Callable[..., Scene]) -> N
         "on: ready, do: mcp_tool_call, name: pay_all",
     ))  # fmt: skip
     commands = by_hand(scene)
-    for _ in range(2):
-        scene.daemon.expect(events.ApprovalWanted)
+    first, second = (scene.daemon.expect(events.ApprovalWanted).approval for _ in range(2))
     shown = [line for line in page(messages.plain(scene.daemon.service.status())) if "may it call" in line.text]
     assert shown[0][:2] == ("asks", 'may it call pay_rent of mcp with {"amount": 700}?')
-    assert shown[0].mend == "parleyd approve call_1, or deny"
+    assert shown[0].mend == f"parleyd approve {first}, or deny"
     assert len(shown) == 2
-    with pytest.raises(RequestError, match=r"several calls wait: call_1 \(pay_rent\), call_2 \(pay_all\)"):
+    for unnamed in (messages.Approve(), messages.Deny()):
+        with pytest.raises(RequestError, match=rf"there wait: {first} \(pay_rent\), {second} \(pay_all\)") as caught:
+            commands(unnamed)
+        assert caught.value.kind == "no_id"
+    assert commands(messages.Deny(approval=first)) == {"approval": first, "call_id": "call_1", "name": "pay_rent"}
+    with pytest.raises(RequestError, match="there wait"):
         commands(messages.Approve())
-    assert commands(messages.Deny(call_id="call_1")) == {"call_id": "call_1", "name": "pay_rent"}
-    assert commands(messages.Approve()) == {"call_id": "call_2", "name": "pay_all"}
-    for request in (messages.Approve(), messages.Deny(call_id="call_1")):
+    assert commands(messages.Approve(approval=second))["call_id"] == "call_2"
+    for request in (messages.Approve(), messages.Deny(approval=first), messages.Approve(approval="call_1")):
         with pytest.raises(RequestError, match="no call waits"):
             commands(request)
     line = scene.line()
@@ -319,7 +324,9 @@ def test_parleyds_own_tools_can_be_called_by_hand(play: Callable[..., Scene]) ->
             commands(messages.RunTool(name=name))
     assert not (scene.folder / "touched").exists()
     scene.line()
-    assert [line["call_id"] for line in scene.audit() if line["what"] == "began"] == ["by hand"] * 3
+    assert [line["what"] for line in scene.audit() if line["call_id"] == "by hand" and line["what"] != "ended"] == [
+        "began", "began", "refused",
+    ]  # fmt: skip
 
 
 def test_the_agent_says_goodbye_before_the_line_ends(play: Callable[..., Scene]) -> None:

@@ -7,11 +7,23 @@ import logging
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from parleyd.tools.audit import FILE_NAME, OLD_FILES, Audit, bounded_parameters
+from parleyd.log_fields import NOTICE
+from parleyd.tools.audit import (
+    FILE_NAME,
+    FOLD_S,
+    MOST_ALIKE,
+    OLD_FILES,
+    REFUSED_NAME,
+    Audit,
+    Folding,
+    bounded_parameters,
+)
 
 
 def lines(folder: Path) -> list[dict[str, object]]:
@@ -100,3 +112,61 @@ def test_a_disk_that_refuses_is_told_once_and_stops_nothing(
         audit.close()
     assert sum("cannot be written" in record.message for record in caplog.records) == 1
     assert not victim.exists()
+
+
+def refused(folder: Path) -> list[dict[str, Any]]:
+    path = folder / REFUSED_NAME
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def test_a_flood_of_refused_calls_pushes_out_nothing_that_was_done(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(NOTICE)
+    audit = Audit(tmp_path, 8000)
+    audit.add(what="began", tool="door_open", call_id="c", parameters={"code": 1})
+    for number in range(1050):
+        parameters = {"pad": "p" * 1000}
+        audit.add(what="refused", outcome="unknown tool", tool=f"none{number}", call_id="c", parameters=parameters)
+        audit.add(what="approval", outcome="denied", by="rule", tool="pay", parameters=parameters)
+    audit.add(what="approval", outcome="denied", by="person", tool="pay")
+    audit.close()
+    assert [(line["what"], line["tool"]) for line in lines(tmp_path)] == [("began", "door_open"), ("approval", "pay")]
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 2 * 8000 + 1000
+    told = [line for line in refused(tmp_path) if "more" in line]
+    assert [(line["what"], line["outcome"], line["more"]) for line in told] == [
+        ("refused", "unknown tool", 1050 - MOST_ALIKE),
+        ("approval", "denied", 1050 - MOST_ALIKE),
+    ]
+    assert told[0]["first"] <= told[0]["last"] <= told[0]["at"]
+    assert "none20, none21" in told[0]["tools"]
+    notices = [record.getMessage() for record in caplog.records if record.levelno == NOTICE]
+    assert len(notices) == 2 + 2 * MOST_ALIKE + 2
+    assert notices[0] == "audit: began: tool door_open, call_id c"
+    assert not any("code" in notice or "ppp" in notice for notice in notices)
+
+
+def test_what_is_counted_is_written_when_its_minute_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though nothing else comes."""
+    monkeypatch.setattr("parleyd.tools.audit.FOLD_S", 0.3)
+    audit = Audit(tmp_path, 100_000)
+    for _ in range(MOST_ALIKE + 5):
+        audit.add(what="refused", outcome="busy", tool="t")
+    until_s = time.monotonic() + 20
+    while not any("more" in line for line in refused(tmp_path)) and time.monotonic() < until_s:
+        time.sleep(0.02)
+    assert sum(line.get("more", 1) for line in refused(tmp_path)) == MOST_ALIKE + 5
+    audit.close()
+
+
+def test_kinds_are_counted_apart_and_begin_anew_each_minute() -> None:
+    folding = Folding()
+    takes = [folding.takes(0.0, "a", "refused", "busy", "t") for _ in range(MOST_ALIKE + 1)]
+    assert takes == [False] * MOST_ALIKE + [True]
+    assert not folding.takes(0.0, "a", "refused", "unknown tool", "t")
+    assert folding.over(FOLD_S - 1) == []
+    assert folding.due_s(FOLD_S - 1) == 1
+    (told,) = folding.over(FOLD_S)
+    assert (told["outcome"], told["more"]) == ("busy", 1)
+    assert folding.due_s(FOLD_S) is None
+    assert not folding.takes(FOLD_S, "b", "refused", "busy", "t")

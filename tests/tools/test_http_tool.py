@@ -90,11 +90,18 @@ def test_values_are_escaped_and_secrets_are_in_the_header_only(server: Server) -
         headers={"Authorization": "Bearer {secret:token}"},
         secrets={"token": "t0ps3cret"},
     )
-    assert ask(weather, place="a/b?c#d\r\nX: y", q="1&admin=true") == "Régen, ********"
+    assert ask(weather, place="a b: ü", q="1&admin=true\r\nX: y/../") == "Régen, ********"
     (method, path, headers, body), = server.asked
-    assert (method, path, body) == ("GET", "/v1/a%2Fb%3Fc%23d%0D%0AX%3A%20y?q=1%26admin%3Dtrue", b"")
+    assert (method, path, body) == ("GET", "/v1/a%20b%3A%20%C3%BC?q=1%26admin%3Dtrue%0D%0AX%3A%20y%2F..%2F", b"")
     assert headers["Authorization"] == "Bearer t0ps3cret"
     assert "X" not in headers
+
+
+def test_a_value_that_a_server_would_decode_to_another_path_is_not_sent(server: Server) -> None:
+    weather = tool(server.url + "/v1/weather/{town}", headers={"Authorization": "Bearer t0ps3cret"})
+    with pytest.raises(ToolError, match="town cannot stand in the path"):
+        ask(weather, town="../../admin/users")
+    assert server.asked == []
 
 
 def test_bodies(server: Server) -> None:
@@ -266,6 +273,17 @@ def over_tls(server: Server, certificate: trustme.LeafCert) -> str:
 
 def test_over_tls(server: Server, authority: trustme.CA) -> None:
     assert ask(tool(over_tls(server, authority.issue_cert("127.0.0.1")))) == "fine"
+
+
+def test_an_authority_that_was_taken_away_counts_no_more(
+    server: Server, authority: trustme.CA, tmp_path: Path
+) -> None:
+    """For the same tool, without a new start."""
+    asked = tool(over_tls(server, authority.issue_cert("127.0.0.1")))
+    assert ask(asked) == "fine"
+    trustme.CA().cert_pem.write_to_path(tmp_path / "ca.pem")
+    with pytest.raises(ToolError, match="nobody whom this machine trusts"):
+        ask(asked)
 
 
 @pytest.mark.parametrize(

@@ -196,6 +196,77 @@ def test_the_rest(text: str, words: str) -> None:
     assert words in line
 
 
+def warnings(tools: str) -> list[str]:
+    text = f"provider: local\ntools:\n{textwrap.indent(textwrap.dedent(tools), '  ')}"
+    return [str(warning) for warning in parse(text, "p").warnings]
+
+
+TOKEN = "k8Jd02mZqP4xW7sT1vB9yLr5nQeA"
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        (f"headers: {{Authorization: Bearer {TOKEN}}}", "secrets: {NAME: {credential: authorization}}"),
+        ("headers: {X-Api-Key: hunter2hunter2}", "write {secret:NAME} for it"),
+        ("headers: {X-Thing: sk_0123456789abcdef}", "write {secret:NAME} for it"),
+        ("headers: {X-Thing: Basic dXNlcjpwYXNzd29yZA==}", "write {secret:NAME} for it"),
+        (f"body: {{a: [{{b: {TOKEN}}}]}}", "if the server takes it in a header"),
+        ("body: {auth_token: hunter2hunter2}", "if the server takes it in a header"),
+    ],
+)
+def test_a_secret_that_stands_in_a_request_is_warned_of_with_its_line(place: str, words: str) -> None:
+    tool = f"http:\n  t:\n    description: d\n    url: https://h/\n    {place}\n    method: POST\n"
+    (line,) = warnings(tool)
+    assert line.startswith("p:7: tools.http.t.")
+    assert "looks like a secret" in line
+    assert words in line
+    assert not any(secret in line for secret in (TOKEN, "hunter2", "sk_0", "dXNl"))
+
+
+@pytest.mark.parametrize("url", [f"https://h/?appid={TOKEN}", f"https://h/{TOKEN}/x", "https://h/?api_key=hunter2hunter2"])
+def test_a_secret_that_stands_in_a_url_is_warned_of(url: str) -> None:
+    (line,) = warnings(f'http: {{t: {{description: d, url: "{url}"}}}}')
+    assert "tools.http.t.url: this looks like a secret" in line
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        (f"environment: {{HASS: {TOKEN}}}", "move it to secrets: {HASS: {credential: hass}}"),
+        ("environment: {DB_PASSWORD: hunter2hunter2}", "move it to secrets: {DB_PASSWORD: {credential: db-password}}"),
+    ],
+)
+def test_a_secret_that_stands_in_an_environment_is_warned_of(place: str, words: str) -> None:
+    (line,) = warnings(f"command: {{t: {{description: d, run: [x], {place}}}}}")
+    assert words in line
+
+
+def test_a_secret_that_stands_in_an_argument_is_warned_of() -> None:
+    (line,) = warnings(f"command: {{t: {{description: d, run: [x, --token={TOKEN}]}}}}")
+    assert "programs get secrets by their environment" in line
+
+
+def test_what_is_no_secret_is_not_warned_of() -> None:
+    plain = """
+    http:
+      t:
+        description: d
+        parameters: {properties: {q: {type: string}}, required: [q]}
+        url: https://api.example.org/v1/devices/123e4567-e89b-12d3-a456-426614174000/living_room_lamp_number_2/{q}?units=metric
+        headers: {Authorization: "Bearer {secret:t}", Accept: application/vnd.github.v3+json, X-Key: short}
+        secrets: {t: {credential: c}}
+        body: {max_tokens: 4000, title: "Kitchen and living room, 2026", token: "{q}"}
+    command:
+      c:
+        description: d
+        run: [/usr/local/lib/lamp-controller-2.14.3/bin/lamp, --config=/etc/lamp/living_room_2026.conf]
+        environment: {SSH_KEY_FILE: /etc/keys/lamp, TZ: Europe/Vienna, LC_ALL: C.UTF-8}
+        secrets: {TOKEN: {env: X}}
+    """
+    assert warnings(plain) == []
+
+
 PAGES = [ROOT / "docs" / "tools.md", ROOT / "docs" / "examples" / "parleyd-dice" / "README.md"]
 
 

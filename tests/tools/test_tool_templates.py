@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import posixpath
 import string
+import unicodedata
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
@@ -167,11 +169,68 @@ def test_values_that_no_url_takes(text: str, value: str) -> None:
         ("http://h/a{x}?q={x}", "", "http://h/a?q="),
         ("http://h//{x}/", "b", "http://h//b/"),
         ("http://h/München/{x}?q=%C3%BC", "ü", "http://h/M%C3%BCnchen/%C3%BC?q=%C3%BC"),
-        ("http://bücher.example/{x}", "%2e", "http://bücher.example/%252e"),
+        ("http://bücher.example/{x}", "%41", "http://bücher.example/%2541"),
+        ("http://h/{x}", "São Paulo; 100 % off, v1.2...", "http://h/S%C3%A3o%20Paulo%3B%20100%20%25%20off%2C%20v1.2..."),
+        ("http://h/a%2Fb/./{x}/..%2f?p={x}#{x}", "c", "http://h/a%2Fb/./c/..%2f?p=c#c"),
+        ("http://h/x?p=/{x}#/{x}", "../a", "http://h/x?p=/..%2Fa#/..%2Fa"),
     ],
 )
 def test_the_rest_of_the_address_is_kept(text: str, value: str, made: str) -> None:
     assert template.url(parse(text), {"x": value}) == made
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "../../admin/users", "x/../../../admin/users", "..\\..\\admin", "%2e%2e/%2e%2e/admin", "..%2fadmin", "a%2Fb",
+        "a%252fb", "a%25252525252fb", "%c0%ae%c0%ae%c0%afadmin", "a%c0%afb", "..%u2215admin", "a%u002fb",
+        "%2e", "%2e%2e", "%252e.", "．．", "‥", ". .", "..;a", "...", " ", "%20", "\u200b", "%e2%80%8b", ".\u200b.",
+        "a／b", "a＼b", "a∕b", "a⁄b", "a%ef%bc%8fb", "c/o", "℅", "a%00b", "a%0d%0aX: y", "a\x1bb", "a\u2028b",
+        "7?x=1", "7%3fx=1", "7#x", "7%23x", "a\x85b",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("text", ["http://h/v1/{x}", "http://h/v1/{x}/state?q=1"])
+def test_no_value_leaves_its_place_in_the_path_for_any_reader(text: str, value: str) -> None:
+    with pytest.raises(ToolError, match=r"value of x cannot stand in the path.*tried again") as caught:
+        template.url(parse(text), {"x": value})
+    assert caught.value.fault is Fault.BAD_PARAMETERS
+    # In a query it is what it is.
+    assert parse_qsl(urlsplit(template.url(parse("http://h/?q={x}"), {"x": value})).query, keep_blank_values=True) == [
+        ("q", value)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "x", "y"),
+    [("http://h/{x}{y}", "%2", "f"), ("http://h/{x}{y}", ".", "."), ("http://h/%2{x}-{y}", "f", "a"),
+     ("http://h/.{x}{y}", ".", ""), ("http://h/{x}2f{y}", "%", "a"), ("http://h/a%2f{x}{y}", ".", "%2e")],
+)  # fmt: skip
+def test_values_and_text_cannot_make_one_together(text: str, x: str, y: str) -> None:
+    with pytest.raises(ToolError, match="value of x and y cannot stand"):
+        template.url(parse(text), {"x": x, "y": y})
+
+
+ESCAPED = st.lists(
+    st.sampled_from(
+        ["%", "25", "2f", "2F", "5c", "2e", ".", "/", "\\", "／", "．", "c0", "af", "u002f", "a", "é", ";", " "]
+    ),
+    max_size=10,
+).map("".join)  # fmt: skip
+
+
+@given(ESCAPED | HOSTILE, ESCAPED)
+@settings(max_examples=500, deadline=None)
+def test_however_often_the_path_is_decoded_it_has_the_segments_of_the_template(x: str, y: str) -> None:
+    try:
+        made = template.url(parse("https://h/v1/{x}/a{y}/end"), {"x": x, "y": y})
+    except ToolError:
+        return
+    path, before = urlsplit(made).path, ""
+    while path != before:
+        segments = path.replace("\\", "/").split("/")
+        assert len(segments) == 5
+        assert posixpath.normpath(path) == path
+        path, before = unicodedata.normalize("NFKC", unquote(path)), path
 
 
 def test_bodies_keep_types_and_leave_out_what_is_not_there() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from parleyd import events
 from parleyd.agents.agent import ToolCall
-from parleyd.tools.audit import FILE_NAME, Audit
+from parleyd.tools.audit import FILE_NAME, REFUSED_NAME, Audit
 from parleyd.tools.parameters import Parameters
 from parleyd.tools.result import Result
 from parleyd.tools.stopping import Stop
@@ -76,7 +76,8 @@ class Box:
     def log(self) -> list[dict[str, Any]]:
         self.toolbox.close()
         self.audit.close()
-        return [json.loads(line) for line in (self.folder / FILE_NAME).read_text().splitlines()]
+        files = [file for name in (FILE_NAME, REFUSED_NAME) if (file := self.folder / name).exists()]
+        return [json.loads(line) for file in files for line in file.read_text().splitlines()]
 
 
 def tool(name: str, function: Callable[[Stop], object], **more: Any) -> Tool:

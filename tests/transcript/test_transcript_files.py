@@ -41,6 +41,34 @@ def test_a_file_a_day_more_when_it_is_large_and_the_old_ones_go(tmp_path: Path) 
     assert [path.name for path in directory.iterdir()] == ["notes.txt"]
 
 
+def size(directory: Path) -> int:
+    return sum(path.stat().st_size for path in directory.iterdir())
+
+
+def test_a_flood_fills_neither_the_day_nor_the_disk(tmp_path: Path) -> None:
+    files = Files(tmp_path, keep_days=30, max_bytes=300, day_bytes=1000, total_bytes=2500)
+    line = b"x" * 99 + b"\n"
+    for day in range(5):
+        taken = [files.append(TODAY + timedelta(days=day), line, b"full\n") for _ in range(50)]
+        assert taken == [True] * 10 + [False] * 40
+        written = [path for path in listed(tmp_path) if path.name.startswith(f"2026-11-{21 + day}")]
+        assert written[-1].read_bytes().endswith(line + b"full\n")
+        assert size(tmp_path) <= 2500 + len(b"full\n") * 3
+    # The oldest went first, and of the newest day nothing.
+    assert names(tmp_path)[0].startswith("2026-11-23")
+    assert sum(path.stat().st_size for path in written) == 1005
+    again = Files(tmp_path, keep_days=30, max_bytes=300, day_bytes=1000, total_bytes=2500)
+    assert not again.append(TODAY + timedelta(days=4), line, b"full\n")
+    assert sum(path.stat().st_size for path in written) == 1005
+
+
+def test_bounds_that_do_not_fit_each_other_are_kept_all_the_same(tmp_path: Path) -> None:
+    files = Files(tmp_path, keep_days=30, max_bytes=10_000, day_bytes=100_000, total_bytes=1000)
+    for _ in range(100):
+        assert files.append(TODAY, b"x" * 99 + b"\n")
+    assert size(tmp_path) <= 1000
+
+
 def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
@@ -118,6 +146,22 @@ def test_a_disk_that_cannot_be_written_is_told_once_and_nothing_is_lost(
     assert [json.loads(line)["text"] for line in lines] == ["one", REDACTED, "three", "four", "five"]
     assert caplog.text.count("cannot be written") == 1
     assert caplog.text.count("can be written again") == 1
+
+
+def test_a_day_that_is_full_says_so_once_in_the_log_and_in_the_transcript(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = Transcript(enabled=True, day_mb=0.02, max_mb=0.01)
+    writer = TranscriptWriter(settings, tmp_path, Wall(NOON_S))
+    for number in range(100):
+        writer(said(f"{number} " + "x" * 900))
+    writer.start()
+    writer.stop()
+    writer._thread.join(30)
+    assert size(tmp_path) <= 20_000 + 500
+    last = [entry for _, entry in entries(tmp_path, None)][-1]
+    assert (last.speaker, last.text[:38]) == ("parleyd", "The transcript of this day is full (0.")
+    assert caplog.text.count("is full (0.02 MB)") == 1
 
 
 def test_a_clock_that_is_not_set_yet_is_waited_for(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from parleyd.shown import name_text, question
+
 MOST_PARAMETERS_CHARS = 80
 
 
@@ -55,11 +57,12 @@ class View:
                 return [*self._close(), Piece("said", f"(spoken) {event['text']}")]
             case "tool_called":
                 parameters = json.dumps(event.get("parameters"), ensure_ascii=False)
-                return [*self._close(), Piece("note", f"tool {event['name']} {_cut(parameters)}")]
+                return [*self._close(), Piece("note", f"tool {name_text(event['name'])} {_cut(parameters)}")]
             case "tool_ended" if event["fault"]:
-                return [*self._close(), Piece("note", f"tool {event['name']}: {event['fault']}")]
+                return [*self._close(), Piece("note", f"tool {name_text(event['name'])}: {event['fault']}")]
             case "approval_wanted":
-                return [*self._close(), Piece("note", f"the agent asks to use {event['name']} of {event['service']}")]
+                order = f"parleyd approve {event['approval']}, or deny"
+                return [*self._close(), Piece("note", f"may the agent call {question(event)}? {order}")]
             case "trouble":
                 self._is_down = True
                 mend = f"; {event['mend']}" if event.get("mend") else ""

@@ -25,6 +25,7 @@ from parleyd.config.problem import ConfigError
 from parleyd.config.secrets import SecretError, resolve
 from parleyd.host import web_pages
 from parleyd.host.signals import NUDGE, Signals
+from parleyd.shown import json_text, one_line
 
 if TYPE_CHECKING:
     from parleyd.agents.local.server import LocalAgent
@@ -172,9 +173,9 @@ class _Printer:
         if self._is_json:
             at_ms = round((activity.at_s - self._began_s) * 1000)
             event = {"event": activity.kind, "connection": activity.connection, "at_ms": at_ms, **activity.fields}
-            self._print(json.dumps(event, ensure_ascii=False))
+            self._print(json_text(event))
         elif text := _told(activity.kind, dict(activity.fields)):
-            self._print(f"#{activity.connection} {text}")
+            self._print(one_line(f"#{activity.connection} {text}"))
 
     def _print(self, text: str) -> None:
         try:

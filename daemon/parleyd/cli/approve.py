@@ -7,6 +7,7 @@ import os
 from functools import partial
 
 from parleyd.cli.daemon import add_options, connected, tell
+from parleyd.shown import one_line
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -15,15 +16,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
             order,
             help=f"{word} a call of an MCP tool about which the agent asks",
             description=f"{word.capitalize()} a call of an MCP tool about which the agent asks (tools.mcp in the "
-            "configuration). `parleyd events` shows the questions.",
+            "configuration). `parleyd status` shows the questions, with all that the call would do.",
         )
-        parser.add_argument("call_id", nargs="?", metavar="CALL_ID", help="which; default: the only one that waits")
+        # Without one the daemon tells which there are.
+        parser.add_argument("approval", nargs="?", metavar="ID", help="which; without it, the ids that wait are told")
         add_options(parser)
         parser.set_defaults(run=partial(_run, order))
 
 
 def _run(order: str, args: argparse.Namespace) -> int:
     with connected(args) as client:
-        result = client.ask(order, **({"call_id": args.call_id} if args.call_id else {}))
-        tell(args, result, f"{'allowed' if order == 'approve' else 'denied'}: {result['name']}")
+        result = client.ask(order, **({"approval": args.approval} if args.approval else {}))
+        tell(args, result, one_line(f"{'allowed' if order == 'approve' else 'denied'}: {result['name']}"))
     return os.EX_OK

@@ -11,12 +11,13 @@ from pathlib import Path
 from parleyd.cli.errors import CommandError
 from parleyd.control.client import Client, NobodyListensError, NotAllowedError, NotRunningError, RefusedError, TurnError
 from parleyd.control.messages import MAX_TEXT
-from parleyd.shown import json_text, printable
+from parleyd.shown import json_text, one_line, printable
 
 # The exit code for a kind of refusal.
 _CODES = {
     "not_allowed": os.EX_NOPERM,
     "bad_request": os.EX_USAGE,
+    "no_id": os.EX_USAGE,
     "unknown_profile": os.EX_USAGE,
     "bad_config": os.EX_CONFIG,
     "no_voice": os.EX_CONFIG,
@@ -94,7 +95,9 @@ def _why_not_running() -> tuple[str, str] | None:
 def refused(error: NotRunningError | RefusedError) -> CommandError:
     """With its exit code."""
     if isinstance(error, RefusedError):
-        return CommandError(str(error), error.mend, _CODES.get(error.kind, os.EX_UNAVAILABLE))
+        # What it tells may be an agent's words. Problems of the configuration stand on lines of their own.
+        text = str(error) if error.kind == "bad_config" else one_line(str(error))
+        return CommandError(text, error.mend and one_line(error.mend), _CODES.get(error.kind, os.EX_UNAVAILABLE))
     code = os.EX_NOPERM if isinstance(error, NotAllowedError) else os.EX_UNAVAILABLE
     return CommandError(str(error), error.mend, code)
 

@@ -18,6 +18,7 @@ from parleyd.audio.devices.portaudio import find
 from parleyd.audio.devices.portaudio_host import CardDevice, Direction, host
 from parleyd.audio.devices.sound_server import Source, source_behind
 from parleyd.cli.errors import CommandError
+from parleyd.shown import one_line
 
 # A sound server that hangs must not hold up the list.
 _SERVER_S = 3.0
@@ -107,15 +108,15 @@ def _print(found: _Found) -> None:
     for direction, some in listed.items():
         print(f"{direction.capitalize()} devices (audio.{direction}.device takes a part of the name):")
         shown = [device for device in some if device.index == defaults[direction] or not _STOCK.fullmatch(device.name)]
-        width = max((len(device.name) for device in shown), default=0)
+        width = max((len(one_line(device.name)) for device in shown), default=0)
         for device in shown:
             mark = "*" if device.index == defaults[direction] else " "
             api = "" if device.host_api == "ALSA" else f", by {device.host_api}"
             opens = _opens(rates[direction, device.index])
             channels = _channels(device, direction, sources.get(device.index) if direction == "input" else None)
-            print(f" {mark} {device.name:<{width}}  {channels}, {opens}{api}")
+            print(f" {mark} {one_line(device.name):<{width}}  {channels}, {opens}{api}")
         if others := [device.name for device in some if device not in shown]:
-            print(f"   ALSA's own names for the same hardware: {', '.join(others)}")
+            print(f"   ALSA's own names for the same hardware: {one_line(', '.join(others))}")
         if not some:
             _print_none(direction)
     if any(index is not None for index in defaults.values()):
@@ -130,7 +131,7 @@ def _print_server() -> None:
             return
         print(f"{what} of the sound server, for the device default or pulse:")
         for name, description, is_default in found:
-            print(f" {'*' if is_default else ' '} {description}\n     {name}")
+            print(f" {'*' if is_default else ' '} {one_line(description)}\n     {one_line(name)}")
         if found:
             print(f"   another one: pactl set-default-{kind} NAME")
         else:
@@ -172,4 +173,4 @@ def _print_none(direction: Direction) -> None:
     try:
         find("default", direction)
     except DeviceError as error:
-        print(f"   none: {error}\n   {error.mend}")
+        print(f"   none: {one_line(str(error))}\n   {one_line(error.mend)}")

@@ -10,8 +10,8 @@ from typing import Any
 
 from parleyd.audio.held_back import in_words
 from parleyd.cli.daemon import add_options, connected
-from parleyd.cli.terminal import wrapped
-from parleyd.shown import json_text, one_line
+from parleyd.cli.terminal import rows, terminal_width
+from parleyd.shown import json_text, one_line, question
 
 # The whole line is indented as far as the text behind the time.
 _INDENT = " " * 10
@@ -36,12 +36,15 @@ def run(args: argparse.Namespace) -> int:
             if args.json:
                 print(json_text(event), flush=True)
             elif text := sentence(event):
-                # On one line: an agent's own line breaks must not look like further events.
-                line = f"{time.strftime('%H:%M:%S')}  {one_line(text)}"
-                print(wrapped(line, sys.stdout, indent=_INDENT), flush=True)
+                print(shown(text, time.strftime("%H:%M:%S"), terminal_width(sys.stdout)), flush=True)
             if not args.follow:
                 break
     return os.EX_OK
+
+
+def shown(text: str, clock: str, width: int | None) -> str:
+    """An agent's own line breaks, and words that are longer than a line, must not look like further events."""
+    return "\n".join(rows(one_line(text), width, lead=f"{clock}  ", indent=_INDENT))
 
 
 def sentence(event: dict[str, Any]) -> str:
@@ -92,8 +95,8 @@ def sentence(event: dict[str, Any]) -> str:
             return f"the agent calls {name} with {json_text(parameters)}"
         case {"event": "tool_ended", "name": name, "fault": fault, "took_ms": took_ms}:
             return f"{name} took {took_ms} ms" + (f": {fault}" if fault else "")
-        case {"event": "approval_wanted", "call_id": call_id, "name": name, "service": service}:
-            return f"may the agent call {name} of {service}? `parleyd status` shows what it would do ({call_id})"
+        case {"event": "approval_wanted", "approval": approval, "name": _, "service": _, "parameters": _}:
+            return f"may the agent call {question(event)}? parleyd approve {approval}, or deny"
         case {"event": "approval_settled", "name": name, "allowed": allowed, "by": by}:
             return f"{name} was {'allowed' if allowed else 'denied'} by {by}"
         case {"event": "file_sent", "name": name}:

@@ -6,20 +6,16 @@ import argparse
 import os
 import shlex
 import sys
-import textwrap
 import time
 from collections.abc import Iterable, Iterator
-from functools import partial
 from typing import Any, NamedTuple
 
 from parleyd.audio.held_back import in_words
 from parleyd.cli.daemon import add_options, connected
-from parleyd.cli.terminal import has_colour, terminal_width
-from parleyd.shown import json_text, one_line
-from parleyd.tools.result import bounded
+from parleyd.cli.terminal import has_colour, rows, terminal_width
+from parleyd.shown import json_text, one_line, question
 
 WATCH_S = 1.0
-_MAX_PARAMETERS_CHARS = 300
 _NAME_WIDTH = 12
 # ECMA-48 (ANSI): SGR colours.
 _YELLOW = "33"
@@ -103,13 +99,12 @@ def shown(lines: Iterable[Line], *, width: int | None, colour: bool) -> Iterator
     """Wrapped at the terminal's width between words. width: None where nothing is to be wrapped."""
     for line in lines:
         lead = "" if line.name is None else f"  {line.name:<{_NAME_WIDTH}}"
-        indent = " " * len(lead)
-        room = max(40, width - 1) if width is not None else 10_000_000
-        wrap = partial(textwrap.wrap, width=room, break_long_words=False, break_on_hyphens=False)
-        rows = wrap(one_line(line.text), initial_indent=lead, subsequent_indent=indent)
+        indent = " " * (len(lead) or 4)
+        made = rows(one_line(line.text), width, lead=lead, indent=indent)
         if line.mend:
-            rows += wrap(one_line(line.mend), initial_indent=f"{indent}-> ", subsequent_indent=f"{indent}   ")
-        for row in rows or [lead.rstrip()]:
+            made += rows(one_line(line.mend), width, lead=f"{indent}-> ", indent=f"{indent}   ")
+        for row in made:
+            row = row.rstrip()
             yield f"\033[{line.colour}m{row}\033[0m" if colour and line.colour else row
 
 
@@ -217,11 +212,9 @@ def _speaker(it: dict[str, Any], *, everything: bool) -> str:
 
 
 def _approval(it: dict[str, Any]) -> Line:
-    parameters = bounded(json_text(it["parameters"]), _MAX_PARAMETERS_CHARS)
-    # The agent chooses the id, and a person may paste the command.
-    order = f"parleyd approve {shlex.quote(it['call_id'])}"
-    asks = f"may it call {it['name']} of {it['service']} with {parameters}?"
-    return Line("asks", asks, _YELLOW, f"{order}, or deny")
+    # A daemon of another version knows the agent's id only.
+    order = f"parleyd approve {shlex.quote(it.get('approval') or it['call_id'])}"
+    return Line("asks", f"may it call {question(it)}?", _YELLOW, f"{order}, or deny")
 
 
 def _hooks(it: dict[str, int]) -> str:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import textwrap
+from collections.abc import Iterator
 from typing import TextIO
+
+from parleyd.chat.wrap import columns
 
 _NARROWEST = 40
 
@@ -27,6 +31,40 @@ def terminal_width(stream: TextIO | None = None) -> int | None:
         return max(_NARROWEST, os.get_terminal_size(stream.fileno()).columns)
     except OSError:
         return None
+
+
+def rows(text: str, width: int | None, *, lead: str = "", indent: str = "") -> list[str]:
+    """A line with a stranger's words, in rows behind lead and then indent; width: None in a pipe, for one row.
+
+    No row is as wide as the terminal, words without blanks and wide characters included: what the terminal would break
+    goes on at its left edge, and could be taken for a line of ours.
+    """
+    if width is None:
+        return [f"{lead}{text}"]
+    most = max(_NARROWEST // 2, width - 1 - max(columns(lead), columns(indent)))
+    found: list[str] = []
+    row, blanks = "", ""
+    for piece in (part for word in re.findall(r" +|[^ ]+", text) for part in _parts(word, most)):
+        if piece.startswith(" "):
+            blanks = piece if row else ""
+        elif columns(row + blanks + piece) > most:
+            found.append(row)
+            row, blanks = piece, ""
+        else:
+            row, blanks = row + blanks + piece, ""
+    found.append(row)
+    return [f"{indent if number else lead}{row}" for number, row in enumerate(found)]
+
+
+def _parts(word: str, most: int) -> Iterator[str]:
+    part, used = "", 0
+    for sign in word:
+        wide = columns(sign)
+        if used + wide > most:
+            yield part
+            part, used = "", 0
+        part, used = part + sign, used + wide
+    yield part
 
 
 def wrapped(text: str, stream: TextIO, *, indent: str = "  ") -> str:

@@ -26,6 +26,7 @@ from parleyd.config.loader import ConfigError, load
 from parleyd.config.schema import Config
 from parleyd.config.schema import Gate as GateSection
 from parleyd.host.directories import config_path
+from parleyd.shown import one_line
 from parleyd.tuning import echo, picture, recording
 from parleyd.tuning.advice import DEAD_SHARE, Advice, Loudness, Settings, Trial, advise, facts_of
 from parleyd.tuning.meter import Meter
@@ -126,7 +127,7 @@ def _gate(args: argparse.Namespace, config: Config) -> int:
         f"{source}, {facts.seconds:.1f} s{gain}: peak {facts.peak_dbfs:.0f} dBFS, noise floor {facts.floor_dbfs:.0f} "
         f"dBFS, speech {speech}; {utterances}, {facts.sent_share * facts.seconds:.1f} s sent"
     )
-    print(wrapped(line, sys.stdout))
+    print(wrapped(one_line(line), sys.stdout))
     _say(advice)
     return os.EX_OK
 
@@ -227,6 +228,6 @@ def _echo(args: argparse.Namespace, config: Config) -> int:
 
 def _say(advice: list[Advice]) -> None:
     for each in advice:
-        print(wrapped(f"{_MARKS[each.kind]} {each.text}", sys.stdout))
+        print(wrapped(one_line(f"{_MARKS[each.kind]} {each.text}"), sys.stdout))
         if each.key is not None and each.value is not None:
             print(f"    {each.key}: {each.value}")

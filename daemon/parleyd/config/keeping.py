@@ -80,6 +80,12 @@ class Transcript(Section, frozen=True):
     ] = None
     keep_days: Annotated[int, Meta(ge=1, le=3650, description="days after which a file is deleted")] = 30
     max_mb: Annotated[float, Meta(gt=0, le=1000, description="size in megabytes at which a new file is begun")] = 5.0
+    day_mb: Annotated[
+        float, Meta(gt=0, le=1000, description="megabytes of one day, after which the rest of the day is not written")
+    ] = 10.0
+    total_mb: Annotated[
+        float, Meta(gt=0, le=100_000, description="megabytes of all days, beyond which the oldest file goes first")
+    ] = 100.0
     redact: Annotated[
         list[Text], Meta(description="regular expressions; what fits becomes [redacted] before it is written")
     ] = field(default_factory=list)

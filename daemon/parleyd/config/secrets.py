@@ -214,4 +214,9 @@ def mask_by_name(value: Any) -> Any:
 def _is_sensitive(name: str, value: Any) -> bool:
     if value is None or (name.lower().endswith("tokens") and isinstance(value, int)):
         return False  # max_tokens and its like are counts
+    return is_sensitive_name(name)
+
+
+def is_sensitive_name(name: str) -> bool:
+    """Whether what is called so is a secret, as a rule."""
     return bool(_SENSITIVE_NAME.search(name))

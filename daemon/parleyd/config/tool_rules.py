@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
+from parleyd.config import literal_tokens
 from parleyd.config import tool_sections as sections
 from parleyd.config.base import Secret
 from parleyd.config.problem import Finding
@@ -86,9 +87,11 @@ def _tool(key: str, tool: sections.Tool) -> Iterator[Finding]:
         case sections.CommandTool():
             yield from _command(key, tool, parameters)
             yield from _secrets(key, tool.secrets)
+            yield from literal_tokens.check(key, tool)
         case sections.HttpTool():
             yield from _http(key, tool, parameters)
             yield from _secrets(key, tool.secrets)
+            yield from literal_tokens.check(key, tool)
         case sections.PythonTool():
             yield from _secrets(key, tool.secrets)
 

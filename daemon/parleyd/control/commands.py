@@ -68,7 +68,7 @@ class Commands:
             case messages.Feedback(score=score):
                 _in_session(service.feedback(None if score == "none" else score), _NO_ANSWER)
             case messages.Approve() | messages.Deny():
-                return self._approve(request.call_id, allow=not isinstance(request, messages.Deny))
+                return self._approve(request.approval, allow=not isinstance(request, messages.Deny))
             case messages.RunTool(name=name, parameters=parameters):
                 return self._run_tool(name, parameters)
             case messages.Reload():
@@ -127,17 +127,17 @@ class Commands:
                 raise RequestError("unavailable", str(error), error.mend) from error
         return {"profile": profiles.current, "chosen": profiles.chosen, "profiles": profiles.names}
 
-    def _approve(self, call_id: str | None, *, allow: bool) -> dict[str, str]:
+    def _approve(self, approval: str | None, *, allow: bool) -> dict[str, str]:
         tools = self._service.tools
-        waiting = {wanted.call_id: wanted.name for wanted in tools.waiting_approvals}
-        if call_id is None and len(waiting) > 1:
-            listed = ", ".join(f"{one} ({name})" for one, name in waiting.items())
-            raise RequestError("ambiguous", f"several calls wait: {listed}", "say which one")
-        wanted = call_id or next(iter(waiting), None)
-        if wanted is None or not tools.approve(wanted, allow=allow):
+        if approval is None and (waiting := tools.waiting_approvals):
+            listed = ", ".join(f"{one.approval} ({one.name})" for one in waiting)
+            mend = "look at what it would do (parleyd status), then name its id: parleyd approve ID, or deny"
+            raise RequestError("no_id", f"an answer names the call that it is about; there wait: {listed}", mend)
+        settled = None if approval is None else tools.approve(approval, allow=allow)
+        if settled is None:
             mend = "the agent's question may have run out: tools.mcp.ask_s"
             raise RequestError("nothing_waits", "no call waits for this approval", mend)
-        return {"call_id": wanted, "name": waiting.get(wanted, "")}
+        return {"approval": settled.approval, "call_id": settled.call_id, "name": settled.name}
 
     def _run_tool(self, name: str, parameters: dict[str, Any]) -> dict[str, str | None]:
         tools = self._service.tools

@@ -113,16 +113,14 @@ class Feedback(Request, frozen=True, tag="feedback"):
 
 
 class Approve(Request, frozen=True, tag="approve"):
-    """→ {call_id, name}. Allows a call of an MCP tool that the agent has asked about (event `approval_wanted`).
+    """→ {approval, call_id, name}. Allows a call of an MCP tool that the agent has asked about (event
+    `approval_wanted`). approval: its id, from that event; without it refused with the ids of those that wait."""
 
-    Without call_id the only one that waits; refused where none does, or several.
-    """
-
-    call_id: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+    approval: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
 
 
 class Deny(Approve, frozen=True, tag="deny"):
-    """→ {call_id, name}. Likewise, and denies it."""
+    """→ {approval, call_id, name}. Likewise, and denies it."""
 
 
 class RunTool(Request, frozen=True, tag="run_tool"):

@@ -14,6 +14,7 @@ from parleyd import events
 from parleyd.conversation.states import State
 from parleyd.demo import page
 from parleyd.events import Event
+from parleyd.shown import one_line
 
 _COLOURS = {
     "person": "36",
@@ -138,7 +139,7 @@ class Timeline:
     def _line(self, event: Event, kind: str, label: str, text: str) -> None:
         head = f"{event.at_s - (self._began_s or 0.0):6.2f} s  "
         width = page.width_of(self._stream)
-        lines = page.beside(head + label.ljust(_LABEL_COLUMNS), text, width, most_lines=_MOST_LINES)
+        lines = page.beside(head + label.ljust(_LABEL_COLUMNS), one_line(text), width, most_lines=_MOST_LINES)
         if self._colour:
             lines[0] = lines[0].replace(label, f"\x1b[{_COLOURS[kind]}m{label}\x1b[0m", 1)
         print("\n".join(lines), file=self._stream, flush=True)

@@ -149,6 +149,9 @@ class Occasions:
 
 
 def _fields(event: events.Event) -> dict[str, Any]:
+    if isinstance(event, events.ApprovalWanted):
+        # Short enough already, and who is asked is to see all of it.
+        return {one.name: plain(getattr(event, one.name)) for one in fields(event)}
     return {one.name: plain(_bounded(getattr(event, one.name))) for one in fields(event)}
 
 

@@ -1,7 +1,14 @@
-"""Calls of MCP tools that want this device's approval: the rules, and the questions that wait for a person."""
+"""Calls of MCP tools that want this device's approval: the rules, and the questions that wait for a person.
+
+A person approves what they see. Therefore they are shown all of it, nothing masked and nothing cut, and what is too
+long for that is denied. They answer by an id that is made here: an agent chooses its own ids, and when its question
+ends, and could put another question in the place of the one that is being read.
+"""
 
 from __future__ import annotations
 
+import json
+import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -13,12 +20,18 @@ from parleyd import events
 from parleyd.agents.agent import ApprovalAsked
 from parleyd.config.tool_sections import Mcp, McpRule
 from parleyd.tools.audit import Audit, bounded_parameters
+from parleyd.tools.parameters import depth_and_size
+from parleyd.tools.result import ToolError
 
 Decision = Literal["allow", "deny", "ask"]
 # An agent that asks for more at once gets a no for the rest.
 MAX_WAITING = 16
 # Our no has to come before the agent stops waiting.
 MARGIN_S = 2.0
+# What a person can be expected to read, as JSON; of a name.
+MAX_SHOWN_CHARS = 4000
+MAX_NAME_CHARS = 200
+MAX_DESCRIPTION_CHARS = 1000
 
 
 def decide(rules: Sequence[McpRule], otherwise: Decision, service: str, tool: str) -> Decision:
@@ -27,6 +40,18 @@ def decide(rules: Sequence[McpRule], otherwise: Decision, service: str, tool: st
         if fnmatchcase(service, rule.service) and fnmatchcase(tool, rule.tool):
             return rule.decision
     return otherwise
+
+
+def too_much_to_show(asked: ApprovalAsked) -> str | None:
+    """Why nobody can be asked about this call; None: all of it can be shown. Pure."""
+    if max(len(asked.name), len(asked.service)) > MAX_NAME_CHARS:
+        return f"the bound on names ({MAX_NAME_CHARS} characters)"
+    try:
+        depth_and_size(asked.parameters)
+        chars = len(json.dumps(asked.parameters, ensure_ascii=False))
+    except (ToolError, TypeError, ValueError, RecursionError):
+        return "the bound on parameters: these cannot be shown"
+    return f"the bound on parameters ({MAX_SHOWN_CHARS} characters)" if chars > MAX_SHOWN_CHARS else None
 
 
 @dataclass(slots=True)
@@ -57,25 +82,35 @@ class Approvals:
         if decision != "ask":
             self._settle(asked, answer, allowed=decision == "allow", by="rule")
             return
+        if (bound := too_much_to_show(asked)) is not None:
+            self._settle(asked, answer, allowed=False, by=bound)
+            return
         wait_s = max(0.0, min(policy.ask_s, asked.timeout_s - MARGIN_S))
-        timer = threading.Timer(wait_s, self._settle_waiting, (asked.call_id, False, "deadline"))
+        # 16^6 of them: a question that has run out leaves an id that no other question of this evening will have.
+        approval = secrets.token_hex(3)
+        timer = threading.Timer(wait_s, self._settle_waiting, (approval, False, "deadline"))
         timer.daemon = True
         now_s = time.monotonic()
         wanted = events.ApprovalWanted(
             at_s=now_s,
+            approval=approval,
             call_id=asked.call_id,
             service=asked.service,
             name=asked.name,
-            description=asked.description,
+            description=asked.description[:MAX_DESCRIPTION_CHARS],
             until_s=now_s + wait_s,
-            parameters=bounded_parameters(asked.parameters),
+            parameters=asked.parameters,
         )
         with self._lock:
-            if asked.call_id in self._waiting:
-                return  # the same question again; it gets the answer of the first
-            full = len(self._waiting) >= MAX_WAITING
-            if not full:
-                self._waiting[asked.call_id] = _Question(asked, wanted, answer, timer)
+            same = next((one for one in self._waiting.values() if one.asked.call_id == asked.call_id), None)
+            full = len(self._waiting) >= MAX_WAITING or approval in self._waiting
+            if same is None and not full:
+                self._waiting[approval] = _Question(asked, wanted, answer, timer)
+        if same is not None:
+            # The same question again gets the answer of the first; another one under its id puts an end to both.
+            if not _is_same(same.asked, asked):
+                self._settle_waiting(same.wanted.approval, False, "another question under its id")
+            return
         if full:
             self._settle(asked, answer, allowed=False, by="too many questions")
             return
@@ -83,11 +118,11 @@ class Approvals:
         try:
             timer.start()
         except RuntimeError:
-            self._settle_waiting(asked.call_id, False, "no thread left")
+            self._settle_waiting(approval, False, "no thread left")
 
-    def answer(self, call_id: str, *, allow: bool) -> bool:
-        """What a person decided. False: nothing of that id is waiting (any more)."""
-        return self._settle_waiting(call_id, allow, "person")
+    def answer(self, approval: str, *, allow: bool) -> events.ApprovalWanted | None:
+        """What a person decided: the question that this settled. None: nothing of that id is waiting (any more)."""
+        return self._settle_waiting(approval, allow, "person")
 
     @property
     def waiting(self) -> tuple[events.ApprovalWanted, ...]:
@@ -97,16 +132,16 @@ class Approvals:
     def drop_all(self, why: str) -> None:
         """Nobody is there any more who could be answered."""
         for wanted in self.waiting:
-            self._settle_waiting(wanted.call_id, False, why)
+            self._settle_waiting(wanted.approval, False, why)
 
-    def _settle_waiting(self, call_id: str, allowed: bool, by: str) -> bool:
+    def _settle_waiting(self, approval: str, allowed: bool, by: str) -> events.ApprovalWanted | None:
         with self._lock:
-            question = self._waiting.pop(call_id, None)
+            question = self._waiting.pop(approval, None)
         if question is None:
-            return False
+            return None
         question.timer.cancel()
         self._settle(question.asked, question.answer, allowed=allowed, by=by)
-        return True
+        return question.wanted
 
     def _settle(self, asked: ApprovalAsked, answer: Callable[[bool], bool], *, allowed: bool, by: str) -> None:
         delivered = answer(allowed)
@@ -125,3 +160,7 @@ class Approvals:
                 at_s=time.monotonic(), call_id=asked.call_id, name=asked.name, allowed=allowed and delivered, by=by
             )
         )
+
+
+def _is_same(one: ApprovalAsked, other: ApprovalAsked) -> bool:
+    return (one.service, one.name, one.parameters) == (other.service, other.name, other.parameters)

@@ -2,6 +2,11 @@
 
 Each line is appended with one write to a file opened for it (O_APPEND), so that several processes can write, and a
 power cut costs the last line at most. Who calls never waits for the disk: a thread of its own writes.
+
+An agent decides how often it is refused. Therefore refused calls have files of their own, which push nothing out that
+was run or approved; of one kind a few per minute are written each, the others are counted. The log (under systemd the
+journal) has a line of each as well, out of reach of who can write these files; without parameters, since more people
+may read it.
 """
 
 from __future__ import annotations
@@ -10,10 +15,13 @@ import contextlib
 import fcntl
 import json
 import logging
+import math
 import os
 import queue
 import threading
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,6 +29,8 @@ import msgspec
 
 from parleyd.config.secrets import mask_by_name
 from parleyd.health import Pulse
+from parleyd.log_fields import NOTICE
+from parleyd.shown import name_text
 from parleyd.tools.parameters import MAX_BYTES
 from parleyd.tools.result import bounded, without
 
@@ -28,6 +38,13 @@ log = logging.getLogger(__name__)
 
 FILE_NAME = "audit.jsonl"
 OLD_FILES = 3
+REFUSED_NAME = "audit-refused.jsonl"
+OLD_REFUSED = 1
+# Refusals of one kind that are written each; of more in the same minute only how many they were, and some of the tools.
+MOST_ALIKE = 20
+FOLD_S = 60.0
+_MAX_NAMES = 10
+_MAX_NAME_CHARS = 80
 MAX_PARAMETERS_CHARS = 2000
 MAX_TEXT_CHARS = 500
 # What may wait for a slow disk; more is dropped, and the log says how much.
@@ -57,6 +74,68 @@ def bounded_parameters(parameters: Mapping[str, object], secrets: tuple[str, ...
         return text
 
 
+@dataclass(slots=True)
+class _Alike:
+    """Refusals of one kind since began_s."""
+
+    began_s: float
+    seen: int = 0
+    folded: int = 0
+    first_at: str = ""
+    last_at: str = ""
+    tools: dict[str, None] = field(default_factory=dict)
+
+
+class Folding:
+    """Which refusals are written each, and what is told of the others. now_s: monotonic; at: as in the log.
+
+    Kinds are what was refused and why, never a name that the agent has chosen: there are few.
+    """
+
+    def __init__(self) -> None:
+        self._alike: dict[tuple[str, str], _Alike] = {}
+
+    def takes(self, now_s: float, at: str, what: str, outcome: str, tool: str) -> bool:
+        """Whether this one is counted only. To be asked after over()."""
+        alike = self._alike.setdefault((what, outcome), _Alike(now_s))
+        alike.seen += 1
+        if alike.seen <= MOST_ALIKE:
+            return False
+        alike.folded += 1
+        alike.first_at, alike.last_at = alike.first_at or at, at
+        if len(alike.tools) < _MAX_NAMES:
+            alike.tools.setdefault(bounded(tool, _MAX_NAME_CHARS))
+        return True
+
+    def over(self, now_s: float) -> list[dict[str, object]]:
+        """What to write of those whose minute is over."""
+        over = {kind: alike for kind, alike in self._alike.items() if now_s - alike.began_s >= FOLD_S}
+        self._alike = {kind: alike for kind, alike in self._alike.items() if kind not in over}
+        return [
+            {
+                "what": what,
+                "outcome": outcome,
+                "more": alike.folded,
+                "first": alike.first_at,
+                "last": alike.last_at,
+                "tools": ", ".join(alike.tools),
+            }
+            for (what, outcome), alike in over.items()
+            if alike.folded
+        ]
+
+    def due_s(self, now_s: float) -> float | None:
+        """In how long there is something to write; None: nothing is counted."""
+        due = [alike.began_s + FOLD_S - now_s for alike in self._alike.values() if alike.folded]
+        return max(0.0, min(due)) if due else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    data: bytes
+    is_refusal: bool = False
+
+
 class Audit:
     """folder: the state directory; None: nothing is written. limit_bytes: size at which a new file begins.
 
@@ -67,7 +146,8 @@ class Audit:
         self._is_kept = folder is not None
         self._path = (folder or Path("/")) / FILE_NAME
         self._limit_bytes = limit_bytes
-        self._waiting: queue.Queue[bytes | None] = queue.Queue(MAX_WAITING)
+        self._waiting: queue.Queue[_Line | None] = queue.Queue(MAX_WAITING)
+        self._folding = Folding()
         self._lost = 0
         self._in_trouble = False
         self._lock = threading.Lock()
@@ -77,23 +157,46 @@ class Audit:
 
     def add(self, **fields: object) -> None:
         """One line; `at` is added. Never blocks, never raises."""
-        if not self._is_kept:
-            return
-        at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        at = _now()
+        with self._lock:
+            self._put_over(time.monotonic())
+            if is_refusal := _is_refusal(fields):
+                what, outcome, tool = (str(fields.get(name, "")) for name in ("what", "outcome", "tool"))
+                was_counting = self._folding.due_s(0.0) is not None
+                if self._folding.takes(time.monotonic(), at, what, outcome, tool):
+                    if not was_counting:
+                        # So that the thread looks when the minute is over.
+                        self._put(_Line(b""))
+                    return
+            self._put_entry(at, fields, is_refusal=is_refusal)
+
+    def _put_over(self, now_s: float) -> None:
+        """With the lock."""
+        for fields in self._folding.over(now_s):
+            self._put_entry(_now(), fields, is_refusal=True)
+
+    def _put_entry(self, at: str, fields: Mapping[str, object], *, is_refusal: bool) -> None:
+        """With the lock."""
+        log.log(NOTICE, "audit: %s", _told(fields))
         shown = {
             key: bounded(value, MAX_TEXT_CHARS) if isinstance(value, str) and key != "parameters" else value
             for key, value in fields.items()
         }
-        line = json.dumps({"at": at, **shown}, ensure_ascii=True, default=str).encode("ascii") + b"\n"
-        with self._lock:
-            self._ensure_thread()
-            try:
-                self._waiting.put_nowait(line)
-            except queue.Full:
-                self._lost += 1
+        self._put(_Line(json.dumps({"at": at, **shown}, default=str).encode("ascii") + b"\n", is_refusal))
+
+    def _put(self, line: _Line) -> None:
+        """With the lock."""
+        if not self._is_kept:
+            return
+        self._ensure_thread()
+        try:
+            self._waiting.put_nowait(line)
+        except queue.Full:
+            self._lost += 1
 
     def close(self) -> None:
         with self._lock:
+            self._put_over(math.inf)
             if not self._waiting.empty():
                 self._ensure_thread()
             thread = self._thread
@@ -125,7 +228,9 @@ class Audit:
             lines, going_on = self._take()
             self.pulse.beat()
             try:
-                self._write(lines)
+                self._write(self._path, [line.data for line in lines if not line.is_refusal], OLD_FILES)
+                refused = self._path.with_name(REFUSED_NAME)
+                self._write(refused, [line.data for line in lines if line.is_refusal], OLD_REFUSED)
             except OSError as error:
                 if not self._in_trouble:
                     log.warning("the audit log %s cannot be written: %s", self._path, error.strerror or error)
@@ -140,27 +245,41 @@ class Audit:
                 log.warning("%d entries of the audit log were lost: the disk is too slow", lost)
         self.pulse.rest()
 
-    def _take(self) -> tuple[bytes, bool]:
+    def _take(self) -> tuple[list[_Line], bool]:
         """Blocks. (what is waiting: one wait for the disk serves several lines; whether more may come)"""
-        lines = b""
-        line = self._waiting.get()
+        lines: list[_Line] = []
+        size_bytes = 0
+        line = self._next()
         while line is not None:
-            lines += line
-            if len(lines) >= self._limit_bytes // 8 or self._waiting.empty():
+            lines.append(line)
+            size_bytes += len(line.data)
+            if size_bytes >= self._limit_bytes // 8 or self._waiting.empty():
                 return lines, True
             line = self._waiting.get()
         return lines, False
 
-    def _write(self, lines: bytes) -> None:
+    def _next(self) -> _Line | None:
+        """Blocks; looks for what was counted when its time has come."""
+        while True:
+            with self._lock:
+                due_s = self._folding.due_s(time.monotonic())
+            try:
+                return self._waiting.get(timeout=due_s)
+            except queue.Empty:
+                with self._lock:
+                    self._put_over(time.monotonic())
+
+    def _write(self, path: Path, data: list[bytes], old_files: int) -> None:
+        lines = b"".join(data)
         if not lines:
             return
-        descriptor = self._open()
+        descriptor = _open(path)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             if os.fstat(descriptor).st_size + len(lines) > self._limit_bytes:
-                self._rotate(descriptor)
+                _rotate(path, descriptor, old_files)
                 os.close(descriptor)
-                descriptor = self._open()
+                descriptor = _open(path)
             if not _ends_with_line_feed(descriptor):
                 lines = b"\n" + lines  # the rest of a line that a power cut has torn
             os.write(descriptor, lines)
@@ -168,19 +287,38 @@ class Audit:
         finally:
             os.close(descriptor)
 
-    def _open(self) -> int:
-        # Not through a link that somebody has put there.
-        return os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
-    def _rotate(self, descriptor: int) -> None:
-        """Unless another process has done it while we waited for the lock."""
-        here = os.fstat(descriptor)
-        with contextlib.suppress(FileNotFoundError):
-            if here.st_ino == self._path.stat().st_ino and here.st_size:
-                for number in range(OLD_FILES, 0, -1):
-                    younger = self._path if number == 1 else self._path.with_name(f"{FILE_NAME}.{number - 1}")
-                    with contextlib.suppress(FileNotFoundError):
-                        younger.replace(self._path.with_name(f"{FILE_NAME}.{number}"))
+def _is_refusal(fields: Mapping[str, object]) -> bool:
+    """What was not done, and by no decision of a person."""
+    what = fields.get("what")
+    return what == "refused" or (what == "approval" and fields.get("outcome") == "denied" and fields["by"] != "person")
+
+
+def _told(fields: Mapping[str, object]) -> str:
+    """For the log: without parameters, results and labels."""
+    names = ("tool", "service", "outcome", "by", "more", "tools", "call_id", "number")
+    told = (f"{name} {name_text(bounded(str(fields[name]), MAX_TEXT_CHARS))}" for name in names if name in fields)
+    return f"{fields.get('what')}: {', '.join(told)}"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _open(path: Path) -> int:
+    # Not through a link that somebody has put there.
+    return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+
+
+def _rotate(path: Path, descriptor: int, old_files: int) -> None:
+    """Unless another process has done it while we waited for the lock."""
+    here = os.fstat(descriptor)
+    with contextlib.suppress(FileNotFoundError):
+        if here.st_ino == path.stat().st_ino and here.st_size:
+            for number in range(old_files, 0, -1):
+                younger = path if number == 1 else path.with_name(f"{path.name}.{number - 1}")
+                with contextlib.suppress(FileNotFoundError):
+                    younger.replace(path.with_name(f"{path.name}.{number}"))
 
 
 def _ends_with_line_feed(descriptor: int) -> bool:

@@ -121,9 +121,9 @@ class DeviceTools:
             # A conversation that ended has taken it along.
             return failed(ToolError(Fault.CANCELLED, f"{name} was stopped before it was done."))
 
-    def approve(self, call_id: str, *, allow: bool) -> bool:
-        """What a person decided about an ApprovalWanted. False: nothing of that id is waiting (any more)."""
-        return self._approvals.answer(call_id, allow=allow)
+    def approve(self, approval: str, *, allow: bool) -> events.ApprovalWanted | None:
+        """See Approvals.answer."""
+        return self._approvals.answer(approval, allow=allow)
 
     @property
     def waiting_approvals(self) -> tuple[events.ApprovalWanted, ...]:

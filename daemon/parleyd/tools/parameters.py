@@ -1,9 +1,13 @@
-"""The parameters of a call: bounded, then held against the tool's JSON Schema. Pure.
+"""The parameters of a call: bounded, then held against the tool's JSON Schema. Pure, but for the time of patterns.
 
 jsonschema costs 4 to 10 MiB and is loaded with the first call: a device without tools never pays for it.
 
 It looks for patterns with Python's own `re`, which backtracks without end on a text that is made for it, and holds the
 interpreter lock all the while: the sound would stop. Therefore regex, which lets go of both; see transcript/redaction.
+
+A check cannot be stopped from outside, and what it costs depends on what the agent sends: jsonschema compares each item
+with each (uniqueItems), and schemas that refer to themselves may look at the same value again and again. Therefore
+every step of a check is counted, and one that needs too many is given up.
 """
 
 from __future__ import annotations
@@ -11,7 +15,9 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +32,36 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 64 * 1024
 MAX_DEPTH = 32
+# Values in them, with those that hold others: 64 KiB have room for 32,000.
+MAX_VALUES = 10_000
+# One step is a word of the schema that is held against a value: 3 to 6 us on a PC.
+MAX_STEPS = 200_000
+# Of one text, and of all texts of a call: time of the processor, in this thread.
 PATTERN_S = 0.2
+PATTERNS_S = 1.0
 _MAX_WORDS_CHARS = 200
+
+
+class _TooManyStepsError(Exception):
+    pass
+
+
+class Budget:
+    """What one check may still cost."""
+
+    def __init__(self) -> None:
+        self.steps_left = MAX_STEPS
+        self.patterns_left_s = PATTERNS_S
+
+    def spend(self, steps: int) -> None:
+        """Raises _TooManyStepsError."""
+        self.steps_left -= steps
+        if self.steps_left < 0:
+            raise _TooManyStepsError
+
+
+# The validator makes others like it for each part of a schema: it has no place of its own for this.
+_budget: ContextVar[Budget] = ContextVar("_budget")
 
 
 class SchemaError(Exception):
@@ -76,7 +110,8 @@ class Parameters:
         """One that its own schema does not allow would be held against the agent, which has left it out."""
         from referencing.exceptions import Unresolvable
 
-        with contextlib.suppress(Unresolvable, RecursionError, TimeoutError):
+        _budget.set(Budget())
+        with contextlib.suppress(Unresolvable, RecursionError, TimeoutError, _TooManyStepsError):
             for error in self._errors(self._defaults):
                 if error.absolute_path:
                     where = ".".join(str(part) for part in error.absolute_path)
@@ -103,7 +138,7 @@ class Parameters:
 
         if self._validator is None:
             # An empty registry: a reference is never fetched from anywhere.
-            self._validator = _validator_class()(self.schema, registry=Registry())
+            self._validator = _validator_class()(_without_dialect(self.schema), registry=Registry())
         errors: Iterator[ValidationError] = self._validator.iter_errors(values)
         return errors
 
@@ -111,12 +146,15 @@ class Parameters:
         from jsonschema.exceptions import best_match
         from referencing.exceptions import Unresolvable
 
+        _budget.set(Budget())
         try:
             error = best_match(self._errors(values))
         except (Unresolvable, RecursionError):
             return "they cannot be checked against their schema"
         except TimeoutError:
             return "a text takes too long to be held against its pattern"
+        except _TooManyStepsError:
+            return "there is too much in them to be checked; the call can be tried again with fewer values"
         if error is None:
             return None
         return self._in_words(error)
@@ -138,19 +176,110 @@ class Parameters:
         return f"{text}; it takes {_short(', '.join(takes))}" if takes else f"{text}; it takes no parameters"
 
 
+# What checks one word of a schema; see jsonschema.validators.create.
+_Keyword = Callable[[Any, Any, Any, Any], "Iterator[ValidationError] | None"]
+
+
 @cache
 def _validator_class() -> Any:
     from jsonschema import Draft202012Validator, ValidationError, validators
 
     def pattern(_validator: object, wanted: str, given: object, _schema: object) -> Iterator[ValidationError]:
-        import regex
-
-        if isinstance(given, str) and regex.search(wanted, given, concurrent=True, timeout=PATTERN_S) is None:
+        if isinstance(given, str) and not _is_found(wanted, given):
             yield ValidationError(f"{given!r} is not of the form {wanted}")
 
-    return validators.extend(Draft202012Validator, {"pattern": pattern})  # type: ignore[no-untyped-call]
+    def unique(_validator: object, wanted: bool, given: object, _schema: object) -> Iterator[ValidationError]:
+        if wanted and isinstance(given, list):
+            _budget.get().spend(_count(given))
+            if len({_key(item) for item in given}) < len(given):
+                yield ValidationError(f"{given!r} has non-unique elements")
+
+    def each_with_each(word: str) -> _Keyword:
+        theirs: _Keyword = Draft202012Validator.VALIDATORS[word]
+
+        def counted(validator: object, wanted: object, given: object, schema: object) -> Any:
+            if isinstance(given, list | dict):
+                # The library looks each up in a list of the others.
+                _budget.get().spend(len(given) ** 2 // 100)
+            return theirs(validator, wanted, given, schema)
+
+        return counted
+
+    own: dict[str, _Keyword] = {
+        "pattern": pattern,
+        "uniqueItems": unique,
+        **{word: each_with_each(word) for word in ("unevaluatedItems", "unevaluatedProperties")},
+    }
+    words = {word: _counted(check) for word, check in {**Draft202012Validator.VALIDATORS, **own}.items()}
+    return validators.extend(Draft202012Validator, words)  # type: ignore[no-untyped-call]
 
 
+def _counted(check: _Keyword) -> _Keyword:
+    def counted(validator: object, wanted: object, given: object, schema: object) -> Iterator[ValidationError]:
+        budget = _budget.get()
+        budget.spend(1)
+        for error in check(validator, wanted, given, schema) or ():
+            # It shows the whole value, which may stand in errors of every layer around it.
+            budget.spend(1 + len(error.message) // 256)
+            yield error
+
+    return counted
+
+
+def _is_found(pattern: str, text: str) -> bool:
+    """Raises TimeoutError."""
+    import regex
+
+    budget = _budget.get()
+    budget.spend(len(text) // 64)
+    if budget.patterns_left_s <= 0:
+        raise TimeoutError
+    began_s = time.thread_time()
+    try:
+        return regex.search(pattern, text, concurrent=True, timeout=PATTERN_S) is not None
+    finally:
+        budget.patterns_left_s -= time.thread_time() - began_s
+
+
+def _key(value: object) -> str:
+    """The same for what JSON Schema takes for equal: 1 is 1.0, and not true. A text, since the hashes of numbers can be
+    chosen so that they are all the same."""
+    return json.dumps(_plain_numbers(value), sort_keys=True)
+
+
+def _plain_numbers(value: object) -> object:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [_plain_numbers(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _plain_numbers(item) for name, item in value.items()}
+    return value
+
+
+def _count(value: object) -> int:
+    return 1 + sum(_count(inner) for inner in _inside(value))
+
+
+def _without_dialect(schema: Any) -> Any:
+    """A schema that names its dialect, checked as a part of another, would be checked by the library's own validator,
+    without our limits."""
+    if not isinstance(schema, Mapping):
+        return schema
+    return {key: _part_without_dialect(key, inner) for key, inner in schema.items() if key != "$schema"}
+
+
+def _part_without_dialect(key: str, inner: Any) -> Any:
+    if key in _ONE:
+        return _without_dialect(inner)
+    if key in _LISTED:
+        return [_without_dialect(one) for one in inner]
+    if key in _NAMED:
+        return {name: _without_dialect(one) for name, one in inner.items()}
+    return inner
+
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 # Behind these stand schemas: one, several in a list, several by names of the user's own.
 _ONE = (
     "additionalProperties", "contains", "contentSchema", "else", "if", "items", "not", "propertyNames", "then",
@@ -198,6 +327,8 @@ def _check_words(schema: Mapping[str, Any]) -> None:
             else:
                 mend = "names of parameters stand under properties"
             raise SchemaError(f"JSON Schema knows no `{_short(key)}`; {mend}")
+    if schema.get("$schema", _DIALECT) != _DIALECT:
+        raise SchemaError(f"the dialect {_short(str(schema['$schema']))} is another; it is {_DIALECT}")
     for key in ("$ref", "$dynamicRef"):
         if not str(schema.get(key, "#")).startswith("#"):
             raise SchemaError(f"{key} {_short(schema[key])} points elsewhere; only #/... is followed")
@@ -223,10 +354,17 @@ def depth_and_size(given: Mapping[str, object]) -> None:
     if size_bytes > MAX_BYTES:
         raise ToolError(Fault.BAD_PARAMETERS, f"The parameters are too long: more than {MAX_BYTES // 1024} KiB.")
     layer: list[object] = [given]
+    count = 0
     for _ in range(MAX_DEPTH):
         layer = [inner for outer in layer for inner in _inside(outer)]
         if not layer:
             return
+        count += len(layer)
+        if count > MAX_VALUES:
+            raise ToolError(
+                Fault.BAD_PARAMETERS,
+                f"The parameters hold more than {MAX_VALUES} values; the call can be tried again with fewer.",
+            )
     raise ToolError(Fault.BAD_PARAMETERS, "The parameters are nested too deeply.")
 
 

@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from parleyd.tools.result import Fault, ToolError, as_json
 
@@ -135,22 +135,92 @@ def looks_like_option(text: str) -> bool:
 
 
 def url(template: Template, values: Mapping[str, object]) -> str:
-    """Every value escaped whole; none can become a path of its own, nor take away its part of one. Raises ToolError."""
-    # NUL stands around each value: escaped, none has one, and an empty value can be told from none.
-    text = "".join(
-        piece if isinstance(piece, str) else f"\0{quote(as_text(values[piece.name]), safe='')}\0" for piece in template
-    )
+    """Every value escaped whole, and in the path held to its place, however often it is decoded. Raises ToolError.
+
+    Servers and proxies decode a path before they route, some of them twice, so an escaped slash is a slash again one
+    reader later. Behind the first ? or # of the template nothing is routed, and escaping is enough.
+    """
+    filled = _filled(template, values)
+    text = "".join(piece if isinstance(piece, str) else piece[1] for piece in filled)
     found = re.match(r"https?://[^/?#]*", text)
     host = found[0] if found else ""
-    path = re.split(r"[?#]", text[len(host) :], maxsplit=1)[0]
-    for segment in path.split("/"):
-        bare = segment.replace("\0", "")
-        if bare in (".", "..") or (segment and not bare):
-            raise ToolError(Fault.BAD_PARAMETERS, "A parameter must not be empty or a mere dot in a path.")
-    text = host + quote(text[len(host) :].replace("\0", ""), safe=ADDRESS_SIGNS)
+    text = host + quote(text[len(host) :], safe=ADDRESS_SIGNS)
     if len(text) > MAX_URL_CHARS:
         raise ToolError(Fault.BAD_PARAMETERS, "The parameters are too long for a URL.")
+    _stay_in_path(filled, host)
     return text
+
+
+# A literal piece, or the name of a parameter and its value, escaped.
+_Filled = list[str | tuple[str, str]]
+
+
+def _filled(template: Template, values: Mapping[str, object]) -> _Filled:
+    return [
+        piece if isinstance(piece, str) else (piece.name, quote(as_text(values[piece.name]), safe=""))
+        for piece in template
+    ]
+
+
+def _stay_in_path(filled: _Filled, host: str) -> None:
+    """Raises ToolError when a value would give the path more, fewer or other segments than the template has."""
+    segments: list[_Filled] = [[]]
+    for index, piece in enumerate(filled):
+        if not isinstance(piece, str):
+            segments[-1].append(piece)
+            continue
+        literal = piece[len(host) :] if index == 0 else piece
+        path = re.split(r"[?#]", literal, maxsplit=1)[0]
+        first, *others = path.split("/")
+        segments[-1].append(first)
+        segments += [[one] for one in others]
+        if len(path) < len(literal):
+            break
+    for segment in segments:
+        names = dict.fromkeys(piece[0] for piece in segment if not isinstance(piece, str))
+        if not names:
+            continue
+        sent = "".join(piece if isinstance(piece, str) else piece[1] for piece in segment)
+        harmless = "".join(piece if isinstance(piece, str) else "x" for piece in segment)
+        if not _is_like(_decoded(sent), _decoded(harmless)):
+            raise ToolError(
+                Fault.BAD_PARAMETERS,
+                f"The value of {' and '.join(names)} cannot stand in the path of a URL: it must not be empty or blank, "
+                "nor only dots, nor hold a slash, a backslash, ?, # or a control character, escaped ones included. "
+                "The call can be tried again with a value without them.",
+            )
+
+
+# What some reader takes for a separator: /, \ and what is folded to them, the beginnings of query and fragment, and
+# (U+FFFD) bytes that are no UTF-8, such as a slash that is encoded in two bytes.
+_SEPARATORS = re.compile(r"[/\\?#\u2044\u2215\u2216\u29f5\u29f8\u29f9\u27cb\u27cd\ufffd]")
+_UNICODE_ESCAPE = re.compile(r"%u([0-9a-fA-F]{4})")
+
+
+def _decoded(segment: str) -> str:
+    """As the last of any number of readers sees it, who decode escapes and fold look-alikes."""
+    before = ""
+    while before != segment:
+        before = segment
+        segment = _UNICODE_ESCAPE.sub(lambda found: chr(int(found[1], 16)), segment)
+        segment = unicodedata.normalize("NFKC", unquote(segment, errors="replace"))
+    return segment
+
+
+def _is_like(decoded: str, harmless: str) -> bool:
+    """Whether it has as many parts, none of them empty or of dots alone that has a name in the other."""
+    parts, wanted = _SEPARATORS.split(decoded), _SEPARATORS.split(harmless)
+    return len(parts) == len(wanted) and all(
+        _is_name(part) or not _is_name(other) for part, other in zip(parts, wanted, strict=True)
+    )
+
+
+def _is_name(part: str) -> bool:
+    """Not what a server drops or climbs by: some take away blanks, invisible signs, and all from a semicolon on."""
+    if any(unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp") for sign in part):
+        return False
+    bare = part.partition(";")[0]
+    return any(sign != "." and unicodedata.category(sign) not in ("Cf", "Mn", "Me", "Zs") for sign in bare)
 
 
 def header(template: Template, secrets: Mapping[str, str]) -> str:

@@ -190,11 +190,17 @@ class Toolbox:
 
     def _run_it(self, number: int, running: _Running) -> None:
         tool = running.tool
+        is_refused = False
         try:
+            try:
+                parameters = tool.parameters.check(running.call.parameters)
+            except ToolError as error:
+                is_refused = True
+                self._audit.add(what="refused", outcome=error.fault.value, **self._about(running))
+                raise
             self._audit.add(what="began", **self._about(running))
             if running.stop.is_set:
                 return
-            parameters = tool.parameters.check(running.call.parameters)
             result = good(tool.runner.run(parameters, running.stop), self._result_chars)
         except ToolError as error:
             result = failed(error)
@@ -206,7 +212,7 @@ class Toolbox:
             with self._lock:
                 self._running.pop(number, None)
         if running.take():
-            self._end(running, result)
+            self._end(running, result, is_audited=is_refused)
 
     def _deadline(self, running: _Running) -> None:
         if running.take():
@@ -230,22 +236,23 @@ class Toolbox:
                 self._audit.add(what="dropped", why=why, **self._about(running, parameters=False))
             running.stop.set()
 
-    def _end(self, running: _Running, result: Result) -> None:
-        """Answers, if an answer is wanted and somebody is there for it."""
+    def _end(self, running: _Running, result: Result, *, is_audited: bool = False) -> None:
+        """Answers, if an answer is wanted and somebody is there for it. is_audited: already."""
         if running.timer is not None:
             running.timer.cancel()
         took_ms = round((time.monotonic() - running.began_s) * 1000)
         wanted = running.call.expects_response
         delivered = running.respond(result) if wanted else None
         fault = None if result.fault is None else result.fault.value
-        self._audit.add(
-            what="ended",
-            outcome=fault or "done",
-            result=result.text,
-            took_ms=took_ms,
-            answered={None: "not wanted", True: "yes", False: "no: the session ended"}[delivered],
-            **self._about(running, parameters=False),
-        )
+        if not is_audited:
+            self._audit.add(
+                what="ended",
+                outcome=fault or "done",
+                result=result.text,
+                took_ms=took_ms,
+                answered={None: "not wanted", True: "yes", False: "no: the session ended"}[delivered],
+                **self._about(running, parameters=False),
+            )
         self._bus.publish(
             events.ToolEnded(at_s=time.monotonic(), name=running.tool.name, fault=fault, took_ms=took_ms)
         )

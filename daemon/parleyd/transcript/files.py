@@ -1,5 +1,8 @@
 """The transcript's files: one for each day, more where it grows large; old ones are deleted.
 
+Their size is bounded, of a day and of all: what an agent says, and what it says that a person has said, must not fill
+the disk. A day that is full ends with a line that says so.
+
 `2026-11-21.jsonl`, `2026-11-21.1.jsonl`, ...: in the order of their names as name_key() sees them.
 """
 
@@ -32,19 +35,54 @@ def listed(directory: Path) -> list[Path]:
     return [path for _, path in sorted(keyed)]
 
 
+def _day(path: Path) -> date | None:
+    key = name_key(path.name)
+    return key[0] if key else None
+
+
 class Files:
     """One writer. Files are readable by their owner alone."""
 
-    def __init__(self, directory: Path, *, keep_days: int, max_bytes: int) -> None:
+    def __init__(
+        self, directory: Path, *, keep_days: int, max_bytes: int, day_bytes: int = 2**62, total_bytes: int = 2**62
+    ) -> None:
         self._directory = directory
         self._keep_days = keep_days
-        self._max_bytes = max_bytes
+        # Of two files at least: the newest is never deleted.
+        self._max_bytes = min(max_bytes, day_bytes, total_bytes // 2)
+        self._day_bytes = day_bytes
+        self._total_bytes = total_bytes
         self._day: date | None = None
+        self._full: date | None = None
 
-    def append(self, today: date, line: bytes) -> None:
-        """line: with its newline; whole or not at all. Raises OSError."""
+    def append(self, today: date, line: bytes, full_line: bytes = b"") -> bool:
+        """line: with its newline; whole or not at all. full_line: the last one of a day that is full. Returns whether
+        there was room for it. Raises OSError."""
+        if self._full == today:
+            return False
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = self._current(today, len(line))
+        sizes = {path: path.stat().st_size for path in listed(self._directory)}
+        used_bytes = sum(size for path, size in sizes.items() if _day(path) == today)
+        if used_bytes + len(line) > self._day_bytes:
+            # After a restart it may be said once more, until the bound is reached.
+            if used_bytes <= self._day_bytes and full_line:
+                self._write(self._current(today, len(full_line)), full_line)
+            self._full = today
+            return False
+        self._make_room(sizes, len(line))
+        self._write(self._current(today, len(line)), line)
+        return True
+
+    def _make_room(self, sizes: dict[Path, int], more_bytes: int) -> None:
+        """The oldest files go, but never the newest."""
+        total_bytes = sum(sizes.values()) + more_bytes
+        for path in list(sizes)[:-1]:
+            if total_bytes <= self._total_bytes:
+                return
+            path.unlink(missing_ok=True)
+            total_bytes -= sizes[path]
+
+    def _write(self, path: Path, line: bytes) -> None:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             os.fchmod(descriptor, 0o600)

@@ -26,10 +26,11 @@ class Turn:
 
     Of the person: speech_ms, how long they spoke. Of the agent: answered_ms, from the end of the person's speech to the
     first sound; heard_ms, what of it sounded (0: a text without a voice); interrupted: `text` is what was heard of it.
+    Of parleyd: what the transcript says about itself.
     """
 
     at_s: float
-    speaker: Literal["user", "agent"]
+    speaker: Literal["user", "agent", "parleyd"]
     text: str
     conversation_id: str
     speech_ms: int | None = None

@@ -10,13 +10,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 
 from parleyd import events
 from parleyd.config.keeping import Transcript
 from parleyd.health import Pulse
 from parleyd.host.once import ToldOnce
+from parleyd.log_fields import fields
 from parleyd.transcript.files import DIRECTORY_NAME, Files
 from parleyd.transcript.redaction import Redaction
 from parleyd.transcript.turns import Turn, Turns
@@ -39,7 +40,15 @@ class TranscriptWriter:
     """A subscriber of the bus. wall: seconds since 1970."""
 
     def __init__(self, settings: Transcript, directory: Path, wall: Callable[[], float] = time.time) -> None:
-        self._files = Files(directory, keep_days=settings.keep_days, max_bytes=round(settings.max_mb * 1e6))
+        self._files = Files(
+            directory,
+            keep_days=settings.keep_days,
+            max_bytes=round(settings.max_mb * 1e6),
+            day_bytes=round(settings.day_mb * 1e6),
+            total_bytes=round(settings.total_mb * 1e6),
+        )
+        self._day_mb = settings.day_mb
+        self._full: date | None = None
         self.directory = directory
         self._redact = Redaction(settings.redact)
         self._wall = wall
@@ -121,7 +130,9 @@ class TranscriptWriter:
             turn = self._unwritten[0]
             at = datetime.fromtimestamp(wall_s - (now_s - turn.at_s)).astimezone()
             try:
-                self._files.append(at.date(), line(turn, at, self._redact))
+                full_line = line(self._last_of_day(turn), at, str)
+                if not self._files.append(at.date(), line(turn, at, self._redact), full_line):
+                    self._tell_full(at.date())
             except OSError as error:
                 self._retry_s = now_s + RETRY_S
                 text = f"the transcript cannot be written: {self.directory}: {error.strerror}"
@@ -130,6 +141,17 @@ class TranscriptWriter:
             self._unwritten.popleft()
             self._told.over("the transcript can be written again")
 
+    def _last_of_day(self, turn: Turn) -> Turn:
+        text = f"The transcript of this day is full ({self._day_mb:g} MB); what was said after this is not written."
+        return Turn(turn.at_s, "parleyd", text, turn.conversation_id)
+
+    def _tell_full(self, day: date) -> None:
+        """Once a day."""
+        if self._full != day:
+            mend = "set transcript.day_mb higher, if this much is said in a day"
+            text = "the transcript of %s is full (%g MB): the rest of the day is not written; %s"
+            log.warning(text, day, self._day_mb, mend, extra=fields(mend=mend))
+        self._full = day
 
     def _bound(self) -> None:
         lost, chars = 0, sum(len(turn.text) for turn in self._unwritten)
