@@ -22,6 +22,7 @@ from parleyd.audio.pcm import FRAME_MS
 from parleyd.config.changes import Changes, changes, in_force
 from parleyd.config.schema import Config
 from parleyd.conversation.dialogue import Dialogue
+from parleyd.conversation.in_flight import Lines
 from parleyd.conversation.outbox import Outbox
 from parleyd.conversation.session import Traffic
 from parleyd.conversation.supervisor import Supervisor
@@ -127,6 +128,7 @@ class Service:
         )
         self._hooks = Hooks(config.hooks, bus)
         self._traffic = Traffic()
+        lines = Lines()
         self._meter = UsageMeter(Store(state_directory), self._used)
         bus.subscribe(self._meter)
         self._warden = Warden(config, self._meter, bus)
@@ -142,12 +144,13 @@ class Service:
             bus,
             self._warden,
             self._traffic,
+            lines,
             woken_for_nothing=self.sound.woken_for_nothing if self.sound is not None else lambda: None,
             on_death=self.fail,
         )
         self._uploads = Uploads(agent, self._to_agent, bus)
         if self.sound is not None:
-            self.sound.attach(self._dialogue, self._outbox, self._supervisor)
+            self.sound.attach(self._dialogue, self._outbox, self._supervisor, lines)
         self._transcript = transcript_writer(config.transcript, state_directory)
         if self._transcript is not None:
             bus.subscribe(self._transcript)

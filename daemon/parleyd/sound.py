@@ -40,7 +40,9 @@ from parleyd.audio.vad import Detector, detector
 from parleyd.audio.wakeword import WakeWord
 from parleyd.config.schema import Config
 from parleyd.conversation.dialogue import Dialogue
+from parleyd.conversation.in_flight import Lines
 from parleyd.conversation.outbox import Outbox
+from parleyd.conversation.session import RESET_S
 from parleyd.conversation.supervisor import Supervisor
 from parleyd.failure import ServiceError
 from parleyd.health import Pulse
@@ -76,6 +78,7 @@ class Sound:
         self._give_up = give_up
         self._dialogue: Dialogue
         self._outbox: Outbox
+        self._lines: Lines
         self.ears: Ears
         output, far_end = config.audio.output, FarEnd()
         self.announcements = AnnouncementTrack(config.barge_in.duck_db)
@@ -115,11 +118,13 @@ class Sound:
         self.recovery = Recovery(config.audio.stall_s, self.capture, self.playback, bus, fail)
         self.latency_ms = 0
 
-    def attach(self, dialogue: Dialogue, outbox: Outbox, supervisor: Supervisor) -> None:
-        """Who is told what is heard. Raises VadUnavailableError and WakeWordUnavailableError."""
+    def attach(self, dialogue: Dialogue, outbox: Outbox, supervisor: Supervisor, lines: Lines) -> None:
+        """Who is told what is heard. lines: on which it goes up. Raises VadUnavailableError and
+        WakeWordUnavailableError."""
         config = self._config
         self._dialogue = dialogue
         self._outbox = outbox
+        self._lines = lines
         self.ears = Ears(
             self.capture,
             self.echo,
@@ -135,7 +140,9 @@ class Sound:
             wake_word=_wake_word(config),
             recorder=self._recorder,
         )
-        self.ears.muted = self._remembered_mute.on
+        if self._remembered_mute.on:
+            self.ears.mute(True, time.monotonic())
+            outbox.mute(True, time.monotonic())
 
     def start(self) -> None:
         """Raises DeviceError, GivenUpError, MixerError, ServiceError; then call stop()."""
@@ -203,14 +210,21 @@ class Sound:
         self.ears.woken_for_nothing()
 
     def mute(self, on: bool) -> None:
-        """While on, everything behind the microphone hears zeros; what was said and not answered is forgotten."""
+        """While on, everything behind the microphone hears zeros. docs/mute.md tells what holds from the return on.
+
+        Blocks for RESET_S at most, and that only where a line has to be reset."""
         with self._muting:
             if on == self.ears.muted:
                 return
-            self.ears.muted = on
+            now_s = time.monotonic()
+            # In the order of the sound's way, so that nothing can come behind what has been emptied.
+            self.ears.mute(on, now_s)
+            self._outbox.mute(on, now_s)
+            if on and self._recorder is not None:
+                self._recorder.forget()
+            if on and (reset := self._lines.mute(RESET_S)):
+                log.warning("%d line was reset: speech from before the muting was still on it", reset)
             self._remembered_mute.remember(on)
-            if on:
-                self._outbox.forget()
             log.info("the microphone is muted" if on else "the microphone is heard again")
             self._bus.publish(events.Muted(at_s=time.monotonic(), on=on))
 

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from parleyd import events
@@ -97,7 +98,8 @@ class Ears:
         self._thread = threading.Thread(target=self._run, name="ears", daemon=True)
         self.pulse = Pulse("ears")
         self.first_frame = threading.Event()
-        self.muted = False
+        self._muted = False
+        self._heard_from_s = float("-inf")
         self.heard_frames = 0
         self.level_dbfs = SILENCE_DBFS
         self.frames = 0
@@ -129,6 +131,17 @@ class Ears:
             self._words.set()
 
     @property
+    def muted(self) -> bool:
+        return self._muted
+
+    def mute(self, on: bool, now_s: float) -> None:
+        """Any thread. While on, and for what was captured until it is switched off, the microphone counts as silent.
+        A frame that is being looked at may still go as far as the outbox."""
+        if not on:
+            self._heard_from_s = now_s
+        self._muted = on
+
+    @property
     def gate(self) -> Gate:
         """To be looked at only."""
         return self._gate
@@ -147,8 +160,9 @@ class Ears:
     def _hear(self, frame: Frame) -> None:
         asleep = self._supervisor.asleep
         self._learn()
-        self.heard_frames += not self.muted
-        if self.muted:
+        muted = self._muted or frame.start_s < self._heard_from_s
+        self.heard_frames += not muted
+        if muted:
             frame = Frame(SILENT_FRAME, frame.start_s)
         frame, may_be_speech = self._echo.hear(frame)
         voiced = may_be_speech and self._vad.voiced(frame)
@@ -163,6 +177,9 @@ class Ears:
             hold_back=self._hold_back or asleep,
         )
         self._echo.judge(level_dbfs(frame.pcm), talk=verdict.talk_ms > 0)
+        if muted or any(one.frame.start_s < self._heard_from_s for one in verdict.passed):
+            # The gate has held it back since before.
+            verdict = replace(verdict, passed=self._silenced(verdict.passed, muted=muted))
         floor_dbfs, alone = self._gate.floor.dbfs, self._echo.far_end_silent
         self._capture.gain.hear(measured.level_dbfs, floor_dbfs, talk=verdict.talk_ms > 0, alone=alone)
         if verdict.talk_started and asleep:
@@ -182,6 +199,15 @@ class Ears:
         self.frames += 1
         self.speech_frames += sum(one.speech for one in verdict.passed)
         self.first_frame.set()
+
+    def _silenced(self, passed: tuple[Passed, ...], *, muted: bool) -> tuple[Passed, ...]:
+        """Without the sound that is for nobody, but with its time."""
+        return tuple(
+            Passed(Frame(SILENT_FRAME, one.frame.start_s), speech=False)
+            if muted or one.frame.start_s < self._heard_from_s
+            else one
+            for one in passed
+        )
 
     def _learn(self) -> None:
         """What came of wakes is told to the gate."""

@@ -19,6 +19,7 @@ from parleyd.conversation.admission import Admission
 from parleyd.conversation.backoff import Backoff
 from parleyd.conversation.dialogue import Dialogue
 from parleyd.conversation.greeting import Greeting
+from parleyd.conversation.in_flight import Lines
 from parleyd.conversation.inbox import Ended, EndSoon, Message, Opened, Reconfigure, Sleep, Stop, Wake
 from parleyd.conversation.news import News
 from parleyd.conversation.outage import SLOW_S, Outage, about
@@ -43,7 +44,8 @@ TOLD_S = 5.0
 class Supervisor:
     """A Listener of sessions.
 
-    warden: knows budgets and quiet hours. traffic: where sessions count their bytes.
+    warden: knows budgets and quiet hours. traffic: where sessions count their bytes. lines: where they put
+    themselves while they are connected.
     woken_for_nothing: told when what the gate took for speech was none. on_death: told of the thread's end by an error.
     """
 
@@ -58,6 +60,7 @@ class Supervisor:
         bus: events.Bus,
         warden: Warden,
         traffic: Traffic,
+        lines: Lines,
         woken_for_nothing: Callable[[], None],
         on_death: Callable[[str, BaseException], None],
     ) -> None:
@@ -68,6 +71,7 @@ class Supervisor:
         self._dialogue = dialogue
         self._bus = bus
         self._traffic = traffic
+        self._lines = lines
         self._woken_for_nothing = woken_for_nothing
         self._on_death = on_death
         self._backoff = Backoff(config.reconnect.initial_s, config.reconnect.max_s)
@@ -360,6 +364,7 @@ class Supervisor:
             suppress_greeting=unwanted and self._greeting.may_suppress,
             timeout_s=self._config.session.connect_timeout_s,
             traffic=self._traffic,
+            lines=self._lines,
             on_death=self._on_death,
         )
         self._session.start()

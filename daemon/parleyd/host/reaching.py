@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import http.client
 import os
 import selectors
 import socket
 import ssl
+import sys
+import termios
 import threading
 import time
 from collections.abc import Sequence
@@ -80,6 +83,15 @@ def shut(raw: socket.socket) -> None:
     # Not SSLSocket's own: that one takes away what the other thread is using.
     with contextlib.suppress(OSError):
         socket.socket.shutdown(raw, socket.SHUT_RDWR)
+
+
+def unacknowledged_bytes(raw: socket.socket) -> int:
+    """What was handed to the system on this TCP socket and the other side has not acknowledged: tcp(7), SIOCOUTQ.
+    0 where that cannot be told, or the socket is closed."""
+    try:
+        return int.from_bytes(fcntl.ioctl(raw.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    except (OSError, ValueError):
+        return 0
 
 
 def open_line(
