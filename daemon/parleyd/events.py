@@ -52,9 +52,10 @@ class TalkStopped(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Woken(Event):
-    """Somebody wants the agent; the supervisor's next StateChanged follows from it."""
+    """Somebody wants the agent; the supervisor's next StateChanged follows from it. by device: nobody does, but a timer
+    has gone off."""
 
-    by: Literal["speech", "word", "command"]
+    by: Literal["speech", "word", "command", "device"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -337,9 +338,10 @@ class BudgetSpent(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WakeRefused(Event):
-    """There is no session now although one was asked for. by: what refuses it."""
+    """There is no session now although one was asked for. by: what refuses it; device: timers have opened too
+    many sessions."""
 
-    by: Literal["budget", "quiet hours"]
+    by: Literal["budget", "quiet hours", "device"]
     reason: str
     mend: str
 

@@ -261,7 +261,7 @@ class Service:
         """Makes the agent know something, in a session that is opened for it if need be; and say it, unless somebody is
         talking with it right now."""
         self._to_agent.tell(text, ask=self._dialogue.between_turns(time.monotonic()))
-        self._supervisor.wake(by_speech=False)
+        self._supervisor.wake_for_device()
 
     def usage(self) -> Usage:
         """What sessions cost, today and this month."""

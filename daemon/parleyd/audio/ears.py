@@ -44,6 +44,9 @@ class Wakeable(Protocol):
     @property
     def asleep(self) -> bool: ...
 
+    @property
+    def deaf(self) -> bool: ...
+
     def wake(self, *, by_speech: bool) -> None: ...
 
 
@@ -89,6 +92,7 @@ class Ears:
         self._recorder = recorder
         self._after_word: deque[Passed] = deque(maxlen=WORD_LAG_MS // FRAME_MS)
         self._called_s = float("-inf")
+        self._dialogue_knows = False  # of the talk that goes on
         self._utterance = 0
         self._fooled = threading.Event()
         self._words = threading.Event()
@@ -158,7 +162,9 @@ class Ears:
             self._on_death("ears", error)
 
     def _hear(self, frame: Frame) -> None:
-        asleep = self._supervisor.asleep
+        # It becomes deaf before it wakes, and falls asleep before it is no longer deaf.
+        was_asleep, deaf = self._supervisor.asleep, self._supervisor.deaf
+        asleep = was_asleep or deaf or self._supervisor.asleep
         self._learn()
         muted = self._muted or frame.start_s < self._heard_from_s
         self.heard_frames += not muted
@@ -191,20 +197,27 @@ class Ears:
         if verdict.opened and asleep and not called:
             # What is left from before belongs to a conversation that is over.
             self._outbox.forget()
-        self._outbox.hear(verdict, wanted=wanted)
+        if deaf and not called:
+            # The agent hears zeros, but for the speech by which it is woken right now.
+            passed = self._silenced(verdict.passed, muted=not self._wake_on_speech, speech_only=True)
+            self._outbox.hear(replace(verdict, passed=passed), wanted=True)
+        else:
+            self._outbox.hear(verdict, wanted=wanted)
         if self._recorder is not None:
             self._recorder.take(verdict.passed, closed=verdict.closed)
-        self._tell(verdict, frame, wanted)
+        self._tell(verdict, wanted, for_dialogue=wanted or not deaf)
         self._tell_what_was_held_back(frame.start_s)
         self.frames += 1
         self.speech_frames += sum(one.speech for one in verdict.passed)
         self.first_frame.set()
 
-    def _silenced(self, passed: tuple[Passed, ...], *, muted: bool) -> tuple[Passed, ...]:
+    def _silenced(
+        self, passed: tuple[Passed, ...], *, muted: bool, speech_only: bool = False
+    ) -> tuple[Passed, ...]:
         """Without the sound that is for nobody, but with its time."""
         return tuple(
             Passed(Frame(SILENT_FRAME, one.frame.start_s), speech=False)
-            if muted or one.frame.start_s < self._heard_from_s
+            if muted or (speech_only and not one.speech) or one.frame.start_s < self._heard_from_s
             else one
             for one in passed
         )
@@ -246,7 +259,8 @@ class Ears:
         self._after_word.clear()
         self._supervisor.wake(by_speech=True)
 
-    def _tell(self, verdict: Verdict, frame: Frame, wanted: bool) -> None:
+    def _tell(self, verdict: Verdict, wanted: bool, *, for_dialogue: bool) -> None:
+        """for_dialogue: talk that begins now is to hold the session, or to interrupt the agent."""
         if verdict.opened:
             self._utterance += 1
             self._bus.publish(
@@ -254,12 +268,15 @@ class Ears:
                     at_s=verdict.speech_s, utterance=self._utterance, detected_s=time.monotonic()
                 )
             )
-        if verdict.talk_started:
+        if verdict.talk_started and for_dialogue:
             self._dialogue.talk_started(verdict.speech_s)
-        if verdict.talk_ms:
+            self._dialogue_knows = True
+        if verdict.talk_ms and self._dialogue_knows:
             self._dialogue.talk_goes_on(verdict.talk_ms)
         if verdict.talk_stopped:
-            self._dialogue.talk_stopped()
+            if self._dialogue_knows:
+                self._dialogue.talk_stopped()
+                self._dialogue_knows = False
             self._bus.publish(events.TalkStopped(at_s=verdict.speech_s, utterance=self._utterance))
         if verdict.closed:
             self._bus.publish(events.UtteranceEnded(at_s=verdict.speech_s, utterance=self._utterance))

@@ -12,7 +12,8 @@ own accord may therefore keep it open. What holds it:
   silent for PIECES_GAP_S (within one answer: SAME_ANSWER_GAP_S). What the agent says then without having been asked
   ("are you still there?") holds nothing. Silence is no answer, whatever it is sent as;
 * **a tool at work** for a person, while it works. A call that is refused, or that nobody asked for, holds nothing;
-* **something that the device has to tell** (a timer went off), for `idle_s`.
+* **something that the device has to tell** (a timer went off), for `idle_s`, and the answer to it: MOST_TOLD times after
+  the last proof of a person, for it is the agent that sets timers.
 
 In a session that speech has opened and in which nothing has been understood yet, `false_wake_s` stands for `idle_s`.
 
@@ -38,6 +39,8 @@ PIECES_GAP_S = 2.0
 SAME_ANSWER_GAP_S = 3.0
 # A tool that has worked for this long gives the agent the whole patience again; quicker ones leave the clock alone.
 TOOL_WORKED_S = 1.0
+# Timers that go off hold the session so often, and no longer than that without a person.
+MOST_TOLD = 3
 
 _NEVER_S = float("-inf")
 
@@ -75,6 +78,8 @@ class Idle:
         self._person_s = _NEVER_S  # the last proof of a person; no_person_s counts from it
         self._acted_s = _NEVER_S
         self._told_s = _NEVER_S
+        self._device_s = _NEVER_S  # the last of what the device had to tell, held for it or not
+        self._told_times = 0
         self._is_talking = False
         self._unproven_end_s: float | None = None  # of the last talk that has no words yet
         self._is_doubtful = False
@@ -135,6 +140,7 @@ class Idle:
         if at_s > self._acted_s:
             self._acted_s = at_s
             self._person_s = max(self._person_s, at_s)
+            self._told_times = 0
             self._owed = True
 
     def typed_answered(self) -> None:
@@ -143,7 +149,11 @@ class Idle:
 
     def told(self, at_s: float) -> None:
         """The device made the agent know something at at_s; harmless when told again."""
-        if at_s > self._told_s:
+        if at_s <= self._device_s:
+            return
+        self._device_s = at_s
+        if self._told_times < MOST_TOLD:
+            self._told_times += 1
             self._told_s = at_s
             self._owed = True
 
@@ -249,6 +259,7 @@ class Idle:
     def _proven(self, now_s: float) -> None:
         self.understood = True
         self._person_s = now_s
+        self._told_times = 0
         self._owed = True
         self._is_doubtful = False
         self._unproven_end_s = None

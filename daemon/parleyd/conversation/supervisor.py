@@ -85,6 +85,7 @@ class Supervisor:
         self._decided_s = 0.0  # whatever is done now follows from what was so then
         self._retry_at_s: float | None = None
         self._woken_by_speech = False
+        self._deaf = False
         self._always = config.wake.mode == "always"
         self._greeting = Greeting(config, bus)
         self._connect_since_s = 0.0
@@ -106,6 +107,11 @@ class Supervisor:
     def asleep(self) -> bool:
         return self._state is State.ASLEEP
 
+    @property
+    def deaf(self) -> bool:
+        """The device has opened the session, for it has to tell something, and nobody has woken the agent in it."""
+        return self._deaf
+
     def start(self) -> None:
         self._thread.start()
         if self._always:
@@ -124,6 +130,11 @@ class Supervisor:
     def wake(self, *, by_speech: bool, anyway: bool = False) -> None:
         """anyway: also when a budget is spent; not for speech. A command wakes in quiet hours too."""
         self._inbox.put(Wake(by_speech, anyway=anyway and not by_speech))
+
+    def wake_for_device(self) -> None:
+        """The device has something to tell. In the session that is opened for it the microphone is not heard until
+        somebody wakes the agent as usual, unless tools.timer_listens says otherwise."""
+        self._inbox.put(Wake(by_speech=False, by_device=True))
 
     def sleep(self) -> None:
         self._inbox.put(Sleep())
@@ -199,16 +210,25 @@ class Supervisor:
         match message:
             case Wake() if self._is_refused(message):
                 pass
+            case Wake(by_device=True):
+                if self._state is State.ASLEEP:
+                    self._woken_by_speech = False
+                    self._deaf = not self._config.tools.timer_listens
+                    self._news.woken("device")
+                    self._move(Trigger.WAKE, "the device has something to tell")
             case Wake(by_speech=True):
                 # Speech waits for the retry that is due anyhow; a noisy room must not hammer a broken server.
-                if self._state is State.ASLEEP:
+                if self._state is State.ASLEEP or self._deaf:
                     self._woken_by_speech = True
                     self._news.woken("word" if self._config.wake.mode == "word" else "speech")
+                    self._hear()
+                if self._state is State.ASLEEP:
                     self._move(Trigger.WAKE, "somebody speaks")
             case Wake(standing=standing):
                 self._woken_by_speech = False
-                if not standing and move(self._state, Trigger.WAKE) is not None:
+                if not standing and (self._deaf or move(self._state, Trigger.WAKE) is not None):
                     self._news.woken("command")
+                self._hear()
                 self._move(Trigger.WAKE, "woken")
             case Sleep():
                 self._retry_at_s = None
@@ -222,6 +242,13 @@ class Supervisor:
                 self._ended(session, ending)
             case _:
                 pass
+
+    def _hear(self) -> None:
+        """Somebody has woken the agent: from now on the room is for it."""
+        if self._deaf:
+            log.info("somebody wakes the agent, in a session that the device has opened")
+            self._dialogue.person_wakes()
+        self._deaf = False
 
     def _reconfigure(self, config: Config, agent: Agent) -> None:
         self._config = config
@@ -305,7 +332,8 @@ class Supervisor:
             self._act(action, reason)
         self._keep_history = False
         if step.to is State.ASLEEP:
-            self._admission.fell_asleep(trigger)
+            self._admission.fell_asleep(trigger, resumes=not self._deaf)
+            self._deaf = False
         if before is not step.to:
             # An outage is told once when it begins and once when it ends, not at every try.
             retrying = self._outage.is_told and State.ASLEEP not in (before, step.to)
@@ -337,7 +365,7 @@ class Supervisor:
                 self._unanswered.give_up(self._talk_begins_s(), reason, was_heard_out=self._was_heard_out)
                 if self._to_agent.typed_s is not None:
                     # Who typed it saw a session, and woke nobody.
-                    self._inbox.put(Wake(by_speech=False))
+                    self._inbox.put(Wake(by_speech=False, by_device=self._to_agent.only_device_typed))
 
     def _doubt(self) -> None:
         # A wake word is no matter of loudness.
@@ -391,8 +419,12 @@ class Supervisor:
             due_s.append(self._slow_at_s)
         if self._state is State.LIVE:
             due_s.append(self._outage.next_look_s)
-            held_open = self._admission.held_open
-            due_s.append(self._quiet.next_look_s(now_s, held_open=held_open, by_speech=self._woken_by_speech))
+            held_open = self._admission.held_open and not self._deaf
+            due_s.append(
+                self._quiet.next_look_s(
+                    now_s, held_open=held_open, by_speech=self._woken_by_speech, deaf=self._deaf
+                )
+            )
         if self._state is not State.ASLEEP:
             said_s = (self._unanswered.newest_s, self._unanswered.oldest_spoken_s)
             due_s += [at_s + self._config.session.keep_utterance_s for at_s in said_s if at_s is not None]
@@ -416,8 +448,8 @@ class Supervisor:
             self._outage.look(now_s)
         if self._state is State.LIVE:
             # Before its age: nobody needs another one instead.
-            held_open = self._admission.held_open
-            if quiet := self._quiet.due(now_s, held_open=held_open, by_speech=self._woken_by_speech):
+            held_open = self._admission.held_open and not self._deaf
+            if quiet := self._quiet.due(now_s, held_open=held_open, by_speech=self._woken_by_speech, deaf=self._deaf):
                 self._move(*quiet)
         pause = self._dialogue.between_turns(now_s)
         if due := self._admission.due(now_s, self._state, self._outage.live_since_s, between_turns=pause):
@@ -435,7 +467,7 @@ class Supervisor:
             self._unanswered.give_up_old(before_s, cause)
 
     def _is_refused(self, wake: Wake) -> bool:
-        if self._admission.refuses(wake, self._state):
+        if self._admission.refuses(wake, self._state, self._decided_s):
             self._unanswered.refused()
             return True
         self._unanswered.admitted(self._talk_begins_s())
