@@ -291,9 +291,10 @@ class AnnouncementEnded(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Muted(Event):
-    """The microphone was muted by command (on), or is heard again."""
+    """The microphone was muted by command (on), or is heard again. warning: why that will not outlive a restart."""
 
     on: bool
+    warning: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -353,14 +354,14 @@ class Trouble(Event):
 
     text: str
     mend: str | None = None
-    part: Literal["echo", "agent"] | None = None
+    part: Literal["echo", "agent", "mute switch", "timer file"] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TroubleOver(Event):
     """The part is taken to be as it should be again. For `agent` the daemon's moves say so: live, or asleep."""
 
-    part: Literal["echo"]
+    part: Literal["echo", "mute switch", "timer file"]
 
 
 def text_chars(event: Event) -> int:

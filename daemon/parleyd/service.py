@@ -249,9 +249,9 @@ class Service:
             self.look_at_volume()
         return told_to_agent(self.status())
 
-    def _mute_for_agent(self, on: bool) -> None:
+    def _mute_for_agent(self, on: bool) -> str | None:
         self._need_sound_for_agent()
-        self.mute(on)
+        return self.mute(on)
 
     def _need_sound_for_agent(self) -> None:
         if self.sound is None:
@@ -329,10 +329,9 @@ class Service:
     def muted(self) -> bool:
         return self.sound is not None and self.sound.ears.muted
 
-    def mute(self, on: bool) -> None:
+    def mute(self, on: bool) -> str | None:
         """See Sound.mute."""
-        if self.sound is not None:
-            self.sound.mute(on)
+        return self.sound.mute(on) if self.sound is not None else None
 
     @property
     def volume(self) -> float:

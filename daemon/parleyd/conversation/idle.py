@@ -12,8 +12,8 @@ own accord may therefore keep it open. What holds it:
   silent for PIECES_GAP_S (within one answer: SAME_ANSWER_GAP_S). What the agent says then without having been asked
   ("are you still there?") holds nothing. Silence is no answer, whatever it is sent as;
 * **a tool at work** for a person, while it works. A call that is refused, or that nobody asked for, holds nothing;
-* **something that the device has to tell** (a timer went off), for `idle_s`, and the answer to it: MOST_TOLD times after
-  the last proof of a person, for it is the agent that sets timers.
+* **something that the device has to tell** (a timer went off), for `idle_s`, and the answer to it: MOST_TOLD times
+  after the last proof of a person, for it is the agent that sets timers.
 
 In a session that speech has opened and in which nothing has been understood yet, `false_wake_s` stands for `idle_s`.
 

@@ -34,7 +34,7 @@ from parleyd.conversation.in_flight import InFlight, Lines
 from parleyd.conversation.outbox import Outbox
 from parleyd.conversation.wire_audio import WireEncoder
 from parleyd.health import Pulse
-from parleyd.host.reaching import shut, unacknowledged_bytes
+from parleyd.host.reaching import abort, shut, unacknowledged_bytes
 
 # How long the server may take to answer our close before we go without.
 CLOSE_ANSWER_S = 1.0
@@ -48,7 +48,11 @@ ERROR_COUNTS_S = 30.0
 # A line on which more of the room than this is still on its way is not left to the system when the microphone is muted,
 # or when the session is over: it is reset. On a line that keeps up, less than that is unacknowledged.
 MOST_IN_FLIGHT_MS = 200
-# How long mute() waits for a line that it has reset to be closed.
+# Bytes per second: five times what speech takes. Without a bound the system hands over all that a slow line has to
+# wait for to the network card's queue, from which nothing can be taken back; with it, that waits in the socket.
+# socket(7) has no word of it: tcp(7)'s pacing, SO_MAX_PACING_RATE in asm-generic/socket.h.
+PACE, SO_MAX_PACING_RATE = 256 * 1024, 47
+# How long mute() waits for a line to be closed that cannot be reset at once.
 RESET_S = 0.5
 MUTED_ON_A_SLOW_LINE = "the line was reset, because speech from before the muting was still on it"
 
@@ -160,19 +164,19 @@ class Session:
 
     def mute(self) -> bool:
         """After Outbox.mute(): resets the line if too much of the room is still on its way, which the system would go
-        on sending. → whether it has to be waited for, with wait_closed()."""
+        on sending. → whether it did."""
+        # Nobody closes it meanwhile, so that its number stays its own.
         with self._lock:
             raw = self._raw
-        if raw is None or self._closed.is_set() or self._unsent_room_ms(raw) <= MOST_IN_FLIGHT_MS:
-            return False
-        self._was_reset = True
-        # Who holds the socket is woken, and closes it.
-        shut(raw)
+            if raw is None or self._closed.is_set() or self._unsent_room_ms(raw) <= MOST_IN_FLIGHT_MS:
+                return False
+            self._was_reset = True
+            is_aborted = abort(raw)
+            shut(raw)
+        if not is_aborted:
+            # Whoever holds the socket closes it.
+            self._closed.wait(RESET_S)
         return True
-
-    def wait_closed(self, timeout_s: float) -> bool:
-        """Until its socket is closed, and what was not sent by then never will be."""
-        return self._closed.wait(timeout_s)
 
     def _unsent_room_ms(self, raw: socket.socket) -> int:
         with self._on_wire:
@@ -214,8 +218,9 @@ class Session:
             with contextlib.suppress(OSError):
                 # socket(7): closing it discards what waits, and resets the line.
                 raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        raw.close()
-        self._closed.set()
+        with self._lock:
+            raw.close()
+            self._closed.set()
 
     def _converse(self) -> Ending:
         address = self._agent.dial(self._timeout_s)
@@ -299,6 +304,9 @@ class Session:
 
     def _connect(self, address: Address) -> BoundedWebSocket:
         connection = connect(address, self._timeout_s, self._agent.judge_refusal)
+        if connection.sock is not None:
+            with contextlib.suppress(OSError):
+                connection.sock.setsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, PACE)
         self._lines.add(self)
         with self._lock:
             self._raw = connection.sock

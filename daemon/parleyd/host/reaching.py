@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import http.client
 import os
 import selectors
 import socket
 import ssl
+import struct
 import sys
 import termios
 import threading
@@ -92,6 +94,15 @@ def unacknowledged_bytes(raw: socket.socket) -> int:
         return int.from_bytes(fcntl.ioctl(raw.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
     except (OSError, ValueError):
         return 0
+
+
+def abort(raw: socket.socket) -> bool:
+    """Resets a TCP connection at once, whoever is using the socket: what waits in it is thrown away, and they see a
+    line that was lost. → whether that could be done. connect(2) with AF_UNSPEC; Python's own connect() cannot."""
+    nowhere = struct.pack("H14x", socket.AF_UNSPEC)
+    connect = ctypes.CDLL(None, use_errno=True).connect
+    descriptor = raw.fileno()
+    return descriptor >= 0 and bool(connect(descriptor, nowhere, len(nowhere)) == 0)
 
 
 def open_line(
