@@ -220,3 +220,17 @@ def test_of_two_who_start_over_a_dead_socket_one_gets_the_place(tmp_path: Path) 
         listening, place = got[0]
         listening.close()
         place.close()
+
+
+def test_who_never_asks_anything_is_hung_up_on_and_who_has_asked_may_wait(
+    slow: Slow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follower = slow.caller().send({"do": "events"})
+    assert ok(follower.answer())
+    assert follower.next()["event"] == "snapshot"
+    monkeypatch.setattr(server, "SILENT_S", 0.3)
+    silent = [slow.caller() for _ in range(3)]
+    for one in silent:
+        assert one.answer()["error"]["kind"] == "silent"
+        assert one.connection.recv(10) == b""
+    assert ok(follower.send({"do": "status"}).answer())["result"] == {"was": "Status"}

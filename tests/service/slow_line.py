@@ -20,6 +20,10 @@ from parleyd.conversation.states import State
 
 # So much waits on the line, and in the daemon, before the order comes; a fraction of it can have arrived.
 SPOKEN_S = 3.0
+STORY = (
+    "Listen to this please, I am going to tell you a long story about a fisherman and his wife, who lived by the sea "
+    "in a small house, and nobody but you shall hear of it, because it is a secret of our family and of all of them."
+)
 
 
 def shape(action: str, rate: str) -> None:
@@ -37,13 +41,9 @@ def main(rate: str) -> None:
         line.over.wait(3 * WAIT_S)
 
     with ScriptedServer(play) as server, Daemon(config(server)) as daemon:
-        tone = (6000 * np.sin(np.arange(16_000 * 20) * 2 * np.pi * 200 / 16_000)).astype("<i2")
-        # Syllables: four a second.
-        loud = (tone * (np.arange(len(tone)) % 4000 < 2800)).astype("<i2").tobytes()
         daemon.service.wake()
         daemon.expect_state(State.LIVE)
-        daemon.say("Listen to this, please.")
-        daemon.microphone.say(loud, after_ms=0)
+        daemon.say(STORY)
         line = server.next_line()
         line.wait_speech(0.5)
         shape("add", rate)

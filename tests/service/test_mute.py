@@ -18,13 +18,17 @@ from test_run import read_until, write_config
 from parleyd.host.remembered import RememberedMute, beside
 
 HERE = Path(__file__).parent
+# What the network and its card hold is beyond anybody's reach.
+BEYOND_REACH_S = 0.3
+# Without large segments the loopback behaves as the card of a slow line.
+UP = "ip link set lo mtu 1500 gso_max_size 3000 gso_max_segs 2 up"
 
 
 def in_a_network_of_its_own(script: str, *arguments: str) -> dict[str, float]:
     """Skips where that cannot be had. → what the script has printed."""
     if os.geteuid() != 0 or not all(shutil.which(program) for program in ("unshare", "ip", "tc")):
         pytest.skip("a network namespace takes root, and unshare, ip and tc (util-linux, iproute2)")
-    prepare = "ip link set lo mtu 1500 gso_max_size 3000 gso_max_segs 2 up && tc qdisc add dev lo root tbf rate 50mbit burst 3kb latency 20s"
+    prepare = f"{UP} && tc qdisc add dev lo root tbf rate 50mbit burst 3kb latency 20s"
     probe = subprocess.run(["unshare", "-n", "sh", "-c", prepare], capture_output=True, text=True, check=False)
     if probe.returncode != 0:
         pytest.skip(f"no network namespace with a bound rate here: {probe.stderr.strip()}")
@@ -34,7 +38,7 @@ def in_a_network_of_its_own(script: str, *arguments: str) -> dict[str, float]:
             "-n",
             "sh",
             "-c",
-            'ip link set lo mtu 1500 gso_max_size 3000 gso_max_segs 2 up && exec "$@"',
+            f'{UP} && exec "$@"',
             "sh",
             sys.executable,
             script,
@@ -49,10 +53,6 @@ def in_a_network_of_its_own(script: str, *arguments: str) -> dict[str, float]:
     assert told.returncode == 0, told.stderr
     result: dict[str, float] = json.loads(told.stdout.splitlines()[-1])
     return result
-
-
-# Without GSO the loopback behaves as a card of a slow line. What the network and its card hold is beyond anybody's reach.
-BEYOND_REACH_S = 0.5
 
 
 @pytest.mark.parametrize("rate", ["20kbit", "128kbit"])
