@@ -171,6 +171,7 @@ def ears(row: Row, folder: Path, *, real_time: bool) -> dict[str, float]:
 
     class Supervisor:
         asleep = row.wake_word
+        deaf = False
 
         def wake(self, *, by_speech: bool) -> None:
             pass

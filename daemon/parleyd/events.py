@@ -52,9 +52,10 @@ class TalkStopped(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Woken(Event):
-    """Somebody wants the agent; the supervisor's next StateChanged follows from it."""
+    """Somebody wants the agent; the supervisor's next StateChanged follows from it. by device: nobody does, but a timer
+    has gone off."""
 
-    by: Literal["speech", "word", "command"]
+    by: Literal["speech", "word", "command", "device"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -296,9 +297,10 @@ class AnnouncementEnded(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Muted(Event):
-    """The microphone was muted by command (on), or is heard again."""
+    """The microphone was muted by command (on), or is heard again. warning: why that will not outlive a restart."""
 
     on: bool
+    warning: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -343,9 +345,10 @@ class BudgetSpent(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WakeRefused(Event):
-    """There is no session now although one was asked for. by: what refuses it."""
+    """There is no session now although one was asked for. by: what refuses it; device: timers have opened too
+    many sessions."""
 
-    by: Literal["budget", "quiet hours"]
+    by: Literal["budget", "quiet hours", "device"]
     reason: str
     mend: str
 
@@ -357,14 +360,14 @@ class Trouble(Event):
 
     text: str
     mend: str | None = None
-    part: Literal["echo", "agent"] | None = None
+    part: Literal["echo", "agent", "mute switch", "timer file"] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TroubleOver(Event):
     """The part is taken to be as it should be again. For `agent` the daemon's moves say so: live, or asleep."""
 
-    part: Literal["echo"]
+    part: Literal["echo", "mute switch", "timer file"]
 
 
 def text_chars(event: Event) -> int:

@@ -112,7 +112,7 @@ class Load:
 
 
 # Those of whose troubles the bus tells.
-TOLD_PARTS = ("microphone", "speaker", "agent", "echo")
+TOLD_PARTS = ("microphone", "speaker", "agent", "echo", "mute switch", "timer file")
 
 
 class Troubles:

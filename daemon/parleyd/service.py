@@ -22,6 +22,7 @@ from parleyd.audio.pcm import FRAME_MS
 from parleyd.config.changes import Changes, changes, in_force
 from parleyd.config.schema import Config
 from parleyd.conversation.dialogue import Dialogue
+from parleyd.conversation.in_flight import Lines
 from parleyd.conversation.outbox import Outbox
 from parleyd.conversation.session import Traffic
 from parleyd.conversation.supervisor import Supervisor
@@ -127,6 +128,7 @@ class Service:
         )
         self._hooks = Hooks(config.hooks, bus)
         self._traffic = Traffic()
+        lines = Lines()
         self._meter = UsageMeter(Store(state_directory), self._used)
         bus.subscribe(self._meter)
         self._warden = Warden(config, self._meter, bus)
@@ -142,12 +144,13 @@ class Service:
             bus,
             self._warden,
             self._traffic,
+            lines,
             woken_for_nothing=self.sound.woken_for_nothing if self.sound is not None else lambda: None,
             on_death=self.fail,
         )
         self._uploads = Uploads(agent, self._to_agent, bus)
         if self.sound is not None:
-            self.sound.attach(self._dialogue, self._outbox, self._supervisor)
+            self.sound.attach(self._dialogue, self._outbox, self._supervisor, lines)
         self._transcript = transcript_writer(config.transcript, state_directory)
         if self._transcript is not None:
             bus.subscribe(self._transcript)
@@ -246,9 +249,9 @@ class Service:
             self.look_at_volume()
         return told_to_agent(self.status())
 
-    def _mute_for_agent(self, on: bool) -> None:
+    def _mute_for_agent(self, on: bool) -> str | None:
         self._need_sound_for_agent()
-        self.mute(on)
+        return self.mute(on)
 
     def _need_sound_for_agent(self) -> None:
         if self.sound is None:
@@ -258,7 +261,7 @@ class Service:
         """Makes the agent know something, in a session that is opened for it if need be; and say it, unless somebody is
         talking with it right now."""
         self._to_agent.tell(text, ask=self._dialogue.between_turns(time.monotonic()))
-        self._supervisor.wake(by_speech=False)
+        self._supervisor.wake_for_device()
 
     def usage(self) -> Usage:
         """What sessions cost, today and this month."""
@@ -326,10 +329,9 @@ class Service:
     def muted(self) -> bool:
         return self.sound is not None and self.sound.ears.muted
 
-    def mute(self, on: bool) -> None:
+    def mute(self, on: bool) -> str | None:
         """See Sound.mute."""
-        if self.sound is not None:
-            self.sound.mute(on)
+        return self.sound.mute(on) if self.sound is not None else None
 
     @property
     def volume(self) -> float:

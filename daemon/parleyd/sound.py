@@ -40,11 +40,12 @@ from parleyd.audio.vad import Detector, detector
 from parleyd.audio.wakeword import WakeWord
 from parleyd.config.schema import Config
 from parleyd.conversation.dialogue import Dialogue
+from parleyd.conversation.in_flight import Lines
 from parleyd.conversation.outbox import Outbox
 from parleyd.conversation.supervisor import Supervisor
 from parleyd.failure import ServiceError
 from parleyd.health import Pulse
-from parleyd.host.remembered import RememberedGain, RememberedMute, RememberedVolume
+from parleyd.host.remembered import RememberedGain, RememberedMute, RememberedVolume, beside
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +77,7 @@ class Sound:
         self._give_up = give_up
         self._dialogue: Dialogue
         self._outbox: Outbox
+        self._lines: Lines
         self.ears: Ears
         output, far_end = config.audio.output, FarEnd()
         self.announcements = AnnouncementTrack(config.barge_in.duck_db)
@@ -110,16 +112,19 @@ class Sound:
         )
         self._gate = Gate(config.gate.pre_roll_ms, config.gate.hangover_ms)
         self._recorder = _recorder(config, state_directory)
-        self._remembered_mute = RememberedMute(state_directory)
+        self._remembered_mute = RememberedMute(state_directory, beside(state_directory), self._mute_stored)
+        self._mute_trouble_told: str | None = None
         self._muting = threading.Lock()
         self.recovery = Recovery(config.audio.stall_s, self.capture, self.playback, bus, fail)
         self.latency_ms = 0
 
-    def attach(self, dialogue: Dialogue, outbox: Outbox, supervisor: Supervisor) -> None:
-        """Who is told what is heard. Raises VadUnavailableError and WakeWordUnavailableError."""
+    def attach(self, dialogue: Dialogue, outbox: Outbox, supervisor: Supervisor, lines: Lines) -> None:
+        """Who is told what is heard. lines: on which it goes up. Raises VadUnavailableError and
+        WakeWordUnavailableError."""
         config = self._config
         self._dialogue = dialogue
         self._outbox = outbox
+        self._lines = lines
         self.ears = Ears(
             self.capture,
             self.echo,
@@ -135,7 +140,11 @@ class Sound:
             wake_word=_wake_word(config),
             recorder=self._recorder,
         )
-        self.ears.muted = self._remembered_mute.on
+        if self._remembered_mute.on:
+            self.ears.mute(True, time.monotonic())
+            outbox.mute(True, time.monotonic())
+            # Perhaps the state directory can be written again.
+            self._remembered_mute.remember(True)
 
     def start(self) -> None:
         """Raises DeviceError, GivenUpError, MixerError, ServiceError; then call stop()."""
@@ -202,17 +211,42 @@ class Sound:
         """See Ears.woken_for_nothing."""
         self.ears.woken_for_nothing()
 
-    def mute(self, on: bool) -> None:
-        """While on, everything behind the microphone hears zeros; what was said and not answered is forgotten."""
+    def mute(self, on: bool) -> str | None:
+        """While on, everything behind the microphone hears zeros. docs/mute.md tells what holds from the return on.
+
+        → why it will not outlive a restart; None where it will. Blocks for about half a second where the disk is slow.
+        """
         with self._muting:
             if on == self.ears.muted:
-                return
-            self.ears.muted = on
-            self._remembered_mute.remember(on)
-            if on:
-                self._outbox.forget()
+                return self._remembered_mute.remember(on) if self.mute_trouble is not None else None
+            now_s = time.monotonic()
+            # In the order of the sound's way, so that nothing can come behind what has been emptied.
+            self.ears.mute(on, now_s)
+            self._outbox.mute(on, now_s)
+            if on and self._recorder is not None:
+                self._recorder.forget()
+            if on and (reset := self._lines.mute()):
+                log.warning("%d line was reset: speech from before the muting was still on it", reset)
             log.info("the microphone is muted" if on else "the microphone is heard again")
-            self._bus.publish(events.Muted(at_s=time.monotonic(), on=on))
+            warning = self._remembered_mute.remember(on)
+            self._bus.publish(events.Muted(at_s=time.monotonic(), on=on, warning=warning))
+            return warning
+
+    @property
+    def mute_trouble(self) -> str | None:
+        """Why the mute switch, as it is now, will not outlive a restart; None where it will."""
+        return self._remembered_mute.trouble
+
+    def _mute_stored(self, trouble: str | None) -> None:
+        """Any thread."""
+        before, self._mute_trouble_told = self._mute_trouble_told, trouble
+        if trouble is not None:
+            mend = "see the disk (df, dmesg), then give the order again"
+            log.warning("the mute switch: %s; %s", trouble, mend)
+            self._bus.publish(events.Trouble(at_s=time.monotonic(), text=trouble, mend=mend, part="mute switch"))
+        elif before is not None:
+            log.info("the mute switch is stored")
+            self._bus.publish(events.TroubleOver(at_s=time.monotonic(), part="mute switch"))
 
     @property
     def volume(self) -> float:

@@ -36,13 +36,15 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Microphone(Device):
-    """Levels in dBFS. muted: by command. doubts_for_s: how long speech still has to be louder, after wakes for nothing.
+    """Levels in dBFS. muted: by command. mute_lasts: that will outlive a restart.
+    doubts_for_s: how long speech still has to be louder, after wakes for nothing.
     overflows: how often sound was lost, on its way here or for want of time. gain_db: what the levels hold already;
     learnt_db: what of it audio.input.auto_gain has added. held_back_ms: what sounded like speech and did not get
     through since the start, for each reason; held_back_times: how many sounds that was; held_back_lately_ms: of the
     last hour."""
 
     muted: bool
+    mute_lasts: bool
     level_dbfs: float
     floor_dbfs: float
     somebody_speaks: bool
@@ -208,6 +210,7 @@ def _microphone(sound: Sound) -> Microphone:
         name=device.name,
         present="microphone" not in sound.recovery.lost,
         muted=ears.muted,
+        mute_lasts=sound.mute_trouble is None,
         level_dbfs=round(ears.level_dbfs, 1),
         floor_dbfs=round(ears.gate.floor.dbfs, 1),
         somebody_speaks=ears.gate.talk_since_s is not None,

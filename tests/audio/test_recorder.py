@@ -45,3 +45,31 @@ def test_their_size_is_bounded_too_and_other_files_stay(tmp_path: Path) -> None:
     ours = [path for path in tmp_path.iterdir() if path.name != "notes.wav"]
     assert len(ours) == 2
     assert (tmp_path / "notes.wav").exists()
+
+
+def test_what_is_to_be_forgotten_is_in_no_file(tmp_path: Path) -> None:
+    """Half of an utterance, one that waits for the disk, and one that is just being written."""
+    recorder = Recorder(Debug(record=True), tmp_path)
+    written = recorder._write
+
+    def write(name: str, sound: bytes) -> None:
+        written(name, sound)
+        if sound == b"\x01" * FRAME_BYTES:
+            # The order comes in the middle of it.
+            recorder.forget()
+
+    recorder._write = write  # type: ignore[method-assign]
+    recorder.take([passed(b"\x01" * FRAME_BYTES)], closed=True)
+    recorder.take([passed(b"\x02" * FRAME_BYTES)], closed=True)
+    recorder.take([passed(b"\x03" * FRAME_BYTES)], closed=False)
+    recorder.start()
+    while recorder._waiting.qsize() or not recorder._forgotten:
+        recorder._thread.join(0.01)
+    recorder.take([passed(b"\x04" * FRAME_BYTES)], closed=True)
+    recorder.stop()
+    recorder._thread.join()
+    sounds = []
+    for path in tmp_path.iterdir():
+        with wave.open(str(path)) as file:
+            sounds.append(file.readframes(file.getnframes()))
+    assert sounds == [b"\x04" * FRAME_BYTES]

@@ -5,6 +5,7 @@ Neither input devices nor GPIO exist where the tests run: the contact, and the d
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import subprocess
@@ -23,6 +24,7 @@ from parleyd.button.input_key import InputKey
 from parleyd.button.watch import Orders, watch
 from parleyd.config.button import Button, Order
 from parleyd.control.client import Client
+from parleyd.control.server import MOST_CLIENTS, MOST_OF_OWNER
 
 CONFIG = """
 elevenlabs: {agent_id: agent_test, base_url: "http://127.0.0.1:9"}
@@ -117,6 +119,19 @@ def test_orders_reach_a_real_daemon_and_the_one_after_it(
     finally:
         for process in restarted:
             end(process)
+
+
+@pytest.mark.usefixtures("daemon")
+def test_in_a_crowd_the_button_mutes_although_it_cannot_ask_how_it_is(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    with contextlib.ExitStack() as crowd:
+        for _ in range(MOST_CLIENTS + MOST_OF_OWNER):
+            crowd.enter_context(Client()).ask("volume")
+        Orders(None).give("mute_or_unmute")
+        Orders(None).give("wake")
+    assert [record.levelname for record in caplog.records] == ["INFO", "ERROR"]
+    assert caplog.records[0].message == "mute"
+    assert state()[1]
 
 
 def test_without_a_daemon_it_says_so_and_goes_on(

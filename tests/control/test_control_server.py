@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import random
-import select
 import signal
 import socket
 import stat
@@ -21,7 +20,7 @@ import pytest
 
 from parleyd.control import messages
 from parleyd.control.client import Client, NotRunningError, RefusedError
-from parleyd.control.server import MOST_CLIENTS
+from parleyd.control.server import MOST_CLIENTS, MOST_FOR_MUTE, MOST_OF_OWNER
 
 CONFIG = """
 elevenlabs: {agent_id: agent_test, base_url: "http://127.0.0.1:9"}
@@ -284,28 +283,70 @@ def test_a_place_that_cannot_be_had_is_one_line_at_the_start(section: str, told:
     assert refused.stderr.count("\n") == 1
 
 
+def crowd_of(size: int) -> list[socket.socket]:
+    """Each has asked something once, so that it is no silent one, and stays."""
+    crowd = []
+    for _ in range(size):
+        crowd.append(connected())
+        crowd[-1].sendall(b'{"do": "volume"}\n')
+        assert read_line(crowd[-1])
+        assert json.loads(read_line(crowd[-1]))["ok"]
+    return crowd
+
+
 @pytest.mark.usefixtures("running")
-def test_there_is_a_most_of_clients() -> None:
-    crowd = [connected() for _ in range(MOST_CLIENTS)]
-    with connected() as late:
-        lines = late.makefile("rb")
-        lines.readline()
-        assert json.loads(lines.readline())["error"]["kind"] == "busy"
-    with Client() as turned_away:
-        # What the daemon said before it closed the connection counts, not that nothing can be sent then.
-        hung_up = select.poll()
-        hung_up.register(turned_away._connection, select.POLLHUP)
-        assert hung_up.poll(10_000)
+def test_there_is_a_most_of_clients_and_whoever_wants_to_mute_is_heard_all_the_same() -> None:
+    # The tests run as the daemon's own user.
+    crowd = crowd_of(MOST_CLIENTS + MOST_OF_OWNER)
+    with Client() as late, pytest.raises(RefusedError, match="32 clients already"):
+        late.ask("status")
+    # Whoever fills with silence what is kept for mute is pushed out of it.
+    silent = [connected() for _ in range(MOST_FOR_MUTE + 3)]
+    for one in silent[:3]:
+        assert read_line(one)
+        assert json.loads(read_line(one))["error"]["kind"] == "busy"
+    with Client() as late:
+        assert late.ask("mute") == {"muted": True}
         with pytest.raises(RefusedError, match="32 clients already"):
-            turned_away.ask("status")
-    for one in crowd:
+            late.ask("unmute")
+    for one in [*crowd, *silent]:
         # The daemon's answer to the end of what we send is that it has noticed.
-        one.shutdown(socket.SHUT_WR)
-        while one.recv(4096):
-            pass
+        with contextlib.suppress(OSError):
+            one.shutdown(socket.SHUT_WR)
+            while one.recv(4096):
+                pass
         one.close()
     with Client() as client:
-        assert client.ask("status")["state"] == "asleep"
+        assert client.ask("status")["microphone"]["muted"]
+
+
+@pytest.mark.usefixtures("running")
+def test_a_place_is_kept_for_the_owner_when_others_fill_all_of_theirs() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can be somebody else")
+    # Members of the group, as a unit makes them (SupplementaryGroups=).
+    socket_path().chmod(0o666)
+    for folder in (socket_path().parent, Path(os.environ["XDG_RUNTIME_DIR"])):
+        folder.chmod(0o755)
+    script = (
+        "import os, socket, sys; os.setgroups([int(sys.argv[2])]); os.setgid(65534); os.setuid(65534);"
+        "crowd = []\n"
+        "for n in range(int(sys.argv[3])):\n"
+        "    c = socket.socket(socket.AF_UNIX); c.connect(sys.argv[1]); f = c.makefile(); f.readline()\n"
+        "    c.sendall(b'{\"do\": \"volume\"}\\n'); print(f.readline(), flush=True, end=''); crowd.append((c, f))\n"
+        "sys.stdin.read()"
+    )
+    group, most = str(socket_path().stat().st_gid), MOST_CLIENTS + 4
+    command = [sys.executable, "-c", script, str(socket_path()), group, str(most)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as members:
+        assert members.stdout is not None
+        assert members.stdin is not None
+        told = [json.loads(members.stdout.readline()) for _ in range(most)]
+        assert [one["ok"] for one in told] == [True] * MOST_CLIENTS + [False] * 4
+        with Client() as client:
+            assert client.ask("status")["state"]
+            assert client.ask("unmute") == {"muted": False}
+        members.stdin.close()
 
 
 def test_a_stranger_is_sent_away(running: subprocess.Popen[str]) -> None:

@@ -135,9 +135,11 @@ def test_what_a_worker_cannot_do_is_told_and_a_defect_ends_the_daemon(slow: Slow
     answer = slow.caller().send({"do": "volume", "to": 0.1, "id": 7}).answer()
     assert (answer["ok"], answer["id"], answer["error"]["kind"]) == (False, 7, "unavailable")
     slow.fault = ZeroDivisionError("a defect")
-    slow.caller().send({"do": "volume", "to": 0.1})
+    # Kept: a client that leaves before it has read anything takes its request along.
+    caller = slow.caller().send({"do": "volume", "to": 0.1})
     assert slow.died.wait(WAIT_S)
     assert slow.deaths == [slow.fault]
+    caller.connection.close()
 
 
 def test_without_a_thread_to_be_had_the_client_is_told(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,3 +222,17 @@ def test_of_two_who_start_over_a_dead_socket_one_gets_the_place(tmp_path: Path) 
         listening, place = got[0]
         listening.close()
         place.close()
+
+
+def test_who_never_asks_anything_is_hung_up_on_and_who_has_asked_may_wait(
+    slow: Slow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follower = slow.caller().send({"do": "events"})
+    assert ok(follower.answer())
+    assert follower.next()["event"] == "snapshot"
+    monkeypatch.setattr(server, "SILENT_S", 0.3)
+    silent = [slow.caller() for _ in range(3)]
+    for one in silent:
+        assert one.answer()["error"]["kind"] == "silent"
+        assert one.connection.recv(10) == b""
+    assert ok(follower.send({"do": "status"}).answer())["result"] == {"was": "Status"}

@@ -259,7 +259,6 @@ HELD: dict[str, Callable[[Session], None]] = {
     "an answer without an end": lambda s: s.agent_says(1.0, new=False),
     "a noise again and again": lambda s: s.talks(0.5),
     "tools for ever": lambda s: (s.idle.tool_began(s.now_s, "a"), s.waits(1.5), s.idle.tool_ended(s.now_s, "a"))[0],
-    "timers for ever": lambda s: s.idle.told(s.now_s),
 }
 
 
@@ -430,3 +429,23 @@ def test_what_was_typed_while_a_conversation_was_being_ended_is_owed_an_answer_i
     session.idle.typed_answered()
     session.agent_says(30.0)
     assert session.ends()[0] == pytest.approx(50.0, abs=0.2)
+
+
+def test_timers_hold_a_session_three_times_after_a_persons_words_and_no_longer() -> None:
+    """It is the agent that sets them. The ring is heard all the same."""
+
+    def rings(session: Session) -> None:
+        session.idle.told(session.now_s)
+        session.agent_says(1.0)
+
+    session = understood()
+    held_s, verdict = session.ends(lambda: rings(session), every_s=15.0)
+    # At 0, 15 and 30 s, each with its answer; the fourth holds nothing.
+    assert held_s == pytest.approx(51.0, abs=0.4)
+    assert not verdict.is_false_wake
+    session = understood()
+    for _ in range(6):
+        session.waits(15.0)
+        rings(session)
+        session.hears("thanks")
+        assert session.idle.due(session.now_s, PATIENCE) is None

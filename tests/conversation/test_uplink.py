@@ -598,3 +598,30 @@ def test_zeros_are_zeros() -> None:
     line.begin()
     push(line, range(3), speech=False)
     assert set(line.take(100, now_s=0.0)) == {SILENT_FRAME}
+
+
+@pytest.mark.parametrize("mode", ["silence", "open", "drop"])
+def test_muted_nothing_of_what_waits_or_comes_goes_up_and_none_of_it_is_kept(mode: Mode) -> None:
+    up = uplink(mode)
+    up.begin()
+    up.talk_started(0.0)
+    for n in range(100):
+        up.push(Passed(frame(n), speech=True))
+    up.take(10, 0.2)
+    up.mute(True, 2.0)
+    assert up.kept_ms == 0
+    assert not any(map(any, up.take(1000, 2.0)))
+    for n in range(100, 150):
+        up.push(Passed(frame(n), speech=True))
+    up.talk_stopped(3.0)
+    up.mute(False, 3.5)
+    # Captured before, and late: as when the ears were held up.
+    for n in range(150, 175):
+        up.push(Passed(frame(n), speech=True))
+    assert not any(map(any, up.take(1000, 3.5)))
+    assert (up.kept_ms, up.kept_from_s) == (0, None)
+    up.push(Passed(frame(175), speech=True))
+    assert [number(pcm) for pcm in up.take(1000, 3.6)] == [175]
+    up.end()
+    up.begin()
+    assert [n for n in map(number, up.take(1000, 4.0)) if n is not None] == [175]

@@ -100,6 +100,10 @@ class EarconCues:
         return None
 
     def _woken(self, event: events.Woken) -> Cue | None:
+        if event.by == "device":
+            # Nobody is there for certain, nobody is heard, and the ring has told it.
+            self._announced, self._return_due = True, False
+            return None
         by_speech = event.by == "speech"
         self._announced = self._after_speech or not by_speech
         again = self._error_s is not None and event.at_s - self._error_s > AGAIN_S

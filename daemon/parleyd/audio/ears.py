@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from parleyd import events
@@ -42,6 +43,9 @@ class Wakeable(Protocol):
 
     @property
     def asleep(self) -> bool: ...
+
+    @property
+    def deaf(self) -> bool: ...
 
     def wake(self, *, by_speech: bool) -> None: ...
 
@@ -88,6 +92,7 @@ class Ears:
         self._recorder = recorder
         self._after_word: deque[Passed] = deque(maxlen=WORD_LAG_MS // FRAME_MS)
         self._called_s = float("-inf")
+        self._dialogue_knows = False  # of the talk that goes on
         self._utterance = 0
         self._fooled = threading.Event()
         self._words = threading.Event()
@@ -97,7 +102,8 @@ class Ears:
         self._thread = threading.Thread(target=self._run, name="ears", daemon=True)
         self.pulse = Pulse("ears")
         self.first_frame = threading.Event()
-        self.muted = False
+        self._muted = False
+        self._heard_from_s = float("-inf")
         self.heard_frames = 0
         self.level_dbfs = SILENCE_DBFS
         self.frames = 0
@@ -129,6 +135,17 @@ class Ears:
             self._words.set()
 
     @property
+    def muted(self) -> bool:
+        return self._muted
+
+    def mute(self, on: bool, now_s: float) -> None:
+        """Any thread. While on, and for what was captured until it is switched off, the microphone counts as silent.
+        A frame that is being looked at may still go as far as the outbox."""
+        if not on:
+            self._heard_from_s = now_s
+        self._muted = on
+
+    @property
     def gate(self) -> Gate:
         """To be looked at only."""
         return self._gate
@@ -145,10 +162,13 @@ class Ears:
             self._on_death("ears", error)
 
     def _hear(self, frame: Frame) -> None:
-        asleep = self._supervisor.asleep
+        # It becomes deaf before it wakes, and falls asleep before it is no longer deaf.
+        was_asleep, deaf = self._supervisor.asleep, self._supervisor.deaf
+        asleep = was_asleep or deaf or self._supervisor.asleep
         self._learn()
-        self.heard_frames += not self.muted
-        if self.muted:
+        muted = self._muted or frame.start_s < self._heard_from_s
+        self.heard_frames += not muted
+        if muted:
             frame = Frame(SILENT_FRAME, frame.start_s)
         frame, may_be_speech = self._echo.hear(frame)
         voiced = may_be_speech and self._vad.voiced(frame)
@@ -165,6 +185,9 @@ class Ears:
             hold_back=self._hold_back or asleep,
         )
         self._echo.judge(level_dbfs(frame.pcm), talk=verdict.talk_ms > 0)
+        if muted or any(one.frame.start_s < self._heard_from_s for one in verdict.passed):
+            # The gate has held it back since before.
+            verdict = replace(verdict, passed=self._silenced(verdict.passed, muted=muted))
         floor_dbfs, alone = self._gate.floor.dbfs, self._echo.far_end_silent
         self._capture.gain.hear(measured.level_dbfs, floor_dbfs, talk=verdict.talk_ms > 0, alone=alone)
         if verdict.talk_started and asleep:
@@ -176,14 +199,30 @@ class Ears:
         if verdict.opened and asleep and not called:
             # What is left from before belongs to a conversation that is over.
             self._outbox.forget()
-        self._outbox.hear(verdict, wanted=wanted)
+        if deaf and not called:
+            # The agent hears zeros, but for the speech by which it is woken right now.
+            passed = self._silenced(verdict.passed, muted=not self._wake_on_speech, speech_only=True)
+            self._outbox.hear(replace(verdict, passed=passed), wanted=True)
+        else:
+            self._outbox.hear(verdict, wanted=wanted)
         if self._recorder is not None:
             self._recorder.take(verdict.passed, closed=verdict.closed)
-        self._tell(verdict, frame, wanted)
+        self._tell(verdict, wanted, for_dialogue=wanted or not deaf)
         self._tell_what_was_held_back(frame.start_s)
         self.frames += 1
         self.speech_frames += sum(one.speech for one in verdict.passed)
         self.first_frame.set()
+
+    def _silenced(
+        self, passed: tuple[Passed, ...], *, muted: bool, speech_only: bool = False
+    ) -> tuple[Passed, ...]:
+        """Without the sound that is for nobody, but with its time."""
+        return tuple(
+            Passed(Frame(SILENT_FRAME, one.frame.start_s), speech=False)
+            if muted or (speech_only and not one.speech) or one.frame.start_s < self._heard_from_s
+            else one
+            for one in passed
+        )
 
     def _learn(self) -> None:
         """What came of wakes is told to the gate."""
@@ -223,7 +262,8 @@ class Ears:
         self._after_word.clear()
         self._supervisor.wake(by_speech=True)
 
-    def _tell(self, verdict: Verdict, frame: Frame, wanted: bool) -> None:
+    def _tell(self, verdict: Verdict, wanted: bool, *, for_dialogue: bool) -> None:
+        """for_dialogue: talk that begins now is to hold the session, or to interrupt the agent."""
         if verdict.opened:
             self._utterance += 1
             self._bus.publish(
@@ -231,12 +271,15 @@ class Ears:
                     at_s=verdict.speech_s, utterance=self._utterance, detected_s=time.monotonic()
                 )
             )
-        if verdict.talk_started:
+        if verdict.talk_started and for_dialogue:
             self._dialogue.talk_started(verdict.speech_s)
-        if verdict.talk_ms:
+            self._dialogue_knows = True
+        if verdict.talk_ms and self._dialogue_knows:
             self._dialogue.talk_goes_on(verdict.talk_ms)
         if verdict.talk_stopped:
-            self._dialogue.talk_stopped()
+            if self._dialogue_knows:
+                self._dialogue.talk_stopped()
+                self._dialogue_knows = False
             self._bus.publish(events.TalkStopped(at_s=verdict.speech_s, utterance=self._utterance))
         if verdict.closed:
             self._bus.publish(events.UtteranceEnded(at_s=verdict.speech_s, utterance=self._utterance))

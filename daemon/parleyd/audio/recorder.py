@@ -40,7 +40,9 @@ class Recorder:
         self._most_files = settings.record_files
         self._most_bytes = round(settings.record_mb * 1e6)
         self._frames: list[bytes] = []
-        self._waiting: queue.Queue[bytes | None] = queue.Queue(MOST_WAITING)
+        # How often all was to be forgotten, and up to which of those the frames are from.
+        self._forgotten = self._frames_of = 0
+        self._waiting: queue.Queue[tuple[int, bytes] | None] = queue.Queue(MOST_WAITING)
         self._told = ToldOnce(log)
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self.pulse = Pulse("recorder")
@@ -59,21 +61,33 @@ class Recorder:
 
     def take(self, passed: Sequence[Passed], *, closed: bool) -> None:
         """What came out of the gate; closed: the utterance is over."""
+        if (forgotten := self._forgotten) != self._frames_of:
+            self._frames, self._frames_of = [], forgotten
         self._frames.extend(one.frame.pcm for one in passed if one.speech)
         if self._frames and (closed or len(self._frames) >= LONGEST_FRAMES):
             sound, self._frames = b"".join(self._frames), []
             try:
-                self._waiting.put_nowait(sound)
+                self._waiting.put_nowait((forgotten, sound))
             except queue.Full:
                 log.debug("a recording was dropped: the disk is too slow")
 
+    def forget(self) -> None:
+        """Any thread; waits for no disk. What is not in a file that is whole by now will be in none."""
+        self._forgotten += 1
+
     def _run(self) -> None:
         number = 0
-        while (sound := self._waiting.get()) is not None:
+        while (waiting := self._waiting.get()) is not None:
+            forgotten, sound = waiting
+            if forgotten != self._forgotten:
+                continue
             self.pulse.beat()
             number = number % 999 + 1
             try:
-                self._write(f"{datetime.fromtimestamp(time.time()):%Y%m%dT%H%M%S}-{number:03}.wav", sound)
+                name = f"{datetime.fromtimestamp(time.time()):%Y%m%dT%H%M%S}-{number:03}.wav"
+                self._write(name, sound)
+                if forgotten != self._forgotten:
+                    (self._directory / name).unlink(missing_ok=True)
                 self._delete_oldest()
             except OSError as error:
                 text = f"utterances cannot be recorded: {self._directory}: {error.strerror}"

@@ -47,7 +47,22 @@ class Orders:
             else:
                 return
 
+    def _give(self, client: Client, now: str) -> str:
+        if warning := client.ask(now).get("warning"):
+            log.warning("%s: %s", now, warning)
+        return now
+
     def _ask(self, order: Order) -> str:
+        try:
+            return self._ask_knowing(order)
+        except RefusedError as error:
+            if error.kind != "busy" or order != "mute_or_unmute":
+                raise
+        # There are too many clients to be told how it is; to mute there is always a place.
+        with Client(self._socket) as client:
+            return self._give(client, "mute")
+
+    def _ask_knowing(self, order: Order) -> str:
         with Client(self._socket) as client:
             now: Literal["wake", "sleep", "mute", "unmute"]
             if order == "mute_or_unmute":
@@ -58,8 +73,7 @@ class Orders:
                 now = "wake"
             else:
                 now = "sleep"
-            client.ask(now)
-            return now
+            return self._give(client, now)
 
 
 def watch(config: Button, find: Callable[[Button], Contact], give: Callable[[Order], None]) -> None:

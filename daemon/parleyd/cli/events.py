@@ -61,6 +61,8 @@ def sentence(event: dict[str, Any]) -> str:
             return f"the daemon listens on {microphone} and speaks on {speaker}"
         case {"event": "utterance_started"}:
             return "somebody speaks"
+        case {"event": "woken", "by": "device"}:
+            return "woken by a timer"
         case {"event": "woken", "by": by}:
             return f"woken by {by}" if by != "word" else "woken by its word"
         case {"event": "state_changed", "after": after, "reason": reason}:

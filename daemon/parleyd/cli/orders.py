@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from functools import partial
 
 from parleyd.cli.daemon import add_options, connected, tell
 from parleyd.cli.errors import CommandError
 from parleyd.doctor.service import known_units, log_command
+from parleyd.shown import printable
 
 # It takes about two seconds; systemd gives it five.
 STOP_S = 10.0
@@ -34,7 +36,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _run(order: str, args: argparse.Namespace) -> int:
     with connected(args) as client:
-        tell(args, client.ask(order, **({"anyway": True} if getattr(args, "anyway", False) else {})), ORDERS[order][1])
+        done = client.ask(order, **({"anyway": True} if getattr(args, "anyway", False) else {}))
+    tell(args, done, ORDERS[order][1])
+    if warning := done.get("warning"):
+        # The order is in force; whoever relies on more than that is to notice.
+        print(printable(f"parleyd: {warning}"), file=sys.stderr)
+        return os.EX_IOERR
     return os.EX_OK
 
 

@@ -73,7 +73,9 @@ def page(status: dict[str, Any], *, everything: bool = False) -> Iterator[Line]:
     yield from _health(status)
     usage = status["usage"]
     if status["microphone"] is not None and status["microphone"]["muted"]:
-        yield Line("muted", "the microphone hears nothing", _YELLOW, "parleyd unmute")
+        # A daemon of another version may not know.
+        lasts = "until a restart" if not status["microphone"].get("mute_lasts", True) else "also after a restart"
+        yield Line("muted", f"the microphone hears nothing, {lasts}", _YELLOW, "parleyd unmute")
     if usage["refused"]:
         yield Line("no session", usage["refused"], _YELLOW)
     for wanted in status["approvals"]:

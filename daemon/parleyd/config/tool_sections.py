@@ -140,6 +140,10 @@ class Tools(Section, frozen=True, kw_only=True):
     audit_kib: Annotated[
         int, Meta(ge=16, le=65_536, description="KiB of the audit log, after which a new file begins; 3 old ones stay")
     ] = 512
+    timer_listens: Annotated[
+        bool,
+        Meta(description="in a session that a timer opens the room is heard at once; false: once the agent is woken"),
+    ] = False
     command: Annotated[dict[str, CommandTool], Meta(description="tools that run a program, by name")] = {}
     http: Annotated[dict[str, HttpTool], Meta(description="tools that send a request, by name")] = {}
     python: Annotated[dict[str, PythonTool], Meta(description="tools from installed packages, by name")] = {}

@@ -49,8 +49,8 @@ class Commands:
             case messages.Mute() | messages.Unmute():
                 self._need_sound()
                 on = isinstance(request, messages.Mute)
-                service.mute(on)
-                return {"muted": on}
+                warning = service.mute(on)
+                return {"muted": on} | ({"warning": warning} if warning else {})
             case messages.Volume():
                 return {"volume": self._volume(request)}
             case messages.Profile(name=name):

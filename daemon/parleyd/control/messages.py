@@ -51,11 +51,12 @@ class Sleep(Request, frozen=True, tag="sleep"):
 
 
 class Mute(Request, frozen=True, tag="mute"):
-    """→ {muted}. The microphone counts as silent until `unmute`, also after a restart."""
+    """→ {muted}, and a warning where that will not outlive a restart. The microphone counts as silent until `unmute`:
+    docs/mute.md."""
 
 
 class Unmute(Request, frozen=True, tag="unmute"):
-    """→ {muted}."""
+    """→ {muted}, and a warning likewise."""
 
 
 class Volume(Request, frozen=True, tag="volume"):

@@ -32,6 +32,11 @@ log = logging.getLogger(__name__)
 
 GROUP = "parleyd"
 MOST_CLIENTS = 32
+# Beyond those there are places for root and the daemon's own user, and some in which only `mute` is heard: nobody is to
+# be kept from switching the microphone off. The oldest of these goes for another one.
+MOST_OF_OWNER, MOST_FOR_MUTE = 8, 8
+# Who has asked nothing yet within this time is hung up on.
+SILENT_S = 30.0
 # What may wait for a reader, and for the thread; both are far beyond what a working one needs.
 MOST_WAITING_BYTES = 512 * 1024
 MOST_WAITING_EVENTS = 2000
@@ -63,6 +68,10 @@ class _Client:
         self.connection = connection
         self.received = bytearray()
         self.waiting = bytearray()
+        self.connected_s = time.monotonic()
+        self.has_asked = False
+        self.is_owner = False  # root, or the daemon's own user
+        self.only_mute = False  # there were too many already
         self.follows = False
         self.leaving = False  # once all has been written
         self.ended = False  # no more comes from it
@@ -189,6 +198,7 @@ class ControlServer:
             ready = self._selector.select(0 if asking else self._wait_s())
             self.pulse.beat()
             self._accept_again()
+            self._drop_silent()
             while self._done:
                 self._answered(*self._done.popleft())
             for client in asking:
@@ -232,15 +242,37 @@ class ControlServer:
         client = _Client(connection)
         self._clients[connection] = client
         client.waiting += messages.greeting(parleyd.__version__)
+        client.is_owner = peer(connection).uid in (0, os.geteuid())
+        client.only_mute = self._is_full(client)
+        late = [one for one in self._clients.values() if one.only_mute]
         if not _admitted(connection, self._group):
             why = f"you are neither root, nor the daemon's own user, nor a member of the group {GROUP}"
             self._refuse(client, RequestError("not_allowed", why, f"adduser USER {GROUP}, and log in again"))
-        elif len(self._clients) > MOST_CLIENTS:
-            self._refuse(client, RequestError("busy", f"there are {MOST_CLIENTS} clients already", "try again later"))
+        elif len(late) > MOST_FOR_MUTE:
+            self._refuse(late[0], _busy())
+            self._write(late[0])
         self._write(client)
 
+    def _is_full(self, client: _Client) -> bool:
+        """For this client, which counts already."""
+        others = [one for one in self._clients.values() if one is not client and not one.only_mute]
+        if client.is_owner:
+            return len(others) >= MOST_CLIENTS + MOST_OF_OWNER
+        return len(others) >= MOST_CLIENTS
+
     def _wait_s(self) -> float | None:
-        return None if self._accepts_from_s is None else max(0.0, self._accepts_from_s - time.monotonic())
+        due_s = [one.connected_s + SILENT_S for one in self._clients.values() if not one.has_asked and not one.leaving]
+        if self._accepts_from_s is not None:
+            due_s.append(self._accepts_from_s)
+        return max(0.0, min(due_s) - time.monotonic()) if due_s else None
+
+    def _drop_silent(self) -> None:
+        now_s = time.monotonic()
+        for client in list(self._clients.values()):
+            if not client.has_asked and not client.leaving and now_s - client.connected_s >= SILENT_S:
+                mend = "connect when there is something to ask"
+                self._refuse(client, RequestError("silent", f"nothing was asked for {SILENT_S:g} s", mend))
+                self._write(client)
 
     def _accept_again(self) -> None:
         if self._accepts_from_s is not None and time.monotonic() >= self._accepts_from_s:
@@ -331,6 +363,12 @@ class ControlServer:
             request = messages.request(line)
         except RequestError as error:
             return messages.refusal(error)
+        client.has_asked = True
+        if client.only_mute and not isinstance(request, messages.Mute):
+            client.leaving = True
+            busy = _busy()
+            busy.id = request.id
+            return messages.refusal(busy)
         try:
             if isinstance(request, messages.Events):
                 # What has happened until now is in the snapshot.
@@ -402,6 +440,11 @@ class ControlServer:
             client.connection.close()
             client.leaving = True
             client.let_go()
+
+
+def _busy() -> RequestError:
+    mend = "try again later; parleyd mute is heard all the same"
+    return RequestError("busy", f"there are {MOST_CLIENTS} clients already", mend)
 
 
 def _taken(path: Path, pid: int | None = None) -> ControlError:

@@ -9,6 +9,7 @@ from parleyd.conversation import term
 from parleyd.conversation.inbox import Wake
 from parleyd.conversation.states import State, Trigger
 from parleyd.log_fields import fields
+from parleyd.usage.allowance import ByDevice
 from parleyd.usage.warden import LOOK_S, Warden
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,7 @@ class Admission:
         self._waits = False
         self._anyway = False
         self._spent_since_s: float | None = None
+        self._by_device = ByDevice()
 
     def reconfigure(self, *, always: bool, max_s: float) -> None:
         self._always = always
@@ -37,22 +39,28 @@ class Admission:
         """The mode `always`, but for the quiet hours."""
         return self._always and self._warden.refusal(of_its_own=True) is None
 
-    def refuses(self, wake: Wake, state: State) -> bool:
+    def refuses(self, wake: Wake, state: State, now_s: float) -> bool:
         """Whether there may be no session now; if so, says so."""
         # What was begun may go on: a lost line is taken up again in quiet hours too.
         begins = state is State.ASLEEP or (state is State.BACKING_OFF and not wake.of_its_own)
         refusal = None if wake.anyway or not begins else self._warden.refusal(of_its_own=wake.of_its_own)
+        opens = wake.by_device and state is State.ASLEEP
+        if refusal is None and opens:
+            refusal = self._by_device.refusal(now_s)
         if refusal is None:
+            if opens:
+                self._by_device.opens(now_s)
             self._anyway |= wake.anyway
             return False
         self._waits |= wake.standing
         self._warden.refuse(refusal, of_its_own=wake.of_its_own)
         return True
 
-    def fell_asleep(self, trigger: Trigger) -> None:
+    def fell_asleep(self, trigger: Trigger, *, resumes: bool = True) -> None:
+        """resumes: what has ended was not just opened for a timer, while the daemon had been sent to sleep."""
         self._anyway = False
         self._spent_since_s = None
-        self._waits = self._always and trigger in (Trigger.IDLE, Trigger.SPENT)
+        self._waits = resumes and self._always and trigger in (Trigger.IDLE, Trigger.SPENT)
 
     def may_resume(self) -> bool:
         """What the mode `always` waited for has come; tells it once."""

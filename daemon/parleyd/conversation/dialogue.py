@@ -343,6 +343,12 @@ class Dialogue:
 
     # ------------------------------------------------------------ any thread
 
+    def person_wakes(self) -> None:
+        """Somebody wakes the agent, in a session that the device has opened."""
+        with self._lock:
+            self._activity_s = time.monotonic()
+            self._idle.acted(self._activity_s)
+
     def end_soon(self) -> None:
         """The conversation shall end after what the agent still says; the supervisor looks at farewell_s."""
         with self._lock:

@@ -12,7 +12,8 @@ own accord may therefore keep it open. What holds it:
   silent for PIECES_GAP_S (within one answer: SAME_ANSWER_GAP_S). What the agent says then without having been asked
   ("are you still there?") holds nothing. Silence is no answer, whatever it is sent as;
 * **a tool at work** for a person, while it works. A call that is refused, or that nobody asked for, holds nothing;
-* **something that the device has to tell** (a timer went off), for `idle_s`.
+* **something that the device has to tell** (a timer went off), for `idle_s`, and the answer to it: MOST_TOLD times
+  after the last proof of a person, for it is the agent that sets timers.
 
 In a session that speech has opened and in which nothing has been understood yet, `false_wake_s` stands for `idle_s`.
 
@@ -40,6 +41,8 @@ SAME_ANSWER_GAP_S = 3.0
 TOOL_WORKED_S = 1.0
 # How often a live session is looked at.
 LOOK_S = 0.25
+# Timers that go off hold the session so often, and no longer than that without a person.
+MOST_TOLD = 3
 
 _NEVER_S = float("-inf")
 
@@ -77,6 +80,8 @@ class Idle:
         self._person_s = _NEVER_S  # the last proof of a person; no_person_s counts from it
         self._acted_s = _NEVER_S
         self._told_s = _NEVER_S
+        self._device_s = _NEVER_S  # the last of what the device had to tell, held for it or not
+        self._told_times = 0
         self._is_talking = False
         self._unproven_end_s: float | None = None  # of the last talk that has no words yet
         self._is_doubtful = False
@@ -111,10 +116,11 @@ class Idle:
     def conclude(self, decided_s: float) -> None:
         """The conversation is over; what comes next is another one. decided_s: what was typed or told up to then
         belongs to this one, and is not owed an answer in the next."""
-        is_talking, acted_s, told_s = self._is_talking, self._acted_s, self._told_s
+        is_talking, acted_s, told_s, device_s = self._is_talking, self._acted_s, self._told_s, self._device_s
         Idle.__init__(self)
         self._is_talking = is_talking
         self._acted_s, self._told_s = min(acted_s, decided_s), min(told_s, decided_s)
+        self._device_s = min(device_s, decided_s)
 
     # ------------------------------------------------------------ the person
 
@@ -139,6 +145,7 @@ class Idle:
         if at_s > self._acted_s:
             self._acted_s = at_s
             self._person_s = max(self._person_s, at_s)
+            self._told_times = 0
             self._owed = True
 
     def typed_answered(self) -> None:
@@ -147,7 +154,11 @@ class Idle:
 
     def told(self, at_s: float) -> None:
         """The device made the agent know something at at_s; harmless when told again."""
-        if at_s > self._told_s:
+        if at_s <= self._device_s:
+            return
+        self._device_s = at_s
+        if self._told_times < MOST_TOLD:
+            self._told_times += 1
             self._told_s = at_s
             self._owed = True
 
@@ -252,6 +263,7 @@ class Idle:
     def _proven(self, now_s: float) -> None:
         self.understood = True
         self._person_s = now_s
+        self._told_times = 0
         self._owed = True
         self._is_doubtful = False
         self._unproven_end_s = None

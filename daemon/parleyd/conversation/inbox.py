@@ -11,16 +11,18 @@ from parleyd.conversation.session import Session
 
 @dataclass(frozen=True, slots=True)
 class Wake:
-    """standing: the mode `always` wants it, nobody asked. anyway: in spite of a budget."""
+    """standing: the mode `always` wants it, nobody asked. anyway: in spite of a budget. by_device: a timer has gone
+    off, and the agent is to tell of it."""
 
     by_speech: bool
     standing: bool = False
     anyway: bool = False
+    by_device: bool = False
 
     @property
     def of_its_own(self) -> bool:
         """Not by a command."""
-        return self.by_speech or self.standing
+        return self.by_speech or self.standing or self.by_device
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ class News:
         self._bus = bus
         self._conversation_id = ""
 
-    def woken(self, by: Literal["speech", "word", "command"]) -> None:
+    def woken(self, by: Literal["speech", "word", "command", "device"]) -> None:
         self._bus.publish(events.Woken(at_s=time.monotonic(), by=by))
 
     def moved(self, before: State, after: State, trigger: Trigger, reason: str, more: Fields, *, again: bool) -> None:

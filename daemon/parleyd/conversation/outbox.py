@@ -33,6 +33,8 @@ class Outbox:
         self._lost = lost
         self._control: deque[bytes] = deque(maxlen=MOST_CONTROL)
         self._sender: object | None = None
+        # To be looked at without the lock, by a sender that has taken frames before the order came.
+        self.muted = False
 
     def hear(self, verdict: Verdict, *, wanted: bool) -> None:
         """What the gate made of a frame: who talks, and what passed. wanted: it is for the agent."""
@@ -121,6 +123,12 @@ class Outbox:
         """See Uplink.closed."""
         with self._changed:
             return self._uplink.closed(now_s)
+
+    def mute(self, on: bool, now_s: float) -> None:
+        """See Uplink.mute. What take() gives from the return on are zeros, until it is switched off."""
+        with self._changed:
+            self.muted = on
+            self._uplink.mute(on, now_s)
 
     def forget(self, before_s: float = float("inf"), now_s: float = float("inf")) -> GivenUp:
         """See Uplink.forget."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -26,12 +27,14 @@ from parleyd.agents.agent import (
     EndingKind,
     Ready,
 )
+from parleyd.audio.pcm import FRAME_MS, SILENT_FRAME
 from parleyd.conversation.bounded_socket import BoundedWebSocket
 from parleyd.conversation.connecting import close_frame, connect, no_thread, retry, words
+from parleyd.conversation.in_flight import InFlight, Lines
 from parleyd.conversation.outbox import Outbox
 from parleyd.conversation.wire_audio import WireEncoder
 from parleyd.health import Pulse
-from parleyd.host.reaching import shut
+from parleyd.host.reaching import abort, shut, unacknowledged_bytes
 
 # How long the server may take to answer our close before we go without.
 CLOSE_ANSWER_S = 1.0
@@ -42,6 +45,16 @@ SILENT_S = 10.0
 # An error explains the end of the session that comes within this, and not one that comes later. A server that hangs
 # after its error is noticed after twice SILENT_S.
 ERROR_COUNTS_S = 30.0
+# A line on which more of the room than this is still on its way is not left to the system when the microphone is muted,
+# or when the session is over: it is reset. On a line that keeps up, less than that is unacknowledged.
+MOST_IN_FLIGHT_MS = 200
+# Bytes per second: five times what speech takes. Without a bound the system hands over all that a slow line has to
+# wait for to the network card's queue, from which nothing can be taken back; with it, that waits in the socket.
+# socket(7) has no word of it: tcp(7)'s pacing, SO_MAX_PACING_RATE in asm-generic/socket.h.
+PACE, SO_MAX_PACING_RATE = 256 * 1024, 47
+# How long mute() waits for a line to be closed that cannot be reset at once.
+RESET_S = 0.5
+MUTED_ON_A_SLOW_LINE = "the line was reset, because speech from before the muting was still on it"
 
 
 class Listener(Protocol):
@@ -81,12 +94,14 @@ class Session:
         timeout_s: float,
         on_death: Callable[[str, BaseException], None],
         traffic: Traffic | None = None,
+        lines: Lines | None = None,
     ) -> None:
         self._agent = agent
         self._outbox = outbox
         self._listener = listener
         self._timeout_s = timeout_s
         self._traffic = traffic or Traffic()
+        self._lines = lines or Lines()
         self._on_death = on_death
         self.suppress_greeting = suppress_greeting
         self.codec: Codec = agent.codec(suppress_greeting=suppress_greeting)
@@ -97,6 +112,11 @@ class Session:
         self._last_error: AgentError | None = None
         self._last_error_s = 0.0
         self._encoder: WireEncoder | None = None
+        # Whoever holds it decides what of a message goes up, or reads what has gone up.
+        self._on_wire = threading.Lock()
+        self._in_flight = InFlight()
+        self._was_reset = False
+        self._closed = threading.Event()
         self._receiver = threading.Thread(target=self._receive, name="session-receiver", daemon=True)
         self._sender = threading.Thread(target=self._send, name="session-sender", daemon=True)
         self._over = threading.Event()
@@ -142,6 +162,26 @@ class Session:
         timer.cancel()
         shut(raw)
 
+    def mute(self) -> bool:
+        """After Outbox.mute(): resets the line if too much of the room is still on its way, which the system would go
+        on sending. → whether it did."""
+        # Nobody closes it meanwhile, so that its number stays its own.
+        with self._lock:
+            raw = self._raw
+            if raw is None or self._closed.is_set() or self._unsent_room_ms(raw) <= MOST_IN_FLIGHT_MS:
+                return False
+            self._was_reset = True
+            is_aborted = abort(raw)
+            shut(raw)
+        if not is_aborted:
+            # Whoever holds the socket closes it.
+            self._closed.wait(RESET_S)
+        return True
+
+    def _unsent_room_ms(self, raw: socket.socket) -> int:
+        with self._on_wire:
+            return self._in_flight.room_ms(unacknowledged_bytes(raw))
+
     def wait_over(self, timeout_s: float) -> bool:
         """Until nothing more can be said to the server; False when that takes longer."""
         return self._over.wait(timeout_s)
@@ -158,6 +198,8 @@ class Session:
             return
         if self._hung_up is not None:
             ending = Ending(EndingKind.USER, self._hung_up, code=NORMAL_CLOSURE)
+        elif self._was_reset:
+            ending = retry(MUTED_ON_A_SLOW_LINE)
         self._outbox.end(self)
         self._over.set()
         with self._lock:
@@ -166,8 +208,19 @@ class Session:
             shut(raw)
             if self._sender.is_alive():
                 self._sender.join()
-            raw.close()
+            self._close(raw)
+        self._lines.remove(self)
         self._listener.session_ended(self, ending)
+
+    def _close(self, raw: socket.socket) -> None:
+        """What of the room is still on its way by now is taken back: nobody could, once the socket is closed."""
+        if self._was_reset or self._unsent_room_ms(raw) > MOST_IN_FLIGHT_MS:
+            with contextlib.suppress(OSError):
+                # socket(7): closing it discards what waits, and resets the line.
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        with self._lock:
+            raw.close()
+            self._closed.set()
 
     def _converse(self) -> Ending:
         address = self._agent.dial(self._timeout_s)
@@ -251,6 +304,10 @@ class Session:
 
     def _connect(self, address: Address) -> BoundedWebSocket:
         connection = connect(address, self._timeout_s, self._agent.judge_refusal)
+        if connection.sock is not None:
+            with contextlib.suppress(OSError):
+                connection.sock.setsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, PACE)
+        self._lines.add(self)
         with self._lock:
             self._raw = connection.sock
             self._socket = connection
@@ -276,7 +333,10 @@ class Session:
             while (message := self._outbox.take(self)) is not None:
                 self.sender_pulse.beat()
                 if isinstance(message, list):
-                    message = self.codec.audio(encoder.encode(b"".join(message)))
+                    message = self._spoken(message, encoder)
+                else:
+                    with self._on_wire:
+                        self._in_flight.sent(len(message), 0)
                 connection.send(message, websocket.ABNF.OPCODE_TEXT)
                 self._traffic.sent_bytes += len(message)
                 self.sender_pulse.rest()
@@ -295,3 +355,13 @@ class Session:
             self._say_goodbye(connection)
             if not self._over.wait(CLOSE_ANSWER_S) and (raw := self._raw) is not None:
                 shut(raw)
+
+    def _spoken(self, frames: list[bytes], encoder: WireEncoder) -> bytes:
+        """The message with this sound. The microphone may have been muted since it was taken."""
+        with self._on_wire:
+            if self._outbox.muted:
+                frames = [SILENT_FRAME] * len(frames)
+            message = self.codec.audio(encoder.encode(b"".join(frames)))
+            room_ms = FRAME_MS * sum(frame is not SILENT_FRAME for frame in frames)
+            self._in_flight.sent(len(message), room_ms)
+            return message

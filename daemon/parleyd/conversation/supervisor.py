@@ -20,6 +20,7 @@ from parleyd.conversation.backoff import Backoff
 from parleyd.conversation.connecting import retry
 from parleyd.conversation.dialogue import Dialogue
 from parleyd.conversation.greeting import Greeting
+from parleyd.conversation.in_flight import Lines
 from parleyd.conversation.inbox import Ended, EndSoon, Message, Opened, Reconfigure, Sleep, Stop, Wake
 from parleyd.conversation.news import News
 from parleyd.conversation.outage import SLOW_S, Outage, about
@@ -46,7 +47,8 @@ HANGS_AFTER_S = 2.0
 class Supervisor:
     """A Listener of sessions.
 
-    warden: knows budgets and quiet hours. traffic: where sessions count their bytes.
+    warden: knows budgets and quiet hours. traffic: where sessions count their bytes. lines: where they put
+    themselves while they are connected.
     woken_for_nothing: told when what the gate took for speech was none. on_death: told of the thread's end by an error.
     """
 
@@ -61,6 +63,7 @@ class Supervisor:
         bus: events.Bus,
         warden: Warden,
         traffic: Traffic,
+        lines: Lines,
         woken_for_nothing: Callable[[], None],
         on_death: Callable[[str, BaseException], None],
     ) -> None:
@@ -71,6 +74,7 @@ class Supervisor:
         self._dialogue = dialogue
         self._bus = bus
         self._traffic = traffic
+        self._lines = lines
         self._woken_for_nothing = woken_for_nothing
         self._on_death = on_death
         self._backoff = Backoff(config.reconnect.initial_s, config.reconnect.max_s)
@@ -84,6 +88,7 @@ class Supervisor:
         self._decided_s = 0.0  # when the message that is being dealt with was taken: later acts are not its subject
         self._retry_at_s: float | None = None
         self._woken_by_speech = False
+        self._deaf = False
         self._always = config.wake.mode == "always"
         self._greeting = Greeting(config, bus)
         self._connect_since_s = 0.0
@@ -106,6 +111,11 @@ class Supervisor:
     def asleep(self) -> bool:
         return self._state is State.ASLEEP
 
+    @property
+    def deaf(self) -> bool:
+        """The device has opened the session, for it has to tell something, and nobody has woken the agent in it."""
+        return self._deaf
+
     def start(self) -> None:
         self._thread.start()
         if self._always:
@@ -124,6 +134,11 @@ class Supervisor:
     def wake(self, *, by_speech: bool, anyway: bool = False) -> None:
         """anyway: also when a budget is spent; not for speech. A command wakes in quiet hours too."""
         self._inbox.put(Wake(by_speech, anyway=anyway and not by_speech))
+
+    def wake_for_device(self) -> None:
+        """The device has something to tell. In the session that is opened for it the microphone is not heard until
+        somebody wakes the agent as usual, unless tools.timer_listens says otherwise."""
+        self._inbox.put(Wake(by_speech=False, by_device=True))
 
     def sleep(self) -> None:
         self._inbox.put(Sleep())
@@ -201,17 +216,26 @@ class Supervisor:
         match message:
             case Wake() if self._is_refused(message):
                 pass
+            case Wake(by_device=True):
+                if self._state is State.ASLEEP:
+                    self._woken_by_speech = False
+                    self._deaf = not self._config.tools.timer_listens
+                    self._news.woken("device")
+                    self._move(Trigger.WAKE, "the device has something to tell")
             case Wake(by_speech=True):
                 # Speech waits for the retry that is due anyhow; a noisy room must not hammer a broken server.
-                if self._state is State.ASLEEP:
+                if self._state is State.ASLEEP or self._deaf:
                     self._woken_by_speech = True
                     by_word = self._config.wake.mode == "word"
                     self._news.woken("word" if by_word else "speech")
+                    self._hear()
+                if self._state is State.ASLEEP:
                     self._move(Trigger.WAKE, "somebody says the wake word" if by_word else "somebody speaks")
             case Wake(standing=standing):
                 self._woken_by_speech = False
-                if not standing and move(self._state, Trigger.WAKE) is not None:
+                if not standing and (self._deaf or move(self._state, Trigger.WAKE) is not None):
                     self._news.woken("command")
+                self._hear()
                 self._move(Trigger.WAKE, "woken")
             case Sleep():
                 self._retry_at_s = None
@@ -225,6 +249,13 @@ class Supervisor:
                 self._ended(session, ending)
             case _:
                 pass
+
+    def _hear(self) -> None:
+        """Somebody has woken the agent: from now on the room is for it."""
+        if self._deaf:
+            log.info("somebody wakes the agent, in a session that the device has opened")
+            self._dialogue.person_wakes()
+        self._deaf = False
 
     def _reconfigure(self, config: Config, agent: Agent) -> None:
         self._config = config
@@ -308,7 +339,8 @@ class Supervisor:
             self._act(action, reason)
         self._keep_history = False
         if step.to is State.ASLEEP:
-            self._admission.fell_asleep(trigger)
+            self._admission.fell_asleep(trigger, resumes=not self._deaf)
+            self._deaf = False
         if before is not step.to:
             # An outage is told once when it begins and once when it ends, not at every try.
             retrying = self._outage.is_told and State.ASLEEP not in (before, step.to)
@@ -340,7 +372,7 @@ class Supervisor:
                 self._unanswered.give_up(self._talk_begins_s(), reason, was_heard_out=self._was_heard_out)
                 if self._to_agent.typed_s is not None:
                     # It was typed into a session that was just ending; nothing has woken the daemon for it yet.
-                    self._inbox.put(Wake(by_speech=False))
+                    self._inbox.put(Wake(by_speech=False, by_device=self._to_agent.only_device_typed))
 
     def _doubt(self) -> None:
         # A wake word is no matter of loudness.
@@ -369,6 +401,7 @@ class Supervisor:
             suppress_greeting=unwanted and self._greeting.may_suppress,
             timeout_s=self._config.session.connect_timeout_s,
             traffic=self._traffic,
+            lines=self._lines,
             on_death=self._on_death,
         )
         self._session.start()
@@ -408,8 +441,12 @@ class Supervisor:
                 due_s.append(self._slow_at_s)
         if self._state is State.LIVE:
             due_s.append(self._outage.next_look_s)
-            held_open = self._admission.held_open
-            due_s.append(self._quiet.next_look_s(now_s, held_open=held_open, by_speech=self._woken_by_speech))
+            held_open = self._admission.held_open and not self._deaf
+            due_s.append(
+                self._quiet.next_look_s(
+                    now_s, held_open=held_open, by_speech=self._woken_by_speech, deaf=self._deaf
+                )
+            )
         if self._state is not State.ASLEEP:
             said_s = (self._unanswered.newest_s, self._unanswered.oldest_spoken_s)
             due_s += [at_s + self._config.session.keep_utterance_s for at_s in said_s if at_s is not None]
@@ -435,8 +472,8 @@ class Supervisor:
             self._outage.look(now_s)
         if self._state is State.LIVE:
             # Before its age: nobody needs another one instead.
-            held_open = self._admission.held_open
-            if quiet := self._quiet.due(now_s, held_open=held_open, by_speech=self._woken_by_speech):
+            held_open = self._admission.held_open and not self._deaf
+            if quiet := self._quiet.due(now_s, held_open=held_open, by_speech=self._woken_by_speech, deaf=self._deaf):
                 self._move(*quiet)
         pause = self._dialogue.between_turns(now_s)
         if due := self._admission.due(now_s, self._state, self._outage.live_since_s, between_turns=pause):
@@ -454,7 +491,7 @@ class Supervisor:
             self._unanswered.give_up_old(before_s, cause)
 
     def _is_refused(self, wake: Wake) -> bool:
-        if self._admission.refuses(wake, self._state):
+        if self._admission.refuses(wake, self._state, self._decided_s):
             self._unanswered.refused()
             return True
         self._unanswered.admitted(self._talk_begins_s())

@@ -99,6 +99,12 @@ class ToAgent:
         with self._lock:
             return self._typed.newest_s
 
+    @property
+    def only_device_typed(self) -> bool:
+        """All that waits to be answered is the device's own message."""
+        with self._lock:
+            return set(self._typed.waiting) == {ASK}
+
     def forget_typed(self, before_s: float, cause: str) -> None:
         """What was typed before that, and not answered; tells of what was never sent."""
         with self._lock:

@@ -145,6 +145,8 @@ class Uplink:
         self._losing: Loss | None = None
         self._losing_since_s = self._lost_last_s = 0.0
         self._losses: list[Loss] = []
+        self._muted = False
+        self._heard_from_s = float("-inf")
         self.live = False
         self.counters = UplinkCounters()
 
@@ -193,6 +195,9 @@ class Uplink:
     def push(self, passed: Passed) -> None:
         """A frame from the gate, in order."""
         self.counters.room += 1
+        if self._muted or passed.frame.start_s < self._heard_from_s:
+            # Its time goes up, its sound does not.
+            passed = Passed(Frame(SILENT_FRAME, passed.frame.start_s), speech=False)
         frame = passed.frame
         if self._losing and frame.start_s - self._lost_last_s >= SAME_LOSS_S:
             self._end_loss()
@@ -309,6 +314,19 @@ class Uplink:
             if outgoing.speech is not None and outgoing.speech.start_s < before_s:
                 outgoing.pcm, outgoing.speech = SILENT_FRAME, None
         return GivenUp(unsent * FRAME_MS, sent * FRAME_MS, passed_over * FRAME_MS)
+
+    def mute(self, on: bool, now_s: float) -> None:
+        """While on, and for what was captured until it is switched off, zeros go up. All that waits is forgotten, what
+        no transcript of the agent's has shown to be heard as well as what was never sent."""
+        self._muted = on
+        self._heard_from_s = now_s
+        if not on:
+            return
+        self._kept.clear()
+        self._utterances.clear()
+        self._settled = False
+        for outgoing in self._outgoing:
+            outgoing.pcm, outgoing.speech = SILENT_FRAME, None
 
     def forget_ended(self, before_s: float, now_s: float) -> GivenUp:
         """As forget(), of whole utterances that were over before before_s."""

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import fcntl
 import http.client
 import os
 import selectors
 import socket
 import ssl
+import struct
+import sys
+import termios
 import threading
 import time
 from collections.abc import Sequence
@@ -81,6 +86,24 @@ def shut(raw: socket.socket) -> None:
     # Not SSLSocket's own: that one takes away what the other thread is using.
     with contextlib.suppress(OSError):
         socket.socket.shutdown(raw, socket.SHUT_RDWR)
+
+
+def unacknowledged_bytes(raw: socket.socket) -> int:
+    """What was handed to the system on this TCP socket and the other side has not acknowledged: tcp(7), SIOCOUTQ.
+    0 where that cannot be told, or the socket is closed."""
+    try:
+        return int.from_bytes(fcntl.ioctl(raw.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    except (OSError, ValueError):
+        return 0
+
+
+def abort(raw: socket.socket) -> bool:
+    """Resets a TCP connection at once, whoever is using the socket: what waits in it is thrown away, and they see a
+    line that was lost. → whether that could be done. connect(2) with AF_UNSPEC; Python's own connect() cannot."""
+    nowhere = struct.pack("H14x", socket.AF_UNSPEC)
+    connect = ctypes.CDLL(None, use_errno=True).connect
+    descriptor = raw.fileno()
+    return descriptor >= 0 and bool(connect(descriptor, nowhere, len(nowhere)) == 0)
 
 
 def open_line(

@@ -5,45 +5,132 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 
+from parleyd.host.directories import runtime_place
 from parleyd.host.files import read_file, replace_file
 
 log = logging.getLogger(__name__)
 
+# How long the one who mutes waits for the disk. On a card that fails, fsync(2) takes seconds; the order is in force.
+WRITE_S = 0.5
 _MOST_BYTES = 1000
 _MOST_GAIN_BYTES = 4000
 
 
 class RememberedMute:
-    """A file that exists while muted. directory: where state is kept; None: nothing is remembered."""
+    """A file that exists while muted. Whether it could be stored is told, for a person relies on it.
 
-    def __init__(self, directory: Path | None) -> None:
+    directory: where state is kept; None: nothing is remembered. beside: of the runtime directory, for a state directory
+    that cannot be written; what is there holds over a restart of the daemon, and not over one of the device.
+    told: called on a thread of its own whenever an order has been stored, or has not: with what is wrong, or None.
+    """
+
+    def __init__(
+        self,
+        directory: Path | None,
+        beside: Path | None = None,
+        told: Callable[[str | None], None] = lambda _trouble: None,
+    ) -> None:
         self._file = None if directory is None else directory / "muted"
+        self._beside = beside
+        self._told = told
+        self._orders = 0
+        self._writing = threading.Lock()
+        self.trouble: str | None = None
 
     @property
     def on(self) -> bool:
-        return self._file is not None and self._file.exists()
+        """Muted also where it cannot be known."""
+        return any(file is not None and _may_exist(file) for file in (self._file, self._beside))
 
-    def remember(self, on: bool) -> None:
-        if self._file is None:
-            return
+    def remember(self, on: bool) -> str | None:
+        """→ why it will not outlive a restart; None where it will. Blocks for WRITE_S at most."""
+        self._orders += 1
+        done = threading.Event()
+        thread = threading.Thread(target=self._write, args=(on, self._orders, done), name="mute-switch", daemon=True)
         try:
-            if on:
-                self._file.touch(mode=0o600)
-            else:
-                self._file.unlink(missing_ok=True)
-            directory = os.open(self._file.parent, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                # Without this a power cut may undo it.
-                os.fsync(directory)
-            finally:
-                os.close(directory)
+            thread.start()
+        except RuntimeError:
+            self._write(on, self._orders, done)
+        if not done.wait(WRITE_S):
+            place = self._file.parent if self._file is not None else ""
+            return f"this will NOT hold after a restart until it is stored: {place} takes its time"
+        return self.trouble
+
+    def _write(self, on: bool, order: int, done: threading.Event) -> None:
+        with self._writing:
+            # A later order has overtaken it, while the disk was slow.
+            if order == self._orders:
+                self.trouble = self._stored(on)
+                self._told(self.trouble)
+            done.set()
+
+    def _stored(self, on: bool) -> str | None:
+        if self._file is None:
+            return "this will NOT hold after a restart: there is no state directory" if on else None
+        try:
+            _switch(self._file, on)
         except OSError as error:
-            log.warning("the mute switch will not outlive a restart: %s: %s", self._file, error.strerror)
+            cannot = f"{self._file} cannot be {'written' if on else 'removed'}: {error.strerror}"
+            if not on:
+                self._switch_beside(False)
+                return f"after a restart the microphone will be muted again: {cannot}"
+            if self._switch_beside(True):
+                return f"this holds over a restart of the daemon, but NOT when the device is switched off: {cannot}"
+            return f"this will NOT hold after a restart: {cannot}"
+        self._switch_beside(False)
+        return None
+
+    def _switch_beside(self, on: bool) -> bool:
+        if self._beside is None:
+            return False
+        try:
+            _switch(self._beside, on)
+        except OSError:
+            return False
+        return True
+
+
+def beside(directory: Path | None) -> Path | None:
+    """A second place for the mute switch of the daemon that keeps its state in this directory."""
+    if directory is None or not (os.environ.get("RUNTIME_DIRECTORY") or os.environ.get("XDG_RUNTIME_DIR")):
+        return None
+    try:
+        place = runtime_place()
+    except OSError:
+        return None
+    # Daemons of one user have their runtime directory in common.
+    return place / f"muted.{zlib.crc32(os.fsencode(directory.absolute())):08x}"
+
+
+def _switch(file: Path, on: bool) -> None:
+    """Without the directory's fsync(2) a power cut may undo it. Raises OSError."""
+    if on:
+        file.touch(mode=0o600)
+    else:
+        file.unlink(missing_ok=True)
+    directory = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _may_exist(file: Path) -> bool:
+    try:
+        file.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        log.warning("muted, because it cannot be known whether it was: %s: %s", file, error.strerror)
+    return True
 
 
 _Level = Annotated[float, msgspec.Meta(ge=0, le=1)]

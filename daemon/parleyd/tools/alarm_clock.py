@@ -22,12 +22,21 @@ class AlarmClock:
     """start(), close(). Thread-safe.
 
     folder: the state directory; None: timers are not kept. goes_off: called on the clock's own thread, with the timer
-    and how many seconds late it is.
+    and how many seconds late it is. told: called when timers cannot be saved, with what is wrong, and with None when
+    they can again; at once, inside of whatever has changed them.
     """
 
-    def __init__(self, folder: Path | None, goes_off: Callable[[Timer, float], None]) -> None:
+    def __init__(
+        self,
+        folder: Path | None,
+        goes_off: Callable[[Timer, float], None],
+        told: Callable[[str | None], None] = lambda _trouble: None,
+    ) -> None:
         self._path = None if folder is None else folder / timers.FILE_NAME
         self._goes_off = goes_off
+        self._told = told
+        # Why the timers that are set will not survive a restart.
+        self.trouble: str | None = None
         self._changed = threading.Condition()
         self._book: TimerBook | None = None
         self._saved_at: Now | None = None
@@ -118,7 +127,11 @@ class AlarmClock:
         if self._path is None:
             return
         at = self._saved_at = timers.now()
+        trouble = None
         try:
             timers.write(self._path, self._opened().saved(at))
         except OSError as error:
-            log.warning("timers cannot be saved and will not survive a restart: %s", error.strerror or error)
+            trouble = f"timers cannot be saved and will not survive a restart: {error.strerror or error}"
+        if trouble != self.trouble:
+            self.trouble = trouble
+            self._told(trouble)

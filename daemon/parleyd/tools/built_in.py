@@ -30,7 +30,7 @@ class Device:
     """
 
     set_volume: Callable[[float], None]
-    mute: Callable[[bool], None]
+    mute: Callable[[bool], str | None]
     end_conversation: Callable[[], None]
     status: Callable[[], Mapping[str, object]]
     alarm_clock: AlarmClock
@@ -127,8 +127,9 @@ def _set_volume(device: Device, percent: int) -> str:
 
 
 def _mute(device: Device) -> str:
-    device.mute(True)
-    return "The microphone is off. Only the person at the device can switch it on again."
+    warning = device.mute(True)
+    more = f" Warn the person: {warning}." if warning else ""
+    return f"The microphone is off. Only the person at the device can switch it on again.{more}"
 
 
 def _end_conversation(device: Device) -> str:
@@ -139,7 +140,8 @@ def _end_conversation(device: Device) -> str:
 def _set_timer(clock: AlarmClock, hours: int = 0, minutes: int = 0, seconds: int = 0, label: str = "") -> str:
     timer = clock.set(hours * 3600 + minutes * 60 + seconds, " ".join(clean(label).split()))
     named = f" ({timer.label})" if timer.label else ""
-    return f"Timer {timer.number}{named} rings in {timers.duration(hours * 3600 + minutes * 60 + seconds)}."
+    stored = f" Warn the person: {clock.trouble}." if clock.trouble else ""
+    return f"Timer {timer.number}{named} rings in {timers.duration(hours * 3600 + minutes * 60 + seconds)}.{stored}"
 
 
 def _list_timers(clock: AlarmClock) -> object:

@@ -34,12 +34,13 @@ log = logging.getLogger(__name__)
 class Host:
     """What the tools need of the daemon around them; each returns at once.
 
-    set_volume: from 0 to 1. end_conversation: after what the agent still says. tell: makes the agent know something,
-    wakes it for that, and makes it say so unless somebody is talking with it right now.
+    set_volume: from 0 to 1. mute: → why that will not outlive a restart. end_conversation: after what the agent still
+    says. tell: makes the agent know something, wakes it for that, and makes it say so unless somebody is talking with
+    it right now.
     """
 
     set_volume: Callable[[float], None]
-    mute: Callable[[bool], None]
+    mute: Callable[[bool], str | None]
     end_conversation: Callable[[], None]
     status: Callable[[], Mapping[str, object]]
     tell: Callable[[str], None]
@@ -55,7 +56,7 @@ class DeviceTools:
         self._host = host
         self._bus = bus
         self._audit = Audit(folder, config.audit_kib * 1024)
-        self.alarm_clock = AlarmClock(folder, self._timer_goes_off)
+        self.alarm_clock = AlarmClock(folder, self._timer_goes_off, self._timers_stored)
         device = Device(host.set_volume, host.mute, host.end_conversation, host.status, self.alarm_clock)
         tools = {**built_in_tools(config.built_in, device), **declared_tools(config)}
         self._toolbox = Toolbox(
@@ -128,6 +129,15 @@ class DeviceTools:
     @property
     def waiting_approvals(self) -> tuple[events.ApprovalWanted, ...]:
         return self._approvals.waiting
+
+    def _timers_stored(self, trouble: str | None) -> None:
+        if trouble is None:
+            log.info("timers can be saved again")
+            self._bus.publish(events.TroubleOver(at_s=time.monotonic(), part="timer file"))
+            return
+        mend = "see the disk (df, dmesg)"
+        log.warning("%s; %s", trouble, mend)
+        self._bus.publish(events.Trouble(at_s=time.monotonic(), text=trouble, mend=mend, part="timer file"))
 
     def _timer_goes_off(self, timer: timers.Timer, late_s: float) -> None:
         label = f" ({timer.label})" if timer.label else ""

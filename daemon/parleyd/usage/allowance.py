@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,13 +14,15 @@ from parleyd.usage.quiet_hours import quiet_until
 
 # Of a budget, so much is used when it is time to say so.
 NEAR = 0.8
+# Sessions that the device opens of its own accord, because a timer has gone off: an agent sets timers at will.
+MOST_BY_DEVICE, WITHIN_S = 4, 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """Why there is no session. until: when that changes, as a key: the same refusal is said once."""
 
-    cause: Literal["budget", "quiet hours"]
+    cause: Literal["budget", "quiet hours", "device"]
     text: str
     mend: str
     until: str
@@ -78,3 +81,23 @@ def quiet(hours: Sequence[QuietHours], local: datetime) -> Refusal | None:
         return None
     text, mend = f"these are quiet hours until {until}", "wake by command if need be, or change quiet_hours"
     return Refusal("quiet hours", text, mend, f"{local.date().isoformat()} {until}")
+
+
+class ByDevice:
+    """Counts the sessions that the device opens of its own accord. Times are monotonic."""
+
+    def __init__(self) -> None:
+        self._opened_s: deque[float] = deque(maxlen=MOST_BY_DEVICE)
+
+    def opens(self, now_s: float) -> None:
+        self._opened_s.append(now_s)
+
+    def refusal(self, now_s: float) -> Refusal | None:
+        if len(self._opened_s) < MOST_BY_DEVICE or now_s - self._opened_s[0] >= WITHIN_S:
+            return None
+        return Refusal(
+            "device",
+            f"timers have opened {MOST_BY_DEVICE} sessions within the hour",
+            "the timer has rung; the agent hears of it in the next session that somebody opens",
+            f"device {self._opened_s[0]}",
+        )

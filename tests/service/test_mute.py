@@ -1,0 +1,195 @@
+"""What `parleyd mute` promises (docs/mute.md), seen from the server, from the disk and from the crowd."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from test_run import read_until, write_config
+
+from parleyd.host.remembered import RememberedMute, beside
+
+HERE = Path(__file__).parent
+# What the network and its card hold is beyond anybody's reach.
+BEYOND_REACH_S = 0.3
+# Without large segments the loopback behaves as the card of a slow line.
+UP = "ip link set lo mtu 1500 gso_max_size 3000 gso_max_segs 2 up"
+
+
+def in_a_network_of_its_own(script: str, *arguments: str) -> dict[str, float]:
+    """Skips where that cannot be had. → what the script has printed."""
+    if os.geteuid() != 0 or not all(shutil.which(program) for program in ("unshare", "ip", "tc")):
+        pytest.skip("a network namespace takes root, and unshare, ip and tc (util-linux, iproute2)")
+    prepare = f"{UP} && tc qdisc add dev lo root tbf rate 50mbit burst 3kb latency 20s"
+    probe = subprocess.run(["unshare", "-n", "sh", "-c", prepare], capture_output=True, text=True, check=False)
+    if probe.returncode != 0:
+        pytest.skip(f"no network namespace with a bound rate here: {probe.stderr.strip()}")
+    told = subprocess.run(
+        [
+            "unshare",
+            "-n",
+            "sh",
+            "-c",
+            f'{UP} && exec "$@"',
+            "sh",
+            sys.executable,
+            script,
+            *arguments,
+        ],
+        cwd=HERE,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert told.returncode == 0, told.stderr
+    result: dict[str, float] = json.loads(told.stdout.splitlines()[-1])
+    return result
+
+
+@pytest.mark.parametrize("rate", ["20kbit", "128kbit"])
+def test_on_a_slow_line_nothing_of_what_waits_comes_after_the_answer(rate: str) -> None:
+    told = in_a_network_of_its_own("slow_line.py", rate)
+    assert told["after_s"] <= BEYOND_REACH_S, told
+    assert told["kept_ms"] == 0, told
+
+
+def test_on_a_line_that_keeps_up_the_session_goes_on() -> None:
+    told = in_a_network_of_its_own("slow_line.py", "10mbit")
+    assert told["after_s"] <= BEYOND_REACH_S, told
+    assert told["lines"] == 1, told
+
+
+# ---------------------------------------------------------------- the disk, and a restart
+
+
+def parleyd(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "parleyd", *arguments], capture_output=True, text=True, timeout=30, check=False
+    )
+
+
+@contextmanager
+def running(directory: Path) -> Iterator[list[str]]:
+    """→ its log up to its start; in the end it is killed."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "parleyd", "run", "-c", "parleyd.yaml"], cwd=directory, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield read_until(process, " runs; provider")
+        finally:
+            process.kill()
+
+
+def is_muted() -> bool:
+    microphone: dict[str, bool] = json.loads(parleyd("status", "--json").stdout)["microphone"]
+    return microphone["muted"]
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A state directory on a file system of its own, which a test may break."""
+    directory = tmp_path / "state"
+    directory.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k,nr_inodes=40,mode=700", "state", str(directory)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("a file system of its own takes root, and the right to mount")
+    monkeypatch.setenv("STATE_DIRECTORY", str(directory))
+    write_config(tmp_path, audio='{input: {device: "null"}, output: {device: "null"}}')
+    yield directory
+    subprocess.run(["chattr", "-i", str(directory)], capture_output=True, check=False)
+    subprocess.run(["umount", "-l", str(directory)], check=True)
+
+
+def make_read_only(state: Path) -> None:
+    """As for a file system that turned read-only under a running daemon, which mount(8) does not do to open files."""
+    if subprocess.run(["chattr", "+i", str(state)], capture_output=True, check=False).returncode != 0:
+        pytest.skip("no chattr here, or not for this file system")
+
+
+def make_writable(state: Path) -> None:
+    subprocess.run(["chattr", "-i", str(state)], check=True)
+
+
+def fill(state: Path) -> None:
+    with contextlib.suppress(OSError):
+        for number in range(100):
+            (state / f"rubbish{number}").write_bytes(bytes(1))
+
+
+@pytest.mark.parametrize("broken", [make_read_only, fill])
+def test_what_cannot_be_stored_is_said_at_once_and_holds_as_far_as_it_can(
+    broken: Callable[[Path], None], tmp_path: Path, state: Path
+) -> None:
+    with running(tmp_path):
+        broken(state)
+        muted = parleyd("mute")
+        assert muted.stdout == "muted: the agent hears nothing\n", "it is in force all the same"
+        assert muted.returncode == os.EX_IOERR
+        assert "holds over a restart of the daemon, but NOT when the device is switched off: " in muted.stderr
+        assert is_muted()
+        timer = parleyd("tools", "run", "-c", str(tmp_path / "parleyd.yaml"), "set_timer", '{"minutes": 10}')
+        assert "Warn the person: timers cannot be saved and will not survive a restart" in timer.stdout
+        page = " ".join(parleyd("status").stdout.split())
+        assert "mute switch: " in page
+        assert "timer file: " in page
+        assert "hears nothing, until a restart" in page
+    with running(tmp_path) as log:
+        assert is_muted()
+        assert "the microphone is muted, as it was left" in "".join(log)
+
+
+def test_without_a_second_place_it_is_said_that_no_restart_is_outlived(tmp_path: Path) -> None:
+    nowhere = tmp_path / "state"
+    nowhere.write_text("a file where the directory was")
+    trouble = RememberedMute(nowhere, nowhere / "muted").remember(True)
+    assert trouble is not None
+    assert trouble.startswith("this will NOT hold after a restart: ")
+    assert RememberedMute(None).remember(True) == "this will NOT hold after a restart: there is no state directory"
+
+
+def test_when_the_disk_is_well_again_the_order_is_stored(tmp_path: Path, state: Path) -> None:
+    with running(tmp_path):
+        make_read_only(state)
+        assert parleyd("mute").returncode == os.EX_IOERR
+        make_writable(state)
+        assert parleyd("mute").returncode == os.EX_OK
+        status = json.loads(parleyd("status", "--json").stdout)
+        assert status["microphone"]["mute_lasts"]
+    # As at a reboot.
+    (second := beside(state)) and second.unlink(missing_ok=True)
+    with running(tmp_path):
+        assert is_muted()
+        assert parleyd("unmute").returncode == os.EX_OK
+    with running(tmp_path):
+        assert not is_muted()
+
+
+def test_who_mutes_does_not_wait_for_a_disk_that_hangs(tmp_path: Path) -> None:
+    """And the order counts that was given last, in whatever order the disk takes them."""
+    told: list[str | None] = []
+    switch = RememberedMute(tmp_path, None, told.append)
+    with switch._writing:
+        # As long as somebody is at the disk.
+        assert "takes its time" in (switch.remember(True) or "")
+        assert "takes its time" in (switch.remember(False) or "")
+        assert "takes its time" in (switch.remember(True) or "")
+        assert not told
+    assert switch.remember(True) is None
+    assert switch.on
+    assert told[-1] is None
+
+
+def test_what_cannot_be_read_counts_as_muted(tmp_path: Path) -> None:
+    (tmp_path / "muted").symlink_to(tmp_path / "muted")
+    assert RememberedMute(tmp_path).on
+    assert RememberedMute(tmp_path / ("x" * 300)).on
+    assert not RememberedMute(tmp_path / "nowhere").on
