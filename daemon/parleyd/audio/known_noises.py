@@ -233,10 +233,11 @@ def _differences(places: Sequence[tuple[_Noise, int]], now: Bands, floor: Bands)
     floors = np.stack([noise.floor for noise, _ in places])[:, None]
     both = (now > floor + OVER_FLOOR_DB) & (then > floors + OVER_FLOOR_DB)
     cells = both.sum(axis=(1, 2))
-    gains = np.where(both, now - then, np.float32(0)).sum(axis=(1, 2)) / np.maximum(cells, 1).astype(np.float32)
+    louder_db = np.where(both, now - then, np.float32(0)).sum(axis=(1, 2))
+    gains: Bands = (louder_db / np.maximum(cells, 1)).astype(np.float32)
     differs, counts = _compare(now, then, floors, floor, gains[:, None, None])
     comparable = (cells >= CELLS_LEAST) & (np.abs(gains) <= GAIN_MOST_DB)
-    return np.where(comparable, differs / np.maximum(counts, 1), np.float32(np.inf)), gains
+    return np.where(comparable, differs / np.maximum(counts, 1), np.inf).astype(np.float32), gains
 
 
 def _compare(
