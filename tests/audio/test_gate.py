@@ -810,7 +810,7 @@ def test_the_log_says_how_loud_a_voice_has_to_be_and_whether_that_keeps_the_same
     assert not wakes
     words, wakes = told(-20.0, 5)
     assert words.startswith("woken for nothing (5 in a row): for 16 min a voice has to reach ")
-    assert words.endswith("; the sound that woke it reached -20 dBFS, which is still enough")
+    assert words.endswith("; the sound that woke it reached -20 dBFS, so the same can wake it again")
     assert wakes
 
 

@@ -13,6 +13,7 @@ from parleyd.agents.agent import Address, DialError
 from parleyd.agents.elevenlabs.address import signed_address
 from parleyd.agents.elevenlabs.endings import judge_http
 from parleyd.conversation.connecting import connect
+from parleyd.host import resolving
 from parleyd.host.proxies import ProxyError
 from parleyd.host.reaching import Deadline, reach
 from several_addresses import addresses, silent
@@ -78,11 +79,12 @@ def test_what_answers_too_late_is_closed(monkeypatch):
 
 
 def test_without_a_thread_left_there_is_no_line_and_no_other_harm(monkeypatch):
-    def refuse(_: object) -> None:
+    def refuse(*_: object) -> None:
         raise RuntimeError("can't start new thread")
 
     with listening() as port, monkeypatch.context() as system:
         system.setattr(threading.Thread, "start", refuse)
+        system.setattr(resolving._thread, "start_new_thread", refuse)
         for url in (f"ws://127.0.0.1:{port}/", f"ws://localhost:{port}/"):
             with pytest.raises(DialError, match="no thread left"):
                 connect(Address(url), 30.0, judge_http)

@@ -45,7 +45,7 @@ def test_unique_items_are_not_compared_each_with_each(items: dict[str, object]) 
     count = 300
     check = Parameters(of_list(uniqueItems=True, items=items)).check
     if items:
-        with pytest.raises(ToolError, match="is not of type 'string'"):
+        with pytest.raises(ToolError, match="is of the wrong type"):
             check({"x": [Watched(a=number) for number in range(count)]})
     else:
         check({"x": [Watched(a=number) for number in range(count)]})
