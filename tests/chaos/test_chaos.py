@@ -46,9 +46,12 @@ def test_no_fault_breaks_a_promise(group: str):
         lanes.play(lives, done.append)
     failed = {life.number for life in done if life.failures or any(each.failures for each in life.outcomes)}
     if failed:
-        # On a busy machine the harness itself may come too late with its sound. What a daemon does wrong, it does again.
+        # On a busy machine the harness itself may come too late with its sound.
+        # What a daemon does wrong, it does again.
         first, done = done, [life for life in done if life.number not in failed]
-        print("tried again:", *(line for life in first for each in life.outcomes for line in report.failure_lines(each)))
+        print(
+            "tried again:", *(line for life in first for each in life.outcomes for line in report.failure_lines(each))
+        )
         with Lanes(len(failed), None, time.monotonic() + 300) as lanes:
             lanes.play([life for life in lives if life.number in failed], done.append)
     print(f"CHAOS_SEED={SEED}\n{report.terminal(done, time.monotonic() - began_s)}")
