@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from parleyd.agents import variables as variables_module
-from parleyd.agents.agent import EndingKind
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
 from parleyd.agents.variables import MOST_BYTES, NotFoundError, Variables, find
 from parleyd.config.schema import ElevenLabs, Scalar, Variable
-from parleyd.log_fields import NOTICE
+from parleyd.core.endings import EndingKind
+from parleyd.core.log_fields import NOTICE
 
 
 def looked_up(variables: Variables) -> dict[str, Scalar]:

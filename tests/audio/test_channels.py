@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import parleyd
-from parleyd.audio.capture import Capture
+from parleyd.audio.capture.capture import Capture
 from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.names import devices_of, microphone_of
 from parleyd.audio.devices.portaudio import PortAudioInput

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from parleyd import events
-from parleyd.audio.earcon_cues import AGAIN_S, PRESENT_S, EarconCues
-from parleyd.conversation.states import State, Trigger
+from parleyd.audio.earcons.cues import AGAIN_S, PRESENT_S, EarconCues
+from parleyd.core import events
+from parleyd.core.states import State, Trigger
 
 
 class Story:

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from playback_room import Room, SteppingOutput
 
-from parleyd import events
 from parleyd.audio import mixer
 from parleyd.audio.mixer import AlsaMixer, MixerError, Volume
 from parleyd.config.schema import Mixer
+from parleyd.core import events
 from parleyd.host.remembered import RememberedVolume
 from vcard import VirtualCard
 

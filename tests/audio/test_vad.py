@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
+from parleyd.audio.gate.vad import Detector, VadUnavailableError, detector
 from parleyd.audio.pcm import FRAME_BYTES, FRAME_SAMPLES, PIPELINE_RATE_HZ, SILENT_FRAME, Frame, to_pcm
-from parleyd.audio.vad import Detector, VadUnavailableError, detector
 
 
 def vowel(frames: int) -> bytes:

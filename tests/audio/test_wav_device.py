@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 from playback_room import Room, samples, tone
 
-from parleyd.audio import playback
 from parleyd.audio.devices import wav as wav_device
 from parleyd.audio.devices.clock import Tick
 from parleyd.audio.devices.device import DeviceError, InputDevice, OutputDevice
@@ -26,6 +25,7 @@ from parleyd.audio.devices.names import device_pair, input_device, output_device
 from parleyd.audio.devices.portaudio import PortAudioInput, PortAudioOutput
 from parleyd.audio.devices.wav import WavInput, WavOutput
 from parleyd.audio.pcm import AudioFormat
+from parleyd.audio.playback import playback
 
 
 def wav(fmt: bytes, data: bytes, *, data_bytes: int | None = None) -> bytes:

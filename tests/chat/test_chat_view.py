@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from parleyd.chat.view import View
 from parleyd.chat.wrap import Wrap, columns
-from parleyd.shown import printable
+from parleyd.core.text import printable
 
 
 def part(kind: str, text: str = "", part_of: object = 1) -> dict[str, Any]:

@@ -12,9 +12,6 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
-from parleyd import events
-from parleyd.agents.agent import Ending, EndingKind
-from parleyd.agents.local.record import Activity
 from parleyd.audio.devices.portaudio_host import CardDevice
 from parleyd.chat.screen import Screen
 from parleyd.chat.view import View
@@ -29,7 +26,10 @@ from parleyd.cli.status import Line, shown
 from parleyd.cli.terminal import rows
 from parleyd.control import messages
 from parleyd.control.client import RefusedError
+from parleyd.core import events
+from parleyd.core.endings import Ending, EndingKind
 from parleyd.demo.timeline import Timeline
+from parleyd.embedded.record import Activity
 from parleyd.hooks.occasion import Occasion
 from parleyd.host import log_lines
 from parleyd.transcript.reading import Entry

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from parleyd.checks import this_machine
+from parleyd.checks.configuration import parse
 from parleyd.cli import check
-from parleyd.config.loader import parse
 from parleyd.config.schema import Config
 from parleyd.host.directories import SYSTEM_CONFIG
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from parleyd.config.loader import MAX_BYTES, ConfigError, load, parse
+from parleyd.checks.configuration import ConfigError, load, parse
+from parleyd.config.loader import MAX_BYTES
 from parleyd.config.schema import Config, Secret
 
 LOCAL = "provider: local\n"

@@ -11,8 +11,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from parleyd.checks.configuration import ConfigError, Problem, parse
 from parleyd.config.keys import all_keys
-from parleyd.config.loader import ConfigError, Problem, parse
 from parleyd.config.nodes import dump
 from parleyd.config.schema import Config, ElevenLabs
 

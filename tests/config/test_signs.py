@@ -10,8 +10,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from parleyd.checks.configuration import ConfigError, parse
 from parleyd.config import signs
-from parleyd.config.loader import ConfigError, parse
 from parleyd.config.problem import Problem
 from parleyd.config.secrets import SecretError, resolve_key
 

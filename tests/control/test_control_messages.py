@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parleyd import events
-from parleyd.agents.agent import Ending, EndingKind
 from parleyd.control import messages
 from parleyd.control.messages import AnyRequest, RequestError
 from parleyd.control.server import MOST_WAITING_BYTES
+from parleyd.core import events
+from parleyd.core.endings import Ending, EndingKind
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

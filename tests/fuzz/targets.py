@@ -18,7 +18,8 @@ from parleyd.agents import agent as common
 from parleyd.agents.elevenlabs.codec import ElevenLabsCodec
 from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.wav import read_header, to_mono
-from parleyd.config.loader import MAX_BYTES, ConfigError, Problem, parse
+from parleyd.checks.configuration import ConfigError, Problem, parse
+from parleyd.config.loader import MAX_BYTES
 from parleyd.config.schema import ElevenLabs
 from parleyd.control import messages
 from parleyd.tools import template

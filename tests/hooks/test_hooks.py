@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from parleyd import events
 from parleyd.config.hook_sections import Hook, HookName
+from parleyd.core import events
 from parleyd.hooks import hooks as hooks_module
 from parleyd.hooks.hooks import MOST_AT_ONCE, Hooks
 from parleyd.hooks.waiting import MOST_WAITING

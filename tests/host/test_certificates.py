@@ -20,11 +20,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from parleyd.agents.agent import Address, DialError
+from parleyd.agents.agent import Address
 from parleyd.agents.elevenlabs.address import signed_address
 from parleyd.agents.elevenlabs.endings import judge_http
 from parleyd.config.schema import Config, ElevenLabs
-from parleyd.conversation.connecting import connect
+from parleyd.conversation.session.connecting import connect
+from parleyd.core.endings import DialError
 from parleyd.doctor import network
 from parleyd.doctor.examination import Examination
 from parleyd.doctor.findings import Severity

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from parleyd import events, health
-from parleyd.health import LOOKS, Grade, Load, Pulse
+from parleyd.core import events, health
+from parleyd.core.health import LOOKS, Grade, Load, Pulse
 
 LOAD = Load(memory_bytes=50, memory_limit_bytes=100, handles=10, handles_limit=100, threads=5)
 

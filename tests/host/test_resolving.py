@@ -21,7 +21,7 @@ from parleyd.agents.agent import Address, DialError
 from parleyd.agents.elevenlabs.address import signed_address
 from parleyd.agents.elevenlabs.endings import judge_http
 from parleyd.config.schema import Config, ElevenLabs
-from parleyd.conversation.connecting import connect
+from parleyd.conversation.session.connecting import connect
 from parleyd.doctor import network
 from parleyd.doctor.examination import Examination
 from parleyd.tools.http import Http

@@ -19,11 +19,12 @@ from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection, serve
 
 from own_proxy import proxy
-from parleyd.agents.agent import Address, DialError, EndingKind
+from parleyd.agents.agent import Address
 from parleyd.agents.elevenlabs.address import post, signed_address, speech_address
 from parleyd.agents.elevenlabs.endings import judge_http
 from parleyd.config.schema import Config, ElevenLabs
-from parleyd.conversation.connecting import connect
+from parleyd.conversation.session.connecting import connect
+from parleyd.core.endings import DialError, EndingKind
 from parleyd.doctor import network
 from parleyd.doctor.examination import Examination
 from parleyd.doctor.findings import Severity

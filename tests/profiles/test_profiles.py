@@ -12,11 +12,11 @@ from datetime import datetime
 
 import pytest
 
-from parleyd import events
 from parleyd.audio.mixer import MixerError
+from parleyd.checks.configuration import parse
 from parleyd.config.changes import Changes, changes
-from parleyd.config.loader import parse
 from parleyd.config.schema import Config
+from parleyd.core import events
 from parleyd.demo.stage import Stage
 from parleyd.profiles import profiles as module
 from parleyd.profiles.profiles import ApplyError, Profiles, UnknownProfileError

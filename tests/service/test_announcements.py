@@ -15,14 +15,14 @@ from scripted_speech import RATE_HZ as SPEECH_HZ
 from scripted_speech import SpeechServer, Spoken, tone
 from test_echo_path import ANSWER, DELAY_S, RATE_HZ, NearbyMicrophone, OpenSpeaker
 
-from parleyd import events
 from parleyd.agents.elevenlabs.speech import ElevenLabsSpeech
 from parleyd.announce import announcer
 from parleyd.announce.announcer import MOST_WAITING, AnnouncementRefusedError
 from parleyd.audio.pcm import samples_of
 from parleyd.audio.resample import Resampler
 from parleyd.config.schema import Announce, Audio, BargeIn, Config, Earcons, Echo, ElevenLabs, Reconnect, Session, Wake
-from parleyd.conversation.states import State
+from parleyd.core import events
+from parleyd.core.states import State
 
 KEY = "sk_0123456789abcdef"
 # The tones of the two servers; both fit into a tenth of a second.
@@ -203,9 +203,7 @@ REFUSALS = [
 
 @pytest.mark.usefixtures("log")
 @pytest.mark.parametrize(("how", "message", "reason", "mend"), REFUSALS)
-def test_refusals_name_the_mend_and_never_the_key(
-    how: int | str, message: str, reason: str, mend: str
-) -> None:
+def test_refusals_name_the_mend_and_never_the_key(how: int | str, message: str, reason: str, mend: str) -> None:
     def refuse(spoken: Spoken) -> None:
         spoken.error(str(how), message)
 

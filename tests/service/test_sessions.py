@@ -15,12 +15,12 @@ from harness import Daemon, spoken, utterances_in
 from plays import QUESTION, answering, config, silent
 from scripted_server import WAIT_S, Line, ScriptedServer
 
-from parleyd import events
 from parleyd.agents.agent import Address
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
 from parleyd.config.schema import Reconnect, Session, Wake
-from parleyd.conversation import supervisor
-from parleyd.conversation.states import State
+from parleyd.conversation.supervisor import supervisor
+from parleyd.core import events
+from parleyd.core.states import State
 
 
 def test_idle_hangs_up_with_1000_and_sleeps() -> None:

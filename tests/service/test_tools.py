@@ -15,21 +15,21 @@ from typing import Any
 import pytest
 from harness import Daemon
 
-from parleyd import events
-from parleyd.agents.local import scenario
-from parleyd.agents.local.recognise import NoEars
-from parleyd.agents.local.record import ConnectionRecord
-from parleyd.agents.local.server import LocalAgent
-from parleyd.agents.local.voice import Voice
+from parleyd.checks.configuration import parse
 from parleyd.cli import status as status_command
 from parleyd.cli.status import page
 from parleyd.config.changes import Changes
-from parleyd.config.loader import parse
 from parleyd.config.schema import Config
 from parleyd.control import messages
 from parleyd.control.commands import Commands
 from parleyd.control.messages import RequestError
-from parleyd.conversation.states import State
+from parleyd.core import events
+from parleyd.core.states import State
+from parleyd.embedded import scenario
+from parleyd.embedded.recognise import NoEars
+from parleyd.embedded.record import ConnectionRecord
+from parleyd.embedded.server import LocalAgent
+from parleyd.embedded.voice import Voice
 from parleyd.profiles.profiles import Profiles
 from parleyd.tools.audit import FILE_NAME, REFUSED_NAME
 

@@ -14,10 +14,10 @@ from harness import Daemon
 from scripted_server import WAIT_S, Line, ScriptedServer
 
 from own_proxy import proxy
-from parleyd import events
 from parleyd.config.schema import Config, ElevenLabs, Session, Wake
-from parleyd.conversation.outage import SLOW_S
-from parleyd.conversation.states import State
+from parleyd.conversation.supervisor.outage import SLOW_S
+from parleyd.core import events
+from parleyd.core.states import State
 
 
 def test_connecting_that_takes_its_time_is_told_in_log_room_and_health(caplog: pytest.LogCaptureFixture) -> None:

@@ -17,16 +17,17 @@ from dataclasses import dataclass, field
 
 import websocket
 
-from parleyd import events
-from parleyd.agents.agent import AgentError, DialError, Ending, EndingKind
+from parleyd.agents.agent import AgentError
 from parleyd.agents.speech import Speech
 from parleyd.announce.gap import Gap
-from parleyd.audio.playback_announcement import AnnouncementTrack
+from parleyd.audio.playback.announcement_track import AnnouncementTrack
 from parleyd.config.schema import Announce
-from parleyd.conversation.bounded_socket import BoundedWebSocket
-from parleyd.conversation.connecting import close_frame, connect, retry, words
-from parleyd.health import Pulse
-from parleyd.log_fields import fields
+from parleyd.conversation.session.bounded_socket import BoundedWebSocket
+from parleyd.conversation.session.connecting import close_frame, connect, retry, words
+from parleyd.core import events
+from parleyd.core.endings import DialError, Ending, EndingKind
+from parleyd.core.health import Pulse
+from parleyd.core.log_fields import fields
 
 log = logging.getLogger(__name__)
 
@@ -239,9 +240,7 @@ class Announcer:
                 self._go_on(item, speech)
         return ending
 
-    def _receive(
-        self, item: _Item, speech: Speech, connection: BoundedWebSocket, timeout_s: float
-    ) -> Ending | None:
+    def _receive(self, item: _Item, speech: Speech, connection: BoundedWebSocket, timeout_s: float) -> Ending | None:
         error: AgentError | None = None
         came_s = 0.0
         until_s = time.monotonic() + timeout_s

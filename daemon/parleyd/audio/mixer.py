@@ -11,10 +11,10 @@ import re
 import subprocess
 import threading
 
-from parleyd import events
 from parleyd.audio.devices import alsa
-from parleyd.audio.playback import Playback
+from parleyd.audio.playback.playback import Playback
 from parleyd.config.schema import Mixer
+from parleyd.core import events
 from parleyd.host.remembered import RememberedVolume
 
 log = logging.getLogger(__name__)

@@ -15,17 +15,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from parleyd import events
-from parleyd.audio.capture import Capture
+from parleyd.audio.capture.capture import Capture
 from parleyd.audio.devices import alsa
 from parleyd.audio.devices.chatter import portaudio_muted
 from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.patience import hang
 from parleyd.audio.devices.portaudio import Card
 from parleyd.audio.devices.portaudio_host import host
-from parleyd.audio.playback import Playback
-from parleyd.health import Pulse
-from parleyd.log_fields import NOTICE, fields
+from parleyd.audio.playback.playback import Playback
+from parleyd.core import events
+from parleyd.core.health import Pulse
+from parleyd.core.log_fields import NOTICE, fields
 
 log = logging.getLogger(__name__)
 

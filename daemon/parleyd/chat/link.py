@@ -11,13 +11,13 @@ from typing import Any, Protocol
 
 import msgspec
 
-from parleyd import events
 from parleyd.agents.agent import Agent, UploadError
+from parleyd.app.service import Service
 from parleyd.audio.devices.null import NullInput, NullOutput
 from parleyd.config.schema import Config
 from parleyd.control import messages
 from parleyd.control.client import Client, NotRunningError, RefusedError, TurnError
-from parleyd.service import Service
+from parleyd.core import events
 
 Event = dict[str, Any]
 Take = Callable[[Event], None]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from parleyd.shown import name_text, question
+from parleyd.core.text import name_text, question
 
 MOST_PARAMETERS_CHARS = 80
 

@@ -8,10 +8,10 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from parleyd.cli.errors import CommandError
 from parleyd.control.client import Client, NobodyListensError, NotAllowedError, NotRunningError, RefusedError, TurnError
 from parleyd.control.messages import MAX_TEXT
-from parleyd.shown import json_text, one_line, printable
+from parleyd.core.errors import CommandError
+from parleyd.core.text import json_text, one_line, printable
 
 # The exit code for a kind of refusal.
 _CODES = {

@@ -8,10 +8,10 @@ import sys
 import time
 from typing import Any
 
-from parleyd.audio.held_back import in_words
+from parleyd.audio.gate.held_back import in_words
 from parleyd.cli.daemon import add_options, connected
 from parleyd.cli.terminal import rows, terminal_width
-from parleyd.shown import json_text, one_line, question
+from parleyd.core.text import json_text, one_line, question
 
 # The whole line is indented as far as the text behind the time.
 _INDENT = " " * 10

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import NoReturn
 
 import parleyd
-from parleyd.cli.errors import CommandError
 from parleyd.cli.terminal import wrapped
-from parleyd.shown import printable
+from parleyd.core.errors import CommandError
+from parleyd.core.text import printable
 
 # Under a heading of the help: the commands, and which file in this folder has each.
 GROUPS = {

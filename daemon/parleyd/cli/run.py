@@ -16,37 +16,37 @@ from pathlib import Path
 import msgspec
 
 import parleyd
-from parleyd import events
+from parleyd.app import logs
+from parleyd.app.agents import Agents
+from parleyd.app.prometheus import Exporter, MetricsError
+from parleyd.app.reloader import Reloader, ReloadError
+from parleyd.app.service import Service
 from parleyd.audio.devices.chatter import keep_stderr_apart
 from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.names import devices_of
 from parleyd.audio.devices.patience import GivenUpError
 from parleyd.audio.devices.portaudio_host import host
-from parleyd.audio.earcons import EarconError
-from parleyd.audio.echo import EchoCancellerMissingError
+from parleyd.audio.earcons.sounds import EarconError
+from parleyd.audio.echo.canceller import EchoCancellerMissingError
+from parleyd.audio.gate.vad import VadUnavailableError
+from parleyd.audio.gate.wakeword import WakeWordUnavailableError
 from parleyd.audio.mixer import MixerError
-from parleyd.audio.vad import VadUnavailableError
-from parleyd.audio.wakeword import WakeWordUnavailableError
+from parleyd.checks.configuration import ConfigError, load
 from parleyd.cli import in_a_terminal
-from parleyd.cli.agents import Agents
-from parleyd.cli.errors import CommandError
-from parleyd.cli.reloader import Reloader, ReloadError
 from parleyd.config.changes import Changes
-from parleyd.config.loader import ConfigError, load
 from parleyd.config.schema import Config
 from parleyd.config.secrets import SecretError
 from parleyd.control.client import SOCKET_NAME
 from parleyd.control.commands import Commands, takes_time
 from parleyd.control.messages import RequestError
 from parleyd.control.server import ControlError, ControlServer
-from parleyd.failure import ServiceError
-from parleyd.host import journal, logs, notify, signals
+from parleyd.core import events
+from parleyd.core.errors import CommandError, ServiceError
+from parleyd.host import journal, notify, signals
 from parleyd.host.directories import config_path, runtime_directory, state_directory
 from parleyd.host.lock import HeldError, Lock
-from parleyd.host.prometheus import Exporter, MetricsError
 from parleyd.host.signals import Signals
 from parleyd.profiles.profiles import ApplyError, Profiles
-from parleyd.service import Service
 
 log = logging.getLogger(__name__)
 
@@ -58,9 +58,7 @@ LOCK_NAME = "daemon.lock"
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser("run", help="run the daemon", description="Run the daemon until SIGTERM or Ctrl-C.")
-    parser.add_argument(
-        "-c", "--config", type=Path, default=config_path(), metavar="FILE", help="default: %(default)s"
-    )
+    parser.add_argument("-c", "--config", type=Path, default=config_path(), metavar="FILE", help="default: %(default)s")
     parser.set_defaults(run=run)
 
 

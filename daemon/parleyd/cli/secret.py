@@ -16,13 +16,13 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from parleyd.cli.errors import CommandError
 from parleyd.config.secrets import MAX_SECRET_BYTES, SecretError, check_key, clean
+from parleyd.core.errors import CommandError
 from parleyd.host.directories import SYSTEM_CONFIG, user_config_directory
 
 # systemd.exec(5): where LoadCredentialEncrypted=NAME without a path looks.
 CREDENTIAL_STORE = Path("/etc/credstore.encrypted")
-# The one that systemd/parleyd.service loads.
+# The one that systemd/parleyd.app.service loads.
 DEFAULT_NAME = "elevenlabs"
 SERVICE_GROUP = "parleyd"
 _ENCRYPT_S = 60.0

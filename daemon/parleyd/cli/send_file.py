@@ -11,9 +11,9 @@ from typing import Any
 
 from parleyd.chat.reply import Reply
 from parleyd.cli.daemon import add_options, add_wait, connected, tell, text_of
-from parleyd.cli.errors import CommandError
 from parleyd.cli.say import await_answer
 from parleyd.control.client import Client
+from parleyd.core.errors import CommandError
 from parleyd.host.files import open_regular
 
 

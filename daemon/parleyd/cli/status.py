@@ -10,10 +10,10 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from parleyd.audio.held_back import in_words
+from parleyd.audio.gate.held_back import in_words
 from parleyd.cli.daemon import add_options, connected
 from parleyd.cli.terminal import has_colour, rows, terminal_width
-from parleyd.shown import json_text, one_line, question
+from parleyd.core.text import json_text, one_line, question
 
 WATCH_S = 1.0
 _NAME_WIDTH = 12
@@ -128,9 +128,12 @@ def _talk(status: dict[str, Any], *, everything: bool) -> Iterator[tuple[str, st
         if everything:
             yield "delays", wake_to_live
         return
-    yield "talk", (
-        f"{_many(metrics, 'utterances')}, {_many(metrics, 'answers')}, {_many(metrics, 'interruptions')}, "
-        f"{_many(metrics, 'tool_calls')}, {metrics['lost_speech_ms'] / 1000:g} s of speech lost"
+    yield (
+        "talk",
+        (
+            f"{_many(metrics, 'utterances')}, {_many(metrics, 'answers')}, {_many(metrics, 'interruptions')}, "
+            f"{_many(metrics, 'tool_calls')}, {metrics['lost_speech_ms'] / 1000:g} s of speech lost"
+        ),
     )
     if not everything:
         return

@@ -7,7 +7,7 @@ import os
 import re
 
 from parleyd.cli.daemon import add_options, connected, tell
-from parleyd.cli.errors import CommandError
+from parleyd.core.errors import CommandError
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

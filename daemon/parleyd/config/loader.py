@@ -1,15 +1,14 @@
 """Reads a configuration file: all its problems at once, each with its line and its mend.
 
-    loaded = load(path)  # or raises ConfigError
-    loaded.config.gate.hangover_ms
+What types cannot say is handed in as rules. The program's own rules, and the functions to call, are in
+checks/configuration.py.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import msgspec
 from msgspec import inspect
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from parleyd.config import earcon_files, profile_rules, rules, secrets, suggest
+from parleyd.config import suggest
 from parleyd.config.base import Secret
 from parleyd.config.keys import Key, all_keys, joined, keys_of
 from parleyd.config.nodes import (
@@ -35,10 +34,14 @@ from parleyd.config.overlay import may_change
 from parleyd.config.problem import ConfigError, Finding, Problem
 from parleyd.config.refusal import found, refusal, shown
 from parleyd.config.schema import SHORTHANDS, Config
+from parleyd.core.text import one_line
 from parleyd.host.files import read_file
-from parleyd.shown import one_line
 
-__all__ = ["ConfigError", "Loaded", "Problem", "load", "parse"]
+__all__ = ["MAX_BYTES", "ConfigError", "Loaded", "Problem", "Rules", "load", "parse"]
+
+# Looks at a whole configuration. The second argument tells of a key whether it can be judged: that it was not faulty,
+# or missing because of a misspelt name.
+Rules = Callable[[Config, Callable[[str], bool]], Iterable[Finding]]
 
 MAX_BYTES = 256 * 1024
 
@@ -59,7 +62,7 @@ class Loaded:
         return Problem(self.file, line, column, one_line(finding.key), finding.text, finding.mend)
 
 
-def load(path: Path) -> Loaded:
+def load(path: Path, rules: Rules) -> Loaded:
     """Reads and checks a file. Raises ConfigError, also where the file cannot be read."""
     try:
         content = read_file(path, MAX_BYTES + 1, pipes=True)
@@ -82,14 +85,14 @@ def load(path: Path) -> Loaded:
         line = content.count(b"\n", 0, error.start) + 1
         problem = Problem(one_line(str(path)), line, None, "", "this is not UTF-8 text", "save the file as UTF-8")
         raise ConfigError([problem]) from None
-    return parse(text, str(path))
+    return parse(text, str(path), rules)
 
 
-def parse(text: str, path: str) -> Loaded:
+def parse(text: str, path: str, rules: Rules) -> Loaded:
     """Checks the text of a file; `path` is for the problems only. Raises ConfigError."""
     reader = _Reader(path)
     config = reader.read(text)
-    reader.apply_rules(config)
+    reader.apply_rules(config, rules)
     warnings = tuple(sorted(reader.warnings, key=_place))
     if reader.problems:
         raise ConfigError(sorted(reader.problems, key=_place), warnings)
@@ -132,24 +135,11 @@ class _Reader:
         plain = self._section(root, Config, ()) if root is not None else {}
         return msgspec.convert(plain, Config)
 
-    def apply_rules(self, config: Config) -> None:
-        findings = list(rules.check(config, self._is_settled))
-        others = (
-            profile_rules.check(config, tuple(findings), self._is_settled),
-            earcon_files.check(config.earcons, self._is_settled),
-            self._key(config),
-        )
-        for finding in chain(findings, *others):
+    def apply_rules(self, config: Config, rules: Rules) -> None:
+        for finding in rules(config, self._is_settled):
             line, column = _nearest_place(self.places, finding.key)
             problem = Problem(self._file, line, column, one_line(finding.key), finding.text, finding.mend)
             (self.warnings if finding.is_warning else self.problems).append(problem)
-
-    def _key(self, config: Config) -> Iterator[Finding]:
-        key = "elevenlabs.api_key"
-        is_used = config.provider == "elevenlabs" and self._is_settled("provider") and self._is_settled(key)
-        # Of one that breaks the rules that has been said.
-        if is_used and not list(rules.api_key(config.elevenlabs.api_key)):
-            yield from secrets.look_at_key(config.elevenlabs.api_key, key)
 
     def _is_settled(self, key: str) -> bool:
         return not any(parent in self._unsettled for parent in ("", *_parents(key)))

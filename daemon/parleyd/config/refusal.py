@@ -11,7 +11,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode
 from parleyd.config import suggest
 from parleyd.config.keys import Key, expected, joined
 from parleyd.config.nodes import NULL, STR
-from parleyd.shown import one_line
+from parleyd.core.text import one_line
 
 _MAX_SHOWN = 60
 

@@ -15,8 +15,8 @@ import msgspec
 
 from parleyd.config import signs
 from parleyd.config.problem import Finding
+from parleyd.core.log_fields import fields
 from parleyd.host.files import open_regular, read_file
-from parleyd.log_fields import fields
 
 if TYPE_CHECKING:  # the schema itself needs masked()
     from parleyd.config.base import Secret
@@ -202,10 +202,7 @@ def _mask_key(name: str, value: Any) -> Any:
 def mask_by_name(value: Any) -> Any:
     """Values whose names are not this program's: judged by the name."""
     if isinstance(value, Mapping):
-        return {
-            key: HIDDEN if _is_sensitive(key, inner) else mask_by_name(inner)
-            for key, inner in value.items()
-        }
+        return {key: HIDDEN if _is_sensitive(key, inner) else mask_by_name(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [mask_by_name(item) for item in value]
     return value

@@ -51,5 +51,3 @@ def _closest(text: str, names: Iterable[str], cutoff: float = 0.6) -> str | None
 def _plain(name: str) -> str:
     """Without what people vary: preRollMs, pre-roll-ms and PRE_ROLL_MS are one word."""
     return re.sub(r"[^a-z0-9]", "", name[:80].lower())
-
-

@@ -7,12 +7,12 @@ from typing import Any, assert_never
 
 from parleyd.agents.agent import UploadError
 from parleyd.announce.announcer import AnnouncementRefusedError
+from parleyd.app.service import Service
 from parleyd.audio.mixer import MixerError
 from parleyd.config.changes import Changes
 from parleyd.control import messages
 from parleyd.control.messages import AnyRequest, RequestError
 from parleyd.profiles.profiles import ApplyError, Profiles, UnknownProfileError
-from parleyd.service import Service
 from parleyd.tools.built_in import BUILT_IN
 from parleyd.usage.allowance import Refusal
 

@@ -6,14 +6,13 @@ One JSON object per line, UTF-8. A client sends requests, each answered in order
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
-from enum import Enum
 from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta, Struct
 
-from parleyd import events
+from parleyd.core import events
+from parleyd.core.plain import plain
 
 PROTOCOL = 1
 MAX_LINE_BYTES = 64 * 1024
@@ -33,7 +32,7 @@ class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
 
 
 class Status(Request, frozen=True, tag="status"):
-    """→ the whole status, see parleyd.status."""
+    """→ the whole status, see parleyd.app.status."""
 
 
 class Events(Request, frozen=True, tag="events"):
@@ -221,7 +220,7 @@ def refusal(error: RequestError) -> bytes:
 
 
 def event(what: events.Event) -> bytes:
-    """`event` is the event's name in lower case with underscores; its fields are as in parleyd.events."""
+    """`event` is the event's name in lower case with underscores; its fields are as in parleyd.core.events."""
     told: dict[str, Any] = plain(what)
     told = {name: value[:MAX_EVENT_TEXT] if isinstance(value, str) else value for name, value in told.items()}
     return _line({"event": event_name(type(what))} | told)
@@ -233,24 +232,6 @@ def snapshot(status: object) -> bytes:
 
 def event_name(kind: type[events.Event]) -> str:
     return "".join(f"_{sign.lower()}" if sign.isupper() else sign for sign in kind.__name__).lstrip("_")
-
-
-def plain(value: object) -> Any:
-    """Dataclasses, enums and structs as JSON knows them."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, Struct):
-        return msgspec.to_builtins(value)
-    if isinstance(value, dict):
-        return {str(key): plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(one) for one in value]
-    if value is None or isinstance(value, int | float | bool):
-        return value
-    # A lone surrogate cannot be written as UTF-8.
-    return str(value).encode("utf-8", "replace").decode()
 
 
 def _line(told: dict[str, Any]) -> bytes:

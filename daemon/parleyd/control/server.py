@@ -21,11 +21,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import parleyd
-from parleyd import events
 from parleyd.control import messages
 from parleyd.control.messages import AnyRequest, RequestError
 from parleyd.control.peer import peer, peer_groups
-from parleyd.health import Pulse
+from parleyd.core import events
+from parleyd.core.health import Pulse
 from parleyd.host.lock import HeldError, Lock
 
 log = logging.getLogger(__name__)

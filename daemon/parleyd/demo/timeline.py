@@ -10,11 +10,11 @@ import threading
 import time
 from typing import TextIO
 
-from parleyd import events
-from parleyd.conversation.states import State
+from parleyd.core import events
+from parleyd.core.events import Event
+from parleyd.core.states import State
+from parleyd.core.text import one_line
 from parleyd.demo import page
-from parleyd.events import Event
-from parleyd.shown import one_line
 
 _COLOURS = {
     "person": "36",

@@ -15,12 +15,13 @@ from parleyd.doctor.findings import Finding, Severity, error, good, misconfigure
 from parleyd.doctor.network import EMBEDDED
 
 if TYPE_CHECKING:  # the doctor starts without what these import
-    from parleyd.agents.agent import Agent, AgentEvent, Ending, Ready
+    from parleyd.agents.agent import Agent, AgentEvent, Ready
     from parleyd.agents.elevenlabs.agent_settings import AgentSettings
     from parleyd.config.schema import Config
-    from parleyd.conversation.session import Session
+    from parleyd.conversation.session.session import Session
+    from parleyd.core.endings import Ending
 
-_CREDENTIALS = Path("/run/credentials/parleyd.service")
+_CREDENTIALS = Path("/run/credentials/parleyd.app.service")
 _ANSWER_S = 8.0
 # An agent that minds its opening says so within this time after it has sent its formats.
 _AFTERTHOUGHT_S = 0.7
@@ -45,8 +46,8 @@ _EVENTS = {
 
 def key(examination: Examination) -> Iterator[Finding]:
     """Leaves the key behind. Asked for with it: the signed URL with which each session of a private agent begins."""
-    from parleyd.agents.agent import DialError, EndingKind
     from parleyd.agents.elevenlabs.address import signed_address
+    from parleyd.core.endings import DialError, EndingKind
 
     section = examination.configured().elevenlabs
     if examination.configured().provider == "local":
@@ -122,8 +123,8 @@ def _logged(name: str) -> Iterator[list[str]]:
 
 
 def settings(examination: Examination) -> Iterable[Finding]:
-    from parleyd.agents.agent import DialError
     from parleyd.agents.elevenlabs.agent_settings import read_settings
+    from parleyd.core.endings import DialError
 
     config = examination.configured()
     if config.provider == "local":
@@ -271,7 +272,7 @@ def _embedded(examination: Examination) -> Iterator[Finding]:
     import msgspec
 
     from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
-    from parleyd.agents.local.child import AgentChild, AgentChildError
+    from parleyd.embedded.child import AgentChild, AgentChildError
 
     config = examination.configured()
     try:
@@ -292,10 +293,11 @@ def _converse(agent: Agent, *, without_greeting: bool) -> Iterator[Finding]:
 
 def converse(agent: Agent, *, suppress_greeting: bool) -> tuple[Ready | None, Ending | None]:
     """The session's formats, and why it ended, unless we did it."""
-    from parleyd.agents.agent import EndingKind, Ready
-    from parleyd.conversation.outbox import Outbox
-    from parleyd.conversation.session import Session
-    from parleyd.conversation.uplink import Uplink
+    from parleyd.agents.agent import Ready
+    from parleyd.conversation.session.outbox import Outbox
+    from parleyd.conversation.session.session import Session
+    from parleyd.conversation.session.uplink import Uplink
+    from parleyd.core.endings import EndingKind
 
     follower, faults = _Follower(), queue.Queue[BaseException]()
     session = Session(
@@ -325,7 +327,7 @@ def converse(agent: Agent, *, suppress_greeting: bool) -> tuple[Ready | None, En
 
 def judge_conversation(ready: Ready | None, ending: Ending | None) -> Finding:
     """ending: the agent's own, None where we hung up."""
-    from parleyd.agents.agent import EndingKind
+    from parleyd.core.endings import EndingKind
 
     if ending is not None and ending.kind is EndingKind.AGENT and ready is not None:
         return warning(f"it answers, and hangs up at once: {ending.reason}", "see the agent's settings")

@@ -26,8 +26,8 @@ def or_defaults(probe: Probe) -> Probe:
 
 def configuration(examination: Examination) -> Iterator[Finding]:
     """Leaves the configuration behind; without a file, and none asked for, the defaults."""
+    from parleyd.checks.configuration import ConfigError, load
     from parleyd.checks.this_machine import missing_programs
-    from parleyd.config.loader import ConfigError, load
     from parleyd.config.schema import Config
 
     path = examination.config_path or config_path()

@@ -42,8 +42,6 @@ def judge_status(status: Mapping[str, Any], log: str) -> Iterator[Finding]:
     elif health == "sick":
         yield error(text, f"its watchdog restarts it; {log}")
     elif health == "starting":
-        yield warning(
-            f"{status.get('state')}: {status.get('reason')}", "try again in a moment; if it stays so, " + log
-        )
+        yield warning(f"{status.get('state')}: {status.get('reason')}", "try again in a moment; if it stays so, " + log)
     else:
         yield warning(text, f"`parleyd status` follows it; {log}")

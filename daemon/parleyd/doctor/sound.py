@@ -8,10 +8,10 @@ import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from parleyd import own_python
 from parleyd.doctor.examination import Examination
 from parleyd.doctor.findings import Finding, error, good, misconfigured, note, skipped, warning
 from parleyd.doctor.sound_access import Holder
+from parleyd.host import python_env
 
 _PROBE_S = 25.0
 _ALSAMIXER = "`alsamixer` (F6: the card, F4: capture)"
@@ -128,7 +128,7 @@ def _ask(what: str, examination: Examination) -> tuple[dict[str, Any] | None, Fi
     import msgspec
 
     audio = msgspec.json.encode(examination.configured().audio).decode()
-    command = [*own_python.command(), "-m", "parleyd.doctor.sound_probe", what, audio]
+    command = [*python_env.command(), "-m", "parleyd.doctor.sound_probe", what, audio]
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_PROBE_S, check=False)
     except subprocess.TimeoutExpired:

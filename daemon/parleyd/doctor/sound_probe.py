@@ -21,8 +21,8 @@ from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.names import microphone_of, output_device
 from parleyd.audio.devices.portaudio import PortAudioInput, PortAudioOutput, find
 from parleyd.audio.devices.portaudio_host import Direction, host
-from parleyd.audio.gate import Gate
-from parleyd.audio.vad import detector
+from parleyd.audio.gate.gate import Gate
+from parleyd.audio.gate.vad import detector
 from parleyd.config.schema import Audio
 from parleyd.tuning.advice import DEAD_SHARE, Facts, facts_of
 from parleyd.tuning.recording import channels_cancel, record

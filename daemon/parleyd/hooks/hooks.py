@@ -14,13 +14,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from parleyd import events
 from parleyd.config.hook_sections import Hook
+from parleyd.core import events
+from parleyd.core.log_fields import NOTICE, fields
+from parleyd.core.text import bounded, cause, clean
 from parleyd.hooks.occasion import Occasion, Occasions
 from parleyd.hooks.waiting import MOST_WAITING, Waiting
-from parleyd.log_fields import NOTICE, fields
 from parleyd.tools import process
-from parleyd.tools.result import ToolError, bounded, cause, clean
+from parleyd.tools.result import ToolError
 from parleyd.tools.stopping import Stop
 
 log = logging.getLogger(__name__)

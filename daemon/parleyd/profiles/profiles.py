@@ -13,17 +13,17 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol
 
-from parleyd import events
 from parleyd.audio.mixer import MixerError
 from parleyd.config import suggest
 from parleyd.config.changes import Changes
 from parleyd.config.overlay import overlay
-from parleyd.config.profile_rules import AUTO, NONE
+from parleyd.config.profile_sections import AUTO, NONE
 from parleyd.config.schema import Config
-from parleyd.health import Pulse
-from parleyd.log_fields import fields
+from parleyd.core import events
+from parleyd.core.health import Pulse
+from parleyd.core.log_fields import fields
+from parleyd.core.wall_clock import EARLIEST_S
 from parleyd.profiles.decision import profile_at
-from parleyd.usage.ledger import EARLIEST_S
 
 log = logging.getLogger(__name__)
 

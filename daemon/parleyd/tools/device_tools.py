@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from parleyd import events
 from parleyd.agents.agent import ApprovalAsked, ToolCall
 from parleyd.config import tool_sections as sections
 from parleyd.config.base import Secret
 from parleyd.config.secrets import resolve
-from parleyd.health import Pulse
-from parleyd.log_fields import fields
+from parleyd.core import events
+from parleyd.core.health import Pulse
+from parleyd.core.log_fields import fields
 from parleyd.tools import ENTRY_POINT_GROUP, timers
 from parleyd.tools.alarm_clock import AlarmClock
 from parleyd.tools.approvals import Approvals
@@ -59,9 +59,7 @@ class DeviceTools:
         self.alarm_clock = AlarmClock(folder, self._timer_goes_off, self._timers_stored)
         device = Device(host.set_volume, host.mute, host.end_conversation, host.status, self.alarm_clock)
         tools = {**built_in_tools(config.built_in, device), **declared_tools(config)}
-        self._toolbox = Toolbox(
-            tools, bus, self._audit, at_once=config.at_once, result_chars=config.result_chars
-        )
+        self._toolbox = Toolbox(tools, bus, self._audit, at_once=config.at_once, result_chars=config.result_chars)
         self._approvals = Approvals(config.mcp, bus, self._audit)
 
     @property

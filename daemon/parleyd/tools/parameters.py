@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from parleyd.config import suggest
+from parleyd.core.text import bounded, clean
 from parleyd.tools import coercion
-from parleyd.tools.result import Fault, ToolError, bounded, clean
+from parleyd.tools.result import Fault, ToolError
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError

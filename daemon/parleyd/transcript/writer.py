@@ -13,15 +13,15 @@ from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
 
-from parleyd import events
 from parleyd.config.keeping import Transcript
-from parleyd.health import Pulse
-from parleyd.host.once import ToldOnce
-from parleyd.log_fields import fields
+from parleyd.core import events
+from parleyd.core.health import Pulse
+from parleyd.core.log_fields import fields
+from parleyd.core.wall_clock import EARLIEST_S
+from parleyd.host.told_once import ToldOnce
 from parleyd.transcript.files import DIRECTORY_NAME, Files
 from parleyd.transcript.redaction import Redaction
 from parleyd.transcript.turns import Turn, Turns
-from parleyd.usage.ledger import EARLIEST_S
 
 log = logging.getLogger(__name__)
 

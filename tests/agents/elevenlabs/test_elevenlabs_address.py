@@ -18,8 +18,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from elevenlabs.url_utils import build_ws_url
 
-from parleyd.agents.agent import DialError, Ending, EndingKind
 from parleyd.agents.elevenlabs.address import conversation_address, post, signed_address
+from parleyd.core.endings import DialError, Ending, EndingKind
 from several_addresses import addresses, silent
 
 KEY = "sk_0123456789abcdef"
@@ -121,7 +121,11 @@ def refusal(base_url: str, key: str = KEY, timeout_s: float = 5.0) -> Ending:
         ("https://example.com/voice/x/", "a", "wss://example.com/voice/x/v1/convai/conversation?agent_id=a"),
         ("https://example.com/a%20b", "a", "wss://example.com/a%20b/v1/convai/conversation?agent_id=a"),
         ("https://example.com/ä", "a", "wss://example.com/%C3%A4/v1/convai/conversation?agent_id=a"),
-        ("HTTPS://example.com", "a b&c=d/ü", "wss://example.com/v1/convai/conversation?agent_id=a%20b%26c%3Dd%2F%C3%BC"),
+        (
+            "HTTPS://example.com",
+            "a b&c=d/ü",
+            "wss://example.com/v1/convai/conversation?agent_id=a%20b%26c%3Dd%2F%C3%BC",
+        ),
     ],
 )
 def test_the_address_of_a_public_agent(base_url, agent_id, url):

@@ -6,9 +6,10 @@ import json
 
 import pytest
 
-from parleyd.agents.agent import Agent, AgentError, Codec, DialError, EndingKind
+from parleyd.agents.agent import Agent, AgentError, Codec
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
 from parleyd.config.schema import ElevenLabs, Overrides
+from parleyd.core.endings import DialError, EndingKind
 
 KEY = "sk_0123456789abcdef"
 PUBLIC = ElevenLabs(agent_id="agent_1", base_url="http://127.0.0.1:9")

@@ -6,9 +6,10 @@ import json
 
 import pytest
 
-from parleyd.agents.agent import AgentError, EndingKind
+from parleyd.agents.agent import AgentError
 from parleyd.agents.elevenlabs.endings import judge_close, judge_http, one_line
 from parleyd.agents.elevenlabs.speech_endings import judge_http as judge_speech_http
+from parleyd.core.endings import EndingKind
 
 AGENT, RETRY, FINAL = EndingKind.AGENT, EndingKind.RETRY, EndingKind.FINAL
 
@@ -164,10 +165,7 @@ def test_a_refused_override_is_named_as_in_the_configuration(quote, api_field, n
         assert ending.kind is FINAL
         assert ending.refused_override == name
         assert ending.reason == f"the agent does not allow the override '{name}'"
-        assert (
-            ending.mend
-            == f"enable it under Security in the agent's settings, or remove elevenlabs.overrides.{name}"
-        )
+        assert ending.mend == f"enable it under Security in the agent's settings, or remove elevenlabs.overrides.{name}"
 
 
 def test_an_override_that_no_one_configured_has_another_mend():

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parleyd.agents.agent import AgentError, DialError, EndingKind
+from parleyd.agents.agent import AgentError
 from parleyd.agents.elevenlabs.speech import ElevenLabsSpeech
 from parleyd.agents.elevenlabs.speech_endings import judge_close, judge_http
 from parleyd.agents.speech import SpeechReceived
 from parleyd.audio.pcm import AudioFormat
 from parleyd.config.schema import Announce
+from parleyd.core.endings import DialError, EndingKind
 
 KEY = "sk_0123456789abcdef"
 RETRY, FINAL = EndingKind.RETRY, EndingKind.FINAL
@@ -138,7 +139,7 @@ def test_why_a_text_was_not_spoken(
 @pytest.mark.parametrize(
     ("status", "body", "kind", "says"),
     [
-        (401, "", FINAL, "not accepted (\"HTTP 401\")"),
+        (401, "", FINAL, 'not accepted ("HTTP 401")'),
         (401, '{"detail": {"status": "quota_exceeded", "message": "0 left"}}', FINAL, "no credit"),
         (402, "", FINAL, "no credit"),
         (403, "", FINAL, "may not"),

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from local_client import Client, spoken
 
-from parleyd.agents.local.child import AgentChild
-from parleyd.agents.local.settings import AgentSettings
+from parleyd.embedded.child import AgentChild
+from parleyd.embedded.settings import AgentSettings
 
 WAIT_S = 60.0
 

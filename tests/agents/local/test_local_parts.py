@@ -7,14 +7,14 @@ from datetime import datetime
 import pytest
 from local_client import person, spoken
 
-from parleyd.agents.local import incoming, opening, replies
-from parleyd.agents.local.hearing import Hearing, SpeechEnded, SpeechGoesOn, SpeechStarted
-from parleyd.agents.local.recognise import NOT_UNDERSTOOD, SphinxEars, written
-from parleyd.agents.local.settings import AgentSettings, ReplyRule, ToolSpec
-from parleyd.agents.local.spoken import SpokenTurn, sentences
-from parleyd.agents.local.voice import Voice, VoiceError
 from parleyd.audio.pcm import level_dbfs, parse_format
-from parleyd.conversation.to_agent import ASK
+from parleyd.conversation.dialogue.agent_input import ASK
+from parleyd.embedded import incoming, opening, replies
+from parleyd.embedded.hearing import Hearing, SpeechEnded, SpeechGoesOn, SpeechStarted
+from parleyd.embedded.recognise import NOT_UNDERSTOOD, SphinxEars, written
+from parleyd.embedded.settings import AgentSettings, ReplyRule, ToolSpec
+from parleyd.embedded.spoken import SpokenTurn, sentences
+from parleyd.embedded.voice import Voice, VoiceError
 
 NOW = datetime(2026, 3, 4, 15, 7)
 

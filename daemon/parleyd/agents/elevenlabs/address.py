@@ -13,8 +13,9 @@ from typing import NoReturn, Protocol
 from urllib.parse import SplitResult, quote, urlencode, urlsplit, urlunsplit
 
 from parleyd import __version__
-from parleyd.agents.agent import Address, DialError, Ending, EndingKind
+from parleyd.agents.agent import Address
 from parleyd.agents.elevenlabs.endings import judge_http, one_line
+from parleyd.core.endings import DialError, Ending, EndingKind
 from parleyd.host import authorities, unreachable
 from parleyd.host.proxies import is_this_machine
 from parleyd.host.reaching import Deadline
@@ -109,7 +110,7 @@ def _base(base_url: str) -> SplitResult:
     try:
         base = urlsplit(base_url)
         base.port  # noqa: B018 - raises ValueError when it is none
-        usable = base.scheme in _WEBSOCKET_SCHEME and bool(base.hostname) and not set(base.netloc) & set(" <>\"\\")
+        usable = base.scheme in _WEBSOCKET_SCHEME and bool(base.hostname) and not set(base.netloc) & set(' <>"\\')
     except ValueError:
         usable = False
     if not usable:

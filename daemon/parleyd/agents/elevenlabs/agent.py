@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from parleyd.agents.agent import Address, AgentError, Attachment, DialError, Ending, EndingKind
+from parleyd.agents.agent import Address, AgentError, Attachment
 from parleyd.agents.elevenlabs.address import conversation_address, signed_address
 from parleyd.agents.elevenlabs.codec import ElevenLabsCodec
 from parleyd.agents.elevenlabs.endings import judge_close, judge_http, one_line
 from parleyd.agents.elevenlabs.files import upload
 from parleyd.agents.variables import Variables
 from parleyd.config.schema import ElevenLabs
+from parleyd.core.endings import DialError, Ending, EndingKind
 
 _MEND_TEXT_ONLY = "enable the override 'text only' under Security in the agent's settings: speech costs more"
 

@@ -21,9 +21,10 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from parleyd.agents.agent import AgentError, Ending, EndingKind
+from parleyd.agents.agent import AgentError
 from parleyd.agents.elevenlabs import account
 from parleyd.agents.elevenlabs.codec import UNSUPPORTED_FORMAT
+from parleyd.core.endings import Ending, EndingKind
 
 _MAX_QUOTED_CHARS = 200
 

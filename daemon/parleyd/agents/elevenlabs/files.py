@@ -10,9 +10,10 @@ import json
 import secrets
 from urllib.parse import quote
 
-from parleyd.agents.agent import Attachment, DialError, UploadError
+from parleyd.agents.agent import Attachment, UploadError
 from parleyd.agents.elevenlabs.address import post
 from parleyd.agents.elevenlabs.endings import judge_http, one_line
+from parleyd.core.endings import DialError
 
 CONVERSATIONS_PATH = "/v1/convai/conversations"
 
@@ -47,9 +48,7 @@ class _Multipart:
         return piece
 
 
-def upload(
-    base_url: str, conversation_id: str, attachment: Attachment, api_key: str | None, timeout_s: float
-) -> str:
+def upload(base_url: str, conversation_id: str, attachment: Attachment, api_key: str | None, timeout_s: float) -> str:
     """See Agent.upload."""
     body = _Multipart(attachment)
     path = f"{CONVERSATIONS_PATH}/{quote(conversation_id, safe='')}/files"

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from parleyd.agents.agent import AgentError, Ending, EndingKind
+from parleyd.agents.agent import AgentError
 from parleyd.agents.elevenlabs import account
 from parleyd.agents.elevenlabs.endings import detail, one_line
+from parleyd.core.endings import Ending, EndingKind
 
 
 @dataclass(frozen=True, slots=True)
