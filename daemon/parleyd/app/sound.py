@@ -1,6 +1,6 @@
 """The half of the daemon that hears and is heard: microphone, ears, speaker, and the watch over both.
 
-There is none where `audio.mode` is off. docs/how-it-works.md tells the way of the sound through these parts.
+There is none where `audio.mode` is off. docs/architecture.md tells the way of the sound through these parts.
 """
 
 from __future__ import annotations
