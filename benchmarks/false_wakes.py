@@ -168,7 +168,7 @@ def main() -> int:
     try:
         rooms = Rooms(args.utterances, args.minutes * 60, args.seed)
     except NoVoicesError as error:
-        print(f"{error}; {error.mend}", file=sys.stderr)
+        print(f"{error}; {error.hint}", file=sys.stderr)
         return os.EX_UNAVAILABLE
     print(f"{datetime.date.today()}, {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     print(f"{args.minutes:g} min of each noise at {RATE_HZ} Hz, then {rooms.utterances} utterances; seed {args.seed}")

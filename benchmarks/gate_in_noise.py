@@ -192,7 +192,7 @@ def main() -> int:
         if args.silero:
             SileroVad()
     except (NoVoicesError, VadUnavailableError) as error:
-        print(f"{error}; {error.mend}", file=sys.stderr)
+        print(f"{error}; {error.hint}", file=sys.stderr)
         return os.EX_UNAVAILABLE
     if not rooms.recorded:
         print(

@@ -972,7 +972,7 @@ def main() -> int:
     try:
         detector(contender.vad, contender.aggressiveness)
     except VadUnavailableError as error:
-        print(f"{error}; {error.mend}", file=sys.stderr)
+        print(f"{error}; {error.hint}", file=sys.stderr)
         return os.EX_UNAVAILABLE
     cast = Cast(args.half)
     if len(cast.speakers) < 2:

@@ -40,7 +40,7 @@ FLITE_VOICES = ("slt", "rms", "awb", "kal16")
 class NoVoicesError(Exception):
     """Neither recordings nor a synthesiser."""
 
-    mend = f"apt-get install --no-install-recommends {PACKAGE} flite"
+    hint = f"apt-get install --no-install-recommends {PACKAGE} flite"
 
 
 # ---------------------------------------------------------------- voices

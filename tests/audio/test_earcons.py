@@ -75,7 +75,7 @@ def test_a_file_of_ones_own_is_taken_at_its_rate_and_as_one_channel(tmp_path: Pa
     assert np.abs(samples(quieter["error"].pcm)).max() == pytest.approx(5000, abs=2)
 
 
-def test_files_that_cannot_serve_are_refused_with_a_mend(tmp_path: Path) -> None:
+def test_files_that_cannot_serve_are_refused_with_a_hint(tmp_path: Path) -> None:
     (tmp_path / "text.wav").write_text("not a sound")
     refused = {
         tmp_path / "nothing.wav": "No such file",
@@ -88,7 +88,7 @@ def test_files_that_cannot_serve_are_refused_with_a_mend(tmp_path: Path) -> None
         with pytest.raises(EarconError, match=why) as caught:
             from_file(path)
         assert str(path) in str(caught.value)
-        assert caught.value.mend
+        assert caught.value.hint
 
 
 @pytest.mark.parametrize("name", sounds.NAMES)

@@ -345,11 +345,11 @@ def test_one_wrong_verdict_does_not_open_the_gate() -> None:
     assert (_HOLD_FRAMES + 1) * FRAME_MS <= ONSET_SPEECH_MS
 
 
-def test_without_the_package_the_error_names_the_mend(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_package_the_error_names_the_hint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pywebrtc_audio", None)
     with pytest.raises(EchoCancellerMissingError) as caught:
         EchoCanceller()
-    assert "pywebrtc-audio" in caught.value.mend
+    assert "pywebrtc-audio" in caught.value.hint
 
 
 # ---------------------------------------------------------------- self-echo

@@ -178,7 +178,7 @@ def test_off_stays_off_but_says_it() -> None:
     rig.repeat_the_agent()
     assert rig.control.mode == "off"
     (told,) = rig.told
-    assert told.mend == "set audio.echo.mode to auto"
+    assert told.hint == "set audio.echo.mode to auto"
 
 
 @pytest.mark.parametrize("mode", ["aec", "off"])

@@ -39,7 +39,7 @@ def read(text: str) -> None:
         assert problem.line is not None
         assert 1 <= problem.line <= len(text.splitlines()) + 1
         assert problem.text
-        assert problem.mend
+        assert problem.hint
 
 
 @given(SIGNS | st.text(max_size=40))

@@ -24,7 +24,7 @@ from parleyd.control import messages
 from parleyd.control.client import Client, NotRunningError, StuckError
 from parleyd.core import events
 
-OTHERS_GREETING = messages.greeting("9").replace(b'"protocol":1', b'"protocol":2')
+OTHERS_GREETING = messages.greeting("9").replace(b'"protocol":2', b'"protocol":3')
 
 
 def test_stop_returns_when_the_process_has_ended(tmp_path: Path) -> None:

@@ -208,7 +208,7 @@ def test_nonsense_harms_nobody(running: subprocess.Popen[str]) -> None:
 def test_a_line_without_end_is_cut_off(running: subprocess.Popen[str]) -> None:
     with connected() as connection:
         lines = connection.makefile("rb")
-        assert json.loads(lines.readline())["protocol"] == 1
+        assert json.loads(lines.readline())["protocol"] == 2
         with contextlib.suppress(ConnectionError):
             for _ in range(100):
                 connection.sendall(b"x" * 10_000)

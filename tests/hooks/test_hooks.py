@@ -140,7 +140,7 @@ def test_trouble_is_told_once_until_it_is_over(tmp_path: Path, caplog: pytest.Lo
         assert hooks.counts.failed == 3
     told = [record.message for record in caplog.records]
     assert [message for message in told if "failed" in message] == [
-        "hooks.1 (sh), run for heard, failed with code 3: no lamp [31m; mend the command; until it has worked again "
+        "hooks.1 (sh), run for heard, failed with code 3: no lamp [31m; fix the command; until it has worked again "
         "this is not repeated"
     ]
     assert told[-1] == "hooks.1 (sh) works again"

@@ -190,7 +190,7 @@ def test_records_carry_state_conversation_and_utterance_of_the_moment_they_were_
         say(events.UtteranceEnded(at_s=2.0, utterance=3))
         say(events.AnswerStarted(at_s=2.65, answer=1))
         say(events.AnswerStarted(at_s=9.0, answer=2))
-        log.warning("third", extra=fields(state="backing off", reason="lost", mend=None))
+        log.warning("third", extra=fields(state="backing off", reason="lost", hint=None))
         say(events.StateChanged(at_s=9.0, before="live", after="backing off", trigger="", reason="lost"))
         log.info("fourth")
         running.stop()

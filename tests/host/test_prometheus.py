@@ -44,8 +44,8 @@ def test_a_file_that_cannot_be_written_is_told_once_and_tried_again(
         exporter.stop()
         prometheus.log.removeHandler(handler)
         prometheus.log.setLevel(logging.NOTSET)
-    mend = "let the daemon write there (docs/control.md), or name another place; it is tried again"
-    assert first.getMessage() == f"metrics.textfile: {file} cannot be written: Is a directory; {mend}"
+    hint = "let the daemon write there (docs/control.md), or name another place; it is tried again"
+    assert first.getMessage() == f"metrics.textfile: {file} cannot be written: Is a directory; {hint}"
     assert (second.levelno, second.getMessage()) == (NOTICE, f"metrics.textfile: {file} is written again")
     assert told.empty()
     assert not file.exists()

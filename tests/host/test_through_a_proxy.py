@@ -190,9 +190,9 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize(("mode", "user", "said", "kind", "mend"), REFUSALS)
+@pytest.mark.parametrize(("mode", "user", "said", "kind", "hint"), REFUSALS)
 def test_a_proxy_that_does_not_serve_is_told_as_such(
-    mode: str, user: str, said: str, kind: EndingKind, mend: str, monkeypatch: pytest.MonkeyPatch
+    mode: str, user: str, said: str, kind: EndingKind, hint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     timeout_s = 0.7 if mode in ("silent", "drip") else WAIT_S
     with proxy(mode) as way:
@@ -207,8 +207,8 @@ def test_a_proxy_that_does_not_serve_is_told_as_such(
             ending = caught.value.ending
             assert ending.reason == f"the proxy 127.0.0.1:{way.port} (https_proxy) {said}"
             assert ending.kind is kind
-            assert mend in (ending.mend or "")
-            assert "hunter2" not in ending.reason + (ending.mend or "")
+            assert hint in (ending.hint or "")
+            assert "hunter2" not in ending.reason + (ending.hint or "")
 
 
 def test_a_proxy_that_is_not_there_and_one_that_is_not_supported(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -202,8 +202,8 @@ REFUSALS = [
 
 
 @pytest.mark.usefixtures("log")
-@pytest.mark.parametrize(("how", "message", "reason", "mend"), REFUSALS)
-def test_refusals_name_the_mend_and_never_the_key(how: int | str, message: str, reason: str, mend: str) -> None:
+@pytest.mark.parametrize(("how", "message", "reason", "hint"), REFUSALS)
+def test_refusals_name_the_hint_and_never_the_key(how: int | str, message: str, reason: str, hint: str) -> None:
     def refuse(spoken: Spoken) -> None:
         spoken.error(str(how), message)
 
@@ -212,7 +212,7 @@ def test_refusals_name_the_mend_and_never_the_key(how: int | str, message: str, 
         home.service.announce("hello", now=False)
         ended = home.ended(1)
         assert reason in (ended.reason or "")
-        assert mend in (ended.mend or "")
+        assert hint in (ended.hint or "")
         assert KEY not in f"{home.stage.events}"
         assert speech.tries == 1, "a final refusal is not tried again"
 
@@ -256,7 +256,7 @@ def test_no_network() -> None:
         home.service.announce("hello", now=False)
         ended = home.ended(1)
         assert "connection refused" in (ended.reason or "")
-        assert ended.mend == "check the network and elevenlabs.base_url"
+        assert ended.hint == "check the network and elevenlabs.base_url"
 
 
 def test_a_server_that_sends_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:

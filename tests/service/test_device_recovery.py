@@ -284,7 +284,7 @@ def test_alsa_is_asked_before_a_healthy_device_is_disturbed(cards: Cards) -> Non
     assert device.prospect() == "as listed"
 
 
-# ---------------------------------------------------------------- what cannot be mended, and what must not grow
+# ---------------------------------------------------------------- what cannot be fixed, and what must not grow
 
 
 def test_portaudio_that_hangs_ends_the_process_with_its_reason(cards: Cards, tmp_path: Path) -> None:

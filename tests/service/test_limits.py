@@ -46,7 +46,7 @@ def test_a_spent_budget_ends_the_session_after_the_answer_and_refuses_the_next()
         daemon.expect(events.SessionEnded)
         daemon.say(QUESTION)
         refused = daemon.expect(events.WakeRefused)
-        assert "minutes_per_day" in refused.mend
+        assert "minutes_per_day" in refused.hint
         daemon.expect(events.UtteranceEnded)
         daemon.say(QUESTION)
         daemon.expect(events.UtteranceEnded)

@@ -275,7 +275,7 @@ def test_reload_during_a_session_does_not_end_it(tmp_path: Path) -> None:
             assert process.wait(5) == 0
 
 
-def test_a_reload_that_needs_what_is_not_installed_changes_nothing_and_says_the_mend(tmp_path: Path) -> None:
+def test_a_reload_that_needs_what_is_not_installed_changes_nothing_and_says_the_hint(tmp_path: Path) -> None:
     write_wav(tmp_path / "in.wav", bytes(32_000))
     write_config(tmp_path, wake="{mode: manual}")
     (tmp_path / "modules").mkdir()

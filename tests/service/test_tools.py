@@ -282,7 +282,7 @@ def test_a_person_answers_by_the_control_socket(play: Callable[..., Scene]) -> N
     first, second = (scene.daemon.expect(events.ApprovalWanted).approval for _ in range(2))
     shown = [line for line in page(messages.plain(scene.daemon.service.status())) if "may it call" in line.text]
     assert shown[0][:2] == ("asks", 'may it call pay_rent of mcp with {"amount": 700}?')
-    assert shown[0].mend == f"parleyd approve {first}, or deny"
+    assert shown[0].hint == f"parleyd approve {first}, or deny"
     assert len(shown) == 2
     for unnamed in (messages.Approve(), messages.Deny()):
         with pytest.raises(RequestError, match=rf"there wait: {first} \(pay_rent\), {second} \(pay_all\)") as caught:

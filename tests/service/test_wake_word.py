@@ -77,8 +77,8 @@ def call_until_it_wakes(daemon: Daemon, call: bytes) -> None:
     raise AssertionError("four calls did not wake it")
 
 
-def test_a_missing_package_is_named_with_the_mend(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_named_with_the_hint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pymicro_wakeword", None)
     with pytest.raises(WakeWordUnavailableError) as caught:
         WakeWord("alexa")
-    assert "pip install pymicro-wakeword" in caught.value.mend
+    assert "pip install pymicro-wakeword" in caught.value.hint

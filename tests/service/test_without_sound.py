@@ -131,7 +131,7 @@ def test_an_agent_that_allows_no_writing_speaks_to_nobody() -> None:
     with talking(allowed_overrides=("first_message",)) as (agent, daemon):
         assert daemon.ask("What can you do?").startswith("Ask me")
         (trouble,) = daemon.of(events.Trouble)
-        assert "text only" in (trouble.mend or "")
+        assert "text only" in (trouble.hint or "")
         assert not daemon.of(events.AnswerStarted)
         opening = agent.wait_connection(2).opening
         assert opening is not None

@@ -98,8 +98,8 @@ def test_a_recording_for_programs(
     told = json.loads(capsys.readouterr().out)
     assert told["facts"]["openings"] == 2
     # No detector takes speech for noise.
-    mend = {"key": "wake.mode", "value": "word"} if silero else {"key": "gate.vad", "value": "silero"}
-    assert {"kind": "change", **mend}.items() <= told["advice"][0].items()
+    hint = {"key": "wake.mode", "value": "word"} if silero else {"key": "gate.vad", "value": "silero"}
+    assert {"kind": "change", **hint}.items() <= told["advice"][0].items()
     assert not list(tmp_path.glob("*.png"))
 
 

@@ -192,11 +192,11 @@ class Attachment:
 
 
 class UploadError(Exception):
-    """The file did not reach the agent. mend: what to do about it."""
+    """The file did not reach the agent. hint: what to do about it."""
 
-    def __init__(self, text: str, mend: str) -> None:
+    def __init__(self, text: str, hint: str) -> None:
         super().__init__(text)
-        self.mend = mend
+        self.hint = hint
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,18 +41,18 @@ _LOOK_S = 0.03
 _STOP_S = 0.5
 _STOPS = Ending(EndingKind.USER, "the daemon stops")
 _NORMAL_CLOSURE = 1000
-_MEND_NETWORK = "check the network and elevenlabs.base_url"
+_HINT_NETWORK = "check the network and elevenlabs.base_url"
 # A speaker that takes nothing for so long is gone.
 _SPEAKER_GONE_S = 5.0
 
 
 class AnnouncementRefusedError(Exception):
-    """The text will not be spoken. kind: for programs; mend: what to do about it."""
+    """The text will not be spoken. kind: for programs; hint: what to do about it."""
 
-    def __init__(self, kind: str, text: str, mend: str) -> None:
+    def __init__(self, kind: str, text: str, hint: str) -> None:
         super().__init__(text)
         self.kind = kind
-        self.mend = mend
+        self.hint = hint
 
 
 @dataclass(eq=False)
@@ -221,7 +221,7 @@ class Announcer:
             return Ending(EndingKind.FINAL, "no voice is configured for announcements", "set announce.voice_id")
         self.pulse.rest()
         try:
-            connection = connect(speech.dial(), timeout_s, speech.judge_refusal, mend_network=_MEND_NETWORK)
+            connection = connect(speech.dial(), timeout_s, speech.judge_refusal, hint_network=_HINT_NETWORK)
         except DialError as error:
             return error.ending
         try:
@@ -322,16 +322,16 @@ class Announcer:
         elif ending.reason == self._told:
             log.debug("announcement %d was not spoken: %s", item.number, ending.reason)
         else:
-            self._told, reason, mend = ending.reason, ending.reason, ending.mend
+            self._told, reason, hint = ending.reason, ending.reason, ending.hint
             text = f"an announcement was {'cut short' if item.told else 'not spoken'}: {reason}"
-            log.warning("%s%s", text, f"; {mend}" if mend else "", extra=fields(reason=reason, mend=mend))
-            self._bus.publish(events.Trouble(at_s=time.monotonic(), text=text, mend=mend))
+            log.warning("%s%s", text, f"; {hint}" if hint else "", extra=fields(reason=reason, hint=hint))
+            self._bus.publish(events.Trouble(at_s=time.monotonic(), text=text, hint=hint))
         self._tell_end(item, ending)
 
     def _tell_end(self, item: _Item, ending: Ending | None) -> None:
-        reason, mend = (None, None) if ending is None else (ending.reason, ending.mend)
+        reason, hint = (None, None) if ending is None else (ending.reason, ending.hint)
         self._bus.publish(
             events.AnnouncementEnded(
-                at_s=time.monotonic(), announcement=item.number, finished=ending is None, reason=reason, mend=mend
+                at_s=time.monotonic(), announcement=item.number, finished=ending is None, reason=reason, hint=hint
             )
         )

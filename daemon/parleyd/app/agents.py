@@ -50,7 +50,7 @@ class Agents:
                 key = resolve_key(section.api_key)
             return ElevenLabsAgent(section, key, text_only=config.audio.mode == "off")
         except SecretError as error:
-            raise CommandError(str(error), error.mend, os.EX_CONFIG) from error
+            raise CommandError(str(error), error.hint, os.EX_CONFIG) from error
         except ValueError as error:
             raise CommandError(str(error), None, os.EX_CONFIG) from error
 
@@ -66,4 +66,4 @@ class Agents:
             key = resolve_key(config.elevenlabs.api_key)
             return ElevenLabsSpeech(section, config.elevenlabs.base_url, voice_id, key)
         except SecretError as error:
-            raise CommandError(str(error), error.mend, os.EX_CONFIG) from error
+            raise CommandError(str(error), error.hint, os.EX_CONFIG) from error

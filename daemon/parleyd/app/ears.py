@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 WORD_LAG_MS = 300
 # After so many wakes for nothing in a row it is said what else can be done.
 HINT_AFTER = 3
-WORD_HINT = "; where music or a television plays for hours, wake.mode: word is the mend (docs/gate.md)"
+WORD_HINT = "; where music or a television plays for hours, wake.mode: word is the right mode (docs/gate.md)"
 # After the word, until the supervisor's thread has left its sleep.
 CALLED_S = 1.0
 

@@ -36,11 +36,11 @@ STATES = ("starting", "asleep", "connecting", "live", "backing off")
 
 
 class MetricsError(Exception):
-    """The figures cannot be given out. mend: what to do about it."""
+    """The figures cannot be given out. hint: what to do about it."""
 
-    def __init__(self, text: str, mend: str) -> None:
+    def __init__(self, text: str, hint: str) -> None:
         super().__init__(text)
-        self.mend = mend
+        self.hint = hint
 
 
 class Exporter:
@@ -99,11 +99,11 @@ class Exporter:
             try:
                 self._write_to(path)
             except OSError as error:
-                mend = "let the daemon write there (docs/control.md), or name another place; it is tried again"
+                hint = "let the daemon write there (docs/control.md), or name another place; it is tried again"
                 if error.errno == errno.EROFS:
                     # As the unit has it: ProtectSystem=.
-                    mend = f"sudo systemctl edit parleyd, [Service], ReadWritePaths={path.parent}"
-                self._told.trouble(f"metrics.textfile: {path} cannot be written: {error.strerror}", mend)
+                    hint = f"sudo systemctl edit parleyd, [Service], ReadWritePaths={path.parent}"
+                self._told.trouble(f"metrics.textfile: {path} cannot be written: {error.strerror}", hint)
             else:
                 self._told.over(f"metrics.textfile: {path} is written again")
             self.pulse.rest()

@@ -308,7 +308,7 @@ class Service:
         refusal = self._warden.refusal(of_its_own=False) if self._supervisor.asleep else None
         if refusal is not None:
             os.close(descriptor)
-            raise UploadError(refusal.text, refusal.mend)
+            raise UploadError(refusal.text, refusal.hint)
         number = self._uploads.send(descriptor, name, text)
         if self._supervisor.asleep:
             self.wake()
@@ -396,5 +396,5 @@ class Service:
         if self._stopping or self.failure is not None:
             # What follows from the first is not the reason.
             return
-        self.failure = ServiceError(f"{what} failed: {error}", getattr(error, "mend", None))
+        self.failure = ServiceError(f"{what} failed: {error}", getattr(error, "hint", None))
         self._on_failure()

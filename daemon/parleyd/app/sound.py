@@ -175,7 +175,7 @@ class Sound:
         except DeviceError as error:
             if host.oldest_call() is None:
                 raise
-            raise ServiceError(f"sound failed: {error}", error.mend) from error
+            raise ServiceError(f"sound failed: {error}", error.hint) from error
 
     def _await_microphone(self) -> None:
         until_s = time.monotonic() + MICROPHONE_S
@@ -241,9 +241,9 @@ class Sound:
         """Any thread."""
         before, self._mute_trouble_told = self._mute_trouble_told, trouble
         if trouble is not None:
-            mend = "see the disk (df, dmesg), then give the order again"
-            log.warning("the mute switch: %s; %s", trouble, mend)
-            self._bus.publish(events.Trouble(at_s=time.monotonic(), text=trouble, mend=mend, part="mute switch"))
+            hint = "see the disk (df, dmesg), then give the order again"
+            log.warning("the mute switch: %s; %s", trouble, hint)
+            self._bus.publish(events.Trouble(at_s=time.monotonic(), text=trouble, hint=hint, part="mute switch"))
         elif before is not None:
             log.info("the mute switch is stored")
             self._bus.publish(events.TroubleOver(at_s=time.monotonic(), part="mute switch"))
@@ -308,7 +308,7 @@ def _speak(text: str) -> Spoken:
         with Voice() as voice:
             return Spoken(voice.say(text, RATE_HZ), RATE_HZ)
     except VoiceError as error:
-        raise EarconError(f"an earcon is to be spoken, but {error}", error.mend) from error
+        raise EarconError(f"an earcon is to be spoken, but {error}", error.hint) from error
 
 
 def _recorder(config: Config, state_directory: Path | None) -> Recorder | None:

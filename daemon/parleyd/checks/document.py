@@ -37,7 +37,7 @@ parleyd check --schema           # a JSON Schema, for completion and checks in e
 ```
 
 **Unknown keys** are refused, with the line and the nearest valid name, and so are keys that are given twice. A faulty
-file never starts the daemon: it ends with exit code 78 and says what to mend, a line for each problem:
+file never starts the daemon: it ends with exit code 78 and says what to fix, a line for each problem:
 
 ```
 parleyd.yaml:12: gate.hangovr_ms: unknown key; did you mean hangover_ms?

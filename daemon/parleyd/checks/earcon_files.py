@@ -28,4 +28,4 @@ def check(section: Earcons, is_settled: Callable[[str], bool]) -> Iterator[Findi
         try:
             from_file(Path(choice))
         except EarconError as error:
-            yield Finding(key, str(error), error.mend)
+            yield Finding(key, str(error), error.hint)

@@ -33,7 +33,7 @@ def _command(key: str, command: Sequence[str]) -> Iterator[Finding]:
     if "/" in program and not program.startswith("/"):
         yield Finding(key, f"{program} counts from nowhere", "give the whole path, from / on")
     elif len(command) == 1 and re.search(r"\s", program):
-        mend = f"write each argument on its own: command: [{', '.join(program.split())}]"
-        yield Finding(key, "this is one word, the name of a program with a blank in it", mend)
+        hint = f"write each argument on its own: command: [{', '.join(program.split())}]"
+        yield Finding(key, "this is one word, the name of a program with a blank in it", hint)
     if any("\0" in word for word in command):
         yield Finding(key, "a program can be given no NUL", "remove it")

@@ -34,8 +34,8 @@ def check(key: str, tool: sections.CommandTool | sections.HttpTool) -> Iterator[
     if isinstance(tool, sections.HttpTool):
         for name, text in tool.headers.items():
             if _is_secret(name, text):
-                mend = f"write {{secret:NAME}} for it, and secrets: {{NAME: {{credential: {_credential(name)}}}}}"
-                yield _finding(f"{key}.headers.{name}", mend)
+                hint = f"write {{secret:NAME}} for it, and secrets: {{NAME: {{credential: {_credential(name)}}}}}"
+                yield _finding(f"{key}.headers.{name}", hint)
         header = "if the server takes it in a header, write it there as {secret:NAME}, and name it under secrets"
         if _in_url(tool.url):
             yield _finding(f"{key}.url", header)
@@ -45,14 +45,14 @@ def check(key: str, tool: sections.CommandTool | sections.HttpTool) -> Iterator[
         return
     for name, text in tool.environment.items():
         if _is_secret(name, text):
-            mend = f"move it to secrets: {{{name}: {{credential: {_credential(name)}}}}}; the program gets the same"
-            yield _finding(f"{key}.environment.{name}", mend)
+            hint = f"move it to secrets: {{{name}: {{credential: {_credential(name)}}}}}; the program gets the same"
+            yield _finding(f"{key}.environment.{name}", hint)
     if any(_looks_drawn(argument) or _KNOWN.search(argument) for argument in tool.run):
         yield _finding(f"{key}.run", "programs get secrets by their environment: secrets: {NAME: {credential: ...}}")
 
 
-def _finding(key: str, mend: str) -> Finding:
-    return Finding(key, "this looks like a secret, and who can read this file has it", mend, is_warning=True)
+def _finding(key: str, hint: str) -> Finding:
+    return Finding(key, "this looks like a secret, and who can read this file has it", hint, is_warning=True)
 
 
 def _credential(name: str) -> str:

@@ -23,8 +23,8 @@ def check(config: Config, found: Sequence[Finding], is_settled: Callable[[str], 
             yield Finding(key, "this is no name for a profile", "use letters, digits, _ and -, at most 40")
             continue
         if name in (AUTO, NONE):
-            mend = "give it another name"
-            yield Finding(key, f"`parleyd profile {name}` means something else: see docs/profiles.md", mend)
+            hint = "give it another name"
+            yield Finding(key, f"`parleyd profile {name}` means something else: see docs/profiles.md", hint)
         if not is_settled(key):
             continue
         if is_settled(f"{key}.schedule"):

@@ -121,8 +121,8 @@ def api_key(secret: Secret | str | None) -> Iterator[Finding]:
             yield Finding(key, *found)
         else:
             text = "the key itself stands in this file, for all who can read it"
-            mend = "move it to a file that only the daemon can read and write api_key: {file: PATH}"
-            yield Finding(key, text, mend, is_warning=True)
+            hint = "move it to a file that only the daemon can read and write api_key: {file: PATH}"
+            yield Finding(key, text, hint, is_warning=True)
     elif secret is not None:
         ways = {name: value for name in secret.__struct_fields__ if (value := getattr(secret, name)) is not None}
         if len(ways) != 1:
@@ -131,12 +131,12 @@ def api_key(secret: Secret | str | None) -> Iterator[Finding]:
         for name, value in ways.items():
             if re.fullmatch(r"sk_\w{8,}|[0-9a-f]{32}", value):
                 text = "this looks like the key itself, not the place where it is found"
-                mend = f"put the key there, and here the name of that place: api_key: {{{name}: {_EXAMPLES[name]}}}"
-                yield Finding(f"{key}.{name}", text, mend)
+                hint = f"put the key there, and here the name of that place: api_key: {{{name}: {_EXAMPLES[name]}}}"
+                yield Finding(f"{key}.{name}", text, hint)
             elif name == "env" and not re.fullmatch(r"[A-Za-z_]\w*", value):
                 bare = re.sub(r"^\$\{?|\}$", "", value)
-                mend = f"write env: {bare}" if re.fullmatch(r"[A-Za-z_]\w*", bare) else "write env: ELEVENLABS_API_KEY"
-                yield Finding(f"{key}.env", "this is no name of an environment variable", mend)
+                hint = f"write env: {bare}" if re.fullmatch(r"[A-Za-z_]\w*", bare) else "write env: ELEVENLABS_API_KEY"
+                yield Finding(f"{key}.env", "this is no name of an environment variable", hint)
 
 
 def _variables(variables: Mapping[str, object]) -> Iterator[Finding]:

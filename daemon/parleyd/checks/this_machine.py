@@ -145,9 +145,9 @@ def _devices(config: Config) -> Iterator[Finding]:
         key = "audio.input.device" if "input" in asked else "audio.output.device"
         yield _warning(key, "the sound devices cannot be listed", "`parleyd doctor` finds out why")
         return
-    for direction, (text, mend) in problems.items():
-        yield _warning(f"audio.{direction}.device", text, mend)
+    for direction, (text, hint) in problems.items():
+        yield _warning(f"audio.{direction}.device", text, hint)
 
 
-def _warning(key: str, text: str, mend: str) -> Finding:
-    return Finding(key, text, mend, is_warning=True)
+def _warning(key: str, text: str, hint: str) -> Finding:
+    return Finding(key, text, hint, is_warning=True)

@@ -80,8 +80,8 @@ def _tool(key: str, tool: sections.Tool) -> Iterator[Finding]:
     try:
         parameters.check_schema()
     except SchemaError as error:
-        mend = "see https://json-schema.org/understanding-json-schema"
-        yield Finding(f"{key}.parameters", str(error), mend)
+        hint = "see https://json-schema.org/understanding-json-schema"
+        yield Finding(f"{key}.parameters", str(error), hint)
         return
     match tool:
         case sections.CommandTool():
@@ -118,12 +118,12 @@ def _command(key: str, tool: sections.CommandTool, parameters: Parameters) -> It
         is_glued = PurePosixPath(before).name == name and argument.startswith(("-c", "-e"))
         if found and is_interpreter and (is_glued or index in programs or _SCRIPT_OPTION.fullmatch(before)):
             text = f"the agent would write a part of the program that {name} runs"
-            mend = 'give the value as an argument of its own, as in [sh, -c, \'echo "$1"\', sh, "{text}"]'
-            yield Finding(f"{key}.run", text, mend)
+            hint = 'give the value as an argument of its own, as in [sh, -c, \'echo "$1"\', sh, "{text}"]'
+            yield Finding(f"{key}.run", text, hint)
         for placeholder in found:
             if placeholder.secret:
-                mend = "programs get secrets by their environment: secrets: {NAME: {credential: ...}}"
-                yield Finding(f"{key}.run", "a secret in an argument can be seen by everybody", mend)
+                hint = "programs get secrets by their environment: secrets: {NAME: {credential: ...}}"
+                yield Finding(f"{key}.run", "a secret in an argument can be seen by everybody", hint)
     for parameter in tool.may_be_option:
         if parameter not in parameters.names:
             yield Finding(f"{key}.may_be_option", f"there is no parameter {parameter}", "name one of the properties")
@@ -190,11 +190,11 @@ def _http(key: str, tool: sections.HttpTool, parameters: Parameters) -> Iterator
             continue
         for placeholder in found:
             if not placeholder.secret:
-                mend = f"write {{secret:{placeholder.name}}} for a secret, or put the value into url or body"
-                yield Finding(f"{key}.headers", f"{name}: a parameter has no place in a header", mend)
+                hint = f"write {{secret:{placeholder.name}}} for a secret, or put the value into url or body"
+                yield Finding(f"{key}.headers", f"{name}: a parameter has no place in a header", hint)
             elif placeholder.name not in tool.secrets:
-                mend = f"add secrets: {{{placeholder.name}: {{credential: ...}}}}"
-                yield Finding(f"{key}.headers", f"{name}: there is no secret {placeholder.name}", mend)
+                hint = f"add secrets: {{{placeholder.name}: {{credential: ...}}}}"
+                yield Finding(f"{key}.headers", f"{name}: there is no secret {placeholder.name}", hint)
     if tool.body is not None:
         try:
             unknown = [one for one in template.body_placeholders(tool.body) if one.name not in parameters.names]
@@ -223,8 +223,8 @@ def _placeholders(key: str, text: str, parameters: Parameters) -> Generator[Find
         if placeholder.name not in parameters.names:
             yield Finding(key, f"there is no parameter {placeholder.name}", "add it to parameters.properties")
         elif placeholder.name not in parameters.always_there:
-            mend = "put it into parameters.required, or give it a default"
-            yield Finding(key, f"the agent may leave {placeholder.name} out", mend)
+            hint = "put it into parameters.required, or give it a default"
+            yield Finding(key, f"the agent may leave {placeholder.name} out", hint)
     return found
 
 

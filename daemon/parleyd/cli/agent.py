@@ -20,7 +20,7 @@ from parleyd.config.problem import ConfigError
 from parleyd.config.secrets import SecretError, resolve
 from parleyd.core.errors import CommandError
 from parleyd.core.text import json_text, one_line
-from parleyd.embedded.errors import EXTRA_MEND, UnavailableError
+from parleyd.embedded.errors import EXTRA_HINT, UnavailableError
 from parleyd.embedded.record import Activity
 from parleyd.embedded.scenario import Scenario, load
 from parleyd.embedded.settings import AgentSettings, FormatName
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         from parleyd.embedded.server import LocalAgent
     except ModuleNotFoundError as error:
         text = f"the embedded agent needs the package {error.name}"
-        raise CommandError(text, EXTRA_MEND, os.EX_UNAVAILABLE) from error
+        raise CommandError(text, EXTRA_HINT, os.EX_UNAVAILABLE) from error
     scenario = _scenario(args.scenario)
     changes = {
         name: value
@@ -106,7 +106,7 @@ def _serve(
             args.record.mkdir(parents=True, exist_ok=True)
         agent.start()
     except UnavailableError as error:
-        raise CommandError(str(error), error.mend, os.EX_UNAVAILABLE) from error
+        raise CommandError(str(error), error.hint, os.EX_UNAVAILABLE) from error
     except OSError as error:
         text = f"cannot record to {args.record}: {error.strerror}"
         raise CommandError(text, "choose another folder with --record", os.EX_CANTCREAT) from error
@@ -132,7 +132,7 @@ def _key(path: Path) -> str:
     try:
         return resolve(Secret(file=str(path))) or ""
     except SecretError as error:
-        raise CommandError(str(error), error.mend, os.EX_NOINPUT) from error
+        raise CommandError(str(error), error.hint, os.EX_NOINPUT) from error
 
 
 def _scenario(path: Path | None) -> Scenario:

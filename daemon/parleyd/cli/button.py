@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         watch(button, _open, Orders(socket).give)
     except ButtonError as error:
-        raise CommandError(str(error), error.mend, os.EX_CONFIG) from error
+        raise CommandError(str(error), error.hint, os.EX_CONFIG) from error
     return os.EX_OK
 
 

@@ -124,7 +124,7 @@ def _linked(args: argparse.Namespace, take: Take, screen: Screen | None) -> Iter
             finally:
                 own.close()
     except ServiceError as error:
-        raise CommandError(str(error), error.mend, os.EX_SOFTWARE) from error
+        raise CommandError(str(error), error.hint, os.EX_SOFTWARE) from error
     finally:
         if running_logs is not None:
             running_logs.stop()

@@ -105,12 +105,12 @@ def run(args: argparse.Namespace) -> int:
         # Standard output, whose reader has gone.
         raise
     except OSError as error:
-        mend = "choose another folder with --out"
-        raise CommandError(f"{args.out}: {error.strerror}", mend, os.EX_CANTCREAT) from error
+        hint = "choose another folder with --out"
+        raise CommandError(f"{args.out}: {error.strerror}", hint, os.EX_CANTCREAT) from error
     except (DeviceError, EchoCancellerMissingError, VadUnavailableError, VoiceError) as error:
-        raise CommandError(str(error), error.mend, os.EX_UNAVAILABLE) from error
+        raise CommandError(str(error), error.hint, os.EX_UNAVAILABLE) from error
     except ServiceError as error:
-        raise CommandError(str(error), error.mend, os.EX_SOFTWARE) from error
+        raise CommandError(str(error), error.hint, os.EX_SOFTWARE) from error
     finally:
         if timeline is not None:
             timeline.close()

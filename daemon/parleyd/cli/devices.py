@@ -173,4 +173,4 @@ def _print_none(direction: Direction) -> None:
     try:
         find("default", direction)
     except DeviceError as error:
-        print(f"   none: {one_line(str(error))}\n   {one_line(error.mend)}")
+        print(f"   none: {one_line(str(error))}\n   {one_line(error.hint)}")

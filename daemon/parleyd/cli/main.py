@@ -163,8 +163,8 @@ def _refuse_unknown(arguments: Sequence[str]) -> None:
     if first in COMMANDS or first.startswith("-"):
         return
     near = difflib.get_close_matches(first, COMMANDS, n=1)
-    mend = f"did you mean {near[0]}?" if near else "parleyd help lists them"
-    raise CommandError(f"there is no command {first!r}", mend, os.EX_USAGE)
+    hint = f"did you mean {near[0]}?" if near else "parleyd help lists them"
+    raise CommandError(f"there is no command {first!r}", hint, os.EX_USAGE)
 
 
 def _open_what_is_closed() -> None:

@@ -162,13 +162,13 @@ def _serve(config: Config, args: argparse.Namespace, bus: events.Bus, *, is_read
         VadUnavailableError,
         WakeWordUnavailableError,
     ) as error:
-        raise CommandError(str(error), error.mend, os.EX_UNAVAILABLE) from error
+        raise CommandError(str(error), error.hint, os.EX_UNAVAILABLE) from error
     except (ControlError, MetricsError) as error:
-        raise CommandError(str(error), error.mend, os.EX_UNAVAILABLE) from error
+        raise CommandError(str(error), error.hint, os.EX_UNAVAILABLE) from error
     except SecretError as error:
-        raise CommandError(str(error), error.mend, os.EX_CONFIG) from error
+        raise CommandError(str(error), error.hint, os.EX_CONFIG) from error
     except ServiceError as error:
-        raise CommandError(str(error), error.mend, os.EX_SOFTWARE) from error
+        raise CommandError(str(error), error.hint, os.EX_SOFTWARE) from error
     return os.EX_OK
 
 
@@ -204,15 +204,15 @@ def _apply(service: Service, agents: Agents, config: Config) -> Changes:
     except CommandError as error:
         raise ApplyError(str(error)) from error
     except (MixerError, VadUnavailableError, WakeWordUnavailableError) as error:
-        raise ApplyError(str(error), error.mend) from error
+        raise ApplyError(str(error), error.hint) from error
 
 
 def _reload(reload: Reloader) -> Changes:
     try:
         return reload()
     except ReloadError as error:
-        mend = "the old configuration stays in force until this is fixed and it is read again"
-        raise RequestError("bad_config", str(error), mend) from error
+        hint = "the old configuration stays in force until this is fixed and it is read again"
+        raise RequestError("bad_config", str(error), hint) from error
 
 
 def _state_directory() -> Path | None:
@@ -231,12 +231,12 @@ def _alone(state: Path | None) -> Iterator[None]:
         lock = None if state is None else Lock(state / LOCK_NAME)
     except HeldError as error:
         who = f" (process {error.pid})" if error.pid else ""
-        mend = (
+        hint = (
             "stop it (parleyd stop), or give this one a state directory of its own with the environment variable "
             "STATE_DIRECTORY, and a socket of its own with control.socket"
         )
         text = f"a parleyd is already running{who}: it keeps its state in {state}"
-        raise CommandError(text, mend, os.EX_UNAVAILABLE) from None
+        raise CommandError(text, hint, os.EX_UNAVAILABLE) from None
     except OSError as error:
         # Where nothing can be written, nothing can be undone either.
         log.debug("the state directory %s is not held: %s", state, error.strerror)

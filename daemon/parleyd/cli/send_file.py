@@ -65,5 +65,5 @@ def _await_sent(client: Client, upload: int, reply: Reply) -> dict[str, Any]:
         if event["event"] == "file_sent":
             return {name: event[name] for name in ("name", "media_type", "size_bytes")}
         if event["event"] == "file_failed":
-            raise CommandError(event["text"], event["mend"], os.EX_UNAVAILABLE)
+            raise CommandError(event["text"], event["hint"], os.EX_UNAVAILABLE)
     raise CommandError("the file is still on its way", "see `parleyd events`", os.EX_TEMPFAIL)

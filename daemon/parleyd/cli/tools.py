@@ -148,7 +148,7 @@ def _tools(config: Config, bus: events.Bus) -> DeviceTools:
     try:
         return DeviceTools(config.tools, host, bus, folder)
     except SecretError as error:
-        raise CommandError(str(error), error.mend, os.EX_CONFIG) from error
+        raise CommandError(str(error), error.hint, os.EX_CONFIG) from error
 
 
 def _no_daemon(*_: object) -> NoReturn:

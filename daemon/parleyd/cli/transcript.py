@@ -39,8 +39,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         since = moment(args.since, datetime.now().astimezone()) if args.since else None
     except ValueError:
-        mend = "use such as 90m, 2h, 3d, today, 2026-11-21 or 2026-11-21T18:00"
-        raise CommandError(f"--since {one_line(args.since)} is not a time", mend, os.EX_USAGE) from None
+        hint = "use such as 90m, 2h, 3d, today, 2026-11-21 or 2026-11-21T18:00"
+        raise CommandError(f"--since {one_line(args.since)} is not a time", hint, os.EX_USAGE) from None
     directory = _of_daemon() if args.config is None else None
     why_none = ""
     if directory is None:

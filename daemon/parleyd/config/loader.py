@@ -1,4 +1,4 @@
-"""Reads a configuration file: all its problems at once, each with its line and its mend.
+"""Reads a configuration file: all its problems at once, each with its line and its hint.
 
 What types cannot say is handed in as rules. The program's own rules, and the functions to call, are in
 checks/configuration.py.
@@ -59,7 +59,7 @@ class Loaded:
     def placed(self, finding: Finding) -> Problem:
         """A finding about this configuration, with the line of its key, or of the nearest section that the file has."""
         line, column = _nearest_place(self.places, finding.key)
-        return Problem(self.file, line, column, one_line(finding.key), finding.text, finding.mend)
+        return Problem(self.file, line, column, one_line(finding.key), finding.text, finding.hint)
 
 
 def load(path: Path, rules: Rules) -> Loaded:
@@ -99,8 +99,8 @@ def parse(text: str, path: str, rules: Rules) -> Loaded:
     return Loaded(config, warnings, one_line(path), reader.places)
 
 
-def _unreadable(path: Path, text: str, mend: str) -> ConfigError:
-    return ConfigError([Problem(one_line(str(path)), None, None, "", text, mend)])
+def _unreadable(path: Path, text: str, hint: str) -> ConfigError:
+    return ConfigError([Problem(one_line(str(path)), None, None, "", text, hint)])
 
 
 def _place(problem: Problem) -> tuple[int, int]:
@@ -138,7 +138,7 @@ class _Reader:
     def apply_rules(self, config: Config, rules: Rules) -> None:
         for finding in rules(config, self._is_settled):
             line, column = _nearest_place(self.places, finding.key)
-            problem = Problem(self._file, line, column, one_line(finding.key), finding.text, finding.mend)
+            problem = Problem(self._file, line, column, one_line(finding.key), finding.text, finding.hint)
             (self.warnings if finding.is_warning else self.problems).append(problem)
 
     def _is_settled(self, key: str) -> bool:
@@ -151,9 +151,9 @@ class _Reader:
             return self._shorthand(keys_of(section, path)[short], node)
         if not isinstance(node, MappingNode):
             self._unsettled.add(".".join(path))
-            mend = "put its keys below it, indented, each as `key: value`" if path else "write `key: value` lines"
+            hint = "put its keys below it, indented, each as `key: value`" if path else "write `key: value` lines"
             where = "a mapping belongs here" if path else "the file must be a mapping"
-            self._add(node, path, f"{where}, not {found(node, hide_value=True)}", mend)
+            self._add(node, path, f"{where}, not {found(node, hide_value=True)}", hint)
             return {}
         plain: dict[str, Any] = {}
         for name, key_node, value_node in self._entries(node, path, is_secret=section is Secret):
@@ -207,13 +207,13 @@ class _Reader:
     def _unknown_key(self, name: str, node: Node, section: type[msgspec.Struct], path: tuple[str, ...]) -> None:
         if section is Secret:  # may be the secret itself, as in {sk_...}
             self._unsettled.add(".".join(path))
-            mend = "use {env: NAME}, {file: PATH} or {credential: NAME}"
-            self._add(node, path, "a key that is not env, file or credential", mend)
+            hint = "use {env: NAME}, {file: PATH} or {credential: NAME}"
+            self._add(node, path, "a key that is not env, file or credential", hint)
             return
-        mend, meant = suggest.unknown_key(name, keys_of(section, path).values(), path)
+        hint, meant = suggest.unknown_key(name, keys_of(section, path).values(), path)
         if meant is not None:
             self._unsettled.add(meant.dotted)
-        self._add(node, (*path, name), "unknown key", mend)
+        self._add(node, (*path, name), "unknown key", hint)
 
     def _value(self, key: Key, key_node: Node, node: Node) -> Any:
         """What stands at a key, checked. Raises NodeError where nothing of it can be used."""
@@ -273,8 +273,8 @@ class _Reader:
             own = ".".join(inner.path[len(key.path) :])
             if inner.section is None and inner.dotted in self.places and not may_change(own):
                 line, column = self.places[inner.dotted]
-                mend = f"set {own} at the top of the file, for all the day"
-                self._add_error(inner.dotted, NodeError("a profile cannot change this", mend, line, column))
+                hint = f"set {own} at the top of the file, for all the day"
+                self._add_error(inner.dotted, NodeError("a profile cannot change this", hint, line, column))
         return plain
 
     def _list(self, key: Key, item: inspect.Type, node: Node) -> list[Any] | None:
@@ -313,8 +313,8 @@ class _Reader:
                     wanted = f"whole numbers from {item.ge} to {item.le}"
                 near = suggest.choice(entry.value, key.choices) if isinstance(entry, ScalarNode) else None
                 few = f" ({wanted})" if len(key.choices) <= 10 else ""
-                mend = f"did you mean {near}?{few}" if near else f"use {wanted}"
-                self._add(entry, key.path, f"{found(entry)} cannot stand in this list", mend)
+                hint = f"did you mean {near}?{few}" if near else f"use {wanted}"
+                self._add(entry, key.path, f"{found(entry)} cannot stand in this list", hint)
         return plain
 
     def _map(self, key: Key, node: Node) -> dict[str, Any]:
@@ -343,14 +343,14 @@ class _Reader:
         if is_cut_by_comment(node, self._text):
             line, column = node.start_mark.line + 1, node.start_mark.column + 1
             text = "the value ends before the #, for YAML takes the rest of the line for a comment"
-            mend = "if it belongs to the value, put all of it in quotes; else put a blank behind the #"
-            self.warnings.append(Problem(self._file, line, column, key, text, mend))
+            hint = "if it belongs to the value, put all of it in quotes; else put a blank behind the #"
+            self.warnings.append(Problem(self._file, line, column, key, text, hint))
 
-    def _add(self, node: Node, path: tuple[str, ...], text: str, mend: str) -> None:
-        self._add_error(".".join(shown(part) for part in path), NodeError.at(node, text, mend))
+    def _add(self, node: Node, path: tuple[str, ...], text: str, hint: str) -> None:
+        self._add_error(".".join(shown(part) for part in path), NodeError.at(node, text, hint))
 
     def _add_error(self, key: str, error: NodeError) -> None:
-        self.problems.append(Problem(self._file, error.line, error.column, key, error.text, error.mend))
+        self.problems.append(Problem(self._file, error.line, error.column, key, error.text, error.hint))
 
 
 def _mapping(node: Node) -> MappingNode:

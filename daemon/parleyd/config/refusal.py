@@ -35,7 +35,7 @@ def found(node: Node, *, hide_value: bool = False) -> str:
 
 
 def refusal(key: Key, node: Node, value: Any) -> tuple[str, str]:
-    """(what is wrong, the mend) for a value that msgspec refused."""
+    """(what is wrong, the hint) for a value that msgspec refused."""
     what = found(node, hide_value=key.is_secret)
     default = f"{key.default:g}" if isinstance(key.default, float) else str(key.default)
     default = default.lower() if key.is_bool else default

@@ -10,7 +10,7 @@ from parleyd.config.keys import Key, all_keys, joined
 
 
 def unknown_key(name: str, siblings: Iterable[Key], path: tuple[str, ...]) -> tuple[str, Key | None]:
-    """A mend for an unknown key below `path`, and the key that was probably meant."""
+    """A hint for an unknown key below `path`, and the key that was probably meant."""
     dotted = {key.dotted: key for key in all_keys()}
     if "." in name and (key := dotted.get(".".join((*path, name)))):
         outer, _, inner = name.rpartition(".")

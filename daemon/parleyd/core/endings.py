@@ -19,14 +19,14 @@ class EndingKind(Enum):
 class Ending:
     """Why a session is over, or why none came about.
 
-    reason: one line for a person, no secrets. mend: what to do about it, for FINAL always.
+    reason: one line for a person, no secrets. hint: what to do about it, for FINAL always.
     refused_override: the name of the override (as in the configuration) that the agent does not allow.
     time_is_up: the session had reached the agent's longest duration; nobody wanted it to end.
     """
 
     kind: EndingKind
     reason: str
-    mend: str | None = None
+    hint: str | None = None
     code: int | None = None
     refused_override: str | None = None
     time_is_up: bool = False

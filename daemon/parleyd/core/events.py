@@ -202,12 +202,12 @@ class FileSent(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileFailed(Event):
-    """A file has not reached the agent. text, mend: why, and what to do about it."""
+    """A file has not reached the agent. text, hint: why, and what to do about it."""
 
     upload: int
     name: str
     text: str
-    mend: str
+    hint: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,12 +257,12 @@ class ApprovalSettled(Event):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceLost(Event):
     """No more sound from or to a device; it is looked for. which: microphone or speaker. at_s: its last sign.
-    mend: what to do about it."""
+    hint: what to do about it."""
 
     which: str
     name: str
     cause: str
-    mend: str
+    hint: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,13 +286,13 @@ class AnnouncementStarted(Event):
 class AnnouncementEnded(Event):
     """The last of it was heard, or it failed, perhaps before it started. finished: all of it was heard.
 
-    reason, mend: why not, and what to do about it.
+    reason, hint: why not, and what to do about it.
     """
 
     announcement: int
     finished: bool
     reason: str | None = None
-    mend: str | None = None
+    hint: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -340,7 +340,7 @@ class BudgetSpent(Event):
     """A budget came to its end in a session, which is over after the turn that is under way."""
 
     reason: str
-    mend: str
+    hint: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -350,16 +350,16 @@ class WakeRefused(Event):
 
     by: Literal["budget", "quiet hours", "device"]
     reason: str
-    mend: str
+    hint: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble(Event):
-    """Something the user should know, once. mend: what to do about it. part: what is not as it should be from now until
+    """Something the user should know, once. hint: what to do about it. part: what is not as it should be from now until
     TroubleOver, and so in `status`; None where the text is all."""
 
     text: str
-    mend: str | None = None
+    hint: str | None = None
     part: Literal["echo", "agent", "mute switch", "timer file"] | None = None
 
 

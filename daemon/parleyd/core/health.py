@@ -1,7 +1,7 @@
 """What healthy means, for every part, in one place. Only a pulse looks at the clock.
 
 `parleyd status`, systemd's STATUS= and its watchdog all read the same verdict. A part that is stuck makes the daemon
-sick: the watchdog is no longer fed. What a restart would not mend (a microphone that is unplugged, an agent that
+sick: the watchdog is no longer fed. What a restart would not fix (a microphone that is unplugged, an agent that
 refuses, a disk that hangs) is trouble.
 """
 
@@ -89,12 +89,12 @@ class Pulse:
 @dataclass(frozen=True, slots=True)
 class Finding:
     """Something that is not as it should be. part: as in NORMS, or the name of a thing (microphone, agent, memory).
-    mend: what to do about it; None where nothing is known, or nothing is to be done."""
+    hint: what to do about it; None where nothing is known, or nothing is to be done."""
 
     part: str
     grade: Grade
     text: str
-    mend: str | None = None
+    hint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,29 +120,29 @@ class Troubles:
 
     def __init__(self) -> None:
         self._now: dict[str, Finding] = {}
-        # The last trouble with the line: the supervisor's move that follows from it does not repeat the mend.
+        # The last trouble with the line: the supervisor's move that follows from it does not repeat the hint.
         self._line: events.Trouble | None = None
 
     def take(self, event: events.Event) -> None:
         match event:
-            case events.DeviceLost(which=which, name=name, cause=cause, mend=mend):
-                self._now[which] = Finding(which, Grade.TROUBLE, f"{cause} ({name})", mend)
+            case events.DeviceLost(which=which, name=name, cause=cause, hint=hint):
+                self._now[which] = Finding(which, Grade.TROUBLE, f"{cause} ({name})", hint)
             case events.DeviceBack(which=which):
                 self._now.pop(which, None)
-            case events.Trouble(part=str(part), text=text, mend=mend):
-                self._now[part] = Finding(part, Grade.TROUBLE, text, mend)
+            case events.Trouble(part=str(part), text=text, hint=hint):
+                self._now[part] = Finding(part, Grade.TROUBLE, text, hint)
             case events.Trouble():
                 self._line = event
             case events.TroubleOver(part=part):
                 self._now.pop(part, None)
             case events.StateChanged(after="backing off", reason=reason):
                 about_this = self._line is not None and reason in self._line.text
-                mend = self._line.mend if self._line is not None and about_this else None
+                hint = self._line.hint if self._line is not None and about_this else None
                 before = self._now.get("agent")
-                if mend is None and before is not None and before.text == reason:
+                if hint is None and before is not None and before.text == reason:
                     # Another try in vain; meanwhile something else may have told of a trouble of its own.
-                    mend = before.mend
-                self._now["agent"] = Finding("agent", Grade.TROUBLE, reason, mend)
+                    hint = before.hint
+                self._now["agent"] = Finding("agent", Grade.TROUBLE, reason, hint)
             case events.StateChanged(after="live" | "asleep"):
                 self._now.pop("agent", None)
             case _:

@@ -23,7 +23,7 @@ class Fields(TypedDict, total=False):
     conversation_id: str | None
     utterance: int
     reason: str
-    mend: str | None
+    hint: str | None
     ending: str
     code: int | None
     device: str

@@ -18,7 +18,7 @@ class Trigger(Enum):
     READY = "ready"  # the session's formats are known
     GREETING_REFUSED = "greeting refused"  # the agent does not let us ask for silence
     LOST = "lost"  # the session or the attempt failed; another try may do
-    REFUSED = "refused"  # it failed in a way that will not mend itself
+    REFUSED = "refused"  # it failed in a way that will not pass by itself
     AGENT_HUNG_UP = "agent hung up"
     IDLE = "idle"  # nobody has spoken for session.idle_timeout_s
     FALSE_WAKE = "false wake"  # what woke us was nothing that the agent understood

@@ -113,8 +113,8 @@ class Timeline:
                 self._line(event, "trouble", "lost", f"{event.lost_ms} ms of speech: {event.cause}")
             case events.ToolCalled():
                 self._line(event, "agent", "tool", event.name)
-            case events.Trouble() if event.mend or self._reason not in event.text:
-                self._line(event, "trouble", "trouble", event.text + (f"; {event.mend}" if event.mend else ""))
+            case events.Trouble() if event.hint or self._reason not in event.text:
+                self._line(event, "trouble", "trouble", event.text + (f"; {event.hint}" if event.hint else ""))
             case _:
                 pass
 

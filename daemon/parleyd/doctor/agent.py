@@ -67,7 +67,7 @@ def key(examination: Examination) -> Iterator[Finding]:
     except DialError as refusal:
         ending = refusal.ending
         make = misconfigured if ending.kind is EndingKind.FINAL else error
-        yield make(ending.reason, ending.mend or "try again later")
+        yield make(ending.reason, ending.hint or "try again later")
         return
     yield good("accepted, and it may open sessions with the agent")
 
@@ -91,13 +91,13 @@ def _find_key(examination: Examination) -> Iterator[Finding]:
             text = f"{refusal}; it may be in that of the service"
             yield Finding(Severity.SKIPPED, text, f"{configured.env}=... parleyd doctor")
         elif others and ("may not be read" in str(refusal) or "systemd passed no credentials" in str(refusal)):
-            mend = "sudo parleyd doctor" if os.geteuid() else "sudo systemctl start parleyd, then try again"
-            yield Finding(Severity.SKIPPED, f"the key is for the service's user {others[0]} alone to read", mend)
+            hint = "sudo parleyd doctor" if os.geteuid() else "sudo systemctl start parleyd, then try again"
+            yield Finding(Severity.SKIPPED, f"the key is for the service's user {others[0]} alone to read", hint)
         else:
-            yield misconfigured(str(refusal), refusal.mend)
+            yield misconfigured(str(refusal), refusal.hint)
         return
     for text in said:
-        yield warning(*text.split("; mend: ", 1)) if "; mend: " in text else note(text)
+        yield warning(*text.split("; hint: ", 1)) if "; hint: " in text else note(text)
 
 
 @contextlib.contextmanager
@@ -164,8 +164,8 @@ def judge_settings(found: AgentSettings, overrides: Collection[str], *, without_
     formats = [name for name in (found.input_format, found.output_format) if name]
     for name in formats:
         if name not in FORMATS:
-            mend = "choose PCM, or µ-law at 8 kHz, in its settings under Voice and Advanced"
-            yield misconfigured(f"its audio format {name} is not known here", mend)
+            hint = "choose PCM, or µ-law at 8 kHz, in its settings under Voice and Advanced"
+            yield misconfigured(f"its audio format {name} is not known here", hint)
     yield from _judge_events(found.client_events)
     if found.allowed_overrides is not None:
         refused = sorted(set(overrides) - found.allowed_overrides)
@@ -333,7 +333,7 @@ def judge_conversation(ready: Ready | None, ending: Ending | None) -> Finding:
         return warning(f"it answers, and hangs up at once: {ending.reason}", "see the agent's settings")
     if ending is not None:
         make = misconfigured if ending.kind is EndingKind.FINAL else error
-        return make(ending.reason, ending.mend or "try again later")
+        return make(ending.reason, ending.hint or "try again later")
     if ready is None:
         return error("no answer", "try again later")
     formats = (f"{one.encoding} {one.rate_hz / 1000:g} kHz" for one in (ready.input_format, ready.output_format))

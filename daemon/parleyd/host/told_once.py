@@ -14,12 +14,12 @@ class ToldOnce:
         self._log = log
         self._told = ""
 
-    def trouble(self, text: str, mend: str) -> bool:
+    def trouble(self, text: str, hint: str) -> bool:
         """Whether it is a new one."""
         if self._told == text:
             return False
         self._told = text
-        self._log.warning("%s; %s", text, mend, extra=fields(reason=text, mend=mend))
+        self._log.warning("%s; %s", text, hint, extra=fields(reason=text, hint=hint))
         return True
 
     def over(self, text: str) -> None:

@@ -135,9 +135,9 @@ class Toolbox:
             if name in self._unknown or len(self._unknown) >= _MAX_UNKNOWN:
                 return
             self._unknown.add(name)
-        mend = "take it off the agent's page, or declare it here (docs/tools.md)"
+        hint = "take it off the agent's page, or declare it here (docs/tools.md)"
         text = "the agent called the tool %r, which does not exist on this device; %s; this is not repeated"
-        log.warning(text, name, mend, extra=fields(mend=mend))
+        log.warning(text, name, hint, extra=fields(hint=hint))
 
     def _start(self, running: _Running, number: int, thread: threading.Thread) -> bool:
         """False: the system has no thread left for it."""

@@ -148,9 +148,9 @@ class TranscriptWriter:
     def _tell_full(self, day: date) -> None:
         """Once a day."""
         if self._full != day:
-            mend = "set transcript.day_mb higher, if this much is said in a day"
+            hint = "set transcript.day_mb higher, if this much is said in a day"
             text = "the transcript of %s is full (%g MB): the rest of the day is not written; %s"
-            log.warning(text, day, self._day_mb, mend, extra=fields(mend=mend))
+            log.warning(text, day, self._day_mb, hint, extra=fields(hint=hint))
         self._full = day
 
     def _bound(self) -> None:

@@ -75,10 +75,10 @@ class Warden:
             if of_its_own and self._refused_told == refusal.until:
                 return
             self._refused_told = refusal.until
-        about = fields(reason=refusal.text, mend=refusal.mend)
-        log.warning("not woken: %s; %s", refusal.text, refusal.mend, extra=about)
+        about = fields(reason=refusal.text, hint=refusal.hint)
+        log.warning("not woken: %s; %s", refusal.text, refusal.hint, extra=about)
         self._bus.publish(
-            events.WakeRefused(at_s=time.monotonic(), by=refusal.cause, reason=refusal.text, mend=refusal.mend)
+            events.WakeRefused(at_s=time.monotonic(), by=refusal.cause, reason=refusal.text, hint=refusal.hint)
         )
 
     def watch(self) -> Refusal | None:

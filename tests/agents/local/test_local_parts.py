@@ -269,11 +269,11 @@ def test_espeak_speaks_as_well() -> None:
 def test_a_voice_that_does_not_exist_is_noticed_at_once(name: str) -> None:
     with pytest.raises(VoiceError) as error:
         Voice(name)
-    assert "slt" in error.value.mend
+    assert "slt" in error.value.hint
 
 
-def test_without_a_synthesiser_the_mend_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_synthesiser_the_hint_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(VoiceError) as error:
         Voice()
-    assert "apt install flite" in error.value.mend
+    assert "apt install flite" in error.value.hint

@@ -218,7 +218,7 @@ def _no_answer(problem: Exception, base: SplitResult, timeout_s: float) -> Endin
     found = unreachable.trouble(problem, where)
     reason = f"{where} did not answer within {timeout_s:g} s" if type(problem) is TimeoutError else found.reason
     kind = EndingKind.FINAL if found.is_lasting else EndingKind.RETRY
-    return Ending(kind, one_line(reason), found.mend or check)
+    return Ending(kind, one_line(reason), found.hint or check)
 
 
 def _name(base: SplitResult) -> str:
@@ -226,9 +226,9 @@ def _name(base: SplitResult) -> str:
     return one_line(base.netloc)
 
 
-def _refuse(reason: str, mend: str) -> NoReturn:
-    raise DialError(Ending(EndingKind.FINAL, reason, mend))
+def _refuse(reason: str, hint: str) -> NoReturn:
+    raise DialError(Ending(EndingKind.FINAL, reason, hint))
 
 
-def _try_again(reason: str, mend: str) -> NoReturn:
-    raise DialError(Ending(EndingKind.RETRY, reason, mend))
+def _try_again(reason: str, hint: str) -> NoReturn:
+    raise DialError(Ending(EndingKind.RETRY, reason, hint))

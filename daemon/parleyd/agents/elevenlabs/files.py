@@ -55,7 +55,7 @@ def upload(base_url: str, conversation_id: str, attachment: Attachment, api_key:
     try:
         status, answer = post(base_url, path, body, body.length_bytes, body.content_type, api_key, timeout_s)
     except DialError as error:
-        raise UploadError(error.ending.reason, error.ending.mend or "try again") from None
+        raise UploadError(error.ending.reason, error.ending.hint or "try again") from None
     if status not in (200, 201):
         raise _refusal(status, answer, attachment)
     try:
@@ -79,7 +79,7 @@ def _refusal(status: int, answer: str, attachment: Attachment) -> UploadError:
             text = f"the agent does not take this file ({attachment.media_type}){f': {said}' if said else ''}"
             return UploadError(text, "send an image or a PDF")
     ending = judge_http(status, answer)
-    return UploadError(ending.reason, ending.mend or "try again")
+    return UploadError(ending.reason, ending.hint or "try again")
 
 
 def _said(answer: str) -> str:

@@ -81,11 +81,11 @@ class Sound:
 
 
 class EarconError(Exception):
-    """A WAV file that cannot serve, or no voice to speak with. mend: what to do about it."""
+    """A WAV file that cannot serve, or no voice to speak with. hint: what to do about it."""
 
-    def __init__(self, text: str, mend: str) -> None:
+    def __init__(self, text: str, hint: str) -> None:
         super().__init__(text)
-        self.mend = mend
+        self.hint = hint
 
 
 def made(name: Earcon) -> Sound:
@@ -119,7 +119,7 @@ def from_file(path: Path) -> Sound:
     except OSError as error:
         raise EarconError(f"{path}: {error.strerror}", "check the path; `on` takes the built-in sound") from error
     except DeviceError as error:
-        raise EarconError(str(error).removeprefix("wav:"), error.mend or "convert it") from error
+        raise EarconError(str(error).removeprefix("wav:"), error.hint or "convert it") from error
     read = Sound(pcm, rate_hz)
     if not pcm:
         raise EarconError(f"{path}: there is no sound in it", "record it again; `off` is silence")

@@ -42,7 +42,7 @@ class EchoCancellerMissingError(Exception):
     """The package that cancels the echo cannot be imported."""
 
     @property
-    def mend(self) -> str:
+    def hint(self) -> str:
         how = python_env.install("pywebrtc-audio")
         return f"{how}; or set audio.echo.mode to half_duplex, or to off with a headset"
 

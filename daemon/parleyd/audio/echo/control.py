@@ -69,7 +69,7 @@ class EchoControl:
             except EchoCancellerMissingError as error:
                 if mode == "aec":
                     raise
-                log.warning("%s; the microphone counts as silent while the agent speaks; %s", error, error.mend)
+                log.warning("%s; the microphone counts as silent while the agent speaks; %s", error, error.hint)
                 self.mode = "half_duplex"
         bus.subscribe(self._listen)
 
@@ -152,7 +152,7 @@ class EchoControl:
     def _fall_back(self, why: str) -> None:
         if self.mode == "off":
             text = f"the microphone hears the speaker: {why}"
-            mend = "set audio.echo.mode to auto"
+            hint = "set audio.echo.mode to auto"
         else:
             now_s = time.monotonic()
             with self._lock:
@@ -164,6 +164,6 @@ class EchoControl:
                 self.mode = "half_duplex"
             text = f"the microphone hears the speaker in spite of the echo canceller: {why}; for {hours} h the "
             text += "microphone counts as silent while the agent speaks"
-            mend = "turn the speaker down or move it away from the microphone; a new start tries at once"
-        log.warning("%s; %s", text, mend, extra=fields(mend=mend))
-        self._bus.publish(events.Trouble(at_s=time.monotonic(), text=text, mend=mend, part="echo"))
+            hint = "turn the speaker down or move it away from the microphone; a new start tries at once"
+        log.warning("%s; %s", text, hint, extra=fields(hint=hint))
+        self._bus.publish(events.Trouble(at_s=time.monotonic(), text=text, hint=hint, part="echo"))

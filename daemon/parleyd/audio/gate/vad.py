@@ -14,11 +14,11 @@ _SILERO_CHUNK_BYTES = 1024
 
 
 class VadUnavailableError(Exception):
-    """The detector is missing or broken. Nothing replaces it silently. mend: what to do about it."""
+    """The detector is missing or broken. Nothing replaces it silently. hint: what to do about it."""
 
-    def __init__(self, text: str, mend: str | None = None) -> None:
+    def __init__(self, text: str, hint: str | None = None) -> None:
         super().__init__(text)
-        self.mend = mend or (
+        self.hint = hint or (
             f"install the package webrtcvad-wheels ({python_env.install('webrtcvad-wheels')}) and remove the package "
             "webrtcvad, which needs a pkg_resources that current setuptools no longer has"
         )

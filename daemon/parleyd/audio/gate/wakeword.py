@@ -11,10 +11,10 @@ Word = Literal["okay_nabu", "hey_jarvis", "hey_mycroft", "alexa"]
 
 
 class WakeWordUnavailableError(Exception):
-    """The package is missing. mend: what to do about it."""
+    """The package is missing. hint: what to do about it."""
 
     @property
-    def mend(self) -> str:
+    def hint(self) -> str:
         return f"install it ({python_env.install('pymicro-wakeword')}), or set wake.mode: speech"
 
 

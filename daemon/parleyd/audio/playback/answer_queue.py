@@ -90,7 +90,7 @@ class ChunkQueue:
             log.warning(
                 "the agent is %.0f s ahead of the speaker, and no more is kept: the end of its answer is dropped",
                 self.duration_s + room / sample_bytes / self._fmt.rate_hz,
-                extra=fields(mend="let the agent give shorter answers, in its prompt"),
+                extra=fields(hint="let the agent give shorter answers, in its prompt"),
             )
         return data[:room], lost_s
 

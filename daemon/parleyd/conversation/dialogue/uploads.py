@@ -93,7 +93,7 @@ class Uploads:
             self._over()
             self._bus.publish(
                 events.FileFailed(
-                    at_s=time.monotonic(), upload=job.number, name=job.name, text=str(error), mend=error.mend
+                    at_s=time.monotonic(), upload=job.number, name=job.name, text=str(error), hint=error.hint
                 )
             )
         finally:

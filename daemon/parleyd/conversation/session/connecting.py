@@ -30,7 +30,7 @@ SOCKET_OPTIONS = (
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S),
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES),
 )
-_MEND_NETWORK = "check the network and elevenlabs.base_url; parleyd goes on trying"
+_HINT_NETWORK = "check the network and elevenlabs.base_url; parleyd goes on trying"
 
 
 def connect(
@@ -38,7 +38,7 @@ def connect(
     timeout_s: float,
     judge_refusal: Callable[[int, str], Ending],
     *,
-    mend_network: str = _MEND_NETWORK,
+    hint_network: str = _HINT_NETWORK,
 ) -> BoundedWebSocket:
     """Blocks up to timeout_s for all of it: name, TCP, proxy, TLS and handshake. Raises DialError;
     judge_refusal(http_status, body) says what an HTTP answer means."""
@@ -59,13 +59,13 @@ def connect(
                 raise
     except websocket.WebSocketBadStatusException as error:
         if not isinstance(error.status_code, int):
-            raise DialError(retry(f"{url.netloc} answered something that is not HTTP", mend_network)) from error
+            raise DialError(retry(f"{url.netloc} answered something that is not HTTP", hint_network)) from error
         body = (error.resp_body or b"")[:2000].decode("utf-8", "replace")
         raise DialError(judge_refusal(error.status_code, body)) from error
     except (websocket.WebSocketException, OSError, ValueError) as error:
         if "redirect" in str(error).lower():
             raise DialError(judge_refusal(302, "")) from error
-        raise DialError(_no_line(url.netloc, deadline.cause(error), mend_network)) from error
+        raise DialError(_no_line(url.netloc, deadline.cause(error), hint_network)) from error
     if isinstance(connection.sock, SharedTlsSocket):
         connection.sock.share()
     return connection
@@ -85,8 +85,8 @@ def close_frame(data: bytes) -> tuple[int | None, str]:
     return int.from_bytes(data[:2], "big"), data[2:].decode("utf-8", "replace")
 
 
-def retry(reason: str, mend: str | None = None) -> Ending:
-    return Ending(EndingKind.RETRY, reason, mend)
+def retry(reason: str, hint: str | None = None) -> Ending:
+    return Ending(EndingKind.RETRY, reason, hint)
 
 
 def no_thread() -> Ending:
@@ -98,16 +98,16 @@ def words(error: BaseException) -> str:
     return "" if isinstance(error, websocket.WebSocketConnectionClosedException) else unreachable.words(error)
 
 
-def _no_line(host: str, error: Exception, mend_network: str) -> Ending:
+def _no_line(host: str, error: Exception, hint_network: str) -> Ending:
     match error:
         case NoThreadLeftError():
             return no_thread()
         case websocket.WebSocketTimeoutException():
             error = TimeoutError()
         case websocket.WebSocketException() if str(error).startswith(("Invalid status line", "Invalid header")):
-            return retry(f"{host} answered something that is not HTTP", mend_network)
+            return retry(f"{host} answered something that is not HTTP", hint_network)
         case websocket.WebSocketException():
-            return retry(f"cannot connect to {host}: {words(error) or 'the server hung up'}", mend_network)
+            return retry(f"cannot connect to {host}: {words(error) or 'the server hung up'}", hint_network)
     found = unreachable.trouble(error, host)
     kind = EndingKind.FINAL if found.is_lasting else EndingKind.RETRY
-    return Ending(kind, found.reason, found.mend or mend_network)
+    return Ending(kind, found.reason, found.hint or hint_network)

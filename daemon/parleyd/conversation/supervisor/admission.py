@@ -89,8 +89,8 @@ class Admission:
             self._spent_since_s = None
         elif self._spent_since_s is None:
             self._spent_since_s = now_s
-            log.warning("%s; %s", spent.text, spent.mend, extra=fields(reason=spent.text, mend=spent.mend))
-            self._bus.publish(events.BudgetSpent(at_s=now_s, reason=spent.text, mend=spent.mend))
+            log.warning("%s; %s", spent.text, spent.hint, extra=fields(reason=spent.text, hint=spent.hint))
+            self._bus.publish(events.BudgetSpent(at_s=now_s, reason=spent.text, hint=spent.hint))
         live = state is State.LIVE
         trigger = limits.verdict(
             now_s,

@@ -31,13 +31,13 @@ class Greeting:
 
     def is_refused(self, ending: Ending) -> bool:
         """Whether a session in which we had asked for silence ended for that; says so."""
-        # One that the user has set is the user's to mend.
+        # One that the user has set is the user's to fix.
         first_message_is_set = self._config.elevenlabs.overrides.first_message is not None
         if ending.refused_override != "first_message" or first_message_is_set:
             return False
         self.may_suppress = False
         text = "the agent does not allow this device to switch off its greeting; what it says first is not played"
-        mend = "enable the override 'first_message' under Security in its settings, or set wake.greeting: play"
-        log.warning("%s; %s", text, mend, extra=fields(reason=ending.reason, mend=mend))
-        self._bus.publish(events.Trouble(at_s=time.monotonic(), text=text, mend=mend))
+        hint = "enable the override 'first_message' under Security in its settings, or set wake.greeting: play"
+        log.warning("%s; %s", text, hint, extra=fields(reason=ending.reason, hint=hint))
+        self._bus.publish(events.Trouble(at_s=time.monotonic(), text=text, hint=hint))
         return True

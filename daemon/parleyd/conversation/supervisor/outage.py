@@ -17,7 +17,7 @@ STABLE_S = 10.0
 # Whoever waits for a line that long is told that it is being tried: a look-up, a connection and a first message may
 # take the time of session.connect_timeout_s each before there is a reason to tell.
 SLOW_S = 5.0
-_MEND_SLOW = "`parleyd doctor` finds out what does not answer"
+_HINT_SLOW = "`parleyd doctor` finds out what does not answer"
 
 
 class Outage:
@@ -38,27 +38,27 @@ class Outage:
         """A warning or an error at loss, a notice at return, no repeats but for errors of another kind."""
         if self._since_s is None:
             self._since_s = time.monotonic()
-        # By its mend: what a server says may be worded anew every time.
-        kind = (ending.code, ending.mend) if level >= logging.ERROR else None
+        # By its hint: what a server says may be worded anew every time.
+        kind = (ending.code, ending.hint) if level >= logging.ERROR else None
         repeated = kind in self._told if kind else bool(self._told)
         self._told.add(kind)
         log.log(
             logging.DEBUG if repeated else level,
             "%s; %s",
             text,
-            ending.mend or "parleyd goes on trying",
+            ending.hint or "parleyd goes on trying",
             extra=fields(**about(ending)),
         )
         if not repeated:
-            self._bus.publish(events.Trouble(at_s=time.monotonic(), text=text, mend=ending.mend))
+            self._bus.publish(events.Trouble(at_s=time.monotonic(), text=text, hint=ending.hint))
 
     def slow(self) -> None:
         """Connecting takes its time. The reason, when there is one, is told by itself."""
         if self._told:
             return
         text = f"there is still no line to the agent after {SLOW_S:g} s"
-        log.warning("%s; it is still being tried; %s", text, _MEND_SLOW, extra=fields(mend=_MEND_SLOW))
-        self._bus.publish(events.Trouble(at_s=time.monotonic(), text=text, mend=_MEND_SLOW, part="agent"))
+        log.warning("%s; it is still being tried; %s", text, _HINT_SLOW, extra=fields(hint=_HINT_SLOW))
+        self._bus.publish(events.Trouble(at_s=time.monotonic(), text=text, hint=_HINT_SLOW, part="agent"))
 
     def opened(self, now_s: float) -> None:
         self.live_since_s = now_s
@@ -91,4 +91,4 @@ class Outage:
 
 def about(ending: Ending) -> Fields:
     """For a log record."""
-    return {"reason": ending.reason, "mend": ending.mend, "ending": ending.kind.value, "code": ending.code}
+    return {"reason": ending.reason, "hint": ending.hint, "ending": ending.kind.value, "code": ending.code}
