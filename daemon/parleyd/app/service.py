@@ -30,7 +30,6 @@ from parleyd.conversation.session.in_flight import Lines
 from parleyd.conversation.session.outbox import Outbox
 from parleyd.conversation.session.session import Traffic
 from parleyd.conversation.session.uplink import Uplink, UplinkCounters
-from parleyd.conversation.supervisor.pending_input import Unanswered
 from parleyd.conversation.supervisor.supervisor import Supervisor
 from parleyd.core import events
 from parleyd.core.errors import ServiceError
@@ -100,10 +99,9 @@ class Service:
                 pre_roll_ms=config.gate.pre_roll_ms if has_sound else 0,
                 capacity_ms=round(config.session.buffer_s * 1000),
             ),
-            lost=lambda loss: self._unanswered.tell_loss(loss),
+            lost=lambda loss: self._supervisor.tell_loss(loss),
         )
         self._to_agent = ToAgent(self._outbox, bus)
-        self._unanswered = Unanswered(self._outbox, self._to_agent, bus)
         self._announcer = self._make_announcer(self.sound) if self.sound is not None else None
         self.tools = DeviceTools(
             config.tools,
@@ -140,7 +138,6 @@ class Service:
             self._outbox,
             self._to_agent,
             self._dialogue,
-            self._unanswered,
             bus,
             self._warden,
             self._traffic,

@@ -23,13 +23,12 @@ from parleyd.conversation.session.connecting import close_frame, connect, no_thr
 from parleyd.conversation.session.in_flight import InFlight, Lines
 from parleyd.conversation.session.outbox import Outbox
 from parleyd.conversation.session.wire_audio import WireEncoder
-from parleyd.core.endings import DialError, Ending, EndingKind
+from parleyd.core.endings import NORMAL_CLOSURE, DialError, Ending, EndingKind
 from parleyd.core.health import Pulse
 from parleyd.host.reaching import abort, shut, unacknowledged_bytes
 
 # How long the server may take to answer our close before we go without.
 CLOSE_ANSWER_S = 1.0
-NORMAL_CLOSURE = 1000
 # A server that has said nothing for so long is pinged, and has as long again to say anything: for one that hangs behind
 # a line that stands, we would wait without end.
 SILENT_S = 10.0
