@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from parleyd.conversation.dialogue.commands import Log, Publish
 from parleyd.conversation.dialogue.idle import Patience, Verdict
-from parleyd.core import events
-from parleyd.core.log_fields import Fields
 from parleyd.usage.allowance import Refusal
 
 
@@ -117,18 +116,6 @@ class Refuse:
 
     refusal: Refusal
     of_its_own: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Publish:
-    event: events.Event
-
-
-@dataclass(frozen=True, slots=True)
-class Log:
-    level: int
-    text: str
-    fields: Fields
 
 
 Command = (

@@ -32,6 +32,7 @@ from typing import Literal
 
 from parleyd.agents.agent import Ready
 from parleyd.config.schema import Config
+from parleyd.conversation.dialogue.commands import Log, Publish
 from parleyd.conversation.dialogue.idle import Patience
 from parleyd.conversation.supervisor.commands import (
     Abandon,
@@ -45,9 +46,7 @@ from parleyd.conversation.supervisor.commands import (
     GiveUpTyped,
     HangUp,
     LineEnded,
-    Log,
     PersonWakes,
-    Publish,
     Refuse,
     Sleep,
     Wake,

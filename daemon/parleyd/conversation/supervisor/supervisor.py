@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from parleyd.agents.agent import Agent, AgentEvent, Ready
 from parleyd.config.schema import Config
-from parleyd.conversation.dialogue.agent_input import ToAgent
+from parleyd.conversation.dialogue.commands import Log, Publish
 from parleyd.conversation.dialogue.dialogue import Dialogue
 from parleyd.conversation.dialogue.idle import Patience, Verdict
 from parleyd.conversation.session.in_flight import Lines
@@ -33,9 +33,7 @@ from parleyd.conversation.supervisor.commands import (
     GiveUpTyped,
     HangUp,
     LineEnded,
-    Log,
     PersonWakes,
-    Publish,
     Refuse,
     Sleep,
     Wake,
@@ -55,8 +53,6 @@ log = logging.getLogger(__name__)
 
 # How long a stopping daemon waits for the server's answer to its close.
 STOP_S = 1.0
-# How long a session's first events wait for its beginning to be told.
-TOLD_S = 5.0
 # While somebody is busy past a deadline, it is looked at again soon rather than at once.
 SOONEST_LOOK_S = 0.05
 
@@ -92,12 +88,66 @@ class Ended:
 Message = Wake | Sleep | Reconfigure | Stop | LookAgain | Opened | Ended
 
 
+class SessionSink:
+    """Where one session hands in what happens in it, on its receiver thread: straight to the dialogue.
+
+    Its first events wait until the supervisor has told that it has opened, and says let_in(). After close() they are
+    dropped; so is the session, if it begins only then. greeting_is_unwanted: asked once the session is ready.
+    """
+
+    def __init__(
+        self, dialogue: Dialogue, tell: Callable[[Message], None], greeting_is_unwanted: Callable[[], bool]
+    ) -> None:
+        self._dialogue = dialogue
+        self._tell = tell
+        self._greeting_is_unwanted = greeting_is_unwanted
+        self._is_open = True
+        self._may_go_on = threading.Event()
+
+    # ------------------------------------------------------------ receiver thread
+
+    def ready(self, session: Session, ready: Ready) -> None:
+        greets = not session.suppress_greeting
+        is_wanted = self._dialogue.begin(
+            session,
+            session.codec,
+            ready,
+            lambda: self._is_open,
+            greeting_possible=greets,
+            skip_greeting=greets and self._greeting_is_unwanted(),
+        )
+        if not is_wanted:
+            session.hang_up("a session that is no longer wanted")
+            return
+        self._tell(Opened(session, ready))
+        # The supervisor never waits for a session, so this is short; if it hangs, the health of both threads tells.
+        self._may_go_on.wait()
+
+    def event(self, session: Session, event: AgentEvent) -> None:
+        if self._is_open:
+            self._dialogue.agent_event(session, event)
+
+    def ended(self, session: Session, ending: Ending) -> None:
+        # What the agent has shown to have heard is known to the uplink before the end is judged.
+        self._dialogue.then(lambda: self._tell(Ended(session, ending)))
+
+    # ------------------------------------------------------------ supervisor
+
+    def let_in(self) -> None:
+        """That the session has opened is told."""
+        self._may_go_on.set()
+
+    def close(self) -> None:
+        """Nothing that happens from now on in this session is taken in. Dialogue.line_ended() has to follow."""
+        self._is_open = False
+        self._may_go_on.set()
+
+
 class DaemonFacts:
     """What the lifecycle asks of the rest of the daemon; see commands.Facts."""
 
-    def __init__(self, outbox: Outbox, to_agent: ToAgent, dialogue: Dialogue, warden: Warden) -> None:
+    def __init__(self, outbox: Outbox, dialogue: Dialogue, warden: Warden) -> None:
         self._outbox = outbox
-        self._to_agent = to_agent
         self._dialogue = dialogue
         self._warden = warden
 
@@ -115,11 +165,11 @@ class DaemonFacts:
 
     @property
     def typed_s(self) -> float | None:
-        return self._to_agent.typed_s
+        return self._dialogue.typed_s
 
     @property
     def only_device_typed(self) -> bool:
-        return self._to_agent.only_device_typed
+        return self._dialogue.only_device_typed
 
     @property
     def talk_since_s(self) -> float | None:
@@ -142,7 +192,7 @@ class DaemonFacts:
         return self._dialogue.farewell_s
 
     def quiet_s(self, now_s: float) -> float:
-        return 0.0 if self._dialogue.busy(now_s) else now_s - self._dialogue.activity_s
+        return self._dialogue.quiet_s(now_s)
 
     def between_turns(self, now_s: float) -> bool:
         return self._dialogue.between_turns(now_s)
@@ -167,7 +217,7 @@ class DaemonFacts:
 
 
 class Supervisor:
-    """A Listener of sessions.
+    """start(), then stop().
 
     warden: knows budgets and quiet hours. traffic: where sessions count their bytes. lines: where they put
     themselves while they are connected.
@@ -179,9 +229,7 @@ class Supervisor:
         config: Config,
         agent: Agent,
         outbox: Outbox,
-        to_agent: ToAgent,
         dialogue: Dialogue,
-        bus: events.Bus,
         warden: Warden,
         traffic: Traffic,
         lines: Lines,
@@ -191,22 +239,19 @@ class Supervisor:
         self._config = config
         self._agent = agent
         self._outbox = outbox
-        self._to_agent = to_agent
         self._dialogue = dialogue
-        self._bus = bus
         self._warden = warden
         self._traffic = traffic
         self._lines = lines
         self._woken_for_nothing = woken_for_nothing
         self._on_death = on_death
-        self._facts = DaemonFacts(outbox, to_agent, dialogue, warden)
+        self._facts = DaemonFacts(outbox, dialogue, warden)
         self._lifecycle = Lifecycle(config)
         self._inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
         self.pulse = Pulse("supervisor")
         self._session: Session | None = None
-        # The session does not change while one of its events is taken in. Taken before the dialogue's lock.
-        self._current = threading.Lock()
+        self._sink: SessionSink | None = None
 
     @property
     def state(self) -> State:
@@ -259,33 +304,6 @@ class Supervisor:
         if self._thread.is_alive():
             self._thread.join(2 * STOP_S)
 
-    # ------------------------------------------------------------ receiver thread
-
-    def session_ready(self, session: Session, ready: Ready) -> None:
-        wanted = False
-        with self._current:
-            if session is self._session:
-                skips = not session.suppress_greeting and self._lifecycle.greeting_is_unwanted(self._facts)
-                self._dialogue.begin(
-                    session.codec, ready, greeting_possible=not session.suppress_greeting, skip_greeting=skips
-                )
-                self._inbox.put(Opened(session, ready))
-                wanted = True
-        if not wanted:
-            session.hang_up("a session that is no longer wanted")
-            return
-        # What follows in it is told after its beginning. The supervisor does not wait for the other side.
-        if not session.told.wait(TOLD_S):
-            log.warning("the supervisor is slow: events of the session may be told before its beginning")
-
-    def session_event(self, session: Session, event: AgentEvent) -> None:
-        with self._current:
-            if session is self._session:
-                self._dialogue.agent_event(event)
-
-    def session_ended(self, session: Session, ending: Ending) -> None:
-        self._inbox.put(Ended(session, ending))
-
     # ------------------------------------------------------------ any thread
 
     def tell_loss(self, loss: Loss) -> None:
@@ -294,7 +312,7 @@ class Supervisor:
         log.info(
             "%.2f s of speech reached no agent: %s", loss.lost_ms / 1000, loss.cause, extra=fields(reason=loss.cause)
         )
-        self._bus.publish(events.SpeechLost(at_s=time.monotonic(), lost_ms=loss.lost_ms, cause=loss.cause))
+        self._dialogue.publish(events.SpeechLost(at_s=time.monotonic(), lost_ms=loss.lost_ms, cause=loss.cause))
 
     # ------------------------------------------------------------ the thread
 
@@ -313,12 +331,14 @@ class Supervisor:
                 self._carry_out(self._take(message, time.monotonic()))
                 self._carry_out(self._lifecycle.look(time.monotonic(), self._facts))
         except Exception as error:  # noqa: BLE001 - reported to the owner, who ends the daemon
+            self._let_go()
             self._on_death("supervisor", error)
             return
         session = self._let_go()
         if session is not None:
             session.hang_up("the daemon stops")
             session.wait_over(STOP_S)
+        self._dialogue.line_ended()
         self._carry_out(self._lifecycle.stop(time.monotonic()))
 
     def _time_to_next_look_s(self) -> float | None:
@@ -335,9 +355,10 @@ class Supervisor:
                 yield from self._lifecycle.reconfigure(config, now_s, self._facts)
             case Opened(session=session, ready=ready) if session is self._session:
                 yield from self._lifecycle.opened(ready, now_s, self._facts)
-                session.told.set()
+                if self._sink is not None:
+                    self._dialogue.then(self._sink.let_in)
             case Ended(session=session, ending=ending) if session is self._session:
-                self._session = None
+                self._session = self._sink = None
                 _tell_what_was_not_understood(session)
                 yield from self._lifecycle.ended(ending, session.suppress_greeting, now_s, self._facts)
             case _:
@@ -353,7 +374,7 @@ class Supervisor:
     def _do(self, command: Command) -> None:
         match command:
             case Publish(event=event):
-                self._bus.publish(event)
+                self._dialogue.publish(event)
             case Log(level=level, text=text, fields=told):
                 log.log(level, "%s", text, extra=fields(**told))
             case Connect(suppress_greeting=suppress_greeting):
@@ -377,7 +398,7 @@ class Supervisor:
             case ForgetSpeech(before_s=before_s):
                 self._outbox.forget(before_s)
             case GiveUpTyped(before_s=before_s, cause=cause):
-                self._to_agent.forget_typed(before_s, cause)
+                self._dialogue.forget_typed(before_s, cause)
             case PersonWakes():
                 self._dialogue.person_wakes()
             case WokenForNothing():
@@ -388,10 +409,13 @@ class Supervisor:
                 self._warden.refuse(refusal, of_its_own=of_its_own)
 
     def _connect(self, *, suppress_greeting: bool) -> None:
+        self._sink = SessionSink(
+            self._dialogue, self._inbox.put, lambda: self._lifecycle.greeting_is_unwanted(self._facts)
+        )
         self._session = Session(
             self._agent,
             self._outbox,
-            self,
+            self._sink,
             suppress_greeting=suppress_greeting,
             timeout_s=self._config.session.connect_timeout_s,
             traffic=self._traffic,
@@ -402,10 +426,10 @@ class Supervisor:
 
     def _let_go(self) -> Session | None:
         """Nothing more is heard of it."""
-        with self._current:
-            session, self._session = self._session, None
-        if session is not None:
-            session.told.set()
+        session, self._session = self._session, None
+        sink, self._sink = self._sink, None
+        if sink is not None:
+            sink.close()
         return session
 
     def _give_up(self, command: GiveUpSpeech) -> None:
