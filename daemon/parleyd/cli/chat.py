@@ -66,15 +66,10 @@ def _at_terminal(args: argparse.Namespace) -> int:
 
     colour = wants_colour(sys.stdout)
     screen = Screen(sys.stdout, colour=colour)
-    with Prompt(_history(), colour=colour) as prompt:
+    with Prompt(_history(), lambda: screen.unfinished, colour=colour) as prompt:
         talk = Talk(screen, prompt)
-        try:
-            with _linked(args, talk.take, screen) as link:
-                return os.EX_OK if talk.run(link) else os.EX_UNAVAILABLE
-        except KeyboardInterrupt:
-            # Not into the line that was being typed.
-            screen.write("\n")
-            raise
+        with _linked(args, talk.take, screen) as link:
+            return os.EX_OK if talk.run(link) else os.EX_UNAVAILABLE
 
 
 def _through_pipe(args: argparse.Namespace) -> int:
