@@ -18,6 +18,7 @@ from parleyd.app.metrics import EDGES_MS, Distribution
 from parleyd.app.status import Microphone, Speaker, Status
 from parleyd.config.schema import Metrics as Settings
 from parleyd.core import health
+from parleyd.core.errors import UserError
 from parleyd.core.health import Pulse
 from parleyd.host import python_env, web_pages
 from parleyd.host.told_once import ToldOnce
@@ -35,16 +36,8 @@ _REQUEST_S = 5.0
 STATES = ("starting", "asleep", "connecting", "live", "backing off")
 
 
-class MetricsError(Exception):
-    """The figures cannot be given out. hint: what to do about it."""
-
-    def __init__(self, text: str, hint: str) -> None:
-        super().__init__(text)
-        self.hint = hint
-
-
 class Exporter:
-    """start(), then stop(). Raises MetricsError."""
+    """start(), then stop(). Raises UserError."""
 
     def __init__(self, settings: Settings, status: Callable[[], Status]) -> None:
         self._settings = settings
@@ -59,7 +52,7 @@ class Exporter:
             from prometheus_client import CollectorRegistry, generate_latest, make_wsgi_app
         except ImportError as error:
             text = "metrics.textfile and metrics.port need the package prometheus_client"
-            raise MetricsError(text, python_env.install("prometheus_client")) from error
+            raise UserError(text, python_env.install("prometheus_client")) from error
         self._make_app, self._text = make_wsgi_app, generate_latest
         self._registry = CollectorRegistry()
         self._registry.register(self)
@@ -74,7 +67,7 @@ class Exporter:
                 self._server = _server(port, self._make_app(self._registry))
             except OSError as error:
                 text = f"metrics.port: 127.0.0.1:{port} cannot be opened: {error.strerror}"
-                raise MetricsError(text, "choose another port") from error
+                raise UserError(text, "choose another port") from error
         if self._settings.textfile is not None:
             self._thread.start()
 
