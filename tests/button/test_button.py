@@ -18,13 +18,14 @@ from types import SimpleNamespace
 import pytest
 
 from parleyd.button import watch as watching
-from parleyd.button.contact import ButtonError, ButtonGoneError, Contact
+from parleyd.button.contact import ButtonGoneError, Contact
 from parleyd.button.gpio_line import GpioLine
 from parleyd.button.input_key import InputKey
 from parleyd.button.watch import Orders, watch
 from parleyd.config.button import Button, Order
 from parleyd.control.client import Client
 from parleyd.control.server import MOST_CLIENTS, MOST_OF_OWNER
+from parleyd.core.errors import UserError
 
 CONFIG = """
 elevenlabs: {agent_id: agent_test, base_url: "http://127.0.0.1:9"}
@@ -217,7 +218,7 @@ def test_a_missing_package_is_named(module: str, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setitem(sys.modules, module, None)
     button = Button(device="x") if module == "evdev" else Button(gpio_line="17")
-    with pytest.raises(ButtonError, match=f"package {module}") as told:
+    with pytest.raises(UserError, match=f"package {module}") as told:
         _open(button)
     assert not isinstance(told.value, ButtonGoneError)
     assert f"{sys.executable} -m pip install" in told.value.hint

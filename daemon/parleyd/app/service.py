@@ -33,7 +33,7 @@ from parleyd.conversation.session.uplink import Uplink, UplinkCounters
 from parleyd.conversation.supervisor.pending_input import Unanswered
 from parleyd.conversation.supervisor.supervisor import Supervisor
 from parleyd.core import events
-from parleyd.core.errors import ServiceError
+from parleyd.core.errors import UserError
 from parleyd.core.health import Pulse
 from parleyd.core.log_fields import fields
 from parleyd.hooks.hooks import Hooks
@@ -51,8 +51,7 @@ log = logging.getLogger(__name__)
 
 
 class Service:
-    """start(), then stop(). Raises DeviceError, GivenUpError, VadUnavailableError, WakeWordUnavailableError,
-    ServiceError, EchoCancellerMissingError, EarconError, MixerError, SecretError (of a tool).
+    """start(), then stop(). Raises GivenUpError and UserError, also as DeviceError, MixerError, SecretError.
 
     on_failure: called, from any thread, when the service cannot go on by itself; `failure` then tells why.
     give_up: asked while the start waits for a device; True makes start() return early, or raise GivenUpError.
@@ -79,7 +78,7 @@ class Service:
         self._speech_for = speech_for
         self._stops = contextlib.ExitStack()
         self._stopping = False
-        self.failure: ServiceError | None = None
+        self.failure: UserError | None = None
         has_sound = config.audio.mode == "on"
         self.sound = (
             Sound(
@@ -359,7 +358,7 @@ class Service:
 
     def reconfigure(self, config: Config, agent_for: Callable[[Config], Agent]) -> Changes:
         """What can change without a new start does; the rest is told. Nothing has changed when it raises what agent_for
-        does, or MixerError, VadUnavailableError or WakeWordUnavailableError."""
+        does, or UserError."""
         changed = changes(self._config, config)
         config = in_force(self._config, config)
         agent, speech = agent_for(config), self._speech_for(config)
@@ -396,5 +395,5 @@ class Service:
         if self._stopping or self.failure is not None:
             # What follows from the first is not the reason.
             return
-        self.failure = ServiceError(f"{what} failed: {error}", getattr(error, "hint", None))
+        self.failure = UserError(f"{what} failed: {error}", getattr(error, "hint", None), os.EX_SOFTWARE)
         self._on_failure()

@@ -350,7 +350,7 @@ class _Reader:
         self._add_error(".".join(shown(part) for part in path), NodeError.at(node, text, hint))
 
     def _add_error(self, key: str, error: NodeError) -> None:
-        self.problems.append(Problem(self._file, error.line, error.column, key, error.text, error.hint))
+        self.problems.append(Problem(self._file, error.line, error.column, key, str(error), error.hint))
 
 
 def _mapping(node: Node) -> MappingNode:

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from parleyd.core import events
+from parleyd.core.errors import UserError
 from parleyd.core.plain import plain
 
 PROTOCOL = 2
@@ -166,13 +167,12 @@ _decoder = msgspec.json.Decoder(AnyRequest)
 _encoder = msgspec.json.Encoder()
 
 
-class RequestError(Exception):
+class RequestError(UserError):
     """What is wrong with a request. kind: for programs; text and hint: for people."""
 
     def __init__(self, kind: str, text: str, hint: str | None = None, id_: Id = None) -> None:
-        super().__init__(text)
+        super().__init__(text, hint)
         self.kind = kind
-        self.hint = hint
         self.id = id_
 
 

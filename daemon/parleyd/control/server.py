@@ -25,6 +25,7 @@ from parleyd.control import messages
 from parleyd.control.messages import AnyRequest, RequestError
 from parleyd.control.peer import peer, peer_groups
 from parleyd.core import events
+from parleyd.core.errors import UserError
 from parleyd.core.health import Pulse
 from parleyd.host.lock import HeldError, Lock
 
@@ -53,14 +54,6 @@ MOST_WORKERS = 4
 # says so of the request; then it is called on a worker's thread. The number is that of an open file which came with the
 # request, and is the handler's to close.
 Handler = Callable[[AnyRequest, int | None], object]
-
-
-class ControlError(Exception):
-    """The socket cannot be opened. hint: what to do about it."""
-
-    def __init__(self, text: str, hint: str) -> None:
-        super().__init__(text)
-        self.hint = hint
 
 
 class _Client:
@@ -140,14 +133,14 @@ class ControlServer:
         bus.subscribe(self._take)
 
     def start(self) -> None:
-        """Raises ControlError."""
+        """Raises UserError."""
         try:
             self._listening, self._place = _listen(self.path)
         except OSError as error:
             # Of a path that is too long for a socket there is no strerror.
             text = f"the control socket {self.path} cannot be opened: {error.strerror or error}"
             hint = "set control.socket to a short path in a folder that this user may write"
-            raise ControlError(text, hint) from error
+            raise UserError(text, hint) from error
         status = self.path.stat()
         self._inode, self._group = status.st_ino, status.st_gid
         self._selector.register(self._listening, selectors.EVENT_READ)
@@ -447,14 +440,14 @@ def _busy() -> RequestError:
     return RequestError("busy", f"there are {MOST_CLIENTS} clients already", hint)
 
 
-def _taken(path: Path, pid: int | None = None) -> ControlError:
+def _taken(path: Path, pid: int | None = None) -> UserError:
     hint = "stop it (parleyd stop), or give this one a socket of its own with control.socket"
     who = f" (process {pid})" if pid else ""
-    return ControlError(f"a parleyd is already running{who}: it listens at {path}", hint)
+    return UserError(f"a parleyd is already running{who}: it listens at {path}", hint)
 
 
 def _listen(path: Path) -> tuple[socket.socket, Lock | None]:
-    """The place is held as long as the lock. Raises OSError, and ControlError where another daemon has the place."""
+    """The place is held as long as the lock. Raises OSError, and UserError where another daemon has the place."""
     try:
         place = Lock(path.with_name(f"{path.name}.lock"))
     except HeldError as error:
@@ -481,7 +474,7 @@ def _bound(path: Path) -> socket.socket:
                 pass
             except (ConnectionRefusedError, TimeoutError):
                 if not stat.S_ISSOCK(path.stat().st_mode):
-                    raise ControlError(f"{path} is there, and no socket", "set control.socket to a free name") from None
+                    raise UserError(f"{path} is there, and no socket", "set control.socket to a free name") from None
                 path.unlink()
             except BlockingIOError:
                 raise _taken(path) from None
