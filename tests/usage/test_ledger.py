@@ -33,6 +33,17 @@ def test_a_session_over_midnight_is_of_both_days_and_of_both_months() -> None:
     assert sent == {"2026-11": 600, "2026-12": 300}
 
 
+def test_minutes_of_session_are_of_the_hours_in_which_they_were_spent_and_not_of_the_idle_ones_around() -> None:
+    """A daemon that was idle until just before midnight, and then had a session."""
+    ledger = Ledger(Book(), BERLIN)
+    ledger.add(0.0, 3000.0, Amount(heard_s=3000))
+    ledger.add(3000.0, 3300.0, Amount(session_s=300, heard_s=300))
+    ledger.add(3300.0, 3600.0, Amount(heard_s=300))
+    book = ledger.read(3600.0, at("2026-12-01T00:10:00"))
+    # The session began at midnight, and the daemon 50 minutes before.
+    assert minutes(book) == {"2026-11-30": 0.0, "2026-12-01": 5.0}
+
+
 @pytest.mark.parametrize("wrong", ["1970-01-01T00:00:30", "2026-11-19T12:00:00", "2031-01-01T12:00:00"])
 def test_when_the_clock_becomes_right_all_goes_to_the_right_day(wrong: str) -> None:
     ledger = Ledger(Book(), BERLIN)

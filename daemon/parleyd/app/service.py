@@ -23,14 +23,12 @@ from parleyd.audio.mixer import MixerError
 from parleyd.audio.pcm import FRAME_MS
 from parleyd.config.changes import Changes, changes, in_force
 from parleyd.config.schema import Config
-from parleyd.conversation.dialogue.agent_input import ToAgent
 from parleyd.conversation.dialogue.dialogue import Dialogue
 from parleyd.conversation.dialogue.uploads import Uploads
 from parleyd.conversation.session.in_flight import Lines
 from parleyd.conversation.session.outbox import Outbox
 from parleyd.conversation.session.session import Traffic
 from parleyd.conversation.session.uplink import Uplink, UplinkCounters
-from parleyd.conversation.supervisor.pending_input import Unanswered
 from parleyd.conversation.supervisor.supervisor import Supervisor
 from parleyd.core import events
 from parleyd.core.errors import UserError
@@ -99,10 +97,8 @@ class Service:
                 pre_roll_ms=config.gate.pre_roll_ms if has_sound else 0,
                 capacity_ms=round(config.session.buffer_s * 1000),
             ),
-            lost=lambda loss: self._unanswered.tell_loss(loss),
+            lost=lambda loss: self._supervisor.tell_loss(loss),
         )
-        self._to_agent = ToAgent(self._outbox, bus)
-        self._unanswered = Unanswered(self._outbox, self._to_agent, bus)
         self._announcer = self._make_announcer(self.sound) if self.sound is not None else None
         self.tools = DeviceTools(
             config.tools,
@@ -119,7 +115,6 @@ class Service:
         self._dialogue = Dialogue(
             self.sound.playback if self.sound is not None else None,
             self._outbox,
-            self._to_agent,
             bus,
             config.barge_in,
             config.continuity,
@@ -131,23 +126,20 @@ class Service:
         self._meter = UsageMeter(Store(state_directory), self._used)
         bus.subscribe(self._meter)
         self._warden = Warden(config, self._meter, bus)
-        self._budget_notice = BudgetNotice(config, self._announcer, self._to_agent)
+        self._budget_notice = BudgetNotice(config, self._announcer, self._dialogue)
         bus.subscribe(self._budget_notice)
         self._supervisor = Supervisor(
             config,
             agent,
             self._outbox,
-            self._to_agent,
             self._dialogue,
-            self._unanswered,
-            bus,
             self._warden,
             self._traffic,
             lines,
             woken_for_nothing=self.sound.woken_for_nothing if self.sound is not None else lambda: None,
             on_death=self.fail,
         )
-        self._uploads = Uploads(agent, self._to_agent, bus)
+        self._uploads = Uploads(agent, self._dialogue, bus)
         if self.sound is not None:
             self.sound.attach(self._dialogue, self._outbox, self._supervisor, lines)
         self._transcript = transcript_writer(config.transcript, state_directory)
@@ -257,7 +249,7 @@ class Service:
     def _tell(self, text: str) -> None:
         """Makes the agent know something, in a session that is opened for it if need be; and say it, unless somebody is
         talking with it right now."""
-        self._to_agent.tell(text, ask=self._dialogue.between_turns(time.monotonic()))
+        self._dialogue.tell(text)
         self._supervisor.wake_for_device()
 
     def usage(self) -> Usage:
@@ -285,7 +277,7 @@ class Service:
 
     def say(self, text: str) -> Refusal | None:
         """To the agent, as if the person had said it; wakes if asleep. → why not, if not."""
-        self._to_agent.say(text)
+        self._dialogue.say(text)
         return self.wake() if self._supervisor.asleep else None
 
     def announce(self, text: str, *, now: bool) -> int:
@@ -295,12 +287,12 @@ class Service:
         return self._announcer.announce(text, now=now)
 
     def context(self, text: str, context_id: str | None = None) -> bool:
-        """See ToAgent.context."""
-        return self._to_agent.context(text, context_id)
+        """See AgentInput.context."""
+        return self._dialogue.context(text, context_id)
 
     def user_active(self) -> bool:
-        """See ToAgent.user_active."""
-        return self._to_agent.user_active()
+        """See AgentInput.user_active."""
+        return self._dialogue.user_active()
 
     def send_file(self, descriptor: int, name: str, text: str | None) -> int:
         """See Uploads.send; wakes if asleep. UploadError also when a budget is spent."""
@@ -314,8 +306,8 @@ class Service:
         return number
 
     def feedback(self, score: Literal["like", "dislike"] | None) -> bool:
-        """See ToAgent.feedback."""
-        return self._to_agent.feedback(score)
+        """See AgentInput.feedback."""
+        return self._dialogue.feedback(score)
 
     @property
     def has_sound(self) -> bool:

@@ -60,7 +60,7 @@ class Woken(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateChanged(Event):
-    """The supervisor moved. The names are those of conversation.states.State and Trigger."""
+    """The supervisor moved. The names are those of core.states.State and Trigger."""
 
     before: str
     after: str
@@ -380,7 +380,7 @@ Subscriber = Callable[[Event], None]
 
 
 class Bus:
-    """Hands every event to every subscriber, on the thread on which it happened.
+    """Hands every event to every subscriber, on the thread that publishes it.
 
     Subscribers must return at once and must not raise: who has work to do puts the event into a queue of its own.
     """

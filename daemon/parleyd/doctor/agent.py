@@ -243,13 +243,13 @@ class _Follower:
     def __init__(self) -> None:
         self.happened: queue.Queue[Ready | Ending] = queue.Queue()
 
-    def session_ready(self, session: Session, ready: Ready) -> None:
+    def ready(self, session: Session, ready: Ready) -> None:
         self.happened.put(ready)
 
-    def session_event(self, session: Session, event: AgentEvent) -> None:
+    def event(self, session: Session, event: AgentEvent) -> None:
         pass
 
-    def session_ended(self, session: Session, ending: Ending) -> None:
+    def ended(self, session: Session, ending: Ending) -> None:
         self.happened.put(ending)
 
 
