@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import NoReturn
 
 import parleyd
-from parleyd.cli.errors import CommandError
 from parleyd.cli.terminal import wrapped
-from parleyd.shown import printable
+from parleyd.core.errors import CommandError
+from parleyd.core.text import printable
 
 # Under a heading of the help: the commands, and which file in this folder has each.
 GROUPS = {
@@ -163,8 +163,8 @@ def _refuse_unknown(arguments: Sequence[str]) -> None:
     if first in COMMANDS or first.startswith("-"):
         return
     near = difflib.get_close_matches(first, COMMANDS, n=1)
-    mend = f"did you mean {near[0]}?" if near else "parleyd help lists them"
-    raise CommandError(f"there is no command {first!r}", mend, os.EX_USAGE)
+    hint = f"did you mean {near[0]}?" if near else "parleyd help lists them"
+    raise CommandError(f"there is no command {first!r}", hint, os.EX_USAGE)
 
 
 def _open_what_is_closed() -> None:

@@ -9,14 +9,14 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from parleyd import events
+from parleyd.checks.configuration import ConfigError, load
 from parleyd.cli.daemon import connected
-from parleyd.cli.errors import CommandError
-from parleyd.config.loader import ConfigError, load
 from parleyd.config.schema import Config
 from parleyd.config.secrets import SecretError
+from parleyd.core import events
+from parleyd.core.errors import CommandError
+from parleyd.core.text import printable
 from parleyd.host.directories import config_path, state_directory
-from parleyd.shown import printable
 from parleyd.tools.built_in import BUILT_IN
 from parleyd.tools.dashboard import client_tool
 from parleyd.tools.device_tools import DeviceTools, Host
@@ -27,7 +27,7 @@ from parleyd.tools.toolbox import Tool
 _WITHOUT_DAEMON = "get_time"
 # Beyond the tool's own deadline.
 _PATIENCE_S = 5.0
-_WRITE = "write '{\"name\": \"value\"}'"
+_WRITE = 'write \'{"name": "value"}\''
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -58,9 +58,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _add_config(parser: argparse.ArgumentParser, default: Path | str) -> None:
-    parser.add_argument(
-        "-c", "--config", type=Path, default=default, metavar="FILE", help=f"default: {config_path()}"
-    )
+    parser.add_argument("-c", "--config", type=Path, default=default, metavar="FILE", help=f"default: {config_path()}")
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -150,7 +148,7 @@ def _tools(config: Config, bus: events.Bus) -> DeviceTools:
     try:
         return DeviceTools(config.tools, host, bus, folder)
     except SecretError as error:
-        raise CommandError(str(error), error.mend, os.EX_CONFIG) from error
+        raise CommandError(str(error), error.hint, os.EX_CONFIG) from error
 
 
 def _no_daemon(*_: object) -> NoReturn:

@@ -53,9 +53,7 @@ class CommandTool(Tool, frozen=True, kw_only=True):
     stdin: Annotated[
         Literal["nothing", "parameters"], Meta(description="what it reads; parameters: all of them, as a JSON object")
     ] = "nothing"
-    environment: Annotated[
-        dict[str, str], Meta(description="beside PATH, HOME, LANG and TZ, all that it gets")
-    ] = {}
+    environment: Annotated[dict[str, str], Meta(description="beside PATH, HOME, LANG and TZ, all that it gets")] = {}
     secrets: Annotated[dict[str, Secret], Meta(description="environment variables with secrets")] = {}
 
     def __repr__(self) -> str:
@@ -80,9 +78,9 @@ class HttpTool(Tool, frozen=True, kw_only=True):
         dict[str, object] | None,
         Meta(description="JSON to send; none: the parameters with POST, PUT and PATCH, and nothing otherwise"),
     ] = None
-    allowed_status: Annotated[
-        list[Annotated[int, Meta(ge=200, le=599)]], Meta(description="any other is an error")
-    ] = msgspec.field(default_factory=lambda: [200, 201, 202, 204])
+    allowed_status: Annotated[list[Annotated[int, Meta(ge=200, le=599)]], Meta(description="any other is an error")] = (
+        msgspec.field(default_factory=lambda: [200, 201, 202, 204])
+    )
 
     def __repr__(self) -> str:
         return f"HttpTool({masked(self)})"
@@ -92,9 +90,7 @@ class PythonTool(Tool, frozen=True, kw_only=True):
     """A function of an installed package, found by its entry point of the group `parleyd.tools`."""
 
     entry_point: Annotated[Text | None, Meta(description="its name; none: the tool's own name")] = None
-    environment: Annotated[
-        dict[str, str], Meta(description="beside PATH, HOME, LANG and TZ, all that it gets")
-    ] = {}
+    environment: Annotated[dict[str, str], Meta(description="beside PATH, HOME, LANG and TZ, all that it gets")] = {}
     secrets: Annotated[dict[str, Secret], Meta(description="environment variables with secrets")] = {}
 
     def __repr__(self) -> str:
