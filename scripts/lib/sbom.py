@@ -1,5 +1,5 @@
-"""Lists what of others is in the Debian package, as CycloneDX 1.6: Python packages with their versions, licences and the
-hashes of their wheels, and within them the shared libraries that they bring along.
+"""Lists what of others is in the Debian package, as CycloneDX 1.6: Python packages with their versions, licences and
+the hashes of their wheels, and within them the shared libraries that they bring along.
 
 What is linked into an extension module when its wheel is made cannot be seen from outside, and is not listed.
 

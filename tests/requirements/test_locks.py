@@ -123,7 +123,9 @@ def tiny_wheel(folder: Path) -> Path:
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("tiny_one.py", "")
         archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: tiny-one\nVersion: 1.0\n")
-        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
         archive.writestr(f"{info}/RECORD", "")
     return wheel
 
@@ -139,7 +141,12 @@ def pip_locked(lock_text: str, folder: Path, wheels: Path) -> subprocess.Complet
         text=True,
         timeout=120,
         check=False,
-        env={"PATH": "/usr/bin:/bin", "PIP_CONFIG_FILE": "/dev/null", "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels)},
+        env={
+            "PATH": "/usr/bin:/bin",
+            "PIP_CONFIG_FILE": "/dev/null",
+            "PIP_NO_INDEX": "1",
+            "PIP_FIND_LINKS": str(wheels),
+        },
     )
 
 
@@ -171,7 +178,9 @@ def test_scripts_install_python_packages_by_a_lock_only() -> None:
         if script.suffix == ".py":
             continue
         for line in script.read_text().replace("\\\n", " ").splitlines():
-            if re.search(r"(\bpip\b|\bPIP\)|pip\[@\]\}\").*\b(install|wheel)\b", line) and not line.lstrip().startswith("#"):
+            if re.search(r"(\bpip\b|\bPIP\)|pip\[@\]\}\").*\b(install|wheel)\b", line) and not line.lstrip().startswith(
+                "#"
+            ):
                 seen += 1
                 if "--require-hashes" not in line and "--no-index" not in line:
                     free.append(f"{script.name}: {line.strip()}")
