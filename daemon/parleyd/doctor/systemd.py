@@ -28,14 +28,11 @@ def judge_systemd(version: int | None, units: Sequence[Unit], config: Config | N
     for feature in weaker:
         text = f"{shown(version)} lacks {feature.name}: {feature.without}"
         yield warning(text, feature.hint) if text in relied else note(text, feature.hint)
-    for unit in units:
-        if unit.is_of_user and True in used and unit.get("PrivateUsers") == "no":
-            text = (
-                "the user's service has no namespace of its own: it can write all files of the user, and read all keys"
-            )
-            yield note(
-                text,
-                "where the kernel allows user namespaces: scripts/install --user, or `systemctl --user edit parleyd`",
-            )
-    if not weaker:
+    is_open = any(unit.is_of_user and unit.get("PrivateUsers") == "no" for unit in units) and True in used
+    if is_open:
+        yield note(
+            "the user's service has no namespace of its own: it can write all files of the user, and read all keys",
+            "where the kernel allows user namespaces: scripts/install --user, or `systemctl --user edit parleyd`",
+        )
+    if not weaker and not is_open:
         yield good(f"{shown(version)} has all that the units use")
