@@ -82,7 +82,7 @@ def test_exposure_of_what_the_system_runs(unit: Path) -> None:
 @needs_systemd_analyze
 def test_exposure_of_what_the_user_runs(tmp_path: Path) -> None:
     """6.3 without namespaces. An empty runtime directory: it stands for that of a user who is logged in."""
-    command = ("systemd-analyze", "--user", "security", "--offline=true", "--no-pager", "--threshold=25")
+    command = ("systemd-analyze", "--user", "security", "--offline=true", "--no-pager", "--threshold=22")
     done = run(*command, UNITS["user"], XDG_RUNTIME_DIR=str(tmp_path))
     assert done.returncode == 0, done.stdout
 
