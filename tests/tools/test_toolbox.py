@@ -8,11 +8,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from parleyd.agents.agent import ToolCall
+from parleyd.config.tool_sections import BuiltIn
 from parleyd.core import events
 from parleyd.tools.audit import FILE_NAME, REFUSED_NAME, Audit
 from parleyd.tools.parameters import Parameters
@@ -260,3 +261,10 @@ def test_closing_stops_what_runs_and_takes_no_more(tmp_path: Path) -> None:
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("tool-")]
     box.call("wait")
     assert "busy" in box.result().text
+
+
+def test_no_tool_of_the_daemon_s_own_lets_the_room_be_heard_again() -> None:
+    """Whoever is heard by the agent must not be able to unmute, approve or wake."""
+    names = set(get_args(BuiltIn))
+    assert "mute" in names
+    assert not names & {"unmute", "approve", "wake", "wake_word", "listen"}

@@ -93,7 +93,8 @@ def _entry_point(key: str, name: str) -> Iterator[Finding]:
         yield _warning(key, text, python_env.install("PACKAGE"))
 
 
-def _secrets(config: Config) -> Iterator[Finding]:
+def named_secrets(config: Config) -> list[tuple[str, Secret | str | None]]:
+    """Each with its key: that of the agent, and those of tools."""
     named: list[tuple[str, Secret | str | None]] = [("elevenlabs.api_key", config.elevenlabs.api_key)]
     for kind, tools in (
         ("command", config.tools.command),
@@ -102,7 +103,11 @@ def _secrets(config: Config) -> Iterator[Finding]:
     ):
         for name, tool in tools.items():
             named += [(f"tools.{kind}.{name}.secrets.{variable}", secret) for variable, secret in tool.secrets.items()]
-    for key, secret in named:
+    return named
+
+
+def _secrets(config: Config) -> Iterator[Finding]:
+    for key, secret in named_secrets(config):
         if secret is None or isinstance(secret, str):
             continue
         if secret.file is not None and _is_known_to_miss(Path(secret.file)):
