@@ -22,6 +22,8 @@ from parleyd.config.tool_sections import Tools
 
 Scalar = str | int | float | bool
 Share = Annotated[float, Meta(ge=0, le=1)]
+GroupName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,31}$(?!\s)")]
+_GROUPS = {"expected": "names of groups"}
 DeviceName = Annotated[
     str,
     Meta(
@@ -328,6 +330,26 @@ class Control(Section, frozen=True):
             extra={"expected": "auto, off, or a path"},
         ),
     ] = "auto"
+    read: Annotated[
+        list[GroupName] | None,
+        Meta(
+            description="groups whose members may see status and events, with all that is said; null: everybody whom "
+            "the socket admits, the group parleyd",
+            extra=_GROUPS,
+        ),
+    ] = None
+    operate: Annotated[
+        list[GroupName] | None,
+        Meta(description="groups whose members may wake, speak, set the volume; null: likewise", extra=_GROUPS),
+    ] = None
+    approve: Annotated[
+        list[GroupName] | None,
+        Meta(
+            description="groups whose members may approve calls of tools and unmute, beside all else; null: likewise; "
+            "[]: root and the daemon's own user alone",
+            extra=_GROUPS,
+        ),
+    ] = None
 
 
 class Metrics(Section, frozen=True):

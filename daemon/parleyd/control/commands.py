@@ -11,6 +11,7 @@ from parleyd.audio.mixer import MixerError
 from parleyd.config.changes import Changes
 from parleyd.control import messages
 from parleyd.control.messages import AnyRequest, RequestError
+from parleyd.control.roles import Caller
 from parleyd.profiles.profiles import ApplyError, Profiles, UnknownProfileError
 from parleyd.service import Service
 from parleyd.tools.built_in import BUILT_IN
@@ -36,8 +37,8 @@ class Commands:
         self._reload = reload
         self._stop = stop
 
-    def __call__(self, request: AnyRequest, descriptor: int | None = None) -> object:
-        """descriptor: the open file that came with the request, now the callee's."""
+    def __call__(self, request: AnyRequest, descriptor: int | None, caller: Caller) -> object:
+        """descriptor: the open file that came with the request, now the callee's. caller: who has the role for it."""
         service = self._service
         match request:
             case messages.Status():
