@@ -15,6 +15,7 @@ from parleyd.agents.agent import Agent, UploadError
 from parleyd.agents.speech import Speech
 from parleyd.announce.announcer import AnnouncementRefusedError, Announcer
 from parleyd.announce.budget_notice import BudgetNotice
+from parleyd.announce.confirmation_notice import ConfirmationNotice
 from parleyd.audio.devices.device import InputDevice, OutputDevice
 from parleyd.audio.devices.patience import GivenUpError
 from parleyd.audio.mixer import MixerError
@@ -38,6 +39,7 @@ from parleyd.host.watch import Watch
 from parleyd.log_fields import fields
 from parleyd.sound import Sound
 from parleyd.status import Reporter, Status, told_to_agent
+from parleyd.tools.confirmations import BY_BUTTON, BY_COMMAND
 from parleyd.tools.device_tools import DeviceTools, Host
 from parleyd.tools.result import Fault, ToolError
 from parleyd.transcript.writer import transcript_writer
@@ -116,6 +118,7 @@ class Service:
             ),
             bus,
             state_directory,
+            BY_BUTTON if config.button.is_there and config.button.confirms else BY_COMMAND,
         )
         self._dialogue = Dialogue(
             self.sound.playback if self.sound is not None else None,
@@ -134,6 +137,8 @@ class Service:
         self._warden = Warden(config, self._meter, bus)
         self._budget_notice = BudgetNotice(config, self._announcer, self._to_agent)
         bus.subscribe(self._budget_notice)
+        if self._announcer is not None:
+            bus.subscribe(ConfirmationNotice(config.tools.confirm_text, self._announcer))
         self._supervisor = Supervisor(
             config,
             agent,
@@ -204,9 +209,7 @@ class Service:
         sound = self.sound
         if sound is None:
             log.info("no sound (audio.mode: off): the conversation is in writing")
-            self._bus.publish(
-                events.Started(at_s=time.monotonic(), microphone=None, speaker=None, output_latency_ms=0)
-            )
+            self._bus.publish(events.Started(at_s=time.monotonic(), microphone=None, speaker=None, output_latency_ms=0))
             return
         microphone, speaker = sound.capture.device.name, sound.playback.device.name
         log.info(
@@ -351,7 +354,12 @@ class Service:
     def status(self) -> Status:
         transcript = None if self._transcript is None else str(self._transcript.directory.absolute())
         return self._reporter.status(
-            self._config, self.usage(), self._hooks.counts, self.tools.waiting_approvals, transcript
+            self._config,
+            self.usage(),
+            self._hooks.counts,
+            self.tools.waiting_approvals,
+            self.tools.waiting_confirmations,
+            transcript,
         )
 
     @property

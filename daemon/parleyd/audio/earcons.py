@@ -14,7 +14,7 @@ from parleyd.audio import pcm as sound
 from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.wav import read_wav
 
-Earcon = Literal["listening", "sleeping", "error", "muted", "unmuted", "timer", "budget"]
+Earcon = Literal["listening", "sleeping", "error", "muted", "unmuted", "timer", "budget", "confirm"]
 NAMES: tuple[Earcon, ...] = get_args(Earcon)
 
 RATE_HZ = 48_000
@@ -51,6 +51,8 @@ _NOTES: dict[Earcon, tuple[_Note, ...]] = {
     "timer": _RING,
     # Down by small steps: something runs out.
     "budget": (_Note(0.0, 0.09, 784.0, 0.05), _Note(0.09, 0.09, 740.0, 0.05), _Note(0.18, 0.12, 698.5, 0.06)),
+    # Three up, the last one longer: a question.
+    "confirm": (_Note(0.0, 0.08, 587.3, 0.06), _Note(0.09, 0.08, 740.0, 0.06), _Note(0.18, 0.12, 1174.7, 0.1)),
     "unmuted": (_Note(0.0, 0.06, 392.0, 0.04), _Note(0.055, 0.09, 784.0, 0.04)),
 }
 # Overtones make it softer than a whistle, and audible on speakers that have no bass.
@@ -65,6 +67,7 @@ WORDS: dict[Earcon, str] = {
     "unmuted": "Microphone on.",
     "timer": "Your timer has gone off.",
     "budget": "The talking time is used up, or nearly so.",
+    "confirm": "The agent asks for your permission.",
 }
 
 
@@ -146,6 +149,4 @@ def all_chosen(choices: Mapping[Earcon, str], level_db: float, speak: Callable[[
     """The sounds that are on, so much louder or quieter. Raises EarconError, as speak does."""
     factor = 10.0 ** (level_db / 20.0)
     found = {name: chosen(name, choice, speak) for name, choice in choices.items()}
-    return {
-        name: Sound(sound.gain(it.pcm, factor, factor), it.rate_hz) for name, it in found.items() if it is not None
-    }
+    return {name: Sound(sound.gain(it.pcm, factor, factor), it.rate_hz) for name, it in found.items() if it is not None}

@@ -25,9 +25,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Listens to the push button of the configuration's section `button`, and gives the running daemon "
         "its orders, until SIGTERM or Ctrl-C. It waits for a button or a daemon that is not there.",
     )
-    parser.add_argument(
-        "-c", "--config", type=Path, default=config_path(), metavar="FILE", help="default: %(default)s"
-    )
+    parser.add_argument("-c", "--config", type=Path, default=config_path(), metavar="FILE", help="default: %(default)s")
     parser.add_argument(
         "--socket", type=Path, metavar="PATH", help="of the daemon; default: $PARLEYD_SOCKET, this user's, the system's"
     )
@@ -50,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         socket = Path(config.control.socket)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
-        watch(button, _open, Orders(socket).give)
+        watch(button, _open, Orders(socket, confirms=button.confirms).give)
     except ButtonError as error:
         raise CommandError(str(error), error.mend, os.EX_CONFIG) from error
     return os.EX_OK

@@ -79,7 +79,10 @@ def page(status: dict[str, Any], *, everything: bool = False) -> Iterator[Line]:
     if usage["refused"]:
         yield Line("no session", usage["refused"], _YELLOW)
     for wanted in status["approvals"]:
-        yield _approval(wanted)
+        yield _approval(wanted, "may it call")
+    # A daemon of another version may not know.
+    for wanted in status.get("confirmations", ()):
+        yield _approval(wanted, "may it run here")
     metrics = status["metrics"]
     for name, text in (
         ("profile", status["profile"]),
@@ -128,9 +131,12 @@ def _talk(status: dict[str, Any], *, everything: bool) -> Iterator[tuple[str, st
         if everything:
             yield "delays", wake_to_live
         return
-    yield "talk", (
-        f"{_many(metrics, 'utterances')}, {_many(metrics, 'answers')}, {_many(metrics, 'interruptions')}, "
-        f"{_many(metrics, 'tool_calls')}, {metrics['lost_speech_ms'] / 1000:g} s of speech lost"
+    yield (
+        "talk",
+        (
+            f"{_many(metrics, 'utterances')}, {_many(metrics, 'answers')}, {_many(metrics, 'interruptions')}, "
+            f"{_many(metrics, 'tool_calls')}, {metrics['lost_speech_ms'] / 1000:g} s of speech lost"
+        ),
     )
     if not everything:
         return
@@ -213,10 +219,10 @@ def _speaker(it: dict[str, Any], *, everything: bool) -> str:
     return ", ".join(words)
 
 
-def _approval(it: dict[str, Any]) -> Line:
+def _approval(it: dict[str, Any], asks: str) -> Line:
     # A daemon of another version knows the agent's id only.
     order = f"parleyd approve {shlex.quote(it.get('approval') or it['call_id'])}"
-    return Line("asks", f"may it call {question(it)}?", _YELLOW, f"{order}, or deny")
+    return Line("asks", f"{asks} {question(it)}?", _YELLOW, f"{order}, or deny")
 
 
 def _hooks(it: dict[str, int]) -> str:

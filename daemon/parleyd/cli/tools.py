@@ -27,7 +27,7 @@ from parleyd.tools.toolbox import Tool
 _WITHOUT_DAEMON = "get_time"
 # Beyond the tool's own deadline.
 _PATIENCE_S = 5.0
-_WRITE = "write '{\"name\": \"value\"}'"
+_WRITE = 'write \'{"name": "value"}\''
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -58,9 +58,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _add_config(parser: argparse.ArgumentParser, default: Path | str) -> None:
-    parser.add_argument(
-        "-c", "--config", type=Path, default=default, metavar="FILE", help=f"default: {config_path()}"
-    )
+    parser.add_argument("-c", "--config", type=Path, default=default, metavar="FILE", help=f"default: {config_path()}")
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -83,7 +81,8 @@ def _list(args: argparse.Namespace) -> int:
 def _signature(tool: Tool) -> str:
     required = tool.parameters.schema.get("required", ())
     names = [name if name in required else f"[{name}]" for name in tool.parameters.schema["properties"]]
-    return f"({', '.join(names)})  at most {tool.timeout_s:g} s"
+    confirmed = "" if tool.confirm_s is None else f"  once a person allows it, within {tool.confirm_s:g} s"
+    return f"({', '.join(names)})  at most {tool.timeout_s:g} s{confirmed}"
 
 
 def _run(args: argparse.Namespace) -> int:

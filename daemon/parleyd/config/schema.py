@@ -5,7 +5,6 @@ end of a key's name (_ms, _s, _db). Limits stand on the inner type (msgspec want
 `expected` puts a pattern into words; with `null_is_text` YAML's null is read as the text "null" (the null device).
 """
 
-
 from __future__ import annotations
 
 from typing import Annotated, Literal
@@ -94,9 +93,7 @@ class ElevenLabs(Section, frozen=True):
 class Local(Section, frozen=True):
     """The embedded agent, for `provider: local`."""
 
-    scenario: Annotated[
-        Text | None, Meta(description="path of a scenario file; without one it just converses")
-    ] = None
+    scenario: Annotated[Text | None, Meta(description="path of a scenario file; without one it just converses")] = None
 
 
 class Wake(Section, frozen=True):
@@ -133,9 +130,7 @@ class AudioInput(Section, frozen=True):
     ] = 0.0
     auto_gain: Annotated[
         Literal["on", "off"],
-        Meta(
-            description="on: up to 30 dB more, learnt slowly from speech that the agent understood: docs/devices.md"
-        ),
+        Meta(description="on: up to 30 dB more, learnt slowly from speech that the agent understood: docs/devices.md"),
     ] = "off"
 
 
@@ -215,6 +210,7 @@ class Earcons(Section, frozen=True):
     budget: Annotated[
         EarconChoice, Meta(description="a budget is nearly or wholly spent, or somebody calls when it is; once each")
     ] = "on"
+    confirm: Annotated[EarconChoice, Meta(description="a tool waits for a person to allow it (confirm: true)")] = "on"
     after_speech: Annotated[
         Literal["on", "off"],
         Meta(description="listening and sleeping also where speech alone woke, which false wakes do, too"),
@@ -292,9 +288,7 @@ class Session(Section, frozen=True):
     ] = 900.0
     connect_timeout_s: Annotated[
         float,
-        Meta(
-            ge=1, le=60, description="for the address, for the connection, and for the agent's first message, each"
-        ),
+        Meta(ge=1, le=60, description="for the address, for the connection, and for the agent's first message, each"),
     ] = 10.0
     false_wake_s: Annotated[
         float, Meta(ge=1, le=3600, description="quiet time after which we hang up if the agent understood nothing")

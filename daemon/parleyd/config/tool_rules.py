@@ -57,6 +57,10 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 def check(tools: sections.Tools, is_settled: Callable[[str], bool]) -> Iterator[Finding]:
     """is_settled: see rules.check."""
+    for built_in in tools.confirm_built_in:
+        if built_in not in tools.built_in:
+            mend = "add it to tools.built_in, or remove it here"
+            yield Finding("tools.confirm_built_in", f"the agent may not use {built_in} at all", mend)
     seen: dict[str, str] = {str(name): "tools.built_in" for name in tools.built_in}
     kinds: tuple[tuple[str, Mapping[str, sections.Tool]], ...] = (
         ("command", tools.command),
@@ -73,6 +77,13 @@ def check(tools: sections.Tools, is_settled: Callable[[str], bool]) -> Iterator[
             seen[name] = f"tools.{kind}"
             if all(is_settled(f"{key}.{field}") for field in tool.__struct_fields__):
                 yield from _tool(key, tool)
+                if tool.confirm and tool.timeout_s + tools.confirm_s > sections.MAX_TIMEOUT_S:
+                    text = (
+                        f"with the {tools.confirm_s:g} s in which a person may allow it (tools.confirm_s) it takes "
+                        "longer than an agent waits"
+                    )
+                    mend = f"use at most {sections.MAX_TIMEOUT_S - tools.confirm_s:g} s, or shorten tools.confirm_s"
+                    yield Finding(f"{key}.timeout_s", text, mend)
 
 
 def _tool(key: str, tool: sections.Tool) -> Iterator[Finding]:
@@ -118,7 +129,7 @@ def _command(key: str, tool: sections.CommandTool, parameters: Parameters) -> It
         is_glued = PurePosixPath(before).name == name and argument.startswith(("-c", "-e"))
         if found and is_interpreter and (is_glued or index in programs or _SCRIPT_OPTION.fullmatch(before)):
             text = f"the agent would write a part of the program that {name} runs"
-            mend = "give the value as an argument of its own, as in [sh, -c, 'echo \"$1\"', sh, \"{text}\"]"
+            mend = 'give the value as an argument of its own, as in [sh, -c, \'echo "$1"\', sh, "{text}"]'
             yield Finding(f"{key}.run", text, mend)
         for placeholder in found:
             if placeholder.secret:

@@ -72,13 +72,13 @@ def needed(request: AnyRequest) -> Role | None:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, as the kernel told when they connected. by: root, daemon (its own user), or approve for others that
-    have that role, else member: for the audit log."""
+    """Who asks, as the kernel told when they connected. by: root and the daemon's own user have all roles as that,
+    others approve by the role approve."""
 
     uid: int
     pid: int
     roles: frozenset[Role]
-    by: Literal["root", "daemon", "approve", "member"]
+    by: Literal["root", "daemon", "approve"]
 
 
 class Roles:
@@ -97,7 +97,7 @@ class Roles:
         if "approve" in roles:
             # Whoever approves has to see what it is, and may do all that needs no approval.
             roles = frozenset(ROLES)
-        return Caller(peer.uid, peer.pid, roles, "approve" if "approve" in roles else "member")
+        return Caller(peer.uid, peer.pid, roles, "approve")
 
     def _is_had(self, role: Role, groups: frozenset[int]) -> bool:
         named = self._groups[role]
