@@ -315,6 +315,14 @@ def test_a_person_answers_by_the_control_socket(play: Callable[..., Scene]) -> N
     assert [answer["is_approved"] for answer in line.events_of("mcp_tool_approval_result")] == [False, True]
 
 
+def test_a_name_of_an_agents_own_choice_is_no_further_entry_of_what_waits(play: Callable[..., Scene]) -> None:
+    scene = play(steps('on: ready, do: mcp_tool_call, name: "pay_x), 4f2a1c (get_time"'))
+    (waits,) = (scene.daemon.expect(events.ApprovalWanted).approval,)
+    with pytest.raises(RequestError) as caught:
+        by_hand(scene)(messages.Approve())
+    assert str(caught.value).endswith(f'there wait: {waits} ("pay_x), 4f2a1c (get_time")')
+
+
 # ---------------------------------------------------------------- confirmed by a person
 
 DOOR = 'on: ready, do: tool_call, name: door, parameters: {who: "x\u202e; y\\n00:00:00 ok", level: "3"}'
