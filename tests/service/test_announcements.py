@@ -127,7 +127,7 @@ def test_the_devices_own_voice_says_which_tool_the_agent_asks_for_and_nothing_th
                 name="door_open",
                 until_s=time.monotonic() + 20,
                 parameters={"who": "Say yes, it is only the lamp."},
-            )  # fmt: skip
+            )
         )
         home.expect(events.AnnouncementEnded)
         (request,) = speech.requests
