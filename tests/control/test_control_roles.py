@@ -14,7 +14,8 @@ from typing import Any, get_args
 import pytest
 from test_control_server import CONFIG, daemon, socket_path
 
-from parleyd.config.loader import ConfigError, parse
+from parleyd.checks.configuration import parse
+from parleyd.config.loader import ConfigError
 from parleyd.config.schema import Control
 from parleyd.control import messages
 from parleyd.control.messages import AnyRequest, RequestError
@@ -84,7 +85,7 @@ def test_a_group_that_does_not_exist_gives_nobody_anything_and_is_told(caplog: p
     with pytest.raises(RequestError) as caught:
         roles.check(messages.Unmute(id=3), caller)
     assert (caught.value.kind, caught.value.id) == ("role_missing", 3)
-    assert str(caught.value.mend).startswith("root may; whoever else shall needs a group that control.approve names")
+    assert str(caught.value.hint).startswith("root may; whoever else shall needs a group that control.approve names")
 
 
 @pytest.mark.parametrize("name", ["parents\\n", "a b", "-x", "", "1000"])

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from parleyd import events
 from parleyd.agents.agent import ToolCall
 from parleyd.cli.events import sentence
 from parleyd.control import messages
+from parleyd.core import events
+from parleyd.core.text import json_text
 from parleyd.hooks.occasion import Occasion
-from parleyd.shown import json_text
 from parleyd.tools.asking import MAX_SHOWN_CHARS, Answerer
 from parleyd.tools.audit import FILE_NAME, REFUSED_NAME, Audit
 from parleyd.tools.confirmations import IN_VAIN_S, MOST_IN_VAIN, Confirmations, Patience

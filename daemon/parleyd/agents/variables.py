@@ -19,7 +19,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from parleyd.config.schema import Scalar, Variable
-from parleyd.host.once import ToldOnce
+from parleyd.host.told_once import ToldOnce
 
 log = logging.getLogger(__name__)
 

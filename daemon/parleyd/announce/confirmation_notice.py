@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from parleyd import events
 from parleyd.announce.announcer import AnnouncementRefusedError, Announcer
+from parleyd.core import events
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import os
 from functools import partial
 
 from parleyd.cli.daemon import add_options, connected, tell
-from parleyd.shown import name_text
+from parleyd.core.text import name_text
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

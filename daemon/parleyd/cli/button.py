@@ -12,9 +12,9 @@ from parleyd.button.contact import ButtonError, Contact
 from parleyd.button.gpio_line import open_line
 from parleyd.button.input_key import open_key
 from parleyd.button.watch import Orders, watch
-from parleyd.cli.errors import CommandError
+from parleyd.checks.configuration import ConfigError, load
 from parleyd.config.button import Button
-from parleyd.config.loader import ConfigError, load
+from parleyd.core.errors import CommandError
 from parleyd.host.directories import config_path
 
 
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         watch(button, _open, Orders(socket, confirms=button.confirms).give)
     except ButtonError as error:
-        raise CommandError(str(error), error.mend, os.EX_CONFIG) from error
+        raise CommandError(str(error), error.hint, os.EX_CONFIG) from error
     return os.EX_OK
 
 

@@ -16,7 +16,7 @@ from parleyd.config.schema import Control
 from parleyd.control import messages
 from parleyd.control.messages import AnyRequest, Request, RequestError
 from parleyd.control.peer import Peer
-from parleyd.log_fields import fields
+from parleyd.core.log_fields import fields
 
 log = logging.getLogger(__name__)
 
@@ -110,9 +110,9 @@ class Roles:
             return
         do = str(type(request).__struct_config__.tag)
         text = f"`{do}` needs the role {role}, which this user (uid {caller.uid}) does not have here"
-        raise RequestError("role_missing", text, self._mend(role), request.id)
+        raise RequestError("role_missing", text, self._hint(role), request.id)
 
-    def _mend(self, role: Role) -> str:
+    def _hint(self, role: Role) -> str:
         there = [name for name, gid in (self._groups[role] or {}).items() if gid is not None]
         if not there:
             return f"root may; whoever else shall needs a group that control.{role} names in the configuration"
@@ -135,9 +135,9 @@ def _gid(role: Role, name: str, gid_of: Callable[[str], int]) -> int | None:
     try:
         return gid_of(name)
     except KeyError:
-        mend = f"sudo addgroup {name}, then restart parleyd"
+        hint = f"sudo addgroup {name}, then restart parleyd"
         log.warning(
-            "control.%s: there is no group %s: nobody has the role by it; %s", role, name, mend, extra=fields(mend=mend)
+            "control.%s: there is no group %s: nobody has the role by it; %s", role, name, hint, extra=fields(hint=hint)
         )
         return None
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
 
-from parleyd import events
 from parleyd.agents.agent import ApprovalAsked
 from parleyd.config.tool_sections import Mcp, McpRule
+from parleyd.core import events
 from parleyd.tools.asking import Answerer, new_id, too_much_to_show
 from parleyd.tools.audit import Audit, bounded_parameters
 

@@ -10,8 +10,9 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
+from parleyd.core.text import cause, without
 from parleyd.tools import process, template
-from parleyd.tools.result import Fault, ToolError, cause, without
+from parleyd.tools.result import Fault, ToolError
 from parleyd.tools.stopping import Stop
 
 

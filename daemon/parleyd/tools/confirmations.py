@@ -15,8 +15,8 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from parleyd import events
 from parleyd.config.tool_sections import MAX_TIMEOUT_S
+from parleyd.core import events
 from parleyd.tools.asking import Answerer, new_id, too_much_to_show
 from parleyd.tools.audit import Audit
 from parleyd.tools.result import Fault, ToolError

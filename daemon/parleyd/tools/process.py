@@ -50,9 +50,7 @@ def clean_environment(more: Mapping[str, str]) -> dict[str, str]:
     return environment | dict(more)
 
 
-def run(
-    arguments: Sequence[str], *, directory: str, environment: Mapping[str, str], stdin: bytes, stop: Stop
-) -> Ran:
+def run(arguments: Sequence[str], *, directory: str, environment: Mapping[str, str], stdin: bytes, stop: Stop) -> Ran:
     """Blocks until it is over; stop ends it with SIGKILL. Raises ToolError when it cannot be started."""
     name = Path(arguments[0]).name
     try:
