@@ -224,7 +224,8 @@ class Audit:
         the same call, if it has one. → whether it has a line of its own."""
         at, now_s = _now(), time.monotonic()
         is_refusal = _is_refusal(fields)
-        line = _Line(_encoded(at, fields), is_refusal)
+        # Of what is counted anyhow no line is made: a flood is to cost little.
+        data = b"" if is_refusal or is_written is False else _encoded(at, fields)
         with self._lock:
             self._put_over(now_s)
             was_due_s = self._due_s(now_s)
@@ -236,9 +237,9 @@ class Audit:
             else:
                 # An agent chooses the names of what it asks to have approved; all of these share.
                 kind = what if what == "approval" else tool or what
-                is_counted = self._shares.takes(now_s, at, kind, outcome or what, len(line.data), is_written)
+                is_counted = self._shares.takes(now_s, at, kind, outcome or what, len(data), is_written)
             if not is_counted:
-                self._put_line(line, fields)
+                self._put_line(_Line(data or _encoded(at, fields), is_refusal), fields)
             elif was_due_s is None or self._due_s(now_s) != was_due_s:
                 # So that the thread looks when the time is over.
                 self._put(_Line(b""))
