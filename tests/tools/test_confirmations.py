@@ -183,7 +183,7 @@ def test_no_answer_is_a_no_that_says_what_to_press(desk_of: Callable[..., Desk])
     desk = desk_of(confirm_s=0.2)
     desk.call()
     text = desk.result().text
-    assert "A person has to: they press the button. Tell them that, and call it again when they are ready." in text
+    assert "It is only done when they press the button. Tell the person that, and call it again" in text
     assert desk.settled() == (False, "deadline")
     assert desk.runner.given.empty()
     assert [line["by"] for line in desk.log(REFUSED_NAME)] == ["deadline"]

@@ -64,7 +64,7 @@ class View:
                 order = f"parleyd approve {event['approval']}, or deny"
                 return [*self._close(), Piece("note", f"may the agent call {question(event)}? {order}")]
             case "confirmation_wanted":
-                order = f"parleyd approve {event['approval']}, or deny, or the button"
+                order = f"parleyd approve {event['approval']}, or deny"
                 return [*self._close(), Piece("note", f"may the agent run {question(event)} here? {order}")]
             case "confirmation_settled":
                 return [*self._close(), Piece("note", settled(event["name"], event["by"], allowed=event["allowed"]))]

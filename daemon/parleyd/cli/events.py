@@ -102,7 +102,7 @@ def sentence(event: dict[str, Any]) -> str:
         case {"event": "approval_settled", "name": name, "allowed": allowed, "by": by}:
             return f"{name_text(name)} was {'allowed' if allowed else 'denied'} by {by}"
         case {"event": "confirmation_wanted", "approval": approval, "name": _, "parameters": _}:
-            return f"may the agent run {question(event)} here? parleyd approve {approval}, or deny, or the button"
+            return f"may the agent run {question(event)} here? parleyd approve {approval}, or deny"
         case {"event": "confirmation_settled", "name": name, "allowed": allowed, "by": by}:
             return settled(name, by, allowed=allowed)
         case {"event": "file_sent", "name": name}:

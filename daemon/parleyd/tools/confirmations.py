@@ -29,7 +29,7 @@ IN_VAIN_S = 600.0
 _WITHDRAWN = "the call was over"
 # How the agent may word what the person has to do.
 BY_BUTTON = "they press the button on this device while it asks (holding it says no)"
-BY_COMMAND = "somebody answers at this device, while it asks, with `parleyd approve`"
+BY_COMMAND = "somebody types `parleyd approve` on this device while it asks"
 
 
 class Patience:
@@ -95,8 +95,8 @@ class Confirmations:
         if question.by == "person":
             raise ToolError(Fault.DENIED, f"The person at the device did not allow this call of {tool}.")
         text = (
-            f"Nobody allowed this call of {tool} within {duration(wait_s)}. A person has to: {self._how}. Tell them "
-            "that, and call it again when they are ready."
+            f"Nobody allowed this call of {tool} within {duration(wait_s)}. It is only done when {self._how}. Tell the "
+            "person that, and call it again when they are ready."
         )
         raise ToolError(Fault.DENIED, text)
 
