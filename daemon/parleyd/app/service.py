@@ -14,6 +14,7 @@ from parleyd.agents.agent import Agent, UploadError
 from parleyd.agents.speech import Speech
 from parleyd.announce.announcer import AnnouncementRefusedError, Announcer
 from parleyd.announce.budget_notice import BudgetNotice
+from parleyd.announce.confirmation_notice import ConfirmationNotice
 from parleyd.app.sound import Sound
 from parleyd.app.status import Reporter, Status, told_to_agent
 from parleyd.app.watch import Watch
@@ -36,6 +37,7 @@ from parleyd.core.health import Pulse
 from parleyd.core.log_fields import fields
 from parleyd.hooks.hooks import Hooks
 from parleyd.host import notify
+from parleyd.tools.confirmations import BY_BUTTON, BY_COMMAND
 from parleyd.tools.device_tools import DeviceTools, Host
 from parleyd.tools.result import Fault, ToolError
 from parleyd.transcript.writer import transcript_writer
@@ -111,6 +113,7 @@ class Service:
             ),
             bus,
             state_directory,
+            BY_BUTTON if config.button.is_there and config.button.confirms else BY_COMMAND,
         )
         self._dialogue = Dialogue(
             self.sound.playback if self.sound is not None else None,
@@ -128,6 +131,8 @@ class Service:
         self._warden = Warden(config, self._meter, bus)
         self._budget_notice = BudgetNotice(config, self._announcer, self._dialogue)
         bus.subscribe(self._budget_notice)
+        if self._announcer is not None:
+            bus.subscribe(ConfirmationNotice(config.tools.confirm_text, self._announcer))
         self._supervisor = Supervisor(
             config,
             agent,
@@ -340,7 +345,12 @@ class Service:
     def status(self) -> Status:
         transcript = None if self._transcript is None else str(self._transcript.directory.absolute())
         return self._reporter.status(
-            self._config, self.usage(), self._hooks.counts, self.tools.waiting_approvals, transcript
+            self._config,
+            self.usage(),
+            self._hooks.counts,
+            self.tools.waiting_approvals,
+            self.tools.waiting_confirmations,
+            transcript,
         )
 
     @property

@@ -3,6 +3,7 @@ another user, or at another time."""
 
 from __future__ import annotations
 
+import grp
 import importlib.util
 import json
 import shutil
@@ -55,6 +56,7 @@ def missing(config: Config) -> Iterator[Finding]:
             yield _warning(key, f"{reason} needs the package {' and '.join(packages)}", python_env.install(*packages))
     yield from missing_programs(config)
     yield from _secrets(config)
+    yield from _groups(config)
     if config.audio.mode == "on":
         yield from _devices(config)
 
@@ -118,6 +120,16 @@ def _secrets(config: Config) -> Iterator[Finding]:
         ):
             text = f"no credential {secret.credential} was ever stored on this machine"
             yield _warning(key, text, f"sudo parleyd secret {secret.credential}")
+
+
+def _groups(config: Config) -> Iterator[Finding]:
+    control = config.control
+    for key, names in (("read", control.read), ("operate", control.operate), ("approve", control.approve)):
+        for name in names or ():
+            try:
+                grp.getgrnam(name)
+            except KeyError:
+                yield _warning(f"control.{key}", f"there is no group {name}", f"sudo addgroup {name}")
 
 
 def _is_known_to_miss(path: Path) -> bool:
