@@ -266,7 +266,7 @@ class Service:
         return Announcer(
             self._speech_for(config),
             config.announce,
-            sound.announcements,
+            sound.playback.announcements,
             self._bus,
             timeout_s=config.session.connect_timeout_s,
             on_death=self.fail,
