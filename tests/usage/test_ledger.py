@@ -34,14 +34,13 @@ def test_a_session_over_midnight_is_of_both_days_and_of_both_months() -> None:
 
 
 def test_minutes_of_session_are_of_the_hours_in_which_they_were_spent_and_not_of_the_idle_ones_around() -> None:
-    """A daemon that was idle until just before midnight, and then had a session."""
+    """A daemon that was idle until midnight, and then had a session: spans that touch, and are not one."""
     ledger = Ledger(Book(), BERLIN)
-    ledger.add(0.0, 3000.0, Amount(heard_s=3000))
-    ledger.add(3000.0, 3300.0, Amount(session_s=300, heard_s=300))
-    ledger.add(3300.0, 3600.0, Amount(heard_s=300))
+    for began_s in range(0, 3000, 30):
+        ledger.add(began_s, began_s + 30.0, Amount(heard_s=30))
+    ledger.add(3000.0, 3030.0, Amount(session_s=30, heard_s=30))
     book = ledger.read(3600.0, at("2026-12-01T00:10:00"))
-    # The session began at midnight, and the daemon 50 minutes before.
-    assert minutes(book) == {"2026-11-30": 0.0, "2026-12-01": 5.0}
+    assert minutes(book) == {"2026-11-30": 0.0, "2026-12-01": 0.5}
 
 
 @pytest.mark.parametrize("wrong", ["1970-01-01T00:00:30", "2026-11-19T12:00:00", "2031-01-01T12:00:00"])
