@@ -14,6 +14,7 @@ from parleyd.agents.agent import Agent, UploadError
 from parleyd.agents.speech import Speech
 from parleyd.announce.announcer import AnnouncementRefusedError, Announcer
 from parleyd.announce.budget_notice import BudgetNotice
+from parleyd.announce.confirmation_notice import ConfirmationNotice
 from parleyd.app.sound import Sound
 from parleyd.app.status import Reporter, Status, told_to_agent
 from parleyd.app.watch import Watch
@@ -31,11 +32,12 @@ from parleyd.conversation.session.session import Traffic
 from parleyd.conversation.session.uplink import Uplink, UplinkCounters
 from parleyd.conversation.supervisor.supervisor import Supervisor
 from parleyd.core import events
-from parleyd.core.errors import ServiceError
+from parleyd.core.errors import UserError
 from parleyd.core.health import Pulse
 from parleyd.core.log_fields import fields
 from parleyd.hooks.hooks import Hooks
 from parleyd.host import notify
+from parleyd.tools.confirmations import BY_BUTTON, BY_COMMAND
 from parleyd.tools.device_tools import DeviceTools, Host
 from parleyd.tools.result import Fault, ToolError
 from parleyd.transcript.writer import transcript_writer
@@ -49,8 +51,7 @@ log = logging.getLogger(__name__)
 
 
 class Service:
-    """start(), then stop(). Raises DeviceError, GivenUpError, VadUnavailableError, WakeWordUnavailableError,
-    ServiceError, EchoCancellerMissingError, EarconError, MixerError, SecretError (of a tool).
+    """start(), then stop(). Raises GivenUpError and UserError, also as DeviceError, MixerError, SecretError.
 
     on_failure: called, from any thread, when the service cannot go on by itself; `failure` then tells why.
     give_up: asked while the start waits for a device; True makes start() return early, or raise GivenUpError.
@@ -77,7 +78,7 @@ class Service:
         self._speech_for = speech_for
         self._stops = contextlib.ExitStack()
         self._stopping = False
-        self.failure: ServiceError | None = None
+        self.failure: UserError | None = None
         has_sound = config.audio.mode == "on"
         self.sound = (
             Sound(
@@ -112,6 +113,7 @@ class Service:
             ),
             bus,
             state_directory,
+            BY_BUTTON if config.button.is_there and config.button.confirms else BY_COMMAND,
         )
         self._dialogue = Dialogue(
             self.sound.playback if self.sound is not None else None,
@@ -129,6 +131,8 @@ class Service:
         self._warden = Warden(config, self._meter, bus)
         self._budget_notice = BudgetNotice(config, self._announcer, self._dialogue)
         bus.subscribe(self._budget_notice)
+        if self._announcer is not None:
+            bus.subscribe(ConfirmationNotice(config.tools.confirm_text, self._announcer))
         self._supervisor = Supervisor(
             config,
             agent,
@@ -262,7 +266,7 @@ class Service:
         return Announcer(
             self._speech_for(config),
             config.announce,
-            sound.announcements,
+            sound.playback.announcements,
             self._bus,
             timeout_s=config.session.connect_timeout_s,
             on_death=self.fail,
@@ -341,7 +345,12 @@ class Service:
     def status(self) -> Status:
         transcript = None if self._transcript is None else str(self._transcript.directory.absolute())
         return self._reporter.status(
-            self._config, self.usage(), self._hooks.counts, self.tools.waiting_approvals, transcript
+            self._config,
+            self.usage(),
+            self._hooks.counts,
+            self.tools.waiting_approvals,
+            self.tools.waiting_confirmations,
+            transcript,
         )
 
     @property
@@ -351,7 +360,7 @@ class Service:
 
     def reconfigure(self, config: Config, agent_for: Callable[[Config], Agent]) -> Changes:
         """What can change without a new start does; the rest is told. Nothing has changed when it raises what agent_for
-        does, or MixerError, VadUnavailableError or WakeWordUnavailableError."""
+        does, or UserError."""
         changed = changes(self._config, config)
         config = in_force(self._config, config)
         agent, speech = agent_for(config), self._speech_for(config)
@@ -388,5 +397,5 @@ class Service:
         if self._stopping or self.failure is not None:
             # What follows from the first is not the reason.
             return
-        self.failure = ServiceError(f"{what} failed: {error}", getattr(error, "hint", None))
+        self.failure = UserError(f"{what} failed: {error}", getattr(error, "hint", None), os.EX_SOFTWARE)
         self._on_failure()
