@@ -40,6 +40,7 @@ from parleyd.conversation.dialogue.conversation import (
     OWED_S,
     PAUSE_S,
 )
+from parleyd.conversation.dialogue.idle import Patience
 from parleyd.conversation.dialogue.turns import GREETING_WITHIN_S, TURN_GAP_S
 from parleyd.core import events
 from parleyd.tools.result import Result
@@ -428,6 +429,17 @@ def test_between_turns_is_a_while_after_the_last_sound_and_longer_while_an_answe
     assert not scene.conversation.between_turns(scene.now_s, scene.busy)
     scene.wait(4 * STEP_S)
     assert scene.conversation.between_turns(scene.now_s, scene.busy)
+
+
+def test_what_was_thrown_away_of_an_answer_holds_the_session_no_longer() -> None:
+    scene = begun()
+    scene.hears("tell me a story")
+    scene.says("Once upon a time.", 15.0)
+    scene.wait(0.5)
+    scene.interrupts()
+    patience = Patience(idle_s=20.0, false_wake_s=8.0, no_person_s=300.0, by_speech=False)
+    assert scene.conversation.no_longer_needed(scene.now_s + 19.0, patience) is None
+    assert scene.conversation.no_longer_needed(scene.now_s + 20.5, patience) is not None
 
 
 # ---------------------------------------------------------------- tools
