@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from parleyd.app.metrics import EDGES_MS, Distribution, Meter
+from parleyd.app.metrics import Distribution, Meter
 from parleyd.core import events
 from parleyd.core.endings import Ending, EndingKind
 
@@ -45,12 +45,8 @@ def test_an_answer_nobody_asked_for_has_no_delay() -> None:
 
 def test_distribution() -> None:
     it = Distribution()
-    assert it.quantile_ms(0.5) is None
     for ms in (1, 5, 6, 10**9):
         it.add(ms)
     assert it.buckets[0] == 2
     assert it.buckets[1] == 1
     assert it.buckets[-1] == 1
-    assert it.quantile_ms(0.5) == EDGES_MS[0]
-    assert it.quantile_ms(0.75) == EDGES_MS[1]
-    assert it.quantile_ms(1.0) == float("inf")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -21,6 +20,7 @@ from parleyd.core import health
 from parleyd.core.errors import UserError
 from parleyd.core.health import Pulse
 from parleyd.host import python_env, web_pages
+from parleyd.host.files import replace_file
 from parleyd.host.told_once import ToldOnce
 
 if TYPE_CHECKING:
@@ -90,7 +90,8 @@ class Exporter:
         while not self._stopping:
             self.pulse.beat()
             try:
-                self._write_to(path)
+                # For the collector, which is another user.
+                replace_file(path, self._text(self._registry), 0o644, at_once=False)
             except OSError as error:
                 hint = "let the daemon write there (docs/control.md), or name another place; it is tried again"
                 if error.errno == errno.EROFS:
@@ -105,15 +106,6 @@ class Exporter:
         # Figures of a daemon that has ended would look like those of one that is well.
         with contextlib.suppress(OSError):
             path.unlink()
-
-    def _write_to(self, path: Path) -> None:
-        """Beside it, then renamed: the collector never reads half a file. It is another user, whatever our umask."""
-        beside = path.with_name(f".{path.name}.new")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        with os.fdopen(os.open(beside, flags, 0o644), "wb") as file:
-            os.fchmod(file.fileno(), 0o644)
-            file.write(self._text(self._registry))
-        beside.replace(path)
 
 
 def _server(port: int, app: WSGIApplication) -> WSGIServer:

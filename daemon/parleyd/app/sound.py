@@ -80,7 +80,7 @@ class Sound:
         self._outbox: Outbox
         self._lines: Lines
         self.ears: Ears
-        output, far_end = config.audio.output, FarEnd()
+        output, self.far_end = config.audio.output, FarEnd()
         self.announcements = AnnouncementTrack(config.barge_in.duck_db)
         self.playback = Playback(
             speaker,
@@ -90,7 +90,7 @@ class Sound:
             on_started=lambda answer, at_s: self._dialogue.answer_started(answer, at_s),
             on_finished=lambda heard: self._dialogue.answer_ended(heard),
             on_failure=self._speaker_failed,
-            far_end=far_end,
+            far_end=self.far_end,
             earcons=EarconTrack(earcons_of(config.earcons, _speak)),
             announcements=self.announcements,
         )
@@ -107,7 +107,7 @@ class Sound:
             _echo_mode(config, microphone, speaker),
             config.audio.echo.tail_ms,
             self.playback,
-            far_end,
+            self.far_end,
             bus,
             self.announcements,
         )

@@ -159,7 +159,7 @@ def _is_greeting_unwanted(config: Config) -> bool:
 
 def judge_settings(found: AgentSettings, overrides: Collection[str], *, without_greeting: bool) -> Iterator[Finding]:
     """overrides: those in the configuration. without_greeting: the agent will be asked not to greet."""
-    from parleyd.agents.elevenlabs.codec import FORMATS
+    from parleyd.audio.pcm import FORMATS
 
     formats = [name for name in (found.input_format, found.output_format) if name]
     for name in formats:

@@ -79,14 +79,12 @@ class Outbox:
             self._sender = sender
             self._control.clear()
 
-    def begin(self, sender: object) -> int:
-        """Audio may flow. Returns the ms of kept speech that go up first."""
+    def begin(self, sender: object) -> None:
+        """Audio may flow, kept speech first."""
         with self._changed:
-            if self._sender is not sender:
-                return 0
-            resent_ms = self._uplink.begin()
-            self._changed.notify()
-            return resent_ms
+            if self._sender is sender:
+                self._uplink.begin()
+                self._changed.notify()
 
     def end(self, sender: object) -> None:
         """This sender is done; harmless when another has taken its place."""
