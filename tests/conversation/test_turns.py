@@ -59,6 +59,11 @@ def test_ducking_never_outlives_both_talking(floor: Floor) -> None:
         ([AgentResponse("a", 1), AUDIO, AgentResponse("b", 2), AUDIO], [0, 1, 1, 2]),
         ([AgentResponse("a"), AUDIO, AgentResponse("b"), AUDIO], [0, 1, 1, 2]),  # an agent without ids
         ([AUDIO, UserTranscript("x", True), AUDIO, AgentResponse("b", 2), AUDIO], [1, 1, 2, 2, 2]),
+        # After words the text may come behind its first sound, as it may at the beginning.
+        (
+            [AgentResponse("a", 1), AUDIO, UserTranscript("x", True), AUDIO, AgentResponse("b", 2), AUDIO],
+            [0, 1, 1, 2, 2, 2],
+        ),
         ([AUDIO, UserTranscript("x", False), AUDIO], [1, 1, 1]),
         ([AUDIO, Interruption(1), AUDIO], [1, 1, 2]),
     ],
