@@ -34,8 +34,10 @@ from parleyd.failure import ServiceError
 from parleyd.health import Pulse
 from parleyd.hooks.hooks import Hooks
 from parleyd.host import notify
+from parleyd.host.apart import Apart
 from parleyd.host.watch import Watch
 from parleyd.log_fields import fields
+from parleyd.out_of_reach import apart_for, places
 from parleyd.sound import Sound
 from parleyd.status import Reporter, Status, told_to_agent
 from parleyd.tools.device_tools import DeviceTools, Host
@@ -59,6 +61,7 @@ class Service:
     state_directory: for what outlives the process: mute switch, volume, usage, the transcript, timers, the audit log
         of tools; None keeps nothing.
     speech_for: the voice of announcements, None where there is none; raises what the maker of agents does.
+    apart: how tools and hooks are kept apart from this process; None: as this machine can.
     """
 
     def __init__(
@@ -72,8 +75,10 @@ class Service:
         give_up: Callable[[], bool] = lambda: False,
         state_directory: Path | None = None,
         speech_for: Callable[[Config], Speech | None] = lambda _config: None,
+        apart: Apart | None = None,
     ) -> None:
         self._config = config
+        self._apart = apart or apart_for(config, None, state_directory)
         self._bus = bus
         self._on_failure = on_failure
         self._speech_for = speech_for
@@ -116,6 +121,7 @@ class Service:
             ),
             bus,
             state_directory,
+            self._apart,
         )
         self._dialogue = Dialogue(
             self.sound.playback if self.sound is not None else None,
@@ -126,7 +132,7 @@ class Service:
             config.continuity,
             self.tools,
         )
-        self._hooks = Hooks(config.hooks, bus)
+        self._hooks = Hooks(config.hooks, bus, self._apart)
         self._traffic = Traffic()
         lines = Lines()
         self._meter = UsageMeter(Store(state_directory), self._used)
@@ -204,9 +210,7 @@ class Service:
         sound = self.sound
         if sound is None:
             log.info("no sound (audio.mode: off): the conversation is in writing")
-            self._bus.publish(
-                events.Started(at_s=time.monotonic(), microphone=None, speaker=None, output_latency_ms=0)
-            )
+            self._bus.publish(events.Started(at_s=time.monotonic(), microphone=None, speaker=None, output_latency_ms=0))
             return
         microphone, speaker = sound.capture.device.name, sound.playback.device.name
         log.info(
@@ -369,6 +373,7 @@ class Service:
             self.sound.reconfigure(config)
         self._dialogue.reconfigure(config.barge_in, config.continuity)
         self._warden.reconfigure(config)
+        self._apart.hide(places(config))
         self._hooks.reconfigure(config.hooks)
         self._uploads.agent = agent
         self._supervisor.reconfigure(config, agent)

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 import trustme
 
+from parleyd.host.stopping import Stop
 from parleyd.tools.http import MAX_BODY_BYTES, Http
 from parleyd.tools.result import Fault, ToolError, failed
-from parleyd.tools.stopping import Stop
 from several_addresses import addresses, silent
 
 WAIT_S = 60.0
@@ -91,7 +91,7 @@ def test_values_are_escaped_and_secrets_are_in_the_header_only(server: Server) -
         secrets={"token": "t0ps3cret"},
     )
     assert ask(weather, place="a b: ü", q="1&admin=true\r\nX: y/../") == "Régen, ********"
-    (method, path, headers, body), = server.asked
+    ((method, path, headers, body),) = server.asked
     assert (method, path, body) == ("GET", "/v1/a%20b%3A%20%C3%BC?q=1%26admin%3Dtrue%0D%0AX%3A%20y%2F..%2F", b"")
     assert headers["Authorization"] == "Bearer t0ps3cret"
     assert "X" not in headers
@@ -275,9 +275,7 @@ def test_over_tls(server: Server, authority: trustme.CA) -> None:
     assert ask(tool(over_tls(server, authority.issue_cert("127.0.0.1")))) == "fine"
 
 
-def test_an_authority_that_was_taken_away_counts_no_more(
-    server: Server, authority: trustme.CA, tmp_path: Path
-) -> None:
+def test_an_authority_that_was_taken_away_counts_no_more(server: Server, authority: trustme.CA, tmp_path: Path) -> None:
     """For the same tool, without a new start."""
     asked = tool(over_tls(server, authority.issue_cert("127.0.0.1")))
     assert ask(asked) == "fine"

@@ -14,10 +14,10 @@ import pytest
 
 from parleyd import events
 from parleyd.agents.agent import ToolCall
+from parleyd.host.stopping import Stop
 from parleyd.tools.audit import FILE_NAME, REFUSED_NAME, Audit
 from parleyd.tools.parameters import Parameters
 from parleyd.tools.result import Result
-from parleyd.tools.stopping import Stop
 from parleyd.tools.toolbox import Tool, Toolbox
 
 WAIT_S = 60.0

@@ -38,13 +38,18 @@ from parleyd.config.secrets import SecretError
 from parleyd.control.client import SOCKET_NAME
 from parleyd.control.commands import Commands, takes_time
 from parleyd.control.messages import RequestError
+from parleyd.control.own_programs import OwnPrograms
 from parleyd.control.server import ControlError, ControlServer
 from parleyd.failure import ServiceError
 from parleyd.host import journal, logs, notify, signals
+from parleyd.host.apart import Apart, Way
+from parleyd.host.descent import become_reaper
 from parleyd.host.directories import config_path, runtime_directory, state_directory
 from parleyd.host.lock import HeldError, Lock
 from parleyd.host.prometheus import Exporter, MetricsError
 from parleyd.host.signals import Signals
+from parleyd.log_fields import fields
+from parleyd.out_of_reach import apart_for, runs_programs
 from parleyd.profiles.profiles import ApplyError, Profiles
 from parleyd.service import Service
 
@@ -58,9 +63,7 @@ LOCK_NAME = "daemon.lock"
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser("run", help="run the daemon", description="Run the daemon until SIGTERM or Ctrl-C.")
-    parser.add_argument(
-        "-c", "--config", type=Path, default=config_path(), metavar="FILE", help="default: %(default)s"
-    )
+    parser.add_argument("-c", "--config", type=Path, default=config_path(), metavar="FILE", help="default: %(default)s")
     parser.set_defaults(run=run)
 
 
@@ -112,7 +115,10 @@ def _serve(config: Config, args: argparse.Namespace, bus: events.Bus, *, is_read
     try:
         microphone, speaker = devices_of(config.audio)
         state = _state_directory()
-        with _alone(state), Agents(config) as agents, Signals(reloads=True) as arrived:
+        apart = apart_for(config, args.config, state)
+        _tell_how_apart(config, apart)
+        become_reaper()
+        with _alone(state), Agents(config, apart) as agents, Signals(reloads=True) as arrived:
             profiles = Profiles(config, bus)
             first = profiles.first_config()
             service = Service(
@@ -125,6 +131,7 @@ def _serve(config: Config, args: argparse.Namespace, bus: events.Bus, *, is_read
                 give_up=lambda: arrived.stop_wanted,
                 state_directory=state,
                 speech_for=agents.speech,
+                apart=apart,
             )
             threading.excepthook = partial(thread_died, service)
             reload = Reloader(args.config, service, profiles, debug=args.debug)
@@ -192,7 +199,7 @@ def _control(
         text = f"the runtime directory {error.filename} cannot be made: {error.strerror}"
         raise ControlError(text, "set control.socket to a path that this user may write, or to off") from error
     commands = Commands(service, lambda: _reload(reload), arrived.stop, profiles)
-    return ControlServer(path, commands, service.status, bus, service.fail, takes_time)
+    return ControlServer(path, commands, service.status, bus, service.fail, takes_time, OwnPrograms().refused)
 
 
 def _metrics(config: Config, service: Service) -> Exporter | None:
@@ -215,6 +222,19 @@ def _reload(reload: Reloader) -> Changes:
     except ReloadError as error:
         mend = "the old configuration stays in force until this is fixed and it is read again"
         raise RequestError("bad_config", str(error), mend) from error
+
+
+def _tell_how_apart(config: Config, apart: Apart) -> None:
+    """Once, and only where there is something to keep apart."""
+    if not runs_programs(config):
+        return
+    words, weaker = apart.ways.in_words(), "; ".join(apart.ways.weaker())
+    if apart.ways.way is not Way.NONE:
+        log.info("tools and hooks run %s%s", words, f"; weaker: {weaker}" if weaker else "")
+        return
+    mend = apart.ways.fix()
+    refused = "; tools.apart is required, so none of them is run" if apart.required else ""
+    log.warning("tools and hooks run %s%s; %s", words, refused, mend, extra=fields(mend=mend))
 
 
 def _state_directory() -> Path | None:

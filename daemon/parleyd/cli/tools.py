@@ -15,7 +15,9 @@ from parleyd.cli.errors import CommandError
 from parleyd.config.loader import ConfigError, load
 from parleyd.config.schema import Config
 from parleyd.config.secrets import SecretError
+from parleyd.host import apart
 from parleyd.host.directories import config_path, state_directory
+from parleyd.out_of_reach import apart_for
 from parleyd.shown import printable
 from parleyd.tools.built_in import BUILT_IN
 from parleyd.tools.dashboard import client_tool
@@ -27,7 +29,7 @@ from parleyd.tools.toolbox import Tool
 _WITHOUT_DAEMON = "get_time"
 # Beyond the tool's own deadline.
 _PATIENCE_S = 5.0
-_WRITE = "write '{\"name\": \"value\"}'"
+_WRITE = 'write \'{"name": "value"}\''
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -58,13 +60,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _add_config(parser: argparse.ArgumentParser, default: Path | str) -> None:
-    parser.add_argument(
-        "-c", "--config", type=Path, default=default, metavar="FILE", help=f"default: {config_path()}"
-    )
+    parser.add_argument("-c", "--config", type=Path, default=default, metavar="FILE", help=f"default: {config_path()}")
 
 
 def _list(args: argparse.Namespace) -> int:
-    tools = _tools(_config(args.config), events.Bus()).tools
+    config = _config(args.config)
+    tools = _tools(config, events.Bus(), args.config).tools
     if args.json:
         print(json.dumps([client_tool(tool) for tool in tools.values()], indent=2, ensure_ascii=False))
         return os.EX_OK
@@ -75,6 +76,8 @@ def _list(args: argparse.Namespace) -> int:
     for tool in tools.values():
         print(f"{tool.name:{width}}  {tool.kind:8}  {_signature(tool)}")
         print(f"{'':{width}}  {'':8}  {tool.description}")
+    if any(tool.kind in ("command", "python") for tool in tools.values()):
+        print(f"\nHere programs run {apart.ways().in_words()}.")
     print("\nThe agent knows only those that are set up on its page at ElevenLabs, as client tools:")
     print("`parleyd tools --json` prints each as POST https://api.elevenlabs.io/v1/convai/tools takes it.")
     return os.EX_OK
@@ -83,12 +86,12 @@ def _list(args: argparse.Namespace) -> int:
 def _signature(tool: Tool) -> str:
     required = tool.parameters.schema.get("required", ())
     names = [name if name in required else f"[{name}]" for name in tool.parameters.schema["properties"]]
-    return f"({', '.join(names)})  at most {tool.timeout_s:g} s"
+    return f"({', '.join(names)})  at most {tool.timeout_s:g} s{', as the daemon' if tool.as_daemon else ''}"
 
 
 def _run(args: argparse.Namespace) -> int:
     parameters = _parameters(args.parameters)
-    tools = _tools(_config(args.config), events.Bus())
+    tools = _tools(_config(args.config), events.Bus(), args.config)
     tool = tools.tools.get(args.name)
     if tool is None:
         known = ", ".join(tools.tools) or "none"
@@ -135,7 +138,7 @@ def _config(path: Path) -> Config:
     return loaded.config
 
 
-def _tools(config: Config, bus: events.Bus) -> DeviceTools:
+def _tools(config: Config, bus: events.Bus, file: Path) -> DeviceTools:
     try:
         folder = state_directory()
     except OSError:
@@ -148,7 +151,7 @@ def _tools(config: Config, bus: events.Bus) -> DeviceTools:
         tell=_no_daemon,
     )
     try:
-        return DeviceTools(config.tools, host, bus, folder)
+        return DeviceTools(config.tools, host, bus, folder, apart_for(config, file, folder))
     except SecretError as error:
         raise CommandError(str(error), error.mend, os.EX_CONFIG) from error
 

@@ -5,14 +5,13 @@ end of a key's name (_ms, _s, _db). Limits stand on the inner type (msgspec want
 `expected` puts a pattern into words; with `null_is_text` YAML's null is read as the text "null" (the null device).
 """
 
-
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
-from parleyd.config.base import Secret, Section, Text
+from parleyd.config.base import RunAs, Secret, Section, Text
 from parleyd.config.button import Button
 from parleyd.config.hook_sections import Hook
 from parleyd.config.keeping import Budget, Continuity, Debug, QuietHours, Transcript
@@ -57,6 +56,7 @@ class Variable(Section, frozen=True):
         Annotated[list[Text], Meta(min_length=1)] | None,
         Meta(description="a program and its arguments; what it prints is the value"),
     ] = None
+    run_as: RunAs = "apart"
     default: Annotated[Scalar | None, Meta(description="the value as long as none was found")] = None
 
 
@@ -92,9 +92,7 @@ class ElevenLabs(Section, frozen=True):
 class Local(Section, frozen=True):
     """The embedded agent, for `provider: local`."""
 
-    scenario: Annotated[
-        Text | None, Meta(description="path of a scenario file; without one it just converses")
-    ] = None
+    scenario: Annotated[Text | None, Meta(description="path of a scenario file; without one it just converses")] = None
 
 
 class Wake(Section, frozen=True):
@@ -131,9 +129,7 @@ class AudioInput(Section, frozen=True):
     ] = 0.0
     auto_gain: Annotated[
         Literal["on", "off"],
-        Meta(
-            description="on: up to 30 dB more, learnt slowly from speech that the agent understood: docs/devices.md"
-        ),
+        Meta(description="on: up to 30 dB more, learnt slowly from speech that the agent understood: docs/devices.md"),
     ] = "off"
 
 
@@ -290,9 +286,7 @@ class Session(Section, frozen=True):
     ] = 900.0
     connect_timeout_s: Annotated[
         float,
-        Meta(
-            ge=1, le=60, description="for the address, for the connection, and for the agent's first message, each"
-        ),
+        Meta(ge=1, le=60, description="for the address, for the connection, and for the agent's first message, each"),
     ] = 10.0
     false_wake_s: Annotated[
         float, Meta(ge=1, le=3600, description="quiet time after which we hang up if the agent understood nothing")

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from parleyd.config.base import Secret, Section, Text
+from parleyd.config.base import RunAs, Secret, Section, Text
 from parleyd.config.secrets import masked
 
 BuiltIn = Literal[
@@ -53,10 +53,9 @@ class CommandTool(Tool, frozen=True, kw_only=True):
     stdin: Annotated[
         Literal["nothing", "parameters"], Meta(description="what it reads; parameters: all of them, as a JSON object")
     ] = "nothing"
-    environment: Annotated[
-        dict[str, str], Meta(description="beside PATH, HOME, LANG and TZ, all that it gets")
-    ] = {}
+    environment: Annotated[dict[str, str], Meta(description="beside PATH, HOME, LANG and TZ, all that it gets")] = {}
     secrets: Annotated[dict[str, Secret], Meta(description="environment variables with secrets")] = {}
+    run_as: RunAs = "apart"
 
     def __repr__(self) -> str:
         return f"CommandTool({masked(self)})"
@@ -80,9 +79,9 @@ class HttpTool(Tool, frozen=True, kw_only=True):
         dict[str, object] | None,
         Meta(description="JSON to send; none: the parameters with POST, PUT and PATCH, and nothing otherwise"),
     ] = None
-    allowed_status: Annotated[
-        list[Annotated[int, Meta(ge=200, le=599)]], Meta(description="any other is an error")
-    ] = msgspec.field(default_factory=lambda: [200, 201, 202, 204])
+    allowed_status: Annotated[list[Annotated[int, Meta(ge=200, le=599)]], Meta(description="any other is an error")] = (
+        msgspec.field(default_factory=lambda: [200, 201, 202, 204])
+    )
 
     def __repr__(self) -> str:
         return f"HttpTool({masked(self)})"
@@ -92,10 +91,9 @@ class PythonTool(Tool, frozen=True, kw_only=True):
     """A function of an installed package, found by its entry point of the group `parleyd.tools`."""
 
     entry_point: Annotated[Text | None, Meta(description="its name; none: the tool's own name")] = None
-    environment: Annotated[
-        dict[str, str], Meta(description="beside PATH, HOME, LANG and TZ, all that it gets")
-    ] = {}
+    environment: Annotated[dict[str, str], Meta(description="beside PATH, HOME, LANG and TZ, all that it gets")] = {}
     secrets: Annotated[dict[str, Secret], Meta(description="environment variables with secrets")] = {}
+    run_as: RunAs = "apart"
 
     def __repr__(self) -> str:
         return f"PythonTool({masked(self)})"
@@ -140,6 +138,10 @@ class Tools(Section, frozen=True, kw_only=True):
     audit_kib: Annotated[
         int, Meta(ge=16, le=65_536, description="KiB of the audit log, after which a new file begins; 3 old ones stay")
     ] = 512
+    apart: Annotated[
+        Literal["auto", "required"],
+        Meta(description="required: where tools and hooks cannot be kept apart from the daemon, they are not run"),
+    ] = "auto"
     timer_listens: Annotated[
         bool,
         Meta(description="in a session that a timer opens the room is heard at once; false: once the agent is woken"),

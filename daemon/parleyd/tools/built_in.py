@@ -8,11 +8,11 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from parleyd.config.tool_sections import BuiltIn
+from parleyd.host.stopping import Stop
 from parleyd.tools import timers
 from parleyd.tools.alarm_clock import AlarmClock
 from parleyd.tools.parameters import Parameters
 from parleyd.tools.result import Fault, ToolError, clean
-from parleyd.tools.stopping import Stop
 from parleyd.tools.toolbox import Tool
 
 # A board without a battery wakes up years ago.
@@ -148,9 +148,7 @@ def _list_timers(clock: AlarmClock) -> object:
     running = clock.all()
     if not running:
         return "No timer is running."
-    return [
-        {"timer": timer.number, "label": timer.label, "left": timers.duration(left_s)} for timer, left_s in running
-    ]
+    return [{"timer": timer.number, "label": timer.label, "left": timers.duration(left_s)} for timer, left_s in running]
 
 
 def _cancel_timer(clock: AlarmClock, timer: int) -> str:

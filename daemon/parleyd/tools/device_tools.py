@@ -15,6 +15,8 @@ from parleyd.config import tool_sections as sections
 from parleyd.config.base import Secret
 from parleyd.config.secrets import resolve
 from parleyd.health import Pulse
+from parleyd.host import apart as apart_module
+from parleyd.host.apart import Apart
 from parleyd.log_fields import fields
 from parleyd.tools import ENTRY_POINT_GROUP, timers
 from parleyd.tools.alarm_clock import AlarmClock
@@ -50,18 +52,19 @@ class DeviceTools:
     """start(), close(). Raises SecretError when a secret of a tool cannot be had.
 
     folder: the state directory; None: nothing is written, and timers end with the daemon.
+    apart: how programs are kept apart from the daemon; None: as this machine can.
     """
 
-    def __init__(self, config: sections.Tools, host: Host, bus: events.Bus, folder: Path | None) -> None:
+    def __init__(
+        self, config: sections.Tools, host: Host, bus: events.Bus, folder: Path | None, apart: Apart | None = None
+    ) -> None:
         self._host = host
         self._bus = bus
         self._audit = Audit(folder, config.audit_kib * 1024)
         self.alarm_clock = AlarmClock(folder, self._timer_goes_off, self._timers_stored)
         device = Device(host.set_volume, host.mute, host.end_conversation, host.status, self.alarm_clock)
-        tools = {**built_in_tools(config.built_in, device), **declared_tools(config)}
-        self._toolbox = Toolbox(
-            tools, bus, self._audit, at_once=config.at_once, result_chars=config.result_chars
-        )
+        tools = {**built_in_tools(config.built_in, device), **declared_tools(config, apart)}
+        self._toolbox = Toolbox(tools, bus, self._audit, at_once=config.at_once, result_chars=config.result_chars)
         self._approvals = Approvals(config.mcp, bus, self._audit)
 
     @property
@@ -150,8 +153,9 @@ class DeviceTools:
         self._host.tell(f"The timer {timer.number}{label} has gone off on this device.{late} Tell the person.")
 
 
-def declared_tools(config: sections.Tools) -> dict[str, Tool]:
-    """Those of the configuration, which has passed its rules. Raises SecretError."""
+def declared_tools(config: sections.Tools, apart: Apart | None = None) -> dict[str, Tool]:
+    """Those of the configuration, which has passed its rules. apart: see DeviceTools. Raises SecretError."""
+    apart = apart or apart_module.here()
     tools: dict[str, Tool] = {}
     for name, command in config.command.items():
         secrets = _secrets(command.secrets)
@@ -162,6 +166,7 @@ def declared_tools(config: sections.Tools) -> dict[str, Tool]:
             stdin=command.stdin == "parameters",
             environment=command.environment,
             secrets=secrets,
+            apart=None if command.run_as == "daemon" else apart,
         )
         tools[name] = _tool(name, "command", command, runner, secrets)
     for name, http in config.http.items():
@@ -184,7 +189,12 @@ def declared_tools(config: sections.Tools) -> dict[str, Tool]:
             mend = f"install the package into the environment of parleyd (its group is {ENTRY_POINT_GROUP})"
             log.warning("%s; %s", text, mend, extra=fields(mend=mend))
         secrets = _secrets(python.secrets)
-        runner = PythonFunction(entry_point, environment=python.environment, secrets=secrets)
+        runner = PythonFunction(
+            entry_point,
+            environment=python.environment,
+            secrets=secrets,
+            apart=None if python.run_as == "daemon" else apart,
+        )
         tools[name] = _tool(name, "python", python, runner, secrets)
     return tools
 
@@ -207,6 +217,7 @@ def _tool(name: str, kind: str, section: sections.Tool, runner: Runner, secrets:
         at_once=section.at_once,
         cancel_on_speech=section.cancel_on_speech,
         secrets=tuple(secrets.values()),
+        as_daemon=getattr(section, "run_as", "") == "daemon",
     )
 
 

@@ -20,9 +20,9 @@ from parleyd.host import authorities, unreachable
 from parleyd.host.reaching import Deadline
 from parleyd.host.requests import Way, open_http
 from parleyd.host.resolving import NameServersSilentError
+from parleyd.host.stopping import Stop
 from parleyd.tools import template
 from parleyd.tools.result import Fault, ToolError, bounded, clean, without
-from parleyd.tools.stopping import Stop
 
 MAX_BODY_BYTES = 256 * 1024
 MAX_REDIRECTS = 3
@@ -105,9 +105,7 @@ class Http:
                 raise ToolError(Fault.SERVER, f"{parts.netloc} points to another host, which is not followed.")
         raise ToolError(Fault.SERVER, f"{parts.netloc} points from one address to the next without end.")
 
-    def _request(
-        self, way: Way, parts: SplitResult, content: bytes | None
-    ) -> http.client.HTTPResponse:
+    def _request(self, way: Way, parts: SplitResult, content: bytes | None) -> http.client.HTTPResponse:
         headers = {"User-Agent": f"parleyd/{__version__}", "Accept": "application/json, text/*;q=0.9, */*;q=0.1"}
         if content is not None:
             headers["Content-Type"] = "application/json"

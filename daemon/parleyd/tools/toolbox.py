@@ -16,11 +16,11 @@ from typing import Protocol
 
 from parleyd import events
 from parleyd.agents.agent import ToolCall
+from parleyd.host.stopping import Stop
 from parleyd.log_fields import fields
 from parleyd.tools.audit import Audit, bounded_parameters
 from parleyd.tools.parameters import Parameters
 from parleyd.tools.result import Fault, Result, ToolError, bounded, clean, failed, good
-from parleyd.tools.stopping import Stop
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,8 @@ class Runner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """kind: for lists and the audit log. secrets: never to be seen in either."""
+    """kind: for lists and the audit log. secrets: never to be seen in either. as_daemon: it may do all that the daemon
+    may, for the configuration says so."""
 
     name: str
     kind: str
@@ -52,6 +53,7 @@ class Tool:
     at_once: int = 1
     cancel_on_speech: bool = False
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    as_daemon: bool = False
 
 
 # Takes the result; returns whether the session from which the call came is still there.
@@ -253,9 +255,7 @@ class Toolbox:
                 answered={None: "not wanted", True: "yes", False: "no: the session ended"}[delivered],
                 **self._about(running, parameters=False),
             )
-        self._bus.publish(
-            events.ToolEnded(at_s=time.monotonic(), name=running.tool.name, fault=fault, took_ms=took_ms)
-        )
+        self._bus.publish(events.ToolEnded(at_s=time.monotonic(), name=running.tool.name, fault=fault, took_ms=took_ms))
 
     def _refuse(self, call: ToolCall, respond: Respond, error: ToolError) -> None:
         result = failed(error)

@@ -1,0 +1,55 @@
+"""What tools, hooks and commands of dynamic variables must not reach, by what is configured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from parleyd.config.base import Secret
+from parleyd.config.schema import Config, Variable
+from parleyd.host import apart
+from parleyd.host.apart import Apart
+
+
+def apart_for(config: Config, file: Path | None, state_directory: Path | None) -> Apart:
+    """How the programs of this configuration are kept apart here. file: where it stands; it may hold secrets."""
+    always = [place for place in (file, state_directory) if place is not None]
+    made = Apart(apart.ways(), always, required=config.tools.apart == "required")
+    made.hide(places(config))
+    return made
+
+
+def programs(config: Config) -> Iterator[tuple[str, str]]:
+    """(key, run_as) of everything that runs a program of the user's."""
+    for number, hook in enumerate(config.hooks, 1):
+        yield f"hooks.{number}", hook.run_as
+    for name, command in config.tools.command.items():
+        yield f"tools.command.{name}", command.run_as
+    for name, python in config.tools.python.items():
+        yield f"tools.python.{name}", python.run_as
+    for name, variable in config.elevenlabs.dynamic_variables.items():
+        if isinstance(variable, Variable) and variable.command:
+            yield f"elevenlabs.dynamic_variables.{name}", variable.run_as
+
+
+def runs_programs(config: Config) -> bool:
+    return any(True for _ in programs(config))
+
+
+def places(config: Config) -> Iterator[Path]:
+    """Files of secrets, the transcript and the control socket, where the configuration names their places."""
+    tools = config.tools
+    secrets: list[Secret | str | None] = [config.elevenlabs.api_key]
+    for of_tool in (
+        *(tool.secrets for tool in tools.command.values()),
+        *(tool.secrets for tool in tools.http.values()),
+        *(tool.secrets for tool in tools.python.values()),
+    ):
+        secrets += of_tool.values()
+    for secret in secrets:
+        if isinstance(secret, Secret) and secret.file is not None:
+            yield Path(secret.file)
+    if config.transcript.directory is not None:
+        yield Path(config.transcript.directory)
+    if config.control.socket not in ("auto", "off"):
+        yield Path(config.control.socket)
