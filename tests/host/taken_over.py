@@ -56,6 +56,12 @@ def unmute(path: str) -> None:
         raise PermissionError(answer.decode())
 
 
+def ask_for_another() -> None:
+    """A further program of the unit, by the daemon's way."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect("/run/parleyd-tools.socket")
+
+
 def unmute_orphaned(path: str) -> None:
     """As a process whose parents have ended."""
     reader, writer = os.pipe()
@@ -113,6 +119,7 @@ def main(pid: int, control: str, places: list[str]) -> int:
         "signal": lambda: os.kill(pid, signal.SIGCONT),
         "descriptors": lambda: Path(f"/proc/{pid}/fd/0").readlink(),
         "root": lambda: Path(f"/proc/{pid}/root/etc").stat(),
+        "a further unit": ask_for_another,
         "unmute": lambda: unmute(control),
         "unmute orphaned": lambda: unmute_orphaned(control),
     }
