@@ -31,7 +31,7 @@ vcard = importlib.import_module("vcard")
 
 from parleyd.audio.devices.portaudio import PortAudioOutput, find  # noqa: E402 — after the path
 from parleyd.audio.pcm import parse_format  # noqa: E402
-from parleyd.audio.playback import Playback  # noqa: E402
+from parleyd.audio.playback.playback import Playback  # noqa: E402
 
 CHUNK_S = 3.0
 RATE_HZ = 16_000

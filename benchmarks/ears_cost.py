@@ -85,7 +85,12 @@ def cpu_s(thread: threading.Thread) -> float:
 
 
 def feed(
-    sound: Path, row: Row, thread: threading.Thread, done: Callable[[], int], take: Callable[[int, bytes], None], *,
+    sound: Path,
+    row: Row,
+    thread: threading.Thread,
+    done: Callable[[], int],
+    take: Callable[[int, bytes], None],
+    *,
     real_time: bool,
 ) -> dict[str, float]:
     """Hands over one period after the other; done() says how many have been dealt with."""
@@ -130,8 +135,12 @@ def bare(row: Row, folder: Path, *, real_time: bool) -> dict[str, float]:
     thread = threading.Thread(target=loop)
     thread.start()
     result = feed(
-        folder / f"{row.sound}-{row.rate_hz}.heard", row, thread, lambda: heard[0],
-        lambda _, pcm: waiting.put(pcm), real_time=real_time,
+        folder / f"{row.sound}-{row.rate_hz}.heard",
+        row,
+        thread,
+        lambda: heard[0],
+        lambda _, pcm: waiting.put(pcm),
+        real_time=real_time,
     )
     waiting.put(None)
     thread.join()
@@ -139,23 +148,23 @@ def bare(row: Row, folder: Path, *, real_time: bool) -> dict[str, float]:
 
 
 def ears(row: Row, folder: Path, *, real_time: bool) -> dict[str, float]:
-    from parleyd import events
-    from parleyd.audio.capture import Capture
+    from parleyd.app.ears import Ears
+    from parleyd.audio.capture.capture import Capture
     from parleyd.audio.devices.device import Deliver, StreamInfo
     from parleyd.audio.devices.null import NullOutput
-    from parleyd.audio.ears import Ears
-    from parleyd.audio.echo_control import EchoControl
-    from parleyd.audio.far_end import FarEnd
-    from parleyd.audio.gate import Gate
+    from parleyd.audio.echo.control import EchoControl
+    from parleyd.audio.echo.far_end import FarEnd
+    from parleyd.audio.gate.gate import Gate
+    from parleyd.audio.gate.vad import detector
+    from parleyd.audio.gate.wakeword import WakeWord
     from parleyd.audio.pcm import Frame
-    from parleyd.audio.playback import Playback
-    from parleyd.audio.vad import detector
-    from parleyd.audio.wakeword import WakeWord
+    from parleyd.audio.playback.playback import Playback
     from parleyd.config.schema import Config
-    from parleyd.conversation.dialogue import Dialogue
-    from parleyd.conversation.outbox import Outbox
-    from parleyd.conversation.to_agent import ToAgent
-    from parleyd.conversation.uplink import Uplink
+    from parleyd.conversation.dialogue.agent_input import ToAgent
+    from parleyd.conversation.dialogue.dialogue import Dialogue
+    from parleyd.conversation.session.outbox import Outbox
+    from parleyd.conversation.session.uplink import Uplink
+    from parleyd.core import events
     from parleyd.tools.device_tools import DeviceTools, Host
 
     class Microphone:
@@ -197,8 +206,14 @@ def ears(row: Row, folder: Path, *, real_time: bool) -> dict[str, float]:
     outbox = Outbox(Uplink(config.gate.uplink, pre_roll_ms=config.gate.pre_roll_ms, capacity_ms=15_000))
     far_end.start(row.rate_hz, 0.020)
     playback = Speaking(
-        NullOutput(), volume=1.0, duck_db=config.barge_in.duck_db, cut=config.barge_in.cut,
-        on_started=lambda *_: None, on_finished=lambda _: None, on_failure=lambda *_: None, far_end=far_end,
+        NullOutput(),
+        volume=1.0,
+        duck_db=config.barge_in.duck_db,
+        cut=config.barge_in.cut,
+        on_started=lambda *_: None,
+        on_finished=lambda _: None,
+        on_failure=lambda *_: None,
+        far_end=far_end,
     )
     nothing = Host(*(lambda *_: None,) * 3, status=dict, tell=lambda _: None)
     tools = DeviceTools(config.tools, nothing, bus, None)

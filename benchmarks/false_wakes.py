@@ -29,10 +29,10 @@ from pathlib import Path
 import numpy as np
 from rooms import NOISES, RATE_HZ, NoVoicesError, Rooms, Scene, Sound, at_level, read
 
-from parleyd.audio.gate import Gate
-from parleyd.audio.measure import Measured, VoiceMeasure
+from parleyd.audio.gate.gate import Gate
+from parleyd.audio.gate.measure import Measured, VoiceMeasure
+from parleyd.audio.gate.vad import Vad
 from parleyd.audio.pcm import FRAME_BYTES, FRAME_MS, FRAME_SAMPLES, SILENT_FRAME, Frame, to_pcm
-from parleyd.audio.vad import Vad
 from parleyd.config.schema import Gate as GateSection
 from parleyd.config.schema import Session
 
@@ -168,7 +168,7 @@ def main() -> int:
     try:
         rooms = Rooms(args.utterances, args.minutes * 60, args.seed)
     except NoVoicesError as error:
-        print(f"{error}; {error.mend}", file=sys.stderr)
+        print(f"{error}; {error.hint}", file=sys.stderr)
         return os.EX_UNAVAILABLE
     print(f"{datetime.date.today()}, {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     print(f"{args.minutes:g} min of each noise at {RATE_HZ} Hz, then {rooms.utterances} utterances; seed {args.seed}")

@@ -30,10 +30,10 @@ import numpy as np
 import numpy.typing as npt
 from rooms import NOISES, PACKAGE, PROMPTS, NoVoicesError, Rooms, Scene, Sound
 
-from parleyd.audio.gate import ONSET_SPEECH_MS, ONSET_WINDOW_MS, Gate
-from parleyd.audio.measure import Measured, VoiceMeasure
+from parleyd.audio.gate.gate import ONSET_SPEECH_MS, ONSET_WINDOW_MS, Gate
+from parleyd.audio.gate.measure import Measured, VoiceMeasure
+from parleyd.audio.gate.vad import Detector, SileroVad, Vad, VadUnavailableError
 from parleyd.audio.pcm import FRAME_BYTES, FRAME_MS, FRAME_SAMPLES, SILENT_FRAME, Frame, to_pcm
-from parleyd.audio.vad import Detector, SileroVad, Vad, VadUnavailableError
 from parleyd.config.schema import Gate as Defaults
 
 DEFAULTS = Defaults()
@@ -192,7 +192,7 @@ def main() -> int:
         if args.silero:
             SileroVad()
     except (NoVoicesError, VadUnavailableError) as error:
-        print(f"{error}; {error.mend}", file=sys.stderr)
+        print(f"{error}; {error.hint}", file=sys.stderr)
         return os.EX_UNAVAILABLE
     if not rooms.recorded:
         print(

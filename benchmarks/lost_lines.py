@@ -23,9 +23,9 @@ import random
 import sys
 from dataclasses import dataclass, field
 
-from parleyd.audio.gate import Passed
+from parleyd.audio.gate.gate import Passed
 from parleyd.audio.pcm import FRAME_MS, SILENT_FRAME, Frame
-from parleyd.conversation.uplink import Uplink
+from parleyd.conversation.session.uplink import Uplink
 
 FRAMES_PER_S = 1000 // FRAME_MS
 HANGOVER, VERDICT = 45, 15

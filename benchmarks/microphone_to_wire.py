@@ -20,14 +20,14 @@ import websocket
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import Server, ServerConnection, serve
 
-from parleyd import events
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
+from parleyd.app.service import Service
 from parleyd.audio.devices.clock import RealTimeClock
 from parleyd.audio.devices.device import Deliver, StreamInfo
 from parleyd.audio.devices.null import NullOutput
 from parleyd.audio.pcm import FRAME_MS, FRAME_SAMPLES, PIPELINE_RATE_HZ
 from parleyd.config.schema import Config, ElevenLabs, Gate, Wake
-from parleyd.service import Service
+from parleyd.core import events
 
 
 class NumberedMicrophone:

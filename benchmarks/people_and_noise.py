@@ -48,11 +48,11 @@ from gate_in_noise import Bare
 from recordings import WORD_MOST_S, Half
 from rooms import RATE_HZ, Sound, at_level, babble, coloured, levels_db, television
 
-from parleyd.audio.gate import Gate
-from parleyd.audio.held_back import Why
-from parleyd.audio.measure import VoiceMeasure
+from parleyd.audio.gate.gate import Gate
+from parleyd.audio.gate.held_back import Why
+from parleyd.audio.gate.measure import VoiceMeasure
+from parleyd.audio.gate.vad import Detector, VadUnavailableError, detector
 from parleyd.audio.pcm import FRAME_BYTES, FRAME_MS, FRAME_SAMPLES, Frame, to_pcm
-from parleyd.audio.vad import Detector, VadUnavailableError, detector
 from parleyd.config.schema import Gate as GateSection
 from parleyd.config.schema import Session
 
@@ -972,7 +972,7 @@ def main() -> int:
     try:
         detector(contender.vad, contender.aggressiveness)
     except VadUnavailableError as error:
-        print(f"{error}; {error.mend}", file=sys.stderr)
+        print(f"{error}; {error.hint}", file=sys.stderr)
         return os.EX_UNAVAILABLE
     cast = Cast(args.half)
     if len(cast.speakers) < 2:

@@ -38,21 +38,21 @@ from acoustics import (
 )
 from pywebrtc_audio import EchoCanceller as WebRtc
 
-from parleyd import events
-from parleyd.audio.capture import Capture
+from parleyd.audio.capture.capture import Capture
 from parleyd.audio.devices.device import Deliver, StreamInfo
 from parleyd.audio.devices.null import NullOutput
-from parleyd.audio.echo import HalfDuplex
-from parleyd.audio.echo_control import EchoControl
-from parleyd.audio.far_end import FarEnd
-from parleyd.audio.gate import Gate
-from parleyd.audio.measure import VoiceMeasure
+from parleyd.audio.echo.canceller import HalfDuplex
+from parleyd.audio.echo.control import EchoControl
+from parleyd.audio.echo.far_end import FarEnd
+from parleyd.audio.echo.self_echo import SelfEcho
+from parleyd.audio.gate.gate import Gate
+from parleyd.audio.gate.measure import VoiceMeasure
+from parleyd.audio.gate.vad import Vad
 from parleyd.audio.pcm import FRAME_MS, FRAME_SAMPLES, SILENT_FRAME, Frame, level_dbfs, samples_of, to_pcm
-from parleyd.audio.playback import Playback
-from parleyd.audio.self_echo import SelfEcho
-from parleyd.audio.vad import Vad
+from parleyd.audio.playback.playback import Playback
 from parleyd.config.schema import BargeIn
 from parleyd.config.schema import Gate as GateConfig
+from parleyd.core import events
 
 FAR_DBFS = -20.0
 SPEAKER_LATENCY_S = 0.020

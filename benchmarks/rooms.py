@@ -40,7 +40,7 @@ FLITE_VOICES = ("slt", "rms", "awb", "kal16")
 class NoVoicesError(Exception):
     """Neither recordings nor a synthesiser."""
 
-    mend = f"apt-get install --no-install-recommends {PACKAGE} flite"
+    hint = f"apt-get install --no-install-recommends {PACKAGE} flite"
 
 
 # ---------------------------------------------------------------- voices
@@ -179,9 +179,7 @@ def _piece(out: Long, at: int, until: int, rng: np.random.Generator) -> None:
             _burst(out, start + beat // 2, 0.04, 6000, 0.15, 1.0, rng)
 
 
-def _note(
-    out: Long, at: int, midi: int, samples: int, loud: float, dull: float, rng: np.random.Generator
-) -> None:
+def _note(out: Long, at: int, midi: int, samples: int, loud: float, dull: float, rng: np.random.Generator) -> None:
     t = np.arange(round(samples * 1.2)) / RATE_HZ
     hz = 440 * 2 ** ((midi - 69) / 12)
     phase = 2 * np.pi * hz * t + 0.02 * hz / 5 * np.sin(2 * np.pi * 5.5 * t)
@@ -190,9 +188,7 @@ def _note(
     _add(out, at, loud * envelope * np.asarray(wave))
 
 
-def _burst(
-    out: Long, at: int, decay_s: float, hz: float, loud: float, noisy: float, rng: np.random.Generator
-) -> None:
+def _burst(out: Long, at: int, decay_s: float, hz: float, loud: float, noisy: float, rng: np.random.Generator) -> None:
     """A resonance that is struck: a drum, a tap, a door."""
     t = np.arange(round(6 * decay_s * RATE_HZ)) / RATE_HZ
     wave = (1 - noisy) * np.sin(2 * np.pi * hz * t) + noisy * _band(len(t), hz, rng)

@@ -40,20 +40,20 @@ from typing import Any
 
 import numpy as np
 
-from parleyd import events
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
+from parleyd.app.prometheus import Exporter
+from parleyd.app.service import Service
 from parleyd.audio.devices.null import NullOutput
 from parleyd.audio.pcm import FRAME_BYTES, FRAME_MS, PIPELINE_RATE_HZ
 from parleyd.audio.resample import Resampler
-from parleyd.config.loader import parse
+from parleyd.checks.configuration import parse
 from parleyd.control.client import Client
 from parleyd.control.commands import Commands
 from parleyd.control.server import ControlServer
+from parleyd.core import events
 from parleyd.demo.actor import ActorMicrophone
-from parleyd.host import process
-from parleyd.host.prometheus import Exporter
+from parleyd.host import resources
 from parleyd.profiles.profiles import Profiles
-from parleyd.service import Service
 
 CONFIG = """
 elevenlabs: {{agent_id: soak, base_url: "http://127.0.0.1:{port}"}}
@@ -298,7 +298,7 @@ def main() -> int:
                 for order in ("mute", "unmute", "reload", "events", "status", "sleep"):
                     client.ask(order)
             day.settle()
-            load, metrics = process.load(), service.status().metrics
+            load, metrics = resources.load(), service.status().metrics
             row = Row(load.memory_bytes / 2**20, len(gc.get_objects()), load.threads, load.handles)
             rows.append(row)
             print(

@@ -45,9 +45,7 @@ class FakeJournal:
         self._socket.close()
         self.path.unlink()
 
-    def wait(
-        self, test: Callable[[dict[str, str]], bool], times: int = 1, timeout_s: float = 60.0
-    ) -> dict[str, str]:
+    def wait(self, test: Callable[[dict[str, str]], bool], times: int = 1, timeout_s: float = 60.0) -> dict[str, str]:
         """The first entry that passes, or the so manieth, of those that have come and of those that come."""
         until_s = time.monotonic() + timeout_s
         seen = 0

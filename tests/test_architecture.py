@@ -1,4 +1,4 @@
-"""Who may know whom, as docs/how-it-works.md tells it; read from the imports, without running anything."""
+"""Who may know whom, as docs/architecture.md tells it; read from the imports, without running anything."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 import parleyd
 
 ROOT = Path(parleyd.__file__).parent
+REPOSITORY = Path(__file__).parent.parent
 
 # What a module that calls itself pure does without: threads, sockets, clocks, processes, devices, systemd.
 IMPURE = {
@@ -30,10 +31,11 @@ def modules() -> dict[str, ast.Module]:
     return found
 
 
-def imports(tree: ast.AST) -> Iterator[str]:
-    """Names in full, of what exists when the program runs: what stands under TYPE_CHECKING does not."""
+def imports(tree: ast.AST, *, with_types: bool = False) -> Iterator[str]:
+    """Names in full; those under TYPE_CHECKING, which do not exist when the program runs, only with_types."""
     for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+        is_for_types = isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        if is_for_types and not with_types:
             continue
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -41,16 +43,18 @@ def imports(tree: ast.AST) -> Iterator[str]:
             assert node.level == 0, "relative imports hide who knows whom"
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
         else:
-            yield from imports(node)
+            yield from imports(node, with_types=with_types)
 
 
 @cache
-def known() -> dict[str, frozenset[str]]:
+def known(*, with_types: bool = False) -> dict[str, frozenset[str]]:
     """Of each module, which others of the package it imports."""
     names = modules().keys() - {""}
     found = {}
     for name, tree in modules().items():
-        ours = {one.removeprefix("parleyd.") for one in imports(tree) if one.startswith("parleyd.")}
+        ours = {
+            one.removeprefix("parleyd.") for one in imports(tree, with_types=with_types) if one.startswith("parleyd.")
+        }
         # Either a module, or something in one.
         found[name] = frozenset(one if one in names else one.rpartition(".")[0] for one in ours) & names
     return found
@@ -72,15 +76,52 @@ def test_no_module_knows_itself_by_way_of_others():
         raise AssertionError(" -> ".join(error.args[1])) from None
 
 
-def test_commands_are_on_top_and_the_service_is_below_them_only():
-    for name, others in known().items():
-        for other in others:
-            assert not below(other, "cli") or below(name, "cli", "__main__"), f"{name} imports {other}"
-            assert other != "service" or below(name, "cli", "control", "chat"), f"{name} imports {other}"
+def table(heading: str) -> list[list[str]]:
+    """The cells of the rows of a table in docs/architecture.md, by the first cell of its heading."""
+    text = (REPOSITORY / "docs/architecture.md").read_text()
+    rows = re.split(rf"^\| {heading} \|.*\n\|[-| ]*\n", text, maxsplit=1, flags=re.MULTILINE)[1].split("\n\n")[0]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows.splitlines()]
+
+
+def names_in(cell: str) -> list[str]:
+    return re.findall(r"`([\w.]+)`", cell)
+
+
+def test_a_package_imports_from_lower_floors_only():
+    floors = {name: int(row[0]) for row in table("floor") for name in names_in(row[1])}
+    assert floors.keys() == {name.split(".")[0] for name in modules()} - {"", "__main__"}
+    for name, others in known(with_types=True).items():
+        room = name.split(".")[0]
+        for other in others if name not in ("", "__main__") else ():
+            below_it = other.split(".")[0]
+            assert below_it == room or floors[below_it] < floors[room], f"{name} imports {other}"
+
+
+def test_the_rooms_of_a_package_have_an_order():
+    allowed: dict[str, set[str]] = {}
+    for first, second in table("room"):
+        rooms = names_in(first)
+        before = set(allowed)
+        match second:
+            case "everything above":
+                may = before
+            case _:
+                may = set(names_in(second))
+        assert may <= before | set(rooms), f"{first} may import rooms that stand further down"
+        allowed |= dict.fromkeys(rooms, may)
+    for package in ("audio", "conversation"):
+        here = {".".join(name.split(".")[:2]) for name in modules() if name.startswith(f"{package}.")}
+        assert here == {room for room in allowed if room.startswith(f"{package}.")}
+        for name, others in known(with_types=True).items():
+            room = ".".join(name.split(".")[:2])
+            for other in others if room in here else ():
+                inner = ".".join(other.split(".")[:2])
+                if other.startswith(f"{package}.") and inner != room:
+                    assert inner in allowed[room], f"{name} imports {other}"
 
 
 def test_the_conversation_knows_no_provider_and_no_device():
-    forbidden = ("agents.elevenlabs", "agents.local", "audio.devices", "sound", "control")
+    forbidden = ("agents.elevenlabs", "audio.devices")
     for name, others in known().items():
         if below(name, "conversation"):
             assert not [other for other in others if below(other, *forbidden)], name
@@ -88,7 +129,7 @@ def test_the_conversation_knows_no_provider_and_no_device():
 
 def test_one_provider_imports_nothing_from_another():
     providers = {path.name for path in (ROOT / "agents").iterdir() if (path / "__init__.py").exists()}
-    assert providers == {"elevenlabs", "local"}
+    assert providers == {"elevenlabs"}
     for name, others in known().items():
         for provider in providers:
             if below(name, f"agents.{provider}"):
@@ -98,7 +139,12 @@ def test_one_provider_imports_nothing_from_another():
 
 def test_what_is_called_pure_is_pure():
     pure = [name for name, tree in modules().items() if re.search(r"\bPure[.;]", ast.get_docstring(tree) or "")]
-    assert {"conversation.turns", "conversation.uplink", "audio.gate", "agents.elevenlabs.codec"} <= set(pure)
+    assert {
+        "conversation.dialogue.turns",
+        "conversation.session.uplink",
+        "audio.gate.gate",
+        "agents.elevenlabs.codec",
+    } <= set(pure)
     for name in pure:
         used = [one for one in imports(modules()[name]) if below(one, *IMPURE)]
         assert not used, f"{name} calls itself pure and imports {used}"

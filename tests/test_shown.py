@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parleyd.shown import json_text, one_line, printable
+from parleyd.core.text import json_text, one_line, printable
 
 HOSTILE = "a\x1b[2J \x9b31m\u202eb\x07\u2028"
 

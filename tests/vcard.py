@@ -99,8 +99,16 @@ class VirtualCard:
         sound = self.dir / f"speech-{time.monotonic_ns()}.raw"
         sound.write_bytes(pcm)
         return subprocess.Popen(
-            f"paplay --device=mic_in --latency-msec=20 --raw --format=s16le --channels=1 --rate={rate_hz} {sound}"
-            .split(),
+            [
+                "paplay",
+                "--device=mic_in",
+                "--latency-msec=20",
+                "--raw",
+                "--format=s16le",
+                "--channels=1",
+                f"--rate={rate_hz}",
+                str(sound),
+            ],
             env=os.environ | self.environment,
         )
 
@@ -173,8 +181,15 @@ class Listener:
 
     def __init__(self, environment: dict[str, str]) -> None:
         self._process = subprocess.Popen(
-            f"parec --device=vspk.monitor --latency-msec=2 --raw --format=s16le --channels=1 --rate={self.RATE_HZ}"
-            .split(),
+            [
+                "parec",
+                "--device=vspk.monitor",
+                "--latency-msec=2",
+                "--raw",
+                "--format=s16le",
+                "--channels=1",
+                f"--rate={self.RATE_HZ}",
+            ],
             env=os.environ | environment,
             stdout=subprocess.PIPE,
         )

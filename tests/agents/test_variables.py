@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from parleyd.agents import variables as variables_module
-from parleyd.agents.agent import EndingKind
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
 from parleyd.agents.variables import MOST_BYTES, NotFoundError, Variables, find
 from parleyd.config.schema import ElevenLabs, Scalar, Variable
-from parleyd.log_fields import NOTICE
+from parleyd.core.endings import EndingKind
+from parleyd.core.log_fields import NOTICE
 
 
 def looked_up(variables: Variables) -> dict[str, Scalar]:
@@ -111,7 +111,7 @@ def test_a_session_does_not_wait_for_what_hangs(monkeypatch: pytest.MonkeyPatch)
     assert variables.values()["slow"] == "late"
 
 
-def test_the_opening_holds_them_and_an_agent_that_misses_one_is_answered_with_its_mend(tmp_path: Path) -> None:
+def test_the_opening_holds_them_and_an_agent_that_misses_one_is_answered_with_its_hint(tmp_path: Path) -> None:
     path = tmp_path / "name"
     section = ElevenLabs(
         agent_id="agent_x",
@@ -131,5 +131,5 @@ def test_the_opening_holds_them_and_an_agent_that_misses_one_is_answered_with_it
     assert json.loads(again.codec(suppress_greeting=False).opening())["dynamic_variables"] == {"visits": 3}
     ending = again.judge_close(1008, "Missing required dynamic variables in first message: {'name'}", None)
     assert ending.kind is EndingKind.FINAL
-    assert ending.mend is not None
-    assert f"{path} cannot be read: No such file" in ending.mend
+    assert ending.hint is not None
+    assert f"{path} cannot be read: No such file" in ending.hint

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 
-from parleyd import events
 from parleyd.announce.announcer import Announcer
-from parleyd.audio.playback_announcement import AnnouncementTrack
+from parleyd.audio.playback.announcement_track import AnnouncementTrack
 from parleyd.config.schema import Announce
-from parleyd.health import Pulse
+from parleyd.core import events
+from parleyd.core.health import Pulse
 
 
 def test_a_thread_that_ends_does_not_hide_the_next_ones_work() -> None:

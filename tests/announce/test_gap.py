@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from parleyd import events
 from parleyd.announce.gap import OWED_S, PAUSE_S, Gap
+from parleyd.core import events
 
 
 def state(after: str) -> events.StateChanged:

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import numpy as np
 
 from parleyd.audio.devices.device import DeviceError, Fill, OutputDevice, StreamInfo
-from parleyd.audio.playback import Playback
-from parleyd.audio.playhead import Heard
+from parleyd.audio.playback.playback import Playback
+from parleyd.audio.playback.playhead import Heard
 
 
 def tone(duration_s: float, *, rate_hz: int = 24_000, hz: float = 500.0, peak: int = 10_000) -> bytes:

@@ -79,7 +79,7 @@ def test_a_card_that_somebody_holds_is_not_simply_unknown(kernel: Kernel) -> Non
     kernel.plug(1, HEADSET)
     with pytest.raises(DeviceError, match="but the card 'Headset' cannot be opened now") as caught:
         portaudio.find("headset", "output")
-    assert "fuser" in str(caught.value.mend)
+    assert "fuser" in str(caught.value.hint)
 
 
 @pytest.mark.usefixtures("vcard")

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from parleyd.audio.capture import HOLE_S, STARVED_S, Capture
+from parleyd.audio.capture.capture import HOLE_S, STARVED_S, Capture
 from parleyd.audio.devices.device import Deliver, StreamInfo
 from parleyd.audio.pcm import FRAME_SAMPLES, SILENT_FRAME, Frame
 

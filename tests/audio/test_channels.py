@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import parleyd
-from parleyd.audio.capture import Capture
+from parleyd.audio.capture.capture import Capture
 from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.names import devices_of, microphone_of
 from parleyd.audio.devices.portaudio import PortAudioInput
@@ -138,7 +138,7 @@ def test_a_channel_that_cannot_be_had_through_alsa_comes_by_the_command_that_is_
     with pytest.raises(DeviceError, match=r"channel 3 .* is called aux2") as refused:
         heard("aux", 3)
     loads, makes_default = re.search(
-        r"(pactl load-module .*?); and make it the default \((pactl .*?)\)", refused.value.mend
+        r"(pactl load-module .*?); and make it the default \((pactl .*?)\)", refused.value.hint
     ).groups()
     try:
         for command in (loads, makes_default):

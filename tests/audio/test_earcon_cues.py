@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from parleyd import events
-from parleyd.audio.earcon_cues import AGAIN_S, PRESENT_S, EarconCues
-from parleyd.conversation.states import State, Trigger
+from parleyd.audio.earcons.cues import AGAIN_S, PRESENT_S, EarconCues
+from parleyd.core import events
+from parleyd.core.states import State, Trigger
 
 
 class Story:
@@ -97,7 +97,7 @@ def test_a_command_to_sleep_is_always_answered() -> None:
 def test_an_outage_is_told_once_and_its_end_to_who_still_waits() -> None:
     story = Story().talks(1).woken(1, "speech").pauses(2)
     story.fails(2.1)
-    assert story.sounded == []  # the first retry may mend it
+    assert story.sounded == []  # the first retry may fix it
     story.retries(2.1).fails(2.2)
     assert story.sounded == ["error"]
     for at_s in range(3, 20):
@@ -114,7 +114,7 @@ def test_a_line_that_comes_back_at_once_is_not_worth_a_word() -> None:
 
 
 @pytest.mark.parametrize(("at_s", "trigger"), [(1.2, Trigger.REFUSED), (11.0, Trigger.LOST)])
-def test_what_will_not_mend_or_has_kept_somebody_waiting_is_told_at_the_first_failure(
+def test_what_will_not_hint_or_has_kept_somebody_waiting_is_told_at_the_first_failure(
     at_s: float, trigger: Trigger
 ) -> None:
     assert Story().woken(1, "command").fails(at_s, trigger).sounded == ["listening", "error"]
@@ -170,10 +170,10 @@ def test_muting_is_answered_even_while_somebody_talks() -> None:
 
 def test_a_budget_that_runs_out_is_heard_and_quiet_hours_are_not() -> None:
     near = events.BudgetNear(at_s=1, period="day", left_s=60, of_minutes=5)
-    spent = events.BudgetSpent(at_s=2, reason="", mend="")
+    spent = events.BudgetSpent(at_s=2, reason="", hint="")
     assert Story().tell(near).tell(spent).sounded == ["budget", "budget"]
-    in_vain = events.WakeRefused(at_s=3, by="budget", reason="", mend="")
-    at_night = events.WakeRefused(at_s=3, by="quiet hours", reason="", mend="")
+    in_vain = events.WakeRefused(at_s=3, by="budget", reason="", hint="")
+    at_night = events.WakeRefused(at_s=3, by="quiet hours", reason="", hint="")
     assert Story().talks(2).tell(in_vain).pauses(4).sounded == ["budget"]
     assert Story().talks(2).tell(at_night).pauses(4).sounded == []
 
@@ -196,7 +196,7 @@ def test_a_timer_rings_and_is_not_cut_short_by_the_wake_that_follows() -> None:
 
 def test_a_timer_rings_to_its_end_also_where_no_session_can_be_had() -> None:
     ring = events.TimerWentOff(at_s=1, number=1, label="tea", late_s=0)
-    spent = events.WakeRefused(at_s=1.01, by="budget", reason="", mend="")
+    spent = events.WakeRefused(at_s=1.01, by="budget", reason="", hint="")
     assert Story().tell(ring).tell(spent).sounded == ["timer"]
     no_line = Story().tell(ring).woken(1.01, "command").fails(1.1).fails(1.5).fails(9)
     assert no_line.sounded == ["timer"]

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from playback_room import Room, SteppingOutput, samples, tone
 
-from parleyd.audio import earcons
-from parleyd.audio.earcons import EarconError, Sound, all_chosen, from_file, made
-from parleyd.audio.far_end import FarEnd
+from parleyd.audio.earcons import sounds
+from parleyd.audio.earcons.sounds import EarconError, Sound, all_chosen, from_file, made
+from parleyd.audio.echo.far_end import FarEnd
 from parleyd.audio.pcm import AudioFormat, level_dbfs
-from parleyd.audio.playback_earcons import STALE_S, EarconTrack
-from parleyd.audio.playhead import Heard
+from parleyd.audio.playback.earcon_track import STALE_S, EarconTrack
+from parleyd.audio.playback.playhead import Heard
 
 MakeRoom = Callable[..., Room]
 BEEP = Sound(tone(0.05, rate_hz=48_000, hz=1000, peak=2000), 48_000)
@@ -43,8 +43,8 @@ def spoken(text: str) -> Sound:
 # ---------------------------------------------------------------- the sounds
 
 
-@pytest.mark.parametrize("name", earcons.NAMES)
-def test_short_soft_and_quieter_than_a_voice(name: earcons.Earcon) -> None:
+@pytest.mark.parametrize("name", sounds.NAMES)
+def test_short_soft_and_quieter_than_a_voice(name: sounds.Earcon) -> None:
     it = made(name)
     heard = samples(it.pcm)
     assert it.duration_s <= (3.0 if name == "timer" else 0.300)
@@ -57,7 +57,7 @@ def test_short_soft_and_quieter_than_a_voice(name: earcons.Earcon) -> None:
 
 
 def test_no_two_are_alike() -> None:
-    for one, other in itertools.combinations(earcons.NAMES, 2):
+    for one, other in itertools.combinations(sounds.NAMES, 2):
         a, b = (samples(made(name).pcm).astype(float) for name in (one, other))
         length = a.size + b.size
         correlation = np.fft.irfft(np.fft.rfft(a, length) * np.fft.rfft(b, length).conj())
@@ -75,7 +75,7 @@ def test_a_file_of_ones_own_is_taken_at_its_rate_and_as_one_channel(tmp_path: Pa
     assert np.abs(samples(quieter["error"].pcm)).max() == pytest.approx(5000, abs=2)
 
 
-def test_files_that_cannot_serve_are_refused_with_a_mend(tmp_path: Path) -> None:
+def test_files_that_cannot_serve_are_refused_with_a_hint(tmp_path: Path) -> None:
     (tmp_path / "text.wav").write_text("not a sound")
     refused = {
         tmp_path / "nothing.wav": "No such file",
@@ -88,13 +88,13 @@ def test_files_that_cannot_serve_are_refused_with_a_mend(tmp_path: Path) -> None
         with pytest.raises(EarconError, match=why) as caught:
             from_file(path)
         assert str(path) in str(caught.value)
-        assert caught.value.mend
+        assert caught.value.hint
 
 
-@pytest.mark.parametrize("name", earcons.NAMES)
-def test_each_can_be_words_instead(name: earcons.Earcon) -> None:
+@pytest.mark.parametrize("name", sounds.NAMES)
+def test_each_can_be_words_instead(name: sounds.Earcon) -> None:
     chosen = all_chosen({name: "spoken"}, 0.0, spoken)
-    assert chosen == {name: spoken(earcons.WORDS[name])}
+    assert chosen == {name: spoken(sounds.WORDS[name])}
 
 
 # ---------------------------------------------------------------- on their way

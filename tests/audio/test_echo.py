@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parleyd.audio.echo import (
+from parleyd.audio.echo.canceller import (
     _HOLD_FRAMES,
     EchoCanceller,
     EchoCancellerMissingError,
@@ -17,12 +17,12 @@ from parleyd.audio.echo import (
     LetThrough,
     NearEnd,
 )
-from parleyd.audio.far_end import FarEnd
-from parleyd.audio.gate import ONSET_SPEECH_MS
-from parleyd.audio.linear_echo import BANDS, PARTS, LinearEcho
+from parleyd.audio.echo.far_end import FarEnd
+from parleyd.audio.echo.linear import BANDS, PARTS, LinearEcho
+from parleyd.audio.echo.self_echo import SelfEcho
+from parleyd.audio.gate.gate import ONSET_SPEECH_MS
+from parleyd.audio.gate.vad import Vad
 from parleyd.audio.pcm import FRAME_MS, FRAME_SAMPLES, SILENT_FRAME, Frame, samples_of, to_pcm
-from parleyd.audio.self_echo import SelfEcho
-from parleyd.audio.vad import Vad
 
 # ---------------------------------------------------------------- half duplex
 
@@ -308,9 +308,7 @@ def test_the_verdict_needs_no_vad_that_knows_of_echo() -> None:
     assert np.mean(fired) > 0.3, "the scene is one that a plain detector falls for"
 
 
-@given(
-    st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=60)
-)
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=60))
 def test_what_the_forecast_explains_is_no_person(steps: list[tuple[float, float, float, float]]) -> None:
     near_end = NearEnd()
     for left, expected, echo, explained in steps:
@@ -347,11 +345,11 @@ def test_one_wrong_verdict_does_not_open_the_gate() -> None:
     assert (_HOLD_FRAMES + 1) * FRAME_MS <= ONSET_SPEECH_MS
 
 
-def test_without_the_package_the_error_names_the_mend(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_package_the_error_names_the_hint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pywebrtc_audio", None)
     with pytest.raises(EchoCancellerMissingError) as caught:
         EchoCanceller()
-    assert "pywebrtc-audio" in caught.value.mend
+    assert "pywebrtc-audio" in caught.value.hint
 
 
 # ---------------------------------------------------------------- self-echo

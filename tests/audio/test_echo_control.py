@@ -11,15 +11,15 @@ import time
 import numpy as np
 import pytest
 
-from parleyd import events
-from parleyd.audio import echo_control
 from parleyd.audio.devices.null import NullOutput
-from parleyd.audio.echo import EchoCancellerMissingError
-from parleyd.audio.echo_control import DID_WELL_S, SECOND_CHANCE_S, EchoControl
-from parleyd.audio.far_end import FarEnd
+from parleyd.audio.echo import control
+from parleyd.audio.echo.canceller import EchoCancellerMissingError
+from parleyd.audio.echo.control import DID_WELL_S, SECOND_CHANCE_S, EchoControl
+from parleyd.audio.echo.far_end import FarEnd
+from parleyd.audio.echo.self_echo import SelfEcho
 from parleyd.audio.pcm import FRAME_BYTES, FRAME_SAMPLES, SILENT_FRAME, Frame, to_pcm
-from parleyd.audio.playback import Playback
-from parleyd.audio.self_echo import SelfEcho
+from parleyd.audio.playback.playback import Playback
+from parleyd.core import events
 
 ROOM = b"\x05\x00\xfb\xff" * (FRAME_BYTES // 4)
 AGENT = "The train leaves from platform nine at eighteen forty two."
@@ -178,7 +178,7 @@ def test_off_stays_off_but_says_it() -> None:
     rig.repeat_the_agent()
     assert rig.control.mode == "off"
     (told,) = rig.told
-    assert told.mend == "set audio.echo.mode to auto"
+    assert told.hint == "set audio.echo.mode to auto"
 
 
 @pytest.mark.parametrize("mode", ["aec", "off"])
@@ -202,7 +202,7 @@ def test_levels_and_words_that_agree_at_the_same_moment_are_told_once(
             self._told = True
             return first
 
-    monkeypatch.setattr(echo_control, "SelfEcho", Certain)
+    monkeypatch.setattr(control, "SelfEcho", Certain)
     rig = Rig(mode)
     ears = threading.Thread(target=lambda: rig.control.judge(-20.0, talk=True))
     ears.start()

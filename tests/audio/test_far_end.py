@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parleyd.audio.far_end import GONE_S, LEAST_LAG_S, FarEnd
+from parleyd.audio.echo.far_end import GONE_S, LEAST_LAG_S, FarEnd
 from parleyd.audio.pcm import FRAME_SAMPLES
 from parleyd.audio.sample_clock import SampleClock
 

@@ -14,14 +14,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from parleyd.app.ears import doubt_in_words
 from parleyd.audio.devices.wav import read_wav
-from parleyd.audio.ears import doubt_in_words
-from parleyd.audio.gate import FAINT_MOST_MS, HEAD_MOST_MS, ONSET_WINDOW_MS, PAUSE_MS, Gate, Verdict
-from parleyd.audio.held_back import ONE_TIME_MS, HeldBack, HeldBackNews, Why, in_words
-from parleyd.audio.measure import VoiceMeasure
-from parleyd.audio.pcm import FRAME_BYTES, FRAME_MS, SILENT_FRAME, Frame, samples_of, to_pcm
-from parleyd.audio.resample import Resampler
-from parleyd.audio.room import (
+from parleyd.audio.gate.gate import FAINT_MOST_MS, HEAD_MOST_MS, ONSET_WINDOW_MS, PAUSE_MS, Gate, Verdict
+from parleyd.audio.gate.held_back import ONE_TIME_MS, HeldBack, HeldBackNews, Why, in_words
+from parleyd.audio.gate.measure import VoiceMeasure
+from parleyd.audio.gate.noise_floor import (
     DOUBT_MS,
     DOUBT_REMEMBERED_MS,
     OVER_FOOLED_DB,
@@ -31,7 +29,9 @@ from parleyd.audio.room import (
     LevelFloor,
     Sounds,
 )
-from parleyd.audio.vad import Vad
+from parleyd.audio.gate.vad import Vad
+from parleyd.audio.pcm import FRAME_BYTES, FRAME_MS, SILENT_FRAME, Frame, samples_of, to_pcm
+from parleyd.audio.resample import Resampler
 
 LOUD, QUIET = -20.0, -75.0
 
@@ -50,9 +50,7 @@ def run(gate: Gate, pattern: str, hold_back: bool = True, start: int = 0) -> lis
 
 
 def numbers(verdicts: list[Verdict], speech: bool | None = None) -> list[int]:
-    return [
-        round(p.frame.start_s * 1000 / FRAME_MS) for v in verdicts for p in v.passed if speech in (None, p.speech)
-    ]
+    return [round(p.frame.start_s * 1000 / FRAME_MS) for v in verdicts for p in v.passed if speech in (None, p.speech)]
 
 
 def test_opens_within_the_onset_window_and_gives_the_pre_roll() -> None:

@@ -11,12 +11,9 @@ import numpy as np
 import pytest
 from test_capture import HandFed, feed
 
-from parleyd import events
-from parleyd.audio.capture import Capture
-from parleyd.audio.echo import EchoCanceller
-from parleyd.audio.gain_keeper import GainKeeper, remembered_gain
-from parleyd.audio.gate import Gate
-from parleyd.audio.input_gain import (
+from parleyd.audio.capture.capture import Capture
+from parleyd.audio.capture.gain_keeper import GainKeeper, remembered_gain
+from parleyd.audio.capture.input_gain import (
     AUTO_DB_PER_MIN,
     AUTO_MOST_DB,
     CLIPPING_DB_PER_S,
@@ -27,7 +24,10 @@ from parleyd.audio.input_gain import (
     AutoGain,
     InputGain,
 )
-from parleyd.audio.measure import VoiceMeasure
+from parleyd.audio.echo.canceller import EchoCanceller
+from parleyd.audio.gate.gate import Gate
+from parleyd.audio.gate.measure import VoiceMeasure
+from parleyd.audio.gate.vad import Vad
 from parleyd.audio.pcm import (
     FRAME_BYTES,
     FRAME_MS,
@@ -38,8 +38,8 @@ from parleyd.audio.pcm import (
     samples_of,
     to_pcm,
 )
-from parleyd.audio.vad import Vad
 from parleyd.config.schema import AudioInput
+from parleyd.core import events
 from parleyd.host.remembered import RememberedGain
 
 SECOND = 1000 // FRAME_MS

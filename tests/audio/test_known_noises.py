@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from parleyd.audio import known_noises
 from parleyd.audio.devices.wav import read_wav
-from parleyd.audio.gate import Gate
-from parleyd.audio.known_noises import KNOWN_MOST, KnownNoises
-from parleyd.audio.measure import VoiceMeasure
+from parleyd.audio.gate import known_noises
+from parleyd.audio.gate.gate import Gate
+from parleyd.audio.gate.known_noises import KNOWN_MOST, KnownNoises
+from parleyd.audio.gate.measure import VoiceMeasure
+from parleyd.audio.gate.vad import Vad
 from parleyd.audio.pcm import FRAME_BYTES, FRAME_MS, PIPELINE_RATE_HZ, Frame, samples_of, to_pcm
 from parleyd.audio.resample import Resampler
-from parleyd.audio.vad import Vad
 
 Wave = npt.NDArray[np.float64]
 

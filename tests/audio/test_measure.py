@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from parleyd.audio.measure import Measured, VoiceMeasure
+from parleyd.audio.gate.measure import Measured, VoiceMeasure
 from parleyd.audio.pcm import FRAME_BYTES, FRAME_SAMPLES, PIPELINE_RATE_HZ, SILENT_FRAME, Frame, level_dbfs, to_pcm
 
 TIME_S = np.arange(20 * FRAME_SAMPLES) / PIPELINE_RATE_HZ

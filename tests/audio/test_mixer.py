@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from playback_room import Room, SteppingOutput
 
-from parleyd import events
 from parleyd.audio import mixer
 from parleyd.audio.mixer import AlsaMixer, MixerError, Volume
 from parleyd.config.schema import Mixer
+from parleyd.core import events
 from parleyd.host.remembered import RememberedVolume
 from vcard import VirtualCard
 
@@ -61,13 +61,13 @@ def test_it_moves_the_mixer_and_not_the_sound(vcard: VirtualCard) -> None:
 def test_what_is_not_there_is_said_with_what_there_is() -> None:
     with pytest.raises(MixerError, match="card 'default' has no mixer control 'PCM'") as caught:
         AlsaMixer("PCM", "default").open()
-    assert caught.value.mend == "audio.output.mixer.control: choose one of 'Master'"
+    assert caught.value.hint == "audio.output.mixer.control: choose one of 'Master'"
     with pytest.raises(MixerError, match="'Capture' has no playback volume") as caught:
         AlsaMixer("Capture", "default").open()
-    assert "'Master'" in caught.value.mend
+    assert "'Master'" in caught.value.hint
     with pytest.raises(MixerError, match="there is no card '99' with a mixer") as caught:
         AlsaMixer("Master", "99").open()
-    assert caught.value.mend.startswith("audio.output.mixer.card: ")
+    assert caught.value.hint.startswith("audio.output.mixer.card: ")
 
 
 def test_a_card_that_hangs_holds_up_nobody_for_long(vcard: VirtualCard, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,7 +89,7 @@ def test_without_alsa_utils_the_package_is_named(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(MixerError, match="amixer") as caught:
         AlsaMixer("Master", "default").open()
-    assert "alsa-utils" in caught.value.mend
+    assert "alsa-utils" in caught.value.hint
 
 
 # Stands in for cards that are not here, in amixer's own format: a mono control with decibels, and one that has a

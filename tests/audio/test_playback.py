@@ -13,14 +13,14 @@ import pytest
 from playback_room import Room, SteppingOutput, samples, tone
 
 from parleyd.audio import pcm as sound
-from parleyd.audio import playback as playback_module
-from parleyd.audio import playback_queue
 from parleyd.audio.devices.device import DeviceError, StreamInfo
 from parleyd.audio.devices.null import NullOutput
 from parleyd.audio.pcm import AudioFormat
-from parleyd.audio.playback_pipeline import FADE_S
-from parleyd.audio.playback_queue import QUEUE_LIMIT_BYTES, QUEUE_LIMIT_S, ChunkQueue
-from parleyd.audio.playhead import Heard, Segment
+from parleyd.audio.playback import answer_queue
+from parleyd.audio.playback import playback as playback_module
+from parleyd.audio.playback.answer_queue import QUEUE_LIMIT_BYTES, QUEUE_LIMIT_S, ChunkQueue
+from parleyd.audio.playback.pipeline import FADE_S
+from parleyd.audio.playback.playhead import Heard, Segment
 
 MakeRoom = Callable[..., Room]
 
@@ -353,7 +353,7 @@ def test_what_was_cleared_is_let_go_of_outside_the_lock(
         def __del__(self) -> None:
             held.append(its.playback._lock.locked())
 
-    monkeypatch.setattr(playback_queue, "bytearray", Seen, raising=False)
+    monkeypatch.setattr(answer_queue, "bytearray", Seen, raising=False)
     for _ in range(100):
         its.playback.enqueue(1, tone(4.0, rate_hz=16_000))
     monkeypatch.undo()
@@ -374,7 +374,7 @@ def test_what_was_cleared_is_let_go_of_outside_the_lock(
 def test_an_answer_that_was_too_long_tells_what_of_it_never_sounded(
     room: MakeRoom, speaker: SteppingOutput, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(playback_queue, "QUEUE_LIMIT_S", 1.0)
+    monkeypatch.setattr(answer_queue, "QUEUE_LIMIT_S", 1.0)
     its = room(speaker)
     its.playback.set_format(AudioFormat("pcm", 16_000))
     its.playback.enqueue(1, tone(1.5, rate_hz=16_000))
@@ -399,12 +399,12 @@ def test_an_answer_that_was_too_long_tells_what_of_it_never_sounded(
 def test_an_answer_that_was_lost_whole_is_told_though_nothing_follows(
     room: MakeRoom, speaker: SteppingOutput, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(playback_queue, "QUEUE_LIMIT_S", 0.0)
+    monkeypatch.setattr(answer_queue, "QUEUE_LIMIT_S", 0.0)
     its = room(speaker)
     its.playback.enqueue(1, tone(1.0, rate_hz=16_000))
     assert its.wait_told(lambda told: told == [("finished", Heard(1, 0, 1000, False, lost_ms=1000))])
     assert its.finished[0].ended_s > 0
-    monkeypatch.setattr(playback_queue, "QUEUE_LIMIT_S", 1.0)
+    monkeypatch.setattr(answer_queue, "QUEUE_LIMIT_S", 1.0)
     its.playback.enqueue(2, tone(0.1, rate_hz=16_000))
     its.playback.end_answer(2)
     its.pull(12)
@@ -414,7 +414,7 @@ def test_an_answer_that_was_lost_whole_is_told_though_nothing_follows(
 def test_what_was_interrupted_was_not_lost(
     room: MakeRoom, speaker: SteppingOutput, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(playback_queue, "QUEUE_LIMIT_S", 1.0)
+    monkeypatch.setattr(answer_queue, "QUEUE_LIMIT_S", 1.0)
     its = room(speaker)
     its.playback.enqueue(1, tone(2.0, rate_hz=16_000))
     its.pull(10)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from playback_room import samples, tone
 
-from parleyd.audio import playback_announcement
 from parleyd.audio.pcm import AudioFormat, encode
-from parleyd.audio.playback_announcement import GONE_S, AnnouncementTrack
+from parleyd.audio.playback import announcement_track
+from parleyd.audio.playback.announcement_track import GONE_S, AnnouncementTrack
 from parleyd.audio.resample import Resampler
 
 RATE_HZ = 48_000
@@ -153,7 +153,7 @@ class SlowResampler(Resampler):
 def test_what_comes_while_the_rate_changes_stays_behind_what_was_there(
     speaker: Speaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(playback_announcement, "Resampler", SlowResampler)
+    monkeypatch.setattr(announcement_track, "Resampler", SlowResampler)
     track = speaker.track
     track.begin(FMT)
     track.feed(low(0.3, 1000))
@@ -175,7 +175,7 @@ def test_what_comes_while_the_rate_changes_stays_behind_what_was_there(
 
 
 def test_what_is_cleared_while_the_rate_changes_is_over(speaker: Speaker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(playback_announcement, "Resampler", SlowResampler)
+    monkeypatch.setattr(announcement_track, "Resampler", SlowResampler)
     track = speaker.track
     track.begin(FMT)
     track.feed(low(0.5, 1000))

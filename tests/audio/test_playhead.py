@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from parleyd.audio.playhead import GIVE_UP_S, Heard, Playhead, Started
+from parleyd.audio.playback.playhead import GIVE_UP_S, Heard, Playhead, Started
 
 # 1000 samples are a second, and what is handed at t is heard 0.1 s later.
 

@@ -155,7 +155,7 @@ def test_an_unknown_device(open_device: Callable) -> None:
         open_device("Jabra").open(lambda *_: None)
     assert "vmic" in str(refused.value)
     assert "\n" not in str(refused.value)
-    assert "parleyd devices" in refused.value.mend
+    assert "parleyd devices" in refused.value.hint
 
 
 def test_a_name_that_means_several() -> None:
@@ -173,7 +173,7 @@ def test_a_device_that_does_not_open(capfd: pytest.CaptureFixture[str]) -> None:
 def test_busy_is_called_busy() -> None:
     busy = explain(OSError(pyaudio.paDeviceUnavailable, "Device unavailable"), "USB", "input")
     assert str(busy) == "the input device 'USB' is busy"
-    assert "audio.input.device" in busy.mend
+    assert "audio.input.device" in busy.hint
     assert "busy" not in str(explain(OSError(errno.EIO, "broken"), "USB", "input"))
 
 
@@ -314,7 +314,7 @@ def test_a_channel_that_is_not_there() -> None:
     """However many the plugin claims: test_channels.py has more of that."""
     with pytest.raises(DeviceError, match=r"'vmic' has 1 channel, and .* asks for number 3") as refused:
         input_device("vmic", 3).open(lambda *_: None)
-    assert "up to 1" in refused.value.mend
+    assert "up to 1" in refused.value.hint
 
 
 def test_two_may_mute_portaudio_at_once(capfd: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,7 @@ import stat
 import wave
 from pathlib import Path
 
-from parleyd.audio.gate import Passed
+from parleyd.audio.gate.gate import Passed
 from parleyd.audio.pcm import FRAME_BYTES, Frame
 from parleyd.audio.recorder import Recorder
 from parleyd.config.keeping import Debug

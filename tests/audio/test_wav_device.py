@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 from playback_room import Room, samples, tone
 
-from parleyd.audio import playback
 from parleyd.audio.devices import wav as wav_device
 from parleyd.audio.devices.clock import Tick
 from parleyd.audio.devices.device import DeviceError, InputDevice, OutputDevice
@@ -26,6 +25,7 @@ from parleyd.audio.devices.names import device_pair, input_device, output_device
 from parleyd.audio.devices.portaudio import PortAudioInput, PortAudioOutput
 from parleyd.audio.devices.wav import WavInput, WavOutput
 from parleyd.audio.pcm import AudioFormat
+from parleyd.audio.playback import playback
 
 
 def wav(fmt: bytes, data: bytes, *, data_bytes: int | None = None) -> bytes:
@@ -136,7 +136,7 @@ def test_input_of_a_stream_of_unknown_length(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "text", "mend"),
+    ("content", "text", "hint"),
     [
         (None, "No such file", "audio.input.device"),
         (b"", "not a WAV file", "sox"),
@@ -149,7 +149,7 @@ def test_input_of_a_stream_of_unknown_length(tmp_path: Path) -> None:
         (b"RIFF\0\0\0\0WAVEfmt \2\0\0\0ab", "without sound, or damaged", "again"),
     ],
 )
-def test_input_refuses_in_words(tmp_path: Path, content: bytes | None, text: str, mend: str) -> None:
+def test_input_refuses_in_words(tmp_path: Path, content: bytes | None, text: str, hint: str) -> None:
     path = tmp_path / "in.wav"
     if content is not None:
         path.write_bytes(content)
@@ -157,7 +157,7 @@ def test_input_refuses_in_words(tmp_path: Path, content: bytes | None, text: str
         WavInput(path).open(Ear())
     assert str(path) in str(refused.value)
     assert "\n" not in str(refused.value)
-    assert re.search(mend, refused.value.mend)
+    assert re.search(hint, refused.value.hint)
 
 
 class Mouth:
@@ -230,7 +230,7 @@ def test_output_that_cannot_be_written(tmp_path: Path) -> None:
     for path in (tmp_path / "missing" / "out.wav", tmp_path):
         with pytest.raises(DeviceError, match=r"No such file|Is a directory") as refused:
             WavOutput(path).open(Mouth())
-        assert "audio.output.device" in refused.value.mend
+        assert "audio.output.device" in refused.value.hint
 
 
 def test_a_full_disk_is_said_once_and_the_clock_goes_on(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
@@ -417,4 +417,4 @@ def test_a_channel_that_the_recording_does_not_have(tmp_path: Path) -> None:
     (tmp_path / "two.wav").write_bytes(wav(fmt(1, 2, 16_000, 16), bytes(64)))
     with pytest.raises(DeviceError, match=r"has 2 channels, and audio\.input\.channel asks for number 3") as refused:
         input_device(f"wav:{tmp_path}/two.wav", 3).open(lambda *_: None)
-    assert "up to 2" in refused.value.mend
+    assert "up to 2" in refused.value.hint

@@ -220,4 +220,4 @@ def test_a_missing_package_is_named(module: str, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(ButtonError, match=f"package {module}") as told:
         _open(button)
     assert not isinstance(told.value, ButtonGoneError)
-    assert f"{sys.executable} -m pip install" in told.value.mend
+    assert f"{sys.executable} -m pip install" in told.value.hint

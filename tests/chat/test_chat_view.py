@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from parleyd.chat.view import View
 from parleyd.chat.wrap import Wrap, columns
-from parleyd.shown import printable
+from parleyd.core.text import printable
 
 
 def part(kind: str, text: str = "", part_of: object = 1) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def test_whole_texts_alone_and_another_answer_after_them() -> None:
 
 
 def test_an_answer_that_is_cut_off_and_one_that_comes_over_another() -> None:
-    lost = {"event": "trouble", "text": "the line was lost", "mend": None}
+    lost = {"event": "trouble", "text": "the line was lost", "hint": None}
     back = {"event": "state_changed", "after": "live", "reason": "ready"}
     assert shown(*STREAM[:2], lost, back, back) == "[One ]the line was lostthe line is back"
     assert shown(*STREAM[:2], part("delta", "Three.", 2), part("stop", "", 2)) == "[One ][Three.]"

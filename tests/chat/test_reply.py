@@ -90,14 +90,14 @@ def test_a_conversation_that_ends_is_waited_for_no_longer_unless_the_next_begins
     assert (reply.has_ended, reply.until_s) == (False, 60.0)
 
 
-def test_trouble_is_told_with_its_mend() -> None:
-    trouble = {"event": "trouble", "text": "the key is wrong", "mend": "change it"}
+def test_trouble_is_told_with_its_hint() -> None:
+    trouble = {"event": "trouble", "text": "the key is wrong", "hint": "change it"}
     assert after(typed("mine"), trouble).why_none(9.5) == ("no answer within 9.5 s: the key is wrong", "change it")
     assert after().why_none(60) == ("no answer within 60 s", "see `parleyd status`")
 
 
-def test_what_cannot_mend_itself_is_not_waited_for() -> None:
-    trouble = {"event": "trouble", "text": "the key is wrong", "mend": "change it"}
+def test_what_cannot_hint_itself_is_not_waited_for() -> None:
+    trouble = {"event": "trouble", "text": "the key is wrong", "hint": "change it"}
     reply = after(typed("mine"), trouble, state("backing off", "refused"))
     assert reply.until_s == 2
     assert reply.why_none(60) == ("no answer: the key is wrong", "change it")

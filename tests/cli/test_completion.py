@@ -12,8 +12,8 @@ FOLDER = Path(__file__).parents[2] / "completions"
 
 @pytest.mark.parametrize(("shell", "file"), [("bash", "parleyd.bash"), ("zsh", "_parleyd")])
 def test_what_is_installed_knows_every_command_and_option(shell: str, file: str) -> None:
-    mend = f"python -m parleyd.cli.completion {shell} > completions/{file}"
-    assert (FOLDER / file).read_text() == completion(shell), mend
+    hint = f"python -m parleyd.cli.completion {shell} > completions/{file}"
+    assert (FOLDER / file).read_text() == completion(shell), hint
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,6 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
-from parleyd import events
-from parleyd.agents.agent import Ending, EndingKind
-from parleyd.agents.local.record import Activity
 from parleyd.audio.devices.portaudio_host import CardDevice
 from parleyd.chat.screen import Screen
 from parleyd.chat.view import View
@@ -29,7 +26,10 @@ from parleyd.cli.status import Line, shown
 from parleyd.cli.terminal import rows
 from parleyd.control import messages
 from parleyd.control.client import RefusedError
+from parleyd.core import events
+from parleyd.core.endings import Ending, EndingKind
 from parleyd.demo.timeline import Timeline
+from parleyd.embedded.record import Activity
 from parleyd.hooks.occasion import Occasion
 from parleyd.host import log_lines
 from parleyd.transcript.reading import Entry
@@ -111,7 +111,7 @@ def test_events(kind: type[events.Event]) -> None:
 def test_a_snapshot_of_the_state_and_its_page(width: int | None, text: str) -> None:
     snapshot = {"event": "snapshot", "status": {"state": "asleep", "reason": text, "health": "well"}}
     assert_nothing_forged(events_command.shown(events_command.sentence(snapshot), MARK, width), width, 1)
-    page = [Line("asks", text, mend=text), Line("", text), Line("microphone", text)]
+    page = [Line("asks", text, hint=text), Line("", text), Line("microphone", text)]
     assert_nothing_forged("\n".join(shown(page, width=width, colour=False)), width, 0)
 
 
@@ -128,7 +128,7 @@ def test_a_conversation_in_writing(kind: type[events.Event], monkeypatch: pytest
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_refusal(text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def fails(_arguments: object) -> int:
-        raise refused(RefusedError({"kind": "no_id", "text": text, "mend": text}))
+        raise refused(RefusedError({"kind": "no_id", "text": text, "hint": text}))
 
     monkeypatch.setattr("parleyd.cli.approve._run", lambda _order, args: fails(args))
     assert main(["approve"]) != 0
@@ -142,7 +142,7 @@ def test_a_refusal(text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 def test_transcript_log_hook_and_the_embedded_agent(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     entry = Entry(time=datetime(2026, 1, 1, tzinfo=UTC), speaker=text, text=text)
     record = logging.LogRecord("x", logging.WARNING, "f.py", 1, "%s", (text,), None)
-    record.fields = {"mend": text}
+    record.fields = {"hint": text}
     logged = log_lines.entry_of(record, {})
     _Printer(is_json=False, done=lambda: None).show(Activity(1, "tool_call", 0.0, {"name": text, "parameters": {}}))
     _Printer(is_json=True, done=lambda: None).show(Activity(1, "message", 0.0, {"type": text}))

@@ -10,9 +10,9 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from parleyd.agents.local.voice import Voice
 from parleyd.cli.in_a_terminal import hint
 from parleyd.config.schema import Audio, AudioOutput, Config, Wake
+from parleyd.embedded.voice import Voice
 
 RATE_HZ = 16_000
 

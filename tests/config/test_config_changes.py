@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from parleyd.checks.configuration import parse
 from parleyd.config.changes import changes, in_force, when
-from parleyd.config.loader import parse
 
 OLD = "provider: local\n"
 

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from parleyd.checks import this_machine
+from parleyd.checks.configuration import parse
 from parleyd.cli import check
-from parleyd.config.loader import parse
 from parleyd.config.schema import Config
 from parleyd.host.directories import SYSTEM_CONFIG
 
@@ -143,7 +143,7 @@ def test_facts_as_json(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "ok": False,
         "problems": [
             {"file": str(path), "line": 1, "column": 1, "key": "gatee", "text": "unknown key",
-             "mend": "did you mean gate?"}
+             "hint": "did you mean gate?"}
         ],
         "warnings": [],
         "config": None,

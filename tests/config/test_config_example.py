@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from parleyd.config.document import document
+from parleyd.checks.configuration import ConfigError, parse
+from parleyd.checks.document import document
 from parleyd.config.keys import Key, all_keys, limits
-from parleyd.config.loader import ConfigError, parse
 from parleyd.config.schema import Config, ElevenLabs
 
 ROOT = Path(__file__).parents[2]
@@ -58,6 +58,6 @@ def test_every_key_stands_there_with_its_limits_and_choices(key: Key) -> None:
 
 def test_the_page_is_generated() -> None:
     page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
-    assert page == document(), "run: python -m parleyd.config.document > docs/configuration.md"
+    assert page == document(), "run: python -m parleyd.checks.document > docs/configuration.md"
     for key in LEAVES:
         assert f"| `{key.name}` |" in page

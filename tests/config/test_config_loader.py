@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from parleyd.config.loader import MAX_BYTES, ConfigError, load, parse
+from parleyd.checks.configuration import ConfigError, load, parse
+from parleyd.config.loader import MAX_BYTES
 from parleyd.config.schema import Config, Secret
 
 LOCAL = "provider: local\n"
@@ -201,7 +202,7 @@ def test_values_mean_what_they_look_like(text: str, path: str, value: object) ->
          "use a URL such as https://api.elevenlabs.io"),
     ],
 )  # fmt: skip
-def test_each_problem_is_one_line_with_its_mend(text: str, line: str) -> None:
+def test_each_problem_is_one_line_with_its_hint(text: str, line: str) -> None:
     assert only_line(LOCAL + text) == line
 
 

@@ -11,8 +11,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from parleyd.checks.configuration import ConfigError, Problem, parse
 from parleyd.config.keys import all_keys
-from parleyd.config.loader import ConfigError, Problem, parse
 from parleyd.config.nodes import dump
 from parleyd.config.schema import Config, ElevenLabs
 
@@ -39,7 +39,7 @@ def read(text: str) -> None:
         assert problem.line is not None
         assert 1 <= problem.line <= len(text.splitlines()) + 1
         assert problem.text
-        assert problem.mend
+        assert problem.hint
 
 
 @given(SIGNS | st.text(max_size=40))

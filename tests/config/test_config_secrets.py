@@ -16,8 +16,8 @@ KEY = "sk_0123456789abcdef"
 def refused(secret: Secret | str) -> str:
     with pytest.raises(SecretError) as caught:
         resolve(secret)
-    assert caught.value.mend
-    assert KEY not in str(caught.value) + caught.value.mend
+    assert caught.value.hint
+    assert KEY not in str(caught.value) + caught.value.hint
     return str(caught.value)
 
 

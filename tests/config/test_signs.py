@@ -10,8 +10,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from parleyd.checks.configuration import ConfigError, parse
 from parleyd.config import signs
-from parleyd.config.loader import ConfigError, parse
 from parleyd.config.problem import Problem
 from parleyd.config.secrets import SecretError, resolve_key
 
@@ -45,7 +45,7 @@ ID_KEYS = [
 
 @pytest.mark.parametrize("key", ID_KEYS)
 @pytest.mark.parametrize(
-    ("value", "said", "mend"),
+    ("value", "said", "hint"),
     [
         ("“abc_123”", "and here is “ (LEFT DOUBLE QUOTATION MARK, U+201C) at its beginning", "without quotes"),
         ("abc’", "and here is ’ (RIGHT SINGLE QUOTATION MARK, U+2019) at its end", "without quotes"),
@@ -66,7 +66,7 @@ ID_KEYS = [
         ("abc,def", "and here is , (COMMA, U+002C) inside", "as its page shows it"),
     ],
 )
-def test_what_no_id_can_hold_is_refused_where_it_stands(key: str, value: str, said: str, mend: str) -> None:
+def test_what_no_id_can_hold_is_refused_where_it_stands(key: str, value: str, said: str, hint: str) -> None:
     text = with_value(key, value)
     found, _ = problems(text)
     (only,) = [problem for problem in found if problem.key == key]
@@ -76,8 +76,8 @@ def test_what_no_id_can_hold_is_refused_where_it_stands(key: str, value: str, sa
     first = next(i for i, line in enumerate(lines) if line.strip() == f"{section}:")
     assert only.line == next(i for i, line in enumerate(lines, 1) if i > first and line.strip().startswith(name))
     assert said in only.text
-    assert mend in only.mend
-    assert value not in only.text + only.mend
+    assert hint in only.hint
+    assert value not in only.text + only.hint
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_the_names_of_variables() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "said", "mend"),
+    ("url", "said", "hint"),
     [
         ("https://${HOST}", "this is a template", "write the URL itself"),
         ("https://api.elevenlabs.io\u200b", "no host has a ZERO WIDTH SPACE, U+200B in its name", "write the URL"),
@@ -132,11 +132,11 @@ def test_the_names_of_variables() -> None:
         ("https://gw.example/x/v1/convai/conversation", "is added to it by itself", "write https://gw.example/x"),
     ],
 )  # fmt: skip
-def test_base_urls(url: str, said: str, mend: str) -> None:
+def test_base_urls(url: str, said: str, hint: str) -> None:
     (only,) = problems(with_value("elevenlabs.base_url", url))[0]
     assert only.key == "elevenlabs.base_url"
     assert said in only.text
-    assert only.mend.startswith(mend)
+    assert only.hint.startswith(hint)
 
 
 BAD_KEYS = [
@@ -163,7 +163,7 @@ def test_a_key_file_that_holds_no_key_is_refused_at_check(tmp_path: Path, conten
     assert (only.line, only.key) == (3, "elevenlabs.api_key")
     assert str(path) in only.text
     assert said in only.text
-    assert KEY not in only.text + only.mend
+    assert KEY not in only.text + only.hint
 
 
 @pytest.mark.parametrize(("content", "said"), BAD_KEYS[:-1])
@@ -178,21 +178,21 @@ def test_so_is_one_of_the_environment_and_of_a_credential(
         (only,) = problems(f"elevenlabs:\n  agent_id: {GOOD}\n  api_key: {place}\n")[0]
         assert (only.line, only.key) == (3, "elevenlabs.api_key")
         assert said in only.text
-        assert KEY not in only.text + only.mend
+        assert KEY not in only.text + only.hint
 
 
 @pytest.mark.parametrize("key", [f"“{KEY}”", f"'\"{KEY}\"'", f"ELEVENLABS_API_KEY={KEY}", f"{KEY}\u200b", f"{KEY}\xa0"])
 def test_so_is_one_in_the_file_itself(key: str) -> None:
     (only,) = problems(f"elevenlabs:\n  agent_id: {GOOD}\n  api_key: {key}\n")[0]
     assert (only.line, only.key) == (3, "elevenlabs.api_key")
-    assert KEY not in only.text + only.mend
+    assert KEY not in only.text + only.hint
 
 
 @pytest.mark.parametrize("env", ["${KEY}", "$KEY", "MY KEY", "“KEY”"])
 def test_the_name_of_a_variable_is_bare(env: str) -> None:
     (only,) = problems(f"elevenlabs:\n  agent_id: {GOOD}\n  api_key:\n    env: {env}\n")[0]
     assert (only.line, only.key) == (4, "elevenlabs.api_key.env")
-    assert only.mend == ("write env: KEY" if "$" in env else "write env: ELEVENLABS_API_KEY")
+    assert only.hint == ("write env: KEY" if "$" in env else "write env: ELEVENLABS_API_KEY")
 
 
 def test_a_key_that_cannot_be_had_from_here_is_no_fault_of_the_file(tmp_path: Path) -> None:

@@ -17,14 +17,14 @@ import pytest
 from no_daemon import listening
 from test_control_server import daemon, parleyd, socket_path
 
-from parleyd import events
 from parleyd.cli import orders
 from parleyd.cli.main import main
 from parleyd.control import client as client_module
 from parleyd.control import messages
 from parleyd.control.client import Client, NotRunningError, StuckError
+from parleyd.core import events
 
-OTHERS_GREETING = messages.greeting("9").replace(b'"protocol":1', b'"protocol":2')
+OTHERS_GREETING = messages.greeting("9").replace(b'"protocol":2', b'"protocol":3')
 
 
 def test_stop_returns_when_the_process_has_ended(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_stop_says_when_the_daemon_does_not_end(
         done.set()
     assert capsys.readouterr().err == (
         "parleyd: the daemon was told to end, and has not within 0.2 s; see its log: "
-            "sudo journalctl -u parleyd -n 30 --no-pager\n"
+        "sudo journalctl -u parleyd -n 30 --no-pager\n"
     )
 
 

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parleyd import events
-from parleyd.agents.agent import Ending, EndingKind
 from parleyd.control import messages
 from parleyd.control.messages import AnyRequest, RequestError
 from parleyd.control.server import MOST_WAITING_BYTES
+from parleyd.core import events
+from parleyd.core.endings import Ending, EndingKind
+from parleyd.core.health import Finding, Grade
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -40,7 +41,7 @@ def answered(line: bytes) -> AnyRequest | dict[str, Any]:
         (b'{"do": "explode", "id": 7}', "unknown_request", 7),
         (b'{"id": "a"}', "unknown_request", "a"),
         (b'{"do": ["status"]}', "unknown_request", None),
-        (b'{"do": "status", "protocol": 2, "id": 1}', "protocol", 1),
+        (b'{"do": "status", "protocol": 3, "id": 1}', "protocol", 1),
         (b'{"do": "status", "colour": "red"}', "bad_request", None),
         (b'{"do": "volume", "to": 1.5}', "bad_request", None),
         (b'{"do": "volume", "to": "loud"}', "bad_request", None),
@@ -59,7 +60,23 @@ def test_what_is_wrong_is_told_by_kind_and_in_words(line: bytes, kind: str, id_:
     error = told["error"]
     assert error["kind"] == kind
     assert error["text"]
-    assert error["mend"]
+    assert error["hint"]
+
+
+def test_version_1_is_understood_and_finds_its_word_for_a_hint() -> None:
+    assert isinstance(answered(b'{"do": "status", "protocol": 1}'), messages.Status)
+    refusal = json.loads(messages.refusal(messages.RequestError("busy", "too many", "wait")))
+    assert refusal["error"]["hint"] == refusal["error"]["mend"] == "wait"
+    finding = Finding("agent", Grade.TROUBLE, "gone", "look for it")
+    status = json.loads(messages.answer(None, {"findings": [finding]}))["result"]
+    assert status["findings"][0]["hint"] == status["findings"][0]["mend"] == "look for it"
+    trouble = json.loads(messages.event(events.Trouble(at_s=0.0, text="gone", hint=None)))
+    assert trouble["hint"] is trouble["mend"] is None
+
+
+def test_parameters_of_a_call_are_shown_as_they_are() -> None:
+    told = json.loads(messages.answer(None, {"waiting": [{"parameters": {"hint": "pay"}}]}))["result"]
+    assert told["waiting"] == [{"parameters": {"hint": "pay"}}]
 
 
 @given(st.dictionaries(st.sampled_from(["do", "id", "protocol", "text", "to", "by", "score"]) | st.text(), JSON))

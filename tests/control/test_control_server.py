@@ -208,7 +208,7 @@ def test_nonsense_harms_nobody(running: subprocess.Popen[str]) -> None:
 def test_a_line_without_end_is_cut_off(running: subprocess.Popen[str]) -> None:
     with connected() as connection:
         lines = connection.makefile("rb")
-        assert json.loads(lines.readline())["protocol"] == 1
+        assert json.loads(lines.readline())["protocol"] == 2
         with contextlib.suppress(ConnectionError):
             for _ in range(100):
                 connection.sendall(b"x" * 10_000)
@@ -368,14 +368,12 @@ def test_a_stranger_is_sent_away(running: subprocess.Popen[str]) -> None:
     )
     told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
     assert json.loads(told.stdout)["error"]["kind"] == "not_allowed"
-    told = subprocess.run(
-        [command[0], "-c", as_stranger], capture_output=True, text=True, check=False, timeout=20
-    )
+    told = subprocess.run([command[0], "-c", as_stranger], capture_output=True, text=True, check=False, timeout=20)
     assert told.returncode == os.EX_NOPERM, told.stderr
     assert told.stderr.startswith("parleyd: you are neither root, ")
     # One whom a unit has given the group (SupplementaryGroups=) is admitted, whatever /etc/group says.
     member = script.replace("setgroups([])", f"setgroups([{socket_path().stat().st_gid}])")
-    member = member.replace("f.readline(); print", "f.readline(); c.sendall(b'{\"do\": \"mute\"}\\n'); print")
+    member = member.replace("f.readline(); print", 'f.readline(); c.sendall(b\'{"do": "mute"}\\n\'); print')
     command_of_member = [sys.executable, "-c", member, str(socket_path())]
     told = subprocess.run(command_of_member, capture_output=True, text=True, check=True, timeout=20)
     assert json.loads(told.stdout.strip())["ok"]
@@ -465,8 +463,9 @@ def read_line(connection: socket.socket) -> bytes:
 
 
 def test_a_daemon_without_sound_says_so(tmp_path: Path) -> None:
-    (tmp_path / "parleyd.yaml").write_text(CONFIG.replace('audio: {input: {device: "null"}, output: {device: "null"}}',
-                                                          "audio: off"))
+    (tmp_path / "parleyd.yaml").write_text(
+        CONFIG.replace('audio: {input: {device: "null"}, output: {device: "null"}}', "audio: off")
+    )
     with daemon(tmp_path), Client() as client:
         for order in ("mute", "unmute", "volume"):
             with pytest.raises(RefusedError) as caught:

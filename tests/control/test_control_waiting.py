@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from parleyd import events
 from parleyd.control import messages, server
 from parleyd.control.commands import takes_time
 from parleyd.control.messages import AnyRequest, RequestError
 from parleyd.control.server import MOST_WORKERS, ControlError, ControlServer
+from parleyd.core import events
 
 WAIT_S = 20.0
 
@@ -181,9 +181,7 @@ def test_without_a_free_handle_those_who_are_there_are_served(slow: Slow, monkey
     ok(there.send({"do": "status"}).answer())
 
 
-def test_events_that_wait_are_bounded_in_number_and_in_length(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_events_that_wait_are_bounded_in_number_and_in_length(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     one = Slow(tmp_path / "control.sock").server  # whose thread does not run
     for number in range(100):
         one._take(events.Heard(at_s=float(number), text="x" * 99_000, final=True))

@@ -8,10 +8,10 @@ from typing import get_type_hints
 
 import pytest
 
-from parleyd import events
-from parleyd.agents.agent import Ending, EndingKind
 from parleyd.cli.events import sentence
 from parleyd.control import messages
+from parleyd.core import events
+from parleyd.core.endings import Ending, EndingKind
 
 KINDS = [one for one in vars(events).values() if isinstance(one, type) and issubclass(one, events.Event)]
 SILENT = {events.UtteranceEnded, events.Ducked, events.AnswerPart, events.TalkStopped, events.Event}

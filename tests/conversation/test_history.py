@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from parleyd.conversation.history import History
+from parleyd.conversation.dialogue.history import History
 
 MAX_CHARS = 2000
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parleyd.conversation.idle import NO_WORDS_S, Idle, Patience, Verdict
+from parleyd.conversation.dialogue.idle import NO_WORDS_S, Idle, Patience, Verdict
 
 PATIENCE = Patience(idle_s=20.0, false_wake_s=8.0, no_person_s=300.0, by_speech=True)
 

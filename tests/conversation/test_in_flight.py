@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parleyd.conversation.in_flight import InFlight, Lines
+from parleyd.conversation.session.in_flight import InFlight, Lines
 
 
 @pytest.mark.parametrize(

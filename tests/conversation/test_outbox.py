@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from parleyd.audio.gate import Passed, Verdict
+from parleyd.audio.gate.gate import Passed, Verdict
 from parleyd.audio.pcm import FRAME_MS, Frame
-from parleyd.conversation.outbox import MOST_CONTROL, Outbox
-from parleyd.conversation.uplink import TOO_MUCH, Loss, Uplink
+from parleyd.conversation.session.outbox import MOST_CONTROL, Outbox
+from parleyd.conversation.session.uplink import TOO_MUCH, Loss, Uplink
 
 FRAME_S = FRAME_MS / 1000
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import trustme
 
-from parleyd.conversation.shared_tls import SharedTlsSocket
+from parleyd.conversation.session.shared_tls import SharedTlsSocket
 
 Serve = Callable[[ssl.SSLSocket], None]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from parleyd.conversation.states import MOVES, Action, State, Trigger, diagram, move
+from parleyd.conversation.supervisor.moves import MOVES, Action, diagram, move
+from parleyd.core.states import State, Trigger
 
 ROOT = Path(__file__).parents[2]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parleyd.conversation.states import Trigger
-from parleyd.conversation.term import GRACE_S, verdict
+from parleyd.conversation.supervisor.limits import GRACE_S, verdict
+from parleyd.core.states import Trigger
 
 
 @given(st.floats(0, 2000), st.floats(0, 2000), st.booleans())

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from parleyd import events
 from parleyd.agents.elevenlabs.codec import ElevenLabsCodec
 from parleyd.config.schema import ElevenLabs
-from parleyd.conversation import to_agent
-from parleyd.conversation.outbox import Outbox
-from parleyd.conversation.to_agent import ASK, JUST_NOW_S, MAX_TO_TELL, ToAgent
-from parleyd.conversation.typed import MOST_TEXTS
-from parleyd.conversation.uplink import Uplink
+from parleyd.conversation.dialogue import agent_input
+from parleyd.conversation.dialogue.agent_input import ASK, JUST_NOW_S, MAX_TO_TELL, ToAgent
+from parleyd.conversation.dialogue.typed_input import MOST_TEXTS
+from parleyd.conversation.session.outbox import Outbox
+from parleyd.conversation.session.uplink import Uplink
+from parleyd.core import events
 
 CODEC = ElevenLabsCodec(ElevenLabs(agent_id="a"))
 
@@ -105,7 +105,7 @@ def test_what_comes_late_says_so_and_is_asked_for_no_more(monkeypatch: pytest.Mo
     agent.to_agent.tell("one", ask=False)
     now_s = time.monotonic()
     agent.to_agent.forget_typed(now_s, "too late")
-    monkeypatch.setattr(to_agent.time, "monotonic", lambda: now_s + 2 * JUST_NOW_S)
+    monkeypatch.setattr(agent_input.time, "monotonic", lambda: now_s + 2 * JUST_NOW_S)
     assert agent.opened() == [("contextual_update", "one That was 2 minutes ago.")]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from parleyd.agents.agent import AgentAudio, AgentEvent, AgentResponse, Interruption, UserTranscript
-from parleyd.conversation.turns import (
+from parleyd.conversation.dialogue.turns import (
     FLOORS,
     GREETING_WITHIN_S,
     TURN_GAP_S,
@@ -72,9 +72,12 @@ def admitted(filter_: TurnFilter, *events: tuple[float, AgentEvent]) -> list[boo
 
 
 def test_after_a_cut_the_rest_of_that_turn_is_dropped_until_the_next_begins() -> None:
-    assert admitted(
-        TurnFilter(0.0), (0.1, AUDIO), (0.2, AUDIO), (0.9, UserTranscript("stop", True)), (1.0, AUDIO)
-    ) == [False, False, True, True]
+    assert admitted(TurnFilter(0.0), (0.1, AUDIO), (0.2, AUDIO), (0.9, UserTranscript("stop", True)), (1.0, AUDIO)) == [
+        False,
+        False,
+        True,
+        True,
+    ]
     assert admitted(TurnFilter(0.0), (0.1, AUDIO), (0.2, Interruption(3)), (0.3, AUDIO)) == [False, True, True]
     assert admitted(TurnFilter(0.0), (0.1, AUDIO), (0.2, AgentResponse("new", 9)), (0.3, AUDIO)) == [False, True, True]
 

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parleyd.audio.gate import Passed
+from parleyd.audio.gate.gate import Passed
 from parleyd.audio.pcm import FRAME_BYTES, FRAME_MS, SILENT_FRAME, Frame
 from parleyd.config.schema import Session
-from parleyd.conversation.session import SILENT_S
-from parleyd.conversation.uplink import (
+from parleyd.conversation.session.session import SILENT_S
+from parleyd.conversation.session.uplink import (
     COVERED_S,
     DROP_TAIL_MS,
     LATE_S,

@@ -18,16 +18,17 @@ import numpy as np
 import pexpect
 import pytest
 
-from parleyd import events, own_python
-from parleyd.agents.agent import Ending, EndingKind
 from parleyd.cli import demo as demo_command
 from parleyd.cli.demo import IDLE_TIMEOUT_S
 from parleyd.config.schema import Audio, AudioInput
-from parleyd.conversation.uplink import UplinkCounters
+from parleyd.conversation.session.uplink import UplinkCounters
+from parleyd.core import events
+from parleyd.core.endings import Ending, EndingKind
 from parleyd.demo import page
 from parleyd.demo.facts import Facts, Recording, gather, judge
 from parleyd.demo.play import LINES
 from parleyd.demo.timeline import Timeline
+from parleyd.host import python_env
 
 GOOD = Facts(
     utterances=4,
@@ -167,10 +168,10 @@ def test_into_a_file_nothing_is_wrapped() -> None:
 
 
 def test_what_is_missing_is_named_for_the_python_that_misses_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert own_python.install("matplotlib").endswith("-m pip install matplotlib")
-    monkeypatch.setattr(sys, "prefix", own_python.DEBIAN_PREFIX)
-    assert own_python.install("matplotlib") == "sudo apt install python3-matplotlib"
-    assert own_python.install("faster-whisper").endswith("-m pip install faster-whisper")
+    assert python_env.install("matplotlib").endswith("-m pip install matplotlib")
+    monkeypatch.setattr(sys, "prefix", python_env.DEBIAN_PREFIX)
+    assert python_env.install("matplotlib") == "sudo apt install python3-matplotlib"
+    assert python_env.install("faster-whisper").endswith("-m pip install faster-whisper")
 
 
 def test_a_folder_that_cannot_be_written_is_a_clear_line(tmp_path: Path) -> None:

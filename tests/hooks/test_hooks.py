@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from parleyd import events
 from parleyd.config.hook_sections import Hook, HookName
+from parleyd.core import events
 from parleyd.hooks import hooks as hooks_module
 from parleyd.hooks.hooks import MOST_AT_ONCE, Hooks
 from parleyd.hooks.waiting import MOST_WAITING
@@ -140,7 +140,7 @@ def test_trouble_is_told_once_until_it_is_over(tmp_path: Path, caplog: pytest.Lo
         assert hooks.counts.failed == 3
     told = [record.message for record in caplog.records]
     assert [message for message in told if "failed" in message] == [
-        "hooks.1 (sh), run for heard, failed with code 3: no lamp [31m; mend the command; until it has worked again "
+        "hooks.1 (sh), run for heard, failed with code 3: no lamp [31m; fix the command; until it has worked again "
         "this is not repeated"
     ]
     assert told[-1] == "hooks.1 (sh) works again"

@@ -20,11 +20,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from parleyd.agents.agent import Address, DialError
+from parleyd.agents.agent import Address
 from parleyd.agents.elevenlabs.address import signed_address
 from parleyd.agents.elevenlabs.endings import judge_http
 from parleyd.config.schema import Config, ElevenLabs
-from parleyd.conversation.connecting import connect
+from parleyd.conversation.session.connecting import connect
+from parleyd.core.endings import DialError
 from parleyd.doctor import network
 from parleyd.doctor.examination import Examination
 from parleyd.doctor.findings import Severity
@@ -157,7 +158,7 @@ def said_by_all(port: int) -> tuple[list[tuple[str, str]], str, list[network.Fin
     for ask in asked:
         with pytest.raises(DialError) as caught:
             ask()
-        told.append((caught.value.ending.reason, caught.value.ending.mend or ""))
+        told.append((caught.value.ending.reason, caught.value.ending.hint or ""))
     url = f"https://127.0.0.1:{port}/"
     tool = Http("GET", url, headers={}, secrets={}, body=None, allowed_status=[200], timeout_s=WAIT_S)
     with pytest.raises(ToolError) as refused:
@@ -204,12 +205,12 @@ REFUSED = {
 
 @pytest.mark.parametrize("kind", REFUSED)
 def test_each_refusal_is_told_by_what_it_is(kind: str, serve: Serve) -> None:
-    leaf, said, mend, doctors = REFUSED[kind]
+    leaf, said, hint, doctors = REFUSED[kind]
     trusted = Authority.made(**GOOD)
     told, tools, found = said_by_all(serve(trusted, leaf(trusted)))
     for reason, advice in told:
         assert said in reason
-        assert mend in advice
+        assert hint in advice
         assert ("clock" in advice and "neither the clock" not in advice) is (kind in ("not yet", "expired"))
     assert said[4:] in tools
     (only,) = found
@@ -236,7 +237,7 @@ def test_an_authority_of_the_old_form_is_trusted_by_every_python(
     assert [one.severity for one in found] == [Severity.GOOD, Severity.NOTE]
     assert "from the authority Office filter (Exämple Ltd), of an old form" in found[1].text
     assert words in found[1].text
-    assert "whoever runs the authority Office filter (Exämple Ltd)" in found[1].mend
+    assert "whoever runs the authority Office filter (Exämple Ltd)" in found[1].hint
 
 
 def test_a_good_authority_is_not_mentioned(serve: Serve) -> None:

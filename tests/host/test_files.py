@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from parleyd.agents.local import scenario
 from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.wav import WavInput, read_wav
-from parleyd.config import loader, secrets
+from parleyd.checks import configuration
+from parleyd.config import secrets
 from parleyd.config.base import Secret
-from parleyd.config.loader import ConfigError
+from parleyd.config.problem import ConfigError
 from parleyd.config.secrets import SecretError
+from parleyd.embedded import scenario
 from parleyd.host import files
 from parleyd.host.files import open_regular, read_file
 from parleyd.host.remembered import RememberedVolume
@@ -49,7 +50,7 @@ def in_time(call: Callable[[], object], pipe: Path) -> object:
 
 
 def a_config(pipe: Path) -> object:
-    return loader.load(pipe)
+    return configuration.load(pipe)
 
 
 def a_secret(pipe: Path) -> object:

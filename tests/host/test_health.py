@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from parleyd import events, health
-from parleyd.health import LOOKS, Grade, Load, Pulse
+from parleyd.core import events, health
+from parleyd.core.health import LOOKS, Grade, Load, Pulse
 
 LOAD = Load(memory_bytes=50, memory_limit_bytes=100, handles=10, handles_limit=100, threads=5)
 
@@ -50,13 +50,13 @@ def test_the_verdict_names_the_worst_first() -> None:
     pulse.beat()
     late_s = time.monotonic() + 100
     troubles = health.Troubles()
-    troubles.take(events.DeviceLost(at_s=0, which="microphone", name="USB", cause="no sound", mend="check its plug"))
+    troubles.take(events.DeviceLost(at_s=0, which="microphone", name="USB", cause="no sound", hint="check its plug"))
     assert health.grade(health.look([pulse], LOAD, (), late_s)) is Grade.WELL
     found = health.look([pulse], LOAD, troubles.findings, late_s)
     assert [finding.part for finding in found] == ["supervisor", "microphone"]
     assert health.grade(found) is Grade.SICK
     assert health.in_words(found) == "supervisor: no progress for 100 s; microphone: no sound (USB)"
-    assert [finding.mend for finding in found] == [None, "check its plug"]
+    assert [finding.hint for finding in found] == [None, "check its plug"]
 
 
 def test_a_disk_that_hangs_is_no_reason_for_a_restart() -> None:
@@ -119,7 +119,7 @@ def test_troubles_come_and_go() -> None:
         troubles.take(events.StateChanged(at_s=0, before=before, after=after, trigger="lost", reason="refused"))
 
     state("connecting", "backing off")
-    troubles.take(events.DeviceLost(at_s=0, which="speaker", name="USB", cause="no sound", mend="check its plug"))
+    troubles.take(events.DeviceLost(at_s=0, which="speaker", name="USB", cause="no sound", hint="check its plug"))
     state("backing off", "connecting")
     assert {finding.part for finding in troubles.findings} == {"agent", "speaker"}
     state("connecting", "live")
@@ -131,8 +131,8 @@ def test_what_to_do_about_the_line_stays_when_something_else_is_in_trouble_too()
     """The line's trouble is told once; each try in vain after that is a move only."""
     troubles = health.Troubles()
     move = events.StateChanged(at_s=0, before="connecting", after="backing off", trigger="lost", reason="refused")
-    troubles.take(events.Trouble(at_s=0, text="no line to the agent: refused", mend="check the network"))
+    troubles.take(events.Trouble(at_s=0, text="no line to the agent: refused", hint="check the network"))
     troubles.take(move)
-    troubles.take(events.Trouble(at_s=0, text="the microphone is gone", mend="check its plug"))
+    troubles.take(events.Trouble(at_s=0, text="the microphone is gone", hint="check its plug"))
     troubles.take(move)
-    assert [finding.mend for finding in troubles.findings] == ["check the network"]
+    assert [finding.hint for finding in troubles.findings] == ["check the network"]

@@ -16,12 +16,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fake_journal import FakeJournal, parse
-from parleyd import events
+from parleyd.app import logs
+from parleyd.app.log_context import Context
 from parleyd.config.schema import Log
-from parleyd.host import journal, log_lines, logs
-from parleyd.host.log_context import Context
+from parleyd.core import events
+from parleyd.core.log_fields import NOTICE, Fields, fields
+from parleyd.host import journal, log_lines
 from parleyd.host.log_lines import Entry, StandardError, entry_of, json_line, prefixed, text
-from parleyd.log_fields import NOTICE, Fields, fields
 
 WAIT_S = 60.0
 log = logging.getLogger("parleyd.tests")
@@ -189,13 +190,11 @@ def test_records_carry_state_conversation_and_utterance_of_the_moment_they_were_
         say(events.UtteranceEnded(at_s=2.0, utterance=3))
         say(events.AnswerStarted(at_s=2.65, answer=1))
         say(events.AnswerStarted(at_s=9.0, answer=2))
-        log.warning("third", extra=fields(state="backing off", reason="lost", mend=None))
+        log.warning("third", extra=fields(state="backing off", reason="lost", hint=None))
         say(events.StateChanged(at_s=9.0, before="live", after="backing off", trigger="", reason="lost"))
         log.info("fourth")
         running.stop()
-        found = [
-            (e["MESSAGE"], {k: v for k, v in e.items() if k.startswith("PARLEYD_")}) for e in fake.read()
-        ]
+        found = [(e["MESSAGE"], {k: v for k, v in e.items() if k.startswith("PARLEYD_")}) for e in fake.read()]
     live = {"PARLEYD_STATE": "live", "PARLEYD_CONVERSATION_ID": "c1"}
     assert found == [
         ("first", {}),
@@ -304,9 +303,7 @@ def test_a_standard_error_that_is_gone_is_no_reason_to_end(monkeypatch: pytest.M
         assert not running._thread.is_alive()
 
 
-def test_a_record_that_cannot_be_made_does_not_end_who_logs(
-    stderr: Stderr, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_record_that_cannot_be_made_does_not_end_who_logs(stderr: Stderr, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logging, "raiseExceptions", False)
     running = logs.start(Log(format="text"))
     log.info("%d", "no number")

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from parleyd import events
-from parleyd.agents.agent import Ending, EndingKind
-from parleyd.metrics import EDGES_MS, Distribution, Meter
+from parleyd.app.metrics import EDGES_MS, Distribution, Meter
+from parleyd.core import events
+from parleyd.core.endings import Ending, EndingKind
 
 
 def test_a_conversation_is_counted() -> None:

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from parleyd import events
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
+from parleyd.app import prometheus
+from parleyd.app.prometheus import Exporter
+from parleyd.app.service import Service
 from parleyd.audio.devices.null import NullInput, NullOutput
 from parleyd.config.schema import Audio, Config, ElevenLabs, Metrics
-from parleyd.host import prometheus
-from parleyd.host.prometheus import Exporter
-from parleyd.log_fields import NOTICE
-from parleyd.service import Service
+from parleyd.core import events
+from parleyd.core.log_fields import NOTICE
 
 
 def test_a_file_that_cannot_be_written_is_told_once_and_tried_again(
@@ -44,8 +44,8 @@ def test_a_file_that_cannot_be_written_is_told_once_and_tried_again(
         exporter.stop()
         prometheus.log.removeHandler(handler)
         prometheus.log.setLevel(logging.NOTSET)
-    mend = "let the daemon write there (docs/control.md), or name another place; it is tried again"
-    assert first.getMessage() == f"metrics.textfile: {file} cannot be written: Is a directory; {mend}"
+    hint = "let the daemon write there (docs/control.md), or name another place; it is tried again"
+    assert first.getMessage() == f"metrics.textfile: {file} cannot be written: Is a directory; {hint}"
     assert (second.levelno, second.getMessage()) == (NOTICE, f"metrics.textfile: {file} is written again")
     assert told.empty()
     assert not file.exists()

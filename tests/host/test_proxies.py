@@ -131,8 +131,8 @@ def test_what_cannot_be_used_is_refused_by_its_name(value: str, said: str) -> No
         found({"https_proxy": value})
     assert str(caught.value).startswith(said)
     assert caught.value.is_lasting
-    assert "http://HOST:PORT" in caught.value.mend
-    assert "hunter2" not in str(caught.value) + caught.value.mend
+    assert "http://HOST:PORT" in caught.value.hint
+    assert "hunter2" not in str(caught.value) + caught.value.hint
 
 
 def test_there_is_one_reader_of_the_environment() -> None:

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from parleyd.agents.agent import Address, DialError
+from parleyd.agents.agent import Address
 from parleyd.agents.elevenlabs.address import signed_address
 from parleyd.agents.elevenlabs.endings import judge_http
-from parleyd.conversation.connecting import connect
+from parleyd.conversation.session.connecting import connect
+from parleyd.core.endings import DialError
 from parleyd.host import resolving
 from parleyd.host.proxies import ProxyError
 from parleyd.host.reaching import Deadline, reach

@@ -21,7 +21,7 @@ from parleyd.agents.agent import Address, DialError
 from parleyd.agents.elevenlabs.address import signed_address
 from parleyd.agents.elevenlabs.endings import judge_http
 from parleyd.config.schema import Config, ElevenLabs
-from parleyd.conversation.connecting import connect
+from parleyd.conversation.session.connecting import connect
 from parleyd.doctor import network
 from parleyd.doctor.examination import Examination
 from parleyd.tools.http import Http
@@ -32,7 +32,7 @@ def said(ask):
     try:
         ask()
     except DialError as error:
-        return [error.ending.reason, error.ending.mend]
+        return [error.ending.reason, error.ending.hint]
     except ToolError as error:
         return str(error)
 
@@ -44,7 +44,7 @@ told = {
     "signed": said(lambda: signed_address("https://agent.example", "a", "sk_0123456789", 1.0)),
     "socket": said(lambda: connect(Address("wss://agent.example/"), 1.0, judge_http)),
     "tool": said(lambda: tool.run({}, Stop())),
-    "doctor": [found.text, found.mend],
+    "doctor": [found.text, found.hint],
 }
 for number in range(20):
     said(lambda: connect(Address(f"wss://{number}.example/"), 0.02, judge_http))
@@ -63,10 +63,10 @@ def test_name_servers_that_never_answer_keep_nobody_beyond_the_deadline() -> Non
     """The C library would wait for 150 s, and this test is over before."""
     told = json.loads(run_with("silent", EVERY_CONNECTION))
     for way in ("signed", "socket"):
-        reason, mend = told[way]
+        reason, hint = told[way]
         assert reason == "agent.example cannot be looked up: no name server answers"
-        assert "/etc/resolv.conf" in mend
-        assert "base_url" not in mend
+        assert "/etc/resolv.conf" in hint
+        assert "base_url" not in hint
     assert told["tool"] == "agent.example cannot be looked up: no name server answers."
     assert told["doctor"][0] == "agent.example cannot be looked up: no name server answers"
     assert "base_url" not in told["doctor"][1]
@@ -86,8 +86,8 @@ def test_a_name_that_is_not_known_is_told_as_such() -> None:
     told = json.loads(run_with("unknown", PATIENT))
     for text in (told["signed"][0], told["socket"][0], told["tool"], told["doctor"][0]):
         assert text.rstrip(".").lower() == "the name agent.example is not known"
-    for mend in (told["signed"][1], told["socket"][1], told["doctor"][1]):
-        assert "elevenlabs.base_url" in mend
+    for hint in (told["signed"][1], told["socket"][1], told["doctor"][1]):
+        assert "elevenlabs.base_url" in hint
 
 
 @pytest.mark.parametrize(

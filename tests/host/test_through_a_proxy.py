@@ -19,11 +19,12 @@ from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection, serve
 
 from own_proxy import proxy
-from parleyd.agents.agent import Address, DialError, EndingKind
+from parleyd.agents.agent import Address
 from parleyd.agents.elevenlabs.address import post, signed_address, speech_address
 from parleyd.agents.elevenlabs.endings import judge_http
 from parleyd.config.schema import Config, ElevenLabs
-from parleyd.conversation.connecting import connect
+from parleyd.conversation.session.connecting import connect
+from parleyd.core.endings import DialError, EndingKind
 from parleyd.doctor import network
 from parleyd.doctor.examination import Examination
 from parleyd.doctor.findings import Severity
@@ -189,9 +190,9 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize(("mode", "user", "said", "kind", "mend"), REFUSALS)
+@pytest.mark.parametrize(("mode", "user", "said", "kind", "hint"), REFUSALS)
 def test_a_proxy_that_does_not_serve_is_told_as_such(
-    mode: str, user: str, said: str, kind: EndingKind, mend: str, monkeypatch: pytest.MonkeyPatch
+    mode: str, user: str, said: str, kind: EndingKind, hint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     timeout_s = 0.7 if mode in ("silent", "drip") else WAIT_S
     with proxy(mode) as way:
@@ -206,8 +207,8 @@ def test_a_proxy_that_does_not_serve_is_told_as_such(
             ending = caught.value.ending
             assert ending.reason == f"the proxy 127.0.0.1:{way.port} (https_proxy) {said}"
             assert ending.kind is kind
-            assert mend in (ending.mend or "")
-            assert "hunter2" not in ending.reason + (ending.mend or "")
+            assert hint in (ending.hint or "")
+            assert "hunter2" not in ending.reason + (ending.hint or "")
 
 
 def test_a_proxy_that_is_not_there_and_one_that_is_not_supported(monkeypatch: pytest.MonkeyPatch) -> None:

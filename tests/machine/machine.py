@@ -94,10 +94,16 @@ class Machine:
             *("-drive", f"file={folder}/disk.img,if=virtio,format=raw,snapshot=on"),
             *("-serial", f"file:{run}/console.txt", "-monitor", f"unix:{run}/monitor,server,nowait"),
             *("-device", "virtio-serial"),
-            *(word for name in ("commands", "journal") for word in (
-                "-chardev", f"socket,id={name},path={run}/{name},server=on,wait=off",
-                "-device", f"virtserialport,chardev={name},name={name}",
-            )),
+            *(
+                word
+                for name in ("commands", "journal")
+                for word in (
+                    "-chardev",
+                    f"socket,id={name},path={run}/{name},server=on,wait=off",
+                    "-device",
+                    f"virtserialport,chardev={name},name={name}",
+                )
+            ),
             *("-audiodev", _SOUND.format(name="usb", **card), "-audiodev", _SOUND.format(name="pci", **card)),
             *("-device", "qemu-xhci,id=xhci"),
             *(word for device in devices for word in ("-device", device)),

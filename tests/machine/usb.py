@@ -122,9 +122,7 @@ class Bench:
         input, output: more of audio.input and of audio.output.
         """
         self.machine.run("systemctl stop parleyd agent; systemctl reset-failed parleyd agent; true")
-        self.configure(
-            provider=provider, wake=wake, microphone=microphone, speaker=speaker, input=input, output=output
-        )
+        self.configure(provider=provider, wake=wake, microphone=microphone, speaker=speaker, input=input, output=output)
         self.began = self.machine.mark()
         if provider != "local":
             self.machine.run("systemctl start agent")
@@ -480,9 +478,7 @@ def odd_rates(bench: Bench, _cycles: int) -> str:
     card = machine.run("sed -n 's/^ *\\([0-9]*\\) \\[Loopback.*/\\1/p' /proc/asound/cards").strip()
     heard = {}
     for channel in (2, 1):
-        bench.start(
-            wake="always", microphone=f"(hw:{card},1)", speaker=f"(hw:{card},0)", input=f", channel: {channel}"
-        )
+        bench.start(wake="always", microphone=f"(hw:{card},1)", speaker=f"(hw:{card},0)", input=f", channel: {channel}")
         machine.wait_for("parleyd", "-> live", bench.began)
         try:
             machine.wait_for("agent", '"event": "heard"', bench.began, timeout_s=45)

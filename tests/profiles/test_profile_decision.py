@@ -7,13 +7,13 @@ from datetime import datetime
 import msgspec
 import pytest
 
+from parleyd.checks.configuration import ConfigError, parse
 from parleyd.config.changes import changes
 from parleyd.config.json_schema import json_schema
 from parleyd.config.keys import all_keys
-from parleyd.config.loader import ConfigError, parse
 from parleyd.config.nodes import dump
 from parleyd.config.overlay import may_change, overlay
-from parleyd.config.profile_rules import AUTO, NONE
+from parleyd.config.profile_sections import AUTO, NONE
 from parleyd.config.schema import Config
 from parleyd.config.secrets import masked
 from parleyd.profiles.decision import profile_at

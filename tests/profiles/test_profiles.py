@@ -12,11 +12,11 @@ from datetime import datetime
 
 import pytest
 
-from parleyd import events
 from parleyd.audio.mixer import MixerError
+from parleyd.checks.configuration import parse
 from parleyd.config.changes import Changes, changes
-from parleyd.config.loader import parse
 from parleyd.config.schema import Config
+from parleyd.core import events
 from parleyd.demo.stage import Stage
 from parleyd.profiles import profiles as module
 from parleyd.profiles.profiles import ApplyError, Profiles, UnknownProfileError
@@ -111,10 +111,10 @@ def test_what_is_chosen_holds_until_auto(monkeypatch: pytest.MonkeyPatch) -> Non
         assert it.changed() == ("night", "command")
         with pytest.raises(UnknownProfileError) as caught:
             it.profiles.choose("nigth")
-        assert caught.value.mend == "did you mean night?"
+        assert caught.value.hint == "did you mean night?"
         with pytest.raises(UnknownProfileError) as caught:
             it.profiles.choose("breakfast")
-        assert caught.value.mend == "choose one of: night, party, none, auto"
+        assert caught.value.hint == "choose one of: night, party, none, auto"
 
 
 def test_a_volume_set_by_hand_stays_until_a_profile_changes_it(monkeypatch: pytest.MonkeyPatch) -> None:

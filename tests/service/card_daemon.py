@@ -11,13 +11,13 @@ from types import TracebackType
 from harness import spoken
 from scripted_server import ScriptedServer
 
-from parleyd import events
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
+from parleyd.app.service import Service
 from parleyd.audio.devices.names import device_pair
 from parleyd.audio.devices.portaudio_host import host
 from parleyd.config.schema import Audio, AudioInput, AudioOutput, Config, ElevenLabs, Reconnect, Session, Wake
+from parleyd.core import events
 from parleyd.demo.stage import Stage
-from parleyd.service import Service
 from vcard import VirtualCard
 
 

@@ -15,18 +15,18 @@ from typing import TypeVar
 
 import numpy as np
 
-from parleyd import events
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
 from parleyd.agents.speech import Speech
+from parleyd.app.service import Service
 from parleyd.audio.devices.device import OutputDevice
 from parleyd.audio.devices.null import NullOutput
 from parleyd.audio.pcm import FRAME_BYTES
 from parleyd.audio.resample import Resampler
 from parleyd.config.schema import Config
-from parleyd.conversation.states import State
+from parleyd.core import events
+from parleyd.core.states import State
 from parleyd.demo.actor import ActorMicrophone
 from parleyd.demo.stage import Stage
-from parleyd.service import Service
 
 E = TypeVar("E", bound=events.Event)
 
@@ -86,9 +86,7 @@ class Daemon:
     def say(self, text: str, after_ms: int = 200) -> None:
         self.microphone.say(spoken(text), after_ms=after_ms)
 
-    def expect(
-        self, kind: type[E], test: Callable[[E], bool] = lambda _event: True, timeout_s: float = 60.0
-    ) -> E:
+    def expect(self, kind: type[E], test: Callable[[E], bool] = lambda _event: True, timeout_s: float = 60.0) -> E:
         return self.stage.wait_for(kind, kind.__name__, test, timeout_s)
 
     def expect_state(self, state: State) -> events.StateChanged:

@@ -15,8 +15,8 @@ from harness import Daemon
 from plays import config
 from scripted_server import WAIT_S, Line, ScriptedServer
 
-from parleyd import events
-from parleyd.conversation.states import State
+from parleyd.core import events
+from parleyd.core.states import State
 
 # So much waits on the line, and in the daemon, before the order comes; a fraction of it can have arrived.
 SPOKEN_S = 3.0

@@ -14,9 +14,9 @@ import sys
 import threading
 from pathlib import Path
 
-from parleyd import health
+from parleyd.app import prometheus
 from parleyd.cli.main import main
-from parleyd.host import prometheus
+from parleyd.core import health
 
 
 def stop_dead_in(target: str) -> None:

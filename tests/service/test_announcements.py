@@ -15,14 +15,14 @@ from scripted_speech import RATE_HZ as SPEECH_HZ
 from scripted_speech import SpeechServer, Spoken, tone
 from test_echo_path import ANSWER, DELAY_S, RATE_HZ, NearbyMicrophone, OpenSpeaker
 
-from parleyd import events
 from parleyd.agents.elevenlabs.speech import ElevenLabsSpeech
 from parleyd.announce import announcer
 from parleyd.announce.announcer import MOST_WAITING, AnnouncementRefusedError
 from parleyd.audio.pcm import samples_of
 from parleyd.audio.resample import Resampler
 from parleyd.config.schema import Announce, Audio, BargeIn, Config, Earcons, Echo, ElevenLabs, Reconnect, Session, Wake
-from parleyd.conversation.states import State
+from parleyd.core import events
+from parleyd.core.states import State
 
 KEY = "sk_0123456789abcdef"
 # The tones of the two servers; both fit into a tenth of a second.
@@ -202,10 +202,8 @@ REFUSALS = [
 
 
 @pytest.mark.usefixtures("log")
-@pytest.mark.parametrize(("how", "message", "reason", "mend"), REFUSALS)
-def test_refusals_name_the_mend_and_never_the_key(
-    how: int | str, message: str, reason: str, mend: str
-) -> None:
+@pytest.mark.parametrize(("how", "message", "reason", "hint"), REFUSALS)
+def test_refusals_name_the_hint_and_never_the_key(how: int | str, message: str, reason: str, hint: str) -> None:
     def refuse(spoken: Spoken) -> None:
         spoken.error(str(how), message)
 
@@ -214,7 +212,7 @@ def test_refusals_name_the_mend_and_never_the_key(
         home.service.announce("hello", now=False)
         ended = home.ended(1)
         assert reason in (ended.reason or "")
-        assert mend in (ended.mend or "")
+        assert hint in (ended.hint or "")
         assert KEY not in f"{home.stage.events}"
         assert speech.tries == 1, "a final refusal is not tried again"
 
@@ -258,7 +256,7 @@ def test_no_network() -> None:
         home.service.announce("hello", now=False)
         ended = home.ended(1)
         assert "connection refused" in (ended.reason or "")
-        assert ended.mend == "check the network and elevenlabs.base_url"
+        assert ended.hint == "check the network and elevenlabs.base_url"
 
 
 def test_a_server_that_sends_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:

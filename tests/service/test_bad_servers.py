@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 import pytest
 from harness import Daemon
 
-from parleyd import events
 from parleyd.config.schema import Config, ElevenLabs, Reconnect, Session, Wake
+from parleyd.core import events
 
 QUESTION = "What time is it now?"
 METADATA = (
@@ -186,7 +186,7 @@ def test_the_daemon_survives_and_tries_again(
     play: Callable[[socket.socket], None], kind: str, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if play is silent_for_ever:
-        monkeypatch.setattr("parleyd.conversation.session.SILENT_S", 0.3)
+        monkeypatch.setattr("parleyd.conversation.session.session.SILENT_S", 0.3)
     with serving(play) as base_url:
         config = Config(
             elevenlabs=ElevenLabs(agent_id="agent_test", base_url=base_url),
@@ -204,7 +204,7 @@ def test_the_daemon_survives_and_tries_again(
 
 def test_a_server_that_answers_pings_may_be_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     # A busy machine has so long for the pong.
-    monkeypatch.setattr("parleyd.conversation.session.SILENT_S", 2.0)
+    monkeypatch.setattr("parleyd.conversation.session.session.SILENT_S", 2.0)
     pinged = threading.Semaphore(0)
 
     def only_pongs(connection: socket.socket) -> None:

@@ -10,9 +10,9 @@ from harness import Daemon
 from scripted_server import WAIT_S, Line, ScriptedServer
 from test_without_sound import TextDaemon
 
-from parleyd import events
 from parleyd.config.schema import Audio, Config, ElevenLabs, Reconnect, Wake
-from parleyd.conversation import supervisor
+from parleyd.conversation.supervisor import supervisor
+from parleyd.core import events
 
 
 def daemon(server: ScriptedServer) -> TextDaemon:

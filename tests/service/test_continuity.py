@@ -6,10 +6,10 @@ import pytest
 from harness import Daemon
 from scripted_server import WAIT_S, Line, ScriptedServer
 
-from parleyd import events
 from parleyd.config.keeping import Continuity
 from parleyd.config.schema import Config, ElevenLabs, Reconnect, Session, Wake
-from parleyd.conversation.states import State
+from parleyd.core import events
+from parleyd.core.states import State
 
 
 def config(server: ScriptedServer, **sections: object) -> Config:

@@ -11,10 +11,10 @@ from harness import Daemon, spoken, utterances_in
 from plays import QUESTION, answering, config, silent
 from scripted_server import WAIT_S, Line, ScriptedServer
 
-from parleyd import events
 from parleyd.audio.devices.wav import WavOutput
 from parleyd.audio.pcm import FRAME_BYTES, FRAME_MS
 from parleyd.config.schema import BargeIn, Gate
+from parleyd.core import events
 from parleyd.demo.facts import Recording
 
 PRE_ROLL_FRAMES = 500 // FRAME_MS

@@ -21,9 +21,9 @@ from card_daemon import CardDaemon, Cards, plugged_in
 from scripted_server import WAIT_S, Line, ScriptedServer
 from test_run import read_until, write_config
 
-from parleyd import events
 from parleyd.audio import recovery
 from parleyd.audio.devices.portaudio import PortAudioOutput
+from parleyd.core import events
 from vcard import VirtualCard
 
 # How soon on a machine with nothing else to do, scripts/test-usb tells.
@@ -179,9 +179,7 @@ def test_while_the_agent_speaks_the_answer_goes_on_where_it_was(cards: Cards, fa
         assert not server.lines[0].over.is_set()
 
 
-def test_an_answer_nobody_can_hear_for_long_counts_as_not_heard(
-    cards: Cards, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_answer_nobody_can_hear_for_long_counts_as_not_heard(cards: Cards, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recovery, "KEEP_ANSWER_S", 0.5)
     gone = threading.Event()
 
@@ -286,7 +284,7 @@ def test_alsa_is_asked_before_a_healthy_device_is_disturbed(cards: Cards) -> Non
     assert device.prospect() == "as listed"
 
 
-# ---------------------------------------------------------------- what cannot be mended, and what must not grow
+# ---------------------------------------------------------------- what cannot be fixed, and what must not grow
 
 
 def test_portaudio_that_hangs_ends_the_process_with_its_reason(cards: Cards, tmp_path: Path) -> None:
@@ -334,9 +332,7 @@ def test_a_sound_server_that_hangs_from_the_beginning(
 
 def test_a_stop_while_a_sound_server_hangs_at_the_start_is_no_failure(cards: Cards, tmp_path: Path) -> None:
     socket = tmp_path / "control"
-    write_config(
-        tmp_path, audio="{input: {device: vmic}, output: {device: vspk}}", control=f"{{socket: {socket}}}"
-    )
+    write_config(tmp_path, audio="{input: {device: vmic}, output: {device: vspk}}", control=f"{{socket: {socket}}}")
     for card in cards.both:
         card.freeze()
     with subprocess.Popen(

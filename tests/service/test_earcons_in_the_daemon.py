@@ -13,10 +13,10 @@ from harness import Daemon, spoken
 from scripted_server import WAIT_S, Line, ScriptedServer
 from test_echo_path import DELAY_S, RATE_HZ, NearbyMicrophone, OpenSpeaker
 
-from parleyd import events
 from parleyd.audio.pcm import samples_of
 from parleyd.config.schema import Audio, Config, Earcons, Echo, ElevenLabs, Reconnect, Wake
-from parleyd.conversation.states import State
+from parleyd.core import events
+from parleyd.core.states import State
 
 
 def hold(line: Line) -> None:

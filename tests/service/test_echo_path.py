@@ -10,11 +10,11 @@ import pytest
 from harness import Daemon, spoken
 from scripted_server import WAIT_S, Line, ScriptedServer
 
-from parleyd import events
 from parleyd.audio.devices.clock import RealTimeClock
 from parleyd.audio.devices.device import Fill, StreamInfo
 from parleyd.audio.pcm import samples_of, to_pcm
 from parleyd.config.schema import Audio, BargeIn, Config, Echo, ElevenLabs
+from parleyd.core import events
 from parleyd.demo.actor import ActorMicrophone
 
 RATE_HZ = 16_000

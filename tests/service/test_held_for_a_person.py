@@ -10,10 +10,10 @@ from plays import QUESTION, config
 from scripted_server import WAIT_S, Line, ScriptedServer
 from test_without_sound import TextDaemon
 
-from parleyd import events
 from parleyd.config.schema import Audio, Session
 from parleyd.config.tool_sections import CommandTool, Tools
-from parleyd.conversation.states import State
+from parleyd.core import events
+from parleyd.core.states import State
 
 IDLE_S = 5.0
 # Far more than the time for idle, and far less than for ever.

@@ -13,12 +13,12 @@ from harness import Daemon
 from plays import answering, config, silent
 from scripted_server import WAIT_S, Line, ScriptedServer
 
-from parleyd import events
 from parleyd.audio.pcm import FRAME_MS
+from parleyd.checks.configuration import parse
 from parleyd.config.hook_sections import Hook, HookName
-from parleyd.config.loader import parse
 from parleyd.config.schema import Config
-from parleyd.conversation.states import State
+from parleyd.core import events
+from parleyd.core.states import State
 
 PAGE = (Path(__file__).parents[2] / "docs" / "hooks.md").read_text()
 EVERYTHING: list[HookName] = list(get_args(HookName))
@@ -152,14 +152,17 @@ def test_the_radio_of_the_page(player: str, tmp_path: Path) -> None:
             assert f"`{other}`" in PAGE
             source = source.replace(mpc, other)
     radio, now = script(tmp_path / "radio", source), tmp_path / "now"
-    script(tmp_path / player, f"""\
+    script(
+        tmp_path / player,
+        f"""\
 #!/bin/sh
 case $* in
   status) if [ "$(cat {now})" = playing ]; then echo "[playing] #1/1"; echo Playing; else echo Stopped; fi ;;
   *pause) echo paused > {now} ;;
   *play) echo playing > {now} ;;
 esac
-""")
+""",
+    )
     pages = [parse("provider: local\n" + text, "hooks.md").config.hooks for text in listings("yaml")]
     (on,) = {tuple(hook.on) for hooks in pages for hook in hooks if hook.command[0].endswith("/radio")}
     path = f"{tmp_path}:/usr/bin:/bin"

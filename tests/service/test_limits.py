@@ -14,12 +14,12 @@ from plays import QUESTION, config
 from scripted_server import WAIT_S, Line, ScriptedServer
 from scripted_speech import SpeechServer, Spoken
 
-from parleyd import events
 from parleyd.agents.agent import MAX_TEXT_CHARS
 from parleyd.agents.elevenlabs.speech import ElevenLabsSpeech
-from parleyd.audio import playback_queue
+from parleyd.audio.playback import answer_queue
 from parleyd.config.keeping import Budget, QuietHours, Transcript
 from parleyd.config.schema import Earcons, Session, Wake
+from parleyd.core import events
 
 
 def telling_a_story(line: Line) -> None:
@@ -46,7 +46,7 @@ def test_a_spent_budget_ends_the_session_after_the_answer_and_refuses_the_next()
         daemon.expect(events.SessionEnded)
         daemon.say(QUESTION)
         refused = daemon.expect(events.WakeRefused)
-        assert "minutes_per_day" in refused.mend
+        assert "minutes_per_day" in refused.hint
         daemon.expect(events.UtteranceEnded)
         daemon.say(QUESTION)
         daemon.expect(events.UtteranceEnded)
@@ -88,7 +88,7 @@ def test_a_budget_is_told_aloud_where_announcements_have_a_voice() -> None:
 
 def test_an_answer_that_is_too_long_is_known_to_be_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     """Person, agent, and the session that follows: nobody takes the end of what sounded for the end of the answer."""
-    monkeypatch.setattr(playback_queue, "QUEUE_LIMIT_S", 1.5)
+    monkeypatch.setattr(answer_queue, "QUEUE_LIMIT_S", 1.5)
     dropped = threading.Event()
 
     def play(line: Line) -> None:

@@ -144,7 +144,7 @@ def test_a_refusal_is_one_error_whatever_words_the_server_finds(tmp_path: Path) 
         loud = [e for e in journal.read() if e["PRIORITY"] <= "5"]
     assert [e["PRIORITY"] for e in loud] == ["3"]
     assert (loud[0]["PARLEYD_ENDING"], loud[0]["PARLEYD_CODE"]) == ("final", "1008")
-    assert "credit" in loud[0]["PARLEYD_MEND"]
+    assert "credit" in loud[0]["PARLEYD_HINT"]
     assert "\n" not in loud[0]["MESSAGE"]
 
 

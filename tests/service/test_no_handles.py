@@ -24,7 +24,7 @@ from parleyd.audio.devices import alsa
 from parleyd.audio.devices.chatter import _Mute
 from parleyd.config.schema import Variable
 from parleyd.control.client import Client
-from parleyd.host import authorities, notify, process
+from parleyd.host import authorities, notify, resources
 from parleyd.tools import timers
 
 WAIT_S = 60.0
@@ -108,17 +108,17 @@ def test_the_daemon_goes_on_and_is_well_afterwards(tmp_path: Path, wake: str) ->
 
 
 def test_figures_are_the_last_that_were_read() -> None:
-    before = process.load()
+    before = resources.load()
     assert before.memory_bytes > 10_000_000
     assert before.threads >= 1
     with without_handles(os.getpid()):
-        there = process.load()
+        there = resources.load()
     assert there.handles == 3
     assert there.handles_limit == 3
     assert there.memory_bytes > 10_000_000
     assert there.threads == before.threads
     assert there.tasks_limit == before.tasks_limit
-    assert process.load().handles == before.handles
+    assert resources.load().handles == before.handles
 
 
 def test_the_watchdog_is_fed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,13 +12,13 @@ from harness import Daemon
 from plays import QUESTION, answering, config
 from scripted_server import ScriptedServer
 
-from parleyd import events
 from parleyd.agents.variables import Variables
 from parleyd.audio.devices.clock import RealTimeClock
 from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.patience import in_time
 from parleyd.audio.devices.portaudio_host import Host
 from parleyd.config.schema import Variable
+from parleyd.core import events
 from parleyd.tools.audit import FILE_NAME, Audit
 
 NoThreads = Callable[..., None]

@@ -14,12 +14,12 @@ from harness import Daemon, spoken, utterances_in
 from plays import QUESTION, answering, config, silent
 from scripted_server import WAIT_S, Line, ScriptedServer
 
-from parleyd import events
-from parleyd.agents.agent import EndingKind
 from parleyd.config.schema import Config, ElevenLabs, Session, Wake
-from parleyd.conversation import connecting, session
-from parleyd.conversation.states import State
-from parleyd.conversation.uplink import MOST_CLOSES
+from parleyd.conversation.session import connecting, session
+from parleyd.conversation.session.uplink import MOST_CLOSES
+from parleyd.core import events
+from parleyd.core.endings import EndingKind
+from parleyd.core.states import State
 
 FIRST, SECOND = "Good morning.", "Please tell me what time it is in London now."
 

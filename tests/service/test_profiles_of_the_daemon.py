@@ -16,16 +16,16 @@ import pytest
 from harness import Daemon
 from scripted_server import WAIT_S, Line, ScriptedServer
 
-from parleyd import events
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
+from parleyd.app.service import Service
 from parleyd.audio.mixer import MixerError
+from parleyd.checks.configuration import load, parse
 from parleyd.config.changes import Changes
-from parleyd.config.loader import load, parse
 from parleyd.config.overlay import overlay
 from parleyd.config.schema import Config
-from parleyd.conversation.states import State
+from parleyd.core import events
+from parleyd.core.states import State
 from parleyd.profiles.profiles import Profiles
-from parleyd.service import Service
 
 CONFIG = """
 elevenlabs: {{agent_id: agent_test, base_url: "{url}", overrides: {{language: en}}}}

@@ -175,6 +175,26 @@ def test_signals_at_any_moment_of_the_start(tmp_path: Path) -> None:
                     assert "Traceback" not in errors
 
 
+def test_a_signal_in_the_middle_of_an_import_is_not_lost(tmp_path: Path) -> None:
+    """A callback of a weak reference, or a module in C, swallows the KeyboardInterrupt that Python makes of it."""
+    write_wav(tmp_path / "in.wav", question())
+    write_config(tmp_path)
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "samplerate.py").write_text(
+        "import os, signal, sys, threading\n"
+        "try:\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    threading.Event().wait(0.01)\n"
+        "except KeyboardInterrupt:\n"
+        "    pass\n"
+        "del sys.modules['samplerate']\n"
+        "sys.path.pop(sys.path.index(os.path.dirname(__file__)))\n"
+        "sys.modules['samplerate'] = __import__('samplerate')\n"
+    )
+    with running(tmp_path, modules=str(tmp_path / "modules")) as process:
+        assert process.wait(STOP_S) == -signal.SIGINT
+
+
 def test_wake_and_sleep_by_signal(tmp_path: Path) -> None:
     write_wav(tmp_path / "in.wav", bytes(3200))
     with ScriptedServer(conversation) as server:

@@ -17,17 +17,17 @@ from harness import Daemon, spoken
 from scripted_server import WAIT_S, Line, ScriptedServer
 from test_run import read_until, running, write_config, write_wav
 
-from parleyd import events
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
+from parleyd.app.service import Service
 from parleyd.audio.devices import patience
 from parleyd.audio.devices.device import Deliver, DeviceError, Fill, StreamInfo
 from parleyd.audio.devices.null import NullOutput
+from parleyd.checks.configuration import parse
 from parleyd.cli.run import thread_died
-from parleyd.config.loader import parse
 from parleyd.control.client import Client, RefusedError
+from parleyd.core import events
+from parleyd.core.errors import ServiceError
 from parleyd.demo.actor import ActorMicrophone
-from parleyd.failure import ServiceError
-from parleyd.service import Service
 
 
 class Manager:
@@ -275,7 +275,7 @@ def test_reload_during_a_session_does_not_end_it(tmp_path: Path) -> None:
             assert process.wait(5) == 0
 
 
-def test_a_reload_that_needs_what_is_not_installed_changes_nothing_and_says_the_mend(tmp_path: Path) -> None:
+def test_a_reload_that_needs_what_is_not_installed_changes_nothing_and_says_the_hint(tmp_path: Path) -> None:
     write_wav(tmp_path / "in.wav", bytes(32_000))
     write_config(tmp_path, wake="{mode: manual}")
     (tmp_path / "modules").mkdir()

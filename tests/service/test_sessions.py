@@ -15,12 +15,12 @@ from harness import Daemon, spoken, utterances_in
 from plays import QUESTION, answering, config, silent
 from scripted_server import WAIT_S, Line, ScriptedServer
 
-from parleyd import events
 from parleyd.agents.agent import Address
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
 from parleyd.config.schema import Reconnect, Session, Wake
-from parleyd.conversation import supervisor
-from parleyd.conversation.states import State
+from parleyd.conversation.supervisor import supervisor
+from parleyd.core import events
+from parleyd.core.states import State
 
 
 def test_idle_hangs_up_with_1000_and_sleeps() -> None:
@@ -234,8 +234,8 @@ def test_a_refused_greeting_override_is_left_out_and_the_greeting_is_not_heard()
         assert len(server.lines) == 2
         assert [e.text for e in daemon.of(events.AnswerText)] == ["It is noon."]
         (told,) = daemon.of(events.Trouble)
-        assert told.mend is not None
-        assert "Security" in told.mend
+        assert told.hint is not None
+        assert "Security" in told.hint
         (_, sound), *_ = utterances_in(bytes(server.lines[1].audio))
         assert daemon.room.count(sound) == 1
         # Remembered: the next wake does not ask again.
@@ -285,14 +285,14 @@ def test_manual_sends_nothing_of_what_was_said_before() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "reason", "mend"),
+    ("code", "reason", "hint"),
     [
         (3000, "The AI agent you are trying to reach does not exist.", "agent_id"),
         (1008, "Missing required dynamic variables in first message: {'user_name'}", "dynamic_variables"),
         (1002, "This request exceeds your quota limit.", ""),
     ],
 )
-def test_final_errors_are_said_once_with_their_mend_and_not_hammered(code: int, reason: str, mend: str) -> None:
+def test_final_errors_are_said_once_with_their_hint_and_not_hammered(code: int, reason: str, hint: str) -> None:
     with (
         ScriptedServer(lambda line: line.hang_up(code, reason)) as server,
         Daemon(config(server, reconnect=Reconnect(initial_s=0.01, max_s=0.3))) as daemon,
@@ -301,8 +301,8 @@ def test_final_errors_are_said_once_with_their_mend_and_not_hammered(code: int, 
         for _ in range(3):
             daemon.expect(events.SessionEnded)
         (trouble,) = daemon.of(events.Trouble)
-        assert trouble.mend is not None
-        assert mend in trouble.mend
+        assert trouble.hint is not None
+        assert hint in trouble.hint
         ends = [e.at_s for e in daemon.of(events.SessionEnded)]
         assert all(later - earlier >= 0.3 for earlier, later in pairwise(ends))
         # Nothing is given up meanwhile.

@@ -20,11 +20,11 @@ from test_run import read_until, write_wav
 from test_service_manager import Manager, manager
 
 import parleyd
-from parleyd import events
-from parleyd.config.loader import parse
+from parleyd.checks.configuration import parse
 from parleyd.control.client import Client, places
-from parleyd.conversation.states import State
-from parleyd.health import NORMS, Grade
+from parleyd.core import events
+from parleyd.core.health import NORMS, Grade
+from parleyd.core.states import State
 from vcard import VirtualCard
 
 __all__ = ["manager"]
@@ -82,22 +82,22 @@ SAY_TIMER = ask("say", text="set a timer for one second")
 
 # part: where it stops, and what gives it work.
 STALLS: dict[str, tuple[str, Callable[[Process], None]]] = {
-    "ears": ("parleyd.audio.gate:Gate.step", nothing),
-    "playback": ("parleyd.audio.playback_pipeline:Pipeline.make", ask("say", text="What time is it?")),
-    "supervisor": ("parleyd.conversation.supervisor:Supervisor._take", ask("wake")),
-    "session receiver": ("parleyd.conversation.dialogue:Dialogue.agent_event", ask("say", text="hello")),
-    "session sender": ("parleyd.conversation.wire_audio:WireEncoder.encode", ask("wake")),
-    "announcer": ("parleyd.audio.playback_announcement:AnnouncementTrack.feed", ask("announce", text="Dinner.")),
+    "ears": ("parleyd.audio.gate.gate:Gate.step", nothing),
+    "playback": ("parleyd.audio.playback.pipeline:Pipeline.make", ask("say", text="What time is it?")),
+    "supervisor": ("parleyd.conversation.supervisor.supervisor:Supervisor._take", ask("wake")),
+    "session receiver": ("parleyd.conversation.dialogue.dialogue:Dialogue.agent_event", ask("say", text="hello")),
+    "session sender": ("parleyd.conversation.session.wire_audio:WireEncoder.encode", ask("wake")),
+    "announcer": ("parleyd.audio.playback.announcement_track:AnnouncementTrack.feed", ask("announce", text="Dinner.")),
     "devices": ("parleyd.audio.recovery:Recovery._look", nothing),
     "control": ("parleyd.control.commands:Commands.__call__", a_request_that_is_not_answered),
     "profiles": ("parleyd.profiles.profiles:Profiles._look", nothing),
-    "signals": ("parleyd.cli.reloader:Reloader.__call__", a_reload),
+    "signals": ("parleyd.app.reloader:Reloader.__call__", a_reload),
     "timers": ("parleyd.tools.device_tools:DeviceTools._timer_goes_off", SAY_TIMER),
     "usage": ("parleyd.usage.store:Store.save", a_session),
     "transcript": ("parleyd.transcript.files:Files.append", ask("say", text="hello")),
     "recorder": ("parleyd.audio.recorder:Recorder._write", nothing),
     "tools-audit": ("parleyd.tools.audit:Audit._write", SAY_TIMER),
-    "metrics": ("parleyd.host.prometheus:Exporter._write_to", nothing),
+    "metrics": ("parleyd.app.prometheus:Exporter._write_to", nothing),
 }
 
 
@@ -122,7 +122,7 @@ def test_a_thread_that_stops_dead_is_noticed(
         # Only cards are watched over.
         card: VirtualCard = request.getfixturevalue("vcard")
         assert card
-        config = config.replace("audio: {input: {device: \"wav:in.wav\"}, output: {device: \"null\"}}", "")
+        config = config.replace('audio: {input: {device: "wav:in.wav"}, output: {device: "null"}}', "")
     (tmp_path / "parleyd.yaml").write_text(config)
     (tmp_path / "scenario.yaml").write_text(SCENARIO)
     write_wav(tmp_path / "in.wav", (bytes(64_000) + spoken("Is anybody there?")) * 20)

@@ -9,12 +9,12 @@ import numpy as np
 from harness import spoken
 from scripted_server import WAIT_S, Line, ScriptedServer
 
-from parleyd import events
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
+from parleyd.app.service import Service
 from parleyd.audio.devices.names import device_pair
 from parleyd.config.schema import Config, ElevenLabs
+from parleyd.core import events
 from parleyd.demo.stage import CueMissedError, Stage
-from parleyd.service import Service
 from vcard import VirtualCard
 
 PIECE = 3200

@@ -10,11 +10,11 @@ from harness import Daemon
 from plays import config
 from scripted_server import WAIT_S, Line, ScriptedServer
 
-from parleyd import events
 from parleyd.config.keeping import QuietHours
 from parleyd.config.schema import Earcons, Gate, Session, Wake
 from parleyd.config.tool_sections import Tools
-from parleyd.conversation.states import State
+from parleyd.core import events
+from parleyd.core.states import State
 from parleyd.usage.allowance import MOST_BY_DEVICE
 
 ALL_DAY = [QuietHours(from_="00:00", to="23:59"), QuietHours(from_="23:59", to="00:00")]

@@ -15,21 +15,21 @@ from typing import Any
 import pytest
 from harness import Daemon
 
-from parleyd import events
-from parleyd.agents.local import scenario
-from parleyd.agents.local.recognise import NoEars
-from parleyd.agents.local.record import ConnectionRecord
-from parleyd.agents.local.server import LocalAgent
-from parleyd.agents.local.voice import Voice
+from parleyd.checks.configuration import parse
 from parleyd.cli import status as status_command
 from parleyd.cli.status import page
 from parleyd.config.changes import Changes
-from parleyd.config.loader import parse
 from parleyd.config.schema import Config
 from parleyd.control import messages
 from parleyd.control.commands import Commands
 from parleyd.control.messages import RequestError
-from parleyd.conversation.states import State
+from parleyd.core import events
+from parleyd.core.states import State
+from parleyd.embedded import scenario
+from parleyd.embedded.recognise import NoEars
+from parleyd.embedded.record import ConnectionRecord
+from parleyd.embedded.server import LocalAgent
+from parleyd.embedded.voice import Voice
 from parleyd.profiles.profiles import Profiles
 from parleyd.tools.audit import FILE_NAME, REFUSED_NAME
 
@@ -282,7 +282,7 @@ def test_a_person_answers_by_the_control_socket(play: Callable[..., Scene]) -> N
     first, second = (scene.daemon.expect(events.ApprovalWanted).approval for _ in range(2))
     shown = [line for line in page(messages.plain(scene.daemon.service.status())) if "may it call" in line.text]
     assert shown[0][:2] == ("asks", 'may it call pay_rent of mcp with {"amount": 700}?')
-    assert shown[0].mend == f"parleyd approve {first}, or deny"
+    assert shown[0].hint == f"parleyd approve {first}, or deny"
     assert len(shown) == 2
     for unnamed in (messages.Approve(), messages.Deny()):
         with pytest.raises(RequestError, match=rf"there wait: {first} \(pay_rent\), {second} \(pay_all\)") as caught:

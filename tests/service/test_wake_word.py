@@ -9,11 +9,11 @@ from harness import Daemon, spoken, utterances_in
 from msgspec.structs import replace
 from scripted_server import WAIT_S, Line, ScriptedServer
 
-from parleyd import events
+from parleyd.audio.gate.wakeword import WakeWord, WakeWordUnavailableError
 from parleyd.audio.pcm import FRAME_BYTES, FRAME_MS
-from parleyd.audio.wakeword import WakeWord, WakeWordUnavailableError
 from parleyd.config.schema import Config, ElevenLabs, Session, Wake
-from parleyd.conversation.states import State
+from parleyd.core import events
+from parleyd.core.states import State
 from parleyd.demo.stage import CueMissedError
 
 # The model knows the word in this voice of flite's, but not in all of them.
@@ -22,9 +22,7 @@ CALL = "Alexa, what time is it?"
 
 
 def config(base_url: str) -> Config:
-    return Config(
-        elevenlabs=ElevenLabs(agent_id="agent_test", base_url=base_url), wake=Wake(mode="word", word="alexa")
-    )
+    return Config(elevenlabs=ElevenLabs(agent_id="agent_test", base_url=base_url), wake=Wake(mode="word", word="alexa"))
 
 
 def live(line: Line) -> None:
@@ -79,8 +77,8 @@ def call_until_it_wakes(daemon: Daemon, call: bytes) -> None:
     raise AssertionError("four calls did not wake it")
 
 
-def test_a_missing_package_is_named_with_the_mend(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_named_with_the_hint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pymicro_wakeword", None)
     with pytest.raises(WakeWordUnavailableError) as caught:
         WakeWord("alexa")
-    assert "pip install pymicro-wakeword" in caught.value.mend
+    assert "pip install pymicro-wakeword" in caught.value.hint

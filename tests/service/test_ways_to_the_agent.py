@@ -14,10 +14,10 @@ from harness import Daemon
 from scripted_server import WAIT_S, Line, ScriptedServer
 
 from own_proxy import proxy
-from parleyd import events
 from parleyd.config.schema import Config, ElevenLabs, Session, Wake
-from parleyd.conversation.outage import SLOW_S
-from parleyd.conversation.states import State
+from parleyd.conversation.supervisor.outage import SLOW_S
+from parleyd.core import events
+from parleyd.core.states import State
 
 
 def test_connecting_that_takes_its_time_is_told_in_log_room_and_health(caplog: pytest.LogCaptureFixture) -> None:
@@ -30,7 +30,7 @@ def test_connecting_that_takes_its_time_is_told_in_log_room_and_health(caplog: p
         with Daemon(config) as daemon:
             daemon.service.wake()
             trouble = daemon.expect(events.Trouble)
-            assert (trouble.part, trouble.mend) == ("agent", "`parleyd doctor` finds out what does not answer")
+            assert (trouble.part, trouble.hint) == ("agent", "`parleyd doctor` finds out what does not answer")
             assert daemon.service.status().state == State.CONNECTING.value
             said = [record.getMessage() for record in caplog.records if "still no line" in record.getMessage()]
             assert len(said) == 1
@@ -70,7 +70,7 @@ def test_a_conversation_through_a_proxy(monkeypatch: pytest.MonkeyPatch, tmp_pat
             server.lines[0].drop()
             trouble = daemon.expect(events.Trouble, lambda event: "proxy" in event.text)
             assert "does not accept the user and the password (HTTP 407)" in trouble.text
-            assert "hunter" not in trouble.text + (trouble.mend or "")
+            assert "hunter" not in trouble.text + (trouble.hint or "")
     assert set(way.asked()) == {"CONNECT agent.example:443 HTTP/1.1"}
 
 

@@ -15,11 +15,11 @@ from plays import config, silent
 from scripted_server import WAIT_S, Line, ScriptedServer
 from test_run import read_until, running, write_config, write_wav
 
-from parleyd import events
-from parleyd.audio import held_back
 from parleyd.audio.devices.wav import read_wav
+from parleyd.audio.gate import held_back
 from parleyd.audio.pcm import to_pcm
 from parleyd.audio.resample import Resampler
+from parleyd.core import events
 
 RATE_HZ = 16_000
 EVERY_S = 4.0

@@ -12,18 +12,18 @@ import pytest
 from harness import Daemon
 from msgspec.structs import replace
 
-from parleyd import events
 from parleyd.agents.agent import UploadError
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
-from parleyd.agents.local import scenario
-from parleyd.agents.local.recognise import NoEars
-from parleyd.agents.local.server import LocalAgent
-from parleyd.agents.local.settings import AgentSettings
+from parleyd.app.service import Service
 from parleyd.audio.devices.null import NullInput, NullOutput
 from parleyd.config.schema import Audio, Config, ElevenLabs, Reconnect, Session, Variable
-from parleyd.conversation import uploads
+from parleyd.conversation.dialogue import uploads
+from parleyd.core import events
 from parleyd.demo.stage import Stage
-from parleyd.service import Service
+from parleyd.embedded import scenario
+from parleyd.embedded.recognise import NoEars
+from parleyd.embedded.server import LocalAgent
+from parleyd.embedded.settings import AgentSettings
 
 KEY = "sk_0123456789abcdef"
 
@@ -131,7 +131,7 @@ def test_an_agent_that_allows_no_writing_speaks_to_nobody() -> None:
     with talking(allowed_overrides=("first_message",)) as (agent, daemon):
         assert daemon.ask("What can you do?").startswith("Ask me")
         (trouble,) = daemon.of(events.Trouble)
-        assert "text only" in (trouble.mend or "")
+        assert "text only" in (trouble.hint or "")
         assert not daemon.of(events.AnswerStarted)
         opening = agent.wait_connection(2).opening
         assert opening is not None

@@ -85,9 +85,7 @@ def test_where_it_cannot_be_stored() -> None:
 @pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("systemd-creds") is None, reason="a credential wants root and systemd-creds"
 )
-def test_root_gets_a_credential_that_this_machine_can_decrypt(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_root_gets_a_credential_that_this_machine_can_decrypt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(secret, "CREDENTIAL_STORE", tmp_path / "store")
     stored = secret._store("elevenlabs", KEY, None)
     path = tmp_path / "store" / "elevenlabs"

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from parleyd import events
 from parleyd.agents.agent import ApprovalAsked
 from parleyd.cli.events import sentence
 from parleyd.config.tool_sections import Mcp, McpRule
 from parleyd.control import messages
+from parleyd.core import events
+from parleyd.core.text import json_text
 from parleyd.hooks.occasion import Occasion
-from parleyd.shown import json_text
 from parleyd.tools.approvals import MARGIN_S, MAX_NAME_CHARS, MAX_SHOWN_CHARS, MAX_WAITING, Approvals, decide
 from parleyd.tools.audit import FILE_NAME, REFUSED_NAME, Audit
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from parleyd.log_fields import NOTICE
+from parleyd.core.log_fields import NOTICE
 from parleyd.tools.audit import (
     FILE_NAME,
     FOLD_S,

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from parleyd import events
 from parleyd.agents.agent import ToolCall
-from parleyd.config.loader import parse
+from parleyd.checks.configuration import parse
+from parleyd.core import events
 from parleyd.tools.coercion import coerced, wanted
 from parleyd.tools.device_tools import DeviceTools, Host
 from parleyd.tools.parameters import Parameters

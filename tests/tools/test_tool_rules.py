@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from parleyd.config.loader import ConfigError, parse
+from parleyd.checks.configuration import ConfigError, parse
 
 ROOT = Path(__file__).parents[2]
 GOOD = """
@@ -112,10 +112,18 @@ def test_commands(run: str, words: str) -> None:
 
 @pytest.mark.parametrize(
     "run",
-    ["[sh, -c, 'echo \"$1\"', sh, \"{x}\"]", '[python3, /a.py, "-count={x}"]', '[nice, grep, -e, "{x}", ssh.log]',
-        '[awk, -v, "n={x}", "{{ print n }}", "/{x}"]', '[awk, "-vn={x}", "-F:", "{{ print n }}"]',
-        '[sed, -i, -e, 5p, "/var/log/{x}"]', '[sed, -n, -l, 60, l, "{x}"]', '[gsed, --expression=p, "{x}"]',
-        '[awk, -f, /a.awk, "{x}"]', '[sed, -n, 5p, "/var/log/{x}"]'],
+    [
+        '[sh, -c, \'echo "$1"\', sh, "{x}"]',
+        '[python3, /a.py, "-count={x}"]',
+        '[nice, grep, -e, "{x}", ssh.log]',
+        '[awk, -v, "n={x}", "{{ print n }}", "/{x}"]',
+        '[awk, "-vn={x}", "-F:", "{{ print n }}"]',
+        '[sed, -i, -e, 5p, "/var/log/{x}"]',
+        '[sed, -n, -l, 60, l, "{x}"]',
+        '[gsed, --expression=p, "{x}"]',
+        '[awk, -f, /a.awk, "{x}"]',
+        '[sed, -n, 5p, "/var/log/{x}"]',
+    ],
 )
 def test_a_script_may_take_a_value_as_its_argument(run: str) -> None:
     assert lines(COMMAND.format(parameters=X, run=run)) == []
@@ -224,7 +232,9 @@ def test_a_secret_that_stands_in_a_request_is_warned_of_with_its_line(place: str
     assert not any(secret in line for secret in (TOKEN, "hunter2", "sk_0", "dXNl"))
 
 
-@pytest.mark.parametrize("url", [f"https://h/?appid={TOKEN}", f"https://h/{TOKEN}/x", "https://h/?api_key=hunter2hunter2"])
+@pytest.mark.parametrize(
+    "url", [f"https://h/?appid={TOKEN}", f"https://h/{TOKEN}/x", "https://h/?api_key=hunter2hunter2"]
+)
 def test_a_secret_that_stands_in_a_url_is_warned_of(url: str) -> None:
     (line,) = warnings(f'http: {{t: {{description: d, url: "{url}"}}}}')
     assert "tools.http.t.url: this looks like a secret" in line

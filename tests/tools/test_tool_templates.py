@@ -170,7 +170,11 @@ def test_values_that_no_url_takes(text: str, value: str) -> None:
         ("http://h//{x}/", "b", "http://h//b/"),
         ("http://h/München/{x}?q=%C3%BC", "ü", "http://h/M%C3%BCnchen/%C3%BC?q=%C3%BC"),
         ("http://bücher.example/{x}", "%41", "http://bücher.example/%2541"),
-        ("http://h/{x}", "São Paulo; 100 % off, v1.2...", "http://h/S%C3%A3o%20Paulo%3B%20100%20%25%20off%2C%20v1.2..."),
+        (
+            "http://h/{x}",
+            "São Paulo; 100 % off, v1.2...",
+            "http://h/S%C3%A3o%20Paulo%3B%20100%20%25%20off%2C%20v1.2...",
+        ),
         ("http://h/a%2Fb/./{x}/..%2f?p={x}#{x}", "c", "http://h/a%2Fb/./c/..%2f?p=c#c"),
         ("http://h/x?p=/{x}#/{x}", "../a", "http://h/x?p=/..%2Fa#/..%2Fa"),
     ],

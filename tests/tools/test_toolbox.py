@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from parleyd import events
 from parleyd.agents.agent import ToolCall
+from parleyd.core import events
 from parleyd.host.stopping import Stop
 from parleyd.tools.audit import FILE_NAME, REFUSED_NAME, Audit
 from parleyd.tools.parameters import Parameters

@@ -40,9 +40,7 @@ def test_the_list_and_what_the_agents_page_needs(config: str, capsys: pytest.Cap
     assert [tool["tool_config"]["name"] for tool in printed] == ["get_time", "set_timer", "say_back"]
 
 
-def test_one_is_tried_by_hand_and_audited(
-    config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_one_is_tried_by_hand_and_audited(config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tools", "run", "-c", config, "say_back", '{"text": "hi  $HOME"}']) == 0
     assert capsys.readouterr().out == "hi  $HOME\n"
     assert main(["tools", "-c", config, "run", "say_back", '{"text": "--help"}']) == 1

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from parleyd import events
 from parleyd.cli.main import main
 from parleyd.config.keeping import Transcript
-from parleyd.log_fields import NOTICE
+from parleyd.core import events
+from parleyd.core.log_fields import NOTICE
 from parleyd.transcript import writer as writer_module
 from parleyd.transcript.files import Files, listed
 from parleyd.transcript.reading import entries, follow, moment

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parleyd import events
-from parleyd.agents.agent import Ending, EndingKind
+from parleyd.core import events
+from parleyd.core.endings import Ending, EndingKind
 from parleyd.transcript.turns import SETTLED_AFTER_S, Turn, Turns
 
 OVER = Ending(EndingKind.USER, "quiet")

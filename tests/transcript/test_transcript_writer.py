@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from parleyd import events
 from parleyd.config.keeping import Transcript
+from parleyd.core import events
 from parleyd.transcript import writer
 from parleyd.transcript.writer import TranscriptWriter
 

@@ -77,9 +77,7 @@ def test_no_tick_where_much_that_sounds_like_speech_would_not_have_been_sent() -
         (replace(SHUT, voiced_share=0.2), Settings(aggressiveness=3), "gate.aggressiveness", 2),
     ],
 )
-def test_which_key_to_change_to_what(
-    facts: Facts, settings: Settings, key: str, value: str | int
-) -> None:
+def test_which_key_to_change_to_what(facts: Facts, settings: Settings, key: str, value: str | int) -> None:
     assert [(each.key, each.value) for each in advise(facts, settings) if each.key] == [(key, value)]
 
 
@@ -98,9 +96,7 @@ STRICTER_NO_HELP = replace(STRICTER, sent_s=6.0)
         ([], "gate.vad", "silero", "the second detector, which could not be tried: install its package"),
     ],
 )
-def test_against_noise_what_would_have_helped_most(
-    trials: list[Trial], key: str, value: str | int, words: str
-) -> None:
+def test_against_noise_what_would_have_helped_most(trials: list[Trial], key: str, value: str | int, words: str) -> None:
     (advice,) = (each for each in advise(GOOD, Settings(), nobody_spoke=True, trials=trials) if each.kind != "good")
     assert (advice.key, advice.value) == (key, value)
     assert "opened the gate 3 times and would have sent 7.5 of 15.0 s" in advice.text

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from parleyd.audio.gate import Gate
+from parleyd.audio.gate.gate import Gate
+from parleyd.audio.gate.vad import Vad
 from parleyd.audio.pcm import PIPELINE_RATE_HZ, to_pcm
-from parleyd.audio.vad import Vad
 from parleyd.tuning.meter import Meter, line
 from vcard import VirtualCard
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from parleyd.audio.gate import Gate
+from parleyd.audio.gate.gate import Gate
+from parleyd.audio.gate.vad import Vad
 from parleyd.audio.pcm import PIPELINE_RATE_HZ, to_pcm
-from parleyd.audio.vad import Vad
 from parleyd.cli import tune
-from parleyd.cli.errors import CommandError
+from parleyd.core.errors import CommandError
 from parleyd.tuning import echo, picture
 from parleyd.tuning.advice import facts_of
 from parleyd.tuning.rehearsal import rehearse
@@ -98,8 +98,8 @@ def test_a_recording_for_programs(
     told = json.loads(capsys.readouterr().out)
     assert told["facts"]["openings"] == 2
     # No detector takes speech for noise.
-    mend = {"key": "wake.mode", "value": "word"} if silero else {"key": "gate.vad", "value": "silero"}
-    assert {"kind": "change", **mend}.items() <= told["advice"][0].items()
+    hint = {"key": "wake.mode", "value": "word"} if silero else {"key": "gate.vad", "value": "silero"}
+    assert {"kind": "change", **hint}.items() <= told["advice"][0].items()
     assert not list(tmp_path.glob("*.png"))
 
 

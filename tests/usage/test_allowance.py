@@ -70,7 +70,7 @@ def test_budgets_near_and_spent() -> None:
     refusal = spent(both)
     assert refusal is not None
     assert "100 minutes per month" in refusal.text
-    assert "next month" in refusal.mend
+    assert "next month" in refusal.hint
     assert spent(purses(Budget(minutes_per_day=10), Amount(599.9), Amount(), NOW)) is None
 
 

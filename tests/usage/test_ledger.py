@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parleyd.usage.ledger import EARLIEST_S, MOST_DAYS, SETTLED_AFTER_S, Amount, Book, Ledger
+from parleyd.core.wall_clock import EARLIEST_S
+from parleyd.usage.ledger import MOST_DAYS, SETTLED_AFTER_S, Amount, Book, Ledger
 
 BERLIN = ZoneInfo("Europe/Berlin")
 HAVANA = ZoneInfo("America/Havana")  # its clocks change at midnight

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from parleyd import events
-from parleyd.agents.agent import Ending, EndingKind
-from parleyd.log_fields import NOTICE
+from parleyd.core import events
+from parleyd.core.endings import Ending, EndingKind
+from parleyd.core.log_fields import NOTICE
 from parleyd.usage import meter as meter_module
 from parleyd.usage.ledger import Amount, Book
 from parleyd.usage.meter import UsageMeter, save_due_s

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from parleyd import events
 from parleyd.config.keeping import Budget
 from parleyd.config.schema import Config, ElevenLabs
+from parleyd.core import events
 from parleyd.usage.ledger import Amount
 from parleyd.usage.meter import UsageMeter
 from parleyd.usage.store import FILE_NAME, Store

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import Enum
 from typing import Literal, Protocol
 
 from parleyd.audio.pcm import AudioFormat
+from parleyd.core.endings import Ending
 
 # ---------------------------------------------------------------- what agents do
 
@@ -167,9 +167,6 @@ AgentEvent = (
 )
 
 
-# ---------------------------------------------------------------- how sessions end
-
-
 def within_bounds(event: AgentEvent) -> AgentEvent:
     """The event, with texts of at most MAX_TEXT_CHARS: they wait in queues and stay in histories."""
     match event:
@@ -179,40 +176,6 @@ def within_bounds(event: AgentEvent) -> AgentEvent:
             return replace(event, corrected=text[:MAX_TEXT_CHARS])
         case _:
             return event
-
-
-class EndingKind(Enum):
-    """user: we hung up. agent: it hung up properly. retry: worth another try. final: not before something changes."""
-
-    USER = "user"
-    AGENT = "agent"
-    RETRY = "retry"
-    FINAL = "final"
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """Why a session is over, or why none came about.
-
-    reason: one line for a person, no secrets. mend: what to do about it, for FINAL always.
-    refused_override: the name of the override (as in the configuration) that the agent does not allow.
-    time_is_up: the session had reached the agent's longest duration; nobody wanted it to end.
-    """
-
-    kind: EndingKind
-    reason: str
-    mend: str | None = None
-    code: int | None = None
-    refused_override: str | None = None
-    time_is_up: bool = False
-
-
-class DialError(Exception):
-    """No session came about; says how that is to be judged."""
-
-    def __init__(self, ending: Ending) -> None:
-        super().__init__(ending.reason)
-        self.ending = ending
 
 
 # ---------------------------------------------------------------- what a provider is
@@ -229,11 +192,11 @@ class Attachment:
 
 
 class UploadError(Exception):
-    """The file did not reach the agent. mend: what to do about it."""
+    """The file did not reach the agent. hint: what to do about it."""
 
-    def __init__(self, text: str, mend: str) -> None:
+    def __init__(self, text: str, hint: str) -> None:
         super().__init__(text)
-        self.mend = mend
+        self.hint = hint
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from parleyd.agents.agent import Address, AgentError, Ending
+from parleyd.agents.agent import Address, AgentError
 from parleyd.audio.pcm import AudioFormat
+from parleyd.core.endings import Ending
 
 
 @dataclass(frozen=True, slots=True)

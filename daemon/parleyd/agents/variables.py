@@ -17,8 +17,8 @@ from parleyd.config.schema import Scalar, Variable
 from parleyd.host import apart as apart_module
 from parleyd.host import subprocesses
 from parleyd.host.apart import Apart
-from parleyd.host.once import ToldOnce
 from parleyd.host.stopping import Stop
+from parleyd.host.told_once import ToldOnce
 
 log = logging.getLogger(__name__)
 

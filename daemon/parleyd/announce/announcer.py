@@ -17,16 +17,17 @@ from dataclasses import dataclass, field
 
 import websocket
 
-from parleyd import events
-from parleyd.agents.agent import AgentError, DialError, Ending, EndingKind
+from parleyd.agents.agent import AgentError
 from parleyd.agents.speech import Speech
 from parleyd.announce.gap import Gap
-from parleyd.audio.playback_announcement import AnnouncementTrack
+from parleyd.audio.playback.announcement_track import AnnouncementTrack
 from parleyd.config.schema import Announce
-from parleyd.conversation.bounded_socket import BoundedWebSocket
-from parleyd.conversation.connecting import close_frame, connect, retry, words
-from parleyd.health import Pulse
-from parleyd.log_fields import fields
+from parleyd.conversation.session.bounded_socket import BoundedWebSocket
+from parleyd.conversation.session.connecting import close_frame, connect, retry, words
+from parleyd.core import events
+from parleyd.core.endings import DialError, Ending, EndingKind
+from parleyd.core.health import Pulse
+from parleyd.core.log_fields import fields
 
 log = logging.getLogger(__name__)
 
@@ -40,18 +41,18 @@ _LOOK_S = 0.03
 _STOP_S = 0.5
 _STOPS = Ending(EndingKind.USER, "the daemon stops")
 _NORMAL_CLOSURE = 1000
-_MEND_NETWORK = "check the network and elevenlabs.base_url"
+_HINT_NETWORK = "check the network and elevenlabs.base_url"
 # A speaker that takes nothing for so long is gone.
 _SPEAKER_GONE_S = 5.0
 
 
 class AnnouncementRefusedError(Exception):
-    """The text will not be spoken. kind: for programs; mend: what to do about it."""
+    """The text will not be spoken. kind: for programs; hint: what to do about it."""
 
-    def __init__(self, kind: str, text: str, mend: str) -> None:
+    def __init__(self, kind: str, text: str, hint: str) -> None:
         super().__init__(text)
         self.kind = kind
-        self.mend = mend
+        self.hint = hint
 
 
 @dataclass(eq=False)
@@ -220,7 +221,7 @@ class Announcer:
             return Ending(EndingKind.FINAL, "no voice is configured for announcements", "set announce.voice_id")
         self.pulse.rest()
         try:
-            connection = connect(speech.dial(), timeout_s, speech.judge_refusal, mend_network=_MEND_NETWORK)
+            connection = connect(speech.dial(), timeout_s, speech.judge_refusal, hint_network=_HINT_NETWORK)
         except DialError as error:
             return error.ending
         try:
@@ -239,9 +240,7 @@ class Announcer:
                 self._go_on(item, speech)
         return ending
 
-    def _receive(
-        self, item: _Item, speech: Speech, connection: BoundedWebSocket, timeout_s: float
-    ) -> Ending | None:
+    def _receive(self, item: _Item, speech: Speech, connection: BoundedWebSocket, timeout_s: float) -> Ending | None:
         error: AgentError | None = None
         came_s = 0.0
         until_s = time.monotonic() + timeout_s
@@ -323,16 +322,16 @@ class Announcer:
         elif ending.reason == self._told:
             log.debug("announcement %d was not spoken: %s", item.number, ending.reason)
         else:
-            self._told, reason, mend = ending.reason, ending.reason, ending.mend
+            self._told, reason, hint = ending.reason, ending.reason, ending.hint
             text = f"an announcement was {'cut short' if item.told else 'not spoken'}: {reason}"
-            log.warning("%s%s", text, f"; {mend}" if mend else "", extra=fields(reason=reason, mend=mend))
-            self._bus.publish(events.Trouble(at_s=time.monotonic(), text=text, mend=mend))
+            log.warning("%s%s", text, f"; {hint}" if hint else "", extra=fields(reason=reason, hint=hint))
+            self._bus.publish(events.Trouble(at_s=time.monotonic(), text=text, hint=hint))
         self._tell_end(item, ending)
 
     def _tell_end(self, item: _Item, ending: Ending | None) -> None:
-        reason, mend = (None, None) if ending is None else (ending.reason, ending.mend)
+        reason, hint = (None, None) if ending is None else (ending.reason, ending.hint)
         self._bus.publish(
             events.AnnouncementEnded(
-                at_s=time.monotonic(), announcement=item.number, finished=ending is None, reason=reason, mend=mend
+                at_s=time.monotonic(), announcement=item.number, finished=ending is None, reason=reason, hint=hint
             )
         )

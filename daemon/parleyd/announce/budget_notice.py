@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from parleyd import events
 from parleyd.announce.announcer import AnnouncementRefusedError, Announcer
 from parleyd.config.schema import Config
-from parleyd.conversation.to_agent import ToAgent
+from parleyd.conversation.dialogue.agent_input import ToAgent
+from parleyd.core import events
 
 
 class BudgetNotice:

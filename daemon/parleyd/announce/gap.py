@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from parleyd import events
-from parleyd.conversation.states import State
+from parleyd.core import events
+from parleyd.core.states import State
 
 # So long nobody has spoken.
 PAUSE_S = 0.8

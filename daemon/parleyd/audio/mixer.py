@@ -11,10 +11,10 @@ import re
 import subprocess
 import threading
 
-from parleyd import events
 from parleyd.audio.devices import alsa
-from parleyd.audio.playback import Playback
+from parleyd.audio.playback.playback import Playback
 from parleyd.config.schema import Mixer
+from parleyd.core import events
 from parleyd.host.remembered import RememberedVolume
 
 log = logging.getLogger(__name__)
@@ -23,11 +23,11 @@ TIMEOUT_S = 2.0
 
 
 class MixerError(Exception):
-    """The mixer cannot be used. mend: what to do about it."""
+    """The mixer cannot be used. hint: what to do about it."""
 
-    def __init__(self, text: str, mend: str) -> None:
+    def __init__(self, text: str, hint: str) -> None:
         super().__init__(text)
-        self.mend = mend
+        self.hint = hint
 
 
 class AlsaMixer:
@@ -157,7 +157,7 @@ class Volume:
             with self._lock:
                 self._move(self.value)
         except MixerError as error:
-            log.warning("the volume is not what it was before the speaker was away: %s; %s", error, error.mend)
+            log.warning("the volume is not what it was before the speaker was away: %s; %s", error, error.hint)
 
     def look(self) -> None:
         """Somebody else may have moved the mixer: buttons on the speaker, alsamixer. Raises MixerError."""

@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from parleyd.audio.gate import Passed
+from parleyd.audio.gate.gate import Passed
 from parleyd.audio.pcm import FRAME_MS, PIPELINE_RATE_HZ
 from parleyd.config.keeping import Debug
-from parleyd.health import Pulse
-from parleyd.host.once import ToldOnce
+from parleyd.core.health import Pulse
+from parleyd.host.told_once import ToldOnce
 
 log = logging.getLogger(__name__)
 

@@ -15,17 +15,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from parleyd import events
-from parleyd.audio.capture import Capture
+from parleyd.audio.capture.capture import Capture
 from parleyd.audio.devices import alsa
 from parleyd.audio.devices.chatter import portaudio_muted
 from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.patience import hang
 from parleyd.audio.devices.portaudio import Card
 from parleyd.audio.devices.portaudio_host import host
-from parleyd.audio.playback import Playback
-from parleyd.health import Pulse
-from parleyd.log_fields import NOTICE, fields
+from parleyd.audio.playback.playback import Playback
+from parleyd.core import events
+from parleyd.core.health import Pulse
+from parleyd.core.log_fields import NOTICE, fields
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ class Health:
             sounds = sign.last_sound_s is not None and sign.last_sound_s > self._lost.since_s
         else:
             sounds = self._open and sign.last_period_s > self._opened_s
-        return self._mend(now_s) if sounds else None
+        return self._hint(now_s) if sounds else None
 
     def _lose(self, lost: Lost, now_s: float) -> Lost | None:
         was, self._lost = self._lost, lost
@@ -128,7 +128,7 @@ class Health:
             return None if told else lost
         return lost if was is None or was.muted else None
 
-    def _mend(self, now_s: float) -> Back:
+    def _hint(self, now_s: float) -> Back:
         assert self._lost is not None
         if self._lost.muted and now_s - self._opened_s >= self._stall_s:
             self._often_muted = True
@@ -367,17 +367,17 @@ class Recovery:
                 self._speaker_lost_s = now_s
             if what.muted:
                 text = f"the microphone '{name}' delivers digital silence"
-                mend = (
+                hint = (
                     "see that its mute switch is off and its capture volume is up (alsamixer, pavucontrol); if it has "
                     "several channels, they may cancel each other: set audio.input.channel to 1"
                 )
             else:
                 text = f"the {which} '{name}' is gone; it is looked for until it is back"
-                mend = "check its plug and its cable, and whether the sound server runs"
-            log.warning("%s; %s", text, mend, extra=fields(device=name, mend=mend))
+                hint = "check its plug and its cable, and whether the sound server runs"
+            log.warning("%s; %s", text, hint, extra=fields(device=name, hint=hint))
             cause = "digital silence" if what.muted else "no sound"
-            self._bus.publish(events.DeviceLost(at_s=what.since_s, which=which, name=name, cause=cause, mend=mend))
-            self._bus.publish(events.Trouble(at_s=now_s, text=text, mend=mend))
+            self._bus.publish(events.DeviceLost(at_s=what.since_s, which=which, name=name, cause=cause, hint=hint))
+            self._bus.publish(events.Trouble(at_s=now_s, text=text, hint=hint))
         elif isinstance(what, Back):
             if which == "speaker":
                 self._speaker_lost_s = None

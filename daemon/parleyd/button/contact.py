@@ -6,11 +6,11 @@ from typing import Protocol
 
 
 class ButtonError(Exception):
-    """What will not mend itself. mend: what to do about it."""
+    """What will not pass by itself. hint: what to do about it."""
 
-    def __init__(self, text: str, mend: str) -> None:
+    def __init__(self, text: str, hint: str) -> None:
         super().__init__(text)
-        self.mend = mend
+        self.hint = hint
 
 
 class ButtonGoneError(ButtonError):

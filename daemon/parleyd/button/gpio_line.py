@@ -7,9 +7,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from parleyd import own_python
 from parleyd.button.contact import ButtonError, ButtonGoneError
 from parleyd.config.button import Button
+from parleyd.host import python_env
 
 
 def open_line(config: Button) -> GpioLine:
@@ -19,7 +19,7 @@ def open_line(config: Button) -> GpioLine:
         from gpiod.line import Bias, Direction, Edge
     except ImportError as error:
         text = f"button.gpio_line is set, but the package gpiod (2 or newer) cannot be imported: {error}"
-        raise ButtonError(text, "install it: " + own_python.install("'gpiod>=2'")) from error
+        raise ButtonError(text, "install it: " + python_env.install("'gpiod>=2'")) from error
     chip, name = config.gpio_chip, str(config.gpio_line)
     line = int(name) if name.isdecimal() else name
     bias = {"up": Bias.PULL_UP, "down": Bias.PULL_DOWN, "none": Bias.AS_IS}[config.gpio_pull]

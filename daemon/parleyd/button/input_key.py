@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from parleyd import own_python
 from parleyd.button.contact import ButtonError, ButtonGoneError
 from parleyd.config.button import Button
+from parleyd.host import python_env
 
 _FOLDER = Path("/dev/input")
 _AUTOREPEAT = 2
@@ -23,8 +23,8 @@ def open_key(config: Button) -> InputKey:
         import evdev
     except ImportError as error:
         text = f"button.device is set, but the package evdev cannot be imported: {error}"
-        mend = f"install it: sudo apt install python3-evdev, or {own_python.install('evdev')}"
-        raise ButtonError(text, mend) from error
+        hint = f"install it: sudo apt install python3-evdev, or {python_env.install('evdev')}"
+        raise ButtonError(text, hint) from error
     code = None
     if config.key is not None:
         code = evdev.ecodes.ecodes.get(config.key)

@@ -38,11 +38,11 @@ class Orders:
                 log.info("%s", self._ask(order))
             except NotRunningError as error:
                 if is_last:
-                    log.error("%s -> %s", error, error.mend)
+                    log.error("%s -> %s", error, error.hint)
                 else:
                     time.sleep(ASK_AGAIN_S)
             except RefusedError as error:
-                log.error("the daemon refuses: %s%s", error, f" -> {error.mend}" if error.mend else "")
+                log.error("the daemon refuses: %s%s", error, f" -> {error.hint}" if error.hint else "")
                 return
             else:
                 return
@@ -88,7 +88,7 @@ def watch(config: Button, find: Callable[[Button], Contact], give: Callable[[Ord
         except ButtonGoneError as error:
             if str(error) != told:
                 told = str(error)
-                log.warning("%s -> %s; waiting for it", error, error.mend)
+                log.warning("%s -> %s; waiting for it", error, error.hint)
             time.sleep(LOOK_AGAIN_S)
             continue
         log.info("listening to %s", contact.name)
@@ -104,7 +104,7 @@ def watch(config: Button, find: Callable[[Button], Contact], give: Callable[[Ord
                     give(has[press])
         except ButtonGoneError as error:
             told = str(error)
-            log.warning("%s -> %s; waiting for it", error, error.mend)
+            log.warning("%s -> %s; waiting for it", error, error.hint)
             presses.lost()
         finally:
             contact.close()

@@ -11,20 +11,20 @@ from typing import Any, Protocol
 
 import msgspec
 
-from parleyd import events
 from parleyd.agents.agent import Agent, UploadError
+from parleyd.app.service import Service
 from parleyd.audio.devices.null import NullInput, NullOutput
 from parleyd.config.schema import Config
 from parleyd.control import messages
 from parleyd.control.client import Client, NotRunningError, RefusedError, TurnError
-from parleyd.service import Service
+from parleyd.core import events
 
 Event = dict[str, Any]
 Take = Callable[[Event], None]
 
 
 class LinkError(Exception):
-    """What was asked for was not done; the text tells the mend, too."""
+    """What was asked for was not done; the text tells the hint, too."""
 
 
 def unsayable(text: str) -> str | None:
@@ -84,7 +84,7 @@ class DaemonLink:
         try:
             ask()
         except (RefusedError, NotRunningError) as error:
-            raise LinkError(f"{error}; {error.mend}" if error.mend else str(error)) from error
+            raise LinkError(f"{error}; {error.hint}" if error.hint else str(error)) from error
 
     def _follow(self) -> None:
         try:
@@ -114,13 +114,13 @@ class OwnLink:
 
     def say(self, text: str) -> None:
         if (refusal := self._service.say(text)) is not None:
-            raise LinkError(f"{refusal.text}; {refusal.mend}")
+            raise LinkError(f"{refusal.text}; {refusal.hint}")
 
     def send_file(self, descriptor: int, name: str, text: str | None) -> None:
         try:
             self._service.send_file(os.dup(descriptor), name, text)
         except UploadError as error:
-            raise LinkError(f"{error}; {error.mend}") from error
+            raise LinkError(f"{error}; {error.hint}") from error
 
     def close(self) -> None:
         self._service.stop()

@@ -9,7 +9,7 @@ from typing import TextIO
 
 from parleyd.chat.link import Event, Link, LinkError, unsayable
 from parleyd.chat.reply import Reply
-from parleyd.shown import printable
+from parleyd.core.text import printable
 
 
 class NoAnswerError(Exception):

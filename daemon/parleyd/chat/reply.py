@@ -49,7 +49,7 @@ class Reply:
             case "file_sent" if event["upload"] == self._upload:
                 self._is_told = True
             case "trouble":
-                self._trouble = event["text"], event["mend"]
+                self._trouble = event["text"], event["hint"]
             case _ if not self._is_told:
                 # An answer to somebody else, who was quicker.
                 pass
@@ -71,7 +71,7 @@ class Reply:
                 # Something does follow, and it may take its time.
                 self._wait(self._patience_until_s)
             case "state_changed" if event["trigger"] == "refused":
-                # It cannot mend itself.
+                # It cannot pass by itself.
                 self._is_refused = True
                 self._trouble = self._trouble or (event["reason"], None)
                 self._wait(now_s)
@@ -90,12 +90,12 @@ class Reply:
             self.answer = self._parts if self._is_whole else self._greeting
 
     def why_none(self, timeout_s: float) -> tuple[str, str | None]:
-        """What went wrong, and the mend."""
+        """What went wrong, and the hint."""
         if self._ended is not None:
             return f"the conversation ended without an answer: {self._ended}", None
-        text, mend = self._trouble or ("", "see `parleyd status`")
+        text, hint = self._trouble or ("", "see `parleyd status`")
         within = "" if self._is_refused else f" within {timeout_s:g} s"
-        return f"no answer{within}{f': {text}' if text else ''}", mend
+        return f"no answer{within}{f': {text}' if text else ''}", hint
 
     def _wait(self, until_s: float) -> None:
         self.until_s = min(until_s, self._patience_until_s)

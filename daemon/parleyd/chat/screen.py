@@ -9,7 +9,7 @@ from typing import TextIO
 
 from parleyd.chat.view import Piece
 from parleyd.chat.wrap import Wrap
-from parleyd.shown import printable
+from parleyd.core.text import printable
 
 INDENT = "  "
 _STYLES = {"said": "\x1b[36m", "note": "\x1b[2m", "trouble": "\x1b[33m", "over": "\x1b[33m"}

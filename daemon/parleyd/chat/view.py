@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from parleyd.shown import name_text, question
+from parleyd.core.text import name_text, question
 
 MOST_PARAMETERS_CHARS = 80
 
@@ -65,15 +65,15 @@ class View:
                 return [*self._close(), Piece("note", f"may the agent call {question(event)}? {order}")]
             case "trouble":
                 self._is_down = True
-                mend = f"; {event['mend']}" if event.get("mend") else ""
-                return [*self._close(), Piece("trouble", f"{event['text']}{mend}")]
+                hint = f"; {event['hint']}" if event.get("hint") else ""
+                return [*self._close(), Piece("trouble", f"{event['text']}{hint}")]
             case "state_changed":
                 return self._state(event)
             case "file_sent":
                 size = _size(event["size_bytes"])
                 return [*self._close(), Piece("note", f"{event['name']} was sent ({event['media_type']}, {size})")]
             case "file_failed":
-                return [*self._close(), Piece("trouble", f"{event['text']}; {event['mend']}")]
+                return [*self._close(), Piece("trouble", f"{event['text']}; {event['hint']}")]
             case "gone":
                 return [*self._close(), Piece("over", event["text"])]
             case _:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from parleyd.shown import printable
+from parleyd.core.text import printable
 
 
 def columns(text: str) -> int:

@@ -1,5 +1,6 @@
-"""What a configuration asks of the machine it is read on: packages, programs, files, credentials and sound devices.
+"""What a configuration has to keep beside its types: rules between keys, and what it asks of this machine.
 
-`parleyd check` and the doctor call this_machine.missing(); the daemon does not, since each of its parts says the same
-when it cannot start. Only faces (cli, doctor) may import this room.
+configuration.load() reads a file and holds it against all rules. this_machine.missing() says which packages, programs,
+files, credentials and sound devices are not there; `parleyd check` and the doctor call it, the daemon does not, since
+each of its parts says the same when it cannot start.
 """

@@ -2,7 +2,7 @@
 
     python -m parleyd.checks.sound_names '{"input": "default", "output": "USB"}'
 
-Prints one line of JSON: for each direction whose device is not there, what is wrong and its mend.
+Prints one line of JSON: for each direction whose device is not there, what is wrong and its hint.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def main() -> None:
         try:
             find(spec, direction)
         except DeviceError as error:
-            problems[direction] = (str(error), error.mend)
+            problems[direction] = (str(error), error.hint)
     print(json.dumps(problems), flush=True)
 
 

@@ -12,8 +12,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from parleyd import own_python
 from parleyd.config.problem import Finding
+from parleyd.host import python_env
 
 if TYPE_CHECKING:  # the doctor, which reads EXTRAS, starts without what these import
     from parleyd.config.base import Secret
@@ -52,7 +52,7 @@ def missing(config: Config) -> Iterator[Finding]:
         modules, packages = EXTRAS[reason]
         if any(importlib.util.find_spec(module) is None for module in modules):
             key = reason.partition(":")[0]
-            yield _warning(key, f"{reason} needs the package {' and '.join(packages)}", own_python.install(*packages))
+            yield _warning(key, f"{reason} needs the package {' and '.join(packages)}", python_env.install(*packages))
     yield from missing_programs(config)
     yield from _secrets(config)
     if config.audio.mode == "on":
@@ -90,7 +90,7 @@ def _entry_point(key: str, name: str) -> Iterator[Finding]:
 
     if not list(entry_points(group=ENTRY_POINT_GROUP, name=name)):
         text = f"no installed package has the entry point {name} in the group {ENTRY_POINT_GROUP}"
-        yield _warning(key, text, own_python.install("PACKAGE"))
+        yield _warning(key, text, python_env.install("PACKAGE"))
 
 
 def _secrets(config: Config) -> Iterator[Finding]:
@@ -137,7 +137,7 @@ def _devices(config: Config) -> Iterator[Finding]:
     }
     if not asked:
         return
-    command = [*own_python.command(), "-m", "parleyd.checks.sound_names", json.dumps(asked)]
+    command = [*python_env.command(), "-m", "parleyd.checks.sound_names", json.dumps(asked)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_LIST_S, check=True)
         problems = json.loads(done.stdout)
@@ -145,9 +145,9 @@ def _devices(config: Config) -> Iterator[Finding]:
         key = "audio.input.device" if "input" in asked else "audio.output.device"
         yield _warning(key, "the sound devices cannot be listed", "`parleyd doctor` finds out why")
         return
-    for direction, (text, mend) in problems.items():
-        yield _warning(f"audio.{direction}.device", text, mend)
+    for direction, (text, hint) in problems.items():
+        yield _warning(f"audio.{direction}.device", text, hint)
 
 
-def _warning(key: str, text: str, mend: str) -> Finding:
-    return Finding(key, text, mend, is_warning=True)
+def _warning(key: str, text: str, hint: str) -> Finding:
+    return Finding(key, text, hint, is_warning=True)

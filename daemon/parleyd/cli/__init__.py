@@ -1,0 +1,1 @@
+"""The commands. Each module is one; main.py is their list."""

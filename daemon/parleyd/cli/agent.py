@@ -15,20 +15,20 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from parleyd.agents.local.errors import EXTRA_MEND, UnavailableError
-from parleyd.agents.local.record import Activity
-from parleyd.agents.local.scenario import Scenario, load
-from parleyd.agents.local.settings import AgentSettings, FormatName
-from parleyd.cli.errors import CommandError
 from parleyd.config.base import Secret
 from parleyd.config.problem import ConfigError
 from parleyd.config.secrets import SecretError, resolve
+from parleyd.core.errors import CommandError
+from parleyd.core.text import json_text, one_line
+from parleyd.embedded.errors import EXTRA_HINT, UnavailableError
+from parleyd.embedded.record import Activity
+from parleyd.embedded.scenario import Scenario, load
+from parleyd.embedded.settings import AgentSettings, FormatName
 from parleyd.host import web_pages
 from parleyd.host.signals import NUDGE, Signals
-from parleyd.shown import json_text, one_line
 
 if TYPE_CHECKING:
-    from parleyd.agents.local.server import LocalAgent
+    from parleyd.embedded.server import LocalAgent
 
 DEFAULT_PORT = 8765
 FORMATS = FormatName.__args__  # type: ignore[attr-defined]
@@ -65,10 +65,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     try:
-        from parleyd.agents.local.server import LocalAgent
+        from parleyd.embedded.server import LocalAgent
     except ModuleNotFoundError as error:
         text = f"the embedded agent needs the package {error.name}"
-        raise CommandError(text, EXTRA_MEND, os.EX_UNAVAILABLE) from error
+        raise CommandError(text, EXTRA_HINT, os.EX_UNAVAILABLE) from error
     scenario = _scenario(args.scenario)
     changes = {
         name: value
@@ -106,7 +106,7 @@ def _serve(
             args.record.mkdir(parents=True, exist_ok=True)
         agent.start()
     except UnavailableError as error:
-        raise CommandError(str(error), error.mend, os.EX_UNAVAILABLE) from error
+        raise CommandError(str(error), error.hint, os.EX_UNAVAILABLE) from error
     except OSError as error:
         text = f"cannot record to {args.record}: {error.strerror}"
         raise CommandError(text, "choose another folder with --record", os.EX_CANTCREAT) from error
@@ -132,7 +132,7 @@ def _key(path: Path) -> str:
     try:
         return resolve(Secret(file=str(path))) or ""
     except SecretError as error:
-        raise CommandError(str(error), error.mend, os.EX_NOINPUT) from error
+        raise CommandError(str(error), error.hint, os.EX_NOINPUT) from error
 
 
 def _scenario(path: Path | None) -> Scenario:
@@ -166,7 +166,7 @@ class _Printer:
             self._print(json.dumps({"event": "listening", "url": url, "base_url": base_url, "agent_id": agent_id}))
             return
         self._print(f"listening on {url} (agent id: {agent_id or 'any'})")
-        section = f"elevenlabs: {{agent_id: {agent_id or 'any'}, base_url: \"{base_url}\"}}"
+        section = f'elevenlabs: {{agent_id: {agent_id or "any"}, base_url: "{base_url}"}}'
         self._print(f"for the daemon, in its configuration: {section}")
 
     def show(self, activity: Activity) -> None:

@@ -8,8 +8,8 @@ import time
 from typing import Any
 
 from parleyd.cli.daemon import add_options, add_wait, connected, tell, text_of
-from parleyd.cli.errors import CommandError
 from parleyd.control.client import Client
+from parleyd.core.errors import CommandError
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -44,5 +44,5 @@ def _ended(client: Client, announcement: int, timeout_s: float) -> dict[str, Any
         if event["event"] == "announcement_ended" and event["announcement"] == announcement:
             if event["finished"]:
                 return event
-            raise CommandError(f"it was not spoken to its end: {event['reason']}", event["mend"], os.EX_TEMPFAIL)
+            raise CommandError(f"it was not spoken to its end: {event['reason']}", event["hint"], os.EX_TEMPFAIL)
     raise CommandError(f"it was not spoken within {timeout_s:g} s", "see `parleyd status`", os.EX_TEMPFAIL)

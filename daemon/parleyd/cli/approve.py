@@ -7,7 +7,7 @@ import os
 from functools import partial
 
 from parleyd.cli.daemon import add_options, connected, tell
-from parleyd.shown import one_line
+from parleyd.core.text import one_line
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -12,9 +12,9 @@ from parleyd.button.contact import ButtonError, Contact
 from parleyd.button.gpio_line import open_line
 from parleyd.button.input_key import open_key
 from parleyd.button.watch import Orders, watch
-from parleyd.cli.errors import CommandError
+from parleyd.checks.configuration import ConfigError, load
 from parleyd.config.button import Button
-from parleyd.config.loader import ConfigError, load
+from parleyd.core.errors import CommandError
 from parleyd.host.directories import config_path
 
 
@@ -25,9 +25,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Listens to the push button of the configuration's section `button`, and gives the running daemon "
         "its orders, until SIGTERM or Ctrl-C. It waits for a button or a daemon that is not there.",
     )
-    parser.add_argument(
-        "-c", "--config", type=Path, default=config_path(), metavar="FILE", help="default: %(default)s"
-    )
+    parser.add_argument("-c", "--config", type=Path, default=config_path(), metavar="FILE", help="default: %(default)s")
     parser.add_argument(
         "--socket", type=Path, metavar="PATH", help="of the daemon; default: $PARLEYD_SOCKET, this user's, the system's"
     )
@@ -52,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         watch(button, _open, Orders(socket).give)
     except ButtonError as error:
-        raise CommandError(str(error), error.mend, os.EX_CONFIG) from error
+        raise CommandError(str(error), error.hint, os.EX_CONFIG) from error
     return os.EX_OK
 
 

@@ -13,17 +13,16 @@ from pathlib import Path
 
 import msgspec
 
+from parleyd.app import logs
+from parleyd.app.agents import Agents
 from parleyd.chat.link import DaemonLink, Link, OwnLink, Take
 from parleyd.chat.pipe import BadLineError, NoAnswerError, Pipe
 from parleyd.chat.screen import Screen, wants_colour
-from parleyd.cli.agents import Agents
+from parleyd.checks.configuration import ConfigError, load
 from parleyd.cli.daemon import refused, seconds
-from parleyd.cli.errors import CommandError
-from parleyd.config.loader import ConfigError, load
 from parleyd.config.schema import Audio, Config, Log
 from parleyd.control.client import NobodyListensError, NotRunningError, RefusedError
-from parleyd.failure import ServiceError
-from parleyd.host import logs
+from parleyd.core.errors import CommandError, ServiceError
 from parleyd.host.directories import config_path, state_directory
 
 HISTORY = "chat_history"
@@ -125,7 +124,7 @@ def _linked(args: argparse.Namespace, take: Take, screen: Screen | None) -> Iter
             finally:
                 own.close()
     except ServiceError as error:
-        raise CommandError(str(error), error.mend, os.EX_SOFTWARE) from error
+        raise CommandError(str(error), error.hint, os.EX_SOFTWARE) from error
     finally:
         if running_logs is not None:
             running_logs.stop()

@@ -8,10 +8,10 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from parleyd.cli.errors import CommandError
 from parleyd.control.client import Client, NobodyListensError, NotAllowedError, NotRunningError, RefusedError, TurnError
 from parleyd.control.messages import MAX_TEXT
-from parleyd.shown import json_text, one_line, printable
+from parleyd.core.errors import CommandError
+from parleyd.core.text import json_text, one_line, printable
 
 # The exit code for a kind of refusal.
 _CODES = {
@@ -85,7 +85,7 @@ def connected(args: argparse.Namespace) -> Iterator[Client]:
 
 
 def _why_not_running() -> tuple[str, str] | None:
-    """What systemd knows of a service that does not run, and the mend."""
+    """What systemd knows of a service that does not run, and the hint."""
     # Only where it is needed: most commands never ask systemd.
     from parleyd.doctor.service import known_units, why_not_running
 
@@ -97,9 +97,9 @@ def refused(error: NotRunningError | RefusedError) -> CommandError:
     if isinstance(error, RefusedError):
         # What it tells may be an agent's words. Problems of the configuration stand on lines of their own.
         text = str(error) if error.kind == "bad_config" else one_line(str(error))
-        return CommandError(text, error.mend and one_line(error.mend), _CODES.get(error.kind, os.EX_UNAVAILABLE))
+        return CommandError(text, error.hint and one_line(error.hint), _CODES.get(error.kind, os.EX_UNAVAILABLE))
     code = os.EX_NOPERM if isinstance(error, NotAllowedError) else os.EX_UNAVAILABLE
-    return CommandError(str(error), error.mend, code)
+    return CommandError(str(error), error.hint, code)
 
 
 def tell(args: argparse.Namespace, result: dict[str, object], words: str) -> None:

@@ -20,19 +20,20 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from parleyd import events, own_python
-from parleyd.agents.local.voice import Voice, VoiceError
+from parleyd.app import logs
+from parleyd.app.agents import Agents
+from parleyd.app.service import Service
 from parleyd.audio.devices.device import DeviceError, InputDevice, OutputDevice
 from parleyd.audio.devices.names import devices_of
 from parleyd.audio.devices.wav import WavOutput
-from parleyd.audio.echo import EchoCancellerMissingError
+from parleyd.audio.echo.canceller import EchoCancellerMissingError
+from parleyd.audio.gate.vad import VadUnavailableError
 from parleyd.audio.pcm import PIPELINE_RATE_HZ
-from parleyd.audio.vad import VadUnavailableError
-from parleyd.cli.agents import Agents
-from parleyd.cli.errors import CommandError
+from parleyd.checks.configuration import ConfigError, load
 from parleyd.cli.run import attend
-from parleyd.config.loader import ConfigError, load
 from parleyd.config.schema import Audio, Config, Local, Log, Session
+from parleyd.core import events
+from parleyd.core.errors import CommandError, ServiceError
 from parleyd.demo import page
 from parleyd.demo.actor import ActorMicrophone
 from parleyd.demo.facts import Facts, Recording, gather, judge
@@ -40,11 +41,10 @@ from parleyd.demo.play import LINES, PATIENCE_S, perform
 from parleyd.demo.sound import write_stereo
 from parleyd.demo.stage import CueMissedError, Stage
 from parleyd.demo.timeline import Timeline
-from parleyd.failure import ServiceError
-from parleyd.host import logs
+from parleyd.embedded.voice import Voice, VoiceError
+from parleyd.host import python_env
 from parleyd.host.directories import config_path
 from parleyd.host.signals import STOP, Signals
-from parleyd.service import Service
 
 SCENARIO = Path(__file__).parent.parent / "demo" / "scenario.yaml"
 PERSON_VOICE = "rms"
@@ -105,12 +105,12 @@ def run(args: argparse.Namespace) -> int:
         # Standard output, whose reader has gone.
         raise
     except OSError as error:
-        mend = "choose another folder with --out"
-        raise CommandError(f"{args.out}: {error.strerror}", mend, os.EX_CANTCREAT) from error
+        hint = "choose another folder with --out"
+        raise CommandError(f"{args.out}: {error.strerror}", hint, os.EX_CANTCREAT) from error
     except (DeviceError, EchoCancellerMissingError, VadUnavailableError, VoiceError) as error:
-        raise CommandError(str(error), error.mend, os.EX_UNAVAILABLE) from error
+        raise CommandError(str(error), error.hint, os.EX_UNAVAILABLE) from error
     except ServiceError as error:
-        raise CommandError(str(error), error.mend, os.EX_SOFTWARE) from error
+        raise CommandError(str(error), error.hint, os.EX_SOFTWARE) from error
     finally:
         if timeline is not None:
             timeline.close()
@@ -229,7 +229,7 @@ def _draw(path: Path, stage: Stage, microphone: Recording, speaker: Recording) -
     except ImportError as error:
         missing = isinstance(error, ModuleNotFoundError) and error.name == "matplotlib"
         why = "matplotlib is missing" if missing else f"matplotlib cannot be loaded ({error})"
-        return f"there is no picture, for {why}; {own_python.install('matplotlib')}"
+        return f"there is no picture, for {why}; {python_env.install('matplotlib')}"
     return None
 
 
@@ -250,8 +250,11 @@ def _print_summary(facts: Facts, missed: list[str], files: list[str], remark: st
         ("wake to live", _ms(facts.wake_to_live_ms)),
         ("first sound", f"{_ms(facts.speech_end_to_answer_ms)} after the end of speech (median)"),
         ("interrupted", f"silent {_ms(facts.silent_after_ms)} after the order, measured in the recording"),
-        ("line lost", f"back after {_ms(facts.line_back_after_ms)}; {facts.speech_resent_ms} ms sent again, "
-         f"{facts.speech_lost_ms} ms lost"),
+        (
+            "line lost",
+            f"back after {_ms(facts.line_back_after_ms)}; {facts.speech_resent_ms} ms sent again, "
+            f"{facts.speech_lost_ms} ms lost",
+        ),
         ("to hear", f"{files[0]} (left the person, right the agent)"),
         *(("to see", file) for file in files[1:]),
         *([("remark", remark)] if remark else []),

@@ -17,8 +17,8 @@ from parleyd.audio.devices.patience import in_time
 from parleyd.audio.devices.portaudio import find
 from parleyd.audio.devices.portaudio_host import CardDevice, Direction, host
 from parleyd.audio.devices.sound_server import Source, source_behind
-from parleyd.cli.errors import CommandError
-from parleyd.shown import one_line
+from parleyd.core.errors import CommandError
+from parleyd.core.text import one_line
 
 # A sound server that hangs must not hold up the list.
 _SERVER_S = 3.0
@@ -173,4 +173,4 @@ def _print_none(direction: Direction) -> None:
     try:
         find("default", direction)
     except DeviceError as error:
-        print(f"   none: {one_line(str(error))}\n   {one_line(error.mend)}")
+        print(f"   none: {one_line(str(error))}\n   {one_line(error.hint)}")

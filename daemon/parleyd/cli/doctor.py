@@ -1,4 +1,4 @@
-"""`parleyd doctor`: what is wrong with this machine, its network or its agent, and the mend."""
+"""`parleyd doctor`: what is wrong with this machine, its network or its agent, and the hint."""
 
 from __future__ import annotations
 

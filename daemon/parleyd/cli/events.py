@@ -8,10 +8,10 @@ import sys
 import time
 from typing import Any
 
-from parleyd.audio.held_back import in_words
+from parleyd.audio.gate.held_back import in_words
 from parleyd.cli.daemon import add_options, connected
 from parleyd.cli.terminal import rows, terminal_width
-from parleyd.shown import json_text, one_line, question
+from parleyd.core.text import json_text, one_line, question
 
 # The whole line is indented as far as the text behind the time.
 _INDENT = " " * 10
@@ -103,12 +103,12 @@ def sentence(event: dict[str, Any]) -> str:
             return f"{name} was {'allowed' if allowed else 'denied'} by {by}"
         case {"event": "file_sent", "name": name}:
             return f"the agent has the file {name}"
-        case {"event": "file_failed", "name": name, "text": text, "mend": mend}:
-            return f"the file {name} did not reach the agent: {text}; {mend}"
+        case {"event": "file_failed", "name": name, "text": text, "hint": hint}:
+            return f"the file {name} did not reach the agent: {text}; {hint}"
         case {"event": "budget_near", "period": period, "left_s": left_s}:
             return f"{left_s / 60:.0f} min are left of this {period}'s budget"
-        case {"event": "budget_spent", "reason": reason, "mend": mend}:
-            return f"{reason}; {mend}"
+        case {"event": "budget_spent", "reason": reason, "hint": hint}:
+            return f"{reason}; {hint}"
         case {"event": "timer_went_off", "number": number, "label": label}:
             return f"timer {number} goes off" + (f": {label}" if label else "")
         case {"event": "device_lost", "which": which, "name": name, "cause": cause}:
@@ -129,12 +129,12 @@ def sentence(event: dict[str, Any]) -> str:
             return f"announcement {announcement} was heard"
         case {"event": "announcement_ended", "announcement": announcement, "reason": reason}:
             return f"announcement {announcement} was not heard to its end: {reason}"
-        case {"event": "trouble", "text": text, "mend": mend}:
-            return f"trouble: {text}" + (f"; {mend}" if mend else "")
+        case {"event": "trouble", "text": text, "hint": hint}:
+            return f"trouble: {text}" + (f"; {hint}" if hint else "")
         case {"event": "trouble_over", "part": part}:
             return f"no more trouble with: {part}"
-        case {"event": "wake_refused", "reason": reason, "mend": mend}:
-            return f"no session now: {reason}; {mend}"
+        case {"event": "wake_refused", "reason": reason, "hint": hint}:
+            return f"no session now: {reason}; {hint}"
         case _:
             return _generic(event)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import logging
 
-from parleyd import events
 from parleyd.config.schema import Config
-from parleyd.shown import one_line
+from parleyd.core import events
+from parleyd.core.text import one_line
 
 log = logging.getLogger(__name__)
 

@@ -7,6 +7,7 @@ import difflib
 import importlib
 import io
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
@@ -14,9 +15,9 @@ from pathlib import Path
 from typing import NoReturn
 
 import parleyd
-from parleyd.cli.errors import CommandError
 from parleyd.cli.terminal import wrapped
-from parleyd.shown import printable
+from parleyd.core.errors import CommandError
+from parleyd.core.text import printable
 
 # Under a heading of the help: the commands, and which file in this folder has each.
 GROUPS = {
@@ -83,7 +84,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments = _asks_for_help(arguments)
         chosen = [name for name in arguments if name in COMMANDS][:1]
         _refuse_unknown(arguments)
+        _let_sigint_end_the_process()
         args = parser_for(chosen or COMMANDS).parse_args(arguments)
+        if chosen != ["run"] and signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+            # The daemon handles it itself, once it can.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         code = int(args.run(args))
         sys.stdout.flush()
         return code
@@ -163,8 +168,14 @@ def _refuse_unknown(arguments: Sequence[str]) -> None:
     if first in COMMANDS or first.startswith("-"):
         return
     near = difflib.get_close_matches(first, COMMANDS, n=1)
-    mend = f"did you mean {near[0]}?" if near else "parleyd help lists them"
-    raise CommandError(f"there is no command {first!r}", mend, os.EX_USAGE)
+    hint = f"did you mean {near[0]}?" if near else "parleyd help lists them"
+    raise CommandError(f"there is no command {first!r}", hint, os.EX_USAGE)
+
+
+def _let_sigint_end_the_process() -> None:
+    """A KeyboardInterrupt in the middle of an import may be swallowed there, and Ctrl-C would be lost."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _open_what_is_closed() -> None:

@@ -8,9 +8,9 @@ import sys
 from functools import partial
 
 from parleyd.cli.daemon import add_options, connected, tell
-from parleyd.cli.errors import CommandError
+from parleyd.core.errors import CommandError
+from parleyd.core.text import printable
 from parleyd.doctor.service import known_units, log_command
-from parleyd.shown import printable
 
 # It takes about two seconds; systemd gives it five.
 STOP_S = 10.0

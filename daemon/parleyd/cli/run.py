@@ -16,23 +16,25 @@ from pathlib import Path
 import msgspec
 
 import parleyd
-from parleyd import events
+from parleyd.app import logs
+from parleyd.app.agents import Agents
+from parleyd.app.out_of_reach import apart_for, runs_programs
+from parleyd.app.prometheus import Exporter, MetricsError
+from parleyd.app.reloader import Reloader, ReloadError
+from parleyd.app.service import Service
 from parleyd.audio.devices.chatter import keep_stderr_apart
 from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.names import devices_of
 from parleyd.audio.devices.patience import GivenUpError
 from parleyd.audio.devices.portaudio_host import host
-from parleyd.audio.earcons import EarconError
-from parleyd.audio.echo import EchoCancellerMissingError
+from parleyd.audio.earcons.sounds import EarconError
+from parleyd.audio.echo.canceller import EchoCancellerMissingError
+from parleyd.audio.gate.vad import VadUnavailableError
+from parleyd.audio.gate.wakeword import WakeWordUnavailableError
 from parleyd.audio.mixer import MixerError
-from parleyd.audio.vad import VadUnavailableError
-from parleyd.audio.wakeword import WakeWordUnavailableError
+from parleyd.checks.configuration import ConfigError, load
 from parleyd.cli import in_a_terminal
-from parleyd.cli.agents import Agents
-from parleyd.cli.errors import CommandError
-from parleyd.cli.reloader import Reloader, ReloadError
 from parleyd.config.changes import Changes
-from parleyd.config.loader import ConfigError, load
 from parleyd.config.schema import Config
 from parleyd.config.secrets import SecretError
 from parleyd.control.client import SOCKET_NAME
@@ -40,18 +42,16 @@ from parleyd.control.commands import Commands, takes_time
 from parleyd.control.messages import RequestError
 from parleyd.control.own_programs import OwnPrograms
 from parleyd.control.server import ControlError, ControlServer
-from parleyd.failure import ServiceError
-from parleyd.host import journal, logs, notify, signals
+from parleyd.core import events
+from parleyd.core.errors import CommandError, ServiceError
+from parleyd.core.log_fields import fields
+from parleyd.host import journal, notify, signals
 from parleyd.host.apart import Apart, Way
 from parleyd.host.descent import become_reaper
 from parleyd.host.directories import config_path, runtime_directory, state_directory
 from parleyd.host.lock import HeldError, Lock
-from parleyd.host.prometheus import Exporter, MetricsError
 from parleyd.host.signals import Signals
-from parleyd.log_fields import fields
-from parleyd.out_of_reach import apart_for, runs_programs
 from parleyd.profiles.profiles import ApplyError, Profiles
-from parleyd.service import Service
 
 log = logging.getLogger(__name__)
 
@@ -171,13 +171,13 @@ def _serve(config: Config, args: argparse.Namespace, bus: events.Bus, *, is_read
         VadUnavailableError,
         WakeWordUnavailableError,
     ) as error:
-        raise CommandError(str(error), error.mend, os.EX_UNAVAILABLE) from error
+        raise CommandError(str(error), error.hint, os.EX_UNAVAILABLE) from error
     except (ControlError, MetricsError) as error:
-        raise CommandError(str(error), error.mend, os.EX_UNAVAILABLE) from error
+        raise CommandError(str(error), error.hint, os.EX_UNAVAILABLE) from error
     except SecretError as error:
-        raise CommandError(str(error), error.mend, os.EX_CONFIG) from error
+        raise CommandError(str(error), error.hint, os.EX_CONFIG) from error
     except ServiceError as error:
-        raise CommandError(str(error), error.mend, os.EX_SOFTWARE) from error
+        raise CommandError(str(error), error.hint, os.EX_SOFTWARE) from error
     return os.EX_OK
 
 
@@ -213,15 +213,15 @@ def _apply(service: Service, agents: Agents, config: Config) -> Changes:
     except CommandError as error:
         raise ApplyError(str(error)) from error
     except (MixerError, VadUnavailableError, WakeWordUnavailableError) as error:
-        raise ApplyError(str(error), error.mend) from error
+        raise ApplyError(str(error), error.hint) from error
 
 
 def _reload(reload: Reloader) -> Changes:
     try:
         return reload()
     except ReloadError as error:
-        mend = "the old configuration stays in force until this is fixed and it is read again"
-        raise RequestError("bad_config", str(error), mend) from error
+        hint = "the old configuration stays in force until this is fixed and it is read again"
+        raise RequestError("bad_config", str(error), hint) from error
 
 
 def _tell_how_apart(config: Config, apart: Apart) -> None:
@@ -232,9 +232,9 @@ def _tell_how_apart(config: Config, apart: Apart) -> None:
     if apart.ways.way is not Way.NONE:
         log.info("tools and hooks run %s%s", words, f"; weaker: {weaker}" if weaker else "")
         return
-    mend = apart.ways.fix()
+    hint = apart.ways.hint()
     refused = "; tools.apart is required, so none of them is run" if apart.required else ""
-    log.warning("tools and hooks run %s%s; %s", words, refused, mend, extra=fields(mend=mend))
+    log.warning("tools and hooks run %s%s; %s", words, refused, hint, extra=fields(hint=hint))
 
 
 def _state_directory() -> Path | None:
@@ -253,12 +253,12 @@ def _alone(state: Path | None) -> Iterator[None]:
         lock = None if state is None else Lock(state / LOCK_NAME)
     except HeldError as error:
         who = f" (process {error.pid})" if error.pid else ""
-        mend = (
+        hint = (
             "stop it (parleyd stop), or give this one a state directory of its own with the environment variable "
             "STATE_DIRECTORY, and a socket of its own with control.socket"
         )
         text = f"a parleyd is already running{who}: it keeps its state in {state}"
-        raise CommandError(text, mend, os.EX_UNAVAILABLE) from None
+        raise CommandError(text, hint, os.EX_UNAVAILABLE) from None
     except OSError as error:
         # Where nothing can be written, nothing can be undone either.
         log.debug("the state directory %s is not held: %s", state, error.strerror)

@@ -8,8 +8,8 @@ import time
 
 from parleyd.chat.reply import Reply
 from parleyd.cli.daemon import add_options, add_wait, connected, tell, text_of
-from parleyd.cli.errors import CommandError
 from parleyd.control.client import Client
+from parleyd.core.errors import CommandError
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -16,8 +16,8 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from parleyd.cli.errors import CommandError
 from parleyd.config.secrets import MAX_SECRET_BYTES, SecretError, check_key, clean
+from parleyd.core.errors import CommandError
 from parleyd.host.directories import SYSTEM_CONFIG, user_config_directory
 
 # systemd.exec(5): where LoadCredentialEncrypted=NAME without a path looks.
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
         if args.name == DEFAULT_NAME:
             check_key(key, "what was given")
     except SecretError as error:
-        raise CommandError(str(error), error.mend, os.EX_DATAERR) from None
+        raise CommandError(str(error), error.hint, os.EX_DATAERR) from None
     try:
         stored = _store(args.name, key, args.file)
     except OSError as error:
@@ -115,7 +115,7 @@ def _store(name: str, key: str, file: Path | None) -> Stored:
 
 def _encrypted(name: str, key: str) -> bytes:
     """Raises CommandError."""
-    mend = "store it in a file: parleyd secret --file PATH"
+    hint = "store it in a file: parleyd secret --file PATH"
     try:
         done = subprocess.run(
             ["systemd-creds", "encrypt", f"--name={name}", "-", "-"],
@@ -126,11 +126,11 @@ def _encrypted(name: str, key: str) -> bytes:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         reason = error.strerror if isinstance(error, OSError) else f"it takes longer than {_ENCRYPT_S:g} s"
-        raise CommandError(f"systemd-creds cannot encrypt: {reason}", mend, os.EX_UNAVAILABLE) from None
+        raise CommandError(f"systemd-creds cannot encrypt: {reason}", hint, os.EX_UNAVAILABLE) from None
     if done.returncode or not done.stdout:
         said = done.stderr.decode("utf-8", "replace").strip().splitlines()
         reason = said[-1] if said else f"it ended with {done.returncode}"
-        raise CommandError(f"systemd-creds cannot encrypt: {reason}", mend, os.EX_UNAVAILABLE)
+        raise CommandError(f"systemd-creds cannot encrypt: {reason}", hint, os.EX_UNAVAILABLE)
     return done.stdout
 
 

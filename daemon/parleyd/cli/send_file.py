@@ -11,9 +11,9 @@ from typing import Any
 
 from parleyd.chat.reply import Reply
 from parleyd.cli.daemon import add_options, add_wait, connected, tell, text_of
-from parleyd.cli.errors import CommandError
 from parleyd.cli.say import await_answer
 from parleyd.control.client import Client
+from parleyd.core.errors import CommandError
 from parleyd.host.files import open_regular
 
 
@@ -65,5 +65,5 @@ def _await_sent(client: Client, upload: int, reply: Reply) -> dict[str, Any]:
         if event["event"] == "file_sent":
             return {name: event[name] for name in ("name", "media_type", "size_bytes")}
         if event["event"] == "file_failed":
-            raise CommandError(event["text"], event["mend"], os.EX_UNAVAILABLE)
+            raise CommandError(event["text"], event["hint"], os.EX_UNAVAILABLE)
     raise CommandError("the file is still on its way", "see `parleyd events`", os.EX_TEMPFAIL)

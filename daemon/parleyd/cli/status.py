@@ -10,10 +10,10 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from parleyd.audio.held_back import in_words
+from parleyd.audio.gate.held_back import in_words
 from parleyd.cli.daemon import add_options, connected
 from parleyd.cli.terminal import has_colour, rows, terminal_width
-from parleyd.shown import json_text, one_line, question
+from parleyd.core.text import json_text, one_line, question
 
 WATCH_S = 1.0
 _NAME_WIDTH = 12
@@ -55,12 +55,12 @@ def run(args: argparse.Namespace) -> int:
 
 class Line(NamedTuple):
     """name: what it is about; empty: the same as the line above; None: the whole page. colour: an SGR parameter, or "".
-    mend: what to do about it."""
+    hint: what to do about it."""
 
     name: str | None
     text: str
     colour: str = ""
-    mend: str = ""
+    hint: str = ""
 
 
 def page(status: dict[str, Any], *, everything: bool = False) -> Iterator[Line]:
@@ -103,8 +103,8 @@ def shown(lines: Iterable[Line], *, width: int | None, colour: bool) -> Iterator
         lead = "" if line.name is None else f"  {line.name:<{_NAME_WIDTH}}"
         indent = " " * (len(lead) or 4)
         made = rows(one_line(line.text), width, lead=lead, indent=indent)
-        if line.mend:
-            made += rows(one_line(line.mend), width, lead=f"{indent}-> ", indent=f"{indent}   ")
+        if line.hint:
+            made += rows(one_line(line.hint), width, lead=f"{indent}-> ", indent=f"{indent}   ")
         for row in made:
             row = row.rstrip()
             yield f"\033[{line.colour}m{row}\033[0m" if colour and line.colour else row
@@ -128,9 +128,12 @@ def _talk(status: dict[str, Any], *, everything: bool) -> Iterator[tuple[str, st
         if everything:
             yield "delays", wake_to_live
         return
-    yield "talk", (
-        f"{_many(metrics, 'utterances')}, {_many(metrics, 'answers')}, {_many(metrics, 'interruptions')}, "
-        f"{_many(metrics, 'tool_calls')}, {metrics['lost_speech_ms'] / 1000:g} s of speech lost"
+    yield (
+        "talk",
+        (
+            f"{_many(metrics, 'utterances')}, {_many(metrics, 'answers')}, {_many(metrics, 'interruptions')}, "
+            f"{_many(metrics, 'tool_calls')}, {metrics['lost_speech_ms'] / 1000:g} s of speech lost"
+        ),
     )
     if not everything:
         return
@@ -152,9 +155,9 @@ def _health(status: dict[str, Any]) -> Iterator[Line]:
         yield Line("health", status["health"] + (held if held_ms >= 500 else ""), colour)
     for number, finding in enumerate(findings):
         text = f"{finding['part']}: {finding['text']}"
-        # A daemon of another version may tell no mend.
-        mend = finding.get("mend") or ""
-        yield Line("" if number else "health", f"{status['health']}; {text}" if not number else text, colour, mend)
+        # A daemon of another version may tell no hint.
+        hint = finding.get("hint") or ""
+        yield Line("" if number else "health", f"{status['health']}; {text}" if not number else text, colour, hint)
 
 
 def _usage(it: dict[str, Any]) -> str:

@@ -9,16 +9,16 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from parleyd import events
+from parleyd.app.out_of_reach import apart_for
+from parleyd.checks.configuration import ConfigError, load
 from parleyd.cli.daemon import connected
-from parleyd.cli.errors import CommandError
-from parleyd.config.loader import ConfigError, load
 from parleyd.config.schema import Config
 from parleyd.config.secrets import SecretError
+from parleyd.core import events
+from parleyd.core.errors import CommandError
+from parleyd.core.text import printable
 from parleyd.host import apart
 from parleyd.host.directories import config_path, state_directory
-from parleyd.out_of_reach import apart_for
-from parleyd.shown import printable
 from parleyd.tools.built_in import BUILT_IN
 from parleyd.tools.dashboard import client_tool
 from parleyd.tools.device_tools import DeviceTools, Host
@@ -153,7 +153,7 @@ def _tools(config: Config, bus: events.Bus, file: Path) -> DeviceTools:
     try:
         return DeviceTools(config.tools, host, bus, folder, apart_for(config, file, folder))
     except SecretError as error:
-        raise CommandError(str(error), error.mend, os.EX_CONFIG) from error
+        raise CommandError(str(error), error.hint, os.EX_CONFIG) from error
 
 
 def _no_daemon(*_: object) -> NoReturn:

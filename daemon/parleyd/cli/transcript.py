@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from parleyd.cli.errors import CommandError
+from parleyd.checks.configuration import ConfigError, load
 from parleyd.config.keeping import Transcript
-from parleyd.config.loader import ConfigError, load
 from parleyd.control.client import Client, NotRunningError, RefusedError
+from parleyd.core.errors import CommandError
+from parleyd.core.text import json_escaped, one_line, printable
 from parleyd.host.directories import SYSTEM_STATE, config_path, state_directory
-from parleyd.shown import json_escaped, one_line, printable
 from parleyd.transcript.files import DIRECTORY_NAME
 from parleyd.transcript.reading import Entry, entries, follow, moment
 
@@ -30,9 +30,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help=f"default: that of the running daemon, else {config_path()}",
     )  # fmt: skip
     parser.add_argument("-f", "--follow", action="store_true", help="go on, with what is said from now on")
-    parser.add_argument(
-        "--since", metavar="WHEN", help="such as 90m, 2h, 3d, today, 2026-11-21 or 2026-11-21T18:00"
-    )
+    parser.add_argument("--since", metavar="WHEN", help="such as 90m, 2h, 3d, today, 2026-11-21 or 2026-11-21T18:00")
     parser.add_argument("--json", action="store_true", help="print the lines as they were written, a JSON object each")
     parser.set_defaults(run=run)
 
@@ -41,8 +39,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         since = moment(args.since, datetime.now().astimezone()) if args.since else None
     except ValueError:
-        mend = "use such as 90m, 2h, 3d, today, 2026-11-21 or 2026-11-21T18:00"
-        raise CommandError(f"--since {one_line(args.since)} is not a time", mend, os.EX_USAGE) from None
+        hint = "use such as 90m, 2h, 3d, today, 2026-11-21 or 2026-11-21T18:00"
+        raise CommandError(f"--since {one_line(args.since)} is not a time", hint, os.EX_USAGE) from None
     directory = _of_daemon() if args.config is None else None
     why_none = ""
     if directory is None:

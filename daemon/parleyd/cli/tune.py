@@ -11,22 +11,22 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from parleyd import own_python
 from parleyd.audio.devices import alsa
 from parleyd.audio.devices.device import DeviceError, InputDevice
 from parleyd.audio.devices.names import devices_of, microphone_of
 from parleyd.audio.devices.portaudio import Card
 from parleyd.audio.devices.wav import read_wav
-from parleyd.audio.gate import Gate
+from parleyd.audio.gate.gate import Gate
+from parleyd.audio.gate.vad import Detector, VadUnavailableError, detector
 from parleyd.audio.pcm import BYTES_PER_SAMPLE, FRAME_MS
-from parleyd.audio.vad import Detector, VadUnavailableError, detector
-from parleyd.cli.errors import CommandError
+from parleyd.checks.configuration import ConfigError, load
 from parleyd.cli.terminal import wrapped
-from parleyd.config.loader import ConfigError, load
 from parleyd.config.schema import Config
 from parleyd.config.schema import Gate as GateSection
+from parleyd.core.errors import CommandError
+from parleyd.core.text import one_line
+from parleyd.host import python_env
 from parleyd.host.directories import config_path
-from parleyd.shown import one_line
 from parleyd.tuning import echo, picture, recording
 from parleyd.tuning.advice import DEAD_SHARE, Advice, Loudness, Settings, Trial, advise, facts_of
 from parleyd.tuning.meter import Meter
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         return _echo(args, config) if args.echo else _gate(args, config)
     except (DeviceError, VadUnavailableError) as error:
-        raise CommandError(str(error), error.mend, os.EX_UNAVAILABLE) from error
+        raise CommandError(str(error), error.hint, os.EX_UNAVAILABLE) from error
 
 
 def _config(path: Path | None) -> Config | None:
@@ -156,15 +156,15 @@ def _draw(args: argparse.Namespace, heard: Rehearsal, advice: list[Advice], titl
     try:
         picture.draw(path, heard, advice, title)
     except ImportError as error:
-        text, mend, code = f"the picture cannot be drawn: {error}", own_python.install("matplotlib"), os.EX_UNAVAILABLE
+        text, hint, code = f"the picture cannot be drawn: {error}", python_env.install("matplotlib"), os.EX_UNAVAILABLE
     except (OSError, ValueError) as error:
-        text, mend, code = f"{path}: {error}", "choose another place, or a name ending in .png", os.EX_CANTCREAT
+        text, hint, code = f"{path}: {error}", "choose another place, or a name ending in .png", os.EX_CANTCREAT
     else:
         print(f"the picture is {path}", file=sys.stderr)
         return
     if args.out is not None:
-        raise CommandError(text, mend, code)
-    print(f"parleyd: {text}; {mend}", file=sys.stderr)
+        raise CommandError(text, hint, code)
+    print(f"parleyd: {text}; {hint}", file=sys.stderr)
 
 
 def _sound(args: argparse.Namespace, config: Config) -> tuple[bytes, int, str, Loudness]:
@@ -176,7 +176,7 @@ def _sound(args: argparse.Namespace, config: Config) -> tuple[bytes, int, str, L
         except OSError as error:
             raise CommandError(f"{args.wav}: {error.strerror}", None, os.EX_NOINPUT) from error
         except DeviceError as error:
-            raise CommandError(str(error), error.mend, os.EX_DATAERR) from error
+            raise CommandError(str(error), error.hint, os.EX_DATAERR) from error
         return pcm, rate_hz, str(args.wav), Loudness()
     device = microphone_of(section)
     pcm, rate_hz = _listen(args, config, device)

@@ -7,7 +7,7 @@ import os
 import re
 
 from parleyd.cli.daemon import add_options, connected, tell
-from parleyd.cli.errors import CommandError
+from parleyd.core.errors import CommandError
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -26,8 +26,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     if args.step is not None and isinstance(args.level, float):
-        mend = "give one level (40), or by how much (up 10, down 10)"
-        raise CommandError("two levels are one too many", mend, os.EX_USAGE)
+        hint = "give one level (40), or by how much (up 10, down 10)"
+        raise CommandError("two levels are one too many", hint, os.EX_USAGE)
     wanted: dict[str, float] = {}
     if isinstance(args.level, float):
         wanted = {"to": args.level}

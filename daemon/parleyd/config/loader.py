@@ -1,15 +1,14 @@
-"""Reads a configuration file: all its problems at once, each with its line and its mend.
+"""Reads a configuration file: all its problems at once, each with its line and its hint.
 
-    loaded = load(path)  # or raises ConfigError
-    loaded.config.gate.hangover_ms
+What types cannot say is handed in as rules. The program's own rules, and the functions to call, are in
+checks/configuration.py.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import msgspec
 from msgspec import inspect
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from parleyd.config import earcon_files, profile_rules, rules, secrets, suggest
+from parleyd.config import suggest
 from parleyd.config.base import Secret
 from parleyd.config.keys import Key, all_keys, joined, keys_of
 from parleyd.config.nodes import (
@@ -35,10 +34,14 @@ from parleyd.config.overlay import may_change
 from parleyd.config.problem import ConfigError, Finding, Problem
 from parleyd.config.refusal import found, refusal, shown
 from parleyd.config.schema import SHORTHANDS, Config
+from parleyd.core.text import one_line
 from parleyd.host.files import read_file
-from parleyd.shown import one_line
 
-__all__ = ["ConfigError", "Loaded", "Problem", "load", "parse"]
+__all__ = ["MAX_BYTES", "ConfigError", "Loaded", "Problem", "Rules", "load", "parse"]
+
+# Looks at a whole configuration. The second argument tells of a key whether it can be judged: that it was not faulty,
+# or missing because of a misspelt name.
+Rules = Callable[[Config, Callable[[str], bool]], Iterable[Finding]]
 
 MAX_BYTES = 256 * 1024
 
@@ -56,10 +59,10 @@ class Loaded:
     def placed(self, finding: Finding) -> Problem:
         """A finding about this configuration, with the line of its key, or of the nearest section that the file has."""
         line, column = _nearest_place(self.places, finding.key)
-        return Problem(self.file, line, column, one_line(finding.key), finding.text, finding.mend)
+        return Problem(self.file, line, column, one_line(finding.key), finding.text, finding.hint)
 
 
-def load(path: Path) -> Loaded:
+def load(path: Path, rules: Rules) -> Loaded:
     """Reads and checks a file. Raises ConfigError, also where the file cannot be read."""
     try:
         content = read_file(path, MAX_BYTES + 1, pipes=True)
@@ -82,22 +85,22 @@ def load(path: Path) -> Loaded:
         line = content.count(b"\n", 0, error.start) + 1
         problem = Problem(one_line(str(path)), line, None, "", "this is not UTF-8 text", "save the file as UTF-8")
         raise ConfigError([problem]) from None
-    return parse(text, str(path))
+    return parse(text, str(path), rules)
 
 
-def parse(text: str, path: str) -> Loaded:
+def parse(text: str, path: str, rules: Rules) -> Loaded:
     """Checks the text of a file; `path` is for the problems only. Raises ConfigError."""
     reader = _Reader(path)
     config = reader.read(text)
-    reader.apply_rules(config)
+    reader.apply_rules(config, rules)
     warnings = tuple(sorted(reader.warnings, key=_place))
     if reader.problems:
         raise ConfigError(sorted(reader.problems, key=_place), warnings)
     return Loaded(config, warnings, one_line(path), reader.places)
 
 
-def _unreadable(path: Path, text: str, mend: str) -> ConfigError:
-    return ConfigError([Problem(one_line(str(path)), None, None, "", text, mend)])
+def _unreadable(path: Path, text: str, hint: str) -> ConfigError:
+    return ConfigError([Problem(one_line(str(path)), None, None, "", text, hint)])
 
 
 def _place(problem: Problem) -> tuple[int, int]:
@@ -132,24 +135,11 @@ class _Reader:
         plain = self._section(root, Config, ()) if root is not None else {}
         return msgspec.convert(plain, Config)
 
-    def apply_rules(self, config: Config) -> None:
-        findings = list(rules.check(config, self._is_settled))
-        others = (
-            profile_rules.check(config, tuple(findings), self._is_settled),
-            earcon_files.check(config.earcons, self._is_settled),
-            self._key(config),
-        )
-        for finding in chain(findings, *others):
+    def apply_rules(self, config: Config, rules: Rules) -> None:
+        for finding in rules(config, self._is_settled):
             line, column = _nearest_place(self.places, finding.key)
-            problem = Problem(self._file, line, column, one_line(finding.key), finding.text, finding.mend)
+            problem = Problem(self._file, line, column, one_line(finding.key), finding.text, finding.hint)
             (self.warnings if finding.is_warning else self.problems).append(problem)
-
-    def _key(self, config: Config) -> Iterator[Finding]:
-        key = "elevenlabs.api_key"
-        is_used = config.provider == "elevenlabs" and self._is_settled("provider") and self._is_settled(key)
-        # Of one that breaks the rules that has been said.
-        if is_used and not list(rules.api_key(config.elevenlabs.api_key)):
-            yield from secrets.look_at_key(config.elevenlabs.api_key, key)
 
     def _is_settled(self, key: str) -> bool:
         return not any(parent in self._unsettled for parent in ("", *_parents(key)))
@@ -161,9 +151,9 @@ class _Reader:
             return self._shorthand(keys_of(section, path)[short], node)
         if not isinstance(node, MappingNode):
             self._unsettled.add(".".join(path))
-            mend = "put its keys below it, indented, each as `key: value`" if path else "write `key: value` lines"
+            hint = "put its keys below it, indented, each as `key: value`" if path else "write `key: value` lines"
             where = "a mapping belongs here" if path else "the file must be a mapping"
-            self._add(node, path, f"{where}, not {found(node, hide_value=True)}", mend)
+            self._add(node, path, f"{where}, not {found(node, hide_value=True)}", hint)
             return {}
         plain: dict[str, Any] = {}
         for name, key_node, value_node in self._entries(node, path, is_secret=section is Secret):
@@ -217,13 +207,13 @@ class _Reader:
     def _unknown_key(self, name: str, node: Node, section: type[msgspec.Struct], path: tuple[str, ...]) -> None:
         if section is Secret:  # may be the secret itself, as in {sk_...}
             self._unsettled.add(".".join(path))
-            mend = "use {env: NAME}, {file: PATH} or {credential: NAME}"
-            self._add(node, path, "a key that is not env, file or credential", mend)
+            hint = "use {env: NAME}, {file: PATH} or {credential: NAME}"
+            self._add(node, path, "a key that is not env, file or credential", hint)
             return
-        mend, meant = suggest.unknown_key(name, keys_of(section, path).values(), path)
+        hint, meant = suggest.unknown_key(name, keys_of(section, path).values(), path)
         if meant is not None:
             self._unsettled.add(meant.dotted)
-        self._add(node, (*path, name), "unknown key", mend)
+        self._add(node, (*path, name), "unknown key", hint)
 
     def _value(self, key: Key, key_node: Node, node: Node) -> Any:
         """What stands at a key, checked. Raises NodeError where nothing of it can be used."""
@@ -283,8 +273,8 @@ class _Reader:
             own = ".".join(inner.path[len(key.path) :])
             if inner.section is None and inner.dotted in self.places and not may_change(own):
                 line, column = self.places[inner.dotted]
-                mend = f"set {own} at the top of the file, for all the day"
-                self._add_error(inner.dotted, NodeError("a profile cannot change this", mend, line, column))
+                hint = f"set {own} at the top of the file, for all the day"
+                self._add_error(inner.dotted, NodeError("a profile cannot change this", hint, line, column))
         return plain
 
     def _list(self, key: Key, item: inspect.Type, node: Node) -> list[Any] | None:
@@ -323,8 +313,8 @@ class _Reader:
                     wanted = f"whole numbers from {item.ge} to {item.le}"
                 near = suggest.choice(entry.value, key.choices) if isinstance(entry, ScalarNode) else None
                 few = f" ({wanted})" if len(key.choices) <= 10 else ""
-                mend = f"did you mean {near}?{few}" if near else f"use {wanted}"
-                self._add(entry, key.path, f"{found(entry)} cannot stand in this list", mend)
+                hint = f"did you mean {near}?{few}" if near else f"use {wanted}"
+                self._add(entry, key.path, f"{found(entry)} cannot stand in this list", hint)
         return plain
 
     def _map(self, key: Key, node: Node) -> dict[str, Any]:
@@ -353,14 +343,14 @@ class _Reader:
         if is_cut_by_comment(node, self._text):
             line, column = node.start_mark.line + 1, node.start_mark.column + 1
             text = "the value ends before the #, for YAML takes the rest of the line for a comment"
-            mend = "if it belongs to the value, put all of it in quotes; else put a blank behind the #"
-            self.warnings.append(Problem(self._file, line, column, key, text, mend))
+            hint = "if it belongs to the value, put all of it in quotes; else put a blank behind the #"
+            self.warnings.append(Problem(self._file, line, column, key, text, hint))
 
-    def _add(self, node: Node, path: tuple[str, ...], text: str, mend: str) -> None:
-        self._add_error(".".join(shown(part) for part in path), NodeError.at(node, text, mend))
+    def _add(self, node: Node, path: tuple[str, ...], text: str, hint: str) -> None:
+        self._add_error(".".join(shown(part) for part in path), NodeError.at(node, text, hint))
 
     def _add_error(self, key: str, error: NodeError) -> None:
-        self.problems.append(Problem(self._file, error.line, error.column, key, error.text, error.mend))
+        self.problems.append(Problem(self._file, error.line, error.column, key, error.text, error.hint))
 
 
 def _mapping(node: Node) -> MappingNode:

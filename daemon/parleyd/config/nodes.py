@@ -33,16 +33,16 @@ CORE_SCALARS: dict[str, tuple[re.Pattern[str], list[str]]] = {
 class NodeError(Exception):
     """What cannot be read as YAML, or as a value. Holds no text of the file; line and column count from 1."""
 
-    def __init__(self, text: str, mend: str, line: int, column: int) -> None:
+    def __init__(self, text: str, hint: str, line: int, column: int) -> None:
         super().__init__(text)
         self.text = text
-        self.mend = mend
+        self.hint = hint
         self.line = line
         self.column = column
 
     @classmethod
-    def at(cls, node: Node, text: str, mend: str) -> NodeError:
-        return cls(text, mend, node.start_mark.line + 1, node.start_mark.column + 1)
+    def at(cls, node: Node, text: str, hint: str) -> NodeError:
+        return cls(text, hint, node.start_mark.line + 1, node.start_mark.column + 1)
 
 
 class TooLargeError(NodeError):
@@ -118,9 +118,9 @@ _EXPLANATIONS = (
 
 def _explained(error: yaml.MarkedYAMLError) -> tuple[str, str]:
     words = f"{error.problem or ''} ({error.context or ''})"
-    for pattern, text, mend in _EXPLANATIONS:
+    for pattern, text, hint in _EXPLANATIONS:
         if re.search(pattern, words):
-            return f"not valid YAML: {text}", mend
+            return f"not valid YAML: {text}", hint
     return "not valid YAML", "look for a missing colon, quote or bracket in this line or the one before it"
 
 

@@ -11,7 +11,7 @@ class Problem:
     """One thing that is wrong (or, as a warning, unwise).
 
     line and column count from 1; None where the trouble has no place. key: dotted, empty where it is not about a key.
-    text: what is wrong; mend: what to do about it. Neither ever holds a secret.
+    text: what is wrong; hint: what to do about it. Neither ever holds a secret.
     """
 
     file: str
@@ -19,7 +19,7 @@ class Problem:
     column: int | None
     key: str
     text: str
-    mend: str
+    hint: str
 
     def __str__(self) -> str:
         return self.render()
@@ -31,7 +31,7 @@ class Problem:
             place += f":{self.line}"
             if not self.key and self.column is not None:
                 place += f":{self.column}"
-        return ": ".join(part for part in (place, severity, self.key, f"{self.text}; {self.mend}") if part)
+        return ": ".join(part for part in (place, severity, self.key, f"{self.text}; {self.hint}") if part)
 
 
 class ConfigError(Exception):
@@ -49,5 +49,5 @@ class Finding:
 
     key: str
     text: str
-    mend: str
+    hint: str
     is_warning: bool = False

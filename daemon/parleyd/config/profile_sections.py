@@ -10,6 +10,9 @@ from parleyd.config.base import Section
 from parleyd.config.keeping import QuietHours, TimeOfDay
 from parleyd.config.secrets import masked
 
+# What `parleyd profile` takes beside the names of profiles.
+AUTO, NONE = "auto", "none"
+
 
 class ProfileHours(QuietHours, frozen=True):
     """A stretch of the day in which a profile is in force."""

@@ -11,7 +11,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode
 from parleyd.config import suggest
 from parleyd.config.keys import Key, expected, joined
 from parleyd.config.nodes import NULL, STR
-from parleyd.shown import one_line
+from parleyd.core.text import one_line
 
 _MAX_SHOWN = 60
 
@@ -35,7 +35,7 @@ def found(node: Node, *, hide_value: bool = False) -> str:
 
 
 def refusal(key: Key, node: Node, value: Any) -> tuple[str, str]:
-    """(what is wrong, the mend) for a value that msgspec refused."""
+    """(what is wrong, the hint) for a value that msgspec refused."""
     what = found(node, hide_value=key.is_secret)
     default = f"{key.default:g}" if isinstance(key.default, float) else str(key.default)
     default = default.lower() if key.is_bool else default

@@ -15,8 +15,8 @@ import msgspec
 
 from parleyd.config import signs
 from parleyd.config.problem import Finding
+from parleyd.core.log_fields import fields
 from parleyd.host.files import open_regular, read_file
-from parleyd.log_fields import fields
 
 if TYPE_CHECKING:  # the schema itself needs masked()
     from parleyd.config.base import Secret
@@ -32,14 +32,14 @@ _log = logging.getLogger(__name__)
 
 
 class SecretError(Exception):
-    """A secret that cannot be had. The text is one line without the secret; `mend` says what to do about it.
+    """A secret that cannot be had. The text is one line without the secret; `hint` says what to do about it.
 
     is_found: there is something, but that is no secret.
     """
 
-    def __init__(self, text: str, mend: str, *, is_found: bool = False) -> None:
+    def __init__(self, text: str, hint: str, *, is_found: bool = False) -> None:
         super().__init__(text)
-        self.mend = mend
+        self.hint = hint
         self.is_found = is_found
 
 
@@ -69,8 +69,8 @@ def resolve_key(secret: Secret | str | None) -> str | None:
 def check_key(key: str, what: str) -> None:
     """what: where it comes from. Raises SecretError."""
     if found := signs.trouble(key, signs.API_KEY):
-        text, mend = found
-        raise SecretError(f"{what} holds no key: {text}", mend, is_found=True)
+        text, hint = found
+        raise SecretError(f"{what} holds no key: {text}", hint, is_found=True)
 
 
 def look_at_key(secret: Secret | str | None, key: str) -> Iterator[Finding]:
@@ -85,7 +85,7 @@ def look_at_key(secret: Secret | str | None, key: str) -> Iterator[Finding]:
             resolve_key(secret)
     except SecretError as error:
         if error.is_found:
-            yield Finding(key, str(error), error.mend)
+            yield Finding(key, str(error), error.hint)
         return
     path = secret.file
     if secret.credential is not None:
@@ -128,53 +128,53 @@ def _from_credential(name: str) -> str:
     return _from_file(Path(directory, name), what, load)
 
 
-def _from_file(path: Path, what: str, mend: str | None = None) -> str:
+def _from_file(path: Path, what: str, hint: str | None = None) -> str:
     try:
         with os.fdopen(open_regular(path), "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             content = file.read(MAX_SECRET_BYTES)
     except FileNotFoundError:
-        raise SecretError(f"{what} does not exist", mend or "create it with the key as its first line") from None
+        raise SecretError(f"{what} does not exist", hint or "create it with the key as its first line") from None
     except PermissionError:
         raise SecretError(
             f"{what} may not be read by this user (uid {os.geteuid()})",
-            mend or f"make it readable: chown or chgrp it to the user that runs parleyd, mode 0600 or 0640: {path}",
+            hint or f"make it readable: chown or chgrp it to the user that runs parleyd, mode 0600 or 0640: {path}",
         ) from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a usable path"
-        raise SecretError(f"{what} cannot be read: {reason}", mend or "name a plain file") from None
+        raise SecretError(f"{what} cannot be read: {reason}", hint or "name a plain file") from None
     if mode & stat.S_IROTH:
-        mend_mode = f"chmod o= {path}"
-        _log.warning("%s can be read by every user of this machine; %s", what, mend_mode, extra=fields(mend=mend_mode))
+        hint_mode = f"chmod o= {path}"
+        _log.warning("%s can be read by every user of this machine; %s", what, hint_mode, extra=fields(hint=hint_mode))
     first = content.splitlines()[0] if content else b""
     try:
         text = first.decode("utf-8-sig")
     except UnicodeDecodeError:
-        mend = "its first line must be the key and nothing else"
-        raise SecretError(f"{what} does not hold text", mend, is_found=True) from None
+        hint = "its first line must be the key and nothing else"
+        raise SecretError(f"{what} does not hold text", hint, is_found=True) from None
     return clean(text, what, "its first line must be the key and nothing else")
 
 
 def _from_environment(name: str) -> str:
     what = f"the environment variable {name}"
-    mend = f"set {name} in the daemon's environment (systemd: EnvironmentFile=), or name the secret as {{file: PATH}}"
+    hint = f"set {name} in the daemon's environment (systemd: EnvironmentFile=), or name the secret as {{file: PATH}}"
     value = os.environ.get(name)
     if value is None:
-        raise SecretError(f"{what} is not set", mend)
-    return clean(value, what, mend)
+        raise SecretError(f"{what} is not set", hint)
+    return clean(value, what, hint)
 
 
-def clean(text: str, what: str, mend: str) -> str:
+def clean(text: str, what: str, hint: str) -> str:
     """The secret without the blanks around it. What has others inside could not stand in an HTTP header: SecretError.
 
     what: where it comes from, for the text of the error.
     """
     text = text.strip()
     if not text:
-        raise SecretError(f"{what} is empty", mend, is_found=True)
+        raise SecretError(f"{what} is empty", hint, is_found=True)
     if odd := next((sign for sign in text if not "!" <= sign <= "~"), None):
         text = f"{what} is no key: it has blanks, control or non-ASCII characters inside, such as {signs.named(odd)}"
-        raise SecretError(text, mend, is_found=True)
+        raise SecretError(text, hint, is_found=True)
     return text
 
 
@@ -202,10 +202,7 @@ def _mask_key(name: str, value: Any) -> Any:
 def mask_by_name(value: Any) -> Any:
     """Values whose names are not this program's: judged by the name."""
     if isinstance(value, Mapping):
-        return {
-            key: HIDDEN if _is_sensitive(key, inner) else mask_by_name(inner)
-            for key, inner in value.items()
-        }
+        return {key: HIDDEN if _is_sensitive(key, inner) else mask_by_name(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [mask_by_name(item) for item in value]
     return value

@@ -37,7 +37,7 @@ _QUOTES = "\"'`´‘’‚‛“”„‟«»‹›"
 
 
 def trouble(text: str, form: Form) -> tuple[str, str] | None:
-    """(what is wrong, the mend) of something that cannot be such a thing; None where it can. Shows no more of the text
+    """(what is wrong, the hint) of something that cannot be such a thing; None where it can. Shows no more of the text
     than the sign that does not belong there."""
     if text and re.fullmatch(f"[{form.signs}]+", text) and not (form is API_KEY and _LINE.fullmatch(text)):
         return None

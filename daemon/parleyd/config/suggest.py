@@ -10,7 +10,7 @@ from parleyd.config.keys import Key, all_keys, joined
 
 
 def unknown_key(name: str, siblings: Iterable[Key], path: tuple[str, ...]) -> tuple[str, Key | None]:
-    """A mend for an unknown key below `path`, and the key that was probably meant."""
+    """A hint for an unknown key below `path`, and the key that was probably meant."""
     dotted = {key.dotted: key for key in all_keys()}
     if "." in name and (key := dotted.get(".".join((*path, name)))):
         outer, _, inner = name.rpartition(".")
@@ -51,5 +51,3 @@ def _closest(text: str, names: Iterable[str], cutoff: float = 0.6) -> str | None
 def _plain(name: str) -> str:
     """Without what people vary: preRollMs, pre-roll-ms and PRE_ROLL_MS are one word."""
     return re.sub(r"[^a-z0-9]", "", name[:80].lower())
-
-

@@ -1,0 +1,1 @@
+"""The control socket: messages (the protocol), the server in the daemon, the client of the commands."""

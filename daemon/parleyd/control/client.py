@@ -29,11 +29,11 @@ _STUCK = f"the daemon does not answer within {ANSWER_S:g} s: it is stuck"
 
 
 class NotRunningError(Exception):
-    """No daemon answers. mend: how to start one."""
+    """No daemon answers. hint: how to start one."""
 
-    def __init__(self, text: str, mend: str) -> None:
+    def __init__(self, text: str, hint: str) -> None:
         super().__init__(text)
-        self.mend = mend
+        self.hint = hint
 
 
 class NobodyListensError(NotRunningError):
@@ -63,7 +63,7 @@ class RefusedError(Exception):
     def __init__(self, error: dict[str, Any]) -> None:
         super().__init__(str(error.get("text", "the daemon refuses")))
         self.kind = str(error.get("kind", ""))
-        self.mend: str | None = error.get("mend")
+        self.hint: str | None = error.get("hint")
 
 
 def places() -> tuple[Path, ...]:
@@ -228,8 +228,8 @@ def _connect(paths: tuple[Path, ...]) -> tuple[socket.socket, Path]:
             connection.close()
         except PermissionError as error:
             connection.close()
-            mend = "sudo adduser $USER parleyd, then log in again"
-            raise NotAllowedError(f"this user may not talk to the daemon at {path}", mend) from error
+            hint = "sudo adduser $USER parleyd, then log in again"
+            raise NotAllowedError(f"this user may not talk to the daemon at {path}", hint) from error
         except BlockingIOError as error:
             connection.close()
             raise StuckError(_STUCK, _RESTART) from error
@@ -239,11 +239,11 @@ def _connect(paths: tuple[Path, ...]) -> tuple[socket.socket, Path]:
         else:
             return connection, path
     where = " or ".join(str(path) for path in paths)
-    mend = (
+    hint = (
         "start it: sudo systemctl start parleyd (a user's service: systemctl --user start parleyd; "
         "in a terminal: parleyd run -c FILE)"
     )
-    raise NobodyListensError(f"parleyd is not running: nobody listens at {where}", mend)
+    raise NobodyListensError(f"parleyd is not running: nobody listens at {where}", hint)
 
 
 def timeval(seconds: float, option: int = socket.SO_SNDTIMEO) -> bytes:

@@ -7,12 +7,12 @@ from typing import Any, assert_never
 
 from parleyd.agents.agent import UploadError
 from parleyd.announce.announcer import AnnouncementRefusedError
+from parleyd.app.service import Service
 from parleyd.audio.mixer import MixerError
 from parleyd.config.changes import Changes
 from parleyd.control import messages
 from parleyd.control.messages import AnyRequest, RequestError
 from parleyd.profiles.profiles import ApplyError, Profiles, UnknownProfileError
-from parleyd.service import Service
 from parleyd.tools.built_in import BUILT_IN
 from parleyd.usage.allowance import Refusal
 
@@ -84,12 +84,12 @@ class Commands:
 
     def _send_file(self, descriptor: int | None, name: str, text: str | None) -> int:
         if descriptor is None:
-            mend = "open the file and pass its descriptor with the request (SCM_RIGHTS)"
-            raise RequestError("no_file", "no open file came with the request", mend)
+            hint = "open the file and pass its descriptor with the request (SCM_RIGHTS)"
+            raise RequestError("no_file", "no open file came with the request", hint)
         try:
             return self._service.send_file(descriptor, name, text)
         except UploadError as error:
-            raise RequestError("bad_file", str(error), error.mend) from error
+            raise RequestError("bad_file", str(error), error.hint) from error
 
     def _need_sound(self) -> None:
         if not self._service.has_sound:
@@ -99,7 +99,7 @@ class Commands:
         try:
             return self._service.announce(text, now=now)
         except AnnouncementRefusedError as error:
-            raise RequestError(error.kind, str(error), error.mend) from error
+            raise RequestError(error.kind, str(error), error.hint) from error
 
     def _volume(self, request: messages.Volume) -> float:
         self._need_sound()
@@ -113,7 +113,7 @@ class Commands:
             if request.to is not None or request.by is not None:
                 service.set_volume(wanted)
         except MixerError as error:
-            raise RequestError("unavailable", str(error), error.mend) from error
+            raise RequestError("unavailable", str(error), error.hint) from error
         return wanted
 
     def _profile(self, name: str | None) -> dict[str, object]:
@@ -122,29 +122,29 @@ class Commands:
             try:
                 profiles.choose(name)
             except UnknownProfileError as error:
-                raise RequestError("unknown_profile", str(error), error.mend) from error
+                raise RequestError("unknown_profile", str(error), error.hint) from error
             except ApplyError as error:
-                raise RequestError("unavailable", str(error), error.mend) from error
+                raise RequestError("unavailable", str(error), error.hint) from error
         return {"profile": profiles.current, "chosen": profiles.chosen, "profiles": profiles.names}
 
     def _approve(self, approval: str | None, *, allow: bool) -> dict[str, str]:
         tools = self._service.tools
         if approval is None and (waiting := tools.waiting_approvals):
             listed = ", ".join(f"{one.approval} ({one.name})" for one in waiting)
-            mend = "look at what it would do (parleyd status), then name its id: parleyd approve ID, or deny"
-            raise RequestError("no_id", f"an answer names the call that it is about; there wait: {listed}", mend)
+            hint = "look at what it would do (parleyd status), then name its id: parleyd approve ID, or deny"
+            raise RequestError("no_id", f"an answer names the call that it is about; there wait: {listed}", hint)
         settled = None if approval is None else tools.approve(approval, allow=allow)
         if settled is None:
-            mend = "the agent's question may have run out: tools.mcp.ask_s"
-            raise RequestError("nothing_waits", "no call waits for this approval", mend)
+            hint = "the agent's question may have run out: tools.mcp.ask_s"
+            raise RequestError("nothing_waits", "no call waits for this approval", hint)
         return {"approval": settled.approval, "call_id": settled.call_id, "name": settled.name}
 
     def _run_tool(self, name: str, parameters: dict[str, Any]) -> dict[str, str | None]:
         tools = self._service.tools
         tool = tools.tools.get(name)
         if tool is None or tool.kind != BUILT_IN:
-            mend = "tools.built_in lists them, and takes effect with a new start"
-            raise RequestError("unknown_tool", f"this daemon has no tool {name!r} of its own", mend)
+            hint = "tools.built_in lists them, and takes effect with a new start"
+            raise RequestError("unknown_tool", f"this daemon has no tool {name!r} of its own", hint)
         result = tools.by_hand(name, parameters, TOOL_S)
         return {"result": result.text, "error_type": result.error_type}
 
@@ -162,7 +162,7 @@ def takes_time(request: AnyRequest) -> bool:
 
 def _allowed(refusal: Refusal | None) -> None:
     if refusal is not None:
-        raise RequestError("budget_spent", refusal.text, f"{refusal.mend}; parleyd wake --anyway goes on all the same")
+        raise RequestError("budget_spent", refusal.text, f"{refusal.hint}; parleyd wake --anyway goes on all the same")
 
 
 def _in_session(told: bool, refusal: tuple[str, str, str] = _NO_SESSION) -> None:

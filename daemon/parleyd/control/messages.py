@@ -1,4 +1,4 @@
-"""The control socket's protocol, version 1: what may be asked, what is answered. Pure. docs/control.md describes it.
+"""The control socket's protocol, version 2: what may be asked, what is answered. Pure. docs/control.md describes it.
 
 One JSON object per line, UTF-8. A client sends requests, each answered in order by a line with the same `id`; after
 `events` it also gets lines with `event`, at any time. Fields may be added to answers and events within a version.
@@ -6,16 +6,17 @@ One JSON object per line, UTF-8. A client sends requests, each answered in order
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
-from enum import Enum
 from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta, Struct
 
-from parleyd import events
+from parleyd.core import events
+from parleyd.core.plain import plain
 
-PROTOCOL = 1
+PROTOCOL = 2
+# Version 1 is understood for as long as this is version 2: it called a hint a "mend", and answers carry both names.
+_UNDERSTOOD = (1, PROTOCOL)
 MAX_LINE_BYTES = 64 * 1024
 MAX_TEXT = 8000
 # Of a text in an event: an agent that sends a megabyte must not get every reader dropped as too slow.
@@ -29,11 +30,11 @@ class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
     """id: comes back with the answer. protocol: what the client speaks; another major version is refused."""
 
     id: Id = None
-    protocol: Literal[1] = 1
+    protocol: Literal[1, 2] = 2
 
 
 class Status(Request, frozen=True, tag="status"):
-    """→ the whole status, see parleyd.status."""
+    """→ the whole status, see parleyd.app.status."""
 
 
 class Events(Request, frozen=True, tag="events"):
@@ -166,12 +167,12 @@ _encoder = msgspec.json.Encoder()
 
 
 class RequestError(Exception):
-    """What is wrong with a request. kind: for programs; text and mend: for people."""
+    """What is wrong with a request. kind: for programs; text and hint: for people."""
 
-    def __init__(self, kind: str, text: str, mend: str | None = None, id_: Id = None) -> None:
+    def __init__(self, kind: str, text: str, hint: str | None = None, id_: Id = None) -> None:
         super().__init__(text)
         self.kind = kind
-        self.mend = mend
+        self.hint = hint
         self.id = id_
 
 
@@ -200,11 +201,11 @@ def _refusal(line: bytes, error: Exception) -> RequestError:
             id_ = msgspec.convert(raw.get("id"), Id)
         except msgspec.ValidationError:
             id_ = None
-        if raw.get("protocol", PROTOCOL) != PROTOCOL:
-            return RequestError("protocol", f"this daemon speaks protocol {PROTOCOL} only", "use its own client", id_)
+        if raw.get("protocol", PROTOCOL) not in _UNDERSTOOD:
+            return RequestError("protocol", f"this daemon speaks protocol {PROTOCOL}, and 1", "use its own client", id_)
         if raw.get("do") not in NAMES:
-            mend = f"`do` is one of: {', '.join(NAMES)}"
-            return RequestError("unknown_request", "there is no such request", mend, id_)
+            hint = f"`do` is one of: {', '.join(NAMES)}"
+            return RequestError("unknown_request", "there is no such request", hint, id_)
     return RequestError("bad_request", str(error), "see docs/control.md", id_)
 
 
@@ -212,45 +213,39 @@ NAMES = tuple(str(kind.__struct_config__.tag) for kind in get_args(AnyRequest))
 
 
 def answer(id_: Id, result: object) -> bytes:
-    return _line({"id": id_, "ok": True, "result": plain(result)})
+    return _line({"id": id_, "ok": True, "result": _with_old_name(plain(result))})
 
 
 def refusal(error: RequestError) -> bytes:
-    told = {"kind": error.kind, "text": str(error)} | ({"mend": error.mend} if error.mend else {})
-    return _line({"id": error.id, "ok": False, "error": told})
+    told = {"kind": error.kind, "text": str(error)} | ({"hint": error.hint} if error.hint else {})
+    return _line({"id": error.id, "ok": False, "error": _with_old_name(told)})
 
 
 def event(what: events.Event) -> bytes:
-    """`event` is the event's name in lower case with underscores; its fields are as in parleyd.events."""
+    """`event` is the event's name in lower case with underscores; its fields are as in parleyd.core.events."""
     told: dict[str, Any] = plain(what)
     told = {name: value[:MAX_EVENT_TEXT] if isinstance(value, str) else value for name, value in told.items()}
+    if "hint" in told:
+        told["mend"] = told["hint"]
     return _line({"event": event_name(type(what))} | told)
 
 
 def snapshot(status: object) -> bytes:
-    return _line({"event": "snapshot", "status": plain(status)})
+    return _line({"event": "snapshot", "status": _with_old_name(plain(status))})
 
 
 def event_name(kind: type[events.Event]) -> str:
     return "".join(f"_{sign.lower()}" if sign.isupper() else sign for sign in kind.__name__).lstrip("_")
 
 
-def plain(value: object) -> Any:
-    """Dataclasses, enums and structs as JSON knows them."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, Struct):
-        return msgspec.to_builtins(value)
-    if isinstance(value, dict):
-        return {str(key): plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(one) for one in value]
-    if value is None or isinstance(value, int | float | bool):
+def _with_old_name(value: Any) -> Any:
+    """The value, with a `mend` beside each `hint`. The parameters of a call are a stranger's, and stay as they are."""
+    if isinstance(value, list):
+        return [_with_old_name(one) for one in value]
+    if not isinstance(value, dict):
         return value
-    # A lone surrogate cannot be written as UTF-8.
-    return str(value).encode("utf-8", "replace").decode()
+    told = {name: one if name == "parameters" else _with_old_name(one) for name, one in value.items()}
+    return told | {"mend": told["hint"]} if "hint" in told else told
 
 
 def _line(told: dict[str, Any]) -> bytes:

@@ -21,11 +21,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import parleyd
-from parleyd import events
 from parleyd.control import messages
 from parleyd.control.messages import AnyRequest, RequestError
 from parleyd.control.peer import peer, peer_groups
-from parleyd.health import Pulse
+from parleyd.core import events
+from parleyd.core.health import Pulse
 from parleyd.host.lock import HeldError, Lock
 
 log = logging.getLogger(__name__)
@@ -56,11 +56,11 @@ Handler = Callable[[AnyRequest, int | None], object]
 
 
 class ControlError(Exception):
-    """The socket cannot be opened. mend: what to do about it."""
+    """The socket cannot be opened. hint: what to do about it."""
 
-    def __init__(self, text: str, mend: str) -> None:
+    def __init__(self, text: str, hint: str) -> None:
         super().__init__(text)
-        self.mend = mend
+        self.hint = hint
 
 
 class _Client:
@@ -149,8 +149,8 @@ class ControlServer:
         except OSError as error:
             # Of a path that is too long for a socket there is no strerror.
             text = f"the control socket {self.path} cannot be opened: {error.strerror or error}"
-            mend = "set control.socket to a short path in a folder that this user may write"
-            raise ControlError(text, mend) from error
+            hint = "set control.socket to a short path in a folder that this user may write"
+            raise ControlError(text, hint) from error
         status = self.path.stat()
         self._inode, self._group = status.st_ino, status.st_gid
         self._selector.register(self._listening, selectors.EVENT_READ)
@@ -252,8 +252,8 @@ class ControlServer:
             why = f"you are neither root, nor the daemon's own user, nor a member of the group {GROUP}"
             self._refuse(client, RequestError("not_allowed", why, f"adduser USER {GROUP}, and log in again"))
         elif (own := self._refused(connection)) is not None:
-            mend = "run_as: daemon, in the configuration, lets a tool or a hook in, and do all that the daemon may"
-            self._refuse(client, RequestError("not_allowed", own, mend))
+            hint = "run_as: daemon, in the configuration, lets a tool or a hook in, and do all that the daemon may"
+            self._refuse(client, RequestError("not_allowed", own, hint))
         elif len(late) > MOST_FOR_MUTE:
             self._refuse(late[0], _busy())
             self._write(late[0])
@@ -276,8 +276,8 @@ class ControlServer:
         now_s = time.monotonic()
         for client in list(self._clients.values()):
             if not client.has_asked and not client.leaving and now_s - client.connected_s >= SILENT_S:
-                mend = "connect when there is something to ask"
-                self._refuse(client, RequestError("silent", f"nothing was asked for {SILENT_S:g} s", mend))
+                hint = "connect when there is something to ask"
+                self._refuse(client, RequestError("silent", f"nothing was asked for {SILENT_S:g} s", hint))
                 self._write(client)
 
     def _accept_again(self) -> None:
@@ -449,14 +449,14 @@ class ControlServer:
 
 
 def _busy() -> RequestError:
-    mend = "try again later; parleyd mute is heard all the same"
-    return RequestError("busy", f"there are {MOST_CLIENTS} clients already", mend)
+    hint = "try again later; parleyd mute is heard all the same"
+    return RequestError("busy", f"there are {MOST_CLIENTS} clients already", hint)
 
 
 def _taken(path: Path, pid: int | None = None) -> ControlError:
-    mend = "stop it (parleyd stop), or give this one a socket of its own with control.socket"
+    hint = "stop it (parleyd stop), or give this one a socket of its own with control.socket"
     who = f" (process {pid})" if pid else ""
-    return ControlError(f"a parleyd is already running{who}: it listens at {path}", mend)
+    return ControlError(f"a parleyd is already running{who}: it listens at {path}", hint)
 
 
 def _listen(path: Path) -> tuple[socket.socket, Lock | None]:

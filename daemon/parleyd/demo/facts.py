@@ -10,10 +10,10 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from parleyd import events
-from parleyd.conversation.states import State
-from parleyd.conversation.uplink import UplinkCounters
-from parleyd.events import Event
+from parleyd.conversation.session.uplink import UplinkCounters
+from parleyd.core import events
+from parleyd.core.events import Event
+from parleyd.core.states import State
 
 E = TypeVar("E", bound=Event)
 

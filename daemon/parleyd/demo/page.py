@@ -7,7 +7,7 @@ import shutil
 import textwrap
 from typing import TextIO
 
-from parleyd.shown import printable
+from parleyd.core.text import printable
 
 # Below this a text beside its label would be a column of single words; it goes below the label instead.
 _LEAST_BESIDE = 30

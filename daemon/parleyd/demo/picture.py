@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from parleyd import events, plotting
-from parleyd.conversation.states import State
+from parleyd.core import events
+from parleyd.core.events import Event
+from parleyd.core.states import State
 from parleyd.demo.facts import Recording, of
-from parleyd.events import Event
+from parleyd.tuning import plotting
 
 _STATE_COLOURS = {
     State.ASLEEP: "#d9d9d9",

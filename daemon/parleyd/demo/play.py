@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from parleyd import events
-from parleyd.conversation.states import State
+from parleyd.core import events
+from parleyd.core.events import Event
+from parleyd.core.states import State
 from parleyd.demo.actor import ActorMicrophone
 from parleyd.demo.stage import Stage
-from parleyd.events import Event
 
 E = TypeVar("E", bound=Event)
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from parleyd.events import Event
+from parleyd.core.events import Event
 
 E = TypeVar("E", bound=Event)
 

@@ -10,11 +10,11 @@ import threading
 import time
 from typing import TextIO
 
-from parleyd import events
-from parleyd.conversation.states import State
+from parleyd.core import events
+from parleyd.core.events import Event
+from parleyd.core.states import State
+from parleyd.core.text import one_line
 from parleyd.demo import page
-from parleyd.events import Event
-from parleyd.shown import one_line
 
 _COLOURS = {
     "person": "36",
@@ -113,8 +113,8 @@ class Timeline:
                 self._line(event, "trouble", "lost", f"{event.lost_ms} ms of speech: {event.cause}")
             case events.ToolCalled():
                 self._line(event, "agent", "tool", event.name)
-            case events.Trouble() if event.mend or self._reason not in event.text:
-                self._line(event, "trouble", "trouble", event.text + (f"; {event.mend}" if event.mend else ""))
+            case events.Trouble() if event.hint or self._reason not in event.text:
+                self._line(event, "trouble", "trouble", event.text + (f"; {event.hint}" if event.hint else ""))
             case _:
                 pass
 

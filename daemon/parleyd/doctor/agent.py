@@ -15,10 +15,11 @@ from parleyd.doctor.findings import Finding, Severity, error, good, misconfigure
 from parleyd.doctor.network import EMBEDDED
 
 if TYPE_CHECKING:  # the doctor starts without what these import
-    from parleyd.agents.agent import Agent, AgentEvent, Ending, Ready
+    from parleyd.agents.agent import Agent, AgentEvent, Ready
     from parleyd.agents.elevenlabs.agent_settings import AgentSettings
     from parleyd.config.schema import Config
-    from parleyd.conversation.session import Session
+    from parleyd.conversation.session.session import Session
+    from parleyd.core.endings import Ending
 
 _CREDENTIALS = Path("/run/credentials/parleyd.service")
 _ANSWER_S = 8.0
@@ -45,8 +46,8 @@ _EVENTS = {
 
 def key(examination: Examination) -> Iterator[Finding]:
     """Leaves the key behind. Asked for with it: the signed URL with which each session of a private agent begins."""
-    from parleyd.agents.agent import DialError, EndingKind
     from parleyd.agents.elevenlabs.address import signed_address
+    from parleyd.core.endings import DialError, EndingKind
 
     section = examination.configured().elevenlabs
     if examination.configured().provider == "local":
@@ -66,7 +67,7 @@ def key(examination: Examination) -> Iterator[Finding]:
     except DialError as refusal:
         ending = refusal.ending
         make = misconfigured if ending.kind is EndingKind.FINAL else error
-        yield make(ending.reason, ending.mend or "try again later")
+        yield make(ending.reason, ending.hint or "try again later")
         return
     yield good("accepted, and it may open sessions with the agent")
 
@@ -90,13 +91,13 @@ def _find_key(examination: Examination) -> Iterator[Finding]:
             text = f"{refusal}; it may be in that of the service"
             yield Finding(Severity.SKIPPED, text, f"{configured.env}=... parleyd doctor")
         elif others and ("may not be read" in str(refusal) or "systemd passed no credentials" in str(refusal)):
-            mend = "sudo parleyd doctor" if os.geteuid() else "sudo systemctl start parleyd, then try again"
-            yield Finding(Severity.SKIPPED, f"the key is for the service's user {others[0]} alone to read", mend)
+            hint = "sudo parleyd doctor" if os.geteuid() else "sudo systemctl start parleyd, then try again"
+            yield Finding(Severity.SKIPPED, f"the key is for the service's user {others[0]} alone to read", hint)
         else:
-            yield misconfigured(str(refusal), refusal.mend)
+            yield misconfigured(str(refusal), refusal.hint)
         return
     for text in said:
-        yield warning(*text.split("; mend: ", 1)) if "; mend: " in text else note(text)
+        yield warning(*text.split("; hint: ", 1)) if "; hint: " in text else note(text)
 
 
 @contextlib.contextmanager
@@ -122,8 +123,8 @@ def _logged(name: str) -> Iterator[list[str]]:
 
 
 def settings(examination: Examination) -> Iterable[Finding]:
-    from parleyd.agents.agent import DialError
     from parleyd.agents.elevenlabs.agent_settings import read_settings
+    from parleyd.core.endings import DialError
 
     config = examination.configured()
     if config.provider == "local":
@@ -163,8 +164,8 @@ def judge_settings(found: AgentSettings, overrides: Collection[str], *, without_
     formats = [name for name in (found.input_format, found.output_format) if name]
     for name in formats:
         if name not in FORMATS:
-            mend = "choose PCM, or µ-law at 8 kHz, in its settings under Voice and Advanced"
-            yield misconfigured(f"its audio format {name} is not known here", mend)
+            hint = "choose PCM, or µ-law at 8 kHz, in its settings under Voice and Advanced"
+            yield misconfigured(f"its audio format {name} is not known here", hint)
     yield from _judge_events(found.client_events)
     if found.allowed_overrides is not None:
         refused = sorted(set(overrides) - found.allowed_overrides)
@@ -271,7 +272,7 @@ def _embedded(examination: Examination) -> Iterator[Finding]:
     import msgspec
 
     from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
-    from parleyd.agents.local.child import AgentChild, AgentChildError
+    from parleyd.embedded.child import AgentChild, AgentChildError
 
     config = examination.configured()
     try:
@@ -292,10 +293,11 @@ def _converse(agent: Agent, *, without_greeting: bool) -> Iterator[Finding]:
 
 def converse(agent: Agent, *, suppress_greeting: bool) -> tuple[Ready | None, Ending | None]:
     """The session's formats, and why it ended, unless we did it."""
-    from parleyd.agents.agent import EndingKind, Ready
-    from parleyd.conversation.outbox import Outbox
-    from parleyd.conversation.session import Session
-    from parleyd.conversation.uplink import Uplink
+    from parleyd.agents.agent import Ready
+    from parleyd.conversation.session.outbox import Outbox
+    from parleyd.conversation.session.session import Session
+    from parleyd.conversation.session.uplink import Uplink
+    from parleyd.core.endings import EndingKind
 
     follower, faults = _Follower(), queue.Queue[BaseException]()
     session = Session(
@@ -325,13 +327,13 @@ def converse(agent: Agent, *, suppress_greeting: bool) -> tuple[Ready | None, En
 
 def judge_conversation(ready: Ready | None, ending: Ending | None) -> Finding:
     """ending: the agent's own, None where we hung up."""
-    from parleyd.agents.agent import EndingKind
+    from parleyd.core.endings import EndingKind
 
     if ending is not None and ending.kind is EndingKind.AGENT and ready is not None:
         return warning(f"it answers, and hangs up at once: {ending.reason}", "see the agent's settings")
     if ending is not None:
         make = misconfigured if ending.kind is EndingKind.FINAL else error
-        return make(ending.reason, ending.mend or "try again later")
+        return make(ending.reason, ending.hint or "try again later")
     if ready is None:
         return error("no answer", "try again later")
     formats = (f"{one.encoding} {one.rate_hz / 1000:g} kHz" for one in (ready.input_format, ready.output_format))

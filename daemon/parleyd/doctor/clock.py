@@ -47,16 +47,16 @@ def judge_clock(
     now_s: float, is_synchronised: bool | None, service: TimeService | None, has_clock_chip: bool
 ) -> Iterator[Finding]:
     """is_synchronised: what the kernel was told. service: that which asks a time server. None: not known."""
-    mend = f"{_INSTALL if service == 'missing' else _SWITCH_ON}; {_BY_HAND}"
+    hint = f"{_INSTALL if service == 'missing' else _SWITCH_ON}; {_BY_HAND}"
     moment = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now_s))
     if not _FIRST_YEAR <= time.gmtime(now_s).tm_year < _LAST_YEAR:
-        yield error(f"it is said to be {moment}: TLS refuses every certificate", mend)
+        yield error(f"it is said to be {moment}: TLS refuses every certificate", hint)
     elif is_synchronised:
         yield good(f"synchronised, {moment}")
     elif is_synchronised is None:
         yield note(f"{moment}; whether it is synchronised cannot be seen from here")
     elif service in ("off", "missing"):
-        yield warning(f"{moment}, and nobody sets it", mend)
+        yield warning(f"{moment}, and nobody sets it", hint)
     else:
         chip = "" if has_clock_chip else "; without a clock chip it begins in the past at each start"
         text = f"{moment}, not synchronised{chip}"

@@ -17,7 +17,7 @@ def or_defaults(probe: Probe) -> Probe:
     def made(examination: Examination) -> Iterator[Finding]:
         for finding in probe(examination):
             if examination.config is None and finding.severity is Severity.ERROR:
-                yield warning(f"with the defaults: {finding.text}", finding.mend)
+                yield warning(f"with the defaults: {finding.text}", finding.hint)
             else:
                 yield finding
 
@@ -26,8 +26,8 @@ def or_defaults(probe: Probe) -> Probe:
 
 def configuration(examination: Examination) -> Iterator[Finding]:
     """Leaves the configuration behind; without a file, and none asked for, the defaults."""
+    from parleyd.checks.configuration import ConfigError, load
     from parleyd.checks.this_machine import missing_programs
-    from parleyd.config.loader import ConfigError, load
     from parleyd.config.schema import Config
 
     path = examination.config_path or config_path()
@@ -42,12 +42,12 @@ def configuration(examination: Examination) -> Iterator[Finding]:
         for problem in refusal.problems:
             place = f"line {problem.line}: " if problem.line is not None else ""
             key = f"{problem.key}: " if problem.key else ""
-            yield misconfigured(f"{place}{key}{problem.text}", problem.mend)
+            yield misconfigured(f"{place}{key}{problem.text}", problem.hint)
         return
     examination.config = loaded.config
     # Extra packages, the key and the sound devices have checks of their own.
     warnings = [*loaded.warnings, *map(loaded.placed, missing_programs(loaded.config))]
     for problem in warnings:
-        yield warning(f"line {problem.line}: {problem.key}: {problem.text}", problem.mend)
+        yield warning(f"line {problem.line}: {problem.key}: {problem.text}", problem.hint)
     if not warnings:
         yield good(f"{path} is good")

@@ -19,12 +19,12 @@ def daemon(examination: Examination) -> Iterable[Finding]:
         with Client() as client:
             return judge_status(client.ask("status"), log)
     except RefusedError as refusal:
-        return [warning(f"it does not tell how it is: {refusal}", refusal.mend or log)]
+        return [warning(f"it does not tell how it is: {refusal}", refusal.hint or log)]
     except NotRunningError as refusal:
         if isinstance(refusal.__cause__, PermissionError):
-            return [note(str(refusal), refusal.mend)]
+            return [note(str(refusal), refusal.hint)]
         if isinstance(refusal.__cause__, OSError):
-            return [error(str(refusal), refusal.mend or log)]
+            return [error(str(refusal), refusal.hint or log)]
         if running:
             return [error("systemd says that it runs, but its control socket does not answer", log)]
         return [skipped("it does not run, or not for this user")]
@@ -42,8 +42,6 @@ def judge_status(status: Mapping[str, Any], log: str) -> Iterator[Finding]:
     elif health == "sick":
         yield error(text, f"its watchdog restarts it; {log}")
     elif health == "starting":
-        yield warning(
-            f"{status.get('state')}: {status.get('reason')}", "try again in a moment; if it stays so, " + log
-        )
+        yield warning(f"{status.get('state')}: {status.get('reason')}", "try again in a moment; if it stays so, " + log)
     else:
         yield warning(text, f"`parleyd status` follows it; {log}")

@@ -26,14 +26,14 @@ class Severity(Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """text: what was found; mend: what to do about it, "" where nothing is to be done. Both one line, no secrets.
+    """text: what was found; hint: what to do about it, "" where nothing is to be done. Both one line, no secrets.
 
-    is_configuration: the mend is in the configuration file, the key, or the agent's settings.
+    is_configuration: the hint is in the configuration file, the key, or the agent's settings.
     """
 
     severity: Severity
     text: str
-    mend: str = ""
+    hint: str = ""
     is_configuration: bool = False
 
 
@@ -41,28 +41,28 @@ def good(text: str) -> Finding:
     return Finding(Severity.GOOD, text)
 
 
-def note(text: str, mend: str = "") -> Finding:
-    return Finding(Severity.NOTE, text, mend)
+def note(text: str, hint: str = "") -> Finding:
+    return Finding(Severity.NOTE, text, hint)
 
 
-def warning(text: str, mend: str) -> Finding:
-    return Finding(Severity.WARNING, text, mend)
+def warning(text: str, hint: str) -> Finding:
+    return Finding(Severity.WARNING, text, hint)
 
 
-def error(text: str, mend: str) -> Finding:
-    return Finding(Severity.ERROR, text, mend)
+def error(text: str, hint: str) -> Finding:
+    return Finding(Severity.ERROR, text, hint)
 
 
-def misconfigured(text: str, mend: str) -> Finding:
-    return Finding(Severity.ERROR, text, mend, is_configuration=True)
+def misconfigured(text: str, hint: str) -> Finding:
+    return Finding(Severity.ERROR, text, hint, is_configuration=True)
 
 
 def skipped(reason: str) -> Finding:
     return Finding(Severity.SKIPPED, reason)
 
 
-def failed(text: str, mend: str) -> Finding:
-    return Finding(Severity.FAILED, text, mend)
+def failed(text: str, hint: str) -> Finding:
+    return Finding(Severity.FAILED, text, hint)
 
 
 def worst(findings: Iterable[Finding]) -> Severity:

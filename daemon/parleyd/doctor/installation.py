@@ -14,10 +14,10 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from parleyd import own_python
 from parleyd.checks.this_machine import EXTRAS, wanted_extras
 from parleyd.doctor.examination import Examination
 from parleyd.doctor.findings import Finding, error, good, note, warning
+from parleyd.host import python_env
 
 # setup.cfg: python_requires, and the newest on which the tests run.
 _OLDEST, _NEWEST = (3, 11), (3, 13)
@@ -106,8 +106,8 @@ def extras(examination: Examination) -> Iterator[Finding]:
 def judge_extra(reason: str, distributions: Iterable[str], problems: Mapping[str, str | None]) -> Iterator[Finding]:
     broken = [f"{module}: {problem}" for module, problem in problems.items() if problem]
     if broken:
-        mend = own_python.install(*distributions)
-        yield error(f"{reason} needs packages that cannot be imported: {'; '.join(broken)}", mend)
+        hint = python_env.install(*distributions)
+        yield error(f"{reason} needs packages that cannot be imported: {'; '.join(broken)}", hint)
     else:
         yield good(f"{reason}: {', '.join(problems)}")
 
@@ -119,26 +119,26 @@ def judge_packages(
     is installed; it imports pkg_resources, which newer setuptools no longer have (py-webrtcvad issues 96 and 97)."""
     if has_old_vad:
         text = "the package webrtcvad stands in the place of webrtcvad-wheels; it breaks with newer setuptools"
-        again = own_python.install("--force-reinstall", "webrtcvad-wheels")
-        mend = f"{again.partition(' install ')[0]} uninstall webrtcvad, then {again}"
-        yield (error if problems.get("webrtcvad") else warning)(text, mend)
+        again = python_env.install("--force-reinstall", "webrtcvad-wheels")
+        hint = f"{again.partition(' install ')[0]} uninstall webrtcvad, then {again}"
+        yield (error if problems.get("webrtcvad") else warning)(text, hint)
     for package in PACKAGES:
         problem = problems.get(package.module)
         if not problem or (package.module == "webrtcvad" and has_old_vad):
             continue
-        text, mend = f"{package.distribution} cannot be imported: {problem}", _mend(package, problem)
+        text, hint = f"{package.distribution} cannot be imported: {problem}", _hint(package, problem)
         if package.is_needed:
-            yield error(text, mend)
+            yield error(text, hint)
         else:
-            yield warning(f"{text}: {package.without}", mend)
+            yield warning(f"{text}: {package.without}", hint)
     if not any(problems.values()):
         known = [f"{name} {version}" for name in _SHOWN if (version := versions.get(name))]
         yield good(f"all {len(problems)} can be imported: {', '.join(known)}")
 
 
-def _mend(package: Package, problem: str) -> str:
+def _hint(package: Package, problem: str) -> str:
     if "killed by" in problem:
-        again = own_python.install("--force-reinstall", "--no-binary", ":all:", package.distribution)
+        again = python_env.install("--force-reinstall", "--no-binary", ":all:", package.distribution)
         return f"it was built for another CPU: {again}"
     if package.module == "pyaudio":
         return "sudo apt-get install python3-pyaudio (with a virtual environment that has --system-site-packages)"
@@ -146,7 +146,7 @@ def _mend(package: Package, problem: str) -> str:
         return "sudo apt-get install python3-systemd (with a virtual environment that has --system-site-packages)"
     if package.module == "numpy" and "libopenblas" in problem:
         return "sudo apt-get install libopenblas0-pthread"
-    return own_python.install(package.distribution)
+    return python_env.install(package.distribution)
 
 
 def _version(package: Package) -> str | None:
@@ -169,7 +169,7 @@ def import_each(modules: Iterable[str], timeout_s: float = 30.0) -> dict[str, st
     problems: dict[str, str | None] = {}
     waiting = list(modules)
     while waiting:
-        command = [*own_python.command(), "-c", _IMPORT, *waiting]
+        command = [*python_env.command(), "-c", _IMPORT, *waiting]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
         except subprocess.TimeoutExpired:

@@ -67,7 +67,7 @@ def judge_disk(
             f"mount -o remount,rw {mount}; or keep it elsewhere, with STATE_DIRECTORY in the daemon's environment",
         )
     elif not is_writable:
-        yield warning(f"{place} cannot be written by this user", "run it as the user of the daemon, or mend the owner")
+        yield warning(f"{place} cannot be written by this user", "run it as the user of the daemon, or fix the owner")
     if free_bytes < _NO_DISK_BYTES or free_files == 0:
         full = f"no files (inodes) are left for {place}" if free_files == 0 else free
         yield error(full, f"{_ROOM}; `df -h` and `df -i` show what is full")
@@ -166,11 +166,11 @@ def judge_power(answer: str) -> Iterator[Finding]:
         return
     bits = int(found[1], 16)
     said: Mapping[int, tuple[str, str]] = _POWER_BITS
-    for bit, (text, mend) in said.items():
+    for bit, (text, hint) in said.items():
         if bits >> bit & 1:
-            yield warning(f"{text} now", mend)
+            yield warning(f"{text} now", hint)
         elif bits >> (bit + 16) & 1:
-            yield warning(f"since boot, at some time: {text}", mend)
+            yield warning(f"since boot, at some time: {text}", hint)
     if not any(bits >> bit & 1 or bits >> (bit + 16) & 1 for bit in said):
         yield good("voltage and temperature have been fine since boot")
 

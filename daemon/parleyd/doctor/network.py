@@ -20,11 +20,11 @@ from parleyd.host.certificates import Flaw, flaw, issuer
 from parleyd.host.proxies import Proxy, ProxyError, is_this_machine, proxy_for
 from parleyd.host.reaching import STAGGER_S, Deadline, open_line
 from parleyd.host.unreachable import (
-    MEND_CLOCK,
-    MEND_HOST,
-    MEND_STRANGER,
+    HINT_CLOCK,
+    HINT_HOST,
+    HINT_STRANGER,
     NO_SUCH_NAME,
-    mend_form,
+    hint_form,
     trouble,
 )
 
@@ -33,7 +33,7 @@ _LOOKUP_S = 10.0
 EMBEDDED = "provider: local, the agent is on this machine"
 # Farther apart than any clock that is only badly kept.
 _WRONG_CLOCK_S = 120.0
-_MEND_CLOCK = f"{MEND_CLOCK}; then try again"
+_HINT_CLOCK = f"{HINT_CLOCK}; then try again"
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def proxy(examination: Examination) -> Iterable[Finding]:
         with Deadline(_CONNECT_S) as deadline:
             open_line(server.host, server.port, (), deadline, tls=None, proxy=way).close()
     except ProxyError as refusal:
-        return [error(str(refusal), refusal.mend)]
+        return [error(str(refusal), refusal.hint)]
     user = ", with a user" if way.authorization is not None else ""
     return [good(f"{way.shown}{user} opens the way to {server.shown}")]
 
@@ -114,21 +114,21 @@ def name(examination: Examination) -> Iterable[Finding]:
 def judge_name(host: str, addresses: Sequence[str], took_s: float) -> Finding:
     shown = ", ".join(addresses[:3]) + (f" and {len(addresses) - 3} more" if len(addresses) > 3 else "")
     if took_s > 2:
-        mend = "another name server (nmcli, /etc/resolv.conf) is quicker; each new session waits for it"
-        return warning(f"{host} is {shown}, but the answer took {took_s:.1f} s", mend)
+        hint = "another name server (nmcli, /etc/resolv.conf) is quicker; each new session waits for it"
+        return warning(f"{host} is {shown}, but the answer took {took_s:.1f} s", hint)
     return good(f"{host} is {shown}" if addresses != [host] else f"{host} is an address")
 
 
 def judge_no_name(host: str, problem: OSError) -> Finding:
     if not _has_route():
-        mend = "the cable, or the Wi-Fi: `nmcli device`, `ip route`; sudo raspi-config, System Options, Wireless LAN"
-        return error(f"no network: there is no default route, and {host} cannot be looked up", mend)
+        hint = "the cable, or the Wi-Fi: `nmcli device`, `ip route`; sudo raspi-config, System Options, Wireless LAN"
+        return error(f"no network: there is no default route, and {host} cannot be looked up", hint)
     if isinstance(problem, socket.gaierror) and problem.errno in NO_SUCH_NAME:
-        mend = "`getent hosts debian.org` tells whether other names are; if not, see `resolvectl status` and "
-        mend += "/etc/resolv.conf for the name server; if so, elevenlabs.base_url is wrong"
-        return error(f"the name {host} is not known", mend)
-    mend = "is the router itself online (`ping -c 3 1.1.1.1`)? If so, see `resolvectl status` and /etc/resolv.conf for "
-    return error(trouble(problem, host).reason, f"{mend}the name server")
+        hint = "`getent hosts debian.org` tells whether other names are; if not, see `resolvectl status` and "
+        hint += "/etc/resolv.conf for the name server; if so, elevenlabs.base_url is wrong"
+        return error(f"the name {host} is not known", hint)
+    hint = "is the router itself online (`ping -c 3 1.1.1.1`)? If so, see `resolvectl status` and /etc/resolv.conf for "
+    return error(trouble(problem, host).reason, f"{hint}the name server")
 
 
 def _has_route() -> bool:
@@ -211,7 +211,7 @@ def tls(examination: Examination) -> Iterable[Finding]:
         text = f"{server.shown} speaks no TLS that we understand: {problem.reason or 'the handshake failed'}"
         return [error(text, "is it an https port? A filtering network may stand between; see elevenlabs.base_url")]
     except ProxyError as refusal:
-        return [error(str(refusal), refusal.mend)]
+        return [error(str(refusal), refusal.hint)]
     except OSError as problem:
         text = f"{server.shown} broke off the TLS handshake: {_words(problem)}"
         return [error(text, "a firewall? Try another network")]
@@ -222,7 +222,7 @@ def judge_tls(shown: str, version: str | None, not_after: str, ahead_s: float | 
     until = " ".join(not_after.split()[:2] + not_after.split()[3:4])
     yield good(f"{version} to {shown}" + (f", the certificate is valid until {until}" if until else ""))
     if ahead_s is not None and abs(ahead_s) > _WRONG_CLOCK_S:
-        yield warning(f"our clock is {_apart(ahead_s)} the server's", _MEND_CLOCK)
+        yield warning(f"our clock is {_apart(ahead_s)} the server's", _HINT_CLOCK)
 
 
 def judge_certificate(host: str, code: int, said: str, ahead_s: float | None, authority: str = "") -> Finding:
@@ -234,13 +234,13 @@ def judge_certificate(host: str, code: int, said: str, ahead_s: float | None, au
     if what in (Flaw.NOT_YET, Flaw.EXPIRED):
         return _judge_dates(host, what, ahead_s)
     if what is Flaw.HOST:
-        return misconfigured(f"the certificate is not for {host}: {said}", MEND_HOST)
+        return misconfigured(f"the certificate is not for {host}: {said}", HINT_HOST)
     by = f" ({authority})" if authority else ""
     if what is Flaw.STRANGER:
-        return error(f"the certificate of {host} is from nobody whom this machine trusts{by}: {said}", MEND_STRANGER)
+        return error(f"the certificate of {host} is from nobody whom this machine trusts{by}: {said}", HINT_STRANGER)
     if what is Flaw.FORM:
         text = f"the certificate of {host}, or of the authority behind it{by}, is not accepted for its form: {said}"
-        return error(text, mend_form(authority))
+        return error(text, hint_form(authority))
     if what is Flaw.REVOKED:
         return error(f"the certificate of {host} was revoked{by}: {said}", "tell whoever runs the server")
     return error(f"the certificate of {host} is not valid{by}: {said}", "tell whoever runs the server")
@@ -250,12 +250,12 @@ def _judge_dates(host: str, what: Flaw, ahead_s: float | None) -> Finding:
     words = "has expired" if what is Flaw.EXPIRED else "is not valid yet"
     if ahead_s is None:
         now = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
-        return error(f"the certificate of {host} {words}, if it really is {now}", f"is that wrong? {_MEND_CLOCK}")
+        return error(f"the certificate of {host} {words}, if it really is {now}", f"is that wrong? {_HINT_CLOCK}")
     if abs(ahead_s) > _WRONG_CLOCK_S:
         text = f"by our clock the certificate of {host} {words}, but our clock is {_apart(ahead_s)} the server's"
-        return error(text, _MEND_CLOCK)
-    mend = "whoever runs the server must renew it; a wrong host in elevenlabs.base_url?"
-    return error(f"the certificate of {host} {words}, and our clock is right", mend)
+        return error(text, _HINT_CLOCK)
+    hint = "whoever runs the server must renew it; a wrong host in elevenlabs.base_url?"
+    return error(f"the certificate of {host} {words}, and our clock is right", hint)
 
 
 def _judge_form(server: Server, authority: str) -> Iterator[Finding]:
@@ -268,7 +268,7 @@ def _judge_form(server: Server, authority: str) -> Iterator[Finding]:
             yield note(
                 f"the certificate is from {who}, of an old form ({refusal.verify_message.rstrip('.')}): parleyd "
                 "accepts it, as curl does; programs in Python 3.13 (Debian 13) do not",
-                f"for those, {mend_form(authority).partition(': ')[2]}",
+                f"for those, {hint_form(authority).partition(': ')[2]}",
             )
     except OSError:
         # The first one went well; a line that breaks now says nothing about the form.

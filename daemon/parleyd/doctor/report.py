@@ -1,4 +1,4 @@
-"""The outcome in words: a line for each check and its mend below it, or JSON. Pure but for the print."""
+"""The outcome in words: a line for each check and its hint below it, or JSON. Pure but for the print."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Page:
         self._width = width
         self._colour = colour
         self._waiting: list[Outcome] = []
-        # Mends that stand on the page already, and at which check.
+        # Hints that stand on the page already, and at which check.
         self._told: dict[str, str] = {}
 
     def add(self, outcome: Outcome) -> None:
@@ -62,7 +62,7 @@ class Page:
                 (outcome.name, finding)
                 for outcome in outcomes
                 for finding in outcome.findings
-                if finding.severity is Severity.ERROR and finding.mend
+                if finding.severity is Severity.ERROR and finding.hint
             ),
             None,
         )
@@ -71,7 +71,7 @@ class Page:
             name, finding = first
             for line in self._wrapped(f"first: {name}: {finding.text}", "", indented=False):
                 self._write(line)
-            for line in self._wrapped(finding.mend, "-> ", indented=False):
+            for line in self._wrapped(finding.hint, "-> ", indented=False):
                 self._write(line)
 
     def _flush(self) -> None:
@@ -92,13 +92,13 @@ class Page:
             self._write(f"{mark}  {name if number == 0 else '':<{_NAME_WIDTH}} {first}".rstrip())
             for line in more:
                 self._write(_INDENT + line)
-            # Findings with one mend have it below the last of them.
-            is_next_the_same = findings[number + 1 : number + 2] and findings[number + 1].mend == finding.mend
-            if not finding.mend or is_next_the_same:
+            # Findings with one hint have it below the last of them.
+            is_next_the_same = findings[number + 1 : number + 2] and findings[number + 1].hint == finding.hint
+            if not finding.hint or is_next_the_same:
                 continue
             # One trouble may show in several checks.
-            told = self._told.setdefault(finding.mend, name)
-            for line in self._wrapped(finding.mend if told == name else f"as above: {told}", "-> "):
+            told = self._told.setdefault(finding.hint, name)
+            for line in self._wrapped(finding.hint if told == name else f"as above: {told}", "-> "):
                 self._write(_INDENT + line)
 
     def _wrapped(self, text: str, lead: str, *, indented: bool = True) -> list[str]:
@@ -113,7 +113,7 @@ class Page:
 def _reason(outcome: Outcome) -> str | None:
     """Why it was skipped; None when it was not, or when there is more to say."""
     only = outcome.findings[0]
-    return only.text if len(outcome.findings) == 1 and only.severity is Severity.SKIPPED and not only.mend else None
+    return only.text if len(outcome.findings) == 1 and only.severity is Severity.SKIPPED and not only.hint else None
 
 
 def _count(number: int, one: str, many: str = "") -> str:
@@ -132,7 +132,7 @@ def facts(outcomes: Sequence[Outcome]) -> dict[str, Any]:
                 "severity": _WORDS[outcome.severity],
                 "seconds": round(outcome.seconds, 3),
                 "findings": [
-                    {"severity": _WORDS[one.severity], "text": one.text, "mend": one.mend or None}
+                    {"severity": _WORDS[one.severity], "text": one.text, "hint": one.hint or None}
                     for one in outcome.findings
                 ],
             }

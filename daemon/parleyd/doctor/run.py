@@ -8,9 +8,9 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from parleyd.core.text import one_line
 from parleyd.doctor.examination import Examination
 from parleyd.doctor.findings import Finding, Severity, failed, good, skipped, worst
-from parleyd.shown import one_line
 
 Probe = Callable[[Examination], Iterable[Finding]]
 
@@ -97,5 +97,5 @@ def _shown(outcome: Outcome, key: str | None) -> Outcome:
     def clean(text: str) -> str:
         return one_line(text.replace(key, "***") if key else text)
 
-    findings = (replace(one, text=clean(one.text), mend=clean(one.mend)) for one in outcome.findings)
+    findings = (replace(one, text=clean(one.text), hint=clean(one.hint)) for one in outcome.findings)
     return replace(outcome, findings=tuple(findings))

@@ -98,7 +98,7 @@ def known_units() -> list[Unit]:
 
 
 def why_not_running(units: Sequence[Unit]) -> tuple[str, str] | None:
-    """What keeps an installed unit from running, and the mend; None where no unit has failed or is being started."""
+    """What keeps an installed unit from running, and the hint; None where no unit has failed or is being started."""
     for unit in units:
         whose, log = _whose(unit), log_command(unit)
         restarts = _number(unit.get("NRestarts"))

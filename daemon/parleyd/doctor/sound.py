@@ -8,10 +8,10 @@ import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from parleyd import own_python
 from parleyd.doctor.examination import Examination
 from parleyd.doctor.findings import Finding, error, good, misconfigured, note, skipped, warning
 from parleyd.doctor.sound_access import Holder
+from parleyd.host import python_env
 
 _PROBE_S = 25.0
 _ALSAMIXER = "`alsamixer` (F6: the card, F4: capture)"
@@ -49,12 +49,12 @@ def judge_devices(
             yield note(f"{what}: in use by parleyd itself", "to try it, stop the daemon: sudo systemctl stop parleyd")
         elif held:
             who = ", ".join(f"{holder.name or 'a program'} (pid {holder.pid}) holds {holder.device}" for holder in held)
-            mend = "end it, if the configuration means that device: one in use is busy, or not even listed"
-            yield error(f"{what}: {one['problem']}; {who}", mend)
+            hint = "end it, if the configuration means that device: one in use is busy, or not even listed"
+            yield error(f"{what}: {one['problem']}; {who}", hint)
         elif "is called" in one["problem"] or "may be any of" in one["problem"] or "channel" in one["problem"]:
-            yield misconfigured(f"{what}: {one['problem']}", one["mend"])
+            yield misconfigured(f"{what}: {one['problem']}", one["hint"])
         else:
-            yield error(f"{what}: {one['problem']}", one["mend"])
+            yield error(f"{what}: {one['problem']}", one["hint"])
 
 
 def _opened(what: str, one: Mapping[str, Any]) -> str:
@@ -86,7 +86,7 @@ def judge_level(answer: Mapping[str, Any]) -> Iterator[Finding]:
     from parleyd.tuning.advice import CLIPPED_SHARE, DEAD_SHARE, NOISY_DBFS, OFFSET_PERCENT
 
     if "problem" in answer:
-        yield error(answer["problem"], answer["mend"])
+        yield error(answer["problem"], answer["hint"])
         return
     peak, floor = answer["peak_dbfs"], answer["floor_dbfs"]
     levels = f"peak {peak:.0f} dBFS, noise floor {floor:.0f} dBFS"
@@ -105,11 +105,11 @@ def judge_level(answer: Mapping[str, Any]) -> Iterator[Finding]:
         )
     elif answer["clipped_share"] > CLIPPED_SHARE:
         share = 100 * answer["clipped_share"]
-        mend = f"lower its gain with {_ALSAMIXER}" if gain_db <= 0 else f"lower audio.input.gain_db (now {gain_db:g})"
-        yield warning(f"it clips: {share:.2g} % of the samples are at full scale", mend)
+        hint = f"lower its gain with {_ALSAMIXER}" if gain_db <= 0 else f"lower audio.input.gain_db (now {gain_db:g})"
+        yield warning(f"it clips: {share:.2g} % of the samples are at full scale", hint)
     elif floor > NOISY_DBFS:
-        mend = "away from fans and speakers, and less gain; `parleyd tune --noise` shows what the gate makes of it"
-        yield warning(f"{levels}: loud, if nobody spoke", mend)
+        hint = "away from fans and speakers, and less gain; `parleyd tune --noise` shows what the gate makes of it"
+        yield warning(f"{levels}: loud, if nobody spoke", hint)
     else:
         yield good(f"{levels}; `parleyd tune` measures a voice")
     if _PATCHY_SHARE < answer["dead_share"] <= DEAD_SHARE:
@@ -118,7 +118,7 @@ def judge_level(answer: Mapping[str, Any]) -> Iterator[Finding]:
             "switch off noise suppression of the device or sound server: it swallows the beginnings of words",
         )
     if answer["offset_percent"] > OFFSET_PERCENT:
-        yield note(f"a DC offset of {answer['offset_percent']:.1f} %", "another input or cable usually mends it")
+        yield note(f"a DC offset of {answer['offset_percent']:.1f} %", "another input or cable usually fixes it")
 
 
 # ---------------------------------------------------------------- the child
@@ -128,7 +128,7 @@ def _ask(what: str, examination: Examination) -> tuple[dict[str, Any] | None, Fi
     import msgspec
 
     audio = msgspec.json.encode(examination.configured().audio).decode()
-    command = [*own_python.command(), "-m", "parleyd.doctor.sound_probe", what, audio]
+    command = [*python_env.command(), "-m", "parleyd.doctor.sound_probe", what, audio]
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_PROBE_S, check=False)
     except subprocess.TimeoutExpired:
@@ -142,8 +142,8 @@ def _ask(what: str, examination: Examination) -> tuple[dict[str, Any] | None, Fi
 def judge_end(exit_code: int | None, stderr: str) -> Finding:
     """The child gave no answer. exit_code: None when it hung; negative: the signal that killed it."""
     if exit_code is None:
-        mend = "restart the sound server (systemctl --user restart pipewire pulseaudio), or replug the device"
-        return error(f"the sound system hangs: no answer within {_PROBE_S:g} s", mend)
+        hint = "restart the sound server (systemctl --user restart pipewire pulseaudio), or replug the device"
+        return error(f"the sound system hangs: no answer within {_PROBE_S:g} s", hint)
     last = (stderr.strip().splitlines() or [""])[-1]
     if exit_code == -signal.SIGABRT:
         return error(

@@ -53,12 +53,12 @@ def judge_permissions(
     """nodes: None where there is no /dev/snd. has_sound: it comes by another way, by a sound server's socket."""
     if not nodes:
         text = "the kernel knows no sound card (/dev/snd is empty or missing)"
-        mend = (
+        hint = (
             "check that it is plugged in, `lsusb`, `dmesg | tail`; a HAT needs its dtoverlay= in "
             "/boot/firmware/config.txt"
         )
         # A container, or a server over the network, has none and may yet have sound.
-        yield note(f"{text}, but sound comes by a sound server") if has_sound else error(text, mend)
+        yield note(f"{text}, but sound comes by a sound server") if has_sound else error(text, hint)
         return
     shut = [node for node in nodes if not node.is_open_to_us]
     if not shut:
@@ -73,8 +73,8 @@ def judge_permissions(
     elif has_sound:
         yield note(f"{text}, but a sound server answers; without it: sudo usermod -aG {group} {user}")
     else:
-        mend = f"sudo usermod -aG {group} {user}, then log in anew"
-        yield error(f"{text}: not in the group {group}", mend)
+        hint = f"sudo usermod -aG {group} {user}, then log in anew"
+        yield error(f"{text}: not in the group {group}", hint)
 
 
 def _nodes() -> list[Node] | None:
@@ -121,8 +121,8 @@ def judge_holders(found: Sequence[Holder], *, sees_all: bool) -> Iterator[Findin
     others = [holder for holder in found if holder not in own and holder not in servers]
     for holder in others:
         name = holder.name or "a program that this user cannot see"
-        mend = f"end it (sudo kill {holder.pid}), if the configuration wants this very device"
-        yield warning(f"{name} (pid {holder.pid}) holds {holder.device}", mend)
+        hint = f"end it (sudo kill {holder.pid}), if the configuration wants this very device"
+        yield warning(f"{name} (pid {holder.pid}) holds {holder.device}", hint)
     if servers:
         names = ", ".join(sorted({f"{one.name} (pid {one.pid})" for one in servers}))
         yield note(
@@ -232,8 +232,8 @@ def judge_servers(
             f"export XDG_RUNTIME_DIR=/run/user/{our_uid}, or log in properly",
         )
     elif own:
-        mend = "systemctl --user restart pipewire pipewire-pulse pulseaudio"
-        yield warning(f"{names} runs, but does not answer here", mend)
+        hint = "systemctl --user restart pipewire pipewire-pulse pulseaudio"
+        yield warning(f"{names} runs, but does not answer here", hint)
     else:
         yield note(f"{names} runs, out of reach of the user {user_name(our_uid)}: a sound server serves its own user")
     for unit in units:

@@ -21,8 +21,8 @@ from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.names import microphone_of, output_device
 from parleyd.audio.devices.portaudio import PortAudioInput, PortAudioOutput, find
 from parleyd.audio.devices.portaudio_host import Direction, host
-from parleyd.audio.gate import Gate
-from parleyd.audio.vad import detector
+from parleyd.audio.gate.gate import Gate
+from parleyd.audio.gate.vad import detector
 from parleyd.config.schema import Audio
 from parleyd.tuning.advice import DEAD_SHARE, Facts, facts_of
 from parleyd.tuning.recording import channels_cancel, record
@@ -36,7 +36,7 @@ _PERIODS, _TAKES_S = 10, 3.0
 
 def devices(audio: Audio) -> dict[str, Any]:
     """Of both directions: the name, the rates that open, of a microphone its channels, or what is wrong and its
-    mend."""
+    hint."""
     return {"input": _opens(audio, "input"), "output": _opens(audio, "output")}
 
 
@@ -55,7 +55,7 @@ def _opens(audio: Audio, direction: Direction) -> dict[str, Any]:
         told = {"name": device.name, "host_api": device.host_api, "rates_hz": rates, "opened_hz": rate_hz}
         return told | ({"hears": hears} if hears else {})
     except DeviceError as refusal:
-        return {"problem": str(refusal), "mend": refusal.mend}
+        return {"problem": str(refusal), "hint": refusal.hint}
 
 
 def _start(audio: Audio, direction: Direction) -> tuple[int, str]:
@@ -92,7 +92,7 @@ def listen(audio: Audio) -> dict[str, Any]:
     try:
         pcm, rate_hz = record(microphone_of(audio.input), LISTEN_S, audio.input.gain_db)
     except DeviceError as refusal:
-        return {"problem": str(refusal), "mend": refusal.mend}
+        return {"problem": str(refusal), "hint": refusal.hint}
     facts: Facts = facts_of(rehearse(pcm, rate_hz, detector("webrtcvad", 2), Gate(500, 900)))
     return {
         "peak_dbfs": facts.peak_dbfs,

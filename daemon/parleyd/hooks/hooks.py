@@ -14,16 +14,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from parleyd import events
 from parleyd.config.hook_sections import Hook
+from parleyd.core import events
+from parleyd.core.log_fields import NOTICE, fields
+from parleyd.core.text import bounded, cause, clean
 from parleyd.hooks.occasion import Occasion, Occasions
 from parleyd.hooks.waiting import MOST_WAITING, Waiting
 from parleyd.host import apart as apart_module
 from parleyd.host import subprocesses
 from parleyd.host.apart import Apart
 from parleyd.host.stopping import Stop
-from parleyd.log_fields import NOTICE, fields
-from parleyd.tools.result import bounded, cause, clean
 
 log = logging.getLogger(__name__)
 
@@ -206,9 +206,9 @@ class Hooks:
             self._failed += trouble is not None
             was_failing, entry.is_failing = entry.is_failing, trouble is not None
         if trouble is not None and not was_failing:
-            mend = "mend the command; until it has worked again this is not repeated"
-            log.warning("%s, run for %s, %s; %s", entry.name, occasion.name, trouble, mend,
-                        extra=fields(reason=trouble, mend=mend))  # fmt: skip
+            hint = "fix the command; until it has worked again this is not repeated"
+            log.warning("%s, run for %s, %s; %s", entry.name, occasion.name, trouble, hint,
+                        extra=fields(reason=trouble, hint=hint))  # fmt: skip
         elif trouble is not None:
             log.debug("%s, run for %s, %s", entry.name, occasion.name, trouble)
         elif was_failing:
@@ -223,8 +223,8 @@ class Hooks:
             if shutil.which(program, path=subprocesses.search_path(entry.hook.environment)) is None:
                 with self._changed:
                     entry.is_failing = True
-                mend = "write the whole path of a program that this user may run"
-                log.warning("%s: there is no program %s; %s", entry.name, program, mend, extra=fields(mend=mend))
+                hint = "write the whole path of a program that this user may run"
+                log.warning("%s: there is no program %s; %s", entry.name, program, hint, extra=fields(hint=hint))
 
 
 def _entries(hooks: Sequence[Hook]) -> list[_Entry]:

@@ -7,10 +7,10 @@ import re
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from parleyd import events
 from parleyd.config.hook_sections import HookName
-from parleyd.control.messages import plain
-from parleyd.conversation.states import State
+from parleyd.core import events
+from parleyd.core.plain import plain
+from parleyd.core.states import State
 
 # What an agent says or a tool is given may be long; a hook is no transcript.
 MAX_TEXT_CHARS = 4000

@@ -59,7 +59,7 @@ class Ways:
         root = "root can get around it" if os.geteuid() == 0 else ""
         return tuple(filter(None, (bus, signals, root)))
 
-    def fix(self) -> str:
+    def hint(self) -> str:
         """What would make it better; "" where nothing would."""
         match self.way:
             case Way.UNIT:

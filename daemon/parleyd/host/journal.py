@@ -10,8 +10,8 @@ import os
 import socket
 import time
 
+from parleyd.core.log_fields import NOTICE
 from parleyd.host.log_lines import Entry, StandardError, descriptor_of_stderr, note, prefixed
-from parleyd.log_fields import NOTICE
 
 SOCKET = "/run/systemd/journal/socket"
 # A burst may fill the receive queue of a healthy journald, which then needs a moment.

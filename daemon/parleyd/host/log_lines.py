@@ -16,8 +16,8 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from parleyd.log_fields import NOTICE
-from parleyd.shown import one_line
+from parleyd.core.log_fields import NOTICE
+from parleyd.core.text import one_line
 
 MESSAGE_CHARS = 2000
 FIELD_CHARS = 500
@@ -83,7 +83,7 @@ def _bounded(value: object) -> Value:
 
 def note(level: int, message: str) -> Entry:
     """What the log says about itself."""
-    return Entry(at_s=time.time(), level=level, logger="parleyd.host.logs", message=message)
+    return Entry(at_s=time.time(), level=level, logger="parleyd.app.logs", message=message)
 
 
 # ---------------------------------------------------------------- formats

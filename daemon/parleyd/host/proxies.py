@@ -25,9 +25,9 @@ class ProxyError(OSError):
     is_lasting: another try makes no sense before something is changed.
     """
 
-    def __init__(self, reason: str, mend: str, *, is_lasting: bool) -> None:
+    def __init__(self, reason: str, hint: str, *, is_lasting: bool) -> None:
         super().__init__(reason)
-        self.mend = mend
+        self.hint = hint
         self.is_lasting = is_lasting
 
 

@@ -239,12 +239,12 @@ def proxy_refusal(proxy: Proxy, status: int, reason: str, where: str) -> ProxyEr
             )
         case 401 | 407:
             text = f"the proxy {proxy.shown} does not accept the user and the password (HTTP {status})"
-            mend = f"check them in {proxy.variable}; signs such as @ : / % are written as %40 %3A %2F %25"
-            return ProxyError(text, mend, is_lasting=True)
+            hint = f"check them in {proxy.variable}; signs such as @ : / % are written as %40 %3A %2F %25"
+            return ProxyError(text, hint, is_lasting=True)
         case 403:
             text = f"the proxy {proxy.shown} forbids the way to {where} (HTTP 403)"
-            mend = "ask whoever runs it to allow that, or take the host into no_proxy where there is another way"
-            return ProxyError(text, mend, is_lasting=True)
+            hint = "ask whoever runs it to allow that, or take the host into no_proxy where there is another way"
+            return ProxyError(text, hint, is_lasting=True)
     said = "".join(sign for sign in reason[:80] if sign.isprintable())
     text = f"the proxy {proxy.shown} did not connect us with {where}: HTTP {status}{f' {said}' if said else ''}"
     return ProxyError(text, f"does the proxy itself reach {where}? {_check(proxy)}", is_lasting=False)

@@ -12,7 +12,7 @@ import signal
 import socket
 from types import TracebackType
 
-from parleyd.health import Pulse
+from parleyd.core.health import Pulse
 
 STOP = (signal.SIGTERM, signal.SIGINT)
 RELOAD = signal.SIGHUP

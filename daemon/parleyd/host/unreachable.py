@@ -1,4 +1,4 @@
-"""Why a server could not be reached, in words that name the mend: one reader of errors for every connection. Pure but
+"""Why a server could not be reached, in words, with a hint: one reader of errors for every connection. Pure but
 for what the errors are."""
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from parleyd.host.certificates import Flaw, flaw
 from parleyd.host.proxies import ProxyError
 from parleyd.host.resolving import NameServersSilentError
 
-MEND_CLOCK = "sudo timedatectl set-ntp true, or sudo date -s 'YYYY-MM-DD HH:MM'"
-MEND_STRANGER = (
+HINT_CLOCK = "sudo timedatectl set-ntp true, or sudo date -s 'YYYY-MM-DD HH:MM'"
+HINT_STRANGER = (
     "a company's or your own authority goes to /usr/local/share/ca-certificates (NAME.crt), then "
     "sudo update-ca-certificates; for public servers sudo apt-get install --reinstall ca-certificates"
 )
-MEND_HOST = "check elevenlabs.base_url; in a hotel or guest network: log in there first, with a browser"
-_MEND_NAMES = "is the router itself online? If so, see `resolvectl status` and /etc/resolv.conf for the name server"
+HINT_HOST = "check elevenlabs.base_url; in a hotel or guest network: log in there first, with a browser"
+_HINT_NAMES = "is the router itself online? If so, see `resolvectl status` and /etc/resolv.conf for the name server"
 _DOCTOR = "`parleyd doctor` tells more"
 # getaddrinfo(3): there is no such name, or it has no address.
 NO_SUCH_NAME = (socket.EAI_NONAME, socket.EAI_NODATA)
@@ -26,10 +26,10 @@ NO_SUCH_NAME = (socket.EAI_NONAME, socket.EAI_NODATA)
 
 @dataclass(frozen=True)
 class Trouble:
-    """reason: without secrets. mend: None where only the caller knows one. is_lasting: another try makes no sense."""
+    """reason: without secrets. hint: None where only the caller knows one. is_lasting: another try makes no sense."""
 
     reason: str
-    mend: str | None = None
+    hint: str | None = None
     is_lasting: bool = False
 
 
@@ -37,13 +37,13 @@ def trouble(error: Exception, host: str) -> Trouble:
     """host: as it is to be shown. error: OSError, HTTPException, or what is raised for text that is no name."""
     match error:
         case ProxyError():
-            return Trouble(str(error), error.mend, error.is_lasting)
+            return Trouble(str(error), error.hint, error.is_lasting)
         case ssl.SSLCertVerificationError():
             return refused_certificate(error.verify_code, error.verify_message, host)
         case ssl.SSLError():
             return Trouble(f"no encrypted connection to {host}: {words(error)}")
         case NameServersSilentError():
-            return Trouble(f"{host} cannot be looked up: no name server answers", _MEND_NAMES)
+            return Trouble(f"{host} cannot be looked up: no name server answers", _HINT_NAMES)
         case socket.gaierror():
             return _no_name(error, host)
         case TimeoutError():
@@ -65,26 +65,26 @@ def refused_certificate(code: int, said: str, host: str) -> Trouble:
     said = said.rstrip(".")
     match flaw(code):
         case Flaw.NOT_YET:
-            mend = f"set the clock (a board without one is wrong until it has the network): {MEND_CLOCK}"
-            return Trouble(f"the certificate of {host} is not valid yet, by this machine's clock", mend)
+            hint = f"set the clock (a board without one is wrong until it has the network): {HINT_CLOCK}"
+            return Trouble(f"the certificate of {host} is not valid yet, by this machine's clock", hint)
         case Flaw.EXPIRED:
-            mend = f"is the clock right? If not: {MEND_CLOCK}; if so, whoever runs the server must renew it"
-            return Trouble(f"the certificate of {host} has expired, by this machine's clock", mend)
+            hint = f"is the clock right? If not: {HINT_CLOCK}; if so, whoever runs the server must renew it"
+            return Trouble(f"the certificate of {host} has expired, by this machine's clock", hint)
         case Flaw.HOST:
-            return Trouble(f"the certificate is not for {host}: {said}", MEND_HOST)
+            return Trouble(f"the certificate is not for {host}: {said}", HINT_HOST)
         case Flaw.STRANGER:
             text = f"the certificate of {host} is from nobody whom this machine trusts: {said}"
-            return Trouble(text, f"{MEND_STRANGER}; `parleyd doctor` names the authority")
+            return Trouble(text, f"{HINT_STRANGER}; `parleyd doctor` names the authority")
         case Flaw.REVOKED:
             return Trouble(f"the certificate of {host} was revoked: {said}", "tell whoever runs the server")
         case Flaw.FORM:
             text = f"the certificate of {host}, or of an authority behind it, is not accepted for its form: {said}"
-            return Trouble(text, f"{mend_form('')}; `parleyd doctor` names the authority")
+            return Trouble(text, f"{hint_form('')}; `parleyd doctor` names the authority")
         case _:
             return Trouble(f"the certificate of {host} is not valid: {said}", _DOCTOR)
 
 
-def mend_form(authority: str) -> str:
+def hint_form(authority: str) -> str:
     """authority: its name, or ""."""
     who = f"whoever runs the authority {authority}" if authority else "whoever runs the authority"
     return f"neither the clock nor this device is at fault: {who} must issue a certificate that follows RFC 5280"
@@ -103,5 +103,5 @@ def _no_name(error: socket.gaierror, host: str) -> Trouble:
     if error.errno in NO_SUCH_NAME:
         return Trouble(f"the name {host} is not known")
     if error.errno == socket.EAI_AGAIN:
-        return Trouble(f"{host} cannot be looked up: no name server answers", _MEND_NAMES)
-    return Trouble(f"{host} cannot be looked up: {(error.strerror or 'the look-up failed').lower()}", _MEND_NAMES)
+        return Trouble(f"{host} cannot be looked up: no name server answers", _HINT_NAMES)
+    return Trouble(f"{host} cannot be looked up: {(error.strerror or 'the look-up failed').lower()}", _HINT_NAMES)

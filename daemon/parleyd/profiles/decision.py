@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from parleyd.config.profile_rules import AUTO, NONE
-from parleyd.config.profile_sections import Profile
+from parleyd.config.profile_sections import AUTO, NONE, Profile
 from parleyd.usage.quiet_hours import covers
 
 

@@ -13,17 +13,17 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol
 
-from parleyd import events
 from parleyd.audio.mixer import MixerError
 from parleyd.config import suggest
 from parleyd.config.changes import Changes
 from parleyd.config.overlay import overlay
-from parleyd.config.profile_rules import AUTO, NONE
+from parleyd.config.profile_sections import AUTO, NONE
 from parleyd.config.schema import Config
-from parleyd.health import Pulse
-from parleyd.log_fields import fields
+from parleyd.core import events
+from parleyd.core.health import Pulse
+from parleyd.core.log_fields import fields
+from parleyd.core.wall_clock import EARLIEST_S
 from parleyd.profiles.decision import profile_at
-from parleyd.usage.ledger import EARLIEST_S
 
 log = logging.getLogger(__name__)
 
@@ -33,19 +33,19 @@ RETRY_S = 60.0
 
 
 class ApplyError(Exception):
-    """A configuration that cannot be put in force. mend: what to do about it."""
+    """A configuration that cannot be put in force. hint: what to do about it."""
 
-    def __init__(self, text: str, mend: str | None = None) -> None:
+    def __init__(self, text: str, hint: str | None = None) -> None:
         super().__init__(text)
-        self.mend = mend
+        self.hint = hint
 
 
 class UnknownProfileError(Exception):
-    """mend: which there are."""
+    """hint: which there are."""
 
-    def __init__(self, text: str, mend: str) -> None:
+    def __init__(self, text: str, hint: str) -> None:
         super().__init__(text)
-        self.mend = mend
+        self.hint = hint
 
 
 class Loud(Protocol):
@@ -135,8 +135,8 @@ class Profiles:
             if name not in (AUTO, NONE, *self._file.profiles):
                 near = suggest.choice(name, (AUTO, NONE, *self._file.profiles))
                 there = ", ".join((*self._file.profiles, NONE, AUTO))
-                mend = f"did you mean {near}?" if near else f"choose one of: {there}"
-                raise UnknownProfileError("there is no profile of this name", mend)
+                hint = f"did you mean {near}?" if near else f"choose one of: {there}"
+                raise UnknownProfileError("there is no profile of this name", hint)
             before, self._chosen = self._chosen, name
             try:
                 self._switch(self._wanted(), "command")
@@ -185,7 +185,7 @@ class Profiles:
             self._failed = wanted, now_s
             level = logging.DEBUG if is_told else logging.ERROR
             log.log(level, "the profile %s cannot be put in force: %s", wanted or NONE, error,
-                    extra=fields(reason=str(error), mend=error.mend))  # fmt: skip
+                    extra=fields(reason=str(error), hint=error.hint))  # fmt: skip
 
     def _wanted(self) -> str | None:
         wall_s = self._wall()
@@ -230,15 +230,15 @@ class Profiles:
         try:
             loud.set_volume(self._volume_before)
         except MixerError as error:
-            raise ApplyError(str(error), error.mend) from error
+            raise ApplyError(str(error), error.hint) from error
         return True
 
     def _undo_volume(self, loud: Loud, volume: float) -> None:
         try:
             loud.set_volume(volume)
         except MixerError as error:
-            log.warning("the profile stays, but not its volume: %s; %s", error, error.mend,
-                        extra=fields(reason=str(error), mend=error.mend))  # fmt: skip
+            log.warning("the profile stays, but not its volume: %s; %s", error, error.hint,
+                        extra=fields(reason=str(error), hint=error.hint))  # fmt: skip
 
     def _mind_volume(self, before: Config, after: Config, volume: float) -> None:
         was_set, is_set = (config.audio.output.volume is not None for config in (before, after))

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from parleyd.health import Pulse
+from parleyd.core.health import Pulse
 from parleyd.tools import timers
 from parleyd.tools.result import Fault, ToolError
 from parleyd.tools.timers import Now, Timer, TimerBook

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
 
-from parleyd import events
 from parleyd.agents.agent import ApprovalAsked
 from parleyd.config.tool_sections import Mcp, McpRule
+from parleyd.core import events
 from parleyd.tools.audit import Audit, bounded_parameters
 from parleyd.tools.parameters import depth_and_size
 from parleyd.tools.result import ToolError

@@ -28,11 +28,10 @@ from pathlib import Path
 import msgspec
 
 from parleyd.config.secrets import mask_by_name
-from parleyd.health import Pulse
-from parleyd.log_fields import NOTICE
-from parleyd.shown import name_text
+from parleyd.core.health import Pulse
+from parleyd.core.log_fields import NOTICE
+from parleyd.core.text import bounded, name_text, without
 from parleyd.tools.parameters import MAX_BYTES
-from parleyd.tools.result import bounded, without
 
 log = logging.getLogger(__name__)
 

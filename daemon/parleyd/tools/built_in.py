@@ -8,15 +8,15 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from parleyd.config.tool_sections import BuiltIn
+from parleyd.core.text import clean
+from parleyd.core.wall_clock import EARLIEST_S
 from parleyd.host.stopping import Stop
 from parleyd.tools import timers
 from parleyd.tools.alarm_clock import AlarmClock
 from parleyd.tools.parameters import Parameters
-from parleyd.tools.result import Fault, ToolError, clean
+from parleyd.tools.result import Fault, ToolError
 from parleyd.tools.toolbox import Tool
 
-# A board without a battery wakes up years ago.
-_CLOCK_IS_SET_FROM = datetime(2025, 1, 1, tzinfo=UTC)
 TIMEOUT_S = 10.0
 # The kind of these tools.
 BUILT_IN = "built in"
@@ -116,7 +116,7 @@ def get_time(timezone: str | None = None, now: datetime | None = None) -> str:
         except (ZoneInfoNotFoundError, ValueError, OSError):
             raise ToolError(Fault.BAD_PARAMETERS, "There is no such time zone; names are like Europe/Berlin.") from None
     at = (now or datetime.now(UTC)).astimezone(zone)
-    if at < _CLOCK_IS_SET_FROM:
+    if at.timestamp() < EARLIEST_S:
         raise ToolError(Fault.FAILED, "The clock of this device has not been set yet; it needs the network for that.")
     return f"{at:%A}, {at.day} {at:%B %Y}, {at:%H:%M} ({timezone or at.tzname()}, {at:%z})."
 

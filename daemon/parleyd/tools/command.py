@@ -10,11 +10,12 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
+from parleyd.core.text import cause, without
 from parleyd.host import subprocesses
 from parleyd.host.apart import Apart
 from parleyd.host.stopping import Stop
 from parleyd.tools import template
-from parleyd.tools.result import Fault, ToolError, cause, without
+from parleyd.tools.result import Fault, ToolError
 
 
 class Command:

@@ -9,15 +9,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from parleyd import events
 from parleyd.agents.agent import ApprovalAsked, ToolCall
 from parleyd.config import tool_sections as sections
 from parleyd.config.base import Secret
 from parleyd.config.secrets import resolve
-from parleyd.health import Pulse
+from parleyd.core import events
+from parleyd.core.health import Pulse
+from parleyd.core.log_fields import fields
 from parleyd.host import apart as apart_module
 from parleyd.host.apart import Apart
-from parleyd.log_fields import fields
 from parleyd.tools import ENTRY_POINT_GROUP, timers
 from parleyd.tools.alarm_clock import AlarmClock
 from parleyd.tools.approvals import Approvals
@@ -138,9 +138,9 @@ class DeviceTools:
             log.info("timers can be saved again")
             self._bus.publish(events.TroubleOver(at_s=time.monotonic(), part="timer file"))
             return
-        mend = "see the disk (df, dmesg)"
-        log.warning("%s; %s", trouble, mend)
-        self._bus.publish(events.Trouble(at_s=time.monotonic(), text=trouble, mend=mend, part="timer file"))
+        hint = "see the disk (df, dmesg)"
+        log.warning("%s; %s", trouble, hint)
+        self._bus.publish(events.Trouble(at_s=time.monotonic(), text=trouble, hint=hint, part="timer file"))
 
     def _timer_goes_off(self, timer: timers.Timer, late_s: float) -> None:
         label = f" ({timer.label})" if timer.label else ""
@@ -186,8 +186,8 @@ def declared_tools(config: sections.Tools, apart: Apart | None = None) -> dict[s
         entry_point = python.entry_point or name
         if entry_point not in installed:
             text = f"tools.python.{name}: no installed package has the entry point {entry_point}"
-            mend = f"install the package into the environment of parleyd (its group is {ENTRY_POINT_GROUP})"
-            log.warning("%s; %s", text, mend, extra=fields(mend=mend))
+            hint = f"install the package into the environment of parleyd (its group is {ENTRY_POINT_GROUP})"
+            log.warning("%s; %s", text, hint, extra=fields(hint=hint))
         secrets = _secrets(python.secrets)
         runner = PythonFunction(
             entry_point,

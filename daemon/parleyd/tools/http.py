@@ -16,13 +16,14 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from parleyd import __version__
+from parleyd.core.text import bounded, clean, without
 from parleyd.host import authorities, unreachable
 from parleyd.host.reaching import Deadline
 from parleyd.host.requests import Way, open_http
 from parleyd.host.resolving import NameServersSilentError
 from parleyd.host.stopping import Stop
 from parleyd.tools import template
-from parleyd.tools.result import Fault, ToolError, bounded, clean, without
+from parleyd.tools.result import Fault, ToolError
 
 MAX_BODY_BYTES = 256 * 1024
 MAX_REDIRECTS = 3

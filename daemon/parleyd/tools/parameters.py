@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from parleyd.config import suggest
+from parleyd.core.text import bounded, clean
 from parleyd.tools import coercion
-from parleyd.tools.result import Fault, ToolError, bounded, clean
+from parleyd.tools.result import Fault, ToolError
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError
@@ -321,12 +322,12 @@ def _check_words(schema: Mapping[str, Any]) -> None:
         if key not in known:
             near = suggest.choice(key, known)
             if near:
-                mend = f"did you mean {near}?"
+                hint = f"did you mean {near}?"
             elif schema[key] is None:
-                mend = "put a text with a comma into quotes"
+                hint = "put a text with a comma into quotes"
             else:
-                mend = "names of parameters stand under properties"
-            raise SchemaError(f"JSON Schema knows no `{_short(key)}`; {mend}")
+                hint = "names of parameters stand under properties"
+            raise SchemaError(f"JSON Schema knows no `{_short(key)}`; {hint}")
     if schema.get("$schema", _DIALECT) != _DIALECT:
         raise SchemaError(f"the dialect {_short(str(schema['$schema']))} is another; it is {_DIALECT}")
     for key in ("$ref", "$dynamicRef"):

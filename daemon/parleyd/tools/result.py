@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
 from parleyd.agents.agent import ToolErrorType
-
-# What is longer does not help a listener, and a stack trace is no sentence.
-MAX_CAUSE_CHARS = 300
-_CUT = " [cut: {left} more characters]"
+from parleyd.core.text import bounded, clean
 
 
 class Fault(Enum):
@@ -84,36 +79,3 @@ def as_json(value: object) -> str:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError):
         raise ToolError(Fault.FAILED, "The tool returned something that is no text and no JSON.") from None
-
-
-def clean(text: str) -> str:
-    """Without control characters but line feeds and tabs, without half characters."""
-    text = text.encode("utf-8", "replace").decode("utf-8")
-    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "", text.replace("\r\n", "\n"))
-
-
-def bounded(text: str, limit_chars: int) -> str:
-    """At most limit_chars, and then it says what is missing."""
-    if len(text) <= limit_chars:
-        return text
-    room = max(0, limit_chars - len(_CUT.format(left=len(text))))
-    return text[:room] + _CUT.format(left=len(text) - room)
-
-
-def cause(text: str, secrets: Iterable[str] = ()) -> str:
-    """The last line that says something, short: what a program wrote before it gave up."""
-    text = without(text, secrets)
-    lines = [line.strip() for line in clean(text).splitlines() if line.strip()]
-    return bounded(lines[-1], MAX_CAUSE_CHARS) if lines else ""
-
-
-def without(text: str, secrets: Iterable[str]) -> str:
-    """A program or a server may repeat what it was given, also as JSON has it. To be used before anything is cut.
-
-    Control characters go, too: a secret must not come together again where they are taken out later.
-    """
-    text = clean(text)
-    for secret in secrets:
-        for form in (secret, json.dumps(secret)[1:-1]):
-            text = text.replace(form, "********")
-    return text

@@ -81,9 +81,7 @@ def as_text(value: object) -> str:
 # ---------------------------------------------------------------- arguments
 
 
-def arguments(
-    templates: Sequence[Template], values: Mapping[str, object], may_be_option: Collection[str]
-) -> list[str]:
+def arguments(templates: Sequence[Template], values: Mapping[str, object], may_be_option: Collection[str]) -> list[str]:
     """One argument per template, but for `{names...}`: one per item.
 
     Raises ToolError: for NUL and half characters, for what begins like an option (or looks like it) without being

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import msgspec
 
+from parleyd.core.wall_clock import EARLIEST_S
 from parleyd.host.files import read_file
-from parleyd.usage.ledger import EARLIEST_S
 
 FILE_NAME = "timers.json"
 # What MAX_TIMERS take is far less.

@@ -14,13 +14,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from parleyd import events
 from parleyd.agents.agent import ToolCall
+from parleyd.core import events
+from parleyd.core.log_fields import fields
+from parleyd.core.text import bounded, clean
 from parleyd.host.stopping import Stop
-from parleyd.log_fields import fields
 from parleyd.tools.audit import Audit, bounded_parameters
 from parleyd.tools.parameters import Parameters
-from parleyd.tools.result import Fault, Result, ToolError, bounded, clean, failed, good
+from parleyd.tools.result import Fault, Result, ToolError, failed, good
 
 log = logging.getLogger(__name__)
 
@@ -136,9 +137,9 @@ class Toolbox:
             if name in self._unknown or len(self._unknown) >= _MAX_UNKNOWN:
                 return
             self._unknown.add(name)
-        mend = "take it off the agent's page, or declare it here (docs/tools.md)"
+        hint = "take it off the agent's page, or declare it here (docs/tools.md)"
         text = "the agent called the tool %r, which does not exist on this device; %s; this is not repeated"
-        log.warning(text, name, mend, extra=fields(mend=mend))
+        log.warning(text, name, hint, extra=fields(hint=hint))
 
     def _start(self, running: _Running, number: int, thread: threading.Thread) -> bool:
         """False: the system has no thread left for it."""

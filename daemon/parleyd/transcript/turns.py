@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from parleyd import events
 from parleyd.agents.agent import MAX_TEXT_CHARS
-from parleyd.conversation.history import words_heard
+from parleyd.conversation.dialogue.history import words_heard
+from parleyd.core import events
 
 # A correction comes within this time after an answer has ended, and so does more of an answer that stuttered.
 SETTLED_AFTER_S = 2.0

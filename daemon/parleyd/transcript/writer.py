@@ -13,15 +13,15 @@ from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
 
-from parleyd import events
 from parleyd.config.keeping import Transcript
-from parleyd.health import Pulse
-from parleyd.host.once import ToldOnce
-from parleyd.log_fields import fields
+from parleyd.core import events
+from parleyd.core.health import Pulse
+from parleyd.core.log_fields import fields
+from parleyd.core.wall_clock import EARLIEST_S
+from parleyd.host.told_once import ToldOnce
 from parleyd.transcript.files import DIRECTORY_NAME, Files
 from parleyd.transcript.redaction import Redaction
 from parleyd.transcript.turns import Turn, Turns
-from parleyd.usage.ledger import EARLIEST_S
 
 log = logging.getLogger(__name__)
 
@@ -148,9 +148,9 @@ class TranscriptWriter:
     def _tell_full(self, day: date) -> None:
         """Once a day."""
         if self._full != day:
-            mend = "set transcript.day_mb higher, if this much is said in a day"
+            hint = "set transcript.day_mb higher, if this much is said in a day"
             text = "the transcript of %s is full (%g MB): the rest of the day is not written; %s"
-            log.warning(text, day, self._day_mb, mend, extra=fields(mend=mend))
+            log.warning(text, day, self._day_mb, hint, extra=fields(hint=hint))
         self._full = day
 
     def _bound(self) -> None:

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from parleyd.audio.held_back import in_words
+from parleyd.audio.gate.held_back import in_words
 from parleyd.audio.pcm import FRAME_MS
 from parleyd.tuning.rehearsal import Flags, Rehearsal
 
@@ -98,7 +98,7 @@ class Facts:
 @dataclass(frozen=True)
 class Advice:
     """kind: fault, what keeps it from working; change, what would make it better; good, what is as it should be.
-    key, value: what to write into the configuration, where that is the mend."""
+    key, value: what to write into the configuration, where that is the right mode."""
 
     kind: Literal["fault", "change", "good"]
     text: str
@@ -204,7 +204,7 @@ def _microphone(facts: Facts, loudness: Loudness, nobody_spoke: bool) -> Iterato
         yield Advice(
             "change",
             f"the microphone has a DC offset of {facts.offset_percent:.1f} % of full scale: harmless for the gate, but "
-            "it makes loud speech clip; another input or cable usually mends it",
+            "it makes loud speech clip; another input or cable usually fixes it",
         )
     if facts.dead_share > 0.02:
         yield Advice(

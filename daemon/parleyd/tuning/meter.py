@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TextIO
 
-from parleyd.audio.gate import Gate
-from parleyd.audio.measure import VoiceMeasure
+from parleyd.audio.gate.gate import Gate
+from parleyd.audio.gate.measure import VoiceMeasure
+from parleyd.audio.gate.vad import Detector
 from parleyd.audio.pcm import FRAME_BYTES, FRAME_MS, PIPELINE_RATE_HZ, SILENCE_DBFS, Frame
 from parleyd.audio.resample import Resampler
-from parleyd.audio.vad import Detector
 from parleyd.tuning.recording import Listener
 
 LOWEST_DBFS = -90.0

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from parleyd import plotting
 from parleyd.audio.pcm import FRAME_MS
+from parleyd.tuning import plotting
 from parleyd.tuning.advice import FULL_SCALE, Advice
 from parleyd.tuning.rehearsal import Flags, Rehearsal
 

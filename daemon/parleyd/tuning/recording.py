@@ -11,9 +11,9 @@ import msgspec
 import numpy as np
 
 from parleyd.audio import pcm as sound
+from parleyd.audio.capture.input_gain import InputGain
 from parleyd.audio.devices.device import DeviceError, InputDevice, OutputDevice
 from parleyd.audio.devices.names import microphone_of
-from parleyd.audio.input_gain import InputGain
 from parleyd.audio.pcm import BYTES_PER_SAMPLE, PIPELINE_RATE_HZ, samples_of
 from parleyd.audio.resample import Resampler
 from parleyd.config.schema import AudioInput
@@ -144,9 +144,7 @@ class _Player:
         return piece + bytes(size_bytes - len(piece))
 
 
-def play_and_record(
-    speaker: OutputDevice, microphone: InputDevice, *, volume: float, gain_db: float
-) -> echo.EchoPath:
+def play_and_record(speaker: OutputDevice, microphone: InputDevice, *, volume: float, gain_db: float) -> echo.EchoPath:
     """Plays the test sound at the volume at which the agent speaks, and hears it with the daemon's gain. Raises
     DeviceError."""
     player, recorder = _Player(), _Recorder(microphone, gain_db)

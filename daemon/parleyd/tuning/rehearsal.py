@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from parleyd.audio.gate import Gate
-from parleyd.audio.held_back import Why
-from parleyd.audio.measure import VoiceMeasure
+from parleyd.audio.gate.gate import Gate
+from parleyd.audio.gate.held_back import Why
+from parleyd.audio.gate.measure import VoiceMeasure
+from parleyd.audio.gate.vad import Detector
 from parleyd.audio.pcm import (
     FRAME_BYTES,
     FRAME_MS,
@@ -22,7 +23,6 @@ from parleyd.audio.pcm import (
     samples_of,
 )
 from parleyd.audio.resample import Resampler
-from parleyd.audio.vad import Detector
 
 Levels = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]

@@ -24,7 +24,7 @@ class Refusal:
 
     cause: Literal["budget", "quiet hours", "device"]
     text: str
-    mend: str
+    hint: str
     until: str
 
 
@@ -79,8 +79,8 @@ def quiet(hours: Sequence[QuietHours], local: datetime) -> Refusal | None:
     until = quiet_until(hours, local)
     if until is None:
         return None
-    text, mend = f"these are quiet hours until {until}", "wake by command if need be, or change quiet_hours"
-    return Refusal("quiet hours", text, mend, f"{local.date().isoformat()} {until}")
+    text, hint = f"these are quiet hours until {until}", "wake by command if need be, or change quiet_hours"
+    return Refusal("quiet hours", text, hint, f"{local.date().isoformat()} {until}")
 
 
 class ByDevice:

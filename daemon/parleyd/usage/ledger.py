@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta, tzinfo
+from datetime import date, datetime, timedelta, tzinfo
 from itertools import islice
 from typing import Annotated
 
 from msgspec import Meta, Struct, field
 
-# A wall clock before this is not set yet: there was no such program.
-EARLIEST_S = datetime(2025, 1, 1, tzinfo=UTC).timestamp()
+from parleyd.core.wall_clock import EARLIEST_S
+
 # Entries this old are no longer dated anew.
 SETTLED_AFTER_S = 86400.0
 # By how much the two clocks may drift apart before entries are dated anew.

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 
-from parleyd import events
-from parleyd.health import Pulse
+from parleyd.core import events
+from parleyd.core.health import Pulse
 from parleyd.usage.ledger import Amount, Ledger
 from parleyd.usage.store import Store
 

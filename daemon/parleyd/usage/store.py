@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from parleyd.host.files import read_file, replace_file
-from parleyd.host.once import ToldOnce
+from parleyd.host.told_once import ToldOnce
 from parleyd.usage.ledger import Amount, Book
 
 log = logging.getLogger(__name__)

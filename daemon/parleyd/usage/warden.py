@@ -8,11 +8,12 @@ import time
 from datetime import datetime
 from typing import TypedDict
 
-from parleyd import events
 from parleyd.config.schema import Config
-from parleyd.log_fields import fields
+from parleyd.core import events
+from parleyd.core.log_fields import fields
+from parleyd.core.wall_clock import EARLIEST_S
 from parleyd.usage.allowance import Purse, Refusal, purses, quiet, spent
-from parleyd.usage.ledger import EARLIEST_S, Amount
+from parleyd.usage.ledger import Amount
 from parleyd.usage.meter import UsageMeter
 
 log = logging.getLogger(__name__)
@@ -74,10 +75,10 @@ class Warden:
             if of_its_own and self._refused_told == refusal.until:
                 return
             self._refused_told = refusal.until
-        about = fields(reason=refusal.text, mend=refusal.mend)
-        log.warning("not woken: %s; %s", refusal.text, refusal.mend, extra=about)
+        about = fields(reason=refusal.text, hint=refusal.hint)
+        log.warning("not woken: %s; %s", refusal.text, refusal.hint, extra=about)
         self._bus.publish(
-            events.WakeRefused(at_s=time.monotonic(), by=refusal.cause, reason=refusal.text, mend=refusal.mend)
+            events.WakeRefused(at_s=time.monotonic(), by=refusal.cause, reason=refusal.text, hint=refusal.hint)
         )
 
     def watch(self) -> Refusal | None:
@@ -130,9 +131,7 @@ class Warden:
         used, whole = purse.used_s / 60, purse.of_s / 60
         log.warning("%.1f of %g minutes of %s are used", used, round(whole, 2), key)
         self._bus.publish(
-            events.BudgetNear(
-                at_s=time.monotonic(), period=purse.period, left_s=purse.left_s, of_minutes=whole
-            )
+            events.BudgetNear(at_s=time.monotonic(), period=purse.period, left_s=purse.left_s, of_minutes=whole)
         )
 
 

@@ -27,9 +27,7 @@ FROM_SERVER: dict[str, dict[str, Any]] = {
     },
     "interruption": {"interruption_event": {"event_id": 12}},
     "user_transcript": {"user_transcription_event": {"user_transcript": "Turn on the light.", "event_id": 13}},
-    "tentative_user_transcript": {
-        "tentative_user_transcription_event": {"user_transcript": "Turn on", "event_id": 13}
-    },
+    "tentative_user_transcript": {"tentative_user_transcription_event": {"user_transcript": "Turn on", "event_id": 13}},
     "agent_response": {
         "agent_response_event": {
             "agent_response": "Done.",
@@ -46,9 +44,7 @@ FROM_SERVER: dict[str, dict[str, Any]] = {
         }
     },
     "agent_chat_response_part": {"text_response_part": {"text": "Hel", "type": "delta", "event_id": 14}},
-    "agent_reasoning_response_part": {
-        "reasoning_response_part": {"text": "", "type": "start", "event_id": "evt_1"}
-    },
+    "agent_reasoning_response_part": {"reasoning_response_part": {"text": "", "type": "start", "event_id": "evt_1"}},
     "agent_response_complete": {"agent_response_complete_event": {"event_id": 14}},
     "agent_response_metadata": {"agent_response_metadata_event": {"metadata": {"cost": 1.5}, "event_id": 14}},
     "client_tool_call": {
@@ -142,9 +138,7 @@ FROM_SERVER: dict[str, dict[str, Any]] = {
     "agent_typing": {"agent_typing_event": {"is_typing": True, "duration_ms": 3000}},
     "external_agent_connected": {"external_agent_connected_event": {}},
     "external_agent_disconnected": {"external_agent_disconnected_event": {}},
-    "rich_content": {
-        "rich_content": {"rich_content_id": "x", "component": "card", "props": {"a": 1}, "event_id": 1}
-    },
+    "rich_content": {"rich_content": {"rich_content_id": "x", "component": "card", "props": {"a": 1}, "event_id": 1}},
     "dtmf_request": {},
 }
 

@@ -18,8 +18,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from elevenlabs.url_utils import build_ws_url
 
-from parleyd.agents.agent import DialError, Ending, EndingKind
 from parleyd.agents.elevenlabs.address import conversation_address, post, signed_address
+from parleyd.core.endings import DialError, Ending, EndingKind
 from several_addresses import addresses, silent
 
 KEY = "sk_0123456789abcdef"
@@ -121,7 +121,11 @@ def refusal(base_url: str, key: str = KEY, timeout_s: float = 5.0) -> Ending:
         ("https://example.com/voice/x/", "a", "wss://example.com/voice/x/v1/convai/conversation?agent_id=a"),
         ("https://example.com/a%20b", "a", "wss://example.com/a%20b/v1/convai/conversation?agent_id=a"),
         ("https://example.com/ä", "a", "wss://example.com/%C3%A4/v1/convai/conversation?agent_id=a"),
-        ("HTTPS://example.com", "a b&c=d/ü", "wss://example.com/v1/convai/conversation?agent_id=a%20b%26c%3Dd%2F%C3%BC"),
+        (
+            "HTTPS://example.com",
+            "a b&c=d/ü",
+            "wss://example.com/v1/convai/conversation?agent_id=a%20b%26c%3Dd%2F%C3%BC",
+        ),
     ],
 )
 def test_the_address_of_a_public_agent(base_url, agent_id, url):
@@ -150,7 +154,7 @@ def test_a_base_url_that_is_none(base_url):
             dial()
         assert caught.value.ending.kind is FINAL
         assert "base_url" in caught.value.ending.reason
-        assert caught.value.ending.mend
+        assert caught.value.ending.hint
         assert "pw" not in repr(caught.value.ending)
 
 
@@ -228,7 +232,7 @@ def test_a_server_that_answers_something_else(server, body):
     ending = refusal(server.url)
     assert ending.kind is RETRY
     assert "answered something that is not a signed URL" in ending.reason
-    assert "base_url" in (ending.mend or "")
+    assert "base_url" in (ending.hint or "")
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -347,8 +351,8 @@ def test_a_certificate_that_nobody_signed(tls_server):
     assert ending.kind is RETRY
     assert "certificate of 127.0.0.1:" in ending.reason
     assert "from nobody whom this machine trusts" in ending.reason
-    assert "ca-certificates" in (ending.mend or "")
-    assert "clock" not in (ending.mend or "")
+    assert "ca-certificates" in (ending.hint or "")
+    assert "clock" not in (ending.hint or "")
     assert tls_server.asked == []
 
 
@@ -374,12 +378,12 @@ def test_the_key_never_crosses_the_network_in_clear(host):
     ending = refusal(f"http://{host}:1")
     assert ending.kind is FINAL
     assert "unencrypted" in ending.reason
-    assert "https" in (ending.mend or "")
+    assert "https" in (ending.hint or "")
 
 
 @pytest.mark.parametrize("key", ["", "a b", "a\nb", "schlüssel", "a\r\nX-Evil: 1", "\x00"])
 def test_a_key_that_is_none(key):
     ending = refusal("http://127.0.0.1:1", key=key)
     assert ending.kind is FINAL
-    assert "elevenlabs.api_key" in (ending.mend or "")
+    assert "elevenlabs.api_key" in (ending.hint or "")
     assert not key or key not in ending.reason

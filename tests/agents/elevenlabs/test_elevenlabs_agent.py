@@ -6,9 +6,10 @@ import json
 
 import pytest
 
-from parleyd.agents.agent import Agent, AgentError, Codec, DialError, EndingKind
+from parleyd.agents.agent import Agent, AgentError, Codec
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
 from parleyd.config.schema import ElevenLabs, Overrides
+from parleyd.core.endings import DialError, EndingKind
 
 KEY = "sk_0123456789abcdef"
 PUBLIC = ElevenLabs(agent_id="agent_1", base_url="http://127.0.0.1:9")
@@ -38,7 +39,7 @@ def test_without_an_agent_id_there_is_nothing_to_dial():
     with pytest.raises(DialError) as caught:
         ElevenLabsAgent(ElevenLabs(), None).dial(1.0)
     assert caught.value.ending.kind is EndingKind.FINAL
-    assert caught.value.ending.mend == "set elevenlabs.agent_id"
+    assert caught.value.ending.hint == "set elevenlabs.agent_id"
 
 
 def test_the_key_is_shown_nowhere():
@@ -57,10 +58,10 @@ def test_the_key_is_shown_nowhere():
 def test_a_refused_override_of_our_own_is_told_from_a_configured_one():
     text = "Override for field 'first_message' is not allowed by config."
     ours = ElevenLabsAgent(PUBLIC, None).judge_close(1008, text, None)
-    assert (ours.mend or "").endswith("or set wake.greeting: play")
+    assert (ours.hint or "").endswith("or set wake.greeting: play")
     config = ElevenLabs(agent_id="a", overrides=Overrides(first_message="Hi."))
     theirs = ElevenLabsAgent(config, None).judge_close(1008, text, None)
-    assert (theirs.mend or "").endswith("or remove elevenlabs.overrides.first_message")
+    assert (theirs.hint or "").endswith("or remove elevenlabs.overrides.first_message")
     assert ours.refused_override == theirs.refused_override == "first_message"
 
 

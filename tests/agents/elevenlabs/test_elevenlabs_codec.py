@@ -36,9 +36,7 @@ ALL_OVERRIDES = Overrides(
 
 
 def metadata(**payload: object) -> str:
-    return json.dumps(
-        {"type": "conversation_initiation_metadata", "conversation_initiation_metadata_event": payload}
-    )
+    return json.dumps({"type": "conversation_initiation_metadata", "conversation_initiation_metadata_event": payload})
 
 
 def audio(event_id: object, data: bytes = SOUND, **more: object) -> str:

@@ -6,14 +6,15 @@ import json
 
 import pytest
 
-from parleyd.agents.agent import AgentError, EndingKind
+from parleyd.agents.agent import AgentError
 from parleyd.agents.elevenlabs.endings import judge_close, judge_http, one_line
 from parleyd.agents.elevenlabs.speech_endings import judge_http as judge_speech_http
+from parleyd.core.endings import EndingKind
 
 AGENT, RETRY, FINAL = EndingKind.AGENT, EndingKind.RETRY, EndingKind.FINAL
 
 OBSERVED = [
-    # code, reason, kind, words in the reason, words in the mend
+    # code, reason, kind, words in the reason, words in the hint
     (1000, "", AGENT, "the agent hung up", ""),
     (1000, "Conversation ended by the agent", AGENT, "Conversation ended by the agent", ""),
     (1000, "too many words about quota", AGENT, "hung up", ""),
@@ -83,15 +84,15 @@ OBSERVED = [
 ]
 
 
-@pytest.mark.parametrize(("code", "reason", "kind", "words", "mend"), OBSERVED)
-def test_closes_that_were_observed(code, reason, kind, words, mend):
+@pytest.mark.parametrize(("code", "reason", "kind", "words", "hint"), OBSERVED)
+def test_closes_that_were_observed(code, reason, kind, words, hint):
     ending = judge_close(code, reason, None)
     assert (ending.kind, ending.code) == (kind, code)
     assert words in ending.reason
-    assert mend in (ending.mend or "")
+    assert hint in (ending.hint or "")
     assert ending.refused_override is None
     if kind is FINAL:
-        assert ending.mend
+        assert ending.hint
 
 
 # error_type and the code it comes with, as the contract has them; kind; a word of the reason.
@@ -134,7 +135,7 @@ def test_error_events_say_what_the_close_does_not(error_type, code, kind, words)
     assert (ending.kind, ending.code) == (kind, code)
     assert words in ending.reason
     if kind is FINAL:
-        assert ending.mend
+        assert ending.hint
 
 
 @pytest.mark.parametrize("quote", ["'", '"', "`", "‘", "“", ""])
@@ -164,23 +165,20 @@ def test_a_refused_override_is_named_as_in_the_configuration(quote, api_field, n
         assert ending.kind is FINAL
         assert ending.refused_override == name
         assert ending.reason == f"the agent does not allow the override '{name}'"
-        assert (
-            ending.mend
-            == f"enable it under Security in the agent's settings, or remove elevenlabs.overrides.{name}"
-        )
+        assert ending.hint == f"enable it under Security in the agent's settings, or remove elevenlabs.overrides.{name}"
 
 
-def test_an_override_that_no_one_configured_has_another_mend():
+def test_an_override_that_no_one_configured_has_another_hint():
     text = "Override for field 'first_message' is not allowed by config."
     ending = judge_close(1008, text, None, configured_overrides=("voice_id",))
     assert ending.refused_override == "first_message"
-    assert ending.mend == "enable it under Security in the agent's settings, or set wake.greeting: play"
+    assert ending.hint == "enable it under Security in the agent's settings, or set wake.greeting: play"
     extra = judge_close(1008, text.replace("first_message", "custom_llm_extra_body"), None)
-    assert (extra.mend or "").endswith("or remove elevenlabs.custom_llm_extra_body")
+    assert (extra.hint or "").endswith("or remove elevenlabs.custom_llm_extra_body")
 
 
 @pytest.mark.parametrize(
-    ("text", "reason", "mend"),
+    ("text", "reason", "hint"),
     [
         (
             "Missing required dynamic variables in first message: {'user_name'}",
@@ -209,9 +207,9 @@ def test_an_override_that_no_one_configured_has_another_mend():
         ),
     ],
 )
-def test_missing_variables_are_named(text, reason, mend):
+def test_missing_variables_are_named(text, reason, hint):
     ending = judge_close(1008, text, None)
-    assert (ending.kind, ending.reason, ending.mend) == (FINAL, reason, mend)
+    assert (ending.kind, ending.reason, ending.hint) == (FINAL, reason, hint)
 
 
 def test_the_error_event_completes_a_close_reason_that_was_cut_off():
@@ -259,7 +257,7 @@ def test_an_unsupported_format_is_final_however_the_session_was_closed():
         ending = judge_close(code, "", error)
         assert ending.kind is FINAL
         assert "mp3" in ending.reason
-        assert "PCM" in (ending.mend or "")
+        assert "PCM" in (ending.hint or "")
 
 
 def test_foreign_text_is_shown_on_one_printable_line():
@@ -282,7 +280,7 @@ RESIDENCY = (
 WRITE = "The API key you used is missing the permission convai_write to execute this operation."
 TRAFFIC = "We are sorry, the system is experiencing heavy traffic, please try again. Higher subscriptions go first."
 
-# A 401 that is about the account, its plan or its region, and not about the key: status and words, what is said, mend.
+# A 401 that is about the account, its plan or its region, and not about the key: status and words, what is said, hint.
 ACCOUNT = [
     ("detected_unusual_activity", UNUSUAL, "unusual activity, which is not about the key", "without VPN and proxy"),
     ("payment_required", PLAN, "plan does not include this, which is not about the key", "Subscription"),
@@ -299,22 +297,22 @@ ACCOUNT = [
 
 @pytest.mark.parametrize("judge", [judge_http, judge_speech_http])
 @pytest.mark.parametrize("status", [401, 402, 403])
-@pytest.mark.parametrize(("kind", "message", "said", "mend"), ACCOUNT)
-def test_a_401_that_is_about_the_account_is_told_as_such(judge, status, kind, message, said, mend):
+@pytest.mark.parametrize(("kind", "message", "said", "hint"), ACCOUNT)
+def test_a_401_that_is_about_the_account_is_told_as_such(judge, status, kind, message, said, hint):
     ending = judge(status, json.dumps({"detail": {"status": kind, "message": message}}))
     assert ending.kind is FINAL
     assert said in ending.reason
-    assert mend in (ending.mend or "")
-    assert "check elevenlabs.api_key" not in (ending.mend or "")
+    assert hint in (ending.hint or "")
+    assert "check elevenlabs.api_key" not in (ending.hint or "")
 
 
-@pytest.mark.parametrize(("kind", "message", "said", "mend"), ACCOUNT)
-def test_so_is_a_close_with_these_words(kind, message, said, mend):
+@pytest.mark.parametrize(("kind", "message", "said", "hint"), ACCOUNT)
+def test_so_is_a_close_with_these_words(kind, message, said, hint):
     for code in (1002, 1008, 3000, 4401, 1006):
         ending = judge_close(code, "", AgentError(f"[{kind}] {message}", None, code))
         assert ending.kind is FINAL
         assert said in ending.reason
-        assert mend in (ending.mend or "")
+        assert hint in (ending.hint or "")
 
 
 def test_a_busy_server_is_no_matter_of_the_plan():
@@ -323,7 +321,7 @@ def test_a_busy_server_is_no_matter_of_the_plan():
 
 
 HTTP = [
-    # status, body, kind, words, mend
+    # status, body, kind, words, hint
     (401, {"detail": {"status": "invalid_api_key", "message": "Invalid API key"}}, FINAL, "key is not", "api_key"),
     (401, {"detail": {"status": "missing_permissions", "message": "m"}}, FINAL, "may not", "convai_write"),
     (401, {"detail": {"status": "quota_exceeded", "message": "m"}}, FINAL, "no credit", "add credit"),
@@ -347,14 +345,14 @@ HTTP = [
 ]
 
 
-@pytest.mark.parametrize(("status", "body", "kind", "words", "mend"), HTTP)
-def test_answers_over_http(status, body, kind, words, mend):
+@pytest.mark.parametrize(("status", "body", "kind", "words", "hint"), HTTP)
+def test_answers_over_http(status, body, kind, words, hint):
     ending = judge_http(status, body if isinstance(body, str) else json.dumps(body))
     assert (ending.kind, ending.code) == (kind, status)
     assert words in ending.reason
-    assert mend in (ending.mend or "")
+    assert hint in (ending.hint or "")
     if kind is FINAL:
-        assert ending.mend
+        assert ending.hint
 
 
 @pytest.mark.parametrize("code", [1002, 1008, 3000, 4300])

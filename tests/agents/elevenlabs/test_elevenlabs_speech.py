@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parleyd.agents.agent import AgentError, DialError, EndingKind
+from parleyd.agents.agent import AgentError
 from parleyd.agents.elevenlabs.speech import ElevenLabsSpeech
 from parleyd.agents.elevenlabs.speech_endings import judge_close, judge_http
 from parleyd.agents.speech import SpeechReceived
 from parleyd.audio.pcm import AudioFormat
 from parleyd.config.schema import Announce
+from parleyd.core.endings import DialError, EndingKind
 
 KEY = "sk_0123456789abcdef"
 RETRY, FINAL = EndingKind.RETRY, EndingKind.FINAL
@@ -41,7 +42,7 @@ def test_the_address_has_the_voice_in_its_path_and_the_key_in_a_header_alone() -
 
 
 @pytest.mark.parametrize(
-    ("base_url", "key", "reason", "mend"),
+    ("base_url", "key", "reason", "hint"),
     [
         ("https://api.elevenlabs.io", None, "needs an API key", "elevenlabs.api_key"),
         ("http://192.168.1.5", KEY, "unencrypted", "https"),
@@ -50,12 +51,12 @@ def test_the_address_has_the_voice_in_its_path_and_the_key_in_a_header_alone() -
         ("gopher://x", KEY, "no http", "https://HOST"),
     ],
 )
-def test_where_nothing_is_asked(base_url: str, key: str | None, reason: str, mend: str) -> None:
+def test_where_nothing_is_asked(base_url: str, key: str | None, reason: str, hint: str) -> None:
     with pytest.raises(DialError) as refused:
         speech(base_url, key).dial()
     ending = refused.value.ending
     assert reason in ending.reason
-    assert mend in (ending.mend or "")
+    assert hint in (ending.hint or "")
     assert ending.kind is FINAL
 
 
@@ -102,7 +103,7 @@ def test_nothing_that_comes_raises(message: str | bytes) -> None:
 
 
 CLOSES = [
-    # code, close reason, error, kind, words of the reason, words of the mend
+    # code, close reason, error, kind, words of the reason, words of the hint
     (None, "", None, RETRY, "line was lost", "network"),
     (1006, "", None, RETRY, "line was lost", "network"),
     (1011, "", None, RETRY, "in trouble", "later"),
@@ -124,21 +125,21 @@ CLOSES = [
 ]
 
 
-@pytest.mark.parametrize(("code", "reason", "error", "kind", "says", "mend"), CLOSES)
+@pytest.mark.parametrize(("code", "reason", "error", "kind", "says", "hint"), CLOSES)
 def test_why_a_text_was_not_spoken(
-    code: int | None, reason: str, error: tuple[str, str] | None, kind: EndingKind, says: str, mend: str
+    code: int | None, reason: str, error: tuple[str, str] | None, kind: EndingKind, says: str, hint: str
 ) -> None:
     ending = judge_close(code, reason, AgentError(error[1], error[0]) if error else None)
     assert ending.kind is kind
     assert says in ending.reason
-    assert mend in (ending.mend or "")
+    assert hint in (ending.hint or "")
     assert ending.code == code
 
 
 @pytest.mark.parametrize(
     ("status", "body", "kind", "says"),
     [
-        (401, "", FINAL, "not accepted (\"HTTP 401\")"),
+        (401, "", FINAL, 'not accepted ("HTTP 401")'),
         (401, '{"detail": {"status": "quota_exceeded", "message": "0 left"}}', FINAL, "no credit"),
         (402, "", FINAL, "no credit"),
         (403, "", FINAL, "may not"),
@@ -155,4 +156,4 @@ def test_what_an_http_answer_means(status: int, body: str, kind: EndingKind, say
     ending = judge_http(status, body)
     assert ending.kind is kind
     assert says in ending.reason
-    assert ending.mend
+    assert ending.hint

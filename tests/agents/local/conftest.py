@@ -7,10 +7,10 @@ import msgspec
 import pytest
 from local_client import Start
 
-from parleyd.agents.local import scenario
-from parleyd.agents.local.recognise import NoEars, SphinxEars
-from parleyd.agents.local.server import LocalAgent
-from parleyd.agents.local.voice import Voice
+from parleyd.embedded import scenario
+from parleyd.embedded.recognise import NoEars, SphinxEars
+from parleyd.embedded.server import LocalAgent
+from parleyd.embedded.voice import Voice
 
 
 @pytest.fixture(scope="session")

@@ -14,9 +14,9 @@ from typing import Any
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from parleyd.agents.local.server import LocalAgent
-from parleyd.agents.local.voice import Voice
 from parleyd.audio.pcm import decode, encode, parse_format
+from parleyd.embedded.server import LocalAgent
+from parleyd.embedded.voice import Voice
 
 WAIT_S = 60.0
 Message = dict[str, Any]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from parleyd.agents.local.child import AgentChild, AgentChildError
+from parleyd.embedded.child import AgentChild, AgentChildError
 
 
 def listens(base_url: str) -> bool:
@@ -44,8 +44,8 @@ def test_it_listens_comes_back_after_a_crash_and_ends() -> None:
 
 
 def test_one_that_hangs_is_ended_and_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("parleyd.agents.local.child.ASK_EVERY_S", 0.1)
-    monkeypatch.setattr("parleyd.agents.local.child.ANSWER_S", 1.0)
+    monkeypatch.setattr("parleyd.embedded.child.ASK_EVERY_S", 0.1)
+    monkeypatch.setattr("parleyd.embedded.child.ANSWER_S", 1.0)
     with AgentChild(None) as child:
         first = child._process
         os.kill(first.pid, signal.SIGSTOP)

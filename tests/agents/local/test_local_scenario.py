@@ -12,9 +12,9 @@ import pytest
 from local_client import Client, Start, spoken
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus
 
-from parleyd.agents.local import scenario
-from parleyd.agents.local.scenario import ConnectionScript, Scenario
 from parleyd.config.problem import ConfigError
+from parleyd.embedded import scenario
+from parleyd.embedded.scenario import ConnectionScript, Scenario
 
 EXAMPLES = sorted((Path(__file__).parents[3] / "config" / "scenarios").glob("*.yaml"))
 DOCUMENTATION = (Path(__file__).parents[3] / "docs" / "scenarios.md").read_text(encoding="utf-8")
@@ -117,7 +117,7 @@ def test_an_agent_that_says_nothing(start: Start) -> None:
 
 
 def test_signed_urls_fail_as_told(start: Start) -> None:
-    agent = start(QUIET + "signed_url: [{status: 429, body: '{\"detail\": \"slow down\"}'}, {}]")
+    agent = start(QUIET + 'signed_url: [{status: 429, body: \'{"detail": "slow down"}\'}, {}]')
     request = urllib.request.Request(
         f"{agent.base_url}/v1/convai/conversation/get-signed-url?agent_id=a", headers={"xi-api-key": "k"}
     )
@@ -230,7 +230,7 @@ def test_malformed_frames(start: Start, kind: str) -> None:
 
 
 def scenario_frame(kind: str) -> str | bytes:
-    from parleyd.agents.local.script import _MALFORMED
+    from parleyd.embedded.script import _MALFORMED
 
     return _MALFORMED[kind]
 
@@ -283,7 +283,9 @@ def test_an_interruption_with_the_id_of_the_reply(start: Start) -> None:
 
 
 def test_an_exact_exchange_without_ears_or_answers(start: Start) -> None:
-    text = QUIET + """
+    text = (
+        QUIET
+        + """
 connections:
 - converse: false
   transcripts: [Turn on the radio., Thanks.]
@@ -291,6 +293,7 @@ connections:
   - {on: transcript, do: send, messages: [{type: agent_response, agent_response_event: {agent_response: One.}}]}
   - {on: transcript, nth: 2, do: send, messages: ["not json", {type: vad_score, vad_score_event: {vad_score: 0.5}}]}
 """
+    )
     agent = start(text)
     with Client(agent) as client:
         client.say(spoken("Good morning."))

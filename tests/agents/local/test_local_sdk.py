@@ -12,7 +12,7 @@ from elevenlabs.client import ElevenLabs
 from elevenlabs.conversational_ai.conversation import AudioInterface, ClientTools, Conversation
 from local_client import Start, spoken
 
-from parleyd.agents.local.server import LocalAgent
+from parleyd.embedded.server import LocalAgent
 
 WAIT_S = 60.0
 CHUNK_S = 0.05

@@ -14,9 +14,9 @@ import pytest
 from local_client import Client, Start, spoken
 from websockets.exceptions import InvalidStatus
 
-from parleyd.agents.local import server
-from parleyd.agents.local.server import LocalAgent
 from parleyd.audio.pcm import level_dbfs
+from parleyd.embedded import server
+from parleyd.embedded.server import LocalAgent
 
 FORMATS = ("pcm_8000", "pcm_16000", "pcm_22050", "pcm_24000", "pcm_44100", "pcm_48000", "ulaw_8000")
 SILENT = "agent: {first_message: ''"
@@ -259,8 +259,10 @@ def test_silence_is_asked_about_and_then_ends_the_call(start: Start) -> None:
 
 @pytest.mark.parametrize("fmt", FORMATS)
 def test_a_question_in_every_format(start: Start, fmt: str) -> None:
-    agent = start(f"agent: {{first_message: '', input_format: {fmt}, output_format: {fmt}, stream_speed: 0, "
-                  "more_client_events: [agent_response_complete]}")
+    agent = start(
+        f"agent: {{first_message: '', input_format: {fmt}, output_format: {fmt}, stream_speed: 0, "
+        "more_client_events: [agent_response_complete]}"
+    )
     with Client(agent) as client:
         event = client.until("conversation_initiation_metadata")["conversation_initiation_metadata_event"]
         assert event["agent_output_audio_format"] == event["user_input_audio_format"] == fmt

@@ -14,8 +14,8 @@ from local_client import WAIT_S, Start
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from parleyd.agents.local.server import LocalAgent
 from parleyd.audio.pcm import AudioFormat, decode
+from parleyd.embedded.server import LocalAgent
 
 ALL = ({"text": " "}, {"text": "The tea is ready. ", "flush": True}, {"text": ""})
 

@@ -16,7 +16,7 @@ class Trouble:
     """is_passing: another try makes sense without any change."""
 
     say: str
-    mend: str
+    hint: str
     is_passing: bool = False
 
 

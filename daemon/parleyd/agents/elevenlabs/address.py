@@ -13,8 +13,9 @@ from typing import NoReturn, Protocol
 from urllib.parse import SplitResult, quote, urlencode, urlsplit, urlunsplit
 
 from parleyd import __version__
-from parleyd.agents.agent import Address, DialError, Ending, EndingKind
+from parleyd.agents.agent import Address
 from parleyd.agents.elevenlabs.endings import judge_http, one_line
+from parleyd.core.endings import DialError, Ending, EndingKind
 from parleyd.host import authorities, unreachable
 from parleyd.host.proxies import is_this_machine
 from parleyd.host.reaching import Deadline
@@ -109,7 +110,7 @@ def _base(base_url: str) -> SplitResult:
     try:
         base = urlsplit(base_url)
         base.port  # noqa: B018 - raises ValueError when it is none
-        usable = base.scheme in _WEBSOCKET_SCHEME and bool(base.hostname) and not set(base.netloc) & set(" <>\"\\")
+        usable = base.scheme in _WEBSOCKET_SCHEME and bool(base.hostname) and not set(base.netloc) & set(' <>"\\')
     except ValueError:
         usable = False
     if not usable:
@@ -217,7 +218,7 @@ def _no_answer(problem: Exception, base: SplitResult, timeout_s: float) -> Endin
     found = unreachable.trouble(problem, where)
     reason = f"{where} did not answer within {timeout_s:g} s" if type(problem) is TimeoutError else found.reason
     kind = EndingKind.FINAL if found.is_lasting else EndingKind.RETRY
-    return Ending(kind, one_line(reason), found.mend or check)
+    return Ending(kind, one_line(reason), found.hint or check)
 
 
 def _name(base: SplitResult) -> str:
@@ -225,9 +226,9 @@ def _name(base: SplitResult) -> str:
     return one_line(base.netloc)
 
 
-def _refuse(reason: str, mend: str) -> NoReturn:
-    raise DialError(Ending(EndingKind.FINAL, reason, mend))
+def _refuse(reason: str, hint: str) -> NoReturn:
+    raise DialError(Ending(EndingKind.FINAL, reason, hint))
 
 
-def _try_again(reason: str, mend: str) -> NoReturn:
-    raise DialError(Ending(EndingKind.RETRY, reason, mend))
+def _try_again(reason: str, hint: str) -> NoReturn:
+    raise DialError(Ending(EndingKind.RETRY, reason, hint))

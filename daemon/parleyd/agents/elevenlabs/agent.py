@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from parleyd.agents.agent import Address, AgentError, Attachment, DialError, Ending, EndingKind
+from parleyd.agents.agent import Address, AgentError, Attachment
 from parleyd.agents.elevenlabs.address import conversation_address, signed_address
 from parleyd.agents.elevenlabs.codec import ElevenLabsCodec
 from parleyd.agents.elevenlabs.endings import judge_close, judge_http, one_line
 from parleyd.agents.elevenlabs.files import upload
 from parleyd.agents.variables import Variables
 from parleyd.config.schema import ElevenLabs
+from parleyd.core.endings import DialError, Ending, EndingKind
 from parleyd.host.apart import Apart
 
-_MEND_TEXT_ONLY = "enable the override 'text only' under Security in the agent's settings: speech costs more"
+_HINT_TEXT_ONLY = "enable the override 'text only' under Security in the agent's settings: speech costs more"
 
 
 class ElevenLabsAgent:
@@ -74,11 +75,11 @@ class ElevenLabsAgent:
             # A spoken conversation of which only the texts are used is better than none.
             self._text_only = False
             reason = "the agent does not allow conversations in writing alone; it speaks, and what it says is shown"
-            return replace(ending, kind=EndingKind.RETRY, reason=reason, mend=_MEND_TEXT_ONLY)
-        # One that is configured and could not be found has another mend than one that is not.
+            return replace(ending, kind=EndingKind.RETRY, reason=reason, hint=_HINT_TEXT_ONLY)
+        # One that is configured and could not be found has another hint than one that is not.
         unfound = [f"{name}: {why}" for name, why in self._variables.failures.items() if f"'{name}'" in ending.reason]
         if ending.kind is EndingKind.FINAL and unfound:
-            return replace(ending, mend=f"mend where elevenlabs.dynamic_variables finds {'; '.join(unfound)}")
+            return replace(ending, hint=f"hint where elevenlabs.dynamic_variables finds {'; '.join(unfound)}")
         return ending
 
     def judge_silence(self, waited_s: float) -> Ending:
@@ -86,8 +87,8 @@ class ElevenLabsAgent:
         if self._config.overrides.language is not None:
             language = one_line(self._config.overrides.language, 20)
         # Observed with languages that the agent does not have: the server accepts the line and says nothing.
-        mend = f"see that the agent has the language {language}, or remove elevenlabs.overrides.language"
-        return Ending(EndingKind.RETRY, reason, mend if language else None)
+        hint = f"see that the agent has the language {language}, or remove elevenlabs.overrides.language"
+        return Ending(EndingKind.RETRY, reason, hint if language else None)
 
     def judge_refusal(self, http_status: int, body: str) -> Ending:
         return judge_http(http_status, self._without_key(body))

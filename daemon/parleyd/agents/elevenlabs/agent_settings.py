@@ -14,8 +14,8 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Struct
 
-from parleyd.agents.agent import DialError, Ending, EndingKind
 from parleyd.agents.elevenlabs.address import get
+from parleyd.core.endings import DialError, Ending, EndingKind
 
 AGENTS_PATH = "/v1/convai/agents"
 # A prompt may be long.

@@ -183,10 +183,10 @@ class ElevenLabsCodec:
         try:
             return self._understand(server.decode(message))
         except server.UNREADABLE as problem:
-            mended = _with_whole_characters(message)
-            if mended is not None:
+            fixed = _with_whole_characters(message)
+            if fixed is not None:
                 with contextlib.suppress(*server.UNREADABLE):
-                    return self._understand(server.decode(mended))
+                    return self._understand(server.decode(fixed))
             return self._unreadable(message, problem)
 
     def _understand(self, message: server.ServerMessage) -> common.Received:

@@ -1,4 +1,4 @@
-"""Why a session ended, in words that name the mend; and whether another try makes sense. Pure.
+"""Why a session ended, in words, with a hint; and whether another try makes sense. Pure.
 
 The server says it three times, and not always: in an error event before the close (its text, and a machine-readable
 `error_type`), in the close reason (at most 123 bytes), and in the close code. The words count most, since one code
@@ -21,15 +21,16 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from parleyd.agents.agent import AgentError, Ending, EndingKind
+from parleyd.agents.agent import AgentError
 from parleyd.agents.elevenlabs import account
 from parleyd.agents.elevenlabs.codec import UNSUPPORTED_FORMAT
+from parleyd.core.endings import Ending, EndingKind
 
 _MAX_QUOTED_CHARS = 200
 
 _CHECK_AGENT = "check elevenlabs.agent_id, and that elevenlabs.base_url is the region in which the agent was made"
 _CHECK_KEY = "check elevenlabs.api_key: it must belong to the account of the agent"
-_MEND_AGENT = "look at the conversation in the ElevenLabs dashboard and mend the agent's settings"
+_HINT_AGENT = "look at the conversation in the ElevenLabs dashboard and fix the agent's settings"
 _CHECK_BRANCH = (
     "look at the agent's branches in the ElevenLabs dashboard; the branch is named by the server that signs the URL"
 )
@@ -41,24 +42,24 @@ _OUR_FAULT = "this is a fault of parleyd or of the server: report it with the lo
 class _Verdict:
     kind: EndingKind
     say: str
-    mend: str | None = None
+    hint: str | None = None
     # It cannot heal by itself: counts even when the line was lost before the close arrived.
     decisive: bool = False
 
     def ending(self, code: int | None, quote: str = "") -> Ending:
-        return Ending(self.kind, f'{self.say} ("{quote}")' if quote else self.say, self.mend, code)
+        return Ending(self.kind, f'{self.say} ("{quote}")' if quote else self.say, self.hint, code)
 
 
-def _retry(say: str, mend: str | None = None) -> _Verdict:
-    return _Verdict(EndingKind.RETRY, say, mend)
+def _retry(say: str, hint: str | None = None) -> _Verdict:
+    return _Verdict(EndingKind.RETRY, say, hint)
 
 
-def _final(say: str, mend: str, *, decisive: bool = False) -> _Verdict:
-    return _Verdict(EndingKind.FINAL, say, mend, decisive)
+def _final(say: str, hint: str, *, decisive: bool = False) -> _Verdict:
+    return _Verdict(EndingKind.FINAL, say, hint, decisive)
 
 
 def _of_account(trouble: account.Trouble) -> _Verdict:
-    return _retry(trouble.say) if trouble.is_passing else _final(trouble.say, trouble.mend, decisive=True)
+    return _retry(trouble.say) if trouble.is_passing else _final(trouble.say, trouble.hint, decisive=True)
 
 
 _NO_CREDIT = _of_account(account.NO_CREDIT)
@@ -92,7 +93,7 @@ _BY_TEXT: tuple[tuple[re.Pattern[str], _Verdict], ...] = tuple(
                 decisive=True,
             ),
         ),
-        (r"misconfigured", _final("the agent is misconfigured", _MEND_AGENT, decisive=True)),
+        (r"misconfigured", _final("the agent is misconfigured", _HINT_AGENT, decisive=True)),
         (
             r"host is not (valid|supported|in )",
             _final(
@@ -126,10 +127,10 @@ _PASSING = re.compile(
 _NEVER_QUEUED = frozenset((1002, 1008))
 
 _CONTRACT = _final("the server could not use what was sent", _OUR_FAULT)
-_SLOW = _final("the server waited in vain for one of its parts", _MEND_AGENT)
-_BROKEN = _final("a part of the agent failed", _MEND_AGENT)
-_LLM = _final("the agent's language model failed", "choose another LLM in the agent's settings, or mend the custom one")
-_TOOL = _final("a tool of the agent failed", "mend the tool in the agent's settings")
+_SLOW = _final("the server waited in vain for one of its parts", _HINT_AGENT)
+_BROKEN = _final("a part of the agent failed", _HINT_AGENT)
+_LLM = _final("the agent's language model failed", "choose another LLM in the agent's settings, or fix the custom one")
+_TOOL = _final("a tool of the agent failed", "fix the tool in the agent's settings")
 
 _BY_KIND: dict[str, _Verdict] = {
     UNSUPPORTED_FORMAT: _final(
@@ -161,11 +162,11 @@ _BY_KIND: dict[str, _Verdict] = {
     "invalid_message": _CONTRACT,
     "value_error": _CONTRACT,
     "missing_fields": _CONTRACT,
-    "telephony_agent_error": _final("the agent is made for telephones only", _MEND_AGENT, decisive=True),
+    "telephony_agent_error": _final("the agent is made for telephones only", _HINT_AGENT, decisive=True),
     "mcp_tool_error": _TOOL,
     "mcp_https_error": _TOOL,
     "http_exception": _BROKEN,
-    "safety_violation": _final("the conversation broke the provider's safety rules", _MEND_AGENT),
+    "safety_violation": _final("the conversation broke the provider's safety rules", _HINT_AGENT),
     "llm_timeout": _final("the agent's language model took too long", "choose a faster LLM in the agent's settings"),
     "llm_error": _LLM,
     "custom_llm_error": _LLM,
@@ -187,12 +188,12 @@ _LOST = _retry("the line was lost")
 _BY_CODE: dict[int | None, _Verdict] = {
     None: _LOST,
     1001: _retry("the server goes away"),
-    1002: _final("the agent could not go on", _MEND_AGENT),
+    1002: _final("the agent could not go on", _HINT_AGENT),
     1003: _CONTRACT,
     1005: _LOST,
     1006: _LOST,
     1007: _CONTRACT,
-    1008: _final("the server did not accept the session", _MEND_AGENT),
+    1008: _final("the server did not accept the session", _HINT_AGENT),
     1009: _final("the server refused a message for its size", _OUR_FAULT),
     1010: _CONTRACT,
     1011: _retry("the server had an internal error"),
@@ -231,7 +232,7 @@ def judge_close(
     """code: None when the line went without a close. error: the last error event, if any.
 
     configured_overrides: names in elevenlabs.overrides that are set; a refused first_message that is not among them
-    was sent to keep the agent from greeting, and has another mend.
+    was sent to keep the agent from greeting, and has another hint.
     """
     error_text = error.message if error else ""
     if error and error.kind == UNSUPPORTED_FORMAT:
@@ -265,7 +266,7 @@ def _unknown_code(code: int | None, text: str) -> _Verdict:
         return _by_status(code - 4000)
     if (code is not None and 1000 <= code < 2000) or _PASSING.search(text):
         return _retry(f"the session was closed with {code}")
-    return _final(f"the session was closed with {code}", _MEND_AGENT)
+    return _final(f"the session was closed with {code}", _HINT_AGENT)
 
 
 def _judge_text(
@@ -278,7 +279,7 @@ def _judge_text(
     if (permission := account.missing_permission(text)) is not None:
         may_not = _KEY_MAY_NOT
         if permission:
-            may_not = replace(may_not, mend=f"give the key the permission {permission}, in the account's settings")
+            may_not = replace(may_not, hint=f"give the key the permission {permission}, in the account's settings")
         return may_not.ending(code, one_line(text))
     if trouble := account.account_trouble(text):
         verdict = _of_account(trouble)
@@ -296,17 +297,17 @@ def _judge_text(
 def _refused_override(api_field: str, code: int | None, configured_overrides: Collection[str]) -> Ending:
     """api_field: the last part is the name that the configuration uses too (agent.prompt.llm, tts.voice_id)."""
     name = one_line(api_field.rpartition(".")[2], 40)
-    mend = "enable it under Security in the agent's settings"
+    hint = "enable it under Security in the agent's settings"
     if name == "first_message" and name not in configured_overrides:
-        mend += ", or set wake.greeting: play"
+        hint += ", or set wake.greeting: play"
     elif name in _OVERRIDES:
-        mend += f", or remove elevenlabs.overrides.{name}"
+        hint += f", or remove elevenlabs.overrides.{name}"
     elif name == "custom_llm_extra_body":
-        mend += f", or remove elevenlabs.{name}"
+        hint += f", or remove elevenlabs.{name}"
     return Ending(
         EndingKind.FINAL,
         f"the agent does not allow the override '{name}'",
-        mend,
+        hint,
         code,
         refused_override=name,
     )
@@ -318,7 +319,7 @@ def _missing_variables(listed: str, where: str | None, code: int | None) -> Endi
     place = f" in its {one_line(where, 40)}" if where else ""
     if not names:
         verdict = _BY_KIND["missing_dynamic_variable"]
-        return Ending(verdict.kind, verdict.say + place, verdict.mend, code)
+        return Ending(verdict.kind, verdict.say + place, verdict.hint, code)
     word = "variable" if len(names) == 1 else "variables"
     shown = ", ".join(f"'{name}'" for name in names)
     keys = " and ".join(f"elevenlabs.dynamic_variables.{name}" for name in names)
@@ -346,7 +347,7 @@ def judge_http(status: int, body: str) -> Ending:
             return judged
     verdict = _by_status(status)
     shown = f"HTTP {status}: {text}" if text else f"HTTP {status}"
-    return Ending(verdict.kind, f"{verdict.say} ({shown})", verdict.mend, status)
+    return Ending(verdict.kind, f"{verdict.say} ({shown})", verdict.hint, status)
 
 
 def _by_status(status: int) -> _Verdict:

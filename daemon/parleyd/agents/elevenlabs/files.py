@@ -10,9 +10,10 @@ import json
 import secrets
 from urllib.parse import quote
 
-from parleyd.agents.agent import Attachment, DialError, UploadError
+from parleyd.agents.agent import Attachment, UploadError
 from parleyd.agents.elevenlabs.address import post
 from parleyd.agents.elevenlabs.endings import judge_http, one_line
+from parleyd.core.endings import DialError
 
 CONVERSATIONS_PATH = "/v1/convai/conversations"
 
@@ -47,16 +48,14 @@ class _Multipart:
         return piece
 
 
-def upload(
-    base_url: str, conversation_id: str, attachment: Attachment, api_key: str | None, timeout_s: float
-) -> str:
+def upload(base_url: str, conversation_id: str, attachment: Attachment, api_key: str | None, timeout_s: float) -> str:
     """See Agent.upload."""
     body = _Multipart(attachment)
     path = f"{CONVERSATIONS_PATH}/{quote(conversation_id, safe='')}/files"
     try:
         status, answer = post(base_url, path, body, body.length_bytes, body.content_type, api_key, timeout_s)
     except DialError as error:
-        raise UploadError(error.ending.reason, error.ending.mend or "try again") from None
+        raise UploadError(error.ending.reason, error.ending.hint or "try again") from None
     if status not in (200, 201):
         raise _refusal(status, answer, attachment)
     try:
@@ -80,7 +79,7 @@ def _refusal(status: int, answer: str, attachment: Attachment) -> UploadError:
             text = f"the agent does not take this file ({attachment.media_type}){f': {said}' if said else ''}"
             return UploadError(text, "send an image or a PDF")
     ending = judge_http(status, answer)
-    return UploadError(ending.reason, ending.mend or "try again")
+    return UploadError(ending.reason, ending.hint or "try again")
 
 
 def _said(answer: str) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from parleyd.agents.agent import Address, AgentError, Ending
+from parleyd.agents.agent import Address, AgentError
 from parleyd.agents.elevenlabs import speech_messages as messages
 from parleyd.agents.elevenlabs.address import speech_address
 from parleyd.agents.elevenlabs.speech_endings import judge_close, judge_http
 from parleyd.agents.speech import SpeechReceived
 from parleyd.audio.pcm import parse_format
 from parleyd.config.schema import Announce
+from parleyd.core.endings import Ending
 
 _NOTHING = SpeechReceived()
 

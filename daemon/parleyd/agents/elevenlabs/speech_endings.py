@@ -1,4 +1,4 @@
-"""Why a text was not spoken, in words that name the mend. Pure.
+"""Why a text was not spoken, in words, with a hint. Pure.
 
 The server says it in a message with `message`, `error` and `code`, then closes with 1008; or it answers the handshake
 with an HTTP status. The words count most, then the code. Texts: observed, they may change.
@@ -9,26 +9,27 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from parleyd.agents.agent import AgentError, Ending, EndingKind
+from parleyd.agents.agent import AgentError
 from parleyd.agents.elevenlabs import account
 from parleyd.agents.elevenlabs.endings import detail, one_line
+from parleyd.core.endings import Ending, EndingKind
 
 
 @dataclass(frozen=True, slots=True)
 class _Verdict:
     say: str
-    mend: str
+    hint: str
     kind: EndingKind = EndingKind.FINAL
 
     def ending(self, code: int | None, quote: str) -> Ending:
-        return Ending(self.kind, f'{self.say} ("{quote}")' if quote else self.say, self.mend, code)
+        return Ending(self.kind, f'{self.say} ("{quote}")' if quote else self.say, self.hint, code)
 
 
 _AGAIN = "say it again a little later"
 _OUR_FAULT = "this is a fault of parleyd or of the server: report it with the log"
 _BAD_KEY = _Verdict("the API key is not accepted", "check elevenlabs.api_key")
 _KEY_MAY_NOT = _Verdict("the API key may not be used for speech", "give the key the permission for text to speech")
-_NO_CREDIT = _Verdict(account.NO_CREDIT.say, account.NO_CREDIT.mend)
+_NO_CREDIT = _Verdict(account.NO_CREDIT.say, account.NO_CREDIT.hint)
 _NO_VOICE = _Verdict("there is no such voice", "check announce.voice_id: it must be a voice of the key's account")
 _MODEL = _Verdict(
     "the model does not go with the voice, or there is no such model",
@@ -95,11 +96,11 @@ def judge_http(status: int, body: str) -> Ending:
 
 def _by_text(text: str) -> _Verdict | None:
     if (permission := account.missing_permission(text)) is not None:
-        mend = f"give the key the permission {permission}, in the account's settings"
-        return replace(_KEY_MAY_NOT, mend=mend) if permission else _KEY_MAY_NOT
+        hint = f"give the key the permission {permission}, in the account's settings"
+        return replace(_KEY_MAY_NOT, hint=hint) if permission else _KEY_MAY_NOT
     if trouble := account.account_trouble(text):
         kind = EndingKind.RETRY if trouble.is_passing else EndingKind.FINAL
-        return _Verdict(trouble.say, _AGAIN if trouble.is_passing else trouble.mend, kind)
+        return _Verdict(trouble.say, _AGAIN if trouble.is_passing else trouble.hint, kind)
     return next((verdict for pattern, verdict in _BY_TEXT if pattern.search(text)), None)
 
 

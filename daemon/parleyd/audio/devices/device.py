@@ -17,11 +17,11 @@ Fill = Callable[[int], bytes]
 
 
 class DeviceError(Exception):
-    """A device that cannot be used. The text is one line for the user; `mend` says what to do about it."""
+    """A device that cannot be used. The text is one line for the user; `hint` says what to do about it."""
 
-    def __init__(self, text: str, mend: str) -> None:
+    def __init__(self, text: str, hint: str) -> None:
         super().__init__(text)
-        self.mend = mend
+        self.hint = hint
 
 
 def too_few_channels(what: str, there_are: int, wanted: int) -> DeviceError:

@@ -6,7 +6,7 @@ import logging
 
 from parleyd.audio.devices.device import Deliver, Fill
 from parleyd.audio.pcm import BYTES_PER_SAMPLE
-from parleyd.log_fields import fields
+from parleyd.core.log_fields import fields
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from parleyd.config.schema import Audio, AudioInput
 
 
 def microphone_of(section: AudioInput) -> InputDevice:
-    """audio.input, as input_device has it. Its gain is not the device's: audio/input_gain.py."""
+    """audio.input, as input_device has it. Its gain is not the device's: audio/capture/input_gain.py."""
     return input_device(section.device, section.channel)
 
 

@@ -32,7 +32,7 @@ from parleyd.audio.devices import alsa, sound_server
 from parleyd.audio.devices.device import Deliver, DeviceError, Fill, StreamInfo, too_few_channels
 from parleyd.audio.devices.guard import Guard
 from parleyd.audio.devices.portaudio_host import CardDevice, Direction, host
-from parleyd.log_fields import fields
+from parleyd.core.log_fields import fields
 
 log = logging.getLogger(__name__)
 

@@ -18,8 +18,8 @@ from parleyd.audio.devices.clock import RealTimeClock
 from parleyd.audio.devices.device import Deliver, DeviceError, Fill, StreamInfo, too_few_channels
 from parleyd.audio.devices.guard import Guard
 from parleyd.audio.pcm import BYTES_PER_SAMPLE
+from parleyd.core.log_fields import fields
 from parleyd.host.files import open_regular
-from parleyd.log_fields import fields
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,301 @@
+"""The ears thread: frames from the microphone → echo → voice activity → gate → uplink.
+
+One loop, one input (capture's bounded queue). Everything it calls returns at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+from parleyd.audio.capture.capture import Capture
+from parleyd.audio.echo.control import EchoControl
+from parleyd.audio.gate.gate import Gate, Passed, Verdict
+from parleyd.audio.gate.held_back import HeldBackNews, in_words
+from parleyd.audio.gate.measure import VoiceMeasure
+from parleyd.audio.gate.vad import Detector
+from parleyd.audio.gate.wakeword import WakeWord
+from parleyd.audio.pcm import FRAME_MS, SILENCE_DBFS, SILENT_FRAME, Frame, level_dbfs
+from parleyd.audio.recorder import Recorder
+from parleyd.conversation.dialogue.dialogue import Dialogue
+from parleyd.conversation.session.outbox import Outbox
+from parleyd.core import events
+from parleyd.core.health import Pulse
+
+log = logging.getLogger(__name__)
+
+# The models notice their word 200 to 260 ms after it has ended (measured with flite); what was said since is for us.
+WORD_LAG_MS = 300
+# After so many wakes for nothing in a row it is said what else can be done.
+HINT_AFTER = 3
+WORD_HINT = "; where music or a television plays for hours, wake.mode: word is the right mode (docs/gate.md)"
+# After the word, until the supervisor's thread has left its sleep.
+CALLED_S = 1.0
+
+
+class Wakeable(Protocol):
+    """What ears need to know of, and tell, the supervisor."""
+
+    @property
+    def asleep(self) -> bool: ...
+
+    @property
+    def deaf(self) -> bool: ...
+
+    def wake(self, *, by_speech: bool) -> None: ...
+
+
+class Ears:
+    """hold_back: the uplink wants speech only.
+
+    muted: the microphone counts as silent, for everything that follows it. level_dbfs: of the last frame.
+    heard_frames: without those that were muted. speech_frames: of all frames, those that passed the gate as speech.
+    wake_on_speech=False: what is said while asleep is for nobody and goes no further than the gate, except after the
+    wake_word, if there is one.
+    """
+
+    def __init__(
+        self,
+        capture: Capture,
+        echo: EchoControl,
+        vad: Detector,
+        gate: Gate,
+        outbox: Outbox,
+        dialogue: Dialogue,
+        supervisor: Wakeable,
+        bus: events.Bus,
+        *,
+        hold_back: bool,
+        wake_on_speech: bool,
+        on_death: Callable[[str, BaseException], None],
+        wake_word: WakeWord | None = None,
+        recorder: Recorder | None = None,
+    ) -> None:
+        self._capture = capture
+        self._echo = echo
+        self._vad = vad
+        self._measure = VoiceMeasure()
+        self._gate = gate
+        self._outbox = outbox
+        self._dialogue = dialogue
+        self._supervisor = supervisor
+        self._bus = bus
+        self._hold_back = hold_back
+        self._wake_on_speech = wake_on_speech
+        self._on_death = on_death
+        self._wake_word = wake_word
+        self._recorder = recorder
+        self._after_word: deque[Passed] = deque(maxlen=WORD_LAG_MS // FRAME_MS)
+        self._called_s = float("-inf")
+        self._dialogue_knows = False  # of the talk that goes on
+        self._utterance = 0
+        self._fooled = threading.Event()
+        self._words = threading.Event()
+        self._was_understood = False
+        self._held_back_news = HeldBackNews()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="ears", daemon=True)
+        self.pulse = Pulse("ears")
+        self.first_frame = threading.Event()
+        self._muted = False
+        self._heard_from_s = float("-inf")
+        self.heard_frames = 0
+        self.level_dbfs = SILENCE_DBFS
+        self.frames = 0
+        self.speech_frames = 0
+        bus.subscribe(self._take)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(1.0)
+
+    def reconfigure(self, vad: Detector, hangover_ms: int, *, wake_on_speech: bool, wake_word: WakeWord | None) -> None:
+        """From the next frame on; between utterances nobody notices."""
+        self._vad = vad
+        self._gate.hangover_ms = hangover_ms
+        self._wake_on_speech = wake_on_speech
+        self._wake_word = wake_word
+
+    def woken_for_nothing(self) -> None:
+        """Any thread may say so: what the gate took for speech was none."""
+        self._fooled.set()
+
+    def _take(self, event: events.Event) -> None:
+        """Any thread: words of a person prove that what the gate let through was somebody."""
+        if isinstance(event, events.Heard) and event.final and any(sign.isalnum() for sign in event.text):
+            self._words.set()
+
+    @property
+    def muted(self) -> bool:
+        return self._muted
+
+    def mute(self, on: bool, now_s: float) -> None:
+        """Any thread. While on, and for what was captured until it is switched off, the microphone counts as silent.
+        A frame that is being looked at may still go as far as the outbox."""
+        if not on:
+            self._heard_from_s = now_s
+        self._muted = on
+
+    @property
+    def gate(self) -> Gate:
+        """To be looked at only."""
+        return self._gate
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                self.pulse.beat()
+                for frame in self._capture.frames():
+                    self._hear(frame)
+                    # A second may have come at once, and on a slow machine that takes its time.
+                    self.pulse.beat()
+        except Exception as error:  # noqa: BLE001 - reported to the owner, who ends the daemon
+            self._on_death("ears", error)
+
+    def _hear(self, frame: Frame) -> None:
+        # It becomes deaf before it wakes, and falls asleep before it is no longer deaf.
+        was_asleep, deaf = self._supervisor.asleep, self._supervisor.deaf
+        asleep = was_asleep or deaf or self._supervisor.asleep
+        self._learn()
+        muted = self._muted or frame.start_s < self._heard_from_s
+        self.heard_frames += not muted
+        if muted:
+            frame = Frame(SILENT_FRAME, frame.start_s)
+        frame, may_be_speech = self._echo.hear(frame)
+        voiced = may_be_speech and self._vad.voiced(frame)
+        measured = self._measure.step(frame, voiced=voiced)
+        self.level_dbfs = measured.level_dbfs
+        verdict = self._gate.step(
+            frame,
+            voiced=voiced,
+            level_dbfs=measured.level_dbfs,
+            pitch=measured.pitch,
+            faint=self._echo.faint,
+            power=self._measure.power,
+            wakes=asleep and self._wake_on_speech,
+            hold_back=self._hold_back or asleep,
+        )
+        self._echo.judge(level_dbfs(frame.pcm), talk=verdict.talk_ms > 0)
+        if muted or any(one.frame.start_s < self._heard_from_s for one in verdict.passed):
+            # The gate has held it back since before.
+            verdict = replace(verdict, passed=self._silenced(verdict.passed, muted=muted))
+        floor_dbfs, alone = self._gate.floor.dbfs, self._echo.far_end_silent
+        self._capture.gain.hear(measured.level_dbfs, floor_dbfs, talk=verdict.talk_ms > 0, alone=alone)
+        if verdict.talk_started and asleep:
+            self._gate.woken()
+        called = frame.start_s - self._called_s < CALLED_S
+        wanted = self._wake_on_speech or not asleep or called
+        if self._wake_word is not None and not wanted:
+            self._listen_for(self._wake_word, frame, verdict)
+        if verdict.opened and asleep and not called:
+            # What is left from before belongs to a conversation that is over.
+            self._outbox.forget()
+        if deaf and not called:
+            # The agent hears zeros, but for the speech by which it is woken right now.
+            passed = self._silenced(verdict.passed, muted=not self._wake_on_speech, speech_only=True)
+            self._outbox.hear(replace(verdict, passed=passed), wanted=True)
+        else:
+            self._outbox.hear(verdict, wanted=wanted)
+        if self._recorder is not None:
+            self._recorder.take(verdict.passed, closed=verdict.closed)
+        self._tell(verdict, wanted, for_dialogue=wanted or not deaf)
+        self._tell_what_was_held_back(frame.start_s)
+        self.frames += 1
+        self.speech_frames += sum(one.speech for one in verdict.passed)
+        self.first_frame.set()
+
+    def _silenced(self, passed: tuple[Passed, ...], *, muted: bool, speech_only: bool = False) -> tuple[Passed, ...]:
+        """Without the sound that is for nobody, but with its time."""
+        return tuple(
+            Passed(Frame(SILENT_FRAME, one.frame.start_s), speech=False)
+            if muted or (speech_only and not one.speech) or one.frame.start_s < self._heard_from_s
+            else one
+            for one in passed
+        )
+
+    def _learn(self) -> None:
+        """What came of wakes is told to the gate."""
+        gate, doubt = self._gate, self._gate.doubt
+        understood, before = self._dialogue.understood, self._was_understood
+        self._was_understood = understood
+        if self._fooled.is_set():
+            self._fooled.clear()
+            gate.fooled()
+            log.info("%s%s", doubt_in_words(gate), WORD_HINT if doubt.times == HINT_AFTER else "")
+        elif self._words.is_set() or (understood and (doubt.times or not before)):
+            self._words.clear()
+            gate.understood()
+
+    def _tell_what_was_held_back(self, at_s: float) -> None:
+        news = self._held_back_news.step(self._gate.held_back)
+        if news is None:
+            return
+        self._bus.publish(events.SpeechHeldBack(at_s=at_s, held_ms=news.held_ms, total_ms=news.total_ms))
+        log.info(
+            "held back %.1f s that sounded like speech in the last %s (%s); %.1f s since the start",
+            sum(news.held_ms.values()) / 1000,
+            "minute" if news.minutes == 1 else f"{news.minutes} minutes",
+            in_words(news.held_ms),
+            news.total_ms / 1000,
+        )
+
+    def _listen_for(self, word: WakeWord, frame: Frame, verdict: Verdict) -> None:
+        """When the word was said, it wakes, and what came after it is the beginning of what goes up."""
+        self._after_word.extend(verdict.passed)
+        if not word.heard(frame):
+            return
+        word.reset()
+        self._called_s = frame.start_s
+        self._outbox.forget()
+        self._outbox.push(tuple(self._after_word))
+        self._after_word.clear()
+        self._supervisor.wake(by_speech=True)
+
+    def _tell(self, verdict: Verdict, wanted: bool, *, for_dialogue: bool) -> None:
+        """for_dialogue: talk that begins now is to hold the session, or to interrupt the agent."""
+        if verdict.opened:
+            self._utterance += 1
+            self._bus.publish(
+                events.UtteranceStarted(at_s=verdict.speech_s, utterance=self._utterance, detected_s=time.monotonic())
+            )
+        if verdict.talk_started and for_dialogue:
+            self._dialogue.talk_started(verdict.speech_s)
+            self._dialogue_knows = True
+        if verdict.talk_ms and self._dialogue_knows:
+            self._dialogue.talk_goes_on(verdict.talk_ms)
+        if verdict.talk_stopped:
+            if self._dialogue_knows:
+                self._dialogue.talk_stopped()
+                self._dialogue_knows = False
+            self._bus.publish(events.TalkStopped(at_s=verdict.speech_s, utterance=self._utterance))
+        if verdict.closed:
+            self._bus.publish(events.UtteranceEnded(at_s=verdict.speech_s, utterance=self._utterance))
+        if verdict.talk_started and wanted:
+            self._supervisor.wake(by_speech=True)
+
+
+def doubt_in_words(gate: Gate) -> str:
+    """What follows from a wake for nothing, as the gate does it."""
+    doubt, bar_dbfs, undoubted_dbfs = gate.doubt, gate.bar_dbfs, gate.undoubted_bar_dbfs
+    woken = f"woken for nothing ({doubt.times} in a row)"
+    if gate.open or bar_dbfs <= undoubted_dbfs:
+        return f"{woken}: the sound that woke it would not be loud enough any more, so nobody has to be louder for it"
+    raised = (
+        f"{woken}: for {doubt.raised_ms // 60_000} min a voice has to reach {bar_dbfs:.0f} dBFS, where "
+        f"{undoubted_dbfs:.0f} would do"
+    )
+    if doubt.fooled_by_dbfs < bar_dbfs:
+        return f"{raised}; that is louder than the sound that woke it"
+    that_was = f"{raised}; the sound that woke it reached {doubt.fooled_by_dbfs:.0f} dBFS"
+    if gate.is_remembered:
+        return f"{that_was}, but it is known now, and what sounds the same will be held back"
+    return f"{that_was}, so the same can wake it again"

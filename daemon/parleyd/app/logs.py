@@ -1,0 +1,128 @@
+"""Where log records go: text or JSON lines on standard error, or structured fields to journald.
+
+Records leave on a thread of their own, through a bounded queue, so that a terminal that is not read or a journald that
+is stuck never holds up the line: beyond the bound records are lost, and how many is said as soon as there is room.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import queue
+import threading
+from typing import Literal
+
+from parleyd.app.log_context import Context
+from parleyd.config.schema import Log
+from parleyd.host import journal
+from parleyd.host.log_lines import (
+    Entry,
+    StandardError,
+    dated_text,
+    descriptor_of_stderr,
+    entry_of,
+    json_line,
+    note,
+    text,
+)
+
+MOST_WAITING = 1000
+STOP_S = 0.5
+
+
+class Logs:
+    """Takes everything that is logged from start() until stop(). format: the one in force, `auto` decided.
+
+    follow: to be subscribed to the bus; records then carry state, conversation and utterance.
+    """
+
+    def __init__(self, settings: Log) -> None:
+        self.format: Literal["text", "json", "journal"] = _decided(settings.format)
+        self._level = settings.level.upper()
+        self._sink = _sink(self.format)
+        self._context = Context()
+        self.follow = self._context.follow
+        self._entries: queue.Queue[Entry | None] = queue.Queue(MOST_WAITING)
+        self._lock = threading.Lock()
+        self._lost = 0
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="logs", daemon=True)
+
+    def start(self) -> None:
+        root = logging.getLogger("parleyd")
+        root.setLevel(self._level)
+        root.propagate = False
+        root.handlers[:] = [_Inlet(self)]
+        self._thread.start()
+
+    def stop(self) -> None:
+        """What waits is written; ends even when its reader does not read: then the rest is lost."""
+        self._stopping = True
+        with contextlib.suppress(queue.Full):
+            self._entries.put_nowait(None)
+        self._thread.join(STOP_S)
+
+    def take(self, record: logging.LogRecord) -> None:
+        """Any thread; never waits."""
+        try:
+            self._entries.put_nowait(entry_of(record, self._context.now))
+        except queue.Full:
+            self._lose(1)
+
+    def _lose(self, entries: int) -> None:
+        with self._lock:
+            self._lost += entries
+
+    def _run(self) -> None:
+        over = False
+        while not over:
+            entry = self._entries.get()
+            if entry is not None and not self._sink.put(entry):
+                self._lose(1)
+            # Full when it stopped, the queue has no end mark.
+            over = self._stopping and self._entries.empty()
+            if over or self._entries.qsize() < MOST_WAITING // 2:
+                self._tell_lost()
+
+    def _tell_lost(self) -> None:
+        with self._lock:
+            lost, self._lost = self._lost, 0
+        words = f"{lost} log records were lost: nobody took them in time"
+        if lost and not self._sink.put(note(logging.WARNING, words)):
+            self._lose(lost)
+
+
+class _Inlet(logging.Handler):
+    def __init__(self, logs: Logs) -> None:
+        super().__init__()
+        self._logs = logs
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._logs.take(record)
+        except Exception:  # noqa: BLE001 - as the library's handlers do: to log is never a reason to end
+            self.handleError(record)
+
+
+def _decided(wanted: Literal["auto", "text", "json", "journal"]) -> Literal["text", "json", "journal"]:
+    if wanted != "auto":
+        return wanted
+    return "journal" if journal.reads_stderr() else "text"
+
+
+def _sink(form: Literal["text", "json", "journal"]) -> journal.Journal | StandardError:
+    match form:
+        case "journal":
+            return journal.Journal()
+        case "json":
+            return StandardError(json_line)
+        case "text":
+            return StandardError(text if os.isatty(descriptor_of_stderr()) else dated_text)
+
+
+def start(settings: Log) -> Logs:
+    """Sends everything logged from now on where the configuration says."""
+    logs = Logs(settings)
+    logs.start()
+    return logs

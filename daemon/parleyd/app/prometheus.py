@@ -1,0 +1,228 @@
+"""The status as figures for Prometheus: as a file for node_exporter's textfile collector, or on a loopback port.
+
+Needs the package prometheus_client. Names and units follow prometheus.io/docs/practices/naming: base units, _total.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from parleyd.app.metrics import EDGES_MS, Distribution
+from parleyd.app.status import Microphone, Speaker, Status
+from parleyd.config.schema import Metrics as Settings
+from parleyd.core import health
+from parleyd.core.health import Pulse
+from parleyd.host import python_env, web_pages
+from parleyd.host.told_once import ToldOnce
+
+if TYPE_CHECKING:
+    from wsgiref.simple_server import WSGIServer
+    from wsgiref.types import StartResponse, WSGIApplication
+
+    from prometheus_client.core import Metric
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 60.0
+_REQUEST_S = 5.0
+STATES = ("starting", "asleep", "connecting", "live", "backing off")
+
+
+class MetricsError(Exception):
+    """The figures cannot be given out. hint: what to do about it."""
+
+    def __init__(self, text: str, hint: str) -> None:
+        super().__init__(text)
+        self.hint = hint
+
+
+class Exporter:
+    """start(), then stop(). Raises MetricsError."""
+
+    def __init__(self, settings: Settings, status: Callable[[], Status]) -> None:
+        self._settings = settings
+        self._status = status
+        self._stopping = False
+        self._nudged = threading.Event()
+        self._thread = threading.Thread(target=self._write, name="metrics", daemon=True)
+        self._server: WSGIServer | None = None
+        self._told = ToldOnce(log)
+        self.pulse = Pulse("metrics")
+        try:
+            from prometheus_client import CollectorRegistry, generate_latest, make_wsgi_app
+        except ImportError as error:
+            text = "metrics.textfile and metrics.port need the package prometheus_client"
+            raise MetricsError(text, python_env.install("prometheus_client")) from error
+        self._make_app, self._text = make_wsgi_app, generate_latest
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+
+    def collect(self) -> Iterable[Metric]:
+        return figures(self._status())
+
+    def start(self) -> None:
+        port = self._settings.port
+        if port is not None:
+            try:
+                self._server = _server(port, self._make_app(self._registry))
+            except OSError as error:
+                text = f"metrics.port: 127.0.0.1:{port} cannot be opened: {error.strerror}"
+                raise MetricsError(text, "choose another port") from error
+        if self._settings.textfile is not None:
+            self._thread.start()
+
+    def write_soon(self) -> None:
+        """The text file, without waiting for the next minute."""
+        self._nudged.set()
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._nudged.set()
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+        if self._thread.is_alive():
+            self._thread.join(1.0)
+
+    def _write(self) -> None:
+        assert self._settings.textfile is not None
+        path = Path(self._settings.textfile)
+        while not self._stopping:
+            self.pulse.beat()
+            try:
+                self._write_to(path)
+            except OSError as error:
+                hint = "let the daemon write there (docs/control.md), or name another place; it is tried again"
+                if error.errno == errno.EROFS:
+                    # As the unit has it: ProtectSystem=.
+                    hint = f"sudo systemctl edit parleyd, [Service], ReadWritePaths={path.parent}"
+                self._told.trouble(f"metrics.textfile: {path} cannot be written: {error.strerror}", hint)
+            else:
+                self._told.over(f"metrics.textfile: {path} is written again")
+            self.pulse.rest()
+            self._nudged.wait(EVERY_S)
+            self._nudged.clear()
+        # Figures of a daemon that has ended would look like those of one that is well.
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+    def _write_to(self, path: Path) -> None:
+        """Beside it, then renamed: the collector never reads half a file. It is another user, whatever our umask."""
+        beside = path.with_name(f".{path.name}.new")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(beside, flags, 0o644), "wb") as file:
+            os.fchmod(file.fileno(), 0o644)
+            file.write(self._text(self._registry))
+        beside.replace(path)
+
+
+def _server(port: int, app: WSGIApplication) -> WSGIServer:
+    """On the loopback, on a thread of its own. Figures tell when somebody is at home, so a web page gets none."""
+    from socketserver import ThreadingMixIn
+    from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+    def guarded(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        host, origin = environ.get("HTTP_HOST"), environ.get("HTTP_ORIGIN")
+        refusal = web_pages.host_refusal(host) or web_pages.origin_refusal(origin)
+        if refusal is None:
+            return app(environ, start_response)
+        start_response("403 Forbidden", [("Content-Type", "text/plain")])
+        return [refusal.encode()]
+
+    class Server(ThreadingMixIn, WSGIServer):
+        daemon_threads = True
+
+    class Quiet(WSGIRequestHandler):
+        # A client that connects and says nothing holds a thread no longer than this.
+        timeout = _REQUEST_S
+
+        def log_message(self, *_: object) -> None:
+            """Requests are nothing to be logged."""
+
+    server = make_server("127.0.0.1", port, guarded, server_class=Server, handler_class=Quiet)
+    threading.Thread(target=server.serve_forever, name="metrics port", daemon=True).start()
+    return server
+
+
+def figures(status: Status) -> Iterable[Metric]:
+    """Every figure of the status, with its name, unit and meaning."""
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+
+    it, load, usage = status.metrics, status.load, status.usage
+    microphone, speaker = status.microphone, status.speaker
+    for name, value, what in (
+        ("wakes", it.wakes, "times it woke"),
+        ("sessions", it.sessions, "sessions opened"),
+        ("session_seconds", it.session_s, "length of all sessions"),
+        ("reconnects", it.reconnects, "further tries to connect"),
+        ("failed_tries", it.failed_tries, "tries to connect that failed"),
+        ("utterances", it.utterances, "openings of the gate"),
+        ("answers", it.answers, "answers that were heard"),
+        ("interruptions", it.interruptions, "answers cut by the person"),
+        ("tool_calls", it.tool_calls, "tools called by the agent"),
+        ("lost_speech_seconds", it.lost_speech_ms / 1000, "speech that reached no agent"),
+        ("device_losses", it.device_losses, "times a sound device went away"),
+        ("heard_seconds", it.heard_s, "sound from the microphone"),
+        ("speech_seconds", it.speech_s, "of it, sound within utterances"),
+        ("sent_bytes", it.sent_bytes, "sent to agents"),
+        ("received_bytes", it.received_bytes, "received from agents"),
+        ("overflows", microphone.overflows if microphone else 0, "times sound from the microphone was lost"),
+        ("underruns", speaker.underruns if speaker else 0, "holes in an answer"),
+    ):
+        yield CounterMetricFamily(f"parleyd_{name}", what, value)
+    for name, value, what in (
+        ("up_seconds", status.uptime_s, "time since the start"),
+        ("healthy", float(status.health == health.Grade.WELL.value), "1: nothing is wrong"),
+        *_sound_figures(microphone, speaker),
+        ("resident_memory_bytes", load.memory_bytes, "resident memory"),
+        ("threads", load.threads, "threads"),
+        ("today_session_seconds", usage["session_minutes_today"] * 60, "length of today's sessions: what is billed"),
+        ("month_session_seconds", usage["session_minutes_month"] * 60, "length of this month's sessions"),
+        ("today_sent_bytes", usage["sent_bytes_today"], "sent to agents today"),
+        ("today_received_bytes", usage["received_bytes_today"], "received from agents today"),
+        ("today_left_the_room_seconds", usage["left_s_today"], "sound that was sent today"),
+        ("open_file_handles", load.handles, "file handles"),
+    ):
+        yield GaugeMetricFamily(f"parleyd_{name}", what, value)
+    state = GaugeMetricFamily("parleyd_state", "1: it is in this state", labels=["state"])
+    for one in STATES:
+        state.add_metric([one], float(one == status.state))
+    yield state
+    for name, distribution, what in (
+        ("speech_to_sound_seconds", it.speech_to_sound, "end of speech to the first sound of the answer"),
+        ("wake_to_live_seconds", it.wake_to_live, "waking to a session"),
+        ("clear_residual_seconds", it.clear_residual, "interruption to silence"),
+    ):
+        yield HistogramMetricFamily(
+            f"parleyd_{name}", what, buckets=_cumulative(distribution), sum_value=distribution.sum_ms / 1000
+        )
+
+
+def _sound_figures(microphone: Microphone | None, speaker: Speaker | None) -> Iterable[tuple[str, float, str]]:
+    """None of them without sound."""
+    if microphone is not None:
+        yield "microphone_present", float(microphone.present), "1: sound comes from it"
+        yield "muted", float(microphone.muted), "1: the microphone is muted"
+        yield "microphone_level_dbfs", microphone.level_dbfs, "of the last frame"
+        yield "microphone_gain_db", microphone.gain_db, "how much louder it is made; the levels hold it"
+        yield "room_level_dbfs", microphone.floor_dbfs, "the level below which nobody speaks"
+    if speaker is not None:
+        yield "speaker_present", float(speaker.present), "1: it takes sound"
+        yield "volume_ratio", speaker.volume, "0 to 1"
+
+
+def _cumulative(distribution: Distribution) -> list[tuple[str, float]]:
+    edges = [f"{edge / 1000:g}" for edge in EDGES_MS] + ["+Inf"]
+    total = 0
+    buckets = []
+    for edge, many in zip(edges, distribution.buckets, strict=True):
+        total += many
+        buckets.append((edge, float(total)))
+    return buckets

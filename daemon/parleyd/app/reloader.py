@@ -1,0 +1,59 @@
+"""Reads the configuration of a running daemon again: for SIGHUP, and for the control socket."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+
+from parleyd.app.service import Service
+from parleyd.checks.configuration import ConfigError, load
+from parleyd.config.changes import Changes
+from parleyd.host import notify
+from parleyd.profiles.profiles import ApplyError, Profiles
+
+log = logging.getLogger(__name__)
+
+
+class ReloadError(Exception):
+    """Nothing has changed. The text is one problem per line."""
+
+
+class Reloader:
+    """Call it for what changed; raises ReloadError. Thread-safe."""
+
+    def __init__(self, path: Path, service: Service, profiles: Profiles, *, debug: bool) -> None:
+        self._path = path
+        self._service = service
+        self._profiles = profiles
+        self._debug = debug
+        self._lock = threading.Lock()
+
+    def __call__(self) -> Changes:
+        with self._lock:
+            notify.reloading()
+            try:
+                return self._reload()
+            except ReloadError as error:
+                for problem in str(error).splitlines():
+                    log.error("%s", problem)
+                log.error("the new configuration is not taken; the old one stays in force")
+                raise
+            finally:
+                notify.ready(self._service.health)
+
+    def _reload(self) -> Changes:
+        try:
+            loaded = load(self._path)
+        except ConfigError as error:
+            raise ReloadError("\n".join(str(problem) for problem in error.problems)) from error
+        for warning in loaded.warnings:
+            log.warning("%s", warning)
+        try:
+            changed = self._profiles.rebase(loaded.config)
+        except ApplyError as error:
+            raise ReloadError(f"{error}; {error.hint}" if error.hint else str(error)) from error
+        log.info("the configuration was read again: %s", changed.in_words())
+        if not self._debug:
+            logging.getLogger("parleyd").setLevel(loaded.config.log.level.upper())
+        return changed

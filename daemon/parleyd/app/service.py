@@ -1,0 +1,407 @@
+"""Builds the parts from the configuration, starts them in order, stops them in reverse, and knows why it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from parleyd.agents.agent import Agent, UploadError
+from parleyd.agents.speech import Speech
+from parleyd.announce.announcer import AnnouncementRefusedError, Announcer
+from parleyd.announce.budget_notice import BudgetNotice
+from parleyd.app.out_of_reach import apart_for, places
+from parleyd.app.sound import Sound
+from parleyd.app.status import Reporter, Status, told_to_agent
+from parleyd.app.watch import Watch
+from parleyd.audio.devices.device import InputDevice, OutputDevice
+from parleyd.audio.devices.patience import GivenUpError
+from parleyd.audio.mixer import MixerError
+from parleyd.audio.pcm import FRAME_MS
+from parleyd.config.changes import Changes, changes, in_force
+from parleyd.config.schema import Config
+from parleyd.conversation.dialogue.agent_input import ToAgent
+from parleyd.conversation.dialogue.dialogue import Dialogue
+from parleyd.conversation.dialogue.uploads import Uploads
+from parleyd.conversation.session.in_flight import Lines
+from parleyd.conversation.session.outbox import Outbox
+from parleyd.conversation.session.session import Traffic
+from parleyd.conversation.session.uplink import Uplink, UplinkCounters
+from parleyd.conversation.supervisor.pending_input import Unanswered
+from parleyd.conversation.supervisor.supervisor import Supervisor
+from parleyd.core import events
+from parleyd.core.errors import ServiceError
+from parleyd.core.health import Pulse
+from parleyd.core.log_fields import fields
+from parleyd.hooks.hooks import Hooks
+from parleyd.host import notify
+from parleyd.host.apart import Apart
+from parleyd.tools.device_tools import DeviceTools, Host
+from parleyd.tools.result import Fault, ToolError
+from parleyd.transcript.writer import transcript_writer
+from parleyd.usage.allowance import Refusal
+from parleyd.usage.ledger import Amount
+from parleyd.usage.meter import UsageMeter
+from parleyd.usage.store import Store
+from parleyd.usage.warden import Usage, Warden
+
+log = logging.getLogger(__name__)
+
+
+class Service:
+    """start(), then stop(). Raises DeviceError, GivenUpError, VadUnavailableError, WakeWordUnavailableError,
+    ServiceError, EchoCancellerMissingError, EarconError, MixerError, SecretError (of a tool).
+
+    on_failure: called, from any thread, when the service cannot go on by itself; `failure` then tells why.
+    give_up: asked while the start waits for a device; True makes start() return early, or raise GivenUpError.
+    state_directory: for what outlives the process: mute switch, volume, usage, the transcript, timers, the audit log
+        of tools; None keeps nothing.
+    speech_for: the voice of announcements, None where there is none; raises what the maker of agents does.
+    apart: how tools and hooks are kept apart from this process; None: as this machine can.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        agent: Agent,
+        microphone: InputDevice,
+        speaker: OutputDevice,
+        bus: events.Bus,
+        on_failure: Callable[[], None] = lambda: None,
+        give_up: Callable[[], bool] = lambda: False,
+        state_directory: Path | None = None,
+        speech_for: Callable[[Config], Speech | None] = lambda _config: None,
+        apart: Apart | None = None,
+    ) -> None:
+        self._config = config
+        self._apart = apart or apart_for(config, None, state_directory)
+        self._bus = bus
+        self._on_failure = on_failure
+        self._speech_for = speech_for
+        self._stops = contextlib.ExitStack()
+        self._stopping = False
+        self.failure: ServiceError | None = None
+        has_sound = config.audio.mode == "on"
+        self.sound = (
+            Sound(
+                config,
+                microphone,
+                speaker,
+                bus,
+                state_directory,
+                self.fail,
+                give_up=lambda: give_up() or self.failure is not None,
+            )
+            if has_sound
+            else None
+        )
+        self._outbox = Outbox(
+            Uplink(
+                config.gate.uplink,
+                pre_roll_ms=config.gate.pre_roll_ms if has_sound else 0,
+                capacity_ms=round(config.session.buffer_s * 1000),
+            ),
+            lost=lambda loss: self._unanswered.tell_loss(loss),
+        )
+        self._to_agent = ToAgent(self._outbox, bus)
+        self._unanswered = Unanswered(self._outbox, self._to_agent, bus)
+        self._announcer = self._make_announcer(self.sound) if self.sound is not None else None
+        self.tools = DeviceTools(
+            config.tools,
+            Host(
+                set_volume=self._set_volume_for_agent,
+                mute=self._mute_for_agent,
+                end_conversation=lambda: self._supervisor.end_soon(),
+                status=self._status_for_agent,
+                tell=self._tell,
+            ),
+            bus,
+            state_directory,
+            self._apart,
+        )
+        self._dialogue = Dialogue(
+            self.sound.playback if self.sound is not None else None,
+            self._outbox,
+            self._to_agent,
+            bus,
+            config.barge_in,
+            config.continuity,
+            self.tools,
+        )
+        self._hooks = Hooks(config.hooks, bus, self._apart)
+        self._traffic = Traffic()
+        lines = Lines()
+        self._meter = UsageMeter(Store(state_directory), self._used)
+        bus.subscribe(self._meter)
+        self._warden = Warden(config, self._meter, bus)
+        self._budget_notice = BudgetNotice(config, self._announcer, self._to_agent)
+        bus.subscribe(self._budget_notice)
+        self._supervisor = Supervisor(
+            config,
+            agent,
+            self._outbox,
+            self._to_agent,
+            self._dialogue,
+            self._unanswered,
+            bus,
+            self._warden,
+            self._traffic,
+            lines,
+            woken_for_nothing=self.sound.woken_for_nothing if self.sound is not None else lambda: None,
+            on_death=self.fail,
+        )
+        self._uploads = Uploads(agent, self._to_agent, bus)
+        if self.sound is not None:
+            self.sound.attach(self._dialogue, self._outbox, self._supervisor, lines)
+        self._transcript = transcript_writer(config.transcript, state_directory)
+        if self._transcript is not None:
+            bus.subscribe(self._transcript)
+        self._beside: tuple[Pulse, ...] = ()
+        self._watch = Watch(self._pulses, bus, self.fail)
+        self._reporter = Reporter(self.sound, self._watch, self._traffic, bus)
+
+    def start(self) -> None:
+        """Each part with what stops it; on the first trouble everything is closed again."""
+        try:
+            self._begin(self._hooks.start, self._hooks.end_stop)
+            self._begin(self._meter.start, self._meter.stop)
+            if self._transcript is not None:
+                self._begin(self._transcript.start, self._transcript.stop)
+            if self.sound is not None:
+                self._begin(self.sound.start, self.sound.stop)
+            self._begin(self._supervisor.start, self._supervisor.stop)
+            self._begin(self.tools.start, self.tools.close)
+            # These two have threads only while there is something to do.
+            if self._announcer is not None:
+                self._stops.callback(self._announcer.stop)
+            self._stops.callback(self._uploads.stop)
+            self._begin(self._watch.start, self._watch.stop)
+        except GivenUpError:
+            self.stop()
+            if self.failure is not None:
+                raise self.failure from None
+            raise
+        except BaseException:
+            self.stop()
+            raise
+        self._tell_started()
+        notify.ready(self._watch.status)
+
+    def _begin(self, start: Callable[[], None], stop: Callable[[], None]) -> None:
+        # Half a start is to be undone, too.
+        self._stops.callback(stop)
+        start()
+        if self.failure is not None:
+            raise self.failure
+
+    def stop(self) -> None:
+        """In reverse, whatever a part may say: the session is closed with 1000, then the devices; at most about two
+        seconds."""
+        self._stopping = True
+        notify.stopping()
+        self._hooks.begin_stop()
+        self._stops.close()
+
+    def _tell_started(self) -> None:
+        sound = self.sound
+        if sound is None:
+            log.info("no sound (audio.mode: off): the conversation is in writing")
+            self._bus.publish(events.Started(at_s=time.monotonic(), microphone=None, speaker=None, output_latency_ms=0))
+            return
+        microphone, speaker = sound.capture.device.name, sound.playback.device.name
+        log.info(
+            "listening on %s, speaking on %s (%d ms of latency)",
+            microphone,
+            speaker,
+            sound.latency_ms,
+            extra=fields(state=self._supervisor.state.value),
+        )
+        self._bus.publish(
+            events.Started(
+                at_s=time.monotonic(),
+                microphone=microphone,
+                speaker=speaker,
+                output_latency_ms=sound.latency_ms,
+            )
+        )
+        if sound.ears.muted:
+            log.warning("the microphone is muted, as it was left; `parleyd unmute` lets it hear")
+
+    def wake(self, *, anyway: bool = False) -> Refusal | None:
+        """anyway: although a budget is spent. → why not, if not."""
+        refusal = None if anyway else self._warden.refusal(of_its_own=False)
+        self._supervisor.wake(by_speech=False, anyway=anyway)
+        return refusal
+
+    def sleep(self) -> None:
+        self._supervisor.sleep()
+
+    def _set_volume_for_agent(self, volume: float) -> None:
+        self._need_sound_for_agent()
+        try:
+            self.set_volume(volume)
+        except MixerError as error:
+            raise ToolError(Fault.FAILED, f"The volume could not be set: {error}.") from error
+
+    def _status_for_agent(self) -> dict[str, object]:
+        # "Louder" begins where the speaker's own buttons have left it.
+        with contextlib.suppress(MixerError):
+            self.look_at_volume()
+        return told_to_agent(self.status())
+
+    def _mute_for_agent(self, on: bool) -> str | None:
+        self._need_sound_for_agent()
+        return self.mute(on)
+
+    def _need_sound_for_agent(self) -> None:
+        if self.sound is None:
+            raise ToolError(Fault.FAILED, "This device has neither a microphone nor a speaker.")
+
+    def _tell(self, text: str) -> None:
+        """Makes the agent know something, in a session that is opened for it if need be; and say it, unless somebody is
+        talking with it right now."""
+        self._to_agent.tell(text, ask=self._dialogue.between_turns(time.monotonic()))
+        self._supervisor.wake_for_device()
+
+    def usage(self) -> Usage:
+        """What sessions cost, today and this month."""
+        return self._warden.usage()
+
+    def _make_announcer(self, sound: Sound) -> Announcer:
+        config = self._config
+        return Announcer(
+            self._speech_for(config),
+            config.announce,
+            sound.announcements,
+            self._bus,
+            timeout_s=config.session.connect_timeout_s,
+            on_death=self.fail,
+        )
+
+    def _used(self) -> Amount:
+        return Amount(
+            sent_bytes=self._traffic.sent_bytes,
+            received_bytes=self._traffic.received_bytes,
+            heard_s=self.sound.heard_s if self.sound is not None else 0.0,
+            left_s=self._outbox.counters.sound * FRAME_MS / 1000,
+        )
+
+    def say(self, text: str) -> Refusal | None:
+        """To the agent, as if the person had said it; wakes if asleep. → why not, if not."""
+        self._to_agent.say(text)
+        return self.wake() if self._supervisor.asleep else None
+
+    def announce(self, text: str, *, now: bool) -> int:
+        """See Announcer.announce."""
+        if self._announcer is None:
+            raise AnnouncementRefusedError("no_sound", "this daemon has no sound", "set audio.mode: on, and restart it")
+        return self._announcer.announce(text, now=now)
+
+    def context(self, text: str, context_id: str | None = None) -> bool:
+        """See ToAgent.context."""
+        return self._to_agent.context(text, context_id)
+
+    def user_active(self) -> bool:
+        """See ToAgent.user_active."""
+        return self._to_agent.user_active()
+
+    def send_file(self, descriptor: int, name: str, text: str | None) -> int:
+        """See Uploads.send; wakes if asleep. UploadError also when a budget is spent."""
+        refusal = self._warden.refusal(of_its_own=False) if self._supervisor.asleep else None
+        if refusal is not None:
+            os.close(descriptor)
+            raise UploadError(refusal.text, refusal.hint)
+        number = self._uploads.send(descriptor, name, text)
+        if self._supervisor.asleep:
+            self.wake()
+        return number
+
+    def feedback(self, score: Literal["like", "dislike"] | None) -> bool:
+        """See ToAgent.feedback."""
+        return self._to_agent.feedback(score)
+
+    @property
+    def has_sound(self) -> bool:
+        """Whether there is a microphone and a speaker; mute and volume mean nothing otherwise."""
+        return self.sound is not None
+
+    @property
+    def muted(self) -> bool:
+        return self.sound is not None and self.sound.ears.muted
+
+    def mute(self, on: bool) -> str | None:
+        """See Sound.mute."""
+        return self.sound.mute(on) if self.sound is not None else None
+
+    @property
+    def volume(self) -> float:
+        """0 to 1, of the sound or of the mixer."""
+        return self.sound.volume if self.sound is not None else 1.0
+
+    def set_volume(self, volume: float) -> None:
+        """See Sound.set_volume."""
+        if self.sound is not None:
+            self.sound.set_volume(volume)
+
+    def look_at_volume(self) -> None:
+        """See Sound.look_at_volume."""
+        if self.sound is not None:
+            self.sound.look_at_volume()
+
+    def status(self) -> Status:
+        transcript = None if self._transcript is None else str(self._transcript.directory.absolute())
+        return self._reporter.status(
+            self._config, self.usage(), self._hooks.counts, self.tools.waiting_approvals, transcript
+        )
+
+    @property
+    def health(self) -> str:
+        """A few words: what it does, and what is wrong."""
+        return self._watch.status
+
+    def reconfigure(self, config: Config, agent_for: Callable[[Config], Agent]) -> Changes:
+        """What can change without a new start does; the rest is told. Nothing has changed when it raises what agent_for
+        does, or MixerError, VadUnavailableError or WakeWordUnavailableError."""
+        changed = changes(self._config, config)
+        config = in_force(self._config, config)
+        agent, speech = agent_for(config), self._speech_for(config)
+        if self.sound is not None:
+            self.sound.reconfigure(config)
+        self._dialogue.reconfigure(config.barge_in, config.continuity)
+        self._warden.reconfigure(config)
+        self._apart.hide(places(config))
+        self._hooks.reconfigure(config.hooks)
+        self._uploads.agent = agent
+        self._supervisor.reconfigure(config, agent)
+        if self._announcer is not None:
+            self._announcer.reconfigure(speech, config.announce, config.session.connect_timeout_s)
+        self._budget_notice.config = self._config = config
+        return changed
+
+    def watch(self, *pulses: Pulse) -> None:
+        """The service's health is that of these threads, too, which are not its own."""
+        self._beside += pulses
+
+    def _pulses(self) -> tuple[Pulse, ...]:
+        of_sound = self.sound.pulses if self.sound is not None else ()
+        of_announcer = (self._announcer.pulse,) if self._announcer is not None else ()
+        of_transcript = (self._transcript.pulse,) if self._transcript is not None else ()
+        of_files = self._meter.pulse, *of_transcript, *self.tools.pulses
+        return *of_sound, *of_announcer, *self._supervisor.pulses, *of_files, *self._beside
+
+    @property
+    def counters(self) -> UplinkCounters:
+        return self._outbox.counters
+
+    def fail(self, what: str, error: BaseException) -> None:
+        """A thread has died: so does the service, with the reason."""
+        log.debug("%s", what, exc_info=error)
+        if self._stopping or self.failure is not None:
+            # What follows from the first is not the reason.
+            return
+        self.failure = ServiceError(f"{what} failed: {error}", getattr(error, "hint", None))
+        self._on_failure()

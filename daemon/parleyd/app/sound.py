@@ -1,0 +1,320 @@
+"""The half of the daemon that hears and is heard: microphone, ears, speaker, and the watch over both.
+
+There is none where `audio.mode` is off. docs/architecture.md tells the way of the sound through these parts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from parleyd.app.earcon_bell import EarconBell, earcons_of
+from parleyd.app.ears import Ears
+from parleyd.audio.capture.capture import Capture
+from parleyd.audio.capture.gain_keeper import GainKeeper, remembered_gain
+from parleyd.audio.devices.device import DeviceError, InputDevice, OutputDevice, StreamInfo
+from parleyd.audio.devices.patience import in_time
+from parleyd.audio.devices.portaudio import PortAudioInput, PortAudioOutput
+from parleyd.audio.devices.portaudio_host import host
+from parleyd.audio.earcons.cues import EarconCues
+from parleyd.audio.earcons.sounds import RATE_HZ, EarconError
+from parleyd.audio.earcons.sounds import Sound as Spoken
+from parleyd.audio.echo.control import EchoControl
+from parleyd.audio.echo.control import Mode as EchoMode
+from parleyd.audio.echo.far_end import FarEnd
+from parleyd.audio.gate.gate import Gate
+from parleyd.audio.gate.vad import Detector, detector
+from parleyd.audio.gate.wakeword import WakeWord
+from parleyd.audio.mixer import Volume
+from parleyd.audio.pcm import FRAME_MS
+from parleyd.audio.playback.announcement_track import AnnouncementTrack
+from parleyd.audio.playback.earcon_track import EarconTrack
+from parleyd.audio.playback.playback import Playback
+from parleyd.audio.recorder import DIRECTORY_NAME as RECORDINGS
+from parleyd.audio.recorder import Recorder
+from parleyd.audio.recovery import Recovery
+from parleyd.config.schema import Config
+from parleyd.conversation.dialogue.dialogue import Dialogue
+from parleyd.conversation.session.in_flight import Lines
+from parleyd.conversation.session.outbox import Outbox
+from parleyd.conversation.supervisor.supervisor import Supervisor
+from parleyd.core import events
+from parleyd.core.errors import ServiceError
+from parleyd.core.health import Pulse
+from parleyd.host.remembered import RememberedGain, RememberedMute, RememberedVolume, beside
+
+log = logging.getLogger(__name__)
+
+# The first sound from a microphone takes this long at most; later it is not one that works.
+MICROPHONE_S = 5.0
+
+
+class Sound:
+    """attach(), start(), then stop(). Raises EchoCancellerMissingError and EarconError.
+
+    Its parts can be looked at; who starts and stops them is this. fail: told when one of them cannot go on.
+    give_up: asked while the start waits for a device; True makes it return early, or raise GivenUpError.
+    state_directory: for the mute switch, the volume and recordings; None keeps nothing.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        microphone: InputDevice,
+        speaker: OutputDevice,
+        bus: events.Bus,
+        state_directory: Path | None,
+        fail: Callable[[str, BaseException], None],
+        give_up: Callable[[], bool],
+    ) -> None:
+        self._config = config
+        self._bus = bus
+        self._fail = fail
+        self._give_up = give_up
+        self._dialogue: Dialogue
+        self._outbox: Outbox
+        self._lines: Lines
+        self.ears: Ears
+        output, far_end = config.audio.output, FarEnd()
+        self.announcements = AnnouncementTrack(config.barge_in.duck_db)
+        self.playback = Playback(
+            speaker,
+            volume=output.software_volume,
+            duck_db=config.barge_in.duck_db,
+            cut=config.barge_in.cut,
+            on_started=lambda answer, at_s: self._dialogue.answer_started(answer, at_s),
+            on_finished=lambda heard: self._dialogue.answer_ended(heard),
+            on_failure=self._speaker_failed,
+            far_end=far_end,
+            earcons=EarconTrack(earcons_of(config.earcons, _speak)),
+            announcements=self.announcements,
+        )
+        self._volume = Volume(self.playback, output.mixer, output.volume, RememberedVolume(state_directory))
+        bus.subscribe(self._volume)
+        self._cues = EarconCues(always=config.wake.mode == "always", after_speech=config.earcons.after_speech == "on")
+        bus.subscribe(EarconBell(self._cues, self.playback))
+        remembered = RememberedGain(state_directory)
+        gain = remembered_gain(config.audio.input, remembered)
+        self.capture = Capture(microphone, gain)
+        self._gain_keeper = GainKeeper(gain, config.audio.input, remembered, bus)
+        bus.subscribe(self._gain_keeper)
+        self.echo = EchoControl(
+            _echo_mode(config, microphone, speaker),
+            config.audio.echo.tail_ms,
+            self.playback,
+            far_end,
+            bus,
+            self.announcements,
+        )
+        self._gate = Gate(config.gate.pre_roll_ms, config.gate.hangover_ms)
+        self._recorder = _recorder(config, state_directory)
+        self._remembered_mute = RememberedMute(state_directory, beside(state_directory), self._mute_stored)
+        self._mute_trouble_told: str | None = None
+        self._muting = threading.Lock()
+        self.recovery = Recovery(config.audio.stall_s, self.capture, self.playback, bus, fail)
+        self.latency_ms = 0
+
+    def attach(self, dialogue: Dialogue, outbox: Outbox, supervisor: Supervisor, lines: Lines) -> None:
+        """Who is told what is heard. lines: on which it goes up. Raises VadUnavailableError and
+        WakeWordUnavailableError."""
+        config = self._config
+        self._dialogue = dialogue
+        self._outbox = outbox
+        self._lines = lines
+        self.ears = Ears(
+            self.capture,
+            self.echo,
+            _detector(config),
+            self._gate,
+            outbox,
+            dialogue,
+            supervisor,
+            self._bus,
+            hold_back=config.gate.uplink != "open",
+            wake_on_speech=_wakes_on_speech(config),
+            on_death=self._fail,
+            wake_word=_wake_word(config),
+            recorder=self._recorder,
+        )
+        if self._remembered_mute.on:
+            self.ears.mute(True, time.monotonic())
+            outbox.mute(True, time.monotonic())
+            # Perhaps the state directory can be written again.
+            self._remembered_mute.remember(True)
+
+    def start(self) -> None:
+        """Raises DeviceError, GivenUpError, MixerError, ServiceError; then call stop()."""
+        self._volume.start()
+        self.latency_ms = round(self._opened(self.playback.start).latency_s * 1000)
+        if self._recorder is not None:
+            self._recorder.start()
+        self._opened(self.capture.start)
+        self.ears.start()
+        if self._config.wake.mode != "manual":
+            self._await_microphone()
+        self.recovery.start()
+
+    def stop(self) -> None:
+        """Also after half a start."""
+        self.recovery.stop()
+        self.ears.stop()
+        self.capture.stop()
+        self._gain_keeper.keep()
+        if self._recorder is not None:
+            self._recorder.stop()
+        self.playback.stop()
+
+    def _opened(self, open_device: Callable[[], StreamInfo]) -> StreamInfo:
+        """Raises DeviceError, GivenUpError, and ServiceError when PortAudio hangs: nobody watches it yet."""
+        try:
+            return in_time(open_device, "opening a device", self._give_up)
+        except DeviceError as error:
+            if host.oldest_call() is None:
+                raise
+            raise ServiceError(f"sound failed: {error}", error.hint) from error
+
+    def _await_microphone(self) -> None:
+        until_s = time.monotonic() + MICROPHONE_S
+        while not self.ears.first_frame.wait(0.05) and not self._give_up():
+            if time.monotonic() >= until_s:
+                raise ServiceError(
+                    f"the microphone {self.capture.device.name!r} opened but delivers no sound",
+                    "see that no other program holds it, or choose another with audio.input.device",
+                )
+
+    def reconfigure(self, config: Config) -> None:
+        """What can change while it runs. Raises as attach() does, and MixerError as set_volume(); then nothing has
+        changed."""
+        vad, word = _detector(config), _wake_word(config)
+        with self._telling_volume():
+            self._volume.configure(config.audio.output.volume)
+        self.ears.reconfigure(vad, config.gate.hangover_ms, wake_on_speech=_wakes_on_speech(config), wake_word=word)
+        self.capture.gain.configured_db = config.audio.input.gain_db
+        self._gain_keeper.keep()
+        self._cues.always = config.wake.mode == "always"
+
+    @property
+    def pulses(self) -> tuple[Pulse, ...]:
+        of_recorder = (self._recorder.pulse,) if self._recorder is not None else ()
+        return self.ears.pulse, self.playback.pulse, self.recovery.pulse, *of_recorder
+
+    @property
+    def heard_s(self) -> float:
+        """How long the microphone has been listened to, so far."""
+        return self.ears.heard_frames * FRAME_MS / 1000
+
+    def woken_for_nothing(self) -> None:
+        """See Ears.woken_for_nothing."""
+        self.ears.woken_for_nothing()
+
+    def mute(self, on: bool) -> str | None:
+        """While on, everything behind the microphone hears zeros. docs/mute.md tells what holds from the return on.
+
+        → why it will not outlive a restart; None where it will. Blocks for about half a second where the disk is slow.
+        """
+        with self._muting:
+            if on == self.ears.muted:
+                return self._remembered_mute.remember(on) if self.mute_trouble is not None else None
+            now_s = time.monotonic()
+            # In the order of the sound's way, so that nothing can come behind what has been emptied.
+            self.ears.mute(on, now_s)
+            self._outbox.mute(on, now_s)
+            if on and self._recorder is not None:
+                self._recorder.forget()
+            if on and (reset := self._lines.mute()):
+                log.warning("%d line was reset: speech from before the muting was still on it", reset)
+            log.info("the microphone is muted" if on else "the microphone is heard again")
+            warning = self._remembered_mute.remember(on)
+            self._bus.publish(events.Muted(at_s=time.monotonic(), on=on, warning=warning))
+            return warning
+
+    @property
+    def mute_trouble(self) -> str | None:
+        """Why the mute switch, as it is now, will not outlive a restart; None where it will."""
+        return self._remembered_mute.trouble
+
+    def _mute_stored(self, trouble: str | None) -> None:
+        """Any thread."""
+        before, self._mute_trouble_told = self._mute_trouble_told, trouble
+        if trouble is not None:
+            hint = "see the disk (df, dmesg), then give the order again"
+            log.warning("the mute switch: %s; %s", trouble, hint)
+            self._bus.publish(events.Trouble(at_s=time.monotonic(), text=trouble, hint=hint, part="mute switch"))
+        elif before is not None:
+            log.info("the mute switch is stored")
+            self._bus.publish(events.TroubleOver(at_s=time.monotonic(), part="mute switch"))
+
+    @property
+    def volume(self) -> float:
+        """0 to 1, of the sound or of the mixer."""
+        return self._volume.value
+
+    def set_volume(self, volume: float) -> None:
+        """0 to 1, by hand; moves within milliseconds, without a click. Raises ValueError, and MixerError after two
+        seconds at most; then nothing has changed."""
+        with self._telling_volume():
+            self._volume.set(volume)
+
+    def look_at_volume(self) -> None:
+        """Makes `volume` true for a mixer that somebody else has moved. Raises MixerError as above."""
+        with self._telling_volume():
+            self._volume.look()
+
+    @contextlib.contextmanager
+    def _telling_volume(self) -> Iterator[None]:
+        before = self._volume.value
+        yield
+        if self._volume.value != before:
+            self._bus.publish(events.VolumeChanged(at_s=time.monotonic(), volume=self._volume.value))
+
+    def _speaker_failed(self, error: Exception) -> None:
+        if isinstance(error, DeviceError) and self.recovery.watches_speaker:
+            log.debug("the speaker was not reopened: %s", error)
+        else:
+            self._fail("speaker", error)
+
+
+def _detector(config: Config) -> Detector:
+    return detector(config.gate.vad, config.gate.aggressiveness)
+
+
+def _wakes_on_speech(config: Config) -> bool:
+    return config.wake.mode in ("speech", "always")
+
+
+def _wake_word(config: Config) -> WakeWord | None:
+    return WakeWord(config.wake.word) if config.wake.mode == "word" else None
+
+
+def _echo_mode(config: Config, microphone: InputDevice, speaker: OutputDevice) -> EchoMode:
+    if config.barge_in.mode == "off":
+        # Who may not interrupt need not be heard meanwhile.
+        return "half_duplex"
+    mode = config.audio.echo.mode
+    in_one_room = isinstance(microphone, PortAudioInput) and isinstance(speaker, PortAudioOutput)
+    # A file hears nothing of the speaker.
+    return "off" if mode == "auto" and not in_one_room else mode
+
+
+def _speak(text: str) -> Spoken:
+    """In the embedded agent's voice: without a network. Raises EarconError."""
+    from parleyd.embedded.voice import Voice, VoiceError
+
+    try:
+        with Voice() as voice:
+            return Spoken(voice.say(text, RATE_HZ), RATE_HZ)
+    except VoiceError as error:
+        raise EarconError(f"an earcon is to be spoken, but {error}", error.hint) from error
+
+
+def _recorder(config: Config, state_directory: Path | None) -> Recorder | None:
+    if not config.debug.record:
+        return None
+    if state_directory is None:
+        log.warning("no recordings: there is no state directory for them")
+        return None
+    return Recorder(config.debug, state_directory / RECORDINGS)

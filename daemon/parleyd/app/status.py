@@ -1,0 +1,241 @@
+"""What `parleyd status` tells: one value, made from the running service. docs/control.md lists its fields."""
+
+from __future__ import annotations
+
+import copy
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import parleyd
+from parleyd.app.metrics import Meter, Metrics
+from parleyd.app.sound import Sound
+from parleyd.app.watch import Watch
+from parleyd.audio.gate.held_back import Why
+from parleyd.audio.pcm import FRAME_MS
+from parleyd.config.schema import Config
+from parleyd.conversation.session.session import Traffic
+from parleyd.core import events, health
+from parleyd.core.health import Finding, Load
+from parleyd.hooks.hooks import HookCounts
+from parleyd.host import resources
+from parleyd.usage.warden import Usage
+
+# The state until READY; the supervisor has no such state, for it does not run yet.
+STARTING = "starting"
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """present: sound comes from it, or goes to it."""
+
+    name: str
+    present: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Microphone(Device):
+    """Levels in dBFS. muted: by command. mute_lasts: that will outlive a restart.
+    doubts_for_s: how long speech still has to be louder, after wakes for nothing.
+    overflows: how often sound was lost, on its way here or for want of time. gain_db: what the levels hold already;
+    learnt_db: what of it audio.input.auto_gain has added. held_back_ms: what sounded like speech and did not get
+    through since the start, for each reason; held_back_times: how many sounds that was; held_back_lately_ms: of the
+    last hour."""
+
+    muted: bool
+    mute_lasts: bool
+    level_dbfs: float
+    floor_dbfs: float
+    somebody_speaks: bool
+    doubts_for_s: int
+    overflows: int
+    gain_db: float
+    learnt_db: float
+    held_back_ms: dict[str, int]
+    held_back_times: dict[str, int]
+    held_back_lately_ms: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker(Device):
+    """dropped_ms: what of answers could not be kept, so far, because the agent was too far ahead."""
+
+    volume: float
+    latency_ms: int
+    underruns: int
+    queued_ms: int
+    dropped_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """health: well, starting, trouble or sick. state: one of the supervisor's, or starting. state_s: how long it has
+    been in this state. started_s, uptime_s: wall-clock time of the start, and the time since. microphone, speaker: None
+    without sound (audio.mode: off). approvals: calls that wait for `parleyd approve` or `deny`.
+    transcript: the folder in which it is written; None: it is switched off."""
+
+    version: str
+    started_s: float
+    uptime_s: float
+    health: str
+    findings: tuple[Finding, ...]
+    state: str
+    reason: str
+    state_s: float
+    provider: str
+    conversation_id: str | None
+    wake_mode: str
+    echo_mode: str
+    microphone: Microphone | None
+    speaker: Speaker | None
+    load: Load
+    metrics: Metrics
+    usage: Usage
+    profile: str | None
+    hooks: HookCounts
+    approvals: tuple[events.ApprovalWanted, ...]
+    transcript: str | None = None
+
+
+def told_to_agent(status: Status) -> dict[str, object]:
+    """What of it an agent can put into words for the person."""
+    told: dict[str, object] = {
+        "health": status.health,
+        "troubles": [finding.text for finding in status.findings],
+        "uptime_minutes": round(status.uptime_s / 60),
+        "version": status.version,
+    }
+    if status.microphone is not None:
+        microphone = status.microphone
+        held_ms = sum(microphone.held_back_lately_ms.values())
+        told["microphone"] = {
+            "name": microphone.name,
+            "works": microphone.present,
+            "seconds_like_speech_held_back_in_the_last_hour": round(held_ms / 1000),
+        }
+    if status.speaker is not None:
+        told["speaker"] = {"name": status.speaker.name, "works": status.speaker.present}
+        told["volume_percent"] = round(status.speaker.volume * 100)
+    return told
+
+
+class Reporter:
+    """Follows the bus, and makes a Status from the parts whenever it is asked for one."""
+
+    def __init__(self, sound: Sound | None, watch: Watch, traffic: Traffic, bus: events.Bus) -> None:
+        self._sound = sound
+        self._traffic = traffic
+        self._watch = watch
+        self._started_s = time.monotonic()
+        self._lock = threading.Lock()
+        self._meter = Meter()
+        self._state = STARTING
+        self._reason = "the sound devices are being opened" if sound is not None else "the parts are being started"
+        self._state_since_s = self._started_s
+        self._before_ready: tuple[str, str, float] | None = None
+        self._conversation_id: str | None = None
+        self._profile: str | None = None
+        self._latency_ms = 0
+        bus.subscribe(self._take)
+
+    def _take(self, event: events.Event) -> None:
+        with self._lock:
+            self._meter.take(event)
+            match event:
+                case events.Started(output_latency_ms=latency_ms, at_s=at_s):
+                    self._latency_ms = latency_ms
+                    if self._state == STARTING:
+                        now = self._before_ready or ("asleep", "started", at_s)
+                        self._state, self._reason, self._state_since_s = now
+                case events.StateChanged(after=after, reason=reason, at_s=at_s) if self._state == STARTING:
+                    # The supervisor starts before the last parts do; until all run, it is no news.
+                    self._before_ready = after, reason, at_s
+                case events.StateChanged(after=after, reason=reason, at_s=at_s):
+                    self._state, self._reason, self._state_since_s = after, reason, at_s
+                    if after != "live":
+                        self._conversation_id = None
+                case events.ProfileChanged(profile=profile):
+                    self._profile = profile
+                case events.SessionOpened(conversation_id=conversation_id):
+                    self._conversation_id = conversation_id
+                case _:
+                    pass
+
+    def status(
+        self,
+        config: Config,
+        usage: Usage,
+        hooks: HookCounts,
+        approvals: tuple[events.ApprovalWanted, ...],
+        transcript: str | None = None,
+    ) -> Status:
+        now_s = time.monotonic()
+        findings, load, sound = self._watch.findings, resources.load(), self._sound
+        with self._lock:
+            metrics = copy.deepcopy(self._meter.metrics)
+            metrics.session_s = round(self._meter.session_s(now_s), 1)
+            metrics.heard_s = round(sound.ears.frames * FRAME_MS / 1000, 2) if sound else 0.0
+            metrics.speech_s = round(sound.ears.speech_frames * FRAME_MS / 1000, 2) if sound else 0.0
+            metrics.sent_bytes, metrics.received_bytes = self._traffic.sent_bytes, self._traffic.received_bytes
+            return Status(
+                version=parleyd.__version__,
+                started_s=round(time.time() - (now_s - self._started_s), 1),
+                uptime_s=round(now_s - self._started_s, 1),
+                health=health.grade(findings, is_ready=self._state != STARTING).value,
+                findings=findings,
+                state=self._state,
+                reason=self._reason,
+                state_s=round(now_s - self._state_since_s, 1),
+                provider=config.provider,
+                conversation_id=self._conversation_id,
+                # Nobody is heard to speak.
+                wake_mode="always" if config.wake.mode == "always" else config.wake.mode if sound else "manual",
+                echo_mode=sound.echo.mode if sound else "off",
+                microphone=_microphone(sound) if sound else None,
+                speaker=_speaker(sound, self._latency_ms) if sound else None,
+                load=load,
+                metrics=metrics,
+                usage=usage,
+                profile=self._profile,
+                hooks=hooks,
+                approvals=approvals,
+                transcript=transcript,
+            )
+
+
+def _microphone(sound: Sound) -> Microphone:
+    ears, device, gain = sound.ears, sound.capture.device, sound.capture.gain
+    return Microphone(
+        name=device.name,
+        present="microphone" not in sound.recovery.lost,
+        muted=ears.muted,
+        mute_lasts=sound.mute_trouble is None,
+        level_dbfs=round(ears.level_dbfs, 1),
+        floor_dbfs=round(ears.gate.floor.dbfs, 1),
+        somebody_speaks=ears.gate.talk_since_s is not None,
+        doubts_for_s=ears.gate.doubt.raised_ms // 1000,
+        overflows=device.overflows + sound.capture.dropped_periods,
+        gain_db=round(gain.db, 1),
+        learnt_db=round(gain.auto.db, 1) if gain.auto is not None else 0.0,
+        held_back_ms=_by_name(ears.gate.held_back.ms),
+        held_back_times=_by_name(ears.gate.held_back.times),
+        held_back_lately_ms=_by_name(ears.gate.held_back.lately_ms()),
+    )
+
+
+def _by_name(counts: Mapping[Why, int]) -> dict[str, int]:
+    return {str(why): count for why, count in tuple(counts.items())}
+
+
+def _speaker(sound: Sound, latency_ms: int) -> Speaker:
+    playback = sound.playback
+    return Speaker(
+        name=playback.device.name,
+        present="speaker" not in sound.recovery.lost,
+        volume=sound.volume,
+        latency_ms=latency_ms,
+        underruns=playback.underruns,
+        queued_ms=playback.queued_ms,
+        dropped_ms=playback.dropped_ms,
+    )

@@ -1,0 +1,103 @@
+"""The health thread: looks at all parts at intervals, and tells systemd; feeds its watchdog while nothing is stuck."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+
+from parleyd.core import events, health
+from parleyd.core.health import Finding, Grade, Pulse
+from parleyd.host import notify, resources
+from parleyd.host.orphans import Orphans
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 5.0
+
+
+class StuckError(Exception):
+    """A part of the daemon makes no progress."""
+
+
+class Watch:
+    """pulses: those of all threads, asked anew at every look.
+
+    on_failure(what, error): something is stuck. The watchdog is fed no more, in case that the end gets stuck, too.
+    """
+
+    def __init__(
+        self,
+        pulses: Callable[[], Iterable[Pulse]],
+        bus: events.Bus,
+        on_failure: Callable[[str, BaseException], None],
+    ) -> None:
+        self._pulses = pulses
+        self._on_failure = on_failure
+        self._troubles = health.Troubles()
+        self._state = "asleep"
+        self._told = ""
+        self._orphans = Orphans()
+        watchdog_s = notify.watchdog_s()
+        # sd_watchdog_enabled(3) recommends half of the time; the looks that make a verdict have to fit in, too.
+        self._interval_s = LOOK_S if watchdog_s is None else min(LOOK_S, watchdog_s / 4)
+        self._nudged = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="health", daemon=True)
+        self.findings: tuple[Finding, ...] = ()
+        bus.subscribe(self._take)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._nudged.set()
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join(1.0)
+
+    @property
+    def status(self) -> str:
+        """A few words: what it does, and what is wrong."""
+        wrong = health.in_words(self.findings)
+        return f"{self._state}; {wrong}" if wrong else self._state
+
+    def _take(self, event: events.Event) -> None:
+        self._troubles.take(event)
+        match event:
+            case events.StateChanged(after=after):
+                self._state = after
+            case events.DeviceLost() | events.DeviceBack() | events.Trouble() | events.TroubleOver():
+                pass
+            case _:
+                return
+        self._nudged.set()
+
+    def _run(self) -> None:
+        try:
+            self._watch()
+        except Exception as error:  # noqa: BLE001 - reported to the owner, who ends the daemon
+            self._on_failure("health", error)
+
+    def _watch(self) -> None:
+        look_at_s = time.monotonic()
+        while not self._stopping:
+            now_s = time.monotonic()
+            troubles = self._troubles.findings
+            if now_s >= look_at_s:
+                look_at_s = now_s + self._interval_s
+                self.findings = health.look(self._pulses(), resources.load(), troubles, now_s)
+                if health.grade(self.findings) is Grade.SICK:
+                    raise StuckError(health.in_words(self.findings))
+                notify.watchdog()
+                self._orphans.look(now_s)
+            else:
+                # What only a look shows stays as it was seen.
+                seen = [it for it in self.findings if it.part not in health.TOLD_PARTS]
+                self.findings = (*troubles, *seen)
+            if self.status != self._told:
+                self._told = self.status
+                notify.status(self._told)
+            self._nudged.wait(max(0.0, look_at_s - time.monotonic()))
+            self._nudged.clear()

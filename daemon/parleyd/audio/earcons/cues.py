@@ -1,0 +1,195 @@
+"""When which earcon is to sound: events in, the name of a sound out. Pure: time is that of the events.
+
+What somebody asked for gets its sound at once, but not over their own words. What the daemon does by itself is silent
+as long as nobody waits for it, and an outage is told once.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from parleyd.audio.earcons.sounds import Earcon
+from parleyd.core import events
+from parleyd.core.states import State, Trigger
+
+# Who has spoken or pressed something within this time is still there, and waits.
+PRESENT_S = 30.0
+# A sound held back while somebody talks is dropped after this.
+HELD_S = 10.0
+# A failed try that took longer than this has made somebody wait; quicker ones are worth another try first.
+PATIENCE_S = 2.0
+# After a session that lived so long the next failure is a new outage.
+STABLE_S = 10.0
+# A timer that wakes the agent has told so by its own sound.
+RING_S = 5.0
+# Who speaks to a daemon that has been without a line for so long may not have heard it said.
+AGAIN_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cue:
+    """after_voice: the agent may finish first."""
+
+    earcon: Earcon
+    after_voice: bool = False
+
+
+class EarconCues:
+    """always: the line is held for ever (wake.mode). after_speech: conversations that begin by speech alone are
+    announced, too."""
+
+    def __init__(self, *, always: bool, after_speech: bool) -> None:
+        self.always = always
+        self._after_speech = after_speech
+        self._talking = False
+        self._present_s = -math.inf  # last sign of a person
+        self._held: Earcon | None = None  # until the person pauses
+        self._held_s = -math.inf
+        self._announced = False  # this conversation
+        self._rung_s = -math.inf
+        self._connecting_s = 0.0
+        self._live_s = 0.0
+        self._failures = 0
+        self._error_s: float | None = None  # when this outage was told
+        self._error_due = False  # it is to be told as soon as somebody is there
+        self._return_due = False
+
+    def step(self, event: events.Event) -> Cue | None:
+        """What is to sound because of this."""
+        cue = self._step(event)
+        # The newer of two sounds cuts the older short: the ring, by which somebody may be waiting at the stove.
+        is_answer = cue is not None and cue.earcon in ("timer", "muted", "unmuted")
+        return cue if is_answer or not self._rings(event.at_s) else None
+
+    def _step(self, event: events.Event) -> Cue | None:
+        match event:
+            case events.Woken():
+                return self._woken(event)
+            case events.StateChanged():
+                return self._moved(event)
+            case events.Muted(on=on):
+                self._held = None
+                return Cue("muted" if on else "unmuted")
+            case events.TimerWentOff():
+                self._rung_s = event.at_s
+                return Cue("timer")
+            case events.BudgetNear() | events.BudgetSpent():
+                return Cue("budget", after_voice=True)
+            case events.SpeechLost():
+                return self._lost(event.at_s)
+            case events.WakeRefused(by="budget"):
+                # Who speaks to it shall know why nothing happens; in quiet hours nothing is to be heard.
+                return self._sound("budget", event.at_s)
+            case events.Trouble(part="agent"):
+                # Connecting takes its time; the failure that may follow is told with it.
+                return self._fail(event.at_s)
+            case events.UtteranceStarted():
+                self._talking = True
+                self._present_s = event.at_s
+            case events.TalkStopped() | events.UtteranceEnded():
+                return self._paused(event.at_s)
+            case events.AnswerEnded(lost_ms=lost_ms) if lost_ms:
+                # It stops in the middle of a sentence, and that shall not pass for its end.
+                return self._sound("error", event.at_s)
+            case events.AnswerStarted():
+                # The agent itself shows that it listens.
+                self._held = None
+            case _:
+                pass
+        return None
+
+    def _woken(self, event: events.Woken) -> Cue | None:
+        if event.by == "device":
+            # Nobody is there for certain, nobody is heard, and the ring has told it.
+            self._announced, self._return_due = True, False
+            return None
+        by_speech = event.by == "speech"
+        self._announced = self._after_speech or not by_speech
+        again = self._error_s is not None and event.at_s - self._error_s > AGAIN_S
+        if not by_speech:
+            self._present_s = event.at_s
+        if again or not by_speech:
+            self._forget_outage()
+        # A line that is held for ever is announced when it is there.
+        self._return_due = self.always
+        return self._sound("listening", event.at_s) if self._announced and not self.always else None
+
+    def _moved(self, event: events.StateChanged) -> Cue | None:
+        match event.after:
+            case State.CONNECTING.value:
+                self._connecting_s = event.at_s
+            case State.LIVE.value:
+                self._live_s = event.at_s
+                self._error_due = False
+                if self._return_due:
+                    self._return_due = False
+                    told_s = self._error_s
+                    fresh = told_s is None or event.at_s - max(told_s, self._present_s) < PRESENT_S
+                    return self._sound("listening", event.at_s) if fresh else None
+            case State.BACKING_OFF.value:
+                return self._failed(event)
+            case State.ASLEEP.value:
+                self._held = None
+                self._error_due = self._return_due = False
+                if event.before == State.LIVE.value:
+                    self._failures = 0
+                if event.trigger == Trigger.SLEEP.value:
+                    return Cue("sleeping", after_voice=True)
+                # After GIVEN_UP nothing ends that had begun; the error was told.
+                if event.before == State.LIVE.value and self._announced and not self.always:
+                    return Cue("sleeping", after_voice=True)
+        return None
+
+    def _failed(self, event: events.StateChanged) -> Cue | None:
+        if event.before == State.LIVE.value and event.at_s - self._live_s >= STABLE_S:
+            self._forget_outage()
+        self._failures += 1
+        took_s = event.at_s - self._connecting_s if event.before == State.CONNECTING.value else 0.0
+        hopeless = event.trigger == Trigger.REFUSED.value or self._failures > 1 or took_s > PATIENCE_S
+        return self._fail(event.at_s) if hopeless else None
+
+    def _fail(self, at_s: float) -> Cue | None:
+        """Once in an outage."""
+        if self._error_s is not None or self._error_due:
+            return None
+        if at_s - self._present_s > PRESENT_S or self._rings(at_s):
+            self._error_due = True
+            return None
+        return self._error(at_s)
+
+    def _error(self, at_s: float) -> Cue | None:
+        self._error_due = False
+        self._error_s = at_s
+        self._return_due = True
+        return self._sound("error", at_s)
+
+    def _lost(self, at_s: float) -> Cue | None:
+        """What was said is gone; who has been told of an outage, or is not there, need not be told."""
+        told = self._error_s is not None or self._error_due
+        return None if told or at_s - self._present_s > PRESENT_S else self._sound("error", at_s)
+
+    def _forget_outage(self) -> None:
+        self._failures = 0
+        self._error_s = None
+        self._error_due = False
+
+    def _paused(self, at_s: float) -> Cue | None:
+        self._talking = False
+        self._present_s = max(self._present_s, at_s)
+        if self._rings(at_s):
+            # What is to be told is told after it.
+            return None
+        held, self._held = self._held, None
+        if held is not None and at_s - self._held_s <= HELD_S:
+            return Cue(held, after_voice=True)
+        return self._error(at_s) if self._error_due else None
+
+    def _rings(self, at_s: float) -> bool:
+        return at_s - self._rung_s < RING_S
+
+    def _sound(self, earcon: Earcon, at_s: float) -> Cue | None:
+        if self._talking:
+            self._held, self._held_s = earcon, at_s
+            return None
+        return Cue(earcon, after_voice=True)

@@ -1,0 +1,149 @@
+"""Short sounds that tell what the daemon does: made here, spoken, or read from WAV files. Pure but for files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from parleyd.audio import pcm as sound
+from parleyd.audio.devices.device import DeviceError
+from parleyd.audio.devices.wav import read_wav
+
+Earcon = Literal["listening", "sleeping", "error", "muted", "unmuted", "timer", "budget"]
+NAMES: tuple[Earcon, ...] = get_args(Earcon)
+
+RATE_HZ = 48_000
+# A voice has its peaks 15 to 20 dB above.
+PEAK_DBFS = -22.0
+# Of a file of one's own: a spoken sentence, and not a song.
+LONGEST_S = 10.0
+
+_ATTACK_S, _RELEASE_S = 0.010, 0.035
+
+
+@dataclass(frozen=True, slots=True)
+class _Note:
+    """decay_s: in which it falls to a third."""
+
+    begins_s: float
+    lasts_s: float
+    hz: float
+    decay_s: float = 0.08
+
+
+# Four times three quick notes: who is in the next room shall hear it.
+_RING = tuple(
+    _Note(0.7 * time + 0.13 * beep, 0.12, hz, 0.05)
+    for time in range(4)
+    for beep, hz in enumerate((1046.5, 1046.5, 1396.9))
+)
+# Up: I am here; down: I am gone; twice the same, low: it does not work. Muting is a knock, and not a chord.
+_NOTES: dict[Earcon, tuple[_Note, ...]] = {
+    "listening": (_Note(0.0, 0.11, 659.3), _Note(0.07, 0.17, 880.0)),
+    "sleeping": (_Note(0.0, 0.14, 880.0), _Note(0.09, 0.20, 587.3)),
+    "error": (_Note(0.0, 0.12, 349.2, 0.2), _Note(0.16, 0.14, 349.2, 0.2)),
+    "muted": (_Note(0.0, 0.07, 392.0, 0.04),),
+    "timer": _RING,
+    # Down by small steps: something runs out.
+    "budget": (_Note(0.0, 0.09, 784.0, 0.05), _Note(0.09, 0.09, 740.0, 0.05), _Note(0.18, 0.12, 698.5, 0.06)),
+    "unmuted": (_Note(0.0, 0.06, 392.0, 0.04), _Note(0.055, 0.09, 784.0, 0.04)),
+}
+# Overtones make it softer than a whistle, and audible on speakers that have no bass.
+_OVERTONES = ((1.0, 1.0), (2.0, 0.25), (3.0, 0.12))
+
+# What each says where it is to be spoken.
+WORDS: dict[Earcon, str] = {
+    "listening": "Yes?",
+    "sleeping": "Goodbye.",
+    "error": "Sorry, I cannot connect right now.",
+    "muted": "Microphone off.",
+    "unmuted": "Microphone on.",
+    "timer": "Your timer has gone off.",
+    "budget": "The talking time is used up, or nearly so.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """Mono 16-bit PCM and its rate."""
+
+    pcm: bytes
+    rate_hz: int
+
+    @property
+    def duration_s(self) -> float:
+        return len(self.pcm) / sound.BYTES_PER_SAMPLE / self.rate_hz
+
+
+class EarconError(Exception):
+    """A WAV file that cannot serve, or no voice to speak with. hint: what to do about it."""
+
+    def __init__(self, text: str, hint: str) -> None:
+        super().__init__(text)
+        self.hint = hint
+
+
+def made(name: Earcon) -> Sound:
+    """The sound that belongs to the program: at most 300 ms."""
+    notes = _NOTES[name]
+    mix = np.zeros(round(max(note.begins_s + note.lasts_s for note in notes) * RATE_HZ), np.float64)
+    for note in notes:
+        begin = round(note.begins_s * RATE_HZ)
+        played = _played(note)
+        mix[begin : begin + len(played)] += played
+    peak = 32768.0 * 10.0 ** (PEAK_DBFS / 20.0)
+    return Sound(sound.to_pcm(mix * (peak / np.abs(mix).max())), RATE_HZ)
+
+
+def _played(note: _Note) -> npt.NDArray[np.float64]:
+    at_s = np.arange(round(note.lasts_s * RATE_HZ)) / RATE_HZ
+    tone = sum(share * np.sin(2.0 * np.pi * note.hz * times * at_s) for times, share in _OVERTONES)
+    attack = 0.5 - 0.5 * np.cos(np.pi * np.clip(at_s / _ATTACK_S, 0.0, 1.0))
+    release = 0.5 - 0.5 * np.cos(np.pi * np.clip((note.lasts_s - at_s) / _RELEASE_S, 0.0, 1.0))
+    shaped: npt.NDArray[np.float64] = tone * attack * release * np.exp(-at_s / note.decay_s)
+    return shaped
+
+
+def from_file(path: Path) -> Sound:
+    """Raises EarconError for what is not there, no WAV file, empty, or longer than LONGEST_S."""
+    if path.exists() and not path.is_file():
+        # Opening a pipe would wait for its other end.
+        raise EarconError(f"{path}: not a regular file", "name a WAV file")
+    try:
+        pcm, rate_hz = read_wav(path)
+    except OSError as error:
+        raise EarconError(f"{path}: {error.strerror}", "check the path; `on` takes the built-in sound") from error
+    except DeviceError as error:
+        raise EarconError(str(error).removeprefix("wav:"), error.hint or "convert it") from error
+    read = Sound(pcm, rate_hz)
+    if not pcm:
+        raise EarconError(f"{path}: there is no sound in it", "record it again; `off` is silence")
+    if read.duration_s > LONGEST_S:
+        text = f"{path}: it lasts {read.duration_s:.1f} s, an earcon at most {LONGEST_S:g}"
+        raise EarconError(text, "cut it, for example: sox LONG.wav SHORT.wav trim 0 2")
+    return read
+
+
+def chosen(name: Earcon, choice: str, speak: Callable[[str], Sound]) -> Sound | None:
+    """choice: `on`, `off`, `spoken`, or the path of a WAV file. Raises EarconError, as speak does."""
+    match choice:
+        case "off":
+            return None
+        case "on":
+            return made(name)
+        case "spoken":
+            return speak(WORDS[name])
+        case _:
+            return from_file(Path(choice))
+
+
+def all_chosen(choices: Mapping[Earcon, str], level_db: float, speak: Callable[[str], Sound]) -> dict[Earcon, Sound]:
+    """The sounds that are on, so much louder or quieter. Raises EarconError, as speak does."""
+    factor = 10.0 ** (level_db / 20.0)
+    found = {name: chosen(name, choice, speak) for name, choice in choices.items()}
+    return {name: Sound(sound.gain(it.pcm, factor, factor), it.rate_hz) for name, it in found.items() if it is not None}

@@ -1,0 +1,356 @@
+"""The gate: decides, frame by frame, whether somebody speaks. Pure.
+
+Every frame that goes in comes out exactly once and in order, marked as speech or not: while the gate is closed frames
+are held back for the length of the pre-roll, so that when it opens, what was said before the verdict is still here.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+
+import numpy as np
+import numpy.typing as npt
+
+from parleyd.audio.gate.held_back import HeldBack, Why
+from parleyd.audio.gate.known_noises import KnownNoises
+from parleyd.audio.gate.noise_floor import SPEECH_OVER_FLOOR_DB, Doubt, Hubbub, LevelFloor, Sounds, Understood
+from parleyd.audio.pcm import FRAME_MS, Frame
+
+# The figures are chosen by benchmarks/gate_in_noise.py and the tuning half of benchmarks/people_and_noise.py;
+# docs/measurements/gate.md shows what they do.
+
+# Onset: this much speech within this window. Shorter than a spoken "no", longer than a click.
+ONSET_WINDOW_MS = 200
+ONSET_SPEECH_MS = 120
+# Of an onset's speech, this much has to be the middle of a syllable: it has a pitch and stands out of the last moment.
+SYLLABLE_WINDOW_MS = 240
+ONSET_SYLLABLE_MS = 80
+SYLLABLE_PITCH = 0.7
+# A word may be longer in coming to its first clear syllable: from its first speech-like frame on, all is kept up to
+# this much besides the pre-roll.
+HEAD_MOST_MS = 800
+# What came right before an onset, and was more than echo, belongs to the word: up to this much.
+FAINT_MOST_MS = 80
+# Talk goes on while at least this much of the last window is speech; single voiced frames in noise do not keep it.
+TALK_WINDOW_MS = 100
+TALK_SPEECH_MS = 60
+# ... and no longer than this without a syllable: people make three to eight a second, a hum makes none.
+SYLLABLE_PAUSE_MS = 500
+# A pause of this length ends a stretch of talk (not yet the utterance: that takes the hangover).
+PAUSE_MS = 300
+
+# A gate that was open for so long hears the room, unless somebody was understood meanwhile: it stays open only for what
+# tops the hubbub, which has then learnt what it heard. People talk for two minutes without a pause, and for three with
+# the pauses that they make; music is known sooner for what it is.
+TALK_MOST_MS = {Sounds.NOISE: 45_000, Sounds.VOICE: 200_000, Sounds.PERSON: 240_000}
+# After so much time closed, the next talk is another one.
+NEXT_TALK_MS = 3000
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """A frame on its way out of the gate. held_back: it sounds like speech and is none for the gate; why."""
+
+    frame: Frame
+    speech: bool
+    held_back: Why | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one frame led to.
+
+    opened/closed: an utterance began/ended with this frame; speech_s: when the speech itself began/ended.
+    talk_started/talk_stopped: a stretch of talk inside (or at the edge of) the utterance.
+    talk_ms: how long the current stretch has lasted, up to its last speech; 0 when nobody talks.
+    """
+
+    passed: tuple[Passed, ...]
+    opened: bool = False
+    closed: bool = False
+    speech_s: float = 0.0
+    talk_started: bool = False
+    talk_stopped: bool = False
+    talk_ms: int = 0
+
+
+class Gate:
+    """pre_roll_ms: sound kept from before the opening. hangover_ms: quiet after which it closes.
+
+    held_back: what sounded like speech and did not go through, in all. known: the noises that woke for nothing.
+    is_remembered: what woke for nothing last is one of them now."""
+
+    pitch_least = SYLLABLE_PITCH
+
+    def __init__(self, pre_roll_ms: int, hangover_ms: int) -> None:
+        self._pre_roll_frames = max(1, pre_roll_ms // FRAME_MS)
+        self.hangover_ms = hangover_ms
+        self._held: deque[Frame] = deque()
+        self._held_why: deque[Why | None] = deque()
+        self._window: deque[bool] = deque(maxlen=ONSET_WINDOW_MS // FRAME_MS)
+        self._syllables: deque[bool] = deque(maxlen=SYLLABLE_WINDOW_MS // FRAME_MS)
+        self._faint: deque[bool] = deque(maxlen=(ONSET_WINDOW_MS + FAINT_MOST_MS) // FRAME_MS)
+        self._since_syllable_ms = SYLLABLE_PAUSE_MS
+        self._quiet_ms = 0
+        self._last_speech_s = 0.0
+        self._talk_since_s: float | None = None
+        self._closed_ms = 0
+        # How much of the time for which it may stay open is used up: 0 to 1.
+        self._used_up = 0.0
+        self._head = _Head()
+        self._like_speech = _LikeSpeech()
+        self.floor = LevelFloor()
+        self.hubbub = Hubbub()
+        self.doubt = Doubt()
+        self.understood_by = Understood()
+        self.held_back = HeldBack()
+        self.known = KnownNoises()
+        self.is_remembered = False
+        self.open = False
+
+    @property
+    def bar_dbfs(self) -> float:
+        """The level that a syllable has to reach now."""
+        return self._bar()[0]
+
+    @property
+    def undoubted_bar_dbfs(self) -> float:
+        """The level that a syllable would have to reach to open the gate, if there were no doubt."""
+        return max(self.floor.syllable_dbfs, self.hubbub.bar_dbfs)
+
+    def _bar(self) -> tuple[float, Why]:
+        """The level that a syllable has to reach now, and what it is for one that does not."""
+        if self.open and self._used_up < 1:
+            floor = self.floor
+            return floor.next_syllable_dbfs if self.hubbub.stands_out else floor.syllable_dbfs, Why.BACKGROUND
+        why = Why.TOO_LONG if self.open else Why.BACKGROUND
+        usual_dbfs = self.undoubted_bar_dbfs
+        if not self.doubt.raised_ms:
+            return usual_dbfs, why
+        doubt_dbfs = min(self.doubt.bar_dbfs(usual_dbfs), self.understood_by.bar_dbfs)
+        return (doubt_dbfs, Why.DOUBT) if doubt_dbfs > usual_dbfs else (usual_dbfs, why)
+
+    @property
+    def most_held_frames(self) -> int:
+        """No frame stays in the gate for longer."""
+        return self._pre_roll_frames + HEAD_MOST_MS // FRAME_MS
+
+    @property
+    def talk_since_s(self) -> float | None:
+        """When the current stretch of talk began; None while nobody talks."""
+        return self._talk_since_s
+
+    # ------------------------------------------------------------ what it is told
+
+    def understood(self) -> None:
+        """The agent has understood what went through: that was a person. To be told every time."""
+        self.understood_by.understood()
+        self.hubbub.was_somebody()
+        self.doubt.trust()
+        self.known.trust()
+        self._used_up = 0.0
+
+    def fooled(self) -> None:
+        """A session has ended in which the agent understood nothing: what went through was nobody."""
+        self.understood_by.nobody()
+        self.hubbub.was_nobody()
+        self.doubt.fooled()
+        self.is_remembered = self.known.fooled()
+
+    def woken(self) -> None:
+        """Talk begins while all is asleep: what was heard before belongs to something else."""
+        self.understood_by.nobody()
+        self.doubt.wakes()
+
+    # ------------------------------------------------------------ frame by frame
+
+    def step(
+        self,
+        frame: Frame,
+        *,
+        voiced: bool,
+        level_dbfs: float,
+        hold_back: bool = True,
+        pitch: float = 1.0,
+        faint: bool = False,
+        power: npt.NDArray[np.floating] | None = None,
+        wakes: bool = False,
+    ) -> Verdict:
+        """One frame in. level_dbfs, pitch: as audio.measure has them; without the pitch every voiced frame has one.
+        faint: it is the beginning of a word, if a word follows; it opens nothing.
+        power: the frame's spectrum, as audio.measure has it; without it no noise is known.
+        wakes: talk that begins with this frame wakes the daemon. Where it follows a noise that woke for nothing before,
+        it does not begin. If it turns out to be a voice, as much of that is kept as of any word that is long in coming
+        to its first clear syllable (HEAD_MOST_MS).
+        hold_back=False: let everything through at once (nothing to look back at is kept)."""
+        speech = self.floor.step(level_dbfs, voiced) and voiced
+        self.doubt.step(level_dbfs, talk=self._talk_since_s is not None)
+        pitched = speech and pitch >= self.pitch_least
+        bar_dbfs, why = self._bar()
+        syllable = pitched and level_dbfs >= bar_dbfs
+        self.hubbub.step(
+            level_dbfs,
+            speech,
+            floor_dbfs=self.floor.dbfs,
+            is_open=self.open,
+            syllable=syllable,
+            doubted=pitched and not syllable and why is Why.DOUBT,
+        )
+        self.understood_by.step(level_dbfs, syllable and self.open)
+        self._use_up()
+        self._window.append(speech)
+        self._syllables.append(syllable)
+        self._faint.append(faint)
+        self._since_syllable_ms = 0 if syllable else self._since_syllable_ms + FRAME_MS
+        end_s = frame.start_s + FRAME_MS / 1000
+        recent = list(self._window)[-TALK_WINDOW_MS // FRAME_MS :]
+        is_talk = sum(recent) * FRAME_MS >= TALK_SPEECH_MS
+        if is_talk and self._since_syllable_ms <= SYLLABLE_PAUSE_MS:
+            self._quiet_ms = 0
+            self._last_speech_s = end_s
+        else:
+            self._quiet_ms += FRAME_MS
+
+        self._held.append(frame)
+        self._held_why.append(None)
+        onset = sum(self._window) * FRAME_MS >= ONSET_SPEECH_MS and sum(self._syllables) * FRAME_MS >= ONSET_SYLLABLE_MS
+        if power is not None:
+            self.known.observe(power)
+            if onset and wakes and self._talk_since_s is None:
+                if self.known.holds():
+                    onset, why = False, Why.KNOWN_NOISE
+                    self._mark([why if each else None for each in self._window])
+                else:
+                    self.known.wakes()
+        if speech or self._like_speech.goes_on:
+            in_syllable = pitched and level_dbfs >= self.floor.moment_dbfs + SPEECH_OVER_FLOOR_DB
+            self._mark(self._like_speech.step(speech=speech, syllable=in_syllable, why=why))
+        talk_started = talk_stopped = opened = closed = False
+        speech_s = 0.0
+        if self._talk_since_s is None and onset:
+            talk_started = True
+            frames = len(self._window) - list(self._window).index(True)
+            before = list(self._faint)[:-frames][-FAINT_MOST_MS // FRAME_MS :]
+            frames += sum(takewhile(bool, reversed(before)))
+            self._talk_since_s = speech_s = end_s - frames * FRAME_MS / 1000
+            if not self.open:
+                self.open = opened = True
+        elif self._talk_since_s is not None and self._quiet_ms >= PAUSE_MS:
+            talk_stopped = True
+            self._talk_since_s = None
+            self._window.clear()
+            self._syllables.clear()
+            speech_s = self._last_speech_s
+        if self.open and self._talk_since_s is None and self._quiet_ms >= self.hangover_ms:
+            self.open, closed = False, True
+            speech_s = self._last_speech_s
+
+        self._head.step(speech)
+        passed = tuple(self._release(closed, hold_back))
+        self.held_back.step(each.held_back for each in passed if not each.speech)
+        return Verdict(
+            passed=passed,
+            opened=opened,
+            closed=closed,
+            speech_s=speech_s,
+            talk_started=talk_started,
+            talk_stopped=talk_stopped,
+            talk_ms=self._talk_ms,
+        )
+
+    def _use_up(self) -> None:
+        if not self.open:
+            self._closed_ms += FRAME_MS
+            if self._used_up >= 1 or self._closed_ms >= NEXT_TALK_MS:
+                self._used_up = 0.0
+            return
+        self._closed_ms = 0
+        if self._used_up < 1:
+            self._used_up += FRAME_MS / TALK_MOST_MS[self.hubbub.sounds]
+            if self._used_up >= 1:
+                self.hubbub.was_nobody()
+
+    def _mark(self, marks: Sequence[Why | None]) -> None:
+        """The last frames that are held sound like speech."""
+        for back, why in enumerate(reversed(marks), 1):
+            if back <= len(self._held_why) and why is not None:
+                self._held_why[-back] = why
+
+    @property
+    def _talk_ms(self) -> int:
+        if self._talk_since_s is None:
+            return 0
+        return max(FRAME_MS, round((self._last_speech_s - self._talk_since_s) * 1000))
+
+    def _release(self, closed: bool, hold_back: bool) -> list[Passed]:
+        if self.open or closed:
+            keep, speech = 0, True
+        elif hold_back:
+            keep, speech = self._pre_roll_frames + self._head.frames, False
+        else:
+            keep, speech = 0, False
+        released = []
+        while len(self._held) > keep:
+            why = self._held_why.popleft()
+            released.append(Passed(self._held.popleft(), speech, None if speech else why))
+        return released
+
+
+class _Head:
+    """How much of a word has been heard that has not opened the gate yet. frames: beyond the onset's window; 0 where
+    speech-like sound has gone on for too long to be the beginning of a word."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self._begun_frames = 0
+        self._quiet_ms = 0
+
+    def step(self, speech: bool) -> None:
+        if speech:
+            self._quiet_ms = 0
+            self._begun_frames += 1
+        elif self._begun_frames:
+            self._quiet_ms += FRAME_MS
+            self._begun_frames = self._begun_frames + 1 if self._quiet_ms < PAUSE_MS else 0
+        frames = self._begun_frames - ONSET_WINDOW_MS // FRAME_MS
+        self.frames = frames if 0 < frames <= HEAD_MOST_MS // FRAME_MS else 0
+
+
+# Held back for this once, a sound is held back for this until it ends.
+_FINAL = (Why.TOO_LONG, Why.KNOWN_NOISE)
+
+
+class _LikeSpeech:
+    """What would be talk in a room in which nothing else goes on. goes_on: it has begun and not yet ended."""
+
+    def __init__(self) -> None:
+        self._speech: deque[bool] = deque(maxlen=ONSET_WINDOW_MS // FRAME_MS)
+        self._syllables: deque[bool] = deque(maxlen=SYLLABLE_WINDOW_MS // FRAME_MS)
+        self._quiet_ms = 0
+        self._why: Why | None = None
+
+    @property
+    def goes_on(self) -> bool:
+        return self._why is not None or any(self._speech) or any(self._syllables)
+
+    def step(self, *, speech: bool, syllable: bool, why: Why) -> Sequence[Why | None]:
+        """One frame; for the last frames up to this one, why each would be held back, None where it is no speech."""
+        self._speech.append(speech)
+        self._syllables.append(syllable)
+        self._quiet_ms = 0 if speech else self._quiet_ms + FRAME_MS
+        if self._quiet_ms >= PAUSE_MS:
+            self._why = None
+        if self._why is not None:
+            if why in _FINAL or self._why not in _FINAL:
+                self._why = why
+            return (self._why if speech else None,)
+        has_pitch = sum(self._syllables) * FRAME_MS >= ONSET_SYLLABLE_MS
+        if has_pitch and sum(self._speech) * FRAME_MS >= ONSET_SPEECH_MS:
+            self._why = why
+            return [why if each else None for each in self._speech]
+        if not any(self._syllables) and sum(self._speech) == self._speech.maxlen:
+            return [Why.NO_PITCH] * len(self._speech)
+        return ()

@@ -1,0 +1,89 @@
+"""Earcons on their way to the speaker: mixed into what the device takes, beside the agent's voice. Pure.
+
+playback.py brings the lock. They belong to no answer: nothing here is counted as heard, cut by a clear, or ducked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from parleyd.audio import pcm as sound
+from parleyd.audio.earcons.sounds import Earcon, Sound
+from parleyd.audio.pcm import BYTES_PER_SAMPLE
+from parleyd.audio.resample import Resampler
+
+# What the device did not take by then tells of something that is no longer so.
+STALE_S = 1.0
+# When one cuts the other short: the newer one is the truth.
+_FADE_S = 0.005
+
+
+class EarconTrack:
+    """silent_from_s: when all that the device has taken of them will have been heard."""
+
+    def __init__(self, sounds: Mapping[Earcon, Sound]) -> None:
+        self._sounds = sounds
+        self._rate_hz = 0
+        self._ready: dict[Earcon, bytes] = {}  # at the device's rate
+        self._left = b""
+        self._after_voice = False
+        self._waits = False  # for the voice to end
+        self._touched_s = 0.0  # when it was asked for, or the device last took some or had to wait
+        self._volume: float | None = None  # of the last period in which one sounded
+        self.silent_from_s = 0.0
+
+    def resampled(self, rate_hz: int) -> dict[Earcon, bytes] | None:
+        """For set_rate; not under the lock, for it takes milliseconds. None where nothing changes."""
+        if rate_hz == self._rate_hz:
+            return None
+        return {name: _at(rate_hz, it) for name, it in self._sounds.items()}
+
+    def set_rate(self, rate_hz: int, ready: dict[Earcon, bytes]) -> None:
+        self._rate_hz = rate_hz
+        self._ready = ready
+        self._left = b""
+
+    def play(self, name: Earcon, now_s: float, *, after_voice: bool) -> None:
+        """From the next period on; after_voice: once the agent has finished. One that is off is none."""
+        fresh = self._ready.get(name)
+        if fresh is None:
+            return
+        if self._volume is not None and self._left:
+            fresh = sound.fade_out(self._left, round(_FADE_S * self._rate_hz)) + fresh
+        self._left = fresh
+        self._after_voice = after_voice and self._volume is None
+        self._waits = False
+        self._touched_s = now_s
+
+    def mix(self, pcm: bytes, now_s: float, latency_s: float, *, volume: float, voice: bool) -> bytes:
+        """What the device takes now → the same with the earcon in it. voice: the agent is not finished."""
+        if not self._left:
+            return pcm
+        if now_s - self._touched_s > STALE_S:
+            self._left = b""
+            self._volume = None
+            return pcm
+        self._touched_s = now_s
+        self._waits = voice and self._after_voice
+        if self._waits:
+            return pcm
+        self._after_voice = False
+        piece, self._left = self._left[: len(pcm)], self._left[len(pcm) :]
+        before = volume if self._volume is None else self._volume
+        self._volume = volume if self._left else None
+        self.silent_from_s = now_s + latency_s + len(piece) / BYTES_PER_SAMPLE / self._rate_hz
+        mixed = sound.samples_of(pcm).astype(np.int32)
+        mixed[: len(piece) // BYTES_PER_SAMPLE] += sound.samples_of(sound.gain(piece, before, volume))
+        return sound.to_pcm(mixed)
+
+    def audible(self, now_s: float) -> bool:
+        """One is to be heard now, or in a moment."""
+        comes = bool(self._left) and not self._waits and now_s - self._touched_s <= STALE_S
+        return comes or now_s < self.silent_from_s
+
+
+def _at(rate_hz: int, it: Sound) -> bytes:
+    resampler = Resampler(it.rate_hz, rate_hz)
+    return resampler.process(it.pcm) + resampler.flush()

@@ -1,0 +1,45 @@
+"""Reads a configuration file and holds it against all rules of the program.
+
+loaded = load(path)  # or raises ConfigError
+loaded.config.gate.hangover_ms
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from parleyd.checks import earcon_files, profile_rules, rules
+from parleyd.config import loader, secrets
+from parleyd.config.loader import ConfigError, Loaded
+from parleyd.config.problem import Finding, Problem
+from parleyd.config.schema import Config
+
+__all__ = ["ConfigError", "Loaded", "Problem", "load", "parse"]
+
+
+def load(path: Path) -> Loaded:
+    """Reads and checks a file. Raises ConfigError, also where the file cannot be read."""
+    return loader.load(path, _findings)
+
+
+def parse(text: str, path: str) -> Loaded:
+    """Checks the text of a file; `path` is for the problems only. Raises ConfigError."""
+    return loader.parse(text, path, _findings)
+
+
+def _findings(config: Config, is_settled: Callable[[str], bool]) -> Iterator[Finding]:
+    findings = tuple(rules.check(config, is_settled))
+    yield from findings
+    yield from profile_rules.check(config, findings, is_settled)
+    yield from earcon_files.check(config.earcons, is_settled)
+    yield from _key(config, is_settled)
+
+
+def _key(config: Config, is_settled: Callable[[str], bool]) -> Iterator[Finding]:
+    """Whether the key can be found now."""
+    key = "elevenlabs.api_key"
+    is_used = config.provider == "elevenlabs" and is_settled("provider") and is_settled(key)
+    # A key that breaks the rules has been reported.
+    if is_used and not list(rules.api_key(config.elevenlabs.api_key)):
+        yield from secrets.look_at_key(config.elevenlabs.api_key, key)

@@ -1,0 +1,115 @@
+"""Writes docs/configuration.md from the schema: python -m parleyd.checks.document > docs/configuration.md"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from parleyd.config.base import Secret
+from parleyd.config.keys import Key, keys_of, kind, limits
+from parleyd.config.schema import Config
+from parleyd.host.directories import SYSTEM_CONFIG
+
+_HEAD = f"""\
+<!-- Generated from daemon/parleyd/config/schema.py: python -m parleyd.checks.document > docs/configuration.md -->
+# Configuration
+
+parleyd reads one YAML file, `{SYSTEM_CONFIG}` or the one named by `-c FILE`. Commands of a user other than
+root read `~/.config/parleyd/parleyd.yaml`, that of the user service, where it is there. Every key has a default: write
+only what you change. [`config/parleyd.yaml`](../config/parleyd.yaml) is a commented example to start from.
+The least that works is
+
+```yaml
+elevenlabs:
+  agent_id: agent_...   # from the agent's page at ElevenLabs
+```
+
+or, without any account, `provider: local`.
+
+```
+parleyd check -c FILE            # all problems at once, and what this machine lacks of what the file names
+parleyd check -c FILE --all      # every key, with the value in force
+parleyd check -c FILE --json     # all of that for programs
+parleyd check --schema           # a JSON Schema, for completion and checks in editors
+```
+
+**Unknown keys** are refused, with the line and the nearest valid name, and so are keys that are given twice. A faulty
+file never starts the daemon: it ends with exit code 78 and says what to fix, a line for each problem:
+
+```
+parleyd.yaml:12: gate.hangovr_ms: unknown key; did you mean hangover_ms?
+```
+
+**Secrets** stay out of this file. `elevenlabs.api_key` says where the key is found, by one of these:
+
+| `api_key:` | what stands there |
+|---|---|
+{{secrets}}
+
+Environment variables can be seen by other programs of the same user; a credential or a file of mode 0600 is better. The
+key itself (`api_key: sk_...`) is accepted with a warning. Wherever configuration is shown, secrets are masked: the
+key, and every dynamic variable or extra-body value whose name says that it is one (`secret__...`, or with key, token,
+password, secret, authorization or credential in it).
+
+**Values** are read as YAML 1.2 does: only `true` and `false` are truth values (`off`, `no` and `on` are plain text),
+0500 is five hundred. Units are the end of a key's name: `_ms` milliseconds, `_s` seconds, `_db` decibels. Paths that
+do not begin with `/` count from the directory in which the daemon is started. Anchors and aliases work;
+merge keys (`<<`) and tags (`!!python/...`) are refused.
+"""
+
+
+def document() -> str:
+    """The whole page, as Markdown."""
+    secrets = "\n".join(f"| `{{{key.name}: ...}}` | {key.description} |" for key in keys_of(Secret).values())
+    parts = [_HEAD.replace("{secrets}", secrets), *_sections(Config, ())]
+    return "\n".join(parts)
+
+
+def _sections(section: type[msgspec.Struct], path: tuple[str, ...]) -> Iterator[str]:
+    """A table for the section's own keys, then its sections."""
+    keys = keys_of(section, path)
+    own = [key for key in keys.values() if key.section is None]
+    title = f"`{'.'.join(path)}`" if path else "Top level"
+    if own or path:
+        meaning = [(section.__doc__ or "").strip() + "\n"] if path else []
+        yield "\n".join([f"## {title}\n", *meaning, *([_table(own)] if own else [])])
+    for key in keys.values():
+        if key.section is not None:
+            yield from _sections(key.section, key.path)
+        elif key.entry is not None and key.entry is not Secret:
+            yield from _sections(key.entry, (*key.path, "NAME" if key.is_map else "N"))
+
+
+def _table(keys: Iterable[Key]) -> str:
+    rows = (
+        f"| `{key.name}` | {_values(key)} | {_default(key)} | {limits(key) or '–'} | {_escaped(key.description)} |\n"
+        for key in keys
+    )
+    return "| key | value | default | limits, unit | meaning |\n|---|---|---|---|---|\n" + "".join(rows)
+
+
+def _values(key: Key) -> str:
+    if key.choices:
+        return ("list of " if key.item is not None else "") + ", ".join(f"`{choice}`" for choice in key.choices)
+    if key.entry is Secret:
+        return "mapping, see Secrets above"
+    if key.is_secret:
+        return "see Secrets above"
+    return "text" if key.wording is not None else kind(key)
+
+
+def _default(key: Key) -> str:
+    if key.required:
+        return "**required**"
+    return "none" if key.default is None else f"`{json.dumps(key.default).strip(chr(34))}`"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    sys.stdout.write(document())

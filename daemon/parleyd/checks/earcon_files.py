@@ -1,0 +1,31 @@
+"""Whether the WAV files that the section `earcons` names can serve, and whether what is to be spoken can be."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from parleyd.config.problem import Finding
+from parleyd.config.schema import Earcons
+
+
+def check(section: Earcons, is_settled: Callable[[str], bool]) -> Iterator[Finding]:
+    """As rules.check."""
+    for name, choice in msgspec.structs.asdict(section).items():
+        key = f"earcons.{name}"
+        if not isinstance(choice, str) or choice in ("on", "off") or not is_settled(key):
+            continue
+        if choice == "spoken":
+            if not any(map(shutil.which, ("flite", "espeak-ng"))):
+                yield Finding(key, "no speech synthesiser is installed", "apt install flite (or espeak-ng)")
+            continue
+        # Reading sound takes numpy, which is slow to load.
+        from parleyd.audio.earcons.sounds import EarconError, from_file
+
+        try:
+            from_file(Path(choice))
+        except EarconError as error:
+            yield Finding(key, str(error), error.hint)

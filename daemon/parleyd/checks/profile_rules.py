@@ -1,0 +1,48 @@
+"""What must hold for profiles, and what types cannot say. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from parleyd.checks import rules
+from parleyd.config.overlay import overlay
+from parleyd.config.problem import Finding
+from parleyd.config.profile_sections import AUTO, NONE
+from parleyd.config.schema import Config
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
+
+
+def check(config: Config, found: Sequence[Finding], is_settled: Callable[[str], bool]) -> Iterator[Finding]:
+    """found: what rules.check() says of the configuration without any profile. is_settled: see there."""
+    for name, profile in config.profiles.items():
+        key = f"profiles.{name}"
+        if not _NAME.fullmatch(name):
+            yield Finding(key, "this is no name for a profile", "use letters, digits, _ and -, at most 40")
+            continue
+        if name in (AUTO, NONE):
+            hint = "give it another name"
+            yield Finding(key, f"`parleyd profile {name}` means something else: see docs/profiles.md", hint)
+        if not is_settled(key):
+            continue
+        if is_settled(f"{key}.schedule"):
+            yield from rules.hours(f"{key}.schedule", profile.schedule, is_settled)
+        if is_settled(f"{key}.settings"):
+            yield from _settings(f"{key}.settings", overlay(config, profile.settings), found, is_settled)
+            if not profile.settings:
+                yield Finding(key, "this profile changes nothing", "add settings: {audio: {output: {volume: 0.3}}}")
+
+
+def _settings(
+    key: str, with_profile: Config, found: Sequence[Finding], is_settled: Callable[[str], bool]
+) -> Iterator[Finding]:
+    """What is wrong with them is told where they stand."""
+
+    def settled(one: str) -> bool:
+        return is_settled(one) and is_settled(f"{key}.{one}")
+
+    for finding in rules.check(with_profile, settled):
+        if finding not in found:
+            yield replace(finding, key=f"{key}.{finding.key}")

@@ -1,0 +1,244 @@
+"""What must hold for tools, and what types cannot say. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from urllib.parse import urlsplit
+
+from parleyd.checks import literal_tokens
+from parleyd.config import tool_sections as sections
+from parleyd.config.base import Secret
+from parleyd.config.problem import Finding
+from parleyd.tools import template
+from parleyd.tools.parameters import Parameters, SchemaError
+from parleyd.tools.template import Placeholder, TemplateError
+
+# What takes a program as an argument, and the option behind which it stands.
+_INTERPRETER = re.compile(r"(ba|da|z|k|a|fi)?sh|python[\d.]*|perl|ruby|node|(original-|[gmn])?awk|lua[\d.]*|php|g?sed")
+_SCRIPT_OPTION = re.compile(r"-[a-zA-Z]*[ceEr]|--eval|--command")
+# These hand their arguments to a shell, here or at the other end.
+_SHELL_BEHIND = ("ssh", "rsh", "su", "watch", "eval")
+# These run what follows them.
+_WRAPPERS = (
+    "busybox", "chroot", "doas", "env", "find", "flock", "ionice", "nice", "nohup", "setsid", "stdbuf", "sudo",
+    "systemd-run", "taskset", "timeout", "xargs",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Editor:
+    """program: options with a program, or a file of one, as their value, behind them or glued to them; more: options
+    with what belongs to a program beside that. plain: options with another value."""
+
+    program: re.Pattern[str]
+    more: re.Pattern[str]
+    plain: re.Pattern[str]
+
+
+_EDITORS = {
+    "sed": _Editor(
+        program=re.compile(r"-[nErsuzb]*[ef]|--(expression|file)(?=$|=)"),
+        more=re.compile(r"(?!)"),
+        plain=re.compile(r"-l|--line-length(?=$|=)"),
+    ),
+    "awk": _Editor(
+        program=re.compile(r"-[fEe]|--(file|exec|source)(?=$|=)"),
+        more=re.compile(r"-[il]|--(include|load)(?=$|=)"),
+        plain=re.compile(r"-[Fv]|--(field-separator|assign)(?=$|=)"),
+    ),
+}
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+def check(tools: sections.Tools, is_settled: Callable[[str], bool]) -> Iterator[Finding]:
+    """is_settled: see rules.check."""
+    seen: dict[str, str] = {str(name): "tools.built_in" for name in tools.built_in}
+    kinds: tuple[tuple[str, Mapping[str, sections.Tool]], ...] = (
+        ("command", tools.command),
+        ("http", tools.http),
+        ("python", tools.python),
+    )
+    for kind, declared in kinds:
+        for name, tool in declared.items():
+            key = f"tools.{kind}.{name}"
+            if not _NAME.fullmatch(name):
+                yield Finding(key, "an agent cannot call this name", "use letters, digits, _ and -, at most 64")
+            if name in seen:
+                yield Finding(key, f"there is a tool of this name under {seen[name]}", "give it another name")
+            seen[name] = f"tools.{kind}"
+            if all(is_settled(f"{key}.{field}") for field in tool.__struct_fields__):
+                yield from _tool(key, tool)
+
+
+def _tool(key: str, tool: sections.Tool) -> Iterator[Finding]:
+    parameters = Parameters(tool.parameters)
+    try:
+        parameters.check_schema()
+    except SchemaError as error:
+        hint = "see https://json-schema.org/understanding-json-schema"
+        yield Finding(f"{key}.parameters", str(error), hint)
+        return
+    match tool:
+        case sections.CommandTool():
+            yield from _command(key, tool, parameters)
+            yield from _secrets(key, tool.secrets)
+            yield from literal_tokens.check(key, tool)
+        case sections.HttpTool():
+            yield from _http(key, tool, parameters)
+            yield from _secrets(key, tool.secrets)
+            yield from literal_tokens.check(key, tool)
+        case sections.PythonTool():
+            yield from _secrets(key, tool.secrets)
+
+
+def _command(key: str, tool: sections.CommandTool, parameters: Parameters) -> Iterator[Finding]:
+    if not tool.run:
+        yield Finding(f"{key}.run", "there is no program to run", "write run: [/path/of/program, argument]")
+        return
+    program = tool.run[0]
+    if "{" in program:
+        yield Finding(f"{key}.run", "the agent would choose the program", "write the program out")
+    elif "/" in program and not program.startswith("/"):
+        yield Finding(f"{key}.run", f"{program} counts from nowhere", "give the whole path, from / on")
+    if not tool.directory.startswith("/"):
+        yield Finding(f"{key}.directory", "it counts from nowhere", "give the whole path, from / on")
+    name = _wrapped(tool.run)
+    is_interpreter = _INTERPRETER.fullmatch(name) is not None
+    programs = _editor_programs(name, tool.run)
+    for index, (before, argument) in enumerate(zip(["", *tool.run], tool.run, strict=False)):
+        found = yield from _placeholders(f"{key}.run", argument, parameters)
+        if found and name in _SHELL_BEHIND:
+            text = f"{name} hands its arguments to a shell, to which a parameter could be anything"
+            yield Finding(f"{key}.run", text, "use stdin: parameters, and read them at the other end")
+        is_glued = PurePosixPath(before).name == name and argument.startswith(("-c", "-e"))
+        if found and is_interpreter and (is_glued or index in programs or _SCRIPT_OPTION.fullmatch(before)):
+            text = f"the agent would write a part of the program that {name} runs"
+            hint = 'give the value as an argument of its own, as in [sh, -c, \'echo "$1"\', sh, "{text}"]'
+            yield Finding(f"{key}.run", text, hint)
+        for placeholder in found:
+            if placeholder.secret:
+                hint = "programs get secrets by their environment: secrets: {NAME: {credential: ...}}"
+                yield Finding(f"{key}.run", "a secret in an argument can be seen by everybody", hint)
+    for parameter in tool.may_be_option:
+        if parameter not in parameters.names:
+            yield Finding(f"{key}.may_be_option", f"there is no parameter {parameter}", "name one of the properties")
+
+
+def _wrapped(run: Sequence[str]) -> str:
+    """The name of the program that is run in the end, such as sh in [timeout, 5, sh, -c, ...]."""
+    names = [PurePosixPath(argument).name for argument in run]
+    if names[0] not in _WRAPPERS:
+        return names[0]
+    known = (name for name in names if _INTERPRETER.fullmatch(name) or name in _SHELL_BEHIND)
+    return next(known, names[0])
+
+
+def _editor_programs(name: str, run: Sequence[str]) -> set[int]:
+    """Which arguments of run are, or may be, a program for sed or awk."""
+    if (editor := _EDITORS.get(name.removeprefix("original-").lstrip("gmn"))) is None:
+        return set()
+    start = [PurePosixPath(argument).name for argument in run].index(name) + 1
+    programs: set[int] = set()
+    operand: int | None = None
+    is_given, skip_to = False, start
+    for index, argument in enumerate(run[start:], start):
+        if index < skip_to:
+            continue
+        if not argument.startswith("-") or argument == "-":
+            operand = index if operand is None else operand
+        elif found := editor.plain.match(argument):
+            skip_to = index + 2 if found[0] == argument else skip_to
+        elif found := editor.program.match(argument) or editor.more.match(argument):
+            is_given = is_given or found.re is editor.program
+            programs.add(index)
+            if found[0] == argument:
+                programs.add(index + 1)
+                skip_to = index + 2
+        elif argument.startswith("--") and argument != "--":
+            # Perhaps one of those, cut short.
+            programs |= {index, index + 1}
+        else:
+            programs.add(index)
+    return programs if is_given or operand is None else programs | {operand}
+
+
+def _http(key: str, tool: sections.HttpTool, parameters: Parameters) -> Iterator[Finding]:
+    yield from _plain_placeholders(f"{key}.url", tool.url, parameters)
+    parts = urlsplit(tool.url)
+    try:
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if not host:
+        yield Finding(f"{key}.url", "this URL has no usable host or port", "use a URL such as https://example.org/x")
+    elif parts.scheme == "http" and tool.secrets and not _is_near(host):
+        text = "without TLS the secrets of this tool can be read on the way"
+        yield Finding(f"{key}.url", text, "use https://", is_warning=True)
+    for name, text in tool.headers.items():
+        if not _HEADER_NAME.fullmatch(name) or re.search(r"[^\t -~]", text):
+            yield Finding(f"{key}.headers", f"{name} is no header", "use plain ASCII text in one line")
+            continue
+        try:
+            found = list(template.placeholders(template.parse(text)))
+        except TemplateError as error:
+            yield Finding(f"{key}.headers", f"{name}: {error}", "see docs/tools.md")
+            continue
+        for placeholder in found:
+            if not placeholder.secret:
+                hint = f"write {{secret:{placeholder.name}}} for a secret, or put the value into url or body"
+                yield Finding(f"{key}.headers", f"{name}: a parameter has no place in a header", hint)
+            elif placeholder.name not in tool.secrets:
+                hint = f"add secrets: {{{placeholder.name}: {{credential: ...}}}}"
+                yield Finding(f"{key}.headers", f"{name}: there is no secret {placeholder.name}", hint)
+    if tool.body is not None:
+        try:
+            unknown = [one for one in template.body_placeholders(tool.body) if one.name not in parameters.names]
+        except TemplateError as error:
+            yield Finding(f"{key}.body", str(error), "see docs/tools.md")
+        else:
+            for one in unknown:
+                yield Finding(f"{key}.body", f"there is no parameter {one.name}", "add it to parameters.properties")
+
+
+def _plain_placeholders(key: str, text: str, parameters: Parameters) -> Iterator[Finding]:
+    for placeholder in (yield from _placeholders(key, text, parameters)):
+        if placeholder.secret or placeholder.spread:
+            yield Finding(key, "only {name} has a place here", "secrets belong into headers, lists into body")
+
+
+def _placeholders(key: str, text: str, parameters: Parameters) -> Generator[Finding, None, list[Placeholder]]:
+    try:
+        found = list(template.placeholders(template.parse(text)))
+    except TemplateError as error:
+        yield Finding(key, str(error), "see docs/tools.md")
+        return []
+    for placeholder in found:
+        if placeholder.secret:
+            continue
+        if placeholder.name not in parameters.names:
+            yield Finding(key, f"there is no parameter {placeholder.name}", "add it to parameters.properties")
+        elif placeholder.name not in parameters.always_there:
+            hint = "put it into parameters.required, or give it a default"
+            yield Finding(key, f"the agent may leave {placeholder.name} out", hint)
+    return found
+
+
+def _secrets(key: str, secrets: Mapping[str, Secret]) -> Iterator[Finding]:
+    for name, secret in secrets.items():
+        ways = [way for way in secret.__struct_fields__ if getattr(secret, way) is not None]
+        if len(ways) != 1:
+            text = f"{' and '.join(ways)} are given together" if ways else "no place of the secret is given"
+            yield Finding(f"{key}.secrets.{name}", text, "use one of {env: NAME}, {file: PATH} or {credential: NAME}")
+
+
+def _is_near(host: str) -> bool:
+    """This machine, or the network at home."""
+    try:
+        return ipaddress.ip_address(host).is_private
+    except ValueError:
+        return host == "localhost" or host.endswith((".localhost", ".local", ".lan", ".home.arpa"))

@@ -1,0 +1,197 @@
+"""Files for the agent: each is sent on a thread of its own into the running conversation, and then spoken of.
+
+The caller hands over an open file, never a path: what the daemon may read and what the person may read are two things.
+"""
+
+from __future__ import annotations
+
+import logging
+import mimetypes
+import os
+import stat
+import threading
+import time
+from collections.abc import Callable
+from pathlib import PurePath
+
+from parleyd.agents.agent import Agent, Attachment, UploadError
+from parleyd.conversation.dialogue.agent_input import ToAgent
+from parleyd.core import events
+
+log = logging.getLogger(__name__)
+
+MOST_BYTES = 20 * 2**20
+# For the whole of it; each step within has a shorter time of its own.
+LONGEST_S = 120.0
+STEP_S = 20.0
+# A session that was asleep has to come about first.
+SESSION_S = 20.0
+ACTIVE_EVERY_S = 5.0
+
+
+class Uploads:
+    """One at a time. Tells what became of each as FileSent or FileFailed on the bus."""
+
+    def __init__(self, agent: Agent, to_agent: ToAgent, bus: events.Bus) -> None:
+        self.agent = agent
+        self._to_agent = to_agent
+        self._bus = bus
+        self._changed = threading.Condition()
+        self._conversation_id: str | None = None
+        self._thread: threading.Thread | None = None
+        self._stopping = False
+        self._count = 0
+        bus.subscribe(self._take)
+
+    def stop(self) -> None:
+        """What is under way is given up; its thread ends by itself."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+
+    def send(self, descriptor: int, name: str, text: str | None) -> int:
+        """Takes the descriptor over, also where it refuses. → the upload's number. Raises UploadError.
+
+        name: with its ending, which tells the type; a folder before it is cut off. Wake the daemon, too."""
+        try:
+            attachment_of = _examined(descriptor, PurePath(name).name)
+            with self._changed:
+                if self._thread is not None:
+                    raise UploadError("another file is being sent", "wait until it is through")
+                self._count += 1
+                number = self._count
+                job = _Job(number, descriptor, *attachment_of, text)
+                thread = threading.Thread(target=self._run, args=(job,), name="upload", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError as error:
+                    raise UploadError("the system has no thread left", "see `parleyd status`") from error
+                self._thread = thread
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return number
+
+    def _take(self, event: events.Event) -> None:
+        now: str | None = None
+        match event:
+            case events.SessionOpened(conversation_id=conversation_id):
+                now = conversation_id
+            case events.StateChanged(after=after) if after != "live":
+                pass
+            case _:
+                return
+        with self._changed:
+            self._conversation_id = now
+            self._changed.notify_all()
+
+    def _run(self, job: _Job) -> None:
+        try:
+            self._send(job)
+        except UploadError as error:
+            log.info("the file %s was not sent: %s", job.name, error)
+            self._over()
+            self._bus.publish(
+                events.FileFailed(
+                    at_s=time.monotonic(), upload=job.number, name=job.name, text=str(error), hint=error.hint
+                )
+            )
+        finally:
+            self._over()
+            os.close(job.descriptor)
+
+    def _over(self) -> None:
+        """Before it is told: who is told may send the next one."""
+        with self._changed:
+            if self._thread is threading.current_thread():
+                self._thread = None
+
+    def _send(self, job: _Job) -> None:
+        conversation_id = self._session()
+        reader = _Reader(job, self._goes_on)
+        attachment = Attachment(job.name, job.media_type, job.size_bytes, reader.read)
+        file_id = self.agent.upload(conversation_id, attachment, STEP_S)
+
+        def tell() -> None:
+            self._over()
+            self._bus.publish(
+                events.FileSent(
+                    at_s=time.monotonic(),
+                    upload=job.number,
+                    name=job.name,
+                    media_type=job.media_type,
+                    size_bytes=job.size_bytes,
+                )
+            )
+
+        with self._changed:
+            same = self._conversation_id == conversation_id
+        if not same or not self._to_agent.send_file(file_id, job.text, tell):
+            raise UploadError("the session ended while the file was on its way", "send it again")
+
+    def _session(self) -> str:
+        with self._changed:
+            self._changed.wait_for(lambda: self._conversation_id is not None or self._stopping, SESSION_S)
+            if self._conversation_id is None or self._stopping:
+                raise UploadError(f"no session came about within {SESSION_S:g} s", "see `parleyd status`")
+            return self._conversation_id
+
+    def _goes_on(self) -> None:
+        """The session shall not end for want of activity meanwhile."""
+        if self._stopping:
+            raise UploadError("the daemon stops", "send it again later")
+        self._to_agent.user_active()
+
+
+class _Job:
+    def __init__(
+        self, number: int, descriptor: int, name: str, media_type: str, size_bytes: int, text: str | None
+    ) -> None:
+        self.number = number
+        self.descriptor = descriptor
+        self.name = name
+        self.media_type = media_type
+        self.size_bytes = size_bytes
+        self.text = text
+
+
+class _Reader:
+    def __init__(self, job: _Job, goes_on: Callable[[], None]) -> None:
+        self._job = job
+        self._goes_on = goes_on
+        self._at_bytes = 0
+        self._until_s = time.monotonic() + LONGEST_S
+        self._told_s = float("-inf")
+
+    def read(self, most_bytes: int) -> bytes:
+        now_s = time.monotonic()
+        if now_s >= self._until_s:
+            raise UploadError(f"the file was not sent within {LONGEST_S:g} s", "send a smaller one, or see the network")
+        if now_s - self._told_s >= ACTIVE_EVERY_S:
+            self._told_s = now_s
+            self._goes_on()
+        try:
+            # Not where the descriptor stands: it may be shared with the one who handed it over.
+            piece = os.pread(self._job.descriptor, most_bytes, self._at_bytes)
+        except OSError as error:
+            raise UploadError(f"{self._job.name} cannot be read: {error.strerror}", "send another file") from error
+        if not piece:
+            raise UploadError(f"{self._job.name} became shorter while it was sent", "send it again")
+        self._at_bytes += len(piece)
+        return piece
+
+
+def _examined(descriptor: int, name: str) -> tuple[str, str, int]:
+    """Name, media type, size. Raises UploadError."""
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        raise UploadError(f"{name} is not a file", "send a regular file: an image or a PDF")
+    if not found.st_size:
+        raise UploadError(f"{name} is empty", "send another file")
+    if found.st_size > MOST_BYTES:
+        most = MOST_BYTES // 2**20
+        raise UploadError(f"{name} has {found.st_size / 2**20:.1f} MiB; {most} are allowed", "send a smaller one")
+    media_type, packing = mimetypes.guess_type(name, strict=False)
+    if media_type is None or packing is not None:
+        raise UploadError(f"the ending of {name!r} does not tell its type", "name it so, such as .png, .jpg or .pdf")
+    return name, media_type, found.st_size

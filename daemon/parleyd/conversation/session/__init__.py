@@ -1,0 +1,1 @@
+"""One session's line: connecting, the WebSocket, what is to be sent, and what is kept until the agent has heard it."""

@@ -1,0 +1,164 @@
+"""The one queue between everybody who has something to say to the agent and the session's sender thread.
+
+Control messages (pongs first of all) overtake audio. Audio is bounded by the uplink, control messages in number: they
+are answers to what the server asked, and the user's own commands.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from parleyd.audio.gate.gate import Passed, Verdict
+from parleyd.conversation.session.uplink import GivenUp, Loss, Uplink, UplinkCounters
+
+# What waited during the handshake goes up in messages of 100 ms; live speech in single frames as it comes.
+MOST_FRAMES_PER_MESSAGE = 5
+# Of a server that asks without end and reads nothing, what it asked first is not answered any more.
+MOST_CONTROL = 10_000
+
+
+class Outbox:
+    """Thread-safe. There is at most one sender at a time: begin() admits it, end() releases it.
+
+    lost: told, on the thread that noticed it and without a lock, of speech that is beyond the bounds.
+    """
+
+    def __init__(self, uplink: Uplink, lost: Callable[[Loss], None] = lambda _loss: None) -> None:
+        self._changed = threading.Condition()
+        self._uplink = uplink
+        self._lost = lost
+        self._control: deque[bytes] = deque(maxlen=MOST_CONTROL)
+        self._sender: object | None = None
+        # To be looked at without the lock, by a sender that has taken frames before the order came.
+        self.muted = False
+
+    def hear(self, verdict: Verdict, *, wanted: bool) -> None:
+        """What the gate made of a frame: who talks, and what passed. wanted: it is for the agent."""
+        with self._changed:
+            # First, for what passes now may be the beginning of it.
+            if verdict.talk_started:
+                self._uplink.talk_started(verdict.speech_s)
+            if wanted:
+                self._push(verdict.passed)
+            if verdict.talk_stopped:
+                self._uplink.talk_stopped(verdict.speech_s)
+        self._tell_losses()
+
+    def push(self, passed: Sequence[Passed]) -> None:
+        """Frames that the gate has let through."""
+        with self._changed:
+            self._push(passed)
+        self._tell_losses()
+
+    def _push(self, passed: Sequence[Passed]) -> None:
+        for one in passed:
+            self._uplink.push(one)
+        if self._uplink.live:
+            self._changed.notify()
+
+    def _tell_losses(self) -> None:
+        with self._changed:
+            losses = self._uplink.take_losses()
+        for loss in losses:
+            self._lost(loss)
+
+    def send(self, message: bytes) -> None:
+        """A control message; forgotten when no session is there to carry it."""
+        with self._changed:
+            if self._sender is not None:
+                self._control.append(message)
+                self._changed.notify()
+
+    def admit(self, sender: object) -> None:
+        """From now on control messages are for this sender; audio waits for begin()."""
+        with self._changed:
+            self._sender = sender
+            self._control.clear()
+
+    def begin(self, sender: object) -> int:
+        """Audio may flow. Returns the ms of kept speech that go up first."""
+        with self._changed:
+            if self._sender is not sender:
+                return 0
+            resent_ms = self._uplink.begin()
+            self._changed.notify()
+            return resent_ms
+
+    def end(self, sender: object) -> None:
+        """This sender is done; harmless when another has taken its place."""
+        with self._changed:
+            if self._sender is sender:
+                self._sender = None
+                self._control.clear()
+                self._uplink.end()
+            self._changed.notify_all()
+        self._tell_losses()
+
+    def take(self, sender: object) -> bytes | list[bytes] | None:
+        """Blocks. A control message, or frames of audio, or None when this sender is to stop."""
+        with self._changed:
+            while self._sender is sender:
+                if self._control:
+                    return self._control.popleft()
+                if len(self._uplink):
+                    return self._uplink.take(MOST_FRAMES_PER_MESSAGE, time.monotonic())
+                self._changed.wait()
+            return None
+
+    def transcribed(self, now_s: float) -> None:
+        """See Uplink.transcribed."""
+        with self._changed:
+            self._uplink.transcribed(now_s)
+
+    def answered(self, now_s: float, *, has_transcripts: bool) -> None:
+        """See Uplink.answered."""
+        with self._changed:
+            self._uplink.answered(now_s, has_transcripts=has_transcripts)
+
+    def closed(self, now_s: float) -> bool:
+        """See Uplink.closed."""
+        with self._changed:
+            return self._uplink.closed(now_s)
+
+    def mute(self, on: bool, now_s: float) -> None:
+        """See Uplink.mute. What take() gives from the return on are zeros, until it is switched off."""
+        with self._changed:
+            self.muted = on
+            self._uplink.mute(on, now_s)
+
+    def forget(self, before_s: float = float("inf"), now_s: float = float("inf")) -> GivenUp:
+        """See Uplink.forget."""
+        with self._changed:
+            return self._uplink.forget(before_s, now_s)
+
+    def forget_ended(self, before_s: float, now_s: float) -> GivenUp:
+        """See Uplink.forget_ended."""
+        with self._changed:
+            return self._uplink.forget_ended(before_s, now_s)
+
+    @property
+    def kept_from_s(self) -> float | None:
+        """See Uplink.kept_from_s."""
+        with self._changed:
+            return self._uplink.kept_from_s
+
+    @property
+    def kept_until_s(self) -> float | None:
+        """When the newest speech that no agent has heard was spoken."""
+        with self._changed:
+            return self._uplink.kept_until_s
+
+    @property
+    def kept_ms(self) -> int:
+        with self._changed:
+            return self._uplink.kept_ms
+
+    @property
+    def counters(self) -> UplinkCounters:
+        """A copy."""
+        with self._changed:
+            return replace(self._uplink.counters)

@@ -1,0 +1,40 @@
+"""Why a session is over, or why none came about. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class EndingKind(Enum):
+    """user: we hung up. agent: it hung up properly. retry: worth another try. final: not before something changes."""
+
+    USER = "user"
+    AGENT = "agent"
+    RETRY = "retry"
+    FINAL = "final"
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why a session is over, or why none came about.
+
+    reason: one line for a person, no secrets. hint: what to do about it, for FINAL always.
+    refused_override: the name of the override (as in the configuration) that the agent does not allow.
+    time_is_up: the session had reached the agent's longest duration; nobody wanted it to end.
+    """
+
+    kind: EndingKind
+    reason: str
+    hint: str | None = None
+    code: int | None = None
+    refused_override: str | None = None
+    time_is_up: bool = False
+
+
+class DialError(Exception):
+    """No session came about; says how that is to be judged."""
+
+    def __init__(self, ending: Ending) -> None:
+        super().__init__(ending.reason)
+        self.ending = ending

@@ -1,0 +1,37 @@
+"""What log records say besides their words, and the level between info and warning.
+
+    log.log(NOTICE, "the line is back", extra=fields(state="live"))
+
+The names are the keys of JSON lines; in the journal they are upper case, behind PARLEYD_. State, conversation and
+utterance need not be given: app/log_context.py keeps them for every record.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TypedDict, Unpack
+
+# Normal but significant, as in syslog(3): what a person who reads warnings wants to know too.
+NOTICE = 25
+logging.addLevelName(NOTICE, "NOTICE")
+
+
+class Fields(TypedDict, total=False):
+    """docs/logging.md describes each; None is left out."""
+
+    state: str
+    conversation_id: str | None
+    utterance: int
+    reason: str
+    hint: str | None
+    ending: str
+    code: int | None
+    device: str
+    away_s: float
+    handshake_ms: int
+    latency_ms: int
+
+
+def fields(**values: Unpack[Fields]) -> dict[str, object]:
+    """For the `extra` of a log call."""
+    return {"fields": values}

@@ -1,0 +1,28 @@
+"""Values as JSON knows them: for the control protocol, for hooks. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+
+def plain(value: object) -> Any:
+    """Dataclasses, enums and structs as JSON knows them."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Struct):
+        return msgspec.to_builtins(value)
+    if isinstance(value, dict):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    if value is None or isinstance(value, int | float | bool):
+        return value
+    # A lone surrogate cannot be written as UTF-8.
+    return str(value).encode("utf-8", "replace").decode()

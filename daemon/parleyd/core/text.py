@@ -1,0 +1,92 @@
+"""Texts of strangers (an agent, a server, a program), for terminals and for agents: cleaned, bounded. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+# Persian words and families of emoji fall to pieces without them, and they steer nothing.
+_JOINERS = "\u200c\u200d"
+# A longer cause does not help a listener, and a stack trace is no sentence.
+MAX_CAUSE_CHARS = 300
+_CUT = " [cut: {left} more characters]"
+
+
+def printable(text: str) -> str:
+    """Without what would steer the terminal or turn its writing around. Line breaks stay."""
+    return "".join(map(_printable, text.replace("\r\n", "\n")))
+
+
+def one_line(text: str) -> str:
+    """On one line; what a terminal would not show as it is stands there as an escape, such as \\x1b."""
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in text)
+
+
+def name_text(name: str) -> str:
+    """A name that somebody else chose, within a sentence: in quotes when it could be taken for more than a name."""
+    return name if re.fullmatch(r"[\w.:/@-]+", name) and name.isprintable() else json_text(name)
+
+
+def question(asked: Mapping[str, Any]) -> str:
+    """What an agent wants to have approved (event approval_wanted), all of it: pay of bank with {"amount": 5}."""
+    return f"{name_text(asked['name'])} of {name_text(asked['service'])} with {json_text(asked['parameters'])}"
+
+
+def json_text(value: object) -> str:
+    """JSON on one line, in which letters of all languages are readable and nothing steers the terminal."""
+    return json_escaped(json.dumps(value, ensure_ascii=False))
+
+
+def json_escaped(text: str) -> str:
+    """JSON on one line, with escapes for what json.dumps leaves as it is: it means the same."""
+    return text if text.isprintable() else re.sub(r"[^ -~]", _json_escaped, text)
+
+
+def _json_escaped(found: re.Match[str]) -> str:
+    sign = found[0]
+    return sign if sign.isprintable() else json.dumps(sign)[1:-1]
+
+
+def _printable(sign: str) -> str:
+    if sign.isprintable() or sign == "\n" or sign in _JOINERS:
+        return sign
+    # What takes no room leaves none.
+    return "" if unicodedata.category(sign) == "Cf" else " "
+
+
+def clean(text: str) -> str:
+    """Without control characters but line feeds and tabs, without half characters."""
+    text = text.encode("utf-8", "replace").decode("utf-8")
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "", text.replace("\r\n", "\n"))
+
+
+def bounded(text: str, limit_chars: int) -> str:
+    """At most limit_chars, and then it says what is missing."""
+    if len(text) <= limit_chars:
+        return text
+    room = max(0, limit_chars - len(_CUT.format(left=len(text))))
+    return text[:room] + _CUT.format(left=len(text) - room)
+
+
+def cause(text: str, secrets: Iterable[str] = ()) -> str:
+    """The last line that says something, short: what a program wrote before it gave up."""
+    text = without(text, secrets)
+    lines = [line.strip() for line in clean(text).splitlines() if line.strip()]
+    return bounded(lines[-1], MAX_CAUSE_CHARS) if lines else ""
+
+
+def without(text: str, secrets: Iterable[str]) -> str:
+    """A program or a server may repeat what it was given, also as JSON has it. To be used before anything is cut.
+
+    Control characters go, too: a secret must not come together again where they are taken out later.
+    """
+    text = clean(text)
+    for secret in secrets:
+        for form in (secret, json.dumps(secret)[1:-1]):
+            text = text.replace(form, "********")
+    return text

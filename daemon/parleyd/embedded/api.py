@@ -1,0 +1,131 @@
+"""What the embedded agent answers over HTTP, beside its WebSockets, and who may talk to it. For the server's loop."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from http import HTTPStatus
+from urllib.parse import parse_qs, unquote, urlencode, urlsplit
+
+from websockets.datastructures import Headers
+from websockets.http11 import Request, Response
+
+from parleyd.embedded import described, messages
+from parleyd.embedded.scenario import HttpAnswer, Scenario
+from parleyd.embedded.settings import AgentSettings
+
+SIGNED_URL_PATH = "/v1/convai/conversation/get-signed-url"
+AGENTS_PATH = "/v1/convai/agents"
+# The real service: 15 minutes to begin in.
+SIGNATURE_LIFE_S = 900.0
+
+
+class Api:
+    """netloc, in its methods: where a client finds the server that does not say so itself."""
+
+    def __init__(self, settings: AgentSettings, scenario: Scenario) -> None:
+        self._settings = settings
+        self._scenario = scenario
+        self._signatures: dict[str, tuple[float, bool]] = {}
+        self._signed_count = 0
+
+    def is_key(self, key: str) -> bool:
+        right = self._settings.api_key
+        return bool(key) if right is None else secrets.compare_digest(key.encode(), right.encode())
+
+    def refusal(self, request: Request) -> str | None:
+        """Why this client gets no conversation; decided after the handshake, as the real service does."""
+        query = parse_qs(urlsplit(request.path).query)
+        agent_ids = query.get("agent_id", [])
+        if not agent_ids or self._settings.agent_id not in (None, agent_ids[0]):
+            return "The AI agent you are trying to reach does not exist."
+        signatures = [*query.get("conversation_signature", []), *query.get("token", [])]
+        if signatures:
+            return None if self._use_signature(signatures[0]) else "Could not authorize the conversation."
+        key = request.headers.get("xi-api-key")
+        if self._settings.require_auth and not (key and self.is_key(key)):
+            return "Could not authorize the conversation."
+        return None
+
+    async def answer(self, request: Request, netloc: str) -> Response | None:
+        """None: the request is for something else."""
+        path = urlsplit(request.path).path.rstrip("/")
+        # A base URL may have a path of its own in front.
+        if path.endswith(SIGNED_URL_PATH):
+            return await self._signed_url(request, netloc)
+        if path.rpartition("/")[0].endswith(AGENTS_PATH):
+            return self._settings_asked(request, unquote(path.rpartition("/")[2]))
+        return None
+
+    def _settings_asked(self, request: Request, agent_id: str) -> Response:
+        if not self.is_key(request.headers.get("xi-api-key", "")):
+            return _invalid_key()
+        if self._settings.agent_id not in (None, agent_id):
+            return _not_found(f"Document with id {agent_id} not found.")
+        return json_response(200, described.as_agent(self._settings, agent_id))
+
+    async def _signed_url(self, request: Request, netloc: str) -> Response:
+        answer = self._scenario.signed_url_for(self._signed_count)
+        self._signed_count += 1
+        await asyncio.sleep(answer.delay_s)
+        if answer.status is not None:
+            return scripted_response(answer)
+        if not self.is_key(request.headers.get("xi-api-key", "")):
+            return _invalid_key()
+        parts = urlsplit(request.path)
+        query = parse_qs(parts.query)
+        agent_id = query.get("agent_id", [""])[0]
+        if not agent_id:
+            return json_response(422, {"detail": [{"loc": ["query", "agent_id"], "msg": "Field required"}]})
+        if self._settings.agent_id not in (None, agent_id):
+            return _not_found("The AI agent you are trying to reach does not exist.")
+        is_single = query.get("include_conversation_id", [""])[0].lower() == "true"
+        parameters = urlencode({"agent_id": agent_id, "conversation_signature": self._sign(is_single=is_single)})
+        path = parts.path.rstrip("/").removesuffix("/get-signed-url")
+        host = request.headers.get("Host") or netloc
+        return json_response(200, {"signed_url": f"ws://{host}{path}?{parameters}"})
+
+    def _sign(self, *, is_single: bool) -> str:
+        """is_single: good for one conversation."""
+        now_s = time.monotonic()
+        self._signatures = {
+            known: issued for known, issued in self._signatures.items() if now_s - issued[0] < SIGNATURE_LIFE_S
+        }
+        signature = secrets.token_urlsafe(24)
+        self._signatures[signature] = (now_s, is_single)
+        return signature
+
+    def _use_signature(self, signature: str) -> bool:
+        issued_s, is_single = self._signatures.get(signature, (-SIGNATURE_LIFE_S, False))
+        if is_single:
+            self._signatures.pop(signature, None)
+        return time.monotonic() - issued_s < SIGNATURE_LIFE_S
+
+
+def scripted_response(answer: HttpAnswer) -> Response:
+    """As a scenario wants it."""
+    assert answer.status is not None
+    return _response(answer.status, answer.body.encode())
+
+
+def json_response(status: int, content: object) -> Response:
+    return _response(status, messages.as_text(content).encode())
+
+
+def _invalid_key() -> Response:
+    return json_response(401, {"detail": {"status": "invalid_api_key", "message": "Invalid API key"}})
+
+
+def _not_found(message: str) -> Response:
+    return json_response(404, {"detail": {"status": "document_not_found", "message": message}})
+
+
+def _response(status: int, body: bytes) -> Response:
+    try:
+        reason = HTTPStatus(status).phrase
+    except ValueError:
+        reason = "Unknown"
+    kind = "application/json" if body[:1] in (b"{", b"[") else "text/plain; charset=utf-8"
+    headers = Headers([("Content-Type", kind), ("Content-Length", str(len(body))), ("Connection", "close")])
+    return Response(status, reason, headers, body)

@@ -1,0 +1,416 @@
+"""One conversation: what the client says comes in, turns go out. Runs on the server's event loop.
+
+The rules of the game are those of the real service (see docs/scenarios.md for what can be made to break them):
+metadata first and once; end of speech is found in the received sound; answers are streamed faster than they are
+spoken, so the agent still "speaks" while the client has something left to play; speech meanwhile interrupts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Coroutine
+from datetime import datetime
+from typing import Any
+
+from parleyd.audio import pcm as sound
+from parleyd.embedded import incoming, messages, opening, replies
+from parleyd.embedded.hearing import Hearing, SpeechEnded, SpeechGoesOn, SpeechStarted
+from parleyd.embedded.line import Line, LineClosedError
+from parleyd.embedded.mouth import Mouth
+from parleyd.embedded.recognise import NOT_UNDERSTOOD
+from parleyd.embedded.record import ConnectionRecord
+from parleyd.embedded.scenario import ConnectionScript
+from parleyd.embedded.script import Script
+from parleyd.embedded.settings import AgentSettings, ToolSpec
+from parleyd.embedded.uploads import RefusedUploadError, Upload
+from parleyd.embedded.voice import VoiceError
+from parleyd.embedded.workers import Workers
+
+_TICK_S = 0.1
+MOST_FILES = 20
+
+_log = logging.getLogger("parleyd.agent")
+
+
+class Conversation:
+    """run() lives as long as the connection. See script.Actor for what steps use of it."""
+
+    def __init__(
+        self, line: Line, settings: AgentSettings, script: ConnectionScript, record: ConnectionRecord, workers: Workers
+    ) -> None:
+        self.line = line
+        self.record = record
+        self.conversation_id = f"conv_{record.number:04}"
+        self._settings = settings
+        self._plan = script
+        self._workers = workers
+        self._input_format = sound.parse_format(settings.input_format)
+        self.output_rate_hz = sound.parse_format(settings.output_format).rate_hz
+        self._hearing = Hearing(self._input_format.rate_hz, settings.end_of_speech_ms, settings.tentative_every_ms)
+        self._script = Script(script, self)
+        self._mouth = Mouth(line, settings, record, workers, self._script)
+        self._memory = replies.Memory()
+        self._opening = opening.Opening("")
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._answer: asyncio.Task[None] | None = None
+        self._utterances: asyncio.Queue[tuple[bytes, bool]] = asyncio.Queue()
+        self._scripted_transcripts = list(script.transcripts)
+        self._tool_results: dict[str, asyncio.Future[tuple[str, bool]]] = {}
+        self._files: dict[str, replies.ReceivedFile] = {}
+        self._call_count = 0
+        self._has_begun = False
+        self._ready = asyncio.Event()
+        self._nobody_speaks = asyncio.Event()
+        self._nobody_speaks.set()
+        self._ping_count = 0
+        self._pings: dict[int, float] = {}
+        self._ping_ms: int | None = None
+        now_s = time.monotonic()
+        self._began_s = self._last_message_s = self._last_activity_s = self._last_words_s = now_s
+
+    async def run(self) -> None:
+        try:
+            await self._script.fire("connect")
+            self.spawn(self._begin_late())
+            self.spawn(self._recognise())
+            self.spawn(self._watch())
+            async for message in self.line.received():
+                if not self.line.is_closing:
+                    await self._receive(message)
+        except LineClosedError:
+            # What is already in the buffers is read to its end, so that the client's close frame is seen.
+            async for _ in self.line.received():
+                pass
+        finally:
+            tasks = [*self._tasks, *([self._answer] if self._answer else [])]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    # ---------------------------------------------------------------- for the script
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """A task that ends with the conversation, at the latest."""
+        self._tasks.add(self._task(coroutine))
+
+    def current_id(self) -> int:
+        return self._mouth.current_id
+
+    def reserve_reply_id(self) -> int:
+        return self._mouth.reserve_id()
+
+    def new_call_id(self) -> str:
+        self._call_count += 1
+        return f"call_{self._call_count}"
+
+    def metadata_message(self) -> messages.Message:
+        return messages.metadata(self.conversation_id, self._settings.output_format, self._settings.input_format)
+
+    async def say_unasked(self, text: str, *, end_call: bool) -> None:
+        self._start_answer(self._say(replies.Reply(text, end_call=end_call)))
+
+    def _task(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(self._guarded(coroutine))
+        task.add_done_callback(self._task_ended)
+        # One that is cancelled before it begins would complain that nobody has waited for it.
+        task.add_done_callback(lambda _: coroutine.close())
+        return task
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("a defect in the embedded agent", exc_info=error)
+            self.line.close(1011)
+
+    async def _guarded(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        try:
+            await coroutine
+        except LineClosedError:
+            pass
+        except VoiceError as error:
+            await self._fail("tts_cascade_error", 1002, str(error))
+
+    async def _fail(self, error_type: str, code: int, text: str) -> None:
+        """The machine-readable error first, then the close frame."""
+        with contextlib.suppress(LineClosedError):
+            await self.line.send(messages.error(error_type, code, text))
+        self.line.close(code, text)
+
+    # ---------------------------------------------------------------- what the client sends
+
+    async def _receive(self, message: str | bytes) -> None:
+        now_s = time.monotonic()
+        try:
+            parsed = incoming.parse(message)
+            if deviation := incoming.deviation(parsed):
+                self.record.add_deviation(deviation)
+            if incoming.AUDIO_KEY in parsed:
+                self._last_message_s = now_s
+                await self._hear(incoming.audio(parsed, self._input_format))
+                return
+        except incoming.InvalidMessageError as error:
+            await self._fail("invalid_message", 1008, f"Invalid message received: {error}")
+            return
+        kind = parsed["type"]
+        self.record.add_received(parsed)
+        # A pong shows that the line lives, not that somebody is there.
+        if kind != "pong":
+            self._last_message_s = now_s
+        await self._script.fire("message", kind)
+        await self._dispatch(kind, parsed, now_s)
+
+    async def _dispatch(self, kind: str, message: dict[str, Any], now_s: float) -> None:
+        match kind:
+            case "conversation_initiation_client_data":
+                await self._script.fire("opening")
+                self._begin(message)
+            case "pong":
+                sent_s = self._pings.pop(message.get("event_id", -1), None)
+                if sent_s is not None:
+                    self._ping_ms = round((now_s - sent_s) * 1000)
+            case "user_message":
+                await self._take_text(message.get("text"))
+            case "multimodal_message":
+                await self._take_files(message)
+            case "contextual_update":
+                text, context_id = message.get("text"), message.get("context_id")
+                if isinstance(text, str):
+                    self._memory.add_update(text, context_id if isinstance(context_id, str) else None)
+                    self.record.tell("message", type=kind, text=text)
+            case "user_activity":
+                self._last_activity_s = now_s
+            case "client_tool_result":
+                self._take_tool_result(message)
+            case _:
+                self.record.tell("message", type=kind)
+
+    async def _take_text(self, text: object) -> None:
+        if not isinstance(text, str) or not text.strip():
+            self._last_activity_s = time.monotonic()
+            return
+        await self._interrupt()
+        await self._understood(text)
+
+    def take_file(self, upload: Upload) -> str:
+        """Of which a message will speak. Raises RefusedUploadError."""
+        if len(self._files) >= MOST_FILES:
+            raise RefusedUploadError(429, f"A conversation may have {MOST_FILES} files.")
+        file_id = f"file_{len(self._files) + 1:04}"
+        self._files[file_id] = replies.ReceivedFile(upload.name, upload.media_type, upload.size_bytes)
+        self._last_message_s = self._last_activity_s = time.monotonic()
+        self.record.tell("file", name=upload.name, media_type=upload.media_type, size_bytes=upload.size_bytes)
+        return file_id
+
+    async def _take_files(self, message: dict[str, Any]) -> None:
+        """Both the new form of the list and the old one may be there, with the same file."""
+        part, listed, single = message.get("text"), message.get("files"), message.get("file")
+        text = part.get("text") if isinstance(part, dict) else ""
+        inputs = [*(listed if isinstance(listed, list) else []), single]
+        ids = dict.fromkeys(str(one.get("file_id")) for one in inputs if isinstance(one, dict))
+        if not ids:
+            await self._take_text(text)
+            return
+        await self._interrupt()
+        said = text if isinstance(text, str) else ""
+        self.record.tell("heard", text=said)
+        if self._plan.converse:
+            reply = replies.answer_files([self._files.get(one) for one in ids], said, self._memory)
+            self._start_answer(self._reply(reply))
+
+    def _take_tool_result(self, message: dict[str, Any]) -> None:
+        result = message.get("result")
+        text = result if isinstance(result, str) else messages.as_text(result)
+        is_error = bool(message.get("is_error") or message.get("error_type"))
+        self.record.tell("tool_result", text=text, is_error=is_error)
+        waiting = self._tool_results.pop(str(message.get("tool_call_id")), None)
+        if waiting is not None and not waiting.done():
+            waiting.set_result((text, is_error))
+
+    # ---------------------------------------------------------------- the beginning
+
+    async def _begin_late(self) -> None:
+        await asyncio.sleep(self._settings.opening_timeout_s)
+        self._begin(None)
+
+    def _begin(self, message: dict[str, Any] | None) -> None:
+        if self._has_begun:
+            if message is not None:
+                self.record.add_deviation("a second or late conversation_initiation_client_data")
+            return
+        self._has_begun = True
+        self.spawn(self._greet(message))
+
+    async def _greet(self, message: dict[str, Any] | None) -> None:
+        await asyncio.sleep(self._plan.metadata.delay_s)
+        try:
+            self._opening = opening.read(message, self._settings, self.conversation_id, datetime.now())
+        except opening.RefusedError as error:
+            await self._fail(error.error_type, 1008, str(error))
+            return
+        if not self._plan.metadata.send:
+            return
+        self._mouth.is_text_only = self._opening.is_text_only
+        await self.line.send(self.metadata_message())
+        self._ready.set()
+        self.record.tell("ready", overrides=sorted(opening.names((message or {}).get("conversation_config_override"))))
+        self._last_words_s = self._last_activity_s = time.monotonic()
+        await self._script.fire("ready")
+        if self._settings.ping_interval_s:
+            self.spawn(self._ping())
+        if self._opening.first_message and self._plan.converse and self._answer is None:
+            self._start_answer(self._say(replies.Reply(self._opening.first_message)))
+
+    # ---------------------------------------------------------------- listening
+
+    async def _hear(self, data: bytes) -> None:
+        pcm = sound.decode(self._input_format, data)
+        self.record.add_received_audio(pcm)
+        self._script.audio_arrived()
+        for event in self._hearing.push(pcm):
+            match event:
+                case SpeechStarted():
+                    self._nobody_speaks.clear()
+                    self._last_words_s = self._last_activity_s = time.monotonic()
+                    await self._script.fire("speech")
+                    await self._interrupt()
+                case SpeechGoesOn(so_far):
+                    if self.line.sends("tentative_user_transcript"):
+                        self._utterances.put_nowait((so_far, False))
+                case SpeechEnded(whole):
+                    self._nobody_speaks.set()
+                    self._last_words_s = self._last_activity_s = time.monotonic()
+                    await self._script.fire("end_of_speech")
+                    self._utterances.put_nowait((whole, True))
+
+    async def _recognise(self) -> None:
+        await self._ready.wait()
+        while True:
+            pcm, is_final = await self._utterances.get()
+            if is_final and self._scripted_transcripts:
+                text = self._scripted_transcripts.pop(0)
+            else:
+                text = await self._workers.transcribe(pcm, final=is_final)
+            if is_final:
+                await self.line.send(messages.user_transcript(text, self._mouth.next_id()))
+                await self._understood(text)
+            elif text != NOT_UNDERSTOOD:
+                await self.line.send(messages.tentative_user_transcript(text, self._mouth.last_id + 1))
+
+    async def _understood(self, text: str) -> None:
+        self.record.tell("heard", text=text)
+        await self._script.fire("transcript")
+        if self._plan.converse:
+            await self._interrupt()
+            reply = replies.answer(text, self._memory, self._settings.replies, datetime.now())
+            self._start_answer(self._reply(reply))
+
+    async def _interrupt(self) -> None:
+        """The person speaks: what the agent says, or was about to say, is given up."""
+        if self._mouth.is_heard() and not self.line.sends("interruption"):
+            return
+        await self._stop_answer()
+        if self._mouth.is_heard():
+            await self._mouth.interrupt()
+            await self._script.fire("interruption")
+
+    # ---------------------------------------------------------------- answering
+
+    def _start_answer(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """After the one before, where that could not be interrupted."""
+        self._answer = self._task(self._after(self._answer, coroutine))
+        self._answer.add_done_callback(lambda _: coroutine.close())
+
+    async def _after(self, previous: asyncio.Task[None] | None, coroutine: Coroutine[Any, Any, None]) -> None:
+        if previous is not None:
+            await asyncio.wait([previous])
+        await coroutine
+
+    async def _stop_answer(self) -> None:
+        answer = self._answer
+        if answer is not None and not answer.done():
+            answer.cancel()
+            await asyncio.wait([answer])
+
+    async def _reply(self, reply: replies.Reply) -> None:
+        """Not while somebody speaks; then there will be a better reply soon."""
+        await self._nobody_speaks.wait()
+        await self._say(reply)
+
+    async def _say(self, reply: replies.Reply) -> None:
+        await self._ready.wait()
+        await self._mouth.wait_until_heard()
+        await asyncio.sleep(self._settings.reply_delay_s)
+        text = reply.say
+        if reply.tool is not None:
+            result, is_error = await self._call_tool(reply.tool)
+            text = reply.with_result(result, is_error=is_error)
+        if text:
+            self._memory.last_answer = text
+            await self._mouth.say(text)
+        if reply.end_call:
+            # The client still has the goodbye in its queue, and has to play it out by itself.
+            await self.line.send(messages.end_call(self.new_call_id(), self._mouth.next_id()))
+            self.line.close(1000)
+
+    async def _call_tool(self, tool: ToolSpec) -> tuple[str, bool]:
+        """(result, is it an error)"""
+        call_id = self.new_call_id()
+        waiting: asyncio.Future[tuple[str, bool]] = asyncio.get_running_loop().create_future()
+        self._tool_results[call_id] = waiting
+        self.record.tell("tool_call", name=tool.name, parameters=tool.parameters)
+        call = messages.client_tool_call(
+            tool.name, call_id, tool.parameters, self._mouth.next_id(), expects_response=tool.expects_response
+        )
+        await self.line.send(call)
+        if not tool.expects_response:
+            return "", False
+        if not self.line.sends("client_tool_call"):
+            return "the agent's client events do not have client_tool_call", True
+        try:
+            return await asyncio.wait_for(waiting, self._settings.tool_timeout_s)
+        except TimeoutError:
+            return "no answer in time", True
+        finally:
+            self._tool_results.pop(call_id, None)
+
+    # ---------------------------------------------------------------- time
+
+    async def _ping(self) -> None:
+        while True:
+            self._ping_count += 1
+            self._pings[self._ping_count] = time.monotonic()
+            await self.line.send(messages.ping(self._ping_count, self._ping_ms))
+            await asyncio.sleep(self._settings.ping_interval_s)
+
+    async def _watch(self) -> None:
+        """Limits; none of them needs to be exact."""
+        limits = self._settings
+        while True:
+            await asyncio.sleep(_TICK_S)
+            now_s = time.monotonic()
+            oldest_ping_s = min(self._pings.values(), default=now_s)
+            if now_s - self._began_s >= limits.max_duration_s:
+                await self._fail("max_duration_exceeded", 1000, "Conversation exceeded the maximum duration.")
+            elif not self._mouth.is_text_only and now_s - self._last_message_s >= limits.receive_timeout_s:
+                text = f"No user input received for {limits.receive_timeout_s:g} seconds."
+                await self._fail("transport_receive_timeout", 1002, text)
+            elif limits.pong_timeout_s is not None and now_s - oldest_ping_s >= limits.pong_timeout_s:
+                await self._fail("websocket_disconnect", 1002, "No pong received.")
+            elif self._ready.is_set():
+                await self._watch_silence(now_s)
+
+    async def _watch_silence(self, now_s: float) -> None:
+        if self._hearing.is_speech or self._mouth.is_heard() or not (self._answer is None or self._answer.done()):
+            self._last_activity_s = now_s
+            if self._hearing.is_speech:
+                self._last_words_s = now_s
+            return
+        limits = self._settings
+        if limits.silence_end_call_s is not None and now_s - self._last_words_s >= limits.silence_end_call_s:
+            self.line.close(1000, "silence")
+        elif limits.turn_timeout_s is not None and now_s - self._last_activity_s >= limits.turn_timeout_s:
+            self._last_activity_s = now_s
+            self._start_answer(self._say(replies.Reply(limits.turn_timeout_message)))

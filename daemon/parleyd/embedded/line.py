@@ -1,0 +1,147 @@
+"""One client's WebSocket: what may be sent, what is recorded, and all the ways in which a line can go bad."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import ConnectionClosed
+
+from parleyd.audio import pcm as sound
+from parleyd.audio.pcm import AudioFormat
+from parleyd.embedded import messages
+from parleyd.embedded.record import Closed, ConnectionRecord
+from parleyd.embedded.settings import AgentSettings
+
+_MAX_REASON_BYTES = 123
+
+
+class LineClosedError(Exception):
+    """Nothing more can be sent."""
+
+
+class Line:
+    """Sends from any task of the server's loop; received messages come from one."""
+
+    def __init__(
+        self, socket_: ServerConnection, settings: AgentSettings, record: ConnectionRecord, output_format: AudioFormat
+    ) -> None:
+        self._socket = socket_
+        self._record = record
+        self._output_format = output_format
+        self._enabled = messages.ALWAYS_SENT | set(settings.client_events) | set(settings.more_client_events)
+        self._omitted = frozenset(settings.omit_fields)
+        self._open_gate = asyncio.Event()
+        self._open_gate.set()
+        self._closing: asyncio.Task[None] | None = None
+        self._is_gone = False
+
+    def sends(self, type_: str) -> bool:
+        """Whether the agent's list of client events has it."""
+        return type_ in self._enabled
+
+    @property
+    def is_closing(self) -> bool:
+        return self._is_gone or self._closing is not None
+
+    async def received(self) -> AsyncIterator[str | bytes]:
+        """What the client sends, until the line ends; nothing while stalled."""
+        while True:
+            await self._open_gate.wait()
+            try:
+                message = await self._socket.recv()
+            except ConnectionClosed:
+                return
+            await self._open_gate.wait()
+            yield message
+
+    async def send(self, message: messages.Message) -> None:
+        """Unless the list of client events forbids it. Raises LineClosedError."""
+        if not self.sends(message["type"]):
+            return
+        if self._omitted:
+            message = messages.without(message, self._omitted)
+        await self._send(msgspec.json.encode(message).decode())
+        self._record.add_sent(message)
+
+    async def send_audio(self, pcm: bytes, event_id: int) -> None:
+        """pcm: at the output rate. Raises LineClosedError."""
+        if not self.sends("audio"):
+            return
+        data = sound.encode(self._output_format, pcm)
+        message = messages.audio(data, event_id)
+        if self._omitted:
+            message = messages.without(message, self._omitted)
+        await self._send(msgspec.json.encode(message).decode())
+        note = {"type": "audio", "audio_event": {"event_id": event_id}, "samples": len(pcm) // 2}
+        self._record.add_sent(note, sound.decode(self._output_format, data))
+
+    async def send_raw(self, content: str | bytes, note: dict[str, Any]) -> None:
+        """Anything; bytes make a binary frame. note: for the record. Raises LineClosedError."""
+        await self._send(content)
+        self._record.add_sent(note)
+
+    async def _send(self, content: str | bytes) -> None:
+        await self._open_gate.wait()
+        if self.is_closing:
+            raise LineClosedError
+        try:
+            await self._socket.send(content)
+        except ConnectionClosed:
+            raise LineClosedError from None
+
+    # ---------------------------------------------------------------- ends
+
+    def close(self, code: int, reason: str = "") -> None:
+        """A close frame after all that was sent; harmless when there was one. The client's answer is not waited for."""
+        if not self.is_closing:
+            reason = reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore")
+            self._closing = asyncio.create_task(self._close(code, reason))
+
+    async def _close(self, code: int, reason: str) -> None:
+        with contextlib.suppress(ConnectionClosed, OSError):
+            await self._socket.close(code, reason)
+
+    def drop(self) -> None:
+        """The end of TCP without a close frame."""
+        self._is_gone = True
+        self._open_gate.set()
+        self._socket.transport.abort()
+
+    def reset(self) -> None:
+        """TCP RST."""
+        raw = self._socket.transport.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.drop()
+
+    async def stall(self, seconds: float) -> None:
+        """Nothing is read and nothing is sent; the client sees its own buffers fill."""
+        self._open_gate.clear()
+        self._socket.transport.pause_reading()
+        until_s = time.monotonic() + seconds
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._socket.wait_closed(), max(0.0, until_s - time.monotonic()))
+        if not self._is_gone and not self._socket.transport.is_closing():
+            self._socket.transport.resume_reading()
+        self._open_gate.set()
+
+    async def ended(self) -> Closed:
+        """After the last message: how the connection ended."""
+        if self._closing is not None:
+            await self._closing
+        await self._socket.wait_closed()
+        code, reason = self._socket.close_code, self._socket.close_reason
+        if self._is_gone or code in (None, 1006):
+            return Closed(1006, "", "nobody")
+        by_us = self._closing is not None and not self._socket.protocol.close_rcvd_then_sent
+        if by_us and self._socket.protocol.close_sent is not None:
+            sent = self._socket.protocol.close_sent
+            return Closed(sent.code, sent.reason, "agent")
+        return Closed(code or 1006, reason or "", "client")

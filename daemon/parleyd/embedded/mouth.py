@@ -1,0 +1,116 @@
+"""Speaks one answer after the other: text to sound to messages, and knows how much of it has been heard."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from parleyd.audio import pcm as sound
+from parleyd.embedded import messages
+from parleyd.embedded.line import Line
+from parleyd.embedded.record import ConnectionRecord
+from parleyd.embedded.script import Script
+from parleyd.embedded.settings import AgentSettings
+from parleyd.embedded.spoken import SpokenTurn, sentences
+from parleyd.embedded.workers import Workers
+
+
+class Mouth:
+    """Owns the counter of event ids: one for every turn, of the person as of the agent, always growing."""
+
+    def __init__(
+        self, line: Line, settings: AgentSettings, record: ConnectionRecord, workers: Workers, script: Script
+    ) -> None:
+        self.is_text_only = False
+        self.last_id = 0
+        self.current_id = 0
+        self._line = line
+        self._settings = settings
+        self._record = record
+        self._workers = workers
+        self._script = script
+        self._rate_hz = sound.parse_format(settings.output_format).rate_hz
+        self._reserved_id: int | None = None
+        self._turn: SpokenTurn | None = None
+
+    def next_id(self) -> int:
+        self.last_id += 1
+        return self.last_id
+
+    def reserve_id(self) -> int:
+        """The id that the next answer will have."""
+        if self._reserved_id is None:
+            self._reserved_id = self.next_id()
+        return self._reserved_id
+
+    def is_heard(self) -> bool:
+        """Whether the client has something of the last answer left to play."""
+        return self._turn is not None and self._turn.is_heard(time.monotonic())
+
+    async def wait_until_heard(self) -> None:
+        """Until the client has played all; an answer does not come over the one before."""
+        while self._turn is not None and self.is_heard():
+            await asyncio.sleep(max(0.01, self._turn.ends_s - time.monotonic()))
+
+    async def say(self, text: str) -> None:
+        """Returns when all of it is sent, which is long before all of it is heard."""
+        event_id = self.reserve_id()
+        self._reserved_id = None
+        self.current_id = event_id
+        if self.is_text_only:
+            await self._write(text, event_id)
+        else:
+            await self._speak(text, event_id)
+        await self._line.send(messages.agent_response_complete(event_id))
+        await self._script.fire("spoken")
+
+    async def _write(self, text: str, event_id: int) -> None:
+        self._record.tell("says", text=text)
+        await self._line.send(messages.agent_chat_response_part("start", "", event_id))
+        for sentence in sentences(text):
+            await self._line.send(messages.agent_chat_response_part("delta", f"{sentence} ", event_id))
+        await self._line.send(messages.agent_chat_response_part("stop", "", event_id))
+        await self._line.send(messages.agent_response(text, event_id))
+
+    async def _speak(self, text: str, event_id: int) -> None:
+        turn: SpokenTurn | None = None
+        chunk_bytes = self._settings.chunk_ms * self._rate_hz // 1000 * sound.BYTES_PER_SAMPLE
+        try:
+            for sentence in sentences(text):
+                pcm = await self._workers.say(sentence, self._rate_hz)
+                if turn is None:
+                    self._turn = turn = SpokenTurn(event_id, text)
+                    self._record.tell("says", text=text)
+                    await self._line.send(messages.agent_response(text, event_id))
+                turn.add_sentence(sentence, self._seconds(pcm))
+                for start in range(0, len(pcm), chunk_bytes):
+                    await self._send_chunk(turn, pcm[start : start + chunk_bytes])
+        finally:
+            if turn is not None:
+                turn.is_streaming = False
+
+    async def _send_chunk(self, turn: SpokenTurn, chunk: bytes) -> None:
+        await self._line.send_audio(chunk, turn.event_id)
+        is_first = turn.ends_s == 0.0
+        if is_first:
+            turn.begin(time.monotonic())
+        turn.add_sent(self._seconds(chunk))
+        if is_first:
+            await self._script.fire("speaking")
+        if self._settings.stream_speed:
+            await asyncio.sleep(self._seconds(chunk) / self._settings.stream_speed)
+
+    def _seconds(self, pcm: bytes) -> float:
+        return len(pcm) / sound.BYTES_PER_SAMPLE / self._rate_hz
+
+    async def interrupt(self) -> None:
+        """Tells the client to be silent, and what of the answer counts as said. Nothing may be speaking any more."""
+        turn, self._turn = self._turn, None
+        if turn is None:
+            return
+        heard = turn.heard_text(time.monotonic())
+        event_id = turn.event_id if self._settings.interruption_id == "turn" else self.reserve_id()
+        self.current_id = event_id
+        self._record.tell("interrupted", heard=heard, text=turn.text)
+        await self._line.send(messages.interruption(event_id))
+        await self._line.send(messages.agent_response_correction(turn.text, heard, turn.event_id))

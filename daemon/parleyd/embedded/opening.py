@@ -1,0 +1,78 @@
+"""What a client asks for in its first message, and whether it may. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from parleyd.embedded.settings import AgentSettings
+
+
+class RefusedError(Exception):
+    """The conversation ends before it began; the text goes into the error event and the close frame (1008)."""
+
+    def __init__(self, error_type: str, text: str) -> None:
+        super().__init__(text)
+        self.error_type = error_type
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What holds for this conversation."""
+
+    first_message: str
+    prompt: str = ""
+    is_text_only: bool = False
+    variables: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read(message: Mapping[str, Any] | None, settings: AgentSettings, conversation_id: str, now: datetime) -> Opening:
+    """message: conversation_initiation_client_data, None where the client sent none. Raises RefusedError."""
+    message = message or {}
+    override = _mapping(message.get("conversation_config_override"))
+    for name in names(override):
+        if settings.allowed_overrides is not None and name not in settings.allowed_overrides:
+            raise RefusedError("override_error", f"Override for field '{name}' is not allowed by config.")
+    agent = _mapping(override.get("agent"))
+    variables = {
+        "system__conversation_id": conversation_id,
+        "system__agent_id": settings.agent_id or "local",
+        "system__time": f"{now:%A, %H:%M %d %B %Y}",
+        **_mapping(message.get("dynamic_variables")),
+    }
+    first_message, prompt = agent.get("first_message"), _mapping(agent.get("prompt")).get("prompt")
+    # The Python SDK puts text_only one level too high; the real service accepts both.
+    is_text_only = _mapping(override.get("conversation")).get("text_only") or override.get("text_only")
+    return Opening(
+        _filled(settings.first_message if first_message is None else str(first_message), variables, "first message"),
+        _filled(settings.prompt if prompt is None else str(prompt), variables, "prompt"),
+        bool(is_text_only),
+        variables,
+    )
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def names(override: object) -> Iterator[str]:
+    """The names of the overrides that are set, without the sections around them."""
+    for name, value in _mapping(override).items():
+        if isinstance(value, dict):
+            yield from names(value)
+        elif value is not None:
+            yield name
+
+
+_VARIABLE = re.compile(r"\{\{\s*([^{}\s]+)\s*\}\}")
+
+
+def _filled(text: str, variables: Mapping[str, Any], place: str) -> str:
+    missing = sorted({name for name in _VARIABLE.findall(text) if name not in variables})
+    if missing:
+        names = ", ".join(f"'{name}'" for name in missing)
+        raise RefusedError("missing_dynamic_variable", f"Missing required dynamic variables in {place}: {{{names}}}")
+    return _VARIABLE.sub(lambda found: str(variables[found[1]]), text)

@@ -1,0 +1,357 @@
+"""The embedded agent as a whole: a WebSocket server on a thread of its own.
+
+with LocalAgent(AgentSettings(first_message="Hi.")) as agent:
+    ...                                   # talk to agent.base_url
+    record = agent.wait_connection()
+    assert record.wait_transcript() == "What time is it?"
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.http11 import Request, Response
+from websockets.typing import Subprotocol
+
+from parleyd.audio.pcm import parse_format
+from parleyd.embedded import messages
+from parleyd.embedded.api import Api, json_response, scripted_response
+from parleyd.embedded.conversation import Conversation
+from parleyd.embedded.errors import UnavailableError
+from parleyd.embedded.line import Line, LineClosedError
+from parleyd.embedded.recognise import Ears, make_ears
+from parleyd.embedded.record import WAIT_S, Activity, ConnectionRecord
+from parleyd.embedded.scenario import ConnectionScript, Handshake, Scenario, SpeechScript
+from parleyd.embedded.settings import AgentSettings
+from parleyd.embedded.speech import SPEECH_PATH, SpeechRecord, SpeechStream
+from parleyd.embedded.uploads import RefusedUploadError, Upload, connection_with_uploads
+from parleyd.embedded.voice import Voice
+from parleyd.embedded.workers import Workers
+from parleyd.host import web_pages
+
+CONVERSATION_PATH = "/v1/convai/conversation"
+SUBPROTOCOL = Subprotocol("convai")
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+START_TIMEOUT_S = 10.0
+HANDSHAKE_S = 10.0
+CLOSE_TIMEOUT_S = 0.6
+_SECRET_HEADERS = frozenset({"xi-api-key", "authorization"})
+
+# Clients that send garbage are recorded, and no reason to write on the user's terminal.
+_silent = logging.getLogger("parleyd.agent.websockets")
+_silent.propagate = False
+_silent.addHandler(logging.NullHandler())
+
+
+class AddressError(UnavailableError):
+    """The address cannot be listened on."""
+
+
+class LocalAgent:
+    """A context manager; start() and stop() do the same. Raises UnavailableError: EarsError, VoiceError, AddressError.
+
+    settings stand above those of the scenario. ears, voice: to share loaded ones between agents (the voice is then not
+    closed). origins: of web pages that may talk to it, beside those of this machine.
+    keep False: connections is forgotten as it goes. folder: where sound and messages are recorded.
+    on_activity is called on the server's thread.
+    """
+
+    def __init__(
+        self,
+        settings: AgentSettings | None = None,
+        scenario: Scenario | None = None,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        ears: Ears | None = None,
+        voice: Voice | None = None,
+        origins: Sequence[str] = (),
+        keep: bool = True,
+        folder: Path | None = None,
+        on_activity: Callable[[Activity], None] | None = None,
+    ) -> None:
+        self.scenario = scenario or Scenario()
+        self.settings = settings or self.scenario.agent
+        self.host = host
+        self.port = port
+        self.connections: list[ConnectionRecord] = []
+        self.speeches: list[SpeechRecord] = []
+        self._ears = ears
+        self._voice = voice
+        self._owned_voice: Voice | None = None
+        self._origins = frozenset(origins)
+        self._keep = keep
+        self._folder = folder
+        self._on_activity = on_activity
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping: asyncio.Event | None = None
+        self._started = threading.Event()
+        self._failure: OSError | None = None
+        self._workers: Workers | None = None
+        self._scripts: dict[ServerConnection, ConnectionScript] = {}
+        self._speech_scripts: dict[ServerConnection, SpeechScript] = {}
+        self._lines: set[Line] = set()
+        self._conversations: dict[str, Conversation] = {}
+        self._api = Api(self.settings, self.scenario)
+        self._count = 0
+        self._handshakes = 0
+        self._speech_count = 0
+
+    @property
+    def base_url(self) -> str:
+        return f"http://{self._netloc}"
+
+    @property
+    def url(self) -> str:
+        return f"ws://{self._netloc}"
+
+    @property
+    def _netloc(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def __enter__(self) -> LocalAgent:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Returns when it listens; `port` is then the real one."""
+        ears = self._ears or make_ears(self.settings.ears)
+        if self._voice is None:
+            self._voice = self._owned_voice = Voice(self.settings.voice)
+        self._workers = Workers(ears, self._voice)
+        self._thread = threading.Thread(target=self._run, name="agent-server", daemon=True)
+        self._thread.start()
+        started = self._started.wait(START_TIMEOUT_S)
+        if self._failure is not None or not started:
+            self.stop()
+            raise self._address_error()
+
+    def stop(self) -> None:
+        """Closes every connection with 1001. Harmless when it was never started."""
+        if self._loop is not None and self._stopping is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended by itself
+                self._loop.call_soon_threadsafe(self._stopping.set)
+        if self._thread is not None:
+            self._thread.join()
+        if self._workers is not None:
+            self._workers.close()
+        if self._owned_voice is not None:
+            self._owned_voice.close()
+            self._voice = self._owned_voice = None
+
+    def wait_connection(self, count: int = 1, timeout_s: float = WAIT_S) -> ConnectionRecord:
+        """The count-th conversation that got through the handshake. Raises TimeoutError."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: len(self.connections) >= count, timeout_s):
+                raise TimeoutError(f"no connection {count} within {timeout_s:g} s")
+            return self.connections[count - 1]
+
+    # ---------------------------------------------------------------- the server's thread
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except OSError as error:
+            self._failure = error
+        finally:
+            self._started.set()
+
+    def _address_error(self) -> AddressError:
+        error = self._failure
+        if error is not None and error.errno == errno.EADDRINUSE:
+            text = f"port {self.port} on {self.host} is in use"
+            return AddressError(text, "end the other program, or choose another with --port (0: any free one)")
+        if error is not None and error.errno == errno.EACCES:
+            return AddressError(f"port {self.port} is for root only", "choose one above 1023 with --port")
+        reason = f": {error.strerror or error}" if error is not None else ""
+        return AddressError(f"cannot listen on {self.host}{reason}", "give an address of this machine with --host")
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
+        server = await serve(
+            self._converse,
+            self.host,
+            self.port,
+            process_request=self._answer_request,
+            select_subprotocol=_select_subprotocol,
+            compression=None,
+            max_size=MAX_MESSAGE_BYTES,
+            # A scenario may delay the handshake on purpose; beyond that a client has to come to the point.
+            open_timeout=HANDSHAKE_S + self.scenario.longest_handshake_s,
+            # Faults may last; whether somebody is still there is asked with the protocol's own pings.
+            ping_interval=None,
+            close_timeout=CLOSE_TIMEOUT_S,
+            logger=_silent,
+            create_connection=connection_with_uploads(self._take_upload),
+        )
+        self.port = next(iter(server.sockets)).getsockname()[1]
+        self._started.set()
+        await self._stopping.wait()
+        await self._shut_down(server)
+
+    async def _shut_down(self, server: Server) -> None:
+        server.close(close_connections=False)
+        for line in list(self._lines):
+            line.close(1001, "the agent ends")
+        until_s = time.monotonic() + CLOSE_TIMEOUT_S
+        while self._lines and time.monotonic() < until_s:
+            await asyncio.sleep(0.01)
+        for line in list(self._lines):
+            line.drop()
+
+    async def _converse(self, socket: ServerConnection) -> None:
+        if (speech := self._speech_scripts.pop(socket, None)) is not None:
+            await self._speak(socket, speech)
+            return
+        script = self._scripts.pop(socket, ConnectionScript())
+        record = self._record(socket)
+        with self._changed:
+            self.connections.append(record)
+            self._changed.notify_all()
+        record.tell("connected", client=_client_name(record.path))
+        line = Line(socket, self.settings, record, parse_format(self.settings.output_format))
+        self._lines.add(line)
+        try:
+            assert socket.request is not None
+            if refusal := self._api.refusal(socket.request):
+                with contextlib.suppress(LineClosedError):
+                    await line.send(messages.error("authorization_error", 3000, refusal))
+                line.close(3000, refusal)
+            else:
+                assert self._workers is not None
+                conversation = Conversation(line, self.settings, script, record, self._workers)
+                self._conversations[conversation.conversation_id] = conversation
+                try:
+                    await conversation.run()
+                finally:
+                    del self._conversations[conversation.conversation_id]
+        finally:
+            record.end(await line.ended())
+            self._lines.discard(line)
+            if not self._keep:
+                with self._changed:
+                    self.connections.remove(record)
+
+    async def _speak(self, socket: ServerConnection, script: SpeechScript) -> None:
+        assert self._workers is not None
+        stream = SpeechStream(socket, self.settings, script, self._workers, self._api.is_key)
+        if self._keep:
+            with self._changed:
+                self.speeches.append(stream.record)
+                self._changed.notify_all()
+        await stream.run()
+        if self._on_activity is not None:
+            told = {"voice_id": stream.record.voice_id, "text": "".join(stream.record.texts).strip()}
+            self._on_activity(Activity(self._speech_count, "speaks", time.monotonic(), told))
+
+    def _record(self, socket: ServerConnection) -> ConnectionRecord:
+        self._count += 1
+        request = socket.request
+        assert request is not None
+        headers = {
+            name: "***" if name.lower() in _SECRET_HEADERS else value for name, value in request.headers.raw_items()
+        }
+        return ConnectionRecord(
+            number=self._count,
+            path=_masked(request.path),
+            headers=headers,
+            subprotocol=socket.subprotocol,
+            input_rate_hz=parse_format(self.settings.input_format).rate_hz,
+            output_rate_hz=parse_format(self.settings.output_format).rate_hz,
+            keep=self._keep,
+            on_activity=self._on_activity,
+            folder=self._folder,
+        )
+
+    def _take_upload(self, upload: Upload) -> str:
+        if upload.key is not None and not self._api.is_key(upload.key):
+            raise RefusedUploadError(401, "Invalid API key")
+        if upload.key is None and self.settings.require_auth:
+            raise RefusedUploadError(401, "Could not authorize the upload.")
+        conversation = self._conversations.get(upload.conversation_id)
+        if conversation is None:
+            raise RefusedUploadError(404, f"Conversation {upload.conversation_id} not found")
+        return conversation.take_file(upload)
+
+    # ---------------------------------------------------------------- HTTP
+
+    async def _answer_request(self, socket: ServerConnection, request: Request) -> Response | None:
+        """None: the WebSocket handshake goes on."""
+        refusal = web_pages.origin_refusal(request.headers.get("Origin"), self._origins)
+        if refusal is None and web_pages.is_this_machine(self.host) and "Upgrade" not in request.headers:
+            refusal = web_pages.host_refusal(request.headers.get("Host"))
+        if refusal is not None:
+            return json_response(403, {"detail": refusal})
+        answer = await self._api.answer(request, self._netloc)
+        if answer is not None:
+            return answer
+        path = urlsplit(request.path).path.rstrip("/")
+        if SPEECH_PATH.search(path):
+            speech = self.scenario.speech_for(self._speech_count)
+            self._speech_count += 1
+            self._speech_scripts[socket] = speech
+            answer = await _handshake(socket, speech.handshake)
+            if answer is not None:
+                del self._speech_scripts[socket]
+            return answer
+        if not path.endswith(CONVERSATION_PATH):
+            return json_response(404, {"detail": "Not Found"})
+        with self._changed:
+            index = self._handshakes
+            self._handshakes += 1
+        script = self.scenario.script_for(index)
+        answer = await _handshake(socket, script.handshake)
+        if answer is None:
+            self._scripts[socket] = script
+        return answer
+
+
+async def _handshake(socket: ServerConnection, handshake: Handshake) -> Response | None:
+    """As the scenario wants it; None: properly."""
+    await asyncio.sleep(handshake.delay_s)
+    if handshake.drop or handshake.garbage is not None:
+        if handshake.garbage is not None:
+            socket.transport.write(handshake.garbage.encode())
+            socket.transport.close()
+        else:
+            socket.transport.abort()
+        return json_response(500, {})  # goes nowhere any more
+    return None if handshake.status is None else scripted_response(handshake)
+
+
+def _select_subprotocol(_socket: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    return SUBPROTOCOL if SUBPROTOCOL in offered else None
+
+
+def _masked(path: str) -> str:
+    parts = urlsplit(path)
+    secret = ("conversation_signature", "token")
+    query = [
+        (name, "***" if name in secret else value)
+        for name, values in parse_qs(parts.query, keep_blank_values=True).items()
+        for value in values
+    ]
+    return f"{parts.path}?{urlencode(query, safe='*')}" if query else parts.path
+
+
+def _client_name(path: str) -> str:
+    query = parse_qs(urlsplit(path).query)
+    return " ".join(value for name in ("source", "version") for value in query.get(name, []))

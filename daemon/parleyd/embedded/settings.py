@@ -1,0 +1,92 @@
+"""How the embedded agent is set up: what a real agent has in its settings, and the knobs of a test server.
+
+These structs are the `agent:` section of a scenario file; docs/scenarios.md explains each key.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from parleyd.embedded.recognise import EarsName
+
+FormatName = Literal["pcm_8000", "pcm_16000", "pcm_22050", "pcm_24000", "pcm_44100", "pcm_48000", "ulaw_8000"]
+Seconds = Annotated[float, Meta(ge=0, le=86_400)]
+Milliseconds = Annotated[int, Meta(ge=0, le=3_600_000)]
+
+# The default list of a real agent, and then what an agent with tools has switched on besides.
+CLIENT_EVENTS = (
+    "audio",
+    "interruption",
+    "agent_response",
+    "user_transcript",
+    "tentative_user_transcript",
+    "conversation_initiation_metadata",
+    "ping",
+    "agent_response_correction",
+    "agent_chat_response_part",
+    "client_tool_call",
+    "mcp_tool_call",
+    "agent_tool_response",
+)
+
+
+class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A mapping in a scenario file."""
+
+
+class ToolSpec(Section, frozen=True, kw_only=True):
+    """A tool on the client's side that an answer needs."""
+
+    name: str
+    parameters: dict[str, Any] = {}
+    expects_response: bool = True
+
+
+class ReplyRule(Section, frozen=True, kw_only=True):
+    """What the agent answers to what it hears; comes before all that it knows by itself.
+
+    heard: a regular expression, searched in the transcript, upper or lower case. say: may hold \\1 or \\g<name> from
+    `heard`, and {result} from `tool`.
+    """
+
+    heard: str
+    say: str = ""
+    tool: ToolSpec | None = None
+    end_call: bool = False
+
+
+class AgentSettings(Section, frozen=True, kw_only=True):
+    """Defaults are those of a friendly public agent that obeys the rules."""
+
+    agent_id: str | None = None
+    api_key: str | None = None
+    require_auth: bool = False
+    first_message: str = "Hello! How can I help you?"
+    prompt: str = ""
+    input_format: FormatName = "pcm_16000"
+    output_format: FormatName = "pcm_16000"
+    client_events: tuple[str, ...] = CLIENT_EVENTS
+    more_client_events: tuple[str, ...] = ()
+    allowed_overrides: tuple[str, ...] | None = None
+    voice: str | None = None
+    voice_ids: tuple[str, ...] | None = None
+    ears: EarsName = "sphinx"
+    replies: tuple[ReplyRule, ...] = ()
+    end_of_speech_ms: Annotated[int, Meta(ge=60, le=10_000)] = 700
+    tentative_every_ms: Milliseconds = 0
+    reply_delay_s: Seconds = 0.0
+    chunk_ms: Annotated[int, Meta(ge=10, le=60_000)] = 250
+    stream_speed: Annotated[float, Meta(ge=0, le=1000)] = 8.0
+    ping_interval_s: Annotated[float, Meta(ge=0, le=3600)] = 2.0
+    pong_timeout_s: Annotated[float, Meta(gt=0)] | None = None
+    opening_timeout_s: Seconds = 3.0
+    receive_timeout_s: Annotated[float, Meta(gt=0)] = 60.0
+    max_duration_s: Annotated[float, Meta(gt=0)] = 600.0
+    turn_timeout_s: Annotated[float, Meta(gt=0)] | None = None
+    turn_timeout_message: str = "Are you still there?"
+    silence_end_call_s: Annotated[float, Meta(gt=0)] | None = None
+    tool_timeout_s: Annotated[float, Meta(gt=0)] = 20.0
+    interruption_id: Literal["turn", "reply"] = "turn"
+    omit_fields: tuple[str, ...] = ()

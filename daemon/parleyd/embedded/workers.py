@@ -1,0 +1,34 @@
+"""Ears and voice on threads of their own, so that the sockets never wait for them."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+from parleyd.embedded.recognise import Ears
+from parleyd.embedded.voice import Voice
+
+
+class Workers:
+    """One recogniser and one voice, shared by all connections; used by the server's loop only."""
+
+    def __init__(self, ears: Ears, voice: Voice) -> None:
+        self._ears = ears
+        self._voice = voice
+        # A decoder holds the state of one utterance: never two at a time.
+        self._listener = ThreadPoolExecutor(1, thread_name_prefix="agent-ears")
+        self._speaker = ThreadPoolExecutor(1, thread_name_prefix="agent-voice")
+
+    async def transcribe(self, pcm: bytes, *, final: bool) -> str:
+        """pcm: at 16 kHz."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._listener, lambda: self._ears.transcribe(pcm, final=final))
+
+    async def say(self, text: str, rate_hz: int) -> bytes:
+        """PCM at rate_hz. Raises VoiceError."""
+        return await asyncio.get_running_loop().run_in_executor(self._speaker, self._voice.say, text, rate_hz)
+
+    def close(self) -> None:
+        """What is under way is finished first."""
+        self._listener.shutdown(cancel_futures=True)
+        self._speaker.shutdown(cancel_futures=True)
