@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from parleyd.config.base import Secret
-from parleyd.config.schema import Config, Variable
+from parleyd.config.schema import Config
 from parleyd.host import apart
 from parleyd.host.apart import Apart
 
@@ -17,23 +17,6 @@ def apart_for(config: Config, file: Path | None, state_directory: Path | None) -
     made = Apart(apart.ways(), always, required=config.tools.apart == "required")
     made.hide(places(config))
     return made
-
-
-def programs(config: Config) -> Iterator[tuple[str, str]]:
-    """(key, run_as) of everything that runs a program of the user's."""
-    for number, hook in enumerate(config.hooks, 1):
-        yield f"hooks.{number}", hook.run_as
-    for name, command in config.tools.command.items():
-        yield f"tools.command.{name}", command.run_as
-    for name, python in config.tools.python.items():
-        yield f"tools.python.{name}", python.run_as
-    for name, variable in config.elevenlabs.dynamic_variables.items():
-        if isinstance(variable, Variable) and variable.command:
-            yield f"elevenlabs.dynamic_variables.{name}", variable.run_as
-
-
-def runs_programs(config: Config) -> bool:
-    return any(True for _ in programs(config))
 
 
 def places(config: Config) -> Iterator[Path]:

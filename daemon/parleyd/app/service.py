@@ -355,7 +355,12 @@ class Service:
     def status(self) -> Status:
         transcript = None if self._transcript is None else str(self._transcript.directory.absolute())
         return self._reporter.status(
-            self._config, self.usage(), self._hooks.counts, self.tools.waiting_approvals, transcript
+            self._config,
+            self.usage(),
+            self._hooks.counts,
+            self.tools.waiting_approvals,
+            transcript,
+            self._apart.ways,
         )
 
     @property

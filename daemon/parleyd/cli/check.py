@@ -10,15 +10,18 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from parleyd.checks.apart import look
 from parleyd.checks.configuration import ConfigError, Loaded, load
 from parleyd.checks.this_machine import missing
 from parleyd.cli.terminal import wrapped
 from parleyd.config.base import Secret
 from parleyd.config.json_schema import json_schema
 from parleyd.config.nodes import dump
+from parleyd.config.programs import runs_programs
 from parleyd.config.schema import Config
 from parleyd.config.secrets import masked
 from parleyd.core.text import one_line
+from parleyd.host.apart import ways_of
 from parleyd.host.directories import config_path
 
 
@@ -44,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         return os.EX_OK
     try:
         loaded = load(args.config)
-        found = map(loaded.placed, missing(loaded.config))
+        found = map(loaded.placed, (*missing(loaded.config), *look(loaded.config, ways_of(args.config))))
         outcome: Loaded | ConfigError = replace(loaded, warnings=(*loaded.warnings, *found))
     except ConfigError as error:
         outcome = error
@@ -78,6 +81,8 @@ def _print_lines(path: Path, outcome: Loaded | ConfigError, *, everything: bool)
     else:
         verdict = "can be used, with warnings" if outcome.warnings else "good"
         print(wrapped(f"{one_line(str(path))}: {verdict}: {one_line(summary(outcome.config))}", sys.stdout))
+        if runs_programs(outcome.config):
+            print(wrapped(f"tools and hooks run {ways_of(path).in_a_line()}", sys.stdout))
 
 
 def summary(config: Config) -> str:

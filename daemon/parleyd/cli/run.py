@@ -18,7 +18,7 @@ import msgspec
 import parleyd
 from parleyd.app import logs
 from parleyd.app.agents import Agents
-from parleyd.app.out_of_reach import apart_for, runs_programs
+from parleyd.app.out_of_reach import apart_for
 from parleyd.app.prometheus import Exporter, MetricsError
 from parleyd.app.reloader import Reloader, ReloadError
 from parleyd.app.service import Service
@@ -35,6 +35,7 @@ from parleyd.audio.mixer import MixerError
 from parleyd.checks.configuration import ConfigError, load
 from parleyd.cli import in_a_terminal
 from parleyd.config.changes import Changes
+from parleyd.config.programs import runs_programs
 from parleyd.config.schema import Config
 from parleyd.config.secrets import SecretError
 from parleyd.control.client import SOCKET_NAME
@@ -228,13 +229,12 @@ def _tell_how_apart(config: Config, apart: Apart) -> None:
     """Once, and only where there is something to keep apart."""
     if not runs_programs(config):
         return
-    words, weaker = apart.ways.in_words(), "; ".join(apart.ways.weaker())
     if apart.ways.way is not Way.NONE:
-        log.info("tools and hooks run %s%s", words, f"; weaker: {weaker}" if weaker else "")
+        log.info("tools and hooks run %s", apart.ways.in_a_line())
         return
     hint = apart.ways.hint()
     refused = "; tools.apart is required, so none of them is run" if apart.required else ""
-    log.warning("tools and hooks run %s%s; %s", words, refused, hint, extra=fields(hint=hint))
+    log.warning("tools and hooks run %s%s; %s", apart.ways.in_words(), refused, hint, extra=fields(hint=hint))
 
 
 def _state_directory() -> Path | None:

@@ -59,6 +59,11 @@ class Ways:
         root = "root can get around it" if os.geteuid() == 0 else ""
         return tuple(filter(None, (bus, signals, root)))
 
+    def in_a_line(self) -> str:
+        """The words, and what is weaker."""
+        weaker = "; ".join(self.weaker())
+        return f"{self.in_words()}{f'; weaker: {weaker}' if weaker else ''}"
+
     def hint(self) -> str:
         """What would make it better; "" where nothing would."""
         match self.way:
@@ -77,6 +82,13 @@ def ways(socket: Path = SOCKET) -> Ways:
     if _is_ours(socket):
         return Ways(Way.UNIT, abi)
     return Ways(Way.LANDLOCK if abi else Way.NONE, abi)
+
+
+def ways_of(config_file: Path) -> Ways:
+    """Those of the daemon that reads this file: the system service's, where it is the service's file."""
+    if config_file.absolute() == directories.SYSTEM_CONFIG and SOCKET.is_socket():
+        return Ways(Way.UNIT, runner.landlock_abi())
+    return ways()
 
 
 def _is_ours(socket: Path) -> bool:
