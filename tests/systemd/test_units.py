@@ -84,7 +84,7 @@ def test_the_units_and_the_daemon_mean_the_same() -> None:
     # The daemon's alone, and never the tools' user's.
     assert (socket["SocketUser"], socket["SocketMode"]) == (section(UNITS["system"])["User"], "0600")
     assert unit["User"] == apart.USER
-    assert apart.USER not in UNITS["system"].read_text().partition("[Service]")[2]
+    assert apart.USER not in section(UNITS["system"]).values()
     assert unit["ExecStart"].endswith("/usr/lib/parleyd/runner.py")
     # What is left of a call is killed, at the latest behind the longest that the configuration allows.
     assert (unit["KillMode"], unit["KillSignal"]) == ("control-group", "SIGKILL")
