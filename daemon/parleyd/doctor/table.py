@@ -14,6 +14,7 @@ from parleyd.doctor import (
     service,
     sound,
     sound_access,
+    systemd,
 )
 from parleyd.doctor.configuration import or_defaults
 from parleyd.doctor.run import Check
@@ -26,6 +27,7 @@ CHECKS = (
     Check("service", service.service, deadline_s=10.0),
     Check("service's rights", service.rights),
     Check("tools and hooks", or_defaults(programs.programs)),
+    Check("systemd", systemd.systemd, deadline_s=10.0),
     Check("running daemon", daemon.daemon, deadline_s=25.0),
     Check("sound server", or_defaults(sound_access.sound_server), deadline_s=10.0),
     Check("device holders", or_defaults(sound_access.holders), deadline_s=10.0),

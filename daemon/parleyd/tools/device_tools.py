@@ -6,7 +6,7 @@ import logging
 import queue
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from parleyd.agents.agent import ApprovalAsked, ToolCall
@@ -21,10 +21,13 @@ from parleyd.host.apart import Apart
 from parleyd.tools import ENTRY_POINT_GROUP, timers
 from parleyd.tools.alarm_clock import AlarmClock
 from parleyd.tools.approvals import Approvals
+from parleyd.tools.asking import Answerer
 from parleyd.tools.audit import Audit
 from parleyd.tools.built_in import Device, built_in_tools
 from parleyd.tools.command import Command, PythonFunction
+from parleyd.tools.confirmations import BY_COMMAND, Confirmations
 from parleyd.tools.http import Http
+from parleyd.tools.limits import Limits
 from parleyd.tools.parameters import Parameters
 from parleyd.tools.result import Fault, Result, ToolError, failed
 from parleyd.tools.toolbox import Respond, Runner, Tool, Toolbox
@@ -51,12 +54,18 @@ class Host:
 class DeviceTools:
     """start(), close(). Raises SecretError when a secret of a tool cannot be had.
 
-    folder: the state directory; None: nothing is written, and timers end with the daemon.
-    apart: how programs are kept apart from the daemon; None: as this machine can.
+    folder: the state directory; None: nothing is written, and timers end with the daemon. how_to_confirm: what a person
+    does to allow a call, for the agent. apart: how programs are kept apart from the daemon; None: as this machine can.
     """
 
     def __init__(
-        self, config: sections.Tools, host: Host, bus: events.Bus, folder: Path | None, apart: Apart | None = None
+        self,
+        config: sections.Tools,
+        host: Host,
+        bus: events.Bus,
+        folder: Path | None,
+        how_to_confirm: str = BY_COMMAND,
+        apart: Apart | None = None,
     ) -> None:
         self._host = host
         self._bus = bus
@@ -64,7 +73,19 @@ class DeviceTools:
         self.alarm_clock = AlarmClock(folder, self._timer_goes_off, self._timers_stored)
         device = Device(host.set_volume, host.mute, host.end_conversation, host.status, self.alarm_clock)
         tools = {**built_in_tools(config.built_in, device), **declared_tools(config, apart)}
-        self._toolbox = Toolbox(tools, bus, self._audit, at_once=config.at_once, result_chars=config.result_chars)
+        for name in config.confirm_built_in:
+            if name in tools:
+                tools[name] = replace(tools[name], confirm_s=config.confirm_s)
+        self._confirmations = Confirmations(how_to_confirm, bus, self._audit)
+        self._toolbox = Toolbox(
+            tools,
+            bus,
+            self._audit,
+            self._confirmations,
+            Limits(config.per_minute, config.per_session),
+            at_once=config.at_once,
+            result_chars=config.result_chars,
+        )
         self._approvals = Approvals(config.mcp, bus, self._audit)
 
     @property
@@ -118,20 +139,27 @@ class DeviceTools:
             results.put(result)
             return True
 
-        self.call(ToolCall(name, "by hand", parameters, expects_response=True), respond)
+        self._toolbox.call(ToolCall(name, "by hand", parameters, expects_response=True), respond, by_hand=True)
         try:
             return results.get(timeout=wait_s)
         except queue.Empty:
             # A conversation that ended has taken it along.
             return failed(ToolError(Fault.CANCELLED, f"{name} was stopped before it was done."))
 
-    def approve(self, approval: str, *, allow: bool) -> events.ApprovalWanted | None:
-        """See Approvals.answer."""
-        return self._approvals.answer(approval, allow=allow)
+    def approve(
+        self, approval: str, *, allow: bool, who: Answerer
+    ) -> events.ApprovalWanted | events.ConfirmationWanted | None:
+        """See Approvals.answer and Confirmations.answer."""
+        settled = self._approvals.answer(approval, allow=allow, who=who)
+        return settled or self._confirmations.answer(approval, allow=allow, who=who)
 
     @property
     def waiting_approvals(self) -> tuple[events.ApprovalWanted, ...]:
         return self._approvals.waiting
+
+    @property
+    def waiting_confirmations(self) -> tuple[events.ConfirmationWanted, ...]:
+        return self._confirmations.waiting
 
     def _timers_stored(self, trouble: str | None) -> None:
         if trouble is None:
@@ -168,7 +196,7 @@ def declared_tools(config: sections.Tools, apart: Apart | None = None) -> dict[s
             secrets=secrets,
             apart=None if command.run_as == "daemon" else apart,
         )
-        tools[name] = _tool(name, "command", command, runner, secrets)
+        tools[name] = _tool(name, "command", command, runner, secrets, config)
     for name, http in config.http.items():
         secrets = _secrets(http.secrets)
         runner = Http(
@@ -180,7 +208,7 @@ def declared_tools(config: sections.Tools, apart: Apart | None = None) -> dict[s
             allowed_status=http.allowed_status,
             timeout_s=http.timeout_s,
         )
-        tools[name] = _tool(name, "http", http, runner, secrets)
+        tools[name] = _tool(name, "http", http, runner, secrets, config)
     installed = _installed() if config.python else frozenset()
     for name, python in config.python.items():
         entry_point = python.entry_point or name
@@ -195,7 +223,7 @@ def declared_tools(config: sections.Tools, apart: Apart | None = None) -> dict[s
             secrets=secrets,
             apart=None if python.run_as == "daemon" else apart,
         )
-        tools[name] = _tool(name, "python", python, runner, secrets)
+        tools[name] = _tool(name, "python", python, runner, secrets, config)
     return tools
 
 
@@ -206,7 +234,9 @@ def _installed() -> frozenset[str]:
     return frozenset(entry.name for entry in entry_points(group=ENTRY_POINT_GROUP))
 
 
-def _tool(name: str, kind: str, section: sections.Tool, runner: Runner, secrets: Mapping[str, str]) -> Tool:
+def _tool(
+    name: str, kind: str, section: sections.Tool, runner: Runner, secrets: Mapping[str, str], config: sections.Tools
+) -> Tool:
     return Tool(
         name=name,
         kind=kind,
@@ -216,6 +246,7 @@ def _tool(name: str, kind: str, section: sections.Tool, runner: Runner, secrets:
         timeout_s=section.timeout_s,
         at_once=section.at_once,
         cancel_on_speech=section.cancel_on_speech,
+        confirm_s=config.confirm_s if section.confirm else None,
         secrets=tuple(secrets.values()),
         as_daemon=getattr(section, "run_as", "") == "daemon",
     )
