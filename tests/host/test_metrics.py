@@ -43,6 +43,14 @@ def test_an_answer_nobody_asked_for_has_no_delay() -> None:
     assert meter.metrics.speech_to_sound.count == 0
 
 
+def test_an_answer_that_began_while_somebody_spoke_has_no_delay() -> None:
+    """What is audible from 1.9 s on may be told after the end of talk at 2 s."""
+    meter = Meter()
+    meter.take(events.TalkStopped(at_s=2.0, utterance=1))
+    meter.take(events.AnswerStarted(at_s=1.9, answer=1))
+    assert meter.metrics.speech_to_sound.count == 0
+
+
 def test_distribution() -> None:
     it = Distribution()
     for ms in (1, 5, 6, 10**9):

@@ -309,3 +309,27 @@ def test_the_commented_tool_of_the_example_is_good() -> None:
     block = re.sub(r"(?m)^  #   ", "  ", found[0])
     config = parse("provider: local\ntools:\n" + block, "parleyd.yaml").config
     assert config.tools.command["lamp"].run[0] == "/usr/local/bin/lamp"
+
+
+def faults(text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        parse(f"provider: local\n{textwrap.dedent(text)}", "p")
+    return "\n".join(map(str, caught.value.problems))
+
+
+def test_what_a_person_is_to_allow_can_be_allowed_by_somebody_and_in_time() -> None:
+    door = "tools: {confirm_s: 20, command: {door: {description: d, confirm: true, timeout_s: SECONDS, run: [door]}}}\n"
+    assert parse("provider: local\n" + door.replace("SECONDS", "95"), "p").config.tools.command["door"].confirm
+    assert faults(door.replace("SECONDS", "95.5")) == (
+        "p:2: tools.command.door.timeout_s: with the 20 s in which a person may allow it (tools.confirm_s) it takes "
+        "longer than an agent waits; use at most 95 s, or shorten tools.confirm_s"
+    )
+    assert faults(door.replace("SECONDS", "5") + "control: {socket: off}\n") == (
+        "p:2: tools.command.door.confirm: nobody could allow it: control.socket is off; set control.socket to auto"
+    )
+    assert faults("tools: {built_in: [mute], confirm_built_in: [mute]}\ncontrol: {socket: off}\n") == (
+        "p:2: tools.confirm_built_in: nobody could allow them: control.socket is off; set control.socket to auto"
+    )
+    assert faults("tools: {confirm_built_in: [mute]}\n") == (
+        "p:2: tools.confirm_built_in: the agent may not use mute at all; add it to tools.built_in, or remove it here"
+    )

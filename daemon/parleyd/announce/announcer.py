@@ -1,6 +1,6 @@
 """Speaks texts one after the other, on a thread that lives as long as there is something to say.
 
-    announce() ──▶ queue (≤ 8 texts and 8 urgent) ──▶ thread: WebSocket ──▶ AnnouncementTrack ──▶ the speaker
+    announce() ──▶ queue (≤ 8 texts and 8 urgent) ──▶ thread: WebSocket ──▶ Announcements ──▶ the speaker
 
 A text is sent at once and its sound held back until there is a pause, so that the way to the server costs none.
 """
@@ -20,7 +20,7 @@ import websocket
 from parleyd.agents.agent import AgentError
 from parleyd.agents.speech import Speech
 from parleyd.announce.gap import Gap
-from parleyd.audio.playback.announcement_track import AnnouncementTrack
+from parleyd.audio.playback.announcements import Announcements
 from parleyd.config.schema import Announce
 from parleyd.conversation.session.bounded_socket import BoundedWebSocket
 from parleyd.conversation.session.connecting import close_frame, connect, retry, words
@@ -91,7 +91,7 @@ class Announcer:
         self,
         speech: Speech | None,
         section: Announce,
-        track: AnnouncementTrack,
+        track: Announcements,
         bus: events.Bus,
         *,
         timeout_s: float,

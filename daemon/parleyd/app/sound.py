@@ -32,8 +32,6 @@ from parleyd.audio.gate.vad import Detector, detector
 from parleyd.audio.gate.wakeword import WakeWord
 from parleyd.audio.mixer import Volume
 from parleyd.audio.pcm import FRAME_MS
-from parleyd.audio.playback.announcement_track import AnnouncementTrack
-from parleyd.audio.playback.earcon_track import EarconTrack
 from parleyd.audio.playback.playback import Playback
 from parleyd.audio.recorder import DIRECTORY_NAME as RECORDINGS
 from parleyd.audio.recorder import Recorder
@@ -81,7 +79,6 @@ class Sound:
         self._lines: Lines
         self.ears: Ears
         output, self.far_end = config.audio.output, FarEnd()
-        self.announcements = AnnouncementTrack(config.barge_in.duck_db)
         self.playback = Playback(
             speaker,
             volume=output.software_volume,
@@ -91,8 +88,7 @@ class Sound:
             on_finished=lambda heard: self._dialogue.answer_ended(heard),
             on_failure=self._speaker_failed,
             far_end=self.far_end,
-            earcons=EarconTrack(earcons_of(config.earcons, _speak)),
-            announcements=self.announcements,
+            earcons=earcons_of(config.earcons, _speak),
         )
         self._volume = Volume(self.playback, output.mixer, output.volume, RememberedVolume(state_directory))
         bus.subscribe(self._volume)
@@ -109,7 +105,6 @@ class Sound:
             self.playback,
             self.far_end,
             bus,
-            self.announcements,
         )
         self._gate = Gate(config.gate.pre_roll_ms, config.gate.hangover_ms)
         self._recorder = _recorder(config, state_directory)

@@ -81,7 +81,8 @@ class Speaker(Device):
 class Status:
     """health: well, starting, trouble or sick. state: one of the supervisor's, or starting. state_s: how long it has
     been in this state. started_s, uptime_s: wall-clock time of the start, and the time since. microphone, speaker: None
-    without sound (audio.mode: off). approvals: calls that wait for `parleyd approve` or `deny`.
+    without sound (audio.mode: off). approvals, confirmations: calls of MCP tools, and of this device's, that
+    wait for `parleyd approve` or `deny`.
     transcript: the folder in which it is written; None: it is switched off."""
 
     version: str
@@ -104,6 +105,7 @@ class Status:
     profile: str | None
     hooks: HookCounts
     approvals: tuple[events.ApprovalWanted, ...]
+    confirmations: tuple[events.ConfirmationWanted, ...]
     transcript: str | None = None
 
 
@@ -177,6 +179,7 @@ class Reporter:
         usage: Usage,
         hooks: HookCounts,
         approvals: tuple[events.ApprovalWanted, ...],
+        confirmations: tuple[events.ConfirmationWanted, ...],
         transcript: str | None = None,
     ) -> Status:
         now_s = time.monotonic()
@@ -209,6 +212,7 @@ class Reporter:
                 profile=self._profile,
                 hooks=hooks,
                 approvals=approvals,
+                confirmations=confirmations,
                 transcript=transcript,
             )
 

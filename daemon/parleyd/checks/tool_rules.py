@@ -46,6 +46,10 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 def check(tools: sections.Tools, is_settled: Callable[[str], bool]) -> Iterator[Finding]:
     """is_settled: see rules.check."""
+    for built_in in tools.confirm_built_in:
+        if built_in not in tools.built_in:
+            hint = "add it to tools.built_in, or remove it here"
+            yield Finding("tools.confirm_built_in", f"the agent may not use {built_in} at all", hint)
     seen: dict[str, str] = {str(name): "tools.built_in" for name in tools.built_in}
     kinds: tuple[tuple[str, Mapping[str, sections.Tool]], ...] = (
         ("command", tools.command),
@@ -62,6 +66,13 @@ def check(tools: sections.Tools, is_settled: Callable[[str], bool]) -> Iterator[
             seen[name] = f"tools.{kind}"
             if all(is_settled(f"{key}.{field}") for field in tool.__struct_fields__):
                 yield from _tool(key, tool)
+                if tool.confirm and tool.timeout_s + tools.confirm_s > sections.MAX_TIMEOUT_S:
+                    text = (
+                        f"with the {tools.confirm_s:g} s in which a person may allow it (tools.confirm_s) it takes "
+                        "longer than an agent waits"
+                    )
+                    hint = f"use at most {sections.MAX_TIMEOUT_S - tools.confirm_s:g} s, or shorten tools.confirm_s"
+                    yield Finding(f"{key}.timeout_s", text, hint)
 
 
 def _tool(key: str, tool: sections.Tool) -> Iterator[Finding]:

@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         socket = Path(config.control.socket)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
-        watch(button, _open, Orders(socket).give)
+        watch(button, _open, Orders(socket, confirms=button.confirms).give)
     except UserError as error:
         raise UserError(str(error), error.hint, os.EX_CONFIG) from error
     return os.EX_OK

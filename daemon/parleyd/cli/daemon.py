@@ -16,6 +16,7 @@ from parleyd.core.text import json_text, one_line, printable
 # The exit code for a kind of refusal.
 _CODES = {
     "not_allowed": os.EX_NOPERM,
+    "role_missing": os.EX_NOPERM,
     "bad_request": os.EX_USAGE,
     "no_id": os.EX_USAGE,
     "unknown_profile": os.EX_USAGE,

@@ -32,6 +32,7 @@ from parleyd.config.schema import Config
 from parleyd.control.client import SOCKET_NAME
 from parleyd.control.commands import Commands, takes_time
 from parleyd.control.messages import RequestError
+from parleyd.control.roles import roles_of
 from parleyd.control.server import ControlServer
 from parleyd.core import events
 from parleyd.core.errors import UserError
@@ -168,7 +169,7 @@ def _control(
         text = f"the runtime directory {error.filename} cannot be made: {error.strerror}"
         raise UserError(text, "set control.socket to a path that this user may write, or to off") from error
     commands = Commands(service, lambda: _reload(reload), arrived.stop, profiles)
-    return ControlServer(path, commands, service.status, bus, service.fail, takes_time)
+    return ControlServer(path, commands, service.status, bus, service.fail, roles_of(config.control), takes_time)
 
 
 def _metrics(config: Config, service: Service) -> Exporter | None:

@@ -79,7 +79,10 @@ def page(status: dict[str, Any], *, everything: bool = False) -> Iterator[Line]:
     if usage["refused"]:
         yield Line("no session", usage["refused"], _YELLOW)
     for wanted in status["approvals"]:
-        yield _approval(wanted)
+        yield _approval(wanted, "may it call")
+    # A daemon of another version may not know.
+    for wanted in status.get("confirmations", ()):
+        yield _approval(wanted, "may it run here")
     metrics = status["metrics"]
     for name, text in (
         ("profile", status["profile"]),
@@ -229,10 +232,10 @@ def _clock(it: dict[str, Any]) -> Iterator[str]:
         yield _many(it, "clock_jumps")
 
 
-def _approval(it: dict[str, Any]) -> Line:
+def _approval(it: dict[str, Any], asks: str) -> Line:
     # A daemon of another version knows the agent's id only.
     order = f"parleyd approve {shlex.quote(it.get('approval') or it['call_id'])}"
-    return Line("asks", f"may it call {question(it)}?", _YELLOW, f"{order}, or deny")
+    return Line("asks", f"{asks} {question(it)}?", _YELLOW, f"{order}, or deny")
 
 
 def _hooks(it: dict[str, int]) -> str:

@@ -80,7 +80,8 @@ def _list(args: argparse.Namespace) -> int:
 def _signature(tool: Tool) -> str:
     required = tool.parameters.schema.get("required", ())
     names = [name if name in required else f"[{name}]" for name in tool.parameters.schema["properties"]]
-    return f"({', '.join(names)})  at most {tool.timeout_s:g} s"
+    confirmed = "" if tool.confirm_s is None else f"  once a person allows it, within {tool.confirm_s:g} s"
+    return f"({', '.join(names)})  at most {tool.timeout_s:g} s{confirmed}"
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -116,8 +116,8 @@ class Feedback(Request, frozen=True, tag="feedback"):
 
 
 class Approve(Request, frozen=True, tag="approve"):
-    """→ {approval, call_id, name}. Allows a call of an MCP tool that the agent has asked about (event
-    `approval_wanted`). approval: its id, from that event; without it refused with the ids of those that wait."""
+    """→ {approval, call_id, name}. Allows a call that waits for a person (events `confirmation_wanted`, and for an MCP
+    tool `approval_wanted`). approval: its id, from that event; without it refused with the ids of those that wait."""
 
     approval: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
 

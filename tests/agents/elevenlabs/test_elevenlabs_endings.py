@@ -359,3 +359,20 @@ def test_answers_over_http(status, body, kind, words, hint):
 @pytest.mark.parametrize("reason", ["", "x", "please try again", "timeout", "Too many words"])
 def test_no_loop_on_codes_that_mean_the_same_a_second_later(code, reason):
     assert judge_close(code, reason, None).kind is FINAL
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        # The close repeats the error, as far as its 123 bytes go: it is the reason.
+        ("too many concurrent conv", "too many conversations at once"),
+        # The close gives none: the error may be an old one, which the conversation survived.
+        ("", "internal error"),
+        # It gives another one.
+        ("boom", "internal error"),
+    ],
+)
+def test_an_error_explains_a_line_that_breaks_where_the_close_repeats_it(reason: str, words: str) -> None:
+    ending = judge_close(1011, reason, AgentError("too many concurrent conversations"))
+    assert ending.kind is RETRY
+    assert words in ending.reason

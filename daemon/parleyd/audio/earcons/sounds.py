@@ -15,7 +15,7 @@ from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.wav import read_wav
 from parleyd.core.errors import UserError
 
-Earcon = Literal["listening", "sleeping", "error", "muted", "unmuted", "timer", "budget"]
+Earcon = Literal["listening", "sleeping", "error", "muted", "unmuted", "timer", "budget", "confirm"]
 NAMES: tuple[Earcon, ...] = get_args(Earcon)
 
 RATE_HZ = 48_000
@@ -52,6 +52,8 @@ _NOTES: dict[Earcon, tuple[_Note, ...]] = {
     "timer": _RING,
     # Down by small steps: something runs out.
     "budget": (_Note(0.0, 0.09, 784.0, 0.05), _Note(0.09, 0.09, 740.0, 0.05), _Note(0.18, 0.12, 698.5, 0.06)),
+    # Three up, the last one longer: a question.
+    "confirm": (_Note(0.0, 0.08, 587.3, 0.06), _Note(0.09, 0.08, 740.0, 0.06), _Note(0.18, 0.12, 1174.7, 0.1)),
     "unmuted": (_Note(0.0, 0.06, 392.0, 0.04), _Note(0.055, 0.09, 784.0, 0.04)),
 }
 # Overtones make it softer than a whistle, and audible on speakers that have no bass.
@@ -66,6 +68,7 @@ WORDS: dict[Earcon, str] = {
     "unmuted": "Microphone on.",
     "timer": "Your timer has gone off.",
     "budget": "The talking time is used up, or nearly so.",
+    "confirm": "The agent asks for your permission.",
 }
 
 

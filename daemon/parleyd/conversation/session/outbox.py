@@ -66,10 +66,10 @@ class Outbox:
         for loss in losses:
             self._lost(loss)
 
-    def send(self, message: bytes) -> None:
-        """A control message; forgotten when no session is there to carry it."""
+    def send(self, message: bytes, sender: object) -> None:
+        """A control message; forgotten when this sender is not there any more to carry it."""
         with self._changed:
-            if self._sender is not None:
+            if self._sender is sender:
                 self._control.append(message)
                 self._changed.notify()
 
