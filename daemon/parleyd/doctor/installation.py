@@ -43,6 +43,7 @@ PACKAGES = (
     Package("msgspec", "msgspec"),
     Package("regex", "regex"),
     Package("jsonschema", "jsonschema"),
+    Package("prompt_toolkit", "prompt_toolkit"),
     Package("samplerate", "samplerate"),
     Package("systemd.daemon", "systemd-python"),
     Package("pywebrtc_audio", "pywebrtc-audio", False, "the microphone is closed while the agent speaks"),
