@@ -89,6 +89,21 @@ def test_after_a_lost_line_what_it_has_not_answered_is_told_again(is_live: bool,
     assert agent.opened() == []
 
 
+def test_what_was_said_to_a_file_is_answered_in_its_own_session_or_not_at_all() -> None:
+    sent = events.FileSent(at_s=1.0, upload=1, name="a.png", media_type="image/png", size_bytes=1)
+    agent = Agent()
+    assert not agent.to_agent.send_file("f1", "look", sent, agent.now_s), "there is no session"
+    agent.opened()
+    assert agent.to_agent.send_file("f1", "look", sent, agent.now_s)
+    assert [type(command).__name__ for command in agent.commands] == ["Publish", "Publish", "Send"]
+    assert agent.to_agent.answered() == ("look",)
+    assert agent.to_agent.send_file("f2", "and this", sent, agent.now_s)
+    agent.to_agent.close()
+    agent.commands.clear()
+    assert agent.opened() == []
+    assert agent.to_agent.answered() == (), "the new session does not have the file"
+
+
 def test_what_no_agent_has_read_is_told_as_lost() -> None:
     agent = Agent()
     agent.say("too much")

@@ -40,6 +40,7 @@ from parleyd.conversation.dialogue.conversation import (
     OWED_S,
     PAUSE_S,
 )
+from parleyd.conversation.dialogue.idle import Patience
 from parleyd.conversation.dialogue.turns import GREETING_WITHIN_S, TURN_GAP_S
 from parleyd.core import events
 from parleyd.tools.result import Result
@@ -174,6 +175,28 @@ def test_a_new_session_begins_with_a_new_answer() -> None:
     assert scene.played == [1, 2]
 
 
+def test_a_text_whose_sound_never_came_takes_no_sign_from_the_next_session() -> None:
+    scene = begun()
+    scene.says("One.", 0.0)
+    scene.lose()
+    begun(scene)
+    scene.says("Two.", 0.0)
+    assert len(scene.of(Answered)) == 2
+
+
+def test_a_new_session_is_heard_at_once_although_the_one_before_was_cut() -> None:
+    scene = begun()
+    scene.says("A long answer.", 2.0)
+    scene.wait(0.5)
+    scene.talk()
+    scene.wait(0.5)
+    assert scene.of(Cut)
+    scene.lose()
+    scene.begin()
+    scene.agent(AgentAudio(1, sound(0.2)))
+    assert scene.played == [1, 2]
+
+
 def test_an_unwanted_greeting_is_neither_heard_nor_told() -> None:
     scene = Scene()
     scene.begin(greets=True, skips=True)
@@ -242,6 +265,19 @@ def test_a_cut_by_this_side_leaves_nothing_of_that_turn() -> None:
     assert scene.played[-1] > scene.played[0]
 
 
+def test_after_a_cut_an_agent_without_texts_begins_another_answer_after_a_gap() -> None:
+    scene = begun()
+    scene.agent(AgentAudio(1, sound(2.0)))
+    scene.wait(0.5)
+    scene.talk()
+    scene.wait(0.5)
+    assert scene.of(Cut)
+    scene.hush()
+    scene.wait(SKIPPED_S)
+    scene.agent(AgentAudio(1, sound(0.2)))
+    assert scene.played == [1, 2]
+
+
 def test_talk_shorter_than_the_confirmation_cuts_nothing_and_the_voice_comes_back() -> None:
     scene = begun()
     scene.says("A long answer.", 2.0)
@@ -263,6 +299,17 @@ def test_talk_from_before_the_answer_counts_for_no_cut() -> None:
     assert not scene.of(Cut), "it has talked over the answer for less than confirm_ms"
     scene.wait(0.2)
     assert scene.of(Cut)
+
+
+def test_where_nothing_is_heard_any_more_there_is_nothing_to_cut() -> None:
+    scene = begun()
+    scene.says("A long answer.", 2.0)
+    scene.wait(0.5)
+    scene.conversation.talk_started(scene.now_s, scene.now_s)
+    scene.conversation.talk_goes_on(1000, scene.now_s + 1.0, is_audible=False)
+    assert not [command for command in scene.conversation.take_commands() if isinstance(command, Cut)]
+    scene.conversation.talk_goes_on(1000, scene.now_s + 1.0, is_audible=True)
+    assert [command for command in scene.conversation.take_commands() if isinstance(command, Cut)]
 
 
 @pytest.mark.parametrize("mode", ["server", "off"])
@@ -382,6 +429,17 @@ def test_between_turns_is_a_while_after_the_last_sound_and_longer_while_an_answe
     assert not scene.conversation.between_turns(scene.now_s, scene.busy)
     scene.wait(4 * STEP_S)
     assert scene.conversation.between_turns(scene.now_s, scene.busy)
+
+
+def test_what_was_thrown_away_of_an_answer_holds_the_session_no_longer() -> None:
+    scene = begun()
+    scene.hears("tell me a story")
+    scene.says("Once upon a time.", 15.0)
+    scene.wait(0.5)
+    scene.interrupts()
+    patience = Patience(idle_s=20.0, false_wake_s=8.0, no_person_s=300.0, by_speech=False)
+    assert scene.conversation.no_longer_needed(scene.now_s + 19.0, patience) is None
+    assert scene.conversation.no_longer_needed(scene.now_s + 20.5, patience) is not None
 
 
 # ---------------------------------------------------------------- tools

@@ -34,6 +34,21 @@ def test_a_cut_answer_keeps_the_words_that_were_heard(history: History) -> None:
     assert told(history) == ["agent: one two three four five … (interrupted)"]
 
 
+def test_a_cut_is_of_one_answer(history: History) -> None:
+    history.agent_says("one two", 1, 90.0)
+    history.agent_says("three four", 2, 90.0)
+    history.cut(2, heard_ms=500, total_ms=1000)
+    assert told(history) == ["agent: one two", "agent: three … (interrupted)"]
+
+
+def test_an_answer_without_any_sound_is_not_told_once_it_cannot_come(history: History) -> None:
+    history.user_said("Hello?", 89.0)
+    history.agent_says("one two", 1, 90.0)
+    history.agent_says("three four", 2, 90.0)
+    history.never_heard(after=1)
+    assert told(history) == ["user: Hello?", "agent: one two"]
+
+
 def test_the_servers_correction_wins(history: History) -> None:
     history.agent_says("one two three", 1, 90.0)
     history.corrected("one")

@@ -71,6 +71,8 @@ def test_what_was_meant_for_one_session_does_not_reach_the_next() -> None:
     outbox.admit(first)
     outbox.send(b"for the first, unsent", first)
     outbox.end(first)
+    outbox.admit(first)
+    outbox.send(b"for the first, which has not ended", first)
     outbox.admit(second)
     outbox.send(b"for the first, late", first)
     outbox.send(b"for the second", second)

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from parleyd.agents.agent import Agent, AgentEvent, Ready
 from parleyd.config.schema import Config
@@ -376,7 +377,8 @@ class Supervisor:
             case Publish(event=event):
                 self._dialogue.publish(event)
             case Log(level=level, text=text, fields=told):
-                log.log(level, "%s", text, extra=fields(**told))
+                # A record names the state and the conversation that were told before it.
+                self._dialogue.then(partial(log.log, level, "%s", text, extra=fields(**told)))
             case Connect(suppress_greeting=suppress_greeting):
                 self._connect(suppress_greeting=suppress_greeting)
             case HangUp():
