@@ -22,7 +22,7 @@ from parleyd.host.directories import SYSTEM_CONFIG, user_config_directory
 
 # systemd.exec(5): where LoadCredentialEncrypted=NAME without a path looks.
 CREDENTIAL_STORE = Path("/etc/credstore.encrypted")
-# The one that systemd/parleyd.app.service loads.
+# The one that systemd/parleyd.service loads.
 DEFAULT_NAME = "elevenlabs"
 SERVICE_GROUP = "parleyd"
 _ENCRYPT_S = 60.0

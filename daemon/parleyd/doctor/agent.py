@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # the doctor starts without what these import
     from parleyd.conversation.session.session import Session
     from parleyd.core.endings import Ending
 
-_CREDENTIALS = Path("/run/credentials/parleyd.app.service")
+_CREDENTIALS = Path("/run/credentials/parleyd.service")
 _ANSWER_S = 8.0
 # An agent that minds its opening says so within this time after it has sent its formats.
 _AFTERTHOUGHT_S = 0.7

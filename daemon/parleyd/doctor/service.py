@@ -14,7 +14,7 @@ from parleyd.doctor.examination import Examination, our_name
 from parleyd.doctor.findings import Finding, error, good, misconfigured, note, skipped, warning
 from parleyd.host.notify import FAILED
 
-UNIT = "parleyd.app.service"
+UNIT = "parleyd.service"
 _PROPERTIES = (
     "LoadState,ActiveState,SubState,Result,ExecMainStatus,ExecMainCode,NRestarts,UnitFileState,MainPID,User,DynamicUser,"
     "SupplementaryGroups,StatusText,LoadError"
@@ -166,7 +166,7 @@ def _judge(unit: Unit, *, can_start: bool) -> Iterator[Finding]:
     elif unit.get("LoadState") != "loaded":
         yield error(
             f"{whose} cannot be loaded: {unit.get('LoadError') or unit.get('LoadState')}",
-            "systemd-analyze verify parleyd.app.service",
+            "systemd-analyze verify parleyd.service",
         )
     elif state in ("active", "reloading", "refreshing"):
         said = f": {unit.get('StatusText')}" if unit.get("StatusText") else ""
