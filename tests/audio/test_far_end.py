@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parleyd.audio.echo.alignment import LEAST_LAG_S
+from parleyd.audio.echo.alignment import LEAST_LAG_S, Alignment, Basis
+from parleyd.audio.echo.delay_line import KEPT_S, DelayLine
 from parleyd.audio.echo.far_end import GONE_S, FarEnd, FarFrame
 from parleyd.audio.pcm import FRAME_SAMPLES
 from parleyd.audio.sample_clock import SampleClock
@@ -382,3 +383,152 @@ def test_whatever_the_callbacks_do_a_frame_comes_out_and_little_is_kept(steps: l
         assert frame is None or (len(frame) == FRAME_SAMPLES and bool(np.isfinite(frame).all()))
         assert far_end.kept_s <= 1.6
         now_s += 0.02
+
+
+# ---------------------------------------------------------------- the alignment, by itself
+
+
+def aligned_at(seconds: float, *, reopened: bool = False) -> tuple[Alignment, float]:
+    """An alignment beside a speaker that keeps perfect time, after so long; and when its next frame begins."""
+    alignment, start_s = Alignment(16_000, reopened=reopened), 0.0
+    for number in range(round(seconds / 0.020)):
+        start_s = number * 0.020
+        alignment.clock.stamp(number * 320, start_s)
+        alignment.advance(start_s)
+        alignment.found()
+    return alignment, start_s + 0.020
+
+
+def test_the_position_goes_by_the_clock_until_an_echo_is_heard_then_by_the_count_for_a_minute() -> None:
+    alignment, start_s = aligned_at(1.0)
+    assert alignment.basis is Basis.BY_CLOCK
+    alignment.correct_delay(0.0)
+    assert alignment.basis is Basis.BY_CLOCK, "no echo was heard"
+    alignment.correct_delay(1e-9)
+    assert alignment.basis is Basis.BY_COUNT
+    bases = []
+    for _ in range(3010):
+        alignment.clock.stamp(round(start_s * 16_000), start_s)
+        alignment.advance(start_s)
+        bases.append(alignment.basis)
+        start_s += 0.020
+    changed = bases.index(Basis.BY_CLOCK)
+    assert changed * 0.020 == pytest.approx(60.0, abs=0.050)
+    assert set(bases[changed:]) == {Basis.BY_CLOCK}
+
+
+@pytest.mark.parametrize("heard", [False, True])
+def test_a_lost_position_is_found_with_the_next_frame(heard: bool) -> None:
+    alignment, start_s = aligned_at(1.0)
+    if heard:
+        alignment.correct_delay(1e-9)
+    alignment.jump(71)
+    assert alignment.basis is Basis.LOST
+    alignment.advance(start_s)
+    assert alignment.basis is Basis.LOST
+    alignment.found()
+    assert alignment.basis is (Basis.BY_COUNT if heard else Basis.BY_CLOCK)
+
+
+def test_a_speaker_that_was_opened_again_begins_lost() -> None:
+    assert Alignment(48_000, reopened=True).basis is Basis.LOST
+    assert Alignment(48_000).basis is Basis.BY_CLOCK
+
+
+def test_a_jump_moves_the_far_end_and_stays() -> None:
+    alignment, start_s = aligned_at(1.0)
+    before = alignment.position
+    alignment.jump(71)
+    for _ in range(50):
+        alignment.advance(start_s)
+        start_s += 0.020
+    assert alignment.position == pytest.approx(before + 50 * 320 - 71, abs=1e-6)
+
+
+def test_what_is_missing_now_and_then_makes_the_lag_grow_by_that_and_two_milliseconds() -> None:
+    alignment, start_s = aligned_at(1.0)
+    alignment.advance(start_s)
+    last = alignment.position + 335
+    assert alignment.wait(last, round(last) - 47, most_lag_s=0.1), "3 ms are missing"
+    assert alignment.lag_increase_samples == 0, "it may come yet"
+    alignment.advance(start_s + 0.020)
+    before = alignment.position
+    assert not alignment.wait(before + 335, round(before) + 400, most_lag_s=0.1)
+    assert alignment.lag_increase_samples == pytest.approx(48 + 32, abs=2)
+    assert before - alignment.position == alignment.lag_increase_samples
+    alignment.advance(start_s + 0.040)
+    assert alignment.lag_increase_samples == 0
+    # By the clocks, too: no echo was heard.
+    assert alignment.position - before == pytest.approx(320 - 80, abs=2)
+
+
+def test_the_lag_never_grows_beyond_the_speakers_latency() -> None:
+    alignment, start_s = aligned_at(1.0)
+    alignment.advance(start_s)
+    last = alignment.position + 335
+    for _ in range(16):
+        alignment.wait(last, round(last) - 47, most_lag_s=LEAST_LAG_S)
+    assert alignment.lag_increase_samples == 0
+
+
+@pytest.mark.parametrize(("missing_frames", "grows"), [(15, False), (16, True)])
+def test_an_end_that_never_comes_in_time_is_waited_for_in_15_frames(missing_frames: int, grows: bool) -> None:
+    alignment, start_s = aligned_at(1.0)
+    alignment.advance(start_s)
+    last = alignment.position + 335
+    for _ in range(missing_frames):
+        alignment.wait(last, round(last) - 47, most_lag_s=0.1)
+    assert bool(alignment.lag_increase_samples) is grows
+
+
+# ---------------------------------------------------------------- the delay line, by itself
+
+
+def periods(*values: int, samples: int = 160) -> list[bytes]:
+    return [np.full(samples, value, "<i2").tobytes() for value in values]
+
+
+def test_a_delay_line_keeps_its_samples_under_their_numbers() -> None:
+    line = DelayLine(16_000)
+    for number in range(1000):
+        line.append(periods(number + 1))
+    kept = round(KEPT_S * 16_000)
+    assert (line.start, line.end, len(line)) == (160_000 - kept, 160_000, kept)
+    assert line.silent_from == 160_000
+    assert (line.read(line.end - 320, 320) * 32768).tolist() == [999.0] * 160 + [1000.0] * 160
+    # What is not there is silent, on either side.
+    assert (line.read(line.end - 2, 4) * 32768).tolist() == [1000.0, 1000.0, 0.0, 0.0]
+    first = (line.start // 160) + 1
+    assert (line.read(line.start - 2, 4) * 32768).tolist() == [0.0, 0.0, first, first]
+    assert not line.read(line.end + 5, 3).any()
+    assert not line.read(line.start - 9, 3).any()
+    assert line.read(0, 3).dtype == np.float32
+
+
+def test_a_delay_line_keeps_no_silence_but_counts_it() -> None:
+    line = DelayLine(16_000)
+    line.append(periods(0, 0))
+    assert (len(line), line.end) == (0, 320)
+    line.append(periods(7, 0))
+    assert (line.silent_from, line.start, line.end) == (480, 320, 640)
+    for _ in range(200):
+        line.append(periods(0))
+    assert (len(line), line.end) == (0, 640 + 200 * 160)
+    line.append(periods(8))
+    line.clear()
+    assert (len(line), line.end) == (0, 640 + 201 * 160)
+
+
+@given(st.lists(st.lists(st.tuples(st.integers(-3, 3), st.integers(1, 9000)), max_size=3), max_size=60))
+def test_what_is_read_from_a_delay_line_was_appended_there(batches: list[list[tuple[int, int]]]) -> None:
+    line, everything = DelayLine(8_000), np.zeros(0, np.float32)
+    for batch in batches:
+        new = [np.full(count, value, "<i2") for value, count in batch]
+        line.append([one.tobytes() for one in new])
+        everything = np.concatenate([everything, *(one / np.float32(32768) for one in new)]).astype(np.float32)
+        assert line.end == len(everything)
+        assert not everything[line.silent_from :].any()
+        assert np.array_equal(line.read(line.start, len(line)), everything[line.start :])
+        assert len(line) <= round(KEPT_S * 8_000)
+        dropped = everything[max(0, line.end - round(KEPT_S * 8_000)) : line.start]
+        assert not dropped.any(), "nothing but silence is forgotten sooner"
