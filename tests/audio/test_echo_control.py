@@ -15,7 +15,7 @@ from parleyd.audio.devices.null import NullOutput
 from parleyd.audio.echo import control
 from parleyd.audio.echo.canceller import EchoCancellerMissingError
 from parleyd.audio.echo.control import DID_WELL_S, SECOND_CHANCE_S, EchoControl, Heard
-from parleyd.audio.echo.far_end import FarEnd
+from parleyd.audio.echo.far_end import FarEnd, FarFrame
 from parleyd.audio.echo.self_echo import SelfEcho
 from parleyd.audio.pcm import FRAME_BYTES, FRAME_SAMPLES, Frame, to_pcm
 from parleyd.audio.playback.playback import Playback
@@ -211,3 +211,25 @@ def test_levels_and_words_that_agree_at_the_same_moment_are_told_once(
     if mode == "aec":
         assert rig.control.mode == "half_duplex"
         assert rig.control._patience_s == 2 * SECOND_CHANCE_S
+
+
+def test_a_frame_goes_one_way_although_the_receiver_falls_back_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The words come back just when the ears have found out that this frame is for the canceller. A frame that went
+    past both would have the agent's voice in it, and might be speech."""
+    rig, rng = Rig("aec"), np.random.default_rng(1)
+    far, last, given = rng.standard_normal(151 * FRAME_SAMPLES) * 1500, 150, rig.far_end.frame
+
+    def while_it_is_asked(start_s: float) -> FarFrame:
+        rig.repeat_the_agent()
+        return given(start_s)
+
+    for number in range(last + 1):
+        place = slice(number * FRAME_SAMPLES, (number + 1) * FRAME_SAMPLES)
+        rig.far_end.take(to_pcm(far[place]), number * 0.02)
+        frame = Frame(to_pcm(far[place] * 0.3), number * 0.02)
+        if number == last:
+            monkeypatch.setattr(rig.far_end, "frame", while_it_is_asked)
+        passed = rig.control.hear(frame)
+    assert rig.control.mode == "half_duplex"
+    assert not passed.may_be_speech
+    assert passed.frame.pcm != frame.pcm
