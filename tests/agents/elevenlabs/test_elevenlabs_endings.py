@@ -221,6 +221,8 @@ def test_the_error_event_completes_a_close_reason_that_was_cut_off():
 def test_the_reason_of_the_close_counts_more_than_an_older_error():
     old = AgentError("the tool said no", "mcp_tool_error", 1008)
     assert "no credit" in judge_close(1002, "This request exceeds your quota limit.", old).reason
+    older = AgentError("Invalid API key", None, 1008)
+    assert "no credit" in judge_close(1002, "This request exceeds your quota limit.", older).reason
 
 
 @pytest.mark.parametrize("reason", ["Invalid message rec", "Invalid message received: x"])
