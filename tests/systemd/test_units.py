@@ -79,6 +79,21 @@ def test_exposure_of_what_the_system_runs(unit: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
+@needs_systemd_analyze
+def test_exposure_of_what_the_user_runs(tmp_path: Path) -> None:
+    """6.3 without namespaces. An empty runtime directory: it stands for that of a user who is logged in."""
+    command = ("systemd-analyze", "--user", "security", "--offline=true", "--no-pager", "--threshold=22")
+    done = run(*command, UNITS["user"], XDG_RUNTIME_DIR=str(tmp_path))
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_user_s_unit_can_do_without_namespaces() -> None:
+    """The drop-in takes back what is an error without them, and nothing else."""
+    unit, without = section(UNITS["user"]), section(ROOT / "systemd/user/without-namespaces.conf")
+    assert (unit["PrivateUsers"], unit["CapabilityBoundingSet"]) == ("yes", "")
+    assert dict(without) == {"PrivateUsers": "no", "CapabilityBoundingSet": "~"}
+
+
 def section(path: Path) -> configparser.SectionProxy:
     unit = configparser.RawConfigParser(strict=False)
     unit.optionxform = str  # type: ignore[assignment,method-assign]

@@ -24,11 +24,9 @@ from dataclasses import dataclass, replace
 from parleyd.agents.agent import AgentError
 from parleyd.agents.elevenlabs import account
 from parleyd.agents.elevenlabs.codec import UNSUPPORTED_FORMAT
-from parleyd.core.endings import Ending, EndingKind
+from parleyd.core.endings import NORMAL_CLOSURE, Ending, EndingKind
 
 _MAX_QUOTED_CHARS = 200
-# RFC 6455, 7.4.1: the purpose of the conversation is fulfilled.
-_NORMAL_CLOSURE = 1000
 
 _CHECK_AGENT = "check elevenlabs.agent_id, and that elevenlabs.base_url is the region in which the agent was made"
 _CHECK_KEY = "check elevenlabs.api_key: it must belong to the account of the agent"
@@ -293,7 +291,7 @@ def _by_unsupported_format(close: _Close) -> _Verdict | None:
 
 def _by_proper_close(close: _Close) -> _Verdict | None:
     """The agent has ended the conversation, whatever the words may be."""
-    if close.code != _NORMAL_CLOSURE:
+    if close.code != NORMAL_CLOSURE:
         return None
     if close.error is not None and close.error.kind == "max_duration_exceeded":
         return replace(_TIME_IS_UP, time_is_up=True).quoting(close.reason)

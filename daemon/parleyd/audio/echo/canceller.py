@@ -12,6 +12,7 @@ from parleyd.audio.echo.linear import LinearCanceller, LinearFrame
 from parleyd.audio.echo.linear_filter import PARTS
 from parleyd.audio.echo.near_end import AecWitness, NearEnd
 from parleyd.audio.pcm import FRAME_MS, FRAME_SAMPLES, PIPELINE_RATE_HZ, Frame, samples_of, to_pcm
+from parleyd.core.errors import UserError
 from parleyd.host import python_env
 
 Floats = npt.NDArray[np.float32]
@@ -26,13 +27,12 @@ _REST_S = 1.0
 _REST_FRAMES = round(_REST_S * 1000 / FRAME_MS)
 
 
-class EchoCancellerMissingError(Exception):
+class EchoCancellerMissingError(UserError):
     """The package that cancels the echo cannot be imported."""
 
-    @property
-    def hint(self) -> str:
+    def __init__(self, text: str) -> None:
         how = python_env.install("pywebrtc-audio")
-        return f"{how}; or set audio.echo.mode to half_duplex, or to off with a headset"
+        super().__init__(text, f"{how}; or set audio.echo.mode to half_duplex, or to off with a headset")
 
 
 class HalfDuplex:

@@ -19,6 +19,7 @@ from parleyd.audio.echo.alignment import LEAST_LAG_S, Alignment
 from parleyd.audio.echo.delay_line import DelayLine
 from parleyd.audio.echo.interpolator import Interpolator
 from parleyd.audio.pcm import BYTES_PER_SAMPLE, PIPELINE_RATE_HZ, SILENCE_DBFS
+from parleyd.audio.sample_clock import SampleClock
 
 Floats = npt.NDArray[np.float32]
 
@@ -61,6 +62,11 @@ class FarEnd:
         self.starved = 0
         """How often the end of a frame had not been handed over yet. It then counts as silence."""
         self._use(PIPELINE_RATE_HZ)
+
+    @property
+    def clock(self) -> SampleClock:
+        """The speaker's, since it was opened."""
+        return self._alignment.clock
 
     def start(self, rate_hz: int, latency_s: float) -> None:
         """The speaker was opened, perhaps again: what follows is at this rate, and heard so much later."""
