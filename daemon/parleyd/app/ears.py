@@ -20,7 +20,7 @@ from parleyd.audio.gate.held_back import HeldBackNews, in_words
 from parleyd.audio.gate.measure import VoiceMeasure
 from parleyd.audio.gate.vad import Detector
 from parleyd.audio.gate.wakeword import WakeWord
-from parleyd.audio.pcm import FRAME_MS, SILENCE_DBFS, SILENT_FRAME, Frame, level_dbfs
+from parleyd.audio.pcm import FRAME_MS, SILENCE_DBFS, Frame
 from parleyd.audio.recorder import Recorder
 from parleyd.conversation.dialogue.dialogue import Dialogue
 from parleyd.conversation.session.outbox import Outbox
@@ -169,9 +169,10 @@ class Ears:
         muted = self._muted or frame.start_s < self._heard_from_s
         self.heard_frames += not muted
         if muted:
-            frame = Frame(SILENT_FRAME, frame.start_s)
-        frame, may_be_speech = self._echo.hear(frame)
-        voiced = may_be_speech and self._vad.voiced(frame)
+            frame = Frame.silence(frame.start_s)
+        echo = self._echo.hear(frame)
+        frame = echo.frame
+        voiced = echo.may_be_speech and self._vad.voiced(frame)
         measured = self._measure.step(frame, voiced=voiced)
         self.level_dbfs = measured.level_dbfs
         verdict = self._gate.step(
@@ -179,16 +180,16 @@ class Ears:
             voiced=voiced,
             level_dbfs=measured.level_dbfs,
             pitch=measured.pitch,
-            faint=self._echo.faint,
+            faint=echo.weak_near_end,
             power=self._measure.power,
             wakes=asleep and self._wake_on_speech,
             hold_back=self._hold_back or asleep,
         )
-        self._echo.judge(level_dbfs(frame.pcm), talk=verdict.talk_ms > 0)
+        self._echo.judge(echo, talk=verdict.talk_ms > 0)
         if muted or any(one.frame.start_s < self._heard_from_s for one in verdict.passed):
             # The gate has held it back since before.
             verdict = replace(verdict, passed=self._silenced(verdict.passed, muted=muted))
-        floor_dbfs, alone = self._gate.floor.dbfs, self._echo.far_end_silent
+        floor_dbfs, alone = self._gate.floor.dbfs, echo.far_end_silent
         self._capture.gain.hear(measured.level_dbfs, floor_dbfs, talk=verdict.talk_ms > 0, alone=alone)
         if verdict.talk_started and asleep:
             self._gate.woken()
@@ -216,7 +217,7 @@ class Ears:
     def _silenced(self, passed: tuple[Passed, ...], *, muted: bool, speech_only: bool = False) -> tuple[Passed, ...]:
         """Without the sound that is for nobody, but with its time."""
         return tuple(
-            Passed(Frame(SILENT_FRAME, one.frame.start_s), speech=False)
+            Passed(Frame.silence(one.frame.start_s), speech=False)
             if muted or (speech_only and not one.speech) or one.frame.start_s < self._heard_from_s
             else one
             for one in passed

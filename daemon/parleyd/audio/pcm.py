@@ -18,19 +18,25 @@ FRAME_MS = 20
 FRAME_SAMPLES = PIPELINE_RATE_HZ * FRAME_MS // 1000
 BYTES_PER_SAMPLE = 2
 FRAME_BYTES = FRAME_SAMPLES * BYTES_PER_SAMPLE
-# Stands, as this very object, where the microphone is not heard: muted, lost, closed to an echo.
 SILENT_FRAME = bytes(FRAME_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """20 ms of sound at the pipeline rate.
-
-    pcm: FRAME_BYTES bytes. start_s: monotonic time of the first sample.
-    """
+    """20 ms of sound at the pipeline rate."""
 
     pcm: bytes
+    """FRAME_BYTES bytes."""
     start_s: float
+    """Monotonic time of the first sample."""
+    is_silent: bool = False
+    """Stands where the microphone is not heard: muted, lost, closed to an echo. Its sound is zeros. Zeros that the
+    microphone itself delivers are not meant: they are what the room sounds like."""
+
+    @classmethod
+    def silence(cls, start_s: float) -> Frame:
+        """In the place of a frame that is not heard."""
+        return cls(SILENT_FRAME, start_s, is_silent=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import numpy as np
 
 from parleyd.audio.devices.clock import RealTimeClock
 from parleyd.audio.devices.device import Deliver, StreamInfo
-from parleyd.audio.pcm import FRAME_BYTES, FRAME_MS, FRAME_SAMPLES, PIPELINE_RATE_HZ, SILENT_FRAME
+from parleyd.audio.pcm import FRAME_BYTES, FRAME_MS, FRAME_SAMPLES, PIPELINE_RATE_HZ
 
 # No room is digitally silent.
 ROOM_PEAK = 12
@@ -26,7 +26,7 @@ class ActorMicrophone:
         self.began_s = 0.0
         self.given: list[bytes] = []
         self._lock = threading.Lock()
-        self._script: deque[bytes] = deque()
+        self._script: deque[bytes | None] = deque()  # None: quiet
         self._clock: RealTimeClock | None = None
         noise = np.random.default_rng(7).integers(-ROOM_PEAK, ROOM_PEAK + 1, (50, FRAME_SAMPLES))
         self._room = [row.astype("<i2").tobytes() for row in noise]
@@ -34,7 +34,7 @@ class ActorMicrophone:
     def say(self, line: bytes, *, after_ms: int) -> None:
         """Speaks a line (PCM at the pipeline rate) after that much quiet; lines follow one another."""
         line += bytes(-len(line) % FRAME_BYTES)
-        periods = [SILENT_FRAME] * (after_ms // FRAME_MS)
+        periods: list[bytes | None] = [None] * (after_ms // FRAME_MS)
         periods += [line[i : i + FRAME_BYTES] for i in range(0, len(line), FRAME_BYTES)]
         with self._lock:
             self._script.extend(periods)
@@ -49,10 +49,8 @@ class ActorMicrophone:
 
         def speak(at_s: float) -> None:
             with self._lock:
-                period = self._script.popleft() if self._script else SILENT_FRAME
-            if period is SILENT_FRAME:
-                period = random.choice(self._room)
-            period = self.in_the_room(period, at_s - period_s)
+                spoken = self._script.popleft() if self._script else None
+            period = self.in_the_room(random.choice(self._room) if spoken is None else spoken, at_s - period_s)
             self.given.append(period)
             deliver(period, at_s - period_s)
 

@@ -16,7 +16,6 @@ from parleyd.audio.pcm import (
     FRAME_MS,
     PIPELINE_RATE_HZ,
     SILENCE_DBFS,
-    SILENT_FRAME,
     Frame,
     Samples,
     level_dbfs,
@@ -71,7 +70,7 @@ def rehearse(pcm: bytes, rate_hz: int, detector: Detector, gate: Gate) -> Rehear
         for passed in verdict.passed:
             flags[3, round(passed.frame.start_s * 1000 / FRAME_MS)] = passed.speech
     # What the gate still holds back at the end is as good as said.
-    silence = Frame(SILENT_FRAME, count * FRAME_MS / 1000)
+    silence = Frame.silence(count * FRAME_MS / 1000)
     for _ in range(gate.most_held_frames):
         gate.step(silence, voiced=False, level_dbfs=SILENCE_DBFS)
     return Rehearsal(

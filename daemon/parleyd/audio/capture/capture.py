@@ -13,7 +13,6 @@ from parleyd.audio.pcm import (
     FRAME_BYTES,
     FRAME_MS,
     PIPELINE_RATE_HZ,
-    SILENT_FRAME,
     Frame,
 )
 from parleyd.audio.resample import Resampler
@@ -160,6 +159,6 @@ class Capture:
             return []
         frames: list[Frame] = []
         while self._next_frame_s + _FRAME_S <= now_s:
-            frames.append(Frame(SILENT_FRAME, self._next_frame_s))
+            frames.append(Frame.silence(self._next_frame_s))
             self._next_frame_s += _FRAME_S
         return frames

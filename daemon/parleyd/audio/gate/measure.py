@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from parleyd.audio.pcm import FRAME_SAMPLES, PIPELINE_RATE_HZ, SILENCE_DBFS, SILENT_FRAME, Frame, samples_of
+from parleyd.audio.pcm import FRAME_SAMPLES, PIPELINE_RATE_HZ, SILENCE_DBFS, Frame, samples_of
 
 # Speech has most of its power here; mains hum, rumble and wind are below, hiss is above.
 VOICE_BAND_HZ = (250, 3500)
@@ -63,7 +63,7 @@ class VoiceMeasure:
 
     def step(self, frame: Frame, *, voiced: bool = True) -> Measured:
         """voiced=False: nobody will ask for the pitch of this frame."""
-        was_deaf, self._deaf = self._deaf, frame.pcm is SILENT_FRAME
+        was_deaf, self._deaf = self._deaf, frame.is_silent
         if was_deaf and self._deaf:
             # For hours, where the microphone is muted or away.
             self.power = _NO_POWER
