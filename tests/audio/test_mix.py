@@ -10,7 +10,7 @@ from playback_room import samples, tone
 
 from parleyd.audio.earcons.sounds import Sound
 from parleyd.audio.pcm import AudioFormat
-from parleyd.audio.playback.gain import Fader, Layer, Move, mixed
+from parleyd.audio.playback.gain import AS_IS, Fader, Layer, Move, mixed
 from parleyd.audio.playback.mix import FADE_S, Mix
 from parleyd.audio.playback.playhead import GIVE_UP_S, Heard, Started
 
@@ -342,7 +342,7 @@ def test_a_fader_moves_at_one_speed_whatever_the_period(sizes: tuple[int, ...]) 
 
 
 def test_sounds_are_added_up_and_saturate() -> None:
-    still, half = Move(1.0, 1.0, 1), Move(0.5, 0.5, 1)
+    still, half = AS_IS, Move(0.5, 0.5)
     loud, short = level(20_000, 0.001), level(-20_000, 0.0005)
     assert mixed(48, (Layer(loud, (still,)),), still) == loud
     assert mixed(60, (Layer(loud),), still) == loud + bytes(24)
