@@ -161,7 +161,6 @@ def ears(row: Row, folder: Path, *, real_time: bool) -> dict[str, float]:
     from parleyd.audio.playback.mix import Audible
     from parleyd.audio.playback.playback import Playback
     from parleyd.config.schema import Config
-    from parleyd.conversation.dialogue.agent_input import ToAgent
     from parleyd.conversation.dialogue.dialogue import Dialogue
     from parleyd.conversation.session.outbox import Outbox
     from parleyd.conversation.session.uplink import Uplink
@@ -227,7 +226,7 @@ def ears(row: Row, folder: Path, *, real_time: bool) -> dict[str, float]:
         detector(cast(Any, row.vad), config.gate.aggressiveness),
         Gate(config.gate.pre_roll_ms, config.gate.hangover_ms),
         outbox,
-        Dialogue(playback, outbox, ToAgent(outbox, bus), bus, config.barge_in, config.continuity, tools),
+        Dialogue(playback, outbox, bus, config.barge_in, config.continuity, tools),
         Supervisor(),
         bus,
         hold_back=config.gate.uplink != "open",

@@ -13,11 +13,12 @@ import pytest
 from playback_room import Room, SteppingOutput, samples, tone
 
 from parleyd.audio.earcons import sounds
-from parleyd.audio.earcons.sounds import EarconError, Sound, all_chosen, from_file, made
+from parleyd.audio.earcons.sounds import Sound, all_chosen, from_file, made
 from parleyd.audio.echo.far_end import FarEnd
 from parleyd.audio.pcm import AudioFormat, level_dbfs
 from parleyd.audio.playback.earcon_track import STALE_S, EarconTrack
 from parleyd.audio.playback.playhead import Heard
+from parleyd.core.errors import UserError
 
 MakeRoom = Callable[..., Room]
 BEEP = Sound(tone(0.05, rate_hz=48_000, hz=1000, peak=2000), 48_000)
@@ -85,7 +86,7 @@ def test_files_that_cannot_serve_are_refused_with_a_hint(tmp_path: Path) -> None
         wav(tmp_path / "long.wav", bytes(2 * 22_050 * 11)): "it lasts 11.0 s",
     }
     for path, why in refused.items():
-        with pytest.raises(EarconError, match=why) as caught:
+        with pytest.raises(UserError, match=why) as caught:
             from_file(path)
         assert str(path) in str(caught.value)
         assert caught.value.hint

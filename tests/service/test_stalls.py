@@ -161,7 +161,7 @@ NOT_WATCHED = {
     "session closer", "gain", "mute-switch", "metrics port",
 }  # fmt: skip
 # What runs elsewhere than in the daemon.
-ELSEWHERE = {"agents/local", "chat", "cli", "demo", "doctor", "tuning", "audio/devices"}
+ELSEWHERE = {"embedded", "chat", "cli", "demo", "doctor", "tuning", "audio/devices"}
 
 
 def test_every_thread_of_the_daemon_has_a_norm() -> None:

@@ -26,6 +26,7 @@ from parleyd.conversation.session.bounded_socket import BoundedWebSocket
 from parleyd.conversation.session.connecting import close_frame, connect, retry, words
 from parleyd.core import events
 from parleyd.core.endings import DialError, Ending, EndingKind
+from parleyd.core.errors import UserError
 from parleyd.core.health import Pulse
 from parleyd.core.log_fields import fields
 
@@ -46,13 +47,12 @@ _HINT_NETWORK = "check the network and elevenlabs.base_url"
 _SPEAKER_GONE_S = 5.0
 
 
-class AnnouncementRefusedError(Exception):
+class AnnouncementRefusedError(UserError):
     """The text will not be spoken. kind: for programs; hint: what to do about it."""
 
     def __init__(self, kind: str, text: str, hint: str) -> None:
-        super().__init__(text)
+        super().__init__(text, hint)
         self.kind = kind
-        self.hint = hint
 
 
 @dataclass(eq=False)

@@ -28,5 +28,5 @@ class EarconBell:
 
 
 def earcons_of(section: Earcons, speak: Callable[[str], Sound]) -> dict[Earcon, Sound]:
-    """Raises EarconError, as speak does."""
+    """Raises UserError, as speak does."""
     return all_chosen({name: getattr(section, name) for name in NAMES}, section.level_db, speak)

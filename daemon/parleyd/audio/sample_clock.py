@@ -26,7 +26,7 @@ class SampleClock:
 
     A Kalman filter with two states, the time of a sample and the clock's drift, which is believed to be small until
     the stamps show it. lost_s: how much later its samples are, in all, because the stamps jumped, and it with them;
-    resyncs: how often.
+    resyncs: how often they did.
     """
 
     def __init__(self, rate_hz: int) -> None:

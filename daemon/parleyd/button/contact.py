@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
-
-class ButtonError(Exception):
-    """What will not pass by itself. hint: what to do about it."""
-
-    def __init__(self, text: str, hint: str) -> None:
-        super().__init__(text)
-        self.hint = hint
+from parleyd.core.errors import UserError
 
 
-class ButtonGoneError(ButtonError):
+class ButtonGoneError(UserError):
     """The button is not there, or may not be read: it may come (back)."""
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from parleyd.button.contact import ButtonGoneError, Contact
 from parleyd.button.presses import Press, Presses
@@ -18,24 +18,48 @@ log = logging.getLogger(__name__)
 # A button that is not there is looked for so often; a daemon that is being started again is asked once more after this.
 LOOK_AGAIN_S = 1.0
 ASK_AGAIN_S = 3.0
+# Whoever presses sooner after the question cannot have heard it, and means what the button does otherwise.
+HEARD_S = 0.7
+
+
+def meaning(press: Press, order: Order, status: Mapping[str, Any], pressed_s: float) -> tuple[str | None, bool]:
+    """→ (the id of the call that this press answers, else None; whether it allows it). status: the daemon's. pressed_s:
+    in the clock of the daemon's events, the monotonic one. Pure.
+
+    A short press says yes and a long one no, but for a press that would mute: that always mutes, and says no.
+    """
+    asked = [one for one in status.get("confirmations", ()) if pressed_s - one["at_s"] >= HEARD_S]
+    # One waits at a time; two would not tell which one is meant.
+    if len(asked) != 1:
+        return None, False
+    return str(asked[0]["approval"]), press == "short" and not would_mute(order, status)
+
+
+def would_mute(order: Order, status: Mapping[str, Any]) -> bool:
+    microphone = status["microphone"]
+    return order == "mute_or_unmute" and microphone is not None and not microphone["muted"]
 
 
 class Orders:
     """Carries out what a press means. A connection for every press: the daemon may be another one each time.
 
-    socket: else the client's own places.
+    socket: else the client's own places. confirms: a press answers a tool that waits for a person.
     """
 
-    def __init__(self, socket: Path | None) -> None:
+    def __init__(self, socket: Path | None, *, confirms: bool = True) -> None:
         self._socket = socket
+        self._confirms = confirms
 
-    def give(self, order: Order) -> None:
+    def give(self, press: Press, order: Order) -> None:
         """Says in the log what came of it; a failure is no reason to end."""
-        if order == "none":
+        if order == "none" and not self._confirms:
             return
+        # A press that is tried again later answers nothing that was not asked then.
+        pressed_s = time.monotonic()
         for is_last in (False, True):
             try:
-                log.info("%s", self._ask(order))
+                if done := self._ask(press, order, pressed_s):
+                    log.info("%s", done)
             except NotRunningError as error:
                 if is_last:
                     log.error("%s -> %s", error, error.hint)
@@ -52,9 +76,10 @@ class Orders:
             log.warning("%s: %s", now, warning)
         return now
 
-    def _ask(self, order: Order) -> str:
+    def _ask(self, press: Press, order: Order, pressed_s: float) -> str:
+        """→ what was done; empty for nothing."""
         try:
-            return self._ask_knowing(order)
+            return self._ask_knowing(press, order, pressed_s)
         except RefusedError as error:
             if error.kind != "busy" or order != "mute_or_unmute":
                 raise
@@ -62,21 +87,27 @@ class Orders:
         with Client(self._socket) as client:
             return self._give(client, "mute")
 
-    def _ask_knowing(self, order: Order) -> str:
+    def _ask_knowing(self, press: Press, order: Order, pressed_s: float) -> str:
         with Client(self._socket) as client:
+            status = client.ask("status")
+            if self._confirms and (meant := meaning(press, order, status, pressed_s))[0] is not None:
+                approval, allows = meant
+                muted = self._give(client, "mute") + ", " if would_mute(order, status) else ""
+                answer = "approve" if allows else "deny"
+                return f"{muted}{answer} {client.ask(answer, approval=approval)['name']}"
             now: Literal["wake", "sleep", "mute", "unmute"]
             if order == "mute_or_unmute":
-                now = "unmute" if client.ask("status")["microphone"]["muted"] else "mute"
+                now = "unmute" if status["microphone"]["muted"] else "mute"
             elif order == "wake_or_sleep":
-                now = "wake" if client.ask("status")["state"] in ("asleep", "starting") else "sleep"
-            elif order == "wake":
-                now = "wake"
+                now = "wake" if status["state"] in ("asleep", "starting") else "sleep"
+            elif order == "none":
+                return ""
             else:
-                now = "sleep"
+                now = order
             return self._give(client, now)
 
 
-def watch(config: Button, find: Callable[[Button], Contact], give: Callable[[Order], None]) -> None:
+def watch(config: Button, find: Callable[[Button], Contact], give: Callable[[Press, Order], None]) -> None:
     """Never returns. find: raises ButtonGoneError for a button that may come, which is waited for; other errors of the
     button go up."""
     has: dict[Press, Order] = {"short": config.short_press, "long": config.long_press}
@@ -101,7 +132,7 @@ def watch(config: Button, find: Callable[[Button], Contact], give: Callable[[Ord
                     made += presses.change(closed, at_s)
                 made += presses.pass_to(time.monotonic())
                 for press in made:
-                    give(has[press])
+                    give(press, has[press])
         except ButtonGoneError as error:
             told = str(error)
             log.warning("%s -> %s; waiting for it", error, error.hint)

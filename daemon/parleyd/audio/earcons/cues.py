@@ -59,7 +59,7 @@ class EarconCues:
         """What is to sound because of this."""
         cue = self._step(event)
         # The newer of two sounds cuts the older short: the ring, by which somebody may be waiting at the stove.
-        is_answer = cue is not None and cue.earcon in ("timer", "muted", "unmuted")
+        is_answer = cue is not None and cue.earcon in ("timer", "muted", "unmuted", "confirm")
         return cue if is_answer or not self._rings(event.at_s) else None
 
     def _step(self, event: events.Event) -> Cue | None:
@@ -74,6 +74,9 @@ class EarconCues:
             case events.TimerWentOff():
                 self._rung_s = event.at_s
                 return Cue("timer")
+            case events.ConfirmationWanted():
+                # A person has seconds to answer: neither the agent's voice nor theirs may hold it back.
+                return Cue("confirm")
             case events.BudgetNear() | events.BudgetSpent():
                 return Cue("budget", after_voice=True)
             case events.SpeechLost():
