@@ -257,6 +257,12 @@ def test_a_session_of_the_devices_is_deaf_until_somebody_wakes_it() -> None:
     assert life.facts.patience.by_speech
 
 
+def test_whoever_is_asleep_is_not_deaf() -> None:
+    life = live(wake=DEVICE)
+    life.take(Sleep())
+    assert not life.lifecycle.deaf
+
+
 def test_the_device_opens_only_so_many_sessions() -> None:
     life = Life()
     for _ in range(MOST_BY_DEVICE):
@@ -312,6 +318,12 @@ def test_a_spent_budget_refuses_a_command_unless_it_says_anyway() -> None:
     life.take(Sleep())
     life.take(COMMAND)
     assert life.state is State.ASLEEP, "anyway holds for one session"
+    life.facts.refused = None
+    life.facts.is_pause = True
+    life.take(COMMAND)
+    life.opens("c2")
+    life.look()
+    assert last_move(life) == ("spent", "asleep")
 
 
 def test_always_waits_for_what_refuses_it_and_comes_back() -> None:
