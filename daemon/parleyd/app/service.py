@@ -15,6 +15,7 @@ from parleyd.agents.speech import Speech
 from parleyd.announce.announcer import AnnouncementRefusedError, Announcer
 from parleyd.announce.budget_notice import BudgetNotice
 from parleyd.announce.confirmation_notice import ConfirmationNotice
+from parleyd.app.out_of_reach import apart_for, places
 from parleyd.app.sound import Sound
 from parleyd.app.status import Reporter, Status, told_to_agent
 from parleyd.app.watch import Watch
@@ -37,6 +38,7 @@ from parleyd.core.health import Pulse
 from parleyd.core.log_fields import fields
 from parleyd.hooks.hooks import Hooks
 from parleyd.host import notify
+from parleyd.host.apart import Apart
 from parleyd.tools.confirmations import BY_BUTTON, BY_COMMAND
 from parleyd.tools.device_tools import DeviceTools, Host
 from parleyd.tools.result import Fault, ToolError
@@ -58,6 +60,7 @@ class Service:
     state_directory: for what outlives the process: mute switch, volume, usage, the transcript, timers, the audit log
         of tools; None keeps nothing.
     speech_for: the voice of announcements, None where there is none; raises what the maker of agents does.
+    apart: how tools and hooks are kept apart from this process; None: as this machine can.
     """
 
     def __init__(
@@ -71,8 +74,10 @@ class Service:
         give_up: Callable[[], bool] = lambda: False,
         state_directory: Path | None = None,
         speech_for: Callable[[Config], Speech | None] = lambda _config: None,
+        apart: Apart | None = None,
     ) -> None:
         self._config = config
+        self._apart = apart or apart_for(config, None, state_directory)
         self._bus = bus
         self._on_failure = on_failure
         self._speech_for = speech_for
@@ -114,6 +119,7 @@ class Service:
             bus,
             state_directory,
             BY_BUTTON if config.button.is_there and config.button.confirms else BY_COMMAND,
+            self._apart,
         )
         self._dialogue = Dialogue(
             self.sound.playback if self.sound is not None else None,
@@ -123,7 +129,7 @@ class Service:
             config.continuity,
             self.tools,
         )
-        self._hooks = Hooks(config.hooks, bus)
+        self._hooks = Hooks(config.hooks, bus, self._apart)
         self._traffic = Traffic()
         lines = Lines()
         self._meter = UsageMeter(Store(state_directory), self._used)
@@ -351,6 +357,7 @@ class Service:
             self.tools.waiting_approvals,
             self.tools.waiting_confirmations,
             transcript,
+            self._apart.ways,
         )
 
     @property
@@ -368,6 +375,7 @@ class Service:
             self.sound.reconfigure(config)
         self._dialogue.reconfigure(config.barge_in, config.continuity)
         self._warden.reconfigure(config)
+        self._apart.hide(places(config))
         self._hooks.reconfigure(config.hooks)
         self._uploads.agent = agent
         self._supervisor.reconfigure(config, agent)

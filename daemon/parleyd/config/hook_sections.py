@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from parleyd.config.base import Section, Text
+from parleyd.config.base import RunAs, Section, Text
 from parleyd.config.secrets import masked
 
 # The supervisor's states, what goes on between them, and the daemon's own beginning and end.
@@ -57,6 +57,7 @@ class Hook(Section, frozen=True):
     environment: Annotated[
         dict[str, str], Meta(description="beside PATH, HOME, LANG, TZ and PARLEYD_..., all that it gets")
     ] = {}
+    run_as: RunAs = "apart"
 
     def __repr__(self) -> str:
         return f"Hook({masked(self)})"

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
-from parleyd.config.base import Secret, Section, Text
+from parleyd.config.base import RunAs, Secret, Section, Text
 from parleyd.config.button import Button
 from parleyd.config.hook_sections import Hook
 from parleyd.config.keeping import Budget, Continuity, Debug, QuietHours, Transcript
@@ -58,6 +58,7 @@ class Variable(Section, frozen=True):
         Annotated[list[Text], Meta(min_length=1)] | None,
         Meta(description="a program and its arguments; what it prints is the value"),
     ] = None
+    run_as: RunAs = "apart"
     default: Annotated[Scalar | None, Meta(description="the value as long as none was found")] = None
 
 

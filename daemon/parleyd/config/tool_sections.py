@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from parleyd.config.base import Secret, Section, Text
+from parleyd.config.base import RunAs, Secret, Section, Text
 from parleyd.config.secrets import masked
 
 BuiltIn = Literal[
@@ -58,6 +58,7 @@ class CommandTool(Tool, frozen=True, kw_only=True):
     ] = "nothing"
     environment: Annotated[dict[str, str], Meta(description="beside PATH, HOME, LANG and TZ, all that it gets")] = {}
     secrets: Annotated[dict[str, Secret], Meta(description="environment variables with secrets")] = {}
+    run_as: RunAs = "apart"
 
     def __repr__(self) -> str:
         return f"CommandTool({masked(self)})"
@@ -95,6 +96,7 @@ class PythonTool(Tool, frozen=True, kw_only=True):
     entry_point: Annotated[Text | None, Meta(description="its name; none: the tool's own name")] = None
     environment: Annotated[dict[str, str], Meta(description="beside PATH, HOME, LANG and TZ, all that it gets")] = {}
     secrets: Annotated[dict[str, Secret], Meta(description="environment variables with secrets")] = {}
+    run_as: RunAs = "apart"
 
     def __repr__(self) -> str:
         return f"PythonTool({masked(self)})"
@@ -158,6 +160,10 @@ class Tools(Section, frozen=True, kw_only=True):
     audit_kib: Annotated[
         int, Meta(ge=16, le=65_536, description="KiB of the audit log, after which a new file begins; 3 old ones stay")
     ] = 512
+    apart: Annotated[
+        Literal["auto", "required"],
+        Meta(description="required: where tools and hooks cannot be kept apart from the daemon, they are not run"),
+    ] = "auto"
     timer_listens: Annotated[
         bool,
         Meta(description="in a session that a timer opens the room is heard at once; false: once the agent is woken"),

@@ -1,8 +1,9 @@
-"""As process 1 of a container the daemon inherits what others leave behind, and has to bury it.
+"""The daemon inherits what its descendants leave behind (host/descent.py), or all, as process 1 of a container, and has
+to bury it.
 
-A tool or a hook may leave something in the background. When that ends, its entry stays in the process table until its
-parent asks for it, and the parent of all orphans is process 1. What the daemon has started itself somebody waits for,
-and does so at once; so what has been dead for a while is nobody's.
+The runner of a tool or a hook kills all that this has left in the background. If the runner itself was killed, the
+entry of what then ends stays in the process table until its parent asks for it, and that is the daemon. What the daemon
+has started itself somebody waits for, and does so at once; so what has been dead for a while is nobody's.
 """
 
 from __future__ import annotations
@@ -27,16 +28,26 @@ class Orphans:
         self._since_s: dict[Dead, float] = {}
 
     def look(self, now_s: float) -> None:
-        if os.getpid() == 1:
-            for pid in self.forgotten(dead_children(), now_s):
-                # Somebody may have asked for it in this moment.
-                with contextlib.suppress(ChildProcessError):
-                    os.waitpid(pid, os.WNOHANG)
+        if not _has_dead():
+            self._since_s.clear()
+            return
+        for pid in self.forgotten(dead_children(), now_s):
+            # Somebody may have asked for it in this moment.
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
 
     def forgotten(self, dead: set[Dead], now_s: float) -> list[int]:
         """dead: those that nobody has asked for yet. → the numbers of those that nobody will."""
         self._since_s = {one: self._since_s.get(one, now_s) for one in dead}
         return [pid for (pid, _), since_s in self._since_s.items() if now_s - since_s >= GRACE_S]
+
+
+def _has_dead() -> bool:
+    """One question to the kernel, where dead_children() has to look at every process."""
+    try:
+        return os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return False
 
 
 def dead_children() -> set[Dead]:
