@@ -1,4 +1,4 @@
-"""What must hold for tools, and what types cannot say. Pure."""
+"""The rules for tools that types cannot express. Pure."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from parleyd.tools import template
 from parleyd.tools.parameters import Parameters, SchemaError
 from parleyd.tools.template import Placeholder, TemplateError
 
-# What takes a program as an argument, and the option behind which it stands.
+# Interpreters, and the option before a program text.
 _INTERPRETER = re.compile(r"(ba|da|z|k|a|fi)?sh|python[\d.]*|perl|ruby|node|(original-|[gmn])?awk|lua[\d.]*|php|g?sed")
 _SCRIPT_OPTION = re.compile(r"-[a-zA-Z]*[ceEr]|--eval|--command")
-# These hand their arguments to a shell, here or at the other end.
+# Programs that pass their arguments to a shell, here or on another host.
 _SHELL_BEHIND = ("ssh", "rsh", "su", "watch", "eval")
-# These run what follows them.
+# Programs that run the command after them.
 _WRAPPERS = (
     "busybox", "chroot", "doas", "env", "find", "flock", "ionice", "nice", "nohup", "setsid", "stdbuf", "sudo",
     "systemd-run", "taskset", "timeout", "xargs",
@@ -31,8 +31,9 @@ _WRAPPERS = (
 
 @dataclass(frozen=True, slots=True)
 class _Editor:
-    """program: options with a program, or a file of one, as their value, behind them or glued to them; more: options
-    with what belongs to a program beside that. plain: options with another value."""
+    """program: options whose value is a program text or the file of one, as the next argument or joined to the option.
+    more: options with an additional part of a program.
+    plain: options with another value."""
 
     program: re.Pattern[str]
     more: re.Pattern[str]
@@ -130,7 +131,7 @@ def _command(key: str, tool: sections.CommandTool, parameters: Parameters) -> It
 
 
 def _wrapped(run: Sequence[str]) -> str:
-    """The name of the program that is run in the end, such as sh in [timeout, 5, sh, -c, ...]."""
+    """The name of the program behind all wrappers, such as sh in [timeout, 5, sh, -c, ...]."""
     names = [PurePosixPath(argument).name for argument in run]
     if names[0] not in _WRAPPERS:
         return names[0]
@@ -139,7 +140,7 @@ def _wrapped(run: Sequence[str]) -> str:
 
 
 def _editor_programs(name: str, run: Sequence[str]) -> set[int]:
-    """Which arguments of run are, or may be, a program for sed or awk."""
+    """The indexes of the arguments of `run` that are, or may be, a program for sed or awk."""
     if (editor := _EDITORS.get(name.removeprefix("original-").lstrip("gmn"))) is None:
         return set()
     start = [PurePosixPath(argument).name for argument in run].index(name) + 1
@@ -160,7 +161,7 @@ def _editor_programs(name: str, run: Sequence[str]) -> set[int]:
                 programs.add(index + 1)
                 skip_to = index + 2
         elif argument.startswith("--") and argument != "--":
-            # Perhaps one of those, cut short.
+            # It may be an abbreviation of such an option.
             programs |= {index, index + 1}
         else:
             programs.add(index)
@@ -237,7 +238,7 @@ def _secrets(key: str, secrets: Mapping[str, Secret]) -> Iterator[Finding]:
 
 
 def _is_near(host: str) -> bool:
-    """This machine, or the network at home."""
+    """Whether the host is this machine or in the home network."""
     try:
         return ipaddress.ip_address(host).is_private
     except ValueError:

@@ -1,4 +1,4 @@
-"""The keys of `parleyd button`: a push button, and what it does."""
+"""The keys of `parleyd button`: a push button, and its actions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The keys under `hooks:`. See schema.py for the conventions, docs/hooks.md for what follows from them."""
+"""The keys under `hooks:`. schema.py explains the conventions, docs/hooks.md explains hooks."""
 
 # ruff: noqa: RUF012 (msgspec copies mutable defaults)
 from __future__ import annotations
@@ -10,7 +10,7 @@ from msgspec import Meta
 from parleyd.config.base import Section, Text
 from parleyd.config.secrets import masked
 
-# The supervisor's states, what goes on between them, and the daemon's own beginning and end.
+# The supervisor's states, the events of a conversation, and the daemon's own start and end.
 HookName = Literal[
     "asleep",
     "connecting",

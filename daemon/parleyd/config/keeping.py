@@ -1,4 +1,4 @@
-"""The keys for what is kept and what is spent: continuity, budget, quiet hours, transcript, recordings."""
+"""The keys for stored data and for cost: continuity, budget, quiet hours, transcript, recordings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EVERY_DAY: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 class Continuity(Section, frozen=True):
-    """What the agent is told, in a new session, of what was said before."""
+    """The earlier conversation that the agent is told in a new session."""
 
     mode: Annotated[
         Literal["always", "lost_line", "off"],
@@ -34,7 +34,7 @@ class Continuity(Section, frozen=True):
 
 
 class Budget(Section, frozen=True):
-    """How long sessions may be in all, since they are what the provider bills."""
+    """The total duration of sessions, which is the time that the provider bills."""
 
     minutes_per_day: Annotated[
         Annotated[float, Meta(gt=0, le=1440)] | None, Meta(description="minutes of session from midnight to midnight")
@@ -52,7 +52,7 @@ class Budget(Section, frozen=True):
 
 
 class QuietHours(Section, frozen=True):
-    """A stretch of the day in which speech wakes nobody."""
+    """A period of the day in which speech wakes nobody."""
 
     from_: Annotated[TimeOfDay, Meta(description="its beginning, local time")] = field(default="22:00", name="from")
     to: Annotated[TimeOfDay, Meta(description="its end; earlier than the beginning: on the next day")] = "07:00"

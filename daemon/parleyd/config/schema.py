@@ -1,8 +1,9 @@
 """Every key of the configuration: its type, default, unit, limits and meaning.
 
-The loader, `parleyd check`, the JSON Schema and docs/configuration.md all come from these classes alone. A unit is the
-end of a key's name (_ms, _s, _db). Limits stand on the inner type (msgspec wants them there), the description outside;
-`expected` puts a pattern into words; with `null_is_text` YAML's null is read as the text "null" (the null device).
+The loader, `parleyd check`, the JSON Schema and docs/configuration.md all come from these classes alone. The end of a
+key's name is its unit (_ms, _s, _db). Limits are on the inner type (msgspec requires that), the description is on the
+outer one. `expected` describes a pattern in words. With `null_is_text` YAML's null is read as the text "null" (the null
+device).
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ DeviceName = Annotated[
 ]
 
 
-# Sections that may stand as one plain value, and the key whose value that is.
+# Sections that may be written as one plain value, and the key that gets this value.
 SHORTHANDS = {"audio": "mode"}
 
 
 class Overrides(Section, frozen=True):
-    """What this device changes about the agent; each must be allowed in the agent's Security settings."""
+    """Settings of the agent that this device changes; each must be allowed in the agent's Security settings."""
 
     prompt: Annotated[Text | None, Meta(description="system prompt")] = None
     first_message: Annotated[str | None, Meta(description="what the agent says first; empty: it waits")] = None
@@ -48,7 +49,7 @@ class Overrides(Section, frozen=True):
 
 
 class Variable(Section, frozen=True):
-    """Where a dynamic variable is found anew for each session; exactly one of env, file and command."""
+    """The source of a dynamic variable, which is read again for each session; exactly one of env, file and command."""
 
     env: Annotated[Text | None, Meta(description="name of an environment variable")] = None
     file: Annotated[Text | None, Meta(description="path of a file whose text is the value")] = None
@@ -138,7 +139,7 @@ EarconChoice = Annotated[
 
 
 class Mixer(Section, frozen=True):
-    """The sound card's own mixer, moved by the volume in place of the software's: docs/devices.md."""
+    """The sound card's own mixer, used for the volume instead of the software: docs/devices.md."""
 
     control: Annotated[
         Text | None, Meta(description="such as PCM or Master, as alsamixer names it; null: no mixer is moved")
@@ -164,7 +165,7 @@ class AudioOutput(Section, frozen=True):
 
 
 class Echo(Section, frozen=True):
-    """What is done about the agent's voice in the microphone: docs/echo.md."""
+    """The countermeasure against the agent's voice in the microphone: docs/echo.md."""
 
     mode: Annotated[
         Literal["auto", "aec", "half_duplex", "off"],
@@ -179,7 +180,7 @@ class Echo(Section, frozen=True):
 
 
 class Audio(Section, frozen=True):
-    """Sound devices, and the echo between them. `audio: off` alone stands for `audio: {mode: off}`."""
+    """Sound devices, and the echo between them. `audio: off` means `audio: {mode: off}`."""
 
     mode: Annotated[
         Literal["on", "off"],
@@ -195,7 +196,7 @@ class Audio(Section, frozen=True):
 
 
 class Earcons(Section, frozen=True):
-    """Short sounds that tell what the daemon does: docs/earcons.md. Each is on, off, spoken, or a file of one's own."""
+    """Short sounds that tell what the daemon does: docs/earcons.md. Each is on, off, spoken, or a file of your own."""
 
     listening: Annotated[
         EarconChoice, Meta(description="woken by wake word or command, when the person pauses; the line is back")
@@ -216,7 +217,7 @@ class Earcons(Section, frozen=True):
 
 
 class Gate(Section, frozen=True):
-    """Decides whether somebody speaks, and what of the room goes up the wire."""
+    """Decides whether somebody speaks, and which sound is sent to the agent: docs/gate.md."""
 
     vad: Annotated[
         Literal["webrtcvad", "silero"],
@@ -237,7 +238,7 @@ class Gate(Section, frozen=True):
 
 
 class BargeIn(Section, frozen=True):
-    """How the person interrupts the agent."""
+    """How a person interrupts the agent."""
 
     mode: Annotated[
         Literal["server", "local", "off"],
@@ -255,7 +256,7 @@ class BargeIn(Section, frozen=True):
 
 
 class Session(Section, frozen=True):
-    """How long a session is held, and what is kept for it."""
+    """How long a session stays open, and how much speech is kept for it."""
 
     max_s: Annotated[
         float,
@@ -362,7 +363,7 @@ class Announce(Section, frozen=True):
 
 
 class Log(Section, frozen=True):
-    """What is logged."""
+    """The log: docs/logging.md."""
 
     level: Annotated[
         Literal["debug", "info", "notice", "warning", "error"],

@@ -1,4 +1,4 @@
-"""The keys under `tools:`. See schema.py for the conventions, docs/tools.md for what follows from them."""
+"""The keys under `tools:`. schema.py explains the conventions, docs/tools.md explains tools."""
 
 # ruff: noqa: RUF012 (msgspec copies mutable defaults)
 from __future__ import annotations
@@ -21,12 +21,12 @@ BuiltIn = Literal[
     "cancel_timer",
     "device_status",
 ]
-# The agent's own limit is 120 s; ours has to come first.
+# The longest timeout of a tool: the agent's own limit is 120 s, and the daemon has to answer before that.
 MAX_TIMEOUT_S = 115.0
 
 
 class Tool(Section, frozen=True, kw_only=True):
-    """What every tool has."""
+    """The keys of every tool."""
 
     description: Annotated[Text, Meta(description="for the agent: what it does, and when to use it")]
     parameters: Annotated[
@@ -116,7 +116,7 @@ class Mcp(Section, frozen=True, kw_only=True):
 
 
 class Tools(Section, frozen=True, kw_only=True):
-    """What the agent may do on this device: docs/tools.md."""
+    """The tools that the agent may use on this device: docs/tools.md."""
 
     built_in: Annotated[list[BuiltIn], Meta(description="those of parleyd itself that the agent may use")] = (
         msgspec.field(

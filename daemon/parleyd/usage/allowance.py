@@ -1,4 +1,4 @@
-"""Whether there may be a session now: budget and quiet hours. Pure."""
+"""Decides whether a session is allowed now, by budget and quiet hours. Pure."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from parleyd.config.keeping import Budget, QuietHours
 from parleyd.usage.ledger import Amount
 from parleyd.usage.quiet_hours import quiet_until
 
-# Of a budget, so much is used when it is time to say so.
+# The used share of a budget at which the user is told.
 NEAR = 0.8
-# Sessions that the device opens of its own accord, because a timer has gone off: an agent sets timers at will.
+# The limit on sessions that the device opens because a timer has gone off, for an agent can set any number of timers.
 MOST_BY_DEVICE, WITHIN_S = 4, 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why there is no session. until: when that changes, as a key: the same refusal is said once."""
+    """Why there is no session. until: when that changes; also the key by which the same refusal is reported only
+    once."""
 
     cause: Literal["budget", "quiet hours", "device"]
     text: str
@@ -30,7 +31,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Purse:
-    """One budget as it stands. period: `day` or `month`; name: which one, 2026-11-21 or 2026-11."""
+    """One budget with its present use. period: `day` or `month`; name: which one, 2026-11-21 or 2026-11."""
 
     period: Literal["day", "month"]
     name: str
@@ -51,7 +52,7 @@ class Purse:
 
 
 def purses(budget: Budget, today: Amount, month: Amount, local: datetime) -> list[Purse]:
-    """The budgets that are set."""
+    """The configured budgets, with their use."""
     date = local.date().isoformat()
     found: list[Purse] = []
     if budget.minutes_per_day is not None:
@@ -62,7 +63,7 @@ def purses(budget: Budget, today: Amount, month: Amount, local: datetime) -> lis
 
 
 def spent(purses: Sequence[Purse]) -> Refusal | None:
-    """The longest wait first."""
+    """The spent budgets, the one with the longest wait first."""
     for purse in sorted(purses, key=lambda purse: purse.period, reverse=True):
         if purse.left_s <= 0:
             when = "tomorrow" if purse.period == "day" else "the first of next month"

@@ -1,4 +1,4 @@
-"""Tells the supervisor whether there may be a session, and the bus when a budget comes to its end."""
+"""Tells the supervisor whether a session is allowed, and the bus when a budget is nearly or completely used."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from parleyd.usage.meter import UsageMeter
 
 log = logging.getLogger(__name__)
 
-# How long a change may go unnoticed that no timer of ours tells: midnight, the end of quiet hours, a clock that jumps.
+# How often to check for changes that have no timer: midnight, the end of quiet hours, a clock that jumps.
 LOOK_S = 30.0
 
 
 class Usage(TypedDict):
-    """Today and this month, local time. left: sent as sound. stayed_share: of all heard, what did not leave."""
+    """The use of today and this month, in local time. left: the duration of the sent sound. stayed_share: the share of
+    the captured sound that was not sent."""
 
     day: str
     session_minutes_today: float
@@ -61,16 +62,17 @@ class Warden:
         return self._budget.minutes_per_day is not None or self._budget.minutes_per_month is not None
 
     def refusal(self, *, of_its_own: bool) -> Refusal | None:
-        """Why there may be no session now. of_its_own: speech or the mode `always` wants one, not a command."""
+        """Why no session is allowed now; None if one is allowed. of_its_own: the cause is speech or the mode `always`,
+        not a command."""
         if self._has_budget and (refusal := spent(self._purses())):
             return refusal
         wall_s = self._meter.wall_s()
-        # Who does not know the time does not know the night.
+        # Without a clock that is set there are no quiet hours.
         is_known = wall_s >= EARLIEST_S
         return quiet(self._quiet_hours, datetime.fromtimestamp(wall_s)) if of_its_own and is_known else None
 
     def refuse(self, refusal: Refusal, *, of_its_own: bool) -> None:
-        """Says so: to who asks by command each time, else once until it changes."""
+        """Reports a refusal: for a command each time, otherwise once until it changes."""
         with self._lock:
             if of_its_own and self._refused_told == refusal.until:
                 return
@@ -82,7 +84,7 @@ class Warden:
         )
 
     def watch(self) -> Refusal | None:
-        """To be called now and then while a session is live; whether it is time to end it."""
+        """Call it regularly while a session is live. Returns whether the session must end now."""
         if not self._has_budget:
             return None
         current = self._purses()
@@ -95,7 +97,7 @@ class Warden:
         return spent(current)
 
     def next_look_s(self, now_s: float) -> float:
-        """When to call watch() next, while a session is live; infinite when nothing is to be watched."""
+        """When to call watch() next, while a session is live; infinite if there is nothing to watch."""
         if not self._has_budget:
             return float("inf")
         waits_s = [LOOK_S]
