@@ -1,4 +1,4 @@
-"""What every button is to this program, whichever way it is connected."""
+"""The interface of every button, however it is connected."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class ButtonError(Exception):
-    """What will not pass by itself. hint: what to do about it."""
+    """An error that does not pass by itself. hint: what to do about it."""
 
     def __init__(self, text: str, hint: str) -> None:
         super().__init__(text)
@@ -14,16 +14,16 @@ class ButtonError(Exception):
 
 
 class ButtonGoneError(ButtonError):
-    """The button is not there, or may not be read: it may come (back)."""
+    """The button does not exist, or may not be read; that may change."""
 
 
 class Contact(Protocol):
-    """name: for people."""
+    """name: shown to people."""
 
     name: str
 
     def changes(self, timeout_s: float | None) -> list[tuple[bool, float]]:
-        """Waits for changes: (closed, monotonic time), the oldest first; none after timeout_s. Raises
+        """Waits for changes: (closed, monotonic time), the oldest first; empty after timeout_s. Raises
         ButtonGoneError."""
 
     def close(self) -> None: ...

@@ -1,4 +1,4 @@
-"""The loop of `parleyd button`: presses of a button that comes and goes → orders to a daemon that does likewise."""
+"""The loop of `parleyd button`: turns presses into orders to the daemon, both of which may be missing for a while."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ from parleyd.control.client import Client, NotRunningError, RefusedError
 
 log = logging.getLogger(__name__)
 
-# A button that is not there is looked for so often; a daemon that is being started again is asked once more after this.
+# The interval of the search for a missing button, and the delay before an order is tried again while the daemon is
+# being restarted.
 LOOK_AGAIN_S = 1.0
 ASK_AGAIN_S = 3.0
 
 
 class Orders:
-    """Carries out what a press means. A connection for every press: the daemon may be another one each time.
+    """Gives the order of a press. Each press has its own connection, because the daemon may have been restarted.
 
-    socket: else the client's own places.
+    socket: of the daemon; None: the client's usual places.
     """
 
     def __init__(self, socket: Path | None) -> None:
         self._socket = socket
 
     def give(self, order: Order) -> None:
-        """Says in the log what came of it; a failure is no reason to end."""
+        """Logs the result; a failure does not end the program."""
         if order == "none":
             return
         for is_last in (False, True):
@@ -58,7 +59,7 @@ class Orders:
         except RefusedError as error:
             if error.kind != "busy" or order != "mute_or_unmute":
                 raise
-        # There are too many clients to be told how it is; to mute there is always a place.
+        # There are too many clients for a status; but mute always has a place.
         with Client(self._socket) as client:
             return self._give(client, "mute")
 
@@ -77,8 +78,8 @@ class Orders:
 
 
 def watch(config: Button, find: Callable[[Button], Contact], give: Callable[[Order], None]) -> None:
-    """Never returns. find: raises ButtonGoneError for a button that may come, which is waited for; other errors of the
-    button go up."""
+    """Never returns. find: opens the button. ButtonGoneError is followed by another try later; other errors are passed
+    on."""
     has: dict[Press, Order] = {"short": config.short_press, "long": config.long_press}
     presses = Presses(config.debounce_ms, None if config.long_press == "none" else config.long_ms)
     told = ""

@@ -182,7 +182,7 @@ def scalar(node: ScalarNode) -> str | int | float | bool | None:
 
 
 def _whole(node: ScalarNode) -> str:
-    """The text, with the \\uD83D\\uDE00 of JSON joined to one character."""
+    """The text, with surrogate pairs such as JSON's \\uD83D\\uDE00 joined to one character."""
     try:
         return str(node.value).encode("utf-16", "surrogatepass").decode("utf-16")
     except UnicodeDecodeError:

@@ -45,10 +45,10 @@ class ToolSpec(Section, frozen=True, kw_only=True):
 
 
 class ReplyRule(Section, frozen=True, kw_only=True):
-    """What the agent answers to what it hears; comes before all that it knows by itself.
+    """A rule for an answer; rules are tried before the built-in answers.
 
-    heard: a regular expression, searched in the transcript, upper or lower case. say: may hold \\1 or \\g<name> from
-    `heard`, and {result} from `tool`.
+    heard: a regular expression, searched in the transcript, in upper or lower case. say: may contain \\1 or \\g<name>
+    from `heard`, and {result} from `tool`.
     """
 
     heard: str
