@@ -1,4 +1,4 @@
-"""`parleyd agent`: the embedded agent as a server of its own."""
+"""`parleyd agent`: runs the embedded agent as a separate server."""
 
 from __future__ import annotations
 
@@ -154,7 +154,8 @@ def _wait_for_eof(done: Callable[[], None]) -> None:
 
 
 class _Printer:
-    """One line per thing that happens; called from the server's thread. A reader that has gone ends the program."""
+    """Prints one line per event; called from the server's thread. If the reader of the pipe has ended, the program
+    ends."""
 
     def __init__(self, *, is_json: bool, done: Callable[[], None]) -> None:
         self._is_json = is_json
@@ -216,6 +217,6 @@ def _told(kind: str, fields: dict[str, Any]) -> str:
 
 
 def _line(text: str, limit: int = 160) -> str:
-    """Printable, and not longer than a line."""
+    """The text, printable and not longer than a line."""
     shown = "".join(sign if sign.isprintable() else " " for sign in text)
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"

@@ -1,4 +1,4 @@
-"""`parleyd announce`: a text for the people in the room, without the agent."""
+"""`parleyd announce`: speaks a text to the people in the room, without the agent."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _ended(client: Client, announcement: int, timeout_s: float) -> dict[str, Any]:
-    """Its last event, when it was spoken. Raises CommandError."""
+    """The last event of a text that was spoken. Raises CommandError."""
     for event in client.events_until(time.monotonic() + timeout_s):
         if event["event"] == "announcement_ended" and event["announcement"] == announcement:
             if event["finished"]:

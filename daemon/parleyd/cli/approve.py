@@ -1,4 +1,4 @@
-"""`parleyd approve`, `deny`: may the agent use that MCP tool?"""
+"""`parleyd approve`, `deny`: allows or denies a call of an MCP tool."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
             description=f"{word.capitalize()} a call of an MCP tool about which the agent asks (tools.mcp in the "
             "configuration). `parleyd status` shows the questions, with all that the call would do.",
         )
-        # Without one the daemon tells which there are.
+        # Without an id the daemon lists the ids that wait.
         parser.add_argument("approval", nargs="?", metavar="ID", help="which; without it, the ids that wait are told")
         add_options(parser)
         parser.set_defaults(run=partial(_run, order))

@@ -26,7 +26,7 @@ from parleyd.core.errors import CommandError, ServiceError
 from parleyd.host.directories import config_path, state_directory
 
 HISTORY = "chat_history"
-# Who writes takes longer than who speaks.
+# The idle time of a session in writing, because writing takes longer than speaking.
 IDLE_TIMEOUT_S = 300.0
 
 
@@ -53,7 +53,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
-        # So that the session is closed.
+        # The default handler raises, so that the session is closed properly.
         signal.signal(number, signal.default_int_handler)
     if sys.stdin.isatty() and sys.stdout.isatty():
         return _at_terminal(args)
@@ -72,7 +72,7 @@ def _at_terminal(args: argparse.Namespace) -> int:
             with _linked(args, talk.take, screen) as link:
                 return os.EX_OK if talk.run(link) else os.EX_UNAVAILABLE
         except KeyboardInterrupt:
-            # Not into the line that was being typed.
+            # A new line, so that the text does not continue the typed line.
             screen.write("\n")
             raise
 
@@ -91,7 +91,7 @@ def _through_pipe(args: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _linked(args: argparse.Namespace, take: Take, screen: Screen | None) -> Iterator[Link]:
-    """screen: where it is told who answers; None: nobody wants to know, nor to be greeted."""
+    """screen: shows who answers; None: nothing is shown, and the agent does not greet."""
     if args.config is None:
         try:
             through = DaemonLink(args.socket, take)
@@ -109,7 +109,7 @@ def _linked(args: argparse.Namespace, take: Take, screen: Screen | None) -> Iter
     config, words = _own_config(args.config)
     if screen is None:
         config = msgspec.structs.replace(config, wake=msgspec.structs.replace(config.wake, greeting="skip"))
-    # Of what goes wrong the conversation itself tells.
+    # The conversation itself reports errors, so a log is only for --debug.
     running_logs = logs.start(Log(level="debug")) if args.debug else None
     if running_logs is None:
         logging.getLogger("parleyd").handlers[:] = [logging.NullHandler()]
@@ -131,7 +131,7 @@ def _linked(args: argparse.Namespace, take: Take, screen: Screen | None) -> Iter
 
 
 def _own_config(path: Path | None) -> tuple[Config, str]:
-    """And who will answer, in words. Raises CommandError."""
+    """The configuration of a session without a daemon, and the name of the agent. Raises CommandError."""
     if path is None and not config_path().exists():
         config, words = Config(provider="local"), "No daemon runs here; the embedded agent answers"
     else:

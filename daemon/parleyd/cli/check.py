@@ -1,4 +1,4 @@
-"""`parleyd check`: is the configuration good, does this machine have what it names, and what does it come to?"""
+"""`parleyd check`: checks the configuration, and whether this machine has the things that it names."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _print_lines(path: Path, outcome: Loaded | ConfigError, *, everything: bool)
 
 
 def summary(config: Config) -> str:
-    """What the daemon will do, in one line: with whom it talks, by which key, through which devices."""
+    """The configuration in one line: the agent, the key, the devices."""
     words: list[str] = [config.provider]
     if config.provider == "elevenlabs":
         words.append(f"agent {config.elevenlabs.agent_id}")

@@ -1,4 +1,4 @@
-"""`parleyd context`: something the agent should know, without answering it."""
+"""`parleyd context`: tells the agent something that it should not answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`parleyd doctor`: what is wrong with this machine, its network or its agent, and the hint."""
+"""`parleyd doctor`: finds problems of this machine, its network or its agent, with hints."""
 
 from __future__ import annotations
 

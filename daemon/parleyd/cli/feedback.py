@@ -1,4 +1,4 @@
-"""`parleyd feedback`: whether the agent's last answer was good."""
+"""`parleyd feedback`: rates the agent's last answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`parleyd profile`: which profile is in force, and choosing one."""
+"""`parleyd profile`: shows or chooses the profile in force."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`parleyd send-file`: a file for the agent to look at."""
+"""`parleyd send-file`: sends a file to the agent."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def open_file(path: Path) -> int:
-    """With this user's rights: the daemon is given the open file. Raises CommandError."""
+    """Opens the file with this user's permissions; the daemon gets the open file. Raises CommandError."""
     try:
         return open_regular(path)
     except (OSError, ValueError) as error:

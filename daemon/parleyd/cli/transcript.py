@@ -1,4 +1,4 @@
-"""`parleyd transcript`: what was said."""
+"""`parleyd transcript`: prints the conversations."""
 
 from __future__ import annotations
 
@@ -68,7 +68,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _of_daemon() -> Path | None:
-    """Where the running daemon writes it, whatever file it was started with; None: it does not, or none runs."""
+    """The folder in which the running daemon writes the transcript, whatever file it was started with; None: it writes
+    none, or no daemon runs."""
     try:
         with Client() as client:
             told = client.ask("status").get("transcript")
@@ -87,7 +88,7 @@ def _settings(path: Path) -> Transcript:
 
 
 def _directory(settings: Transcript) -> Path:
-    """Where the daemon writes, whether systemd started it or this user."""
+    """The folder in which the daemon writes, started by systemd or by this user."""
     if settings.directory:
         return Path(settings.directory)
     try:
@@ -106,7 +107,7 @@ def _print(found: Iterator[tuple[str, Entry]], *, as_json: bool) -> int:
 
 
 def _words(entry: Entry) -> str:
-    """2026-11-21 18:00:12  you    And tomorrow?"""
+    """A line such as `2026-11-21 18:00:12 you And tomorrow?`."""
     who = "you" if entry.speaker == "user" else one_line(entry.speaker)
     text = " ".join(printable(entry.text).split())
     if entry.interrupted:

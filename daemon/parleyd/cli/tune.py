@@ -1,4 +1,4 @@
-"""`parleyd tune`: listen, draw what was heard, and say what to change."""
+"""`parleyd tune`: listens, draws the sound, and says which settings to change."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _seconds(text: str) -> float:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit code 0 also where there is much to change: what was asked for, the advice, was given."""
+    """Exit code 0 even if there is much to change, because the advice was given."""
     if args.echo and (args.wav or args.noise or args.out or args.save):
         raise CommandError(
             "--echo plays and listens by itself", "leave out --wav, --noise, --out and --save", os.EX_USAGE
@@ -133,7 +133,7 @@ def _gate(args: argparse.Namespace, config: Config) -> int:
 
 
 def _trials(pcm: bytes, rate_hz: int, gate: GateSection) -> list[Trial]:
-    """The recording with every stricter detector that is installed."""
+    """Rehearses the recording with every stricter detector that is installed."""
     trials: list[Trial] = []
 
     def hear(key: str, value: str | int, stricter: Detector) -> None:
@@ -144,14 +144,14 @@ def _trials(pcm: bytes, rate_hz: int, gate: GateSection) -> list[Trial]:
         return trials
     for number in range(gate.aggressiveness + 1, 4):
         hear("gate.aggressiveness", number, detector("webrtcvad", number))
-    # An extra that is perhaps not installed.
+    # The package is optional.
     with suppress(VadUnavailableError):
         hear("gate.vad", "silero", detector("silero", gate.aggressiveness))
     return trials
 
 
 def _draw(args: argparse.Namespace, heard: Rehearsal, advice: list[Advice], title: str) -> None:
-    """Without --out a picture that cannot be drawn is no failure: the words are there."""
+    """Draws the picture. Without --out a failure is not an error, because the advice is printed."""
     path = args.out or _PICTURE
     try:
         picture.draw(path, heard, advice, title)
@@ -168,7 +168,7 @@ def _draw(args: argparse.Namespace, heard: Rehearsal, advice: list[Advice], titl
 
 
 def _sound(args: argparse.Namespace, config: Config) -> tuple[bytes, int, str, Loudness]:
-    """The sound as the gate would have it, and its rate; where it is from; and how it was made louder."""
+    """The sound as the gate would get it, and its rate; its source; and its gain."""
     section = config.audio.input
     if args.wav is not None:
         try:

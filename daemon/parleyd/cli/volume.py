@@ -1,4 +1,4 @@
-"""`parleyd volume`: how loud the running daemon speaks."""
+"""`parleyd volume`: shows or sets the volume of the running daemon."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _percent(text: str) -> float:
     if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]+)?%?", text) or float(text.rstrip("%")) > 100:
         raise argparse.ArgumentTypeError(f"{text!r} is not a volume; use 0 to 100, up or down")
     if not text.endswith("%") and 0 < float(text) < 1:
-        # In the configuration the volume goes from 0 to 1; here that would be less than one percent.
+        # In the configuration the volume is from 0 to 1; here such a number would be less than one percent.
         meant = f"{float(text) * 100:g}"
         raise argparse.ArgumentTypeError(f"the volume is given in percent: did you mean {meant}? (or write {text}%)")
     return round(float(text.rstrip("%")) / 100, 4)

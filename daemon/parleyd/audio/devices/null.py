@@ -1,4 +1,4 @@
-"""A microphone that hears nothing and a speaker that nobody hears, both in real time."""
+"""A microphone that delivers silence and a speaker that plays nothing, both in real time."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class NullInput:
 
 
 class NullOutput:
-    """Swallows, 48 kHz, 10 ms periods."""
+    """Discards the sound, 48 kHz, 10 ms periods."""
 
     def __init__(self) -> None:
         self.name = "null"
