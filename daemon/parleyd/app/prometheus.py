@@ -1,4 +1,5 @@
-"""The status as figures for Prometheus: as a file for node_exporter's textfile collector, or on a loopback port.
+"""Exports the status as figures for Prometheus: as a file for node_exporter's textfile collector, or on a loopback
+port.
 
 Needs the package prometheus_client. Names and units follow prometheus.io/docs/practices/naming: base units, _total.
 """
@@ -36,7 +37,7 @@ STATES = ("starting", "asleep", "connecting", "live", "backing off")
 
 
 class MetricsError(Exception):
-    """The figures cannot be given out. hint: what to do about it."""
+    """The figures cannot be exported. hint: what to do about it."""
 
     def __init__(self, text: str, hint: str) -> None:
         super().__init__(text)
@@ -44,7 +45,7 @@ class MetricsError(Exception):
 
 
 class Exporter:
-    """start(), then stop(). Raises MetricsError."""
+    """Use start(), then stop(). Raises MetricsError."""
 
     def __init__(self, settings: Settings, status: Callable[[], Status]) -> None:
         self._settings = settings
@@ -79,7 +80,7 @@ class Exporter:
             self._thread.start()
 
     def write_soon(self) -> None:
-        """The text file, without waiting for the next minute."""
+        """Writes the text file without waiting for the next minute."""
         self._nudged.set()
 
     def stop(self) -> None:
@@ -101,7 +102,7 @@ class Exporter:
             except OSError as error:
                 hint = "let the daemon write there (docs/control.md), or name another place; it is tried again"
                 if error.errno == errno.EROFS:
-                    # As the unit has it: ProtectSystem=.
+                    # The unit's ProtectSystem= forbids writing there.
                     hint = f"sudo systemctl edit parleyd, [Service], ReadWritePaths={path.parent}"
                 self._told.trouble(f"metrics.textfile: {path} cannot be written: {error.strerror}", hint)
             else:
@@ -109,12 +110,13 @@ class Exporter:
             self.pulse.rest()
             self._nudged.wait(EVERY_S)
             self._nudged.clear()
-        # Figures of a daemon that has ended would look like those of one that is well.
+        # Figures of a daemon that has ended would look like those of a running one.
         with contextlib.suppress(OSError):
             path.unlink()
 
     def _write_to(self, path: Path) -> None:
-        """Beside it, then renamed: the collector never reads half a file. It is another user, whatever our umask."""
+        """Writes a temporary file and renames it, so that the collector never reads half a file. The file is readable
+        for all, because the collector is another user."""
         beside = path.with_name(f".{path.name}.new")
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         with os.fdopen(os.open(beside, flags, 0o644), "wb") as file:
@@ -124,7 +126,8 @@ class Exporter:
 
 
 def _server(port: int, app: WSGIApplication) -> WSGIServer:
-    """On the loopback, on a thread of its own. Figures tell when somebody is at home, so a web page gets none."""
+    """Serves the figures on loopback, on a separate thread. Web pages are refused, because the figures show whether
+    somebody is at home."""
     from socketserver import ThreadingMixIn
     from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
@@ -140,11 +143,11 @@ def _server(port: int, app: WSGIApplication) -> WSGIServer:
         daemon_threads = True
 
     class Quiet(WSGIRequestHandler):
-        # A client that connects and says nothing holds a thread no longer than this.
+        # How long a client that sends nothing may occupy a thread.
         timeout = _REQUEST_S
 
         def log_message(self, *_: object) -> None:
-            """Requests are nothing to be logged."""
+            """Requests are not logged."""
 
     server = make_server("127.0.0.1", port, guarded, server_class=Server, handler_class=Quiet)
     threading.Thread(target=server.serve_forever, name="metrics port", daemon=True).start()
@@ -206,7 +209,7 @@ def figures(status: Status) -> Iterable[Metric]:
 
 
 def _sound_figures(microphone: Microphone | None, speaker: Speaker | None) -> Iterable[tuple[str, float, str]]:
-    """None of them without sound."""
+    """The figures about sound; none without sound."""
     if microphone is not None:
         yield "microphone_present", float(microphone.present), "1: sound comes from it"
         yield "muted", float(microphone.muted), "1: the microphone is muted"

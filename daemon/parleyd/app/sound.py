@@ -1,6 +1,6 @@
-"""The half of the daemon that hears and is heard: microphone, ears, speaker, and the watch over both.
+"""The sound half of the daemon: microphone, ears, speaker, and their recovery.
 
-There is none where `audio.mode` is off. docs/architecture.md tells the way of the sound through these parts.
+It does not exist with `audio.mode: off`. docs/architecture.md describes the path of the sound through these parts.
 """
 
 from __future__ import annotations
@@ -49,16 +49,17 @@ from parleyd.host.remembered import RememberedGain, RememberedMute, RememberedVo
 
 log = logging.getLogger(__name__)
 
-# The first sound from a microphone takes this long at most; later it is not one that works.
+# The time limit for the first sound of a microphone at the start.
 MICROPHONE_S = 5.0
 
 
 class Sound:
     """attach(), start(), then stop(). Raises EchoCancellerMissingError and EarconError.
 
-    Its parts can be looked at; who starts and stops them is this. fail: told when one of them cannot go on.
-    give_up: asked while the start waits for a device; True makes it return early, or raise GivenUpError.
-    state_directory: for the mute switch, the volume and recordings; None keeps nothing.
+    Its parts may be read from outside; only this object starts and stops them.
+    fail: called if one of them cannot go on.
+    give_up: called while the start waits for a device; True makes it return early, or raise GivenUpError.
+    state_directory: for the mute switch, the volume and recordings; None: nothing is stored.
     """
 
     def __init__(
@@ -119,8 +120,8 @@ class Sound:
         self.latency_ms = 0
 
     def attach(self, dialogue: Dialogue, outbox: Outbox, supervisor: Supervisor, lines: Lines) -> None:
-        """Who is told what is heard. lines: on which it goes up. Raises VadUnavailableError and
-        WakeWordUnavailableError."""
+        """Connects the ears with the conversation. lines: the connections on which sound is sent. Raises
+        VadUnavailableError and WakeWordUnavailableError."""
         config = self._config
         self._dialogue = dialogue
         self._outbox = outbox
@@ -143,7 +144,7 @@ class Sound:
         if self._remembered_mute.on:
             self.ears.mute(True, time.monotonic())
             outbox.mute(True, time.monotonic())
-            # Perhaps the state directory can be written again.
+            # The state directory may be writable again.
             self._remembered_mute.remember(True)
 
     def start(self) -> None:
@@ -159,7 +160,7 @@ class Sound:
         self.recovery.start()
 
     def stop(self) -> None:
-        """Also after half a start."""
+        """Stops all parts, also after an incomplete start."""
         self.recovery.stop()
         self.ears.stop()
         self.capture.stop()
@@ -169,7 +170,8 @@ class Sound:
         self.playback.stop()
 
     def _opened(self, open_device: Callable[[], StreamInfo]) -> StreamInfo:
-        """Raises DeviceError, GivenUpError, and ServiceError when PortAudio hangs: nobody watches it yet."""
+        """Opens the devices. Raises DeviceError, GivenUpError, and ServiceError if PortAudio hangs, because the
+        recovery does not run yet."""
         try:
             return in_time(open_device, "opening a device", self._give_up)
         except DeviceError as error:
@@ -187,7 +189,7 @@ class Sound:
                 )
 
     def reconfigure(self, config: Config) -> None:
-        """What can change while it runs. Raises as attach() does, and MixerError as set_volume(); then nothing has
+        """Puts new settings in force. Raises the errors of attach(), and MixerError like set_volume(); then nothing has
         changed."""
         vad, word = _detector(config), _wake_word(config)
         with self._telling_volume():
@@ -204,7 +206,7 @@ class Sound:
 
     @property
     def heard_s(self) -> float:
-        """How long the microphone has been listened to, so far."""
+        """The duration of the captured sound so far."""
         return self.ears.heard_frames * FRAME_MS / 1000
 
     def woken_for_nothing(self) -> None:
@@ -212,15 +214,16 @@ class Sound:
         self.ears.woken_for_nothing()
 
     def mute(self, on: bool) -> str | None:
-        """While on, everything behind the microphone hears zeros. docs/mute.md tells what holds from the return on.
+        """While on, everything behind the microphone hears zeros. docs/mute.md describes the guarantees after the
+        return.
 
-        → why it will not outlive a restart; None where it will. Blocks for about half a second where the disk is slow.
+        Returns why it will not survive a restart; None if it will. Blocks for about half a second if the disk is slow.
         """
         with self._muting:
             if on == self.ears.muted:
                 return self._remembered_mute.remember(on) if self.mute_trouble is not None else None
             now_s = time.monotonic()
-            # In the order of the sound's way, so that nothing can come behind what has been emptied.
+            # In the order of the sound's path, so that no sound can follow into an emptied part.
             self.ears.mute(on, now_s)
             self._outbox.mute(on, now_s)
             if on and self._recorder is not None:
@@ -234,7 +237,7 @@ class Sound:
 
     @property
     def mute_trouble(self) -> str | None:
-        """Why the mute switch, as it is now, will not outlive a restart; None where it will."""
+        """Why the present mute switch will not survive a restart; None if it will."""
         return self._remembered_mute.trouble
 
     def _mute_stored(self, trouble: str | None) -> None:
@@ -250,17 +253,17 @@ class Sound:
 
     @property
     def volume(self) -> float:
-        """0 to 1, of the sound or of the mixer."""
+        """The volume, 0 to 1, of the sound or of the mixer."""
         return self._volume.value
 
     def set_volume(self, volume: float) -> None:
-        """0 to 1, by hand; moves within milliseconds, without a click. Raises ValueError, and MixerError after two
-        seconds at most; then nothing has changed."""
+        """Sets the volume by hand, 0 to 1, within milliseconds and without a click. Raises ValueError, and MixerError
+        after two seconds at most; then nothing has changed."""
         with self._telling_volume():
             self._volume.set(volume)
 
     def look_at_volume(self) -> None:
-        """Makes `volume` true for a mixer that somebody else has moved. Raises MixerError as above."""
+        """Updates `volume` from a mixer that another program may have changed. Raises MixerError like set_volume()."""
         with self._telling_volume():
             self._volume.look()
 
@@ -292,16 +295,16 @@ def _wake_word(config: Config) -> WakeWord | None:
 
 def _echo_mode(config: Config, microphone: InputDevice, speaker: OutputDevice) -> EchoMode:
     if config.barge_in.mode == "off":
-        # Who may not interrupt need not be heard meanwhile.
+        # Without barge-in the microphone is not needed while the agent speaks.
         return "half_duplex"
     mode = config.audio.echo.mode
     in_one_room = isinstance(microphone, PortAudioInput) and isinstance(speaker, PortAudioOutput)
-    # A file hears nothing of the speaker.
+    # A file as microphone contains no echo.
     return "off" if mode == "auto" and not in_one_room else mode
 
 
 def _speak(text: str) -> Spoken:
-    """In the embedded agent's voice: without a network. Raises EarconError."""
+    """Speaks with the embedded agent's voice, which needs no network. Raises EarconError."""
     from parleyd.embedded.voice import Voice, VoiceError
 
     try:

@@ -1,4 +1,4 @@
-"""The errors that end a command, or the service. Each says what to do about it."""
+"""The errors that end a command, or the service. Each has a hint."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class ServiceError(Exception):
 
 
 class CommandError(Exception):
-    """A command cannot do what it was asked for: one line for the user with the hint, and the sysexits code."""
+    """A command failed: one line for the user with the hint, and the exit code of sysexits."""
 
     def __init__(self, text: str, hint: str | None, exit_code: int) -> None:
         super().__init__(f"{text}; {hint}" if hint else text)
