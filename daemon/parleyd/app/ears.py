@@ -93,7 +93,7 @@ class Ears:
         self._called_s = float("-inf")
         self._dialogue_knows = False  # of the present speech
         self._utterance = 0
-        self._fooled = threading.Event()
+        self._false_wake = threading.Event()
         self._words = threading.Event()
         self._was_understood = False
         self._held_back_news = HeldBackNews()
@@ -126,7 +126,7 @@ class Ears:
 
     def woken_for_nothing(self) -> None:
         """The sound that the gate took for speech was a false wake. May be called from any thread."""
-        self._fooled.set()
+        self._false_wake.set()
 
     def _take(self, event: events.Event) -> None:
         """A subscriber of the bus, on any thread: words of a person prove that the sound that passed the gate was
@@ -224,14 +224,14 @@ class Ears:
 
     def _learn(self) -> None:
         """Tells the gate the results of wakes."""
-        gate, doubt = self._gate, self._gate.doubt
+        gate, penalty = self._gate, self._gate.penalty
         understood, before = self._dialogue.understood, self._was_understood
         self._was_understood = understood
-        if self._fooled.is_set():
-            self._fooled.clear()
-            gate.fooled()
-            log.info("%s%s", doubt_in_words(gate), WORD_HINT if doubt.times == HINT_AFTER else "")
-        elif self._words.is_set() or (understood and (doubt.times or not before)):
+        if self._false_wake.is_set():
+            self._false_wake.clear()
+            gate.false_wake()
+            log.info("%s%s", penalty_in_words(gate), WORD_HINT if penalty.times == HINT_AFTER else "")
+        elif self._words.is_set() or (understood and (penalty.times or not before)):
             self._words.clear()
             gate.understood()
 
@@ -283,19 +283,19 @@ class Ears:
             self._supervisor.wake(by_speech=True)
 
 
-def doubt_in_words(gate: Gate) -> str:
+def penalty_in_words(gate: Gate) -> str:
     """The effect of a false wake on the gate, in words."""
-    doubt, bar_dbfs, undoubted_dbfs = gate.doubt, gate.bar_dbfs, gate.undoubted_bar_dbfs
-    woken = f"woken for nothing ({doubt.times} in a row)"
-    if gate.open or bar_dbfs <= undoubted_dbfs:
+    penalty, bar_dbfs, usual_dbfs = gate.penalty, gate.bar_dbfs, gate.bar_without_penalty_dbfs
+    woken = f"false wake ({penalty.times} in a row)"
+    if gate.open or bar_dbfs <= usual_dbfs:
         return f"{woken}: the sound that woke it would not be loud enough any more, so nobody has to be louder for it"
     raised = (
-        f"{woken}: for {doubt.raised_ms // 60_000} min a voice has to reach {bar_dbfs:.0f} dBFS, where "
-        f"{undoubted_dbfs:.0f} would do"
+        f"{woken}: for {penalty.raised_ms // 60_000} min a voice has to reach {bar_dbfs:.0f} dBFS, where "
+        f"{usual_dbfs:.0f} would do"
     )
-    if doubt.fooled_by_dbfs < bar_dbfs:
+    if penalty.false_wake_dbfs < bar_dbfs:
         return f"{raised}; that is louder than the sound that woke it"
-    that_was = f"{raised}; the sound that woke it reached {doubt.fooled_by_dbfs:.0f} dBFS"
+    that_was = f"{raised}; the sound that woke it reached {penalty.false_wake_dbfs:.0f} dBFS"
     if gate.is_remembered:
         return f"{that_was}, but it is known now, and what sounds the same will be held back"
     return f"{that_was}, so the same can wake it again"

@@ -214,7 +214,7 @@ def _microphone(sound: Sound) -> Microphone:
         level_dbfs=round(ears.level_dbfs, 1),
         floor_dbfs=round(ears.gate.floor.dbfs, 1),
         somebody_speaks=ears.gate.talk_since_s is not None,
-        doubts_for_s=ears.gate.doubt.raised_ms // 1000,
+        doubts_for_s=ears.gate.penalty.raised_ms // 1000,
         overflows=device.overflows + sound.capture.dropped_periods,
         gain_db=round(gain.db, 1),
         learnt_db=round(gain.auto.db, 1) if gain.auto is not None else 0.0,
