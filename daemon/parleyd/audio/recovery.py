@@ -281,7 +281,7 @@ class Recovery:
         self._muted = ill
 
     def _look(self, now_s: float) -> bool:
-        """→ whether to go on."""
+        """Makes one check. Returns whether to go on."""
         if (hangs := hang()) is not None:
             self._on_failure("sound", hangs)
             return False
@@ -349,7 +349,7 @@ class Recovery:
         self._regain(hopeful + well, outcome)
 
     def _regain(self, patients: list[_Patient], outcome: dict[Which, bool]) -> bool:
-        """→ whether all are open."""
+        """Reopens the devices with a new list. Returns whether all are open."""
         for patient in patients:
             if self._stopping.is_set():
                 break

@@ -31,7 +31,7 @@ _SWITCH_ON = (
     "switch on in the agent's settings at ElevenLabs: Advanced, Client events (by API: "
     "conversation_config.conversation.client_events)"
 )
-# What happens if the agent does not send this client event.
+# The effect of a client event that the agent does not send.
 _EVENTS = {
     "audio": "it has no voice",
     "interruption": "it cannot be interrupted, and talks on while somebody speaks",

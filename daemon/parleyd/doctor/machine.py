@@ -91,7 +91,7 @@ _LOOKED_AT = ("/", "/var", "/etc", "/home")
 def judge_mounts(mounts: str, fstab: str) -> Iterator[Finding]:
     """The kernel makes a worn-out SD card, or one whose power failed, read-only (errors=remount-ro)."""
     meant = {fields[1] for fields in _table(fstab) if "ro" in fields[3].split(",")}
-    # Of several mounts on the same mount point the last one is visible.
+    # The last one of several mounts on a mount point is visible.
     now = {fields[1]: fields for fields in _table(mounts)}
     looked_at = [fields for place in _LOOKED_AT if (fields := now.get(place))]
     is_well = True

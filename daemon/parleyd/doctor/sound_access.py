@@ -1,4 +1,4 @@
-"""Who may use the sound devices, and who does: permissions, other programs, sound servers."""
+"""The access to the sound devices: permissions, other programs, sound servers."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def permissions(examination: Examination) -> Iterable[Finding]:
 def judge_permissions(
     nodes: Sequence[Node] | None, user: str, groups: Sequence[str], *, has_sound: bool
 ) -> Iterator[Finding]:
-    """nodes: None where there is no /dev/snd. has_sound: it comes by another way, by a sound server's socket."""
+    """nodes: None without /dev/snd. has_sound: there is sound in another way, through a sound server's socket."""
     if not nodes:
         text = "the kernel knows no sound card (/dev/snd is empty or missing)"
         hint = (
             "check that it is plugged in, `lsusb`, `dmesg | tail`; a HAT needs its dtoverlay= in "
             "/boot/firmware/config.txt"
         )
-        # A container, or a server over the network, has none and may yet have sound.
+        # A container, or a machine with a sound server in the network, has no cards and may have sound.
         yield note(f"{text}, but sound comes by a sound server") if has_sound else error(text, hint)
         return
     shut = [node for node in nodes if not node.is_open_to_us]
@@ -82,7 +82,7 @@ def _nodes() -> list[Node] | None:
         files = sorted(path for path in _DEVICES.iterdir() if stat.S_ISCHR(path.stat().st_mode))
     except OSError:
         return None
-    # seq and timer are there without any card.
+    # seq and timer exist without a card.
     files = [path for path in files if path.name.startswith(("pcm", "control"))]
     return [Node(path.name, _group_name(path.stat().st_gid), os.access(path, os.R_OK | os.W_OK)) for path in files]
 

@@ -39,8 +39,8 @@ SAME_AGAIN_DB = 2.6
 FOLLOWS_DB = 3.0
 # The largest difference in loudness of the same noise.
 GAIN_MOST_DB = 12.0
-# Which cells of a picture are compared: those this far above the noise floor, and not farther than RANGE_DB below the
-# loudest cell; and how many are needed.
+# The compared cells of a picture are those this far above the noise floor, and not farther than RANGE_DB below the
+# loudest cell; at least CELLS_LEAST are needed.
 OVER_FLOOR_DB = 8.0
 CELL_LEAST_OVER_FLOOR_DB = 5.0
 RANGE_DB = 24.0
