@@ -21,7 +21,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -158,9 +158,9 @@ def ears(row: Row, folder: Path, *, real_time: bool) -> dict[str, float]:
     from parleyd.audio.gate.vad import detector
     from parleyd.audio.gate.wakeword import WakeWord
     from parleyd.audio.pcm import Frame
+    from parleyd.audio.playback.mix import Audible
     from parleyd.audio.playback.playback import Playback
     from parleyd.config.schema import Config
-    from parleyd.conversation.dialogue.agent_input import ToAgent
     from parleyd.conversation.dialogue.dialogue import Dialogue
     from parleyd.conversation.session.outbox import Outbox
     from parleyd.conversation.session.uplink import Uplink
@@ -188,8 +188,9 @@ def ears(row: Row, folder: Path, *, real_time: bool) -> dict[str, float]:
     class Speaking(Playback):
         """Half duplex asks whether the speaker is heard; here it always is."""
 
-        def audible(self, now_s: float) -> bool:
-            return row.sound == "both"
+        def audible_until(self, now_s: float) -> Audible:
+            heard = super().audible_until(now_s)
+            return replace(heard, voice_until_s=float("inf")) if row.sound == "both" else heard
 
     class Counted(EchoControl):
         frames = 0
@@ -225,7 +226,7 @@ def ears(row: Row, folder: Path, *, real_time: bool) -> dict[str, float]:
         detector(cast(Any, row.vad), config.gate.aggressiveness),
         Gate(config.gate.pre_roll_ms, config.gate.hangover_ms),
         outbox,
-        Dialogue(playback, outbox, ToAgent(outbox, bus), bus, config.barge_in, config.continuity, tools),
+        Dialogue(playback, outbox, bus, config.barge_in, config.continuity, tools),
         Supervisor(),
         bus,
         hold_back=config.gate.uplink != "open",

@@ -32,9 +32,10 @@ from rooms import NOISES, PACKAGE, PROMPTS, NoVoicesError, Rooms, Scene, Sound
 
 from parleyd.audio.gate.gate import ONSET_SPEECH_MS, ONSET_WINDOW_MS, Gate
 from parleyd.audio.gate.measure import Measured, VoiceMeasure
-from parleyd.audio.gate.vad import Detector, SileroVad, Vad, VadUnavailableError
+from parleyd.audio.gate.vad import Detector, SileroVad, Vad
 from parleyd.audio.pcm import FRAME_BYTES, FRAME_MS, FRAME_SAMPLES, SILENT_FRAME, Frame, to_pcm
 from parleyd.config.schema import Gate as Defaults
+from parleyd.core.errors import UserError
 
 DEFAULTS = Defaults()
 RATIOS_DB = (20.0, 10.0, 5.0, 0.0)
@@ -191,7 +192,7 @@ def main() -> int:
         rooms = Rooms(args.utterances, args.noise_s, args.seed)
         if args.silero:
             SileroVad()
-    except (NoVoicesError, VadUnavailableError) as error:
+    except (NoVoicesError, UserError) as error:
         print(f"{error}; {error.hint}", file=sys.stderr)
         return os.EX_UNAVAILABLE
     if not rooms.recorded:

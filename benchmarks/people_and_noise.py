@@ -51,10 +51,11 @@ from rooms import RATE_HZ, Sound, at_level, babble, coloured, levels_db, televis
 from parleyd.audio.gate.gate import Gate
 from parleyd.audio.gate.held_back import Why
 from parleyd.audio.gate.measure import VoiceMeasure
-from parleyd.audio.gate.vad import Detector, VadUnavailableError, detector
+from parleyd.audio.gate.vad import Detector, detector
 from parleyd.audio.pcm import FRAME_BYTES, FRAME_MS, FRAME_SAMPLES, Frame, to_pcm
 from parleyd.config.schema import Gate as GateSection
 from parleyd.config.schema import Session
+from parleyd.core.errors import UserError
 
 GATE, SESSION = GateSection(), Session()
 
@@ -971,7 +972,7 @@ def main() -> int:
         print(f"not all is there; apt-get install --no-install-recommends {' '.join(lacking)}", file=sys.stderr)
     try:
         detector(contender.vad, contender.aggressiveness)
-    except VadUnavailableError as error:
+    except UserError as error:
         print(f"{error}; {error.hint}", file=sys.stderr)
         return os.EX_UNAVAILABLE
     cast = Cast(args.half)

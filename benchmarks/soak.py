@@ -49,6 +49,7 @@ from parleyd.audio.resample import Resampler
 from parleyd.checks.configuration import parse
 from parleyd.control.client import Client
 from parleyd.control.commands import Commands
+from parleyd.control.roles import roles_of
 from parleyd.control.server import ControlServer
 from parleyd.core import events
 from parleyd.demo.actor import ActorMicrophone
@@ -268,7 +269,8 @@ def main() -> int:
     service = Service(config, agent, microphone, NullOutput(), bus, state_directory=folder)
     profiles = Profiles(config, bus)
     commands = Commands(service, lambda: service.reconfigure(config, lambda _config: agent), lambda: None, profiles)
-    control = ControlServer(folder / "control.sock", commands, service.status, bus, service.fail)
+    roles = roles_of(config.control)
+    control = ControlServer(folder / "control.sock", commands, service.status, bus, service.fail, roles)
     exporter = Exporter(config.metrics, service.status)
     service.watch(control.pulse, exporter.pulse)
     control.start()

@@ -64,12 +64,12 @@ def below(name: str, *rooms: str) -> bool:
     return any(name == room or name.startswith(f"{room}.") for room in rooms)
 
 
-def test_there_is_something_to_look_at():
+def test_there_is_something_to_look_at() -> None:
     assert below("agents.elevenlabs.codec", "agents")
     assert "agents.elevenlabs.codec" in known()["agents.elevenlabs.agent"]
 
 
-def test_no_module_knows_itself_by_way_of_others():
+def test_no_module_knows_itself_by_way_of_others() -> None:
     try:
         list(TopologicalSorter(known()).static_order())
     except CycleError as error:
@@ -87,7 +87,7 @@ def names_in(cell: str) -> list[str]:
     return re.findall(r"`([\w.]+)`", cell)
 
 
-def test_a_package_imports_from_lower_floors_only():
+def test_a_package_imports_from_lower_floors_only() -> None:
     floors = {name: int(row[0]) for row in table("floor") for name in names_in(row[1])}
     assert floors.keys() == {name.split(".")[0] for name in modules()} - {"", "__main__"}
     for name, others in known(with_types=True).items():
@@ -97,7 +97,7 @@ def test_a_package_imports_from_lower_floors_only():
             assert below_it == room or floors[below_it] < floors[room], f"{name} imports {other}"
 
 
-def test_the_rooms_of_a_package_have_an_order():
+def test_the_rooms_of_a_package_have_an_order() -> None:
     allowed: dict[str, set[str]] = {}
     for first, second in table("room"):
         rooms = names_in(first)
@@ -120,14 +120,14 @@ def test_the_rooms_of_a_package_have_an_order():
                     assert inner in allowed[room], f"{name} imports {other}"
 
 
-def test_the_conversation_knows_no_provider_and_no_device():
+def test_the_conversation_knows_no_provider_and_no_device() -> None:
     forbidden = ("agents.elevenlabs", "audio.devices")
     for name, others in known().items():
         if below(name, "conversation"):
             assert not [other for other in others if below(other, *forbidden)], name
 
 
-def test_one_provider_imports_nothing_from_another():
+def test_one_provider_imports_nothing_from_another() -> None:
     providers = {path.name for path in (ROOT / "agents").iterdir() if (path / "__init__.py").exists()}
     assert providers == {"elevenlabs"}
     for name, others in known().items():
@@ -137,7 +137,7 @@ def test_one_provider_imports_nothing_from_another():
                 assert not [other for other in others if below(other, *rest)], name
 
 
-def test_what_is_called_pure_is_pure():
+def test_what_is_called_pure_is_pure() -> None:
     pure = [name for name, tree in modules().items() if re.search(r"\bPure[.;]", ast.get_docstring(tree) or "")]
     assert {
         "conversation.dialogue.turns",

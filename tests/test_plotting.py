@@ -24,7 +24,7 @@ def test_a_talkative_matplotlib_is_not_heard(tmp_path: Path) -> None:
     (package / "pyplot.py").write_text("import warnings\ndef savefig(): warnings.warn('Glyph missing from font')\n")
     program = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
-        "from parleyd import plotting\n"
+        "from parleyd.tuning import plotting\n"
         "with plotting.pyplot() as pyplot: pyplot.savefig()\n"
         "import warnings; warnings.warn('somebody else')\n"
     )
@@ -44,4 +44,4 @@ def test_there_is_one_place_that_imports_it() -> None:
         if (isinstance(node, ast.Import) and any(alias.name.split(".")[0] == "matplotlib" for alias in node.names))
         or (isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "matplotlib")
     }
-    assert importing == {"plotting.py"}
+    assert importing == {"tuning/plotting.py"}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 
 from parleyd.announce.announcer import Announcer
-from parleyd.audio.playback.announcement_track import AnnouncementTrack
+from parleyd.audio.playback.announcements import Announcements
+from parleyd.audio.playback.mix import Mix
 from parleyd.config.schema import Announce
 from parleyd.core import events
 from parleyd.core.health import Pulse
@@ -16,7 +17,7 @@ def test_a_thread_that_ends_does_not_hide_the_next_ones_work() -> None:
     announcer = Announcer(
         None,
         Announce(),
-        AnnouncementTrack(12.0),
+        Announcements(Mix(volume=1.0, duck_db=12.0), threading.Condition()),
         events.Bus(),
         timeout_s=1.0,
         on_death=lambda _what, _error: None,

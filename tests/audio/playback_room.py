@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -78,13 +79,21 @@ class Room:
         with self.changed:
             return [it for what, it in self.told if what == "finished"]
 
+    def wait_silent(self, timeout_s: float) -> bool:
+        """Until all that came of answers has been heard or cleared; False when that takes longer."""
+        end_s, pause = time.monotonic() + timeout_s, threading.Event()
+        while self.playback.audible(time.monotonic()):
+            if time.monotonic() >= end_s:
+                return False
+            pause.wait(0.005)
+        return True
+
     def settle(self) -> None:
         """Until the thread has made all it may make before the next pull."""
-        playback = self.playback
+        playback, mix, speaker = self.playback, self.playback._mix, self.playback._speaker
 
         def settled() -> bool:
-            pipeline = playback._pipeline
-            return not (pipeline.making or playback._cut_wanted or pipeline.has_work)
+            return not (mix.is_working or mix.has_work or playback._cut_wanted or speaker._is_reopening)
 
         with playback._changed:
             assert playback._changed.wait_for(settled, 60), "playback is stuck"

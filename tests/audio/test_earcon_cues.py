@@ -205,3 +205,13 @@ def test_a_timer_rings_to_its_end_also_where_no_session_can_be_had() -> None:
     assert no_line.sounded == ["timer"]
     assert no_line.talks(20).pauses(21).sounded == ["timer", "error"], "not when who speaks stops the ring"
     assert Story().tell(ring).tell(events.Muted(at_s=2, on=True)).sounded == ["timer", "muted"]
+
+
+def test_a_question_that_a_person_has_to_answer_sounds_at_once() -> None:
+    """Over their own words, over the agent's, and while a timer rings: there are seconds to answer it."""
+    story = Story()
+    story.tell(events.TimerWentOff(at_s=1, number=1, label="tea", late_s=0)).talks(2)
+    question = events.ConfirmationWanted(at_s=3, approval="1", call_id="c", name="door", until_s=23, parameters={})
+    cue = story.cues.step(question)
+    assert cue is not None
+    assert (cue.earcon, cue.after_voice) == ("confirm", False)

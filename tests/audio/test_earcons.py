@@ -13,11 +13,12 @@ import pytest
 from playback_room import Room, SteppingOutput, samples, tone
 
 from parleyd.audio.earcons import sounds
-from parleyd.audio.earcons.sounds import EarconError, Sound, all_chosen, from_file, made
+from parleyd.audio.earcons.sounds import Sound, all_chosen, from_file, made
 from parleyd.audio.echo.far_end import FarEnd
 from parleyd.audio.pcm import AudioFormat, level_dbfs
 from parleyd.audio.playback.earcon_track import STALE_S, EarconTrack
 from parleyd.audio.playback.playhead import Heard
+from parleyd.core.errors import UserError
 
 MakeRoom = Callable[..., Room]
 BEEP = Sound(tone(0.05, rate_hz=48_000, hz=1000, peak=2000), 48_000)
@@ -85,7 +86,7 @@ def test_files_that_cannot_serve_are_refused_with_a_hint(tmp_path: Path) -> None
         wav(tmp_path / "long.wav", bytes(2 * 22_050 * 11)): "it lasts 11.0 s",
     }
     for path, why in refused.items():
-        with pytest.raises(EarconError, match=why) as caught:
+        with pytest.raises(UserError, match=why) as caught:
             from_file(path)
         assert str(path) in str(caught.value)
         assert caught.value.hint
@@ -102,10 +103,10 @@ def test_each_can_be_words_instead(name: sounds.Earcon) -> None:
 
 def test_without_a_session_it_sounds_at_once_and_counts_as_nothing(room: MakeRoom, speaker: SteppingOutput) -> None:
     far_end = FarEnd()
-    its = room(speaker, earcons=EarconTrack({"muted": BEEP}), far_end=far_end)
+    its = room(speaker, earcons={"muted": BEEP}, far_end=far_end)
     assert not its.pull(2).any()
     its.playback.play_earcon("muted", after_voice=True)
-    assert its.playback.earcon_audible(time.monotonic())
+    assert its.playback.audible_until(time.monotonic()).earcon_until_s == float("inf")
     played = its.pull(7)
     assert np.array_equal(played[:2_400], samples(BEEP.pcm))
     assert not played[2_400:].any()
@@ -117,7 +118,7 @@ def test_without_a_session_it_sounds_at_once_and_counts_as_nothing(room: MakeRoo
 
 
 def test_beside_the_voice_nothing_of_either_is_lost(room: MakeRoom, speaker: SteppingOutput) -> None:
-    its = room(speaker, earcons=EarconTrack({"muted": BEEP}))
+    its = room(speaker, earcons={"muted": BEEP})
     its.playback.set_format(AudioFormat("pcm", 48_000))
     its.playback.enqueue(1, tone(0.2, rate_hz=48_000))
     its.playback.end_answer(1)
@@ -131,7 +132,7 @@ def test_beside_the_voice_nothing_of_either_is_lost(room: MakeRoom, speaker: Ste
 
 
 def test_one_that_can_wait_sounds_when_the_agent_has_finished(room: MakeRoom, speaker: SteppingOutput) -> None:
-    its = room(speaker, earcons=EarconTrack({"sleeping": BEEP}))
+    its = room(speaker, earcons={"sleeping": BEEP})
     its.playback.set_format(AudioFormat("pcm", 48_000))
     its.playback.enqueue(1, tone(0.1, rate_hz=48_000))
     its.pull(2)
@@ -145,7 +146,7 @@ def test_one_that_can_wait_sounds_when_the_agent_has_finished(room: MakeRoom, sp
 
 
 def test_a_clear_takes_the_voice_and_leaves_the_earcon(room: MakeRoom, speaker: SteppingOutput) -> None:
-    its = room(speaker, earcons=EarconTrack({"unmuted": BEEP}))
+    its = room(speaker, earcons={"unmuted": BEEP})
     its.playback.enqueue(1, tone(1.0))
     its.pull(2)
     its.playback.play_earcon("unmuted", after_voice=False)
@@ -156,7 +157,7 @@ def test_a_clear_takes_the_voice_and_leaves_the_earcon(room: MakeRoom, speaker: 
 
 
 def test_it_follows_the_volume_and_the_newest_wins(room: MakeRoom, speaker: SteppingOutput) -> None:
-    its = room(speaker, volume=0.5, earcons=EarconTrack({"muted": BEEP, "unmuted": BEEP}))
+    its = room(speaker, volume=0.5, earcons={"muted": BEEP, "unmuted": BEEP})
     its.playback.play_earcon("muted", after_voice=False)
     first = its.pull(1)
     assert np.max(np.abs(first - samples(BEEP.pcm)[:480] / 2)) <= 1
@@ -172,7 +173,7 @@ def test_a_device_at_another_rate_gets_it_resampled() -> None:
     track.set_rate(16_000, track.resampled(16_000) or {})
     assert track.resampled(16_000) is None
     track.play("error", 1.0, after_voice=False)
-    out = samples(b"".join(track.mix(bytes(320), 1.0, 0.0, volume=1.0, voice=False) for _ in range(5)))
+    out = samples(b"".join(track.take(160, 1.0, 0.0, voice=False) for _ in range(5)))
     ideal = samples(tone(0.05, rate_hz=16_000, hz=1000, peak=2000))
     assert np.max(np.abs(out[50:750] - ideal[50:750])) < 20
 
@@ -181,8 +182,8 @@ def test_what_no_device_took_in_time_is_not_said_any_more() -> None:
     track = EarconTrack({"error": BEEP})
     track.set_rate(48_000, track.resampled(48_000) or {})
     track.play("error", 1.0, after_voice=False)
-    assert track.audible(1.1)
+    assert track.audible_until_s(1.1) == float("inf")
     late_s = 1.0 + STALE_S + 0.1
-    assert not track.audible(late_s)
-    assert not any(track.mix(bytes(960), late_s, 0.0, volume=1.0, voice=False))
-    assert not any(track.mix(bytes(960), late_s + 0.01, 0.0, volume=1.0, voice=False))
+    assert track.audible_until_s(late_s) == 0.0
+    assert track.take(480, late_s, 0.0, voice=False) == b""
+    assert track.take(480, late_s + 0.01, 0.0, voice=False) == b""

@@ -18,8 +18,9 @@ from parleyd.audio.devices.null import NullOutput
 from parleyd.audio.pcm import AudioFormat
 from parleyd.audio.playback import answer_queue
 from parleyd.audio.playback import playback as playback_module
+from parleyd.audio.playback import speaker as speaker_module
 from parleyd.audio.playback.answer_queue import QUEUE_LIMIT_BYTES, QUEUE_LIMIT_S, ChunkQueue
-from parleyd.audio.playback.pipeline import FADE_S
+from parleyd.audio.playback.mix import FADE_S
 from parleyd.audio.playback.playhead import Heard, Segment
 
 MakeRoom = Callable[..., Room]
@@ -36,15 +37,18 @@ def speaker() -> SteppingOutput:
 
 
 @pytest.mark.parametrize("chunk", [1, 479, 480, 481, 4_801, 10**9])
-def test_chunks_of_any_size_make_the_same_sound(room: MakeRoom, speaker: SteppingOutput, chunk: int) -> None:
-    its = room(speaker)
+def test_chunks_of_any_size_make_the_same_sound(speaker: SteppingOutput, chunk: int) -> None:
+    # Not yet started: where the thread is quicker than the sound comes, there is a pause in it.
+    its = Room(speaker)
     its.playback.set_format(PCM_24)
     voice = tone(0.1)
     for at in range(0, len(voice), chunk):
         its.playback.enqueue(1, voice[at : at + chunk])
     its.playback.enqueue(1, b"")
     its.playback.end_answer(1)
+    its.playback.start()
     played = its.pull(12)
+    its.playback.stop()
     ideal = np.sin(2 * math.pi * 500 * np.arange(4_800) / 48_000) * 10_000
     assert np.max(np.abs(played[100:4_700] - ideal[100:4_700])) < 10
     assert not played[4_800:].any()
@@ -104,7 +108,8 @@ def test_a_device_that_opens_too_late_is_closed_again(
     room: MakeRoom, speaker: SteppingOutput, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     """A sharp cut reopens the device, which takes longer than anybody waits."""
-    monkeypatch.setattr(playback_module, "_REOPENING_S", 0.05)
+    for module in (playback_module, speaker_module):
+        monkeypatch.setattr(module, "REOPENING_S", 0.05)
     opening, may_open = threading.Event(), threading.Event()
     its = room(speaker, cut="sharp")
     open_ = speaker.open
@@ -127,7 +132,7 @@ def test_a_device_that_opens_too_late_is_closed_again(
             its.playback.regain()
     may_open.set()
     with its.playback._changed:
-        assert its.playback._changed.wait_for(lambda: not its.playback._reopening, 10)
+        assert its.playback._changed.wait_for(lambda: not its.playback._speaker._is_reopening, 10)
     assert speaker.opened == 2
     assert speaker.fill is None, "nobody would close it"
     if how == "released":
@@ -184,8 +189,7 @@ def test_after_a_clear_the_next_answer_is_whole(room: MakeRoom, speaker: Steppin
 def test_clear_of_nothing(room: MakeRoom, speaker: SteppingOutput) -> None:
     its = room(speaker)
     assert its.playback.clear() is None
-    assert its.playback.heard(1) is None
-    assert its.playback.wait_drained(1.0)
+    assert not its.playback.audible(time.monotonic())
     assert not its.pull(2).any()
     assert its.told == []
 
@@ -286,7 +290,7 @@ def test_a_story_that_comes_all_at_once_is_heard_to_its_end(
     its.playback.end_answer(1)
     played = its.pull(seconds, 48_000).reshape(seconds, 48_000)
     assert np.abs(played[:, 1_000:-1_000] - levels[:, np.newaxis]).max() <= 1
-    assert its.wait_told(lambda told: told == [("started", 1), ("finished", its.playback.heard(1))])
+    assert its.wait_told(lambda told: len(told) == 2)
     assert its.finished == [Heard(1, seconds * 1000, seconds * 1000, True)]
     assert its.playback.dropped_ms == 0
     assert its.playback.underruns == 0
@@ -317,7 +321,7 @@ def test_the_queue_is_bounded_in_time_and_in_bytes(
     kept_ms = its.playback.queued_ms
     assert kept_ms == pytest.approx(kept_s * 1000, rel=0.02)
     assert its.playback.dropped_ms == pytest.approx(40 * 60_000 - kept_ms, abs=25)
-    assert its.playback._pipeline.queue.size_bytes <= QUEUE_LIMIT_BYTES
+    assert its.playback._mix._voice.queue.size_bytes <= QUEUE_LIMIT_BYTES
     assert len([record for record in caplog.records if "dropped" in record.message]) == 1
     its.playback.clear()
     assert its.playback.queued_ms == 0
@@ -346,7 +350,7 @@ def test_what_was_cleared_is_let_go_of_outside_the_lock(
 ) -> None:
     """To free it all takes milliseconds, for which the device's callback must not wait."""
     its = room(speaker)
-    queue = its.playback._pipeline.queue
+    queue = its.playback._mix._voice.queue
     held: list[bool] = []
 
     class Seen(bytearray):
@@ -358,7 +362,7 @@ def test_what_was_cleared_is_let_go_of_outside_the_lock(
         its.playback.enqueue(1, tone(4.0, rate_hz=16_000))
     monkeypatch.undo()
     with its.playback._lock:
-        its.playback._throw_away(time.monotonic(), sharp=False)
+        its.playback._mix.clear(time.monotonic(), fade=True)
         assert held == []
         its.playback._changed.notify_all()
     its.playback.enqueue(2, tone(0.1, rate_hz=16_000))
@@ -459,8 +463,7 @@ def test_audible_until_the_latency_is_over(room: MakeRoom) -> None:
     after_s = time.monotonic()
     assert its.playback.audible(before_s + 600.0)
     assert not its.playback.audible(after_s + 600.03)
-    assert its.playback.heard(1).heard_ms == 0
-    assert not its.playback.wait_drained(0.0)
+    assert its.told == []
 
 
 def test_drained_when_the_latency_is_over(room: MakeRoom) -> None:
@@ -470,9 +473,9 @@ def test_drained_when_the_latency_is_over(room: MakeRoom) -> None:
     its.playback.end_answer(1)
     before_s = time.monotonic()
     its.pull(3)
-    assert its.playback.wait_drained(30.0)
+    assert its.wait_silent(30.0)
     assert time.monotonic() >= before_s + 0.15
-    assert its.playback.heard(1) == Heard(1, 20, 20, True)
+    assert its.wait_told(lambda told: told == [("started", 1), ("finished", Heard(1, 20, 20, True))])
 
 
 def test_periods_longer_than_ours_are_served(room: MakeRoom, speaker: SteppingOutput) -> None:
@@ -536,7 +539,6 @@ def test_many_threads_at_once(room: MakeRoom, cut: str) -> None:
                 its.playback.duck(bool(number % 2))
                 its.playback.set_volume(float(rng.uniform()))
                 its.playback.audible(time.monotonic())
-                its.playback.heard(first_answer + number)
                 if number % 3 == 0:
                     its.playback.clear()
                 time.sleep(float(rng.uniform(0, 0.004)))
@@ -551,7 +553,7 @@ def test_many_threads_at_once(room: MakeRoom, cut: str) -> None:
         assert not worker.is_alive()
     assert errors == []
     its.playback.clear()
-    assert its.playback.wait_drained(3)
+    assert its.wait_silent(3)
     its.playback.stop()
     finished = [heard.answer for heard in its.finished]
     assert sorted(finished) == sorted(1000 * each + number for each in range(4) for number in range(rounds))

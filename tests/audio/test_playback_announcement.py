@@ -2,47 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 
 import numpy as np
 import pytest
 from playback_room import samples, tone
 
 from parleyd.audio.pcm import AudioFormat, encode
-from parleyd.audio.playback import announcement_track
-from parleyd.audio.playback.announcement_track import GONE_S, AnnouncementTrack
-from parleyd.audio.resample import Resampler
+from parleyd.audio.playback.announcement_track import GONE_S
+from parleyd.audio.playback.mix import Mix
 
 RATE_HZ = 48_000
 PERIOD = 480
 FMT = AudioFormat("pcm", 24_000)
-SILENCE = bytes(PERIOD * 2)
 LOUD = np.full(PERIOD, 8000, "<i2").tobytes()
 
 
 class Speaker:
     """Takes periods of 10 ms; the agent's voice is a constant, so that a gain is a level."""
 
-    def __init__(self, track: AnnouncementTrack) -> None:
-        self.track = track
+    def __init__(self, duck_db: float) -> None:
+        self.mix = Mix(volume=1.0, duck_db=duck_db)
+        self.mix.set_format(AudioFormat("pcm", RATE_HZ))
+        self.track = self.mix.announcement
         self.now_s = 100.0
-        track.set_rate(RATE_HZ)
+        self.opened(RATE_HZ)
 
-    def pull(self, periods: int, voice: bytes = SILENCE, volume: float = 1.0) -> np.ndarray:
+    def opened(self, rate_hz: int) -> None:
+        self.mix.device_opened(rate_hz, rate_hz // 100, 0.02, None)
+        self.period = rate_hz // 100
+
+    def work(self) -> None:
+        while (job := self.mix.work()) is not None:
+            job.run()
+            self.mix.finish(job)
+
+    def pull(self, periods: int, voice: bytes = b"", volume: float = 1.0) -> np.ndarray:
+        self.mix.set_volume(volume)
         taken = []
         for _ in range(periods):
-            taken.append(self.track.mix(voice, self.now_s, 0.02, volume=volume))
+            self.mix.enqueue(1, voice, self.now_s)
+            self.work()
+            taken.append(self.mix.period(self.period, self.now_s).pcm())
             self.now_s += 0.01
         return samples(b"".join(taken))
 
 
 @pytest.fixture
 def speaker() -> Speaker:
-    return Speaker(AnnouncementTrack(duck_db=20.0))
+    return Speaker(duck_db=20.0)
 
 
 def test_without_one_the_voice_passes_untouched(speaker: Speaker) -> None:
-    assert speaker.track.mix(LOUD, 1.0, 0.0, volume=0.3) is LOUD
+    voice = tone(0.01, rate_hz=RATE_HZ)
+    assert speaker.pull(1, voice).tolist() == samples(voice).tolist()
 
 
 def test_the_voice_is_ducked_from_the_first_sound_to_the_end_also_in_a_hole(speaker: Speaker) -> None:
@@ -93,17 +106,19 @@ def test_what_is_to_be_heard_is_known(speaker: Speaker) -> None:
     track.begin(FMT)
     speaker.pull(1)
     assert track.began_s is None
-    assert not track.audible(speaker.now_s)
+    assert track.audible_until_s(speaker.now_s) < speaker.now_s
     track.feed(tone(0.1))
     track.end()
     begins_s = speaker.now_s + 0.02
-    assert track.audible(speaker.now_s)
-    assert not track.audible(speaker.now_s + GONE_S), "the device takes nothing: nothing is to be heard"
+    assert track.audible_until_s(speaker.now_s) == math.inf
+    assert track.audible_until_s(speaker.now_s + GONE_S) < speaker.now_s, (
+        "the device takes nothing: nothing is to be heard"
+    )
     assert track.left(speaker.now_s + GONE_S)
     speaker.pull(12)
     assert track.began_s == pytest.approx(begins_s)
     assert track.silent_from_s == pytest.approx(begins_s + 0.1, abs=0.011)
-    assert not track.audible(track.silent_from_s)
+    assert track.audible_until_s(speaker.now_s) == track.silent_from_s
 
 
 def test_a_clear_fades_and_the_next_one_begins_afresh(speaker: Speaker) -> None:
@@ -126,8 +141,8 @@ def test_a_device_at_another_rate_goes_on_where_it_was(speaker: Speaker) -> None
     track.begin(FMT)
     track.feed(tone(1.0))
     speaker.pull(50)
-    track.set_rate(16_000)
-    rest = samples(b"".join(track.mix(bytes(320), speaker.now_s, 0.0, volume=1.0) for _ in range(40)))
+    speaker.opened(16_000)
+    rest = speaker.pull(40)
     spectrum = np.abs(np.fft.rfft(rest))
     assert np.argmax(spectrum) * 16_000 / len(rest) == pytest.approx(500, abs=5)
     track.feed(tone(0.2))
@@ -138,55 +153,59 @@ def low(seconds: float, level: int) -> bytes:
     return np.full(round(seconds * FMT.rate_hz), level, "<i2").tobytes()
 
 
-class SlowResampler(Resampler):
-    """While it works, something else happens, once."""
-
-    meanwhile: Callable[[], None] | None = None
-
-    def process(self, pcm: bytes) -> bytes:
-        meanwhile, SlowResampler.meanwhile = SlowResampler.meanwhile, None
-        if meanwhile is not None:
-            meanwhile()
-        return super().process(pcm)
+def levels(played: np.ndarray) -> list[int]:
+    """Those of constant stretches, in their order, each once."""
+    flat = np.round(played[abs(np.diff(played, prepend=0)) < 2], -2)
+    return [int(level) for n, level in enumerate(flat) if level and (n == 0 or flat[n - 1] != level)]
 
 
-def test_what_comes_while_the_rate_changes_stays_behind_what_was_there(
-    speaker: Speaker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(announcement_track, "Resampler", SlowResampler)
+@pytest.mark.parametrize("in_the_making", [False, True])
+def test_what_comes_after_a_change_of_rate_stays_behind_what_was_there(speaker: Speaker, in_the_making: bool) -> None:
+    """However far what was there had got on its way: unmade, in the making, or ready for the device."""
     track = speaker.track
     track.begin(FMT)
-    track.feed(low(0.3, 1000))
-
-    def meanwhile() -> None:
-        track.feed(low(0.2, 3000))
-        track.end()
-        assert track.left(speaker.now_s), "what is being made is not over"
-        assert track.audible(speaker.now_s)
-
-    speaker.pull(1)
-    SlowResampler.meanwhile = meanwhile
-    track.set_rate(16_000)
-    played = samples(b"".join(track.mix(bytes(320), speaker.now_s, 0.0, volume=1.0) for _ in range(60)))
-    steps = played[abs(np.diff(played, prepend=0)) < 1]
-    order = [level for n, level in enumerate(steps) if n == 0 or steps[n - 1] != level]
-    assert [level for level in order if level in (1000, 3000)] == [1000, 3000]
+    track.feed(low(0.05, 1000) + low(0.3, 2000))
+    before = speaker.pull(1)
+    job = speaker.mix.work() if in_the_making else None
+    assert (job is not None) == in_the_making
+    speaker.opened(16_000)
+    track.feed(low(0.2, 3000))
+    track.end()
+    assert track.left(speaker.now_s), "what is being made is not over"
+    if job is not None:
+        job.run()
+        speaker.mix.finish(job)
+    played = speaker.pull(60)
+    assert set(levels(before)) <= {1000}
+    order = [level for level in levels(played) if level in (1000, 2000, 3000)]
+    assert order == [1000, 2000, 3000]
+    assert np.count_nonzero(abs(played) > 1500) == pytest.approx(0.5 * 16_000, abs=100), "nothing is lost or repeated"
     assert not track.left(speaker.now_s + 1)
 
 
-def test_what_is_cleared_while_the_rate_changes_is_over(speaker: Speaker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(announcement_track, "Resampler", SlowResampler)
+def test_what_is_cleared_while_it_is_made_is_over(speaker: Speaker) -> None:
     track = speaker.track
     track.begin(FMT)
     track.feed(low(0.5, 1000))
     speaker.pull(1)
-    SlowResampler.meanwhile = track.clear
-    track.set_rate(16_000)
+    job = speaker.mix.work()
+    assert job is not None
+    track.clear()
+    speaker.opened(16_000)
+    job.run()
+    speaker.mix.finish(job)
     assert not track.left(speaker.now_s + 1)
     track.begin(FMT)
     track.feed(low(0.2, 3000))
-    SlowResampler.meanwhile = lambda: (track.clear(), track.begin(FMT), track.feed(low(0.1, 2000)))  # type: ignore[func-returns-value]
-    track.set_rate(48_000)
+    job = speaker.mix.work()
+    assert job is not None
+    track.clear()
+    track.begin(FMT)
+    track.feed(low(0.1, 2000))
+    track.end()
+    speaker.opened(48_000)
+    job.run()
+    speaker.mix.finish(job)
     played = speaker.pull(20)
     assert 2000 in played
     assert 3000 not in played

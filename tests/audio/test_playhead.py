@@ -36,11 +36,7 @@ def test_heard_is_what_has_sounded(now_s: float, heard_ms: int) -> None:
     answer = head.queued(1, 0.5)
     head.handed(answer, 100, 0.0, at_s=1.0)
     head.handed(answer, 100, 0.0, at_s=1.2)  # late: a hole of 100 ms
-    assert head.heard(1, now_s) == Heard(1, heard_ms, 500, finished=False)
-
-
-def test_the_unknown_was_not_heard() -> None:
-    assert playhead().heard(1, 0.0) is None
+    assert head.clear(now_s, sharp=True)[-1] == Heard(1, heard_ms, 500, finished=False)
 
 
 @pytest.mark.parametrize(("sharp", "heard_ms"), [(False, 200), (True, 50)])
@@ -53,7 +49,6 @@ def test_clear(sharp: bool, heard_ms: int) -> None:
     assert head.clear(1.15, sharp=sharp) == [Heard(1, heard_ms, 3000, False), Heard(2, 0, 3000, False)]
     assert head.clear(1.15, sharp=sharp) == []
     assert head.silent_from_s == pytest.approx(1.15 if sharp else 1.3)
-    assert head.heard(1, 9.0) == Heard(1, heard_ms, 3000, finished=False)
 
 
 def test_what_will_still_sound_has_started_before_it_is_cleared() -> None:
@@ -103,7 +98,7 @@ def test_a_gap_of_the_network_does_not_end_an_answer_but_silence_does() -> None:
     assert again is not answer
     head.handed(again, 100, 0.0, at_s=4.0)
     assert head.due(4.15, dry=True) == [Started(1, pytest.approx(4.1))]
-    assert head.heard(1, 4.15) == Heard(1, 250, 300, finished=False)
+    assert head.clear(4.15, sharp=True) == [Heard(1, 250, 300, finished=False)]
 
 
 def test_what_was_heard_is_forgotten_after_many_answers() -> None:
@@ -111,5 +106,6 @@ def test_what_was_heard_is_forgotten_after_many_answers() -> None:
     for number in range(100):
         head.handed(head.queued(number, 0.1), 100, 0.0, at_s=float(number))
         head.due(number + 0.9, dry=True)
-    assert head.heard(0, 200.0) is None
-    assert head.heard(99, 200.0) is not None
+    for number, total_ms in ((0, 100), (99, 200)):
+        head.handed(head.queued(number, 0.1), 100, 0.0, at_s=200.0 + number)
+        assert head.due(202.0 + number, dry=True)[-1] == Heard(number, total_ms, total_ms, finished=True)

@@ -85,7 +85,7 @@ def test_what_is_played_is_heard(room: Callable[..., Room], vcard: VirtualCard) 
         its.playback.set_format(AudioFormat("pcm", 22_050))
         its.playback.enqueue(1, tone(0.5, rate_hz=22_050, hz=700))
         its.playback.end_answer(1)
-        assert its.playback.wait_drained(60)
+        assert its.wait_silent(60)
         assert listener.wait_until(time.monotonic(), 60)
         heard = listener.sound().astype(np.int32)
     loud = np.nonzero(np.abs(heard) > 1_000)[0]

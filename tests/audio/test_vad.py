@@ -7,8 +7,9 @@ import sys
 import numpy as np
 import pytest
 
-from parleyd.audio.gate.vad import Detector, VadUnavailableError, detector
+from parleyd.audio.gate.vad import Detector, detector
 from parleyd.audio.pcm import FRAME_BYTES, FRAME_SAMPLES, PIPELINE_RATE_HZ, SILENT_FRAME, Frame, to_pcm
+from parleyd.core.errors import UserError
 
 
 def vowel(frames: int) -> bytes:
@@ -44,6 +45,6 @@ def test_a_missing_package_is_named_with_the_hint(
     name: str, module: str, hint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(VadUnavailableError) as caught:
+    with pytest.raises(UserError) as caught:
         detector(name, 2)  # type: ignore[arg-type]
     assert hint in caught.value.hint

@@ -25,7 +25,7 @@ from parleyd.audio.devices.names import device_pair, input_device, output_device
 from parleyd.audio.devices.portaudio import PortAudioInput, PortAudioOutput
 from parleyd.audio.devices.wav import WavInput, WavOutput
 from parleyd.audio.pcm import AudioFormat
-from parleyd.audio.playback import playback
+from parleyd.audio.playback import playback, speaker
 
 
 def wav(fmt: bytes, data: bytes, *, data_bytes: int | None = None) -> bytes:
@@ -362,7 +362,7 @@ class Clock:
 def test_a_cleared_answer_in_the_file(room, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cut: str) -> None:
     """The speaker's file shows the whole truth: where the sound ended, how much was heard, and no click."""
     stepped = SteppedTime()
-    for module in (wav_device, playback):
+    for module in (wav_device, playback, speaker):
         monkeypatch.setattr(module, "time", stepped)
     monkeypatch.setattr(wav_device, "RealTimeClock", stepped.clock)
     its: Room = room(WavOutput(tmp_path / "out.wav"), cut=cut)
@@ -397,7 +397,7 @@ def test_a_cleared_answer_in_the_file(room, monkeypatch: pytest.MonkeyPatch, tmp
     if cut == "fade":
         steps = np.abs(np.diff(written[loud[0] + 100 : resumed - 100]))
         assert steps.max() < 2 * np.pi * 500 / 48_000 * 10_000 + 80
-    assert its.playback.heard(2).heard_ms == 100
+    assert [heard.heard_ms for heard in its.finished] == [heard.heard_ms, 100]
 
 
 @pytest.mark.parametrize(("coding", "bits", "kind"), [(1, 16, "<i2"), (1, 32, "<i4"), (3, 32, "<f4")])

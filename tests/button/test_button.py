@@ -18,13 +18,14 @@ from types import SimpleNamespace
 import pytest
 
 from parleyd.button import watch as watching
-from parleyd.button.contact import ButtonError, ButtonGoneError, Contact
+from parleyd.button.contact import ButtonGoneError, Contact
 from parleyd.button.gpio_line import GpioLine
 from parleyd.button.input_key import InputKey
 from parleyd.button.watch import Orders, watch
 from parleyd.config.button import Button, Order
 from parleyd.control.client import Client
 from parleyd.control.server import MOST_CLIENTS, MOST_OF_OWNER
+from parleyd.core.errors import UserError
 
 CONFIG = """
 elevenlabs: {agent_id: agent_test, base_url: "http://127.0.0.1:9"}
@@ -97,16 +98,16 @@ def test_orders_reach_a_real_daemon_and_the_one_after_it(
     caplog.set_level(logging.INFO)
     orders = Orders(None)
     assert state() == ("asleep", False)
-    orders.give("mute_or_unmute")
+    orders.give("short", "mute_or_unmute")
     assert state()[1]
-    orders.give("mute_or_unmute")
+    orders.give("short", "mute_or_unmute")
     assert not state()[1]
     with Client() as watcher:
         watcher.ask("events")
         happening = watcher.events(10)
-        orders.give("wake_or_sleep")
+        orders.give("short", "wake_or_sleep")
         assert any(event.get("after") == "connecting" for event in happening)
-        orders.give("wake_or_sleep")
+        orders.give("short", "wake_or_sleep")
         assert any(event.get("after") == "asleep" for event in happening)
     assert [record.message for record in caplog.records] == ["mute", "unmute", "wake", "sleep"]
 
@@ -114,7 +115,7 @@ def test_orders_reach_a_real_daemon_and_the_one_after_it(
     restarted: list[subprocess.Popen[str]] = []
     monkeypatch.setattr(watching.time, "sleep", lambda _s: restarted.append(start(tmp_path)))
     try:
-        orders.give("mute_or_unmute")
+        orders.give("short", "mute_or_unmute")
         assert state()[1]
     finally:
         for process in restarted:
@@ -127,8 +128,8 @@ def test_in_a_crowd_the_button_mutes_although_it_cannot_ask_how_it_is(caplog: py
     with contextlib.ExitStack() as crowd:
         for _ in range(MOST_CLIENTS + MOST_OF_OWNER):
             crowd.enter_context(Client()).ask("volume")
-        Orders(None).give("mute_or_unmute")
-        Orders(None).give("wake")
+        Orders(None).give("short", "mute_or_unmute")
+        Orders(None).give("short", "wake")
     assert [record.levelname for record in caplog.records] == ["INFO", "ERROR"]
     assert caplog.records[0].message == "mute"
     assert state()[1]
@@ -138,7 +139,7 @@ def test_without_a_daemon_it_says_so_and_goes_on(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(watching, "ASK_AGAIN_S", 0.0)
-    Orders(None).give("wake")
+    Orders(None).give("short", "wake")
     assert [record.levelname for record in caplog.records] == ["ERROR"]
     assert "parleyd is not running" in caplog.text
 
@@ -160,7 +161,7 @@ def test_a_button_that_goes_and_comes_is_waited_for_and_said_once(
         return contact
 
     with pytest.raises(Enough):
-        watch(Button(device="x", debounce_ms=0, short_press="wake"), find, given.append)
+        watch(Button(device="x", debounce_ms=0, short_press="wake"), find, lambda _press, order: given.append(order))
     assert given == ["wake"]
     assert first.closed
     assert second.closed
@@ -217,7 +218,7 @@ def test_a_missing_package_is_named(module: str, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setitem(sys.modules, module, None)
     button = Button(device="x") if module == "evdev" else Button(gpio_line="17")
-    with pytest.raises(ButtonError, match=f"package {module}") as told:
+    with pytest.raises(UserError, match=f"package {module}") as told:
         _open(button)
     assert not isinstance(told.value, ButtonGoneError)
     assert f"{sys.executable} -m pip install" in told.value.hint

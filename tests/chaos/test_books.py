@@ -20,7 +20,7 @@ def entry(brought: list[Came], heard_s: float | None = None, losses: tuple[Loss,
     return balance([said()], {1: brought}, heard, losses, [10.0] if opened else [], {})[0]
 
 
-def test_missing_frames_are_told_by_their_place():
+def test_missing_frames_are_told_by_their_place() -> None:
     assert missing(LOUD, range(60)) == (0, 0, 0)
     assert missing(LOUD, range(12, 60)) == (10, 0, 0)
     assert missing(LOUD, [*range(20), *range(25, 60)]) == (0, 5, 0)
@@ -43,47 +43,47 @@ def test_the_shape_is_that_of_the_largest_part_that_is_missing(parts: tuple[int,
     assert shape_of(LOUD, *parts) is shape
 
 
-def test_within_a_session_each_frame_comes_once_and_in_order():
+def test_within_a_session_each_frame_comes_once_and_in_order() -> None:
     assert disorder([1, 2, 3]) is None
     assert disorder([1, 2, 2]) == "a frame came twice in one session"
     assert disorder([1, 3, 2]) == "frames came out of their order"
 
 
-def test_whole_and_acknowledged_is_well():
+def test_whole_and_acknowledged_is_well() -> None:
     one = entry([came(1, range(60))], heard_s=12.0)
     assert (one.shape, one.fate, one.faults) == (Shape.WHOLE, Fate.ACKNOWLEDGED, [])
 
 
-def test_two_halves_in_two_sessions_are_one_whole():
+def test_two_halves_in_two_sessions_are_one_whole() -> None:
     one = entry([came(1, range(30)), came(2, range(25, 60), ready_s=11.0)], heard_s=14.0)
     assert (one.shape, one.fate, one.sessions) == (Shape.WHOLE, Fate.ACKNOWLEDGED, (1, 2))
 
 
-def test_what_came_up_and_was_never_acknowledged_is_lost_without_a_word():
+def test_what_came_up_and_was_never_acknowledged_is_lost_without_a_word() -> None:
     one = entry([came(1, range(60))])
     assert one.fate is Fate.SILENT
     assert "never sent again" in one.faults[0]
 
 
-def test_a_hole_is_a_loss_although_the_rest_was_acknowledged():
+def test_a_hole_is_a_loss_although_the_rest_was_acknowledged() -> None:
     one = entry([came(1, range(20)), came(2, range(30, 60))], heard_s=12.0)
     assert (one.shape, one.fate) == (Shape.HOLE, Fate.SILENT)
     assert "200 ms of it are missing" in one.faults[0]
 
 
-def test_a_short_head_that_the_gate_cut_is_counted_and_no_broken_promise():
+def test_a_short_head_that_the_gate_cut_is_counted_and_no_broken_promise() -> None:
     one = entry([came(1, range(12, 60))], heard_s=12.0)
     assert (one.shape, one.head_ms, one.faults) == (Shape.HEAD, 200, [])
     assert entry([came(1, range(22, 60))], heard_s=12.0).faults
     assert entry([came(1, range(40))], heard_s=12.0).faults
 
 
-def test_what_was_told_is_no_broken_promise():
+def test_what_was_told_is_no_broken_promise() -> None:
     one = entry([], losses=(Loss(15.0, 1000),))
     assert (one.fate, one.faults) == (Fate.TOLD, [])
 
 
-def test_a_telling_covers_only_what_was_said_before_it_and_no_more_than_it_says():
+def test_a_telling_covers_only_what_was_said_before_it_and_no_more_than_it_says() -> None:
     utterances = [said(number, 10.0 * number) for number in range(1, 7)]
     opened = [one.start_s for one in utterances]
     entries = balance(utterances, {}, {}, [Loss(55.0, 1600)], opened, {})
@@ -92,23 +92,23 @@ def test_a_telling_covers_only_what_was_said_before_it_and_no_more_than_it_says(
     assert balance([said()], {}, {}, [Loss(9.0, 5000)], [10.0], {})[0].fate is Fate.SILENT
 
 
-def test_what_the_gate_never_opened_for_is_told_apart():
+def test_what_the_gate_never_opened_for_is_told_apart() -> None:
     one = entry([], opened=False)
     assert (one.fate, one.faults) == (Fate.GATE, ["the gate did not open for it"])
 
 
-def test_nothing_comes_again_after_its_acknowledgement_has_arrived():
+def test_nothing_comes_again_after_its_acknowledgement_has_arrived() -> None:
     again = entry([came(1, range(60)), came(2, range(60), ready_s=13.0)], heard_s=12.0)
     assert again.faults == ["it came up again after its acknowledgement had arrived"]
     before = entry([came(1, range(60)), came(2, range(60), ready_s=11.5)], heard_s=12.0)
     assert before.faults == []
 
 
-def test_what_the_fault_had_to_cost_is_excused():
+def test_what_the_fault_had_to_cost_is_excused() -> None:
     assert balance([said()], {}, {}, [], [10.0], {1: "the process stood still"})[0].fate is Fate.EXCUSED
 
 
-def test_a_busy_machine_excuses_what_is_missing_and_not_what_was_never_acknowledged():
+def test_a_busy_machine_excuses_what_is_missing_and_not_what_was_never_acknowledged() -> None:
     def of(frames: range) -> Fate:
         return balance([said()], {1: [came(1, frames)]}, {}, [], [10.0], {}, {1})[0].fate
 

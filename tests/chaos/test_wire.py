@@ -37,7 +37,7 @@ def test_frames_have_the_shortest_length(size: int, head: bytes):
     assert frame(TEXT, bytes(size)).startswith(head)
 
 
-def test_every_20_ms_of_all_that_is_said_is_unique():
+def test_every_20_ms_of_all_that_is_said_is_unique() -> None:
     line = voices.Voices(voices.synthesise()).short[0]
     pieces = [
         sound[at : at + voices.FRAME_SAMPLES].tobytes()
@@ -56,7 +56,7 @@ def test_tones_are_told_apart_in_what_the_speaker_played(tmp_path):
     assert {number for number, seconds in heard.items() if seconds > 0.5} == {1, 2, 40}
 
 
-def test_a_server_that_was_refusing_listens_again():
+def test_a_server_that_was_refusing_listens_again() -> None:
     server = Server(Heard())
     try:
         port = server.port

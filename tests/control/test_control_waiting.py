@@ -16,8 +16,9 @@ import pytest
 from parleyd.control import messages, server
 from parleyd.control.commands import takes_time
 from parleyd.control.messages import AnyRequest, RequestError
-from parleyd.control.server import MOST_WORKERS, ControlError, ControlServer
+from parleyd.control.server import MOST_WORKERS, ControlServer
 from parleyd.core import events
+from parleyd.core.errors import UserError
 
 WAIT_S = 20.0
 
@@ -205,7 +206,7 @@ def test_of_two_who_start_over_a_dead_socket_one_gets_the_place(tmp_path: Path) 
             begin.wait()
             try:
                 got.append(server._listen(path))
-            except ControlError as error:
+            except UserError as error:
                 refused.append(str(error))
 
         threads = [threading.Thread(target=start) for _ in range(2)]

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from parleyd.conversation.supervisor.backoff import Backoff
+from parleyd.conversation.supervisor.lifecycle import Backoff
 
 
 def test_first_at_once_then_doubling_to_the_cap() -> None:

@@ -23,7 +23,7 @@ def test_answers_overtake_sound() -> None:
     outbox, sender = Outbox(uplink()), object()
     outbox.admit(sender)
     outbox.begin(sender)
-    outbox.send(b"pong")
+    outbox.send(b"pong", sender)
     assert outbox.take(sender) == b"pong"
     assert isinstance(outbox.take(sender), list)
 
@@ -32,7 +32,7 @@ def test_a_server_that_asks_without_end_and_reads_nothing_fills_no_memory() -> N
     outbox, sender = Outbox(uplink()), object()
     outbox.admit(sender)
     for number in range(MOST_CONTROL + 5):
-        outbox.send(str(number).encode())
+        outbox.send(str(number).encode(), sender)
     assert outbox.take(sender) == b"5"
 
 
@@ -64,3 +64,19 @@ def test_each_loss_is_told_once() -> None:
         for number in range(first + 41, first + 200):
             outbox.hear(verdict(number, talk=False), wanted=True)
     assert told == [Loss(40 * FRAME_MS, TOO_MUCH), Loss(40 * FRAME_MS, TOO_MUCH)]
+
+
+def test_what_was_meant_for_one_session_does_not_reach_the_next() -> None:
+    outbox, first, second = Outbox(uplink()), object(), object()
+    outbox.admit(first)
+    outbox.send(b"for the first, unsent", first)
+    outbox.end(first)
+    outbox.admit(second)
+    outbox.send(b"for the first, late", first)
+    outbox.send(b"for the second", second)
+    assert outbox.take(second) == b"for the second"
+    outbox.end(second)
+    outbox.send(b"for nobody", second)
+    outbox.admit(first)
+    outbox.send(b"again", first)
+    assert outbox.take(first) == b"again"

@@ -68,7 +68,7 @@ def write_for_ever(line: SharedTlsSocket) -> None:
         line.send(b"x" * 65536)
 
 
-def test_all_that_is_written_is_read_meanwhile():
+def test_all_that_is_written_is_read_meanwhile() -> None:
     sent = bytes(range(256)) * 16_000
     heard = bytearray()
     with connected(echo) as line:
@@ -86,7 +86,7 @@ def test_all_that_is_written_is_read_meanwhile():
     assert heard == sent
 
 
-def test_the_timeout_is_that_of_a_socket():
+def test_the_timeout_is_that_of_a_socket() -> None:
     with silent() as line:
         line.settimeout(0.05)
         assert line.gettimeout() == 0.05
@@ -96,7 +96,7 @@ def test_the_timeout_is_that_of_a_socket():
             write_for_ever(line)
 
 
-def test_after_a_shutdown_no_cipher_is_taken_for_the_message():
+def test_after_a_shutdown_no_cipher_is_taken_for_the_message() -> None:
     """Whoever reads at that moment finds the rest of it, or an end."""
 
     def flood(line: ssl.SSLSocket) -> None:
@@ -113,7 +113,7 @@ def test_after_a_shutdown_no_cipher_is_taken_for_the_message():
     assert set(heard) == {ord("a")}
 
 
-def test_a_shutdown_wakes_who_reads():
+def test_a_shutdown_wakes_who_reads() -> None:
     woken = threading.Event()
     with silent() as line:
 

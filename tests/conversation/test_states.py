@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
-from parleyd.conversation.supervisor.moves import MOVES, Action, diagram, move
+import pytest
+
+from parleyd.conversation.supervisor.table import IGNORED, MOVES, Action, ImpossibleMoveError, diagram, move
 from parleyd.core.states import State, Trigger
 
 ROOT = Path(__file__).parents[2]
@@ -38,5 +41,20 @@ def test_whoever_falls_asleep_forgets_and_whoever_backs_off_has_a_delay() -> Non
             assert Action.HANG_UP in to.actions or hung_up_by_agent
 
 
-def test_what_means_nothing_changes_nothing() -> None:
-    assert move(State.ASLEEP, Trigger.IDLE) is None
+@pytest.mark.parametrize(("state", "trigger"), list(product(State, Trigger)))
+def test_a_trigger_moves_or_is_ignored_for_a_reason_or_is_a_defect(state: State, trigger: Trigger) -> None:
+    if (state, trigger) in MOVES:
+        assert move(state, trigger) is MOVES[state, trigger]
+        assert (state, trigger) not in IGNORED
+    elif (state, trigger) in IGNORED:
+        assert move(state, trigger) is None
+    else:
+        with pytest.raises(ImpossibleMoveError, match=trigger.value):
+            move(state, trigger)
+
+
+def test_what_ends_a_session_cannot_happen_without_one() -> None:
+    for trigger in (Trigger.IDLE, Trigger.FALSE_WAKE, Trigger.OLD, Trigger.AGENT_HUNG_UP, Trigger.LOST):
+        for state in (State.ASLEEP, State.BACKING_OFF):
+            with pytest.raises(ImpossibleMoveError):
+                move(state, trigger)

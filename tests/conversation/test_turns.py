@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from parleyd.agents.agent import AgentAudio, AgentEvent, AgentResponse, Interruption, UserTranscript
+from parleyd.agents.agent import AgentAudio, AgentEvent, AgentResponse, AgentResponsePart, Interruption, UserTranscript
 from parleyd.conversation.dialogue.turns import (
     FLOORS,
     GREETING_WITHIN_S,
@@ -57,6 +57,7 @@ def test_ducking_never_outlives_both_talking(floor: Floor) -> None:
         ([AgentResponse("a", 1), AUDIO, AUDIO], [0, 1, 1]),
         ([AUDIO, AgentResponse("a", 1), AUDIO], [1, 1, 1]),  # the text comes after the first chunk
         ([AgentResponse("a", 1), AUDIO, AgentResponse("b", 2), AUDIO], [0, 1, 1, 2]),
+        ([AgentResponse("a"), AUDIO, AgentResponse("b"), AUDIO], [0, 1, 1, 2]),  # an agent without ids
         ([AUDIO, UserTranscript("x", True), AUDIO, AgentResponse("b", 2), AUDIO], [1, 1, 2, 2, 2]),
         ([AUDIO, UserTranscript("x", False), AUDIO], [1, 1, 1]),
         ([AUDIO, Interruption(1), AUDIO], [1, 1, 2]),
@@ -80,6 +81,15 @@ def test_after_a_cut_the_rest_of_that_turn_is_dropped_until_the_next_begins() ->
     ]
     assert admitted(TurnFilter(0.0), (0.1, AUDIO), (0.2, Interruption(3)), (0.3, AUDIO)) == [False, True, True]
     assert admitted(TurnFilter(0.0), (0.1, AUDIO), (0.2, AgentResponse("new", 9)), (0.3, AUDIO)) == [False, True, True]
+
+
+def test_the_pieces_of_a_cut_text_are_dropped_as_its_sound_is() -> None:
+    part = AgentResponsePart("delta", "more")
+    assert admitted(TurnFilter(0.0), (0.1, part), (0.2, UserTranscript("stop", True)), (0.3, part)) == [
+        False,
+        True,
+        True,
+    ]
 
 
 def test_an_unwanted_greeting_is_dropped_with_its_text() -> None:

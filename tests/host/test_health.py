@@ -71,12 +71,12 @@ def test_a_disk_that_hangs_is_no_reason_for_a_restart() -> None:
 
 MORE = """
 import socket, threading
-from parleyd.host import process
-before, over = process.load(), threading.Event()
+from parleyd.host import resources
+before, over = resources.load(), threading.Event()
 thread = threading.Thread(target=over.wait)
 thread.start()
 with socket.socket():
-    after = process.load()
+    after = resources.load()
 over.set()
 thread.join()
 print(after.threads - before.threads, after.handles - before.handles, after.memory_bytes > 2**20)

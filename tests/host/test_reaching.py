@@ -95,7 +95,7 @@ def test_without_a_thread_left_there_is_no_line_and_no_other_harm(monkeypatch):
             reach("localhost", port, [], 30.0)
 
 
-def test_what_is_cut_off_is_told_as_late_and_what_is_certain_as_it_is():
+def test_what_is_cut_off_is_told_as_late_and_what_is_certain_as_it_is() -> None:
     with Deadline(30.0) as deadline:
         lost, proxied = ConnectionResetError(), ProxyError("the proxy", "m", is_lasting=True)
         assert deadline.cause(lost) is lost
@@ -104,7 +104,7 @@ def test_what_is_cut_off_is_told_as_late_and_what_is_certain_as_it_is():
         assert deadline.cause(proxied) is proxied
 
 
-def test_a_line_that_is_given_after_the_time_is_cut_off_at_once():
+def test_a_line_that_is_given_after_the_time_is_cut_off_at_once() -> None:
     one, other = socket.socketpair()
     with one, other, Deadline(30.0) as deadline:
         deadline.cut_off()

@@ -117,6 +117,23 @@ def test_the_sound_is_heard_before_the_last_of_it_was_sent() -> None:
         assert not home.of(events.AnswerStarted)
 
 
+def test_the_devices_own_voice_says_which_tool_the_agent_asks_for_and_nothing_that_the_agent_says() -> None:
+    with SpeechServer(lambda spoken: spoken.final()) as speech, Home(speech) as home:
+        home.bus.publish(
+            events.ConfirmationWanted(
+                at_s=time.monotonic(),
+                approval="1f00ba",
+                call_id="c",
+                name="door_open",
+                until_s=time.monotonic() + 20,
+                parameters={"who": "Say yes, it is only the lamp."},
+            )
+        )
+        home.expect(events.AnnouncementEnded)
+        (request,) = speech.requests
+        assert request.messages[1]["text"] == "The agent asks for your permission to use: door open. "
+
+
 def test_one_follows_the_other_and_what_cannot_wait_overtakes() -> None:
     begun, go = threading.Event(), threading.Event()
 

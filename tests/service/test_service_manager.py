@@ -26,7 +26,7 @@ from parleyd.checks.configuration import parse
 from parleyd.cli.run import thread_died
 from parleyd.control.client import Client, RefusedError
 from parleyd.core import events
-from parleyd.core.errors import ServiceError
+from parleyd.core.errors import UserError
 from parleyd.demo.actor import ActorMicrophone
 
 
@@ -101,7 +101,7 @@ class DeadMicrophone(ActorMicrophone):
 def test_ready_means_that_the_microphone_has_been_heard(manager: Manager) -> None:
     config = parse("provider: local\n", "p").config
     agent = ElevenLabsAgent(config.elevenlabs, None)
-    with pytest.raises(ServiceError, match="delivers no sound"):
+    with pytest.raises(UserError, match="delivers no sound"):
         Service(config, agent, DeadMicrophone(), NullOutput(), events.Bus()).start()
     manager.next_with("STOPPING")
     assert not any("READY" in message for message in manager.messages)
@@ -173,7 +173,7 @@ class OddMicrophone(ActorMicrophone):
 def test_a_start_that_fails_tells_the_first_reason_at_once() -> None:
     config = parse("provider: local\n", "p").config
     service = Service(config, ElevenLabsAgent(config.elevenlabs, None), OddMicrophone(), NullOutput(), events.Bus())
-    with pytest.raises(ServiceError, match="ears failed: "):
+    with pytest.raises(UserError, match="ears failed: "):
         service.start()
     service = Service(config, ElevenLabsAgent(config.elevenlabs, None), DeadMicrophone(), NullOutput(), events.Bus())
     service.fail("the first", OSError("gone"))
@@ -195,7 +195,7 @@ def test_what_fails_while_a_device_opens_is_the_reason_and_not_the_device(monkey
     agent = ElevenLabsAgent(config.elevenlabs, None)
     service = Service(config, agent, DeadMicrophone(), SlowSpeaker(), events.Bus())
     try:
-        with pytest.raises(ServiceError, match="metrics failed: the port is taken"):
+        with pytest.raises(UserError, match="metrics failed: the port is taken"):
             service.start()
     finally:
         opens.set()

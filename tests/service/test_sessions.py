@@ -18,7 +18,7 @@ from scripted_server import WAIT_S, Line, ScriptedServer
 from parleyd.agents.agent import Address
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
 from parleyd.config.schema import Reconnect, Session, Wake
-from parleyd.conversation.supervisor import supervisor
+from parleyd.conversation.supervisor import lifecycle
 from parleyd.core import events
 from parleyd.core.states import State
 
@@ -56,7 +56,7 @@ def test_a_session_whose_thread_hangs_while_it_connects_is_given_up_for_another(
         return dial(self, timeout_s)
 
     monkeypatch.setattr(ElevenLabsAgent, "dial", hang_once)
-    monkeypatch.setattr(supervisor, "HANGS_AFTER_S", 0.1)
+    monkeypatch.setattr(lifecycle, "HANGS_AFTER_S", 0.1)
     session = Session(connect_timeout_s=1)
     try:
         with ScriptedServer(answering) as server, Daemon(config(server, session=session)) as daemon:

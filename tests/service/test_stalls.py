@@ -83,11 +83,11 @@ SAY_TIMER = ask("say", text="set a timer for one second")
 # part: where it stops, and what gives it work.
 STALLS: dict[str, tuple[str, Callable[[Process], None]]] = {
     "ears": ("parleyd.audio.gate.gate:Gate.step", nothing),
-    "playback": ("parleyd.audio.playback.pipeline:Pipeline.make", ask("say", text="What time is it?")),
+    "playback": ("parleyd.audio.playback.pipeline:Job.run", ask("say", text="What time is it?")),
     "supervisor": ("parleyd.conversation.supervisor.supervisor:Supervisor._take", ask("wake")),
     "session receiver": ("parleyd.conversation.dialogue.dialogue:Dialogue.agent_event", ask("say", text="hello")),
     "session sender": ("parleyd.conversation.session.wire_audio:WireEncoder.encode", ask("wake")),
-    "announcer": ("parleyd.audio.playback.announcement_track:AnnouncementTrack.feed", ask("announce", text="Dinner.")),
+    "announcer": ("parleyd.audio.playback.announcements:Announcements.feed", ask("announce", text="Dinner.")),
     "devices": ("parleyd.audio.recovery:Recovery._look", nothing),
     "control": ("parleyd.control.commands:Commands.__call__", a_request_that_is_not_answered),
     "profiles": ("parleyd.profiles.profiles:Profiles._look", nothing),
@@ -161,7 +161,7 @@ NOT_WATCHED = {
     "session closer", "gain", "mute-switch", "metrics port",
 }  # fmt: skip
 # What runs elsewhere than in the daemon.
-ELSEWHERE = {"agents/local", "chat", "cli", "demo", "doctor", "tuning", "audio/devices"}
+ELSEWHERE = {"embedded", "chat", "cli", "demo", "doctor", "tuning", "audio/devices"}
 
 
 def test_every_thread_of_the_daemon_has_a_norm() -> None:

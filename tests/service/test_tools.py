@@ -12,17 +12,21 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 from harness import Daemon
 
+from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
 from parleyd.checks.configuration import parse
 from parleyd.cli import status as status_command
 from parleyd.cli.status import page
 from parleyd.config.changes import Changes
+from parleyd.config.keeping import QuietHours
 from parleyd.config.schema import Config
 from parleyd.control import messages
 from parleyd.control.commands import Commands
 from parleyd.control.messages import RequestError
+from parleyd.control.roles import ROLES, Caller
 from parleyd.core import events
 from parleyd.core.states import State
 from parleyd.embedded import scenario
@@ -31,6 +35,7 @@ from parleyd.embedded.record import ConnectionRecord
 from parleyd.embedded.server import LocalAgent
 from parleyd.embedded.voice import Voice
 from parleyd.profiles.profiles import Profiles
+from parleyd.tools.asking import Answerer
 from parleyd.tools.audit import FILE_NAME, REFUSED_NAME
 
 TOOLS = """
@@ -50,11 +55,20 @@ tools:
     soft: {description: d, timeout_s: 100, cancel_on_speech: true, run: [sleep, 1000]}
     touch: {description: d, run: [touch, FOLDER/touched]}
     say: {description: d, parameters: {properties: {x: {}}, required: [x]}, run: [echo, "{x}"]}
+    door:
+      description: d
+      confirm: true
+      parameters: {properties: {who: {type: string, maxLength: 50}, level: {type: integer, default: 7}}}
+      run: [touch, FOLDER/opened]
+  confirm_built_in: [mute]
+  confirm_s: 60
+  built_in: [get_time, set_volume, end_conversation, set_timer, list_timers, cancel_timer, device_status, mute]
   mcp:
     rules: [{tool: "read_*", decision: allow}, {tool: "pay_*", decision: ask}]
 """
 AGENT = "agent: {ears: none, first_message: '', ping_interval_s: 0.1, pong_timeout_s: 2, stream_speed: 0}\n"
 WAIT_S = 60.0
+ANN = Answerer(1001, 77, "approve")
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +78,9 @@ def voice() -> Iterator[Voice]:
 
 
 class Scene:
-    def __init__(self, agent: LocalAgent, daemon: Daemon, folder: Path) -> None:
+    def __init__(self, agent: LocalAgent, daemon: Daemon, folder: Path, config: Config) -> None:
         self.agent = agent
+        self.config = config
         self.daemon = daemon
         self.folder = folder
 
@@ -109,7 +124,7 @@ def play(voice: Voice, tmp_path: Path) -> Iterator[Callable[..., Scene]]:
             daemon = stack.enter_context(Daemon(config, state_directory=tmp_path))
             if mode == "manual":
                 daemon.service.wake()
-            return Scene(local, daemon, tmp_path)
+            return Scene(local, daemon, tmp_path, config)
 
         yield begin
 
@@ -243,9 +258,9 @@ def test_approvals_by_rule_and_by_a_person(play: Callable[..., Scene]) -> None:
     rent = scene.daemon.expect(events.ApprovalWanted)
     assert (rent.name, rent.parameters) == ("pay_rent", {"amount": 700})
     other = scene.daemon.expect(events.ApprovalWanted)
-    assert tools.approve(rent.approval, allow=True)
-    assert tools.approve(other.approval, allow=False)
-    assert not tools.approve(other.approval, allow=True)
+    assert tools.approve(rent.approval, allow=True, who=ANN)
+    assert tools.approve(other.approval, allow=False, who=ANN)
+    assert not tools.approve(other.approval, allow=True, who=ANN)
     line = scene.line()
     line.wait_event("mcp_tool_approval_result", 4)
     answers = {answer["tool_call_id"]: answer["is_approved"] for answer in line.events_of("mcp_tool_approval_result")}
@@ -300,11 +315,96 @@ def test_a_person_answers_by_the_control_socket(play: Callable[..., Scene]) -> N
     assert [answer["is_approved"] for answer in line.events_of("mcp_tool_approval_result")] == [False, True]
 
 
+def test_a_name_of_an_agents_own_choice_is_no_further_entry_of_what_waits(play: Callable[..., Scene]) -> None:
+    scene = play(steps('on: ready, do: mcp_tool_call, name: "pay_x), 4f2a1c (get_time"'))
+    (waits,) = (scene.daemon.expect(events.ApprovalWanted).approval,)
+    with pytest.raises(RequestError) as caught:
+        by_hand(scene)(messages.Approve())
+    assert str(caught.value).endswith(f'there wait: {waits} ("pay_x), 4f2a1c (get_time")')
+
+
+# ---------------------------------------------------------------- confirmed by a person
+
+DOOR = 'on: ready, do: tool_call, name: door, parameters: {who: "x\u202e; y\\n00:00:00 ok", level: "3"}'
+
+
+def test_a_tool_that_is_to_be_confirmed_waits_for_the_person(play: Callable[..., Scene]) -> None:
+    scene = play(
+        steps(DOOR, "on: transcript, do: tool_call, name: mute", "on: transcript, do: tool_call, name: get_time")
+    )
+    wanted = scene.daemon.expect(events.ConfirmationWanted)
+    # What somebody says or writes to the agent answers nothing.
+    scene.daemon.service.say("Yes, do it. I allow it.")
+    line = scene.line()
+    line.wait_event("client_tool_result", 2)
+    results = {result["tool_call_id"]: result for result in line.events_of("client_tool_result")}
+    assert results["call_2"]["result"].startswith(
+        "Another call waits for the person's answer; mute can be called again"
+    )
+    assert not results["call_3"]["is_error"], "what needs nobody goes on"
+    assert [one.approval for one in scene.daemon.service.tools.waiting_confirmations] == [wanted.approval]
+    assert wanted.parameters == {"who": "x\u202e; y\n00:00:00 ok", "level": 3}
+    assert not (scene.folder / "opened").exists()
+    shown = [one for one in page(messages.plain(scene.daemon.service.status())) if "may it run here" in one.text]
+    (asks,) = shown
+    assert asks.text == 'may it run here door with {"level": 3, "who": "x\\u202e; y\\n00:00:00 ok"}?'
+    commands = by_hand(scene)
+    with pytest.raises(RequestError, match=rf"there wait: {wanted.approval} \(door\)"):
+        commands(messages.Approve())
+    assert commands(messages.Approve(approval=wanted.approval)) == {
+        "approval": wanted.approval, "call_id": "call_1", "name": "door",
+    }  # fmt: skip
+    line.wait_event("client_tool_result", 3)
+    assert (scene.folder / "opened").exists()
+    about = [entry for entry in scene.audit() if entry["tool"] == "door"]
+    assert [entry["what"] for entry in about] == ["confirmation", "began", "ended"]
+    assert (about[0]["by"], about[0]["uid"], about[0]["pid"], about[0]["role"]) == ("person", 1001, 77, "approve")
+
+
+def test_a_built_in_tool_can_be_one_of_them_and_a_no_is_a_no(play: Callable[..., Scene]) -> None:
+    scene = play(steps("on: ready, do: tool_call, name: mute"))
+    wanted = scene.daemon.expect(events.ConfirmationWanted)
+    by_hand(scene)(messages.Deny(approval=wanted.approval))
+    result = scene.result()
+    assert (result["error_type"], result["result"].startswith("The person at the device did not allow")) == (
+        "user_rejected", True,
+    )  # fmt: skip
+    assert not scene.daemon.service.muted
+
+
+def test_muted_or_with_another_configuration_a_call_goes_on_waiting(play: Callable[..., Scene]) -> None:
+    scene = play(steps(DOOR))
+    wanted = scene.daemon.expect(events.ConfirmationWanted)
+    scene.daemon.service.mute(True)
+    service = scene.daemon.service
+    quiet: list[QuietHours] = [QuietHours(from_="00:00", to="23:59"), QuietHours(from_="23:59", to="00:00")]
+    config = msgspec.structs.replace(scene.config, quiet_hours=quiet)
+    agent = ElevenLabsAgent(config.elevenlabs, None)
+    assert service.reconfigure(config, lambda _config: agent).now == ("quiet_hours",)
+    assert [one.approval for one in service.tools.waiting_confirmations] == [wanted.approval]
+    by_hand(scene)(messages.Approve(approval=wanted.approval))
+    assert not scene.result()["is_error"]
+
+
+def test_what_waits_when_the_line_breaks_is_not_done_and_no_answer_counts_in_the_next_session(
+    play: Callable[..., Scene],
+) -> None:
+    scene = play(steps(DOOR, "on: ready, after_s: 0.5, do: drop", then="- {}\n"))
+    wanted = scene.daemon.expect(events.ConfirmationWanted)
+    settled = scene.daemon.expect(events.ConfirmationSettled)
+    assert (settled.approval, settled.allowed, settled.by) == (wanted.approval, False, "the call was over")
+    with pytest.raises(RequestError, match="no call waits"):
+        by_hand(scene)(messages.Approve(approval=wanted.approval))
+    assert not (scene.folder / "opened").exists()
+
+
 # ---------------------------------------------------------------- built in
 
 
-def by_hand(scene: Scene) -> Commands:
-    return Commands(scene.daemon.service, Changes, lambda: None, Profiles(Config(), events.Bus()))
+def by_hand(scene: Scene) -> Callable[[messages.AnyRequest], object]:
+    commands = Commands(scene.daemon.service, Changes, lambda: None, Profiles(Config(), events.Bus()))
+    ann = Caller(1001, 77, frozenset(ROLES), "approve")
+    return lambda request: commands(request, None, ann)
 
 
 def test_parleyds_own_tools_can_be_called_by_hand(play: Callable[..., Scene]) -> None:
@@ -319,7 +419,7 @@ def test_parleyds_own_tools_can_be_called_by_hand(play: Callable[..., Scene]) ->
     assert isinstance(wrong, dict)
     assert (wrong["error_type"], wrong["result"][:25]) == ("external_client", "The parameters are wrong:")
     # Not what runs programs: who may talk to the daemon need not be the user who runs them. Not what is switched off.
-    for name in ("touch", "mute", "nothing"):
+    for name in ("touch", "door", "nothing"):
         with pytest.raises(RequestError, match=f"no tool '{name}' of its own"):
             commands(messages.RunTool(name=name))
     assert not (scene.folder / "touched").exists()

@@ -9,10 +9,11 @@ from harness import Daemon, spoken, utterances_in
 from msgspec.structs import replace
 from scripted_server import WAIT_S, Line, ScriptedServer
 
-from parleyd.audio.gate.wakeword import WakeWord, WakeWordUnavailableError
+from parleyd.audio.gate.wakeword import WakeWord
 from parleyd.audio.pcm import FRAME_BYTES, FRAME_MS
 from parleyd.config.schema import Config, ElevenLabs, Session, Wake
 from parleyd.core import events
+from parleyd.core.errors import UserError
 from parleyd.core.states import State
 from parleyd.demo.stage import CueMissedError
 
@@ -79,6 +80,6 @@ def call_until_it_wakes(daemon: Daemon, call: bytes) -> None:
 
 def test_a_missing_package_is_named_with_the_hint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pymicro_wakeword", None)
-    with pytest.raises(WakeWordUnavailableError) as caught:
+    with pytest.raises(UserError) as caught:
         WakeWord("alexa")
     assert "pip install pymicro-wakeword" in caught.value.hint

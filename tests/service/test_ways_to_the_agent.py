@@ -15,7 +15,7 @@ from scripted_server import WAIT_S, Line, ScriptedServer
 
 from own_proxy import proxy
 from parleyd.config.schema import Config, ElevenLabs, Session, Wake
-from parleyd.conversation.supervisor.outage import SLOW_S
+from parleyd.conversation.supervisor.lifecycle import SLOW_S
 from parleyd.core import events
 from parleyd.core.states import State
 

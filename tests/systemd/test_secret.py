@@ -15,6 +15,7 @@ import pytest
 from parleyd.cli import secret
 from parleyd.config.schema import Secret
 from parleyd.config.secrets import resolve
+from parleyd.core.errors import UserError
 
 KEY = "sk_0123456789abcdef"
 
@@ -103,6 +104,7 @@ def test_without_systemd_creds_it_says_what_to_do(monkeypatch: pytest.MonkeyPatc
     failing.write_text("#!/bin/sh\necho 'No TPM and no host key' >&2\nexit 1\n")
     failing.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(secret.CommandError, match=r"No TPM and no host key; store it in a file") as caught:
+    with pytest.raises(UserError, match="No TPM and no host key") as caught:
         secret._encrypted("elevenlabs", KEY)
-    assert KEY not in str(caught.value)
+    assert str(caught.value.hint).startswith("store it in a file")
+    assert KEY not in caught.value.with_hint

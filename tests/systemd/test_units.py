@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-UNITS = {"system": ROOT / "systemd/parleyd.app.service", "user": ROOT / "systemd/user/parleyd.app.service"}
+UNITS = {"system": ROOT / "systemd/parleyd.service", "user": ROOT / "systemd/user/parleyd.service"}
 BUTTON = ROOT / "systemd/parleyd-button.service"
-NEWER = ROOT / "systemd/parleyd.app.service.d/newer-systemd.conf"
+NEWER = ROOT / "systemd/parleyd.service.d/newer-systemd.conf"
 
 needs_systemd_analyze = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="systemd-analyze is missing (scripts/test installs systemd)"
@@ -39,10 +39,10 @@ def installed(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path
     """Kind and path of a unit as it is installed here: with a program that exists, and the drop-in where it belongs."""
     text = UNITS[request.param].read_text()
     assert text.count("/usr/bin/parleyd ") == 1
-    unit = tmp_path / "parleyd.app.service"
+    unit = tmp_path / "parleyd.service"
     unit.write_text(text.replace("/usr/bin/parleyd ", "/bin/true "))
     if systemd_version() >= 254:
-        folder = tmp_path / "parleyd.app.service.d"
+        folder = tmp_path / "parleyd.service.d"
         folder.mkdir()
         shutil.copy(NEWER, folder)
     return request.param, unit
@@ -66,7 +66,7 @@ def test_nor_against_the_button_s(tmp_path: Path) -> None:
 
 @needs_systemd_analyze
 def test_a_misspelt_key_would_be_noticed(tmp_path: Path) -> None:
-    unit = tmp_path / "parleyd.app.service"
+    unit = tmp_path / "parleyd.service"
     text = UNITS["system"].read_text().replace("/usr/bin/parleyd ", "/bin/true ")
     unit.write_text(text.replace("WatchdogSec=", "WatchdogSecs="))
     assert "WatchdogSecs" in run("systemd-analyze", "verify", unit).stderr
@@ -77,6 +77,21 @@ def test_a_misspelt_key_would_be_noticed(tmp_path: Path) -> None:
 def test_exposure_of_what_the_system_runs(unit: Path) -> None:
     done = run("systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=15", unit)
     assert done.returncode == 0, done.stdout
+
+
+@needs_systemd_analyze
+def test_exposure_of_what_the_user_runs(tmp_path: Path) -> None:
+    """6.3 without namespaces. An empty runtime directory: it stands for that of a user who is logged in."""
+    command = ("systemd-analyze", "--user", "security", "--offline=true", "--no-pager", "--threshold=22")
+    done = run(*command, UNITS["user"], XDG_RUNTIME_DIR=str(tmp_path))
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_user_s_unit_can_do_without_namespaces() -> None:
+    """The drop-in takes back what is an error without them, and nothing else."""
+    unit, without = section(UNITS["user"]), section(ROOT / "systemd/user/without-namespaces.conf")
+    assert (unit["PrivateUsers"], unit["CapabilityBoundingSet"]) == ("yes", "")
+    assert dict(without) == {"PrivateUsers": "no", "CapabilityBoundingSet": "~"}
 
 
 def section(path: Path) -> configparser.SectionProxy:
@@ -121,7 +136,7 @@ def test_a_dry_run_prints_every_step_and_changes_nothing(tmp_path: Path) -> None
         f"ln -sfn {home}/.local/share/parleyd/bin/parleyd {home}/.local/bin/parleyd",
         f"install -D -m 644 {ROOT}/config/parleyd.yaml {home}/.config/parleyd/parleyd.yaml",
         f"ExecStart={home}/.local/bin/parleyd,",
-        "parleyd.app.service",
+        "parleyd.service",
     ):
         assert step in done.stdout, step
 
@@ -139,7 +154,7 @@ def test_the_system_wide_steps_of_a_dry_run() -> None:
     done = run(ROOT / "scripts/install", "--dry-run")
     assert done.returncode == 0, done.stderr
     assert "systemd-sysusers /etc/sysusers.d/parleyd.conf" in done.stdout
-    assert "/etc/systemd/system/parleyd.app.service" in done.stdout
+    assert "/etc/systemd/system/parleyd.service" in done.stdout
     assert "/etc/systemd/system/parleyd-button.service" in done.stdout
     gone = run(ROOT / "scripts/install", "--dry-run", "--uninstall")
     assert gone.returncode == 0, gone.stderr

@@ -17,10 +17,12 @@ from parleyd.control import messages
 from parleyd.core import events
 from parleyd.core.text import json_text
 from parleyd.hooks.occasion import Occasion
-from parleyd.tools.approvals import MARGIN_S, MAX_NAME_CHARS, MAX_SHOWN_CHARS, MAX_WAITING, Approvals, decide
+from parleyd.tools.approvals import MARGIN_S, MAX_WAITING, Approvals, decide
+from parleyd.tools.asking import MAX_NAME_CHARS, MAX_SHOWN_CHARS, Answerer
 from parleyd.tools.audit import FILE_NAME, REFUSED_NAME, Audit
 
 WAIT_S = 60.0
+ANN = Answerer(1001, 77, "approve")
 RULES = [
     McpRule(tool="calendar_delete*", decision="deny"),
     McpRule(tool="calendar_*", service="home", decision="allow"),
@@ -114,15 +116,17 @@ def test_a_person_answers_once(tmp_path: Path, allow: bool) -> None:
     assert wanted.parameters == {"token": "t0ps3cret"}
     desk.ask()
     assert [asked.call_id for asked in desk.approvals.waiting] == ["c"]
-    assert not desk.approvals.answer("c", allow=True), "the agent's own id answers nothing"
-    assert desk.approvals.answer(wanted.approval, allow=allow) == wanted
+    assert not desk.approvals.answer("c", allow=True, who=ANN), "the agent's own id answers nothing"
+    assert desk.approvals.answer(wanted.approval, allow=allow, who=ANN) == wanted
     assert desk.answer() is allow
-    assert not desk.approvals.answer(wanted.approval, allow=not allow)
+    assert not desk.approvals.answer(wanted.approval, allow=not allow, who=ANN)
     assert desk.answers.empty()
     settled = desk.events.get(timeout=WAIT_S)
     assert isinstance(settled, events.ApprovalSettled)
     assert (settled.allowed, settled.by) == (allow, "person")
-    assert "t0ps3cret" not in desk.log()
+    log = desk.log()
+    assert "t0ps3cret" not in log
+    assert '"by": "person", "uid": 1001, "pid": 77, "role": "approve"' in log
 
 
 @pytest.mark.parametrize(
@@ -178,7 +182,7 @@ def test_an_answer_is_for_the_question_that_was_read(tmp_path: Path) -> None:
     read = desk.approvals.waiting[0]
     desk.approvals.drop_all("the session ended")
     desk.ask(parameters={"to": "somebody else"})
-    assert desk.approvals.answer(read.approval, allow=True) is None
+    assert desk.approvals.answer(read.approval, allow=True, who=ANN) is None
     assert [desk.answers.get_nowait(), desk.answers.empty()] == [False, True]
 
 

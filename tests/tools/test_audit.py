@@ -15,13 +15,16 @@ import pytest
 
 from parleyd.core.log_fields import NOTICE
 from parleyd.tools.audit import (
+    DAY_S,
     FILE_NAME,
     FOLD_S,
+    HOUR_S,
     MOST_ALIKE,
     OLD_FILES,
     REFUSED_NAME,
     Audit,
     Folding,
+    Shares,
     bounded_parameters,
 )
 
@@ -60,7 +63,7 @@ def test_long_and_deep_parameters_are_cut() -> None:
 def test_it_is_bounded_and_the_newest_stays(tmp_path: Path) -> None:
     audit = Audit(tmp_path, 8000)
     for number in range(100):
-        audit.add(what="x", number=number, pad="p" * 400)
+        audit.add(what="x", by="person", number=number, pad="p" * 400)
         if number % 20 == 19:
             audit.close()
     files = sorted(path.name for path in tmp_path.iterdir())
@@ -85,7 +88,7 @@ def test_processes_may_write_at_the_same_time(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from parleyd.tools.audit import Audit\n"
         "audit = Audit(Path(sys.argv[1]), 3000)\n"
-        "for n in range(100): audit.add(who=sys.argv[2], n=n)\naudit.close()"
+        "for n in range(100): audit.add(who=sys.argv[2], n=n, by='person')\naudit.close()"
     )
     children = [subprocess.Popen([sys.executable, "-c", script, str(tmp_path), who]) for who in "ab"]
     assert [child.wait(30) for child in children] == [0, 0]
@@ -144,6 +147,78 @@ def test_a_flood_of_refused_calls_pushes_out_nothing_that_was_done(
     assert len(notices) == 2 + 2 * MOST_ALIKE + 2
     assert notices[0] == "audit: began: tool door_open, call_id c"
     assert not any("code" in notice or "ppp" in notice for notice in notices)
+
+
+def entry(number: int, tool: str) -> dict[str, Any]:
+    return {"tool": tool, "kind": "built in", "call_id": f"c{number}", "parameters": {"percent": number % 100}}
+
+
+def test_a_flood_of_allowed_calls_pushes_out_nothing_that_another_tool_did(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(NOTICE)
+    audit = Audit(tmp_path, 64 * 1024)
+    audit.add(
+        what="confirmation", outcome="allowed", by="person", uid=1001, pid=7, role="approve", **entry(0, "door_open")
+    )
+    written = audit.add(what="began", **entry(0, "door_open"))
+    audit.add(written, what="ended", outcome="done", **entry(0, "door_open"))
+    interesting = 3
+    for number in range(100_000):
+        written = audit.add(what="began", **entry(number, "set_volume"))
+        audit.add(written, what="ended", outcome="done", result="It is set.", **entry(number, "set_volume"))
+        if number % 10 == 0:
+            name = f"calendar_{number}"
+            audit.add(what="approval", outcome="allowed", by="rule", tool=name, parameters={"x": "y" * 1500})
+    audit.close()
+    kept = [json.loads(line) for path in sorted(tmp_path.iterdir()) for line in path.read_text().splitlines()]
+    assert [line["what"] for line in kept if line["tool"] == "door_open"] == ["confirmation", "began", "ended"]
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 64 * 1024
+    begun = [line["call_id"] for line in kept if line["what"] == "began"]
+    assert begun == [line["call_id"] for line in kept if line["what"] == "ended"], "no half of a call"
+    counted = {line["tool"]: line for line in kept if line["what"] == "counted"}
+    of_volume = sum(line["tool"] == "set_volume" for line in kept) - 1
+    assert counted["set_volume"]["more"] == 200_000 - of_volume
+    assert counted["set_volume"]["outcomes"] == f"began {100_000 - of_volume // 2}, done {100_000 - of_volume // 2}"
+    assert "calendar" not in "".join(counted)
+    # The journal, too, has what was done, and no flood; with fields to look for.
+    records = [record for record in caplog.records if record.levelno == NOTICE]
+    assert len(records) == len(kept)
+    assert len(records) < 500 + interesting
+    told = records[0].__dict__["fields"]
+    assert {name: value for name, value in told.items() if value is not None} == {
+        "audit": "confirmation", "tool": "door_open", "outcome": "allowed", "by": "person", "uid": 1001, "pid": 7,
+        "role": "approve",
+    }  # fmt: skip
+
+
+def test_a_share_grows_back_over_a_day_and_what_was_counted_is_told_each_hour() -> None:
+    shares = Shares(1000)
+    taken = [shares.takes(0.0, f"t{number}", "lamp", "began", 300, None) for number in range(5)]
+    assert taken == [False, False, False, True, True]
+    assert not shares.takes(0.0, "t", "door", "began", 300, None), "each tool has a share of its own"
+    assert not shares.takes(1.0, "t", "lamp", "done", 300, is_written=True), "the end of what has begun"
+    assert shares.takes(1.0, "t6", "lamp", "done", 300, is_written=False)
+    assert shares.over(HOUR_S - 1.0) == []
+    assert shares.due_s(HOUR_S - 1.0) == 1.0
+    (told,) = shares.over(HOUR_S)
+    assert told == {
+        "what": "counted", "tool": "lamp", "more": 3, "outcomes": "began 2, done 1", "first": "t3", "last": "t6",
+    }  # fmt: skip
+    assert shares.due_s(HOUR_S) is None
+    # Less than nothing was left: half a day is not enough.
+    assert shares.takes(DAY_S / 4, "t", "lamp", "began", 300, None)
+    assert not shares.takes(DAY_S, "t", "lamp", "began", 300, None)
+
+
+def test_what_was_counted_is_written_at_the_end(tmp_path: Path) -> None:
+    audit = Audit(tmp_path, 4000)
+    for number in range(50):
+        audit.add(what="began", **entry(number, "lamp"))
+    audit.close()
+    written = lines(tmp_path)
+    assert written[-1]["what"] == "counted"
+    assert written[-1]["more"] == 50 - (len(written) - 1)
 
 
 def test_what_is_counted_is_written_when_its_minute_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

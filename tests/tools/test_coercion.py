@@ -272,7 +272,7 @@ def test_a_refusal_invites_the_second_try(tmp_path: Path, tool: str, parameters:
 def test_only_a_real_failure_is_to_be_told_as_one(fault: Fault) -> None:
     result: Result = failed(ToolError(fault, "So it was."))
     is_told = "Tell the person that this did not work; do not claim that it was done." in result.text
-    assert is_told is (fault not in (Fault.BAD_PARAMETERS, Fault.BUSY))
+    assert is_told is (fault not in (Fault.BAD_PARAMETERS, Fault.BUSY, Fault.TOO_MANY, Fault.DENIED))
     assert is_told or "Nothing was done." in result.text
 
 

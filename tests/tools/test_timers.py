@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from parleyd.host.files import replace_file
 from parleyd.tools import alarm_clock, timers
 from parleyd.tools.alarm_clock import AlarmClock
 from parleyd.tools.result import ToolError
@@ -217,7 +218,7 @@ def test_what_was_due_meanwhile_goes_off_at_the_start_unless_it_is_too_old(tmp_p
     book = TimerBook()
     book.add(60, "missed", Now(now.wall_s - 100, now.boot_s - 100, now.boot))
     book.add(60, "ages ago", Now(now.wall_s - 9000, now.boot_s - 9000, now.boot))
-    timers.write(tmp_path / timers.FILE_NAME, book.saved(now))
+    replace_file(tmp_path / timers.FILE_NAME, book.saved(now))
     with Clock(tmp_path) as clock:
         rung, late_s = clock.rung.get(timeout=WAIT_S)
         assert rung.label == "missed"

@@ -98,6 +98,19 @@ X = "{properties: {x: {}}, required: [x]}"
         ('[awk, --field-separator, ":", "{x}"]', "would write a part of the program that awk runs"),
         ('[nawk, "{x}"]', "would write a part of the program that nawk runs"),
         ('[original-awk, "{x}"]', "would write a part of the program that original-awk runs"),
+        ('[awk, -v, "n={x}", "{{ print n }}", /etc/motd]', "would write a part of the program that awk runs"),
+        ('[sed, -l, 60, "{x}p", /etc/motd]', "would write a part of the program that sed runs"),
+        ('[sed, -n, 5p, "/var/log/{x}"]', 'as in [sh, -c, \'echo "$1"\', sh, "{text}"] or [sed, -n, -e, 5p,'),
+        ('[jq, ".{x}", /a.json]', "would write a part of the program that jq runs"),
+        ('[jq, --arg, a, b, ".{x}"]', "would write a part of the program that jq runs"),
+        ('[perl, -ne, "print if /{x}/", /etc/motd]', "would write a part of the program that perl runs"),
+        ('[node, -p, "{x}"]', "would write a part of the program that node runs"),
+        ('[python3, -m, "{x}"]', "would write a part of the program that python3 runs"),
+        ('[lua, -e, "a = 1", "{x}"]', "would write a part of the program that lua runs"),
+        ('[php, -c, /php.ini, "{x}"]', "would write a part of the program that php runs"),
+        ('[Rscript, -e, "print({x})"]', "would write a part of the program that Rscript runs"),
+        ('[bash, "{x}"]', "would write a part of the program that bash runs"),
+        ('[sqlite3, /a.db, "select {x}"]', "sqlite3 takes its arguments for a program"),
         ('[a, "{y}"]', "there is no parameter y"),
         ('[a, "{x"]', "belongs to no {placeholder}"),
         ('[a, "b{x...}"]', "stands alone"),
@@ -116,13 +129,14 @@ def test_commands(run: str, words: str) -> None:
         '[sh, -c, \'echo "$1"\', sh, "{x}"]',
         '[python3, /a.py, "-count={x}"]',
         '[nice, grep, -e, "{x}", ssh.log]',
-        '[awk, -v, "n={x}", "{{ print n }}", "/{x}"]',
-        '[awk, "-vn={x}", "-F:", "{{ print n }}"]',
         '[sed, -i, -e, 5p, "/var/log/{x}"]',
-        '[sed, -n, -l, 60, l, "{x}"]',
-        '[gsed, --expression=p, "{x}"]',
         '[awk, -f, /a.awk, "{x}"]',
-        '[sed, -n, 5p, "/var/log/{x}"]',
+        '[sed, -n, -e, 5p, "/var/log/{x}"]',
+        '[awk, "{{ print $1 }}", "/var/log/{x}"]',
+        '[perl, -ne, print, "{x}"]',
+        '[jq, .a, -r, "/{x}.json"]',
+        '[bash, /a.sh, -c, "{x}"]',
+        '[lua, /a.lua, "{x}"]',
     ],
 )
 def test_a_script_may_take_a_value_as_its_argument(run: str) -> None:
@@ -295,3 +309,27 @@ def test_the_commented_tool_of_the_example_is_good() -> None:
     block = re.sub(r"(?m)^  #   ", "  ", found[0])
     config = parse("provider: local\ntools:\n" + block, "parleyd.yaml").config
     assert config.tools.command["lamp"].run[0] == "/usr/local/bin/lamp"
+
+
+def faults(text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        parse(f"provider: local\n{textwrap.dedent(text)}", "p")
+    return "\n".join(map(str, caught.value.problems))
+
+
+def test_what_a_person_is_to_allow_can_be_allowed_by_somebody_and_in_time() -> None:
+    door = "tools: {confirm_s: 20, command: {door: {description: d, confirm: true, timeout_s: SECONDS, run: [door]}}}\n"
+    assert parse("provider: local\n" + door.replace("SECONDS", "95"), "p").config.tools.command["door"].confirm
+    assert faults(door.replace("SECONDS", "95.5")) == (
+        "p:2: tools.command.door.timeout_s: with the 20 s in which a person may allow it (tools.confirm_s) it takes "
+        "longer than an agent waits; use at most 95 s, or shorten tools.confirm_s"
+    )
+    assert faults(door.replace("SECONDS", "5") + "control: {socket: off}\n") == (
+        "p:2: tools.command.door.confirm: nobody could allow it: control.socket is off; set control.socket to auto"
+    )
+    assert faults("tools: {built_in: [mute], confirm_built_in: [mute]}\ncontrol: {socket: off}\n") == (
+        "p:2: tools.confirm_built_in: nobody could allow them: control.socket is off; set control.socket to auto"
+    )
+    assert faults("tools: {confirm_built_in: [mute]}\n") == (
+        "p:2: tools.confirm_built_in: the agent may not use mute at all; add it to tools.built_in, or remove it here"
+    )

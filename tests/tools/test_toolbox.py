@@ -8,13 +8,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from parleyd.agents.agent import ToolCall
+from parleyd.config.tool_sections import BuiltIn
 from parleyd.core import events
 from parleyd.tools.audit import FILE_NAME, REFUSED_NAME, Audit
+from parleyd.tools.confirmations import Confirmations
+from parleyd.tools.limits import Limits
 from parleyd.tools.parameters import Parameters
 from parleyd.tools.result import Result
 from parleyd.tools.stopping import Stop
@@ -49,13 +52,22 @@ def closed() -> Iterator[None]:
 class Box:
     """A toolbox with its audit log, and the results that came."""
 
-    def __init__(self, folder: Path, *tools: Tool, at_once: int = 4) -> None:
+    def __init__(self, folder: Path, *tools: Tool, at_once: int = 4, limits: tuple[int, int] = (1000, 1000)) -> None:
         self.folder = folder
         self.audit = Audit(folder, 1_000_000)
         self.ended: queue.SimpleQueue[events.Event] = queue.SimpleQueue()
         bus = events.Bus()
         bus.subscribe(self.ended.put)
-        self.toolbox = Toolbox({tool.name: tool for tool in tools}, bus, self.audit, at_once=at_once, result_chars=200)
+        self.confirmations = Confirmations("they press the button", bus, self.audit)
+        self.toolbox = Toolbox(
+            {tool.name: tool for tool in tools},
+            bus,
+            self.audit,
+            self.confirmations,
+            Limits(*limits),
+            at_once=at_once,
+            result_chars=200,
+        )
         self.results: queue.SimpleQueue[Result] = queue.SimpleQueue()
         self.session_there = True
         _made.append(self)
@@ -260,3 +272,22 @@ def test_closing_stops_what_runs_and_takes_no_more(tmp_path: Path) -> None:
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("tool-")]
     box.call("wait")
     assert "busy" in box.result().text
+
+
+def test_no_tool_of_the_daemon_s_own_lets_the_room_be_heard_again() -> None:
+    """Whoever is heard by the agent must not be able to unmute, approve or wake."""
+    names = set(get_args(BuiltIn))
+    assert "mute" in names
+    assert not names & {"unmute", "approve", "wake", "wake_word", "listen"}
+
+
+def test_one_call_too_many_is_refused_with_words_and_by_hand_there_is_no_limit(tmp_path: Path) -> None:
+    box = Box(tmp_path, tool("t", lambda _: "done"), limits=(2, 1000))
+    for _ in range(2):
+        box.call("t")
+        assert box.result() == Result("done")
+    box.call("t")
+    assert box.result().text.startswith("t was called 2 times within a minute, which is as often as this device allows")
+    box.toolbox.call(ToolCall("t", "by hand", {}, expects_response=True), box._respond, by_hand=True)
+    assert box.result() == Result("done")
+    assert [line["outcome"] for line in box.log() if line["what"] == "refused"] == ["too many calls"]

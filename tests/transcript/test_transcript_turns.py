@@ -45,6 +45,26 @@ def test_a_turn_of_each_with_its_timings() -> None:
     assert agent == Turn(3.2, "agent", "It is noon.", "c1", answered_ms=700, heard_ms=1000)
 
 
+def test_only_the_first_answer_after_somebody_spoke_has_taken_time() -> None:
+    agents = [
+        turn
+        for turn in turns_of(
+            opened(),
+            events.UtteranceStarted(at_s=1.0, utterance=1, detected_s=1.1),
+            events.TalkStopped(at_s=2.5, utterance=1),
+            events.Heard(at_s=2.8, text="What time is it?", final=True),
+            events.AnswerText(at_s=2.9, text="It is noon.", answer=1),
+            events.AnswerStarted(at_s=3.2, answer=1),
+            ended(4.2, 1, 1000, 1000),
+            events.AnswerText(at_s=12.0, text="Are you still there?", answer=2),
+            events.AnswerStarted(at_s=12.1, answer=2),
+            ended(13.0, 2, 900, 900),
+        )
+        if turn.speaker == "agent"
+    ]
+    assert [turn.answered_ms for turn in agents] == [700, None]
+
+
 def test_of_an_answer_that_was_cut_what_was_heard_and_the_servers_word_on_it_is_better() -> None:
     happened = (
         opened(),

@@ -16,7 +16,7 @@ from parleyd.audio.gate.gate import Gate
 from parleyd.audio.gate.vad import Vad
 from parleyd.audio.pcm import PIPELINE_RATE_HZ, to_pcm
 from parleyd.cli import tune
-from parleyd.core.errors import CommandError
+from parleyd.core.errors import UserError
 from parleyd.tuning import echo, picture
 from parleyd.tuning.advice import facts_of
 from parleyd.tuning.rehearsal import rehearse
@@ -136,10 +136,10 @@ def test_the_configuration_is_the_daemons(
 def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
     (tmp_path / "text.wav").write_text("no sound at all")
     for name, code in (("none.wav", 66), ("text.wav", 65)):
-        with pytest.raises(CommandError, match=name) as caught:
+        with pytest.raises(UserError, match=name) as caught:
             command("--wav", tmp_path / name)
         assert caught.value.exit_code == code
-    with pytest.raises(CommandError, match="no sound in it"):
+    with pytest.raises(UserError, match="no sound in it"):
         command("--wav", write(tmp_path / "empty.wav", np.zeros(0)))
 
 
@@ -155,7 +155,7 @@ def test_without_matplotlib_there_are_words(
     said = capsys.readouterr()
     assert "opened twice" in said.out
     assert "pip install matplotlib" in said.err
-    with pytest.raises(CommandError, match="cannot be drawn"):
+    with pytest.raises(UserError, match="cannot be drawn"):
         command("--wav", path, "--out", tmp_path / "out.png")
 
 
@@ -207,7 +207,7 @@ def test_the_echo_of_a_room(vcard: VirtualCard, tmp_path: Path, capsys: pytest.C
 
 @pytest.mark.parametrize("words", [("--echo", "--wav", "x.wav"), ("--wav", "x.wav", "--save", "y.wav")])
 def test_what_does_not_go_together_is_refused(words: tuple[str, ...]) -> None:
-    with pytest.raises(CommandError) as caught:
+    with pytest.raises(UserError) as caught:
         command(*words)
     assert caught.value.exit_code == 64
 

@@ -33,6 +33,16 @@ def test_a_session_over_midnight_is_of_both_days_and_of_both_months() -> None:
     assert sent == {"2026-11": 600, "2026-12": 300}
 
 
+def test_minutes_of_session_are_of_the_hours_in_which_they_were_spent_and_not_of_the_idle_ones_around() -> None:
+    """A daemon that was idle until midnight, and then had a session: spans that touch, and are not one."""
+    ledger = Ledger(Book(), BERLIN)
+    for began_s in range(0, 3000, 30):
+        ledger.add(began_s, began_s + 30.0, Amount(heard_s=30))
+    ledger.add(3000.0, 3030.0, Amount(session_s=30, heard_s=30))
+    book = ledger.read(3600.0, at("2026-12-01T00:10:00"))
+    assert minutes(book) == {"2026-11-30": 0.0, "2026-12-01": 0.5}
+
+
 @pytest.mark.parametrize("wrong", ["1970-01-01T00:00:30", "2026-11-19T12:00:00", "2031-01-01T12:00:00"])
 def test_when_the_clock_becomes_right_all_goes_to_the_right_day(wrong: str) -> None:
     ledger = Ledger(Book(), BERLIN)

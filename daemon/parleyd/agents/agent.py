@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 
 from parleyd.audio.pcm import AudioFormat
 from parleyd.core.endings import Ending
+from parleyd.core.errors import UserError
 
 # ---------------------------------------------------------------- what agents do
 
@@ -193,12 +194,10 @@ class Attachment:
     read: Callable[[int], bytes] = field(repr=False)
 
 
-class UploadError(Exception):
+class UploadError(UserError):
     """The file did not reach the agent. hint: what to do about it."""
 
-    def __init__(self, text: str, hint: str) -> None:
-        super().__init__(text)
-        self.hint = hint
+    hint: str
 
 
 @dataclass(frozen=True, slots=True)

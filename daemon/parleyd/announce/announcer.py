@@ -1,6 +1,6 @@
 """Speaks texts one after the other, on a thread that exists only while there are texts.
 
-    announce() ──▶ queue (≤ 8 texts and 8 urgent) ──▶ thread: WebSocket ──▶ AnnouncementTrack ──▶ the speaker
+    announce() ──▶ queue (≤ 8 texts and 8 urgent) ──▶ thread: WebSocket ──▶ Announcements ──▶ the speaker
 
 A text is sent to the server at once, and its sound is kept until there is a pause, so that the network adds no delay.
 """
@@ -20,12 +20,13 @@ import websocket
 from parleyd.agents.agent import AgentError
 from parleyd.agents.speech import Speech
 from parleyd.announce.gap import Gap
-from parleyd.audio.playback.announcement_track import AnnouncementTrack
+from parleyd.audio.playback.announcements import Announcements
 from parleyd.config.schema import Announce
 from parleyd.conversation.session.bounded_socket import BoundedWebSocket
 from parleyd.conversation.session.connecting import close_frame, connect, retry, words
 from parleyd.core import events
 from parleyd.core.endings import DialError, Ending, EndingKind
+from parleyd.core.errors import UserError
 from parleyd.core.health import Pulse
 from parleyd.core.log_fields import fields
 
@@ -46,13 +47,12 @@ _HINT_NETWORK = "check the network and elevenlabs.base_url"
 _SPEAKER_GONE_S = 5.0
 
 
-class AnnouncementRefusedError(Exception):
+class AnnouncementRefusedError(UserError):
     """The text will not be spoken. kind: the reason, for programs; hint: what to do about it."""
 
     def __init__(self, kind: str, text: str, hint: str) -> None:
-        super().__init__(text)
+        super().__init__(text, hint)
         self.kind = kind
-        self.hint = hint
 
 
 @dataclass(eq=False)
@@ -92,7 +92,7 @@ class Announcer:
         self,
         speech: Speech | None,
         section: Announce,
-        track: AnnouncementTrack,
+        track: Announcements,
         bus: events.Bus,
         *,
         timeout_s: float,

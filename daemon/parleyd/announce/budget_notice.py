@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from parleyd.announce.announcer import AnnouncementRefusedError, Announcer
 from parleyd.config.schema import Config
-from parleyd.conversation.dialogue.agent_input import ToAgent
+from parleyd.conversation.dialogue.dialogue import Dialogue
 from parleyd.core import events
 
 
 class BudgetNotice:
     """A subscriber of the bus. config: may be replaced while it runs. announcer: None without sound."""
 
-    def __init__(self, config: Config, announcer: Announcer | None, to_agent: ToAgent) -> None:
+    def __init__(self, config: Config, announcer: Announcer | None, dialogue: Dialogue) -> None:
         self.config = config
         self._announcer = announcer
-        self._to_agent = to_agent
+        self._dialogue = dialogue
 
     def __call__(self, event: events.Event) -> None:
         match event:
@@ -23,7 +23,7 @@ class BudgetNotice:
                 told = f"This device may talk for another {left} this {event.period}"
                 said = self._say_aloud(self.config.budget.near_text)
                 mention = "the person was told" if said else "mention it briefly"
-                self._to_agent.context(f"{told}; {mention}.", None, by_person=False)
+                self._dialogue.context(f"{told}; {mention}.", None, by_person=False)
             case events.BudgetSpent():
                 self._say_aloud(self.config.budget.spent_text)
             case _:

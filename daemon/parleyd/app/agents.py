@@ -13,13 +13,13 @@ from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
 from parleyd.agents.elevenlabs.speech import ElevenLabsSpeech
 from parleyd.agents.speech import Speech
 from parleyd.config.schema import Config
-from parleyd.config.secrets import SecretError, resolve_key
-from parleyd.core.errors import CommandError
+from parleyd.config.secrets import resolve_key
+from parleyd.core.errors import UserError
 from parleyd.embedded.child import AgentChild, AgentChildError
 
 
 class Agents:
-    """A context manager; the embedded agent, if it is the provider, runs inside it. Raises CommandError."""
+    """A context manager; the embedded agent, if it is the provider, runs inside it. Raises UserError."""
 
     def __init__(self, config: Config) -> None:
         self._child = AgentChild(config.local.scenario) if config.provider == "local" else None
@@ -30,7 +30,7 @@ class Agents:
             try:
                 self._stack.enter_context(self._child)
             except AgentChildError as error:
-                raise CommandError(str(error), None, os.EX_UNAVAILABLE) from error
+                raise UserError(str(error), None, os.EX_UNAVAILABLE) from error
         return self
 
     def __exit__(
@@ -49,10 +49,8 @@ class Agents:
             else:
                 key = resolve_key(section.api_key)
             return ElevenLabsAgent(section, key, text_only=config.audio.mode == "off")
-        except SecretError as error:
-            raise CommandError(str(error), error.hint, os.EX_CONFIG) from error
         except ValueError as error:
-            raise CommandError(str(error), None, os.EX_CONFIG) from error
+            raise UserError(str(error), None, os.EX_CONFIG) from error
 
     def speech(self, config: Config) -> Speech | None:
         """The voice of announcements; None if there is none."""
@@ -62,8 +60,5 @@ class Agents:
             return ElevenLabsSpeech(section, self._child.base_url, voice_id or "local", None)
         if voice_id is None:
             return None
-        try:
-            key = resolve_key(config.elevenlabs.api_key)
-            return ElevenLabsSpeech(section, config.elevenlabs.base_url, voice_id, key)
-        except SecretError as error:
-            raise CommandError(str(error), error.hint, os.EX_CONFIG) from error
+        key = resolve_key(config.elevenlabs.api_key)
+        return ElevenLabsSpeech(section, config.elevenlabs.base_url, voice_id, key)

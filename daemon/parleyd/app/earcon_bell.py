@@ -28,5 +28,5 @@ class EarconBell:
 
 
 def earcons_of(section: Earcons, speak: Callable[[str], Sound]) -> dict[Earcon, Sound]:
-    """The sounds of the configuration. Raises EarconError, like speak."""
+    """The sounds of the configuration. Raises UserError, like speak."""
     return all_chosen({name: getattr(section, name) for name in NAMES}, section.level_db, speak)

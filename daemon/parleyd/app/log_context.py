@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 class Context:
-    """Each value is changed by one thread (supervisor, ears), and read by all."""
+    """Each value is changed by one thread at a time (what the supervisor tells, and ears), and is read by all."""
 
     def __init__(self) -> None:
         self._state: str | None = None

@@ -28,17 +28,6 @@ class Distribution:
         self.last_ms = round(ms, 1)
         self.buckets[bisect.bisect_left(EDGES_MS, ms)] += 1
 
-    def quantile_ms(self, share: float) -> float | None:
-        """The upper edge of the bucket that contains this quantile; None without values, inf for the last bucket."""
-        if not self.count:
-            return None
-        wanted = share * self.count
-        for edge, many in zip((*EDGES_MS, float("inf")), self.buckets, strict=True):
-            wanted -= many
-            if wanted <= 0:
-                return edge
-        return float("inf")
-
 
 @dataclass(slots=True)
 class Metrics:

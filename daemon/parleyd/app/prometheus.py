@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -19,8 +18,10 @@ from parleyd.app.metrics import EDGES_MS, Distribution
 from parleyd.app.status import Microphone, Speaker, Status
 from parleyd.config.schema import Metrics as Settings
 from parleyd.core import health
+from parleyd.core.errors import UserError
 from parleyd.core.health import Pulse
 from parleyd.host import python_env, web_pages
+from parleyd.host.files import replace_file
 from parleyd.host.told_once import ToldOnce
 
 if TYPE_CHECKING:
@@ -36,16 +37,8 @@ _REQUEST_S = 5.0
 STATES = ("starting", "asleep", "connecting", "live", "backing off")
 
 
-class MetricsError(Exception):
-    """The figures cannot be exported. hint: what to do about it."""
-
-    def __init__(self, text: str, hint: str) -> None:
-        super().__init__(text)
-        self.hint = hint
-
-
 class Exporter:
-    """Use start(), then stop(). Raises MetricsError."""
+    """Use start(), then stop(). Raises UserError."""
 
     def __init__(self, settings: Settings, status: Callable[[], Status]) -> None:
         self._settings = settings
@@ -60,7 +53,7 @@ class Exporter:
             from prometheus_client import CollectorRegistry, generate_latest, make_wsgi_app
         except ImportError as error:
             text = "metrics.textfile and metrics.port need the package prometheus_client"
-            raise MetricsError(text, python_env.install("prometheus_client")) from error
+            raise UserError(text, python_env.install("prometheus_client")) from error
         self._make_app, self._text = make_wsgi_app, generate_latest
         self._registry = CollectorRegistry()
         self._registry.register(self)
@@ -75,7 +68,7 @@ class Exporter:
                 self._server = _server(port, self._make_app(self._registry))
             except OSError as error:
                 text = f"metrics.port: 127.0.0.1:{port} cannot be opened: {error.strerror}"
-                raise MetricsError(text, "choose another port") from error
+                raise UserError(text, "choose another port") from error
         if self._settings.textfile is not None:
             self._thread.start()
 
@@ -98,7 +91,8 @@ class Exporter:
         while not self._stopping:
             self.pulse.beat()
             try:
-                self._write_to(path)
+                # For the collector, which is another user.
+                replace_file(path, self._text(self._registry), 0o644, at_once=False)
             except OSError as error:
                 hint = "let the daemon write there (docs/control.md), or name another place; it is tried again"
                 if error.errno == errno.EROFS:
@@ -113,16 +107,6 @@ class Exporter:
         # Figures of a daemon that has ended would look like those of a running one.
         with contextlib.suppress(OSError):
             path.unlink()
-
-    def _write_to(self, path: Path) -> None:
-        """Writes a temporary file and renames it, so that the collector never reads half a file. The file is readable
-        for all, because the collector is another user."""
-        beside = path.with_name(f".{path.name}.new")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        with os.fdopen(os.open(beside, flags, 0o644), "wb") as file:
-            os.fchmod(file.fileno(), 0o644)
-            file.write(self._text(self._registry))
-        beside.replace(path)
 
 
 def _server(port: int, app: WSGIApplication) -> WSGIServer:

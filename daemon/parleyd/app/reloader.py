@@ -52,7 +52,7 @@ class Reloader:
         try:
             changed = self._profiles.rebase(loaded.config)
         except ApplyError as error:
-            raise ReloadError(f"{error}; {error.hint}" if error.hint else str(error)) from error
+            raise ReloadError(error.with_hint) from error
         log.info("the configuration was read again: %s", changed.in_words())
         if not self._debug:
             logging.getLogger("parleyd").setLevel(loaded.config.log.level.upper())

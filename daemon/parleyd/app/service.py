@@ -15,6 +15,7 @@ from parleyd.agents.agent import Agent, UploadError
 from parleyd.agents.speech import Speech
 from parleyd.announce.announcer import AnnouncementRefusedError, Announcer
 from parleyd.announce.budget_notice import BudgetNotice
+from parleyd.announce.confirmation_notice import ConfirmationNotice
 from parleyd.app.sound import Sound
 from parleyd.app.status import Reporter, Status, told_to_agent
 from parleyd.app.watch import Watch
@@ -24,21 +25,20 @@ from parleyd.audio.mixer import MixerError
 from parleyd.audio.pcm import FRAME_MS
 from parleyd.config.changes import Changes, changes, in_force
 from parleyd.config.schema import Config
-from parleyd.conversation.dialogue.agent_input import ToAgent
 from parleyd.conversation.dialogue.dialogue import Dialogue
 from parleyd.conversation.dialogue.uploads import Uploads
 from parleyd.conversation.session.in_flight import Lines
 from parleyd.conversation.session.outbox import Outbox
 from parleyd.conversation.session.session import Traffic
 from parleyd.conversation.session.uplink import Uplink, UplinkCounters
-from parleyd.conversation.supervisor.pending_input import Unanswered
 from parleyd.conversation.supervisor.supervisor import Supervisor
 from parleyd.core import events
-from parleyd.core.errors import ServiceError
+from parleyd.core.errors import UserError
 from parleyd.core.health import Pulse
 from parleyd.core.log_fields import fields
 from parleyd.hooks.hooks import Hooks
 from parleyd.host import notify
+from parleyd.tools.confirmations import BY_BUTTON, BY_COMMAND
 from parleyd.tools.device_tools import DeviceTools, Host
 from parleyd.tools.result import Fault, ToolError
 from parleyd.transcript.writer import transcript_writer
@@ -52,8 +52,7 @@ log = logging.getLogger(__name__)
 
 
 class Service:
-    """start(), then stop(). Raises DeviceError, GivenUpError, VadUnavailableError, WakeWordUnavailableError,
-    ServiceError, EchoCancellerMissingError, EarconError, MixerError, SecretError (of a tool).
+    """start(), then stop(). Raises GivenUpError and UserError, also as DeviceError, MixerError, SecretError.
 
     on_failure: called, from any thread, if the service cannot go on; `failure` then contains the reason.
     give_up: called while the start waits for a device; True makes start() return early, or raise GivenUpError.
@@ -80,7 +79,7 @@ class Service:
         self._speech_for = speech_for
         self._stops = contextlib.ExitStack()
         self._stopping = False
-        self.failure: ServiceError | None = None
+        self.failure: UserError | None = None
         has_sound = config.audio.mode == "on"
         self.sound = (
             Sound(
@@ -101,10 +100,8 @@ class Service:
                 pre_roll_ms=config.gate.pre_roll_ms if has_sound else 0,
                 capacity_ms=round(config.session.buffer_s * 1000),
             ),
-            lost=lambda loss: self._unanswered.tell_loss(loss),
+            lost=lambda loss: self._supervisor.tell_loss(loss),
         )
-        self._to_agent = ToAgent(self._outbox, bus)
-        self._unanswered = Unanswered(self._outbox, self._to_agent, bus)
         self._announcer = self._make_announcer(self.sound) if self.sound is not None else None
         self.tools = DeviceTools(
             config.tools,
@@ -117,11 +114,11 @@ class Service:
             ),
             bus,
             state_directory,
+            BY_BUTTON if config.button.is_there and config.button.confirms else BY_COMMAND,
         )
         self._dialogue = Dialogue(
             self.sound.playback if self.sound is not None else None,
             self._outbox,
-            self._to_agent,
             bus,
             config.barge_in,
             config.continuity,
@@ -133,23 +130,22 @@ class Service:
         self._meter = UsageMeter(Store(state_directory), self._used)
         bus.subscribe(self._meter)
         self._warden = Warden(config, self._meter, bus)
-        self._budget_notice = BudgetNotice(config, self._announcer, self._to_agent)
+        self._budget_notice = BudgetNotice(config, self._announcer, self._dialogue)
         bus.subscribe(self._budget_notice)
+        if self._announcer is not None:
+            bus.subscribe(ConfirmationNotice(config.tools.confirm_text, self._announcer))
         self._supervisor = Supervisor(
             config,
             agent,
             self._outbox,
-            self._to_agent,
             self._dialogue,
-            self._unanswered,
-            bus,
             self._warden,
             self._traffic,
             lines,
             woken_for_nothing=self.sound.woken_for_nothing if self.sound is not None else lambda: None,
             on_death=self.fail,
         )
-        self._uploads = Uploads(agent, self._to_agent, bus)
+        self._uploads = Uploads(agent, self._dialogue, bus)
         if self.sound is not None:
             self.sound.attach(self._dialogue, self._outbox, self._supervisor, lines)
         self._transcript = transcript_writer(config.transcript, state_directory)
@@ -259,7 +255,7 @@ class Service:
     def _tell(self, text: str) -> None:
         """Tells the agent something, in a session that is opened if necessary; and asks it to say it, unless somebody
         is talking with it."""
-        self._to_agent.tell(text, ask=self._dialogue.between_turns(time.monotonic()))
+        self._dialogue.tell(text)
         self._supervisor.wake_for_device()
 
     def usage(self) -> Usage:
@@ -271,7 +267,7 @@ class Service:
         return Announcer(
             self._speech_for(config),
             config.announce,
-            sound.announcements,
+            sound.playback.announcements,
             self._bus,
             timeout_s=config.session.connect_timeout_s,
             on_death=self.fail,
@@ -288,7 +284,7 @@ class Service:
     def say(self, text: str) -> Refusal | None:
         """Sends a text to the agent, as if the person had said it; wakes the daemon if it is asleep. Returns the
         refusal, or None."""
-        self._to_agent.say(text)
+        self._dialogue.say(text)
         return self.wake() if self._supervisor.asleep else None
 
     def announce(self, text: str, *, now: bool) -> int:
@@ -298,12 +294,12 @@ class Service:
         return self._announcer.announce(text, now=now)
 
     def context(self, text: str, context_id: str | None = None) -> bool:
-        """See ToAgent.context."""
-        return self._to_agent.context(text, context_id)
+        """See AgentInput.context."""
+        return self._dialogue.context(text, context_id)
 
     def user_active(self) -> bool:
-        """See ToAgent.user_active."""
-        return self._to_agent.user_active()
+        """See AgentInput.user_active."""
+        return self._dialogue.user_active()
 
     def send_file(self, descriptor: int, name: str, text: str | None) -> int:
         """See Uploads.send; wakes the daemon if it is asleep. Raises UploadError also if a budget is spent."""
@@ -317,8 +313,8 @@ class Service:
         return number
 
     def feedback(self, score: Literal["like", "dislike"] | None) -> bool:
-        """See ToAgent.feedback."""
-        return self._to_agent.feedback(score)
+        """See AgentInput.feedback."""
+        return self._dialogue.feedback(score)
 
     @property
     def has_sound(self) -> bool:
@@ -335,7 +331,7 @@ class Service:
 
     @property
     def volume(self) -> float:
-        """The volume, 0 to 1, of the sound or of the mixer."""
+        """The volume, The volume, 0 to 1, of the sound or of the mixer."""
         return self.sound.volume if self.sound is not None else 1.0
 
     def set_volume(self, volume: float) -> None:
@@ -351,7 +347,12 @@ class Service:
     def status(self) -> Status:
         transcript = None if self._transcript is None else str(self._transcript.directory.absolute())
         return self._reporter.status(
-            self._config, self.usage(), self._hooks.counts, self.tools.waiting_approvals, transcript
+            self._config,
+            self.usage(),
+            self._hooks.counts,
+            self.tools.waiting_approvals,
+            self.tools.waiting_confirmations,
+            transcript,
         )
 
     @property
@@ -360,8 +361,8 @@ class Service:
         return self._watch.status
 
     def reconfigure(self, config: Config, agent_for: Callable[[Config], Agent]) -> Changes:
-        """Puts all changes in force that need no restart; returns the others, too. Raises the errors of agent_for,
-        MixerError, VadUnavailableError and WakeWordUnavailableError; then nothing has changed."""
+        """Puts all changes in force that need no restart. Raises the errors of agent_for, and UserError; then nothing
+        has changed."""
         changed = changes(self._config, config)
         config = in_force(self._config, config)
         agent, speech = agent_for(config), self._speech_for(config)
@@ -398,5 +399,5 @@ class Service:
         if self._stopping or self.failure is not None:
             # Only the first failure is the reason; later ones follow from it.
             return
-        self.failure = ServiceError(f"{what} failed: {error}", getattr(error, "hint", None))
+        self.failure = UserError(f"{what} failed: {error}", getattr(error, "hint", None), os.EX_SOFTWARE)
         self._on_failure()

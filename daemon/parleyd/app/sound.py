@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from parleyd.audio.devices.patience import in_time
 from parleyd.audio.devices.portaudio import PortAudioInput, PortAudioOutput
 from parleyd.audio.devices.portaudio_host import host
 from parleyd.audio.earcons.cues import EarconCues
-from parleyd.audio.earcons.sounds import RATE_HZ, EarconError
+from parleyd.audio.earcons.sounds import RATE_HZ
 from parleyd.audio.earcons.sounds import Sound as Spoken
 from parleyd.audio.echo.control import EchoControl
 from parleyd.audio.echo.control import Mode as EchoMode
@@ -31,8 +32,6 @@ from parleyd.audio.gate.vad import Detector, detector
 from parleyd.audio.gate.wakeword import WakeWord
 from parleyd.audio.mixer import Volume
 from parleyd.audio.pcm import FRAME_MS
-from parleyd.audio.playback.announcement_track import AnnouncementTrack
-from parleyd.audio.playback.earcon_track import EarconTrack
 from parleyd.audio.playback.playback import Playback
 from parleyd.audio.recorder import DIRECTORY_NAME as RECORDINGS
 from parleyd.audio.recorder import Recorder
@@ -43,7 +42,7 @@ from parleyd.conversation.session.in_flight import Lines
 from parleyd.conversation.session.outbox import Outbox
 from parleyd.conversation.supervisor.supervisor import Supervisor
 from parleyd.core import events
-from parleyd.core.errors import ServiceError
+from parleyd.core.errors import UserError
 from parleyd.core.health import Pulse
 from parleyd.host.remembered import RememberedGain, RememberedMute, RememberedVolume, beside
 
@@ -54,7 +53,7 @@ MICROPHONE_S = 5.0
 
 
 class Sound:
-    """attach(), start(), then stop(). Raises EchoCancellerMissingError and EarconError.
+    """attach(), start(), then stop(). Raises UserError.
 
     Its parts may be read from outside; only this object starts and stops them.
     fail: called if one of them cannot go on.
@@ -80,8 +79,7 @@ class Sound:
         self._outbox: Outbox
         self._lines: Lines
         self.ears: Ears
-        output, far_end = config.audio.output, FarEnd()
-        self.announcements = AnnouncementTrack(config.barge_in.duck_db)
+        output, self.far_end = config.audio.output, FarEnd()
         self.playback = Playback(
             speaker,
             volume=output.software_volume,
@@ -90,9 +88,8 @@ class Sound:
             on_started=lambda answer, at_s: self._dialogue.answer_started(answer, at_s),
             on_finished=lambda heard: self._dialogue.answer_ended(heard),
             on_failure=self._speaker_failed,
-            far_end=far_end,
-            earcons=EarconTrack(earcons_of(config.earcons, _speak)),
-            announcements=self.announcements,
+            far_end=self.far_end,
+            earcons=earcons_of(config.earcons, _speak),
         )
         self._volume = Volume(self.playback, output.mixer, output.volume, RememberedVolume(state_directory))
         bus.subscribe(self._volume)
@@ -107,9 +104,8 @@ class Sound:
             _echo_mode(config, microphone, speaker),
             config.audio.echo.tail_ms,
             self.playback,
-            far_end,
+            self.far_end,
             bus,
-            self.announcements,
         )
         self._gate = Gate(config.gate.pre_roll_ms, config.gate.hangover_ms)
         self._recorder = _recorder(config, state_directory)
@@ -120,8 +116,7 @@ class Sound:
         self.latency_ms = 0
 
     def attach(self, dialogue: Dialogue, outbox: Outbox, supervisor: Supervisor, lines: Lines) -> None:
-        """Connects the ears with the conversation. lines: the connections on which sound is sent. Raises
-        VadUnavailableError and WakeWordUnavailableError."""
+        """Connects the ears with the conversation. lines: the connections on which sound is sent. Raises UserError."""
         config = self._config
         self._dialogue = dialogue
         self._outbox = outbox
@@ -148,7 +143,7 @@ class Sound:
             self._remembered_mute.remember(True)
 
     def start(self) -> None:
-        """Raises DeviceError, GivenUpError, MixerError, ServiceError; then call stop()."""
+        """Raises UserError (DeviceError, MixerError) and GivenUpError; then call stop()."""
         self._volume.start()
         self.latency_ms = round(self._opened(self.playback.start).latency_s * 1000)
         if self._recorder is not None:
@@ -170,22 +165,22 @@ class Sound:
         self.playback.stop()
 
     def _opened(self, open_device: Callable[[], StreamInfo]) -> StreamInfo:
-        """Opens the devices. Raises DeviceError, GivenUpError, and ServiceError if PortAudio hangs, because the
-        recovery does not run yet."""
+        """Raises DeviceError and GivenUpError, and another UserError when PortAudio hangs: nobody watches it yet."""
         try:
             return in_time(open_device, "opening a device", self._give_up)
         except DeviceError as error:
             if host.oldest_call() is None:
                 raise
-            raise ServiceError(f"sound failed: {error}", error.hint) from error
+            raise UserError(f"sound failed: {error}", error.hint, os.EX_SOFTWARE) from error
 
     def _await_microphone(self) -> None:
         until_s = time.monotonic() + MICROPHONE_S
         while not self.ears.first_frame.wait(0.05) and not self._give_up():
             if time.monotonic() >= until_s:
-                raise ServiceError(
+                raise UserError(
                     f"the microphone {self.capture.device.name!r} opened but delivers no sound",
                     "see that no other program holds it, or choose another with audio.input.device",
+                    os.EX_SOFTWARE,
                 )
 
     def reconfigure(self, config: Config) -> None:
@@ -253,7 +248,7 @@ class Sound:
 
     @property
     def volume(self) -> float:
-        """The volume, 0 to 1, of the sound or of the mixer."""
+        """The volume, The volume, 0 to 1, of the sound or of the mixer."""
         return self._volume.value
 
     def set_volume(self, volume: float) -> None:
@@ -304,14 +299,14 @@ def _echo_mode(config: Config, microphone: InputDevice, speaker: OutputDevice) -
 
 
 def _speak(text: str) -> Spoken:
-    """Speaks with the embedded agent's voice, which needs no network. Raises EarconError."""
+    """Speaks with the embedded agent's voice, which needs no network. Raises UserError."""
     from parleyd.embedded.voice import Voice, VoiceError
 
     try:
         with Voice() as voice:
             return Spoken(voice.say(text, RATE_HZ), RATE_HZ)
     except VoiceError as error:
-        raise EarconError(f"an earcon is to be spoken, but {error}", error.hint) from error
+        raise UserError(f"an earcon is to be spoken, but {error}", error.hint) from error
 
 
 def _recorder(config: Config, state_directory: Path | None) -> Recorder | None:

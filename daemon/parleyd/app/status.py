@@ -14,6 +14,7 @@ from parleyd.app.sound import Sound
 from parleyd.app.watch import Watch
 from parleyd.audio.gate.held_back import Why
 from parleyd.audio.pcm import FRAME_MS
+from parleyd.audio.sample_clock import SampleClock
 from parleyd.config.schema import Config
 from parleyd.conversation.session.session import Traffic
 from parleyd.core import events, health
@@ -41,7 +42,9 @@ class Microphone(Device):
     overflows: how often sound was lost, in the device or because the ears were too slow.
     gain_db: the gain that the levels include; learnt_db: the part of it from audio.input.auto_gain.
     held_back_ms: sound like speech that did not pass the gate since the start, for each reason; held_back_times: the
-    number of these sounds; held_back_lately_ms: of the last hour."""
+    number of these sounds; held_back_lately_ms: of the last hour. clock_ppm: by how much the device's clock is faster
+    than nominal, in millionths; clock_jumps: how often it jumped, which is sound that was lost unseen. Both since the
+    device was opened."""
 
     muted: bool
     mute_lasts: bool
@@ -55,25 +58,33 @@ class Microphone(Device):
     held_back_ms: dict[str, int]
     held_back_times: dict[str, int]
     held_back_lately_ms: dict[str, int]
+    clock_ppm: float
+    clock_jumps: int
 
 
 @dataclass(frozen=True, slots=True)
 class Speaker(Device):
-    """dropped_ms: the duration of answers dropped so far because the agent was too far ahead."""
+    """dropped_ms: the duration of answers dropped so far because the agent was too far ahead. clock_ppm, clock_jumps:
+    as of the microphone, where the echo is cancelled. late_frames: frames of the microphone that were there before the
+    sound whose echo is in them, so that none was cancelled."""
 
     volume: float
     latency_ms: int
     underruns: int
     queued_ms: int
     dropped_ms: int
+    clock_ppm: float
+    clock_jumps: int
+    late_frames: int
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """health: well, starting, trouble or sick. state: one of the supervisor's, or starting. state_s: time in this
-    state. started_s, uptime_s: wall-clock time of the start, and the time since. microphone, speaker: None without
-    sound (audio.mode: off). approvals: calls that wait for `parleyd approve` or `deny`. transcript: the folder in which
-    it is written; None: it is switched off."""
+    """health: well, starting, trouble or sick. state: one of the supervisor's, or starting. state_s: how long it has
+    been in this state. started_s, uptime_s: wall-clock time of the start, and the time since. microphone, speaker: None
+    without sound (audio.mode: off). approvals, confirmations: calls of MCP tools, and of this device's, that
+    wait for `parleyd approve` or `deny`.
+    transcript: the folder in which it is written; None: it is switched off."""
 
     version: str
     started_s: float
@@ -95,6 +106,7 @@ class Status:
     profile: str | None
     hooks: HookCounts
     approvals: tuple[events.ApprovalWanted, ...]
+    confirmations: tuple[events.ConfirmationWanted, ...]
     transcript: str | None = None
 
 
@@ -168,6 +180,7 @@ class Reporter:
         usage: Usage,
         hooks: HookCounts,
         approvals: tuple[events.ApprovalWanted, ...],
+        confirmations: tuple[events.ConfirmationWanted, ...],
         transcript: str | None = None,
     ) -> Status:
         now_s = time.monotonic()
@@ -200,6 +213,7 @@ class Reporter:
                 profile=self._profile,
                 hooks=hooks,
                 approvals=approvals,
+                confirmations=confirmations,
                 transcript=transcript,
             )
 
@@ -221,6 +235,8 @@ def _microphone(sound: Sound) -> Microphone:
         held_back_ms=_by_name(ears.gate.held_back.ms),
         held_back_times=_by_name(ears.gate.held_back.times),
         held_back_lately_ms=_by_name(ears.gate.held_back.lately_ms()),
+        clock_ppm=_ppm(sound.capture.clock),
+        clock_jumps=sound.capture.clock.resyncs if sound.capture.clock is not None else 0,
     )
 
 
@@ -238,4 +254,11 @@ def _speaker(sound: Sound, latency_ms: int) -> Speaker:
         underruns=playback.underruns,
         queued_ms=playback.queued_ms,
         dropped_ms=playback.dropped_ms,
+        clock_ppm=_ppm(sound.far_end.clock),
+        clock_jumps=sound.far_end.clock.resyncs,
+        late_frames=sound.far_end.starved,
     )
+
+
+def _ppm(clock: SampleClock | None) -> float:
+    return 0.0 if clock is None else round(clock.drift * 1e6, 1)

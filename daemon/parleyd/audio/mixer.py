@@ -15,6 +15,7 @@ from parleyd.audio.devices import alsa
 from parleyd.audio.playback.playback import Playback
 from parleyd.config.schema import Mixer
 from parleyd.core import events
+from parleyd.core.errors import UserError
 from parleyd.host.remembered import RememberedVolume
 
 log = logging.getLogger(__name__)
@@ -22,12 +23,8 @@ log = logging.getLogger(__name__)
 TIMEOUT_S = 2.0
 
 
-class MixerError(Exception):
+class MixerError(UserError):
     """The mixer cannot be used. hint: what to do about it."""
-
-    def __init__(self, text: str, hint: str) -> None:
-        super().__init__(text)
-        self.hint = hint
 
 
 class AlsaMixer:

@@ -45,15 +45,23 @@ class AudioFormat:
         return 1 if self.encoding == "ulaw" else BYTES_PER_SAMPLE
 
 
-_FORMAT_NAMES = ("pcm_8000", "pcm_16000", "pcm_22050", "pcm_24000", "pcm_44100", "pcm_48000", "ulaw_8000")
+# By the names that ElevenLabs gives them: all that an agent of theirs can be set to.
+FORMATS = {
+    "pcm_8000": AudioFormat("pcm", 8_000),
+    "pcm_16000": AudioFormat("pcm", 16_000),
+    "pcm_22050": AudioFormat("pcm", 22_050),
+    "pcm_24000": AudioFormat("pcm", 24_000),
+    "pcm_44100": AudioFormat("pcm", 44_100),
+    "pcm_48000": AudioFormat("pcm", 48_000),
+    "ulaw_8000": AudioFormat("ulaw", 8_000),
+}
 
 
 def parse_format(name: str) -> AudioFormat:
-    """Parses one of the seven names that ElevenLabs uses, e.g. `pcm_16000` or `ulaw_8000`; ValueError for any other."""
-    if name not in _FORMAT_NAMES:
-        raise ValueError(f"unknown audio format {name!r}; known are {', '.join(_FORMAT_NAMES)}")
-    encoding, rate = name.split("_")
-    return AudioFormat("ulaw" if encoding == "ulaw" else "pcm", int(rate))
+    """A name in FORMATS; ValueError for any other."""
+    if name not in FORMATS:
+        raise ValueError(f"unknown audio format {name!r}; known are {', '.join(FORMATS)}")
+    return FORMATS[name]
 
 
 # ---------------------------------------------------------------- samples and bytes

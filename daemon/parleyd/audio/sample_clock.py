@@ -23,10 +23,11 @@ MOST_OFF_S = 0.050
 
 
 class SampleClock:
-    """Estimates when each sample of a device passed, from the jittery time stamps of its periods.
+    """When each sample of a device passed, from the jittery times at which its periods were seen.
 
-    A Kalman filter with two states: the time of a sample and the clock's drift, which is assumed to be small at first.
-    lost_s: the total delay of samples by jumps of the stamps; resyncs: the number of such jumps.
+    A Kalman filter with two states, the time of a sample and the clock's drift, which is believed to be small until
+    the stamps show it. lost_s: how much later its samples are, in all, because the stamps jumped, and it with them;
+    resyncs: how often they did.
     """
 
     def __init__(self, rate_hz: int) -> None:

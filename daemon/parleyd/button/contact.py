@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
-
-class ButtonError(Exception):
-    """An error that does not pass by itself. hint: what to do about it."""
-
-    def __init__(self, text: str, hint: str) -> None:
-        super().__init__(text)
-        self.hint = hint
+from parleyd.core.errors import UserError
 
 
-class ButtonGoneError(ButtonError):
+class ButtonGoneError(UserError):
     """The button does not exist, or may not be read; that may change."""
 
 

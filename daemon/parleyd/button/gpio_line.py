@@ -7,19 +7,20 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from parleyd.button.contact import ButtonError, ButtonGoneError
+from parleyd.button.contact import ButtonGoneError
 from parleyd.config.button import Button
+from parleyd.core.errors import UserError
 from parleyd.host import python_env
 
 
 def open_line(config: Button) -> GpioLine:
-    """Opens the line. Raises ButtonGoneError, and ButtonError for lasting errors."""
+    """Opens the line. Raises ButtonGoneError, and UserError for lasting errors."""
     try:
         import gpiod
         from gpiod.line import Bias, Direction, Edge
     except ImportError as error:
         text = f"button.gpio_line is set, but the package gpiod (2 or newer) cannot be imported: {error}"
-        raise ButtonError(text, "install it: " + python_env.install("'gpiod>=2'")) from error
+        raise UserError(text, "install it: " + python_env.install("'gpiod>=2'")) from error
     chip, name = config.gpio_chip, str(config.gpio_line)
     line = int(name) if name.isdecimal() else name
     bias = {"up": Bias.PULL_UP, "down": Bias.PULL_DOWN, "none": Bias.AS_IS}[config.gpio_pull]
@@ -35,19 +36,19 @@ def open_line(config: Button) -> GpioLine:
     try:
         request = gpiod.request_lines(chip, consumer="parleyd button", config={line: settings})
     except FileNotFoundError:
-        raise ButtonError(f"{chip} has no line named {line}", "gpioinfo lists the lines") from None
+        raise UserError(f"{chip} has no line named {line}", "gpioinfo lists the lines") from None
     except PermissionError:
         text = f"this user may not use {chip}"
         raise ButtonGoneError(text, "sudo adduser $USER gpio, then log in again") from None
     except ValueError:
-        raise ButtonError(f"{chip} has no line {line}", "gpioinfo lists the lines") from None
+        raise UserError(f"{chip} has no line {line}", "gpioinfo lists the lines") from None
     except OSError as error:
         if error.errno == errno.EBUSY:
             text = f"line {line} of {chip} is used by something else"
             raise ButtonGoneError(text, f"gpioinfo says by what: gpioinfo -c {chip}") from None
         if error.errno == errno.EINVAL:
             text = f"{chip} has no line {line}, or the line cannot be read with gpio_pull: {config.gpio_pull}"
-            raise ButtonError(text, "gpioinfo lists the lines") from None
+            raise UserError(text, "gpioinfo lists the lines") from None
         raise ButtonGoneError(f"cannot use line {line} of {chip}: {error.strerror}", "see dmesg") from None
     return GpioLine(request, f"line {line} of {chip}", gpiod.EdgeEvent.Type.RISING_EDGE)
 

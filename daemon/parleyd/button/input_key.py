@@ -8,8 +8,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from parleyd.button.contact import ButtonError, ButtonGoneError
+from parleyd.button.contact import ButtonGoneError
 from parleyd.config.button import Button
+from parleyd.core.errors import UserError
 from parleyd.host import python_env
 
 _FOLDER = Path("/dev/input")
@@ -18,26 +19,26 @@ _MOST_KEYS_SHOWN = 12
 
 
 def open_key(config: Button) -> InputKey:
-    """Opens the device. Raises ButtonGoneError, and ButtonError for lasting errors."""
+    """Opens the device. Raises ButtonGoneError, and UserError for lasting errors."""
     try:
         import evdev
     except ImportError as error:
         text = f"button.device is set, but the package evdev cannot be imported: {error}"
         hint = f"install it: sudo apt install python3-evdev, or {python_env.install('evdev')}"
-        raise ButtonError(text, hint) from error
+        raise UserError(text, hint) from error
     code = None
     if config.key is not None:
         code = evdev.ecodes.ecodes.get(config.key)
         if code is None:
             text = f"button.key: there is no key {config.key}"
-            raise ButtonError(text, "press the button while `evtest` runs: that names it")
+            raise UserError(text, "press the button while `evtest` runs: that names it")
     device = _find(evdev, str(config.device))
     keys: list[int] = device.capabilities().get(evdev.ecodes.EV_KEY, [])
     if not keys or (code is not None and code not in keys):
         device.close()
         wanted = f"the key {config.key}" if code is not None else "any keys"
         has = ", ".join(_names(evdev, keys)) or "none"
-        raise ButtonError(f"{device.name} does not have {wanted}; its keys are: {has}", "set button.key to one of them")
+        raise UserError(f"{device.name} does not have {wanted}; its keys are: {has}", "set button.key to one of them")
     return InputKey(device, code, evdev.ecodes.EV_KEY)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from parleyd.button.contact import ButtonGoneError, Contact
 from parleyd.button.presses import Press, Presses
@@ -19,24 +19,51 @@ log = logging.getLogger(__name__)
 # being restarted.
 LOOK_AGAIN_S = 1.0
 ASK_AGAIN_S = 3.0
+# A press that comes sooner after the question than this is not an answer to it, because the person cannot have heard
+# it.
+HEARD_S = 0.7
+
+
+def meaning(press: Press, order: Order, status: Mapping[str, Any], pressed_s: float) -> tuple[str | None, bool]:
+    """Returns (the id of the call that this press answers, or None; whether the press allows it). Pure.
+
+    status: the daemon's. pressed_s: in the clock of the daemon's events, the monotonic one.
+
+    A short press allows the call and a long one denies it. A press that would mute always mutes, and denies it.
+    """
+    asked = [one for one in status.get("confirmations", ()) if pressed_s - one["at_s"] >= HEARD_S]
+    # Only one question can be answered; with two it would be unclear which one is meant.
+    if len(asked) != 1:
+        return None, False
+    return str(asked[0]["approval"]), press == "short" and not would_mute(order, status)
+
+
+def would_mute(order: Order, status: Mapping[str, Any]) -> bool:
+    microphone = status["microphone"]
+    return order == "mute_or_unmute" and microphone is not None and not microphone["muted"]
 
 
 class Orders:
     """Gives the order of a press. Each press has its own connection, because the daemon may have been restarted.
 
-    socket: of the daemon; None: the client's usual places.
+    socket: of the daemon; None: the client's usual places. confirms: a press answers the question of a tool that waits
+    for a person.
     """
 
-    def __init__(self, socket: Path | None) -> None:
+    def __init__(self, socket: Path | None, *, confirms: bool = True) -> None:
         self._socket = socket
+        self._confirms = confirms
 
-    def give(self, order: Order) -> None:
+    def give(self, press: Press, order: Order) -> None:
         """Logs the result; a failure does not end the program."""
-        if order == "none":
+        if order == "none" and not self._confirms:
             return
+        # A press that is tried again later does not answer a question that was asked after the press.
+        pressed_s = time.monotonic()
         for is_last in (False, True):
             try:
-                log.info("%s", self._ask(order))
+                if done := self._ask(press, order, pressed_s):
+                    log.info("%s", done)
             except NotRunningError as error:
                 if is_last:
                     log.error("%s -> %s", error, error.hint)
@@ -53,9 +80,10 @@ class Orders:
             log.warning("%s: %s", now, warning)
         return now
 
-    def _ask(self, order: Order) -> str:
+    def _ask(self, press: Press, order: Order, pressed_s: float) -> str:
+        """Gives the order. Returns the action in words; empty for none."""
         try:
-            return self._ask_knowing(order)
+            return self._ask_knowing(press, order, pressed_s)
         except RefusedError as error:
             if error.kind != "busy" or order != "mute_or_unmute":
                 raise
@@ -63,21 +91,27 @@ class Orders:
         with Client(self._socket) as client:
             return self._give(client, "mute")
 
-    def _ask_knowing(self, order: Order) -> str:
+    def _ask_knowing(self, press: Press, order: Order, pressed_s: float) -> str:
         with Client(self._socket) as client:
+            status = client.ask("status")
+            if self._confirms and (meant := meaning(press, order, status, pressed_s))[0] is not None:
+                approval, allows = meant
+                muted = self._give(client, "mute") + ", " if would_mute(order, status) else ""
+                answer = "approve" if allows else "deny"
+                return f"{muted}{answer} {client.ask(answer, approval=approval)['name']}"
             now: Literal["wake", "sleep", "mute", "unmute"]
             if order == "mute_or_unmute":
-                now = "unmute" if client.ask("status")["microphone"]["muted"] else "mute"
+                now = "unmute" if status["microphone"]["muted"] else "mute"
             elif order == "wake_or_sleep":
-                now = "wake" if client.ask("status")["state"] in ("asleep", "starting") else "sleep"
-            elif order == "wake":
-                now = "wake"
+                now = "wake" if status["state"] in ("asleep", "starting") else "sleep"
+            elif order == "none":
+                return ""
             else:
-                now = "sleep"
+                now = order
             return self._give(client, now)
 
 
-def watch(config: Button, find: Callable[[Button], Contact], give: Callable[[Order], None]) -> None:
+def watch(config: Button, find: Callable[[Button], Contact], give: Callable[[Press, Order], None]) -> None:
     """Never returns. find: opens the button. ButtonGoneError is followed by another try later; other errors are passed
     on."""
     has: dict[Press, Order] = {"short": config.short_press, "long": config.long_press}
@@ -102,7 +136,7 @@ def watch(config: Button, find: Callable[[Button], Contact], give: Callable[[Ord
                     made += presses.change(closed, at_s)
                 made += presses.pass_to(time.monotonic())
                 for press in made:
-                    give(has[press])
+                    give(press, has[press])
         except ButtonGoneError as error:
             told = str(error)
             log.warning("%s -> %s; waiting for it", error, error.hint)

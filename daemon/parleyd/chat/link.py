@@ -84,7 +84,7 @@ class DaemonLink:
         try:
             ask()
         except (RefusedError, NotRunningError) as error:
-            raise LinkError(f"{error}; {error.hint}" if error.hint else str(error)) from error
+            raise LinkError(error.with_hint) from error
 
     def _follow(self) -> None:
         try:
@@ -120,7 +120,7 @@ class OwnLink:
         try:
             self._service.send_file(os.dup(descriptor), name, text)
         except UploadError as error:
-            raise LinkError(f"{error}; {error.hint}") from error
+            raise LinkError(error.with_hint) from error
 
     def close(self) -> None:
         self._service.stop()

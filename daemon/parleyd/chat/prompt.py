@@ -1,149 +1,199 @@
-"""What the person types: readline with a history, in which the agent may interrupt without a word getting lost."""
+"""What the person types, with a history; what comes meanwhile is shown above it, and no word of either gets lost."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
-import readline
 import shutil
 import signal
 import sys
-import termios
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import FrameType
+from typing import Any
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.data_structures import Size
+from prompt_toolkit.formatted_text import StyleAndTextTuples
+from prompt_toolkit.history import History, InMemoryHistory
+from prompt_toolkit.output import ColorDepth
+from prompt_toolkit.output.vt100 import Vt100_Output
 
 from parleyd.chat.screen import is_dumb
-from parleyd.chat.wrap import columns
 
 MARK = "> "
 MOST_LINES = 1000
-
-
-class _NewsError(Exception):
-    """Raised out of readline: there is something to show. What had been typed is in the prompt's hands."""
+# Whole lines that came since the last call, and whether there is nobody left to write to: then the prompt ends.
+News = Callable[[], tuple[str, bool]]
 
 
 class Prompt:
-    """For the main thread. history: kept there, for its owner alone; None: only in memory. A context manager."""
+    """For the main thread. history: kept there, for its owner alone; None: only in memory. A context manager.
 
-    def __init__(self, history: Path | None, *, colour: bool) -> None:
-        # \001 and \002 tell readline what takes no room.
-        self._mark = f"\001\x1b[1m\002{MARK}\001\x1b[0m\002" if colour else MARK
-        self._history = history
-        self._last = ""
-        self._typed = ""
-        self._is_asking = False
+    unfinished: the words of a line that is still being made; they stand above what is typed."""
+
+    def __init__(self, history: Path | None, unfinished: Callable[[], str], *, colour: bool) -> None:
+        self._unfinished = unfinished
+        self._style = "bold" if colour else ""
+        self._is_dumb = is_dumb()
+        self._session: PromptSession[str] = PromptSession(
+            self._message,
+            # On a dumb terminal it chooses for itself, and draws nothing.
+            output=None if self._is_dumb else _output(colour=colour),
+            history=_history(history),
+            enable_suspend=True,
+        )
+        self._news: News = lambda: ("", False)
+        # Guards _nudge: a loop that is closed takes nothing more.
         self._lock = threading.Lock()
-        self._is_nudged = False
-        self._main = threading.get_ident()
+        self._nudge: Callable[[], object] | None = None
+        self._interrupt: Callable[[], object] | None = None
+        self._is_asking = False
+        self._is_interrupted = False
+        self._error: BaseException | None = None
+        self._handlers: dict[int, Any] = {}
 
     def __enter__(self) -> Prompt:
-        signal.signal(signal.SIGUSR1, self._interrupt)
-        readline.set_auto_history(False)
-        if is_dumb():
-            readline.parse_and_bind("set enable-bracketed-paste off")
-        with contextlib.suppress(OSError):
-            self._load()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            self._handlers[number] = signal.signal(number, self._take_signal)
         return self
 
     def __exit__(self, *_: object) -> None:
-        # Not as it was, which would end the process: somebody may still have news.
-        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
 
     def nudge(self) -> None:
-        """There is news; from any thread. Ends an ask()."""
+        """There is news; from any thread."""
         with self._lock:
-            # A second signal, before the first one's exception is out of input(), makes a SystemError of it.
-            if not self._is_nudged:
-                self._is_nudged = True
-                signal.pthread_kill(self._main, signal.SIGUSR1)
+            if self._nudge is not None:
+                self._nudge()
 
-    def ask(self, is_news: Callable[[], bool]) -> str | None:
-        """A line; None when there is news first: what was typed so far is there again at the next call.
+    def ask(self, news: News) -> str | None:
+        """A line, with `news` shown as they come. None when there is nobody left to write to.
 
         Raises EOFError and KeyboardInterrupt."""
+        self._news = news
         try:
             self._is_asking = True
-            if is_news():
-                return None
-            if self._typed:
-                readline.set_pre_input_hook(self._put_back)
-            line = input(self._mark)
-            self._is_asking = False
-        except (_NewsError, SystemError) as error:
-            # See nudge(): a signal may come late.
-            if isinstance(error, SystemError) and not isinstance(error.__cause__, _NewsError):
-                raise
-            self._erase()
+            return None if self._is_interrupted else asyncio.run(self._ask())
+        except asyncio.CancelledError:
             return None
         finally:
-            self._is_asking = self._is_nudged = False
-            readline.set_pre_input_hook(None)
-        self._typed = ""
-        self._remember(line)
-        return line
-
-    def _interrupt(self, _number: int, _frame: FrameType | None) -> None:
-        if self._is_asking:
             self._is_asking = False
-            self._typed = readline.get_line_buffer()
-            raise _NewsError
-        self._is_nudged = False
+            # Told here, too, since the KeyboardInterrupt of the handler may have been swallowed by a callback.
+            if self._is_interrupted:
+                raise KeyboardInterrupt
+            if self._error is not None:
+                raise self._error
 
-    def _put_back(self) -> None:
-        readline.insert_text(self._typed)
-        readline.redisplay()
+    async def _ask(self) -> str:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+        loop.set_exception_handler(lambda _, context: self._fail(context.get("exception"), task))
+        # Cancelled, not told to exit: that holds before the prompt stands, too, and while it goes.
+        self._interrupt = lambda: loop.call_soon_threadsafe(task.cancel)
+        with self._lock:
+            self._nudge = lambda: loop.call_soon_threadsafe(self._show, task)
+        try:
+            self._show(task)
+            if self._is_interrupted:
+                raise asyncio.CancelledError
+            return await self._session.prompt_async(handle_sigint=False, set_exception_handler=False)
+        finally:
+            with self._lock:
+                self._nudge = None
+            self._interrupt = None
 
-    def _erase(self) -> None:
-        """The prompt goes, so that the news stand in its place."""
-        width = shutil.get_terminal_size().columns
-        rows = (len(MARK) + columns(self._typed)) // max(width, 1)
-        if is_dumb():
-            text = "\n"
-        elif rows:
-            # In which of its rows the cursor stands is not known; what stands there is left.
-            text = f"\x1b[{rows}B\n"
+    def _take_signal(self, _number: int, _frame: FrameType | None) -> None:
+        """The prompt ends by way of its loop, which leaves the terminal as it was; elsewhere an exception does."""
+        self._is_interrupted = True
+        if not self._is_asking:
+            raise KeyboardInterrupt
+        if self._interrupt is not None:
+            self._interrupt()
+
+    def _fail(self, error: BaseException | None, task: asyncio.Task[Any]) -> None:
+        self._error = error
+        task.cancel()
+
+    # ------------------------------------------------------------ what is shown
+
+    def _message(self) -> StyleAndTextTuples:
+        unfinished = self._unfinished()
+        # On a dumb terminal nothing can be drawn again; and of a line that is done, the typed part stays.
+        if not unfinished or self._is_dumb or self._session.app.is_done:
+            return [(self._style, MARK)]
+        return [("", f"{unfinished}\n"), (self._style, MARK)]
+
+    def _show(self, task: asyncio.Task[Any]) -> None:
+        text, is_over = self._news()
+        if self._is_dumb:
+            if text and not self._unfinished():
+                self._write(f"\n{text}{MARK}{self._session.default_buffer.text}")
         else:
-            text = "\r\x1b[K"
+            app = self._session.app
+            if text:
+                app.renderer.erase()
+                self._write(text)
+            app.invalidate()
+        if is_over:
+            task.cancel()
+
+    def _write(self, text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
 
-    # ------------------------------------------------------------ history
 
-    def _load(self) -> None:
-        if self._history is None:
-            return
-        self._history.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(self._history, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        self._history.chmod(0o600)
-        readline.read_history_file(self._history)
-        readline.set_history_length(MOST_LINES)
-        if readline.get_current_history_length() > MOST_LINES:
-            readline.write_history_file(self._history)
-            self._history.chmod(0o600)
+class _FileHistory(History):
+    """A line of the file for each line that was typed, as readline writes them too."""
 
-    def _remember(self, line: str) -> None:
-        if not line.strip() or line == self._last:
-            return
-        self._last = line
-        readline.add_history(line)
-        if self._history is not None:
-            # Line by line, so that two of them at the same time keep both their lines.
-            with contextlib.suppress(OSError):
-                readline.append_history_file(1, self._history)
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def load_history_strings(self) -> Iterable[str]:
+        """The newest first."""
+        return reversed(self._path.read_text(errors="replace").splitlines()[-MOST_LINES:])
+
+    def append_string(self, string: str) -> None:
+        if string.strip():
+            super().append_string(string)
+
+    def store_string(self, string: str) -> None:
+        # Appended, so that two of them at the same time keep both their lines.
+        with contextlib.suppress(OSError), self._path.open("a", errors="replace") as file:
+            file.write(" ".join(string.splitlines()) + "\n")
 
 
-@contextlib.contextmanager
-def without_echo() -> Iterator[None]:
-    """What is typed meanwhile does not show between the words of an answer; it is there at the next prompt."""
-    descriptor = sys.stdin.fileno()
-    before = termios.tcgetattr(descriptor)
-    quiet = termios.tcgetattr(descriptor)
-    quiet[3] &= ~termios.ECHO
-    termios.tcsetattr(descriptor, termios.TCSANOW, quiet)
+def _history(path: Path | None) -> History:
+    """In memory where the file cannot be had."""
+    if path is None:
+        return InMemoryHistory()
     try:
-        yield
-    finally:
-        termios.tcsetattr(descriptor, termios.TCSANOW, before)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        path.chmod(0o600)
+        lines = path.read_text(errors="replace").splitlines(keepends=True)
+        if len(lines) > MOST_LINES:
+            path.write_text("".join(lines[-MOST_LINES:]), errors="replace")
+    except OSError:
+        return InMemoryHistory()
+    return _FileHistory(path)
+
+
+def _output(*, colour: bool) -> Vt100_Output:
+    return Vt100_Output(
+        sys.stdout,
+        _size,
+        term=os.environ.get("TERM"),
+        default_color_depth=None if colour else ColorDepth.DEPTH_1_BIT,
+        # Only menus need to know the row of the cursor, and a terminal that does not answer would be told so.
+        enable_cpr=False,
+    )
+
+
+def _size() -> Size:
+    columns, rows = shutil.get_terminal_size()
+    return Size(rows=rows, columns=columns)

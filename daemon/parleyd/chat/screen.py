@@ -26,22 +26,21 @@ def is_dumb() -> bool:
 
 
 class Screen:
-    """Writes everything that is shown at once in one piece, so that nothing flickers."""
+    """Gives and writes whole lines only; the words of a line that is still being made are its `unfinished` ones."""
 
     def __init__(self, stream: TextIO, *, colour: bool) -> None:
         self._stream = stream
         self._colour = colour
         self._wrap: Wrap | None = None
+        self.unfinished = ""
 
-    @property
-    def in_answer(self) -> bool:
-        """The last line is not finished."""
-        return self._wrap is not None
+    def lines(self, pieces: Iterable[Piece]) -> str:
+        """What these pieces have made whole."""
+        *whole, self.unfinished = (self.unfinished + "".join(map(self._shown, pieces))).split("\n")
+        return "".join(f"{line}\n" for line in whole)
 
     def show(self, pieces: Iterable[Piece]) -> None:
-        text = "".join(map(self._shown, pieces))
-        if text:
-            self.write(text)
+        self.write(self.lines(pieces))
 
     def note(self, text: str) -> None:
         self.show([Piece("note", text)])

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import os
 import queue
-import time
 from pathlib import Path
 
 from parleyd.chat.link import Event, Link, LinkError, unsayable
-from parleyd.chat.prompt import Prompt, without_echo
+from parleyd.chat.prompt import Prompt
 from parleyd.chat.screen import Screen
 from parleyd.chat.view import Piece, View
 from parleyd.host.files import open_regular
 
-# So long an answer may take to begin before the prompt comes back; it may come later all the same.
-BEGIN_S = 2.0
-# An answer that has begun and does not go on for so long is left as it is.
-STALL_S = 10.0
 HELP = (
     "/file PATH [TEXT]  shows the agent a file",
     "/quit              ends, as Ctrl-D does",
@@ -41,45 +36,34 @@ class Talk:
 
     def run(self, link: Link) -> bool:
         """Until the person has enough; False when the agent is out of reach. Raises KeyboardInterrupt."""
-        while True:
-            with without_echo():
-                if not self._show_waiting():
+        try:
+            while True:
+                try:
+                    line = self._prompt.ask(self._news)
+                except EOFError:
+                    return True
+                if line is None:
                     return False
-            try:
-                line = self._prompt.ask(lambda: not self._pieces.empty())
-            except EOFError:
-                self._screen.write("\n")
-                return True
-            if line is None or not line.strip():
-                continue
-            if line.strip() == "/quit":
-                return True
-            if self._do(line.strip(), link):
-                with without_echo():
-                    if not self._show_waiting(BEGIN_S):
-                        return False
+                if line.strip() == "/quit":
+                    return True
+                if line.strip():
+                    self._do(line.strip(), link)
+        finally:
+            self._screen.show([Piece("end")])
 
-    def _show_waiting(self, begin_s: float = 0.0) -> bool:
-        """All that has come, and an answer that has begun to its end. begin_s: for its beginning. → go on?"""
-        until_s = time.monotonic() + begin_s
-        while True:
-            left_s = STALL_S if self._screen.in_answer else max(0.0, until_s - time.monotonic())
-            try:
-                pieces = self._pieces.get(timeout=left_s) if left_s else self._pieces.get_nowait()
-            except queue.Empty:
-                self._screen.show([Piece("end")])
-                return True
-            self._screen.show(pieces)
-            if any(piece.kind == "over" for piece in pieces):
-                return False
-            if any(piece.kind == "end" for piece in pieces):
-                until_s = 0.0
+    def _news(self) -> tuple[str, bool]:
+        text, is_over = "", False
+        while not self._pieces.empty():
+            pieces = self._pieces.get()
+            text += self._screen.lines(pieces)
+            is_over |= any(piece.kind == "over" for piece in pieces)
+        return text, is_over
 
-    def _do(self, line: str, link: Link) -> bool:
-        """→ whether the agent will answer."""
+    def _do(self, line: str, link: Link) -> None:
         try:
             if line.startswith("/") and not line.startswith("//"):
-                return self._order(line, link)
+                self._order(line, link)
+                return
             text = line.removeprefix("/") if line.startswith("//") else line
             if why := unsayable(text):
                 raise LinkError(f"this {why}")
@@ -87,17 +71,15 @@ class Talk:
             link.say(text)
         except LinkError as error:
             self._screen.show([Piece("trouble", str(error))])
-            return False
-        return True
 
-    def _order(self, line: str, link: Link) -> bool:
+    def _order(self, line: str, link: Link) -> None:
         name, _, rest = line.partition(" ")
         if name != "/file":
             if name != "/help":
                 self._screen.note(f"there is no {name}; a message may begin with // instead")
             for one in HELP:
                 self._screen.write(f"  {one}\n")
-            return False
+            return
         path, text = _path_and_text(rest.strip())
         try:
             descriptor = open_regular(Path(path).expanduser())
@@ -110,7 +92,6 @@ class Talk:
             link.send_file(descriptor, Path(path).name, text)
         finally:
             os.close(descriptor)
-        return True
 
 
 def _path_and_text(rest: str) -> tuple[str, str | None]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from parleyd.core.text import name_text, question
+from parleyd.core.text import name_text, question, settled
 
 MOST_PARAMETERS_CHARS = 80
 
@@ -63,6 +63,11 @@ class View:
             case "approval_wanted":
                 order = f"parleyd approve {event['approval']}, or deny"
                 return [*self._close(), Piece("note", f"may the agent call {question(event)}? {order}")]
+            case "confirmation_wanted":
+                order = f"parleyd approve {event['approval']}, or deny"
+                return [*self._close(), Piece("note", f"may the agent run {question(event)} here? {order}")]
+            case "confirmation_settled":
+                return [*self._close(), Piece("note", settled(event["name"], event["by"], allowed=event["allowed"]))]
             case "trouble":
                 self._is_down = True
                 hint = f"; {event['hint']}" if event.get("hint") else ""

@@ -10,6 +10,7 @@ import msgspec
 
 from parleyd.config.problem import Finding
 from parleyd.config.schema import Earcons
+from parleyd.core.errors import UserError
 
 
 def check(section: Earcons, is_settled: Callable[[str], bool]) -> Iterator[Finding]:
@@ -23,9 +24,9 @@ def check(section: Earcons, is_settled: Callable[[str], bool]) -> Iterator[Findi
                 yield Finding(key, "no speech synthesiser is installed", "apt install flite (or espeak-ng)")
             continue
         # Imported here because reading sound needs numpy, which is slow to load.
-        from parleyd.audio.earcons.sounds import EarconError, from_file
+        from parleyd.audio.earcons.sounds import from_file
 
         try:
             from_file(Path(choice))
-        except EarconError as error:
-            yield Finding(key, str(error), error.hint)
+        except UserError as error:
+            yield Finding(key, str(error), error.hint or "")

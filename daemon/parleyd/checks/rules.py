@@ -59,12 +59,27 @@ def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[Finding
     if is_settled("session.buffer_s") and is_settled("gate.pre_roll_ms") and buffer_s < pre_roll_s:
         text = f"{buffer_s:g} s cannot hold the pre-roll (gate.pre_roll_ms: {config.gate.pre_roll_ms} ms)"
         yield Finding("session.buffer_s", text, f"use at least {pre_roll_s:g}, or shorten gate.pre_roll_ms")
+    if is_settled("tools") and is_settled("control.socket") and config.control.socket == "off":
+        yield from _nobody_confirms(config)
     key = config.button.key
     if key is not None and not re.fullmatch(r"(KEY|BTN)_[A-Z0-9_]+", key):
         yield Finding("button.key", f"{key} is not the name of a key", "use a name such as KEY_ENTER or BTN_0")
     if config.button.device is not None and config.button.gpio_line is not None:
         text = "a button is an input device or a GPIO line, and button.device is set too"
         yield Finding("button.gpio_line", text, "remove one of the two")
+
+
+def _nobody_confirms(config: Config) -> Iterator[Finding]:
+    """The answers come over the socket, those of the button too."""
+    tools = config.tools
+    for kind, declared in (("command", tools.command), ("http", tools.http), ("python", tools.python)):
+        for name, tool in declared.items():
+            if tool.confirm:
+                text = "nobody could allow it: control.socket is off"
+                yield Finding(f"tools.{kind}.{name}.confirm", text, "set control.socket to auto")
+    if tools.confirm_built_in:
+        text = "nobody could allow them: control.socket is off"
+        yield Finding("tools.confirm_built_in", text, "set control.socket to auto")
 
 
 def hours(key: str, stretches: Sequence[QuietHours], is_settled: Callable[[str], bool]) -> Iterator[Finding]:

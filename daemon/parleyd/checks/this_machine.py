@@ -3,6 +3,7 @@ may run on another machine, as another user, or at another time."""
 
 from __future__ import annotations
 
+import grp
 import importlib.util
 import json
 import shutil
@@ -54,6 +55,7 @@ def missing(config: Config) -> Iterator[Finding]:
             yield _warning(key, f"{reason} needs the package {' and '.join(packages)}", python_env.install(*packages))
     yield from missing_programs(config)
     yield from _secrets(config)
+    yield from _groups(config)
     if config.audio.mode == "on":
         yield from _devices(config)
 
@@ -92,7 +94,8 @@ def _entry_point(key: str, name: str) -> Iterator[Finding]:
         yield _warning(key, text, python_env.install("PACKAGE"))
 
 
-def _secrets(config: Config) -> Iterator[Finding]:
+def named_secrets(config: Config) -> list[tuple[str, Secret | str | None]]:
+    """Each with its key: that of the agent, and those of tools."""
     named: list[tuple[str, Secret | str | None]] = [("elevenlabs.api_key", config.elevenlabs.api_key)]
     for kind, tools in (
         ("command", config.tools.command),
@@ -101,7 +104,11 @@ def _secrets(config: Config) -> Iterator[Finding]:
     ):
         for name, tool in tools.items():
             named += [(f"tools.{kind}.{name}.secrets.{variable}", secret) for variable, secret in tool.secrets.items()]
-    for key, secret in named:
+    return named
+
+
+def _secrets(config: Config) -> Iterator[Finding]:
+    for key, secret in named_secrets(config):
         if secret is None or isinstance(secret, str):
             continue
         if secret.file is not None and _is_known_to_miss(Path(secret.file)):
@@ -112,6 +119,16 @@ def _secrets(config: Config) -> Iterator[Finding]:
         ):
             text = f"no credential {secret.credential} was ever stored on this machine"
             yield _warning(key, text, f"sudo parleyd secret {secret.credential}")
+
+
+def _groups(config: Config) -> Iterator[Finding]:
+    control = config.control
+    for key, names in (("read", control.read), ("operate", control.operate), ("approve", control.approve)):
+        for name in names or ():
+            try:
+                grp.getgrnam(name)
+            except KeyError:
+                yield _warning(f"control.{key}", f"there is no group {name}", f"sudo addgroup {name}")
 
 
 def _is_known_to_miss(path: Path) -> bool:

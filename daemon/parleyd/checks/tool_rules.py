@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
@@ -17,47 +17,39 @@ from parleyd.tools import template
 from parleyd.tools.parameters import Parameters, SchemaError
 from parleyd.tools.template import Placeholder, TemplateError
 
-# Interpreters, and the option before a program text.
-_INTERPRETER = re.compile(r"(ba|da|z|k|a|fi)?sh|python[\d.]*|perl|ruby|node|(original-|[gmn])?awk|lua[\d.]*|php|g?sed")
-_SCRIPT_OPTION = re.compile(r"-[a-zA-Z]*[ceEr]|--eval|--command")
+# Interpreters, which take a program as an argument.
+_INTERPRETER = re.compile(
+    r"(ba|da|z|k|a|fi|c|tc)?sh|python[\d.]*|pypy[\d.]*|perl[\d.]*|ruby[\d.]*|node(js)?|deno|bun|(original-|[gmn])?awk|g?sed|"
+    r"g?jq|jaq|yq|lua(jit)?[\d.]*|php[\d.]*|tclsh[\d.]*|expect|guile|julia|Rscript"
+)
+# The usual options before a program or its file; some interpreters use -c or -e for something else.
+_PROGRAM_OPTION = re.compile(r"-[a-zA-Z]*[cef]|--(expression|file|eval|command|from-file)")
+_OTHER_OPTIONS = re.compile(r"lua.*|php.*|deno|bun")
+# These interpreters read options behind their program, too.
+_READS_ON = re.compile(r".*(awk|sed|jq|jaq|yq)")
+_HINT = (
+    "write the program first and without it, then the value as an argument of its own, as in "
+    '[sh, -c, \'echo "$1"\', sh, "{text}"] or [sed, -n, -e, 5p, "/var/log/{name}"]; or give it by stdin: parameters'
+)
 # Programs that pass their arguments to a shell, here or on another host.
 _SHELL_BEHIND = ("ssh", "rsh", "su", "watch", "eval")
+# The meaning of their arguments depends on the arguments before.
+_DATABASES = ("sqlite3", "psql", "mysql", "mariadb")
 # Programs that run the command after them.
 _WRAPPERS = (
     "busybox", "chroot", "doas", "env", "find", "flock", "ionice", "nice", "nohup", "setsid", "stdbuf", "sudo",
     "systemd-run", "taskset", "timeout", "xargs",
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class _Editor:
-    """program: options whose value is a program text or the file of one, as the next argument or joined to the option.
-    more: options with an additional part of a program.
-    plain: options with another value."""
-
-    program: re.Pattern[str]
-    more: re.Pattern[str]
-    plain: re.Pattern[str]
-
-
-_EDITORS = {
-    "sed": _Editor(
-        program=re.compile(r"-[nErsuzb]*[ef]|--(expression|file)(?=$|=)"),
-        more=re.compile(r"(?!)"),
-        plain=re.compile(r"-l|--line-length(?=$|=)"),
-    ),
-    "awk": _Editor(
-        program=re.compile(r"-[fEe]|--(file|exec|source)(?=$|=)"),
-        more=re.compile(r"-[il]|--(include|load)(?=$|=)"),
-        plain=re.compile(r"-[Fv]|--(field-separator|assign)(?=$|=)"),
-    ),
-}
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 def check(tools: sections.Tools, is_settled: Callable[[str], bool]) -> Iterator[Finding]:
     """is_settled: see rules.check."""
+    for built_in in tools.confirm_built_in:
+        if built_in not in tools.built_in:
+            hint = "add it to tools.built_in, or remove it here"
+            yield Finding("tools.confirm_built_in", f"the agent may not use {built_in} at all", hint)
     seen: dict[str, str] = {str(name): "tools.built_in" for name in tools.built_in}
     kinds: tuple[tuple[str, Mapping[str, sections.Tool]], ...] = (
         ("command", tools.command),
@@ -74,6 +66,13 @@ def check(tools: sections.Tools, is_settled: Callable[[str], bool]) -> Iterator[
             seen[name] = f"tools.{kind}"
             if all(is_settled(f"{key}.{field}") for field in tool.__struct_fields__):
                 yield from _tool(key, tool)
+                if tool.confirm and tool.timeout_s + tools.confirm_s > sections.MAX_TIMEOUT_S:
+                    text = (
+                        f"with the {tools.confirm_s:g} s in which a person may allow it (tools.confirm_s) it takes "
+                        "longer than an agent waits"
+                    )
+                    hint = f"use at most {sections.MAX_TIMEOUT_S - tools.confirm_s:g} s, or shorten tools.confirm_s"
+                    yield Finding(f"{key}.timeout_s", text, hint)
 
 
 def _tool(key: str, tool: sections.Tool) -> Iterator[Finding]:
@@ -110,17 +109,17 @@ def _command(key: str, tool: sections.CommandTool, parameters: Parameters) -> It
         yield Finding(f"{key}.directory", "it counts from nowhere", "give the whole path, from / on")
     name = _wrapped(tool.run)
     is_interpreter = _INTERPRETER.fullmatch(name) is not None
-    programs = _editor_programs(name, tool.run)
-    for index, (before, argument) in enumerate(zip(["", *tool.run], tool.run, strict=False)):
+    for index, argument in enumerate(tool.run):
         found = yield from _placeholders(f"{key}.run", argument, parameters)
         if found and name in _SHELL_BEHIND:
             text = f"{name} hands its arguments to a shell, to which a parameter could be anything"
             yield Finding(f"{key}.run", text, "use stdin: parameters, and read them at the other end")
-        is_glued = PurePosixPath(before).name == name and argument.startswith(("-c", "-e"))
-        if found and is_interpreter and (is_glued or index in programs or _SCRIPT_OPTION.fullmatch(before)):
+        if found and name in _DATABASES:
+            text = f"{name} takes its arguments for a program, of which the agent would write a part"
+            yield Finding(f"{key}.run", text, "write a script that reads stdin: parameters, and run that")
+        if found and is_interpreter and _may_be_program(name, tool.run, index):
             text = f"the agent would write a part of the program that {name} runs"
-            hint = 'give the value as an argument of its own, as in [sh, -c, \'echo "$1"\', sh, "{text}"]'
-            yield Finding(f"{key}.run", text, hint)
+            yield Finding(f"{key}.run", text, _HINT)
         for placeholder in found:
             if placeholder.secret:
                 hint = "programs get secrets by their environment: secrets: {NAME: {credential: ...}}"
@@ -135,37 +134,31 @@ def _wrapped(run: Sequence[str]) -> str:
     names = [PurePosixPath(argument).name for argument in run]
     if names[0] not in _WRAPPERS:
         return names[0]
-    known = (name for name in names if _INTERPRETER.fullmatch(name) or name in _SHELL_BEHIND)
+    known = (name for name in names if _INTERPRETER.fullmatch(name) or name in (*_SHELL_BEHIND, *_DATABASES))
     return next(known, names[0])
 
 
-def _editor_programs(name: str, run: Sequence[str]) -> set[int]:
-    """The indexes of the arguments of `run` that are, or may be, a program for sed or awk."""
-    if (editor := _EDITORS.get(name.removeprefix("original-").lstrip("gmn"))) is None:
-        return set()
+def _may_be_program(name: str, run: Sequence[str], index: int) -> bool:
+    """Whether this argument of an interpreter may be its program, or an option that contains one.
+
+    The options of all interpreters are not known here. So the program has to come before a value, in a place that is
+    the same for all of them: first, or right behind one of the usual options for it.
+    """
     start = [PurePosixPath(argument).name for argument in run].index(name) + 1
-    programs: set[int] = set()
-    operand: int | None = None
-    is_given, skip_to = False, start
-    for index, argument in enumerate(run[start:], start):
-        if index < skip_to:
-            continue
-        if not argument.startswith("-") or argument == "-":
-            operand = index if operand is None else operand
-        elif found := editor.plain.match(argument):
-            skip_to = index + 2 if found[0] == argument else skip_to
-        elif found := editor.program.match(argument) or editor.more.match(argument):
-            is_given = is_given or found.re is editor.program
-            programs.add(index)
-            if found[0] == argument:
-                programs.add(index + 1)
-                skip_to = index + 2
-        elif argument.startswith("--") and argument != "--":
-            # It may be an abbreviation of such an option.
-            programs |= {index, index + 1}
-        else:
-            programs.add(index)
-    return programs if is_given or operand is None else programs | {operand}
+    is_behind_it = index > start and not run[start].startswith("-")
+    if is_behind_it and not _READS_ON.fullmatch(name):
+        return False
+    before = run[index - 1]
+    if run[index].startswith("-") or _PROGRAM_OPTION.fullmatch(before) or re.fullmatch(r"--[a-z-]+", before):
+        return True
+    if is_behind_it:
+        return False
+    if _OTHER_OPTIONS.fullmatch(name):
+        return True
+    return not any(
+        _PROGRAM_OPTION.fullmatch(option) and not program.startswith("-")
+        for option, program in pairwise(run[start:index])
+    )
 
 
 def _http(key: str, tool: sections.HttpTool, parameters: Parameters) -> Iterator[Finding]:

@@ -18,9 +18,9 @@ import msgspec
 from parleyd.config.base import Secret
 from parleyd.config.problem import ConfigError
 from parleyd.config.secrets import SecretError, resolve
-from parleyd.core.errors import CommandError
+from parleyd.core.errors import UserError
 from parleyd.core.text import json_text, one_line
-from parleyd.embedded.errors import EXTRA_HINT, UnavailableError
+from parleyd.embedded.errors import EXTRA_HINT
 from parleyd.embedded.record import Activity
 from parleyd.embedded.scenario import Scenario, load
 from parleyd.embedded.settings import AgentSettings, FormatName
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         from parleyd.embedded.server import LocalAgent
     except ModuleNotFoundError as error:
         text = f"the embedded agent needs the package {error.name}"
-        raise CommandError(text, EXTRA_HINT, os.EX_UNAVAILABLE) from error
+        raise UserError(text, EXTRA_HINT, os.EX_UNAVAILABLE) from error
     scenario = _scenario(args.scenario)
     changes = {
         name: value
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     has_key = settings.require_auth and settings.api_key is not None
     if not (web_pages.is_this_machine(args.host) or has_key or args.no_key):
         text = f"on {args.host} everybody on the network could talk to the agent"
-        raise CommandError(text, "give it a key with --key-file FILE, or say --no-key", os.EX_USAGE)
+        raise UserError(text, "give it a key with --key-file FILE, or say --no-key", os.EX_USAGE)
     with Signals() as arrived:
         _serve(args, scenario, settings, LocalAgent, arrived)
     return os.EX_OK
@@ -105,11 +105,9 @@ def _serve(
         if args.record is not None:
             args.record.mkdir(parents=True, exist_ok=True)
         agent.start()
-    except UnavailableError as error:
-        raise CommandError(str(error), error.hint, os.EX_UNAVAILABLE) from error
     except OSError as error:
         text = f"cannot record to {args.record}: {error.strerror}"
-        raise CommandError(text, "choose another folder with --record", os.EX_CANTCREAT) from error
+        raise UserError(text, "choose another folder with --record", os.EX_CANTCREAT) from error
     try:
         printer.listening(agent.url, agent.base_url, settings.agent_id)
         if args.quit_with_stdin:
@@ -132,7 +130,7 @@ def _key(path: Path) -> str:
     try:
         return resolve(Secret(file=str(path))) or ""
     except SecretError as error:
-        raise CommandError(str(error), error.hint, os.EX_NOINPUT) from error
+        raise UserError(str(error), error.hint, os.EX_NOINPUT) from error
 
 
 def _scenario(path: Path | None) -> Scenario:
@@ -141,10 +139,10 @@ def _scenario(path: Path | None) -> Scenario:
     try:
         return load(path)
     except ConfigError as error:
-        raise CommandError(str(error), None, os.EX_DATAERR) from error
+        raise UserError(str(error), None, os.EX_DATAERR) from error
     except OSError as error:
         text = f"cannot read the scenario {path}: {error.strerror}"
-        raise CommandError(text, "name another with --scenario FILE", os.EX_NOINPUT) from error
+        raise UserError(text, "name another with --scenario FILE", os.EX_NOINPUT) from error
 
 
 def _wait_for_eof(done: Callable[[], None]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from parleyd.cli.daemon import add_options, add_wait, connected, tell, text_of
 from parleyd.control.client import Client
-from parleyd.core.errors import CommandError
+from parleyd.core.errors import UserError
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -39,10 +39,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _ended(client: Client, announcement: int, timeout_s: float) -> dict[str, Any]:
-    """The last event of a text that was spoken. Raises CommandError."""
+    """The last event of a text that was spoken. Raises UserError."""
     for event in client.events_until(time.monotonic() + timeout_s):
         if event["event"] == "announcement_ended" and event["announcement"] == announcement:
             if event["finished"]:
                 return event
-            raise CommandError(f"it was not spoken to its end: {event['reason']}", event["hint"], os.EX_TEMPFAIL)
-    raise CommandError(f"it was not spoken within {timeout_s:g} s", "see `parleyd status`", os.EX_TEMPFAIL)
+            raise UserError(f"it was not spoken to its end: {event['reason']}", event["hint"], os.EX_TEMPFAIL)
+    raise UserError(f"it was not spoken within {timeout_s:g} s", "see `parleyd status`", os.EX_TEMPFAIL)

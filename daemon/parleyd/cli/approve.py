@@ -1,4 +1,4 @@
-"""`parleyd approve`, `deny`: allows or denies a call of an MCP tool."""
+"""`parleyd approve`, `deny`: allows or denies a call of a tool."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ import os
 from functools import partial
 
 from parleyd.cli.daemon import add_options, connected, tell
-from parleyd.core.text import one_line
+from parleyd.core.text import name_text
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     for order, word in (("approve", "allow"), ("deny", "deny")):
         parser = subparsers.add_parser(
             order,
-            help=f"{word} a call of an MCP tool about which the agent asks",
-            description=f"{word.capitalize()} a call of an MCP tool about which the agent asks (tools.mcp in the "
-            "configuration). `parleyd status` shows the questions, with all that the call would do.",
+            help=f"{word} a call of the agent's that waits for a person",
+            description=f"{word.capitalize()} a call of the agent's that waits for a person: of a tool of this device "
+            "(confirm: true in the configuration), or of an MCP tool (tools.mcp). `parleyd status` shows the questions "
+            "with all that the call would do.",
         )
         # Without an id the daemon lists the ids that wait.
         parser.add_argument("approval", nargs="?", metavar="ID", help="which; without it, the ids that wait are told")
@@ -27,5 +28,5 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _run(order: str, args: argparse.Namespace) -> int:
     with connected(args) as client:
         result = client.ask(order, **({"approval": args.approval} if args.approval else {}))
-        tell(args, result, one_line(f"{'allowed' if order == 'approve' else 'denied'}: {result['name']}"))
+        tell(args, result, f"{'allowed' if order == 'approve' else 'denied'}: {name_text(result['name'])}")
     return os.EX_OK

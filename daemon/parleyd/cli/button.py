@@ -8,13 +8,13 @@ import os
 import sys
 from pathlib import Path
 
-from parleyd.button.contact import ButtonError, Contact
+from parleyd.button.contact import Contact
 from parleyd.button.gpio_line import open_line
 from parleyd.button.input_key import open_key
 from parleyd.button.watch import Orders, watch
 from parleyd.checks.configuration import ConfigError, load
 from parleyd.config.button import Button
-from parleyd.core.errors import CommandError
+from parleyd.core.errors import UserError
 from parleyd.host.directories import config_path
 
 
@@ -42,15 +42,15 @@ def run(args: argparse.Namespace) -> int:
     button = config.button
     if button.device is None and button.gpio_line is None:
         text = f"{args.config} names no button"
-        raise CommandError(text, "set button.device or button.gpio_line; see docs/button.md", os.EX_CONFIG)
+        raise UserError(text, "set button.device or button.gpio_line; see docs/button.md", os.EX_CONFIG)
     socket = args.socket
     if socket is None and config.control.socket not in ("auto", "off"):
         socket = Path(config.control.socket)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
-        watch(button, _open, Orders(socket).give)
-    except ButtonError as error:
-        raise CommandError(str(error), error.hint, os.EX_CONFIG) from error
+        watch(button, _open, Orders(socket, confirms=button.confirms).give)
+    except UserError as error:
+        raise UserError(str(error), error.hint, os.EX_CONFIG) from error
     return os.EX_OK
 
 

@@ -22,7 +22,7 @@ from parleyd.checks.configuration import ConfigError, load
 from parleyd.cli.daemon import refused, seconds
 from parleyd.config.schema import Audio, Config, Log
 from parleyd.control.client import NobodyListensError, NotRunningError, RefusedError
-from parleyd.core.errors import CommandError, ServiceError
+from parleyd.core.errors import UserError
 from parleyd.host.directories import config_path, state_directory
 
 HISTORY = "chat_history"
@@ -66,15 +66,10 @@ def _at_terminal(args: argparse.Namespace) -> int:
 
     colour = wants_colour(sys.stdout)
     screen = Screen(sys.stdout, colour=colour)
-    with Prompt(_history(), colour=colour) as prompt:
+    with Prompt(_history(), lambda: screen.unfinished, colour=colour) as prompt:
         talk = Talk(screen, prompt)
-        try:
-            with _linked(args, talk.take, screen) as link:
-                return os.EX_OK if talk.run(link) else os.EX_UNAVAILABLE
-        except KeyboardInterrupt:
-            # A new line, so that the text does not continue the typed line.
-            screen.write("\n")
-            raise
+        with _linked(args, talk.take, screen) as link:
+            return os.EX_OK if talk.run(link) else os.EX_UNAVAILABLE
 
 
 def _through_pipe(args: argparse.Namespace) -> int:
@@ -83,9 +78,9 @@ def _through_pipe(args: argparse.Namespace) -> int:
         try:
             pipe.run(sys.stdin, link)
         except NoAnswerError as error:
-            raise CommandError(str(error), None, os.EX_TEMPFAIL) from error
+            raise UserError(str(error), None, os.EX_TEMPFAIL) from error
         except BadLineError as error:
-            raise CommandError(str(error), None, os.EX_DATAERR) from error
+            raise UserError(str(error), None, os.EX_DATAERR) from error
     return os.EX_OK
 
 
@@ -123,15 +118,13 @@ def _linked(args: argparse.Namespace, take: Take, screen: Screen | None) -> Iter
                 yield own
             finally:
                 own.close()
-    except ServiceError as error:
-        raise CommandError(str(error), error.hint, os.EX_SOFTWARE) from error
     finally:
         if running_logs is not None:
             running_logs.stop()
 
 
 def _own_config(path: Path | None) -> tuple[Config, str]:
-    """The configuration of a session without a daemon, and the name of the agent. Raises CommandError."""
+    """The configuration of a session without a daemon, and the name of the agent. Raises UserError."""
     if path is None and not config_path().exists():
         config, words = Config(provider="local"), "No daemon runs here; the embedded agent answers"
     else:
@@ -139,7 +132,7 @@ def _own_config(path: Path | None) -> tuple[Config, str]:
             config = load(path or config_path()).config
         except ConfigError as error:
             text = "\nparleyd: ".join(str(problem) for problem in error.problems)
-            raise CommandError(text, None, os.EX_CONFIG) from error
+            raise UserError(text, None, os.EX_CONFIG) from error
         whose = "the embedded agent" if config.provider == "local" else f"the agent {config.elevenlabs.agent_id}"
         words = f"A session of its own with {whose}"
     replace = msgspec.structs.replace

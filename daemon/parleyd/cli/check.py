@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from parleyd.checks import systemd_features
 from parleyd.checks.configuration import ConfigError, Loaded, load
 from parleyd.checks.this_machine import missing
 from parleyd.cli.terminal import wrapped
@@ -19,7 +20,7 @@ from parleyd.config.nodes import dump
 from parleyd.config.schema import Config
 from parleyd.config.secrets import masked
 from parleyd.core.text import one_line
-from parleyd.host.directories import config_path
+from parleyd.host.directories import config_path, is_of_user
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -44,7 +45,10 @@ def run(args: argparse.Namespace) -> int:
         return os.EX_OK
     try:
         loaded = load(args.config)
-        found = map(loaded.placed, missing(loaded.config))
+        weaker = systemd_features.relied_on(
+            loaded.config, systemd_features.running_version(), of_user=is_of_user(args.config)
+        )
+        found = map(loaded.placed, (*missing(loaded.config), *weaker))
         outcome: Loaded | ConfigError = replace(loaded, warnings=(*loaded.warnings, *found))
     except ConfigError as error:
         outcome = error

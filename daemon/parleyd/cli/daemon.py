@@ -10,12 +10,13 @@ from pathlib import Path
 
 from parleyd.control.client import Client, NobodyListensError, NotAllowedError, NotRunningError, RefusedError, TurnError
 from parleyd.control.messages import MAX_TEXT
-from parleyd.core.errors import CommandError
+from parleyd.core.errors import UserError
 from parleyd.core.text import json_text, one_line, printable
 
 # The exit codes for the kinds of refusals.
 _CODES = {
     "not_allowed": os.EX_NOPERM,
+    "role_missing": os.EX_NOPERM,
     "bad_request": os.EX_USAGE,
     "no_id": os.EX_USAGE,
     "unknown_profile": os.EX_USAGE,
@@ -54,32 +55,32 @@ def seconds(text: str) -> float:
 
 
 def text_of(words: Sequence[str]) -> str:
-    """The text of the command line, in a form that the daemon accepts. Raises CommandError."""
+    """The text of the command line, in a form that the daemon accepts. Raises UserError."""
     text = " ".join(words)
     if not text.strip():
-        raise CommandError("the text is empty", "write some words", os.EX_USAGE)
+        raise UserError("the text is empty", "write some words", os.EX_USAGE)
     if len(text) > MAX_TEXT:
-        raise CommandError(f"the text has {len(text)} characters", f"use at most {MAX_TEXT}", os.EX_USAGE)
+        raise UserError(f"the text has {len(text)} characters", f"use at most {MAX_TEXT}", os.EX_USAGE)
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise CommandError("the text is not UTF-8", "see `locale`", os.EX_USAGE) from error
+        raise UserError("the text is not UTF-8", "see `locale`", os.EX_USAGE) from error
     return text
 
 
 @contextlib.contextmanager
 def connected(args: argparse.Namespace) -> Iterator[Client]:
-    """A connection to the daemon. Raises CommandError, also for errors inside the context."""
+    """A connection to the daemon. Raises UserError, also for errors inside the context."""
     try:
         with Client(args.socket) as client:
             yield client
     except TurnError as error:
-        raise CommandError(str(error), None, os.EX_TEMPFAIL) from error
+        raise UserError(str(error), None, os.EX_TEMPFAIL) from error
     except NobodyListensError as error:
         told = _why_not_running() if args.socket is None else None
         if told is None:
             raise refused(error) from error
-        raise CommandError(f"parleyd is not running: {told[0]}", told[1], os.EX_UNAVAILABLE) from error
+        raise UserError(f"parleyd is not running: {told[0]}", told[1], os.EX_UNAVAILABLE) from error
     except (NotRunningError, RefusedError) as error:
         raise refused(error) from error
 
@@ -92,14 +93,14 @@ def _why_not_running() -> tuple[str, str] | None:
     return why_not_running(known_units())
 
 
-def refused(error: NotRunningError | RefusedError) -> CommandError:
+def refused(error: NotRunningError | RefusedError) -> UserError:
     """The error for a refusal, with its exit code."""
     if isinstance(error, RefusedError):
         # The text may contain an agent's words. Problems of the configuration have a line each.
         text = str(error) if error.kind == "bad_config" else one_line(str(error))
-        return CommandError(text, error.hint and one_line(error.hint), _CODES.get(error.kind, os.EX_UNAVAILABLE))
+        return UserError(text, error.hint and one_line(error.hint), _CODES.get(error.kind, os.EX_UNAVAILABLE))
     code = os.EX_NOPERM if isinstance(error, NotAllowedError) else os.EX_UNAVAILABLE
-    return CommandError(str(error), error.hint, code)
+    return UserError(str(error), error.hint, code)
 
 
 def tell(args: argparse.Namespace, result: dict[str, object], words: str) -> None:

@@ -23,17 +23,15 @@ import numpy.typing as npt
 from parleyd.app import logs
 from parleyd.app.agents import Agents
 from parleyd.app.service import Service
-from parleyd.audio.devices.device import DeviceError, InputDevice, OutputDevice
+from parleyd.audio.devices.device import InputDevice, OutputDevice
 from parleyd.audio.devices.names import devices_of
 from parleyd.audio.devices.wav import WavOutput
-from parleyd.audio.echo.canceller import EchoCancellerMissingError
-from parleyd.audio.gate.vad import VadUnavailableError
 from parleyd.audio.pcm import PIPELINE_RATE_HZ
 from parleyd.checks.configuration import ConfigError, load
 from parleyd.cli.run import attend
 from parleyd.config.schema import Audio, Config, Local, Log, Session
 from parleyd.core import events
-from parleyd.core.errors import CommandError, ServiceError
+from parleyd.core.errors import UserError
 from parleyd.demo import page
 from parleyd.demo.actor import ActorMicrophone
 from parleyd.demo.facts import Facts, Recording, gather, judge
@@ -41,7 +39,7 @@ from parleyd.demo.play import LINES, PATIENCE_S, perform
 from parleyd.demo.sound import write_stereo
 from parleyd.demo.stage import CueMissedError, Stage
 from parleyd.demo.timeline import Timeline
-from parleyd.embedded.voice import Voice, VoiceError
+from parleyd.embedded.voice import Voice
 from parleyd.host import python_env
 from parleyd.host.directories import config_path
 from parleyd.host.signals import STOP, Signals
@@ -106,11 +104,7 @@ def run(args: argparse.Namespace) -> int:
         raise
     except OSError as error:
         hint = "choose another folder with --out"
-        raise CommandError(f"{args.out}: {error.strerror}", hint, os.EX_CANTCREAT) from error
-    except (DeviceError, EchoCancellerMissingError, VadUnavailableError, VoiceError) as error:
-        raise CommandError(str(error), error.hint, os.EX_UNAVAILABLE) from error
-    except ServiceError as error:
-        raise CommandError(str(error), error.hint, os.EX_SOFTWARE) from error
+        raise UserError(f"{args.out}: {error.strerror}", hint, os.EX_CANTCREAT) from error
     finally:
         if timeline is not None:
             timeline.close()

@@ -17,7 +17,7 @@ from parleyd.audio.devices.patience import in_time
 from parleyd.audio.devices.portaudio import find
 from parleyd.audio.devices.portaudio_host import CardDevice, Direction, host
 from parleyd.audio.devices.sound_server import Source, source_behind
-from parleyd.core.errors import CommandError
+from parleyd.core.errors import UserError
 from parleyd.core.text import one_line
 
 # The time limit for a sound server, which must not block the list if it hangs.
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         found = in_time(_look, "listing the devices")
     except DeviceError as error:
-        raise CommandError(str(error), "see whether the sound server hangs", os.EX_UNAVAILABLE) from error
+        raise UserError(str(error), "see whether the sound server hangs", os.EX_UNAVAILABLE) from error
     if args.json:
         print(
             json.dumps(

@@ -11,7 +11,7 @@ from typing import Any
 from parleyd.audio.gate.held_back import in_words
 from parleyd.cli.daemon import add_options, connected
 from parleyd.cli.terminal import rows, terminal_width
-from parleyd.core.text import json_text, one_line, question
+from parleyd.core.text import json_text, name_text, one_line, question, settled
 
 # The continuation of a line is indented as far as the text behind the time.
 _INDENT = " " * 10
@@ -95,13 +95,17 @@ def sentence(event: dict[str, Any]) -> str:
         case {"event": "typed_lost", "text": text, "cause": cause}:
             return f"no agent will read “{text}”: {cause}"
         case {"event": "tool_called", "name": name, "parameters": parameters}:
-            return f"the agent calls {name} with {json_text(parameters)}"
+            return f"the agent calls {name_text(name)} with {json_text(parameters)}"
         case {"event": "tool_ended", "name": name, "fault": fault, "took_ms": took_ms}:
             return f"{name} took {took_ms} ms" + (f": {fault}" if fault else "")
         case {"event": "approval_wanted", "approval": approval, "name": _, "service": _, "parameters": _}:
             return f"may the agent call {question(event)}? parleyd approve {approval}, or deny"
         case {"event": "approval_settled", "name": name, "allowed": allowed, "by": by}:
-            return f"{name} was {'allowed' if allowed else 'denied'} by {by}"
+            return f"{name_text(name)} was {'allowed' if allowed else 'denied'} by {by}"
+        case {"event": "confirmation_wanted", "approval": approval, "name": _, "parameters": _}:
+            return f"may the agent run {question(event)} here? parleyd approve {approval}, or deny"
+        case {"event": "confirmation_settled", "name": name, "allowed": allowed, "by": by}:
+            return settled(name, by, allowed=allowed)
         case {"event": "file_sent", "name": name}:
             return f"the agent has the file {name}"
         case {"event": "file_failed", "name": name, "text": text, "hint": hint}:

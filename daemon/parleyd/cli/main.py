@@ -16,7 +16,7 @@ from typing import NoReturn
 
 import parleyd
 from parleyd.cli.terminal import wrapped
-from parleyd.core.errors import CommandError
+from parleyd.core.errors import UserError
 from parleyd.core.text import printable
 
 # The headings of the help; below each, the commands and their modules in this folder.
@@ -95,10 +95,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as exit_:
         # argparse exits with 2; sysexits has its own code for wrong usage.
         return os.EX_USAGE if exit_.code else os.EX_OK
-    except CommandError as failure:
+    except UserError as failure:
         if "--debug" in arguments:
             traceback.print_exc()
-        print(wrapped(f"parleyd: {printable(str(failure))}", sys.stderr), file=sys.stderr)
+        print(wrapped(f"parleyd: {printable(failure.with_hint)}", sys.stderr), file=sys.stderr)
         return failure.exit_code
     except KeyboardInterrupt:
         return 130
@@ -169,7 +169,7 @@ def _refuse_unknown(arguments: Sequence[str]) -> None:
         return
     near = difflib.get_close_matches(first, COMMANDS, n=1)
     hint = f"did you mean {near[0]}?" if near else "parleyd help lists them"
-    raise CommandError(f"there is no command {first!r}", hint, os.EX_USAGE)
+    raise UserError(f"there is no command {first!r}", hint, os.EX_USAGE)
 
 
 def _let_sigint_end_the_process() -> None:

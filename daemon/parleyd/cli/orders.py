@@ -8,7 +8,7 @@ import sys
 from functools import partial
 
 from parleyd.cli.daemon import add_options, connected, tell
-from parleyd.core.errors import CommandError
+from parleyd.core.errors import UserError
 from parleyd.core.text import printable
 from parleyd.doctor.service import known_units, log_command
 
@@ -50,7 +50,7 @@ def _stop(args: argparse.Namespace) -> int:
         unit = next((one for one in known_units() if one.is_running and one.main_pid == client.daemon_pid), None)
         if not client.stop(STOP_S):
             text = f"the daemon was told to end, and has not within {STOP_S:g} s"
-            raise CommandError(text, f"see its log: {log_command(unit)}", os.EX_TEMPFAIL)
+            raise UserError(text, f"see its log: {log_command(unit)}", os.EX_TEMPFAIL)
         words = "stopped"
         if unit is not None:
             words += f"; systemd starts it again. To keep it stopped: {unit.order('stop')}"

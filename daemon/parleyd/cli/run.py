@@ -18,30 +18,24 @@ import msgspec
 import parleyd
 from parleyd.app import logs
 from parleyd.app.agents import Agents
-from parleyd.app.prometheus import Exporter, MetricsError
+from parleyd.app.prometheus import Exporter
 from parleyd.app.reloader import Reloader, ReloadError
 from parleyd.app.service import Service
 from parleyd.audio.devices.chatter import keep_stderr_apart
-from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.names import devices_of
 from parleyd.audio.devices.patience import GivenUpError
 from parleyd.audio.devices.portaudio_host import host
-from parleyd.audio.earcons.sounds import EarconError
-from parleyd.audio.echo.canceller import EchoCancellerMissingError
-from parleyd.audio.gate.vad import VadUnavailableError
-from parleyd.audio.gate.wakeword import WakeWordUnavailableError
-from parleyd.audio.mixer import MixerError
 from parleyd.checks.configuration import ConfigError, load
 from parleyd.cli import in_a_terminal
 from parleyd.config.changes import Changes
 from parleyd.config.schema import Config
-from parleyd.config.secrets import SecretError
 from parleyd.control.client import SOCKET_NAME
 from parleyd.control.commands import Commands, takes_time
 from parleyd.control.messages import RequestError
-from parleyd.control.server import ControlError, ControlServer
+from parleyd.control.roles import roles_of
+from parleyd.control.server import ControlServer
 from parleyd.core import events
-from parleyd.core.errors import CommandError, ServiceError
+from parleyd.core.errors import UserError
 from parleyd.host import journal, notify, signals
 from parleyd.host.directories import config_path, runtime_directory, state_directory
 from parleyd.host.lock import HeldError, Lock
@@ -89,15 +83,15 @@ def run(args: argparse.Namespace) -> int:
         bus.subscribe(in_a_terminal.follow)
     try:
         code = _serve(config, args, bus, is_read_at_once=is_read_at_once)
-    except CommandError as failure:
+    except UserError as failure:
         code = failure.exit_code
-        notify.failed(str(failure))
+        notify.failed(failure.with_hint)
         if running_logs.format != "text":
-            log.error("%s", failure, exc_info=failure if args.debug else None)
+            log.error("%s", failure.with_hint, exc_info=failure if args.debug else None)
         elif host.oldest_call() is None:
             raise
         else:
-            print(f"parleyd: {failure}", file=sys.stderr)
+            print(f"parleyd: {failure.with_hint}", file=sys.stderr)
     finally:
         running_logs.stop()
     if host.oldest_call() is not None:
@@ -154,21 +148,6 @@ def _serve(config: Config, args: argparse.Namespace, bus: events.Bus, *, is_read
     except GivenUpError:
         # The daemon was told to stop before it had started.
         return os.EX_OK
-    except (
-        DeviceError,
-        EarconError,
-        EchoCancellerMissingError,
-        MixerError,
-        VadUnavailableError,
-        WakeWordUnavailableError,
-    ) as error:
-        raise CommandError(str(error), error.hint, os.EX_UNAVAILABLE) from error
-    except (ControlError, MetricsError) as error:
-        raise CommandError(str(error), error.hint, os.EX_UNAVAILABLE) from error
-    except SecretError as error:
-        raise CommandError(str(error), error.hint, os.EX_CONFIG) from error
-    except ServiceError as error:
-        raise CommandError(str(error), error.hint, os.EX_SOFTWARE) from error
     return os.EX_OK
 
 
@@ -188,9 +167,9 @@ def _control(
         path = runtime_directory() / SOCKET_NAME if where == "auto" else Path(where)
     except OSError as error:
         text = f"the runtime directory {error.filename} cannot be made: {error.strerror}"
-        raise ControlError(text, "set control.socket to a path that this user may write, or to off") from error
+        raise UserError(text, "set control.socket to a path that this user may write, or to off") from error
     commands = Commands(service, lambda: _reload(reload), arrived.stop, profiles)
-    return ControlServer(path, commands, service.status, bus, service.fail, takes_time)
+    return ControlServer(path, commands, service.status, bus, service.fail, roles_of(config.control), takes_time)
 
 
 def _metrics(config: Config, service: Service) -> Exporter | None:
@@ -201,9 +180,7 @@ def _metrics(config: Config, service: Service) -> Exporter | None:
 def _apply(service: Service, agents: Agents, config: Config) -> Changes:
     try:
         return service.reconfigure(config, agents.agent)
-    except CommandError as error:
-        raise ApplyError(str(error)) from error
-    except (MixerError, VadUnavailableError, WakeWordUnavailableError) as error:
+    except UserError as error:
         raise ApplyError(str(error), error.hint) from error
 
 
@@ -226,7 +203,7 @@ def _state_directory() -> Path | None:
 @contextlib.contextmanager
 def _alone(state: Path | None) -> Iterator[None]:
     """Locks the state directory: two daemons would overwrite each other's timers, usage and mute switch. Raises
-    CommandError."""
+    UserError."""
     lock: Lock | None = None
     try:
         lock = None if state is None else Lock(state / LOCK_NAME)
@@ -237,7 +214,7 @@ def _alone(state: Path | None) -> Iterator[None]:
             "STATE_DIRECTORY, and a socket of its own with control.socket"
         )
         text = f"a parleyd is already running{who}: it keeps its state in {state}"
-        raise CommandError(text, hint, os.EX_UNAVAILABLE) from None
+        raise UserError(text, hint, os.EX_UNAVAILABLE) from None
     except OSError as error:
         # If the directory is not writable, no daemon can overwrite anything there.
         log.debug("the state directory %s is not held: %s", state, error.strerror)
@@ -249,7 +226,7 @@ def _alone(state: Path | None) -> Iterator[None]:
 
 
 def attend(service: Service, arrived: Signals, reload: Reloader | None = None) -> None:
-    """Handles signals until one of them stops the daemon. Raises ServiceError if the service fails."""
+    """Handles signals until one of them stops the daemon. Raises UserError if the service fails."""
     while not arrived.stop_wanted:
         match arrived.wait():
             case signals.RELOAD if reload is not None:

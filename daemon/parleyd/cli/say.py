@@ -1,4 +1,4 @@
-"""`parleyd say`: sends a text to the agent, as if the person had said it."""
+"""`parleyd say`: sends sends a text to the agent, as if the person had said it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from parleyd.chat.reply import Reply
 from parleyd.cli.daemon import add_options, add_wait, connected, tell, text_of
 from parleyd.control.client import Client
-from parleyd.core.errors import CommandError
+from parleyd.core.errors import UserError
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def await_answer(client: Client, reply: Reply, timeout_s: float) -> str:
-    """Waits for the answer. Raises CommandError. timeout_s: also shown in the error."""
+    """Waits for the answer. Raises UserError. timeout_s: also shown in the error."""
     while reply.answer is None:
         try:
             event = next(client.events(max(0.001, reply.until_s - time.monotonic())))
@@ -49,5 +49,5 @@ def await_answer(client: Client, reply: Reply, timeout_s: float) -> str:
             break
         reply.step(event, time.monotonic())
     if reply.answer is None:
-        raise CommandError(*reply.why_none(timeout_s), os.EX_TEMPFAIL)
+        raise UserError(*reply.why_none(timeout_s), os.EX_TEMPFAIL)
     return reply.answer

@@ -17,12 +17,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from parleyd.config.secrets import MAX_SECRET_BYTES, SecretError, check_key, clean
-from parleyd.core.errors import CommandError
+from parleyd.core.errors import UserError
 from parleyd.host.directories import SYSTEM_CONFIG, user_config_directory
 
 # systemd.exec(5): the directory of LoadCredentialEncrypted=NAME without a path.
 CREDENTIAL_STORE = Path("/etc/credstore.encrypted")
-# The name that systemd/parleyd.service loads.
+# The one that systemd/parleyd.service loads.
 DEFAULT_NAME = "elevenlabs"
 SERVICE_GROUP = "parleyd"
 _ENCRYPT_S = 60.0
@@ -67,12 +67,12 @@ def run(args: argparse.Namespace) -> int:
         if args.name == DEFAULT_NAME:
             check_key(key, "what was given")
     except SecretError as error:
-        raise CommandError(str(error), error.hint, os.EX_DATAERR) from None
+        raise UserError(str(error), error.hint, os.EX_DATAERR) from None
     try:
         stored = _store(args.name, key, args.file)
     except OSError as error:
         where = error.filename or args.file or args.name
-        raise CommandError(f"cannot store the key at {where}: {error.strerror}", None, os.EX_CANTCREAT) from None
+        raise UserError(f"cannot store the key at {where}: {error.strerror}", None, os.EX_CANTCREAT) from None
     if args.json:
         print(json.dumps(asdict(stored), indent=2))
     else:
@@ -89,7 +89,7 @@ def _read(name: str) -> str:
 
 
 def _store(name: str, key: str, file: Path | None) -> Stored:
-    """Stores the key. Raises OSError, CommandError."""
+    """Stores the key. Raises OSError, UserError."""
     if file is not None:
         path = file.expanduser().absolute()
     elif os.geteuid() != 0:
@@ -114,7 +114,7 @@ def _store(name: str, key: str, file: Path | None) -> Stored:
 
 
 def _encrypted(name: str, key: str) -> bytes:
-    """Raises CommandError."""
+    """Raises UserError."""
     hint = "store it in a file: parleyd secret --file PATH"
     try:
         done = subprocess.run(
@@ -126,11 +126,11 @@ def _encrypted(name: str, key: str) -> bytes:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         reason = error.strerror if isinstance(error, OSError) else f"it takes longer than {_ENCRYPT_S:g} s"
-        raise CommandError(f"systemd-creds cannot encrypt: {reason}", hint, os.EX_UNAVAILABLE) from None
+        raise UserError(f"systemd-creds cannot encrypt: {reason}", hint, os.EX_UNAVAILABLE) from None
     if done.returncode or not done.stdout:
         said = done.stderr.decode("utf-8", "replace").strip().splitlines()
         reason = said[-1] if said else f"it ended with {done.returncode}"
-        raise CommandError(f"systemd-creds cannot encrypt: {reason}", hint, os.EX_UNAVAILABLE)
+        raise UserError(f"systemd-creds cannot encrypt: {reason}", hint, os.EX_UNAVAILABLE)
     return done.stdout
 
 

@@ -13,7 +13,7 @@ from parleyd.chat.reply import Reply
 from parleyd.cli.daemon import add_options, add_wait, connected, tell, text_of
 from parleyd.cli.say import await_answer
 from parleyd.control.client import Client
-from parleyd.core.errors import CommandError
+from parleyd.core.errors import UserError
 from parleyd.host.files import open_regular
 
 
@@ -49,12 +49,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def open_file(path: Path) -> int:
-    """Opens the file with this user's permissions; the daemon gets the open file. Raises CommandError."""
+    """Opens the file with this user's permissions; the daemon gets the open file. Raises UserError."""
     try:
         return open_regular(path)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a usable path"
-        raise CommandError(f"cannot read {path}: {reason}", "name another file", os.EX_NOINPUT) from error
+        raise UserError(f"cannot read {path}: {reason}", "name another file", os.EX_NOINPUT) from error
 
 
 def _await_sent(client: Client, upload: int, reply: Reply) -> dict[str, Any]:
@@ -65,5 +65,5 @@ def _await_sent(client: Client, upload: int, reply: Reply) -> dict[str, Any]:
         if event["event"] == "file_sent":
             return {name: event[name] for name in ("name", "media_type", "size_bytes")}
         if event["event"] == "file_failed":
-            raise CommandError(event["text"], event["hint"], os.EX_UNAVAILABLE)
-    raise CommandError("the file is still on its way", "see `parleyd events`", os.EX_TEMPFAIL)
+            raise UserError(event["text"], event["hint"], os.EX_UNAVAILABLE)
+    raise UserError("the file is still on its way", "see `parleyd events`", os.EX_TEMPFAIL)

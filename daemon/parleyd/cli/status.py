@@ -74,13 +74,16 @@ def page(status: dict[str, Any], *, everything: bool = False) -> Iterator[Line]:
     yield from _health(status)
     usage = status["usage"]
     if status["microphone"] is not None and status["microphone"]["muted"]:
-        # A daemon of another version may not send this field.
+        # A daemon of another version may not know.
         lasts = "until a restart" if not status["microphone"].get("mute_lasts", True) else "also after a restart"
         yield Line("muted", f"the microphone hears nothing, {lasts}", _YELLOW, "parleyd unmute")
     if usage["refused"]:
         yield Line("no session", usage["refused"], _YELLOW)
     for wanted in status["approvals"]:
-        yield _approval(wanted)
+        yield _approval(wanted, "may it call")
+    # A daemon of another version may not know.
+    for wanted in status.get("confirmations", ()):
+        yield _approval(wanted, "may it run here")
     metrics = status["metrics"]
     for name, text in (
         ("profile", status["profile"]),
@@ -115,7 +118,7 @@ def _devices(status: dict[str, Any], *, everything: bool) -> Iterator[tuple[str,
     if status["microphone"] is None:
         yield "sound", "none (audio.mode: off): the conversation is in writing"
         return
-    yield "microphone", _microphone(status["microphone"])
+    yield "microphone", _microphone(status["microphone"], everything=everything)
     if status["microphone"].get("held_back_ms"):
         yield "held back", _held_back(status["microphone"])
     yield "speaker", _speaker(status["speaker"], everything=everything)
@@ -176,7 +179,7 @@ def _bytes(count: int) -> str:
     return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{count / 1e3:.1f} kB"
 
 
-def _microphone(it: dict[str, Any]) -> str:
+def _microphone(it: dict[str, Any], *, everything: bool) -> str:
     words = [it["name"] if it["present"] else f"{it['name']} (gone)"]
     if it["muted"]:
         words.append("muted")
@@ -190,6 +193,8 @@ def _microphone(it: dict[str, Any]) -> str:
         words.append(f"less sensitive for {it['doubts_for_s']} s, after a false wake")
     if it["overflows"]:
         words.append(f"{it['overflows']} overflows")
+    if everything:
+        words += _clock(it)
     return ", ".join(words)
 
 
@@ -214,13 +219,24 @@ def _speaker(it: dict[str, Any], *, everything: bool) -> str:
         words.append(f"latency {it['latency_ms']} ms")
         # Most devices also count underruns between answers, which nobody hears.
         words.append(_many(it, "underruns"))
+        words += _clock(it)
+        if it.get("late_frames"):
+            words.append(f"{it['late_frames']} frames heard before their echo was known")
     return ", ".join(words)
 
 
-def _approval(it: dict[str, Any]) -> Line:
+def _clock(it: dict[str, Any]) -> Iterator[str]:
+    # A daemon of another version may not tell.
+    if it.get("clock_ppm"):
+        yield f"clock {it['clock_ppm']:+.0f} ppm"
+    if it.get("clock_jumps"):
+        yield _many(it, "clock_jumps")
+
+
+def _approval(it: dict[str, Any], asks: str) -> Line:
     # A daemon of another version knows only the agent's id.
     order = f"parleyd approve {shlex.quote(it.get('approval') or it['call_id'])}"
-    return Line("asks", f"may it call {question(it)}?", _YELLOW, f"{order}, or deny")
+    return Line("asks", f"{asks} {question(it)}?", _YELLOW, f"{order}, or deny")
 
 
 def _hooks(it: dict[str, int]) -> str:

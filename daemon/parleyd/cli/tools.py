@@ -12,9 +12,8 @@ from typing import NoReturn
 from parleyd.checks.configuration import ConfigError, load
 from parleyd.cli.daemon import connected
 from parleyd.config.schema import Config
-from parleyd.config.secrets import SecretError
 from parleyd.core import events
-from parleyd.core.errors import CommandError
+from parleyd.core.errors import UserError
 from parleyd.core.text import printable
 from parleyd.host.directories import config_path, state_directory
 from parleyd.tools.built_in import BUILT_IN
@@ -81,7 +80,8 @@ def _list(args: argparse.Namespace) -> int:
 def _signature(tool: Tool) -> str:
     required = tool.parameters.schema.get("required", ())
     names = [name if name in required else f"[{name}]" for name in tool.parameters.schema["properties"]]
-    return f"({', '.join(names)})  at most {tool.timeout_s:g} s"
+    confirmed = "" if tool.confirm_s is None else f"  once a person allows it, within {tool.confirm_s:g} s"
+    return f"({', '.join(names)})  at most {tool.timeout_s:g} s{confirmed}"
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -90,7 +90,7 @@ def _run(args: argparse.Namespace) -> int:
     tool = tools.tools.get(args.name)
     if tool is None:
         known = ", ".join(tools.tools) or "none"
-        raise CommandError(f"there is no tool {args.name!r} here", f"there are: {known}", os.EX_USAGE)
+        raise UserError(f"there is no tool {args.name!r} here", f"there are: {known}", os.EX_USAGE)
     if tool.kind == BUILT_IN and tool.name != _WITHOUT_DAEMON:
         with connected(args) as client:
             answer = client.ask("run_tool", name=tool.name, parameters=parameters)
@@ -114,9 +114,9 @@ def _parameters(text: str) -> dict[str, object]:
         parameters = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         why = "nested too deeply" if isinstance(error, RecursionError) else str(error).partition(":")[0]
-        raise CommandError(f"the parameters are no JSON: {why}", _WRITE, os.EX_DATAERR) from None
+        raise UserError(f"the parameters are no JSON: {why}", _WRITE, os.EX_DATAERR) from None
     if not isinstance(parameters, dict):
-        raise CommandError("the parameters are no JSON object", _WRITE, os.EX_DATAERR)
+        raise UserError("the parameters are no JSON object", _WRITE, os.EX_DATAERR)
     return parameters
 
 
@@ -129,7 +129,7 @@ def _config(path: Path) -> Config:
         loaded = load(path)
     except ConfigError as error:
         lines = [str(problem) for problem in error.problems]
-        raise CommandError("\nparleyd: ".join(lines), None, os.EX_CONFIG) from None
+        raise UserError("\nparleyd: ".join(lines), None, os.EX_CONFIG) from None
     return loaded.config
 
 
@@ -145,10 +145,7 @@ def _tools(config: Config, bus: events.Bus) -> DeviceTools:
         status=_no_daemon,
         tell=_no_daemon,
     )
-    try:
-        return DeviceTools(config.tools, host, bus, folder)
-    except SecretError as error:
-        raise CommandError(str(error), error.hint, os.EX_CONFIG) from error
+    return DeviceTools(config.tools, host, bus, folder)
 
 
 def _no_daemon(*_: object) -> NoReturn:

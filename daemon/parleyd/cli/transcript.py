@@ -12,7 +12,7 @@ from pathlib import Path
 from parleyd.checks.configuration import ConfigError, load
 from parleyd.config.keeping import Transcript
 from parleyd.control.client import Client, NotRunningError, RefusedError
-from parleyd.core.errors import CommandError
+from parleyd.core.errors import UserError
 from parleyd.core.text import json_escaped, one_line, printable
 from parleyd.host.directories import SYSTEM_STATE, config_path, state_directory
 from parleyd.transcript.files import DIRECTORY_NAME
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         since = moment(args.since, datetime.now().astimezone()) if args.since else None
     except ValueError:
         hint = "use such as 90m, 2h, 3d, today, 2026-11-21 or 2026-11-21T18:00"
-        raise CommandError(f"--since {one_line(args.since)} is not a time", hint, os.EX_USAGE) from None
+        raise UserError(f"--since {one_line(args.since)} is not a time", hint, os.EX_USAGE) from None
     directory = _of_daemon() if args.config is None else None
     why_none = ""
     if directory is None:
@@ -58,9 +58,9 @@ def run(args: argparse.Namespace) -> int:
         shown = 0
     except PermissionError:
         text = f"{directory} may not be read by this user"
-        raise CommandError(text, "use the daemon's user: sudo -u parleyd parleyd transcript", os.EX_NOPERM) from None
+        raise UserError(text, "use the daemon's user: sudo -u parleyd parleyd transcript", os.EX_NOPERM) from None
     except OSError as error:
-        raise CommandError(f"{directory} cannot be read: {error.strerror}", None, os.EX_IOERR) from error
+        raise UserError(f"{directory} cannot be read: {error.strerror}", None, os.EX_IOERR) from error
     if not shown and not args.json:
         when = f" since {args.since}" if args.since else ""
         print(f"There is nothing in the transcript{when} ({directory}){why_none}.", file=sys.stderr)
@@ -84,7 +84,7 @@ def _settings(path: Path) -> Transcript:
     except ConfigError as error:
         if not path.exists() and path == config_path():
             return Transcript()
-        raise CommandError(str(error), None, os.EX_CONFIG) from None
+        raise UserError(str(error), None, os.EX_CONFIG) from None
 
 
 def _directory(settings: Transcript) -> Path:

@@ -17,13 +17,13 @@ from parleyd.audio.devices.names import devices_of, microphone_of
 from parleyd.audio.devices.portaudio import Card
 from parleyd.audio.devices.wav import read_wav
 from parleyd.audio.gate.gate import Gate
-from parleyd.audio.gate.vad import Detector, VadUnavailableError, detector
+from parleyd.audio.gate.vad import Detector, detector
 from parleyd.audio.pcm import BYTES_PER_SAMPLE, FRAME_MS
 from parleyd.checks.configuration import ConfigError, load
 from parleyd.cli.terminal import wrapped
 from parleyd.config.schema import Config
 from parleyd.config.schema import Gate as GateSection
-from parleyd.core.errors import CommandError
+from parleyd.core.errors import UserError
 from parleyd.core.text import one_line
 from parleyd.host import python_env
 from parleyd.host.directories import config_path
@@ -71,18 +71,13 @@ def _seconds(text: str) -> float:
 def run(args: argparse.Namespace) -> int:
     """Exit code 0 even if there is much to change, because the advice was given."""
     if args.echo and (args.wav or args.noise or args.out or args.save):
-        raise CommandError(
-            "--echo plays and listens by itself", "leave out --wav, --noise, --out and --save", os.EX_USAGE
-        )
+        raise UserError("--echo plays and listens by itself", "leave out --wav, --noise, --out and --save", os.EX_USAGE)
     if args.wav and args.save:
-        raise CommandError("--save keeps what a microphone heard; --wav is a recording already", None, os.EX_USAGE)
+        raise UserError("--save keeps what a microphone heard; --wav is a recording already", None, os.EX_USAGE)
     config = _config(args.config)
     if config is None:
         return os.EX_CONFIG
-    try:
-        return _echo(args, config) if args.echo else _gate(args, config)
-    except (DeviceError, VadUnavailableError) as error:
-        raise CommandError(str(error), error.hint, os.EX_UNAVAILABLE) from error
+    return _echo(args, config) if args.echo else _gate(args, config)
 
 
 def _config(path: Path | None) -> Config | None:
@@ -101,7 +96,7 @@ def _gate(args: argparse.Namespace, config: Config) -> int:
     hears = detector(gate.vad, gate.aggressiveness)
     pcm, rate_hz, source, loudness = _sound(args, config)
     if len(pcm) < BYTES_PER_SAMPLE * rate_hz * FRAME_MS // 1000:
-        raise CommandError(f"{source}: there is no sound in it", "record at least some seconds", os.EX_DATAERR)
+        raise UserError(f"{source}: there is no sound in it", "record at least some seconds", os.EX_DATAERR)
     heard = rehearse(pcm, rate_hz, hears, Gate(gate.pre_roll_ms, gate.hangover_ms))
     facts = facts_of(heard)
     settings = Settings(gate.vad, gate.aggressiveness, gate.pre_roll_ms, gate.hangover_ms)
@@ -145,7 +140,7 @@ def _trials(pcm: bytes, rate_hz: int, gate: GateSection) -> list[Trial]:
     for number in range(gate.aggressiveness + 1, 4):
         hear("gate.aggressiveness", number, detector("webrtcvad", number))
     # The package is optional.
-    with suppress(VadUnavailableError):
+    with suppress(UserError):
         hear("gate.vad", "silero", detector("silero", gate.aggressiveness))
     return trials
 
@@ -163,7 +158,7 @@ def _draw(args: argparse.Namespace, heard: Rehearsal, advice: list[Advice], titl
         print(f"the picture is {path}", file=sys.stderr)
         return
     if args.out is not None:
-        raise CommandError(text, hint, code)
+        raise UserError(text, hint, code)
     print(f"parleyd: {text}; {hint}", file=sys.stderr)
 
 
@@ -174,9 +169,9 @@ def _sound(args: argparse.Namespace, config: Config) -> tuple[bytes, int, str, L
         try:
             pcm, rate_hz = read_wav(args.wav)
         except OSError as error:
-            raise CommandError(f"{args.wav}: {error.strerror}", None, os.EX_NOINPUT) from error
+            raise UserError(f"{args.wav}: {error.strerror}", None, os.EX_NOINPUT) from error
         except DeviceError as error:
-            raise CommandError(str(error), error.hint, os.EX_DATAERR) from error
+            raise UserError(str(error), error.hint, os.EX_DATAERR) from error
         return pcm, rate_hz, str(args.wav), Loudness()
     device = microphone_of(section)
     pcm, rate_hz = _listen(args, config, device)
@@ -186,7 +181,7 @@ def _sound(args: argparse.Namespace, config: Config) -> tuple[bytes, int, str, L
                 file.setparams((1, BYTES_PER_SAMPLE, rate_hz, 0, "NONE", ""))
                 file.writeframes(pcm)
         except OSError as error:
-            raise CommandError(f"{args.save}: {error.strerror}", None, os.EX_CANTCREAT) from error
+            raise UserError(f"{args.save}: {error.strerror}", None, os.EX_CANTCREAT) from error
     has_mixer = alsa.has_capture_volume(device.name) if isinstance(device, Card) else None
     return pcm, rate_hz, device.name, Loudness(section.gain_db, section.auto_gain == "on", has_mixer)
 

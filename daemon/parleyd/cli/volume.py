@@ -7,7 +7,7 @@ import os
 import re
 
 from parleyd.cli.daemon import add_options, connected, tell
-from parleyd.core.errors import CommandError
+from parleyd.core.errors import UserError
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -27,7 +27,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     if args.step is not None and isinstance(args.level, float):
         hint = "give one level (40), or by how much (up 10, down 10)"
-        raise CommandError("two levels are one too many", hint, os.EX_USAGE)
+        raise UserError("two levels are one too many", hint, os.EX_USAGE)
     wanted: dict[str, float] = {}
     if isinstance(args.level, float):
         wanted = {"to": args.level}

@@ -39,4 +39,15 @@ class Button(Section, frozen=True):
         Order, Meta(description="what holding it does; none: a press counts when it begins, not when it ends")
     ] = "mute_or_unmute"
     long_ms: Annotated[int, Meta(ge=200, le=10000, description="how long a long press is held")] = 800
+    confirms: Annotated[
+        bool,
+        Meta(
+            description="while a tool waits for a person (confirm: true), a short press allows the call and a long one "
+            "denies it"
+        ),
+    ] = True
     debounce_ms: Annotated[int, Meta(ge=0, le=500, description="how long the contact may bounce")] = 20
+
+    @property
+    def is_there(self) -> bool:
+        return self.device is not None or self.gpio_line is not None

@@ -35,6 +35,7 @@ HookName = Literal[
     "tool_called",
     "tool_ended",
     "approval_wanted",
+    "confirmation_wanted",
     "timer_went_off",
     "wake_refused",
     "budget_near",

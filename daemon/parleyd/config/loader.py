@@ -308,7 +308,7 @@ class _Reader:
                 self._add_error(key.dotted, error)
             except msgspec.ValidationError:
                 self._unsettled.add(key.dotted)
-                wanted = joined(key.choices) if key.choices else "text that is not empty"
+                wanted = joined(key.choices) if key.choices else key.wording or "text that is not empty"
                 if isinstance(item, inspect.IntType):
                     wanted = f"whole numbers from {item.ge} to {item.le}"
                 near = suggest.choice(entry.value, key.choices) if isinstance(entry, ScalarNode) else None
@@ -350,7 +350,7 @@ class _Reader:
         self._add_error(".".join(shown(part) for part in path), NodeError.at(node, text, hint))
 
     def _add_error(self, key: str, error: NodeError) -> None:
-        self.problems.append(Problem(self._file, error.line, error.column, key, error.text, error.hint))
+        self.problems.append(Problem(self._file, error.line, error.column, key, str(error), error.hint))
 
 
 def _mapping(node: Node) -> MappingNode:

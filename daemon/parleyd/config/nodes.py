@@ -7,11 +7,14 @@ YAML 1.2 (https://yaml.org/spec/1.2.2/#103-core-schema) has none of these traps,
 from __future__ import annotations
 
 import math
+import os
 import re
 from typing import Any
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from parleyd.core.errors import UserError
 
 MAX_DEPTH = 30
 MAX_VALUES = 10_000
@@ -30,13 +33,13 @@ CORE_SCALARS: dict[str, tuple[re.Pattern[str], list[str]]] = {
 }
 
 
-class NodeError(Exception):
+class NodeError(UserError):
     """A node that cannot be read as YAML, or as a value. Contains no text of the file; line and column count from 1."""
 
+    hint: str
+
     def __init__(self, text: str, hint: str, line: int, column: int) -> None:
-        super().__init__(text)
-        self.text = text
-        self.hint = hint
+        super().__init__(text, hint, os.EX_DATAERR)
         self.line = line
         self.column = column
 

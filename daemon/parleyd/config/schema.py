@@ -22,6 +22,8 @@ from parleyd.config.tool_sections import Tools
 
 Scalar = str | int | float | bool
 Share = Annotated[float, Meta(ge=0, le=1)]
+GroupName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,31}$(?!\s)")]
+_GROUPS = {"expected": "names of groups"}
 DeviceName = Annotated[
     str,
     Meta(
@@ -209,6 +211,7 @@ class Earcons(Section, frozen=True):
     budget: Annotated[
         EarconChoice, Meta(description="a budget is nearly or wholly spent, or somebody calls when it is; once each")
     ] = "on"
+    confirm: Annotated[EarconChoice, Meta(description="a tool waits for a person to allow it (confirm: true)")] = "on"
     after_speech: Annotated[
         Literal["on", "off"],
         Meta(description="listening and sleeping also where speech alone woke, which false wakes do, too"),
@@ -232,7 +235,8 @@ class Gate(Section, frozen=True):
         Literal["silence", "open", "drop"],
         Meta(
             description="between utterances of a live session. silence: digital silence in real time; "
-            "open: the room; drop: nothing but a tail, for metered links (the server may end turns late)"
+            "open: the room; drop: nothing but a tail, which saves 2.6 MB a minute on metered links (the server may "
+            "end turns late)"
         ),
     ] = "silence"
 
@@ -249,7 +253,10 @@ class BargeIn(Section, frozen=True):
     ] = "server"
     cut: Annotated[
         Literal["fade", "sharp"],
-        Meta(description="fade: a short fade, no click; sharp: the device is closed and reopened, quicker"),
+        Meta(
+            description="fade: a short fade, no click, then what the device itself still holds; sharp: the device is "
+            "closed and reopened, for those that hold much (Bluetooth, a sound server's queue)"
+        ),
     ] = "fade"
     confirm_ms: Annotated[int, Meta(ge=0, le=2000, description="speech needed for a local cut")] = 240
     duck_db: Annotated[float, Meta(ge=0, le=60, description="how much quieter while in doubt")] = 12.0
@@ -322,6 +329,26 @@ class Control(Section, frozen=True):
             extra={"expected": "auto, off, or a path"},
         ),
     ] = "auto"
+    read: Annotated[
+        list[GroupName] | None,
+        Meta(
+            description="groups whose members may see status and events, with all that is said; null: everybody whom "
+            "the socket admits, the group parleyd",
+            extra=_GROUPS,
+        ),
+    ] = None
+    operate: Annotated[
+        list[GroupName] | None,
+        Meta(description="groups whose members may wake, speak, set the volume; null: likewise", extra=_GROUPS),
+    ] = None
+    approve: Annotated[
+        list[GroupName] | None,
+        Meta(
+            description="groups whose members may approve calls of tools and unmute, beside all else; null: likewise; "
+            "[]: root and the daemon's own user alone",
+            extra=_GROUPS,
+        ),
+    ] = None
 
 
 class Metrics(Section, frozen=True):

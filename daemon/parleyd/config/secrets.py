@@ -15,6 +15,7 @@ import msgspec
 
 from parleyd.config import signs
 from parleyd.config.problem import Finding
+from parleyd.core.errors import UserError
 from parleyd.core.log_fields import fields
 from parleyd.host.files import open_regular, read_file
 
@@ -31,15 +32,18 @@ _MAY_BE_KEY = re.compile(rb"[!-\"$-~][!-~]{11,}")
 _log = logging.getLogger(__name__)
 
 
-class SecretError(Exception):
+class SecretError(UserError):
     """A secret that cannot be read. The text is one line without the secret; `hint` says what to do about it.
 
     is_found: there is a text at the place, but it is not a valid secret.
     """
 
+    hint: str
+
+    usual_exit_code = os.EX_CONFIG
+
     def __init__(self, text: str, hint: str, *, is_found: bool = False) -> None:
-        super().__init__(text)
-        self.hint = hint
+        super().__init__(text, hint)
         self.is_found = is_found
 
 

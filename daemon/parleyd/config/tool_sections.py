@@ -37,6 +37,9 @@ class Tool(Section, frozen=True, kw_only=True):
     ] = 10.0
     at_once: Annotated[int, Meta(ge=1, le=16, description="so many calls of it may run at the same time")] = 1
     cancel_on_speech: Annotated[bool, Meta(description="it is stopped when somebody begins to speak")] = False
+    confirm: Annotated[
+        bool, Meta(description="each call waits until a person allows it, by the button or by `parleyd approve`")
+    ] = False
 
 
 class CommandTool(Tool, frozen=True, kw_only=True):
@@ -131,7 +134,26 @@ class Tools(Section, frozen=True, kw_only=True):
             ]
         )
     )
+    confirm_built_in: Annotated[
+        list[BuiltIn], Meta(description="those of built_in of which each call waits until a person allows it")
+    ] = []
+    confirm_s: Annotated[
+        float, Meta(ge=5, le=100, description="confirm: without an answer within this time the call is denied")
+    ] = 20.0
+    confirm_text: Annotated[
+        Text | None,
+        Meta(
+            description="confirm: what the voice of announcements says, where there is one; {tool} is the tool's name; "
+            "null: nothing"
+        ),
+    ] = "The agent asks for your permission to use: {tool}."
     at_once: Annotated[int, Meta(ge=1, le=16, description="so many calls may run at the same time, of all tools")] = 4
+    per_minute: Annotated[
+        int, Meta(ge=1, le=10_000, description="so often the agent may call each of the tools within a minute")
+    ] = 30
+    per_session: Annotated[
+        int, Meta(ge=1, le=100_000, description="so often the agent may call each of the tools in one session")
+    ] = 200
     result_chars: Annotated[int, Meta(ge=100, le=50_000, description="longer results are cut")] = 4000
     audit_kib: Annotated[
         int, Meta(ge=16, le=65_536, description="KiB of the audit log, after which a new file begins; 3 old ones stay")

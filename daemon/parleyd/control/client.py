@@ -18,6 +18,7 @@ from typing import Any
 
 from parleyd.control.messages import PROTOCOL
 from parleyd.control.peer import peer
+from parleyd.core.errors import UserError
 from parleyd.host.directories import SYSTEM_RUNTIME, runtime_place
 
 SOCKET_NAME = "control.sock"
@@ -28,12 +29,10 @@ _RESTART = "restart it: sudo systemctl restart parleyd (a user's service: system
 _STUCK = f"the daemon does not answer within {ANSWER_S:g} s: it is stuck"
 
 
-class NotRunningError(Exception):
+class NotRunningError(UserError):
     """No daemon answers. hint: how to start one."""
 
-    def __init__(self, text: str, hint: str) -> None:
-        super().__init__(text)
-        self.hint = hint
+    hint: str
 
 
 class NobodyListensError(NotRunningError):
@@ -57,13 +56,12 @@ class _GoneError(NotRunningError):
         super().__init__("the daemon has ended, or dropped this connection", "see its log: journalctl -u parleyd")
 
 
-class RefusedError(Exception):
+class RefusedError(UserError):
     """The daemon's answer is an error. kind: see docs/control.md."""
 
     def __init__(self, error: dict[str, Any]) -> None:
-        super().__init__(str(error.get("text", "the daemon refuses")))
+        super().__init__(str(error.get("text", "the daemon refuses")), error.get("hint"))
         self.kind = str(error.get("kind", ""))
-        self.hint: str | None = error.get("hint")
 
 
 def places() -> tuple[Path, ...]:

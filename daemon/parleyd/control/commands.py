@@ -12,7 +12,10 @@ from parleyd.audio.mixer import MixerError
 from parleyd.config.changes import Changes
 from parleyd.control import messages
 from parleyd.control.messages import AnyRequest, RequestError
+from parleyd.control.roles import Caller
+from parleyd.core.text import name_text
 from parleyd.profiles.profiles import ApplyError, Profiles, UnknownProfileError
+from parleyd.tools.asking import Answerer
 from parleyd.tools.built_in import BUILT_IN
 from parleyd.usage.allowance import Refusal
 
@@ -36,8 +39,8 @@ class Commands:
         self._reload = reload
         self._stop = stop
 
-    def __call__(self, request: AnyRequest, descriptor: int | None = None) -> object:
-        """descriptor: the open file that came with the request, now the callee's."""
+    def __call__(self, request: AnyRequest, descriptor: int | None, caller: Caller) -> object:
+        """descriptor: the open file that came with the request, now the callee's. caller: who has the role for it."""
         service = self._service
         match request:
             case messages.Status():
@@ -68,7 +71,7 @@ class Commands:
             case messages.Feedback(score=score):
                 _in_session(service.feedback(None if score == "none" else score), _NO_ANSWER)
             case messages.Approve() | messages.Deny():
-                return self._approve(request.approval, allow=not isinstance(request, messages.Deny))
+                return self._approve(request.approval, caller, allow=not isinstance(request, messages.Deny))
             case messages.RunTool(name=name, parameters=parameters):
                 return self._run_tool(name, parameters)
             case messages.Reload():
@@ -127,15 +130,19 @@ class Commands:
                 raise RequestError("unavailable", str(error), error.hint) from error
         return {"profile": profiles.current, "chosen": profiles.chosen, "profiles": profiles.names}
 
-    def _approve(self, approval: str | None, *, allow: bool) -> dict[str, str]:
+    def _approve(self, approval: str | None, caller: Caller, *, allow: bool) -> dict[str, str]:
         tools = self._service.tools
-        if approval is None and (waiting := tools.waiting_approvals):
-            listed = ", ".join(f"{one.approval} ({one.name})" for one in waiting)
+        waiting = [(one.approval, one.name) for one in tools.waiting_approvals]
+        waiting += [(one.approval, one.name) for one in tools.waiting_confirmations]
+        if approval is None and waiting:
+            # An agent's name for a tool of another server must not look like another entry of this list.
+            listed = ", ".join(f"{id_} ({name_text(name)})" for id_, name in waiting)
             hint = "look at what it would do (parleyd status), then name its id: parleyd approve ID, or deny"
             raise RequestError("no_id", f"an answer names the call that it is about; there wait: {listed}", hint)
-        settled = None if approval is None else tools.approve(approval, allow=allow)
+        who = Answerer(caller.uid, caller.pid, caller.by)
+        settled = None if approval is None else tools.approve(approval, allow=allow, who=who)
         if settled is None:
-            hint = "the agent's question may have run out: tools.mcp.ask_s"
+            hint = "the question may have run out: tools.confirm_s, or tools.mcp.ask_s"
             raise RequestError("nothing_waits", "no call waits for this approval", hint)
         return {"approval": settled.approval, "call_id": settled.call_id, "name": settled.name}
 

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from parleyd.core import events
+from parleyd.core.errors import UserError
 from parleyd.core.plain import plain
 
 PROTOCOL = 2
@@ -115,8 +116,8 @@ class Feedback(Request, frozen=True, tag="feedback"):
 
 
 class Approve(Request, frozen=True, tag="approve"):
-    """→ {approval, call_id, name}. Allows a call of an MCP tool that the agent has asked about (event
-    `approval_wanted`). approval: its id, from that event; without it refused with the ids of those that wait."""
+    """→ {approval, call_id, name}. Allows a call that waits for a person (events `confirmation_wanted`, and for an MCP
+    tool `approval_wanted`). approval: its id, from that event; without it refused with the ids of those that wait."""
 
     approval: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
 
@@ -166,13 +167,12 @@ _decoder = msgspec.json.Decoder(AnyRequest)
 _encoder = msgspec.json.Encoder()
 
 
-class RequestError(Exception):
+class RequestError(UserError):
     """What is wrong with a request. kind: for programs; text and hint: for people."""
 
     def __init__(self, kind: str, text: str, hint: str | None = None, id_: Id = None) -> None:
-        super().__init__(text)
+        super().__init__(text, hint)
         self.kind = kind
-        self.hint = hint
         self.id = id_
 
 

@@ -1,6 +1,7 @@
 """The control socket: one thread that accepts, reads requests, writes answers and events, and waits for nobody.
 
-A Unix socket in the runtime directory, for root, the daemon's own user and members of its group. Who reads too slowly
+A Unix socket in the runtime directory, for root, the daemon's own user and members of its group; which of them may ask
+for what, roles.py decides. Who reads too slowly
 is dropped; who sends nonsense is told so; nothing of it reaches the line. A request that may take its time (a mixer, a
 file that is read again, a tool) goes to a worker, and only its own client waits for it.
 """
@@ -24,7 +25,9 @@ import parleyd
 from parleyd.control import messages
 from parleyd.control.messages import AnyRequest, RequestError
 from parleyd.control.peer import peer, peer_groups
+from parleyd.control.roles import Caller, Roles
 from parleyd.core import events
+from parleyd.core.errors import UserError
 from parleyd.core.health import Pulse
 from parleyd.host.lock import HeldError, Lock
 
@@ -51,26 +54,18 @@ MOST_WORKERS = 4
 
 # Answers a request with a value that messages.plain understands; raises RequestError. Must not block, unless takes_time
 # says so of the request; then it is called on a worker's thread. The number is that of an open file which came with the
-# request, and is the handler's to close.
-Handler = Callable[[AnyRequest, int | None], object]
-
-
-class ControlError(Exception):
-    """The socket cannot be opened. hint: what to do about it."""
-
-    def __init__(self, text: str, hint: str) -> None:
-        super().__init__(text)
-        self.hint = hint
+# request, and is the handler's to close. The caller has the role that the request needs.
+Handler = Callable[[AnyRequest, int | None, Caller], object]
 
 
 class _Client:
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, caller: Caller) -> None:
         self.connection = connection
+        self.caller = caller
         self.received = bytearray()
         self.waiting = bytearray()
         self.connected_s = time.monotonic()
         self.has_asked = False
-        self.is_owner = False  # root, or the daemon's own user
         self.only_mute = False  # there were too many already
         self.follows = False
         self.leaving = False  # once all has been written
@@ -78,6 +73,11 @@ class _Client:
         self.served = False  # a worker is at its request
         self.watched = 0  # for which events
         self.descriptor: int | None = None  # of a file that came, for the next request that wants one
+
+    @property
+    def is_owner(self) -> bool:
+        """Root, or the daemon's own user."""
+        return self.caller.by in ("root", "daemon")
 
     @property
     def asks(self) -> bool:
@@ -109,9 +109,11 @@ class ControlServer:
         status: Callable[[], object],
         bus: events.Bus,
         on_death: Callable[[str, BaseException], None],
+        roles: Roles,
         takes_time: Callable[[AnyRequest], bool] = lambda _request: False,
     ) -> None:
         self.path = path
+        self._roles = roles
         self._takes_time = takes_time
         self._handler = handler
         self._status = status
@@ -140,14 +142,14 @@ class ControlServer:
         bus.subscribe(self._take)
 
     def start(self) -> None:
-        """Raises ControlError."""
+        """Raises UserError."""
         try:
             self._listening, self._place = _listen(self.path)
         except OSError as error:
             # Of a path that is too long for a socket there is no strerror.
             text = f"the control socket {self.path} cannot be opened: {error.strerror or error}"
             hint = "set control.socket to a short path in a folder that this user may write"
-            raise ControlError(text, hint) from error
+            raise UserError(text, hint) from error
         status = self.path.stat()
         self._inode, self._group = status.st_ino, status.st_gid
         self._selector.register(self._listening, selectors.EVENT_READ)
@@ -239,10 +241,10 @@ class ControlServer:
             self._accepts_from_s = time.monotonic() + ACCEPT_AGAIN_S
             return
         connection.setblocking(False)
-        client = _Client(connection)
+        who = peer(connection)
+        client = _Client(connection, self._roles.caller(who, frozenset({who.gid, *peer_groups(connection)})))
         self._clients[connection] = client
         client.waiting += messages.greeting(parleyd.__version__)
-        client.is_owner = peer(connection).uid in (0, os.geteuid())
         client.only_mute = self._is_full(client)
         late = [one for one in self._clients.values() if one.only_mute]
         if not _admitted(connection, self._group):
@@ -325,7 +327,7 @@ class ControlServer:
                     return
                 client, request = self._jobs.popleft()
             try:
-                answer: bytes | Exception = messages.answer(request.id, self._handler(request, None))
+                answer: bytes | Exception = messages.answer(request.id, self._handler(request, None, client.caller))
             except RequestError as error:
                 error.id = request.id
                 answer = messages.refusal(error)
@@ -370,6 +372,7 @@ class ControlServer:
             busy.id = request.id
             return messages.refusal(busy)
         try:
+            self._roles.check(request, client.caller)
             if isinstance(request, messages.Events):
                 # What has happened until now is in the snapshot.
                 self._spread()
@@ -379,7 +382,7 @@ class ControlServer:
                 self._hand_over(client, request)
                 return b""
             descriptor = client.take() if isinstance(request, messages.SendFile) else None
-            return messages.answer(request.id, self._handler(request, descriptor))
+            return messages.answer(request.id, self._handler(request, descriptor, client.caller))
         except RequestError as error:
             error.id = request.id
             return messages.refusal(error)
@@ -447,14 +450,14 @@ def _busy() -> RequestError:
     return RequestError("busy", f"there are {MOST_CLIENTS} clients already", hint)
 
 
-def _taken(path: Path, pid: int | None = None) -> ControlError:
+def _taken(path: Path, pid: int | None = None) -> UserError:
     hint = "stop it (parleyd stop), or give this one a socket of its own with control.socket"
     who = f" (process {pid})" if pid else ""
-    return ControlError(f"a parleyd is already running{who}: it listens at {path}", hint)
+    return UserError(f"a parleyd is already running{who}: it listens at {path}", hint)
 
 
 def _listen(path: Path) -> tuple[socket.socket, Lock | None]:
-    """The place is held as long as the lock. Raises OSError, and ControlError where another daemon has the place."""
+    """The place is held as long as the lock. Raises OSError, and UserError where another daemon has the place."""
     try:
         place = Lock(path.with_name(f"{path.name}.lock"))
     except HeldError as error:
@@ -481,7 +484,7 @@ def _bound(path: Path) -> socket.socket:
                 pass
             except (ConnectionRefusedError, TimeoutError):
                 if not stat.S_ISSOCK(path.stat().st_mode):
-                    raise ControlError(f"{path} is there, and no socket", "set control.socket to a free name") from None
+                    raise UserError(f"{path} is there, and no socket", "set control.socket to a free name") from None
                 path.unlink()
             except BlockingIOError:
                 raise _taken(path) from None

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+# How a session is closed that has come to its end (RFC 6455, 7.4.1).
+NORMAL_CLOSURE = 1000
+
 
 class EndingKind(Enum):
     """user: we hung up. agent: it hung up properly. retry: worth another try. final: not before something changes."""

@@ -1,19 +1,24 @@
-"""The errors that end a command, or the service. Each has a hint."""
+"""The one kind of error that a person is told of: what is wrong, and what to do about it."""
 
 from __future__ import annotations
 
+import os
+from typing import ClassVar
 
-class ServiceError(Exception):
-    """The service could not go on. hint: what to do about it."""
 
-    def __init__(self, text: str, hint: str | None = None) -> None:
+class UserError(Exception):
+    """One line for the user, without secrets. hint: what to do about it. exit_code: of sysexits, with which a command
+    ends that does not expect it.
+
+    A subclass is for who catches it by its kind."""
+
+    usual_exit_code: ClassVar[int] = os.EX_UNAVAILABLE
+
+    def __init__(self, text: str, hint: str | None = None, exit_code: int | None = None) -> None:
         super().__init__(text)
         self.hint = hint
+        self.exit_code = self.usual_exit_code if exit_code is None else exit_code
 
-
-class CommandError(Exception):
-    """A command failed: one line for the user with the hint, and the exit code of sysexits."""
-
-    def __init__(self, text: str, hint: str | None, exit_code: int) -> None:
-        super().__init__(f"{text}; {hint}" if hint else text)
-        self.exit_code = exit_code
+    @property
+    def with_hint(self) -> str:
+        return f"{self}; {self.hint}" if self.hint else str(self)

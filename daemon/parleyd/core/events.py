@@ -60,7 +60,7 @@ class Woken(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateChanged(Event):
-    """The supervisor moved. The names are those of conversation.states.State and Trigger."""
+    """The supervisor moved. The names are those of core.states.State and Trigger."""
 
     before: str
     after: str
@@ -256,6 +256,31 @@ class ApprovalSettled(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConfirmationWanted(Event):
+    """Somebody is to allow a call of a tool of this device; without an answer until until_s it is not done.
+
+    approval, call_id: as in ApprovalWanted. parameters: all of them, as the tool will get them.
+    """
+
+    approval: str
+    call_id: str
+    name: str
+    until_s: float
+    parameters: object = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfirmationSettled(Event):
+    """by: person, deadline, or what else put an end to the question."""
+
+    approval: str
+    call_id: str
+    name: str
+    allowed: bool
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceLost(Event):
     """A device is lost, and the daemon tries to reopen it. which: microphone or speaker. at_s: its last sign of life.
     hint: what to do about it."""
@@ -380,9 +405,9 @@ Subscriber = Callable[[Event], None]
 
 
 class Bus:
-    """Passes every event to every subscriber, on the thread of the publisher.
+    """Hands every event to every subscriber, on the thread that publishes it.
 
-    Subscribers must return at once and must not raise; a subscriber with more work puts the event into its own queue.
+    Subscribers must return at once and must not raise: who has work to do puts the event into a queue of its own.
     """
 
     def __init__(self) -> None:

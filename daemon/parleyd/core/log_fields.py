@@ -30,6 +30,14 @@ class Fields(TypedDict, total=False):
     away_s: float
     handshake_ms: int
     latency_ms: int
+    audit: str | None
+    tool: str | None
+    service: str | None
+    outcome: str | None
+    by: str | None
+    uid: int | None
+    pid: int | None
+    role: str | None
 
 
 def fields(**values: Unpack[Fields]) -> dict[str, object]:

@@ -33,9 +33,22 @@ def name_text(name: str) -> str:
 
 
 def question(asked: Mapping[str, Any]) -> str:
-    """The whole call that an agent wants to have approved (event approval_wanted), such as: pay of bank with {"amount":
-    5}."""
-    return f"{name_text(asked['name'])} of {name_text(asked['service'])} with {json_text(asked['parameters'])}"
+    """The whole call about which a person is asked (events approval_wanted, confirmation_wanted), such as: pay of bank
+    with {"amount": 5}; without a service it is a tool of this device."""
+    service = asked.get("service")
+    of = "" if service is None else f" of {name_text(service)}"
+    return f"{name_text(asked['name'])}{of} with {json_text(asked['parameters'])}"
+
+
+def settled(name: str, by: str, *, allowed: bool) -> str:
+    """The result of a question about a tool of this device, in words (event confirmation_settled)."""
+    match by:
+        case "person":
+            return f"a person {'allowed' if allowed else 'denied'} {name_text(name)}"
+        case "deadline":
+            return f"{name_text(name)} was not done: nobody allowed it in time"
+        case _:
+            return f"{name_text(name)} was not done: {by}"
 
 
 def json_text(value: object) -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # the doctor starts without what these import
     from parleyd.conversation.session.session import Session
     from parleyd.core.endings import Ending
 
-_CREDENTIALS = Path("/run/credentials/parleyd.app.service")
+_CREDENTIALS = Path("/run/credentials/parleyd.service")
 _ANSWER_S = 8.0
 # How long to wait after the formats for an agent that refuses the opening message.
 _AFTERTHOUGHT_S = 0.7
@@ -161,7 +161,7 @@ def _is_greeting_unwanted(config: Config) -> bool:
 
 def judge_settings(found: AgentSettings, overrides: Collection[str], *, without_greeting: bool) -> Iterator[Finding]:
     """overrides: those in the configuration. without_greeting: the agent will be asked not to greet."""
-    from parleyd.agents.elevenlabs.codec import FORMATS
+    from parleyd.audio.pcm import FORMATS
 
     formats = [name for name in (found.input_format, found.output_format) if name]
     for name in formats:
@@ -245,13 +245,13 @@ class _Follower:
     def __init__(self) -> None:
         self.happened: queue.Queue[Ready | Ending] = queue.Queue()
 
-    def session_ready(self, session: Session, ready: Ready) -> None:
+    def ready(self, session: Session, ready: Ready) -> None:
         self.happened.put(ready)
 
-    def session_event(self, session: Session, event: AgentEvent) -> None:
+    def event(self, session: Session, event: AgentEvent) -> None:
         pass
 
-    def session_ended(self, session: Session, ending: Ending) -> None:
+    def ended(self, session: Session, ending: Ending) -> None:
         self.happened.put(ending)
 
 

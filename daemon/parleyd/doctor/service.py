@@ -14,10 +14,10 @@ from parleyd.doctor.examination import Examination, our_name
 from parleyd.doctor.findings import Finding, error, good, misconfigured, note, skipped, warning
 from parleyd.host.notify import FAILED
 
-UNIT = "parleyd.app.service"
+UNIT = "parleyd.service"
 _PROPERTIES = (
     "LoadState,ActiveState,SubState,Result,ExecMainStatus,ExecMainCode,NRestarts,UnitFileState,MainPID,User,DynamicUser,"
-    "SupplementaryGroups,StatusText,LoadError"
+    "SupplementaryGroups,StatusText,LoadError,PrivateUsers"
 )
 _MANY_RESTARTS = 5
 _FIRST_CONFIGURATION = "fix first: configuration"
@@ -51,6 +51,13 @@ _STATUSES = {
     226: "its sandbox could not be set up",
     243: "its credential could not be read: see LoadCredential=",
 }
+# PrivateUsers= and CapabilityBoundingSet= of the user's unit.
+_NO_NAMESPACES = "the kernel lets users have no namespaces of their own"
+_STATUSES_OF_USER = {217: _NO_NAMESPACES, 218: _NO_NAMESPACES}
+_WITHOUT_NAMESPACES = (
+    "scripts/install --user, which sees that; or systemctl --user edit parleyd, and there: [Service] PrivateUsers=no, "
+    "and CapabilityBoundingSet=~ (then all your files are open to the service)"
+)
 
 
 @dataclass(frozen=True)
@@ -166,7 +173,7 @@ def _judge(unit: Unit, *, can_start: bool) -> Iterator[Finding]:
     elif unit.get("LoadState") != "loaded":
         yield error(
             f"{whose} cannot be loaded: {unit.get('LoadError') or unit.get('LoadState')}",
-            "systemd-analyze verify parleyd.app.service",
+            "systemd-analyze verify parleyd.service",
         )
     elif state in ("active", "reloading", "refreshing"):
         said = f": {unit.get('StatusText')}" if unit.get("StatusText") else ""
@@ -185,6 +192,8 @@ def _judge(unit: Unit, *, can_start: bool) -> Iterator[Finding]:
         if _number(unit.get("ExecMainStatus")) == os.EX_CONFIG:
             shows = f"`parleyd check` shows what is wrong, and if it is the key, {log}"
             yield misconfigured(text, f"{shows}; then {unit.order('restart')}")
+        elif unit.is_of_user and _number(unit.get("ExecMainStatus")) in _STATUSES_OF_USER:
+            yield error(text, _WITHOUT_NAMESPACES)
         else:
             yield error(text, f"{log} tells more; then {unit.order('restart')}")
     elif state == "activating" and restarts:
@@ -218,7 +227,8 @@ def _last_end(unit: Unit) -> str:
             return f"it was killed by {signal.Signals(status).name}"
         except ValueError:
             return "it was killed"
-    return f"exit code {status}" + (f", {_STATUSES[status]}" if status in _STATUSES else "")
+    known = _STATUSES | (_STATUSES_OF_USER if unit.is_of_user else {})
+    return f"exit code {status}" + (f", {known[status]}" if status in known else "")
 
 
 def _ask(is_of_user: bool) -> Unit | None:

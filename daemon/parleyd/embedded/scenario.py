@@ -282,7 +282,7 @@ def parse(content: bytes | str, name: str) -> Scenario:
     except UnicodeDecodeError:
         raise ConfigError([Problem(file, None, None, "", "this is not UTF-8 text", "save it as UTF-8")]) from None
     except NodeError as error:
-        raise ConfigError([Problem(file, error.line, error.column, "", error.text, error.hint)]) from None
+        raise ConfigError([Problem(file, error.line, error.column, "", str(error), error.hint)]) from None
     try:
         scenario = msgspec.convert(plain, Scenario)
     except msgspec.ValidationError as error:

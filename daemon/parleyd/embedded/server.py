@@ -24,10 +24,10 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from parleyd.audio.pcm import parse_format
+from parleyd.core.errors import UserError
 from parleyd.embedded import messages
 from parleyd.embedded.api import Api, json_response, scripted_response
 from parleyd.embedded.conversation import Conversation
-from parleyd.embedded.errors import UnavailableError
 from parleyd.embedded.line import Line, LineClosedError
 from parleyd.embedded.recognise import Ears, make_ears
 from parleyd.embedded.record import WAIT_S, Activity, ConnectionRecord
@@ -53,12 +53,8 @@ _silent.propagate = False
 _silent.addHandler(logging.NullHandler())
 
 
-class AddressError(UnavailableError):
-    """The agent cannot listen on this address."""
-
-
 class LocalAgent:
-    """A context manager; start() and stop() do the same. Raises UnavailableError: EarsError, VoiceError, AddressError.
+    """A context manager; start() and stop() do the same. Raises UserError (VoiceError among them).
 
     settings: replace those of the scenario.
     ears, voice: loaded objects that several agents share (the voice is then not closed).
@@ -175,15 +171,15 @@ class LocalAgent:
         finally:
             self._started.set()
 
-    def _address_error(self) -> AddressError:
+    def _address_error(self) -> UserError:
         error = self._failure
         if error is not None and error.errno == errno.EADDRINUSE:
             text = f"port {self.port} on {self.host} is in use"
-            return AddressError(text, "end the other program, or choose another with --port (0: any free one)")
+            return UserError(text, "end the other program, or choose another with --port (0: any free one)")
         if error is not None and error.errno == errno.EACCES:
-            return AddressError(f"port {self.port} is for root only", "choose one above 1023 with --port")
+            return UserError(f"port {self.port} is for root only", "choose one above 1023 with --port")
         reason = f": {error.strerror or error}" if error is not None else ""
-        return AddressError(f"cannot listen on {self.host}{reason}", "give an address of this machine with --host")
+        return UserError(f"cannot listen on {self.host}{reason}", "give an address of this machine with --host")
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -296,7 +292,7 @@ class LocalAgent:
     # ---------------------------------------------------------------- HTTP
 
     async def _answer_request(self, socket: ServerConnection, request: Request) -> Response | None:
-        """Answers an HTTP request; None: the WebSocket handshake goes on."""
+        """Answers an HTTP request; Answers an HTTP request; None: the WebSocket handshake goes on."""
         refusal = web_pages.origin_refusal(request.headers.get("Origin"), self._origins)
         if refusal is None and web_pages.is_this_machine(self.host) and "Upgrade" not in request.headers:
             refusal = web_pages.host_refusal(request.headers.get("Host"))

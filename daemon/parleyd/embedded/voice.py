@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from parleyd.audio.resample import Resampler
-from parleyd.embedded.errors import UnavailableError
+from parleyd.core.errors import UserError
 
 FLITE_VOICES = ("slt", "rms", "awb", "kal", "kal16", "awb_time")
 DEFAULT_FLITE_VOICE = "slt"
@@ -25,7 +25,7 @@ CACHE_BYTES = 16 * 1024 * 1024
 TIMEOUT_S = 30.0
 
 
-class VoiceError(UnavailableError):
+class VoiceError(UserError):
     """There is no synthesiser, or it does not work."""
 
 

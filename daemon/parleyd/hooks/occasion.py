@@ -39,6 +39,7 @@ _NAMES: dict[type[events.Event], HookName] = {
     events.ToolCalled: "tool_called",
     events.ToolEnded: "tool_ended",
     events.ApprovalWanted: "approval_wanted",
+    events.ConfirmationWanted: "confirmation_wanted",
     events.TimerWentOff: "timer_went_off",
     events.WakeRefused: "wake_refused",
     events.BudgetNear: "budget_near",
@@ -149,7 +150,7 @@ class Occasions:
 
 
 def _fields(event: events.Event) -> dict[str, Any]:
-    if isinstance(event, events.ApprovalWanted):
+    if isinstance(event, events.ApprovalWanted | events.ConfirmationWanted):
         # Short enough already, and who is asked is to see all of it.
         return {one.name: plain(getattr(event, one.name)) for one in fields(event)}
     return {one.name: plain(_bounded(getattr(event, one.name))) for one in fields(event)}

@@ -27,6 +27,14 @@ def config_path() -> Path:
     return own if os.path.lexists(own) else SYSTEM_CONFIG
 
 
+def is_of_user(config: Path) -> bool:
+    """Whether it is the file that the user's own service reads."""
+    try:
+        return config.absolute() == user_config_directory() / SYSTEM_CONFIG.name
+    except OSError:
+        return False
+
+
 def user_config_directory() -> Path:
     """Raises OSError."""
     return _of_user("XDG_CONFIG_HOME", ".config")

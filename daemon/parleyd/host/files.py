@@ -14,15 +14,16 @@ PIPE_S = 3.0
 
 
 def replace_file(path: Path, content: bytes, mode: int = 0o600, *, at_once: bool = True) -> None:
-    """Replaces the file so that it contains either the old content or all of `content`. Raises OSError.
+    """The file holds either what it held or all of `content`. mode: whatever the umask is. Raises OSError.
 
-    at_once=False: does not wait for the disk, for files that change often. A power cut in the next seconds may undo the
-    change, or leave the file empty.
+    at_once=False: for what changes often. Does not wait for the disk; a power cut in the next seconds may undo it,
+    or leave the file empty.
     """
     beside = path.with_name(f".{path.name}.new")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     try:
         try:
+            os.fchmod(descriptor, mode)
             view = memoryview(content)
             while view:
                 view = view[os.write(descriptor, view) :]

@@ -20,6 +20,7 @@ from parleyd.config.overlay import overlay
 from parleyd.config.profile_sections import AUTO, NONE
 from parleyd.config.schema import Config
 from parleyd.core import events
+from parleyd.core.errors import UserError
 from parleyd.core.health import Pulse
 from parleyd.core.log_fields import fields
 from parleyd.core.wall_clock import EARLIEST_S
@@ -32,20 +33,12 @@ TICK_S = 1.0
 RETRY_S = 60.0
 
 
-class ApplyError(Exception):
+class ApplyError(UserError):
     """A configuration that cannot be put in force. hint: what to do about it."""
 
-    def __init__(self, text: str, hint: str | None = None) -> None:
-        super().__init__(text)
-        self.hint = hint
 
-
-class UnknownProfileError(Exception):
+class UnknownProfileError(UserError):
     """The profile does not exist. hint: the existing profiles."""
-
-    def __init__(self, text: str, hint: str) -> None:
-        super().__init__(text)
-        self.hint = hint
 
 
 class Loud(Protocol):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from parleyd.core.health import Pulse
+from parleyd.host.files import replace_file
 from parleyd.tools import timers
 from parleyd.tools.result import Fault, ToolError
 from parleyd.tools.timers import Now, Timer, TimerBook
@@ -129,7 +130,7 @@ class AlarmClock:
         at = self._saved_at = timers.now()
         trouble = None
         try:
-            timers.write(self._path, self._opened().saved(at))
+            replace_file(self._path, self._opened().saved(at))
         except OSError as error:
             trouble = f"timers cannot be saved and will not survive a restart: {error.strerror or error}"
         if trouble != self.trouble:

@@ -1,14 +1,7 @@
-"""Calls of MCP tools that want this device's approval: the rules, and the questions that wait for a person.
-
-A person approves what they see. Therefore they are shown all of it, nothing masked and nothing cut, and what is too
-long for that is denied. They answer by an id that is made here: an agent chooses its own ids, and when its question
-ends, and could put another question in the place of the one that is being read.
-"""
+"""Calls of MCP tools that want this device's approval: the rules, and the questions that wait for a person."""
 
 from __future__ import annotations
 
-import json
-import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -19,18 +12,14 @@ from typing import Literal
 from parleyd.agents.agent import ApprovalAsked
 from parleyd.config.tool_sections import Mcp, McpRule
 from parleyd.core import events
+from parleyd.tools.asking import Answerer, new_id, too_much_to_show
 from parleyd.tools.audit import Audit, bounded_parameters
-from parleyd.tools.parameters import depth_and_size
-from parleyd.tools.result import ToolError
 
 Decision = Literal["allow", "deny", "ask"]
 # An agent that asks for more at once gets a no for the rest.
 MAX_WAITING = 16
 # Our no has to come before the agent stops waiting.
 MARGIN_S = 2.0
-# What a person can be expected to read, as JSON; of a name.
-MAX_SHOWN_CHARS = 4000
-MAX_NAME_CHARS = 200
 MAX_DESCRIPTION_CHARS = 1000
 
 
@@ -40,18 +29,6 @@ def decide(rules: Sequence[McpRule], otherwise: Decision, service: str, tool: st
         if fnmatchcase(service, rule.service) and fnmatchcase(tool, rule.tool):
             return rule.decision
     return otherwise
-
-
-def too_much_to_show(asked: ApprovalAsked) -> str | None:
-    """Why nobody can be asked about this call; None: all of it can be shown. Pure."""
-    if max(len(asked.name), len(asked.service)) > MAX_NAME_CHARS:
-        return f"the bound on names ({MAX_NAME_CHARS} characters)"
-    try:
-        depth_and_size(asked.parameters)
-        chars = len(json.dumps(asked.parameters, ensure_ascii=False))
-    except (ToolError, TypeError, ValueError, RecursionError):
-        return "the bound on parameters: these cannot be shown"
-    return f"the bound on parameters ({MAX_SHOWN_CHARS} characters)" if chars > MAX_SHOWN_CHARS else None
 
 
 @dataclass(slots=True)
@@ -82,12 +59,11 @@ class Approvals:
         if decision != "ask":
             self._settle(asked, answer, allowed=decision == "allow", by="rule")
             return
-        if (bound := too_much_to_show(asked)) is not None:
+        if (bound := too_much_to_show((asked.name, asked.service), asked.parameters)) is not None:
             self._settle(asked, answer, allowed=False, by=bound)
             return
         wait_s = max(0.0, min(policy.ask_s, asked.timeout_s - MARGIN_S))
-        # 16^6 of them: a question that has run out leaves an id that no other question of this evening will have.
-        approval = secrets.token_hex(3)
+        approval = new_id()
         timer = threading.Timer(wait_s, self._settle_waiting, (approval, False, "deadline"))
         timer.daemon = True
         now_s = time.monotonic()
@@ -120,9 +96,9 @@ class Approvals:
         except RuntimeError:
             self._settle_waiting(approval, False, "no thread left")
 
-    def answer(self, approval: str, *, allow: bool) -> events.ApprovalWanted | None:
+    def answer(self, approval: str, *, allow: bool, who: Answerer) -> events.ApprovalWanted | None:
         """What a person decided: the question that this settled. None: nothing of that id is waiting (any more)."""
-        return self._settle_waiting(approval, allow, "person")
+        return self._settle_waiting(approval, allow, "person", who)
 
     @property
     def waiting(self) -> tuple[events.ApprovalWanted, ...]:
@@ -134,16 +110,26 @@ class Approvals:
         for wanted in self.waiting:
             self._settle_waiting(wanted.approval, False, why)
 
-    def _settle_waiting(self, approval: str, allowed: bool, by: str) -> events.ApprovalWanted | None:
+    def _settle_waiting(
+        self, approval: str, allowed: bool, by: str, who: Answerer | None = None
+    ) -> events.ApprovalWanted | None:
         with self._lock:
             question = self._waiting.pop(approval, None)
         if question is None:
             return None
         question.timer.cancel()
-        self._settle(question.asked, question.answer, allowed=allowed, by=by)
+        self._settle(question.asked, question.answer, allowed=allowed, by=by, who=who)
         return question.wanted
 
-    def _settle(self, asked: ApprovalAsked, answer: Callable[[bool], bool], *, allowed: bool, by: str) -> None:
+    def _settle(
+        self,
+        asked: ApprovalAsked,
+        answer: Callable[[bool], bool],
+        *,
+        allowed: bool,
+        by: str,
+        who: Answerer | None = None,
+    ) -> None:
         delivered = answer(allowed)
         self._audit.add(
             what="approval",
@@ -152,6 +138,7 @@ class Approvals:
             call_id=asked.call_id,
             outcome="allowed" if allowed else "denied",
             by=by,
+            **(who.told() if who is not None else {}),
             delivered=delivered,
             parameters=bounded_parameters(asked.parameters),
         )

@@ -4,9 +4,11 @@ Each line is appended with one write to a file opened for it (O_APPEND), so that
 power cut costs the last line at most. Who calls never waits for the disk: a thread of its own writes.
 
 An agent decides how often it is refused. Therefore refused calls have files of their own, which push nothing out that
-was run or approved; of one kind a few per minute are written each, the others are counted. The log (under systemd the
-journal) has a line of each as well, out of reach of who can write these files; without parameters, since more people
-may read it.
+was run or approved; of one kind a few per minute are written each, the others are counted. It also decides how often it
+does what it may do. Therefore each tool has a share of bytes, which grows back over a day, and beyond which its calls
+are counted by the hour: whatever is called without end, what was done with the other tools stays. What a person has
+answered is always written. The log (under systemd the journal) has each line as well, out of reach of who can write
+these files; without parameters, since more people may read it.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ import msgspec
 from parleyd.config.secrets import mask_by_name
 from parleyd.core.health import Pulse
 from parleyd.core.log_fields import NOTICE
+from parleyd.core.log_fields import fields as log_fields
 from parleyd.core.text import bounded, name_text, without
 from parleyd.tools.parameters import MAX_BYTES
 
@@ -43,6 +46,12 @@ OLD_REFUSED = 1
 MOST_ALIKE = 20
 FOLD_S = 60.0
 _MAX_NAMES = 10
+# What one tool may write at once, as long as that is no more than this part of a file; as much grows back in a day.
+SHARE_BYTES = 32 * 1024
+_SHARE_OF_FILE = 4
+DAY_S = 86_400.0
+# Calls beyond it are told so often.
+HOUR_S = 3600.0
 _MAX_NAME_CHARS = 80
 MAX_PARAMETERS_CHARS = 2000
 MAX_TEXT_CHARS = 500
@@ -129,6 +138,61 @@ class Folding:
         return max(0.0, min(due)) if due else None
 
 
+@dataclass(slots=True)
+class _Share:
+    """Of one tool: the bytes that it may still write, as of at_s; and what was counted since began_s."""
+
+    left_bytes: float
+    at_s: float
+    began_s: float = 0.0
+    folded: int = 0
+    first_at: str = ""
+    last_at: str = ""
+    outcomes: dict[str, int] = field(default_factory=dict)
+
+
+class Shares:
+    """Which entries about what was done are written each, and what is told of the others. now_s: monotonic; at: as in
+    the log. Tools are those of the configuration: there are few."""
+
+    def __init__(self, share_bytes: int) -> None:
+        self._share_bytes = share_bytes
+        self._of: dict[str, _Share] = {}
+
+    def takes(self, now_s: float, at: str, tool: str, outcome: str, size_bytes: int, is_written: bool | None) -> bool:
+        """Whether this one is counted only. is_written: of an entry that belongs to an earlier one, whether that was
+        written: then it has to be, too, and no half of a call is told. To be asked after over()."""
+        share = self._of.setdefault(tool, _Share(self._share_bytes, now_s))
+        grown_bytes = (now_s - share.at_s) / DAY_S * self._share_bytes
+        share.left_bytes, share.at_s = min(self._share_bytes, share.left_bytes + grown_bytes), now_s
+        if share.left_bytes >= size_bytes if is_written is None else is_written:
+            share.left_bytes -= size_bytes
+            return False
+        if not share.folded:
+            share.began_s, share.first_at = now_s, at
+        share.folded += 1
+        share.last_at = at
+        share.outcomes[outcome] = share.outcomes.get(outcome, 0) + 1
+        return True
+
+    def over(self, now_s: float) -> list[dict[str, object]]:
+        """What to write of those whose hour is over."""
+        told: list[dict[str, object]] = []
+        for tool, share in self._of.items():
+            if share.folded and now_s - share.began_s >= HOUR_S:
+                outcomes = ", ".join(f"{outcome} {count}" for outcome, count in share.outcomes.items())
+                entry = {"what": "counted", "tool": tool, "more": share.folded, "outcomes": outcomes}
+                told.append({**entry, "first": share.first_at, "last": share.last_at})
+                share.folded = 0
+                share.outcomes.clear()
+        return told
+
+    def due_s(self, now_s: float) -> float | None:
+        """In how long there is something to write; None: nothing is counted."""
+        due = [share.began_s + HOUR_S - now_s for share in self._of.values() if share.folded]
+        return max(0.0, min(due)) if due else None
+
+
 @dataclass(frozen=True, slots=True)
 class _Line:
     data: bytes
@@ -147,6 +211,7 @@ class Audit:
         self._limit_bytes = limit_bytes
         self._waiting: queue.Queue[_Line | None] = queue.Queue(MAX_WAITING)
         self._folding = Folding()
+        self._shares = Shares(min(SHARE_BYTES, limit_bytes // _SHARE_OF_FILE))
         self._lost = 0
         self._in_trouble = False
         self._lock = threading.Lock()
@@ -154,34 +219,48 @@ class Audit:
         self._told_no_thread = False
         self.pulse = Pulse("tools-audit")
 
-    def add(self, **fields: object) -> None:
-        """One line; `at` is added. Never blocks, never raises."""
-        at = _now()
+    def add(self, is_written: bool | None = None, /, **fields: object) -> bool:
+        """One line; `at` is added. Never blocks, never raises. is_written: what add() has returned of the beginning of
+        the same call, if it has one. → whether it has a line of its own."""
+        at, now_s = _now(), time.monotonic()
+        is_refusal = _is_refusal(fields)
+        # Of what is counted anyhow no line is made: a flood is to cost little.
+        data = b"" if is_refusal or is_written is False else _encoded(at, fields)
         with self._lock:
-            self._put_over(time.monotonic())
-            if is_refusal := _is_refusal(fields):
-                what, outcome, tool = (str(fields.get(name, "")) for name in ("what", "outcome", "tool"))
-                was_counting = self._folding.due_s(0.0) is not None
-                if self._folding.takes(time.monotonic(), at, what, outcome, tool):
-                    if not was_counting:
-                        # So that the thread looks when the minute is over.
-                        self._put(_Line(b""))
-                    return
-            self._put_entry(at, fields, is_refusal=is_refusal)
+            self._put_over(now_s)
+            was_due_s = self._due_s(now_s)
+            what, outcome, tool = (str(fields.get(name, "")) for name in ("what", "outcome", "tool"))
+            if is_refusal:
+                is_counted = self._folding.takes(now_s, at, what, outcome, tool)
+            elif fields.get("by") == "person":
+                is_counted = False
+            else:
+                # An agent chooses the names of what it asks to have approved; all of these share.
+                kind = what if what == "approval" else tool or what
+                is_counted = self._shares.takes(now_s, at, kind, outcome or what, len(data), is_written)
+            if not is_counted:
+                self._put_line(_Line(data or _encoded(at, fields), is_refusal), fields)
+            elif was_due_s is None or self._due_s(now_s) != was_due_s:
+                # So that the thread looks when the time is over.
+                self._put(_Line(b""))
+        return not is_counted
+
+    def _due_s(self, now_s: float) -> float | None:
+        """With the lock."""
+        due_s = (self._folding.due_s(now_s), self._shares.due_s(now_s))
+        return min((one for one in due_s if one is not None), default=None)
 
     def _put_over(self, now_s: float) -> None:
         """With the lock."""
         for fields in self._folding.over(now_s):
-            self._put_entry(_now(), fields, is_refusal=True)
+            self._put_line(_Line(_encoded(_now(), fields), is_refusal=True), fields)
+        for fields in self._shares.over(now_s):
+            self._put_line(_Line(_encoded(_now(), fields)), fields)
 
-    def _put_entry(self, at: str, fields: Mapping[str, object], *, is_refusal: bool) -> None:
+    def _put_line(self, line: _Line, fields: Mapping[str, object]) -> None:
         """With the lock."""
-        log.log(NOTICE, "audit: %s", _told(fields))
-        shown = {
-            key: bounded(value, MAX_TEXT_CHARS) if isinstance(value, str) and key != "parameters" else value
-            for key, value in fields.items()
-        }
-        self._put(_Line(json.dumps({"at": at, **shown}, default=str).encode("ascii") + b"\n", is_refusal))
+        log.log(NOTICE, "audit: %s", _told(fields), extra=_journal_fields(fields))
+        self._put(line)
 
     def _put(self, line: _Line) -> None:
         """With the lock."""
@@ -261,7 +340,7 @@ class Audit:
         """Blocks; looks for what was counted when its time has come."""
         while True:
             with self._lock:
-                due_s = self._folding.due_s(time.monotonic())
+                due_s = self._due_s(time.monotonic())
             try:
                 return self._waiting.get(timeout=due_s)
             except queue.Empty:
@@ -290,12 +369,43 @@ class Audit:
 def _is_refusal(fields: Mapping[str, object]) -> bool:
     """What was not done, and by no decision of a person."""
     what = fields.get("what")
-    return what == "refused" or (what == "approval" and fields.get("outcome") == "denied" and fields["by"] != "person")
+    is_denied = what in ("approval", "confirmation") and fields.get("outcome") == "denied"
+    return what == "refused" or (is_denied and fields["by"] != "person")
+
+
+def _encoded(at: str, fields: Mapping[str, object]) -> bytes:
+    shown = {
+        key: bounded(value, MAX_TEXT_CHARS) if isinstance(value, str) and key != "parameters" else value
+        for key, value in fields.items()
+    }
+    return json.dumps({"at": at, **shown}, default=str).encode("ascii") + b"\n"
+
+
+def _journal_fields(told: Mapping[str, object]) -> dict[str, object]:
+    """For who looks through the journal: journalctl -u parleyd PARLEYD_TOOL=door_open."""
+
+    def text(name: str) -> str | None:
+        return str(told[name]) if name in told else None
+
+    def number(name: str) -> int | None:
+        value = told.get(name)
+        return value if isinstance(value, int) else None
+
+    return log_fields(
+        audit=text("what"),
+        tool=text("tool"),
+        service=text("service"),
+        outcome=text("outcome"),
+        by=text("by"),
+        uid=number("uid"),
+        pid=number("pid"),
+        role=text("role"),
+    )
 
 
 def _told(fields: Mapping[str, object]) -> str:
     """For the log: without parameters, results and labels."""
-    names = ("tool", "service", "outcome", "by", "more", "tools", "call_id", "number")
+    names = ("tool", "service", "outcome", "by", "uid", "pid", "role", "more", "outcomes", "tools", "call_id", "number")
     told = (f"{name} {name_text(bounded(str(fields[name]), MAX_TEXT_CHARS))}" for name in names if name in fields)
     return f"{fields.get('what')}: {', '.join(told)}"
 

@@ -17,6 +17,11 @@ from parleyd.tools.toolbox import Tool
 # The agent must not give up before we do, and waits 120 s at most.
 MARGIN_S = 3
 MAX_RESPONSE_TIMEOUT_S = 120
+# Where nobody tells them, the person hears a sound that asks them for nothing they know.
+_CONFIRMED = (
+    "The device asks the person to allow each call, on the device itself: before you call it, tell them what it will "
+    "do and that they have to confirm it there. What they say to you does not count."
+)
 _LITERALS = ("string", "integer", "number", "boolean")
 _LIMITS = {
     "minimum": "at least {}",
@@ -39,9 +44,11 @@ def client_tool(tool: Tool) -> dict[str, Any]:
         "tool_config": {
             "type": "client",
             "name": tool.name,
-            "description": tool.description,
+            "description": f"{tool.description} {_CONFIRMED}" if tool.confirm_s is not None else tool.description,
             "expects_response": True,
-            "response_timeout_secs": min(MAX_RESPONSE_TIMEOUT_S, math.ceil(tool.timeout_s) + MARGIN_S),
+            "response_timeout_secs": min(
+                MAX_RESPONSE_TIMEOUT_S, math.ceil(tool.timeout_s + (tool.confirm_s or 0.0)) + MARGIN_S
+            ),
             # The platform's own choice hides errors of client tools from the agent; ours are worded for it.
             "tool_error_handling_mode": "passthrough",
             "parameters": _object(tool.parameters.schema, tool.parameters.schema, f"what {tool.name} is given"),

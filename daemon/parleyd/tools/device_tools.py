@@ -6,7 +6,7 @@ import logging
 import queue
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from parleyd.agents.agent import ApprovalAsked, ToolCall
@@ -19,10 +19,13 @@ from parleyd.core.log_fields import fields
 from parleyd.tools import ENTRY_POINT_GROUP, timers
 from parleyd.tools.alarm_clock import AlarmClock
 from parleyd.tools.approvals import Approvals
+from parleyd.tools.asking import Answerer
 from parleyd.tools.audit import Audit
 from parleyd.tools.built_in import Device, built_in_tools
 from parleyd.tools.command import Command, PythonFunction
+from parleyd.tools.confirmations import BY_COMMAND, Confirmations
 from parleyd.tools.http import Http
+from parleyd.tools.limits import Limits
 from parleyd.tools.parameters import Parameters
 from parleyd.tools.result import Fault, Result, ToolError, failed
 from parleyd.tools.toolbox import Respond, Runner, Tool, Toolbox
@@ -49,17 +52,37 @@ class Host:
 class DeviceTools:
     """start(), close(). Raises SecretError when a secret of a tool cannot be had.
 
-    folder: the state directory; None: nothing is written, and timers end with the daemon.
+    folder: the state directory; None: nothing is written, and timers end with the daemon. how_to_confirm: what a person
+    does to allow a call, for the agent.
     """
 
-    def __init__(self, config: sections.Tools, host: Host, bus: events.Bus, folder: Path | None) -> None:
+    def __init__(
+        self,
+        config: sections.Tools,
+        host: Host,
+        bus: events.Bus,
+        folder: Path | None,
+        how_to_confirm: str = BY_COMMAND,
+    ) -> None:
         self._host = host
         self._bus = bus
         self._audit = Audit(folder, config.audit_kib * 1024)
         self.alarm_clock = AlarmClock(folder, self._timer_goes_off, self._timers_stored)
         device = Device(host.set_volume, host.mute, host.end_conversation, host.status, self.alarm_clock)
         tools = {**built_in_tools(config.built_in, device), **declared_tools(config)}
-        self._toolbox = Toolbox(tools, bus, self._audit, at_once=config.at_once, result_chars=config.result_chars)
+        for name in config.confirm_built_in:
+            if name in tools:
+                tools[name] = replace(tools[name], confirm_s=config.confirm_s)
+        self._confirmations = Confirmations(how_to_confirm, bus, self._audit)
+        self._toolbox = Toolbox(
+            tools,
+            bus,
+            self._audit,
+            self._confirmations,
+            Limits(config.per_minute, config.per_session),
+            at_once=config.at_once,
+            result_chars=config.result_chars,
+        )
         self._approvals = Approvals(config.mcp, bus, self._audit)
 
     @property
@@ -113,20 +136,27 @@ class DeviceTools:
             results.put(result)
             return True
 
-        self.call(ToolCall(name, "by hand", parameters, expects_response=True), respond)
+        self._toolbox.call(ToolCall(name, "by hand", parameters, expects_response=True), respond, by_hand=True)
         try:
             return results.get(timeout=wait_s)
         except queue.Empty:
             # A conversation that ended has taken it along.
             return failed(ToolError(Fault.CANCELLED, f"{name} was stopped before it was done."))
 
-    def approve(self, approval: str, *, allow: bool) -> events.ApprovalWanted | None:
-        """See Approvals.answer."""
-        return self._approvals.answer(approval, allow=allow)
+    def approve(
+        self, approval: str, *, allow: bool, who: Answerer
+    ) -> events.ApprovalWanted | events.ConfirmationWanted | None:
+        """See Approvals.answer and Confirmations.answer."""
+        settled = self._approvals.answer(approval, allow=allow, who=who)
+        return settled or self._confirmations.answer(approval, allow=allow, who=who)
 
     @property
     def waiting_approvals(self) -> tuple[events.ApprovalWanted, ...]:
         return self._approvals.waiting
+
+    @property
+    def waiting_confirmations(self) -> tuple[events.ConfirmationWanted, ...]:
+        return self._confirmations.waiting
 
     def _timers_stored(self, trouble: str | None) -> None:
         if trouble is None:
@@ -161,7 +191,7 @@ def declared_tools(config: sections.Tools) -> dict[str, Tool]:
             environment=command.environment,
             secrets=secrets,
         )
-        tools[name] = _tool(name, "command", command, runner, secrets)
+        tools[name] = _tool(name, "command", command, runner, secrets, config)
     for name, http in config.http.items():
         secrets = _secrets(http.secrets)
         runner = Http(
@@ -173,7 +203,7 @@ def declared_tools(config: sections.Tools) -> dict[str, Tool]:
             allowed_status=http.allowed_status,
             timeout_s=http.timeout_s,
         )
-        tools[name] = _tool(name, "http", http, runner, secrets)
+        tools[name] = _tool(name, "http", http, runner, secrets, config)
     installed = _installed() if config.python else frozenset()
     for name, python in config.python.items():
         entry_point = python.entry_point or name
@@ -183,7 +213,7 @@ def declared_tools(config: sections.Tools) -> dict[str, Tool]:
             log.warning("%s; %s", text, hint, extra=fields(hint=hint))
         secrets = _secrets(python.secrets)
         runner = PythonFunction(entry_point, environment=python.environment, secrets=secrets)
-        tools[name] = _tool(name, "python", python, runner, secrets)
+        tools[name] = _tool(name, "python", python, runner, secrets, config)
     return tools
 
 
@@ -194,7 +224,9 @@ def _installed() -> frozenset[str]:
     return frozenset(entry.name for entry in entry_points(group=ENTRY_POINT_GROUP))
 
 
-def _tool(name: str, kind: str, section: sections.Tool, runner: Runner, secrets: Mapping[str, str]) -> Tool:
+def _tool(
+    name: str, kind: str, section: sections.Tool, runner: Runner, secrets: Mapping[str, str], config: sections.Tools
+) -> Tool:
     return Tool(
         name=name,
         kind=kind,
@@ -204,6 +236,7 @@ def _tool(name: str, kind: str, section: sections.Tool, runner: Runner, secrets:
         timeout_s=section.timeout_s,
         at_once=section.at_once,
         cancel_on_speech=section.cancel_on_speech,
+        confirm_s=config.confirm_s if section.confirm else None,
         secrets=tuple(secrets.values()),
     )
 

@@ -16,6 +16,8 @@ class Fault(Enum):
     UNKNOWN_TOOL = "unknown tool"
     BAD_PARAMETERS = "bad parameters"
     BUSY = "busy"
+    TOO_MANY = "too many calls"
+    DENIED = "denied"
     TIMEOUT = "timeout"
     CANCELLED = "cancelled"
     FAILED = "failed"
@@ -26,6 +28,7 @@ class Fault(Enum):
 _TYPES: dict[Fault, ToolErrorType] = {
     Fault.TIMEOUT: "client_timeout",
     Fault.CANCELLED: "user_rejected",
+    Fault.DENIED: "user_rejected",
     Fault.SERVER: "external_server",
     Fault.NOT_AUTHORISED: "customer_auth",
 }
@@ -65,6 +68,8 @@ def good(value: object, limit_chars: int) -> Result:
 _AFTER = {
     Fault.BAD_PARAMETERS: "Nothing was done. Correct that and call it again; ask the person for what you do not know.",
     Fault.BUSY: "Nothing was done.",
+    Fault.TOO_MANY: "Nothing was done.",
+    Fault.DENIED: "Nothing was done. Do not claim that it was.",
 }
 _GIVEN_UP = "Tell the person that this did not work; do not claim that it was done."
 

@@ -9,7 +9,6 @@ saving, not at the time of setting: between the two the clock may have been set.
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from dataclasses import dataclass
 from functools import cache
@@ -182,22 +181,6 @@ def _left_s(timer: Timer, saved_wall_s: float) -> float:
 
 
 # ---------------------------------------------------------------- the file
-
-
-def write(path: Path, data: bytes) -> None:
-    """Whole or not at all, also when the power goes. Raises OSError."""
-    temporary = path.with_name(path.name + ".new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def read(path: Path, at: Now) -> TimerBook:

@@ -19,6 +19,8 @@ from parleyd.core import events
 from parleyd.core.log_fields import fields
 from parleyd.core.text import bounded, clean
 from parleyd.tools.audit import Audit, bounded_parameters
+from parleyd.tools.confirmations import Confirmations
+from parleyd.tools.limits import Limits
 from parleyd.tools.parameters import Parameters
 from parleyd.tools.result import Fault, Result, ToolError, failed, good
 from parleyd.tools.stopping import Stop
@@ -42,7 +44,8 @@ class Runner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """kind: for lists and the audit log. secrets: never to be seen in either."""
+    """kind: for lists and the audit log. confirm_s: so long a person may take to allow each call; None: nobody is
+    asked. secrets: never to be seen in lists and the audit log."""
 
     name: str
     kind: str
@@ -52,6 +55,7 @@ class Tool:
     timeout_s: float = 10.0
     at_once: int = 1
     cancel_on_speech: bool = False
+    confirm_s: float | None = None
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
@@ -62,10 +66,14 @@ Respond = Callable[[Result], bool]
 class _Running:
     """One call. Whoever takes it answers it; there is only one."""
 
-    def __init__(self, tool: Tool, call: ToolCall, respond: Respond) -> None:
+    def __init__(self, tool: Tool, call: ToolCall, respond: Respond, *, by_hand: bool) -> None:
         self.tool = tool
         self.call = call
         self.respond = respond
+        # Whoever calls it by hand is the person who would be asked.
+        self.confirm_s = None if by_hand else tool.confirm_s
+        self.is_asking = False
+        self.is_written = True  # its beginning, in the audit log
         self.stop = Stop()
         self.began_s = time.monotonic()
         self.timer: threading.Timer | None = None
@@ -85,15 +93,25 @@ class _Running:
 class Toolbox:
     """Thread-safe. call() and what ends calls return at once; results come through `respond`, from any thread.
 
-    at_once: calls of all tools together. result_chars: bound of a result.
+    at_once: calls of all tools together. result_chars: bound of a result. limits: how often each may be called.
     """
 
     def __init__(
-        self, tools: Mapping[str, Tool], bus: events.Bus, audit: Audit, *, at_once: int, result_chars: int
+        self,
+        tools: Mapping[str, Tool],
+        bus: events.Bus,
+        audit: Audit,
+        confirmations: Confirmations,
+        limits: Limits,
+        *,
+        at_once: int,
+        result_chars: int,
     ) -> None:
         self.tools = dict(tools)
         self._bus = bus
         self._audit = audit
+        self._confirmations = confirmations
+        self._limits = limits
         self._at_once = at_once
         self._result_chars = result_chars
         self._lock = threading.Lock()
@@ -108,15 +126,25 @@ class Toolbox:
         """Somebody waits for a call."""
         return any(not running.is_taken for running in self._all())
 
-    def call(self, call: ToolCall, respond: Respond) -> None:
-        """Runs the tool, or answers why not. Must be called without locks that respond takes, or re-entrantly."""
+    def call(self, call: ToolCall, respond: Respond, *, by_hand: bool = False) -> None:
+        """Runs the tool, or answers why not. Must be called without locks that respond takes, or re-entrantly.
+
+        by_hand: a person calls it, not the agent: nobody is asked, and no limit on the agent's calls applies.
+        """
         tool = self.tools.get(call.name)
         if tool is None:
             name = bounded(clean(call.name), _MAX_NAME_CHARS)
             self._tell_unknown(name)
             self._refuse(call, respond, ToolError(Fault.UNKNOWN_TOOL, f"There is no tool {name!r} on this device."))
             return
-        running = _Running(tool, call, respond)
+        if not by_hand:
+            try:
+                with self._lock:
+                    self._limits.check(tool.name, time.monotonic())
+            except ToolError as error:
+                self._refuse(call, respond, error)
+                return
+        running = _Running(tool, call, respond, by_hand=by_hand)
         with self._lock:
             busy_with_it = sum(one.tool is tool for one in self._running.values())
             is_busy = self._stopped or busy_with_it >= tool.at_once or len(self._running) >= self._at_once
@@ -126,8 +154,12 @@ class Toolbox:
                 thread = threading.Thread(target=self._run, args=(number, running), name=f"tool-{number}", daemon=True)
                 self._threads[number] = thread
         if is_busy or not self._start(running, number, thread):
-            error = ToolError(Fault.BUSY, f"The tool {tool.name} is busy. It can be tried again in a moment.")
-            self._refuse(call, respond, error)
+            text = f"The tool {tool.name} is busy. It can be tried again in a moment."
+            if any(one.name == tool.name for one in self._confirmations.waiting):
+                text = (
+                    f"An earlier call of {tool.name} waits for the person's answer; it can be called again after that."
+                )
+            self._refuse(call, respond, ToolError(Fault.BUSY, text))
 
     def _tell_unknown(self, name: str) -> None:
         """Each once, and not without end: an agent may call the same one all day."""
@@ -141,7 +173,7 @@ class Toolbox:
 
     def _start(self, running: _Running, number: int, thread: threading.Thread) -> bool:
         """False: the system has no thread left for it."""
-        timer = threading.Timer(running.tool.timeout_s, self._deadline, (running,))
+        timer = threading.Timer(running.tool.timeout_s + (running.confirm_s or 0.0), self._deadline, (running,))
         timer.daemon = True
         running.timer = timer
         try:
@@ -159,13 +191,16 @@ class Toolbox:
     def person_speaks(self) -> None:
         """Somebody begins to speak: tools that are declared so are stopped."""
         for running in self._all():
-            if running.tool.cancel_on_speech and running.take():
+            # Whoever is asked may well say something to that.
+            if running.tool.cancel_on_speech and not running.is_asking and running.take():
                 error = ToolError(Fault.CANCELLED, f"{running.tool.name} was stopped because the person spoke.")
                 self._end(running, failed(error))
                 running.stop.set()
 
     def session_over(self) -> None:
         """Nobody waits for what is still running: it is stopped."""
+        with self._lock:
+            self._limits.session_over()
         self._drop_all("the session ended")
 
     def close(self) -> None:
@@ -199,7 +234,11 @@ class Toolbox:
                 is_refused = True
                 self._audit.add(what="refused", outcome=error.fault.value, **self._about(running))
                 raise
-            self._audit.add(what="began", **self._about(running))
+            if running.confirm_s is not None:
+                is_refused = True
+                self._confirm(running, parameters, running.confirm_s)
+                is_refused = False
+            running.is_written = self._audit.add(what="began", **self._about(running))
             if running.stop.is_set:
                 return
             result = good(tool.runner.run(parameters, running.stop), self._result_chars)
@@ -214,6 +253,27 @@ class Toolbox:
                 self._running.pop(number, None)
         if running.take():
             self._end(running, result, is_audited=is_refused)
+
+    def _confirm(self, running: _Running, parameters: Mapping[str, object], wait_s: float) -> None:
+        """Asks a person; raises ToolError when the call is not to be done, which is audited. The tool's own time begins
+        when it was allowed."""
+        tool, call = running.tool, running.call
+        running.is_asking = True
+        try:
+            self._confirmations.ask(tool.name, call.call_id, parameters, running.stop, wait_s, self._about(running))
+        finally:
+            running.is_asking = False
+        timer = threading.Timer(tool.timeout_s, self._deadline, (running,))
+        timer.daemon = True
+        try:
+            timer.start()
+        except RuntimeError:
+            # The first one ends it, later.
+            return
+        running.began_s = time.monotonic()
+        first, running.timer = running.timer, timer
+        if first is not None:
+            first.cancel()
 
     def _deadline(self, running: _Running) -> None:
         if running.take():
@@ -234,7 +294,8 @@ class Toolbox:
             if running.take():
                 if running.timer is not None:
                     running.timer.cancel()
-                self._audit.add(what="dropped", why=why, **self._about(running, parameters=False))
+                about = self._about(running, parameters=False)
+                self._audit.add(running.is_written, what="dropped", why=why, **about)
             running.stop.set()
 
     def _end(self, running: _Running, result: Result, *, is_audited: bool = False) -> None:
@@ -247,6 +308,7 @@ class Toolbox:
         fault = None if result.fault is None else result.fault.value
         if not is_audited:
             self._audit.add(
+                running.is_written,
                 what="ended",
                 outcome=fault or "done",
                 result=result.text,

@@ -298,7 +298,7 @@ def test_a_body_that_takes_longer_than_its_answer_may(server, monkeypatch):
     assert post(server.url, "/files", Slow(b"x" * 1000), 1000, "text/plain", None, 20.0) == (200, server.body.decode())
 
 
-def test_nobody_listens():
+def test_nobody_listens() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, not listening
         ending = refusal(f"http://127.0.0.1:{taken.getsockname()[1]}")

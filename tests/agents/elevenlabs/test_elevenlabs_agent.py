@@ -15,7 +15,7 @@ KEY = "sk_0123456789abcdef"
 PUBLIC = ElevenLabs(agent_id="agent_1", base_url="http://127.0.0.1:9")
 
 
-def test_it_is_an_agent_with_a_fresh_codec_for_each_session():
+def test_it_is_an_agent_with_a_fresh_codec_for_each_session() -> None:
     agent: Agent = ElevenLabsAgent(PUBLIC, None)
     assert agent.name == "elevenlabs"
     first: Codec = agent.codec(suppress_greeting=False)
@@ -25,24 +25,24 @@ def test_it_is_an_agent_with_a_fresh_codec_for_each_session():
     assert json.loads(second.opening())["conversation_config_override"] == {"agent": {"first_message": ""}}
 
 
-def test_a_public_agent_is_dialled_without_asking_anybody():
+def test_a_public_agent_is_dialled_without_asking_anybody() -> None:
     assert ElevenLabsAgent(PUBLIC, None).dial(1.0).url == "ws://127.0.0.1:9/v1/convai/conversation?agent_id=agent_1"
 
 
-def test_with_a_key_the_server_is_asked():
+def test_with_a_key_the_server_is_asked() -> None:
     with pytest.raises(DialError) as caught:
         ElevenLabsAgent(PUBLIC, KEY).dial(1.0)
     assert caught.value.ending.kind is EndingKind.RETRY
 
 
-def test_without_an_agent_id_there_is_nothing_to_dial():
+def test_without_an_agent_id_there_is_nothing_to_dial() -> None:
     with pytest.raises(DialError) as caught:
         ElevenLabsAgent(ElevenLabs(), None).dial(1.0)
     assert caught.value.ending.kind is EndingKind.FINAL
     assert caught.value.ending.hint == "set elevenlabs.agent_id"
 
 
-def test_the_key_is_shown_nowhere():
+def test_the_key_is_shown_nowhere() -> None:
     agent = ElevenLabsAgent(ElevenLabs(agent_id="agent_1", api_key=KEY), KEY)
     endings = (
         agent.judge_close(3000, f"no {KEY}", None),
@@ -55,7 +55,7 @@ def test_the_key_is_shown_nowhere():
         assert KEY[:8] not in shown
 
 
-def test_a_refused_override_of_our_own_is_told_from_a_configured_one():
+def test_a_refused_override_of_our_own_is_told_from_a_configured_one() -> None:
     text = "Override for field 'first_message' is not allowed by config."
     ours = ElevenLabsAgent(PUBLIC, None).judge_close(1008, text, None)
     assert (ours.hint or "").endswith("or set wake.greeting: play")

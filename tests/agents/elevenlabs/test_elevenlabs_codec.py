@@ -75,11 +75,11 @@ def opening(config: ElevenLabs, *, suppress_greeting: bool = False) -> Any:
 # ---------------------------------------------------------------- the opening
 
 
-def test_the_opening_of_a_bare_configuration_is_bare():
+def test_the_opening_of_a_bare_configuration_is_bare() -> None:
     assert opening(ElevenLabs(agent_id="a")) == {"type": "conversation_initiation_client_data"}
 
 
-def test_everything_that_is_set_is_in_its_place():
+def test_everything_that_is_set_is_in_its_place() -> None:
     config = ElevenLabs(
         agent_id="a",
         overrides=ALL_OVERRIDES,
@@ -110,13 +110,13 @@ def test_one_override_sends_nothing_else(overrides, wanted):
     }
 
 
-def test_a_suppressed_greeting_is_an_empty_first_message_whatever_is_configured():
+def test_a_suppressed_greeting_is_an_empty_first_message_whatever_is_configured() -> None:
     for overrides in (Overrides(), Overrides(first_message="Hi.")):
         sent = opening(ElevenLabs(agent_id="a", overrides=overrides), suppress_greeting=True)
         assert sent["conversation_config_override"] == {"agent": {"first_message": ""}}
 
 
-def test_the_official_sdk_knows_every_override_and_opens_with_the_same():
+def test_the_official_sdk_knows_every_override_and_opens_with_the_same() -> None:
     config = ElevenLabs(
         agent_id="a", overrides=ALL_OVERRIDES, dynamic_variables={"n": 1}, custom_llm_extra_body={"t": 0}
     )
@@ -154,7 +154,7 @@ def test_all_seven_formats_both_ways(name):
     assert events(codec, message) == [common.Ready("conv_1", AudioFormat("pcm", 16_000), wanted)]
 
 
-def test_there_are_seven_formats():
+def test_there_are_seven_formats() -> None:
     assert len(FORMATS) == 7
 
 
@@ -176,7 +176,7 @@ def test_an_unknown_format_is_an_error_that_names_it(key):
     assert isinstance(after, common.Malformed)
 
 
-def test_a_second_metadata_changes_nothing():
+def test_a_second_metadata_changes_nothing() -> None:
     codec = ready_codec("ulaw_8000")
     [second] = events(codec, metadata(conversation_id="d", agent_output_audio_format="pcm_48000"))
     assert isinstance(second, common.Malformed)
@@ -188,11 +188,11 @@ def test_a_second_metadata_changes_nothing():
 # ---------------------------------------------------------------- audio and interruption
 
 
-def test_audio():
+def test_audio() -> None:
     assert events(ready_codec(), json.dumps(from_server("audio"))) == [common.AgentAudio(12, SOUND)]
 
 
-def test_audio_before_the_metadata_has_no_format_and_is_dropped():
+def test_audio_before_the_metadata_has_no_format_and_is_dropped() -> None:
     codec = ElevenLabsCodec(ElevenLabs(agent_id="a"))
     [event] = events(codec, audio(1))
     assert isinstance(event, common.Malformed)
@@ -219,14 +219,14 @@ def test_audio_without_sound(payload, malformed):
     assert codec.malformed == malformed
 
 
-def test_half_a_sample_is_passed_on_for_the_next_chunk_to_complete():
+def test_half_a_sample_is_passed_on_for_the_next_chunk_to_complete() -> None:
     codec = ready_codec()
     assert events(codec, audio(1, b"abcde")) == [common.AgentAudio(1, b"abcde")]
     assert events(codec, audio(1, b"f")) == [common.AgentAudio(1, b"f")]
     assert codec.malformed == 0
 
 
-def test_after_an_interruption_only_strictly_older_audio_is_dropped():
+def test_after_an_interruption_only_strictly_older_audio_is_dropped() -> None:
     codec = ready_codec()
     assert events(codec, audio(5)) == [common.AgentAudio(5, SOUND)]
     assert events(codec, interruption(event_id=6)) == [common.Interruption(6)]
@@ -235,7 +235,7 @@ def test_after_an_interruption_only_strictly_older_audio_is_dropped():
     assert events(codec, audio(7)) == [common.AgentAudio(7, SOUND)]
 
 
-def test_the_floor_never_sinks():
+def test_the_floor_never_sinks() -> None:
     codec = ready_codec()
     events(codec, interruption(event_id=9))
     assert events(codec, interruption(event_id=4)) == [common.Interruption(4)]
@@ -243,7 +243,7 @@ def test_the_floor_never_sinks():
     assert events(codec, audio(9)) == [common.AgentAudio(9, SOUND)]
 
 
-def test_an_interruption_without_an_id_is_at_the_latest_audio():
+def test_an_interruption_without_an_id_is_at_the_latest_audio() -> None:
     codec = ready_codec()
     events(codec, audio(5))
     assert events(codec, interruption()) == [common.Interruption(5)]
@@ -251,7 +251,7 @@ def test_an_interruption_without_an_id_is_at_the_latest_audio():
     assert events(codec, audio(5)) == [common.AgentAudio(5, SOUND)]
 
 
-def test_audio_without_an_id_is_never_stale():
+def test_audio_without_an_id_is_never_stale() -> None:
     codec = ready_codec()
     events(codec, interruption(event_id=9))
     assert events(codec, audio(None)) == [common.AgentAudio(9, SOUND)]
@@ -423,7 +423,7 @@ def test_parts_of_a_response(part, wanted):
     assert events(ready_codec(), json.dumps(message)) == [wanted]
 
 
-def test_texts_may_lack_everything():
+def test_texts_may_lack_everything() -> None:
     codec = ready_codec()
     messages = {
         "user_transcript": ("user_transcription_event", common.UserTranscript("", True)),
@@ -471,7 +471,7 @@ def test_a_tool_call_is_answered_unless_it_says_otherwise(expects, wanted):
     assert event == common.ToolCall("t", "c", {}, wanted)
 
 
-def test_half_a_surrogate_pair_does_not_make_a_message_unreadable():
+def test_half_a_surrogate_pair_does_not_make_a_message_unreadable() -> None:
     call = {"tool_name": "t", "tool_call_id": "c", "parameters": {"a": "x\ud83d", "b": "\U0001f600"}}
     codec = ready_codec()
     [event] = events(codec, json.dumps({"type": "client_tool_call", "client_tool_call": call}))
@@ -506,7 +506,7 @@ def test_a_call_that_cannot_be_understood_is_answered_with_an_error(call):
     assert codec.receive(json.dumps(unwanted)).replies == ()
 
 
-def test_parameters_as_the_text_of_an_object_are_that_object():
+def test_parameters_as_the_text_of_an_object_are_that_object() -> None:
     codec = ready_codec()
     call = {"tool_call_id": "c", "tool_name": "t", "parameters": '{"a": 1}'}
     [event] = events(codec, json.dumps({"type": "client_tool_call", "client_tool_call": call}))
@@ -514,7 +514,7 @@ def test_parameters_as_the_text_of_an_object_are_that_object():
     assert codec.refused_calls == 0
 
 
-def test_a_call_without_an_id_has_no_answer():
+def test_a_call_without_an_id_has_no_answer() -> None:
     codec = ready_codec()
     received = codec.receive(json.dumps({"type": "client_tool_call", "client_tool_call": {"tool_name": "t"}}))
     assert [type(event) for event in received.events] == [common.Malformed]
@@ -621,7 +621,7 @@ def test_a_malformed_message_is_counted_and_survived(message):
     assert events(codec, audio(1)) == [common.AgentAudio(1, SOUND)]
 
 
-def test_the_reason_holds_nothing_of_the_message():
+def test_the_reason_holds_nothing_of_the_message() -> None:
     message = {"type": "audio", "audio_event": {"audio_base_64": "sk_secret sk_secret"}}
     [event] = events(ready_codec(), json.dumps(message))
     assert isinstance(event, common.Malformed)
@@ -629,7 +629,7 @@ def test_the_reason_holds_nothing_of_the_message():
     assert event.why.startswith("audio: ")
 
 
-def test_an_unknown_type_is_not_malformed():
+def test_an_unknown_type_is_not_malformed() -> None:
     codec = ready_codec()
     assert events(codec, '{"type": "novelty", "novelty_event": {}}') == [common.Unknown("novelty")]
     [long] = events(codec, json.dumps({"type": "x" * 10_000}))
@@ -638,7 +638,7 @@ def test_an_unknown_type_is_not_malformed():
     assert (codec.unknown, codec.malformed) == (2, 0)
 
 
-def test_a_huge_message_is_read():
+def test_a_huge_message_is_read() -> None:
     data = bytes(20 * 1024 * 1024)
     [event] = events(ready_codec(), audio(1, data))
     assert isinstance(event, common.AgentAudio)
@@ -648,7 +648,7 @@ def test_a_huge_message_is_read():
 # ---------------------------------------------------------------- what is sent
 
 
-def test_every_client_message():
+def test_every_client_message() -> None:
     codec = ElevenLabsCodec(ElevenLabs(agent_id="a"))
     ping = {"type": "ping", "ping_event": {"event_id": 12345}}
     sent = {
@@ -667,7 +667,7 @@ def test_every_client_message():
     }
 
 
-def test_optional_parts_of_client_messages_are_left_out():
+def test_optional_parts_of_client_messages_are_left_out() -> None:
     codec = ElevenLabsCodec(ElevenLabs(agent_id="a"))
     assert json.loads(codec.contextual_update("x")) == {"type": "contextual_update", "text": "x"}
     assert json.loads(codec.multimodal_message("x")) == {
@@ -677,7 +677,7 @@ def test_optional_parts_of_client_messages_are_left_out():
     assert json.loads(codec.feedback(1, None)) == {"type": "feedback", "event_id": 1, "score": None}
 
 
-def test_the_official_sdk_writes_the_same_messages():
+def test_the_official_sdk_writes_the_same_messages() -> None:
     codec = ElevenLabsCodec(ElevenLabs(agent_id="a"))
     pairs = [
         (codec.user_message("hi"), sdk.UserMessageClientToOrchestratorEvent("hi")),
@@ -692,7 +692,7 @@ def test_the_official_sdk_writes_the_same_messages():
         assert json.loads(ours) == json.loads(json.dumps(theirs.to_dict()))
 
 
-def test_half_a_surrogate_pair_does_not_stop_a_message():
+def test_half_a_surrogate_pair_does_not_stop_a_message() -> None:
     codec = ElevenLabsCodec(ElevenLabs(agent_id="a"))
     assert json.loads(codec.user_message("a\ud800b"))["text"] == "a?b"
     assert json.loads(codec.tool_result("c", "\udcff", is_error=False))["result"] == "?"

@@ -27,14 +27,14 @@ def names(cell: str) -> list[str]:
     return re.findall(r"`([^`]+)`", cell)
 
 
-def test_every_message_is_listed_once():
+def test_every_message_is_listed_once() -> None:
     rows = tables()
     for heading, types in (("From the server", SERVER_TYPES), ("From the client", CLIENT_TYPES)):
         listed = [names(row[0])[0] for row in rows[heading]]
         assert sorted(listed) == sorted(types)
 
 
-def test_every_test_that_is_named_exists():
+def test_every_test_that_is_named_exists() -> None:
     known = set()
     for path in HERE.glob("test_*.py"):
         known |= set(re.findall(r"^def (test_\w+)", path.read_text(encoding="utf-8"), re.MULTILINE))
@@ -45,7 +45,7 @@ def test_every_test_that_is_named_exists():
             assert set(names(row[-1])) <= known
 
 
-def test_every_event_and_method_that_is_named_exists():
+def test_every_event_and_method_that_is_named_exists() -> None:
     rows = tables()
     for row in rows["From the server"]:
         for name in names(row[1]):

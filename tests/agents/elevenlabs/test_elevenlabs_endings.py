@@ -168,7 +168,7 @@ def test_a_refused_override_is_named_as_in_the_configuration(quote, api_field, n
         assert ending.hint == f"enable it under Security in the agent's settings, or remove elevenlabs.overrides.{name}"
 
 
-def test_an_override_that_no_one_configured_has_another_hint():
+def test_an_override_that_no_one_configured_has_another_hint() -> None:
     text = "Override for field 'first_message' is not allowed by config."
     ending = judge_close(1008, text, None, configured_overrides=("voice_id",))
     assert ending.refused_override == "first_message"
@@ -212,13 +212,13 @@ def test_missing_variables_are_named(text, reason, hint):
     assert (ending.kind, ending.reason, ending.hint) == (FINAL, reason, hint)
 
 
-def test_the_error_event_completes_a_close_reason_that_was_cut_off():
+def test_the_error_event_completes_a_close_reason_that_was_cut_off() -> None:
     whole = "Missing required dynamic variables in first message: {'first_variable', 'second_variable'}"
     ending = judge_close(1008, whole[:80], AgentError(whole, "missing_dynamic_variable", 1008))
     assert "'first_variable', 'second_variable'" in ending.reason
 
 
-def test_the_reason_of_the_close_counts_more_than_an_older_error():
+def test_the_reason_of_the_close_counts_more_than_an_older_error() -> None:
     old = AgentError("the tool said no", "mcp_tool_error", 1008)
     assert "no credit" in judge_close(1002, "This request exceeds your quota limit.", old).reason
 
@@ -251,7 +251,7 @@ def test_an_error_that_cannot_heal_counts_even_without_a_close(code, error):
     assert judge_close(code, "", error).kind is FINAL
 
 
-def test_an_unsupported_format_is_final_however_the_session_was_closed():
+def test_an_unsupported_format_is_final_however_the_session_was_closed() -> None:
     error = AgentError("the agent uses the audio format 'mp3'", "unsupported_format")
     for code in (1000, None, 1006):
         ending = judge_close(code, "", error)
@@ -260,7 +260,7 @@ def test_an_unsupported_format_is_final_however_the_session_was_closed():
         assert "PCM" in (ending.hint or "")
 
 
-def test_foreign_text_is_shown_on_one_printable_line():
+def test_foreign_text_is_shown_on_one_printable_line() -> None:
     ending = judge_close(1008, "a\r\nb\x1b[31m\u202e" + "x" * 1000, None)
     assert ending.reason.isprintable()
     assert "a b [31m" in ending.reason
@@ -315,7 +315,7 @@ def test_so_is_a_close_with_these_words(kind, message, said, hint):
         assert hint in (ending.hint or "")
 
 
-def test_a_busy_server_is_no_matter_of_the_plan():
+def test_a_busy_server_is_no_matter_of_the_plan() -> None:
     body = json.dumps({"detail": {"status": "system_busy", "message": TRAFFIC}})
     assert judge_http(429, body).kind is judge_speech_http(429, body).kind is RETRY
 
@@ -359,3 +359,20 @@ def test_answers_over_http(status, body, kind, words, hint):
 @pytest.mark.parametrize("reason", ["", "x", "please try again", "timeout", "Too many words"])
 def test_no_loop_on_codes_that_mean_the_same_a_second_later(code, reason):
     assert judge_close(code, reason, None).kind is FINAL
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        # The close repeats the error, as far as its 123 bytes go: it is the reason.
+        ("too many concurrent conv", "too many conversations at once"),
+        # The close gives none: the error may be an old one, which the conversation survived.
+        ("", "internal error"),
+        # It gives another one.
+        ("boom", "internal error"),
+    ],
+)
+def test_an_error_explains_a_line_that_breaks_where_the_close_repeats_it(reason: str, words: str) -> None:
+    ending = judge_close(1011, reason, AgentError("too many concurrent conversations"))
+    assert ending.kind is RETRY
+    assert words in ending.reason

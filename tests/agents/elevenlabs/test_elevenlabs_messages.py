@@ -16,12 +16,12 @@ from parleyd.agents.elevenlabs import client_messages as client
 from parleyd.agents.elevenlabs import server_messages as server
 
 
-def test_there_is_an_example_of_every_message():
+def test_there_is_an_example_of_every_message() -> None:
     assert set(FROM_SERVER) == server.SERVER_TYPES
     assert set(FROM_CLIENT) == client.CLIENT_TYPES
 
 
-def test_all_names_of_the_official_sdk_are_known():
+def test_all_names_of_the_official_sdk_are_known() -> None:
     literal, _anything = get_args(ClientEvent)
     assert set(get_args(literal)) <= server.SERVER_TYPES
     assert {event.value for event in sdk.ClientToOrchestratorEvent} <= client.CLIENT_TYPES
@@ -88,7 +88,7 @@ def test_every_client_message_is_written_as_the_protocol_has_it(kind):
     assert json.loads(client.encode(msgspec.convert(wanted, types[kind]))) == wanted
 
 
-def test_what_is_not_set_is_left_out():
+def test_what_is_not_set_is_left_out() -> None:
     assert json.loads(client.encode(client.ConversationInitiationClientData())) == {
         "type": "conversation_initiation_client_data"
     }

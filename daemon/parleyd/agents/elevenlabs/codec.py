@@ -13,19 +13,10 @@ import msgspec
 from parleyd.agents import agent as common
 from parleyd.agents.elevenlabs import client_messages as client
 from parleyd.agents.elevenlabs import server_messages as server
-from parleyd.audio.pcm import AudioFormat
+from parleyd.audio.pcm import FORMATS, AudioFormat
 from parleyd.config.schema import ElevenLabs, Scalar, Variable
 
-# All formats of an agent. The client cannot choose one: there is no override for formats.
-FORMATS = {
-    "pcm_8000": AudioFormat("pcm", 8_000),
-    "pcm_16000": AudioFormat("pcm", 16_000),
-    "pcm_22050": AudioFormat("pcm", 22_050),
-    "pcm_24000": AudioFormat("pcm", 24_000),
-    "pcm_44100": AudioFormat("pcm", 44_100),
-    "pcm_48000": AudioFormat("pcm", 48_000),
-    "ulaw_8000": AudioFormat("ulaw", 8_000),
-}
+# An agent can be set to any of FORMATS. The client has no say in it: no override exists for formats.
 DEFAULT_FORMAT = "pcm_16000"  # the official JavaScript client uses it if the metadata names no format
 
 # The kind of the AgentError for a format outside this table; the session cannot go on.

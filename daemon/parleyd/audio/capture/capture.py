@@ -37,6 +37,11 @@ class _Opening:
 
     def __init__(self) -> None:
         self._resampler: Resampler | None = None  # until the rate is known
+        self._clock: SampleClock | None = None  # likewise
+
+    @property
+    def clock(self) -> SampleClock | None:
+        return self._clock
 
     def opened(self, rate_hz: int) -> None:
         self._rate_hz = rate_hz
@@ -46,7 +51,7 @@ class _Opening:
 
     def process(self, pcm: bytes, start_s: float) -> tuple[bytes, float]:
         """Returns the sound at the pipeline's rate, and the time of its end."""
-        if self._resampler is None:
+        if self._resampler is None or self._clock is None:
             return b"", 0.0
         late_s = start_s - self._clock.time_of(self._taken) if self._taken else 0.0
         if late_s < -HOLE_S:
@@ -92,6 +97,11 @@ class Capture:
 
     def stop(self) -> None:
         self.device.close()
+
+    @property
+    def clock(self) -> SampleClock | None:
+        """The device's, since it was opened; None before the first sound."""
+        return None if self._opening is None else self._opening.clock
 
     def _deliver(self, opening: _Opening, pcm: bytes, start_s: float) -> None:
         """The device's thread: moves bytes, never waits."""

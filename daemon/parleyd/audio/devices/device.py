@@ -10,18 +10,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from parleyd.core.errors import UserError
+
 # deliver(pcm, start_s): one period of any length; start_s is the monotonic time of its first sample.
 Deliver = Callable[[bytes, float], None]
 # fill(samples): exactly that many samples (2 bytes each) to be played next.
 Fill = Callable[[int], bytes]
 
 
-class DeviceError(Exception):
+class DeviceError(UserError):
     """A device that cannot be used. The text is one line for the user; `hint` says what to do about it."""
 
-    def __init__(self, text: str, hint: str) -> None:
-        super().__init__(text)
-        self.hint = hint
+    hint: str
 
 
 def too_few_channels(what: str, there_are: int, wanted: int) -> DeviceError:

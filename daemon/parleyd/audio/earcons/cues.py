@@ -45,7 +45,7 @@ class EarconCues:
         self._after_speech = after_speech
         self._talking = False
         self._present_s = -math.inf  # last sign of a person
-        self._held: Earcon | None = None  # waits until the person pauses
+        self._held: Earcon | None = None  # waits waits until the person pauses
         self._held_s = -math.inf
         self._announced = False  # this conversation
         self._rung_s = -math.inf
@@ -61,7 +61,7 @@ class EarconCues:
         cue = self._step(event)
         # A newer sound cuts an older one short; but the ring of a timer must not be cut, because somebody may depend on
         # it.
-        is_answer = cue is not None and cue.earcon in ("timer", "muted", "unmuted")
+        is_answer = cue is not None and cue.earcon in ("timer", "muted", "unmuted", "confirm")
         return cue if is_answer or not self._rings(event.at_s) else None
 
     def _step(self, event: events.Event) -> Cue | None:
@@ -76,6 +76,9 @@ class EarconCues:
             case events.TimerWentOff():
                 self._rung_s = event.at_s
                 return Cue("timer")
+            case events.ConfirmationWanted():
+                # A person has seconds to answer: neither the agent's voice nor theirs may hold it back.
+                return Cue("confirm")
             case events.BudgetNear() | events.BudgetSpent():
                 return Cue("budget", after_voice=True)
             case events.SpeechLost():

@@ -13,8 +13,9 @@ import numpy.typing as npt
 from parleyd.audio import pcm as sound
 from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.wav import read_wav
+from parleyd.core.errors import UserError
 
-Earcon = Literal["listening", "sleeping", "error", "muted", "unmuted", "timer", "budget"]
+Earcon = Literal["listening", "sleeping", "error", "muted", "unmuted", "timer", "budget", "confirm"]
 NAMES: tuple[Earcon, ...] = get_args(Earcon)
 
 RATE_HZ = 48_000
@@ -51,6 +52,8 @@ _NOTES: dict[Earcon, tuple[_Note, ...]] = {
     "timer": _RING,
     # Falling in small steps: something runs out.
     "budget": (_Note(0.0, 0.09, 784.0, 0.05), _Note(0.09, 0.09, 740.0, 0.05), _Note(0.18, 0.12, 698.5, 0.06)),
+    # Three up, the last one longer: a question.
+    "confirm": (_Note(0.0, 0.08, 587.3, 0.06), _Note(0.09, 0.08, 740.0, 0.06), _Note(0.18, 0.12, 1174.7, 0.1)),
     "unmuted": (_Note(0.0, 0.06, 392.0, 0.04), _Note(0.055, 0.09, 784.0, 0.04)),
 }
 # Overtones make it sound softer than a whistle, and audible on speakers without bass.
@@ -65,6 +68,7 @@ WORDS: dict[Earcon, str] = {
     "unmuted": "Microphone on.",
     "timer": "Your timer has gone off.",
     "budget": "The talking time is used up, or nearly so.",
+    "confirm": "The agent asks for your permission.",
 }
 
 
@@ -78,14 +82,6 @@ class Sound:
     @property
     def duration_s(self) -> float:
         return len(self.pcm) / sound.BYTES_PER_SAMPLE / self.rate_hz
-
-
-class EarconError(Exception):
-    """A WAV file that cannot be used, or a missing voice. hint: what to do about it."""
-
-    def __init__(self, text: str, hint: str) -> None:
-        super().__init__(text)
-        self.hint = hint
 
 
 def made(name: Earcon) -> Sound:
@@ -110,27 +106,27 @@ def _played(note: _Note) -> npt.NDArray[np.float64]:
 
 
 def from_file(path: Path) -> Sound:
-    """Reads a file. Raises EarconError if it is missing, not a WAV file, empty, or longer than LONGEST_S."""
+    """Reads a file. Raises UserError if it is missing, not a WAV file, empty, or longer than LONGEST_S."""
     if path.exists() and not path.is_file():
         # Opening a pipe would block until it has a writer.
-        raise EarconError(f"{path}: not a regular file", "name a WAV file")
+        raise UserError(f"{path}: not a regular file", "name a WAV file")
     try:
         pcm, rate_hz = read_wav(path)
     except OSError as error:
-        raise EarconError(f"{path}: {error.strerror}", "check the path; `on` takes the built-in sound") from error
+        raise UserError(f"{path}: {error.strerror}", "check the path; `on` takes the built-in sound") from error
     except DeviceError as error:
-        raise EarconError(str(error).removeprefix("wav:"), error.hint or "convert it") from error
+        raise UserError(str(error).removeprefix("wav:"), error.hint or "convert it") from error
     read = Sound(pcm, rate_hz)
     if not pcm:
-        raise EarconError(f"{path}: there is no sound in it", "record it again; `off` is silence")
+        raise UserError(f"{path}: there is no sound in it", "record it again; `off` is silence")
     if read.duration_s > LONGEST_S:
         text = f"{path}: it lasts {read.duration_s:.1f} s, an earcon at most {LONGEST_S:g}"
-        raise EarconError(text, "cut it, for example: sox LONG.wav SHORT.wav trim 0 2")
+        raise UserError(text, "cut it, for example: sox LONG.wav SHORT.wav trim 0 2")
     return read
 
 
 def chosen(name: Earcon, choice: str, speak: Callable[[str], Sound]) -> Sound | None:
-    """The sound for a choice; None: off. choice: `on`, `off`, `spoken`, or the path of a WAV file. Raises EarconError,
+    """The sound for a choice; None: off. choice: `on`, `off`, `spoken`, or the path of a WAV file. Raises UserError,
     like speak."""
     match choice:
         case "off":
@@ -144,7 +140,7 @@ def chosen(name: Earcon, choice: str, speak: Callable[[str], Sound]) -> Sound | 
 
 
 def all_chosen(choices: Mapping[Earcon, str], level_db: float, speak: Callable[[str], Sound]) -> dict[Earcon, Sound]:
-    """The sounds that are on, with the level changed. Raises EarconError, like speak."""
+    """The sounds that are on, with the level changed. Raises UserError, like speak."""
     factor = 10.0 ** (level_db / 20.0)
     found = {name: chosen(name, choice, speak) for name, choice in choices.items()}
     return {name: Sound(sound.gain(it.pcm, factor, factor), it.rate_hz) for name, it in found.items() if it is not None}

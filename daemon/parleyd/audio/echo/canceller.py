@@ -8,6 +8,7 @@ import numpy as np
 
 from parleyd.audio.echo.linear import BANDS, PARTS, Floats, LinearEcho
 from parleyd.audio.pcm import FRAME_MS, FRAME_SAMPLES, PIPELINE_RATE_HZ, SILENT_FRAME, samples_of, to_pcm
+from parleyd.core.errors import UserError
 from parleyd.host import python_env
 
 # The near end is there when in the three bands where it stands out most, more is left than the echo and the room
@@ -38,13 +39,12 @@ _LEAST_FLOOR_DBFS = -80.0
 _REST_S = 1.0
 
 
-class EchoCancellerMissingError(Exception):
+class EchoCancellerMissingError(UserError):
     """The package that cancels the echo cannot be imported."""
 
-    @property
-    def hint(self) -> str:
+    def __init__(self, text: str) -> None:
         how = python_env.install("pywebrtc-audio")
-        return f"{how}; or set audio.echo.mode to half_duplex, or to off with a headset"
+        super().__init__(text, f"{how}; or set audio.echo.mode to half_duplex, or to off with a headset")
 
 
 class HalfDuplex:

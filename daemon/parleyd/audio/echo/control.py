@@ -13,7 +13,6 @@ from parleyd.audio.echo.canceller import EchoCanceller, EchoCancellerMissingErro
 from parleyd.audio.echo.far_end import FarEnd
 from parleyd.audio.echo.self_echo import SelfEcho
 from parleyd.audio.pcm import SILENCE_DBFS, SILENT_FRAME, Frame
-from parleyd.audio.playback.announcement_track import AnnouncementTrack
 from parleyd.audio.playback.playback import Playback
 from parleyd.core import events
 from parleyd.core.log_fields import fields
@@ -46,10 +45,8 @@ class EchoControl:
         playback: Playback,
         far_end: FarEnd,
         bus: events.Bus,
-        announcements: AnnouncementTrack | None = None,
     ) -> None:
         self._playback = playback
-        self._announcements = announcements
         self._far_end = far_end
         self._bus = bus
         self._half_duplex = HalfDuplex(tail_ms)
@@ -76,16 +73,18 @@ class EchoControl:
     def hear(self, frame: Frame) -> tuple[Frame, bool]:
         """A frame of the microphone → what goes on to the gate, and whether it may be speech."""
         self.faint = False
-        playback, deaf, now_s = self._playback, self._half_duplex.deaf, time.monotonic()
-        silent_from_s = playback.earcons_silent_from_s
-        earcon = deaf(frame.start_s, audible=playback.earcon_audible(now_s), silent_from_s=silent_from_s)
-        announced = self._announced(frame.start_s, now_s)
+        now_s = time.monotonic()
+        audible = self._playback.audible_until(now_s)
+
+        def is_deaf_to(until_s: float) -> bool:
+            return self._half_duplex.deaf(frame.start_s, audible=now_s < until_s, silent_from_s=until_s)
+
+        earcon, announced = is_deaf_to(audible.earcon_until_s), is_deaf_to(audible.announcement_until_s)
         if self.mode == "half_duplex":
             self._far_end.forget()
-            audible = playback.audible(now_s)
-            if now_s >= self._again_s and not audible:
+            if now_s >= max(self._again_s, audible.voice_until_s):
                 self._try_again()
-            if earcon or announced or deaf(frame.start_s, audible=audible, silent_from_s=playback.silent_from_s):
+            if earcon or announced or is_deaf_to(audible.voice_until_s):
                 return Frame(SILENT_FRAME, frame.start_s), False
             return frame, True
         far = self._far_end.frame(frame.start_s)
@@ -112,12 +111,6 @@ class EchoControl:
     def far_end_silent(self) -> bool:
         """Of the last frame: nothing of the speaker can have been in it."""
         return self._far_dbfs == SILENCE_DBFS
-
-    def _announced(self, start_s: float, now_s: float) -> bool:
-        track = self._announcements
-        return track is not None and self._half_duplex.deaf(
-            start_s, audible=track.audible(now_s), silent_from_s=track.silent_from_s
-        )
 
     def judge(self, level_dbfs: float, *, talk: bool) -> None:
         """The level of the frame that was passed on, and whether the gate takes it for talk."""

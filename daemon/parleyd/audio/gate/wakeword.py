@@ -5,28 +5,22 @@ from __future__ import annotations
 from typing import Literal
 
 from parleyd.audio.pcm import Frame
+from parleyd.core.errors import UserError
 from parleyd.host import python_env
 
 Word = Literal["okay_nabu", "hey_jarvis", "hey_mycroft", "alexa"]
 
 
-class WakeWordUnavailableError(Exception):
-    """The package is missing. hint: what to do about it."""
-
-    @property
-    def hint(self) -> str:
-        return f"install it ({python_env.install('pymicro-wakeword')}), or set wake.mode: speech"
-
-
 class WakeWord:
-    """Listens for one word. Raises WakeWordUnavailableError when its package cannot be used."""
+    """Listens for one word. Raises UserError when its package cannot be used."""
 
     def __init__(self, word: Word) -> None:
         try:
             from pymicro_wakeword import MicroWakeWord, MicroWakeWordFeatures, Model
         except (ImportError, OSError) as error:
-            raise WakeWordUnavailableError(
-                f"wake.mode is word, but the package for it cannot be imported: {error}"
+            raise UserError(
+                f"wake.mode is word, but the package for it cannot be imported: {error}",
+                f"install it ({python_env.install('pymicro-wakeword')}), or set wake.mode: speech",
             ) from error
         self._model = MicroWakeWord.from_builtin(Model(word))
         self._features = MicroWakeWordFeatures()

@@ -1,4 +1,4 @@
-"""The agent's sound as it came: bounded, in order, each chunk with its format. Pure; playback.py brings the lock.
+"""The agent's sound as it came: bounded, in order, each chunk with its format. Pure.
 
 Agents send faster than real time, and nobody can slow them down: the receiver must not wait. So a whole story is
 kept, encoded as it came, in memory: half an hour of it at 16 kHz. A file would save some of that memory, but a disk may
@@ -113,6 +113,12 @@ class ChunkQueue:
         self.size_bytes += len(data)
         self.duration_s += self.length_s(data)
 
+    def put_back(self, segment: Segment, fmt: AudioFormat, data: bytes) -> None:
+        """Whole samples that were taken, and not played after all: they are the oldest again."""
+        self._blocks.appendleft(_Block(segment, fmt, bytearray(data)))
+        self.size_bytes += len(data) + _OVERHEAD_BYTES
+        self.duration_s += len(data) / fmt.sample_bytes / fmt.rate_hz
+
     def __len__(self) -> int:
         """Blocks."""
         return len(self._blocks)
@@ -141,7 +147,8 @@ class ChunkQueue:
         return bool(self._waste)
 
     def free_some(self) -> None:
-        """Of what was cleared. By one thread, without the lock: to free half an hour of sound takes milliseconds."""
+        """Lets go of some of what was cleared. On one thread, and beside everything else: to free half an hour of sound
+        takes milliseconds."""
         if self._waste:
             oldest = self._waste[0]
             for _ in range(min(_FREED_BLOCKS, len(oldest))):

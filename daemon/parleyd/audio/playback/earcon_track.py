@@ -1,13 +1,11 @@
-"""Earcons on their way to the speaker: mixed into what the device takes, beside the agent's voice. Pure.
+"""Earcons on their way to the speaker, beside the agent's voice. Pure.
 
-playback.py brings the lock. They belong to no answer: nothing here is counted as heard, cut by a clear, or ducked.
+They belong to no answer: nothing here is counted as heard, cut by a clear, or ducked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-import numpy as np
 
 from parleyd.audio import pcm as sound
 from parleyd.audio.earcons.sounds import Earcon, Sound
@@ -28,14 +26,14 @@ class EarconTrack:
         self._rate_hz = 0
         self._ready: dict[Earcon, bytes] = {}  # at the device's rate
         self._left = b""
+        self._has_begun = False  # some of what is left has sounded
         self._after_voice = False
         self._waits = False  # for the voice to end
         self._touched_s = 0.0  # when it was asked for, or the device last took some or had to wait
-        self._volume: float | None = None  # of the last period in which one sounded
         self.silent_from_s = 0.0
 
     def resampled(self, rate_hz: int) -> dict[Earcon, bytes] | None:
-        """For set_rate; not under the lock, for it takes milliseconds. None where nothing changes."""
+        """For set_rate; beside everything else, for it takes milliseconds. None where nothing changes."""
         if rate_hz == self._rate_hz:
             return None
         return {name: _at(rate_hz, it) for name, it in self._sounds.items()}
@@ -44,44 +42,48 @@ class EarconTrack:
         self._rate_hz = rate_hz
         self._ready = ready
         self._left = b""
+        self._has_begun = False
 
     def play(self, name: Earcon, now_s: float, *, after_voice: bool) -> None:
         """From the next period on; after_voice: once the agent has finished. One that is off is none."""
         fresh = self._ready.get(name)
         if fresh is None:
             return
-        if self._volume is not None and self._left:
+        self._after_voice = after_voice and not self._has_begun
+        if self._has_begun:
             fresh = sound.fade_out(self._left, round(_FADE_S * self._rate_hz)) + fresh
         self._left = fresh
-        self._after_voice = after_voice and self._volume is None
         self._waits = False
         self._touched_s = now_s
 
-    def mix(self, pcm: bytes, now_s: float, latency_s: float, *, volume: float, voice: bool) -> bytes:
-        """What the device takes now → the same with the earcon in it. voice: the agent is not finished."""
+    @property
+    def waits(self) -> bool:
+        """Some of one was not yet given to the device."""
+        return bool(self._left)
+
+    def take(self, samples: int, now_s: float, latency_s: float, *, voice: bool) -> bytes:
+        """What the device takes of them at now_s: at most `samples`. voice: the agent is not finished."""
         if not self._left:
-            return pcm
+            return b""
         if now_s - self._touched_s > STALE_S:
             self._left = b""
-            self._volume = None
-            return pcm
+            self._has_begun = False
+            return b""
         self._touched_s = now_s
         self._waits = voice and self._after_voice
         if self._waits:
-            return pcm
+            return b""
         self._after_voice = False
-        piece, self._left = self._left[: len(pcm)], self._left[len(pcm) :]
-        before = volume if self._volume is None else self._volume
-        self._volume = volume if self._left else None
+        size = samples * BYTES_PER_SAMPLE
+        piece, self._left = self._left[:size], self._left[size:]
+        self._has_begun = bool(self._left)
         self.silent_from_s = now_s + latency_s + len(piece) / BYTES_PER_SAMPLE / self._rate_hz
-        mixed = sound.samples_of(pcm).astype(np.int32)
-        mixed[: len(piece) // BYTES_PER_SAMPLE] += sound.samples_of(sound.gain(piece, before, volume))
-        return sound.to_pcm(mixed)
+        return piece
 
-    def audible(self, now_s: float) -> bool:
-        """One is to be heard now, or in a moment."""
+    def audible_until_s(self, now_s: float) -> float:
+        """Infinite while one is about to be given to the device."""
         comes = bool(self._left) and not self._waits and now_s - self._touched_s <= STALE_S
-        return comes or now_s < self.silent_from_s
+        return float("inf") if comes else self.silent_from_s
 
 
 def _at(rate_hz: int, it: Sound) -> bytes:

@@ -1,46 +1,82 @@
-"""How loud the agent is: volume and ducking, and how both move without a click. Pure."""
+"""How loud each sound is, how that changes without a click, and how sounds are added up. Pure."""
 
 from __future__ import annotations
 
-from parleyd.audio import pcm as sound
-from parleyd.audio.pcm import BYTES_PER_SAMPLE
+import math
+from dataclasses import dataclass
 
-# The whole range takes so long: of a tone of 200 Hz no more than -80 dB then spreads above 2 kHz, a step leaves -36.
-VOLUME_RAMP_S = 0.020
+import numpy as np
+import numpy.typing as npt
 
+from parleyd.audio.pcm import BYTES_PER_SAMPLE, samples_of, to_pcm
 
-class Gain:
-    """volume: where it is going. duck_factor: what remains of the loudness while ducked."""
-
-    def __init__(self, volume: float, duck_factor: float) -> None:
-        self.volume = volume
-        self._duck_factor = duck_factor
-        self._ducked = False
-        self._volume_now = volume
-        self._duck_now = 1.0
-
-    def set_volume(self, volume: float, *, at_once: bool) -> None:
-        """at_once: nothing sounds, so there is nothing that a step could disturb."""
-        self.volume = volume
-        if at_once:
-            self._volume_now = volume
-
-    def duck(self, on: bool) -> float | None:
-        """→ the factor by which what was already applied is too loud now; None where it is not."""
-        self._ducked = on
-        if not on or self._duck_now <= self._duck_factor:
-            return None
-        before, self._duck_now = self._duck_now, self._duck_factor
-        return self._duck_factor / before
-
-    def apply(self, pcm: bytes, rate_hz: int, period_samples: int) -> bytes:
-        """The next piece. Back from ducking takes one period."""
-        samples = len(pcm) / BYTES_PER_SAMPLE
-        begin = self._volume_now * self._duck_now
-        self._volume_now = _towards(self.volume, self._volume_now, samples / (rate_hz * VOLUME_RAMP_S))
-        self._duck_now = _towards(self._duck_factor if self._ducked else 1.0, self._duck_now, samples / period_samples)
-        return sound.gain(pcm, begin, self._volume_now * self._duck_now)
+Floats = npt.NDArray[np.float32]
 
 
-def _towards(target: float, now: float, reach: float) -> float:
-    return min(max(target, now - reach), now + reach)
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A factor during one stretch of sound: in a straight line from `begin`, which is that of the sample before, to
+    `end` within the first `over_samples`, and level from there on. 1.0 leaves a sound as it is."""
+
+    begin: float
+    end: float
+    over_samples: int
+
+    @property
+    def leaves_as_is(self) -> bool:
+        """Whether it changes nothing."""
+        return self.begin == self.end == 1.0
+
+    def factors(self, samples: int) -> np.float32 | Floats:
+        """One factor for all, or float32 of shape (samples,)."""
+        if self.begin == self.end:
+            return np.float32(self.end)
+        steps = np.minimum(np.arange(1, samples + 1, dtype=np.float32) / np.float32(self.over_samples), np.float32(1.0))
+        moved: Floats = np.float32(self.begin) + np.float32(self.end - self.begin) * steps
+        return moved
+
+
+class Fader:
+    """A factor on its way to another. now: where it is, 1.0 is unchanged."""
+
+    def __init__(self, now: float = 1.0) -> None:
+        self.now = now
+
+    def move(self, target: float, samples: int, range_samples: int) -> Move:
+        """The next stretch of `samples`. range_samples: how many it takes from 0.0 to 1.0."""
+        begin, over_samples = self.now, math.ceil(abs(target - self.now) * range_samples)
+        if over_samples <= samples:
+            self.now = target
+        else:
+            over_samples = samples
+            self.now += math.copysign(samples / range_samples, target - begin)
+        return Move(begin, self.now, max(1, over_samples))
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One of the sounds that play at the same time. pcm: signed 16 bit, little-endian, mono, at the device's rate."""
+
+    pcm: bytes
+    gains: tuple[Move, ...] = ()
+
+
+def mixed(samples: int, layers: tuple[Layer, ...], volume: Move) -> bytes:
+    """The sum of layers, each of at most `samples`, times the volume; 16 bit, saturated, `samples` long.
+
+    One layer that nothing changes passes bit for bit.
+    """
+    if not layers:
+        return bytes(samples * BYTES_PER_SAMPLE)
+    if len(layers) == 1 and volume.leaves_as_is and all(gain.leaves_as_is for gain in layers[0].gains):
+        return layers[0].pcm.ljust(samples * BYTES_PER_SAMPLE, b"\0")
+    total = np.zeros(samples, np.float32)
+    for layer in layers:
+        values = samples_of(layer.pcm).astype(np.float32)
+        for gain in layer.gains:
+            if not gain.leaves_as_is:
+                values *= gain.factors(len(values))
+        total[: len(values)] += values
+    if not volume.leaves_as_is:
+        total *= volume.factors(samples)
+    return to_pcm(total)

@@ -1,168 +1,185 @@
-"""What is on its way to the speaker, from the provider's chunks to the device's periods. Pure but for the resampler.
+"""From a provider's chunks to sound at the device's rate, a few periods ahead of it. Pure.
 
-Three hands: chunks come (push), the playback thread makes periods of them (next_slice, make, store), the device takes
-them (pop). playback.py brings the lock; only make() is called without it.
+    queue ─▶ Job: decode, resample ─▶ made, in whole periods ─▶ the device
+
+Chunks are kept as they came until the device is near; so a device that comes back at another rate finds nearly all of
+them unmade, and what was made goes back to where it came from.
 """
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator
+
 from parleyd.audio import pcm as sound
-from parleyd.audio.pcm import BYTES_PER_SAMPLE
+from parleyd.audio.pcm import BYTES_PER_SAMPLE, AudioFormat
 from parleyd.audio.playback.answer_queue import ChunkQueue, Slice
-from parleyd.audio.playback.gain import Gain
 from parleyd.audio.playback.playhead import Segment
-from parleyd.audio.playback.ring import Ring
 from parleyd.audio.resample import Resampler
 
-FADE_S = 0.005
+
+class Job:
+    """A period's worth of sound to be made: run() needs no lock, for it touches what belongs to the worker alone."""
+
+    def __init__(self, worker: _Worker, piece: Slice, rate_hz: int, *, is_fresh: bool) -> None:
+        self.piece = piece
+        self.pcm = b""
+        self._worker = worker
+        self._rate_hz = rate_hz
+        self._is_fresh = is_fresh
+
+    def run(self) -> None:
+        """Decodes and resamples; on one thread, each job once, in the order in which they were given out."""
+        self.pcm = self._worker.make(self.piece, self._rate_hz, is_fresh=self._is_fresh)
+
+
+class _Worker:
+    """What lives from job to job: a stream's resampler."""
+
+    def __init__(self) -> None:
+        self.resampler = Resampler(1, 1)
+
+    def make(self, piece: Slice, rate_hz: int, *, is_fresh: bool) -> bytes:
+        if piece.fmt is None:
+            return self.resampler.flush()
+        rates = (piece.fmt.rate_hz, rate_hz)
+        if is_fresh or (self.resampler.from_hz, self.resampler.to_hz) != rates:
+            self.resampler = Resampler(*rates)
+        return self.resampler.process(sound.decode(piece.fmt, piece.data))
 
 
 class Pipeline:
-    """making: the thread has taken sound from the queue and not yet given it back. period_samples: the device's, or
-    what is made at once."""
+    """queue: what was not yet made. rate_hz: the device's. period_samples: what it takes at once, or what is made at
+    once. ahead_s: how much more than a period lies ready, or is being made.
 
-    def __init__(self, gain: Gain) -> None:
+    Sound keeps its order, and belongs to its segment all the way. Only what pop() gave out is gone.
+    """
+
+    def __init__(self, ahead_s: float = 0.0) -> None:
         self.queue = ChunkQueue()
-        self.making = False
         self.rate_hz = 48_000
         self.period_samples = 480
-        self._gain = gain
-        self._generation = 0  # grows with every clear: what was in the making belongs to the past
+        self._ahead_s = ahead_s
+        self._worker = _Worker()
+        self._is_fresh = True  # the next job begins anew: what the resampler holds belongs to what was cleared
+        self._job: Job | None = None
         self._tail_owner: Segment | None = None  # whose last samples the resampler holds
-        self._staged: Ring[Segment] = Ring()  # resampled, less than a period as a rule
-        self._ring: Ring[Segment | None] = Ring()  # None: a fade, which is nobody's
-        self._last_taken = b""  # by the device
-
-        # The playback thread's own.
-        self._resampler = Resampler(1, 1)
-        self._made = -1  # the generation that the resampler is in the middle of
+        self._tail_rate_hz = 0  # at which those came
+        self._made: deque[tuple[Segment, bytes]] = deque()
+        self._made_samples = 0
+        self._ready_samples = 0  # of what was made: whole periods, and the last of all; the device takes only these
 
     # ---------------------------------------------------------------- what is so
 
     @property
     def is_dry(self) -> bool:
-        held = self.queue or self.making or self._tail_owner is not None
-        return not held and not self._staged.samples and not self._ring.samples
+        """Nothing waits, in whatever form."""
+        return not (self.queue or self._job is not None or self._tail_owner is not None or self._made_samples)
 
     @property
     def waiting_s(self) -> float:
-        """What the device has not yet taken."""
-        return self.queue.duration_s + (self._staged.samples + self._ring.owned_samples) / self.rate_hz
+        """How long the sound lasts that the device has not yet taken, but for what is being made."""
+        return self.queue.duration_s + self._made_samples / self.rate_hz
+
+    @property
+    def is_making(self) -> bool:
+        """A job was given out, and has neither come back nor been thrown away."""
+        return self._job is not None
 
     @property
     def next_owner(self) -> Segment | None:
-        """Whose sound is made next."""
+        """Whose sound is made next, or is being made."""
+        if self._job is not None:
+            return self._job.piece.owner
         first = self.queue.next_up
         return self._tail_owner if first is None else first[0]
 
-    # ---------------------------------------------------------------- the playback thread
-
-    def next_slice(self) -> tuple[Slice, int] | None:
-        """What to make next, when the ring has room for a period; with the generation it belongs to."""
-        found = self._next_slice()
-        if found is None:
-            return None
-        self.making = True
-        return found, self._generation
+    # ---------------------------------------------------------------- making
 
     @property
     def has_work(self) -> bool:
-        """Whether next_slice would give something."""
-        if self._ring.samples > self.period_samples:
+        """Whether work() would give something."""
+        if self._job is not None or self._ready_samples > self.period_samples + round(self._ahead_s * self.rate_hz):
             return False
         return bool(self.queue) or self._tail_is_due
 
     @property
     def _tail_is_due(self) -> bool:
         tail = self._tail_owner
-        return tail is not None and (tail.closed or self._ring.samples < self.period_samples)
+        return tail is not None and (tail.closed or self._ready_samples < self.period_samples)
 
-    def _next_slice(self) -> Slice | None:
+    def work(self) -> Job | None:
+        """What to make next, when less lies ready than shall; one job at a time, to be brought back to finish()."""
         if not self.has_work:
             return None
+        self._job = Job(self._worker, self._next_piece(), self.rate_hz, is_fresh=self._is_fresh)
+        self._is_fresh = False
+        return self._job
+
+    def _next_piece(self) -> Slice:
         tail, first = self._tail_owner, self.queue.next_up
-        if first is None:
-            return None if tail is None else Slice(tail)
-        segment, fmt = first
-        if tail is not None and (tail is not segment or self._resampler.from_hz != fmt.rate_hz):
+        # What is held back of one segment, or at one rate, comes out before the next goes in.
+        if tail is not None and (first is None or tail is not first[0] or self._tail_rate_hz != first[1].rate_hz):
             return Slice(tail)
         return self.queue.take(self.period_samples, self.rate_hz)
 
-    def make(self, slice_: Slice, generation: int) -> bytes:
-        """Decodes and resamples, without the lock."""
-        fmt = slice_.fmt
-        if fmt is None:
-            return self._resampler.flush()
-        rates = (fmt.rate_hz, self.rate_hz)
-        if self._made != generation or (self._resampler.from_hz, self._resampler.to_hz) != rates:
-            self._resampler = Resampler(*rates)
-            self._made = generation
-        return self._resampler.process(sound.decode(fmt, slice_.data))
-
-    def store(self, slice_: Slice, generation: int, pcm: bytes) -> None:
-        """What was made; what was cleared meanwhile is dropped."""
-        if generation != self._generation:
+    def finish(self, job: Job) -> None:
+        """A job has run; what was cleared meanwhile, or put back, is dropped."""
+        if job is not self._job:
             return
-        self.making = False
-        self._tail_owner = slice_.owner if slice_.fmt is not None and self._resampler.delay_s else None
-        self._staged.push(slice_.owner, pcm)
+        self._job = None
+        owner, fmt = job.piece.owner, job.piece.fmt
+        self._tail_owner = None
+        if fmt is not None and fmt.rate_hz != self.rate_hz:
+            self._tail_owner, self._tail_rate_hz = owner, fmt.rate_hz
+        if job.pcm:
+            self._made.append((owner, job.pcm))
+            self._made_samples += len(job.pcm) // BYTES_PER_SAMPLE
         if not self.queue:
-            self._move(self._staged.samples)
-        elif self._staged.samples >= self.period_samples:
-            self._move(self.period_samples)
-
-    def _move(self, samples: int) -> None:
-        """From what is made to what the device takes; here the volume is set, as late as can be."""
-        for owner, piece in self._staged.pop(samples):
-            self._ring.push(owner, self._gain.apply(piece, self.rate_hz, self.period_samples))
+            self._ready_samples = self._made_samples
+        elif self._made_samples - self._ready_samples >= self.period_samples:
+            self._ready_samples += self.period_samples
 
     # ---------------------------------------------------------------- the device
 
-    def pop(self, samples: int) -> list[tuple[Segment | None, bytes]]:
-        """What the device takes, as far as there is so much."""
-        pieces = self._ring.pop(samples)
-        pcm = b"".join(piece for _, piece in pieces)
-        self._last_taken = pcm if len(pcm) == samples * BYTES_PER_SAMPLE else b""
-        return pieces
+    def pop(self, samples: int) -> list[tuple[Segment, bytes]]:
+        """The oldest `samples` of what lies ready, or as many as there are; with whose they are."""
+        samples = min(samples, self._ready_samples)
+        self._ready_samples -= samples
+        return list(self._pop_made(samples))
 
-    def forget_last(self) -> None:
-        """What the device took last is over: no fade follows it."""
-        self._last_taken = b""
+    def _pop_made(self, samples: int) -> Iterator[tuple[Segment, bytes]]:
+        self._made_samples -= samples
+        wanted = samples * BYTES_PER_SAMPLE
+        while wanted:
+            owner, pcm = self._made.popleft()
+            if len(pcm) > wanted:
+                self._made.appendleft((owner, pcm[wanted:]))
+                pcm = pcm[:wanted]
+            yield owner, pcm
+            wanted -= len(pcm)
 
     def set_rate(self, rate_hz: int) -> None:
-        """The device was opened, perhaps at another rate: what is made for the old one is dropped, which is no more
-        than two periods."""
+        """The device was opened, perhaps at another rate: then what was made, or is being made, goes back to the head
+        of the queue. Only what the resampler holds is lost, 3 ms at 16 kHz."""
         if self.rate_hz != rate_hz:
-            self._generation += 1
-            self.making = False
-            self._tail_owner = None
-            self._staged = Ring()
-            self._ring = Ring()
+            if self._job is not None and self._job.piece.fmt is not None:
+                self.queue.put_back(self._job.piece.owner, self._job.piece.fmt, self._job.piece.data)
+            made = AudioFormat("pcm", self.rate_hz)
+            for owner, pcm in reversed(self._made):
+                self.queue.put_back(owner, made, pcm)
+            self._forget_made()
         self.rate_hz = rate_hz
 
-    # ---------------------------------------------------------------- cutting and ducking
-
-    def clear(self, *, fade: bool) -> None:
-        """Throws all away; with a fade, the last of it is FADE_S of what lay ready."""
-        self._generation += 1
+    def clear(self) -> bytes:
+        """Throws everything away. → what lay ready for the device."""
+        ready = b"".join(pcm for _, pcm in self._pop_made(self._ready_samples))
         self.queue.clear()
-        self._tail_owner = None
-        self.making = False
-        self._staged = Ring()
-        waiting = b"".join(piece for _, piece in self._ring.pop(self._ring.samples))
-        if fade and (waiting or self._last_taken):
-            last = int.from_bytes(self._last_taken[-2:], "little", signed=True)
-            self._ring.push(None, sound.fade_out(waiting, round(FADE_S * self.rate_hz), last))
+        self._forget_made()
+        return ready
 
-    def duck(self, on: bool) -> None:
-        """Down also in what already lies ready."""
-        factor = self._gain.duck(on)
-        if factor is None:
-            return
-        start = 1.0
-        for owner, piece in self._ring.pop(self._ring.samples):
-            count = min(len(piece) // BYTES_PER_SAMPLE, round(FADE_S * self.rate_hz))
-            end = factor if start == 1.0 else start
-            ramp = sound.gain(piece[: count * BYTES_PER_SAMPLE], start, end)
-            self._ring.push(owner, ramp + sound.gain(piece[count * BYTES_PER_SAMPLE :], end, end))
-            start = end
+    def _forget_made(self) -> None:
+        self._made = deque()
+        self._made_samples = self._ready_samples = 0
+        self._tail_owner = self._job = None
+        self._is_fresh = True

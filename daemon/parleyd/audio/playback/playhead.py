@@ -186,16 +186,6 @@ class Playhead:
         """The segment of which more may come."""
         return self._alive[-1] if self._alive and not self._alive[-1].closed else None
 
-    def heard(self, answer: int, now_s: float) -> Heard | None:
-        """None for an answer of which nothing ever came, or too long ago."""
-        account = self._accounts.get(answer)
-        if account is None:
-            return None
-        alive = [segment for segment in self._alive if segment.answer == answer]
-        heard_s = account.heard_s + sum(self._sounded_s(segment, now_s) for segment in alive)
-        finished = not alive and heard_s >= account.total_s - 0.001
-        return _heard(answer, heard_s, account.total_s, now_s, finished=finished)
-
     def _sounded_s(self, segment: Segment, now_s: float) -> float:
         spans = [(from_s, to_s) for owner, from_s, to_s in self._spans if owner is segment and to_s > now_s]
         ahead_s = sum(to_s - max(now_s, from_s) for from_s, to_s in spans)

@@ -1,19 +1,16 @@
-"""What is told to the agent beside the sound: typed texts, context, files, feedback, what tools have found out.
+"""What is told to the agent beside the sound: typed texts, context, files, feedback, what tools have found out. Pure.
 
 Each goes into the session that is open now. Without one, some wait for the next session, and others are refused.
 """
 
 from __future__ import annotations
 
-import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import Literal
 
 from parleyd.agents.agent import Codec
-from parleyd.conversation.dialogue.typed_input import Typed
-from parleyd.conversation.session.outbox import Outbox
+from parleyd.conversation.dialogue.commands import Command, Publish, Send
 from parleyd.core import events
 from parleyd.tools.timers import duration
 
@@ -27,187 +24,207 @@ ASK = (
 )
 # From then on the agent is told how long ago it was.
 JUST_NOW_S = 60.0
+# Typed texts that wait to be answered.
+MOST_TEXTS = 20
 
 
-class ToAgent:
-    """Thread-safe; returns at once. open() by the dialogue when a session is ready, close() when it is over."""
+class Typed:
+    """What was typed rather than spoken: kept, like speech, until the agent shows that it has heard it.
 
-    def __init__(self, outbox: Outbox, bus: events.Bus) -> None:
-        self._outbox = outbox
-        self._bus = bus
-        self._lock = threading.Lock()
+    Bounded: beyond MOST_TEXTS the oldest goes. What goes unread is returned: (text, when it was typed).
+    """
+
+    def __init__(self) -> None:
+        self._texts: deque[tuple[str, float]] = deque()
+        self._read_until_s = float("-inf")
+
+    def add(self, text: str, now_s: float) -> list[tuple[str, float]]:
+        self._texts.append((text, now_s))
+        return self._unread([self._texts.popleft()] if len(self._texts) > MOST_TEXTS else [])
+
+    def read(self) -> None:
+        """A session has been told all of it."""
+        if self._texts:
+            self._read_until_s = self._texts[-1][1]
+
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """In order; what a new session has to be told."""
+        return tuple(text for text, _ in self._texts)
+
+    @property
+    def newest_s(self) -> float | None:
+        """When the newest of them was typed."""
+        return self._texts[-1][1] if self._texts else None
+
+    def answered(self) -> tuple[str, ...]:
+        """The agent answers: → all that it has heard now, which is kept no longer."""
+        heard = self.waiting
+        self._texts.clear()
+        return heard
+
+    def forget(self, before_s: float) -> list[tuple[str, float]]:
+        """Gives up what was typed before that."""
+        gone: list[tuple[str, float]] = []
+        while self._texts and self._texts[0][1] < before_s:
+            gone.append(self._texts.popleft())
+        return self._unread(gone)
+
+    def _unread(self, gone: list[tuple[str, float]]) -> list[tuple[str, float]]:
+        return [(text, typed_s) for text, typed_s in gone if typed_s > self._read_until_s]
+
+
+class AgentInput:
+    """emit: takes the commands. open() when a session is ready, close() when it is over."""
+
+    def __init__(self, emit: Callable[[Command], None]) -> None:
+        self._emit = emit
+        self._session: object | None = None
         self._codec: Codec | None = None
         self._typed = Typed()
         # To files; not said again in the next session, which does not have them.
         self._with_files: list[str] = []
         self._to_tell: deque[tuple[str, float]] = deque(maxlen=MAX_TO_TELL)
         self._response_id: int | None = None
-        self._activity_s = 0.0
-        # Nobody has done anything yet, at no time at all.
-        self._person_s = self._device_s = float("-inf")
+        # When the agent was last told something.
+        self.activity_s = 0.0
+        # When the person last told the agent something, or did something on the device; and when the device last made
+        # the agent know something of its own accord. Nobody has done anything yet, at no time at all.
+        self.person_s = self.device_s = float("-inf")
 
     # ------------------------------------------------------------ the session
 
-    def open(self, codec: Codec, said: str | None) -> None:
+    def open(self, session: object, codec: Codec, said: str | None, now_s: float) -> None:
         """said: what was said in the sessions before, if the agent is to know."""
-        with self._lock:
-            self._codec = codec
-            self._response_id = None
-            if said is not None:
-                self._outbox.send(codec.contextual_update(said))
-            for text, told_s in self._to_tell:
-                ago_s = time.monotonic() - told_s
-                when = f" That was {duration(ago_s)} ago." if ago_s >= JUST_NOW_S else ""
-                self._outbox.send(codec.contextual_update(text + when))
-            for text in self._typed.waiting:
-                self._outbox.send(codec.user_message(text))
-            self._typed.read()
+        self._session, self._codec = session, codec
+        self._response_id = None
+        if said is not None:
+            self._send(codec.contextual_update(said))
+        for text, told_s in self._to_tell:
+            ago_s = now_s - told_s
+            when = f" That was {duration(ago_s)} ago." if ago_s >= JUST_NOW_S else ""
+            self._send(codec.contextual_update(text + when))
+        for text in self._typed.waiting:
+            self._send(codec.user_message(text))
+        self._typed.read()
 
     def close(self) -> None:
         """Nobody is there to be told anything; what was typed and not answered waits for the next session."""
-        with self._lock:
-            self._codec = None
-            self._with_files.clear()
+        self._session = self._codec = None
+        self._with_files.clear()
 
     @property
     def codec(self) -> Codec | None:
         """That of the session which is open."""
-        with self._lock:
-            return self._codec
-
-    @property
-    def activity_s(self) -> float:
-        """When the agent was last told something."""
-        with self._lock:
-            return self._activity_s
-
-    @property
-    def person_s(self) -> float:
-        """When the person last told the agent something, or did something on the device."""
-        with self._lock:
-            return self._person_s
-
-    @property
-    def device_s(self) -> float:
-        """When the device last made the agent know something of its own accord."""
-        with self._lock:
-            return self._device_s
+        return self._codec
 
     @property
     def typed_s(self) -> float | None:
         """When the newest of what was typed and not yet answered was typed."""
-        with self._lock:
-            return self._typed.newest_s
+        return self._typed.newest_s
 
     @property
     def only_device_typed(self) -> bool:
         """All that waits to be answered is the device's own message."""
-        with self._lock:
-            return set(self._typed.waiting) == {ASK}
+        return set(self._typed.waiting) == {ASK}
 
-    def forget_typed(self, before_s: float, cause: str) -> None:
+    def forget_typed(self, before_s: float, cause: str, now_s: float) -> None:
         """What was typed before that, and not answered; tells of what was never sent."""
-        with self._lock:
-            self._lost(self._typed.forget(before_s), cause)
+        self._lost(self._typed.forget(before_s), cause, now_s)
 
     def answered(self) -> tuple[str, ...]:
         """→ what was typed and is answered now."""
-        with self._lock:
-            self._to_tell.clear()
-            with_files, self._with_files = self._with_files, []
-            return (*(text for text in self._typed.answered() if text != ASK), *with_files)
+        self._to_tell.clear()
+        with_files, self._with_files = self._with_files, []
+        return (*(text for text in self._typed.answered() if text != ASK), *with_files)
 
     def response(self, event_id: int | None) -> None:
         """The agent's answer to which feedback() is given from now on."""
-        with self._lock:
-            self._response_id = event_id
+        self._response_id = event_id
 
     # ------------------------------------------------------------ commands
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, now_s: float) -> None:
         """As if the person had said it. Without a session it waits for the next one."""
-        now_s = time.monotonic()
-        with self._lock:
-            self._activity_s = self._person_s = now_s
-            self._bus.publish(events.Typed(at_s=now_s, text=text))
-            self._keep(text, now_s)
+        self.activity_s = self.person_s = now_s
+        self._emit(Publish(events.Typed(at_s=now_s, text=text)))
+        self._keep(text, now_s)
 
-    def context(self, text: str, context_id: str | None, *, by_person: bool = True) -> bool:
+    def context(self, text: str, context_id: str | None, now_s: float, *, by_person: bool) -> bool:
         """Something the agent should know. → whether there is a session to tell it. by_person: not by the device."""
-        with self._lock:
-            if self._codec is None:
-                return False
-            if by_person:
-                self._activity_s = self._person_s = time.monotonic()
-            self._outbox.send(self._codec.contextual_update(text, context_id))
-            return True
+        if self._codec is None:
+            return False
+        if by_person:
+            self.activity_s = self.person_s = now_s
+        self._send(self._codec.contextual_update(text, context_id))
+        return True
 
-    def send_file(self, file_id: str, text: str | None, tell: Callable[[], None]) -> bool:
+    def send_file(self, file_id: str, text: str | None, sent: events.FileSent, now_s: float) -> bool:
         """A file that was uploaded into this conversation, and what the person says to it. → whether there still is a
-        session to tell. tell: called before the agent can answer."""
-        with self._lock:
-            if self._codec is None:
-                return False
-            self._activity_s = self._person_s = time.monotonic()
-            if text:
-                self._with_files.append(text)
-                self._bus.publish(events.Typed(at_s=self._activity_s, text=text))
-            tell()
-            self._outbox.send(self._codec.multimodal_message(text, (file_id,)))
-            return True
+        session to tell. sent: told before the agent can answer."""
+        if self._codec is None:
+            return False
+        self.activity_s = self.person_s = now_s
+        if text:
+            self._with_files.append(text)
+            self._emit(Publish(events.Typed(at_s=now_s, text=text)))
+        self._emit(Publish(sent))
+        self._send(self._codec.multimodal_message(text, (file_id,)))
+        return True
 
-    def user_active(self) -> bool:
+    def user_active(self, now_s: float) -> bool:
         """The person is busy with the device. → whether there is a session to tell."""
-        with self._lock:
-            if self._codec is None:
-                return False
-            self._activity_s = self._person_s = time.monotonic()
-            self._outbox.send(self._codec.user_activity())
-            return True
+        if self._codec is None:
+            return False
+        self.activity_s = self.person_s = now_s
+        self._send(self._codec.user_activity())
+        return True
 
-    def feedback(self, score: Literal["like", "dislike"] | None) -> bool:
+    def feedback(self, score: Literal["like", "dislike"] | None, now_s: float) -> bool:
         """On the agent's last answer. → whether there is one in this session."""
-        with self._lock:
-            if self._codec is None or self._response_id is None:
-                return False
-            self._activity_s = self._person_s = time.monotonic()
-            self._outbox.send(self._codec.feedback(self._response_id, score))
-            return True
+        if self._codec is None or self._response_id is None:
+            return False
+        self.activity_s = self.person_s = now_s
+        self._send(self._codec.feedback(self._response_id, score))
+        return True
 
     # ------------------------------------------------------------ tools
 
-    def tell(self, text: str, *, ask: bool) -> None:
+    def tell(self, text: str, now_s: float, *, ask: bool) -> None:
         """Makes the agent know something: now, or when the next session begins; and in each further one until it has
         answered. ask: it shall also say so; in a session that is still to begin it does, for nobody else has begun it,
         unless it comes too late, as with what was typed.
         """
-        now_s = time.monotonic()
-        with self._lock:
-            self._to_tell.append((text, now_s))
-            self._device_s = now_s
-            if self._codec is not None:
-                self._activity_s = now_s
-                self._outbox.send(self._codec.contextual_update(text))
-            if (ask or self._codec is None) and ASK not in self._typed.waiting:
-                self._keep(ASK, now_s)
+        self._to_tell.append((text, now_s))
+        self.device_s = now_s
+        if self._codec is not None:
+            self.activity_s = now_s
+            self._send(self._codec.contextual_update(text))
+        if (ask or self._codec is None) and ASK not in self._typed.waiting:
+            self._keep(ASK, now_s)
 
-    def reply(self, codec: Codec, message: bytes) -> bool:
+    def reply(self, session: object, message: Callable[[Codec], bytes], now_s: float) -> bool:
         """Only into the session from which the question came; False when that is over."""
-        with self._lock:
-            if self._codec is not codec:
-                return False
-            self._activity_s = time.monotonic()
-            self._outbox.send(message)
-            return True
+        if self._codec is None or self._session is not session:
+            return False
+        self.activity_s = now_s
+        self._send(message(self._codec))
+        return True
+
+    # ------------------------------------------------------------ inside
+
+    def _send(self, message: bytes) -> None:
+        assert self._session is not None
+        self._emit(Send(self._session, message))
 
     def _keep(self, text: str, now_s: float) -> None:
         """Until it is answered; sends it if there is a session."""
-        self._lost(self._typed.add(text, now_s), "more was typed than is kept")
+        self._lost(self._typed.add(text, now_s), "more was typed than is kept", now_s)
         if self._codec is not None:
-            self._outbox.send(self._codec.user_message(text))
+            self._send(self._codec.user_message(text))
             self._typed.read()
 
-    def _lost(self, unread: list[tuple[str, float]], cause: str) -> None:
+    def _lost(self, unread: list[tuple[str, float]], cause: str, now_s: float) -> None:
         for text, typed_s in unread:
             if text != ASK:
-                self._bus.publish(events.TypedLost(at_s=time.monotonic(), text=text, typed_s=typed_s, cause=cause))
+                self._emit(Publish(events.TypedLost(at_s=now_s, text=text, typed_s=typed_s, cause=cause)))

@@ -60,6 +60,12 @@ class History:
                 line.text = words_heard(line.text, heard_ms, total_ms)
                 line.cut = True
 
+    def never_heard(self, after: int) -> None:
+        """Answers with a higher number have a text, and their sound is dropped before it began: nobody heard them."""
+        for line in self._lines:
+            if line.answer is not None and line.answer > after:
+                line.text, line.cut = "", True
+
     def clear(self) -> None:
         self._lines.clear()
 

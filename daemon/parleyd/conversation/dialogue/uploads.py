@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import PurePath
 
 from parleyd.agents.agent import Agent, Attachment, UploadError
-from parleyd.conversation.dialogue.agent_input import ToAgent
+from parleyd.conversation.dialogue.dialogue import Dialogue
 from parleyd.core import events
 
 log = logging.getLogger(__name__)
@@ -32,9 +32,9 @@ ACTIVE_EVERY_S = 5.0
 class Uploads:
     """One at a time. Tells what became of each as FileSent or FileFailed on the bus."""
 
-    def __init__(self, agent: Agent, to_agent: ToAgent, bus: events.Bus) -> None:
+    def __init__(self, agent: Agent, dialogue: Dialogue, bus: events.Bus) -> None:
         self.agent = agent
-        self._to_agent = to_agent
+        self._dialogue = dialogue
         self._bus = bus
         self._changed = threading.Condition()
         self._conversation_id: str | None = None
@@ -112,21 +112,17 @@ class Uploads:
         attachment = Attachment(job.name, job.media_type, job.size_bytes, reader.read)
         file_id = self.agent.upload(conversation_id, attachment, STEP_S)
 
-        def tell() -> None:
-            self._over()
-            self._bus.publish(
-                events.FileSent(
-                    at_s=time.monotonic(),
-                    upload=job.number,
-                    name=job.name,
-                    media_type=job.media_type,
-                    size_bytes=job.size_bytes,
-                )
-            )
-
         with self._changed:
             same = self._conversation_id == conversation_id
-        if not same or not self._to_agent.send_file(file_id, job.text, tell):
+        self._over()
+        sent = events.FileSent(
+            at_s=time.monotonic(),
+            upload=job.number,
+            name=job.name,
+            media_type=job.media_type,
+            size_bytes=job.size_bytes,
+        )
+        if not same or not self._dialogue.send_file(file_id, job.text, sent):
             raise UploadError("the session ended while the file was on its way", "send it again")
 
     def _session(self) -> str:
@@ -140,7 +136,7 @@ class Uploads:
         """The session shall not end for want of activity meanwhile."""
         if self._stopping:
             raise UploadError("the daemon stops", "send it again later")
-        self._to_agent.user_active()
+        self._dialogue.user_active()
 
 
 class _Job:

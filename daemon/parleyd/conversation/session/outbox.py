@@ -66,10 +66,10 @@ class Outbox:
         for loss in losses:
             self._lost(loss)
 
-    def send(self, message: bytes) -> None:
-        """A control message; forgotten when no session is there to carry it."""
+    def send(self, message: bytes, sender: object) -> None:
+        """A control message; forgotten when this sender is not there any more to carry it."""
         with self._changed:
-            if self._sender is not None:
+            if self._sender is sender:
                 self._control.append(message)
                 self._changed.notify()
 
@@ -79,14 +79,12 @@ class Outbox:
             self._sender = sender
             self._control.clear()
 
-    def begin(self, sender: object) -> int:
-        """Audio may flow. Returns the ms of kept speech that go up first."""
+    def begin(self, sender: object) -> None:
+        """Audio may flow, kept speech first."""
         with self._changed:
-            if self._sender is not sender:
-                return 0
-            resent_ms = self._uplink.begin()
-            self._changed.notify()
-            return resent_ms
+            if self._sender is sender:
+                self._uplink.begin()
+                self._changed.notify()
 
     def end(self, sender: object) -> None:
         """This sender is done; harmless when another has taken its place."""

@@ -23,13 +23,12 @@ from parleyd.conversation.session.connecting import close_frame, connect, no_thr
 from parleyd.conversation.session.in_flight import InFlight, Lines
 from parleyd.conversation.session.outbox import Outbox
 from parleyd.conversation.session.wire_audio import WireEncoder
-from parleyd.core.endings import DialError, Ending, EndingKind
+from parleyd.core.endings import NORMAL_CLOSURE, DialError, Ending, EndingKind
 from parleyd.core.health import Pulse
 from parleyd.host.reaching import abort, shut, unacknowledged_bytes
 
 # How long the server may take to answer our close before we go without.
 CLOSE_ANSWER_S = 1.0
-NORMAL_CLOSURE = 1000
 # A server that has said nothing for so long is pinged, and has as long again to say anything: for one that hangs behind
 # a line that stands, we would wait without end.
 SILENT_S = 10.0
@@ -48,15 +47,16 @@ RESET_S = 0.5
 MUTED_ON_A_SLOW_LINE = "the line was reset, because speech from before the muting was still on it"
 
 
-class Listener(Protocol):
-    """Who follows a session. Called on the session's receiver thread; must not block."""
+class Sink(Protocol):
+    """Takes what happens in a session, on its receiver thread."""
 
-    def session_ready(self, session: Session, ready: Ready) -> None:
-        """The formats are known. Audio flows up after the return."""
+    def ready(self, session: Session, ready: Ready) -> None:
+        """The formats are known. Audio flows up, and events come, after the return."""
 
-    def session_event(self, session: Session, event: AgentEvent) -> None: ...
+    def event(self, session: Session, event: AgentEvent) -> None:
+        """Must not block."""
 
-    def session_ended(self, session: Session, ending: Ending) -> None:
+    def ended(self, session: Session, ending: Ending) -> None:
         """Exactly once, the last call."""
 
 
@@ -69,7 +69,7 @@ class Traffic:
 
 
 class Session:
-    """start() returns at once; what follows comes through the listener.
+    """start() returns at once; what follows goes into the sink.
 
     timeout_s: for the address, for the connection with its handshake, and for the metadata, each. on_death: told when
     a thread ends by a fault of this program; nothing else is reported then.
@@ -79,7 +79,7 @@ class Session:
         self,
         agent: Agent,
         outbox: Outbox,
-        listener: Listener,
+        sink: Sink,
         *,
         suppress_greeting: bool,
         timeout_s: float,
@@ -89,7 +89,7 @@ class Session:
     ) -> None:
         self._agent = agent
         self._outbox = outbox
-        self._listener = listener
+        self._sink = sink
         self._timeout_s = timeout_s
         self._traffic = traffic or Traffic()
         self._lines = lines or Lines()
@@ -111,8 +111,6 @@ class Session:
         self._receiver = threading.Thread(target=self._receive, name="session-receiver", daemon=True)
         self._sender = threading.Thread(target=self._send, name="session-sender", daemon=True)
         self._over = threading.Event()
-        # Set by the supervisor: this session's beginning has been told, or it is nobody's any more.
-        self.told = threading.Event()
         self.receiver_pulse = Pulse("session receiver")
         self.sender_pulse = Pulse("session sender")
 
@@ -123,7 +121,7 @@ class Session:
         except RuntimeError:
             self._outbox.end(self)
             self._over.set()
-            self._listener.session_ended(self, no_thread())
+            self._sink.ended(self, no_thread())
 
     def hang_up(self, reason: str) -> None:
         """Ends the session with 1000; returns at once. A session that is not connected yet is abandoned."""
@@ -201,7 +199,7 @@ class Session:
                 self._sender.join()
             self._close(raw)
         self._lines.remove(self)
-        self._listener.session_ended(self, ending)
+        self._sink.ended(self, ending)
 
     def _close(self, raw: socket.socket) -> None:
         """What of the room is still on its way by now is taken back: nobody could, once the socket is closed."""
@@ -230,7 +228,7 @@ class Session:
             self._traffic.received_bytes += len(message)
             received = self.codec.receive(message)
             for reply in received.replies:
-                self._outbox.send(reply)
+                self._outbox.send(reply, self)
             for event in received.events:
                 if (ending := self._take(connection, event)) is not None:
                     return ending
@@ -277,12 +275,12 @@ class Session:
                 self._say_goodbye(connection)
                 return self._agent.judge_close(None, "", event)
         if not isinstance(event, Ready) or self._encoder is not None:
-            self._listener.session_event(self, event)
+            self._sink.event(self, event)
             return None
         connection.until_s = None
         connection.settimeout(SILENT_S)
         self._encoder = WireEncoder(event.input_format)
-        self._listener.session_ready(self, event)
+        self._sink.ready(self, event)
         with self._lock:
             if self._hung_up is None:
                 try:

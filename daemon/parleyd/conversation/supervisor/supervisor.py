@@ -1,4 +1,4 @@
-"""The supervisor: decides when there shall be a session. One thread, one inbox, one table (states.py).
+"""The supervisor: the thread that holds sessions. One inbox; what it decides is lifecycle.py's, by the table's moves.
 
 Everything that happens elsewhere arrives as a message; timers are deadlines looked at between messages. Sessions that
 were given up may still report; only the current one counts.
@@ -11,43 +11,213 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from parleyd.agents.agent import Agent, AgentEvent, Ready
 from parleyd.config.schema import Config
-from parleyd.conversation.dialogue.agent_input import ToAgent
+from parleyd.conversation.dialogue.commands import Log, Publish
 from parleyd.conversation.dialogue.dialogue import Dialogue
-from parleyd.conversation.session.connecting import retry
+from parleyd.conversation.dialogue.idle import Patience, Verdict
 from parleyd.conversation.session.in_flight import Lines
 from parleyd.conversation.session.outbox import Outbox
 from parleyd.conversation.session.session import Session, Traffic
-from parleyd.conversation.supervisor.admission import Admission
-from parleyd.conversation.supervisor.backoff import Backoff
-from parleyd.conversation.supervisor.greeting import Greeting
-from parleyd.conversation.supervisor.idle_watch import Quiet
-from parleyd.conversation.supervisor.inbox import Ended, EndSoon, Message, Opened, Reconfigure, Sleep, Stop, Wake
-from parleyd.conversation.supervisor.moves import Action, move
-from parleyd.conversation.supervisor.outage import SLOW_S, Outage, about
-from parleyd.conversation.supervisor.pending_input import Unanswered
-from parleyd.conversation.supervisor.reports import News
+from parleyd.conversation.session.uplink import GivenUp, Loss
+from parleyd.conversation.supervisor.commands import (
+    Abandon,
+    Command,
+    Commands,
+    Conclude,
+    Connect,
+    ForgetSpeech,
+    GiveUpSpeech,
+    GiveUpTyped,
+    HangUp,
+    LineEnded,
+    PersonWakes,
+    Refuse,
+    Sleep,
+    Wake,
+    WakeAgain,
+    WokenForNothing,
+)
+from parleyd.conversation.supervisor.lifecycle import Lifecycle
 from parleyd.core import events
-from parleyd.core.endings import Ending, EndingKind
+from parleyd.core.endings import Ending
 from parleyd.core.health import Pulse
-from parleyd.core.log_fields import Fields
-from parleyd.core.states import State, Trigger
+from parleyd.core.log_fields import fields
+from parleyd.core.states import State
+from parleyd.usage.allowance import Refusal
 from parleyd.usage.warden import Warden
 
 log = logging.getLogger(__name__)
 
 # How long a stopping daemon waits for the server's answer to its close.
 STOP_S = 1.0
-# How long a session's first events wait for its beginning to be told.
-TOLD_S = 5.0
-# Beyond the deadlines of a session that connects: then nobody keeps them.
-HANGS_AFTER_S = 2.0
+# While somebody is busy past a deadline, it is looked at again soon rather than at once.
+SOONEST_LOOK_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Reconfigure:
+    config: Config
+    agent: Agent
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class LookAgain:
+    """What the deadlines hang on has changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    session: Session
+    ready: Ready
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    session: Session
+    ending: Ending
+
+
+Message = Wake | Sleep | Reconfigure | Stop | LookAgain | Opened | Ended
+
+
+class SessionSink:
+    """Where one session hands in what happens in it, on its receiver thread: straight to the dialogue.
+
+    Its first events wait until the supervisor has told that it has opened, and says let_in(). After close() they are
+    dropped; so is the session, if it begins only then. greeting_is_unwanted: asked once the session is ready.
+    """
+
+    def __init__(
+        self, dialogue: Dialogue, tell: Callable[[Message], None], greeting_is_unwanted: Callable[[], bool]
+    ) -> None:
+        self._dialogue = dialogue
+        self._tell = tell
+        self._greeting_is_unwanted = greeting_is_unwanted
+        self._is_open = True
+        self._may_go_on = threading.Event()
+
+    # ------------------------------------------------------------ receiver thread
+
+    def ready(self, session: Session, ready: Ready) -> None:
+        greets = not session.suppress_greeting
+        is_wanted = self._dialogue.begin(
+            session,
+            session.codec,
+            ready,
+            lambda: self._is_open,
+            greeting_possible=greets,
+            skip_greeting=greets and self._greeting_is_unwanted(),
+        )
+        if not is_wanted:
+            session.hang_up("a session that is no longer wanted")
+            return
+        self._tell(Opened(session, ready))
+        # The supervisor never waits for a session, so this is short; if it hangs, the health of both threads tells.
+        self._may_go_on.wait()
+
+    def event(self, session: Session, event: AgentEvent) -> None:
+        if self._is_open:
+            self._dialogue.agent_event(session, event)
+
+    def ended(self, session: Session, ending: Ending) -> None:
+        # What the agent has shown to have heard is known to the uplink before the end is judged.
+        self._dialogue.then(lambda: self._tell(Ended(session, ending)))
+
+    # ------------------------------------------------------------ supervisor
+
+    def let_in(self) -> None:
+        """That the session has opened is told."""
+        self._may_go_on.set()
+
+    def close(self) -> None:
+        """Nothing that happens from now on in this session is taken in. Dialogue.line_ended() has to follow."""
+        self._is_open = False
+        self._may_go_on.set()
+
+
+class DaemonFacts:
+    """What the lifecycle asks of the rest of the daemon; see commands.Facts."""
+
+    def __init__(self, outbox: Outbox, dialogue: Dialogue, warden: Warden) -> None:
+        self._outbox = outbox
+        self._dialogue = dialogue
+        self._warden = warden
+
+    @property
+    def kept_until_s(self) -> float | None:
+        return self._outbox.kept_until_s
+
+    @property
+    def kept_from_s(self) -> float | None:
+        return self._outbox.kept_from_s
+
+    @property
+    def kept_ms(self) -> int:
+        return self._outbox.kept_ms
+
+    @property
+    def typed_s(self) -> float | None:
+        return self._dialogue.typed_s
+
+    @property
+    def only_device_typed(self) -> bool:
+        return self._dialogue.only_device_typed
+
+    @property
+    def talk_since_s(self) -> float | None:
+        return self._dialogue.talk_since_s
+
+    @property
+    def continues(self) -> bool:
+        return self._dialogue.continues
+
+    @property
+    def understood(self) -> bool:
+        return self._dialogue.understood
+
+    @property
+    def agent_hangs_up(self) -> bool:
+        return self._dialogue.agent_hangs_up
+
+    @property
+    def farewell_s(self) -> float | None:
+        return self._dialogue.farewell_s
+
+    def quiet_s(self, now_s: float) -> float:
+        return self._dialogue.quiet_s(now_s)
+
+    def between_turns(self, now_s: float) -> bool:
+        return self._dialogue.between_turns(now_s)
+
+    def no_longer_needed(self, now_s: float, patience: Patience) -> Verdict | None:
+        return self._dialogue.no_longer_needed(now_s, patience)
+
+    def next_idle_look_s(self, now_s: float, patience: Patience) -> float:
+        return self._dialogue.next_idle_look_s(now_s, patience)
+
+    def is_asked_again(self, now_s: float) -> bool:
+        return self._outbox.closed(now_s)
+
+    def refusal(self, *, of_its_own: bool) -> Refusal | None:
+        return self._warden.refusal(of_its_own=of_its_own)
+
+    def budget_spent(self) -> Refusal | None:
+        return self._warden.watch()
+
+    def next_budget_look_s(self, now_s: float) -> float:
+        return self._warden.next_look_s(now_s)
 
 
 class Supervisor:
-    """A Listener of sessions.
+    """start(), then stop().
 
     warden: knows budgets and quiet hours. traffic: where sessions count their bytes. lines: where they put
     themselves while they are connected.
@@ -59,10 +229,7 @@ class Supervisor:
         config: Config,
         agent: Agent,
         outbox: Outbox,
-        to_agent: ToAgent,
         dialogue: Dialogue,
-        unanswered: Unanswered,
-        bus: events.Bus,
         warden: Warden,
         traffic: Traffic,
         lines: Lines,
@@ -72,55 +239,36 @@ class Supervisor:
         self._config = config
         self._agent = agent
         self._outbox = outbox
-        self._to_agent = to_agent
         self._dialogue = dialogue
-        self._bus = bus
+        self._warden = warden
         self._traffic = traffic
         self._lines = lines
         self._woken_for_nothing = woken_for_nothing
         self._on_death = on_death
-        self._backoff = Backoff(config.reconnect.initial_s, config.reconnect.max_s)
+        self._facts = DaemonFacts(outbox, dialogue, warden)
+        self._lifecycle = Lifecycle(config)
         self._inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
         self.pulse = Pulse("supervisor")
         self._session: Session | None = None
-        # The session does not change while one of its events is taken in. Taken before the dialogue's lock.
-        self._current = threading.Lock()
-        self._state = State.ASLEEP
-        self._decided_s = 0.0  # when the message that is being dealt with was taken: later acts are not its subject
-        self._retry_at_s: float | None = None
-        self._woken_by_speech = False
-        self._deaf = False
-        self._always = config.wake.mode == "always"
-        self._greeting = Greeting(config, bus)
-        self._connect_since_s = 0.0
-        self._slow_at_s: float | None = None  # when to tell that connecting takes its time
-        self._hangs_at_s = float("inf")  # when a session that has neither begun nor ended is given up
-        self._outage = Outage(bus)
-        self._news = News(bus)
-        self._admission = Admission(warden, bus, always=self._always, max_s=config.session.max_s)
-        self._unanswered = unanswered
-        self._quiet = Quiet(dialogue, config.session)
-        self._rolling_over = False
-        self._keep_history = False
-        self._was_heard_out = False
+        self._sink: SessionSink | None = None
 
     @property
     def state(self) -> State:
-        return self._state
+        return self._lifecycle.state
 
     @property
     def asleep(self) -> bool:
-        return self._state is State.ASLEEP
+        return self._lifecycle.state is State.ASLEEP
 
     @property
     def deaf(self) -> bool:
-        """The device has opened the session, for it has to tell something, and nobody has woken the agent in it."""
-        return self._deaf
+        """See Lifecycle.deaf."""
+        return self._lifecycle.deaf
 
     def start(self) -> None:
         self._thread.start()
-        if self._always:
+        if self._config.wake.mode == "always":
             self._inbox.put(Wake(by_speech=False, standing=True))
 
     @property
@@ -148,7 +296,7 @@ class Supervisor:
     def end_soon(self) -> None:
         """The agent wants the conversation to end: after what it still says, and a little quiet."""
         self._dialogue.end_soon()
-        self._inbox.put(EndSoon())
+        self._inbox.put(LookAgain())
 
     def stop(self) -> None:
         """Hangs up with 1000 and ends the thread; at most about STOP_S."""
@@ -156,251 +304,119 @@ class Supervisor:
         if self._thread.is_alive():
             self._thread.join(2 * STOP_S)
 
-    # ------------------------------------------------------------ receiver thread
+    # ------------------------------------------------------------ any thread
 
-    def session_ready(self, session: Session, ready: Ready) -> None:
-        wanted = False
-        with self._current:
-            if session is self._session:
-                self._dialogue.begin(
-                    session.codec,
-                    ready,
-                    greeting_possible=not session.suppress_greeting,
-                    skip_greeting=not session.suppress_greeting and self._greeting_unwanted(),
-                )
-                self._inbox.put(Opened(session, ready))
-                wanted = True
-        if not wanted:
-            session.hang_up("a session that is no longer wanted")
-            return
-        # What follows in it is told after its beginning. The supervisor does not wait for the other side.
-        if not session.told.wait(TOLD_S):
-            log.warning("the supervisor is slow: events of the session may be told before its beginning")
-
-    def session_event(self, session: Session, event: AgentEvent) -> None:
-        with self._current:
-            if session is self._session:
-                self._dialogue.agent_event(event)
-
-    def session_ended(self, session: Session, ending: Ending) -> None:
-        self._inbox.put(Ended(session, ending))
+    def tell_loss(self, loss: Loss) -> None:
+        """Speech that no agent will hear."""
+        # Not a warning: if it is due to an outage, that has been told.
+        log.info(
+            "%.2f s of speech reached no agent: %s", loss.lost_ms / 1000, loss.cause, extra=fields(reason=loss.cause)
+        )
+        self._dialogue.publish(events.SpeechLost(at_s=time.monotonic(), lost_ms=loss.lost_ms, cause=loss.cause))
 
     # ------------------------------------------------------------ the thread
 
     def _run(self) -> None:
         try:
             while True:
-                patience_s = self._time_to_next_look_s()
                 self.pulse.rest()
                 try:
-                    message = self._inbox.get(timeout=patience_s)
+                    message = self._inbox.get(timeout=self._time_to_next_look_s())
                 except queue.Empty:
-                    message = None
+                    message = LookAgain()
                 self.pulse.beat()
-                self._decided_s = time.monotonic()
                 if isinstance(message, Stop):
                     break
-                if message is not None:
-                    self._take(message)
-                self._look_at_timers(time.monotonic())
+                # When it was taken: what is typed later is not its subject.
+                self._carry_out(self._take(message, time.monotonic()))
+                self._carry_out(self._lifecycle.look(time.monotonic(), self._facts))
         except Exception as error:  # noqa: BLE001 - reported to the owner, who ends the daemon
+            self._let_go()
             self._on_death("supervisor", error)
             return
         session = self._let_go()
         if session is not None:
             session.hang_up("the daemon stops")
             session.wait_over(STOP_S)
-        self._news.hung_up("the daemon stops")
-        # It is kept in memory only, so whoever starts next knows nothing of it.
-        self._unanswered.give_up_all(float("inf"), "the daemon stops")
-
-    def _take(self, message: Message) -> None:
-        match message:
-            case Wake() if self._is_refused(message):
-                pass
-            case Wake(by_device=True):
-                if self._state is State.ASLEEP:
-                    self._woken_by_speech = False
-                    self._deaf = not self._config.tools.timer_listens
-                    self._news.woken("device")
-                    self._move(Trigger.WAKE, "the device has something to tell")
-            case Wake(by_speech=True):
-                # Speech waits for the retry that is due anyhow; a noisy room must not hammer a broken server.
-                if self._state is State.ASLEEP or self._deaf:
-                    self._woken_by_speech = True
-                    by_word = self._config.wake.mode == "word"
-                    self._news.woken("word" if by_word else "speech")
-                    self._hear()
-                if self._state is State.ASLEEP:
-                    self._move(Trigger.WAKE, "somebody says the wake word" if by_word else "somebody speaks")
-            case Wake(standing=standing):
-                self._woken_by_speech = False
-                if not standing and (self._deaf or move(self._state, Trigger.WAKE) is not None):
-                    self._news.woken("command")
-                self._hear()
-                self._move(Trigger.WAKE, "woken")
-            case Sleep():
-                self._retry_at_s = None
-                self._move(Trigger.SLEEP, "sent to sleep")
-            case Reconfigure(config=config, agent=agent):
-                self._reconfigure(config, agent)
-            case Opened(session=session, ready=ready) if session is self._session:
-                self._opened(session, ready)
-            case Ended(session=session, ending=ending) if session is self._session:
-                self._session = None
-                self._ended(session, ending)
-            case _:
-                pass
-
-    def _hear(self) -> None:
-        """Somebody has woken the agent: from now on the room is for it."""
-        if self._deaf:
-            log.info("somebody wakes the agent, in a session that the device has opened")
-            self._dialogue.person_wakes()
-        self._deaf = False
-
-    def _reconfigure(self, config: Config, agent: Agent) -> None:
-        self._config = config
-        self._agent = agent
-        self._backoff = Backoff(config.reconnect.initial_s, config.reconnect.max_s)
-        self._greeting.reconfigure(config)
-        self._quiet.reconfigure(config.session)
-        self._always = config.wake.mode == "always"
-        self._admission.reconfigure(always=self._always, max_s=config.session.max_s)
-        if self._state is State.BACKING_OFF:
-            self._move(Trigger.RETRY_DUE, "the configuration was read again")
-        elif self._always and not self._is_refused(Wake(by_speech=False, standing=True)):
-            self._move(Trigger.WAKE, "always")
-
-    def _opened(self, session: Session, ready: Ready) -> None:
-        now_s = time.monotonic()
-        self._rolling_over = False
-        tries = max(1, self._backoff.tries)
-        handshake_ms = round((now_s - self._connect_since_s) * 1000)
-        self._move(
-            Trigger.READY,
-            f"conversation {ready.conversation_id}",
-            {"conversation_id": ready.conversation_id, "handshake_ms": handshake_ms},
-        )
-        self._news.opened(ready, now_s, handshake_ms=handshake_ms, resent_ms=self._outbox.kept_ms, tries=tries)
-        # After it, for the return belongs to the new conversation.
-        self._outage.opened(now_s)
-        session.told.set()
-
-    def _ended(self, session: Session, ending: Ending) -> None:
-        now_s = time.monotonic()
-        agent_hangs_up = self._dialogue.agent_hangs_up
         self._dialogue.line_ended()
-        self._news.ended(ending)
-        codec = session.codec
-        if codec.malformed or codec.unknown:
-            log.info("%d messages could not be read, %d were of unknown types", codec.malformed, codec.unknown)
-        if codec.refused_calls:
-            log.info("%d calls of tools had not the form of one, and were answered so", codec.refused_calls)
-        if self._state is State.LIVE and self._outage.was_good(now_s):
-            self._backoff.reset()
-        if session.suppress_greeting and self._greeting.is_refused(ending):
-            self._move(Trigger.GREETING_REFUSED, "again, with its greeting")
-            return
-        match ending.kind:
-            case _ if ending.kind is EndingKind.AGENT or agent_hangs_up:
-                if ending.time_is_up:
-                    log.warning("the session was cut for its age; set session.max_s below the agent's own limit")
-                self._keep_history = ending.time_is_up
-                if self._state is State.LIVE and not agent_hangs_up and self._outbox.closed(now_s):
-                    # Not an answer to what was said just before.
-                    self._move(Trigger.LOST, f"{ending.reason} before it answered; it is asked again", about(ending))
-                    return
-                again = self._always or self._talk_begins_s() < float("inf")
-                # An agent that hangs up while somebody talks, or before it began, has not judged what woke the daemon.
-                if self._state is State.LIVE and not again and self._quiet.is_false_wake(self._woken_by_speech):
-                    self._doubt()
-                self._move(Trigger.AGENT_HUNG_UP, ending.reason, about(ending))
-                if self._state is State.ASLEEP and again:
-                    self._woken_by_speech = not self._always
-                    self._retry_at_s = now_s + self._backoff.next_s()
-            case EndingKind.FINAL:
-                self._outage.tell(ending.reason, ending, logging.ERROR)
-                self._move(Trigger.REFUSED, ending.reason, about(ending))
+        self._carry_out(self._lifecycle.stop(time.monotonic()))
+
+    def _time_to_next_look_s(self) -> float | None:
+        now_s = time.monotonic()
+        due_s = self._lifecycle.next_look_s(now_s, self._facts)
+        return max(SOONEST_LOOK_S, due_s - now_s) if due_s < float("inf") else None
+
+    def _take(self, message: Message, now_s: float) -> Commands:
+        match message:
+            case Wake() | Sleep():
+                yield from self._lifecycle.take(message, now_s, self._facts)
+            case Reconfigure(config=config, agent=agent):
+                self._config, self._agent = config, agent
+                yield from self._lifecycle.reconfigure(config, now_s, self._facts)
+            case Opened(session=session, ready=ready) if session is self._session:
+                yield from self._lifecycle.opened(ready, now_s, self._facts)
+                if self._sink is not None:
+                    self._dialogue.then(self._sink.let_in)
+            case Ended(session=session, ending=ending) if session is self._session:
+                self._session = self._sink = None
+                _tell_what_was_not_understood(session)
+                yield from self._lifecycle.ended(ending, session.suppress_greeting, now_s, self._facts)
             case _:
-                what = "" if self._state is State.LIVE else "no line to the agent: "
-                self._outage.tell(what + ending.reason, ending, logging.WARNING)
-                self._move(Trigger.LOST, ending.reason, about(ending))
+                pass
 
-    # ------------------------------------------------------------ moves
+    # ------------------------------------------------------------ commands
 
-    def _move(self, trigger: Trigger, reason: str, more: Fields | None = None) -> None:
-        step = move(self._state, trigger)
-        if step is None:
-            return
-        before, self._state = self._state, step.to
-        self._rolling_over = trigger is Trigger.OLD or (self._rolling_over and trigger is Trigger.GREETING_REFUSED)
-        self._was_heard_out = trigger in (Trigger.IDLE, Trigger.FALSE_WAKE)
-        self._keep_history |= trigger in (Trigger.IDLE, Trigger.FALSE_WAKE, Trigger.SPENT, Trigger.GIVEN_UP)
-        for action in step.actions:
-            self._act(action, reason)
-        self._keep_history = False
-        if step.to is State.ASLEEP:
-            self._admission.fell_asleep(trigger, resumes=not self._deaf)
-            self._deaf = False
-        if before is not step.to:
-            # An outage is told once when it begins and once when it ends, not at every try.
-            retrying = self._outage.is_told and State.ASLEEP not in (before, step.to)
-            self._news.moved(before, step.to, trigger, reason, more or {}, again=retrying)
-        if trigger in (Trigger.IDLE, Trigger.FALSE_WAKE, Trigger.SLEEP):
-            self._backoff.reset()
+    def _carry_out(self, commands: Commands) -> None:
+        """One after the other: a decision may ask about what the command before it has changed."""
+        for command in commands:
+            self._do(command)
 
-    def _act(self, action: Action, reason: str) -> None:
-        match action:
-            case Action.CONNECT | Action.CONNECT_WITHOUT_OVERRIDE:
-                self._connect()
-            case Action.ANNOUNCE:
-                self._retry_at_s = None
-            case Action.HANG_UP:
+    def _do(self, command: Command) -> None:
+        match command:
+            case Publish(event=event):
+                self._dialogue.publish(event)
+            case Log(level=level, text=text, fields=told):
+                log.log(level, "%s", text, extra=fields(**told))
+            case Connect(suppress_greeting=suppress_greeting):
+                self._connect(suppress_greeting=suppress_greeting)
+            case HangUp():
                 session = self._let_go()
                 if session is not None:
                     session.hang_up("nobody needs the session any more")
                 self._dialogue.line_ended()
-                self._news.hung_up(reason)
-            case Action.RETRY_SOON:
-                self._retry_at_s = time.monotonic() + self._backoff.next_s()
-            case Action.RETRY_LATE:
-                self._retry_at_s = time.monotonic() + self._backoff.longest_s()
-            case Action.DOUBT:
-                self._doubt()
-            case Action.FORGET:
-                self._retry_at_s = None
-                self._dialogue.conclude(self._decided_s, keep_history=self._keep_history)
-                self._unanswered.give_up(self._talk_begins_s(), reason, was_heard_out=self._was_heard_out)
-                if self._to_agent.typed_s is not None:
-                    # It was typed into a session that was just ending; nothing has woken the daemon for it yet.
-                    self._inbox.put(Wake(by_speech=False, by_device=self._to_agent.only_device_typed))
+            case Abandon():
+                session = self._let_go()
+                if session is not None:
+                    session.hang_up("it hangs")
+                    self._outbox.end(session)
+            case LineEnded():
+                self._dialogue.line_ended()
+            case Conclude(decided_s=decided_s, keep_history=keep_history):
+                self._dialogue.conclude(decided_s, keep_history=keep_history)
+            case GiveUpSpeech():
+                self._give_up(command)
+            case ForgetSpeech(before_s=before_s):
+                self._outbox.forget(before_s)
+            case GiveUpTyped(before_s=before_s, cause=cause):
+                self._dialogue.forget_typed(before_s, cause)
+            case PersonWakes():
+                self._dialogue.person_wakes()
+            case WokenForNothing():
+                self._woken_for_nothing()
+            case WakeAgain(wake=wake):
+                self._inbox.put(wake)
+            case Refuse(refusal=refusal, of_its_own=of_its_own):
+                self._warden.refuse(refusal, of_its_own=of_its_own)
 
-    def _doubt(self) -> None:
-        # A wake word is no matter of loudness.
-        if self._config.wake.mode == "speech":
-            self._woken_for_nothing()
-
-    def _let_go(self) -> Session | None:
-        """Nothing more is heard of it."""
-        with self._current:
-            session, self._session = self._session, None
-        if session is not None:
-            session.told.set()
-        return session
-
-    def _connect(self) -> None:
-        self._retry_at_s = None
-        self._connect_since_s = time.monotonic()
-        self._slow_at_s = self._connect_since_s + SLOW_S
-        # Its thread keeps three deadlines of that length, unless it has died or hangs.
-        self._hangs_at_s = self._connect_since_s + 3 * self._config.session.connect_timeout_s + HANGS_AFTER_S
-        unwanted = self._greeting_unwanted()
+    def _connect(self, *, suppress_greeting: bool) -> None:
+        self._sink = SessionSink(
+            self._dialogue, self._inbox.put, lambda: self._lifecycle.greeting_is_unwanted(self._facts)
+        )
         self._session = Session(
             self._agent,
             self._outbox,
-            self,
-            suppress_greeting=unwanted and self._greeting.may_suppress,
+            self._sink,
+            suppress_greeting=suppress_greeting,
             timeout_s=self._config.session.connect_timeout_s,
             traffic=self._traffic,
             lines=self._lines,
@@ -408,91 +424,40 @@ class Supervisor:
         )
         self._session.start()
 
-    def _abandon(self) -> None:
-        """The session's thread has neither begun nor ended it in time: where memory ran out, a thread may die or hang
-        before its first line is run, and tells nobody."""
-        session = self._let_go()
-        if session is None:
-            return
-        session.hang_up("it hangs")
-        self._outbox.end(session)
-        waited_s = time.monotonic() - self._connect_since_s
-        self._ended(session, retry(f"connecting has hung for {waited_s:.0f} s"))
+    def _let_go(self) -> Session | None:
+        """Nothing more is heard of it."""
+        session, self._session = self._session, None
+        sink, self._sink = self._sink, None
+        if sink is not None:
+            sink.close()
+        return session
 
-    def _talk_begins_s(self) -> float:
-        """From when on speech belongs to what somebody is saying right now; infinite when nobody talks."""
-        since_s = self._dialogue.talk_since_s
-        if since_s is None or self._config.wake.mode in ("manual", "word"):
-            return float("inf")
-        return since_s - self._config.gate.pre_roll_ms / 1000
+    def _give_up(self, command: GiveUpSpeech) -> None:
+        forget = self._outbox.forget_ended if command.is_whole_utterances else self._outbox.forget
+        gone = forget(command.before_s, time.monotonic())
+        made_nothing_ms = gone.passed_over_ms
+        if made_nothing_ms and not command.was_heard_out:
+            # It was not lost: the agent had it, and had the time for it.
+            log.info("the agent has made nothing of %.2f s of speech", made_nothing_ms / 1000)
+        loss = loss_of(gone, command)
+        if loss is not None:
+            self.tell_loss(loss)
 
-    def _greeting_unwanted(self) -> bool:
-        asked = self._woken_by_speech or self._dialogue.continues or self._to_agent.typed_s is not None
-        return self._greeting.is_unwanted(asked=asked, in_mid_conversation=self._rolling_over)
 
-    # ------------------------------------------------------------ timers
+def loss_of(gone: GivenUp, command: GiveUpSpeech) -> Loss | None:
+    """What is to be told as lost of speech that was given up."""
+    passed_over_ms = gone.sent_ms if command.was_heard_out else gone.passed_over_ms
+    lost_ms = gone.unsent_ms + gone.sent_ms - passed_over_ms
+    if not lost_ms or not command.is_told:
+        return None
+    was_sent = gone.sent_ms > passed_over_ms
+    never_shown = "; it was sent, but never shown to have been heard" if was_sent else ""
+    return Loss(lost_ms, command.cause + never_shown)
 
-    def _time_to_next_look_s(self) -> float | None:
-        now_s = time.monotonic()
-        due_s = [self._admission.next_look_s(now_s, self._state, self._outage.live_since_s)]
-        if self._retry_at_s is not None:
-            due_s.append(self._retry_at_s)
-        if self._state is State.CONNECTING:
-            due_s.append(self._hangs_at_s)
-            if self._slow_at_s is not None:
-                due_s.append(self._slow_at_s)
-        if self._state is State.LIVE:
-            due_s.append(self._outage.next_look_s)
-            held_open = self._admission.held_open and not self._deaf
-            due_s.append(
-                self._quiet.next_look_s(now_s, held_open=held_open, by_speech=self._woken_by_speech, deaf=self._deaf)
-            )
-        if self._state is not State.ASLEEP:
-            said_s = (self._unanswered.newest_s, self._unanswered.oldest_spoken_s)
-            due_s += [at_s + self._config.session.keep_utterance_s for at_s in said_s if at_s is not None]
-        # While somebody is busy past the deadline, look again soon rather than at once.
-        return max(0.05, min(due_s) - now_s) if min(due_s) < float("inf") else None
 
-    def _look_at_timers(self, now_s: float) -> None:
-        if self._retry_at_s is not None and now_s >= self._retry_at_s:
-            self._retry_at_s = None
-            if self._state is State.BACKING_OFF:
-                self._move(Trigger.RETRY_DUE, "next try")
-            elif not self._is_refused(Wake(by_speech=not self._always, standing=self._always)):
-                self._move(Trigger.WAKE, "next try")
-        if self._admission.may_resume() and not self._is_refused(Wake(by_speech=False, standing=True)):
-            self._woken_by_speech = False
-            self._move(Trigger.WAKE, "sessions are allowed again")
-        if self._state is State.CONNECTING and self._slow_at_s is not None and now_s >= self._slow_at_s:
-            self._slow_at_s = None
-            self._outage.slow()
-        if self._state is State.CONNECTING and now_s >= self._hangs_at_s:
-            self._abandon()
-        if self._state is State.LIVE:
-            self._outage.look(now_s)
-        if self._state is State.LIVE:
-            # Before its age: nobody needs another one instead.
-            held_open = self._admission.held_open and not self._deaf
-            if quiet := self._quiet.due(now_s, held_open=held_open, by_speech=self._woken_by_speech, deaf=self._deaf):
-                self._move(*quiet)
-        pause = self._dialogue.between_turns(now_s)
-        if due := self._admission.due(now_s, self._state, self._outage.live_since_s, between_turns=pause):
-            self._move(*due)
-        self._give_up_old(now_s - self._config.session.keep_utterance_s)
-
-    def _give_up_old(self, before_s: float) -> None:
-        cause = "no agent could be reached for it in time"
-        newest_s = self._unanswered.newest_s
-        if newest_s is not None and newest_s <= before_s:
-            self._unanswered.give_up_all(self._decided_s, cause)
-            if not self._always:
-                self._move(Trigger.GIVEN_UP, "what was said is too old to be answered")
-        elif (oldest_s := self._unanswered.oldest_spoken_s) is not None and oldest_s <= before_s:
-            self._unanswered.give_up_old(before_s, cause)
-
-    def _is_refused(self, wake: Wake) -> bool:
-        if self._admission.refuses(wake, self._state, self._decided_s):
-            self._unanswered.refused()
-            return True
-        self._unanswered.admitted(self._talk_begins_s())
-        return False
+def _tell_what_was_not_understood(session: Session) -> None:
+    codec = session.codec
+    if codec.malformed or codec.unknown:
+        log.info("%d messages could not be read, %d were of unknown types", codec.malformed, codec.unknown)
+    if codec.refused_calls:
+        log.info("%d calls of tools had not the form of one, and were answered so", codec.refused_calls)

@@ -3,52 +3,56 @@
 from __future__ import annotations
 
 import json
-import time
-from typing import Any
 
 import pytest
 
 from parleyd.agents.elevenlabs.codec import ElevenLabsCodec
 from parleyd.config.schema import ElevenLabs
-from parleyd.conversation.dialogue import agent_input
-from parleyd.conversation.dialogue.agent_input import ASK, JUST_NOW_S, MAX_TO_TELL, ToAgent
-from parleyd.conversation.dialogue.typed_input import MOST_TEXTS
-from parleyd.conversation.session.outbox import Outbox
-from parleyd.conversation.session.uplink import Uplink
+from parleyd.conversation.dialogue.agent_input import ASK, JUST_NOW_S, MAX_TO_TELL, MOST_TEXTS, AgentInput
+from parleyd.conversation.dialogue.commands import Command, Publish, Send
 from parleyd.core import events
 
 CODEC = ElevenLabsCodec(ElevenLabs(agent_id="a"))
 
 
 class Agent:
-    """ToAgent, and what it has sent."""
+    """AgentInput, a clock, and what it has sent."""
 
     def __init__(self) -> None:
-        self.outbox = Outbox(Uplink("silence", pre_roll_ms=0, capacity_ms=1000))
-        self.lost: list[str] = []
-        bus = events.Bus()
-        bus.subscribe(lambda event: self.lost.append(event.text) if isinstance(event, events.TypedLost) else None)
-        self.to_agent = ToAgent(self.outbox, bus)
+        self.commands: list[Command] = []
+        self.to_agent = AgentInput(self.commands.append)
+        self.now_s = 1000.0
+
+    @property
+    def lost(self) -> list[str]:
+        published = [command.event for command in self.commands if isinstance(command, Publish)]
+        return [event.text for event in published if isinstance(event, events.TypedLost)]
+
+    def say(self, text: str) -> None:
+        self.now_s += 1
+        self.to_agent.say(text, self.now_s)
+
+    def tell(self, text: str, *, ask: bool) -> None:
+        self.now_s += 1
+        self.to_agent.tell(text, self.now_s, ask=ask)
 
     def opened(self) -> list[tuple[str, str]]:
         """Opens a session. → what it is told: (type, text)."""
-        self.outbox.admit(self)
-        self.to_agent.open(CODEC, None)
+        self.sent()
+        self.to_agent.open(object(), CODEC, None, self.now_s)
         return self.sent()
 
     def sent(self) -> list[tuple[str, str]]:
-        self.outbox.send(b"null")
-        sent: list[dict[str, Any]] = []
-        while (message := self.outbox.take(self)) != b"null":
-            assert isinstance(message, bytes)
-            sent.append(json.loads(message))
-        return [(one["type"], one["text"]) for one in sent]
+        """Since the last call."""
+        messages = [json.loads(command.message) for command in self.commands if isinstance(command, Send)]
+        self.commands[:] = [command for command in self.commands if not isinstance(command, Send)]
+        return [(one["type"], one["text"]) for one in messages]
 
 
 def test_what_happens_meanwhile_is_told_and_then_asked_for_once() -> None:
     agent = Agent()
-    agent.to_agent.tell("one", ask=False)
-    agent.to_agent.tell("two", ask=True)
+    agent.tell("one", ask=False)
+    agent.tell("two", ask=True)
     assert agent.opened() == [("contextual_update", "one"), ("contextual_update", "two"), ("user_message", ASK)]
     assert agent.to_agent.answered() == (), "the person has not said it"
     agent.to_agent.close()
@@ -58,11 +62,11 @@ def test_what_happens_meanwhile_is_told_and_then_asked_for_once() -> None:
 def test_in_a_session_the_agent_speaks_of_it_if_it_is_asked() -> None:
     agent = Agent()
     agent.opened()
-    agent.to_agent.tell("one", ask=False)
+    agent.tell("one", ask=False)
     assert agent.sent() == [("contextual_update", "one")]
-    agent.to_agent.tell("two", ask=True)
+    agent.tell("two", ask=True)
     assert agent.sent() == [("contextual_update", "two"), ("user_message", ASK)]
-    agent.to_agent.tell("three", ask=True)
+    agent.tell("three", ask=True)
     assert agent.sent() == [("contextual_update", "three")], "it has not answered yet"
 
 
@@ -72,10 +76,10 @@ def test_after_a_lost_line_what_it_has_not_answered_is_told_again(is_live: bool,
     agent = Agent()
     if is_live:
         agent.opened()
-        agent.to_agent.tell("one", ask=ask)
+        agent.tell("one", ask=ask)
         told = agent.sent()
     else:
-        agent.to_agent.tell("one", ask=ask)
+        agent.tell("one", ask=ask)
         told = agent.opened()
     assert told[0] == ("contextual_update", "one")
     agent.to_agent.close()
@@ -87,30 +91,29 @@ def test_after_a_lost_line_what_it_has_not_answered_is_told_again(is_live: bool,
 
 def test_what_no_agent_has_read_is_told_as_lost() -> None:
     agent = Agent()
-    agent.to_agent.say("too much")
-    agent.to_agent.tell("one", ask=True)
+    agent.say("too much")
+    agent.tell("one", ask=True)
     for _ in range(MOST_TEXTS):
-        agent.to_agent.say("more")
+        agent.say("more")
     assert agent.lost == ["too much"], "that it was asked to speak is nobody's text"
     agent.opened()
-    agent.to_agent.say("read")
+    agent.say("read")
     agent.to_agent.close()
-    agent.to_agent.say("unread")
-    agent.to_agent.forget_typed(float("inf"), "too late")
+    agent.say("unread")
+    agent.to_agent.forget_typed(float("inf"), "too late", agent.now_s)
     assert agent.lost == ["too much", "unread"]
 
 
-def test_what_comes_late_says_so_and_is_asked_for_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_comes_late_says_so_and_is_asked_for_no_more() -> None:
     agent = Agent()
-    agent.to_agent.tell("one", ask=False)
-    now_s = time.monotonic()
-    agent.to_agent.forget_typed(now_s, "too late")
-    monkeypatch.setattr(agent_input.time, "monotonic", lambda: now_s + 2 * JUST_NOW_S)
+    agent.tell("one", ask=False)
+    agent.to_agent.forget_typed(agent.now_s + 0.1, "too late", agent.now_s)
+    agent.now_s += 2 * JUST_NOW_S
     assert agent.opened() == [("contextual_update", "one That was 2 minutes ago.")]
 
 
 def test_it_becomes_no_chronicle() -> None:
     agent = Agent()
     for number in range(3 * MAX_TO_TELL):
-        agent.to_agent.tell(str(number), ask=True)
+        agent.tell(str(number), ask=True)
     assert len(agent.opened()) == MAX_TO_TELL + 1

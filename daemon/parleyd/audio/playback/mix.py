@@ -1,0 +1,355 @@
+"""What the speaker plays, as one object: the agent's answers, an announcement over them, earcons beside them. Pure.
+
+    enqueue ─▶ queue (30 min) ─▶ work: decode, resample ─▶ two periods ─▶ period ─▶ the device
+               answer_queue.py   pipeline.py                              gain.py
+
+There is no thread, lock or clock in here: time comes in as an argument, and playback.py brings the other two. Nothing
+is held back on purpose: the first chunk sounds as soon as it comes, for agents send faster than real time; the two
+periods that lie ready are all that guards against a late thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from parleyd.audio import pcm as sound
+from parleyd.audio.earcons.sounds import Earcon, Sound
+from parleyd.audio.pcm import BYTES_PER_SAMPLE, AudioFormat
+from parleyd.audio.playback.announcement_track import AnnouncementTrack
+from parleyd.audio.playback.earcon_track import EarconTrack
+from parleyd.audio.playback.gain import Fader, Layer, Move, mixed
+from parleyd.audio.playback.pipeline import Job, Pipeline
+from parleyd.audio.playback.playhead import Heard, Playhead, Segment, Started
+
+# A clear ends the sound within this time, so that it does not click.
+FADE_S = 0.005
+# What is made at once, where the device takes less.
+_PERIOD_S = 0.010
+# The volume takes this long for its whole range: of a tone of 200 Hz no more than -80 dB then spreads above 2 kHz, a
+# step leaves -36.
+_VOLUME_RANGE_S = 0.020
+# Ducking takes this long for the whole range: down before a person's first word is over, and back more gently.
+_DUCK_RANGE_S, _UNDUCK_RANGE_S = 0.005, 0.010
+
+
+@dataclass(frozen=True, slots=True)
+class Audible:
+    """Until when each is to be heard, in monotonic seconds: past when it is not, infinite while more of it waits."""
+
+    voice_until_s: float
+    earcon_until_s: float
+    announcement_until_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """What the device takes at once. Its layers, each mono at the device's rate, belong to nobody else any more."""
+
+    samples: int
+    layers: tuple[Layer, ...]
+    volume: Move
+
+    def pcm(self) -> bytes:
+        """Signed 16 bit, little-endian, mono, `samples` long. The arithmetic of a period: no lock is needed for it."""
+        return mixed(self.samples, self.layers, self.volume)
+
+
+class _Underruns:
+    """How often an answer had a hole: sound that the device asked for in the middle of it and did not get."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._starved: Segment | None = None  # more of it turns the silence so far into a hole
+        self._in_hole = False  # one of any length counts once
+
+    def more_came(self, segment: Segment) -> None:
+        """If the device had run dry in this segment, that was a hole, the network's."""
+        if self._starved is segment:
+            self._add()
+        self._starved = None
+
+    def period_was_full(self) -> None:
+        self._in_hole = False
+
+    def ran_dry(self, open_segment: Segment | None) -> None:
+        """The device got less, and nothing waits: a hole if more of the open segment comes later."""
+        self._starved = open_segment
+
+    def came_late(self, owner: Segment | None) -> None:
+        """The device got less though there is more, of owner: a hole, ours, if its answer has begun."""
+        if owner is not None and owner.handed_s > 0.0:
+            self._add()
+
+    def forget(self) -> None:
+        """What was starved is over."""
+        self._starved = None
+
+    def _add(self) -> None:
+        self.count += not self._in_hole
+        self._in_hole = True
+
+
+class Mix:
+    """Answers one after the other, and what sounds over and beside them, from enqueue() to period().
+
+    volume: 1.0 is unchanged. duck_db: how much quieter the agent is while ducked. earcons: the sounds of those that
+    are on.
+
+    announcement, earcons: tracks of their own. They neither wait in the queue nor count as the agent's voice.
+    last_period_s: monotonic time at which the device last took a period; 0.0 before.
+
+    What always holds, whatever happens in whatever order; tests/audio/test_mix_sequences.py holds it against that:
+
+    - The device takes each answer's sound in the order in which it came, each sample once; what is not taken was
+      cleared, discarded, or lost at the queue's limits (and, when the device's rate changes, what a resampler holds).
+    - What is told as heard was heard: of an answer, as many milliseconds as the device took of it, after a clear
+      without a fade only those that were through; never more than came.
+    - A clear leaves nothing: at most FADE_S of sound that belongs to nobody, then silence until more comes.
+    - One answer at most has the floor. What is told comes in the order of what is heard: Started at most once, then
+      Heard exactly once for every segment of an answer, and no other answer's between the two.
+    - Neither ducking nor the volume skips anything, and neither does what sounds over or beside.
+    - Announcements and earcons are never heard as an answer's, and no clear takes them.
+    - Silence after the end of an answer, or before its first sound, is no underrun.
+    """
+
+    def __init__(self, *, volume: float, duck_db: float, earcons: Mapping[Earcon, Sound] | None = None) -> None:
+        self.announcement = AnnouncementTrack(duck_db)
+        self.earcons = EarconTrack(earcons or {})
+        self.last_period_s = 0.0
+        self._voice = Pipeline()
+        self._playhead = Playhead(self._voice.rate_hz, 0.020)
+        self._underruns = _Underruns()
+        self._told: list[Started | Heard] = []
+        self._fade = b""  # of what was cleared
+        self._last_sample = 0  # of the voice, if the device's last period ended in it
+        self._volume = volume
+        self._duck_factor = 10.0 ** (-duck_db / 20.0)
+        self._is_ducked = False
+        self._volume_gain = Fader(volume)
+        self._duck_gain = Fader()
+        self._discards = False
+        self._discarded_answer: int | None = None
+
+    # ---------------------------------------------------------------- the agent's voice
+
+    def set_format(self, fmt: AudioFormat) -> None:
+        """The format of what is enqueued from now on."""
+        self._voice.queue.set_format(fmt)
+
+    def enqueue(self, answer: int, data: bytes, now_s: float) -> None:
+        """More of an answer, as the provider encodes it; in chunks of any size, even with half a sample at the end."""
+        queue = self._voice.queue
+        data, lost_s = queue.accept(answer, data)
+        if self._discards and answer == self._discarded_answer:
+            return
+        if lost_s:
+            self._playhead.lost(answer, lost_s)
+        if not data:
+            return
+        segment = self._playhead.queued(answer, queue.length_s(data))
+        if self._discards:
+            self._discarded_answer = answer
+            self._told += self._playhead.clear(now_s, sharp=True)
+            return
+        queue.push(segment, data)
+        self._underruns.more_came(segment)
+
+    def end_answer(self, answer: int) -> None:
+        """No more of this answer will come: its last samples need not wait for others."""
+        self._playhead.end(answer)
+
+    def clear(self, now_s: float, *, fade: bool) -> Heard | None:
+        """Throws away all of the agent's voice that the device has not taken.
+
+        With a fade, the sound ends within FADE_S, and all that the device has taken counts as heard. Without one it
+        ends at once, and so does what the device holds, which has to be closed: only what is through counts as heard.
+        → what was heard of the answer that was sounding, or next in turn; None if there was none.
+        """
+        self._collect(now_s)
+        told = self._playhead.clear(now_s, sharp=not fade, fade_s=FADE_S if fade else 0.0)
+        self._told += told
+        ready = self._fade + self._voice.clear()
+        self._fade = b""
+        if fade and (ready or self._last_sample):
+            self._fade = sound.fade_out(ready, round(FADE_S * self._voice.rate_hz), self._last_sample)
+        self._underruns.forget()
+        return next((it for it in told if isinstance(it, Heard)), None)
+
+    def discard(self, on: bool, now_s: float) -> None:
+        """While on, nobody can hear: what waits counts as cleared, and what comes does too."""
+        if on and not self._discards:
+            self.clear(now_s, fade=False)
+        self._discards = on
+        self._discarded_answer = None
+
+    def duck(self, on: bool) -> None:
+        """Quieter by duck_db while on, from the next period on; nothing is skipped."""
+        self._is_ducked = on
+
+    def set_volume(self, volume: float) -> None:
+        """1.0 is unchanged. Moves within 20 ms, from the next period on; at once where nothing sounds."""
+        self._volume = volume
+        if not (self.waits or self.earcons.waits):
+            self._volume_gain.now = volume
+
+    def play_earcon(self, name: Earcon, now_s: float, *, after_voice: bool) -> None:
+        """At once, beside the agent's voice; after_voice: when the agent has finished. Not while discarding."""
+        if not self._discards:
+            self.earcons.play(name, now_s, after_voice=after_voice)
+
+    # ---------------------------------------------------------------- what is so
+
+    @property
+    def volume(self) -> float:
+        """Where it is going, if it moves."""
+        return self._volume
+
+    @property
+    def voice_waits(self) -> bool:
+        """Some of the agent's voice was not yet taken by the device, or the fade in its place was not."""
+        return bool(self._fade) or not self._voice.is_dry
+
+    @property
+    def waits(self) -> bool:
+        """Some of the agent's voice, or of an announcement, was not yet taken by the device."""
+        return self.voice_waits or self.announcement.waits
+
+    @property
+    def silent_from_s(self) -> float:
+        """When all that the device has taken of the agent's voice will have been heard."""
+        return self._playhead.silent_from_s
+
+    def audible(self, now_s: float) -> Audible:
+        """Until when the agent, earcons and announcements are to be heard."""
+        return Audible(
+            float("inf") if self.voice_waits else self._playhead.silent_from_s,
+            self.earcons.audible_until_s(now_s),
+            self.announcement.audible_until_s(now_s),
+        )
+
+    @property
+    def queued_s(self) -> float:
+        """Seconds of the agent's voice that the device has not yet taken."""
+        return self._voice.waiting_s
+
+    @property
+    def dropped_s(self) -> float:
+        """Seconds that came beyond the queue's limits, so far."""
+        return self._voice.queue.dropped_s
+
+    @property
+    def underruns(self) -> int:
+        """How often an answer had a hole, so far: it came late, or we were late."""
+        return self._underruns.count
+
+    # ---------------------------------------------------------------- what is told
+
+    def told(self, now_s: float) -> list[Started | Heard]:
+        """What has become true by now, in the order of what is heard, each once."""
+        self._collect(now_s)
+        told, self._told = self._told, []
+        return told
+
+    @property
+    def next_told_s(self) -> float | None:
+        """When told() will have something, if nothing else happens until then; None: never."""
+        return self._playhead.next_due_s(dry=not self.voice_waits)
+
+    def _collect(self, now_s: float) -> None:
+        self._told += self._playhead.due(now_s, dry=not self.voice_waits)
+
+    # ---------------------------------------------------------------- the worker
+
+    @property
+    def has_work(self) -> bool:
+        """Whether work() would give something."""
+        return self._voice.has_work or self.announcement.pipeline.has_work
+
+    @property
+    def is_working(self) -> bool:
+        """A job was given out, and is still wanted."""
+        return self._voice.is_making or self.announcement.pipeline.is_making
+
+    def work(self) -> Job | None:
+        """What is to be made next for the device, the agent's voice first. For one thread: run() it, then finish()."""
+        return self._voice.work() or self.announcement.pipeline.work()
+
+    def finish(self, job: Job) -> None:
+        """A job has run; what was cleared meanwhile is dropped."""
+        self._voice.finish(job)
+        self.announcement.pipeline.finish(job)
+
+    @property
+    def has_waste(self) -> bool:
+        """free_some() has something to do."""
+        return self._voice.queue.has_waste or self.announcement.pipeline.queue.has_waste
+
+    def free_some(self) -> None:
+        """Lets go of some of what was cleared; for the worker when there is no work, and without a lock."""
+        self._voice.queue.free_some()
+        self.announcement.pipeline.queue.free_some()
+
+    # ---------------------------------------------------------------- the device
+
+    def device_opened(
+        self, rate_hz: int, period_samples: int, latency_s: float, earcons: dict[Earcon, bytes] | None
+    ) -> None:
+        """The device was opened, perhaps again and at another rate: everything goes on where it was.
+
+        earcons: what self.earcons.resampled(rate_hz) has made.
+        """
+        if earcons is not None:
+            self.earcons.set_rate(rate_hz, earcons)
+        if rate_hz != self._voice.rate_hz:
+            self._fade = b""
+        self._voice.set_rate(rate_hz)
+        self.announcement.set_rate(rate_hz)
+        self._period_is(max(period_samples, round(rate_hz * _PERIOD_S)))
+        self._playhead.rate_hz = rate_hz
+        self._playhead.latency_s = latency_s
+
+    def device_closed(self) -> None:
+        """It takes nothing until device_opened(); what it took last is over, and a clear needs no fade for it."""
+        self._last_sample = 0
+
+    def _period_is(self, samples: int) -> None:
+        self._voice.period_samples = self.announcement.pipeline.period_samples = samples
+
+    def period(self, samples: int, now_s: float) -> Period:
+        """The device takes so many samples at now_s."""
+        self.last_period_s = now_s
+        if samples > self._voice.period_samples:
+            self._period_is(samples)
+        voice = self._take_voice(samples, now_s)
+        is_answering = self._playhead.busy or self.voice_waits
+        announcement, under_announcement = self.announcement.take(samples, now_s, self._playhead.latency_s)
+        earcon = self.earcons.take(samples, now_s, self._playhead.latency_s, voice=is_answering)
+        rate_hz, duck_s = self._voice.rate_hz, _DUCK_RANGE_S if self._is_ducked else _UNDUCK_RANGE_S
+        duck = self._duck_gain.move(self._duck_factor if self._is_ducked else 1.0, samples, round(duck_s * rate_hz))
+        volume = self._volume_gain.move(self._volume, samples, round(_VOLUME_RANGE_S * rate_hz))
+        layers = Layer(voice, (duck, under_announcement)), announcement, Layer(earcon)
+        return Period(samples, tuple(layer for layer in layers if layer.pcm), volume)
+
+    def _take_voice(self, samples: int, now_s: float) -> bytes:
+        something_waits = self.voice_waits
+        if not something_waits:
+            self._last_sample = 0
+            self._underruns.ran_dry(self._playhead.open)
+            return b""
+        size = samples * BYTES_PER_SAMPLE
+        pcm, self._fade = self._fade[:size], self._fade[size:]
+        for owner, piece in self._voice.pop(samples - len(pcm) // BYTES_PER_SAMPLE):
+            lead_s = len(pcm) / BYTES_PER_SAMPLE / self._voice.rate_hz
+            self._playhead.handed(owner, len(piece) // BYTES_PER_SAMPLE, lead_s, now_s)
+            pcm += piece
+        if len(pcm) == size:
+            self._last_sample = int.from_bytes(pcm[-BYTES_PER_SAMPLE:], "little", signed=True)
+            self._underruns.period_was_full()
+            return pcm
+        self._last_sample = 0
+        if self.voice_waits:
+            self._underruns.came_late(self._voice.next_owner)
+        else:
+            self._underruns.ran_dry(self._playhead.open)
+        return pcm

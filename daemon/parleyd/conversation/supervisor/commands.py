@@ -1,0 +1,205 @@
+"""What the supervisor is told, what follows from it, and what has to be known for that. Pure.
+
+See lifecycle.py, which takes the messages, asks for the facts and gives the commands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from parleyd.conversation.dialogue.commands import Log, Publish
+from parleyd.conversation.dialogue.idle import Patience, Verdict
+from parleyd.usage.allowance import Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """standing: the mode `always` wants it, nobody asked. anyway: in spite of a budget. by_device: a timer has gone
+    off, and the agent is to tell of it."""
+
+    by_speech: bool
+    standing: bool = False
+    anyway: bool = False
+    by_device: bool = False
+
+    @property
+    def of_its_own(self) -> bool:
+        """Not by a command."""
+        return self.by_speech or self.standing or self.by_device
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """Somebody wants no session, by command."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """Open a session. suppress_greeting: ask the agent not to speak first."""
+
+    suppress_greeting: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp:
+    """End the session, properly; nothing more is heard of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Abandon:
+    """End a session whose threads have died or hang; nothing more is heard of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineEnded:
+    """Nobody is there to be told anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conclude:
+    """The conversation is over. decided_s: what is typed since then is for the next one. keep_history: unless it goes
+    on in another session."""
+
+    decided_s: float
+    keep_history: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUpSpeech:
+    """Speech from before before_s, or utterances that were over by then. was_heard_out: the agent has had its time for
+    all that was sent. is_told: it is told as lost."""
+
+    before_s: float
+    cause: str
+    is_whole_utterances: bool = False
+    was_heard_out: bool = False
+    is_told: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetSpeech:
+    """Speech from before before_s, which is for nobody."""
+
+    before_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUpTyped:
+    """What was typed before before_s."""
+
+    before_s: float
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class PersonWakes:
+    """Somebody wakes the agent, in a session that the device has opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class WokenForNothing:
+    """What the gate took for speech was none."""
+
+
+@dataclass(frozen=True, slots=True)
+class WakeAgain:
+    """This wake is to be taken as a message of its own, after all that waits."""
+
+    wake: Wake
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Tell that there is no session now."""
+
+    refusal: Refusal
+    of_its_own: bool
+
+
+Command = (
+    Connect
+    | HangUp
+    | Abandon
+    | LineEnded
+    | Conclude
+    | GiveUpSpeech
+    | ForgetSpeech
+    | GiveUpTyped
+    | PersonWakes
+    | WokenForNothing
+    | WakeAgain
+    | Refuse
+    | Publish
+    | Log
+)
+Commands = Iterator[Command]
+
+
+class Facts(Protocol):
+    """The rest of the daemon, asked at the moment of a decision; each answers at once."""
+
+    @property
+    def kept_until_s(self) -> float | None:
+        """When the newest speech was spoken that no agent has heard."""
+
+    @property
+    def kept_from_s(self) -> float | None:
+        """When the oldest utterance was over that no agent has heard."""
+
+    @property
+    def kept_ms(self) -> int:
+        """How much speech no agent has heard."""
+
+    @property
+    def typed_s(self) -> float | None:
+        """When the newest of what was typed was typed that no agent has answered."""
+
+    @property
+    def only_device_typed(self) -> bool:
+        """All that waits to be answered is the device's own message."""
+
+    @property
+    def talk_since_s(self) -> float | None:
+        """When the person's current stretch of talk began; None while they are silent."""
+
+    @property
+    def continues(self) -> bool:
+        """There is something said that a new session should know."""
+
+    @property
+    def understood(self) -> bool:
+        """The agent has shown, in this conversation, that it made words of what it heard."""
+
+    @property
+    def agent_hangs_up(self) -> bool:
+        """The agent has said just now that it will end this session."""
+
+    @property
+    def farewell_s(self) -> float | None:
+        """After so much quiet the conversation shall end, because the agent wanted it; None: it did not."""
+
+    def quiet_s(self, now_s: float) -> float:
+        """How long nobody has done anything; 0 while somebody is at it."""
+
+    def between_turns(self, now_s: float) -> bool:
+        """Nobody talks, nobody owes an answer, and that has been so for a moment."""
+
+    def no_longer_needed(self, now_s: float, patience: Patience) -> Verdict | None:
+        """See Idle.due."""
+
+    def next_idle_look_s(self, now_s: float, patience: Patience) -> float:
+        """See Idle.next_look_s."""
+
+    def is_asked_again(self, now_s: float) -> bool:
+        """The agent has closed the session properly: whether something was said just before. See Uplink.closed."""
+
+    def refusal(self, *, of_its_own: bool) -> Refusal | None:
+        """Why budgets or quiet hours allow no session now."""
+
+    def budget_spent(self) -> Refusal | None:
+        """Whether a budget has come to its end."""
+
+    def next_budget_look_s(self, now_s: float) -> float:
+        """When budget_spent() may have another answer."""

@@ -1,0 +1,557 @@
+"""The conversation: what follows from what, by hand and over generated sequences."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from conversing import STEP_S, Scene, Told, sound
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from parleyd.agents.agent import (
+    AgentAudio,
+    AgentHangsUp,
+    AgentResponse,
+    AgentResponseCorrection,
+    AgentResponsePart,
+    ApprovalAsked,
+    Interruption,
+    ToolCall,
+    UserTranscript,
+)
+from parleyd.audio.playback.playhead import Heard
+from parleyd.conversation.dialogue.commands import (
+    Answered,
+    AskApproval,
+    Command,
+    Cut,
+    Play,
+    Publish,
+    Send,
+    SessionOver,
+    Transcribed,
+    UseTool,
+)
+from parleyd.conversation.dialogue.conversation import (
+    FAREWELL_S,
+    FAREWELL_UNSAID_S,
+    HANGS_UP_WITHIN_S,
+    OWED_S,
+    PAUSE_S,
+)
+from parleyd.conversation.dialogue.turns import GREETING_WITHIN_S, TURN_GAP_S
+from parleyd.core import events
+from parleyd.tools.result import Result
+
+SKIPPED_S = GREETING_WITHIN_S + 0.1
+
+
+def begun(scene: Scene | None = None) -> Scene:
+    """A session in which the time for a greeting is over."""
+    scene = scene or Scene()
+    scene.begin()
+    scene.wait(SKIPPED_S)
+    return scene
+
+
+def carried(scene: Scene) -> list[str]:
+    """The lines that a new session is told now."""
+    scene.begin()
+    told = scene.sessions[-1].of("contextual_update")
+    return told[0].splitlines()[1:] if told else []
+
+
+# ---------------------------------------------------------------- reconnects
+
+
+def test_what_comes_of_a_session_that_is_not_open_changes_nothing() -> None:
+    scene = begun()
+    scene.lose()
+    seen = len(scene.commands)
+    scene.says("Late.")
+    scene.begin()
+    scene.agent(AgentResponse("Later.", 7), session=1)
+    scene.agent(AgentAudio(7, sound(1.0)), session=1)
+    assert not [command for command in scene.commands[seen:] if isinstance(command, Play | Answered)]
+    assert not [event for event in scene.published() if isinstance(event, events.AnswerText)]
+
+
+def test_what_was_typed_is_told_to_each_session_once_until_it_is_answered() -> None:
+    scene = Scene()
+    scene.types("one")
+    scene.begin()
+    scene.types("two")
+    scene.lose()
+    scene.begin()
+    assert [told.of("user_message") for told in scene.sessions] == [["one", "two"], ["one", "two"]]
+    scene.wait(SKIPPED_S)
+    scene.says("Both.")
+    scene.lose()
+    scene.begin()
+    assert scene.sessions[-1].of("user_message") == []
+    assert carried(scene)[:3] == ["user: one", "user: two", "agent: Both."]
+
+
+def test_a_tentative_transcript_answers_nothing_and_a_final_one_is_a_sign() -> None:
+    scene = begun()
+    scene.hears("hel", final=False)
+    scene.hears("...", final=True)
+    assert not scene.of(Transcribed)
+    scene.hears("hello")
+    assert len(scene.of(Transcribed)) == 1
+
+
+def test_the_greeting_answers_nothing_but_what_follows_it_does() -> None:
+    scene = Scene()
+    scene.types("What time is it?")
+    scene.begin(greets=True)
+    scene.says("Hello!", 0.5)
+    assert not scene.of(Answered)
+    greeting = next(event for event in scene.published() if isinstance(event, events.AnswerText))
+    assert greeting.greeting
+    scene.wait(1.0)
+    scene.says("It is noon.", 0.5)
+    assert len(scene.of(Answered)) == 1
+    scene.lose()
+    scene.begin()
+    assert scene.sessions[-1].of("user_message") == []
+
+
+def test_each_answer_is_a_sign_once_whatever_it_consists_of() -> None:
+    scene = begun()
+    scene.says("One.", 0.5)
+    scene.agent(AgentAudio(1, sound(0.5)))
+    scene.agent(AgentAudio(1, sound(0.5)))
+    assert len(scene.of(Answered)) == 1
+    scene.says("Two.", 0.5)
+    assert len(scene.of(Answered)) == 2
+
+
+def test_without_texts_an_answer_after_a_pause_in_which_somebody_spoke_is_another() -> None:
+    scene = begun()
+    scene.agent(AgentAudio(1, sound(0.2)))
+    scene.wait(TURN_GAP_S + STEP_S)
+    scene.agent(AgentAudio(1, sound(0.2)))
+    assert len(scene.of(Answered)) == 1, "nobody has spoken"
+    scene.talk()
+    scene.wait(0.1)
+    scene.hush()
+    scene.agent(AgentAudio(1, sound(0.2)))
+    assert len(scene.of(Answered)) == 1, "no pause"
+    scene.wait(TURN_GAP_S + STEP_S)
+    scene.agent(AgentAudio(1, sound(0.2)))
+    assert len(scene.of(Answered)) == 2
+
+
+def test_silence_is_no_sign() -> None:
+    scene = begun()
+    scene.agent(AgentAudio(1, bytes(3200)))
+    assert not scene.of(Answered)
+    assert scene.played == [1], "it is played all the same: it is part of the answer"
+
+
+def test_an_answer_before_any_transcript_says_so_and_one_after_it_too() -> None:
+    scene = begun()
+    scene.says("One.")
+    scene.hears()
+    scene.says("Two.")
+    assert [one.has_transcripts for one in scene.of(Answered) if isinstance(one, Answered)] == [False, True]
+    scene.lose()
+    begun(scene)
+    scene.says("Three.")
+    last = scene.of(Answered)[-1]
+    assert isinstance(last, Answered)
+    assert not last.has_transcripts, "the new session has sent none"
+
+
+def test_a_new_session_begins_with_a_new_answer() -> None:
+    scene = begun()
+    scene.says("One.", 0.2)
+    scene.lose()
+    begun(scene)
+    scene.agent(AgentAudio(1, sound(0.2)))
+    assert scene.played == [1, 2]
+
+
+def test_an_unwanted_greeting_is_neither_heard_nor_told() -> None:
+    scene = Scene()
+    scene.begin(greets=True, skips=True)
+    scene.says("Hello, I am your assistant.", 2.0)
+    scene.wait(0.5)
+    assert scene.played == []
+    scene.hears("what time is it")
+    scene.says("It is noon.", 0.2)
+    assert scene.played == [1]
+    assert carried(scene) == ["user: what time is it", "agent: It is noon."]
+
+
+@pytest.mark.parametrize(
+    ("mode", "keep", "told"), [("always", True, True), ("always", False, False), ("lost_line", True, False)]
+)
+def test_what_is_carried_over_when_a_conversation_ends(mode: str, keep: bool, told: bool) -> None:
+    scene = begun(Scene(continuity=mode))  # type: ignore[arg-type]
+    scene.hears("hello")
+    scene.lose()
+    scene.conclude(keep_history=keep)
+    assert bool(carried(scene)) is told
+
+
+def test_without_continuity_nothing_is_carried_over() -> None:
+    scene = begun(Scene(continuity="off"))
+    scene.hears("hello")
+    assert not scene.conversation.continues(scene.now_s)
+    scene.lose()
+    assert carried(scene) == []
+
+
+def test_what_is_typed_after_the_end_was_decided_is_for_the_next_conversation() -> None:
+    scene = Scene()
+    scene.types("early")
+    decided_s = scene.now_s + 0.5
+    scene.wait(1.0)
+    scene.types("late")
+    scene.conversation.conclude(decided_s, scene.now_s, keep_history=True)
+    scene._do()
+    lost = [event.text for event in scene.published() if isinstance(event, events.TypedLost)]
+    assert lost == ["early"]
+    scene.begin()
+    assert scene.sessions[-1].of("user_message") == ["late"]
+
+
+# ---------------------------------------------------------------- cuts
+
+
+def test_a_cut_by_this_side_leaves_nothing_of_that_turn() -> None:
+    scene = begun()
+    scene.says("A long answer.", 2.0)
+    scene.agent(AgentResponsePart("delta", "A long", 1))
+    scene.wait(0.5)
+    scene.talk()
+    scene.wait(0.5)
+    assert [one.by for one in scene.of(Cut) if isinstance(one, Cut)] == ["local"]
+    seen = len(scene.commands)
+    scene.agent(AgentAudio(1, sound(1.0)))
+    scene.agent(AgentResponsePart("delta", " answer.", 1))
+    scene.wait(0.2)
+    scene.agent(AgentAudio(1, sound(1.0)))
+    assert not [one for one in scene.commands[seen:] if isinstance(one, Play)]
+    assert not [one for one in scene.published() if isinstance(one, events.AnswerPart)][1:]
+    scene.hears("stop")
+    scene.agent(AgentAudio(2, sound(0.2)))
+    assert scene.played[-1] > scene.played[0]
+
+
+def test_talk_shorter_than_the_confirmation_cuts_nothing_and_the_voice_comes_back() -> None:
+    scene = begun()
+    scene.says("A long answer.", 2.0)
+    scene.wait(0.5)
+    scene.talk()
+    scene.wait(0.2)
+    scene.hush()
+    scene.wait(0.2)
+    assert not scene.of(Cut)
+    assert scene.ducked == [True, False]
+
+
+def test_talk_from_before_the_answer_counts_for_no_cut() -> None:
+    scene = begun()
+    scene.talk()
+    scene.wait(1.0)
+    scene.says("An answer.", 2.0)
+    scene.wait(0.2)
+    assert not scene.of(Cut), "it has talked over the answer for less than confirm_ms"
+    scene.wait(0.2)
+    assert scene.of(Cut)
+
+
+@pytest.mark.parametrize("mode", ["server", "off"])
+def test_only_in_mode_local_this_side_cuts(mode: str) -> None:
+    scene = begun(Scene(mode=mode))  # type: ignore[arg-type]
+    scene.says("A long answer.", 2.0)
+    scene.wait(0.5)
+    scene.talk()
+    scene.wait(1.0)
+    scene.hush()
+    assert not scene.of(Cut)
+    assert scene.ducked == ([True, False] if mode == "server" else [])
+
+
+def test_an_answer_that_is_cut_is_told_as_far_as_it_was_heard() -> None:
+    scene = begun()
+    scene.says("one two three four five six seven eight nine ten", 2.0)
+    scene.wait(1.0)
+    scene.interrupts()
+    scene.wait(0.1)
+    assert carried(scene) == ["agent: one two three four five … (interrupted)"]
+
+
+def test_an_answer_that_is_cut_before_its_sound_is_not_told() -> None:
+    scene = begun()
+    scene.says("one two", 1.0)
+    scene.says("three four", 0.0)
+    scene.wait(0.5)
+    scene.interrupts()
+    scene.wait(0.1)
+    assert carried(scene) == ["agent: one … (interrupted)"]
+
+
+def test_the_answer_after_a_cut_is_another_and_takes_nothing_from_it() -> None:
+    scene = begun()
+    scene.says("one two", 1.0)
+    scene.wait(0.5)
+    scene.interrupts()
+    scene.wait(0.1)
+    scene.says("three four", 1.0)
+    scene.wait(2.5)
+    assert carried(scene) == ["agent: one … (interrupted)", "agent: three four"]
+
+
+def test_the_servers_word_on_what_was_said_counts_and_names_its_answer() -> None:
+    scene = begun()
+    scene.says("one two three", 1.0)
+    scene.interrupts()
+    scene.agent(AgentResponseCorrection("one two three", "one two", 1))
+    scene.wait(0.2)
+    corrected = [one for one in scene.published() if isinstance(one, events.AnswerText) and one.corrected]
+    assert [(one.text, one.answer) for one in corrected] == [("one two", 1)]
+    assert carried(scene) == ["agent: one two … (interrupted)"]
+
+
+def test_where_answers_are_read_no_correction_takes_anything_back() -> None:
+    scene = begun(Scene(by_text=True))
+    scene.says("one two three", 0.0)
+    scene.agent(AgentResponseCorrection("one two three", "one", 1))
+    assert carried(scene) == ["agent: one two three"]
+
+
+def test_the_end_that_could_not_be_kept_is_told_to_the_agent() -> None:
+    scene = begun()
+    scene.conversation.answer_ended(Heard(1, 65_000, 90_000, False, lost_ms=25_000), scene.now_s)
+    scene._do()
+    assert "its first 1 minute 5 seconds" in scene.sessions[-1].of("contextual_update")[-1]
+
+
+# ---------------------------------------------------------------- the end
+
+
+def test_a_farewell_waits_for_the_goodbye_and_words_take_it_back() -> None:
+    scene = begun()
+    scene.conversation.end_soon(scene.now_s)
+    assert scene.conversation.farewell_s == FAREWELL_UNSAID_S
+    scene.agent(AgentAudio(1, sound(0.2)))
+    assert scene.conversation.farewell_s == FAREWELL_S
+    scene.hears("um", final=False)
+    assert scene.conversation.farewell_s == FAREWELL_S
+    scene.hears("wait, one more thing")
+    assert scene.conversation.farewell_s is None
+    scene.conversation.end_soon(scene.now_s)
+    scene.lose()
+    assert scene.conversation.farewell_s is None
+    scene.conversation.end_soon(scene.now_s)
+    scene.begin()
+    assert scene.conversation.farewell_s is None, "a tool of the session before asked for it"
+
+
+def test_an_agent_that_says_it_hangs_up_is_believed_for_a_while_and_not_after_words() -> None:
+    scene = begun()
+    scene.agent(AgentHangsUp())
+    assert scene.conversation.agent_hangs_up(scene.now_s + HANGS_UP_WITHIN_S)
+    assert not scene.conversation.agent_hangs_up(scene.now_s + HANGS_UP_WITHIN_S + 0.1)
+    scene.hears("...")
+    assert scene.conversation.agent_hangs_up(scene.now_s)
+    scene.hears("hello")
+    assert not scene.conversation.agent_hangs_up(scene.now_s)
+    scene.agent(AgentHangsUp())
+    scene.lose()
+    assert not scene.conversation.agent_hangs_up(scene.now_s)
+
+
+def test_between_turns_is_a_while_after_the_last_sound_and_longer_while_an_answer_is_owed() -> None:
+    scene = begun()
+    scene.says("Yes.", 1.0)
+    scene.wait(1.0 + PAUSE_S - 2 * STEP_S)
+    assert not scene.conversation.between_turns(scene.now_s, scene.busy)
+    scene.wait(4 * STEP_S)
+    assert scene.conversation.between_turns(scene.now_s, scene.busy)
+    scene.talk()
+    scene.wait(2 * PAUSE_S)
+    assert not scene.conversation.between_turns(scene.now_s, scene.busy)
+    scene.hush()
+    scene.wait(OWED_S - 2 * STEP_S)
+    assert not scene.conversation.between_turns(scene.now_s, scene.busy)
+    scene.wait(4 * STEP_S)
+    assert scene.conversation.between_turns(scene.now_s, scene.busy)
+
+
+# ---------------------------------------------------------------- tools
+
+
+def test_the_result_of_a_tool_goes_into_the_session_that_called_it_and_into_no_other() -> None:
+    scene = begun()
+    scene.agent(ToolCall("light", "call_1", {}, expects_response=True))
+    use = scene.of(UseTool)[0]
+    assert isinstance(use, UseTool)
+    result = Result("done")
+    assert scene.conversation.tool_worked(use.session, "call_1", use.key, result, scene.now_s)
+    scene._do()
+    assert [kind for kind, _ in scene.sessions[0].messages] == ["client_tool_result"]
+    scene.lose()
+    scene.begin()
+    assert not scene.conversation.tool_worked(use.session, "call_1", use.key, result, scene.now_s)
+    scene._do()
+    assert scene.sessions[1].messages == []
+
+
+def test_an_approval_goes_into_the_session_that_asked_and_into_no_other() -> None:
+    scene = begun()
+    scene.agent(ApprovalAsked("call_1", "s", "n", "d", {}, 30.0))
+    ask = scene.of(AskApproval)[0]
+    assert isinstance(ask, AskApproval)
+    assert scene.conversation.approval_given(ask.session, "call_1", ask.key, scene.now_s, is_approved=True)
+    scene._do()
+    assert [kind for kind, _ in scene.sessions[0].messages] == ["mcp_tool_approval_result"]
+    scene.lose()
+    scene.begin()
+    assert not scene.conversation.approval_given(ask.session, "call_1", ask.key, scene.now_s, is_approved=True)
+
+
+def test_when_the_line_ends_nobody_waits_for_tools() -> None:
+    scene = begun()
+    scene.lose()
+    assert len(scene.of(SessionOver)) == 1
+
+
+# ---------------------------------------------------------------- generated
+
+
+class Checked(Scene):
+    """Holds the invariants of conversation.py against every command."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_play_from: int = 1
+        self.is_cut_here = False
+        self.last_sound_s: float | None = None
+        self.cut_s = 0.0
+        self.answered_texts: set[str] = set()
+        self.typed: list[str] = []
+
+    def look(self, command: Command) -> None:
+        match command:
+            case Send(session=session, message=message):
+                assert self.is_open
+                assert session == len(self.sessions), "it goes into the session that is open"
+                text = json.loads(message).get("text", "")
+                if text in self.typed:
+                    assert text not in self.answered_texts, f"{text} was answered already"
+                    assert text not in self.sessions[-1].of("user_message"), f"{text} comes twice"
+            case Answered():
+                self.answered_texts |= {text for told in self.sessions for text in told.of("user_message")}
+            case Play(answer=answer):
+                assert answer >= self.may_play_from, "after a cut, words or a reconnect another answer begins"
+                assert not self.is_cut_here, "a cut leaves nothing"
+                self.may_play_from = answer
+            case Cut(by=by):
+                self.may_play_from = max(self.played, default=0) + 1
+                self.is_cut_here, self.cut_s, self.last_sound_s = by == "local", self.now_s, None
+            case Publish(event=events.Ducked(on=on)):
+                assert on is (len(self.ducked) % 2 == 1), "ducked and back, by turns"
+            case _:
+                pass
+
+    def event(self, event: AgentAudio | AgentResponse | UserTranscript | Interruption) -> None:
+        match event:
+            case UserTranscript(final=True) | Interruption():
+                self.is_cut_here = False
+                self.may_play_from = max(self.played, default=0) + 1
+            case AgentResponse():
+                self.is_cut_here = False
+            case AgentAudio():
+                since_s = self.now_s - (self.cut_s if self.last_sound_s is None else self.last_sound_s)
+                if since_s >= (GREETING_WITHIN_S if self.last_sound_s is None else TURN_GAP_S):
+                    self.is_cut_here = False
+                self.last_sound_s = self.now_s
+            case _:
+                pass
+        if self.is_open:
+            self.agent(event)
+
+    def reconnects(self) -> None:
+        if self.is_open:
+            self.lose()
+            return
+        self.is_cut_here = False
+        self.may_play_from = max(self.played, default=0) + 1
+        self.begin()
+        self.told_no_more_than_was_heard(self.sessions[-1])
+
+    def told_no_more_than_was_heard(self, told: Told) -> None:
+        """Each text is its own number, and as often as there are WORDS_EACH."""
+        spoken = {event.text: event.answer for event in self.published() if isinstance(event, events.AnswerText)}
+        ended = [event for event in self.published() if isinstance(event, events.AnswerEnded) and not event.finished]
+        for line in (line for text in told.of("contextual_update") for line in text.splitlines()[1:]):
+            if not line.startswith("agent: ") or not line.endswith(" … (interrupted)"):
+                continue
+            words = line.removeprefix("agent: ").removesuffix(" … (interrupted)").split()
+            answer = spoken[" ".join([words[0]] * WORDS_EACH)]
+            heard = [event.heard_ms / event.total_ms for event in ended if event.answer == answer and event.total_ms]
+            assert len(words) <= WORDS_EACH * max(heard, default=0.0), line
+
+
+WORDS_EACH = 10
+WORDS = st.sampled_from(["hello", "stop", "", "..."])
+OPS = st.one_of(
+    st.tuples(st.just("wait"), st.sampled_from([0.02, 0.1, 0.3, 1.0, 3.2])),
+    st.tuples(st.just("audio"), st.sampled_from([0.02, 0.25, 1.0])),
+    st.tuples(st.just("says"), st.booleans()),
+    st.tuples(st.just("hears"), WORDS),
+    st.tuples(st.just("tentative"), WORDS),
+    st.tuples(st.just("interrupts"), st.none()),
+    st.tuples(st.just("talk"), st.none()),
+    st.tuples(st.just("types"), st.none()),
+    st.tuples(st.just("reconnects"), st.none()),
+    st.tuples(st.just("concludes"), st.none()),
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(OPS, max_size=40))
+def test_the_invariants_hold_whatever_happens(ops: list[tuple[str, object]]) -> None:
+    scene = Checked()
+    for name, value in ops:
+        match name, value:
+            case "wait", float(seconds):
+                scene.wait(seconds)
+            case "audio", float(seconds):
+                scene.event(AgentAudio(scene.event_id, sound(seconds)))
+            case "says", bool(has_id):
+                scene.event_id += 1
+                scene.event(
+                    AgentResponse(" ".join([f"{scene.event_id}."] * WORDS_EACH), scene.event_id if has_id else None)
+                )
+            case "hears", str(text):
+                scene.event(UserTranscript(text, True))
+            case "tentative", str(text):
+                scene.event(UserTranscript(text, False))
+            case "interrupts", _:
+                scene.event_id += 1
+                scene.event(Interruption(scene.event_id))
+            case "talk", _:
+                scene.hush() if scene.talk_s is not None else scene.talk()
+            case "types", _:
+                scene.typed.append(f"typed {len(scene.typed)}")
+                scene.types(scene.typed[-1])
+            case "concludes", _:
+                if scene.is_open:
+                    scene.lose()
+                scene.conclude(keep_history=True)
+            case _:
+                scene.reconnects()
+    # Nothing typed has vanished: it is answered, told as lost, was read by an agent, or waits for the next session.
+    lost = {event.text for event in scene.published() if isinstance(event, events.TypedLost)}
+    read = {text for told in scene.sessions for text in told.of("user_message")}
+    scene.begin()
+    waiting = set(scene.sessions[-1].of("user_message"))
+    assert set(scene.typed) == lost | read | waiting
+    assert not lost & read, "what was read is not told as lost"
