@@ -19,7 +19,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Speaks a text without a conversation. While somebody speaks with the agent it waits for a pause.",
     )
     parser.add_argument("text", nargs="+", metavar="TEXT")
-    parser.add_argument("--now", action="store_true", help="without waiting: the agent becomes quieter meanwhile")
+    parser.add_argument("--now", action="store_true", help="do not wait for a pause: the agent becomes quieter")
     add_wait(parser, "until it has been spoken", timeout_s=120.0)
     add_options(parser)
     parser.set_defaults(run=run)

@@ -20,7 +20,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
             "with all that the call would do.",
         )
         # Without an id the daemon lists the ids that wait.
-        parser.add_argument("approval", nargs="?", metavar="ID", help="which; without it, the ids that wait are told")
+        parser.add_argument(
+            "approval", nargs="?", metavar="ID", help="the id of the call; without it the ids that wait are listed"
+        )
         add_options(parser)
         parser.set_defaults(run=partial(_run, order))
 

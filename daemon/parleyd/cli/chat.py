@@ -39,14 +39,21 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
-        "-c", "--config", type=Path, metavar="FILE", help="a session of its own, with this configuration, without sound"
+        "-c",
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="open a separate session without sound, with this configuration",
     )
     where.add_argument(
-        "--socket", type=Path, metavar="PATH", help="of the daemon; default: $PARLEYD_SOCKET, this user's, the system's"
+        "--socket",
+        type=Path,
+        metavar="PATH",
+        help="the daemon's socket; default: $PARLEYD_SOCKET, this user's, the system's",
     )
     parser.add_argument(
         "--timeout", type=seconds, default=60.0, metavar="SECONDS",
-        help="without a terminal, for each answer; default: %(default)g",
+        help="without a terminal, the longest time for each answer; default: %(default)g",
     )  # fmt: skip
     parser.set_defaults(run=run)
 

@@ -30,7 +30,10 @@ _CODES = {
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--socket", type=Path, metavar="PATH", help="of the daemon; default: $PARLEYD_SOCKET, this user's, the system's"
+        "--socket",
+        type=Path,
+        metavar="PATH",
+        help="the daemon's socket; default: $PARLEYD_SOCKET, this user's, the system's",
     )
     parser.add_argument("--json", action="store_true", help="print the answer as JSON")
 
@@ -39,7 +42,11 @@ def add_wait(parser: argparse.ArgumentParser, what: str, *, timeout_s: float) ->
     """Adds --wait and --timeout. what: the event that is waited for."""
     parser.add_argument("--wait", action="store_true", help=f"wait {what}")
     parser.add_argument(
-        "--timeout", type=seconds, default=timeout_s, metavar="SECONDS", help="for all of it; default: %(default)g"
+        "--timeout",
+        type=seconds,
+        default=timeout_s,
+        metavar="SECONDS",
+        help="the longest time to wait; default: %(default)g",
     )
 
 

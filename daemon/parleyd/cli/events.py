@@ -20,11 +20,11 @@ _INDENT = " " * 10
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "events",
-        help="show what happens in the daemon",
+        help="show the events of the daemon",
         description="Shows what is so in the running daemon, and with --follow what happens from then on, until Ctrl-C "
         "or until it ends. --json shows every field of every event.",
     )
-    parser.add_argument("-f", "--follow", action="store_true", help="go on with what happens")
+    parser.add_argument("-f", "--follow", action="store_true", help="print new events as they happen")
     add_options(parser)
     parser.set_defaults(run=run)
 

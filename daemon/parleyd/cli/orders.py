@@ -30,7 +30,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         parser = subparsers.add_parser(order, help=what, description=f"Tell the running daemon to {what}.")
         add_options(parser)
         if order == "wake":
-            parser.add_argument("--anyway", action="store_true", help="although a budget is spent")
+            parser.add_argument("--anyway", action="store_true", help="ignore a spent budget")
         parser.set_defaults(run=_stop if order == "stop" else partial(_run, order))
 
 

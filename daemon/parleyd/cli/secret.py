@@ -47,7 +47,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "it becomes a systemd credential, encrypted for this machine; otherwise a file that only you can read.",
     )
     parser.add_argument(
-        "name", nargs="?", type=_name, default=DEFAULT_NAME, metavar="NAME", help="whose key; default: %(default)s"
+        "name",
+        nargs="?",
+        type=_name,
+        default=DEFAULT_NAME,
+        metavar="NAME",
+        help="the name of the key; default: %(default)s",
     )
     parser.add_argument("--file", type=Path, metavar="PATH", help="store it in this file, mode 0600, not encrypted")
     parser.add_argument("--json", action="store_true", help="print facts for programs")

@@ -25,11 +25,11 @@ _HEALTH_COLOURS = {"well": "32", "starting": "36", "trouble": _YELLOW, "sick": "
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "status",
-        help="how the daemon is doing",
+        help="show the state and the troubles of the daemon",
         description="How the running daemon is doing. Exit code 0 when it is well, 1 when something is wrong with it, "
         "or it is still starting, 69 when it does not run.",
     )
-    parser.add_argument("--watch", action="store_true", help="again every second, until Ctrl-C")
+    parser.add_argument("--watch", action="store_true", help="print it again every second, until Ctrl-C")
     parser.add_argument("--all", action="store_true", help="also the gate, delays, hooks and the process")
     add_options(parser)
     parser.set_defaults(run=run)

@@ -32,11 +32,11 @@ _WRITE = 'write \'{"name": "value"}\''
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "tools",
-        help="what the agent may do here: list it, print what its page needs, try it",
+        help="list the agent's tools, print them for its page, or try one",
         description="Without ACTION: lists the tools that the agent may use on this device. See docs/tools.md.",
     )
     _add_config(parser, config_path())
-    parser.add_argument("--json", action="store_true", help="print what the agent's page must contain, as JSON")
+    parser.add_argument("--json", action="store_true", help="print the tools for the agent's page, as JSON")
     parser.set_defaults(run=_list)
     actions = parser.add_subparsers(metavar="ACTION")
     run = actions.add_parser(
@@ -49,10 +49,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     # A default here would overwrite the option before `run`.
     _add_config(run, argparse.SUPPRESS)
     run.add_argument(
-        "--socket", type=Path, metavar="PATH", help="of the daemon; default: $PARLEYD_SOCKET, this user's, the system's"
+        "--socket",
+        type=Path,
+        metavar="PATH",
+        help="the daemon's socket; default: $PARLEYD_SOCKET, this user's, the system's",
     )
     run.add_argument("name", metavar="NAME")
-    run.add_argument("parameters", metavar="JSON", nargs="?", default="{}", help="its parameters; default: {}")
+    run.add_argument("parameters", metavar="JSON", nargs="?", default="{}", help="the tool's parameters; default: {}")
     run.set_defaults(run=_run)
 
 

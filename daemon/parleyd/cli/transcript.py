@@ -22,16 +22,16 @@ from parleyd.transcript.reading import Entry, entries, follow, moment
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "transcript",
-        help="show what was said",
+        help="show the transcript",
         description="Shows the transcript, the oldest first. It is written only with `transcript: {enabled: true}`.",
     )
     parser.add_argument(
         "-c", "--config", type=Path, metavar="FILE",
         help=f"default: that of the running daemon, else {config_path()}",
     )  # fmt: skip
-    parser.add_argument("-f", "--follow", action="store_true", help="go on, with what is said from now on")
+    parser.add_argument("-f", "--follow", action="store_true", help="print new lines as they are written")
     parser.add_argument("--since", metavar="WHEN", help="such as 90m, 2h, 3d, today, 2026-11-21 or 2026-11-21T18:00")
-    parser.add_argument("--json", action="store_true", help="print the lines as they were written, a JSON object each")
+    parser.add_argument("--json", action="store_true", help="print the lines unchanged, a JSON object each")
     parser.set_defaults(run=run)
 
 

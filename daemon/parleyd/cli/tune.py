@@ -39,20 +39,20 @@ _MARKS = {"fault": "!", "change": "→", "good": "✓"}
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "tune",
-        help="listen, draw what was heard, and say what to change",
+        help="listen, draw the sound, and say which settings to change",
         description="Listens to the configured microphone while you speak (or, with --noise, while nobody does), shows "
         "what the gate makes of it, and says what to change. Nothing leaves the machine.",
     )
     parser.add_argument(
         "-c", "--config", type=Path, metavar="FILE", help=f"default: {config_path()}, or the built-in defaults"
     )
-    parser.add_argument("--wav", type=Path, metavar="PATH", help="look at a recording, not at the microphone")
-    parser.add_argument("--seconds", type=_seconds, default=15.0, metavar="N", help="listen for so long (%(default)g)")
-    parser.add_argument("--noise", action="store_true", help="nobody speaks: whatever opens the gate is noise")
+    parser.add_argument("--wav", type=Path, metavar="PATH", help="use a recording instead of the microphone")
+    parser.add_argument("--seconds", type=_seconds, default=15.0, metavar="N", help="how long to listen (%(default)g)")
+    parser.add_argument("--noise", action="store_true", help="nobody speaks: all sound that opens the gate is noise")
     parser.add_argument("--out", type=Path, metavar="PNG", help=f"the picture; default: {_PICTURE}, none with --json")
-    parser.add_argument("--save", type=Path, metavar="WAV", help="keep what the microphone heard")
+    parser.add_argument("--save", type=Path, metavar="WAV", help="store the microphone's sound")
     parser.add_argument(
-        "--echo", action="store_true", help="play a sound, measure what the microphone hears of it, propose a mode"
+        "--echo", action="store_true", help="play a sound, measure its echo in the microphone, propose a mode"
     )
     parser.add_argument("--json", action="store_true", help="print facts for programs")
     parser.set_defaults(run=run)

@@ -13,11 +13,11 @@ from parleyd.core.errors import UserError
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "volume",
-        help="tell or set how loud the daemon speaks",
-        description="Without LEVEL: tells how loud the running daemon speaks. What is set holds after a restart, too.",
+        help="show or set the volume of the daemon",
+        description="Without LEVEL: shows the volume of the running daemon. A volume that is set survives a restart.",
     )
     parser.add_argument(
-        "level", nargs="?", type=_level, metavar="LEVEL", help="0 to 100 (percent), or by how much: up 10, down 10"
+        "level", nargs="?", type=_level, metavar="LEVEL", help="0 to 100 (percent), or a step: up 10, down 10"
     )
     parser.add_argument("step", nargs="?", type=_percent, metavar="STEP", help=argparse.SUPPRESS)
     add_options(parser)

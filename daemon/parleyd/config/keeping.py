@@ -24,13 +24,19 @@ class Continuity(Section, frozen=True):
 
     mode: Annotated[
         Literal["always", "lost_line", "off"],
-        Meta(description="always: also when we had hung up meanwhile; lost_line: only when the line broke; off: never"),
+        Meta(
+            description="always: also after the daemon has hung up; lost_line: only after a lost connection; off: never"
+        ),
     ] = "always"
     max_age_s: Annotated[
-        float, Meta(ge=1, le=86400, description="age of what was said last, after which nothing is carried over")
+        float, Meta(ge=1, le=86400, description="age of the last words after which nothing is carried over")
     ] = 300.0
-    max_lines: Annotated[int, Meta(ge=1, le=100, description="sentences or answers carried over, the newest ones")] = 12
-    max_chars: Annotated[int, Meta(ge=100, le=20000, description="characters of them, the newest ones")] = 2000
+    max_lines: Annotated[
+        int, Meta(ge=1, le=100, description="number of sentences and answers carried over, the newest ones")
+    ] = 12
+    max_chars: Annotated[
+        int, Meta(ge=100, le=20000, description="number of characters carried over, the newest ones")
+    ] = 2000
 
 
 class Budget(Section, frozen=True):
@@ -44,19 +50,21 @@ class Budget(Section, frozen=True):
     ] = None
     near_text: Annotated[
         Text | None,
-        Meta(description="said by the voice of announcements at four fifths; null: nothing is"),
+        Meta(description="spoken by the voice of announcements at four fifths of a budget; null: nothing"),
     ] = "Most of the talking time is used up."
     spent_text: Annotated[
-        Text | None, Meta(description="said by the voice of announcements at the end; null: nothing is")
+        Text | None, Meta(description="spoken by the voice of announcements when a budget is spent; null: nothing")
     ] = "The talking time is used up."
 
 
 class QuietHours(Section, frozen=True):
     """A period of the day in which speech wakes nobody."""
 
-    from_: Annotated[TimeOfDay, Meta(description="its beginning, local time")] = field(default="22:00", name="from")
-    to: Annotated[TimeOfDay, Meta(description="its end; earlier than the beginning: on the next day")] = "07:00"
-    days: Annotated[list[Day], Meta(description="on which days it begins")] = field(
+    from_: Annotated[TimeOfDay, Meta(description="the beginning, in local time")] = field(default="22:00", name="from")
+    to: Annotated[
+        TimeOfDay, Meta(description="the end, in local time; if it is before the beginning: on the next day")
+    ] = "07:00"
+    days: Annotated[list[Day], Meta(description="the days on which it begins")] = field(
         default_factory=lambda: list(EVERY_DAY)
     )
 
@@ -67,16 +75,20 @@ class Debug(Section, frozen=True):
     record: Annotated[
         bool, Meta(description="whether utterances are recorded, as WAV files in recordings in the state directory")
     ] = False
-    record_files: Annotated[int, Meta(ge=1, le=10000, description="so many of them are kept, the newest")] = 50
-    record_mb: Annotated[float, Meta(gt=0, le=10000, description="megabytes of them that are kept, the newest")] = 50.0
+    record_files: Annotated[
+        int, Meta(ge=1, le=10000, description="number of recordings that are kept, the newest ones")
+    ] = 50
+    record_mb: Annotated[
+        float, Meta(gt=0, le=10000, description="megabytes of recordings that are kept, the newest ones")
+    ] = 50.0
 
 
 class Transcript(Section, frozen=True):
     """A log of what was said, for your own use: docs/privacy-and-cost.md."""
 
-    enabled: Annotated[bool, Meta(description="whether one is written")] = False
+    enabled: Annotated[bool, Meta(description="whether a transcript is written")] = False
     directory: Annotated[
-        Text | None, Meta(description="where; without it transcripts in the daemon's state directory")
+        Text | None, Meta(description="the folder; null: transcripts in the daemon's state directory")
     ] = None
     keep_days: Annotated[int, Meta(ge=1, le=3650, description="days after which a file is deleted")] = 30
     max_mb: Annotated[float, Meta(gt=0, le=1000, description="size in megabytes at which a new file is begun")] = 5.0
@@ -84,8 +96,9 @@ class Transcript(Section, frozen=True):
         float, Meta(gt=0, le=1000, description="megabytes of one day, after which the rest of the day is not written")
     ] = 10.0
     total_mb: Annotated[
-        float, Meta(gt=0, le=100_000, description="megabytes of all days, beyond which the oldest file goes first")
+        float, Meta(gt=0, le=100_000, description="megabytes of all days, beyond which the oldest file is deleted")
     ] = 100.0
     redact: Annotated[
-        list[Text], Meta(description="regular expressions; what fits becomes [redacted] before it is written")
+        list[Text],
+        Meta(description="regular expressions; matching text is replaced by [redacted] before it is written"),
     ] = field(default_factory=list)

