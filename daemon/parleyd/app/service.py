@@ -19,8 +19,8 @@ from parleyd.announce.confirmation_notice import ConfirmationNotice
 from parleyd.app.sound import Sound
 from parleyd.app.status import Reporter, Status, told_to_agent
 from parleyd.app.watch import Watch
+from parleyd.audio.devices.deadlines import GivenUpError
 from parleyd.audio.devices.device import InputDevice, OutputDevice
-from parleyd.audio.devices.patience import GivenUpError
 from parleyd.audio.mixer import MixerError
 from parleyd.audio.pcm import FRAME_MS
 from parleyd.config.changes import Changes, changes, in_force
@@ -44,9 +44,9 @@ from parleyd.tools.result import Fault, ToolError
 from parleyd.transcript.writer import transcript_writer
 from parleyd.usage.allowance import Refusal
 from parleyd.usage.ledger import Amount
+from parleyd.usage.limits import Usage, UsageLimits
 from parleyd.usage.meter import UsageMeter
 from parleyd.usage.store import Store
-from parleyd.usage.warden import Usage, Warden
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +129,7 @@ class Service:
         lines = Lines()
         self._meter = UsageMeter(Store(state_directory), self._used)
         bus.subscribe(self._meter)
-        self._warden = Warden(config, self._meter, bus)
+        self._usage_limits = UsageLimits(config, self._meter, bus)
         self._budget_notice = BudgetNotice(config, self._announcer, self._dialogue)
         bus.subscribe(self._budget_notice)
         if self._announcer is not None:
@@ -139,7 +139,7 @@ class Service:
             agent,
             self._outbox,
             self._dialogue,
-            self._warden,
+            self._usage_limits,
             self._traffic,
             lines,
             woken_for_nothing=self.sound.woken_for_nothing if self.sound is not None else lambda: None,
@@ -224,7 +224,7 @@ class Service:
 
     def wake(self, *, anyway: bool = False) -> Refusal | None:
         """anyway: ignore a spent budget. Returns the refusal, or None."""
-        refusal = None if anyway else self._warden.refusal(of_its_own=False)
+        refusal = None if anyway else self._usage_limits.refusal(of_its_own=False)
         self._supervisor.wake(by_speech=False, anyway=anyway)
         return refusal
 
@@ -260,7 +260,7 @@ class Service:
 
     def usage(self) -> Usage:
         """The use of sessions, today and this month."""
-        return self._warden.usage()
+        return self._usage_limits.usage()
 
     def _make_announcer(self, sound: Sound) -> Announcer:
         config = self._config
@@ -303,7 +303,7 @@ class Service:
 
     def send_file(self, descriptor: int, name: str, text: str | None) -> int:
         """See Uploads.send; wakes the daemon if it is asleep. Raises UploadError also if a budget is spent."""
-        refusal = self._warden.refusal(of_its_own=False) if self._supervisor.asleep else None
+        refusal = self._usage_limits.refusal(of_its_own=False) if self._supervisor.asleep else None
         if refusal is not None:
             os.close(descriptor)
             raise UploadError(refusal.text, refusal.hint)
@@ -369,7 +369,7 @@ class Service:
         if self.sound is not None:
             self.sound.reconfigure(config)
         self._dialogue.reconfigure(config.barge_in, config.continuity)
-        self._warden.reconfigure(config)
+        self._usage_limits.reconfigure(config)
         self._hooks.reconfigure(config.hooks)
         self._uploads.agent = agent
         self._supervisor.reconfigure(config, agent)

@@ -17,8 +17,8 @@ from parleyd.app.earcon_bell import EarconBell, earcons_of
 from parleyd.app.ears import Ears
 from parleyd.audio.capture.capture import Capture
 from parleyd.audio.capture.gain_keeper import GainKeeper, remembered_gain
+from parleyd.audio.devices.deadlines import in_time
 from parleyd.audio.devices.device import DeviceError, InputDevice, OutputDevice, StreamInfo
-from parleyd.audio.devices.patience import in_time
 from parleyd.audio.devices.portaudio import PortAudioInput, PortAudioOutput
 from parleyd.audio.devices.portaudio_host import host
 from parleyd.audio.earcons.cues import EarconCues

@@ -21,7 +21,7 @@ from parleyd.core import events, health
 from parleyd.core.health import Finding, Load
 from parleyd.hooks.hooks import HookCounts
 from parleyd.host import resources
-from parleyd.usage.warden import Usage
+from parleyd.usage.limits import Usage
 
 # The state until READY. The supervisor has no such state, because it does not run yet.
 STARTING = "starting"

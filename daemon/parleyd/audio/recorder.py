@@ -18,7 +18,7 @@ from pathlib import Path
 
 from parleyd.audio.gate.gate import Passed
 from parleyd.audio.pcm import FRAME_MS, PIPELINE_RATE_HZ
-from parleyd.config.keeping import Debug
+from parleyd.config.retention import Debug
 from parleyd.core.health import Pulse
 from parleyd.host.told_once import ToldOnce
 

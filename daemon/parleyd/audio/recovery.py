@@ -17,9 +17,9 @@ from typing import Literal
 
 from parleyd.audio.capture.capture import Capture
 from parleyd.audio.devices import alsa
-from parleyd.audio.devices.chatter import portaudio_muted
+from parleyd.audio.devices.deadlines import hang
 from parleyd.audio.devices.device import DeviceError
-from parleyd.audio.devices.patience import hang
+from parleyd.audio.devices.native_output import portaudio_muted
 from parleyd.audio.devices.portaudio import Card
 from parleyd.audio.devices.portaudio_host import host
 from parleyd.audio.playback.playback import Playback

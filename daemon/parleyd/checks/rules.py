@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from parleyd.checks import hook_rules, tool_rules
 from parleyd.config import signs
 from parleyd.config.base import Secret
-from parleyd.config.keeping import QuietHours
 from parleyd.config.problem import Finding
+from parleyd.config.retention import QuietHours
 from parleyd.config.schema import Config, Variable
 from parleyd.config.secrets import HIDDEN
 from parleyd.transcript import redaction

@@ -11,9 +11,9 @@ from dataclasses import asdict
 from typing import NamedTuple
 
 from parleyd.audio.devices import alsa
-from parleyd.audio.devices.chatter import keep_stderr_apart
+from parleyd.audio.devices.deadlines import in_time
 from parleyd.audio.devices.device import DeviceError
-from parleyd.audio.devices.patience import in_time
+from parleyd.audio.devices.native_output import keep_stderr_apart
 from parleyd.audio.devices.portaudio import find
 from parleyd.audio.devices.portaudio_host import CardDevice, Direction, host
 from parleyd.audio.devices.sound_server import Source, source_behind

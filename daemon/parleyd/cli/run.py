@@ -21,9 +21,9 @@ from parleyd.app.agents import Agents
 from parleyd.app.prometheus import Exporter
 from parleyd.app.reloader import Reloader, ReloadError
 from parleyd.app.service import Service
-from parleyd.audio.devices.chatter import keep_stderr_apart
+from parleyd.audio.devices.deadlines import GivenUpError
 from parleyd.audio.devices.names import devices_of
-from parleyd.audio.devices.patience import GivenUpError
+from parleyd.audio.devices.native_output import keep_stderr_apart
 from parleyd.audio.devices.portaudio_host import host
 from parleyd.checks.configuration import ConfigError, load
 from parleyd.cli import in_a_terminal

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from parleyd.checks.configuration import ConfigError, load
-from parleyd.config.keeping import Transcript
+from parleyd.config.retention import Transcript
 from parleyd.control.client import Client, NotRunningError, RefusedError
 from parleyd.core.errors import UserError
 from parleyd.core.text import json_escaped, one_line, printable

@@ -7,7 +7,7 @@ from typing import Annotated
 from msgspec import Meta, field
 
 from parleyd.config.base import Section
-from parleyd.config.keeping import QuietHours, TimeOfDay
+from parleyd.config.retention import QuietHours, TimeOfDay
 from parleyd.config.secrets import masked
 
 # Values of `parleyd profile` besides the names of profiles.

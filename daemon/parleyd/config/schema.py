@@ -15,8 +15,8 @@ from msgspec import Meta, field
 from parleyd.config.base import Secret, Section, Text
 from parleyd.config.button import Button
 from parleyd.config.hook_sections import Hook
-from parleyd.config.keeping import Budget, Continuity, Debug, QuietHours, Transcript
 from parleyd.config.profile_sections import Profile
+from parleyd.config.retention import Budget, Continuity, Debug, QuietHours, Transcript
 from parleyd.config.secrets import masked
 from parleyd.config.tool_sections import Tools
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
 
-from parleyd.config.keeping import Transcript
+from parleyd.config.retention import Transcript
 from parleyd.core import events
 from parleyd.core.health import Pulse
 from parleyd.core.log_fields import fields

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, time, timedelta
 
-from parleyd.config.keeping import EVERY_DAY, QuietHours
+from parleyd.config.retention import EVERY_DAY, QuietHours
 
 
 def quiet_until(hours: Sequence[QuietHours], local: datetime) -> str | None:

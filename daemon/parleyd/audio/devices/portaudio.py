@@ -29,8 +29,8 @@ import pyaudio
 from parleyd.audio import pcm as sound
 from parleyd.audio.devices import alsa, sound_server
 from parleyd.audio.devices.device import Deliver, DeviceError, Fill, StreamInfo, too_few_channels
-from parleyd.audio.devices.guard import Guard
 from parleyd.audio.devices.portaudio_host import CardDevice, Direction, host
+from parleyd.audio.devices.safe_callbacks import SafeCallbacks
 from parleyd.core.log_fields import fields
 
 log = logging.getLogger(__name__)
@@ -274,7 +274,7 @@ class PortAudioInput(Card):
 
     def open(self, deliver: Deliver) -> StreamInfo:
         """Raises DeviceError."""
-        safe = Guard(self._spec).deliver(deliver)
+        safe = SafeCallbacks(self._spec).deliver(deliver)
 
         def make(channels: int, rate_hz: int) -> Callback:
             take = self._take
@@ -300,7 +300,7 @@ class PortAudioOutput(Card):
 
     def open(self, fill: Fill) -> StreamInfo:
         """Raises DeviceError."""
-        safe = Guard(self._spec).fill(fill)
+        safe = SafeCallbacks(self._spec).fill(fill)
 
         def make(channels: int, _rate_hz: int) -> Callback:
             def callback(_data: bytes | None, frames: int, _time: Any, status: int) -> tuple[bytes, int]:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import pyaudio
 
 from parleyd.audio.devices import alsa
-from parleyd.audio.devices.chatter import portaudio_muted, silence_libraries
+from parleyd.audio.devices.native_output import portaudio_muted, silence_libraries
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ import numpy as np
 from parleyd.audio import pcm as sound
 from parleyd.audio.devices.clock import RealTimeClock
 from parleyd.audio.devices.device import Deliver, DeviceError, Fill, StreamInfo, too_few_channels
-from parleyd.audio.devices.guard import Guard
+from parleyd.audio.devices.safe_callbacks import SafeCallbacks
 from parleyd.audio.pcm import BYTES_PER_SAMPLE
 from parleyd.core.log_fields import fields
 from parleyd.host.files import open_regular
@@ -157,7 +157,7 @@ class WavInput:
         except BaseException:
             file.close()
             raise
-        safe = Guard(self.name).deliver(deliver)
+        safe = SafeCallbacks(self.name).deliver(deliver)
         period_samples = header.rate_hz // 50
         period_s = period_samples / header.rate_hz
         silence = bytes(period_samples * BYTES_PER_SAMPLE)
@@ -236,7 +236,7 @@ class WavOutput:
             raise DeviceError(
                 f"{self.name}: {error.strerror}", "check the path of audio.output.device and its permissions"
             ) from error
-        safe = Guard(self.name).fill(fill)
+        safe = SafeCallbacks(self.name).fill(fill)
         self._clock = RealTimeClock(
             "wav output",
             self.PERIOD_SAMPLES / self.RATE_HZ,

@@ -12,7 +12,7 @@ from parleyd.config.schema import Config
 from parleyd.core import events
 from parleyd.core.log_fields import fields
 from parleyd.core.wall_clock import EARLIEST_S
-from parleyd.usage.allowance import Purse, Refusal, purses, quiet, spent
+from parleyd.usage.allowance import BudgetUse, Refusal, budget_uses, quiet, spent
 from parleyd.usage.ledger import Amount
 from parleyd.usage.meter import UsageMeter
 
@@ -39,7 +39,7 @@ class Usage(TypedDict):
     refused: str | None
 
 
-class Warden:
+class UsageLimits:
     """Thread-safe."""
 
     def __init__(self, config: Config, meter: UsageMeter, bus: events.Bus) -> None:
@@ -64,7 +64,7 @@ class Warden:
     def refusal(self, *, of_its_own: bool) -> Refusal | None:
         """Why no session is allowed now; None if one is allowed. of_its_own: the cause is speech or the mode `always`,
         not a command."""
-        if self._has_budget and (refusal := spent(self._purses())):
+        if self._has_budget and (refusal := spent(self._budget_uses())):
             return refusal
         wall_s = self._meter.wall_s()
         # Without a clock that is set there are no quiet hours.
@@ -87,13 +87,13 @@ class Warden:
         """Call it regularly while a session is live. Returns whether the session must end now."""
         if not self._has_budget:
             return None
-        current = self._purses()
-        for purse in current:
-            key = purse.period, purse.name, purse.of_s
-            if purse.is_near and key not in self._near_told:
+        current = self._budget_uses()
+        for use in current:
+            key = use.period, use.name, use.of_s
+            if use.is_near and key not in self._near_told:
                 self._near_told.add(key)
-                if purse.left_s > 0:
-                    self._tell_near(purse)
+                if use.left_s > 0:
+                    self._tell_near(use)
         return spent(current)
 
     def next_look_s(self, now_s: float) -> float:
@@ -101,15 +101,15 @@ class Warden:
         if not self._has_budget:
             return float("inf")
         waits_s = [LOOK_S]
-        for purse in self._purses():
-            waits_s.append(purse.left_s)
-            if not purse.is_near:
-                waits_s.append(purse.to_near_s)
+        for use in self._budget_uses():
+            waits_s.append(use.left_s)
+            if not use.is_near:
+                waits_s.append(use.to_near_s)
         return now_s + min(waits_s)
 
     def usage(self) -> Usage:
         today, month, local = self._meter.used()
-        left = {purse.period: round(purse.left_s / 60, 1) for purse in purses(self._budget, today, month, local)}
+        left = {use.period: round(use.left_s / 60, 1) for use in budget_uses(self._budget, today, month, local)}
         refusal = self.refusal(of_its_own=True)
         return Usage(
             day=local.date().isoformat(),
@@ -125,15 +125,15 @@ class Warden:
             refused=refusal.text if refusal else None,
         )
 
-    def _purses(self) -> list[Purse]:
-        return purses(self._budget, *self._meter.used())
+    def _budget_uses(self) -> list[BudgetUse]:
+        return budget_uses(self._budget, *self._meter.used())
 
-    def _tell_near(self, purse: Purse) -> None:
-        key = f"budget.minutes_per_{purse.period}"
-        used, whole = purse.used_s / 60, purse.of_s / 60
+    def _tell_near(self, use: BudgetUse) -> None:
+        key = f"budget.minutes_per_{use.period}"
+        used, whole = use.used_s / 60, use.of_s / 60
         log.warning("%.1f of %g minutes of %s are used", used, round(whole, 2), key)
         self._bus.publish(
-            events.BudgetNear(at_s=time.monotonic(), period=purse.period, left_s=purse.left_s, of_minutes=whole)
+            events.BudgetNear(at_s=time.monotonic(), period=use.period, left_s=use.left_s, of_minutes=whole)
         )
 
 

@@ -11,7 +11,7 @@ from parleyd.core.log_fields import fields
 log = logging.getLogger(__name__)
 
 
-class Guard:
+class SafeCallbacks:
     """Makes callbacks safe. `failure` is their first error, which is logged; later errors are not."""
 
     def __init__(self, name: str) -> None:
