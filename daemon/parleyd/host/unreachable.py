@@ -1,4 +1,6 @@
-"""Explains in words why a server could not be reached, with a hint; used by every connection. Pure except for the types of errors."""
+"""Explains in words why a server could not be reached, with a hint; used by every connection.
+
+Pure except for the types of errors."""
 
 from __future__ import annotations
 
