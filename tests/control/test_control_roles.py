@@ -29,7 +29,7 @@ STRANGER = 65534
 
 def test_every_request_has_its_role_here_and_on_the_page() -> None:
     assert set(NEEDS) == set(get_args(AnyRequest))
-    rows = {row[0]: row[1] for line in PAGE.splitlines() if len(row := line.strip("| ").split(" | ")) > 2}
+    rows = {cells[0]: cells[1] for line in PAGE.splitlines() if len(cells := line.strip("| ").split(" | ")) > 2}
     for kind, need in NEEDS.items():
         name = str(kind.__struct_config__.tag)
         (row,) = (role for names, role in rows.items() if f"`{name}`" in names.split("[")[0])
@@ -122,7 +122,10 @@ _ASKS = (
 def allowed(groups: Sequence[str], asked: Sequence[str]) -> set[str]:
     """Which of these requests are not refused for a role, to such a member. set: the volume."""
     gids = [socket_path().stat().st_gid, *(grp.getgrnam(name).gr_gid for name in groups)]
-    special = {"set": {"do": "volume", "to": 0.5}, "approve": {"do": "approve", "approval": "none"}}
+    special: dict[str, dict[str, object]] = {
+        "set": {"do": "volume", "to": 0.5},
+        "approve": {"do": "approve", "approval": "none"},
+    }
     requests = [json.dumps({**special.get(name, {"do": name}), "id": name}) + "\n" for name in asked]
     command = [sys.executable, "-c", _ASKS, json.dumps(gids), str(socket_path()), "".join(requests)]
     told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout

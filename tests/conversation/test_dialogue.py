@@ -239,7 +239,12 @@ def test_the_end_is_told_after_all_that_the_session_has_decided() -> None:
     other.start()
     assert is_held.wait(WAIT_S)
     ending = Ending(EndingKind.AGENT, "the agent hung up")
-    in_a_thread(lambda: (it.event(UserTranscript("hello", True)), it.sink.ended(it.session, ending)))
+
+    def end_in_mid_sentence() -> None:
+        it.event(UserTranscript("hello", True))
+        it.sink.ended(it.session, ending)
+
+    in_a_thread(end_in_mid_sentence)
     assert it.messages == []
     may_go_on.set()
     other.join(WAIT_S)

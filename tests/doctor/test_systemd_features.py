@@ -9,6 +9,7 @@ import pytest
 from parleyd.checks import systemd_features
 from parleyd.checks.configuration import parse
 from parleyd.checks.systemd_features import FEATURES, lacking, relied_on, version_of
+from parleyd.config.schema import Config
 from parleyd.doctor.findings import Severity
 from parleyd.doctor.service import Unit, judge_units
 from parleyd.doctor.systemd import judge_systemd
@@ -22,7 +23,7 @@ VERSIONS = [None, *range(241, 259)]
 ROOT = Path(__file__).parents[2]
 
 
-def config_of(text: str):
+def config_of(text: str) -> Config:
     return parse(text, "c.yaml").config
 
 

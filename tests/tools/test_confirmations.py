@@ -18,6 +18,7 @@ from parleyd.control import messages
 from parleyd.core import events
 from parleyd.core.text import json_text
 from parleyd.hooks.occasion import Occasion
+from parleyd.host.stopping import Stop
 from parleyd.tools.asking import MAX_SHOWN_CHARS, Answerer
 from parleyd.tools.audit import FILE_NAME, REFUSED_NAME, Audit
 from parleyd.tools.confirmations import IN_VAIN_S, MOST_IN_VAIN, Confirmations, Patience
@@ -25,7 +26,6 @@ from parleyd.tools.dashboard import client_tool
 from parleyd.tools.limits import Limits
 from parleyd.tools.parameters import Parameters
 from parleyd.tools.result import Result
-from parleyd.tools.stopping import Stop
 from parleyd.tools.toolbox import Tool, Toolbox
 
 WAIT_S = 60.0
@@ -144,7 +144,10 @@ def test_it_is_done_once_a_person_allows_it_and_the_log_says_who(desk: Desk) -> 
 
 
 def test_all_of_it_is_shown_and_what_was_left_out_as_well(desk: Desk) -> None:
-    parameters = {"recipient_key": "X" * 20, "a": [[[[[[[[{"b": "\x1b[2Kü\u202e\n00:00:00 forged"}]]]]]]]]}
+    parameters: dict[str, Any] = {
+        "recipient_key": "X" * 20,
+        "a": [[[[[[[[{"b": "\x1b[2Kü\u202e\n00:00:00 forged"}]]]]]]]],
+    }
     desk.call(**parameters)
     wanted = desk.wanted()
     assert wanted.parameters == {"level": 100, **parameters}
@@ -158,7 +161,7 @@ def test_all_of_it_is_shown_and_what_was_left_out_as_well(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("parameters", [{"a": "x" * MAX_SHOWN_CHARS}, {"a": "\x00" * (MAX_SHOWN_CHARS // 6)}])
-def test_what_cannot_be_shown_whole_is_refused_at_once(desk: Desk, parameters: dict[str, object]) -> None:
+def test_what_cannot_be_shown_whole_is_refused_at_once(desk: Desk, parameters: dict[str, Any]) -> None:
     desk.call(**parameters)
     result = desk.result()
     assert result.text.startswith("door_open needs a person who allows the call, and they could not be shown all of it")

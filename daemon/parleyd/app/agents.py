@@ -16,12 +16,15 @@ from parleyd.config.schema import Config
 from parleyd.config.secrets import resolve_key
 from parleyd.core.errors import UserError
 from parleyd.embedded.child import AgentChild, AgentChildError
+from parleyd.host.apart import Apart
 
 
 class Agents:
-    """A context manager; the embedded agent, if it is the provider, runs inside it. Raises UserError."""
+    """A context manager: the embedded agent, where it is the provider, lives as long. apart: how commands of dynamic
+    variables are kept apart from this process. Raises UserError."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, apart: Apart | None = None) -> None:
+        self._apart = apart
         self._child = AgentChild(config.local.scenario) if config.provider == "local" else None
         self._stack = contextlib.ExitStack()
 
@@ -48,7 +51,7 @@ class Agents:
                 section = msgspec.structs.replace(section, agent_id=agent_id, base_url=self._child.base_url)
             else:
                 key = resolve_key(section.api_key)
-            return ElevenLabsAgent(section, key, text_only=config.audio.mode == "off")
+            return ElevenLabsAgent(section, key, text_only=config.audio.mode == "off", apart=self._apart)
         except ValueError as error:
             raise UserError(str(error), None, os.EX_CONFIG) from error
 

@@ -16,6 +16,7 @@ from parleyd.agents.speech import Speech
 from parleyd.announce.announcer import AnnouncementRefusedError, Announcer
 from parleyd.announce.budget_notice import BudgetNotice
 from parleyd.announce.confirmation_notice import ConfirmationNotice
+from parleyd.app.out_of_reach import apart_for, places
 from parleyd.app.sound import Sound
 from parleyd.app.status import Reporter, Status, told_to_agent
 from parleyd.app.watch import Watch
@@ -38,6 +39,7 @@ from parleyd.core.health import Pulse
 from parleyd.core.log_fields import fields
 from parleyd.hooks.hooks import Hooks
 from parleyd.host import notify
+from parleyd.host.apart import Apart
 from parleyd.tools.confirmations import BY_BUTTON, BY_COMMAND
 from parleyd.tools.device_tools import DeviceTools, Host
 from parleyd.tools.result import Fault, ToolError
@@ -58,7 +60,8 @@ class Service:
     give_up: called while the start waits for a device; True makes start() return early, or raise GivenUpError.
     state_directory: for data that survive the process: mute switch, volume, usage, the transcript, timers, the audit
     log of tools; None: nothing is stored.
-    speech_for: makes the voice of announcements, or None; raises the same errors as the maker of agents.
+    speech_for: makes the voice of announcements, or None; raises the same errors as the maker of agents. apart: how
+    tools and hooks are kept apart from this process; None: as this machine can.
     """
 
     def __init__(
@@ -72,8 +75,10 @@ class Service:
         give_up: Callable[[], bool] = lambda: False,
         state_directory: Path | None = None,
         speech_for: Callable[[Config], Speech | None] = lambda _config: None,
+        apart: Apart | None = None,
     ) -> None:
         self._config = config
+        self._apart = apart or apart_for(config, None, state_directory)
         self._bus = bus
         self._on_failure = on_failure
         self._speech_for = speech_for
@@ -115,6 +120,7 @@ class Service:
             bus,
             state_directory,
             BY_BUTTON if config.button.is_there and config.button.confirms else BY_COMMAND,
+            self._apart,
         )
         self._dialogue = Dialogue(
             self.sound.playback if self.sound is not None else None,
@@ -124,7 +130,7 @@ class Service:
             config.continuity,
             self.tools,
         )
-        self._hooks = Hooks(config.hooks, bus)
+        self._hooks = Hooks(config.hooks, bus, self._apart)
         self._traffic = Traffic()
         lines = Lines()
         self._meter = UsageMeter(Store(state_directory), self._used)
@@ -331,7 +337,7 @@ class Service:
 
     @property
     def volume(self) -> float:
-        """The volume, The volume, 0 to 1, of the sound or of the mixer."""
+        """The volume, 0 to 1, of the sound or of the mixer."""
         return self.sound.volume if self.sound is not None else 1.0
 
     def set_volume(self, volume: float) -> None:
@@ -353,6 +359,7 @@ class Service:
             self.tools.waiting_approvals,
             self.tools.waiting_confirmations,
             transcript,
+            self._apart.ways,
         )
 
     @property
@@ -370,6 +377,7 @@ class Service:
             self.sound.reconfigure(config)
         self._dialogue.reconfigure(config.barge_in, config.continuity)
         self._usage_limits.reconfigure(config)
+        self._apart.hide(places(config))
         self._hooks.reconfigure(config.hooks)
         self._uploads.agent = agent
         self._supervisor.reconfigure(config, agent)

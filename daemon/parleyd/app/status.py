@@ -15,12 +15,14 @@ from parleyd.app.watch import Watch
 from parleyd.audio.gate.held_back import Why
 from parleyd.audio.pcm import FRAME_MS
 from parleyd.audio.sample_clock import SampleClock
+from parleyd.config.programs import runs_programs
 from parleyd.config.schema import Config
 from parleyd.conversation.session.session import Traffic
 from parleyd.core import events, health
 from parleyd.core.health import Finding, Load
 from parleyd.hooks.hooks import HookCounts
 from parleyd.host import resources
+from parleyd.host.apart import Ways
 from parleyd.usage.limits import Usage
 
 # The state until READY. The supervisor has no such state, because it does not run yet.
@@ -79,12 +81,23 @@ class Speaker(Device):
 
 
 @dataclass(frozen=True, slots=True)
+class Programs:
+    """How tools, hooks and commands of dynamic variables run. way: unit (of systemd's), landlock or none; landlock_abi:
+    0 where the kernel has no Landlock. text: the same in words; weaker: what is less than it could be."""
+
+    way: str
+    landlock_abi: int
+    text: str
+    weaker: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """health: well, starting, trouble or sick. state: one of the supervisor's, or starting. state_s: how long it has
     been in this state. started_s, uptime_s: wall-clock time of the start, and the time since. microphone, speaker: None
     without sound (audio.mode: off). approvals, confirmations: calls of MCP tools, and of this device's, that
     wait for `parleyd approve` or `deny`.
-    transcript: the folder in which it is written; None: it is switched off."""
+    transcript: the folder in which it is written; None: it is switched off. programs: None where nothing runs one."""
 
     version: str
     started_s: float
@@ -108,6 +121,7 @@ class Status:
     approvals: tuple[events.ApprovalWanted, ...]
     confirmations: tuple[events.ConfirmationWanted, ...]
     transcript: str | None = None
+    programs: Programs | None = None
 
 
 def told_to_agent(status: Status) -> dict[str, object]:
@@ -182,7 +196,9 @@ class Reporter:
         approvals: tuple[events.ApprovalWanted, ...],
         confirmations: tuple[events.ConfirmationWanted, ...],
         transcript: str | None = None,
+        ways: Ways | None = None,
     ) -> Status:
+        """ways: how programs are kept apart from the daemon."""
         now_s = time.monotonic()
         findings, load, sound = self._watch.findings, resources.load(), self._sound
         with self._lock:
@@ -215,7 +231,12 @@ class Reporter:
                 approvals=approvals,
                 confirmations=confirmations,
                 transcript=transcript,
+                programs=_programs(ways) if ways is not None and runs_programs(config) else None,
             )
+
+
+def _programs(ways: Ways) -> Programs:
+    return Programs(ways.way.value, ways.abi, ways.in_words(), ways.weaker())
 
 
 def _microphone(sound: Sound) -> Microphone:

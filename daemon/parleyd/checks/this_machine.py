@@ -64,7 +64,7 @@ def missing_programs(config: Config) -> Iterator[Finding]:
     """The missing programs of hooks, tools and dynamic variables, and missing functions of installed packages."""
     # Imported here because the doctor reads EXTRAS before it knows whether the packages can be imported.
     from parleyd.config.schema import Variable
-    from parleyd.tools.process import clean_environment
+    from parleyd.host.subprocesses import search_path
 
     named = [
         (f"hooks.{number}.command", hook.command[0], hook.environment) for number, hook in enumerate(config.hooks, 1)
@@ -79,7 +79,7 @@ def missing_programs(config: Config) -> Iterator[Finding]:
     ]
     for key, program, environment in named:
         # A program with a placeholder is not known before the agent's call.
-        if "{" not in program and shutil.which(program, path=clean_environment(environment)["PATH"]) is None:
+        if "{" not in program and shutil.which(program, path=search_path(environment)) is None:
             seen = "is there, but may not be run by this user" if Path(program).is_file() else "was not found"
             yield _warning(key, f"the program {program} {seen}", "install it, or give its whole path")
     for name, python_tool in config.tools.python.items():

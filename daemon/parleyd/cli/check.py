@@ -11,15 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from parleyd.checks import systemd_features
+from parleyd.checks.apart import look
 from parleyd.checks.configuration import ConfigError, Loaded, load
 from parleyd.checks.this_machine import missing
 from parleyd.cli.terminal import wrapped
 from parleyd.config.base import Secret
 from parleyd.config.json_schema import json_schema
 from parleyd.config.nodes import dump
+from parleyd.config.programs import runs_programs
 from parleyd.config.schema import Config
 from parleyd.config.secrets import masked
 from parleyd.core.text import one_line
+from parleyd.host.apart import ways_of
 from parleyd.host.directories import config_path, is_of_user
 
 
@@ -48,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         weaker = systemd_features.relied_on(
             loaded.config, systemd_features.running_version(), of_user=is_of_user(args.config)
         )
-        found = map(loaded.placed, (*missing(loaded.config), *weaker))
+        found = map(loaded.placed, (*missing(loaded.config), *weaker, *look(loaded.config, ways_of(args.config))))
         outcome: Loaded | ConfigError = replace(loaded, warnings=(*loaded.warnings, *found))
     except ConfigError as error:
         outcome = error
@@ -82,6 +85,8 @@ def _print_lines(path: Path, outcome: Loaded | ConfigError, *, everything: bool)
     else:
         verdict = "can be used, with warnings" if outcome.warnings else "good"
         print(wrapped(f"{one_line(str(path))}: {verdict}: {one_line(summary(outcome.config))}", sys.stdout))
+        if runs_programs(outcome.config):
+            print(wrapped(f"tools and hooks run {ways_of(path).in_a_line()}", sys.stdout))
 
 
 def summary(config: Config) -> str:

@@ -18,6 +18,7 @@ import msgspec
 import parleyd
 from parleyd.app import logs
 from parleyd.app.agents import Agents
+from parleyd.app.out_of_reach import apart_for
 from parleyd.app.prometheus import Exporter
 from parleyd.app.reloader import Reloader, ReloadError
 from parleyd.app.service import Service
@@ -28,15 +29,20 @@ from parleyd.audio.devices.portaudio_host import host
 from parleyd.checks.configuration import ConfigError, load
 from parleyd.cli import in_a_terminal
 from parleyd.config.changes import Changes
+from parleyd.config.programs import runs_programs
 from parleyd.config.schema import Config
 from parleyd.control.client import SOCKET_NAME
 from parleyd.control.commands import Commands, takes_time
 from parleyd.control.messages import RequestError
+from parleyd.control.own_programs import OwnPrograms
 from parleyd.control.roles import roles_of
 from parleyd.control.server import ControlServer
 from parleyd.core import events
 from parleyd.core.errors import UserError
+from parleyd.core.log_fields import fields
 from parleyd.host import journal, notify, signals
+from parleyd.host.apart import Apart, Way
+from parleyd.host.descent import become_reaper
 from parleyd.host.directories import config_path, runtime_directory, state_directory
 from parleyd.host.lock import HeldError, Lock
 from parleyd.host.signals import Signals
@@ -104,7 +110,10 @@ def _serve(config: Config, args: argparse.Namespace, bus: events.Bus, *, is_read
     try:
         microphone, speaker = devices_of(config.audio)
         state = _state_directory()
-        with _alone(state), Agents(config) as agents, Signals(reloads=True) as arrived:
+        apart = apart_for(config, args.config, state)
+        _tell_how_apart(config, apart)
+        become_reaper()
+        with _alone(state), Agents(config, apart) as agents, Signals(reloads=True) as arrived:
             profiles = Profiles(config, bus)
             first = profiles.first_config()
             service = Service(
@@ -117,6 +126,7 @@ def _serve(config: Config, args: argparse.Namespace, bus: events.Bus, *, is_read
                 give_up=lambda: arrived.stop_wanted,
                 state_directory=state,
                 speech_for=agents.speech,
+                apart=apart,
             )
             threading.excepthook = partial(thread_died, service)
             reload = Reloader(args.config, service, profiles, debug=args.debug)
@@ -169,7 +179,16 @@ def _control(
         text = f"the runtime directory {error.filename} cannot be made: {error.strerror}"
         raise UserError(text, "set control.socket to a path that this user may write, or to off") from error
     commands = Commands(service, lambda: _reload(reload), arrived.stop, profiles)
-    return ControlServer(path, commands, service.status, bus, service.fail, roles_of(config.control), takes_time)
+    return ControlServer(
+        path,
+        commands,
+        service.status,
+        bus,
+        service.fail,
+        roles_of(config.control),
+        takes_time,
+        OwnPrograms().refused,
+    )
 
 
 def _metrics(config: Config, service: Service) -> Exporter | None:
@@ -190,6 +209,18 @@ def _reload(reload: Reloader) -> Changes:
     except ReloadError as error:
         hint = "the old configuration stays in force until this is fixed and it is read again"
         raise RequestError("bad_config", str(error), hint) from error
+
+
+def _tell_how_apart(config: Config, apart: Apart) -> None:
+    """Once, and only where there is something to keep apart."""
+    if not runs_programs(config):
+        return
+    if apart.ways.way is not Way.NONE:
+        log.info("tools and hooks run %s", apart.ways.in_a_line())
+        return
+    hint = apart.ways.hint()
+    refused = "; tools.apart is required, so none of them is run" if apart.required else ""
+    log.warning("tools and hooks run %s%s; %s", apart.ways.in_words(), refused, hint, extra=fields(hint=hint))
 
 
 def _state_directory() -> Path | None:

@@ -95,6 +95,7 @@ def page(status: dict[str, Any], *, everything: bool = False) -> Iterator[Line]:
          f"{_many(metrics, 'reconnects')}, {_many(metrics, 'failed_tries')}"),
         ("today", _usage(usage)),
         *_talk(status, everything=everything),
+        ("tools", _programs(status.get("programs"))),
         *((("hooks", _hooks(status["hooks"])), ("process", _load(status["load"]))) if everything else ()),
     ):  # fmt: skip
         if text:
@@ -241,6 +242,14 @@ def _approval(it: dict[str, Any], asks: str) -> Line:
 
 def _hooks(it: dict[str, int]) -> str:
     return ", ".join(f"{it[name]} {name}" for name in ("runs", "failed", "dropped")) if any(it.values()) else ""
+
+
+def _programs(it: dict[str, Any] | None) -> str:
+    """The line about programs; empty for an older daemon."""
+    if it is None:
+        return ""
+    weaker = "; ".join(it["weaker"])
+    return f"they run {it['text']}{f'; weaker: {weaker}' if weaker else ''}"
 
 
 def _load(it: dict[str, Any]) -> str:

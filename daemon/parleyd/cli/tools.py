@@ -9,12 +9,14 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+from parleyd.app.out_of_reach import apart_for
 from parleyd.checks.configuration import ConfigError, load
 from parleyd.cli.daemon import connected
 from parleyd.config.schema import Config
 from parleyd.core import events
 from parleyd.core.errors import UserError
 from parleyd.core.text import printable
+from parleyd.host import apart
 from parleyd.host.directories import config_path, state_directory
 from parleyd.tools.built_in import BUILT_IN
 from parleyd.tools.dashboard import client_tool
@@ -64,7 +66,8 @@ def _add_config(parser: argparse.ArgumentParser, default: Path | str) -> None:
 
 
 def _list(args: argparse.Namespace) -> int:
-    tools = _tools(_config(args.config), events.Bus()).tools
+    config = _config(args.config)
+    tools = _tools(config, events.Bus(), args.config).tools
     if args.json:
         print(json.dumps([client_tool(tool) for tool in tools.values()], indent=2, ensure_ascii=False))
         return os.EX_OK
@@ -75,6 +78,8 @@ def _list(args: argparse.Namespace) -> int:
     for tool in tools.values():
         print(f"{tool.name:{width}}  {tool.kind:8}  {_signature(tool)}")
         print(f"{'':{width}}  {'':8}  {tool.description}")
+    if any(tool.kind in ("command", "python") for tool in tools.values()):
+        print(f"\nHere programs run {apart.ways().in_words()}.")
     print("\nThe agent knows only those that are set up on its page at ElevenLabs, as client tools:")
     print("`parleyd tools --json` prints each as POST https://api.elevenlabs.io/v1/convai/tools takes it.")
     return os.EX_OK
@@ -84,12 +89,13 @@ def _signature(tool: Tool) -> str:
     required = tool.parameters.schema.get("required", ())
     names = [name if name in required else f"[{name}]" for name in tool.parameters.schema["properties"]]
     confirmed = "" if tool.confirm_s is None else f"  once a person allows it, within {tool.confirm_s:g} s"
-    return f"({', '.join(names)})  at most {tool.timeout_s:g} s{confirmed}"
+    as_daemon = ", as the daemon" if tool.as_daemon else ""
+    return f"({', '.join(names)})  at most {tool.timeout_s:g} s{as_daemon}{confirmed}"
 
 
 def _run(args: argparse.Namespace) -> int:
     parameters = _parameters(args.parameters)
-    tools = _tools(_config(args.config), events.Bus())
+    tools = _tools(_config(args.config), events.Bus(), args.config)
     tool = tools.tools.get(args.name)
     if tool is None:
         known = ", ".join(tools.tools) or "none"
@@ -136,7 +142,7 @@ def _config(path: Path) -> Config:
     return loaded.config
 
 
-def _tools(config: Config, bus: events.Bus) -> DeviceTools:
+def _tools(config: Config, bus: events.Bus, file: Path) -> DeviceTools:
     try:
         folder = state_directory()
     except OSError:
@@ -148,7 +154,7 @@ def _tools(config: Config, bus: events.Bus) -> DeviceTools:
         status=_no_daemon,
         tell=_no_daemon,
     )
-    return DeviceTools(config.tools, host, bus, folder)
+    return DeviceTools(config.tools, host, bus, folder, apart=apart_for(config, file, folder))
 
 
 def _no_daemon(*_: object) -> NoReturn:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
 Text = Annotated[str, Meta(min_length=1)]
+RunAs = Annotated[
+    Literal["apart", "daemon"],
+    Meta(description="daemon: not apart, but with all that the daemon may: its key, files and control socket"),
+]
 
 
 class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from parleyd.config.base import Section, Text
+from parleyd.config.base import RunAs, Section, Text
 from parleyd.config.secrets import masked
 
 # The supervisor's states, the events of a conversation, and the daemon's own start and end.
@@ -68,6 +68,7 @@ class Hook(Section, frozen=True):
             description="additional environment variables; otherwise it gets only PATH, HOME, LANG, TZ and PARLEYD_..."
         ),
     ] = {}
+    run_as: RunAs = "apart"
 
     def __repr__(self) -> str:
         return f"Hook({masked(self)})"

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
-from parleyd.config.base import Secret, Section, Text
+from parleyd.config.base import RunAs, Secret, Section, Text
 from parleyd.config.button import Button
 from parleyd.config.hook_sections import Hook
 from parleyd.config.profile_sections import Profile
@@ -41,9 +41,7 @@ class Overrides(Section, frozen=True):
     """Settings of the agent that this device changes; each must be allowed in the agent's Security settings."""
 
     prompt: Annotated[Text | None, Meta(description="system prompt")] = None
-    first_message: Annotated[
-        str | None, Meta(description="the agent's first words; empty: it waits for the person")
-    ] = None
+    first_message: Annotated[str | None, Meta(description="the agent's first words; empty: it waits")] = None
     language: Annotated[Text | None, Meta(description="language code such as en or pt-br")] = None
     llm: Annotated[Text | None, Meta(description="model id")] = None
     voice_id: Annotated[Text | None, Meta(description="voice")] = None
@@ -61,6 +59,7 @@ class Variable(Section, frozen=True):
         Annotated[list[Text], Meta(min_length=1)] | None,
         Meta(description="a program and its arguments; its output is the value"),
     ] = None
+    run_as: RunAs = "apart"
     default: Annotated[Scalar | None, Meta(description="the value if none could be read yet")] = None
 
 
@@ -76,9 +75,7 @@ class ElevenLabs(Section, frozen=True):
             description="the server of the agent: a residency host, or http://127.0.0.1:PORT for a server of your own",
         ),
     ] = "https://api.elevenlabs.io"
-    api_key: Annotated[
-        Secret | Text | None, Meta(description="the API key; without a key the agent must be public")
-    ] = None
+    api_key: Annotated[Secret | Text | None, Meta(description="the API key; a public agent needs none")] = None
     overrides: Overrides = Overrides()
     dynamic_variables: Annotated[
         dict[str, Scalar | Variable],
@@ -87,8 +84,8 @@ class ElevenLabs(Section, frozen=True):
             "for each session by {env: NAME}, {file: PATH} or {command: [PROGRAM, ARGUMENT]}"
         ),
     ] = field(default_factory=dict)
-    custom_llm_extra_body: Annotated[dict[str, object], Meta(description="passed on unchanged to a custom LLM")] = (
-        field(default_factory=dict)
+    custom_llm_extra_body: Annotated[dict[str, object], Meta(description="passed unchanged to a custom LLM")] = field(
+        default_factory=dict
     )
 
     def __repr__(self) -> str:
@@ -98,9 +95,7 @@ class ElevenLabs(Section, frozen=True):
 class Local(Section, frozen=True):
     """The embedded agent, for `provider: local`."""
 
-    scenario: Annotated[
-        Text | None, Meta(description="path of a scenario file; null: an agent without scripted faults")
-    ] = None
+    scenario: Annotated[Text | None, Meta(description="path of a scenario file; null: no faults")] = None
 
 
 class Wake(Section, frozen=True):
@@ -202,7 +197,7 @@ class Audio(Section, frozen=True):
         Meta(
             ge=1,
             le=60,
-            description="after this time without sound from the microphone or to the speaker the device is reopened",
+            description="time without sound after which microphone or speaker is reopened",
         ),
     ] = 3.0
 
@@ -212,18 +207,16 @@ class Earcons(Section, frozen=True):
 
     listening: Annotated[
         EarconChoice,
-        Meta(description="after a wake word or command, when the person pauses; or the connection is back"),
+        Meta(description="after a wake word or command, in a pause; or the connection is back"),
     ] = "on"
     sleeping: Annotated[EarconChoice, Meta(description="a conversation that began with `listening` has ended")] = "on"
-    error: Annotated[
-        EarconChoice, Meta(description="the network or the agent fails while somebody waits; once for an outage")
-    ] = "on"
+    error: Annotated[EarconChoice, Meta(description="the network or the agent fails while somebody waits; once")] = "on"
     muted: Annotated[EarconChoice, Meta(description="the microphone was muted")] = "on"
     unmuted: Annotated[EarconChoice, Meta(description="the microphone hears again")] = "on"
     timer: Annotated[EarconChoice, Meta(description="a timer goes off that the agent has set")] = "on"
     budget: Annotated[
         EarconChoice,
-        Meta(description="a budget is nearly or completely spent, or somebody calls after that; once each"),
+        Meta(description="a budget is nearly or wholly spent, or somebody calls then; once each"),
     ] = "on"
     confirm: Annotated[EarconChoice, Meta(description="a tool waits for a person to allow it (confirm: true)")] = "on"
     after_speech: Annotated[
@@ -242,9 +235,7 @@ class Gate(Section, frozen=True):
     ] = "webrtcvad"
     aggressiveness: Annotated[
         int,
-        Meta(
-            ge=0, le=3, description="of webrtcvad; a higher value takes less sound for speech, and misses soft voices"
-        ),
+        Meta(ge=0, le=3, description="of webrtcvad; a higher value misses soft voices, but takes less for speech"),
     ] = 2
     pre_roll_ms: Annotated[int, Meta(ge=200, le=3000, description="sound kept from before the gate opened")] = 500
     hangover_ms: Annotated[int, Meta(ge=200, le=5000, description="silence after which the gate closes")] = 900
@@ -275,12 +266,10 @@ class BargeIn(Section, frozen=True):
             "closed and reopened, for those that hold much (Bluetooth, a sound server's queue)"
         ),
     ] = "fade"
-    confirm_ms: Annotated[
-        int, Meta(ge=0, le=2000, description="duration of speech that cuts the agent's voice (mode local)")
-    ] = 240
+    confirm_ms: Annotated[int, Meta(ge=0, le=2000, description="speech that cuts the voice (mode local)")] = 240
     duck_db: Annotated[
         float,
-        Meta(ge=0, le=60, description="how much quieter the agent's voice is until it is certain that a person speaks"),
+        Meta(ge=0, le=60, description="how much quieter the voice is while it is uncertain whether a person speaks"),
     ] = 12.0
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from parleyd.config.base import Secret, Section, Text
+from parleyd.config.base import RunAs, Secret, Section, Text
 from parleyd.config.secrets import masked
 
 BuiltIn = Literal[
@@ -66,6 +66,7 @@ class CommandTool(Tool, frozen=True, kw_only=True):
         Meta(description="additional environment variables; otherwise it gets only PATH, HOME, LANG and TZ"),
     ] = {}
     secrets: Annotated[dict[str, Secret], Meta(description="environment variables with secrets")] = {}
+    run_as: RunAs = "apart"
 
     def __repr__(self) -> str:
         return f"CommandTool({masked(self)})"
@@ -110,6 +111,7 @@ class PythonTool(Tool, frozen=True, kw_only=True):
         Meta(description="additional environment variables; otherwise it gets only PATH, HOME, LANG and TZ"),
     ] = {}
     secrets: Annotated[dict[str, Secret], Meta(description="environment variables with secrets")] = {}
+    run_as: RunAs = "apart"
 
     def __repr__(self) -> str:
         return f"PythonTool({masked(self)})"
@@ -178,6 +180,10 @@ class Tools(Section, frozen=True, kw_only=True):
             ge=16, le=65_536, description="KiB of the audit log after which a new file is begun; 3 old files are kept"
         ),
     ] = 512
+    apart: Annotated[
+        Literal["auto", "required"],
+        Meta(description="required: where tools and hooks cannot be kept apart from the daemon, they are not run"),
+    ] = "auto"
     timer_listens: Annotated[
         bool,
         Meta(description="in a session that a timer opens the room is heard at once; false: once the agent is woken"),

@@ -1,8 +1,10 @@
-"""Collects orphaned processes, if the daemon is process 1 of a container.
+"""Collects orphaned processes: those that the daemon's descendants leave behind (host/descent.py), or all, if the
+daemon is process 1 of a container.
 
-A tool or a hook may leave a process in the background. When that process has ended, its entry stays in the process
-table until its parent waits for it, and the parent of all orphans is process 1. The daemon waits at once for each
-process that it has started itself; so a child that has been dead for a while is an orphan.
+The runner of a tool or a hook kills all processes that the program has left in the background. If the runner itself was
+killed, the daemon becomes the parent of these processes, and their entries stay in the process table until the daemon
+waits for them. The daemon waits at once for each process that it has started itself; so a child that has been dead for
+a while is an orphan.
 """
 
 from __future__ import annotations
@@ -27,16 +29,26 @@ class Orphans:
         self._since_s: dict[Dead, float] = {}
 
     def look(self, now_s: float) -> None:
-        if os.getpid() == 1:
-            for pid in self.forgotten(dead_children(), now_s):
-                # Another thread may have waited for it in the meantime.
-                with contextlib.suppress(ChildProcessError):
-                    os.waitpid(pid, os.WNOHANG)
+        if not _has_dead():
+            self._since_s.clear()
+            return
+        for pid in self.forgotten(dead_children(), now_s):
+            # Another thread may have waited for it in the meantime.
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
 
     def forgotten(self, dead: set[Dead], now_s: float) -> list[int]:
         """dead: the children that have ended and were not waited for. Returns the numbers of those that are orphans."""
         self._since_s = {one: self._since_s.get(one, now_s) for one in dead}
         return [pid for (pid, _), since_s in self._since_s.items() if now_s - since_s >= GRACE_S]
+
+
+def _has_dead() -> bool:
+    """One question to the kernel, where dead_children() has to look at every process."""
+    try:
+        return os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return False
 
 
 def dead_children() -> set[Dead]:

@@ -12,6 +12,7 @@ from parleyd.agents.elevenlabs.files import upload
 from parleyd.agents.variables import Variables
 from parleyd.config.schema import ElevenLabs
 from parleyd.core.endings import DialError, Ending, EndingKind
+from parleyd.host.apart import Apart
 
 _HINT_TEXT_ONLY = "enable the override 'text only' under Security in the agent's settings: speech costs more"
 
@@ -24,12 +25,14 @@ class ElevenLabsAgent:
 
     name = "elevenlabs"
 
-    def __init__(self, config: ElevenLabs, api_key: str | None, *, text_only: bool = False) -> None:
-        """Raises ValueError when a value of the configuration cannot be sent."""
+    def __init__(
+        self, config: ElevenLabs, api_key: str | None, *, text_only: bool = False, apart: Apart | None = None
+    ) -> None:
+        """apart: see Variables. Raises ValueError when a value of the configuration cannot be sent."""
         self._config = config
         self._api_key = api_key
         self._text_only = text_only
-        self._variables = Variables(config.dynamic_variables)
+        self._variables = Variables(config.dynamic_variables, apart)
         overrides = config.overrides
         self._overrides = {name for name in overrides.__struct_fields__ if getattr(overrides, name) is not None}
         try:

@@ -21,7 +21,7 @@ PRE_ROLL_FRAMES = 500 // FRAME_MS
 
 
 def recording(speaker: WavOutput, path: Path) -> Recording:
-    data = np.frombuffer(path.read_bytes()[44:], "<i2").astype(np.float32) / 32768
+    data = np.frombuffer(path.read_bytes()[44:], "<i2").astype(np.float32) / np.float32(32768)
     assert speaker.began_s is not None
     return Recording(data, WavOutput.RATE_HZ, speaker.began_s)
 
