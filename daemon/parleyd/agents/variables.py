@@ -1,8 +1,8 @@
-"""Dynamic variables: their values are found anew for each session, in the environment, in files, from commands.
+"""Dynamic variables: their values are read again for each session, from the environment, files and commands.
 
-A session waits for them no longer than LONGEST_S, before the line is opened. What cannot be found keeps the value it
-had last, else its default: a device that stays silent because a forecast is late would be the worse fault. Without
-either it is left out, and an agent that cannot do without it says so.
+A session waits for them no longer than LONGEST_S, before the connection is opened. If a value cannot be read, its last
+value is used, otherwise its default: a device that stays silent because a forecast is late would be worse. Without
+either the variable is left out, and an agent that needs it says so.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 LONGEST_S = 3.0
 MOST_BYTES = 4096
-# What a command is given of our environment, in which there may be secrets.
+# The only variables of the environment that a command gets; others may contain secrets.
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "LC_TIME")
 
 
@@ -51,15 +51,15 @@ class Variables:
 
     @property
     def failures(self) -> dict[str, str]:
-        """Name → why it could not be found the last time."""
+        """For each name the reason why its value could not be read the last time."""
         with self._changed:
             return dict(self._failures)
 
     def refresh(self) -> None:
-        """Begins to look; returns at once."""
+        """Starts reading the values; returns at once."""
         with self._changed:
             self._until_s = time.monotonic() + LONGEST_S
-            # One that is still being looked for, in a file system that hangs, is not looked for twice.
+            # A value that is still being read, in a file system that hangs, is not read twice.
             names = self._sources.keys() - self._looking
             self._looking |= names
         for name in names:
@@ -71,7 +71,7 @@ class Variables:
                     self._failures[name] = "the system has no thread left to look for it"
 
     def values(self) -> dict[str, Scalar]:
-        """All that have a value; waits for those that are being looked for."""
+        """All values that are known; waits for those that are being read."""
         with self._changed:
             while self._looking and (left_s := self._until_s - time.monotonic()) > 0:
                 self._changed.wait(left_s)
@@ -83,7 +83,7 @@ class Variables:
                 else:
                     instead = "its last value or default is used" if name in self._last else "it is left out"
                     told.trouble(f"the dynamic variable {name}: {why}; {instead}", "fix its source, or give a default")
-            # In the order of the configuration, the plain ones first.
+            # In the order of the configuration, plain values first.
             found = {name: self._last[name] for name in self._sources if name in self._last}
             return {**self._plain, **found}
 
@@ -95,7 +95,7 @@ class Variables:
         except NotFoundError as error:
             why = str(error)
         except OSError as error:
-            # No handle left to wait with for what a command prints.
+            # There is no file handle left to wait for a command's output.
             why = error.strerror or str(error)
         with self._changed:
             self._looking.discard(name)
@@ -108,7 +108,7 @@ class Variables:
 
 
 def find(source: Variable, timeout_s: float, apart: Apart | None = None) -> str:
-    """Blocks; for a file on a network perhaps for longer. Raises NotFoundError."""
+    """Reads a value. Blocks, for a file on a network perhaps longer than the limit. Raises NotFoundError."""
     if source.env is not None:
         value = os.environ.get(source.env)
         if value is None:
@@ -125,7 +125,7 @@ def find(source: Variable, timeout_s: float, apart: Apart | None = None) -> str:
 
 def _read(path: str) -> bytes:
     try:
-        # A pipe without a writer must not be waited for.
+        # O_NONBLOCK: opening a pipe without a writer must not block.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             return os.read(descriptor, MOST_BYTES + 1)

@@ -1,4 +1,4 @@
-"""From the configuration to the agent; the embedded one as a child process."""
+"""Makes the agent of the configuration; the embedded agent is a child process."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ class Agents:
         self._stack.close()
 
     def agent(self, config: Config) -> Agent:
-        """Of the same provider. Secrets are looked up anew."""
+        """An agent of the same provider. Secrets are read again."""
         section, key = config.elevenlabs, None
         try:
             if self._child is not None:
-                # The embedded agent answers to any id, and wants no key.
+                # The embedded agent accepts any id, and needs no key.
                 agent_id = section.agent_id or "local"
                 section = msgspec.structs.replace(section, agent_id=agent_id, base_url=self._child.base_url)
             else:
@@ -56,10 +56,10 @@ class Agents:
             raise UserError(str(error), None, os.EX_CONFIG) from error
 
     def speech(self, config: Config) -> Speech | None:
-        """The voice of announcements, where there is one."""
+        """The voice of announcements; None if there is none."""
         section, voice_id = config.announce, config.announce.voice_id
         if self._child is not None:
-            # The embedded agent has one voice, by whatever id.
+            # The embedded agent has one voice, for every id.
             return ElevenLabsSpeech(section, self._child.base_url, voice_id or "local", None)
         if voice_id is None:
             return None

@@ -1,4 +1,4 @@
-"""What tools, hooks and commands of dynamic variables must not reach, by what is configured."""
+"""The files that tools, hooks and commands of dynamic variables must not reach, from the configuration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`parleyd check`: is the configuration good, does this machine have what it names, and what does it come to?"""
+"""`parleyd check`: checks the configuration, and whether this machine has the things that it names."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from parleyd.host.directories import config_path, is_of_user
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "check",
-        help="check the configuration, and whether this machine has what it names",
+        help="check the configuration, and the packages, programs, files and devices that it names",
         description="Checks a configuration file. What is wrong goes to standard error, one problem per line; then the "
         "exit code is 78. Warnings also name the packages, programs, files and sound devices that the configuration "
         "names and this machine does not have.",
@@ -90,7 +90,7 @@ def _print_lines(path: Path, outcome: Loaded | ConfigError, *, everything: bool)
 
 
 def summary(config: Config) -> str:
-    """What the daemon will do, in one line: with whom it talks, by which key, through which devices."""
+    """The configuration in one line: the agent, the key, the devices."""
     words: list[str] = [config.provider]
     if config.provider == "elevenlabs":
         words.append(f"agent {config.elevenlabs.agent_id}")

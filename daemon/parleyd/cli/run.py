@@ -22,9 +22,9 @@ from parleyd.app.out_of_reach import apart_for
 from parleyd.app.prometheus import Exporter
 from parleyd.app.reloader import Reloader, ReloadError
 from parleyd.app.service import Service
-from parleyd.audio.devices.chatter import keep_stderr_apart
+from parleyd.audio.devices.deadlines import GivenUpError
 from parleyd.audio.devices.names import devices_of
-from parleyd.audio.devices.patience import GivenUpError
+from parleyd.audio.devices.native_output import keep_stderr_apart
 from parleyd.audio.devices.portaudio_host import host
 from parleyd.checks.configuration import ConfigError, load
 from parleyd.cli import in_a_terminal
@@ -50,9 +50,9 @@ from parleyd.profiles.profiles import ApplyError, Profiles
 
 log = logging.getLogger(__name__)
 
-# Loading the embedded agent's recogniser, a slow sound server and a slow board together.
+# The time limit of the start: the embedded agent's recogniser and a slow sound server, on a slow board.
 START_S = 90.0
-# In the state directory, while a daemon uses it.
+# The lock file in the state directory of a running daemon.
 LOCK_NAME = "daemon.lock"
 
 
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         loaded = load(args.config)
     except ConfigError as error:
-        # Where logs go is not known yet; to the journal a prefix tells what this is: sd-daemon(3).
+        # The destination of the log is not known yet; in the journal the prefix gives the priority: sd-daemon(3).
         to_journal = journal.reads_stderr()
         for prefix, problems in (("<4>", error.warnings), ("<3>", error.problems)):
             for problem in problems:
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     settings = msgspec.structs.replace(config.log, level="debug") if args.debug else config.log
     notify.starting("starting", START_S)
     keep_stderr_apart()
-    # A crash inside PortAudio, and the watchdog's SIGABRT, tell where each thread was.
+    # Prints the stack of each thread at a crash inside PortAudio, and at the watchdog's SIGABRT.
     faulthandler.enable(sys.stderr)
     running_logs = logs.start(settings)
     for warning in loaded.warnings:
@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
     finally:
         running_logs.stop()
     if host.oldest_call() is not None:
-        # The interpreter would wait at its end for what hangs inside PortAudio.
+        # A normal exit would wait for threads that hang inside PortAudio.
         os._exit(code)
     return code
 
@@ -133,7 +133,7 @@ def _serve(config: Config, args: argparse.Namespace, bus: events.Bus, *, is_read
             with contextlib.ExitStack() as stack:
                 service.watch(arrived.pulse, profiles.pulse)
                 control, metrics = _control(config, service, reload, profiles, arrived, bus), _metrics(config, service)
-                # Before the devices: `parleyd status` tells that it is starting, and `parleyd stop` ends it.
+                # Started before the devices, so that `parleyd status` reports the start, and `parleyd stop` ends it.
                 for beside in (control, metrics):
                     if beside is not None:
                         service.watch(beside.pulse)
@@ -142,7 +142,7 @@ def _serve(config: Config, args: argparse.Namespace, bus: events.Bus, *, is_read
                 stack.callback(service.stop)
                 service.start()
                 if metrics is not None:
-                    # Else the file would say for a minute that the daemon is starting.
+                    # Otherwise the file would report for a minute that the daemon is starting.
                     metrics.write_soon()
                 stack.callback(profiles.stop)
                 profiles.start(service, partial(_apply, service, agents), service.fail)
@@ -156,13 +156,13 @@ def _serve(config: Config, args: argparse.Namespace, bus: events.Bus, *, is_read
                     log.info("%s", in_a_terminal.hint(config))
                 attend(service, arrived, reload)
     except GivenUpError:
-        # It was to stop before it had started.
+        # The daemon was told to stop before it had started.
         return os.EX_OK
     return os.EX_OK
 
 
 def thread_died(service: Service, args: threading.ExceptHookArgs) -> None:
-    """For threads that do not tell their owner themselves: none may be missing without anybody knowing."""
+    """Ends the service if a thread dies that does not report to its owner: no thread may be missing unnoticed."""
     name = args.thread.name if args.thread is not None else "unknown"
     service.fail(f"the thread {name}", args.exc_value or args.exc_type())
 
@@ -233,7 +233,8 @@ def _state_directory() -> Path | None:
 
 @contextlib.contextmanager
 def _alone(state: Path | None) -> Iterator[None]:
-    """Two daemons would undo each other's timers, usage and mute switch. Raises UserError."""
+    """Locks the state directory: two daemons would overwrite each other's timers, usage and mute switch. Raises
+    UserError."""
     lock: Lock | None = None
     try:
         lock = None if state is None else Lock(state / LOCK_NAME)
@@ -246,7 +247,7 @@ def _alone(state: Path | None) -> Iterator[None]:
         text = f"a parleyd is already running{who}: it keeps its state in {state}"
         raise UserError(text, hint, os.EX_UNAVAILABLE) from None
     except OSError as error:
-        # Where nothing can be written, nothing can be undone either.
+        # If the directory is not writable, no daemon can overwrite anything there.
         log.debug("the state directory %s is not held: %s", state, error.strerror)
     try:
         yield
@@ -256,7 +257,7 @@ def _alone(state: Path | None) -> Iterator[None]:
 
 
 def attend(service: Service, arrived: Signals, reload: Reloader | None = None) -> None:
-    """Does what signals ask for until one says stop. Raises UserError when the service fails."""
+    """Handles signals until one of them stops the daemon. Raises UserError if the service fails."""
     while not arrived.stop_wanted:
         match arrived.wait():
             case signals.RELOAD if reload is not None:

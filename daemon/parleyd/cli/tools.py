@@ -1,4 +1,4 @@
-"""`parleyd tools`: what the agent may do here, what its page must say about it, and a way to try it by hand."""
+"""`parleyd tools`: lists the agent's tools on this device, prints them for the agent's page, and tries one by hand."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from parleyd.tools.device_tools import DeviceTools, Host
 from parleyd.tools.result import Fault, ToolError
 from parleyd.tools.toolbox import Tool
 
-# Of the tools of parleyd itself the one that does not ask the daemon.
+# The only built-in tool that works without the daemon.
 _WITHOUT_DAEMON = "get_time"
-# Beyond the tool's own deadline.
+# How much longer to wait than the tool's own deadline.
 _PATIENCE_S = 5.0
 _WRITE = 'write \'{"name": "value"}\''
 
@@ -34,11 +34,11 @@ _WRITE = 'write \'{"name": "value"}\''
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "tools",
-        help="what the agent may do here: list it, print what its page needs, try it",
+        help="list the agent's tools, print them for its page, or try one",
         description="Without ACTION: lists the tools that the agent may use on this device. See docs/tools.md.",
     )
     _add_config(parser, config_path())
-    parser.add_argument("--json", action="store_true", help="print what the agent's page must contain, as JSON")
+    parser.add_argument("--json", action="store_true", help="print the tools for the agent's page, as JSON")
     parser.set_defaults(run=_list)
     actions = parser.add_subparsers(metavar="ACTION")
     run = actions.add_parser(
@@ -48,13 +48,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "the agent would be told. The tools of parleyd itself are called in the running daemon, all others here, as "
         "this user. Exit code 0: done; 1: an error for the agent.",
     )
-    # A default here would undo what stands before `run`.
+    # A default here would overwrite the option before `run`.
     _add_config(run, argparse.SUPPRESS)
     run.add_argument(
-        "--socket", type=Path, metavar="PATH", help="of the daemon; default: $PARLEYD_SOCKET, this user's, the system's"
+        "--socket",
+        type=Path,
+        metavar="PATH",
+        help="the daemon's socket; default: $PARLEYD_SOCKET, this user's, the system's",
     )
     run.add_argument("name", metavar="NAME")
-    run.add_argument("parameters", metavar="JSON", nargs="?", default="{}", help="its parameters; default: {}")
+    run.add_argument("parameters", metavar="JSON", nargs="?", default="{}", help="the tool's parameters; default: {}")
     run.set_defaults(run=_run)
 
 
@@ -105,7 +108,7 @@ def _run(args: argparse.Namespace) -> int:
         try:
             result = tools.by_hand(tool.name, parameters, tool.timeout_s + _PATIENCE_S)
         finally:
-            # Also with Ctrl-C: nothing goes on running.
+            # Also after Ctrl-C: no tool keeps running.
             tools.close()
         text, error_type = result.text, result.error_type
     print(printable(text), file=sys.stdout if error_type is None else sys.stderr)

@@ -1,4 +1,4 @@
-"""What the classes of the schema have in common."""
+"""The base classes of the schema."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Secret(Section, frozen=True):
-    """Where a secret is found; exactly one of the keys."""
+    """The place of a secret; exactly one of the keys."""
 
     env: Annotated[Text | None, Meta(description="name of an environment variable")] = None
     file: Annotated[Text | None, Meta(description="path of a file whose first line is the secret")] = None

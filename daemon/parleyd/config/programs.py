@@ -1,4 +1,4 @@
-"""Which keys of a configuration run a program of the user's. Pure."""
+"""Finds the keys of a configuration that run a program of the user. Pure."""
 
 from __future__ import annotations
 

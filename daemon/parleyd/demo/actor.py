@@ -13,12 +13,12 @@ from parleyd.audio.devices.clock import RealTimeClock
 from parleyd.audio.devices.device import Deliver, StreamInfo
 from parleyd.audio.pcm import FRAME_BYTES, FRAME_MS, FRAME_SAMPLES, PIPELINE_RATE_HZ
 
-# No room is digitally silent.
+# The peak of the room's noise, because no room is digitally silent.
 ROOM_PEAK = 12
 
 
 class ActorMicrophone:
-    """An InputDevice: 16 kHz, 20 ms periods in real time, a quiet room between the lines. Keeps what it gave."""
+    """An InputDevice: 16 kHz, 20 ms periods in real time, a quiet room between the lines. Keeps its sound."""
 
     def __init__(self) -> None:
         self.name = "an actor"
@@ -32,7 +32,7 @@ class ActorMicrophone:
         self._room = [row.astype("<i2").tobytes() for row in noise]
 
     def say(self, line: bytes, *, after_ms: int) -> None:
-        """Speaks a line (PCM at the pipeline rate) after that much quiet; lines follow one another."""
+        """Speaks a line (PCM at the pipeline rate) after this time of silence; lines are spoken in order."""
         line += bytes(-len(line) % FRAME_BYTES)
         periods: list[bytes | None] = [None] * (after_ms // FRAME_MS)
         periods += [line[i : i + FRAME_BYTES] for i in range(0, len(line), FRAME_BYTES)]
@@ -40,7 +40,7 @@ class ActorMicrophone:
             self._script.extend(periods)
 
     def in_the_room(self, period: bytes, start_s: float) -> bytes:
-        """What else is to be heard beside the actor; start_s: the monotonic time of the period's first sample."""
+        """The other sound in the room; start_s: the monotonic time of the period's first sample."""
         return period
 
     def open(self, deliver: Deliver) -> StreamInfo:

@@ -33,7 +33,7 @@ class Way(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Ways:
-    """What this machine has. abi: of Landlock; 0: there is none."""
+    """The means of this machine. abi: the version of Landlock; 0: there is none."""
 
     way: Way
     abi: int
@@ -49,7 +49,7 @@ class Ways:
                 return "not apart: as the daemon's own user, who reaches the key and all files of the daemon"
 
     def weaker(self) -> tuple[str, ...]:
-        """What is less than under systemd with a kernel of today; nothing where nothing is."""
+        """The weaknesses compared with systemd and a recent kernel; empty if there are none."""
         if self.way is Way.UNIT:
             return () if self.abi else ("tools that run at the same time can look into each other's memory",)
         if self.way is Way.NONE:
@@ -65,7 +65,7 @@ class Ways:
         return f"{self.in_words()}{f'; weaker: {weaker}' if weaker else ''}"
 
     def hint(self) -> str:
-        """What would make it better; "" where nothing would."""
+        """The hint for a better protection; "" if there is none."""
         match self.way:
             case Way.UNIT:
                 return ""
@@ -113,7 +113,7 @@ class Apart:
         self.hide(())
 
     def hide(self, places: Iterable[Path]) -> None:
-        """What they must not reach either, in the place of what was said before."""
+        """Hides these places in addition to the fixed ones; replaces the places of the last call."""
         self.hidden = tuple(sorted({os.fsencode(place.absolute()) for place in (*self._always, *places)}))
 
 

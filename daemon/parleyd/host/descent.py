@@ -1,4 +1,4 @@
-"""Which processes this one has started, and what these have started: read from /proc, while it changes.
+"""Finds the descendants of this process in /proc, while they change.
 
 With become_reaper() a process whose parent ends stays a descendant, whatever it does.
 """
@@ -15,7 +15,7 @@ from parleyd.host import runner
 _TRIES = 20
 # Longer ones are none.
 _MOST_GENERATIONS = 10_000
-# Of /proc/PID/stat, counted from the field behind the program's name.
+# The position of a field in /proc/PID/stat, counted from the field behind the program's name.
 _PARENT_AT = 1
 
 

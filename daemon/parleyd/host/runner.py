@@ -1,11 +1,11 @@
-"""Runs one program for the daemon, and nothing of it is left afterwards: python3 -I -S -B runner.py
+"""Runs one program for the daemon, and leaves no process of it behind: python3 -I -S -B runner.py
 
 Standard input is a Unix socket, on which one job comes (see Job). This is the first program of parleyd-tools@.service,
 or a child process of the daemon; host/subprocesses.py is at the other end. The program runs in a session of its own, in
 a Landlock domain of its own where the kernel has Landlock (landlock(7)), and is killed when the other end closes its
-side of the socket. What it started goes with it, also what has left its session: this process is their reaper, and
-stands outside their domain, so that they can neither trace nor, from Landlock ABI 6 on, signal it. It imports nothing
-of parleyd.
+side of the socket. All processes that it started are killed with it, also those that have left its session: this
+process is their reaper. It is outside their domain, so that they can neither trace nor, from Landlock ABI 6 on, signal
+it. It imports nothing of parleyd.
 """
 
 # One of these starts for each call: neither pathlib nor contextlib, which take longer than all the rest.
@@ -24,7 +24,7 @@ _HEAD_BYTES = 8
 # execve(2) takes no more, whatever it is.
 MAX_JOB_BYTES = 8 * 2**20
 
-# What is answered: one sign and a number (see Record).
+# The answer: one character and a number (see Record).
 RECORD_BYTES = 5
 STARTED, ENDED, NO_DIRECTORY, NO_PROGRAM, NOT_APART = b"S", b"E", b"D", b"P", b"L"
 
@@ -139,7 +139,7 @@ def _allow_beside(folder: bytes, hidden: set[bytes], ruleset: int, rights: int) 
     try:
         entries = list(os.scandir(folder))
     except OSError:
-        # What cannot be listed cannot be allowed.
+        # A folder that cannot be listed cannot be allowed.
         return
     for entry in entries:
         path = entry.path
@@ -171,7 +171,7 @@ def _allow(path: bytes, ruleset: int, rights: int) -> None:
 
 
 def adopt_orphans() -> None:
-    """Of the descendants of this process: prctl(2), PR_SET_CHILD_SUBREAPER."""
+    """Makes this process the parent of its orphaned descendants: prctl(2), PR_SET_CHILD_SUBREAPER."""
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
@@ -244,7 +244,7 @@ def _execute(arguments: list[bytes], environment: dict[bytes, bytes]) -> None:
 
 
 def _end(child: int) -> int:
-    """Kills all that is left. → how the program ended: its exit code, or the negative number of a signal."""
+    """Kills all remaining processes. Returns the program's exit code, or the negative number of a signal."""
     try:
         # It has not been asked for yet, so its number is still that of its group.
         os.killpg(child, _SIGKILL)
@@ -257,7 +257,7 @@ def _end(child: int) -> int:
                 continue
         except ChildProcessError:
             break
-        # What has left the group has become a child of this process.
+        # A process that has left the group has become a child of this process.
         found = _children()
         for pid in found:
             try:

@@ -32,7 +32,7 @@ _PIECE_BYTES = 64 * 1024
 _PAUSE_S = 0.02
 # A slow board under load; systemd has to prepare a unit, or Python to start.
 _START_S = 20.0
-# What is killed ends at once; a runner that does not is killed itself.
+# How long a runner may take to end after an order to kill; then it is killed itself.
 _KILLED_S = 3.0
 _LOOK_S = 1.0
 _KILLED = -9
@@ -331,7 +331,7 @@ def _converse(pipes: _Pipes, runner_: _Runner, stdin: bytes, most_bytes: int | N
                 elif len(collected[key.fd]) > limit_bytes:
                     if most_bytes is not None:
                         runner_.end()
-                    # Who writes without end must not keep this process busy with throwing it away.
+                    # A program that writes without end must not keep this process busy with discarding the output.
                     time.sleep(_PAUSE_S)
     for pipe, data in collected.items():
         for _ in range(MAX_OUTPUT_BYTES // _PIECE_BYTES):
@@ -343,7 +343,7 @@ def _converse(pipes: _Pipes, runner_: _Runner, stdin: bytes, most_bytes: int | N
 
 
 def _feed(pipe: int, waiting: memoryview) -> memoryview:
-    """What is left to write; nothing when nobody reads."""
+    """The rest that is still to be written; empty if nobody reads."""
     if not waiting:
         return waiting
     try:

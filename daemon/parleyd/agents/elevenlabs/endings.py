@@ -1,17 +1,19 @@
-"""Why a session ended, in words, with a hint; and whether another try makes sense. Pure.
+"""Explains why a session ended, with a hint, and decides whether to try again. Pure.
 
-The server says it three times, and not always: in an error event before the close (its text, and a machine-readable
-`error_type`), in the close reason (at most 123 bytes), and in the close code. The words count most, since one code
-stands for many things; then the kind of the error; then the code.
+The server gives the reason in up to three places: in an error event before the close (its text, and a machine-readable
+`error_type`), in the close reason (at most 123 bytes), and in the close code. The words are used first, because one
+code has many causes; then the kind of the error; then the code.
 
-Close codes and error types: AsyncAPI contract of the official SDKs. Texts: observed closes, they may change.
+Close codes and error types come from the AsyncAPI contract of the official SDKs. The texts were observed, and may
+change.
 
-Policy: another try on a lost line (no close, 1001, 1005, 1006), on a server in trouble (1011 to 1014, HTTP 408, 425,
-429, 5xx), on TLS trouble (1015) and on a full queue (3008). Never on 1002, 1008, 3000, 4300 and other HTTP errors: they
-mean the same a second later. That holds for the timeouts among the 1002 as well, although another try might help: the
-longest delay is soon enough for them. Codes that nobody has described: 1xxx are the transport's, another try; 44xx and
-45xx are judged by their words, then as the HTTP status that they repeat (4429 is 429), others by their words: what
-passes by itself is tried again, all else is final. 1003, 1007, 1009 and 1010 complain about what was sent: final.
+Policy: try again after a lost connection (no close, 1001, 1005, 1006), after trouble of the server (1011 to 1014, HTTP
+408, 425, 429, 5xx), after TLS trouble (1015) and with a full queue (3008). 1002, 1008, 3000, 4300 and other HTTP errors
+are final, because they would be the same a second later. This includes the timeouts among the 1002: another try might
+help, but the longest delay is soon enough. Undocumented codes: 1xxx belong to the transport and are tried again; 44xx
+and 45xx are judged by their words, then as the HTTP status that they contain (4429 is 429); others are judged by their
+words: an error that passes by itself is tried again, all others are final. 1003, 1007, 1009 and 1010 complain about our
+messages and are final.
 """
 
 from __future__ import annotations
@@ -90,7 +92,7 @@ _BY_TEXT: tuple[tuple[re.Pattern[str], _Verdict], ...] = tuple(
             r"branch_not_found",
             _final("the agent has no such branch", _CHECK_BRANCH, decisive=True),
         ),
-        # What a branch that does not exist is answered with, too.
+        # The server also sends this for a branch that does not exist.
         (r"^request error\.?$", _final("the server refused the session", f"{_CHECK_BRANCH}; then {_CHECK_AGENT}")),
         (r"\bagent\b.*\b(does not exist|not found)|document_not_found", _NO_AGENT),
         (
@@ -120,18 +122,18 @@ _BY_TEXT: tuple[tuple[re.Pattern[str], _Verdict], ...] = tuple(
         ),
         (r"rate.?limit|too many requests|slow down", _FEWER),
         (r"too.many.(concurrent|connections|conversations|requests)|concurrency|queue", _QUEUE),
-        # A slip of the server's own, although it comes with a code that is final.
+        # An error of the server itself, although its code is final.
         (r"interrupted message doesn.t match", _retry("the server lost track of an interruption")),
         (r"invalid message received", _final("the server could not use what was sent", _OUR_FAULT)),
     )
 )
 
-# Of codes that nobody has described.
+# Words of a passing error, for undocumented codes.
 _PASSING = re.compile(
     r"try again|temporar|unavailable|overload|tim(ed|e)?[ -]?out|internal error|restart", re.IGNORECASE
 )
 
-# Codes on which another try is out of the question, whatever else the words may mean.
+# Codes that are always final, whatever the words mean.
 _NEVER_QUEUED = frozenset((1002, 1008))
 
 _CONTRACT = _final("the server could not use what was sent", _OUR_FAULT)
@@ -230,7 +232,7 @@ _OVERRIDES = frozenset(
 
 
 def one_line(text: str, limit: int = _MAX_QUOTED_CHARS) -> str:
-    """Of foreign text, what can be shown: one line, printable, not too long."""
+    """A server's text as one printable line of limited length."""
     line = " ".join("".join(char if char.isprintable() else " " for char in text[: 4 * limit]).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
@@ -238,10 +240,10 @@ def one_line(text: str, limit: int = _MAX_QUOTED_CHARS) -> str:
 def judge_close(
     code: int | None, reason: str, error: AgentError | None, *, configured_overrides: Collection[str] = _OVERRIDES
 ) -> Ending:
-    """code: None when the line went without a close. error: the last error event, if any.
+    """code: None if the connection was lost without a close. error: the last error event, if any.
 
-    configured_overrides: names in elevenlabs.overrides that are set; a refused first_message that is not among them
-    was sent to keep the agent from greeting, and has another hint.
+    configured_overrides: the names that are set in elevenlabs.overrides. A refused first_message that is not among them
+    was sent to suppress the greeting, and has another hint.
     """
     close = _Close(code, reason, error, configured_overrides)
     verdict = next(verdict for judge in _JUDGES if (verdict := judge(close)) is not None)
@@ -404,7 +406,7 @@ _BUSY = frozenset((408, 425))
 
 
 def judge_http(status: int, body: str) -> Ending:
-    """An HTTP answer in place of a signed URL or of a WebSocket. body: JSON with `detail`, or anything."""
+    """Judges an HTTP answer in place of a signed URL or a WebSocket. body: JSON with `detail`, or any text."""
     text = one_line(detail(body))
     if status not in _BUSY and status < 500:
         judged = next(_by_words(text, status, _OVERRIDES), None)
@@ -440,7 +442,8 @@ def _by_status(status: int) -> _Verdict:
 
 
 def detail(body: str) -> str:
-    """Of an HTTP answer: `detail` is a text, {status, message}, or a list of {msg}; nothing else is worth showing."""
+    """The texts in an HTTP answer: `detail` is a text, {status, message}, or a list of {msg}; other fields are not
+    useful."""
     try:
         parsed = json.loads(body)
     except (ValueError, RecursionError):
