@@ -70,7 +70,7 @@ def rehearse(pcm: bytes, rate_hz: int, detector: Detector, gate: Gate) -> Rehear
         flags[:3, number] = voiced, measured.pitch >= gate.pitch_least, verdict.opened
         for passed in verdict.passed:
             flags[3, round(passed.frame.start_s * 1000 / FRAME_MS)] = passed.speech
-    # What the gate still holds back at the end is as good as said.
+    # Silence at the end lets the gate release its last frames.
     silence = Frame.silence(count * FRAME_MS / 1000)
     for _ in range(gate.most_held_frames):
         gate.step(silence, voiced=False, level_dbfs=SILENCE_DBFS)
