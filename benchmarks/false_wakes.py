@@ -7,7 +7,7 @@ when somebody seems to talk and ends after `session.false_wake_s` without talk; 
 comes first, then the noise alone, then people speak in it; who comes through is understood. The noises are those of
 rooms.py, and recorded music: WAV files, all equally loud, one after the other. Columns:
 
-doubt     whether false wakes teach the gate anything
+penalty     whether false wakes teach the gate anything
 sessions  in the noise alone, per hour
 minutes   of session in the noise alone, per hour
 begin     of these, minutes in the first ten minutes; they are not per hour
@@ -106,7 +106,7 @@ def run(
         if understood:
             gate.understood()
         elif understood is False and doubts:
-            gate.fooled()
+            gate.false_wake()
         live[number] = line.live
         if number == alone:
             sessions = line.sessions
@@ -144,9 +144,9 @@ def records(folder: Path, samples: int, rng: np.random.Generator) -> Sound:
     return np.resize(once, samples)
 
 
-def row(title: str, doubt: str, cost: Cost) -> str:
+def row(title: str, penalty: str, cost: Cost) -> str:
     return (
-        f"| {title} | {doubt} | {cost.sessions / cost.hours:.0f} | {cost.session_s / 60 / cost.hours:.1f} "
+        f"| {title} | {penalty} | {cost.sessions / cost.hours:.0f} | {cost.session_s / 60 / cost.hours:.1f} "
         f"| {cost.begin_s / 60:.1f} | {cost.missed} of {cost.utterances} |"
     )
 
@@ -172,12 +172,12 @@ def main() -> int:
         return os.EX_UNAVAILABLE
     print(f"{datetime.date.today()}, {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     print(f"{args.minutes:g} min of each noise at {RATE_HZ} Hz, then {rooms.utterances} utterances; seed {args.seed}")
-    print("\n| noise, speech over it | doubt | sessions/h | minutes/h | begin | missed |\n|---|---|---|---|---|---|")
+    print("\n| noise, speech over it | penalty | sessions/h | minutes/h | begin | missed |\n|---|---|---|---|---|---|")
     tasks = ((title, talk, alone, rooms.before) for title, talk, alone in rooms.scenes(noises, RATIOS_DB))
     with multiprocessing.Pool(args.jobs) as pool:
         for title, costs in pool.imap(run_scene, tasks):
-            for doubt, cost in costs.items():
-                print(row(title, doubt, cost), flush=True)
+            for penalty, cost in costs.items():
+                print(row(title, penalty, cost), flush=True)
     return os.EX_OK
 
 

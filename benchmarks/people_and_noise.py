@@ -21,7 +21,7 @@ late     interruptions more than 400 ms after the speech began; or never
 held     utterances of which a part was not sent because it was taken for a noise that is known
 
 Noise: how often it wakes the daemon, minutes of session, both per hour, and the share of the time in which the gate was
-open: what would be sent. Then people speak in that noise, as it goes on: what doubt and hubbub cost them.
+open: what would be sent. Then people speak in that noise, as it goes on: what penalty and background cost them.
 """
 
 from __future__ import annotations
@@ -151,8 +151,8 @@ class Daemon:
             [int(each.frame.start_s) for each in verdict.passed if each.held_back is Why.KNOWN_NOISE],
         )
 
-    def fooled(self) -> None:
-        self._gate.fooled()
+    def false_wake(self) -> None:
+        self._gate.false_wake()
 
     def understood(self) -> None:
         """Whenever the agent has understood somebody."""
@@ -171,7 +171,7 @@ class BareDaemon(Daemon):
         passed = [(each, True) for each in range(first, number + 1)] if self._bare.open else [(number, False)]
         return Told(passed, self._bare.open, opened, opened, was_open and not self._bare.open)
 
-    def fooled(self) -> None:
+    def false_wake(self) -> None:
         pass
 
     def understood(self) -> None:
@@ -235,7 +235,7 @@ class World:
 @dataclass(frozen=True)
 class Heard:
     """passed, live, open, held (as a known noise): for every frame. starts, wakes: frames at which talk, sessions
-    began. fooled: false wakes."""
+    began. false_wakes: false wakes."""
 
     passed: Flags
     live: Flags
@@ -243,7 +243,7 @@ class Heard:
     held: Flags
     starts: tuple[int, ...]
     wakes: tuple[int, ...]
-    fooled: tuple[int, ...]
+    false_wakes: tuple[int, ...]
 
 
 def hear(sound: Sound, words: Flags, contender: Contender, answer_ms: int = ANSWER_MS) -> Heard:
@@ -253,7 +253,7 @@ def hear(sound: Sound, words: Flags, contender: Contender, answer_ms: int = ANSW
     daemon = BareDaemon(contender) if contender.bare else Daemon(contender)
     world = World(words, answer_ms)
     passed, live, is_open, held = (np.zeros(count, bool) for _ in range(4))
-    starts, wakes, fooled = [], [], []
+    starts, wakes, false_wakes = [], [], []
     for number in range(count):
         frame = Frame(pcm[number * FRAME_BYTES : (number + 1) * FRAME_BYTES], number * FRAME_MS / 1000)
         told = daemon.step(frame, number, world)
@@ -266,12 +266,12 @@ def hear(sound: Sound, words: Flags, contender: Contender, answer_ms: int = ANSW
                 wakes.append(number)
         ended = world.step(number, told)
         if ended is False:
-            fooled.append(number)
-            daemon.fooled()
+            false_wakes.append(number)
+            daemon.false_wake()
         elif world.has_words:
             daemon.understood()
         live[number], is_open[number] = world.live, told.open
-    return Heard(passed, live, is_open, held, tuple(starts), tuple(wakes), tuple(fooled))
+    return Heard(passed, live, is_open, held, tuple(starts), tuple(wakes), tuple(false_wakes))
 
 
 # ---------------------------------------------------------------- rooms, voices, takes

@@ -42,13 +42,13 @@ from parleyd.audio.capture.capture import Capture
 from parleyd.audio.devices.device import Deliver, StreamInfo
 from parleyd.audio.devices.null import NullOutput
 from parleyd.audio.echo.canceller import HalfDuplex
-from parleyd.audio.echo.control import EchoControl
+from parleyd.audio.echo.control import EchoControl, Heard
 from parleyd.audio.echo.far_end import FarEnd
 from parleyd.audio.echo.self_echo import SelfEcho
 from parleyd.audio.gate.gate import Gate
 from parleyd.audio.gate.measure import VoiceMeasure
 from parleyd.audio.gate.vad import Vad
-from parleyd.audio.pcm import FRAME_MS, FRAME_SAMPLES, SILENT_FRAME, Frame, level_dbfs, samples_of, to_pcm
+from parleyd.audio.pcm import FRAME_MS, FRAME_SAMPLES, Frame, samples_of, to_pcm
 from parleyd.audio.playback.playback import Playback
 from parleyd.config.schema import BargeIn
 from parleyd.config.schema import Gate as GateConfig
@@ -170,18 +170,18 @@ class Line:
             # Nothing is played here by which half duplex could go. Who has told once tells no more.
             self.echo.mode, self.echo._self_echo = "aec", SelfEcho()
 
-    def hear(self, frame: Frame, silent_from_s: float) -> tuple[Frame, bool]:
+    def hear(self, frame: Frame, silent_from_s: float) -> Heard:
         if self.mode in ("no echo", "off", "aec"):
             return self.echo.hear(frame)
         if self.mode == "half_duplex":
             audible = frame.start_s + FRAME_MS / 1000 < silent_from_s
             deaf = self._half_duplex.deaf(frame.start_s, audible=audible, silent_from_s=silent_from_s)
-            return (Frame(SILENT_FRAME, frame.start_s), False) if deaf else (frame, True)
-        far = self.far_end.frame(frame.start_s)
+            return Heard(Frame.silence(frame.start_s), False) if deaf else Heard(frame, True)
+        far = self.far_end.frame(frame.start_s).samples
         heard = samples_of(frame.pcm).astype(np.float32) / np.float32(32768)
         if far is None:
             far = np.zeros(FRAME_SAMPLES, np.float32)
-        return Frame(to_pcm(self._webrtc.process(heard, far) * np.float32(32768)), frame.start_s), True
+        return Heard(Frame(to_pcm(self._webrtc.process(heard, far) * np.float32(32768)), frame.start_s), True)
 
 
 @dataclass
@@ -216,16 +216,16 @@ def run(mode: str, it: Scene) -> Outcome:
         line.microphone.deliver(pcm, start_s + next(late))
         (captured,) = line.capture.frames()
         began_s = time.perf_counter()
-        frame, may_be_speech = line.hear(captured, silent_from_s)
+        passed = line.hear(captured, silent_from_s)
         outcome.cost_s += time.perf_counter() - began_s
         # The gate's times in samples of the microphone, as those of what was spoken.
-        at = Frame(frame.pcm, number * FRAME_MS / 1000)
-        voiced = may_be_speech and vad.voiced(at)
+        at = replace(passed.frame, start_s=number * FRAME_MS / 1000)
+        voiced = passed.may_be_speech and vad.voiced(at)
         measured = measure.step(at, voiced=voiced)
         verdict = gate.step(
-            at, voiced=voiced, level_dbfs=measured.level_dbfs, pitch=measured.pitch, faint=line.echo.faint
+            at, voiced=voiced, level_dbfs=measured.level_dbfs, pitch=measured.pitch, faint=passed.weak_near_end
         )
-        line.echo.judge(level_dbfs(at.pcm), talk=verdict.talk_ms > 0)
+        line.echo.judge(passed, talk=verdict.talk_ms > 0)
         if verdict.talk_started:
             outcome.onsets.append((verdict.speech_s, None))
         if verdict.talk_ms >= confirm_ms and outcome.onsets and outcome.onsets[-1][1] is None:

@@ -13,16 +13,17 @@ from parleyd.audio.echo.canceller import (
     _HOLD_FRAMES,
     EchoCanceller,
     EchoCancellerMissingError,
+    EchoPath,
     HalfDuplex,
-    LetThrough,
-    NearEnd,
 )
-from parleyd.audio.echo.far_end import FarEnd
-from parleyd.audio.echo.linear import BANDS, PARTS, LinearEcho
+from parleyd.audio.echo.far_end import FarEnd, FarFrame
+from parleyd.audio.echo.linear import LinearCanceller
+from parleyd.audio.echo.linear_filter import BANDS, PARTS
+from parleyd.audio.echo.near_end import AecWitness, NearEnd, Verdict
 from parleyd.audio.echo.self_echo import SelfEcho
 from parleyd.audio.gate.gate import ONSET_SPEECH_MS
 from parleyd.audio.gate.vad import Vad
-from parleyd.audio.pcm import FRAME_MS, FRAME_SAMPLES, SILENT_FRAME, Frame, samples_of, to_pcm
+from parleyd.audio.pcm import FRAME_MS, FRAME_SAMPLES, Frame, samples_of, to_pcm
 
 # ---------------------------------------------------------------- half duplex
 
@@ -78,18 +79,23 @@ def frames_of(sound: np.ndarray) -> list[np.ndarray]:
     return [sound[i : i + FRAME_SAMPLES] for i in range(0, len(sound) - FRAME_SAMPLES + 1, FRAME_SAMPLES)]
 
 
+def frame_of(sound: np.ndarray, start_s: float = 0.0) -> Frame:
+    return Frame(to_pcm(sound * 32768), start_s)
+
+
 def power(frames: list[np.ndarray]) -> float:
     return float(np.mean(np.concatenate(frames) ** 2))
 
 
 def test_the_linear_filter_removes_the_echo_and_forecasts_what_it_leaves() -> None:
     far = voice(8.0, 3, 0.1)
-    heard, linear = echo_of(far), LinearEcho()
+    heard, linear = echo_of(far), LinearCanceller()
     left, forecasts, truths = [], [], []
     for near, reference in zip(frames_of(heard), frames_of(far), strict=True):
-        left.append(linear.step(near, reference))
-        forecasts.append(float(linear.expected.sum()))
-        truths.append(float(linear.left.sum()))
+        made = linear.step(near, reference)
+        left.append(made.residual)
+        forecasts.append(float(made.expected_bands.sum()))
+        truths.append(float(made.residual_bands.sum()))
     assert power(left[200:]) < power(frames_of(heard)[200:]) / 100
     assert 0.5 < np.median(np.asarray(forecasts[200:]) / np.asarray(truths[200:])) < 50
 
@@ -97,8 +103,8 @@ def test_the_linear_filter_removes_the_echo_and_forecasts_what_it_leaves() -> No
 def test_the_filter_lets_the_person_through_and_stays_where_it_is() -> None:
     far, person = voice(10.0, 3, 0.1), voice(10.0, 4, 0.05)
     person[: 6 * 16_000] = person[8 * 16_000 :] = 0.0
-    heard, linear = echo_of(far) + person, LinearEcho()
-    left = [linear.step(n, f) for n, f in zip(frames_of(heard), frames_of(far), strict=True)]
+    heard, linear = echo_of(far) + person, LinearCanceller()
+    left = [linear.step(n, f).residual for n, f in zip(frames_of(heard), frames_of(far), strict=True)]
     during = slice(310, 390)
     error = [a - b for a, b in zip(left[during], frames_of(person)[during], strict=True)]
     assert power(error) < power(frames_of(person)[during]) / 10
@@ -107,61 +113,58 @@ def test_the_filter_lets_the_person_through_and_stays_where_it_is() -> None:
 
 def test_a_far_end_that_is_given_later_finds_its_path_again() -> None:
     far, later = voice(8.0, 3, 0.1), 100
-    heard, linear, left = echo_of(far), LinearEcho(), []
+    heard, linear, left = echo_of(far), LinearCanceller(), []
     delayed = np.concatenate([np.zeros(later, np.float32), far])
     for number, near in enumerate(frames_of(heard)):
         at = number * FRAME_SAMPLES
         if number == 300:
             linear.shift(later)
         if number < 300:
-            left.append(linear.step(near, far[at : at + FRAME_SAMPLES]))
+            left.append(linear.step(near, far[at : at + FRAME_SAMPLES]).residual)
         elif number < 300 + PARTS:
             linear.pass_by(delayed[at : at + FRAME_SAMPLES])
         else:
-            left.append(linear.step(near, delayed[at : at + FRAME_SAMPLES]))
+            left.append(linear.step(near, delayed[at : at + FRAME_SAMPLES]).residual)
     assert power(left[300:303]) < 3 * power(left[280:300])
 
 
 @pytest.mark.parametrize("other", ["an offset", "a hum", "nothing"])
-def test_a_steady_path_does_not_slip(other: str) -> None:
+def test_a_steady_path_has_no_delay_error(other: str) -> None:
     far = voice(10.0, 3, 0.1)
     at_s = np.arange(len(far)) / 16_000
     disturbance = {"an offset": 0.1 + 0 * at_s, "a hum": 0.03 * np.sin(2 * np.pi * 50 * at_s), "nothing": 0 * at_s}
-    heard, linear, slips = echo_of(far) * 0.1 + disturbance[other], LinearEcho(), []
+    heard, linear, errors = echo_of(far) * 0.1 + disturbance[other], LinearCanceller(), []
     for near, reference in zip(frames_of(heard.astype(np.float32)), frames_of(far), strict=True):
-        linear.step(near, reference)
-        slips.append(linear.slip)
-    assert abs(np.mean(slips[100:])) < 0.02
-    assert np.max(np.abs(slips[100:])) < 1.0
+        errors.append(linear.step(near, reference).delay_error_samples)
+    assert abs(np.mean(errors[100:])) < 0.02
+    assert np.max(np.abs(errors[100:])) < 1.0
 
 
-def test_an_echo_that_comes_later_slips() -> None:
-    far, linear, slips = voice(10.0, 3, 0.1), LinearEcho(), []
+def test_an_echo_that_comes_later_errors() -> None:
+    far, linear, errors = voice(10.0, 3, 0.1), LinearCanceller(), []
     heard = echo_of(far)
     heard[5 * 16_000 :] = heard[5 * 16_000 - 1 : -1]
     for near, reference in zip(frames_of(heard), frames_of(far), strict=True):
-        linear.step(near, reference)
-        slips.append(linear.slip)
-    assert abs(np.mean(slips[200:249])) < 0.05
-    assert 0.1 < np.max(slips[250:260]) < 1.5
+        errors.append(linear.step(near, reference).delay_error_samples)
+    assert abs(np.mean(errors[200:249])) < 0.05
+    assert 0.1 < np.max(errors[250:260]) < 1.5
 
 
 @pytest.mark.parametrize("later", [-100, 15, 71, 300])
 def test_an_echo_that_moves_all_at_once_is_found_where_it_is_and_is_no_person(later: int) -> None:
-    far, far_end, canceller, jumps, seen = voice(16.0, 3, 0.1), FarEnd(), EchoCanceller(), [], []
+    far, far_end, jumps, seen = voice(16.0, 3, 0.1), FarEnd(), [], []
+    path = EchoPath(far_end)
     far_end.start(16_000, 0.020)
     heard = np.concatenate([echo_of(far)[: 8 * 16_000], echo_of(far, 900 + later)[8 * 16_000 :]])
     left = []
     for number, near in enumerate(frames_of(heard)):
         at = number * FRAME_SAMPLES
         far_end.take(to_pcm(far[at : at + FRAME_SAMPLES] * 32768), number * 0.02)
-        pcm = canceller.process(to_pcm(near * 32768), far_end.frame((number - 1) * 0.02), in_step=far_end.in_step)
-        far_end.follow(canceller.slip)
-        if canceller.jump:
-            jumps.append((number, canceller.jump))
-            far_end.move(canceller.jump)
-        seen.append(canceller.person)
-        left.append(samples_of(pcm).astype(np.float32) / 32768)
+        cancelled, _ = path.step(frame_of(near, (number - 1) * 0.02))
+        if cancelled.delay_jump_samples:
+            jumps.append((number, cancelled.delay_jump_samples))
+        seen.append(cancelled.may_be_speech)
+        left.append(samples_of(cancelled.frame.pcm).astype(np.float32) / 32768)
     assert [number for number, person in enumerate(seen) if person and number >= 20] == []
     assert len(jumps) == 1
     assert abs(jumps[0][1] - later) <= 1
@@ -170,21 +173,21 @@ def test_an_echo_that_moves_all_at_once_is_found_where_it_is_and_is_no_person(la
 
 
 def test_a_person_who_talks_over_the_agent_is_no_jump() -> None:
-    far, linear = voice(20.0, 3, 0.1), LinearEcho()
+    far, linear = voice(20.0, 3, 0.1), LinearCanceller()
     heard = echo_of(far) + np.concatenate([np.zeros(5 * 16_000), voice(15.0, 4, 0.05)]).astype(np.float32)
     for near, reference in zip(frames_of(heard), frames_of(far), strict=True):
-        linear.step(near, reference)
-        assert not linear.jump
+        assert not linear.step(near, reference).delay_jump_samples
 
 
 def test_a_siren_does_not_make_the_filter_useless() -> None:
     at_s = np.arange(60 * 16_000) / 16_000
     siren = (0.2 * np.sin(2 * np.pi * (600 * at_s + 300 / np.pi * np.sin(np.pi * at_s)))).astype(np.float32)
     far = np.concatenate([siren, voice(8.0, 3, 0.1)])
-    heard, linear, left = echo_of(far), LinearEcho(), []
+    heard, linear, left = echo_of(far), LinearCanceller(), []
     for near, reference in zip(frames_of(heard), frames_of(far), strict=True):
-        left.append(linear.step(near, reference))
-        assert linear.echo <= 1.0
+        made = linear.step(near, reference)
+        left.append(made.residual)
+        assert made.echo_power <= 1.0
     assert power(left[-100:]) < power(frames_of(heard)[-100:]) / 10
 
 
@@ -194,9 +197,9 @@ def run(
     """lost: frames in the place of which the microphone was not heard."""
     out, person = [], []
     for number, (near, reference) in enumerate(zip(frames_of(heard), frames_of(far), strict=True)):
-        pcm = canceller.process(SILENT_FRAME if number in lost else to_pcm(near * 32768), reference)
-        out.append(samples_of(pcm).astype(np.float32) / 32768)
-        person.append(canceller.person)
+        cancelled = canceller.step(Frame.silence(0.0) if number in lost else frame_of(near), FarFrame(reference))
+        out.append(samples_of(cancelled.frame.pcm).astype(np.float32) / 32768)
+        person.append(cancelled.may_be_speech)
     return out, person
 
 
@@ -214,13 +217,13 @@ def test_the_agent_alone_is_never_a_person_and_the_person_over_it_is() -> None:
 
 def test_while_the_far_end_is_silent_frames_pass_untouched() -> None:
     canceller = EchoCanceller()
-    pcm = to_pcm(voice(0.02, 1, 0.1) * 32768)
-    assert canceller.process(pcm, None) is pcm
-    assert canceller.person
-    canceller.process(pcm, voice(0.02, 2, 0.1))
+    frame, silence = frame_of(voice(0.02, 1, 0.1)), FarFrame(None)
+    assert canceller.step(frame, silence).frame is frame
+    assert canceller.step(frame, silence).may_be_speech
+    canceller.step(frame, FarFrame(voice(0.02, 2, 0.1)))
     for _ in range(50):
-        canceller.process(pcm, None)
-    assert canceller.process(pcm, None) is pcm
+        assert canceller.step(frame, silence).frame is not frame, "there may be an echo in it"
+    assert canceller.step(frame, silence).frame is frame
 
 
 @pytest.mark.parametrize("noise", [0.0015, 0.01])
@@ -247,9 +250,7 @@ def test_a_speaker_that_runs_dry_is_no_person_and_afterwards_the_person_is_heard
         for at in range(number * FRAME_SAMPLES, (number + 1) * FRAME_SAMPLES, 160):
             if not hole.start <= at < hole.stop:
                 far_end.take(to_pcm(far[at : at + 160] * 32768), at / 16_000)
-        reference = far_end.frame(number * 0.02)
-        canceller.process(to_pcm(near * 32768), reference, in_step=far_end.in_step)
-        seen.append(canceller.person)
+        seen.append(canceller.step(frame_of(near), far_end.frame(number * 0.02)).may_be_speech)
     assert not any(seen[1:445])
     loud = [i for i in range(455, 545) if power([frames_of(person)[i]]) > 0.05**2 / 10]
     assert np.mean([seen[i] for i in loud]) > 0.9
@@ -261,11 +262,11 @@ def test_the_canceller_knows_the_path_at_once_where_the_far_end_is_given_later()
     for number, near in enumerate(frames_of(echo_of(far))[: 307 + PARTS]):
         moves, given = number == 306, far if number < 306 else delayed
         reference = given[number * FRAME_SAMPLES : (number + 1) * FRAME_SAMPLES]
-        pcm = to_pcm(near * 32768)
-        canceller.process(pcm, reference, in_step=not moves, later=later if moves else 0)
-    # The first frame after it is steady again: nothing was learnt since.
-    left = canceller._linear.left.sum()
-    assert left < power([near]) / 100
+        made = canceller.step(frame_of(near), FarFrame(reference, not moves, later if moves else 0))
+    # The first frame after it is aligned again: nothing was learnt since.
+    left = samples_of(made.frame.pcm).astype(np.float32) / 32768
+    assert not made.may_be_speech
+    assert power([left]) < power([near]) / 100
 
 
 @pytest.mark.parametrize("ppm", [100, -100])
@@ -281,21 +282,22 @@ def test_how_much_the_clocks_differ_is_heard(ppm: int) -> None:
         for number, played in enumerate(frames_of(far)):
             far_end.take(to_pcm(played * 32768), number * 0.02)
             reference = far_end.frame((number - 1) * 0.02)
-            if number:
-                canceller.process(to_pcm(heard[number - 1] * 32768), reference, in_step=far_end.in_step)
-                seen[followed].append(canceller.person)
+            if not number:
+                continue
+            cancelled = canceller.step(frame_of(heard[number - 1]), reference)
+            seen[followed].append(cancelled.may_be_speech)
             if followed:
-                far_end.follow(canceller.slip)
+                far_end.correct(cancelled.delay_error_samples, 0)
     assert not any(seen[True][20:])
     assert any(seen[False][20:]), "the scene is one in which it matters"
 
 
-def test_while_the_far_end_is_out_of_step_nobody_is_a_person() -> None:
+def test_while_the_far_end_is_not_aligned_nobody_is_a_person() -> None:
     canceller, far, person = EchoCanceller(), voice(4.0, 3, 0.1), voice(4.0, 4, 0.2)
     seen = []
     for number, (near, reference) in enumerate(zip(frames_of(echo_of(far) + person), frames_of(far), strict=True)):
-        canceller.process(to_pcm(near * 32768), reference, in_step=not 100 <= number < 150)
-        seen.append(canceller.person)
+        cancelled = canceller.step(frame_of(near), FarFrame(reference, aligned=not 100 <= number < 150))
+        seen.append(cancelled.may_be_speech)
     assert any(seen[50:100])
     assert not any(seen[100 : 149 + PARTS])
     assert any(seen[149 + PARTS :])
@@ -313,32 +315,29 @@ def test_what_the_forecast_explains_is_no_person(steps: list[tuple[float, float,
     near_end = NearEnd()
     for left, expected, echo, explained in steps:
         bands = np.full(BANDS, left, np.float32)
-        over = near_end.step(bands, np.full(BANDS, max(left, expected) * 20, np.float32), echo, explained)
-        assert not over
+        verdict = near_end.step(bands, np.full(BANDS, max(left, expected) * 20, np.float32), echo, explained)
+        assert not verdict.person
 
 
 def test_less_is_enough_when_the_other_canceller_agrees() -> None:
     expected, left = np.full(BANDS, 1e-4, np.float32), np.full(BANDS, 2e-3, np.float32)  # 13 dB over it
-    assert not NearEnd().step(left, expected, 0.0, 0.0)
-    assert NearEnd().step(left, expected, 0.0, 0.0, agreed=True)
-    assert not NearEnd().step(left, expected, 0.0, 0.5, agreed=True), "the echo over again"
+    assert not NearEnd().step(left, expected, 0.0, 0.0).person
+    assert NearEnd().step(left, expected, 0.0, 0.0, aec_agrees=True).person
+    assert not NearEnd().step(left, expected, 0.0, 0.5, aec_agrees=True).person, "the echo over again"
 
 
 def test_what_is_too_faint_to_be_a_person_may_be_the_beginning_of_a_word() -> None:
     near_end, expected = NearEnd(), np.full(BANDS, 1e-4, np.float32)
-    assert not near_end.step(expected * 10, expected, 0.0, 0.0)
-    assert near_end.faint
-    assert not near_end.step(expected * 10, expected, 0.0, 0.5)
-    assert not near_end.faint, "the echo over again"
-    assert not near_end.step(expected * 4, expected, 0.0, 0.0)
-    assert not near_end.faint, "no more than the forecast may err"
+    assert near_end.step(expected * 10, expected, 0.0, 0.0) == Verdict(person=False, weak=True)
+    assert near_end.step(expected * 10, expected, 0.0, 0.5) == Verdict(False, False), "the echo over again"
+    assert near_end.step(expected * 4, expected, 0.0, 0.0) == Verdict(False, False), "no more than the forecast may err"
 
 
 def test_what_the_other_canceller_always_leaves_is_no_sign() -> None:
-    let_through, rng = LetThrough(), np.random.default_rng(1)
-    steady = [let_through.step((rng.standard_normal(FRAME_SAMPLES) * 0.003).astype(np.float32)) for _ in range(500)]
+    witness, rng = AecWitness(), np.random.default_rng(1)
+    steady = [witness.step((rng.standard_normal(FRAME_SAMPLES) * 0.003).astype(np.float32)) for _ in range(500)]
     assert not any(steady)
-    assert let_through.step((rng.standard_normal(FRAME_SAMPLES) * 0.1).astype(np.float32))
+    assert witness.step((rng.standard_normal(FRAME_SAMPLES) * 0.1).astype(np.float32))
 
 
 def test_one_wrong_verdict_does_not_open_the_gate() -> None:

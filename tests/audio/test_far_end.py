@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parleyd.audio.echo.far_end import GONE_S, LEAST_LAG_S, FarEnd
+from parleyd.audio.echo.alignment import LEAST_LAG_S, Alignment, Basis
+from parleyd.audio.echo.delay_line import KEPT_S, DelayLine
+from parleyd.audio.echo.far_end import GONE_S, FarEnd, FarFrame
 from parleyd.audio.pcm import FRAME_SAMPLES
 from parleyd.audio.sample_clock import SampleClock
 
@@ -104,7 +106,7 @@ class Devices:
             sound = (8000 * np.sin(2 * np.pi * tone_hz * at_s)).astype("<i2")
             self.far_end.take(sound.tobytes(), at_s[0] + abs(self.rng.normal(0.0, 0.0003)))
             self.periods += 1
-        return self.far_end.frame(start_s)
+        return self.far_end.frame(start_s).samples
 
 
 def place_s(frame: np.ndarray, start_s: float, tone_hz: float = 500.0) -> float:
@@ -154,6 +156,7 @@ class Speaker:
     def __init__(self, latency_s: float) -> None:
         self.far_end = FarEnd()
         self.far_end.start(16_000, latency_s)
+        self.aligned = True
         self.now_s = 0.0
         self.taken_s = 0.0
 
@@ -167,55 +170,55 @@ class Speaker:
 
     def frame(self) -> np.ndarray | None:
         """That which the microphone has just heard to its end."""
-        return self.far_end.frame(self.now_s - 0.020)
+        frame = self.far_end.frame(self.now_s - 0.020)
+        self.aligned = frame.aligned
+        return frame.samples
 
 
-@pytest.mark.parametrize(("latency_s", "out_of_step"), [(0.120, 2), (0.020, 4)])
-def test_a_callback_that_is_late_now_and_then_needs_more_room_if_there_is_any(
-    latency_s: float, out_of_step: int
-) -> None:
-    speaker, in_step = Speaker(latency_s), []
+@pytest.mark.parametrize(("latency_s", "unaligned"), [(0.120, 2), (0.020, 4)])
+def test_a_callback_that_is_late_now_and_then_needs_more_room_if_there_is_any(latency_s: float, unaligned: int) -> None:
+    speaker, aligned = Speaker(latency_s), []
     for number in range(200):
         # Two are 40 ms late, and then come at once.
         speaker.takes(0 if number % 50 in (48, 49) else 6 if number and number % 50 == 0 else 2)
         speaker.frame()
-        in_step.append(speaker.far_end.in_step)
+        aligned.append(speaker.aligned)
         speaker.now_s += 0.020
-    assert in_step.count(False) == out_of_step
+    assert aligned.count(False) == unaligned
 
 
 @pytest.mark.parametrize("hole_s", [0.04, 0.08, 0.3])
-def test_a_speaker_that_has_run_dry_is_out_of_step_until_its_clock_shows_it(hole_s: float) -> None:
-    speaker, in_step, places = Speaker(latency_s=0.020), [], []
+def test_a_speaker_that_has_run_dry_is_unaligned_until_its_clock_shows_it(hole_s: float) -> None:
+    speaker, aligned, places = Speaker(latency_s=0.020), [], []
     for number in range(1500):
         speaker.now_s += 0.020 + (hole_s if number == 1000 else 0.0)
         speaker.takes(2)
         frame = speaker.frame()
-        in_step.append(speaker.far_end.in_step)
+        aligned.append(speaker.aligned)
         if frame is not None and number in (990, 1050, 1490):
             places.append(place_s(frame, speaker.taken_s))
-    assert all(in_step[:1000])
-    assert not any(in_step[1000:1009])
-    assert all(in_step[1012:])
+    assert all(aligned[:1000])
+    assert not any(aligned[1000:1009])
+    assert all(aligned[1012:])
     assert places == pytest.approx([places[0]] * 3, abs=0.0002)
 
 
 def test_a_speaker_that_goes_while_it_sounds_is_soon_silent_and_its_return_is_heard() -> None:
-    speaker, in_step, silent = Speaker(latency_s=0.020), [], []
+    speaker, aligned, silent = Speaker(latency_s=0.020), [], []
     for number in range(300):
         if not 100 <= number < 200:
             speaker.takes(2)
         silent.append(speaker.frame() is None)
-        in_step.append(speaker.far_end.in_step)
+        aligned.append(speaker.aligned)
         speaker.now_s += 0.020
     gone = 102 + round(GONE_S / 0.020)
     assert all(silent[gone:200])
-    assert all(in_step[gone:200])
+    assert all(aligned[gone:200])
     assert not any(silent[200:])
-    assert all(in_step[220:])
+    assert all(aligned[220:])
 
 
-def test_a_speaker_that_runs_dry_in_silence_is_in_step() -> None:
+def test_a_speaker_that_runs_dry_in_silence_is_aligned() -> None:
     speaker = Speaker(latency_s=0.020)
     for number in range(200):
         if number == 50:
@@ -224,7 +227,7 @@ def test_a_speaker_that_runs_dry_in_silence_is_in_step() -> None:
         frame = speaker.frame()
         if number > 20:
             assert frame is None
-            assert speaker.far_end.in_step
+            assert speaker.aligned
         speaker.now_s += 0.020
 
 
@@ -233,7 +236,7 @@ def test_silence_costs_nothing_and_is_told() -> None:
     far_end.start(48_000, 0.020)
     for number in range(300):
         far_end.take(bytes(1920), number * 0.02)
-        assert far_end.frame(number * 0.02) is None
+        assert far_end.frame(number * 0.02).samples is None
     assert far_end.kept_s == 0.0
 
 
@@ -250,10 +253,11 @@ class Pair:
     def __init__(self, latency_s: float = 0.020) -> None:
         self.far_end = FarEnd()
         self.far_end.start(16_000, latency_s)
+        self.given = FarFrame(None)
         self.frames = 0
         self.taken = 0
 
-    def step(self, hand_over_s: float = 0.0, *, silence: bool = False, slip: float = 1e-9) -> float | None:
+    def step(self, hand_over_s: float = 0.0, *, silence: bool = False, delay_error: float = 1e-9) -> float | None:
         """The microphone's next frame, handed over so much later than the first → where the far end is, in seconds."""
         start_s = self.frames * 0.020 + hand_over_s
         while self.taken * 0.010 <= start_s + 0.020:
@@ -261,27 +265,28 @@ class Pair:
             sound = (8000 * np.sin(2 * np.pi * 50 * at_s)).astype("<i2")
             self.far_end.take(bytes(320) if silence else sound.tobytes(), self.taken * 0.010)
             self.taken += 1
-        frame = self.far_end.frame(start_s)
+        self.given = self.far_end.frame(start_s)
+        frame = self.given.samples
         place = None if frame is None else place_s(frame, self.frames * 0.020, 50.0)
         self.frames += 1
         if frame is not None:
-            self.far_end.follow(slip)
+            self.far_end.correct(delay_error, 0)
         return place
 
 
 def test_sound_that_is_handed_over_sooner_and_sooner_keeps_its_place() -> None:
     """As PulseAudio has been seen to do it: by 36 ms within three minutes."""
-    pair, places, out_of_step, moved_s = Pair(), [], 0, 0.0
+    pair, places, unaligned, moved_s = Pair(), [], 0, 0.0
     for number in range(12_000):
         place = pair.step(-min(0.036, number * 0.020 * 200e-6))
-        moved_s += pair.far_end.later / 16_000
-        out_of_step += not pair.far_end.in_step
-        if place is not None and number > 10 and pair.far_end.in_step:
+        moved_s += pair.given.lag_increase_samples / 16_000
+        unaligned += not pair.given.aligned
+        if place is not None and number > 10 and pair.given.aligned:
             # Given later by what it says, and by nothing else.
             places.append(place - moved_s)
     assert max(abs(apart_s(place, places[0])) for place in places) < 0.0002
     assert 0.020 < moved_s < 0.050, "else its end would be missing from some time on"
-    assert out_of_step < 60
+    assert unaligned < 60
 
 
 def test_where_nothing_was_heard_for_a_minute_the_place_goes_by_the_times() -> None:
@@ -297,19 +302,19 @@ def test_where_nothing_was_heard_for_a_minute_the_place_goes_by_the_times() -> N
     assert apart_s(last, first) == pytest.approx(0.004, abs=0.0001), "within a minute by the count"
     for number in range(3500):
         pair.step(-0.010 - 0.003 * min(1.0, number / 500), silence=True)
-    late = [(pair.step(-0.013), pair.far_end.in_step) for _ in range(20)]
+    late = [(pair.step(-0.013), pair.given.aligned) for _ in range(20)]
     assert apart_s(late[-1][0], last) == pytest.approx(0.003, abs=0.0001)
-    assert all(in_step for _, in_step in late)
+    assert all(aligned for _, aligned in late)
 
 
 def test_too_far_from_the_times_the_place_is_wrong_whatever_is_heard() -> None:
-    pair, in_step = Pair(), []
+    pair, aligned = Pair(), []
     first = [pair.step() for _ in range(100)][-1]
     for number in range(3000):
         # Later and later, so that the count lags behind the times.
         last = pair.step(min(0.060, number * 0.020 * 0.002))
-        in_step.append(pair.far_end.in_step)
-    assert in_step.count(False) == 1
+        aligned.append(pair.given.aligned)
+    assert aligned.count(False) == 1
     assert 0.001 < apart_s(first, last) % 0.020 < 0.012, "taken anew, and then kept by the count"
 
 
@@ -320,16 +325,16 @@ def test_what_the_microphone_loses_moves_the_far_end_along(lost_s: float) -> Non
     for number in range(100):
         # It hears what was played so much later.
         assert abs(apart_s(pair.step(lost_s), before) + (lost_s + 0.010) % 0.020 - 0.010) < 0.0001
-        assert pair.far_end.in_step is (number > 0 or lost_s < 0.020)
+        assert pair.given.aligned is (number > 0 or lost_s < 0.020)
 
 
 def test_what_the_echo_lags_behind_makes_the_far_end_slower() -> None:
     pair = Pair()
     for _ in range(100):
-        pair.step(slip=1e-9)
-    start = pair.step(slip=0.2)
+        pair.step(delay_error=1e-9)
+    start = pair.step(delay_error=0.2)
     for _ in range(500):
-        pair.step(slip=0.1)
+        pair.step(delay_error=0.1)
     for _ in range(200):
         pair.step()
     begin, end = pair.step(), None
@@ -340,12 +345,12 @@ def test_what_the_echo_lags_behind_makes_the_far_end_slower() -> None:
     assert 0.0005 < apart_s(end, begin) < 0.0012
 
 
-def test_a_speaker_that_is_opened_again_is_out_of_step_at_first() -> None:
+def test_a_speaker_that_is_opened_again_is_unaligned_at_first() -> None:
     pair = Pair()
     for _ in range(100):
         pair.step()
     pair.far_end.start(16_000, 0.020)
-    told = [pair.far_end.in_step for _ in range(20) if pair.step() is not None]
+    told = [pair.given.aligned for _ in range(20) if pair.step() is not None]
     assert told[0] is False
     assert all(told[3:])
 
@@ -360,7 +365,7 @@ def test_a_speaker_that_is_opened_again_begins_anew() -> None:
     for number in range(100, 150):
         devices.far_end.take(tone, number * 0.02)
         devices.far_end.take(tone, number * 0.02 + 0.01)
-        frames.append(devices.far_end.frame(number * 0.02))
+        frames.append(devices.far_end.frame(number * 0.02).samples)
     last = frames[-1]
     assert last is not None
     assert np.argmax(np.abs(np.fft.rfft(last))) == pytest.approx(500 / 50, abs=1)
@@ -374,7 +379,160 @@ def test_whatever_the_callbacks_do_a_frame_comes_out_and_little_is_kept(steps: l
     for periods, late_s in steps:
         for _ in range(periods):
             far_end.take(b"\x00\x10" * 320, now_s + late_s)
-        frame = far_end.frame(now_s)
+        frame = far_end.frame(now_s).samples
         assert frame is None or (len(frame) == FRAME_SAMPLES and bool(np.isfinite(frame).all()))
         assert far_end.kept_s <= 1.6
         now_s += 0.02
+
+
+# ---------------------------------------------------------------- the alignment, by itself
+
+
+def aligned_at(seconds: float, *, reopened: bool = False) -> tuple[Alignment, float]:
+    """An alignment beside a speaker that keeps perfect time, after so long; and when its next frame begins."""
+    alignment, start_s = Alignment(16_000, reopened=reopened), 0.0
+    for number in range(round(seconds / 0.020)):
+        start_s = number * 0.020
+        alignment.clock.stamp(number * 320, start_s)
+        alignment.advance(start_s)
+        alignment.found()
+    return alignment, start_s + 0.020
+
+
+def basis_of(alignment: Alignment) -> Basis:
+    return alignment.basis
+
+
+def test_the_position_goes_by_the_clock_until_an_echo_is_heard_then_by_the_count_for_a_minute() -> None:
+    alignment, start_s = aligned_at(1.0)
+    assert basis_of(alignment) is Basis.BY_CLOCK
+    alignment.correct_delay(0.0)
+    assert basis_of(alignment) is Basis.BY_CLOCK, "no echo was heard"
+    alignment.correct_delay(1e-9)
+    assert basis_of(alignment) is Basis.BY_COUNT
+    bases = []
+    for _ in range(3010):
+        alignment.clock.stamp(round(start_s * 16_000), start_s)
+        alignment.advance(start_s)
+        bases.append(alignment.basis)
+        start_s += 0.020
+    changed = bases.index(Basis.BY_CLOCK)
+    assert changed * 0.020 == pytest.approx(60.0, abs=0.050)
+    assert set(bases[changed:]) == {Basis.BY_CLOCK}
+
+
+@pytest.mark.parametrize("heard", [False, True])
+def test_a_lost_position_is_found_with_the_next_frame(heard: bool) -> None:
+    alignment, start_s = aligned_at(1.0)
+    if heard:
+        alignment.correct_delay(1e-9)
+    alignment.jump(71)
+    assert basis_of(alignment) is Basis.LOST
+    alignment.advance(start_s)
+    assert basis_of(alignment) is Basis.LOST
+    alignment.found()
+    assert basis_of(alignment) is (Basis.BY_COUNT if heard else Basis.BY_CLOCK)
+
+
+def test_a_speaker_that_was_opened_again_begins_lost() -> None:
+    assert Alignment(48_000, reopened=True).basis is Basis.LOST
+    assert Alignment(48_000).basis is Basis.BY_CLOCK
+
+
+def test_a_jump_moves_the_far_end_and_stays() -> None:
+    alignment, start_s = aligned_at(1.0)
+    before = alignment.position
+    alignment.jump(71)
+    for _ in range(50):
+        alignment.advance(start_s)
+        start_s += 0.020
+    assert alignment.position == pytest.approx(before + 50 * 320 - 71, abs=1e-6)
+
+
+def test_what_is_missing_now_and_then_makes_the_lag_grow_by_that_and_two_milliseconds() -> None:
+    alignment, start_s = aligned_at(1.0)
+    alignment.advance(start_s)
+    last = alignment.position + 335
+    assert alignment.wait(last, round(last) - 47, most_lag_s=0.1), "3 ms are missing"
+    assert alignment.lag_increase_samples == 0, "it may come yet"
+    alignment.advance(start_s + 0.020)
+    before = alignment.position
+    assert not alignment.wait(before + 335, round(before) + 400, most_lag_s=0.1)
+    assert alignment.lag_increase_samples == pytest.approx(48 + 32, abs=2)
+    assert before - alignment.position == alignment.lag_increase_samples
+    alignment.advance(start_s + 0.040)
+    assert alignment.lag_increase_samples == 0
+    # By the clocks, too: no echo was heard.
+    assert alignment.position - before == pytest.approx(320 - 80, abs=2)
+
+
+def test_the_lag_never_grows_beyond_the_speakers_latency() -> None:
+    alignment, start_s = aligned_at(1.0)
+    alignment.advance(start_s)
+    last = alignment.position + 335
+    for _ in range(16):
+        alignment.wait(last, round(last) - 47, most_lag_s=LEAST_LAG_S)
+    assert alignment.lag_increase_samples == 0
+
+
+@pytest.mark.parametrize(("missing_frames", "grows"), [(15, False), (16, True)])
+def test_an_end_that_never_comes_in_time_is_waited_for_in_15_frames(missing_frames: int, grows: bool) -> None:
+    alignment, start_s = aligned_at(1.0)
+    alignment.advance(start_s)
+    last = alignment.position + 335
+    for _ in range(missing_frames):
+        alignment.wait(last, round(last) - 47, most_lag_s=0.1)
+    assert bool(alignment.lag_increase_samples) is grows
+
+
+# ---------------------------------------------------------------- the delay line, by itself
+
+
+def periods(*values: int, samples: int = 160) -> list[bytes]:
+    return [np.full(samples, value, "<i2").tobytes() for value in values]
+
+
+def test_a_delay_line_keeps_its_samples_under_their_numbers() -> None:
+    line = DelayLine(16_000)
+    for number in range(1000):
+        line.append(periods(number + 1))
+    kept = round(KEPT_S * 16_000)
+    assert (line.start, line.end, len(line)) == (160_000 - kept, 160_000, kept)
+    assert line.silent_from == 160_000
+    assert (line.read(line.end - 320, 320) * 32768).tolist() == [999.0] * 160 + [1000.0] * 160
+    # What is not there is silent, on either side.
+    assert (line.read(line.end - 2, 4) * 32768).tolist() == [1000.0, 1000.0, 0.0, 0.0]
+    first = (line.start // 160) + 1
+    assert (line.read(line.start - 2, 4) * 32768).tolist() == [0.0, 0.0, first, first]
+    assert not line.read(line.end + 5, 3).any()
+    assert not line.read(line.start - 9, 3).any()
+    assert line.read(0, 3).dtype == np.float32
+
+
+def test_a_delay_line_keeps_no_silence_but_counts_it() -> None:
+    line = DelayLine(16_000)
+    line.append(periods(0, 0))
+    assert (len(line), line.end) == (0, 320)
+    line.append(periods(7, 0))
+    assert (line.silent_from, line.start, line.end) == (480, 320, 640)
+    for _ in range(200):
+        line.append(periods(0))
+    assert (len(line), line.end) == (0, 640 + 200 * 160)
+    line.append(periods(8))
+    line.clear()
+    assert (len(line), line.end) == (0, 640 + 201 * 160)
+
+
+@given(st.lists(st.lists(st.tuples(st.integers(-3, 3), st.integers(1, 9000)), max_size=3), max_size=60))
+def test_what_is_read_from_a_delay_line_was_appended_there(batches: list[list[tuple[int, int]]]) -> None:
+    line, everything = DelayLine(8_000), np.zeros(0, np.float32)
+    for batch in batches:
+        new = [np.full(count, value, "<i2") for value, count in batch]
+        line.append([one.tobytes() for one in new])
+        everything = np.concatenate([everything, *(one / np.float32(32768) for one in new)]).astype(np.float32)
+        assert line.end == len(everything)
+        assert not everything[line.silent_from :].any()
+        assert np.array_equal(line.read(line.start, len(line)), everything[line.start :])
+        assert len(line) <= round(KEPT_S * 8_000)
+        dropped = everything[max(0, line.end - round(KEPT_S * 8_000)) : line.start]
+        assert not dropped.any(), "nothing but silence is forgotten sooner"

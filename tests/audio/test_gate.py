@@ -14,18 +14,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from parleyd.app.ears import doubt_in_words
+from parleyd.app.ears import penalty_in_words
 from parleyd.audio.devices.wav import read_wav
 from parleyd.audio.gate.gate import FAINT_MOST_MS, HEAD_MOST_MS, ONSET_WINDOW_MS, PAUSE_MS, Gate, Verdict
 from parleyd.audio.gate.held_back import ONE_TIME_MS, HeldBack, HeldBackNews, Why, in_words
 from parleyd.audio.gate.measure import VoiceMeasure
 from parleyd.audio.gate.noise_floor import (
-    DOUBT_MS,
-    DOUBT_REMEMBERED_MS,
-    OVER_FOOLED_DB,
+    OVER_FALSE_WAKE_DB,
+    PENALTY_MS,
+    PENALTY_REMEMBERED_MS,
     UNDERSTOOD_MS,
-    Doubt,
-    Hubbub,
+    Background,
+    FalseWakePenalty,
     LevelFloor,
     Sounds,
 )
@@ -141,10 +141,10 @@ def test_after_a_wake_for_nothing_it_has_to_be_louder_for_a_minute() -> None:
     gate = Gate(500, 900)
     rest(gate, 2)
     assert opens(gate, -52.0)
-    gate.fooled()
+    gate.false_wake()
     assert not opens(gate, -52.0)
     assert opens(gate, -40.0)
-    rest(gate, DOUBT_MS / 1000)
+    rest(gate, PENALTY_MS / 1000)
     assert opens(gate, -52.0)
 
 
@@ -154,22 +154,22 @@ def test_wakes_for_nothing_in_a_row_make_it_harder_of_hearing_and_for_longer() -
     lasted_ms, bars_dbfs = [], []
     for times in range(1, 8):
         assert opens(gate, -30.0)
-        gate.fooled()
-        assert gate.doubt.times == times
-        lasted_ms.append(gate.doubt.raised_ms)
+        gate.false_wake()
+        assert gate.penalty.times == times
+        lasted_ms.append(gate.penalty.raised_ms)
         bars_dbfs.append(gate.bar_dbfs)
-    assert lasted_ms == [DOUBT_MS * minutes for minutes in (1, 2, 4, 8, 16, 16, 16)]
+    assert lasted_ms == [PENALTY_MS * minutes for minutes in (1, 2, 4, 8, 16, 16, 16)]
     assert [round(bar - bars_dbfs[0]) for bar in bars_dbfs] == [0, 6, 12, 12, 12, 12, 12]
 
 
-def test_doubt_asks_for_no_more_than_what_tops_the_false_alarm() -> None:
-    doubt = Doubt()
+def test_the_penalty_never_exceeds_the_level_of_the_false_wake() -> None:
+    penalty = FalseWakePenalty()
     for _ in range(3):
-        doubt.step(-48.0, talk=True)
-        doubt.step(-20.0, talk=False)
-        doubt.fooled()
-    assert doubt.bar_dbfs(-60.0) == -48.0 + OVER_FOOLED_DB
-    assert doubt.bar_dbfs(-40.0) == -40.0, "a room that has become louder than that"
+        penalty.step(-48.0, talk=True)
+        penalty.step(-20.0, talk=False)
+        penalty.false_wake()
+    assert penalty.bar_dbfs(-60.0) == -48.0 + OVER_FALSE_WAKE_DB
+    assert penalty.bar_dbfs(-40.0) == -40.0, "a room that has become louder than that"
 
 
 def test_who_was_understood_is_trusted_again() -> None:
@@ -177,22 +177,22 @@ def test_who_was_understood_is_trusted_again() -> None:
     rest(gate, 2)
     for _ in range(3):
         assert opens(gate, -40.0)
-        gate.fooled()
+        gate.false_wake()
     assert not opens(gate, -50.0)
     gate.understood()
     assert opens(gate, -50.0)
-    gate.fooled()
-    assert (gate.doubt.times, gate.doubt.raised_ms) == (1, DOUBT_MS)
+    gate.false_wake()
+    assert (gate.penalty.times, gate.penalty.raised_ms) == (1, PENALTY_MS)
 
 
 def test_a_false_alarm_long_ago_is_forgotten() -> None:
-    doubt = Doubt()
-    doubt.fooled()
-    for _ in range((DOUBT_MS + DOUBT_REMEMBERED_MS) // FRAME_MS - 1):
-        doubt.step(-60.0, talk=False)
-    assert (doubt.times, doubt.raised_ms) == (1, 0)
-    doubt.step(-60.0, talk=False)
-    assert doubt.times == 0
+    penalty = FalseWakePenalty()
+    penalty.false_wake()
+    for _ in range((PENALTY_MS + PENALTY_REMEMBERED_MS) // FRAME_MS - 1):
+        penalty.step(-60.0, talk=False)
+    assert (penalty.times, penalty.raised_ms) == (1, 0)
+    penalty.step(-60.0, talk=False)
+    assert penalty.times == 0
 
 
 def test_the_floor_follows_the_room() -> None:
@@ -303,18 +303,18 @@ def test_a_faint_beginning_counts_when_the_word_follows_but_opens_nothing() -> N
 
 
 def test_music_that_begins_after_a_long_silence_is_learnt_as_soon_as_after_a_start() -> None:
-    hubbub = Hubbub()
+    background = Background()
 
     def sounds(seconds: int, level_dbfs: float, *, speech: bool, is_open: bool = False) -> None:
         for _ in range(seconds * 50):
-            hubbub.step(level_dbfs, speech, floor_dbfs=-68.0, is_open=is_open)
+            background.step(level_dbfs, speech, floor_dbfs=-68.0, is_open=is_open)
 
     sounds(60, -68.0, speech=False)
     sounds(8, -45.0, speech=True)
-    assert hubbub.bar_dbfs > -45.0
+    assert background.bar_dbfs > -45.0
     sounds(60, -68.0, speech=False)
     sounds(5, -30.0, speech=True, is_open=True)
-    assert hubbub.bar_dbfs < -60.0, "it is over; whoever speaks now need not be louder"
+    assert background.bar_dbfs < -60.0, "it is over; whoever speaks now need not be louder"
 
 
 # ---------------------------------------------------------------- people who talk
@@ -536,11 +536,11 @@ def test_what_came_through_is_learnt_when_it_was_nobody_and_only_then() -> None:
             hear(gate, syllables(8, -35, -64))
             rest(gate, 1.5, ROOM_DBFS)
         getattr(gate, verdict)()
-        gate.doubt.trust()
+        gate.penalty.trust()
         rest(gate, 1, ROOM_DBFS)
         return gate.bar_dbfs
 
-    assert bar_after("fooled") > -35
+    assert bar_after("false_wake") > -35
     assert bar_after("understood") < -50
 
 
@@ -550,7 +550,7 @@ def test_what_an_open_gate_hears() -> None:
         rest(gate, 10, ROOM_DBFS)
         hear(gate, levels)
         assert gate.open
-        return gate.hubbub.sounds
+        return gate.background.sounds
 
     def voice(loud: float, between: float) -> list[float]:
         return ([loud] * 9 + [between] * 12) * 40
@@ -561,7 +561,7 @@ def test_what_an_open_gate_hears() -> None:
     assert sounds(voice(-45, -58)) is Sounds.NOISE
 
 
-def test_doubt_never_makes_one_who_was_understood_inaudible() -> None:
+def test_the_penalty_never_hides_a_person_who_was_understood() -> None:
     gate = Gate(500, 900)
     rest(gate, 10, ROOM_DBFS)
     hear(gate, syllables(3, -48, ROOM_DBFS))
@@ -571,25 +571,25 @@ def test_doubt_never_makes_one_who_was_understood_inaudible() -> None:
         gate.woken()
         hear(gate, syllables(1, -20, ROOM_DBFS))
         rest(gate, 30, ROOM_DBFS)
-        gate.fooled()
-    assert gate.doubt.times == 4
+        gate.false_wake()
+    assert gate.penalty.times == 4
     assert any(v.opened for v in hear(gate, syllables(1, -48, ROOM_DBFS)))
     rest(gate, UNDERSTOOD_MS / 1000, ROOM_DBFS)
-    gate.fooled()
+    gate.false_wake()
     assert not any(v.opened for v in hear(gate, syllables(1, -48, ROOM_DBFS))), "that is long ago"
 
 
-def test_who_is_held_back_by_doubt_does_not_become_the_room() -> None:
+def test_a_voice_held_back_by_the_penalty_is_not_learnt_as_background() -> None:
     gate = Gate(500, 900)
     rest(gate, 10, ROOM_DBFS)
     for _ in range(3):
         hear(gate, syllables(1, -20, ROOM_DBFS))
         rest(gate, 20, ROOM_DBFS)
-        gate.fooled()
+        gate.false_wake()
     for _ in range(10):
         assert not any(v.opened for v in hear(gate, syllables(2, -50, ROOM_DBFS)))
         rest(gate, 1, ROOM_DBFS)
-    gate.doubt.trust()
+    gate.penalty.trust()
     assert any(v.opened for v in hear(gate, syllables(1, -50, ROOM_DBFS)))
 
 
@@ -644,7 +644,7 @@ class Asleep:
     def wakes_for_nothing(self, sound: np.ndarray) -> bool:
         woke = opened(self.hears(sound))
         if woke:
-            self.gate.fooled()
+            self.gate.false_wake()
         return woke
 
 
@@ -707,24 +707,24 @@ def test_who_speaks_into_a_known_noise_is_sent_from_the_beginning() -> None:
 # ---------------------------------------------------------------- what is held back
 
 
-def test_what_doubt_holds_back_is_counted_to_the_frame() -> None:
+def test_sound_held_back_by_the_penalty_is_counted_to_the_frame() -> None:
     gate = Gate(500, 900)
     rest(gate, 10, ROOM_DBFS)
     for _ in range(3):
         hear(gate, syllables(1, -20, ROOM_DBFS))
         rest(gate, 2, ROOM_DBFS)
-        gate.fooled()
+        gate.false_wake()
     assert not gate.held_back.ms
     hear(gate, [-50.0] * 20)
     rest(gate, 2, ROOM_DBFS)
     hear(gate, [-50.0] * 10)
     rest(gate, 2, ROOM_DBFS)
-    assert gate.held_back.ms == {Why.DOUBT: 30 * FRAME_MS}
-    assert gate.held_back.times == {Why.DOUBT: 2}
-    assert gate.held_back.lately_ms() == {Why.DOUBT: 30 * FRAME_MS}
+    assert gate.held_back.ms == {Why.PENALTY: 30 * FRAME_MS}
+    assert gate.held_back.times == {Why.PENALTY: 2}
+    assert gate.held_back.lately_ms() == {Why.PENALTY: 30 * FRAME_MS}
 
 
-def test_what_the_hubbub_holds_back_is_counted() -> None:
+def test_sound_held_back_by_the_background_is_counted() -> None:
     gate = Gate(500, 900)
     rest(gate, 10, -70)
     hear(gate, syllables(60, -45, -55))
@@ -758,15 +758,15 @@ def test_what_is_sent_and_what_is_no_speech_is_not_counted() -> None:
 def test_a_minute_of_the_last_hour_is_forgotten_after_it() -> None:
     held = HeldBack()
     for _ in range(10):
-        held.step([Why.DOUBT])
+        held.step([Why.PENALTY])
     for _ in range(ONE_TIME_MS // FRAME_MS):
         held.step([None])
     held.step([Why.NO_PITCH])
-    assert held.times == {Why.DOUBT: 1, Why.NO_PITCH: 1}
+    assert held.times == {Why.PENALTY: 1, Why.NO_PITCH: 1}
     for _ in range(61 * 60 * 50):
         held.step(())
     assert held.lately_ms() == {}
-    assert held.ms == {Why.DOUBT: 200, Why.NO_PITCH: 20}
+    assert held.ms == {Why.PENALTY: 200, Why.NO_PITCH: 20}
 
 
 def test_the_news_of_it_are_bounded_and_add_up() -> None:
@@ -783,11 +783,11 @@ def test_the_news_of_it_are_bounded_and_add_up() -> None:
 
 def test_reasons_in_words() -> None:
     assert in_words({"doubt": 200, "background": 3000}) == (
-        "3.0 s no louder than the other sounds of the room, 0.2 s too soft after wakes for nothing"
+        "3.0 s no louder than the other sounds of the room, 0.2 s too soft during the penalty after false wakes"
     )
 
 
-# ---------------------------------------------------------------- what the log says of doubt
+# ---------------------------------------------------------------- what the log says of penalty
 
 
 def test_the_log_says_how_loud_a_voice_has_to_be_and_whether_that_keeps_the_same_noise_out() -> None:
@@ -799,15 +799,15 @@ def test_the_log_says_how_loud_a_voice_has_to_be_and_whether_that_keeps_the_same
             gate.woken()
             hear(gate, [loud_dbfs] * 20)
             rest(gate, 3, ROOM_DBFS)
-            gate.fooled()
-            words = doubt_in_words(gate)
+            gate.false_wake()
+            words = penalty_in_words(gate)
         return words, any(v.opened for v in hear(gate, [loud_dbfs] * 20))
 
     words, wakes = told(-61.0, 1)
     assert "that is louder than the sound that woke it" in words
     assert not wakes
     words, wakes = told(-20.0, 5)
-    assert words.startswith("woken for nothing (5 in a row): for 16 min a voice has to reach ")
+    assert words.startswith("false wake (5 in a row): for 16 min a voice has to reach ")
     assert words.endswith("; the sound that woke it reached -20 dBFS, so the same can wake it again")
     assert wakes
 
@@ -815,9 +815,9 @@ def test_the_log_says_how_loud_a_voice_has_to_be_and_whether_that_keeps_the_same
 def test_the_log_says_that_a_noise_is_known_only_if_it_is() -> None:
     asleep = Asleep()
     assert asleep.wakes_for_nothing(bark(300))
-    words = doubt_in_words(asleep.gate)
+    words = penalty_in_words(asleep.gate)
     assert words.endswith(" dBFS, but it is known now, and what sounds the same will be held back")
     # Nothing has woken it: the session was opened by a button, say.
     asleep.hears(bark(430), wakes=False)
-    asleep.gate.fooled()
-    assert doubt_in_words(asleep.gate).endswith("so the same can wake it again")
+    asleep.gate.false_wake()
+    assert penalty_in_words(asleep.gate).endswith("so the same can wake it again")

@@ -25,6 +25,7 @@ from parleyd.audio.capture.input_gain import (
     InputGain,
 )
 from parleyd.audio.echo.canceller import EchoCanceller
+from parleyd.audio.echo.far_end import FarFrame
 from parleyd.audio.gate.gate import Gate
 from parleyd.audio.gate.measure import VoiceMeasure
 from parleyd.audio.gate.vad import Vad
@@ -141,8 +142,8 @@ def test_the_echo_canceller_follows_a_gain_that_moves(
         if number == frames // 3:
             gain.configured_db = after_db
         piece = slice(number * FRAME_SAMPLES, (number + 1) * FRAME_SAMPLES)
-        canceller.process(gain.apply(to_pcm(near[piece] * 32768)), far[piece].astype(np.float32))
-        people += canceller.person and number > frames // 4
+        frame = Frame(gain.apply(to_pcm(near[piece] * 32768)), 0.0)
+        people += canceller.step(frame, FarFrame(far[piece].astype(np.float32))).may_be_speech and number > frames // 4
     assert gain._applied_db == after_db
     assert people == 0
 

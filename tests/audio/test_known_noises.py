@@ -98,7 +98,7 @@ class Room:
     def fooled_by(self, wave: Wave) -> None:
         woke, _ = self.sounds(wave)
         assert woke, "this noise opens no gate, and proves nothing"
-        self.known.fooled()
+        self.known.false_wake()
 
 
 def is_held(told: tuple[bool, int]) -> bool:
@@ -113,7 +113,7 @@ def test_a_noise_that_wakes_for_nothing_soon_wakes_no_more() -> None:
         woke, _ = room.sounds(bark())
         if woke:
             wakes += 1
-            room.known.fooled()
+            room.known.false_wake()
     assert 1 <= wakes <= 3
 
 
@@ -208,7 +208,7 @@ def test_no_more_are_kept_than_fit_and_the_oldest_goes_first() -> None:
         room.hears(wave, 0.25)
         room.known.wakes()
         room.hears(np.zeros(0))
-        room.known.fooled()
+        room.known.false_wake()
     assert len(room.known) == KNOWN_MOST
     held = []
     for wave in chords:
@@ -237,5 +237,5 @@ def test_a_microphone_that_is_muted_is_no_trouble() -> None:
         measure.step(Frame(bytes(FRAME_BYTES), 0.0))
         known.observe(measure.power)
     known.wakes()
-    known.fooled()
+    known.false_wake()
     assert not known.holds()

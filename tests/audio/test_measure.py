@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from parleyd.audio.gate.measure import Measured, VoiceMeasure
-from parleyd.audio.pcm import FRAME_BYTES, FRAME_SAMPLES, PIPELINE_RATE_HZ, SILENT_FRAME, Frame, level_dbfs, to_pcm
+from parleyd.audio.pcm import FRAME_BYTES, FRAME_SAMPLES, PIPELINE_RATE_HZ, Frame, level_dbfs, to_pcm
 
 TIME_S = np.arange(20 * FRAME_SAMPLES) / PIPELINE_RATE_HZ
 
@@ -45,13 +45,12 @@ def test_silence_is_harmless() -> None:
 
 
 def test_a_microphone_that_is_away_is_measured_as_any_silence() -> None:
-    """SILENT_FRAME itself is looked at no closer."""
+    """A frame that is tagged as silent is looked at no closer."""
     voice = to_pcm(3000 * np.sin(2 * np.pi * 1000 * TIME_S[:FRAME_SAMPLES]))
-    nothing = bytes(bytearray(FRAME_BYTES))
-    assert nothing is not SILENT_FRAME
+    nothing = Frame(bytes(FRAME_BYTES), 0.0)
     pattern = "VVsVssVsssV"
     found = []
-    for silence in (SILENT_FRAME, nothing):
+    for silence in (Frame.silence(0.0), nothing):
         measure = VoiceMeasure()
-        found.append([measure.step(Frame(voice if each == "V" else silence, 0.0)) for each in pattern])
+        found.append([measure.step(Frame(voice, 0.0) if each == "V" else silence) for each in pattern])
     assert found[0] == found[1]

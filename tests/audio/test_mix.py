@@ -10,7 +10,7 @@ from playback_room import samples, tone
 
 from parleyd.audio.earcons.sounds import Sound
 from parleyd.audio.pcm import AudioFormat
-from parleyd.audio.playback.gain import Fader, Layer, Move, mixed
+from parleyd.audio.playback.gain import AS_IS, Fader, Layer, Move, mixed
 from parleyd.audio.playback.mix import FADE_S, Mix
 from parleyd.audio.playback.playhead import GIVE_UP_S, Heard, Started
 
@@ -129,6 +129,15 @@ def test_a_clear_without_a_fade_tells_only_what_was_through(rig: Rig) -> None:
     assert rig.mix.clear(rig.now_s, fade=False) == Heard(1, 30, 1000, False)
     assert not rig.take(3).any()
     assert rig.mix.audible(rig.now_s).voice_until_s <= rig.now_s
+
+
+def test_an_answer_that_was_over_before_a_clear_is_not_cut_by_it(rig: Rig) -> None:
+    """Even where nobody has asked since."""
+    rig.enqueue(1, level(1000, 0.02))
+    rig.take(2)
+    rig.now_s += LATENCY_S + GIVE_UP_S + 0.1
+    assert rig.mix.clear(rig.now_s, fade=True) is None
+    assert rig.heard() == [Heard(1, 20, 20, True)]
 
 
 @pytest.mark.parametrize("step", ["before it runs", "before it is finished"])
@@ -265,6 +274,20 @@ def test_while_nobody_can_hear_each_answer_is_told_once_as_not_heard(rig: Rig) -
 # ---------------------------------------------------------------- underruns
 
 
+def test_an_answer_does_not_begin_with_less_than_a_period(rig: Rig) -> None:
+    """More of it is being made: it would begin, and stop again at once."""
+    rig.mix.set_format(AudioFormat("pcm", 16_000))
+    rig.enqueue(1, level(1000, 1.0, rate_hz=16_000))
+    job = rig.mix.work()
+    assert job is not None
+    job.run()
+    rig.mix.finish(job)
+    assert 0 < len(job.pcm) < 2 * PERIOD
+    assert not rig.take(1, works=False).any()
+    assert rig.take(3)[-1] == pytest.approx(1000, abs=5)
+    assert rig.mix.underruns == 0
+
+
 @pytest.mark.parametrize(
     ("before", "late", "underruns"), [(0, 1, 0), (0, 5, 0), (1, 1, 1), (3, 5, 1)], ids=lambda it: str(it)
 )
@@ -342,7 +365,7 @@ def test_a_fader_moves_at_one_speed_whatever_the_period(sizes: tuple[int, ...]) 
 
 
 def test_sounds_are_added_up_and_saturate() -> None:
-    still, half = Move(1.0, 1.0, 1), Move(0.5, 0.5, 1)
+    still, half = AS_IS, Move(0.5, 0.5)
     loud, short = level(20_000, 0.001), level(-20_000, 0.0005)
     assert mixed(48, (Layer(loud, (still,)),), still) == loud
     assert mixed(60, (Layer(loud),), still) == loud + bytes(24)

@@ -21,9 +21,9 @@ import pytest
 from playback_room import Room, samples, tone
 
 from parleyd.audio.devices import portaudio, portaudio_host
-from parleyd.audio.devices.chatter import portaudio_muted
 from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.names import input_device, output_device
+from parleyd.audio.devices.native_output import portaudio_muted
 from parleyd.audio.devices.portaudio import explain
 from parleyd.audio.devices.portaudio_host import host
 from parleyd.audio.pcm import AudioFormat

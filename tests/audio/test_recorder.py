@@ -7,7 +7,7 @@ from pathlib import Path
 from parleyd.audio.gate.gate import Passed
 from parleyd.audio.pcm import FRAME_BYTES, Frame
 from parleyd.audio.recorder import Recorder
-from parleyd.config.keeping import Debug
+from parleyd.config.retention import Debug
 
 
 def passed(sound: bytes, *, speech: bool = True) -> Passed:

@@ -12,6 +12,7 @@ import pytest
 from playback_room import Room, SteppingOutput, samples, tone
 
 from parleyd.audio.devices.device import DeviceError, Fill, StreamInfo
+from parleyd.audio.earcons.sounds import Sound
 from parleyd.audio.pcm import AudioFormat
 from parleyd.audio.playback.mix import Mix
 from parleyd.audio.playback.playhead import Heard
@@ -159,9 +160,10 @@ def test_nothing_is_given_to_a_device_before_its_rate_is_known(room: MakeRoom) -
 
 
 def test_a_device_that_is_cut_takes_nothing_more_before_it_was_reopened(room: MakeRoom) -> None:
-    """What it takes until it is closed is thrown away with it: an answer that begins now would lose its beginning."""
+    """What it takes until it is closed is thrown away with it: of an earcon the beginning would be missing."""
     device = SlowOutput()
-    its = room(device, cut="sharp")
+    beep = tone(0.05, rate_hz=48_000, hz=1000, peak=2000)
+    its = room(device, cut="sharp", earcons={"error": Sound(beep, 48_000)})
     its.playback.set_format(FMT)
     its.playback.enqueue(1, tone(1.0, rate_hz=48_000))
     its.pull(2)
@@ -170,14 +172,13 @@ def test_a_device_that_is_cut_takes_nothing_more_before_it_was_reopened(room: Ma
     cut_fill = device.fill
     assert cut_fill is not None
     its.playback.clear()
-    its.playback.enqueue(2, tone(0.1, rate_hz=48_000))
-    its.playback.end_answer(2)
+    its.playback.play_earcon("error", after_voice=True)
     assert device.opening.wait(10)
     assert not any(cut_fill(480))
     device.may_open.set()
-    played = its.pull(12)
+    played = its.pull(3)
     assert not any(cut_fill(480)), "nor ever after"
-    assert np.array_equal(played[:4_800], samples(tone(0.1, rate_hz=48_000)))
+    assert np.array_equal(np.concatenate([played, its.pull(2)]), samples(beep))
 
 
 def test_callbacks_come_without_the_lock(room: MakeRoom) -> None:

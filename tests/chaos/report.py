@@ -140,7 +140,8 @@ def markdown(lives: Sequence[LifeOutcome], seconds: float, when: str, machine: s
     lines = [
         "# Chaos: what faults did to running daemons",
         "",
-        "Written by `scripts/chaos --write`; [testing.md](../testing.md#scriptschaos) explains it.",
+        "*For maintainers: the last long run of `scripts/chaos`, written by `scripts/chaos --write`.",
+        "[testing.md](../testing.md#scriptschaos) explains it.*",
         "",
         f"{when}, {machine}, commit {commit}:",
         "",

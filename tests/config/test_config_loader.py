@@ -181,7 +181,7 @@ def test_values_mean_what_they_look_like(text: str, path: str, value: object) ->
         ("hooks: [{on: [live, assleep], command: [a]}]", "p.yaml:2: hooks.1.on: assleep cannot stand in this list; did "
          "you mean asleep?"),
         ("hooks:\n- {on: [live], command: [a]}\n- {on: [live]}", "p.yaml:4: hooks.2.command: it is missing; add "
-         "`command:` (the program and its arguments, as they are; what happened comes on its stdin)"),
+         "`command:` (the program and its arguments, passed unchanged; it gets the event on its standard input)"),
         ("hooks: [{on: [], command: [led]}]", "p.yaml:2: hooks.1.on: this hook is never run; write when: on: [live, "
          "asleep]"),
         ("hooks: [{on: [live], command: [led on]}]", "p.yaml:2: hooks.1.command: this is one word, the name of a "

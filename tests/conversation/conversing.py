@@ -20,7 +20,7 @@ from parleyd.agents.agent import (
 from parleyd.agents.elevenlabs.codec import ElevenLabsCodec
 from parleyd.audio.pcm import AudioFormat
 from parleyd.audio.playback.playhead import Heard, Playhead, Segment, Started
-from parleyd.config.keeping import Continuity
+from parleyd.config.retention import Continuity
 from parleyd.config.schema import BargeIn, ElevenLabs
 from parleyd.conversation.dialogue.commands import Command, Cut, Duck, EndAnswer, Play, Publish, Send
 from parleyd.conversation.dialogue.conversation import Busy, Conversation

@@ -35,6 +35,10 @@ def number(pcm: bytes) -> int | None:
     return value - 1 if value else None
 
 
+def numbers(frames: list[Frame]) -> list[int | None]:
+    return [number(frame.pcm) for frame in frames]
+
+
 def uplink(mode: Mode = "silence", capacity_ms: int = 15_000) -> Uplink:
     return Uplink(mode, pre_roll_ms=500, capacity_ms=capacity_ms)
 
@@ -45,7 +49,7 @@ def push(line: Uplink, numbers: range, speech: bool) -> None:
 
 
 def everything(line: Uplink) -> list[int | None]:
-    return [number(pcm) for pcm in line.take(1_000_000, now_s=line.kept_until_s or 0.0)]
+    return numbers(line.take(1_000_000, now_s=line.kept_until_s or 0.0))
 
 
 CREDIT = [None] * 25
@@ -488,8 +492,8 @@ class World:
 
     def flow(self) -> None:
         if self.line.live:
-            for pcm in self.line.take(self.pace, self.n * FRAME_S):
-                if (k := number(pcm)) is not None:
+            for k in numbers(self.line.take(self.pace, self.n * FRAME_S)):
+                if k is not None:
                     self.session.append(k)
                     self.came[k] = self.n
             assert self.session == sorted(set(self.session)), "in order and once"
@@ -597,7 +601,10 @@ def test_zeros_are_zeros() -> None:
     line = uplink()
     line.begin()
     push(line, range(3), speech=False)
-    assert set(line.take(100, now_s=0.0)) == {SILENT_FRAME}
+    taken = line.take(100, now_s=0.0)
+    assert {frame.pcm for frame in taken} == {SILENT_FRAME}
+    assert all(frame.is_silent for frame in taken)
+    assert line.counters.sound == 0
 
 
 @pytest.mark.parametrize("mode", ["silence", "open", "drop"])
@@ -610,7 +617,7 @@ def test_muted_nothing_of_what_waits_or_comes_goes_up_and_none_of_it_is_kept(mod
     up.take(10, 0.2)
     up.mute(True, 2.0)
     assert up.kept_ms == 0
-    assert not any(map(any, up.take(1000, 2.0)))
+    assert not any(any(frame.pcm) or not frame.is_silent for frame in up.take(1000, 2.0))
     for n in range(100, 150):
         up.push(Passed(frame(n), speech=True))
     up.talk_stopped(3.0)
@@ -618,10 +625,10 @@ def test_muted_nothing_of_what_waits_or_comes_goes_up_and_none_of_it_is_kept(mod
     # Captured before, and late: as when the ears were held up.
     for n in range(150, 175):
         up.push(Passed(frame(n), speech=True))
-    assert not any(map(any, up.take(1000, 3.5)))
+    assert not any(any(frame.pcm) or not frame.is_silent for frame in up.take(1000, 3.5))
     assert (up.kept_ms, up.kept_from_s) == (0, None)
     up.push(Passed(frame(175), speech=True))
-    assert [number(pcm) for pcm in up.take(1000, 3.6)] == [175]
+    assert numbers(up.take(1000, 3.6)) == [175]
     up.end()
     up.begin()
-    assert [n for n in map(number, up.take(1000, 4.0)) if n is not None] == [175]
+    assert [n for n in numbers(up.take(1000, 4.0)) if n is not None] == [175]

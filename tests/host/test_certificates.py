@@ -31,9 +31,9 @@ from parleyd.doctor.examination import Examination
 from parleyd.doctor.findings import Severity
 from parleyd.host import authorities
 from parleyd.host.certificates import Flaw, flaw, issuer
+from parleyd.host.stopping import Stop
 from parleyd.tools.http import Http
 from parleyd.tools.result import ToolError
-from parleyd.tools.stopping import Stop
 
 NOW = datetime.datetime.now(datetime.UTC)
 DAY = datetime.timedelta(days=1)

@@ -1,4 +1,4 @@
-"""What is left behind where the daemon is process 1."""
+"""What is left behind for the daemon to bury."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ elevenlabs: {{agent_id: agent_test, base_url: "http://127.0.0.1:9"}}
 audio: {{input: {{device: "null"}}, output: {{device: "null"}}}}
 wake: {{mode: manual}}
 control: {{socket: "{folder}/c.sock"}}
-hooks: [{{on: [started], command: [sh, -c, "sleep 600 & sleep 600 & echo $$ > {folder}/hook"]}}]
+# It kills its runner, which would have killed all that it leaves.
+hooks: [{{on: [started], run_as: daemon, command: [sh, -c, "sleep 1 & sleep 1 & kill -9 $PPID"]}}]
 """
 
 
@@ -43,8 +44,10 @@ def test_the_dead_of_this_process_are_seen() -> None:
     assert child.pid not in {pid for pid, _ in dead_children()}
 
 
-def test_a_daemon_that_is_process_1_buries_what_hooks_leave_behind(tmp_path: Path) -> None:
-    namespace = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+@pytest.mark.parametrize("is_first", [False, True])
+def test_a_daemon_buries_what_hooks_leave_behind(tmp_path: Path, is_first: bool) -> None:
+    """is_first: it is process 1."""
+    namespace = ["unshare", "--fork", *(["--pid", "--mount-proc"] if is_first else []), "--kill-child"]
     tried = subprocess.run([*namespace, "true"], capture_output=True, text=True, check=False)
     if tried.returncode:
         pytest.skip(f"this user may have no process namespace of its own: {tried.stderr.strip()}")

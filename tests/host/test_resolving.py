@@ -27,7 +27,7 @@ from parleyd.doctor import network
 from parleyd.doctor.examination import Examination
 from parleyd.tools.http import Http
 from parleyd.tools.result import ToolError
-from parleyd.tools.stopping import Stop
+from parleyd.host.stopping import Stop
 
 def said(ask):
     try:

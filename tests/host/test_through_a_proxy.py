@@ -28,9 +28,9 @@ from parleyd.core.endings import DialError, EndingKind
 from parleyd.doctor import network
 from parleyd.doctor.examination import Examination
 from parleyd.doctor.findings import Severity
+from parleyd.host.stopping import Stop
 from parleyd.tools.http import Http
 from parleyd.tools.result import ToolError
-from parleyd.tools.stopping import Stop
 
 HOST = "agent.example"
 KEY = "sk_0123456789abcdef"

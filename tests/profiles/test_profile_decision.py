@@ -102,7 +102,7 @@ def problems(settings: str) -> list[str]:
         ("{settings: {wake: {mode: manual}}, schedule: [{from: 1:00, to: 02:00}]}", "p.yaml:5: "
          "profiles.a.schedule.1.from: 1:00 cannot stand here; use a time of day from 00:00 to 23:59"),
         ("{settings: {wake: {mode: manual}}, schedule: [{from: 01:00}]}", "p.yaml:5: profiles.a.schedule.1.to: it is "
-         "missing; add `to:` (its end; earlier than the beginning: on the next day)"),
+         "missing; add `to:` (the end, in local time; if it is before the beginning: on the next day)"),
         ("{settings: {wake: {mode: manual}}, schedule: [{from: 01:00, to: 01:00}]}", "p.yaml:5: profiles.a.schedule.1: "
          "they end when they begin, at 01:00; for a whole day use {from: 00:00, to: 23:59}, else correct one of them"),
     ],

@@ -103,7 +103,7 @@ class Daemon:
         while ears.frames < until:
             assert time.monotonic() < end_s, "the ears hear nothing"
             pause.wait(0.02)
-        return ears.gate.doubt.times
+        return ears.gate.penalty.times
 
     @property
     def room(self) -> bytes:

@@ -6,7 +6,7 @@ import pytest
 from harness import Daemon
 from scripted_server import WAIT_S, Line, ScriptedServer
 
-from parleyd.config.keeping import Continuity
+from parleyd.config.retention import Continuity
 from parleyd.config.schema import Config, ElevenLabs, Reconnect, Session, Wake
 from parleyd.core import events
 from parleyd.core.states import State

@@ -290,7 +290,7 @@ def test_alsa_is_asked_before_a_healthy_device_is_disturbed(cards: Cards) -> Non
 def test_portaudio_that_hangs_ends_the_process_with_its_reason(cards: Cards, tmp_path: Path) -> None:
     write_config(tmp_path, audio="{input: {device: vmic}, output: {device: vspk}, stall_s: 1}")
     program = (
-        "import sys; from parleyd.audio.devices import patience; patience.HANG_S = 3.0\n"
+        "import sys; from parleyd.audio.devices import deadlines; deadlines.HANG_S = 3.0\n"
         "from parleyd.cli.main import main; sys.exit(main(['run', '-c', 'parleyd.yaml']))"
     )
     with subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
@@ -318,7 +318,7 @@ def test_a_sound_server_that_hangs_from_the_beginning(
 ) -> None:
     write_config(tmp_path, audio="{input: {device: vmic}, output: {device: vspk}}")
     program = (
-        "import sys; from parleyd.audio.devices import patience; patience.HANG_S = 1.0\n"
+        "import sys; from parleyd.audio.devices import deadlines; deadlines.HANG_S = 1.0\n"
         "from parleyd.cli.main import main; sys.exit(main(sys.argv[1:]))"
     )
     for card in cards.both:

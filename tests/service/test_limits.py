@@ -17,7 +17,7 @@ from scripted_speech import SpeechServer, Spoken
 from parleyd.agents.agent import MAX_TEXT_CHARS
 from parleyd.agents.elevenlabs.speech import ElevenLabsSpeech
 from parleyd.audio.playback import answer_queue
-from parleyd.config.keeping import Budget, QuietHours, Transcript
+from parleyd.config.retention import Budget, QuietHours, Transcript
 from parleyd.config.schema import Earcons, Session, Wake
 from parleyd.core import events
 

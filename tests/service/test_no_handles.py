@@ -21,7 +21,7 @@ from scripted_server import ScriptedServer
 
 from parleyd.agents.variables import Variables
 from parleyd.audio.devices import alsa
-from parleyd.audio.devices.chatter import _Mute
+from parleyd.audio.devices.native_output import _Mute
 from parleyd.config.schema import Variable
 from parleyd.control.client import Client
 from parleyd.host import authorities, notify, resources

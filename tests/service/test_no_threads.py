@@ -14,8 +14,8 @@ from scripted_server import ScriptedServer
 
 from parleyd.agents.variables import Variables
 from parleyd.audio.devices.clock import RealTimeClock
+from parleyd.audio.devices.deadlines import in_time
 from parleyd.audio.devices.device import DeviceError
-from parleyd.audio.devices.patience import in_time
 from parleyd.audio.devices.portaudio_host import Host
 from parleyd.config.schema import Variable
 from parleyd.core import events

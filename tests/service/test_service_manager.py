@@ -19,7 +19,7 @@ from test_run import read_until, running, write_config, write_wav
 
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
 from parleyd.app.service import Service
-from parleyd.audio.devices import patience
+from parleyd.audio.devices import deadlines
 from parleyd.audio.devices.device import Deliver, DeviceError, Fill, StreamInfo
 from parleyd.audio.devices.null import NullOutput
 from parleyd.checks.configuration import parse
@@ -182,7 +182,7 @@ def test_a_start_that_fails_tells_the_first_reason_at_once() -> None:
 
 
 def test_what_fails_while_a_device_opens_is_the_reason_and_not_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "GIVE_UP_S", 0.1)
+    monkeypatch.setattr(deadlines, "GIVE_UP_S", 0.1)
     config = parse("provider: local\n", "p").config
     opens = threading.Event()
 

@@ -117,9 +117,9 @@ def test_doubt_is_bounded_by_the_false_alarm_and_not_by_who_was_understood_befor
         assert "understood nothing" in daemon.expect_state(State.ASLEEP).reason
         assert daemon.doubts() == 1
         assert daemon.service.sound is not None
-        doubt = daemon.service.sound.ears.gate.doubt
-        assert doubt.bar_dbfs(-30.0) == -30.0, "what fooled it was softer than that"
-        assert doubt.bar_dbfs(-70.0) > -70.0
+        penalty = daemon.service.sound.ears.gate.penalty
+        assert penalty.bar_dbfs(-30.0) == -30.0, "what fooled it was softer than that"
+        assert penalty.bar_dbfs(-70.0) > -70.0
 
 
 def test_an_agent_that_hangs_up_and_understood_nothing_was_woken_for_nothing() -> None:

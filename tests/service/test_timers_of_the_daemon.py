@@ -10,7 +10,7 @@ from harness import Daemon
 from plays import config
 from scripted_server import WAIT_S, Line, ScriptedServer
 
-from parleyd.config.keeping import QuietHours
+from parleyd.config.retention import QuietHours
 from parleyd.config.schema import Earcons, Gate, Session, Wake
 from parleyd.config.tool_sections import Tools
 from parleyd.core import events

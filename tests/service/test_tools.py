@@ -21,7 +21,7 @@ from parleyd.checks.configuration import parse
 from parleyd.cli import status as status_command
 from parleyd.cli.status import page
 from parleyd.config.changes import Changes
-from parleyd.config.keeping import QuietHours
+from parleyd.config.retention import QuietHours
 from parleyd.config.schema import Config
 from parleyd.control import messages
 from parleyd.control.commands import Commands

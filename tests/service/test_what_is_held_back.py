@@ -60,7 +60,7 @@ def test_the_same_noise_opens_two_sessions_at_most_and_a_sentence_is_heard(tmp_p
         socket = tmp_path / "control.sock"
         write_config(tmp_path, server.base_url, session="{false_wake_s: 1}", control=f"{{socket: '{socket}'}}")
         with running(tmp_path) as process:
-            log = read_until(process, "woken for nothing (1 in a row)")
+            log = read_until(process, "false wake (1 in a row)")
             assert "it is known now, and what sounds the same will be held back" in log[-1]
             threading.Thread(target=process.stderr.read, daemon=True).start()  # type: ignore[union-attr]
             assert understood.wait(60), "the sentence was not heard"

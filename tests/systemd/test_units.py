@@ -6,6 +6,7 @@ scripts/test-service runs them.
 from __future__ import annotations
 
 import configparser
+import inspect
 import os
 import re
 import shutil
@@ -14,9 +15,13 @@ from pathlib import Path
 
 import pytest
 
+from parleyd.config import hook_sections, tool_sections
+from parleyd.host import apart
+
 ROOT = Path(__file__).resolve().parents[2]
 UNITS = {"system": ROOT / "systemd/parleyd.service", "user": ROOT / "systemd/user/parleyd.service"}
 BUTTON = ROOT / "systemd/parleyd-button.service"
+TOOLS_UNIT, TOOLS_SOCKET = ROOT / "systemd/parleyd-tools@.service", ROOT / "systemd/parleyd-tools.socket"
 NEWER = ROOT / "systemd/parleyd.service.d/newer-systemd.conf"
 
 needs_systemd_analyze = pytest.mark.skipif(
@@ -65,6 +70,32 @@ def test_nor_against_the_button_s(tmp_path: Path) -> None:
 
 
 @needs_systemd_analyze
+def test_nor_against_those_of_the_tools(tmp_path: Path) -> None:
+    (tmp_path / TOOLS_SOCKET.name).write_text(TOOLS_SOCKET.read_text())
+    (tmp_path / TOOLS_UNIT.name).write_text(TOOLS_UNIT.read_text())
+    units = [tmp_path / "parleyd-tools.socket", tmp_path / "parleyd-tools@1.service"]
+    done = run("systemd-analyze", "verify", *units)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_the_units_and_the_daemon_mean_the_same() -> None:
+    socket, unit = section(TOOLS_SOCKET, "Socket"), section(TOOLS_UNIT)
+    assert socket["ListenStream"] == str(apart.SOCKET)
+    # The daemon's alone, and never the tools' user's.
+    assert (socket["SocketUser"], socket["SocketMode"]) == (section(UNITS["system"])["User"], "0600")
+    assert unit["User"] == apart.USER
+    assert apart.USER not in section(UNITS["system"]).values()
+    assert unit["ExecStart"].endswith("/usr/lib/parleyd/runner.py")
+    # What is left of a call is killed, at the latest behind the longest that the configuration allows.
+    assert (unit["KillMode"], unit["KillSignal"]) == ("control-group", "SIGKILL")
+    longest = re.search(r"timeout_s: Annotated\[float, Meta\(gt=0, le=(\d+)", inspect.getsource(hook_sections))
+    assert longest is not None
+    assert int(unit["RuntimeMaxSec"]) > max(float(longest[1]), tool_sections.MAX_TIMEOUT_S)
+    for kept_shut in ("/var/lib/parleyd", "/run/parleyd", "/run/credentials"):
+        assert f"-{kept_shut}" in TOOLS_UNIT.read_text()
+
+
+@needs_systemd_analyze
 def test_a_misspelt_key_would_be_noticed(tmp_path: Path) -> None:
     unit = tmp_path / "parleyd.service"
     text = UNITS["system"].read_text().replace("/usr/bin/parleyd ", "/bin/true ")
@@ -73,7 +104,7 @@ def test_a_misspelt_key_would_be_noticed(tmp_path: Path) -> None:
 
 
 @needs_systemd_analyze
-@pytest.mark.parametrize("unit", [UNITS["system"], BUTTON], ids=lambda unit: unit.name)
+@pytest.mark.parametrize("unit", [UNITS["system"], BUTTON, TOOLS_UNIT], ids=lambda unit: unit.name)
 def test_exposure_of_what_the_system_runs(unit: Path) -> None:
     done = run("systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=15", unit)
     assert done.returncode == 0, done.stdout
@@ -94,11 +125,11 @@ def test_the_user_s_unit_can_do_without_namespaces() -> None:
     assert dict(without) == {"PrivateUsers": "no", "CapabilityBoundingSet": "~"}
 
 
-def section(path: Path) -> configparser.SectionProxy:
+def section(path: Path, name: str = "Service") -> configparser.SectionProxy:
     unit = configparser.RawConfigParser(strict=False)
     unit.optionxform = str  # type: ignore[assignment,method-assign]
     unit.read(path)
-    return unit["Service"]
+    return unit[name]
 
 
 def test_both_are_restarted_watched_and_given_up_on_alike() -> None:
@@ -156,6 +187,8 @@ def test_the_system_wide_steps_of_a_dry_run() -> None:
     assert "systemd-sysusers /etc/sysusers.d/parleyd.conf" in done.stdout
     assert "/etc/systemd/system/parleyd.service" in done.stdout
     assert "/etc/systemd/system/parleyd-button.service" in done.stdout
+    assert "/etc/systemd/system/parleyd-tools@.service" in done.stdout
+    assert "systemctl enable --quiet parleyd-tools.socket" in done.stdout
     gone = run(ROOT / "scripts/install", "--dry-run", "--uninstall")
     assert gone.returncode == 0, gone.stderr
     assert "rm -rf /opt/parleyd" in gone.stdout

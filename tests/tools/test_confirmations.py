@@ -18,6 +18,7 @@ from parleyd.control import messages
 from parleyd.core import events
 from parleyd.core.text import json_text
 from parleyd.hooks.occasion import Occasion
+from parleyd.host.stopping import Stop
 from parleyd.tools.asking import MAX_SHOWN_CHARS, Answerer
 from parleyd.tools.audit import FILE_NAME, REFUSED_NAME, Audit
 from parleyd.tools.confirmations import IN_VAIN_S, MOST_IN_VAIN, Confirmations, Patience
@@ -25,7 +26,6 @@ from parleyd.tools.dashboard import client_tool
 from parleyd.tools.limits import Limits
 from parleyd.tools.parameters import Parameters
 from parleyd.tools.result import Result
-from parleyd.tools.stopping import Stop
 from parleyd.tools.toolbox import Tool, Toolbox
 
 WAIT_S = 60.0

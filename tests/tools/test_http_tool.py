@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 import trustme
 
+from parleyd.host.stopping import Stop
 from parleyd.tools.http import MAX_BODY_BYTES, Http
 from parleyd.tools.result import Fault, ToolError, failed
-from parleyd.tools.stopping import Stop
 from several_addresses import addresses, silent
 
 WAIT_S = 60.0

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from parleyd.tools import process
+from parleyd.host import apart, subprocesses
+from parleyd.host.stopping import Stop
 from parleyd.tools.command import Command, PythonFunction
 from parleyd.tools.result import Fault, ToolError, good
-from parleyd.tools.stopping import Stop
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "parleyd-dice"
 WAIT_S = 60.0
@@ -26,7 +26,13 @@ def command(
     *arguments: str, stdin: bool = False, directory: str = "/", secrets: dict[str, str] | None = None
 ) -> Command:
     return Command(
-        arguments, may_be_option=(), directory=directory, stdin=stdin, environment={"A": "1"}, secrets=secrets or {}
+        arguments,
+        may_be_option=(),
+        directory=directory,
+        stdin=stdin,
+        environment={"A": "1"},
+        secrets=secrets or {},
+        apart=apart.here(),
     )
 
 
@@ -104,7 +110,7 @@ def test_what_cannot_be_started_says_so(tool: Command, words: str) -> None:
 
 
 def test_output_without_end_is_cut_and_does_not_hold_up_the_program() -> None:
-    assert len(shell("head -c 20000000 /dev/zero | tr '\\0' x")) == process.MAX_OUTPUT_BYTES
+    assert len(shell("head -c 20000000 /dev/zero | tr '\\0' x")) == subprocesses.MAX_OUTPUT_BYTES
 
 
 def test_input_that_nobody_reads_holds_up_nothing() -> None:
@@ -176,7 +182,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def function(name: str, installed: Path) -> PythonFunction:
     path = os.pathsep.join([str(installed), *sys.path])
-    return PythonFunction(name, environment={"PYTHONPATH": path}, secrets={})
+    return PythonFunction(name, environment={"PYTHONPATH": path}, secrets={}, apart=apart.here())
 
 
 def test_the_example_package_is_a_tool(installed: Path) -> None:

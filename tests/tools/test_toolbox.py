@@ -15,12 +15,12 @@ import pytest
 from parleyd.agents.agent import ToolCall
 from parleyd.config.tool_sections import BuiltIn
 from parleyd.core import events
+from parleyd.host.stopping import Stop
 from parleyd.tools.audit import FILE_NAME, REFUSED_NAME, Audit
 from parleyd.tools.confirmations import Confirmations
 from parleyd.tools.limits import Limits
 from parleyd.tools.parameters import Parameters
 from parleyd.tools.result import Result
-from parleyd.tools.stopping import Stop
 from parleyd.tools.toolbox import Tool, Toolbox
 
 WAIT_S = 60.0

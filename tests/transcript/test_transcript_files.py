@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from parleyd.cli.main import main
-from parleyd.config.keeping import Transcript
+from parleyd.config.retention import Transcript
 from parleyd.core import events
 from parleyd.core.log_fields import NOTICE
 from parleyd.transcript import writer as writer_module

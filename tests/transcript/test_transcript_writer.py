@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from parleyd.config.keeping import Transcript
+from parleyd.config.retention import Transcript
 from parleyd.core import events
 from parleyd.transcript import writer
 from parleyd.transcript.writer import TranscriptWriter

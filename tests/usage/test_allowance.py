@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parleyd.config.keeping import Budget, QuietHours
-from parleyd.usage.allowance import purses, quiet, spent
+from parleyd.config.retention import Budget, QuietHours
+from parleyd.usage.allowance import budget_uses, quiet, spent
 from parleyd.usage.ledger import Amount
 
 NIGHT = QuietHours(from_="22:00", to="07:00")
@@ -58,25 +58,25 @@ NOW = datetime.fromisoformat("2026-11-21T12:00")
 
 
 def budgets(used_day_min: float, used_month_min: float, **config: float) -> list[tuple[bool, int]]:
-    found = purses(Budget(**config), Amount(used_day_min * 60), Amount(used_month_min * 60), NOW)
-    return [(purse.is_near, round(purse.left_s)) for purse in found]
+    found = budget_uses(Budget(**config), Amount(used_day_min * 60), Amount(used_month_min * 60), NOW)
+    return [(use.is_near, round(use.left_s)) for use in found]
 
 
 def test_budgets_near_and_spent() -> None:
     assert budgets(1e6, 1e6) == []
     assert budgets(7.9, 100, minutes_per_day=10) == [(False, 126)]
     assert budgets(8, 100, minutes_per_day=10, minutes_per_month=100) == [(True, 120), (True, 0)]
-    both = purses(Budget(minutes_per_day=10, minutes_per_month=100), Amount(601.0), Amount(6001.0), NOW)
+    both = budget_uses(Budget(minutes_per_day=10, minutes_per_month=100), Amount(601.0), Amount(6001.0), NOW)
     refusal = spent(both)
     assert refusal is not None
     assert "100 minutes per month" in refusal.text
     assert "next month" in refusal.hint
-    assert spent(purses(Budget(minutes_per_day=10), Amount(599.9), Amount(), NOW)) is None
+    assert spent(budget_uses(Budget(minutes_per_day=10), Amount(599.9), Amount(), NOW)) is None
 
 
 def test_a_new_day_is_another_refusal() -> None:
     tomorrow = NOW + timedelta(days=1)
-    one, two = (spent(purses(Budget(minutes_per_day=1), Amount(60.0), Amount(), day)) for day in (NOW, tomorrow))
+    one, two = (spent(budget_uses(Budget(minutes_per_day=1), Amount(60.0), Amount(), day)) for day in (NOW, tomorrow))
     assert one is not None
     assert two is not None
     assert one.until != two.until

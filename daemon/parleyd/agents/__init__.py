@@ -1,1 +1,2 @@
-"""Voice agents behind one interface (agent.py), a package for each provider. They know nothing of one another."""
+"""Voice agents behind one interface (agent.py), a package for each provider. Providers are independent of one
+another."""

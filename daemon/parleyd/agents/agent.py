@@ -1,7 +1,7 @@
-"""What every provider offers: what agents do (events) and what they are told (commands), in common terms.
+"""The interface of every provider: the events of agents, and the messages to them, in common terms.
 
-A provider is a codec (pure: bytes in, events and bytes out), an address (may ask a server) and a way to judge how a
-session ended. Nothing here knows a provider.
+A provider consists of a codec (pure: bytes in, events and bytes out), an address (may ask a server) and a judgement of
+how a session ended. This module is independent of all providers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from parleyd.core.errors import UserError
 # ---------------------------------------------------------------- what agents do
 
 
-# What is kept of a text: half an hour of speech has a quarter of it, and a message may have a hundred times as much.
+# The longest text that is kept. Half an hour of speech has a quarter of it, but a message may be a hundred times as
+# long.
 MAX_TEXT_CHARS = 100_000
 
 
@@ -32,7 +33,7 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class AgentAudio:
-    """A stretch of the agent's voice, in the session's output format. event_id grows; see Interruption."""
+    """A piece of the agent's voice, in the session's output format. event_id grows; see Interruption."""
 
     event_id: int
     data: bytes = field(repr=False)
@@ -71,7 +72,7 @@ class AgentResponsePart:
 
 @dataclass(frozen=True, slots=True)
 class AgentResponseCorrection:
-    """What of the agent's turn was really said, after an interruption."""
+    """The words of the agent's turn that were really said, after an interruption."""
 
     original: str
     corrected: str
@@ -91,7 +92,7 @@ class ToolCall:
     expects_response: bool
 
 
-# What a failed call may be called; the agent's own words for it.
+# The types of a failed call, in the provider's words.
 ToolErrorType = Literal[
     "user_rejected", "external_server", "external_client", "customer_auth", "client_timeout", "unknown"
 ]
@@ -99,7 +100,8 @@ ToolErrorType = Literal[
 
 @dataclass(frozen=True, slots=True)
 class ApprovalAsked:
-    """The agent wants to use a tool elsewhere (MCP), and this side is to allow it. timeout_s: how long it waits."""
+    """The agent wants to use a tool elsewhere (MCP), and asks this side for permission. timeout_s: how long it
+    waits."""
 
     call_id: str
     service: str
@@ -111,7 +113,7 @@ class ApprovalAsked:
 
 @dataclass(frozen=True, slots=True)
 class AgentError:
-    """The server says what is wrong; usually a close follows. kind: the provider's machine-readable name.
+    """The server reports an error; usually a close follows. kind: the provider's machine-readable name.
 
     hopeless: the session cannot go on, whether or not the server closes it.
     """
@@ -129,7 +131,7 @@ class AgentHangsUp:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Anything else the protocol defines, for logs and watchers: its type and its fields."""
+    """Any other message of the protocol, for logs and watchers: its type and its fields."""
 
     type: str
     fields: Mapping[str, object]
@@ -137,14 +139,14 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A type this program does not know; ignored, but counted."""
+    """A message of an unknown type; ignored, but counted."""
 
     type: str
 
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """A message that could not be read; survived, but counted. why: one line without the content."""
+    """A message that could not be read; ignored, but counted. why: one line without the content."""
 
     why: str
 
@@ -184,7 +186,7 @@ def within_bounds(event: AgentEvent) -> AgentEvent:
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A file for the agent. media_type: such as image/png. read(n): up to n more bytes; what it raises is passed on."""
+    """A file for the agent. media_type: such as image/png. read(n): up to n more bytes; its errors are passed on."""
 
     name: str
     media_type: str
@@ -200,7 +202,7 @@ class UploadError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where to connect. The URL and the headers may hold secrets: repr does not show them."""
+    """Where to connect. The URL and the headers may contain secrets: repr does not show them."""
 
     url: str = field(repr=False)
     headers: tuple[str, ...] = field(default=(), repr=False)  # "Name: value"
@@ -208,7 +210,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What one message meant: events in order, and messages to be sent back at once (pongs)."""
+    """The meaning of one message: events in order, and messages to be sent back at once (pongs)."""
 
     events: Sequence[AgentEvent]
     replies: Sequence[bytes] = ()
@@ -217,8 +219,8 @@ class Received:
 class Codec(Protocol):
     """One session's messages. Pure; used by one thread for receiving and one for sending. Bytes are UTF-8 JSON.
 
-    malformed, unknown: how many messages were survived so far, unread. refused_calls: how many calls of tools were
-    answered with an error, since they had not the form of one.
+    malformed, unknown: the numbers of ignored messages. refused_calls: the number of calls of tools that were answered
+    with an error because of their form.
     """
 
     malformed: int
@@ -226,27 +228,28 @@ class Codec(Protocol):
     refused_calls: int
 
     def opening(self) -> bytes:
-        """The first message of the session; may wait a few seconds for what it is to hold."""
+        """The first message of the session; may wait a few seconds for its values."""
 
     def receive(self, message: str | bytes) -> Received:
-        """Never raises, whatever the message is."""
+        """The meaning of a message. Never raises, whatever the message is."""
 
     def audio(self, data: bytes) -> bytes:
-        """data: sound in the session's input format."""
+        """The message with sound. data: in the session's input format."""
 
     def user_message(self, text: str) -> bytes: ...
 
     def contextual_update(self, text: str, context_id: str | None = None) -> bytes:
-        """Something to know, not to answer. A newer one with the same context_id replaces the older."""
+        """A text that the agent should know and not answer. A newer one with the same context_id replaces the older
+        one."""
 
     def user_activity(self) -> bytes:
-        """The person is busy with the device: the agent shall not speak into the pause."""
+        """Tells the agent that the person is busy with the device, so that it does not speak into the pause."""
 
     def feedback(self, event_id: int, score: Literal["like", "dislike"] | None) -> bytes:
-        """event_id: of an AgentResponse. None takes it back."""
+        """A rating of an answer. event_id: of an AgentResponse. None takes the rating back."""
 
     def multimodal_message(self, text: str | None, file_ids: tuple[str, ...] = ()) -> bytes:
-        """As user_message, with files that were uploaded into this conversation before."""
+        """Like user_message, with files that were uploaded into this conversation before."""
 
     def tool_result(
         self, call_id: str, result: str, *, is_error: bool, error_type: ToolErrorType | None = None
@@ -262,20 +265,21 @@ class Agent(Protocol):
     name: str
 
     def dial(self, timeout_s: float) -> Address:
-        """Where to connect now; may ask a server for it (blocking). Raises DialError."""
+        """The address for a new connection; may ask a server for it (blocking). Raises DialError."""
 
     def codec(self, *, suppress_greeting: bool) -> Codec:
-        """A fresh codec for a new session; with suppress_greeting the agent is asked not to speak first."""
+        """A codec for a new session; with suppress_greeting the agent is asked not to speak first."""
 
     def upload(self, conversation_id: str, attachment: Attachment, timeout_s: float) -> str:
-        """Into a running conversation; blocks. → the file's id there. Raises UploadError, and what attachment.read
-        raises. timeout_s: for connecting, for each piece, and for the answer."""
+        """Sends a file into a running conversation; blocks. Returns the file's id there. Raises UploadError, and the
+        errors of attachment.read. timeout_s: for connecting, for each piece, and for the answer."""
 
     def judge_close(self, code: int | None, reason: str, error: AgentError | None) -> Ending:
-        """code: the close code, None when the line went without one. error: the last error event, if any."""
+        """Judges the end of a session. code: the close code; None if the connection was lost without one. error: the
+        last error event, if any."""
 
     def judge_silence(self, waited_s: float) -> Ending:
-        """The line stands, and the server does not begin the conversation."""
+        """Judges a session that the server does not begin although the connection is open."""
 
     def judge_refusal(self, http_status: int, body: str) -> Ending:
-        """The WebSocket handshake was answered with an HTTP error instead."""
+        """Judges an HTTP error in place of the WebSocket handshake."""

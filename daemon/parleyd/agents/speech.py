@@ -1,4 +1,4 @@
-"""What every provider's text-to-speech offers, in common terms: a text goes out, its sound comes back in pieces."""
+"""The interface of every provider's text to speech: a text is sent, and its sound comes back in pieces."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from parleyd.core.endings import Ending
 
 @dataclass(frozen=True, slots=True)
 class SpeechReceived:
-    """What one message meant. audio: in the speech's format. final: nothing more comes. error: a close follows."""
+    """The meaning of one message. audio: in the speech's format. final: no more sound follows. error: a close
+    follows."""
 
     audio: bytes = field(default=b"", repr=False)
     final: bool = False
@@ -21,21 +22,22 @@ class SpeechReceived:
 
 
 class Speech(Protocol):
-    """A provider's text-to-speech with its configuration; holds nothing of one text, so one object serves them all."""
+    """A provider's text to speech with its configuration. It has no state of a text, so one object can serve several
+    texts."""
 
     output_format: AudioFormat
 
     def dial(self) -> Address:
-        """Where to connect. Raises DialError."""
+        """The address to connect to. Raises DialError."""
 
     def messages(self, text: str) -> Sequence[bytes]:
-        """All that is to be sent for a text, in order: the last one says that it was all. UTF-8 JSON."""
+        """All messages for a text, in order; the last one marks its end. UTF-8 JSON."""
 
     def receive(self, message: str | bytes) -> SpeechReceived:
-        """Never raises, whatever the message is."""
+        """The meaning of a message. Never raises, whatever the message is."""
 
     def judge_close(self, code: int | None, reason: str, error: AgentError | None) -> Ending:
-        """The line ended before the sound was whole. code: None when it went without a close."""
+        """Judges a connection that ended before the sound was complete. code: None if there was no close."""
 
     def judge_refusal(self, http_status: int, body: str) -> Ending:
-        """The WebSocket handshake was answered with an HTTP error instead."""
+        """Judges an HTTP error in place of the WebSocket handshake."""

@@ -1,32 +1,31 @@
-"""Dynamic variables: their values are found anew for each session, in the environment, in files, from commands.
+"""Dynamic variables: their values are read again for each session, from the environment, files and commands.
 
-A session waits for them no longer than LONGEST_S, before the line is opened. What cannot be found keeps the value it
-had last, else its default: a device that stays silent because a forecast is late would be the worse fault. Without
-either it is left out, and an agent that cannot do without it says so.
+A session waits for them no longer than LONGEST_S, before the connection is opened. If a value cannot be read, its last
+value is used, otherwise its default: a device that stays silent because a forecast is late would be worse. Without
+either the variable is left out, and an agent that needs it says so.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-import select
-import selectors
-import signal
-import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
 
 from parleyd.config.schema import Scalar, Variable
+from parleyd.host import apart as apart_module
+from parleyd.host import subprocesses
+from parleyd.host.apart import Apart
+from parleyd.host.stopping import Stop
 from parleyd.host.told_once import ToldOnce
 
 log = logging.getLogger(__name__)
 
 LONGEST_S = 3.0
 MOST_BYTES = 4096
-# What a command is given of our environment, in which there may be secrets.
-_PASSED_ON = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "LC_TIME", "TZ")
+# The only variables of the environment that a command gets; others may contain secrets.
+_PASSED_ON = ("PATH", "LANG", "LC_ALL", "LC_TIME")
 
 
 class NotFoundError(Exception):
@@ -34,9 +33,11 @@ class NotFoundError(Exception):
 
 
 class Variables:
-    """configured: plain values, and where others are found. Thread-safe."""
+    """configured: plain values, and where others are found. apart: how commands are kept apart from the daemon; None:
+    as this machine can. Thread-safe."""
 
-    def __init__(self, configured: Mapping[str, Scalar | Variable]) -> None:
+    def __init__(self, configured: Mapping[str, Scalar | Variable], apart: Apart | None = None) -> None:
+        self._apart = apart
         self._plain = {name: value for name, value in configured.items() if not isinstance(value, Variable)}
         self._sources = {name: value for name, value in configured.items() if isinstance(value, Variable)}
         self._changed = threading.Condition()
@@ -50,15 +51,15 @@ class Variables:
 
     @property
     def failures(self) -> dict[str, str]:
-        """Name → why it could not be found the last time."""
+        """For each name the reason why its value could not be read the last time."""
         with self._changed:
             return dict(self._failures)
 
     def refresh(self) -> None:
-        """Begins to look; returns at once."""
+        """Starts reading the values; returns at once."""
         with self._changed:
             self._until_s = time.monotonic() + LONGEST_S
-            # One that is still being looked for, in a file system that hangs, is not looked for twice.
+            # A value that is still being read, in a file system that hangs, is not read twice.
             names = self._sources.keys() - self._looking
             self._looking |= names
         for name in names:
@@ -70,7 +71,7 @@ class Variables:
                     self._failures[name] = "the system has no thread left to look for it"
 
     def values(self) -> dict[str, Scalar]:
-        """All that have a value; waits for those that are being looked for."""
+        """All values that are known; waits for those that are being read."""
         with self._changed:
             while self._looking and (left_s := self._until_s - time.monotonic()) > 0:
                 self._changed.wait(left_s)
@@ -82,7 +83,7 @@ class Variables:
                 else:
                     instead = "its last value or default is used" if name in self._last else "it is left out"
                     told.trouble(f"the dynamic variable {name}: {why}; {instead}", "fix its source, or give a default")
-            # In the order of the configuration, the plain ones first.
+            # In the order of the configuration, plain values first.
             found = {name: self._last[name] for name in self._sources if name in self._last}
             return {**self._plain, **found}
 
@@ -90,11 +91,11 @@ class Variables:
         value: str | None = None
         why = ""
         try:
-            value = find(self._sources[name], LONGEST_S)
+            value = find(self._sources[name], LONGEST_S, self._apart)
         except NotFoundError as error:
             why = str(error)
         except OSError as error:
-            # No handle left to wait with for what a command prints.
+            # There is no file handle left to wait for a command's output.
             why = error.strerror or str(error)
         with self._changed:
             self._looking.discard(name)
@@ -106,8 +107,8 @@ class Variables:
             self._changed.notify_all()
 
 
-def find(source: Variable, timeout_s: float) -> str:
-    """Blocks; for a file on a network perhaps for longer. Raises NotFoundError."""
+def find(source: Variable, timeout_s: float, apart: Apart | None = None) -> str:
+    """Reads a value. Blocks, for a file on a network perhaps longer than the limit. Raises NotFoundError."""
     if source.env is not None:
         value = os.environ.get(source.env)
         if value is None:
@@ -116,7 +117,7 @@ def find(source: Variable, timeout_s: float) -> str:
     elif source.file is not None:
         content = _read(source.file)
     else:
-        content = _output(source.command or [], timeout_s)
+        content = _output(source, source.command or [], timeout_s, apart)
     if len(content) > MOST_BYTES:
         raise NotFoundError(f"it has more than {MOST_BYTES} bytes")
     return content.decode("utf-8", "replace").strip()
@@ -124,7 +125,7 @@ def find(source: Variable, timeout_s: float) -> str:
 
 def _read(path: str) -> bytes:
     try:
-        # A pipe without a writer must not be waited for.
+        # O_NONBLOCK: opening a pipe without a writer must not block.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             return os.read(descriptor, MOST_BYTES + 1)
@@ -135,62 +136,26 @@ def _read(path: str) -> bytes:
         raise NotFoundError(f"{path} cannot be read: {reason}") from None
 
 
-def _output(command: Sequence[str], timeout_s: float) -> bytes:
+def _output(source: Variable, command: Sequence[str], timeout_s: float, apart: Apart | None) -> bytes:
     until_s = time.monotonic() + timeout_s
-    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     try:
-        process = subprocess.Popen(
+        ran = subprocesses.run(
             command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-            start_new_session=True,
+            apart=None if source.run_as == "daemon" else apart or apart_module.here(),
+            directory="/",
+            environment={name: os.environ[name] for name in _PASSED_ON if name in os.environ},
+            stdin=b"",
+            stop=Stop(),
+            most_bytes=MOST_BYTES,
+            until_s=until_s,
         )
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a usable name"
-        raise NotFoundError(f"{command[0]} cannot be run: {reason}") from None
-    try:
-        content = _read_until(process, until_s)
-        ended = os.pidfd_open(process.pid)
-        try:
-            if not select.select([ended], [], [], max(0.01, until_s - time.monotonic()))[0]:
-                raise subprocess.TimeoutExpired(command, timeout_s)
-        finally:
-            os.close(ended)
-        # Not reaped yet, so the group's number is still ours: what it left behind goes with it, session after session.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        code = process.wait()
-    except subprocess.TimeoutExpired:
-        raise NotFoundError(f"{command[0]} took longer than {timeout_s:g} s") from None
-    finally:
-        if process.returncode is None:
-            # With all that it started.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
-    if code != 0 and len(content) <= MOST_BYTES:
-        raise NotFoundError(f"{command[0]} ended with {f'signal {-code}' if code < 0 else f'exit code {code}'}")
-    return content
-
-
-def _read_until(process: subprocess.Popen[bytes], until_s: float) -> bytes:
-    """What it prints, to its end, or a little more than is wanted. Raises TimeoutExpired."""
-    assert process.stdout is not None
-    content = b""
-    with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ)
-        while len(content) <= MOST_BYTES:
-            left_s = until_s - time.monotonic()
-            if left_s <= 0 or not selector.select(left_s):
-                raise subprocess.TimeoutExpired(process.args, 0.0)
-            piece = os.read(process.stdout.fileno(), MOST_BYTES + 1)
-            if not piece:
-                return content
-            content += piece
-    # It has said too much already: no need to hear the rest.
-    process.kill()
-    return content
+    except subprocesses.NotStartedError as error:
+        raise NotFoundError(str(error).rstrip(".")) from None
+    if ran.is_cut:
+        return b" " * (MOST_BYTES + 1)
+    if ran.status != 0:
+        if time.monotonic() >= until_s:
+            raise NotFoundError(f"{command[0]} took longer than {timeout_s:g} s")
+        how = f"signal {-ran.status}" if ran.status < 0 else f"exit code {ran.status}"
+        raise NotFoundError(f"{command[0]} ended with {how}")
+    return ran.output.encode("utf-8", "replace")

@@ -1,1 +1,2 @@
-"""Texts that are spoken without a conversation: when they may begin, and how they are fetched and told."""
+"""Announcements, which are spoken without a conversation: when they may begin, how their sound is fetched, and how they
+are reported."""

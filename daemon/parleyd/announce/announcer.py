@@ -1,8 +1,8 @@
-"""Speaks texts one after the other, on a thread that lives as long as there is something to say.
+"""Speaks texts one after the other, on a thread that exists only while there are texts.
 
     announce() ──▶ queue (≤ 8 texts and 8 urgent) ──▶ thread: WebSocket ──▶ Announcements ──▶ the speaker
 
-A text is sent at once and its sound held back until there is a pause, so that the way to the server costs none.
+A text is sent to the server at once, and its sound is kept until there is a pause, so that the network adds no delay.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ from parleyd.core.log_fields import fields
 log = logging.getLogger(__name__)
 
 MOST_WAITING = 8
-# No text is that long: a server that goes on sends nonsense.
+# The longest sound of a text; a server that sends more is faulty.
 LIMIT_S = 600.0
-# Of the second try, which comes when nothing of the text was heard yet.
+# The delay before the only retry, which is made if no sound of the text was played yet.
 RETRY_S = 0.5
-# Between two looks at the conversation, the speaker and the line.
+# The interval of checks of the conversation, the speaker and the connection.
 _LOOK_S = 0.03
 _STOP_S = 0.5
 _STOPS = Ending(EndingKind.USER, "the daemon stops")
 _NORMAL_CLOSURE = 1000
 _HINT_NETWORK = "check the network and elevenlabs.base_url"
-# A speaker that takes nothing for so long is gone.
+# A speaker that takes no sound for this time is lost.
 _SPEAKER_GONE_S = 5.0
 
 
 class AnnouncementRefusedError(UserError):
-    """The text will not be spoken. kind: for programs; hint: what to do about it."""
+    """The text will not be spoken. kind: the reason, for programs; hint: what to do about it."""
 
     def __init__(self, kind: str, text: str, hint: str) -> None:
         super().__init__(text, hint)
@@ -57,7 +57,8 @@ class AnnouncementRefusedError(UserError):
 
 @dataclass(eq=False)
 class _Item:
-    """Its sound is collected in `sound` until it may begin. until_s: then it begins over whoever speaks."""
+    """A text. Its sound is collected in `sound` until it may begin. until_s: at this time it begins even while somebody
+    speaks."""
 
     number: int
     text: str
@@ -69,7 +70,7 @@ class _Item:
 
 
 class _OvertakenError(Exception):
-    """A text that cannot wait came before this one had begun."""
+    """An urgent text came before this one had begun."""
 
 
 class _StoppedError(Exception):
@@ -77,14 +78,14 @@ class _StoppedError(Exception):
 
 
 class _SpeakerGoneError(Exception):
-    """The device takes nothing any more."""
+    """The speaker takes no sound any more."""
 
 
 class Announcer:
     """announce() from any thread, never waits; stop() at the end. A subscriber of the bus.
 
-    speech: None where no voice is configured. timeout_s: for the handshake, and between two messages of the server.
-    on_death(what, error): the thread has ended by a fault of this program.
+    speech: None if no voice is configured. timeout_s: for the handshake, and between two messages of the server.
+    on_death(what, error): called if an error of this program has ended the thread.
     """
 
     def __init__(
@@ -114,7 +115,8 @@ class Announcer:
         bus.subscribe(self._take)
 
     def announce(self, text: str, *, now: bool) -> int:
-        """now: over whoever speaks, and before the texts that wait. → its number. Raises AnnouncementRefusedError."""
+        """Queues a text. now: speak it at once, even while somebody speaks, and before waiting texts. Returns its
+        number. Raises AnnouncementRefusedError."""
         text = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
         section = self._section
         if not any(sign.isalnum() for sign in text):
@@ -128,7 +130,7 @@ class Announcer:
         with self._lock:
             if self._stopping.is_set():
                 raise AnnouncementRefusedError("announcements_full", "the daemon is stopping", "say it after its start")
-            # What cannot wait is not kept out by what can.
+            # Urgent texts have places of their own in the queue.
             if sum(one.now is now for one in self._queue) >= MOST_WAITING:
                 why = f"{MOST_WAITING} announcements wait already"
                 raise AnnouncementRefusedError("announcements_full", why, "say it again a little later")
@@ -148,14 +150,14 @@ class Announcer:
             return item.number
 
     def reconfigure(self, speech: Speech | None, section: Announce, timeout_s: float) -> None:
-        """From the next text on."""
+        """The new settings apply to the next text."""
         with self._lock:
             self._speech = speech
             self._section = section
             self._timeout_s = timeout_s
 
     def stop(self) -> None:
-        """Cuts what is being spoken, with a fade, and forgets what waits; returns within half a second."""
+        """Cuts the present text, with a fade, and discards waiting texts; returns within half a second."""
         with self._lock:
             self._stopping.set()
             thread = self._thread
@@ -185,7 +187,7 @@ class Announcer:
         with self._lock:
             if self._queue and not self._stopping.is_set():
                 return self._queue.popleft()
-            # Before the thread that follows can beat.
+            # Before the next thread can report a pulse.
             self.pulse.rest()
             self._thread = None
         return None
@@ -214,7 +216,8 @@ class Announcer:
         self._conclude(item, ending)
 
     def _try(self, item: _Item) -> Ending | None:
-        """Fetches the sound; when it may begin, each piece is played as it comes. → why it is not whole, if not."""
+        """Fetches the sound; when the text may begin, each piece is played as it arrives. Returns why the sound is
+        incomplete, or None."""
         with self._lock:
             speech, timeout_s = self._speech, self._timeout_s
         if speech is None:
@@ -225,7 +228,7 @@ class Announcer:
         except DialError as error:
             return error.ending
         try:
-            # When this fails the server has gone already, but why may still be readable.
+            # If sending fails, the server has closed already, but its reason may still be readable.
             with contextlib.suppress(websocket.WebSocketException, OSError):
                 for message in speech.messages(item.text):
                     connection.send(message, websocket.ABNF.OPCODE_TEXT)
@@ -246,7 +249,7 @@ class Announcer:
         until_s = time.monotonic() + timeout_s
         while True:
             self._go_on(item, speech)
-            # Whatever else it sends meanwhile.
+            # The limit applies even if the server sends other messages.
             if time.monotonic() >= until_s:
                 return retry(f"the server did not go on within {timeout_s:g} s", "say it again a little later")
             connection.until_s = time.monotonic() + _LOOK_S
@@ -258,7 +261,7 @@ class Announcer:
                 return speech.judge_close(None, words(problem), error)
             if opcode == websocket.ABNF.OPCODE_CLOSE:
                 code, reason = close_frame(data)
-                # Some servers leave out the final message, and end properly all the same.
+                # Some servers leave out the final message, and close normally.
                 return None if came_s and code == _NORMAL_CLOSURE else speech.judge_close(code, reason, error)
             if opcode not in (websocket.ABNF.OPCODE_TEXT, websocket.ABNF.OPCODE_BINARY):
                 continue
@@ -275,7 +278,7 @@ class Announcer:
                 return None if came_s else speech.judge_close(_NORMAL_CLOSURE, "", error)
 
     def _go_on(self, item: _Item, speech: Speech) -> None:
-        """Begins when it may, and plays what has come."""
+        """Begins if the text may begin, and plays the sound that has arrived."""
         now_s = time.monotonic()
         self.pulse.beat()
         if self._stopping.is_set():

@@ -1,4 +1,4 @@
-"""Tells of a budget: the people in the room, aloud, and the agent of the session that is open."""
+"""Reports a used budget: aloud to the people in the room, and to the agent of an open session."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from parleyd.core import events
 
 
 class BudgetNotice:
-    """On the bus. config: may be replaced while it runs. announcer: None where there is no sound."""
+    """A subscriber of the bus. config: may be replaced while it runs. announcer: None without sound."""
 
     def __init__(self, config: Config, announcer: Announcer | None, dialogue: Dialogue) -> None:
         self.config = config
@@ -30,11 +30,11 @@ class BudgetNotice:
                 pass
 
     def _say_aloud(self, text: str | None) -> bool:
-        """In the next pause. → whether the person is told."""
+        """Says the text in the next pause. Returns whether the person is told."""
         if self._announcer is None:
             return False
         if self.config.earcons.budget == "spoken":
-            # That says it already, and twice would be too much.
+            # The spoken earcon says it already.
             return True
         if text is None:
             return False

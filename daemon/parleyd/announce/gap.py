@@ -1,4 +1,4 @@
-"""When an announcement may begin without talking over anybody: events in. Pure: time comes in as an argument."""
+"""Decides from events when an announcement may begin without talking over anybody. Pure: time is an argument."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import math
 from parleyd.core import events
 from parleyd.core.states import State
 
-# So long nobody has spoken.
+# The silence that is required before an announcement.
 PAUSE_S = 0.8
-# The person has spoken, or typed, and the agent owes an answer; after this none is to be expected.
+# How long an answer is expected after the person has spoken or typed.
 OWED_S = 6.0
 
 _IN_CONVERSATION = frozenset((State.CONNECTING.value, State.LIVE.value))
@@ -46,11 +46,12 @@ class Gap:
 
     @property
     def talking(self) -> bool:
-        """A person talks, to the agent or not."""
+        """Whether a person talks, to the agent or to others."""
         return self._talking
 
     def free(self, now_s: float) -> bool:
-        """Asleep, what is said in the room is no conversation; the agent's goodbye is waited for."""
+        """Whether an announcement may begin. While the daemon is asleep, speech in the room is ignored; but the agent's
+        goodbye is waited for."""
         if self._answering or (self._in_conversation and self._talking):
             return False
         if not self._in_conversation:

@@ -1,5 +1,5 @@
 """The composition: builds the parts from the configuration, starts and stops them, reloads, and reports.
 
-service.Service is what commands and the control socket hold; everything else is built and wired in here. Only the
-programs above (control, chat, demo, cli) may know it.
+Commands and the control socket use service.Service; all other parts are built and connected here. Only the packages
+above (control, chat, demo, cli) may import it.
 """

@@ -1,4 +1,4 @@
-"""From the configuration to the agent; the embedded one as a child process."""
+"""Makes the agent of the configuration; the embedded agent is a child process."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ from parleyd.config.schema import Config
 from parleyd.config.secrets import resolve_key
 from parleyd.core.errors import UserError
 from parleyd.embedded.child import AgentChild, AgentChildError
+from parleyd.host.apart import Apart
 
 
 class Agents:
-    """A context manager: the embedded agent, where it is the provider, lives as long. Raises UserError."""
+    """A context manager: the embedded agent, where it is the provider, lives as long. apart: how commands of dynamic
+    variables are kept apart from this process. Raises UserError."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, apart: Apart | None = None) -> None:
+        self._apart = apart
         self._child = AgentChild(config.local.scenario) if config.provider == "local" else None
         self._stack = contextlib.ExitStack()
 
@@ -39,24 +42,24 @@ class Agents:
         self._stack.close()
 
     def agent(self, config: Config) -> Agent:
-        """Of the same provider. Secrets are looked up anew."""
+        """An agent of the same provider. Secrets are read again."""
         section, key = config.elevenlabs, None
         try:
             if self._child is not None:
-                # The embedded agent answers to any id, and wants no key.
+                # The embedded agent accepts any id, and needs no key.
                 agent_id = section.agent_id or "local"
                 section = msgspec.structs.replace(section, agent_id=agent_id, base_url=self._child.base_url)
             else:
                 key = resolve_key(section.api_key)
-            return ElevenLabsAgent(section, key, text_only=config.audio.mode == "off")
+            return ElevenLabsAgent(section, key, text_only=config.audio.mode == "off", apart=self._apart)
         except ValueError as error:
             raise UserError(str(error), None, os.EX_CONFIG) from error
 
     def speech(self, config: Config) -> Speech | None:
-        """The voice of announcements, where there is one."""
+        """The voice of announcements; None if there is none."""
         section, voice_id = config.announce, config.announce.voice_id
         if self._child is not None:
-            # The embedded agent has one voice, by whatever id.
+            # The embedded agent has one voice, for every id.
             return ElevenLabsSpeech(section, self._child.base_url, voice_id or "local", None)
         if voice_id is None:
             return None

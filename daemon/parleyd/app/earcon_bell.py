@@ -1,4 +1,4 @@
-"""Rings what the cues call for: events from any thread → playback; and which sound each earcon is."""
+"""Plays the earcons that the cues call for, on events from any thread; and makes the sound of each earcon."""
 
 from __future__ import annotations
 
@@ -28,5 +28,5 @@ class EarconBell:
 
 
 def earcons_of(section: Earcons, speak: Callable[[str], Sound]) -> dict[Earcon, Sound]:
-    """Raises UserError, as speak does."""
+    """The sounds of the configuration. Raises UserError, like speak."""
     return all_chosen({name: getattr(section, name) for name in NAMES}, section.level_db, speak)

@@ -1,6 +1,6 @@
 """The ears thread: frames from the microphone → echo → voice activity → gate → uplink.
 
-One loop, one input (capture's bounded queue). Everything it calls returns at once.
+One loop with one input (capture's bounded queue). All functions that it calls return at once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from parleyd.audio.gate.held_back import HeldBackNews, in_words
 from parleyd.audio.gate.measure import VoiceMeasure
 from parleyd.audio.gate.vad import Detector
 from parleyd.audio.gate.wakeword import WakeWord
-from parleyd.audio.pcm import FRAME_MS, SILENCE_DBFS, SILENT_FRAME, Frame, level_dbfs
+from parleyd.audio.pcm import FRAME_MS, SILENCE_DBFS, Frame
 from parleyd.audio.recorder import Recorder
 from parleyd.conversation.dialogue.dialogue import Dialogue
 from parleyd.conversation.session.outbox import Outbox
@@ -29,17 +29,17 @@ from parleyd.core.health import Pulse
 
 log = logging.getLogger(__name__)
 
-# The models notice their word 200 to 260 ms after it has ended (measured with flite); what was said since is for us.
+# The models detect their word 200 to 260 ms after its end (measured with flite). Speech in this time is for the agent.
 WORD_LAG_MS = 300
-# After so many wakes for nothing in a row it is said what else can be done.
+# After this number of false wakes in a row the log gives further advice.
 HINT_AFTER = 3
 WORD_HINT = "; where music or a television plays for hours, wake.mode: word is the right mode (docs/gate.md)"
-# After the word, until the supervisor's thread has left its sleep.
+# How long after the word the supervisor's thread may need to leave the state asleep.
 CALLED_S = 1.0
 
 
 class Wakeable(Protocol):
-    """What ears need to know of, and tell, the supervisor."""
+    """The part of the supervisor that ears use."""
 
     @property
     def asleep(self) -> bool: ...
@@ -51,12 +51,11 @@ class Wakeable(Protocol):
 
 
 class Ears:
-    """hold_back: the uplink wants speech only.
+    """hold_back: the uplink sends speech only. muted: the microphone counts as silent for all following parts.
 
-    muted: the microphone counts as silent, for everything that follows it. level_dbfs: of the last frame.
-    heard_frames: without those that were muted. speech_frames: of all frames, those that passed the gate as speech.
-    wake_on_speech=False: what is said while asleep is for nobody and goes no further than the gate, except after the
-    wake_word, if there is one.
+    level_dbfs: of the last frame. heard_frames: without muted ones. speech_frames: the frames that passed the gate as
+    speech.
+    wake_on_speech=False: speech while asleep stops at the gate, unless it follows the wake_word.
     """
 
     def __init__(
@@ -92,9 +91,9 @@ class Ears:
         self._recorder = recorder
         self._after_word: deque[Passed] = deque(maxlen=WORD_LAG_MS // FRAME_MS)
         self._called_s = float("-inf")
-        self._dialogue_knows = False  # of the talk that goes on
+        self._dialogue_knows = False  # of the present speech
         self._utterance = 0
-        self._fooled = threading.Event()
+        self._false_wake = threading.Event()
         self._words = threading.Event()
         self._was_understood = False
         self._held_back_news = HeldBackNews()
@@ -119,18 +118,19 @@ class Ears:
             self._thread.join(1.0)
 
     def reconfigure(self, vad: Detector, hangover_ms: int, *, wake_on_speech: bool, wake_word: WakeWord | None) -> None:
-        """From the next frame on; between utterances nobody notices."""
+        """The new settings apply from the next frame; between utterances this is inaudible."""
         self._vad = vad
         self._gate.hangover_ms = hangover_ms
         self._wake_on_speech = wake_on_speech
         self._wake_word = wake_word
 
     def woken_for_nothing(self) -> None:
-        """Any thread may say so: what the gate took for speech was none."""
-        self._fooled.set()
+        """The sound that the gate took for speech was a false wake. May be called from any thread."""
+        self._false_wake.set()
 
     def _take(self, event: events.Event) -> None:
-        """Any thread: words of a person prove that what the gate let through was somebody."""
+        """A subscriber of the bus, on any thread: words of a person prove that the sound that passed the gate was
+        speech."""
         if isinstance(event, events.Heard) and event.final and any(sign.isalnum() for sign in event.text):
             self._words.set()
 
@@ -139,15 +139,15 @@ class Ears:
         return self._muted
 
     def mute(self, on: bool, now_s: float) -> None:
-        """Any thread. While on, and for what was captured until it is switched off, the microphone counts as silent.
-        A frame that is being looked at may still go as far as the outbox."""
+        """May be called from any thread. While muted, and for sound captured before the end of mute, the microphone
+        counts as silent. A frame that is being processed may still reach the outbox."""
         if not on:
             self._heard_from_s = now_s
         self._muted = on
 
     @property
     def gate(self) -> Gate:
-        """To be looked at only."""
+        """The gate, for reading only."""
         return self._gate
 
     def _run(self) -> None:
@@ -156,22 +156,23 @@ class Ears:
                 self.pulse.beat()
                 for frame in self._capture.frames():
                     self._hear(frame)
-                    # A second may have come at once, and on a slow machine that takes its time.
+                    # Up to a second of sound may have arrived at once, which takes long on a slow machine.
                     self.pulse.beat()
         except Exception as error:  # noqa: BLE001 - reported to the owner, who ends the daemon
             self._on_death("ears", error)
 
     def _hear(self, frame: Frame) -> None:
-        # It becomes deaf before it wakes, and falls asleep before it is no longer deaf.
+        # The order matters: the supervisor sets deaf before it wakes, and sleeps before it clears deaf.
         was_asleep, deaf = self._supervisor.asleep, self._supervisor.deaf
         asleep = was_asleep or deaf or self._supervisor.asleep
         self._learn()
         muted = self._muted or frame.start_s < self._heard_from_s
         self.heard_frames += not muted
         if muted:
-            frame = Frame(SILENT_FRAME, frame.start_s)
-        frame, may_be_speech = self._echo.hear(frame)
-        voiced = may_be_speech and self._vad.voiced(frame)
+            frame = Frame.silence(frame.start_s)
+        echo = self._echo.hear(frame)
+        frame = echo.frame
+        voiced = echo.may_be_speech and self._vad.voiced(frame)
         measured = self._measure.step(frame, voiced=voiced)
         self.level_dbfs = measured.level_dbfs
         verdict = self._gate.step(
@@ -179,16 +180,16 @@ class Ears:
             voiced=voiced,
             level_dbfs=measured.level_dbfs,
             pitch=measured.pitch,
-            faint=self._echo.faint,
+            faint=echo.weak_near_end,
             power=self._measure.power,
             wakes=asleep and self._wake_on_speech,
             hold_back=self._hold_back or asleep,
         )
-        self._echo.judge(level_dbfs(frame.pcm), talk=verdict.talk_ms > 0)
+        self._echo.judge(echo, talk=verdict.talk_ms > 0)
         if muted or any(one.frame.start_s < self._heard_from_s for one in verdict.passed):
-            # The gate has held it back since before.
+            # The gate has held these frames since before mute.
             verdict = replace(verdict, passed=self._silenced(verdict.passed, muted=muted))
-        floor_dbfs, alone = self._gate.floor.dbfs, self._echo.far_end_silent
+        floor_dbfs, alone = self._gate.floor.dbfs, echo.far_end_silent
         self._capture.gain.hear(measured.level_dbfs, floor_dbfs, talk=verdict.talk_ms > 0, alone=alone)
         if verdict.talk_started and asleep:
             self._gate.woken()
@@ -197,10 +198,10 @@ class Ears:
         if self._wake_word is not None and not wanted:
             self._listen_for(self._wake_word, frame, verdict)
         if verdict.opened and asleep and not called:
-            # What is left from before belongs to a conversation that is over.
+            # Remaining sound belongs to a conversation that is over.
             self._outbox.forget()
         if deaf and not called:
-            # The agent hears zeros, but for the speech by which it is woken right now.
+            # The agent gets zeros, except for the speech that wakes it now.
             passed = self._silenced(verdict.passed, muted=not self._wake_on_speech, speech_only=True)
             self._outbox.hear(replace(verdict, passed=passed), wanted=True)
         else:
@@ -214,24 +215,24 @@ class Ears:
         self.first_frame.set()
 
     def _silenced(self, passed: tuple[Passed, ...], *, muted: bool, speech_only: bool = False) -> tuple[Passed, ...]:
-        """Without the sound that is for nobody, but with its time."""
+        """Replaces sound that must not be sent by silence of the same duration."""
         return tuple(
-            Passed(Frame(SILENT_FRAME, one.frame.start_s), speech=False)
+            Passed(Frame.silence(one.frame.start_s), speech=False)
             if muted or (speech_only and not one.speech) or one.frame.start_s < self._heard_from_s
             else one
             for one in passed
         )
 
     def _learn(self) -> None:
-        """What came of wakes is told to the gate."""
-        gate, doubt = self._gate, self._gate.doubt
+        """Tells the gate the results of wakes."""
+        gate, penalty = self._gate, self._gate.penalty
         understood, before = self._dialogue.understood, self._was_understood
         self._was_understood = understood
-        if self._fooled.is_set():
-            self._fooled.clear()
-            gate.fooled()
-            log.info("%s%s", doubt_in_words(gate), WORD_HINT if doubt.times == HINT_AFTER else "")
-        elif self._words.is_set() or (understood and (doubt.times or not before)):
+        if self._false_wake.is_set():
+            self._false_wake.clear()
+            gate.false_wake()
+            log.info("%s%s", penalty_in_words(gate), WORD_HINT if penalty.times == HINT_AFTER else "")
+        elif self._words.is_set() or (understood and (penalty.times or not before)):
             self._words.clear()
             gate.understood()
 
@@ -249,7 +250,7 @@ class Ears:
         )
 
     def _listen_for(self, word: WakeWord, frame: Frame, verdict: Verdict) -> None:
-        """When the word was said, it wakes, and what came after it is the beginning of what goes up."""
+        """Wakes at the wake word; the sound after the word is the beginning of the sent sound."""
         self._after_word.extend(verdict.passed)
         if not word.heard(frame):
             return
@@ -261,7 +262,7 @@ class Ears:
         self._supervisor.wake(by_speech=True)
 
     def _tell(self, verdict: Verdict, wanted: bool, *, for_dialogue: bool) -> None:
-        """for_dialogue: talk that begins now is to hold the session, or to interrupt the agent."""
+        """for_dialogue: speech that begins now keeps the session open, or interrupts the agent."""
         if verdict.opened:
             self._utterance += 1
             self._bus.publish(
@@ -283,19 +284,19 @@ class Ears:
             self._supervisor.wake(by_speech=True)
 
 
-def doubt_in_words(gate: Gate) -> str:
-    """What follows from a wake for nothing, as the gate does it."""
-    doubt, bar_dbfs, undoubted_dbfs = gate.doubt, gate.bar_dbfs, gate.undoubted_bar_dbfs
-    woken = f"woken for nothing ({doubt.times} in a row)"
-    if gate.open or bar_dbfs <= undoubted_dbfs:
+def penalty_in_words(gate: Gate) -> str:
+    """The effect of a false wake on the gate, in words."""
+    penalty, bar_dbfs, usual_dbfs = gate.penalty, gate.bar_dbfs, gate.bar_without_penalty_dbfs
+    woken = f"false wake ({penalty.times} in a row)"
+    if gate.open or bar_dbfs <= usual_dbfs:
         return f"{woken}: the sound that woke it would not be loud enough any more, so nobody has to be louder for it"
     raised = (
-        f"{woken}: for {doubt.raised_ms // 60_000} min a voice has to reach {bar_dbfs:.0f} dBFS, where "
-        f"{undoubted_dbfs:.0f} would do"
+        f"{woken}: for {penalty.raised_ms // 60_000} min a voice has to reach {bar_dbfs:.0f} dBFS, where "
+        f"{usual_dbfs:.0f} would do"
     )
-    if doubt.fooled_by_dbfs < bar_dbfs:
+    if penalty.false_wake_dbfs < bar_dbfs:
         return f"{raised}; that is louder than the sound that woke it"
-    that_was = f"{raised}; the sound that woke it reached {doubt.fooled_by_dbfs:.0f} dBFS"
+    that_was = f"{raised}; the sound that woke it reached {penalty.false_wake_dbfs:.0f} dBFS"
     if gate.is_remembered:
         return f"{that_was}, but it is known now, and what sounds the same will be held back"
     return f"{that_was}, so the same can wake it again"

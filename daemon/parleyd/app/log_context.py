@@ -1,4 +1,4 @@
-"""What every log record carries without being told: state, conversation, utterance. Kept from what the bus says."""
+"""The fields of every log record: state, conversation, utterance. They follow the events of the bus."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Context:
 
     @property
     def now(self) -> dict[str, object]:
-        """None: there is none just now."""
+        """The present fields; None: there is none now."""
         return {
             "state": self._state,
             "conversation_id": self._conversation_id,
@@ -30,12 +30,12 @@ class Context:
         }
 
     def follow(self, event: events.Event) -> None:
-        """A subscriber of the bus. Logs how long an answer took: nothing else knows both its ends."""
+        """A subscriber of the bus. Also logs the delay of answers, because only this object knows both ends."""
         match event:
             case events.StateChanged(before=before, after=after):
                 self._state = after
                 if after != State.LIVE.value:
-                    # Not at SessionEnded: its end is told after that.
+                    # Not at SessionEnded, because the end is logged after it.
                     self._conversation_id = None
                 if before == State.ASLEEP.value:
                     self._talk_ended_s = None

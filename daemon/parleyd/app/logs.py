@@ -1,7 +1,7 @@
-"""Where log records go: text or JSON lines on standard error, or structured fields to journald.
+"""Sends log records to their destination: text or JSON lines on standard error, or structured fields to journald.
 
-Records leave on a thread of their own, through a bounded queue, so that a terminal that is not read or a journald that
-is stuck never holds up the line: beyond the bound records are lost, and how many is said as soon as there is room.
+A separate thread writes them, behind a bounded queue, so that a terminal that is not read or a stuck journald never
+delays the conversation. Beyond the limit records are lost, and their number is logged as soon as there is room.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ STOP_S = 0.5
 
 
 class Logs:
-    """Takes everything that is logged from start() until stop(). format: the one in force, `auto` decided.
+    """Takes all records from start() until stop(). format: the one in force, after `auto` was decided.
 
-    follow: to be subscribed to the bus; records then carry state, conversation and utterance.
+    follow: a subscriber for the bus; records then contain state, conversation and utterance.
     """
 
     def __init__(self, settings: Log) -> None:
@@ -57,14 +57,14 @@ class Logs:
         self._thread.start()
 
     def stop(self) -> None:
-        """What waits is written; ends even when its reader does not read: then the rest is lost."""
+        """Writes waiting records, and ends. If the reader does not read, the rest is lost."""
         self._stopping = True
         with contextlib.suppress(queue.Full):
             self._entries.put_nowait(None)
         self._thread.join(STOP_S)
 
     def take(self, record: logging.LogRecord) -> None:
-        """Any thread; never waits."""
+        """Queues a record. May be called from any thread; never waits."""
         try:
             self._entries.put_nowait(entry_of(record, self._context.now))
         except queue.Full:
@@ -80,7 +80,7 @@ class Logs:
             entry = self._entries.get()
             if entry is not None and not self._sink.put(entry):
                 self._lose(1)
-            # Full when it stopped, the queue has no end mark.
+            # A queue that was full at the stop has no end mark.
             over = self._stopping and self._entries.empty()
             if over or self._entries.qsize() < MOST_WAITING // 2:
                 self._tell_lost()
@@ -101,7 +101,7 @@ class _Inlet(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             self._logs.take(record)
-        except Exception:  # noqa: BLE001 - as the library's handlers do: to log is never a reason to end
+        except Exception:  # noqa: BLE001 - like the library's handlers: logging must never end the program
             self.handleError(record)
 
 
@@ -122,7 +122,7 @@ def _sink(form: Literal["text", "json", "journal"]) -> journal.Journal | Standar
 
 
 def start(settings: Log) -> Logs:
-    """Sends everything logged from now on where the configuration says."""
+    """Sends all following records to the destination of the configuration."""
     logs = Logs(settings)
     logs.start()
     return logs

@@ -1,4 +1,4 @@
-"""Counters and distributions since the start, folded from what happens. Pure."""
+"""Counters and distributions since the start, computed from events. Pure."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 
 from parleyd.core import events
 
-# Upper edges; what is longer falls into a last one without.
+# The upper edges of the buckets; a last bucket has no upper edge.
 EDGES_MS = (5, 10, 20, 50, 100, 200, 400, 700, 1000, 1500, 2000, 3000, 5000, 10_000)
-# An answer that begins later than this after the end of speech is an answer to something else.
+# An answer that begins later than this after the end of speech belongs to something else.
 ANSWER_WITHIN_S = 30.0
 
 
 @dataclass(slots=True)
 class Distribution:
-    """Of durations. buckets: how many were up to each of EDGES_MS, and beyond; not cumulative."""
+    """A distribution of durations. buckets: the number up to each of EDGES_MS, and beyond; not cumulative."""
 
     count: int = 0
     sum_ms: float = 0.0
@@ -31,8 +31,9 @@ class Distribution:
 
 @dataclass(slots=True)
 class Metrics:
-    """session_s: length of all sessions. lost_speech_ms: that reached no agent. heard_s: sound from the microphone;
-    speech_s: of it, what passed the gate as speech. sent_bytes, received_bytes: of messages to and from agents."""
+    """session_s: the duration of all sessions. lost_speech_ms: speech that reached no agent. heard_s: sound from the
+    microphone; speech_s: the part of it that passed the gate as speech. sent_bytes, received_bytes: of messages to and
+    from agents."""
 
     wakes: int = 0
     sessions: int = 0
@@ -55,7 +56,7 @@ class Metrics:
 
 
 class Meter:
-    """take() every event of the bus, in order."""
+    """Call take() for every event of the bus, in order."""
 
     def __init__(self) -> None:
         self.metrics = Metrics()
@@ -65,7 +66,7 @@ class Meter:
         self._live_s: float | None = None
 
     def session_s(self, now_s: float) -> float:
-        """metrics.session_s, with the session that is live now."""
+        """metrics.session_s, including the session that is live now."""
         return self.metrics.session_s + (now_s - self._live_s if self._live_s is not None else 0.0)
 
     def take(self, event: events.Event) -> None:

@@ -1,4 +1,5 @@
-"""The status as figures for Prometheus: as a file for node_exporter's textfile collector, or on a loopback port.
+"""Exports the status as figures for Prometheus: as a file for node_exporter's textfile collector, or on a loopback
+port.
 
 Needs the package prometheus_client. Names and units follow prometheus.io/docs/practices/naming: base units, _total.
 """
@@ -37,7 +38,7 @@ STATES = ("starting", "asleep", "connecting", "live", "backing off")
 
 
 class Exporter:
-    """start(), then stop(). Raises UserError."""
+    """Use start(), then stop(). Raises UserError."""
 
     def __init__(self, settings: Settings, status: Callable[[], Status]) -> None:
         self._settings = settings
@@ -72,7 +73,7 @@ class Exporter:
             self._thread.start()
 
     def write_soon(self) -> None:
-        """The text file, without waiting for the next minute."""
+        """Writes the text file without waiting for the next minute."""
         self._nudged.set()
 
     def stop(self) -> None:
@@ -95,7 +96,7 @@ class Exporter:
             except OSError as error:
                 hint = "let the daemon write there (docs/control.md), or name another place; it is tried again"
                 if error.errno == errno.EROFS:
-                    # As the unit has it: ProtectSystem=.
+                    # The unit's ProtectSystem= forbids writing there.
                     hint = f"sudo systemctl edit parleyd, [Service], ReadWritePaths={path.parent}"
                 self._told.trouble(f"metrics.textfile: {path} cannot be written: {error.strerror}", hint)
             else:
@@ -103,13 +104,14 @@ class Exporter:
             self.pulse.rest()
             self._nudged.wait(EVERY_S)
             self._nudged.clear()
-        # Figures of a daemon that has ended would look like those of one that is well.
+        # Figures of a daemon that has ended would look like those of a running one.
         with contextlib.suppress(OSError):
             path.unlink()
 
 
 def _server(port: int, app: WSGIApplication) -> WSGIServer:
-    """On the loopback, on a thread of its own. Figures tell when somebody is at home, so a web page gets none."""
+    """Serves the figures on loopback, on a separate thread. Web pages are refused, because the figures show whether
+    somebody is at home."""
     from socketserver import ThreadingMixIn
     from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
@@ -125,11 +127,11 @@ def _server(port: int, app: WSGIApplication) -> WSGIServer:
         daemon_threads = True
 
     class Quiet(WSGIRequestHandler):
-        # A client that connects and says nothing holds a thread no longer than this.
+        # How long a client that sends nothing may occupy a thread.
         timeout = _REQUEST_S
 
         def log_message(self, *_: object) -> None:
-            """Requests are nothing to be logged."""
+            """Requests are not logged."""
 
     server = make_server("127.0.0.1", port, guarded, server_class=Server, handler_class=Quiet)
     threading.Thread(target=server.serve_forever, name="metrics port", daemon=True).start()
@@ -191,7 +193,7 @@ def figures(status: Status) -> Iterable[Metric]:
 
 
 def _sound_figures(microphone: Microphone | None, speaker: Speaker | None) -> Iterable[tuple[str, float, str]]:
-    """None of them without sound."""
+    """The figures about sound; none without sound."""
     if microphone is not None:
         yield "microphone_present", float(microphone.present), "1: sound comes from it"
         yield "muted", float(microphone.muted), "1: the microphone is muted"

@@ -1,4 +1,4 @@
-"""Reads the configuration of a running daemon again: for SIGHUP, and for the control socket."""
+"""Makes a running daemon read its configuration again, on SIGHUP and for the control socket."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ log = logging.getLogger(__name__)
 
 
 class ReloadError(Exception):
-    """Nothing has changed. The text is one problem per line."""
+    """The reload failed, and nothing has changed. The text has one problem per line."""
 
 
 class Reloader:
-    """Call it for what changed; raises ReloadError. Thread-safe."""
+    """Call it to reload; it returns the changes, and raises ReloadError. Thread-safe."""
 
     def __init__(self, path: Path, service: Service, profiles: Profiles, *, debug: bool) -> None:
         self._path = path

@@ -1,4 +1,5 @@
-"""Builds the parts from the configuration, starts them in order, stops them in reverse, and knows why it ended."""
+"""Builds the parts from the configuration, starts them in order, stops them in reverse order, and knows why it
+ended."""
 
 from __future__ import annotations
 
@@ -15,11 +16,12 @@ from parleyd.agents.speech import Speech
 from parleyd.announce.announcer import AnnouncementRefusedError, Announcer
 from parleyd.announce.budget_notice import BudgetNotice
 from parleyd.announce.confirmation_notice import ConfirmationNotice
+from parleyd.app.out_of_reach import apart_for, places
 from parleyd.app.sound import Sound
 from parleyd.app.status import Reporter, Status, told_to_agent
 from parleyd.app.watch import Watch
+from parleyd.audio.devices.deadlines import GivenUpError
 from parleyd.audio.devices.device import InputDevice, OutputDevice
-from parleyd.audio.devices.patience import GivenUpError
 from parleyd.audio.mixer import MixerError
 from parleyd.audio.pcm import FRAME_MS
 from parleyd.config.changes import Changes, changes, in_force
@@ -37,15 +39,16 @@ from parleyd.core.health import Pulse
 from parleyd.core.log_fields import fields
 from parleyd.hooks.hooks import Hooks
 from parleyd.host import notify
+from parleyd.host.apart import Apart
 from parleyd.tools.confirmations import BY_BUTTON, BY_COMMAND
 from parleyd.tools.device_tools import DeviceTools, Host
 from parleyd.tools.result import Fault, ToolError
 from parleyd.transcript.writer import transcript_writer
 from parleyd.usage.allowance import Refusal
 from parleyd.usage.ledger import Amount
+from parleyd.usage.limits import Usage, UsageLimits
 from parleyd.usage.meter import UsageMeter
 from parleyd.usage.store import Store
-from parleyd.usage.warden import Usage, Warden
 
 log = logging.getLogger(__name__)
 
@@ -53,11 +56,12 @@ log = logging.getLogger(__name__)
 class Service:
     """start(), then stop(). Raises GivenUpError and UserError, also as DeviceError, MixerError, SecretError.
 
-    on_failure: called, from any thread, when the service cannot go on by itself; `failure` then tells why.
-    give_up: asked while the start waits for a device; True makes start() return early, or raise GivenUpError.
-    state_directory: for what outlives the process: mute switch, volume, usage, the transcript, timers, the audit log
-        of tools; None keeps nothing.
-    speech_for: the voice of announcements, None where there is none; raises what the maker of agents does.
+    on_failure: called, from any thread, if the service cannot go on; `failure` then contains the reason.
+    give_up: called while the start waits for a device; True makes start() return early, or raise GivenUpError.
+    state_directory: for data that survive the process: mute switch, volume, usage, the transcript, timers, the audit
+    log of tools; None: nothing is stored.
+    speech_for: makes the voice of announcements, or None; raises the same errors as the maker of agents. apart: how
+    tools and hooks are kept apart from this process; None: as this machine can.
     """
 
     def __init__(
@@ -71,8 +75,10 @@ class Service:
         give_up: Callable[[], bool] = lambda: False,
         state_directory: Path | None = None,
         speech_for: Callable[[Config], Speech | None] = lambda _config: None,
+        apart: Apart | None = None,
     ) -> None:
         self._config = config
+        self._apart = apart or apart_for(config, None, state_directory)
         self._bus = bus
         self._on_failure = on_failure
         self._speech_for = speech_for
@@ -114,6 +120,7 @@ class Service:
             bus,
             state_directory,
             BY_BUTTON if config.button.is_there and config.button.confirms else BY_COMMAND,
+            self._apart,
         )
         self._dialogue = Dialogue(
             self.sound.playback if self.sound is not None else None,
@@ -123,12 +130,12 @@ class Service:
             config.continuity,
             self.tools,
         )
-        self._hooks = Hooks(config.hooks, bus)
+        self._hooks = Hooks(config.hooks, bus, self._apart)
         self._traffic = Traffic()
         lines = Lines()
         self._meter = UsageMeter(Store(state_directory), self._used)
         bus.subscribe(self._meter)
-        self._warden = Warden(config, self._meter, bus)
+        self._usage_limits = UsageLimits(config, self._meter, bus)
         self._budget_notice = BudgetNotice(config, self._announcer, self._dialogue)
         bus.subscribe(self._budget_notice)
         if self._announcer is not None:
@@ -138,7 +145,7 @@ class Service:
             agent,
             self._outbox,
             self._dialogue,
-            self._warden,
+            self._usage_limits,
             self._traffic,
             lines,
             woken_for_nothing=self.sound.woken_for_nothing if self.sound is not None else lambda: None,
@@ -155,7 +162,7 @@ class Service:
         self._reporter = Reporter(self.sound, self._watch, self._traffic, bus)
 
     def start(self) -> None:
-        """Each part with what stops it; on the first trouble everything is closed again."""
+        """Starts each part and registers its stop; if a part fails, everything is closed again."""
         try:
             self._begin(self._hooks.start, self._hooks.end_stop)
             self._begin(self._meter.start, self._meter.stop)
@@ -165,7 +172,7 @@ class Service:
                 self._begin(self.sound.start, self.sound.stop)
             self._begin(self._supervisor.start, self._supervisor.stop)
             self._begin(self.tools.start, self.tools.close)
-            # These two have threads only while there is something to do.
+            # These two have threads only while they have work.
             if self._announcer is not None:
                 self._stops.callback(self._announcer.stop)
             self._stops.callback(self._uploads.stop)
@@ -182,15 +189,15 @@ class Service:
         notify.ready(self._watch.status)
 
     def _begin(self, start: Callable[[], None], stop: Callable[[], None]) -> None:
-        # Half a start is to be undone, too.
+        # An incomplete start has to be undone, too.
         self._stops.callback(stop)
         start()
         if self.failure is not None:
             raise self.failure
 
     def stop(self) -> None:
-        """In reverse, whatever a part may say: the session is closed with 1000, then the devices; at most about two
-        seconds."""
+        """Stops the parts in reverse order, whatever errors they raise: the session is closed with 1000, then the
+        devices; takes about two seconds at most."""
         self._stopping = True
         notify.stopping()
         self._hooks.begin_stop()
@@ -222,8 +229,8 @@ class Service:
             log.warning("the microphone is muted, as it was left; `parleyd unmute` lets it hear")
 
     def wake(self, *, anyway: bool = False) -> Refusal | None:
-        """anyway: although a budget is spent. → why not, if not."""
-        refusal = None if anyway else self._warden.refusal(of_its_own=False)
+        """anyway: ignore a spent budget. Returns the refusal, or None."""
+        refusal = None if anyway else self._usage_limits.refusal(of_its_own=False)
         self._supervisor.wake(by_speech=False, anyway=anyway)
         return refusal
 
@@ -238,7 +245,7 @@ class Service:
             raise ToolError(Fault.FAILED, f"The volume could not be set: {error}.") from error
 
     def _status_for_agent(self) -> dict[str, object]:
-        # "Louder" begins where the speaker's own buttons have left it.
+        # "Louder" is relative to the level that the speaker's own buttons have set.
         with contextlib.suppress(MixerError):
             self.look_at_volume()
         return told_to_agent(self.status())
@@ -252,14 +259,14 @@ class Service:
             raise ToolError(Fault.FAILED, "This device has neither a microphone nor a speaker.")
 
     def _tell(self, text: str) -> None:
-        """Makes the agent know something, in a session that is opened for it if need be; and say it, unless somebody is
-        talking with it right now."""
+        """Tells the agent something, in a session that is opened if necessary; and asks it to say it, unless somebody
+        is talking with it."""
         self._dialogue.tell(text)
         self._supervisor.wake_for_device()
 
     def usage(self) -> Usage:
-        """What sessions cost, today and this month."""
-        return self._warden.usage()
+        """The use of sessions, today and this month."""
+        return self._usage_limits.usage()
 
     def _make_announcer(self, sound: Sound) -> Announcer:
         config = self._config
@@ -281,7 +288,8 @@ class Service:
         )
 
     def say(self, text: str) -> Refusal | None:
-        """To the agent, as if the person had said it; wakes if asleep. → why not, if not."""
+        """Sends a text to the agent, as if the person had said it; wakes the daemon if it is asleep. Returns the
+        refusal, or None."""
         self._dialogue.say(text)
         return self.wake() if self._supervisor.asleep else None
 
@@ -300,8 +308,8 @@ class Service:
         return self._dialogue.user_active()
 
     def send_file(self, descriptor: int, name: str, text: str | None) -> int:
-        """See Uploads.send; wakes if asleep. UploadError also when a budget is spent."""
-        refusal = self._warden.refusal(of_its_own=False) if self._supervisor.asleep else None
+        """See Uploads.send; wakes the daemon if it is asleep. Raises UploadError also if a budget is spent."""
+        refusal = self._usage_limits.refusal(of_its_own=False) if self._supervisor.asleep else None
         if refusal is not None:
             os.close(descriptor)
             raise UploadError(refusal.text, refusal.hint)
@@ -316,7 +324,7 @@ class Service:
 
     @property
     def has_sound(self) -> bool:
-        """Whether there is a microphone and a speaker; mute and volume mean nothing otherwise."""
+        """Whether there is a microphone and a speaker; without them mute and volume have no meaning."""
         return self.sound is not None
 
     @property
@@ -329,7 +337,7 @@ class Service:
 
     @property
     def volume(self) -> float:
-        """0 to 1, of the sound or of the mixer."""
+        """The volume, 0 to 1, of the sound or of the mixer."""
         return self.sound.volume if self.sound is not None else 1.0
 
     def set_volume(self, volume: float) -> None:
@@ -351,23 +359,25 @@ class Service:
             self.tools.waiting_approvals,
             self.tools.waiting_confirmations,
             transcript,
+            self._apart.ways,
         )
 
     @property
     def health(self) -> str:
-        """A few words: what it does, and what is wrong."""
+        """The state and the troubles, in a few words."""
         return self._watch.status
 
     def reconfigure(self, config: Config, agent_for: Callable[[Config], Agent]) -> Changes:
-        """What can change without a new start does; the rest is told. Nothing has changed when it raises what agent_for
-        does, or UserError."""
+        """Puts all changes in force that need no restart. Raises the errors of agent_for, and UserError; then nothing
+        has changed."""
         changed = changes(self._config, config)
         config = in_force(self._config, config)
         agent, speech = agent_for(config), self._speech_for(config)
         if self.sound is not None:
             self.sound.reconfigure(config)
         self._dialogue.reconfigure(config.barge_in, config.continuity)
-        self._warden.reconfigure(config)
+        self._usage_limits.reconfigure(config)
+        self._apart.hide(places(config))
         self._hooks.reconfigure(config.hooks)
         self._uploads.agent = agent
         self._supervisor.reconfigure(config, agent)
@@ -377,7 +387,7 @@ class Service:
         return changed
 
     def watch(self, *pulses: Pulse) -> None:
-        """The service's health is that of these threads, too, which are not its own."""
+        """Includes these threads, which are not the service's own, in its health."""
         self._beside += pulses
 
     def _pulses(self) -> tuple[Pulse, ...]:
@@ -392,10 +402,10 @@ class Service:
         return self._outbox.counters
 
     def fail(self, what: str, error: BaseException) -> None:
-        """A thread has died: so does the service, with the reason."""
+        """A thread has died: ends the service with the reason."""
         log.debug("%s", what, exc_info=error)
         if self._stopping or self.failure is not None:
-            # What follows from the first is not the reason.
+            # Only the first failure is the reason; later ones follow from it.
             return
         self.failure = UserError(f"{what} failed: {error}", getattr(error, "hint", None), os.EX_SOFTWARE)
         self._on_failure()

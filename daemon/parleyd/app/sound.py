@@ -1,6 +1,6 @@
-"""The half of the daemon that hears and is heard: microphone, ears, speaker, and the watch over both.
+"""The sound half of the daemon: microphone, ears, speaker, and their recovery.
 
-There is none where `audio.mode` is off. docs/architecture.md tells the way of the sound through these parts.
+It does not exist with `audio.mode: off`. docs/architecture.md describes the path of the sound through these parts.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from parleyd.app.earcon_bell import EarconBell, earcons_of
 from parleyd.app.ears import Ears
 from parleyd.audio.capture.capture import Capture
 from parleyd.audio.capture.gain_keeper import GainKeeper, remembered_gain
+from parleyd.audio.devices.deadlines import in_time
 from parleyd.audio.devices.device import DeviceError, InputDevice, OutputDevice, StreamInfo
-from parleyd.audio.devices.patience import in_time
 from parleyd.audio.devices.portaudio import PortAudioInput, PortAudioOutput
 from parleyd.audio.devices.portaudio_host import host
 from parleyd.audio.earcons.cues import EarconCues
@@ -48,16 +48,17 @@ from parleyd.host.remembered import RememberedGain, RememberedMute, RememberedVo
 
 log = logging.getLogger(__name__)
 
-# The first sound from a microphone takes this long at most; later it is not one that works.
+# The time limit for the first sound of a microphone at the start.
 MICROPHONE_S = 5.0
 
 
 class Sound:
     """attach(), start(), then stop(). Raises UserError.
 
-    Its parts can be looked at; who starts and stops them is this. fail: told when one of them cannot go on.
-    give_up: asked while the start waits for a device; True makes it return early, or raise GivenUpError.
-    state_directory: for the mute switch, the volume and recordings; None keeps nothing.
+    Its parts may be read from outside; only this object starts and stops them.
+    fail: called if one of them cannot go on.
+    give_up: called while the start waits for a device; True makes it return early, or raise GivenUpError.
+    state_directory: for the mute switch, the volume and recordings; None: nothing is stored.
     """
 
     def __init__(
@@ -115,7 +116,7 @@ class Sound:
         self.latency_ms = 0
 
     def attach(self, dialogue: Dialogue, outbox: Outbox, supervisor: Supervisor, lines: Lines) -> None:
-        """Who is told what is heard. lines: on which it goes up. Raises UserError."""
+        """Connects the ears with the conversation. lines: the connections on which sound is sent. Raises UserError."""
         config = self._config
         self._dialogue = dialogue
         self._outbox = outbox
@@ -138,7 +139,7 @@ class Sound:
         if self._remembered_mute.on:
             self.ears.mute(True, time.monotonic())
             outbox.mute(True, time.monotonic())
-            # Perhaps the state directory can be written again.
+            # The state directory may be writable again.
             self._remembered_mute.remember(True)
 
     def start(self) -> None:
@@ -154,7 +155,7 @@ class Sound:
         self.recovery.start()
 
     def stop(self) -> None:
-        """Also after half a start."""
+        """Stops all parts, also after an incomplete start."""
         self.recovery.stop()
         self.ears.stop()
         self.capture.stop()
@@ -183,7 +184,7 @@ class Sound:
                 )
 
     def reconfigure(self, config: Config) -> None:
-        """What can change while it runs. Raises as attach() does, and MixerError as set_volume(); then nothing has
+        """Puts new settings in force. Raises the errors of attach(), and MixerError like set_volume(); then nothing has
         changed."""
         vad, word = _detector(config), _wake_word(config)
         with self._telling_volume():
@@ -200,7 +201,7 @@ class Sound:
 
     @property
     def heard_s(self) -> float:
-        """How long the microphone has been listened to, so far."""
+        """The duration of the captured sound so far."""
         return self.ears.heard_frames * FRAME_MS / 1000
 
     def woken_for_nothing(self) -> None:
@@ -208,15 +209,16 @@ class Sound:
         self.ears.woken_for_nothing()
 
     def mute(self, on: bool) -> str | None:
-        """While on, everything behind the microphone hears zeros. docs/mute.md tells what holds from the return on.
+        """While on, everything behind the microphone hears zeros. docs/mute.md describes the guarantees after the
+        return.
 
-        → why it will not outlive a restart; None where it will. Blocks for about half a second where the disk is slow.
+        Returns why it will not survive a restart; None if it will. Blocks for about half a second if the disk is slow.
         """
         with self._muting:
             if on == self.ears.muted:
                 return self._remembered_mute.remember(on) if self.mute_trouble is not None else None
             now_s = time.monotonic()
-            # In the order of the sound's way, so that nothing can come behind what has been emptied.
+            # In the order of the sound's path, so that no sound can follow into an emptied part.
             self.ears.mute(on, now_s)
             self._outbox.mute(on, now_s)
             if on and self._recorder is not None:
@@ -230,7 +232,7 @@ class Sound:
 
     @property
     def mute_trouble(self) -> str | None:
-        """Why the mute switch, as it is now, will not outlive a restart; None where it will."""
+        """Why the present mute switch will not survive a restart; None if it will."""
         return self._remembered_mute.trouble
 
     def _mute_stored(self, trouble: str | None) -> None:
@@ -246,17 +248,17 @@ class Sound:
 
     @property
     def volume(self) -> float:
-        """0 to 1, of the sound or of the mixer."""
+        """The volume, The volume, 0 to 1, of the sound or of the mixer."""
         return self._volume.value
 
     def set_volume(self, volume: float) -> None:
-        """0 to 1, by hand; moves within milliseconds, without a click. Raises ValueError, and MixerError after two
-        seconds at most; then nothing has changed."""
+        """Sets the volume by hand, 0 to 1, within milliseconds and without a click. Raises ValueError, and MixerError
+        after two seconds at most; then nothing has changed."""
         with self._telling_volume():
             self._volume.set(volume)
 
     def look_at_volume(self) -> None:
-        """Makes `volume` true for a mixer that somebody else has moved. Raises MixerError as above."""
+        """Updates `volume` from a mixer that another program may have changed. Raises MixerError like set_volume()."""
         with self._telling_volume():
             self._volume.look()
 
@@ -288,16 +290,16 @@ def _wake_word(config: Config) -> WakeWord | None:
 
 def _echo_mode(config: Config, microphone: InputDevice, speaker: OutputDevice) -> EchoMode:
     if config.barge_in.mode == "off":
-        # Who may not interrupt need not be heard meanwhile.
+        # Without barge-in the microphone is not needed while the agent speaks.
         return "half_duplex"
     mode = config.audio.echo.mode
     in_one_room = isinstance(microphone, PortAudioInput) and isinstance(speaker, PortAudioOutput)
-    # A file hears nothing of the speaker.
+    # A file as microphone contains no echo.
     return "off" if mode == "auto" and not in_one_room else mode
 
 
 def _speak(text: str) -> Spoken:
-    """In the embedded agent's voice: without a network. Raises UserError."""
+    """Speaks with the embedded agent's voice, which needs no network. Raises UserError."""
     from parleyd.embedded.voice import Voice, VoiceError
 
     try:

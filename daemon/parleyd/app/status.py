@@ -1,4 +1,4 @@
-"""What `parleyd status` tells: one value, made from the running service. docs/control.md lists its fields."""
+"""The value behind `parleyd status`, made from the running service. docs/control.md lists its fields."""
 
 from __future__ import annotations
 
@@ -15,21 +15,23 @@ from parleyd.app.watch import Watch
 from parleyd.audio.gate.held_back import Why
 from parleyd.audio.pcm import FRAME_MS
 from parleyd.audio.sample_clock import SampleClock
+from parleyd.config.programs import runs_programs
 from parleyd.config.schema import Config
 from parleyd.conversation.session.session import Traffic
 from parleyd.core import events, health
 from parleyd.core.health import Finding, Load
 from parleyd.hooks.hooks import HookCounts
 from parleyd.host import resources
-from parleyd.usage.warden import Usage
+from parleyd.host.apart import Ways
+from parleyd.usage.limits import Usage
 
-# The state until READY; the supervisor has no such state, for it does not run yet.
+# The state until READY. The supervisor has no such state, because it does not run yet.
 STARTING = "starting"
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """present: sound comes from it, or goes to it."""
+    """present: the device delivers or takes sound."""
 
     name: str
     present: bool
@@ -37,13 +39,14 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Microphone(Device):
-    """Levels in dBFS. muted: by command. mute_lasts: that will outlive a restart.
-    doubts_for_s: how long speech still has to be louder, after wakes for nothing.
-    overflows: how often sound was lost, on its way here or for want of time. gain_db: what the levels hold already;
-    learnt_db: what of it audio.input.auto_gain has added. held_back_ms: what sounded like speech and did not get
-    through since the start, for each reason; held_back_times: how many sounds that was; held_back_lately_ms: of the
-    last hour. clock_ppm: by how much the device's clock is faster than nominal, in millionths; clock_jumps: how often
-    it jumped, which is sound that was lost unseen. Both since the device was opened."""
+    """Levels in dBFS. muted: by command. mute_lasts: mute will survive a restart.
+    doubts_for_s: the rest of the false-wake penalty, during which speech has to be louder.
+    overflows: how often sound was lost, in the device or because the ears were too slow.
+    gain_db: the gain that the levels include; learnt_db: the part of it from audio.input.auto_gain.
+    held_back_ms: sound like speech that did not pass the gate since the start, for each reason; held_back_times: the
+    number of these sounds; held_back_lately_ms: of the last hour. clock_ppm: by how much the device's clock is faster
+    than nominal, in millionths; clock_jumps: how often it jumped, which is sound that was lost unseen. Both since the
+    device was opened."""
 
     muted: bool
     mute_lasts: bool
@@ -63,9 +66,9 @@ class Microphone(Device):
 
 @dataclass(frozen=True, slots=True)
 class Speaker(Device):
-    """dropped_ms: what of answers could not be kept, so far, because the agent was too far ahead. clock_ppm,
-    clock_jumps: as of the microphone, where the echo is cancelled. late_frames: frames of the microphone that were
-    there before the sound whose echo is in them, so that none was cancelled."""
+    """dropped_ms: the duration of answers dropped so far because the agent was too far ahead. clock_ppm, clock_jumps:
+    as of the microphone, where the echo is cancelled. late_frames: frames of the microphone that were there before the
+    sound whose echo is in them, so that none was cancelled."""
 
     volume: float
     latency_ms: int
@@ -78,12 +81,23 @@ class Speaker(Device):
 
 
 @dataclass(frozen=True, slots=True)
+class Programs:
+    """How tools, hooks and commands of dynamic variables run. way: unit (of systemd's), landlock or none; landlock_abi:
+    0 where the kernel has no Landlock. text: the same in words; weaker: what is less than it could be."""
+
+    way: str
+    landlock_abi: int
+    text: str
+    weaker: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """health: well, starting, trouble or sick. state: one of the supervisor's, or starting. state_s: how long it has
     been in this state. started_s, uptime_s: wall-clock time of the start, and the time since. microphone, speaker: None
     without sound (audio.mode: off). approvals, confirmations: calls of MCP tools, and of this device's, that
     wait for `parleyd approve` or `deny`.
-    transcript: the folder in which it is written; None: it is switched off."""
+    transcript: the folder in which it is written; None: it is switched off. programs: None where nothing runs one."""
 
     version: str
     started_s: float
@@ -107,10 +121,11 @@ class Status:
     approvals: tuple[events.ApprovalWanted, ...]
     confirmations: tuple[events.ConfirmationWanted, ...]
     transcript: str | None = None
+    programs: Programs | None = None
 
 
 def told_to_agent(status: Status) -> dict[str, object]:
-    """What of it an agent can put into words for the person."""
+    """The part of the status that an agent can explain to the person."""
     told: dict[str, object] = {
         "health": status.health,
         "troubles": [finding.text for finding in status.findings],
@@ -132,7 +147,7 @@ def told_to_agent(status: Status) -> dict[str, object]:
 
 
 class Reporter:
-    """Follows the bus, and makes a Status from the parts whenever it is asked for one."""
+    """Follows the bus, and makes a Status from the parts on request."""
 
     def __init__(self, sound: Sound | None, watch: Watch, traffic: Traffic, bus: events.Bus) -> None:
         self._sound = sound
@@ -160,7 +175,7 @@ class Reporter:
                         now = self._before_ready or ("asleep", "started", at_s)
                         self._state, self._reason, self._state_since_s = now
                 case events.StateChanged(after=after, reason=reason, at_s=at_s) if self._state == STARTING:
-                    # The supervisor starts before the last parts do; until all run, it is no news.
+                    # The supervisor starts before the last parts; its moves are not reported until all parts run.
                     self._before_ready = after, reason, at_s
                 case events.StateChanged(after=after, reason=reason, at_s=at_s):
                     self._state, self._reason, self._state_since_s = after, reason, at_s
@@ -181,7 +196,9 @@ class Reporter:
         approvals: tuple[events.ApprovalWanted, ...],
         confirmations: tuple[events.ConfirmationWanted, ...],
         transcript: str | None = None,
+        ways: Ways | None = None,
     ) -> Status:
+        """ways: how programs are kept apart from the daemon."""
         now_s = time.monotonic()
         findings, load, sound = self._watch.findings, resources.load(), self._sound
         with self._lock:
@@ -201,7 +218,7 @@ class Reporter:
                 state_s=round(now_s - self._state_since_s, 1),
                 provider=config.provider,
                 conversation_id=self._conversation_id,
-                # Nobody is heard to speak.
+                # Without sound nobody can wake it by speech.
                 wake_mode="always" if config.wake.mode == "always" else config.wake.mode if sound else "manual",
                 echo_mode=sound.echo.mode if sound else "off",
                 microphone=_microphone(sound) if sound else None,
@@ -214,7 +231,12 @@ class Reporter:
                 approvals=approvals,
                 confirmations=confirmations,
                 transcript=transcript,
+                programs=_programs(ways) if ways is not None and runs_programs(config) else None,
             )
+
+
+def _programs(ways: Ways) -> Programs:
+    return Programs(ways.way.value, ways.abi, ways.in_words(), ways.weaker())
 
 
 def _microphone(sound: Sound) -> Microphone:
@@ -227,7 +249,7 @@ def _microphone(sound: Sound) -> Microphone:
         level_dbfs=round(ears.level_dbfs, 1),
         floor_dbfs=round(ears.gate.floor.dbfs, 1),
         somebody_speaks=ears.gate.talk_since_s is not None,
-        doubts_for_s=ears.gate.doubt.raised_ms // 1000,
+        doubts_for_s=ears.gate.penalty.raised_ms // 1000,
         overflows=device.overflows + sound.capture.dropped_periods,
         gain_db=round(gain.db, 1),
         learnt_db=round(gain.auto.db, 1) if gain.auto is not None else 0.0,

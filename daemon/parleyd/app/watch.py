@@ -1,4 +1,4 @@
-"""The health thread: looks at all parts at intervals, and tells systemd; feeds its watchdog while nothing is stuck."""
+"""The health thread: checks all parts at intervals, tells systemd, and feeds its watchdog while nothing is stuck."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class StuckError(Exception):
 
 
 class Watch:
-    """pulses: those of all threads, asked anew at every look.
+    """pulses: returns the pulses of all threads; called at every check.
 
-    on_failure(what, error): something is stuck. The watchdog is fed no more, in case that the end gets stuck, too.
+    on_failure(what, error): a part is stuck. The watchdog is not fed any more, in case the end gets stuck, too.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Watch:
         self._told = ""
         self._orphans = Orphans()
         watchdog_s = notify.watchdog_s()
-        # sd_watchdog_enabled(3) recommends half of the time; the looks that make a verdict have to fit in, too.
+        # sd_watchdog_enabled(3) recommends half of the time; a quarter, because a verdict needs several checks.
         self._interval_s = LOOK_S if watchdog_s is None else min(LOOK_S, watchdog_s / 4)
         self._nudged = threading.Event()
         self._stopping = False
@@ -59,7 +59,7 @@ class Watch:
 
     @property
     def status(self) -> str:
-        """A few words: what it does, and what is wrong."""
+        """The state and the troubles, in a few words."""
         wrong = health.in_words(self.findings)
         return f"{self._state}; {wrong}" if wrong else self._state
 
@@ -93,7 +93,7 @@ class Watch:
                 notify.watchdog()
                 self._orphans.look(now_s)
             else:
-                # What only a look shows stays as it was seen.
+                # Findings that only a check can see stay until the next check.
                 seen = [it for it in self.findings if it.part not in health.TOLD_PARTS]
                 self.findings = (*troubles, *seen)
             if self.status != self._told:

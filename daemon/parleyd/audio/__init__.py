@@ -1,4 +1,4 @@
-"""The way of the sound: microphone → devices → capture → echo → gate, and answers → playback → devices → speaker.
+"""The path of the sound: microphone → devices → capture → echo → gate, and answers → playback → devices → speaker.
 
-Nothing here knows what is said, or to whom. The application (app/) connects it with the conversation.
+These packages are independent of the conversation; the application (app/) connects them with it.
 """

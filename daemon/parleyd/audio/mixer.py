@@ -1,6 +1,6 @@
-"""The volume of a sound card's own mixer, through `amixer` of alsa-utils; and what the volume is, with or without one.
+"""The volume, with or without a sound card's own mixer, which is controlled through `amixer` of alsa-utils.
 
-amixer -M counts as alsamixer does: equal steps sound equal. A card that hangs holds up nobody for more than TIMEOUT_S.
+amixer -M uses the scale of alsamixer: equal steps sound equal. A card that hangs delays a caller by TIMEOUT_S at most.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class MixerError(UserError):
 
 
 class AlsaMixer:
-    """control: as alsamixer names it. card: its number or name, or any device that ALSA's configuration knows."""
+    """control: its name in alsamixer. card: its number or name, or any device of ALSA's configuration."""
 
     def __init__(self, control: str, card: str) -> None:
         self._control = control
@@ -36,7 +36,8 @@ class AlsaMixer:
         self._has_switch = False
 
     def open(self) -> float:
-        """→ where it stands, 0 to 1. Raises MixerError, also for a control that does not play."""
+        """Opens the control. Returns its level, 0 to 1. Raises MixerError, also for a control that is not for
+        playback."""
         shown = self._run("sget", self._control)
         capabilities = set(shown.partition("Capabilities:")[2].partition("\n")[0].split())
         if not capabilities & {"pvolume", "pvolume-joined", "volume", "volume-joined"}:
@@ -45,8 +46,8 @@ class AlsaMixer:
         return _level(shown)
 
     def set(self, volume: float) -> float:
-        """0 to 1; 0 also mutes where there is a switch, for the lowest step of some cards is not silence. → where it
-        stands then: the nearest of the card's steps."""
+        """Sets the level, 0 to 1; 0 also mutes if there is a switch, because the lowest step of some cards is not
+        silent. Returns the resulting level: the nearest of the card's steps."""
         switch = [] if not self._has_switch else ["mute" if volume == 0 else "unmute"]
         return _level(self._run("sset", self._control, "playback", f"{round(volume * 100)}%", *switch))
 
@@ -89,7 +90,7 @@ class AlsaMixer:
 
 
 def _level(shown: str) -> float:
-    """The loudest of its channels, by amixer's `[45%] [on]`; what is switched off is silent."""
+    """The level of the loudest channel, from amixer's `[45%] [on]`; a channel that is off is silent."""
     channels = re.findall(r"\[(\d+)%\](?: \[[^\]]*dB\])?(?: \[(on|off)\])?", re.sub(r"Capture.*", "", shown))
     return max((int(percent) / 100 for percent, switch in channels if switch != "off"), default=0.0)
 
@@ -101,11 +102,11 @@ def _cards() -> str:
 
 
 class Volume:
-    """How loud the speaker is: the mixer's volume if one is configured, else that of the sound that is played.
+    """The volume of the speaker: the mixer's volume if one is configured, otherwise a factor on the sound.
 
-    configured: audio.output.volume; None leaves things as they are. value: 0 to 1, as it was set or found here last.
-    What set() has set comes back with the next start, unless the configuration names another volume by then; a mixer
-    that is left as it stands keeps its own.
+    configured: audio.output.volume; None: no change. value: 0 to 1, the level that was set or read last.
+    The value of set() is used again after a restart, unless the configuration has another volume by then; a mixer
+    without a configured volume keeps its own.
     """
 
     def __init__(
@@ -117,8 +118,8 @@ class Volume:
         self._remembered = remembered
         self._lock = threading.Lock()
         self.value = 1.0 if configured is None else configured
-        self._stands = self.value  # by the card's own steps
-        self._found = False  # so, and not moved here since
+        self._stands = self.value  # the level in the card's own steps
+        self._found = False  # the level was read from the mixer, and not set here since
 
     @property
     def _as_it_stands(self) -> bool:
@@ -139,10 +140,10 @@ class Volume:
             self._move(self.value)
 
     def __call__(self, event: events.Event) -> None:
-        """On the bus: a card that was away has come back with a volume of its own."""
+        """A subscriber of the bus: a card that has come back has a volume of its own."""
         if self._mixer is None or not isinstance(event, events.DeviceBack) or event.which != "speaker":
             return
-        # Buttons may have moved since what was found, and nobody has asked for that here.
+        # A level that was only read is not restored, because buttons may have changed it since.
         if not (self._as_it_stands and self._found):
             try:
                 threading.Thread(target=self._restore, name="mixer", daemon=True).start()
@@ -157,7 +158,7 @@ class Volume:
             log.warning("the volume is not what it was before the speaker was away: %s; %s", error, error.hint)
 
     def look(self) -> None:
-        """Somebody else may have moved the mixer: buttons on the speaker, alsamixer. Raises MixerError."""
+        """Reads the mixer, which buttons on the speaker or alsamixer may have changed. Raises MixerError."""
         if self._mixer is None:
             return
         with self._lock:
@@ -166,7 +167,7 @@ class Volume:
                 self._see(found)
 
     def set(self, volume: float) -> None:
-        """By hand. Raises ValueError outside 0 to 1, and MixerError; then nothing has changed."""
+        """Sets the volume by hand. Raises ValueError outside 0 to 1, and MixerError; then nothing has changed."""
         if not 0.0 <= volume <= 1.0:
             raise ValueError(f"a volume is from 0 to 1, not {volume:g}")
         with self._lock:
@@ -176,8 +177,8 @@ class Volume:
                 self._remembered.remember(volume, self._configured)
 
     def configure(self, volume: float | None) -> None:
-        """What audio.output.volume is now, by the file or by a profile; only another one than before moves anything.
-        Raises MixerError; then nothing has changed."""
+        """Uses a new audio.output.volume, from the file or a profile; only a changed value has an effect. Raises
+        MixerError; then nothing has changed."""
         with self._lock:
             if volume == self._configured:
                 return
@@ -187,7 +188,7 @@ class Volume:
                 if self._configured is not None:
                     self._remembered.forget()
             elif self._mixer is None and self._remembered.under(self._configured) is not None:
-                # What was set by hand stays as it is, after the next start, too.
+                # A volume set by hand stays, also after the next start.
                 self._remembered.remember(self.value, None)
             self._configured = volume
 

@@ -1,4 +1,4 @@
-"""What a stretch of sound is: formats, frames, µ-law, levels and fades. Pure.
+"""Sound as bytes: formats, frames, µ-law, levels and fades. Pure.
 
 All linear audio in this program is mono, signed 16-bit, little-endian.
 """
@@ -18,24 +18,30 @@ FRAME_MS = 20
 FRAME_SAMPLES = PIPELINE_RATE_HZ * FRAME_MS // 1000
 BYTES_PER_SAMPLE = 2
 FRAME_BYTES = FRAME_SAMPLES * BYTES_PER_SAMPLE
-# Stands, as this very object, where the microphone is not heard: muted, lost, closed to an echo.
 SILENT_FRAME = bytes(FRAME_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """20 ms of sound at the pipeline rate.
-
-    pcm: FRAME_BYTES bytes. start_s: monotonic time of the first sample.
-    """
+    """20 ms of sound at the pipeline rate."""
 
     pcm: bytes
+    """FRAME_BYTES bytes."""
     start_s: float
+    """Monotonic time of the first sample."""
+    is_silent: bool = False
+    """Stands where the microphone is not heard: muted, lost, closed to an echo. Its sound is zeros. Zeros that the
+    microphone itself delivers are not meant: they are what the room sounds like."""
+
+    @classmethod
+    def silence(cls, start_s: float) -> Frame:
+        """In the place of a frame that is not heard."""
+        return cls(SILENT_FRAME, start_s, is_silent=True)
 
 
 @dataclass(frozen=True, slots=True)
 class AudioFormat:
-    """How a provider writes sound on the wire."""
+    """The format of a provider's sound."""
 
     encoding: Literal["pcm", "ulaw"]
     rate_hz: int
@@ -68,12 +74,12 @@ def parse_format(name: str) -> AudioFormat:
 
 
 def samples_of(pcm: bytes | memoryview) -> Samples:
-    """A read-only view, without a copy. The length in bytes must be even."""
+    """The samples as a read-only view, without a copy. The length in bytes must be even."""
     return np.frombuffer(pcm, dtype="<i2")
 
 
 def to_pcm(values: npt.NDArray[np.floating] | npt.NDArray[np.integer]) -> bytes:
-    """Rounded and saturated to 16 bits."""
+    """The samples as PCM, rounded and limited to 16 bits."""
     if values.dtype.kind == "f":
         values = np.rint(values)
     pcm: bytes = np.clip(values, -32768, 32767).astype("<i2").tobytes()
@@ -88,7 +94,7 @@ def mix_down(pcm: bytes, channels: int) -> bytes:
 
 
 def to_mono(pcm: bytes, channels: int, channel: int | None) -> bytes:
-    """One of the interleaved channels, counted from 1; None: the mean of all."""
+    """One of the interleaved channels, counted from 1; None: the mean of all channels."""
     if channel is None or channels == 1:
         return mix_down(pcm, channels)
     return samples_of(pcm).reshape(-1, channels)[:, channel - 1].tobytes()
@@ -124,15 +130,15 @@ _LINEAR_TO_ULAW = _linear_to_ulaw()
 
 
 def decode(fmt: AudioFormat, data: bytes) -> bytes:
-    """A provider's sound → PCM at the same rate. For `pcm` the length must be even: carrying an odd byte over to
-    the next chunk is the caller's business."""
+    """Turns a provider's sound into PCM at the same rate. For `pcm` the length must be even: the caller keeps an odd
+    byte for the next chunk."""
     if fmt.encoding == "pcm":
         return data
     return _ULAW_TO_LINEAR[np.frombuffer(data, dtype=np.uint8)].tobytes()
 
 
 def encode(fmt: AudioFormat, pcm: bytes) -> bytes:
-    """PCM → a provider's sound at the same rate."""
+    """Turns PCM into a provider's sound at the same rate."""
     if fmt.encoding == "pcm":
         return pcm
     coded: bytes = _LINEAR_TO_ULAW[np.frombuffer(pcm, dtype="<u2")].tobytes()
@@ -145,14 +151,15 @@ SILENCE_DBFS = -120.0
 
 
 def level_dbfs(pcm: bytes) -> float:
-    """Root mean square, 0 = a full-scale square wave; SILENCE_DBFS for digital silence and for nothing at all."""
+    """The root mean square level; 0 is a full-scale square wave; SILENCE_DBFS for digital silence and for no
+    samples."""
     values = samples_of(pcm).astype(np.float32)
     power = float(np.dot(values, values)) / (len(values) or 1)
     return 10.0 * float(np.log10(power / 32768.0**2)) if power > 0 else SILENCE_DBFS
 
 
 def gain(pcm: bytes, factor_from: float, factor_to: float) -> bytes:
-    """The loudness moves in a straight line from one factor to the other; saturates instead of wrapping round."""
+    """Applies a factor that moves linearly from the first to the second value; samples are limited and do not wrap."""
     if factor_from == factor_to == 1.0:
         return pcm
     values = samples_of(pcm)
@@ -165,7 +172,7 @@ def gain(pcm: bytes, factor_from: float, factor_to: float) -> bytes:
 def fade_out(pcm: bytes, samples: int, last: int = 0) -> bytes:
     """The beginning of pcm, `samples` long, fading to zero along half a cosine: the last sample is silent.
 
-    Where pcm is shorter, its last sample (or `last`, the one played before) is held meanwhile: no step, no click.
+    If pcm is shorter, its last sample (or `last`, the one played before) is repeated, so that there is no click.
     """
     values = samples_of(pcm)[:samples].astype(np.float32)
     if len(values) < samples:

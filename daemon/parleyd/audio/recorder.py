@@ -1,6 +1,6 @@
-"""Recordings of utterances, to find out why they were misunderstood: what passed the gate, as it goes up the wire.
+"""Records utterances, to find out why they were misunderstood: the sound that passed the gate, as it is sent.
 
-Bounded in number and in size: the oldest go. The ears never wait for the disk.
+Number and size are limited: the oldest recordings are deleted. The ears never wait for the disk.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from pathlib import Path
 
 from parleyd.audio.gate.gate import Passed
 from parleyd.audio.pcm import FRAME_MS, PIPELINE_RATE_HZ
-from parleyd.config.keeping import Debug
+from parleyd.config.retention import Debug
 from parleyd.core.health import Pulse
 from parleyd.host.told_once import ToldOnce
 
 log = logging.getLogger(__name__)
 
 DIRECTORY_NAME = "recordings"
-# A room in which somebody never stops talking is recorded in pieces.
+# The longest recording; longer speech is recorded in pieces.
 LONGEST_FRAMES = 60_000 // FRAME_MS
 MOST_WAITING = 4
 STOP_S = 1.0
@@ -33,14 +33,14 @@ _NAME = re.compile(r"\d{8}T\d{6}-\d{3}\.wav")
 
 
 class Recorder:
-    """take() belongs to one thread, that of the ears."""
+    """Only the ears thread calls take()."""
 
     def __init__(self, settings: Debug, directory: Path) -> None:
         self._directory = directory
         self._most_files = settings.record_files
         self._most_bytes = round(settings.record_mb * 1e6)
         self._frames: list[bytes] = []
-        # How often all was to be forgotten, and up to which of those the frames are from.
+        # The number of calls of forget(), and the number at the time of the collected frames.
         self._forgotten = self._frames_of = 0
         self._waiting: queue.Queue[tuple[int, bytes] | None] = queue.Queue(MOST_WAITING)
         self._told = ToldOnce(log)
@@ -60,7 +60,7 @@ class Recorder:
             self._thread.join(STOP_S)
 
     def take(self, passed: Sequence[Passed], *, closed: bool) -> None:
-        """What came out of the gate; closed: the utterance is over."""
+        """Takes frames that have passed the gate; closed: the utterance is over."""
         if (forgotten := self._forgotten) != self._frames_of:
             self._frames, self._frames_of = [], forgotten
         self._frames.extend(one.frame.pcm for one in passed if one.speech)
@@ -72,7 +72,7 @@ class Recorder:
                 log.debug("a recording was dropped: the disk is too slow")
 
     def forget(self) -> None:
-        """Any thread; waits for no disk. What is not in a file that is whole by now will be in none."""
+        """Discards recordings that are not complete yet. May be called from any thread; does not wait for the disk."""
         self._forgotten += 1
 
     def _run(self) -> None:
@@ -107,7 +107,7 @@ class Recorder:
             recording.writeframes(sound)
 
     def _delete_oldest(self) -> None:
-        """By the time of the file: a clock that is not set yet names them wrongly."""
+        """The order is that of the files' times, because names are wrong if the clock was not set."""
         paths = [path for path in self._directory.iterdir() if _NAME.fullmatch(path.name)]
         newest_first = sorted(paths, key=lambda path: path.stat().st_mtime_ns, reverse=True)
         room = self._most_bytes

@@ -1,8 +1,8 @@
-"""Sound devices that come back: what has gone silent, what to do about it and when (pure), and the thread that does it.
+"""Recovers lost sound devices: pure decisions about what is lost, what to do and when, and the thread that does it.
 
-Input and output are recovered together, on purpose: PortAudio's list of devices belongs to the process and is made
-anew only when no stream is open. So that a healthy device is not disturbed for nothing, ALSA is asked before whether
-the lost one can be opened at all; and one that is back in its old place is opened without a new list.
+Input and output are recovered together on purpose: PortAudio's list of devices belongs to the process, and can only be
+renewed while no stream is open. To avoid disturbing a healthy device, ALSA is asked first whether the lost one can be
+opened; and a device that is back in its old place is opened without a new list.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Literal
 
 from parleyd.audio.capture.capture import Capture
 from parleyd.audio.devices import alsa
-from parleyd.audio.devices.chatter import portaudio_muted
+from parleyd.audio.devices.deadlines import hang
 from parleyd.audio.devices.device import DeviceError
-from parleyd.audio.devices.patience import hang
+from parleyd.audio.devices.native_output import portaudio_muted
 from parleyd.audio.devices.portaudio import Card
 from parleyd.audio.devices.portaudio_host import host
 from parleyd.audio.playback.playback import Playback
@@ -33,17 +33,17 @@ Which = Literal["microphone", "speaker"]
 
 FIRST_DELAY_S = 0.25
 LONGEST_DELAY_S = 2.0
-# A stream that has ended by itself is believed to be gone after this long; a sharp cut ends one for some milliseconds.
+# How long a stream must have ended before it counts as lost; a sharp cut ends a stream for some milliseconds.
 ENDED_S = 0.5
-# A microphone of digital zeros is reopened so often; if that does not help, it is muted and not ill.
+# How often a microphone that delivers only zeros is reopened; after that it is assumed to be muted.
 SILENT_TRIES = 2
-# What waits for a speaker that comes back within this time is still worth hearing.
+# How long waiting sound is kept for a lost speaker.
 KEEP_ANSWER_S = 5.0
 
 _LOOK_S = 0.1
-# Many periods late: from here on PortAudio may be complaining.
+# From this delay of periods PortAudio may be printing messages.
 _SUSPECT_S = 0.2
-# While it is reopened a device gives no sign; when that takes longer than this, it is time to tell.
+# A device that is being reopened gives no sign; if that takes longer than this, its loss is reported.
 _LONG_S = 3.0
 
 
@@ -52,7 +52,8 @@ _LONG_S = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """What is seen of a device. Times are monotonic; last_sound_s None: its zeros mean nothing, it is a speaker."""
+    """The observations of a device. Times are monotonic; last_sound_s is None for a speaker, whose zeros have no
+    meaning."""
 
     last_period_s: float
     last_sound_s: float | None
@@ -61,7 +62,7 @@ class Sign:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """since_s: the last sign of life. muted: it delivers, but digital silence only."""
+    """since_s: the last sign of life. muted: it delivers only digital silence."""
 
     since_s: float
     muted: bool
@@ -73,7 +74,7 @@ class Back:
 
 
 class Health:
-    """Of one device, open since opened_s. Pure."""
+    """The health of one device, open since opened_s. Pure."""
 
     def __init__(self, stall_s: float, opened_s: float) -> None:
         self._stall_s = stall_s
@@ -83,21 +84,22 @@ class Health:
         self._tries = 0
         self._delay_s = FIRST_DELAY_S
         self._next_try_s = 0.0
-        self._often_muted = False  # zeros are its way of being quiet
-        self._silence_told = False  # and no sound has come since
+        self._often_muted = False  # zeros are normal for this microphone
+        self._silence_told = False  # and there was no sound since
 
     @property
     def lost(self) -> bool:
-        """There is no sound from or to it; not so while it is only muted."""
+        """Whether the device is lost; False if it is only muted."""
         return self._lost is not None and not self._lost.muted
 
     @property
     def gently(self) -> bool:
-        """The next try is for this device alone, if that can be. One that is perhaps muted gets another, with all."""
+        """Whether the next try reopens only this device, if possible. For a microphone that may be muted the second try
+        reopens all devices."""
         return self.lost or self._tries == 0
 
     def look(self, now_s: float, sign: Sign) -> Lost | Back | None:
-        """To be called often. → what is to be told, once each."""
+        """Call it often. Returns each report once."""
         alive_s = max(sign.last_period_s, self._opened_s)
         quiet_s = now_s - alive_s
         if self._open and (quiet_s >= self._stall_s or (quiet_s >= ENDED_S and not sign.active)):
@@ -137,7 +139,8 @@ class Health:
         return Back(now_s - since_s)
 
     def wants_reopening(self, now_s: float, *, quiet: bool) -> bool:
-        """quiet: nothing is played, so that the speaker may be interrupted for a microphone that is perhaps muted."""
+        """Whether to reopen the device now. quiet: nothing is being played, so the speaker may be interrupted for a
+        microphone that may be muted."""
         if self._lost is None or now_s < self._next_try_s:
             return False
         if self._lost.muted:
@@ -145,13 +148,13 @@ class Health:
         return not self._open
 
     def hurry(self, now_s: float) -> None:
-        """Something was plugged in or out: it is worth a try now."""
+        """A device was plugged in or out: try now."""
         if self.lost:
             self._next_try_s = now_s
             self._delay_s = FIRST_DELAY_S
 
     def reopened(self, now_s: float, *, success: bool) -> Lost | None:
-        """What a try has led to; for a device that was well, too. → what is to be told."""
+        """Takes the result of a try, also for a healthy device. Returns the reports."""
         self._tries += 1
         self._open = success
         told = None
@@ -178,10 +181,10 @@ class _Patient:
 
 
 class Recovery:
-    """Watches the sound cards behind capture and playback, once both are open, and reopens what has gone silent.
+    """Watches the sound cards of capture and playback, once both are open, and reopens lost ones.
 
     on_failure(what, error): PortAudio hangs, or the thread has died; the service cannot go on. Files and null devices
-    are left alone.
+    are not touched.
     """
 
     def __init__(
@@ -198,7 +201,7 @@ class Recovery:
         self._bus = bus
         self._on_failure = on_failure
         self._patients: list[_Patient] = []
-        self._speaker_lost_s: float | None = None  # when that was noticed
+        self._speaker_lost_s: float | None = None  # when the loss was noticed
         self._muted = False
         self._cards: dict[int, str] = {}
         self._helper: threading.Thread | None = None
@@ -214,7 +217,7 @@ class Recovery:
 
     @property
     def lost(self) -> tuple[str, ...]:
-        """Those of microphone and speaker that are gone."""
+        """The lost devices, of microphone and speaker."""
         return tuple(patient.which for patient in self._patients if patient.health.lost)
 
     def start(self) -> None:
@@ -248,7 +251,7 @@ class Recovery:
             self._thread.start()
 
     def stop(self) -> None:
-        """No device is touched after the return, unless PortAudio hangs: then it waits no longer than a second."""
+        """No device is touched after the return. If PortAudio hangs, it waits a second at most."""
         self._stopping.set()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(0.5)
@@ -268,7 +271,7 @@ class Recovery:
             self._on_failure("the watch over the sound devices", error)
 
     def _mute(self, muted: contextlib.ExitStack) -> None:
-        """PortAudio complains in an endless loop about a device that is gone, until it is closed."""
+        """Mutes PortAudio, which prints messages about a lost device in an endless loop until it is closed."""
         now_s = time.monotonic()
         ill = any(p.health.lost or now_s - p.sign().last_period_s > _SUSPECT_S for p in self._patients)
         if not ill:
@@ -278,7 +281,7 @@ class Recovery:
         self._muted = ill
 
     def _look(self, now_s: float) -> bool:
-        """→ whether to go on."""
+        """Makes one check. Returns whether to go on."""
         if (hangs := hang()) is not None:
             self._on_failure("sound", hangs)
             return False
@@ -301,7 +304,7 @@ class Recovery:
             self._cards = cards
             for patient in self._patients:
                 patient.health.hurry(now_s)
-        # One that is perhaps only muted waits until nothing more urgent is to be done.
+        # A microphone that may only be muted waits until nothing is more urgent.
         quiet = not any_lost and not self._playback.audible(now_s)
         ill = [p for p in self._patients if p.health.wants_reopening(now_s, quiet=quiet)]
         if ill:
@@ -312,14 +315,14 @@ class Recovery:
                 helper.start()
                 self._helper = helper
             except RuntimeError as error:
-                # It is looked for again in a moment.
+                # The next look tries again.
                 log.debug("no thread to reopen a device: %s", error)
         return True
 
     # ------------------------------------------------------------ the helper
 
     def _reopen(self, ill: list[_Patient]) -> None:
-        """Anything in here may hang: `devices` looks at the time."""
+        """Reopens devices. Any call here may hang; the thread `devices` watches the time."""
         outcome: dict[Which, bool] = dict.fromkeys((p.which for p in ill), False)
         self._outcome = outcome
         gone = [p for p in self._patients if p in ill or p.health.lost]
@@ -328,11 +331,12 @@ class Recovery:
             patient.release()
         prospects = {p.which: p.card.prospect() for p in gone}
         log.debug("prospects: %s", ", ".join(f"{which} {prospect}" for which, prospect in prospects.items()))
-        # PortAudio is not asked for what will be refused: that may crash while another stream runs (portaudio.py).
+        # PortAudio is not asked to open a device that will fail, because that may crash while another stream runs
+        # (portaudio.py).
         hopeful = [p for p in gone if prospects[p.which] != "none"]
         if not any(p in ill for p in hopeful):
             return
-        # A device that came back to its old place needs no new list, and the healthy one is left in peace.
+        # A device in its old place needs no new list, and the healthy one is not disturbed.
         as_listed = "new list" not in prospects.values() and all(p.health.gently for p in ill)
         if well and as_listed and self._regain(hopeful, outcome):
             return
@@ -345,7 +349,7 @@ class Recovery:
         self._regain(hopeful + well, outcome)
 
     def _regain(self, patients: list[_Patient], outcome: dict[Which, bool]) -> bool:
-        """→ whether all are open."""
+        """Reopens the devices with a new list. Returns whether all are open."""
         for patient in patients:
             if self._stopping.is_set():
                 break

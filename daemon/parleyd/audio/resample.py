@@ -1,10 +1,11 @@
-"""A stream of sound at one rate → the same sound at another. Pure.
+"""Changes the rate of a stream of sound. Pure.
 
-libsamplerate, not soxr, which is the usual choice: soxr's filtered presets hold back 12 to 40 ms and give it out in
-bursts (measured in blocks of 10 ms), more than the whole way of a frame may take. This holds back 3 ms at 16 kHz.
+It uses libsamplerate instead of soxr, the usual choice: soxr's filtered presets delay the sound by 12 to 40 ms and
+return it in bursts (measured in blocks of 10 ms), longer than the whole pipeline may take. libsamplerate delays it by 3
+ms at 16 kHz.
 
-Where one rate is a small multiple of the other, as between 48 kHz devices and everything else here, the same filter is
-one product of matrices, a tenth of libsamplerate's cost: that was two thirds of what ears took all day long
+If one rate is a small multiple of the other, as between 48 kHz devices and the pipeline, the same filter is one product
+of matrices, at a tenth of libsamplerate's cost, which was two thirds of the ears' processor time
 (benchmarks/ears_cost.py).
 """
 
@@ -24,15 +25,15 @@ Floats = npt.NDArray[np.float32]
 
 # SNR 121 dB, 90 % of the bandwidth (libsamplerate's documentation).
 _CONVERTER = "sinc_medium"
-# What either converter holds back, in samples at the lower of the two rates; libsamplerate's is measured, and rounded
-# up; the matrix's is half its filter.
+# The delay of both converters, in samples at the lower rate: libsamplerate's delay is measured and rounded up; the
+# matrix's delay is half its filter.
 _HELD_SAMPLES = 48
-# Up to this ratio by a matrix; beyond, its filter is longer than it is quick.
+# The largest ratio for the matrix; beyond it, the filter is so long that the matrix is not faster.
 _MOST_TIMES = 6
 # The matrix's filter: Kaiser's window with 100 dB, -6 dB at this share of the lower rate's half, so that nothing folds.
 _KAISER_BETA = 10.0
 _CUTOFF = 0.94
-# So many cycles are one row of the product: longer rows are more arithmetic, shorter ones more copying.
+# The number of cycles in one row of the product: longer rows need more arithmetic, shorter ones more copying.
 _ROW_CYCLES = 8
 
 
@@ -68,7 +69,7 @@ class _Matrix:
     def __init__(self, up: int, down: int) -> None:
         self._up, self._down = up, down
         self._matrix = _matrix(up, down)
-        self._wide = 2 * _HELD_SAMPLES * down  # samples that a cycle needs beside its own
+        self._wide = 2 * _HELD_SAMPLES * down  # the additional samples that a cycle needs
         self._kept = np.zeros(self._wide // 2, np.float32)
 
     def process(self, samples: Floats) -> Floats:
@@ -76,7 +77,7 @@ class _Matrix:
         cycles = max(0, have - self._wide) // self._down
         rows = -(-cycles // _ROW_CYCLES)
         row = _ROW_CYCLES * self._down
-        # The last row may reach beyond what is there; what it makes of that is cut off below.
+        # The last row may reach beyond the input; the extra output is cut off below.
         joined = np.zeros(max(have, rows * row + self._wide), np.float32)
         joined[: len(self._kept)] = self._kept
         joined[len(self._kept) : have] = samples
@@ -89,10 +90,10 @@ class _Matrix:
 
 
 class Resampler:
-    """Keeps its state from block to block: blocks of any size, no edges.
+    """Keeps its state between blocks, which may have any size.
 
-    Holds back up to `delay_s` of sound, which `flush` gives out; the sound itself is not shifted. n samples in, then a
-    flush, are ceil(n * to / from) samples out. With equal rates everything passes untouched.
+    It delays up to `delay_s` of sound, which `flush` returns; the sound itself is not shifted. For n samples and a
+    flush it returns ceil(n * to / from) samples. With equal rates the sound passes unchanged.
     """
 
     def __init__(self, from_hz: int, to_hz: int) -> None:
@@ -110,7 +111,7 @@ class Resampler:
         self._given = 0
 
     def process(self, pcm: bytes) -> bytes:
-        """pcm: whole samples at the one rate → as much as is ready at the other."""
+        """Takes complete samples at the first rate; returns the samples that are ready at the second rate."""
         if self.from_hz == self.to_hz:
             return pcm
         samples = samples_of(pcm).astype(np.float32)
@@ -120,7 +121,7 @@ class Resampler:
         return to_pcm(out)
 
     def flush(self) -> bytes:
-        """What is still held back; begins anew afterwards."""
+        """Returns the delayed rest, and starts a new stream."""
         if self.from_hz == self.to_hz:
             return b""
         owed = max(0, -(-self._taken * self.to_hz // self.from_hz) - self._given)

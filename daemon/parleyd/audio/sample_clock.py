@@ -1,23 +1,24 @@
-"""The clock of a sound device: what its count of samples means in monotonic time. Pure."""
+"""The clock of a sound device: converts its count of samples to monotonic time. Pure."""
 
 from __future__ import annotations
 
-# Callbacks are late, and never early: of so much time, the stamp that is the least late is what shows the clock.
+# Callbacks can only be late, so the earliest stamp in each block of this length is the best estimate of the clock.
 BLOCK_S = 0.2
-# What is believed beforehand: how late that one is, how much crystals differ, and how fast that changes (1 ppm in
-# 100 s, with the temperature). The clock then remembers about a minute.
+# The a priori standard deviations: of that stamp, of the crystals' difference, and of its change (1 ppm in 100 s, with
+# the temperature). With these the clock averages over about a minute.
 JITTER_S = 0.0005
 CRYSTAL = 40e-6
 _WANDER_PER_S = 1e-6**2 / 100.0
 MOST_DRIFT = 300e-6
-# When all stamps of a block are off from where they lately were by more than this, in the same direction, sound was
-# lost. A speaker that runs dry loses a period, and that is 10 ms; a sound server may begin to hand over 5 ms later.
+# If all stamps of a block differ from recent ones by more than this, in the same direction, sound was lost. An underrun
+# of a speaker loses a period of 10 ms; a sound server may start to deliver 5 ms later.
 JUMP_S = 0.007
 _LATELY = 0.3
-# Of what was taken for lost, that by which stamps come earlier again was only late: by more than this, for so long.
+# If stamps later come earlier by more than _EARLY_S, within _DOUBTED_S, this part of the presumed loss was only a
+# delay, and is undone.
 _EARLY_S = 0.002
 _DOUBTED_S = 30.0
-# Further from the stamps than this it goes back to them, whatever its drift may be.
+# Resynchronise with the stamps if the clock differs by more than this, whatever the drift is.
 MOST_OFF_S = 0.050
 
 
@@ -33,27 +34,27 @@ class SampleClock:
         self.rate_hz = rate_hz
         self.resyncs = 0
         self.lost_s = 0.0
-        self._sample: int | None = None  # the last that was stamped
+        self._sample: int | None = None  # the last stamped sample
         self._at_s = 0.0  # when it passed
-        self._slow = 0.0  # how much longer than nominal a sample takes
+        self._slow = 0.0  # how much longer than nominal a sample is
         # The covariance of the two states.
         self._p_time, self._p_both, self._p_slow = JITTER_S**2, 0.0, CRYSTAL**2
-        # Since when the block lasts, and the error of its least late stamp.
+        # The start of the block, and the error of its earliest stamp.
         self._since_s, self._least_s = float("-inf"), float("inf")
-        self._lately_s = 0.0  # that of the last blocks
-        # What was taken for lost not long ago, and when.
+        self._lately_s = 0.0  # the error of the last blocks
+        # The last presumed loss, and its time.
         self._claimed_s, self._claimed_at_s = 0.0, float("-inf")
-        # Since when all stamps are off from that, and by how much the least late.
+        # Since when all stamps differ from that, and the difference of the earliest one.
         self._off_since_s: float | None = None
         self._off_s = 0.0
 
     @property
     def drift(self) -> float:
-        """How much faster than nominal it runs: 50e-6 is 50 ppm."""
+        """How much faster than nominal the clock runs: 50e-6 is 50 ppm."""
         return -self._slow
 
     def stamp(self, sample: int, at_s: float) -> None:
-        """The sample of that number, counted from the device's first, was seen to pass at at_s."""
+        """Takes the time stamp at_s of the sample with this number, counted from the device's first."""
         if self._sample is None:
             self._sample, self._at_s = sample, at_s
             return
@@ -91,7 +92,7 @@ class SampleClock:
             self._off_since_s, self._off_s = at_s, off_s
         self._off_s = min(self._off_s, off_s)
         if at_s - self._off_since_s >= BLOCK_S:
-            # By what was lost, and not to the stamps: what comes after a hole is as late as what came before it.
+            # Moves by the lost time, and not to the stamps, because stamps after a gap are as late as before it.
             self._at_s += self._off_s
             self.lost_s += self._off_s
             claimed_s = self._claimed_s if at_s - self._claimed_at_s < _DOUBTED_S else 0.0
@@ -101,7 +102,7 @@ class SampleClock:
         return True
 
     def _give_back(self, early_s: float, at_s: float) -> float:
-        """Nothing comes early: what was taken for lost and is not → how much of it."""
+        """Stamps are never early: returns the part of a presumed loss that was only a delay."""
         if early_s < _EARLY_S or at_s - self._claimed_at_s > _DOUBTED_S:
             return 0.0
         back_s = min(early_s, self._claimed_s)

@@ -1,1 +1,1 @@
-"""A push button as a program of its own: reads a key or a GPIO line, and asks the daemon by its control socket."""
+"""The program for a push button: reads a key or a GPIO line, and gives orders to the daemon over its control socket."""

@@ -1,4 +1,4 @@
-"""What every button is to this program, whichever way it is connected."""
+"""The interface of every button, however it is connected."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from parleyd.core.errors import UserError
 
 
 class ButtonGoneError(UserError):
-    """The button is not there, or may not be read: it may come (back)."""
+    """The button does not exist, or may not be read; that may change."""
 
 
 class Contact(Protocol):
-    """name: for people."""
+    """name: shown to people."""
 
     name: str
 
     def changes(self, timeout_s: float | None) -> list[tuple[bool, float]]:
-        """Waits for changes: (closed, monotonic time), the oldest first; none after timeout_s. Raises
+        """Waits for changes: (closed, monotonic time), the oldest first; empty after timeout_s. Raises
         ButtonGoneError."""
 
     def close(self) -> None: ...

@@ -14,7 +14,7 @@ from parleyd.host import python_env
 
 
 def open_line(config: Button) -> GpioLine:
-    """Raises ButtonGoneError, and UserError for what stays wrong."""
+    """Opens the line. Raises ButtonGoneError, and UserError for lasting errors."""
     try:
         import gpiod
         from gpiod.line import Bias, Direction, Edge
@@ -54,7 +54,7 @@ def open_line(config: Button) -> GpioLine:
 
 
 class GpioLine:
-    """request: a gpiod.LineRequest. The kernel's times are of the monotonic clock."""
+    """request: a gpiod.LineRequest. The kernel's time stamps use the monotonic clock."""
 
     def __init__(self, request: Any, name: str, closing: object) -> None:
         self.name = name

@@ -19,7 +19,7 @@ _MOST_KEYS_SHOWN = 12
 
 
 def open_key(config: Button) -> InputKey:
-    """Raises ButtonGoneError, and UserError for what stays wrong."""
+    """Opens the device. Raises ButtonGoneError, and UserError for lasting errors."""
     try:
         import evdev
     except ImportError as error:
@@ -84,7 +84,7 @@ def _names(evdev: Any, keys: list[int]) -> list[str]:
 
 
 class InputKey:
-    """device: an evdev.InputDevice. code: None is any key."""
+    """device: an evdev.InputDevice. code: None means any key."""
 
     def __init__(self, device: Any, code: int | None, key_type: int) -> None:
         self.name = f"{device.name} ({device.path})"
@@ -99,7 +99,7 @@ class InputKey:
             events = list(self._device.read())
         except OSError as error:
             raise ButtonGoneError(f"{self.name} is gone ({os.strerror(error.errno or 0)})", "plug it in") from error
-        # The time of arrival, not the event's: that is in another clock.
+        # The time of arrival is used, because the event's time has another clock.
         now_s = time.monotonic()
         return [
             (event.value != 0, now_s)

@@ -1,4 +1,5 @@
-"""From a contact that bounces to short and long presses. Pure: times come in, in seconds of one clock."""
+"""Turns the changes of a bouncing contact into short and long presses. Pure: times are arguments, in seconds of one
+clock."""
 
 from __future__ import annotations
 
@@ -8,10 +9,11 @@ Press = Literal["short", "long"]
 
 
 class Presses:
-    """A change counts at once; what follows within debounce_ms is bouncing, and counts only if it is still so then.
+    """A change counts at once. Changes within debounce_ms after it are bouncing; the contact's state at the end of this
+    time counts.
 
-    long_ms: a press is long as soon as it has lasted so long, and short when it ends before. None: there are no long
-    presses, and a short one is told when it begins.
+    long_ms: a press is long as soon as it has lasted this long, and short if it ends before. None: there are no long
+    presses, and a short press is reported when it begins.
     """
 
     def __init__(self, debounce_ms: int, long_ms: int | None) -> None:
@@ -25,7 +27,7 @@ class Presses:
 
     @property
     def due_s(self) -> float | None:
-        """When pass_to() has something to do without any change of the contact; None: never."""
+        """When to call pass_to() if the contact does not change; None: never."""
         return min((at_s for at_s in (self._turn_at_s, self._long_at_s) if at_s is not None), default=None)
 
     @property
@@ -40,12 +42,12 @@ class Presses:
         return presses + self.pass_to(at_s)
 
     def lost(self) -> None:
-        """The button is gone: nothing is pressed, and nothing comes of what was."""
+        """The button is lost: the present press is forgotten."""
         self._contact = self._down = False
         self._long_at_s = None
 
     def pass_to(self, now_s: float) -> list[Press]:
-        """Time goes on."""
+        """Processes the time up to now."""
         presses: list[Press] = []
         while (due_s := self.due_s) is not None and due_s <= now_s:
             if due_s == self._long_at_s:

@@ -1,4 +1,4 @@
-"""The loop of `parleyd button`: presses of a button that comes and goes → orders to a daemon that does likewise."""
+"""The loop of `parleyd button`: turns presses into orders to the daemon, both of which may be missing for a while."""
 
 from __future__ import annotations
 
@@ -15,21 +15,24 @@ from parleyd.control.client import Client, NotRunningError, RefusedError
 
 log = logging.getLogger(__name__)
 
-# A button that is not there is looked for so often; a daemon that is being started again is asked once more after this.
+# The interval of the search for a missing button, and the delay before an order is tried again while the daemon is
+# being restarted.
 LOOK_AGAIN_S = 1.0
 ASK_AGAIN_S = 3.0
-# Whoever presses sooner after the question cannot have heard it, and means what the button does otherwise.
+# A press that comes sooner after the question than this is not an answer to it, because the person cannot have heard
+# it.
 HEARD_S = 0.7
 
 
 def meaning(press: Press, order: Order, status: Mapping[str, Any], pressed_s: float) -> tuple[str | None, bool]:
-    """→ (the id of the call that this press answers, else None; whether it allows it). status: the daemon's. pressed_s:
-    in the clock of the daemon's events, the monotonic one. Pure.
+    """Returns (the id of the call that this press answers, or None; whether the press allows it). Pure.
 
-    A short press says yes and a long one no, but for a press that would mute: that always mutes, and says no.
+    status: the daemon's. pressed_s: in the clock of the daemon's events, the monotonic one.
+
+    A short press allows the call and a long one denies it. A press that would mute always mutes, and denies it.
     """
     asked = [one for one in status.get("confirmations", ()) if pressed_s - one["at_s"] >= HEARD_S]
-    # One waits at a time; two would not tell which one is meant.
+    # Only one question can be answered; with two it would be unclear which one is meant.
     if len(asked) != 1:
         return None, False
     return str(asked[0]["approval"]), press == "short" and not would_mute(order, status)
@@ -41,9 +44,10 @@ def would_mute(order: Order, status: Mapping[str, Any]) -> bool:
 
 
 class Orders:
-    """Carries out what a press means. A connection for every press: the daemon may be another one each time.
+    """Gives the order of a press. Each press has its own connection, because the daemon may have been restarted.
 
-    socket: else the client's own places. confirms: a press answers a tool that waits for a person.
+    socket: of the daemon; None: the client's usual places. confirms: a press answers the question of a tool that waits
+    for a person.
     """
 
     def __init__(self, socket: Path | None, *, confirms: bool = True) -> None:
@@ -51,10 +55,10 @@ class Orders:
         self._confirms = confirms
 
     def give(self, press: Press, order: Order) -> None:
-        """Says in the log what came of it; a failure is no reason to end."""
+        """Logs the result; a failure does not end the program."""
         if order == "none" and not self._confirms:
             return
-        # A press that is tried again later answers nothing that was not asked then.
+        # A press that is tried again later does not answer a question that was asked after the press.
         pressed_s = time.monotonic()
         for is_last in (False, True):
             try:
@@ -77,13 +81,13 @@ class Orders:
         return now
 
     def _ask(self, press: Press, order: Order, pressed_s: float) -> str:
-        """→ what was done; empty for nothing."""
+        """Gives the order. Returns the action in words; empty for none."""
         try:
             return self._ask_knowing(press, order, pressed_s)
         except RefusedError as error:
             if error.kind != "busy" or order != "mute_or_unmute":
                 raise
-        # There are too many clients to be told how it is; to mute there is always a place.
+        # There are too many clients for a status; but mute always has a place.
         with Client(self._socket) as client:
             return self._give(client, "mute")
 
@@ -108,8 +112,8 @@ class Orders:
 
 
 def watch(config: Button, find: Callable[[Button], Contact], give: Callable[[Press, Order], None]) -> None:
-    """Never returns. find: raises ButtonGoneError for a button that may come, which is waited for; other errors of the
-    button go up."""
+    """Never returns. find: opens the button. ButtonGoneError is followed by another try later; other errors are passed
+    on."""
     has: dict[Press, Order] = {"short": config.short_press, "long": config.long_press}
     presses = Presses(config.debounce_ms, None if config.long_press == "none" else config.long_ms)
     told = ""

@@ -1,4 +1,4 @@
-"""Where the agent is reached: through the running daemon, or from this very process."""
+"""The connection to the agent: through the running daemon, or from this process."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ Take = Callable[[Event], None]
 
 
 class LinkError(Exception):
-    """What was asked for was not done; the text tells the hint, too."""
+    """The order was not carried out; the text contains the hint, too."""
 
 
 def unsayable(text: str) -> str | None:
-    """Why it cannot be sent, if not, after the words `this` or `line 3`."""
+    """Why a text cannot be sent; None if it can. The reason follows the words `this` or `line 3`."""
     if len(text) > messages.MAX_TEXT:
         return f"has {len(text)} characters; {messages.MAX_TEXT} are allowed"
-    # From bytes that are none Python makes halves of surrogate pairs.
+    # Python turns invalid UTF-8 into unpaired surrogates.
     return "is not UTF-8" if any("\ud800" <= sign <= "\udfff" for sign in text) else None
 
 
 class Link(Protocol):
-    """Events come on other threads, as the control socket tells them; `gone` when no more will come."""
+    """Events come on other threads, in the form of the control socket; `gone` is the last one."""
 
     def say(self, text: str) -> None:
         """Raises LinkError."""
 
     def turn(self, until_s: float) -> AbstractContextManager[None]:
-        """While it lasts, nobody else waits for an answer. Raises LinkError when it does not come until then."""
+        """In this context nobody else waits for an answer. Raises LinkError if the turn does not come in time."""
 
     def send_file(self, descriptor: int, name: str, text: str | None) -> None:
         """The caller keeps the descriptor. Raises LinkError."""
@@ -51,7 +51,7 @@ class Link(Protocol):
 
 
 class DaemonLink:
-    """Through the control socket. Raises NotRunningError and RefusedError. status: as it was at the beginning."""
+    """Uses the control socket. Raises NotRunningError and RefusedError. status: at the beginning."""
 
     def __init__(self, socket_path: Path | None, take: Take) -> None:
         self._take = take
@@ -77,7 +77,7 @@ class DaemonLink:
         self._do(lambda: self._client.send_file(descriptor, name, text))
 
     def close(self) -> None:
-        """The session is the daemon's: it goes on."""
+        """The session belongs to the daemon, and goes on."""
         self._closed = True
 
     def _do(self, ask: Callable[[], object]) -> None:
@@ -96,7 +96,7 @@ class DaemonLink:
 
 
 class OwnLink:
-    """A daemon without sound inside this process; the session ends with it. Raises what Service does."""
+    """A daemon without sound inside this process; the session ends with it. Raises the errors of Service."""
 
     def __init__(self, config: Config, agent: Agent, take: Take) -> None:
         bus = events.Bus()

@@ -13,11 +13,11 @@ from parleyd.core.text import printable
 
 
 class NoAnswerError(Exception):
-    """The conversation does not go on."""
+    """There is no answer."""
 
 
 class BadLineError(Exception):
-    """What is no message."""
+    """A line is not a message."""
 
 
 class Pipe:
@@ -41,7 +41,7 @@ class Pipe:
                 raise BadLineError(f"line {number} {why}")
             reply = self._ask(text, link)
             if reply.has_ended:
-                # The agent was hanging up when it came; the next session is for it.
+                # The agent was hanging up when the text came; the next session answers it.
                 reply = self._ask(text, link)
             if reply.answer is None:
                 raise NoAnswerError("; ".join(filter(None, reply.why_none(self._timeout_s))))
@@ -51,7 +51,7 @@ class Pipe:
         until_s = time.monotonic() + self._timeout_s
         try:
             with link.turn(until_s):
-                # What was said before, to whomever, is no answer to what comes now.
+                # Earlier events are not answers to the next text.
                 while not self._events.empty():
                     self._events.get_nowait()
                 link.say(text)

@@ -1,4 +1,4 @@
-"""The agent's answer to one text, found among all that happens. Pure: time comes in as an argument.
+"""Finds the agent's answer to one text among all events. Pure: time is an argument.
 
 Events are those of the control socket, as mappings (docs/control.md).
 """
@@ -8,19 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-# From agents that send no whole texts, the end of the parts is all there is.
+# How long to wait for the whole text after the end of the parts; some agents send only parts.
 WHOLE_S = 1.0
-# What may be a greeting was the answer after all, when nothing follows it for so long.
+# A text that may be a greeting is the answer if nothing follows it for this time.
 AFTER_GREETING_S = 5.0
-# The agent was hanging up when the text came: if it is for the next session, that begins at once.
+# How long to wait for the next session if the agent was hanging up when the text came.
 NEXT_SESSION_S = 1.0
 
 
 class Reply:
     """step() takes every event in order, until there is an `answer`, or until_s has come: then settle().
 
-    text: as it was typed. upload: of the file to which the answer is. until_s: no answer is waited for any longer; it
-    may change.
+    text: as typed. upload: the number of the file that the answer is about. until_s: the end of waiting; it may change.
     """
 
     def __init__(self, text: str | None, until_s: float, upload: int | None = None) -> None:
@@ -39,7 +38,7 @@ class Reply:
 
     @property
     def has_ended(self) -> bool:
-        """The conversation is over, and its agent has not answered."""
+        """Whether the conversation is over without an answer."""
         return self.answer is None and self._ended is not None
 
     def step(self, event: Mapping[str, Any], now_s: float) -> None:
@@ -51,11 +50,11 @@ class Reply:
             case "trouble":
                 self._trouble = event["text"], event["hint"]
             case _ if not self._is_told:
-                # An answer to somebody else, who was quicker.
+                # This is an answer to somebody else, who was earlier.
                 pass
             case "answer_text" if event["greeting"] and event["text"].strip():
                 self._greeting = event["text"].strip()
-                # Its parts may have come before it, or come now.
+                # Its parts may have come before, or may come now.
                 self._is_whole = False
                 self._wait(now_s + AFTER_GREETING_S)
             case "answer_text" if not event["corrected"] and event["text"].strip():
@@ -68,10 +67,10 @@ class Reply:
                 elif self._greeting is None:
                     self._wait(self._patience_until_s)
             case "tool_called" if self._greeting is not None:
-                # Something does follow, and it may take its time.
+                # Something follows, and may take longer.
                 self._wait(self._patience_until_s)
             case "state_changed" if event["trigger"] == "refused":
-                # It cannot pass by itself.
+                # The error cannot pass by itself.
                 self._is_refused = True
                 self._trouble = self._trouble or (event["reason"], None)
                 self._wait(now_s)
@@ -85,12 +84,12 @@ class Reply:
                 pass
 
     def settle(self) -> None:
-        """Nothing more is waited for."""
+        """Ends the waiting."""
         if self.answer is None:
             self.answer = self._parts if self._is_whole else self._greeting
 
     def why_none(self, timeout_s: float) -> tuple[str, str | None]:
-        """What went wrong, and the hint."""
+        """Why there is no answer, and the hint."""
         if self._ended is not None:
             return f"the conversation ended without an answer: {self._ended}", None
         text, hint = self._trouble or ("", "see `parleyd status`")

@@ -1,4 +1,4 @@
-"""What of the daemon's events a person in a conversation wants to see. Pure.
+"""Selects the daemon's events that a person in a conversation wants to see. Pure.
 
 Events are those of the control socket, as mappings (docs/control.md).
 """
@@ -18,8 +18,8 @@ MOST_PARAMETERS_CHARS = 80
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """begin, text, end: an answer as it is made. said: by the person, elsewhere. note, trouble: one line about the
-    conversation. over: there is nobody to talk to any more."""
+    """begin, text, end: an answer piece by piece. said: by the person, elsewhere. note, trouble: one line about the
+    conversation. over: the conversation has ended for good."""
 
     kind: Literal["begin", "text", "end", "said", "note", "trouble", "over"]
     text: str = ""
@@ -38,7 +38,7 @@ class View:
         self._is_down = False
 
     def said(self, text: str) -> None:
-        """The person has typed this here; the daemon will tell of it, too."""
+        """The person has typed this text here; the daemon's event for it is not shown again."""
         self._own.append(text)
         self._streamed = self._whole = ""
 
@@ -99,7 +99,7 @@ class View:
             if not self._is_hidden:
                 pieces.append(Piece("text", event["text"]))
             elif not _plain(self._whole).startswith(_plain(self._streamed)):
-                # It is another one after all.
+                # It is another answer.
                 self._is_hidden = False
                 pieces += [Piece("begin"), Piece("text", self._streamed)]
         if event["kind"] == "stop":
@@ -114,7 +114,7 @@ class View:
         if event["corrected"]:
             return [*self._close(), Piece("note", f"interrupted after: {text}")]
         if self._is_open:
-            # Its parts show it.
+            # Its parts have shown it.
             return []
         if _plain(text) == _plain(self._streamed):
             self._streamed = ""

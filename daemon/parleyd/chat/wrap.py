@@ -1,4 +1,4 @@
-"""Words into lines, as they come. Pure."""
+"""Wraps words into lines, as they come. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from parleyd.core.text import printable
 
 
 def columns(text: str) -> int:
-    """How wide a terminal shows it: East Asian characters and most emoji take two columns, marks none."""
+    """The width of a text on a terminal: East Asian characters and most emoji take two columns, combining marks
+    none."""
     return sum(_columns_of(sign) for sign in text)
 
 
@@ -21,9 +22,9 @@ def _columns_of(sign: str) -> int:
 
 
 class Wrap:
-    """Takes text in pieces of any size, gives what can be printed: a word is held until it is whole.
+    """Takes text in pieces of any size, and returns the printable part: a word is kept until it is complete.
 
-    indent: before every line. width: of the terminal, which a line does not quite fill, so that none wraps itself."""
+    indent: before every line. width: of the terminal; lines stay shorter, so that the terminal does not wrap them."""
 
     def __init__(self, indent: str, width: int) -> None:
         self._indent = indent
@@ -39,7 +40,7 @@ class Wrap:
         return "".join(map(self._take, printable(text)))
 
     def end(self) -> str:
-        """The rest, and the end of the last line."""
+        """Returns the rest, and the end of the last line."""
         rest = self._flush()
         return rest if self._is_fresh and not rest else rest + "\n"
 
@@ -53,7 +54,7 @@ class Wrap:
             self._blanks += sign
             return done
         self._word += sign
-        # Longer than a line, or written without blanks.
+        # The word is longer than a line, or the text has no spaces.
         return self._flush() if columns(self._word) >= self._most else ""
 
     def _flush(self) -> str:

@@ -1,6 +1,6 @@
-"""What a configuration has to keep beside its types: rules between keys, and what it asks of this machine.
+"""Checks of a configuration besides its types: rules between keys, and the needs that this machine has to meet.
 
-configuration.load() reads a file and holds it against all rules. this_machine.missing() says which packages, programs,
-files, credentials and sound devices are not there; `parleyd check` and the doctor call it, the daemon does not, since
-each of its parts says the same when it cannot start.
+configuration.load() reads a file and checks all rules. this_machine.missing() lists the packages, programs, files,
+credentials and sound devices that do not exist; `parleyd check` and the doctor call it. The daemon does not, because
+each of its parts reports the same problem when it cannot start.
 """

@@ -1,4 +1,4 @@
-"""Reads a configuration file and holds it against all rules of the program.
+"""Reads a configuration file and checks all rules of the program.
 
 loaded = load(path)  # or raises ConfigError
 loaded.config.gate.hangover_ms
@@ -19,12 +19,12 @@ __all__ = ["ConfigError", "Loaded", "Problem", "load", "parse"]
 
 
 def load(path: Path) -> Loaded:
-    """Reads and checks a file. Raises ConfigError, also where the file cannot be read."""
+    """Reads and checks a file. Raises ConfigError, also if the file cannot be read."""
     return loader.load(path, _findings)
 
 
 def parse(text: str, path: str) -> Loaded:
-    """Checks the text of a file; `path` is for the problems only. Raises ConfigError."""
+    """Checks the text of a file; `path` is used only in the problems. Raises ConfigError."""
     return loader.parse(text, path, _findings)
 
 
@@ -37,7 +37,7 @@ def _findings(config: Config, is_settled: Callable[[str], bool]) -> Iterator[Fin
 
 
 def _key(config: Config, is_settled: Callable[[str], bool]) -> Iterator[Finding]:
-    """Whether the key can be found now."""
+    """Warns if the key cannot be found now."""
     key = "elevenlabs.api_key"
     is_used = config.provider == "elevenlabs" and is_settled("provider") and is_settled(key)
     # A key that breaks the rules has been reported.

@@ -17,6 +17,8 @@ _HEAD = f"""\
 <!-- Generated from daemon/parleyd/config/schema.py: python -m parleyd.checks.document > docs/configuration.md -->
 # Configuration
 
+*For everybody who edits the configuration: every key, with its values and its default.*
+
 parleyd reads one YAML file, `{SYSTEM_CONFIG}` or the one named by `-c FILE`. Commands of a user other than
 root read `~/.config/parleyd/parleyd.yaml`, that of the user service, where it is there. Every key has a default: write
 only what you change. [`config/parleyd.yaml`](../config/parleyd.yaml) is a commented example to start from.

@@ -1,4 +1,4 @@
-"""Whether the WAV files that the section `earcons` names can serve, and whether what is to be spoken can be."""
+"""Checks whether the WAV files of the section `earcons` can be used, and whether spoken earcons can be made."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from parleyd.core.errors import UserError
 
 
 def check(section: Earcons, is_settled: Callable[[str], bool]) -> Iterator[Finding]:
-    """As rules.check."""
+    """Like rules.check."""
     for name, choice in msgspec.structs.asdict(section).items():
         key = f"earcons.{name}"
         if not isinstance(choice, str) or choice in ("on", "off") or not is_settled(key):
@@ -23,7 +23,7 @@ def check(section: Earcons, is_settled: Callable[[str], bool]) -> Iterator[Findi
             if not any(map(shutil.which, ("flite", "espeak-ng"))):
                 yield Finding(key, "no speech synthesiser is installed", "apt install flite (or espeak-ng)")
             continue
-        # Reading sound takes numpy, which is slow to load.
+        # Imported here because reading sound needs numpy, which is slow to load.
         from parleyd.audio.earcons.sounds import from_file
 
         try:

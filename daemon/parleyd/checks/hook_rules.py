@@ -1,4 +1,4 @@
-"""What must hold for hooks, and what types cannot say. Pure."""
+"""The rules for hooks that types cannot express. Pure."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Secrets that stand in the configuration itself, where everybody who reads the file has them. Pure.
+"""Finds secrets in the configuration itself, where everybody who can read the file can see them. Pure.
 
-A guess, and so a warning: what providers' tokens begin with, what is called a token, and what looks drawn by lot.
+The result is a guess, and so a warning: texts that begin like the tokens of known providers, values that are called a
+token, and texts that look random.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from parleyd.config.problem import Finding
 from parleyd.config.secrets import is_sensitive_name
 
 _FEWEST_CHARS = 8
-# What providers give out: ElevenLabs, OpenAI, Stripe, GitHub, GitLab, Slack, Hugging Face, AWS, Google; and JSON Web
-# Tokens.
+# How the tokens of known providers begin: ElevenLabs, OpenAI, Stripe, GitHub, GitLab, Slack, Hugging Face, AWS, Google;
+# and JSON Web Tokens.
 _KNOWN = re.compile(
     r"\b(sk|pk|rk|ghp|gho|ghs|github_pat|glpat|xox[abeoprs]|hf)[-_][A-Za-z0-9_-]{8,}|\bAKIA[0-9A-Z]{16}\b"
     r"|\bAIza[0-9A-Za-z_-]{30,}|\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.?"
@@ -25,12 +26,13 @@ _KNOWN = re.compile(
 _SCHEME = re.compile(r"\s*(bearer|basic|token)\s+[A-Za-z0-9._~+/=-]{8,}\s*", re.IGNORECASE)
 _LONG = re.compile(r"[A-Za-z0-9_+=-]{24,}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-# Bits per character: names and words have less, hexadecimal digits drawn by lot about 3.6 in 32 of them.
+# Bits of entropy per character from which a text looks random. Names and words have less; 32 random hexadecimal digits
+# have about 3.6.
 _RANDOM_BITS = 3.3
 
 
 def check(key: str, tool: sections.CommandTool | sections.HttpTool) -> Iterator[Finding]:
-    """key: the tool's."""
+    """Yields warnings. key: the dotted key of the tool."""
     if isinstance(tool, sections.HttpTool):
         for name, text in tool.headers.items():
             if _is_secret(name, text):
@@ -61,7 +63,7 @@ def _credential(name: str) -> str:
 
 def _is_secret(name: str, text: str) -> bool:
     if "{" in text:
-        # What stands beside a placeholder is a scheme, as a rule.
+        # The text beside a placeholder is usually a scheme, such as Bearer.
         text = re.sub(r"\{[^}]*\}", " ", text)
     is_named = is_sensitive_name(name) and len(text.strip()) >= _FEWEST_CHARS and "/" not in text[:1]
     return is_named or bool(_SCHEME.fullmatch(text) or _KNOWN.search(text)) or _looks_drawn(text)
@@ -70,7 +72,7 @@ def _is_secret(name: str, text: str) -> bool:
 def _looks_drawn(text: str) -> bool:
     for found in _LONG.finditer(_UUID.sub(" ", text)):
         word = found[0]
-        # Words and numbers that are joined have digits in one or two places only.
+        # Joined words and numbers have digits in one or two places only.
         is_joined = "_" in word or "-" in word or word.islower() or word.isupper()
         if not re.search(r"[A-Za-z]", word) or len(re.findall(r"\d+", word)) < (3 if is_joined else 1):
             continue
@@ -92,7 +94,7 @@ def _in_url(url: str) -> bool:
 
 
 def _in_body(name: str, shape: object) -> Iterator[str]:
-    """The names, from the outside to the inside, behind which one stands."""
+    """Yields for each text in the body the names that lead to it, from the outside to the inside."""
     if isinstance(shape, Mapping):
         for key, inner in shape.items():
             for rest in _in_body(str(key), inner):

@@ -1,4 +1,4 @@
-"""What must hold for profiles, and what types cannot say. Pure."""
+"""The rules for profiles that types cannot express. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 
 def check(config: Config, found: Sequence[Finding], is_settled: Callable[[str], bool]) -> Iterator[Finding]:
-    """found: what rules.check() says of the configuration without any profile. is_settled: see there."""
+    """found: the findings of rules.check() for the configuration without a profile. is_settled: see rules.check()."""
     for name, profile in config.profiles.items():
         key = f"profiles.{name}"
         if not _NAME.fullmatch(name):
@@ -38,7 +38,7 @@ def check(config: Config, found: Sequence[Finding], is_settled: Callable[[str], 
 def _settings(
     key: str, with_profile: Config, found: Sequence[Finding], is_settled: Callable[[str], bool]
 ) -> Iterator[Finding]:
-    """What is wrong with them is told where they stand."""
+    """The findings of a profile's settings, at the keys of the profile."""
 
     def settled(one: str) -> bool:
         return is_settled(one) and is_settled(f"{key}.{one}")

@@ -1,4 +1,4 @@
-"""What must hold between keys, and what types cannot say. Pure."""
+"""The rules between keys, which types cannot express. Pure."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from urllib.parse import urlsplit
 from parleyd.checks import hook_rules, tool_rules
 from parleyd.config import signs
 from parleyd.config.base import Secret
-from parleyd.config.keeping import QuietHours
 from parleyd.config.problem import Finding
+from parleyd.config.retention import QuietHours
 from parleyd.config.schema import Config, Variable
 from parleyd.config.secrets import HIDDEN
 from parleyd.transcript import redaction
 
-# Beside the agent's and the announcements' voice, of which more is to be said.
+# Ids without a rule of their own; the agent's id and the voice of announcements have more detailed checks.
 _IDS = {
     "elevenlabs.overrides.voice_id": signs.VOICE_ID,
     "elevenlabs.overrides.llm": signs.LLM_ID,
@@ -28,7 +28,8 @@ _EXAMPLES = {"env": "ELEVENLABS_API_KEY", "file": "/etc/parleyd/elevenlabs.key",
 
 
 def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[Finding]:
-    """is_settled(key): the key's value is what the user wrote or the default, and not a stand-in for a faulty one."""
+    """Yields the findings. is_settled(key): the key's value is the user's or the default, and does not replace a faulty
+    one."""
     if is_settled("provider") and config.provider == "elevenlabs" and is_settled("elevenlabs.agent_id"):
         yield from _agent_id(config.elevenlabs.agent_id)
     if is_settled("elevenlabs.api_key"):
@@ -82,7 +83,7 @@ def _nobody_confirms(config: Config) -> Iterator[Finding]:
 
 
 def hours(key: str, stretches: Sequence[QuietHours], is_settled: Callable[[str], bool]) -> Iterator[Finding]:
-    """key: where they stand."""
+    """Checks periods of the day. key: the dotted key of the list."""
     for number, stretch in enumerate(stretches, 1):
         one = f"{key}.{number}"
         if stretch.from_ == stretch.to and is_settled(f"{one}.from") and is_settled(f"{one}.to"):

@@ -1,8 +1,8 @@
-"""A child process of this_machine.py that looks sound devices up by their names.
+"""A child process of this_machine.py that looks up sound devices by their names.
 
     python -m parleyd.checks.sound_names '{"input": "default", "output": "USB"}'
 
-Prints one line of JSON: for each direction whose device is not there, what is wrong and its hint.
+Prints one line of JSON: for each direction with a missing device, the problem and its hint.
 """
 
 from __future__ import annotations

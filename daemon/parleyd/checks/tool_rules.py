@@ -1,4 +1,4 @@
-"""What must hold for tools, and what types cannot say. Pure."""
+"""The rules for tools that types cannot express. Pure."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from parleyd.tools import template
 from parleyd.tools.parameters import Parameters, SchemaError
 from parleyd.tools.template import Placeholder, TemplateError
 
-# What takes a program as an argument.
+# Interpreters, which take a program as an argument.
 _INTERPRETER = re.compile(
     r"(ba|da|z|k|a|fi|c|tc)?sh|python[\d.]*|pypy[\d.]*|perl[\d.]*|ruby[\d.]*|node(js)?|deno|bun|(original-|[gmn])?awk|g?sed|"
     r"g?jq|jaq|yq|lua(jit)?[\d.]*|php[\d.]*|tclsh[\d.]*|expect|guile|julia|Rscript"
 )
-# Behind one of these stands the program, or a file of it; not in those to which -c or -e means something else.
+# The usual options before a program or its file; some interpreters use -c or -e for something else.
 _PROGRAM_OPTION = re.compile(r"-[a-zA-Z]*[cef]|--(expression|file|eval|command|from-file)")
 _OTHER_OPTIONS = re.compile(r"lua.*|php.*|deno|bun")
-# These read options behind their program, too.
+# These interpreters read options behind their program, too.
 _READS_ON = re.compile(r".*(awk|sed|jq|jaq|yq)")
 _HINT = (
     "write the program first and without it, then the value as an argument of its own, as in "
     '[sh, -c, \'echo "$1"\', sh, "{text}"] or [sed, -n, -e, 5p, "/var/log/{name}"]; or give it by stdin: parameters'
 )
-# These hand their arguments to a shell, here or at the other end.
+# Programs that pass their arguments to a shell, here or on another host.
 _SHELL_BEHIND = ("ssh", "rsh", "su", "watch", "eval")
-# What each of their arguments means hangs on those before it.
+# The meaning of their arguments depends on the arguments before.
 _DATABASES = ("sqlite3", "psql", "mysql", "mariadb")
-# These run what follows them.
+# Programs that run the command after them.
 _WRAPPERS = (
     "busybox", "chroot", "doas", "env", "find", "flock", "ionice", "nice", "nohup", "setsid", "stdbuf", "sudo",
     "systemd-run", "taskset", "timeout", "xargs",
@@ -130,7 +130,7 @@ def _command(key: str, tool: sections.CommandTool, parameters: Parameters) -> It
 
 
 def _wrapped(run: Sequence[str]) -> str:
-    """The name of the program that is run in the end, such as sh in [timeout, 5, sh, -c, ...]."""
+    """The name of the program behind all wrappers, such as sh in [timeout, 5, sh, -c, ...]."""
     names = [PurePosixPath(argument).name for argument in run]
     if names[0] not in _WRAPPERS:
         return names[0]
@@ -139,10 +139,10 @@ def _wrapped(run: Sequence[str]) -> str:
 
 
 def _may_be_program(name: str, run: Sequence[str], index: int) -> bool:
-    """Whether this argument of an interpreter may be its program, or an option that holds one.
+    """Whether this argument of an interpreter may be its program, or an option that contains one.
 
-    What each option of each interpreter means is not known here. So the program has to stand before a value in a place
-    that is the same in all of them: first of all, or right behind one of the usual options for it.
+    The options of all interpreters are not known here. So the program has to come before a value, in a place that is
+    the same for all of them: first, or right behind one of the usual options for it.
     """
     start = [PurePosixPath(argument).name for argument in run].index(name) + 1
     is_behind_it = index > start and not run[start].startswith("-")
@@ -231,7 +231,7 @@ def _secrets(key: str, secrets: Mapping[str, Secret]) -> Iterator[Finding]:
 
 
 def _is_near(host: str) -> bool:
-    """This machine, or the network at home."""
+    """Whether the host is this machine or in the home network."""
     try:
         return ipaddress.ip_address(host).is_private
     except ValueError:

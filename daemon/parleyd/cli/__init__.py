@@ -1,1 +1,1 @@
-"""The commands. Each module is one; main.py is their list."""
+"""The commands, one in each module; main.py has the list."""

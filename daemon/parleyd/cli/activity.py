@@ -1,4 +1,5 @@
-"""`parleyd activity`: somebody is busy with the device, so that the agent does not speak into the pause."""
+"""`parleyd activity`: tells the agent that somebody is busy with the device, so that it does not speak into the
+pause."""
 
 from __future__ import annotations
 

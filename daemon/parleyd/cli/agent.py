@@ -1,4 +1,4 @@
-"""`parleyd agent`: the embedded agent as a server of its own."""
+"""`parleyd agent`: runs the embedded agent as a separate server."""
 
 from __future__ import annotations
 
@@ -43,20 +43,26 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on, default: %(default)s")
     parser.add_argument(
-        "--key-file", type=Path, metavar="FILE", help="its first line is the key that every client has to give"
+        "--key-file", type=Path, metavar="FILE", help="the file whose first line is the key that every client must send"
     )
     parser.add_argument(
-        "--no-key", action="store_true", help="serve everybody on the network, with --host beyond this machine"
+        "--no-key", action="store_true", help="serve the whole network without a key, with --host of another address"
     )
     parser.add_argument(
         "--origin", action="append", default=[], metavar="URL", help="web pages of this origin may connect, too"
     )
-    parser.add_argument("--port", type=_port, default=DEFAULT_PORT, help="0: any free one; default: %(default)s")
-    parser.add_argument("--scenario", type=Path, metavar="FILE", help="what the agent is like and what goes wrong")
-    parser.add_argument("--ears", choices=("sphinx", "whisper", "none"), help="recogniser, default: sphinx")
-    parser.add_argument("--voice", metavar="NAME", help="of flite (slt, rms, awb, kal) or of espeak-ng (en-gb)")
+    parser.add_argument(
+        "--port", type=_port, default=DEFAULT_PORT, help="the port, 0: any free one; default: %(default)s"
+    )
+    parser.add_argument(
+        "--scenario", type=Path, metavar="FILE", help="a file with the settings of the agent, and its faults"
+    )
+    parser.add_argument("--ears", choices=("sphinx", "whisper", "none"), help="the speech recogniser, default: sphinx")
+    parser.add_argument("--voice", metavar="NAME", help="a voice of flite (slt, rms, awb, kal) or of espeak-ng (en-gb)")
     parser.add_argument("--input-format", choices=FORMATS, metavar="FORMAT", help=f"{', '.join(FORMATS)}")
-    parser.add_argument("--output-format", choices=FORMATS, metavar="FORMAT", help="likewise; default: pcm_16000")
+    parser.add_argument(
+        "--output-format", choices=FORMATS, metavar="FORMAT", help="the same choices; default: pcm_16000"
+    )
     parser.add_argument("--record", type=Path, metavar="DIR", help="write each connection's sound and messages there")
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
     parser.add_argument("--quit-with-stdin", action="store_true", help="end with standard input, and not by SIGTERM")
@@ -152,7 +158,8 @@ def _wait_for_eof(done: Callable[[], None]) -> None:
 
 
 class _Printer:
-    """One line per thing that happens; called from the server's thread. A reader that has gone ends the program."""
+    """Prints one line per event; called from the server's thread. If the reader of the pipe has ended, the program
+    ends."""
 
     def __init__(self, *, is_json: bool, done: Callable[[], None]) -> None:
         self._is_json = is_json
@@ -214,6 +221,6 @@ def _told(kind: str, fields: dict[str, Any]) -> str:
 
 
 def _line(text: str, limit: int = 160) -> str:
-    """Printable, and not longer than a line."""
+    """The text, printable and not longer than a line."""
     shown = "".join(sign if sign.isprintable() else " " for sign in text)
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"

@@ -1,4 +1,4 @@
-"""`parleyd announce`: a text for the people in the room, without the agent."""
+"""`parleyd announce`: speaks a text to the people in the room, without the agent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Speaks a text without a conversation. While somebody speaks with the agent it waits for a pause.",
     )
     parser.add_argument("text", nargs="+", metavar="TEXT")
-    parser.add_argument("--now", action="store_true", help="without waiting: the agent becomes quieter meanwhile")
+    parser.add_argument("--now", action="store_true", help="do not wait for a pause: the agent becomes quieter")
     add_wait(parser, "until it has been spoken", timeout_s=120.0)
     add_options(parser)
     parser.set_defaults(run=run)
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _ended(client: Client, announcement: int, timeout_s: float) -> dict[str, Any]:
-    """Its last event, when it was spoken. Raises UserError."""
+    """The last event of a text that was spoken. Raises UserError."""
     for event in client.events_until(time.monotonic() + timeout_s):
         if event["event"] == "announcement_ended" and event["announcement"] == announcement:
             if event["finished"]:

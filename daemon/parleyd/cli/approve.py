@@ -1,4 +1,4 @@
-"""`parleyd approve`, `deny`: may the agent use that tool?"""
+"""`parleyd approve`, `deny`: allows or denies a call of a tool."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
             "(confirm: true in the configuration), or of an MCP tool (tools.mcp). `parleyd status` shows the questions "
             "with all that the call would do.",
         )
-        # Without one the daemon tells which there are.
-        parser.add_argument("approval", nargs="?", metavar="ID", help="which; without it, the ids that wait are told")
+        # Without an id the daemon lists the ids that wait.
+        parser.add_argument(
+            "approval", nargs="?", metavar="ID", help="the id of the call; without it the ids that wait are listed"
+        )
         add_options(parser)
         parser.set_defaults(run=partial(_run, order))
 

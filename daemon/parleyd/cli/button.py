@@ -27,7 +27,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("-c", "--config", type=Path, default=config_path(), metavar="FILE", help="default: %(default)s")
     parser.add_argument(
-        "--socket", type=Path, metavar="PATH", help="of the daemon; default: $PARLEYD_SOCKET, this user's, the system's"
+        "--socket",
+        type=Path,
+        metavar="PATH",
+        help="the daemon's socket; default: $PARLEYD_SOCKET, this user's, the system's",
     )
     parser.set_defaults(run=run)
 

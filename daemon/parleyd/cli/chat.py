@@ -26,7 +26,7 @@ from parleyd.core.errors import UserError
 from parleyd.host.directories import config_path, state_directory
 
 HISTORY = "chat_history"
-# Who writes takes longer than who speaks.
+# The idle time of a session in writing, because writing takes longer than speaking.
 IDLE_TIMEOUT_S = 300.0
 
 
@@ -39,21 +39,28 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
-        "-c", "--config", type=Path, metavar="FILE", help="a session of its own, with this configuration, without sound"
+        "-c",
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="open a separate session without sound, with this configuration",
     )
     where.add_argument(
-        "--socket", type=Path, metavar="PATH", help="of the daemon; default: $PARLEYD_SOCKET, this user's, the system's"
+        "--socket",
+        type=Path,
+        metavar="PATH",
+        help="the daemon's socket; default: $PARLEYD_SOCKET, this user's, the system's",
     )
     parser.add_argument(
         "--timeout", type=seconds, default=60.0, metavar="SECONDS",
-        help="without a terminal, for each answer; default: %(default)g",
+        help="without a terminal, the longest time for each answer; default: %(default)g",
     )  # fmt: skip
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
-        # So that the session is closed.
+        # The default handler raises, so that the session is closed properly.
         signal.signal(number, signal.default_int_handler)
     if sys.stdin.isatty() and sys.stdout.isatty():
         return _at_terminal(args)
@@ -86,7 +93,7 @@ def _through_pipe(args: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _linked(args: argparse.Namespace, take: Take, screen: Screen | None) -> Iterator[Link]:
-    """screen: where it is told who answers; None: nobody wants to know, nor to be greeted."""
+    """screen: shows who answers; None: nothing is shown, and the agent does not greet."""
     if args.config is None:
         try:
             through = DaemonLink(args.socket, take)
@@ -104,7 +111,7 @@ def _linked(args: argparse.Namespace, take: Take, screen: Screen | None) -> Iter
     config, words = _own_config(args.config)
     if screen is None:
         config = msgspec.structs.replace(config, wake=msgspec.structs.replace(config.wake, greeting="skip"))
-    # Of what goes wrong the conversation itself tells.
+    # The conversation itself reports errors, so a log is only for --debug.
     running_logs = logs.start(Log(level="debug")) if args.debug else None
     if running_logs is None:
         logging.getLogger("parleyd").handlers[:] = [logging.NullHandler()]
@@ -124,7 +131,7 @@ def _linked(args: argparse.Namespace, take: Take, screen: Screen | None) -> Iter
 
 
 def _own_config(path: Path | None) -> tuple[Config, str]:
-    """And who will answer, in words. Raises UserError."""
+    """The configuration of a session without a daemon, and the name of the agent. Raises UserError."""
     if path is None and not config_path().exists():
         config, words = Config(provider="local"), "No daemon runs here; the embedded agent answers"
     else:

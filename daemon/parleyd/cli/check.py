@@ -1,4 +1,4 @@
-"""`parleyd check`: is the configuration good, does this machine have what it names, and what does it come to?"""
+"""`parleyd check`: checks the configuration, and whether this machine has the things that it names."""
 
 from __future__ import annotations
 
@@ -11,22 +11,25 @@ from pathlib import Path
 from typing import Any
 
 from parleyd.checks import systemd_features
+from parleyd.checks.apart import look
 from parleyd.checks.configuration import ConfigError, Loaded, load
 from parleyd.checks.this_machine import missing
 from parleyd.cli.terminal import wrapped
 from parleyd.config.base import Secret
 from parleyd.config.json_schema import json_schema
 from parleyd.config.nodes import dump
+from parleyd.config.programs import runs_programs
 from parleyd.config.schema import Config
 from parleyd.config.secrets import masked
 from parleyd.core.text import one_line
+from parleyd.host.apart import ways_of
 from parleyd.host.directories import config_path, is_of_user
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "check",
-        help="check the configuration, and whether this machine has what it names",
+        help="check the configuration, and the packages, programs, files and devices that it names",
         description="Checks a configuration file. What is wrong goes to standard error, one problem per line; then the "
         "exit code is 78. Warnings also name the packages, programs, files and sound devices that the configuration "
         "names and this machine does not have.",
@@ -48,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         weaker = systemd_features.relied_on(
             loaded.config, systemd_features.running_version(), of_user=is_of_user(args.config)
         )
-        found = map(loaded.placed, (*missing(loaded.config), *weaker))
+        found = map(loaded.placed, (*missing(loaded.config), *weaker, *look(loaded.config, ways_of(args.config))))
         outcome: Loaded | ConfigError = replace(loaded, warnings=(*loaded.warnings, *found))
     except ConfigError as error:
         outcome = error
@@ -82,10 +85,12 @@ def _print_lines(path: Path, outcome: Loaded | ConfigError, *, everything: bool)
     else:
         verdict = "can be used, with warnings" if outcome.warnings else "good"
         print(wrapped(f"{one_line(str(path))}: {verdict}: {one_line(summary(outcome.config))}", sys.stdout))
+        if runs_programs(outcome.config):
+            print(wrapped(f"tools and hooks run {ways_of(path).in_a_line()}", sys.stdout))
 
 
 def summary(config: Config) -> str:
-    """What the daemon will do, in one line: with whom it talks, by which key, through which devices."""
+    """The configuration in one line: the agent, the key, the devices."""
     words: list[str] = [config.provider]
     if config.provider == "elevenlabs":
         words.append(f"agent {config.elevenlabs.agent_id}")

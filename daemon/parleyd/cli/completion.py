@@ -1,6 +1,6 @@
 """Shell completion from the commands' own options: `python -m parleyd.cli.completion bash`, or zsh.
 
-What it prints stands in completions/, and a test holds the two together; so only who changes an option needs shtab.
+Its output is stored in completions/, and a test compares the two; so only a person who changes an option needs shtab.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def completion(shell: str) -> str:
     parser = parser_for(COMMANDS)
     _name_files(parser, shtab.FILE)
     text = str(shtab.complete(parser, shell=shell))
-    # How to install it stands in docs/control.md.
+    # docs/control.md says how to install it.
     return re.sub(r"\A(#( .*)?\n)+", "# Made by python -m parleyd.cli.completion.\n", text) if shell == "bash" else text
 
 
@@ -29,7 +29,7 @@ def _name_files(parser: argparse.ArgumentParser, file: dict[str, Any]) -> None:
             for one in action.choices.values():
                 _name_files(one, file)
         elif action.metavar in ("FILE", "PATH"):
-            # How shtab wants to be told.
+            # shtab reads this attribute.
             setattr(action, "complete", file)  # noqa: B010 - argparse does not know it
 
 

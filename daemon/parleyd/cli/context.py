@@ -1,4 +1,4 @@
-"""`parleyd context`: something the agent should know, without answering it."""
+"""`parleyd context`: tells the agent something that it should not answer."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from parleyd.cli.daemon import add_options, connected, tell, text_of
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "context",
-        help="let the agent know something",
-        description="Tells the agent of the running session something it should know, without an answer.",
+        help="tell the agent something that it should not answer",
+        description="Tells the agent of the running session something that it should know and not answer.",
     )
     parser.add_argument("text", nargs="+", metavar="TEXT")
-    parser.add_argument("--id", dest="context_id", metavar="ID", help="replaces what was told before with the same id")
+    parser.add_argument("--id", dest="context_id", metavar="ID", help="replaces an earlier text with the same id")
     add_options(parser)
     parser.set_defaults(run=run)
 

@@ -1,4 +1,4 @@
-"""What commands to a running daemon have in common."""
+"""Functions that the commands to a running daemon share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from parleyd.control.messages import MAX_TEXT
 from parleyd.core.errors import UserError
 from parleyd.core.text import json_text, one_line, printable
 
-# The exit code for a kind of refusal.
+# The exit codes for the kinds of refusals.
 _CODES = {
     "not_allowed": os.EX_NOPERM,
     "role_missing": os.EX_NOPERM,
@@ -30,21 +30,28 @@ _CODES = {
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--socket", type=Path, metavar="PATH", help="of the daemon; default: $PARLEYD_SOCKET, this user's, the system's"
+        "--socket",
+        type=Path,
+        metavar="PATH",
+        help="the daemon's socket; default: $PARLEYD_SOCKET, this user's, the system's",
     )
     parser.add_argument("--json", action="store_true", help="print the answer as JSON")
 
 
 def add_wait(parser: argparse.ArgumentParser, what: str, *, timeout_s: float) -> None:
-    """--wait and --timeout. what: is waited for."""
+    """Adds --wait and --timeout. what: the event that is waited for."""
     parser.add_argument("--wait", action="store_true", help=f"wait {what}")
     parser.add_argument(
-        "--timeout", type=seconds, default=timeout_s, metavar="SECONDS", help="for all of it; default: %(default)g"
+        "--timeout",
+        type=seconds,
+        default=timeout_s,
+        metavar="SECONDS",
+        help="the longest time to wait; default: %(default)g",
     )
 
 
 def seconds(text: str) -> float:
-    """For argparse: above 0."""
+    """A number of seconds above 0, for argparse."""
     try:
         value = float(text)
     except ValueError:
@@ -55,7 +62,7 @@ def seconds(text: str) -> float:
 
 
 def text_of(words: Sequence[str]) -> str:
-    """What was given on the command line, as the daemon takes it. Raises UserError."""
+    """The text of the command line, in a form that the daemon accepts. Raises UserError."""
     text = " ".join(words)
     if not text.strip():
         raise UserError("the text is empty", "write some words", os.EX_USAGE)
@@ -70,7 +77,7 @@ def text_of(words: Sequence[str]) -> str:
 
 @contextlib.contextmanager
 def connected(args: argparse.Namespace) -> Iterator[Client]:
-    """Raises UserError, also for what goes wrong inside."""
+    """A connection to the daemon. Raises UserError, also for errors inside the context."""
     try:
         with Client(args.socket) as client:
             yield client
@@ -86,17 +93,17 @@ def connected(args: argparse.Namespace) -> Iterator[Client]:
 
 
 def _why_not_running() -> tuple[str, str] | None:
-    """What systemd knows of a service that does not run, and the hint."""
-    # Only where it is needed: most commands never ask systemd.
+    """Why the service does not run, according to systemd, and the hint."""
+    # Imported here because most commands never ask systemd.
     from parleyd.doctor.service import known_units, why_not_running
 
     return why_not_running(known_units())
 
 
 def refused(error: NotRunningError | RefusedError) -> UserError:
-    """With its exit code."""
+    """The error for a refusal, with its exit code."""
     if isinstance(error, RefusedError):
-        # What it tells may be an agent's words. Problems of the configuration stand on lines of their own.
+        # The text may contain an agent's words. Problems of the configuration have a line each.
         text = str(error) if error.kind == "bad_config" else one_line(str(error))
         return UserError(text, error.hint and one_line(error.hint), _CODES.get(error.kind, os.EX_UNAVAILABLE))
     code = os.EX_NOPERM if isinstance(error, NotAllowedError) else os.EX_UNAVAILABLE
@@ -104,7 +111,7 @@ def refused(error: NotRunningError | RefusedError) -> UserError:
 
 
 def tell(args: argparse.Namespace, result: dict[str, object], words: str) -> None:
-    """The result, or where the user does not ask for JSON what it comes to."""
+    """Prints the result as JSON, or its meaning in words."""
     if args.json:
         print(json_text(result))
     elif words:

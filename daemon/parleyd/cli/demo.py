@@ -47,7 +47,7 @@ from parleyd.host.signals import STOP, Signals
 SCENARIO = Path(__file__).parent.parent / "demo" / "scenario.yaml"
 PERSON_VOICE = "rms"
 IDLE_TIMEOUT_S = 4.0
-# While the play goes on it is the play that decides what comes next, and not the clock.
+# During the play no time limit may end a session.
 NEVER_IDLE = Session(idle_timeout_s=3600.0, false_wake_s=3600.0, connect_timeout_s=60.0)
 SOUND, PICTURE = "conversation.wav", "conversation.png"
 
@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
             signal.signal(number, signal.default_int_handler)
         return _demonstrate(config, bus, timeline, args)
     except BrokenPipeError:
-        # Standard output, whose reader has gone.
+        # The reader of standard output has ended.
         raise
     except OSError as error:
         hint = "choose another folder with --out"
@@ -115,10 +115,10 @@ def _demonstrate(config: Config, bus: events.Bus, timeline: Timeline | None, arg
     stage, actor = Stage(), ActorMicrophone()
     bus.subscribe(stage)
     began_s = time.monotonic()
-    # Where the rest goes: whether it can be written shows now, and not when all has been said.
+    # The folder is made first, so that a folder that is not writable is noticed now, and not at the end.
     with tempfile.TemporaryDirectory(dir=args.out, prefix=".parleyd-demo-") as folder:
         speaker = WavOutput(Path(folder) / "speaker.wav")
-        # What is left of it.
+        # The file's final place.
         speaker.name = str(args.out / SOUND)
         missed: list[str] = []
         try:
@@ -136,7 +136,7 @@ def _demonstrate(config: Config, bus: events.Bus, timeline: Timeline | None, arg
                 except CueMissedError as error:
                     missed.append(str(error))
                 except KeyboardInterrupt:
-                    # Before the service stops: what is told of its end is no part of the conversation.
+                    # Closed before the service stops, because messages about its end are not part of the conversation.
                     if timeline is not None:
                         timeline.close()
                     raise
@@ -149,7 +149,7 @@ def _demonstrate(config: Config, bus: events.Bus, timeline: Timeline | None, arg
         microphone = Recording(_floats(b"".join(actor.given)), PIPELINE_RATE_HZ, actor.began_s)
         heard = _recording(Path(folder) / "speaker.wav", speaker)
         write_stereo(Path(folder) / SOUND, microphone, heard)
-        # In the place of one that another user has left there, too.
+        # This also replaces a file that another user has left there.
         (Path(folder) / SOUND).replace(args.out / SOUND)
     facts = gather(stage.events, heard, service.counters, len(actor.given))
     missed += judge(facts, [line.words for line in LINES], stage.events, heard)
@@ -166,14 +166,14 @@ def _demonstrate(config: Config, bus: events.Bus, timeline: Timeline | None, arg
 
 
 def _audio() -> Audio:
-    """As it is configured, where that is a microphone and a speaker; else the system's own."""
+    """The configured devices, if they are a microphone and a speaker; otherwise the system's default."""
     path = config_path()
     if not path.exists():
         return Audio()
     try:
         audio = load(path).config.audio
     except ConfigError as error:
-        # A fresh installation has no agent yet; this one needs none.
+        # A new installation has no agent yet; the demo needs none.
         print(f"parleyd: {error.problems[0]}", file=sys.stderr)
         print("parleyd: so the system's own microphone and speaker are taken", file=sys.stderr)
         return Audio()
@@ -182,7 +182,7 @@ def _audio() -> Audio:
 
 
 def _interrupted(began_s: float) -> int:
-    # A second one would only cut this short.
+    # A second signal would only cut the end short.
     for number in STOP:
         signal.signal(number, signal.SIG_IGN)
     print(f"\nstopped after {time.monotonic() - began_s:.0f} s, before its end: there is no summary", file=sys.stderr)
@@ -213,8 +213,8 @@ def _converse(config: Config, bus: events.Bus) -> int:
 
 
 def _draw(path: Path, stage: Stage, microphone: Recording, speaker: Recording) -> str | None:
-    """→ why there is no picture, and what to do; None when there is one. What one of an earlier run shows would not be
-    this conversation."""
+    """Draws the picture. Returns why there is no picture, and the hint; None if there is one. Removes the picture of an
+    earlier run, which would show another conversation."""
     path.unlink(missing_ok=True)
     try:
         from parleyd.demo.picture import draw
@@ -269,7 +269,7 @@ def _print_summary(facts: Facts, missed: list[str], files: list[str], remark: st
 
 
 def _command() -> str:
-    """What a user types: in a checkout the command is not on the path."""
+    """The command that a user types; in a checkout it is not on the path."""
     script = Path(sys.executable).parent / "parleyd"
     if shutil.which("parleyd") or not script.exists():
         return "parleyd"

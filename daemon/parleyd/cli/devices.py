@@ -1,4 +1,4 @@
-"""`parleyd devices`: the sound devices there are."""
+"""`parleyd devices`: lists the sound devices."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from dataclasses import asdict
 from typing import NamedTuple
 
 from parleyd.audio.devices import alsa
-from parleyd.audio.devices.chatter import keep_stderr_apart
+from parleyd.audio.devices.deadlines import in_time
 from parleyd.audio.devices.device import DeviceError
-from parleyd.audio.devices.patience import in_time
+from parleyd.audio.devices.native_output import keep_stderr_apart
 from parleyd.audio.devices.portaudio import find
 from parleyd.audio.devices.portaudio_host import CardDevice, Direction, host
 from parleyd.audio.devices.sound_server import Source, source_behind
 from parleyd.core.errors import UserError
 from parleyd.core.text import one_line
 
-# A sound server that hangs must not hold up the list.
+# The time limit for a sound server, which must not block the list if it hangs.
 _SERVER_S = 3.0
 _RATES_HZ = (16_000, 24_000, 44_100, 48_000)
-# Of alsa-lib's and alsa-plugins' configuration.
+# Entries of the configuration of alsa-lib and alsa-plugins.
 _STOCK = re.compile(
     r"sysdefault|front|rear|center_lfe|side|surround\d\d|iec958|spdif|hdmi|dmix|dsnoop|dsp|"
     r"lavrate|samplerate|speexrate|speex|a52|upmix|vdownmix|oss"
@@ -31,8 +31,8 @@ _STOCK = re.compile(
 
 
 class _Found(NamedTuple):
-    """listed: by direction; defaults: their index; rates_hz: by direction and index, those at which it opens; sources:
-    by index, what of a sound server a microphone really is."""
+    """listed: the devices by direction. defaults: the index of the default device. rates_hz: by direction and index,
+    the rates that can be opened. sources: by index, the sound server's source behind a microphone."""
 
     listed: dict[Direction, list[CardDevice]]
     defaults: dict[Direction, int | None]
@@ -52,8 +52,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit code 69 when there is neither a microphone nor a speaker, or PortAudio hangs."""
-    # Who hangs inside PortAudio keeps it muted.
+    """Exit code 69 if there is neither a microphone nor a speaker, or if PortAudio hangs."""
+    # A thread that hangs inside PortAudio keeps standard error muted.
     keep_stderr_apart()
     try:
         found = in_time(_look, "listing the devices")
@@ -124,7 +124,8 @@ def _print(found: _Found) -> None:
 
 
 def _print_server() -> None:
-    """What PulseAudio or PipeWire has behind the devices `default` and `pulse`: ALSA does not know their names."""
+    """Prints the devices of PulseAudio or PipeWire behind `default` and `pulse`, because ALSA does not know their
+    names."""
     for kind, what in (("source", "Microphones"), ("sink", "Speakers")):
         found = _of_server(kind)
         if found is None:
@@ -139,8 +140,8 @@ def _print_server() -> None:
 
 
 def _of_server(kind: str) -> list[tuple[str, str, bool]] | None:
-    """Name, description and whether it is the default one, of all sources or sinks; None where no server answers, or
-    its tool pactl is not installed. Monitors of speakers are no microphones."""
+    """Name and description of all sources or sinks, and which is the default; None if no server answers, or if its tool
+    pactl is not installed. Monitors of speakers are left out, because they are not microphones."""
     try:
         answers = [
             subprocess.run(["pactl", *words], capture_output=True, text=True, timeout=_SERVER_S, check=True).stdout

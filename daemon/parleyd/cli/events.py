@@ -1,4 +1,4 @@
-"""`parleyd events`: what happens in the running daemon, as it happens."""
+"""`parleyd events`: prints the events of the running daemon as they happen."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from parleyd.cli.daemon import add_options, connected
 from parleyd.cli.terminal import rows, terminal_width
 from parleyd.core.text import json_text, name_text, one_line, question, settled
 
-# The whole line is indented as far as the text behind the time.
+# The continuation of a line is indented as far as the text behind the time.
 _INDENT = " " * 10
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "events",
-        help="show what happens in the daemon",
+        help="show the events of the daemon",
         description="Shows what is so in the running daemon, and with --follow what happens from then on, until Ctrl-C "
         "or until it ends. --json shows every field of every event.",
     )
-    parser.add_argument("-f", "--follow", action="store_true", help="go on with what happens")
+    parser.add_argument("-f", "--follow", action="store_true", help="print new events as they happen")
     add_options(parser)
     parser.set_defaults(run=run)
 
@@ -43,13 +43,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def shown(text: str, clock: str, width: int | None) -> str:
-    """An agent's own line breaks, and words that are longer than a line, must not look like further events."""
+    """The event as lines. An agent's own line breaks, and words that are longer than a line, must not look like further
+    events."""
     return "\n".join(rows(one_line(text), width, lead=f"{clock}  ", indent=_INDENT))
 
 
 def sentence(event: dict[str, Any]) -> str:
-    """An event of the control socket in words; empty for those that mean nothing to a person. An event that a newer
-    daemon tells of is shown by its name and fields."""
+    """An event of the control socket in words; empty for events without a meaning for a person. An unknown event of a
+    newer daemon is shown by its name and fields."""
     match event:
         case {"event": "snapshot", "status": status}:
             return f"{status['state']} ({status['reason']}), {status['health']}"

@@ -1,4 +1,4 @@
-"""`parleyd feedback`: whether the agent's last answer was good."""
+"""`parleyd feedback`: rates the agent's last answer."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from parleyd.cli.daemon import add_options, connected, tell
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
-        "feedback", help="judge the agent's last answer", description="Judges the agent's last answer in this session."
+        "feedback", help="rate the agent's last answer", description="Rates the agent's last answer in this session."
     )
-    parser.add_argument("score", choices=("like", "dislike", "none"), help="none takes it back")
+    parser.add_argument("score", choices=("like", "dislike", "none"), help="none takes the rating back")
     add_options(parser)
     parser.set_defaults(run=run)
 

@@ -1,5 +1,5 @@
-"""`parleyd run` by hand: what to say, and what was heard. A log that is kept has no words in it; this one is read at
-once, by the person who speaks."""
+"""`parleyd run` by hand: suggests what to say, and shows what was heard. A stored log contains no words of a
+conversation; this output is only read by the person who speaks."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ log = logging.getLogger(__name__)
 
 
 def hint(config: Config) -> str:
-    """What the person could do now."""
+    """A suggestion for the person."""
     if config.audio.mode == "off":
         return "try: parleyd chat, in another terminal · Ctrl-C ends"
-    # The embedded agent understands a fixed set of sentences, any other agent what people say.
+    # The embedded agent understands a fixed set of sentences; other agents understand all.
     words = "what time is it · tell me a story" if config.provider == "local" else "say something"
     first = {
         "word": f"first the wake word, {config.wake.word.replace('_', ' ')} · ",

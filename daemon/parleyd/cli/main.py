@@ -19,7 +19,7 @@ from parleyd.cli.terminal import wrapped
 from parleyd.core.errors import UserError
 from parleyd.core.text import printable
 
-# Under a heading of the help: the commands, and which file in this folder has each.
+# The headings of the help; below each, the commands and their modules in this folder.
 GROUPS = {
     "the daemon": {
         "run": "run",
@@ -75,25 +75,25 @@ examples:
 def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     _open_what_is_closed()
-    # What the terminal cannot show is shown as \x.., not a reason to end.
+    # Characters that the terminal cannot show are printed as \x.., and are not an error.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        # A command loads what it needs and no more: on a small board the rest takes seconds.
+        # Only the needed command is imported, because on a small board importing all takes seconds.
         arguments = _asks_for_help(arguments)
         chosen = [name for name in arguments if name in COMMANDS][:1]
         _refuse_unknown(arguments)
         _let_sigint_end_the_process()
         args = parser_for(chosen or COMMANDS).parse_args(arguments)
         if chosen != ["run"] and signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
-            # The daemon handles it itself, once it can.
+            # The daemon handles the signal itself, once it can.
             signal.signal(signal.SIGINT, signal.default_int_handler)
         code = int(args.run(args))
         sys.stdout.flush()
         return code
     except SystemExit as exit_:
-        # argparse ends with 2; sysexits has a code of its own for wrong usage.
+        # argparse exits with 2; sysexits has its own code for wrong usage.
         return os.EX_USAGE if exit_.code else os.EX_OK
     except UserError as failure:
         if "--debug" in arguments:
@@ -103,11 +103,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # The reader has gone, and that is all.
+        # The reader of the pipe has ended, which is not an error.
         _give_up_stdout()
         return os.EX_OK
     except OSError as error:
-        # Commands tell of their own files; what is left is the output.
+        # Commands report errors of their own files; other errors concern the output.
         if "--debug" in arguments:
             traceback.print_exc()
         _give_up_stdout()
@@ -116,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser_for(chosen: Iterable[str]) -> argparse.ArgumentParser:
-    """chosen: the commands that it is to know."""
+    """The parser. chosen: the commands that it knows."""
     parser = _Whole(prog="parleyd", description="A voice daemon: microphone and speaker, voice agent.")
     parser.add_argument("--version", action="version", version=f"parleyd {parleyd.__version__}")
     parser.add_argument("--debug", action="store_true", help="log everything, and show where an error came from")
@@ -133,7 +133,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _Whole(_Parser):
-    """The help of all commands: in groups, where argparse knows one list only."""
+    """Prints the help of all commands in groups; argparse knows only one list."""
 
     def format_help(self) -> str:
         formatter = self._get_formatter()
@@ -152,7 +152,7 @@ class _Whole(_Parser):
 
 
 def _asks_for_help(arguments: list[str]) -> list[str]:
-    """`parleyd` alone and `parleyd help [COMMAND]` are what newcomers type."""
+    """Handles `parleyd` alone and `parleyd help [COMMAND]`, which newcomers type."""
     match [word for word in arguments if word != "--debug"]:
         case [] | ["help"]:
             return ["--help"]
@@ -163,7 +163,7 @@ def _asks_for_help(arguments: list[str]) -> list[str]:
 
 
 def _refuse_unknown(arguments: Sequence[str]) -> None:
-    """argparse would list all commands, and not say which is near."""
+    """Refuses an unknown command, and suggests a similar one; argparse would only list all commands."""
     first = next((word for word in arguments if word != "--debug"), "-")
     if first in COMMANDS or first.startswith("-"):
         return
@@ -173,18 +173,19 @@ def _refuse_unknown(arguments: Sequence[str]) -> None:
 
 
 def _let_sigint_end_the_process() -> None:
-    """A KeyboardInterrupt in the middle of an import may be swallowed there, and Ctrl-C would be lost."""
+    """Lets SIGINT end the process: an import may swallow a KeyboardInterrupt, and Ctrl-C would be lost."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _open_what_is_closed() -> None:
-    """Standard streams (`>&-`): else the next socket would get their numbers, and what is printed."""
+    """Opens closed standard streams (`>&-`). Otherwise the next socket would get their number, and the output would be
+    sent there."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
-            # The lowest that is free: this one.
+            # The system uses the lowest free number, which is this stream's.
             os.open(os.devnull, os.O_RDWR)
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
@@ -192,5 +193,5 @@ def _open_what_is_closed() -> None:
 
 
 def _give_up_stdout() -> None:
-    """Nothing more can be said there, not even at exit."""
+    """Gives up standard output, so that Python does not write to it at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

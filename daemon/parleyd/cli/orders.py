@@ -1,4 +1,4 @@
-"""`parleyd wake`, `sleep`, `mute`, `unmute`, `stop`: orders to a running daemon that need no more words."""
+"""`parleyd wake`, `sleep`, `mute`, `unmute`, `stop`: orders to a running daemon without arguments."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from parleyd.core.errors import UserError
 from parleyd.core.text import printable
 from parleyd.doctor.service import known_units, log_command
 
-# It takes about two seconds; systemd gives it five.
+# How long to wait for the end of the daemon. It takes about two seconds; systemd allows five.
 STOP_S = 10.0
 
-# The order, what it does, and what is said when it was done.
+# Each order, its help text, and the message after it.
 ORDERS = {
     "wake": ("open a session with the agent, as if somebody had spoken", "woken: a session is being opened"),
     "sleep": ("end the session; the daemon goes on listening", "asleep: the session has ended"),
@@ -30,7 +30,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         parser = subparsers.add_parser(order, help=what, description=f"Tell the running daemon to {what}.")
         add_options(parser)
         if order == "wake":
-            parser.add_argument("--anyway", action="store_true", help="although a budget is spent")
+            parser.add_argument("--anyway", action="store_true", help="ignore a spent budget")
         parser.set_defaults(run=_stop if order == "stop" else partial(_run, order))
 
 
@@ -39,7 +39,7 @@ def _run(order: str, args: argparse.Namespace) -> int:
         done = client.ask(order, **({"anyway": True} if getattr(args, "anyway", False) else {}))
     tell(args, done, ORDERS[order][1])
     if warning := done.get("warning"):
-        # The order is in force; whoever relies on more than that is to notice.
+        # The order is in force; the warning and the exit code tell users who rely on more.
         print(printable(f"parleyd: {warning}"), file=sys.stderr)
         return os.EX_IOERR
     return os.EX_OK

@@ -1,4 +1,4 @@
-"""`parleyd profile`: which profile is in force, and choosing one."""
+"""`parleyd profile`: shows or chooses the profile in force."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from parleyd.cli.daemon import add_options, connected, tell
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "profile",
-        help="tell or choose the profile in force",
-        description="Without NAME: tells which profile of the running daemon is in force.",
+        help="show or choose the profile in force",
+        description="Without NAME: shows the running daemon's profile in force.",
     )
     parser.add_argument(
         "name",
         nargs="?",
         metavar="NAME",
-        help="of a profile; none: no profile; auto: by the schedule again. Holds until the next choice or a restart",
+        help="the profile; none: no profile; auto: by the schedule again. In force until the next choice or a restart",
     )
     add_options(parser)
     parser.set_defaults(run=run)

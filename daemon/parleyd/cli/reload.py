@@ -1,4 +1,4 @@
-"""`parleyd reload`: the configuration is read again."""
+"""`parleyd reload`: makes the daemon read the configuration again."""
 
 from __future__ import annotations
 

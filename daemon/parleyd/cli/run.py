@@ -18,25 +18,31 @@ import msgspec
 import parleyd
 from parleyd.app import logs
 from parleyd.app.agents import Agents
+from parleyd.app.out_of_reach import apart_for
 from parleyd.app.prometheus import Exporter
 from parleyd.app.reloader import Reloader, ReloadError
 from parleyd.app.service import Service
-from parleyd.audio.devices.chatter import keep_stderr_apart
+from parleyd.audio.devices.deadlines import GivenUpError
 from parleyd.audio.devices.names import devices_of
-from parleyd.audio.devices.patience import GivenUpError
+from parleyd.audio.devices.native_output import keep_stderr_apart
 from parleyd.audio.devices.portaudio_host import host
 from parleyd.checks.configuration import ConfigError, load
 from parleyd.cli import in_a_terminal
 from parleyd.config.changes import Changes
+from parleyd.config.programs import runs_programs
 from parleyd.config.schema import Config
 from parleyd.control.client import SOCKET_NAME
 from parleyd.control.commands import Commands, takes_time
 from parleyd.control.messages import RequestError
+from parleyd.control.own_programs import OwnPrograms
 from parleyd.control.roles import roles_of
 from parleyd.control.server import ControlServer
 from parleyd.core import events
 from parleyd.core.errors import UserError
+from parleyd.core.log_fields import fields
 from parleyd.host import journal, notify, signals
+from parleyd.host.apart import Apart, Way
+from parleyd.host.descent import become_reaper
 from parleyd.host.directories import config_path, runtime_directory, state_directory
 from parleyd.host.lock import HeldError, Lock
 from parleyd.host.signals import Signals
@@ -44,9 +50,9 @@ from parleyd.profiles.profiles import ApplyError, Profiles
 
 log = logging.getLogger(__name__)
 
-# Loading the embedded agent's recogniser, a slow sound server and a slow board together.
+# The time limit of the start: the embedded agent's recogniser and a slow sound server, on a slow board.
 START_S = 90.0
-# In the state directory, while a daemon uses it.
+# The lock file in the state directory of a running daemon.
 LOCK_NAME = "daemon.lock"
 
 
@@ -60,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         loaded = load(args.config)
     except ConfigError as error:
-        # Where logs go is not known yet; to the journal a prefix tells what this is: sd-daemon(3).
+        # The destination of the log is not known yet; in the journal the prefix gives the priority: sd-daemon(3).
         to_journal = journal.reads_stderr()
         for prefix, problems in (("<4>", error.warnings), ("<3>", error.problems)):
             for problem in problems:
@@ -71,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     settings = msgspec.structs.replace(config.log, level="debug") if args.debug else config.log
     notify.starting("starting", START_S)
     keep_stderr_apart()
-    # A crash inside PortAudio, and the watchdog's SIGABRT, tell where each thread was.
+    # Prints the stack of each thread at a crash inside PortAudio, and at the watchdog's SIGABRT.
     faulthandler.enable(sys.stderr)
     running_logs = logs.start(settings)
     for warning in loaded.warnings:
@@ -95,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
     finally:
         running_logs.stop()
     if host.oldest_call() is not None:
-        # The interpreter would wait at its end for what hangs inside PortAudio.
+        # A normal exit would wait for threads that hang inside PortAudio.
         os._exit(code)
     return code
 
@@ -104,7 +110,10 @@ def _serve(config: Config, args: argparse.Namespace, bus: events.Bus, *, is_read
     try:
         microphone, speaker = devices_of(config.audio)
         state = _state_directory()
-        with _alone(state), Agents(config) as agents, Signals(reloads=True) as arrived:
+        apart = apart_for(config, args.config, state)
+        _tell_how_apart(config, apart)
+        become_reaper()
+        with _alone(state), Agents(config, apart) as agents, Signals(reloads=True) as arrived:
             profiles = Profiles(config, bus)
             first = profiles.first_config()
             service = Service(
@@ -117,13 +126,14 @@ def _serve(config: Config, args: argparse.Namespace, bus: events.Bus, *, is_read
                 give_up=lambda: arrived.stop_wanted,
                 state_directory=state,
                 speech_for=agents.speech,
+                apart=apart,
             )
             threading.excepthook = partial(thread_died, service)
             reload = Reloader(args.config, service, profiles, debug=args.debug)
             with contextlib.ExitStack() as stack:
                 service.watch(arrived.pulse, profiles.pulse)
                 control, metrics = _control(config, service, reload, profiles, arrived, bus), _metrics(config, service)
-                # Before the devices: `parleyd status` tells that it is starting, and `parleyd stop` ends it.
+                # Started before the devices, so that `parleyd status` reports the start, and `parleyd stop` ends it.
                 for beside in (control, metrics):
                     if beside is not None:
                         service.watch(beside.pulse)
@@ -132,7 +142,7 @@ def _serve(config: Config, args: argparse.Namespace, bus: events.Bus, *, is_read
                 stack.callback(service.stop)
                 service.start()
                 if metrics is not None:
-                    # Else the file would say for a minute that the daemon is starting.
+                    # Otherwise the file would report for a minute that the daemon is starting.
                     metrics.write_soon()
                 stack.callback(profiles.stop)
                 profiles.start(service, partial(_apply, service, agents), service.fail)
@@ -146,13 +156,13 @@ def _serve(config: Config, args: argparse.Namespace, bus: events.Bus, *, is_read
                     log.info("%s", in_a_terminal.hint(config))
                 attend(service, arrived, reload)
     except GivenUpError:
-        # It was to stop before it had started.
+        # The daemon was told to stop before it had started.
         return os.EX_OK
     return os.EX_OK
 
 
 def thread_died(service: Service, args: threading.ExceptHookArgs) -> None:
-    """For threads that do not tell their owner themselves: none may be missing without anybody knowing."""
+    """Ends the service if a thread dies that does not report to its owner: no thread may be missing unnoticed."""
     name = args.thread.name if args.thread is not None else "unknown"
     service.fail(f"the thread {name}", args.exc_value or args.exc_type())
 
@@ -169,7 +179,16 @@ def _control(
         text = f"the runtime directory {error.filename} cannot be made: {error.strerror}"
         raise UserError(text, "set control.socket to a path that this user may write, or to off") from error
     commands = Commands(service, lambda: _reload(reload), arrived.stop, profiles)
-    return ControlServer(path, commands, service.status, bus, service.fail, roles_of(config.control), takes_time)
+    return ControlServer(
+        path,
+        commands,
+        service.status,
+        bus,
+        service.fail,
+        roles_of(config.control),
+        takes_time,
+        OwnPrograms().refused,
+    )
 
 
 def _metrics(config: Config, service: Service) -> Exporter | None:
@@ -192,6 +211,18 @@ def _reload(reload: Reloader) -> Changes:
         raise RequestError("bad_config", str(error), hint) from error
 
 
+def _tell_how_apart(config: Config, apart: Apart) -> None:
+    """Once, and only where there is something to keep apart."""
+    if not runs_programs(config):
+        return
+    if apart.ways.way is not Way.NONE:
+        log.info("tools and hooks run %s", apart.ways.in_a_line())
+        return
+    hint = apart.ways.hint()
+    refused = "; tools.apart is required, so none of them is run" if apart.required else ""
+    log.warning("tools and hooks run %s%s; %s", apart.ways.in_words(), refused, hint, extra=fields(hint=hint))
+
+
 def _state_directory() -> Path | None:
     try:
         return state_directory()
@@ -202,7 +233,8 @@ def _state_directory() -> Path | None:
 
 @contextlib.contextmanager
 def _alone(state: Path | None) -> Iterator[None]:
-    """Two daemons would undo each other's timers, usage and mute switch. Raises UserError."""
+    """Locks the state directory: two daemons would overwrite each other's timers, usage and mute switch. Raises
+    UserError."""
     lock: Lock | None = None
     try:
         lock = None if state is None else Lock(state / LOCK_NAME)
@@ -215,7 +247,7 @@ def _alone(state: Path | None) -> Iterator[None]:
         text = f"a parleyd is already running{who}: it keeps its state in {state}"
         raise UserError(text, hint, os.EX_UNAVAILABLE) from None
     except OSError as error:
-        # Where nothing can be written, nothing can be undone either.
+        # If the directory is not writable, no daemon can overwrite anything there.
         log.debug("the state directory %s is not held: %s", state, error.strerror)
     try:
         yield
@@ -225,7 +257,7 @@ def _alone(state: Path | None) -> Iterator[None]:
 
 
 def attend(service: Service, arrived: Signals, reload: Reloader | None = None) -> None:
-    """Does what signals ask for until one says stop. Raises UserError when the service fails."""
+    """Handles signals until one of them stops the daemon. Raises UserError if the service fails."""
     while not arrived.stop_wanted:
         match arrived.wait():
             case signals.RELOAD if reload is not None:

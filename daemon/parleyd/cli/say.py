@@ -1,4 +1,4 @@
-"""`parleyd say`: a text to the agent, as if the person had said it."""
+"""`parleyd say`: sends sends a text to the agent, as if the person had said it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def await_answer(client: Client, reply: Reply, timeout_s: float) -> str:
-    """Raises UserError. timeout_s: as it is told."""
+    """Waits for the answer. Raises UserError. timeout_s: also shown in the error."""
     while reply.answer is None:
         try:
             event = next(client.events(max(0.001, reply.until_s - time.monotonic())))

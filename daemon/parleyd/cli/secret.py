@@ -1,4 +1,4 @@
-"""`parleyd secret`: stores a key where the daemon finds it, without showing it to anybody."""
+"""`parleyd secret`: stores a key for the daemon, without showing it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from parleyd.config.secrets import MAX_SECRET_BYTES, SecretError, check_key, cle
 from parleyd.core.errors import UserError
 from parleyd.host.directories import SYSTEM_CONFIG, user_config_directory
 
-# systemd.exec(5): where LoadCredentialEncrypted=NAME without a path looks.
+# systemd.exec(5): the directory of LoadCredentialEncrypted=NAME without a path.
 CREDENTIAL_STORE = Path("/etc/credstore.encrypted")
 # The one that systemd/parleyd.service loads.
 DEFAULT_NAME = "elevenlabs"
@@ -30,7 +30,7 @@ _ENCRYPT_S = 60.0
 
 @dataclass(frozen=True)
 class Stored:
-    """Where a key now is, and who can read it. config: the value that belongs behind api_key in the configuration."""
+    """The place of a stored key, and who can read it. config: the value for api_key in the configuration."""
 
     name: str
     path: str
@@ -47,7 +47,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "it becomes a systemd credential, encrypted for this machine; otherwise a file that only you can read.",
     )
     parser.add_argument(
-        "name", nargs="?", type=_name, default=DEFAULT_NAME, metavar="NAME", help="whose key; default: %(default)s"
+        "name",
+        nargs="?",
+        type=_name,
+        default=DEFAULT_NAME,
+        metavar="NAME",
+        help="the name of the key; default: %(default)s",
     )
     parser.add_argument("--file", type=Path, metavar="PATH", help="store it in this file, mode 0600, not encrypted")
     parser.add_argument("--json", action="store_true", help="print facts for programs")
@@ -56,7 +61,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _name(text: str) -> str:
     if not re.fullmatch(r"[a-z][a-z0-9-]{0,39}", text):
-        # It may be the key itself, which must not be repeated.
+        # The argument may be the key itself, which must not be repeated.
         raise argparse.ArgumentTypeError("a name is lower-case letters, digits and -; the key is not given here")
     return text
 
@@ -89,7 +94,7 @@ def _read(name: str) -> str:
 
 
 def _store(name: str, key: str, file: Path | None) -> Stored:
-    """Raises OSError, UserError."""
+    """Stores the key. Raises OSError, UserError."""
     if file is not None:
         path = file.expanduser().absolute()
     elif os.geteuid() != 0:
@@ -104,7 +109,7 @@ def _store(name: str, key: str, file: Path | None) -> Stored:
     readers = "you"
     if os.geteuid() == 0:
         readers = "root"
-        # The daemon is not root. Where it has no user, nobody else needs to read it.
+        # The daemon is not root, so its user gets the file. Without such a user only root needs to read it.
         with contextlib.suppress(KeyError):
             os.chown(path, 0, grp.getgrnam(SERVICE_GROUP).gr_gid)
             path.chmod(0o640)
@@ -135,10 +140,10 @@ def _encrypted(name: str, key: str) -> bytes:
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:
-    """All or nothing, and never readable by others in between. Raises OSError."""
+    """Writes the file completely or not at all; others can never read it. Raises OSError."""
     if not path.parent.is_dir():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # mkstemp: 0600 from the beginning.
+    # mkstemp creates the file with mode 0600.
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:

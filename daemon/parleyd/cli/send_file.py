@@ -1,4 +1,4 @@
-"""`parleyd send-file`: a file for the agent to look at."""
+"""`parleyd send-file`: sends a file to the agent."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Sends a file, such as an image or a PDF, into the conversation; the daemon wakes if it is asleep.",
     )
     parser.add_argument("file", type=Path, metavar="FILE")
-    parser.add_argument("--text", help="what you say to it, such as a question")
+    parser.add_argument("--text", help="a text about the file, such as a question")
     add_wait(parser, "for the agent's answer, and print it", timeout_s=150.0)
     add_options(parser)
     parser.set_defaults(run=run)
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def open_file(path: Path) -> int:
-    """With this user's rights: the daemon is given the open file. Raises UserError."""
+    """Opens the file with this user's permissions; the daemon gets the open file. Raises UserError."""
     try:
         return open_regular(path)
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""`parleyd status`: how the running daemon is doing, on one page."""
+"""`parleyd status`: shows the state of the running daemon on one page."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _HEALTH_COLOURS = {"well": "32", "starting": "36", "trouble": _YELLOW, "sick": "
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "status",
-        help="how the daemon is doing",
+        help="show the state and the troubles of the daemon",
         description="How the running daemon is doing. Exit code 0 when it is well, 1 when something is wrong with it, "
         "or it is still starting, 69 when it does not run.",
     )
-    parser.add_argument("--watch", action="store_true", help="again every second, until Ctrl-C")
+    parser.add_argument("--watch", action="store_true", help="print it again every second, until Ctrl-C")
     parser.add_argument("--all", action="store_true", help="also the gate, delays, hooks and the process")
     add_options(parser)
     parser.set_defaults(run=run)
@@ -45,7 +45,8 @@ def run(args: argparse.Namespace) -> int:
             else:
                 text = "\n".join(shown(page(status, everything=args.all), width=terminal_width(), colour=has_colour()))
             if watching:
-                # Each line clears its own rest, and the end what was below: a cleared screen would flicker.
+                # Each line clears the rest of its row, and the end clears the rows below: clearing the whole screen
+                # would flicker.
                 text = "\x1b[H" + text.replace("\n", "\x1b[K\n") + "\x1b[K\n\x1b[J"
             print(text, end="" if watching else "\n", flush=True)
             if not args.watch:
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 class Line(NamedTuple):
-    """name: what it is about; empty: the same as the line above; None: the whole page. colour: an SGR parameter, or "".
+    """name: the subject; empty: the same as the line above; None: the whole page. colour: an SGR parameter, or "".
     hint: what to do about it."""
 
     name: str | None
@@ -64,9 +65,9 @@ class Line(NamedTuple):
 
 
 def page(status: dict[str, Any], *, everything: bool = False) -> Iterator[Line]:
-    """What matters first: what is wrong, what keeps the daemon from answering, then what it does.
+    """The lines of the page: first troubles, then reasons why the daemon does not answer, then its state.
 
-    everything: also what only somebody who looks for a fault wants to know.
+    everything: also the lines for finding faults.
     """
     state = f"{status['state']} for {_length(status['state_s'])} ({status['reason']})"
     yield Line(None, f"parleyd {status['version']}: {state}", _HEALTH_COLOURS.get(status["health"], ""))
@@ -94,6 +95,7 @@ def page(status: dict[str, Any], *, everything: bool = False) -> Iterator[Line]:
          f"{_many(metrics, 'reconnects')}, {_many(metrics, 'failed_tries')}"),
         ("today", _usage(usage)),
         *_talk(status, everything=everything),
+        ("tools", _programs(status.get("programs"))),
         *((("hooks", _hooks(status["hooks"])), ("process", _load(status["load"]))) if everything else ()),
     ):  # fmt: skip
         if text:
@@ -101,7 +103,7 @@ def page(status: dict[str, Any], *, everything: bool = False) -> Iterator[Line]:
 
 
 def shown(lines: Iterable[Line], *, width: int | None, colour: bool) -> Iterator[str]:
-    """Wrapped at the terminal's width between words. width: None where nothing is to be wrapped."""
+    """The page, wrapped between words at the terminal's width. width: None: do not wrap."""
     for line in lines:
         lead = "" if line.name is None else f"  {line.name:<{_NAME_WIDTH}}"
         indent = " " * (len(lead) or 4)
@@ -158,7 +160,7 @@ def _health(status: dict[str, Any]) -> Iterator[Line]:
         yield Line("health", status["health"] + (held if held_ms >= 500 else ""), colour)
     for number, finding in enumerate(findings):
         text = f"{finding['part']}: {finding['text']}"
-        # A daemon of another version may tell no hint.
+        # A daemon of another version may send no hint.
         hint = finding.get("hint") or ""
         yield Line("" if number else "health", f"{status['health']}; {text}" if not number else text, colour, hint)
 
@@ -198,7 +200,7 @@ def _microphone(it: dict[str, Any], *, everything: bool) -> str:
 
 
 def _held_back(it: dict[str, Any]) -> str:
-    """What sounded like speech and was not sent."""
+    """The line about sound like speech that was not sent."""
     lately_ms, total_ms = it["held_back_lately_ms"], it["held_back_ms"]
     since = f"{sum(total_ms.values()) / 1000:.1f} s in {sum(it['held_back_times'].values())} sounds since the start"
     if not lately_ms:
@@ -216,7 +218,7 @@ def _speaker(it: dict[str, Any], *, everything: bool) -> str:
         words.append(f"{it['dropped_ms'] / 1000:.0f} s of answers dropped")
     if everything:
         words.append(f"latency {it['latency_ms']} ms")
-        # Most devices also count what runs dry between answers, which nobody hears.
+        # Most devices also count underruns between answers, which nobody hears.
         words.append(_many(it, "underruns"))
         words += _clock(it)
         if it.get("late_frames"):
@@ -233,13 +235,21 @@ def _clock(it: dict[str, Any]) -> Iterator[str]:
 
 
 def _approval(it: dict[str, Any], asks: str) -> Line:
-    # A daemon of another version knows the agent's id only.
+    # A daemon of another version knows only the agent's id.
     order = f"parleyd approve {shlex.quote(it.get('approval') or it['call_id'])}"
     return Line("asks", f"{asks} {question(it)}?", _YELLOW, f"{order}, or deny")
 
 
 def _hooks(it: dict[str, int]) -> str:
     return ", ".join(f"{it[name]} {name}" for name in ("runs", "failed", "dropped")) if any(it.values()) else ""
+
+
+def _programs(it: dict[str, Any] | None) -> str:
+    """The line about programs; empty for an older daemon."""
+    if it is None:
+        return ""
+    weaker = "; ".join(it["weaker"])
+    return f"they run {it['text']}{f'; weaker: {weaker}' if weaker else ''}"
 
 
 def _load(it: dict[str, Any]) -> str:
@@ -259,7 +269,7 @@ def _delay(it: dict[str, Any]) -> str:
 
 
 def _length(seconds: float) -> str:
-    """Such as 3 d 4 h, 12 min 5 s."""
+    """A duration in words, such as 3 d 4 h, 12 min 5 s."""
     units = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
     parts = []
     left = int(seconds)

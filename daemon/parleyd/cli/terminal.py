@@ -1,4 +1,4 @@
-"""What the standard streams are: how wide, and whether they show colours."""
+"""The properties of the standard streams: width and colours."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ _NARROWEST = 40
 
 
 def has_colour() -> bool:
-    """Only on a terminal that does not refuse (https://no-color.org: NO_COLOR set and not empty)."""
+    """Whether to use colours: only on a terminal, and if the user has not refused them (https://no-color.org: NO_COLOR
+    set and not empty)."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def terminal_width(stream: TextIO | None = None) -> int | None:
-    """In characters, of standard output or of another stream; None in a pipe, where nothing is to be wrapped."""
+    """The width in characters of standard output or of another stream; None for a pipe, where text is not wrapped."""
     stream = stream or sys.stdout
     if not stream.isatty():
         return None
@@ -34,10 +35,10 @@ def terminal_width(stream: TextIO | None = None) -> int | None:
 
 
 def rows(text: str, width: int | None, *, lead: str = "", indent: str = "") -> list[str]:
-    """A line with a stranger's words, in rows behind lead and then indent; width: None in a pipe, for one row.
+    """A line with foreign words, in rows behind lead and then indent; width: None for a pipe: one row.
 
-    No row is as wide as the terminal, words without blanks and wide characters included: what the terminal would break
-    goes on at its left edge, and could be taken for a line of ours.
+    Every row is narrower than the terminal, also with words without spaces and with wide characters. A row that the
+    terminal breaks would continue at its left edge, and could be taken for a line of this program.
     """
     if width is None:
         return [f"{lead}{text}"]
@@ -68,8 +69,8 @@ def _parts(word: str, most: int) -> Iterator[str]:
 
 
 def wrapped(text: str, stream: TextIO, *, indent: str = "  ") -> str:
-    """Each line of the text between words at the terminal's width, what is continued with an indent; in a pipe, where
-    programs read lines, as it is."""
+    """The text with each line wrapped between words at the terminal's width, and continuations indented; unchanged for
+    a pipe, where programs read lines."""
     width = terminal_width(stream)
     if width is None:
         return text

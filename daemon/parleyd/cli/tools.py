@@ -1,4 +1,4 @@
-"""`parleyd tools`: what the agent may do here, what its page must say about it, and a way to try it by hand."""
+"""`parleyd tools`: lists the agent's tools on this device, prints them for the agent's page, and tries one by hand."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+from parleyd.app.out_of_reach import apart_for
 from parleyd.checks.configuration import ConfigError, load
 from parleyd.cli.daemon import connected
 from parleyd.config.schema import Config
 from parleyd.core import events
 from parleyd.core.errors import UserError
 from parleyd.core.text import printable
+from parleyd.host import apart
 from parleyd.host.directories import config_path, state_directory
 from parleyd.tools.built_in import BUILT_IN
 from parleyd.tools.dashboard import client_tool
@@ -22,9 +24,9 @@ from parleyd.tools.device_tools import DeviceTools, Host
 from parleyd.tools.result import Fault, ToolError
 from parleyd.tools.toolbox import Tool
 
-# Of the tools of parleyd itself the one that does not ask the daemon.
+# The only built-in tool that works without the daemon.
 _WITHOUT_DAEMON = "get_time"
-# Beyond the tool's own deadline.
+# How much longer to wait than the tool's own deadline.
 _PATIENCE_S = 5.0
 _WRITE = 'write \'{"name": "value"}\''
 
@@ -32,11 +34,11 @@ _WRITE = 'write \'{"name": "value"}\''
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "tools",
-        help="what the agent may do here: list it, print what its page needs, try it",
+        help="list the agent's tools, print them for its page, or try one",
         description="Without ACTION: lists the tools that the agent may use on this device. See docs/tools.md.",
     )
     _add_config(parser, config_path())
-    parser.add_argument("--json", action="store_true", help="print what the agent's page must contain, as JSON")
+    parser.add_argument("--json", action="store_true", help="print the tools for the agent's page, as JSON")
     parser.set_defaults(run=_list)
     actions = parser.add_subparsers(metavar="ACTION")
     run = actions.add_parser(
@@ -46,13 +48,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "the agent would be told. The tools of parleyd itself are called in the running daemon, all others here, as "
         "this user. Exit code 0: done; 1: an error for the agent.",
     )
-    # A default here would undo what stands before `run`.
+    # A default here would overwrite the option before `run`.
     _add_config(run, argparse.SUPPRESS)
     run.add_argument(
-        "--socket", type=Path, metavar="PATH", help="of the daemon; default: $PARLEYD_SOCKET, this user's, the system's"
+        "--socket",
+        type=Path,
+        metavar="PATH",
+        help="the daemon's socket; default: $PARLEYD_SOCKET, this user's, the system's",
     )
     run.add_argument("name", metavar="NAME")
-    run.add_argument("parameters", metavar="JSON", nargs="?", default="{}", help="its parameters; default: {}")
+    run.add_argument("parameters", metavar="JSON", nargs="?", default="{}", help="the tool's parameters; default: {}")
     run.set_defaults(run=_run)
 
 
@@ -61,7 +66,8 @@ def _add_config(parser: argparse.ArgumentParser, default: Path | str) -> None:
 
 
 def _list(args: argparse.Namespace) -> int:
-    tools = _tools(_config(args.config), events.Bus()).tools
+    config = _config(args.config)
+    tools = _tools(config, events.Bus(), args.config).tools
     if args.json:
         print(json.dumps([client_tool(tool) for tool in tools.values()], indent=2, ensure_ascii=False))
         return os.EX_OK
@@ -72,6 +78,8 @@ def _list(args: argparse.Namespace) -> int:
     for tool in tools.values():
         print(f"{tool.name:{width}}  {tool.kind:8}  {_signature(tool)}")
         print(f"{'':{width}}  {'':8}  {tool.description}")
+    if any(tool.kind in ("command", "python") for tool in tools.values()):
+        print(f"\nHere programs run {apart.ways().in_words()}.")
     print("\nThe agent knows only those that are set up on its page at ElevenLabs, as client tools:")
     print("`parleyd tools --json` prints each as POST https://api.elevenlabs.io/v1/convai/tools takes it.")
     return os.EX_OK
@@ -81,12 +89,13 @@ def _signature(tool: Tool) -> str:
     required = tool.parameters.schema.get("required", ())
     names = [name if name in required else f"[{name}]" for name in tool.parameters.schema["properties"]]
     confirmed = "" if tool.confirm_s is None else f"  once a person allows it, within {tool.confirm_s:g} s"
-    return f"({', '.join(names)})  at most {tool.timeout_s:g} s{confirmed}"
+    as_daemon = ", as the daemon" if tool.as_daemon else ""
+    return f"({', '.join(names)})  at most {tool.timeout_s:g} s{as_daemon}{confirmed}"
 
 
 def _run(args: argparse.Namespace) -> int:
     parameters = _parameters(args.parameters)
-    tools = _tools(_config(args.config), events.Bus())
+    tools = _tools(_config(args.config), events.Bus(), args.config)
     tool = tools.tools.get(args.name)
     if tool is None:
         known = ", ".join(tools.tools) or "none"
@@ -99,7 +108,7 @@ def _run(args: argparse.Namespace) -> int:
         try:
             result = tools.by_hand(tool.name, parameters, tool.timeout_s + _PATIENCE_S)
         finally:
-            # Also with Ctrl-C: nothing goes on running.
+            # Also after Ctrl-C: no tool keeps running.
             tools.close()
         text, error_type = result.text, result.error_type
     print(printable(text), file=sys.stdout if error_type is None else sys.stderr)
@@ -133,7 +142,7 @@ def _config(path: Path) -> Config:
     return loaded.config
 
 
-def _tools(config: Config, bus: events.Bus) -> DeviceTools:
+def _tools(config: Config, bus: events.Bus, file: Path) -> DeviceTools:
     try:
         folder = state_directory()
     except OSError:
@@ -145,7 +154,7 @@ def _tools(config: Config, bus: events.Bus) -> DeviceTools:
         status=_no_daemon,
         tell=_no_daemon,
     )
-    return DeviceTools(config.tools, host, bus, folder)
+    return DeviceTools(config.tools, host, bus, folder, apart=apart_for(config, file, folder))
 
 
 def _no_daemon(*_: object) -> NoReturn:

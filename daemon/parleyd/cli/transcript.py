@@ -1,4 +1,4 @@
-"""`parleyd transcript`: what was said."""
+"""`parleyd transcript`: prints the conversations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from parleyd.checks.configuration import ConfigError, load
-from parleyd.config.keeping import Transcript
+from parleyd.config.retention import Transcript
 from parleyd.control.client import Client, NotRunningError, RefusedError
 from parleyd.core.errors import UserError
 from parleyd.core.text import json_escaped, one_line, printable
@@ -22,16 +22,16 @@ from parleyd.transcript.reading import Entry, entries, follow, moment
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "transcript",
-        help="show what was said",
+        help="show the transcript",
         description="Shows the transcript, the oldest first. It is written only with `transcript: {enabled: true}`.",
     )
     parser.add_argument(
         "-c", "--config", type=Path, metavar="FILE",
         help=f"default: that of the running daemon, else {config_path()}",
     )  # fmt: skip
-    parser.add_argument("-f", "--follow", action="store_true", help="go on, with what is said from now on")
+    parser.add_argument("-f", "--follow", action="store_true", help="print new lines as they are written")
     parser.add_argument("--since", metavar="WHEN", help="such as 90m, 2h, 3d, today, 2026-11-21 or 2026-11-21T18:00")
-    parser.add_argument("--json", action="store_true", help="print the lines as they were written, a JSON object each")
+    parser.add_argument("--json", action="store_true", help="print the lines unchanged, a JSON object each")
     parser.set_defaults(run=run)
 
 
@@ -68,7 +68,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _of_daemon() -> Path | None:
-    """Where the running daemon writes it, whatever file it was started with; None: it does not, or none runs."""
+    """The folder in which the running daemon writes the transcript, whatever file it was started with; None: it writes
+    none, or no daemon runs."""
     try:
         with Client() as client:
             told = client.ask("status").get("transcript")
@@ -87,7 +88,7 @@ def _settings(path: Path) -> Transcript:
 
 
 def _directory(settings: Transcript) -> Path:
-    """Where the daemon writes, whether systemd started it or this user."""
+    """The folder in which the daemon writes, started by systemd or by this user."""
     if settings.directory:
         return Path(settings.directory)
     try:
@@ -106,7 +107,7 @@ def _print(found: Iterator[tuple[str, Entry]], *, as_json: bool) -> int:
 
 
 def _words(entry: Entry) -> str:
-    """2026-11-21 18:00:12  you    And tomorrow?"""
+    """A line such as `2026-11-21 18:00:12 you And tomorrow?`."""
     who = "you" if entry.speaker == "user" else one_line(entry.speaker)
     text = " ".join(printable(entry.text).split())
     if entry.interrupted:

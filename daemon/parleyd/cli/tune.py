@@ -1,4 +1,4 @@
-"""`parleyd tune`: listen, draw what was heard, and say what to change."""
+"""`parleyd tune`: listens, draws the sound, and says which settings to change."""
 
 from __future__ import annotations
 
@@ -39,20 +39,20 @@ _MARKS = {"fault": "!", "change": "→", "good": "✓"}
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "tune",
-        help="listen, draw what was heard, and say what to change",
+        help="listen, draw the sound, and say which settings to change",
         description="Listens to the configured microphone while you speak (or, with --noise, while nobody does), shows "
         "what the gate makes of it, and says what to change. Nothing leaves the machine.",
     )
     parser.add_argument(
         "-c", "--config", type=Path, metavar="FILE", help=f"default: {config_path()}, or the built-in defaults"
     )
-    parser.add_argument("--wav", type=Path, metavar="PATH", help="look at a recording, not at the microphone")
-    parser.add_argument("--seconds", type=_seconds, default=15.0, metavar="N", help="listen for so long (%(default)g)")
-    parser.add_argument("--noise", action="store_true", help="nobody speaks: whatever opens the gate is noise")
+    parser.add_argument("--wav", type=Path, metavar="PATH", help="use a recording instead of the microphone")
+    parser.add_argument("--seconds", type=_seconds, default=15.0, metavar="N", help="how long to listen (%(default)g)")
+    parser.add_argument("--noise", action="store_true", help="nobody speaks: all sound that opens the gate is noise")
     parser.add_argument("--out", type=Path, metavar="PNG", help=f"the picture; default: {_PICTURE}, none with --json")
-    parser.add_argument("--save", type=Path, metavar="WAV", help="keep what the microphone heard")
+    parser.add_argument("--save", type=Path, metavar="WAV", help="store the microphone's sound")
     parser.add_argument(
-        "--echo", action="store_true", help="play a sound, measure what the microphone hears of it, propose a mode"
+        "--echo", action="store_true", help="play a sound, measure its echo in the microphone, propose a mode"
     )
     parser.add_argument("--json", action="store_true", help="print facts for programs")
     parser.set_defaults(run=run)
@@ -69,7 +69,7 @@ def _seconds(text: str) -> float:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit code 0 also where there is much to change: what was asked for, the advice, was given."""
+    """Exit code 0 even if there is much to change, because the advice was given."""
     if args.echo and (args.wav or args.noise or args.out or args.save):
         raise UserError("--echo plays and listens by itself", "leave out --wav, --noise, --out and --save", os.EX_USAGE)
     if args.wav and args.save:
@@ -128,7 +128,7 @@ def _gate(args: argparse.Namespace, config: Config) -> int:
 
 
 def _trials(pcm: bytes, rate_hz: int, gate: GateSection) -> list[Trial]:
-    """The recording with every stricter detector that is installed."""
+    """Rehearses the recording with every stricter detector that is installed."""
     trials: list[Trial] = []
 
     def hear(key: str, value: str | int, stricter: Detector) -> None:
@@ -139,14 +139,14 @@ def _trials(pcm: bytes, rate_hz: int, gate: GateSection) -> list[Trial]:
         return trials
     for number in range(gate.aggressiveness + 1, 4):
         hear("gate.aggressiveness", number, detector("webrtcvad", number))
-    # An extra that is perhaps not installed.
+    # The package is optional.
     with suppress(UserError):
         hear("gate.vad", "silero", detector("silero", gate.aggressiveness))
     return trials
 
 
 def _draw(args: argparse.Namespace, heard: Rehearsal, advice: list[Advice], title: str) -> None:
-    """Without --out a picture that cannot be drawn is no failure: the words are there."""
+    """Draws the picture. Without --out a failure is not an error, because the advice is printed."""
     path = args.out or _PICTURE
     try:
         picture.draw(path, heard, advice, title)
@@ -163,7 +163,7 @@ def _draw(args: argparse.Namespace, heard: Rehearsal, advice: list[Advice], titl
 
 
 def _sound(args: argparse.Namespace, config: Config) -> tuple[bytes, int, str, Loudness]:
-    """The sound as the gate would have it, and its rate; where it is from; and how it was made louder."""
+    """The sound as the gate would get it, and its rate; its source; and its gain."""
     section = config.audio.input
     if args.wav is not None:
         try:

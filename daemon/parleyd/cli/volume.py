@@ -1,4 +1,4 @@
-"""`parleyd volume`: how loud the running daemon speaks."""
+"""`parleyd volume`: shows or sets the volume of the running daemon."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from parleyd.core.errors import UserError
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "volume",
-        help="tell or set how loud the daemon speaks",
-        description="Without LEVEL: tells how loud the running daemon speaks. What is set holds after a restart, too.",
+        help="show or set the volume of the daemon",
+        description="Without LEVEL: shows the volume of the running daemon. A volume that is set survives a restart.",
     )
     parser.add_argument(
-        "level", nargs="?", type=_level, metavar="LEVEL", help="0 to 100 (percent), or by how much: up 10, down 10"
+        "level", nargs="?", type=_level, metavar="LEVEL", help="0 to 100 (percent), or a step: up 10, down 10"
     )
     parser.add_argument("step", nargs="?", type=_percent, metavar="STEP", help=argparse.SUPPRESS)
     add_options(parser)
@@ -48,7 +48,7 @@ def _percent(text: str) -> float:
     if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]+)?%?", text) or float(text.rstrip("%")) > 100:
         raise argparse.ArgumentTypeError(f"{text!r} is not a volume; use 0 to 100, up or down")
     if not text.endswith("%") and 0 < float(text) < 1:
-        # In the configuration the volume goes from 0 to 1; here that would be less than one percent.
+        # In the configuration the volume is from 0 to 1; here such a number would be less than one percent.
         meant = f"{float(text) * 100:g}"
         raise argparse.ArgumentTypeError(f"the volume is given in percent: did you mean {meant}? (or write {text}%)")
     return round(float(text.rstrip("%")) / 100, 4)

@@ -1,12 +1,16 @@
-"""What the classes of the schema have in common."""
+"""The base classes of the schema."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
 Text = Annotated[str, Meta(min_length=1)]
+RunAs = Annotated[
+    Literal["apart", "daemon"],
+    Meta(description="daemon: not apart, but with all that the daemon may: its key, files and control socket"),
+]
 
 
 class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -14,7 +18,7 @@ class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Secret(Section, frozen=True):
-    """Where a secret is found; exactly one of the keys."""
+    """The place of a secret; exactly one of the keys."""
 
     env: Annotated[Text | None, Meta(description="name of an environment variable")] = None
     file: Annotated[Text | None, Meta(description="path of a file whose first line is the secret")] = None

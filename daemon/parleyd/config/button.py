@@ -1,4 +1,4 @@
-"""The keys of `parleyd button`: a push button, and what it does."""
+"""The keys of `parleyd button`: a push button, and its actions."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Button(Section, frozen=True):
     ] = None
     key: Annotated[
         Annotated[str, Meta(min_length=1)] | None,
-        Meta(description="which key of the device, such as KEY_ENTER or BTN_0; without it any"),
+        Meta(description="a key of the device, such as KEY_ENTER or BTN_0; null: any key"),
     ] = None
-    gpio_chip: Annotated[str, Meta(min_length=1, description="the chip that has the line")] = "/dev/gpiochip0"
+    gpio_chip: Annotated[str, Meta(min_length=1, description="the chip with the line")] = "/dev/gpiochip0"
     gpio_line: Annotated[
         Annotated[str, Meta(min_length=1)] | None,
         Meta(description="the line between the button and ground: its number, or its name, such as GPIO17"),
@@ -34,11 +34,11 @@ class Button(Section, frozen=True):
             "of your own"
         ),
     ] = "up"
-    short_press: Annotated[Order, Meta(description="what a press does")] = "wake_or_sleep"
+    short_press: Annotated[Order, Meta(description="the action of a short press")] = "wake_or_sleep"
     long_press: Annotated[
-        Order, Meta(description="what holding it does; none: a press counts when it begins, not when it ends")
+        Order, Meta(description="the action of a long press; none: a press counts when it begins, not when it ends")
     ] = "mute_or_unmute"
-    long_ms: Annotated[int, Meta(ge=200, le=10000, description="how long a long press is held")] = 800
+    long_ms: Annotated[int, Meta(ge=200, le=10000, description="the least duration of a long press")] = 800
     confirms: Annotated[
         bool,
         Meta(
@@ -46,7 +46,7 @@ class Button(Section, frozen=True):
             "denies it"
         ),
     ] = True
-    debounce_ms: Annotated[int, Meta(ge=0, le=500, description="how long the contact may bounce")] = 20
+    debounce_ms: Annotated[int, Meta(ge=0, le=500, description="the longest time that the contact bounces")] = 20
 
     @property
     def is_there(self) -> bool:

@@ -1,4 +1,4 @@
-"""What differs between two configurations, and when it takes effect. Pure."""
+"""Compares two configurations, and says when each change takes effect. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from parleyd.config.schema import Config
 
 When = Literal["now", "next_session", "restart"]
 
-# Sections and keys; the longest that fits counts. What is not here takes effect with a new start.
+# When a change of a section or a key takes effect; the longest matching name decides. All others need a restart.
 _WHEN: dict[str, When] = {
     "elevenlabs": "next_session",
     "wake": "now",
@@ -38,7 +38,7 @@ _WHEN: dict[str, When] = {
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """The dotted keys that changed, by when they take effect."""
+    """The dotted keys that have changed, grouped by the time at which they take effect."""
 
     now: tuple[str, ...] = ()
     next_session: tuple[str, ...] = ()
@@ -67,7 +67,7 @@ def changes(old: Config, new: Config) -> Changes:
 
 
 def in_force(old: Config, new: Config) -> Config:
-    """The new one, but for what takes effect only with a new start."""
+    """The new configuration, with the old values of all keys that need a restart."""
     plain, before = msgspec.to_builtins(new), msgspec.to_builtins(old)
     for dotted in changes(old, new).restart:
         *parents, name = dotted.split(".")

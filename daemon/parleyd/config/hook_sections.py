@@ -1,4 +1,4 @@
-"""The keys under `hooks:`. See schema.py for the conventions, docs/hooks.md for what follows from them."""
+"""The keys under `hooks:`. schema.py explains the conventions, docs/hooks.md explains hooks."""
 
 # ruff: noqa: RUF012 (msgspec copies mutable defaults)
 from __future__ import annotations
@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from parleyd.config.base import Section, Text
+from parleyd.config.base import RunAs, Section, Text
 from parleyd.config.secrets import masked
 
-# The supervisor's states, what goes on between them, and the daemon's own beginning and end.
+# The supervisor's states, the events of a conversation, and the daemon's own start and end.
 HookName = Literal[
     "asleep",
     "connecting",
@@ -49,14 +49,26 @@ HookName = Literal[
 class Hook(Section, frozen=True):
     """A command that is run when something happens: docs/hooks.md."""
 
-    on: Annotated[list[HookName], Meta(description="when it is run: states and events")]
+    on: Annotated[list[HookName], Meta(description="the states and events at which it is run")]
     command: Annotated[
-        list[Text], Meta(description="the program and its arguments, as they are; what happened comes on its stdin")
+        list[Text],
+        Meta(description="the program and its arguments, passed unchanged; it gets the event on its standard input"),
     ]
-    timeout_s: Annotated[float, Meta(gt=0, le=300, description="then it is killed, with all that it started")] = 5.0
+    timeout_s: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=300,
+            description="the longest duration; then the command is killed, with all processes that it started",
+        ),
+    ] = 5.0
     environment: Annotated[
-        dict[str, str], Meta(description="beside PATH, HOME, LANG, TZ and PARLEYD_..., all that it gets")
+        dict[str, str],
+        Meta(
+            description="additional environment variables; otherwise it gets only PATH, HOME, LANG, TZ and PARLEYD_..."
+        ),
     ] = {}
+    run_as: RunAs = "apart"
 
     def __repr__(self) -> str:
         return f"Hook({masked(self)})"

@@ -22,7 +22,8 @@ _TYPE_NAMES = {
 
 
 def json_schema() -> dict[str, Any]:
-    """What yaml-language-server and others take; it is as strict as the loader where JSON Schema can say it."""
+    """The schema for yaml-language-server and other editors. It is as strict as the loader, as far as JSON Schema can
+    express it."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "parleyd.yaml",
@@ -35,7 +36,7 @@ def _section(section: type[msgspec.Struct], path: tuple[str, ...]) -> dict[str, 
     required = [name for name, key in keys.items() if key.required]
     return {
         "description": (section.__doc__ or "").strip(),
-        # A section whose keys are all commented out is null.
+        # If all keys of a section are commented out, the section is null.
         "type": "object" if required else ["object", "null"],
         "properties": {name: _property(key) for name, key in keys.items()},
         "additionalProperties": False,
@@ -76,7 +77,7 @@ def _alternative(key: Key, info: inspect.Type) -> dict[str, Any]:
 
 
 def _changeable(section: type[msgspec.Struct], path: tuple[str, ...]) -> dict[str, Any]:
-    """Those keys that may stand in a profile."""
+    """The keys that a profile may contain."""
     properties = {}
     for name, key in keys_of(section, path).items():
         if key.section is None and may_change(key.dotted):

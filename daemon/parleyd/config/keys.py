@@ -1,4 +1,4 @@
-"""The schema as a table of keys: what the loader, the page and the JSON Schema want to know of each. Pure."""
+"""The schema as a table of keys, for the loader, the page and the JSON Schema. Pure."""
 
 from __future__ import annotations
 
@@ -21,10 +21,15 @@ _UNITS = {"ms": "ms", "s": "s", "db": "dB"}
 class Key:
     """One key of the schema.
 
-    path: from the top of the file. hint: what msgspec.convert() takes. types: the alternatives as msgspec sees them,
-    without null. section: the mapping that the key opens, if it does. default: as plain values; required: it has none.
-    choices: in the schema's order; of a list, those of its items. wording: how the schema puts a pattern into words.
-    null_is_text: YAML's null means the text "null". is_partial: a mapping of some keys of the whole.
+    path: from the top of the file.
+    hint: the type for msgspec.convert().
+    types: the alternatives as msgspec sees them, without null.
+    section: the class of the mapping below the key, if there is one.
+    default: as plain values; required: the key has no default.
+    choices: in the schema's order; for a list, the choices of its items.
+    wording: the schema's words for a pattern.
+    null_is_text: YAML's null means the text "null".
+    is_partial: the value is a mapping of some keys of the whole configuration.
     """
 
     path: tuple[str, ...]
@@ -55,7 +60,7 @@ class Key:
 
     @property
     def number(self) -> inspect.IntType | inspect.FloatType | None:
-        """The numeric alternative of a key that takes a number and nothing else."""
+        """The numeric type of a key that accepts only a number."""
         only = self.types[0] if len(self.types) == 1 else None
         return only if isinstance(only, inspect.IntType | inspect.FloatType) else None
 
@@ -69,7 +74,7 @@ class Key:
 
     @property
     def is_map(self) -> bool:
-        """A mapping whose names are the user's own."""
+        """Whether the value is a mapping with names that the user chooses."""
         return isinstance(self.types[0], inspect.DictType)
 
     @property
@@ -79,14 +84,14 @@ class Key:
 
     @property
     def entry(self) -> type[msgspec.Struct] | None:
-        """The section that every value of a map, or every item of a list, is."""
+        """The class of the values of a map, or of the items of a list."""
         only = self.types[0]
         inner = only.value_type if isinstance(only, inspect.DictType) else self.item
         return inner.cls if isinstance(inner, inspect.StructType) else None
 
     @property
     def item(self) -> inspect.Type | None:
-        """What a list holds; None for keys that take no list."""
+        """The type of the items of a list; None for keys that accept no list."""
         only = self.types[0]
         return only.item_type if isinstance(only, inspect.ListType) else None
 
@@ -95,7 +100,7 @@ class Key:
 def keys_of(section: type[msgspec.Struct], path: tuple[str, ...] = ()) -> dict[str, Key]:
     """The keys directly below a section that stands at `path`, by name."""
     hints = typing.get_type_hints(section, include_extras=True)
-    # `from` is no name for Python: the one in the file may be another.
+    # The name in the file may differ: `from` is not a valid name in Python.
     return {
         field.encode_name: _key((*path, field.encode_name), hints[field.name], _default(field), required=field.required)
         for field in msgspec.structs.fields(section)
@@ -111,7 +116,7 @@ def all_keys(section: type[msgspec.Struct] = Config, path: tuple[str, ...] = ())
 
 
 def limits(key: Key) -> str:
-    """Such as `200 to 3000 ms`; empty where a key has no limits."""
+    """The limits, such as `200 to 3000 ms`; empty for a key without limits."""
     number = key.number
     if number is None:
         return ""
@@ -123,7 +128,7 @@ def limits(key: Key) -> str:
 
 
 def kind(key: Key) -> str:
-    """What sort of value a key takes, as a noun: `whole number`, `text`, ..."""
+    """The kind of value that a key accepts, as a noun: `whole number`, `text`, ..."""
     if key.wording is not None:
         return key.wording
     if key.is_secret:
@@ -143,7 +148,7 @@ def kind(key: Key) -> str:
 
 
 def expected(key: Key) -> str:
-    """What may stand there, for a sentence: `a whole number from 200 to 3000 ms`."""
+    """The allowed values, as part of a sentence: `a whole number from 200 to 3000 ms`."""
     noun = kind(key)
     if key.number is not None:
         text = limits(key)
@@ -189,7 +194,7 @@ def _key(path: tuple[str, ...], hint: Any, default: Any, *, required: bool) -> K
 
 
 def _choices(hint: Any) -> tuple[str, ...]:
-    """msgspec sorts the values of a Literal; their order in the schema is the better one to show."""
+    """msgspec sorts the values of a Literal; users see them in the order of the schema."""
     bare = typing.get_args(hint)[0] if typing.get_origin(hint) is typing.Annotated else hint
     if typing.get_origin(bare) is list:
         (bare,) = typing.get_args(bare)

@@ -1,7 +1,7 @@
-"""Reads a configuration file: all its problems at once, each with its line and its hint.
+"""Reads a configuration file, and reports all its problems at once, each with its line and its hint.
 
-What types cannot say is handed in as rules. The program's own rules, and the functions to call, are in
-checks/configuration.py.
+Rules that types cannot express are passed in as functions. checks/configuration.py has the program's rules, and the
+functions to call.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ from parleyd.host.files import read_file
 
 __all__ = ["MAX_BYTES", "ConfigError", "Loaded", "Problem", "Rules", "load", "parse"]
 
-# Looks at a whole configuration. The second argument tells of a key whether it can be judged: that it was not faulty,
-# or missing because of a misspelt name.
+# Checks a whole configuration. The second argument says whether the value of a key can be judged: it is neither faulty
+# nor missing because of a misspelt name.
 Rules = Callable[[Config, Callable[[str], bool]], Iterable[Finding]]
 
 MAX_BYTES = 256 * 1024
@@ -48,8 +48,8 @@ MAX_BYTES = 256 * 1024
 
 @dataclass(frozen=True)
 class Loaded:
-    """A configuration that can be used, and what is unwise about it. places: line and column of each key in the file,
-    both counted from 1, by the key's dotted name."""
+    """A valid configuration, and its warnings. places: the line and the column of each key in the file, both counted
+    from 1, by the key's dotted name."""
 
     config: Config
     warnings: tuple[Problem, ...] = ()
@@ -57,13 +57,13 @@ class Loaded:
     places: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     def placed(self, finding: Finding) -> Problem:
-        """A finding about this configuration, with the line of its key, or of the nearest section that the file has."""
+        """Adds to a finding the line of its key, or of the nearest section in the file."""
         line, column = _nearest_place(self.places, finding.key)
         return Problem(self.file, line, column, one_line(finding.key), finding.text, finding.hint)
 
 
 def load(path: Path, rules: Rules) -> Loaded:
-    """Reads and checks a file. Raises ConfigError, also where the file cannot be read."""
+    """Reads and checks a file. Raises ConfigError, also if the file cannot be read."""
     try:
         content = read_file(path, MAX_BYTES + 1, pipes=True)
     except FileNotFoundError:
@@ -89,7 +89,7 @@ def load(path: Path, rules: Rules) -> Loaded:
 
 
 def parse(text: str, path: str, rules: Rules) -> Loaded:
-    """Checks the text of a file; `path` is for the problems only. Raises ConfigError."""
+    """Checks the text of a file; `path` is used only in the problems. Raises ConfigError."""
     reader = _Reader(path)
     config = reader.read(text)
     reader.apply_rules(config, rules)
@@ -112,7 +112,7 @@ def _nearest_place(places: Mapping[str, tuple[int, int]], key: str) -> tuple[int
 
 
 class _Reader:
-    """Walks the nodes of one file along the schema, and collects what is wrong."""
+    """Walks through the nodes of one file along the schema, and collects the problems."""
 
     def __init__(self, file: str) -> None:
         self.problems: list[Problem] = []
@@ -124,7 +124,7 @@ class _Reader:
         self._unsettled: set[str] = set()  # keys that were faulty, or probably meant by a misspelt one
 
     def read(self, text: str) -> Config:
-        """What is right in the file; defaults stand in for the rest."""
+        """The valid part of the file; defaults replace the rest."""
         self._text = text
         try:
             root = compose(text)
@@ -184,7 +184,7 @@ class _Reader:
     def _entries(
         self, node: MappingNode, path: tuple[str, ...], *, is_secret: bool = False
     ) -> Iterator[tuple[str, Node, Node]]:
-        """(name, key node, value node) of those keys that have a name, and the first of those with the same."""
+        """(name, key node, value node) of each key with a readable name; of keys with the same name, the first."""
         try:
             check_tag(node)
         except NodeError as error:
@@ -216,7 +216,7 @@ class _Reader:
         self._add(node, (*path, name), "unknown key", hint)
 
     def _value(self, key: Key, key_node: Node, node: Node) -> Any:
-        """What stands at a key, checked. Raises NodeError where nothing of it can be used."""
+        """The checked value of a key. Raises NodeError if no part of it can be used."""
         if key.section is not None:
             return self._section(node, key.section, key.path)
         if key.nullable and key.is_map and isinstance(node, ScalarNode) and node.tag == NULL:
@@ -236,7 +236,7 @@ class _Reader:
             raise NodeError.at(key_node, *refusal(key, node, value)) from None
 
     def _scalar(self, key: Key, node: ScalarNode) -> str | int | float | bool | None:
-        """The value in the type that the key wants, if it can be had without guessing. Raises NodeError."""
+        """The value in the type of the key, if it can be converted without guessing. Raises NodeError."""
         value = scalar(node)
         if not key.choices and any(isinstance(t, inspect.StrType) for t in key.types):
             self._warn_of_comment(key.dotted, node)
@@ -244,7 +244,7 @@ class _Reader:
             return None
         if key.number is None and not isinstance(value, str) and not key.is_bool:
             if isinstance(value, bool) and set(key.choices) == {"on", "off"}:
-                # What a program that writes YAML 1.1 makes of `on` and `off`.
+                # A program that writes YAML 1.1 turns `on` and `off` into truth values.
                 return "on" if value else "off"
             # Text that looks like a number or a truth value; null in all its spellings.
             return "null" if value is None and key.null_is_text else str(node.value)
@@ -253,7 +253,7 @@ class _Reader:
         return value
 
     def _sections_by_name(self, key: Key, node: Node, section: type[msgspec.Struct]) -> dict[str, Any]:
-        """A mapping from the user's own names to sections."""
+        """Reads a mapping from the user's own names to sections."""
         if isinstance(node, ScalarNode) and node.tag == NULL:
             return {}
         plain: dict[str, Any] = {}
@@ -264,10 +264,10 @@ class _Reader:
         return plain
 
     def _partial(self, key: Key, node: Node) -> dict[str, Any]:
-        """Any keys of the whole that may be different in a running daemon."""
+        """Reads keys of the whole configuration, of those that may change in a running daemon."""
         plain = self._section(node, Config, key.path)
         if not plain and isinstance(node, MappingNode) and node.value:
-            # All of it was faulty, which has been said.
+            # The whole value was faulty, which has been reported.
             self._unsettled.add(key.dotted)
         for inner in all_keys(Config, key.path):
             own = ".".join(inner.path[len(key.path) :])
@@ -292,7 +292,7 @@ class _Reader:
                 if _is_whole(section, item.cls):
                     plain.append(section)
                 else:
-                    # The numbers of the others are no longer those of the file.
+                    # The indexes of the other items no longer match the file.
                     self._unsettled.add(key.dotted)
                 continue
             try:
@@ -354,7 +354,7 @@ class _Reader:
 
 
 def _mapping(node: Node) -> MappingNode:
-    """Raises NodeError where it is none."""
+    """The node as a mapping. Raises NodeError if it is not one."""
     if not isinstance(node, MappingNode):
         text = f"a mapping belongs here, not {found(node, hide_value=True)}"
         raise NodeError.at(node, text, "put `name: value` lines below it")
@@ -362,12 +362,12 @@ def _mapping(node: Node) -> MappingNode:
 
 
 def _is_whole(plain: dict[str, Any], section: type[msgspec.Struct]) -> bool:
-    """Nothing that the section must have is missing; otherwise that has been said."""
+    """Whether all required keys of the section are there; if not, that has been reported."""
     return all(not key.required or name in plain for name, key in keys_of(section).items())
 
 
 def _parents(key: str) -> Iterator[str]:
-    """The key itself, then the sections around it."""
+    """Yields the key itself, then the sections around it."""
     while key:
         yield key
         key = key.rpartition(".")[0]

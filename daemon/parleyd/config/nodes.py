@@ -1,4 +1,4 @@
-"""YAML text as nodes that know their place, and nodes as plain values. Pure.
+"""Parses YAML text into nodes with their positions, and converts nodes to plain values. Pure.
 
 PyYAML follows YAML 1.1, where `off`, `no` and `on` are booleans, 0500 is octal and 1:30 is ninety. The core schema of
 YAML 1.2 (https://yaml.org/spec/1.2.2/#103-core-schema) has none of these traps, and editors check against it.
@@ -24,7 +24,7 @@ _TAG = "tag:yaml.org,2002:"
 STR, NULL, BOOL, INT, FLOAT = (_TAG + name for name in ("str", "null", "bool", "int", "float"))
 SEQ, MAP = _TAG + "seq", _TAG + "map"
 _FLOAT = r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
-# The tag of a plain scalar, by its text and its first sign; the first that fits.
+# The tag of a plain scalar, found by its text and its first character; the first match decides.
 CORE_SCALARS: dict[str, tuple[re.Pattern[str], list[str]]] = {
     NULL: (re.compile(r"^(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""]),
     BOOL: (re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")),
@@ -34,7 +34,7 @@ CORE_SCALARS: dict[str, tuple[re.Pattern[str], list[str]]] = {
 
 
 class NodeError(UserError):
-    """What cannot be read as YAML, or as a value. Holds no text of the file; line and column count from 1."""
+    """A node that cannot be read as YAML, or as a value. Contains no text of the file; line and column count from 1."""
 
     hint: str
 
@@ -49,11 +49,11 @@ class NodeError(UserError):
 
 
 class TooLargeError(NodeError):
-    """Aliases of aliases, or an alias of itself."""
+    """The document is too large because of aliases of aliases, or an alias of itself."""
 
 
 class _CoreLoader(yaml.SafeLoader):
-    """SafeLoader with the scalars of YAML 1.2, and a bound on nesting (the composer is recursive)."""
+    """SafeLoader with the scalars of YAML 1.2, and a limit on nesting (the composer is recursive)."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 (PyYAML's own way)
     depth = 0
@@ -72,7 +72,7 @@ for _tag, (_pattern, _first_signs) in CORE_SCALARS.items():
 
 
 def compose(text: str) -> Node | None:
-    """The one document in `text`; None where it is empty. Raises NodeError."""
+    """The only document in `text`; None if it is empty. Raises NodeError."""
     loader = None
     try:
         loader = _CoreLoader(text)
@@ -95,7 +95,7 @@ def compose(text: str) -> Node | None:
             loader.dispose()
 
 
-# The parser's words on the left; its longer text quotes the file, which may hold a secret.
+# On the left, the parser's short words; its longer text quotes the file, which may contain a secret.
 _EXPLANATIONS = (
     (r"'\\t'", "a tab where only blanks may stand", "indent with blanks"),
     (r"another document", "a second document", "remove the line `---` and what belongs to it"),
@@ -128,13 +128,13 @@ def _explained(error: yaml.MarkedYAMLError) -> tuple[str, str]:
 
 
 class _CoreDumper(yaml.SafeDumper):
-    """SafeDumper that also quotes what only YAML 1.2 would take for a number, and knows no aliases."""
+    """SafeDumper that also quotes text that only YAML 1.2 takes for a number, and writes no aliases."""
 
     def ignore_aliases(self, data: object) -> bool:
         return True
 
     def represent_text(self, data: str) -> ScalarNode:
-        # PyYAML folds these, where they do not come back as they were.
+        # PyYAML folds lines at these characters, and they would be changed when they are read again.
         style = '"' if re.search("[\x85\u2028\u2029\ufeff]", data) else None
         return self.represent_scalar(STR, data, style)
 
@@ -145,13 +145,13 @@ for _tag, (_pattern, _first_signs) in CORE_SCALARS.items():
 
 
 def dump(plain: dict[str, Any]) -> str:
-    """Plain values as YAML text that reads the same under YAML 1.1 and 1.2."""
+    """Plain values as YAML text that has the same meaning under YAML 1.1 and 1.2."""
     text: str = yaml.dump(plain, Dumper=_CoreDumper, sort_keys=False, allow_unicode=True, width=1000)
     return text
 
 
 def check_tag(node: Node) -> None:
-    """Plain data only. Raises NodeError on tags such as !!python/name:os.system, !!binary or !mine."""
+    """Accepts only plain data. Raises NodeError on tags such as !!python/name:os.system, !!binary or !mine."""
     if isinstance(node, ScalarNode):
         is_plain = node.tag in (STR, *CORE_SCALARS)
     else:
@@ -162,7 +162,8 @@ def check_tag(node: Node) -> None:
 
 
 def scalar(node: ScalarNode) -> str | int | float | bool | None:
-    """A finite number, text without half characters, a truth value, or nothing. Raises NodeError."""
+    """The value of a scalar: a finite number, text without unpaired surrogates, a truth value, or None. Raises
+    NodeError."""
     check_tag(node)
     if node.tag == STR:
         return _whole(node)
@@ -184,7 +185,7 @@ def scalar(node: ScalarNode) -> str | int | float | bool | None:
 
 
 def _whole(node: ScalarNode) -> str:
-    """The text, with the \\uD83D\\uDE00 of JSON joined to one character."""
+    """The text, with surrogate pairs such as JSON's \\uD83D\\uDE00 joined to one character."""
     try:
         return str(node.value).encode("utf-16", "surrogatepass").decode("utf-16")
     except UnicodeDecodeError:
@@ -192,13 +193,14 @@ def _whole(node: ScalarNode) -> str:
 
 
 class Values:
-    """Reads nodes as plain JSON values; one for a whole file, since its bound on aliases counts them all."""
+    """Reads nodes as plain JSON values. One object reads a whole file, because its limit on aliases is for all of
+    them."""
 
     def __init__(self) -> None:
         self._seen = 0
 
     def read(self, node: Node, depth: int = 0) -> Any:
-        """Lists, mappings with text as keys, and scalars. Raises NodeError."""
+        """The node as lists, mappings with text as keys, and scalars. Raises NodeError."""
         self._seen += 1
         if self._seen > MAX_VALUES or depth > MAX_DEPTH:
             raise TooLargeError.at(node, "the aliases (*name) make this too large, or endless", "write the values out")
@@ -220,10 +222,10 @@ class Values:
 
 
 def is_cut_by_comment(node: Node, text: str) -> bool:
-    """Whether a plain text such as `USB Microphone #2` ends before a # that may be meant as a part of it: YAML takes
-    what stands behind a blank and a # for a comment. People put a blank behind the # of a comment, and none in a name.
+    """Whether a plain text such as `USB Microphone #2` ends before a # that may be meant as a part of it. In YAML a
+    space and a # begin a comment. People write a space behind the # of a comment, and none behind the # in a name.
 
-    text: all of what the node was composed from."""
+    text: the whole text from which the node was composed."""
     is_plain = isinstance(node, ScalarNode) and node.style is None and bool(node.value)
     return is_plain and re.compile(r"[ \t]+#[^\s#]").match(text, node.end_mark.index) is not None
 

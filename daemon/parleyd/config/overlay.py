@@ -1,4 +1,4 @@
-"""A configuration with some of its keys replaced: what a profile is. Pure."""
+"""Replaces some keys of a configuration, as a profile does. Pure."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from parleyd.config.changes import when
 from parleyd.config.keys import keys_of
 from parleyd.config.schema import Config
 
-# These say what there is on this device; a profile says how it is used.
+# These sections describe the device; a profile changes only how it is used.
 _NOT_FOR_PROFILES = ("profiles", "hooks", "log")
 
 
 def may_change(key: str) -> bool:
-    """key: dotted."""
+    """Whether a profile may change this key. key: dotted."""
     return key.partition(".")[0] not in _NOT_FOR_PROFILES and when(key) != "restart"
 
 
 def overlay(config: Config, settings: Mapping[str, object]) -> Config:
-    """settings: checked, as Profile has them. Mappings of the user's own names are joined, lists are replaced."""
+    """The configuration with the settings of a profile. settings: checked, as in Profile. Mappings with the user's own
+    names are merged, lists are replaced."""
     plain = msgspec.to_builtins(config)
     _lay(plain, settings, Config)
     return msgspec.convert(plain, Config)

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration file, as values; each is one line for the user."""
+"""The problems of a configuration file, as values; each is one line for the user."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong (or, as a warning, unwise).
+    """One problem, or one warning.
 
-    line and column count from 1; None where the trouble has no place. key: dotted, empty where it is not about a key.
-    text: what is wrong; hint: what to do about it. Neither ever holds a secret.
+    line and column count from 1; None for a problem without a position. key: dotted; empty if the problem is not about
+    a key. text: the problem; hint: the solution. Neither ever contains a secret.
     """
 
     file: str
@@ -35,7 +35,7 @@ class Problem:
 
 
 class ConfigError(Exception):
-    """A configuration that cannot be used: all its problems, in the order of the file; str() is a line for each."""
+    """A configuration that cannot be used: all its problems, in the order of the file; str() has a line for each."""
 
     def __init__(self, problems: Sequence[Problem], warnings: Sequence[Problem] = ()) -> None:
         super().__init__("\n".join(map(str, problems)))
@@ -45,7 +45,7 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True)
 class Finding:
-    """A rule that is broken. key: dotted, the place to point at. A warning does not keep the daemon from running."""
+    """A broken rule. key: dotted, the place to report. A warning does not keep the daemon from running."""
 
     key: str
     text: str

@@ -1,4 +1,4 @@
-"""The keys under `profiles:`. See schema.py for the conventions, docs/profiles.md for what follows from them."""
+"""The keys under `profiles:`. schema.py explains the conventions, docs/profiles.md explains profiles."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ from typing import Annotated
 from msgspec import Meta, field
 
 from parleyd.config.base import Section
-from parleyd.config.keeping import QuietHours, TimeOfDay
+from parleyd.config.retention import QuietHours, TimeOfDay
 from parleyd.config.secrets import masked
 
-# What `parleyd profile` takes beside the names of profiles.
+# Values of `parleyd profile` besides the names of profiles.
 AUTO, NONE = "auto", "none"
 
 
 class ProfileHours(QuietHours, frozen=True):
-    """A stretch of the day in which a profile is in force."""
+    """A period of the day in which a profile is in force."""
 
-    from_: Annotated[TimeOfDay, Meta(description="its beginning, local time")] = field(name="from")
-    to: Annotated[TimeOfDay, Meta(description="its end; earlier than the beginning: on the next day")]
+    from_: Annotated[TimeOfDay, Meta(description="the beginning, in local time")] = field(name="from")
+    to: Annotated[TimeOfDay, Meta(description="the end, in local time; if it is before the beginning: on the next day")]
 
 
 class Profile(Section, frozen=True):
-    """What is different for a while: docs/profiles.md."""
+    """Settings that are in force for a while: docs/profiles.md."""
 
     schedule: Annotated[
-        list[ProfileHours], Meta(description="when it is in force; none: by `parleyd profile NAME` alone")
+        list[ProfileHours],
+        Meta(description="the periods in which it is in force; none: only by `parleyd profile NAME`"),
     ] = field(default_factory=list)
     settings: Annotated[
         dict[str, object],

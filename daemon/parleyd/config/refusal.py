@@ -1,4 +1,4 @@
-"""Words for values that a key does not take: what was found, and what belongs there. Pure; never shows a secret."""
+"""Explains why a key does not accept a value: the value found, and the values allowed. Pure; never shows a secret."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _MAX_SHOWN = 60
 
 
 def shown(text: str) -> str:
-    """One short line, whatever is in the text."""
+    """The text as one short line."""
     text = re.sub(r"sk_[A-Za-z0-9]{8,}", "sk_...", one_line(text))  # a key that strayed
     return text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "..."
 
 
 def found(node: Node, *, hide_value: bool = False) -> str:
-    """What stands there, as words for a sentence."""
+    """The value found, as part of a sentence."""
     if not isinstance(node, ScalarNode):
         return "a mapping" if isinstance(node, MappingNode) else "a list"
     if node.tag == NULL:
@@ -35,7 +35,7 @@ def found(node: Node, *, hide_value: bool = False) -> str:
 
 
 def refusal(key: Key, node: Node, value: Any) -> tuple[str, str]:
-    """(what is wrong, the hint) for a value that msgspec refused."""
+    """(the problem, the hint) for a value that msgspec has refused."""
     what = found(node, hide_value=key.is_secret)
     default = f"{key.default:g}" if isinstance(key.default, float) else str(key.default)
     default = default.lower() if key.is_bool else default

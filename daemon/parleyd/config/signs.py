@@ -1,9 +1,9 @@
-"""What ids, names and keys are made of, and what is to be said of a sign that none of them can hold. Pure.
+"""The characters of which ids, names and keys consist, and messages for other characters. Pure.
 
-What is pasted from a page or a chat brings along what cannot be seen or looks right: typographic quotes, hard blanks,
-zero-width signs; what comes from elsewhere are templates that nothing fills in here, and whole lines of .env files. All
-of them would go to the server as they are, and come back as "no such agent". Therefore it is listed what can stand in
-an id, not what cannot.
+Text that is pasted from a page or a chat may contain invisible or similar characters: typographic quotes, no-break
+spaces, zero-width characters. People also paste templates with placeholders, and whole lines of .env files. Without a
+check, all of these would be sent to the server, which answers "no such agent". Therefore the allowed characters are
+listed, not the forbidden ones.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Form:
-    """noun: what it is, with its article. signs: a class of a regular expression. in_words: that class for a person."""
+    """noun: the name of the thing, with its article. signs: the allowed characters, as a class of a regular expression.
+    in_words: that class in words."""
 
     noun: str
     signs: str
@@ -28,7 +29,7 @@ MODEL_ID = Form("a model's id", "A-Za-z0-9_.-", "letters, digits, and _ . -")
 LLM_ID = Form("a language model's id", "A-Za-z0-9_.:@/-", "letters, digits, and _ . : @ / -")
 LANGUAGE = Form("a language's code", "A-Za-z0-9_-", "letters, digits, _ and -")
 VARIABLE = Form("a variable's name", r"\w.-", "letters, digits, and _ . -")
-# Tokens of one's own server, too.
+# Also for tokens of the user's own server.
 API_KEY = Form("a key", "A-Za-z0-9_.~+/=-", "letters, digits, and _ . ~ + / = -")
 
 _TEMPLATE = re.compile(r"\$\{[^}]*\}|\$[A-Za-z_]\w*|\{\{.*\}\}|%[A-Za-z_]\w*%|^<.*>$", re.DOTALL)
@@ -37,8 +38,8 @@ _QUOTES = "\"'`´‘’‚‛“”„‟«»‹›"
 
 
 def trouble(text: str, form: Form) -> tuple[str, str] | None:
-    """(what is wrong, the hint) of something that cannot be such a thing; None where it can. Shows no more of the text
-    than the sign that does not belong there."""
+    """(the problem, the hint) of a text that does not have the form; None if it has. Shows only the wrong character of
+    the text."""
     if text and re.fullmatch(f"[{form.signs}]+", text) and not (form is API_KEY and _LINE.fullmatch(text)):
         return None
     thing = form.noun.partition(" ")[2]
@@ -59,7 +60,8 @@ def trouble(text: str, form: Form) -> tuple[str, str] | None:
 
 
 def named(sign: str) -> str:
-    """Such as `“ (LEFT DOUBLE QUOTATION MARK, U+201C)`; of what cannot be seen, only its name."""
+    """The character and its name, such as `“ (LEFT DOUBLE QUOTATION MARK, U+201C)`; only the name of an invisible
+    character."""
     number = f"U+{ord(sign):04X}"
     name = unicodedata.name(sign, "")
     if sign == " ":

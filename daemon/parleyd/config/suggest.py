@@ -1,4 +1,4 @@
-"""What the user may have meant by a key or a choice that does not exist. Pure."""
+"""Suggests what the user may have meant by a key or a choice that does not exist. Pure."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def unknown_key(name: str, siblings: Iterable[Key], path: tuple[str, ...]) -> tu
 
 
 def choice(text: str, choices: Iterable[str]) -> str | None:
-    """The choice that is nearest to the text, if any is near."""
+    """The choice that is most similar to the text, if one is similar enough."""
     return _closest(text, choices)
 
 
@@ -49,5 +49,5 @@ def _closest(text: str, names: Iterable[str], cutoff: float = 0.6) -> str | None
 
 
 def _plain(name: str) -> str:
-    """Without what people vary: preRollMs, pre-roll-ms and PRE_ROLL_MS are one word."""
+    """The name without case and separators: preRollMs, pre-roll-ms and PRE_ROLL_MS are the same."""
     return re.sub(r"[^a-z0-9]", "", name[:80].lower())

@@ -1,4 +1,4 @@
-"""The keys under `tools:`. See schema.py for the conventions, docs/tools.md for what follows from them."""
+"""The keys under `tools:`. schema.py explains the conventions, docs/tools.md explains tools."""
 
 # ruff: noqa: RUF012 (msgspec copies mutable defaults)
 from __future__ import annotations
@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from parleyd.config.base import Secret, Section, Text
+from parleyd.config.base import RunAs, Secret, Section, Text
 from parleyd.config.secrets import masked
 
 BuiltIn = Literal[
@@ -21,22 +21,26 @@ BuiltIn = Literal[
     "cancel_timer",
     "device_status",
 ]
-# The agent's own limit is 120 s; ours has to come first.
+# The longest timeout of a tool: the agent's own limit is 120 s, and the daemon has to answer before that.
 MAX_TIMEOUT_S = 115.0
 
 
 class Tool(Section, frozen=True, kw_only=True):
-    """What every tool has."""
+    """The keys of every tool."""
 
-    description: Annotated[Text, Meta(description="for the agent: what it does, and when to use it")]
+    description: Annotated[Text, Meta(description="tells the agent the purpose of the tool, and when to use it")]
     parameters: Annotated[
-        dict[str, object], Meta(description="JSON Schema (draft 2020-12) of its parameters; none: it takes none")
+        dict[str, object],
+        Meta(description="JSON Schema (draft 2020-12) of its parameters; none: the tool has no parameters"),
     ] = {}
     timeout_s: Annotated[
-        float, Meta(gt=0, le=MAX_TIMEOUT_S, description="from the call on; then it is stopped, and the agent told")
+        float,
+        Meta(gt=0, le=MAX_TIMEOUT_S, description="from the call; then the tool is stopped, and the agent is told"),
     ] = 10.0
-    at_once: Annotated[int, Meta(ge=1, le=16, description="so many calls of it may run at the same time")] = 1
-    cancel_on_speech: Annotated[bool, Meta(description="it is stopped when somebody begins to speak")] = False
+    at_once: Annotated[int, Meta(ge=1, le=16, description="number of its calls that may run at the same time")] = 1
+    cancel_on_speech: Annotated[bool, Meta(description="whether the tool is stopped when somebody begins to speak")] = (
+        False
+    )
     confirm: Annotated[
         bool, Meta(description="each call waits until a person allows it, by the button or by `parleyd approve`")
     ] = False
@@ -52,12 +56,17 @@ class CommandTool(Tool, frozen=True, kw_only=True):
     may_be_option: Annotated[
         list[Text], Meta(description="parameters whose value may begin an argument with a dash")
     ] = []
-    directory: Annotated[Text, Meta(description="where it runs")] = "/"
+    directory: Annotated[Text, Meta(description="its working directory")] = "/"
     stdin: Annotated[
-        Literal["nothing", "parameters"], Meta(description="what it reads; parameters: all of them, as a JSON object")
+        Literal["nothing", "parameters"],
+        Meta(description="its standard input; parameters: all parameters as a JSON object"),
     ] = "nothing"
-    environment: Annotated[dict[str, str], Meta(description="beside PATH, HOME, LANG and TZ, all that it gets")] = {}
+    environment: Annotated[
+        dict[str, str],
+        Meta(description="additional environment variables; otherwise it gets only PATH, HOME, LANG and TZ"),
+    ] = {}
     secrets: Annotated[dict[str, Secret], Meta(description="environment variables with secrets")] = {}
+    run_as: RunAs = "apart"
 
     def __repr__(self) -> str:
         return f"CommandTool({masked(self)})"
@@ -66,7 +75,9 @@ class CommandTool(Tool, frozen=True, kw_only=True):
 class HttpTool(Tool, frozen=True, kw_only=True):
     """A request to one host. Values are escaped; redirects are followed on that host only."""
 
-    method: Annotated[Literal["GET", "POST", "PUT", "PATCH", "DELETE"], Meta(description="of the request")] = "GET"
+    method: Annotated[
+        Literal["GET", "POST", "PUT", "PATCH", "DELETE"], Meta(description="the method of the request")
+    ] = "GET"
     url: Annotated[
         str,
         Meta(
@@ -76,7 +87,7 @@ class HttpTool(Tool, frozen=True, kw_only=True):
         ),
     ]
     headers: Annotated[dict[str, str], Meta(description="{secret:NAME} stands for one of the secrets")] = {}
-    secrets: Annotated[dict[str, Secret], Meta(description="for the headers")] = {}
+    secrets: Annotated[dict[str, Secret], Meta(description="secrets for the headers, by name")] = {}
     body: Annotated[
         dict[str, object] | None,
         Meta(description="JSON to send; none: the parameters with POST, PUT and PATCH, and nothing otherwise"),
@@ -92,9 +103,15 @@ class HttpTool(Tool, frozen=True, kw_only=True):
 class PythonTool(Tool, frozen=True, kw_only=True):
     """A function of an installed package, found by its entry point of the group `parleyd.tools`."""
 
-    entry_point: Annotated[Text | None, Meta(description="its name; none: the tool's own name")] = None
-    environment: Annotated[dict[str, str], Meta(description="beside PATH, HOME, LANG and TZ, all that it gets")] = {}
+    entry_point: Annotated[Text | None, Meta(description="the name of the entry point; null: the tool's own name")] = (
+        None
+    )
+    environment: Annotated[
+        dict[str, str],
+        Meta(description="additional environment variables; otherwise it gets only PATH, HOME, LANG and TZ"),
+    ] = {}
     secrets: Annotated[dict[str, Secret], Meta(description="environment variables with secrets")] = {}
+    run_as: RunAs = "apart"
 
     def __repr__(self) -> str:
         return f"PythonTool({masked(self)})"
@@ -111,28 +128,26 @@ class McpRule(Section, frozen=True, kw_only=True):
 class Mcp(Section, frozen=True, kw_only=True):
     """Calls of MCP tools that the agent wants approved by this device."""
 
-    rules: Annotated[list[McpRule], Meta(description="the first that fits decides")] = []
-    otherwise: Annotated[Literal["deny", "ask"], Meta(description="when no rule fits")] = "deny"
+    rules: Annotated[list[McpRule], Meta(description="the rules; the first match decides")] = []
+    otherwise: Annotated[Literal["deny", "ask"], Meta(description="the decision if no rule matches")] = "deny"
     ask_s: Annotated[
         float, Meta(ge=1, le=295, description="ask: without `parleyd approve` within this time it is denied")
     ] = 30.0
 
 
 class Tools(Section, frozen=True, kw_only=True):
-    """What the agent may do on this device: docs/tools.md."""
+    """The tools that the agent may use on this device: docs/tools.md."""
 
-    built_in: Annotated[list[BuiltIn], Meta(description="those of parleyd itself that the agent may use")] = (
-        msgspec.field(
-            default_factory=lambda: [
-                "get_time",
-                "set_volume",
-                "end_conversation",
-                "set_timer",
-                "list_timers",
-                "cancel_timer",
-                "device_status",
-            ]
-        )
+    built_in: Annotated[list[BuiltIn], Meta(description="the built-in tools that the agent may use")] = msgspec.field(
+        default_factory=lambda: [
+            "get_time",
+            "set_volume",
+            "end_conversation",
+            "set_timer",
+            "list_timers",
+            "cancel_timer",
+            "device_status",
+        ]
     )
     confirm_built_in: Annotated[
         list[BuiltIn], Meta(description="those of built_in of which each call waits until a person allows it")
@@ -147,17 +162,28 @@ class Tools(Section, frozen=True, kw_only=True):
             "null: nothing"
         ),
     ] = "The agent asks for your permission to use: {tool}."
-    at_once: Annotated[int, Meta(ge=1, le=16, description="so many calls may run at the same time, of all tools")] = 4
+    at_once: Annotated[
+        int, Meta(ge=1, le=16, description="number of calls of all tools that may run at the same time")
+    ] = 4
     per_minute: Annotated[
         int, Meta(ge=1, le=10_000, description="so often the agent may call each of the tools within a minute")
     ] = 30
     per_session: Annotated[
         int, Meta(ge=1, le=100_000, description="so often the agent may call each of the tools in one session")
     ] = 200
-    result_chars: Annotated[int, Meta(ge=100, le=50_000, description="longer results are cut")] = 4000
+    result_chars: Annotated[
+        int, Meta(ge=100, le=50_000, description="characters of the longest result; longer ones are cut")
+    ] = 4000
     audit_kib: Annotated[
-        int, Meta(ge=16, le=65_536, description="KiB of the audit log, after which a new file begins; 3 old ones stay")
+        int,
+        Meta(
+            ge=16, le=65_536, description="KiB of the audit log after which a new file is begun; 3 old files are kept"
+        ),
     ] = 512
+    apart: Annotated[
+        Literal["auto", "required"],
+        Meta(description="required: where tools and hooks cannot be kept apart from the daemon, they are not run"),
+    ] = "auto"
     timer_listens: Annotated[
         bool,
         Meta(description="in a session that a timer opens the room is heard at once; false: once the agent is woken"),

@@ -8,8 +8,8 @@ import struct
 from typing import NamedTuple
 
 _UCRED = struct.Struct("3i")
-# asm-generic/socket.h; Python has no name for it.
-_SO_PEERGROUPS = 59
+# asm-generic/socket.h; Python has no names for them.
+_SO_PEERGROUPS, _SO_PEERPIDFD = 59, 77
 # The most that Python asks for: 256 groups.
 _MOST_BYTES = 1024
 
@@ -24,6 +24,15 @@ class Peer(NamedTuple):
 
 def peer(connection: socket.socket) -> Peer:
     return Peer(*_UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)))
+
+
+def held_peer(connection: socket.socket) -> int | None:
+    """A pidfd of the process that connected; the caller's to close. None: the kernel (before 6.5) has none, or the
+    process has ended."""
+    try:
+        return connection.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
+    except OSError:
+        return None
 
 
 def peer_groups(connection: socket.socket) -> frozenset[int]:

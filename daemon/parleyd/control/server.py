@@ -100,7 +100,8 @@ class _Client:
 
 
 class ControlServer:
-    """start(), then stop(). status: the snapshot with which a stream of events begins."""
+    """start(), then stop(). status: the snapshot with which a stream of events begins. refused: why a client is sent
+    away that may be here by its user."""
 
     def __init__(
         self,
@@ -111,10 +112,12 @@ class ControlServer:
         on_death: Callable[[str, BaseException], None],
         roles: Roles,
         takes_time: Callable[[AnyRequest], bool] = lambda _request: False,
+        refused: Callable[[socket.socket], str | None] = lambda _connection: None,
     ) -> None:
         self.path = path
         self._roles = roles
         self._takes_time = takes_time
+        self._refused = refused
         self._handler = handler
         self._status = status
         self._on_death = on_death
@@ -250,6 +253,9 @@ class ControlServer:
         if not _admitted(connection, self._group):
             why = f"you are neither root, nor the daemon's own user, nor a member of the group {GROUP}"
             self._refuse(client, RequestError("not_allowed", why, f"adduser USER {GROUP}, and log in again"))
+        elif (own := self._refused(connection)) is not None:
+            hint = "run_as: daemon, in the configuration, lets a tool or a hook in, and do all that the daemon may"
+            self._refuse(client, RequestError("not_allowed", own, hint))
         elif len(late) > MOST_FOR_MUTE:
             self._refuse(late[0], _busy())
             self._write(late[0])

@@ -1,4 +1,4 @@
-"""What everybody may know, and what imports nothing of the package: events, states, endings, errors, texts, health.
+"""Types that every package may use, and that import no other package: events, states, endings, errors, texts, health.
 
-Pure, but for the pulse of a thread, which looks at the clock.
+Pure, except for the pulse of a thread, which reads the clock.
 """

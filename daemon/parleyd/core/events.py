@@ -1,4 +1,4 @@
-"""What happens, as frozen values, and the bus that carries them.
+"""The events, as frozen values, and the bus that carries them.
 
 Every event has `at_s`, the monotonic time at which it was true in the room (an answer that starts at 12.0 is audible
 from 12.0 on), so that a timeline drawn from events matches a recording.
@@ -52,8 +52,8 @@ class TalkStopped(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Woken(Event):
-    """Somebody wants the agent; the supervisor's next StateChanged follows from it. by device: nobody does, but a timer
-    has gone off."""
+    """Somebody wants to talk to the agent; the supervisor's next StateChanged follows from it. by device: a timer has
+    gone off."""
 
     by: Literal["speech", "word", "command", "device"]
 
@@ -70,7 +70,7 @@ class StateChanged(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionOpened(Event):
-    """handshake_ms: from the decision to connect. resent_ms: kept speech that goes up first."""
+    """handshake_ms: from the decision to connect. resent_ms: kept speech that is sent first."""
 
     conversation_id: str
     handshake_ms: int
@@ -80,7 +80,8 @@ class SessionOpened(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionEnded(Event):
-    """A session, or an attempt at one, is over; by whom, its ending tells. conversation_id: empty for an attempt."""
+    """A session, or an attempt at one, is over; its ending contains the reason. conversation_id: empty for an
+    attempt."""
 
     ending: Ending
     conversation_id: str = ""
@@ -88,7 +89,7 @@ class SessionEnded(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heard(Event):
-    """What the agent understood."""
+    """The words that the agent understood."""
 
     text: str
     final: bool
@@ -96,15 +97,15 @@ class Heard(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Typed(Event):
-    """What the person typed, for the agent to take as said."""
+    """A text that the person typed, which the agent takes for spoken words."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerPart(Event):
-    """A piece of an answer in writing, as it is made: kind start, then delta with text, then stop. part_of: the same
-    for all pieces of one answer, as the provider numbers it. The whole text comes as AnswerText, before or after."""
+    """A piece of a written answer: kind start, then delta with text, then stop. part_of: the provider's number of the
+    answer, the same for all its pieces. The whole text comes as AnswerText, before or after."""
 
     kind: str
     text: str
@@ -113,8 +114,8 @@ class AnswerPart(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerText(Event):
-    """What the agent says, or after a correction what of it was said. answer: which AnswerStarted will sound of it.
-    greeting: it comes as early as a greeting does, and so perhaps answers nothing."""
+    """The agent's words, or after a correction the words that were said. answer: the number of its AnswerStarted.
+    greeting: it comes as early as a greeting, and so may not be an answer."""
 
     text: str
     corrected: bool = False
@@ -131,9 +132,9 @@ class AnswerStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerEnded(Event):
-    """The last sample of an answer that will be heard has been heard, of all that had come of it.
+    """The last audible sample of an answer has been heard, of all its sound so far.
 
-    lost_ms: of total_ms, the end that could not be kept, because the agent was too far ahead of the speaker.
+    lost_ms: the end of total_ms that was dropped because the agent was too far ahead of the speaker.
     """
 
     answer: int
@@ -145,7 +146,7 @@ class AnswerEnded(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BargedIn(Event):
-    """The answer was cut; its AnswerEnded tells when the last of it sounded. by: server or local."""
+    """The answer was cut; its AnswerEnded has the time of its last sound. by: server or local."""
 
     by: str
     heard_ms: int
@@ -158,7 +159,7 @@ class Ducked(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeechLost(Event):
-    """Speech that no agent will hear: dropped because too much or too old. Cause in words."""
+    """Speech that no agent will hear, because it was too much or too old. cause: in words."""
 
     lost_ms: int
     cause: str
@@ -166,8 +167,8 @@ class SpeechLost(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeechHeldBack(Event):
-    """Something sounded like speech and did not get through the gate. held_ms: since the last such event, for each
-    reason (audio.held_back.Why). total_ms: since the start."""
+    """Sound like speech did not pass the gate. held_ms: since the last such event, for each reason
+    (audio.gate.held_back.Why). total_ms: since the start."""
 
     held_ms: dict[str, int]
     total_ms: int
@@ -175,7 +176,7 @@ class SpeechHeldBack(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TypedLost(Event):
-    """What no agent will read of what was typed. typed_s: at_s of its Typed. Cause in words."""
+    """A typed text was discarded before an agent received it. typed_s: at_s of its Typed. cause: in words."""
 
     text: str
     typed_s: float
@@ -184,7 +185,7 @@ class TypedLost(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCalled(Event):
-    """parameters: with what looks like a secret masked, and cut when they are long."""
+    """parameters: shortened if they are long, with values masked that look like secrets."""
 
     name: str
     parameters: object = field(repr=False)
@@ -192,7 +193,7 @@ class ToolCalled(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileSent(Event):
-    """A file has reached the agent. upload: the number that `send_file` was answered with. media_type: as image/png."""
+    """A file has reached the agent. upload: the number in the answer to `send_file`. media_type: such as image/png."""
 
     upload: int
     name: str
@@ -212,7 +213,7 @@ class FileFailed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolEnded(Event):
-    """fault: one of tools.result.Fault's words, or None where all went well; what came of it is in the audit log."""
+    """fault: one of the values of tools.result.Fault, or None after success; the audit log has the result."""
 
     name: str
     fault: str | None
@@ -221,7 +222,7 @@ class ToolEnded(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimerWentOff(Event):
-    """A timer that the agent has set. late_s: it was due so long ago, while the device was off."""
+    """A timer that the agent has set has gone off. late_s: how long ago it was due, if the device was off then."""
 
     number: int
     label: str
@@ -230,9 +231,9 @@ class TimerWentOff(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalWanted(Event):
-    """Somebody is to allow or deny a call of an MCP tool; without an answer until until_s it is denied.
+    """A call of an MCP tool waits for a person's permission; without an answer until until_s it is denied.
 
-    approval: what the answer names; made here. call_id: the agent's own. parameters: all of them, as they are.
+    approval: the id for the answer, made here. call_id: the agent's id. parameters: all of them, unchanged.
     """
 
     approval: str
@@ -246,7 +247,7 @@ class ApprovalWanted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalSettled(Event):
-    """by: rule, person, deadline, or what else put an end to the question."""
+    """by: rule, person, deadline, or another cause that ended the question."""
 
     call_id: str
     name: str
@@ -281,7 +282,7 @@ class ConfirmationSettled(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceLost(Event):
-    """No more sound from or to a device; it is looked for. which: microphone or speaker. at_s: its last sign.
+    """A device is lost, and the daemon tries to reopen it. which: microphone or speaker. at_s: its last sign of life.
     hint: what to do about it."""
 
     which: str
@@ -292,7 +293,7 @@ class DeviceLost(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceBack(Event):
-    """Sound again. away_s: since its last sign of life."""
+    """The device works again. away_s: since its last sign of life."""
 
     which: str
     name: str
@@ -301,7 +302,7 @@ class DeviceBack(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnnouncementStarted(Event):
-    """The first sound of an announcement is audible. announcement: its number, as the request was answered."""
+    """The first sound of an announcement is audible. announcement: its number, as in the answer to the request."""
 
     announcement: int
     text: str
@@ -309,9 +310,9 @@ class AnnouncementStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnnouncementEnded(Event):
-    """The last of it was heard, or it failed, perhaps before it started. finished: all of it was heard.
+    """The announcement's end was heard, or it failed, perhaps before it started. finished: all of it was heard.
 
-    reason, hint: why not, and what to do about it.
+    reason, hint: why it failed, and what to do about it.
     """
 
     announcement: int
@@ -322,7 +323,7 @@ class AnnouncementEnded(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Muted(Event):
-    """The microphone was muted by command (on), or is heard again. warning: why that will not outlive a restart."""
+    """The microphone was muted by command (on), or unmuted. warning: why that will not survive a restart."""
 
     on: bool
     warning: str | None = None
@@ -337,15 +338,15 @@ class VolumeChanged(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputGainChanged(Event):
-    """The microphone is made louder by so much now, by audio.input.gain_db and by what auto_gain has learnt. Told
-    when a whole dB has come together."""
+    """The gain of the microphone has changed: audio.input.gain_db plus the gain learnt by auto_gain. Reported for
+    changes of a whole dB."""
 
     gain_db: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileChanged(Event):
-    """Another profile is in force; None: the configuration without any. by: schedule, command or reload."""
+    """Another profile is in force; None: the configuration without a profile. by: schedule, command or reload."""
 
     profile: str | None
     by: str
@@ -362,7 +363,7 @@ class BudgetNear(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetSpent(Event):
-    """A budget came to its end in a session, which is over after the turn that is under way."""
+    """A budget was used up during a session, which ends after the present turn."""
 
     reason: str
     hint: str
@@ -370,8 +371,7 @@ class BudgetSpent(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WakeRefused(Event):
-    """There is no session now although one was asked for. by: what refuses it; device: timers have opened too
-    many sessions."""
+    """A requested session was refused. by: the cause; device: timers have opened too many sessions."""
 
     by: Literal["budget", "quiet hours", "device"]
     reason: str
@@ -380,8 +380,8 @@ class WakeRefused(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble(Event):
-    """Something the user should know, once. hint: what to do about it. part: what is not as it should be from now until
-    TroubleOver, and so in `status`; None where the text is all."""
+    """A problem that the user should know, reported once. hint: what to do about it. part: the part that has this
+    trouble until TroubleOver, shown in `status`; None for a message only."""
 
     text: str
     hint: str | None = None
@@ -390,13 +390,13 @@ class Trouble(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TroubleOver(Event):
-    """The part is taken to be as it should be again. For `agent` the daemon's moves say so: live, or asleep."""
+    """The part has no trouble any more. For `agent` the moves to live or asleep end a trouble."""
 
     part: Literal["echo", "mute switch", "timer file"]
 
 
 def text_chars(event: Event) -> int:
-    """How much text is in it: for queues, which are bounded in that as well as in number."""
+    """The number of characters in the event, for queues that are also limited in text."""
     values = (getattr(event, one.name) for one in fields(event))
     return sum(len(value) for value in values if isinstance(value, str))
 

@@ -1,8 +1,8 @@
-"""What healthy means, for every part, in one place. Only a pulse looks at the clock.
+"""Decides whether each part is healthy, in one place. Only a pulse reads the clock.
 
 `parleyd status`, systemd's STATUS= and its watchdog all read the same verdict. A part that is stuck makes the daemon
-sick: the watchdog is no longer fed. What a restart would not fix (a microphone that is unplugged, an agent that
-refuses, a disk that hangs) is trouble.
+sick: the watchdog is no longer fed. A problem that a restart would not solve (an unplugged microphone, an agent that
+refuses, a disk that hangs) is a trouble.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from parleyd.core import events
 
 
 class Grade(Enum):
-    """starting: the devices have not opened yet, so nothing can be promised. sick: the watchdog ends the daemon."""
+    """starting: the devices are not open yet, so the health is unknown. sick: the watchdog ends the daemon."""
 
     WELL = "well"
     STARTING = "starting"
@@ -26,30 +26,30 @@ class Grade(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Norm:
-    """A healthy thread is done within limit_s with whatever it took up. grade: of a daemon in which it is not."""
+    """A healthy thread finishes each piece of work within limit_s. grade: of a daemon in which it does not."""
 
     limit_s: float
     grade: Grade = Grade.SICK
 
 
-# Every thread of the daemon but those that must not count: `logs`, since a terminal that is held (Ctrl-S) holds it up,
-# those of tools, hooks, uploads, look-ups of names, of the control socket's slow requests and of a device's reopening,
-# whose work has deadlines kept by others, the one that writes a learnt gain, and the metrics port, which is for others.
+# The limits of all threads except these: `logs`, because a stopped terminal (Ctrl-S) blocks it; the threads of tools,
+# hooks, uploads, look-ups of names, slow requests of the control socket and the reopening of devices, because other
+# threads enforce their deadlines; the thread that stores a learnt gain; and the metrics port.
 NORMS = {
-    # A microphone that is gone is heard as silence, so that ears go on in real time whatever happens.
+    # A lost microphone yields silence, so that ears always run in real time.
     "ears": Norm(5.0),
     "playback": Norm(5.0),
     "supervisor": Norm(10.0),
     "session receiver": Norm(10.0),
-    # Its send may block until TCP_USER_TIMEOUT gives the line up.
+    # Its send may block until TCP_USER_TIMEOUT ends the connection.
     "session sender": Norm(30.0),
     "announcer": Norm(10.0),
     "devices": Norm(10.0),
     "control": Norm(20.0),
-    # These two may read the configuration, and move a mixer that takes two seconds.
+    # These two may read the configuration, and set a mixer, which may take two seconds.
     "profiles": Norm(20.0),
     "signals": Norm(20.0),
-    # They wait for nothing but the disk.
+    # These threads only wait for the disk.
     "timers": Norm(60.0, Grade.TROUBLE),
     "usage": Norm(60.0, Grade.TROUBLE),
     "transcript": Norm(60.0, Grade.TROUBLE),
@@ -57,14 +57,14 @@ NORMS = {
     "tools-audit": Norm(60.0, Grade.TROUBLE),
     "metrics": Norm(60.0, Grade.TROUBLE),
 }
-# Seen late so often in a row: a process that was stopped and goes on gets the time to catch up.
+# How many checks in a row must find a thread late, so that a process that was stopped gets the time to catch up.
 LOOKS = 2
-# Of the memory, the file handles and the tasks that the unit allows.
+# The share of the unit's limits on memory, file handles and tasks from which there is a trouble.
 MOST_SHARE = 0.9
 
 
 class Pulse:
-    """One thread's sign of life: beat() when it takes something up, rest() before it waits for more to do."""
+    """One thread's sign of life: beat() when it starts a piece of work, rest() before it waits for the next."""
 
     def __init__(self, part: str) -> None:
         self.part = part
@@ -79,7 +79,7 @@ class Pulse:
         self._since_s = None
 
     def stuck_s(self, now_s: float) -> float | None:
-        """How long it has been at the same thing, when that is too long; to be asked at intervals."""
+        """How long the thread has had the same work, if that is too long; call it at intervals."""
         since_s = self._since_s
         late = since_s is not None and now_s - since_s > self.norm.limit_s
         self._looks = self._looks + 1 if late else 0
@@ -88,8 +88,8 @@ class Pulse:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is not as it should be. part: as in NORMS, or the name of a thing (microphone, agent, memory).
-    hint: what to do about it; None where nothing is known, or nothing is to be done."""
+    """A problem. part: as in NORMS, or the name of a thing (microphone, agent, memory). hint: what to do about it; None
+    if nothing is known, or nothing has to be done."""
 
     part: str
     grade: Grade
@@ -99,8 +99,8 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What the process takes. None: there is no limit. tasks: threads of the process and of all that it has started,
-    where they have a limit in common."""
+    """The resources that the process uses. None: there is no limit. tasks: the threads of the process and of all its
+    child processes, if they share a limit."""
 
     memory_bytes: int
     memory_limit_bytes: int | None
@@ -111,16 +111,16 @@ class Load:
     tasks_limit: int | None = None
 
 
-# Those of whose troubles the bus tells.
+# The parts whose troubles the bus reports.
 TOLD_PARTS = ("microphone", "speaker", "agent", "echo", "mute switch", "timer file")
 
 
 class Troubles:
-    """What parts say of themselves on the bus, as it stands now."""
+    """The present troubles that parts have reported on the bus."""
 
     def __init__(self) -> None:
         self._now: dict[str, Finding] = {}
-        # The last trouble with the line: the supervisor's move that follows from it does not repeat the hint.
+        # The last trouble of the connection: the supervisor's next move does not repeat the hint.
         self._line: events.Trouble | None = None
 
     def take(self, event: events.Event) -> None:
@@ -140,7 +140,7 @@ class Troubles:
                 hint = self._line.hint if self._line is not None and about_this else None
                 before = self._now.get("agent")
                 if hint is None and before is not None and before.text == reason:
-                    # Another try in vain; meanwhile something else may have told of a trouble of its own.
+                    # Another failed try; in the meantime another part may have reported its own trouble.
                     hint = before.hint
                 self._now["agent"] = Finding("agent", Grade.TROUBLE, reason, hint)
             case events.StateChanged(after="live" | "asleep"):
@@ -154,7 +154,7 @@ class Troubles:
 
 
 def look(pulses: Iterable[Pulse], load: Load, troubles: Iterable[Finding], now_s: float) -> tuple[Finding, ...]:
-    """All that is wrong now, the worst first. troubles: what parts say of themselves."""
+    """All present problems, the worst first. troubles: reported by the parts themselves."""
     found = list(troubles)
     for pulse in pulses:
         stuck_s = pulse.stuck_s(now_s)
@@ -171,7 +171,7 @@ def look(pulses: Iterable[Pulse], load: Load, troubles: Iterable[Finding], now_s
 
 
 def grade(findings: Iterable[Finding], *, is_ready: bool = True) -> Grade:
-    """is_ready: the start is over, and systemd has been told READY."""
+    """The grade of the daemon. is_ready: the start is over, and systemd has been told READY."""
     grades = {finding.grade for finding in findings}
     best = Grade.WELL if is_ready else Grade.STARTING
     return next((one for one in (Grade.SICK, Grade.TROUBLE) if one in grades), best)

@@ -1,9 +1,9 @@
-"""What log records say besides their words, and the level between info and warning.
+"""The fields of log records, and the level between info and warning.
 
     log.log(NOTICE, "the line is back", extra=fields(state="live"))
 
-The names are the keys of JSON lines; in the journal they are upper case, behind PARLEYD_. State, conversation and
-utterance need not be given: app/log_context.py keeps them for every record.
+The names are the keys of JSON lines; in the journal they are upper case, behind PARLEYD_. app/log_context.py adds
+state, conversation and utterance to every record.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from __future__ import annotations
 import logging
 from typing import TypedDict, Unpack
 
-# Normal but significant, as in syslog(3): what a person who reads warnings wants to know too.
+# Normal but significant, as in syslog(3): messages that a reader of warnings wants to see, too.
 NOTICE = 25
 logging.addLevelName(NOTICE, "NOTICE")
 
 
 class Fields(TypedDict, total=False):
-    """docs/logging.md describes each; None is left out."""
+    """docs/logging.md describes the fields; None is left out."""
 
     state: str
     conversation_id: str | None
@@ -41,5 +41,5 @@ class Fields(TypedDict, total=False):
 
 
 def fields(**values: Unpack[Fields]) -> dict[str, object]:
-    """For the `extra` of a log call."""
+    """The fields as `extra` of a log call."""
     return {"fields": values}

@@ -1,4 +1,4 @@
-"""Values as JSON knows them: for the control protocol, for hooks. Pure."""
+"""Converts values to plain JSON types, for the control protocol and hooks. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from msgspec import Struct
 
 
 def plain(value: object) -> Any:
-    """Dataclasses, enums and structs as JSON knows them."""
+    """Dataclasses, enums and structs as plain JSON types."""
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Enum):
@@ -24,5 +24,5 @@ def plain(value: object) -> Any:
         return [plain(one) for one in value]
     if value is None or isinstance(value, int | float | bool):
         return value
-    # A lone surrogate cannot be written as UTF-8.
+    # UTF-8 cannot represent an unpaired surrogate.
     return str(value).encode("utf-8", "replace").decode()

@@ -11,14 +11,14 @@ import numpy as np
 
 from parleyd.audio.devices.clock import RealTimeClock
 from parleyd.audio.devices.device import Deliver, StreamInfo
-from parleyd.audio.pcm import FRAME_BYTES, FRAME_MS, FRAME_SAMPLES, PIPELINE_RATE_HZ, SILENT_FRAME
+from parleyd.audio.pcm import FRAME_BYTES, FRAME_MS, FRAME_SAMPLES, PIPELINE_RATE_HZ
 
-# No room is digitally silent.
+# The peak of the room's noise, because no room is digitally silent.
 ROOM_PEAK = 12
 
 
 class ActorMicrophone:
-    """An InputDevice: 16 kHz, 20 ms periods in real time, a quiet room between the lines. Keeps what it gave."""
+    """An InputDevice: 16 kHz, 20 ms periods in real time, a quiet room between the lines. Keeps its sound."""
 
     def __init__(self) -> None:
         self.name = "an actor"
@@ -26,21 +26,21 @@ class ActorMicrophone:
         self.began_s = 0.0
         self.given: list[bytes] = []
         self._lock = threading.Lock()
-        self._script: deque[bytes] = deque()
+        self._script: deque[bytes | None] = deque()  # None: quiet
         self._clock: RealTimeClock | None = None
         noise = np.random.default_rng(7).integers(-ROOM_PEAK, ROOM_PEAK + 1, (50, FRAME_SAMPLES))
         self._room = [row.astype("<i2").tobytes() for row in noise]
 
     def say(self, line: bytes, *, after_ms: int) -> None:
-        """Speaks a line (PCM at the pipeline rate) after that much quiet; lines follow one another."""
+        """Speaks a line (PCM at the pipeline rate) after this time of silence; lines are spoken in order."""
         line += bytes(-len(line) % FRAME_BYTES)
-        periods = [SILENT_FRAME] * (after_ms // FRAME_MS)
+        periods: list[bytes | None] = [None] * (after_ms // FRAME_MS)
         periods += [line[i : i + FRAME_BYTES] for i in range(0, len(line), FRAME_BYTES)]
         with self._lock:
             self._script.extend(periods)
 
     def in_the_room(self, period: bytes, start_s: float) -> bytes:
-        """What else is to be heard beside the actor; start_s: the monotonic time of the period's first sample."""
+        """The other sound in the room; start_s: the monotonic time of the period's first sample."""
         return period
 
     def open(self, deliver: Deliver) -> StreamInfo:
@@ -49,10 +49,8 @@ class ActorMicrophone:
 
         def speak(at_s: float) -> None:
             with self._lock:
-                period = self._script.popleft() if self._script else SILENT_FRAME
-            if period is SILENT_FRAME:
-                period = random.choice(self._room)
-            period = self.in_the_room(period, at_s - period_s)
+                spoken = self._script.popleft() if self._script else None
+            period = self.in_the_room(random.choice(self._room) if spoken is None else spoken, at_s - period_s)
             self.given.append(period)
             deliver(period, at_s - period_s)
 

@@ -1,4 +1,4 @@
-"""What happened, in figures, and whether it was a conversation. Pure: from events and two recordings."""
+"""Computes the figures of the demo, and checks whether it was a conversation. Pure: from events and two recordings."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from parleyd.core.states import State
 
 E = TypeVar("E", bound=Event)
 
-# Below this nobody hears a speaker.
+# The level below which a speaker is inaudible.
 AUDIBLE_DBFS = -50.0
-# After the order to be silent. The design's bound is 20 ms, and how many it were is one of the facts; this is for what
-# is no interruption, on a machine that is ten times slower, too.
+# The time within which the speaker must be silent after the order. The design's limit is 20 ms, and the measured time
+# is one of the facts; this limit only detects a failed interruption, also on a machine that is ten times slower.
 SILENT_WITHIN_MS = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """samples: mono, -1..1. began_s: monotonic time of the first."""
+    """samples: mono, -1..1. began_s: monotonic time of the first sample."""
 
     samples: npt.NDArray[np.float32]
     rate_hz: int
@@ -37,7 +37,7 @@ class Recording:
         return self.samples[first : max(first, round((to_s - self.began_s) * self.rate_hz))]
 
     def last_sound_s(self, from_s: float, to_s: float) -> float | None:
-        """When the last audible sample between the two times sounded."""
+        """The time of the last audible sample between the two times."""
         loud = np.flatnonzero(np.abs(self.between(from_s, to_s)) > 10 ** (AUDIBLE_DBFS / 20))
         return None if not loud.size else max(from_s, self.began_s) + float(loud[-1]) / self.rate_hz
 
@@ -64,7 +64,7 @@ class Facts:
 
 
 def gather(happened: Sequence[Event], speaker: Recording | None, counters: UplinkCounters, room_frames: int) -> Facts:
-    """room_frames: all that the microphone gave, in frames of 20 ms."""
+    """room_frames: the microphone's whole sound, in frames of 20 ms."""
     opened = of(happened, events.SessionOpened)
     lost = [e for e in of(happened, events.SessionEnded) if e.ending.kind.value == "retry"]
     barged = of(happened, events.BargedIn)
@@ -91,7 +91,7 @@ def gather(happened: Sequence[Event], speaker: Recording | None, counters: Uplin
 
 
 def judge(facts: Facts, expected: Sequence[str], happened: Sequence[Event], speaker: Recording | None) -> list[str]:
-    """What is missing from a conversation as it was to be; empty when all steps went as scripted.
+    """The missing parts of the scripted conversation; empty if all steps went as scripted.
 
     expected: words that the agent must have understood, one for each line of the play, in order.
     """
@@ -133,7 +133,7 @@ def _first_after(candidates: Sequence[E], at_s: float) -> E | None:
 
 
 def _answer_delays_ms(happened: Sequence[Event]) -> list[int]:
-    """From the end of what was said to the first sound of its answer."""
+    """The times from the end of a question to the first sound of its answer."""
     delays: list[int] = []
     ended_s: float | None = None
     for event in sorted(happened, key=lambda e: e.at_s):
@@ -146,7 +146,7 @@ def _answer_delays_ms(happened: Sequence[Event]) -> list[int]:
 
 
 def _residual_ms(cut: events.BargedIn, happened: Sequence[Event], speaker: Recording | None) -> int | None:
-    """From the order to be silent to the last audible sample, in the recording itself."""
+    """The time from the order to be silent to the last audible sample in the recording."""
     if speaker is None:
         return None
     following = _first_after(of(happened, events.AnswerStarted), cut.at_s)

@@ -1,4 +1,4 @@
-"""A label and a text beside it, as lines for a terminal of any width. Pure but for the look at the terminal."""
+"""Wraps a label and a text beside it for a terminal of any width. Pure except for reading the terminal's width."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import TextIO
 
 from parleyd.core.text import printable
 
-# Below this a text beside its label would be a column of single words; it goes below the label instead.
+# The least width of a text beside its label; a narrower text goes below the label.
 _LEAST_BESIDE = 30
 _INDENT_BELOW = "    "
 
 
 def width_of(stream: TextIO) -> int | None:
-    """Columns of the terminal, which may change while the demo runs; None for a pipe or a file: nothing is wrapped."""
-    # One less: some terminals begin a new line when the last column is written.
+    """The columns of the terminal, which may change while the demo runs; None for a pipe or a file, which are not
+    wrapped."""
+    # One column less, because some terminals begin a new line after the last column.
     return max(20, shutil.get_terminal_size().columns - 1) if stream.isatty() else None
 
 
@@ -26,7 +27,7 @@ def may_colour(stream: TextIO) -> bool:
 
 
 def beside(label: str, text: str, width: int | None, *, most_lines: int | None = None) -> list[str]:
-    """label: with the blanks that separate it from the text. most_lines: what is longer ends with an ellipsis there."""
+    """label: with the spaces that separate it from the text. most_lines: a longer text ends with an ellipsis."""
     text = " ".join(printable(text).split())
     if width is None or not text:
         return [(label + text).rstrip()]
@@ -43,7 +44,7 @@ def wrapped(text: str, width: int | None) -> str:
 
 
 def _wrapped(text: str, width: int, most_lines: int | None) -> list[str]:
-    # A word that is longer than a line, such as a path, stays whole: it can be copied.
+    # A word that is longer than a line, such as a path, is not split, so that it can be copied.
     ellipsis = "…”" if text.endswith("”") else "…"
     return textwrap.wrap(
         text, width, max_lines=most_lines, placeholder=ellipsis, break_long_words=False, break_on_hyphens=False

@@ -1,4 +1,4 @@
-"""One picture of a whole conversation: both waveforms, the gate, the supervisor's states and the events."""
+"""Draws a whole conversation: both waveforms, the gate, the supervisor's states and the events."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def draw(path: Path, happened: Sequence[Event], microphone: Recording, speaker: 
 
 
 def _wave(axes: Any, recording: Recording, zero_s: float, colour: str) -> None:
-    """The envelope: drawing every sample would only be slower."""
+    """The envelope; drawing every sample would be slower and look the same."""
     samples = recording.samples
     step = max(1, len(samples) // _COLUMNS)
     columns = samples[: len(samples) // step * step].reshape(-1, step)
@@ -103,7 +103,7 @@ def _labels(mic: Any, spk: Any, happened: Sequence[Event], zero_s: float) -> Non
 
 
 def _note(axes: Any, at_s: float, text: str, colour: str, number: int) -> None:
-    """Neighbours take turns in height, so that long lines do not cover each other."""
+    """Neighbouring notes have different heights, so that long texts do not overlap."""
     top = axes.get_ylim()[1]
     axes.text(at_s, top * (0.93 if number % 2 == 0 else 0.77), text, color=colour, fontsize=9, va="center")
 

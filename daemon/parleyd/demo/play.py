@@ -1,4 +1,4 @@
-"""The play: what the actor says, on which cue, and what the agent must have understood."""
+"""The play: the actor's lines, their cues, and the words that the agent must have understood."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ E = TypeVar("E", bound=Event)
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """words: what shows that the agent understood it."""
+    """words: show that the agent understood the line."""
 
     text: str
     words: str
@@ -29,11 +29,11 @@ INTERRUPTION = Line("Stop. What day is it today?", "day")
 LOST = Line("Please count to ten.", "count")
 LINES = (QUESTION, STORY, INTERRUPTION, LOST)
 
-# The line is lost while LOST is being said: see scenario.yaml, which counts the same turns.
+# The connection is lost while LOST is being said: see scenario.yaml, which counts the same turns.
 
 
-# What comes next, comes when the machine is ready: on a slow one everything takes ten times as long. This is for a
-# conversation that has come to a stop.
+# The time limit for a cue. On a slow machine everything takes ten times as long; this limit detects a conversation that
+# has stopped.
 PATIENCE_S = 300.0
 
 
@@ -42,8 +42,8 @@ def perform(
 ) -> None:
     """Says each line on its cue. Raises CueMissedError when a cue does not come within patience_s.
 
-    voice: the lines' sound by text. let_sleep: called when all has been said; until then quiet must not end a session,
-    for on a slow machine it is quiet for long before an answer comes.
+    voice: the sound of each line, by its text. let_sleep: called after the last line. Before that, silence must not end
+    a session, because on a slow machine an answer may take long.
     """
 
     def wait_for(kind: type[E], what: str, test: Callable[[E], bool] = lambda _event: True) -> None:

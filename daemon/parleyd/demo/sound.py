@@ -1,4 +1,4 @@
-"""The conversation as one sound: the person on the left, the agent on the right."""
+"""Writes the conversation as one file: the person on the left, the agent on the right."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from parleyd.demo.facts import Recording
 
 
 def write_stereo(path: Path, left: Recording, right: Recording) -> None:
-    """At the rate of the right one; both begin at their own time. Raises OSError."""
+    """Writes the file at the rate of the right recording; each recording begins at its own time. Raises OSError."""
     rate_hz = right.rate_hz
     resampler = Resampler(left.rate_hz, rate_hz)
     person = samples_of(resampler.process(to_pcm(left.samples * 32768)) + resampler.flush())

@@ -1,4 +1,4 @@
-"""Keeps what has happened, and lets the director wait for what is to happen."""
+"""Keeps the past events, and lets the director wait for the next one."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ E = TypeVar("E", bound=Event)
 
 
 class CueMissedError(Exception):
-    """What was to happen next did not."""
+    """The expected event did not happen."""
 
 
 class Stage:
-    """A subscriber of the bus. Waiting goes forward only: each wait begins after the event that ended the last one."""
+    """A subscriber of the bus. Each wait begins after the event that ended the previous wait."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -31,7 +31,7 @@ class Stage:
             self._changed.notify_all()
 
     def end(self) -> None:
-        """Nothing more will happen: whoever waits gives up."""
+        """No more events will come: waiting threads give up."""
         with self._changed:
             self._over = True
             self._changed.notify_all()
@@ -39,7 +39,7 @@ class Stage:
     def wait_for(
         self, kind: type[E], what: str, test: Callable[[E], bool] = lambda _event: True, timeout_s: float = 60.0
     ) -> E:
-        """The next event of that kind that passes the test. Raises CueMissedError, saying `what` was missed."""
+        """Waits for the next event of that kind that passes the test. Raises CueMissedError, which names `what`."""
         until_s = time.monotonic() + timeout_s
         with self._changed:
             while True:

@@ -1,4 +1,4 @@
-"""The conversation as it happens, a line for each thing that a person would notice."""
+"""Prints the conversation as it happens, with a line for each event that a person would notice."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _COLOURS = {
     "state": "2",
 }
 _LABEL_COLUMNS = 13
-# Events come from several threads, and that somebody speaks is known only after a while: what is older than this is
-# printed, in the order in which it happened.
+# How long events are held to be sorted by time: they come from several threads, and speech is recognised only after a
+# while.
 _HOLD_S = 0.4
-# Of a long answer.
+# The lines that are shown of a long answer.
 _MOST_LINES = 2
 
 
 class Timeline:
-    """A subscriber of the bus; prints on a thread of its own, so that a slow terminal delays nobody."""
+    """A subscriber of the bus; prints on a separate thread, so that a slow terminal delays nothing else."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -51,7 +51,7 @@ class Timeline:
         self._waiting.put(event)
 
     def close(self) -> None:
-        """Prints what is held back; nothing is printed after that."""
+        """Prints the held events; prints nothing after that."""
         self._waiting.put(None)
         self._thread.join(2.0)
 
@@ -68,7 +68,7 @@ class Timeline:
                 else:
                     heapq.heappush(held, (event.at_s, next(numbers), event))
             while held and (not is_open or held[0][0] + _HOLD_S <= time.monotonic()):
-                # Whoever read along may have gone; the conversation goes on.
+                # The reader of the pipe may have ended; the conversation goes on.
                 with contextlib.suppress(BrokenPipeError):
                     self._show(heapq.heappop(held)[2])
 

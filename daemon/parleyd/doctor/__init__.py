@@ -1,6 +1,6 @@
-"""`parleyd doctor`: what usually breaks on a small board, found before it is searched for.
+"""`parleyd doctor`: finds the usual problems of an installation on a small board.
 
-A file for each group of checks. In it, probes ask the machine, and judges make findings of plain values; table.py
-says in which order, and what needs what. Only the standard library is imported when these files are: a broken
-installation is one of the things to be found.
+Each file has one group of checks. Probes read the state of the machine, and judges turn plain values into findings;
+table.py has the order and the dependencies of the checks. These modules import only the standard library, because a
+broken installation is one of the problems to be found.
 """

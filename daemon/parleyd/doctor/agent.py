@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # the doctor starts without what these import
 
 _CREDENTIALS = Path("/run/credentials/parleyd.service")
 _ANSWER_S = 8.0
-# An agent that minds its opening says so within this time after it has sent its formats.
+# How long to wait after the formats for an agent that refuses the opening message.
 _AFTERTHOUGHT_S = 0.7
 _NO_AGENT = "no agent is configured"
 
@@ -31,7 +31,7 @@ _SWITCH_ON = (
     "switch on in the agent's settings at ElevenLabs: Advanced, Client events (by API: "
     "conversation_config.conversation.client_events)"
 )
-# What it is like without.
+# The effect of a client event that the agent does not send.
 _EVENTS = {
     "audio": "it has no voice",
     "interruption": "it cannot be interrupted, and talks on while somebody speaks",
@@ -45,7 +45,8 @@ _EVENTS = {
 
 
 def key(examination: Examination) -> Iterator[Finding]:
-    """Leaves the key behind. Asked for with it: the signed URL with which each session of a private agent begins."""
+    """Checks the key, and stores it for later checks. It requests the signed URL with which each session of a private
+    agent begins."""
     from parleyd.agents.elevenlabs.address import signed_address
     from parleyd.core.endings import DialError, EndingKind
 
@@ -78,7 +79,8 @@ def _find_key(examination: Examination) -> Iterator[Finding]:
 
     configured = examination.configured().elevenlabs.api_key
     if isinstance(configured, Secret) and configured.credential is not None:
-        # systemd passes it to the service alone; while that runs, root may look there (systemd.exec(5), CREDENTIALS).
+        # systemd passes it only to the service; while the service runs, root may read it there (systemd.exec(5),
+        # CREDENTIALS).
         passed = _CREDENTIALS / configured.credential
         if "CREDENTIALS_DIRECTORY" not in os.environ and os.access(passed, os.R_OK):
             configured = Secret(file=str(passed))
@@ -102,7 +104,7 @@ def _find_key(examination: Examination) -> Iterator[Finding]:
 
 @contextlib.contextmanager
 def _logged(name: str) -> Iterator[list[str]]:
-    """What is logged there meanwhile, and kept from the terminal."""
+    """Collects the log messages of the block, and keeps them from the terminal."""
     said: list[str] = []
 
     class _Keeper(logging.Handler):
@@ -146,14 +148,14 @@ def settings(examination: Examination) -> Iterable[Finding]:
 
 
 def overrides_of(config: Config) -> set[str]:
-    """The names of what a session's opening overrides."""
+    """The names of the settings that the opening message of a session overrides."""
     section = config.elevenlabs
     names = {name for name in section.overrides.__struct_fields__ if getattr(section.overrides, name) is not None}
     return names | ({"custom_llm_extra_body"} if section.custom_llm_extra_body else set())
 
 
 def _is_greeting_unwanted(config: Config) -> bool:
-    """Of a session that speech has opened."""
+    """Whether the agent is asked not to greet in a session that speech has opened."""
     return config.wake.greeting == "skip" or (config.wake.greeting == "auto" and config.wake.mode in ("speech", "word"))
 
 
@@ -189,7 +191,7 @@ def judge_settings(found: AgentSettings, overrides: Collection[str], *, without_
 
 
 def judge_needs(found: AgentSettings, config: Config) -> Iterator[Finding]:
-    """What else of the configuration cannot work with the agent as it is set."""
+    """Findings about other parts of the configuration that cannot work with the agent's settings."""
     from parleyd.config.tool_sections import Mcp
 
     tools = config.tools
@@ -238,7 +240,7 @@ def _judge_events(events: Collection[str] | None) -> Iterator[Finding]:
 
 
 class _Follower:
-    """Of one session: the first of its formats, an error, and its end."""
+    """Follows one session: its first formats, an error, and its end."""
 
     def __init__(self) -> None:
         self.happened: queue.Queue[Ready | Ending] = queue.Queue()
@@ -284,7 +286,7 @@ def _embedded(examination: Examination) -> Iterator[Finding]:
 
 
 def _converse(agent: Agent, *, without_greeting: bool) -> Iterator[Finding]:
-    """As the daemon does it: where the agent refuses to be asked for silence, once more without asking."""
+    """Opens a session like the daemon: if the agent refuses the override of the greeting, once more without it."""
     ready, ending = converse(agent, suppress_greeting=without_greeting)
     if without_greeting and ending is not None and ending.refused_override == "first_message":
         ready, ending = converse(agent, suppress_greeting=False)
@@ -292,7 +294,7 @@ def _converse(agent: Agent, *, without_greeting: bool) -> Iterator[Finding]:
 
 
 def converse(agent: Agent, *, suppress_greeting: bool) -> tuple[Ready | None, Ending | None]:
-    """The session's formats, and why it ended, unless we did it."""
+    """The session's formats, and the reason of its end, unless the doctor has ended it."""
     from parleyd.agents.agent import Ready
     from parleyd.conversation.session.outbox import Outbox
     from parleyd.conversation.session.session import Session
@@ -311,7 +313,7 @@ def converse(agent: Agent, *, suppress_greeting: bool) -> tuple[Ready | None, En
     session.start()
     ready: Ready | None = None
     try:
-        # Address, handshake and opening each have their time.
+        # Address, handshake and opening have a time limit each.
         while True:
             happened = follower.happened.get(timeout=3 * _ANSWER_S if ready is None else _AFTERTHOUGHT_S)
             if not isinstance(happened, Ready):
@@ -326,7 +328,7 @@ def converse(agent: Agent, *, suppress_greeting: bool) -> tuple[Ready | None, En
 
 
 def judge_conversation(ready: Ready | None, ending: Ending | None) -> Finding:
-    """ending: the agent's own, None where we hung up."""
+    """ending: the agent's; None if the doctor has ended the session."""
     from parleyd.core.endings import EndingKind
 
     if ending is not None and ending.kind is EndingKind.AGENT and ready is not None:

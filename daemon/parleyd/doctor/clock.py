@@ -1,4 +1,4 @@
-"""The clock: a board without one begins in the past, and every certificate is then not yet valid."""
+"""The clock: a board without a clock battery starts in the past, and no certificate is valid then."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Literal
 from parleyd.doctor.examination import Examination
 from parleyd.doctor.findings import Finding, error, good, note, warning
 
-# This program is younger than the one, and will not be in use in the other.
+# The years in which the clock can be right: this program did not exist before the first one.
 _FIRST_YEAR, _LAST_YEAR = 2025, 2100
 _SWITCH_ON = "sudo timedatectl set-ntp true, with the network up"
 _INSTALL = "sudo apt-get install systemd-timesyncd, with the network up"
@@ -26,7 +26,7 @@ TimeService = Literal["on", "off", "missing"]
 
 
 class _Timex(ctypes.Structure):
-    """The beginning of struct timex (adjtimex(2)); the kernel fills in more."""
+    """The first fields of struct timex (adjtimex(2)); the kernel writes more fields."""
 
     _fields_ = (
         ("modes", ctypes.c_uint),
@@ -46,7 +46,7 @@ def clock(_: Examination) -> Iterable[Finding]:
 def judge_clock(
     now_s: float, is_synchronised: bool | None, service: TimeService | None, has_clock_chip: bool
 ) -> Iterator[Finding]:
-    """is_synchronised: what the kernel was told. service: that which asks a time server. None: not known."""
+    """is_synchronised: the kernel's flag. service: the program that asks a time server. None: not known."""
     hint = f"{_INSTALL if service == 'missing' else _SWITCH_ON}; {_BY_HAND}"
     moment = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now_s))
     if not _FIRST_YEAR <= time.gmtime(now_s).tm_year < _LAST_YEAR:
@@ -67,7 +67,7 @@ def _kernel_says() -> bool | None:
     try:
         libc = ctypes.CDLL(None, use_errno=True)
         state = _Timex()
-        # modes 0 only asks.
+        # With modes 0 the call only reads.
         if libc.adjtimex(ctypes.byref(state)) < 0:
             return None
     except (OSError, AttributeError):

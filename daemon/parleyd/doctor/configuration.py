@@ -12,7 +12,7 @@ from parleyd.host.directories import config_path
 
 
 def or_defaults(probe: Probe) -> Probe:
-    """A check that is made with the defaults where no usable file was read: what fails then need not be wrong."""
+    """Makes a check that uses the defaults if there is no valid file. Its errors are then only warnings."""
 
     def made(examination: Examination) -> Iterator[Finding]:
         for finding in probe(examination):
@@ -25,7 +25,8 @@ def or_defaults(probe: Probe) -> Probe:
 
 
 def configuration(examination: Examination) -> Iterator[Finding]:
-    """Leaves the configuration behind; without a file, and none asked for, the defaults."""
+    """Checks the file, and stores the configuration for later checks; the defaults, if there is no file and none was
+    named."""
     from parleyd.checks.configuration import ConfigError, load
     from parleyd.checks.this_machine import missing_programs
     from parleyd.config.schema import Config
@@ -45,7 +46,7 @@ def configuration(examination: Examination) -> Iterator[Finding]:
             yield misconfigured(f"{place}{key}{problem.text}", problem.hint)
         return
     examination.config = loaded.config
-    # Extra packages, the key and the sound devices have checks of their own.
+    # Other checks cover extra packages, the key and the sound devices.
     warnings = [*loaded.warnings, *map(loaded.placed, missing_programs(loaded.config))]
     for problem in warnings:
         yield warning(f"line {problem.line}: {problem.key}: {problem.text}", problem.hint)

@@ -1,4 +1,4 @@
-"""The running daemon: asked over its control socket how it is."""
+"""The running daemon: its status over the control socket."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def daemon(examination: Examination) -> Iterable[Finding]:
 
 
 def judge_status(status: Mapping[str, Any], log: str) -> Iterator[Finding]:
-    """status: as `parleyd status --json`; a daemon of another version may leave out or add. log: where its log is."""
+    """status: as printed by `parleyd status --json`; another version of the daemon may have fewer or more fields. log:
+    where its log is."""
     health = status.get("health")
     text = f"{status.get('state', 'in an unknown state')}, {health or 'of unknown health'}"
     findings = [each for each in status.get("findings") or () if isinstance(each, dict)]

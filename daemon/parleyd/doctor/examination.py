@@ -1,4 +1,4 @@
-"""What one run of the doctor knows so far: earlier checks leave here what later ones need."""
+"""The results of one run of the doctor that later checks need."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:  # the doctor starts without what these import
 
 @dataclass
 class Examination:
-    """config: None until a usable one was read. key: None where there is none, or it cannot be had from here.
+    """config: None until a valid configuration was read. key: None if there is none, or if it cannot be read here.
 
-    holders: programs that have sound devices open. sound_opens: the configured devices were opened, both of them.
+    holders: programs that have sound devices open. sound_opens: both configured devices could be opened.
     """
 
     config_path: Path | None = None
@@ -29,7 +29,7 @@ class Examination:
     sound_opens: bool = False
 
     def configured(self) -> Config:
-        """The defaults where no usable one was read: whether sound works can be seen all the same."""
+        """The configuration; the defaults if there is no valid one, so that sound can be checked anyway."""
         if self.config is not None:
             return self.config
         from parleyd.config.schema import Config

@@ -1,4 +1,4 @@
-"""What a check found, as values, and what follows for the exit code. Pure."""
+"""The findings of a check, as values, and the exit code that follows from them. Pure."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from enum import Enum
 
 
 class Severity(Enum):
-    """skipped: not looked at, and why. note: worth knowing. warning: works, but not well or not for long. error: the
-    daemon cannot do its work. failed: the check itself could not be made."""
+    """skipped: the check was left out, with the reason.
+    note: useful to know.
+    warning: it works, but not well or not for long.
+    error: the daemon cannot do its work.
+    failed: the check itself failed."""
 
     GOOD = "ok"
     SKIPPED = "skip"
@@ -26,9 +29,9 @@ class Severity(Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """text: what was found; hint: what to do about it, "" where nothing is to be done. Both one line, no secrets.
+    """text: the finding; hint: what to do about it, "" if nothing. Both are one line without secrets.
 
-    is_configuration: the hint is in the configuration file, the key, or the agent's settings.
+    is_configuration: the cause is in the configuration file, the key, or the agent's settings.
     """
 
     severity: Severity
@@ -70,8 +73,8 @@ def worst(findings: Iterable[Finding]) -> Severity:
 
 
 def exit_code(findings: Iterable[Finding]) -> int:
-    """78: something in the configuration is to be changed; 69: something else is missing or broken; 70: a check could
-    not be made; 0: nothing worse than warnings."""
+    """The exit code. 78: the configuration must be changed; 69: something else is missing or broken; 70: a check
+    failed; 0: nothing worse than warnings."""
     of = list(findings)
     found = worst(of)
     if found is Severity.ERROR:

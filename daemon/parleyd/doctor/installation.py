@@ -1,6 +1,6 @@
 """Python, and the packages that the daemon imports.
 
-Each package is imported in a process of its own: on a wrong CPU a wheel does not raise, it kills (SIGILL).
+Each package is imported in a separate process, because a wheel for another CPU kills its process (SIGILL).
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from parleyd.doctor.examination import Examination
 from parleyd.doctor.findings import Finding, error, good, note, warning
 from parleyd.host import python_env
 
-# setup.cfg: python_requires, and the newest on which the tests run.
+# The oldest version of python_requires in setup.cfg, and the newest version on which the tests run.
 _OLDEST, _NEWEST = (3, 11), (3, 13)
 
 
 @dataclass(frozen=True)
 class Package:
-    """module: what is imported. distribution: what pip installs. is_needed: the daemon does not run without."""
+    """module: the name for import. distribution: the name for pip. is_needed: the daemon does not run without it."""
 
     module: str
     distribution: str
@@ -33,7 +33,7 @@ class Package:
     without: str = ""
 
 
-# As in setup.cfg.
+# The same packages as in setup.cfg.
 PACKAGES = (
     Package("numpy", "numpy"),
     Package("pyaudio", "PyAudio"),
@@ -43,11 +43,12 @@ PACKAGES = (
     Package("msgspec", "msgspec"),
     Package("regex", "regex"),
     Package("jsonschema", "jsonschema"),
+    Package("prompt_toolkit", "prompt_toolkit"),
     Package("samplerate", "samplerate"),
     Package("systemd.daemon", "systemd-python"),
     Package("pywebrtc_audio", "pywebrtc-audio", False, "the microphone is closed while the agent speaks"),
 )
-# Those whose versions explain most.
+# The packages whose versions are shown, because they explain most problems.
 _SHOWN = ("PyAudio", "webrtcvad-wheels", "websocket-client", "numpy")
 
 _IMPORT = """
@@ -93,7 +94,7 @@ def packages(_: Examination) -> Iterable[Finding]:
 
 
 def extras(examination: Examination) -> Iterator[Finding]:
-    """What this very configuration needs besides."""
+    """The additional packages that this configuration needs."""
     wanted = wanted_extras(examination.configured())
     for reason in wanted:
         modules, distributions = EXTRAS[reason]
@@ -115,8 +116,8 @@ def judge_extra(reason: str, distributions: Iterable[str], problems: Mapping[str
 def judge_packages(
     problems: Mapping[str, str | None], versions: Mapping[str, str | None], has_old_vad: bool
 ) -> Iterator[Finding]:
-    """problems: why a module could not be imported, None where it could. has_old_vad: webrtcvad itself, not its fork,
-    is installed; it imports pkg_resources, which newer setuptools no longer have (py-webrtcvad issues 96 and 97)."""
+    """problems: why a module could not be imported; None if it could. has_old_vad: webrtcvad itself, not its fork, is
+    installed; it imports pkg_resources, which newer setuptools no longer have (py-webrtcvad issues 96 and 97)."""
     if has_old_vad:
         text = "the package webrtcvad stands in the place of webrtcvad-wheels; it breaks with newer setuptools"
         again = python_env.install("--force-reinstall", "webrtcvad-wheels")
@@ -165,7 +166,7 @@ def _has_old_vad() -> bool:
 
 
 def import_each(modules: Iterable[str], timeout_s: float = 30.0) -> dict[str, str | None]:
-    """module → why it cannot be imported, None where it can."""
+    """For each module the reason why it cannot be imported; None if it can."""
     problems: dict[str, str | None] = {}
     waiting = list(modules)
     while waiting:
@@ -175,7 +176,7 @@ def import_each(modules: Iterable[str], timeout_s: float = 30.0) -> dict[str, st
         except subprocess.TimeoutExpired:
             return problems | dict.fromkeys(waiting, f"no result within {timeout_s:g} s")
         for line in done.stdout.splitlines():
-            # Packages may print by themselves.
+            # Packages may print lines of their own before the result.
             if line.startswith("["):
                 name, problem = json.loads(line)
                 problems[name] = problem

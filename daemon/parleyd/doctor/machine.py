@@ -1,4 +1,4 @@
-"""The board: disk, memory, power, and what wears out."""
+"""The board: disk, file systems, memory, power."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from parleyd.doctor.findings import Finding, error, good, note, skipped, warning
 from parleyd.host.directories import SYSTEM_STATE, state_place
 
 _MIB = 2**20
-# Below these a log, a package or a state file soon cannot be written.
+# Free space for a warning and for an error: soon no log, package or state file can be written.
 _LITTLE_DISK_BYTES, _NO_DISK_BYTES = 200 * _MIB, 10 * _MIB
-# The daemon itself takes about 60 MiB.
+# Free memory for a warning; the daemon itself uses about 60 MiB.
 _LITTLE_MEMORY_BYTES = 80 * _MIB
 _ROOM = "sudo apt-get clean; sudo journalctl --vacuum-size=50M"
 
-# `vcgencmd get_throttled`, documented with the firmware's tools (raspberrypi/documentation, vcgencmd): now, since boot.
+# `vcgencmd get_throttled`, documented with the firmware's tools (raspberrypi/documentation, vcgencmd): the bit for now,
+# the bit for since boot.
 _POWER_BITS = {
     0: ("the supply voltage is too low", "use the official power supply and a short, thick cable"),
     1: ("the CPU is slowed down", "mind the supply voltage and the temperature"),
@@ -34,7 +35,7 @@ _FIRMWARE_FILE = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")
 
 
 def disk(examination: Examination) -> Iterable[Finding]:
-    """Where the daemon keeps its state; as our own user where it is not installed as a service."""
+    """Checks the file system of the state directory: the service's, or this user's if no service is installed."""
     of_service = any(unit.is_installed and not unit.is_of_user for unit in examination.units)
     try:
         place = SYSTEM_STATE if of_service else state_place()
@@ -42,7 +43,7 @@ def disk(examination: Examination) -> Iterable[Finding]:
         return [skipped(f"nothing would be remembered: {problem.strerror}")]
     there = next(path for path in (place, *place.parents) if path.exists())
     stat = os.statvfs(there)
-    # A service's directory is systemd's to make, and perhaps not for us to write in.
+    # systemd makes the service's directory, and this user may not be allowed to write there.
     is_writable = of_service or os.access(there, os.W_OK)
     return judge_disk(
         str(place),
@@ -57,7 +58,7 @@ def disk(examination: Examination) -> Iterable[Finding]:
 def judge_disk(
     place: str, *, free_bytes: int, free_files: int | None, is_read_only: bool, is_writable: bool, mount: str = "/"
 ) -> Iterator[Finding]:
-    """free_files: inodes; None where the file system does not count them. mount: where the file system begins."""
+    """free_files: free inodes; None if the file system does not count them. mount: the mount point."""
     free = f"{free_bytes / _MIB:.0f} MiB free for {place}"
     if is_read_only and mount in _LOOKED_AT:
         yield error(f"the file system of {place} is read-only", "see the check of the file systems")
@@ -88,9 +89,9 @@ _LOOKED_AT = ("/", "/var", "/etc", "/home")
 
 
 def judge_mounts(mounts: str, fstab: str) -> Iterator[Finding]:
-    """An SD card at its end, or one whose power failed, is mounted read-only by the kernel (errors=remount-ro)."""
+    """The kernel makes a worn-out SD card, or one whose power failed, read-only (errors=remount-ro)."""
     meant = {fields[1] for fields in _table(fstab) if "ro" in fields[3].split(",")}
-    # Of several mounts at one place the last one counts.
+    # The last one of several mounts on a mount point is visible.
     now = {fields[1]: fields for fields in _table(mounts)}
     looked_at = [fields for place in _LOOKED_AT if (fields := now.get(place))]
     is_well = True
@@ -159,7 +160,7 @@ def power(_: Examination) -> Iterable[Finding]:
 
 
 def judge_power(answer: str) -> Iterator[Finding]:
-    """answer: `throttled=0x50005`."""
+    """answer: of vcgencmd, such as `throttled=0x50005`."""
     found = re.search(r"throttled=(?:0x)?([0-9a-fA-F]+)", answer)
     if found is None:
         yield skipped("the firmware answered something else")

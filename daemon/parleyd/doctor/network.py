@@ -1,4 +1,4 @@
-"""The way to the agent's server: proxy, name, TCP, TLS."""
+"""The connection to the agent's server: proxy, name, TCP, TLS."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from parleyd.host.unreachable import (
 _CONNECT_S = 4.0
 _LOOKUP_S = 10.0
 EMBEDDED = "provider: local, the agent is on this machine"
-# Farther apart than any clock that is only badly kept.
+# A larger difference between the clocks than this is an error; clocks that are only inaccurate differ less.
 _WRONG_CLOCK_S = 120.0
 _HINT_CLOCK = f"{HINT_CLOCK}; then try again"
 
 
 @dataclass(frozen=True)
 class Server:
-    """Where elevenlabs.base_url leads."""
+    """The server of elevenlabs.base_url."""
 
     host: str
     port: int
@@ -60,7 +60,7 @@ def _server(examination: Examination) -> Server:
 
 
 def _proxy(server: Server) -> Proxy | None:
-    """Raises ProxyError."""
+    """The proxy for the server. Raises ProxyError."""
     return proxy_for(server.host, server.port, is_tls=server.is_tls)
 
 
@@ -68,7 +68,7 @@ def _proxy(server: Server) -> Proxy | None:
 
 
 def proxy(examination: Examination) -> Iterable[Finding]:
-    """As this environment has it; that of the service is its own."""
+    """Checks the proxy of this environment; the service has an environment of its own."""
     if examination.configured().provider == "local":
         return [skipped(EMBEDDED)]
     server = _server(examination)
@@ -143,7 +143,7 @@ def _has_route() -> bool:
 
 
 def _addresses(server: Server) -> list[str]:
-    """Raises OSError."""
+    """The addresses of the server's name. Raises OSError."""
     found = resolving.addresses(server.host, server.port, _LOOKUP_S)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
@@ -169,7 +169,7 @@ def tcp(examination: Examination) -> Iterable[Finding]:
 
 
 def judge_tcp(shown: str, tried: Sequence[tuple[str, str | None]]) -> Iterator[Finding]:
-    """tried: address and what was wrong with it, in order, up to the first that answered."""
+    """tried: each address and its error, in order, up to the first that answered."""
     refused = [(address, problem) for address, problem in tried if problem]
     if len(refused) == len(tried):
         reasons = ", ".join(sorted({str(problem) for _, problem in refused}))
@@ -218,7 +218,7 @@ def tls(examination: Examination) -> Iterable[Finding]:
 
 
 def judge_tls(shown: str, version: str | None, not_after: str, ahead_s: float | None) -> Iterator[Finding]:
-    """ahead_s: by how much our clock is ahead of the server's."""
+    """ahead_s: how far this machine's clock is ahead of the server's."""
     until = " ".join(not_after.split()[:2] + not_after.split()[3:4])
     yield good(f"{version} to {shown}" + (f", the certificate is valid until {until}" if until else ""))
     if ahead_s is not None and abs(ahead_s) > _WRONG_CLOCK_S:
@@ -226,9 +226,10 @@ def judge_tls(shown: str, version: str | None, not_after: str, ahead_s: float | 
 
 
 def judge_certificate(host: str, code: int, said: str, ahead_s: float | None, authority: str = "") -> Finding:
-    """code, said: OpenSSL's verdict. ahead_s: as in judge_tls; the server's word for it is good enough for advice.
+    """code, said: OpenSSL's verdict. ahead_s: as in judge_tls; the unverified time of the server is good enough for
+    advice.
 
-    authority: who vouches for the certificate, as far as that is known.
+    authority: the issuer of the certificate, if it is known.
     """
     what = flaw(code)
     if what in (Flaw.NOT_YET, Flaw.EXPIRED):
@@ -259,7 +260,7 @@ def _judge_dates(host: str, what: Flaw, ahead_s: float | None) -> Finding:
 
 
 def _judge_form(server: Server, authority: str) -> Iterator[Finding]:
-    """A second handshake, as newer Python makes it by itself."""
+    """Makes a second handshake with the strict rules of newer versions of Python."""
     try:
         _handshake(server, authorities.strict_context()).close()
     except ssl.SSLCertVerificationError as refusal:
@@ -271,7 +272,7 @@ def _judge_form(server: Server, authority: str) -> Iterator[Finding]:
                 f"for those, {hint_form(authority).partition(': ')[2]}",
             )
     except OSError:
-        # The first one went well; a line that breaks now says nothing about the form.
+        # The first handshake succeeded; a connection that breaks now says nothing about the form.
         return
 
 
@@ -291,8 +292,8 @@ def _handshake(server: Server, context: ssl.SSLContext) -> ssl.SSLSocket:
 
 
 def _asked_blindly(server: Server) -> tuple[float | None, str]:
-    """The server's time, as in judge_tls, and who vouches for it, asked without regard to its certificate: nothing
-    secret is sent, nothing else believed."""
+    """The difference to the server's clock, as in judge_tls, and the issuer of its certificate. The certificate is not
+    verified here: no secret is sent, and nothing else of the answer is used."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -304,7 +305,7 @@ def _asked_blindly(server: Server) -> tuple[float | None, str]:
 
 
 def _date(line: ssl.SSLSocket, server: Server) -> float | None:
-    """By how much our clock is ahead of the `Date` that the server gives (RFC 9110 section 6.6.1)."""
+    """How far this machine's clock is ahead of the server's `Date` (RFC 9110 section 6.6.1)."""
     request = f"HEAD / HTTP/1.1\r\nHost: {server.host}\r\nUser-Agent: parleyd\r\nConnection: close\r\n\r\n"
     answer = b""
     try:

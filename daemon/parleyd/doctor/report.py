@@ -1,4 +1,4 @@
-"""The outcome in words: a line for each check and its hint below it, or JSON. Pure but for the print."""
+"""Prints the outcome: a line for each check and its hint below it, or JSON. Pure except for print."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _COLOURS = {
 
 
 class Page:
-    """Prints outcomes as they come. Checks skipped one after the other for the same reason share a line.
+    """Prints outcomes as they come. Consecutive checks that were skipped for the same reason share a line.
 
-    width: of the terminal, None where nothing is to be wrapped.
+    width: of the terminal; None: do not wrap.
     """
 
     def __init__(self, write: Callable[[str], None], *, width: int | None = None, colour: bool = False) -> None:
@@ -35,7 +35,7 @@ class Page:
         self._width = width
         self._colour = colour
         self._waiting: list[Outcome] = []
-        # Hints that stand on the page already, and at which check.
+        # Hints that were already printed, with the check's name.
         self._told: dict[str, str] = {}
 
     def add(self, outcome: Outcome) -> None:
@@ -67,7 +67,7 @@ class Page:
             None,
         )
         if first is not None:
-            # The page may have scrolled away.
+            # The first finding is repeated at the end, because it may have scrolled away.
             name, finding = first
             for line in self._wrapped(f"first: {name}: {finding.text}", "", indented=False):
                 self._write(line)
@@ -92,11 +92,11 @@ class Page:
             self._write(f"{mark}  {name if number == 0 else '':<{_NAME_WIDTH}} {first}".rstrip())
             for line in more:
                 self._write(_INDENT + line)
-            # Findings with one hint have it below the last of them.
+            # Consecutive findings with the same hint have it below the last one.
             is_next_the_same = findings[number + 1 : number + 2] and findings[number + 1].hint == finding.hint
             if not finding.hint or is_next_the_same:
                 continue
-            # One trouble may show in several checks.
+            # The same trouble may appear in several checks.
             told = self._told.setdefault(finding.hint, name)
             for line in self._wrapped(finding.hint if told == name else f"as above: {told}", "-> "):
                 self._write(_INDENT + line)
@@ -111,7 +111,7 @@ class Page:
 
 
 def _reason(outcome: Outcome) -> str | None:
-    """Why it was skipped; None when it was not, or when there is more to say."""
+    """Why it was skipped; None if it was not, or if there are more findings."""
     only = outcome.findings[0]
     return only.text if len(outcome.findings) == 1 and only.severity is Severity.SKIPPED and not only.hint else None
 
@@ -121,7 +121,7 @@ def _count(number: int, one: str, many: str = "") -> str:
 
 
 def facts(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """For programs."""
+    """The outcomes as JSON values."""
     everything = [finding for outcome in outcomes for finding in outcome.findings]
     return {
         "worst": _WORDS[worst(everything)],

@@ -1,4 +1,4 @@
-"""Makes the checks in their order: each bounded in time, none able to end the doctor."""
+"""Makes the checks in their order. Each has a time limit, and none can end the doctor."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Probe = Callable[[Examination], Iterable[Finding]]
 
 @dataclass(frozen=True)
 class Check:
-    """needs: names of checks without whose success this one makes no sense. deadline_s: after it, it is given up."""
+    """needs: names of checks that must succeed before this one. deadline_s: after this time the check is given up."""
 
     name: str
     probe: Probe
@@ -27,7 +27,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Outcome:
-    """findings: at least one. is_blocked: it was not made, for what it needs is broken."""
+    """findings: at least one. is_blocked: the check was skipped because a check that it needs has failed."""
 
     name: str
     findings: tuple[Finding, ...]
@@ -40,12 +40,12 @@ class Outcome:
 
     @property
     def is_usable(self) -> bool:
-        """Whether checks that need this one make sense. One that found nothing to look at is no hindrance."""
+        """Whether checks that need this one can be made. A check that had nothing to examine does not prevent them."""
         return not self.is_blocked and self.severity not in (Severity.ERROR, Severity.FAILED)
 
 
 def examine(checks: Sequence[Check], examination: Examination) -> Iterator[Outcome]:
-    """In the order of the checks, as they are made."""
+    """Yields the outcomes in the order of the checks, as they are made."""
     done: dict[str, Outcome] = {}
     for check in checks:
         reason = next((_why_skipped(done[name]) for name in check.needs if not done[name].is_usable), None)
@@ -70,7 +70,7 @@ def _make(check: Check, examination: Examination) -> Outcome:
             faults.append(fault)
 
     began_s = time.monotonic()
-    # A daemon thread: what hangs in the kernel or in a library is left behind.
+    # A daemon thread, because a check that hangs in the kernel or in a library is abandoned.
     thread = threading.Thread(target=work, name=f"doctor: {check.name}", daemon=True)
     thread.start()
     thread.join(check.deadline_s)
@@ -92,7 +92,7 @@ def _fault(fault: Exception) -> Finding:
 
 
 def _shown(outcome: Outcome, key: str | None) -> Outcome:
-    """What came from elsewhere may hold control characters, or repeat the key."""
+    """Removes control characters and the key, which texts from servers and programs may contain."""
 
     def clean(text: str) -> str:
         return one_line(text.replace(key, "***") if key else text)

@@ -62,7 +62,7 @@ _WITHOUT_NAMESPACES = (
 
 @dataclass(frozen=True)
 class Unit:
-    """What systemd says. is_of_user: the unit of the user's own systemd. properties: `systemctl show`."""
+    """A unit as systemd shows it. is_of_user: it belongs to the user's own systemd. properties: of `systemctl show`."""
 
     is_of_user: bool
     properties: Mapping[str, str]
@@ -80,7 +80,7 @@ class Unit:
 
     @property
     def is_idle(self) -> bool:
-        """Nobody has started it, and it does not start by itself."""
+        """Whether the unit is stopped and does not start by itself."""
         return self.get("ActiveState") == "inactive" and self.get("UnitFileState") != "enabled"
 
     @property
@@ -93,19 +93,19 @@ class Unit:
 
     @property
     def user(self) -> str:
-        """Whose rights it has."""
+        """The user as whom it runs."""
         if self.is_of_user:
             return our_name()
         return self.get("User") or ("parleyd" if self.get("DynamicUser") == "yes" else "root")
 
 
 def known_units() -> list[Unit]:
-    """The units that systemd answers for, installed or not: the system's first, then the user's."""
+    """The units of all reachable instances of systemd, installed or not: the system's first, then the user's."""
     return [unit for is_of_user in (False, True) if (unit := _ask(is_of_user)) is not None]
 
 
 def why_not_running(units: Sequence[Unit]) -> tuple[str, str] | None:
-    """What keeps an installed unit from running, and the hint; None where no unit has failed or is being started."""
+    """The reason why an installed unit does not run, and the hint; None if no unit has failed or is being started."""
     for unit in units:
         whose, log = _whose(unit), log_command(unit)
         restarts = _number(unit.get("NRestarts"))
@@ -114,7 +114,7 @@ def why_not_running(units: Sequence[Unit]) -> tuple[str, str] | None:
         if state == "activating" and unit.get("SubState") != "auto-restart" and not restarts:
             return f"{whose} is starting", f"try again in a moment; {log}"
         if state == "failed" or state == "activating":
-            # The text is of the last try, until the next one begins; a daemon that was killed has left none.
+            # The text comes from the last try, until the next one begins; a daemon that was killed has left none.
             said = unit.get("StatusText")
             reason = said.removeprefix(FAILED) if said.startswith(FAILED) else _last_end(unit)
             again = ", and is tried again" if state == "activating" else ""
@@ -135,8 +135,8 @@ def service(examination: Examination) -> Iterable[Finding]:
 def judge_units(
     units: Sequence[Unit], *, lingers: bool, is_root: bool = False, can_start: bool = True
 ) -> Iterator[Finding]:
-    """units: those systemd knows of, installed or not. lingers: our user's services outlive the login. can_start: the
-    configuration can be used."""
+    """units: the known units, installed or not. lingers: this user's services survive the login. can_start: the
+    configuration is valid."""
     installed = [unit for unit in units if unit.is_installed]
     if not installed:
         seen = "as a service of the system; a user's own is seen without sudo" if is_root else "as a service"
@@ -146,7 +146,7 @@ def judge_units(
         )
     chosen = [unit for unit in installed if not unit.is_idle]
     if len(installed) > 1 and not chosen:
-        # The Debian package brings both units, and each user needs one of them.
+        # The Debian package contains both units; each user needs only one of them.
         yield warning(
             "neither the system service nor the user's is started, nor enabled",
             _BOTH if can_start else _FIRST_CONFIGURATION,
@@ -184,7 +184,7 @@ def _judge(unit: Unit, *, can_start: bool) -> Iterator[Finding]:
         if unit.get("UnitFileState") == "disabled":
             yield warning(f"{whose} is not started at boot", unit.order("enable"))
     elif state == "failed" or (state == "activating" and unit.get("SubState") == "auto-restart"):
-        # Result is of the last run; while it waits for the next one, too.
+        # Result describes the last run, also while the unit waits for the next one.
         again = f", and is tried again ({restarts} restarts so far)" if state == "activating" else ""
         said = unit.get("StatusText")
         reason = f": {said.removeprefix(FAILED)}" if said.startswith(FAILED) else ""
@@ -212,7 +212,7 @@ def _whose(unit: Unit) -> str:
 
 
 def log_command(unit: Unit | None) -> str:
-    """Shows the unit's log; of None, that of the system's service, as where no unit is known."""
+    """The command that shows the unit's log; for None, the log of the system's service."""
     of_user = unit is not None and unit.is_of_user
     return f"{'journalctl --user' if of_user else 'sudo journalctl'} -u parleyd -n 30 --no-pager"
 
@@ -232,7 +232,7 @@ def _last_end(unit: Unit) -> str:
 
 
 def _ask(is_of_user: bool) -> Unit | None:
-    """None: there is no systemd to ask."""
+    """Asks systemd for the unit. None: there is no systemd."""
     program = shutil.which("systemctl")
     if program is None:
         return None

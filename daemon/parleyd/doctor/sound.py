@@ -1,4 +1,4 @@
-"""The configured microphone and speaker: are they there, do they open, does sound come?"""
+"""The configured microphone and speaker: whether they exist, can be opened, and deliver or take sound."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ def devices(examination: Examination) -> Iterable[Finding]:
 def judge_devices(
     answer: Mapping[str, Any] | None, problem: Finding | None, holders: Sequence[Holder]
 ) -> Iterator[Finding]:
-    """answer: of sound_probe.devices; without one, problem. What is held, PortAudio calls busy or does not list."""
+    """answer: of sound_probe.devices; without one, problem. PortAudio calls a device that another program holds busy,
+    or does not list it."""
     if answer is None:
         assert problem is not None
         yield problem
@@ -82,7 +83,7 @@ def level(examination: Examination) -> Iterable[Finding]:
 
 
 def judge_level(answer: Mapping[str, Any]) -> Iterator[Finding]:
-    """answer: of sound_probe.listen. Nobody need have spoken: only what is wrong in any room is."""
+    """answer: of sound_probe.listen. Nobody has to speak: only levels that are wrong in every room are reported."""
     from parleyd.tuning.advice import CLIPPED_SHARE, DEAD_SHARE, NOISY_DBFS, OFFSET_PERCENT
 
     if "problem" in answer:
@@ -140,7 +141,8 @@ def _ask(what: str, examination: Examination) -> tuple[dict[str, Any] | None, Fi
 
 
 def judge_end(exit_code: int | None, stderr: str) -> Finding:
-    """The child gave no answer. exit_code: None when it hung; negative: the signal that killed it."""
+    """The finding for a child process without an answer. exit_code: None if it hung; negative: the signal that killed
+    it."""
     if exit_code is None:
         hint = "restart the sound server (systemctl --user restart pipewire pulseaudio), or replug the device"
         return error(f"the sound system hangs: no answer within {_PROBE_S:g} s", hint)

@@ -1,4 +1,4 @@
-"""Who may use the sound devices, and who does: permissions, other programs, sound servers."""
+"""The access to the sound devices: permissions, other programs, sound servers."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def permissions(examination: Examination) -> Iterable[Finding]:
 def judge_permissions(
     nodes: Sequence[Node] | None, user: str, groups: Sequence[str], *, has_sound: bool
 ) -> Iterator[Finding]:
-    """nodes: None where there is no /dev/snd. has_sound: it comes by another way, by a sound server's socket."""
+    """nodes: None without /dev/snd. has_sound: there is sound in another way, through a sound server's socket."""
     if not nodes:
         text = "the kernel knows no sound card (/dev/snd is empty or missing)"
         hint = (
             "check that it is plugged in, `lsusb`, `dmesg | tail`; a HAT needs its dtoverlay= in "
             "/boot/firmware/config.txt"
         )
-        # A container, or a server over the network, has none and may yet have sound.
+        # A container, or a machine with a sound server in the network, has no cards and may have sound.
         yield note(f"{text}, but sound comes by a sound server") if has_sound else error(text, hint)
         return
     shut = [node for node in nodes if not node.is_open_to_us]
@@ -82,7 +82,7 @@ def _nodes() -> list[Node] | None:
         files = sorted(path for path in _DEVICES.iterdir() if stat.S_ISCHR(path.stat().st_mode))
     except OSError:
         return None
-    # seq and timer are there without any card.
+    # seq and timer exist without a card.
     files = [path for path in files if path.name.startswith(("pcm", "control"))]
     return [Node(path.name, _group_name(path.stat().st_gid), os.access(path, os.R_OK | os.W_OK)) for path in files]
 
@@ -99,7 +99,7 @@ def _group_name(gid: int) -> str:
 
 @dataclass(frozen=True)
 class Holder:
-    """A program that has a sound device open. name: "" where it cannot be seen. is_daemon: it is parleyd itself."""
+    """A program that has a sound device open. name: "" if this user cannot see it. is_daemon: it is parleyd itself."""
 
     device: str
     pid: int
@@ -137,8 +137,9 @@ def judge_holders(found: Sequence[Holder], *, sees_all: bool) -> Iterator[Findin
 
 
 def find_holders(proc: Path, daemon_pids: Iterable[int]) -> list[Holder]:
-    """By the kernel's own word (/proc/asound/card*/pcm*/sub*/status, for all to read), and by open files, which show
-    other users' programs to root alone. Only pcm devices: mixers may be open by many."""
+    """Finds them in the kernel's files (/proc/asound/card*/pcm*/sub*/status, which everybody can read), and in the list
+    of open files, which shows other users' programs only to root. Only pcm devices count, because several programs may
+    have a mixer open."""
     found: dict[tuple[str, int], Holder] = {}
     known = set(daemon_pids)
 
@@ -167,13 +168,13 @@ def find_holders(proc: Path, daemon_pids: Iterable[int]) -> list[Holder]:
 
 
 def _is_parleyd(words: Sequence[str]) -> bool:
-    """`parleyd run`, `python -m parleyd run`, and not, say, `vi parleyd.yaml`."""
+    """Whether the command is `parleyd run` or `python -m parleyd run`, and not, for example, `vi parleyd.yaml`."""
     head = [word.rpartition("/")[2] for word in words[:4]]
     return "run" in words and "parleyd" in head
 
 
 def _process_of(proc: Path, thread: int) -> int:
-    """The kernel names the thread that opened the device."""
+    """The process of a thread: the kernel names the thread that opened the device."""
     of = re.search(r"^Tgid:\s*(\d+)", _read(proc / str(thread) / "status"), re.MULTILINE)
     return int(of[1]) if of else thread
 
@@ -190,7 +191,7 @@ def _read(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Server:
-    """A running sound server, and whose it is."""
+    """A running sound server, and its user."""
 
     name: str
     uid: int
@@ -219,7 +220,7 @@ def judge_servers(
     units: Sequence[Unit],
     specs: Sequence[str],
 ) -> Iterator[Finding]:
-    """reachable: the socket at which a server answers us. specs: the configured devices."""
+    """reachable: the socket of a server that answers this user. specs: the configured devices."""
     names = ", ".join(sorted({f"{server.name} of {user_name(server.uid)}" for server in servers}))
     own = [server for server in servers if server.uid == our_uid]
     if reachable:
@@ -237,7 +238,7 @@ def judge_servers(
     else:
         yield note(f"{names} runs, out of reach of the user {user_name(our_uid)}: a sound server serves its own user")
     for unit in units:
-        # A system service has the sound card or nothing; while a server holds it, nothing.
+        # A system service can only use the sound card itself, and not while a server holds it.
         hidden = [server for server in servers if not unit.is_of_user and user_name(server.uid) != unit.user]
         if hidden and not all("hw:" in spec for spec in specs):
             owner = user_name(hidden[0].uid)
@@ -260,14 +261,14 @@ def _running_servers(proc: Path) -> list[Server]:
 
 
 def _our_socket() -> str | None:
-    """Where a PulseAudio (or PipeWire in its place) answers: pulseaudio(1), PULSE_SERVER and the runtime directory."""
+    """The socket of PulseAudio, or of PipeWire in its place: pulseaudio(1), PULSE_SERVER and the runtime directory."""
     runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}"
     places = [
         place.removeprefix("unix:")
         for place in os.environ.get("PULSE_SERVER", "").split()
         if place.startswith(("unix:", "/"))
     ]
-    # Only what the libraries would find, too.
+    # Only sockets that the libraries would find, too.
     if os.environ.get("XDG_RUNTIME_DIR"):
         places += [f"{runtime}/pulse/native", f"{runtime}/pipewire-0"]
     places.append("/run/pulse/native")

@@ -4,7 +4,7 @@
 
 Its second argument is the configuration's `audio`.
 
-Prints one line of JSON. Everything that goes wrong with a device is part of it.
+Prints one line of JSON, which contains all problems with the devices.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from parleyd.tuning.rehearsal import rehearse
 
 RATES_HZ = (16_000, 24_000, 44_100, 48_000)
 LISTEN_S = 2.0
-# Periods that a speaker takes within this time, or it is stuck.
+# A speaker is stuck if it does not take this number of periods within this time.
 _PERIODS, _TAKES_S = 10, 3.0
 
 
 def devices(audio: Audio) -> dict[str, Any]:
-    """Of both directions: the name, the rates that open, of a microphone its channels, or what is wrong and its
+    """For both directions: the name, the rates that can be opened, the channels of a microphone; or the problem and its
     hint."""
     return {"input": _opens(audio, "input"), "output": _opens(audio, "output")}
 
@@ -59,8 +59,8 @@ def _opens(audio: Audio, direction: Direction) -> dict[str, Any]:
 
 
 def _start(audio: Audio, direction: Direction) -> tuple[int, str]:
-    """The rate at which the daemon would use it, and the channels that it would hear; silence for a speaker. Raises
-    DeviceError."""
+    """Opens the device like the daemon, with silence for a speaker. Returns the rate and the channels that the daemon
+    would use. Raises DeviceError."""
     flows = threading.Semaphore(0)
     if direction == "input":
         microphone = microphone_of(audio.input)

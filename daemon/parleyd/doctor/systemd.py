@@ -1,4 +1,4 @@
-"""What this machine's systemd lacks of what the units use, and what is weaker for it."""
+"""Finds the features of systemd that the units use and this machine's version does not have, and their effect."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def systemd(examination: Examination) -> Iterable[Finding]:
 
 
 def judge_systemd(version: int | None, units: Sequence[Unit], config: Config | None) -> Iterator[Finding]:
-    """units: those that are installed. config: None where no usable one was read."""
+    """units: the installed ones. config: None if there is no valid configuration."""
     used = {unit.is_of_user for unit in units if not unit.is_idle} or {unit.is_of_user for unit in units}
     of_user = next(iter(used)) if len(used) == 1 else None
-    # What the configuration relies on is more than a note.
+    # A feature that the configuration relies on is a warning, not a note.
     relied = {one.text for one in relied_on(config, version, of_user=of_user)} if config is not None else set()
     weaker = lacking(version, of_user=of_user)
     for feature in weaker:

@@ -10,6 +10,7 @@ from parleyd.doctor import (
     installation,
     machine,
     network,
+    programs,
     service,
     sound,
     sound_access,
@@ -25,12 +26,13 @@ CHECKS = (
     Check("extra packages", installation.extras, needs=("configuration",), deadline_s=60.0),
     Check("service", service.service, deadline_s=10.0),
     Check("service's rights", service.rights),
+    Check("tools and hooks", or_defaults(programs.programs)),
     Check("systemd", systemd.systemd, deadline_s=10.0),
     Check("running daemon", daemon.daemon, deadline_s=25.0),
     Check("sound server", or_defaults(sound_access.sound_server), deadline_s=10.0),
     Check("device holders", or_defaults(sound_access.holders), deadline_s=10.0),
     Check("sound devices", or_defaults(sound.devices), deadline_s=30.0),
-    # After the devices: where they open by way of a sound server, no files are needed.
+    # After the devices, because device files are not needed if a sound server provides the devices.
     Check("device files", or_defaults(sound_access.permissions)),
     Check("microphone level", or_defaults(sound.level), needs=("sound devices",), deadline_s=30.0),
     Check("clock", clock.clock, deadline_s=10.0),

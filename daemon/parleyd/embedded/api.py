@@ -1,4 +1,5 @@
-"""What the embedded agent answers over HTTP, beside its WebSockets, and who may talk to it. For the server's loop."""
+"""The embedded agent's answers over HTTP, besides its WebSockets, and the check of its clients. Used on the server's
+loop."""
 
 from __future__ import annotations
 
@@ -17,12 +18,12 @@ from parleyd.embedded.settings import AgentSettings
 
 SIGNED_URL_PATH = "/v1/convai/conversation/get-signed-url"
 AGENTS_PATH = "/v1/convai/agents"
-# The real service: 15 minutes to begin in.
+# How long a signed URL is valid; 15 minutes, as with the real service.
 SIGNATURE_LIFE_S = 900.0
 
 
 class Api:
-    """netloc, in its methods: where a client finds the server that does not say so itself."""
+    """In its methods, netloc is the server's address for a client whose request does not contain it."""
 
     def __init__(self, settings: AgentSettings, scenario: Scenario) -> None:
         self._settings = settings
@@ -35,7 +36,7 @@ class Api:
         return bool(key) if right is None else secrets.compare_digest(key.encode(), right.encode())
 
     def refusal(self, request: Request) -> str | None:
-        """Why this client gets no conversation; decided after the handshake, as the real service does."""
+        """Why this client gets no conversation; checked after the handshake, as by the real service."""
         query = parse_qs(urlsplit(request.path).query)
         agent_ids = query.get("agent_id", [])
         if not agent_ids or self._settings.agent_id not in (None, agent_ids[0]):
@@ -49,9 +50,9 @@ class Api:
         return None
 
     async def answer(self, request: Request, netloc: str) -> Response | None:
-        """None: the request is for something else."""
+        """The answer to a request; None: the request is for another part of the server."""
         path = urlsplit(request.path).path.rstrip("/")
-        # A base URL may have a path of its own in front.
+        # The base URL may contain a path before it.
         if path.endswith(SIGNED_URL_PATH):
             return await self._signed_url(request, netloc)
         if path.rpartition("/")[0].endswith(AGENTS_PATH):
@@ -87,7 +88,7 @@ class Api:
         return json_response(200, {"signed_url": f"ws://{host}{path}?{parameters}"})
 
     def _sign(self, *, is_single: bool) -> str:
-        """is_single: good for one conversation."""
+        """Makes a signature. is_single: it is valid for one conversation."""
         now_s = time.monotonic()
         self._signatures = {
             known: issued for known, issued in self._signatures.items() if now_s - issued[0] < SIGNATURE_LIFE_S
@@ -104,7 +105,7 @@ class Api:
 
 
 def scripted_response(answer: HttpAnswer) -> Response:
-    """As a scenario wants it."""
+    """The HTTP answer of a scenario."""
     assert answer.status is not None
     return _response(answer.status, answer.body.encode())
 

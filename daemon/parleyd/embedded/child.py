@@ -22,24 +22,24 @@ from parleyd.host import python_env
 
 log = logging.getLogger(__name__)
 
-# Loading the recogniser on a small board takes a while.
+# How long the start may take: on a small board loading the recogniser is slow.
 START_S = 60.0
 STOP_S = 1.5
-# Between a crash and the next start: long enough not to burn a core, short enough not to be missed.
+# The delay between a crash and the next start: long enough to save processor time, short enough for a person.
 RESTART_S = 2.0
-# How often it is asked for a sign of life, how long it may take, and after how many in vain it is taken to hang. On a
-# small board that recognises speech, one may well come late.
+# The interval of requests that check whether it still answers, the timeout of one request, and the number of failures
+# after which it counts as hanging. On a small board an answer may be late during speech recognition.
 ASK_EVERY_S, ANSWER_S, MOST_MISSED = 10.0, 5.0, 3
 _LISTENING = re.compile(r"listening on ws://(?P<host>\S+?):(?P<port>\d+)")
 
 
 class AgentChildError(Exception):
-    """The embedded agent did not start; the text is what it said."""
+    """The embedded agent did not start; the text is its output."""
 
 
 class AgentChild:
-    """A context manager; base_url is where the agent listens inside it. Restarts it, there, when it crashes
-    or hangs.
+    """A context manager; inside it, the agent listens at base_url. An agent that crashes or hangs is started again at
+    the same address.
 
     Entering raises AgentChildError.
     """
@@ -66,7 +66,7 @@ class AgentChild:
     def _start(self) -> None:
         command = [*python_env.command(), "-m", "parleyd", "agent", "--port", self._port, "--quit-with-stdin"]
         command += self._options
-        # A session of its own: Ctrl-C is for the daemon, which closes the conversation before this ends.
+        # A separate process session: Ctrl-C stops the daemon only, which closes the conversation before the agent ends.
         process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -75,7 +75,7 @@ class AgentChild:
             text=True,
             start_new_session=True,
         )
-        # Before it is ready: __exit__ must find it, and what is started after that must not stay.
+        # Stored before it is ready, so that __exit__ finds it; a process that is started after __exit__ must not stay.
         self._process = process
         try:
             if self._closing.is_set():
@@ -85,7 +85,7 @@ class AgentChild:
             _end(process)
             raise
         self.base_url = f"http://{host}:{self._port}"
-        # Nobody reads what it prints from now on; it must not block on a full pipe.
+        # Nobody reads its output from now on; it must not block on a full pipe.
         for stream in (process.stdout, process.stderr):
             assert stream is not None
             try:
@@ -113,7 +113,7 @@ class AgentChild:
                     level = logging.DEBUG
 
     def _ended(self) -> str:
-        """Waits for that, and makes it so when the agent hangs. → what it did"""
+        """Waits until the agent has ended, and kills it if it hangs. Returns the event in words."""
         missed = 0
         while not self._has_ended(ASK_EVERY_S):
             missed = 0 if _answers(self.base_url) else missed + 1
@@ -124,14 +124,14 @@ class AgentChild:
         return f"has ended with {self._process.wait()}"
 
     def _has_ended(self, patience_s: float) -> bool:
-        """Waits so long for it."""
+        """Waits this long for its end. Returns whether it has ended."""
         try:
             process = os.pidfd_open(self._process.pid)
         except ProcessLookupError:
-            # Who closes us has waited for it already.
+            # __exit__ has already waited for the process.
             return True
         except OSError:
-            # No handle left to wait with.
+            # There is no file handle left to wait with.
             self._closing.wait(1.0)
             return self._process.poll() is not None
         try:
@@ -141,7 +141,7 @@ class AgentChild:
 
 
 def _answers(base_url: str) -> bool:
-    """To a request over HTTP, whatever it answers; also where nobody could ask."""
+    """Whether it answers an HTTP request, with any status; also True if no request could be made."""
     agent = http.client.HTTPConnection(base_url.removeprefix("http://"), timeout=ANSWER_S)
     try:
         agent.request("GET", "/")

@@ -1,8 +1,8 @@
-"""One conversation: what the client says comes in, turns go out. Runs on the server's event loop.
+"""One conversation: takes the client's messages and sends turns. Runs on the server's event loop.
 
-The rules of the game are those of the real service (see docs/scenarios.md for what can be made to break them):
-metadata first and once; end of speech is found in the received sound; answers are streamed faster than they are
-spoken, so the agent still "speaks" while the client has something left to play; speech meanwhile interrupts.
+The rules are those of the real service (docs/scenarios.md explains how to break them): metadata are sent first and
+once; the end of speech is detected in the received sound; answers are sent faster than they are spoken, so the agent
+still "speaks" while the client has sound left to play; speech in this time interrupts.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _log = logging.getLogger("parleyd.agent")
 
 
 class Conversation:
-    """run() lives as long as the connection. See script.Actor for what steps use of it."""
+    """run() lasts as long as the connection. script.Actor is the part that the steps use."""
 
     def __init__(
         self, line: Line, settings: AgentSettings, script: ConnectionScript, record: ConnectionRecord, workers: Workers
@@ -81,7 +81,7 @@ class Conversation:
                 if not self.line.is_closing:
                     await self._receive(message)
         except LineClosedError:
-            # What is already in the buffers is read to its end, so that the client's close frame is seen.
+            # Reads the rest of the buffers, so that the client's close frame is seen.
             async for _ in self.line.received():
                 pass
         finally:
@@ -93,7 +93,7 @@ class Conversation:
     # ---------------------------------------------------------------- for the script
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """A task that ends with the conversation, at the latest."""
+        """Starts a task that ends with the conversation, at the latest."""
         self._tasks.add(self._task(coroutine))
 
     def current_id(self) -> int:
@@ -115,7 +115,7 @@ class Conversation:
     def _task(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(self._guarded(coroutine))
         task.add_done_callback(self._task_ended)
-        # One that is cancelled before it begins would complain that nobody has waited for it.
+        # A coroutine that is cancelled before it starts would warn that it was never awaited.
         task.add_done_callback(lambda _: coroutine.close())
         return task
 
@@ -134,7 +134,7 @@ class Conversation:
             await self._fail("tts_cascade_error", 1002, str(error))
 
     async def _fail(self, error_type: str, code: int, text: str) -> None:
-        """The machine-readable error first, then the close frame."""
+        """Sends the machine-readable error, then the close frame."""
         with contextlib.suppress(LineClosedError):
             await self.line.send(messages.error(error_type, code, text))
         self.line.close(code, text)
@@ -156,7 +156,7 @@ class Conversation:
             return
         kind = parsed["type"]
         self.record.add_received(parsed)
-        # A pong shows that the line lives, not that somebody is there.
+        # A pong shows that the connection works, not that a person is present.
         if kind != "pong":
             self._last_message_s = now_s
         await self._script.fire("message", kind)
@@ -195,7 +195,7 @@ class Conversation:
         await self._understood(text)
 
     def take_file(self, upload: Upload) -> str:
-        """Of which a message will speak. Raises RefusedUploadError."""
+        """Accepts a file that a later message will mention. Raises RefusedUploadError."""
         if len(self._files) >= MOST_FILES:
             raise RefusedUploadError(429, f"A conversation may have {MOST_FILES} files.")
         file_id = f"file_{len(self._files) + 1:04}"
@@ -205,7 +205,7 @@ class Conversation:
         return file_id
 
     async def _take_files(self, message: dict[str, Any]) -> None:
-        """Both the new form of the list and the old one may be there, with the same file."""
+        """The files of a message. The new and the old form of the list may both be present, with the same file."""
         part, listed, single = message.get("text"), message.get("files"), message.get("file")
         text = part.get("text") if isinstance(part, dict) else ""
         inputs = [*(listed if isinstance(listed, list) else []), single]
@@ -308,7 +308,7 @@ class Conversation:
             self._start_answer(self._reply(reply))
 
     async def _interrupt(self) -> None:
-        """The person speaks: what the agent says, or was about to say, is given up."""
+        """The person speaks: the agent's present or next answer is given up."""
         if self._mouth.is_heard() and not self.line.sends("interruption"):
             return
         await self._stop_answer()
@@ -319,7 +319,7 @@ class Conversation:
     # ---------------------------------------------------------------- answering
 
     def _start_answer(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """After the one before, where that could not be interrupted."""
+        """Starts an answer, after the previous one if that could not be interrupted."""
         self._answer = self._task(self._after(self._answer, coroutine))
         self._answer.add_done_callback(lambda _: coroutine.close())
 
@@ -335,7 +335,7 @@ class Conversation:
             await asyncio.wait([answer])
 
     async def _reply(self, reply: replies.Reply) -> None:
-        """Not while somebody speaks; then there will be a better reply soon."""
+        """Answers, but not while somebody speaks, because a better reply follows then."""
         await self._nobody_speaks.wait()
         await self._say(reply)
 
@@ -351,12 +351,12 @@ class Conversation:
             self._memory.last_answer = text
             await self._mouth.say(text)
         if reply.end_call:
-            # The client still has the goodbye in its queue, and has to play it out by itself.
+            # The client still has the goodbye in its queue, and plays the rest by itself.
             await self.line.send(messages.end_call(self.new_call_id(), self._mouth.next_id()))
             self.line.close(1000)
 
     async def _call_tool(self, tool: ToolSpec) -> tuple[str, bool]:
-        """(result, is it an error)"""
+        """Calls the client's tool. Returns (result, whether it is an error)."""
         call_id = self.new_call_id()
         waiting: asyncio.Future[tuple[str, bool]] = asyncio.get_running_loop().create_future()
         self._tool_results[call_id] = waiting
@@ -386,7 +386,7 @@ class Conversation:
             await asyncio.sleep(self._settings.ping_interval_s)
 
     async def _watch(self) -> None:
-        """Limits; none of them needs to be exact."""
+        """Enforces the time limits, none of which needs to be exact."""
         limits = self._settings
         while True:
             await asyncio.sleep(_TICK_S)

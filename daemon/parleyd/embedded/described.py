@@ -1,7 +1,7 @@
 """The embedded agent's settings as the service describes an agent: `GET /v1/convai/agents/{agent_id}`. Pure.
 
 Source: `GetAgentResponseModel` of the official Python SDK (elevenlabs 2.78, types/get_agent_response_model.py); of its
-hundreds of fields those that say something about this agent.
+hundreds of fields, only the fields with a meaning for this agent.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Why the embedded agent, its ears or its voice cannot work here."""
+"""The errors of the embedded agent, its speech recognition and its voice."""
 
 from __future__ import annotations
 

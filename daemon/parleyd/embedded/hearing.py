@@ -1,7 +1,7 @@
-"""When somebody speaks, decided from the audio that a client sends, in its own time. Pure but for webrtcvad.
+"""Decides when somebody speaks, from the audio that a client sends. Pure except for webrtcvad.
 
-Nothing here looks at a clock: a client that sends faster than real time is heard as well as one that keeps time, and
-one that stops sending in mid-silence never ends its turn, as with the real service.
+No clock is used: a client may send faster than real time, and a client that stops sending during a silence never ends
+its turn, as with the real service.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from parleyd.audio.resample import Resampler
 
 _AGGRESSIVENESS = 2
 _QUIET_DBFS = -50.0
-# Speech begins when five of the last eight frames are voiced: 100-160 ms, so a click is no interruption.
+# Speech begins when five of the last eight frames are voiced: 100 to 160 ms, so that a click does not interrupt.
 _ONSET_WINDOW_FRAMES = 8
 _ONSET_VOICED_FRAMES = 5
 _PRE_ROLL_FRAMES = 300 // FRAME_MS
-# The recogniser wants some silence after the last word, not all of it.
+# The recogniser needs some silence after the last word, but not all of it.
 _TAIL_FRAMES = 300 // FRAME_MS
 _LONGEST_FRAMES = 30_000 // FRAME_MS
 
@@ -32,7 +32,7 @@ class SpeechStarted:
 
 @dataclass(frozen=True, slots=True)
 class SpeechGoesOn:
-    """pcm: what was said so far, 16 kHz."""
+    """pcm: the speech so far, 16 kHz."""
 
     pcm: bytes = field(repr=False)
 
@@ -48,7 +48,7 @@ HearingEvent = SpeechStarted | SpeechGoesOn | SpeechEnded
 
 
 class Hearing:
-    """rate_hz: of the PCM pushed. report_every_ms: 0, or how often SpeechGoesOn is wanted while somebody speaks."""
+    """rate_hz: of the PCM pushed. report_every_ms: the interval of SpeechGoesOn while somebody speaks; 0: none."""
 
     def __init__(self, rate_hz: int, end_of_speech_ms: int, report_every_ms: int = 0) -> None:
         self._resampler = Resampler(rate_hz, PIPELINE_RATE_HZ)
@@ -66,7 +66,7 @@ class Hearing:
         return self._utterance is not None
 
     def push(self, pcm: bytes) -> list[HearingEvent]:
-        """What the next stretch of the client's sound brings; any length of whole samples."""
+        """Takes the next piece of the client's sound, of any number of samples, and returns its events."""
         events: list[HearingEvent] = []
         data = self._rest + self._resampler.process(pcm)
         whole = len(data) - len(data) % FRAME_BYTES

@@ -60,7 +60,7 @@ def audio(message: dict[str, Any], fmt: AudioFormat) -> bytes:
 
 
 def deviation(message: dict[str, Any]) -> str | None:
-    """What the message does that the contract does not allow, and that the real service lets pass."""
+    """How the message violates the protocol in a way that the real service accepts."""
     kind = message.get("type")
     if AUDIO_KEY in message:
         return "user_audio_chunk with other fields" if len(message) > 1 else None

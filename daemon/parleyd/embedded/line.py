@@ -1,4 +1,4 @@
-"""One client's WebSocket: what may be sent, what is recorded, and all the ways in which a line can go bad."""
+"""One client's WebSocket: filters the sent messages, records them, and produces the faults of a connection."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class LineClosedError(Exception):
 
 
 class Line:
-    """Sends from any task of the server's loop; received messages come from one."""
+    """Any task of the server's loop may send; only one task may receive."""
 
     def __init__(
         self, socket_: ServerConnection, settings: AgentSettings, record: ConnectionRecord, output_format: AudioFormat
@@ -44,7 +44,7 @@ class Line:
         self._is_gone = False
 
     def sends(self, type_: str) -> bool:
-        """Whether the agent's list of client events has it."""
+        """Whether the agent's list of client events contains this type."""
         return type_ in self._enabled
 
     @property
@@ -52,7 +52,7 @@ class Line:
         return self._is_gone or self._closing is not None
 
     async def received(self) -> AsyncIterator[str | bytes]:
-        """What the client sends, until the line ends; nothing while stalled."""
+        """Yields the client's messages until the connection ends; nothing while stalled."""
         while True:
             await self._open_gate.wait()
             try:
@@ -63,7 +63,7 @@ class Line:
             yield message
 
     async def send(self, message: messages.Message) -> None:
-        """Unless the list of client events forbids it. Raises LineClosedError."""
+        """Sends the message, unless the list of client events forbids it. Raises LineClosedError."""
         if not self.sends(message["type"]):
             return
         if self._omitted:
@@ -72,7 +72,7 @@ class Line:
         self._record.add_sent(message)
 
     async def send_audio(self, pcm: bytes, event_id: int) -> None:
-        """pcm: at the output rate. Raises LineClosedError."""
+        """Sends sound. pcm: at the output rate. Raises LineClosedError."""
         if not self.sends("audio"):
             return
         data = sound.encode(self._output_format, pcm)
@@ -84,7 +84,7 @@ class Line:
         self._record.add_sent(note, sound.decode(self._output_format, data))
 
     async def send_raw(self, content: str | bytes, note: dict[str, Any]) -> None:
-        """Anything; bytes make a binary frame. note: for the record. Raises LineClosedError."""
+        """Sends any text or bytes; bytes make a binary frame. note: for the record. Raises LineClosedError."""
         await self._send(content)
         self._record.add_sent(note)
 
@@ -100,7 +100,7 @@ class Line:
     # ---------------------------------------------------------------- ends
 
     def close(self, code: int, reason: str = "") -> None:
-        """A close frame after all that was sent; harmless when there was one. The client's answer is not waited for."""
+        """Sends a close frame after all messages; may be called twice. Does not wait for the client's answer."""
         if not self.is_closing:
             reason = reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore")
             self._closing = asyncio.create_task(self._close(code, reason))
@@ -110,19 +110,19 @@ class Line:
             await self._socket.close(code, reason)
 
     def drop(self) -> None:
-        """The end of TCP without a close frame."""
+        """Ends TCP without a close frame."""
         self._is_gone = True
         self._open_gate.set()
         self._socket.transport.abort()
 
     def reset(self) -> None:
-        """TCP RST."""
+        """Sends a TCP RST."""
         raw = self._socket.transport.get_extra_info("socket")
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.drop()
 
     async def stall(self, seconds: float) -> None:
-        """Nothing is read and nothing is sent; the client sees its own buffers fill."""
+        """Stops reading and sending; the client's buffers fill up."""
         self._open_gate.clear()
         self._socket.transport.pause_reading()
         until_s = time.monotonic() + seconds
@@ -133,7 +133,7 @@ class Line:
         self._open_gate.set()
 
     async def ended(self) -> Closed:
-        """After the last message: how the connection ended."""
+        """How the connection ended; call it after the last message."""
         if self._closing is not None:
             await self._closing
         await self._socket.wait_closed()

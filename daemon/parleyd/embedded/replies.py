@@ -1,4 +1,4 @@
-"""What the embedded agent answers. Pure: the time comes in as an argument."""
+"""Chooses the embedded agent's answers. Pure: the time is an argument."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from parleyd.embedded.recognise import NOT_UNDERSTOOD
 from parleyd.embedded.settings import ReplyRule, ToolSpec
 
 SORRY = "Sorry, I did not understand."
-# Twenty-five seconds and more: long enough to be interrupted in.
+# It lasts more than 25 s, so that a person can interrupt it.
 STORY = (
     "Once upon a time there was a small loudspeaker who lived on a shelf above the kitchen table. "
     "Every morning it listened to the rain on the window, and every evening it told the cups what it had heard. "
@@ -33,7 +33,7 @@ _MINUTES = {name: value for value, name in enumerate(_NUMBERS, 1)} | {"thirty": 
 
 @dataclass(frozen=True, slots=True)
 class ReceivedFile:
-    """What is remembered of it; its content is not."""
+    """A received file, without its content."""
 
     name: str
     media_type: str
@@ -42,7 +42,7 @@ class ReceivedFile:
 
 @dataclass
 class Memory:
-    """What one conversation has brought so far."""
+    """The memory of one conversation."""
 
     said: list[str] = field(default_factory=list)
     updates: dict[str, str] = field(default_factory=dict)
@@ -50,27 +50,27 @@ class Memory:
     last_answer: str = ""
 
     def add_update(self, text: str, context_id: str | None) -> None:
-        """A contextual update; a newer one with the same id replaces the older."""
+        """Adds a contextual update; a newer one with the same id replaces the older one."""
         self.updates[context_id or f"#{len(self.updates)}"] = text
 
 
 @dataclass(frozen=True)
 class Reply:
-    """say may hold {result}, the tool's; end_call: hang up afterwards."""
+    """say may contain {result}, the tool's result; end_call: hang up afterwards."""
 
     say: str
     tool: ToolSpec | None = None
     end_call: bool = False
 
     def with_result(self, result: str, *, is_error: bool) -> str:
-        """What to say once the tool has answered."""
+        """The reply after the tool has answered."""
         if is_error:
             return f"I could not do that: {result}"
         return self.say.replace("{result}", result)
 
 
 def answer(text: str, memory: Memory, rules: tuple[ReplyRule, ...], now: datetime) -> Reply:
-    """The reply to what the person said, which is then remembered."""
+    """The reply to the person's words, which are then remembered."""
     reply = _answer(text, memory, rules, now)
     if text != NOT_UNDERSTOOD:
         memory.said.append(text)
@@ -79,7 +79,7 @@ def answer(text: str, memory: Memory, rules: tuple[ReplyRule, ...], now: datetim
 
 
 def answer_files(files: Sequence[ReceivedFile | None], text: str, memory: Memory) -> Reply:
-    """The reply to files and what the person said to them. None: one that was never received."""
+    """The reply to files and the person's words about them. None: a file that was never received."""
     got = [
         f"I got {it.name}: {it.media_type}, {it.size_bytes} bytes." if it else "I do not have the file you speak of."
         for it in files
@@ -158,7 +158,7 @@ def _before(_found: re.Match[str], memory: Memory, _now: datetime) -> Reply:
 
 
 def _news(_found: re.Match[str], memory: Memory, _now: datetime) -> Reply:
-    """The device asks for what it has told last."""
+    """The reply if the device asks the agent to report its last message."""
     told = list(memory.updates.values())[-1] if memory.updates else "Nothing has happened."
     return Reply(told.removesuffix(" Tell the person."))
 
@@ -167,7 +167,7 @@ def _again(_found: re.Match[str], memory: Memory, _now: datetime) -> Reply:
     return Reply(memory.last_answer or "I have not said anything yet.")
 
 
-# The first that fits. What is said after "Stop." counts more than that word.
+# The first match decides. Words after "Stop." are more important than that word.
 _KNOWN: tuple[tuple[str, _Answerer], ...] = (
     (r"\ba message of the device\b", _news),
     (r"\b(what time|the time)\b", _time),

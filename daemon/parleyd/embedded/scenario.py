@@ -1,4 +1,4 @@
-"""Scenario files: what the agent is like, and what goes wrong on which connection, when.
+"""Scenario files: the settings of the agent, and the faults of each connection.
 
 A script is a list of steps; each waits for its trigger (an event on the connection, not a time of day) and then does
 one thing. docs/scenarios.md has an example of every key.
@@ -35,9 +35,9 @@ Trigger = Literal[
 
 
 class Step(Section, tag_field="do", frozen=True, kw_only=True):
-    """on: what it waits for; nth: which time; type: of the client's message, for `on: message`.
+    """on: the trigger; nth: the number of its occurrence; type: of the client's message, for `on: message`.
 
-    after_audio_ms counts received audio, after_s the clock, both from the trigger on.
+    after_audio_ms counts received audio, after_s counts seconds, both from the trigger.
     """
 
     on: Trigger
@@ -56,7 +56,7 @@ class Reset(Step, tag="reset", frozen=True, kw_only=True):
 
 
 class Stall(Step, tag="stall", frozen=True, kw_only=True):
-    """Neither read nor send for so long."""
+    """Neither reads nor sends for this time."""
 
     seconds: Seconds
 
@@ -78,7 +78,7 @@ class Error(Step, tag="error", frozen=True, kw_only=True):
 
 
 class Malformed(Step, tag="malformed", frozen=True, kw_only=True):
-    """A frame that is not what it should be."""
+    """An invalid frame."""
 
     kind: Literal["bad_json", "not_object", "missing_type", "missing_fields", "wrong_types", "bad_base64", "binary"]
 
@@ -90,7 +90,7 @@ class Oversized(Step, tag="oversized", frozen=True, kw_only=True):
 
 
 class DuplicateMetadata(Step, tag="duplicate_metadata", frozen=True, kw_only=True):
-    """The metadata again."""
+    """Sends the metadata again."""
 
 
 class StaleAudio(Step, tag="stale_audio", frozen=True, kw_only=True):
@@ -113,13 +113,13 @@ class QueueStatus(Step, tag="queue_status", frozen=True, kw_only=True):
 
 
 class Interrupt(Step, tag="interrupt", frozen=True, kw_only=True):
-    """An interruption out of nothing; id: `turn` is that of the current answer, `reply` that of the next one."""
+    """An interruption without a cause; id: `turn` is that of the current answer, `reply` that of the next one."""
 
     id: Literal["turn", "reply"] | int = "turn"
 
 
 class ToolCall(Step, tag="tool_call", frozen=True, kw_only=True):
-    """A call of a tool on the client's side; the result is recorded and goes no further."""
+    """A call of a tool on the client's side; its result is only recorded."""
 
     name: str
     parameters: dict[str, Any] = msgspec.field(default_factory=dict)
@@ -127,7 +127,7 @@ class ToolCall(Step, tag="tool_call", frozen=True, kw_only=True):
 
 
 class McpToolCall(Step, tag="mcp_tool_call", frozen=True, kw_only=True):
-    """A call of an MCP tool that awaits the client's approval, which is recorded and goes no further."""
+    """A call of an MCP tool that needs the client's approval, which is only recorded."""
 
     name: str
     service: str = "mcp_1"
@@ -148,7 +148,7 @@ class EndCall(Step, tag="end_call", frozen=True, kw_only=True):
 
 
 class Send(Step, tag="send", frozen=True, kw_only=True):
-    """Messages exactly as they stand, whatever the client events; a text is sent as it is, anything else as JSON."""
+    """Sends messages unchanged, whatever the client events are: a text as it is, all other values as JSON."""
 
     messages: tuple[Any, ...]
     every_s: Seconds = 0.0
@@ -176,7 +176,7 @@ AnyStep = (
 
 
 class HttpAnswer(Section, frozen=True, kw_only=True):
-    """How an HTTP request is answered; status None: properly."""
+    """The answer to an HTTP request; status None: a correct answer."""
 
     status: Annotated[int, Meta(ge=200, le=599)] | None = None
     body: str = ""
@@ -184,21 +184,21 @@ class HttpAnswer(Section, frozen=True, kw_only=True):
 
 
 class Handshake(HttpAnswer, frozen=True, kw_only=True):
-    """How the WebSocket handshake is answered. garbage: bytes that are not HTTP instead; drop: nothing instead."""
+    """The answer to the WebSocket handshake. garbage: bytes instead of HTTP; drop: no answer."""
 
     garbage: str | None = None
     drop: bool = False
 
 
 class Metadata(Section, frozen=True, kw_only=True):
-    """send false: the agent accepts and then says nothing at all."""
+    """send false: the agent accepts the connection and then sends nothing."""
 
     send: bool = True
     delay_s: Seconds = 0.0
 
 
 class ConnectionScript(Section, frozen=True, kw_only=True):
-    """One connection. converse false: no answers of its own. transcripts: what the ears report, in order."""
+    """One connection. converse false: no answers of its own. transcripts: the recognised texts, in order."""
 
     handshake: Handshake = Handshake()
     metadata: Metadata = Metadata()
@@ -208,7 +208,8 @@ class ConnectionScript(Section, frozen=True, kw_only=True):
 
 
 class SpeechEnd(Section, frozen=True, kw_only=True):
-    """The line ends after so many pieces of sound. error, message: told before; drop: without a close frame."""
+    """The connection ends after this number of audio messages. error, message: sent before; drop: without a close
+    frame."""
 
     after_chunks: Annotated[int, Meta(ge=0)] = 0
     code: Annotated[int, Meta(ge=1000, le=4999)] = 1008
@@ -218,7 +219,7 @@ class SpeechEnd(Section, frozen=True, kw_only=True):
 
 
 class SpeechScript(Section, frozen=True, kw_only=True):
-    """One connection to the text-to-speech. delay_s: before the first sound. final false: no final message."""
+    """One connection for text to speech. delay_s: before the first sound. final false: no final message."""
 
     handshake: Handshake = Handshake()
     delay_s: Seconds = 0.0
@@ -229,7 +230,7 @@ class SpeechScript(Section, frozen=True, kw_only=True):
 class Scenario(Section, frozen=True, kw_only=True):
     """A whole file. After the last of `connections` comes `default`; without it the last one is repeated.
 
-    speech: how the connections to the text-to-speech go, in order.
+    speech: the scripts of the connections for text to speech, in order.
     """
 
     agent: AgentSettings = AgentSettings()
@@ -240,13 +241,13 @@ class Scenario(Section, frozen=True, kw_only=True):
 
     @property
     def longest_handshake_s(self) -> float:
-        """The longest time by which any handshake or HTTP answer is delayed on purpose."""
+        """The longest delay of a handshake or an HTTP answer in the scenario."""
         answers: list[HttpAnswer] = [*self.signed_url, *(script.handshake for script in self.speech)]
         answers += [script.handshake for script in (*self.connections, self.default or ConnectionScript())]
         return max(answer.delay_s for answer in answers)
 
     def script_for(self, index: int) -> ConnectionScript:
-        """index: of the connection, from 0."""
+        """The script of a connection. index: from 0."""
         if index < len(self.connections):
             return self.connections[index]
         if self.default is not None or not self.connections:
@@ -257,7 +258,7 @@ class Scenario(Section, frozen=True, kw_only=True):
         return self.signed_url[min(index, len(self.signed_url) - 1)] if self.signed_url else HttpAnswer()
 
     def speech_for(self, index: int) -> SpeechScript:
-        """After the last one, all is well."""
+        """The script of a connection for text to speech; after the last one, connections have no faults."""
         return self.speech[index] if index < len(self.speech) else SpeechScript()
 
 
@@ -267,12 +268,12 @@ MAX_BYTES = 1024 * 1024
 
 
 def load(path: Path) -> Scenario:
-    """Reads a scenario file. Raises ConfigError with the line of what is wrong; OSError where it cannot be read."""
+    """Reads a scenario file. Raises ConfigError with the line of the problem, and OSError if it cannot be read."""
     return parse(read_file(path, MAX_BYTES, pipes=True), str(path))
 
 
 def parse(content: bytes | str, name: str) -> Scenario:
-    """name: of the file, for the error only. Raises ConfigError."""
+    """Checks a scenario's text. name: of the file, for errors only. Raises ConfigError."""
     file = one_line(name)
     try:
         text = content if isinstance(content, str) else content.decode("utf-8-sig")
@@ -318,7 +319,7 @@ def _problem(file: str, root: Node, message: str) -> Problem:
 
 
 def _place(node: Node, path: list[str | int]) -> Node:
-    """The node at the end of the path, or as near to it as there is one; of an unknown key, the key itself."""
+    """The node at the end of the path, or the nearest existing one; for an unknown key, the key itself."""
     for position, part in enumerate(path):
         if isinstance(node, MappingNode):
             entry = next(((key, value) for key, value in node.value if key.value == part), None)

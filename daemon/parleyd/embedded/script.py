@@ -1,4 +1,4 @@
-"""Does what a scenario wants of one connection, when its triggers come."""
+"""Executes the steps of a scenario on one connection, when their triggers come."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MALFORMED: Mapping[str, str | bytes] = {
 
 
 class Actor(Protocol):
-    """The conversation, as far as steps need it."""
+    """The part of the conversation that steps use."""
 
     line: Line
     record: ConnectionRecord
@@ -36,7 +36,7 @@ class Actor(Protocol):
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None: ...
 
     def current_id(self) -> int:
-        """Of the last answer, or of the last interruption."""
+        """The id of the last answer, or of the last interruption."""
 
     def reserve_reply_id(self) -> int:
         """The id that the next answer will have."""
@@ -49,7 +49,8 @@ class Actor(Protocol):
 
 
 class Script:
-    """Steps without delay are done before the event that triggers them goes on; the others in their own time."""
+    """Steps without a delay are done before the triggering event is processed further; the others are done after their
+    delay."""
 
     def __init__(self, script: ConnectionScript, actor: Actor) -> None:
         self._steps = script.steps
@@ -58,12 +59,12 @@ class Script:
         self._audio_moved = asyncio.Event()
 
     def audio_arrived(self) -> None:
-        """More of the client's sound was received; for steps that count it."""
+        """Counts received sound of the client, for steps that wait for it."""
         self._audio_moved.set()
         self._audio_moved = asyncio.Event()
 
     async def fire(self, trigger: Trigger, type_: str | None = None) -> None:
-        """An event on the connection. type_: of the client's message."""
+        """Reports an event on the connection. type_: of the client's message."""
         self._actor.record.add_trigger(trigger)
         self._counts[trigger, None] += 1
         if type_ is not None:

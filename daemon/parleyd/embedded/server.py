@@ -1,4 +1,4 @@
-"""The embedded agent as a whole: a WebSocket server on a thread of its own.
+"""The embedded agent as a whole: a WebSocket server on a separate thread.
 
 with LocalAgent(AgentSettings(first_message="Hi.")) as agent:
     ...                                   # talk to agent.base_url
@@ -47,7 +47,7 @@ HANDSHAKE_S = 10.0
 CLOSE_TIMEOUT_S = 0.6
 _SECRET_HEADERS = frozenset({"xi-api-key", "authorization"})
 
-# Clients that send garbage are recorded, and no reason to write on the user's terminal.
+# Clients that send garbage are recorded; the library must not write about them on the user's terminal.
 _silent = logging.getLogger("parleyd.agent.websockets")
 _silent.propagate = False
 _silent.addHandler(logging.NullHandler())
@@ -56,10 +56,12 @@ _silent.addHandler(logging.NullHandler())
 class LocalAgent:
     """A context manager; start() and stop() do the same. Raises UserError (VoiceError among them).
 
-    settings stand above those of the scenario. ears, voice: to share loaded ones between agents (the voice is then not
-    closed). origins: of web pages that may talk to it, beside those of this machine.
-    keep False: connections is forgotten as it goes. folder: where sound and messages are recorded.
-    on_activity is called on the server's thread.
+    settings: replace those of the scenario.
+    ears, voice: loaded objects that several agents share (the voice is then not closed).
+    origins: of web pages that may talk to it, besides those of this machine.
+    keep False: ended connections are removed from `connections`.
+    folder: for recordings of sound and messages.
+    on_activity: called on the server's thread.
     """
 
     def __init__(
@@ -127,7 +129,7 @@ class LocalAgent:
         self.stop()
 
     def start(self) -> None:
-        """Returns when it listens; `port` is then the real one."""
+        """Starts the agent. Returns when it listens; `port` is then the real port."""
         ears = self._ears or make_ears(self.settings.ears)
         if self._voice is None:
             self._voice = self._owned_voice = Voice(self.settings.voice)
@@ -140,7 +142,7 @@ class LocalAgent:
             raise self._address_error()
 
     def stop(self) -> None:
-        """Closes every connection with 1001. Harmless when it was never started."""
+        """Closes every connection with 1001. May be called if it was never started."""
         if self._loop is not None and self._stopping is not None:
             with contextlib.suppress(RuntimeError):  # the loop has ended by itself
                 self._loop.call_soon_threadsafe(self._stopping.set)
@@ -153,7 +155,7 @@ class LocalAgent:
             self._voice = self._owned_voice = None
 
     def wait_connection(self, count: int = 1, timeout_s: float = WAIT_S) -> ConnectionRecord:
-        """The count-th conversation that got through the handshake. Raises TimeoutError."""
+        """Waits for the count-th conversation after its handshake. Raises TimeoutError."""
         with self._changed:
             if not self._changed.wait_for(lambda: len(self.connections) >= count, timeout_s):
                 raise TimeoutError(f"no connection {count} within {timeout_s:g} s")
@@ -190,9 +192,9 @@ class LocalAgent:
             select_subprotocol=_select_subprotocol,
             compression=None,
             max_size=MAX_MESSAGE_BYTES,
-            # A scenario may delay the handshake on purpose; beyond that a client has to come to the point.
+            # The time limit of a handshake, plus the delays of the scenario.
             open_timeout=HANDSHAKE_S + self.scenario.longest_handshake_s,
-            # Faults may last; whether somebody is still there is asked with the protocol's own pings.
+            # Faults may last long; the protocol's own pings check the connection.
             ping_interval=None,
             close_timeout=CLOSE_TIMEOUT_S,
             logger=_silent,
@@ -290,7 +292,7 @@ class LocalAgent:
     # ---------------------------------------------------------------- HTTP
 
     async def _answer_request(self, socket: ServerConnection, request: Request) -> Response | None:
-        """None: the WebSocket handshake goes on."""
+        """Answers an HTTP request; Answers an HTTP request; None: the WebSocket handshake goes on."""
         refusal = web_pages.origin_refusal(request.headers.get("Origin"), self._origins)
         if refusal is None and web_pages.is_this_machine(self.host) and "Upgrade" not in request.headers:
             refusal = web_pages.host_refusal(request.headers.get("Host"))
@@ -321,7 +323,7 @@ class LocalAgent:
 
 
 async def _handshake(socket: ServerConnection, handshake: Handshake) -> Response | None:
-    """As the scenario wants it; None: properly."""
+    """The scenario's answer to the handshake; None: the correct one."""
     await asyncio.sleep(handshake.delay_s)
     if handshake.drop or handshake.garbage is not None:
         if handshake.garbage is not None:

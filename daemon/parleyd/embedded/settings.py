@@ -1,4 +1,4 @@
-"""How the embedded agent is set up: what a real agent has in its settings, and the knobs of a test server.
+"""The settings of the embedded agent: those of a real agent, and those of a test server.
 
 These structs are the `agent:` section of a scenario file; docs/scenarios.md explains each key.
 """
@@ -15,7 +15,7 @@ FormatName = Literal["pcm_8000", "pcm_16000", "pcm_22050", "pcm_24000", "pcm_441
 Seconds = Annotated[float, Meta(ge=0, le=86_400)]
 Milliseconds = Annotated[int, Meta(ge=0, le=3_600_000)]
 
-# The default list of a real agent, and then what an agent with tools has switched on besides.
+# The default list of a real agent, and the additional events of an agent with tools.
 CLIENT_EVENTS = (
     "audio",
     "interruption",
@@ -45,10 +45,10 @@ class ToolSpec(Section, frozen=True, kw_only=True):
 
 
 class ReplyRule(Section, frozen=True, kw_only=True):
-    """What the agent answers to what it hears; comes before all that it knows by itself.
+    """A rule for an answer; rules are tried before the built-in answers.
 
-    heard: a regular expression, searched in the transcript, upper or lower case. say: may hold \\1 or \\g<name> from
-    `heard`, and {result} from `tool`.
+    heard: a regular expression, searched in the transcript, in upper or lower case. say: may contain \\1 or \\g<name>
+    from `heard`, and {result} from `tool`.
     """
 
     heard: str
@@ -58,7 +58,7 @@ class ReplyRule(Section, frozen=True, kw_only=True):
 
 
 class AgentSettings(Section, frozen=True, kw_only=True):
-    """Defaults are those of a friendly public agent that obeys the rules."""
+    """The defaults describe a friendly public agent that obeys the rules."""
 
     agent_id: str | None = None
     api_key: str | None = None

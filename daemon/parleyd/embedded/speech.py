@@ -1,7 +1,7 @@
-"""The embedded agent's text-to-speech: the WebSocket `…/text-to-speech/{voice_id}/stream-input`, with its one voice.
+"""The embedded agent's text to speech: the WebSocket `…/text-to-speech/{voice_id}/stream-input`, with its one voice.
 
-Held against the real one: the first text is a single space, a flush or an empty text makes it speak, after the empty
-text comes the final message and then the close; an error is a message with `error` and a close with 1008.
+It follows the real service: the first text is a single space; a flush or an empty text makes it speak; after the empty
+text come the final message and the close; an error is a message with `error` and a close with 1008.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from parleyd.embedded.voice import VoiceError
 from parleyd.embedded.workers import Workers
 
 SPEECH_PATH = re.compile(r"/v1/text-to-speech/(?P<voice_id>[^/]+)/stream-input$")
-# As soon as so many characters wait they are spoken, flush or not: the default of `chunk_length_schedule`.
+# The number of waiting characters that are spoken without a flush: the default of `chunk_length_schedule`.
 CHUNK_CHARS = 120
 INACTIVITY_S = 20.0
 _NOT_HERE = ("pcm_48000",)
@@ -36,7 +36,7 @@ _NOT_HERE = ("pcm_48000",)
 
 @dataclass(eq=False)
 class SpeechRecord:
-    """What one connection asked for. texts: as they came, without the first. closed_by: who ended it."""
+    """The requests of one connection. texts: as received, without the first. closed_by: the side that ended it."""
 
     voice_id: str
     query: dict[str, str]
@@ -48,7 +48,8 @@ class SpeechRecord:
 
 
 class _EndedError(Exception):
-    """The script, or a fault of the client, ended it: error, message, code; no code: the line drops."""
+    """The script, or an error of the client, has ended the connection: error, message, code; no code: the connection
+    drops."""
 
     def __init__(self, code: int | None, error: str = "", message: str = "") -> None:
         super().__init__(message)

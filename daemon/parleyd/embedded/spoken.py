@@ -1,4 +1,4 @@
-"""What the client has heard of an answer that was sent faster than it is spoken. Pure."""
+"""Computes the part of an answer that has been heard, for an answer that is sent faster than it is spoken. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ MAX_SENTENCE_CHARS = 240
 
 
 def sentences(text: str) -> list[str]:
-    """Pieces to be synthesised one by one, so that the first sound does not wait for the last sentence."""
+    """Splits a text into pieces that are synthesised one by one, so that the first sound does not wait for the last
+    sentence."""
     pieces: list[str] = []
     for sentence in re.split(r"(?<=[.!?])\s+", text.strip()):
         rest = sentence
@@ -23,7 +24,7 @@ def sentences(text: str) -> list[str]:
 
 
 class SpokenTurn:
-    """One answer: a client plays what it got from the first chunk on, in real time, without gaps."""
+    """One answer. It assumes that the client plays from the first chunk, in real time and without gaps."""
 
     def __init__(self, event_id: int, text: str) -> None:
         self.event_id = event_id
@@ -45,11 +46,11 @@ class SpokenTurn:
 
     @property
     def ends_s(self) -> float:
-        """When the last of what was sent has been played."""
+        """When all sent sound has been played."""
         return (self._began_s or 0.0) + self._sent_s
 
     def is_heard(self, now_s: float) -> bool:
-        """Whether the client is still playing, or will at once."""
+        """Whether the client is still playing, or starts at once."""
         return self._began_s is not None and (self.is_streaming or now_s < self.ends_s)
 
     def heard_text(self, now_s: float) -> str:

@@ -1,6 +1,6 @@
 """Files that clients send into a running conversation: `POST /v1/convai/conversations/{id}/files`, multipart.
 
-The WebSocket library answers nothing but GET, so that a connection which begins with POST is taken out of its hands.
+The WebSocket library accepts only GET, so this module handles a connection that begins with POST.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _POST = b"POST "
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """conversation_id: whose it shall be. key: the API key that came with it."""
+    """conversation_id: of the conversation that gets the file. key: the client's API key."""
 
     conversation_id: str
     key: str | None
@@ -42,7 +42,7 @@ class RefusedUploadError(Exception):
         self.status = status
 
 
-# → the file's id; raises RefusedUploadError.
+# Returns the file's id; raises RefusedUploadError.
 Take = Callable[[Upload], str]
 
 
@@ -79,7 +79,7 @@ def connection_with_uploads(take: Take) -> type[ServerConnection]:
 
 
 def _answer(received: bytearray, take: Take) -> bytes | None:
-    """None: there is more to come."""
+    """The answer; None: the request is not complete yet."""
     head_bytes = received.find(b"\r\n\r\n", 0, MOST_HEAD_BYTES)
     try:
         if head_bytes < 0:
@@ -93,7 +93,7 @@ def _answer(received: bytearray, take: Take) -> bytes | None:
         if not length.isascii() or not length.isdigit():
             raise RefusedUploadError(411, "Content-Length required")
         if int(length) > MOST_BYTES + MOST_HEAD_BYTES:
-            # Read all the same, up to a bound: a client that is answered too soon sees a broken line.
+            # The rest is read up to a limit, because a client that is answered too early sees a broken connection.
             if body_bytes < min(int(length), 4 * MOST_BYTES):
                 return None
             raise RefusedUploadError(413, "File too large")

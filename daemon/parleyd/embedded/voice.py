@@ -20,12 +20,13 @@ FLITE_VOICES = ("slt", "rms", "awb", "kal", "kal16", "awb_time")
 DEFAULT_FLITE_VOICE = "slt"
 DEFAULT_ESPEAK_VOICE = "en-us"
 CACHE_BYTES = 16 * 1024 * 1024
-# A sentence takes a tenth of a second on a desktop; a loaded small board may need a hundred times that.
+# The time limit for one sentence. It takes a tenth of a second on a desktop; a busy small board may need a hundred
+# times as long.
 TIMEOUT_S = 30.0
 
 
 class VoiceError(UserError):
-    """There is no synthesiser, or it does not speak."""
+    """There is no synthesiser, or it does not work."""
 
 
 class Voice:
@@ -53,7 +54,7 @@ class Voice:
         self._cache: OrderedDict[str, tuple[bytes, int]] = OrderedDict()
         self._cached_bytes = 0
         try:
-            # A misspelt voice shall be noticed now, not in the middle of a conversation.
+            # A misspelt name of a voice must be noticed now, not during a conversation.
             self.say("Hello.", 16_000)
         except VoiceError:
             self._folder.cleanup()
@@ -71,7 +72,7 @@ class Voice:
         self._folder.cleanup()
 
     def say(self, text: str, rate_hz: int) -> bytes:
-        """Mono signed 16-bit PCM at rate_hz; nothing where the text has nothing to be pronounced. Blocking."""
+        """Mono signed 16-bit PCM at rate_hz; empty if the text contains nothing to pronounce. Blocking."""
         text = "".join(sign if sign.isprintable() else " " for sign in text).strip()
         if not any(sign.isalnum() for sign in text):
             return b""
@@ -92,7 +93,7 @@ class Voice:
             return spoken
 
     def _flite_wav(self, text: str) -> bytes:
-        # Not through a pipe: flite goes back to the header of what it writes, and hangs or leaves it empty.
+        # Not through a pipe: flite seeks back to write the header, and hangs or leaves it empty.
         path = Path(self._folder.name) / "sentence.wav"
         self._run([str(self._flite).encode(), b"-voice", self.name.encode(), b"-t", text.encode(), b"-o", bytes(path)])
         return path.read_bytes()
@@ -118,7 +119,7 @@ def _samples(content: bytes, name: str) -> tuple[bytes, int]:
     try:
         with wave.open(io.BytesIO(content)) as file:
             rate_hz = file.getframerate()
-            # espeak-ng cannot know the length in advance, so its header promises far too much.
+            # espeak-ng does not know the length in advance, so the length in its header is far too large.
             return file.readframes(len(content) // 2), rate_hz
     except (wave.Error, EOFError) as error:
         raise VoiceError(f"the voice {name} does not speak: {error}", _HINT) from error

@@ -1,4 +1,4 @@
-"""Ears and voice on threads of their own, so that the sockets never wait for them."""
+"""Runs recogniser and voice on separate threads, so that the sockets never wait for them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Workers:
     def __init__(self, ears: Ears, voice: Voice) -> None:
         self._ears = ears
         self._voice = voice
-        # A decoder holds the state of one utterance: never two at a time.
+        # A decoder contains the state of one utterance: only one thread may use it.
         self._listener = ThreadPoolExecutor(1, thread_name_prefix="agent-ears")
         self._speaker = ThreadPoolExecutor(1, thread_name_prefix="agent-voice")
 
@@ -29,6 +29,6 @@ class Workers:
         return await asyncio.get_running_loop().run_in_executor(self._speaker, self._voice.say, text, rate_hz)
 
     def close(self) -> None:
-        """What is under way is finished first."""
+        """Waits for running work, then closes."""
         self._listener.shutdown(cancel_futures=True)
         self._speaker.shutdown(cancel_futures=True)

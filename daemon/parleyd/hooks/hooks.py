@@ -1,7 +1,7 @@
 """Runs the hooks: a subscriber of the bus that returns at once, and a few threads that run commands.
 
 Of one hook no two run at the same time, so its commands come in order; several hooks do not wait for each other. A
-command that does not end in time is killed with all that it has started (tools/process.py).
+command that does not end in time is killed with all that it has started (host/subprocesses.py).
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from parleyd.core.log_fields import NOTICE, fields
 from parleyd.core.text import bounded, cause, clean
 from parleyd.hooks.occasion import Occasion, Occasions
 from parleyd.hooks.waiting import MOST_WAITING, Waiting
-from parleyd.tools import process
-from parleyd.tools.result import ToolError
-from parleyd.tools.stopping import Stop
+from parleyd.host import apart as apart_module
+from parleyd.host import subprocesses
+from parleyd.host.apart import Apart
+from parleyd.host.stopping import Stop
 
 log = logging.getLogger(__name__)
 
@@ -56,9 +57,12 @@ class _Entry:
 
 
 class Hooks:
-    """Thread-safe. start(); begin_stop() before the daemon takes itself apart, end_stop() after it."""
+    """Thread-safe. start(); begin_stop() before the daemon takes itself apart, end_stop() after it.
 
-    def __init__(self, hooks: Sequence[Hook], bus: events.Bus) -> None:
+    apart: how the commands are kept apart from the daemon; None: as this machine can."""
+
+    def __init__(self, hooks: Sequence[Hook], bus: events.Bus, apart: Apart | None = None) -> None:
+        self._apart = apart or apart_module.here()
         self._changed = threading.Condition()
         self._occasions = Occasions()
         self._entries = _entries(hooks)
@@ -162,7 +166,7 @@ class Hooks:
         while (job := self._next()) is not None:
             entry, occasion, stop, timeout_s = job
             timer = _after(timeout_s, stop)
-            trouble = _run(entry, occasion, stop)
+            trouble = _run(entry, occasion, stop, self._apart)
             timer.cancel()
             with self._changed:
                 entry.is_running = False
@@ -216,7 +220,7 @@ class Hooks:
             entries = [entry for entry in self._entries if not entry.is_failing]
         for entry in entries:
             program = entry.hook.command[0]
-            if shutil.which(program, path=process.clean_environment(entry.hook.environment)["PATH"]) is None:
+            if shutil.which(program, path=subprocesses.search_path(entry.hook.environment)) is None:
                 with self._changed:
                     entry.is_failing = True
                 hint = "write the whole path of a program that this user may run"
@@ -238,15 +242,19 @@ def _after(seconds: float, stop: Stop) -> threading.Timer:
     return timer
 
 
-def _run(entry: _Entry, occasion: Occasion, stop: Stop) -> str | None:
+def _run(entry: _Entry, occasion: Occasion, stop: Stop, apart: Apart) -> str | None:
     """What went wrong, in words."""
-    environment = process.clean_environment(entry.hook.environment) | occasion.environment()
     began_s = time.monotonic()
     try:
-        ran = process.run(
-            entry.hook.command, directory="/", environment=environment, stdin=occasion.document(), stop=stop
+        ran = subprocesses.run(
+            entry.hook.command,
+            apart=None if entry.hook.run_as == "daemon" else apart,
+            directory="/",
+            environment=entry.hook.environment | occasion.environment(),
+            stdin=occasion.document(),
+            stop=stop,
         )
-    except (ToolError, OSError) as error:
+    except (subprocesses.NotStartedError, OSError) as error:
         return f"could not be run: {str(error).rstrip('.')}"
     took_ms = round((time.monotonic() - began_s) * 1000)
     said = " | ".join(line for line in clean(f"{ran.output}\n{ran.errors}").splitlines() if line.strip())

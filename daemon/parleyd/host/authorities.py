@@ -1,12 +1,12 @@
-"""Whom the system trusts to vouch for a server, read when that has changed.
+"""The certificate authorities that the system trusts, read again only when the system's store has changed.
 
-To read them all takes longer than to connect: 55 to 75 ms on a PC, of each session's start.
+Reading the store takes 55 to 75 ms on a PC, longer than connecting, so it must not happen at each session's start.
 
-What counts is what root has put into the system's store, as for curl and apt, and the same for every Python: an upgrade
-of Debian must not silence a device in a wall. From 3.13 on Python by itself refuses authorities whose certificate is
-not made after RFC 5280 (VERIFY_X509_STRICT), such as those of office filters of ten years ago: their form says nothing
-about whether the owner of the machine trusts them. An intermediate authority in the store is enough, as 3.13 has it,
-too (VERIFY_X509_PARTIAL_CHAIN). `parleyd doctor` tells when an authority is of the old form.
+An authority is trusted if root has put it into the system's store, as for curl and apt, and with every version of
+Python: an upgrade of Debian must not silence a device in a wall. By default Python 3.13 refuses authorities whose
+certificate does not follow RFC 5280 (VERIFY_X509_STRICT), such as those of office filters of ten years ago. The form of
+a certificate does not say whether the owner of the machine trusts it. An intermediate authority in the store is enough,
+as in 3.13 (VERIFY_X509_PARTIAL_CHAIN). `parleyd doctor` reports an authority with the old form.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ _Version = tuple[str, int] | None
 
 
 def context(sockets: type[ssl.SSLSocket] = ssl.SSLSocket) -> ssl.SSLContext:
-    """For a client; wrap_socket() makes such sockets. Not to be changed: others use it too."""
+    """The context for a client; its wrap_socket() makes `sockets`. Callers share it and must not change it."""
     paths = ssl.get_default_verify_paths()
     file = _version(paths.cafile)
-    # A class can be hashed; mypy takes the __hash__ of its objects for its own.
+    # mypy confuses the __hash__ of a class with that of its objects; a class can be hashed.
     made = _context(sockets, file, _version(paths.capath))  # type: ignore[arg-type]
     if file is not None and not made.cert_store_stats()["x509_ca"]:
-        # OpenSSL does not say that it could not open the file, because no handle was left: not to be kept.
+        # An empty context must not be cached: OpenSSL does not report that it could not open the file (no handle left).
         _context.cache_clear()
     return made
 
 
 def strict_context() -> ssl.SSLContext:
-    """As context(), but it insists on the form of RFC 5280: for advice."""
+    """Like context(), but it requires the form of RFC 5280. The doctor uses it for advice."""
     made = ssl.create_default_context()
     made.verify_flags |= ssl.VerifyFlags.VERIFY_X509_STRICT | ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
     return made

@@ -1,6 +1,6 @@
-"""What is wrong with a certificate that was refused, by the number that OpenSSL gives. Pure.
+"""Classifies a refused certificate by OpenSSL's error number. Pure.
 
-The numbers are X509_V_ERR_* of OpenSSL (x509_vfy.h); they have not changed since they were given out.
+The numbers are X509_V_ERR_* of OpenSSL (x509_vfy.h); they are stable.
 """
 
 from __future__ import annotations
@@ -9,9 +9,12 @@ from enum import Enum
 
 
 class Flaw(Enum):
-    """not_yet, expired: it, or an authority's, by this machine's clock. host: it is for another one. stranger: from an
-    authority that this machine does not trust. revoked: whoever gave it has taken it back. form: the certificate or an
-    authority's is made in a way that is not accepted. other: the rest."""
+    """not_yet, expired: the certificate, or an authority's, is not valid yet or any more by this machine's clock.
+    host: the certificate is for another host.
+    stranger: this machine does not trust the authority.
+    revoked: the authority has revoked the certificate.
+    form: the form of the certificate, or of an authority's certificate, is not accepted.
+    other: all other errors."""
 
     NOT_YET = "not yet"
     EXPIRED = "expired"
@@ -42,12 +45,13 @@ _BY_CODE = {code: flaw for flaw, codes in _FLAWS.items() for code in codes}
 
 
 def flaw(code: int) -> Flaw:
-    """code: SSLCertVerificationError.verify_code."""
+    """The class of an error. code: SSLCertVerificationError.verify_code."""
     return _BY_CODE.get(code, Flaw.OTHER)
 
 
 def issuer(certificate: bytes) -> str:
-    """Who vouches for it, such as `Office filter (Example Ltd)`; "" where that cannot be read. certificate: DER."""
+    """The name of the certificate's issuer, such as `Office filter (Example Ltd)`; "" if it cannot be read.
+    certificate: DER."""
     try:
         # RFC 5280, section 4.1: version (which may be left out), serial number, signature's algorithm, issuer.
         tag, _, rest = _element(_inside(_inside(certificate)))
@@ -76,7 +80,8 @@ def _inside(data: bytes) -> bytes:
 
 
 def _element(data: bytes) -> tuple[int, bytes, bytes]:
-    """Tag, content, and what follows (X.690, section 8.1). Raises IndexError, ValueError."""
+    """One element of DER: its tag, its content, and the bytes after it (X.690, section 8.1). Raises IndexError,
+    ValueError."""
     tag, length, start = data[0], data[1], 2
     if length & 0x80:
         start += length & 0x7F

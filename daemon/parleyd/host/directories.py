@@ -1,7 +1,7 @@
-"""Where the daemon's configuration is, what outlives it (state), and what ends with it (runtime): file-hierarchy(7).
+"""The directories of the daemon: configuration, state (kept), and runtime (removed at its end): file-hierarchy(7).
 
-systemd names both in the environment of a unit (RuntimeDirectory=, StateDirectory= in systemd.exec(5)); started by
-hand, the XDG base directories of the user are taken.
+systemd names both in the environment of a unit (RuntimeDirectory=, StateDirectory= in systemd.exec(5)); a daemon
+started by hand uses the user's XDG base directories.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SYSTEM_CONFIG = Path("/etc/parleyd/parleyd.yaml")
 
 
 def config_path() -> Path:
-    """The file that a command means where none is named: that of the user's own service, else the system's."""
+    """The file that a command uses by default: that of the user's own service if it exists, otherwise the system's."""
     if os.geteuid() == 0:
         return SYSTEM_CONFIG
     try:
@@ -41,7 +41,7 @@ def user_config_directory() -> Path:
 
 
 def state_directory() -> Path:
-    """Made if need be, readable by its owner alone. Raises OSError."""
+    """The directory for state; created if necessary, readable by its owner only. Raises OSError."""
     directory = state_place()
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     return directory
@@ -76,10 +76,10 @@ def _of_user(variable: str, otherwise: str = ".local/state") -> Path:
     # The XDG specification says to ignore a relative path.
     if value and value.startswith("/"):
         return Path(value) / "parleyd"
-    # An empty or relative one is none (`HOME= parleyd run`): then what the system knows of this user counts.
+    # An empty or relative HOME (`HOME= parleyd run`) is ignored; the user database has the home directory, too.
     is_told = os.environ.get("HOME", "/").startswith("/")
     try:
         return (Path.home() if is_told else Path(pwd.getpwuid(os.getuid()).pw_dir)) / otherwise / "parleyd"
     except (KeyError, RuntimeError):
-        # A dynamic user of systemd's, in a unit that names no directories.
+        # This happens to a dynamic user of systemd in a unit that names no directories.
         raise FileNotFoundError(errno.ENOENT, "this user has no home directory", f"${variable}") from None

@@ -1,4 +1,4 @@
-"""Files that are whole whenever the power goes, and files that are nothing else."""
+"""Writing files that are complete even after a power cut, and reading files that are regular files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import select
 import stat
 from pathlib import Path
 
-# For so long a pipe may have nothing to give before it counts as one that nobody writes to.
+# A pipe that delivers nothing for this long is taken for one without a writer.
 PIPE_S = 3.0
 
 
@@ -46,8 +46,8 @@ def replace_file(path: Path, content: bytes, mode: int = 0o600, *, at_once: bool
 
 
 def open_regular(path: Path) -> int:
-    """A descriptor for reading. Raises OSError, also for what is not a regular file, and ValueError."""
-    # A pipe without a writer must not be waited for.
+    """Opens a descriptor for reading. Raises OSError, also if it is not a regular file, and ValueError."""
+    # O_NONBLOCK: opening a pipe without a writer must not block.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISREG(mode):
@@ -57,9 +57,9 @@ def open_regular(path: Path) -> int:
 
 
 def read_file(path: Path, most_bytes: int, *, pipes: bool = False) -> bytes:
-    """The first `most_bytes` of a file. Raises OSError, also for what is not a regular file, and ValueError.
+    """The first `most_bytes` of a file. Raises OSError, also if it is not a regular file, and ValueError.
 
-    pipes: `/dev/stdin` and the shell's `<(command)` may be named, too; one that gives nothing for PIPE_S is an error.
+    pipes: allows `/dev/stdin` and the shell's `<(command)`, too; a pipe that delivers nothing for PIPE_S is an error.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:

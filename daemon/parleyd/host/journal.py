@@ -14,7 +14,7 @@ from parleyd.core.log_fields import NOTICE
 from parleyd.host.log_lines import Entry, StandardError, descriptor_of_stderr, note, prefixed
 
 SOCKET = "/run/systemd/journal/socket"
-# A burst may fill the receive queue of a healthy journald, which then needs a moment.
+# How long to wait for journald: a burst may fill the receive queue of a healthy journald.
 PATIENCE_S = 0.2
 
 
@@ -28,7 +28,8 @@ def reads_stderr() -> bool:
 
 
 class Journal:
-    """One thread. What journald does not take goes to standard error, which systemd collects on another way.
+    """Sends entries to journald, from one thread. Entries that journald does not accept go to standard error, which
+    systemd collects in another way.
 
     An entry is bounded far below what a datagram holds (the 208 KiB of net.core.wmem_default).
     """
@@ -42,8 +43,8 @@ class Journal:
         self._elsewhere = 0
 
     def put(self, entry: Entry) -> bool:
-        """→ whether it was taken, here or there."""
-        # By its name each time: after a restart another socket has it.
+        """Returns whether journald or standard error has accepted the entry."""
+        # The address is resolved each time, because after a restart journald has a new socket.
         error = self._send(entry, 0.0 if self._away else PATIENCE_S)
         if error is None:
             if self._away:
@@ -63,7 +64,7 @@ class Journal:
 
     def _tell_return(self) -> None:
         words = f"journald takes log records again; {self._elsewhere} went to standard error"
-        # Full again: told another time.
+        # If the queue is full again, the note is sent later.
         if self._send(note(NOTICE, words), 0.0) is None:
             self._away = False
             self._elsewhere = 0

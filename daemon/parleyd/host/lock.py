@@ -1,4 +1,4 @@
-"""A place that one process holds at a time: flock(2) on a file, which ends with the process however that ends."""
+"""A lock that only one process can hold: flock(2) on a file, which the kernel releases when the process ends."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 class HeldError(Exception):
-    """Another process has it. pid: which one, if it has said so."""
+    """Another process holds the lock. pid: its number, if it is known."""
 
     def __init__(self, pid: int | None) -> None:
         super().__init__(f"held by process {pid}" if pid else "held by another process")
@@ -18,9 +18,9 @@ class HeldError(Exception):
 
 
 class Lock:
-    """Held from here to close(). Raises HeldError, and OSError where there can be no such file.
+    """Held from its creation until close(). Raises HeldError, and OSError if the file cannot be made.
 
-    A file system without locks grants it to everybody.
+    On a file system without locks every process gets it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -39,7 +39,7 @@ class Lock:
                     raise
             if _is_at(self._descriptor, path):
                 break
-            # Its holder has ended since it was opened, and has taken the file along.
+            # The previous holder has ended and has removed the file since it was opened.
             os.close(self._descriptor)
         with contextlib.suppress(OSError):
             os.ftruncate(self._descriptor, 0)
@@ -58,7 +58,7 @@ def _opened(path: Path) -> int:
     except OSError as error:
         if error.errno not in (errno.EROFS, errno.EACCES):
             raise
-        # Where nothing may be written, one that is there can be held all the same.
+        # An existing file can be locked even in a directory that is not writable.
         return os.open(path, flags | os.O_RDONLY)
 
 

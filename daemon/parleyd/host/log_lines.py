@@ -1,7 +1,7 @@
-"""Log records as entries that are safe to show, entries as lines, and lines to standard error.
+"""Makes safe entries of log records, formats entries as lines, and writes lines to standard error.
 
-What a server says ends up in the log. An entry is cut to size and printable from the start, so that no line, no field
-and no terminal sequence can be forged in any format.
+Texts from servers appear in the log. An entry is cut to size and made printable first, so that no line, no field and no
+terminal sequence can be forged in any format.
 """
 
 from __future__ import annotations
@@ -56,13 +56,14 @@ class Entry:
 
 
 def entry_of(record: logging.LogRecord, context: Mapping[str, object]) -> Entry:
-    """context: fields that the record has unless it says otherwise. Raises what the record's arguments raise."""
+    """Makes an entry of a record. context: fields that are used if the record does not set them. Raises the errors that
+    formatting the record's arguments raises."""
     values = {**context, **getattr(record, "fields", {})}
     lines: list[str] = []
     if record.exc_info and record.exc_info[0] is not None:
         lines = "".join(traceback.format_exception(*record.exc_info)).splitlines()
         if len(lines) > TRACEBACK_LINES:
-            # Its end says most.
+            # The end of a traceback is its most useful part.
             lines = ["…", *lines[-TRACEBACK_LINES:]]
     return Entry(
         at_s=record.created,
@@ -82,7 +83,7 @@ def _bounded(value: object) -> Value:
 
 
 def note(level: int, message: str) -> Entry:
-    """What the log says about itself."""
+    """An entry of the logging itself."""
     return Entry(at_s=time.time(), level=level, logger="parleyd.app.logs", message=message)
 
 
@@ -129,7 +130,7 @@ class StandardError:
         self._form = form
 
     def put(self, entry: Entry) -> bool:
-        """Waits for the reader. → whether it took the entry."""
+        """Writes the entry; blocks until the reader accepts it. Returns whether it was accepted."""
         data = (self._form(entry) + "\n").encode("utf-8", "backslashreplace")
         try:
             descriptor = descriptor_of_stderr()
@@ -137,7 +138,7 @@ class StandardError:
                 try:
                     data = data[os.write(descriptor, data) :]
                 except BlockingIOError:
-                    # Whoever shares the terminal with us may have made it so.
+                    # Another program on the same terminal may have made the descriptor non-blocking.
                     select.select([], [descriptor], [])
         except OSError:
             return False
@@ -145,7 +146,7 @@ class StandardError:
 
 
 def descriptor_of_stderr() -> int:
-    # Not always 2: PortAudio's endless complaints about a device that is gone are kept from that one.
+    # The descriptor is not always 2, because PortAudio's endless messages about a lost device are kept from 2.
     try:
         return sys.stderr.fileno()
     except (OSError, ValueError, AttributeError):

@@ -7,17 +7,17 @@ import os
 import socket
 import time
 
-# How a status text begins that tells the reason of an end.
+# The prefix of a status text with the reason of a failure.
 FAILED = "failed: "
-# One line that a terminal still shows; the log has the whole text.
+# The longest status text: one line on a terminal. The log has the whole text.
 _MOST_STATUS_CHARS = 500
 
-# Open from its first use on: the watchdog has to be fed when no handle is left, too.
+# Stays open after the first use, because the watchdog must be fed even when no file handle is left.
 _to: socket.socket | None = None
 
 
 def starting(status: str, extend_s: float) -> None:
-    """The start goes on, and may take that much longer."""
+    """Extends the time limit of the start."""
     _notify(f"STATUS={status}\nEXTEND_TIMEOUT_USEC={round(extend_s * 1e6)}")
 
 
@@ -30,13 +30,13 @@ def status(text: str) -> None:
 
 
 def failed(why: str) -> None:
-    """The start has failed, or the service has. systemd keeps the text until the next start: `systemctl status` and
+    """The start, or the service, has failed. systemd keeps the text until the next start: `systemctl status` and
     `parleyd status` show it to users who may not read the journal."""
     _notify_at_once(f"STATUS={FAILED}{' '.join(why.split())[:_MOST_STATUS_CHARS]}")
 
 
 def reloading() -> None:
-    """ready() has to follow. The stamp tells systemd which of several reloads that was."""
+    """Reports a reload; ready() has to follow. The time stamp identifies the reload for systemd."""
     _notify(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}\nSTATUS=reloading")
 
 
@@ -49,7 +49,7 @@ def watchdog() -> None:
 
 
 def watchdog_s() -> float | None:
-    """How often at least watchdog() has to be called; None where nobody waits for it (sd_watchdog_enabled(3))."""
+    """The longest interval between calls of watchdog(); None if there is no watchdog (sd_watchdog_enabled(3))."""
     if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
     try:
@@ -59,17 +59,17 @@ def watchdog_s() -> float | None:
 
 
 def _notify(message: str) -> None:
-    # Imported here because the doctor, which has to start without any package, reads FAILED.
+    # Imported here because the doctor reads FAILED, and has to start without any package.
     import systemd.daemon
 
-    # The library raises when the socket that systemd promised has gone.
+    # The library raises if systemd's socket no longer exists.
     with contextlib.suppress(OSError):
         systemd.daemon.notify(message)
 
 
 def _notify_at_once(message: str) -> None:
-    """For what is said at intervals. The library waits for a manager that does not read, and holds the interpreter lock
-    meanwhile, so that every thread stops; here it is rather not said."""
+    """Sends a periodic message without blocking, and drops it if the manager does not read. The library would wait for
+    the manager with the interpreter lock held, so that every thread stops."""
     global _to
     path = os.environ.get("NOTIFY_SOCKET", "")
     if not path:

@@ -1,8 +1,10 @@
-"""As process 1 of a container the daemon inherits what others leave behind, and has to bury it.
+"""Collects orphaned processes: those that the daemon's descendants leave behind (host/descent.py), or all, if the
+daemon is process 1 of a container.
 
-A tool or a hook may leave something in the background. When that ends, its entry stays in the process table until its
-parent asks for it, and the parent of all orphans is process 1. What the daemon has started itself somebody waits for,
-and does so at once; so what has been dead for a while is nobody's.
+The runner of a tool or a hook kills all processes that the program has left in the background. If the runner itself was
+killed, the daemon becomes the parent of these processes, and their entries stay in the process table until the daemon
+waits for them. The daemon waits at once for each process that it has started itself; so a child that has been dead for
+a while is an orphan.
 """
 
 from __future__ import annotations
@@ -11,36 +13,46 @@ import contextlib
 import os
 from pathlib import Path
 
-# Whoever waits for a child of ours has asked for it long before.
+# A dead child that nobody has waited for after this time is an orphan.
 GRACE_S = 10.0
-# Of /proc/PID/stat, counted from the field behind the program's name.
+# Positions of fields in /proc/PID/stat, counted from the field behind the program's name.
 _STATE_AT, _PARENT_AT, _START_AT = 0, 1, 19
 
-# A process number and its start: numbers are used again.
+# A process number and its start time, because numbers are used again.
 Dead = tuple[int, int]
 
 
 class Orphans:
-    """look() now and then, from one thread."""
+    """Call look() regularly, from one thread."""
 
     def __init__(self) -> None:
         self._since_s: dict[Dead, float] = {}
 
     def look(self, now_s: float) -> None:
-        if os.getpid() == 1:
-            for pid in self.forgotten(dead_children(), now_s):
-                # Somebody may have asked for it in this moment.
-                with contextlib.suppress(ChildProcessError):
-                    os.waitpid(pid, os.WNOHANG)
+        if not _has_dead():
+            self._since_s.clear()
+            return
+        for pid in self.forgotten(dead_children(), now_s):
+            # Another thread may have waited for it in the meantime.
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
 
     def forgotten(self, dead: set[Dead], now_s: float) -> list[int]:
-        """dead: those that nobody has asked for yet. → the numbers of those that nobody will."""
+        """dead: the children that have ended and were not waited for. Returns the numbers of those that are orphans."""
         self._since_s = {one: self._since_s.get(one, now_s) for one in dead}
         return [pid for (pid, _), since_s in self._since_s.items() if now_s - since_s >= GRACE_S]
 
 
+def _has_dead() -> bool:
+    """One question to the kernel, where dead_children() has to look at every process."""
+    try:
+        return os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return False
+
+
 def dead_children() -> set[Dead]:
-    """Of this process."""
+    """The dead children of this process."""
     found: set[Dead] = set()
     with contextlib.suppress(OSError):
         for folder in Path("/proc").iterdir():

@@ -1,7 +1,7 @@
-"""Which proxy the environment names for a connection: the one reader for all connections of the program. Pure.
+"""Finds the proxy for a connection in the environment; all connections of the program use it. Pure.
 
-The variables, their order and their meaning are those of curl (curl(1), ENVIRONMENT), and docs/network.md tells them.
-Only proxies that are spoken to in plain HTTP are supported; any other is refused by its name.
+The variables, their order and their meaning are those of curl (curl(1), ENVIRONMENT), and docs/network.md describes
+them. Only proxies with plain HTTP are supported; all others are refused by name.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _KNOWN_SCHEMES = ("https", "socks", "socks4", "socks4a", "socks5", "socks5h")
 
 
 class ProxyError(OSError):
-    """A proxy that is set and does not serve. str(): why, in words without its password.
+    """A proxy that is set and cannot be used. str(): the reason, without the password.
 
-    is_lasting: another try makes no sense before something is changed.
+    is_lasting: another try is useless until something is changed.
     """
 
     def __init__(self, reason: str, hint: str, *, is_lasting: bool) -> None:
@@ -33,7 +33,7 @@ class ProxyError(OSError):
 
 @dataclass(frozen=True)
 class Proxy:
-    """variable: where it was found. authorization: the value of the header Proxy-Authorization."""
+    """variable: the environment variable that named it. authorization: the value of the header Proxy-Authorization."""
 
     host: str
     port: int
@@ -46,14 +46,14 @@ class Proxy:
 
     @property
     def shown(self) -> str:
-        """Without user and password."""
+        """Host and port, without user and password."""
         return f"{self.address} ({self.variable})"
 
 
 def proxy_for(host: str, port: int, *, is_tls: bool, environment: Mapping[str, str] = os.environ) -> Proxy | None:
-    """The proxy through which to connect, or None. Raises ProxyError where the one that is named cannot be used.
+    """The proxy through which to connect, or None. Raises ProxyError if the named proxy cannot be used.
 
-    What is on this machine is never reached through a proxy: there "localhost" is another machine.
+    This machine is never reached through a proxy: for the proxy, "localhost" is another machine.
     """
     host = host.strip("[]").rstrip(".").lower()
     found = next(_named(is_tls, environment), None)
@@ -74,7 +74,7 @@ def is_this_machine(host: str) -> bool:
 
 
 def _named(is_tls: bool, environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """In the order in which they count. One that is set to nothing counts, too: it means no proxy."""
+    """The first variable that is set, in the order of curl. An empty value counts, too: it means no proxy."""
     own = "https_proxy" if is_tls else "http_proxy"
     # curl ignores HTTP_PROXY in capitals: a web server sets it for its programs from a visitor's header `Proxy`. No web
     # server starts parleyd.
@@ -99,7 +99,7 @@ def _parsed(variable: str, value: str) -> Proxy:
         host, port, user, password = parts.hostname, parts.port, parts.username, parts.password
     except ValueError:
         host = port = user = password = None
-    # What would end a line of the request, or is no host at all.
+    # Refuses characters that would end a line of the request, or that cannot be part of a host.
     if not host or re.search(r"[\s\x00-\x20\x7f\"'<>\\^`{|}]", host) or not host.isascii():
         raise ProxyError(
             f"{variable} holds no address of a proxy",

@@ -1,4 +1,4 @@
-"""The Python that runs this: how to start another one like it, and how to bring packages to it."""
+"""The Python interpreter of this process: how to start another one, and how to install packages for it."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ import sys
 
 
 def command() -> list[str]:
-    """For a child process, up to the module. Never with modules out of the working directory: under sudo that may be
-    somebody else's."""
+    """The command of a child process, up to the module. The working directory is not searched for modules, because
+    under sudo it may belong to another user."""
     return [sys.executable, "-I" if sys.flags.isolated else "-P"]
 
 
-# Where the Debian package has its Python, which sees Debian's packages as well.
+# The Python of the Debian package, which can also import Debian's packages.
 DEBIAN_PREFIX = "/usr/lib/parleyd"
-# What Debian has for it, on all releases that parleyd runs on.
+# Packages that Debian itself provides on all supported releases.
 _OF_DEBIAN = {"matplotlib": "python3-matplotlib"}
 
 
 def install(*packages: str) -> str:
-    """What a user types to have them. A plain `pip install` goes to another Python, or is refused there (PEP 668)."""
+    """The command with which a user installs them. A plain `pip install` would use another Python, or is refused (PEP
+    668)."""
     if sys.prefix == DEBIAN_PREFIX and all(package in _OF_DEBIAN for package in packages):
         return f"sudo apt install {' '.join(_OF_DEBIAN[package] for package in packages)}"
     sudo = "" if os.access(sys.prefix, os.W_OK) else "sudo "
-    # The Debian package's environment has none of its own.
+    # The Debian package's environment has no pip of its own.
     first = "" if importlib.util.find_spec("pip") else "sudo apt-get install python3-pip; "
     return f"{first}{sudo}{sys.executable} -m pip install {' '.join(packages)}"

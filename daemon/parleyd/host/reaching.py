@@ -1,4 +1,4 @@
-"""The way to a host: its name, TCP to whichever of its addresses answers first, the proxy between, TLS."""
+"""Opens a connection to a host: look-up of the name, TCP to the address that answers first, proxy, TLS."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from parleyd.host import resolving
 from parleyd.host.proxies import Proxy, ProxyError
 from parleyd.host.resolving import Found
 
-# RFC 8305, section 5: how long an address may take before the next one is tried, too. In a house whose router promises
-# an IPv6 that does not work, the first address is one that never answers.
+# How long an address may take before the next one is tried in parallel (RFC 8305, section 5). In a house whose router
+# announces an IPv6 that does not work, the first address never answers.
 STAGGER_S = 0.25
 
 Option = tuple[int, int, int]
@@ -32,8 +32,8 @@ Option = tuple[int, int, int]
 class Deadline:
     """One deadline for all steps of a connection together; a socket's own timeout starts anew with every byte.
 
-    A context manager; time runs from its making on. guard(line): a socket that is shut down when the time is over,
-    which wakes whoever is blocked on it; the newest one given counts. cut_off(): the time is over now.
+    A context manager; the time runs from its creation. guard(line): this socket is shut down when the time is over,
+    which wakes a thread that is blocked on it; only the newest socket is guarded. cut_off(): ends the time now.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -46,7 +46,7 @@ class Deadline:
 
     @property
     def left_s(self) -> float:
-        """Never 0, which sockets take for something else."""
+        """The time left; never 0, which means non-blocking for a socket."""
         return max(0.001, self._until_s - time.monotonic())
 
     def guard(self, line: socket.socket) -> None:
@@ -56,8 +56,8 @@ class Deadline:
                 shut(line)
 
     def cause(self, error: Exception) -> Exception:
-        """The error to report. To a step that was cut off by this deadline it looks as if the line had ended, and that
-        is told as a timeout; errors whose cause is certain stay as they are."""
+        """The error to report. To a step that this deadline has cut off, the connection seems to have ended; this
+        becomes a timeout. Errors with a certain cause stay unchanged."""
         certain = ProxyError | resolving.NameServersSilentError | ssl.SSLCertVerificationError
         return TimeoutError("no answer") if self.is_over and not isinstance(error, certain) else error
 
@@ -82,15 +82,15 @@ class Deadline:
 
 
 def shut(raw: socket.socket) -> None:
-    """Wakes whoever is blocked on the socket."""
-    # Not SSLSocket's own: that one takes away what the other thread is using.
+    """Shuts the socket down, which wakes a thread that is blocked on it."""
+    # Not SSLSocket.shutdown(): it removes objects that the other thread is using.
     with contextlib.suppress(OSError):
         socket.socket.shutdown(raw, socket.SHUT_RDWR)
 
 
 def unacknowledged_bytes(raw: socket.socket) -> int:
-    """What was handed to the system on this TCP socket and the other side has not acknowledged: tcp(7), SIOCOUTQ.
-    0 where that cannot be told, or the socket is closed."""
+    """The bytes that the system has accepted for this TCP socket and the other side has not acknowledged: tcp(7),
+    SIOCOUTQ. 0 if the number is unknown, or the socket is closed."""
     try:
         return int.from_bytes(fcntl.ioctl(raw.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
     except (OSError, ValueError):
@@ -98,8 +98,9 @@ def unacknowledged_bytes(raw: socket.socket) -> int:
 
 
 def abort(raw: socket.socket) -> bool:
-    """Resets a TCP connection at once, whoever is using the socket: what waits in it is thrown away, and they see a
-    line that was lost. → whether that could be done. connect(2) with AF_UNSPEC; Python's own connect() cannot."""
+    """Resets a TCP connection at once, even while another thread uses the socket: waiting data are discarded, and the
+    other thread sees a lost connection. Returns whether it worked. It calls connect(2) with AF_UNSPEC, which Python's
+    connect() cannot do."""
     nowhere = struct.pack("H14x", socket.AF_UNSPEC)
     connect = ctypes.CDLL(None, use_errno=True).connect
     descriptor = raw.fileno()
@@ -116,10 +117,10 @@ def open_line(
     proxy: Proxy | None,
     tunnel: bool = True,
 ) -> socket.socket:
-    """Blocks until the deadline at most, which goes on guarding the line.
+    """Blocks until the deadline at most; the deadline goes on guarding the connection.
 
-    tunnel: whether the proxy is to connect us with the host, or takes requests for it. Raises OSError: among them
-    ProxyError, ssl.SSLError, socket.gaierror and TimeoutError; UnicodeError for a host that is no name.
+    tunnel: the proxy connects us with the host; otherwise it takes requests for the host. Raises OSError: among them
+    ProxyError, ssl.SSLError, socket.gaierror and TimeoutError; UnicodeError for an invalid host name.
     """
     if proxy is None:
         line = reach(host, port, options, deadline.left_s)
@@ -150,8 +151,8 @@ def _shake_hands(line: ssl.SSLSocket, deadline: Deadline) -> None:
 
 
 def reach(host: str, port: int, options: Sequence[Option], timeout_s: float) -> socket.socket:
-    """Blocks up to timeout_s, the look-up of the name included. Raises OSError: of the last address that failed, of
-    the name, or TimeoutError."""
+    """Blocks up to timeout_s, including the look-up of the name. Raises the OSError of the last address or of the
+    look-up, or TimeoutError."""
     until_s = time.monotonic() + timeout_s
     waiting = resolving.addresses(host, port, timeout_s)
     failure: OSError = TimeoutError("no answer")
@@ -203,7 +204,8 @@ def _begin(address: Found, options: Sequence[Option]) -> socket.socket:
 
 
 def _open_tunnel(line: socket.socket, proxy: Proxy, host: str, port: int, deadline: Deadline) -> None:
-    """RFC 9110, section 9.3.6. Until the tunnel is there the host says nothing, so nothing of it can be read here."""
+    """RFC 9110, section 9.3.6. The host sends nothing before the tunnel exists, so reading here cannot take bytes that
+    belong to the host."""
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     request = [f"CONNECT {where} HTTP/1.1", f"Host: {where}"]
     if proxy.authorization is not None:
@@ -214,7 +216,7 @@ def _open_tunnel(line: socket.socket, proxy: Proxy, host: str, port: int, deadli
             answer.begin()
             status, reason = answer.status, answer.reason
         if deadline.is_over:
-            # Cut off by the deadline, the answer may look complete.
+            # An answer that the deadline has cut off may look complete.
             raise TimeoutError
     except (OSError, http.client.HTTPException) as error:
         if deadline.is_over:
@@ -228,9 +230,9 @@ def _open_tunnel(line: socket.socket, proxy: Proxy, host: str, port: int, deadli
 
 
 def proxy_refusal(proxy: Proxy, status: int, reason: str, where: str) -> ProxyError:
-    """The error for a proxy that answers with this status instead of connecting us with `where`."""
+    """The error for a proxy that answers with this status instead of opening a tunnel to `where`."""
     match status:
-        # Some answer 401 where 407 is meant.
+        # Some proxies answer 401 instead of 407.
         case 401 | 407 if proxy.authorization is None:
             return ProxyError(
                 f"the proxy {proxy.shown} wants a user and a password (HTTP {status})",

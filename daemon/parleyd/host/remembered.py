@@ -1,5 +1,5 @@
-"""What outlives a restart or a power cut: what a person has set by hand, the mute switch and the volume, and the gain
-that was learnt for the microphone."""
+"""Values that survive a restart or a power cut: the mute switch and the volume that a person has set, and the learnt
+gain of the microphone."""
 
 from __future__ import annotations
 
@@ -18,18 +18,20 @@ from parleyd.host.files import read_file, replace_file
 
 log = logging.getLogger(__name__)
 
-# How long the one who mutes waits for the disk. On a card that fails, fsync(2) takes seconds; the order is in force.
+# How long an order to mute waits for the disk. On a failing card fsync(2) takes seconds; the order is already in force.
 WRITE_S = 0.5
 _MOST_BYTES = 1000
 _MOST_GAIN_BYTES = 4000
 
 
 class RememberedMute:
-    """A file that exists while muted. Whether it could be stored is told, for a person relies on it.
+    """The mute switch: a file that exists while the microphone is muted. A failure to store it is reported, because a
+    person relies on it.
 
-    directory: where state is kept; None: nothing is remembered. beside: of the runtime directory, for a state directory
-    that cannot be written; what is there holds over a restart of the daemon, and not over one of the device.
-    told: called on a thread of its own whenever an order has been stored, or has not: with what is wrong, or None.
+    directory: the state directory; None: nothing is stored.
+    beside: a file in the runtime directory, used if the state directory is not writable. It survives a restart of the
+    daemon, but not of the device.
+    told: called on a separate thread after each attempt to store an order, with the problem, or None.
     """
 
     def __init__(
@@ -47,11 +49,11 @@ class RememberedMute:
 
     @property
     def on(self) -> bool:
-        """Muted also where it cannot be known."""
+        """Whether the microphone is muted; also True if that cannot be determined."""
         return any(file is not None and _may_exist(file) for file in (self._file, self._beside))
 
     def remember(self, on: bool) -> str | None:
-        """→ why it will not outlive a restart; None where it will. Blocks for WRITE_S at most."""
+        """Stores the order. Returns why it will not survive a restart; None if it will. Blocks for WRITE_S at most."""
         self._orders += 1
         done = threading.Event()
         thread = threading.Thread(target=self._write, args=(on, self._orders, done), name="mute-switch", daemon=True)
@@ -66,7 +68,7 @@ class RememberedMute:
 
     def _write(self, on: bool, order: int, done: threading.Event) -> None:
         with self._writing:
-            # A later order has overtaken it, while the disk was slow.
+            # A later order has replaced this one while the disk was slow.
             if order == self._orders:
                 self.trouble = self._stored(on)
                 self._told(self.trouble)
@@ -99,14 +101,14 @@ class RememberedMute:
 
 
 def beside(directory: Path | None) -> Path | None:
-    """A second place for the mute switch of the daemon that keeps its state in this directory."""
+    """A second file for the mute switch of the daemon with this state directory."""
     if directory is None or not (os.environ.get("RUNTIME_DIRECTORY") or os.environ.get("XDG_RUNTIME_DIR")):
         return None
     try:
         place = runtime_place()
     except OSError:
         return None
-    # Daemons of one user have their runtime directory in common.
+    # Daemons of the same user share the runtime directory, so the name depends on the state directory.
     return place / f"muted.{zlib.crc32(os.fsencode(directory.absolute())):08x}"
 
 
@@ -137,7 +139,7 @@ _Level = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class _Volume(msgspec.Struct, frozen=True):
-    """configured: what audio.output.volume was meanwhile."""
+    """configured: the value of audio.output.volume when the volume was set."""
 
     volume: _Level
     configured: _Level | None
@@ -150,7 +152,7 @@ class RememberedVolume:
         self._file = None if directory is None else directory / "volume.json"
 
     def under(self, configured: float | None) -> float | None:
-        """What was set last; None if nothing was, or if the configuration has changed its mind since."""
+        """The volume that was set last; None if there is none, or if the configuration has been changed since."""
         if self._file is None:
             return None
         try:
@@ -166,7 +168,7 @@ class RememberedVolume:
         if self._file is None:
             return
         try:
-            # Somebody turns a knob: each step waits for no disk.
+            # Steps of a volume knob must not wait for the disk.
             replace_file(self._file, msgspec.json.encode(_Volume(volume, configured)) + b"\n", at_once=False)
         except OSError as error:
             log.warning("the volume will not outlive a restart: %s: %s", self._file, error.strerror)
@@ -181,7 +183,8 @@ class RememberedVolume:
 
 
 class _Gain(msgspec.Struct, frozen=True):
-    """device, configured_db: what audio.input.device and gain_db were meanwhile. learnt_db: on top of that."""
+    """device, configured_db: the values of audio.input.device and gain_db during learning. learnt_db: in addition to
+    gain_db."""
 
     device: str
     configured_db: float
@@ -195,7 +198,8 @@ class RememberedGain:
         self._file = None if directory is None else directory / "gain.json"
 
     def under(self, device: str, configured_db: float) -> float | None:
-        """What was learnt last; None if nothing was, or for another microphone or another configured gain."""
+        """The gain that was learnt last; None if there is none, or if it belongs to another microphone or another
+        gain_db."""
         if self._file is None:
             return None
         try:

@@ -1,6 +1,6 @@
 """A connection for one HTTP request: to the host, or to the proxy that the environment names for it.
 
-http.client of the standard library: it is loaded anyhow, knows no proxies by itself and follows nothing.
+It uses http.client of the standard library, which is loaded anyway, ignores proxies and follows no redirects.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from parleyd.host.reaching import Deadline, Option, open_line, proxy_refusal
 
 @dataclass(frozen=True)
 class Way:
-    """connection: connected. prefix: what stands before the path in the request line. headers: further ones.
+    """connection: connected. prefix: the text before the path in the request line. headers: additional headers.
 
-    proxy: the one that is asked in place of the host.
+    proxy: the proxy that gets the request instead of the host.
     """
 
     connection: http.client.HTTPConnection
@@ -28,7 +28,8 @@ class Way:
     proxy: Proxy | None = None
 
     def answer(self) -> http.client.HTTPResponse:
-        """To the request that was sent. Raises OSError, HTTPException, and ProxyError for what only a proxy answers."""
+        """The answer to the request that was sent. Raises OSError, HTTPException, and ProxyError for a status that only
+        a proxy sends."""
         answer = self.connection.getresponse()
         if self.proxy is not None and answer.status == 407:
             raise proxy_refusal(self.proxy, answer.status, answer.reason, self.prefix.removeprefix("http://"))
@@ -46,6 +47,7 @@ def open_http(url: SplitResult, options: Sequence[Option], deadline: Deadline, *
     connection.sock = open_line(host, port, options, deadline, tls=tls if is_tls else None, proxy=proxy, tunnel=is_tls)
     if proxy is None or is_tls:
         return Way(connection)
-    # RFC 9112, section 3.2.2: what is not encrypted is asked of the proxy itself, which often opens no tunnel for it.
+    # RFC 9112, section 3.2.2: an unencrypted request goes to the proxy itself, because many proxies open no tunnel for
+    # it.
     extra = {} if proxy.authorization is None else {"Proxy-Authorization": proxy.authorization}
     return Way(connection, f"http://{url.netloc}", extra, proxy)

@@ -1,8 +1,8 @@
-"""Names to addresses, in bounded time.
+"""Looks up the addresses of a name, in bounded time.
 
 The C library asks each name server several times, for up to a minute in all, and nothing can interrupt it. Therefore a
-thread of its own waits for it, and whoever asked goes on at the deadline. Threads that still wait for dead name servers
-are bounded in number; who asks for a name that was asked for a moment ago waits with the thread that is there.
+separate thread waits for it, and the caller goes on at its deadline. The number of these threads is limited; a second
+caller for the same name shares the running thread.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from typing import Any
 Found = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
 
 MOST_AT_ONCE = 8
-# A look-up that is older may have begun in another network, whose name servers are not those of today.
+# A running look-up is shared up to this age. An older one may have begun in another network, with other name servers.
 _FRESH_S = 5.0
-# A look-up that is older than this has lost its thread, or will never end; it no longer counts as one of the most.
+# A look-up that is older than this no longer counts towards the limit: it has lost its thread, or will never end.
 _DEAD_S = 300.0
 
 
@@ -34,7 +34,7 @@ class NoThreadLeftError(OSError):
 
 
 class NameServersSilentError(TimeoutError):
-    """No name server has answered in time, which says nothing about the name."""
+    """No name server has answered in time; the name itself may be right."""
 
 
 @dataclass(eq=False)
@@ -50,7 +50,7 @@ _running: dict[tuple[str, int], list[_LookUp]] = {}
 
 
 def addresses(host: str, port: int, timeout_s: float) -> list[Found]:
-    """Blocks up to timeout_s. Raises socket.gaierror, NameServersSilentError, and UnicodeError for what is no name."""
+    """Blocks up to timeout_s. Raises socket.gaierror, NameServersSilentError, and UnicodeError for an invalid name."""
     if is_address(host):
         return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
     until_s = time.monotonic() + timeout_s
@@ -65,7 +65,7 @@ def addresses(host: str, port: int, timeout_s: float) -> list[Found]:
 
 
 def is_address(host: str) -> bool:
-    """An address in numbers, for which no name server is asked."""
+    """Whether the host is a numeric address, which needs no name server."""
     try:
         ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
@@ -81,7 +81,7 @@ def _wait(until_s: float) -> None:
 
 
 def _begin(host: str, port: int) -> _LookUp | None:
-    """A look-up that is under way; None: there are too many. With the lock."""
+    """Starts a look-up, or returns the running one; None if there are too many. The caller holds the lock."""
     now_s = time.monotonic()
     of_name = _running.get((host, port), [])
     if of_name and now_s - of_name[-1].began_s < _FRESH_S:
@@ -90,8 +90,8 @@ def _begin(host: str, port: int) -> _LookUp | None:
         return None
     lookup = _LookUp(now_s)
     try:
-        # Not Thread.start(), which waits for the thread's first line: where memory runs out there, it waits for ever,
-        # and would do so with the lock that every other look-up needs.
+        # Thread.start() would wait until the thread runs. If memory is short, it would wait for ever, with the lock
+        # that every other look-up needs.
         _thread.start_new_thread(_ask, (host, port, lookup))
     except RuntimeError as error:
         raise NoThreadLeftError from error

@@ -1,6 +1,6 @@
-"""What this process takes of the machine: proc(5), and the limits of its control group: cgroups(7).
+"""The resources that this process uses: proc(5), and the limits of its control group: cgroups(7).
 
-To be asked when nothing is left, too: without a free file handle the figures are the last that could be read.
+It also works when resources are exhausted: without a free file handle it returns the last known figures.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from parleyd.core.health import Load
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _NO_HANDLE = (errno.EMFILE, errno.ENFILE)
-# Of /proc/self/stat, counted from the field behind the program's name.
+# Positions of fields in /proc/self/stat, counted from the field behind the program's name.
 _THREADS_AT, _RESIDENT_AT = 17, 21
 
-# What could be read last, by its name.
+# The last known figures, by name.
 _known: dict[str, int | None] = {}
-# /proc/self/stat, open from the first question on.
+# The descriptor of /proc/self/stat, open after the first call.
 _stat = -1
 
 
@@ -44,7 +44,7 @@ def _of_process() -> tuple[int, int]:
     try:
         if _stat < 0:
             _stat = os.open("/proc/self/stat", os.O_RDONLY | os.O_CLOEXEC)
-        # The name may have anything in it, but nothing behind it has a bracket.
+        # The program's name may contain brackets; the fields behind it do not.
         fields = os.pread(_stat, 4096, 0).rpartition(b")")[2].split()
         _known["threads"] = int(fields[_THREADS_AT])
         _known["memory"] = int(fields[_RESIDENT_AT]) * _PAGE_BYTES
@@ -55,7 +55,7 @@ def _of_process() -> tuple[int, int]:
 
 def _handles(soft_limit: int) -> int:
     try:
-        # Without the one that lists them.
+        # Minus the handle that lists the directory.
         _known["handles"] = sum(1 for _ in Path("/proc/self/fd").iterdir()) - 1
     except OSError as error:
         if error.errno == errno.EMFILE:

@@ -1,7 +1,8 @@
-"""Signals as something to wait for.
+"""Lets the main thread wait for signals.
 
-A Python signal handler runs in the main thread when it next executes something; blocked on a lock, it may not. So
-the main thread waits here, on a socket to which the interpreter itself writes when a signal arrives.
+A Python signal handler runs in the main thread, when it executes its next instruction; while it is blocked on a lock,
+the handler does not run. So the main thread waits here, on a socket to which the interpreter itself writes when a
+signal arrives.
 """
 
 from __future__ import annotations
@@ -18,15 +19,15 @@ STOP = (signal.SIGTERM, signal.SIGINT)
 RELOAD = signal.SIGHUP
 WAKE = signal.SIGUSR1
 SLEEP = signal.SIGUSR2
-# What wake() looks like to who waits: no signal has this number.
+# The value of wait() after nudge(); no signal has this number.
 NUDGE = 0
 
 
 class Signals:
-    """A context manager for the main thread. stop_wanted: a signal has come that says stop, or stop() was called.
+    """A context manager for the main thread. stop_wanted: a signal to stop has arrived, or stop() was called.
 
-    reloads: SIGHUP asks to reload. Otherwise, and in a terminal, it means that there is no terminal any more, and
-    stops like the others.
+    reloads: SIGHUP asks for a reload. Otherwise, and in a terminal, SIGHUP means that the terminal is closed, and stops
+    like the other signals.
     """
 
     def __init__(self, *, reloads: bool = False) -> None:
@@ -56,19 +57,19 @@ class Signals:
         self.stop_wanted = True
 
     def stop(self) -> None:
-        """As if a signal said so; from any thread."""
+        """Acts like a signal to stop; may be called from any thread."""
         self.stop_wanted = True
         self.nudge()
 
     def wait(self) -> int:
-        """Blocks until a signal arrives, or nudge() is called. The signal's number, or NUDGE."""
+        """Blocks until a signal arrives, or nudge() is called. Returns the signal's number, or NUDGE."""
         self.pulse.rest()
         number = self._reader.recv(1)[0]
         self.pulse.beat()
         return number
 
     def nudge(self) -> None:
-        """Makes wait() return; from any thread."""
-        # Full means that wait() will return anyhow; closed, that nobody waits any more.
+        """Makes wait() return; may be called from any thread."""
+        # If the socket is full, wait() will return anyway; if it is closed, nobody waits any more.
         with contextlib.suppress(OSError):
             self._writer.send(bytes([NUDGE]))

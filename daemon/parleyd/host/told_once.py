@@ -1,4 +1,4 @@
-"""A trouble that lasts, told when it begins and when it ends."""
+"""Reports a lasting trouble once when it begins, and once when it ends."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from parleyd.core.log_fields import NOTICE, fields
 
 
 class ToldOnce:
-    """Not thread-safe: one owner."""
+    """Remembers the present trouble. Not thread-safe."""
 
     def __init__(self, log: logging.Logger) -> None:
         self._log = log
         self._told = ""
 
     def trouble(self, text: str, hint: str) -> bool:
-        """Whether it is a new one."""
+        """Returns whether the trouble is new."""
         if self._told == text:
             return False
         self._told = text

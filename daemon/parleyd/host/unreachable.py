@@ -1,5 +1,6 @@
-"""Why a server could not be reached, in words, with a hint: one reader of errors for every connection. Pure but
-for what the errors are."""
+"""Explains in words why a server could not be reached, with a hint; used by every connection.
+
+Pure except for the types of errors."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ NO_SUCH_NAME = (socket.EAI_NONAME, socket.EAI_NODATA)
 
 @dataclass(frozen=True)
 class Trouble:
-    """reason: without secrets. hint: None where only the caller knows one. is_lasting: another try makes no sense."""
+    """reason: contains no secrets. hint: None if only the caller knows one. is_lasting: another try is useless."""
 
     reason: str
     hint: str | None = None
@@ -34,7 +35,7 @@ class Trouble:
 
 
 def trouble(error: Exception, host: str) -> Trouble:
-    """host: as it is to be shown. error: OSError, HTTPException, or what is raised for text that is no name."""
+    """host: as shown to the user. error: OSError, HTTPException, or the error for an invalid name."""
     match error:
         case ProxyError():
             return Trouble(str(error), error.hint, error.is_lasting)
@@ -91,7 +92,7 @@ def hint_form(authority: str) -> str:
 
 
 def words(error: BaseException) -> str:
-    """A system's error without its number."""
+    """The text of a system error, without its number."""
     if isinstance(error, ssl.SSLError) and error.reason:
         return error.reason.replace("_", " ").lower()
     if isinstance(error, OSError) and error.strerror:

@@ -1,8 +1,8 @@
-"""Which HTTP requests come from a web page, and so from whoever wrote the page, rather than from a program. Pure.
+"""Recognises HTTP requests that a web page causes, and so the author of the page, rather than a program. Pure.
 
-A browser on this machine opens connections to 127.0.0.1 for any page. It tells the page's origin with every WebSocket
-handshake (RFC 6455, section 10.2). With a plain GET to a name that was rebound to 127.0.0.1 (DNS rebinding) it tells
-none, but the name itself, in Host.
+A browser on this machine opens connections to 127.0.0.1 for any page. It sends the page's origin with every WebSocket
+handshake (RFC 6455, section 10.2). With a plain GET to a name that was rebound to 127.0.0.1 (DNS rebinding) it sends no
+origin, but the name itself, in Host.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 
 def origin_refusal(origin: str | None, allowed: Collection[str] = ()) -> str | None:
-    """Why a request with this Origin header is refused; None where it is not. Pages of this machine may ask; allowed:
-    other origins, as https://example.org."""
+    """The reason for which a request with this Origin header is refused; None if it is accepted. Pages of this machine
+    are accepted. allowed: further origins, such as https://example.org."""
     if origin is None or origin in allowed:
         return None
     try:
@@ -25,7 +25,8 @@ def origin_refusal(origin: str | None, allowed: Collection[str] = ()) -> str | N
 
 
 def host_refusal(host: str | None, own: Collection[str] = ()) -> str | None:
-    """Why a request with this Host header is refused; None where it is not. own: further names of the server."""
+    """The reason for which a request with this Host header is refused; None if it is accepted. own: further names of
+    the server."""
     try:
         name = urlsplit(f"//{host}").hostname if host else None
     except ValueError:
@@ -34,7 +35,7 @@ def host_refusal(host: str | None, own: Collection[str] = ()) -> str | None:
 
 
 def is_this_machine(name: str) -> bool:
-    """localhost, and addresses of the loopback."""
+    """Whether the host is localhost or a loopback address."""
     if name.lower().rstrip(".") == "localhost":
         return True
     try:

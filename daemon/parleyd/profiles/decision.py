@@ -1,4 +1,4 @@
-"""Which profile shall be in force. Pure: the time comes in as an argument."""
+"""Decides which profile is in force. Pure: the time is an argument."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from parleyd.usage.quiet_hours import covers
 
 
 def profile_at(profiles: Mapping[str, Profile], chosen: str, local: datetime | None) -> str | None:
-    """chosen: by a person; AUTO, NONE, or a name. local: the time on the wall, None where the clock is not set yet.
+    """The profile for this time; None: no profile. If the hours of several profiles overlap, the first one.
 
-    None: no profile. Of several whose hours it is, the first.
+    chosen: by a person; AUTO, NONE, or a name. local: the local time; None if the clock is not set yet.
     """
     if chosen != AUTO:
         return chosen if chosen != NONE and chosen in profiles else None

@@ -1,7 +1,7 @@
-"""Keeps the profile in force that shall be: by the clock on the wall, or as a person has chosen.
+"""Puts the right profile in force: by the wall clock, or as a person has chosen.
 
-The clock is looked at every second, not at the times at which something is due: a board without a battery learns the
-time late and all at once, and one that was suspended has missed them.
+The clock is read every second, not only at the times of the schedule: the clock of a board without a battery jumps when
+the network sets it, and a suspended board may have missed a time.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from parleyd.profiles.decision import profile_at
 log = logging.getLogger(__name__)
 
 TICK_S = 1.0
-# A profile that could not be put in force is tried again this much later.
+# The delay before a profile that could not be put in force is tried again.
 RETRY_S = 60.0
 
 
@@ -38,11 +38,11 @@ class ApplyError(UserError):
 
 
 class UnknownProfileError(UserError):
-    """hint: which there are."""
+    """The profile does not exist. hint: the existing profiles."""
 
 
 class Loud(Protocol):
-    """What has a volume, if it has sound. set_volume raises MixerError."""
+    """The volume of the daemon, if it has sound. set_volume raises MixerError."""
 
     @property
     def has_sound(self) -> bool: ...
@@ -54,7 +54,7 @@ class Loud(Protocol):
 
 
 class Profiles:
-    """first_config() for what to begin with, start() when that runs, stop(). Thread-safe.
+    """Use first_config() for the first configuration, start() when the daemon runs with it, and stop(). Thread-safe.
 
     wall: seconds since 1970.
     """
@@ -80,7 +80,8 @@ class Profiles:
         self.pulse = Pulse("profiles")
 
     def first_config(self) -> Config:
-        """That of the profile whose hours it is, but with the file's volume, to which we shall come back."""
+        """The configuration with the profile of the present hours, but with the file's volume, which returns after the
+        profile."""
         config = self._with(self._wanted())
         plain = overlay(config, {"audio": {"output": {"volume": self._file.audio.output.volume}}})
         self._in_force = plain
@@ -120,7 +121,7 @@ class Profiles:
         return tuple(self._file.profiles)
 
     def choose(self, name: str) -> None:
-        """AUTO, NONE, or the name of a profile; holds until the next choice or the end of the daemon.
+        """Chooses AUTO, NONE, or the name of a profile, until the next choice or the end of the daemon.
 
         Raises UnknownProfileError and ApplyError; then nothing has changed.
         """
@@ -138,7 +139,7 @@ class Profiles:
                 raise
 
     def rebase(self, config: Config) -> Changes:
-        """The file was read again. Raises ApplyError; then nothing has changed."""
+        """Uses a new configuration, after the file was read again. Raises ApplyError; then nothing has changed."""
         with self._lock:
             before = self._file, self._chosen
             self._file = config
@@ -182,7 +183,7 @@ class Profiles:
 
     def _wanted(self) -> str | None:
         wall_s = self._wall()
-        # A board without a battery begins in 1970; who does not know the time follows no schedule.
+        # A board without a clock battery starts in 1970; without a set clock there is no schedule.
         local = datetime.fromtimestamp(wall_s) if wall_s >= EARLIEST_S else None
         return profile_at(self._file.profiles, self._chosen, local)
 
@@ -190,14 +191,14 @@ class Profiles:
         return self._file if name is None else overlay(self._file, self._file.profiles[name].settings)
 
     def _switch(self, name: str | None, by: str, *, even_so: bool = False) -> Changes:
-        """even_so: also where the same profile stays in force. Raises ApplyError; then nothing has changed."""
+        """even_so: also if the same profile stays in force. Raises ApplyError; then nothing has changed."""
         before, config = self._in_force, self._with(name)
         if not even_so and name == self._current and config == before:
             return Changes()
         if self._loud is None:
             raise ApplyError("the daemon is starting", "try again in a moment")
         volume = self._loud.volume
-        # First what may fail by itself, the mixer; then what changes all or nothing.
+        # The mixer first, because it may fail alone; the other changes succeed or fail together.
         moved = self._bring_volume_back(self._loud, before, config)
         try:
             changed = self._apply(config)
@@ -215,8 +216,8 @@ class Profiles:
         return changed
 
     def _bring_volume_back(self, loud: Loud, before: Config, after: Config) -> bool:
-        """Where the file names no volume, the one that a profile has found comes back when it ends. → whether it did.
-        Raises ApplyError."""
+        """If the file names no volume, the volume from before a profile returns when the profile ends. Returns whether
+        the volume was changed. Raises ApplyError."""
         was_set, is_set = (config.audio.output.volume is not None for config in (before, after))
         if not was_set or is_set or self._volume_before is None or not loud.has_sound:
             return False

@@ -10,11 +10,11 @@ from typing import Any
 from parleyd.config.tool_sections import BuiltIn
 from parleyd.core.text import clean
 from parleyd.core.wall_clock import EARLIEST_S
+from parleyd.host.stopping import Stop
 from parleyd.tools import timers
 from parleyd.tools.alarm_clock import AlarmClock
 from parleyd.tools.parameters import Parameters
 from parleyd.tools.result import Fault, ToolError
-from parleyd.tools.stopping import Stop
 from parleyd.tools.toolbox import Tool
 
 TIMEOUT_S = 10.0

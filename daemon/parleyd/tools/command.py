@@ -11,13 +11,15 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from parleyd.core.text import cause, without
-from parleyd.tools import process, template
+from parleyd.host import subprocesses
+from parleyd.host.apart import Apart
+from parleyd.host.stopping import Stop
+from parleyd.tools import template
 from parleyd.tools.result import Fault, ToolError
-from parleyd.tools.stopping import Stop
 
 
 class Command:
-    """A Runner, see toolbox. secrets: environment variables with their values."""
+    """A Runner, see toolbox. secrets: environment variables with their values. apart: None runs it as the daemon."""
 
     def __init__(
         self,
@@ -28,6 +30,7 @@ class Command:
         stdin: bool,
         environment: Mapping[str, str],
         secrets: Mapping[str, str],
+        apart: Apart | None,
     ) -> None:
         """arguments: templates. stdin: it reads the parameters as JSON. Raises TemplateError."""
         self._templates = [template.parse(argument) for argument in arguments]
@@ -36,6 +39,7 @@ class Command:
         self._stdin = stdin
         self._environment = {**environment, **secrets}
         self._secrets = tuple(secrets.values())
+        self._apart = apart
 
     def run(self, parameters: Mapping[str, object], stop: Stop) -> str:
         arguments = template.arguments(self._templates, parameters, self._may_be_option)
@@ -43,13 +47,17 @@ class Command:
         return self._outcome(arguments, stdin, stop)
 
     def _outcome(self, arguments: Sequence[str], stdin: bytes, stop: Stop) -> str:
-        ran = process.run(
-            arguments,
-            directory=self._directory,
-            environment=process.clean_environment(self._environment),
-            stdin=stdin,
-            stop=stop,
-        )
+        try:
+            ran = subprocesses.run(
+                arguments,
+                apart=self._apart,
+                directory=self._directory,
+                environment=self._environment,
+                stdin=stdin,
+                stop=stop,
+            )
+        except subprocesses.NotStartedError as error:
+            raise ToolError(Fault.FAILED, str(error)) from None
         if ran.status != 0:
             said = cause(ran.errors, self._secrets) or cause(ran.output, self._secrets)
             how = f"signal {-ran.status}" if ran.status < 0 else f"code {ran.status}"
@@ -61,7 +69,9 @@ class Command:
 class PythonFunction(Command):
     """The entry point `name` of the group `parleyd.tools`."""
 
-    def __init__(self, name: str, *, environment: Mapping[str, str], secrets: Mapping[str, str]) -> None:
+    def __init__(
+        self, name: str, *, environment: Mapping[str, str], secrets: Mapping[str, str], apart: Apart | None
+    ) -> None:
         # What this interpreter finds, the other finds too.
         path = os.pathsep.join(entry for entry in sys.path if entry)
         super().__init__(
@@ -71,4 +81,5 @@ class PythonFunction(Command):
             stdin=True,
             environment={"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", **environment},
             secrets=secrets,
+            apart=apart,
         )

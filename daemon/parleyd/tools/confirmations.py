@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 
 from parleyd.config.tool_sections import MAX_TIMEOUT_S
 from parleyd.core import events
+from parleyd.host.stopping import Stop
 from parleyd.tools.asking import Answerer, new_id, too_much_to_show
 from parleyd.tools.audit import Audit
 from parleyd.tools.result import Fault, ToolError
-from parleyd.tools.stopping import Stop
 from parleyd.tools.timers import duration
 
 # So many calls in a row that were not allowed, within this time, are enough for the rest of it.

@@ -16,6 +16,8 @@ from parleyd.config.secrets import resolve
 from parleyd.core import events
 from parleyd.core.health import Pulse
 from parleyd.core.log_fields import fields
+from parleyd.host import apart as apart_module
+from parleyd.host.apart import Apart
 from parleyd.tools import ENTRY_POINT_GROUP, timers
 from parleyd.tools.alarm_clock import AlarmClock
 from parleyd.tools.approvals import Approvals
@@ -53,7 +55,7 @@ class DeviceTools:
     """start(), close(). Raises SecretError when a secret of a tool cannot be had.
 
     folder: the state directory; None: nothing is written, and timers end with the daemon. how_to_confirm: what a person
-    does to allow a call, for the agent.
+    does to allow a call, for the agent. apart: how programs are kept apart from the daemon; None: as this machine can.
     """
 
     def __init__(
@@ -63,13 +65,14 @@ class DeviceTools:
         bus: events.Bus,
         folder: Path | None,
         how_to_confirm: str = BY_COMMAND,
+        apart: Apart | None = None,
     ) -> None:
         self._host = host
         self._bus = bus
         self._audit = Audit(folder, config.audit_kib * 1024)
         self.alarm_clock = AlarmClock(folder, self._timer_goes_off, self._timers_stored)
         device = Device(host.set_volume, host.mute, host.end_conversation, host.status, self.alarm_clock)
-        tools = {**built_in_tools(config.built_in, device), **declared_tools(config)}
+        tools = {**built_in_tools(config.built_in, device), **declared_tools(config, apart)}
         for name in config.confirm_built_in:
             if name in tools:
                 tools[name] = replace(tools[name], confirm_s=config.confirm_s)
@@ -178,8 +181,9 @@ class DeviceTools:
         self._host.tell(f"The timer {timer.number}{label} has gone off on this device.{late} Tell the person.")
 
 
-def declared_tools(config: sections.Tools) -> dict[str, Tool]:
-    """Those of the configuration, which has passed its rules. Raises SecretError."""
+def declared_tools(config: sections.Tools, apart: Apart | None = None) -> dict[str, Tool]:
+    """Those of the configuration, which has passed its rules. apart: see DeviceTools. Raises SecretError."""
+    apart = apart or apart_module.here()
     tools: dict[str, Tool] = {}
     for name, command in config.command.items():
         secrets = _secrets(command.secrets)
@@ -190,6 +194,7 @@ def declared_tools(config: sections.Tools) -> dict[str, Tool]:
             stdin=command.stdin == "parameters",
             environment=command.environment,
             secrets=secrets,
+            apart=None if command.run_as == "daemon" else apart,
         )
         tools[name] = _tool(name, "command", command, runner, secrets, config)
     for name, http in config.http.items():
@@ -212,7 +217,12 @@ def declared_tools(config: sections.Tools) -> dict[str, Tool]:
             hint = f"install the package into the environment of parleyd (its group is {ENTRY_POINT_GROUP})"
             log.warning("%s; %s", text, hint, extra=fields(hint=hint))
         secrets = _secrets(python.secrets)
-        runner = PythonFunction(entry_point, environment=python.environment, secrets=secrets)
+        runner = PythonFunction(
+            entry_point,
+            environment=python.environment,
+            secrets=secrets,
+            apart=None if python.run_as == "daemon" else apart,
+        )
         tools[name] = _tool(name, "python", python, runner, secrets, config)
     return tools
 
@@ -238,6 +248,7 @@ def _tool(
         cancel_on_speech=section.cancel_on_speech,
         confirm_s=config.confirm_s if section.confirm else None,
         secrets=tuple(secrets.values()),
+        as_daemon=getattr(section, "run_as", "") == "daemon",
     )
 
 

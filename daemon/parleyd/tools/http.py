@@ -21,9 +21,9 @@ from parleyd.host import authorities, unreachable
 from parleyd.host.reaching import Deadline
 from parleyd.host.requests import Way, open_http
 from parleyd.host.resolving import NameServersSilentError
+from parleyd.host.stopping import Stop
 from parleyd.tools import template
 from parleyd.tools.result import Fault, ToolError
-from parleyd.tools.stopping import Stop
 
 MAX_BODY_BYTES = 256 * 1024
 MAX_REDIRECTS = 3

@@ -18,12 +18,12 @@ from parleyd.agents.agent import ToolCall
 from parleyd.core import events
 from parleyd.core.log_fields import fields
 from parleyd.core.text import bounded, clean
+from parleyd.host.stopping import Stop
 from parleyd.tools.audit import Audit, bounded_parameters
 from parleyd.tools.confirmations import Confirmations
 from parleyd.tools.limits import Limits
 from parleyd.tools.parameters import Parameters
 from parleyd.tools.result import Fault, Result, ToolError, failed, good
-from parleyd.tools.stopping import Stop
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,8 @@ class Runner(Protocol):
 @dataclass(frozen=True, slots=True)
 class Tool:
     """kind: for lists and the audit log. confirm_s: so long a person may take to allow each call; None: nobody is
-    asked. secrets: never to be seen in lists and the audit log."""
+    asked. secrets: never to be seen in lists and the audit log. as_daemon: it may do all that the daemon may, for the
+    configuration says so."""
 
     name: str
     kind: str
@@ -57,6 +58,7 @@ class Tool:
     cancel_on_speech: bool = False
     confirm_s: float | None = None
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    as_daemon: bool = False
 
 
 # Takes the result; returns whether the session from which the call came is still there.

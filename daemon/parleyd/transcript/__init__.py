@@ -1,1 +1,1 @@
-"""The log of what was said: turns, redaction, files."""
+"""The transcript: turns, redaction, files."""

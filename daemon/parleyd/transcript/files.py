@@ -1,9 +1,9 @@
 """The transcript's files: one for each day, more where it grows large; old ones are deleted.
 
-Their size is bounded, of a day and of all: what an agent says, and what it says that a person has said, must not fill
-the disk. A day that is full ends with a line that says so.
+The size of a day and of all files is limited, because the texts that an agent sends must not fill the disk. A full day
+ends with a line that says so.
 
-`2026-11-21.jsonl`, `2026-11-21.1.jsonl`, ...: in the order of their names as name_key() sees them.
+`2026-11-21.jsonl`, `2026-11-21.1.jsonl`, ...: name_key() gives their order.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ DIRECTORY_NAME = "transcripts"
 
 
 def name_key(name: str) -> tuple[date, int] | None:
-    """What to sort names by; None for files that are none of ours."""
+    """The sort key of a file name; None for files that are not part of the transcript."""
     found = _NAME.fullmatch(name)
     if found is None:
         return None
@@ -48,7 +48,7 @@ class Files:
     ) -> None:
         self._directory = directory
         self._keep_days = keep_days
-        # Of two files at least: the newest is never deleted.
+        # At least two files must fit, because the newest is never deleted.
         self._max_bytes = min(max_bytes, day_bytes, total_bytes // 2)
         self._day_bytes = day_bytes
         self._total_bytes = total_bytes
@@ -56,15 +56,15 @@ class Files:
         self._full: date | None = None
 
     def append(self, today: date, line: bytes, full_line: bytes = b"") -> bool:
-        """line: with its newline; whole or not at all. full_line: the last one of a day that is full. Returns whether
-        there was room for it. Raises OSError."""
+        """Appends a line, completely or not at all. line: with its newline. full_line: the last line of a full day.
+        Returns whether there was room for it. Raises OSError."""
         if self._full == today:
             return False
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         sizes = {path: path.stat().st_size for path in listed(self._directory)}
         used_bytes = sum(size for path, size in sizes.items() if _day(path) == today)
         if used_bytes + len(line) > self._day_bytes:
-            # After a restart it may be said once more, until the bound is reached.
+            # After a restart the last line may be written again, as long as the limit allows it.
             if used_bytes <= self._day_bytes and full_line:
                 self._write(self._current(today, len(full_line)), full_line)
             self._full = today
@@ -74,7 +74,7 @@ class Files:
         return True
 
     def _make_room(self, sizes: dict[Path, int], more_bytes: int) -> None:
-        """The oldest files go, but never the newest."""
+        """Deletes the oldest files, but never the newest."""
         total_bytes = sum(sizes.values()) + more_bytes
         for path in list(sizes)[:-1]:
             if total_bytes <= self._total_bytes:
@@ -108,7 +108,7 @@ class Files:
         return self._directory / (f"{today.isoformat()}.{part}.jsonl" if part else f"{today.isoformat()}.jsonl")
 
     def delete_old(self, today: date) -> None:
-        """Deletes what is older than keep_days; once a day is enough. Raises OSError."""
+        """Deletes files older than keep_days; once a day is enough. Raises OSError."""
         if self._day == today or not self._directory.exists():
             return
         first = today - timedelta(days=min(self._keep_days, today.toordinal() - 1))

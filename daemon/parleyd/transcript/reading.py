@@ -29,9 +29,9 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 def entries(directory: Path, since: datetime | None) -> Iterator[tuple[str, Entry]]:
-    """(the line as it stands, what it says), in order. Raises OSError."""
+    """Yields (the line itself, its entry), in order. Raises OSError."""
     for path in listed(directory):
-        # A file's name is a local date, a line's time has its own offset: a day more does no harm.
+        # The file's name is a local date, and a line's time has its own offset; therefore one more day is read.
         if since is not None and (key := name_key(path.name)) and key[0] < since.date() - timedelta(days=1):
             continue
         with os.fdopen(open_regular(path), encoding="utf-8", errors="replace") as file:
@@ -41,7 +41,7 @@ def entries(directory: Path, since: datetime | None) -> Iterator[tuple[str, Entr
 def follow(
     directory: Path, since: datetime | None, wait: Callable[[float], None] = time.sleep
 ) -> Iterator[tuple[str, Entry]]:
-    """Like entries(), and then all that is still to come; ends never."""
+    """Like entries(), and then all new lines; never ends."""
     read_bytes: dict[Path, int] = {}
     while True:
         try:
@@ -74,7 +74,8 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 def moment(text: str, now: datetime) -> datetime:
-    """`90m`, `2h`, `3d` before now; `today`; or a date or time such as 2026-11-21T18:00. Raises ValueError."""
+    """Parses a time: `90m`, `2h` or `3d` before now; `today`; or a date or time such as 2026-11-21T18:00. Raises
+    ValueError."""
     if found := _SPAN.fullmatch(text.strip()):
         try:
             return now - timedelta(seconds=int(found[1]) * _SECONDS[found[2]])

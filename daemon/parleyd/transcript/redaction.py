@@ -1,8 +1,8 @@
-"""What of a text must not be written down. Pure.
+"""Replaces the parts of a text that must not be written. Pure.
 
-A pattern can take longer than the universe lasts, and Python's own `re` holds the interpreter lock all the while: that
-would stop the sound. Therefore the library regex, which lets go of the lock and of the search (PyPI, `regex`, "timeout"
-and "concurrent"); it is loaded only where there are patterns.
+A pattern can take practically for ever, and Python's own `re` holds the interpreter lock meanwhile, which would stop
+the sound. The library regex can release the lock and stop the search (PyPI, `regex`, "timeout" and "concurrent"). It is
+loaded only if there are patterns.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ WITHHELD = "[withheld: a pattern of transcript.redact took too long]"
 
 
 class PatternError(Exception):
-    """No regular expression. The text says why, in one line."""
+    """The text is not a regular expression; the message says why, in one line."""
 
 
 def compiled(pattern: str) -> regex.Pattern[str]:
@@ -40,7 +40,7 @@ class Redaction:
         self._patterns = [compiled(pattern) for pattern in patterns]
 
     def __call__(self, text: str) -> str:
-        """The text as it may be written, at most MOST_CHARS of it; WITHHELD where that cannot be told in time."""
+        """The redacted text, at most MOST_CHARS of it; WITHHELD if the patterns take too long."""
         if len(text) > MOST_CHARS:
             text = text[: MOST_CHARS - 1] + "…"
         for pattern in self._patterns:

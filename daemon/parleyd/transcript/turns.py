@@ -1,7 +1,7 @@
-"""From the events of the bus to turns as really heard. Pure.
+"""Makes turns, as really heard, from the events of the bus. Pure.
 
-A turn of the agent is complete when its sound is over and nothing more can come of it: its correction comes after the
-interruption, and what had counted as finished may go on after a hiccup of the network.
+A turn of the agent is complete when its sound is over and no more of it can come: its correction comes after the
+interruption, and an answer that seemed finished may go on after a delay in the network.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from parleyd.agents.agent import MAX_TEXT_CHARS
 from parleyd.conversation.dialogue.history import words_heard
 from parleyd.core import events
 
-# A correction comes within this time after an answer has ended, and so does more of an answer that stuttered.
+# How long after its end an answer may still be corrected or continued.
 SETTLED_AFTER_S = 2.0
-# Texts that wait for their sound; more do not come in any conversation between people.
+# How many texts may wait for their sound; a real conversation never has more.
 MOST_PENDING = 50
 
 
@@ -24,9 +24,9 @@ MOST_PENDING = 50
 class Turn:
     """at_s: when the person had spoken, or when the answer became audible (monotonic).
 
-    Of the person: speech_ms, how long they spoke. Of the agent: answered_ms, from the end of the person's speech to the
-    first sound; heard_ms, what of it sounded (0: a text without a voice); interrupted: `text` is what was heard of it.
-    Of parleyd: what the transcript says about itself.
+    For the person: speech_ms is the duration of the speech. For the agent: answered_ms is the time from the end of the
+    person's speech to the first sound; heard_ms is the duration that was played (0: a text without a voice);
+    interrupted: `text` contains only the words that were heard. For parleyd: a remark of the transcript itself.
     """
 
     at_s: float
@@ -55,19 +55,19 @@ class _Answer:
 
 @dataclass(slots=True)
 class Turns:
-    """Takes every event in order; gives turns as soon as they are complete."""
+    """Takes every event in order; returns turns as soon as they are complete."""
 
     _answers: dict[int, _Answer] = field(default_factory=dict)
     _conversation_id: str = ""
     _speech_since_s: float | None = None
     _speech_until_s: float | None = None
-    # The answer that sounds, and since when: its text may come later.
+    # The answer that is being played, and since when: its text may come later.
     _sounding: tuple[int, float] | None = None
     _over_s: float | None = None
     _is_open: bool = False
-    # Typed while no session was open: of the next one, unless it is lost before.
+    # Texts typed while no session was open; they belong to the next session, unless they are lost before.
     _typed: list[events.Typed] = field(default_factory=list)
-    _is_silent: bool = False  # the daemon has no sound: a text is all that there is of an answer
+    _is_silent: bool = False  # the daemon has no sound: an answer consists of its text only
 
     def take(self, event: events.Event) -> list[Turn]:
         match event:
@@ -80,7 +80,7 @@ class Turns:
                 typed, self._typed = self._typed, []
                 return [*done, *map(self._of_writer, typed)]
             case events.SessionEnded():
-                # A goodbye may still be sounding.
+                # The agent's goodbye may still be playing.
                 self._over_s, self._is_open = event.at_s, False
             case events.TypedLost(typed_s=typed_s):
                 self._typed = [typed for typed in self._typed if typed.at_s != typed_s]
@@ -108,7 +108,7 @@ class Turns:
         return []
 
     def settle(self, now_s: float) -> list[Turn]:
-        """What is complete because nothing more has come of it for a while."""
+        """Returns the turns that are complete because nothing was added for a while."""
         over = self._over_s is not None and now_s - self._over_s >= SETTLED_AFTER_S
         return self._give(
             lambda answer: over if answer.started_s is None else now_s - (answer.ended_s or now_s) >= SETTLED_AFTER_S
@@ -116,11 +116,11 @@ class Turns:
 
     @property
     def waits(self) -> bool:
-        """Whether settle() may have something to give later on."""
+        """Whether settle() may return a turn later."""
         return bool(self._answers)
 
     def finish(self) -> list[Turn]:
-        """All that is left."""
+        """Returns all remaining turns."""
         return self._give(lambda _answer: True)
 
     def _of_person(self, text: str, at_s: float) -> Turn:
@@ -144,7 +144,7 @@ class Turns:
             if answer is not None:
                 answer.corrected = text
         elif answer is not None:
-            # A further text before any further sound.
+            # This is a second text before any new sound.
             answer.text = f"{answer.text} {text}".strip()[:MAX_TEXT_CHARS]
         elif text and len(self._answers) < MOST_PENDING:
             answer = self._answers[number] = _Answer(number, at_s, text)
@@ -152,7 +152,7 @@ class Turns:
                 self._sounds(answer, self._sounding[1])
 
     def _started(self, number: int, at_s: float) -> list[Turn]:
-        # What was to sound before this one will not sound any more.
+        # Earlier answers that have not been played yet will not be played any more.
         done = self._give(lambda answer: answer.number < number)
         answer = self._answers.get(number)
         if answer is None:

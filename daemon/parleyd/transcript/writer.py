@@ -1,4 +1,4 @@
-"""The thread that writes the transcript. The line never waits for it, nor for the disk."""
+"""The thread that writes the transcript. The conversation never waits for it, nor for the disk."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
 
-from parleyd.config.keeping import Transcript
+from parleyd.config.retention import Transcript
 from parleyd.core import events
 from parleyd.core.health import Pulse
 from parleyd.core.log_fields import fields
@@ -27,10 +27,10 @@ log = logging.getLogger(__name__)
 
 MOST_WAITING = 500
 MOST_CHARS = 4_000_000
-# Turns that wait for a disk that is full, or for a clock that is not set yet; the oldest go first.
+# How many turns may wait for a full disk, or for a clock that is not set yet; the oldest are dropped first.
 MOST_UNWRITTEN = 200
 LOOK_S = 1.0
-# How often old files are looked for; midnight is told by nobody.
+# How often old files are searched and deleted; there is no event at midnight.
 TIDY_S = 3600.0
 RETRY_S = 10.0
 STOP_S = 1.0
@@ -67,7 +67,7 @@ class TranscriptWriter:
         self._thread.start()
 
     def stop(self) -> None:
-        """Writes what is left, for STOP_S at most."""
+        """Writes the remaining turns, for STOP_S at most."""
         try:
             self._events.put_nowait(None)
         except queue.Full:
@@ -115,7 +115,7 @@ class TranscriptWriter:
     def _tidy(self) -> None:
         wall_s = self._wall()
         if wall_s >= EARLIEST_S:
-            # What hinders deleting hinders writing as well, and is told there.
+            # A problem with deleting is also a problem with writing, and is reported there.
             with contextlib.suppress(OSError):
                 self._files.delete_old(datetime.fromtimestamp(wall_s).date())
 
@@ -123,7 +123,7 @@ class TranscriptWriter:
         self._unwritten.extend(turns)
         self._bound()
         now_s, wall_s = time.monotonic(), self._wall()
-        # Without a clock there is no day to write them under; it comes with the network, as a rule.
+        # Without a set clock the day is unknown; usually the network sets it soon.
         if now_s < self._retry_s or (wall_s < EARLIEST_S and not at_last):
             return
         while self._unwritten:
@@ -163,7 +163,7 @@ class TranscriptWriter:
 
 
 def transcript_writer(settings: Transcript, state_directory: Path | None) -> TranscriptWriter | None:
-    """None where none is wanted, or where there is no place for it."""
+    """The writer; None if transcripts are switched off, or if there is no state directory."""
     if not settings.enabled:
         return None
     directory = Path(settings.directory) if settings.directory else state_directory and state_directory / DIRECTORY_NAME

@@ -1,1 +1,1 @@
-"""`parleyd tune`: how the microphone, the room and the gate get on with each other, and what to change."""
+"""`parleyd tune`: measures how microphone, room and gate work together, and says which settings to change."""

@@ -1,4 +1,4 @@
-"""From what was heard to what should be changed, in words. Pure."""
+"""Turns the measurements of a recording into advice. Pure."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from parleyd.audio.pcm import FRAME_MS
 from parleyd.tuning.rehearsal import Flags, Rehearsal
 
 ALSAMIXER = "`alsamixer` (F6: the card, F4: capture)"
-# Speech should peak around here: loud enough for the detector, with room for a raised voice.
+# The right peak of speech: loud enough for the detector, with headroom for a raised voice.
 PEAK_GOAL_DBFS = -20.0
 PEAK_LOW_DBFS = -30.0
-# This share of samples at full scale is heard as distortion.
+# The share of samples at full scale from which distortion is audible.
 CLIPPED_SHARE = 0.0002
 FULL_SCALE = 32_700
 OFFSET_PERCENT = 1.0
-# Beyond this share of zeros it is not a person being quiet.
+# A larger share of zeros than this means a muted microphone, not a quiet room.
 DEAD_SHARE = 0.98
-# The limits of audio.input.gain_db; and the noise that a gain should not raise any further.
+# The limits of audio.input.gain_db, and the level to which a gain may raise the noise.
 GAIN_DB = (-20, 40)
 RAISED_NOISE_DBFS = -50.0
 NOISY_DBFS = -45.0
 NARROW_DB = 12.0
 HUM_DB = 15.0
-# So much that sounds like speech and would not be sent is worth a word, and no tick.
+# The duration of held-back sound from which it is mentioned.
 HELD_BACK_S = 1.0
 HELD_BACK_SHARE = 0.1
-# Closed and opened again within this time: one utterance, torn.
+# A gate that opens again within this time after closing has torn one utterance.
 TORN_MS = 700
-# The gate looks as if it hung open.
+# The share of open time from which the gate seems to stay open for ever.
 STUCK_SHARE = 0.9
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The keys of `gate` that advice is about."""
+    """The keys of `gate` that the advice may change."""
 
     vad: str = "webrtcvad"
     aggressiveness: int = 2
@@ -49,8 +49,8 @@ class Settings:
 
 @dataclass(frozen=True)
 class Loudness:
-    """What the levels hold already, and what can make the microphone louder. has_mixer: its card, or the sound server,
-    has a capture volume; None: not known, for it is a recording."""
+    """The gain that the levels already include, and the means to make the microphone louder. has_mixer: its card, or
+    the sound server, has a capture volume; None: not known, because it is a recording."""
 
     gain_db: float = 0.0
     auto_gain: bool = False
@@ -59,7 +59,7 @@ class Loudness:
 
 @dataclass(frozen=True)
 class Trial:
-    """The same recording with one key changed. sent_s: how much of it would have been sent."""
+    """The same recording with one key changed. sent_s: the duration that would have been sent."""
 
     key: str
     value: str | int
@@ -70,11 +70,13 @@ class Trial:
 class Facts:
     """Levels in dBFS. *_share: 0 to 1 of the time (clipped_share: of the samples).
 
-    hum_db: how far the noise in the whole band is above that in the band of speech. speech_dbfs: the loudness of what
-    was sent, None if nothing was. standing_out_share: louder than the floor by 6 dB and more. voiced_share: of that,
-    what the detector called speech; pitched_share: of that, what had a pitch. torn: openings right after a closing.
-    late: openings into the middle of speech, the pre-roll being too short. held_back_ms: of what sounds like speech and
-    would not have been sent, for each reason of audio.held_back.
+    hum_db: how far the noise in the whole band is above that in the band of speech.
+    speech_dbfs: the loudness of the sent sound; None if there was none.
+    standing_out_share: sound that is at least 6 dB above the noise floor.
+    voiced_share: the part of it that the detector called speech; pitched_share: the part of that with a pitch.
+    torn: openings right after a closing.
+    late: openings in the middle of speech, because the pre-roll is too short.
+    held_back_ms: sound like speech that would not have been sent, for each reason of audio.gate.held_back.
     """
 
     seconds: float
@@ -97,8 +99,8 @@ class Facts:
 
 @dataclass(frozen=True)
 class Advice:
-    """kind: fault, what keeps it from working; change, what would make it better; good, what is as it should be.
-    key, value: what to write into the configuration, where that is the right mode."""
+    """kind: fault: it cannot work so; change: an improvement; good: nothing to do.
+    key, value: the setting for the configuration, if a setting helps."""
 
     kind: Literal["fault", "change", "good"]
     text: str
@@ -110,12 +112,12 @@ class Advice:
 
 
 def facts_of(heard: Rehearsal) -> Facts:
-    """Needs at least one frame."""
+    """Computes the facts of a recording. Needs at least one frame."""
     samples = heard.samples.astype(np.float64)
     peak = float(np.abs(samples).max(initial=0.0))
     alive = heard.level_dbfs > -100
     voice, level = heard.voice_dbfs[alive], heard.level_dbfs[alive]
-    # A tenth of the time nobody speaks, even in a speech.
+    # Even in a long talk nobody speaks for a tenth of the time.
     floor = float(np.percentile(voice, 10)) if len(voice) else -120.0
     quiet = voice <= floor + 3
     speech = heard.sent & heard.voiced
@@ -166,8 +168,8 @@ def advise(
     trials: Sequence[Trial] = (),
     channels_cancel: bool = False,
 ) -> list[Advice]:
-    """What is wrong first, and never nothing. nobody_spoke: whatever opened the gate was noise; trials: what would have
-    opened it less, perhaps, the mildest first; channels_cancel: one channel alone is not as silent as all together."""
+    """The advice, faults first; never empty. nobody_spoke: all sound that opened the gate was noise. trials: settings
+    that may open it less, the mildest first. channels_cancel: one channel alone is louder than all together."""
     loudness = loudness or Loudness()
     if facts.dead_share > DEAD_SHARE and channels_cancel:
         text = (
@@ -215,7 +217,7 @@ def _microphone(facts: Facts, loudness: Loudness, nobody_spoke: bool) -> Iterato
 
 
 def _louder(facts: Facts, loudness: Loudness) -> Advice:
-    """alsamixer comes first where it can help: what the converter already has needs no making up for."""
+    """alsamixer comes first if it can help, because gain before the converter adds less noise."""
     more_db = max(5, 5 * round((PEAK_GOAL_DBFS - facts.peak_dbfs) / 5))
     peaks = f"your microphone peaks at {_db(facts.peak_dbfs)} dBFS"
     if loudness.gain_db:
@@ -225,7 +227,7 @@ def _louder(facts: Facts, loudness: Loudness) -> Advice:
         learns = "audio.input.auto_gain makes it louder by itself, by 3 dB a minute at most"
         has_none = f"{peaks}, and its card has no capture volume: {learns}"
         return Advice("change", has_none if loudness.has_mixer is False else f"{peaks}: {raise_it}; {learns}")
-    # With more than this the noise would be as loud as in a noisy room.
+    # A larger gain would make the noise as loud as in a noisy room.
     allowed_db = RAISED_NOISE_DBFS - facts.floor_dbfs
     gain_db = min(round(loudness.gain_db + min(more_db, allowed_db)), GAIN_DB[1])
     if gain_db < loudness.gain_db + 5:
@@ -238,7 +240,7 @@ def _louder(facts: Facts, loudness: Loudness) -> Advice:
 
 
 def _room(facts: Facts, nobody_spoke: bool) -> Iterator[Advice]:
-    # An offset counts as level, too.
+    # A DC offset counts as level, too, and would look like hum.
     if facts.hum_db > HUM_DB and facts.offset_percent <= OFFSET_PERCENT:
         yield Advice(
             "change",
@@ -247,7 +249,7 @@ def _room(facts: Facts, nobody_spoke: bool) -> Iterator[Advice]:
             "microphone stands on",
         )
     over_db = _over_db(facts)
-    # Where it clips, the noise is as much too loud as the rest.
+    # If the sound clips, the noise is too loud for the same reason.
     if facts.floor_dbfs > NOISY_DBFS and facts.clipped_share <= CLIPPED_SHARE:
         yield Advice(
             "change",
@@ -308,7 +310,7 @@ def _on_speech(facts: Facts, settings: Settings) -> Iterator[Advice]:
             "`parleyd tune --noise` while nobody speaks"
         )
         yield Advice("change", text)
-    # In noise the gate opens and closes for reasons of its own, and other figures than its are to be changed.
+    # In noise the gate opens and closes because of the noise, and other settings than its own have to be changed.
     over_db = _over_db(facts) or 0.0
     is_clear = over_db >= NARROW_DB
     if facts.torn and is_clear:
@@ -319,7 +321,7 @@ def _on_speech(facts: Facts, settings: Settings) -> Iterator[Advice]:
         value = min(3000, settings.pre_roll_ms + 300)
         text = f"{_times(facts.late)} the gate opened into the middle of a word: keep more from before with"
         yield Advice("change", text, "gate.pre_roll_ms", value)
-    # With a hum the peak is none of speech.
+    # With a hum the peak is not that of speech.
     peak_is_speech = facts.hum_db <= HUM_DB and facts.clipped_share <= CLIPPED_SHARE
     if is_clear and peak_is_speech and facts.peak_dbfs >= PEAK_LOW_DBFS:
         yield Advice("good", f"the level is right, and speech is {over_db:.0f} dB above the noise")
@@ -334,7 +336,7 @@ def _on_speech(facts: Facts, settings: Settings) -> Iterator[Advice]:
 
 
 def _held_back(facts: Facts) -> Advice | None:
-    """Where much that sounds like speech would not have been sent."""
+    """Advice if much sound like speech would not have been sent."""
     held_s, sent_s = sum(facts.held_back_ms.values()) / 1000, facts.sent_share * facts.seconds
     if held_s < max(HELD_BACK_S, HELD_BACK_SHARE * (held_s + sent_s)):
         return None

@@ -1,4 +1,5 @@
-"""The way from the speaker back into the microphone: how late, how loud, and whether a canceller can follow. Pure."""
+"""Measures the echo path from the speaker to the microphone: delay, level, and whether a canceller can model it.
+Pure."""
 
 from __future__ import annotations
 
@@ -18,21 +19,23 @@ SWEEP_DBFS = -12.0
 QUIET_BEFORE_S = 0.7
 QUIET_AFTER_S = 1.0
 LONGEST_DELAY_S = 1.0
-# A room's echo; what comes later counts as what a canceller cannot explain.
+# The length of a room's response; later sound counts as sound that a canceller cannot model.
 RESPONSE_S = 0.3
-# The response has to stand out of its own noise by this factor to be one.
+# A response counts if it exceeds its own noise by this factor.
 FOUND_RATIO = 12.0
-# A linear canceller cannot take away what is not linear (rattling, overdriven speakers).
+# The least ratio of linear to other echo: a canceller cannot remove distortion (rattling, overdriven speakers).
 LINEAR_DB = 12.0
-# WebRTC's canceller finds delays up to here by itself; measured with pywebrtc-audio 0.2.
+# The longest delay that WebRTC's canceller finds by itself; measured with pywebrtc-audio 0.2.
 CANCELLER_DELAY_MS = 250.0
 LOUD_ECHO_DB = 0.0
 
 
 @dataclass(frozen=True)
 class EchoPath:
-    """far: what was handed to the speaker. near: what the microphone heard, at full length. Both at the pipeline's
-    rate. near_later_s: from handing over the first of far to the first of near; negative: the microphone ran before.
+    """far: the sound given to the speaker. near: the whole sound of the microphone. Both at the pipeline's rate.
+
+    near_later_s: the time from the first sample of far to the first sample of near; negative: the microphone started
+    first.
     """
 
     far: Samples
@@ -42,8 +45,9 @@ class EchoPath:
 
 @dataclass(frozen=True)
 class EchoFacts:
-    """delay_ms: from handing a sample to the speaker to its return, None where nothing returned. gain_db: the echo over
-    what was played. linear_db: the echo over what of it no linear canceller can take away. Levels in dBFS."""
+    """delay_ms: from giving a sample to the speaker to its return; None if no echo was found. gain_db: the echo
+    relative to the played sound. linear_db: the echo relative to the part that no linear canceller can remove. Levels
+    in dBFS."""
 
     delay_ms: float | None
     gain_db: float
@@ -54,7 +58,7 @@ class EchoFacts:
 
 
 def sweep(rate_hz: int) -> Samples:
-    """Silence, a sweep from low to high, silence."""
+    """The test sound: silence, a sweep from low to high, silence."""
     time_s = np.arange(round(SWEEP_S * rate_hz)) / rate_hz
     low, high = SWEEP_HZ
     high = min(high, 0.45 * rate_hz)
@@ -68,13 +72,13 @@ def sweep(rate_hz: int) -> Samples:
 
 
 def estimate(path: EchoPath) -> EchoFacts:
-    """By deconvolution of the sweep."""
+    """Measures the echo by deconvolution of the sweep."""
     far, near = path.far / 32768.0, path.near / 32768.0
     size = 1 << (len(far) + len(near)).bit_length()
     heard, played = np.fft.rfft(near, size), np.fft.rfft(far, size)
     power = np.abs(played) ** 2
     response: Wave = np.fft.irfft(heard * np.conj(played) / (power + 1e-3 * power.max()), size)
-    # Where in the response the delay is zero; before it nothing can have come back.
+    # The index of delay zero in the response; no echo can come before it.
     zero = -round(path.near_later_s * PIPELINE_RATE_HZ)
     at = (zero + np.arange(round(LONGEST_DELAY_S * PIPELINE_RATE_HZ))) % size
     causal = response[at]
@@ -114,7 +118,7 @@ def _dbfs(power: float) -> float:
 
 
 def advise(facts: EchoFacts, gain_db: float = 0.0) -> list[Advice]:
-    """What the microphone hears of the speaker, and the mode for it. gain_db: audio.input.gain_db, in the levels."""
+    """Advice on the echo, and the mode for it. gain_db: audio.input.gain_db, which the levels include."""
     lower_it = f"the capture gain with {ALSAMIXER}" if gain_db <= 0 else f"audio.input.gain_db (now {gain_db:g})"
     if facts.delay_ms is None:
         text = (

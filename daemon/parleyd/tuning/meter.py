@@ -1,4 +1,4 @@
-"""What `parleyd tune` shows while it listens: a level meter with the gate's mark, and how long it still takes."""
+"""The display of `parleyd tune` while it listens: a level meter with the gate's mark, and the remaining time."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from parleyd.tuning.recording import Listener
 
 LOWEST_DBFS = -90.0
 _WIDTH = 45
-# In a pipe: a line this often.
+# The interval of lines in a pipe.
 _LINE_S = 5.0
 _ERASE_LINE = "\r\x1b[K"
 
 
 def line(level_dbfs: float, bar_dbfs: float, left_s: float, *, is_open: bool) -> str:
-    """At most 80 columns: `` 12 s [######|     ] -43 dBFS, gate open``; `|` is what a syllable has to reach."""
+    """At most 80 columns: `` 12 s [######| ] -43 dBFS, gate open``; `|` is the level that a syllable has to reach."""
 
     def place(dbfs: float) -> int:
         return round(min(max(0.0, 1 - dbfs / LOWEST_DBFS), 1.0) * (_WIDTH - 1))
@@ -31,7 +31,7 @@ def line(level_dbfs: float, bar_dbfs: float, left_s: float, *, is_open: bool) ->
 
 
 class Meter(Listener):
-    """On a terminal one line that moves; elsewhere a plain line now and then."""
+    """On a terminal one line that is updated; otherwise a plain line at intervals."""
 
     def __init__(self, out: TextIO, what_to_do: str, seconds: float, detector: Detector, gate: Gate) -> None:
         self._out = out
@@ -76,6 +76,6 @@ class Meter(Listener):
             print(text, file=self._out, flush=True)
 
     def ends(self) -> None:
-        """Leaves the terminal's line empty."""
+        """Clears the terminal's line."""
         if self._moves and self._frames:
             print(_ERASE_LINE, end="", file=self._out, flush=True)

@@ -1,4 +1,5 @@
-"""One picture of a rehearsal: the wave, the levels and the bar, the detector, the gate, and what would be sent."""
+"""Draws a rehearsal: the wave, the levels and the threshold, the detector, the gate, and the sound that would be
+sent."""
 
 from __future__ import annotations
 
@@ -57,7 +58,7 @@ def _plain(advice: Advice) -> str:
 
 
 def _wave(axes: Any, heard: Rehearsal) -> None:
-    """The envelope; what would be sent is darker."""
+    """The envelope; sound that would be sent is darker."""
     samples = heard.samples.astype(np.float32) / 32768
     step = max(1, len(samples) // _COLUMNS)
     columns = samples[: len(samples) // step * step].reshape(-1, step)
@@ -92,7 +93,7 @@ def _levels(axes: Any, heard: Rehearsal, time_s: np.ndarray[Any, Any]) -> None:
 
 
 def _gate_open(heard: Rehearsal) -> Flags:
-    """From the opening to the end of what was sent: without the pre-roll."""
+    """The time from the opening to the end of the sent sound, without the pre-roll."""
     is_open, state = np.zeros(len(heard.sent), bool), False
     for number, (opened, sent) in enumerate(zip(heard.opened, heard.sent, strict=True)):
         state = bool(opened or (state and sent))

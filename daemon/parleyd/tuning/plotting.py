@@ -1,4 +1,4 @@
-"""Where matplotlib is imported: an extra, and a talkative one."""
+"""Imports matplotlib, which is optional and prints warnings."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 def pyplot() -> Iterator[Any]:
     """matplotlib.pyplot, for drawing into files. Raises ImportError without matplotlib.
 
-    What it has to say about fonts, caches and its own installation (of Debian's package beside pip's it says that
-    Axes3D cannot be imported) is no part of an answer: who asked for a picture gets it, or an error.
+    Its warnings about fonts, caches and its own installation are suppressed (with Debian's package and pip's side by
+    side it warns that Axes3D cannot be imported). The user gets a picture, or an error.
     """
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""Some seconds from the microphone, and the test sound through speaker and microphone together."""
+"""Records from the microphone, and plays the test sound while recording."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from parleyd.audio.resample import Resampler
 from parleyd.config.schema import AudioInput
 from parleyd.tuning import echo
 
-# A device that works begins within this time.
+# A working device delivers sound within this time.
 STARTING_S = 5.0
 _LOOK_S = 0.1
-# So long one channel is listened to alone, where the mean of all was silence.
+# How long one channel is recorded alone, if the mean of all channels was silence.
 _ALONE_S = 1.0
 
 
 class _Recorder:
-    """Takes what the microphone delivers, with the daemon's gain, until there is enough of it."""
+    """Collects the microphone's sound, with the daemon's gain, until there is enough."""
 
     def __init__(self, device: InputDevice, gain_db: float) -> None:
         self._device = device
@@ -46,7 +46,7 @@ class _Recorder:
             self._changed.notify_all()
 
     def wait(self, size_bytes: int, timeout_s: float, look: Callable[[], None] = lambda: None) -> None:
-        """look: called all the while, on this thread."""
+        """look: called repeatedly on this thread."""
         until_s = time.monotonic() + timeout_s
         while True:
             with self._changed:
@@ -64,24 +64,24 @@ class _Recorder:
         return self.since(0)[0]
 
     def since(self, piece: int) -> tuple[bytes, int]:
-        """What has come from that piece on, and the number of the next one."""
+        """The sound from that piece on, and the number of the next piece."""
         with self._changed:
             return b"".join(self._pieces[piece:]), len(self._pieces)
 
 
 class Listener:
-    """What record() tells while it listens."""
+    """Is told about the progress of record()."""
 
     def begins(self, rate_hz: int) -> None:
-        """The microphone is open, and delivers at this rate."""
+        """The microphone is open, with this rate."""
 
     def heard(self, pcm: bytes) -> None:
-        """What has come since the last time, about ten times a second."""
+        """The sound since the last call, about ten times a second."""
 
 
 def record(device: InputDevice, seconds: float, gain_db: float, listener: Listener | None = None) -> tuple[bytes, int]:
-    """Mono PCM at the device's rate, made louder as the daemon would. With a listener Ctrl-C ends it before its time,
-    once there is some sound. Raises DeviceError."""
+    """Records mono PCM at the device's rate, with the daemon's gain. With a listener, Ctrl-C ends the recording early,
+    if there is some sound. Raises DeviceError."""
     recorder = _Recorder(device, gain_db)
     info = device.open(recorder.deliver)
     told = 0
@@ -102,13 +102,13 @@ def record(device: InputDevice, seconds: float, gain_db: float, listener: Listen
         device.close()
     heard = recorder.sound()[:size_bytes]
     if not heard:
-        # Interrupted before there was anything.
+        # Interrupted before there was any sound.
         raise KeyboardInterrupt
     return heard, info.rate_hz
 
 
 def channels_cancel(section: AudioInput) -> bool:
-    """Where the mean of all channels was silence: whether the first one alone is not. False where that cannot be
+    """If the mean of all channels was silence: whether the first one alone is not silent. False if that cannot be
     tried."""
     if section.channel is not None:
         return False
@@ -120,7 +120,7 @@ def channels_cancel(section: AudioInput) -> bool:
 
 
 class _Player:
-    """Silence until begin(), then the sound, then silence."""
+    """Plays silence until begin(), then the sound, then silence."""
 
     def __init__(self) -> None:
         self._sound = b""
@@ -145,8 +145,7 @@ class _Player:
 
 
 def play_and_record(speaker: OutputDevice, microphone: InputDevice, *, volume: float, gain_db: float) -> echo.EchoPath:
-    """Plays the test sound at the volume at which the agent speaks, and hears it with the daemon's gain. Raises
-    DeviceError."""
+    """Plays the test sound at the agent's volume, and records it with the daemon's gain. Raises DeviceError."""
     player, recorder = _Player(), _Recorder(microphone, gain_db)
     heard = microphone.open(recorder.deliver)
     try:

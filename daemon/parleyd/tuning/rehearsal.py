@@ -1,4 +1,4 @@
-"""The ears, run over a recording: what the gate of this configuration would have made of it. Faster than real time."""
+"""Runs the ears over a recording, faster than real time, to see what the gate of this configuration would have done."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from parleyd.audio.pcm import (
     FRAME_MS,
     PIPELINE_RATE_HZ,
     SILENCE_DBFS,
-    SILENT_FRAME,
     Frame,
     Samples,
     level_dbfs,
@@ -30,11 +29,12 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """One value per frame, in every array but `samples`, which is the recording as it came at rate_hz.
+    """All arrays have one value per frame, except `samples`, the recording itself at rate_hz.
 
-    level_dbfs: of the whole band. voice_dbfs: of the band of speech. floor_dbfs: the room, as the gate saw it.
-    bar_dbfs: what a syllable had to reach. opened: the frame opened the gate. sent: would have gone up the wire.
-    held_back_ms: of what sounds like speech and would not have gone up, for each reason.
+    level_dbfs: of the whole band. voice_dbfs: of the band of speech. floor_dbfs: the noise floor of the gate.
+    bar_dbfs: the level that a syllable had to reach.
+    opened: the frame opened the gate. sent: the frame would have been sent.
+    held_back_ms: sound like speech that would not have been sent, for each reason.
     """
 
     samples: Samples
@@ -55,7 +55,7 @@ class Rehearsal:
 
 
 def rehearse(pcm: bytes, rate_hz: int, detector: Detector, gate: Gate) -> Rehearsal:
-    """pcm: mono at rate_hz, any length. detector, gate: fresh ones."""
+    """pcm: mono at rate_hz, any length. detector, gate: new objects."""
     resampler = Resampler(rate_hz, PIPELINE_RATE_HZ)
     at_16_khz = resampler.process(pcm) + resampler.flush()
     count = len(at_16_khz) // FRAME_BYTES
@@ -70,8 +70,8 @@ def rehearse(pcm: bytes, rate_hz: int, detector: Detector, gate: Gate) -> Rehear
         flags[:3, number] = voiced, measured.pitch >= gate.pitch_least, verdict.opened
         for passed in verdict.passed:
             flags[3, round(passed.frame.start_s * 1000 / FRAME_MS)] = passed.speech
-    # What the gate still holds back at the end is as good as said.
-    silence = Frame(SILENT_FRAME, count * FRAME_MS / 1000)
+    # Silence at the end lets the gate release its last frames.
+    silence = Frame.silence(count * FRAME_MS / 1000)
     for _ in range(gate.most_held_frames):
         gate.step(silence, voiced=False, level_dbfs=SILENCE_DBFS)
     return Rehearsal(

@@ -1,1 +1,1 @@
-"""What sessions cost: minutes, bytes, budgets, quiet hours."""
+"""The cost of sessions: minutes, bytes, budgets, quiet hours."""

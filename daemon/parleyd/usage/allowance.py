@@ -1,4 +1,4 @@
-"""Whether there may be a session now: budget and quiet hours. Pure."""
+"""Decides whether a session is allowed now, by budget and quiet hours. Pure."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from parleyd.config.keeping import Budget, QuietHours
+from parleyd.config.retention import Budget, QuietHours
 from parleyd.usage.ledger import Amount
 from parleyd.usage.quiet_hours import quiet_until
 
-# Of a budget, so much is used when it is time to say so.
+# The used share of a budget at which the user is told.
 NEAR = 0.8
-# Sessions that the device opens of its own accord, because a timer has gone off: an agent sets timers at will.
+# The limit on sessions that the device opens because a timer has gone off, for an agent can set any number of timers.
 MOST_BY_DEVICE, WITHIN_S = 4, 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why there is no session. until: when that changes, as a key: the same refusal is said once."""
+    """Why there is no session. until: when that changes; also the key by which the same refusal is reported only
+    once."""
 
     cause: Literal["budget", "quiet hours", "device"]
     text: str
@@ -29,8 +30,8 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class Purse:
-    """One budget as it stands. period: `day` or `month`; name: which one, 2026-11-21 or 2026-11."""
+class BudgetUse:
+    """One budget with its present use. period: `day` or `month`; name: which one, 2026-11-21 or 2026-11."""
 
     period: Literal["day", "month"]
     name: str
@@ -50,27 +51,27 @@ class Purse:
         return max(0.0, NEAR * self.of_s - self.used_s)
 
 
-def purses(budget: Budget, today: Amount, month: Amount, local: datetime) -> list[Purse]:
-    """The budgets that are set."""
+def budget_uses(budget: Budget, today: Amount, month: Amount, local: datetime) -> list[BudgetUse]:
+    """The configured budgets, with their use."""
     date = local.date().isoformat()
-    found: list[Purse] = []
+    found: list[BudgetUse] = []
     if budget.minutes_per_day is not None:
-        found.append(Purse("day", date, today.session_s, budget.minutes_per_day * 60))
+        found.append(BudgetUse("day", date, today.session_s, budget.minutes_per_day * 60))
     if budget.minutes_per_month is not None:
-        found.append(Purse("month", date[:7], month.session_s, budget.minutes_per_month * 60))
+        found.append(BudgetUse("month", date[:7], month.session_s, budget.minutes_per_month * 60))
     return found
 
 
-def spent(purses: Sequence[Purse]) -> Refusal | None:
-    """The longest wait first."""
-    for purse in sorted(purses, key=lambda purse: purse.period, reverse=True):
-        if purse.left_s <= 0:
-            when = "tomorrow" if purse.period == "day" else "the first of next month"
+def spent(budget_uses: Sequence[BudgetUse]) -> Refusal | None:
+    """The spent budgets, the one with the longest wait first."""
+    for use in sorted(budget_uses, key=lambda use: use.period, reverse=True):
+        if use.left_s <= 0:
+            when = "tomorrow" if use.period == "day" else "the first of next month"
             return Refusal(
                 "budget",
-                f"the budget of {round(purse.of_s / 60, 2):g} minutes per {purse.period} is spent",
-                f"wait until {when}, or raise budget.minutes_per_{purse.period}",
-                f"{purse.period} {purse.name}",
+                f"the budget of {round(use.of_s / 60, 2):g} minutes per {use.period} is spent",
+                f"wait until {when}, or raise budget.minutes_per_{use.period}",
+                f"{use.period} {use.name}",
             )
     return None
 

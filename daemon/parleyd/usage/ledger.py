@@ -1,9 +1,9 @@
-"""What sessions cost, by day and by month. Pure: both clocks come in as arguments.
+"""The use of sessions, by day and by month. Pure: both clocks are arguments.
 
-Durations are monotonic, and so is the time at which they were; which day that was follows from the wall clock at the
-moment of asking. A board without a battery begins in 1970, or where it was switched off, and jumps when the network
-tells it the time: what was booked since this process began is then dated anew, to the day on which it really was. As
-long as the clock does not jump, each entry is dated once, for the book is asked for many times a second.
+Durations and their times are monotonic; the wall clock at the moment of reading gives the day. A board without a clock
+battery starts in 1970, or at the time at which it was switched off, and its clock jumps when the network tells it the
+time. Entries since the start of this process then get a new date, the right one. As long as the clock does not jump,
+each entry is dated once, because the book is read many times a second.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from msgspec import Meta, Struct, field
 
 from parleyd.core.wall_clock import EARLIEST_S
 
-# Entries this old are no longer dated anew.
+# Entries older than this keep their date.
 SETTLED_AFTER_S = 86400.0
-# By how much the two clocks may drift apart before entries are dated anew.
+# How far the two clocks may drift apart before entries get a new date.
 DRIFT_S = 1.0
-# Entries that follow one another are kept as one, up to this length.
+# Consecutive entries are merged up to this length.
 LONGEST_SPAN_S = 900.0
 MOST_DAYS, MOST_MONTHS = 62, 24
 
@@ -30,7 +30,7 @@ NotNegative = Annotated[float, Meta(ge=0)]
 
 
 class Amount(Struct, frozen=True, omit_defaults=True):
-    """session_s: with a line to the agent. heard_s: the microphone was listened to; left_s: of that, sent."""
+    """session_s: time with a session. heard_s: captured sound; left_s: the part of it that was sent."""
 
     session_s: NotNegative = 0.0
     sent_bytes: NotNegative = 0.0
@@ -65,11 +65,12 @@ class Book(Struct):
         ):
             entries[name] = entries.get(name, Amount()) + amount
             while len(entries) > most:
-                # Not the one just booked, where the others are of a clock that was years ahead for long.
+                # Never the entry just booked: the other ones may come from a clock that was years ahead.
                 del entries[min(entries.keys() - {name})]
 
     def used(self, day: date) -> tuple[Amount, Amount]:
-        """Of that day, and of its month. What has no date yet counts as of today: a budget must not be had twice."""
+        """The use of that day, and of its month. Entries without a date count as today's, so that a budget cannot be
+        used twice."""
         name = day.isoformat()
         none = Amount()
         return self.days.get(name, none) + self.undated, self.months.get(name[:7], none) + self.undated
@@ -96,7 +97,7 @@ class Ledger:
         self._was_set = False
 
     def add(self, from_s: float, to_s: float, amount: Amount) -> None:
-        """What was used between two monotonic times; in order."""
+        """Adds the use between two monotonic times; calls come in order."""
         last = self._spans[-1] if self._spans else None
         if (
             last is not None
@@ -109,7 +110,7 @@ class Ledger:
             self._spans.append(_Span(from_s, to_s, amount))
 
     def read(self, now_s: float, wall_s: float) -> Book:
-        """The book as it stands, dated by the wall clock as it is now."""
+        """The present book, dated by the present wall clock."""
         is_set = wall_s >= EARLIEST_S
         if is_set and self._settled.undated != Amount():
             undated, self._settled.undated = self._settled.undated, Amount()
@@ -121,7 +122,7 @@ class Ledger:
         if self._dated is None:
             self._dated, self._dated_spans = self._settled.copy(), 0
             self._offset_s, self._was_set = wall_s - now_s, is_set
-        # The last one may still grow.
+        # All but the last span, which may still grow.
         for span in islice(self._spans, self._dated_spans, max(0, len(self._spans) - 1)):
             self._date(span, self._dated, now_s, wall_s)
             self._dated_spans += 1
@@ -131,7 +132,7 @@ class Ledger:
         return book
 
     def _settle(self, now_s: float, wall_s: float) -> None:
-        """What is old enough is dated for good."""
+        """Gives old entries their final date."""
         while self._spans and now_s - self._spans[0].to_s >= SETTLED_AFTER_S:
             span = self._spans.popleft()
             self._date(span, self._settled, now_s, wall_s)
@@ -158,5 +159,5 @@ class Ledger:
     def _next_midnight_s(self, wall_s: float) -> float:
         tomorrow = self.day(wall_s) + timedelta(days=1)
         midnight_s = datetime(tomorrow.year, tomorrow.month, tomorrow.day, tzinfo=self._zone).timestamp()
-        # Where clocks change at midnight, that may be an hour off, but it never stands still.
+        # In zones where clocks change at midnight this may be an hour off, but time always advances.
         return max(midnight_s, wall_s + 1.0)

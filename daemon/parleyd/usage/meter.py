@@ -1,4 +1,4 @@
-"""Counts what sessions cost, and keeps it across restarts."""
+"""Counts the use of sessions, and keeps it across restarts."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from parleyd.core.health import Pulse
 from parleyd.usage.ledger import Amount, Ledger
 from parleyd.usage.store import Store
 
-# An SD card lives long when little is written: this often during a session, at its end, and hourly else.
+# How often the book is saved, in a session and asleep. It is also saved at a session's end. Few writes let an SD card
+# live long.
 SAVE_S, SAVE_ASLEEP_S = 60.0, 3600.0
 
 
 def save_due_s(last_save_s: float, *, live: bool, ended: bool) -> float:
-    """When the book is to be saved next. ended: a session is over that was not saved yet. Pure."""
+    """When to save the book next. ended: a session has ended and is not saved yet. Pure."""
     return last_save_s + (SAVE_S if live or ended else SAVE_ASLEEP_S)
 
 
 class UsageMeter:
     """A subscriber of the bus, with a thread that saves. Thread-safe.
 
-    totals: what was used since the start of the process (without session_s, which the meter measures itself).
-    wall: seconds since 1970.
+    totals: returns the use since the start of the process (without session_s, which the meter measures itself). wall:
+    seconds since 1970.
     """
 
     def __init__(self, store: Store, totals: Callable[[], Amount], wall: Callable[[], float] = time.time) -> None:
@@ -65,7 +66,7 @@ class UsageMeter:
         return self._wall()
 
     def used(self) -> tuple[Amount, Amount, datetime]:
-        """Of today, of this month, and the local time to which that belongs."""
+        """The use of today and of this month, and the local time to which they belong."""
         with self._changed:
             now_s, wall_s = time.monotonic(), self._wall()
             self._count(now_s)
@@ -73,7 +74,7 @@ class UsageMeter:
             return today, month, datetime.fromtimestamp(wall_s)
 
     def _count(self, now_s: float) -> None:
-        # Events may come a little late, and then one after another with times that are before what was counted.
+        # Events may come late, with times that have already been counted.
         if now_s <= self._counted_s:
             return
         total, before = self._totals(), self._before
@@ -91,7 +92,7 @@ class UsageMeter:
         self._before, self._counted_s = total, now_s
 
     def _run(self) -> None:
-        # The first minute is not worth a write of its own, unless a session ends in it.
+        # The first minute of a session is not saved separately, unless the session ends in it.
         last_save_s = time.monotonic() - SAVE_S
         stopping = False
         while not stopping:

@@ -1,4 +1,4 @@
-"""The book of usage in a file."""
+"""Stores the book of usage in a file."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ MOST_BYTES = 1_000_000
 
 
 class Store:
-    """directory: None keeps nothing."""
+    """directory: None: nothing is stored."""
 
     def __init__(self, directory: Path | None) -> None:
         self._path = directory / FILE_NAME if directory is not None else None
         self._told = ToldOnce(log)
 
     def load(self) -> Book:
-        """An empty book where there is none; one that cannot be read is set aside."""
+        """The stored book; an empty one if there is none. A file that cannot be read is renamed."""
         if self._path is None:
             return Book()
         try:
@@ -46,7 +46,7 @@ class Store:
         return Book()
 
     def save(self, book: Book) -> None:
-        """Never raises: a full or read-only disk is told once, and the next save holds all that was missed."""
+        """Never raises: a full or read-only disk is reported once, and the next save contains everything."""
         if self._path is None:
             return
         rounded = Book(_all_rounded(book.days), _all_rounded(book.months), _rounded(book.undated))

@@ -221,6 +221,50 @@ def test_the_error_event_completes_a_close_reason_that_was_cut_off() -> None:
 def test_the_reason_of_the_close_counts_more_than_an_older_error() -> None:
     old = AgentError("the tool said no", "mcp_tool_error", 1008)
     assert "no credit" in judge_close(1002, "This request exceeds your quota limit.", old).reason
+    older = AgentError("Invalid API key", None, 1008)
+    assert "no credit" in judge_close(1002, "This request exceeds your quota limit.", older).reason
+
+
+@pytest.mark.parametrize("reason", ["Invalid message rec", "Invalid message received: x"])
+def test_a_close_that_repeats_the_error_is_about_that_error_whatever_its_code(reason):
+    error = AgentError("Invalid message received: x", None, 1008)
+    ending = judge_close(1011, reason, error)
+    assert (ending.kind, ending.reason) == (
+        FINAL,
+        'the server could not use what was sent ("Invalid message received: x")',
+    )
+
+
+def test_a_close_with_words_of_its_own_is_not_about_an_older_error():
+    error = AgentError("Invalid message received: x", None, 1008)
+    assert judge_close(1011, "went away", error).reason == 'the server had an internal error ("went away")'
+    assert judge_close(1008, "went away", error).reason.startswith("the server could not use what was sent")
+
+
+def test_a_refused_override_that_is_not_named_is_the_one_against_the_greeting_where_none_is_configured():
+    error = AgentError("no", "override_error", 1008)
+    ours = judge_close(1008, "", error, configured_overrides=())
+    assert (ours.kind, ours.refused_override) == (FINAL, "first_message")
+    theirs = judge_close(1008, "", error, configured_overrides=("voice_id",))
+    assert (theirs.kind, theirs.refused_override) == (FINAL, None)
+    assert theirs.reason == 'the agent does not allow an override ("no")'
+
+
+def test_words_count_more_than_the_kind_of_the_error():
+    error = AgentError("Invalid API key", "llm_error", 1002)
+    assert judge_close(1002, "", error).reason.startswith("the API key is not accepted")
+
+
+def test_only_a_close_at_the_longest_duration_says_that_time_is_up():
+    assert judge_close(1000, "", AgentError("m", "max_duration_exceeded", 1000)).time_is_up
+    assert not judge_close(1000, "", AgentError("m", "llm_error", 1000)).time_is_up
+    assert not judge_close(1006, "", AgentError("m", "max_duration_exceeded", 1000)).time_is_up
+
+
+def test_an_error_that_may_be_an_old_one_is_not_quoted():
+    error = AgentError("took too long", "llm_timeout", 1002)
+    assert judge_close(1011, "", error).reason == "the server had an internal error"
+    assert judge_close(1002, "", AgentError("took too long", None, 1002)).reason.endswith('("took too long")')
 
 
 @pytest.mark.parametrize("code", [None, 1001, 1006, 1011])

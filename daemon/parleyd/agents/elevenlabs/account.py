@@ -1,8 +1,9 @@
-"""What the account, its plan, or the key's rights do not allow, as the server words it, and what to do about it. Pure.
+"""Recognises the server's texts about limits of the account, of its plan or of the key's permissions, and gives hints.
+Pure.
 
-Sessions and text to speech are refused in the same words, mostly with 401, whatever is really wrong: a 401 alone says
-nothing about the key. Texts: observed (elevenlabs-python#119, OWASP/Nest#3859 and #3861, elevenlabs-mcp#72), they may
-change; the first row that fits counts.
+Sessions and text to speech are refused with the same texts, mostly with 401, whatever the real cause is: a 401 alone
+says nothing about the key. The texts were observed (elevenlabs-python#119, OWASP/Nest#3859 and #3861,
+elevenlabs-mcp#72) and may change; the first matching row decides.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """is_passing: another try makes sense without any change."""
+    """is_passing: another try may succeed without any change."""
 
     say: str
     hint: str
@@ -64,7 +65,8 @@ def account_trouble(text: str) -> Trouble | None:
 
 
 def missing_permission(text: str) -> str | None:
-    """The permission that the server says the key lacks; "" where it names none, None where it is not about that."""
+    """The permission that the key lacks, according to the server; "" if the text names none; None if the text is not
+    about permissions."""
     found = _MISSING.search(text)
     if found is None:
         return None

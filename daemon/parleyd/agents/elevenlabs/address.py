@@ -1,6 +1,7 @@
-"""Where to connect: the WebSocket URL, and for private agents the signed URL that the server gives for the API key.
+"""The addresses to connect to: the WebSocket URL, and for private agents the signed URL that the server returns for the
+API key.
 
-The key goes into one header of one request, over TLS or to this machine, and into no message of this program.
+The key is sent in one header of one request, over TLS or to this machine, and appears in no message of this program.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _PATH_SAFE = "/%:@!$&'()*+,;=~-._"
 
 
 def conversation_address(base_url: str, agent_id: str) -> Address:
-    """Of a public agent. Raises DialError when base_url is not usable."""
+    """The address of a public agent. Raises DialError if base_url is not usable."""
     base = _base(base_url)
     query = f"agent_id={quote(agent_id, safe='')}"
     url = _url(base, _WEBSOCKET_SCHEME[base.scheme], CONVERSATION_PATH, query)
@@ -40,14 +41,15 @@ def conversation_address(base_url: str, agent_id: str) -> Address:
 
 
 def signed_address(base_url: str, agent_id: str, api_key: str, timeout_s: float) -> Address:
-    """Of a private agent: asks the server for a signed URL; blocks. Raises DialError."""
+    """The address of a private agent: asks the server for a signed URL; blocks. Raises DialError."""
     base = _base(base_url)
     body = get(base_url, f"{SIGNED_URL_PATH}?agent_id={quote(agent_id, safe='')}", api_key, timeout_s)
     return Address(_signed_url(body, base))
 
 
 def speech_address(base_url: str, voice_id: str, model_id: str, output_format: str, api_key: str | None) -> Address:
-    """Of the text-to-speech WebSocket. Without a key only a server on this machine is asked. Raises DialError."""
+    """The address of the WebSocket for text to speech. Without a key only a server on this machine is used. Raises
+    DialError."""
     base = _base(base_url)
     headers: tuple[str, ...] = ()
     if api_key is not None:
@@ -63,7 +65,8 @@ def speech_address(base_url: str, voice_id: str, model_id: str, output_format: s
 def get(
     base_url: str, path_and_query: str, api_key: str, timeout_s: float, *, most_bytes: int = _MAX_ANSWER_BYTES
 ) -> str:
-    """The body that the server's API answers with 200; blocks. Raises DialError for all other answers, and for none."""
+    """The body of the API's answer with status 200; blocks. Raises DialError for all other answers, and without an
+    answer."""
     base = _base(base_url)
     path, _, query = path_and_query.partition("?")
     status, body = _ask("GET", base, path, query, _headers(base, api_key), None, timeout_s, most_bytes)
@@ -86,7 +89,7 @@ def post(
     timeout_s: float,
 ) -> tuple[int, str]:
     """Status and body of the answer, whatever the status; blocks. timeout_s: for connecting, for each piece of the
-    body, and for the answer. Raises DialError where there is no answer; what body.read() raises comes through, but for
+    body, and for the answer. Raises DialError if there is no answer; errors of body.read() are passed on, except
     OSError. api_key: None for public agents."""
     base = _base(base_url)
     headers = _headers(base, api_key) | {"Content-Type": content_type, "Content-Length": str(length_bytes)}
@@ -95,7 +98,7 @@ def post(
 
 
 def _headers(base: SplitResult, api_key: str | None) -> dict[str, str]:
-    """Raises DialError where the key cannot be one, or would be seen by others."""
+    """Raises DialError if the key has an invalid form, or if others could see it."""
     headers = {"Accept": "application/json", "User-Agent": f"parleyd/{__version__}"}
     if api_key is None:
         return headers
@@ -140,7 +143,7 @@ def _check_key(base: SplitResult, api_key: str) -> None:
 
 
 def _signed_url(body: str, base: SplitResult) -> str:
-    """The URL is taken as it is, at whatever host; only that it is one, and not less private than base_url."""
+    """Checks the URL. Any host is accepted; it must be a valid URL, and not less private than base_url."""
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):
@@ -177,8 +180,8 @@ def _ask(
     timeout_s: float,
     most_bytes: int,
 ) -> tuple[int, str]:
-    """Status and body, whatever the status. Follows no redirect, which would take the key along. Raises DialError when
-    there is no answer."""
+    """Status and body, whatever the status. Follows no redirect, because the key would be sent there. Raises DialError
+    if there is no answer."""
     opening, answering = Deadline(timeout_s), None
     try:
         with opening:
@@ -189,12 +192,12 @@ def _ask(
             line.settimeout(timeout_s)
             target = way.prefix + _target(base, path, query)
             connection.request(method, target, body, {**headers, **way.headers, "Connection": "close"})
-            # What is sent piece by piece takes as long as it takes.
+            # A body that is sent in pieces may take longer; each piece has its own time limit.
             with Deadline(opening.left_s if body is None else timeout_s) as answering:
                 answering.guard(line)
                 with way.answer() as answer:
                     status, text = answer.status, _read(answer, most_bytes)
-            # Who was cut off may take that for the end of the answer.
+            # The deadline's cut may look like the end of the answer.
             if answering.is_over:
                 raise TimeoutError
             return status, text
@@ -211,7 +214,7 @@ def _read(answer: http.client.HTTPResponse, most_bytes: int) -> str:
 
 
 def _no_answer(problem: Exception, base: SplitResult, timeout_s: float) -> Ending:
-    """problem: its own text is not repeated where it could hold the request."""
+    """problem: its text is not repeated if it could contain the request."""
     where, check = _name(base), "check the network and elevenlabs.base_url"
     if isinstance(problem, ValueError) and not isinstance(problem, UnicodeError | ssl.SSLError):
         return Ending(EndingKind.RETRY, f"{where} cannot be asked", check)
@@ -222,7 +225,7 @@ def _no_answer(problem: Exception, base: SplitResult, timeout_s: float) -> Endin
 
 
 def _name(base: SplitResult) -> str:
-    """Host and port, without what might be secret."""
+    """Host and port, without parts that may be secret."""
     return one_line(base.netloc)
 
 

@@ -12,6 +12,7 @@ from parleyd.agents.elevenlabs.files import upload
 from parleyd.agents.variables import Variables
 from parleyd.config.schema import ElevenLabs
 from parleyd.core.endings import DialError, Ending, EndingKind
+from parleyd.host.apart import Apart
 
 _HINT_TEXT_ONLY = "enable the override 'text only' under Security in the agent's settings: speech costs more"
 
@@ -19,17 +20,19 @@ _HINT_TEXT_ONLY = "enable the override 'text only' under Security in the agent's
 class ElevenLabsAgent:
     """Implements agents.agent.Agent. api_key: None for a public agent.
 
-    text_only: sessions in writing, as long as the agent allows to ask for them.
+    text_only: sessions in writing, as long as the agent allows the override.
     """
 
     name = "elevenlabs"
 
-    def __init__(self, config: ElevenLabs, api_key: str | None, *, text_only: bool = False) -> None:
-        """Raises ValueError when a value of the configuration cannot be sent."""
+    def __init__(
+        self, config: ElevenLabs, api_key: str | None, *, text_only: bool = False, apart: Apart | None = None
+    ) -> None:
+        """apart: see Variables. Raises ValueError when a value of the configuration cannot be sent."""
         self._config = config
         self._api_key = api_key
         self._text_only = text_only
-        self._variables = Variables(config.dynamic_variables)
+        self._variables = Variables(config.dynamic_variables, apart)
         overrides = config.overrides
         self._overrides = {name for name in overrides.__struct_fields__ if getattr(overrides, name) is not None}
         try:
@@ -69,11 +72,11 @@ class ElevenLabsAgent:
             error = replace(error, message=self._without_key(error.message))
         ending = judge_close(code, self._without_key(reason), error, configured_overrides=self._overrides)
         if ending.refused_override == "text_only" and self._text_only:
-            # A spoken conversation of which only the texts are used is better than none.
+            # A spoken conversation of which only the texts are used is better than no conversation.
             self._text_only = False
             reason = "the agent does not allow conversations in writing alone; it speaks, and what it says is shown"
             return replace(ending, kind=EndingKind.RETRY, reason=reason, hint=_HINT_TEXT_ONLY)
-        # One that is configured and could not be found has another hint than one that is not.
+        # The hint depends on whether the variable is missing in the configuration, or its value could not be read.
         unfound = [f"{name}: {why}" for name, why in self._variables.failures.items() if f"'{name}'" in ending.reason]
         if ending.kind is EndingKind.FINAL and unfound:
             return replace(ending, hint=f"hint where elevenlabs.dynamic_variables finds {'; '.join(unfound)}")
@@ -83,7 +86,7 @@ class ElevenLabsAgent:
         reason, language = f"the server did not begin the conversation within {waited_s:g} s", None
         if self._config.overrides.language is not None:
             language = one_line(self._config.overrides.language, 20)
-        # Observed with languages that the agent does not have: the server accepts the line and says nothing.
+        # Observed with languages that the agent does not have: the server accepts the connection and sends nothing.
         hint = f"see that the agent has the language {language}, or remove elevenlabs.overrides.language"
         return Ending(EndingKind.RETRY, reason, hint if language else None)
 
@@ -91,5 +94,5 @@ class ElevenLabsAgent:
         return judge_http(http_status, self._without_key(body))
 
     def _without_key(self, text: str) -> str:
-        """A server may repeat the key in what it complains about."""
+        """A server may repeat the key in its error text."""
         return text.replace(self._api_key, "***") if self._api_key else text

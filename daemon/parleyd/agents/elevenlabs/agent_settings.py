@@ -1,7 +1,7 @@
-"""What an agent is set to, as its owner's key may read it: formats, client events, allowed overrides.
+"""Reads an agent's settings with its owner's key: formats, client events, allowed overrides.
 
 Source: `GET /v1/convai/agents/{agent_id}` in the official Python SDK (elevenlabs 2.78, agents/raw_client.py and
-types/get_agent_response_model.py). A session needs none of this; it is for advice.
+types/get_agent_response_model.py). A session does not need them; they are for the doctor's advice.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from parleyd.agents.elevenlabs.address import get
 from parleyd.core.endings import DialError, Ending, EndingKind
 
 AGENTS_PATH = "/v1/convai/agents"
-# A prompt may be long.
+# The limit for the answer; a prompt may be long.
 _MOST_BYTES = 4 * 2**20
 
 
 @dataclass(frozen=True)
 class AgentSettings:
-    """None: the server does not say. client_events: their names. allowed_overrides: names as in the configuration, and
-    text_only. languages: its own, and the additional ones. max_duration_s: of a conversation."""
+    """None: the server does not say. client_events: the names of the events. allowed_overrides: names as in the
+    configuration, and text_only. languages: its own, and the additional ones. max_duration_s: of a conversation."""
 
     name: str | None = None
     client_events: frozenset[str] | None = None
@@ -95,7 +95,7 @@ def read_settings(base_url: str, agent_id: str, api_key: str, timeout_s: float) 
 
 
 def understand(body: str | bytes) -> AgentSettings:
-    """Raises ValueError for what is no description of an agent."""
+    """The settings in a description. Raises ValueError if it is not the description of an agent."""
     try:
         described = msgspec.json.decode(body, type=_Described)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as problem:
@@ -124,7 +124,8 @@ def understand(body: str | bytes) -> AgentSettings:
 
 
 def _allowed(section: Mapping[str, Any]) -> Iterator[str]:
-    """The sections have the form of the overrides themselves, with true and false for values."""
+    """The names of the allowed overrides. The sections have the form of the overrides themselves, with true and false
+    as values."""
     for name, value in section.items():
         if isinstance(value, dict):
             yield from _allowed(value)

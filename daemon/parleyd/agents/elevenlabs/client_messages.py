@@ -1,6 +1,6 @@
-"""Every message that a client sends to an ElevenLabs agent, as types. Pure. What is not set is left out.
+"""Every message that a client sends to an ElevenLabs agent, as types. Pure. Fields that are not set are left out.
 
-Sources: as for the messages of the server.
+The sources are those of the server's messages.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ class ConfigOverride(_Part):
 
 
 class ConversationInitiationClientData(_ToServer, tag="conversation_initiation_client_data"):
-    """The first message, sent even when it holds nothing.
+    """The first message, sent even if it is empty.
 
-    source_info is left out: it names the official SDKs, and this is none of them.
+    source_info is left out, because it names the official SDKs.
     """
 
     conversation_config_override: ConfigOverride | None = None
@@ -73,13 +73,13 @@ class Pong(_ToServer, tag="pong"):
 
 
 class UserMessage(_ToServer, tag="user_message"):
-    """As if it had been spoken."""
+    """A text that counts as spoken by the person."""
 
     text: str
 
 
 class UserActivity(_ToServer, tag="user_activity"):
-    """The person is busy with the device: the agent shall not speak into the pause."""
+    """Tells the agent that the person is busy with the device, so that it does not speak into the pause."""
 
 
 class ContextualUpdate(_ToServer, tag="contextual_update"):
@@ -100,7 +100,7 @@ class McpToolApprovalResult(_ToServer, tag="mcp_tool_approval_result"):
 
 
 class Feedback(_ToServer, tag="feedback"):
-    """Of an agent response; None takes an earlier score back."""
+    """A rating of an agent response; None takes an earlier score back."""
 
     event_id: int
     score: Literal["like", "dislike"] | None
@@ -134,5 +134,5 @@ CLIENT_TYPES: frozenset[str] = frozenset(
 
 
 def encode(message: ClientMessage) -> bytes:
-    """UTF-8 JSON. Raises TypeError or UnicodeEncodeError for free-form values that JSON cannot hold."""
+    """UTF-8 JSON. Raises TypeError or UnicodeEncodeError for free-form values that JSON cannot represent."""
     return msgspec.json.encode(message)

@@ -1,4 +1,4 @@
-"""One session's messages: what the agent sent as events, what we say as bytes. Pure."""
+"""One session's messages: turns the agent's messages into events, and ours into bytes. Pure."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ from parleyd.audio.pcm import FORMATS, AudioFormat
 from parleyd.config.schema import ElevenLabs, Scalar, Variable
 
 # An agent can be set to any of FORMATS. The client has no say in it: no override exists for formats.
-DEFAULT_FORMAT = "pcm_16000"  # what the official JavaScript client takes when the metadata names none
+DEFAULT_FORMAT = "pcm_16000"  # the official JavaScript client uses it if the metadata names no format
 
-# The kind of the AgentError that stands for a format outside this table; the session cannot go on.
+# The kind of the AgentError for a format outside this table; the session cannot go on.
 UNSUPPORTED_FORMAT = "unsupported_format"
 
 # The tool with which an agent hangs up.
 END_CALL = "end_call"
 
-# How long an agent waits for an approval when it does not say.
+# How long an agent waits for an approval by default.
 DEFAULT_APPROVAL_S = 300
 MOST_APPROVAL_S = 86400
 
-# Ids of events grow in small steps from one session's beginning. One that is further from what was seen is taken for
-# none; nor is the first one larger than this.
+# Ids of events grow in small steps during a session. An id that differs from the last one by more than this, or a first
+# id that is larger than this, is ignored.
 FAR_IDS = 10_000
 MOST_FIRST_ID = 2**53
-# Of an answer that was interrupted, a server still sends what it had in its hands: not more than this. From a server
-# that sends more, the ids are not what they should be, and the answer is heard.
+# The longest sound that is dropped after an interruption: a server still sends the rest of the interrupted answer. If
+# more sound arrives, the server's ids are wrong, and the sound is played.
 MOST_STALE_S = 30.0
-# Of a text, and of an id that is kept: a server that goes on for longer says nothing that anybody reads.
+# The longest text and the longest id that are kept; nobody reads longer ones.
 MOST_TEXT_CHARS = 100_000
 MOST_ID_CHARS = 200
 
-# Some servers wrap the close in words, in the flat form of the error message.
+# Some servers describe the close in words, in the flat form of the error message.
 _WRAPPED_CLOSE = re.compile(r"received (?P<code>\d{4}) \([^)]*\)\s*(?P<text>.*)", re.DOTALL)
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 _PART_KINDS: dict[str, Literal["start", "delta", "stop"]] = {"start": "start", "delta": "delta", "stop": "stop"}
 
-# What the server wrote is repeated up to here.
+# The longest quotation of a server's text.
 _MAX_QUOTED_CHARS = 80
 
 _NOTHING = common.Received(())
@@ -58,7 +58,7 @@ def is_stale(event_id: int, floor: int) -> bool:
 
     The official clients disagree: Python and Node take "up to and including", the browser "strictly older". After a
     typed message the reply's audio carries the very id of the interruption (elevenlabs-python issue 829), so the first
-    rule silences replies. What was queued is thrown away at the interruption anyway, whatever its id.
+    rule silences replies. Queued sound is discarded at the interruption anyway, whatever its id is.
     """
     return event_id < floor
 
@@ -66,7 +66,8 @@ def is_stale(event_id: int, floor: int) -> bool:
 def opening_message(
     config: ElevenLabs, *, suppress_greeting: bool, text_only: bool, variables: Mapping[str, Scalar]
 ) -> client.ConversationInitiationClientData:
-    """Only what is set: a field that the agent does not allow ends the conversation, even when it is null."""
+    """Contains only the fields that are set: a field that the agent does not allow ends the conversation, even if it is
+    null."""
     wanted = config.overrides
     prompt = client.PromptOverride(prompt=wanted.prompt, llm=wanted.llm)
     agent = client.AgentOverride(
@@ -93,7 +94,7 @@ def opening_message(
 
 
 def _sendable(text: str) -> str:
-    """Half a surrogate pair (from arguments or file names) has no UTF-8; a question mark stands in for it."""
+    """Replaces unpaired surrogates (from arguments or file names), which UTF-8 cannot represent, by question marks."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
@@ -118,12 +119,12 @@ def _speakable(text: str | None) -> str:
 
 
 def _id(event_id: int | None) -> int | None:
-    """As it can be sent back: a server's own ids fit."""
+    """The id in a form that can be sent back; all valid ids fit."""
     return event_id if event_id is not None and 0 <= event_id <= MOST_FIRST_ID else None
 
 
 def _why(problem: Exception) -> str:
-    """One line that holds nothing of the message itself."""
+    """The reason as one line that contains no part of the message."""
     if isinstance(problem, RecursionError):
         return "nested too deeply"
     if isinstance(problem, UnicodeError):
@@ -136,8 +137,8 @@ def _why(problem: Exception) -> str:
 class ElevenLabsCodec:
     """Implements agents.agent.Codec.
 
-    Counts what it survives: malformed (messages, or parts of them, that could not be used), unknown (types this
-    program does not know), refused_calls (calls of tools that were answered with an error for their form).
+    It counts: malformed (messages, or parts of them, that could not be used), unknown (messages of unknown types),
+    refused_calls (calls of tools that were answered with an error because of their form).
     """
 
     def __init__(
@@ -148,10 +149,10 @@ class ElevenLabsCodec:
         text_only: bool = False,
         variables: Callable[[], Mapping[str, Scalar]] | None = None,
     ) -> None:
-        """text_only: the agent is asked for writing instead of sound.
-        variables: asked once, by opening(), for the values in this session; without it, those that are plain.
+        """text_only: the agent is asked for writing instead of sound. variables: called once, by opening(), for the
+        values in this session; without it, the plain values are used.
 
-        Raises TypeError or UnicodeEncodeError when free-form values of the configuration have no JSON."""
+        Raises TypeError or UnicodeEncodeError if JSON cannot represent free-form values of the configuration."""
         self.malformed = 0
         self.unknown = 0
         self.refused_calls = 0
@@ -239,7 +240,7 @@ class ElevenLabsCodec:
     def _audio(self, payload: server.AudioPayload) -> common.Received:
         data = payload.audio_base_64
         if not data:
-            # A last message may be there only to say that it is the last one.
+            # A last message may have no audio, and only mark the end.
             return _NOTHING if data is not None or payload.is_final else self._bad("audio without audio_base_64")
         if self._output_format is None:
             return self._bad("audio before its format is known")
@@ -249,7 +250,7 @@ class ElevenLabsCodec:
             if self._stale_bytes <= MOST_STALE_S * self._output_format.rate_hz * self._output_format.sample_bytes:
                 return _NOTHING
             self._lower_floor(event_id)
-        # Chunks may end in half a sample; playback puts the halves together.
+        # Chunks may end in the middle of a sample; playback joins the halves.
         return common.Received((common.AgentAudio(event_id, data),))
 
     def _interruption(self, payload: server.InterruptionPayload) -> common.Received:
@@ -260,7 +261,7 @@ class ElevenLabsCodec:
         return common.Received((common.Interruption(event_id),))
 
     def _believed_id(self, told: server.Id) -> int:
-        """An event's id; the latest one for an event without, or with one that cannot be meant."""
+        """An event's id; the latest id for an event without an id, or with an implausible one."""
         event_id, latest = server.number(told), self._latest_event_id
         most = MOST_FIRST_ID if latest is None else latest + FAR_IDS
         if event_id is None or not 0 <= event_id <= most:
@@ -269,13 +270,13 @@ class ElevenLabsCodec:
         return event_id
 
     def _lower_floor(self, event_id: int) -> None:
-        """What comes with this id is new, whatever an interruption said."""
+        """Events with this id are new, whatever the last interruption said."""
         self._floor = min(self._floor, event_id)
         self._latest_event_id = event_id
         self._stale_bytes = 0
 
     def _response(self, payload: server.AgentResponsePayload) -> common.Received:
-        """The text of a new answer that would be void shows that the interruption's id was no id of answers."""
+        """If the text of a new answer would be void, the interruption's id did not belong to answers."""
         event_id = server.number(payload.event_id)
         if event_id is not None and event_id >= 0 and event_id != self._latest_response_id:
             if is_stale(event_id, self._floor):
@@ -284,7 +285,7 @@ class ElevenLabsCodec:
         return common.Received((common.AgentResponse(_speakable(payload.agent_response), _id(event_id)),))
 
     def _tool_call(self, payload: server.ClientToolCallPayload) -> common.Received:
-        """A call that cannot be understood is answered all the same: the agent waits for it."""
+        """A call that cannot be understood is answered with an error, because the agent waits for the answer."""
         parameters = _object_of(payload.parameters)
         if not payload.tool_call_id:
             return self._bad("client_tool_call without tool_call_id")
@@ -304,7 +305,8 @@ class ElevenLabsCodec:
         return common.Received(events, (reply,))
 
     def _mcp_tool_call(self, message: server.McpToolCall, payload: server.McpToolCallPayload) -> common.Received:
-        """One that awaits approval is asked for; what has no name cannot be approved, and is refused at once."""
+        """A call that needs approval becomes a question; a call without a name cannot be approved, and is refused at
+        once."""
         notice = _notice(message)
         if payload.state != "awaiting_approval":
             return common.Received((notice,))
@@ -350,7 +352,7 @@ class ElevenLabsCodec:
         return client.encode(client.UserActivity())
 
     def contextual_update(self, text: str, context_id: str | None = None) -> bytes:
-        """context_id: this text takes the place of an earlier one with the same id."""
+        """context_id: this text replaces an earlier one with the same id."""
         return client.encode(client.ContextualUpdate(text=_sendable(text), context_id=context_id))
 
     def tool_result(
@@ -385,7 +387,8 @@ class ElevenLabsCodec:
 
 
 def _object_of(parameters: object) -> object:
-    """Some models write the object as the text of its JSON; no parameters at all are none."""
+    """The parameters as an object. Some models send the object as the text of its JSON; missing parameters are an empty
+    object."""
     if isinstance(parameters, str):
         with contextlib.suppress(msgspec.DecodeError, RecursionError):
             return msgspec.json.decode(parameters)
@@ -400,7 +403,7 @@ def _notice(message: server.ServerMessage) -> common.Notice:
 
 
 def _text_event(message: server.ServerMessage) -> common.AgentEvent | None:
-    """What was said; None when the message is about something else."""
+    """The text of the message; None if the message is about something else."""
     number = _number
     match message:
         case server.UserTranscript(user_transcription_event=said):
@@ -434,7 +437,7 @@ def _agent_tool_response(message: server.ServerMessage, payload: server.AgentToo
 
 
 def _error(message: server.Error | server.ClientError) -> common.AgentError:
-    """The three shapes: a payload of either contract, or a flat message."""
+    """An error in one of three forms: a payload of either contract, or a flat message."""
     detail = message.error_event or server.ErrorPayload()
     kind = detail.error_type or detail.error_name
     code = server.number(detail.code)

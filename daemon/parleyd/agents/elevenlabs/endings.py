@@ -1,30 +1,32 @@
-"""Why a session ended, in words, with a hint; and whether another try makes sense. Pure.
+"""Explains why a session ended, with a hint, and decides whether to try again. Pure.
 
-The server says it three times, and not always: in an error event before the close (its text, and a machine-readable
-`error_type`), in the close reason (at most 123 bytes), and in the close code. The words count most, since one code
-stands for many things; then the kind of the error; then the code.
+The server gives the reason in up to three places: in an error event before the close (its text, and a machine-readable
+`error_type`), in the close reason (at most 123 bytes), and in the close code. The words are used first, because one
+code has many causes; then the kind of the error; then the code.
 
-Close codes and error types: AsyncAPI contract of the official SDKs. Texts: observed closes, they may change.
+Close codes and error types come from the AsyncAPI contract of the official SDKs. The texts were observed, and may
+change.
 
-Policy: another try on a lost line (no close, 1001, 1005, 1006), on a server in trouble (1011 to 1014, HTTP 408, 425,
-429, 5xx), on TLS trouble (1015) and on a full queue (3008). Never on 1002, 1008, 3000, 4300 and other HTTP errors: they
-mean the same a second later. That holds for the timeouts among the 1002 as well, although another try might help: the
-longest delay is soon enough for them. Codes that nobody has described: 1xxx are the transport's, another try; 44xx and
-45xx are judged by their words, then as the HTTP status that they repeat (4429 is 429), others by their words: what
-passes by itself is tried again, all else is final. 1003, 1007, 1009 and 1010 complain about what was sent: final.
+Policy: try again after a lost connection (no close, 1001, 1005, 1006), after trouble of the server (1011 to 1014, HTTP
+408, 425, 429, 5xx), after TLS trouble (1015) and with a full queue (3008). 1002, 1008, 3000, 4300 and other HTTP errors
+are final, because they would be the same a second later. This includes the timeouts among the 1002: another try might
+help, but the longest delay is soon enough. Undocumented codes: 1xxx belong to the transport and are tried again; 44xx
+and 45xx are judged by their words, then as the HTTP status that they contain (4429 is 429); others are judged by their
+words: an error that passes by itself is tried again, all others are final. 1003, 1007, 1009 and 1010 complain about our
+messages and are final.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 
 from parleyd.agents.agent import AgentError
 from parleyd.agents.elevenlabs import account
 from parleyd.agents.elevenlabs.codec import UNSUPPORTED_FORMAT
-from parleyd.core.endings import Ending, EndingKind
+from parleyd.core.endings import NORMAL_CLOSURE, Ending, EndingKind
 
 _MAX_QUOTED_CHARS = 200
 
@@ -43,11 +45,19 @@ class _Verdict:
     kind: EndingKind
     say: str
     hint: str | None = None
-    # It cannot heal by itself: counts even when the line was lost before the close arrived.
     decisive: bool = False
+    """It cannot pass by itself: it counts even when the line was lost before the close arrived."""
+    refused_override: str | None = None
+    time_is_up: bool = False
+    quote: str = ""
+    """The server's own words, as they can be shown."""
 
-    def ending(self, code: int | None, quote: str = "") -> Ending:
-        return Ending(self.kind, f'{self.say} ("{quote}")' if quote else self.say, self.hint, code)
+    def quoting(self, text: str) -> _Verdict:
+        return replace(self, quote=one_line(text))
+
+    def ending(self, code: int | None) -> Ending:
+        reason = f'{self.say} ("{self.quote}")' if self.quote else self.say
+        return Ending(self.kind, reason, self.hint, code, self.refused_override, self.time_is_up)
 
 
 def _retry(say: str, hint: str | None = None) -> _Verdict:
@@ -82,7 +92,7 @@ _BY_TEXT: tuple[tuple[re.Pattern[str], _Verdict], ...] = tuple(
             r"branch_not_found",
             _final("the agent has no such branch", _CHECK_BRANCH, decisive=True),
         ),
-        # What a branch that does not exist is answered with, too.
+        # The server also sends this for a branch that does not exist.
         (r"^request error\.?$", _final("the server refused the session", f"{_CHECK_BRANCH}; then {_CHECK_AGENT}")),
         (r"\bagent\b.*\b(does not exist|not found)|document_not_found", _NO_AGENT),
         (
@@ -112,18 +122,18 @@ _BY_TEXT: tuple[tuple[re.Pattern[str], _Verdict], ...] = tuple(
         ),
         (r"rate.?limit|too many requests|slow down", _FEWER),
         (r"too.many.(concurrent|connections|conversations|requests)|concurrency|queue", _QUEUE),
-        # A slip of the server's own, although it comes with a code that is final.
+        # An error of the server itself, although its code is final.
         (r"interrupted message doesn.t match", _retry("the server lost track of an interruption")),
         (r"invalid message received", _final("the server could not use what was sent", _OUR_FAULT)),
     )
 )
 
-# Of codes that nobody has described.
+# Words of a passing error, for undocumented codes.
 _PASSING = re.compile(
     r"try again|temporar|unavailable|overload|tim(ed|e)?[ -]?out|internal error|restart", re.IGNORECASE
 )
 
-# Codes on which another try is out of the question, whatever else the words may mean.
+# Codes that are always final, whatever the words mean.
 _NEVER_QUEUED = frozenset((1002, 1008))
 
 _CONTRACT = _final("the server could not use what was sent", _OUR_FAULT)
@@ -132,15 +142,16 @@ _BROKEN = _final("a part of the agent failed", _HINT_AGENT)
 _LLM = _final("the agent's language model failed", "choose another LLM in the agent's settings, or fix the custom one")
 _TOOL = _final("a tool of the agent failed", "fix the tool in the agent's settings")
 
+_TIME_IS_UP = _Verdict(EndingKind.AGENT, "the conversation reached the agent's longest duration", decisive=True)
+_HUNG_UP = _Verdict(EndingKind.AGENT, "the agent hung up")
+
 _BY_KIND: dict[str, _Verdict] = {
     UNSUPPORTED_FORMAT: _final(
         "the agent's audio format is not known",
         "set the agent's input and output audio formats to PCM or to 8 kHz µ-law",
         decisive=True,
     ),
-    "max_duration_exceeded": _Verdict(
-        EndingKind.AGENT, "the conversation reached the agent's longest duration", decisive=True
-    ),
+    "max_duration_exceeded": _TIME_IS_UP,
     "override_error": _final(
         "the agent does not allow an override",
         "enable it under Security in the agent's settings, or remove it from elevenlabs.overrides",
@@ -221,7 +232,7 @@ _OVERRIDES = frozenset(
 
 
 def one_line(text: str, limit: int = _MAX_QUOTED_CHARS) -> str:
-    """Of foreign text, what can be shown: one line, printable, not too long."""
+    """A server's text as one printable line of limited length."""
     line = " ".join("".join(char if char.isprintable() else " " for char in text[: 4 * limit]).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
@@ -229,36 +240,104 @@ def one_line(text: str, limit: int = _MAX_QUOTED_CHARS) -> str:
 def judge_close(
     code: int | None, reason: str, error: AgentError | None, *, configured_overrides: Collection[str] = _OVERRIDES
 ) -> Ending:
-    """code: None when the line went without a close. error: the last error event, if any.
+    """code: None if the connection was lost without a close. error: the last error event, if any.
 
-    configured_overrides: names in elevenlabs.overrides that are set; a refused first_message that is not among them
-    was sent to keep the agent from greeting, and has another hint.
+    configured_overrides: the names that are set in elevenlabs.overrides. A refused first_message that is not among them
+    was sent to suppress the greeting, and has another hint.
     """
-    error_text = error.message if error else ""
-    if error and error.kind == UNSUPPORTED_FORMAT:
-        return _BY_KIND[UNSUPPORTED_FORMAT].ending(code, one_line(error_text))
-    if code == 1000:
-        ended = _BY_KIND["max_duration_exceeded"] if error and error.kind == "max_duration_exceeded" else None
-        ending = (ended or _Verdict(EndingKind.AGENT, "the agent hung up")).ending(code, one_line(reason))
-        return replace(ending, time_is_up=ended is not None)
+    close = _Close(code, reason, error, configured_overrides)
+    verdict = next(verdict for judge in _JUDGES if (verdict := judge(close)) is not None)
+    return verdict.ending(code)
 
-    by_code = _BY_CODE.get(code) or _unknown_code(code, f"{reason} {error_text}")
-    # Before a lost line the error may be an old one, which the conversation survived.
-    only_decisive = by_code.kind is EndingKind.RETRY
-    # The event is not cut off at 123 bytes as the close reason is.
-    fresh = "" if error_text.startswith(reason) else reason
-    judged = _judge_text(fresh, code, configured_overrides) or _judge_text(
-        error_text, code, configured_overrides, only_decisive=only_decisive and bool(fresh or not reason)
-    )
-    if judged:
-        return judged
-    if error and error.kind == "override_error" and not configured_overrides:
-        # It does not say which; there was only the one against the greeting.
-        return _refused_override("first_message", code, configured_overrides)
-    by_kind = _BY_KIND.get(error.kind) if error and error.kind else None
-    if by_kind and (by_kind.decisive or not only_decisive):
-        return by_kind.ending(code, one_line(reason or error_text))
-    return by_code.ending(code, one_line(reason if only_decisive else reason or error_text))
+
+@dataclass(frozen=True, slots=True)
+class _Close:
+    """All that is known of an end. The fields are the arguments of judge_close."""
+
+    code: int | None
+    reason: str
+    error: AgentError | None
+    configured_overrides: Collection[str]
+
+    @property
+    def error_text(self) -> str:
+        return self.error.message if self.error else ""
+
+    @property
+    def by_code(self) -> _Verdict:
+        return _BY_CODE.get(self.code) or _unknown_code(self.code, f"{self.reason} {self.error_text}")
+
+    @property
+    def is_passing(self) -> bool:
+        """By its code, another try makes sense. Then the error event may be an old one, which the conversation had
+        survived, and counts only if it is decisive."""
+        return self.by_code.kind is EndingKind.RETRY
+
+    @property
+    def repeats_the_error(self) -> bool:
+        """The close reason is the error's text, or, since it is cut off at 123 bytes, the beginning of that. So the
+        error is what this close is about, and has all of the words."""
+        return bool(self.reason) and self.error_text.startswith(self.reason)
+
+    def by_words(self, text: str, *, only_decisive: bool) -> _Verdict | None:
+        found = _by_words(text, self.code, self.configured_overrides)
+        return next((verdict for verdict in found if verdict.decisive or not only_decisive), None)
+
+
+def _by_unsupported_format(close: _Close) -> _Verdict | None:
+    """We hung up ourselves then, however the server answered that."""
+    if close.error is None or close.error.kind != UNSUPPORTED_FORMAT:
+        return None
+    return _BY_KIND[UNSUPPORTED_FORMAT].quoting(close.error_text)
+
+
+def _by_proper_close(close: _Close) -> _Verdict | None:
+    """The agent has ended the conversation, whatever the words may be."""
+    if close.code != NORMAL_CLOSURE:
+        return None
+    if close.error is not None and close.error.kind == "max_duration_exceeded":
+        return replace(_TIME_IS_UP, time_is_up=True).quoting(close.reason)
+    return _HUNG_UP.quoting(close.reason)
+
+
+def _by_words_of_the_reason(close: _Close) -> _Verdict | None:
+    if close.repeats_the_error:
+        return None
+    return close.by_words(close.reason, only_decisive=False)
+
+
+def _by_words_of_the_error(close: _Close) -> _Verdict | None:
+    return close.by_words(close.error_text, only_decisive=close.is_passing and not close.repeats_the_error)
+
+
+def _by_override_of_ours(close: _Close) -> _Verdict | None:
+    """The error does not say which override is refused; there was only the one against the greeting."""
+    if close.error is None or close.error.kind != "override_error" or close.configured_overrides:
+        return None
+    return _refused_override("first_message", close.configured_overrides)
+
+
+def _by_kind_of_the_error(close: _Close) -> _Verdict | None:
+    found = _BY_KIND.get(close.error.kind) if close.error and close.error.kind else None
+    if found is None or (close.is_passing and not found.decisive):
+        return None
+    return found.quoting(close.reason or close.error_text)
+
+
+def _by_code(close: _Close) -> _Verdict:
+    return close.by_code.quoting(close.reason if close.is_passing else close.reason or close.error_text)
+
+
+# In the order of the evidence, the surest first. The last one always has a verdict.
+_JUDGES: tuple[Callable[[_Close], _Verdict | None], ...] = (
+    _by_unsupported_format,
+    _by_proper_close,
+    _by_words_of_the_reason,
+    _by_words_of_the_error,
+    _by_override_of_ours,
+    _by_kind_of_the_error,
+    _by_code,
+)
 
 
 def _unknown_code(code: int | None, text: str) -> _Verdict:
@@ -269,32 +348,26 @@ def _unknown_code(code: int | None, text: str) -> _Verdict:
     return _final(f"the session was closed with {code}", _HINT_AGENT)
 
 
-def _judge_text(
-    text: str, code: int | None, configured_overrides: Collection[str], *, only_decisive: bool = False
-) -> Ending | None:
+def _by_words(text: str, code: int | None, configured_overrides: Collection[str]) -> Iterator[_Verdict]:
+    """Every verdict that these words of the server bear out, the surest first."""
     if found := _OVERRIDE.search(text):
-        return _refused_override(found["field"], code, configured_overrides)
+        yield _refused_override(found["field"], configured_overrides)
     if found := _VARIABLES.search(text):
-        return _missing_variables(found["names"], found["where"], code)
+        yield _missing_variables(found["names"], found["where"])
     if (permission := account.missing_permission(text)) is not None:
         may_not = _KEY_MAY_NOT
         if permission:
             may_not = replace(may_not, hint=f"give the key the permission {permission}, in the account's settings")
-        return may_not.ending(code, one_line(text))
+        yield may_not.quoting(text)
     if trouble := account.account_trouble(text):
-        verdict = _of_account(trouble)
-        if verdict.decisive or not only_decisive:
-            return verdict.ending(code, one_line(text))
+        yield _of_account(trouble).quoting(text)
     for pattern, verdict in _BY_TEXT:
-        if not pattern.search(text) or (only_decisive and not verdict.decisive):
-            continue
-        if verdict in (_QUEUE, _FEWER) and code in _NEVER_QUEUED:
-            continue
-        return verdict.ending(code, one_line(text))
-    return None
+        is_queued = verdict in (_QUEUE, _FEWER)
+        if pattern.search(text) and not (is_queued and code in _NEVER_QUEUED):
+            yield verdict.quoting(text)
 
 
-def _refused_override(api_field: str, code: int | None, configured_overrides: Collection[str]) -> Ending:
+def _refused_override(api_field: str, configured_overrides: Collection[str]) -> _Verdict:
     """api_field: the last part is the name that the configuration uses too (agent.prompt.llm, tts.voice_id)."""
     name = one_line(api_field.rpartition(".")[2], 40)
     hint = "enable it under Security in the agent's settings"
@@ -304,30 +377,24 @@ def _refused_override(api_field: str, code: int | None, configured_overrides: Co
         hint += f", or remove elevenlabs.overrides.{name}"
     elif name == "custom_llm_extra_body":
         hint += f", or remove elevenlabs.{name}"
-    return Ending(
-        EndingKind.FINAL,
-        f"the agent does not allow the override '{name}'",
-        hint,
-        code,
-        refused_override=name,
-    )
+    verdict = _final(f"the agent does not allow the override '{name}'", hint, decisive=True)
+    return replace(verdict, refused_override=name)
 
 
-def _missing_variables(listed: str, where: str | None, code: int | None) -> Ending:
+def _missing_variables(listed: str, where: str | None) -> _Verdict:
     """listed: as the server writes it: a set, a list, or names with commas; the end may be cut off."""
     names = list(dict.fromkeys(_QUOTED_NAME.findall(listed) or _BARE_NAME.findall(listed.split(". ")[0])))
     place = f" in its {one_line(where, 40)}" if where else ""
     if not names:
         verdict = _BY_KIND["missing_dynamic_variable"]
-        return Ending(verdict.kind, verdict.say + place, verdict.hint, code)
+        return replace(verdict, say=verdict.say + place)
     word = "variable" if len(names) == 1 else "variables"
     shown = ", ".join(f"'{name}'" for name in names)
     keys = " and ".join(f"elevenlabs.dynamic_variables.{name}" for name in names)
-    return Ending(
-        EndingKind.FINAL,
+    return _final(
         one_line(f"the agent needs the dynamic {word} {shown}{place}"),
         one_line(f"set {keys}", 2 * _MAX_QUOTED_CHARS),
-        code,
+        decisive=True,
     )
 
 
@@ -339,12 +406,12 @@ _BUSY = frozenset((408, 425))
 
 
 def judge_http(status: int, body: str) -> Ending:
-    """An HTTP answer in place of a signed URL or of a WebSocket. body: JSON with `detail`, or anything."""
+    """Judges an HTTP answer in place of a signed URL or a WebSocket. body: JSON with `detail`, or any text."""
     text = one_line(detail(body))
     if status not in _BUSY and status < 500:
-        judged = _judge_text(text, status, _OVERRIDES)
-        if judged:
-            return judged
+        judged = next(_by_words(text, status, _OVERRIDES), None)
+        if judged is not None:
+            return judged.ending(status)
     verdict = _by_status(status)
     shown = f"HTTP {status}: {text}" if text else f"HTTP {status}"
     return Ending(verdict.kind, f"{verdict.say} ({shown})", verdict.hint, status)
@@ -375,7 +442,8 @@ def _by_status(status: int) -> _Verdict:
 
 
 def detail(body: str) -> str:
-    """Of an HTTP answer: `detail` is a text, {status, message}, or a list of {msg}; nothing else is worth showing."""
+    """The texts in an HTTP answer: `detail` is a text, {status, message}, or a list of {msg}; other fields are not
+    useful."""
     try:
         parsed = json.loads(body)
     except (ValueError, RecursionError):

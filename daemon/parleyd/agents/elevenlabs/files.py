@@ -1,4 +1,4 @@
-"""A file into a running conversation, over HTTP; the message that speaks of it goes over the WebSocket.
+"""Sends a file into a running conversation, over HTTP; the message that mentions it is sent over the WebSocket.
 
 Source: the official JavaScript SDK (@elevenlabs/client 1.25): `POST /v1/convai/conversations/{conversation_id}/files`,
 multipart field `file`, answered with {"file_id": …}. The service takes images and PDF.
@@ -24,7 +24,7 @@ class _Multipart:
     def __init__(self, attachment: Attachment) -> None:
         boundary = secrets.token_hex(16)
         self.content_type = f"multipart/form-data; boundary={boundary}"
-        # As browsers do: https://html.spec.whatwg.org/#multipart-form-data
+        # Escaped as by browsers: https://html.spec.whatwg.org/#multipart-form-data
         name = attachment.name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
         head = (
             f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'

@@ -3,9 +3,9 @@
 Sources: the AsyncAPI contract of the official SDKs (`agent.asyncapi.yaml`), and the official Python and JavaScript
 clients where they know more.
 
-All is read with tolerance: unknown fields are skipped, and beside the payload key every field may be
-missing or null. Whole numbers may come as floats, and ids as strings; `number` makes one thing of them. Fields that
-nothing here uses and that differ between the contracts are `object`, so that a surprise in one of them costs nothing.
+The types are tolerant: unknown fields are skipped, and every field except the payload key may be missing or null. Whole
+numbers may be sent as floats, and ids as strings; `number` converts both. Unused fields that differ between the
+contracts are `object`, so that an unexpected value does no harm.
 
 Audio is decoded in one pass, straight to bytes: measured 1.6 to 3.9 times as fast as `json.loads` and `b64decode`, on
 messages of 0.02 s to 47 s of 16 kHz sound, with the type before or behind the payload.
@@ -25,7 +25,7 @@ Id = int | float | str | None
 
 
 def number(value: Number) -> int | None:
-    """The whole number that was meant, None when there is none."""
+    """The value as a whole number; None if it is not one."""
     if value is None:
         return None
     try:
@@ -49,7 +49,7 @@ class MetadataPayload(_Payload):
 
 
 class ConversationInitiationMetadata(_FromServer, tag="conversation_initiation_metadata"):
-    """Once, and first."""
+    """The first message; sent once."""
 
     conversation_initiation_metadata_event: MetadataPayload
 
@@ -172,7 +172,7 @@ class ClientToolCall(_FromServer, tag="client_tool_call"):
 
 
 class AgentToolPayload(_Payload):
-    """Of the server's own tools: what is asked, what came of it."""
+    """A call of one of the server's own tools, and its result."""
 
     tool_name: Text = None
     tool_call_id: Text = None
@@ -293,7 +293,7 @@ class QueueStatusPayload(_Payload):
 
 
 class QueueStatus(_FromServer, tag="queue_status"):
-    """Too many conversations at once: this one waits."""
+    """This conversation waits, because there are too many at once."""
 
     queue_status_event: QueueStatusPayload
 
@@ -392,15 +392,15 @@ SERVER_TYPES: frozenset[str] = frozenset(str(message.__struct_config__.tag) for 
 _decoder: msgspec.json.Decoder[ServerMessage] = msgspec.json.Decoder(ServerMessage)
 _type_decoder = msgspec.json.Decoder(_Typed)
 
-# What reading a message can raise: not JSON or not of these types, not UTF-8, nested too deeply.
+# The errors of reading a message: not JSON or not of these types, not UTF-8, nested too deeply.
 UNREADABLE = (msgspec.MsgspecError, UnicodeError, RecursionError)
 
 
 def decode(message: str | bytes) -> ServerMessage:
-    """Raises one of UNREADABLE; so does a type that is not in SERVER_TYPES."""
+    """Decodes a message. Raises one of UNREADABLE, also for a type that is not in SERVER_TYPES."""
     return _decoder.decode(message)
 
 
 def type_of(message: str | bytes) -> str:
-    """Only the type. Raises one of UNREADABLE."""
+    """The type of a message. Raises one of UNREADABLE."""
     return _type_decoder.decode(message).type

@@ -1,4 +1,4 @@
-"""ElevenLabs' text-to-speech over a WebSocket, with its configuration. Pure."""
+"""ElevenLabs' text to speech over a WebSocket, with its configuration. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NOTHING = SpeechReceived()
 
 
 class ElevenLabsSpeech:
-    """Implements agents.speech.Speech. api_key: None for a server on this machine that wants none."""
+    """Implements agents.speech.Speech. api_key: None for a server on this machine that needs none."""
 
     def __init__(self, config: Announce, base_url: str, voice_id: str, api_key: str | None) -> None:
         self._config = config
@@ -35,8 +35,8 @@ class ElevenLabsSpeech:
         return speech_address(self._base_url, self._voice_id, config.model_id, config.output_format, self._api_key)
 
     def messages(self, text: str) -> Sequence[bytes]:
-        """The text goes as a whole, so that the voice knows how the sentence ends when it begins it."""
-        # Half a surrogate pair has no UTF-8.
+        """The text is sent as a whole, so that the voice knows the end of a sentence when it begins it."""
+        # UTF-8 cannot represent unpaired surrogates.
         text = text.encode("utf-8", "replace").decode("utf-8")
         return (
             messages.encode(messages.Text(messages.OPENING_TEXT)),
@@ -64,5 +64,5 @@ class ElevenLabsSpeech:
         return judge_http(http_status, self._without_key(body))
 
     def _without_key(self, text: str) -> str:
-        """A server may repeat the key in what it complains about."""
+        """A server may repeat the key in its error text."""
         return text.replace(self._api_key, "***") if self._api_key else text

@@ -1,7 +1,7 @@
-"""Why a text was not spoken, in words, with a hint. Pure.
+"""Explains why a text was not spoken, with a hint. Pure.
 
-The server says it in a message with `message`, `error` and `code`, then closes with 1008; or it answers the handshake
-with an HTTP status. The words count most, then the code. Texts: observed, they may change.
+The server sends a message with `message`, `error` and `code`, then closes with 1008; or it answers the handshake with
+an HTTP status. The words are used first, then the code. The texts were observed, and may change.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ _BY_CODE: dict[int | None, _Verdict] = {
     1005: _LOST,
     1006: _LOST,
     1008: _REFUSED,
-    # Sent, of all things, when a voice does not fit the model.
+    # The server sends this code if a voice does not fit the model.
     1009: _MODEL,
     1011: _TROUBLE,
     1012: _TROUBLE,
@@ -75,7 +75,7 @@ _BY_CODE: dict[int | None, _Verdict] = {
 
 
 def judge_close(code: int | None, reason: str, error: AgentError | None) -> Ending:
-    """code: None when the line went without a close. error: what the server said before, if anything."""
+    """code: None if the connection was lost without a close. error: the server's error message, if any."""
     said = " ".join(word for word in ((error.kind or "") if error else "", error.message if error else "") if word)
     for text in (reason, said):
         if (judged := _by_text(text)) is not None:
@@ -87,7 +87,7 @@ def judge_close(code: int | None, reason: str, error: AgentError | None) -> Endi
 
 
 def judge_http(status: int, body: str) -> Ending:
-    """An HTTP answer in place of the WebSocket. body: JSON with `detail`, or anything."""
+    """Judges an HTTP answer in place of the WebSocket. body: JSON with `detail`, or any text."""
     text = one_line(detail(body))
     verdict = _by_text(text) if status < 500 else None
     shown = f"HTTP {status}: {text}" if text else f"HTTP {status}"

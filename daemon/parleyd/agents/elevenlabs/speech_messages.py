@@ -1,7 +1,7 @@
 """The messages of ElevenLabs' text-to-speech WebSocket (`stream-input`), as types. Pure.
 
-Sources: the AsyncAPI contract of the documentation, and the official Python client. A server writes `isFinal`, newer
-ones `is_final`. What tells when which letter sounds (`alignment`) comes under several names; nothing here uses it.
+Sources: the AsyncAPI contract of the documentation, and the official Python client. Servers send `isFinal`, newer ones
+`is_final`. The times of letters (`alignment`) have several names, and are not used here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ OPENING_TEXT = " "
 
 
 class Text(Struct, omit_defaults=True):
-    """A piece of text. flush: speak all that came so far, now. An empty text says that no more comes."""
+    """A piece of text. flush: speak all texts so far now. An empty text marks the end."""
 
     text: str
     flush: bool = False
@@ -37,7 +37,7 @@ class FromServer(Struct, kw_only=True):
 
 _decoder = msgspec.json.Decoder(FromServer)
 
-# What reading a message can raise: not JSON or not of this type, not UTF-8, nested too deeply.
+# The errors of reading a message: not JSON or not of this type, not UTF-8, nested too deeply.
 UNREADABLE = (msgspec.MsgspecError, UnicodeError, RecursionError)
 
 
@@ -46,5 +46,5 @@ def encode(message: Text) -> bytes:
 
 
 def decode(message: str | bytes) -> FromServer:
-    """Raises one of UNREADABLE."""
+    """Decodes a message. Raises one of UNREADABLE."""
     return _decoder.decode(message)

@@ -1,1 +1,1 @@
-"""From a device's periods to frames of 20 ms at 16 kHz, in step with a clock; the gain of a soft microphone."""
+"""Makes frames of 20 ms at 16 kHz from a device's periods, aligned with the clock; the gain of a soft microphone."""

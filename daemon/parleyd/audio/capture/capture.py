@@ -1,4 +1,4 @@
-"""From the microphone's callback to frames: the device's thread on one side, ears on the other."""
+"""Makes frames from the periods of the microphone's callback: the device's thread on one side, ears on the other."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from parleyd.audio.pcm import (
     FRAME_BYTES,
     FRAME_MS,
     PIPELINE_RATE_HZ,
-    SILENT_FRAME,
     Frame,
 )
 from parleyd.audio.resample import Resampler
@@ -21,18 +20,19 @@ from parleyd.audio.sample_clock import SampleClock
 
 log = logging.getLogger(__name__)
 
-# Sound that waits for ears; more means that they are stuck, and old sound is worth less than new.
+# The longest sound that waits for ears. If more waits, ears are stuck, and the oldest sound is dropped.
 QUEUE_MS = 1000
-# Nothing from the microphone for this long: silence is put in its place, so that the room's clock goes on.
+# How long the microphone may deliver nothing before silence is inserted, so that the stream keeps real time.
 STARVED_S = 0.2
-# A period that comes so much later than its place in the count says: sound is missing before it. So much earlier: more
-# has come than time has passed, as after a sound server stood still; it is sound of a time that is over.
+# How far a period's time may differ from its place in the count of samples. If it is later, sound is missing before it.
+# If it is earlier, more sound has arrived than time has passed, as after a sound server stood still, and this sound is
+# too old.
 HOLE_S = 0.2
 _FRAME_S = FRAME_MS / 1000
 
 
 class _Opening:
-    """What came of one opening of the device: a new rate perhaps, and certainly a new count of samples."""
+    """One opening of the device: it may have a new rate, and has a new count of samples."""
 
     def __init__(self) -> None:
         self._resampler: Resampler | None = None  # until the rate is known
@@ -49,7 +49,7 @@ class _Opening:
         self._resampler = Resampler(rate_hz, PIPELINE_RATE_HZ)
 
     def process(self, pcm: bytes, start_s: float) -> tuple[bytes, float]:
-        """→ sound at the pipeline's rate, and when the last of it was over."""
+        """Returns the sound at the pipeline's rate, and the time of its end."""
         if self._resampler is None or self._clock is None:
             return b"", 0.0
         late_s = start_s - self._clock.time_of(self._taken) if self._taken else 0.0
@@ -66,27 +66,27 @@ class _Opening:
 
 
 class Capture:
-    """Bounded at one second: then the oldest period is dropped, counted, and said once.
+    """A queue of at most one second: beyond that the oldest period is dropped, counted, and logged once.
 
-    last_period_s, last_sound_s: monotonic time at which a period, and one that was not digital silence, last came.
-    gain: applied here and nowhere else, behind the look for digital silence, which is the device's, and before
-    everything that hears: echo canceller, gate, recordings, agent.
+    last_period_s, last_sound_s: monotonic time of the last period, and of the last one that was not digital silence.
+    gain: applied here and nowhere else, after the detection of digital silence and before all parts that use the sound:
+    echo canceller, gate, recordings, agent.
     """
 
     def __init__(self, device: InputDevice, gain: InputGain | None = None) -> None:
         self.device = device
         self.gain = InputGain() if gain is None else gain
         self._periods: queue.Queue[tuple[_Opening, bytes, float]] = queue.Queue(maxsize=50)
-        self._opening: _Opening | None = None  # that of which `pending` is
+        self._opening: _Opening | None = None  # the opening to which `pending` belongs
         self._pending = bytearray()
         self._next_frame_s: float | None = None
-        self._in_gap = False  # the last frames were silence in the place of sound
+        self._in_gap = False  # the last frames were inserted silence
         self.dropped_periods = 0
         self.last_period_s = 0.0
         self.last_sound_s = 0.0
 
     def start(self) -> StreamInfo:
-        """Opens the device; after stop(), again. Raises DeviceError."""
+        """Opens the device; may be called again after stop(). Raises DeviceError."""
         opening = _Opening()
         info = self.device.open(lambda pcm, start_s: self._deliver(opening, pcm, start_s))
         opening.opened(info.rate_hz)
@@ -121,10 +121,10 @@ class Capture:
                     continue
 
     def frames(self) -> list[Frame]:
-        """Waits for sound, at most STARVED_S; a dead microphone yields silence in real time.
+        """Waits for sound, at most STARVED_S; a lost microphone yields silence in real time.
 
-        No moment is given twice, nor, unless ears are slower than real time, left out: sound that comes late for a time
-        for which silence was given is dropped, and silence goes on up to the first sound.
+        No moment is returned twice, or left out unless ears are slower than real time: sound that arrives late, after
+        silence was returned for its time, is dropped, and silence goes on up to the first new sound.
         """
         try:
             opening, pcm, start_s = self._periods.get(timeout=STARVED_S)
@@ -132,7 +132,7 @@ class Capture:
             self._in_gap = True
             now_s = time.monotonic()
             if self._next_frame_s is not None:
-                # Ears that are slower than real time would find a longer gap each time, and never be done with it.
+                # Ears that are slower than real time would find a longer gap each time, and never catch up.
                 self._next_frame_s = max(self._next_frame_s, now_s - QUEUE_MS / 1000)
             return self._silence_until(now_s)
         if opening is not self._opening:
@@ -160,6 +160,6 @@ class Capture:
             return []
         frames: list[Frame] = []
         while self._next_frame_s + _FRAME_S <= now_s:
-            frames.append(Frame(SILENT_FRAME, self._next_frame_s))
+            frames.append(Frame.silence(self._next_frame_s))
             self._next_frame_s += _FRAME_S
         return frames

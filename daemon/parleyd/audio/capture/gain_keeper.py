@@ -1,4 +1,4 @@
-"""What becomes of the learnt gain of the microphone: what the agent understood teaches it, and a restart keeps it."""
+"""Teaches the automatic gain with the words that the agent understood, and keeps the learnt gain over a restart."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from parleyd.host.remembered import RememberedGain
 
 log = logging.getLogger(__name__)
 
-# A smaller change is heard by nobody, and no news.
+# The least change that is reported; a smaller one is inaudible.
 TOLD_DB = 1.0
 
 
 def remembered_gain(section: AudioInput, remembered: RememberedGain) -> InputGain:
-    """The gain with which the microphone starts: the configured one, and what was learnt before the last restart."""
+    """The gain with which the microphone starts: the configured one plus the gain learnt before the last restart."""
     if section.auto_gain == "off":
         return InputGain(section.gain_db)
     return InputGain(section.gain_db, AutoGain(remembered.under(section.device, section.gain_db) or 0.0))
 
 
 class GainKeeper:
-    """On the bus. Tells AutoGain what came of the talk that it measured, and others when the gain has moved, be it
-    learnt or configured."""
+    """A subscriber of the bus. Tells AutoGain whether the agent understood the measured speech, and reports changes of
+    the learnt or configured gain."""
 
     def __init__(self, gain: InputGain, section: AudioInput, remembered: RememberedGain, bus: events.Bus) -> None:
         self._gain = gain
@@ -46,8 +46,8 @@ class GainKeeper:
             case events.StateChanged(trigger=Trigger.FALSE_WAKE.value) if auto:
                 auto.nothing()
             case events.UtteranceEnded() if self._has_moved:
-                # Not here: the ears wait for no disk.
-                # Without a free thread the next utterance tries again.
+                # On another thread, because the ears must not wait for the disk. If no thread can be started, the next
+                # utterance tries again.
                 with contextlib.suppress(RuntimeError):
                     threading.Thread(target=self.keep, name="gain", daemon=True).start()
             case _:
@@ -58,7 +58,7 @@ class GainKeeper:
         return abs(self._gain.db - self._told_db) >= TOLD_DB
 
     def keep(self) -> None:
-        """What was learnt outlives a restart. Tells a change once it can be heard."""
+        """Stores the learnt gain, and reports a change once it is audible."""
         with self._lock:
             auto, gain_db = self._gain.auto, self._gain.db
             if not self._has_moved:

@@ -1,6 +1,6 @@
-"""How much louder the microphone is made before anything else hears it: by the configuration, and by what is learnt.
+"""The gain of the microphone: the configured part and the learnt part. Pure.
 
-Pure. Capture applies it, once, so that the echo canceller, the gate, recordings and the agent all hear the same.
+Capture applies it once, so that the echo canceller, the gate, recordings and the agent all get the same sound.
 """
 
 from __future__ import annotations
@@ -12,36 +12,36 @@ import numpy as np
 
 from parleyd.audio.pcm import FRAME_MS, PIPELINE_RATE_HZ, samples_of, to_pcm
 
-# The loudest frame of a stretch of talk should reach this level in the band of speech: the gate is sure of it, and a
-# raised voice still has 20 dB to full scale.
+# The target level of the loudest frame of a stretch of speech, in the band of speech. The gate recognises it safely,
+# and a raised voice still has 20 dB of headroom.
 GOAL_DBFS = -30.0
-# The noise of the room is not raised beyond this: more gain would help nobody to be heard.
+# The gain does not raise the noise of the room above this level, because more gain would not help.
 NOISE_MOST_DBFS = -50.0
 AUTO_MOST_DB = 30.0
-# Slow enough for the echo canceller, whose path from speaker to microphone moves along, and for people.
+# The speed of the automatic gain: slow enough for people and for the echo canceller, whose echo path changes with it.
 AUTO_DB_PER_MIN = 3.0
-# While the gain drives samples beyond full scale: a voice 12 dB too loud is whole again after a second.
+# The speed down while the gain makes samples clip: a voice that is 12 dB too loud is right after a second.
 CLIPPING_DB_PER_S = 12.0
-# A gain that is configured anew goes there no faster. More of an echo than the canceller expects is a person to it: at
-# 1 dB/s it never was, at 3 dB/s now and then. Less may come at once.
+# The speed of a change of the configured gain. The canceller takes an echo that is louder than expected for a person:
+# never at 1 dB/s, sometimes at 3 dB/s. A gain that falls does no harm.
 SLEW_UP_DB_PER_S, SLEW_DOWN_DB_PER_S = 1.0, 12.0
-# A frame of 320 samples with this many beyond full scale is clipped; fewer are a click.
+# A frame of 320 samples counts as clipped with this many samples beyond full scale; fewer are only a click.
 CLIPPING_SAMPLES = 3
-# How many stretches of talk are remembered. Their median counts, so that one slammed door changes nothing.
+# The number of remembered stretches of speech. Their median is used, so that one slammed door changes nothing.
 _KNOWN = 9
 _PENDING = 9
 
 
 class AutoGain:
-    """Learns how much louder the people in this room have to be made. step() for every frame, on one thread.
+    """Learns the gain that the people in this room need. Call step() for every frame, on one thread.
 
-    Only what the agent has understood counts: music, noise and whatever woke it for nothing teach nothing. Talk over
-    the far end teaches nothing either, for what is left of the echo would be in its level. db: 0 to AUTO_MOST_DB.
+    It learns only from speech that the agent has understood, and not from music, noise and false wakes. Speech over the
+    far end is ignored, because its level would include residual echo. db: 0 to AUTO_MOST_DB.
     """
 
     def __init__(self, db: float = 0.0) -> None:
         self.db = min(max(0.0, db), AUTO_MOST_DB)
-        # Peaks of talk, and the room's floor below it, as the microphone itself has them.
+        # Peaks of speech, and the noise floor with each, before the gain.
         self._pending: deque[tuple[float, float]] = deque(maxlen=_PENDING)
         self._known: deque[tuple[float, float]] = deque(maxlen=_KNOWN)
         self._peak_dbfs: float | None = None
@@ -49,19 +49,19 @@ class AutoGain:
         self._was_understood = self._was_nothing = False
 
     def understood(self) -> None:
-        """The agent has made words of what was said lately. Any thread may say so."""
+        """The agent has understood the last speech. May be called from any thread."""
         self._was_understood = True
 
     def nothing(self) -> None:
-        """What was taken for talk lately was none. Any thread may say so."""
+        """The last sound was not speech. May be called from any thread."""
         self._was_nothing = True
 
     def step(
         self, level_dbfs: float, floor_dbfs: float, gain_db: float, *, talk: bool, alone: bool, saturated: int
     ) -> None:
         """One frame after the gain. level_dbfs, floor_dbfs: in the band of speech, of the frame and of the room.
-        gain_db: the whole gain. talk: somebody speaks; alone: and the speaker is silent. saturated: how many samples
-        the gain has driven beyond full scale."""
+        gain_db: the whole gain. talk: somebody speaks; alone: the speaker is silent. saturated: the number of samples
+        that the gain has made clip."""
         if talk and alone:
             peak_dbfs = level_dbfs - gain_db
             self._peak_dbfs = peak_dbfs if self._peak_dbfs is None else max(self._peak_dbfs, peak_dbfs)
@@ -96,7 +96,7 @@ class AutoGain:
 class InputGain:
     """configured_db: audio.input.gain_db; may be set by any thread. auto: with audio.input.auto_gain; adds to it.
 
-    saturated: how many samples have been driven beyond full scale so far; they stay at full scale.
+    saturated: the number of samples so far that the gain has made clip; they stay at full scale.
     """
 
     def __init__(self, configured_db: float = 0.0, auto: AutoGain | None = None) -> None:
@@ -111,8 +111,8 @@ class InputGain:
         return self.configured_db + (self.auto.db if self.auto is not None else 0.0)
 
     def apply(self, pcm: bytes) -> bytes:
-        """The next piece of sound at the pipeline's rate, of any length. From the gain of the last piece to that of now
-        in a straight line, so that no change is a click, and none too fast for the echo canceller."""
+        """Applies the gain to the next piece of sound at the pipeline's rate, of any length. The gain moves linearly
+        from that of the last piece, so that a change makes no click and is slow enough for the echo canceller."""
         values = samples_of(pcm).astype(np.float32)
         before_db, seconds = self._applied_db, len(values) / PIPELINE_RATE_HZ
         change_db = min(self.db - before_db, SLEW_UP_DB_PER_S * seconds)
@@ -124,13 +124,13 @@ class InputGain:
         else:
             ends = factor(before_db), factor(self._applied_db)
             values *= np.linspace(*ends, len(values) + 1, dtype=np.float32)[1:]
-        # What the microphone itself delivers at full scale counts as well: made louder, it is no better.
+        # Samples at full scale from the microphone itself count as well, because a gain does not improve them.
         if before_db > 0.0 or self._applied_db > 0.0:
             self.saturated += int(np.count_nonzero(np.abs(values) > 32768.0))
         return to_pcm(values)
 
     def hear(self, level_dbfs: float, floor_dbfs: float, *, talk: bool, alone: bool) -> None:
-        """Tells AutoGain.step() of every frame that went through apply(). Call it on the thread of apply()."""
+        """Passes every frame after apply() to AutoGain.step(). Call it on the thread of apply()."""
         if self.auto is None:
             return
         saturated, self._saturated_before = self.saturated - self._saturated_before, self.saturated

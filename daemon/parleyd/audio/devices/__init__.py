@@ -1,1 +1,1 @@
-"""Microphones and speakers: PortAudio, WAV files, or nothing. device.py says what each of them offers."""
+"""Microphones and speakers: PortAudio, WAV files, or nothing. device.py has their interface."""

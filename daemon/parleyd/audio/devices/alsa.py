@@ -1,4 +1,4 @@
-"""What ALSA and the kernel know of sound cards now; PortAudio knows only what there was when it made its list."""
+"""Asks ALSA and the kernel about the present sound cards; PortAudio knows only the cards from the time of its list."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from pathlib import Path
 # Not /proc/asound, which a hardened unit does not see (ProcSubset=pid).
 _CARDS = Path("/sys/class/sound")
 _NODES = Path("/dev/snd")
-# What PortAudio takes for the same rate (RATE_MAX_DEVIATE_RATIO): some cards divide a clock and hit none exactly.
+# The deviation that PortAudio accepts for a rate (RATE_MAX_DEVIATE_RATIO): some cards divide a clock and reach no rate
+# exactly.
 _RATE_OFF = 0.01
 
 
 def cards() -> dict[int, str]:
-    """Number and id of each card that may be used; a new one is the kernel's for a moment before it is also ours.
+    """Number and id of each card that this process may use; a new card is not accessible for a moment.
 
-    The kernel makes the id from the card's name, such as Headset; that of a second one of the kind is Headset_1.
+    The kernel makes the id from the card's name, such as Headset; a second card of this kind gets Headset_1.
     """
     found: dict[int, str] = {}
     folders: list[Path] = []
@@ -41,14 +42,14 @@ def _may_use(number: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A card's number, and whose it was when this was made."""
+    """A card's number, and the id that it had when this object was made."""
 
     number: int
     card_id: str
 
     @property
     def is_empty(self) -> bool:
-        """Quick enough to be asked ten times a second."""
+        """Whether the place is empty; quick enough to be called ten times a second."""
         return not (_CARDS / f"card{self.number}").exists()
 
     @property
@@ -57,7 +58,8 @@ class Place:
 
 
 def place(device_name: str) -> Place | None:
-    """Of a device as PortAudio names it, such as "Some headset: USB Audio (hw:0,0)"; None: no hardware of its own."""
+    """The place of a device with PortAudio's name for it, such as "Some headset: USB Audio (hw:0,0)"; None: the device
+    has no hardware of its own."""
     hardware = re.search(r"\(hw:(\d+),\d+\)$", device_name)
     if hardware is None:
         return None
@@ -66,13 +68,13 @@ def place(device_name: str) -> Place | None:
 
 
 def unlisted(device_names: Iterable[str]) -> list[str]:
-    """Cards of which PortAudio lists no device: as a rule somebody else holds them."""
+    """Cards without a device in PortAudio's list: usually another program holds them."""
     listed = {found.number for name in device_names if (found := place(name)) is not None}
     return [f"the card '{card_id}'" for number, card_id in sorted(cards().items()) if number not in listed]
 
 
 def pcm_name(device_name: str) -> str:
-    """What ALSA calls it."""
+    """ALSA's name of the device."""
     hardware = re.search(r"\((hw:\d+,\d+)\)$", device_name)
     return device_name if hardware is None else hardware[1]
 
@@ -80,9 +82,9 @@ def pcm_name(device_name: str) -> str:
 def opens(name: str, *, recording: bool, rate_hz: int) -> bool:
     """Whether the PCM of this name can be opened now, at this rate, and made ready; disturbs no other stream.
 
-    A sound server's PCM opens although the device behind it is gone; it refuses when it is made ready, which is what
-    snd_pcm_hw_params ends with. alsa-lib, pcm.c: snd_pcm_open(pcm, name, stream, mode); stream 0 plays, 1 records; mode
-    1 does not wait.
+    A sound server's PCM can be opened although the device behind it is lost; it fails when it is prepared, which is the
+    last step of snd_pcm_hw_params. alsa-lib, pcm.c: snd_pcm_open(pcm, name, stream, mode); stream 0 plays, 1 records;
+    mode 1 does not wait.
     """
     alsa = ctypes.CDLL("libasound.so.2")
     pcm, choice, rate = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_uint(rate_hz)
@@ -105,7 +107,7 @@ def opens(name: str, *, recording: bool, rate_hz: int) -> bool:
 def has_capture_volume(device_name: str) -> bool:
     """Whether alsamixer can make this microphone louder: its card, or the sound server, has a control for that.
 
-    alsa-lib, mixer.h. A plugin's own mixer has its name, or is the system's."""
+    alsa-lib, mixer.h. A plugin's mixer has the plugin's name, or is the system's default mixer."""
     alsa = ctypes.CDLL("libasound.so.2")
     for name in ("snd_mixer_first_elem", "snd_mixer_elem_next"):
         getattr(alsa, name).restype = ctypes.c_void_p

@@ -1,4 +1,4 @@
-"""A clock for devices that have no hardware to set their pace."""
+"""A clock for devices without hardware."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Callable
 
 from parleyd.audio.devices.device import DeviceError
 
-# tick(at_s): the monotonic time the tick was meant for; it may be late, never early.
+# tick(at_s): the monotonic time of the tick in the schedule; the call may be late, never early.
 Tick = Callable[[float], None]
 
 _JOIN_S = 2.0
 
 
 class RealTimeClock:
-    """Ticks on a thread of its own, by an absolute schedule: a late tick does not delay the next ones, and after a
-    hiccup the missed ones follow at once, so that count times period is always the time elapsed."""
+    """Ticks on a separate thread, by an absolute schedule: a late tick does not delay the next ones, and after a delay
+    the missed ticks follow at once, so that count times period always equals the elapsed time."""
 
     def __init__(self, name: str, period_s: float, tick: Tick, *, start_s: float) -> None:
         """The first tick comes at start_s. Raises DeviceError."""
@@ -31,7 +31,7 @@ class RealTimeClock:
             raise DeviceError(f"{name}: the system has no thread left", "see TasksMax= of the unit") from error
 
     def stop(self) -> None:
-        """No tick comes after the return, except when called from a tick."""
+        """No tick comes after the return, unless it is called from a tick."""
         self._stopped.set()
         if self._thread is not threading.current_thread():
             self._thread.join(_JOIN_S)

@@ -1,7 +1,7 @@
-"""The one interface behind which every microphone and every speaker stands.
+"""The interface of every microphone and every speaker.
 
-Devices speak mono signed 16-bit little-endian PCM at a rate of their own; what the hardware has in channels is
-their own business. Callbacks come on the device's thread: they must not block and must not raise.
+Devices use mono signed 16-bit little-endian PCM at a rate of their own, and convert the hardware's channels themselves.
+Callbacks run on the device's thread: they must not block and must not raise.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class DeviceError(UserError):
 
 
 def too_few_channels(what: str, there_are: int, wanted: int) -> DeviceError:
-    """For a microphone that does not have the channel that was asked for."""
+    """The error for a microphone without the requested channel."""
     plural = "s" if there_are != 1 else ""
     return DeviceError(
         f"{what} has {there_are} channel{plural}, and audio.input.channel asks for number {wanted}",
@@ -35,7 +35,7 @@ def too_few_channels(what: str, there_are: int, wanted: int) -> DeviceError:
 
 @dataclass(frozen=True, slots=True)
 class StreamInfo:
-    """What opening a device brought. latency_s: what the device itself reports."""
+    """The properties of an open device. latency_s: as reported by the device."""
 
     rate_hz: int
     channels: int
@@ -44,7 +44,7 @@ class StreamInfo:
 
 
 class InputDevice(Protocol):
-    """A microphone. `name` is for people. overflows: how often the hardware lost sound, so far."""
+    """A microphone. `name` is shown to people. overflows: how often the hardware has lost sound so far."""
 
     name: str
     overflows: int
@@ -53,11 +53,11 @@ class InputDevice(Protocol):
         """Start delivering. Raises DeviceError. May be opened again after close()."""
 
     def close(self) -> None:
-        """Stop delivering; no callback runs after the return. Harmless when closed."""
+        """Stop delivering; no callback runs after the return. May be called again."""
 
 
 class OutputDevice(Protocol):
-    """A speaker. underruns: how often the hardware ran dry, so far."""
+    """A speaker. underruns: how often the hardware had no sound to play so far."""
 
     name: str
     underruns: int
@@ -66,4 +66,4 @@ class OutputDevice(Protocol):
         """Start asking for sound. Raises DeviceError. May be opened again after close()."""
 
     def close(self) -> None:
-        """Cut the sound at once, without playing out what the device holds. Harmless when closed."""
+        """Cut the sound at once, without playing the rest in the device. May be called again."""

@@ -1,4 +1,5 @@
-"""The devices of a configuration. Whoever opens a microphone asks here, so that every key means the same everywhere."""
+"""Makes the devices of a configuration. All code that opens a microphone uses this module, so that every key means the
+same everywhere."""
 
 from __future__ import annotations
 
@@ -12,22 +13,22 @@ from parleyd.config.schema import Audio, AudioInput
 
 
 def microphone_of(section: AudioInput) -> InputDevice:
-    """audio.input, as input_device has it. Its gain is not the device's: audio/capture/input_gain.py."""
+    """The microphone of audio.input, from input_device. Capture applies its gain: audio/capture/input_gain.py."""
     return input_device(section.device, section.channel)
 
 
 def devices_of(audio: Audio) -> tuple[InputDevice, OutputDevice]:
-    """Microphone and speaker, as device_pair has them; null devices with audio.mode: off."""
+    """Microphone and speaker, from device_pair; null devices with audio.mode: off."""
     if audio.mode == "off":
         return device_pair("null", "null")
     return device_pair(audio.input.device, audio.output.device, input_channel=audio.input.channel)
 
 
 def input_device(spec: str, channel: int | None = None) -> InputDevice:
-    """spec: `default`, `null`, `wav:PATH`, or a part of a device's name. Whether there is such a device or file
-    shows when it is opened; DeviceError here only for what can be no device at all.
+    """spec: `default`, `null`, `wav:PATH`, or a part of a device's name. A device or file that does not exist is an
+    error when it is opened; DeviceError is raised here only for an impossible name.
 
-    channel: which one of several, counted from 1; None: the mean of all."""
+    channel: the number of the channel, from 1; None: the mean of all channels."""
     if spec == "null":
         return NullInput()
     if spec.startswith("wav:"):
@@ -36,7 +37,7 @@ def input_device(spec: str, channel: int | None = None) -> InputDevice:
 
 
 def output_device(spec: str) -> OutputDevice:
-    """As input_device. Opening `wav:PATH` the first time overwrites the file."""
+    """Like input_device. Opening `wav:PATH` the first time overwrites the file."""
     if spec == "null":
         return NullOutput()
     if spec.startswith("wav:"):
@@ -47,7 +48,8 @@ def output_device(spec: str) -> OutputDevice:
 def device_pair(
     input_spec: str, output_spec: str, *, input_channel: int | None = None
 ) -> tuple[InputDevice, OutputDevice]:
-    """Both devices of a conversation; DeviceError also when they are one file, which would be overwritten unheard."""
+    """Both devices of a conversation; DeviceError also if both are the same file, which would be overwritten before it
+    is read."""
     if input_spec.startswith("wav:") and output_spec.startswith("wav:"):
         path = _path(output_spec)
         if _path(input_spec).resolve() == path.resolve():

@@ -1,4 +1,4 @@
-"""A microphone that hears nothing and a speaker that nobody hears, both in real time."""
+"""A microphone that delivers silence and a speaker that plays nothing, both in real time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 
 from parleyd.audio.devices.clock import RealTimeClock
 from parleyd.audio.devices.device import Deliver, Fill, StreamInfo
-from parleyd.audio.devices.guard import Guard
+from parleyd.audio.devices.safe_callbacks import SafeCallbacks
 from parleyd.audio.pcm import FRAME_MS, FRAME_SAMPLES, PIPELINE_RATE_HZ, SILENT_FRAME
 
 _OUTPUT_RATE_HZ = 48_000
@@ -22,7 +22,7 @@ class NullInput:
         self._clock: RealTimeClock | None = None
 
     def open(self, deliver: Deliver) -> StreamInfo:
-        safe = Guard(self.name).deliver(deliver)
+        safe = SafeCallbacks(self.name).deliver(deliver)
         period_s = FRAME_MS / 1000
         # A period is delivered when its time is over.
         self._clock = RealTimeClock(
@@ -40,7 +40,7 @@ class NullInput:
 
 
 class NullOutput:
-    """Swallows, 48 kHz, 10 ms periods."""
+    """Discards the sound, 48 kHz, 10 ms periods."""
 
     def __init__(self) -> None:
         self.name = "null"
@@ -48,7 +48,7 @@ class NullOutput:
         self._clock: RealTimeClock | None = None
 
     def open(self, fill: Fill) -> StreamInfo:
-        safe = Guard(self.name).fill(fill)
+        safe = SafeCallbacks(self.name).fill(fill)
 
         def swallow(_at_s: float) -> None:
             safe(_OUTPUT_PERIOD_SAMPLES)

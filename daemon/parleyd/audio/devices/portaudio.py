@@ -1,20 +1,19 @@
 """Sound cards, through PortAudio: PyAudio in callback mode, both ways.
 
-What has been measured with PortAudio 19.6, which Debian 12 and 13 ship, and why things are here as they are:
+These facts were measured with PortAudio 19.6, the version of Debian 12 and 13, and explain the design:
 
 - Ending a stream from another thread than the one in a blocking read or write hangs or crashes; callback mode does not.
-- close() without stop_stream() is the abort: silence within 5 ms, and hardly ever more than 5 ms for the call. On
-  a suspended device it never returns, hence the deadline.
-- The list of devices is frozen until every PyAudio object is terminated, hence one owner of the only one:
-  portaudio_host.py.
-- A device that goes ends the callbacks, and tells nobody: recovery.py watches. Opening a stale entry of the list may
-  fail an assertion, hence a new list before each new try, unless kernel and ALSA say that it is in its old place.
-- Pa_OpenStream that fails while another stream runs may crash the process: the error passes through a variable that all
-  threads of pa_linux_alsa.c share (paUtilErr_, pa_unix_util.h), the other stream sets it to "no error", and what was
-  not opened is used as a stream. Hence ALSA is asked first, and what it refuses is tried last.
-- close(), terminate() and open() may hang for as long as a sound server hangs; the interpreter goes on meanwhile.
-- A sound configuration without one usable `pcm` entry (for example ALSA_CONFIG_PATH at an empty file) fails an
-  assertion inside PortAudio and aborts the process. Python cannot prevent that; the message names pa_linux_alsa.c.
+- close() without stop_stream() is the abort: silence within 5 ms, and hardly ever more than 5 ms for the call. On a
+suspended device it never returns, hence the deadline. - The list of devices is frozen until every PyAudio object is
+terminated, hence one owner of the only one: portaudio_host.py. - A device that is lost ends the callbacks without a
+message: recovery.py watches for this. Opening a stale entry of the list may fail an assertion, hence a new list before
+each new try, unless kernel and ALSA say that it is in its old place. - Pa_OpenStream that fails while another stream
+runs may crash the process: the error passes through a variable that all threads of pa_linux_alsa.c share (paUtilErr_,
+pa_unix_util.h), the other stream sets it to "no error", and an object that was not opened is used as a stream. Hence
+ALSA is asked first, and rates that it refuses are tried last. - close(), terminate() and open() may hang for as long as
+a sound server hangs; the interpreter goes on meanwhile. - A sound configuration without one usable `pcm` entry (for
+example ALSA_CONFIG_PATH at an empty file) fails an assertion inside PortAudio and aborts the process. Python cannot
+prevent that; the message names pa_linux_alsa.c.
 """
 
 from __future__ import annotations
@@ -30,13 +29,14 @@ import pyaudio
 from parleyd.audio import pcm as sound
 from parleyd.audio.devices import alsa, sound_server
 from parleyd.audio.devices.device import Deliver, DeviceError, Fill, StreamInfo, too_few_channels
-from parleyd.audio.devices.guard import Guard
 from parleyd.audio.devices.portaudio_host import CardDevice, Direction, host
+from parleyd.audio.devices.safe_callbacks import SafeCallbacks
 from parleyd.core.log_fields import fields
 
 log = logging.getLogger(__name__)
 
-# none: it is still gone; as listed: it can be opened as it was; new list: perhaps, and PortAudio's list is out of date.
+# none: the device is still missing; as listed: it can be opened as before; new list: it may exist, and PortAudio's list
+# is out of date.
 Prospect = Literal["none", "as listed", "new list"]
 
 # None: the device's own.
@@ -49,7 +49,8 @@ _BELIEVED_S = 60.0
 
 
 def find(spec: str, direction: Direction) -> CardDevice:
-    """spec: `default` or a part of a name, case ignored; the whole name wins. DeviceError names what there is."""
+    """Finds the device. spec: `default` or a part of a name, in upper or lower case; a complete name is preferred.
+    DeviceError lists the devices."""
     devices = [device for device in host.devices() if device.channels(direction)]
     if not devices:
         raise DeviceError(
@@ -84,7 +85,7 @@ def find(spec: str, direction: Direction) -> CardDevice:
 
 
 def explain(error: OSError, name: str, direction: Direction) -> DeviceError:
-    """PortAudio's refusal in words; codes are those of portaudio.h."""
+    """PortAudio's error in words; the codes are those of portaudio.h."""
     code = error.errno if error.errno is not None else (error.args[0] if error.args else None)
     if code == pyaudio.paDeviceUnavailable:
         return DeviceError(
@@ -109,17 +110,18 @@ class Card:
         self._spec = spec
         self._direction = direction
         self._stream: Any = None
-        # A stream that is asked while it is being closed crashes the process.
+        # Using a stream while it is being closed crashes the process.
         self._stream_lock = threading.Lock()
         self._device: CardDevice | None = None
-        self._worked: StreamInfo | None = None  # how it was opened last
+        self._worked: StreamInfo | None = None  # the parameters of the last opening
         self._alsa_knows = False  # ALSA itself has said before that this would work
         self._place: alsa.Place | None = None
         self._closed_s = 0.0
 
     @property
     def active(self) -> bool:
-        """False is certain. True: PortAudio thinks that sound flows, and the kernel still knows the card."""
+        """Whether the stream is active. False is certain; True means that PortAudio reports an active stream, and that
+        the kernel still knows the card."""
         if self._place is not None and self._place.is_empty:
             return False
         with self._stream_lock:
@@ -129,12 +131,12 @@ class Card:
                 return False
 
     def prospect(self) -> Prospect:
-        """Of trying again what was open once; asks ALSA, which disturbs no other stream."""
+        """The prospect of opening the device again; asks ALSA, which does not disturb other streams."""
         device, worked = self._device, self._worked
         if device is None or worked is None or not self._alsa_knows or host.cards_appeared:
             return "new list"
         if self._place is not None and not self._place.has_the_same_card:
-            # Elsewhere it would have appeared. But no list is believed for ever.
+            # In another place it would have appeared as a new card. But a list is not trusted for ever.
             return "new list" if time.monotonic() - max(host.listed_s, self._closed_s) > _BELIEVED_S else "none"
         return "as listed" if self._alsa_opens(device, worked.rate_hz) else "none"
 
@@ -143,14 +145,13 @@ class Card:
             return alsa.opens(alsa.pcm_name(device.name), recording=self._direction == "input", rate_hz=rate_hz)
 
     def _counts(self, device: CardDevice) -> list[int]:
-        """How many channels to ask for, best first."""
-        # Some plugins claim dozens of channels; who has more than two rarely needs all of them.
+        """The numbers of channels to try, best first."""
+        # Some plugins claim dozens of channels; a device with more than two rarely needs all of them.
         return sorted({1, min(2, device.channels(self._direction)), device.channels(self._direction)})
 
     def _attempts(self, device: CardDevice) -> Iterator[tuple[int, int, bool]]:
-        """Rate and channels, best first: what has worked before, then what suits best; and whether ALSA agrees.
-
-        What it refuses comes last, and not at all where it was right before.
+        """The rates and channels to try, best first: the ones that worked before, then the most suitable; and whether
+        ALSA accepts them. Those that ALSA refuses come last, or are left out if ALSA was right before.
         """
         rates = [rate or device.default_rate_hz for rate in _RATES_HZ[self._direction]]
         counts = self._counts(device)
@@ -167,7 +168,8 @@ class Card:
             yield from ((rate_hz, channels, False) for rate_hz in refused for channels in counts)
 
     def _open(self, callback: Callable[[int, int], Callback]) -> StreamInfo:
-        """callback(channels, rate_hz) makes the stream's callback. Once more with a new list of devices if need be."""
+        """Opens the stream, if necessary again with a new list of devices. callback(channels, rate_hz) makes the
+        stream's callback."""
         try:
             return self._open_listed(callback)
         except DeviceError:
@@ -222,7 +224,7 @@ class Card:
         if stream is not None:
             self._closed_s = time.monotonic()
         if stream is not None and not host.close(stream):
-            # What lasts ends the service with its reason: audio/recovery.py.
+            # If this lasts, the service ends with the reason: audio/recovery.py.
             words = "the %s device '%s' does not let itself be closed yet"
             log.warning(words, self._direction, self.name, extra=fields(device=self.name))
 
@@ -230,8 +232,8 @@ class Card:
 class PortAudioInput(Card):
     """A microphone: 16 kHz mono if it can be, else its own rate and channels; 20 ms periods.
 
-    channel: which one of several, counted from 1; None: the mean of all. hears: after open(), which channels those
-    are, in words, or why that cannot be told.
+    channel: the number of the channel, from 1; None: the mean of all channels. hears: after open(), the channels in
+    words, or why they are unknown.
     """
 
     def __init__(self, spec: str, channel: int | None = None) -> None:
@@ -254,7 +256,7 @@ class PortAudioInput(Card):
         if there_are is not None:
             self.hears = f"channel {self._channel} of {there_are}{behind}"
         if source is not None:
-            # Fewer than there are would be a mix, more would be copies.
+            # With fewer channels than the source has, the server delivers a mix; with more, copies.
             choice = sound_server.choose(source, self._channel)
             self._take = choice.take
             return [choice.ask_for]
@@ -267,12 +269,12 @@ class PortAudioInput(Card):
             return [max(2, self._channel)]
         if self._channel > most:
             raise too_few_channels(f"the input device '{device.name}'", most, self._channel)
-        # Hardware has its channels in their order when it is asked for all of them.
+        # Hardware delivers its channels in order if all of them are requested.
         return [most, self._channel]
 
     def open(self, deliver: Deliver) -> StreamInfo:
         """Raises DeviceError."""
-        safe = Guard(self._spec).deliver(deliver)
+        safe = SafeCallbacks(self._spec).deliver(deliver)
 
         def make(channels: int, rate_hz: int) -> Callback:
             take = self._take
@@ -298,7 +300,7 @@ class PortAudioOutput(Card):
 
     def open(self, fill: Fill) -> StreamInfo:
         """Raises DeviceError."""
-        safe = Guard(self._spec).fill(fill)
+        safe = SafeCallbacks(self._spec).fill(fill)
 
         def make(channels: int, _rate_hz: int) -> Callback:
             def callback(_data: bytes | None, frames: int, _time: Any, status: int) -> tuple[bytes, int]:

@@ -1,6 +1,6 @@
 """PortAudio itself: the process's only PyAudio object, its list of devices, and its calls, any of which may hang.
 
-What is known of PortAudio's ways stands in portaudio.py.
+portaudio.py describes PortAudio's behaviour.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import Any, Literal
 import pyaudio
 
 from parleyd.audio.devices import alsa
-from parleyd.audio.devices.chatter import portaudio_muted, silence_libraries
+from parleyd.audio.devices.native_output import portaudio_muted, silence_libraries
 
 log = logging.getLogger(__name__)
 
 Direction = Literal["input", "output"]
 
-# Who claims more and is no card (hw:) is a plugin.
+# A device that claims more channels and is not a card (hw:) is a plugin.
 MOST_CARD_CHANNELS = 16
 CLOSE_DEADLINE_S = 1.0  # for an abort, which takes milliseconds on working devices
 
@@ -42,13 +42,13 @@ class CardDevice:
         return self.input_channels if direction == "input" else self.output_channels
 
     def claims_any(self, direction: Direction) -> bool:
-        """A plugin that takes any number of channels: how many there are, others know."""
+        """Whether it is a plugin that accepts any number of channels; it does not know the real number."""
         is_card = alsa.pcm_name(self.name) != self.name
         return self.channels(direction) > MOST_CARD_CHANNELS and not is_card
 
 
 class Host:
-    """Owns the process's PyAudio object. Threads may share it."""
+    """Owns the process's PyAudio object. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -60,7 +60,8 @@ class Host:
         self.listed_s = 0.0
 
     def refresh(self) -> bool:
-        """Next time there is a new list of devices. → whether it could be: not while a stream is open."""
+        """Makes PortAudio build a new list of devices at the next use. Returns whether that was possible: not while a
+        stream is open."""
         with self._lock:
             if self._streams:
                 return False
@@ -71,13 +72,13 @@ class Host:
             return True
 
     def oldest_call(self) -> tuple[str, float] | None:
-        """Of the calls into PortAudio that have not yet returned: what it does, and since when."""
+        """The oldest call into PortAudio that has not returned: its purpose, and its start."""
         with self._count_lock:
             return min(self._calls.values(), key=lambda call: call[1], default=None)
 
     @contextlib.contextmanager
     def calling(self, what: str) -> Iterator[None]:
-        """Around whatever may hang."""
+        """The context for a call that may hang."""
         token = object()
         with self._count_lock:
             self._calls[token] = what, time.monotonic()
@@ -93,7 +94,7 @@ class Host:
         return bool(alsa.cards().items() - self._cards.items())
 
     def devices(self) -> list[CardDevice]:
-        """All that PortAudio has listed."""
+        """All devices in PortAudio's list."""
         with self._lock:
             pa = self._object()
             found = []
@@ -106,7 +107,7 @@ class Host:
             return found
 
     def default_index(self, direction: Direction) -> int | None:
-        """None: there is none."""
+        """The index of the default device; None: there is none."""
         with self._lock:
             pa = self._object()
             ask = pa.get_default_input_device_info if direction == "input" else pa.get_default_output_device_info
@@ -116,7 +117,7 @@ class Host:
                 return None
 
     def supports(self, device: CardDevice, direction: Direction, rate_hz: int) -> bool:
-        """Whether it would open at this rate now; also False while somebody else holds it."""
+        """Whether it can be opened at this rate now; also False while another program holds it."""
         channels = min(device.channels(direction), 2)
         options = {"device": device.index, "channels": channels, "format": pyaudio.paInt16}
         with self._lock, portaudio_muted(), self.calling("asking a device"):
@@ -127,7 +128,7 @@ class Host:
                 return False
 
     def open(self, **options: Any) -> Any:
-        """A PyAudio stream, not yet started. OSError with PortAudio's code."""
+        """Opens a PyAudio stream, not yet started. Raises OSError with PortAudio's code."""
         with self._lock, portaudio_muted(), self.calling("opening a device"):
             stream = self._object().open(format=pyaudio.paInt16, start=False, **options)
             with self._count_lock:
@@ -135,7 +136,8 @@ class Host:
             return stream
 
     def close(self, stream: Any) -> bool:
-        """Aborts. → False when PortAudio did not return in time; the stream counts as open until it does."""
+        """Aborts the stream. Returns False if PortAudio did not return in time; the stream counts as open until it
+        does."""
         done = threading.Event()
 
         def abort() -> None:
@@ -148,11 +150,11 @@ class Host:
                 self._streams -= 1
             done.set()
 
-        # PortAudio may hang in here; the thread is then lost, but nothing else.
+        # PortAudio may hang here; only this thread is lost then.
         try:
             threading.Thread(target=abort, name="portaudio close", daemon=True).start()
         except RuntimeError:
-            # The system has no thread left. Should it hang now, oldest_call() tells.
+            # The system has no thread left. If the call hangs, oldest_call() shows it.
             abort()
         return done.wait(CLOSE_DEADLINE_S)
 

@@ -1,11 +1,11 @@
-"""How many channels a microphone really has behind PulseAudio or PipeWire, and how one of them is asked for.
+"""Finds the real channels of a microphone behind PulseAudio or PipeWire, and how to request one of them.
 
-To a sound server, being asked for fewer channels than there are is being asked for a mix, and being asked for more is
-being asked for copies; PortAudio tells nothing, for ALSA's plugin claims any number. The server names its channels
-(front-left, aux0) and so does the plugin, by their number alone; what has the same name on both sides is passed as it
-is, provided that every channel of the source has its name on the other side: what has none is mixed into the others.
-All of that was measured with PulseAudio 16. PipeWire's plugin names them likewise in the numbers used here, by its
-source; it was not tried.
+If a client requests fewer channels than the source has, the server delivers a mix; if it requests more, the server
+delivers copies. PortAudio does not know the number, because ALSA's plugin claims any number. The server names its
+channels (front-left, aux0), and the plugin names them by their number alone. A channel with the same name on both sides
+is passed unchanged, provided that every channel of the source has its name on the other side; a channel without one is
+mixed into the others. This was measured with PulseAudio 16. According to its source, PipeWire's plugin uses the same
+names for the numbers used here; it was not tried.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _FL, _FR, _FC, _RL, _RR, _LFE, _SL, _SR, _AUX0 = 1, 2, 3, 5, 6, 7, 10, 11, 12
 _NAMES = {0: "mono", _FL: "front-left", _FR: "front-right", _FC: "front-center", 4: "rear-center", _RL: "rear-left"}
 _NAMES |= {_RR: "rear-right", _LFE: "lfe", 8: "front-left-of-center", 9: "front-right-of-center"}
 _NAMES |= {_SL: "side-left", _SR: "side-right", **{_AUX0 + number: f"aux{number}" for number in range(32)}}
-# What the plugins call the channels of a stream that has so many: pulse/channelmap.c, PA_CHANNEL_MAP_ALSA.
+# The plugin's names of the channels, for each number of channels: pulse/channelmap.c, PA_CHANNEL_MAP_ALSA.
 _PLUGIN = {2: (_FL, _FR), 4: (_FL, _FR, _RL, _RR), 6: (_FL, _FR, _RL, _RR, _FC, _LFE)}
 _PLUGIN |= {8: (*_PLUGIN[6], _SL, _SR)}
 
@@ -36,27 +36,28 @@ _READY, _FAILED = 4, 5
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What a sound server records from. positions: of pulse/channelmap.h, one for each channel."""
+    """A source of a sound server. positions: of pulse/channelmap.h, one for each channel."""
 
     name: str
     positions: tuple[int, ...]
 
     @property
     def names(self) -> list[str]:
-        """What the server calls its channels."""
+        """The server's names of the channels."""
         return [_position(position) for position in self.positions]
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """ask_for: so many channels are to be opened; take: that one of them, counted from 1, is the one that is wanted."""
+    """ask_for: the number of channels to open; take: the number of the wanted one among them, from 1."""
 
     ask_for: int
     take: int
 
 
 def choose(source: Source, channel: int) -> Choice:
-    """For channel, counted from 1 as the server does. Raises DeviceError where there is none, or no way to it."""
+    """How to get a channel, counted from 1 as the server does. Raises DeviceError if it does not exist, or cannot be
+    reached."""
     there_are = len(source.positions)
     if channel > there_are:
         raise too_few_channels(f"the sound server's source '{source.name}'", there_are, channel)
@@ -82,13 +83,14 @@ def _position(number: int) -> str:
 
 
 def source_behind(pcm_name: str) -> Source | None:
-    """What the ALSA device of this name records from now; None: not a sound server, or it does not tell."""
+    """The source from which the ALSA device of this name records now; None: it is not a sound server, or the source is
+    unknown."""
     found = _definition(pcm_name)
     if found is None:
         return None
     kind, settings = found
     if kind == "pulse":
-        # What alsa-plugins does: without a device the client's own default counts, then the server's.
+        # Like alsa-plugins: without a device the client's default is used, then the server's.
         return _ask(settings.get("server"), settings.get("device") or os.environ.get("PULSE_SOURCE"))
     if kind == "pipewire":
         return _ask(None, settings.get("capture_node"))
@@ -99,7 +101,7 @@ def source_behind(pcm_name: str) -> Source | None:
 
 
 def _definition(pcm_name: str) -> tuple[str, dict[str, str]] | None:
-    """The type of a PCM, and its settings that are text. alsa-lib, conf.h."""
+    """The type of a PCM, and its text settings. alsa-lib, conf.h."""
     try:
         alsa = ctypes.CDLL("libasound.so.2")
     except OSError:
@@ -139,7 +141,7 @@ class _ChannelMap(ctypes.Structure):
 
 
 class _SourceInfo(ctypes.Structure):
-    """The beginning of pa_source_info, pulse/introspect.h."""
+    """The first fields of pa_source_info, pulse/introspect.h."""
 
     _fields_ = [
         ("name", ctypes.c_char_p),
@@ -154,7 +156,7 @@ _Told = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.POINTER(_SourceInfo), cty
 
 
 def _ask(server: str | None, name: str | None) -> Source | None:
-    """None where libpulse is not there, or the server does not answer within ANSWER_S."""
+    """Asks the server for the source; None if libpulse is missing, or if the server does not answer within ANSWER_S."""
     try:
         pulse = ctypes.CDLL("libpulse.so.0")
     except OSError:

@@ -16,7 +16,7 @@ import numpy as np
 from parleyd.audio import pcm as sound
 from parleyd.audio.devices.clock import RealTimeClock
 from parleyd.audio.devices.device import Deliver, DeviceError, Fill, StreamInfo, too_few_channels
-from parleyd.audio.devices.guard import Guard
+from parleyd.audio.devices.safe_callbacks import SafeCallbacks
 from parleyd.audio.pcm import BYTES_PER_SAMPLE
 from parleyd.core.log_fields import fields
 from parleyd.host.files import open_regular
@@ -34,7 +34,7 @@ _MOST_DATA_BYTES = 0xFFFFFFFF - _HEADER_BYTES
 
 @dataclass(frozen=True, slots=True)
 class WavHeader:
-    """What a file says of itself. coding: 1 integer, 3 float. data_bytes counts from data_offset."""
+    """The header of a file. coding: 1 integer, 3 float. data_bytes counts from data_offset."""
 
     coding: int
     channels: int
@@ -49,7 +49,7 @@ class WavHeader:
 
 
 def read_header(file: BinaryIO, path: Path) -> WavHeader:
-    """Raises DeviceError for what is no WAV file or not to be played here."""
+    """Reads the header. Raises DeviceError if it is not a WAV file, or if its format is not supported."""
     name = f"wav:{path}"
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -72,7 +72,7 @@ def read_header(file: BinaryIO, path: Path) -> WavHeader:
             if fmt is None:
                 break
             offset = file.tell()
-            # Whoever wrote into a pipe could not know the length and says 0 or the most that fits.
+            # A program that writes into a pipe does not know the length, and writes 0 or the largest number.
             data_bytes = size - offset if length in (0, 0xFFFFFFFF, 0x7FFFFFFF) else min(length, size - offset)
             return _usable(WavHeader(*fmt, offset, data_bytes), path)
         else:
@@ -93,7 +93,7 @@ def _usable(header: WavHeader, path: Path) -> WavHeader:
 
 
 def to_mono(header: WavHeader, data: bytes, channel: int | None = None) -> bytes:
-    """Whole blocks as they are in the file → mono 16-bit PCM: that channel, counted from 1, or the mean of all."""
+    """Turns complete blocks of the file into mono 16-bit PCM: the given channel, counted from 1, or the mean of all."""
     if header.coding == _FLOAT:
         values = np.frombuffer(data, "<f4") * np.float32(32768.0)
     elif header.bits == 16:
@@ -112,9 +112,9 @@ def to_mono(header: WavHeader, data: bytes, channel: int | None = None) -> bytes
 
 
 def read_wav(path: Path, channel: int | None = None) -> tuple[bytes, int]:
-    """A whole file: mono 16-bit PCM, and its rate. Raises OSError, or DeviceError for what cannot be read.
+    """Reads a whole file: mono 16-bit PCM, and its rate. Raises OSError, or DeviceError if the format cannot be read.
 
-    channel: which one of several, counted from 1; None: the mean of all."""
+    channel: the number of the channel, from 1; None: the mean of all channels."""
     with os.fdopen(open_regular(path), "rb") as file:
         header = read_header(file, path)
         if channel is not None and channel > header.channels:
@@ -128,8 +128,8 @@ def read_wav(path: Path, channel: int | None = None) -> tuple[bytes, int]:
 class WavInput:
     """A recording instead of a microphone: 20 ms periods in real time, at the file's rate, and silence after its end.
 
-    Closed and opened again, it goes on where it was. `ended` is set once the last of the recording was delivered.
-    channel: which one of several, counted from 1; None: the mean of all.
+    After it was closed and opened again, it goes on at the same place. `ended` is set after the end of the recording
+    was delivered. channel: the number of the channel, from 1; None: the mean of all channels.
     """
 
     def __init__(self, path: Path, channel: int | None = None) -> None:
@@ -143,7 +143,7 @@ class WavInput:
         self._clock: RealTimeClock | None = None
 
     def open(self, deliver: Deliver) -> StreamInfo:
-        """Raises DeviceError for a file that is not there or not to be read."""
+        """Raises DeviceError for a file that does not exist or cannot be read."""
         if self._path.exists() and not self._path.is_file():
             raise DeviceError(f"{self.name}: not a regular file", "check the path of audio.input.device")
         try:
@@ -157,7 +157,7 @@ class WavInput:
         except BaseException:
             file.close()
             raise
-        safe = Guard(self.name).deliver(deliver)
+        safe = SafeCallbacks(self.name).deliver(deliver)
         period_samples = header.rate_hz // 50
         period_s = period_samples / header.rate_hz
         silence = bytes(period_samples * BYTES_PER_SAMPLE)
@@ -198,12 +198,12 @@ class WavInput:
 
 
 class WavOutput:
-    """A recording instead of a speaker: 48 kHz mono 16 bit, and exactly what a speaker would have played.
+    """A recording instead of a speaker: 48 kHz mono 16 bit, exactly as a speaker would have played it.
 
-    Time in the file is time in the room: the file begins with the first open(), silence is written like everything
-    else, and closed and opened again, it goes on with silence for the time between. What is asked for at one moment
-    is at that moment's place in the file: the latency is zero. began_s is the monotonic time of the first sample. The
-    header is put right with every period: the file is valid however the program ends.
+    Time in the file is time in the room: the file begins with the first open(), silence is written like all sound, and
+    the time between close() and open() is filled with silence. Sound that is requested at a moment is at the place of
+    that moment in the file: the latency is zero. began_s is the monotonic time of the first sample. The header is
+    updated with every period, so that the file is valid however the program ends.
     """
 
     RATE_HZ = 48_000
@@ -228,7 +228,7 @@ class WavOutput:
             if self.began_s is None:
                 self.began_s = now_s
             self._samples = max(self._samples, round((now_s - self.began_s) * self.RATE_HZ))
-            # What was skipped reads as zeros and takes no space.
+            # The skipped part reads as zeros and takes no space.
             os.ftruncate(self._fd, _HEADER_BYTES + self._samples * BYTES_PER_SAMPLE)
             self._write_header()
         except OSError as error:
@@ -236,7 +236,7 @@ class WavOutput:
             raise DeviceError(
                 f"{self.name}: {error.strerror}", "check the path of audio.output.device and its permissions"
             ) from error
-        safe = Guard(self.name).fill(fill)
+        safe = SafeCallbacks(self.name).fill(fill)
         self._clock = RealTimeClock(
             "wav output",
             self.PERIOD_SAMPLES / self.RATE_HZ,

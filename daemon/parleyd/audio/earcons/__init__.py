@@ -1,1 +1,1 @@
-"""Short sounds that tell what the daemon does: the sounds themselves, and what calls for which."""
+"""Short sounds that tell what the daemon does: the sounds themselves, and the events that call for them."""

@@ -1,7 +1,7 @@
-"""When which earcon is to sound: events in, the name of a sound out. Pure: time is that of the events.
+"""Decides from events which earcon is played when. Pure: time is that of the events.
 
-What somebody asked for gets its sound at once, but not over their own words. What the daemon does by itself is silent
-as long as nobody waits for it, and an outage is told once.
+An order gets its sound at once, but not over the person's own words. Actions of the daemon itself are silent as long as
+nobody waits for it, and an outage is reported once.
 """
 
 from __future__ import annotations
@@ -13,38 +13,39 @@ from parleyd.audio.earcons.sounds import Earcon
 from parleyd.core import events
 from parleyd.core.states import State, Trigger
 
-# Who has spoken or pressed something within this time is still there, and waits.
+# How long after speaking or pressing a button a person is assumed to be present and waiting.
 PRESENT_S = 30.0
-# A sound held back while somebody talks is dropped after this.
+# How long an earcon waits for a pause before it is dropped.
 HELD_S = 10.0
-# A failed try that took longer than this has made somebody wait; quicker ones are worth another try first.
+# A failed try that took longer than this is reported at once, because somebody has waited; after a shorter one the
+# daemon tries again first.
 PATIENCE_S = 2.0
-# After a session that lived so long the next failure is a new outage.
+# After a session of this duration the next failure is a new outage.
 STABLE_S = 10.0
-# A timer that wakes the agent has told so by its own sound.
+# How long after a timer's ring a wake by this timer needs no sound of its own.
 RING_S = 5.0
-# Who speaks to a daemon that has been without a line for so long may not have heard it said.
+# How long after the last report a lasting outage is reported again.
 AGAIN_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """after_voice: the agent may finish first."""
+    """after_voice: the earcon waits until the agent has finished."""
 
     earcon: Earcon
     after_voice: bool = False
 
 
 class EarconCues:
-    """always: the line is held for ever (wake.mode). after_speech: conversations that begin by speech alone are
-    announced, too."""
+    """always: the session is always open (wake.mode). after_speech: conversations that begin by speech get sounds,
+    too."""
 
     def __init__(self, *, always: bool, after_speech: bool) -> None:
         self.always = always
         self._after_speech = after_speech
         self._talking = False
         self._present_s = -math.inf  # last sign of a person
-        self._held: Earcon | None = None  # until the person pauses
+        self._held: Earcon | None = None  # waits waits until the person pauses
         self._held_s = -math.inf
         self._announced = False  # this conversation
         self._rung_s = -math.inf
@@ -52,13 +53,14 @@ class EarconCues:
         self._live_s = 0.0
         self._failures = 0
         self._error_s: float | None = None  # when this outage was told
-        self._error_due = False  # it is to be told as soon as somebody is there
+        self._error_due = False  # to be reported as soon as somebody is present
         self._return_due = False
 
     def step(self, event: events.Event) -> Cue | None:
-        """What is to sound because of this."""
+        """The earcon for this event, if any."""
         cue = self._step(event)
-        # The newer of two sounds cuts the older short: the ring, by which somebody may be waiting at the stove.
+        # A newer sound cuts an older one short; but the ring of a timer must not be cut, because somebody may depend on
+        # it.
         is_answer = cue is not None and cue.earcon in ("timer", "muted", "unmuted", "confirm")
         return cue if is_answer or not self._rings(event.at_s) else None
 
@@ -82,10 +84,10 @@ class EarconCues:
             case events.SpeechLost():
                 return self._lost(event.at_s)
             case events.WakeRefused(by="budget"):
-                # Who speaks to it shall know why nothing happens; in quiet hours nothing is to be heard.
+                # A person who speaks should know why nothing happens; in quiet hours there is no sound.
                 return self._sound("budget", event.at_s)
             case events.Trouble(part="agent"):
-                # Connecting takes its time; the failure that may follow is told with it.
+                # Connecting takes long; a failure that follows is part of the same report.
                 return self._fail(event.at_s)
             case events.UtteranceStarted():
                 self._talking = True
@@ -93,7 +95,7 @@ class EarconCues:
             case events.TalkStopped() | events.UtteranceEnded():
                 return self._paused(event.at_s)
             case events.AnswerEnded(lost_ms=lost_ms) if lost_ms:
-                # It stops in the middle of a sentence, and that shall not pass for its end.
+                # The answer stops in the middle of a sentence, which must not be taken for its end.
                 return self._sound("error", event.at_s)
             case events.AnswerStarted():
                 # The agent itself shows that it listens.
@@ -104,7 +106,7 @@ class EarconCues:
 
     def _woken(self, event: events.Woken) -> Cue | None:
         if event.by == "device":
-            # Nobody is there for certain, nobody is heard, and the ring has told it.
+            # Perhaps nobody is present, nobody is heard, and the ring has reported the timer.
             self._announced, self._return_due = True, False
             return None
         by_speech = event.by == "speech"
@@ -114,7 +116,7 @@ class EarconCues:
             self._present_s = event.at_s
         if again or not by_speech:
             self._forget_outage()
-        # A line that is held for ever is announced when it is there.
+        # A session that is always open is announced when it is live.
         self._return_due = self.always
         return self._sound("listening", event.at_s) if self._announced and not self.always else None
 
@@ -139,7 +141,7 @@ class EarconCues:
                     self._failures = 0
                 if event.trigger == Trigger.SLEEP.value:
                     return Cue("sleeping", after_voice=True)
-                # After GIVEN_UP nothing ends that had begun; the error was told.
+                # After GIVEN_UP no conversation ends, and the error was already reported.
                 if event.before == State.LIVE.value and self._announced and not self.always:
                     return Cue("sleeping", after_voice=True)
         return None
@@ -153,7 +155,7 @@ class EarconCues:
         return self._fail(event.at_s) if hopeless else None
 
     def _fail(self, at_s: float) -> Cue | None:
-        """Once in an outage."""
+        """Reports a failure, once in an outage."""
         if self._error_s is not None or self._error_due:
             return None
         if at_s - self._present_s > PRESENT_S or self._rings(at_s):
@@ -168,7 +170,7 @@ class EarconCues:
         return self._sound("error", at_s)
 
     def _lost(self, at_s: float) -> Cue | None:
-        """What was said is gone; who has been told of an outage, or is not there, need not be told."""
+        """Speech is lost. A person who has heard of the outage, or is not present, is not told again."""
         told = self._error_s is not None or self._error_due
         return None if told or at_s - self._present_s > PRESENT_S else self._sound("error", at_s)
 
@@ -181,7 +183,7 @@ class EarconCues:
         self._talking = False
         self._present_s = max(self._present_s, at_s)
         if self._rings(at_s):
-            # What is to be told is told after it.
+            # Other sounds are played after this one.
             return None
         held, self._held = self._held, None
         if held is not None and at_s - self._held_s <= HELD_S:

@@ -1,4 +1,4 @@
-"""Short sounds that tell what the daemon does: made here, spoken, or read from WAV files. Pure but for files."""
+"""Short sounds that tell what the daemon does: made here, spoken, or read from WAV files. Pure except for files."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Earcon = Literal["listening", "sleeping", "error", "muted", "unmuted", "timer", 
 NAMES: tuple[Earcon, ...] = get_args(Earcon)
 
 RATE_HZ = 48_000
-# A voice has its peaks 15 to 20 dB above.
+# The peak of an earcon, 15 to 20 dB below that of a voice.
 PEAK_DBFS = -22.0
-# Of a file of one's own: a spoken sentence, and not a song.
+# The longest file of a user: a spoken sentence, not a song.
 LONGEST_S = 10.0
 
 _ATTACK_S, _RELEASE_S = 0.010, 0.035
@@ -29,7 +29,7 @@ _ATTACK_S, _RELEASE_S = 0.010, 0.035
 
 @dataclass(frozen=True, slots=True)
 class _Note:
-    """decay_s: in which it falls to a third."""
+    """decay_s: the time in which it falls to a third."""
 
     begins_s: float
     lasts_s: float
@@ -37,29 +37,29 @@ class _Note:
     decay_s: float = 0.08
 
 
-# Four times three quick notes: who is in the next room shall hear it.
+# Four times three quick notes, which can be heard in the next room.
 _RING = tuple(
     _Note(0.7 * time + 0.13 * beep, 0.12, hz, 0.05)
     for time in range(4)
     for beep, hz in enumerate((1046.5, 1046.5, 1396.9))
 )
-# Up: I am here; down: I am gone; twice the same, low: it does not work. Muting is a knock, and not a chord.
+# Rising notes: present; falling notes: gone; the same low note twice: it does not work. Muting is a knock, not a chord.
 _NOTES: dict[Earcon, tuple[_Note, ...]] = {
     "listening": (_Note(0.0, 0.11, 659.3), _Note(0.07, 0.17, 880.0)),
     "sleeping": (_Note(0.0, 0.14, 880.0), _Note(0.09, 0.20, 587.3)),
     "error": (_Note(0.0, 0.12, 349.2, 0.2), _Note(0.16, 0.14, 349.2, 0.2)),
     "muted": (_Note(0.0, 0.07, 392.0, 0.04),),
     "timer": _RING,
-    # Down by small steps: something runs out.
+    # Falling in small steps: something runs out.
     "budget": (_Note(0.0, 0.09, 784.0, 0.05), _Note(0.09, 0.09, 740.0, 0.05), _Note(0.18, 0.12, 698.5, 0.06)),
     # Three up, the last one longer: a question.
     "confirm": (_Note(0.0, 0.08, 587.3, 0.06), _Note(0.09, 0.08, 740.0, 0.06), _Note(0.18, 0.12, 1174.7, 0.1)),
     "unmuted": (_Note(0.0, 0.06, 392.0, 0.04), _Note(0.055, 0.09, 784.0, 0.04)),
 }
-# Overtones make it softer than a whistle, and audible on speakers that have no bass.
+# Overtones make it sound softer than a whistle, and audible on speakers without bass.
 _OVERTONES = ((1.0, 1.0), (2.0, 0.25), (3.0, 0.12))
 
-# What each says where it is to be spoken.
+# The words of each earcon if it is spoken.
 WORDS: dict[Earcon, str] = {
     "listening": "Yes?",
     "sleeping": "Goodbye.",
@@ -85,7 +85,7 @@ class Sound:
 
 
 def made(name: Earcon) -> Sound:
-    """The sound that belongs to the program: at most 300 ms."""
+    """The program's own sound for an earcon."""
     notes = _NOTES[name]
     mix = np.zeros(round(max(note.begins_s + note.lasts_s for note in notes) * RATE_HZ), np.float64)
     for note in notes:
@@ -106,9 +106,9 @@ def _played(note: _Note) -> npt.NDArray[np.float64]:
 
 
 def from_file(path: Path) -> Sound:
-    """Raises UserError for what is not there, no WAV file, empty, or longer than LONGEST_S."""
+    """Reads a file. Raises UserError if it is missing, not a WAV file, empty, or longer than LONGEST_S."""
     if path.exists() and not path.is_file():
-        # Opening a pipe would wait for its other end.
+        # Opening a pipe would block until it has a writer.
         raise UserError(f"{path}: not a regular file", "name a WAV file")
     try:
         pcm, rate_hz = read_wav(path)
@@ -126,7 +126,8 @@ def from_file(path: Path) -> Sound:
 
 
 def chosen(name: Earcon, choice: str, speak: Callable[[str], Sound]) -> Sound | None:
-    """choice: `on`, `off`, `spoken`, or the path of a WAV file. Raises UserError, as speak does."""
+    """The sound for a choice; None: off. choice: `on`, `off`, `spoken`, or the path of a WAV file. Raises UserError,
+    like speak."""
     match choice:
         case "off":
             return None
@@ -139,7 +140,7 @@ def chosen(name: Earcon, choice: str, speak: Callable[[str], Sound]) -> Sound | 
 
 
 def all_chosen(choices: Mapping[Earcon, str], level_db: float, speak: Callable[[str], Sound]) -> dict[Earcon, Sound]:
-    """The sounds that are on, so much louder or quieter. Raises UserError, as speak does."""
+    """The sounds that are on, with the level changed. Raises UserError, like speak."""
     factor = 10.0 ** (level_db / 20.0)
     found = {name: chosen(name, choice, speak) for name, choice in choices.items()}
     return {name: Sound(sound.gain(it.pcm, factor, factor), it.rate_hz) for name, it in found.items() if it is not None}

@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
-from parleyd.audio.echo.canceller import EchoCanceller, EchoCancellerMissingError, HalfDuplex
+from parleyd.audio.echo.canceller import EchoCancellerMissingError, EchoPath, HalfDuplex
 from parleyd.audio.echo.far_end import FarEnd
 from parleyd.audio.echo.self_echo import SelfEcho
-from parleyd.audio.pcm import SILENCE_DBFS, SILENT_FRAME, Frame
+from parleyd.audio.pcm import SILENCE_DBFS, Frame, level_dbfs
 from parleyd.audio.playback.playback import Playback
 from parleyd.core import events
 from parleyd.core.log_fields import fields
@@ -21,21 +20,38 @@ log = logging.getLogger(__name__)
 
 Mode = Literal["auto", "aec", "half_duplex", "off"]
 
-# What made the canceller fail may have passed: it gets another chance after so long, and each time after twice as long,
-# but for one that has done well for a day.
+# After falling back to half duplex the canceller is tried again after this delay, which doubles each time ...
 SECOND_CHANCE_S = 3600.0
+# ... up to this one.
 _LAST_CHANCE_S = 7 * 24 * 3600.0
+# When the canceller has worked for so long, the delay begins anew.
 DID_WELL_S = 24 * 3600.0
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A frame of the microphone on its way to the gate."""
+
+    frame: Frame
+    may_be_speech: bool
+    """False where the frame is the speaker's, or silent in its place."""
+    weak_near_end: bool = False
+    """It may be the beginning of a word, if one follows."""
+    far_dbfs: float = SILENCE_DBFS
+    """The level of the far end that belongs to it."""
+
+    @property
+    def far_end_silent(self) -> bool:
+        """Nothing of the speaker can have been in it."""
+        return self.far_dbfs == SILENCE_DBFS
+
+
 class EchoControl:
-    """hear() and judge() on the ears thread, for every frame in order.
+    """hear() and then judge() on the ears thread, for every frame in order.
 
-    mode: what is done now: `aec`, `half_duplex` or `off`. Where the canceller is missing, `auto` says so and takes half
-    duplex, `aec` raises EchoCancellerMissingError. When the daemon turns out to hear itself it says so, and in
-    `status`, and is half duplex until the canceller gets another chance, unless echo is left to the hardware (`off`).
-
-    faint: of the last frame, as the canceller has it.
+    Where the canceller is missing, `auto` says so and takes half duplex, `aec` raises EchoCancellerMissingError. When
+    the daemon turns out to hear itself it says so, and in `status`, and is half duplex until the canceller gets another
+    chance, unless echo is left to the hardware (`off`).
     """
 
     def __init__(
@@ -50,18 +66,18 @@ class EchoControl:
         self._far_end = far_end
         self._bus = bus
         self._half_duplex = HalfDuplex(tail_ms)
-        # Ears bring levels to it, the session's receiver words; only one of them falls back.
+        # The ears bring levels to SelfEcho, and the session's receiver brings words. Only one of them falls back.
         self._lock = threading.Lock()
         self._self_echo = SelfEcho()
-        self._canceller: EchoCanceller | None = None
-        self._far_dbfs = SILENCE_DBFS
+        self._path: EchoPath | None = None
+        self._far_dbfs = SILENCE_DBFS  # of the last frame that was not half duplex
         self._patience_s = SECOND_CHANCE_S
         self._since_s, self._again_s = time.monotonic(), float("inf")
-        self.faint = False
         self.mode: Literal["aec", "half_duplex", "off"] = "half_duplex" if mode == "half_duplex" else "off"
+        """What is done now. Any thread may read it."""
         if mode in ("auto", "aec"):
             try:
-                self._canceller = EchoCanceller()
+                self._path = EchoPath(far_end)
                 self.mode = "aec"
             except EchoCancellerMissingError as error:
                 if mode == "aec":
@@ -70,9 +86,8 @@ class EchoControl:
                 self.mode = "half_duplex"
         bus.subscribe(self._listen)
 
-    def hear(self, frame: Frame) -> tuple[Frame, bool]:
-        """A frame of the microphone → what goes on to the gate, and whether it may be speech."""
-        self.faint = False
+    def hear(self, frame: Frame) -> Heard:
+        """A frame of the microphone → what goes on to the gate."""
         now_s = time.monotonic()
         audible = self._playback.audible_until(now_s)
 
@@ -80,44 +95,34 @@ class EchoControl:
             return self._half_duplex.deaf(frame.start_s, audible=now_s < until_s, silent_from_s=until_s)
 
         earcon, announced = is_deaf_to(audible.earcon_until_s), is_deaf_to(audible.announcement_until_s)
-        if self.mode == "half_duplex":
+        # Read once: the session's receiver may fall back at any time, and a frame goes one way only.
+        mode, path = self.mode, self._path
+        if mode == "half_duplex":
             self._far_end.forget()
             if now_s >= max(self._again_s, audible.voice_until_s):
                 self._try_again()
             if earcon or announced or is_deaf_to(audible.voice_until_s):
-                return Frame(SILENT_FRAME, frame.start_s), False
-            return frame, True
-        far = self._far_end.frame(frame.start_s)
-        self._far_dbfs = SILENCE_DBFS
-        if far is not None:
-            power = float(np.dot(far, far)) / len(far)
-            self._far_dbfs = 10.0 * float(np.log10(power)) if power > 0.0 else SILENCE_DBFS
-        if self.mode == "aec" and self._canceller is not None:
-            step = self._far_end
-            pcm = self._canceller.process(frame.pcm, far, in_step=step.in_step, later=step.later)
-            step.follow(self._canceller.slip)
-            if self._canceller.jump:
-                step.move(self._canceller.jump)
-            frame = Frame(pcm, frame.start_s)
-            self.faint = self._canceller.faint and not earcon
-            return frame, self._canceller.person and not earcon
+                return Heard(Frame.silence(frame.start_s), False, far_dbfs=self._far_dbfs)
+            return Heard(frame, True, far_dbfs=self._far_dbfs)
+        if mode == "aec" and path is not None:
+            cancelled, far = path.step(frame)
+            self._far_dbfs = far.dbfs
+            person, weak = cancelled.may_be_speech and not earcon, cancelled.weak_near_end and not earcon
+            return Heard(cancelled.frame, person, weak, self._far_dbfs)
+        self._far_dbfs = self._far_end.frame(frame.start_s).dbfs
         if announced:
             # Nothing takes it out of what the microphone hears, and the agent is not to hear it.
-            return Frame(SILENT_FRAME, frame.start_s), False
+            return Heard(Frame.silence(frame.start_s), False, far_dbfs=self._far_dbfs)
         # Whoever begins to speak over an earcon opens the gate a moment later, and the pre-roll has all of it.
-        return frame, not earcon
+        return Heard(frame, not earcon, far_dbfs=self._far_dbfs)
 
-    @property
-    def far_end_silent(self) -> bool:
-        """Of the last frame: nothing of the speaker can have been in it."""
-        return self._far_dbfs == SILENCE_DBFS
-
-    def judge(self, level_dbfs: float, *, talk: bool) -> None:
-        """The level of the frame that was passed on, and whether the gate takes it for talk."""
+    def judge(self, heard: Heard, *, talk: bool) -> None:
+        """heard: the frame that was passed on. talk: the gate takes it for talk."""
         if self.mode == "half_duplex":
             return
+        near_dbfs = level_dbfs(heard.frame.pcm)
         with self._lock:
-            certain = self._self_echo.levels(level_dbfs, self._far_dbfs, talk=talk)
+            certain = self._self_echo.levels(near_dbfs, heard.far_dbfs, talk=talk)
         if certain:
             self._fall_back("what is heard goes up and down with the agent's voice")
 
@@ -135,10 +140,10 @@ class EchoControl:
 
     def _try_again(self) -> None:
         log.info("the echo canceller gets another chance")
-        canceller = EchoCanceller()
+        path = EchoPath(self._far_end)
         with self._lock:
             self._since_s, self._again_s = time.monotonic(), float("inf")
-            self._canceller, self._self_echo = canceller, SelfEcho()
+            self._path, self._self_echo = path, SelfEcho()
             self.mode = "aec"
         self._bus.publish(events.TroubleOver(at_s=time.monotonic(), part="echo"))
 

@@ -1,1 +1,1 @@
-"""Whether somebody speaks: voice activity, the noise floor, syllables, noises that are known; and the wake word."""
+"""Decides whether somebody speaks: voice activity, noise floor, syllables, known noises; and the wake word."""

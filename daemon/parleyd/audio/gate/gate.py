@@ -1,7 +1,8 @@
 """The gate: decides, frame by frame, whether somebody speaks. Pure.
 
 Every frame that goes in comes out exactly once and in order, marked as speech or not: while the gate is closed frames
-are held back for the length of the pre-roll, so that when it opens, what was said before the verdict is still here.
+are held back for the length of the pre-roll, so that the sound from before the decision is still available when it
+opens.
 """
 
 from __future__ import annotations
@@ -16,43 +17,50 @@ import numpy.typing as npt
 
 from parleyd.audio.gate.held_back import HeldBack, Why
 from parleyd.audio.gate.known_noises import KnownNoises
-from parleyd.audio.gate.noise_floor import SPEECH_OVER_FLOOR_DB, Doubt, Hubbub, LevelFloor, Sounds, Understood
+from parleyd.audio.gate.noise_floor import (
+    SPEECH_OVER_FLOOR_DB,
+    Background,
+    FalseWakePenalty,
+    LevelFloor,
+    Sounds,
+    Understood,
+)
 from parleyd.audio.pcm import FRAME_MS, Frame
 
 # The figures are chosen by benchmarks/gate_in_noise.py and the tuning half of benchmarks/people_and_noise.py;
 # docs/measurements/gate.md shows what they do.
 
-# Onset: this much speech within this window. Shorter than a spoken "no", longer than a click.
+# The gate opens after this much speech within this window: shorter than a spoken "no", longer than a click.
 ONSET_WINDOW_MS = 200
 ONSET_SPEECH_MS = 120
-# Of an onset's speech, this much has to be the middle of a syllable: it has a pitch and stands out of the last moment.
+# How much of an onset's speech has to be the middle of a syllable, with a pitch and louder than the recent sound.
 SYLLABLE_WINDOW_MS = 240
 ONSET_SYLLABLE_MS = 80
 SYLLABLE_PITCH = 0.7
-# A word may be longer in coming to its first clear syllable: from its first speech-like frame on, all is kept up to
-# this much besides the pre-roll.
+# The first clear syllable of a word may come late: up to this much sound is kept from its first speech-like frame, in
+# addition to the pre-roll.
 HEAD_MOST_MS = 800
-# What came right before an onset, and was more than echo, belongs to the word: up to this much.
+# How much weak near-end sound right before an onset belongs to the word.
 FAINT_MOST_MS = 80
-# Talk goes on while at least this much of the last window is speech; single voiced frames in noise do not keep it.
+# Talk goes on while at least this much of the last window is speech; single voiced frames in noise are not enough.
 TALK_WINDOW_MS = 100
 TALK_SPEECH_MS = 60
-# ... and no longer than this without a syllable: people make three to eight a second, a hum makes none.
+# The longest talk without a syllable: people speak three to eight a second, a hum has none.
 SYLLABLE_PAUSE_MS = 500
-# A pause of this length ends a stretch of talk (not yet the utterance: that takes the hangover).
+# A pause of this length ends a stretch of talk; the utterance ends after the hangover.
 PAUSE_MS = 300
 
-# A gate that was open for so long hears the room, unless somebody was understood meanwhile: it stays open only for what
-# tops the hubbub, which has then learnt what it heard. People talk for two minutes without a pause, and for three with
-# the pauses that they make; music is known sooner for what it is.
+# A gate that was open for this long, without anybody being understood, learns the sound as background, and stays open
+# only for sound that is louder. People talk for two minutes without a pause, and for three with short pauses; music is
+# recognised sooner.
 TALK_MOST_MS = {Sounds.NOISE: 45_000, Sounds.VOICE: 200_000, Sounds.PERSON: 240_000}
-# After so much time closed, the next talk is another one.
+# After this time closed, the time above starts again.
 NEXT_TALK_MS = 3000
 
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """A frame on its way out of the gate. held_back: it sounds like speech and is none for the gate; why."""
+    """A frame that leaves the gate. held_back: why it was not sent although it sounds like speech, or None."""
 
     frame: Frame
     speech: bool
@@ -61,7 +69,7 @@ class Passed:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What one frame led to.
+    """The result of one frame.
 
     opened/closed: an utterance began/ended with this frame; speech_s: when the speech itself began/ended.
     talk_started/talk_stopped: a stretch of talk inside (or at the edge of) the utterance.
@@ -78,10 +86,10 @@ class Verdict:
 
 
 class Gate:
-    """pre_roll_ms: sound kept from before the opening. hangover_ms: quiet after which it closes.
+    """pre_roll_ms: sound kept from before the opening. hangover_ms: the silence after which it closes.
 
-    held_back: what sounded like speech and did not go through, in all. known: the noises that woke for nothing.
-    is_remembered: what woke for nothing last is one of them now."""
+    held_back: counts sound like speech that was not sent. known: the noises that caused false wakes. is_remembered: the
+    noise of the last false wake is among them."""
 
     pitch_least = SYLLABLE_PITCH
 
@@ -98,13 +106,13 @@ class Gate:
         self._last_speech_s = 0.0
         self._talk_since_s: float | None = None
         self._closed_ms = 0
-        # How much of the time for which it may stay open is used up: 0 to 1.
+        # The used share of the time for which it may stay open: 0 to 1.
         self._used_up = 0.0
         self._head = _Head()
         self._like_speech = _LikeSpeech()
         self.floor = LevelFloor()
-        self.hubbub = Hubbub()
-        self.doubt = Doubt()
+        self.background = Background()
+        self.penalty = FalseWakePenalty()
         self.understood_by = Understood()
         self.held_back = HeldBack()
         self.known = KnownNoises()
@@ -117,25 +125,25 @@ class Gate:
         return self._bar()[0]
 
     @property
-    def undoubted_bar_dbfs(self) -> float:
-        """The level that a syllable would have to reach to open the gate, if there were no doubt."""
-        return max(self.floor.syllable_dbfs, self.hubbub.bar_dbfs)
+    def bar_without_penalty_dbfs(self) -> float:
+        """The level that a syllable would have to reach to open the gate without a penalty."""
+        return max(self.floor.syllable_dbfs, self.background.bar_dbfs)
 
     def _bar(self) -> tuple[float, Why]:
-        """The level that a syllable has to reach now, and what it is for one that does not."""
+        """The level that a syllable has to reach now, and the reason for which a softer one is held back."""
         if self.open and self._used_up < 1:
             floor = self.floor
-            return floor.next_syllable_dbfs if self.hubbub.stands_out else floor.syllable_dbfs, Why.BACKGROUND
+            return floor.next_syllable_dbfs if self.background.stands_out else floor.syllable_dbfs, Why.BACKGROUND
         why = Why.TOO_LONG if self.open else Why.BACKGROUND
-        usual_dbfs = self.undoubted_bar_dbfs
-        if not self.doubt.raised_ms:
+        usual_dbfs = self.bar_without_penalty_dbfs
+        if not self.penalty.raised_ms:
             return usual_dbfs, why
-        doubt_dbfs = min(self.doubt.bar_dbfs(usual_dbfs), self.understood_by.bar_dbfs)
-        return (doubt_dbfs, Why.DOUBT) if doubt_dbfs > usual_dbfs else (usual_dbfs, why)
+        penalty_dbfs = min(self.penalty.bar_dbfs(usual_dbfs), self.understood_by.bar_dbfs)
+        return (penalty_dbfs, Why.PENALTY) if penalty_dbfs > usual_dbfs else (usual_dbfs, why)
 
     @property
     def most_held_frames(self) -> int:
-        """No frame stays in the gate for longer."""
+        """The longest time that a frame stays in the gate, in frames."""
         return self._pre_roll_frames + HEAD_MOST_MS // FRAME_MS
 
     @property
@@ -146,24 +154,24 @@ class Gate:
     # ------------------------------------------------------------ what it is told
 
     def understood(self) -> None:
-        """The agent has understood what went through: that was a person. To be told every time."""
+        """The agent has understood the sound that passed: it was a person. Call it every time."""
         self.understood_by.understood()
-        self.hubbub.was_somebody()
-        self.doubt.trust()
+        self.background.was_somebody()
+        self.penalty.trust()
         self.known.trust()
         self._used_up = 0.0
 
-    def fooled(self) -> None:
-        """A session has ended in which the agent understood nothing: what went through was nobody."""
+    def false_wake(self) -> None:
+        """A session has ended in which the agent understood nothing: the sound that passed was not a person."""
         self.understood_by.nobody()
-        self.hubbub.was_nobody()
-        self.doubt.fooled()
-        self.is_remembered = self.known.fooled()
+        self.background.was_nobody()
+        self.penalty.false_wake()
+        self.is_remembered = self.known.false_wake()
 
     def woken(self) -> None:
-        """Talk begins while all is asleep: what was heard before belongs to something else."""
+        """Talk begins while the daemon is asleep: earlier sound does not belong to it."""
         self.understood_by.nobody()
-        self.doubt.wakes()
+        self.penalty.wakes()
 
     # ------------------------------------------------------------ frame by frame
 
@@ -179,25 +187,26 @@ class Gate:
         power: npt.NDArray[np.floating] | None = None,
         wakes: bool = False,
     ) -> Verdict:
-        """One frame in. level_dbfs, pitch: as audio.measure has them; without the pitch every voiced frame has one.
-        faint: it is the beginning of a word, if a word follows; it opens nothing.
-        power: the frame's spectrum, as audio.measure has it; without it no noise is known.
-        wakes: talk that begins with this frame wakes the daemon. Where it follows a noise that woke for nothing before,
-        it does not begin. If it turns out to be a voice, as much of that is kept as of any word that is long in coming
-        to its first clear syllable (HEAD_MOST_MS).
-        hold_back=False: let everything through at once (nothing to look back at is kept)."""
+        """Takes one frame.
+
+        level_dbfs, pitch: from audio.gate.measure; without the pitch every voiced frame counts as pitched.
+        faint: weak near-end sound, the beginning of a word if a word follows; it does not open the gate.
+        power: the frame's spectrum from audio.gate.measure; without it no noise is recognised.
+        wakes: talk that begins with this frame wakes the daemon. It does not begin while the sound follows a known
+        noise. If it turns out to be a voice, HEAD_MOST_MS of it is kept, as for every late word.
+        hold_back=False: pass every frame at once, without a pre-roll."""
         speech = self.floor.step(level_dbfs, voiced) and voiced
-        self.doubt.step(level_dbfs, talk=self._talk_since_s is not None)
+        self.penalty.step(level_dbfs, talk=self._talk_since_s is not None)
         pitched = speech and pitch >= self.pitch_least
         bar_dbfs, why = self._bar()
         syllable = pitched and level_dbfs >= bar_dbfs
-        self.hubbub.step(
+        self.background.step(
             level_dbfs,
             speech,
             floor_dbfs=self.floor.dbfs,
             is_open=self.open,
             syllable=syllable,
-            doubted=pitched and not syllable and why is Why.DOUBT,
+            penalised=pitched and not syllable and why is Why.PENALTY,
         )
         self.understood_by.step(level_dbfs, syllable and self.open)
         self._use_up()
@@ -226,7 +235,7 @@ class Gate:
                 else:
                     self.known.wakes()
         if speech or self._like_speech.goes_on:
-            in_syllable = pitched and level_dbfs >= self.floor.moment_dbfs + SPEECH_OVER_FLOOR_DB
+            in_syllable = pitched and level_dbfs >= self.floor.recent_dbfs + SPEECH_OVER_FLOOR_DB
             self._mark(self._like_speech.step(speech=speech, syllable=in_syllable, why=why))
         talk_started = talk_stopped = opened = closed = False
         speech_s = 0.0
@@ -269,12 +278,12 @@ class Gate:
             return
         self._closed_ms = 0
         if self._used_up < 1:
-            self._used_up += FRAME_MS / TALK_MOST_MS[self.hubbub.sounds]
+            self._used_up += FRAME_MS / TALK_MOST_MS[self.background.sounds]
             if self._used_up >= 1:
-                self.hubbub.was_nobody()
+                self.background.was_nobody()
 
     def _mark(self, marks: Sequence[Why | None]) -> None:
-        """The last frames that are held sound like speech."""
+        """Marks the last held frames as sound like speech."""
         for back, why in enumerate(reversed(marks), 1):
             if back <= len(self._held_why) and why is not None:
                 self._held_why[-back] = why
@@ -300,8 +309,8 @@ class Gate:
 
 
 class _Head:
-    """How much of a word has been heard that has not opened the gate yet. frames: beyond the onset's window; 0 where
-    speech-like sound has gone on for too long to be the beginning of a word."""
+    """The length of a word that has not opened the gate yet. frames: beyond the onset's window; 0 if speech-like sound
+    has lasted too long to be the beginning of a word."""
 
     def __init__(self) -> None:
         self.frames = 0
@@ -319,12 +328,12 @@ class _Head:
         self.frames = frames if 0 < frames <= HEAD_MOST_MS // FRAME_MS else 0
 
 
-# Held back for this once, a sound is held back for this until it ends.
+# A sound that is held back for one of these reasons keeps this reason until it ends.
 _FINAL = (Why.TOO_LONG, Why.KNOWN_NOISE)
 
 
 class _LikeSpeech:
-    """What would be talk in a room in which nothing else goes on. goes_on: it has begun and not yet ended."""
+    """Detects sound that would be talk in an otherwise quiet room. goes_on: it has begun and not yet ended."""
 
     def __init__(self) -> None:
         self._speech: deque[bool] = deque(maxlen=ONSET_WINDOW_MS // FRAME_MS)
@@ -337,7 +346,8 @@ class _LikeSpeech:
         return self._why is not None or any(self._speech) or any(self._syllables)
 
     def step(self, *, speech: bool, syllable: bool, why: Why) -> Sequence[Why | None]:
-        """One frame; for the last frames up to this one, why each would be held back, None where it is no speech."""
+        """Takes one frame; returns for the last frames up to this one why each would be held back; None if it is not
+        speech."""
         self._speech.append(speech)
         self._syllables.append(syllable)
         self._quiet_ms = 0 if speech else self._quiet_ms + FRAME_MS

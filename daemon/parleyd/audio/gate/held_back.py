@@ -1,4 +1,4 @@
-"""What sounded like speech and was not sent: how much, how often, and why. Pure; one frame is FRAME_MS."""
+"""Counts sound like speech that was not sent: how much, how often, and why. Pure; one frame is FRAME_MS."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from parleyd.audio.pcm import FRAME_MS
 
-# Two held-back sounds with less than this between them are one.
+# Held-back sounds with a shorter pause between them count as one.
 ONE_TIME_MS = 1000
-# Less than this is no news; it is counted all the same.
+# The least duration that is reported; shorter sound is only counted.
 NEWS_LEAST_MS = 500
 _NEWS_MOST_MINUTES = 16
 _MINUTE_FRAMES = 60_000 // FRAME_MS
@@ -19,12 +19,12 @@ _LATELY_MINUTES = 60
 
 
 class Why(enum.StrEnum):
-    """background: not louder than what goes on in the room. doubt: not loud enough after wakes for nothing.
-    known_noise: recognised as a noise that was nobody. too_long: talk that had not ended for minutes. no_pitch: voiced
-    for the detector, but without the pitch that all vowels have, as in a whisper."""
+    """background: not louder than the background. penalty: not loud enough during a false-wake penalty. known_noise:
+    recognised as a noise that caused a false wake. too_long: talk that had not ended for minutes. no_pitch: voiced for
+    the detector, but without the pitch that all vowels have, as in a whisper."""
 
     BACKGROUND = "background"
-    DOUBT = "doubt"
+    PENALTY = "doubt"
     KNOWN_NOISE = "known_noise"
     TOO_LONG = "too_long"
     NO_PITCH = "no_pitch"
@@ -32,22 +32,23 @@ class Why(enum.StrEnum):
 
 WORDS: dict[str, str] = {
     Why.BACKGROUND: "no louder than the other sounds of the room",
-    Why.DOUBT: "too soft after wakes for nothing",
-    Why.KNOWN_NOISE: "a noise that woke for nothing before",
+    Why.PENALTY: "too soft during the penalty after false wakes",
+    Why.KNOWN_NOISE: "a noise that caused a false wake before",
     Why.TOO_LONG: "talk that had not ended for minutes",
     Why.NO_PITCH: "without a pitch, as in a whisper",
 }
 
 
 def in_words(held_ms: dict[str, int]) -> str:
-    """Such as "3.0 s no louder than the other sounds of the room, 0.2 s without a pitch, as in a whisper"."""
+    """The durations in words, such as "3.0 s no louder than the other sounds of the room, 0.2 s without a pitch, as in
+    a whisper"."""
     most_first = sorted(held_ms.items(), key=lambda each: -each[1])
     return ", ".join(f"{ms / 1000:.1f} s {WORDS.get(why, why)}" for why, ms in most_first if ms)
 
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """held_ms: since the last news, which is so many minutes ago. total_ms: since the start."""
+    """A report. held_ms: since the last report. minutes: since the last report. total_ms: since the start."""
 
     held_ms: dict[str, int]
     minutes: int
@@ -55,7 +56,7 @@ class News:
 
 
 class HeldBack:
-    """ms: since the start. times: how many sounds that was, a sound being counted for what held its beginning back."""
+    """ms: since the start. times: the number of sounds, each counted for the reason of its beginning."""
 
     def __init__(self) -> None:
         self.ms: Counter[Why] = Counter()
@@ -65,8 +66,8 @@ class HeldBack:
         self._since_ms = ONE_TIME_MS
 
     def step(self, released: Iterable[Why | None]) -> None:
-        """Once for every frame that goes into the gate. released: for every frame that leaves it unsent, why that is a
-        loss, or None."""
+        """Call it once for every frame that enters the gate. released: for every frame that leaves it unsent, the
+        reason if it sounds like speech, otherwise None."""
         self._minute_frames += 1
         if self._minute_frames > _MINUTE_FRAMES:
             self._minutes.append(Counter())
@@ -86,7 +87,7 @@ class HeldBack:
         return sum(self.ms.values())
 
     def lately_ms(self) -> dict[Why, int]:
-        """Of the last hour."""
+        """The durations of the last hour."""
         whole: Counter[Why] = Counter()
         for minute in tuple(self._minutes):
             whole.update(dict(minute))
@@ -94,7 +95,7 @@ class HeldBack:
 
 
 class HeldBackNews:
-    """When to tell of it: once a minute at most, and where it goes on for hours, as music does, once in 16 minutes."""
+    """Decides when to report: once a minute at most, and once in 16 minutes if it goes on for hours, as music does."""
 
     def __init__(self) -> None:
         self._told: Counter[Why] = Counter()
@@ -102,7 +103,7 @@ class HeldBackNews:
         self._minutes = 1
 
     def step(self, held_back: HeldBack) -> News | None:
-        """Once per frame."""
+        """Call it once per frame; returns a report when one is due."""
         self._frames += 1
         if self._frames < self._minutes * _MINUTE_FRAMES:
             return None

@@ -1,13 +1,13 @@
-"""Noises that woke for nothing, known again: the same bark, bell or siren opens the gate once, not twelve times. Pure.
+"""Recognises noises that caused false wakes: the same bark, bell or siren opens the gate once, not twelve times. Pure.
 
-Loudness cannot tell a bark in a quiet room from a voice. But a noise that comes again is the same noise, and what
-people say is never the same twice. So the beginning of what woke for nothing is kept as a picture, band by band and
-frame by frame, and what would open the gate is compared with these pictures: as long as it follows one of them, it is
-held back. The loudness of the whole does not matter, nor what lies below the noise floor of then or now. As soon as it
-differs, because somebody speaks after all, nothing is held back any more, and the pre-roll still has the beginning.
+Loudness cannot distinguish a bark in a quiet room from a voice. But a repeated noise is nearly identical, and speech
+never is. Therefore the beginning of a noise that caused a false wake is kept as a picture, band by band and frame by
+frame. Sound that would open the gate is compared with these pictures: as long as it follows one of them, it is held
+back. The loudness of the whole does not matter, nor does sound below the noise floor. As soon as the sound differs,
+because somebody speaks after all, it is not held back any more, and the pre-roll still contains the beginning.
 
 The figures are chosen by benchmarks/people_and_noise.py on its half `tune`; docs/measurements/people-and-noise.md shows
-what they do.
+their effect.
 """
 
 from __future__ import annotations
@@ -25,31 +25,32 @@ Bands = npt.NDArray[np.float32]
 
 BANDS = 16
 BANDS_HZ = (200.0, 7000.0)
-# A picture reaches from so much before the opening to so much after it.
+# The length of a picture before and after the opening.
 BEFORE_MS = 600
 AFTER_MS = 2500
-# What is compared before anything is held back, and how far apart the two openings may be in their noises.
+# The length of sound that is compared before it is held back, and the largest shift between the two openings.
 EVIDENCE_MS = 280
 SHIFT_MOST_MS = 240
-# How far two pictures of one noise may differ, in the mean over bands and frames: to be held back after it woke for
-# nothing once, and twice; and while it is followed. The same word spoken twice by one person differs by 5 dB in the
+# How far two pictures of one noise may differ, in the mean over bands and frames: to be held back after one false wake,
+# and after several; and while a noise is followed. The same word spoken twice by one person differs by 5 dB in the
 # mean, and by 2.05 at least.
 SAME_DB = 2.0
 SAME_AGAIN_DB = 2.6
 FOLLOWS_DB = 3.0
-# Another loudness of the same noise: so much at most.
+# The largest difference in loudness of the same noise.
 GAIN_MOST_DB = 12.0
-# A cell of the picture counts from so much over the noise floor on, and down to so much below the loudest cell.
+# The compared cells of a picture are those this far above the noise floor, and not farther than RANGE_DB below the
+# loudest cell; at least CELLS_LEAST are needed.
 OVER_FLOOR_DB = 8.0
 CELL_LEAST_OVER_FLOOR_DB = 5.0
 RANGE_DB = 24.0
 CELLS_LEAST = 40
-# ... and to say that a noise is followed no more: five frames.
+# The number of cells that are needed to decide that a noise is not followed any more: five frames.
 FOLLOWED_CELLS_LEAST = 80
-# The noise floor of a band: this share of the last seconds is below it.
+# The noise floor of a band is the level below which this share of the last seconds lies.
 FLOOR_SHARE = 0.2
 FLOOR_MS = 4000
-# How many noises are known, and how long one is remembered that does not come again.
+# The number of known noises, and how long a noise is remembered that does not come again.
 KNOWN_MOST = 16
 REMEMBERED_MS = 24 * 3600 * 1000
 
@@ -59,12 +60,12 @@ _EVIDENCE = EVIDENCE_MS // FRAME_MS
 _SHIFT = SHIFT_MOST_MS // FRAME_MS
 _ENDS = range(_BEFORE - _SHIFT, _BEFORE + _SHIFT + 1)
 _RING = FLOOR_MS // FRAME_MS
-# Of samples of 16 bits: far below the noise of any microphone.
+# The power of silence for 16-bit samples: far below the noise of any microphone.
 _SILENCE_POWER = 1.0
 
 
 def _band_edges_hz() -> npt.NDArray[np.float64]:
-    """Equally wide to the ear (mel)."""
+    """The edges of bands of equal width on the mel scale."""
     low, high = (1127 * np.log1p(hz / 700) for hz in BANDS_HZ)
     edges: npt.NDArray[np.float64] = 700 * np.expm1(np.linspace(low, high, BANDS + 1) / 1127)
     return edges
@@ -80,9 +81,10 @@ def _decibels(power: Bands) -> Bands:
 
 @dataclass(slots=True)
 class _Noise:
-    """picture: levels in dB, frames × bands, the opening's frame at _BEFORE - 1; the last ones may be missing while it
-    is still going on. floor: of each band, then. heard: the number of the frame at which it was heard last. times: how
-    often it, or one like it, woke for nothing."""
+    """picture: levels in dB, frames × bands, with the opening's frame at _BEFORE - 1; the last frames may be missing
+    while the noise goes on.
+    floor: the noise floor of each band at that time. heard: the number of the frame at which it was heard last.
+    times: the number of false wakes by this noise or a similar one."""
 
     picture: Bands
     floor: Bands
@@ -92,7 +94,7 @@ class _Noise:
 
 @dataclass(slots=True)
 class _Track:
-    """A noise that is being heard again. at: the frame of its picture that is next. gain_db: how much louder it is."""
+    """A known noise that is heard now. at: the next frame of its picture. gain_db: how much louder it is now."""
 
     noise: _Noise
     at: int
@@ -100,7 +102,7 @@ class _Track:
 
 
 class KnownNoises:
-    """For the one microphone; every frame is observed, in order."""
+    """For one microphone; every frame is observed, in order."""
 
     def __init__(self) -> None:
         self._ring = np.full((_RING, BANDS), _SILENCE_POWER, np.float32)
@@ -108,9 +110,9 @@ class KnownNoises:
         self._noises: list[_Noise] = []
         self._track: _Track | None = None
         self._floor_now: Bands = np.zeros(BANDS, np.float32)
-        # Of the last frames of what is followed: the sum of all differences, of so many cells.
+        # For the last frames of the followed noise: the sum of the differences, and the number of cells.
         self._differs: list[tuple[float, int]] = []
-        # What woke us, until it is known whether that was for nothing; and how many frames of it are still to come.
+        # The sound that woke the daemon, until the result is known; and the number of its frames still to come.
         self._woke: _Noise | None = None
         self._to_come = 0
 
@@ -118,7 +120,7 @@ class KnownNoises:
         return len(self._noises)
 
     def observe(self, power: npt.NDArray[np.floating]) -> None:
-        """One frame. power: its spectrum, as VoiceMeasure.power has it, SPECTRUM_HZ long."""
+        """Takes one frame. power: its spectrum, VoiceMeasure.power, of the length of SPECTRUM_HZ."""
         self._take(np.add.reduceat(power, _EDGES)[:BANDS])
 
     def _take(self, bands: npt.NDArray[np.floating]) -> None:
@@ -132,7 +134,7 @@ class KnownNoises:
             self._follow(self._track, _decibels(row))
 
     def holds(self) -> bool:
-        """Whether what would open the gate with this frame is a noise that is known."""
+        """Whether the sound that would open the gate with this frame is a known noise."""
         if self._track is None:
             self._forget_old()
             if self._noises:
@@ -147,9 +149,9 @@ class KnownNoises:
         self._to_come = _PICTURE - _BEFORE
         self._track = None
 
-    def fooled(self) -> bool:
-        """What woke us was nothing: it is known from now on. False if that is not so: nothing had woken us, or there is
-        too little of it over the noise floor to be known again."""
+    def false_wake(self) -> bool:
+        """The last wake was a false wake: its sound is known from now on. Returns False if it cannot be: no sound
+        caused the wake, or too little of it is above the noise floor."""
         woke, self._woke = self._woke, None
         if woke is None or not np.isfinite(_apart_db(woke, woke)):
             return False
@@ -160,7 +162,7 @@ class KnownNoises:
         return True
 
     def trust(self) -> None:
-        """Somebody was understood: what woke us was somebody, and so was what is like it."""
+        """Somebody was understood: the sound of the wake was speech, and noises that resemble it are removed."""
         woke, self._woke = self._woke, None
         self._track = None
         if woke is not None:
@@ -187,7 +189,7 @@ class KnownNoises:
         differs_db, noise, at, gain_db = _nearest(self._noises, now, floor)
         if differs_db > (SAME_DB if noise.times == 1 else SAME_AGAIN_DB):
             return
-        # The ones that were heard last are the last to be forgotten.
+        # Noises that were heard recently are forgotten last.
         noise.heard = self._frames
         self._noises.sort(key=lambda each: each.heard)
         self._track = _Track(noise, at, gain_db)
@@ -199,7 +201,8 @@ class KnownNoises:
         if track.at >= len(picture):
             self._track = None
             return
-        # The same noise lies elsewhere between the frames each time: at its edges, a neighbour is more like it.
+        # The same noise has another position relative to the frames each time; at its edges a neighbouring frame may
+        # match better.
         near = picture[track.at - 1 : track.at + 2, None]
         track.at += 1
         differs, counts = _compare(now[None], near, track.noise.floor, self._floor_now, track.gain_db)
@@ -215,8 +218,8 @@ def _apart_db(noise: _Noise, other: _Noise) -> float:
 
 
 def _nearest(noises: Sequence[_Noise], now: Bands, floor: Bands) -> tuple[float, _Noise, int, float]:
-    """The place in one of the noises that is most like `now`: by how much that differs, in dB; whose it is; the frame
-    that comes after it; how much louder it is now. First from three frames to three frames, then exactly."""
+    """The place in one of the noises that matches `now` best: its difference in dB; its noise; the next frame; how much
+    louder it is now. Searched in steps of three frames first, then exactly."""
     many = [(noise, end) for noise in noises for end in _ENDS[1::3]]
     best = int(np.argmin(_differences(many, now, floor)[0]))
     noise, end = many[best]
@@ -227,8 +230,8 @@ def _nearest(noises: Sequence[_Noise], now: Bands, floor: Bands) -> tuple[float,
 
 
 def _differences(places: Sequence[tuple[_Noise, int]], now: Bands, floor: Bands) -> tuple[Bands, Bands]:
-    """Of each place, which is a noise and the end in its picture: (how it differs, its gain), in dB; infinite where too
-    little of both can be compared."""
+    """For each place (a noise and the end in its picture): the difference and the gain, in dB; infinite if too few
+    cells can be compared."""
     then = np.stack([noise.picture[end - _EVIDENCE : end] for noise, end in places])
     floors = np.stack([noise.floor for noise, _ in places])[:, None]
     both = (now > floor + OVER_FLOOR_DB) & (then > floors + OVER_FLOOR_DB)
@@ -243,8 +246,8 @@ def _differences(places: Sequence[tuple[_Noise, int]], now: Bands, floor: Bands)
 def _compare(
     now: Bands, then: Bands, floor_then: Bands, floor_now: Bands, gain_db: Bands | float
 ) -> tuple[Bands, npt.NDArray[np.integer]]:
-    """Of each place, frames × bands: the sum of all differences, and of how many cells. What is below the floor of then
-    or now is as good as equal."""
+    """For each place, frames × bands: the sum of all differences, and the number of cells. Cells below the noise floor
+    of either time count as equal."""
     least = np.maximum(np.maximum(floor_now, floor_then + gain_db) + CELL_LEAST_OVER_FLOOR_DB, now.max() - RANGE_DB)
     here, there = np.maximum(now, least), np.maximum(then + gain_db, least)
     counts = (here > least) | (there > least)

@@ -1,7 +1,8 @@
-"""What tells a voice from other sounds, besides the detector: its level where speech is, and its pitch. Pure.
+"""Measures that distinguish a voice from other sounds, besides the detector: the level in the band of speech, and the
+pitch. Pure.
 
-Taps, doors, typing and hiss have no pitch, all vowels do; that is the cheapest measure that tells them apart
-(benchmarks/gate_in_noise.py). A whisper has none either.
+Taps, doors, typing and hiss have no pitch, all vowels do; that is the cheapest measure that distinguishes them
+(benchmarks/gate_in_noise.py). A whisper has no pitch either.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from parleyd.audio.pcm import FRAME_SAMPLES, PIPELINE_RATE_HZ, SILENCE_DBFS, SILENT_FRAME, Frame, samples_of
+from parleyd.audio.pcm import FRAME_SAMPLES, PIPELINE_RATE_HZ, SILENCE_DBFS, Frame, samples_of
 
-# Speech has most of its power here; mains hum, rumble and wind are below, hiss is above.
+# The band with most of the power of speech; mains hum, rumble and wind are below, hiss is above.
 VOICE_BAND_HZ = (250, 3500)
-# Where the pitch of a voice is heard, with its first overtones; the pitch itself is from 70 to 400 Hz.
+# The band of a voice's pitch, with its first overtones; the pitch itself is from 70 to 400 Hz.
 _PITCH_BAND_HZ = (80, 1500)
 _PITCH_HZ = (70, 400)
 
@@ -29,8 +30,8 @@ _LAGS = slice(PIPELINE_RATE_HZ // _PITCH_HZ[1], PIPELINE_RATE_HZ // _PITCH_HZ[0]
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """level_dbfs: in the voice band; a tone has the level that pcm.level_dbfs gives it. pitch: 0 to 1, how exactly the
-    wave repeats itself at a voice's pitch; 0 where it was not asked for."""
+    """level_dbfs: in the voice band; a tone has the same level as by pcm.level_dbfs. pitch: 0 to 1, how exactly the
+    wave repeats itself at a voice's pitch; 0 if it was not requested."""
 
     level_dbfs: float
     pitch: float
@@ -41,14 +42,14 @@ _NO_POWER: npt.NDArray[np.floating] = np.zeros(len(SPECTRUM_HZ), np.float32)
 
 
 class VoiceMeasure:
-    """Looks at the last two frames, 40 ms: two periods of the deepest voice.
+    """Analyses the last two frames, 40 ms: two periods of the deepest voice.
 
-    power: their spectrum, over SPECTRUM_HZ, of samples of 16 bits; to be looked at only."""
+    power: their spectrum, over SPECTRUM_HZ, of samples of 16 bits; for reading only."""
 
     def __init__(self) -> None:
         self.power = _NO_POWER
         self._samples = np.zeros(_WINDOW_SAMPLES, np.float32)
-        self._deaf = False  # the last frame was nothing
+        self._deaf = False  # the last frame was silent
         self._window = np.hanning(_WINDOW_SAMPLES).astype(np.float32)
         hz = SPECTRUM_HZ
         low, high = VOICE_BAND_HZ
@@ -57,15 +58,15 @@ class VoiceMeasure:
         self._voice_band = np.where((hz >= low) & (hz < high), scale, 0).astype(np.float32)
         low, high = _PITCH_BAND_HZ
         self._pitch_band = ((hz > low) & (hz < high)).astype(np.float32)
-        # The window makes every correlation fall off with the lag; this is by how much.
+        # The factor by which the window reduces the correlation, for each lag.
         fall = np.fft.irfft(np.abs(np.fft.rfft(self._window, _FFT_SAMPLES)) ** 2)[_LAGS]
         self._unfall = (float(np.dot(self._window, self._window)) / fall).astype(np.float32)
 
     def step(self, frame: Frame, *, voiced: bool = True) -> Measured:
         """voiced=False: nobody will ask for the pitch of this frame."""
-        was_deaf, self._deaf = self._deaf, frame.pcm is SILENT_FRAME
+        was_deaf, self._deaf = self._deaf, frame.is_silent
         if was_deaf and self._deaf:
-            # For hours, where the microphone is muted or away.
+            # This may last for hours if the microphone is muted or away.
             self.power = _NO_POWER
             return _SILENCE
         self._samples[:FRAME_SAMPLES] = self._samples[FRAME_SAMPLES:]

@@ -9,24 +9,25 @@ from parleyd.audio.pcm import PIPELINE_RATE_HZ, SILENT_FRAME, Frame
 from parleyd.core.errors import UserError
 from parleyd.host import python_env
 
-# Silero's own tools say 0.5; that missed a quarter of soft voices in a quiet room, this none (docs/gate.md).
+# Silero's own tools use 0.5, which missed a quarter of soft voices in a quiet room; this value missed none
+# (docs/measurements/gate.md).
 SILERO_THRESHOLD = 0.15
 _SILERO_CHUNK_BYTES = 1024
 
 
 class Detector(Protocol):
-    """Says of every frame, in order, whether a voice is in it. Keeps a state: one for each microphone."""
+    """Decides for every frame, in order, whether it contains a voice. It has a state: use one for each microphone."""
 
     def voiced(self, frame: Frame) -> bool: ...
 
 
 def detector(name: Literal["webrtcvad", "silero"], aggressiveness: int) -> Detector:
-    """The detector of `gate.vad`. Raises UserError. Silero takes no heed of the aggressiveness."""
+    """The detector of `gate.vad`. Raises UserError. Silero ignores the aggressiveness."""
     return SileroVad() if name == "silero" else Vad(aggressiveness)
 
 
 class Vad:
-    """aggressiveness: 0 to 3; higher takes less for speech. Raises UserError when it cannot work."""
+    """aggressiveness: 0 to 3; a higher value takes less sound for speech. Raises UserError if it cannot work."""
 
     def __init__(self, aggressiveness: int) -> None:
         try:

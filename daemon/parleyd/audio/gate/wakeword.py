@@ -28,12 +28,12 @@ class WakeWord:
     def heard(self, frame: Frame) -> bool:
         """Whether the word ended with this frame, or a little before it."""
         heard = False
-        # Every feature has to be taken: the model keeps a state.
+        # Every feature has to be processed, because the model has a state.
         for features in self._features.process_streaming(frame.pcm):
             heard |= bool(self._model.process_streaming(features))
         return heard
 
     def reset(self) -> None:
-        """What was heard before is no part of a word any more."""
+        """Forgets the sound so far, so that it cannot be part of a word."""
         self._model.reset()
         self._features.reset()

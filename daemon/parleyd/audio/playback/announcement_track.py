@@ -19,6 +19,7 @@ _AHEAD_S = 0.1
 _FADE_S = 0.005
 # Ducking moves by its whole range in this time.
 _RAMP_S = 0.020
+_NOTHING = Layer(b"")
 # Its sound belongs to no answer.
 _NO_ANSWER = 0
 
@@ -44,6 +45,7 @@ class AnnouncementTrack:
         self._under_talk = False
         self._agent_gain = Fader()
         self._own_gain = Fader()
+        self._ramp_samples = 1
 
     # ---------------------------------------------------------------- the announcer
 
@@ -98,10 +100,13 @@ class AnnouncementTrack:
         if rate_hz != self.pipeline.rate_hz:
             self._fade = b""
         self.pipeline.set_rate(rate_hz)
+        self._ramp_samples = round(_RAMP_S * rate_hz)
 
     def take(self, samples: int, now_s: float, latency_s: float) -> tuple[Layer, Move]:
         """What the device takes of it at now_s, and by how much the agent is ducked meanwhile."""
         self.last_period_s = now_s
+        if self._segment.closed and not self.waits:
+            return _NOTHING, self._agent_gain.move(1.0, samples, self._ramp_samples)
         size = samples * BYTES_PER_SAMPLE
         fade, self._fade = self._fade[:size], self._fade[size:]
         own_sound = b"".join(pcm for _, pcm in self.pipeline.pop(samples - len(fade) // BYTES_PER_SAMPLE))
@@ -112,7 +117,6 @@ class AnnouncementTrack:
         if piece:
             self.silent_from_s = now_s + latency_s + len(piece) / BYTES_PER_SAMPLE / rate_hz
         is_under_way = self.began_s is not None and (self.waits or not self._segment.closed)
-        ramp_samples = round(_RAMP_S * rate_hz)
-        agent = self._agent_gain.move(self._quiet if piece or is_under_way else 1.0, samples, ramp_samples)
-        own = self._own_gain.move(self._quiet if self._under_talk else 1.0, samples, ramp_samples)
+        agent = self._agent_gain.move(self._quiet if piece or is_under_way else 1.0, samples, self._ramp_samples)
+        own = self._own_gain.move(self._quiet if self._under_talk else 1.0, samples, self._ramp_samples)
         return Layer(piece, (own,)), agent

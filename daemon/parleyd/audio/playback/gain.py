@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,19 +14,13 @@ from parleyd.audio.pcm import BYTES_PER_SAMPLE, samples_of, to_pcm
 Floats = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
+class Move(NamedTuple):
     """A factor during one stretch of sound: in a straight line from `begin`, which is that of the sample before, to
     `end` within the first `over_samples`, and level from there on. 1.0 leaves a sound as it is."""
 
     begin: float
     end: float
-    over_samples: int
-
-    @property
-    def leaves_as_is(self) -> bool:
-        """Whether it changes nothing."""
-        return self.begin == self.end == 1.0
+    over_samples: int = 1
 
     def factors(self, samples: int) -> np.float32 | Floats:
         """One factor for all, or float32 of shape (samples,)."""
@@ -36,47 +31,77 @@ class Move:
         return moved
 
 
+AS_IS = Move(1.0, 1.0)
+
+
 class Fader:
-    """A factor on its way to another. now: where it is, 1.0 is unchanged."""
+    """A factor on its way to another, which moves in straight lines. 1.0 is unchanged."""
 
     def __init__(self, now: float = 1.0) -> None:
-        self.now = now
+        self.jump(now)
+
+    def jump(self, now: float) -> None:
+        """At once: where nothing sounds."""
+        self._still = AS_IS if now == 1.0 else Move(now, now)
 
     def move(self, target: float, samples: int, range_samples: int) -> Move:
         """The next stretch of `samples`. range_samples: how many it takes from 0.0 to 1.0."""
-        begin, over_samples = self.now, math.ceil(abs(target - self.now) * range_samples)
+        begin = self._still.end
+        if begin == target:
+            return self._still
+        over_samples = math.ceil(abs(target - begin) * range_samples)
         if over_samples <= samples:
-            self.now = target
+            self.jump(target)
         else:
             over_samples = samples
-            self.now += math.copysign(samples / range_samples, target - begin)
-        return Move(begin, self.now, max(1, over_samples))
+            self.jump(begin + math.copysign(samples / range_samples, target - begin))
+        return Move(begin, self._still.end, max(1, over_samples))
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(NamedTuple):
     """One of the sounds that play at the same time. pcm: signed 16 bit, little-endian, mono, at the device's rate."""
 
     pcm: bytes
     gains: tuple[Move, ...] = ()
 
 
-def mixed(samples: int, layers: tuple[Layer, ...], volume: Move) -> bytes:
+def mixed(samples: int, layers: Sequence[Layer], volume: Move) -> bytes:
     """The sum of layers, each of at most `samples`, times the volume; 16 bit, saturated, `samples` long.
 
     One layer that nothing changes passes bit for bit.
     """
     if not layers:
         return bytes(samples * BYTES_PER_SAMPLE)
-    if len(layers) == 1 and volume.leaves_as_is and all(gain.leaves_as_is for gain in layers[0].gains):
-        return layers[0].pcm.ljust(samples * BYTES_PER_SAMPLE, b"\0")
+    if len(layers) == 1:
+        return _one(layers[0], volume).ljust(samples * BYTES_PER_SAMPLE, b"\0")
     total = np.zeros(samples, np.float32)
     for layer in layers:
-        values = samples_of(layer.pcm).astype(np.float32)
-        for gain in layer.gains:
-            if not gain.leaves_as_is:
-                values *= gain.factors(len(values))
-        total[: len(values)] += values
-    if not volume.leaves_as_is:
-        total *= volume.factors(samples)
-    return to_pcm(total)
+        values = samples_of(layer.pcm)
+        total[: len(values)] += values * _factors(layer.gains, len(values))
+    return to_pcm(total * volume.factors(samples))
+
+
+def _one(layer: Layer, volume: Move) -> bytes:
+    gains = [gain for gain in (*layer.gains, volume) if gain is not AS_IS]
+    if not gains:
+        return layer.pcm
+    values = samples_of(layer.pcm)
+    quieter = values * _factors(gains, len(values))
+    if all(gain.begin <= 1.0 and gain.end <= 1.0 for gain in gains):
+        # Nothing to saturate, which is half the work.
+        pcm: bytes = np.rint(quieter).astype("<i2").tobytes()
+        return pcm
+    return to_pcm(quieter)
+
+
+def _factors(gains: Iterable[Move], samples: int) -> np.float32 | Floats:
+    level, moving = 1.0, []
+    for gain in gains:
+        if gain.begin == gain.end:
+            level *= gain.end
+        else:
+            moving.append(gain.factors(samples))
+    product: np.float32 | Floats = np.float32(level)
+    for factors in moving:
+        product = product * factors
+    return product

@@ -10,8 +10,9 @@ periods that lie ready are all that guards against a late thread.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from parleyd.audio import pcm as sound
 from parleyd.audio.earcons.sounds import Earcon, Sound
@@ -42,12 +43,11 @@ class Audible:
     announcement_until_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Period:
+class Period(NamedTuple):
     """What the device takes at once. Its layers, each mono at the device's rate, belong to nobody else any more."""
 
     samples: int
-    layers: tuple[Layer, ...]
+    layers: Sequence[Layer]
     volume: Move
 
     def pcm(self) -> bytes:
@@ -80,10 +80,6 @@ class _Underruns:
         """The device got less though there is more, of owner: a hole, ours, if its answer has begun."""
         if owner is not None and owner.handed_s > 0.0:
             self._add()
-
-    def forget(self) -> None:
-        """What was starved is over."""
-        self._starved = None
 
     def _add(self) -> None:
         self.count += not self._in_hole
@@ -122,12 +118,13 @@ class Mix:
         self._underruns = _Underruns()
         self._told: list[Started | Heard] = []
         self._fade = b""  # of what was cleared
-        self._last_sample = 0  # of the voice, if the device's last period ended in it
+        self._last_sample = b""  # of the voice, if the device's last period ended in it
         self._volume = volume
         self._duck_factor = 10.0 ** (-duck_db / 20.0)
         self._is_ducked = False
         self._volume_gain = Fader(volume)
         self._duck_gain = Fader()
+        self._volume_range_samples = self._duck_range_samples = self._unduck_range_samples = 1
         self._discards = False
         self._discarded_answer: int | None = None
 
@@ -172,8 +169,8 @@ class Mix:
         ready = self._fade + self._voice.clear()
         self._fade = b""
         if fade and (ready or self._last_sample):
-            self._fade = sound.fade_out(ready, round(FADE_S * self._voice.rate_hz), self._last_sample)
-        self._underruns.forget()
+            last = int.from_bytes(self._last_sample, "little", signed=True)
+            self._fade = sound.fade_out(ready, round(FADE_S * self._voice.rate_hz), last)
         return next((it for it in told if isinstance(it, Heard)), None)
 
     def discard(self, on: bool, now_s: float) -> None:
@@ -191,7 +188,7 @@ class Mix:
         """1.0 is unchanged. Moves within 20 ms, from the next period on; at once where nothing sounds."""
         self._volume = volume
         if not (self.waits or self.earcons.waits):
-            self._volume_gain.now = volume
+            self._volume_gain.jump(volume)
 
     def play_earcon(self, name: Earcon, now_s: float, *, after_voice: bool) -> None:
         """At once, beside the agent's voice; after_voice: when the agent has finished. Not while discarding."""
@@ -306,12 +303,16 @@ class Mix:
         self._voice.set_rate(rate_hz)
         self.announcement.set_rate(rate_hz)
         self._period_is(max(period_samples, round(rate_hz * _PERIOD_S)))
+        self._volume_range_samples = round(_VOLUME_RANGE_S * rate_hz)
+        self._duck_range_samples, self._unduck_range_samples = (
+            round(range_s * rate_hz) for range_s in (_DUCK_RANGE_S, _UNDUCK_RANGE_S)
+        )
         self._playhead.rate_hz = rate_hz
         self._playhead.latency_s = latency_s
 
     def device_closed(self) -> None:
         """It takes nothing until device_opened(); what it took last is over, and a clear needs no fade for it."""
-        self._last_sample = 0
+        self._last_sample = b""
 
     def _period_is(self, samples: int) -> None:
         self._voice.period_samples = self.announcement.pipeline.period_samples = samples
@@ -321,33 +322,41 @@ class Mix:
         self.last_period_s = now_s
         if samples > self._voice.period_samples:
             self._period_is(samples)
-        voice = self._take_voice(samples, now_s)
-        is_answering = self._playhead.busy or self.voice_waits
-        announcement, under_announcement = self.announcement.take(samples, now_s, self._playhead.latency_s)
-        earcon = self.earcons.take(samples, now_s, self._playhead.latency_s, voice=is_answering)
-        rate_hz, duck_s = self._voice.rate_hz, _DUCK_RANGE_S if self._is_ducked else _UNDUCK_RANGE_S
-        duck = self._duck_gain.move(self._duck_factor if self._is_ducked else 1.0, samples, round(duck_s * rate_hz))
-        volume = self._volume_gain.move(self._volume, samples, round(_VOLUME_RANGE_S * rate_hz))
-        layers = Layer(voice, (duck, under_announcement)), announcement, Layer(earcon)
-        return Period(samples, tuple(layer for layer in layers if layer.pcm), volume)
+        layers: list[Layer] = []
+        voice, latency_s = self._take_voice(samples, now_s), self._playhead.latency_s
+        announcement, under_announcement = self.announcement.take(samples, now_s, latency_s)
+        duck, range_samples = 1.0, self._unduck_range_samples
+        if self._is_ducked:
+            duck, range_samples = self._duck_factor, self._duck_range_samples
+        ducked = self._duck_gain.move(duck, samples, range_samples)
+        if voice:
+            layers.append(Layer(voice, (ducked, under_announcement)))
+        if announcement.pcm:
+            layers.append(announcement)
+        if self.earcons.waits:
+            is_answering = self._playhead.busy or self.voice_waits
+            if earcon := self.earcons.take(samples, now_s, latency_s, voice=is_answering):
+                layers.append(Layer(earcon))
+        return Period(samples, layers, self._volume_gain.move(self._volume, samples, self._volume_range_samples))
 
     def _take_voice(self, samples: int, now_s: float) -> bytes:
         something_waits = self.voice_waits
         if not something_waits:
-            self._last_sample = 0
+            self._last_sample = b""
             self._underruns.ran_dry(self._playhead.open)
             return b""
-        size = samples * BYTES_PER_SAMPLE
-        pcm, self._fade = self._fade[:size], self._fade[size:]
+        size, pcm = samples * BYTES_PER_SAMPLE, b""
+        if self._fade:
+            pcm, self._fade = self._fade[:size], self._fade[size:]
         for owner, piece in self._voice.pop(samples - len(pcm) // BYTES_PER_SAMPLE):
             lead_s = len(pcm) / BYTES_PER_SAMPLE / self._voice.rate_hz
             self._playhead.handed(owner, len(piece) // BYTES_PER_SAMPLE, lead_s, now_s)
-            pcm += piece
+            pcm = pcm + piece if pcm else piece
         if len(pcm) == size:
-            self._last_sample = int.from_bytes(pcm[-BYTES_PER_SAMPLE:], "little", signed=True)
+            self._last_sample = pcm[-BYTES_PER_SAMPLE:]
             self._underruns.period_was_full()
             return pcm
-        self._last_sample = 0
+        self._last_sample = b""
         if self.voice_waits:
             self._underruns.came_late(self._voice.next_owner)
         else:

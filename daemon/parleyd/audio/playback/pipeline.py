@@ -9,7 +9,6 @@ them unmade, and what was made goes back to where it came from.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 
 from parleyd.audio import pcm as sound
 from parleyd.audio.pcm import BYTES_PER_SAMPLE, AudioFormat
@@ -74,7 +73,7 @@ class Pipeline:
     @property
     def is_dry(self) -> bool:
         """Nothing waits, in whatever form."""
-        return not (self.queue or self._job is not None or self._tail_owner is not None or self._made_samples)
+        return not (self._made_samples or self._tail_owner is not None or self._job is not None or self.queue)
 
     @property
     def waiting_s(self) -> float:
@@ -146,18 +145,17 @@ class Pipeline:
         """The oldest `samples` of what lies ready, or as many as there are; with whose they are."""
         samples = min(samples, self._ready_samples)
         self._ready_samples -= samples
-        return list(self._pop_made(samples))
-
-    def _pop_made(self, samples: int) -> Iterator[tuple[Segment, bytes]]:
         self._made_samples -= samples
+        popped: list[tuple[Segment, bytes]] = []
         wanted = samples * BYTES_PER_SAMPLE
         while wanted:
             owner, pcm = self._made.popleft()
             if len(pcm) > wanted:
                 self._made.appendleft((owner, pcm[wanted:]))
                 pcm = pcm[:wanted]
-            yield owner, pcm
+            popped.append((owner, pcm))
             wanted -= len(pcm)
+        return popped
 
     def set_rate(self, rate_hz: int) -> None:
         """The device was opened, perhaps at another rate: then what was made, or is being made, goes back to the head
@@ -173,7 +171,7 @@ class Pipeline:
 
     def clear(self) -> bytes:
         """Throws everything away. → what lay ready for the device."""
-        ready = b"".join(pcm for _, pcm in self._pop_made(self._ready_samples))
+        ready = b"".join(pcm for _, pcm in self.pop(self._ready_samples))
         self.queue.clear()
         self._forget_made()
         return ready

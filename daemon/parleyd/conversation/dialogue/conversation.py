@@ -50,7 +50,7 @@ from parleyd.agents.agent import (
 )
 from parleyd.audio.pcm import AudioFormat
 from parleyd.audio.playback.playhead import Heard
-from parleyd.config.keeping import Continuity
+from parleyd.config.retention import Continuity
 from parleyd.config.schema import BargeIn
 from parleyd.conversation.dialogue.agent_input import AgentInput
 from parleyd.conversation.dialogue.commands import (

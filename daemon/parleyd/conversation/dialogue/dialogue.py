@@ -18,7 +18,7 @@ from typing import Literal
 
 from parleyd.agents.agent import AgentEvent, Codec, Ready
 from parleyd.audio.playback.playhead import Heard
-from parleyd.config.keeping import Continuity
+from parleyd.config.retention import Continuity
 from parleyd.config.schema import BargeIn
 from parleyd.conversation.dialogue.commands import (
     Answered,

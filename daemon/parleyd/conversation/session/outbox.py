@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from parleyd.audio.gate.gate import Passed, Verdict
+from parleyd.audio.pcm import Frame
 from parleyd.conversation.session.uplink import GivenUp, Loss, Uplink, UplinkCounters
 
 # What waited during the handshake goes up in messages of 100 ms; live speech in single frames as it comes.
@@ -96,7 +97,7 @@ class Outbox:
             self._changed.notify_all()
         self._tell_losses()
 
-    def take(self, sender: object) -> bytes | list[bytes] | None:
+    def take(self, sender: object) -> bytes | list[Frame] | None:
         """Blocks. A control message, or frames of audio, or None when this sender is to stop."""
         with self._changed:
             while self._sender is sender:

@@ -17,7 +17,7 @@ from typing import Protocol
 import websocket
 
 from parleyd.agents.agent import Address, Agent, AgentError, AgentEvent, Codec, Ready
-from parleyd.audio.pcm import FRAME_MS, SILENT_FRAME
+from parleyd.audio.pcm import FRAME_MS, Frame
 from parleyd.conversation.session.bounded_socket import BoundedWebSocket
 from parleyd.conversation.session.connecting import close_frame, connect, no_thread, retry, words
 from parleyd.conversation.session.in_flight import InFlight, Lines
@@ -345,12 +345,12 @@ class Session:
             if not self._over.wait(CLOSE_ANSWER_S) and (raw := self._raw) is not None:
                 shut(raw)
 
-    def _spoken(self, frames: list[bytes], encoder: WireEncoder) -> bytes:
+    def _spoken(self, frames: list[Frame], encoder: WireEncoder) -> bytes:
         """The message with this sound. The microphone may have been muted since it was taken."""
         with self._on_wire:
             if self._outbox.muted:
-                frames = [SILENT_FRAME] * len(frames)
-            message = self.codec.audio(encoder.encode(b"".join(frames)))
-            room_ms = FRAME_MS * sum(frame is not SILENT_FRAME for frame in frames)
+                frames = [Frame.silence(frame.start_s) for frame in frames]
+            message = self.codec.audio(encoder.encode(b"".join(frame.pcm for frame in frames)))
+            room_ms = FRAME_MS * sum(not frame.is_silent for frame in frames)
             self._in_flight.sent(len(message), room_ms)
             return message

@@ -44,7 +44,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from parleyd.audio.gate.gate import Passed
-from parleyd.audio.pcm import FRAME_MS, SILENT_FRAME, Frame
+from parleyd.audio.pcm import FRAME_MS, Frame
 
 Mode = Literal["silence", "open", "drop"]
 
@@ -103,7 +103,7 @@ class GivenUp(NamedTuple):
 
 @dataclass(slots=True)
 class _Outgoing:
-    pcm: bytes
+    frame: Frame
     speech: Frame | None = field(default=None)
 
 
@@ -197,7 +197,7 @@ class Uplink:
         self.counters.room += 1
         if self._muted or passed.frame.start_s < self._heard_from_s:
             # Its time goes up, its sound does not.
-            passed = Passed(Frame(SILENT_FRAME, passed.frame.start_s), speech=False)
+            passed = Passed(Frame.silence(passed.frame.start_s), speech=False)
         frame = passed.frame
         if self._losing and frame.start_s - self._lost_last_s >= SAME_LOSS_S:
             self._end_loss()
@@ -207,7 +207,7 @@ class Uplink:
             if self._settled:
                 self._drop_heard(frame.start_s - self._pre_roll_s)
             if self.live:
-                self._queue(_Outgoing(frame.pcm, frame), frame.start_s)
+                self._queue(_Outgoing(frame, frame), frame.start_s)
             return
         self._since_speech_ms += FRAME_MS
         if self._settled:
@@ -215,7 +215,7 @@ class Uplink:
             self._settled = False
         if not self.live or (self._mode == "drop" and self._since_speech_ms > DROP_TAIL_MS):
             return
-        self._queue(_Outgoing(frame.pcm if self._mode == "open" else SILENT_FRAME), frame.start_s)
+        self._queue(_Outgoing(frame if self._mode == "open" else Frame.silence(frame.start_s)), frame.start_s)
 
     # ------------------------------------------------------------ the session
 
@@ -225,10 +225,10 @@ class Uplink:
         self._end_loss()
         self._outgoing.clear()
         if self._mode == "silence":
-            self._outgoing.extend(_Outgoing(SILENT_FRAME) for _ in range(self._credit_frames))
+            self._outgoing.extend(_Outgoing(Frame.silence(0.0)) for _ in range(self._credit_frames))
         again = sum(frame.start_s <= self._sent_until_s for frame in self._kept)
         self.counters.resent += again
-        self._outgoing.extend(_Outgoing(frame.pcm, frame) for frame in self._kept)
+        self._outgoing.extend(_Outgoing(frame, frame) for frame in self._kept)
         # Nothing has been sent in this session yet.
         self._sent_until_s = self._covered_s = float("-inf")
         for utterance in self._utterances:
@@ -247,11 +247,11 @@ class Uplink:
                 utterance.missing = 0
         self._end_loss()
 
-    def take(self, most: int, now_s: float) -> list[bytes]:
+    def take(self, most: int, now_s: float) -> list[Frame]:
         """Up to `most` frames, in order, now sent."""
         taken = [self._outgoing.popleft() for _ in range(min(most, len(self._outgoing)))]
         for outgoing in taken:
-            self.counters.sound += outgoing.pcm is not SILENT_FRAME
+            self.counters.sound += not outgoing.frame.is_silent
             if outgoing.speech is None:
                 self.counters.silence += 1
             else:
@@ -260,7 +260,7 @@ class Uplink:
         for utterance in self._utterances:
             if utterance.sent_s is None and utterance.end_s is not None and self._is_sent(utterance.end_s):
                 utterance.sent_s = max(now_s, utterance.end_s)
-        return [outgoing.pcm for outgoing in taken]
+        return [outgoing.frame for outgoing in taken]
 
     # ------------------------------------------------------------ signs of the agent's
 
@@ -312,7 +312,7 @@ class Uplink:
             self._utterances.popleft()
         for outgoing in self._outgoing:
             if outgoing.speech is not None and outgoing.speech.start_s < before_s:
-                outgoing.pcm, outgoing.speech = SILENT_FRAME, None
+                outgoing.frame, outgoing.speech = Frame.silence(outgoing.frame.start_s), None
         return GivenUp(unsent * FRAME_MS, sent * FRAME_MS, passed_over * FRAME_MS)
 
     def mute(self, on: bool, now_s: float) -> None:
@@ -326,7 +326,7 @@ class Uplink:
         self._utterances.clear()
         self._settled = False
         for outgoing in self._outgoing:
-            outgoing.pcm, outgoing.speech = SILENT_FRAME, None
+            outgoing.frame, outgoing.speech = Frame.silence(outgoing.frame.start_s), None
 
     def forget_ended(self, before_s: float, now_s: float) -> GivenUp:
         """As forget(), of whole utterances that were over before before_s."""

@@ -48,7 +48,7 @@ from parleyd.core.health import Pulse
 from parleyd.core.log_fields import fields
 from parleyd.core.states import State
 from parleyd.usage.allowance import Refusal
-from parleyd.usage.warden import Warden
+from parleyd.usage.limits import UsageLimits
 
 log = logging.getLogger(__name__)
 
@@ -147,10 +147,10 @@ class SessionSink:
 class DaemonFacts:
     """What the lifecycle asks of the rest of the daemon; see commands.Facts."""
 
-    def __init__(self, outbox: Outbox, dialogue: Dialogue, warden: Warden) -> None:
+    def __init__(self, outbox: Outbox, dialogue: Dialogue, usage_limits: UsageLimits) -> None:
         self._outbox = outbox
         self._dialogue = dialogue
-        self._warden = warden
+        self._usage_limits = usage_limits
 
     @property
     def kept_until_s(self) -> float | None:
@@ -208,19 +208,19 @@ class DaemonFacts:
         return self._outbox.closed(now_s)
 
     def refusal(self, *, of_its_own: bool) -> Refusal | None:
-        return self._warden.refusal(of_its_own=of_its_own)
+        return self._usage_limits.refusal(of_its_own=of_its_own)
 
     def budget_spent(self) -> Refusal | None:
-        return self._warden.watch()
+        return self._usage_limits.watch()
 
     def next_budget_look_s(self, now_s: float) -> float:
-        return self._warden.next_look_s(now_s)
+        return self._usage_limits.next_look_s(now_s)
 
 
 class Supervisor:
     """start(), then stop().
 
-    warden: knows budgets and quiet hours. traffic: where sessions count their bytes. lines: where they put
+    usage_limits: knows budgets and quiet hours. traffic: where sessions count their bytes. lines: where they put
     themselves while they are connected.
     woken_for_nothing: told when what the gate took for speech was none. on_death: told of the thread's end by an error.
     """
@@ -231,7 +231,7 @@ class Supervisor:
         agent: Agent,
         outbox: Outbox,
         dialogue: Dialogue,
-        warden: Warden,
+        usage_limits: UsageLimits,
         traffic: Traffic,
         lines: Lines,
         woken_for_nothing: Callable[[], None],
@@ -241,12 +241,12 @@ class Supervisor:
         self._agent = agent
         self._outbox = outbox
         self._dialogue = dialogue
-        self._warden = warden
+        self._usage_limits = usage_limits
         self._traffic = traffic
         self._lines = lines
         self._woken_for_nothing = woken_for_nothing
         self._on_death = on_death
-        self._facts = DaemonFacts(outbox, dialogue, warden)
+        self._facts = DaemonFacts(outbox, dialogue, usage_limits)
         self._lifecycle = Lifecycle(config)
         self._inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
@@ -408,7 +408,7 @@ class Supervisor:
             case WakeAgain(wake=wake):
                 self._inbox.put(wake)
             case Refuse(refusal=refusal, of_its_own=of_its_own):
-                self._warden.refuse(refusal, of_its_own=of_its_own)
+                self._usage_limits.refuse(refusal, of_its_own=of_its_own)
 
     def _connect(self, *, suppress_greeting: bool) -> None:
         self._sink = SessionSink(

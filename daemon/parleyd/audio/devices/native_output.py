@@ -1,4 +1,4 @@
-"""What PortAudio, ALSA and JACK print by themselves, and how it is kept from standard error."""
+"""Keeps the messages of PortAudio, ALSA and JACK from standard error."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from collections.abc import Iterator
 
 _AlsaHandler = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p)
 _JackHandler = ctypes.CFUNCTYPE(None, ctypes.c_char_p)
-# The libraries keep pointers to these: they must live as long as the process.
+# The libraries keep pointers to these objects, which must exist as long as the process.
 _ignore_alsa = _AlsaHandler(lambda *_: None)
 _ignore_jack = _JackHandler(lambda _: None)
 
 
 def silence_libraries() -> None:
-    """ALSA and JACK print dozens of lines about cards that are not there."""
+    """Silences ALSA and JACK, which print dozens of lines about cards that do not exist."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL("libasound.so.2").snd_lib_error_set_handler(_ignore_alsa)
     with contextlib.suppress(OSError, AttributeError):
-        # Only where PortAudio has loaded it already.
+        # Only if PortAudio has already loaded it.
         jack = ctypes.CDLL("libjack.so.0", mode=os.RTLD_NOLOAD | os.RTLD_NOW)
         jack.jack_set_error_function(_ignore_jack)
         jack.jack_set_info_function(_ignore_jack)
@@ -37,9 +37,9 @@ class _Mute:
         self._caught = -1
 
     def begin(self, *, keep_others: bool) -> None:
-        """OSError when there is no standard error. keep_others: what others write is passed on in the end."""
+        """Raises OSError without a standard error. keep_others: text that others write is passed on at the end."""
         with self._lock, contextlib.ExitStack() as unneeded:
-            # All that needs a handle first: there may be none left, and then nothing is muted.
+            # First the steps that need a file handle: if none is left, nothing is muted.
             nothing = -1
             if not keep_others:
                 nothing = os.open(os.devnull, os.O_WRONLY)
@@ -78,12 +78,12 @@ _apart = False
 
 @contextlib.contextmanager
 def portaudio_muted(*, keep_others: bool = True) -> Iterator[None]:
-    """PortAudio itself prints each failed attempt straight to file descriptor 2 and offers no hook. For the moment of
-    an attempt the descriptor leads into a file; what others wrote meanwhile is passed on afterwards. A child process
-    that another thread starts in these milliseconds keeps the file for its standard error.
+    """Redirects file descriptor 2 into a file during an attempt, because PortAudio prints each failed attempt there and
+    offers no hook. Text that others write in this time is passed on afterwards. A child process that another thread
+    starts in these milliseconds keeps the file as its standard error.
 
-    keep_others=False: for longer than a moment; what is written meanwhile is lost. Does nothing unless
-    keep_stderr_apart() was called, after which this concerns nothing of ours."""
+    keep_others=False: for a longer time; text written in this time is lost. Does nothing unless keep_stderr_apart() was
+    called, after which this program does not write to descriptor 2 any more."""
     if not keep_others and not _apart:
         yield
         return
@@ -92,7 +92,7 @@ def portaudio_muted(*, keep_others: bool = True) -> Iterator[None]:
     try:
         _mute.begin(keep_others=keep_others)
     except OSError:
-        # No standard error at all: nothing to keep clean.
+        # There is no standard error.
         yield
         return
     try:
@@ -102,8 +102,8 @@ def portaudio_muted(*, keep_others: bool = True) -> Iterator[None]:
 
 
 def keep_stderr_apart() -> None:
-    """From now on sys.stderr has a descriptor of its own: muting PortAudio mutes nothing of ours. A device that was
-    unplugged makes PortAudio write the same lines without end (PortAudio issue 1037), until its stream is closed."""
+    """Gives sys.stderr a descriptor of its own, so that muting PortAudio does not mute this program. For an unplugged
+    device PortAudio writes the same lines without end (PortAudio issue 1037), until its stream is closed."""
     global _apart
     with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.stderr.flush()

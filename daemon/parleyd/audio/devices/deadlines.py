@@ -1,4 +1,5 @@
-"""Calls into PortAudio that may never return: a sound server or a driver hangs, and nothing here can end them."""
+"""Deadlines for calls into PortAudio, which may never return if a sound server or a driver hangs, and cannot be
+ended."""
 
 from __future__ import annotations
 
@@ -13,19 +14,19 @@ from parleyd.audio.devices.portaudio_host import host
 
 T = TypeVar("T")
 
-# A call that takes longer never returns, as far as anybody can tell.
+# A call that takes longer is assumed to hang for ever.
 HANG_S = 10.0
-# Who is to give up waits so long for what is nearly done, for what is left behind is not undone.
+# The grace period before giving up, because an abandoned call cannot be undone.
 GIVE_UP_S = 1.0
 _LOOK_S = 0.1
 
 
 class GivenUpError(Exception):
-    """It was to be given up, and did not end at once. Nothing is wrong with it as far as anybody knows."""
+    """The work was given up because it did not end at once. It need not be faulty."""
 
 
 def hang() -> DeviceError | None:
-    """What to say of a call that does not return; None while there is none."""
+    """The error for a call that does not return; None if there is none."""
     call = host.oldest_call()
     if call is None or time.monotonic() - call[1] < HANG_S:
         return None
@@ -36,10 +37,10 @@ def hang() -> DeviceError | None:
 
 
 def in_time(work: Callable[[], T], what: str, give_up: Callable[[], bool] = lambda: False) -> T:
-    """On a thread of its own, which is left behind when a call hangs, or when it is to be given up. Many calls, each of
-    which returns, may take as long as they take: a slow sound server is none that hangs.
+    """Runs the work on a separate thread, which is abandoned if a call hangs, or if the work is given up. The limit is
+    for a single call: a slow sound server does not hang.
 
-    Raises what work does, DeviceError as hang(), and GivenUpError.
+    Raises the errors of the work, DeviceError as hang(), and GivenUpError.
     """
     outcome: Future[T] = Future()
 

@@ -7,14 +7,14 @@ import time
 
 import pytest
 
-from parleyd.audio.devices import patience
+from parleyd.audio.devices import deadlines
+from parleyd.audio.devices.deadlines import GivenUpError, in_time
 from parleyd.audio.devices.device import DeviceError
-from parleyd.audio.devices.patience import GivenUpError, in_time
 from parleyd.audio.devices.portaudio_host import host
 
 
 def test_many_calls_may_take_long_if_each_returns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "HANG_S", 1.0)
+    monkeypatch.setattr(deadlines, "HANG_S", 1.0)
 
     def work() -> int:
         for _ in range(15):
@@ -26,7 +26,7 @@ def test_many_calls_may_take_long_if_each_returns(monkeypatch: pytest.MonkeyPatc
 
 
 def test_one_call_that_does_not_return_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "HANG_S", 0.2)
+    monkeypatch.setattr(deadlines, "HANG_S", 0.2)
     ends, ended = threading.Event(), threading.Event()
 
     def work() -> None:
@@ -62,7 +62,7 @@ def test_what_is_nearly_done_is_not_left_behind() -> None:
 
 
 def test_what_is_given_up_is_no_fault_of_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "GIVE_UP_S", 0.1)
+    monkeypatch.setattr(deadlines, "GIVE_UP_S", 0.1)
     ends = threading.Event()
     try:
         with pytest.raises(GivenUpError):

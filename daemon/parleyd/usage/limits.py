@@ -1,4 +1,4 @@
-"""Tells the supervisor whether there may be a session, and the bus when a budget comes to its end."""
+"""Tells the supervisor whether a session is allowed, and the bus when a budget is nearly or completely used."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from parleyd.config.schema import Config
 from parleyd.core import events
 from parleyd.core.log_fields import fields
 from parleyd.core.wall_clock import EARLIEST_S
-from parleyd.usage.allowance import Purse, Refusal, purses, quiet, spent
+from parleyd.usage.allowance import BudgetUse, Refusal, budget_uses, quiet, spent
 from parleyd.usage.ledger import Amount
 from parleyd.usage.meter import UsageMeter
 
 log = logging.getLogger(__name__)
 
-# How long a change may go unnoticed that no timer of ours tells: midnight, the end of quiet hours, a clock that jumps.
+# How often to check for changes that have no timer: midnight, the end of quiet hours, a clock that jumps.
 LOOK_S = 30.0
 
 
 class Usage(TypedDict):
-    """Today and this month, local time. left: sent as sound. stayed_share: of all heard, what did not leave."""
+    """The use of today and this month, in local time. left: the duration of the sent sound. stayed_share: the share of
+    the captured sound that was not sent."""
 
     day: str
     session_minutes_today: float
@@ -38,7 +39,7 @@ class Usage(TypedDict):
     refused: str | None
 
 
-class Warden:
+class UsageLimits:
     """Thread-safe."""
 
     def __init__(self, config: Config, meter: UsageMeter, bus: events.Bus) -> None:
@@ -61,16 +62,17 @@ class Warden:
         return self._budget.minutes_per_day is not None or self._budget.minutes_per_month is not None
 
     def refusal(self, *, of_its_own: bool) -> Refusal | None:
-        """Why there may be no session now. of_its_own: speech or the mode `always` wants one, not a command."""
-        if self._has_budget and (refusal := spent(self._purses())):
+        """Why no session is allowed now; None if one is allowed. of_its_own: the cause is speech or the mode `always`,
+        not a command."""
+        if self._has_budget and (refusal := spent(self._budget_uses())):
             return refusal
         wall_s = self._meter.wall_s()
-        # Who does not know the time does not know the night.
+        # Without a clock that is set there are no quiet hours.
         is_known = wall_s >= EARLIEST_S
         return quiet(self._quiet_hours, datetime.fromtimestamp(wall_s)) if of_its_own and is_known else None
 
     def refuse(self, refusal: Refusal, *, of_its_own: bool) -> None:
-        """Says so: to who asks by command each time, else once until it changes."""
+        """Reports a refusal: for a command each time, otherwise once until it changes."""
         with self._lock:
             if of_its_own and self._refused_told == refusal.until:
                 return
@@ -82,32 +84,32 @@ class Warden:
         )
 
     def watch(self) -> Refusal | None:
-        """To be called now and then while a session is live; whether it is time to end it."""
+        """Call it regularly while a session is live. Returns whether the session must end now."""
         if not self._has_budget:
             return None
-        current = self._purses()
-        for purse in current:
-            key = purse.period, purse.name, purse.of_s
-            if purse.is_near and key not in self._near_told:
+        current = self._budget_uses()
+        for use in current:
+            key = use.period, use.name, use.of_s
+            if use.is_near and key not in self._near_told:
                 self._near_told.add(key)
-                if purse.left_s > 0:
-                    self._tell_near(purse)
+                if use.left_s > 0:
+                    self._tell_near(use)
         return spent(current)
 
     def next_look_s(self, now_s: float) -> float:
-        """When to call watch() next, while a session is live; infinite when nothing is to be watched."""
+        """When to call watch() next, while a session is live; infinite if there is nothing to watch."""
         if not self._has_budget:
             return float("inf")
         waits_s = [LOOK_S]
-        for purse in self._purses():
-            waits_s.append(purse.left_s)
-            if not purse.is_near:
-                waits_s.append(purse.to_near_s)
+        for use in self._budget_uses():
+            waits_s.append(use.left_s)
+            if not use.is_near:
+                waits_s.append(use.to_near_s)
         return now_s + min(waits_s)
 
     def usage(self) -> Usage:
         today, month, local = self._meter.used()
-        left = {purse.period: round(purse.left_s / 60, 1) for purse in purses(self._budget, today, month, local)}
+        left = {use.period: round(use.left_s / 60, 1) for use in budget_uses(self._budget, today, month, local)}
         refusal = self.refusal(of_its_own=True)
         return Usage(
             day=local.date().isoformat(),
@@ -123,15 +125,15 @@ class Warden:
             refused=refusal.text if refusal else None,
         )
 
-    def _purses(self) -> list[Purse]:
-        return purses(self._budget, *self._meter.used())
+    def _budget_uses(self) -> list[BudgetUse]:
+        return budget_uses(self._budget, *self._meter.used())
 
-    def _tell_near(self, purse: Purse) -> None:
-        key = f"budget.minutes_per_{purse.period}"
-        used, whole = purse.used_s / 60, purse.of_s / 60
+    def _tell_near(self, use: BudgetUse) -> None:
+        key = f"budget.minutes_per_{use.period}"
+        used, whole = use.used_s / 60, use.of_s / 60
         log.warning("%.1f of %g minutes of %s are used", used, round(whole, 2), key)
         self._bus.publish(
-            events.BudgetNear(at_s=time.monotonic(), period=purse.period, left_s=purse.left_s, of_minutes=whole)
+            events.BudgetNear(at_s=time.monotonic(), period=use.period, left_s=use.left_s, of_minutes=whole)
         )
 
 

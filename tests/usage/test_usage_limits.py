@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from parleyd.config.keeping import Budget
+from parleyd.config.retention import Budget
 from parleyd.config.schema import Config, ElevenLabs
 from parleyd.core import events
 from parleyd.usage.ledger import Amount
+from parleyd.usage.limits import UsageLimits
 from parleyd.usage.meter import UsageMeter
 from parleyd.usage.store import FILE_NAME, Store
-from parleyd.usage.warden import Warden
 
 
 def config(minutes: float) -> Config:
@@ -23,8 +23,8 @@ def test_a_budget_that_was_raised_is_told_at_its_own_four_fifths(tmp_path: Path)
     bus = events.Bus()
     bus.subscribe(told.append)
     meter = UsageMeter(Store(tmp_path), Amount, wall=lambda: 1795262400.0)  # noon of that day in UTC
-    warden = Warden(config(10), meter, bus)
+    usage_limits = UsageLimits(config(10), meter, bus)
     for minutes, near in ((10, 1), (10, 1), (20, 1), (11, 2)):
-        warden.reconfigure(config(minutes))
-        assert warden.watch() is None
+        usage_limits.reconfigure(config(minutes))
+        assert usage_limits.watch() is None
         assert len(told) == near, minutes

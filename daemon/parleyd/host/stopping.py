@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 
 class Stop:
-    """set() runs, once, what somebody has left with at(); whoever comes later is run at once. Thread-safe.
+    """A cancellation token with one callback. set() calls the callback registered by at(), once; at() after set() calls
+    it immediately. Thread-safe.
 
-    What is left here must return at once and must not raise.
+    The callback must return at once and must not raise.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Nothing may escape from a device's callback: PortAudio would end the stream and raise in the main thread."""
+"""Catches errors of a device's callback: PortAudio would end the stream and raise in the main thread."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from parleyd.core.log_fields import fields
 log = logging.getLogger(__name__)
 
 
-class Guard:
-    """Makes a user's callbacks safe. `failure` is the first error they raised; it is logged, the later ones are not."""
+class SafeCallbacks:
+    """Makes callbacks safe. `failure` is their first error, which is logged; later errors are not."""
 
     def __init__(self, name: str) -> None:
         self.failure: Exception | None = None
         self._name = name
 
     def fill(self, fill: Fill) -> Fill:
-        """Silence instead of an error, and instead of a wrong number of bytes."""
+        """Returns silence instead of an error or a wrong number of bytes."""
 
         def safe(samples: int) -> bytes:
             wanted = samples * BYTES_PER_SAMPLE
@@ -35,7 +35,7 @@ class Guard:
         return safe
 
     def deliver(self, deliver: Deliver) -> Deliver:
-        """Drops what the user failed to take."""
+        """Drops the sound if the callback fails."""
 
         def safe(pcm: bytes, start_s: float) -> None:
             try:

@@ -1,0 +1,75 @@
+"""Samples between the samples: a stretch of the far end at the device's rate → a frame at the pipeline's. Pure."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from parleyd.audio.echo.delay_line import DelayLine
+from parleyd.audio.pcm import FRAME_SAMPLES, PIPELINE_RATE_HZ
+
+Floats = npt.NDArray[np.float32]
+
+# How many fractions of a device's sample have a filter of their own. A position is rounded to the nearest of them.
+_PHASES = 256
+# Half the length of a filter for a device at the pipeline's rate; for a faster device it is as much longer.
+_HALF_TAPS = 16
+# The filters are 6 dB down at this share of half the lower rate.
+_CUTOFF = 0.94
+# The shape of the filters' Kaiser window.
+_KAISER_BETA = 8.0
+
+
+def _bank(rate_hz: int) -> Floats:
+    """float32 (_PHASES + 1, taps): a low-pass filter for each fraction of a device's sample, from 0 to 1."""
+    scale = max(1.0, rate_hz / PIPELINE_RATE_HZ)
+    half = math.ceil(_HALF_TAPS * scale)
+    cutoff = _CUTOFF / scale
+    at = np.arange(-half + 1, half + 1)[None, :] - np.linspace(0.0, 1.0, _PHASES + 1)[:, None]
+    window = np.i0(_KAISER_BETA * np.sqrt(np.clip(1.0 - (at / half) ** 2, 0.0, 1.0))) / np.i0(_KAISER_BETA)
+    taps = cutoff * np.sinc(cutoff * at) * window
+    bank: Floats = (taps / taps.sum(axis=1, keepdims=True)).astype(np.float32)
+    return bank
+
+
+class Interpolator:
+    """Reads frames out of a DelayLine, from any position, whole or not."""
+
+    def __init__(self, rate_hz: int) -> None:
+        """rate_hz: of the line."""
+        self.step: float = rate_hz / PIPELINE_RATE_HZ
+        """How many samples of the line one sample of the pipeline is."""
+        self._bank = _bank(rate_hz)
+        self._taps: int = self._bank.shape[1]
+        self.reach_samples: int = self._taps // 2
+        """A sample at some position needs so many samples of the line on either side of it."""
+
+    def last_needed(self, position: float) -> float:
+        """The last sample of the line that a frame beginning at this position needs."""
+        return position + (FRAME_SAMPLES - 1) * self.step + self.reach_samples
+
+    def frame(self, line: DelayLine, position: float) -> Floats:
+        """float32 (FRAME_SAMPLES,) at the pipeline's rate, full scale 1.0. position: of its first sample in the line,
+        in the line's samples. What is not kept counts as silence."""
+        between = position - math.floor(position)
+        begin = math.floor(position) - self.reach_samples + 1
+        source = line.read(begin, int(between + (FRAME_SAMPLES - 1) * self.step) + self._taps)
+        out: Floats
+        if self.step.is_integer():
+            # Every sample lies between two of the device's in the same way: one filter serves all.
+            windows = np.lib.stride_tricks.as_strided(
+                source,
+                (FRAME_SAMPLES, self._taps),
+                (int(self.step) * source.itemsize, source.itemsize),
+                writeable=False,
+            )
+            out = np.dot(windows, self._bank[round(between * _PHASES)])
+            return out
+        places = between + np.arange(FRAME_SAMPLES) * self.step
+        whole = places.astype(np.intp)
+        phase = np.rint((places - whole) * _PHASES).astype(np.intp)
+        windows = np.lib.stride_tricks.sliding_window_view(source, self._taps)
+        out = np.einsum("ij,ij->i", windows[whole], self._bank[phase])
+        return out

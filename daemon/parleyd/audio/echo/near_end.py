@@ -1,0 +1,120 @@
+"""Whether a person is in what the cancellers left. Pure."""
+
+from __future__ import annotations
+
+from math import log10
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from parleyd.audio.echo.linear_filter import BANDS
+from parleyd.audio.pcm import FRAME_SAMPLES
+
+Floats = npt.NDArray[np.float32]
+
+# A person is there when the residual exceeds what the echo and the room account for by so much, on average over the
+# bands in which it stands out most.
+NEAR_OVER_ECHO_DB = 15.0
+# So many bands are averaged for that.
+_BANDS_HEARD = 3
+# The threshold is lower when WebRTC's output, too, is well above its usual residual: two independent detectors agree.
+NEAR_AGREED_DB = 10.0
+# WebRTC agrees when its output is so far above its usual residual.
+_AGREES_DB = 20.0
+# What WebRTC's usual residual is taken for before anything was heard.
+_FIRST_USUAL_DBFS = -50.0
+# How fast the usual residual follows a louder output, in each frame.
+_USUAL_RISE_DB = 0.1
+# A weak near end is too faint to be a person by itself. When a word follows, it was that word's first sound.
+WEAK_OVER_ECHO_DB = 8.0
+# While the residual stands out less than this below the threshold, the forecast and the noise floor learn from it.
+_LEARN_BELOW_DB = 2.0
+# Above this coherence the residual is the echo over again, as it is after the path has changed, and no person.
+_MOST_COHERENCE = 0.1
+# A loudspeaker's distortion lies this far below the whole echo, in every band.
+_DISTORTION = 10.0 ** (-45.0 / 10.0)
+# How much of the echo's power the room keeps ringing with, from frame to frame: the distortion lasts as long.
+_RING_PER_FRAME = 0.8
+# The forecast is corrected by the median of its errors: in each frame by one step, up to a bound.
+_ERROR_STEP_DB, _MOST_ERROR_DB = 0.05, 12.0
+# A band of the forecast learns while it is so far above the noise floor.
+_LEARN_OVER_FLOOR_DB = 6.0
+# The noise floor: where it begins, and the lowest that it may become.
+_FIRST_FLOOR_DBFS, _LEAST_FLOOR_DBFS = -70.0, -80.0
+# How fast the noise floor follows the residual, in each frame: down, up, and up while there is an echo.
+_FLOOR_FALL_DB, _FLOOR_RISE_DB, _FLOOR_RISE_IN_ECHO_DB = 0.4, 0.04, 0.006
+# A band that stands out further counts no more than this.
+_MOST_OVER_DB = 40.0
+
+
+class Verdict(NamedTuple):
+    person: bool
+    """Somebody speaks."""
+    weak: bool
+    """There is something: a person, or what is too faint to be certain of."""
+
+
+class NearEnd:
+    """One step per frame. The threshold is relative to the far end: in each band, the residual echo that is to be
+    expected, corrected by how wrong that was lately, a loudspeaker's distortion, and the room's noise."""
+
+    def __init__(self) -> None:
+        self._error_db = np.zeros(BANDS, np.float32)
+        self._floor_dbfs = np.full(BANDS, _FIRST_FLOOR_DBFS, np.float32)
+        self._ringing = 0.0
+
+    def step(
+        self, residual: Floats, expected: Floats, echo_power: float, echo_coherence: float, *, aec_agrees: bool = False
+    ) -> Verdict:
+        """residual, expected: float32 (BANDS,), mean squares by band, 1.0 is full scale: what is left, and how much of
+        it should be echo. echo_power: of the whole estimate. echo_coherence: the share of the residual that is the
+        estimate over again. aec_agrees: WebRTC's output stands out, too.
+        """
+        residual_db = 10.0 * np.log10(residual + 1e-12)
+        expected_db = 10.0 * np.log10(expected + 1e-12)
+        self._ringing = max(echo_power, self._ringing * _RING_PER_FRAME)
+        forecast_db = expected_db + self._error_db
+        account = 10.0 ** (forecast_db / 10.0) + 10.0 ** (self._floor_dbfs / 10.0) + self._ringing * _DISTORTION
+        over_db = residual_db - 10.0 * np.log10(account)
+
+        ranked = sorted(over_db.tolist())
+        median_db = (ranked[(BANDS - 1) // 2] + ranked[BANDS // 2]) / 2
+        if median_db < NEAR_OVER_ECHO_DB - _LEARN_BELOW_DB:
+            self._learn_error(residual_db, expected_db, forecast_db)
+        self._follow_floor(residual_db, expected_db)
+
+        loudest_db = sum(min(_MOST_OVER_DB, max(0.0, over)) for over in ranked[-_BANDS_HEARD:]) / _BANDS_HEARD
+        is_new = echo_coherence < _MOST_COHERENCE
+        threshold_db = NEAR_AGREED_DB if aec_agrees else NEAR_OVER_ECHO_DB
+        return Verdict(person=is_new and loudest_db > threshold_db, weak=is_new and loudest_db > WEAK_OVER_ECHO_DB)
+
+    def _learn_error(self, residual_db: Floats, expected_db: Floats, forecast_db: Floats) -> None:
+        step = np.where(residual_db > forecast_db, _ERROR_STEP_DB, -_ERROR_STEP_DB)
+        learn = expected_db > self._floor_dbfs + _LEARN_OVER_FLOOR_DB
+        error_db = self._error_db + step * learn
+        self._error_db = np.minimum(np.maximum(error_db, -_MOST_ERROR_DB), _MOST_ERROR_DB)
+
+    def _follow_floor(self, residual_db: Floats, expected_db: Floats) -> None:
+        floor_dbfs = self._floor_dbfs
+        in_echo = expected_db > floor_dbfs
+        fall = np.maximum(np.maximum(residual_db, floor_dbfs - _FLOOR_FALL_DB), _LEAST_FLOOR_DBFS)
+        rise = floor_dbfs + np.where(in_echo, _FLOOR_RISE_IN_ECHO_DB, _FLOOR_RISE_DB)
+        self._floor_dbfs = np.where(residual_db < floor_dbfs, fall, np.minimum(residual_db, rise))
+
+
+class AecWitness:
+    """Whether WebRTC's canceller lets through more than what it usually leaves of an echo and the room."""
+
+    def __init__(self) -> None:
+        self._usual_dbfs = _FIRST_USUAL_DBFS
+
+    def step(self, cancelled: Floats) -> bool:
+        """cancelled: float32 (FRAME_SAMPLES,), full scale 1.0: a frame of what it leaves."""
+        left_dbfs = 10.0 * log10(float(np.dot(cancelled, cancelled)) / FRAME_SAMPLES + 1e-12)
+        agrees = left_dbfs > self._usual_dbfs + _AGREES_DB
+        if left_dbfs < self._usual_dbfs:
+            self._usual_dbfs = max(left_dbfs, self._usual_dbfs - _FLOOR_FALL_DB, _LEAST_FLOOR_DBFS)
+        else:
+            self._usual_dbfs = min(left_dbfs, self._usual_dbfs + _USUAL_RISE_DB)
+        return agrees

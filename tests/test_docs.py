@@ -1,0 +1,71 @@
+"""docs/ is a handbook: each page says for whom it is, the index names every page, and every link leads somewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted([*DOCS.glob("*.md"), *DOCS.glob("measurements/*.md")])
+NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+FENCED = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
+
+
+def text_of(page: Path) -> str:
+    """The page without its listings: what looks like a link or a heading there is none."""
+    return FENCED.sub("", page.read_text(encoding="utf-8"))
+
+
+def anchors(page: Path) -> set[str]:
+    """The names of the headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", text_of(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_a_page_says_for_whom_it_is(page: Path) -> None:
+    lines = [line for line in page.read_text(encoding="utf-8").splitlines() if line and not line.startswith("<!--")]
+    assert lines[0].startswith("# ")
+    assert lines[1].startswith("*For "), "the first line below the title is: *For WHOM: what the page tells them.*"
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=[*NAMES, "README.md"])
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for link in LINK.findall(text_of(page)):
+        if link.startswith(("http://", "https://")):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        assert target.exists(), f"{link}: there is no such file"
+        if anchor:
+            assert anchor in anchors(target), f"{link}: there is no such heading"
+
+
+def test_the_index_names_every_page() -> None:
+    index = DOCS / "README.md"
+    linked = {(DOCS / link.partition("#")[0]).resolve() for link in LINK.findall(text_of(index))}
+    assert set(PAGES) - {index} <= linked
+
+
+def test_every_page_that_the_program_names_exists() -> None:
+    """Log lines, help texts, comments and examples send readers to docs/PAGE.md."""
+    files = [*ROOT.glob("daemon/**/*.py"), *ROOT.glob("config/**/*.yaml"), *ROOT.glob("scripts/*"), ROOT / "README.md"]
+    named = {
+        (page, file)
+        for file in files
+        if file.is_file()
+        for page in re.findall(r"\bdocs/[\w/-]+\.md", file.read_text(encoding="utf-8"))
+    }
+    assert {(page, file) for page, file in named if not (ROOT / page).exists()} == set()
+    assert len(named) > 20
+
+
+def test_the_glossary_has_one_entry_for_each_word() -> None:
+    rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", (DOCS / "glossary.md").read_text(), re.MULTILINE)
+    words = [word for word, _, _ in rows if word not in ("word", "---")]
+    assert len(words) > 60
+    assert sorted(words) == sorted(set(words))
