@@ -374,7 +374,10 @@ def test_where_answers_are_read_no_correction_takes_anything_back() -> None:
 
 def test_the_end_that_could_not_be_kept_is_told_to_the_agent() -> None:
     scene = begun()
+    person_s = scene.conversation.to_agent.person_s
     scene.conversation.answer_ended(Heard(1, 65_000, 90_000, False, lost_ms=25_000), scene.now_s)
+    # The device says it, and no person: it does not hold the session open.
+    assert scene.conversation.to_agent.person_s == person_s
     scene._do()
     assert "its first 1 minute 5 seconds" in scene.sessions[-1].of("contextual_update")[-1]
 

@@ -452,7 +452,7 @@ class Conversation:
         )
         if heard.lost_ms:
             unheard = UNHEARD_END.format(heard=duration(heard.heard_ms / 1000))
-            self.to_agent.context(unheard, None, now_s, by_person=True)
+            self.to_agent.context(unheard, None, now_s, by_person=False)
 
     # ------------------------------------------------------------ inside
 
