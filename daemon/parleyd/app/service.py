@@ -333,7 +333,7 @@ class Service:
 
     def mute(self, on: bool) -> str | None:
         """See Sound.mute."""
-        return self.sound.mute(on) if self.sound is not None else None
+        return self.sound.mute_switch.set(on) if self.sound is not None else None
 
     @property
     def volume(self) -> float:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from parleyd.app.earcon_bell import EarconBell, earcons_of
 from parleyd.app.ears import Ears
+from parleyd.app.mute_switch import MuteSwitch
 from parleyd.audio.capture.capture import Capture
 from parleyd.audio.capture.gain_keeper import GainKeeper, remembered_gain
 from parleyd.audio.devices.deadlines import in_time
@@ -44,7 +44,7 @@ from parleyd.conversation.supervisor.supervisor import Supervisor
 from parleyd.core import events
 from parleyd.core.errors import UserError
 from parleyd.core.health import Pulse
-from parleyd.host.remembered import RememberedGain, RememberedMute, RememberedVolume, beside
+from parleyd.host.remembered import RememberedGain, RememberedVolume
 
 log = logging.getLogger(__name__)
 
@@ -109,9 +109,7 @@ class Sound:
         )
         self._gate = Gate(config.gate.pre_roll_ms, config.gate.hangover_ms)
         self._recorder = _recorder(config, state_directory)
-        self._remembered_mute = RememberedMute(state_directory, beside(state_directory), self._mute_stored)
-        self._mute_trouble_told: str | None = None
-        self._muting = threading.Lock()
+        self.mute_switch = MuteSwitch(state_directory, self._recorder, bus)
         self.recovery = Recovery(config.audio.stall_s, self.capture, self.playback, bus, fail)
         self.latency_ms = 0
 
@@ -136,11 +134,7 @@ class Sound:
             wake_word=_wake_word(config),
             recorder=self._recorder,
         )
-        if self._remembered_mute.on:
-            self.ears.mute(True, time.monotonic())
-            outbox.mute(True, time.monotonic())
-            # The state directory may be writable again.
-            self._remembered_mute.remember(True)
+        self.mute_switch.attach(self.ears, outbox, lines)
 
     def start(self) -> None:
         """Raises UserError (DeviceError, MixerError) and GivenUpError; then call stop()."""
@@ -208,47 +202,9 @@ class Sound:
         """See Ears.woken_for_nothing."""
         self.ears.woken_for_nothing()
 
-    def mute(self, on: bool) -> str | None:
-        """While on, everything behind the microphone hears zeros. docs/mute.md describes the guarantees after the
-        return.
-
-        Returns why it will not survive a restart; None if it will. Blocks for about half a second if the disk is slow.
-        """
-        with self._muting:
-            if on == self.ears.muted:
-                return self._remembered_mute.remember(on) if self.mute_trouble is not None else None
-            now_s = time.monotonic()
-            # In the order of the sound's path, so that no sound can follow into an emptied part.
-            self.ears.mute(on, now_s)
-            self._outbox.mute(on, now_s)
-            if on and self._recorder is not None:
-                self._recorder.forget()
-            if on and (reset := self._lines.mute()):
-                log.warning("%d line was reset: speech from before the muting was still on it", reset)
-            log.info("the microphone is muted" if on else "the microphone is heard again")
-            warning = self._remembered_mute.remember(on)
-            self._bus.publish(events.Muted(at_s=time.monotonic(), on=on, warning=warning))
-            return warning
-
-    @property
-    def mute_trouble(self) -> str | None:
-        """Why the present mute switch will not survive a restart; None if it will."""
-        return self._remembered_mute.trouble
-
-    def _mute_stored(self, trouble: str | None) -> None:
-        """Any thread."""
-        before, self._mute_trouble_told = self._mute_trouble_told, trouble
-        if trouble is not None:
-            hint = "see the disk (df, dmesg), then give the order again"
-            log.warning("the mute switch: %s; %s", trouble, hint)
-            self._bus.publish(events.Trouble(at_s=time.monotonic(), text=trouble, hint=hint, part="mute switch"))
-        elif before is not None:
-            log.info("the mute switch is stored")
-            self._bus.publish(events.TroubleOver(at_s=time.monotonic(), part="mute switch"))
-
     @property
     def volume(self) -> float:
-        """The volume, The volume, 0 to 1, of the sound or of the mixer."""
+        """The volume, 0 to 1, of the sound or of the mixer."""
         return self._volume.value
 
     def set_volume(self, volume: float) -> None:

@@ -245,7 +245,7 @@ def _microphone(sound: Sound) -> Microphone:
         name=device.name,
         present="microphone" not in sound.recovery.lost,
         muted=ears.muted,
-        mute_lasts=sound.mute_trouble is None,
+        mute_lasts=sound.mute_switch.trouble is None,
         level_dbfs=round(ears.level_dbfs, 1),
         floor_dbfs=round(ears.gate.floor.dbfs, 1),
         somebody_speaks=ears.gate.talk_since_s is not None,
