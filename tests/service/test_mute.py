@@ -137,7 +137,7 @@ def test_what_cannot_be_stored_is_said_at_once_and_holds_as_far_as_it_can(
         assert "holds over a restart of the daemon, but NOT when the device is switched off: " in muted.stderr
         assert is_muted()
         timer = parleyd("tools", "run", "-c", str(tmp_path / "parleyd.yaml"), "set_timer", '{"minutes": 10}')
-        assert "Warn the person: timers cannot be saved and will not survive a restart" in timer.stdout
+        assert "Warn the person: timers cannot be saved and will not survive a restart" in timer.stdout, timer.stderr
         page = " ".join(parleyd("status").stdout.split())
         assert "mute switch: " in page
         assert "timer file: " in page

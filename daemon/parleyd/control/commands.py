@@ -19,8 +19,9 @@ from parleyd.tools.asking import Answerer
 from parleyd.tools.built_in import BUILT_IN
 from parleyd.usage.allowance import Refusal
 
-# Tools of parleyd itself return at once, but for those that move a mixer.
-TOOL_S = 5.0
+# The time limit for one of parleyd's own tools. The first call of a daemon loads the checker of parameters, which takes
+# seconds on a small board or a busy machine. A client takes a daemon for stuck after 10 s (client.ANSWER_S).
+TOOL_S = 9.0
 _NO_SESSION = ("no_session", "there is no session to tell it", "wake it first: parleyd wake")
 _NO_ANSWER = ("no_session", "the agent has answered nothing yet in this session, or there is none", "ask it first")
 
