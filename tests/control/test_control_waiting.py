@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
+from parleyd.config.schema import Control
 from parleyd.control import messages, server
 from parleyd.control.commands import takes_time
 from parleyd.control.messages import AnyRequest, RequestError
+from parleyd.control.roles import Caller, roles_of
 from parleyd.control.server import MOST_WORKERS, ControlServer
 from parleyd.core import events
 from parleyd.core.errors import UserError
@@ -23,19 +25,19 @@ from parleyd.core.errors import UserError
 WAIT_S = 20.0
 
 
-class Caller:
+class Talker:
     def __init__(self, path: Path) -> None:
         self.connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.connection.settimeout(WAIT_S)
         self._path = path
         self._lines: Any = None
 
-    def connect(self) -> Caller:
+    def connect(self) -> Talker:
         self.connection.connect(str(self._path))
         self._lines = self.connection.makefile("rb")
         return self
 
-    def send(self, *requests: dict[str, object]) -> Caller:
+    def send(self, *requests: dict[str, object]) -> Talker:
         self.connection.sendall(b"".join(json.dumps(one).encode() + b"\n" for one in requests))
         return self
 
@@ -62,14 +64,20 @@ class Slow:
         self.died = threading.Event()
         self.fault: Exception | None = None
         self.server = ControlServer(
-            path, self.handle, lambda: {"state": "asleep"}, events.Bus(), self.on_death, takes_time
+            path,
+            self.handle,
+            lambda: {"state": "asleep"},
+            events.Bus(),
+            self.on_death,
+            roles_of(Control()),
+            takes_time,
         )
 
     def on_death(self, what: str, error: BaseException) -> None:
         self.deaths.append(error)
         self.died.set()
 
-    def handle(self, request: AnyRequest, descriptor: int | None) -> object:
+    def handle(self, request: AnyRequest, descriptor: int | None, caller: Caller) -> object:
         if isinstance(request, messages.Volume):
             self.begun.release()
             assert self.may_go_on.wait(WAIT_S)
@@ -78,8 +86,8 @@ class Slow:
             return {"volume": request.to}
         return {"was": type(request).__name__}
 
-    def caller(self) -> Caller:
-        return Caller(self.path).connect()
+    def caller(self) -> Talker:
+        return Talker(self.path).connect()
 
 
 @pytest.fixture
@@ -157,7 +165,7 @@ def test_without_a_thread_to_be_had_the_client_is_told(slow: Slow, monkeypatch: 
 
 def test_without_a_free_handle_those_who_are_there_are_served(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "ACCEPT_AGAIN_S", 3600.0)
-    here, there = slow.caller(), Caller(slow.path)
+    here, there = slow.caller(), Talker(slow.path)
     ok(here.send({"do": "status"}).answer())
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     used = [int(path.name) for path in Path("/proc/self/fd").iterdir()]

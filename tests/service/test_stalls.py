@@ -97,7 +97,7 @@ STALLS: dict[str, tuple[str, Callable[[Process], None]]] = {
     "transcript": ("parleyd.transcript.files:Files.append", ask("say", text="hello")),
     "recorder": ("parleyd.audio.recorder:Recorder._write", nothing),
     "tools-audit": ("parleyd.tools.audit:Audit._write", SAY_TIMER),
-    "metrics": ("parleyd.app.prometheus:Exporter._write_to", nothing),
+    "metrics": ("parleyd.app.prometheus:Exporter._write_once", nothing),
 }
 
 

@@ -85,14 +85,18 @@ class Exporter:
         if self._thread.is_alive():
             self._thread.join(1.0)
 
+    def _write_once(self, path: Path) -> None:
+        """Raises OSError."""
+        # The collector is another user.
+        replace_file(path, self._text(self._registry), 0o644, at_once=False)
+
     def _write(self) -> None:
         assert self._settings.textfile is not None
         path = Path(self._settings.textfile)
         while not self._stopping:
             self.pulse.beat()
             try:
-                # For the collector, which is another user.
-                replace_file(path, self._text(self._registry), 0o644, at_once=False)
+                self._write_once(path)
             except OSError as error:
                 hint = "let the daemon write there (docs/control.md), or name another place; it is tried again"
                 if error.errno == errno.EROFS:
