@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 
@@ -14,6 +15,11 @@ from vcard import VirtualCard
 # How long an example takes says something of the machine, and nothing of the code.
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As for a job that a shell put into the background: whatever the tests start would ignore Ctrl-C, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

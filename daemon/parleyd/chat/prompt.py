@@ -15,10 +15,12 @@ from types import FrameType
 from typing import Any
 
 from prompt_toolkit import PromptSession
+from prompt_toolkit.application import create_app_session
 from prompt_toolkit.data_structures import Size
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.history import History, InMemoryHistory
 from prompt_toolkit.output import ColorDepth
+from prompt_toolkit.output.plain_text import PlainTextOutput
 from prompt_toolkit.output.vt100 import Vt100_Output
 
 from parleyd.chat.screen import is_dumb
@@ -38,13 +40,15 @@ class Prompt:
         self._unfinished = unfinished
         self._style = "bold" if colour else ""
         self._is_dumb = is_dumb()
-        self._session: PromptSession[str] = PromptSession(
-            self._message,
-            # On a dumb terminal it chooses for itself, and draws nothing.
-            output=None if self._is_dumb else _output(colour=colour),
-            history=_history(history),
-            enable_suspend=True,
-        )
+        # On a dumb terminal a session without an output of its own draws nothing; that of its surroundings has no
+        # sequences.
+        with create_app_session(output=PlainTextOutput(sys.stdout)) if self._is_dumb else contextlib.nullcontext():
+            self._session: PromptSession[str] = PromptSession(
+                self._message,
+                output=None if self._is_dumb else _output(colour=colour),
+                history=_history(history),
+                enable_suspend=True,
+            )
         self._news: News = lambda: ("", False)
         # Guards _nudge: a loop that is closed takes nothing more.
         self._lock = threading.Lock()
