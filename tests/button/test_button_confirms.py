@@ -37,7 +37,8 @@ tools:
       description: Opens the door.
       confirm: true
       parameters: {properties: {code: {type: string}}}
-      run: [touch, FOLDER/opened]
+      # One folder deeper: no tool makes a file beside the configuration.
+      run: [touch, FOLDER/out/opened]
 """
 SCENARIO = """
 agent: {ears: none, first_message: ""}
@@ -51,6 +52,7 @@ connections:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
+    (tmp_path / "out").mkdir()
     (tmp_path / "scenario.yaml").write_text(SCENARIO)
     config = tmp_path / "parleyd.yaml"
     config.write_text(CONFIG.replace("FOLDER", str(tmp_path)))
@@ -92,7 +94,7 @@ def test_approve_and_the_button_answer_and_the_audit_says_who(
         watcher = Watcher(client)
         assert parleyd("say", "open the door").returncode == 0
         wanted = watcher.until("confirmation_wanted")
-        assert not (folder / "opened").exists()
+        assert not (folder / "out" / "opened").exists()
         # It is shown whole, in every command; nothing in it begins a line or turns one around.
         shown = 'door_open with {"code": "x\\u202e\\n00:00:00  trouble: forged"}'
         status = parleyd("status").stdout
@@ -105,7 +107,7 @@ def test_approve_and_the_button_answer_and_the_audit_says_who(
         assert parleyd("approve", wanted["approval"]).stdout == "allowed: door_open\n"
         assert watcher.until("confirmation_settled")["allowed"] is True
         assert watcher.until("tool_ended")["fault"] is None
-        assert (folder / "opened").exists()
+        assert (folder / "out" / "opened").exists()
 
         # The button, which answers at once here, before the question could have been heard.
         monkeypatch.setattr(watching, "HEARD_S", 0.0)

@@ -149,7 +149,9 @@ def running(file: Path) -> Iterator[list[str]]:
 
 
 def test_in_a_terminal(tmp_path: Path) -> None:
-    file, told = tmp_path / "parleyd.yaml", tmp_path / "told"
+    # One folder deeper: no hook makes a file beside the configuration.
+    file, told = tmp_path / "parleyd.yaml", tmp_path / "out" / "told"
+    told.parent.mkdir()
     tell = f"echo $PARLEYD_EVENT $PARLEYD_PROFILE >> {told}"
     hook = f"hooks: [{{on: [profile_changed, stopped], command: [sh, -c, '{tell}']}}]\n"
     file.write_text(CONFIG.format(url="http://127.0.0.1:9") + hook)

@@ -78,11 +78,13 @@ def voice() -> Iterator[Voice]:
 
 
 class Scene:
-    def __init__(self, agent: LocalAgent, daemon: Daemon, folder: Path, config: Config) -> None:
+    def __init__(self, agent: LocalAgent, daemon: Daemon, folder: Path, state: Path, config: Config) -> None:
+        """folder: where the tools write. state: the daemon's, which they do not reach."""
         self.agent = agent
         self.config = config
         self.daemon = daemon
         self.folder = folder
+        self.state = state
 
     def line(self, number: int = 1) -> ConnectionRecord:
         return self.agent.wait_connection(number)
@@ -92,7 +94,7 @@ class Scene:
 
     def audit(self) -> list[dict[str, Any]]:
         self.daemon.service.stop()
-        files = [file for name in (FILE_NAME, REFUSED_NAME) if (file := self.folder / name).exists()]
+        files = [file for name in (FILE_NAME, REFUSED_NAME) if (file := self.state / name).exists()]
         return [json.loads(text) for file in files for text in file.read_text().splitlines()]
 
     def pid(self) -> int:
@@ -114,17 +116,20 @@ def gone(pid: int) -> bool:
 
 @pytest.fixture
 def play(voice: Voice, tmp_path: Path) -> Iterator[Callable[..., Scene]]:
+    folder, state = tmp_path / "out", tmp_path / "state"
+    folder.mkdir()
+    state.mkdir()
     with ExitStack() as stack:
 
         def begin(script: str, *, mode: str = "manual", agent: str = AGENT) -> Scene:
             parsed = scenario.parse(agent + script, "test.yaml")
             local = stack.enter_context(LocalAgent(parsed.agent, parsed, ears=NoEars(), voice=voice))
-            text = TOOLS.replace("URL", local.base_url).replace("FOLDER", str(tmp_path)).replace("MODE", mode)
+            text = TOOLS.replace("URL", local.base_url).replace("FOLDER", str(folder)).replace("MODE", mode)
             config: Config = parse(text, "tools.yaml").config
-            daemon = stack.enter_context(Daemon(config, state_directory=tmp_path))
+            daemon = stack.enter_context(Daemon(config, state_directory=state))
             if mode == "manual":
                 daemon.service.wake()
-            return Scene(local, daemon, tmp_path, config)
+            return Scene(local, daemon, folder, state, config)
 
         yield begin
 
