@@ -449,3 +449,18 @@ def test_timers_hold_a_session_three_times_after_a_persons_words_and_no_longer()
         rings(session)
         session.hears("thanks")
         assert session.idle.due(session.now_s, PATIENCE) is None
+
+
+def test_an_agent_that_invents_a_persons_words_does_not_hold_the_session() -> None:
+    session = Session()
+    after_s, verdict = session.ends(session.hears)
+    assert after_s == pytest.approx(PATIENCE.no_person_s, abs=1.5)
+    assert "nobody has spoken here" in verdict.reason
+
+
+def test_a_person_who_talks_on_is_not_taken_for_an_invention() -> None:
+    session = Session()
+    for _ in range(40):
+        session.talks(10.0)
+        session.hears()
+        assert session.idle.due(session.now_s, session.patience) is None

@@ -18,6 +18,7 @@ own accord may therefore keep it open. What holds it:
 In a session that speech has opened and in which nothing has been understood yet, `false_wake_s` stands for `idle_s`.
 
 Behind all of it stands `no_person_s`: a session without a person's words, or keys, ends after that time, whoever talks.
+Words are the agent's report, so it also ends when the gate has heard no talk, and nobody has typed, for that time.
 An agent that sends no transcripts proves by an answer within ANSWER_WITHIN_S that it understood somebody.
 
 The clock goes on when a session is exchanged for a new one or when the line is lost, unless something waits to be sent
@@ -83,6 +84,7 @@ class Idle:
         self._device_s = _NEVER_S  # the last of what the device had to tell, held for it or not
         self._told_times = 0
         self._is_talking = False
+        self._talk_end_s = _NEVER_S  # of the last talk
         self._unproven_end_s: float | None = None  # of the last talk that has no words yet
         self._is_doubtful = False
         self._owed = False
@@ -132,7 +134,7 @@ class Idle:
 
     def talk_stopped(self, now_s: float) -> None:
         self._is_talking = False
-        self._unproven_end_s = now_s
+        self._talk_end_s = self._unproven_end_s = now_s
 
     def transcript(self, now_s: float, *, has_words: bool, final: bool) -> None:
         """Only final words prove a person."""
@@ -237,6 +239,11 @@ class Idle:
         without_s = now_s - self._person_s
         if without_s >= patience.no_person_s:
             text = f"no person was understood for {without_s:.0f} s (session.no_person_s)"
+            return Verdict(text, is_false_wake)
+        unheard_s = now_s - max(self._talk_end_s, self._acted_s, self._opened_s)
+        if unheard_s >= patience.no_person_s and not self._is_talking:
+            # The words are the agent's report. One that invents them must not hold the line.
+            text = f"the agent reports words, but nobody has spoken here for {unheard_s:.0f} s (session.no_person_s)"
             return Verdict(text, is_false_wake)
         if self._is_held() or now_s < self._held_until_s(patience):
             return None
