@@ -85,7 +85,7 @@ _KNOWN: dict[str, Any] = {
         "privacy": {"record_voice": True, "retention_days": True},
     },
 }
-# What the official template gives a new agent: no transcripts, no corrections, no calls of tools.
+# A new agent as the official template makes it: without transcripts, corrections and calls of tools.
 _NEW_AGENT: dict[str, Any] = {
     "conversation_config": {
         "agent": {

@@ -1,6 +1,6 @@
 """Writes a plan: tools first, then the agent in one request; then everything is read again and compared.
 
-Whoever is killed in between leaves a state from which the next run goes on: a tool that was made is found by its name.
+A run that is killed in between is finished by the next one, which finds a tool that was made by its name.
 """
 
 from __future__ import annotations

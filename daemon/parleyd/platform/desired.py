@@ -1,4 +1,4 @@
-"""What a configuration asks of the agent: the needs of the device, and the wants of its owner. Pure.
+"""The demands of a configuration on the agent: the needs of the device, and the wants of its owner. Pure.
 
 A need is without a choice: the device does not work, or not wholly, without it. Needs only add. A want is written in
 `elevenlabs.agent`, and belongs to the owner.

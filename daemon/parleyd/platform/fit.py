@@ -1,4 +1,4 @@
-"""Compares what a device asks of its agent with the agent as it is, and decides what is to be written. Pure.
+"""Compares the demands of a device with the agent as it is, and decides on the changes. Pure.
 
 Needs are added wherever they are missing, and nothing of anybody else's is removed for them. Wants have three sides:
 the configuration, the platform, and the value that this program last wrote. A value that somebody changed on the
@@ -60,7 +60,7 @@ class RemoteTool:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What this program wrote last. values: of wants and of tools, by dotted path. added: the values that needs have
+    """The last values that this program wrote. values: of wants and of tools, by dotted path. added: the values that needs have
     added to lists, by dotted path. tools: their ids by name."""
 
     values: Mapping[str, Any] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What this program last wrote to which agent: a JSON file without secrets.
+"""The values that this program last wrote, for each agent: a JSON file without secrets.
 
 If the file is lost, nothing is overwritten: every value that the owner wants otherwise is then a conflict.
 """
