@@ -48,6 +48,7 @@ GROUPS = {
         "approve": "approve",
         "deny": "approve",
         "transcript": "transcript",
+        "conversations": "conversations",
     },
     "setting it up": {
         "devices": "devices",

@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     if directory is None:
         path = args.config or config_path()
         settings = _settings(path)
-        directory = _directory(settings)
+        directory = directory_of(settings)
         if not path.exists():
             why_none = f"; no daemon tells of one, and there is no {path}: name its configuration with -c FILE"
         elif not settings.enabled:
@@ -87,7 +87,7 @@ def _settings(path: Path) -> Transcript:
         raise UserError(str(error), None, os.EX_CONFIG) from None
 
 
-def _directory(settings: Transcript) -> Path:
+def directory_of(settings: Transcript) -> Path:
     """The folder in which the daemon writes, started by systemd or by this user."""
     if settings.directory:
         return Path(settings.directory)

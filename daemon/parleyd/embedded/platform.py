@@ -15,13 +15,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from parleyd.embedded import described
+from parleyd.embedded import described, past
 from parleyd.embedded.settings import AgentSettings
 
-AGENTS, TOOLS = "/v1/convai/agents", "/v1/convai/tools"
+AGENTS, TOOLS, CONVERSATIONS = "/v1/convai/agents", "/v1/convai/tools", "/v1/convai/conversations"
 READ, WRITE = "convai_read", "convai_write"
 ENGLISH_MODELS = frozenset(("eleven_flash_v2", "eleven_turbo_v2"))
 _DEFAULT_PAGE, _MOST_PAGE = 30, 100
+MOST_CONVERSATIONS = 200
 _MAX_TOOL_NAME_CHARS = 64
 
 # The fields of an agent that are kept. True: any value, as it is. A "*" stands for names of the user's own.
@@ -129,7 +130,14 @@ class Platform:
         self._permissions = permissions
         self.agents: dict[str, dict[str, Any]] = {}
         self.tools: dict[str, dict[str, Any]] = {}
+        self.conversations: dict[str, dict[str, Any]] = {}
         self._count = 0
+
+    def remember(self, conversation: dict[str, Any]) -> None:
+        """A conversation that has ended; see past.as_conversation. The oldest are forgotten."""
+        self.conversations[str(conversation["conversation_id"])] = conversation
+        while len(self.conversations) > MOST_CONVERSATIONS:
+            del self.conversations[next(iter(self.conversations))]
 
     def is_for(self, target: str) -> bool:
         """Whether the path belongs to agents or tools. target: path and query of a request."""
@@ -142,8 +150,13 @@ class Platform:
         query = {name: values[-1] for name, values in parse_qs(urlsplit(target).query).items()}
         try:
             self._check_permission(READ if method == "GET" else WRITE)
-            serve = self._serve_agents if place[0] == AGENTS else self._serve_tools
-            return serve(method, place[1], query, body)
+            match place[0]:
+                case "/v1/convai/agents":
+                    return self._serve_agents(method, place[1], query, body)
+                case "/v1/convai/tools":
+                    return self._serve_tools(method, place[1], query, body)
+                case _:
+                    return self._serve_conversations(method, place[1], query)
         except _RefusedError as refusal:
             return refusal.answer
 
@@ -213,6 +226,24 @@ class Platform:
                 message = f"Document with id {tool_id} not found."
                 raise _RefusedError(404, {"status": "document_not_found", "message": message})
 
+    # ---------------------------------------------------------------- past conversations
+
+    def _serve_conversations(self, method: str, name: str, query: Mapping[str, str]) -> Answer:
+        if method != "GET":
+            raise _RefusedError(405, "Method Not Allowed")
+        if name:
+            if name not in self.conversations:
+                message = f"Conversation with id {name} not found."
+                raise _RefusedError(404, {"status": "conversation_not_found", "message": message})
+            return 200, self.conversations[name]
+        after_s = int(query.get("call_start_after_unix", "0") or 0)
+        found = [
+            past.as_summary(one)
+            for one in reversed(self.conversations.values())
+            if one["metadata"]["start_time_unix_secs"] >= after_s and query.get("agent_id") in (None, one["agent_id"])
+        ]
+        return 200, _page("conversations", found, query)
+
     # ---------------------------------------------------------------- tools
 
     def _serve_tools(self, method: str, tool_id: str, query: Mapping[str, str], body: bytes) -> Answer:
@@ -258,7 +289,7 @@ class Platform:
 def _place(target: str) -> tuple[str, str] | None:
     """(root, name) of a path below agents or tools. The base URL may contain a path before it."""
     path = urlsplit(target).path.rstrip("/")
-    for root in (AGENTS, TOOLS):
+    for root in (AGENTS, TOOLS, CONVERSATIONS):
         _, found, after = path.partition(root)
         if found and (not after or after.startswith("/")):
             return root, unquote(after.strip("/"))

@@ -47,7 +47,9 @@ class Rest:
     def tools(self) -> Sequence[RemoteTool]:
         return tuple(
             RemoteTool(item["id"], item["tool_config"])
-            for item in self._pages(TOOLS, "tools", types="client")
+            for item in pages(
+                self._base_url, self._api_key, f"{TOOLS}?types=client", "tools", timeout_s=self._timeout_s
+            )
             if isinstance(item.get("id"), str) and isinstance(item.get("tool_config"), dict)
         )
 
@@ -70,21 +72,25 @@ class Rest:
         query = f"?{urlencode({'branch_id': self._branch})}" if self._branch else ""
         return f"{AGENTS}/{quote(self._agent_id, safe='')}{query}"
 
-    def _pages(self, path: str, items: str, **query: str) -> Iterator[dict[str, Any]]:
-        cursor: str | None = None
-        for _ in range(_MOST_PAGES):
-            asked = {**query, "page_size": str(PAGE), **({"cursor": cursor} if cursor else {})}
-            page = self._ask("GET", f"{path}?{urlencode(asked)}", what=f"the list of {items}")
-            if not isinstance(page, dict) or not isinstance(page.get(items), list):
-                raise _odd(f"does not list {items}")
-            yield from (item for item in page[items] if isinstance(item, dict))
-            before, cursor = cursor, page.get("next_cursor")
-            if not page.get("has_more") or not isinstance(cursor, str) or cursor == before:
-                return
-        raise _odd(f"lists {items} without end")
-
     def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None, *, what: str) -> Any:
         return ask(self._base_url, self._api_key, method, path, body, what=what, timeout_s=self._timeout_s)
+
+
+def pages(base_url: str, api_key: str, path: str, items: str, *, timeout_s: float) -> Iterator[dict[str, Any]]:
+    """The items of a list over all its pages. path: with its query. items: the name of the list in an answer."""
+    cursor: str | None = None
+    for _ in range(_MOST_PAGES):
+        query = urlencode({"page_size": str(PAGE), **({"cursor": cursor} if cursor else {})})
+        joint = "&" if "?" in path else "?"
+        what = f"the list of {items}"
+        page = ask(base_url, api_key, "GET", f"{path}{joint}{query}", None, what=what, timeout_s=timeout_s)
+        if not isinstance(page, dict) or not isinstance(page.get(items), list):
+            raise _odd(f"does not list {items}")
+        yield from (item for item in page[items] if isinstance(item, dict))
+        before, cursor = cursor, page.get("next_cursor")
+        if not page.get("has_more") or not isinstance(cursor, str) or cursor == before:
+            return
+    raise _odd(f"lists {items} without end")
 
 
 def create_agent(base_url: str, api_key: str, body: Mapping[str, Any], timeout_s: float = 20.0) -> str:

@@ -25,6 +25,7 @@ class Entry(msgspec.Struct, frozen=True):
     text: str
     conversation: str = ""
     heard_ms: int | None = None
+    answered_ms: int | None = None
     interrupted: bool = False
 
 
