@@ -20,13 +20,7 @@ PACKAGE = Path(__file__).parents[1] / "daemon" / "parleyd"
 NOT_REVISED = {
     "audio.echo",
     "audio.playback",
-    "chat.prompt",
-    "chat.screen",
-    "chat.talk",
-    "control",
     "conversation",
-    "hooks",
-    "tools",
 }
 
 PATTERNS = {

@@ -123,9 +123,9 @@ def _parameters(text: str) -> dict[str, object]:
         parameters = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         why = "nested too deeply" if isinstance(error, RecursionError) else str(error).partition(":")[0]
-        raise UserError(f"the parameters are no JSON: {why}", _WRITE, os.EX_DATAERR) from None
+        raise UserError(f"the parameters are not JSON: {why}", _WRITE, os.EX_DATAERR) from None
     if not isinstance(parameters, dict):
-        raise UserError("the parameters are no JSON object", _WRITE, os.EX_DATAERR)
+        raise UserError("the parameters are not a JSON object", _WRITE, os.EX_DATAERR)
     return parameters
 
 

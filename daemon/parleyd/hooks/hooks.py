@@ -1,7 +1,7 @@
-"""Runs the hooks: a subscriber of the bus that returns at once, and a few threads that run commands.
+"""Runs the hooks: a subscriber of the bus that returns at once, and a few threads that run the commands.
 
-Of one hook no two run at the same time, so its commands come in order; several hooks do not wait for each other. A
-command that does not end in time is killed with all that it has started (host/subprocesses.py).
+Two commands of the same hook never run at the same time, so they keep the order of the events; different hooks do not
+wait for each other. A command that does not end in time is killed with all its children (host/subprocesses.py).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from parleyd.host.stopping import Stop
 log = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 4
-# A stopping daemon: what still runs has this long, then what is to be run for `stopped`, then nothing is left.
+# When the daemon stops, running commands get this time; then the commands for `stopped` run, until STOP_S has passed.
 LAST_RUN_S = 0.3
 STOP_S = 1.2
 _KILLED_S = 0.3
@@ -37,7 +37,7 @@ _MAX_LOGGED_CHARS = 1000
 
 @dataclass(frozen=True, slots=True)
 class HookCounts:
-    """failed: of those that ran. dropped: not run, for more came than a hook could do."""
+    """failed: runs that failed. dropped: events for which a hook was not run because too many came."""
 
     runs: int
     failed: int
@@ -45,7 +45,7 @@ class HookCounts:
 
 
 class _Entry:
-    """One hook, under the lock of Hooks."""
+    """One hook. The lock of Hooks protects it."""
 
     def __init__(self, number: int, hook: Hook) -> None:
         self.hook = hook
@@ -57,9 +57,10 @@ class _Entry:
 
 
 class Hooks:
-    """Thread-safe. start(); begin_stop() before the daemon takes itself apart, end_stop() after it.
+    """Thread-safe: start(); begin_stop() before the daemon stops its parts, end_stop() after it.
 
-    apart: how the commands are kept apart from the daemon; None: as this machine can."""
+    apart: how the commands are separated from the daemon; None: as this machine allows.
+    """
 
     def __init__(self, hooks: Sequence[Hook], bus: events.Bus, apart: Apart | None = None) -> None:
         self._apart = apart or apart_module.here()
@@ -80,7 +81,7 @@ class Hooks:
         self._look_for_programs()
 
     def reconfigure(self, hooks: Sequence[Hook]) -> None:
-        """What waits for the old ones is forgotten; what runs may end. Those that stay as they were notice nothing."""
+        """Replaces the hooks. Unchanged hooks keep their queues, others lose them; running commands may end."""
         with self._changed:
             old, self._entries = self._entries, _entries(hooks)
             for n, entry in enumerate(self._entries):
@@ -95,7 +96,7 @@ class Hooks:
         self._look_for_programs()
 
     def begin_stop(self) -> None:
-        """Returns at once; `stopped` is run for while the rest of the daemon stops."""
+        """Returns at once; the commands for `stopped` run while the rest of the daemon stops."""
         with self._changed:
             if self._stop_by_s is not None or not self._started:
                 return
@@ -112,7 +113,7 @@ class Hooks:
             _after(LAST_RUN_S, stop)
 
     def end_stop(self) -> None:
-        """At most until STOP_S after begin_stop(), and a moment for what is killed then."""
+        """Waits until STOP_S after begin_stop() at most, and a moment longer for commands that are killed then."""
         if self._stop_by_s is None:
             return
         for thread in self._threads:
@@ -142,21 +143,21 @@ class Hooks:
             for entry in wanted:
                 if not entry.waiting.put(occasion) and not entry.told_dropped:
                     entry.told_dropped = True
-                    # A record goes to a thread of its own, and is not waited for.
-                    log.warning("%s is too slow: of more than %d events that wait, the oldest are dropped",
+                    # Logging does not block: log records are written by a thread of their own.
+                    log.warning("%s is too slow: more than %d events wait, and the oldest are dropped",
                                 entry.name, MOST_WAITING)  # fmt: skip
             if wanted:
                 self._changed.notify_all()
 
     def _hire(self) -> None:
-        """As many threads as can have something to do. Under the lock."""
+        """Starts as many threads as can have work. The lock is held."""
         wanted = min(MOST_AT_ONCE, len(self._entries) + len(self._running))
         while self._started and len(self._threads) < wanted:
             thread = threading.Thread(target=self._work, name=f"hooks-{len(self._threads) + 1}", daemon=True)
             try:
                 thread.start()
             except RuntimeError as error:
-                log.error("hooks have %d threads and get no more: %s", len(self._threads), error)
+                log.error("hooks have %d threads, and the system has no more: %s", len(self._threads), error)
                 return
             self._threads.append(thread)
 
@@ -176,12 +177,12 @@ class Hooks:
             if trouble is not None and stop.is_set:
                 trouble = f"did not end within {timeout_s:.3g} s and was killed"
                 if is_stopping and occasion.name != "stopped":
-                    # No fault of its own.
+                    # The stop of the daemon ended the command; that is no fault of the hook.
                     trouble = None
             self._tell(entry, occasion, trouble)
 
     def _next(self) -> tuple[_Entry, Occasion, Stop, float] | None:
-        """Waits for something to do; None: there will be nothing more."""
+        """Blocks until a command has to run; None: the daemon stops, and no more will."""
         with self._changed:
             while True:
                 if self._stop_by_s is not None and time.monotonic() >= self._stop_by_s:
@@ -215,7 +216,7 @@ class Hooks:
             log.log(NOTICE, "%s works again", entry.name)
 
     def _look_for_programs(self) -> None:
-        """Said at the start, rather than when it matters."""
+        """Logs missing programs at the start instead of when they are needed."""
         with self._changed:
             entries = [entry for entry in self._entries if not entry.is_failing]
         for entry in entries:
@@ -237,13 +238,13 @@ def _after(seconds: float, stop: Stop) -> threading.Timer:
     try:
         timer.start()
     except RuntimeError:
-        # The system has no thread left: what cannot be bounded is not run.
+        # The system has no thread left; a command without a time limit is not run.
         stop.set()
     return timer
 
 
 def _run(entry: _Entry, occasion: Occasion, stop: Stop, apart: Apart) -> str | None:
-    """What went wrong, in words."""
+    """Runs the command. Returns the trouble as text, or None."""
     began_s = time.monotonic()
     try:
         ran = subprocesses.run(

@@ -1,4 +1,4 @@
-"""What waits for one hook: in order, bounded, and nothing that has become untrue meanwhile. Pure."""
+"""The queue of one hook: in order, bounded, and without events that have become untrue. Pure."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ MOST_WAITING = 16
 
 
 class Waiting:
-    """dropped: occasions for which the hook will never run because too many came."""
+    """dropped: events for which the hook will never run because too many came."""
 
     def __init__(self) -> None:
         self._occasions: list[Occasion] = []
         self.dropped = 0
 
     def put(self, occasion: Occasion) -> bool:
-        """False: the oldest had to go for it."""
+        """Appends an event. False: the oldest one was dropped for it."""
         self.outdate(occasion)
         self._occasions.append(occasion)
         if len(self._occasions) <= MOST_WAITING:
@@ -25,11 +25,11 @@ class Waiting:
         return False
 
     def outdate(self, newer: Occasion) -> None:
-        """What the newer one has made untrue need not be told any more."""
+        """Removes the events that the newer one has made untrue."""
         self._occasions = [older for older in self._occasions if not newer.supersedes(older)]
 
     def take(self) -> Occasion:
-        """The oldest. Raises IndexError where none waits."""
+        """Removes and returns the oldest event. Raises IndexError if none waits."""
         return self._occasions.pop(0)
 
     def clear(self) -> None:
@@ -37,5 +37,5 @@ class Waiting:
 
     @property
     def oldest_s(self) -> float | None:
-        """When the oldest of them happened; None: none waits."""
+        """The time of the oldest event that waits; None: none waits."""
         return self._occasions[0].at_s if self._occasions else None
