@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from parleyd.checks.this_machine import named_secrets
-from parleyd.config.problem import Finding
+from parleyd.config.problem import KeyProblem
 
 if TYPE_CHECKING:  # the doctor starts without what these import
     from parleyd.config.schema import Config
@@ -120,14 +120,14 @@ def lacking(version: int | None, *, of_user: bool | None = None) -> list[Feature
     ]
 
 
-def relied_on(config: Config, version: int | None, *, of_user: bool | None) -> Iterator[Finding]:
+def relied_on(config: Config, version: int | None, *, of_user: bool | None) -> Iterator[KeyProblem]:
     """A warning for each key that this systemd does not support fully; the first reason is given."""
     told = set()
     for feature in lacking(version, of_user=of_user):
         key = feature.key(config)
         if key is not None and key not in told:
             told.add(key)
-            yield Finding(
+            yield KeyProblem(
                 key, f"{shown(version)} lacks {feature.name}: {feature.without}", feature.hint, is_warning=True
             )
 

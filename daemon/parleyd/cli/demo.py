@@ -35,7 +35,7 @@ from parleyd.core.errors import UserError
 from parleyd.demo import page
 from parleyd.demo.actor import ActorMicrophone
 from parleyd.demo.facts import Facts, Recording, gather, judge
-from parleyd.demo.play import LINES, PATIENCE_S, perform
+from parleyd.demo.play import CUE_TIMEOUT_S, LINES, perform
 from parleyd.demo.sound import write_stereo
 from parleyd.demo.stage import CueMissedError, Stage
 from parleyd.demo.timeline import Timeline
@@ -132,7 +132,7 @@ def _demonstrate(config: Config, bus: events.Bus, timeline: Timeline | None, arg
                     )
 
                 try:
-                    perform(stage, actor, voice, let_sleep, PATIENCE_S)
+                    perform(stage, actor, voice, let_sleep, CUE_TIMEOUT_S)
                 except CueMissedError as error:
                     missed.append(str(error))
                 except KeyboardInterrupt:

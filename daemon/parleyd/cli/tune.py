@@ -29,7 +29,7 @@ from parleyd.host import python_env
 from parleyd.host.directories import config_path
 from parleyd.tuning import echo, picture, recording
 from parleyd.tuning.advice import DEAD_SHARE, Advice, Loudness, Settings, Trial, advise, facts_of
-from parleyd.tuning.meter import Meter
+from parleyd.tuning.level_meter import LevelMeter
 from parleyd.tuning.rehearsal import Rehearsal, rehearse
 
 _PICTURE = Path("parleyd-tune.png")
@@ -188,7 +188,7 @@ def _sound(args: argparse.Namespace, config: Config) -> tuple[bytes, int, str, L
 
 def _listen(args: argparse.Namespace, config: Config, device: InputDevice) -> tuple[bytes, int]:
     gate = config.gate
-    meter = Meter(
+    meter = LevelMeter(
         sys.stderr,
         "be quiet" if args.noise else "say a few sentences, with pauses, from your place",
         args.seconds,

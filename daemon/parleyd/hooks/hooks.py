@@ -18,8 +18,8 @@ from parleyd.config.hook_sections import Hook
 from parleyd.core import events
 from parleyd.core.log_fields import NOTICE, fields
 from parleyd.core.text import bounded, cause, clean
-from parleyd.hooks.occasion import Occasion, Occasions
-from parleyd.hooks.waiting import MOST_WAITING, Waiting
+from parleyd.hooks.hook_event import HookEvent, HookEvents
+from parleyd.hooks.hook_queue import MOST_WAITING, HookQueue
 from parleyd.host import apart as apart_module
 from parleyd.host import subprocesses
 from parleyd.host.apart import Apart
@@ -50,7 +50,7 @@ class _Entry:
     def __init__(self, number: int, hook: Hook) -> None:
         self.hook = hook
         self.name = f"hooks.{number} ({Path(hook.command[0]).name})"
-        self.waiting = Waiting()
+        self.waiting = HookQueue()
         self.is_running = False
         self.is_failing = False
         self.told_dropped = False
@@ -65,7 +65,7 @@ class Hooks:
     def __init__(self, hooks: Sequence[Hook], bus: events.Bus, apart: Apart | None = None) -> None:
         self._apart = apart or apart_module.here()
         self._changed = threading.Condition()
-        self._occasions = Occasions()
+        self._hook_events = HookEvents()
         self._entries = _entries(hooks)
         self._threads: list[threading.Thread] = []
         self._running: set[Stop] = set()
@@ -102,7 +102,7 @@ class Hooks:
                 return
             now_s = time.monotonic()
             self._stop_by_s = now_s + STOP_S
-            last = self._occasions.stopped(now_s)
+            last = self._hook_events.stopped(now_s)
             for entry in self._entries:
                 entry.waiting.clear()
                 if last.name in entry.hook.on:
@@ -134,14 +134,14 @@ class Hooks:
 
     def _take(self, event: events.Event) -> None:
         with self._changed:
-            occasion = self._occasions(event)
-            if occasion is None or self._stop_by_s is not None:
+            hook_event = self._hook_events(event)
+            if hook_event is None or self._stop_by_s is not None:
                 return
-            wanted = [entry for entry in self._entries if occasion.name in entry.hook.on]
+            wanted = [entry for entry in self._entries if hook_event.name in entry.hook.on]
             for entry in self._entries:
-                entry.waiting.outdate(occasion)
+                entry.waiting.outdate(hook_event)
             for entry in wanted:
-                if not entry.waiting.put(occasion) and not entry.told_dropped:
+                if not entry.waiting.put(hook_event) and not entry.told_dropped:
                     entry.told_dropped = True
                     # Logging does not block: log records are written by a thread of their own.
                     log.warning("%s is too slow: more than %d events wait, and the oldest are dropped",
@@ -165,9 +165,9 @@ class Hooks:
 
     def _work(self) -> None:
         while (job := self._next()) is not None:
-            entry, occasion, stop, timeout_s = job
+            entry, hook_event, stop, timeout_s = job
             timer = _after(timeout_s, stop)
-            trouble = _run(entry, occasion, stop, self._apart)
+            trouble = _run(entry, hook_event, stop, self._apart)
             timer.cancel()
             with self._changed:
                 entry.is_running = False
@@ -176,12 +176,12 @@ class Hooks:
                 self._changed.notify_all()
             if trouble is not None and stop.is_set:
                 trouble = f"did not end within {timeout_s:.3g} s and was killed"
-                if is_stopping and occasion.name != "stopped":
+                if is_stopping and hook_event.name != "stopped":
                     # The stop of the daemon ended the command; that is no fault of the hook.
                     trouble = None
-            self._tell(entry, occasion, trouble)
+            self._tell(entry, hook_event, trouble)
 
-    def _next(self) -> tuple[_Entry, Occasion, Stop, float] | None:
+    def _next(self) -> tuple[_Entry, HookEvent, Stop, float] | None:
         """Blocks until a command has to run; None: the daemon stops, and no more will."""
         with self._changed:
             while True:
@@ -201,17 +201,17 @@ class Hooks:
                     return None
                 self._changed.wait()
 
-    def _tell(self, entry: _Entry, occasion: Occasion, trouble: str | None) -> None:
+    def _tell(self, entry: _Entry, hook_event: HookEvent, trouble: str | None) -> None:
         with self._changed:
             self._runs += 1
             self._failed += trouble is not None
             was_failing, entry.is_failing = entry.is_failing, trouble is not None
         if trouble is not None and not was_failing:
             hint = "fix the command; until it has worked again this is not repeated"
-            log.warning("%s, run for %s, %s; %s", entry.name, occasion.name, trouble, hint,
+            log.warning("%s, run for %s, %s; %s", entry.name, hook_event.name, trouble, hint,
                         extra=fields(reason=trouble, hint=hint))  # fmt: skip
         elif trouble is not None:
-            log.debug("%s, run for %s, %s", entry.name, occasion.name, trouble)
+            log.debug("%s, run for %s, %s", entry.name, hook_event.name, trouble)
         elif was_failing:
             log.log(NOTICE, "%s works again", entry.name)
 
@@ -243,7 +243,7 @@ def _after(seconds: float, stop: Stop) -> threading.Timer:
     return timer
 
 
-def _run(entry: _Entry, occasion: Occasion, stop: Stop, apart: Apart) -> str | None:
+def _run(entry: _Entry, hook_event: HookEvent, stop: Stop, apart: Apart) -> str | None:
     """Runs the command. Returns the trouble as text, or None."""
     began_s = time.monotonic()
     try:
@@ -251,15 +251,15 @@ def _run(entry: _Entry, occasion: Occasion, stop: Stop, apart: Apart) -> str | N
             entry.hook.command,
             apart=None if entry.hook.run_as == "daemon" else apart,
             directory="/",
-            environment=entry.hook.environment | occasion.environment(),
-            stdin=occasion.document(),
+            environment=entry.hook.environment | hook_event.environment(),
+            stdin=hook_event.document(),
             stop=stop,
         )
     except (subprocesses.NotStartedError, OSError) as error:
         return f"could not be run: {str(error).rstrip('.')}"
     took_ms = round((time.monotonic() - began_s) * 1000)
     said = " | ".join(line for line in clean(f"{ran.output}\n{ran.errors}").splitlines() if line.strip())
-    log.debug("%s ran %d ms for %s, code %d%s", entry.name, took_ms, occasion.name, ran.status,
+    log.debug("%s ran %d ms for %s, code %d%s", entry.name, took_ms, hook_event.name, ran.status,
               f": {bounded(said, _MAX_LOGGED_CHARS)}" if said else "")  # fmt: skip
     if ran.status == 0:
         return None

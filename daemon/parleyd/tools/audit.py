@@ -202,7 +202,7 @@ class Shares:
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class _Entry:
     data: bytes
     is_refusal: bool = False
 
@@ -217,7 +217,7 @@ class Audit:
         self._is_kept = folder is not None
         self._path = (folder or Path("/")) / FILE_NAME
         self._limit_bytes = limit_bytes
-        self._waiting: queue.Queue[_Line | None] = queue.Queue(MAX_WAITING)
+        self._waiting: queue.Queue[_Entry | None] = queue.Queue(MAX_WAITING)
         self._folding = Folding()
         self._shares = Shares(min(SHARE_BYTES, limit_bytes // _SHARE_OF_FILE))
         self._lost = 0
@@ -249,10 +249,10 @@ class Audit:
                 kind = what if what == "approval" else tool or what
                 is_counted = self._shares.takes(now_s, at, kind, outcome or what, len(data), is_written)
             if not is_counted:
-                self._put_line(_Line(data or _encoded(at, fields), is_refusal), fields)
+                self._put_line(_Entry(data or _encoded(at, fields), is_refusal), fields)
             elif was_due_s is None or self._due_s(now_s) != was_due_s:
                 # The thread wakes and computes when the counts are due.
-                self._put(_Line(b""))
+                self._put(_Entry(b""))
         return not is_counted
 
     def _due_s(self, now_s: float) -> float | None:
@@ -263,16 +263,16 @@ class Audit:
     def _put_over(self, now_s: float) -> None:
         """Queues the counted entries that are due. The lock is held."""
         for fields in self._folding.over(now_s):
-            self._put_line(_Line(_encoded(_now(), fields), is_refusal=True), fields)
+            self._put_line(_Entry(_encoded(_now(), fields), is_refusal=True), fields)
         for fields in self._shares.over(now_s):
-            self._put_line(_Line(_encoded(_now(), fields)), fields)
+            self._put_line(_Entry(_encoded(_now(), fields)), fields)
 
-    def _put_line(self, line: _Line, fields: Mapping[str, object]) -> None:
+    def _put_line(self, line: _Entry, fields: Mapping[str, object]) -> None:
         """Logs and queues a line. The lock is held."""
         log.log(NOTICE, "audit: %s", _told(fields), extra=_journal_fields(fields))
         self._put(line)
 
-    def _put(self, line: _Line) -> None:
+    def _put(self, line: _Entry) -> None:
         """Queues a line for the thread. The lock is held."""
         if not self._is_kept:
             return
@@ -333,9 +333,9 @@ class Audit:
                 log.warning("%d entries of the audit log were lost: the disk is too slow", lost)
         self.pulse.rest()
 
-    def _take(self) -> tuple[list[_Line], bool]:
+    def _take(self) -> tuple[list[_Entry], bool]:
         """Blocks. Returns the lines that wait, to be written together, and whether more may come."""
-        lines: list[_Line] = []
+        lines: list[_Entry] = []
         size_bytes = 0
         line = self._next()
         while line is not None:
@@ -346,7 +346,7 @@ class Audit:
             line = self._waiting.get()
         return lines, False
 
-    def _next(self) -> _Line | None:
+    def _next(self) -> _Entry | None:
         """Blocks until a line waits; queues counted entries when they are due. None: close() was called."""
         while True:
             with self._lock:

@@ -32,7 +32,7 @@ BY_BUTTON = "they press the button on this device while it asks (holding it says
 BY_COMMAND = "somebody types `parleyd approve` on this device while it asks"
 
 
-class Patience:
+class AskingLimit:
     """Limits how often a person is asked without allowing the call. now_s: monotonic. Pure."""
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ class Confirmations:
         self._bus = bus
         self._audit = audit
         self._lock = threading.Lock()
-        self._patience = Patience()
+        self._asking_limit = AskingLimit()
         self._waiting: _Question | None = None
 
     def ask(
@@ -136,7 +136,7 @@ class Confirmations:
             )
         )
         with self._lock:
-            left_s = self._patience.over_in_s(now_s)
+            left_s = self._asking_limit.over_in_s(now_s)
             busy = self._waiting is not None
             if not left_s and not busy:
                 self._waiting = question
@@ -166,7 +166,7 @@ class Confirmations:
             self._waiting = None
             # A withdrawn question is no refusal by a person: a lost connection does not count against the next calls.
             if by != _WITHDRAWN:
-                self._patience.settled(time.monotonic(), allowed=allowed)
+                self._asking_limit.settled(time.monotonic(), allowed=allowed)
             question.settled.set()
         return True
 

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Host:
+class DaemonActions:
     """The functions of the daemon that the tools call; each returns at once.
 
     set_volume: from 0 to 1. mute: returns the reason why it will not outlive a restart, or None. end_conversation:
@@ -61,7 +61,7 @@ class DeviceTools:
     def __init__(
         self,
         config: sections.Tools,
-        host: Host,
+        host: DaemonActions,
         bus: events.Bus,
         folder: Path | None,
         how_to_confirm: str = BY_COMMAND,

@@ -19,7 +19,7 @@ LEAST_LAG_S = 0.010
 _SPARE_S = 0.002
 # When the ends of frames have been missing for this many frames, the lag grows instead of waiting longer. If the
 # speaker had run dry, its clock would have shown that by then.
-_PATIENCE_FRAMES = 15
+_MOST_MISSING_FRAMES = 15
 # The share of a delay error that is corrected at once.
 _CORRECTION = 0.05
 # The share of a delay error, per frame, that is added to the difference of the two clocks' speeds.
@@ -59,7 +59,7 @@ class _LateEnds:
         if missing_s > 0.0:
             self._missing_s = max(self._missing_s, missing_s)
             self._frames += 1
-        if not self._missing_s or (missing_s > 0.0 and self._frames <= _PATIENCE_FRAMES):
+        if not self._missing_s or (missing_s > 0.0 and self._frames <= _MOST_MISSING_FRAMES):
             return 0.0
         most_s = self._missing_s
         self.clear()

@@ -71,7 +71,7 @@ class EchoControl:
         self._self_echo = SelfEcho()
         self._path: EchoPath | None = None
         self._far_dbfs = SILENCE_DBFS  # of the last frame that was not half duplex
-        self._patience_s = SECOND_CHANCE_S
+        self._retry_delay_s = SECOND_CHANCE_S
         self._since_s, self._again_s = time.monotonic(), float("inf")
         self.mode: Literal["aec", "half_duplex", "off"] = "half_duplex" if mode == "half_duplex" else "off"
         """The mode in force now. Any thread may read it."""
@@ -155,10 +155,10 @@ class EchoControl:
             now_s = time.monotonic()
             with self._lock:
                 if now_s - self._since_s > DID_WELL_S:
-                    self._patience_s = SECOND_CHANCE_S
-                hours = round(self._patience_s / 3600)
-                self._again_s = now_s + self._patience_s
-                self._patience_s = min(2 * self._patience_s, _LAST_CHANCE_S)
+                    self._retry_delay_s = SECOND_CHANCE_S
+                hours = round(self._retry_delay_s / 3600)
+                self._again_s = now_s + self._retry_delay_s
+                self._retry_delay_s = min(2 * self._retry_delay_s, _LAST_CHANCE_S)
                 self.mode = "half_duplex"
             text = f"the microphone hears the speaker in spite of the echo canceller: {why}; for {hours} h the "
             text += "microphone counts as silent while the agent speaks"

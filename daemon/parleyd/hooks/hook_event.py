@@ -22,7 +22,7 @@ STATES: dict[str, HookName] = {
     State.LIVE.value: "live",
     State.BACKING_OFF.value: "backing_off",
 }
-# Events that hooks get unchanged. The events for states, `heard` and `muted` are made by Occasions.
+# Events that hooks get unchanged. The events for states, `heard` and `muted` are made by HookEvents.
 _NAMES: dict[type[events.Event], HookName] = {
     events.Started: "started",
     events.Woken: "woken",
@@ -65,7 +65,7 @@ _STANDS: dict[HookName, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Occasion:
+class HookEvent:
     """state: by its name in the configuration. conversation_id: of the session, or of the one that just ended, or "".
 
     more: fields for the hook besides the event's own.
@@ -79,7 +79,7 @@ class Occasion:
     event: events.Event | None = None
     more: dict[str, object] = field(default_factory=dict)
 
-    def supersedes(self, older: Occasion) -> bool:
+    def supersedes(self, older: HookEvent) -> bool:
         """Returns whether the older one is out of date, because this one reports a newer state of the same thing."""
         subject = _STANDS.get(self.name)
         return subject is not None and _STANDS.get(older.name) == subject
@@ -108,7 +108,7 @@ class Occasion:
         }
 
 
-class Occasions:
+class HookEvents:
     """A subscriber of the bus that turns each event into what hooks are told; None: no hook can run for it."""
 
     def __init__(self) -> None:
@@ -117,7 +117,7 @@ class Occasions:
         self._profile = ""
         self._going_live: events.StateChanged | None = None
 
-    def __call__(self, event: events.Event) -> Occasion | None:
+    def __call__(self, event: events.Event) -> HookEvent | None:
         match event:
             case events.StateChanged(after=State.LIVE.value):
                 # Reported together with the session's id, which follows at once.
@@ -125,28 +125,28 @@ class Occasions:
                 return None
             case events.StateChanged(after=after):
                 self._state = STATES[after]
-                occasion = self._occasion(self._state, event)
+                hook_event = self._hook_event(self._state, event)
                 self._conversation_id = ""
-                return occasion
+                return hook_event
             case events.SessionOpened(conversation_id=conversation_id):
                 self._state, self._conversation_id = "live", conversation_id
                 before, self._going_live = self._going_live, None
-                return self._occasion("live", event, {} if before is None else _fields(before))
+                return self._hook_event("live", event, {} if before is None else _fields(before))
             case events.Heard(final=final):
-                return self._occasion("heard", event) if final else None
+                return self._hook_event("heard", event) if final else None
             case events.Muted(on=on):
-                return self._occasion("muted" if on else "unmuted", event)
+                return self._hook_event("muted" if on else "unmuted", event)
             case events.ProfileChanged(profile=profile):
                 self._profile = profile or ""
         name = _NAMES.get(type(event))
-        return None if name is None else self._occasion(name, event)
+        return None if name is None else self._hook_event(name, event)
 
-    def stopped(self, now_s: float) -> Occasion:
+    def stopped(self, now_s: float) -> HookEvent:
         """Returns the event for the end of the daemon."""
-        return Occasion("stopped", now_s, self._state, self._conversation_id, self._profile)
+        return HookEvent("stopped", now_s, self._state, self._conversation_id, self._profile)
 
-    def _occasion(self, name: HookName, event: events.Event, more: dict[str, object] | None = None) -> Occasion:
-        return Occasion(name, event.at_s, self._state, self._conversation_id, self._profile, event, more or {})
+    def _hook_event(self, name: HookName, event: events.Event, more: dict[str, object] | None = None) -> HookEvent:
+        return HookEvent(name, event.at_s, self._state, self._conversation_id, self._profile, event, more or {})
 
 
 def _fields(event: events.Event) -> dict[str, Any]:

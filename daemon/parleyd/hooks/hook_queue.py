@@ -2,40 +2,40 @@
 
 from __future__ import annotations
 
-from parleyd.hooks.occasion import Occasion
+from parleyd.hooks.hook_event import HookEvent
 
 MOST_WAITING = 16
 
 
-class Waiting:
+class HookQueue:
     """dropped: events for which the hook will never run because too many came."""
 
     def __init__(self) -> None:
-        self._occasions: list[Occasion] = []
+        self._events: list[HookEvent] = []
         self.dropped = 0
 
-    def put(self, occasion: Occasion) -> bool:
+    def put(self, hook_event: HookEvent) -> bool:
         """Appends an event. False: the oldest one was dropped for it."""
-        self.outdate(occasion)
-        self._occasions.append(occasion)
-        if len(self._occasions) <= MOST_WAITING:
+        self.outdate(hook_event)
+        self._events.append(hook_event)
+        if len(self._events) <= MOST_WAITING:
             return True
-        del self._occasions[0]
+        del self._events[0]
         self.dropped += 1
         return False
 
-    def outdate(self, newer: Occasion) -> None:
+    def outdate(self, newer: HookEvent) -> None:
         """Removes the events that the newer one has made untrue."""
-        self._occasions = [older for older in self._occasions if not newer.supersedes(older)]
+        self._events = [older for older in self._events if not newer.supersedes(older)]
 
-    def take(self) -> Occasion:
+    def take(self) -> HookEvent:
         """Removes and returns the oldest event. Raises IndexError if none waits."""
-        return self._occasions.pop(0)
+        return self._events.pop(0)
 
     def clear(self) -> None:
-        self._occasions.clear()
+        self._events.clear()
 
     @property
     def oldest_s(self) -> float | None:
         """The time of the oldest event that waits; None: none waits."""
-        return self._occasions[0].at_s if self._occasions else None
+        return self._events[0].at_s if self._events else None
