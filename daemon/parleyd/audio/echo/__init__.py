@@ -1,6 +1,5 @@
 """Echo cancellation: takes the agent's own voice out of the microphone's sound.
 
-The ears call control.EchoControl for every frame, the speaker leaves its sound in far_end.FarEnd, and the application
-builds both. The modules stand above playback, whose interface FarEnd implements; only audio/recorder, tuning/ and the
-packages from app/ upwards may import them.
+The ears call control.EchoControl for every frame, and the speaker hands its sound to far_end.FarEnd; the other modules
+are the canceller behind the two. Only app imports it.
 """
