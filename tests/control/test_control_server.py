@@ -115,7 +115,7 @@ def test_a_whole_acquaintance(running: subprocess.Popen[str], tmp_path: Path) ->
 def test_the_transcript_is_that_of_the_running_daemon(tmp_path: Path) -> None:
     nothing = parleyd("transcript")
     assert nothing.returncode == 0
-    assert "no daemon tells of one" in nothing.stderr
+    assert "no daemon runs here" in nothing.stderr
     folder = tmp_path / "elsewhere"
     folder.mkdir()
     now = datetime.now().astimezone()

@@ -56,7 +56,7 @@ class Feature:
     of_user: bool | None = None
 
 
-_BY_HAND = "what starts parleyd has to do that instead: docs/service.md, What it may do"
+_BY_HAND = "the program that starts parleyd has to set such limits: docs/service.md, What it may do"
 _KEY_IN_A_FILE = "keep the key in a file that only the service reads, and name that: {file: PATH}"
 FEATURES: Sequence[Feature] = (
     Feature(

@@ -67,7 +67,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "demo",
         help="hold a conversation on this machine",
         description="Runs the real daemon against the embedded agent, with an actor at the microphone: a question, an "
-        "interruption, a lost line, sleep. Exits 0 only if the conversation really happened so.",
+        "interruption, a lost connection, sleep. Exit code 0: every step went as scripted.",
     )
     parser.add_argument(
         "--mic", action="store_true", help="the microphone and speaker of your configuration; Ctrl-C ends it"

@@ -26,11 +26,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "status",
         help="show the state and the troubles of the daemon",
-        description="How the running daemon is doing. Exit code 0 when it is well, 1 when something is wrong with it, "
-        "or it is still starting, 69 when it does not run.",
+        description="Shows how the running daemon is doing. Exit code 0 if it is well, 1 if something is wrong with "
+        "it, or if it is still starting, 69 if it does not run.",
     )
-    parser.add_argument("--watch", action="store_true", help="print it again every second, until Ctrl-C")
-    parser.add_argument("--all", action="store_true", help="also the gate, delays, hooks and the process")
+    parser.add_argument("--watch", action="store_true", help="print the page again every second, until Ctrl-C")
+    parser.add_argument("--all", action="store_true", help="show also the gate, delays, hooks and the process")
     add_options(parser)
     parser.set_defaults(run=run)
 
