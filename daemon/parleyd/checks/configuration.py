@@ -28,11 +28,11 @@ def load(path: Path) -> Loaded:
 def load_without_agent(path: Path) -> Loaded:
     """Like load(), but elevenlabs.agent_id may be missing: the agent is still to be made. Raises ConfigError."""
 
-    def findings(config: Config, is_settled: Callable[[str], bool]) -> Iterator[Finding]:
+    def problems(config: Config, is_settled: Callable[[str], bool]) -> Iterator[KeyProblem]:
         is_missing = config.elevenlabs.agent_id is None
-        return (finding for finding in _findings(config, is_settled) if not (is_missing and finding.key == _AGENT_ID))
+        return (problem for problem in _problems(config, is_settled) if not (is_missing and problem.key == _AGENT_ID))
 
-    return loader.load(path, findings)
+    return loader.load(path, problems)
 
 
 def parse(text: str, path: str) -> Loaded:
