@@ -322,9 +322,9 @@ class LocalAgent:
             transport.write(posts.json_answer(200, uploads.answer(post, self._take_upload)))
         elif self._http.speaks(path):
             assert self._workers is not None
+            record = self._http.speech_record(post)
             script = self.scenario.speech_for(self._speech_count)
             self._speech_count += 1
-            record = self._http.speech_record(post)
             self._add_speech(record)
             await self._http.speak(transport, script, self._workers, record)
             self._tell_speech(record)

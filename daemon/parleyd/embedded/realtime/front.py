@@ -215,6 +215,8 @@ class Front:
             case protocol.Heard(pcm):
                 self.record.add_received_audio(pcm)
                 self._script.audio_arrived()
+                # Steps that waited for this sound come before what follows from it.
+                await asyncio.sleep(0)
             case protocol.Recognise(item_id, pcm):
                 self.spawn(self._recognise(item_id, pcm))
             case protocol.Remind(item_id, delay_s):

@@ -188,8 +188,7 @@ class Protocol:
         event = {"event_id": self._new_id("event"), **event}
         if self._dialect.error_codes or event["type"] != "error":
             return event
-        error = {name: event["error"][name] for name in ("type", "message")}
-        return {**event, "error": {"code": None, "param": None, "event_id": None, **error}}
+        return {**event, "error": {name: event["error"][name] for name in ("type", "message")}}
 
     def _error(self, code: str | None, message: str, param: str | None = None, event_id: str | None = None) -> Event:
         error = {"type": "invalid_request_error", "code": code, "message": message, "param": param}
@@ -735,8 +734,10 @@ class Protocol:
         """A step that is a message of the protocol."""
         match step:
             case scenario.Error():
-                code = None if step.shape == "flat" else step.error_type
-                yield self._error(code, step.message)
+                told = self._error(step.error_type, step.message)
+                if step.shape == "flat":
+                    told = Event({"type": "error", "error": {"type": step.error_type, "message": step.message}})
+                yield told
             case scenario.Malformed():
                 yield Raw(_malformed(step.kind, self._last_audio_place), {"type": "(malformed)", "kind": step.kind})
             case scenario.Oversized():
