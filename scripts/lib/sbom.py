@@ -4,8 +4,8 @@ the hashes of their wheels, and within them the shared libraries that they bring
 What is linked into an extension module when its wheel is made cannot be seen from outside, and is not listed.
 
 Run by packaging/debian/rules with what requirements/sbom.lock names. The same input makes the same file:
-SOURCE_DATE_EPOCH is its time. It ends with an error when the result does not follow the schema, and when there is a file
-in the tree that none of the listed packages has brought.
+SOURCE_DATE_EPOCH is its time. It ends with an error when the result does not follow the schema, and when the tree has
+a file that none of the listed packages has brought.
 """
 
 from __future__ import annotations

@@ -2,13 +2,15 @@
 
 A person approves what they see. Therefore they are shown all of it, nothing masked and nothing cut, and what is too
 long for that is denied. They answer by an id that is made here: an agent chooses its own ids, and when its question
-ends, and could put another question in the place of the one that is being read.
+ends, and could put another question in the place of the one that is being read. And a person who has not allowed
+several calls in a row is left in peace for a while, so that nobody is worn down until they allow one.
 """
 
 from __future__ import annotations
 
 import json
 import secrets
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal
@@ -19,6 +21,9 @@ from parleyd.tools.result import ToolError
 # What a person can be expected to read, as JSON; of a name.
 MAX_SHOWN_CHARS = 4000
 MAX_NAME_CHARS = 200
+# So many calls in a row that were not allowed, within this time, are enough for the rest of it.
+MOST_IN_VAIN = 3
+IN_VAIN_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,25 @@ class Answerer:
 
     def told(self) -> dict[str, object]:
         return asdict(self)
+
+
+class Patience:
+    """How often a person is asked in vain. now_s: monotonic. Pure."""
+
+    def __init__(self) -> None:
+        self._in_vain_s: deque[float] = deque(maxlen=MOST_IN_VAIN)
+
+    def settled(self, now_s: float, *, allowed: bool) -> None:
+        if allowed:
+            self._in_vain_s.clear()
+        else:
+            self._in_vain_s.append(now_s)
+
+    def over_in_s(self, now_s: float) -> float:
+        """So long nobody is asked any more; 0: somebody may be."""
+        if len(self._in_vain_s) < MOST_IN_VAIN:
+            return 0.0
+        return max(0.0, self._in_vain_s[0] + IN_VAIN_S - now_s)
 
 
 def new_id() -> str:

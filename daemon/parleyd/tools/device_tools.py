@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -20,7 +22,7 @@ from parleyd.host import apart as apart_module
 from parleyd.host.apart import Apart
 from parleyd.tools import ENTRY_POINT_GROUP, timers
 from parleyd.tools.alarm_clock import AlarmClock
-from parleyd.tools.approvals import Approvals
+from parleyd.tools.approvals import DAEMON_STOPPED, SESSION_ENDED, Approvals
 from parleyd.tools.asking import Answerer
 from parleyd.tools.audit import Audit
 from parleyd.tools.built_in import Device, built_in_tools
@@ -28,7 +30,7 @@ from parleyd.tools.command import Command, PythonFunction
 from parleyd.tools.confirmations import BY_COMMAND, Confirmations
 from parleyd.tools.http import Http
 from parleyd.tools.limits import Limits
-from parleyd.tools.parameters import Parameters
+from parleyd.tools.parameters import Parameters, load_checker
 from parleyd.tools.result import Fault, Result, ToolError, failed
 from parleyd.tools.toolbox import Respond, Runner, Tool, Toolbox
 
@@ -87,6 +89,8 @@ class DeviceTools:
             result_chars=config.result_chars,
         )
         self._approvals = Approvals(config.mcp, bus, self._audit)
+        self._is_prepared = not tools
+        bus.subscribe(self._prepare)
 
     @property
     def tools(self) -> Mapping[str, Tool]:
@@ -97,7 +101,7 @@ class DeviceTools:
 
     def close(self) -> None:
         """Kills what is running; at most about two seconds."""
-        self._approvals.drop_all("the daemon stopped")
+        self._approvals.drop_all(DAEMON_STOPPED)
         self._toolbox.close()
         self.alarm_clock.close()
         self._audit.close()
@@ -127,7 +131,16 @@ class DeviceTools:
     def session_over(self) -> None:
         """What runs is killed, what is asked is denied: nobody waits for it any more."""
         self._toolbox.session_over()
-        self._approvals.drop_all("the session ended")
+        self._approvals.drop_all(SESSION_ENDED)
+
+    def _prepare(self, event: events.Event) -> None:
+        """In the first session: so that a call in it does not wait for the checker of parameters to load."""
+        if self._is_prepared or not isinstance(event, events.SessionOpened):
+            return
+        self._is_prepared = True
+        # Where the system has no thread left, the first call loads it.
+        with contextlib.suppress(RuntimeError):
+            threading.Thread(target=load_checker, name="tools-preparing", daemon=True).start()
 
     # ------------------------------------------------------------ for commands
 
