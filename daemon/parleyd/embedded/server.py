@@ -292,7 +292,7 @@ class LocalAgent:
     # ---------------------------------------------------------------- HTTP
 
     async def _answer_request(self, socket: ServerConnection, request: Request) -> Response | None:
-        """Answers an HTTP request; Answers an HTTP request; None: the WebSocket handshake goes on."""
+        """Answers an HTTP request; None: the WebSocket handshake goes on."""
         refusal = web_pages.origin_refusal(request.headers.get("Origin"), self._origins)
         if refusal is None and web_pages.is_this_machine(self.host) and "Upgrade" not in request.headers:
             refusal = web_pages.host_refusal(request.headers.get("Host"))
