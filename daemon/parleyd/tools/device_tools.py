@@ -32,7 +32,7 @@ from parleyd.tools.http import Http
 from parleyd.tools.limits import Limits
 from parleyd.tools.parameters import Parameters, load_checker
 from parleyd.tools.result import Fault, Result, ToolError, failed
-from parleyd.tools.toolbox import Respond, Runner, Tool, Toolbox
+from parleyd.tools.toolbox import STOP_S, Respond, Runner, Tool, Toolbox
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +90,7 @@ class DeviceTools:
         )
         self._approvals = Approvals(config.mcp, bus, self._audit)
         self._is_prepared = not tools
+        self._preparing: threading.Thread | None = None
         bus.subscribe(self._prepare)
 
     @property
@@ -105,6 +106,9 @@ class DeviceTools:
         self._toolbox.close()
         self.alarm_clock.close()
         self._audit.close()
+        if self._preparing is not None:
+            # An interpreter that ends in the middle of an import may end in a crash.
+            self._preparing.join(STOP_S)
 
     @property
     def pulses(self) -> tuple[Pulse, ...]:
@@ -138,9 +142,11 @@ class DeviceTools:
         if self._is_prepared or not isinstance(event, events.SessionOpened):
             return
         self._is_prepared = True
+        thread = threading.Thread(target=load_checker, name="tools-preparing", daemon=True)
         # Where the system has no thread left, the first call loads it.
         with contextlib.suppress(RuntimeError):
-            threading.Thread(target=load_checker, name="tools-preparing", daemon=True).start()
+            thread.start()
+            self._preparing = thread
 
     # ------------------------------------------------------------ for commands
 
