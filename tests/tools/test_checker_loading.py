@@ -43,7 +43,8 @@ def made(built_in: str) -> str:
 def test_with_the_first_session_it_is_loaded_before_a_call_needs_it() -> None:
     code = """
 bus.publish(session)
-tools.close()
+for thread in preparing():
+    thread.join(100)
 print(len(preparing()), is_loaded())
 from parleyd.tools import parameters
 print(parameters._validator_class.cache_info().currsize)
@@ -51,6 +52,21 @@ bus.publish(session)
 print(len(preparing()))
 """
     assert printed(made('["set_volume"]') + code).split() == ["0", "True", "1", "0"]
+
+
+def test_the_end_waits_for_what_is_being_loaded() -> None:
+    """An interpreter that ends in the middle of an import may crash."""
+    code = """
+from parleyd.tools import device_tools
+may_end = threading.Event()
+device_tools.load_checker = may_end.wait
+bus.publish(session)
+(thread,) = preparing()
+threading.Timer(0.2, may_end.set).start()
+tools.close()
+print(thread.is_alive())
+"""
+    assert printed(made('["set_volume"]') + code) == "False"
 
 
 def test_without_tools_it_is_never_loaded() -> None:
