@@ -60,8 +60,8 @@ class RemoteTool:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The last values that this program wrote. values: of wants and of tools, by dotted path. added: the values that needs have
-    added to lists, by dotted path. tools: their ids by name."""
+    """The last values that this program wrote. values: of wants and of tools, by dotted path. added: the values that
+    needs have added to lists, by dotted path. tools: their ids by name."""
 
     values: Mapping[str, Any] = field(default_factory=dict)
     added: Mapping[str, Sequence[str]] = field(default_factory=dict)
