@@ -16,7 +16,7 @@ from parleyd.config.tool_sections import Mcp, McpRule
 from parleyd.control import messages
 from parleyd.core import events
 from parleyd.core.text import json_text
-from parleyd.hooks.occasion import Occasion
+from parleyd.hooks.hook_event import HookEvent
 from parleyd.tools.approvals import MARGIN_S, MAX_WAITING, SESSION_ENDED, Approvals, decide
 from parleyd.tools.asking import MAX_NAME_CHARS, MAX_SHOWN_CHARS, MOST_IN_VAIN, Answerer
 from parleyd.tools.audit import FILE_NAME, REFUSED_NAME, Audit
@@ -145,7 +145,7 @@ def test_who_is_asked_sees_all_of_it(tmp_path: Path, parameters: dict[str, objec
     assert wanted.parameters == parameters
     told = [
         json.loads(messages.event(wanted))["parameters"],
-        json.loads(Occasion("approval_wanted", 0.0, event=wanted).document())["parameters"],
+        json.loads(HookEvent("approval_wanted", 0.0, event=wanted).document())["parameters"],
     ]
     assert told == [parameters, parameters]
     shown = sentence(json.loads(messages.event(wanted)))
@@ -180,7 +180,7 @@ def test_an_answer_is_for_the_question_that_was_read(tmp_path: Path) -> None:
     desk = Desk(tmp_path, Mcp(otherwise="ask"))
     desk.ask(parameters={"to": "the landlord"})
     read = desk.approvals.waiting[0]
-    desk.approvals.drop_all(SESSION_ENDED)
+    desk.approvals.drop_all("the session ended")
     desk.ask(parameters={"to": "somebody else"})
     assert desk.approvals.answer(read.approval, allow=True, who=ANN) is None
     assert [desk.answers.get_nowait(), desk.answers.empty()] == [False, True]
@@ -244,7 +244,7 @@ def test_too_many_questions_and_the_end_of_the_session_are_a_no(tmp_path: Path) 
     assert desk.answers.empty()
     desk.ask("one more")
     assert desk.answers.get_nowait() is False
-    desk.approvals.drop_all(SESSION_ENDED)
+    desk.approvals.drop_all("the session ended")
     assert [desk.answers.get_nowait() for _ in range(MAX_WAITING)] == [False] * MAX_WAITING
     assert desk.approvals.waiting == ()
     timers = [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]

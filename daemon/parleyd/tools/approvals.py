@@ -1,4 +1,4 @@
-"""Calls of MCP tools that want this device's approval: the rules, and the questions that wait for a person."""
+"""Calls of MCP tools that need this device's approval: the rules, and the questions that wait for a person."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Literal
 from parleyd.agents.agent import ApprovalAsked
 from parleyd.config.tool_sections import Mcp, McpRule
 from parleyd.core import events
-from parleyd.tools.asking import Answerer, Patience, new_id, too_much_to_show
+from parleyd.tools.asking import Answerer, AskingLimit, new_id, too_much_to_show
 from parleyd.tools.audit import Audit, bounded_parameters
 
 Decision = Literal["allow", "deny", "ask"]
-# An agent that asks for more at once gets a no for the rest.
+# The most questions that wait at once; further ones are denied.
 MAX_WAITING = 16
-# Our no has to come before the agent stops waiting.
+# How long before the agent's own deadline a question is denied, so that the denial still reaches the agent.
 MARGIN_S = 2.0
 MAX_DESCRIPTION_CHARS = 1000
 SESSION_ENDED = "the session ended"
@@ -29,7 +29,7 @@ _WITHDRAWN = (SESSION_ENDED, DAEMON_STOPPED, _NO_THREAD)
 
 
 def decide(rules: Sequence[McpRule], otherwise: Decision, service: str, tool: str) -> Decision:
-    """The first rule whose globs fit both names, in their own case. Pure."""
+    """Returns the decision of the first rule whose globs match both names, case-sensitively. Pure."""
     for rule in rules:
         if fnmatchcase(service, rule.service) and fnmatchcase(tool, rule.tool):
             return rule.decision
@@ -45,9 +45,9 @@ class _Question:
 
 
 class Approvals:
-    """Thread-safe; answers once, and with a no whenever in doubt.
+    """Answers each question once; in doubt the answer is no. Thread-safe.
 
-    An answer is a function that takes whether it is allowed, and returns whether the session was still there.
+    An answer is a function: its argument says whether the call is allowed, its result whether the session still exists.
     """
 
     def __init__(self, policy: Mcp, bus: events.Bus, audit: Audit) -> None:
@@ -55,11 +55,11 @@ class Approvals:
         self._bus = bus
         self._audit = audit
         self._lock = threading.Lock()
-        self._patience = Patience()
+        self._asking_limit = AskingLimit()
         self._waiting: dict[str, _Question] = {}
 
     def ask(self, asked: ApprovalAsked, answer: Callable[[bool], bool]) -> None:
-        """Decides by rule, or puts the question on the bus. Returns at once."""
+        """Decides by rule, or publishes the question on the bus. Returns at once."""
         policy = self._policy
         decision = decide(policy.rules, policy.otherwise, asked.service, asked.name)
         if decision != "ask":
@@ -86,11 +86,11 @@ class Approvals:
         with self._lock:
             same = next((one for one in self._waiting.values() if one.asked.call_id == asked.call_id), None)
             full = len(self._waiting) >= MAX_WAITING or approval in self._waiting
-            is_in_peace = self._patience.over_in_s(now_s) > 0
+            is_in_peace = self._asking_limit.over_in_s(now_s) > 0
             if same is None and not full and not is_in_peace:
                 self._waiting[approval] = _Question(asked, wanted, answer, timer)
         if same is not None:
-            # The same question again gets the answer of the first; another one under its id puts an end to both.
+            # A repeated question shares the answer of the first. A different question with the same id denies both.
             if not _is_same(same.asked, asked):
                 self._settle_waiting(same.wanted.approval, False, "another question under its id")
             return
@@ -105,7 +105,7 @@ class Approvals:
             self._settle_waiting(approval, False, _NO_THREAD)
 
     def answer(self, approval: str, *, allow: bool, who: Answerer) -> events.ApprovalWanted | None:
-        """What a person decided: the question that this settled. None: nothing of that id is waiting (any more)."""
+        """Applies a person's decision. Returns the settled question, or None if no question with this id waits."""
         return self._settle_waiting(approval, allow, "person", who)
 
     @property
@@ -114,7 +114,7 @@ class Approvals:
             return tuple(question.wanted for question in self._waiting.values())
 
     def drop_all(self, why: str) -> None:
-        """Nobody is there any more who could be answered."""
+        """Denies all waiting questions, because their session has ended."""
         for wanted in self.waiting:
             self._settle_waiting(wanted.approval, False, why)
 
@@ -124,7 +124,7 @@ class Approvals:
         with self._lock:
             question = self._waiting.pop(approval, None)
             if question is not None and by not in _WITHDRAWN:
-                self._patience.settled(time.monotonic(), allowed=allowed)
+                self._asking_limit.settled(time.monotonic(), allowed=allowed)
         if question is None:
             return None
         question.timer.cancel()
