@@ -4,7 +4,8 @@ the hashes of their wheels, and within them the shared libraries that they bring
 What is linked into an extension module when its wheel is made cannot be seen from outside, and is not listed.
 
 Run by packaging/debian/rules with what requirements/sbom.lock names. The same input makes the same file:
-SOURCE_DATE_EPOCH is its time. It ends with an error when the result does not follow the schema.
+SOURCE_DATE_EPOCH is its time. It ends with an error when the result does not follow the schema, and when the tree has
+a file that none of the listed packages has brought.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ LICENCES = LicenseFactory()
 # Extension modules are Python's own; what else ends like this is a library.
 _LIBRARY = re.compile(r"\.so(\.\d+)*$")
 _EXTENSION = re.compile(r"\.(cpython-[^/]*|abi3)\.so$")
+# The package of this project, which the list is about, and what pip writes beside what it installs.
+_OWN = re.compile(r"parleyd(-[^/]*\.dist-info)?/|[^/]+\.dist-info/(INSTALLER|REQUESTED)$")
 
 
 def main() -> None:
@@ -56,7 +59,10 @@ def main() -> None:
 
 
 def sbom(wheels: Path, tree: Path, known: set[str], version: str, architecture: str) -> str:
-    """known: the SHA-256 hashes of the lock file. Raises SystemExit where the result does not follow the schema."""
+    """known: the SHA-256 hashes of the lock file. Raises SystemExit where the result does not follow the schema, or
+    would not be whole."""
+    if strangers := unlisted(wheels, tree):
+        sys.exit(f"no listed package has brought these files: {', '.join(strangers[:20])}")
     root = Component(
         name="parleyd",
         version=version,
@@ -119,6 +125,17 @@ def of_wheel(wheel: Path, tree: Path, known: set[str]) -> tuple[Component, list[
         if _LIBRARY.search(path) and not _EXTENSION.search(path) and (tree / path).exists()
     ]
     return component, sorted(needed(about))
+
+
+def unlisted(wheels: Path, tree: Path) -> list[str]:
+    """Files of the tree that stand in no wheel."""
+    brought = set()
+    for wheel in wheels.glob("*.whl"):
+        with zipfile.ZipFile(wheel) as archive:
+            # What belongs into the tree from a folder of its own within the wheel.
+            brought |= {re.sub(r"^[^/]+\.data/(purelib|platlib)/", "", name) for name in archive.namelist()}
+    there = (path.relative_to(tree).as_posix() for path in tree.rglob("*") if not path.is_dir())
+    return sorted(path for path in there if path not in brought and not _OWN.match(path))
 
 
 def needed(about: Message) -> Iterator[str]:

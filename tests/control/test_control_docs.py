@@ -20,6 +20,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from test_control_server import CONFIG, daemon, parleyd, socket_path
 
+from listeners import addresses
 from parleyd.announce import announcer
 from parleyd.control import messages
 
@@ -83,6 +84,7 @@ def test_figures_for_prometheus(tmp_path: Path) -> None:
     try:
         with daemon(tmp_path):
             assert stat.S_IMODE(file.stat().st_mode) == 0o644
+            assert addresses(port) == {"127.0.0.1"}
             served = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).read().decode()
             # A web page that has its own name rebound to this machine, or asks across origins, gets nothing.
             for header in ({"Host": f"evil.example:{port}"}, {"Origin": "http://evil.example"}):

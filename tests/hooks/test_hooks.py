@@ -16,6 +16,7 @@ from parleyd.core import events
 from parleyd.hooks import hooks as hooks_module
 from parleyd.hooks.hook_queue import MOST_WAITING
 from parleyd.hooks.hooks import MOST_AT_ONCE, Hooks
+from parleyd.host import apart
 
 WAIT_S = 60.0
 
@@ -144,6 +145,16 @@ def test_trouble_is_told_once_until_it_is_over(tmp_path: Path, caplog: pytest.Lo
         "this is not repeated"
     ]
     assert told[-1] == "hooks.1 (sh) works again"
+
+
+def test_what_is_closed_to_hooks_that_run_apart_is_told_with_the_hint(caplog: pytest.LogCaptureFixture) -> None:
+    if apart.ways().way is apart.Way.NONE:
+        pytest.skip("nothing keeps programs apart here")
+    with running(shell("echo notes: Permission denied >&2; exit 1", "heard")) as (bus, hooks):
+        bus.publish(heard("x"))
+        wait("a run", lambda: hooks.counts.runs == 1)
+    assert "notes: Permission denied; programs run here " in caplog.text
+    assert "run_as: daemon" in caplog.text
 
 
 def test_a_program_that_is_not_there_is_told_at_the_start(caplog: pytest.LogCaptureFixture) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import json
 import os
 import signal
@@ -41,11 +42,20 @@ def trace(pid: int) -> None:
 
 
 def unmute(path: str) -> None:
+    order(path, b'{"do": "unmute", "id": 1}\n')
+
+
+def approve(path: str) -> None:
+    """Of a call that does not wait: whoever may approve is told that."""
+    order(path, b'{"do": "approve", "approval": "abcdef", "id": 1}\n')
+
+
+def order(path: str, line: bytes) -> None:
     """Raises PermissionError when the daemon sends it away."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(20)
         connection.connect(path)
-        connection.sendall(b'{"do": "unmute", "id": 1}\n')
+        connection.sendall(line)
         answer = b""
         with contextlib.suppress(ConnectionError):
             while piece := connection.recv(4096):
@@ -85,6 +95,22 @@ def unmute_orphaned(path: str) -> None:
         raise PermissionError(answer.decode())
 
 
+def open_sound() -> None:
+    """Any device of ALSA's. Without a card behind it, it could still be opened."""
+    devices = [place for place in Path("/dev/snd").iterdir() if place.is_char_device()]
+    for device in devices:
+        for how in (os.O_RDONLY, os.O_WRONLY, os.O_RDWR):
+            try:
+                os.close(os.open(device, how | os.O_NONBLOCK))
+            except PermissionError:
+                continue
+            except OSError as error:
+                if error.errno not in (errno.ENXIO, errno.ENODEV, errno.EBUSY):
+                    raise
+            return
+    raise PermissionError(f"none of {len(devices)} sound devices")
+
+
 def read(place: Path) -> None:
     if not place.is_dir():
         place.read_bytes()
@@ -122,6 +148,8 @@ def main(pid: int, control: str, places: list[str]) -> int:
         "a further unit": ask_for_another,
         "unmute": lambda: unmute(control),
         "unmute orphaned": lambda: unmute_orphaned(control),
+        "approve": lambda: approve(control),
+        "a sound device": open_sound,
     }
     for what in (read, change, link, take):
         # What is in a folder before the folder.

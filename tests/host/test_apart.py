@@ -114,7 +114,10 @@ def found_by_the_hook(folder: Path, run_as: str) -> tuple[dict[str, object], str
 def test_what_was_taken_over_reaches_nothing_of_the_daemon(folder: Path) -> None:
     found, log, is_muted = found_by_the_hook(folder, "apart")
     # Without Landlock's scopes it may still send signals.
-    assert found["succeeded"] == ([] if ABI >= 6 else ["signal"]), found
+    succeeded = found["succeeded"]
+    assert isinstance(succeeded, list)
+    # Sound is not out of reach of what runs as the daemon's user (SECURITY.md), where there is a card.
+    assert [what for what in succeeded if what != "a sound device"] == ([] if ABI >= 6 else ["signal"]), found
     assert is_muted
     assert "was sent away from the control socket: this was started by the daemon itself" in log
     assert (folder / "state" / "audit.jsonl").read_text() == "a line\n"
@@ -127,7 +130,7 @@ def test_what_runs_as_the_daemon_may_do_what_it_may(folder: Path) -> None:
     succeeded = found["succeeded"]
     assert isinstance(succeeded, list)
     # What its user may see of the daemon's memory is a matter of the system (ptrace_scope of Yama).
-    expected = {"environment", "unmute", "unmute orphaned", f"change {folder}/state/audit.jsonl"}
+    expected = {"environment", "unmute", "unmute orphaned", "approve", f"change {folder}/state/audit.jsonl"}
     assert expected <= {*succeeded}, found
     assert not is_muted
     assert "was sent away" not in log

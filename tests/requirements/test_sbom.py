@@ -87,6 +87,25 @@ def test_a_list_of_a_wheel_with_a_library_is_whole_and_the_same_twice(made: tupl
     assert run(command, out) == text
 
 
+@pytest.mark.parametrize("stranger", ["more.py", "sound_thing/more.so", "third-3.dist-info/METADATA"])
+def test_what_no_listed_package_has_brought_is_an_error(made: tuple[Path, list[str]], stranger: str) -> None:
+    out, command = made
+    tree = Path(command[command.index("--tree") + 1])
+    # Of this project, and of pip.
+    for known in ("parleyd/core/text.py", "parleyd-0.1.0.dist-info/METADATA", "other_thing-2.dist-info/INSTALLER"):
+        (tree / known).parent.mkdir(parents=True, exist_ok=True)
+        (tree / known).touch()
+    run(command, out)
+    out.unlink()
+    (tree / stranger).parent.mkdir(parents=True, exist_ok=True)
+    (tree / stranger).touch()
+    environment = os.environ | {"SOURCE_DATE_EPOCH": "1700000000"}
+    done = subprocess.run([*command, str(out)], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode != 0
+    assert f"no listed package has brought these files: {stranger}" in done.stderr
+    assert not out.exists()
+
+
 def test_what_does_not_follow_the_schema_is_an_error(
     made: tuple[Path, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

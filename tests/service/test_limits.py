@@ -66,6 +66,21 @@ def test_a_spent_budget_ends_the_session_after_the_answer_and_refuses_the_next()
         assert 0 < (daemon.service.usage()["stayed_share_today"] or 0) < 1
 
 
+def test_a_month_s_budget_ends_the_session_after_the_answer_and_refuses_the_next() -> None:
+    with (
+        ScriptedServer(telling_a_story) as server,
+        Daemon(config(server, budget=Budget(minutes_per_month=2.5 / 60))) as daemon,
+    ):
+        daemon.say(QUESTION)
+        assert daemon.expect(events.BudgetNear).period == "month"
+        assert "minutes per month is spent" in daemon.expect(events.BudgetSpent).reason
+        assert daemon.expect(events.AnswerEnded).finished
+        daemon.expect(events.SessionEnded)
+        daemon.service.wake()
+        assert "minutes_per_month" in daemon.expect(events.WakeRefused).hint
+        assert len(server.lines) == 1
+
+
 def test_a_budget_is_told_aloud_where_announcements_have_a_voice() -> None:
     budget = Budget(minutes_per_day=2.5 / 60, near_text="Bald ist Schluss.", spent_text="Schluss.")
     with ScriptedServer(telling_a_story) as server, SpeechServer(Spoken.speak) as speech:

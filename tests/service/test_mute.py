@@ -8,13 +8,20 @@ import os
 import shutil
 import subprocess
 import sys
+import wave
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from harness import Daemon, utterances_in
+from plays import QUESTION, config, silent
+from scripted_server import ScriptedServer
 from test_run import read_until, write_config
 
+from parleyd.audio.recorder import DIRECTORY_NAME as RECORDINGS
+from parleyd.config.retention import Debug
+from parleyd.core import events
 from parleyd.host.remembered import RememberedMute, beside
 
 HERE = Path(__file__).parent
@@ -66,6 +73,30 @@ def test_on_a_line_that_keeps_up_the_session_goes_on() -> None:
     told = in_a_network_of_its_own("slow_line.py", "10mbit")
     assert told["after_s"] <= BEYOND_REACH_S, told
     assert told["lines"] == 1, told
+
+
+def test_what_was_being_recorded_is_in_no_file(tmp_path: Path) -> None:
+    with (
+        ScriptedServer(silent) as server,
+        Daemon(config(server, debug=Debug(record=True)), state_directory=tmp_path) as daemon,
+    ):
+        daemon.say("Listen to this please, I am going to tell you a long story about a fisherman and his wife.")
+        server.next_line().wait_speech(0.5)
+        daemon.service.mute(True)
+        before = len(daemon.room)
+        daemon.expect(events.UtteranceEnded)
+        daemon.service.mute(False)
+        daemon.say(QUESTION)
+        daemon.expect(events.UtteranceEnded)
+        room = daemon.room
+    recorded = b""
+    for path in sorted((tmp_path / RECORDINGS).iterdir()):
+        with wave.open(str(path)) as file:
+            recorded += file.readframes(file.getnframes())
+    # Of what was said after it, so that the test can fail.
+    sounds = [sound for _, sound in utterances_in(recorded)]
+    assert sounds
+    assert [room.index(sound) >= before for sound in sounds] == [True] * len(sounds)
 
 
 # ---------------------------------------------------------------- the disk, and a restart

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import numpy as np
@@ -21,8 +20,6 @@ from parleyd.usage.allowance import MOST_BY_DEVICE
 ALL_DAY = [QuietHours(from_="00:00", to="23:59"), QuietHours(from_="23:59", to="00:00")]
 # Short, so that each session ends soon.
 IDLE_S = 1.0
-# The first call of a tool loads it, for longer than these sessions last on a busy machine.
-importlib.import_module("jsonschema")
 # While a ring sounds nothing counts as speech, and these tests would have to wait for its end.
 NO_RING = Earcons(timer="off")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 import pytest
@@ -11,6 +12,7 @@ from scripted_server import WAIT_S, Line, ScriptedServer
 
 from parleyd.audio.gate.wakeword import WakeWord
 from parleyd.audio.pcm import FRAME_BYTES, FRAME_MS
+from parleyd.config.retention import QuietHours
 from parleyd.config.schema import Config, ElevenLabs, Session, Wake
 from parleyd.core import events
 from parleyd.core.errors import UserError
@@ -52,6 +54,26 @@ def test_only_the_word_wakes_and_what_follows_arrives_whole() -> None:
         # "What time is it" begins 0.75 s into the call; of the word itself at most its end goes up.
         into_call_s = (room.index(sound) - room.rindex(call[:FRAME_BYTES])) / FRAME_BYTES * FRAME_MS / 1000
         assert 0.3 < into_call_s < 0.75
+
+
+def test_in_quiet_hours_the_word_wakes_nobody() -> None:
+    pytest.importorskip("pymicro_wakeword")
+    all_day = [QuietHours(from_="00:00", to="23:59"), QuietHours(from_="23:59", to="00:00")]
+    with (
+        ScriptedServer(live) as server,
+        Daemon(replace(config(server.base_url), quiet_hours=all_day)) as daemon,
+    ):
+        for _ in range(4):
+            daemon.microphone.say(spoken(CALL, VOICE), after_ms=1500)
+            with contextlib.suppress(CueMissedError):
+                refused = daemon.expect(events.WakeRefused, timeout_s=6.0)
+                break
+        else:
+            raise AssertionError("four calls were not understood")
+        assert "quiet hours until" in refused.reason
+        daemon.expect(events.UtteranceEnded)
+        assert server.lines == []
+        assert not daemon.of(events.SessionOpened)
 
 
 def test_a_call_that_nothing_follows_makes_the_gate_no_harder_of_hearing() -> None:

@@ -17,8 +17,8 @@ from parleyd.control import messages
 from parleyd.core import events
 from parleyd.core.text import json_text
 from parleyd.hooks.hook_event import HookEvent
-from parleyd.tools.approvals import MARGIN_S, MAX_WAITING, Approvals, decide
-from parleyd.tools.asking import MAX_NAME_CHARS, MAX_SHOWN_CHARS, Answerer
+from parleyd.tools.approvals import MARGIN_S, MAX_WAITING, SESSION_ENDED, Approvals, decide
+from parleyd.tools.asking import MAX_NAME_CHARS, MAX_SHOWN_CHARS, MOST_IN_VAIN, Answerer
 from parleyd.tools.audit import FILE_NAME, REFUSED_NAME, Audit
 
 WAIT_S = 60.0
@@ -203,6 +203,38 @@ def test_without_an_answer_it_is_a_no_before_the_agent_gives_up(tmp_path: Path, 
     assert desk.answer() is False
     assert '"by": "deadline"' in desk.log()
     assert desk.approvals.waiting == ()
+
+
+@pytest.mark.parametrize("how", ["no", "deadline", "another question under its id"])
+def test_nobody_is_asked_without_end(tmp_path: Path, how: str) -> None:
+    desk = Desk(tmp_path, Mcp(rules=RULES, otherwise="ask", ask_s=295.0 if how != "deadline" else 1.0))
+    for number in range(MOST_IN_VAIN):
+        desk.ask(str(number))
+        (wanted,) = desk.approvals.waiting
+        if how == "no":
+            desk.approvals.answer(wanted.approval, allow=False, who=ANN)
+        elif how != "deadline":
+            desk.ask(str(number), parameters={"to": "somebody else"})
+        assert desk.answer() is False
+    desk.ask("one more")
+    assert desk.answers.get_nowait() is False
+    assert desk.approvals.waiting == ()
+    # Nobody has to be asked about what a rule allows.
+    desk.approvals.ask(ApprovalAsked("d", "home", "calendar_x", "", {}, 300), desk._answer)
+    assert desk.answers.get_nowait() is True
+    assert desk.log().count('"by": "too many questions in vain"') == 1
+
+
+def test_a_yes_and_lines_that_break_leave_a_person_their_patience(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, Mcp(otherwise="ask"))
+    for number in range(MOST_IN_VAIN):
+        desk.ask(f"broken {number}")
+        desk.approvals.drop_all(SESSION_ENDED)
+    for allow in ([False] * (MOST_IN_VAIN - 1) + [True]) * 2:
+        desk.ask()
+        desk.approvals.answer(desk.approvals.waiting[0].approval, allow=allow, who=ANN)
+    desk.ask("one more")
+    assert len(desk.approvals.waiting) == 1
 
 
 def test_too_many_questions_and_the_end_of_the_session_are_a_no(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import stat
 import subprocess
 import sys
@@ -97,7 +98,7 @@ def test_processes_may_write_at_the_same_time(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 1 + OLD_FILES
 
 
-@pytest.mark.parametrize("obstacle", ["directory", "link", "gone"])
+@pytest.mark.parametrize("obstacle", ["directory", "link", "pipe", "gone"])
 def test_a_disk_that_refuses_is_told_once_and_stops_nothing(
     tmp_path: Path, obstacle: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -108,6 +109,8 @@ def test_a_disk_that_refuses_is_told_once_and_stops_nothing(
         (folder / FILE_NAME).mkdir()
     if obstacle == "link":
         (folder / FILE_NAME).symlink_to(victim)
+    if obstacle == "pipe":
+        os.mkfifo(folder / FILE_NAME)
     audit = Audit(folder, 1000)
     with caplog.at_level(logging.WARNING):
         audit.add(what="x")

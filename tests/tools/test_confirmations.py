@@ -19,9 +19,9 @@ from parleyd.core import events
 from parleyd.core.text import json_text
 from parleyd.hooks.hook_event import HookEvent
 from parleyd.host.stopping import Stop
-from parleyd.tools.asking import MAX_SHOWN_CHARS, Answerer
+from parleyd.tools.asking import IN_VAIN_S, MAX_SHOWN_CHARS, MOST_IN_VAIN, Answerer, AskingLimit
 from parleyd.tools.audit import FILE_NAME, REFUSED_NAME, Audit
-from parleyd.tools.confirmations import IN_VAIN_S, MOST_IN_VAIN, AskingLimit, Confirmations
+from parleyd.tools.confirmations import Confirmations
 from parleyd.tools.dashboard import client_tool
 from parleyd.tools.limits import Limits
 from parleyd.tools.parameters import Parameters

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import queue
+
 import pytest
 
+from parleyd.agents.agent import ToolCall
+from parleyd.config.tool_sections import Tools
+from parleyd.core import events
+from parleyd.tools.device_tools import DeviceTools, Host
 from parleyd.tools.limits import MINUTE_S, Limits
-from parleyd.tools.result import Fault, ToolError, failed
+from parleyd.tools.result import Fault, Result, ToolError, failed
 
 
 def refused(limits: Limits, tool: str, now_s: float) -> str:
@@ -39,6 +45,35 @@ def test_so_often_in_a_session() -> None:
     assert "was called 2 times in this conversation" in refused(limits, "lamp", 200.0)
     limits.session_over()
     assert not refused(limits, "lamp", 300.0)
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        (Tools(per_minute=2, per_session=1000), "2 times within a minute"),
+        (Tools(per_minute=1000, per_session=2), "2 times in this conversation"),
+    ],
+)
+def test_the_limits_of_the_configuration_hold_for_each_tool_of_a_device(limits: Tools, words: str) -> None:
+    host = Host(lambda _volume: None, lambda _on: None, lambda: None, dict, lambda _text: None)
+    tools = DeviceTools(limits, host, events.Bus(), None)
+    results: queue.SimpleQueue[Result] = queue.SimpleQueue()
+
+    def respond(result: Result) -> bool:
+        results.put(result)
+        return True
+
+    def called(name: str) -> Result:
+        tools.call(ToolCall(name, "c", {}, expects_response=True), respond)
+        return results.get(timeout=60)
+
+    try:
+        for name in ("get_time", "list_timers"):
+            assert [called(name).fault for _ in range(3)] == [None, None, Fault.TOO_MANY]
+            assert words in called(name).text
+        assert tools.by_hand("get_time", {}, 60).fault is None
+    finally:
+        tools.close()
 
 
 @pytest.mark.parametrize("calls", [10_000])

@@ -86,6 +86,44 @@ def test_a_secret_does_not_show_in_parts_nor_in_other_forms() -> None:
         assert "t0ps" not in good(command("/bin/sh", "-c", script, secrets=secrets).run({}, Stop()), 4000).text
 
 
+@pytest.mark.skipif(apart.ways().way is not apart.Way.LANDLOCK, reason="by Landlock")
+def test_what_is_closed_to_tools_that_run_apart_is_told_with_the_hint(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    (hidden / "notes").write_text("n")
+
+    def failure(own: apart.Apart | None, *arguments: str) -> str:
+        made = Command(
+            arguments, may_be_option=(), directory="/", stdin=False, environment={}, secrets={}, apart=own
+        )  # fmt: skip
+        for _ in range(2):
+            with pytest.raises(ToolError) as caught:
+                made.run({}, Stop())
+        return str(caught.value)
+
+    kept_apart = apart.Apart(apart.ways(), [hidden])
+    text = failure(kept_apart, "/bin/cat", f"{hidden}/notes")
+    assert "Permission denied; programs run here apart from the daemon" in text
+    assert text.endswith("or write run_as: daemon (docs/tools.md).")
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 1
+    assert told[0].startswith("cat: The tool failed with code 1")
+    assert "run_as: daemon" in told[0]
+    # A program that may not be run is one, too; what fails for another reason, or as the daemon, is none.
+    (tmp_path / "program").write_text("")
+    assert "run_as: daemon" in failure(kept_apart, f"{tmp_path}/program")
+    assert "run_as" not in failure(kept_apart, "/bin/cat", f"{tmp_path}/missing")
+    assert "run_as" not in failure(None, "/bin/sh", "-c", "echo Permission denied >&2; false")
+
+
+def test_under_systemd_the_hint_names_the_tools_user() -> None:
+    ways = apart.Ways(apart.Way.UNIT, 0)
+    assert "chgrp parleyd-tools FILE" in apart.Apart(ways).hint_about("touch: /srv/x: Read-only file system")
+    assert apart.Apart(apart.Ways(apart.Way.NONE, 0)).hint_about("Permission denied") == ""
+
+
 def test_a_failure_tells_the_last_line_without_secrets() -> None:
     tool = command("/bin/sh", "-c", "echo first >&2; echo bad key $TOKEN >&2; exit 3", secrets={"TOKEN": "t0ps3cret"})
     with pytest.raises(ToolError) as caught:

@@ -291,3 +291,14 @@ def test_one_call_too_many_is_refused_with_words_and_by_hand_there_is_no_limit(t
     box.toolbox.call(ToolCall("t", "by hand", {}, expects_response=True), box._respond, by_hand=True)
     assert box.result() == Result("done")
     assert [line["outcome"] for line in box.log() if line["what"] == "refused"] == ["too many calls"]
+
+
+def test_so_many_calls_in_a_session_and_the_next_session_counts_anew(tmp_path: Path) -> None:
+    box = Box(tmp_path, tool("t", lambda _: "done"), limits=(1000, 2))
+    for _ in range(2):
+        for _ in range(2):
+            box.call("t")
+            assert box.result() == Result("done")
+        box.call("t")
+        assert box.result().text.startswith("t was called 2 times in this conversation")
+        box.toolbox.session_over()

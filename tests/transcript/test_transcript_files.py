@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import threading
 import time
@@ -77,6 +78,19 @@ def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="symbolic"):
         Files(tmp_path / "t", keep_days=2, max_bytes=1000).append(TODAY, b"line\n")
     assert victim.read_text() == "precious"
+
+
+def test_a_pipe_in_its_place_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "2026-11-21.jsonl")
+    files = Files(tmp_path, keep_days=2, max_bytes=1000)
+    with pytest.raises(OSError, match="No such device"):
+        files.append(TODAY, b"line\n")
+    reader = os.open(tmp_path / "2026-11-21.jsonl", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        with pytest.raises(OSError, match="regular"):
+            files.append(TODAY, b"line\n")
+    finally:
+        os.close(reader)
 
 
 def test_what_fits_a_pattern_is_not_written_and_what_cannot_be_judged_is_withheld() -> None:

@@ -20,6 +20,7 @@ from parleyd.audio.gate.gate import Passed
 from parleyd.audio.pcm import FRAME_MS, PIPELINE_RATE_HZ
 from parleyd.config.retention import Debug
 from parleyd.core.health import Pulse
+from parleyd.host.files import open_own
 from parleyd.host.told_once import ToldOnce
 
 log = logging.getLogger(__name__)
@@ -98,8 +99,7 @@ class Recorder:
 
     def _write(self, name: str, sound: bytes) -> None:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(self._directory / name, flags, 0o600)
+        descriptor = open_own(self._directory / name, os.O_WRONLY | os.O_TRUNC)
         with os.fdopen(descriptor, "wb") as file, wave.open(file, "wb") as recording:
             recording.setnchannels(1)
             recording.setsampwidth(2)

@@ -246,17 +246,18 @@ def _after(seconds: float, stop: Stop) -> threading.Timer:
 def _run(entry: _Entry, hook_event: HookEvent, stop: Stop, apart: Apart) -> str | None:
     """Runs the command. Returns the trouble as text, or None."""
     began_s = time.monotonic()
+    own = None if entry.hook.run_as == "daemon" else apart
     try:
         ran = subprocesses.run(
             entry.hook.command,
-            apart=None if entry.hook.run_as == "daemon" else apart,
+            apart=own,
             directory="/",
             environment=entry.hook.environment | hook_event.environment(),
             stdin=hook_event.document(),
             stop=stop,
         )
     except (subprocesses.NotStartedError, OSError) as error:
-        return f"could not be run: {str(error).rstrip('.')}"
+        return _hinted(f"could not be run: {str(error).rstrip('.')}", own)
     took_ms = round((time.monotonic() - began_s) * 1000)
     said = " | ".join(line for line in clean(f"{ran.output}\n{ran.errors}").splitlines() if line.strip())
     log.debug("%s ran %d ms for %s, code %d%s", entry.name, took_ms, hook_event.name, ran.status,
@@ -265,4 +266,9 @@ def _run(entry: _Entry, hook_event: HookEvent, stop: Stop, apart: Apart) -> str 
         return None
     how = f"was ended by signal {-ran.status}" if ran.status < 0 else f"failed with code {ran.status}"
     words = cause(ran.errors) or cause(ran.output)
-    return f"{how}{f': {words}' if words else ''}"
+    return _hinted(f"{how}{f': {words}' if words else ''}", own)
+
+
+def _hinted(trouble: str, apart: Apart | None) -> str:
+    hint = "" if apart is None else apart.hint_about(trouble)
+    return f"{trouble}; {hint}" if hint else trouble

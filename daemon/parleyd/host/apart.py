@@ -7,6 +7,7 @@ Landlock, as the daemon's user, who then does not reach what is hidden. Else not
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ USER = "parleyd-tools"
 UNIT = "parleyd-tools@*.service"
 # landlock(7): from these on it also restrains ioctl(2) on devices, and signals and abstract Unix sockets.
 _SIGNALS_SINCE_ABI = 6
+# How programs, Python and subprocesses.py word that something was refused.
+_REFUSED = re.compile("permission denied|read-only file system|operation not permitted|may not be run", re.IGNORECASE)
 
 
 class Way(Enum):
@@ -115,6 +118,24 @@ class Apart:
     def hide(self, places: Iterable[Path]) -> None:
         """Hides these places in addition to the fixed ones; replaces the places of the last call."""
         self.hidden = tuple(sorted({os.fsencode(place.absolute()) for place in (*self._always, *places)}))
+
+    def hint_about(self, said: str) -> str:
+        """The hint for a program that failed with these words, where being kept apart may be the reason; else ""."""
+        if not _REFUSED.search(said):
+            return ""
+        match self.ways.way:
+            case Way.UNIT:
+                return (
+                    f"programs run here as the user {USER}: let that user reach the file (chgrp {USER} FILE), keep it "
+                    f"in /var/lib/{USER}, or write run_as: daemon (docs/tools.md)"
+                )
+            case Way.LANDLOCK:
+                return (
+                    "programs run here apart from the daemon, which closes some folders to them: keep the file in a "
+                    "folder such as ~/.local/share/NAME, or write run_as: daemon (docs/tools.md)"
+                )
+            case Way.NONE:
+                return ""
 
 
 def here() -> Apart:

@@ -56,6 +56,17 @@ def open_regular(path: Path) -> int:
     raise _no_regular_file(mode)
 
 
+def open_own(path: Path, flags: int) -> int:
+    """Opens a descriptor for writing, of a file that is this user's alone and is made if need be; flags: beside those.
+    Raises OSError, also for a link and for what is no regular file: somebody else may have put it there."""
+    descriptor = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return descriptor
+    os.close(descriptor)
+    raise _no_regular_file(mode)
+
+
 def read_file(path: Path, most_bytes: int, *, pipes: bool = False) -> bytes:
     """The first `most_bytes` of a file. Raises OSError, also if it is not a regular file, and ValueError.
 

@@ -12,7 +12,7 @@ from typing import Literal
 from parleyd.agents.agent import ApprovalAsked
 from parleyd.config.tool_sections import Mcp, McpRule
 from parleyd.core import events
-from parleyd.tools.asking import Answerer, new_id, too_much_to_show
+from parleyd.tools.asking import Answerer, AskingLimit, new_id, too_much_to_show
 from parleyd.tools.audit import Audit, bounded_parameters
 
 Decision = Literal["allow", "deny", "ask"]
@@ -21,6 +21,11 @@ MAX_WAITING = 16
 # How long before the agent's own deadline a question is denied, so that the denial still reaches the agent.
 MARGIN_S = 2.0
 MAX_DESCRIPTION_CHARS = 1000
+SESSION_ENDED = "the session ended"
+DAEMON_STOPPED = "the daemon stopped"
+_NO_THREAD = "no thread left"
+# To what ended by itself nobody has said no.
+_WITHDRAWN = (SESSION_ENDED, DAEMON_STOPPED, _NO_THREAD)
 
 
 def decide(rules: Sequence[McpRule], otherwise: Decision, service: str, tool: str) -> Decision:
@@ -50,6 +55,7 @@ class Approvals:
         self._bus = bus
         self._audit = audit
         self._lock = threading.Lock()
+        self._asking_limit = AskingLimit()
         self._waiting: dict[str, _Question] = {}
 
     def ask(self, asked: ApprovalAsked, answer: Callable[[bool], bool]) -> None:
@@ -80,21 +86,23 @@ class Approvals:
         with self._lock:
             same = next((one for one in self._waiting.values() if one.asked.call_id == asked.call_id), None)
             full = len(self._waiting) >= MAX_WAITING or approval in self._waiting
-            if same is None and not full:
+            is_in_peace = self._asking_limit.over_in_s(now_s) > 0
+            if same is None and not full and not is_in_peace:
                 self._waiting[approval] = _Question(asked, wanted, answer, timer)
         if same is not None:
             # A repeated question shares the answer of the first. A different question with the same id denies both.
             if not _is_same(same.asked, asked):
                 self._settle_waiting(same.wanted.approval, False, "another question under its id")
             return
-        if full:
-            self._settle(asked, answer, allowed=False, by="too many questions")
+        if full or is_in_peace:
+            why = "too many questions" if full else "too many questions in vain"
+            self._settle(asked, answer, allowed=False, by=why)
             return
         self._bus.publish(wanted)
         try:
             timer.start()
         except RuntimeError:
-            self._settle_waiting(approval, False, "no thread left")
+            self._settle_waiting(approval, False, _NO_THREAD)
 
     def answer(self, approval: str, *, allow: bool, who: Answerer) -> events.ApprovalWanted | None:
         """Applies a person's decision. Returns the settled question, or None if no question with this id waits."""
@@ -115,6 +123,8 @@ class Approvals:
     ) -> events.ApprovalWanted | None:
         with self._lock:
             question = self._waiting.pop(approval, None)
+            if question is not None and by not in _WITHDRAWN:
+                self._asking_limit.settled(time.monotonic(), allowed=allowed)
         if question is None:
             return None
         question.timer.cancel()

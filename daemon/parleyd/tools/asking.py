@@ -3,12 +3,15 @@
 People approve what they see. Therefore the whole call is shown, with nothing masked and nothing cut, and a call that is
 too long to be shown is denied. A person answers with an id that is made here, because an agent chooses its own ids and
 the time at which its question ends: it could replace the question that the person is reading by another one.
+
+After three calls in a row that were not allowed, nobody is asked for a while, so that a person cannot be worn down.
 """
 
 from __future__ import annotations
 
 import json
 import secrets
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal
@@ -19,6 +22,9 @@ from parleyd.tools.result import ToolError
 # The longest parameters, as JSON, and the longest name that a person can be expected to read.
 MAX_SHOWN_CHARS = 4000
 MAX_NAME_CHARS = 200
+# After this many calls in a row that were not allowed within this time, nobody is asked for the rest of the time.
+MOST_IN_VAIN = 3
+IN_VAIN_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,25 @@ class Answerer:
 
     def told(self) -> dict[str, object]:
         return asdict(self)
+
+
+class AskingLimit:
+    """Limits how often a person is asked without allowing the call. now_s: monotonic. Pure."""
+
+    def __init__(self) -> None:
+        self._in_vain_s: deque[float] = deque(maxlen=MOST_IN_VAIN)
+
+    def settled(self, now_s: float, *, allowed: bool) -> None:
+        if allowed:
+            self._in_vain_s.clear()
+        else:
+            self._in_vain_s.append(now_s)
+
+    def over_in_s(self, now_s: float) -> float:
+        """Returns the seconds until a person may be asked again; 0: now."""
+        if len(self._in_vain_s) < MOST_IN_VAIN:
+            return 0.0
+        return max(0.0, self._in_vain_s[0] + IN_VAIN_S - now_s)
 
 
 def new_id() -> str:

@@ -34,6 +34,7 @@ from parleyd.core.health import Pulse
 from parleyd.core.log_fields import NOTICE
 from parleyd.core.log_fields import fields as log_fields
 from parleyd.core.text import bounded, name_text, without
+from parleyd.host.files import open_own
 from parleyd.tools.parameters import MAX_BYTES
 
 log = logging.getLogger(__name__)
@@ -426,7 +427,7 @@ def _now() -> str:
 
 def _open(path: Path) -> int:
     # O_NOFOLLOW: a symbolic link that somebody has put there is not followed.
-    return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    return open_own(path, os.O_RDWR | os.O_APPEND)
 
 
 def _rotate(path: Path, descriptor: int, old_files: int) -> None:

@@ -6,16 +6,21 @@ A Python function runs in a process of its own, so that it can be killed, cannot
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+from parleyd.core.log_fields import fields
 from parleyd.core.text import cause, without
 from parleyd.host import subprocesses
 from parleyd.host.apart import Apart
 from parleyd.host.stopping import Stop
 from parleyd.tools import template
 from parleyd.tools.result import Fault, ToolError
+
+log = logging.getLogger(__name__)
 
 
 class Command:
@@ -40,6 +45,7 @@ class Command:
         self._environment = {**environment, **secrets}
         self._secrets = tuple(secrets.values())
         self._apart = apart
+        self._is_hinted = False
 
     def run(self, parameters: Mapping[str, object], stop: Stop) -> str:
         arguments = template.arguments(self._templates, parameters, self._may_be_option)
@@ -57,13 +63,25 @@ class Command:
                 stop=stop,
             )
         except subprocesses.NotStartedError as error:
-            raise ToolError(Fault.FAILED, str(error)) from None
+            raise ToolError(Fault.FAILED, self._hinted(arguments[0], str(error))) from None
         if ran.status != 0:
             said = cause(ran.errors, self._secrets) or cause(ran.output, self._secrets)
             how = f"signal {-ran.status}" if ran.status < 0 else f"code {ran.status}"
             text = f"The tool failed with {how}{f': {said}' if said else ''}"
-            raise ToolError(Fault.FAILED, text.rstrip(".") + ".")
+            raise ToolError(Fault.FAILED, self._hinted(arguments[0], text))
         return without(ran.output, self._secrets)
+
+    def _hinted(self, program: str, text: str) -> str:
+        """The words of a failure, as a sentence: with what to do where the program was refused something for running
+        apart, which the log says, too, once."""
+        text = text.rstrip(".")
+        hint = "" if self._apart is None else self._apart.hint_about(text)
+        if not hint:
+            return f"{text}."
+        if not self._is_hinted:
+            self._is_hinted = True
+            log.warning("%s: %s; %s", Path(program).name, text, hint, extra=fields(reason=text, hint=hint))
+        return f"{text}; {hint}."
 
 
 class PythonFunction(Command):

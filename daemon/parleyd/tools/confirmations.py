@@ -11,44 +11,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from parleyd.config.tool_sections import MAX_TIMEOUT_S
 from parleyd.core import events
 from parleyd.host.stopping import Stop
-from parleyd.tools.asking import Answerer, new_id, too_much_to_show
+from parleyd.tools.asking import MOST_IN_VAIN, Answerer, AskingLimit, new_id, too_much_to_show
 from parleyd.tools.audit import Audit
 from parleyd.tools.result import Fault, ToolError
 from parleyd.tools.timers import duration
 
-# After this many calls in a row that were not allowed within this time, nobody is asked for the rest of the time.
-MOST_IN_VAIN = 3
-IN_VAIN_S = 600.0
 _WITHDRAWN = "the call was over"
 # How the agent may describe what the person has to do.
 BY_BUTTON = "they press the button on this device while it asks (holding it says no)"
 BY_COMMAND = "somebody types `parleyd approve` on this device while it asks"
-
-
-class AskingLimit:
-    """Limits how often a person is asked without allowing the call. now_s: monotonic. Pure."""
-
-    def __init__(self) -> None:
-        self._in_vain_s: deque[float] = deque(maxlen=MOST_IN_VAIN)
-
-    def settled(self, now_s: float, *, allowed: bool) -> None:
-        if allowed:
-            self._in_vain_s.clear()
-        else:
-            self._in_vain_s.append(now_s)
-
-    def over_in_s(self, now_s: float) -> float:
-        """Returns the seconds until a person may be asked again; 0: now."""
-        if len(self._in_vain_s) < MOST_IN_VAIN:
-            return 0.0
-        return max(0.0, self._in_vain_s[0] + IN_VAIN_S - now_s)
 
 
 @dataclass(slots=True)

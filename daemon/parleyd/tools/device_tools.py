@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -20,7 +22,7 @@ from parleyd.host import apart as apart_module
 from parleyd.host.apart import Apart
 from parleyd.tools import ENTRY_POINT_GROUP, timers
 from parleyd.tools.alarm_clock import AlarmClock
-from parleyd.tools.approvals import Approvals
+from parleyd.tools.approvals import DAEMON_STOPPED, SESSION_ENDED, Approvals
 from parleyd.tools.asking import Answerer
 from parleyd.tools.audit import Audit
 from parleyd.tools.built_in import Device, built_in_tools
@@ -28,9 +30,9 @@ from parleyd.tools.command import Command, PythonFunction
 from parleyd.tools.confirmations import BY_COMMAND, Confirmations
 from parleyd.tools.http import Http
 from parleyd.tools.limits import Limits
-from parleyd.tools.parameters import Parameters
+from parleyd.tools.parameters import Parameters, load_checker
 from parleyd.tools.result import Fault, Result, ToolError, failed
-from parleyd.tools.toolbox import Respond, Runner, Tool, Toolbox
+from parleyd.tools.toolbox import STOP_S, Respond, Runner, Tool, Toolbox
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +89,9 @@ class DeviceTools:
             result_chars=config.result_chars,
         )
         self._approvals = Approvals(config.mcp, bus, self._audit)
+        self._is_prepared = not tools
+        self._preparing: threading.Thread | None = None
+        bus.subscribe(self._prepare)
 
     @property
     def tools(self) -> Mapping[str, Tool]:
@@ -97,10 +102,13 @@ class DeviceTools:
 
     def close(self) -> None:
         """Kills running tools; takes about two seconds at most."""
-        self._approvals.drop_all("the daemon stopped")
+        self._approvals.drop_all(DAEMON_STOPPED)
         self._toolbox.close()
         self.alarm_clock.close()
         self._audit.close()
+        if self._preparing is not None:
+            # An interpreter that ends in the middle of an import may end in a crash.
+            self._preparing.join(STOP_S)
 
     @property
     def pulses(self) -> tuple[Pulse, ...]:
@@ -127,7 +135,18 @@ class DeviceTools:
     def session_over(self) -> None:
         """Kills running tools and denies waiting questions: the agent that asked for them is gone."""
         self._toolbox.session_over()
-        self._approvals.drop_all("the session ended")
+        self._approvals.drop_all(SESSION_ENDED)
+
+    def _prepare(self, event: events.Event) -> None:
+        """In the first session: loads the checker of parameters, so that no call has to wait for it."""
+        if self._is_prepared or not isinstance(event, events.SessionOpened):
+            return
+        self._is_prepared = True
+        thread = threading.Thread(target=load_checker, name="tools-preparing", daemon=True)
+        # If the system has no thread left, the first call loads it.
+        with contextlib.suppress(RuntimeError):
+            thread.start()
+            self._preparing = thread
 
     # ------------------------------------------------------------ for commands
 

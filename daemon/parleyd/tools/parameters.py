@@ -1,6 +1,6 @@
 """The parameters of a call: bounded, then checked against the tool's JSON Schema. Pure, except for pattern timeouts.
 
-jsonschema costs 4 to 10 MiB and is loaded with the first call: a device without tools never pays for it.
+jsonschema is loaded when it is first needed (see json_schema.py): a device without tools never pays for it.
 
 jsonschema matches patterns with Python's `re`, which can backtrack without end on a text that was made for it, and
 holds the interpreter lock meanwhile: the sound would stop. Therefore patterns are matched by the package regex, which
@@ -26,7 +26,7 @@ import msgspec
 
 from parleyd.config import suggest
 from parleyd.core.text import bounded, clean
-from parleyd.tools import coercion
+from parleyd.tools import coercion, json_schema
 from parleyd.tools.result import Fault, ToolError
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ class Parameters:
 
     def check_schema(self) -> None:
         """Raises SchemaError if the schema cannot be used."""
+        json_schema.load()
         from jsonschema import Draft202012Validator, exceptions
 
         properties = self.schema.get("properties")
@@ -145,6 +146,7 @@ class Parameters:
         return errors
 
     def _problem(self, values: dict[str, object]) -> str | None:
+        json_schema.load()
         from jsonschema.exceptions import best_match
         from referencing.exceptions import Unresolvable
 
@@ -176,6 +178,11 @@ class Parameters:
                  for name, inner in properties.items()
                  for wanted in [coercion.wanted(inner, self.schema)]]  # fmt: skip
         return f"{text}; it takes {_short(', '.join(takes))}" if takes else f"{text}; it takes no parameters"
+
+
+def load_checker() -> None:
+    """Loads all that a check needs, so that the first one does not wait for it. Thread-safe."""
+    Parameters({}).check({})
 
 
 # The function that checks one keyword of a schema; see jsonschema.validators.create.

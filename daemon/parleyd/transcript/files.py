@@ -14,6 +14,8 @@ import re
 from datetime import date, timedelta
 from pathlib import Path
 
+from parleyd.host.files import open_own
+
 _NAME = re.compile(r"(?P<day>\d{4}-\d\d-\d\d)(?:\.(?P<part>\d+))?\.jsonl")
 DIRECTORY_NAME = "transcripts"
 
@@ -83,7 +85,7 @@ class Files:
             total_bytes -= sizes[path]
 
     def _write(self, path: Path, line: bytes) -> None:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        descriptor = open_own(path, os.O_WRONLY | os.O_APPEND)
         try:
             os.fchmod(descriptor, 0o600)
             size = os.fstat(descriptor).st_size

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from local_client import Client, spoken
 
+from listeners import addresses
 from parleyd.embedded.child import AgentChild
 from parleyd.embedded.settings import AgentSettings
 
@@ -83,6 +84,12 @@ def test_it_converses_line_by_line_and_ends_on_a_signal(number: signal.Signals, 
     notes = [json.loads(line) for line in (tmp_path / "rec" / "connection-001.jsonl").read_text().splitlines()]
     assert notes[0]["from"] == "client"
     assert notes[0]["message"]["type"] == "conversation_initiation_client_data"
+
+
+def test_as_it_comes_nobody_on_the_network_reaches_it() -> None:
+    with command("--port", "0", "--ears", "none") as process:
+        port = int(listening(process).url.rpartition(":")[2])
+        assert addresses(port) == {"127.0.0.1"}
 
 
 def test_it_ends_with_its_standard_input_and_not_before_and_speaks_json() -> None:
