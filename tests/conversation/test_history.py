@@ -77,3 +77,12 @@ def test_the_agent_is_told_how_long_ago_it_was_and_nothing_of_what_is_old(
     if text is not None and ago is not None:
         assert ago in text
         assert "Will it rain?" in text
+
+
+def test_a_blank_answer_is_no_line_and_a_correction_is_of_the_agents_last(history: History) -> None:
+    history.corrected("of nothing")
+    history.agent_says("one two three", 1, 90.0)
+    history.agent_says("  ", 2, 90.0)
+    history.user_said("Stop.", 91.0)
+    history.corrected("one")
+    assert told(history) == ["agent: one … (interrupted)", "user: Stop."]
