@@ -447,6 +447,23 @@ def test_an_earcon_that_is_off_is_none_and_one_that_nobody_takes_is_stale(rig: R
     assert not track.waits
 
 
+def test_an_earcon_waits_for_the_end_of_the_voice(rig: Rig) -> None:
+    rig.enqueue(1, level(1000, 0.05))
+    rig.mix.play_earcon("muted", rig.now_s, after_voice=True)
+    assert set(rig.take(5)) == {1000}
+    rig.mix.end_answer(1)
+    assert 500 in rig.take(10)
+
+
+def test_a_sample_that_the_resampler_holds_back_comes_out_at_the_end(rig: Rig) -> None:
+    rig.mix.set_format(AudioFormat("pcm", 16_000))
+    rig.enqueue(1, level(1000, 1 / 16_000, rate_hz=16_000))
+    rig.work()
+    rig.mix.end_answer(1)
+    rig.take(60)
+    assert rig.heard()[-1].finished
+
+
 def test_half_a_sample_of_an_announcement_waits_for_its_other_half(rig: Rig) -> None:
     track = rig.mix.announcement
     track.begin(FMT)

@@ -20,6 +20,7 @@ from parleyd.agents.agent import (
     ApprovalAsked,
     Interruption,
     Malformed,
+    Notice,
     ToolCall,
     Unknown,
     UserTranscript,
@@ -633,6 +634,7 @@ def test_the_invariants_hold_whatever_happens(ops: list[tuple[str, object]]) -> 
 def test_events_that_only_the_log_has() -> None:
     scene = Scene()
     scene.begin()
+    scene.agent(Notice("ping", {}))
     before = len(scene.published())
     for event in (
         AgentError("your key k is over its limit", "limit", 1008),
@@ -681,8 +683,10 @@ def test_a_new_configuration_is_in_force_at_once() -> None:
     scene.begin()
     scene.conversation.reconfigure(BargeIn(mode="off"), Continuity(mode="always", max_lines=1))
     assert scene.conversation.barge_in.mode == "off"
+    assert not scene.conversation.understood
     scene.hears("one")
     scene.hears("two")
+    assert scene.conversation.understood
     scene.lose()
     assert carried(scene) == ["user: two"]
 

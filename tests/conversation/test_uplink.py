@@ -675,3 +675,13 @@ def test_a_loss_that_goes_on_is_told_every_half_minute() -> None:
     losses = line.take_losses()
     assert [loss.cause for loss in losses] == [TOO_SLOW]
     assert losses[0].lost_ms == pytest.approx(LONG_LOSS_S * 1000, abs=FRAME_MS)
+
+
+def test_one_utterance_after_the_other_makes_room() -> None:
+    line = uplink(capacity_ms=300)
+    for second in range(3):
+        line.talk_started(float(second))
+        push(line, range(second * 50, second * 50 + 10), speech=True)
+        line.talk_stopped(second + 0.2)
+    assert line.kept_from_s == 2.0
+    assert line.begin() == 200
