@@ -16,8 +16,8 @@ PACKAGES = {
     "websocket._socket": "tests/conversation/test_websocket_contract.py",
 }
 REQUIREMENTS = {"websocket": "websocket-client"}
-# Of the standard library, whose versions scripts/test-matrix tries: modules beneath the public ones, which load sooner or
-# need no lock, and what argparse has no public name for. (Attributes of its objects are not looked for.)
+# Of the standard library, whose versions scripts/test-matrix tries: modules beneath the public ones, which load sooner
+# or need no lock, and what argparse has no public name for. (Attributes of its objects are not looked for.)
 STANDARD = {
     "_socket": "tests/tools/test_tool_processes.py",
     "_thread": "tests/host/test_resolving.py",
