@@ -28,7 +28,7 @@ class Watched(dict[str, int]):
         Watched.looks += 1
         return super().__eq__(other)
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
     def __contains__(self, key: object) -> bool:
         Watched.looks += 1

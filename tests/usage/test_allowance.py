@@ -58,7 +58,12 @@ NOW = datetime.fromisoformat("2026-11-21T12:00")
 
 
 def budgets(used_day_min: float, used_month_min: float, **config: float) -> list[tuple[bool, int]]:
-    found = budget_uses(Budget(**config), Amount(used_day_min * 60), Amount(used_month_min * 60), NOW)
+    found = budget_uses(
+        Budget(**config),  # type: ignore[arg-type]
+        Amount(used_day_min * 60),
+        Amount(used_month_min * 60),
+        NOW,
+    )
     return [(use.is_near, round(use.left_s)) for use in found]
 
 
