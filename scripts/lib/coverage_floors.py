@@ -1,4 +1,9 @@
-"""coverage_floors.py hold|raise|show REPORT: compares a JSON report of coverage with the floors beside the tests."""
+"""What coverage has to reach: tests/coverage_floors.json holds a floor in percent of lines for each package, and under
+"decisions" the modules that are covered wholly, with the tests that do so.
+
+coverage_floors.py tests                                 the tests of what decides, one a line
+coverage_floors.py hold|raise|show|decisions REPORT      compares a JSON report of coverage
+"""
 
 from __future__ import annotations
 
@@ -6,30 +11,55 @@ import json
 import sys
 from collections import Counter
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 FLOORS = Path(__file__).parents[2] / "tests" / "coverage_floors.json"
 
 
-def main(mode: str, report: Path) -> int:
+def by_package(files: dict[str, Any], floors: dict[str, int]) -> tuple[dict[str, int], bool]:
+    """→ (percent of lines for each package, whether all are at their floors)."""
     lines: Counter[str] = Counter()
     run: Counter[str] = Counter()
-    for name, file in json.loads(report.read_text())["files"].items():
-        inside = PurePosixPath(name.partition("daemon/parleyd/")[2])
+    for name, file in files.items():
+        inside = PurePosixPath(name)
         package = inside.parts[0] if len(inside.parts) > 1 else "(top)"
         lines[package] += file["summary"]["num_statements"]
         run[package] += file["summary"]["covered_lines"]
     # Rounded down, so that what is reached is held, and not what was nearly reached.
     reached = {one: 100 * run[one] // lines[one] for one in sorted(lines) if lines[one]}
-    if mode == "raise":
-        FLOORS.write_text(json.dumps(reached, indent=2) + "\n")
-    floors = json.loads(FLOORS.read_text()) if FLOORS.exists() and mode == "hold" else {}
     for one, percent in reached.items():
-        print(
-            f"{one:14} {percent:3} %"
-            + (f"  BELOW its floor of {floors[one]} %" if percent < floors.get(one, 0) else "")
-        )
-    return int(any(percent < floors.get(one, 0) for one, percent in reached.items()))
+        floor = floors.get(one, 0)
+        print(f"{one:14} {percent:3} %" + (f"  BELOW its floor of {floor} %" if percent < floor else ""))
+    return reached, all(percent >= floors.get(one, 0) for one, percent in reached.items())
+
+
+def decisions(files: dict[str, Any], modules: list[str]) -> bool:
+    """Whether every line and branch of the modules is run."""
+    is_whole = True
+    for name in modules:
+        file = files.get(name, {"missing_lines": ["all of it"], "missing_branches": []})
+        missing = [*file["missing_lines"], *(f"{start} to {end}" for start, end in file["missing_branches"])]
+        if missing:
+            is_whole = False
+            print(f"daemon/parleyd/{name}: its own tests do not run the lines {', '.join(map(str, missing))}")
+    print(f"{len(modules)} modules that decide: " + ("every line and branch is run" if is_whole else "see above"))
+    return is_whole
+
+
+def main(mode: str, *report: str) -> int:
+    kept = json.loads(FLOORS.read_text())
+    if mode == "tests":
+        print("\n".join(kept["decisions"]["tests"]))
+        return 0
+    found = json.loads(Path(report[0]).read_text())["files"]
+    files = {name.partition("daemon/parleyd/")[2]: file for name, file in found.items()}
+    if mode == "decisions":
+        return int(not decisions(files, kept["decisions"]["modules"]))
+    reached, is_held = by_package(files, kept["packages"] if mode == "hold" else {})
+    if mode == "raise":
+        FLOORS.write_text(json.dumps(kept | {"packages": reached}, indent=2) + "\n")
+    return int(not is_held)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1], Path(sys.argv[2])))
+    raise SystemExit(main(*sys.argv[1:]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
+from queue import SimpleQueue
 
 import pytest
 
@@ -14,15 +14,25 @@ from parleyd.audio.devices.portaudio_host import host
 
 
 def test_many_calls_may_take_long_if_each_returns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deadlines, "HANG_S", 1.0)
+    clock_s = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: clock_s)
+    looks: SimpleQueue[None] = SimpleQueue()
+
+    def looked() -> bool:
+        looks.put(None)
+        return False
 
     def work() -> int:
-        for _ in range(15):
+        nonlocal clock_s
+        for _ in range(5):
             with host.calling("opening a device"):
-                time.sleep(0.1)
+                clock_s += 0.6 * deadlines.HANG_S
+                # The first may have begun before.
+                for _ in range(2):
+                    looks.get(timeout=60)
         return 7
 
-    assert in_time(work, "opening a device") == 7
+    assert in_time(work, "opening a device", looked) == 7
 
 
 def test_one_call_that_does_not_return_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,15 +60,19 @@ def test_what_work_raises_is_raised() -> None:
         in_time(work, "opening a device")
 
 
-def test_what_is_nearly_done_is_not_left_behind() -> None:
-    began = threading.Event()
+def test_what_is_nearly_done_is_not_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    is_given_up = threading.Event()
+
+    def give_up() -> bool:
+        is_given_up.set()
+        return True
 
     def work() -> int:
-        began.set()
-        time.sleep(0.2)
+        is_given_up.wait(60)
         return 7
 
-    assert in_time(work, "opening a device", began.is_set) == 7
+    monkeypatch.setattr(deadlines, "GIVE_UP_S", 60.0)
+    assert in_time(work, "opening a device", give_up) == 7
 
 
 def test_what_is_given_up_is_no_fault_of_the_device(monkeypatch: pytest.MonkeyPatch) -> None:

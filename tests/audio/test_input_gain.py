@@ -71,7 +71,8 @@ def at_loudness(said: np.ndarray, dbfs: float) -> np.ndarray:
     """Where it is not silent it has this level."""
     frames = np.sort((said[: len(said) // 320 * 320].reshape(-1, 320) ** 2).mean(axis=1))
     active = frames[frames > frames[-1] / 1000].mean()
-    return said * 10 ** (dbfs / 20) / np.sqrt(active)
+    louder: np.ndarray = said * 10 ** (dbfs / 20) / np.sqrt(active)
+    return louder
 
 
 def pcm_of(*values: int) -> bytes:
@@ -321,7 +322,8 @@ def moved(trigger: str, after: str) -> events.StateChanged:
 
 
 def kept(directory: Path, section: AudioInput) -> tuple[InputGain, GainKeeper, list[events.Event]]:
-    remembered, bus, told = RememberedGain(directory), events.Bus(), []
+    remembered, bus = RememberedGain(directory), events.Bus()
+    told: list[events.Event] = []
     gain = remembered_gain(section, remembered)
     keeper = GainKeeper(gain, section, remembered, bus)
     bus.subscribe(told.append)

@@ -54,7 +54,8 @@ def spoken(folder: Path, *command: str) -> Wave:
     pcm, rate_hz = read_wav(path)
     resampler = Resampler(rate_hz, PIPELINE_RATE_HZ)
     wave = samples_of(resampler.process(pcm) + resampler.flush()).astype(np.float64)
-    return wave * 9000 / np.abs(wave).max()
+    louder: Wave = wave * 9000 / np.abs(wave).max()
+    return louder
 
 
 class Room:

@@ -10,6 +10,7 @@ from playback_room import samples, tone
 
 from parleyd.audio.earcons.sounds import Sound
 from parleyd.audio.pcm import AudioFormat
+from parleyd.audio.playback.earcon_track import STALE_S
 from parleyd.audio.playback.gain import AS_IS, Fader, Layer, Move, mixed
 from parleyd.audio.playback.mix import FADE_S, Mix
 from parleyd.audio.playback.playhead import GIVE_UP_S, Heard, Started
@@ -392,3 +393,87 @@ def test_an_answer_that_nobody_ended_is_told_after_a_pause(rig: Rig) -> None:
     assert rig.mix.audible(rig.now_s).voice_until_s == pytest.approx(over_s)
     rig.now_s = math.nextafter(over_s + GIVE_UP_S, math.inf) + 1e-6
     assert rig.heard() == [Heard(1, 20, 20, True)]
+
+
+# ---------------------------------------------------------------- more than is kept, and what is told of it
+
+
+def test_an_answer_beyond_the_queues_limit_is_cut_and_its_end_is_told_as_lost(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("parleyd.audio.playback.answer_queue.QUEUE_LIMIT_S", 0.1)
+    rig.enqueue(1, level(1000, 0.3))
+    rig.enqueue(1, level(1000, 0.1))
+    assert rig.mix.dropped_s == pytest.approx(0.3)
+    assert len([record for record in caplog.records if "no more is kept" in record.message]) == 1
+    rig.mix.end_answer(1)
+    rig.take(40)
+    told = rig.heard()[-1]
+    assert (told.heard_ms, told.total_ms, told.lost_ms, told.finished) == (100, 400, 300, False)
+    assert rig.mix.silent_from_s < rig.now_s
+
+
+def test_what_was_cleared_is_freed_piece_by_piece(rig: Rig) -> None:
+    for answer in range(1, 40):
+        rig.enqueue(answer, level(1000, 0.01))
+    rig.mix.clear(rig.now_s, fade=False)
+    frees = 0
+    while rig.mix.has_waste:
+        rig.mix.free_some()
+        frees += 1
+    assert frees > 1
+    rig.mix.free_some()
+
+
+def test_the_volume_is_where_it_goes(rig: Rig) -> None:
+    rig.mix.set_volume(0.25)
+    assert rig.mix.volume == 0.25
+
+
+def test_a_sound_that_is_made_louder_saturates() -> None:
+    loud = Layer(np.full(100, 30_000, "<i2").tobytes(), (Move(2.0, 2.0),))
+    assert set(samples(mixed(100, [loud], AS_IS))) == {32767}
+
+
+def test_an_earcon_that_is_off_is_none_and_one_that_nobody_takes_is_stale(rig: Rig) -> None:
+    track = rig.mix.earcons
+    assert track.take(480, rig.now_s, LATENCY_S, voice=False) == b""
+    rig.mix.play_earcon("error", rig.now_s, after_voice=False)
+    assert track.take(480, rig.now_s, LATENCY_S, voice=False) == b""
+    rig.mix.play_earcon("muted", rig.now_s, after_voice=False)
+    assert track.waits
+    rig.now_s += STALE_S + 0.1
+    assert track.take(480, rig.now_s, LATENCY_S, voice=False) == b""
+    assert not track.waits
+
+
+def test_an_earcon_waits_for_the_end_of_the_voice(rig: Rig) -> None:
+    rig.enqueue(1, level(1000, 0.05))
+    rig.mix.play_earcon("muted", rig.now_s, after_voice=True)
+    assert set(rig.take(5)) == {1000}
+    rig.mix.end_answer(1)
+    assert 500 in rig.take(10)
+
+
+def test_a_sample_that_the_resampler_holds_back_comes_out_at_the_end(rig: Rig) -> None:
+    rig.mix.set_format(AudioFormat("pcm", 16_000))
+    rig.enqueue(1, level(1000, 1 / 16_000, rate_hz=16_000))
+    rig.work()
+    rig.mix.end_answer(1)
+    rig.take(60)
+    assert rig.heard()[-1].finished
+
+
+def test_half_a_sample_of_an_announcement_waits_for_its_other_half(rig: Rig) -> None:
+    track = rig.mix.announcement
+    track.begin(FMT)
+    whole = level(1000, 0.01)
+    track.feed(whole[:1])
+    assert not track.waits
+    track.feed(whole[1:])
+    assert track.left(rig.now_s)
+    track.under_talk(True)
+    track.end()
+    rig.take(20)
+    rig.now_s += 1.0
+    assert not track.left(rig.now_s)

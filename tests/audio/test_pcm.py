@@ -14,7 +14,7 @@ def of(*values: int) -> bytes:
 
 
 def values(data: bytes) -> list[int]:
-    return np.frombuffer(data, "<i2").tolist()
+    return [int(value) for value in np.frombuffer(data, "<i2")]
 
 
 @pytest.mark.parametrize(

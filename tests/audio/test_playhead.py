@@ -109,3 +109,27 @@ def test_what_was_heard_is_forgotten_after_many_answers() -> None:
     for number, total_ms in ((0, 100), (99, 200)):
         head.handed(head.queued(number, 0.1), 100, 0.0, at_s=200.0 + number)
         assert head.due(202.0 + number, dry=True)[-1] == Heard(number, total_ms, total_ms, finished=True)
+
+
+def test_an_answer_of_which_all_was_lost_ends_without_a_sound() -> None:
+    head = playhead()
+    head.lost(1, 0.5)
+    assert head.next_due_s(dry=False) is None
+    assert head.next_due_s(dry=True) == pytest.approx(GIVE_UP_S)
+    head.lost(2, 0.5)
+    head.end(2)
+    assert head.due(5.0, dry=True) == [
+        Heard(1, 0, 500, finished=False, lost_ms=500),
+        Heard(2, 0, 500, finished=False, lost_ms=500),
+    ]
+
+
+def test_of_very_many_answers_the_oldest_accounts_are_forgotten() -> None:
+    head = playhead()
+    first = head.queued(1, 0.1)
+    head.handed(first, 100, 0.0, at_s=1.0)
+    for answer in range(2, 200):
+        head.lost(answer, 0.1)
+    told = [one for one in head.due(50.0, dry=True) if isinstance(one, Heard)]
+    assert told[0] == Heard(1, 100, 100, finished=True)
+    assert len(told) <= 64

@@ -59,3 +59,11 @@ def test_however_it_bounces_one_press_is_one_press(gaps_s: list[float], held_s: 
 
     changes = bouncing(1.0, True, 20) + bouncing(1.0 + held_s, False, after)
     assert [press for press, _ in run(Presses(20, 800), changes)] == ["short"]
+
+
+def test_a_change_that_is_told_twice_is_one_change() -> None:
+    presses = Presses(50, 800)
+    presses.change(True, 1.0)
+    due_s = presses.due_s
+    presses.change(True, 1.01)
+    assert presses.due_s == due_s

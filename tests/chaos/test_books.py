@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from chaos.books import Came, Fate, Loss, Said, Shape, balance, disorder, missing, shape_of
+from chaos.books import Came, Entry, Fate, Loss, Said, Shape, balance, disorder, missing, shape_of
 
 LOUD = tuple(range(2, 52))
 
@@ -15,7 +15,9 @@ def came(session: int, frames: range, ready_s: float = 9.0) -> Came:
     return Came(session, ready_s, tuple(frames))
 
 
-def entry(brought: list[Came], heard_s: float | None = None, losses: tuple[Loss, ...] = (), opened: bool = True):
+def entry(
+    brought: list[Came], heard_s: float | None = None, losses: tuple[Loss, ...] = (), opened: bool = True
+) -> Entry:
     heard = {} if heard_s is None else {1: heard_s}
     return balance([said()], {1: brought}, heard, losses, [10.0] if opened else [], {})[0]
 
@@ -39,7 +41,7 @@ def test_missing_frames_are_told_by_their_place() -> None:
         ((50, 0, 0), Shape.NOTHING),
     ],
 )
-def test_the_shape_is_that_of_the_largest_part_that_is_missing(parts: tuple[int, int, int], shape: Shape):
+def test_the_shape_is_that_of_the_largest_part_that_is_missing(parts: tuple[int, int, int], shape: Shape) -> None:
     assert shape_of(LOUD, *parts) is shape
 
 

@@ -36,7 +36,7 @@ GROUPS: dict[str, Callable[[], list[Kind]]] = {
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("group", GROUPS)
-def test_no_fault_breaks_a_promise(group: str):
+def test_no_fault_breaks_a_promise(group: str) -> None:
     chosen = {kind.name: kind for kind in GROUPS[group]() if kind.seconds <= all_kinds.SHORT_S}
     seconds = {kind.name: kind.seconds for kind in chosen.values()}
     lives = sample(all_kinds.chosen_from(chosen), seconds, all_kinds.ALWAYS, SEED, LIVES)

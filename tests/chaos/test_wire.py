@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ def masked(opcode: int, payload: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 65535])
-def test_what_a_client_sends_is_read_however_it_is_cut(size: int):
+def test_what_a_client_sends_is_read_however_it_is_cut(size: int) -> None:
     payload = os.urandom(size)
     line = Line.__new__(Line)
     line._buffer = bytearray()
@@ -33,7 +34,7 @@ def test_what_a_client_sends_is_read_however_it_is_cut(size: int):
 
 
 @pytest.mark.parametrize(("size", "head"), [(5, b"\x81\x05"), (300, b"\x81\x7e\x01\x2c"), (70000, b"\x81\x7f")])
-def test_frames_have_the_shortest_length(size: int, head: bytes):
+def test_frames_have_the_shortest_length(size: int, head: bytes) -> None:
     assert frame(TEXT, bytes(size)).startswith(head)
 
 
@@ -47,7 +48,7 @@ def test_every_20_ms_of_all_that_is_said_is_unique() -> None:
     assert len(set(pieces)) == len(pieces)
 
 
-def test_tones_are_told_apart_in_what_the_speaker_played(tmp_path):
+def test_tones_are_told_apart_in_what_the_speaker_played(tmp_path: Path) -> None:
     played = [np.frombuffer(voices.tone(number, 0.6), "<i2") for number in (1, 2, 40)]
     sound = np.repeat(np.concatenate([np.zeros(8000, np.int16), *played]), 3)
     header = b"RIFF" + bytes(4) + b"WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 1, 48_000, 96_000, 2, 16)

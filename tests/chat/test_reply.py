@@ -102,3 +102,9 @@ def test_what_cannot_hint_itself_is_not_waited_for() -> None:
     assert reply.until_s == 2
     assert reply.why_none(60) == ("no answer: the key is wrong", "change it")
     assert after(typed("mine"), state("backing off", "refused")).why_none(60) == ("no answer: it hung up", None)
+
+
+def test_settling_keeps_an_answer() -> None:
+    reply = after(typed("mine"), answer("Yes."))
+    reply.settle()
+    assert reply.answer == "Yes."

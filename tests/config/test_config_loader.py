@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from parleyd.checks.configuration import ConfigError, load, parse
+from parleyd.config.base import Secret
 from parleyd.config.loader import MAX_BYTES
-from parleyd.config.schema import Config, Secret
+from parleyd.config.schema import Config
 
 LOCAL = "provider: local\n"
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from parleyd.config.schema import Config, ElevenLabs, Secret
+from parleyd.config.base import Secret
+from parleyd.config.schema import Config, ElevenLabs
 from parleyd.config.secrets import HIDDEN, SecretError, masked, resolve
 
 KEY = "sk_0123456789abcdef"

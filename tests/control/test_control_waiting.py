@@ -208,7 +208,9 @@ def test_of_two_who_start_over_a_dead_socket_one_gets_the_place(tmp_path: Path) 
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as dead:
             path.unlink(missing_ok=True)
             dead.bind(str(path))
-        begin, got, refused = threading.Barrier(2), [], []
+        begin = threading.Barrier(2)
+        got: list[object] = []
+        refused: list[object] = []
 
         def start(begin: threading.Barrier = begin, got: list[Any] = got, refused: list[str] = refused) -> None:
             begin.wait()

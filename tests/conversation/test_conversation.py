@@ -1,5 +1,8 @@
 """The conversation: what follows from what, by hand and over generated sequences."""
 
+# What is asserted of a property stands until it is asserted again, mypy thinks.
+# mypy: disable-error-code="unreachable"
+
 from __future__ import annotations
 
 import json
@@ -11,21 +14,30 @@ from hypothesis import strategies as st
 
 from parleyd.agents.agent import (
     AgentAudio,
+    AgentError,
     AgentHangsUp,
     AgentResponse,
+    AgentResponseComplete,
     AgentResponseCorrection,
     AgentResponsePart,
     ApprovalAsked,
     Interruption,
+    Malformed,
+    Notice,
     ToolCall,
+    Unknown,
     UserTranscript,
 )
 from parleyd.audio.playback.playhead import Heard
+from parleyd.config.retention import Continuity
+from parleyd.config.schema import BargeIn
 from parleyd.conversation.dialogue.commands import (
     Answered,
     AskApproval,
     Command,
     Cut,
+    EndAnswer,
+    Log,
     Play,
     Publish,
     Send,
@@ -46,6 +58,7 @@ from parleyd.core import events
 from parleyd.tools.result import Result
 
 SKIPPED_S = GREETING_WITHIN_S + 0.1
+PATIENCE = Patience(idle_s=20.0, false_wake_s=8.0, no_person_s=300.0, by_speech=False)
 
 
 def begun(scene: Scene | None = None) -> Scene:
@@ -616,3 +629,76 @@ def test_the_invariants_hold_whatever_happens(ops: list[tuple[str, object]]) -> 
     waiting = set(scene.sessions[-1].of("user_message"))
     assert set(scene.typed) == lost | read | waiting
     assert not lost & read, "what was read is not told as lost"
+
+
+# ------------------------------------------------------------ small events
+
+
+def test_events_that_only_the_log_has() -> None:
+    scene = Scene()
+    scene.begin()
+    scene.agent(Notice("ping", {}))
+    before = len(scene.published())
+    for event in (
+        AgentError("your key k is over its limit", "limit", 1008),
+        Malformed("no JSON"),
+        Unknown("a_new_one"),
+    ):
+        scene.agent(event)
+    logged = [command for command in scene.commands if isinstance(command, Log)]
+    assert [log.text for log in logged[-3:]] == [
+        "the agent reports an error (limit)",
+        "a message from the agent could not be read: no JSON",
+        "the agent sent an event of the unknown type 'a_new_one'",
+    ]
+    assert len(scene.published()) == before
+
+
+def test_a_blank_answer_is_published_and_acknowledges_nothing() -> None:
+    scene = Scene()
+    scene.begin()
+    scene.says("", 0.0)
+    assert [event.text for event in scene.published() if isinstance(event, events.AnswerText)] == [""]
+
+
+def test_written_parts_hold_a_session_of_text_open() -> None:
+    scene = Scene(by_text=True)
+    scene.begin()
+    scene.types("Hello?")
+    scene.agent(AgentResponsePart("start", "", 1))
+    scene.now_s += 30.0
+    assert scene.conversation.no_longer_needed(scene.now_s, PATIENCE) is not None
+    scene.agent(AgentResponsePart("delta", "It is", 1))
+    assert scene.conversation.no_longer_needed(scene.now_s, PATIENCE) is None
+    assert [event.text for event in scene.published() if isinstance(event, events.AnswerPart)] == ["", "It is"]
+
+
+def test_an_answer_that_is_complete_ends() -> None:
+    scene = Scene()
+    scene.begin()
+    scene.says("noon", 0.2)
+    scene.agent(AgentResponseComplete())
+    assert scene.of(EndAnswer) == [EndAnswer(scene.played[-1])]
+
+
+def test_a_new_configuration_is_in_force_at_once() -> None:
+    scene = Scene(mode="local")
+    scene.begin()
+    scene.conversation.reconfigure(BargeIn(mode="off"), Continuity(mode="always", max_lines=1))
+    assert scene.conversation.barge_in.mode == "off"
+    assert not scene.conversation.understood
+    scene.hears("one")
+    scene.hears("two")
+    assert scene.conversation.understood
+    scene.lose()
+    assert carried(scene) == ["user: two"]
+
+
+def test_a_person_who_wakes_the_agent_is_waited_for() -> None:
+    scene = Scene()
+    scene.begin()
+    scene.now_s += 30.0
+    assert scene.conversation.no_longer_needed(scene.now_s, PATIENCE) is not None
+    scene.conversation.person_wakes(scene.now_s)
+    assert scene.conversation.no_longer_needed(scene.now_s, PATIENCE) is None
+    assert scene.conversation.next_idle_look_s(scene.now_s, PATIENCE) > scene.now_s

@@ -77,3 +77,18 @@ def test_the_agent_is_told_how_long_ago_it_was_and_nothing_of_what_is_old(
     if text is not None and ago is not None:
         assert ago in text
         assert "Will it rain?" in text
+
+
+def test_a_blank_answer_is_no_line_and_a_correction_is_of_the_agents_last(history: History) -> None:
+    history.corrected("of nothing")
+    history.agent_says("one two three", 1, 90.0)
+    history.agent_says("  ", 2, 90.0)
+    history.user_said("Stop.", 91.0)
+    history.corrected("one")
+    assert told(history) == ["agent: one … (interrupted)", "user: Stop."]
+
+
+def test_a_line_that_is_longer_than_all_that_may_be_told_is_not_told() -> None:
+    history = History(max_lines=12, max_chars=10, max_age_s=300)
+    history.user_said("x" * 100, 90.0)
+    assert history.carried_over(91.0) is None

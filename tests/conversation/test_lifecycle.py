@@ -730,3 +730,53 @@ def test_the_tools_section_decides_whether_a_timer_listens() -> None:
     life = Life(Config(tools=Tools(timer_listens=True)))
     life.take(DEVICE)
     assert not life.lifecycle.deaf
+
+
+# ------------------------------------------------------------ when to look, and what is told once
+
+
+def test_the_next_look_is_for_what_is_due_first() -> None:
+    life = Life()
+    life.take(SPEECH)
+    assert life.next_look_s == SLOW_S
+    life.look(SLOW_S)
+    assert life.told(events.Trouble)[-1].part == "agent"
+    connect_s = life.config.session.connect_timeout_s
+    assert life.next_look_s == 3 * connect_s + HANGS_AFTER_S - SLOW_S
+    life.opens()
+    life.facts.next_idle_s = 100.0
+    assert life.next_look_s == 100.0
+    # A line that is lost again at once is not back yet.
+    for _ in range(2):
+        life.ends()
+        life.look(60.0)
+        life.opens()
+    assert life.state is State.LIVE
+    assert life.next_look_s == STABLE_S
+    life.facts.next_idle_s = 0.25
+    assert life.next_look_s == 0.25
+
+
+def test_of_a_slow_connection_nothing_is_told_when_its_reason_was() -> None:
+    life = backing_off()
+    told = len(life.told(events.Trouble))
+    life.look(1.0)
+    life.look(SLOW_S)
+    assert life.state is State.CONNECTING
+    assert len(life.told(events.Trouble)) == told
+
+
+def test_the_device_wakes_nobody_in_a_session_that_is_open() -> None:
+    life = live()
+    assert life.take(DEVICE) == []
+    assert not life.lifecycle.deaf
+
+
+def test_a_reload_opens_no_session_that_is_refused() -> None:
+    life = Life()
+    life.facts.refused_of_its_own = QUIET_HOURS
+    life.run(life.lifecycle.reconfigure(config("always"), life.now_s, life.facts))
+    assert life.state is State.ASLEEP
+    life.facts.refused_of_its_own = None
+    life.run(life.lifecycle.reconfigure(config("always"), life.now_s, life.facts))
+    assert life.state is State.CONNECTING

@@ -116,3 +116,9 @@ def test_without_any_text_events_a_gap_tells_the_answer_from_the_greeting() -> N
 
 def test_an_agent_that_stays_silent_at_first_has_no_greeting() -> None:
     assert admitted(TurnFilter(0.0, skip_responses=1), (GREETING_WITHIN_S, AUDIO)) == [True]
+
+
+def test_a_tentative_transcript_passes_and_ends_no_greeting() -> None:
+    greeting = TurnFilter(0.0)
+    assert greeting.admits(UserTranscript("x", False), 0.1)
+    assert not greeting.open

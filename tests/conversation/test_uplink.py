@@ -14,9 +14,11 @@ from parleyd.conversation.session.uplink import (
     COVERED_S,
     DROP_TAIL_MS,
     LATE_S,
+    LONG_LOSS_S,
     MOST_CLOSES,
     SAME_UTTERANCE_S,
     TOO_MUCH,
+    TOO_SLOW,
     GivenUp,
     Loss,
     Mode,
@@ -632,3 +634,54 @@ def test_muted_nothing_of_what_waits_or_comes_goes_up_and_none_of_it_is_kept(mod
     up.end()
     up.begin()
     assert [n for n in numbers(up.take(1000, 4.0)) if n is not None] == [175]
+
+
+def test_talk_without_any_sound_to_send_is_no_utterance() -> None:
+    line = uplink()
+    line.talk_started(1.0)
+    line.talk_stopped(2.0)
+    line.talk_started(10.0)
+    line.talk_started(10.5)
+    push(line, range(500, 550), speech=True)
+    line.talk_stopped(11.0)
+    assert line.forget_ended(9.0, 12.0) == GivenUp(0, 0, 0)
+    assert line.forget_ended(12.0, 12.0).unsent_ms == 1000
+
+
+def test_what_is_kept_without_an_utterance_is_forgotten_by_its_time() -> None:
+    line = uplink()
+    push(line, range(50), speech=True)
+    line.forget_ended(0.5, 1.0)
+    assert line.begin() == 500
+
+
+def test_a_line_that_takes_nothing_loses_the_oldest_and_says_so() -> None:
+    line = uplink(capacity_ms=200)
+    line.begin()
+    line.talk_started(0.0)
+    push(line, range(5), speech=True)
+    line.talk_stopped(0.1)
+    push(line, range(5, 100), speech=False)
+    line.end()
+    assert line.take_losses() == [Loss(5 * FRAME_MS, TOO_SLOW)]
+    assert line.kept_ms == 0
+
+
+def test_a_loss_that_goes_on_is_told_every_half_minute() -> None:
+    line = uplink(capacity_ms=200)
+    line.begin()
+    line.talk_started(0.0)
+    push(line, range(2 * round(LONG_LOSS_S / FRAME_S)), speech=True)
+    losses = line.take_losses()
+    assert [loss.cause for loss in losses] == [TOO_SLOW]
+    assert losses[0].lost_ms == pytest.approx(LONG_LOSS_S * 1000, abs=FRAME_MS)
+
+
+def test_one_utterance_after_the_other_makes_room() -> None:
+    line = uplink(capacity_ms=300)
+    for second in range(3):
+        line.talk_started(float(second))
+        push(line, range(second * 50, second * 50 + 10), speech=True)
+        line.talk_stopped(second + 0.2)
+    assert line.kept_from_s == 2.0
+    assert line.begin() == 200

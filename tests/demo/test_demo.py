@@ -56,7 +56,7 @@ def test_a_whole_conversation_happens(tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=85,
+        timeout=180,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     facts = json.loads(done.stdout)

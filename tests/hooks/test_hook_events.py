@@ -112,3 +112,23 @@ def test_when_too_many_wait_the_oldest_goes() -> None:
     assert kept == [True] * MOST_WAITING + [False] * 3
     assert waiting.dropped == 3
     assert waiting.oldest_s == 3.0
+
+
+def test_the_profile_and_the_end_are_told_with_what_is_so() -> None:
+    events_of_hooks = HookEvents()
+    events_of_hooks(events.ProfileChanged(at_s=1.0, profile="night", by="schedule"))
+    assert events_of_hooks.stopped(2.0).environment()["PARLEYD_PROFILE"] == "night"
+    assert events_of_hooks.stopped(2.0).name == "stopped"
+
+
+def test_a_question_to_a_person_is_told_whole() -> None:
+    asked = events.ConfirmationWanted(
+        at_s=1.0,
+        approval="x1",
+        call_id="c",
+        name="door",
+        until_s=9.0,
+        parameters={"text": "x" * (MAX_TEXT_CHARS + 100)},
+    )
+    told = json.loads(taken(HookEvents()(asked)).document())
+    assert len(told["parameters"]["text"]) == MAX_TEXT_CHARS + 100

@@ -16,7 +16,7 @@ class OwnSocket(ssl.SSLSocket):
     pass
 
 
-def test_they_are_read_again_when_they_have_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_they_are_read_again_when_they_have_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "authorities.pem"
     trustme.CA().cert_pem.write_to_path(str(file))
     monkeypatch.setenv("SSL_CERT_FILE", str(file))
@@ -27,7 +27,7 @@ def test_they_are_read_again_when_they_have_changed(tmp_path: Path, monkeypatch:
     assert context().cert_store_stats()["x509_ca"] == first.cert_store_stats()["x509_ca"] + 1
 
 
-def test_each_kind_of_socket_has_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_each_kind_of_socket_has_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "authorities.pem"
     trustme.CA().cert_pem.write_to_path(str(file))
     monkeypatch.setenv("SSL_CERT_FILE", str(file))

@@ -232,7 +232,7 @@ def test_auto_is_the_journal_where_systemd_collects_standard_error(monkeypatch: 
         monkeypatch.setenv("JOURNAL_STREAM", value)
         assert logs.Logs(Log()).format == form
     for explicit in ("text", "json", "journal"):
-        assert logs.Logs(Log(format=explicit)).format == explicit  # type: ignore[arg-type]
+        assert logs.Logs(Log(format=explicit)).format == explicit
 
 
 def test_without_journald_it_is_standard_error_until_there_is_one(socket_path: Path, stderr: Stderr) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 
 import pytest
 
@@ -14,7 +15,6 @@ from parleyd.agents.elevenlabs.address import signed_address
 from parleyd.agents.elevenlabs.endings import judge_http
 from parleyd.conversation.session.connecting import connect
 from parleyd.core.endings import DialError
-from parleyd.host import resolving
 from parleyd.host.proxies import ProxyError
 from parleyd.host.reaching import Deadline, reach
 from several_addresses import addresses, silent
@@ -34,7 +34,9 @@ def nobody() -> Iterator[int]:
 
 
 @pytest.mark.parametrize("first", [silent, nobody])
-def test_an_address_that_does_not_work_keeps_nobody_from_the_next(first, monkeypatch):
+def test_an_address_that_does_not_work_keeps_nobody_from_the_next(
+    first: Callable[[], AbstractContextManager[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     with first() as bad, listening() as good:
         addresses(monkeypatch, bad, good)
         with reach("host.example", 443, [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)], 30.0) as line:
@@ -43,28 +45,28 @@ def test_an_address_that_does_not_work_keeps_nobody_from_the_next(first, monkeyp
             assert line.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
-def test_the_first_that_answers_is_taken(monkeypatch):
+def test_the_first_that_answers_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     with listening() as first, listening() as second:
         addresses(monkeypatch, first, second)
         with reach("host.example", 443, [], 30.0) as line:
             assert line.getpeername()[1] == first
 
 
-def test_nobody_listens_anywhere(monkeypatch):
+def test_nobody_listens_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     with nobody() as one, nobody() as other:
         addresses(monkeypatch, one, other)
         with pytest.raises(OSError, match="refused"):
             reach("host.example", 443, [], 30.0)
 
 
-def test_no_address_answers(monkeypatch):
+def test_no_address_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     with silent() as one, silent() as other:
         addresses(monkeypatch, one, other)
         with pytest.raises(TimeoutError):
             reach("host.example", 443, [], 0.5)
 
 
-def test_what_answers_too_late_is_closed(monkeypatch):
+def test_what_answers_too_late_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[socket.socket] = []
 
     class Watched(socket.socket):
@@ -79,13 +81,13 @@ def test_what_answers_too_late_is_closed(monkeypatch):
             assert [line.fileno() == -1 for line in made] == [True, False]
 
 
-def test_without_a_thread_left_there_is_no_line_and_no_other_harm(monkeypatch):
+def test_without_a_thread_left_there_is_no_line_and_no_other_harm(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise RuntimeError("can't start new thread")
 
     with listening() as port, monkeypatch.context() as system:
         system.setattr(threading.Thread, "start", refuse)
-        system.setattr(resolving._thread, "start_new_thread", refuse)
+        system.setattr("_thread.start_new_thread", refuse)
         for url in (f"ws://127.0.0.1:{port}/", f"ws://localhost:{port}/"):
             with pytest.raises(DialError, match="no thread left"):
                 connect(Address(url), 30.0, judge_http)

@@ -151,7 +151,7 @@ def test_more_look_ups_than_there_may_be_wait_for_a_place(monkeypatch: pytest.Mo
 def test_a_look_up_whose_thread_is_lost_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """As when memory ran out in the first moment of the thread; a test with Thread.start() would wait for ever here."""
     with monkeypatch.context() as lost:
-        lost.setattr(resolving._thread, "start_new_thread", lambda *_: 0)
+        lost.setattr("_thread.start_new_thread", lambda *_: 0)
         for number in range(resolving.MOST_AT_ONCE):
             with pytest.raises(resolving.NameServersSilentError):
                 resolving.addresses(f"lost-{number}.invalid", 1, 0.01)

@@ -107,7 +107,7 @@ class Line:
 
         def over() -> bool:
             sound = np.abs(np.frombuffer(bytes(self.audio[spoken:]), "<i2"))
-            return np.count_nonzero(sound > 200) > 1600 and not (sound[-8000:] > 200).any()
+            return bool(np.count_nonzero(sound > 200) > 1600 and not (sound[-8000:] > 200).any())
 
         self.wait("the end of a turn", over)
         self._turn_from = len(self.audio)

@@ -68,7 +68,7 @@ class NearbyMicrophone(ActorMicrophone):
         self._speaker = speaker
 
     def in_the_room(self, period: bytes, start_s: float) -> bytes:
-        heard = samples_of(period).astype(np.float32)
+        heard: np.ndarray = samples_of(period).astype(np.float32)
         first = round((start_s - DELAY_S - self._speaker.began_s) * RATE_HZ)
         for late, gain in self.REFLECTIONS:
             heard = heard + gain * self._speaker.between(first - late, first - late + len(heard))

@@ -54,7 +54,9 @@ def test_hooks_that_hang_fork_and_flood_do_not_hold_up_the_line(tmp_path: Path) 
     with ScriptedServer(answering) as server:
         with Daemon(config(server, hooks=hooks)) as daemon:
             wait("three of them to hang", lambda: pids.exists() and len(pids.read_text().split()) == 3)
-            dropped = daemon.service.status().microphone.overflows
+            microphone = daemon.service.status().microphone
+            assert microphone is not None
+            dropped = microphone.overflows
             daemon.say("What time is it now?")
             assert daemon.expect(events.Heard).text == "what time is it"
             daemon.expect(events.AnswerStarted)
@@ -64,6 +66,7 @@ def test_hooks_that_hang_fork_and_flood_do_not_hold_up_the_line(tmp_path: Path) 
             before = daemon.service.status().metrics.heard_s
             wait("more frames", lambda: daemon.service.status().metrics.heard_s > before + 50 * FRAME_MS / 1000)
             status = daemon.service.status()
+            assert status.microphone is not None
             assert status.microphone.overflows == dropped
             assert status.health == "well"
             began_s = time.monotonic()

@@ -196,7 +196,8 @@ def test_when_the_disk_is_well_again_the_order_is_stored(tmp_path: Path, state: 
         status = json.loads(parleyd("status", "--json").stdout)
         assert status["microphone"]["mute_lasts"]
     # As at a reboot.
-    (second := beside(state)) and second.unlink(missing_ok=True)
+    if second := beside(state):
+        second.unlink(missing_ok=True)
     with running(tmp_path):
         assert is_muted()
         assert parleyd("unmute").returncode == os.EX_OK

@@ -105,6 +105,7 @@ def test_a_session_lives_through_a_change_of_profile() -> None:
                 profiles.choose("night")
                 assert daemon.expect(events.ProfileChanged).profile == "night"
                 status = service.status()
+                assert status.speaker is not None
                 assert (status.profile, status.speaker.volume) == ("night", 0.2)
                 assert (status.state, status.conversation_id) == ("live", first)
                 service.sleep()

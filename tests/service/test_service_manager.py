@@ -325,4 +325,6 @@ def test_muted_nothing_but_zeros_goes_up() -> None:
             lines[1].wait("sound to arrive", lambda: len(lines[1].audio) > 96_000)
             assert any(lines[0].audio)
             assert not any(lines[1].audio)
-            assert daemon.service.status().microphone.muted
+            microphone = daemon.service.status().microphone
+            assert microphone is not None
+            assert microphone.muted

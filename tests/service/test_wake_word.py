@@ -104,4 +104,4 @@ def test_a_missing_package_is_named_with_the_hint(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "pymicro_wakeword", None)
     with pytest.raises(UserError) as caught:
         WakeWord("alexa")
-    assert "pip install pymicro-wakeword" in caught.value.hint
+    assert "pip install pymicro-wakeword" in (caught.value.hint or "")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from parleyd.cli import secret
-from parleyd.config.schema import Secret
+from parleyd.config.base import Secret
 from parleyd.config.secrets import resolve
 from parleyd.core.errors import UserError
 

@@ -31,7 +31,7 @@ needs_systemd_analyze = pytest.mark.skipif(
 
 def run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [str(word) for word in command], capture_output=True, text=True, env=os.environ | environment, timeout=30
+        [str(word) for word in command], capture_output=True, text=True, env=os.environ | environment, timeout=150
     )
 
 

@@ -305,3 +305,19 @@ def test_the_call_of_a_session_takes_it_too(tmp_path: Path) -> None:
     finally:
         tools.close()
     assert (results[0].text, volumes) == ("The volume is 30 percent now.", [0.3])
+
+
+@pytest.mark.parametrize(
+    ("value", "schema", "expected"),
+    [
+        ("5", {"anyOf": [{"type": "string", "enum": ["6"]}, {"type": "integer"}]}, 5),
+        ("5", {"anyOf": [{"type": "string", "const": "6"}, {"type": "integer"}]}, 5),
+        ("5", {"anyOf": [{"allOf": [{"type": "boolean"}]}, {"type": "integer"}]}, 5),
+        ("5", {"anyOf": [False, {"type": "integer"}]}, 5),
+        ("5", {"anyOf": [True, {"type": "integer"}]}, "5"),
+        ("5", {"type": "colour"}, "5"),
+    ],
+)
+def test_a_branch_that_cannot_take_it_is_passed_over(value: object, schema: dict[str, Any], expected: object) -> None:
+    whole = {"properties": {"x": schema}}
+    assert coerced({"x": value}, whole) == {"x": expected}

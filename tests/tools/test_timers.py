@@ -241,7 +241,7 @@ def test_a_broken_file_is_set_aside(tmp_path: Path, content: bytes) -> None:
 
 def test_without_a_place_to_keep_them_they_run_all_the_same(tmp_path: Path) -> None:
     for folder in (None, tmp_path / "gone"):
-        clock = AlarmClock(folder, lambda *_: None)  # type: ignore[arg-type]
+        clock = AlarmClock(folder, lambda *_: None)
         assert clock.set(60, "").number == 1
         assert clock.cancel(1) is not None
         with pytest.raises(ToolError, match="a second at least"):

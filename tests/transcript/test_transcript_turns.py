@@ -1,5 +1,8 @@
 """What is written down is what was heard."""
 
+# What is asserted of a property stands until it is asserted again, mypy thinks.
+# mypy: disable-error-code="unreachable"
+
 from __future__ import annotations
 
 from hypothesis import given, settings
@@ -7,7 +10,7 @@ from hypothesis import strategies as st
 
 from parleyd.core import events
 from parleyd.core.endings import Ending, EndingKind
-from parleyd.transcript.turns import SETTLED_AFTER_S, Turn, Turns
+from parleyd.transcript.turns import MOST_PENDING, SETTLED_AFTER_S, Turn, Turns
 
 OVER = Ending(EndingKind.USER, "quiet")
 
@@ -178,3 +181,26 @@ def test_what_is_typed_belongs_to_the_session_that_reads_it() -> None:
     assert turns.take(events.TypedLost(at_s=3.1, text="Refused.", typed_s=2.0, cause="refused")) == []
     (turn,) = turns.take(opened(4.0, "c2"))
     assert turn == Turn(3.0, "user", "Are you there?", "c2")
+
+
+def test_what_waits_is_bounded_and_is_told() -> None:
+    turns = Turns()
+    for number in range(MOST_PENDING + 5):
+        turns.take(typed(float(number), f"text {number}"))
+        turns.take(events.TypedLost(at_s=float(number), text="x", typed_s=-1.0, cause="slept"))
+    assert len(turns.take(opened(100.0))) + len(turns.finish()) == MOST_PENDING
+    assert not turns.waits
+    for number in range(MOST_PENDING + 5):
+        turns.take(events.AnswerText(at_s=200.0, text="a", answer=number + 1))
+    assert turns.waits
+    assert len(turns.finish()) == MOST_PENDING
+
+
+def test_a_text_that_comes_after_its_sound_began_has_the_sounds_time() -> None:
+    agents = turns_of(
+        opened(),
+        events.AnswerStarted(at_s=3.0, answer=1),
+        events.AnswerText(at_s=3.2, text="It is noon.", answer=1),
+        events.AnswerText(at_s=3.3, text="", answer=2),
+    )
+    assert [(turn.at_s, turn.text) for turn in agents] == [(3.0, "It is noon.")]

@@ -19,7 +19,8 @@ def room(delay_ms: float, gain_db: float, decay_s: float = 0.25) -> np.ndarray:
     tail *= np.exp(-6.9 * np.arange(len(tail)) / len(tail))
     tail[0] = 1.0
     response = np.concatenate([np.zeros(round(delay_ms / 1000 * PIPELINE_RATE_HZ)), tail])
-    return response / np.sqrt(np.sum(response**2)) * 10 ** (gain_db / 20)
+    scaled: np.ndarray = response / np.sqrt(np.sum(response**2)) * 10 ** (gain_db / 20)
+    return scaled
 
 
 def near(response: np.ndarray, *, before_s: float = 0.3, noise_dbfs: float = -60.0, drive: float = 0.0) -> EchoPath:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parleyd.config.retention import Budget, QuietHours
-from parleyd.usage.allowance import budget_uses, quiet, spent
+from parleyd.usage.allowance import NEAR, budget_uses, quiet, spent
 from parleyd.usage.ledger import Amount
 
 NIGHT = QuietHours(from_="22:00", to="07:00")
@@ -58,7 +58,12 @@ NOW = datetime.fromisoformat("2026-11-21T12:00")
 
 
 def budgets(used_day_min: float, used_month_min: float, **config: float) -> list[tuple[bool, int]]:
-    found = budget_uses(Budget(**config), Amount(used_day_min * 60), Amount(used_month_min * 60), NOW)
+    found = budget_uses(
+        Budget(**config),  # type: ignore[arg-type]
+        Amount(used_day_min * 60),
+        Amount(used_month_min * 60),
+        NOW,
+    )
     return [(use.is_near, round(use.left_s)) for use in found]
 
 
@@ -80,3 +85,8 @@ def test_a_new_day_is_another_refusal() -> None:
     assert one is not None
     assert two is not None
     assert one.until != two.until
+
+
+def test_how_far_a_budget_is_from_its_warning() -> None:
+    use = budget_uses(Budget(minutes_per_day=10), Amount(session_s=60.0), Amount(), datetime(2026, 11, 21))[0]
+    assert (use.is_near, use.left_s, use.to_near_s) == (False, 540.0, NEAR * 600 - 60)

@@ -66,6 +66,6 @@ def test_a_refused_override_of_our_own_is_told_from_a_configured_one() -> None:
 
 
 @pytest.mark.parametrize("value", [{"a": object()}, {"a": {None: 1}}, {"a": "\ud800"}])
-def test_a_value_without_json_is_refused_at_once(value):
+def test_a_value_without_json_is_refused_at_once(value: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="custom_llm_extra_body"):
         ElevenLabsAgent(ElevenLabs(agent_id="a", custom_llm_extra_body=value), None)

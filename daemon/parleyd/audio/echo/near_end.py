@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import log10
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,8 @@ from parleyd.audio.echo.linear_filter import BANDS
 from parleyd.audio.pcm import FRAME_SAMPLES
 
 Floats = npt.NDArray[np.float32]
+# By the types of its releases numpy keeps float32 here, or makes float64 of it; both are good.
+Decibels = npt.NDArray[np.floating[Any]]
 
 # A person is present if the residual exceeds the sound that echo and room explain by this much, on average over the
 # bands in which it stands out most.
@@ -60,8 +62,8 @@ class NearEnd:
     echo, corrected by its recent errors, a loudspeaker's distortion, and the room's noise."""
 
     def __init__(self) -> None:
-        self._error_db = np.zeros(BANDS, np.float32)
-        self._floor_dbfs = np.full(BANDS, _FIRST_FLOOR_DBFS, np.float32)
+        self._error_db: Decibels = np.zeros(BANDS, np.float32)
+        self._floor_dbfs: Decibels = np.full(BANDS, _FIRST_FLOOR_DBFS, np.float32)
         self._ringing = 0.0
 
     def step(
@@ -89,13 +91,13 @@ class NearEnd:
         threshold_db = NEAR_AGREED_DB if aec_agrees else NEAR_OVER_ECHO_DB
         return Verdict(person=is_new and loudest_db > threshold_db, weak=is_new and loudest_db > WEAK_OVER_ECHO_DB)
 
-    def _learn_error(self, residual_db: Floats, expected_db: Floats, forecast_db: Floats) -> None:
+    def _learn_error(self, residual_db: Decibels, expected_db: Decibels, forecast_db: Decibels) -> None:
         step = np.where(residual_db > forecast_db, _ERROR_STEP_DB, -_ERROR_STEP_DB)
         learn = expected_db > self._floor_dbfs + _LEARN_OVER_FLOOR_DB
         error_db = self._error_db + step * learn
         self._error_db = np.minimum(np.maximum(error_db, -_MOST_ERROR_DB), _MOST_ERROR_DB)
 
-    def _follow_floor(self, residual_db: Floats, expected_db: Floats) -> None:
+    def _follow_floor(self, residual_db: Decibels, expected_db: Decibels) -> None:
         floor_dbfs = self._floor_dbfs
         in_echo = expected_db > floor_dbfs
         fall = np.maximum(np.maximum(residual_db, floor_dbfs - _FLOOR_FALL_DB), _LEAST_FLOOR_DBFS)

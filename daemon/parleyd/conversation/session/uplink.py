@@ -414,8 +414,6 @@ class Uplink:
 
     def _make_room(self, now_s: float) -> None:
         """The oldest utterance goes, whole; of a single one, its first frame."""
-        if not self._kept:
-            return
         first_s, bound_s = self._kept[0].start_s, float("-inf")
         for index in range(len(self._utterances) - 1):
             if (bound_s := self._bound_of(index)) > first_s:

@@ -157,14 +157,13 @@ class Lifecycle:
     # ------------------------------------------------------------ messages
 
     def take(self, message: Wake | Sleep, now_s: float, facts: Facts) -> Commands:
-        match message:
-            case Sleep():
-                self._retry_at_s = None
-                yield from self._move(Trigger.SLEEP, "sent to sleep", now_s, facts)
-            case Wake():
-                refused = yield from self._refuses(message, now_s, facts)
-                if not refused:
-                    yield from self._wake(message, now_s, facts)
+        if isinstance(message, Sleep):
+            self._retry_at_s = None
+            yield from self._move(Trigger.SLEEP, "sent to sleep", now_s, facts)
+            return
+        refused = yield from self._refuses(message, now_s, facts)
+        if not refused:
+            yield from self._wake(message, now_s, facts)
 
     def _wake(self, wake: Wake, now_s: float, facts: Facts) -> Commands:
         is_asleep = self.state is State.ASLEEP
@@ -508,7 +507,7 @@ class Lifecycle:
                     self._retry_at_s = now_s + self._backoff.longest_s()
                 case Action.DOUBT:
                     yield from self._doubt()
-                case Action.FORGET:
+                case Action.FORGET:  # pragma: no branch: these are all actions
                     yield from self._forget(trigger, reason, now_s, facts, keep_history=keep_history)
         if step.to is State.ASLEEP:
             self._despite_budget = False

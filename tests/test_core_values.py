@@ -1,0 +1,85 @@
+"""Texts, plain values and errors of the ground floor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+import pytest
+from msgspec import Struct
+
+from parleyd.core.endings import DialError, Ending, EndingKind
+from parleyd.core.plain import plain
+from parleyd.core.text import (
+    MAX_CAUSE_CHARS,
+    bounded,
+    cause,
+    clean,
+    json_text,
+    name_text,
+    one_line,
+    printable,
+    question,
+    settled,
+    without,
+)
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+class Point(Struct):
+    x: int
+
+
+@dataclass
+class Line:
+    start: Point
+    colour: Colour
+    notes: tuple[object, ...] = ()
+
+
+def test_plain_values_are_what_json_has() -> None:
+    line = Line(Point(1), Colour.RED, (None, 1.5, True, {2: "\ud800"}))
+    assert plain(line) == {"start": {"x": 1}, "colour": "red", "notes": [None, 1.5, True, {"2": "?"}]}
+    assert plain(Colour) == str(Colour)
+
+
+@pytest.mark.parametrize(
+    ("made", "expected"),
+    [
+        (printable("a\u200db\u202ec\x1bd\r\ne"), "a\u200dbc d\ne"),
+        (one_line("well"), "well"),
+        (one_line("a\nb\x1b"), "a\\nb\\x1b"),
+        (name_text("light.on"), "light.on"),
+        (name_text("a b"), '"a b"'),
+        (json_text({"ü": "\u202e"}), '{"ü": "\\u202e"}'),
+        (clean("a\x00b\tc\r\n\ud800"), "ab\tc\n?"),
+        (bounded("four", 4), "four"),
+        (bounded("x" * 60, 40), "x" * 14 + " [cut: 46 more characters]"),
+        (bounded("x" * 60, 1), " [cut: 60 more characters]"),
+        (cause("first\n  last  \n\n"), "last"),
+        (cause("\n \n"), ""),
+        (cause("the key is s3cret", ["s3cret"]), "the key is ********"),
+        (without('say "a\\"b"', ['a"b']), 'say "********"'),
+        (question({"name": "pay", "service": "bank", "parameters": {"amount": 5}}), 'pay of bank with {"amount": 5}'),
+        (question({"name": "door", "parameters": {}}), "door with {}"),
+        (settled("door", "person", allowed=True), "a person allowed door"),
+        (settled("door", "person", allowed=False), "a person denied door"),
+        (settled("door", "deadline", allowed=False), "door was not done: nobody allowed it in time"),
+        (settled("door", "the session ended", allowed=False), "door was not done: the session ended"),
+    ],
+)
+def test_texts(made: str, expected: str) -> None:
+    assert made == expected
+
+
+def test_a_long_cause_is_cut() -> None:
+    assert len(cause("x" * 1000)) <= MAX_CAUSE_CHARS
+
+
+def test_the_error_of_a_dial_says_its_reason() -> None:
+    ending = Ending(EndingKind.RETRY, "nobody answers")
+    error = DialError(ending)
+    assert (str(error), error.ending) == ("nobody answers", ending)
