@@ -45,8 +45,9 @@ from parleyd.embedded.voice import Voice  # noqa: E402
 RATE_HZ = 16_000
 NOISE_DBFS = -62.0
 ECHO_MS = 20
-# How long each state lasts before it is measured: openings, first frames, the canceller's first seconds.
-SETTLE_S = 2.5
+# How long each state lasts before it is measured: openings, first frames, the canceller's first seconds; and until the
+# speaker is closed because nothing sounds (10 s).
+SETTLE_S, QUIET_S = 2.5, 12.0
 SENTENCES = (
     "Could you tell me what the weather is going to be like tomorrow, and whether I should take the bicycle to work or "
     "rather walk to the station? My neighbour said that it was going to rain all day long, but she also said that last "
@@ -74,7 +75,7 @@ IMPORTS = "import numpy, pyaudio, webrtcvad, samplerate, msgspec, yaml, websocke
 
 CONFIG = """
 elevenlabs: {{agent_id: benchmark, base_url: "http://127.0.0.1:{port}"}}
-audio: {{input: {{device: vmic}}, output: {{device: vspk}}}}
+audio: {{input: {{device: vmic}}, output: {{device: vspk{keep_open}}}}}
 session: {{max_s: 86400, idle_timeout_s: 3600, no_person_s: 86400, false_wake_s: 3600}}
 control: {{socket: {folder}/control.sock}}
 """
@@ -193,9 +194,9 @@ class Bench:
     def wanted(self, *names: str) -> bool:
         return not self._only or not self._only.isdisjoint(names)
 
-    def add(self, name: str, pid: int) -> None:
+    def add(self, name: str, pid: int, settle_s: float = SETTLE_S) -> None:
         if self.wanted(name):
-            time.sleep(SETTLE_S)
+            time.sleep(settle_s)
             self.costs.setdefault(self._which + name, []).append(measured(pid, self.seconds))
 
     def round(self) -> None:
@@ -214,9 +215,9 @@ class Bench:
             self.times.setdefault("imports, ms", []).append((time.monotonic() - began_s) * 1000)
         if self._before is not None:
             self._which = "before: "
-            self._daemon({"PYTHONPATH": str(self._before / "daemon")})
+            self._daemon({"PYTHONPATH": str(self._before / "daemon")}, "")
             self._which = ""
-        self._daemon({})
+        self._daemon({}, ", keep_open: off")
 
     @contextlib.contextmanager
     def _running(self, command: list[str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
@@ -231,12 +232,12 @@ class Bench:
                 process.kill()
                 process.wait()
 
-    def _daemon(self, environment: dict[str, str]) -> None:
+    def _daemon(self, environment: dict[str, str], keep_open: str) -> None:
         with tempfile.TemporaryDirectory(prefix="light-") as folder, socket.socket(socket.AF_UNIX, 2) as notified:
             notified.bind(f"{folder}/notify")
             notified.settimeout(60)
             config = Path(folder) / "parleyd.yaml"
-            config.write_text(CONFIG.format(port=self._agent.port, folder=folder))
+            config.write_text(CONFIG.format(port=self._agent.port, folder=folder, keep_open=keep_open))
             began_s = time.monotonic()
             with (
                 (Path(folder) / "log").open("wb") as log,
@@ -257,11 +258,11 @@ class Bench:
                     raise
 
     def _states(self, pid: int, control: Path) -> None:
-        self.add("asleep", pid)
+        self.add("asleep", pid, QUIET_S)
         with Client(control) as client:
             client.ask("wake")
         assert self._agent.live.wait(10), "the daemon has not opened a session"
-        self.add("live, silent", pid)
+        self.add("live, silent", pid, QUIET_S)
         if self.wanted("live, the person talks"):
             person = self.card.play(self._voice, rate_hz=RATE_HZ)
             self.add("live, the person talks", pid)
@@ -275,7 +276,6 @@ class Bench:
                 self.add("live, the agent talks", pid)
                 self._agent.talks.clear()
                 time.sleep(1.5)
-        self.add("live, silent again", pid)
 
     def table(self) -> str:
         base = self._median("bare loop, output open", lambda cost: cost.cpu_ms)
@@ -316,7 +316,7 @@ def main() -> None:
     try:
         bench = Bench(card, args.seconds, set(args.only), args.before)
         noise = np.random.default_rng(1).normal(0.0, 32768.0 * 10 ** (NOISE_DBFS / 20), RATE_HZ * 3600)
-        room = card.play(np.rint(noise).astype("<i2").tobytes(), rate_hz=RATE_HZ)
+        room = card.play(np.rint(noise).astype("<i2").tobytes(), rate_hz=RATE_HZ, latency_ms=2000)
         for number in range(args.rounds):
             bench.round()
             print(f"round {number + 1} of {args.rounds}", file=sys.stderr)

@@ -236,13 +236,21 @@ class Recovery:
                 )
             )
         if isinstance(speaker, Card):
-            playback = self._playback
+            playback, card = self._playback, speaker
+
+            def sign() -> Sign:
+                if not playback.rests:
+                    return Sign(playback.last_period_s, None, card.active)
+                # It takes nothing, on purpose. Only a card that is unplugged shows itself.
+                last_s = time.monotonic() if card.is_there else playback.last_period_s
+                return Sign(last_s, None, card.is_there)
+
             self._patients.append(
                 _Patient(
                     "speaker",
                     speaker,
                     Health(self._stall_s, now_s),
-                    lambda: Sign(playback.last_period_s, None, speaker.active),
+                    sign,
                     playback.release,
                     playback.regain,
                 )

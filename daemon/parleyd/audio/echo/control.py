@@ -12,6 +12,7 @@ from parleyd.audio.echo.canceller import EchoCancellerMissingError, EchoPath, Ha
 from parleyd.audio.echo.far_end import FarEnd
 from parleyd.audio.echo.self_echo import SelfEcho
 from parleyd.audio.pcm import SILENCE_DBFS, Frame, level_dbfs
+from parleyd.audio.playback.mix import Audible
 from parleyd.audio.playback.playback import Playback
 from parleyd.core import events
 from parleyd.core.log_fields import fields
@@ -66,6 +67,8 @@ class EchoControl:
         self._far_end = far_end
         self._bus = bus
         self._half_duplex = HalfDuplex(tail_ms)
+        self.speaker_sounds = False
+        """Something was to be heard with the last frame, or was about to be. For the ears thread."""
         # The ears bring levels to SelfEcho, and the session's receiver brings words. Only one of them falls back.
         self._lock = threading.Lock()
         self._self_echo = SelfEcho()
@@ -90,7 +93,12 @@ class EchoControl:
         """A frame of the microphone → what goes on to the gate."""
         now_s = time.monotonic()
         audible = self._playback.audible_until(now_s)
+        last_s = max(audible.voice_until_s, audible.earcon_until_s, audible.announcement_until_s)
+        heard = self._hear(frame, now_s, audible)
+        self.speaker_sounds = now_s < last_s or not heard.far_end_silent
+        return heard
 
+    def _hear(self, frame: Frame, now_s: float, audible: Audible) -> Heard:
         def is_deaf_to(until_s: float) -> bool:
             return self._half_duplex.deaf(frame.start_s, audible=now_s < until_s, silent_from_s=until_s)
 
@@ -120,7 +128,8 @@ class EchoControl:
         """heard: the frame that was passed on. talk: the gate takes it for talk."""
         if self.mode == "half_duplex":
             return
-        near_dbfs = level_dbfs(heard.frame.pcm)
+        # Only talk is compared with the far end.
+        near_dbfs = level_dbfs(heard.frame.pcm) if talk else SILENCE_DBFS
         with self._lock:
             certain = self._self_echo.levels(near_dbfs, heard.far_dbfs, talk=talk)
         if certain:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 from parleyd.audio.pcm import AudioFormat
 from parleyd.audio.playback.mix import Mix
@@ -55,9 +56,9 @@ class Announcements:
 
     @property
     def last_period_s(self) -> float:
-        """When the device last took anything, silence or not."""
+        """When the device last took anything, silence or not; now, while it rests."""
         with self._changed:
-            return self._mix.last_period_s
+            return time.monotonic() if self._mix.device_rests else self._mix.last_period_s
 
     def left(self, now_s: float) -> bool:
         """Not all of it has been heard, whether or not there is a device."""

@@ -93,7 +93,8 @@ class Mix:
     are on.
 
     announcement, earcons: tracks of their own. They neither wait in the queue nor count as the agent's voice.
-    last_period_s: monotonic time at which the device last took a period; 0.0 before.
+    last_period_s: monotonic time at which the device last took a period, or began to be opened after a rest; 0.0
+    before. device_rests: the device is closed because nothing sounds, and is opened as soon as something does.
 
     What always holds, whatever happens in whatever order; tests/audio/test_mix_sequences.py holds it against that:
 
@@ -113,6 +114,7 @@ class Mix:
         self.announcement = AnnouncementTrack(duck_db)
         self.earcons = EarconTrack(earcons or {})
         self.last_period_s = 0.0
+        self.device_rests = False
         self._voice = Pipeline()
         self._playhead = Playhead(self._voice.rate_hz, 0.020)
         self._underruns = _Underruns()

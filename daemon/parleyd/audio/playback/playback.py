@@ -1,8 +1,8 @@
 """The thread around the mix: makes the sound that the device will want, and tells what has been heard.
 
 mix.py decides everything; here are its lock, its clock and its worker, and speaker.py has the device. Each call takes
-the lock once, for microseconds, and the device's callback does so once per period. What takes longer is done without
-it: jobs and all callbacks on this thread, the arithmetic of a period on the device's.
+the lock once, for microseconds, and the device's callback does so once per period. Longer work is done without it: jobs
+and all callbacks on this thread, the arithmetic of a period on the device's thread.
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ from parleyd.audio.playback.playhead import Heard, Started
 from parleyd.audio.playback.speaker import REOPENING_S, FarEnd, Speaker
 from parleyd.core.health import Pulse
 
+# The device rests when nothing was to be heard, and nothing was expected, for so long. Within a conversation it stays
+# open, so that the echo canceller keeps its place.
+REST_AFTER_S = 10.0
+
 
 class Playback:
     """Plays answers one after the other on one device, with announcements and earcons; see Mix.
@@ -36,6 +40,9 @@ class Playback:
     far_end: is given every period that the device takes, silent or not, with all that is in it.
     on_failure(error): a DeviceError when the device could not be opened again after a sharp cut, else the error that
         ended the thread. Call stop() then.
+
+    may_rest: asked after each opening whether the device may be closed while nothing sounds; it is opened again when
+        something is to sound, or by expect(). lead_in_ms: see Speaker.
 
     announcements: the way in for the announcer.
     """
@@ -52,7 +59,12 @@ class Playback:
         on_failure: Callable[[Exception], None],
         far_end: FarEnd | None = None,
         earcons: Mapping[Earcon, Sound] | None = None,
+        may_rest: Callable[[], bool] = lambda: False,
+        lead_in_ms: int = 0,
     ) -> None:
+        self._may_rest = may_rest
+        self._rests_in_quiet = False  # may_rest() for the present opening
+        self._expected_s = 0.0  # when sound was last expected
         self._sharp = cut == "sharp"
         self._on_started = on_started
         self._on_finished = on_finished
@@ -62,7 +74,7 @@ class Playback:
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._mix = Mix(volume=volume, duck_db=duck_db, earcons=earcons)
-        self._speaker = Speaker(device, self._mix, self._changed, far_end)
+        self._speaker = Speaker(device, self._mix, self._changed, far_end, lead_in_ms=lead_in_ms)
         self._stopping = False
         self._cut_wanted = False
 
@@ -82,6 +94,8 @@ class Playback:
     def start(self) -> StreamInfo:
         """Opens the device and begins. Raises DeviceError."""
         info = self._speaker.open()
+        self._rests_in_quiet = self._may_rest()
+        self._expected_s = time.monotonic()
         self._thread.start()
         return info
 
@@ -109,6 +123,17 @@ class Playback:
     def regain(self) -> None:
         """Opens the device again; the sound goes on where it was. Raises DeviceError."""
         self._speaker.regain()
+        rests = self._may_rest()
+        with self._changed:
+            self._rests_in_quiet, self._expected_s = rests, time.monotonic()
+            self._changed.notify_all()
+
+    def expect(self) -> None:
+        """Something may sound soon: a device that rests is opened ahead of it. Returns at once."""
+        with self._changed:
+            self._expected_s = time.monotonic()
+            if self._speaker.rests:
+                self._changed.notify_all()
 
     def forsake(self, on: bool) -> None:
         """While on, there is no speaker and soon will not be: what waits counts as cleared, and what comes does too."""
@@ -137,7 +162,7 @@ class Playback:
         """Throws away all that has not been heard; the sound ends with a fade, or if cut is sharp, the device is closed
         and reopened. → what was heard of the answer that was sounding, or next in turn; None if there was none."""
         with self._mixing() as mix:
-            if self._sharp:
+            if self._sharp and not self._speaker.rests:
                 self._cut_wanted = True
                 self._speaker.cut()
             return mix.clear(time.monotonic(), fade=not self._sharp)
@@ -158,6 +183,8 @@ class Playback:
         with self._changed:
             if not self._stopping:
                 self._mix.play_earcon(name, time.monotonic(), after_voice=after_voice)
+                if self._speaker.rests:
+                    self._changed.notify_all()
 
     # ---------------------------------------------------------------- what is so
 
@@ -199,8 +226,13 @@ class Playback:
 
     @property
     def last_period_s(self) -> float:
-        """Monotonic time at which the device last took a period: a sign of life."""
+        """Monotonic time at which the device last took a period, or was opened after a rest: a sign of life."""
         return self._mix.last_period_s
+
+    @property
+    def rests(self) -> bool:
+        """The device is closed because nothing sounds."""
+        return self._speaker.rests
 
     # ---------------------------------------------------------------- the playback thread
 
@@ -220,29 +252,59 @@ class Playback:
                 told = mix.told(now_s)
                 stopping = self._stopping
                 cut, self._cut_wanted = self._cut_wanted, False
-                job = None if stopping or cut else mix.work()
-                if told or job is not None or stopping or cut or mix.has_waste:
+                opens = self._opens(now_s)
+                job = None if stopping or cut or opens else mix.work()
+                if told or job is not None or stopping or cut or opens or mix.has_waste:
                     break
-                next_s = mix.next_told_s
+                rest_s = self._rest_at_s(now_s)
+                if rest_s is not None and now_s >= rest_s:
+                    break
+                next_s = min((at_s for at_s in (mix.next_told_s, rest_s) if at_s is not None), default=None)
                 self.pulse.rest()
                 self._changed.wait(None if next_s is None else max(0.0, next_s - now_s))
             self.pulse.beat()
         self._tell(told)
         if stopping:
             return False
-        if cut:
-            try:
-                self._speaker.reopen()
-            except DeviceError as error:
-                self._on_failure(error)
+        if cut or opens:
+            self._reopen()
         elif job is not None:
             job.run()
             with self._mixing():
                 mix.finish(job)
-        else:
-            # When nobody waits for sound.
+        elif mix.has_waste:
+            # Nobody waits for sound.
             mix.free_some()
+        elif not told:
+            self._speaker.rest()
         return True
+
+    def _reopen(self) -> None:
+        try:
+            self._speaker.reopen()
+        except DeviceError as error:
+            self._on_failure(error)
+            return
+        rests = self._may_rest()
+        with self._changed:
+            self._rests_in_quiet = rests
+
+    def _opens(self, now_s: float) -> bool:
+        """Under the lock: whether the rest of the device is over."""
+        if not self._speaker.rests:
+            return False
+        return self._mix.waits or self._mix.earcons.waits or now_s - self._expected_s < REST_AFTER_S
+
+    def _rest_at_s(self, now_s: float) -> float | None:
+        """Under the lock: when the device may rest, if nothing happens until then, or when to ask again; None: not, or
+        it rests already."""
+        if not (self._rests_in_quiet and self._speaker.may_rest):
+            return None
+        if self._mix.waits or self._mix.earcons.waits:
+            return now_s + REST_AFTER_S
+        audible = self._mix.audible(now_s)
+        heard_s = max(audible.voice_until_s, audible.earcon_until_s, audible.announcement_until_s)
+        return max(self._expected_s, heard_s) + REST_AFTER_S
 
     def _tell(self, told: list[Started | Heard]) -> None:
         for it in told:
