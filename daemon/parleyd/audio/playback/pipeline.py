@@ -2,8 +2,9 @@
 
     queue ─▶ Job: decode, resample ─▶ made, in whole periods ─▶ the device
 
-Chunks are kept as they came until the device is near; so a device that comes back at another rate finds nearly all of
-them unmade, and what was made goes back to where it came from.
+Chunks are kept as they came until the device is near. So a device that comes back at another rate finds nearly all of
+them unmade, and sound that was made goes back to where it came from. A job makes one period when nothing lies ready,
+and otherwise several: the wake-up of the worker costs more than its work.
 """
 
 from __future__ import annotations
@@ -17,8 +18,12 @@ from parleyd.audio.playback.playhead import Segment
 from parleyd.audio.resample import Resampler
 
 
+# A job makes this much while sound lies ready, in whole periods.
+_BATCH_S = 0.040
+
+
 class Job:
-    """A period's worth of sound to be made: run() needs no lock, for it touches what belongs to the worker alone."""
+    """A piece of sound to be made: run() needs no lock, because it touches the worker's own objects alone."""
 
     def __init__(self, worker: _Worker, piece: Slice, rate_hz: int, *, is_fresh: bool) -> None:
         self.piece = piece
@@ -120,7 +125,10 @@ class Pipeline:
         # What is held back of one segment, or at one rate, comes out before the next goes in.
         if tail is not None and (first is None or tail is not first[0] or self._tail_rate_hz != first[1].rate_hz):
             return Slice(tail)
-        return self.queue.take(self.period_samples, self.rate_hz)
+        periods = 1
+        if self._ready_samples >= self.period_samples:
+            periods = max(1, round(_BATCH_S * self.rate_hz) // self.period_samples)
+        return self.queue.take(periods * self.period_samples, self.rate_hz)
 
     def finish(self, job: Job) -> None:
         """A job has run; what was cleared meanwhile, or put back, is dropped."""
@@ -136,8 +144,9 @@ class Pipeline:
             self._made_samples += len(job.pcm) // BYTES_PER_SAMPLE
         if not self.queue:
             self._ready_samples = self._made_samples
-        elif self._made_samples - self._ready_samples >= self.period_samples:
-            self._ready_samples += self.period_samples
+        else:
+            more = self._made_samples - self._ready_samples
+            self._ready_samples += more - more % self.period_samples
 
     # ---------------------------------------------------------------- the device
 

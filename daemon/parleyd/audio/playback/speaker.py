@@ -171,7 +171,7 @@ class Speaker:
                 return bytes(samples * BYTES_PER_SAMPLE)
             waits = self._mix.waits
             period = self._mix.period(samples, now_s)
-            if waits:
+            if waits and (self._mix.has_work or self._mix.next_told_s is not None):
                 self._changed.notify_all()
         pcm = period.pcm()
         if self._far_end is not None:
