@@ -38,8 +38,8 @@ WORD_LAG_MS = 300
 # After this number of false wakes in a row the log gives further advice.
 HINT_AFTER = 3
 WORD_HINT = "; where music or a television plays for hours, wake.mode: word is the right mode (docs/gate.md)"
-# How much sound is handled at a time while nobody speaks: asleep, and in a session. What a person begins to say in a
-# session is sent by so much later, and makes up for it at once.
+# How much sound is handled at a time while nobody speaks: asleep, and in a session. The beginning of speech is sent by
+# as much later, and then faster than real time.
 ASLEEP_BATCH_MS, QUIET_BATCH_MS = 100, 80
 # How many frames without speech are given to the outbox at once.
 QUIET_FRAMES = QUIET_BATCH_MS // FRAME_MS

@@ -40,7 +40,7 @@ SILENT_TRIES = 2
 # How long waiting sound is kept for a lost speaker.
 KEEP_ANSWER_S = 5.0
 
-# The interval of the checks while a device is lost, or its sound is late; and while all is well, when a check only costs.
+# The interval of the checks while a device is lost, or its sound is late; and while all is well, and checks only cost.
 _LOOK_S, _CALM_LOOK_S = 0.1, 0.25
 # From this delay of periods PortAudio may be printing messages.
 _SUSPECT_S = 0.2

@@ -102,14 +102,14 @@ class EchoControl:
         def is_deaf_to(until_s: float) -> bool:
             return self._half_duplex.deaf(frame.start_s, audible=now_s < until_s, silent_from_s=until_s)
 
-        earcon, announced = is_deaf_to(audible.earcon_until_s), is_deaf_to(audible.announcement_until_s)
+        earcon = is_deaf_to(audible.earcon_until_s)
         # Read once: the session's receiver may fall back at any time, and a frame goes one way only.
         mode, path = self.mode, self._path
         if mode == "half_duplex":
             self._far_end.forget()
             if now_s >= max(self._again_s, audible.voice_until_s):
                 self._try_again()
-            if earcon or announced or is_deaf_to(audible.voice_until_s):
+            if earcon or is_deaf_to(audible.announcement_until_s) or is_deaf_to(audible.voice_until_s):
                 return Heard(Frame.silence(frame.start_s), False, far_dbfs=self._far_dbfs)
             return Heard(frame, True, far_dbfs=self._far_dbfs)
         if mode == "aec" and path is not None:
@@ -118,7 +118,7 @@ class EchoControl:
             person, weak = cancelled.may_be_speech and not earcon, cancelled.weak_near_end and not earcon
             return Heard(cancelled.frame, person, weak, self._far_dbfs)
         self._far_dbfs = self._far_end.frame(frame.start_s).dbfs
-        if announced:
+        if is_deaf_to(audible.announcement_until_s):
             # Nothing takes it out of what the microphone hears, and the agent is not to hear it.
             return Heard(Frame.silence(frame.start_s), False, far_dbfs=self._far_dbfs)
         # Whoever begins to speak over an earcon opens the gate a moment later, and the pre-roll has all of it.

@@ -1,4 +1,4 @@
-"""The thread around the mix: makes the sound that the device will want, and tells what has been heard.
+"""The thread around the mix: it makes the sound that the device will want, and reports how much was heard.
 
 mix.py decides everything; here are its lock, its clock and its worker, and speaker.py has the device. Each call takes
 the lock once, for microseconds, and the device's callback does so once per period. Longer work is done without it: jobs
@@ -32,12 +32,12 @@ class Playback:
 
     All methods may be called from any thread, and none but start, stop, release and regain ever waits. The callbacks
     come on the thread `playback`, without its lock, each once per segment of an answer (see playhead.py), in the order
-    of what is heard:
+    of the sound:
 
     on_started(answer, at_s): its first sound is audible, since at_s.
     on_finished(heard): its end has been heard, or it was cleared, perhaps before it started. An answer has ended when
         end_answer was called for it, or another answer follows, or nothing of it came for 0.8 s after its last sound.
-    far_end: is given every period that the device takes, silent or not, with all that is in it.
+    far_end: gets every period that the device takes, silent or not, with all sounds in it.
     on_failure(error): a DeviceError when the device could not be opened again after a sharp cut, else the error that
         ended the thread. Call stop() then.
 
@@ -70,7 +70,7 @@ class Playback:
         self._on_finished = on_finished
         self._on_failure = on_failure
 
-        # Held for microseconds only, for the device's callback needs it too. All below belongs to it.
+        # Held for microseconds only, because the device's callback needs it too. It guards everything below.
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._mix = Mix(volume=volume, duck_db=duck_db, earcons=earcons)
@@ -84,7 +84,7 @@ class Playback:
 
     @contextmanager
     def _mixing(self) -> Iterator[Mix]:
-        """The mix, for what gives the thread something to do."""
+        """The mix, for calls that give the thread something to do."""
         with self._changed:
             yield self._mix
             self._changed.notify_all()
@@ -100,7 +100,8 @@ class Playback:
         return info
 
     def stop(self) -> None:
-        """Cuts the sound; what was left counts as cleared. The device is closed at the return, all callbacks are over.
+        """Cuts the sound; the rest of it counts as cleared. At the return the device is closed, and all callbacks are
+        over.
 
         It waits for the callbacks: do not hold a lock that they need. May be called from a callback, too.
         """
@@ -117,7 +118,7 @@ class Playback:
         return self._speaker.device
 
     def release(self) -> None:
-        """Closes the device until regain(); what waits is kept, and a clear only throws it away."""
+        """Closes the device until regain(); sound that waits is kept, unless it is cleared."""
         self._speaker.release()
 
     def regain(self) -> None:
@@ -136,19 +137,21 @@ class Playback:
                 self._changed.notify_all()
 
     def forsake(self, on: bool) -> None:
-        """While on, there is no speaker and soon will not be: what waits counts as cleared, and what comes does too."""
+        """While on, there is no speaker, and none is expected soon: sound that waits counts as cleared, and so does
+        sound that comes."""
         with self._mixing() as mix:
             mix.discard(on, time.monotonic())
 
-    # ---------------------------------------------------------------- what others say: see Mix
+    # ---------------------------------------------------------------- orders: see Mix
 
     def set_format(self, fmt: AudioFormat) -> None:
-        """The format of what is enqueued from now on."""
+        """The format of the sound that is enqueued from now on."""
         with self._changed:
             self._mix.set_format(fmt)
 
     def enqueue(self, answer: int, data: bytes) -> None:
-        """More of an answer, as the provider encodes it; in chunks of any size, even with half a sample at the end."""
+        """Takes more of an answer, as the provider encodes it; in chunks of any size, even with half a sample at the
+        end."""
         with self._mixing() as mix:
             if not self._stopping:
                 mix.enqueue(answer, data, time.monotonic())
@@ -159,8 +162,9 @@ class Playback:
             mix.end_answer(answer)
 
     def clear(self) -> Heard | None:
-        """Throws away all that has not been heard; the sound ends with a fade, or if cut is sharp, the device is closed
-        and reopened. → what was heard of the answer that was sounding, or next in turn; None if there was none."""
+        """Throws away all sound that has not been heard. The sound ends with a fade; if cut is sharp, the device is
+        closed and reopened instead. Returns how much was heard of the answer that was sounding, or next in turn; None
+        if there was no answer."""
         with self._mixing() as mix:
             if self._sharp and not self._speaker.rests:
                 self._cut_wanted = True
@@ -173,24 +177,24 @@ class Playback:
             self._mix.duck(on)
 
     def set_volume(self, volume: float) -> None:
-        """1.0 is unchanged. Moves within 20 ms, from the next period on."""
+        """1.0 is unchanged. The volume moves within 20 ms, from the next period on."""
         with self._changed:
             self._mix.set_volume(volume)
 
     def play_earcon(self, name: Earcon, *, after_voice: bool) -> None:
-        """At once, beside the agent's voice; after_voice: when the agent has finished. Not later than a second after
-        the device could have taken it."""
+        """Plays an earcon at once, beside the agent's voice; after_voice: when the agent has finished. An earcon that
+        is more than a second late is dropped."""
         with self._changed:
             if not self._stopping:
                 self._mix.play_earcon(name, time.monotonic(), after_voice=after_voice)
                 if self._speaker.rests:
                     self._changed.notify_all()
 
-    # ---------------------------------------------------------------- what is so
+    # ---------------------------------------------------------------- the present state
 
     @property
     def volume(self) -> float:
-        """Where it is going, if it moves."""
+        """The volume, or its goal while it moves."""
         return self._mix.volume
 
     def audible_until(self, now_s: float) -> Audible:
@@ -199,29 +203,29 @@ class Playback:
             return self._mix.audible(now_s)
 
     def audible(self, now_s: float) -> bool:
-        """Whether the agent is to be heard: some of it waits, or is inside the device's latency."""
+        """Whether the agent is to be heard: some of its voice waits, or is inside the device's latency."""
         return now_s < self.audible_until(now_s).voice_until_s
 
     @property
     def silent_from_s(self) -> float:
-        """When all that the device has taken of the agent's voice so far will have been heard."""
+        """When all of the agent's voice that the device has taken so far will have been heard."""
         with self._changed:
             return self._mix.silent_from_s
 
     @property
     def queued_ms(self) -> int:
-        """What the device has not yet taken of the agent's voice."""
+        """The duration of the agent's voice that the device has not yet taken."""
         with self._changed:
             return round(self._mix.queued_s * 1000)
 
     @property
     def dropped_ms(self) -> int:
-        """What came beyond the queue's limits, so far."""
+        """The duration of all sound so far that came beyond the queue's limits."""
         return round(self._mix.dropped_s * 1000)
 
     @property
     def underruns(self) -> int:
-        """How often an answer had a hole, so far: it came late, we were late, or the hardware ran dry."""
+        """How often an answer had a hole so far: its sound came late, a thread was late, or the hardware ran dry."""
         return self._mix.underruns + self._speaker.device.underruns
 
     @property
@@ -240,11 +244,11 @@ class Playback:
         try:
             while self._turn():
                 pass
-        except Exception as error:  # noqa: BLE001 — nothing is swallowed: the owner decides what a dead thread means
+        except Exception as error:  # noqa: BLE001 - reported to the owner, who ends the daemon
             self._on_failure(error)
 
     def _turn(self) -> bool:
-        """Waits for something to do and does it. → whether to go on."""
+        """Waits for something to do and does it. Returns whether to go on."""
         mix = self._mix
         with self._changed:
             while True:
