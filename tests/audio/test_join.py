@@ -164,6 +164,14 @@ def test_digital_silence_is_joined_by_the_clock() -> None:
     assert (len(joined.pcm), joined.skip_samples) == (2 * RATE // 100, 0)
 
 
+def test_after_a_stream_that_has_ended_all_of_the_newer_one_is_new() -> None:
+    join, sound = Join(), room(0.6).tobytes()
+    join.newer(sound, 10.6)
+    joined = join.result()
+    assert joined is not None
+    assert (joined.pcm, joined.end_s, joined.skip_samples) == (sound, 10.6, 0)
+
+
 def test_unrelated_sound_is_no_place_to_join() -> None:
     join = Join()
     join.older(room(0.3).tobytes(), 10.3)

@@ -141,7 +141,10 @@ class Capture:
     def stop(self) -> None:
         """No sound comes after the return, even if an opening is still under way."""
         with self._ready:
-            self._wanted = ()
+            unwanted, self._wanted = self._wanted, ()
+        for opening in unwanted:
+            # Nobody joins its sound any more.
+            opening.joined.set()
         self.device.close()
 
     @property

@@ -56,7 +56,8 @@ class Join:
         """The continuation, once its place is known."""
         newer_samples = len(self._newer) // BYTES_PER_SAMPLE
         if self._older_end_s is None:
-            return self._joined(0) if newer_samples >= PATIENCE_SAMPLES else None
+            # The older stream has ended before the newer one began: all of the newer one is new.
+            return self._joined(-newer_samples) if newer_samples >= PATIENCE_SAMPLES else None
         # Positive: the older stream has more.
         ahead = round((self._older_end_s - self._newer_end_s) * PIPELINE_RATE_HZ)
         off = self._measured(ahead)
