@@ -43,6 +43,8 @@ WORD_HINT = "; where music or a television plays for hours, wake.mode: word is t
 ASLEEP_BATCH_MS, QUIET_BATCH_MS = 100, 80
 # How many frames without speech are given to the outbox at once.
 QUIET_FRAMES = QUIET_BATCH_MS // FRAME_MS
+# How long nothing was like speech before frames are handled several at a time.
+QUIET_AFTER_FRAMES = 200 // FRAME_MS
 # How long the daemon has been asleep, and nothing was like speech, before the microphone's periods become longer.
 REST_AFTER_FRAMES = 2000 // FRAME_MS
 # How long after the word the supervisor's thread may need to leave the state asleep.
@@ -104,6 +106,7 @@ class Ears:
         self._called_s = float("-inf")
         self._quiet_frames = 0  # handled since something was last like speech, or sounded
         self._unsent: list[Passed] = []  # without speech, on their way to the outbox
+        self._last_was_speech = False  # of the frames that went to the outbox
         self._dialogue_knows = False  # of the present speech
         self._utterance = 0
         self._false_wake = threading.Event()
@@ -178,7 +181,7 @@ class Ears:
     def _set_pace(self) -> None:
         """How much sound the next wake-up of this thread brings."""
         asleep = self._supervisor.asleep
-        is_quiet = self._quiet_frames > 0
+        is_quiet = self._quiet_frames >= QUIET_AFTER_FRAMES
         self._capture.batch_ms = 0 if not is_quiet else ASLEEP_BATCH_MS if asleep else QUIET_BATCH_MS
         if not asleep:
             self._capture.rest(False)
@@ -242,9 +245,13 @@ class Ears:
             self.first_frame.set()
 
     def _send(self, verdict: Verdict, *, wanted: bool) -> None:
-        """Zeros need not go one frame at a time: each message would wake the sender, and the network."""
-        may_wait = self._hold_back and not (verdict.talk_started or verdict.talk_stopped or verdict.talk_ms)
-        if may_wait and not any(one.speech for one in verdict.passed):
+        """Zeros need not go one frame at a time: each message would wake the sender, and the network. But the first one
+        tells the uplink that the speech is over."""
+        is_speech = any(one.speech for one in verdict.passed)
+        may_wait = self._hold_back and not (is_speech or self._last_was_speech)
+        if verdict.passed:
+            self._last_was_speech = is_speech
+        if may_wait and not (verdict.talk_started or verdict.talk_stopped or verdict.talk_ms):
             self._unsent.extend(verdict.passed if wanted else ())
             if len(self._unsent) < QUIET_FRAMES:
                 return
