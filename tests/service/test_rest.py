@@ -5,17 +5,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from statistics import median
 
 import msgspec
 import numpy as np
 import pytest
-from harness import spoken
+from harness import Daemon, spoken
 from scripted_server import WAIT_S, Line, ScriptedServer
 from test_through_a_sound_card import PIECE, best_likeness
 
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
+from parleyd.app.ears import QUIET_FRAMES
 from parleyd.app.service import Service
 from parleyd.audio.devices.names import device_pair
+from parleyd.audio.pcm import FRAME_BYTES
 from parleyd.config.schema import Audio, AudioOutput, Config, ElevenLabs
 from parleyd.core import events
 from parleyd.demo.stage import Stage
@@ -29,6 +32,20 @@ def wait(predicate: Callable[[], bool]) -> None:
     while not predicate():
         assert time.monotonic() < end_s
         pause.wait(0.02)
+
+
+def test_silence_in_a_session_goes_up_several_frames_at_a_time() -> None:
+    def play(line: Line) -> None:
+        line.ready()
+        line.over.wait(WAIT_S)
+
+    with ScriptedServer(play) as server:
+        config = Config(elevenlabs=ElevenLabs(agent_id="agent_test", base_url=server.base_url))
+        with Daemon(config) as daemon:
+            daemon.service.wake()
+            line = server.next_line()
+            line.wait("four seconds of silence", lambda: len(line.audio) >= 4 * 32_000)
+            assert median(line.chunks_bytes[-10:]) >= QUIET_FRAMES * FRAME_BYTES
 
 
 def test_the_first_word_after_a_rest_is_whole_and_the_answer_is_heard(
