@@ -94,15 +94,16 @@ class VirtualCard:
             ["pactl", *words], env=os.environ | self.environment, check=check, capture_output=True, timeout=60
         ).returncode
 
-    def play(self, pcm: bytes, *, rate_hz: int) -> subprocess.Popen[bytes]:
-        """Somebody speaks: mono 16-bit sound into the virtual microphone, in the background."""
+    def play(self, pcm: bytes, *, rate_hz: int, latency_ms: int = 20) -> subprocess.Popen[bytes]:
+        """Somebody speaks: mono 16-bit sound into the virtual microphone, in the background. latency_ms: the server
+        moves sound in blocks of about this length, to all who listen."""
         sound = self.dir / f"speech-{time.monotonic_ns()}.raw"
         sound.write_bytes(pcm)
         return subprocess.Popen(
             [
                 "paplay",
                 "--device=mic_in",
-                "--latency-msec=20",
+                f"--latency-msec={latency_ms}",
                 "--raw",
                 "--format=s16le",
                 "--channels=1",

@@ -395,7 +395,8 @@ def test_an_answer_that_was_too_long_tells_what_of_it_never_sounded(
     assert first.lost_ms == pytest.approx(500, abs=25)
     assert (second.answer, second.finished, second.total_ms) == (2, False, 500)
     assert second.heard_ms + second.lost_ms == 500
-    assert second.lost_ms >= 450
+    # What is made at once was taken from the queue.
+    assert second.lost_ms >= 430
     assert third == Heard(3, 200, 200, True)
     assert its.playback.dropped_ms == first.lost_ms + second.lost_ms
 

@@ -20,11 +20,11 @@ import pyaudio
 import pytest
 from playback_room import Room, samples, tone
 
-from parleyd.audio.devices import portaudio, portaudio_host
-from parleyd.audio.devices.device import DeviceError
+from parleyd.audio.devices import alsa, portaudio, portaudio_host, sound_server
+from parleyd.audio.devices.device import DeviceError, OpensBeside
 from parleyd.audio.devices.names import input_device, output_device
 from parleyd.audio.devices.native_output import portaudio_muted
-from parleyd.audio.devices.portaudio import explain
+from parleyd.audio.devices.portaudio import PortAudioOutput, explain
 from parleyd.audio.devices.portaudio_host import host
 from parleyd.audio.pcm import AudioFormat
 from parleyd.cli import devices as devices_command
@@ -327,3 +327,69 @@ def test_two_may_mute_portaudio_at_once(capfd: pytest.CaptureFixture[str]) -> No
     second.close()
     os.write(2, b"and after\n")
     assert capfd.readouterr().err == "our own\nand after\n"
+
+
+def test_a_microphone_of_a_sound_server_delivers_two_streams_until_the_older_one_is_closed() -> None:
+    first, second = Ear(), Ear()
+    device = input_device("vmic")
+    device.open(first)
+    first.wait(lambda: len(first.got) >= 2)
+    assert isinstance(device, OpensBeside)
+    info = device.open_beside(second, 100)
+    assert info.period_samples == 1600
+    second.wait(lambda: len(second.got) >= 2)
+    begun = len(first.got)
+    first.wait(lambda: len(first.got) > begun)
+    device.close_older()
+    ended = len(first.got)
+    second.wait(lambda: len(second.got) >= 5)
+    device.close()
+    assert len(first.got) == ended
+    assert {len(pcm) for pcm, _ in second.got} == {3200}
+
+
+def test_a_device_that_is_closed_while_it_opens_does_not_stay_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    device, ear = input_device("vmic"), Ear()
+    opened, may_go_on = threading.Event(), threading.Event()
+    really_open = host.open
+
+    def slow(**options: object) -> object:
+        stream = really_open(**options)
+        opened.set()
+        assert may_go_on.wait(20)
+        return stream
+
+    monkeypatch.setattr(host, "open", slow)
+    errors: list[DeviceError] = []
+
+    def open_it() -> None:
+        try:
+            device.open(ear)
+        except DeviceError as error:
+            errors.append(error)
+
+    opener = threading.Thread(target=open_it)
+    opener.start()
+    assert opened.wait(20)
+    device.close()
+    monkeypatch.undo()
+    monkeypatch.setattr(host, "refresh", lambda: False)
+    may_go_on.set()
+    opener.join(20)
+    assert len(errors) == 1
+    assert "too late" in str(errors[0])
+    assert host._streams == 0
+
+
+def test_what_kind_of_speaker_it_is() -> None:
+    speaker = output_device("vspk")
+    assert isinstance(speaker, PortAudioOutput)
+    speaker.open(lambda count: bytes(2 * count))
+    try:
+        assert sound_server.sink_behind("vspk") == "vspk"
+        assert not speaker.begins_at_once(), "of an unknown kind"
+        speaker.name = "Jabra SPEAK 410 USB: USB Audio (hw:1,0)"
+        speaker._place = alsa.Place(1, "USB")
+        assert speaker.begins_at_once()
+    finally:
+        speaker.close()

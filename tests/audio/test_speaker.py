@@ -199,3 +199,99 @@ def test_callbacks_come_without_the_lock(room: MakeRoom) -> None:
     assert its.wait_silent(30)
     its.playback.stop()
     assert free == [True, True]
+
+
+# ---------------------------------------------------------------- rest
+
+
+class Quiet:
+    """A playback whose device may rest at once, and the events of its device."""
+
+    def __init__(
+        self, room: MakeRoom, monkeypatch: pytest.MonkeyPatch, device: SteppingOutput, **options: object
+    ) -> None:
+        monkeypatch.setattr("parleyd.audio.playback.playback.REST_AFTER_S", 0.02)
+        self.device = device
+        self.room = room(device, may_rest=lambda: True, **options)
+        self.playback = self.room.playback
+        self.wait(lambda: self.playback.rests and not self.playback._speaker._is_reopening)
+
+    def wait(self, predicate: Callable[[], bool]) -> None:
+        end_s, pause = time.monotonic() + 30, threading.Event()
+        while not predicate():
+            assert time.monotonic() < end_s
+            pause.wait(0.002)
+
+    def wait_open(self) -> None:
+        self.wait(lambda: self.device.fill is not None and not self.playback.rests)
+        self.room.settle()
+
+
+def test_while_nothing_sounds_the_device_is_closed_and_an_answer_opens_it_and_is_whole(
+    room: MakeRoom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    its = Quiet(room, monkeypatch, SteppingOutput())
+    assert its.device.fill is None
+    its.playback.set_format(FMT)
+    answer = tone(0.05, rate_hz=48_000)
+    its.playback.enqueue(1, answer)
+    its.wait_open()
+    assert np.array_equal(its.room.pull(5), samples(answer))
+    its.playback.end_answer(1)
+    its.wait(lambda: its.playback.rests)
+    assert its.device.opened == 2
+
+
+def test_an_earcon_opens_it_and_so_does_an_announcement(room: MakeRoom, monkeypatch: pytest.MonkeyPatch) -> None:
+    beep = tone(0.05, rate_hz=48_000, hz=1000, peak=2000)
+    its = Quiet(room, monkeypatch, SteppingOutput(), earcons={"error": Sound(beep, 48_000)})
+    its.playback.play_earcon("error", after_voice=False)
+    its.wait_open()
+    assert np.array_equal(its.room.pull(5), samples(beep))
+    its.wait(lambda: its.playback.rests)
+    assert its.playback.announcements.last_period_s == pytest.approx(time.monotonic(), abs=1.0), "it is not gone"
+    its.playback.announcements.begin(FMT)
+    its.playback.announcements.feed(tone(0.1, rate_hz=48_000))
+    its.wait_open()
+    assert its.room.pull(5).any()
+
+
+def test_the_lead_in_comes_before_the_sound_and_takes_nothing_of_it(
+    room: MakeRoom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    its = Quiet(room, monkeypatch, SteppingOutput(), lead_in_ms=30)
+    its.playback.set_format(FMT)
+    answer = tone(0.05, rate_hz=48_000)
+    its.playback.enqueue(1, answer)
+    its.wait_open()
+    played = its.room.pull(8)
+    assert not played[: 3 * 480].any()
+    assert np.array_equal(played[3 * 480 :], samples(answer))
+
+
+def test_it_is_opened_ahead_of_what_is_expected(room: MakeRoom, monkeypatch: pytest.MonkeyPatch) -> None:
+    its = Quiet(room, monkeypatch, SteppingOutput())
+    monkeypatch.setattr("parleyd.audio.playback.playback.REST_AFTER_S", 60.0)
+    its.playback.expect()
+    its.wait_open()
+
+
+def test_a_device_that_rests_may_be_taken_and_given_back(room: MakeRoom, monkeypatch: pytest.MonkeyPatch) -> None:
+    its = Quiet(room, monkeypatch, SteppingOutput())
+    its.playback.release()
+    assert not its.playback.rests
+    its.playback.set_format(FMT)
+    its.playback.enqueue(1, tone(0.05, rate_hz=48_000))
+    its.room.settle()
+    assert its.device.fill is None, "whoever took it opens it again"
+    its.playback.regain()
+    assert its.room.pull(5).any()
+
+
+def test_a_device_that_cannot_be_opened_after_its_rest_is_told(room: MakeRoom, monkeypatch: pytest.MonkeyPatch) -> None:
+    device = SteppingOutput()
+    its = Quiet(room, monkeypatch, device)
+    device.fails_at_open = device.opened + 1
+    its.playback.expect()
+    assert its.room.wait_told(lambda told: any(what == "failure" for what, _ in told))
+    assert not its.playback.rests, "so that its silence is noticed"

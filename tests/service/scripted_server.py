@@ -32,6 +32,7 @@ class Line:
         self.connection = connection
         self.opening: dict[str, Any] = {}
         self.audio = bytearray()
+        self.chunks_bytes: list[int] = []  # of the messages that brought it
         self.messages: list[dict[str, Any]] = []
         self.closed: tuple[int, str] | None = None
         self.over = threading.Event()
@@ -130,7 +131,9 @@ class Line:
                 message = json.loads(raw)
                 with self._changed:
                     if "user_audio_chunk" in message:
-                        self.audio += base64.b64decode(message["user_audio_chunk"], validate=True)
+                        chunk = base64.b64decode(message["user_audio_chunk"], validate=True)
+                        self.audio += chunk
+                        self.chunks_bytes.append(len(chunk))
                     elif message.get("type") == "conversation_initiation_client_data":
                         self.opening = message
                     else:

@@ -1,6 +1,10 @@
 """The ears thread: frames from the microphone → echo → voice activity → gate → uplink.
 
 One loop with one input (capture's bounded queue). All functions that it calls return at once.
+
+Each frame takes the same steps in the same order, whenever it is handled. But a wake-up of a thread costs many times
+what a frame does, so while nobody speaks frames are handled, and zeros are sent, several at a time; and while the
+daemon is asleep the microphone's periods are longer.
 """
 
 from __future__ import annotations
@@ -34,6 +38,15 @@ WORD_LAG_MS = 300
 # After this number of false wakes in a row the log gives further advice.
 HINT_AFTER = 3
 WORD_HINT = "; where music or a television plays for hours, wake.mode: word is the right mode (docs/gate.md)"
+# How much sound is handled at a time while nobody speaks: asleep, and in a session. The beginning of speech is sent by
+# as much later, and then faster than real time.
+ASLEEP_BATCH_MS, QUIET_BATCH_MS = 100, 80
+# How many frames without speech are given to the outbox at once.
+QUIET_FRAMES = QUIET_BATCH_MS // FRAME_MS
+# How long nothing was like speech before frames are handled several at a time.
+QUIET_AFTER_FRAMES = 200 // FRAME_MS
+# How long the daemon has been asleep, and nothing was like speech, before the microphone's periods become longer.
+REST_AFTER_FRAMES = 2000 // FRAME_MS
 # How long after the word the supervisor's thread may need to leave the state asleep.
 CALLED_S = 1.0
 
@@ -91,6 +104,9 @@ class Ears:
         self._recorder = recorder
         self._after_word: deque[Passed] = deque(maxlen=WORD_LAG_MS // FRAME_MS)
         self._called_s = float("-inf")
+        self._quiet_frames = 0  # handled since something was last like speech, or sounded
+        self._unsent: list[Passed] = []  # without speech, on their way to the outbox
+        self._last_was_speech = False  # of the frames that went to the outbox
         self._dialogue_knows = False  # of the present speech
         self._utterance = 0
         self._false_wake = threading.Event()
@@ -158,8 +174,19 @@ class Ears:
                     self._hear(frame)
                     # Up to a second of sound may have arrived at once, which takes long on a slow machine.
                     self.pulse.beat()
+                self._set_pace()
         except Exception as error:  # noqa: BLE001 - reported to the owner, who ends the daemon
             self._on_death("ears", error)
+
+    def _set_pace(self) -> None:
+        """How much sound the next wake-up of this thread brings."""
+        asleep = self._supervisor.asleep
+        is_quiet = self._quiet_frames >= QUIET_AFTER_FRAMES
+        self._capture.batch_ms = 0 if not is_quiet else ASLEEP_BATCH_MS if asleep else QUIET_BATCH_MS
+        if not asleep:
+            self._capture.rest(False)
+        elif self._quiet_frames >= REST_AFTER_FRAMES:
+            self._capture.rest(True)
 
     def _hear(self, frame: Frame) -> None:
         # The order matters: the supervisor sets deaf before it wakes, and sleeps before it clears deaf.
@@ -200,19 +227,40 @@ class Ears:
         if verdict.opened and asleep and not called:
             # Remaining sound belongs to a conversation that is over.
             self._outbox.forget()
+        is_quiet = not (self._gate.open or self._gate.is_attentive or self._echo.speaker_sounds)
+        self._quiet_frames = self._quiet_frames + 1 if is_quiet else 0
         if deaf and not called:
             # The agent gets zeros, except for the speech that wakes it now.
             passed = self._silenced(verdict.passed, muted=not self._wake_on_speech, speech_only=True)
-            self._outbox.hear(replace(verdict, passed=passed), wanted=True)
+            self._send(replace(verdict, passed=passed), wanted=True)
         else:
-            self._outbox.hear(verdict, wanted=wanted)
+            self._send(verdict, wanted=wanted)
         if self._recorder is not None:
             self._recorder.take(verdict.passed, closed=verdict.closed)
         self._tell(verdict, wanted, for_dialogue=wanted or not deaf)
         self._tell_what_was_held_back(frame.start_s)
         self.frames += 1
         self.speech_frames += sum(one.speech for one in verdict.passed)
-        self.first_frame.set()
+        if not self.first_frame.is_set():
+            self.first_frame.set()
+
+    def _send(self, verdict: Verdict, *, wanted: bool) -> None:
+        """Zeros need not go one frame at a time: each message would wake the sender, and the network. But the first one
+        tells the uplink that the speech is over."""
+        is_speech = any(one.speech for one in verdict.passed)
+        may_wait = self._hold_back and not (is_speech or self._last_was_speech)
+        if verdict.passed:
+            self._last_was_speech = is_speech
+        if may_wait and not (verdict.talk_started or verdict.talk_stopped or verdict.talk_ms):
+            self._unsent.extend(verdict.passed if wanted else ())
+            if len(self._unsent) < QUIET_FRAMES:
+                return
+            verdict = replace(verdict, passed=())
+        if self._unsent:
+            unsent, self._unsent = self._unsent, []
+            self._outbox.push(unsent)
+        if verdict.passed or verdict.talk_started or verdict.talk_stopped:
+            self._outbox.hear(verdict, wanted=wanted)
 
     def _silenced(self, passed: tuple[Passed, ...], *, muted: bool, speech_only: bool = False) -> tuple[Passed, ...]:
         """Replaces sound that must not be sent by silence of the same duration."""

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 from parleyd.app.earcon_bell import EarconBell, earcons_of
 from parleyd.app.ears import Ears
@@ -75,6 +76,7 @@ class SoundSystem:
         self._fail = fail
         self._give_up = give_up
         self._dialogue: Dialogue
+        self._supervisor: Supervisor
         self._outbox: Outbox
         self._lines: Lines
         self.ears: Ears
@@ -89,7 +91,10 @@ class SoundSystem:
             on_failure=self._speaker_failed,
             far_end=self.far_end,
             earcons=earcons_of(config.earcons, _speak),
+            may_rest=_may_rest(output.keep_open, speaker),
+            lead_in_ms=output.lead_in_ms,
         )
+        bus.subscribe(self._expect)
         self._volume = Volume(self.playback, output.mixer, output.volume, RememberedVolume(state_directory))
         bus.subscribe(self._volume)
         self._cues = EarconCues(always=config.wake.mode == "always", after_speech=config.earcons.after_speech == "on")
@@ -116,6 +121,7 @@ class SoundSystem:
         """Connects the ears with the conversation. lines: the connections on which sound is sent. Raises UserError."""
         config = self._config
         self._dialogue = dialogue
+        self._supervisor = supervisor
         self._outbox = outbox
         self._lines = lines
         self.ears = Ears(
@@ -224,6 +230,16 @@ class SoundSystem:
         if self._volume.value != before:
             self._bus.publish(events.VolumeChanged(at_s=time.monotonic(), volume=self._volume.value))
 
+    def _expect(self, event: events.Event) -> None:
+        """A subscriber of the bus: an answer may follow, or the greeting; the speaker is opened ahead of it."""
+        match event:
+            case events.StateChanged(after="connecting") | events.SessionOpened():
+                self.playback.expect()
+            case events.TalkStopped() if not self._supervisor.asleep:
+                self.playback.expect()
+            case _:
+                pass
+
     def _speaker_failed(self, error: Exception) -> None:
         if isinstance(error, DeviceError) and self.recovery.watches_speaker:
             log.debug("the speaker was not reopened: %s", error)
@@ -241,6 +257,12 @@ def _wakes_on_speech(config: Config) -> bool:
 
 def _wake_word(config: Config) -> WakeWord | None:
     return WakeWord(config.wake.word) if config.wake.mode == "word" else None
+
+
+def _may_rest(keep_open: Literal["auto", "on", "off"], speaker: OutputDevice) -> Callable[[], bool]:
+    if keep_open == "on" or not isinstance(speaker, PortAudioOutput):
+        return lambda: False
+    return speaker.begins_at_once if keep_open == "auto" else lambda: True
 
 
 def _echo_mode(config: Config, microphone: InputDevice, speaker: OutputDevice) -> EchoMode:

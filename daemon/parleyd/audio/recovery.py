@@ -40,7 +40,8 @@ SILENT_TRIES = 2
 # How long waiting sound is kept for a lost speaker.
 KEEP_ANSWER_S = 5.0
 
-_LOOK_S = 0.1
+# The interval of the checks while a device is lost, or its sound is late; and while all is well, and checks only cost.
+_LOOK_S, _CALM_LOOK_S = 0.1, 0.25
 # From this delay of periods PortAudio may be printing messages.
 _SUSPECT_S = 0.2
 # A device that is being reopened gives no sign; if that takes longer than this, its loss is reported.
@@ -236,13 +237,21 @@ class Recovery:
                 )
             )
         if isinstance(speaker, Card):
-            playback = self._playback
+            playback, card = self._playback, speaker
+
+            def sign() -> Sign:
+                if not playback.rests:
+                    return Sign(playback.last_period_s, None, card.active)
+                # It takes nothing, on purpose. Only a card that is unplugged shows itself.
+                last_s = time.monotonic() if card.is_there else playback.last_period_s
+                return Sign(last_s, None, card.is_there)
+
             self._patients.append(
                 _Patient(
                     "speaker",
                     speaker,
                     Health(self._stall_s, now_s),
-                    lambda: Sign(playback.last_period_s, None, speaker.active),
+                    sign,
                     playback.release,
                     playback.regain,
                 )
@@ -262,7 +271,7 @@ class Recovery:
     def _run(self) -> None:
         try:
             with contextlib.ExitStack() as muted:
-                while not self._stopping.wait(_LOOK_S):
+                while not self._stopping.wait(_LOOK_S if self._muted or self._helper else _CALM_LOOK_S):
                     self.pulse.beat()
                     self._mute(muted)
                     if not self._look(time.monotonic()):

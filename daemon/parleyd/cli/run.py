@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import faulthandler
+import gc
 import logging
 import os
 import sys
@@ -154,6 +155,9 @@ def _serve(config: Config, args: argparse.Namespace, bus: events.Bus, *, is_read
                 )
                 if is_read_at_once:
                     log.info("%s", in_a_terminal.hint(config))
+                # The objects of the start live as long as the daemon: the collector need not look at them again.
+                gc.collect()
+                gc.freeze()
                 attend(service, arrived, reload)
     except GivenUpError:
         # The daemon was told to stop before it had started.

@@ -163,6 +163,18 @@ class AudioOutput(Section, frozen=True):
         Meta(description="1.0 is the loudest; null: 1.0, or the mixer's present level"),
     ] = None
     mixer: Mixer = Mixer()
+    keep_open: Annotated[
+        Literal["auto", "on", "off"],
+        Meta(
+            description="on: the speaker stays open in silence, for amplifiers that pop, and HDMI and Bluetooth that "
+            "swallow the first sound; off: it is closed after 10 s without sound, which costs less; auto: off with "
+            "USB, else on"
+        ),
+    ] = "auto"
+    lead_in_ms: Annotated[
+        int,
+        Meta(ge=0, le=3000, description="silence before the first sound after the speaker was opened again"),
+    ] = 0
 
     @property
     def software_volume(self) -> float:

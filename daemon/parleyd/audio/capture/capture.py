@@ -1,13 +1,20 @@
-"""Makes frames from the periods of the microphone's callback: the device's thread on one side, ears on the other."""
+"""Makes frames from the periods of the microphone's callback: the device's thread on one side, ears on the other.
+
+A wake-up of a thread costs many times the work that is done in it. So the ears say how much sound may wait until they
+are woken (batch_ms), and in a quiet room the microphone is opened with longer periods (rest): beside the old stream,
+with both streams running until their sounds are joined, so that no sample is missed (join.py).
+"""
 
 from __future__ import annotations
 
 import logging
-import queue
+import threading
 import time
+from collections import deque
 
 from parleyd.audio.capture.input_gain import InputGain
-from parleyd.audio.devices.device import InputDevice, StreamInfo
+from parleyd.audio.capture.join import Join
+from parleyd.audio.devices.device import DeviceError, InputDevice, OpensBeside, StreamInfo
 from parleyd.audio.pcm import (
     BYTES_PER_SAMPLE,
     FRAME_BYTES,
@@ -22,19 +29,31 @@ log = logging.getLogger(__name__)
 
 # The longest sound that waits for ears. If more waits, ears are stuck, and the oldest sound is dropped.
 QUEUE_MS = 1000
+# The microphone's periods while it rests. Speech is noticed by as much later; the pre-roll has its beginning.
+RESTING_PERIOD_MS = 100
 # How long the microphone may deliver nothing before silence is inserted, so that the stream keeps real time.
 STARVED_S = 0.2
 # How far a period's time may differ from its place in the count of samples. If it is later, sound is missing before it.
 # If it is earlier, more sound has arrived than time has passed, as after a sound server stood still, and this sound is
 # too old.
 HOLE_S = 0.2
+# How long two streams run beside each other at most, until their sounds are joined.
+JOINED_S = 3.0
 _FRAME_S = FRAME_MS / 1000
 
 
 class _Opening:
-    """One opening of the device: it may have a new rate, and has a new count of samples."""
+    """One opening of the device: it may have a new rate, and has a new count of samples.
 
-    def __init__(self) -> None:
+    beside: the opening that runs at the same time, and from which this one takes over. joined: it has. was_left:
+    another opening has taken over from this one. skip_samples: how much of its next sound the other has delivered."""
+
+    def __init__(self, beside: _Opening | None = None) -> None:
+        self.beside = beside
+        self.joined = threading.Event()
+        self.was_left = False
+        self.skip_samples = 0
+        self._rate_hz = PIPELINE_RATE_HZ
         self._resampler: Resampler | None = None  # until the rate is known
         self._clock: SampleClock | None = None  # likewise
 
@@ -47,6 +66,9 @@ class _Opening:
         self._clock = SampleClock(rate_hz)
         self._taken = self._made = 0
         self._resampler = Resampler(rate_hz, PIPELINE_RATE_HZ)
+
+    def length_s(self, pcm: bytes) -> float:
+        return len(pcm) / BYTES_PER_SAMPLE / self._rate_hz
 
     def process(self, pcm: bytes, start_s: float) -> tuple[bytes, float]:
         """Returns the sound at the pipeline's rate, and the time of its end."""
@@ -61,6 +83,10 @@ class _Opening:
         made = self._resampler.process(pcm)
         self._taken += len(pcm) // BYTES_PER_SAMPLE
         self._made += len(made) // BYTES_PER_SAMPLE
+        if self.skip_samples:
+            skipped = min(self.skip_samples, len(made) // BYTES_PER_SAMPLE)
+            self.skip_samples -= skipped
+            made = made[skipped * BYTES_PER_SAMPLE :]
         held_s = self._taken / self._rate_hz - self._made / PIPELINE_RATE_HZ
         return made, self._clock.time_of(self._taken) - held_s
 
@@ -71,30 +97,54 @@ class Capture:
     last_period_s, last_sound_s: monotonic time of the last period, and of the last one that was not digital silence.
     gain: applied here and nowhere else, after the detection of digital silence and before all parts that use the sound:
     echo canceller, gate, recordings, agent.
+    batch_ms: how much sound may wait before frames() returns; 0: each period at once. The ears set it.
     """
 
     def __init__(self, device: InputDevice, gain: InputGain | None = None) -> None:
         self.device = device
         self.gain = InputGain() if gain is None else gain
-        self._periods: queue.Queue[tuple[_Opening, bytes, float]] = queue.Queue(maxsize=50)
+        self.batch_ms = 0
+        self._ready = threading.Condition(threading.Lock())
+        self._periods: deque[tuple[_Opening, bytes, float]] = deque()
+        self._waiting_s = 0.0
         self._opening: _Opening | None = None  # the opening to which `pending` belongs
+        self._join: Join | None = None  # while another opening takes over from it
+        self._joining: _Opening | None = None
         self._pending = bytearray()
         self._next_frame_s: float | None = None
         self._in_gap = False  # the last frames were inserted silence
         self.dropped_periods = 0
         self.last_period_s = 0.0
         self.last_sound_s = 0.0
+        # The openings whose sound is wanted. Others have begun too late, and are closed as soon as they have opened.
+        self._wanted: tuple[_Opening, ...] = ()
+        self._rests = False  # the newest opening has long periods
+        self._switch: threading.Thread | None = None
+        self._can_rest = isinstance(device, OpensBeside)
 
     def start(self) -> StreamInfo:
-        """Opens the device; may be called again after stop(). Raises DeviceError."""
+        """Opens the device; may be called again after stop(). Raises DeviceError, also if stop() was called before the
+        device had opened at last."""
         opening = _Opening()
+        with self._ready:
+            self._wanted = (opening,)
+            self._rests, self._can_rest = False, isinstance(self.device, OpensBeside)
         info = self.device.open(lambda pcm, start_s: self._deliver(opening, pcm, start_s))
         opening.opened(info.rate_hz)
-        periods = max(2, QUEUE_MS * info.rate_hz // 1000 // max(1, info.period_samples))
-        self._periods.maxsize = periods
+        with self._ready:
+            is_wanted = opening in self._wanted
+        if not is_wanted:
+            self.device.close()
+            raise DeviceError(f"{self.device.name}: it was opened too late", "see what keeps the sound server busy")
         return info
 
     def stop(self) -> None:
+        """No sound comes after the return, even if an opening is still under way."""
+        with self._ready:
+            unwanted, self._wanted = self._wanted, ()
+        for opening in unwanted:
+            # Nobody joins its sound any more.
+            opening.joined.set()
         self.device.close()
 
     @property
@@ -102,23 +152,82 @@ class Capture:
         """The device's, since it was opened; None before the first sound."""
         return None if self._opening is None else self._opening.clock
 
+    def rest(self, on: bool) -> None:
+        """Asks for periods of RESTING_PERIOD_MS while on, where the microphone can be opened twice. Returns at once:
+        the opening is done on a thread of its own. For the ears thread."""
+        if on is self._rests or not self._can_rest or self._join is not None:
+            return
+        if self._switch is not None and self._switch.is_alive():
+            return
+        self._rests = on
+        self._switch = threading.Thread(target=self._open_beside, args=(on,), name="microphone", daemon=True)
+        try:
+            self._switch.start()
+        except RuntimeError:
+            # The system has no thread left; the stream goes on as it is.
+            self._rests, self._switch = not on, None
+
+    def _open_beside(self, rests: bool) -> None:
+        device, older = self.device, self._opening
+        assert isinstance(device, OpensBeside)
+        opening = _Opening(beside=older)
+        with self._ready:
+            if older is None or self._wanted != (older,):
+                self._rests = not rests
+                return
+            self._wanted = (older, opening)
+        try:
+            info = device.open_beside(
+                lambda pcm, start_s: self._deliver(opening, pcm, start_s), RESTING_PERIOD_MS if rests else None
+            )
+        except DeviceError as error:
+            log.debug("the microphone's periods stay as they are: %s", error)
+            with self._ready:
+                if opening in self._wanted:
+                    self._can_rest, self._rests = False, not rests
+                    self._wanted = (older,)
+            return
+        opening.opened(info.rate_hz)
+        if not opening.joined.wait(JOINED_S):
+            log.debug("the microphone's two streams were not joined in time")
+        device.close_older()
+        with self._ready:
+            self._wanted = tuple(one for one in self._wanted if one is not older)
+
     def _deliver(self, opening: _Opening, pcm: bytes, start_s: float) -> None:
-        """The device's thread: moves bytes, never waits."""
+        """The device's thread: moves bytes, waits only for the lock, which is held for microseconds."""
         self.last_period_s = time.monotonic()
         if pcm.count(0) != len(pcm):
             self.last_sound_s = self.last_period_s
-        while True:
-            try:
-                self._periods.put_nowait((opening, pcm, start_s))
+        dropped = 0
+        with self._ready:
+            if opening not in self._wanted:
                 return
-            except queue.Full:
-                self.dropped_periods += 1
-                if self.dropped_periods == 1:
-                    log.warning("this machine is too slow: sound of the microphone is dropped, the oldest first")
-                try:
-                    self._periods.get_nowait()
-                except queue.Empty:
-                    continue
+            self._periods.append((opening, pcm, start_s))
+            self._waiting_s += opening.length_s(pcm)
+            while self._waiting_s > QUEUE_MS / 1000 and len(self._periods) > 2:
+                oldest, lost, _ = self._periods.popleft()
+                self._waiting_s -= oldest.length_s(lost)
+                dropped += 1
+            if self._waiting_s * 1000 >= self.batch_ms - 1.0:
+                self._ready.notify()
+        if dropped:
+            self.dropped_periods += dropped
+            if self.dropped_periods == dropped:
+                log.warning("this machine is too slow: sound of the microphone is dropped, the oldest first")
+
+    def _taken(self) -> list[tuple[_Opening, bytes, float]]:
+        """Waits for a batch of periods, at most STARVED_S; as few as make a batch, oldest first."""
+        with self._ready:
+            enough_s = (self.batch_ms - 1.0) / 1000
+            self._ready.wait_for(lambda: bool(self._periods) and self._waiting_s >= enough_s, STARVED_S)
+            taken: list[tuple[_Opening, bytes, float]] = []
+            taken_s = 0.0
+            while self._periods and (not taken or taken_s < enough_s):
+                taken.append(self._periods.popleft())
+                taken_s += taken[-1][0].length_s(taken[-1][1])
+            self._waiting_s = self._waiting_s - taken_s if self._periods else 0.0
+        return taken
 
     def frames(self) -> list[Frame]:
         """Waits for sound, at most STARVED_S; a lost microphone yields silence in real time.
@@ -126,34 +235,83 @@ class Capture:
         No moment is returned twice, or left out unless ears are slower than real time: sound that arrives late, after
         silence was returned for its time, is dropped, and silence goes on up to the first new sound.
         """
-        try:
-            opening, pcm, start_s = self._periods.get(timeout=STARVED_S)
-        except queue.Empty:
+        taken = self._taken()
+        if not taken:
             self._in_gap = True
             now_s = time.monotonic()
             if self._next_frame_s is not None:
                 # Ears that are slower than real time would find a longer gap each time, and never catch up.
                 self._next_frame_s = max(self._next_frame_s, now_s - QUEUE_MS / 1000)
             return self._silence_until(now_s)
+        frames: list[Frame] = []
+        for opening, pcm, start_s in taken:
+            self._take(opening, pcm, start_s, frames)
+        return frames
+
+    def _take(self, opening: _Opening, pcm: bytes, start_s: float, frames: list[Frame]) -> None:
+        """One period; appends the frames that it completes."""
         if opening is not self._opening:
-            self._opening = opening
+            if opening.beside is not None and opening.beside is self._opening:
+                self._take_beside(opening, pcm, start_s, frames)
+                return
+            if opening.was_left:
+                return
+            self._follow(opening)
             self._pending.clear()
         made, end_s = opening.process(pcm, start_s)
+        if self._join is not None and self._joining is not None and made:
+            self._join.older(made, end_s)
+            self._add(made, end_s, frames)
+            self._take_over(self._joining, frames)
+            return
+        self._add(made, end_s, frames)
+
+    def _follow(self, opening: _Opening) -> None:
+        if self._opening is not None:
+            self._opening.was_left = True
+        self._opening = opening
+        opening.beside = None
+        self._join = self._joining = None
+
+    def _take_beside(self, opening: _Opening, pcm: bytes, start_s: float, frames: list[Frame]) -> None:
+        if self._join is None:
+            self._join, self._joining = Join(), opening
+        made, end_s = opening.process(pcm, start_s)
+        if made:
+            self._join.newer(made, end_s)
+            self._take_over(opening, frames)
+
+    def _take_over(self, opening: _Opening, frames: list[Frame]) -> None:
+        """Goes on with the newer opening, once it is known where its sound continues that of the older one."""
+        assert self._join is not None
+        joined = self._join.result()
+        if joined is None:
+            return
+        self._follow(opening)
+        opening.skip_samples = joined.skip_samples
+        opening.joined.set()
+        self._add(joined.pcm, joined.end_s, frames)
+
+    def _add(self, made: bytes, end_s: float, frames: list[Frame]) -> None:
+        """Sound at the pipeline's rate, and the time of its end."""
         if not made:
-            return []
-        self._pending += self.gain.apply(made)
-        begin_s = end_s - len(self._pending) / BYTES_PER_SAMPLE / PIPELINE_RATE_HZ
-        frames: list[Frame] = []
-        while len(self._pending) >= FRAME_BYTES:
+            return
+        made = self.gain.apply(made)
+        pending = self._pending
+        begin_s = end_s - (len(pending) + len(made)) / BYTES_PER_SAMPLE / PIPELINE_RATE_HZ
+        if pending:
+            pending += made
+            made = bytes(pending)
+        count = len(made) // FRAME_BYTES
+        self._pending = bytearray(made[count * FRAME_BYTES :])
+        for at in range(0, count * FRAME_BYTES, FRAME_BYTES):
             if self._in_gap:
                 frames += self._silence_until(begin_s)
             if not self._in_gap or self._next_frame_s is None or begin_s > self._next_frame_s - _FRAME_S / 2:
-                frames.append(Frame(bytes(self._pending[:FRAME_BYTES]), begin_s))
+                frames.append(Frame(made[at : at + FRAME_BYTES], begin_s))
                 self._next_frame_s = begin_s + _FRAME_S
                 self._in_gap = False
-            del self._pending[:FRAME_BYTES]
             begin_s += _FRAME_S
-        return frames
 
     def _silence_until(self, now_s: float) -> list[Frame]:
         if self._next_frame_s is None:

@@ -10,7 +10,7 @@ from statistics import median
 
 import numpy as np
 
-from parleyd.audio.pcm import FRAME_MS, PIPELINE_RATE_HZ, samples_of, to_pcm
+from parleyd.audio.pcm import BYTES_PER_SAMPLE, FRAME_MS, PIPELINE_RATE_HZ, samples_of, to_pcm
 
 # The target level of the loudest frame of a stretch of speech, in the band of speech. The gate recognises it safely,
 # and a raised voice still has 20 dB of headroom.
@@ -113,12 +113,12 @@ class InputGain:
     def apply(self, pcm: bytes) -> bytes:
         """Applies the gain to the next piece of sound at the pipeline's rate, of any length. The gain moves linearly
         from that of the last piece, so that a change makes no click and is slow enough for the echo canceller."""
-        values = samples_of(pcm).astype(np.float32)
-        before_db, seconds = self._applied_db, len(values) / PIPELINE_RATE_HZ
+        before_db, seconds = self._applied_db, len(pcm) / BYTES_PER_SAMPLE / PIPELINE_RATE_HZ
         change_db = min(self.db - before_db, SLEW_UP_DB_PER_S * seconds)
         self._applied_db += max(change_db, -SLEW_DOWN_DB_PER_S * seconds)
         if before_db == self._applied_db == 0.0:
             return pcm
+        values = samples_of(pcm).astype(np.float32)
         if before_db == self._applied_db:
             values *= np.float32(factor(before_db))
         else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from parleyd.core.errors import UserError
 
@@ -54,6 +54,18 @@ class InputDevice(Protocol):
 
     def close(self) -> None:
         """Stop delivering; no callback runs after the return. May be called again."""
+
+
+@runtime_checkable
+class OpensBeside(Protocol):
+    """A microphone that may be able to deliver two streams at the same time."""
+
+    def open_beside(self, deliver: Deliver, period_ms: int | None) -> StreamInfo:
+        """Start a second stream; period_ms: of its periods, None: as open() does. The first one goes on until
+        close_older(); close() ends both. Raises DeviceError, also for hardware that has only one stream."""
+
+    def close_older(self) -> None:
+        """End the first of two streams; no callback of it runs after the return."""
 
 
 class OutputDevice(Protocol):

@@ -4,16 +4,19 @@ These facts were measured with PortAudio 19.6, the version of Debian 12 and 13, 
 
 - Ending a stream from another thread than the one in a blocking read or write hangs or crashes; callback mode does not.
 - close() without stop_stream() is the abort: silence within 5 ms, and hardly ever more than 5 ms for the call. On a
-suspended device it never returns, hence the deadline. - The list of devices is frozen until every PyAudio object is
-terminated, hence one owner of the only one: portaudio_host.py. - A device that is lost ends the callbacks without a
-message: recovery.py watches for this. Opening a stale entry of the list may fail an assertion, hence a new list before
-each new try, unless kernel and ALSA say that it is in its old place. - Pa_OpenStream that fails while another stream
-runs may crash the process: the error passes through a variable that all threads of pa_linux_alsa.c share (paUtilErr_,
-pa_unix_util.h), the other stream sets it to "no error", and an object that was not opened is used as a stream. Hence
-ALSA is asked first, and rates that it refuses are tried last. - close(), terminate() and open() may hang for as long as
-a sound server hangs; the interpreter goes on meanwhile. - A sound configuration without one usable `pcm` entry (for
-example ALSA_CONFIG_PATH at an empty file) fails an assertion inside PortAudio and aborts the process. Python cannot
-prevent that; the message names pa_linux_alsa.c.
+  suspended device it never returns, hence the deadline.
+- The list of devices is frozen until every PyAudio object is terminated, hence one owner of the only one:
+  portaudio_host.py.
+- A device that is lost ends the callbacks without a message: recovery.py watches for this. Opening a stale entry of the
+  list may fail an assertion, hence a new list before each new try, unless kernel and ALSA say that it is in its old
+  place.
+- Pa_OpenStream that fails while another stream runs may crash the process: the error passes through a variable that all
+  threads of pa_linux_alsa.c share (paUtilErr_, pa_unix_util.h), the other stream sets it to "no error", and an object
+  that was not opened is used as a stream. Hence ALSA is asked first, and rates that it refuses are tried last.
+- close(), terminate() and open() may hang for as long as a sound server hangs; the interpreter goes on meanwhile. So an
+  opening that was closed meanwhile closes its stream itself when it is over.
+- A sound configuration without one usable `pcm` entry (for example ALSA_CONFIG_PATH at an empty file) fails an
+  assertion inside PortAudio and aborts the process. Python cannot prevent that; the message names pa_linux_alsa.c.
 """
 
 from __future__ import annotations
@@ -43,6 +46,8 @@ Prospect = Literal["none", "as listed", "new list"]
 _RATES_HZ = {"input": (16_000, None, 48_000, 44_100), "output": (48_000, None, 44_100, 16_000)}
 _PERIODS_PER_S = {"input": 50, "output": 100}
 _BELIEVED_S = 60.0
+# How USB devices are called: by the kernel's driver, in ALSA's name; by PulseAudio and PipeWire.
+_USB, _USB_SINK = "USB Audio", "alsa_output.usb-"
 
 
 # ---------------------------------------------------------------- finding and opening
@@ -110,6 +115,8 @@ class Card:
         self._spec = spec
         self._direction = direction
         self._stream: Any = None
+        self._older: Any = None  # the stream that runs beside it until the other has taken over
+        self._closings = 0
         # Using a stream while it is being closed crashes the process.
         self._stream_lock = threading.Lock()
         self._device: CardDevice | None = None
@@ -119,10 +126,15 @@ class Card:
         self._closed_s = 0.0
 
     @property
+    def is_there(self) -> bool:
+        """Whether the kernel knows the card. True for a device of a sound server, which cannot be seen so."""
+        return self._place is None or not self._place.is_empty
+
+    @property
     def active(self) -> bool:
         """Whether the stream is active. False is certain; True means that PortAudio reports an active stream, and that
         the kernel still knows the card."""
-        if self._place is not None and self._place.is_empty:
+        if not self.is_there:
             return False
         with self._stream_lock:
             try:
@@ -177,11 +189,18 @@ class Card:
                 raise
             return self._open_listed(callback)
 
-    def _open_listed(self, callback: Callable[[int, int], Callback]) -> StreamInfo:
+    def _open_listed(
+        self, callback: Callable[[int, int], Callback], period_ms: int | None = None, *, beside: bool = False
+    ) -> StreamInfo:
+        """beside: the present stream goes on, as the older one."""
+        with self._stream_lock:
+            closings = self._closings
         device = find(self._spec, self._direction)
         refusal: OSError | None = None
         for rate_hz, channels, alsa_agrees in self._attempts(device):
             period_samples = rate_hz // _PERIODS_PER_S[self._direction]
+            if period_ms is not None:
+                period_samples = rate_hz * period_ms // 1000
             try:
                 stream = host.open(
                     rate=rate_hz,
@@ -204,7 +223,13 @@ class Card:
                 refusal = error
                 continue
             with self._stream_lock:
-                self._stream = stream
+                is_late = closings != self._closings
+                if not is_late:
+                    self._older, self._stream = self._stream if beside else None, stream
+            if is_late:
+                host.close(stream)
+                words = f"the {self._direction} device '{device.name}' was opened too late"
+                raise DeviceError(words, "see what keeps the sound server busy")
             self._device = device
             self._place = alsa.place(device.name)
             self.name = device.name
@@ -220,10 +245,15 @@ class Card:
 
     def close(self) -> None:
         with self._stream_lock:
-            stream, self._stream = self._stream, None
-        if stream is not None:
+            self._closings += 1
+            streams = [stream for stream in (self._stream, self._older) if stream is not None]
+            self._stream = self._older = None
+        if streams:
             self._closed_s = time.monotonic()
-        if stream is not None and not host.close(stream):
+        self._end(streams)
+
+    def _end(self, streams: list[Any]) -> None:
+        if False in [host.close(stream) for stream in streams]:
             # If this lasts, the service ends with the reason: audio/recovery.py.
             words = "the %s device '%s' does not let itself be closed yet"
             log.warning(words, self._direction, self.name, extra=fields(device=self.name))
@@ -274,6 +304,20 @@ class PortAudioInput(Card):
 
     def open(self, deliver: Deliver) -> StreamInfo:
         """Raises DeviceError."""
+        return self._open(self._callbacks(deliver))
+
+    def open_beside(self, deliver: Deliver, period_ms: int | None) -> StreamInfo:
+        """See OpensBeside. Hardware that is opened without a sound server has only one stream. Raises DeviceError."""
+        if self._place is not None:
+            raise DeviceError(f"the input device '{self.name}' has only one stream", "nothing has to be done")
+        return self._open_listed(self._callbacks(deliver), period_ms, beside=True)
+
+    def close_older(self) -> None:
+        with self._stream_lock:
+            older, self._older = self._older, None
+        self._end([older] if older is not None else [])
+
+    def _callbacks(self, deliver: Deliver) -> Callable[[int, int], Callback]:
         safe = SafeCallbacks(self._spec).deliver(deliver)
 
         def make(channels: int, rate_hz: int) -> Callback:
@@ -288,7 +332,7 @@ class PortAudioInput(Card):
 
             return callback
 
-        return self._open(make)
+        return make
 
 
 class PortAudioOutput(Card):
@@ -297,6 +341,18 @@ class PortAudioOutput(Card):
     def __init__(self, spec: str) -> None:
         super().__init__(spec, "output")
         self.underruns = 0
+
+    def begins_at_once(self) -> bool:
+        """Whether the device is of a kind that plays the first sound after it is opened, and makes no noise then: USB,
+        as far as the names of ALSA and of a sound server tell. Others may swallow it (HDMI, Bluetooth) or pop (the
+        amplifiers of small boards). Asks the sound server, in bounded time."""
+        if self._device is None:
+            return False
+        if self._place is not None:
+            return _USB in self.name
+        with host.calling("asking the sound server"):
+            sink = sound_server.sink_behind(alsa.pcm_name(self._device.name))
+        return sink is not None and sink.startswith(_USB_SINK)
 
     def open(self, fill: Fill) -> StreamInfo:
         """Raises DeviceError."""

@@ -85,15 +85,26 @@ def _position(number: int) -> str:
 def source_behind(pcm_name: str) -> Source | None:
     """The source from which the ALSA device of this name records now; None: it is not a sound server, or the source is
     unknown."""
+    return _behind(pcm_name, "pa_context_get_source_info_by_name", "PULSE_SOURCE", "capture_node")
+
+
+def sink_behind(pcm_name: str) -> str | None:
+    """The name of the sink to which the ALSA device of this name plays now; None: it is not a sound server, or the sink
+    is unknown."""
+    sink = _behind(pcm_name, "pa_context_get_sink_info_by_name", "PULSE_SINK", "playback_node")
+    return None if sink is None else sink.name
+
+
+def _behind(pcm_name: str, asks: str, variable: str, node: str) -> Source | None:
     found = _definition(pcm_name)
     if found is None:
         return None
     kind, settings = found
     if kind == "pulse":
         # Like alsa-plugins: without a device the client's default is used, then the server's.
-        return _ask(settings.get("server"), settings.get("device") or os.environ.get("PULSE_SOURCE"))
+        return _ask(asks, settings.get("server"), settings.get("device") or os.environ.get(variable))
     if kind == "pipewire":
-        return _ask(None, settings.get("capture_node"))
+        return _ask(asks, None, settings.get(node))
     return None
 
 
@@ -114,7 +125,7 @@ def _definition(pcm_name: str) -> tuple[str, dict[str, str]] | None:
             return None
         try:
             settings = {}
-            for name in ("type", "server", "device", "capture_node"):
+            for name in ("type", "server", "device", "capture_node", "playback_node"):
                 node, text = ctypes.c_void_p(), ctypes.c_char_p()
                 if (
                     alsa.snd_config_search(pcm, name.encode(), ctypes.byref(node)) >= 0
@@ -141,7 +152,7 @@ class _ChannelMap(ctypes.Structure):
 
 
 class _SourceInfo(ctypes.Structure):
-    """The first fields of pa_source_info, pulse/introspect.h."""
+    """The first fields of pa_source_info and of pa_sink_info, pulse/introspect.h."""
 
     _fields_ = [
         ("name", ctypes.c_char_p),
@@ -155,13 +166,14 @@ class _SourceInfo(ctypes.Structure):
 _Told = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.POINTER(_SourceInfo), ctypes.c_int, ctypes.c_void_p)
 
 
-def _ask(server: str | None, name: str | None) -> Source | None:
-    """Asks the server for the source; None if libpulse is missing, or if the server does not answer within ANSWER_S."""
+def _ask(asks: str, server: str | None, name: str | None) -> Source | None:
+    """Asks the server for a source or a sink, with libpulse's function of this name; None if libpulse is missing, or if
+    the server does not answer within ANSWER_S."""
     try:
         pulse = ctypes.CDLL("libpulse.so.0")
     except OSError:
         return None
-    for function in ("pa_mainloop_new", "pa_mainloop_get_api", "pa_context_new", "pa_context_get_source_info_by_name"):
+    for function in ("pa_mainloop_new", "pa_mainloop_get_api", "pa_context_new", asks):
         getattr(pulse, function).restype = ctypes.c_void_p
     found: list[Source] = []
     ended = False
@@ -190,7 +202,7 @@ def _ask(server: str | None, name: str | None) -> Source | None:
                 return None
             if state == _READY and not is_asked:
                 is_asked = True
-                asked = pulse.pa_context_get_source_info_by_name(context, name and name.encode(), callback, None)
+                asked = getattr(pulse, asks)(context, name and name.encode(), callback, None)
                 if not asked:
                     return None
                 pulse.pa_operation_unref(ctypes.c_void_p(asked))

@@ -118,6 +118,11 @@ class EchoCanceller:
             return self._unaligned(frame, reference, webrtc)
         return self._separated(frame, self._linear.step(heard, reference), webrtc)
 
+    @property
+    def rests(self) -> bool:
+        """No echo is left of all that was played."""
+        return self._rest_frames <= 0
+
     def _reference(self, far: FarFrame) -> Floats | None:
         """Returns the far end's samples, or zeros while its earlier sound may still echo; None: there is no echo."""
         if far.samples is not None:
@@ -187,6 +192,8 @@ class EchoPath:
     def step(self, frame: Frame) -> tuple[Cancelled, FarFrame]:
         """To be called for every frame of the microphone, in order. Returns the frame without echo, and its far end."""
         far = self._far_end.frame(frame.start_s)
+        if far.samples is None and self._canceller.rests and not far.lag_increase_samples:
+            return Cancelled(frame, may_be_speech=True), far
         cancelled = self._canceller.step(frame, far)
         self._far_end.correct(cancelled.delay_error_samples, cancelled.delay_jump_samples)
         return cancelled, far

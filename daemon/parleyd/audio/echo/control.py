@@ -12,6 +12,7 @@ from parleyd.audio.echo.canceller import EchoCancellerMissingError, EchoPath, Ha
 from parleyd.audio.echo.far_end import FarEnd
 from parleyd.audio.echo.self_echo import SelfEcho
 from parleyd.audio.pcm import SILENCE_DBFS, Frame, level_dbfs
+from parleyd.audio.playback.mix import Audible
 from parleyd.audio.playback.playback import Playback
 from parleyd.core import events
 from parleyd.core.log_fields import fields
@@ -66,6 +67,8 @@ class EchoControl:
         self._far_end = far_end
         self._bus = bus
         self._half_duplex = HalfDuplex(tail_ms)
+        self.speaker_sounds = False
+        """Something was to be heard with the last frame, or was about to be. For the ears thread."""
         # The ears report levels to SelfEcho, the session's receiver reports words. Only one of them may fall back.
         self._lock = threading.Lock()
         self._self_echo = SelfEcho()
@@ -90,18 +93,23 @@ class EchoControl:
         """Returns the frame for the gate. frame: of the microphone."""
         now_s = time.monotonic()
         audible = self._playback.audible_until(now_s)
+        last_s = max(audible.voice_until_s, audible.earcon_until_s, audible.announcement_until_s)
+        heard = self._hear(frame, now_s, audible)
+        self.speaker_sounds = now_s < last_s or not heard.far_end_silent
+        return heard
 
+    def _hear(self, frame: Frame, now_s: float, audible: Audible) -> Heard:
         def is_deaf_to(until_s: float) -> bool:
             return self._half_duplex.deaf(frame.start_s, audible=now_s < until_s, silent_from_s=until_s)
 
-        earcon, announced = is_deaf_to(audible.earcon_until_s), is_deaf_to(audible.announcement_until_s)
+        earcon = is_deaf_to(audible.earcon_until_s)
         # Read once, because the session's receiver may fall back at any time, and a frame must be treated in one way.
         mode, path = self.mode, self._path
         if mode == "half_duplex":
             self._far_end.forget()
             if now_s >= max(self._again_s, audible.voice_until_s):
                 self._try_again()
-            if earcon or announced or is_deaf_to(audible.voice_until_s):
+            if earcon or is_deaf_to(audible.announcement_until_s) or is_deaf_to(audible.voice_until_s):
                 return Heard(Frame.silence(frame.start_s), False, far_dbfs=self._far_dbfs)
             return Heard(frame, True, far_dbfs=self._far_dbfs)
         if mode == "aec" and path is not None:
@@ -110,7 +118,7 @@ class EchoControl:
             person, weak = cancelled.may_be_speech and not earcon, cancelled.weak_near_end and not earcon
             return Heard(cancelled.frame, person, weak, self._far_dbfs)
         self._far_dbfs = self._far_end.frame(frame.start_s).dbfs
-        if announced:
+        if is_deaf_to(audible.announcement_until_s):
             # Nothing removes the speaker's sound from the frame, and the agent must not hear it.
             return Heard(Frame.silence(frame.start_s), False, far_dbfs=self._far_dbfs)
         # A person who begins to speak over an earcon opens the gate a moment later, and the pre-roll has the beginning.
@@ -120,7 +128,8 @@ class EchoControl:
         """heard: the frame that hear() returned. talk: the gate takes it for talk."""
         if self.mode == "half_duplex":
             return
-        near_dbfs = level_dbfs(heard.frame.pcm)
+        # Only talk is compared with the far end.
+        near_dbfs = level_dbfs(heard.frame.pcm) if talk else SILENCE_DBFS
         with self._lock:
             certain = self._self_echo.levels(near_dbfs, heard.far_dbfs, talk=talk)
         if certain:

@@ -48,6 +48,9 @@ class FarFrame:
         return 10.0 * float(np.log10(power)) if power > 0.0 else SILENCE_DBFS
 
 
+_NO_SOUND = FarFrame(None)
+
+
 class FarEnd:
     """start() and take() on the speaker's threads, where neither waits; everything else on the ears thread."""
 
@@ -90,7 +93,11 @@ class FarEnd:
         self._gather()
         line, alignment = self._line, self._alignment
         if start_s - self._handed_s > GONE_S:
-            line.clear()
+            if len(line):
+                line.clear()
+                alignment.nothing_kept()
+            # The position catches up with the time that passes now when the speaker takes sound again.
+            return _NO_SOUND
         moved = alignment.advance(start_s)
         if not len(line):
             alignment.nothing_kept()

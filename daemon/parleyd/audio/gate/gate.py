@@ -151,6 +151,11 @@ class Gate:
         """When the current stretch of talk began; None while nobody talks."""
         return self._talk_since_s
 
+    @property
+    def is_attentive(self) -> bool:
+        """Whether some of the last ONSET_WINDOW_MS was like speech."""
+        return True in self._window
+
     # ------------------------------------------------------------ what it is told
 
     def understood(self) -> None:

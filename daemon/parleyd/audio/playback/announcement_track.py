@@ -14,7 +14,7 @@ from parleyd.audio.playback.playhead import Segment
 
 # A device that takes nothing for so long is not there.
 GONE_S = 1.0
-# It is made so far ahead of the device: nothing of it is ever recalled by a clear of the agent's voice.
+# Its sound is made this far ahead of the device, because a clear of the agent's voice recalls nothing of it.
 _AHEAD_S = 0.1
 _FADE_S = 0.005
 # Ducking moves by its whole range in this time.
@@ -28,7 +28,7 @@ class AnnouncementTrack:
     """begin(), feed() until end(), or clear(); one announcement after the other.
 
     duck_db: how much quieter the agent is meanwhile, and the announcement while a person talks.
-    pipeline: its sound on the way; mix.py makes it, and tells it the device's rate.
+    pipeline: the sound on its way; mix.py makes it, and sets the device's rate.
     began_s: monotonic time at which its first sound was, or will be, audible; None before the device took any.
     silent_from_s: when all of it that the device has taken will have been heard.
     last_period_s: when the device last took anything, silence or not.
@@ -50,20 +50,20 @@ class AnnouncementTrack:
     # ---------------------------------------------------------------- the announcer
 
     def begin(self, fmt: AudioFormat) -> None:
-        """From the first sound on the agent is ducked, until the end, also where the sound comes late."""
+        """The agent is ducked from the first sound to the end of the announcement, also while its sound is late."""
         self.pipeline.clear()
         self.pipeline.queue.set_format(fmt)
         self._segment = Segment(_NO_ANSWER)
         self.began_s = None
 
     def feed(self, data: bytes) -> None:
-        """More, as the provider encodes it, in chunks of any size."""
+        """Takes more sound, as the provider encodes it, in chunks of any size."""
         data, _ = self.pipeline.queue.accept(_NO_ANSWER, data)
         if data:
             self.pipeline.queue.push(self._segment, data)
 
     def end(self) -> None:
-        """No more of it comes; what is there is played to its end."""
+        """No more sound comes; the sound that is there is played to its end."""
         self._segment.closed = True
 
     def clear(self) -> None:
@@ -77,7 +77,7 @@ class AnnouncementTrack:
         """A person talks: the announcement goes on, but quieter."""
         self._under_talk = on
 
-    # ---------------------------------------------------------------- what is so
+    # ---------------------------------------------------------------- the present state
 
     @property
     def waits(self) -> bool:
@@ -103,7 +103,8 @@ class AnnouncementTrack:
         self._ramp_samples = round(_RAMP_S * rate_hz)
 
     def take(self, samples: int, now_s: float, latency_s: float) -> tuple[Layer, Move]:
-        """What the device takes of it at now_s, and by how much the agent is ducked meanwhile."""
+        """Returns the sound of the announcement that the device takes at now_s, and by how much the agent is ducked
+        meanwhile."""
         self.last_period_s = now_s
         if self._segment.closed and not self.waits:
             return _NOTHING, self._agent_gain.move(1.0, samples, self._ramp_samples)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 from parleyd.audio.pcm import AudioFormat
 from parleyd.audio.playback.mix import Mix
@@ -20,24 +21,24 @@ class Announcements:
         self._changed = changed
 
     def begin(self, fmt: AudioFormat) -> None:
-        """From the first sound on the agent is ducked, until the end, also where the sound comes late."""
+        """See AnnouncementTrack.begin."""
         with self._changed:
             self._track.begin(fmt)
 
     def feed(self, data: bytes) -> None:
-        """More, as the provider encodes it, in chunks of any size."""
+        """See AnnouncementTrack.feed."""
         with self._changed:
             self._track.feed(data)
             self._changed.notify_all()
 
     def end(self) -> None:
-        """No more of it comes; what is there is played to its end."""
+        """See AnnouncementTrack.end."""
         with self._changed:
             self._track.end()
             self._changed.notify_all()
 
     def clear(self) -> None:
-        """Ends with a fade of 5 ms."""
+        """Ends the announcement with a fade of 5 ms."""
         with self._changed:
             self._track.clear()
             self._changed.notify_all()
@@ -55,9 +56,9 @@ class Announcements:
 
     @property
     def last_period_s(self) -> float:
-        """When the device last took anything, silence or not."""
+        """When the device last took anything, silence or not; now, while it rests."""
         with self._changed:
-            return self._mix.last_period_s
+            return time.monotonic() if self._mix.device_rests else self._mix.last_period_s
 
     def left(self, now_s: float) -> bool:
         """Not all of it has been heard, whether or not there is a device."""

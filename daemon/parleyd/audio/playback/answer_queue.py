@@ -2,7 +2,7 @@
 
 Agents send faster than real time, and nobody can slow them down: the receiver must not wait. So a whole story is
 kept, encoded as it came, in memory: half an hour of it at 16 kHz. A file would save some of that memory, but a disk may
-be slow. Every operation takes the same time however much is kept: what is cleared is let go of later, piece by piece.
+be slow. Every operation takes the same time, however much is kept: cleared sound is freed later, piece by piece.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from parleyd.core.log_fields import fields
 
 log = logging.getLogger(__name__)
 
-# An answer beyond either of these is cut. Half an hour of PCM at 16 kHz, twenty minutes at 24 kHz, ten at 48 kHz; with
-# the rest of the daemon (about 80 MB) well below the 256 MB that the unit allows it.
+# An answer is cut at the first of these limits. They are half an hour of PCM at 16 kHz, twenty minutes at 24 kHz, ten
+# at 48 kHz; with the rest of the daemon (about 80 MB) well below the 256 MB that the unit allows it.
 QUEUE_LIMIT_S = 1800.0
 QUEUE_LIMIT_BYTES = 64 * 1024 * 1024
 # Small chunks of one segment are kept together, or a server that sends single samples would fill the memory with
 # objects.
 _BLOCK_BYTES = 64 * 1024
-# What a block takes beside its sound.
+# The memory that a block takes beside its sound.
 _OVERHEAD_BYTES = 1024
-# Let go of at once: a tenth of a millisecond's work.
+# The number of blocks that are freed at once: a tenth of a millisecond's work.
 _FREED_BLOCKS = 16
 
 
 @dataclass(slots=True)
 class _Block:
-    """Sound of one segment as the provider encodes it; what lies before taken_bytes has been played."""
+    """Sound of one segment as the provider encodes it; the part before taken_bytes has been played."""
 
     segment: Segment
     fmt: AudioFormat
@@ -43,7 +43,8 @@ class _Block:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Whose it is, its format, its bytes. Without a format: time for what the resampler still holds."""
+    """A piece of a segment: its owner, its format, its bytes. Without a format it stands for the rest of the segment in
+    the resampler."""
 
     owner: Segment
     fmt: AudioFormat | None = None
@@ -51,7 +52,8 @@ class Slice:
 
 
 class ChunkQueue:
-    """duration_s: of what waits. size_bytes: the memory it takes. dropped_s: of what came beyond the limits, so far."""
+    """duration_s: the length of the sound that waits. size_bytes: the memory that it takes. dropped_s: the length of
+    all sound so far that came beyond the limits."""
 
     def __init__(self) -> None:
         self._fmt = AudioFormat("pcm", PIPELINE_RATE_HZ)
@@ -60,18 +62,19 @@ class ChunkQueue:
         self._blocks: deque[_Block] = deque()
         self._waste: deque[deque[_Block]] = deque()
         self._drop_said = False  # since the queue was empty
-        self._cut_answer: int | None = None  # its end is missing, so nothing that follows in it would make sense
+        self._cut_answer: int | None = None  # the answer whose end is missing: more of it would make no sense
         self.duration_s = 0.0
         self.size_bytes = 0
         self.dropped_s = 0.0
 
     def set_format(self, fmt: AudioFormat) -> None:
-        """Of what comes from now on."""
+        """The format of all chunks that come from now on."""
         self._fmt = fmt
         self._odd = b""
 
     def accept(self, answer: int, data: bytes) -> tuple[bytes, float]:
-        """(what of a new chunk is whole and within the limits, for push(); how many seconds of it are beyond them)."""
+        """Returns the part of a new chunk that is whole and within the limits, for push(); and how many seconds of the
+        chunk are beyond them."""
         if self._odd_answer == answer:
             data = self._odd + data
         self._odd, self._odd_answer = b"", None
@@ -100,7 +103,7 @@ class ChunkQueue:
         return max(0, min(by_time, by_size - by_size % sample_bytes))
 
     def length_s(self, data: bytes) -> float:
-        """How long sound in the current format lasts."""
+        """The duration of sound in the current format."""
         return len(data) / self._fmt.sample_bytes / self._fmt.rate_hz
 
     def push(self, segment: Segment, data: bytes) -> None:
@@ -114,22 +117,23 @@ class ChunkQueue:
         self.duration_s += self.length_s(data)
 
     def put_back(self, segment: Segment, fmt: AudioFormat, data: bytes) -> None:
-        """Whole samples that were taken, and not played after all: they are the oldest again."""
+        """Takes back whole samples that were taken and not played after all: they are the oldest again."""
         self._blocks.appendleft(_Block(segment, fmt, bytearray(data)))
         self.size_bytes += len(data) + _OVERHEAD_BYTES
         self.duration_s += len(data) / fmt.sample_bytes / fmt.rate_hz
 
     def __len__(self) -> int:
-        """Blocks."""
+        """The number of blocks."""
         return len(self._blocks)
 
     @property
     def next_up(self) -> tuple[Segment, AudioFormat] | None:
-        """Whose sound comes next, and its format."""
+        """The owner and the format of the sound that comes next."""
         return (self._blocks[0].segment, self._blocks[0].fmt) if self._blocks else None
 
     def take(self, samples: int, rate_hz: int) -> Slice:
-        """The oldest sound: up to `samples` at rate_hz, and no more than the first block holds. There must be one."""
+        """Takes the oldest sound: up to `samples` at rate_hz, and no more than the first block holds. There must be a
+        block."""
         block = self._blocks[0]
         wanted = math.ceil(samples * block.fmt.rate_hz / rate_hz) * block.fmt.sample_bytes
         data = bytes(block.data[block.taken_bytes : block.taken_bytes + wanted])
@@ -147,8 +151,8 @@ class ChunkQueue:
         return bool(self._waste)
 
     def free_some(self) -> None:
-        """Lets go of some of what was cleared. On one thread, and beside everything else: to free half an hour of sound
-        takes milliseconds."""
+        """Frees some of the sound that was cleared. For one thread, while it has nothing else to do: to free half an
+        hour of sound takes milliseconds."""
         if self._waste:
             oldest = self._waste[0]
             for _ in range(min(_FREED_BLOCKS, len(oldest))):

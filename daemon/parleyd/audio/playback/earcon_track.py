@@ -12,28 +12,29 @@ from parleyd.audio.earcons.sounds import Earcon, Sound
 from parleyd.audio.pcm import BYTES_PER_SAMPLE
 from parleyd.audio.resample import Resampler
 
-# What the device did not take by then tells of something that is no longer so.
+# An earcon that the device has not taken after this time is dropped, because its message is out of date.
 STALE_S = 1.0
-# When one cuts the other short: the newer one is the truth.
+# The fade of an earcon that is cut short by a newer one.
 _FADE_S = 0.005
 
 
 class EarconTrack:
-    """silent_from_s: when all that the device has taken of them will have been heard."""
+    """silent_from_s: when all sound of earcons that the device has taken will have been heard."""
 
     def __init__(self, sounds: Mapping[Earcon, Sound]) -> None:
         self._sounds = sounds
         self._rate_hz = 0
         self._ready: dict[Earcon, bytes] = {}  # at the device's rate
         self._left = b""
-        self._has_begun = False  # some of what is left has sounded
+        self._has_begun = False  # the earcon in `left` has begun to sound
         self._after_voice = False
         self._waits = False  # for the voice to end
         self._touched_s = 0.0  # when it was asked for, or the device last took some or had to wait
         self.silent_from_s = 0.0
 
     def resampled(self, rate_hz: int) -> dict[Earcon, bytes] | None:
-        """For set_rate; beside everything else, for it takes milliseconds. None where nothing changes."""
+        """Makes the sounds for set_rate(), which takes milliseconds, so no lock may be held. Returns None if the rate
+        stays the same."""
         if rate_hz == self._rate_hz:
             return None
         return {name: _at(rate_hz, it) for name, it in self._sounds.items()}
@@ -45,7 +46,8 @@ class EarconTrack:
         self._has_begun = False
 
     def play(self, name: Earcon, now_s: float, *, after_voice: bool) -> None:
-        """From the next period on; after_voice: once the agent has finished. One that is off is none."""
+        """Plays an earcon from the next period on; after_voice: once the agent has finished. An earcon that is switched
+        off is ignored."""
         fresh = self._ready.get(name)
         if fresh is None:
             return
@@ -58,11 +60,12 @@ class EarconTrack:
 
     @property
     def waits(self) -> bool:
-        """Some of one was not yet given to the device."""
+        """Whether some of an earcon was not yet given to the device."""
         return bool(self._left)
 
     def take(self, samples: int, now_s: float, latency_s: float, *, voice: bool) -> bytes:
-        """What the device takes of them at now_s: at most `samples`. voice: the agent is not finished."""
+        """Returns the sound of earcons that the device takes at now_s, at most `samples`. voice: the agent is not
+        finished."""
         if not self._left:
             return b""
         if now_s - self._touched_s > STALE_S:
@@ -81,7 +84,7 @@ class EarconTrack:
         return piece
 
     def audible_until_s(self, now_s: float) -> float:
-        """Infinite while one is about to be given to the device."""
+        """Infinite while an earcon is about to be given to the device."""
         comes = bool(self._left) and not self._waits and now_s - self._touched_s <= STALE_S
         return float("inf") if comes else self.silent_from_s
 

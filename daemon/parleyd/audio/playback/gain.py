@@ -88,7 +88,7 @@ def _one(layer: Layer, volume: Move) -> bytes:
     values = samples_of(layer.pcm)
     quieter = values * _factors(gains, len(values))
     if all(gain.begin <= 1.0 and gain.end <= 1.0 for gain in gains):
-        # Nothing to saturate, which is half the work.
+        # Nothing can saturate, which saves half of the work.
         pcm: bytes = np.rint(quieter).astype("<i2").tobytes()
         return pcm
     return to_pcm(quieter)

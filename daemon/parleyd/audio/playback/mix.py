@@ -1,11 +1,11 @@
-"""What the speaker plays, as one object: the agent's answers, an announcement over them, earcons beside them. Pure.
+"""All sound of the speaker, as one object: the agent's answers, an announcement over them, earcons beside them. Pure.
 
-    enqueue ─▶ queue (30 min) ─▶ work: decode, resample ─▶ two periods ─▶ period ─▶ the device
+    enqueue ─▶ queue (30 min) ─▶ work: decode, resample ─▶ some periods ─▶ period ─▶ the device
                answer_queue.py   pipeline.py                              gain.py
 
-There is no thread, lock or clock in here: time comes in as an argument, and playback.py brings the other two. Nothing
-is held back on purpose: the first chunk sounds as soon as it comes, for agents send faster than real time; the two
-periods that lie ready are all that guards against a late thread.
+There is no thread, lock or clock in here: time comes in as an argument, and playback.py has the thread and the lock.
+Nothing is held back on purpose: the first chunk sounds as soon as it comes, because agents send faster than real time.
+Only the sound that lies ready guards against a late thread.
 """
 
 from __future__ import annotations
@@ -25,18 +25,19 @@ from parleyd.audio.playback.playhead import Heard, Playhead, Segment, Started
 
 # A clear ends the sound within this time, so that it does not click.
 FADE_S = 0.005
-# What is made at once, where the device takes less.
+# The least length of sound that is made at once, for devices with shorter periods.
 _PERIOD_S = 0.010
-# The volume takes this long for its whole range: of a tone of 200 Hz no more than -80 dB then spreads above 2 kHz, a
-# step leaves -36.
+# The time in which the volume moves over its whole range. A tone of 200 Hz then spreads no more than -80 dB above
+# 2 kHz, where a step spreads -36 dB.
 _VOLUME_RANGE_S = 0.020
-# Ducking takes this long for the whole range: down before a person's first word is over, and back more gently.
+# The time in which ducking moves over its whole range: down before a person's first word is over, back more gently.
 _DUCK_RANGE_S, _UNDUCK_RANGE_S = 0.005, 0.010
 
 
 @dataclass(frozen=True, slots=True)
 class Audible:
-    """Until when each is to be heard, in monotonic seconds: past when it is not, infinite while more of it waits."""
+    """Until when each kind of sound is to be heard, in monotonic seconds: in the past if it is silent, infinite while
+    more of it waits."""
 
     voice_until_s: float
     earcon_until_s: float
@@ -44,27 +45,28 @@ class Audible:
 
 
 class Period(NamedTuple):
-    """What the device takes at once. Its layers, each mono at the device's rate, belong to nobody else any more."""
+    """The sound that the device takes at once. Its layers, each mono at the device's rate, belong to this object
+    alone."""
 
     samples: int
     layers: Sequence[Layer]
     volume: Move
 
     def pcm(self) -> bytes:
-        """Signed 16 bit, little-endian, mono, `samples` long. The arithmetic of a period: no lock is needed for it."""
+        """Returns signed 16 bit, little-endian, mono, `samples` long. The arithmetic of a period needs no lock."""
         return mixed(self.samples, self.layers, self.volume)
 
 
 class _Underruns:
-    """How often an answer had a hole: sound that the device asked for in the middle of it and did not get."""
+    """Counts the holes in answers: sound that the device asked for in the middle of an answer and did not get."""
 
     def __init__(self) -> None:
         self.count = 0
-        self._starved: Segment | None = None  # more of it turns the silence so far into a hole
-        self._in_hole = False  # one of any length counts once
+        self._starved: Segment | None = None  # if more of this segment comes, the silence so far was a hole
+        self._in_hole = False  # a hole of any length counts once
 
     def more_came(self, segment: Segment) -> None:
-        """If the device had run dry in this segment, that was a hole, the network's."""
+        """If the device had run dry in this segment, that was a hole, caused by the network."""
         if self._starved is segment:
             self._add()
         self._starved = None
@@ -73,11 +75,12 @@ class _Underruns:
         self._in_hole = False
 
     def ran_dry(self, open_segment: Segment | None) -> None:
-        """The device got less, and nothing waits: a hole if more of the open segment comes later."""
+        """The device got less, and nothing waits: this is a hole if more of the open segment comes later."""
         self._starved = open_segment
 
     def came_late(self, owner: Segment | None) -> None:
-        """The device got less though there is more, of owner: a hole, ours, if its answer has begun."""
+        """The device got less, although sound of owner waits: this is a hole, caused by a late thread, if the answer
+        has begun."""
         if owner is not None and owner.handed_s > 0.0:
             self._add()
 
@@ -87,24 +90,25 @@ class _Underruns:
 
 
 class Mix:
-    """Answers one after the other, and what sounds over and beside them, from enqueue() to period().
+    """Answers one after the other, and the sounds over and beside them, from enqueue() to period().
 
-    volume: 1.0 is unchanged. duck_db: how much quieter the agent is while ducked. earcons: the sounds of those that
-    are on.
+    volume: 1.0 is unchanged. duck_db: how much quieter the agent is while ducked. earcons: the sounds of the earcons
+    that are on.
 
     announcement, earcons: tracks of their own. They neither wait in the queue nor count as the agent's voice.
-    last_period_s: monotonic time at which the device last took a period; 0.0 before.
+    last_period_s: monotonic time at which the device last took a period, or began to be opened after a rest; 0.0
+    before. device_rests: the device is closed because nothing sounds, and is opened as soon as something does.
 
-    What always holds, whatever happens in whatever order; tests/audio/test_mix_sequences.py holds it against that:
+    These invariants hold after any calls in any order; tests/audio/test_mix_sequences.py tries it:
 
-    - The device takes each answer's sound in the order in which it came, each sample once; what is not taken was
-      cleared, discarded, or lost at the queue's limits (and, when the device's rate changes, what a resampler holds).
-    - What is told as heard was heard: of an answer, as many milliseconds as the device took of it, after a clear
-      without a fade only those that were through; never more than came.
-    - A clear leaves nothing: at most FADE_S of sound that belongs to nobody, then silence until more comes.
-    - One answer at most has the floor. What is told comes in the order of what is heard: Started at most once, then
-      Heard exactly once for every segment of an answer, and no other answer's between the two.
-    - Neither ducking nor the volume skips anything, and neither does what sounds over or beside.
+    - The device takes each answer's sound in the order in which it came, each sample once. Sound that is not taken was
+      cleared, discarded, or lost at the queue's limits (and, when the device's rate changes, in the resampler).
+    - Sound that is told as heard was heard: as many milliseconds of an answer as the device took, after a clear without
+      a fade only those that had sounded; never more than came.
+    - A clear leaves nothing: at most FADE_S of sound that belongs to no answer, then silence until more comes.
+    - One answer at most has the floor. Reports come in the order of the sound: Started at most once, then Heard exactly
+      once for every segment of an answer, and no report of another answer between the two.
+    - Neither ducking nor the volume skips anything, and neither do the sounds over and beside an answer.
     - Announcements and earcons are never heard as an answer's, and no clear takes them.
     - Silence after the end of an answer, or before its first sound, is no underrun.
     """
@@ -113,11 +117,12 @@ class Mix:
         self.announcement = AnnouncementTrack(duck_db)
         self.earcons = EarconTrack(earcons or {})
         self.last_period_s = 0.0
+        self.device_rests = False
         self._voice = Pipeline()
         self._playhead = Playhead(self._voice.rate_hz, 0.020)
         self._underruns = _Underruns()
         self._told: list[Started | Heard] = []
-        self._fade = b""  # of what was cleared
+        self._fade = b""  # of the sound that was cleared
         self._last_sample = b""  # of the voice, if the device's last period ended in it
         self._volume = volume
         self._duck_factor = 10.0 ** (-duck_db / 20.0)
@@ -131,11 +136,12 @@ class Mix:
     # ---------------------------------------------------------------- the agent's voice
 
     def set_format(self, fmt: AudioFormat) -> None:
-        """The format of what is enqueued from now on."""
+        """The format of the sound that is enqueued from now on."""
         self._voice.queue.set_format(fmt)
 
     def enqueue(self, answer: int, data: bytes, now_s: float) -> None:
-        """More of an answer, as the provider encodes it; in chunks of any size, even with half a sample at the end."""
+        """Takes more of an answer, as the provider encodes it; in chunks of any size, even with half a sample at the
+        end."""
         queue = self._voice.queue
         data, lost_s = queue.accept(answer, data)
         if self._discards and answer == self._discarded_answer:
@@ -159,9 +165,10 @@ class Mix:
     def clear(self, now_s: float, *, fade: bool) -> Heard | None:
         """Throws away all of the agent's voice that the device has not taken.
 
-        With a fade, the sound ends within FADE_S, and all that the device has taken counts as heard. Without one it
-        ends at once, and so does what the device holds, which has to be closed: only what is through counts as heard.
-        → what was heard of the answer that was sounding, or next in turn; None if there was none.
+        With a fade, the sound ends within FADE_S, and all sound that the device has taken counts as heard. Without a
+        fade it ends at once, together with the sound in the device, which has to be closed: only sound that was audible
+        counts as heard. Returns how much was heard of the answer that was sounding, or next in turn; None if there was
+        no answer.
         """
         self._collect(now_s)
         told = self._playhead.clear(now_s, sharp=not fade, fade_s=FADE_S if fade else 0.0)
@@ -174,7 +181,7 @@ class Mix:
         return next((it for it in told if isinstance(it, Heard)), None)
 
     def discard(self, on: bool, now_s: float) -> None:
-        """While on, nobody can hear: what waits counts as cleared, and what comes does too."""
+        """While on, nobody can hear: sound that waits counts as cleared, and so does sound that comes."""
         if on and not self._discards:
             self.clear(now_s, fade=False)
         self._discards = on
@@ -191,30 +198,31 @@ class Mix:
             self._volume_gain.jump(volume)
 
     def play_earcon(self, name: Earcon, now_s: float, *, after_voice: bool) -> None:
-        """At once, beside the agent's voice; after_voice: when the agent has finished. Not while discarding."""
+        """Plays an earcon at once, beside the agent's voice; after_voice: when the agent has finished. Does nothing
+        while discarding."""
         if not self._discards:
             self.earcons.play(name, now_s, after_voice=after_voice)
 
-    # ---------------------------------------------------------------- what is so
+    # ---------------------------------------------------------------- the present state
 
     @property
     def volume(self) -> float:
-        """Where it is going, if it moves."""
+        """The volume, or its goal while it moves."""
         return self._volume
 
     @property
     def voice_waits(self) -> bool:
-        """Some of the agent's voice was not yet taken by the device, or the fade in its place was not."""
+        """Whether the device has not yet taken some of the agent's voice, or of the fade in its place."""
         return bool(self._fade) or not self._voice.is_dry
 
     @property
     def waits(self) -> bool:
-        """Some of the agent's voice, or of an announcement, was not yet taken by the device."""
+        """Whether the device has not yet taken some of the agent's voice, or of an announcement."""
         return self.voice_waits or self.announcement.waits
 
     @property
     def silent_from_s(self) -> float:
-        """When all that the device has taken of the agent's voice will have been heard."""
+        """When all of the agent's voice that the device has taken will have been heard."""
         return self._playhead.silent_from_s
 
     def audible(self, now_s: float) -> Audible:
@@ -232,7 +240,7 @@ class Mix:
 
     @property
     def dropped_s(self) -> float:
-        """Seconds that came beyond the queue's limits, so far."""
+        """Seconds of sound so far that came beyond the queue's limits."""
         return self._voice.queue.dropped_s
 
     @property
@@ -240,17 +248,17 @@ class Mix:
         """How often an answer had a hole, so far: it came late, or we were late."""
         return self._underruns.count
 
-    # ---------------------------------------------------------------- what is told
+    # ---------------------------------------------------------------- reports
 
     def told(self, now_s: float) -> list[Started | Heard]:
-        """What has become true by now, in the order of what is heard, each once."""
+        """Returns the reports that have become due by now, each once, in the order of the sound."""
         self._collect(now_s)
         told, self._told = self._told, []
         return told
 
     @property
     def next_told_s(self) -> float | None:
-        """When told() will have something, if nothing else happens until then; None: never."""
+        """When told() will have a report, if nothing else happens until then; None: never."""
         return self._playhead.next_due_s(dry=not self.voice_waits)
 
     def _collect(self, now_s: float) -> None:
@@ -265,25 +273,26 @@ class Mix:
 
     @property
     def is_working(self) -> bool:
-        """A job was given out, and is still wanted."""
+        """Whether a job was given out, and is still wanted."""
         return self._voice.is_making or self.announcement.pipeline.is_making
 
     def work(self) -> Job | None:
-        """What is to be made next for the device, the agent's voice first. For one thread: run() it, then finish()."""
+        """Returns the next piece of sound to make for the device, the agent's voice first. For one thread: run() it,
+        then finish()."""
         return self._voice.work() or self.announcement.pipeline.work()
 
     def finish(self, job: Job) -> None:
-        """A job has run; what was cleared meanwhile is dropped."""
+        """A job has run; its sound is dropped if it was cleared meanwhile."""
         self._voice.finish(job)
         self.announcement.pipeline.finish(job)
 
     @property
     def has_waste(self) -> bool:
-        """free_some() has something to do."""
+        """Whether free_some() has something to do."""
         return self._voice.queue.has_waste or self.announcement.pipeline.queue.has_waste
 
     def free_some(self) -> None:
-        """Lets go of some of what was cleared; for the worker when there is no work, and without a lock."""
+        """Frees some of the sound that was cleared; for the worker when it has no work, and without a lock."""
         self._voice.queue.free_some()
         self.announcement.pipeline.queue.free_some()
 
@@ -294,7 +303,7 @@ class Mix:
     ) -> None:
         """The device was opened, perhaps again and at another rate: everything goes on where it was.
 
-        earcons: what self.earcons.resampled(rate_hz) has made.
+        earcons: the result of self.earcons.resampled(rate_hz).
         """
         if earcons is not None:
             self.earcons.set_rate(rate_hz, earcons)
@@ -311,7 +320,7 @@ class Mix:
         self._playhead.latency_s = latency_s
 
     def device_closed(self) -> None:
-        """It takes nothing until device_opened(); what it took last is over, and a clear needs no fade for it."""
+        """The device takes nothing until device_opened(). Its last sound is over, so a clear needs no fade for it."""
         self._last_sample = b""
 
     def _period_is(self, samples: int) -> None:

@@ -2,8 +2,9 @@
 
     queue ─▶ Job: decode, resample ─▶ made, in whole periods ─▶ the device
 
-Chunks are kept as they came until the device is near; so a device that comes back at another rate finds nearly all of
-them unmade, and what was made goes back to where it came from.
+Chunks are kept as they came until the device is near. So a device that comes back at another rate finds nearly all of
+them unmade, and sound that was made goes back to where it came from. A job makes one period when nothing lies ready,
+and otherwise several: the wake-up of the worker costs more than its work.
 """
 
 from __future__ import annotations
@@ -16,9 +17,12 @@ from parleyd.audio.playback.answer_queue import ChunkQueue, Slice
 from parleyd.audio.playback.playhead import Segment
 from parleyd.audio.resample import Resampler
 
+# A job makes this much while sound lies ready, in whole periods.
+_BATCH_S = 0.040
+
 
 class Job:
-    """A period's worth of sound to be made: run() needs no lock, for it touches what belongs to the worker alone."""
+    """A piece of sound to be made: run() needs no lock, because it touches the worker's own objects alone."""
 
     def __init__(self, worker: _Worker, piece: Slice, rate_hz: int, *, is_fresh: bool) -> None:
         self.piece = piece
@@ -33,7 +37,7 @@ class Job:
 
 
 class _Worker:
-    """What lives from job to job: a stream's resampler."""
+    """Keeps a stream's resampler from job to job."""
 
     def __init__(self) -> None:
         self.resampler = Resampler(1, 1)
@@ -48,10 +52,11 @@ class _Worker:
 
 
 class Pipeline:
-    """queue: what was not yet made. rate_hz: the device's. period_samples: what it takes at once, or what is made at
-    once. ahead_s: how much more than a period lies ready, or is being made.
+    """queue: the sound that was not yet made. rate_hz: of the device. period_samples: the number that the device takes
+    at once, or a larger one if its periods are very short. ahead_s: how much more than a period lies ready, or is being
+    made.
 
-    Sound keeps its order, and belongs to its segment all the way. Only what pop() gave out is gone.
+    Sound keeps its order, and belongs to its segment all the way. Only pop() takes sound away for good.
     """
 
     def __init__(self, ahead_s: float = 0.0) -> None:
@@ -60,34 +65,34 @@ class Pipeline:
         self.period_samples = 480
         self._ahead_s = ahead_s
         self._worker = _Worker()
-        self._is_fresh = True  # the next job begins anew: what the resampler holds belongs to what was cleared
+        self._is_fresh = True  # the next job needs a new resampler: the present one holds sound that was cleared
         self._job: Job | None = None
-        self._tail_owner: Segment | None = None  # whose last samples the resampler holds
-        self._tail_rate_hz = 0  # at which those came
+        self._tail_owner: Segment | None = None  # the segment whose last samples the resampler holds
+        self._tail_rate_hz = 0  # the rate of these samples
         self._made: deque[tuple[Segment, bytes]] = deque()
         self._made_samples = 0
-        self._ready_samples = 0  # of what was made: whole periods, and the last of all; the device takes only these
+        self._ready_samples = 0  # the part of it that the device may take: whole periods, and the end of the sound
 
-    # ---------------------------------------------------------------- what is so
+    # ---------------------------------------------------------------- the present state
 
     @property
     def is_dry(self) -> bool:
-        """Nothing waits, in whatever form."""
+        """Whether no sound waits, in any form."""
         return not (self._made_samples or self._tail_owner is not None or self._job is not None or self.queue)
 
     @property
     def waiting_s(self) -> float:
-        """How long the sound lasts that the device has not yet taken, but for what is being made."""
+        """The duration of the sound that the device has not yet taken, without the sound that is being made."""
         return self.queue.duration_s + self._made_samples / self.rate_hz
 
     @property
     def is_making(self) -> bool:
-        """A job was given out, and has neither come back nor been thrown away."""
+        """Whether a job was given out, and has neither come back nor been thrown away."""
         return self._job is not None
 
     @property
     def next_owner(self) -> Segment | None:
-        """Whose sound is made next, or is being made."""
+        """The owner of the sound that is being made, or is made next."""
         if self._job is not None:
             return self._job.piece.owner
         first = self.queue.next_up
@@ -108,7 +113,7 @@ class Pipeline:
         return tail is not None and (tail.closed or self._ready_samples < self.period_samples)
 
     def work(self) -> Job | None:
-        """What to make next, when less lies ready than shall; one job at a time, to be brought back to finish()."""
+        """Returns the next job if too little lies ready; one job at a time, to be brought back to finish()."""
         if not self.has_work:
             return None
         self._job = Job(self._worker, self._next_piece(), self.rate_hz, is_fresh=self._is_fresh)
@@ -117,13 +122,16 @@ class Pipeline:
 
     def _next_piece(self) -> Slice:
         tail, first = self._tail_owner, self.queue.next_up
-        # What is held back of one segment, or at one rate, comes out before the next goes in.
+        # The resampler gives out the rest of one segment, or of one rate, before the next one goes in.
         if tail is not None and (first is None or tail is not first[0] or self._tail_rate_hz != first[1].rate_hz):
             return Slice(tail)
-        return self.queue.take(self.period_samples, self.rate_hz)
+        periods = 1
+        if self._ready_samples >= self.period_samples:
+            periods = max(1, round(_BATCH_S * self.rate_hz) // self.period_samples)
+        return self.queue.take(periods * self.period_samples, self.rate_hz)
 
     def finish(self, job: Job) -> None:
-        """A job has run; what was cleared meanwhile, or put back, is dropped."""
+        """A job has run; its sound is dropped if it was cleared meanwhile, or put back."""
         if job is not self._job:
             return
         self._job = None
@@ -136,13 +144,14 @@ class Pipeline:
             self._made_samples += len(job.pcm) // BYTES_PER_SAMPLE
         if not self.queue:
             self._ready_samples = self._made_samples
-        elif self._made_samples - self._ready_samples >= self.period_samples:
-            self._ready_samples += self.period_samples
+        else:
+            more = self._made_samples - self._ready_samples
+            self._ready_samples += more - more % self.period_samples
 
     # ---------------------------------------------------------------- the device
 
     def pop(self, samples: int) -> list[tuple[Segment, bytes]]:
-        """The oldest `samples` of what lies ready, or as many as there are; with whose they are."""
+        """Takes the oldest `samples` that lie ready, or as many as there are; with their owners."""
         samples = min(samples, self._ready_samples)
         self._ready_samples -= samples
         self._made_samples -= samples
@@ -158,8 +167,8 @@ class Pipeline:
         return popped
 
     def set_rate(self, rate_hz: int) -> None:
-        """The device was opened, perhaps at another rate: then what was made, or is being made, goes back to the head
-        of the queue. Only what the resampler holds is lost, 3 ms at 16 kHz."""
+        """The device was opened, perhaps at another rate: then the sound that was made, or is being made, goes back to
+        the head of the queue. Only the sound in the resampler is lost, 3 ms at 16 kHz."""
         if self.rate_hz != rate_hz:
             if self._job is not None and self._job.piece.fmt is not None:
                 self.queue.put_back(self._job.piece.owner, self._job.piece.fmt, self._job.piece.data)
@@ -170,7 +179,7 @@ class Pipeline:
         self.rate_hz = rate_hz
 
     def clear(self) -> bytes:
-        """Throws everything away. → what lay ready for the device."""
+        """Throws everything away. Returns the sound that lay ready for the device."""
         ready = b"".join(pcm for _, pcm in self.pop(self._ready_samples))
         self.queue.clear()
         self._forget_made()

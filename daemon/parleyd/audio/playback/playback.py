@@ -1,8 +1,8 @@
-"""The thread around the mix: makes the sound that the device will want, and tells what has been heard.
+"""The thread around the mix: it makes the sound that the device will want, and reports how much was heard.
 
 mix.py decides everything; here are its lock, its clock and its worker, and speaker.py has the device. Each call takes
-the lock once, for microseconds, and the device's callback does so once per period. What takes longer is done without
-it: jobs and all callbacks on this thread, the arithmetic of a period on the device's.
+the lock once, for microseconds, and the device's callback does so once per period. Longer work is done without it: jobs
+and all callbacks on this thread, the arithmetic of a period on the device's thread.
 """
 
 from __future__ import annotations
@@ -22,20 +22,27 @@ from parleyd.audio.playback.playhead import Heard, Started
 from parleyd.audio.playback.speaker import REOPENING_S, FarEnd, Speaker
 from parleyd.core.health import Pulse
 
+# The device rests when nothing was to be heard, and nothing was expected, for so long. Within a conversation it stays
+# open, so that the echo canceller keeps its place.
+REST_AFTER_S = 10.0
+
 
 class Playback:
     """Plays answers one after the other on one device, with announcements and earcons; see Mix.
 
     All methods may be called from any thread, and none but start, stop, release and regain ever waits. The callbacks
     come on the thread `playback`, without its lock, each once per segment of an answer (see playhead.py), in the order
-    of what is heard:
+    of the sound:
 
     on_started(answer, at_s): its first sound is audible, since at_s.
     on_finished(heard): its end has been heard, or it was cleared, perhaps before it started. An answer has ended when
         end_answer was called for it, or another answer follows, or nothing of it came for 0.8 s after its last sound.
-    far_end: is given every period that the device takes, silent or not, with all that is in it.
+    far_end: gets every period that the device takes, silent or not, with all sounds in it.
     on_failure(error): a DeviceError when the device could not be opened again after a sharp cut, else the error that
         ended the thread. Call stop() then.
+
+    may_rest: asked after each opening whether the device may be closed while nothing sounds; it is opened again when
+        something is to sound, or by expect(). lead_in_ms: see Speaker.
 
     announcements: the way in for the announcer.
     """
@@ -52,17 +59,22 @@ class Playback:
         on_failure: Callable[[Exception], None],
         far_end: FarEnd | None = None,
         earcons: Mapping[Earcon, Sound] | None = None,
+        may_rest: Callable[[], bool] = lambda: False,
+        lead_in_ms: int = 0,
     ) -> None:
+        self._may_rest = may_rest
+        self._rests_in_quiet = False  # may_rest() for the present opening
+        self._expected_s = 0.0  # when sound was last expected
         self._sharp = cut == "sharp"
         self._on_started = on_started
         self._on_finished = on_finished
         self._on_failure = on_failure
 
-        # Held for microseconds only, for the device's callback needs it too. All below belongs to it.
+        # Held for microseconds only, because the device's callback needs it too. It guards everything below.
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._mix = Mix(volume=volume, duck_db=duck_db, earcons=earcons)
-        self._speaker = Speaker(device, self._mix, self._changed, far_end)
+        self._speaker = Speaker(device, self._mix, self._changed, far_end, lead_in_ms=lead_in_ms)
         self._stopping = False
         self._cut_wanted = False
 
@@ -72,7 +84,7 @@ class Playback:
 
     @contextmanager
     def _mixing(self) -> Iterator[Mix]:
-        """The mix, for what gives the thread something to do."""
+        """The mix, for calls that give the thread something to do."""
         with self._changed:
             yield self._mix
             self._changed.notify_all()
@@ -82,11 +94,14 @@ class Playback:
     def start(self) -> StreamInfo:
         """Opens the device and begins. Raises DeviceError."""
         info = self._speaker.open()
+        self._rests_in_quiet = self._may_rest()
+        self._expected_s = time.monotonic()
         self._thread.start()
         return info
 
     def stop(self) -> None:
-        """Cuts the sound; what was left counts as cleared. The device is closed at the return, all callbacks are over.
+        """Cuts the sound; the rest of it counts as cleared. At the return the device is closed, and all callbacks are
+        over.
 
         It waits for the callbacks: do not hold a lock that they need. May be called from a callback, too.
         """
@@ -103,27 +118,40 @@ class Playback:
         return self._speaker.device
 
     def release(self) -> None:
-        """Closes the device until regain(); what waits is kept, and a clear only throws it away."""
+        """Closes the device until regain(); sound that waits is kept, unless it is cleared."""
         self._speaker.release()
 
     def regain(self) -> None:
         """Opens the device again; the sound goes on where it was. Raises DeviceError."""
         self._speaker.regain()
+        rests = self._may_rest()
+        with self._changed:
+            self._rests_in_quiet, self._expected_s = rests, time.monotonic()
+            self._changed.notify_all()
+
+    def expect(self) -> None:
+        """Something may sound soon: a device that rests is opened ahead of it. Returns at once."""
+        with self._changed:
+            self._expected_s = time.monotonic()
+            if self._speaker.rests:
+                self._changed.notify_all()
 
     def forsake(self, on: bool) -> None:
-        """While on, there is no speaker and soon will not be: what waits counts as cleared, and what comes does too."""
+        """While on, there is no speaker, and none is expected soon: sound that waits counts as cleared, and so does
+        sound that comes."""
         with self._mixing() as mix:
             mix.discard(on, time.monotonic())
 
-    # ---------------------------------------------------------------- what others say: see Mix
+    # ---------------------------------------------------------------- orders: see Mix
 
     def set_format(self, fmt: AudioFormat) -> None:
-        """The format of what is enqueued from now on."""
+        """The format of the sound that is enqueued from now on."""
         with self._changed:
             self._mix.set_format(fmt)
 
     def enqueue(self, answer: int, data: bytes) -> None:
-        """More of an answer, as the provider encodes it; in chunks of any size, even with half a sample at the end."""
+        """Takes more of an answer, as the provider encodes it; in chunks of any size, even with half a sample at the
+        end."""
         with self._mixing() as mix:
             if not self._stopping:
                 mix.enqueue(answer, data, time.monotonic())
@@ -134,10 +162,11 @@ class Playback:
             mix.end_answer(answer)
 
     def clear(self) -> Heard | None:
-        """Throws away all that has not been heard; the sound ends with a fade, or if cut is sharp, the device is closed
-        and reopened. → what was heard of the answer that was sounding, or next in turn; None if there was none."""
+        """Throws away all sound that has not been heard. The sound ends with a fade; if cut is sharp, the device is
+        closed and reopened instead. Returns how much was heard of the answer that was sounding, or next in turn; None
+        if there was no answer."""
         with self._mixing() as mix:
-            if self._sharp:
+            if self._sharp and not self._speaker.rests:
                 self._cut_wanted = True
                 self._speaker.cut()
             return mix.clear(time.monotonic(), fade=not self._sharp)
@@ -148,22 +177,24 @@ class Playback:
             self._mix.duck(on)
 
     def set_volume(self, volume: float) -> None:
-        """1.0 is unchanged. Moves within 20 ms, from the next period on."""
+        """1.0 is unchanged. The volume moves within 20 ms, from the next period on."""
         with self._changed:
             self._mix.set_volume(volume)
 
     def play_earcon(self, name: Earcon, *, after_voice: bool) -> None:
-        """At once, beside the agent's voice; after_voice: when the agent has finished. Not later than a second after
-        the device could have taken it."""
+        """Plays an earcon at once, beside the agent's voice; after_voice: when the agent has finished. An earcon that
+        is more than a second late is dropped."""
         with self._changed:
             if not self._stopping:
                 self._mix.play_earcon(name, time.monotonic(), after_voice=after_voice)
+                if self._speaker.rests:
+                    self._changed.notify_all()
 
-    # ---------------------------------------------------------------- what is so
+    # ---------------------------------------------------------------- the present state
 
     @property
     def volume(self) -> float:
-        """Where it is going, if it moves."""
+        """The volume, or its goal while it moves."""
         return self._mix.volume
 
     def audible_until(self, now_s: float) -> Audible:
@@ -172,35 +203,40 @@ class Playback:
             return self._mix.audible(now_s)
 
     def audible(self, now_s: float) -> bool:
-        """Whether the agent is to be heard: some of it waits, or is inside the device's latency."""
+        """Whether the agent is to be heard: some of its voice waits, or is inside the device's latency."""
         return now_s < self.audible_until(now_s).voice_until_s
 
     @property
     def silent_from_s(self) -> float:
-        """When all that the device has taken of the agent's voice so far will have been heard."""
+        """When all of the agent's voice that the device has taken so far will have been heard."""
         with self._changed:
             return self._mix.silent_from_s
 
     @property
     def queued_ms(self) -> int:
-        """What the device has not yet taken of the agent's voice."""
+        """The duration of the agent's voice that the device has not yet taken."""
         with self._changed:
             return round(self._mix.queued_s * 1000)
 
     @property
     def dropped_ms(self) -> int:
-        """What came beyond the queue's limits, so far."""
+        """The duration of all sound so far that came beyond the queue's limits."""
         return round(self._mix.dropped_s * 1000)
 
     @property
     def underruns(self) -> int:
-        """How often an answer had a hole, so far: it came late, we were late, or the hardware ran dry."""
+        """How often an answer had a hole so far: its sound came late, a thread was late, or the hardware ran dry."""
         return self._mix.underruns + self._speaker.device.underruns
 
     @property
     def last_period_s(self) -> float:
-        """Monotonic time at which the device last took a period: a sign of life."""
+        """Monotonic time at which the device last took a period, or was opened after a rest: a sign of life."""
         return self._mix.last_period_s
+
+    @property
+    def rests(self) -> bool:
+        """The device is closed because nothing sounds."""
+        return self._speaker.rests
 
     # ---------------------------------------------------------------- the playback thread
 
@@ -208,11 +244,11 @@ class Playback:
         try:
             while self._turn():
                 pass
-        except Exception as error:  # noqa: BLE001 — nothing is swallowed: the owner decides what a dead thread means
+        except Exception as error:  # noqa: BLE001 - reported to the owner, who ends the daemon
             self._on_failure(error)
 
     def _turn(self) -> bool:
-        """Waits for something to do and does it. → whether to go on."""
+        """Waits for something to do and does it. Returns whether to go on."""
         mix = self._mix
         with self._changed:
             while True:
@@ -220,29 +256,59 @@ class Playback:
                 told = mix.told(now_s)
                 stopping = self._stopping
                 cut, self._cut_wanted = self._cut_wanted, False
-                job = None if stopping or cut else mix.work()
-                if told or job is not None or stopping or cut or mix.has_waste:
+                opens = self._opens(now_s)
+                job = None if stopping or cut or opens else mix.work()
+                if told or job is not None or stopping or cut or opens or mix.has_waste:
                     break
-                next_s = mix.next_told_s
+                rest_s = self._rest_at_s(now_s)
+                if rest_s is not None and now_s >= rest_s:
+                    break
+                next_s = min((at_s for at_s in (mix.next_told_s, rest_s) if at_s is not None), default=None)
                 self.pulse.rest()
                 self._changed.wait(None if next_s is None else max(0.0, next_s - now_s))
             self.pulse.beat()
         self._tell(told)
         if stopping:
             return False
-        if cut:
-            try:
-                self._speaker.reopen()
-            except DeviceError as error:
-                self._on_failure(error)
+        if cut or opens:
+            self._reopen()
         elif job is not None:
             job.run()
             with self._mixing():
                 mix.finish(job)
-        else:
-            # When nobody waits for sound.
+        elif mix.has_waste:
+            # Nobody waits for sound.
             mix.free_some()
+        elif not told:
+            self._speaker.rest()
         return True
+
+    def _reopen(self) -> None:
+        try:
+            self._speaker.reopen()
+        except DeviceError as error:
+            self._on_failure(error)
+            return
+        rests = self._may_rest()
+        with self._changed:
+            self._rests_in_quiet = rests
+
+    def _opens(self, now_s: float) -> bool:
+        """Under the lock: whether the rest of the device is over."""
+        if not self._speaker.rests:
+            return False
+        return self._mix.waits or self._mix.earcons.waits or now_s - self._expected_s < REST_AFTER_S
+
+    def _rest_at_s(self, now_s: float) -> float | None:
+        """Under the lock: when the device may rest, if nothing happens until then, or when to ask again; None: not, or
+        it rests already."""
+        if not (self._rests_in_quiet and self._speaker.may_rest):
+            return None
+        if self._mix.waits or self._mix.earcons.waits:
+            return now_s + REST_AFTER_S
+        audible = self._mix.audible(now_s)
+        heard_s = max(audible.voice_until_s, audible.earcon_until_s, audible.announcement_until_s)
+        return max(self._expected_s, heard_s) + REST_AFTER_S
 
     def _tell(self, told: list[Started | Heard]) -> None:
         for it in told:

@@ -1,8 +1,8 @@
-"""What of the agent's answers has been heard. Pure: time comes in as an argument.
+"""How much of the agent's answers has been heard. Pure: time comes in as an argument.
 
-A sample that the device takes at t is heard at t + latency, the latency being what the device reports. An answer
-is heard in segments: one as a rule; more only when it goes on after it had counted as finished or had been cleared,
-or when another answer came in between.
+A sample that the device takes at t is heard at t + latency, where the latency is the one that the device reports. An
+answer is heard in segments: usually in one; in more only if it goes on after it had counted as finished or had been
+cleared, or if another answer came in between.
 """
 
 from __future__ import annotations
@@ -10,19 +10,20 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 
-# A segment of which nothing more has come for so long after its last sound is over: longer than a hiccup of the
-# network, shorter than a pause in which somebody waits for the answer's end.
+# A segment is over if no more of it has come for this time after its last sound: longer than a hiccup of the network,
+# shorter than a pause in which somebody waits for the answer's end.
 GIVE_UP_S = 0.8
-# Of so many answers it is remembered what has been heard of them.
+# The number of answers for which the heard part is remembered.
 _REMEMBERED = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What of an answer has sounded, out of all that came of it; finished: to its end, not cleared.
+    """How much of an answer has sounded, out of all sound of it that came; finished: it sounded to its end, and was not
+    cleared.
 
-    lost_ms: of total_ms, the end for which there was no room, if all before it was heard.
-    ended_s: when the last of it was, or will be, audible; until then, when it was asked.
+    lost_ms: the part of total_ms at the end for which there was no room, if everything before it was heard.
+    ended_s: when the last of it was, or will be, audible; while it sounds, the time of the question.
     """
 
     answer: int
@@ -43,22 +44,22 @@ class Started:
 
 @dataclass(slots=True, eq=False)
 class Segment:
-    """A stretch of one answer; handed out by Playhead.queued, and to be given back to it."""
+    """A stretch of one answer. Playhead.queued makes it, and Playhead.handed gets it back."""
 
     answer: int
-    closed: bool = False  # no more of it will come
-    is_empty: bool = True  # all that came of it so far was lost
-    handed_s: float = 0.0  # how much the device has taken
+    closed: bool = False  # no more sound of it will come
+    is_empty: bool = True  # all sound of it that came so far was lost
+    handed_s: float = 0.0  # the duration that the device has taken
     starts_s: float = 0.0  # when it became or becomes audible; has a meaning once something was handed
-    ends_s: float = 0.0  # when what was handed so far is through
-    told: bool = False  # that it has started
+    ends_s: float = 0.0  # when the sound that was handed so far has been heard
+    told: bool = False  # its start was reported
 
 
 @dataclass(slots=True)
 class _Account:
     total_s: float = 0.0
-    heard_s: float = 0.0  # in segments that are over
-    lost_s: float = 0.0  # of total_s, what could not be kept
+    heard_s: float = 0.0  # of the segments that are over
+    lost_s: float = 0.0  # the part of total_s that could not be kept
 
 
 class Playhead:
@@ -68,11 +69,12 @@ class Playhead:
         self.rate_hz = rate_hz
         self.latency_s = latency_s
         self._alive: deque[Segment] = deque()  # in the order of sounding; only the last may be open
-        self._spans: deque[tuple[Segment, float, float]] = deque()  # (segment, from, to), perhaps not through yet
+        # (segment, from, to): stretches that may not have been heard yet.
+        self._spans: deque[tuple[Segment, float, float]] = deque()
         self._accounts: OrderedDict[int, _Account] = OrderedDict()
         self._silent_from_s = 0.0
 
-    # ---------------------------------------------------------------- what happens
+    # ---------------------------------------------------------------- events
 
     def queued(self, answer: int, duration_s: float) -> Segment:
         """More of an answer has come."""
@@ -86,7 +88,7 @@ class Playhead:
         account = self._account(answer)
         account.total_s += duration_s
         account.lost_s += duration_s
-        # Of a storm of answers without any sound the end is not told.
+        # If a great many answers come without any sound, their ends are not reported.
         if len(self._alive) < _REMEMBERED:
             self._segment(answer)
 
@@ -97,7 +99,7 @@ class Playhead:
         return account
 
     def _segment(self, answer: int) -> Segment:
-        """That of which more may come, else a new one."""
+        """The answer's segment that is still open, otherwise a new one."""
         last = self._alive[-1] if self._alive else None
         if last is not None and last.answer == answer and not last.closed:
             return last
@@ -113,7 +115,7 @@ class Playhead:
             self._alive[-1].closed = True
 
     def handed(self, segment: Segment, samples: int, lead_s: float, at_s: float) -> None:
-        """The device took samples at at_s; within what it took at once, lead_s of other sound comes first."""
+        """The device took samples at at_s; within its period lead_s of other sound comes first."""
         begins_s = at_s + self.latency_s + lead_s
         duration_s = samples / self.rate_hz
         if segment.handed_s == 0.0:
@@ -124,7 +126,7 @@ class Playhead:
         self._silent_from_s = max(self._silent_from_s, segment.ends_s)
 
     def due(self, now_s: float, *, dry: bool) -> list[Started | Heard]:
-        """What is to be told by now, in order. dry: nothing waits to be handed to the device."""
+        """Returns the reports that are due by now, in order. dry: nothing waits to be handed to the device."""
         self._forget_spans(now_s)
         told: list[Started | Heard] = []
         while self._alive:
@@ -141,7 +143,7 @@ class Playhead:
         return told
 
     def next_due_s(self, *, dry: bool) -> float | None:
-        """When `due` will have something to tell, if nothing else happens until then."""
+        """When `due` will have a report, if nothing else happens until then."""
         if not self._alive:
             return None
         segment = self._alive[0]
@@ -150,10 +152,10 @@ class Playhead:
         return self._over_s(segment, dry=dry)
 
     def clear(self, now_s: float, *, sharp: bool, fade_s: float = 0.0) -> list[Started | Heard]:
-        """All that was not yet handed is thrown away, and if sharp also what the device still holds.
+        """Throws away all sound that was not yet handed, and if sharp also the sound in the device.
 
-        fade_s: of sound that follows what was handed, and does not count as heard. Call `due` before. Tells the end of
-        every answer, the one that sounds first.
+        fade_s: the duration of a fade that follows the handed sound, and does not count as heard. Call `due` before.
+        Reports the end of every answer, first of the one that sounds.
         """
         told: list[Started | Heard] = []
         for segment in self._alive:
@@ -169,21 +171,21 @@ class Playhead:
             self._silent_from_s = now_s
         return told
 
-    # ---------------------------------------------------------------- what is so
+    # ---------------------------------------------------------------- the present state
 
     @property
     def silent_from_s(self) -> float:
-        """When all that was handed to the device is through."""
+        """When all sound that was handed to the device will have been heard."""
         return self._silent_from_s
 
     @property
     def busy(self) -> bool:
-        """Of some answer the end has not been told."""
+        """Whether the end of some answer has not been reported yet."""
         return bool(self._alive)
 
     @property
     def open(self) -> Segment | None:
-        """The segment of which more may come."""
+        """The segment that may get more sound."""
         return self._alive[-1] if self._alive and not self._alive[-1].closed else None
 
     def _sounded_s(self, segment: Segment, now_s: float) -> float:

@@ -1,8 +1,8 @@
-"""The device that takes the mix: opened, cut, lent to whoever reopens devices, and closed in the end.
+"""The device that takes the mix: opened, cut, rested, lent to the part that reopens devices, and closed in the end.
 
-An opening may take as long as a sound server hangs, and nobody waits for it that long. So each is asked at its end
-whether it is still wanted, and a period is given to the latest opening only: to none before the mix knows its rate, and
-to none any more once what it holds is not to be heard.
+An opening may take as long as a sound server hangs, and nobody waits for it that long. So at its end each opening asks
+whether it is still wanted. Periods of the mix are given to the latest opening only: to no opening before the mix knows
+its rate, and to none once the sound that it holds is not to be heard.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from parleyd.audio.devices.device import DeviceError, OutputDevice, StreamInfo
 from parleyd.audio.pcm import BYTES_PER_SAMPLE
 from parleyd.audio.playback.mix import Mix
 
-# Who wants the device waits this long for a cut to reopen it; one that takes longer hangs.
+# A caller that wants the device waits this long for a cut to reopen it. A reopening that takes longer hangs.
 REOPENING_S = 2.0
 
 
@@ -34,22 +34,34 @@ class _UnwantedError(DeviceError):
 
 
 class Speaker:
-    """changed: the mix's lock, held for microseconds only; notified when there may be work, or something to tell."""
+    """changed: the mix's lock, held for microseconds only; notified when there may be work, or something to tell.
+    lead_in_ms: the silence that the device takes after each opening, before any sound of the mix.
+
+    rests: the device is closed because nothing sounds."""
 
     def __init__(
-        self, device: OutputDevice, mix: Mix, changed: threading.Condition, far_end: FarEnd | None = None
+        self,
+        device: OutputDevice,
+        mix: Mix,
+        changed: threading.Condition,
+        far_end: FarEnd | None = None,
+        *,
+        lead_in_ms: int = 0,
     ) -> None:
         self.device = device
+        self.rests = False
         self._mix = mix
         self._changed = changed
         self._far_end = far_end
+        self._lead_in_s = lead_in_ms / 1000
+        self._lead_in_samples = 0  # of the present opening, still to be taken
         self._closed = False  # for good
         self._is_reopening = False
-        self._released = False  # somebody else has closed the device and will open it again
-        self._opening: object | None = None  # the one whose periods come out of the mix
+        self._released = False  # another part has closed the device and will open it again
+        self._opening: object | None = None  # the opening that takes its periods from the mix
 
     def open(self) -> StreamInfo:
-        """Raises DeviceError, also where nobody wants the device any more when it has opened at last."""
+        """Raises DeviceError, also if nobody wants the device any more when it has opened at last."""
         return self._open(after_release=True)
 
     def close(self) -> None:
@@ -59,11 +71,12 @@ class Speaker:
         self.device.close()
 
     def release(self) -> None:
-        """Closes the device until regain(); the mix keeps what waits. Waits for a reopening, two seconds at most."""
+        """Closes the device until regain(); the mix keeps its sound. Waits for a reopening, two seconds at most."""
         with self._changed:
             self._released = True
             self._changed.wait_for(lambda: not self._is_reopening, REOPENING_S)
             self._opening = None
+            self._end_rest()
             self._mix.device_closed()
         self.device.close()
 
@@ -71,32 +84,63 @@ class Speaker:
         """Opens the device again; the sound goes on where it was. Raises DeviceError."""
         with self._changed:
             if self._is_reopening:
-                # It hangs in there since before the release, and will be closed when it comes back.
+                # That opening hangs since before the release, and is closed when it returns.
                 raise DeviceError(f"{self.device.name}: it is still being opened", "try again a little later")
         self._open(after_release=True)
         with self._changed:
             self._released = False
 
     def cut(self) -> None:
-        """Under the lock: the device takes nothing more until reopen(), for what it holds is not to be heard."""
+        """Under the lock: the device takes nothing more until reopen(), because its sound is not to be heard."""
         self._opening = None
 
+    @property
+    def may_rest(self) -> bool:
+        """Under the lock: it is open, as far as this object knows, and nobody else opens or closes it."""
+        return not (self.rests or self._released or self._closed or self._is_reopening)
+
+    def rest(self) -> None:
+        """Closes the device until reopen(); does nothing while it is released or closed."""
+        with self._changed:
+            if not self.may_rest:
+                return
+            self._is_reopening = self.rests = self._mix.device_rests = True
+            self._opening = None
+            self._mix.device_closed()
+        try:
+            self.device.close()
+        finally:
+            self._reopened()
+
     def reopen(self) -> None:
-        """Throws away what the device holds. Raises DeviceError; does nothing while it is released."""
+        """Throws away what the device holds, or ends its rest. Raises DeviceError; does nothing while it is
+        released."""
         with self._changed:
             if self._released:
                 return
             self._is_reopening = True
+            was_resting = self.rests
+            self._end_rest()
         try:
-            self.device.close()
+            if not was_resting:
+                self.device.close()
             self._open(after_release=False)
         except _UnwantedError:
-            # Who released or closed it has waited for this, but not for ever.
+            # The part that released or closed it has waited for this, but not for ever.
             pass
         finally:
-            with self._changed:
-                self._is_reopening = False
-                self._changed.notify_all()
+            self._reopened()
+
+    def _end_rest(self) -> None:
+        if self.rests:
+            # The opening counts as a sign of life: periods come when it is over.
+            self._mix.last_period_s = time.monotonic()
+        self.rests = self._mix.device_rests = False
+
+    def _reopened(self) -> None:
+        with self._changed:
+            self._is_reopening = False
+            self._changed.notify_all()
 
     def _open(self, *, after_release: bool) -> StreamInfo:
         opening = object()
@@ -108,6 +152,7 @@ class Speaker:
             wanted = not self._closed and (after_release or not self._released)
             if wanted:
                 self._mix.device_opened(info.rate_hz, info.period_samples, info.latency_s, earcons)
+                self._lead_in_samples = round(self._lead_in_s * info.rate_hz)
                 self._opening = opening
                 self._changed.notify_all()
         if not wanted:
@@ -116,15 +161,17 @@ class Speaker:
         return info
 
     def _fill(self, samples: int, opening: object) -> bytes:
-        """The device's thread: what it plays next, signed 16 bit, little-endian, mono. The lock is taken once."""
+        """The device's thread: the next period, signed 16 bit, little-endian, mono. The lock is taken once."""
         now_s = time.monotonic()
         with self._changed:
-            if opening is not self._opening:
+            if opening is not self._opening or self._lead_in_samples > 0:
                 self._mix.last_period_s = now_s
+                if opening is self._opening:
+                    self._lead_in_samples -= samples
                 return bytes(samples * BYTES_PER_SAMPLE)
             waits = self._mix.waits
             period = self._mix.period(samples, now_s)
-            if waits:
+            if waits and (self._mix.has_work or self._mix.next_told_s is not None):
                 self._changed.notify_all()
         pcm = period.pcm()
         if self._far_end is not None:
