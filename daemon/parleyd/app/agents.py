@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Protocol
 
@@ -12,8 +13,9 @@ import msgspec
 
 from parleyd.agents.elevenlabs.address import server_of
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
+from parleyd.agents.elevenlabs.platform_tools import client_tool
 from parleyd.agents.elevenlabs.speech import ElevenLabsSpeech
-from parleyd.agents.provider import Agent, Server
+from parleyd.agents.provider import Agent, Server, ToolSpec
 from parleyd.agents.speech import Speech
 from parleyd.config.base import Secret
 from parleyd.config.schema import Config
@@ -26,11 +28,13 @@ from parleyd.host.apart import Apart
 class Provider(Protocol):
     """A provider as the configuration knows it: its section, its secret, and how its parts are made.
 
-    key_path: the configuration key of its secret. id_path: the key without which there is nothing to connect to.
+    key_path: the configuration key of its secret. secret_name: the usual name of the secret in systemd's store.
+    about_tools: how its agents learn of the tools of this device, and what `parleyd tools --json` prints.
     """
 
     key_path: str
-    id_path: str
+    secret_name: str
+    about_tools: str
 
     def is_configured(self, config: Config) -> bool:
         """Whether the configuration names an agent."""
@@ -47,12 +51,22 @@ class Provider(Protocol):
     def speech(self, config: Config, api_key: str | None) -> Speech | None:
         """The voice of announcements; None if none is configured."""
 
+    def tool_form(self, tool: ToolSpec) -> Mapping[str, object]:
+        """A tool in the provider's own form, as its platform or its sessions take it."""
+
+    def shown(self, config: Config) -> str:
+        """The agent in a few words, for `parleyd check` and `parleyd chat`."""
+
 
 class ElevenLabsProvider:
     """Implements Provider."""
 
     key_path = "elevenlabs.api_key"
-    id_path = "elevenlabs.agent_id"
+    secret_name = "elevenlabs"
+    about_tools = (
+        "The agent knows only those that are set up on its page at ElevenLabs, as client tools:\n"
+        "`parleyd tools --json` prints each as POST https://api.elevenlabs.io/v1/convai/tools takes it."
+    )
 
     def is_configured(self, config: Config) -> bool:
         return config.elevenlabs.agent_id is not None
@@ -71,6 +85,12 @@ class ElevenLabsProvider:
         if voice_id is None:
             return None
         return ElevenLabsSpeech(section, config.elevenlabs.base_url, voice_id, api_key)
+
+    def tool_form(self, tool: ToolSpec) -> Mapping[str, object]:
+        return client_tool(tool)
+
+    def shown(self, config: Config) -> str:
+        return f"agent {config.elevenlabs.agent_id}"
 
 
 # By the name in `provider`.
