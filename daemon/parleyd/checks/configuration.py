@@ -17,10 +17,22 @@ from parleyd.config.schema import Config
 
 __all__ = ["ConfigError", "Loaded", "Problem", "load", "parse"]
 
+_AGENT_ID = "elevenlabs.agent_id"
+
 
 def load(path: Path) -> Loaded:
     """Reads and checks a file. Raises ConfigError, also if the file cannot be read."""
     return loader.load(path, _findings)
+
+
+def load_without_agent(path: Path) -> Loaded:
+    """Like load(), but elevenlabs.agent_id may be missing: the agent is still to be made. Raises ConfigError."""
+
+    def findings(config: Config, is_settled: Callable[[str], bool]) -> Iterator[Finding]:
+        is_missing = config.elevenlabs.agent_id is None
+        return (finding for finding in _findings(config, is_settled) if not (is_missing and finding.key == _AGENT_ID))
+
+    return loader.load(path, findings)
 
 
 def parse(text: str, path: str) -> Loaded:

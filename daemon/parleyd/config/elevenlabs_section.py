@@ -6,6 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta, field
 
+from parleyd.config.agent_section import AgentWants
 from parleyd.config.base import Secret, Section, Text
 from parleyd.config.secrets import masked
 from parleyd.config.variable_sections import Scalar, Variable
@@ -40,6 +41,7 @@ class ElevenLabs(Section, frozen=True):
     ] = "https://api.elevenlabs.io"
     api_key: Annotated[Secret | Text | None, Meta(description="the API key; a public agent needs none")] = None
     overrides: Overrides = Overrides()
+    agent: AgentWants = AgentWants()
     dynamic_variables: Annotated[
         dict[str, Scalar | Variable],
         Meta(
