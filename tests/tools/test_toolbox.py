@@ -124,7 +124,7 @@ def test_a_call_that_the_agent_takes_back_is_stopped_and_not_answered(tmp_path: 
 
 
 def test_nobody_takes_back_a_call_by_hand(tmp_path: Path, release: threading.Event) -> None:
-    box = Box(tmp_path, tool("t", lambda _: release.wait(WAIT_S)))
+    box = Box(tmp_path, tool("t", lambda _: release.wait(WAIT_S), timeout_s=WAIT_S))
     box.toolbox.call(ToolCall("t", "by hand", {}, True), box._respond, by_hand=True)
     box.toolbox.cancel({"by hand"})
     assert box.toolbox.busy
