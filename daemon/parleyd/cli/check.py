@@ -10,7 +10,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from parleyd.app.agents import provider_of
 from parleyd.checks import systemd_features
 from parleyd.checks.apart import look
 from parleyd.checks.configuration import ConfigError, Loaded, load
@@ -94,6 +93,9 @@ def summary(config: Config) -> str:
     """The configuration in one line: the agent, the key, the devices."""
     words: list[str] = [config.provider]
     if config.provider != "local":
+        # The providers are more to load than all the rest of a check.
+        from parleyd.app.agents import provider_of
+
         provider = provider_of(config)
         words.append(provider.shown(config))
         key = provider.api_key(config)
