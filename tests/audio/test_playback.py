@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from playback_room import Room, SteppingOutput, samples, tone
 
+from parleyd.agents.elevenlabs.formats import parse_format
 from parleyd.audio import pcm as sound
 from parleyd.audio.devices.device import DeviceError, StreamInfo
 from parleyd.audio.devices.null import NullOutput
@@ -58,7 +59,7 @@ def test_chunks_of_any_size_make_the_same_sound(speaker: SteppingOutput, chunk: 
     "name", ["pcm_8000", "pcm_16000", "pcm_22050", "pcm_24000", "pcm_44100", "pcm_48000", "ulaw_8000"]
 )
 def test_all_formats(room: MakeRoom, speaker: SteppingOutput, name: str) -> None:
-    fmt = sound.parse_format(name)
+    fmt = parse_format(name)
     its = room(speaker)
     its.playback.set_format(fmt)
     its.playback.enqueue(1, sound.encode(fmt, tone(0.2, rate_hz=fmt.rate_hz)))
@@ -80,7 +81,7 @@ def test_a_clear_leaves_one_fade_however_long_the_chunk(
     its.playback.set_format(AudioFormat("pcm", rate_hz))
     its.playback.enqueue(1, tone(3.0, rate_hz=rate_hz))
     before = its.pull(pulls, size)
-    heard = its.playback.clear()
+    (heard,) = its.playback.clear()
     after = its.pull(10, size)
     assert heard == Heard(1, round(pulls * size / 48), 3000, finished=False)
     assert not after[FADE_SAMPLES:].any()
@@ -95,7 +96,7 @@ def test_a_sharp_clear_reopens_the_device(room: MakeRoom, speaker: SteppingOutpu
     its.playback.set_format(PCM_24)
     its.playback.enqueue(1, tone(3.0))
     its.pull(5)
-    assert its.playback.clear().finished is False
+    assert [heard.finished for heard in its.playback.clear()] == [False]
     assert speaker.open_again.wait(3)
     assert not its.pull(5).any()
     its.playback.enqueue(2, tone(0.1))
@@ -188,7 +189,7 @@ def test_after_a_clear_the_next_answer_is_whole(room: MakeRoom, speaker: Steppin
 
 def test_clear_of_nothing(room: MakeRoom, speaker: SteppingOutput) -> None:
     its = room(speaker)
-    assert its.playback.clear() is None
+    assert its.playback.clear() == ()
     assert not its.playback.audible(time.monotonic())
     assert not its.pull(2).any()
     assert its.told == []
@@ -302,7 +303,7 @@ def test_a_long_story_is_cut_within_a_fade(room: MakeRoom, speaker: SteppingOutp
     for _ in range(600):
         its.playback.enqueue(1, tone(1.0, rate_hz=16_000))
     its.pull(5)
-    assert its.playback.clear() == Heard(1, 50, 600_000, finished=False)
+    assert its.playback.clear() == (Heard(1, 50, 600_000, finished=False),)
     assert not its.pull(5)[FADE_SAMPLES:].any()
     assert its.playback.queued_ms == 0
 
@@ -314,7 +315,7 @@ def test_the_queue_is_bounded_in_time_and_in_bytes(
     room: MakeRoom, speaker: SteppingOutput, caplog: pytest.LogCaptureFixture, name: str, kept_s: float
 ) -> None:
     its = room(speaker)
-    fmt = sound.parse_format(name)
+    fmt = parse_format(name)
     its.playback.set_format(fmt)
     for _ in range(40):
         its.playback.enqueue(1, bytes(fmt.rate_hz * fmt.sample_bytes * 60))
@@ -423,7 +424,7 @@ def test_what_was_interrupted_was_not_lost(
     its = room(speaker)
     its.playback.enqueue(1, tone(2.0, rate_hz=16_000))
     its.pull(10)
-    assert its.playback.clear() == Heard(1, 100, 2000, False, lost_ms=0)
+    assert its.playback.clear() == (Heard(1, 100, 2000, False, lost_ms=0),)
 
 
 def test_a_hole_in_an_answer_is_an_underrun_and_its_end_is_none(room: MakeRoom, speaker: SteppingOutput) -> None:
@@ -497,7 +498,7 @@ def test_stop_ends_what_plays(room: MakeRoom, speaker: SteppingOutput) -> None:
     assert speaker.fill is None
     assert [heard.finished for heard in its.finished] == [False]
     its.playback.enqueue(1, tone(1.0))
-    assert its.playback.clear() is None
+    assert its.playback.clear() == ()
 
 
 def test_idle_it_waits_for_something_to_do_and_not_for_a_time(

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parleyd.agents.agent import Ready
+from parleyd.agents.events import Ready
 from parleyd.audio.pcm import AudioFormat
-from parleyd.config.schema import Config, ElevenLabs, Overrides, Reconnect, Session
+from parleyd.config.schema import Config, ElevenLabs, Reconnect, Session
 from parleyd.config.schema import Wake as WakeSection
 from parleyd.config.tool_sections import Tools
 from parleyd.conversation.dialogue.commands import Log, Publish
@@ -57,7 +57,7 @@ PCM = AudioFormat("pcm", 16_000)
 LOST = Ending(EndingKind.RETRY, "the line was lost")
 FINAL = Ending(EndingKind.FINAL, "a wrong key", "set another")
 AGENT = Ending(EndingKind.AGENT, "the agent hung up", code=1000)
-NO_GREETING = Ending(EndingKind.FINAL, "override refused", "allow it", refused_override="first_message")
+NO_GREETING = Ending(EndingKind.FINAL, "override refused", "enable the override", greeting_refused=True)
 QUIET_HOURS = Refusal("quiet hours", "these are quiet hours", "wait", "6")
 BUDGET = Refusal("budget", "the budget is spent", "wait", "day")
 SPEECH, COMMAND, DEVICE, STANDING = (
@@ -149,8 +149,8 @@ class Life:
         self.now_s += after_s
         return self.run(self.lifecycle.look(self.now_s, self.facts))
 
-    def opens(self, conversation: str = "c1") -> list[Command]:
-        return self.run(self.lifecycle.opened(Ready(conversation, PCM, PCM), self.now_s, self.facts))
+    def opens(self, conversation: str = "c1", ends_in_s: float | None = None) -> list[Command]:
+        return self.run(self.lifecycle.opened(Ready(conversation, PCM, PCM, ends_in_s), self.now_s, self.facts))
 
     def ends(self, ending: Ending = LOST, *, suppressed: bool = False) -> list[Command]:
         return self.run(self.lifecycle.ended(ending, suppressed, self.now_s, self.facts))
@@ -419,6 +419,35 @@ def test_only_a_budget_cuts_a_turn_and_that_late(
         assert (life.state is State.CONNECTING) is (is_pause and age_s >= 540.0)
 
 
+@pytest.mark.parametrize(("ends_in_s", "after_s"), [(3600.0, 540.0), (600.0, 480.0), (100.0, 80.0)])
+def test_a_session_whose_end_is_known_is_exchanged_before_it(ends_in_s: float, after_s: float) -> None:
+    life = Life(config(max_s=540.0))
+    life.take(COMMAND)
+    life.opens(ends_in_s=ends_in_s)
+    life.facts.is_pause = True
+    life.look(after_s=after_s - 1.0)
+    assert life.state is State.LIVE
+    assert life.lifecycle.next_look_s(life.now_s, life.facts) <= life.now_s + 1.0
+    life.look(after_s=1.0)
+    assert life.state is State.CONNECTING
+
+
+def test_a_session_whose_end_is_announced_is_exchanged_in_the_next_pause() -> None:
+    life = Life(config(max_s=540.0))
+    life.take(COMMAND)
+    life.opens()
+    life.facts.is_pause = False
+    life.lifecycle.ends_soon(50.0, life.now_s)
+    life.look(after_s=5.0)
+    assert life.state is State.LIVE
+    life.facts.is_pause = True
+    life.look()
+    assert life.state is State.CONNECTING
+    life.opens("c2")
+    life.look(after_s=5.0)
+    assert life.state is State.LIVE, "it was the end of the session before"
+
+
 def test_an_old_session_is_exchanged_without_a_greeting_and_the_conversation_goes_on() -> None:
     life = live(config(max_s=540.0), COMMAND)
     life.facts.is_pause = True
@@ -500,11 +529,10 @@ def test_a_greeting_that_cannot_be_switched_off_is_told_once_and_asked_for_no_mo
     assert life.of(Connect)[-1] == Connect(False)
 
 
-def test_a_first_message_of_the_users_is_the_users_to_fix() -> None:
-    overrides = Overrides(first_message="Hi")
-    life = Life(Config(elevenlabs=ElevenLabs(agent_id="a", overrides=overrides)))
+def test_an_override_that_is_not_about_the_greeting_is_the_users_to_fix() -> None:
+    life = Life(Config(elevenlabs=ElevenLabs(agent_id="a")))
     life.take(SPEECH)
-    life.ends(NO_GREETING, suppressed=True)
+    life.ends(replace(NO_GREETING, greeting_refused=False), suppressed=True)
     assert life.state is State.BACKING_OFF
 
 

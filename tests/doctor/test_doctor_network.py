@@ -15,9 +15,9 @@ import pytest
 import trustme
 
 from parleyd.config.schema import Config, ElevenLabs
+from parleyd.core.findings import Finding, Severity
 from parleyd.doctor import network
 from parleyd.doctor.examination import Examination
-from parleyd.doctor.findings import Finding, Severity
 
 DAY = datetime.timedelta(days=1)
 # start(certificate, ahead): a TLS server whose Date is so far ahead of ours, or that gives none; → its base URL.
@@ -160,7 +160,11 @@ def test_a_name_server_that_never_answers_is_given_up_and_said(monkeypatch: pyte
 
 
 def test_a_broken_ipv6_is_said_once_ipv4_answers() -> None:
-    found = list(network.judge_tcp("h:443", [("2001:db8::1", "network is unreachable"), ("192.0.2.1", None)]))
+    found = list(
+        network.judge_tcp(
+            "h:443", "elevenlabs.base_url", [("2001:db8::1", "network is unreachable"), ("192.0.2.1", None)]
+        )
+    )
     assert [one.severity for one in found] == [Severity.GOOD, Severity.WARNING]
     assert found[1].text == (
         "IPv6 does not work here (network is unreachable): each connection may begin 0.25 s later for it"

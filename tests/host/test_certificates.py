@@ -20,15 +20,15 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from parleyd.agents.agent import Address
 from parleyd.agents.elevenlabs.address import signed_address
 from parleyd.agents.elevenlabs.endings import judge_http
+from parleyd.agents.provider import Address
 from parleyd.config.schema import Config, ElevenLabs
 from parleyd.conversation.session.connecting import connect
 from parleyd.core.endings import DialError
+from parleyd.core.findings import Severity
 from parleyd.doctor import network
 from parleyd.doctor.examination import Examination
-from parleyd.doctor.findings import Severity
 from parleyd.host import authorities
 from parleyd.host.certificates import Flaw, flaw, issuer
 from parleyd.host.stopping import Stop
@@ -153,7 +153,7 @@ def said_by_all(port: int) -> tuple[list[tuple[str, str]], str, list[network.Fin
     told = []
     asked: list[Callable[[], object]] = [
         lambda: signed_address(f"https://127.0.0.1:{port}", "a", KEY, WAIT_S),
-        lambda: connect(Address(f"wss://127.0.0.1:{port}/"), WAIT_S, judge_http),
+        lambda: connect(Address(f"wss://127.0.0.1:{port}/"), WAIT_S, judge_http, key="elevenlabs.base_url"),
     ]
     for ask in asked:
         with pytest.raises(DialError) as caught:

@@ -10,9 +10,9 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from parleyd.agents.agent import Address
 from parleyd.agents.elevenlabs.address import signed_address
 from parleyd.agents.elevenlabs.endings import judge_http
+from parleyd.agents.provider import Address
 from parleyd.conversation.session.connecting import connect
 from parleyd.core.endings import DialError
 from parleyd.host.proxies import ProxyError
@@ -90,7 +90,7 @@ def test_without_a_thread_left_there_is_no_line_and_no_other_harm(monkeypatch: p
         system.setattr("_thread.start_new_thread", refuse)
         for url in (f"ws://127.0.0.1:{port}/", f"ws://localhost:{port}/"):
             with pytest.raises(DialError, match="no thread left"):
-                connect(Address(url), 30.0, judge_http)
+                connect(Address(url), 30.0, judge_http, key="elevenlabs.base_url")
         with pytest.raises(DialError, match="no thread left"):
             signed_address(f"http://127.0.0.1:{port}", "a", "sk_0123456789", 30.0)
         with pytest.raises(OSError, match="no thread left"):

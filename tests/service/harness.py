@@ -16,6 +16,7 @@ from typing import TypeVar
 import numpy as np
 
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
+from parleyd.agents.provider import Agent
 from parleyd.agents.speech import Speech
 from parleyd.app.service import Service
 from parleyd.audio.devices.device import OutputDevice
@@ -56,14 +57,16 @@ class Daemon:
         microphone: ActorMicrophone | None = None,
         state_directory: Path | None = None,
         speech: Speech | None = None,
+        agent: Agent | None = None,
     ) -> None:
+        """agent: None for the agent of ElevenLabs that the configuration names."""
         self.microphone = microphone or ActorMicrophone()
         self.stage = Stage()
         self.bus = bus = events.Bus()
         bus.subscribe(self.stage)
         self.service = Service(
             config,
-            ElevenLabsAgent(config.elevenlabs, None),
+            agent or ElevenLabsAgent(config.elevenlabs, None),
             self.microphone,
             speaker or NullOutput(),
             bus,
@@ -116,7 +119,7 @@ def utterances_in(stream: bytes) -> list[tuple[int, bytes]]:
     frames = np.frombuffer(stream[: len(stream) // FRAME_BYTES * FRAME_BYTES], "<i2").reshape(-1, FRAME_BYTES // 2)
     found: list[tuple[int, bytes]] = []
     start: int | None = None
-    for number, alive in enumerate([*frames.any(axis=1).tolist(), False]):
+    for number, alive in enumerate([*map(bool, frames.any(axis=1)), False]):
         if alive and start is None:
             start = number
         elif not alive and start is not None:

@@ -6,7 +6,7 @@ loaded.config.gate.hangover_ms
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from parleyd.checks import earcon_files, profile_rules, rules
@@ -45,13 +45,13 @@ def _problems(config: Config, is_settled: Callable[[str], bool]) -> Iterator[Key
     yield from problems
     yield from profile_rules.check(config, problems, is_settled)
     yield from earcon_files.check(config.earcons, is_settled)
-    yield from _key(config, is_settled)
+    yield from _key(config, problems, is_settled)
 
 
-def _key(config: Config, is_settled: Callable[[str], bool]) -> Iterator[KeyProblem]:
+def _key(config: Config, found: Sequence[KeyProblem], is_settled: Callable[[str], bool]) -> Iterator[KeyProblem]:
     """Warns if the key cannot be found now."""
-    key = "elevenlabs.api_key"
-    is_used = config.provider == "elevenlabs" and is_settled("provider") and is_settled(key)
+    key = f"{config.provider}.api_key"
+    is_used = key in config.agent_keys and is_settled("provider") and is_settled(key)
     # A key that breaks the rules has been reported.
-    if is_used and not list(rules.api_key(config.elevenlabs.api_key)):
-        yield from secrets.look_at_key(config.elevenlabs.api_key, key)
+    if is_used and not any(problem.key.startswith(key) for problem in found):
+        yield from secrets.look_at_key(config.agent_keys[key], key)

@@ -73,8 +73,9 @@ def missing_programs(config: Config) -> Iterator[KeyProblem]:
         (f"tools.command.{name}.run", tool.run[0], tool.environment) for name, tool in config.tools.command.items()
     ]
     named += [
-        (f"elevenlabs.dynamic_variables.{name}.command", variable.command[0], {})
-        for name, variable in config.elevenlabs.dynamic_variables.items()
+        (f"{section}.{name}.command", variable.command[0], {})
+        for section, variables in config.dynamic_variables.items()
+        for name, variable in variables.items()
         if isinstance(variable, Variable) and variable.command
     ]
     for key, program, environment in named:
@@ -96,7 +97,7 @@ def _entry_point(key: str, name: str) -> Iterator[KeyProblem]:
 
 def named_secrets(config: Config) -> list[tuple[str, Secret | str | None]]:
     """Each with its key: that of the agent, and those of tools."""
-    named: list[tuple[str, Secret | str | None]] = [("elevenlabs.api_key", config.elevenlabs.api_key)]
+    named: list[tuple[str, Secret | str | None]] = list(config.agent_keys.items())
     for kind, tools in (
         ("command", config.tools.command),
         ("http", config.tools.http),

@@ -15,9 +15,10 @@ def programs(config: Config) -> Iterator[tuple[str, str]]:
         yield f"tools.command.{name}", command.run_as
     for name, python in config.tools.python.items():
         yield f"tools.python.{name}", python.run_as
-    for name, variable in config.elevenlabs.dynamic_variables.items():
-        if isinstance(variable, Variable) and variable.command:
-            yield f"elevenlabs.dynamic_variables.{name}", variable.run_as
+    for section, variables in config.dynamic_variables.items():
+        for name, variable in variables.items():
+            if isinstance(variable, Variable) and variable.command:
+                yield f"{section}.{name}", variable.run_as
 
 
 def runs_programs(config: Config) -> bool:

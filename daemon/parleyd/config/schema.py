@@ -12,17 +12,17 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
-from parleyd.config.agent_section import AgentWants
-from parleyd.config.base import RunAs, Secret, Section, Text
+from parleyd.config.base import Secret, Section, Text
 from parleyd.config.button import Button
+from parleyd.config.elevenlabs_section import ElevenLabs as ElevenLabs
+from parleyd.config.elevenlabs_section import Overrides as Overrides
 from parleyd.config.hook_sections import Hook
 from parleyd.config.profile_sections import Profile
 from parleyd.config.retention import Budget, Continuity, Debug, QuietHours, Transcript
-from parleyd.config.secrets import masked
 from parleyd.config.tool_sections import Tools
+from parleyd.config.variable_sections import Scalar as Scalar
+from parleyd.config.variable_sections import Variable as Variable
 
-Scalar = str | int | float | bool
-Share = Annotated[float, Meta(ge=0, le=1)]
 GroupName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,31}$(?!\s)")]
 _GROUPS = {"expected": "names of groups"}
 DeviceName = Annotated[
@@ -36,62 +36,6 @@ DeviceName = Annotated[
 
 # Sections that may be written as one plain value, and the key that gets this value.
 SHORTHANDS = {"audio": "mode"}
-
-
-class Overrides(Section, frozen=True):
-    """Settings of the agent that this device changes; each must be allowed in the agent's Security settings."""
-
-    prompt: Annotated[Text | None, Meta(description="system prompt")] = None
-    first_message: Annotated[str | None, Meta(description="the agent's first words; empty: it waits")] = None
-    language: Annotated[Text | None, Meta(description="language code such as en or pt-br")] = None
-    llm: Annotated[Text | None, Meta(description="model id")] = None
-    voice_id: Annotated[Text | None, Meta(description="voice")] = None
-    stability: Annotated[Share | None, Meta(description="voice stability")] = None
-    speed: Annotated[Annotated[float, Meta(ge=0.7, le=1.2)] | None, Meta(description="speed of speech")] = None
-    similarity_boost: Annotated[Share | None, Meta(description="closeness to the original voice")] = None
-
-
-class Variable(Section, frozen=True):
-    """The source of a dynamic variable, which is read again for each session; exactly one of env, file and command."""
-
-    env: Annotated[Text | None, Meta(description="name of an environment variable")] = None
-    file: Annotated[Text | None, Meta(description="path of a file whose text is the value")] = None
-    command: Annotated[
-        Annotated[list[Text], Meta(min_length=1)] | None,
-        Meta(description="a program and its arguments; its output is the value"),
-    ] = None
-    run_as: RunAs = "apart"
-    default: Annotated[Scalar | None, Meta(description="the value if none could be read yet")] = None
-
-
-class ElevenLabs(Section, frozen=True):
-    """The ElevenLabs agent to talk to."""
-
-    agent_id: Annotated[Text | None, Meta(description="the agent's id; required by this provider")] = None
-    base_url: Annotated[
-        str,
-        Meta(
-            pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$(?!\s)",
-            extra={"expected": "a URL such as https://api.elevenlabs.io, without a user, a password or a query"},
-            description="the server of the agent: a residency host, or http://127.0.0.1:PORT for a server of your own",
-        ),
-    ] = "https://api.elevenlabs.io"
-    api_key: Annotated[Secret | Text | None, Meta(description="the API key; a public agent needs none")] = None
-    overrides: Overrides = Overrides()
-    agent: AgentWants = AgentWants()
-    dynamic_variables: Annotated[
-        dict[str, Scalar | Variable],
-        Meta(
-            description="values for the {{placeholders}} in the agent's prompt and first message: plain, or found anew "
-            "for each session by {env: NAME}, {file: PATH} or {command: [PROGRAM, ARGUMENT]}"
-        ),
-    ] = field(default_factory=dict)
-    custom_llm_extra_body: Annotated[dict[str, object], Meta(description="passed unchanged to a custom LLM")] = field(
-        default_factory=dict
-    )
-
-    def __repr__(self) -> str:
-        return f"ElevenLabs({masked(self)})"
 
 
 class Local(Section, frozen=True):
@@ -118,6 +62,11 @@ class Wake(Section, frozen=True):
         Literal["auto", "play", "skip"],
         Meta(description="the agent's first message; auto: not when woken by speech; skip: never"),
     ] = "auto"
+
+    @property
+    def may_skip_greeting(self) -> bool:
+        """Whether there are sessions in which the agent is asked not to greet."""
+        return self.greeting == "skip" or (self.greeting == "auto" and self.mode in ("speech", "word"))
 
 
 class AudioInput(Section, frozen=True):
@@ -462,3 +411,13 @@ class Config(Section, frozen=True):
     button: Button = Button()
     log: Log = Log()
     debug: Debug = Debug()
+
+    @property
+    def agent_keys(self) -> dict[str, Secret | str | None]:
+        """The API key of each provider, as it stands in the configuration, by its configuration key."""
+        return {"elevenlabs.api_key": self.elevenlabs.api_key}
+
+    @property
+    def dynamic_variables(self) -> dict[str, dict[str, Scalar | Variable]]:
+        """The dynamic variables of each provider, by their configuration key."""
+        return {"elevenlabs.dynamic_variables": self.elevenlabs.dynamic_variables}

@@ -104,12 +104,12 @@ class Typed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerPart(Event):
-    """A piece of a written answer: kind start, then delta with text, then stop. part_of: the provider's number of the
-    answer, the same for all its pieces. The whole text comes as AnswerText, before or after."""
+    """A piece of a written answer: kind start, then delta with text, then stop. part_of: the number of the answer, the
+    same for all its pieces. The whole text comes as AnswerText, before or after."""
 
     kind: str
     text: str
-    part_of: int | str | None
+    part_of: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +142,24 @@ class AnswerEnded(Event):
     finished: bool
     total_ms: int = 0
     lost_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerFailed(Event):
+    """The agent could not answer; the session goes on. text, hint: the reason, and what to do about it, if anything."""
+
+    text: str
+    hint: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent(Event):
+    """The provider's count of what it bills beside the time. model: as the provider names it. tokens: by kind
+    (agents.events.Token). seconds: of sound, such as for a transcription."""
+
+    model: str
+    tokens: dict[str, int]
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ def as_conversation(
     ended: str,
 ) -> dict[str, Any]:
     """began_s: the monotonic time of the beginning, as that of the activities. ended: the reason in words."""
-    transcript = []
+    transcript: list[dict[str, Any]] = []
     heard_s: float | None = None
     for activity in activities:
         role = _ROLES.get(activity.kind)

@@ -23,11 +23,11 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from parleyd.audio.pcm import parse_format
 from parleyd.core.errors import UserError
 from parleyd.embedded import messages, posts, uploads
 from parleyd.embedded.api import Api, json_response, scripted_response
 from parleyd.embedded.conversation import Conversation
+from parleyd.embedded.formats import parse_format
 from parleyd.embedded.line import ConvaiLine, Line, LineClosedError
 from parleyd.embedded.posts import Post, RefusedPostError
 from parleyd.embedded.realtime.front import KEY_PROTOCOL, REALTIME_PATH, Front

@@ -7,11 +7,12 @@ from typing import Any, NoReturn
 
 import msgspec
 
+from parleyd.agents.elevenlabs.platform_tools import client_tool
 from parleyd.config.tool_sections import CommandTool, Tool, Tools
 from parleyd.core import events
-from parleyd.tools.dashboard import client_tool
 from parleyd.tools.device_tools import DaemonActions, DeviceTools
 from parleyd.tools.result import Fault, ToolError
+from parleyd.tools.specs import spec
 
 # The keys that tools of every kind have.
 _SHARED = Tool.__struct_fields__
@@ -34,7 +35,7 @@ def client_tools(config: Tools) -> list[dict[str, Any]]:
     plain = msgspec.structs.replace(plain, command={**plain.command, **as_commands})
     host = DaemonActions(_no_daemon, _no_daemon, _no_daemon, _no_daemon, _no_daemon)
     tools = DeviceTools(plain, host, events.Bus(), None).tools
-    return [client_tool(tool) for tool in tools.values()]
+    return [client_tool(spec(tool)) for tool in tools.values()]
 
 
 def _no_daemon(*_: object) -> NoReturn:

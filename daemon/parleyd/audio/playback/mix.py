@@ -162,13 +162,13 @@ class Mix:
         """No more of this answer will come: its last samples need not wait for others."""
         self._playhead.end(answer)
 
-    def clear(self, now_s: float, *, fade: bool) -> Heard | None:
+    def clear(self, now_s: float, *, fade: bool) -> tuple[Heard, ...]:
         """Throws away all of the agent's voice that the device has not taken.
 
         With a fade, the sound ends within FADE_S, and all sound that the device has taken counts as heard. Without a
         fade it ends at once, together with the sound in the device, which has to be closed: only sound that was audible
-        counts as heard. Returns how much was heard of the answer that was sounding, or next in turn; None if there was
-        no answer.
+        counts as heard. Returns how much was heard of each answer that was sounding or waited, in the order of
+        sounding.
         """
         self._collect(now_s)
         told = self._playhead.clear(now_s, sharp=not fade, fade_s=FADE_S if fade else 0.0)
@@ -178,7 +178,7 @@ class Mix:
         if fade and (ready or self._last_sample):
             last = int.from_bytes(self._last_sample, "little", signed=True)
             self._fade = sound.fade_out(ready, round(FADE_S * self._voice.rate_hz), last)
-        return next((it for it in told if isinstance(it, Heard)), None)
+        return tuple(it for it in told if isinstance(it, Heard))
 
     def discard(self, on: bool, now_s: float) -> None:
         """While on, nobody can hear: sound that waits counts as cleared, and so does sound that comes."""

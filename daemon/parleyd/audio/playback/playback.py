@@ -161,10 +161,10 @@ class Playback:
         with self._mixing() as mix:
             mix.end_answer(answer)
 
-    def clear(self) -> Heard | None:
+    def clear(self) -> tuple[Heard, ...]:
         """Throws away all sound that has not been heard. The sound ends with a fade; if cut is sharp, the device is
-        closed and reopened instead. Returns how much was heard of the answer that was sounding, or next in turn; None
-        if there was no answer."""
+        closed and reopened instead. Returns how much was heard of each answer that was sounding or waited, in the order
+        of sounding."""
         with self._mixing() as mix:
             if self._sharp and not self._speaker.rests:
                 self._cut_wanted = True

@@ -1,7 +1,7 @@
 """How long a session is held: for a person, and for answers to a person. Pure.
 
 A session is paid for by the minute, and while it lasts, speech leaves the room. Nothing that the other side does of its
-own accord may therefore keep it open. What holds it:
+own accord may therefore keep it open. It is held by:
 
 * **a person**: words that the agent understood, whatever was typed or pressed, and for `idle_s` after each of them;
 * **talk** that the gate hears, while it lasts and for `idle_s` after it. Sounds that stayed without words are not
@@ -9,7 +9,7 @@ own accord may therefore keep it open. What holds it:
   `false_wake_s` only, until words come;
 * **an asked answer**, while it sounds and for `idle_s` after it. The first answer after a person's words is asked for,
   as is the greeting, and what the agent says after a tool that worked for the person. It ends when the agent has been
-  silent for PIECES_GAP_S (within one answer: SAME_ANSWER_GAP_S). What the agent says then without having been asked
+  silent for PIECES_GAP_S (within one answer: SAME_ANSWER_GAP_S). Further speech of the agent that nobody asked for
   ("are you still there?") holds nothing. Silence is no answer, whatever it is sent as;
 * **a tool at work** for a person, while it works. A call that is refused, or that nobody asked for, holds nothing;
 * **something that the device has to tell** (a timer went off), for `idle_s`, and the answer to it: MOST_TOLD times
@@ -28,8 +28,6 @@ again.
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from parleyd.conversation.dialogue.turns import GREETING_WITHIN_S
 
 # A sound of which the agent has made no words for this long was probably nobody; further ones hold the session less.
 NO_WORDS_S = 10.0
@@ -88,7 +86,6 @@ class Idle:
         self._unproven_end_s: float | None = None  # of the last talk that has no words yet
         self._is_doubtful = False
         self._owed = False
-        self._greeting_until_s = _NEVER_S
         self._is_asked = False
         self._answer = 0
         self._queue_end_s = _NEVER_S  # of all that came
@@ -99,17 +96,15 @@ class Idle:
 
     # ------------------------------------------------------------ the session
 
-    def begin(self, now_s: float, *, greets: bool, again: bool) -> None:
-        """A session is live. greets: the agent may greet, and is to be heard. again: what an earlier session heard is
-        sent once more, so the agent gets its time for it; otherwise only the first session of a conversation starts
-        the clock."""
+    def begin(self, now_s: float, *, again: bool) -> None:
+        """A session is live. again: what an earlier session heard is sent once more, so the agent gets its time for it;
+        otherwise only the first session of a conversation starts the clock."""
         if not self._begun:
             self._person_s = max(self._person_s, now_s)
         if again or not self._begun:
             self._opened_s = now_s
         self._begun = self._is_live = True
         self._is_asked = False
-        self._greeting_until_s = now_s + GREETING_WITHIN_S if greets else _NEVER_S
 
     def line_ended(self) -> None:
         self._is_live = False
@@ -167,28 +162,29 @@ class Idle:
     # ------------------------------------------------------------ the agent
 
     def answer_begins(self, now_s: float) -> bool:
-        """What is no greeting begins. → whether that proves that the agent understood somebody: it sends no
-        transcripts, and there was talk just before."""
+        """An answer begins that is no greeting. Returns whether that proves that the agent understood somebody: it
+        sends no transcripts, and there was talk just before."""
         if self._transcripts_seen or not self._has_unproven_talk(now_s, ANSWER_WITHIN_S):
             return False
         self._proven(now_s)
         return True
 
-    def voice(self, now_s: float, duration_s: float, answer: int, *, is_audible: bool) -> None:
-        """Sound of the agent's, to be played behind what has come of it already. answer: its number; a text has no
-        duration."""
+    def voice(
+        self, now_s: float, duration_s: float, answer: int, *, is_audible: bool, is_greeting: bool = False
+    ) -> None:
+        """Sound of the agent's, to be played behind its sound so far. answer: its number; a text has no duration.
+        is_greeting: the answer is the greeting, which is to be heard."""
         starts_s = max(now_s, self._queue_end_s)
         self._queue_end_s = starts_s + duration_s
         if not is_audible:
             return
         gap_s = starts_s - self._voice_end_s
         most_s = SAME_ANSWER_GAP_S if answer == self._answer else PIECES_GAP_S
-        if self._owed or now_s <= self._greeting_until_s:
+        if self._owed or is_greeting:
             self._is_asked = True
         elif gap_s > most_s:
             self._is_asked = False
         self._owed = False
-        self._greeting_until_s = _NEVER_S
         self._answer = answer
         self._voice_end_s = self._queue_end_s
         if self._is_asked:
@@ -197,7 +193,7 @@ class Idle:
             self._unasked_end_s = self._voice_end_s
 
     def cut(self, now_s: float) -> None:
-        """What was still to be heard was thrown away."""
+        """The sound that was still to be heard was thrown away."""
         self._queue_end_s = min(self._queue_end_s, now_s)
         self._voice_end_s = min(self._voice_end_s, now_s)
         self._asked_end_s = min(self._asked_end_s, now_s)
@@ -205,8 +201,8 @@ class Idle:
 
     def tool_began(self, now_s: float, key: str) -> None:
         """A tool that exists here runs, or a question waits for the person. It works for the person when they are owed
-        an answer, or have just been given one. Of an agent that sends no transcripts, a call for talk shows that this
-        was understood."""
+        an answer, or have just been given one. If the agent sends no transcripts, its call after talk shows that the
+        talk was understood."""
         if not self._transcripts_seen and self._has_unproven_talk(now_s, NO_WORDS_S):
             self._proven(now_s)
         if self._owed or (self._is_asked and now_s - self._voice_end_s <= PIECES_GAP_S):
@@ -264,7 +260,7 @@ class Idle:
 
     @property
     def _last_sign_s(self) -> float:
-        """Of a person, or of what the device had to tell."""
+        """The last sign of a person, or of a message that the device had to tell."""
         return max(self._opened_s, self._person_s, self._told_s, self._unproven_end_s or _NEVER_S)
 
     def _proven(self, now_s: float) -> None:

@@ -1,12 +1,12 @@
 """The life of sessions: when one is opened, when it is tried again, when it is refused, and when and why it ends. Pure.
 
-Whoever asks "why did it hang up now?" finds the answer here, and for idle, which is the usual reason, in
+The question "why did it hang up now?" is answered here, and for idle, which is the usual reason, in
 dialogue/idle.py. table.py says which states there are and what follows from a trigger; this decides on the triggers.
 
 Messages come in through take(), the news of a session through opened() and ended(), the passing of time through look().
 Each yields commands, which the supervisor carries out one by one: every command is carried out before the next decision
-is made, for what it changes (a line that is closed, speech that was given up) may be asked about in the next one. What
-else has to be known of the daemon is asked from Facts at the moment of the decision.
+is made, for what it changes (a line that is closed, speech that was given up) may be asked about in the next one. All
+else that has to be known of the daemon is asked from Facts at the moment of the decision.
 
 **Why a live session ends**, in the order in which it is looked at:
 
@@ -14,10 +14,11 @@ else has to be known of the daemon is asked from Facts at the moment of the deci
 * the agent ended the conversation (`end_conversation`), and its goodbye is through (_idle);
 * nobody needs it: idle, a false wake, no person for too long (_idle, with the rules of idle.py);
 * a budget is spent: in the next pause, after GRACE_S in any case (_too_dear_or_old);
-* it is old: it is exchanged for a new one, in a pause only (_too_dear_or_old).
+* it is old, or the server will end it: it is exchanged for a new one, in a pause only (_too_dear_or_old).
 
 **When a session is refused**: where one would begin, by budgets and quiet hours, and when the device has opened too
-many of its own accord (_refuses). What was begun may go on: a lost line is taken up again in quiet hours too.
+many of its own accord (_refuses). A conversation that has begun may go on: a lost line is taken up again in quiet hours
+too.
 
 **When it is tried again**: at once, then with growing delays (Backoff), until what was said is too old to be answered
 (_too_old_to_say).
@@ -30,7 +31,7 @@ import random
 from collections.abc import Callable, Generator
 from typing import Literal
 
-from parleyd.agents.agent import Ready
+from parleyd.agents.events import Ready
 from parleyd.config.schema import Config
 from parleyd.conversation.dialogue.commands import Log, Publish
 from parleyd.conversation.dialogue.idle import Patience
@@ -62,6 +63,9 @@ from parleyd.usage.allowance import ByDevice
 
 # A session whose budget is spent ends in the next pause, and after this in any case.
 GRACE_S = 60.0
+# A session whose end is known is exchanged this long before, or after all but this share of a shorter one: a pause has
+# to come within that.
+LEAD_S, LEAD_SHARE = 120.0, 0.2
 # How often it is looked whether a budget is left, or quiet hours are over, where that decides about a session.
 ALLOWED_LOOK_S = 30.0
 # How often a conversation that is to end is looked at: how long it takes is decided by what the agent still says.
@@ -71,8 +75,8 @@ FAREWELL_LOOK_S = 0.25
 DEAF_S = 120.0
 # A session that lived this long was a good one: after it the delays start from the beginning.
 STABLE_S = 10.0
-# Whoever waits for a line that long is told that it is being tried: a look-up, a connection and a first message may
-# take the time of session.connect_timeout_s each before there is a reason to tell.
+# A person who waits for a line that long is told that it is being tried: a look-up, a connection and a first message
+# may take the time of session.connect_timeout_s each before there is a reason to tell.
 SLOW_S = 5.0
 HINT_SLOW = "`parleyd doctor` finds out what does not answer"
 # Beyond the deadlines of a session that connects: then nobody keeps them.
@@ -131,7 +135,7 @@ class Lifecycle:
         self._retry_at_s: float | None = None
         # Until a session is allowed again: what was said when one was refused is for nobody ...
         self._was_refused = False
-        # ... and the mode `always` waits for the end of quiet hours, or for a new day's budget.
+        # And the mode `always` waits for the end of quiet hours, or for a new day's budget.
         self._waits_until_allowed = False
         # While a session is being opened. hangs: neither begun nor ended by then, it is given up.
         self._connect_since_s = 0.0
@@ -139,9 +143,12 @@ class Lifecycle:
         self._hangs_at_s = _NEVER_S
         # From an exchange for age until the new session has begun.
         self._rolling_over = False
-        # Of the session that is open, or was open last.
+        # The session that is open, or was open last.
         self._conversation_id = ""
         self._live_since_s = 0.0
+        # When the server will end it, or has said so; it is exchanged LEAD_S before.
+        self._ends_s = _NEVER_S
+        self._is_announced = False
         # An outage: from the first loss until a session has held. told: about what kinds of endings, once each.
         self._outage_since_s: float | None = None
         self._outage_told: set[tuple[int | None, str | None] | None] = set()
@@ -198,7 +205,7 @@ class Lifecycle:
         self.deaf = False
 
     def reconfigure(self, config: Config, now_s: float, facts: Facts) -> Commands:
-        """What is looked at anew each time takes effect now. Where a retry is due it comes now."""
+        """Settings that are looked at anew each time take effect now. Where a retry is due it comes now."""
         self._set(config)
         self._backoff = Backoff(config.reconnect.initial_s, config.reconnect.max_s)
         self._may_suppress_greeting = True
@@ -220,7 +227,7 @@ class Lifecycle:
             yield from self._move(Trigger.WAKE, reason, now_s, facts)
 
     def stop(self, now_s: float) -> Commands:
-        """The daemon stops. What was said is kept in memory only, so whoever starts next knows nothing of it."""
+        """The daemon stops. Speech and texts are kept in memory only: the next daemon knows nothing of them."""
         yield from self._hung_up("the daemon stops", now_s)
         yield from self._give_up_all(_NEVER_S, "the daemon stops")
 
@@ -245,9 +252,17 @@ class Lifecycle:
         )
         # After it, for the return belongs to the new conversation.
         self._live_since_s = now_s
+        self._is_announced = False
+        self._ends_s = _NEVER_S if ready.ends_in_s is None else now_s + ready.ends_in_s
         # A line that is lost again at once is not back; then it is told when it has held.
         if self._short_sessions <= 1:
             yield from self._outage_over()
+
+    def ends_soon(self, in_s: float, now_s: float) -> None:
+        """The server announces the end of the session that is open."""
+        self._ends_s = min(self._ends_s, now_s + in_s)
+        # It is no guess: the session is exchanged in the next pause.
+        self._is_announced = True
 
     def ended(self, ending: Ending, suppressed_greeting: bool, now_s: float, facts: Facts) -> Commands:
         """The session has ended by itself, or could not be opened."""
@@ -260,10 +275,10 @@ class Lifecycle:
             self._short_sessions = 0 if is_good else self._short_sessions + 1
             if is_good:
                 self._backoff.reset()
-        if suppressed_greeting and self._is_for_greeting(ending):
+        if suppressed_greeting and ending.greeting_refused:
             self._may_suppress_greeting = False
-            text = "the agent does not allow this device to switch off its greeting; what it says first is not played"
-            hint = "enable the override 'first_message' under Security in its settings, or set wake.greeting: play"
+            text = "the agent does not allow this device to switch off its greeting; its first answer is not played"
+            hint = ending.hint or "set wake.greeting: play"
             yield Log(logging.WARNING, f"{text}; {hint}", {"reason": ending.reason, "hint": hint})
             yield Publish(events.Trouble(at_s=now_s, text=text, hint=hint))
             yield from self._move(Trigger.GREETING_REFUSED, "again, with its greeting", now_s, facts)
@@ -276,11 +291,6 @@ class Lifecycle:
             what = "" if is_live else "no line to the agent: "
             yield from self._tell_outage(what + ending.reason, ending, logging.WARNING, now_s)
             yield from self._move(Trigger.LOST, ending.reason, now_s, facts, more=about(ending))
-
-    def _is_for_greeting(self, ending: Ending) -> bool:
-        """The agent does not let us ask for silence. A first message that the user has set is the user's to fix."""
-        is_set = self._config.elevenlabs.overrides.first_message is not None
-        return ending.refused_override == "first_message" and not is_set
 
     def _agent_hung_up(self, ending: Ending, *, is_announced: bool, now_s: float, facts: Facts) -> Commands:
         """is_announced: the agent has said that it would."""
@@ -308,7 +318,7 @@ class Lifecycle:
     # ------------------------------------------------------------ greeting
 
     def greeting_is_unwanted(self, facts: Facts) -> bool:
-        """Of the session that is being opened. Any thread may ask."""
+        """Whether the session that is being opened shall begin without a greeting. Any thread may ask."""
         wish = self._config.wake.greeting
         if wish == "skip" or self._rolling_over:
             return True
@@ -342,13 +352,13 @@ class Lifecycle:
         is_live = self.state is State.LIVE
         due_s = [now_s + ALLOWED_LOOK_S] if self._waits_until_allowed or (self._always and is_live) else [_NEVER_S]
         if is_live:
-            due_s.append(self._live_since_s + self._config.session.max_s)
+            due_s.append(self._exchange_s)
         if self.state is not State.ASLEEP and not self._despite_budget:
             due_s.append(facts.next_budget_look_s(now_s))
         return min(due_s)
 
     def look(self, now_s: float, facts: Facts) -> Commands:
-        """What follows from the time that has passed."""
+        """The consequences of the time that has passed."""
         if self._retry_at_s is not None and now_s >= self._retry_at_s:
             self._retry_at_s = None
             if self.state is State.BACKING_OFF:
@@ -397,7 +407,7 @@ class Lifecycle:
 
     def _patience(self) -> Patience:
         section = self._config.session
-        # Whoever sets a long time for idle means it.
+        # A long time for idle is meant.
         no_person_s = max(section.no_person_s, section.idle_timeout_s)
         if self.deaf:
             no_person_s = min(no_person_s, DEAF_S)
@@ -419,11 +429,20 @@ class Lifecycle:
             if is_pause or now_s - self._spent_since_s >= GRACE_S:
                 return Trigger.SPENT, spent.text
         age_s = now_s - self._live_since_s
-        if self.state is State.LIVE and is_pause and age_s >= self._config.session.max_s:
+        if self.state is State.LIVE and is_pause and now_s >= self._exchange_s:
             return Trigger.OLD, f"a session of {age_s:.0f} s is exchanged for a new one"
         return None
 
-    # ------------------------------------------------------------ what was said and not answered
+    @property
+    def _exchange_s(self) -> float:
+        """When the session that is open is old enough to be exchanged for a new one."""
+        by_age_s = self._live_since_s + self._config.session.max_s
+        if self._is_announced:
+            return self._live_since_s
+        length_s = self._ends_s - self._live_since_s
+        return min(by_age_s, self._ends_s - min(LEAD_S, length_s * LEAD_SHARE))
+
+    # ------------------------------------------------------------ words that were not answered
 
     def _too_old_to_say(self, now_s: float, facts: Facts) -> Commands:
         before_s = now_s - self._config.session.keep_utterance_s

@@ -7,21 +7,16 @@ rules are put into the descriptions, where a language model reads them; the devi
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from typing import Any
 
-from parleyd.tools.template import as_text
-from parleyd.tools.toolbox import Tool
+from parleyd.agents.provider import ToolSpec
 
 # The agent waits longer than this device by this margin; the platform allows 120 s at most.
 MARGIN_S = 3
 MAX_RESPONSE_TIMEOUT_S = 120
-# The description of tools with `confirm`. Without it the person hears a sound and does not know what is asked.
-_CONFIRMED = (
-    "The device asks the person to allow each call, on the device itself: before you call it, tell them what it will "
-    "do and that they have to confirm it there. What they say to you does not count."
-)
 _LITERALS = ("string", "integer", "number", "boolean")
 _LIMITS = {
     "minimum": "at least {}",
@@ -38,20 +33,18 @@ _LIMITS = {
 }
 
 
-def client_tool(tool: Tool) -> dict[str, Any]:
-    """Returns the body of the request that creates this tool on the platform."""
+def client_tool(tool: ToolSpec) -> dict[str, Any]:
+    """The body of the request that creates this tool on the platform."""
     return {
         "tool_config": {
             "type": "client",
             "name": tool.name,
-            "description": f"{tool.description} {_CONFIRMED}" if tool.confirm_s is not None else tool.description,
+            "description": tool.description,
             "expects_response": True,
-            "response_timeout_secs": min(
-                MAX_RESPONSE_TIMEOUT_S, math.ceil(tool.timeout_s + (tool.confirm_s or 0.0)) + MARGIN_S
-            ),
+            "response_timeout_secs": min(MAX_RESPONSE_TIMEOUT_S, math.ceil(tool.timeout_s) + MARGIN_S),
             # The platform's default hides errors of client tools from the agent; ours are written for the agent.
             "tool_error_handling_mode": "passthrough",
-            "parameters": _object(tool.parameters.schema, tool.parameters.schema, f"the parameters of {tool.name}"),
+            "parameters": _object(tool.parameters, tool.parameters, f"the parameters of {tool.name}"),
         }
     }
 
@@ -103,8 +96,12 @@ def _kind(schema: Mapping[str, Any]) -> str:
 def _description(name: str, schema: Mapping[str, Any]) -> str:
     """Returns the description; it is never empty, because the platform requires one for values that the agent gives."""
     text = str(schema.get("description") or name.replace("_", " "))
-    limits = [words.format(as_text(schema[key])) for key, words in _LIMITS.items() if key in schema]
+    limits = [words.format(_as_text(schema[key])) for key, words in _LIMITS.items() if key in schema]
     enum = schema.get("enum")
     if isinstance(enum, list) and not all(isinstance(value, str) for value in enum):
-        limits.append("one of " + ", ".join(as_text(value) for value in enum))
+        limits.append("one of " + ", ".join(_as_text(value) for value in enum))
     return f"{text} ({', '.join(limits)})" if limits else text
+
+
+def _as_text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
