@@ -19,9 +19,9 @@ import pytest
 from elevenlabs.client import ElevenLabs
 
 from parleyd.control import client
+from parleyd.core.findings import Finding, Severity, good
 from parleyd.doctor import daemon, report
 from parleyd.doctor.examination import Examination
-from parleyd.doctor.findings import Finding, Severity, good
 from parleyd.doctor.run import Check, Outcome, examine
 from parleyd.embedded.recognise import NoEars
 from parleyd.embedded.server import LocalAgent

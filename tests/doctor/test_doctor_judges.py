@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 
 from parleyd.agents.elevenlabs.agent_settings import AgentSettings, understand
 from parleyd.checks.configuration import parse
+from parleyd.core.findings import Finding, Severity, exit_code, good, misconfigured, warning, worst
+from parleyd.core.findings import error as error_of
 from parleyd.doctor import agent, clock, daemon, installation, machine, service, sound, sound_access
-from parleyd.doctor.findings import Finding, Severity, exit_code, good, misconfigured, warning, worst
-from parleyd.doctor.findings import error as error_of
 from parleyd.doctor.service import Unit
 from parleyd.doctor.sound_access import Holder, Node, Server
 from parleyd.host import python_env

@@ -15,9 +15,9 @@ import pytest
 import trustme
 
 from parleyd.config.schema import Config, ElevenLabs
+from parleyd.core.findings import Finding, Severity
 from parleyd.doctor import network
 from parleyd.doctor.examination import Examination
-from parleyd.doctor.findings import Finding, Severity
 
 DAY = datetime.timedelta(days=1)
 # start(certificate, ahead): a TLS server whose Date is so far ahead of ours, or that gives none; → its base URL.

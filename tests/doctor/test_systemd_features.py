@@ -10,7 +10,7 @@ from parleyd.checks import systemd_features
 from parleyd.checks.configuration import parse
 from parleyd.checks.systemd_features import FEATURES, lacking, relied_on, version_of
 from parleyd.config.schema import Config
-from parleyd.doctor.findings import Severity
+from parleyd.core.findings import Severity
 from parleyd.doctor.service import Unit, judge_units
 from parleyd.doctor.systemd import judge_systemd
 from parleyd.host.directories import SYSTEM_CONFIG, is_of_user

@@ -12,7 +12,7 @@ from parleyd.checks.apart import look
 from parleyd.checks.configuration import parse
 from parleyd.config.programs import programs
 from parleyd.config.schema import Config
-from parleyd.doctor.findings import Severity
+from parleyd.core.findings import Severity
 from parleyd.doctor.programs import judge_programs
 from parleyd.host import apart, directories
 from parleyd.host.apart import Way, Ways

@@ -26,9 +26,9 @@ from parleyd.agents.elevenlabs.endings import judge_http
 from parleyd.config.schema import Config, ElevenLabs
 from parleyd.conversation.session.connecting import connect
 from parleyd.core.endings import DialError
+from parleyd.core.findings import Severity
 from parleyd.doctor import network
 from parleyd.doctor.examination import Examination
-from parleyd.doctor.findings import Severity
 from parleyd.host import authorities
 from parleyd.host.certificates import Flaw, flaw, issuer
 from parleyd.host.stopping import Stop

@@ -25,9 +25,9 @@ from parleyd.agents.elevenlabs.endings import judge_http
 from parleyd.config.schema import Config, ElevenLabs
 from parleyd.conversation.session.connecting import connect
 from parleyd.core.endings import DialError, EndingKind
+from parleyd.core.findings import Severity
 from parleyd.doctor import network
 from parleyd.doctor.examination import Examination
-from parleyd.doctor.findings import Severity
 from parleyd.host.stopping import Stop
 from parleyd.tools.http import Http
 from parleyd.tools.result import ToolError

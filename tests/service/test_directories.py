@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from parleyd.control.client import places
+from parleyd.core.findings import Severity
 from parleyd.doctor import machine
 from parleyd.doctor.examination import Examination
-from parleyd.doctor.findings import Severity
 from parleyd.host import directories
 
 

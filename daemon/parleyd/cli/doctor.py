@@ -8,9 +8,9 @@ from pathlib import Path
 
 import parleyd
 from parleyd.cli.terminal import has_colour, terminal_width
+from parleyd.core.findings import exit_code
 from parleyd.doctor import report
 from parleyd.doctor.examination import Examination, our_name
-from parleyd.doctor.findings import exit_code
 from parleyd.doctor.run import Outcome, examine
 from parleyd.doctor.table import CHECKS
 from parleyd.host.directories import config_path

@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from parleyd.core.findings import Finding, Severity, error, good, misconfigured, note, skipped, warning
 from parleyd.doctor.examination import Examination, our_name
-from parleyd.doctor.findings import Finding, Severity, error, good, misconfigured, note, skipped, warning
 from parleyd.doctor.network import EMBEDDED
 
 if TYPE_CHECKING:  # the doctor starts without what these import

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
+from parleyd.core.findings import Finding, error, good, note, warning
 from parleyd.doctor.examination import Examination
-from parleyd.doctor.findings import Finding, error, good, note, warning
 
 # The years in which the clock can be right: this program did not exist before the first one.
 _FIRST_YEAR, _LAST_YEAR = 2025, 2100

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from parleyd.core.findings import Finding, Severity, good, misconfigured, warning
 from parleyd.doctor.examination import Examination
-from parleyd.doctor.findings import Finding, Severity, good, misconfigured, warning
 from parleyd.doctor.run import Probe
 from parleyd.host.directories import config_path
 

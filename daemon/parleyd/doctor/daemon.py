@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from parleyd.core.findings import Finding, error, good, note, skipped, warning
 from parleyd.doctor.examination import Examination
-from parleyd.doctor.findings import Finding, error, good, note, skipped, warning
 from parleyd.doctor.service import log_command
 
 

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from parleyd.checks.this_machine import EXTRAS, wanted_extras
+from parleyd.core.findings import Finding, error, good, note, warning
 from parleyd.doctor.examination import Examination
-from parleyd.doctor.findings import Finding, error, good, note, warning
 from parleyd.host import python_env
 
 # The oldest version of python_requires in setup.cfg, and the newest version on which the tests run.

@@ -9,8 +9,8 @@ import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from parleyd.core.findings import Finding, error, good, note, skipped, warning
 from parleyd.doctor.examination import Examination
-from parleyd.doctor.findings import Finding, error, good, note, skipped, warning
 from parleyd.host.directories import SYSTEM_STATE, state_place
 
 _MIB = 2**20

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from parleyd.core.findings import Finding, error, good, misconfigured, note, skipped, warning
 from parleyd.doctor.examination import Examination
-from parleyd.doctor.findings import Finding, error, good, misconfigured, note, skipped, warning
 from parleyd.host import authorities, resolving
 from parleyd.host.certificates import Flaw, flaw, issuer
 from parleyd.host.proxies import Proxy, ProxyError, is_this_machine, proxy_for

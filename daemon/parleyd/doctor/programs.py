@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from parleyd.core.findings import Finding, error, good, note, warning
 from parleyd.doctor.examination import Examination
-from parleyd.doctor.findings import Finding, error, good, note, warning
 
 if TYPE_CHECKING:  # the doctor starts without what these import
     from parleyd.host.apart import Ways

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from parleyd.doctor.findings import Finding, Severity, exit_code, worst
+from parleyd.core.findings import Finding, Severity, exit_code, worst
 from parleyd.doctor.run import Outcome
 
 _NAME_WIDTH = 20

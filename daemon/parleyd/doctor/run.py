@@ -8,9 +8,9 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from parleyd.core.findings import Finding, Severity, failed, good, skipped, worst
 from parleyd.core.text import one_line
 from parleyd.doctor.examination import Examination
-from parleyd.doctor.findings import Finding, Severity, failed, good, skipped, worst
 
 Probe = Callable[[Examination], Iterable[Finding]]
 

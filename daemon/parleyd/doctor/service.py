@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from parleyd.core.findings import Finding, error, good, misconfigured, note, skipped, warning
 from parleyd.doctor.examination import Examination, our_name
-from parleyd.doctor.findings import Finding, error, good, misconfigured, note, skipped, warning
 from parleyd.host.notify import FAILED
 
 UNIT = "parleyd.service"

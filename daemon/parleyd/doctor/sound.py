@@ -8,8 +8,8 @@ import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from parleyd.core.findings import Finding, error, good, misconfigured, note, skipped, warning
 from parleyd.doctor.examination import Examination
-from parleyd.doctor.findings import Finding, error, good, misconfigured, note, skipped, warning
 from parleyd.doctor.sound_access import Holder
 from parleyd.host import python_env
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from parleyd.core.findings import Finding, error, good, note, skipped, warning
 from parleyd.doctor.examination import Examination, our_name, user_name
-from parleyd.doctor.findings import Finding, error, good, note, skipped, warning
 from parleyd.doctor.service import Unit
 
 _DEVICES = Path("/dev/snd")

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from parleyd.checks.systemd_features import lacking, relied_on, running_version, shown
+from parleyd.core.findings import Finding, good, note, warning
 from parleyd.doctor.examination import Examination
-from parleyd.doctor.findings import Finding, good, note, warning
 from parleyd.doctor.service import Unit
 
 if TYPE_CHECKING:  # the doctor starts without what these import
