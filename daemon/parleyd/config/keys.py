@@ -69,6 +69,13 @@ class Key:
         return any(isinstance(t, inspect.StructType) and t.cls is Secret for t in self.types)
 
     @property
+    def or_section(self) -> type[msgspec.Struct] | None:
+        """The class of the mapping that may stand in the place of a text: a secret, or a file."""
+        if len(self.types) < 2:
+            return None
+        return next((t.cls for t in self.types if isinstance(t, inspect.StructType)), None)
+
+    @property
     def is_bool(self) -> bool:
         return isinstance(self.types[0], inspect.BoolType)
 

@@ -227,8 +227,10 @@ class _Reader:
             return self._map(key, node) if key.entry is None else self._sections_by_name(key, node, key.entry)
         if key.item is not None:
             return self._list(key, key.item, node)
-        if key.is_secret and isinstance(node, MappingNode):
-            return self._section(node, Secret, key.path)
+        if key.or_section is not None and isinstance(node, MappingNode):
+            plain = self._section(node, key.or_section, key.path)
+            # What is missing has been reported.
+            return plain if _is_whole(plain, key.or_section) else key.default
         value = self._scalar(key, node) if isinstance(node, ScalarNode) else node.value
         try:
             return msgspec.to_builtins(msgspec.convert(value, key.hint))

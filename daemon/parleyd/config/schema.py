@@ -12,15 +12,17 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
-from parleyd.config.base import RunAs, Secret, Section, Text
+from parleyd.config.base import Secret, Section, Text
 from parleyd.config.button import Button
 from parleyd.config.hook_sections import Hook
+from parleyd.config.openai_section import OpenAI
 from parleyd.config.profile_sections import Profile
 from parleyd.config.retention import Budget, Continuity, Debug, QuietHours, Transcript
 from parleyd.config.secrets import masked
 from parleyd.config.tool_sections import Tools
+from parleyd.config.variable import Scalar as Scalar
+from parleyd.config.variable import Variable as Variable
 
-Scalar = str | int | float | bool
 Share = Annotated[float, Meta(ge=0, le=1)]
 GroupName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,31}$(?!\s)")]
 _GROUPS = {"expected": "names of groups"}
@@ -48,19 +50,6 @@ class Overrides(Section, frozen=True):
     stability: Annotated[Share | None, Meta(description="voice stability")] = None
     speed: Annotated[Annotated[float, Meta(ge=0.7, le=1.2)] | None, Meta(description="speed of speech")] = None
     similarity_boost: Annotated[Share | None, Meta(description="closeness to the original voice")] = None
-
-
-class Variable(Section, frozen=True):
-    """The source of a dynamic variable, which is read again for each session; exactly one of env, file and command."""
-
-    env: Annotated[Text | None, Meta(description="name of an environment variable")] = None
-    file: Annotated[Text | None, Meta(description="path of a file whose text is the value")] = None
-    command: Annotated[
-        Annotated[list[Text], Meta(min_length=1)] | None,
-        Meta(description="a program and its arguments; its output is the value"),
-    ] = None
-    run_as: RunAs = "apart"
-    default: Annotated[Scalar | None, Meta(description="the value if none could be read yet")] = None
 
 
 class ElevenLabs(Section, frozen=True):
@@ -419,8 +408,11 @@ class Log(Section, frozen=True):
 class Config(Section, frozen=True):
     """A whole configuration file."""
 
-    provider: Annotated[Literal["elevenlabs", "local"], Meta(description="the provider of the agent")] = "elevenlabs"
+    provider: Annotated[Literal["elevenlabs", "openai", "local"], Meta(description="the provider of the agent")] = (
+        "elevenlabs"
+    )
     elevenlabs: ElevenLabs = ElevenLabs()
+    openai: OpenAI = OpenAI()
     local: Local = Local()
     wake: Wake = Wake()
     audio: Audio = Audio()

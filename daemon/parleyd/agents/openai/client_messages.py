@@ -35,9 +35,9 @@ class InputAudio(_Part):
     """turn_detection: UNSET leaves it to the server, null turns it off. Likewise noise_reduction and transcription."""
 
     format: Format | None = None
-    turn_detection: dict[str, Any] | None | msgspec.UnsetType = msgspec.UNSET
-    noise_reduction: dict[str, Any] | None | msgspec.UnsetType = msgspec.UNSET
-    transcription: dict[str, Any] | None | msgspec.UnsetType = msgspec.UNSET
+    turn_detection: dict[str, Any] | msgspec.UnsetType | None = msgspec.UNSET
+    noise_reduction: dict[str, Any] | msgspec.UnsetType | None = msgspec.UNSET
+    transcription: dict[str, Any] | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class OutputAudio(_Part):
@@ -63,7 +63,7 @@ class Session(_Part, tag_field="type", tag="realtime"):
     truncation: str | dict[str, Any] | None = None
     # xAI has these two at the top level.
     voice: str | None = None
-    turn_detection: dict[str, Any] | None | msgspec.UnsetType = msgspec.UNSET
+    turn_detection: dict[str, Any] | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class SessionUpdate(_ToServer, tag="session.update"):
@@ -150,14 +150,7 @@ class ResponseCancel(_ToServer, tag="response.cancel"):
 
 
 ClientMessage = (
-    SessionUpdate
-    | Append
-    | Commit
-    | ItemCreate
-    | ItemTruncate
-    | ItemDelete
-    | ResponseCreate
-    | ResponseCancel
+    SessionUpdate | Append | Commit | ItemCreate | ItemTruncate | ItemDelete | ResponseCreate | ResponseCancel
 )
 
 
