@@ -129,7 +129,8 @@ def _alaw_to_linear() -> Samples:
     code = np.arange(256, dtype=np.int32) ^ 0x55
     segment = code >> 4 & 7
     magnitude = ((code & 15) << 4) + np.where(segment == 0, 8, 0x108) << np.maximum(segment - 1, 0)
-    return np.where(code & 128, magnitude, -magnitude).astype(np.int16)
+    table: Samples = np.where(code & 128, magnitude, -magnitude).astype(np.int16)
+    return table
 
 
 def _linear_to_alaw() -> npt.NDArray[np.uint8]:

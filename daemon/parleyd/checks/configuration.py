@@ -38,8 +38,10 @@ def _findings(config: Config, is_settled: Callable[[str], bool]) -> Iterator[Fin
 
 def _key(config: Config, is_settled: Callable[[str], bool]) -> Iterator[Finding]:
     """Warns if the key cannot be found now."""
-    key = "elevenlabs.api_key"
-    is_used = config.provider == "elevenlabs" and is_settled("provider") and is_settled(key)
+    sections = {"elevenlabs": config.elevenlabs.api_key, "openai": config.openai.api_key}
+    if not is_settled("provider") or config.provider not in sections:
+        return
+    key, secret = f"{config.provider}.api_key", sections[config.provider]
     # A key that breaks the rules has been reported.
-    if is_used and not list(rules.api_key(config.elevenlabs.api_key)):
-        yield from secrets.look_at_key(config.elevenlabs.api_key, key)
+    if is_settled(key) and not list(rules.api_key(secret, key)):
+        yield from secrets.look_at_key(secret, key)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
 
-from parleyd.checks import hook_rules, tool_rules
+from parleyd.checks import hook_rules, openai_rules, tool_rules
 from parleyd.config import signs
 from parleyd.config.base import Secret
 from parleyd.config.problem import Finding
@@ -24,7 +24,8 @@ _IDS = {
     "announce.model_id": signs.MODEL_ID,
 }
 _SECRET_WAYS = "{env: NAME}, {file: PATH} or {credential: NAME}"
-_EXAMPLES = {"env": "ELEVENLABS_API_KEY", "file": "/etc/parleyd/elevenlabs.key", "credential": "elevenlabs"}
+# How a key looks, at ElevenLabs and at OpenAI.
+_LOOKS_LIKE_KEY = re.compile(r"sk_\w{8,}|[0-9a-f]{32}|sk-[A-Za-z0-9_-]{16,}")
 
 
 def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[Finding]:
@@ -33,7 +34,9 @@ def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[Finding
     if is_settled("provider") and config.provider == "elevenlabs" and is_settled("elevenlabs.agent_id"):
         yield from _agent_id(config.elevenlabs.agent_id)
     if is_settled("elevenlabs.api_key"):
-        yield from api_key(config.elevenlabs.api_key)
+        yield from api_key(config.elevenlabs.api_key, "elevenlabs.api_key")
+    if is_settled("openai.api_key"):
+        yield from api_key(config.openai.api_key, "openai.api_key")
     if is_settled("elevenlabs.base_url"):
         yield from _base_url(config.elevenlabs.base_url)
     if is_settled("announce.voice_id") and config.announce.voice_id is not None:
@@ -43,6 +46,10 @@ def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[Finding
             yield Finding(name, *trouble)
     if is_settled("elevenlabs.dynamic_variables"):
         yield from _variables(config.elevenlabs.dynamic_variables)
+    if is_settled("provider") and config.provider == "openai" and is_settled("openai"):
+        declared = (("command", config.tools.command), ("http", config.tools.http), ("python", config.tools.python))
+        tools = [f"tools.{kind}.{name}" for kind, named in declared for name in named]
+        yield from openai_rules.check(config.openai, tools, is_settled)
     if is_settled("transcript.redact"):
         yield from _redaction(config.transcript.redact)
     if is_settled("quiet_hours"):
@@ -127,8 +134,11 @@ def _voice(config: Config, voice_id: str) -> Iterator[Finding]:
         yield Finding(key, text, "set elevenlabs.api_key", is_warning=True)
 
 
-def api_key(secret: Secret | str | None) -> Iterator[Finding]:
-    key = "elevenlabs.api_key"
+def api_key(secret: Secret | str | None, key: str) -> Iterator[Finding]:
+    """key: the dotted key at which the secret stands."""
+    section = key.partition(".")[0]
+    variable_name = f"{section.upper()}_API_KEY"
+    examples = {"env": variable_name, "file": f"/etc/parleyd/{section}.key", "credential": section}
     if isinstance(secret, str):
         if variable := re.fullmatch(r"\$\{?([A-Za-z_]\w*)\}?|([A-Z][A-Z0-9]*_[A-Z0-9_]+)", secret):
             name = variable[1] or variable[2]
@@ -145,13 +155,13 @@ def api_key(secret: Secret | str | None) -> Iterator[Finding]:
             text = f"{' and '.join(ways)} are given together" if ways else "no place of the key is given"
             yield Finding(key, text, f"use one of {_SECRET_WAYS}" if ways else f"use {_SECRET_WAYS}, or remove it")
         for name, value in ways.items():
-            if re.fullmatch(r"sk_\w{8,}|[0-9a-f]{32}", value):
+            if _LOOKS_LIKE_KEY.fullmatch(value):
                 text = "this looks like the key itself, not the place where it is found"
-                hint = f"put the key there, and here the name of that place: api_key: {{{name}: {_EXAMPLES[name]}}}"
+                hint = f"put the key there, and here the name of that place: api_key: {{{name}: {examples[name]}}}"
                 yield Finding(f"{key}.{name}", text, hint)
             elif name == "env" and not re.fullmatch(r"[A-Za-z_]\w*", value):
                 bare = re.sub(r"^\$\{?|\}$", "", value)
-                hint = f"write env: {bare}" if re.fullmatch(r"[A-Za-z_]\w*", bare) else "write env: ELEVENLABS_API_KEY"
+                hint = f"write env: {bare}" if re.fullmatch(r"[A-Za-z_]\w*", bare) else f"write env: {variable_name}"
                 yield Finding(f"{key}.env", "this is no name of an environment variable", hint)
 
 

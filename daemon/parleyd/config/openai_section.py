@@ -43,7 +43,7 @@ class TurnDetection(Section, frozen=True):
     type: Annotated[
         Literal["auto", "server", "semantic", "manual"],
         Meta(
-            description="server: by silence; semantic: by the words; manual: push-to-talk, the gate's end is the end of "
+            description="server: by silence; semantic: by the words; manual: push-to-talk, the gate's end is that of "
             "the turn; auto: the server's own kind, that is server where something has to be said of it"
         ),
     ] = "auto"
@@ -67,7 +67,7 @@ class Truncation(Section, frozen=True):
 
     mode: Annotated[
         Literal["auto", "disabled"] | None,
-        Meta(description="disabled: an answer fails rather than that words are lost"),
+        Meta(description="disabled: an answer fails before words are lost"),
     ] = None
     retention_ratio: Annotated[
         Annotated[float, Meta(gt=0, le=1)] | None,

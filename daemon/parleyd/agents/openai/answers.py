@@ -28,9 +28,13 @@ class Item:
 
 @dataclass(slots=True)
 class Answer:
-    """is_void: sound that still comes is dropped. is_cancelled: the server has stopped, or was told to. is_over: its
-    response.done has come. open_calls: calls of tools without a result. arguments: of calls, as they were announced. has_pieces, has_text: pieces of its text, and
-    whole texts, were passed on."""
+    """An answer.
+
+    is_void: sound that still comes is dropped. is_cancelled: the server has stopped, or was told to. is_over: its
+    response.done has come. open_calls: calls of tools without a result. arguments: calls, as they were announced.
+    pieces: of texts that are not whole yet, by item and part; texts_done: those that are. has_pieces: some were passed
+    on. sound_until_s: when the last of its sound will have been heard.
+    """
 
     id: str
     is_greeting: bool = False

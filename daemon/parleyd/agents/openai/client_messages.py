@@ -7,7 +7,7 @@ what is meant is sent.
 from __future__ import annotations
 
 import base64
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 from msgspec import Struct
@@ -152,6 +152,8 @@ class ResponseCancel(_ToServer, tag="response.cancel"):
 ClientMessage = (
     SessionUpdate | Append | Commit | ItemCreate | ItemTruncate | ItemDelete | ResponseCreate | ResponseCancel
 )
+
+CLIENT_TYPES: frozenset[str] = frozenset(str(message.__struct_config__.tag) for message in get_args(ClientMessage))
 
 
 def encode(message: ClientMessage) -> bytes:

@@ -1,7 +1,7 @@
 """What each way of ending means: close codes with their reasons, and HTTP answers in place of a session. Pure.
 
-A close reason at OpenAI is `TYPE.CODE`, such as `invalid_request_error.invalid_api_key`, or words. The last error counts
-for a close only if it is one that closes sessions.
+A close reason at OpenAI is `TYPE.CODE`, such as `invalid_request_error.invalid_api_key`, or words. The last error
+counts for a close only if it is one that closes sessions.
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ def judge_close(code: int | None, reason: str, error: AgentError | None) -> Endi
             return judge_http(code - 4000, "")
         is_passing = 1000 <= code < 2000
         found = EndingKind.RETRY if is_passing else EndingKind.FINAL
-        hint = None if is_passing else f"{_CHECK_KEY}; {_CHECK_MODEL}"
-        return Ending(found, _quoting(f"the session was closed with {code}", reason or words), hint, code)
+        advice = None if is_passing else f"{_CHECK_KEY}; {_CHECK_MODEL}"
+        return Ending(found, _quoting(f"the session was closed with {code}", reason or words), advice, code)
     return _ending(_BY_CODE[code], code, reason)
 
 

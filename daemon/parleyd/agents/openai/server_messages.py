@@ -4,8 +4,8 @@ Sources: the types of the official Python client, and the dialects of other serv
 
 The types are tolerant: unknown fields are skipped, and every field may be missing or null, because each server leaves
 out others. Whole numbers may be sent as floats or texts; `number` converts them. Names of the retired beta, which older
-servers still send, are subclasses of the present ones, so that nothing else has to know them; `conversation.item.created`
-stands for `added` and `done` at once.
+servers still send, are subclasses of the present ones, so that nothing else has to know them;
+`conversation.item.created` stands for `added` and `done` at once.
 """
 
 from __future__ import annotations
