@@ -59,7 +59,7 @@ NOW = datetime.fromisoformat("2026-11-21T12:00")
 
 def budgets(used_day_min: float, used_month_min: float, **config: float) -> list[tuple[bool, int]]:
     found = budget_uses(Budget(**config), Amount(used_day_min * 60), Amount(used_month_min * 60), NOW)
-    return [(use.is_near, round(use.left_s)) for use in found]
+    return [(use.is_near, round(use.left)) for use in found]
 
 
 def test_budgets_near_and_spent() -> None:

@@ -145,6 +145,24 @@ class AnswerEnded(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerFailed(Event):
+    """The agent could not answer; the session goes on. text, hint: the reason, and what to do about it, if anything."""
+
+    text: str
+    hint: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent(Event):
+    """The provider's count of what it bills beside the time. model: as the provider names it. tokens: by kind
+    (agents.events.Token). seconds: of sound, such as for a transcription."""
+
+    model: str
+    tokens: dict[str, int]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BargedIn(Event):
     """The answer was cut; its AnswerEnded has the time of its last sound. by: server or local."""
 
@@ -354,11 +372,15 @@ class ProfileChanged(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetNear(Event):
-    """Four fifths of a budget are used. period: day or month."""
+    """Four fifths of a budget are used. period: day or month. A budget is one of minutes or one of money; the fields of
+    the other kind are None."""
 
     period: str
-    left_s: float
-    of_minutes: float
+    left_s: float | None = None
+    of_minutes: float | None = None
+    left_money: float | None = None
+    of_money: float | None = None
+    currency: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ counts for a close only if it is one that closes sessions.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from parleyd.agents.events import AgentError
 from parleyd.core.endings import NORMAL_CLOSURE, Ending, EndingKind
@@ -82,7 +83,7 @@ def judge_close(code: int | None, reason: str, error: AgentError | None) -> Endi
         return _ending(_BY_NAME[kind], code, words)
     if code is not None and code not in _BY_CODE:
         if 4400 <= code < 4600:
-            return judge_http(code - 4000, "")
+            return replace(judge_http(code - 4000, ""), code=code)
         is_passing = 1000 <= code < 2000
         found = EndingKind.RETRY if is_passing else EndingKind.FINAL
         advice = None if is_passing else f"{_CHECK_KEY}; {_CHECK_MODEL}"
