@@ -141,6 +141,8 @@ def test_what_is_called_pure_is_pure() -> None:
     pure = [name for name, tree in modules().items() if re.search(r"\bPure[.;]", ast.get_docstring(tree) or "")]
     assert {
         "conversation.dialogue.turns",
+        "agents.elevenlabs.answers",
+        "agents.elevenlabs.reader",
         "conversation.session.uplink",
         "audio.gate.gate",
         "agents.elevenlabs.codec",

@@ -11,6 +11,7 @@ import pytest
 
 from parleyd.agents import variables as variables_module
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
+from parleyd.agents.provider import SessionWish
 from parleyd.agents.variables import MOST_BYTES, NotFoundError, Variables, find
 from parleyd.config.schema import ElevenLabs, Scalar, Variable
 from parleyd.core.endings import EndingKind
@@ -121,14 +122,14 @@ def test_the_opening_holds_them_and_an_agent_that_misses_one_is_answered_with_it
     agent = ElevenLabsAgent(section, None)
     path.write_bytes(b"Ada \xff")
     agent.dial(1.0)
-    assert json.loads(agent.codec(suppress_greeting=False).opening())["dynamic_variables"] == {
+    assert json.loads(agent.session(SessionWish()).opening()[0])["dynamic_variables"] == {
         "name": "Ada \ufffd",
         "visits": 3,
     }
     path.unlink()
     again = ElevenLabsAgent(section, None)
     again.dial(1.0)
-    assert json.loads(again.codec(suppress_greeting=False).opening())["dynamic_variables"] == {"visits": 3}
+    assert json.loads(again.session(SessionWish()).opening()[0])["dynamic_variables"] == {"visits": 3}
     ending = again.judge_close(1008, "Missing required dynamic variables in first message: {'name'}", None)
     assert ending.kind is EndingKind.FINAL
     assert ending.hint is not None

@@ -120,13 +120,13 @@ def test_only_an_answer_that_was_at_its_end_is_finished_by_a_clear(rig: Rig, end
     if ends:
         rig.mix.end_answer(1)
     rig.take(3)
-    assert rig.mix.clear(rig.now_s, fade=True) == Heard(1, 20, 20, finished)
+    assert rig.mix.clear(rig.now_s, fade=True) == (Heard(1, 20, 20, finished),)
 
 
 def test_a_clear_without_a_fade_tells_only_what_was_through(rig: Rig) -> None:
     rig.enqueue(1, level(1000, 1.0))
     rig.take(5)
-    assert rig.mix.clear(rig.now_s, fade=False) == Heard(1, 30, 1000, False)
+    assert rig.mix.clear(rig.now_s, fade=False) == (Heard(1, 30, 1000, False),)
     assert not rig.take(3).any()
     assert rig.mix.audible(rig.now_s).voice_until_s <= rig.now_s
 
@@ -136,7 +136,7 @@ def test_an_answer_that_was_over_before_a_clear_is_not_cut_by_it(rig: Rig) -> No
     rig.enqueue(1, level(1000, 0.02))
     rig.take(2)
     rig.now_s += LATENCY_S + GIVE_UP_S + 0.1
-    assert rig.mix.clear(rig.now_s, fade=True) is None
+    assert rig.mix.clear(rig.now_s, fade=True) == ()
     assert rig.heard() == [Heard(1, 20, 20, True)]
 
 
@@ -192,7 +192,7 @@ def test_a_second_clear_fades_the_fade(rig: Rig) -> None:
     before = rig.take(10)
     rig.mix.clear(rig.now_s, fade=True)
     fading = rig.take(1)
-    assert rig.mix.clear(rig.now_s, fade=True) is None
+    assert rig.mix.clear(rig.now_s, fade=True) == ()
     rest = rig.take(10)
     assert abs(np.diff(np.concatenate([before, fading, rest]))).max() < 100, "no step"
     assert not rest[FADE_SAMPLES:].any()

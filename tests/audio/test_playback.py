@@ -80,7 +80,7 @@ def test_a_clear_leaves_one_fade_however_long_the_chunk(
     its.playback.set_format(AudioFormat("pcm", rate_hz))
     its.playback.enqueue(1, tone(3.0, rate_hz=rate_hz))
     before = its.pull(pulls, size)
-    heard = its.playback.clear()
+    (heard,) = its.playback.clear()
     after = its.pull(10, size)
     assert heard == Heard(1, round(pulls * size / 48), 3000, finished=False)
     assert not after[FADE_SAMPLES:].any()
@@ -95,7 +95,7 @@ def test_a_sharp_clear_reopens_the_device(room: MakeRoom, speaker: SteppingOutpu
     its.playback.set_format(PCM_24)
     its.playback.enqueue(1, tone(3.0))
     its.pull(5)
-    assert its.playback.clear().finished is False
+    assert [heard.finished for heard in its.playback.clear()] == [False]
     assert speaker.open_again.wait(3)
     assert not its.pull(5).any()
     its.playback.enqueue(2, tone(0.1))
@@ -188,7 +188,7 @@ def test_after_a_clear_the_next_answer_is_whole(room: MakeRoom, speaker: Steppin
 
 def test_clear_of_nothing(room: MakeRoom, speaker: SteppingOutput) -> None:
     its = room(speaker)
-    assert its.playback.clear() is None
+    assert its.playback.clear() == ()
     assert not its.playback.audible(time.monotonic())
     assert not its.pull(2).any()
     assert its.told == []
@@ -302,7 +302,7 @@ def test_a_long_story_is_cut_within_a_fade(room: MakeRoom, speaker: SteppingOutp
     for _ in range(600):
         its.playback.enqueue(1, tone(1.0, rate_hz=16_000))
     its.pull(5)
-    assert its.playback.clear() == Heard(1, 50, 600_000, finished=False)
+    assert its.playback.clear() == (Heard(1, 50, 600_000, finished=False),)
     assert not its.pull(5)[FADE_SAMPLES:].any()
     assert its.playback.queued_ms == 0
 
@@ -422,7 +422,7 @@ def test_what_was_interrupted_was_not_lost(
     its = room(speaker)
     its.playback.enqueue(1, tone(2.0, rate_hz=16_000))
     its.pull(10)
-    assert its.playback.clear() == Heard(1, 100, 2000, False, lost_ms=0)
+    assert its.playback.clear() == (Heard(1, 100, 2000, False, lost_ms=0),)
 
 
 def test_a_hole_in_an_answer_is_an_underrun_and_its_end_is_none(room: MakeRoom, speaker: SteppingOutput) -> None:
@@ -496,7 +496,7 @@ def test_stop_ends_what_plays(room: MakeRoom, speaker: SteppingOutput) -> None:
     assert speaker.fill is None
     assert [heard.finished for heard in its.finished] == [False]
     its.playback.enqueue(1, tone(1.0))
-    assert its.playback.clear() is None
+    assert its.playback.clear() == ()
 
 
 def test_idle_it_waits_for_something_to_do_and_not_for_a_time(

@@ -377,7 +377,7 @@ def test_a_cleared_answer_in_the_file(room, monkeypatch: pytest.MonkeyPatch, tmp
     its.playback.enqueue(1, tone(3.0))
     periods(31)
     cleared = len(read(tmp_path / "out.wav"))
-    heard = its.playback.clear()
+    (heard,) = its.playback.clear()
     if cut == "sharp":
         clock = stepped.opened()
     periods(10)

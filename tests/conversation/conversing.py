@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import json
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
-from parleyd.agents.agent import (
-    AgentAudio,
-    AgentEvent,
-    AgentResponse,
-    Interruption,
-    Ready,
-    UserTranscript,
-)
+from parleyd.agents.commands import Command as ToAgent
+from parleyd.agents.commands import Cut as CutCommand
+from parleyd.agents.elevenlabs.agent import CAPABILITIES
 from parleyd.agents.elevenlabs.codec import ElevenLabsCodec
-from parleyd.audio.pcm import AudioFormat
+from parleyd.agents.elevenlabs.meaning import Audio, Interruption, Meaning, Response, Transcript
+from parleyd.agents.events import Ready
 from parleyd.audio.playback.playhead import Heard, Playhead, Segment, Started
 from parleyd.config.retention import Continuity
 from parleyd.config.schema import BargeIn, ElevenLabs
+from parleyd.conversation.dialogue.answers import heard_of
 from parleyd.conversation.dialogue.commands import Command, Cut, Duck, EndAnswer, Play, Publish, Send
 from parleyd.conversation.dialogue.conversation import Busy, Conversation
 from parleyd.core import events
 
-FORMAT = AudioFormat("pcm", 16_000)
+METADATA = json.dumps(
+    {
+        "type": "conversation_initiation_metadata",
+        "conversation_initiation_metadata_event": {"conversation_id": "c"},
+    }
+)
 STEP_S = 0.02
 TONE = (8000 * np.sin(np.arange(16_000) * 2 * np.pi * 440 / 16_000)).astype("<i2").tobytes()
 
@@ -46,7 +49,7 @@ class Speaker:
         # All of an answer's sound that has been handed to the device.
         self.played_s: dict[int, float] = {}
 
-    def do(self, command: Command, now_s: float) -> Heard | None:
+    def do(self, command: Command, now_s: float) -> list[Heard]:
         match command:
             case Play(answer=answer, data=data):
                 duration_s = len(data) / 32_000
@@ -58,10 +61,10 @@ class Speaker:
                 told = self.playhead.clear(now_s, sharp=False)
                 self._queue.clear()
                 self.told += told
-                return next((one for one in told if isinstance(one, Heard)), None)
+                return [one for one in told if isinstance(one, Heard)]
             case _:
                 pass
-        return None
+        return []
 
     def step(self, now_s: float) -> list[Started | Heard]:
         """STEP_S of sound is taken by the device. → what is told."""
@@ -84,11 +87,21 @@ class Speaker:
         return now_s < self.playhead.silent_from_s or bool(self._queue)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Told:
-    """What one session was told: (type, text)."""
+    """One session with an agent of ElevenLabs, and what it was told: (type, text)."""
 
+    codec: ElevenLabsCodec
+    clock: Callable[[], float]
     messages: list[tuple[str, str]] = field(default_factory=list)
+
+    def send(self, command: ToAgent) -> None:
+        for message in self.codec.send(command, self.clock()):
+            self.take(message)
+
+    def take(self, message: bytes) -> None:
+        told = json.loads(message)
+        self.messages.append((told["type"], told.get("text", "")))
 
     def of(self, kind: str) -> list[str]:
         return [text for one, text in self.messages if one == kind]
@@ -121,16 +134,17 @@ class Scene:
     # ------------------------------------------------------------ what happens
 
     def begin(self, *, greets: bool = False, skips: bool = False, kept: bool = False) -> None:
-        self.sessions.append(Told())
+        wish = self.conversation.wish(self.now_s, greet=greets)
+        session = Told(ElevenLabsCodec(ElevenLabs(agent_id="a"), wish), lambda: self.now_s)
+        self.sessions.append(session)
         self.is_open = True
+        received = session.codec.receive(METADATA, self.now_s)
+        (ready,) = received.events
+        assert isinstance(ready, Ready)
+        for reply in received.replies:
+            session.take(reply)
         self.conversation.begin(
-            len(self.sessions),
-            ElevenLabsCodec(ElevenLabs(agent_id="a")),
-            Ready("c", FORMAT, FORMAT),
-            self.now_s,
-            greeting_possible=greets,
-            skip_greeting=skips,
-            has_kept_speech=kept,
+            session, CAPABILITIES, ready, self.now_s, greets=greets, skip_greeting=skips, has_kept_speech=kept
         )
         self._do()
 
@@ -143,18 +157,21 @@ class Scene:
         self.conversation.conclude(self.now_s, self.now_s, keep_history=keep_history)
         self._do()
 
-    def agent(self, event: AgentEvent, session: int | None = None) -> None:
-        self.conversation.agent_event(session or len(self.sessions), event, self.now_s)
-        self._do()
+    def agent(self, event: Meaning, session: Told | None = None) -> None:
+        """The message of an agent of ElevenLabs."""
+        session = session or self.sessions[-1]
+        for common in session.codec.events_of([event], self.now_s):
+            self.conversation.agent_event(session, common, self.now_s)
+            self._do()
 
     def says(self, text: str, seconds: float = 1.0, event_id: int | None = None) -> None:
         self.event_id += 1
-        self.agent(AgentResponse(text, event_id or self.event_id))
+        self.agent(Response(text, event_id or self.event_id))
         if seconds:
-            self.agent(AgentAudio(self.event_id, sound(seconds)))
+            self.agent(Audio(self.event_id, sound(seconds)))
 
     def hears(self, text: str = "hello", *, final: bool = True) -> None:
-        self.agent(UserTranscript(text, final))
+        self.agent(Transcript(text, final))
 
     def interrupts(self) -> None:
         self.event_id += 1
@@ -198,11 +215,14 @@ class Scene:
         for command in self.conversation.take_commands():
             self.commands.append(command)
             self.look(command)
-            self.speaker.do(command, self.now_s)
-            if isinstance(command, Send):
-                assert isinstance(command.session, int)
-                message = json.loads(command.message)
-                self.sessions[command.session - 1].messages.append((message["type"], message.get("text", "")))
+            cleared = self.speaker.do(command, self.now_s)
+            match command:
+                case Send(session=session, command=told):
+                    session.send(told)
+                case Cut(session=session) if session is not None:
+                    session.send(CutCommand(heard_of(command.answers, cleared), command.by))
+                case _:
+                    pass
 
     def look(self, command: Command) -> None:
         """For those who hold invariants against each command."""

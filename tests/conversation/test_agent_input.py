@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
-from parleyd.agents.elevenlabs.codec import ElevenLabsCodec
-from parleyd.config.schema import ElevenLabs
+from parleyd.agents import commands as to_agent
+from parleyd.agents.commands import Know, Prepared, SpeakNow
 from parleyd.conversation.dialogue.agent_input import ASK, JUST_NOW_S, MAX_TO_TELL, MOST_TEXTS, AgentInput
 from parleyd.conversation.dialogue.commands import Command, Publish, Send
 from parleyd.core import events
 
-CODEC = ElevenLabsCodec(ElevenLabs(agent_id="a"))
+FILE = Prepared("a.png", "image/png", "f1")
+
+
+class Session:
+    def send(self, command: to_agent.Command) -> None:
+        raise AssertionError("the dialogue sends")
 
 
 class Agent:
@@ -36,24 +39,24 @@ class Agent:
         self.now_s += 1
         self.to_agent.tell(text, self.now_s, ask=ask)
 
-    def opened(self) -> list[tuple[str, str]]:
-        """Opens a session. → what it is told: (type, text)."""
+    def opened(self) -> list[to_agent.Command]:
+        """Opens a session. Returns what it is told."""
         self.sent()
-        self.to_agent.open(object(), CODEC, None, self.now_s)
+        self.to_agent.open(Session(), self.now_s)
         return self.sent()
 
-    def sent(self) -> list[tuple[str, str]]:
+    def sent(self) -> list[to_agent.Command]:
         """Since the last call."""
-        messages = [json.loads(command.message) for command in self.commands if isinstance(command, Send)]
+        told = [command.command for command in self.commands if isinstance(command, Send)]
         self.commands[:] = [command for command in self.commands if not isinstance(command, Send)]
-        return [(one["type"], one["text"]) for one in messages]
+        return told
 
 
 def test_what_happens_meanwhile_is_told_and_then_asked_for_once() -> None:
     agent = Agent()
     agent.tell("one", ask=False)
     agent.tell("two", ask=True)
-    assert agent.opened() == [("contextual_update", "one"), ("contextual_update", "two"), ("user_message", ASK)]
+    assert agent.opened() == [Know("one"), Know("two"), SpeakNow(ASK)]
     assert agent.to_agent.answered() == (), "the person has not said it"
     agent.to_agent.close()
     assert agent.opened() == []
@@ -63,11 +66,11 @@ def test_in_a_session_the_agent_speaks_of_it_if_it_is_asked() -> None:
     agent = Agent()
     agent.opened()
     agent.tell("one", ask=False)
-    assert agent.sent() == [("contextual_update", "one")]
+    assert agent.sent() == [Know("one")]
     agent.tell("two", ask=True)
-    assert agent.sent() == [("contextual_update", "two"), ("user_message", ASK)]
+    assert agent.sent() == [Know("two"), SpeakNow(ASK)]
     agent.tell("three", ask=True)
-    assert agent.sent() == [("contextual_update", "three")], "it has not answered yet"
+    assert agent.sent() == [Know("three")], "it has not answered yet"
 
 
 @pytest.mark.parametrize("is_live", [True, False])
@@ -81,7 +84,7 @@ def test_after_a_lost_line_what_it_has_not_answered_is_told_again(is_live: bool,
     else:
         agent.tell("one", ask=ask)
         told = agent.opened()
-    assert told[0] == ("contextual_update", "one")
+    assert told[0] == Know("one")
     agent.to_agent.close()
     assert agent.opened() == told
     agent.to_agent.answered()
@@ -92,12 +95,12 @@ def test_after_a_lost_line_what_it_has_not_answered_is_told_again(is_live: bool,
 def test_what_was_said_to_a_file_is_answered_in_its_own_session_or_not_at_all() -> None:
     sent = events.FileSent(at_s=1.0, upload=1, name="a.png", media_type="image/png", size_bytes=1)
     agent = Agent()
-    assert not agent.to_agent.send_file("f1", "look", sent, agent.now_s), "there is no session"
+    assert not agent.to_agent.send_file(FILE, "look", sent, agent.now_s), "there is no session"
     agent.opened()
-    assert agent.to_agent.send_file("f1", "look", sent, agent.now_s)
+    assert agent.to_agent.send_file(FILE, "look", sent, agent.now_s)
     assert [type(command).__name__ for command in agent.commands] == ["Publish", "Publish", "Send"]
     assert agent.to_agent.answered() == ("look",)
-    assert agent.to_agent.send_file("f2", "and this", sent, agent.now_s)
+    assert agent.to_agent.send_file(FILE, "and this", sent, agent.now_s)
     agent.to_agent.close()
     agent.commands.clear()
     assert agent.opened() == []
@@ -124,7 +127,7 @@ def test_what_comes_late_says_so_and_is_asked_for_no_more() -> None:
     agent.tell("one", ask=False)
     agent.to_agent.forget_typed(agent.now_s + 0.1, "too late", agent.now_s)
     agent.now_s += 2 * JUST_NOW_S
-    assert agent.opened() == [("contextual_update", "one That was 2 minutes ago.")]
+    assert agent.opened() == [Know("one That was 2 minutes ago.")]
 
 
 def test_it_becomes_no_chronicle() -> None:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from conversing import STEP_S, Scene, Told, sound
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from parleyd.agents.agent import (
-    AgentAudio,
-    AgentHangsUp,
-    AgentResponse,
-    AgentResponseCorrection,
-    AgentResponsePart,
-    ApprovalAsked,
+from parleyd.agents import commands as to_agent
+from parleyd.agents.elevenlabs.answers import GREETING_WITHIN_S, TURN_GAP_S
+from parleyd.agents.elevenlabs.meaning import (
+    Audio,
     Interruption,
-    ToolCall,
-    UserTranscript,
+    Response,
+    ResponseCorrection,
+    ResponsePart,
+    Transcript,
 )
+from parleyd.agents.events import AgentHangsUp, ApprovalAsked, ToolCall
 from parleyd.audio.playback.playhead import Heard
 from parleyd.conversation.dialogue.commands import (
     Answered,
@@ -41,7 +39,6 @@ from parleyd.conversation.dialogue.conversation import (
     PAUSE_S,
 )
 from parleyd.conversation.dialogue.idle import Patience
-from parleyd.conversation.dialogue.turns import GREETING_WITHIN_S, TURN_GAP_S
 from parleyd.core import events
 from parleyd.tools.result import Result
 
@@ -72,8 +69,8 @@ def test_what_comes_of_a_session_that_is_not_open_changes_nothing() -> None:
     seen = len(scene.commands)
     scene.says("Late.")
     scene.begin()
-    scene.agent(AgentResponse("Later.", 7), session=1)
-    scene.agent(AgentAudio(7, sound(1.0)), session=1)
+    scene.agent(Response("Later.", 7), session=scene.sessions[0])
+    scene.agent(Audio(7, sound(1.0)), session=scene.sessions[0])
     assert not [command for command in scene.commands[seen:] if isinstance(command, Play | Answered)]
     assert not [event for event in scene.published() if isinstance(event, events.AnswerText)]
 
@@ -122,8 +119,8 @@ def test_the_greeting_answers_nothing_but_what_follows_it_does() -> None:
 def test_each_answer_is_a_sign_once_whatever_it_consists_of() -> None:
     scene = begun()
     scene.says("One.", 0.5)
-    scene.agent(AgentAudio(1, sound(0.5)))
-    scene.agent(AgentAudio(1, sound(0.5)))
+    scene.agent(Audio(1, sound(0.5)))
+    scene.agent(Audio(1, sound(0.5)))
     assert len(scene.of(Answered)) == 1
     scene.says("Two.", 0.5)
     assert len(scene.of(Answered)) == 2
@@ -131,23 +128,23 @@ def test_each_answer_is_a_sign_once_whatever_it_consists_of() -> None:
 
 def test_without_texts_an_answer_after_a_pause_in_which_somebody_spoke_is_another() -> None:
     scene = begun()
-    scene.agent(AgentAudio(1, sound(0.2)))
+    scene.agent(Audio(1, sound(0.2)))
     scene.wait(TURN_GAP_S + STEP_S)
-    scene.agent(AgentAudio(1, sound(0.2)))
+    scene.agent(Audio(1, sound(0.2)))
     assert len(scene.of(Answered)) == 1, "nobody has spoken"
     scene.talk()
     scene.wait(0.1)
     scene.hush()
-    scene.agent(AgentAudio(1, sound(0.2)))
+    scene.agent(Audio(1, sound(0.2)))
     assert len(scene.of(Answered)) == 1, "no pause"
     scene.wait(TURN_GAP_S + STEP_S)
-    scene.agent(AgentAudio(1, sound(0.2)))
+    scene.agent(Audio(1, sound(0.2)))
     assert len(scene.of(Answered)) == 2
 
 
 def test_silence_is_no_sign() -> None:
     scene = begun()
-    scene.agent(AgentAudio(1, bytes(3200)))
+    scene.agent(Audio(1, bytes(3200)))
     assert not scene.of(Answered)
     assert scene.played == [1], "it is played all the same: it is part of the answer"
 
@@ -171,7 +168,7 @@ def test_a_new_session_begins_with_a_new_answer() -> None:
     scene.says("One.", 0.2)
     scene.lose()
     begun(scene)
-    scene.agent(AgentAudio(1, sound(0.2)))
+    scene.agent(Audio(1, sound(0.2)))
     assert scene.played == [1, 2]
 
 
@@ -193,7 +190,7 @@ def test_a_new_session_is_heard_at_once_although_the_one_before_was_cut() -> Non
     assert scene.of(Cut)
     scene.lose()
     scene.begin()
-    scene.agent(AgentAudio(1, sound(0.2)))
+    scene.agent(Audio(1, sound(0.2)))
     assert scene.played == [1, 2]
 
 
@@ -248,33 +245,34 @@ def test_what_is_typed_after_the_end_was_decided_is_for_the_next_conversation() 
 def test_a_cut_by_this_side_leaves_nothing_of_that_turn() -> None:
     scene = begun()
     scene.says("A long answer.", 2.0)
-    scene.agent(AgentResponsePart("delta", "A long", 1))
+    scene.agent(ResponsePart("delta", "A long", 1))
     scene.wait(0.5)
     scene.talk()
     scene.wait(0.5)
     assert [one.by for one in scene.of(Cut) if isinstance(one, Cut)] == ["local"]
     seen = len(scene.commands)
-    scene.agent(AgentAudio(1, sound(1.0)))
-    scene.agent(AgentResponsePart("delta", " answer.", 1))
+    scene.agent(Audio(1, sound(1.0)))
+    scene.agent(ResponsePart("delta", " answer.", 1))
     scene.wait(0.2)
-    scene.agent(AgentAudio(1, sound(1.0)))
+    scene.agent(Audio(1, sound(1.0)))
     assert not [one for one in scene.commands[seen:] if isinstance(one, Play)]
-    assert not [one for one in scene.published() if isinstance(one, events.AnswerPart)][1:]
+    parts = [one for one in scene.published() if isinstance(one, events.AnswerPart)]
+    assert [(part.kind, part.text) for part in parts] == [("start", ""), ("delta", "A long")]
     scene.hears("stop")
-    scene.agent(AgentAudio(2, sound(0.2)))
+    scene.agent(Audio(2, sound(0.2)))
     assert scene.played[-1] > scene.played[0]
 
 
 def test_after_a_cut_an_agent_without_texts_begins_another_answer_after_a_gap() -> None:
     scene = begun()
-    scene.agent(AgentAudio(1, sound(2.0)))
+    scene.agent(Audio(1, sound(2.0)))
     scene.wait(0.5)
     scene.talk()
     scene.wait(0.5)
     assert scene.of(Cut)
     scene.hush()
     scene.wait(SKIPPED_S)
-    scene.agent(AgentAudio(1, sound(0.2)))
+    scene.agent(Audio(1, sound(0.2)))
     assert scene.played == [1, 2]
 
 
@@ -358,7 +356,7 @@ def test_the_servers_word_on_what_was_said_counts_and_names_its_answer() -> None
     scene = begun()
     scene.says("one two three", 1.0)
     scene.interrupts()
-    scene.agent(AgentResponseCorrection("one two three", "one two", 1))
+    scene.agent(ResponseCorrection("one two three", "one two", 1))
     scene.wait(0.2)
     corrected = [one for one in scene.published() if isinstance(one, events.AnswerText) and one.corrected]
     assert [(one.text, one.answer) for one in corrected] == [("one two", 1)]
@@ -368,7 +366,7 @@ def test_the_servers_word_on_what_was_said_counts_and_names_its_answer() -> None
 def test_where_answers_are_read_no_correction_takes_anything_back() -> None:
     scene = begun(Scene(by_text=True))
     scene.says("one two three", 0.0)
-    scene.agent(AgentResponseCorrection("one two three", "one", 1))
+    scene.agent(ResponseCorrection("one two three", "one", 1))
     assert carried(scene) == ["agent: one two three"]
 
 
@@ -389,7 +387,7 @@ def test_a_farewell_waits_for_the_goodbye_and_words_take_it_back() -> None:
     scene = begun()
     scene.conversation.end_soon(scene.now_s)
     assert scene.conversation.farewell_s == FAREWELL_UNSAID_S
-    scene.agent(AgentAudio(1, sound(0.2)))
+    scene.agent(Audio(1, sound(0.2)))
     assert scene.conversation.farewell_s == FAREWELL_S
     scene.hears("um", final=False)
     assert scene.conversation.farewell_s == FAREWELL_S
@@ -500,10 +498,10 @@ class Checked(Scene):
 
     def look(self, command: Command) -> None:
         match command:
-            case Send(session=session, message=message):
+            case Send(session=session, command=told):
                 assert self.is_open
-                assert session == len(self.sessions), "it goes into the session that is open"
-                text = json.loads(message).get("text", "")
+                assert session is self.sessions[-1], "it goes into the session that is open"
+                text = told.text if isinstance(told, to_agent.Say) else ""
                 if text in self.typed:
                     assert text not in self.answered_texts, f"{text} was answered already"
                     assert text not in self.sessions[-1].of("user_message"), f"{text} comes twice"
@@ -521,14 +519,14 @@ class Checked(Scene):
             case _:
                 pass
 
-    def event(self, event: AgentAudio | AgentResponse | UserTranscript | Interruption) -> None:
+    def event(self, event: Audio | Response | Transcript | Interruption) -> None:
         match event:
-            case UserTranscript(final=True) | Interruption():
+            case Transcript(final=True) | Interruption():
                 self.is_cut_here = False
                 self.may_play_from = max(self.played, default=0) + 1
-            case AgentResponse():
+            case Response():
                 self.is_cut_here = False
-            case AgentAudio():
+            case Audio():
                 since_s = self.now_s - (self.cut_s if self.last_sound_s is None else self.last_sound_s)
                 if since_s >= (GREETING_WITHIN_S if self.last_sound_s is None else TURN_GAP_S):
                     self.is_cut_here = False
@@ -585,16 +583,14 @@ def test_the_invariants_hold_whatever_happens(ops: list[tuple[str, object]]) -> 
             case "wait", float(seconds):
                 scene.wait(seconds)
             case "audio", float(seconds):
-                scene.event(AgentAudio(scene.event_id, sound(seconds)))
+                scene.event(Audio(scene.event_id, sound(seconds)))
             case "says", bool(has_id):
                 scene.event_id += 1
-                scene.event(
-                    AgentResponse(" ".join([f"{scene.event_id}."] * WORDS_EACH), scene.event_id if has_id else None)
-                )
+                scene.event(Response(" ".join([f"{scene.event_id}."] * WORDS_EACH), scene.event_id if has_id else None))
             case "hears", str(text):
-                scene.event(UserTranscript(text, True))
+                scene.event(Transcript(text, True))
             case "tentative", str(text):
-                scene.event(UserTranscript(text, False))
+                scene.event(Transcript(text, False))
             case "interrupts", _:
                 scene.event_id += 1
                 scene.event(Interruption(scene.event_id))

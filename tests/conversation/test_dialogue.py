@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from parleyd.agents.agent import AgentAudio, AgentEvent, AgentResponse, Interruption, Ready, ToolCall, UserTranscript
-from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
+from parleyd.agents.elevenlabs.agent import CAPABILITIES, ElevenLabsAgent
+from parleyd.agents.events import AgentAudio, AgentEvent, AnswerText, Interrupted, Ready, ToolCall, UserTranscript
+from parleyd.agents.provider import SessionWish
 from parleyd.audio.pcm import AudioFormat
 from parleyd.audio.playback.playhead import Heard
 from parleyd.config.schema import Config, ElevenLabs
@@ -43,8 +44,8 @@ class Speaker:
     def end_answer(self, answer: int) -> None:
         pass
 
-    def clear(self) -> Heard | None:
-        return Heard(1, 100, 200, False)
+    def clear(self) -> tuple[Heard, ...]:
+        return (Heard(1, 100, 200, False),)
 
     def duck(self, on: bool) -> None:
         pass
@@ -73,16 +74,19 @@ class Talk:
         self.speaker = Speaker()
         self.dialogue = Dialogue(self.speaker, self.outbox, self.bus, config.barge_in, config.continuity, tools)
         self.messages: list[Message] = []
-        self.sink = SessionSink(self.dialogue, self.messages.append, lambda: False)
+        self.sink = SessionSink(self.dialogue, CAPABILITIES, self.messages.append, lambda: False)
         agent = ElevenLabsAgent(config.elevenlabs, None)
         self.session = Session(
-            agent, self.outbox, self.sink, suppress_greeting=True, timeout_s=1.0, on_death=lambda _what, _error: None
+            agent,
+            self.outbox,
+            self.sink,
+            wish=lambda: SessionWish(greet=False),
+            timeout_s=1.0,
+            on_death=lambda _what, _error: None,
         )
 
     def begin(self) -> None:
-        assert self.dialogue.begin(
-            self.session, self.session.codec, READY, lambda: True, greeting_possible=False, skip_greeting=False
-        )
+        assert self.dialogue.begin(self.session, CAPABILITIES, READY, lambda: True, greets=False, skip_greeting=False)
 
     def event(self, event: AgentEvent) -> None:
         self.dialogue.agent_event(self.session, event)
@@ -102,9 +106,9 @@ def in_a_thread(call: Callable[[], object]) -> None:
 @pytest.mark.parametrize(
     "happens",
     [
-        lambda it: it.event(AgentResponse("Hello.", 1)),
-        lambda it: it.event(UserTranscript("hello", True)),
-        lambda it: it.event(Interruption(1)),
+        lambda it: it.event(AnswerText("1", "Hello.", final=True)),
+        lambda it: it.event(UserTranscript("1", "hello", True)),
+        lambda it: it.event(Interrupted()),
         lambda it: it.event(ToolCall("unknown", "1", {}, expects_response=True)),
         lambda it: it.dialogue.say("hello"),
         lambda it: it.dialogue.answer_started(1, 1.0),
@@ -165,7 +169,7 @@ def test_what_follows_from_what_is_told_comes_after_it() -> None:
     it = Talk()
     it.begin()
     it.bus.subscribe(lambda event: it.dialogue.say("and?") if isinstance(event, events.Heard) else None)
-    it.event(UserTranscript("hello", True))
+    it.event(UserTranscript("1", "hello", True))
     assert it.kinds() == ["Heard", "Typed"]
 
 
@@ -177,7 +181,7 @@ def test_the_first_events_wait_until_the_session_is_told_to_have_opened() -> Non
 
     def receive() -> None:
         it.sink.ready(it.session, READY)
-        it.sink.event(it.session, AgentResponse("Hello.", 1))
+        it.sink.event(it.session, AnswerText("1", "Hello.", final=True))
 
     receiver = threading.Thread(target=receive, daemon=True)
     waits_s = 0.2
@@ -195,10 +199,10 @@ def test_the_first_events_wait_until_the_session_is_told_to_have_opened() -> Non
 def test_after_it_is_closed_nothing_of_the_session_is_taken_in() -> None:
     it = Talk()
     it.begin()
-    it.sink.event(it.session, AgentAudio(1, b"\1\2" * 800))
+    it.sink.event(it.session, AgentAudio("1", b"\1\2" * 800))
     it.sink.close()
-    it.sink.event(it.session, AgentAudio(1, b"\1\2" * 800))
-    it.sink.event(it.session, AgentResponse("Hello.", 1))
+    it.sink.event(it.session, AgentAudio("1", b"\1\2" * 800))
+    it.sink.event(it.session, AnswerText("1", "Hello.", final=True))
     assert it.speaker.played == [1]
     assert it.kinds() == []
 
@@ -241,7 +245,7 @@ def test_the_end_is_told_after_all_that_the_session_has_decided() -> None:
     ending = Ending(EndingKind.AGENT, "the agent hung up")
 
     def end_in_mid_sentence() -> None:
-        it.event(UserTranscript("hello", True))
+        it.event(UserTranscript("1", "hello", True))
         it.sink.ended(it.session, ending)
 
     in_a_thread(end_in_mid_sentence)

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import pytest
 
+from parleyd.agents.history import line, prose
 from parleyd.conversation.dialogue.history import History
 
 MAX_CHARS = 2000
 
 
 def told(history: History) -> list[str]:
-    text = history.carried_over(100.0)
-    return [] if text is None else text.splitlines()[1:]
+    return list(map(line, history.carried_over(100.0)))
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def history() -> History:
 
 def test_nothing_said_nothing_told(history: History) -> None:
     history.user_said("  ", 90.0)
-    assert history.carried_over(0.0) is None
+    assert not history.carried_over(0.0)
 
 
 def test_both_sides_in_order(history: History) -> None:
@@ -45,15 +45,24 @@ def test_an_answer_without_any_sound_is_not_told_once_it_cannot_come(history: Hi
     history.user_said("Hello?", 89.0)
     history.agent_says("one two", 1, 90.0)
     history.agent_says("three four", 2, 90.0)
-    history.never_heard(after=1)
+    history.never_heard([2])
     assert told(history) == ["user: Hello?", "agent: one two"]
 
 
 def test_the_servers_correction_wins(history: History) -> None:
     history.agent_says("one two three", 1, 90.0)
-    history.corrected("one")
+    history.corrected(1, "one")
     history.cut(1, heard_ms=900, total_ms=1000)
     assert told(history) == ["agent: one … (interrupted)"]
+
+
+def test_a_text_that_comes_after_the_cut_is_kept_as_far_as_it_was_heard(history: History) -> None:
+    history.cut(3, heard_ms=500, total_ms=1000)
+    history.never_heard([4])
+    assert history.agent_says("one two three four", 3, 90.0) == "one two"
+    assert history.agent_says("five six", 4, 90.0) == ""
+    assert history.agent_says("seven eight", 5, 90.0) is None
+    assert told(history) == ["agent: one two … (interrupted)", "agent: seven eight"]
 
 
 def test_bounded_and_the_newest_is_kept(history: History) -> None:
@@ -72,8 +81,9 @@ def test_the_agent_is_told_how_long_ago_it_was_and_nothing_of_what_is_old(
 ) -> None:
     history.user_said("Will it rain?", 5.0)
     history.agent_says("Not today.", 1, 1000.0)
-    text = history.carried_over(1000.0 + later_s)
-    assert (text is None) is (ago is None)
-    if text is not None and ago is not None:
+    lines = history.carried_over(1000.0 + later_s)
+    assert bool(lines) is (ago is not None)
+    if lines and ago is not None:
+        text = prose(lines)
         assert ago in text
         assert "Will it rain?" in text

@@ -17,7 +17,7 @@ PATIENCE = Patience(idle_s=20.0, false_wake_s=8.0, no_person_s=300.0, by_speech=
 class Session:
     """Idle, and a clock. says(): the person, with or without words of it; after a command nobody has said anything."""
 
-    def __init__(self, *, by_speech: bool = True, patience: Patience = PATIENCE, greets: bool = False) -> None:
+    def __init__(self, *, by_speech: bool = True, patience: Patience = PATIENCE) -> None:
         self.idle = Idle()
         self.now_s = 1000.0
         self.patience = replace(patience, by_speech=by_speech)
@@ -25,7 +25,7 @@ class Session:
         self.look_s = 0.0
         if by_speech:
             self.talks(1.0)
-        self.idle.begin(self.now_s, greets=greets, again=by_speech)
+        self.idle.begin(self.now_s, again=by_speech)
 
     def waits(self, seconds: float) -> None:
         self.now_s += seconds
@@ -38,12 +38,14 @@ class Session:
     def hears(self, text: str = "thank you", *, final: bool = True) -> None:
         self.idle.transcript(self.now_s, has_words=any(sign.isalnum() for sign in text), final=final)
 
-    def agent_says(self, seconds: float, *, new: bool = True, is_audible: bool = True) -> None:
+    def agent_says(
+        self, seconds: float, *, new: bool = True, is_audible: bool = True, is_greeting: bool = False
+    ) -> None:
         """At once, as servers do; the clock stands."""
         self.answer += new
-        if is_audible:
+        if is_audible and not is_greeting:
             self.idle.answer_begins(self.now_s)
-        self.idle.voice(self.now_s, seconds, self.answer, is_audible=is_audible)
+        self.idle.voice(self.now_s, seconds, self.answer, is_audible=is_audible, is_greeting=is_greeting)
 
     def look_until(self, seconds: float) -> None:
         """As the supervisor does, which sleeps from look to look; look_s is the next one after that time."""
@@ -169,8 +171,8 @@ def test_who_is_asked_into_the_silence_was_not() -> None:
 
 
 def test_the_greeting_is_heard_out() -> None:
-    session = Session(by_speech=False, greets=True)
-    session.agent_says(6.0)
+    session = Session(by_speech=False)
+    session.agent_says(6.0, is_greeting=True)
     assert session.ends()[0] == pytest.approx(26.0, abs=0.2)
 
 
@@ -280,7 +282,7 @@ def test_the_clock_goes_on_over_an_exchange(what: str) -> None:
     while (verdict := session.idle.due(session.now_s, session.patience)) is None:
         assert session.now_s - began_s < 60.0
         session.idle.line_ended()
-        session.idle.begin(session.now_s, greets=False, again=False)
+        session.idle.begin(session.now_s, again=False)
         happens(session)
         session.waits(max(2.1, every_s))
     assert session.now_s - began_s == pytest.approx(20.0, abs=max(2.2, every_s))
@@ -292,7 +294,7 @@ def test_what_is_sent_again_gets_its_time() -> None:
     session.talks(1.0)
     session.idle.line_ended()
     session.waits(40.0)
-    session.idle.begin(session.now_s, greets=False, again=True)
+    session.idle.begin(session.now_s, again=True)
     assert session.ends()[0] == pytest.approx(20.0, abs=0.2)
 
 
@@ -302,7 +304,7 @@ def test_a_new_conversation_begins_at_the_beginning() -> None:
     session.idle.conclude(session.now_s)
     session.waits(1000.0)
     session.talks()
-    session.idle.begin(session.now_s, greets=False, again=True)
+    session.idle.begin(session.now_s, again=True)
     seconds, verdict = session.ends()
     assert (round(seconds), verdict.is_false_wake) == (8, True)
 
@@ -352,7 +354,7 @@ def test_whatever_an_agent_does_after_its_answer_the_end_comes_in_time(
                 session.idle.tool_ended(session.now_s, "a")
             case "exchange":
                 session.idle.line_ended()
-                session.idle.begin(session.now_s, greets=False, again=False)
+                session.idle.begin(session.now_s, again=False)
         assert session.now_s <= quiet_s + bound_s, "something held it"
         session.waits(min(seconds, max(0.01, quiet_s + bound_s - session.now_s)))
     else:
@@ -412,7 +414,7 @@ def test_what_was_typed_in_one_conversation_is_owed_nothing_in_the_next() -> Non
     session.idle.conclude(session.now_s)
     session.waits(10.0)
     session.talks()
-    session.idle.begin(session.now_s, greets=False, again=True)
+    session.idle.begin(session.now_s, again=True)
     session.idle.acted(typed_s)
     session.idle.told(typed_s)
     seconds, verdict = session.ends(lambda: goes_on_without_being_asked(session), every_s=3.0)
@@ -424,7 +426,7 @@ def test_what_was_typed_while_a_conversation_was_being_ended_is_owed_an_answer_i
     session.waits(10.0)
     session.idle.acted(session.now_s)
     session.idle.conclude(session.now_s - 1.0)
-    session.idle.begin(session.now_s, greets=False, again=True)
+    session.idle.begin(session.now_s, again=True)
     session.idle.acted(session.now_s)
     session.idle.typed_answered()
     session.agent_says(30.0)

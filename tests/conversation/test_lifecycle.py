@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parleyd.agents.agent import Ready
+from parleyd.agents.events import Ready
 from parleyd.audio.pcm import AudioFormat
-from parleyd.config.schema import Config, ElevenLabs, Overrides, Reconnect, Session
+from parleyd.config.schema import Config, ElevenLabs, Reconnect, Session
 from parleyd.config.schema import Wake as WakeSection
 from parleyd.config.tool_sections import Tools
 from parleyd.conversation.dialogue.commands import Log, Publish
@@ -57,7 +57,7 @@ PCM = AudioFormat("pcm", 16_000)
 LOST = Ending(EndingKind.RETRY, "the line was lost")
 FINAL = Ending(EndingKind.FINAL, "a wrong key", "set another")
 AGENT = Ending(EndingKind.AGENT, "the agent hung up", code=1000)
-NO_GREETING = Ending(EndingKind.FINAL, "override refused", "allow it", refused_override="first_message")
+NO_GREETING = Ending(EndingKind.FINAL, "override refused", "enable the override", greeting_refused=True)
 QUIET_HOURS = Refusal("quiet hours", "these are quiet hours", "wait", "6")
 BUDGET = Refusal("budget", "the budget is spent", "wait", "day")
 SPEECH, COMMAND, DEVICE, STANDING = (
@@ -500,11 +500,10 @@ def test_a_greeting_that_cannot_be_switched_off_is_told_once_and_asked_for_no_mo
     assert life.of(Connect)[-1] == Connect(False)
 
 
-def test_a_first_message_of_the_users_is_the_users_to_fix() -> None:
-    overrides = Overrides(first_message="Hi")
-    life = Life(Config(elevenlabs=ElevenLabs(agent_id="a", overrides=overrides)))
+def test_an_override_that_is_not_about_the_greeting_is_the_users_to_fix() -> None:
+    life = Life(Config(elevenlabs=ElevenLabs(agent_id="a")))
     life.take(SPEECH)
-    life.ends(NO_GREETING, suppressed=True)
+    life.ends(replace(NO_GREETING, greeting_refused=False), suppressed=True)
     assert life.state is State.BACKING_OFF
 
 

@@ -14,8 +14,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
-from parleyd.agents import agent as common
+from parleyd.agents import events as common
 from parleyd.agents.elevenlabs.codec import ElevenLabsCodec
+from parleyd.agents.provider import SessionWish
 from parleyd.audio.devices.device import DeviceError
 from parleyd.audio.devices.wav import read_header, to_mono
 from parleyd.checks.configuration import ConfigError, Problem, parse
@@ -44,17 +45,17 @@ _MOST_YAML_BYTES = 4096
 
 def codec(data: bytes) -> None:
     """A provider's messages, several to a session, one per line."""
-    session = ElevenLabsCodec(ElevenLabs(agent_id="a"))
-    session.receive(_READY)
+    session = ElevenLabsCodec(ElevenLabs(agent_id="a"), SessionWish())
+    session.receive(_READY, 0.0)
     for line in data.split(b"\n")[:20]:
-        received = session.receive(line)
+        received = session.receive(line, 0.0)
         for event in received.events:
             if isinstance(event, common.AgentAudio):
                 # Half a sample may be at its end: playback puts the halves together.
                 assert event.data
         for reply in received.replies:
             json.loads(reply)
-    events = session.receive(_ALIVE).events
+    events = session.receive(_ALIVE, 0.0).events
     assert len(events) == 1
     assert isinstance(events[0], common.Notice)
 

@@ -23,7 +23,7 @@ def test_a_file_that_cannot_be_written_is_told_once_and_tried_again(
 ) -> None:
     monkeypatch.setattr(prometheus, "EVERY_S", 0.01)
     config = Config(audio=Audio(mode="off"), elevenlabs=ElevenLabs(agent_id="a"))
-    agent = ElevenLabsAgent(config.elevenlabs, None, text_only=True)
+    agent = ElevenLabsAgent(config.elevenlabs, None)
     service = Service(config, agent, NullInput(), NullOutput(), events.Bus())
     file = tmp_path / "parleyd.prom"
     in_the_way = file.with_name(".parleyd.prom.new")

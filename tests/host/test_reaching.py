@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from parleyd.agents.agent import Address
 from parleyd.agents.elevenlabs.address import signed_address
 from parleyd.agents.elevenlabs.endings import judge_http
+from parleyd.agents.provider import Address
 from parleyd.conversation.session.connecting import connect
 from parleyd.core.endings import DialError
 from parleyd.host import resolving

@@ -17,7 +17,7 @@ WAIT_S = 30.0
 # What each kind of connection says, and how many look-ups are still waiting then.
 EVERY_CONNECTION = """
 import json, sys, threading
-from parleyd.agents.agent import Address
+from parleyd.agents.provider import Address
 from parleyd.core.endings import DialError
 from parleyd.agents.elevenlabs.address import signed_address
 from parleyd.agents.elevenlabs.endings import judge_http

@@ -19,9 +19,9 @@ from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection, serve
 
 from own_proxy import proxy
-from parleyd.agents.agent import Address
 from parleyd.agents.elevenlabs.address import post, signed_address, speech_address
 from parleyd.agents.elevenlabs.endings import judge_http
+from parleyd.agents.provider import Address
 from parleyd.config.schema import Config, ElevenLabs
 from parleyd.conversation.session.connecting import connect
 from parleyd.core.endings import DialError, EndingKind

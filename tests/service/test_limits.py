@@ -14,8 +14,8 @@ from plays import QUESTION, config
 from scripted_server import WAIT_S, Line, ScriptedServer
 from scripted_speech import SpeechServer, Spoken
 
-from parleyd.agents.agent import MAX_TEXT_CHARS
 from parleyd.agents.elevenlabs.speech import ElevenLabsSpeech
+from parleyd.agents.events import MAX_TEXT_CHARS
 from parleyd.audio.playback import answer_queue
 from parleyd.config.retention import Budget, QuietHours, Transcript
 from parleyd.config.schema import Earcons, Session, Wake

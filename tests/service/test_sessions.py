@@ -15,8 +15,8 @@ from harness import Daemon, spoken, utterances_in
 from plays import QUESTION, answering, config, silent
 from scripted_server import WAIT_S, Line, ScriptedServer
 
-from parleyd.agents.agent import Address
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
+from parleyd.agents.provider import Address
 from parleyd.config.schema import Reconnect, Session, Wake
 from parleyd.conversation.supervisor import lifecycle
 from parleyd.core import events

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from parleyd.agents.agent import ApprovalAsked
+from parleyd.agents.events import ApprovalAsked
 from parleyd.cli.events import sentence
 from parleyd.config.tool_sections import Mcp, McpRule
 from parleyd.control import messages

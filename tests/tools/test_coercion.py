@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from parleyd.agents.agent import ToolCall
+from parleyd.agents.events import ToolCall
 from parleyd.checks.configuration import parse
 from parleyd.core import events
 from parleyd.tools.coercion import coerced, wanted

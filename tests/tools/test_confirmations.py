@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from parleyd.agents.agent import ToolCall
+from parleyd.agents.events import ToolCall
 from parleyd.cli.events import sentence
 from parleyd.control import messages
 from parleyd.core import events

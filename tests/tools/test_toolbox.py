@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 import pytest
 
-from parleyd.agents.agent import ToolCall
+from parleyd.agents.events import ToolCall
 from parleyd.config.tool_sections import BuiltIn
 from parleyd.core import events
 from parleyd.host.stopping import Stop

@@ -147,13 +147,19 @@ class Codec(Protocol):
     All calls come one at a time, under the session's lock, from several threads. now_s: monotonic. Messages are whole
     WebSocket text messages, UTF-8. The messages of one call are sent in their order, with no other message between.
 
-    malformed, unknown: the numbers of ignored messages. refused_calls: the number of calls of tools that were answered
-    with an error because of their form.
     """
 
-    malformed: int
-    unknown: int
-    refused_calls: int
+    @property
+    def malformed(self) -> int:
+        """The number of messages that could not be read."""
+
+    @property
+    def unknown(self) -> int:
+        """The number of messages of unknown types."""
+
+    @property
+    def refused_calls(self) -> int:
+        """The number of calls of tools that were answered with an error because of their form."""
 
     def opening(self) -> Sequence[bytes]:
         """The first messages of the session, sent as soon as the connection is open; perhaps none."""

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from parleyd.agents.agent import Address, AgentError
+from parleyd.agents.events import AgentError
+from parleyd.agents.provider import Address
 from parleyd.audio.pcm import AudioFormat
 from parleyd.core.endings import Ending
 
@@ -26,6 +27,10 @@ class Speech(Protocol):
     texts."""
 
     output_format: AudioFormat
+    # The configuration key that names the server; None: nobody has configured it.
+    server_key: str | None
+    # The hint for a server that sends sound without end.
+    hint_endless: str
 
     def dial(self) -> Address:
         """The address to connect to. Raises DialError."""

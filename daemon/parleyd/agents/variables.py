@@ -50,6 +50,11 @@ class Variables:
         self._until_s = 0.0
 
     @property
+    def plain(self) -> dict[str, Scalar]:
+        """The values that stand in the configuration itself."""
+        return dict(self._plain)
+
+    @property
     def failures(self) -> dict[str, str]:
         """For each name the reason why its value could not be read the last time."""
         with self._changed:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 import websocket
 
-from parleyd.agents.agent import AgentError
+from parleyd.agents.events import AgentError
 from parleyd.agents.speech import Speech
 from parleyd.announce.gap import Gap
 from parleyd.audio.playback.announcements import Announcements
@@ -42,7 +42,6 @@ _LOOK_S = 0.03
 _STOP_S = 0.5
 _STOPS = Ending(EndingKind.USER, "the daemon stops")
 _NORMAL_CLOSURE = 1000
-_HINT_NETWORK = "check the network and elevenlabs.base_url"
 # A speaker that takes no sound for this time is lost.
 _SPEAKER_GONE_S = 5.0
 
@@ -224,7 +223,13 @@ class Announcer:
             return Ending(EndingKind.FINAL, "no voice is configured for announcements", "set announce.voice_id")
         self.pulse.rest()
         try:
-            connection = connect(speech.dial(), timeout_s, speech.judge_refusal, hint_network=_HINT_NETWORK)
+            connection = connect(
+                speech.dial(),
+                timeout_s,
+                speech.judge_refusal,
+                key=speech.server_key,
+                hint_network=f"check the network and {speech.server_key}" if speech.server_key else "check the network",
+            )
         except DialError as error:
             return error.ending
         try:
@@ -272,7 +277,7 @@ class Announcer:
                 came_s += len(received.audio) / speech.output_format.sample_bytes / speech.output_format.rate_hz
                 if came_s > LIMIT_S:
                     why = f"the server sends more than {LIMIT_S:g} s of sound for a text"
-                    return Ending(EndingKind.FINAL, why, "check elevenlabs.base_url and announce.model_id")
+                    return Ending(EndingKind.FINAL, why, speech.hint_endless)
                 item.sound.append(received.audio)
             if received.final:
                 return None if came_s else speech.judge_close(_NORMAL_CLOSURE, "", error)

@@ -1,22 +1,87 @@
-"""Makes the agent of the configuration; the embedded agent is a child process."""
+"""The registry of providers: makes the agent and the voice of a configuration. The embedded agent is a child
+process."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 from types import TracebackType
+from typing import Protocol
 
 import msgspec
 
-from parleyd.agents.agent import Agent
+from parleyd.agents.elevenlabs.address import server_of
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
 from parleyd.agents.elevenlabs.speech import ElevenLabsSpeech
+from parleyd.agents.provider import Agent, Server
 from parleyd.agents.speech import Speech
+from parleyd.config.base import Secret
 from parleyd.config.schema import Config
 from parleyd.config.secrets import resolve_key
 from parleyd.core.errors import UserError
 from parleyd.embedded.child import AgentChild, AgentChildError
 from parleyd.host.apart import Apart
+
+
+class Provider(Protocol):
+    """A provider as the configuration knows it: its section, its secret, and how its parts are made.
+
+    key_path: the configuration key of its secret. id_path: the key without which there is nothing to connect to.
+    """
+
+    key_path: str
+    id_path: str
+
+    def is_configured(self, config: Config) -> bool:
+        """Whether the configuration names an agent."""
+
+    def api_key(self, config: Config) -> Secret | str | None:
+        """The secret as it stands in the configuration."""
+
+    def server(self, config: Config) -> Server:
+        """The server that the configuration names. Raises DialError if its address is not usable."""
+
+    def agent(self, config: Config, api_key: str | None, apart: Apart | None = None) -> Agent:
+        """Raises ValueError when a value of the configuration cannot be sent."""
+
+    def speech(self, config: Config, api_key: str | None) -> Speech | None:
+        """The voice of announcements; None if none is configured."""
+
+
+class ElevenLabsProvider:
+    """Implements Provider."""
+
+    key_path = "elevenlabs.api_key"
+    id_path = "elevenlabs.agent_id"
+
+    def is_configured(self, config: Config) -> bool:
+        return config.elevenlabs.agent_id is not None
+
+    def api_key(self, config: Config) -> Secret | str | None:
+        return config.elevenlabs.api_key
+
+    def server(self, config: Config) -> Server:
+        return server_of(config.elevenlabs.base_url, "elevenlabs.base_url")
+
+    def agent(self, config: Config, api_key: str | None, apart: Apart | None = None) -> Agent:
+        return ElevenLabsAgent(config.elevenlabs, api_key, apart=apart)
+
+    def speech(self, config: Config, api_key: str | None) -> Speech | None:
+        section, voice_id = config.announce, config.announce.voice_id
+        if voice_id is None:
+            return None
+        return ElevenLabsSpeech(section, config.elevenlabs.base_url, voice_id, api_key)
+
+
+# By the name in `provider`.
+PROVIDERS: dict[str, Provider] = {"elevenlabs": ElevenLabsProvider()}
+# The embedded agent has no client of its own: it speaks the protocol of this one.
+_EMBEDDED_SPEAKS = "elevenlabs"
+
+
+def provider_of(config: Config) -> Provider:
+    """The provider of this configuration; for the embedded agent the one whose protocol it speaks."""
+    return PROVIDERS[_EMBEDDED_SPEAKS if config.provider == "local" else config.provider]
 
 
 class Agents:
@@ -43,25 +108,24 @@ class Agents:
 
     def agent(self, config: Config) -> Agent:
         """An agent of the same provider. Secrets are read again."""
-        section, key = config.elevenlabs, None
         try:
             if self._child is not None:
                 # The embedded agent accepts any id, and needs no key.
+                section = config.elevenlabs
                 agent_id = section.agent_id or "local"
                 section = msgspec.structs.replace(section, agent_id=agent_id, base_url=self._child.base_url)
-            else:
-                key = resolve_key(section.api_key)
-            return ElevenLabsAgent(section, key, text_only=config.audio.mode == "off", apart=self._apart)
+                return ElevenLabsAgent(section, None, is_configured=False, apart=self._apart)
+            provider = provider_of(config)
+            return provider.agent(config, resolve_key(provider.api_key(config)), self._apart)
         except ValueError as error:
             raise UserError(str(error), None, os.EX_CONFIG) from error
 
     def speech(self, config: Config) -> Speech | None:
         """The voice of announcements; None if there is none."""
-        section, voice_id = config.announce, config.announce.voice_id
         if self._child is not None:
             # The embedded agent has one voice, for every id.
-            return ElevenLabsSpeech(section, self._child.base_url, voice_id or "local", None)
-        if voice_id is None:
+            return ElevenLabsSpeech(config.announce, self._child.base_url, config.announce.voice_id or "local", None)
+        if config.announce.voice_id is None:
             return None
-        key = resolve_key(config.elevenlabs.api_key)
-        return ElevenLabsSpeech(section, config.elevenlabs.base_url, voice_id, key)
+        provider = provider_of(config)
+        return provider.speech(config, resolve_key(provider.api_key(config)))

@@ -51,25 +51,6 @@ class AudioFormat:
         return BYTES_PER_SAMPLE if self.encoding == "pcm" else 1
 
 
-# By the names that ElevenLabs gives them: all that an agent of theirs can be set to.
-FORMATS = {
-    "pcm_8000": AudioFormat("pcm", 8_000),
-    "pcm_16000": AudioFormat("pcm", 16_000),
-    "pcm_22050": AudioFormat("pcm", 22_050),
-    "pcm_24000": AudioFormat("pcm", 24_000),
-    "pcm_44100": AudioFormat("pcm", 44_100),
-    "pcm_48000": AudioFormat("pcm", 48_000),
-    "ulaw_8000": AudioFormat("ulaw", 8_000),
-}
-
-
-def parse_format(name: str) -> AudioFormat:
-    """A name in FORMATS; ValueError for any other."""
-    if name not in FORMATS:
-        raise ValueError(f"unknown audio format {name!r}; known are {', '.join(FORMATS)}")
-    return FORMATS[name]
-
-
 # ---------------------------------------------------------------- samples and bytes
 
 
@@ -166,6 +147,20 @@ def encode(fmt: AudioFormat, pcm: bytes) -> bytes:
 # ---------------------------------------------------------------- levels and fades
 
 SILENCE_DBFS = -120.0
+# A provider's sound with no sample above this, about -54 dBFS, counts as silence. Synthetic speech has pauses of
+# digital silence, and far higher peaks.
+AUDIBLE_PEAK = 64
+
+
+def duration_s(fmt: AudioFormat, data: bytes) -> float:
+    """The length of a provider's sound in seconds."""
+    return len(data) / (fmt.sample_bytes * fmt.rate_hz)
+
+
+def is_audible(fmt: AudioFormat, data: bytes) -> bool:
+    """Whether there is anything to hear in a provider's sound; half a sample at its end is left out."""
+    samples = samples_of(decode(fmt, data[: len(data) // fmt.sample_bytes * fmt.sample_bytes]))
+    return len(samples) > 0 and max(int(samples.max()), -int(samples.min())) >= AUDIBLE_PEAK
 
 
 def level_dbfs(pcm: bytes) -> float:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from parleyd.agents.agent import Agent, UploadError
+from parleyd.agents.provider import Agent, UploadError
 from parleyd.app.service import Service
 from parleyd.audio.devices.null import NullInput, NullOutput
 from parleyd.config.schema import Config

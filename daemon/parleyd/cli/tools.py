@@ -103,18 +103,18 @@ def _run(args: argparse.Namespace) -> int:
     if tool.kind == BUILT_IN and tool.name != _WITHOUT_DAEMON:
         with connected(args) as client:
             answer = client.ask("run_tool", name=tool.name, parameters=parameters)
-        text, error_type = answer["result"], answer["error_type"]
+        text, fault = answer["result"], answer["fault"]
     else:
         try:
             result = tools.by_hand(tool.name, parameters, tool.timeout_s + _PATIENCE_S)
         finally:
             # Also after Ctrl-C: no tool keeps running.
             tools.close()
-        text, error_type = result.text, result.error_type
-    print(printable(text), file=sys.stdout if error_type is None else sys.stderr)
-    if error_type is None:
+        text, fault = result.text, None if result.fault is None else result.fault.value
+    print(printable(text), file=sys.stdout if fault is None else sys.stderr)
+    if fault is None:
         return os.EX_OK
-    print(f"parleyd: for the agent this is an error ({error_type})", file=sys.stderr)
+    print(f"parleyd: for the agent this is an error ({fault})", file=sys.stderr)
     return 1
 
 

@@ -106,6 +106,11 @@ class Wake(Section, frozen=True):
         Meta(description="the agent's first message; auto: not when woken by speech; skip: never"),
     ] = "auto"
 
+    @property
+    def may_skip_greeting(self) -> bool:
+        """Whether there are sessions in which the agent is asked not to greet."""
+        return self.greeting == "skip" or (self.greeting == "auto" and self.mode in ("speech", "word"))
+
 
 class AudioInput(Section, frozen=True):
     """The microphone."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, assert_never
 
-from parleyd.agents.agent import UploadError
+from parleyd.agents.provider import UploadError
 from parleyd.announce.announcer import AnnouncementRefusedError
 from parleyd.app.service import Service
 from parleyd.audio.mixer import MixerError
@@ -154,7 +154,7 @@ class Commands:
             hint = "tools.built_in lists them, and takes effect with a new start"
             raise RequestError("unknown_tool", f"this daemon has no tool {name!r} of its own", hint)
         result = tools.by_hand(name, parameters, TOOL_S)
-        return {"result": result.text, "error_type": result.error_type}
+        return {"result": result.text, "fault": None if result.fault is None else result.fault.value}
 
 
 def takes_time(request: AnyRequest) -> bool:

@@ -127,7 +127,7 @@ class Deny(Approve, frozen=True, tag="deny"):
 
 
 class RunTool(Request, frozen=True, tag="run_tool"):
-    """→ {result, error_type}. Calls one of the tools of parleyd itself as the agent would; error_type: null if done."""
+    """→ {result, fault}. Calls one of the tools of parleyd itself as the agent would; fault: null if done."""
 
     name: Annotated[str, Meta(min_length=1, max_length=64)]
     parameters: dict[str, Any] = {}

@@ -23,7 +23,7 @@ class Ending:
     """Why a session is over, or why none came about.
 
     reason: one line for a person, no secrets. hint: what to do about it, for FINAL always.
-    refused_override: the name of the override (as in the configuration) that the agent does not allow.
+    greeting_refused: the agent does not let this side ask it to be silent at first; without that wish it would begin.
     time_is_up: the session had reached the agent's longest duration; nobody wanted it to end.
     """
 
@@ -31,7 +31,7 @@ class Ending:
     reason: str
     hint: str | None = None
     code: int | None = None
-    refused_override: str | None = None
+    greeting_refused: bool = False
     time_is_up: bool = False
 
 

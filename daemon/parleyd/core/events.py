@@ -104,12 +104,12 @@ class Typed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerPart(Event):
-    """A piece of a written answer: kind start, then delta with text, then stop. part_of: the provider's number of the
-    answer, the same for all its pieces. The whole text comes as AnswerText, before or after."""
+    """A piece of a written answer: kind start, then delta with text, then stop. part_of: the number of the answer, the
+    same for all its pieces. The whole text comes as AnswerText, before or after."""
 
     kind: str
     text: str
-    part_of: int | str | None
+    part_of: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,9 +9,8 @@ import socket
 import ssl
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
 from parleyd.core.findings import Finding, error, good, misconfigured, note, skipped, warning
 from parleyd.doctor.examination import Examination
@@ -21,12 +20,15 @@ from parleyd.host.proxies import Proxy, ProxyError, is_this_machine, proxy_for
 from parleyd.host.reaching import STAGGER_S, Deadline, open_line
 from parleyd.host.unreachable import (
     HINT_CLOCK,
-    HINT_HOST,
     HINT_STRANGER,
     NO_SUCH_NAME,
     hint_form,
+    hint_host,
     trouble,
 )
+
+if TYPE_CHECKING:  # the doctor starts without what this imports
+    from parleyd.agents.provider import Server
 
 _CONNECT_S = 4.0
 _LOOKUP_S = 10.0
@@ -36,27 +38,11 @@ _WRONG_CLOCK_S = 120.0
 _HINT_CLOCK = f"{HINT_CLOCK}; then try again"
 
 
-@dataclass(frozen=True)
-class Server:
-    """The server of elevenlabs.base_url."""
-
-    host: str
-    port: int
-    is_tls: bool
-
-    @property
-    def shown(self) -> str:
-        return f"{self.host}:{self.port}"
-
-
-def server_of(base_url: str) -> Server:
-    parts = urlsplit(base_url)
-    is_tls = parts.scheme == "https"
-    return Server(parts.hostname or "", parts.port or (443 if is_tls else 80), is_tls)
-
-
 def _server(examination: Examination) -> Server:
-    return server_of(examination.configured().elevenlabs.base_url)
+    from parleyd.app.agents import provider_of
+
+    config = examination.configured()
+    return provider_of(config).server(config)
 
 
 def _proxy(server: Server) -> Proxy | None:
@@ -107,7 +93,7 @@ def name(examination: Examination) -> Iterable[Finding]:
     try:
         addresses = _addresses(server)
     except OSError as problem:
-        return [judge_no_name(server.host, problem)]
+        return [judge_no_name(server.host, server.key, problem)]
     return [judge_name(server.host, addresses, time.monotonic() - began_s)]
 
 
@@ -119,13 +105,14 @@ def judge_name(host: str, addresses: Sequence[str], took_s: float) -> Finding:
     return good(f"{host} is {shown}" if addresses != [host] else f"{host} is an address")
 
 
-def judge_no_name(host: str, problem: OSError) -> Finding:
+def judge_no_name(host: str, key: str | None, problem: OSError) -> Finding:
+    """key: of the configuration; it names the host."""
     if not _has_route():
         hint = "the cable, or the Wi-Fi: `nmcli device`, `ip route`; sudo raspi-config, System Options, Wireless LAN"
         return error(f"no network: there is no default route, and {host} cannot be looked up", hint)
     if isinstance(problem, socket.gaierror) and problem.errno in NO_SUCH_NAME:
         hint = "`getent hosts debian.org` tells whether other names are; if not, see `resolvectl status` and "
-        hint += "/etc/resolv.conf for the name server; if so, elevenlabs.base_url is wrong"
+        hint += f"/etc/resolv.conf for the name server; if so, {key} is wrong"
         return error(f"the name {host} is not known", hint)
     hint = "is the router itself online (`ping -c 3 1.1.1.1`)? If so, see `resolvectl status` and /etc/resolv.conf for "
     return error(trouble(problem, host).reason, f"{hint}the name server")
@@ -165,15 +152,15 @@ def tcp(examination: Examination) -> Iterable[Finding]:
             break
         except OSError as problem:
             tried.append((address, _words(problem)))
-    return judge_tcp(server.shown, tried)
+    return judge_tcp(server.shown, server.key, tried)
 
 
-def judge_tcp(shown: str, tried: Sequence[tuple[str, str | None]]) -> Iterator[Finding]:
+def judge_tcp(shown: str, key: str | None, tried: Sequence[tuple[str, str | None]]) -> Iterator[Finding]:
     """tried: each address and its error, in order, up to the first that answered."""
     refused = [(address, problem) for address, problem in tried if problem]
     if len(refused) == len(tried):
         reasons = ", ".join(sorted({str(problem) for _, problem in refused}))
-        yield error(f"{shown} does not answer: {reasons}", "a firewall? Is elevenlabs.base_url right?")
+        yield error(f"{shown} does not answer: {reasons}", f"a firewall? Is {key} right?")
         return
     yield good(f"{shown} answers at {tried[-1][0]}")
     if any(":" in address for address, _ in refused) and ":" not in tried[-1][0]:
@@ -197,7 +184,7 @@ def tls(examination: Examination) -> Iterable[Finding]:
         return [skipped(EMBEDDED)]
     server = _server(examination)
     if not server.is_tls:
-        return [skipped("elevenlabs.base_url is http")]
+        return [skipped(f"{server.key} is http")]
     try:
         with _handshake(server, authorities.context()) as line:
             certificate = line.getpeercert() or {}
@@ -206,10 +193,12 @@ def tls(examination: Examination) -> Iterable[Finding]:
         return [*found, *_judge_form(server, authority)]
     except ssl.SSLCertVerificationError as refusal:
         ahead_s, authority = _asked_blindly(server)
-        return [judge_certificate(server.host, refusal.verify_code, refusal.verify_message, ahead_s, authority)]
+        return [
+            judge_certificate(server.host, server.key, refusal.verify_code, refusal.verify_message, ahead_s, authority)
+        ]
     except ssl.SSLError as problem:
         text = f"{server.shown} speaks no TLS that we understand: {problem.reason or 'the handshake failed'}"
-        return [error(text, "is it an https port? A filtering network may stand between; see elevenlabs.base_url")]
+        return [error(text, f"is it an https port? A filtering network may stand between; see {server.key}")]
     except ProxyError as refusal:
         return [error(str(refusal), refusal.hint)]
     except OSError as problem:
@@ -225,7 +214,9 @@ def judge_tls(shown: str, version: str | None, not_after: str, ahead_s: float | 
         yield warning(f"our clock is {_apart(ahead_s)} the server's", _HINT_CLOCK)
 
 
-def judge_certificate(host: str, code: int, said: str, ahead_s: float | None, authority: str = "") -> Finding:
+def judge_certificate(
+    host: str, key: str | None, code: int, said: str, ahead_s: float | None, authority: str = ""
+) -> Finding:
     """code, said: OpenSSL's verdict. ahead_s: as in judge_tls; the unverified time of the server is good enough for
     advice.
 
@@ -233,9 +224,9 @@ def judge_certificate(host: str, code: int, said: str, ahead_s: float | None, au
     """
     what = flaw(code)
     if what in (Flaw.NOT_YET, Flaw.EXPIRED):
-        return _judge_dates(host, what, ahead_s)
+        return _judge_dates(host, key, what, ahead_s)
     if what is Flaw.HOST:
-        return misconfigured(f"the certificate is not for {host}: {said}", HINT_HOST)
+        return misconfigured(f"the certificate is not for {host}: {said}", hint_host(key))
     by = f" ({authority})" if authority else ""
     if what is Flaw.STRANGER:
         return error(f"the certificate of {host} is from nobody whom this machine trusts{by}: {said}", HINT_STRANGER)
@@ -247,7 +238,7 @@ def judge_certificate(host: str, code: int, said: str, ahead_s: float | None, au
     return error(f"the certificate of {host} is not valid{by}: {said}", "tell whoever runs the server")
 
 
-def _judge_dates(host: str, what: Flaw, ahead_s: float | None) -> Finding:
+def _judge_dates(host: str, key: str | None, what: Flaw, ahead_s: float | None) -> Finding:
     words = "has expired" if what is Flaw.EXPIRED else "is not valid yet"
     if ahead_s is None:
         now = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
@@ -255,7 +246,7 @@ def _judge_dates(host: str, what: Flaw, ahead_s: float | None) -> Finding:
     if abs(ahead_s) > _WRONG_CLOCK_S:
         text = f"by our clock the certificate of {host} {words}, but our clock is {_apart(ahead_s)} the server's"
         return error(text, _HINT_CLOCK)
-    hint = "whoever runs the server must renew it; a wrong host in elevenlabs.base_url?"
+    hint = f"whoever runs the server must renew it; a wrong host in {key}?"
     return error(f"the certificate of {host} {words}, and our clock is right", hint)
 
 

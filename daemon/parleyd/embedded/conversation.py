@@ -17,6 +17,7 @@ from typing import Any
 
 from parleyd.audio import pcm as sound
 from parleyd.embedded import incoming, messages, opening, replies
+from parleyd.embedded.formats import parse_format
 from parleyd.embedded.hearing import Hearing, SpeechEnded, SpeechGoesOn, SpeechStarted
 from parleyd.embedded.line import Line, LineClosedError
 from parleyd.embedded.mouth import Mouth
@@ -47,8 +48,8 @@ class Conversation:
         self._settings = settings
         self._plan = script
         self._workers = workers
-        self._input_format = sound.parse_format(settings.input_format)
-        self.output_rate_hz = sound.parse_format(settings.output_format).rate_hz
+        self._input_format = parse_format(settings.input_format)
+        self.output_rate_hz = parse_format(settings.output_format).rate_hz
         self._hearing = Hearing(self._input_format.rate_hz, settings.end_of_speech_ms, settings.tentative_every_ms)
         self._script = Script(script, self)
         self._mouth = Mouth(line, settings, record, workers, self._script)

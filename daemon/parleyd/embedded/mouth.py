@@ -8,6 +8,7 @@ import time
 
 from parleyd.audio import pcm as sound
 from parleyd.embedded import messages
+from parleyd.embedded.formats import parse_format
 from parleyd.embedded.line import Line
 from parleyd.embedded.record import ConnectionRecord
 from parleyd.embedded.script import Script
@@ -30,7 +31,7 @@ class Mouth:
         self._record = record
         self._workers = workers
         self._script = script
-        self._rate_hz = sound.parse_format(settings.output_format).rate_hz
+        self._rate_hz = parse_format(settings.output_format).rate_hz
         self._reserved_id: int | None = None
         self._turn: SpokenTurn | None = None
 

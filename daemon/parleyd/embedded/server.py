@@ -23,11 +23,11 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from parleyd.audio.pcm import parse_format
 from parleyd.core.errors import UserError
 from parleyd.embedded import messages
 from parleyd.embedded.api import Api, json_response, scripted_response
 from parleyd.embedded.conversation import Conversation
+from parleyd.embedded.formats import parse_format
 from parleyd.embedded.line import Line, LineClosedError
 from parleyd.embedded.recognise import Ears, make_ears
 from parleyd.embedded.record import WAIT_S, Activity, ConnectionRecord

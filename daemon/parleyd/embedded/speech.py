@@ -21,6 +21,7 @@ from websockets.exceptions import ConnectionClosed
 
 from parleyd.audio import pcm as sound
 from parleyd.audio.pcm import AudioFormat
+from parleyd.embedded.formats import parse_format
 from parleyd.embedded.scenario import SpeechScript
 from parleyd.embedded.settings import AgentSettings
 from parleyd.embedded.spoken import sentences
@@ -145,7 +146,7 @@ class SpeechStream:
         try:
             if name in _NOT_HERE:
                 raise ValueError
-            return sound.parse_format(name)
+            return parse_format(name)
         except ValueError:
             raise _EndedError(1008, "invalid_output_format", f"The output_format {name} is not spoken here.") from None
 

@@ -18,7 +18,6 @@ HINT_STRANGER = (
     "a company's or your own authority goes to /usr/local/share/ca-certificates (NAME.crt), then "
     "sudo update-ca-certificates; for public servers sudo apt-get install --reinstall ca-certificates"
 )
-HINT_HOST = "check elevenlabs.base_url; in a hotel or guest network: log in there first, with a browser"
 _HINT_NAMES = "is the router itself online? If so, see `resolvectl status` and /etc/resolv.conf for the name server"
 _DOCTOR = "`parleyd doctor` tells more"
 # getaddrinfo(3): there is no such name, or it has no address.
@@ -34,13 +33,14 @@ class Trouble:
     is_lasting: bool = False
 
 
-def trouble(error: Exception, host: str) -> Trouble:
-    """host: as shown to the user. error: OSError, HTTPException, or the error for an invalid name."""
+def trouble(error: Exception, host: str, key: str | None = None) -> Trouble:
+    """host: as shown to the user. key: the configuration key that names it, for hints; None: there is none. error:
+    OSError, HTTPException, or the error for an invalid name."""
     match error:
         case ProxyError():
             return Trouble(str(error), error.hint, error.is_lasting)
         case ssl.SSLCertVerificationError():
-            return refused_certificate(error.verify_code, error.verify_message, host)
+            return refused_certificate(error.verify_code, error.verify_message, host, key)
         case ssl.SSLError():
             return Trouble(f"no encrypted connection to {host}: {words(error)}")
         case NameServersSilentError():
@@ -52,7 +52,7 @@ def trouble(error: Exception, host: str) -> Trouble:
         case ConnectionRefusedError():
             return Trouble(f"nothing listens at {host} (connection refused)")
         case UnicodeError():
-            return Trouble(f"{host} is no name that can be looked up", "check elevenlabs.base_url")
+            return Trouble(f"{host} is no name that can be looked up", f"check {key or 'the address'}")
         case http.client.RemoteDisconnected():
             return Trouble(f"cannot connect to {host}: the server hung up")
         case http.client.HTTPException():
@@ -61,8 +61,13 @@ def trouble(error: Exception, host: str) -> Trouble:
             return Trouble(f"cannot connect to {host}: {words(error)}")
 
 
-def refused_certificate(code: int, said: str, host: str) -> Trouble:
-    """code, said: OpenSSL's verdict."""
+def hint_host(key: str | None) -> str:
+    """The hint for a certificate of another host. key: as in trouble()."""
+    return f"check {key or 'the address'}; in a hotel or guest network: log in there first, with a browser"
+
+
+def refused_certificate(code: int, said: str, host: str, key: str | None = None) -> Trouble:
+    """code, said: OpenSSL's verdict. key: as in trouble()."""
     said = said.rstrip(".")
     match flaw(code):
         case Flaw.NOT_YET:
@@ -72,7 +77,7 @@ def refused_certificate(code: int, said: str, host: str) -> Trouble:
             hint = f"is the clock right? If not: {HINT_CLOCK}; if so, whoever runs the server must renew it"
             return Trouble(f"the certificate of {host} has expired, by this machine's clock", hint)
         case Flaw.HOST:
-            return Trouble(f"the certificate is not for {host}: {said}", HINT_HOST)
+            return Trouble(f"the certificate is not for {host}: {said}", hint_host(key))
         case Flaw.STRANGER:
             text = f"the certificate of {host} is from nobody whom this machine trusts: {said}"
             return Trouble(text, f"{HINT_STRANGER}; `parleyd doctor` names the authority")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
 
-from parleyd.agents.agent import ApprovalAsked
+from parleyd.agents.events import ApprovalAsked
 from parleyd.config.tool_sections import Mcp, McpRule
 from parleyd.core import events
 from parleyd.tools.asking import Answerer, new_id, too_much_to_show
@@ -62,7 +62,9 @@ class Approvals:
         if (bound := too_much_to_show((asked.name, asked.service), asked.parameters)) is not None:
             self._settle(asked, answer, allowed=False, by=bound)
             return
-        wait_s = max(0.0, min(policy.ask_s, asked.timeout_s - MARGIN_S))
+        wait_s = policy.ask_s
+        if asked.timeout_s is not None:
+            wait_s = max(0.0, min(wait_s, asked.timeout_s - MARGIN_S))
         approval = new_id()
         timer = threading.Timer(wait_s, self._settle_waiting, (approval, False, "deadline"))
         timer.daemon = True
@@ -109,6 +111,12 @@ class Approvals:
         """Nobody is there any more who could be answered."""
         for wanted in self.waiting:
             self._settle_waiting(wanted.approval, False, why)
+
+    def cancel(self, call_ids: Collection[str]) -> None:
+        """The agent has taken back the calls with these ids."""
+        for wanted in self.waiting:
+            if wanted.call_id in call_ids:
+                self._settle_waiting(wanted.approval, False, "the agent took it back")
 
     def _settle_waiting(
         self, approval: str, allowed: bool, by: str, who: Answerer | None = None

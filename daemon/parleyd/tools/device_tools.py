@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import queue
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from parleyd.agents.agent import ApprovalAsked, ToolCall
+from parleyd.agents.events import ApprovalAsked, ToolCall
+from parleyd.agents.provider import ToolSpec
 from parleyd.config import tool_sections as sections
 from parleyd.config.base import Secret
 from parleyd.config.secrets import resolve
@@ -30,6 +31,7 @@ from parleyd.tools.http import Http
 from parleyd.tools.limits import Limits
 from parleyd.tools.parameters import Parameters
 from parleyd.tools.result import Fault, Result, ToolError, failed
+from parleyd.tools.specs import spec
 from parleyd.tools.toolbox import Respond, Runner, Tool, Toolbox
 
 log = logging.getLogger(__name__)
@@ -92,6 +94,11 @@ class DeviceTools:
     def tools(self) -> Mapping[str, Tool]:
         return self._toolbox.tools
 
+    @property
+    def specs(self) -> tuple[ToolSpec, ...]:
+        """The tools as the agent is told of them."""
+        return tuple(map(spec, self._toolbox.tools.values()))
+
     def start(self) -> None:
         self.alarm_clock.start()
 
@@ -120,6 +127,11 @@ class DeviceTools:
     def ask(self, asked: ApprovalAsked, answer: Callable[[bool], bool]) -> None:
         """See Approvals.ask."""
         self._approvals.ask(asked, answer)
+
+    def cancel(self, call_ids: Collection[str]) -> None:
+        """See Toolbox.cancel; a question of this id is settled with a no."""
+        self._toolbox.cancel(call_ids)
+        self._approvals.cancel(call_ids)
 
     def person_speaks(self) -> None:
         self._toolbox.person_speaks()

@@ -4,34 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from enum import Enum
 
-from parleyd.agents.agent import ToolErrorType
+from parleyd.core.faults import Fault as Fault
 from parleyd.core.text import bounded, clean
-
-
-class Fault(Enum):
-    """Why a call failed; the value is the word for it in the audit log."""
-
-    UNKNOWN_TOOL = "unknown tool"
-    BAD_PARAMETERS = "bad parameters"
-    BUSY = "busy"
-    TOO_MANY = "too many calls"
-    DENIED = "denied"
-    TIMEOUT = "timeout"
-    CANCELLED = "cancelled"
-    FAILED = "failed"
-    SERVER = "server"
-    NOT_AUTHORISED = "not authorised"
-
-
-_TYPES: dict[Fault, ToolErrorType] = {
-    Fault.TIMEOUT: "client_timeout",
-    Fault.CANCELLED: "user_rejected",
-    Fault.DENIED: "user_rejected",
-    Fault.SERVER: "external_server",
-    Fault.NOT_AUTHORISED: "customer_auth",
-}
 
 
 class ToolError(Exception):
@@ -52,10 +27,6 @@ class Result:
     @property
     def is_error(self) -> bool:
         return self.fault is not None
-
-    @property
-    def error_type(self) -> ToolErrorType | None:
-        return None if self.fault is None else _TYPES.get(self.fault, "external_client")
 
 
 def good(value: object, limit_chars: int) -> Result:

@@ -10,11 +10,11 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from parleyd.agents.agent import ToolCall
+from parleyd.agents.events import ToolCall
 from parleyd.core import events
 from parleyd.core.log_fields import fields
 from parleyd.core.text import bounded, clean
@@ -72,6 +72,7 @@ class _Running:
         self.tool = tool
         self.call = call
         self.respond = respond
+        self.by_hand = by_hand
         # Whoever calls it by hand is the person who would be asked.
         self.confirm_s = None if by_hand else tool.confirm_s
         self.is_asking = False
@@ -199,6 +200,17 @@ class Toolbox:
                 self._end(running, failed(error))
                 running.stop.set()
 
+    def cancel(self, call_ids: Collection[str]) -> None:
+        """The agent waits for these calls no longer: they are stopped, and nothing is answered."""
+        for running in self._all():
+            is_meant = not running.by_hand and running.call.call_id in call_ids
+            if is_meant and self._drop(running, "the agent took it back"):
+                took_ms = round((time.monotonic() - running.began_s) * 1000)
+                fault = Fault.CANCELLED.value
+                self._bus.publish(
+                    events.ToolEnded(at_s=time.monotonic(), name=running.tool.name, fault=fault, took_ms=took_ms)
+                )
+
     def session_over(self) -> None:
         """Nobody waits for what is still running: it is stopped."""
         with self._lock:
@@ -293,12 +305,18 @@ class Toolbox:
 
     def _drop_all(self, why: str) -> None:
         for running in self._all():
-            if running.take():
-                if running.timer is not None:
-                    running.timer.cancel()
-                about = self._about(running, parameters=False)
-                self._audit.add(running.is_written, what="dropped", why=why, **about)
-            running.stop.set()
+            self._drop(running, why)
+
+    def _drop(self, running: _Running, why: str) -> bool:
+        """Stops it without an answer. Returns whether it still ran."""
+        is_taken = running.take()
+        if is_taken:
+            if running.timer is not None:
+                running.timer.cancel()
+            about = self._about(running, parameters=False)
+            self._audit.add(running.is_written, what="dropped", why=why, **about)
+        running.stop.set()
+        return is_taken
 
     def _end(self, running: _Running, result: Result, *, is_audited: bool = False) -> None:
         """Answers, if an answer is wanted and somebody is there for it. is_audited: already."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from parleyd.agents.agent import MAX_TEXT_CHARS
+from parleyd.agents.events import MAX_TEXT_CHARS
 from parleyd.conversation.dialogue.history import words_heard
 from parleyd.core import events
 

@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from parleyd.agents.agent import Agent, AgentError, Codec
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
+from parleyd.agents.events import AgentError
+from parleyd.agents.provider import Agent, Codec, SessionWish
 from parleyd.config.schema import ElevenLabs, Overrides
 from parleyd.core.endings import DialError, EndingKind
 
@@ -18,11 +19,11 @@ PUBLIC = ElevenLabs(agent_id="agent_1", base_url="http://127.0.0.1:9")
 def test_it_is_an_agent_with_a_fresh_codec_for_each_session() -> None:
     agent: Agent = ElevenLabsAgent(PUBLIC, None)
     assert agent.name == "elevenlabs"
-    first: Codec = agent.codec(suppress_greeting=False)
-    second = agent.codec(suppress_greeting=True)
+    first: Codec = agent.session(SessionWish())
+    second = agent.session(SessionWish(greet=False))
     assert first is not second
-    assert json.loads(first.opening()) == {"type": "conversation_initiation_client_data"}
-    assert json.loads(second.opening())["conversation_config_override"] == {"agent": {"first_message": ""}}
+    assert json.loads(first.opening()[0]) == {"type": "conversation_initiation_client_data"}
+    assert json.loads(second.opening()[0])["conversation_config_override"] == {"agent": {"first_message": ""}}
 
 
 def test_a_public_agent_is_dialled_without_asking_anybody() -> None:
@@ -62,7 +63,8 @@ def test_a_refused_override_of_our_own_is_told_from_a_configured_one() -> None:
     config = ElevenLabs(agent_id="a", overrides=Overrides(first_message="Hi."))
     theirs = ElevenLabsAgent(config, None).judge_close(1008, text, None)
     assert (theirs.hint or "").endswith("or remove elevenlabs.overrides.first_message")
-    assert ours.refused_override == theirs.refused_override == "first_message"
+    assert ours.greeting_refused
+    assert not theirs.greeting_refused, "a first message that the user has set is the user's to fix"
 
 
 @pytest.mark.parametrize("value", [{"a": object()}, {"a": {None: 1}}, {"a": "\ud800"}])

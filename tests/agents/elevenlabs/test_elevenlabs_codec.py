@@ -11,17 +11,36 @@ from elevenlabs.conversational_ai import conversation as sdk
 from elevenlabs.types.conversation_config_client_override_input import ConversationConfigClientOverrideInput
 from elevenlabs_samples import FROM_CLIENT, FROM_SERVER, SOUND, from_server
 
-from parleyd.agents import agent as common
-from parleyd.agents.elevenlabs.codec import (
-    FORMATS,
+from parleyd.agents import events as common
+from parleyd.agents.commands import (
+    Approve,
+    Busy,
+    Command,
+    Cut,
+    EndOfTurn,
+    KeepAlive,
+    Know,
+    Prepared,
+    Rate,
+    Say,
+    SkipGreeting,
+    SpeakNow,
+    ToolDone,
+)
+from parleyd.agents.elevenlabs import meaning
+from parleyd.agents.elevenlabs.codec import ElevenLabsCodec
+from parleyd.agents.elevenlabs.formats import FORMATS
+from parleyd.agents.elevenlabs.reader import (
     MOST_ID_CHARS,
     MOST_STALE_S,
     MOST_TEXT_CHARS,
     UNSUPPORTED_FORMAT,
-    ElevenLabsCodec,
+    Reader,
 )
+from parleyd.agents.provider import Said, SessionWish
 from parleyd.audio.pcm import AudioFormat
 from parleyd.config.schema import ElevenLabs, Overrides
+from parleyd.core.faults import Fault
 
 ALL_OVERRIDES = Overrides(
     prompt="You are terse.",
@@ -58,18 +77,20 @@ def part(text: str, event_id: object) -> str:
     return json.dumps({"type": "agent_chat_response_part", "text_response_part": payload})
 
 
-def ready_codec(output: str = "pcm_16000") -> ElevenLabsCodec:
-    codec = ElevenLabsCodec(ElevenLabs(agent_id="a"))
+def ready_codec(output: str = "pcm_16000") -> Reader:
+    codec = Reader()
     codec.receive(metadata(conversation_id="c", agent_output_audio_format=output))
     return codec
 
 
-def events(codec: ElevenLabsCodec, message: str | bytes) -> list[common.AgentEvent]:
-    return list(codec.receive(message).events)
+def events(codec: Reader, message: str | bytes) -> list[meaning.Meaning]:
+    return list(codec.receive(message).meanings)
 
 
 def opening(config: ElevenLabs, *, suppress_greeting: bool = False) -> Any:
-    return json.loads(ElevenLabsCodec(config, suppress_greeting=suppress_greeting).opening())
+    wish = SessionWish(greet=not suppress_greeting)
+    (message,) = ElevenLabsCodec(config, wish, config.dynamic_variables).opening()
+    return json.loads(message)
 
 
 # ---------------------------------------------------------------- the opening
@@ -146,10 +167,10 @@ def test_the_official_sdk_knows_every_override_and_opens_with_the_same() -> None
 def test_all_seven_formats_both_ways(name):
     encoding, rate = name.split("_")
     wanted = AudioFormat("ulaw" if encoding == "ulaw" else "pcm", int(rate))
-    codec = ElevenLabsCodec(ElevenLabs(agent_id="a"))
+    codec = Reader()
     message = metadata(conversation_id="conv_1", user_input_audio_format=name, agent_output_audio_format="pcm_16000")
     assert events(codec, message) == [common.Ready("conv_1", wanted, AudioFormat("pcm", 16_000))]
-    codec = ElevenLabsCodec(ElevenLabs(agent_id="a"))
+    codec = Reader()
     message = metadata(conversation_id="conv_1", user_input_audio_format="pcm_16000", agent_output_audio_format=name)
     assert events(codec, message) == [common.Ready("conv_1", AudioFormat("pcm", 16_000), wanted)]
 
@@ -160,14 +181,14 @@ def test_there_are_seven_formats() -> None:
 
 @pytest.mark.parametrize("missing", [{}, {"user_input_audio_format": None}, {"user_input_audio_format": ""}])
 def test_a_missing_input_format_is_16_khz(missing):
-    codec = ElevenLabsCodec(ElevenLabs(agent_id="a"))
+    codec = Reader()
     [ready] = events(codec, metadata(conversation_id="c", agent_output_audio_format="ulaw_8000", **missing))
     assert ready == common.Ready("c", AudioFormat("pcm", 16_000), AudioFormat("ulaw", 8_000))
 
 
 @pytest.mark.parametrize("key", ["user_input_audio_format", "agent_output_audio_format"])
 def test_an_unknown_format_is_an_error_that_names_it(key):
-    codec = ElevenLabsCodec(ElevenLabs(agent_id="a"))
+    codec = Reader()
     [error] = events(codec, metadata(conversation_id="c", **{key: "mp3_44100"}))
     assert isinstance(error, common.AgentError)
     assert error.kind == UNSUPPORTED_FORMAT
@@ -182,18 +203,18 @@ def test_a_second_metadata_changes_nothing() -> None:
     assert isinstance(second, common.Malformed)
     assert codec.malformed == 1
     # An odd number of bytes is whole in µ-law and not in PCM.
-    assert events(codec, audio(1, b"abc")) == [common.AgentAudio(1, b"abc")]
+    assert events(codec, audio(1, b"abc")) == [meaning.Audio(1, b"abc")]
 
 
 # ---------------------------------------------------------------- audio and interruption
 
 
 def test_audio() -> None:
-    assert events(ready_codec(), json.dumps(from_server("audio"))) == [common.AgentAudio(12, SOUND)]
+    assert events(ready_codec(), json.dumps(from_server("audio"))) == [meaning.Audio(12, SOUND)]
 
 
 def test_audio_before_the_metadata_has_no_format_and_is_dropped() -> None:
-    codec = ElevenLabsCodec(ElevenLabs(agent_id="a"))
+    codec = Reader()
     [event] = events(codec, audio(1))
     assert isinstance(event, common.Malformed)
     assert codec.malformed == 1
@@ -215,46 +236,46 @@ def test_audio_before_the_metadata_has_no_format_and_is_dropped() -> None:
 def test_audio_without_sound(payload, malformed):
     codec = ready_codec()
     happened = events(codec, json.dumps({"type": "audio", "audio_event": payload}))
-    assert not any(isinstance(event, common.AgentAudio) for event in happened)
+    assert not any(isinstance(event, meaning.Audio) for event in happened)
     assert codec.malformed == malformed
 
 
 def test_half_a_sample_is_passed_on_for_the_next_chunk_to_complete() -> None:
     codec = ready_codec()
-    assert events(codec, audio(1, b"abcde")) == [common.AgentAudio(1, b"abcde")]
-    assert events(codec, audio(1, b"f")) == [common.AgentAudio(1, b"f")]
+    assert events(codec, audio(1, b"abcde")) == [meaning.Audio(1, b"abcde")]
+    assert events(codec, audio(1, b"f")) == [meaning.Audio(1, b"f")]
     assert codec.malformed == 0
 
 
 def test_after_an_interruption_only_strictly_older_audio_is_dropped() -> None:
     codec = ready_codec()
-    assert events(codec, audio(5)) == [common.AgentAudio(5, SOUND)]
-    assert events(codec, interruption(event_id=6)) == [common.Interruption(6)]
+    assert events(codec, audio(5)) == [meaning.Audio(5, SOUND)]
+    assert events(codec, interruption(event_id=6)) == [meaning.Interruption(6)]
     assert events(codec, audio(5)) == []
-    assert events(codec, audio(6)) == [common.AgentAudio(6, SOUND)]
-    assert events(codec, audio(7)) == [common.AgentAudio(7, SOUND)]
+    assert events(codec, audio(6)) == [meaning.Audio(6, SOUND)]
+    assert events(codec, audio(7)) == [meaning.Audio(7, SOUND)]
 
 
 def test_the_floor_never_sinks() -> None:
     codec = ready_codec()
     events(codec, interruption(event_id=9))
-    assert events(codec, interruption(event_id=4)) == [common.Interruption(4)]
+    assert events(codec, interruption(event_id=4)) == [meaning.Interruption(4)]
     assert events(codec, audio(8)) == []
-    assert events(codec, audio(9)) == [common.AgentAudio(9, SOUND)]
+    assert events(codec, audio(9)) == [meaning.Audio(9, SOUND)]
 
 
 def test_an_interruption_without_an_id_is_at_the_latest_audio() -> None:
     codec = ready_codec()
     events(codec, audio(5))
-    assert events(codec, interruption()) == [common.Interruption(5)]
+    assert events(codec, interruption()) == [meaning.Interruption(5)]
     assert events(codec, audio(4)) == []
-    assert events(codec, audio(5)) == [common.AgentAudio(5, SOUND)]
+    assert events(codec, audio(5)) == [meaning.Audio(5, SOUND)]
 
 
 def test_audio_without_an_id_is_never_stale() -> None:
     codec = ready_codec()
     events(codec, interruption(event_id=9))
-    assert events(codec, audio(None)) == [common.AgentAudio(9, SOUND)]
+    assert events(codec, audio(None)) == [meaning.Audio(9, SOUND)]
 
 
 # Ids that no server means, or that are far from all that was seen.
@@ -271,25 +292,25 @@ def test_an_absurd_id_of_an_interruption_silences_nobody(absurd: object, after: 
     for event_id in range(after + 1, after + 4):
         # As the first id of a session, a large one may be meant; then the text of the next answer tells.
         events(codec, answer("It is noon.", event_id))
-        assert events(codec, audio(event_id)) == [common.AgentAudio(event_id, SOUND)]
+        assert events(codec, audio(event_id)) == [meaning.Audio(event_id, SOUND)]
 
 
 @pytest.mark.parametrize("absurd", ABSURD)
 def test_an_absurd_id_of_audio_does_not_make_the_next_interruption_absurd(absurd: object) -> None:
     codec = ready_codec()
     events(codec, audio(5))
-    assert events(codec, audio(absurd)) == [common.AgentAudio(5, SOUND)], "it is heard all the same"
-    assert events(codec, interruption()) == [common.Interruption(5)]
-    assert events(codec, audio(6)) == [common.AgentAudio(6, SOUND)]
+    assert events(codec, audio(absurd)) == [meaning.Audio(5, SOUND)], "it is heard all the same"
+    assert events(codec, interruption()) == [meaning.Interruption(5)]
+    assert events(codec, audio(6)) == [meaning.Audio(6, SOUND)]
 
 
 def test_ids_may_begin_anywhere() -> None:
     codec = ready_codec()
     first = 1_790_000_000_000
-    assert events(codec, audio(first)) == [common.AgentAudio(first, SOUND)]
+    assert events(codec, audio(first)) == [meaning.Audio(first, SOUND)]
     events(codec, interruption(event_id=first + 2))
     assert events(codec, audio(first + 1)) == []
-    assert events(codec, audio(first + 2)) == [common.AgentAudio(first + 2, SOUND)]
+    assert events(codec, audio(first + 2)) == [meaning.Audio(first + 2, SOUND)]
 
 
 def test_the_text_of_a_new_answer_shows_that_an_interruption_had_an_id_of_another_kind() -> None:
@@ -302,7 +323,7 @@ def test_the_text_of_a_new_answer_shows_that_an_interruption_had_an_id_of_anothe
     assert events(codec, audio(3)) == [], "its text again is not a new one"
     events(codec, answer("Two.", 4))
     assert events(codec, audio(3)) == []
-    assert events(codec, audio(4)) == [common.AgentAudio(4, SOUND)]
+    assert events(codec, audio(4)) == [meaning.Audio(4, SOUND)]
 
 
 def test_without_texts_an_answer_is_heard_after_what_an_interrupted_one_can_still_hold() -> None:
@@ -312,8 +333,8 @@ def test_without_texts_an_answer_is_heard_after_what_an_interrupted_one_can_stil
     events(codec, interruption(event_id=900))
     for _ in range(round(MOST_STALE_S)):
         assert events(codec, audio(4, second)) == []
-    assert events(codec, audio(4, second)) == [common.AgentAudio(4, second)]
-    assert events(codec, audio(5)) == [common.AgentAudio(5, SOUND)]
+    assert events(codec, audio(4, second)) == [meaning.Audio(4, second)]
+    assert events(codec, audio(5)) == [meaning.Audio(5, SOUND)]
 
 
 @pytest.mark.parametrize("absurd", [1e300, 10**400, "9" * 400, -1, -(10**400)])
@@ -327,7 +348,7 @@ def test_no_absurd_id_is_handed_on(absurd: object) -> None:
 
 
 def test_texts_and_ids_are_bounded() -> None:
-    codec = ElevenLabsCodec(ElevenLabs(agent_id="a"))
+    codec = Reader()
     payload = {"conversation_id": "c" * 10**6}
     [ready] = events(codec, metadata(**payload))
     assert ready.conversation_id == "c" * MOST_ID_CHARS
@@ -342,7 +363,7 @@ def test_texts_and_ids_are_bounded() -> None:
 
 @pytest.mark.parametrize("event_id", [3.0, "3"])
 def test_ids_in_other_clothes(event_id):
-    assert events(ready_codec(), audio(event_id)) == [common.AgentAudio(3, SOUND)]
+    assert events(ready_codec(), audio(event_id)) == [meaning.Audio(3, SOUND)]
 
 
 # ---------------------------------------------------------------- ping
@@ -351,10 +372,10 @@ def test_ids_in_other_clothes(event_id):
 @pytest.mark.parametrize("event_id", [77, "evt_1", 2**70, 0])
 @pytest.mark.parametrize("more", [{"ping_ms": 42}, {"ping_ms": None}, {}, {"ping_ms": "?"}])
 def test_a_ping_is_answered_with_its_own_id(event_id, more):
-    codec = ElevenLabsCodec(ElevenLabs(agent_id="a"))
+    codec = Reader()
     received = codec.receive(json.dumps({"type": "ping", "ping_event": {"event_id": event_id, **more}}))
     assert [json.loads(reply) for reply in received.replies] == [{"type": "pong", "event_id": event_id}]
-    assert all(isinstance(event, common.Notice) for event in received.events)
+    assert all(isinstance(event, common.Notice) for event in received.meanings)
 
 
 # ---------------------------------------------------------------- words
@@ -363,14 +384,14 @@ def test_a_ping_is_answered_with_its_own_id(event_id, more):
 @pytest.mark.parametrize(
     ("kind", "wanted"),
     [
-        ("user_transcript", common.UserTranscript("Turn on the light.", True, 13)),
-        ("tentative_user_transcript", common.UserTranscript("Turn on", False, 13)),
-        ("agent_response", common.AgentResponse("Done.", 14)),
-        ("agent_response_correction", common.AgentResponseCorrection("One two three.", "One two", 14)),
-        ("agent_chat_response_part", common.AgentResponsePart("delta", "Hel", 14)),
-        ("agent_response_complete", common.AgentResponseComplete(14)),
+        ("user_transcript", meaning.Transcript("Turn on the light.", True, 13)),
+        ("tentative_user_transcript", meaning.Transcript("Turn on", False, 13)),
+        ("agent_response", meaning.Response("Done.", 14)),
+        ("agent_response_correction", meaning.ResponseCorrection("One two three.", "One two", 14)),
+        ("agent_chat_response_part", meaning.ResponsePart("delta", "Hel", 14)),
+        ("agent_response_complete", meaning.ResponseComplete(14)),
         ("client_tool_call", common.ToolCall("get_time", "call_1", {"tz": "UTC"}, True)),
-        ("interruption", common.Interruption(12)),
+        ("interruption", meaning.Interruption(12)),
         ("client_error", common.AgentError("Invalid API key", "invalid_api_key", 1008)),
         ("error", common.AgentError("m", "missing_dynamic_variable", 1008)),
     ],
@@ -404,7 +425,7 @@ def test_everything_else_is_a_notice_with_its_fields(kind):
     codec = ready_codec()
     received = codec.receive(json.dumps(from_server(kind)))
     payload = next(iter(FROM_SERVER[kind].values()), {})
-    assert list(received.events) == [common.Notice(kind, payload)]
+    assert list(received.meanings) == [common.Notice(kind, payload)]
     assert not received.replies
     assert (codec.malformed, codec.unknown) == (0, 0)
 
@@ -412,10 +433,10 @@ def test_everything_else_is_a_notice_with_its_fields(kind):
 @pytest.mark.parametrize(
     ("part", "wanted"),
     [
-        ({"text": "", "type": "start", "event_id": "evt_1"}, common.AgentResponsePart("start", "", "evt_1")),
-        ({"text": " lo", "type": "delta", "event_id": 14.0}, common.AgentResponsePart("delta", " lo", 14)),
-        ({"type": "stop"}, common.AgentResponsePart("stop", "", None)),
-        ({"text": "x", "type": "novel"}, common.AgentResponsePart("delta", "x", None)),
+        ({"text": "", "type": "start", "event_id": "evt_1"}, meaning.ResponsePart("start", "", "evt_1")),
+        ({"text": " lo", "type": "delta", "event_id": 14.0}, meaning.ResponsePart("delta", " lo", 14)),
+        ({"type": "stop"}, meaning.ResponsePart("stop", "", None)),
+        ({"text": "x", "type": "novel"}, meaning.ResponsePart("delta", "x", None)),
     ],
 )
 def test_parts_of_a_response(part, wanted):
@@ -426,13 +447,13 @@ def test_parts_of_a_response(part, wanted):
 def test_texts_may_lack_everything() -> None:
     codec = ready_codec()
     messages = {
-        "user_transcript": ("user_transcription_event", common.UserTranscript("", True)),
-        "agent_response": ("agent_response_event", common.AgentResponse("")),
+        "user_transcript": ("user_transcription_event", meaning.Transcript("", True)),
+        "agent_response": ("agent_response_event", meaning.Response("")),
         "agent_response_correction": (
             "agent_response_correction_event",
-            common.AgentResponseCorrection("", ""),
+            meaning.ResponseCorrection("", ""),
         ),
-        "agent_response_complete": ("agent_response_complete_event", common.AgentResponseComplete()),
+        "agent_response_complete": ("agent_response_complete_event", meaning.ResponseComplete()),
     }
     for kind, (key, wanted) in messages.items():
         assert events(codec, json.dumps({"type": kind, key: {}})) == [wanted]
@@ -477,7 +498,7 @@ def test_half_a_surrogate_pair_does_not_make_a_message_unreadable() -> None:
     [event] = events(codec, json.dumps({"type": "client_tool_call", "client_tool_call": call}))
     assert event == common.ToolCall("t", "c", {"a": "x?", "b": "\U0001f600"}, True)
     response = {"type": "agent_response", "agent_response_event": {"agent_response": "a \udc00", "event_id": 1}}
-    assert events(codec, json.dumps(response).encode()) == [common.AgentResponse("a ?", 1)]
+    assert events(codec, json.dumps(response).encode()) == [meaning.Response("a ?", 1)]
     assert codec.malformed == 0
     cases = (r'{"type": "agent_response", "\ud800', r'{"type": "audio", "audio_event": "\\ud800"}', r'["\ud800"]')
     for broken in cases:
@@ -496,7 +517,7 @@ def test_half_a_surrogate_pair_does_not_make_a_message_unreadable() -> None:
 def test_a_call_that_cannot_be_understood_is_answered_with_an_error(call):
     codec = ready_codec()
     received = codec.receive(json.dumps({"type": "client_tool_call", "client_tool_call": call}))
-    assert [type(event) for event in received.events] == [common.Malformed]
+    assert [type(event) for event in received.meanings] == [common.Malformed]
     [reply] = [json.loads(reply) for reply in received.replies]
     assert (reply["type"], reply["tool_call_id"], reply["is_error"]) == ("client_tool_result", "c", True)
     assert reply["error_type"] == "external_client"
@@ -517,7 +538,7 @@ def test_parameters_as_the_text_of_an_object_are_that_object() -> None:
 def test_a_call_without_an_id_has_no_answer() -> None:
     codec = ready_codec()
     received = codec.receive(json.dumps({"type": "client_tool_call", "client_tool_call": {"tool_name": "t"}}))
-    assert [type(event) for event in received.events] == [common.Malformed]
+    assert [type(event) for event in received.meanings] == [common.Malformed]
     assert not received.replies
 
 
@@ -553,7 +574,7 @@ def test_what_needs_approval_is_asked(state, asked):
     call["approval_timeout_secs"] = 30
     received = ready_codec().receive(json.dumps({"type": "mcp_tool_call", "mcp_tool_call": call}))
     assert received.replies == ()
-    assert list(received.events) == [common.Notice("mcp_tool_call", call), *asked]
+    assert list(received.meanings) == [common.Notice("mcp_tool_call", call), *asked]
 
 
 @pytest.mark.parametrize(
@@ -563,7 +584,7 @@ def test_what_needs_approval_is_asked(state, asked):
 def test_any_time_for_an_approval_is_taken(asked, taken):
     call = {"tool_call_id": "c", "tool_name": "write", "state": "awaiting_approval", "approval_timeout_secs": asked}
     received = ready_codec().receive(json.dumps({"type": "mcp_tool_call", "mcp_tool_call": call}))
-    [approval] = [event for event in received.events if isinstance(event, common.ApprovalAsked)]
+    [approval] = [event for event in received.meanings if isinstance(event, common.ApprovalAsked)]
     assert approval.timeout_s == taken
 
 
@@ -573,7 +594,7 @@ def test_what_cannot_be_named_is_refused_at_once(fault):
     received = ready_codec().receive(json.dumps({"type": "mcp_tool_call", "mcp_tool_call": call}))
     expected = {"type": "mcp_tool_approval_result", "tool_call_id": "c", "is_approved": False}
     assert [json.loads(reply) for reply in received.replies] == [expected]
-    assert isinstance(received.events[0], common.Malformed)
+    assert isinstance(received.meanings[0], common.Malformed)
 
 
 # ---------------------------------------------------------------- what cannot be read
@@ -618,7 +639,7 @@ def test_a_malformed_message_is_counted_and_survived(message):
     assert "\n" not in event.why
     assert "secret" not in event.why
     assert codec.malformed == 1
-    assert events(codec, audio(1)) == [common.AgentAudio(1, SOUND)]
+    assert events(codec, audio(1)) == [meaning.Audio(1, SOUND)]
 
 
 def test_the_reason_holds_nothing_of_the_message() -> None:
@@ -641,58 +662,111 @@ def test_an_unknown_type_is_not_malformed() -> None:
 def test_a_huge_message_is_read() -> None:
     data = bytes(20 * 1024 * 1024)
     [event] = events(ready_codec(), audio(1, data))
-    assert isinstance(event, common.AgentAudio)
+    assert isinstance(event, meaning.Audio)
     assert event.data == data
 
 
 # ---------------------------------------------------------------- what is sent
 
 
+def fresh() -> ElevenLabsCodec:
+    return ElevenLabsCodec(ElevenLabs(agent_id="a"), SessionWish())
+
+
+def sent(command: Command, codec: ElevenLabsCodec | None = None) -> Any:
+    (message,) = (codec or fresh()).send(command, 0.0)
+    return json.loads(message)
+
+
 def test_every_client_message() -> None:
-    codec = ElevenLabsCodec(ElevenLabs(agent_id="a"))
+    codec = fresh()
+    codec.receive(answer("It will rain.", 43), 0.0)
+    file = Prepared("a.png", "image/png", "file_1")
     ping = {"type": "ping", "ping_event": {"event_id": 12345}}
-    sent = {
-        "user_audio_chunk": codec.audio(SOUND),
-        "pong": codec.receive(json.dumps(ping)).replies[0],
-        "user_message": codec.user_message("What's the weather?"),
-        "user_activity": codec.user_activity(),
-        "contextual_update": codec.contextual_update("The kitchen light is now on.", "lights"),
-        "client_tool_result": codec.tool_result("call_1", "21 °C", is_error=True, error_type="client_timeout"),
-        "mcp_tool_approval_result": codec.approval("call_1", is_approved=True),
-        "feedback": codec.feedback(43, "like"),
-        "multimodal_message": codec.multimodal_message("What is this?", ("file_1",)),
+    told = {
+        "user_audio_chunk": json.loads(codec.audio(SOUND)),
+        "pong": json.loads(codec.receive(json.dumps(ping), 0.0).replies[0]),
+        "user_message": sent(Say("What's the weather?")),
+        "user_activity": sent(Busy()),
+        "contextual_update": sent(Know("The kitchen light is now on.", "lights")),
+        "client_tool_result": sent(ToolDone("call_1", "21 °C", Fault.TIMEOUT)),
+        "mcp_tool_approval_result": sent(Approve("call_1", True)),
+        "feedback": sent(Rate("1", "like"), codec),
+        "multimodal_message": sent(Say("What is this?", (file,))),
     }
-    assert {kind: json.loads(message) for kind, message in sent.items()} == {
+    assert told == {
         kind: message for kind, message in FROM_CLIENT.items() if kind != "conversation_initiation_client_data"
     }
 
 
 def test_optional_parts_of_client_messages_are_left_out() -> None:
-    codec = ElevenLabsCodec(ElevenLabs(agent_id="a"))
-    assert json.loads(codec.contextual_update("x")) == {"type": "contextual_update", "text": "x"}
-    assert json.loads(codec.multimodal_message("x")) == {
-        "type": "multimodal_message",
-        "text": {"type": "user_message", "text": "x"},
-    }
-    assert json.loads(codec.feedback(1, None)) == {"type": "feedback", "event_id": 1, "score": None}
+    assert sent(Know("x")) == {"type": "contextual_update", "text": "x"}
+    codec = fresh()
+    codec.receive(answer("x", 1), 0.0)
+    assert sent(Rate("1", None), codec) == {"type": "feedback", "event_id": 1, "score": None}
 
 
 def test_the_official_sdk_writes_the_same_messages() -> None:
-    codec = ElevenLabsCodec(ElevenLabs(agent_id="a"))
+    files = Prepared("a", "image/png", "a"), Prepared("b", "image/png", "b")
     pairs = [
-        (codec.user_message("hi"), sdk.UserMessageClientToOrchestratorEvent("hi")),
-        (codec.user_activity(), sdk.UserActivityClientToOrchestratorEvent()),
-        (codec.contextual_update("hi"), sdk.ContextualUpdateClientToOrchestratorEvent("hi")),
-        (
-            codec.multimodal_message("hi", ("a", "b")),
-            sdk.MultimodalMessageClientToOrchestratorEvent(text="hi", file_ids=["a", "b"]),
-        ),
+        (Say("hi"), sdk.UserMessageClientToOrchestratorEvent("hi")),
+        (Busy(), sdk.UserActivityClientToOrchestratorEvent()),
+        (Know("hi"), sdk.ContextualUpdateClientToOrchestratorEvent("hi")),
+        (Say("hi", files), sdk.MultimodalMessageClientToOrchestratorEvent(text="hi", file_ids=["a", "b"])),
     ]
     for ours, theirs in pairs:
-        assert json.loads(ours) == json.loads(json.dumps(theirs.to_dict()))
+        assert sent(ours) == json.loads(json.dumps(theirs.to_dict()))
 
 
 def test_half_a_surrogate_pair_does_not_stop_a_message() -> None:
-    codec = ElevenLabsCodec(ElevenLabs(agent_id="a"))
-    assert json.loads(codec.user_message("a\ud800b"))["text"] == "a?b"
-    assert json.loads(codec.tool_result("c", "\udcff", is_error=False))["result"] == "?"
+    assert sent(Say("a\ud800b"))["text"] == "a?b"
+    assert sent(ToolDone("c", "\udcff"))["result"] == "?"
+
+
+@pytest.mark.parametrize(
+    ("fault", "error_type"),
+    [
+        (Fault.TIMEOUT, "client_timeout"),
+        (Fault.CANCELLED, "user_rejected"),
+        (Fault.DENIED, "user_rejected"),
+        (Fault.SERVER, "external_server"),
+        (Fault.NOT_AUTHORISED, "customer_auth"),
+        (Fault.FAILED, "external_client"),
+        (Fault.BUSY, "external_client"),
+    ],
+)
+def test_a_failed_call_has_the_servers_word_for_its_reason(fault: Fault, error_type: str) -> None:
+    told = sent(ToolDone("c", "no", fault))
+    assert (told["is_error"], told["error_type"]) == (True, error_type)
+    assert sent(ToolDone("c", "21 °C")) == {
+        "type": "client_tool_result",
+        "tool_call_id": "c",
+        "result": "21 °C",
+        "is_error": False,
+    }
+
+
+def test_the_agent_speaks_of_what_the_device_tells_it_by_a_message_that_is_not_the_persons() -> None:
+    told = sent(SpeakNow("Tell the person."))
+    assert told == {
+        "type": "user_message",
+        "text": "(This is a message of the device, not of the person. Tell the person.)",
+    }
+
+
+@pytest.mark.parametrize(
+    "command", [Cut((), "server"), Cut((), "local"), SkipGreeting(), EndOfTurn(), KeepAlive(), Rate("1", "like")]
+)
+def test_what_the_protocol_does_not_know_is_no_message(command: Command) -> None:
+    assert list(fresh().send(command, 0.0)) == []
+
+
+def test_the_conversation_so_far_is_told_right_after_the_metadata() -> None:
+    history = [Said("person", "And tomorrow?", 70.0), Said("agent", "It will rain", 65.0, is_cut=True)]
+    codec = ElevenLabsCodec(ElevenLabs(agent_id="a"), SessionWish(history=history))
+    received = codec.receive(metadata(conversation_id="c"), 0.0)
+    (update,) = map(json.loads, received.replies)
+    assert update["type"] == "contextual_update"
+    assert "65 seconds ago" in update["text"].splitlines()[0]
+    assert update["text"].splitlines()[1:] == ["user: And tomorrow?", "agent: It will rain … (interrupted)"]
+    assert list(codec.receive(metadata(conversation_id="d"), 0.0).replies) == []

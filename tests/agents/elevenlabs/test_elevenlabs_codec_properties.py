@@ -11,9 +11,12 @@ from elevenlabs_samples import FROM_SERVER, from_server
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from parleyd.agents import agent as common
-from parleyd.agents.elevenlabs.codec import FORMATS, ElevenLabsCodec
+from parleyd.agents import events as common
+from parleyd.agents.commands import Know, Say, ToolDone
+from parleyd.agents.elevenlabs.codec import ElevenLabsCodec
+from parleyd.agents.elevenlabs.formats import FORMATS
 from parleyd.agents.elevenlabs.server_messages import SERVER_TYPES
+from parleyd.agents.provider import SessionWish
 from parleyd.config.schema import ElevenLabs
 
 # Whole numbers that are too large for a float.
@@ -32,17 +35,17 @@ def relaxed(examples: int) -> settings:
 
 
 def fresh(output: str = "pcm_16000") -> ElevenLabsCodec:
-    codec = ElevenLabsCodec(ElevenLabs(agent_id="a"))
+    codec = ElevenLabsCodec(ElevenLabs(agent_id="a"), SessionWish())
     payload = {"conversation_id": "c", "agent_output_audio_format": output}
     message = {"type": "conversation_initiation_metadata", "conversation_initiation_metadata_event": payload}
-    [ready] = codec.receive(json.dumps(message)).events
+    [ready] = codec.receive(json.dumps(message), 0.0).events
     assert isinstance(ready, common.Ready)
     return codec
 
 
 def check(message: str | bytes) -> None:
     codec = fresh()
-    received = codec.receive(message)
+    received = codec.receive(message, 0.0)
     bad = sum(isinstance(event, common.Malformed) for event in received.events)
     unknown = sum(isinstance(event, common.Unknown) for event in received.events)
     assert (codec.malformed + codec.refused_calls, codec.unknown) == (bad, unknown)
@@ -52,7 +55,7 @@ def check(message: str | bytes) -> None:
     for reply in received.replies:
         assert json.loads(reply)["type"] in ("pong", "client_tool_result", "mcp_tool_approval_result")
     # Nothing that a message does keeps the next one from being understood.
-    [alive] = codec.receive('{"type": "vad_score", "vad_score_event": {"vad_score": 0.5}}').events
+    [alive] = codec.receive('{"type": "vad_score", "vad_score_event": {"vad_score": 0.5}}', 0.0).events
     assert isinstance(alive, common.Notice)
 
 
@@ -103,7 +106,7 @@ def test_a_known_message_cut_off_or_with_a_wrong_byte(kind, data):
 @relaxed(100)
 @given(st.text(max_size=40).filter(lambda kind: kind not in SERVER_TYPES), json_values)
 def test_any_other_type_is_unknown(kind, payload):
-    [event] = fresh().receive(json.dumps({"type": kind, "payload": payload})).events
+    [event] = fresh().receive(json.dumps({"type": kind, "payload": payload}), 0.0).events
     assert event == common.Unknown(kind)
 
 
@@ -111,7 +114,7 @@ def test_any_other_type_is_unknown(kind, payload):
 @given(st.binary(min_size=1, max_size=400), st.sampled_from(sorted(FORMATS)), st.integers())
 def test_sound_arrives_as_it_was_sent(data, output, event_id):
     payload = {"audio_base_64": base64.b64encode(data).decode(), "event_id": abs(event_id)}
-    received = fresh(output).receive(json.dumps({"audio_event": payload, "type": "audio"}))
+    received = fresh(output).receive(json.dumps({"audio_event": payload, "type": "audio"}), 0.0)
     heard = b"".join(event.data for event in received.events if isinstance(event, common.AgentAudio))
     assert heard == data
 
@@ -128,9 +131,11 @@ def test_sound_is_sent_as_it_is(data):
 @given(st.text(st.characters(), max_size=60), st.text(st.characters(), max_size=60))
 def test_any_text_can_be_sent(text, other):
     codec = fresh()
-    for message in (codec.user_message(text), codec.contextual_update(other)):
+    for command in (Say(text), Know(other)):
+        (message,) = codec.send(command, 0.0)
         json.loads(message.decode())
-    result = json.loads(codec.tool_result("c", text, is_error=False))
+    (message,) = codec.send(ToolDone("c", text), 0.0)
+    result = json.loads(message)
     assert isinstance(result["result"], str)
 
 
@@ -144,9 +149,9 @@ def test_the_floor_is_the_highest_interruption_so_far(sequence):
     for is_audio, event_id in sequence:
         if is_audio:
             payload = {"audio_base_64": "AAAA", "event_id": event_id}
-            received = codec.receive(json.dumps({"type": "audio", "audio_event": payload}))
+            received = codec.receive(json.dumps({"type": "audio", "audio_event": payload}), 0.0)
             assert bool(received.events) == (event_id >= floor)
         else:
             payload = {"event_id": event_id}
-            codec.receive(json.dumps({"type": "interruption", "interruption_event": payload}))
+            codec.receive(json.dumps({"type": "interruption", "interruption_event": payload}), 0.0)
             floor = max(floor, event_id)

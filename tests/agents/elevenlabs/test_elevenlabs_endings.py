@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from parleyd.agents.agent import AgentError
-from parleyd.agents.elevenlabs.endings import judge_close, judge_http, one_line
+from parleyd.agents.elevenlabs.endings import judge_close, judge_http, one_line, refused_override
 from parleyd.agents.elevenlabs.speech_endings import judge_http as judge_speech_http
+from parleyd.agents.events import AgentError
 from parleyd.core.endings import EndingKind
 
 AGENT, RETRY, FINAL = EndingKind.AGENT, EndingKind.RETRY, EndingKind.FINAL
@@ -90,7 +90,8 @@ def test_closes_that_were_observed(code, reason, kind, words, hint):
     assert (ending.kind, ending.code) == (kind, code)
     assert words in ending.reason
     assert hint in (ending.hint or "")
-    assert ending.refused_override is None
+    assert refused_override(code, reason, None) is None
+    assert not ending.greeting_refused
     if kind is FINAL:
         assert ending.hint
 
@@ -157,13 +158,14 @@ def test_error_events_say_what_the_close_does_not(error_type, code, kind, words)
 )
 def test_a_refused_override_is_named_as_in_the_configuration(quote, api_field, name):
     text = f"Override for field {quote}{api_field}{quote} is not allowed by config."
-    for ending in (
-        judge_close(1008, text, None),
-        judge_close(1008, "", AgentError(text, "override_error", 1008)),
-        judge_close(1006, "", AgentError(text, "override_error", 1008)),
+    for close in (
+        (1008, text, None),
+        (1008, "", AgentError(text, "override_error", 1008)),
+        (1006, "", AgentError(text, "override_error", 1008)),
     ):
+        ending = judge_close(*close)
         assert ending.kind is FINAL
-        assert ending.refused_override == name
+        assert refused_override(*close) == name
         assert ending.reason == f"the agent does not allow the override '{name}'"
         assert ending.hint == f"enable it under Security in the agent's settings, or remove elevenlabs.overrides.{name}"
 
@@ -171,7 +173,7 @@ def test_a_refused_override_is_named_as_in_the_configuration(quote, api_field, n
 def test_an_override_that_no_one_configured_has_another_hint() -> None:
     text = "Override for field 'first_message' is not allowed by config."
     ending = judge_close(1008, text, None, configured_overrides=("voice_id",))
-    assert ending.refused_override == "first_message"
+    assert ending.greeting_refused
     assert ending.hint == "enable it under Security in the agent's settings, or set wake.greeting: play"
     extra = judge_close(1008, text.replace("first_message", "custom_llm_extra_body"), None)
     assert (extra.hint or "").endswith("or remove elevenlabs.custom_llm_extra_body")
@@ -244,9 +246,9 @@ def test_a_close_with_words_of_its_own_is_not_about_an_older_error():
 def test_a_refused_override_that_is_not_named_is_the_one_against_the_greeting_where_none_is_configured():
     error = AgentError("no", "override_error", 1008)
     ours = judge_close(1008, "", error, configured_overrides=())
-    assert (ours.kind, ours.refused_override) == (FINAL, "first_message")
+    assert (ours.kind, ours.greeting_refused) == (FINAL, True)
     theirs = judge_close(1008, "", error, configured_overrides=("voice_id",))
-    assert (theirs.kind, theirs.refused_override) == (FINAL, None)
+    assert (theirs.kind, theirs.greeting_refused) == (FINAL, False)
     assert theirs.reason == 'the agent does not allow an override ("no")'
 
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parleyd.agents.agent import AgentError
 from parleyd.agents.elevenlabs.speech import ElevenLabsSpeech
 from parleyd.agents.elevenlabs.speech_endings import judge_close, judge_http
+from parleyd.agents.events import AgentError
 from parleyd.agents.speech import SpeechReceived
 from parleyd.audio.pcm import AudioFormat
 from parleyd.config.schema import Announce

@@ -14,8 +14,8 @@ from typing import NoReturn, Protocol
 from urllib.parse import SplitResult, quote, urlencode, urlsplit, urlunsplit
 
 from parleyd import __version__
-from parleyd.agents.agent import Address
 from parleyd.agents.elevenlabs.endings import judge_http, one_line
+from parleyd.agents.provider import Address, Server
 from parleyd.core.endings import DialError, Ending, EndingKind
 from parleyd.host import authorities, unreachable
 from parleyd.host.proxies import is_this_machine
@@ -26,6 +26,8 @@ CONVERSATION_PATH = "/v1/convai/conversation"
 SIGNED_URL_PATH = "/v1/convai/conversation/get-signed-url"
 SPEECH_PATH = "/v1/text-to-speech/{voice_id}/stream-input"
 
+# The configuration key that names the server.
+_KEY = "elevenlabs.base_url"
 _WEBSOCKET_SCHEME = {"https": "wss", "http": "ws"}
 _MAX_ANSWER_BYTES = 64 * 1024
 _MAX_URL_CHARS = 8192
@@ -60,6 +62,14 @@ def speech_address(base_url: str, voice_id: str, model_id: str, output_format: s
     path = SPEECH_PATH.format(voice_id=quote(voice_id, safe=""))
     query = urlencode({"model_id": model_id, "output_format": output_format})
     return Address(_url(base, _WEBSOCKET_SCHEME[base.scheme], path, query), headers)
+
+
+def server_of(base_url: str, key: str | None) -> Server:
+    """The server at this URL. key: of the configuration; it names the URL. Raises DialError if the URL is not
+    usable."""
+    base = _base(base_url)
+    is_tls = base.scheme == "https"
+    return Server(base.hostname or "", base.port or (443 if is_tls else 80), is_tls, key)
 
 
 def get(
@@ -218,7 +228,7 @@ def _no_answer(problem: Exception, base: SplitResult, timeout_s: float) -> Endin
     where, check = _name(base), "check the network and elevenlabs.base_url"
     if isinstance(problem, ValueError) and not isinstance(problem, UnicodeError | ssl.SSLError):
         return Ending(EndingKind.RETRY, f"{where} cannot be asked", check)
-    found = unreachable.trouble(problem, where)
+    found = unreachable.trouble(problem, where, _KEY)
     reason = f"{where} did not answer within {timeout_s:g} s" if type(problem) is TimeoutError else found.reason
     kind = EndingKind.FINAL if found.is_lasting else EndingKind.RETRY
     return Ending(kind, one_line(reason), found.hint or check)

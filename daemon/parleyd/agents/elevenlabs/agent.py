@@ -2,41 +2,77 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from parleyd.agents.agent import Address, AgentError, Attachment
-from parleyd.agents.elevenlabs.address import conversation_address, signed_address
+from parleyd.agents.commands import Prepared
+from parleyd.agents.elevenlabs.address import conversation_address, server_of, signed_address
 from parleyd.agents.elevenlabs.codec import ElevenLabsCodec
-from parleyd.agents.elevenlabs.endings import judge_close, judge_http, one_line
-from parleyd.agents.elevenlabs.files import upload
+from parleyd.agents.elevenlabs.endings import judge_close, judge_http, one_line, refused_override
+from parleyd.agents.elevenlabs.examination import checks
+from parleyd.agents.elevenlabs.files import MOST_BYTES, upload
+from parleyd.agents.events import AgentError
+from parleyd.agents.provider import (
+    ANY_MEDIA_TYPE,
+    Address,
+    Attachment,
+    Capabilities,
+    Check,
+    Interrupts,
+    Server,
+    SessionWish,
+)
 from parleyd.agents.variables import Variables
-from parleyd.config.schema import ElevenLabs
+from parleyd.config.schema import Config, ElevenLabs
 from parleyd.core.endings import DialError, Ending, EndingKind
 from parleyd.host.apart import Apart
+
+CAPABILITIES = Capabilities(
+    speaks_first=True,
+    interrupts=frozenset((Interrupts.SERVER,)),
+    text_interrupts=True,
+    truncates=False,
+    corrects_text=True,
+    transcribes=True,
+    announces_speech=False,
+    context="replaceable",
+    history="prose",
+    attachments={ANY_MEDIA_TYPE: MOST_BYTES},
+    approvals=True,
+    feedback=True,
+    activity=True,
+    tools="platform",
+    text_only=True,
+    resumes=False,
+    bills=frozenset(("minutes",)),
+)
 
 _HINT_TEXT_ONLY = "enable the override 'text only' under Security in the agent's settings: speech costs more"
 
 
 class ElevenLabsAgent:
-    """Implements agents.agent.Agent. api_key: None for a public agent.
+    """Implements agents.provider.Agent. api_key: None for a public agent.
 
-    text_only: sessions in writing, as long as the agent allows the override.
+    A wish for writing alone is fulfilled as long as the agent allows the override.
     """
 
     name = "elevenlabs"
+    capabilities = CAPABILITIES
 
     def __init__(
-        self, config: ElevenLabs, api_key: str | None, *, text_only: bool = False, apart: Apart | None = None
+        self, config: ElevenLabs, api_key: str | None, *, is_configured: bool = True, apart: Apart | None = None
     ) -> None:
-        """apart: see Variables. Raises ValueError when a value of the configuration cannot be sent."""
+        """is_configured: False if the server is not the one that elevenlabs.base_url names, but this program's own.
+        apart: see Variables. Raises ValueError when a value of the configuration cannot be sent."""
         self._config = config
         self._api_key = api_key
-        self._text_only = text_only
+        self._is_configured = is_configured
+        self._may_ask_for_text = True
         self._variables = Variables(config.dynamic_variables, apart)
         overrides = config.overrides
         self._overrides = {name for name in overrides.__struct_fields__ if getattr(overrides, name) is not None}
         try:
-            ElevenLabsCodec(config)
+            ElevenLabsCodec(config, SessionWish(), self._variables.plain)
         except (TypeError, UnicodeEncodeError) as problem:
             raise ValueError(
                 "elevenlabs: a value under overrides, dynamic_variables or custom_llm_extra_body has no JSON form; "
@@ -56,24 +92,27 @@ class ElevenLabsAgent:
             return conversation_address(config.base_url, config.agent_id)
         return signed_address(config.base_url, config.agent_id, self._api_key, timeout_s)
 
-    def codec(self, *, suppress_greeting: bool) -> ElevenLabsCodec:
+    def session(self, wish: SessionWish) -> ElevenLabsCodec:
         return ElevenLabsCodec(
             self._config,
-            suppress_greeting=suppress_greeting,
-            text_only=self._text_only,
-            variables=self._variables.values,
+            wish,
+            self._variables.values(),
+            asks_for_text=wish.text_only and self._may_ask_for_text,
         )
 
-    def upload(self, conversation_id: str, attachment: Attachment, timeout_s: float) -> str:
-        return upload(self._config.base_url, conversation_id, attachment, self._api_key, timeout_s)
+    def prepare(self, conversation_id: str, attachment: Attachment, timeout_s: float) -> Prepared:
+        file_id = upload(self._config.base_url, conversation_id, attachment, self._api_key, timeout_s)
+        return Prepared(attachment.name, attachment.media_type, reference=file_id)
 
     def judge_close(self, code: int | None, reason: str, error: AgentError | None) -> Ending:
         if error:
             error = replace(error, message=self._without_key(error.message))
-        ending = judge_close(code, self._without_key(reason), error, configured_overrides=self._overrides)
-        if ending.refused_override == "text_only" and self._text_only:
+        reason = self._without_key(reason)
+        ending = judge_close(code, reason, error, configured_overrides=self._overrides)
+        refused = refused_override(code, reason, error, configured_overrides=self._overrides)
+        if refused == "text_only" and self._may_ask_for_text:
             # A spoken conversation of which only the texts are used is better than no conversation.
-            self._text_only = False
+            self._may_ask_for_text = False
             reason = "the agent does not allow conversations in writing alone; it speaks, and what it says is shown"
             return replace(ending, kind=EndingKind.RETRY, reason=reason, hint=_HINT_TEXT_ONLY)
         # The hint depends on whether the variable is missing in the configuration, or its value could not be read.
@@ -92,6 +131,13 @@ class ElevenLabsAgent:
 
     def judge_refusal(self, http_status: int, body: str) -> Ending:
         return judge_http(http_status, self._without_key(body))
+
+    def server(self) -> Server:
+        key = "elevenlabs.base_url" if self._is_configured else None
+        return server_of(self._config.base_url, key)
+
+    def checks(self, config: Config) -> Sequence[Check]:
+        return checks(config, self._config, self._api_key)
 
     def _without_key(self, text: str) -> str:
         """A server may repeat the key in its error text."""

@@ -10,7 +10,10 @@ from typing import Any, Literal, get_args
 import msgspec
 from msgspec import Struct
 
-from parleyd.agents.agent import ToolErrorType
+# The reasons of a failed call.
+ToolErrorType = Literal[
+    "user_rejected", "external_server", "external_client", "customer_auth", "client_timeout", "unknown"
+]
 
 
 class _Part(Struct, kw_only=True, omit_defaults=True):

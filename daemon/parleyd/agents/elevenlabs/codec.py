@@ -1,66 +1,46 @@
-"""One session's messages: turns the agent's messages into events, and ours into bytes. Pure."""
+"""One session with an ElevenLabs agent: its messages become events, and commands become messages. Pure."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import re
-from collections.abc import Callable, Mapping
-from typing import Literal
+from collections.abc import Mapping, Sequence
 
-import msgspec
-
-from parleyd.agents import agent as common
+from parleyd.agents import events as common
+from parleyd.agents.commands import (
+    Approve,
+    Busy,
+    Command,
+    Cut,
+    EndOfTurn,
+    KeepAlive,
+    Know,
+    Prepared,
+    Rate,
+    Say,
+    SkipGreeting,
+    SpeakNow,
+    ToolDone,
+)
 from parleyd.agents.elevenlabs import client_messages as client
-from parleyd.agents.elevenlabs import server_messages as server
-from parleyd.audio.pcm import FORMATS, AudioFormat
-from parleyd.config.schema import ElevenLabs, Scalar, Variable
+from parleyd.agents.elevenlabs.answers import Answers
+from parleyd.agents.elevenlabs.meaning import Meaning
+from parleyd.agents.elevenlabs.reader import Reader
+from parleyd.agents.history import prose
+from parleyd.agents.provider import Received, SessionWish
+from parleyd.config.schema import ElevenLabs, Scalar
+from parleyd.core.faults import Fault
 
-# An agent can be set to any of FORMATS. The client has no say in it: no override exists for formats.
-DEFAULT_FORMAT = "pcm_16000"  # the official JavaScript client uses it if the metadata names no format
+# No message but the person's makes an agent of theirs speak. The words are such that it takes them neither for the
+# person's nor for a reason to change the language.
+OF_THE_DEVICE = "(This is a message of the device, not of the person. {instructions})"
 
-# The kind of the AgentError for a format outside this table; the session cannot go on.
-UNSUPPORTED_FORMAT = "unsupported_format"
-
-# The tool with which an agent hangs up.
-END_CALL = "end_call"
-
-# How long an agent waits for an approval by default.
-DEFAULT_APPROVAL_S = 300
-MOST_APPROVAL_S = 86400
-
-# Ids of events grow in small steps during a session. An id that differs from the last one by more than this, or a first
-# id that is larger than this, is ignored.
-FAR_IDS = 10_000
-MOST_FIRST_ID = 2**53
-# The longest sound that is dropped after an interruption: a server still sends the rest of the interrupted answer. If
-# more sound arrives, the server's ids are wrong, and the sound is played.
-MOST_STALE_S = 30.0
-# The longest text and the longest id that are kept; nobody reads longer ones.
-MOST_TEXT_CHARS = 100_000
-MOST_ID_CHARS = 200
-
-# Some servers describe the close in words, in the flat form of the error message.
-_WRAPPED_CLOSE = re.compile(r"received (?P<code>\d{4}) \([^)]*\)\s*(?P<text>.*)", re.DOTALL)
-
-_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
-
-_PART_KINDS: dict[str, Literal["start", "delta", "stop"]] = {"start": "start", "delta": "delta", "stop": "stop"}
-
-# The longest quotation of a server's text.
-_MAX_QUOTED_CHARS = 80
-
-_NOTHING = common.Received(())
-
-
-def is_stale(event_id: int, floor: int) -> bool:
-    """Whether audio is void after an interruption with the id `floor`.
-
-    The official clients disagree: Python and Node take "up to and including", the browser "strictly older". After a
-    typed message the reply's audio carries the very id of the interruption (elevenlabs-python issue 829), so the first
-    rule silences replies. Queued sound is discarded at the interruption anyway, whatever its id is.
-    """
-    return event_id < floor
+# The server's words for the reasons of a failed call; the rest are errors of this client.
+_ERROR_TYPES: dict[Fault, client.ToolErrorType] = {
+    Fault.TIMEOUT: "client_timeout",
+    Fault.CANCELLED: "user_rejected",
+    Fault.DENIED: "user_rejected",
+    Fault.SERVER: "external_server",
+    Fault.NOT_AUTHORISED: "customer_auth",
+}
 
 
 def opening_message(
@@ -98,351 +78,119 @@ def _sendable(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _with_whole_characters(message: str | bytes) -> bytes | None:
-    """The message with question marks for half surrogate pairs (`\\ud83d` without its other half): a server may cut a
-    text there, or a language model an emoji, and the decoder refuses the whole message for it. None: it has none."""
-    text = message if isinstance(message, str) else message.decode("utf-8", "replace")
-    if not _SURROGATE.search(text):
-        return None
-    try:
-        return json.dumps(json.loads(text), ensure_ascii=False).encode("utf-8", "replace")
-    except (ValueError, RecursionError):
-        return None
-
-
-def _number(told: server.Id) -> int | None:
-    return _id(server.number(told))
-
-
-def _speakable(text: str | None) -> str:
-    return (text or "").strip()[:MOST_TEXT_CHARS]
-
-
-def _id(event_id: int | None) -> int | None:
-    """The id in a form that can be sent back; all valid ids fit."""
-    return event_id if event_id is not None and 0 <= event_id <= MOST_FIRST_ID else None
-
-
-def _why(problem: Exception) -> str:
-    """The reason as one line that contains no part of the message."""
-    if isinstance(problem, RecursionError):
-        return "nested too deeply"
-    if isinstance(problem, UnicodeError):
-        return "not UTF-8"
-    if str(problem).startswith("Invalid value"):
-        return "two types in one message"  # an unknown one before a known one; msgspec repeats it
-    return str(problem)[: 2 * _MAX_QUOTED_CHARS]
-
-
 class ElevenLabsCodec:
-    """Implements agents.agent.Codec.
-
-    It counts: malformed (messages, or parts of them, that could not be used), unknown (messages of unknown types),
-    refused_calls (calls of tools that were answered with an error because of their form).
-    """
+    """Implements agents.provider.Codec."""
 
     def __init__(
         self,
         config: ElevenLabs,
+        wish: SessionWish,
+        variables: Mapping[str, Scalar] | None = None,
         *,
-        suppress_greeting: bool = False,
-        text_only: bool = False,
-        variables: Callable[[], Mapping[str, Scalar]] | None = None,
+        asks_for_text: bool | None = None,
     ) -> None:
-        """text_only: the agent is asked for writing instead of sound. variables: called once, by opening(), for the
-        values in this session; without it, the plain values are used.
+        """variables: the values of the dynamic variables in this session. asks_for_text: the agent is asked for writing
+        alone; None: if the wish is that.
 
         Raises TypeError or UnicodeEncodeError if JSON cannot represent free-form values of the configuration."""
-        self.malformed = 0
-        self.unknown = 0
-        self.refused_calls = 0
-        self._config = config
-        self._suppress_greeting = suppress_greeting
-        self._text_only = text_only
-        plain = {name: value for name, value in config.dynamic_variables.items() if not isinstance(value, Variable)}
-        self._variables = variables or (lambda: plain)
-        self._encoded_opening(plain)
-        self._seen_metadata = False
-        self._output_format: AudioFormat | None = None
-        self._floor = 0
-        self._latest_event_id: int | None = None
-        self._latest_response_id: int | None = None
-        self._stale_bytes = 0
+        self._wish = wish
+        self._reader = Reader()
+        self._answers = Answers(greets=wish.greet, by_text=wish.text_only)
+        self._opening = client.encode(
+            opening_message(
+                config,
+                suppress_greeting=not wish.greet,
+                text_only=wish.text_only if asks_for_text is None else asks_for_text,
+                variables=variables or {},
+            )
+        )
+
+    @property
+    def malformed(self) -> int:
+        """Messages, or parts of them, that could not be used."""
+        return self._reader.malformed
+
+    @property
+    def unknown(self) -> int:
+        """Messages of unknown types."""
+        return self._reader.unknown
+
+    @property
+    def refused_calls(self) -> int:
+        """Calls of tools that were answered with an error because of their form."""
+        return self._reader.refused_calls
+
+    def opening(self) -> Sequence[bytes]:
+        return (self._opening,)
 
     # ------------------------------------------------------------ receiving
 
-    def receive(self, message: str | bytes) -> common.Received:
-        try:
-            return self._understand(server.decode(message))
-        except server.UNREADABLE as problem:
-            fixed = _with_whole_characters(message)
-            if fixed is not None:
-                with contextlib.suppress(*server.UNREADABLE):
-                    return self._understand(server.decode(fixed))
-            return self._unreadable(message, problem)
+    def receive(self, message: str | bytes, now_s: float) -> Received:
+        read = self._reader.receive(message)
+        return Received(self.events_of(read.meanings, now_s), (*read.replies, *self._after(read.meanings)))
 
-    def _understand(self, message: server.ServerMessage) -> common.Received:
-        match message:
-            case server.Audio(audio_event=payload):
-                return self._audio(payload)
-            case server.Ping(ping_event=payload):
-                pong = client.encode(client.Pong(event_id=payload.event_id))
-                return common.Received((_notice(message),), (pong,))
-            case server.Interruption(interruption_event=payload):
-                return self._interruption(payload)
-            case server.AgentResponse(agent_response_event=payload):
-                return self._response(payload)
-            case server.ConversationInitiationMetadata(conversation_initiation_metadata_event=payload):
-                return self._metadata(payload)
-            case server.ClientToolCall(client_tool_call=payload):
-                return self._tool_call(payload)
-            case server.McpToolCall(mcp_tool_call=payload):
-                return self._mcp_tool_call(message, payload)
-            case server.AgentToolResponse(agent_tool_response=payload):
-                return _agent_tool_response(message, payload)
-            case server.AgentToolResponseFullPayload(agent_tool_response_full_payload=payload):
-                return _agent_tool_response(message, payload)
-            case server.Error() | server.ClientError():
-                return common.Received((_error(message),))
-            case _:
-                return common.Received((_text_event(message) or _notice(message),))
+    def events_of(self, meanings: Sequence[Meaning], now_s: float) -> list[common.AgentEvent]:
+        """The common events of what a message means."""
+        return [event for meaning in meanings for event in self._answers.step(meaning, now_s)]
 
-    def _unreadable(self, message: str | bytes, problem: Exception) -> common.Received:
-        try:
-            kind = server.type_of(message)
-        except server.UNREADABLE as worse:
-            return self._bad(_why(worse))
-        if kind in server.SERVER_TYPES:
-            return self._bad(f"{kind}: {_why(problem)}")
-        self.unknown += 1
-        return common.Received((common.Unknown(kind[:_MAX_QUOTED_CHARS]),))
-
-    def _bad(self, why: str) -> common.Received:
-        self.malformed += 1
-        return common.Received((common.Malformed(why),))
-
-    def _metadata(self, payload: server.MetadataPayload) -> common.Received:
-        if self._seen_metadata:
-            return self._bad("a second conversation_initiation_metadata; the first one stays")
-        self._seen_metadata = True
-        formats = []
-        for name in (payload.user_input_audio_format, payload.agent_output_audio_format):
-            known = FORMATS.get(name or DEFAULT_FORMAT)
-            if known is None:
-                shown = repr(name)[:_MAX_QUOTED_CHARS]
-                text = f"the agent uses the audio format {shown}, which this program does not know"
-                return common.Received((common.AgentError(text, UNSUPPORTED_FORMAT, hopeless=True),))
-            formats.append(known)
-        input_format, self._output_format = formats
-        conversation_id = (payload.conversation_id or "")[:MOST_ID_CHARS]
-        return common.Received((common.Ready(conversation_id, input_format, self._output_format),))
-
-    def _audio(self, payload: server.AudioPayload) -> common.Received:
-        data = payload.audio_base_64
-        if not data:
-            # A last message may have no audio, and only mark the end.
-            return _NOTHING if data is not None or payload.is_final else self._bad("audio without audio_base_64")
-        if self._output_format is None:
-            return self._bad("audio before its format is known")
-        event_id = self._believed_id(payload.event_id)
-        if is_stale(event_id, self._floor):
-            self._stale_bytes += len(data)
-            if self._stale_bytes <= MOST_STALE_S * self._output_format.rate_hz * self._output_format.sample_bytes:
-                return _NOTHING
-            self._lower_floor(event_id)
-        # Chunks may end in the middle of a sample; playback joins the halves.
-        return common.Received((common.AgentAudio(event_id, data),))
-
-    def _interruption(self, payload: server.InterruptionPayload) -> common.Received:
-        event_id = self._believed_id(payload.event_id)
-        # Audio without an id, if any comes, counts as new: it is taken for the latest.
-        self._floor = max(self._floor, event_id)
-        self._stale_bytes = 0
-        return common.Received((common.Interruption(event_id),))
-
-    def _believed_id(self, told: server.Id) -> int:
-        """An event's id; the latest id for an event without an id, or with an implausible one."""
-        event_id, latest = server.number(told), self._latest_event_id
-        most = MOST_FIRST_ID if latest is None else latest + FAR_IDS
-        if event_id is None or not 0 <= event_id <= most:
-            return latest or 0
-        self._latest_event_id = max(latest or 0, event_id)
-        return event_id
-
-    def _lower_floor(self, event_id: int) -> None:
-        """Events with this id are new, whatever the last interruption said."""
-        self._floor = min(self._floor, event_id)
-        self._latest_event_id = event_id
-        self._stale_bytes = 0
-
-    def _response(self, payload: server.AgentResponsePayload) -> common.Received:
-        """If the text of a new answer would be void, the interruption's id did not belong to answers."""
-        event_id = server.number(payload.event_id)
-        if event_id is not None and event_id >= 0 and event_id != self._latest_response_id:
-            if is_stale(event_id, self._floor):
-                self._lower_floor(event_id)
-            self._latest_response_id = event_id
-        return common.Received((common.AgentResponse(_speakable(payload.agent_response), _id(event_id)),))
-
-    def _tool_call(self, payload: server.ClientToolCallPayload) -> common.Received:
-        """A call that cannot be understood is answered with an error, because the agent waits for the answer."""
-        parameters = _object_of(payload.parameters)
-        if not payload.tool_call_id:
-            return self._bad("client_tool_call without tool_call_id")
-        if not payload.tool_name:
-            problem = "The call names no tool."
-        elif not isinstance(parameters, dict):
-            problem = "The parameters must be an object with their names. Nothing was done; call it again so."
-        else:
-            expects_response = payload.expects_response is not False
-            call = common.ToolCall(payload.tool_name, payload.tool_call_id, parameters, expects_response)
-            return common.Received((call,))
-        self.refused_calls += 1
-        events = (common.Malformed(f"client_tool_call: {problem}"),)
-        if payload.expects_response is False:
-            return common.Received(events)
-        reply = self.tool_result(payload.tool_call_id, problem, is_error=True, error_type="external_client")
-        return common.Received(events, (reply,))
-
-    def _mcp_tool_call(self, message: server.McpToolCall, payload: server.McpToolCallPayload) -> common.Received:
-        """A call that needs approval becomes a question; a call without a name cannot be approved, and is refused at
-        once."""
-        notice = _notice(message)
-        if payload.state != "awaiting_approval":
-            return common.Received((notice,))
-        if not payload.tool_call_id:
-            return self._bad("mcp_tool_call without tool_call_id")
-        parameters = {} if payload.parameters is None else payload.parameters
-        if not payload.tool_name or not isinstance(parameters, dict):
-            reply = self.approval(payload.tool_call_id, is_approved=False)
-            problem = "mcp_tool_call: no name, or parameters that are no object"
-            return common.Received(self._bad(problem).events, (reply,))
-        asked = common.ApprovalAsked(
-            payload.tool_call_id,
-            payload.service_id or "",
-            payload.tool_name,
-            payload.tool_description or "",
-            parameters,
-            float(max(0, min(server.number(payload.approval_timeout_secs) or DEFAULT_APPROVAL_S, MOST_APPROVAL_S))),
-        )
-        return common.Received((notice, asked))
+    def _after(self, meanings: Sequence[Meaning]) -> list[bytes]:
+        """At the beginning the agent is told the conversation so far."""
+        is_ready = any(isinstance(meaning, common.Ready) for meaning in meanings)
+        return [_context(prose(self._wish.history))] if is_ready and self._wish.history else []
 
     # ------------------------------------------------------------ sending
-
-    def opening(self) -> bytes:
-        return self._encoded_opening(self._variables())
-
-    def _encoded_opening(self, variables: Mapping[str, Scalar]) -> bytes:
-        return client.encode(
-            opening_message(
-                self._config,
-                suppress_greeting=self._suppress_greeting,
-                text_only=self._text_only,
-                variables=variables,
-            )
-        )
 
     def audio(self, data: bytes) -> bytes:
         return client.encode(client.UserAudioChunk(data))
 
-    def user_message(self, text: str) -> bytes:
-        return client.encode(client.UserMessage(text=_sendable(text)))
-
-    def user_activity(self) -> bytes:
-        return client.encode(client.UserActivity())
-
-    def contextual_update(self, text: str, context_id: str | None = None) -> bytes:
-        """context_id: this text replaces an earlier one with the same id."""
-        return client.encode(client.ContextualUpdate(text=_sendable(text), context_id=context_id))
-
-    def tool_result(
-        self, call_id: str, result: str, *, is_error: bool, error_type: common.ToolErrorType | None = None
-    ) -> bytes:
-        return client.encode(
-            client.ClientToolResult(
-                tool_call_id=call_id, result=_sendable(result), is_error=is_error, error_type=error_type
-            )
-        )
-
-    def approval(self, call_id: str, *, is_approved: bool) -> bytes:
-        return client.encode(client.McpToolApprovalResult(tool_call_id=call_id, is_approved=is_approved))
-
-    def feedback(self, event_id: int, score: Literal["like", "dislike"] | None) -> bytes:
-        """event_id: of an agent response. score: None takes an earlier one back."""
-        return client.encode(client.Feedback(event_id=event_id, score=score))
-
-    def multimodal_message(self, text: str | None, file_ids: tuple[str, ...] = ()) -> bytes:
-        """file_ids: of files that were uploaded into this conversation before."""
-        files = [client.FileInput(file_id=file_id) for file_id in file_ids]
-        return client.encode(
-            client.MultimodalMessage(
-                text=client.UserMessage(text=_sendable(text)) if text else None,
-                files=files or None,
-                file=files[0] if files else None,
-            )
-        )
+    def send(self, command: Command, now_s: float) -> Sequence[bytes]:
+        match command:
+            case Say(text=text, attachments=attachments):
+                message = _with_files(text, attachments) if attachments else client.UserMessage(text=_sendable(text))
+                return (client.encode(message),)
+            case Know(text=text, key=key):
+                return (_context(text, key),)
+            case SpeakNow(instructions=instructions):
+                said = OF_THE_DEVICE.format(instructions=instructions)
+                return (client.encode(client.UserMessage(text=_sendable(said))),)
+            case ToolDone():
+                return (client.encode(_result(command)),)
+            case Approve(call_id=call_id, is_allowed=is_allowed):
+                return (client.encode(client.McpToolApprovalResult(tool_call_id=call_id, is_approved=is_allowed)),)
+            case Rate(answer=answer, score=score):
+                event_id = self._answers.rating_id(answer)
+                return () if event_id is None else (client.encode(client.Feedback(event_id=event_id, score=score)),)
+            case Busy():
+                return (client.encode(client.UserActivity()),)
+            case Cut(by=by):
+                # The server knows nothing of what was heard. After its own interruption it sends nothing stale.
+                if by == "local":
+                    self._answers.cut(now_s)
+                return ()
+            case SkipGreeting():
+                self._answers.skip_greeting(now_s)
+                return ()
+            case EndOfTurn() | KeepAlive():
+                return ()
 
 
-# ---------------------------------------------------------------- events
+def _context(text: str, context_id: str | None = None) -> bytes:
+    return client.encode(client.ContextualUpdate(text=_sendable(text), context_id=context_id))
 
 
-def _object_of(parameters: object) -> object:
-    """The parameters as an object. Some models send the object as the text of its JSON; missing parameters are an empty
-    object."""
-    if isinstance(parameters, str):
-        with contextlib.suppress(msgspec.DecodeError, RecursionError):
-            return msgspec.json.decode(parameters)
-    return {} if parameters is None else parameters
+def _result(done: ToolDone) -> client.ClientToolResult:
+    fault = done.fault
+    return client.ClientToolResult(
+        tool_call_id=done.call_id,
+        result=_sendable(done.text),
+        is_error=fault is not None,
+        error_type=None if fault is None else _ERROR_TYPES.get(fault, "external_client"),
+    )
 
 
-def _notice(message: server.ServerMessage) -> common.Notice:
-    fields = msgspec.to_builtins(message)
-    kind = fields.pop("type")
-    payload = next(iter(fields.values()), None)
-    return common.Notice(kind, payload or {})
-
-
-def _text_event(message: server.ServerMessage) -> common.AgentEvent | None:
-    """The text of the message; None if the message is about something else."""
-    number = _number
-    match message:
-        case server.UserTranscript(user_transcription_event=said):
-            return common.UserTranscript(_speakable(said.user_transcript), True, number(said.event_id))
-        case server.TentativeUserTranscript(tentative_user_transcription_event=said):
-            return common.UserTranscript(_speakable(said.user_transcript), False, number(said.event_id))
-        case server.AgentResponseCorrection(agent_response_correction_event=correction):
-            return common.AgentResponseCorrection(
-                _speakable(correction.original_agent_response),
-                _speakable(correction.corrected_agent_response),
-                number(correction.event_id),
-            )
-        case server.AgentChatResponsePart(text_response_part=part):
-            # An unknown kind still carries text.
-            kind = _PART_KINDS.get(part.type or "", "delta")
-            told = part.event_id
-            part_id = told[:MOST_ID_CHARS] if isinstance(told, str) else _number(told)
-            return common.AgentResponsePart(kind, (part.text or "")[:MOST_TEXT_CHARS], part_id)
-        case server.AgentResponseComplete(agent_response_complete_event=complete):
-            return common.AgentResponseComplete(number(complete.event_id) if complete else None)
-        case _:
-            return None
-
-
-def _agent_tool_response(message: server.ServerMessage, payload: server.AgentToolPayload) -> common.Received:
-    notice = _notice(message)
-    happened = payload.is_error is not True and payload.is_called is not False and payload.is_blocked is not True
-    if payload.tool_name == END_CALL and happened:
-        return common.Received((notice, common.AgentHangsUp()))
-    return common.Received((notice,))
-
-
-def _error(message: server.Error | server.ClientError) -> common.AgentError:
-    """An error in one of three forms: a payload of either contract, or a flat message."""
-    detail = message.error_event or server.ErrorPayload()
-    kind = detail.error_type or detail.error_name
-    code = server.number(detail.code)
-    text = detail.message or message.message or detail.reason or detail.debug_message or ""
-    if wrapped := _WRAPPED_CLOSE.fullmatch(text.strip()):
-        text = wrapped["text"]
-        code = code or int(wrapped["code"])
-    return common.AgentError(" ".join(text.split()) or kind or "an error without words", kind, code)
+def _with_files(text: str, attachments: Sequence[Prepared]) -> client.MultimodalMessage:
+    """attachments: uploaded into this conversation before."""
+    files = [client.FileInput(file_id=attachment.reference) for attachment in attachments]
+    return client.MultimodalMessage(
+        text=client.UserMessage(text=_sendable(text)) if text else None, files=files, file=files[0]
+    )

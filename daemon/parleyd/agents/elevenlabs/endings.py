@@ -23,9 +23,9 @@ import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 
-from parleyd.agents.agent import AgentError
 from parleyd.agents.elevenlabs import account
-from parleyd.agents.elevenlabs.codec import UNSUPPORTED_FORMAT
+from parleyd.agents.elevenlabs.reader import UNSUPPORTED_FORMAT
+from parleyd.agents.events import AgentError
 from parleyd.core.endings import NORMAL_CLOSURE, Ending, EndingKind
 
 _MAX_QUOTED_CHARS = 200
@@ -48,6 +48,8 @@ class _Verdict:
     decisive: bool = False
     """It cannot pass by itself: it counts even when the line was lost before the close arrived."""
     refused_override: str | None = None
+    refuses_silence: bool = False
+    """The refused override was the one against the greeting."""
     time_is_up: bool = False
     quote: str = ""
     """The server's own words, as they can be shown."""
@@ -57,7 +59,7 @@ class _Verdict:
 
     def ending(self, code: int | None) -> Ending:
         reason = f'{self.say} ("{self.quote}")' if self.quote else self.say
-        return Ending(self.kind, reason, self.hint, code, self.refused_override, self.time_is_up)
+        return Ending(self.kind, reason, self.hint, code, self.refuses_silence, self.time_is_up)
 
 
 def _retry(say: str, hint: str | None = None) -> _Verdict:
@@ -245,9 +247,19 @@ def judge_close(
     configured_overrides: the names that are set in elevenlabs.overrides. A refused first_message that is not among them
     was sent to suppress the greeting, and has another hint.
     """
-    close = _Close(code, reason, error, configured_overrides)
-    verdict = next(verdict for judge in _JUDGES if (verdict := judge(close)) is not None)
-    return verdict.ending(code)
+    return _verdict(_Close(code, reason, error, configured_overrides)).ending(code)
+
+
+def refused_override(
+    code: int | None, reason: str, error: AgentError | None, *, configured_overrides: Collection[str] = _OVERRIDES
+) -> str | None:
+    """The name, as in the configuration, of the override that the agent does not allow; None if the session ended for
+    another reason. The arguments are those of judge_close."""
+    return _verdict(_Close(code, reason, error, configured_overrides)).refused_override
+
+
+def _verdict(close: _Close) -> _Verdict:
+    return next(verdict for judge in _JUDGES if (verdict := judge(close)) is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,7 +390,8 @@ def _refused_override(api_field: str, configured_overrides: Collection[str]) -> 
     elif name == "custom_llm_extra_body":
         hint += f", or remove elevenlabs.{name}"
     verdict = _final(f"the agent does not allow the override '{name}'", hint, decisive=True)
-    return replace(verdict, refused_override=name)
+    refuses_silence = name == "first_message" and name not in configured_overrides
+    return replace(verdict, refused_override=name, refuses_silence=refuses_silence)
 
 
 def _missing_variables(listed: str, where: str | None) -> _Verdict:

@@ -10,11 +10,12 @@ import json
 import secrets
 from urllib.parse import quote
 
-from parleyd.agents.agent import Attachment, UploadError
 from parleyd.agents.elevenlabs.address import post
 from parleyd.agents.elevenlabs.endings import judge_http, one_line
+from parleyd.agents.provider import Attachment, UploadError
 from parleyd.core.endings import DialError
 
+MOST_BYTES = 20 * 2**20
 CONVERSATIONS_PATH = "/v1/convai/conversations"
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from parleyd.agents.agent import Address, AgentError
 from parleyd.agents.elevenlabs import speech_messages as messages
 from parleyd.agents.elevenlabs.address import speech_address
+from parleyd.agents.elevenlabs.formats import parse_format
 from parleyd.agents.elevenlabs.speech_endings import judge_close, judge_http
+from parleyd.agents.events import AgentError
+from parleyd.agents.provider import Address
 from parleyd.agents.speech import SpeechReceived
-from parleyd.audio.pcm import parse_format
 from parleyd.config.schema import Announce
 from parleyd.core.endings import Ending
 
@@ -20,12 +21,15 @@ _NOTHING = SpeechReceived()
 class ElevenLabsSpeech:
     """Implements agents.speech.Speech. api_key: None for a server on this machine that needs none."""
 
+    hint_endless = "check elevenlabs.base_url and announce.model_id"
+
     def __init__(self, config: Announce, base_url: str, voice_id: str, api_key: str | None) -> None:
         self._config = config
         self._base_url = base_url
         self._voice_id = voice_id
         self._api_key = api_key
         self.output_format = parse_format(config.output_format)
+        self.server_key: str | None = "elevenlabs.base_url"
 
     def __repr__(self) -> str:
         return f"<ElevenLabsSpeech {self._voice_id}, {'no key' if self._api_key is None else 'with a key'}>"

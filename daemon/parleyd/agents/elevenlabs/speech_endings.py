@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from parleyd.agents.agent import AgentError
 from parleyd.agents.elevenlabs import account
 from parleyd.agents.elevenlabs.endings import detail, one_line
+from parleyd.agents.events import AgentError
 from parleyd.core.endings import Ending, EndingKind
 
 

@@ -94,6 +94,9 @@ class EarconCues:
                 self._present_s = event.at_s
             case events.TalkStopped() | events.UtteranceEnded():
                 return self._paused(event.at_s)
+            case events.AnswerFailed():
+                # Silence would be taken for an answer that takes its time.
+                return self._sound("error", event.at_s)
             case events.AnswerEnded(lost_ms=lost_ms) if lost_ms:
                 # The answer stops in the middle of a sentence, which must not be taken for its end.
                 return self._sound("error", event.at_s)

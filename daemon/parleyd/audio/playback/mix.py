@@ -156,12 +156,12 @@ class Mix:
         """No more of this answer will come: its last samples need not wait for others."""
         self._playhead.end(answer)
 
-    def clear(self, now_s: float, *, fade: bool) -> Heard | None:
+    def clear(self, now_s: float, *, fade: bool) -> tuple[Heard, ...]:
         """Throws away all of the agent's voice that the device has not taken.
 
         With a fade, the sound ends within FADE_S, and all that the device has taken counts as heard. Without one it
         ends at once, and so does what the device holds, which has to be closed: only what is through counts as heard.
-        → what was heard of the answer that was sounding, or next in turn; None if there was none.
+        Returns what was heard of each answer that was sounding or waited, in the order of sounding.
         """
         self._collect(now_s)
         told = self._playhead.clear(now_s, sharp=not fade, fade_s=FADE_S if fade else 0.0)
@@ -171,7 +171,7 @@ class Mix:
         if fade and (ready or self._last_sample):
             last = int.from_bytes(self._last_sample, "little", signed=True)
             self._fade = sound.fade_out(ready, round(FADE_S * self._voice.rate_hz), last)
-        return next((it for it in told if isinstance(it, Heard)), None)
+        return tuple(it for it in told if isinstance(it, Heard))
 
     def discard(self, on: bool, now_s: float) -> None:
         """While on, nobody can hear: what waits counts as cleared, and what comes does too."""

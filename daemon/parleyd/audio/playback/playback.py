@@ -133,9 +133,9 @@ class Playback:
         with self._mixing() as mix:
             mix.end_answer(answer)
 
-    def clear(self) -> Heard | None:
+    def clear(self) -> tuple[Heard, ...]:
         """Throws away all that has not been heard; the sound ends with a fade, or if cut is sharp, the device is closed
-        and reopened. → what was heard of the answer that was sounding, or next in turn; None if there was none."""
+        and reopened. Returns what was heard of each answer that was sounding or waited, in the order of sounding."""
         with self._mixing() as mix:
             if self._sharp:
                 self._cut_wanted = True

@@ -1,4 +1,4 @@
-"""What is told to the agent beside the sound: typed texts, context, files, feedback, what tools have found out. Pure.
+"""The input of the agent beside the sound: typed texts, context, files, ratings, results of tools. Pure.
 
 Each goes into the session that is open now. Without one, some wait for the next session, and others are refused.
 """
@@ -9,29 +9,30 @@ from collections import deque
 from collections.abc import Callable
 from typing import Literal
 
-from parleyd.agents.agent import Codec
-from parleyd.conversation.dialogue.commands import Command, Publish, Send
+from parleyd.agents import commands as to_agent
+from parleyd.agents.commands import Busy, Know, Prepared, Rate, Say, SpeakNow
+from parleyd.conversation.dialogue.commands import Channel, Command, Publish, Send
 from parleyd.core import events
 from parleyd.tools.timers import duration
 
-# What the agent is told again in the next session, if it has not answered since; more would be a chronicle.
+# The number of messages of the device that the agent is told again in the next session, if it has not answered since;
+# more would be a chronicle.
 MAX_TO_TELL = 8
-# A contextual update makes no agent speak; a message does. In words that it takes neither for the person's nor for a
-# reason to change the language.
+# Context makes no agent speak; this does.
 ASK = (
-    "(This is a message of the device, not of the person. Something has just happened there, of which you have been "
-    "told. Tell the person now, in one short sentence, in the language that you speak with them.)"
+    "Something has just happened on the device, of which you have been told. Tell the person now, in one short "
+    "sentence, in the language that you speak with them."
 )
 # From then on the agent is told how long ago it was.
 JUST_NOW_S = 60.0
-# Typed texts that wait to be answered.
+# The number of typed texts that wait to be answered.
 MOST_TEXTS = 20
 
 
 class Typed:
-    """What was typed rather than spoken: kept, like speech, until the agent shows that it has heard it.
+    """Texts that were typed rather than spoken: kept, like speech, until the agent shows that it has heard them.
 
-    Bounded: beyond MOST_TEXTS the oldest goes. What goes unread is returned: (text, when it was typed).
+    Bounded: beyond MOST_TEXTS the oldest goes. Texts that go unread are returned: (text, when it was typed).
     """
 
     def __init__(self) -> None:
@@ -49,7 +50,7 @@ class Typed:
 
     @property
     def waiting(self) -> tuple[str, ...]:
-        """In order; what a new session has to be told."""
+        """The texts that a new session has to be told, in order."""
         return tuple(text for text, _ in self._texts)
 
     @property
@@ -58,13 +59,13 @@ class Typed:
         return self._texts[-1][1] if self._texts else None
 
     def answered(self) -> tuple[str, ...]:
-        """The agent answers: → all that it has heard now, which is kept no longer."""
+        """The agent answers. Returns all texts that it has heard now; they are kept no longer."""
         heard = self.waiting
         self._texts.clear()
         return heard
 
     def forget(self, before_s: float) -> list[tuple[str, float]]:
-        """Gives up what was typed before that."""
+        """Gives up the texts that were typed before that."""
         gone: list[tuple[str, float]] = []
         while self._texts and self._texts[0][1] < before_s:
             gone.append(self._texts.popleft())
@@ -79,13 +80,12 @@ class AgentInput:
 
     def __init__(self, emit: Callable[[Command], None]) -> None:
         self._emit = emit
-        self._session: object | None = None
-        self._codec: Codec | None = None
+        self._session: Channel | None = None
         self._typed = Typed()
-        # To files; not said again in the next session, which does not have them.
+        # Texts to files; not said again in the next session, which does not have the files.
         self._with_files: list[str] = []
         self._to_tell: deque[tuple[str, float]] = deque(maxlen=MAX_TO_TELL)
-        self._response_id: int | None = None
+        self._rated: str | None = None
         # When the agent was last told something.
         self.activity_s = 0.0
         # When the person last told the agent something, or did something on the device; and when the device last made
@@ -94,53 +94,50 @@ class AgentInput:
 
     # ------------------------------------------------------------ the session
 
-    def open(self, session: object, codec: Codec, said: str | None, now_s: float) -> None:
-        """said: what was said in the sessions before, if the agent is to know."""
-        self._session, self._codec = session, codec
-        self._response_id = None
-        if said is not None:
-            self._send(codec.contextual_update(said))
+    def open(self, session: Channel, now_s: float) -> None:
+        self._session = session
+        self._rated = None
         for text, told_s in self._to_tell:
             ago_s = now_s - told_s
             when = f" That was {duration(ago_s)} ago." if ago_s >= JUST_NOW_S else ""
-            self._send(codec.contextual_update(text + when))
+            self._send(Know(text + when))
         for text in self._typed.waiting:
-            self._send(codec.user_message(text))
+            self._send(_spoken_for(text))
         self._typed.read()
 
     def close(self) -> None:
-        """Nobody is there to be told anything; what was typed and not answered waits for the next session."""
-        self._session = self._codec = None
+        """Nobody is there to be told anything; texts that were typed and not answered wait for the next session."""
+        self._session = None
         self._with_files.clear()
 
     @property
-    def codec(self) -> Codec | None:
-        """That of the session which is open."""
-        return self._codec
+    def is_open(self) -> bool:
+        """There is a session."""
+        return self._session is not None
 
     @property
     def typed_s(self) -> float | None:
-        """When the newest of what was typed and not yet answered was typed."""
+        """When the newest text was typed that is not yet answered."""
         return self._typed.newest_s
 
     @property
     def only_device_typed(self) -> bool:
-        """All that waits to be answered is the device's own message."""
+        """Nothing waits to be answered but the device's own message."""
         return set(self._typed.waiting) == {ASK}
 
     def forget_typed(self, before_s: float, cause: str, now_s: float) -> None:
-        """What was typed before that, and not answered; tells of what was never sent."""
+        """Gives up the texts that were typed before that and not answered; tells of those that were never sent."""
         self._lost(self._typed.forget(before_s), cause, now_s)
 
     def answered(self) -> tuple[str, ...]:
-        """→ what was typed and is answered now."""
+        """The agent answers. Returns the texts that were typed and are answered now."""
         self._to_tell.clear()
         with_files, self._with_files = self._with_files, []
         return (*(text for text in self._typed.answered() if text != ASK), *with_files)
 
-    def response(self, event_id: int | None) -> None:
-        """The agent's answer to which feedback() is given from now on."""
-        self._response_id = event_id
+    def rates(self, answer: str | None) -> None:
+        """feedback() is given to this answer from now on; None: to none."""
+        self._rated = answer
 
     # ------------------------------------------------------------ commands
 
@@ -150,42 +147,45 @@ class AgentInput:
         self._emit(Publish(events.Typed(at_s=now_s, text=text)))
         self._keep(text, now_s)
 
-    def context(self, text: str, context_id: str | None, now_s: float, *, by_person: bool) -> bool:
-        """Something the agent should know. → whether there is a session to tell it. by_person: not by the device."""
-        if self._codec is None:
+    def context(self, text: str, key: str | None, now_s: float, *, by_person: bool) -> bool:
+        """Something the agent should know. by_person: the person tells it, and not the device. Returns whether there is
+        a session to tell it."""
+        if self._session is None:
             return False
         if by_person:
             self.activity_s = self.person_s = now_s
-        self._send(self._codec.contextual_update(text, context_id))
+        self._send(Know(text, key))
         return True
 
-    def send_file(self, file_id: str, text: str | None, sent: events.FileSent, now_s: float) -> bool:
-        """A file that was uploaded into this conversation, and what the person says to it. → whether there still is a
-        session to tell. sent: told before the agent can answer."""
-        if self._codec is None:
+    def send_file(self, file: Prepared, text: str | None, sent: events.FileSent, now_s: float) -> bool:
+        """A file, and the person's words to it. sent: told before the agent can answer. Returns whether there is still
+        a
+        session to tell."""
+        if self._session is None:
             return False
         self.activity_s = self.person_s = now_s
         if text:
             self._with_files.append(text)
             self._emit(Publish(events.Typed(at_s=now_s, text=text)))
         self._emit(Publish(sent))
-        self._send(self._codec.multimodal_message(text, (file_id,)))
+        self._send(Say(text or "", (file,)))
         return True
 
     def user_active(self, now_s: float) -> bool:
-        """The person is busy with the device. → whether there is a session to tell."""
-        if self._codec is None:
+        """The person is busy with the device. Returns whether there is a session to tell."""
+        if self._session is None:
             return False
         self.activity_s = self.person_s = now_s
-        self._send(self._codec.user_activity())
+        self._send(Busy())
         return True
 
     def feedback(self, score: Literal["like", "dislike"] | None, now_s: float) -> bool:
-        """On the agent's last answer. → whether there is one in this session."""
-        if self._codec is None or self._response_id is None:
+        """The person's opinion of the agent's last answer. Returns whether there is one in this session that can be
+        rated."""
+        if self._session is None or self._rated is None:
             return False
         self.activity_s = self.person_s = now_s
-        self._send(self._codec.feedback(self._response_id, score))
+        self._send(Rate(self._rated, score))
         return True
 
     # ------------------------------------------------------------ tools
@@ -193,38 +193,42 @@ class AgentInput:
     def tell(self, text: str, now_s: float, *, ask: bool) -> None:
         """Makes the agent know something: now, or when the next session begins; and in each further one until it has
         answered. ask: it shall also say so; in a session that is still to begin it does, for nobody else has begun it,
-        unless it comes too late, as with what was typed.
+        unless it comes too late, as with texts that were typed.
         """
         self._to_tell.append((text, now_s))
         self.device_s = now_s
-        if self._codec is not None:
+        if self._session is not None:
             self.activity_s = now_s
-            self._send(self._codec.contextual_update(text))
-        if (ask or self._codec is None) and ASK not in self._typed.waiting:
+            self._send(Know(text))
+        if (ask or self._session is None) and ASK not in self._typed.waiting:
             self._keep(ASK, now_s)
 
-    def reply(self, session: object, message: Callable[[Codec], bytes], now_s: float) -> bool:
-        """Only into the session from which the question came; False when that is over."""
-        if self._codec is None or self._session is not session:
+    def reply(self, session: Channel, command: to_agent.Command, now_s: float) -> bool:
+        """Only into the session from which the question came. Returns False when that is over."""
+        if self._session is not session:
             return False
         self.activity_s = now_s
-        self._send(message(self._codec))
+        self._send(command)
         return True
 
     # ------------------------------------------------------------ inside
 
-    def _send(self, message: bytes) -> None:
+    def _send(self, command: to_agent.Command) -> None:
         assert self._session is not None
-        self._emit(Send(self._session, message))
+        self._emit(Send(self._session, command))
 
     def _keep(self, text: str, now_s: float) -> None:
         """Until it is answered; sends it if there is a session."""
         self._lost(self._typed.add(text, now_s), "more was typed than is kept", now_s)
-        if self._codec is not None:
-            self._send(self._codec.user_message(text))
+        if self._session is not None:
+            self._send(_spoken_for(text))
             self._typed.read()
 
     def _lost(self, unread: list[tuple[str, float]], cause: str, now_s: float) -> None:
         for text, typed_s in unread:
             if text != ASK:
                 self._emit(Publish(events.TypedLost(at_s=now_s, text=text, typed_s=typed_s, cause=cause)))
+
+
+def _spoken_for(text: str) -> to_agent.Command:
+    return SpeakNow(ASK) if text == ASK else Say(text)

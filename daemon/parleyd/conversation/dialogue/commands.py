@@ -1,4 +1,4 @@
-"""What follows from what happens in the conversation: for the session, the speaker, the tools and the bus. Pure.
+"""The consequences of events in the conversation: for the session, the speaker, the tools and the bus. Pure.
 
 conversation.py decides on them, dialogue.py carries them out.
 """
@@ -6,29 +6,44 @@ conversation.py decides on them, dialogue.py carries them out.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
-from parleyd.agents.agent import ApprovalAsked, ToolCall
+from parleyd.agents import commands as to_agent
+from parleyd.agents.events import ApprovalAsked, ToolCall
 from parleyd.audio.pcm import AudioFormat
+from parleyd.conversation.dialogue.answers import Answer
 from parleyd.core import events
 from parleyd.core.log_fields import Fields
 
 # ---------------------------------------------------------------- to the session
 
 
+class Channel(Protocol):
+    """One session, as a way to tell the agent something; also the name of the session. See session.Session."""
+
+    def send(self, command: to_agent.Command) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Send:
-    """A message for the agent, in this session and in no other."""
+    """A command for the agent, in this session and in no other."""
 
-    session: object
-    message: bytes
+    session: Channel
+    command: to_agent.Command
 
 
 @dataclass(frozen=True, slots=True)
 class Transcribed:
-    """The agent has made words of what was sent: see Uplink.transcribed."""
+    """The agent has made words of the sound that was sent: see Uplink.transcribed."""
 
     at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The agent has all speech up to this position in the sound that was sent: see Uplink.taken."""
+
+    until_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +59,7 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class SetFormat:
-    """What is played from now on comes in this format."""
+    """The sound that is played from now on comes in this format."""
 
     fmt: AudioFormat
 
@@ -66,10 +81,16 @@ class EndAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Throw away all that waits to be heard, and tell what was heard of it."""
+    """Throw away all sound that waits to be heard, and tell the agent what was heard.
+
+    session: None if none is open, while sound of an earlier one was still playing. answers: those of the session that
+    this ends.
+    """
 
     by: Literal["server", "local"]
     at_s: float
+    session: Channel | None
+    answers: tuple[Answer, ...] = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +105,7 @@ class Duck:
 class UseTool:
     """The result goes to Conversation.tool_worked, with this session and this key."""
 
-    session: object
+    session: Channel
     call: ToolCall
     key: str
 
@@ -93,9 +114,16 @@ class UseTool:
 class AskApproval:
     """The answer goes to Conversation.approval_given, with this session and this key."""
 
-    session: object
+    session: Channel
     asked: ApprovalAsked
     key: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelTools:
+    """The agent waits for these calls no longer: they are stopped, without a result."""
+
+    call_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +154,7 @@ class Log:
 Command = (
     Send
     | Transcribed
+    | Taken
     | Answered
     | SetFormat
     | Play
@@ -134,6 +163,7 @@ Command = (
     | Duck
     | UseTool
     | AskApproval
+    | CancelTools
     | PersonSpeaks
     | SessionOver
     | Publish

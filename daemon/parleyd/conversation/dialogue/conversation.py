@@ -1,61 +1,76 @@
 """The conversation itself: what the agent does, what the person does, and what follows from it. Pure.
 
 Events come in from the agent (agent_event), the person (talk_…), the speaker (answer_…), the tools (tool_worked,
-approval_given) and from commands (say, tell, …), each with its time. What follows is collected as commands, which
-take_commands() hands out in the order in which they are to be carried out. What has to be known of the speaker, the
+approval_given) and from commands (say, tell, …), each with its time. The consequences are collected as commands, which
+take_commands() hands out in the order in which they are to be carried out. All that has to be known of the speaker, the
 tools and the uplink is an argument.
 
 **Sessions.** A conversation goes on over several sessions. begin() opens one, line_ended() closes it, conclude() ends
-the conversation. A session is known by a token; nothing that comes of a session which is not open counts.
+the conversation. A session is known by its channel; events of a session which is not open count for nothing.
+
+**Providers** differ by their capabilities, and by nothing else: this module knows none by name. The answers have the
+provider's ids (agents/events.py); the numbers under which everybody else knows them are given here.
 
 **Invariants**, held by tests/conversation/test_conversation.py over generated sequences:
 
-1. Every message goes into the session that was open when it was decided on. A session is told nothing after it ended.
-2. What was typed goes into each session once, in order, until an answer shows that the agent has it; after that never
-   again. What was never sent and is given up is told as lost, once.
-3. Answers are numbered upwards. After a cut, a final transcript or a new session, sound belongs to a later answer, so
-   at most one answer has the floor.
-4. After a cut by this side, nothing more of that turn is played: a cut leaves nothing.
-5. What is told to the next session as heard of an answer that was cut is no more than what the speaker played of it; of
-   one that was cut before its sound began, nothing. (Of an answer whose line went in its middle the whole text is told:
-   how much of it had come as sound, nobody knows.)
+1. Every command for the agent goes into the session that was open when it was decided on. A session is told nothing
+   after it ended.
+2. A typed text goes into each session once, in order, until an answer shows that the agent has it; after that never
+   again. A text that was never sent and is given up is told as lost, once.
+3. Answers are numbered upwards. At most one answer has the floor.
+4. After a cut nothing more is played of the answers that had begun: a cut leaves nothing.
+5. The next session is told no more of an answer that was cut than the speaker played of it; of one that was cut before
+   its sound began, nothing. (Of an answer whose line was lost in its middle the whole text is told: how much of it had
+   come as sound, nobody knows.)
 6. The agent's voice is ducked only while both talk, and comes back when one of them ends.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from parleyd.agents.agent import (
+from parleyd.agents import commands as to_agent
+from parleyd.agents.commands import Approve, Prepared, SkipGreeting, SpeakNow, ToolDone
+from parleyd.agents.events import (
     AgentAudio,
     AgentError,
     AgentEvent,
     AgentHangsUp,
-    AgentResponse,
-    AgentResponseComplete,
-    AgentResponseCorrection,
-    AgentResponsePart,
+    AnswerBegins,
+    AnswerEnds,
+    AnswerFailed,
+    AnswerText,
+    AnswerTextEnds,
     ApprovalAsked,
-    Codec,
-    Interruption,
+    Corrected,
+    Interrupted,
     Malformed,
+    NotTranscribed,
     Ready,
+    Resumable,
+    SpeechTaken,
+    Spent,
     ToolCall,
+    ToolsCancelled,
     Unknown,
     UserTranscript,
     within_bounds,
 )
-from parleyd.audio.pcm import AudioFormat
+from parleyd.agents.provider import Capabilities, Interrupts, Said, SessionWish, ToolSpec
+from parleyd.audio.pcm import AudioFormat, duration_s, is_audible
 from parleyd.audio.playback.playhead import Heard
 from parleyd.config.retention import Continuity
 from parleyd.config.schema import BargeIn
 from parleyd.conversation.dialogue.agent_input import AgentInput
+from parleyd.conversation.dialogue.answers import Answer, Answers
 from parleyd.conversation.dialogue.commands import (
     Answered,
     AskApproval,
+    CancelTools,
+    Channel,
     Command,
     Cut,
     Duck,
@@ -64,24 +79,16 @@ from parleyd.conversation.dialogue.commands import (
     PersonSpeaks,
     Play,
     Publish,
+    Send,
     SessionOver,
     SetFormat,
+    Taken,
     Transcribed,
     UseTool,
 )
 from parleyd.conversation.dialogue.history import History
 from parleyd.conversation.dialogue.idle import Idle, Patience, Verdict
-from parleyd.conversation.dialogue.turns import (
-    FLOORS,
-    GREETING_WITHIN_S,
-    TURN_GAP_S,
-    AnswerNumbers,
-    Cue,
-    Effect,
-    Floor,
-    TurnFilter,
-)
-from parleyd.conversation.dialogue.voice import duration_s, is_audible
+from parleyd.conversation.dialogue.turns import FLOORS, Cue, Effect, Floor
 from parleyd.core import events
 from parleyd.tools.audit import bounded_parameters
 from parleyd.tools.result import Result
@@ -92,18 +99,25 @@ FAREWELL_S = 1.5
 FAREWELL_UNSAID_S = 6.0
 # Quiet that is required before a session may be exchanged; while the agent still owes an answer, more of it.
 PAUSE_S, OWED_S = 1.0, 10.0
-# What the agent is told when its answer was longer than this device can keep.
+# The agent is told this when its answer was longer than this device can keep.
 UNHEARD_END = (
     "(Your last answer was too long for this device: the person heard its first {heard} and nothing after that. "
     "If they want the rest, say it again from there, in a shorter answer.)"
 )
 # An agent that has said that it hangs up, and then goes on for longer than this, has not hung up.
 HANGS_UP_WITHIN_S = 30.0
+# A failed answer is asked for again this often without a success; then the person has to ask.
+MOST_RETRIES = 3
+# While somebody talks, a retry that is due waits, and is looked at again after this.
+RETRY_LOOK_S = 0.25
+# The wish for interruptions, by barge_in.mode.
+_INTERRUPTS = {"server": Interrupts.SERVER, "local": Interrupts.CLIENT, "off": Interrupts.NEVER}
 
 
 @dataclass(frozen=True, slots=True)
 class Busy:
-    """What goes on elsewhere. is_audible: the agent's voice is heard right now. silent_from_s: when all that the
+    """The state of the rest of the daemon. is_audible: the agent's voice is heard right now. silent_from_s: when all
+    that the
     speaker has of it will have been heard. tools: one works, or a question waits for the person."""
 
     is_audible: bool
@@ -115,14 +129,24 @@ class Conversation:
     """One owner; times are monotonic, in order.
 
     by_text: nobody hears the agent; answers are texts. barge_in, continuity: the configuration sections. tools: the
-    names of those that exist here. to_agent: what is told to the agent beside the sound.
+    names of the tools that exist here. specs: their descriptions, for agents that learn of them in the session.
+    to_agent: the agent's input beside the sound.
     """
 
-    def __init__(self, *, by_text: bool, barge_in: BargeIn, continuity: Continuity, tools: Container[str]) -> None:
+    def __init__(
+        self,
+        *,
+        by_text: bool,
+        barge_in: BargeIn,
+        continuity: Continuity,
+        tools: Container[str],
+        specs: Sequence[ToolSpec] = (),
+    ) -> None:
         self._by_text = by_text
         self.barge_in = barge_in
         self._continuity = continuity
         self._tools = tools
+        self._specs = specs
         self._commands: list[Command] = []
         self.to_agent = AgentInput(self._commands.append)
         self._history = History(continuity.max_lines, continuity.max_chars, continuity.max_age_s)
@@ -135,27 +159,29 @@ class Conversation:
         self._floor = Floor.QUIET
         self._is_ducked = False
         self._answer_since_s = 0.0
-        # The agent's turns: which answer what comes belongs to, and what is dropped of it.
-        self._numbers = AnswerNumbers(by_text=by_text)
-        self._filter: TurnFilter | None = None
-        # The answer that counts as given, when it began to count, and when the last of any came.
+        self._answers = Answers()
+        # The answer that counts as given, and when it began to count.
         self._given: int | None = None
-        self._given_s = self._voice_s = 0.0
-        # The session that is open; what follows is of it.
-        self._session: object | None = None
-        self._ready_s = 0.0
+        self._given_s = 0.0
+        # The handle by which the next session can continue at the server.
+        self._resume: str | None = None
+        # The session that is open, and its state.
+        self._session: Channel | None = None
+        self._can: Capabilities | None = None
         self._output_format = AudioFormat("pcm", 16_000)
-        self._first_answer = 1
-        self._greeting_possible = False
-        self._responses = 0
         self._transcripts_seen = False
         self._calls = 0
+        # The calls that run: the agent's id of each, and the key by which it holds the session.
+        self._running: dict[str, str] = {}
+        # When a failed answer is asked for again, and how often that has been done in a row.
+        self._retry_s: float | None = None
+        self._retries = 0
         self._hangs_up_s: float | None = None
-        # After so much quiet the conversation shall end, because the agent wanted it; None: it did not.
+        # The quiet after which the conversation shall end, because the agent wanted it; None: it did not.
         self.farewell_s: float | None = None
 
     def take_commands(self) -> list[Command]:
-        """What has been decided since the last call."""
+        """The decisions since the last call."""
         taken = self._commands.copy()
         self._commands.clear()
         return taken
@@ -165,7 +191,7 @@ class Conversation:
         self._continuity = continuity
         self._history.bound(continuity.max_lines, continuity.max_chars, continuity.max_age_s)
 
-    # ------------------------------------------------------------ what is so
+    # ------------------------------------------------------------ questions
 
     def activity_s(self, busy: Busy) -> float:
         """When somebody last did something, the agent too; its voice counts until it has been heard."""
@@ -187,7 +213,7 @@ class Conversation:
 
     def continues(self, now_s: float) -> bool:
         """There is something said that a new session should know."""
-        return self._carried_over(now_s) is not None
+        return bool(self._carried_over(now_s))
 
     def agent_hangs_up(self, now_s: float) -> bool:
         """The agent has said just now that it will end this session."""
@@ -205,40 +231,59 @@ class Conversation:
 
     # ------------------------------------------------------------ the session
 
+    def wish(self, now_s: float, *, greet: bool) -> SessionWish:
+        """The wish for a session that is being opened. greet: the agent may speak first."""
+        history = self._carried_over(now_s)
+        # A handle is used once: if the session does not come about, the next one is told the lines.
+        resume, self._resume = self._resume, None
+        return SessionWish(
+            greet=greet,
+            text_only=self._by_text,
+            interrupts=_INTERRUPTS[self.barge_in.mode],
+            tools=self._specs,
+            history=history,
+            resume=resume if history else None,
+        )
+
     def begin(
         self,
-        session: object,
-        codec: Codec,
+        session: Channel,
+        capabilities: Capabilities,
         ready: Ready,
         now_s: float,
         *,
-        greeting_possible: bool,
+        greets: bool,
         skip_greeting: bool,
         has_kept_speech: bool,
     ) -> None:
-        """A session is ready. skip_greeting: the agent will greet, but nobody is to hear it. has_kept_speech: what an
-        earlier session heard is sent again, or what none has heard yet."""
+        """A session is ready. greets: its wish allows the agent to speak first. skip_greeting: nobody is to hear that.
+        has_kept_speech: speech that an earlier session heard is sent again, or speech that none has heard yet."""
         self._session = session
-        self._ready_s = self._activity_s = now_s
+        self._can = capabilities
+        self._activity_s = now_s
         self._look_at_commands()
         again = has_kept_speech or self.to_agent.typed_s is not None
-        self._idle.begin(now_s, greets=greeting_possible and not skip_greeting, again=again)
+        self._idle.begin(now_s, again=again)
         self._output_format = ready.output_format
-        self._numbers.cut()
+        self._answers.clear()
         self._given = None
-        self._first_answer = self._numbers.current + 1
-        self._greeting_possible = greeting_possible
-        self._responses = 0
         self._transcripts_seen = False
         # A tool of the session before may have asked for it too late.
         self.farewell_s = None
-        self._filter = TurnFilter(now_s, skip_responses=1) if skip_greeting else None
         self._do(SetFormat(ready.output_format))
-        self.to_agent.open(session, codec, self._carried_over(now_s), now_s)
+        if greets and skip_greeting and capabilities.speaks_first:
+            self._do(Send(session, SkipGreeting()))
+        self.to_agent.open(session, now_s)
+        if greets and not skip_greeting and not capabilities.speaks_first:
+            self._do(Send(session, SpeakNow(is_greeting=True)))
 
     def line_ended(self) -> None:
-        """Nobody is there to be told anything; what was said is carried over into the next session."""
+        """Nobody is there to be told anything; the lines so far are carried over into the next session."""
+        self._stream_ends()
         self._session = None
+        self._retry_s = None
+        self._running.clear()
+        self._answers.clear()
         self.to_agent.close()
         self._idle.line_ended()
         self.farewell_s = None
@@ -246,58 +291,65 @@ class Conversation:
         self._do(SessionOver())
 
     def conclude(self, decided_s: float, now_s: float, *, keep_history: bool) -> None:
-        """The session is over, and what is queued is still played out. decided_s: what is typed since then is for the
-        next conversation. keep_history: the session ends, but the conversation may go on in another."""
+        """The session is over, and the sound that waits is still played out. decided_s: texts that are typed since then
+        are for the next conversation. keep_history: the session ends, but the conversation may go on in another."""
         if not keep_history or self._continuity.mode != "always":
             self._history.clear()
+            self._resume = None
         self.to_agent.close()
         self.to_agent.forget_typed(decided_s, "the conversation was over", now_s)
         self._idle.conclude(decided_s)
-        self._do(EndAnswer(self._numbers.current))
+        self._do(EndAnswer(self._answers.sounding))
 
     # ------------------------------------------------------------ the agent
 
-    def agent_event(self, session: object, event: AgentEvent, now_s: float) -> None:
-        if session is not self._session:
+    def agent_event(self, session: Channel, event: AgentEvent, now_s: float) -> None:
+        if session is not self._session or self._can is None:
             return
         event = within_bounds(event)
-        if self._filter is not None and not self._filter.admits(event, now_s):
-            return
-        answer = self._numbers.step(event)
         match event:
-            case AgentAudio(data=data):
-                self._activity_s = now_s
-                self._audio(answer, data, now_s)
-            case Interruption():
+            case AnswerBegins(answer=answer_id, is_greeting=is_greeting):
+                self._begins(answer_id, is_greeting=is_greeting)
+            case AgentAudio(answer=answer_id, data=data):
+                self._audio(self._answers.of(answer_id), data, now_s)
+            case AnswerText():
+                self._text(self._answers.of(event.answer), event, now_s)
+            case AnswerTextEnds(answer=answer_id):
+                self._stream_ends(answer_id, now_s)
+            case AnswerEnds(answer=answer_id):
+                self._ends(self._answers.known(answer_id))
+            case AnswerFailed():
+                self._failed(event, now_s)
+            case Interrupted():
                 self._activity_s = now_s
                 self._cut("server", now_s)
+            case Corrected(answer=answer_id, text=text):
+                answer = self._answers.known(answer_id)
+                if answer is not None and not self._by_text:  # A text that was read cannot be taken back.
+                    self._history.corrected(answer.number, text)
+                    self._publish(events.AnswerText(at_s=now_s, text=text, corrected=True, answer=answer.number))
             case UserTranscript():
                 self._activity_s = now_s
-                self._transcript(event, now_s)
-            case AgentResponse():
-                self._activity_s = now_s
-                self._response(event, now_s)
-            case AgentResponsePart(kind=kind, text=text, event_id=part_of):
-                self._activity_s = now_s
-                if text and self._by_text:
-                    self._look_at_commands()
-                    self._idle.voice(now_s, 0.0, self._numbers.of_text, is_audible=True)
-                self._publish(events.AnswerPart(at_s=now_s, kind=kind, text=text, part_of=part_of))
-            case AgentResponseComplete():
-                self._do(EndAnswer(answer))
-            case AgentResponseCorrection(corrected=text):
-                if not self._by_text:  # What was read was read.
-                    self._history.corrected(text)
-                    of = self._history.last_answer
-                    self._publish(events.AnswerText(at_s=now_s, text=text, corrected=True, answer=of))
+                self._transcript(event, now_s, self._can)
+            case NotTranscribed(reason=reason):
+                self._do(Log(logging.DEBUG, f"an utterance has no transcript: {reason}", {}))
+            case SpeechTaken(until_ms=until_ms):
+                self._do(Taken(until_ms))
             case ToolCall():
                 self._activity_s = now_s
-                self._use_tool(event, now_s)
+                self._use_tool(session, event, now_s)
+            case ToolsCancelled(call_ids=call_ids):
+                self._cancel(call_ids, now_s)
             case ApprovalAsked():
                 self._activity_s = now_s
                 # A question that is put twice is answered once.
                 key = self._begins_to_work(now_s, f"approval {event.call_id}")
                 self._do(AskApproval(session, event, key))
+            case Spent(model=model, tokens=tokens, seconds=seconds):
+                counted = {kind.value: count for kind, count in tokens.items()}
+                self._publish(events.Spent(at_s=now_s, model=model, tokens=counted, seconds=seconds))
+            case Resumable(handle=handle):
+                self._resume = handle
             case AgentHangsUp():
                 self._hangs_up_s = now_s
             case AgentError(kind=error_kind, code=code):
@@ -310,67 +362,154 @@ class Conversation:
             case _:
                 pass
 
-    def _audio(self, answer: int, data: bytes, now_s: float) -> None:
+    def _begins(self, answer_id: str, *, is_greeting: bool) -> None:
+        known = self._answers.known(answer_id)
+        answer = self._answers.of(answer_id)
+        answer.may_be_another |= known is not None
+        answer.is_greeting = is_greeting
+        # An answer has come after all, or instead.
+        self._retry_s = None
+
+    def _audio(self, answer: Answer, data: bytes, now_s: float) -> None:
+        if answer.is_cut:
+            return
+        self._activity_s = now_s
         if self.farewell_s is not None:
             self.farewell_s = FAREWELL_S
-        self._do(Play(answer, data))
+        answer.has_sound = True
+        answer.is_heard_out = False
+        self._answers.sounding = max(self._answers.sounding, answer.number)
+        self._do(Play(answer.number, data))
         fmt = self._output_format
         if audible := is_audible(fmt, data):
-            self._heard_by_answer(answer, now_s, after_pause=now_s - self._voice_s >= TURN_GAP_S)
-            self._voice_s = now_s
-        self._idle.voice(now_s, duration_s(fmt, data), answer, is_audible=audible)
+            self._retries = 0
+            self._heard_by_answer(answer, now_s)
+        self._idle.voice(
+            now_s, duration_s(fmt, data), answer.number, is_audible=audible, is_greeting=answer.is_greeting
+        )
 
-    def _transcript(self, event: UserTranscript, now_s: float) -> None:
+    def _text(self, answer: Answer, said: AnswerText, now_s: float) -> None:
+        if not said.final:
+            self._piece(answer, said.text, now_s)
+            return
+        self._activity_s = now_s
+        self.to_agent.rates(answer.answer_id if said.can_be_rated else None)
+        if said.text and not answer.is_cut:
+            # A typed text stands before the answer to it.
+            self._heard_by_answer(answer, now_s)
+            if self._by_text:
+                self._retries = 0
+                self._idle.voice(now_s, 0.0, answer.number, is_audible=True, is_greeting=answer.is_greeting)
+        heard = self._history.agent_says(said.text, answer.number, now_s)
+        if heard == "":
+            return
+        text = said.text if heard is None else heard
+        self._publish(events.AnswerText(at_s=now_s, text=text, answer=answer.number, greeting=answer.is_greeting))
+        if heard is not None:
+            # The answer was cut before its text came, and this is the part that was heard.
+            self._publish(events.AnswerText(at_s=now_s, text=heard, corrected=True, answer=answer.number))
+
+    def _piece(self, answer: Answer, text: str, now_s: float) -> None:
+        if answer.is_cut:
+            return
+        self._activity_s = now_s
+        if not answer.is_streaming:
+            answer.is_streaming = True
+            self._publish_piece("start", "", answer, now_s)
+        if text:
+            if self._by_text:
+                self._look_at_commands()
+                self._idle.voice(now_s, 0.0, answer.number, is_audible=True, is_greeting=answer.is_greeting)
+            self._publish_piece("delta", text, answer, now_s)
+
+    def _stream_ends(self, answer_id: str | None = None, now_s: float | None = None) -> None:
+        """Of one answer, or without an event of all."""
+        for answer in self._answers:
+            if answer.is_streaming and answer_id in (None, answer.answer_id):
+                answer.is_streaming = False
+                if now_s is not None:
+                    self._publish_piece("stop", "", answer, now_s)
+
+    def _publish_piece(self, kind: str, text: str, answer: Answer, now_s: float) -> None:
+        self._publish(events.AnswerPart(at_s=now_s, kind=kind, text=text, part_of=answer.number))
+
+    def _ends(self, answer: Answer | None) -> None:
+        if answer is not None:
+            answer.has_ended = True
+            self._do(EndAnswer(answer.number))
+
+    def _failed(self, failure: AnswerFailed, now_s: float) -> None:
+        self._activity_s = now_s
+        self._ends(self._answers.known(failure.answer))
+        text, hint = f"the agent could not answer: {failure.reason}", failure.hint
+        if failure.retry_after_s is not None and self._retries < MOST_RETRIES:
+            self._retries += 1
+            self._retry_s = now_s + failure.retry_after_s
+            hint = hint or "it is asked again by itself"
+        self._do(Log(logging.WARNING, f"{text}; {hint}" if hint else text, {"reason": failure.reason, "hint": hint}))
+        self._publish(events.AnswerFailed(at_s=now_s, text=text, hint=hint))
+
+    def _transcript(self, event: UserTranscript, now_s: float, can: Capabilities) -> None:
         self._publish(events.Heard(at_s=now_s, text=event.text, final=event.final))
-        has_words = any(sign.isalnum() for sign in event.text)
         self._transcripts_seen = True
-        self._idle.transcript(now_s, has_words=has_words, final=event.final)
+        self._idle.transcript(now_s, has_words=event.is_understood, final=event.final)
         if event.final:
             self._history.user_said(event.text, now_s)
-        if event.final and has_words:
+        if event.final and event.is_understood:
             self.farewell_s = None
             self._hangs_up_s = None
-            self._do(Transcribed(now_s))
+            if not can.announces_speech:
+                self._do(Transcribed(now_s))
 
-    def _response(self, event: AgentResponse, now_s: float) -> None:
-        self.to_agent.response(event.event_id)
-        of = self._numbers.of_text
-        self._responses += 1
-        # Behind a filter the greeting does not come this far.
-        greeting = self._filter is None and self._may_be_greeting(of, now_s)
-        if event.text:
-            # What was typed stands before the answer to it.
-            self._heard_by_answer(of, now_s)
-            if self._by_text:
-                self._idle.voice(now_s, 0.0, of, is_audible=True)
-        self._history.agent_says(event.text, of, now_s)
-        self._publish(events.AnswerText(at_s=now_s, text=event.text, answer=of, greeting=greeting))
-
-    def _heard_by_answer(self, answer: int, now_s: float, *, after_pause: bool = False) -> None:
-        """An answer shows that the agent heard us, unless it may be the greeting. Transcripts show it better. Each
-        counts once. after_pause: where nothing tells one answer from the next, it is another if somebody has spoken."""
+    def _heard_by_answer(self, answer: Answer, now_s: float) -> None:
+        """An answer shows that the agent heard us, unless it is the greeting. Transcripts show it better. Each counts
+        once; one that may be another counts again if somebody has spoken since."""
         self._look_at_commands()
-        is_new = answer != self._given or (after_pause and self._talk_end_s > self._given_s)
-        if not is_new or self._may_be_greeting(answer, now_s):
+        may_be_another, answer.may_be_another = answer.may_be_another, False
+        is_new = answer.number != self._given or (may_be_another and self._talk_end_s > self._given_s)
+        if not is_new or answer.is_greeting:
             return
-        self._given, self._given_s = answer, now_s
+        self._given, self._given_s = answer.number, now_s
         for text in self.to_agent.answered():
             self._idle.typed_answered()
             self._history.user_said(text, now_s)
         self._idle.answer_begins(now_s)
-        self._do(Answered(now_s, self._transcripts_seen))
+        if self._can is not None and not self._can.announces_speech:
+            self._do(Answered(now_s, self._transcripts_seen))
 
-    def _may_be_greeting(self, answer: int, now_s: float) -> bool:
-        is_first = answer == self._first_answer and self._responses <= 1
-        return self._greeting_possible and is_first and now_s - self._ready_s < GREETING_WITHIN_S
+    # ------------------------------------------------------------ failed answers
+
+    @property
+    def next_look_s(self) -> float | None:
+        """When look() has something to do; None: not before the next event."""
+        return self._retry_s
+
+    def look(self, now_s: float) -> None:
+        """Asks again for an answer that failed, when the time has come and nobody talks."""
+        if self._retry_s is None or now_s < self._retry_s:
+            return
+        if self.talk_since_s is not None:
+            self._retry_s = now_s + RETRY_LOOK_S
+            return
+        self._retry_s = None
+        if self._session is not None:
+            self._do(Send(self._session, SpeakNow()))
 
     # ------------------------------------------------------------ tools
 
-    def _use_tool(self, call: ToolCall, now_s: float) -> None:
+    def _use_tool(self, session: Channel, call: ToolCall, now_s: float) -> None:
         shown = bounded_parameters(call.parameters)
         self._publish(events.ToolCalled(at_s=now_s, name=call.name, parameters=shown))
         key = self._begins_to_work(now_s) if call.expects_response and call.name in self._tools else ""
-        self._do(UseTool(self._session, call, key))
+        if key:
+            self._running[call.call_id] = key
+        self._do(UseTool(session, call, key))
+
+    def _cancel(self, call_ids: Sequence[str], now_s: float) -> None:
+        for call_id in call_ids:
+            if (key := self._running.pop(call_id, None)) is not None:
+                self._idle.tool_ended(now_s, key)
+        self._do(CancelTools(tuple(call_ids)))
 
     def _begins_to_work(self, now_s: float, key: str = "") -> str:
         self._look_at_commands()
@@ -379,24 +518,19 @@ class Conversation:
         self._idle.tool_began(now_s, key)
         return key
 
-    def tool_worked(self, session: object, call_id: str, key: str, result: Result, now_s: float) -> bool:
-        """→ whether the session that called it is still there."""
+    def tool_worked(self, session: Channel, call_id: str, key: str, result: Result, now_s: float) -> bool:
+        """Returns whether the session that called it is still there."""
         self._idle.tool_ended(now_s, key)
-        return self.to_agent.reply(
-            session,
-            lambda codec: codec.tool_result(
-                call_id, result.text, is_error=result.is_error, error_type=result.error_type
-            ),
-            now_s,
-        )
+        self._running.pop(call_id, None)
+        return self.to_agent.reply(session, ToolDone(call_id, result.text, result.fault), now_s)
 
-    def approval_given(self, session: object, call_id: str, key: str, now_s: float, *, is_approved: bool) -> bool:
-        """→ whether the session that asked for it is still there."""
+    def approval_given(self, session: Channel, call_id: str, key: str, now_s: float, *, is_approved: bool) -> bool:
+        """Returns whether the session that asked for it is still there."""
         self._idle.tool_ended(now_s, key)
-        return self.to_agent.reply(session, lambda codec: codec.approval(call_id, is_approved=is_approved), now_s)
+        return self.to_agent.reply(session, Approve(call_id, is_approved), now_s)
 
     def end_soon(self, now_s: float) -> None:
-        """The conversation shall end after what the agent still says: farewell_s."""
+        """The conversation shall end after the agent's goodbye: farewell_s."""
         self._activity_s = now_s
         self.farewell_s = FAREWELL_UNSAID_S
 
@@ -416,13 +550,27 @@ class Conversation:
         before_ms = max(0.0, self._answer_since_s - self.talk_since_s) * 1000
         if talk_ms - before_ms >= self.barge_in.confirm_ms and is_audible:
             self._cut("local", now_s)
-            self._filter = TurnFilter(now_s)
 
     def talk_stopped(self, now_s: float) -> None:
         self._activity_s = now_s
         self.talk_since_s, self._talk_end_s = None, now_s
         self._idle.talk_stopped(now_s)
         self._cue(Cue.TALK_STOPPED, now_s)
+
+    def say(self, text: str, now_s: float) -> None:
+        """See AgentInput.say. It ends the answer that is being given."""
+        self._interrupt_by_text(now_s)
+        self.to_agent.say(text, now_s)
+
+    def send_file(self, file: Prepared, text: str | None, sent: events.FileSent, now_s: float) -> bool:
+        """See AgentInput.send_file. It ends the answer that is being given."""
+        self._interrupt_by_text(now_s)
+        return self.to_agent.send_file(file, text, sent, now_s)
+
+    def _interrupt_by_text(self, now_s: float) -> None:
+        self._retry_s = None
+        if self._can is not None and not self._can.text_interrupts and self._answers.is_speaking:
+            self._cut("local", now_s)
 
     def person_wakes(self, now_s: float) -> None:
         """Somebody wakes the agent, in a session that the device has opened."""
@@ -438,6 +586,7 @@ class Conversation:
 
     def answer_ended(self, heard: Heard, now_s: float) -> None:
         self._cue(Cue.ANSWER_ENDED, now_s)
+        self._answers.heard(heard)
         if not heard.finished:
             self._history.cut(heard.answer, heard.heard_ms, heard.total_ms)
         self._publish(
@@ -453,6 +602,16 @@ class Conversation:
         if heard.lost_ms:
             unheard = UNHEARD_END.format(heard=duration(heard.heard_ms / 1000))
             self.to_agent.context(unheard, None, now_s, by_person=False)
+            self._truncate(heard)
+
+    def _truncate(self, heard: Heard) -> None:
+        """The agent's own memory of an answer shall not hold the end that was lost here."""
+        if self._session is None or self._can is None or not self._can.truncates:
+            return
+        for answer in self._answers:
+            if answer.number == heard.answer:
+                cut = to_agent.HeardOf(answer.answer_id, heard.heard_ms, heard.total_ms)
+                self._do(Send(self._session, to_agent.Cut((cut,), "local")))
 
     # ------------------------------------------------------------ inside
 
@@ -462,8 +621,8 @@ class Conversation:
     def _publish(self, event: events.Event) -> None:
         self._commands.append(Publish(event))
 
-    def _carried_over(self, now_s: float) -> str | None:
-        return None if self._continuity.mode == "off" else self._history.carried_over(now_s)
+    def _carried_over(self, now_s: float) -> Sequence[Said]:
+        return () if self._continuity.mode == "off" else self._history.carried_over(now_s)
 
     def _cue(self, cue: Cue, now_s: float) -> None:
         self._floor, effect = FLOORS.get((self._floor, cue), (self._floor, None))
@@ -475,12 +634,14 @@ class Conversation:
         self._publish(events.Ducked(at_s=now_s, on=on))
 
     def _cut(self, by: Literal["server", "local"], now_s: float) -> None:
-        self._do(Cut(by, now_s))
-        self._history.never_heard(after=self._numbers.current)
-        self._numbers.cut()
+        self._retry_s = None
+        cut = self._answers.cut()
+        if not self._by_text:  # A text that was read was read.
+            self._history.never_heard(answer.number for answer in cut if not answer.has_sound)
+        self._do(Cut(by, now_s, self._session, cut))
         self._idle.cut(now_s)
 
     def _look_at_commands(self) -> None:
-        """What was typed, or told by the device, since the last look."""
+        """Takes in the texts that were typed, or told by the device, since the last look."""
         self._idle.acted(self.to_agent.person_s)
         self._idle.told(self.to_agent.device_s)

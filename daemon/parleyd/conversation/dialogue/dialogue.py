@@ -16,13 +16,19 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Literal
 
-from parleyd.agents.agent import AgentEvent, Codec, Ready
+from parleyd.agents import commands as to_agent
+from parleyd.agents.commands import Prepared
+from parleyd.agents.events import AgentEvent, Ready
+from parleyd.agents.provider import Capabilities, SessionWish
 from parleyd.audio.playback.playhead import Heard
 from parleyd.config.retention import Continuity
 from parleyd.config.schema import BargeIn
+from parleyd.conversation.dialogue.answers import heard_of
 from parleyd.conversation.dialogue.commands import (
     Answered,
     AskApproval,
+    CancelTools,
+    Channel,
     Command,
     Cut,
     Duck,
@@ -34,6 +40,7 @@ from parleyd.conversation.dialogue.commands import (
     Send,
     SessionOver,
     SetFormat,
+    Taken,
     Transcribed,
     UseTool,
 )
@@ -101,13 +108,17 @@ class Dialogue:
         self._tools = tools
         self._lock = threading.Lock()
         self._conversation = Conversation(
-            by_text=voice is None, barge_in=barge_in, continuity=continuity, tools=tools.tools
+            by_text=voice is None,
+            barge_in=barge_in,
+            continuity=continuity,
+            tools=tools.tools,
+            specs=tools.specs,
         )
         self._in_order = InOrder()
 
     @contextmanager
     def _turn(self) -> Iterator[tuple[Conversation, float]]:
-        """The conversation, and the time; what is decided is carried out at the end."""
+        """The conversation, and the time; the decisions are carried out at the end."""
         with self._lock:
             yield self._conversation, time.monotonic()
             self._in_order.put(*(partial(self._do, command) for command in self._conversation.take_commands()))
@@ -193,6 +204,17 @@ class Dialogue:
         with self._turn() as (conversation, now_s):
             conversation.conclude(decided_s, now_s, keep_history=keep_history)
 
+    @property
+    def next_look_s(self) -> float | None:
+        """See Conversation.next_look_s."""
+        with self._lock:
+            return self._conversation.next_look_s
+
+    def look(self) -> None:
+        """See Conversation.look."""
+        with self._turn() as (conversation, now_s):
+            conversation.look(now_s)
+
     def forget_typed(self, before_s: float, cause: str) -> None:
         with self._turn() as (conversation, now_s):
             conversation.to_agent.forget_typed(before_s, cause, now_s)
@@ -207,33 +229,39 @@ class Dialogue:
 
     # ------------------------------------------------------------ receiver thread
 
+    def wish(self, *, greet: bool) -> SessionWish:
+        """See Conversation.wish."""
+        with self._lock:
+            return self._conversation.wish(time.monotonic(), greet=greet)
+
     def begin(
         self,
-        session: object,
-        codec: Codec,
+        session: Channel,
+        capabilities: Capabilities,
         ready: Ready,
         is_wanted: Callable[[], bool],
         *,
-        greeting_possible: bool,
+        greets: bool,
         skip_greeting: bool,
     ) -> bool:
-        """→ whether the session is wanted still. is_wanted: asked in the conversation's turn; must return at once."""
+        """Returns whether the session is still wanted. is_wanted: asked in the conversation's turn; must return at
+        once."""
         has_kept_speech = self._outbox.kept_ms > 0
         with self._turn() as (conversation, now_s):
             if not is_wanted():
                 return False
             conversation.begin(
                 session,
-                codec,
+                capabilities,
                 ready,
                 now_s,
-                greeting_possible=greeting_possible,
+                greets=greets,
                 skip_greeting=skip_greeting,
                 has_kept_speech=has_kept_speech,
             )
             return True
 
-    def agent_event(self, session: object, event: AgentEvent) -> None:
+    def agent_event(self, session: Channel, event: AgentEvent) -> None:
         with self._turn() as (conversation, now_s):
             conversation.agent_event(session, event, now_s)
 
@@ -269,17 +297,17 @@ class Dialogue:
     def say(self, text: str) -> None:
         """See AgentInput.say."""
         with self._turn() as (conversation, now_s):
-            conversation.to_agent.say(text, now_s)
+            conversation.say(text, now_s)
 
     def context(self, text: str, context_id: str | None = None, *, by_person: bool = True) -> bool:
         """See AgentInput.context."""
         with self._turn() as (conversation, now_s):
             return conversation.to_agent.context(text, context_id, now_s, by_person=by_person)
 
-    def send_file(self, file_id: str, text: str | None, sent: events.FileSent) -> bool:
+    def send_file(self, file: Prepared, text: str | None, sent: events.FileSent) -> bool:
         """See AgentInput.send_file."""
         with self._turn() as (conversation, now_s):
-            return conversation.to_agent.send_file(file_id, text, sent, now_s)
+            return conversation.send_file(file, text, sent, now_s)
 
     def user_active(self) -> bool:
         """See AgentInput.user_active."""
@@ -297,7 +325,7 @@ class Dialogue:
         with self._turn() as (conversation, now_s):
             conversation.to_agent.tell(text, now_s, ask=conversation.between_turns(now_s, busy))
 
-    # ------------------------------------------------------------ what follows; under no lock
+    # ------------------------------------------------------------ the consequences; under no lock
 
     def _do(self, command: Command) -> None:
         match command:
@@ -307,14 +335,14 @@ class Dialogue:
                 self._voice.end_answer(answer)
             case Duck(on=on):
                 self._voice.duck(on)
-            case Cut(by=by, at_s=at_s):
-                heard = self._voice.clear()
-                if heard is not None:
-                    self._bus.publish(events.BargedIn(at_s=at_s, by=by, heard_ms=heard.heard_ms))
+            case Cut():
+                self._cut(command)
             case SetFormat(fmt=fmt):
                 self._voice.set_format(fmt)
-            case Send(session=session, message=message):
-                self._outbox.send(message, session)
+            case Send(session=session, command=told):
+                session.send(told)
+            case Taken(until_ms=until_ms):
+                self._outbox.taken(until_ms)
             case Transcribed(at_s=at_s):
                 self._outbox.transcribed(at_s)
             case Answered(at_s=at_s, has_transcripts=has_transcripts):
@@ -323,6 +351,8 @@ class Dialogue:
                 self._tools.call(command.call, partial(self._tool_worked, command))
             case AskApproval():
                 self._tools.ask(command.asked, partial(self._approval_given, command))
+            case CancelTools(call_ids=call_ids):
+                self._tools.cancel(call_ids)
             case PersonSpeaks():
                 self._tools.person_speaks()
             case SessionOver():
@@ -331,6 +361,14 @@ class Dialogue:
                 self._bus.publish(event)
             case Log(level=level, text=text, fields=about):
                 log.log(level, "%s", text, extra=fields(**about))
+
+    def _cut(self, cut: Cut) -> None:
+        cleared = self._voice.clear()
+        if cleared:
+            self._bus.publish(events.BargedIn(at_s=cut.at_s, by=cut.by, heard_ms=cleared[0].heard_ms))
+        if cut.session is not None:
+            # Here, and not as a command of its own: nothing that was decided after the cut may reach the agent before.
+            cut.session.send(to_agent.Cut(heard_of(cut.answers, cleared), cut.by))
 
     def _tool_worked(self, use: UseTool, result: Result) -> bool:
         """Any thread."""

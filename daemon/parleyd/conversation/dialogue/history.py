@@ -1,16 +1,24 @@
-"""What was said, as really heard, and how it is carried over into a new session. Pure."""
+"""The conversation so far, as really heard, and the part of it that a new session is told. Pure."""
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-PREFACE = "This goes on with a conversation from {ago}. What was said so far, to be continued without a new greeting:"
+from parleyd.agents.history import line
+from parleyd.agents.provider import Said
+
+# The number of answers that are remembered as cut, for texts that come after the cut.
+_REMEMBERED = 64
 
 
 @dataclass(slots=True)
 class Line:
-    speaker: str  # "user" or "agent"
+    """answer: the number of the answer, for a line of the agent. cut: the text is only the part that was heard."""
+
+    who: Literal["person", "agent"]
     text: str
     at_s: float
     answer: int | None = None
@@ -20,11 +28,13 @@ class Line:
 class History:
     """The last lines of the conversation. Bounded in lines; in characters and age where it is carried over.
 
-    max_age_s: of what was said last.
+    max_age_s: the age of the last line beyond which nothing is carried over.
     """
 
     def __init__(self, max_lines: int, max_chars: int, max_age_s: float) -> None:
         self._lines: deque[Line] = deque()
+        # Of each answer that was cut: the sound that was heard, and all that had come, in milliseconds.
+        self._cuts: OrderedDict[int, tuple[int, int]] = OrderedDict()
         self.bound(max_lines, max_chars, max_age_s)
 
     def bound(self, max_lines: int, max_chars: int, max_age_s: float) -> None:
@@ -32,70 +42,70 @@ class History:
         self._max_chars = max_chars
         self._max_age_s = max_age_s
 
-    @property
-    def last_answer(self) -> int:
-        """The number of the answer whose text came last; 0 where there is none."""
-        return next((line.answer for line in reversed(self._lines) if line.answer is not None), 0)
-
     def user_said(self, text: str, now_s: float) -> None:
         if text.strip():
-            self._lines.append(Line("user", text.strip(), now_s))
+            self._lines.append(Line("person", text.strip(), now_s))
 
-    def agent_says(self, text: str, answer: int, now_s: float) -> None:
-        """answer: the number of the answer this text will be heard as."""
-        if text.strip():
-            self._lines.append(Line("agent", text.strip(), now_s, answer))
+    def agent_says(self, text: str, answer: int, now_s: float) -> str | None:
+        """answer: the number of the answer as which this text will be heard. Returns the words of it that were heard,
+        if the answer was cut before its text came; otherwise None."""
+        if not text.strip():
+            return None
+        said = Line("agent", text.strip(), now_s, answer)
+        self._lines.append(said)
+        if answer not in self._cuts:
+            return None
+        said.text, said.cut = words_heard(said.text, *self._cuts[answer]), True
+        return said.text
 
-    def corrected(self, text: str) -> None:
-        """The server's word on what of its last answer was said."""
-        for line in reversed(self._lines):
-            if line.speaker == "agent":
-                line.text, line.cut = text.strip(), True
+    def corrected(self, answer: int, text: str) -> None:
+        """The server's account of the words of this answer that were said."""
+        for said in reversed(self._lines):
+            if said.answer == answer:
+                said.text, said.cut = text.strip(), True
                 return
 
     def cut(self, answer: int, heard_ms: int, total_ms: int) -> None:
-        """An answer was cut: keep the words that fit what was heard. The server's correction comes later, if ever."""
-        for line in self._lines:
-            if line.answer == answer and not line.cut and total_ms > 0:
-                line.text = words_heard(line.text, heard_ms, total_ms)
-                line.cut = True
+        """An answer was cut: keeps the words that fit the sound that was heard. The server's correction comes later, if
+        ever."""
+        if total_ms > 0:
+            self._cut(answer, heard_ms, total_ms)
 
-    def never_heard(self, after: int) -> None:
-        """Answers with a higher number have a text, and their sound is dropped before it began: nobody heard them."""
-        for line in self._lines:
-            if line.answer is not None and line.answer > after:
-                line.text, line.cut = "", True
+    def never_heard(self, answers: Iterable[int]) -> None:
+        """These answers were cut before their sound began: nobody heard them."""
+        for answer in answers:
+            self._cut(answer, 0, 0)
+
+    def _cut(self, answer: int, heard_ms: int, total_ms: int) -> None:
+        self._cuts[answer] = heard_ms, total_ms
+        while len(self._cuts) > _REMEMBERED:
+            self._cuts.popitem(last=False)
+        for said in self._lines:
+            if said.answer == answer and not said.cut:
+                said.text = words_heard(said.text, heard_ms, total_ms)
+                said.cut = True
 
     def clear(self) -> None:
         self._lines.clear()
 
-    def carried_over(self, now_s: float) -> str | None:
-        """A contextual update for the next session; None when there is nothing to tell."""
-        lines: list[str] = []
-        room = self._max_chars
-        newest_s = self._lines[-1].at_s if self._lines else float("-inf")
-        if now_s - newest_s > self._max_age_s:
-            return None
-        for line in reversed(self._lines):
-            if not line.text:
+    def carried_over(self, now_s: float) -> Sequence[Said]:
+        """The lines that the next session is told, oldest first; empty when there is nothing to tell."""
+        lines: list[Said] = []
+        left_chars = self._max_chars
+        if not self._lines or now_s - self._lines[-1].at_s > self._max_age_s:
+            return ()
+        for one in reversed(self._lines):
+            if not one.text:
                 continue
-            said = f"{line.speaker}: {line.text}" + (" … (interrupted)" if line.cut else "")
-            room -= len(said)
-            if room < 0:
+            said = Said(one.who, one.text, now_s - one.at_s, one.cut)
+            left_chars -= len(line(said))
+            if left_chars < 0:
                 break
             lines.append(said)
-        if not lines:
-            return None
-        return "\n".join([PREFACE.format(ago=_ago(now_s - newest_s)), *reversed(lines)])
+        return tuple(reversed(lines))
 
 
 def words_heard(text: str, heard_ms: int, total_ms: int) -> str:
-    """Words are taken to be spread evenly over the sound; total_ms is what had been received of it."""
+    """The words are taken to be spread evenly over the sound. total_ms: of all sound that had been received."""
     words = text.split()
     return " ".join(words[: len(words) * min(heard_ms, total_ms) // total_ms]) if total_ms > 0 else ""
-
-
-def _ago(age_s: float) -> str:
-    if age_s < 15:
-        return "a moment ago"
-    return f"{age_s:.0f} seconds ago" if age_s < 100 else f"{age_s / 60:.0f} minutes ago"

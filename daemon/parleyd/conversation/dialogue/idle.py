@@ -29,8 +29,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from parleyd.conversation.dialogue.turns import GREETING_WITHIN_S
-
 # A sound of which the agent has made no words for this long was probably nobody; further ones hold the session less.
 NO_WORDS_S = 10.0
 # An answer to talk of which there is no transcript has to begin within this. Agents ask into a silence after 7 s.
@@ -88,7 +86,6 @@ class Idle:
         self._unproven_end_s: float | None = None  # of the last talk that has no words yet
         self._is_doubtful = False
         self._owed = False
-        self._greeting_until_s = _NEVER_S
         self._is_asked = False
         self._answer = 0
         self._queue_end_s = _NEVER_S  # of all that came
@@ -99,17 +96,15 @@ class Idle:
 
     # ------------------------------------------------------------ the session
 
-    def begin(self, now_s: float, *, greets: bool, again: bool) -> None:
-        """A session is live. greets: the agent may greet, and is to be heard. again: what an earlier session heard is
-        sent once more, so the agent gets its time for it; otherwise only the first session of a conversation starts
-        the clock."""
+    def begin(self, now_s: float, *, again: bool) -> None:
+        """A session is live. again: what an earlier session heard is sent once more, so the agent gets its time for it;
+        otherwise only the first session of a conversation starts the clock."""
         if not self._begun:
             self._person_s = max(self._person_s, now_s)
         if again or not self._begun:
             self._opened_s = now_s
         self._begun = self._is_live = True
         self._is_asked = False
-        self._greeting_until_s = now_s + GREETING_WITHIN_S if greets else _NEVER_S
 
     def line_ended(self) -> None:
         self._is_live = False
@@ -174,21 +169,22 @@ class Idle:
         self._proven(now_s)
         return True
 
-    def voice(self, now_s: float, duration_s: float, answer: int, *, is_audible: bool) -> None:
-        """Sound of the agent's, to be played behind what has come of it already. answer: its number; a text has no
-        duration."""
+    def voice(
+        self, now_s: float, duration_s: float, answer: int, *, is_audible: bool, is_greeting: bool = False
+    ) -> None:
+        """Sound of the agent's, to be played behind its sound so far. answer: its number; a text has no duration.
+        is_greeting: the answer is the greeting, which is to be heard."""
         starts_s = max(now_s, self._queue_end_s)
         self._queue_end_s = starts_s + duration_s
         if not is_audible:
             return
         gap_s = starts_s - self._voice_end_s
         most_s = SAME_ANSWER_GAP_S if answer == self._answer else PIECES_GAP_S
-        if self._owed or now_s <= self._greeting_until_s:
+        if self._owed or is_greeting:
             self._is_asked = True
         elif gap_s > most_s:
             self._is_asked = False
         self._owed = False
-        self._greeting_until_s = _NEVER_S
         self._answer = answer
         self._voice_end_s = self._queue_end_s
         if self._is_asked:

@@ -1,6 +1,6 @@
-"""Files for the agent: each is sent on a thread of its own into the running conversation, and then spoken of.
+"""Files for the agent: each is made ready on a thread of its own, and then sent with the person's words to it.
 
-The caller hands over an open file, never a path: what the daemon may read and what the person may read are two things.
+The caller hands over an open file, never a path: the daemon may read other files than the person may.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ import time
 from collections.abc import Callable
 from pathlib import PurePath
 
-from parleyd.agents.agent import Agent, Attachment, UploadError
+from parleyd.agents.provider import ANY_MEDIA_TYPE, Agent, Attachment, Capabilities, UploadError
 from parleyd.conversation.dialogue.dialogue import Dialogue
 from parleyd.core import events
 
 log = logging.getLogger(__name__)
 
-MOST_BYTES = 20 * 2**20
 # For the whole of it; each step within has a shorter time of its own.
 LONGEST_S = 120.0
 STEP_S = 20.0
@@ -30,7 +29,7 @@ ACTIVE_EVERY_S = 5.0
 
 
 class Uploads:
-    """One at a time. Tells what became of each as FileSent or FileFailed on the bus."""
+    """One at a time. The outcome of each is told as FileSent or FileFailed on the bus."""
 
     def __init__(self, agent: Agent, dialogue: Dialogue, bus: events.Bus) -> None:
         self.agent = agent
@@ -44,17 +43,17 @@ class Uploads:
         bus.subscribe(self._take)
 
     def stop(self) -> None:
-        """What is under way is given up; its thread ends by itself."""
+        """A file that is under way is given up; its thread ends by itself."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
 
     def send(self, descriptor: int, name: str, text: str | None) -> int:
-        """Takes the descriptor over, also where it refuses. → the upload's number. Raises UploadError.
+        """Takes the descriptor over, also where it refuses. Returns the upload's number. Raises UploadError.
 
-        name: with its ending, which tells the type; a folder before it is cut off. Wake the daemon, too."""
+        name: with its ending, which tells the type; a folder before it is cut off. The caller wakes the daemon."""
         try:
-            attachment_of = _examined(descriptor, PurePath(name).name)
+            attachment_of = _examined(descriptor, PurePath(name).name, self.agent.capabilities)
             with self._changed:
                 if self._thread is not None:
                     raise UploadError("another file is being sent", "wait until it is through")
@@ -101,7 +100,7 @@ class Uploads:
             os.close(job.descriptor)
 
     def _over(self) -> None:
-        """Before it is told: who is told may send the next one."""
+        """Called before the outcome is told: a listener may send the next file at once."""
         with self._changed:
             if self._thread is threading.current_thread():
                 self._thread = None
@@ -110,7 +109,7 @@ class Uploads:
         conversation_id = self._session()
         reader = _Reader(job, self._goes_on)
         attachment = Attachment(job.name, job.media_type, job.size_bytes, reader.read)
-        file_id = self.agent.upload(conversation_id, attachment, STEP_S)
+        prepared = self.agent.prepare(conversation_id, attachment, STEP_S)
 
         with self._changed:
             same = self._conversation_id == conversation_id
@@ -122,7 +121,7 @@ class Uploads:
             media_type=job.media_type,
             size_bytes=job.size_bytes,
         )
-        if not same or not self._dialogue.send_file(file_id, job.text, sent):
+        if not same or not self._dialogue.send_file(prepared, job.text, sent):
             raise UploadError("the session ended while the file was on its way", "send it again")
 
     def _session(self) -> str:
@@ -177,17 +176,26 @@ class _Reader:
         return piece
 
 
-def _examined(descriptor: int, name: str) -> tuple[str, str, int]:
-    """Name, media type, size. Raises UploadError."""
+def _examined(descriptor: int, name: str, can: Capabilities) -> tuple[str, str, int]:
+    """Name, media type, size. can: of the agent that is to get the file. Raises UploadError."""
+    if not can.attachments:
+        raise UploadError("this agent takes no files", "describe it to the agent in words")
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode):
-        raise UploadError(f"{name} is not a file", "send a regular file: an image or a PDF")
+        raise UploadError(f"{name} is not a file", f"send a regular file: {_wanted(can)}")
     if not found.st_size:
         raise UploadError(f"{name} is empty", "send another file")
-    if found.st_size > MOST_BYTES:
-        most = MOST_BYTES // 2**20
-        raise UploadError(f"{name} has {found.st_size / 2**20:.1f} MiB; {most} are allowed", "send a smaller one")
     media_type, packing = mimetypes.guess_type(name, strict=False)
     if media_type is None or packing is not None:
         raise UploadError(f"the ending of {name!r} does not tell its type", "name it so, such as .png, .jpg or .pdf")
+    most_bytes = can.attachments.get(media_type, can.attachments.get(ANY_MEDIA_TYPE))
+    if most_bytes is None:
+        raise UploadError(f"this agent takes no {media_type}", f"send {_wanted(can)}")
+    if found.st_size > most_bytes:
+        most = most_bytes // 2**20
+        raise UploadError(f"{name} has {found.st_size / 2**20:.1f} MiB; {most} are allowed", "send a smaller one")
     return name, media_type, found.st_size
+
+
+def _wanted(can: Capabilities) -> str:
+    return "an image or a PDF" if ANY_MEDIA_TYPE in can.attachments else " or ".join(sorted(can.attachments))

@@ -1,25 +1,12 @@
-"""What the dialogue needs of a speaker, and what is there where nobody hears the agent."""
+"""The dialogue's view of a speaker, and the stand-in where nobody hears the agent."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
-from parleyd.audio import pcm
 from parleyd.audio.pcm import AudioFormat
 from parleyd.audio.playback.playhead import Heard
-
-# The peak below which sound is none: about -54 dBFS. Synthetic speech is pauses of digital silence and far more.
-AUDIBLE_PEAK = 64
-
-
-def duration_s(fmt: AudioFormat, data: bytes) -> float:
-    return len(data) / (fmt.sample_bytes * fmt.rate_hz)
-
-
-def is_audible(fmt: AudioFormat, data: bytes) -> bool:
-    """Whether there is anything to hear in a provider's sound; half a sample at its end is left out."""
-    samples = pcm.samples_of(pcm.decode(fmt, data[: len(data) // fmt.sample_bytes * fmt.sample_bytes]))
-    return len(samples) > 0 and max(int(samples.max()), -int(samples.min())) >= AUDIBLE_PEAK
 
 
 class Voice(Protocol):
@@ -31,7 +18,7 @@ class Voice(Protocol):
 
     def end_answer(self, answer: int) -> None: ...
 
-    def clear(self) -> Heard | None: ...
+    def clear(self) -> Sequence[Heard]: ...
 
     def duck(self, on: bool) -> None: ...
 
@@ -55,8 +42,8 @@ class NoVoice:
     def end_answer(self, answer: int) -> None:
         pass
 
-    def clear(self) -> Heard | None:
-        return None
+    def clear(self) -> Sequence[Heard]:
+        return ()
 
     def duck(self, on: bool) -> None:
         pass

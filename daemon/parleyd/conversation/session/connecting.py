@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import websocket
 
-from parleyd.agents.agent import Address
+from parleyd.agents.provider import Address
 from parleyd.conversation.session.bounded_socket import BoundedWebSocket
 from parleyd.conversation.session.shared_tls import SharedTlsSocket
 from parleyd.core.endings import DialError, Ending, EndingKind
@@ -30,7 +30,6 @@ SOCKET_OPTIONS = (
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S),
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES),
 )
-_HINT_NETWORK = "check the network and elevenlabs.base_url; parleyd goes on trying"
 
 
 def connect(
@@ -38,10 +37,15 @@ def connect(
     timeout_s: float,
     judge_refusal: Callable[[int, str], Ending],
     *,
-    hint_network: str = _HINT_NETWORK,
+    key: str | None,
+    hint_network: str | None = None,
 ) -> BoundedWebSocket:
-    """Blocks up to timeout_s for all of it: name, TCP, proxy, TLS and handshake. Raises DialError;
-    judge_refusal(http_status, body) says what an HTTP answer means."""
+    """Opens a WebSocket; blocks up to timeout_s for all of it: name, TCP, proxy, TLS and handshake.
+
+    judge_refusal(http_status, body): the meaning of an HTTP answer. key: the configuration key that names the server,
+    for hints; None: there is none. hint_network: the hint for a network that fails. Raises DialError.
+    """
+    hint_network = hint_network or f"check the network{f' and {key}' if key else ''}; parleyd goes on trying"
     url = urllib.parse.urlsplit(address.url)
     tls = authorities.context(SharedTlsSocket)
     connection = BoundedWebSocket(enable_multithread=True, sockopt=list(SOCKET_OPTIONS), sslopt={"context": tls})
@@ -65,7 +69,7 @@ def connect(
     except (websocket.WebSocketException, OSError, ValueError) as error:
         if "redirect" in str(error).lower():
             raise DialError(judge_refusal(302, "")) from error
-        raise DialError(_no_line(url.netloc, deadline.cause(error), hint_network)) from error
+        raise DialError(_no_line(url.netloc, deadline.cause(error), key, hint_network)) from error
     if isinstance(connection.sock, SharedTlsSocket):
         connection.sock.share()
     return connection
@@ -98,7 +102,7 @@ def words(error: BaseException) -> str:
     return "" if isinstance(error, websocket.WebSocketConnectionClosedException) else unreachable.words(error)
 
 
-def _no_line(host: str, error: Exception, hint_network: str) -> Ending:
+def _no_line(host: str, error: Exception, key: str | None, hint_network: str) -> Ending:
     match error:
         case NoThreadLeftError():
             return no_thread()
@@ -108,6 +112,6 @@ def _no_line(host: str, error: Exception, hint_network: str) -> Ending:
             return retry(f"{host} answered something that is not HTTP", hint_network)
         case websocket.WebSocketException():
             return retry(f"cannot connect to {host}: {words(error) or 'the server hung up'}", hint_network)
-    found = unreachable.trouble(error, host)
+    found = unreachable.trouble(error, host, key)
     kind = EndingKind.FINAL if found.is_lasting else EndingKind.RETRY
     return Ending(kind, found.reason, found.hint or hint_network)

@@ -118,6 +118,11 @@ class Outbox:
         with self._changed:
             self._uplink.answered(now_s, has_transcripts=has_transcripts)
 
+    def taken(self, until_ms: int) -> None:
+        """See Uplink.taken."""
+        with self._changed:
+            self._uplink.taken(until_ms)
+
     def closed(self, now_s: float) -> bool:
         """See Uplink.closed."""
         with self._changed:

@@ -16,7 +16,9 @@ from typing import Protocol
 
 import websocket
 
-from parleyd.agents.agent import Address, Agent, AgentError, AgentEvent, Codec, Ready
+from parleyd.agents.commands import Command
+from parleyd.agents.events import AgentError, AgentEvent, Ready
+from parleyd.agents.provider import Address, Agent, Codec, Received, SessionWish
 from parleyd.audio.pcm import FRAME_MS, Frame
 from parleyd.conversation.session.bounded_socket import BoundedWebSocket
 from parleyd.conversation.session.connecting import close_frame, connect, no_thread, retry, words
@@ -71,8 +73,9 @@ class Traffic:
 class Session:
     """start() returns at once; what follows goes into the sink.
 
-    timeout_s: for the address, for the connection with its handshake, and for the metadata, each. on_death: told when
-    a thread ends by a fault of this program; nothing else is reported then.
+    wish: asked for on the session's own thread, once the address is known. timeout_s: for the address, for the
+    connection with its handshake, and for the metadata, each. on_death: told when a thread ends by a fault of this
+    program; nothing else is reported then.
     """
 
     def __init__(
@@ -81,7 +84,7 @@ class Session:
         outbox: Outbox,
         sink: Sink,
         *,
-        suppress_greeting: bool,
+        wish: Callable[[], SessionWish],
         timeout_s: float,
         on_death: Callable[[str, BaseException], None],
         traffic: Traffic | None = None,
@@ -94,8 +97,12 @@ class Session:
         self._traffic = traffic or Traffic()
         self._lines = lines or Lines()
         self._on_death = on_death
-        self.suppress_greeting = suppress_greeting
-        self.codec: Codec = agent.codec(suppress_greeting=suppress_greeting)
+        self._wish = wish
+        self.wished: SessionWish | None = None
+        # Held for each call of the codec, and until its messages are in the outbox: they stay in order. The outbox's
+        # own lock comes after it.
+        self._codec_lock = threading.Lock()
+        self._codec: Codec | None = None
         self._lock = threading.Lock()
         self._raw: socket.socket | None = None
         self._socket: BoundedWebSocket | None = None
@@ -171,6 +178,24 @@ class Session:
         with self._on_wire:
             return self._in_flight.room_ms(unacknowledged_bytes(raw))
 
+    def send(self, command: Command) -> None:
+        """Any thread; from Sink.ready() on. After the session's end it has no effect."""
+        with self._codec_lock:
+            if self._codec is not None:
+                for message in self._codec.send(command, time.monotonic()):
+                    self._outbox.send(message, self)
+
+    @property
+    def asked_for_silence(self) -> bool:
+        """The agent was asked not to speak first."""
+        return self.wished is not None and not self.wished.greet
+
+    @property
+    def ignored(self) -> tuple[int, int, int]:
+        """The numbers of messages that could not be read, of those of unknown types, and of refused calls of tools."""
+        codec = self._codec
+        return (0, 0, 0) if codec is None else (codec.malformed, codec.unknown, codec.refused_calls)
+
     def wait_over(self, timeout_s: float) -> bool:
         """Until nothing more can be said to the server; False when that takes longer."""
         return self._over.wait(timeout_s)
@@ -213,25 +238,34 @@ class Session:
 
     def _converse(self) -> Ending:
         address = self._agent.dial(self._timeout_s)
-        # It may take a while, and a server that waits for it too long begins without it.
-        opening = self.codec.opening()
+        # It may take a while, and a server that waits for the opening too long begins without it.
+        self.wished = self._wish()
+        codec = self._agent.session(self.wished)
+        with self._codec_lock:
+            self._codec = codec
+            opening = codec.opening()
         connection = self._connect(address)
-        # When this fails the server has gone already, but why may still be readable.
+        # When this fails the server has gone already, but the reason may still be readable.
         with contextlib.suppress(websocket.WebSocketException, OSError):
-            connection.send(opening, websocket.ABNF.OPCODE_TEXT)
-            self._traffic.sent_bytes += len(opening)
+            for first in opening:
+                connection.send(first, websocket.ABNF.OPCODE_TEXT)
+                self._traffic.sent_bytes += len(first)
         connection.until_s = time.monotonic() + self._timeout_s
         while True:
             message = self._next(connection)
             if isinstance(message, Ending):
                 return message
             self._traffic.received_bytes += len(message)
-            received = self.codec.receive(message)
-            for reply in received.replies:
-                self._outbox.send(reply, self)
-            for event in received.events:
+            for event in self._understood(codec, message).events:
                 if (ending := self._take(connection, event)) is not None:
                     return ending
+
+    def _understood(self, codec: Codec, message: bytes) -> Received:
+        with self._codec_lock:
+            received = codec.receive(message, time.monotonic())
+            for reply in received.replies:
+                self._outbox.send(reply, self)
+        return received
 
     def _next(self, connection: BoundedWebSocket) -> bytes | Ending:
         """Blocks for a message, or for the end of them."""
@@ -292,7 +326,7 @@ class Session:
         return None
 
     def _connect(self, address: Address) -> BoundedWebSocket:
-        connection = connect(address, self._timeout_s, self._agent.judge_refusal)
+        connection = connect(address, self._timeout_s, self._agent.judge_refusal, key=self._agent.server().key)
         if connection.sock is not None:
             with contextlib.suppress(OSError):
                 connection.sock.setsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, PACE)
@@ -314,15 +348,16 @@ class Session:
     # ------------------------------------------------------------ sender thread
 
     def _send(self) -> None:
-        connection, encoder = self._socket, self._encoder
+        connection, encoder, codec = self._socket, self._encoder, self._codec
         assert connection is not None
         assert encoder is not None
+        assert codec is not None
         self._outbox.begin(self)
         try:
             while (message := self._outbox.take(self)) is not None:
                 self.sender_pulse.beat()
                 if isinstance(message, list):
-                    message = self._spoken(message, encoder)
+                    message = self._spoken(message, encoder, codec)
                 else:
                     with self._on_wire:
                         self._in_flight.sent(len(message), 0)
@@ -345,12 +380,14 @@ class Session:
             if not self._over.wait(CLOSE_ANSWER_S) and (raw := self._raw) is not None:
                 shut(raw)
 
-    def _spoken(self, frames: list[Frame], encoder: WireEncoder) -> bytes:
+    def _spoken(self, frames: list[Frame], encoder: WireEncoder, codec: Codec) -> bytes:
         """The message with this sound. The microphone may have been muted since it was taken."""
         with self._on_wire:
             if self._outbox.muted:
                 frames = [Frame.silence(frame.start_s) for frame in frames]
-            message = self.codec.audio(encoder.encode(b"".join(frame.pcm for frame in frames)))
+            sound = encoder.encode(b"".join(frame.pcm for frame in frames))
+            with self._codec_lock:
+                message = codec.audio(sound)
             room_ms = FRAME_MS * sum(not frame.is_silent for frame in frames)
             self._in_flight.sent(len(message), room_ms)
             return message

@@ -23,6 +23,8 @@ two of one, pass over noise, and ask into a silence of their own accord. So:
 4. From an agent that sends no transcripts, the beginning of an answer counts as both at once.
 5. While somebody talks, a sign covers their utterance at most up to the pause before the stretch of talk that goes on.
 6. Tentative and empty transcripts, interruptions, sounds without a voice in them and a closed line acknowledge nothing.
+7. An agent that announces how far it has taken the stream (Capabilities.announces_speech) acknowledges by that alone:
+   all speech up to this position, in the middle of an utterance too. Then no other rule counts.
 
 The rule rather sends something twice than loses it: an utterance comes up a second time when the line goes after the
 transcript of two utterances at once and before their answer, or after an answer to a transcript that came less than
@@ -135,6 +137,9 @@ class Uplink:
         self._outgoing: deque[_Outgoing] = deque()
         self._utterances: deque[_Utterance] = deque()
         self._sent_until_s = float("-inf")
+        # Frames sent in this session; and of the kept speech among them: (the frame's time, frames sent with it).
+        self._sent_frames = 0
+        self._positions: deque[tuple[float, int]] = deque()
         # The end of the last utterance that the newest transcript may have covered, besides the oldest.
         self._covered_s = float("-inf")
         # How soon transcripts come after what they are of, at best; None: not known yet.
@@ -231,6 +236,8 @@ class Uplink:
         self._outgoing.extend(_Outgoing(frame, frame) for frame in self._kept)
         # Nothing has been sent in this session yet.
         self._sent_until_s = self._covered_s = float("-inf")
+        self._sent_frames = 0
+        self._positions.clear()
         for utterance in self._utterances:
             utterance.sent_s = None
         return self.kept_ms
@@ -252,11 +259,15 @@ class Uplink:
         taken = [self._outgoing.popleft() for _ in range(min(most, len(self._outgoing)))]
         for outgoing in taken:
             self.counters.sound += not outgoing.frame.is_silent
+            self._sent_frames += 1
             if outgoing.speech is None:
                 self.counters.silence += 1
             else:
                 self.counters.speech += 1
                 self._sent_until_s = outgoing.speech.start_s
+                self._positions.append((self._sent_until_s, self._sent_frames))
+                if len(self._positions) > self._capacity_frames:
+                    self._positions.popleft()
         for utterance in self._utterances:
             if utterance.sent_s is None and utterance.end_s is not None and self._is_sent(utterance.end_s):
                 utterance.sent_s = max(now_s, utterance.end_s)
@@ -279,6 +290,21 @@ class Uplink:
             self.transcribed(now_s)
         while self._utterances and self._ended_s(0) <= self._covered_s:
             self._acknowledge(1)
+
+    def taken(self, until_ms: int) -> None:
+        """The agent has all speech up to this position in the sound sent in this session: rule 7."""
+        until_s = float("-inf")
+        while self._positions and self._positions[0][1] * FRAME_MS <= until_ms + FRAME_MS // 2:
+            until_s = self._positions.popleft()[0]
+        if until_s == float("-inf"):
+            return
+        over = sum(self._ended_s(index) - 3 * HALF_A_FRAME_S <= until_s for index in range(len(self._utterances)))
+        if over:
+            self._acknowledge(over)
+        self._drop_heard(until_s)
+        if self._utterances and self._utterances[0].start_s <= until_s:
+            # The agent made a turn of its beginning.
+            self._utterances[0].start_s, self._utterances[0].missing = until_s, 0
 
     def closed(self, now_s: float) -> bool:
         """The agent has closed the session properly. → whether something was said just before, so that it is to be

@@ -14,7 +14,7 @@ else has to be known of the daemon is asked from Facts at the moment of the deci
 * the agent ended the conversation (`end_conversation`), and its goodbye is through (_idle);
 * nobody needs it: idle, a false wake, no person for too long (_idle, with the rules of idle.py);
 * a budget is spent: in the next pause, after GRACE_S in any case (_too_dear_or_old);
-* it is old: it is exchanged for a new one, in a pause only (_too_dear_or_old).
+* it is old, or the server will end it: it is exchanged for a new one, in a pause only (_too_dear_or_old).
 
 **When a session is refused**: where one would begin, by budgets and quiet hours, and when the device has opened too
 many of its own accord (_refuses). What was begun may go on: a lost line is taken up again in quiet hours too.
@@ -30,7 +30,7 @@ import random
 from collections.abc import Callable, Generator
 from typing import Literal
 
-from parleyd.agents.agent import Ready
+from parleyd.agents.events import Ready
 from parleyd.config.schema import Config
 from parleyd.conversation.dialogue.commands import Log, Publish
 from parleyd.conversation.dialogue.idle import Patience
@@ -62,6 +62,9 @@ from parleyd.usage.allowance import ByDevice
 
 # A session whose budget is spent ends in the next pause, and after this in any case.
 GRACE_S = 60.0
+# A session whose end is known is exchanged this long before, or after all but this share of a shorter one: a pause has
+# to come within that.
+LEAD_S, LEAD_SHARE = 120.0, 0.2
 # How often it is looked whether a budget is left, or quiet hours are over, where that decides about a session.
 ALLOWED_LOOK_S = 30.0
 # How often a conversation that is to end is looked at: how long it takes is decided by what the agent still says.
@@ -142,6 +145,9 @@ class Lifecycle:
         # Of the session that is open, or was open last.
         self._conversation_id = ""
         self._live_since_s = 0.0
+        # When the server will end it, or has said so; it is exchanged LEAD_S before.
+        self._ends_s = _NEVER_S
+        self._is_announced = False
         # An outage: from the first loss until a session has held. told: about what kinds of endings, once each.
         self._outage_since_s: float | None = None
         self._outage_told: set[tuple[int | None, str | None] | None] = set()
@@ -246,9 +252,17 @@ class Lifecycle:
         )
         # After it, for the return belongs to the new conversation.
         self._live_since_s = now_s
+        self._is_announced = False
+        self._ends_s = _NEVER_S if ready.ends_in_s is None else now_s + ready.ends_in_s
         # A line that is lost again at once is not back; then it is told when it has held.
         if self._short_sessions <= 1:
             yield from self._outage_over()
+
+    def ends_soon(self, in_s: float, now_s: float) -> None:
+        """The server announces the end of the session that is open."""
+        self._ends_s = min(self._ends_s, now_s + in_s)
+        # It is no guess: the session is exchanged in the next pause.
+        self._is_announced = True
 
     def ended(self, ending: Ending, suppressed_greeting: bool, now_s: float, facts: Facts) -> Commands:
         """The session has ended by itself, or could not be opened."""
@@ -261,10 +275,10 @@ class Lifecycle:
             self._short_sessions = 0 if is_good else self._short_sessions + 1
             if is_good:
                 self._backoff.reset()
-        if suppressed_greeting and self._is_for_greeting(ending):
+        if suppressed_greeting and ending.greeting_refused:
             self._may_suppress_greeting = False
-            text = "the agent does not allow this device to switch off its greeting; what it says first is not played"
-            hint = "enable the override 'first_message' under Security in its settings, or set wake.greeting: play"
+            text = "the agent does not allow this device to switch off its greeting; its first answer is not played"
+            hint = ending.hint or "set wake.greeting: play"
             yield Log(logging.WARNING, f"{text}; {hint}", {"reason": ending.reason, "hint": hint})
             yield Publish(events.Trouble(at_s=now_s, text=text, hint=hint))
             yield from self._move(Trigger.GREETING_REFUSED, "again, with its greeting", now_s, facts)
@@ -277,11 +291,6 @@ class Lifecycle:
             what = "" if is_live else "no line to the agent: "
             yield from self._tell_outage(what + ending.reason, ending, logging.WARNING, now_s)
             yield from self._move(Trigger.LOST, ending.reason, now_s, facts, more=about(ending))
-
-    def _is_for_greeting(self, ending: Ending) -> bool:
-        """The agent does not let us ask for silence. A first message that the user has set is the user's to fix."""
-        is_set = self._config.elevenlabs.overrides.first_message is not None
-        return ending.refused_override == "first_message" and not is_set
 
     def _agent_hung_up(self, ending: Ending, *, is_announced: bool, now_s: float, facts: Facts) -> Commands:
         """is_announced: the agent has said that it would."""
@@ -343,7 +352,7 @@ class Lifecycle:
         is_live = self.state is State.LIVE
         due_s = [now_s + ALLOWED_LOOK_S] if self._waits_until_allowed or (self._always and is_live) else [_NEVER_S]
         if is_live:
-            due_s.append(self._live_since_s + self._config.session.max_s)
+            due_s.append(self._exchange_s)
         if self.state is not State.ASLEEP and not self._despite_budget:
             due_s.append(facts.next_budget_look_s(now_s))
         return min(due_s)
@@ -420,11 +429,20 @@ class Lifecycle:
             if is_pause or now_s - self._spent_since_s >= GRACE_S:
                 return Trigger.SPENT, spent.text
         age_s = now_s - self._live_since_s
-        if self.state is State.LIVE and is_pause and age_s >= self._config.session.max_s:
+        if self.state is State.LIVE and is_pause and now_s >= self._exchange_s:
             return Trigger.OLD, f"a session of {age_s:.0f} s is exchanged for a new one"
         return None
 
-    # ------------------------------------------------------------ what was said and not answered
+    @property
+    def _exchange_s(self) -> float:
+        """When the session that is open is old enough to be exchanged for a new one."""
+        by_age_s = self._live_since_s + self._config.session.max_s
+        if self._is_announced:
+            return self._live_since_s
+        length_s = self._ends_s - self._live_since_s
+        return min(by_age_s, self._ends_s - min(LEAD_S, length_s * LEAD_SHARE))
+
+    # ------------------------------------------------------------ words that were not answered
 
     def _too_old_to_say(self, now_s: float, facts: Facts) -> Commands:
         before_s = now_s - self._config.session.keep_utterance_s

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from parleyd.agents.agent import Agent, AgentEvent, Ready
+from parleyd.agents.events import AgentEvent, AnswerFailed, EndsSoon, Ready
+from parleyd.agents.provider import Agent, Capabilities
 from parleyd.config.schema import Config
 from parleyd.conversation.dialogue.commands import Log, Publish
 from parleyd.conversation.dialogue.dialogue import Dialogue
@@ -81,25 +82,39 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True)
+class WillEnd:
+    """The server has announced the end of the session."""
+
+    session: Session
+    in_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     session: Session
     ending: Ending
 
 
-Message = Wake | Sleep | Reconfigure | Stop | LookAgain | Opened | Ended
+Message = Wake | Sleep | Reconfigure | Stop | LookAgain | Opened | WillEnd | Ended
 
 
 class SessionSink:
     """Where one session hands in what happens in it, on its receiver thread: straight to the dialogue.
 
     Its first events wait until the supervisor has told that it has opened, and says let_in(). After close() they are
-    dropped; so is the session, if it begins only then. greeting_is_unwanted: asked once the session is ready.
+    dropped; so is the session, if it begins only then. capabilities: of its agent. greeting_is_unwanted: asked once the
+    session is ready.
     """
 
     def __init__(
-        self, dialogue: Dialogue, tell: Callable[[Message], None], greeting_is_unwanted: Callable[[], bool]
+        self,
+        dialogue: Dialogue,
+        capabilities: Capabilities,
+        tell: Callable[[Message], None],
+        greeting_is_unwanted: Callable[[], bool],
     ) -> None:
         self._dialogue = dialogue
+        self._capabilities = capabilities
         self._tell = tell
         self._greeting_is_unwanted = greeting_is_unwanted
         self._is_open = True
@@ -108,13 +123,13 @@ class SessionSink:
     # ------------------------------------------------------------ receiver thread
 
     def ready(self, session: Session, ready: Ready) -> None:
-        greets = not session.suppress_greeting
+        greets = not session.asked_for_silence
         is_wanted = self._dialogue.begin(
             session,
-            session.codec,
+            self._capabilities,
             ready,
             lambda: self._is_open,
-            greeting_possible=greets,
+            greets=greets,
             skip_greeting=greets and self._greeting_is_unwanted(),
         )
         if not is_wanted:
@@ -125,11 +140,20 @@ class SessionSink:
         self._may_go_on.wait()
 
     def event(self, session: Session, event: AgentEvent) -> None:
-        if self._is_open:
-            self._dialogue.agent_event(session, event)
+        if not self._is_open:
+            return
+        self._dialogue.agent_event(session, event)
+        match event:
+            case EndsSoon(in_s=in_s):
+                self._tell(WillEnd(session, in_s))
+            case AnswerFailed():
+                # The dialogue may want to be looked at when another try is due.
+                self._tell(LookAgain())
+            case _:
+                pass
 
     def ended(self, session: Session, ending: Ending) -> None:
-        # What the agent has shown to have heard is known to the uplink before the end is judged.
+        # The signs that the agent heard something are known to the uplink before the end is judged.
         self._dialogue.then(lambda: self._tell(Ended(session, ending)))
 
     # ------------------------------------------------------------ supervisor
@@ -331,6 +355,7 @@ class Supervisor:
                 # When it was taken: what is typed later is not its subject.
                 self._carry_out(self._take(message, time.monotonic()))
                 self._carry_out(self._lifecycle.look(time.monotonic(), self._facts))
+                self._dialogue.look()
         except Exception as error:  # noqa: BLE001 - reported to the owner, who ends the daemon
             self._let_go()
             self._on_death("supervisor", error)
@@ -345,6 +370,8 @@ class Supervisor:
     def _time_to_next_look_s(self) -> float | None:
         now_s = time.monotonic()
         due_s = self._lifecycle.next_look_s(now_s, self._facts)
+        if (retry_s := self._dialogue.next_look_s) is not None:
+            due_s = min(due_s, retry_s)
         return max(SOONEST_LOOK_S, due_s - now_s) if due_s < float("inf") else None
 
     def _take(self, message: Message, now_s: float) -> Commands:
@@ -358,10 +385,12 @@ class Supervisor:
                 yield from self._lifecycle.opened(ready, now_s, self._facts)
                 if self._sink is not None:
                     self._dialogue.then(self._sink.let_in)
+            case WillEnd(session=session, in_s=in_s) if session is self._session:
+                self._lifecycle.ends_soon(in_s, now_s)
             case Ended(session=session, ending=ending) if session is self._session:
                 self._session = self._sink = None
-                _tell_what_was_not_understood(session)
-                yield from self._lifecycle.ended(ending, session.suppress_greeting, now_s, self._facts)
+                _tell_ignored(session)
+                yield from self._lifecycle.ended(ending, session.asked_for_silence, now_s, self._facts)
             case _:
                 pass
 
@@ -412,13 +441,16 @@ class Supervisor:
 
     def _connect(self, *, suppress_greeting: bool) -> None:
         self._sink = SessionSink(
-            self._dialogue, self._inbox.put, lambda: self._lifecycle.greeting_is_unwanted(self._facts)
+            self._dialogue,
+            self._agent.capabilities,
+            self._inbox.put,
+            lambda: self._lifecycle.greeting_is_unwanted(self._facts),
         )
         self._session = Session(
             self._agent,
             self._outbox,
             self._sink,
-            suppress_greeting=suppress_greeting,
+            wish=partial(self._dialogue.wish, greet=not suppress_greeting),
             timeout_s=self._config.session.connect_timeout_s,
             traffic=self._traffic,
             lines=self._lines,
@@ -457,9 +489,9 @@ def loss_of(gone: GivenUp, command: GiveUpSpeech) -> Loss | None:
     return Loss(lost_ms, command.cause + never_shown)
 
 
-def _tell_what_was_not_understood(session: Session) -> None:
-    codec = session.codec
-    if codec.malformed or codec.unknown:
-        log.info("%d messages could not be read, %d were of unknown types", codec.malformed, codec.unknown)
-    if codec.refused_calls:
-        log.info("%d calls of tools had not the form of one, and were answered so", codec.refused_calls)
+def _tell_ignored(session: Session) -> None:
+    malformed, unknown, refused_calls = session.ignored
+    if malformed or unknown:
+        log.info("%d messages could not be read, %d were of unknown types", malformed, unknown)
+    if refused_calls:
+        log.info("%d calls of tools had not the form of one, and were answered so", refused_calls)

@@ -1,0 +1,96 @@
+"""The meaning of ElevenLabs' messages, in the provider's own terms: numbers as ids, and no answers yet. Pure.
+
+answers.py makes the common events of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from parleyd.agents import events as common
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """A piece of the agent's voice, in the session's output format. event_id grows; see Interruption."""
+
+    event_id: int
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Interruption:
+    """The server noticed that the person interrupts; audio older than event_id is void."""
+
+    event_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """The person's words."""
+
+    text: str
+    final: bool
+    event_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """The whole text of the agent's turn; comes with its first audio, not at its end."""
+
+    text: str
+    event_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResponsePart:
+    """A streamed piece of the agent's text."""
+
+    kind: Literal["start", "delta", "stop"]
+    text: str
+    event_id: int | str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseCorrection:
+    """The words of the agent's turn that were really said, after an interruption."""
+
+    original: str
+    corrected: str
+    event_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseComplete:
+    """The agent's turn is complete."""
+
+    event_id: int | None = None
+
+
+Meaning = (
+    Audio
+    | Interruption
+    | Transcript
+    | Response
+    | ResponsePart
+    | ResponseCorrection
+    | ResponseComplete
+    | common.Ready
+    | common.ToolCall
+    | common.ApprovalAsked
+    | common.AgentError
+    | common.AgentHangsUp
+    | common.Notice
+    | common.Unknown
+    | common.Malformed
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The meaning of one message, and the messages to be sent back at once."""
+
+    meanings: Sequence[Meaning]
+    replies: Sequence[bytes] = ()
