@@ -13,6 +13,8 @@ import msgspec
 from parleyd.agents.elevenlabs.address import server_of
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
 from parleyd.agents.elevenlabs.speech import ElevenLabsSpeech
+from parleyd.agents.openai import address as openai_address
+from parleyd.agents.openai.agent import OpenAIAgent
 from parleyd.agents.provider import Agent, Server
 from parleyd.agents.speech import Speech
 from parleyd.config.base import Secret
@@ -73,8 +75,30 @@ class ElevenLabsProvider:
         return ElevenLabsSpeech(section, config.elevenlabs.base_url, voice_id, api_key)
 
 
+class OpenAIProvider:
+    """Implements Provider."""
+
+    key_path = "openai.api_key"
+    id_path = "openai.model"
+
+    def is_configured(self, config: Config) -> bool:
+        return True
+
+    def api_key(self, config: Config) -> Secret | str | None:
+        return config.openai.api_key
+
+    def server(self, config: Config) -> Server:
+        return openai_address.server(config.openai)
+
+    def agent(self, config: Config, api_key: str | None, apart: Apart | None = None) -> Agent:
+        return OpenAIAgent(config.openai, api_key, apart=apart)
+
+    def speech(self, config: Config, api_key: str | None) -> Speech | None:
+        return None
+
+
 # By the name in `provider`.
-PROVIDERS: dict[str, Provider] = {"elevenlabs": ElevenLabsProvider()}
+PROVIDERS: dict[str, Provider] = {"elevenlabs": ElevenLabsProvider(), "openai": OpenAIProvider()}
 # The embedded agent has no client of its own: it speaks the protocol of this one.
 _EMBEDDED_SPEAKS = "elevenlabs"
 

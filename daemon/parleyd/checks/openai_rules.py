@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from parleyd.agents.openai import instructions, session_settings
 from parleyd.config import signs
-from parleyd.config.openai_section import OpenAI
+from parleyd.config.openai_section import MODEL, OpenAI
 from parleyd.config.problem import Finding
 from parleyd.config.variable import Variable
 from parleyd.host.proxies import is_this_machine
@@ -98,7 +98,7 @@ def _model(config: OpenAI) -> Iterator[Finding]:
         yield Finding(key, *found)
     elif _LIVE.match(named):
         text = "this model has a protocol of its own, which parleyd does not speak"
-        yield Finding(key, text, f"write {session_settings.MODEL}")
+        yield Finding(key, text, f"write {MODEL}")
     elif session_settings.is_openai(config) and named in _ENDING:
         newer = "gpt-realtime-2.1-mini" if "mini" in named else "gpt-realtime-2.1"
         yield Finding(key, f"{named} stops on {_ENDING[named]}", f"write {newer}", is_warning=True)

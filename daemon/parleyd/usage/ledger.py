@@ -9,6 +9,7 @@ each entry is dated once, because the book is read many times a second.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
 from itertools import islice
@@ -46,11 +47,11 @@ class Amount(Struct, frozen=True, omit_defaults=True):
         tokens = dict(self.tokens)
         for kind, count in other.tokens.items():
             tokens[kind] = tokens.get(kind, 0.0) + count
-        return Amount(*(a + b for a, b in zip(self._all(), other._all(), strict=True)), tokens=tokens)
+        return _amount([a + b for a, b in zip(self._all(), other._all(), strict=True)], tokens)
 
     def share(self, part: float) -> Amount:
         tokens = {kind: count * part for kind, count in self.tokens.items()}
-        return Amount(*(a * part for a in self._all()), tokens=tokens)
+        return _amount([a * part for a in self._all()], tokens)
 
     def _all(self) -> tuple[float, ...]:
         """All but the tokens, in the order of the fields."""
@@ -63,6 +64,12 @@ class Amount(Struct, frozen=True, omit_defaults=True):
             self.money,
             self.billed_s,
         )
+
+
+def _amount(numbers: Sequence[float], tokens: dict[str, float]) -> Amount:
+    """numbers: in the order of the fields."""
+    session_s, sent_bytes, received_bytes, heard_s, left_s, money, billed_s = numbers
+    return Amount(session_s, sent_bytes, received_bytes, heard_s, left_s, money, billed_s, tokens)
 
 
 class Book(Struct):
