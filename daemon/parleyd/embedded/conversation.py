@@ -16,17 +16,18 @@ from datetime import datetime
 from typing import Any
 
 from parleyd.audio import pcm as sound
-from parleyd.embedded import incoming, messages, opening, replies
+from parleyd.embedded import convai_steps, incoming, messages, opening, replies
 from parleyd.embedded.formats import parse_format
 from parleyd.embedded.hearing import Hearing, SpeechEnded, SpeechGoesOn, SpeechStarted
-from parleyd.embedded.line import Line, LineClosedError
+from parleyd.embedded.line import ConvaiLine, LineClosedError
 from parleyd.embedded.mouth import Mouth
+from parleyd.embedded.posts import RefusedPostError
 from parleyd.embedded.recognise import NOT_UNDERSTOOD
 from parleyd.embedded.record import ConnectionRecord
-from parleyd.embedded.scenario import ConnectionScript
+from parleyd.embedded.scenario import ConnectionScript, ProtocolStep
 from parleyd.embedded.script import Script
 from parleyd.embedded.settings import AgentSettings, ToolSpec
-from parleyd.embedded.uploads import RefusedUploadError, Upload
+from parleyd.embedded.uploads import Upload
 from parleyd.embedded.voice import VoiceError
 from parleyd.embedded.workers import Workers
 
@@ -40,7 +41,12 @@ class Conversation:
     """run() lasts as long as the connection. script.Actor is the part that the steps use."""
 
     def __init__(
-        self, line: Line, settings: AgentSettings, script: ConnectionScript, record: ConnectionRecord, workers: Workers
+        self,
+        line: ConvaiLine,
+        settings: AgentSettings,
+        script: ConnectionScript,
+        record: ConnectionRecord,
+        workers: Workers,
     ) -> None:
         self.line = line
         self.record = record
@@ -112,6 +118,9 @@ class Conversation:
 
     async def say_unasked(self, text: str, *, end_call: bool) -> None:
         self._start_answer(self._say(replies.Reply(text, end_call=end_call)))
+
+    async def act(self, step: ProtocolStep) -> None:
+        await convai_steps.perform(step, self)
 
     def _task(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(self._guarded(coroutine))
@@ -196,9 +205,9 @@ class Conversation:
         await self._understood(text)
 
     def take_file(self, upload: Upload) -> str:
-        """Accepts a file that a later message will mention. Raises RefusedUploadError."""
+        """Accepts a file that a later message will mention. Raises RefusedPostError."""
         if len(self._files) >= MOST_FILES:
-            raise RefusedUploadError(429, f"A conversation may have {MOST_FILES} files.")
+            raise RefusedPostError(429, f"A conversation may have {MOST_FILES} files.")
         file_id = f"file_{len(self._files) + 1:04}"
         self._files[file_id] = replies.ReceivedFile(upload.name, upload.media_type, upload.size_bytes)
         self._last_message_s = self._last_activity_s = time.monotonic()
@@ -280,7 +289,7 @@ class Conversation:
                 case SpeechGoesOn(so_far):
                     if self.line.sends("tentative_user_transcript"):
                         self._utterances.put_nowait((so_far, False))
-                case SpeechEnded(whole):
+                case SpeechEnded(pcm=whole):
                     self._nobody_speaks.set()
                     self._last_words_s = self._last_activity_s = time.monotonic()
                     await self._script.fire("end_of_speech")

@@ -18,8 +18,8 @@ _AGGRESSIVENESS = 2
 _QUIET_DBFS = -50.0
 # Speech begins when five of the last eight frames are voiced: 100 to 160 ms, so that a click does not interrupt.
 _ONSET_WINDOW_FRAMES = 8
-_ONSET_VOICED_FRAMES = 5
-_PRE_ROLL_FRAMES = 300 // FRAME_MS
+ONSET_VOICED_FRAMES = 5
+PRE_ROLL_MS = 300
 # The recogniser needs some silence after the last word, but not all of it.
 _TAIL_FRAMES = 300 // FRAME_MS
 _LONGEST_FRAMES = 30_000 // FRAME_MS
@@ -27,7 +27,9 @@ _LONGEST_FRAMES = 30_000 // FRAME_MS
 
 @dataclass(frozen=True, slots=True)
 class SpeechStarted:
-    """Somebody begins to speak."""
+    """Somebody begins to speak. start_ms: the position, in the sound pushed, of the first sample of the utterance."""
+
+    start_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,24 +41,40 @@ class SpeechGoesOn:
 
 @dataclass(frozen=True, slots=True)
 class SpeechEnded:
-    """pcm: the whole utterance with a little silence around it, 16 kHz."""
+    """pcm: the whole utterance with a little silence around it, 16 kHz. end_ms: the position, in the sound pushed, at
+    which the end was noticed."""
 
     pcm: bytes = field(repr=False)
+    end_ms: int
 
 
 HearingEvent = SpeechStarted | SpeechGoesOn | SpeechEnded
 
 
 class Hearing:
-    """rate_hz: of the PCM pushed. report_every_ms: the interval of SpeechGoesOn while somebody speaks; 0: none."""
+    """rate_hz: of the PCM pushed. report_every_ms: the interval of SpeechGoesOn while somebody speaks; 0: none.
 
-    def __init__(self, rate_hz: int, end_of_speech_ms: int, report_every_ms: int = 0) -> None:
+    pre_roll_ms: sound from before the onset that belongs to the utterance. onset_frames: of the last eight frames, the
+    number of voiced ones with which speech begins.
+    """
+
+    def __init__(
+        self,
+        rate_hz: int,
+        end_of_speech_ms: int,
+        report_every_ms: int = 0,
+        *,
+        pre_roll_ms: int = PRE_ROLL_MS,
+        onset_frames: int = ONSET_VOICED_FRAMES,
+    ) -> None:
         self._resampler = Resampler(rate_hz, PIPELINE_RATE_HZ)
         self._vad = webrtcvad.Vad(_AGGRESSIVENESS)
         self._end_frames = max(1, end_of_speech_ms // FRAME_MS)
         self._report_frames = report_every_ms // FRAME_MS
+        self._onset_frames = onset_frames
         self._rest = b""
-        self._recent: deque[bytes] = deque(maxlen=_PRE_ROLL_FRAMES + _ONSET_WINDOW_FRAMES)
+        self._frames = 0
+        self._recent: deque[bytes] = deque(maxlen=pre_roll_ms // FRAME_MS + _ONSET_WINDOW_FRAMES)
         self._voiced: deque[bool] = deque(maxlen=_ONSET_WINDOW_FRAMES)
         self._utterance: list[bytes] | None = None
         self._silent_frames = 0
@@ -75,24 +93,37 @@ class Hearing:
             self._step(data[start : start + FRAME_BYTES], events)
         return events
 
+    def forget(self) -> None:
+        """Drops the utterance so far, as if nobody had spoken."""
+        self._utterance = None
+        self._recent.clear()
+        self._voiced.clear()
+
+    def end(self) -> SpeechEnded | None:
+        """Ends the utterance now, before its silence has come; None if nobody speaks."""
+        if self._utterance is None:
+            return None
+        pcm = b"".join(self._utterance)
+        self.forget()
+        return SpeechEnded(pcm, self._frames * FRAME_MS)
+
     def _step(self, frame: bytes, events: list[HearingEvent]) -> None:
+        self._frames += 1
         voiced = level_dbfs(frame) > _QUIET_DBFS and self._vad.is_speech(frame, PIPELINE_RATE_HZ)
         if self._utterance is None:
             self._recent.append(frame)
             self._voiced.append(voiced)
-            if sum(self._voiced) >= _ONSET_VOICED_FRAMES:
+            if sum(self._voiced) >= self._onset_frames:
                 self._utterance = list(self._recent)
                 self._silent_frames = 0
-                events.append(SpeechStarted())
+                events.append(SpeechStarted((self._frames - len(self._utterance)) * FRAME_MS))
             return
         self._utterance.append(frame)
         self._silent_frames = 0 if voiced else self._silent_frames + 1
         count = len(self._utterance)
         if self._silent_frames >= self._end_frames or count >= _LONGEST_FRAMES:
             surplus = max(0, self._silent_frames - _TAIL_FRAMES)
-            events.append(SpeechEnded(b"".join(self._utterance[: count - surplus])))
-            self._utterance = None
-            self._recent.clear()
-            self._voiced.clear()
+            events.append(SpeechEnded(b"".join(self._utterance[: count - surplus]), self._frames * FRAME_MS))
+            self.forget()
         elif self._report_frames and count % self._report_frames == 0:
             events.append(SpeechGoesOn(b"".join(self._utterance)))

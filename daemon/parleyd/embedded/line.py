@@ -28,24 +28,18 @@ class LineClosedError(Exception):
 
 
 class Line:
-    """Any task of the server's loop may send; only one task may receive."""
+    """Any task of the server's loop may send; only one task may receive. omitted: fields that no message has."""
 
     def __init__(
-        self, socket_: ServerConnection, settings: AgentSettings, record: ConnectionRecord, output_format: AudioFormat
+        self, socket_: ServerConnection, record: ConnectionRecord, omitted: frozenset[str] = frozenset()
     ) -> None:
         self._socket = socket_
         self._record = record
-        self._output_format = output_format
-        self._enabled = messages.ALWAYS_SENT | set(settings.client_events) | set(settings.more_client_events)
-        self._omitted = frozenset(settings.omit_fields)
+        self._omitted = omitted
         self._open_gate = asyncio.Event()
         self._open_gate.set()
         self._closing: asyncio.Task[None] | None = None
         self._is_gone = False
-
-    def sends(self, type_: str) -> bool:
-        """Whether the agent's list of client events contains this type."""
-        return type_ in self._enabled
 
     @property
     def is_closing(self) -> bool:
@@ -62,26 +56,13 @@ class Line:
             await self._open_gate.wait()
             yield message
 
-    async def send(self, message: messages.Message) -> None:
-        """Sends the message, unless the list of client events forbids it. Raises LineClosedError."""
-        if not self.sends(message["type"]):
-            return
+    async def send(self, message: messages.Message, note: messages.Message | None = None, heard: bytes = b"") -> None:
+        """Sends the message. note: what the record keeps of a message with sound; heard: that sound, as the client
+        decodes it. Raises LineClosedError."""
         if self._omitted:
             message = messages.without(message, self._omitted)
         await self._send(msgspec.json.encode(message).decode())
-        self._record.add_sent(message)
-
-    async def send_audio(self, pcm: bytes, event_id: int) -> None:
-        """Sends sound. pcm: at the output rate. Raises LineClosedError."""
-        if not self.sends("audio"):
-            return
-        data = sound.encode(self._output_format, pcm)
-        message = messages.audio(data, event_id)
-        if self._omitted:
-            message = messages.without(message, self._omitted)
-        await self._send(msgspec.json.encode(message).decode())
-        note = {"type": "audio", "audio_event": {"event_id": event_id}, "samples": len(pcm) // 2}
-        self._record.add_sent(note, sound.decode(self._output_format, data))
+        self._record.add_sent(message if note is None else note, heard)
 
     async def send_raw(self, content: str | bytes, note: dict[str, Any]) -> None:
         """Sends any text or bytes; bytes make a binary frame. note: for the record. Raises LineClosedError."""
@@ -145,3 +126,29 @@ class Line:
             sent = self._socket.protocol.close_sent
             return Closed(sent.code, sent.reason, "agent")
         return Closed(code or 1006, reason or "", "client")
+
+
+class ConvaiLine(Line):
+    """The line of a client that speaks the ElevenLabs protocol: an agent has a list of the events that it sends."""
+
+    def __init__(
+        self, socket_: ServerConnection, settings: AgentSettings, record: ConnectionRecord, output_format: AudioFormat
+    ) -> None:
+        super().__init__(socket_, record, frozenset(settings.omit_fields))
+        self._output_format = output_format
+        self._enabled = messages.ALWAYS_SENT | set(settings.client_events) | set(settings.more_client_events)
+
+    def sends(self, type_: str) -> bool:
+        """Whether the agent's list of client events contains this type."""
+        return type_ in self._enabled
+
+    async def send(self, message: messages.Message, note: messages.Message | None = None, heard: bytes = b"") -> None:
+        """Sends the message, unless the list of client events forbids it. Raises LineClosedError."""
+        if self.sends(message["type"]):
+            await super().send(message, note, heard)
+
+    async def send_audio(self, pcm: bytes, event_id: int) -> None:
+        """Sends sound. pcm: at the output rate. Raises LineClosedError."""
+        data = sound.encode(self._output_format, pcm)
+        note = {"type": "audio", "audio_event": {"event_id": event_id}, "samples": len(pcm) // 2}
+        await self.send(messages.audio(data, event_id), note, sound.decode(self._output_format, data))

@@ -9,7 +9,7 @@ import time
 from parleyd.audio import pcm as sound
 from parleyd.embedded import messages
 from parleyd.embedded.formats import parse_format
-from parleyd.embedded.line import Line
+from parleyd.embedded.line import ConvaiLine
 from parleyd.embedded.record import ConnectionRecord
 from parleyd.embedded.script import Script
 from parleyd.embedded.settings import AgentSettings
@@ -21,7 +21,7 @@ class Mouth:
     """Owns the counter of event ids: a growing number for every turn, of the person and of the agent."""
 
     def __init__(
-        self, line: Line, settings: AgentSettings, record: ConnectionRecord, workers: Workers, script: Script
+        self, line: ConvaiLine, settings: AgentSettings, record: ConnectionRecord, workers: Workers, script: Script
     ) -> None:
         self.is_text_only = False
         self.last_id = 0

@@ -20,6 +20,8 @@ from parleyd.embedded.scenario import Trigger
 # The default timeout of waiting, so that no test waits for ever.
 WAIT_S = 10.0
 
+_OPENINGS = frozenset({"conversation_initiation_client_data", "session.update"})
+
 ActivityKind = Literal[
     "connected",
     "ready",
@@ -27,6 +29,9 @@ ActivityKind = Literal[
     "says",
     "speaks",
     "interrupted",
+    "cancelled",
+    "truncated",
+    "response",
     "file",
     "tool_call",
     "tool_result",
@@ -71,8 +76,9 @@ class Timed:
 class ConnectionRecord:
     """keep False: data that grow with the conversation are not kept in memory.
 
-    path: with its query, the signature masked. opening: the client's first message. events: the client's JSON messages
-    except its sound. received_audio and sent_audio: 16-bit PCM at input_rate_hz and output_rate_hz.
+    path: with its query, the signature masked. opening: the client's first message about the session. events: the
+    client's JSON messages except its sound. received_audio and sent_audio: 16-bit PCM at input_rate_hz and
+    output_rate_hz.
     """
 
     number: int
@@ -167,7 +173,7 @@ class ConnectionRecord:
         """Adds a JSON message of the client other than sound."""
         timed = Timed(time.monotonic(), message)
         with self._changed:
-            if message.get("type") == "conversation_initiation_client_data" and self.opening is None:
+            if message.get("type") in _OPENINGS and self.opening is None:
                 self.opening = message
             if self.keep:
                 self.events.append(timed)

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from parleyd.embedded.recognise import NOT_UNDERSTOOD
-from parleyd.embedded.settings import ReplyRule, ToolSpec
+from parleyd.embedded.settings import AgentSettings, ReplyRule, ToolSpec
 
+_ECHO = "You said: "
 SORRY = "Sorry, I did not understand."
 # It lasts more than 25 s, so that a person can interrupt it.
 STORY = (
@@ -91,6 +92,26 @@ def answer_files(files: Sequence[ReceivedFile | None], text: str, memory: Memory
     return Reply(memory.last_answer)
 
 
+_QUOTED = re.compile(
+    r"[\"“](?P<quoted>[^\"”]+)[\"”]|\b(?:say|tell|read)\b[^:.]{0,40}:\s*(?P<named>.+)", re.IGNORECASE | re.DOTALL
+)
+
+
+def quoted(instructions: str) -> str | None:
+    """The words that instructions ask for: in quotation marks, or after `Say exactly:`."""
+    found = _QUOTED.search(instructions)
+    return (found["quoted"] or found["named"]).strip() if found else None
+
+
+def follow(instructions: str, memory: Memory, settings: AgentSettings, now: datetime) -> Reply:
+    """The reply to instructions that nobody's question precedes: a greeting, or one of the known answers; otherwise the
+    instructions themselves are read out."""
+    if re.search(r"\bgreet", instructions, re.IGNORECASE):
+        return Reply(settings.first_message)
+    reply = _answer(instructions, memory, settings.replies, now)
+    return Reply(instructions.strip()) if reply.say.startswith(_ECHO) else reply
+
+
 def _answer(text: str, memory: Memory, rules: tuple[ReplyRule, ...], now: datetime) -> Reply:
     for rule in rules:
         if found := re.search(rule.heard, text, re.IGNORECASE):
@@ -100,7 +121,7 @@ def _answer(text: str, memory: Memory, rules: tuple[ReplyRule, ...], now: dateti
     for pattern, reply in _KNOWN:
         if known := re.search(pattern, text, re.IGNORECASE):
             return reply(known, memory, now)
-    return Reply(f"You said: {text}")
+    return Reply(f"{_ECHO}{text}")
 
 
 _Answerer = Callable[[re.Match[str], Memory, datetime], Reply]

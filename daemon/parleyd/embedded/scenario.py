@@ -27,11 +27,16 @@ Trigger = Literal[
     "speech",
     "end_of_speech",
     "transcript",
+    "response",
     "speaking",
     "spoken",
     "interruption",
     "message",
 ]
+
+
+# A tone at half the rate is certainly not speech.
+TONE = b"\x00\x10\x00\xf0"
 
 
 class Step(Section, tag_field="do", frozen=True, kw_only=True):
@@ -87,6 +92,11 @@ class Oversized(Step, tag="oversized", frozen=True, kw_only=True):
     """One audio event with so much sound that the frame exceeds 1 MiB."""
 
     mebibytes: Annotated[float, Meta(gt=0, le=15)] = 1.5
+
+    @property
+    def samples(self) -> int:
+        """The number of 16-bit samples that make so long a message: four base64 characters for three bytes."""
+        return int(self.mebibytes * 1024 * 1024 * 3 / 4 / 2)
 
 
 class DuplicateMetadata(Step, tag="duplicate_metadata", frozen=True, kw_only=True):
@@ -148,18 +158,17 @@ class EndCall(Step, tag="end_call", frozen=True, kw_only=True):
 
 
 class Send(Step, tag="send", frozen=True, kw_only=True):
-    """Sends messages unchanged, whatever the client events are: a text as it is, all other values as JSON."""
+    """Sends messages unchanged, whatever the client events are: a text as it is, all other values as JSON. times: the
+    whole list is sent so often."""
 
     messages: tuple[Any, ...]
     every_s: Seconds = 0.0
+    times: Annotated[int, Meta(ge=1, le=100_000)] = 1
 
 
-AnyStep = (
-    Drop
-    | Reset
-    | Stall
-    | Close
-    | Error
+# The steps that are messages of the protocol; the others are the same for both protocols.
+ProtocolStep = (
+    Error
     | Malformed
     | Oversized
     | DuplicateMetadata
@@ -169,10 +178,8 @@ AnyStep = (
     | Interrupt
     | ToolCall
     | McpToolCall
-    | Say
-    | EndCall
-    | Send
 )
+AnyStep = Drop | Reset | Stall | Close | Say | EndCall | Send | ProtocolStep
 
 
 class HttpAnswer(Section, frozen=True, kw_only=True):
@@ -191,19 +198,47 @@ class Handshake(HttpAnswer, frozen=True, kw_only=True):
 
 
 class Metadata(Section, frozen=True, kw_only=True):
-    """send false: the agent accepts the connection and then sends nothing."""
+    """The first message of a session. send false: the agent accepts the connection and then sends nothing."""
 
     send: bool = True
     delay_s: Seconds = 0.0
 
 
+class Transcription(Section, frozen=True, kw_only=True):
+    """When the client of the Realtime protocol is sent the transcript of an utterance.
+
+    come: before the answer; never (`missing`); as an event `failed`; after the whole answer; after the transcript of
+    the next utterance. The agent itself has understood the utterance in every case.
+    """
+
+    come: Literal["normal", "missing", "failed", "after_answer", "after_next"] = "normal"
+    delay_s: Seconds = 0.0
+
+
+class ResponseEnd(Section, frozen=True, kw_only=True):
+    """How a response of the Realtime protocol ends. error_type, code, message: of a failed one; reason: of an
+    incomplete one. after_audio_ms: the sound of it that is sent before."""
+
+    status: Literal["completed", "failed", "incomplete"] = "completed"
+    error_type: str = "invalid_request_error"
+    code: str = "rate_limit_exceeded"
+    message: str = "Rate limit reached. Please try again in 1.5s."
+    reason: Literal["max_output_tokens", "content_filter"] = "content_filter"
+    after_audio_ms: Milliseconds = 0
+
+
 class ConnectionScript(Section, frozen=True, kw_only=True):
-    """One connection. converse false: no answers of its own. transcripts: the recognised texts, in order."""
+    """One connection. converse false: no answers of its own. transcripts: the recognised texts, in order.
+
+    transcription, responses: for the Realtime protocol, one entry for each utterance and each response, in order.
+    """
 
     handshake: Handshake = Handshake()
     metadata: Metadata = Metadata()
     converse: bool = True
     transcripts: tuple[str, ...] = ()
+    transcription: tuple[Transcription, ...] = ()
+    responses: tuple[ResponseEnd, ...] = ()
     steps: tuple[AnyStep, ...] = ()
 
 

@@ -24,28 +24,32 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from parleyd.core.errors import UserError
-from parleyd.embedded import messages
+from parleyd.embedded import messages, posts, uploads
 from parleyd.embedded.api import Api, json_response, scripted_response
 from parleyd.embedded.conversation import Conversation
 from parleyd.embedded.formats import parse_format
-from parleyd.embedded.line import Line, LineClosedError
+from parleyd.embedded.line import ConvaiLine, Line, LineClosedError
+from parleyd.embedded.posts import Post, RefusedPostError
+from parleyd.embedded.realtime.front import KEY_PROTOCOL, REALTIME_PATH, Front
+from parleyd.embedded.realtime.http import Http
+from parleyd.embedded.realtime.items import WIRE_RATE_HZ
 from parleyd.embedded.recognise import Ears, make_ears
 from parleyd.embedded.record import WAIT_S, Activity, ConnectionRecord
 from parleyd.embedded.scenario import ConnectionScript, Handshake, Scenario, SpeechScript
 from parleyd.embedded.settings import AgentSettings
 from parleyd.embedded.speech import SPEECH_PATH, SpeechRecord, SpeechStream
-from parleyd.embedded.uploads import RefusedUploadError, Upload, connection_with_uploads
+from parleyd.embedded.uploads import Upload
 from parleyd.embedded.voice import Voice
 from parleyd.embedded.workers import Workers
 from parleyd.host import web_pages
 
 CONVERSATION_PATH = "/v1/convai/conversation"
-SUBPROTOCOL = Subprotocol("convai")
+SUBPROTOCOLS = (Subprotocol("convai"), Subprotocol("realtime"))
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 START_TIMEOUT_S = 10.0
 HANDSHAKE_S = 10.0
 CLOSE_TIMEOUT_S = 0.6
-_SECRET_HEADERS = frozenset({"xi-api-key", "authorization"})
+_SECRET_HEADERS = frozenset({"xi-api-key", "authorization", "api-key"})
 
 # Clients that send garbage are recorded; the library must not write about them on the user's terminal.
 _silent = logging.getLogger("parleyd.agent.websockets")
@@ -103,6 +107,7 @@ class LocalAgent:
         self._lines: set[Line] = set()
         self._conversations: dict[str, Conversation] = {}
         self._api = Api(self.settings, self.scenario)
+        self._http = Http(self.settings)
         self._count = 0
         self._handshakes = 0
         self._speech_count = 0
@@ -198,7 +203,7 @@ class LocalAgent:
             ping_interval=None,
             close_timeout=CLOSE_TIMEOUT_S,
             logger=_silent,
-            create_connection=connection_with_uploads(self._take_upload),
+            create_connection=posts.connection_with_posts(self._answer_post),
         )
         self.port = next(iter(server.sockets)).getsockname()[1]
         self._started.set()
@@ -224,12 +229,15 @@ class LocalAgent:
         with self._changed:
             self.connections.append(record)
             self._changed.notify_all()
-        record.tell("connected", client=_client_name(record.path))
-        line = Line(socket, self.settings, record, parse_format(self.settings.output_format))
+        record.tell("connected", client=_client_name(record))
+        line = self._line(socket, record)
         self._lines.add(line)
         try:
             assert socket.request is not None
-            if refusal := self._api.refusal(socket.request):
+            if not isinstance(line, ConvaiLine):
+                assert self._workers is not None
+                await Front(line, self.settings, script, record, self._workers, socket.request).run()
+            elif refusal := self._api.refusal(socket.request):
                 with contextlib.suppress(LineClosedError):
                     await line.send(messages.error("authorization_error", 3000, refusal))
                 line.close(3000, refusal)
@@ -248,16 +256,27 @@ class LocalAgent:
                 with self._changed:
                     self.connections.remove(record)
 
+    def _line(self, socket: ServerConnection, record: ConnectionRecord) -> Line:
+        if _is_realtime(record.path):
+            return Line(socket, record, frozenset(self.settings.omit_fields))
+        return ConvaiLine(socket, self.settings, record, parse_format(self.settings.output_format))
+
     async def _speak(self, socket: ServerConnection, script: SpeechScript) -> None:
         assert self._workers is not None
         stream = SpeechStream(socket, self.settings, script, self._workers, self._api.is_key)
+        self._add_speech(stream.record)
+        await stream.run()
+        self._tell_speech(stream.record)
+
+    def _add_speech(self, record: SpeechRecord) -> None:
         if self._keep:
             with self._changed:
-                self.speeches.append(stream.record)
+                self.speeches.append(record)
                 self._changed.notify_all()
-        await stream.run()
+
+    def _tell_speech(self, record: SpeechRecord) -> None:
         if self._on_activity is not None:
-            told = {"voice_id": stream.record.voice_id, "text": "".join(stream.record.texts).strip()}
+            told = {"voice_id": record.voice_id, "text": "".join(record.texts).strip()}
             self._on_activity(Activity(self._speech_count, "speaks", time.monotonic(), told))
 
     def _record(self, socket: ServerConnection) -> ConnectionRecord:
@@ -265,15 +284,17 @@ class LocalAgent:
         request = socket.request
         assert request is not None
         headers = {
-            name: "***" if name.lower() in _SECRET_HEADERS else value for name, value in request.headers.raw_items()
+            name: "***" if name.lower() in _SECRET_HEADERS or KEY_PROTOCOL in value else value
+            for name, value in request.headers.raw_items()
         }
+        is_realtime = _is_realtime(request.path)
         return ConnectionRecord(
             number=self._count,
             path=_masked(request.path),
             headers=headers,
             subprotocol=socket.subprotocol,
-            input_rate_hz=parse_format(self.settings.input_format).rate_hz,
-            output_rate_hz=parse_format(self.settings.output_format).rate_hz,
+            input_rate_hz=WIRE_RATE_HZ if is_realtime else parse_format(self.settings.input_format).rate_hz,
+            output_rate_hz=WIRE_RATE_HZ if is_realtime else parse_format(self.settings.output_format).rate_hz,
             keep=self._keep,
             on_activity=self._on_activity,
             folder=self._folder,
@@ -281,24 +302,50 @@ class LocalAgent:
 
     def _take_upload(self, upload: Upload) -> str:
         if upload.key is not None and not self._api.is_key(upload.key):
-            raise RefusedUploadError(401, "Invalid API key")
+            raise RefusedPostError(401, "Invalid API key")
         if upload.key is None and self.settings.require_auth:
-            raise RefusedUploadError(401, "Could not authorize the upload.")
+            raise RefusedPostError(401, "Could not authorize the upload.")
         conversation = self._conversations.get(upload.conversation_id)
         if conversation is None:
-            raise RefusedUploadError(404, f"Conversation {upload.conversation_id} not found")
+            raise RefusedPostError(404, f"Conversation {upload.conversation_id} not found")
         return conversation.take_file(upload)
 
     # ---------------------------------------------------------------- HTTP
 
+    async def _answer_post(self, post: Post, transport: asyncio.Transport) -> None:
+        """Answers a request with POST. Raises RefusedPostError."""
+        refusal = self._page_refusal(post.headers.get("Origin"), post.headers.get("Host"), is_upgrade=False)
+        if refusal is not None:
+            raise RefusedPostError(403, refusal, {"detail": refusal})
+        path = post.path.rstrip("/")
+        if uploads.PATH.search(path):
+            transport.write(posts.json_answer(200, uploads.answer(post, self._take_upload)))
+        elif self._http.speaks(path):
+            assert self._workers is not None
+            record = self._http.speech_record(post)
+            script = self.scenario.speech_for(self._speech_count)
+            self._speech_count += 1
+            self._add_speech(record)
+            await self._http.speak(transport, script, self._workers, record)
+            self._tell_speech(record)
+        else:
+            raise RefusedPostError(404, "Not Found")
+
+    def _page_refusal(self, origin: str | None, host: str | None, *, is_upgrade: bool) -> str | None:
+        """Why a web page may not send this request; None: no page has sent it, or one that may."""
+        refusal = web_pages.origin_refusal(origin, self._origins)
+        if refusal is None and web_pages.is_this_machine(self.host) and not is_upgrade:
+            return web_pages.host_refusal(host)
+        return refusal
+
     async def _answer_request(self, socket: ServerConnection, request: Request) -> Response | None:
-        """Answers an HTTP request; Answers an HTTP request; None: the WebSocket handshake goes on."""
-        refusal = web_pages.origin_refusal(request.headers.get("Origin"), self._origins)
-        if refusal is None and web_pages.is_this_machine(self.host) and "Upgrade" not in request.headers:
-            refusal = web_pages.host_refusal(request.headers.get("Host"))
+        """Answers an HTTP request; None: the WebSocket handshake goes on."""
+        headers = request.headers
+        is_upgrade = "Upgrade" in headers
+        refusal = self._page_refusal(headers.get("Origin"), headers.get("Host"), is_upgrade=is_upgrade)
         if refusal is not None:
             return json_response(403, {"detail": refusal})
-        answer = await self._api.answer(request, self._netloc)
+        answer = await self._api.answer(request, self._netloc) or self._http.answer(request)
         if answer is not None:
             return answer
         path = urlsplit(request.path).path.rstrip("/")
@@ -310,7 +357,7 @@ class LocalAgent:
             if answer is not None:
                 del self._speech_scripts[socket]
             return answer
-        if not path.endswith(CONVERSATION_PATH):
+        if not (path.endswith(CONVERSATION_PATH) or (is_upgrade and _is_realtime(path))):
             return json_response(404, {"detail": "Not Found"})
         with self._changed:
             index = self._handshakes
@@ -336,7 +383,11 @@ async def _handshake(socket: ServerConnection, handshake: Handshake) -> Response
 
 
 def _select_subprotocol(_socket: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-    return SUBPROTOCOL if SUBPROTOCOL in offered else None
+    return next((known for known in SUBPROTOCOLS if known in offered), None)
+
+
+def _is_realtime(path: str) -> bool:
+    return urlsplit(path).path.rstrip("/").endswith(REALTIME_PATH)
 
 
 def _masked(path: str) -> str:
@@ -350,6 +401,8 @@ def _masked(path: str) -> str:
     return f"{parts.path}?{urlencode(query, safe='*')}" if query else parts.path
 
 
-def _client_name(path: str) -> str:
-    query = parse_qs(urlsplit(path).query)
+def _client_name(record: ConnectionRecord) -> str:
+    if _is_realtime(record.path):
+        return next((value for name, value in record.headers.items() if name.lower() == "user-agent"), "")
+    query = parse_qs(urlsplit(record.path).query)
     return " ".join(value for name in ("source", "version") for value in query.get(name, []))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+import msgspec
 from msgspec import Meta, Struct
 
 from parleyd.embedded.recognise import EarsName
@@ -57,6 +58,52 @@ class ReplyRule(Section, frozen=True, kw_only=True):
     end_call: bool = False
 
 
+class Dialect(Section, frozen=True, kw_only=True):
+    """How another server of the Realtime protocol differs from OpenAI's.
+
+    null_formats: the session names no formats and no voice. item_events: `conversation.item.created` instead of
+    `.added` and `.done`. truncated: truncations are confirmed. error_codes: errors have a code, a param and the id of
+    the client's event. expires_at: the session tells its end. usage: responses tell their tokens. models: there is
+    /v1/models. turn_detection: the kinds that are accepted.
+    """
+
+    null_formats: bool = False
+    item_events: Literal["added", "created"] = "added"
+    truncated: bool = True
+    error_codes: bool = True
+    expires_at: bool = True
+    usage: bool = True
+    models: bool = True
+    turn_detection: tuple[Literal["server_vad", "semantic_vad", "none"], ...] = ("server_vad", "semantic_vad", "none")
+
+
+class RealtimeSettings(Section, frozen=True, kw_only=True):
+    """The Realtime protocol only. models: those that exist, the first is the default."""
+
+    models: tuple[str, ...] = (
+        "gpt-realtime-2.1",
+        "gpt-realtime-2.1-mini",
+        "gpt-realtime-2",
+        "gpt-realtime-1.5",
+        "gpt-realtime",
+        "gpt-realtime-2025-08-28",
+        "gpt-realtime-mini",
+        "gpt-realtime-mini-2025-12-15",
+    )
+    shutdown_dates: dict[str, str] = msgspec.field(
+        default_factory=lambda: dict.fromkeys(
+            ("gpt-realtime", "gpt-realtime-2025-08-28", "gpt-realtime-mini", "gpt-realtime-mini-2025-12-15"),
+            "2027-01-20",
+        )
+    )
+    voices: tuple[str, ...] = (
+        "marin", "cedar", "alloy", "ash", "ballad", "coral", "echo", "sage", "shimmer", "verse",
+    )  # fmt: skip
+    max_session_s: Annotated[float, Meta(gt=0)] = 3600.0
+    tokens_per_minute: Annotated[int, Meta(ge=0)] = 40_000
+    dialect: Dialect = Dialect()
+
+
 class AgentSettings(Section, frozen=True, kw_only=True):
     """The defaults describe a friendly public agent that obeys the rules."""
 
@@ -90,3 +137,4 @@ class AgentSettings(Section, frozen=True, kw_only=True):
     tool_timeout_s: Annotated[float, Meta(gt=0)] = 20.0
     interruption_id: Literal["turn", "reply"] = "turn"
     omit_fields: tuple[str, ...] = ()
+    realtime: RealtimeSettings = RealtimeSettings()

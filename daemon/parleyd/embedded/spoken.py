@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 MAX_SENTENCE_CHARS = 240
 
@@ -21,6 +22,20 @@ def sentences(text: str) -> list[str]:
         if rest:
             pieces.append(rest)
     return pieces
+
+
+def heard_words(pieces: Iterable[tuple[str, float]], played_s: float) -> str:
+    """The words in the first seconds of an answer, by proportion of time within each sentence. pieces: the sentences
+    with their durations in seconds."""
+    heard: list[str] = []
+    for text, duration_s in pieces:
+        words = text.split()
+        if played_s < duration_s:
+            heard += words[: int(len(words) * played_s / duration_s)]
+            break
+        heard += words
+        played_s -= duration_s
+    return " ".join(heard)
 
 
 class SpokenTurn:
@@ -55,14 +70,4 @@ class SpokenTurn:
 
     def heard_text(self, now_s: float) -> str:
         """The words played so far, by proportion of time within each sentence."""
-        left_s = 0.0 if self._began_s is None else min(now_s - self._began_s, self._sent_s)
-        heard: list[str] = []
-        for text, duration_s in self._pieces:
-            words = text.split()
-            if left_s >= duration_s:
-                heard += words
-            else:
-                heard += words[: int(len(words) * left_s / duration_s)]
-                break
-            left_s -= duration_s
-        return " ".join(heard)
+        return heard_words(self._pieces, 0.0 if self._began_s is None else min(now_s - self._began_s, self._sent_s))

@@ -230,9 +230,9 @@ def test_malformed_frames(start: Start, kind: str) -> None:
 
 
 def scenario_frame(kind: str) -> str | bytes:
-    from parleyd.embedded.script import _MALFORMED
+    from parleyd.embedded.convai_steps import MALFORMED
 
-    return _MALFORMED[kind]
+    return MALFORMED[kind]
 
 
 def test_an_oversized_frame(start: Start) -> None:

@@ -1,0 +1,268 @@
+"""The connection of one client of the Realtime protocol. Runs on the server's event loop.
+
+One task reads, one carries out the protocol's actions in their order, and one speaks for each response.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import time
+from collections.abc import Coroutine, Iterable
+from datetime import datetime
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from websockets.datastructures import Headers
+from websockets.http11 import Request
+
+from parleyd.audio.pcm import BYTES_PER_SAMPLE
+from parleyd.embedded.line import Line, LineClosedError
+from parleyd.embedded.realtime import client_messages, protocol
+from parleyd.embedded.realtime.client_messages import RefusedError
+from parleyd.embedded.realtime.items import WIRE_RATE_HZ
+from parleyd.embedded.realtime.protocol import Action, Protocol
+from parleyd.embedded.realtime.response import Event
+from parleyd.embedded.record import ConnectionRecord
+from parleyd.embedded.scenario import ConnectionScript, ProtocolStep
+from parleyd.embedded.script import Script
+from parleyd.embedded.settings import AgentSettings
+from parleyd.embedded.voice import VoiceError
+from parleyd.embedded.workers import Workers
+
+REALTIME_PATH = "/v1/realtime"
+KEY_PROTOCOL = "openai-insecure-api-key."
+
+_log = logging.getLogger("parleyd.agent")
+
+
+def _keys_in(headers: Headers) -> list[str]:
+    """The keys that a client has sent: in a header, or as a browser does it in a sub-protocol."""
+    kind, _, token = headers.get("Authorization", "").partition(" ")
+    found = [token] if kind.lower() == "bearer" else []
+    if "api-key" in headers:
+        found.append(headers["api-key"])
+    offered = [one.strip() for value in headers.get_all("Sec-WebSocket-Protocol") for one in value.split(",")]
+    return found + [one.removeprefix(KEY_PROTOCOL) for one in offered if one.startswith(KEY_PROTOCOL)]
+
+
+def has_key(headers: Headers, settings: AgentSettings) -> bool:
+    """Whether the client has sent the key, or none is needed."""
+    if settings.api_key is None:
+        return not settings.require_auth or any(_keys_in(headers))
+    right = settings.api_key.encode()
+    return any(secrets.compare_digest(key.encode(), right) for key in _keys_in(headers))
+
+
+class Front:
+    """run() lasts as long as the connection. script.Actor is the part that the steps use."""
+
+    def __init__(
+        self,
+        line: Line,
+        settings: AgentSettings,
+        plan: ConnectionScript,
+        record: ConnectionRecord,
+        workers: Workers,
+        request: Request,
+    ) -> None:
+        self.line = line
+        self.record = record
+        self._settings = settings
+        self._plan = plan
+        self._workers = workers
+        self._request = request
+        self._model = next(iter(parse_qs(urlsplit(request.path).query).get("model", [])), None)
+        ends_at = int(time.time() + settings.realtime.max_session_s)
+        self._protocol = Protocol(settings, plan, record.number, self._model, ends_at)
+        self._script = Script(plan, self)
+        self._actions: asyncio.Queue[Action] = asyncio.Queue()
+        self._scripted_transcripts = list(plan.transcripts)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._speaking: dict[str, asyncio.Task[None]] = {}
+
+    async def run(self) -> None:
+        try:
+            if not await self._is_refused():
+                await self._script.fire("connect")
+                self.spawn(self._begin())
+                async for message in self.line.received():
+                    if not self.line.is_closing:
+                        self._receive(message)
+        except LineClosedError:
+            # Reads the rest of the buffers, so that the client's close frame is seen.
+            async for _ in self.line.received():
+                pass
+        finally:
+            tasks = [*self._tasks]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _is_refused(self) -> bool:
+        """Refuses this client if it may not talk to the agent; the handshake is over, as with the real service."""
+        if not has_key(self._request.headers, self._settings):
+            self.line.close(3000, "invalid_request_error.invalid_api_key")
+            return True
+        code, message, param = None, "", None
+        if "realtime=v1" in self._request.headers.get("OpenAI-Beta", ""):
+            code = "beta_api_shape_disabled"
+            message = "The Realtime Beta API is no longer supported. Please use /v1/realtime for the GA API."
+        elif self._model is not None and self._model not in self._settings.realtime.models:
+            code, param = "model_not_found", "model"
+            message = f"The model `{self._model}` does not exist or you do not have access to it."
+        if code is None:
+            return False
+        error = {"type": "invalid_request_error", "code": code, "message": message, "param": param, "event_id": None}
+        with contextlib.suppress(LineClosedError):
+            await self.line.send(self._protocol.identified({"type": "error", "error": error}))
+        self.line.close(4000, f"invalid_request_error.{code}")
+        return True
+
+    async def _begin(self) -> None:
+        self.spawn(self._expire())
+        # The session is told as it was before anything that the client has sent already.
+        opening = list(self._protocol.opening())
+        await asyncio.sleep(self._plan.metadata.delay_s)
+        if self._plan.metadata.send:
+            for action in opening:
+                await self._carry_out(action)
+        await self._work()
+
+    async def _expire(self) -> None:
+        await asyncio.sleep(self._settings.realtime.max_session_s)
+        self._post(self._protocol.expired())
+
+    # ---------------------------------------------------------------- for the script
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Starts a task that ends with the connection, at the latest."""
+        self._start(coroutine)
+
+    def _start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(self._guarded(coroutine))
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        # A coroutine that is cancelled before it starts would warn that it was never awaited.
+        task.add_done_callback(lambda _: coroutine.close())
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("a defect in the embedded agent", exc_info=error)
+            self.line.close(1011)
+
+    async def _guarded(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        with contextlib.suppress(LineClosedError):
+            await coroutine
+
+    async def say_unasked(self, text: str, *, end_call: bool) -> None:
+        if text:
+            self._post(self._protocol.say_unasked(text))
+        if end_call:
+            while self._speaking or not self._actions.empty():
+                await asyncio.sleep(0.01)
+            self.line.close(1000)
+
+    async def act(self, step: ProtocolStep) -> None:
+        for action in self._protocol.act(step):
+            await self._carry_out(action)
+
+    # ---------------------------------------------------------------- in
+
+    def _receive(self, message: str | bytes) -> None:
+        try:
+            parsed = client_messages.parse(message)
+        except RefusedError as error:
+            self._post(self._protocol.refused(error))
+            return
+        kind = parsed.get("type")
+        if kind != "input_audio_buffer.append":
+            self.record.add_received(parsed)
+            self._post([protocol.Fire("message", str(kind))])
+        self._post(self._protocol.receive(parsed, datetime.now()))
+
+    def _post(self, actions: Iterable[Action]) -> None:
+        for action in actions:
+            self._actions.put_nowait(action)
+
+    # ---------------------------------------------------------------- out
+
+    async def _work(self) -> None:
+        while True:
+            action = await self._actions.get()
+            try:
+                await self._carry_out(action)
+            finally:
+                self._actions.task_done()
+
+    async def _carry_out(self, action: Action) -> None:
+        match action:
+            case Event(plain, note, heard):
+                if self._plan.metadata.send:
+                    await self.line.send(self._protocol.identified(plain), note, heard)
+            case protocol.Raw(content, noted):
+                await self.line.send_raw(content, noted)
+            case protocol.Fire(trigger, type_):
+                await self._script.fire(trigger, type_)
+            case protocol.Tell(kind, fields):
+                self.record.tell(kind, **fields)
+            case protocol.Deviation(text):
+                self.record.add_deviation(text)
+            case protocol.Heard(pcm):
+                self.record.add_received_audio(pcm)
+                self._script.audio_arrived()
+                # Steps that waited for this sound come before what follows from it.
+                await asyncio.sleep(0)
+            case protocol.Recognise(item_id, pcm):
+                self.spawn(self._recognise(item_id, pcm))
+            case protocol.Remind(item_id, delay_s):
+                self.spawn(self._remind(item_id, delay_s))
+            case protocol.Speak(response_id, sentences, is_text):
+                self._speaking[response_id] = self._start(self._speak(response_id, sentences, is_text=is_text))
+            case protocol.Hush(response_id):
+                task = self._speaking.pop(response_id, None)
+                if task is not None:
+                    task.cancel()
+            case protocol.End(code, reason):
+                self.line.close(code, reason)
+
+    async def _recognise(self, item_id: str, pcm: bytes) -> None:
+        if self._scripted_transcripts:
+            text = self._scripted_transcripts.pop(0)
+        else:
+            text = await self._workers.transcribe(pcm, final=True)
+        self._post(self._protocol.recognised(item_id, text, datetime.now()))
+
+    async def _remind(self, item_id: str, delay_s: float) -> None:
+        await asyncio.sleep(delay_s)
+        self._post(self._protocol.transcript_due(item_id))
+
+    async def _speak(self, response_id: str, sentences: tuple[str, ...], *, is_text: bool) -> None:
+        await asyncio.sleep(self._settings.reply_delay_s)
+        chunk_bytes = self._settings.chunk_ms * WIRE_RATE_HZ // 1000 * BYTES_PER_SAMPLE
+        for sentence in sentences:
+            if is_text:
+                self._post(self._protocol.sentence(response_id, sentence, 0.0))
+                await self._actions.join()
+                continue
+            try:
+                pcm = await self._workers.say(sentence, WIRE_RATE_HZ)
+            except VoiceError as error:
+                self._speaking.pop(response_id, None)
+                self._post(self._protocol.voice_failed(response_id, str(error)))
+                return
+            seconds = len(pcm) / BYTES_PER_SAMPLE / WIRE_RATE_HZ
+            self._post(self._protocol.sentence(response_id, sentence, seconds))
+            for start in range(0, len(pcm), chunk_bytes):
+                chunk = pcm[start : start + chunk_bytes]
+                self._post(self._protocol.sound(response_id, chunk))
+                # A client that reads slowly stops the voice.
+                await self._actions.join()
+                if self._settings.stream_speed:
+                    await asyncio.sleep(len(chunk) / BYTES_PER_SAMPLE / WIRE_RATE_HZ / self._settings.stream_speed)
+        self._speaking.pop(response_id, None)
+        self._post(self._protocol.spoken(response_id))
