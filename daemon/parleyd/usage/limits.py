@@ -8,7 +8,6 @@ import time
 from datetime import datetime
 from typing import TypedDict
 
-
 from parleyd.config.schema import Config
 from parleyd.core import events
 from parleyd.core.log_fields import fields
