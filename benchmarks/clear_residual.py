@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 vcard = importlib.import_module("vcard")
 
 from parleyd.audio.devices.portaudio import PortAudioOutput, find  # noqa: E402 — after the path
-from parleyd.audio.pcm import parse_format  # noqa: E402
+from parleyd.audio.pcm import AudioFormat  # noqa: E402
 from parleyd.audio.playback.playback import Playback  # noqa: E402
 
 CHUNK_S = 3.0
@@ -118,7 +118,7 @@ def main() -> None:
                     on_failure=lambda error: print(f"playback failed: {error}", file=sys.stderr),
                 )
                 latency_ms = playback.start().latency_s * 1000
-                playback.set_format(parse_format(f"pcm_{RATE_HZ}"))
+                playback.set_format(AudioFormat("pcm", RATE_HZ))
                 results[cut] = residuals_ms(listener, functools.partial(playback.enqueue, 1), playback.clear, TRIALS)
                 playback.stop()
             peer = BlockingPeer()

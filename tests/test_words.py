@@ -24,7 +24,6 @@ NOT_REVISED = {
     "chat.screen",
     "chat.talk",
     "control",
-    "conversation",
     "hooks",
     "tools",
 }

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from parleyd.agents.elevenlabs.formats import parse_format
 from parleyd.audio import pcm
 from parleyd.audio.pcm import AudioFormat
 
@@ -31,13 +32,13 @@ def values(data: bytes) -> list[int]:
     ],
 )
 def test_format_names(name: str, expected: AudioFormat) -> None:
-    assert pcm.parse_format(name) == expected
+    assert parse_format(name) == expected
 
 
 @pytest.mark.parametrize("name", ["", "pcm", "ulaw_16000", "pcm_11025", "PCM_16000", "mp3_44100", "pcm_16000 "])
 def test_other_formats_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="unknown audio format"):
-        pcm.parse_format(name)
+        parse_format(name)
 
 
 def test_ulaw_reference_values() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from playback_room import Room, SteppingOutput, samples, tone
 
+from parleyd.agents.elevenlabs.formats import parse_format
 from parleyd.audio import pcm as sound
 from parleyd.audio.devices.device import DeviceError, StreamInfo
 from parleyd.audio.devices.null import NullOutput
@@ -58,7 +59,7 @@ def test_chunks_of_any_size_make_the_same_sound(speaker: SteppingOutput, chunk: 
     "name", ["pcm_8000", "pcm_16000", "pcm_22050", "pcm_24000", "pcm_44100", "pcm_48000", "ulaw_8000"]
 )
 def test_all_formats(room: MakeRoom, speaker: SteppingOutput, name: str) -> None:
-    fmt = sound.parse_format(name)
+    fmt = parse_format(name)
     its = room(speaker)
     its.playback.set_format(fmt)
     its.playback.enqueue(1, sound.encode(fmt, tone(0.2, rate_hz=fmt.rate_hz)))
@@ -314,7 +315,7 @@ def test_the_queue_is_bounded_in_time_and_in_bytes(
     room: MakeRoom, speaker: SteppingOutput, caplog: pytest.LogCaptureFixture, name: str, kept_s: float
 ) -> None:
     its = room(speaker)
-    fmt = sound.parse_format(name)
+    fmt = parse_format(name)
     its.playback.set_format(fmt)
     for _ in range(40):
         its.playback.enqueue(1, bytes(fmt.rate_hz * fmt.sample_bytes * 60))

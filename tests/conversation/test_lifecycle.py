@@ -149,8 +149,8 @@ class Life:
         self.now_s += after_s
         return self.run(self.lifecycle.look(self.now_s, self.facts))
 
-    def opens(self, conversation: str = "c1") -> list[Command]:
-        return self.run(self.lifecycle.opened(Ready(conversation, PCM, PCM), self.now_s, self.facts))
+    def opens(self, conversation: str = "c1", ends_in_s: float | None = None) -> list[Command]:
+        return self.run(self.lifecycle.opened(Ready(conversation, PCM, PCM, ends_in_s), self.now_s, self.facts))
 
     def ends(self, ending: Ending = LOST, *, suppressed: bool = False) -> list[Command]:
         return self.run(self.lifecycle.ended(ending, suppressed, self.now_s, self.facts))
@@ -417,6 +417,35 @@ def test_only_a_budget_cuts_a_turn_and_that_late(
         assert (life.state is State.ASLEEP) is (is_pause or spent_s >= GRACE_S)
     else:
         assert (life.state is State.CONNECTING) is (is_pause and age_s >= 540.0)
+
+
+@pytest.mark.parametrize(("ends_in_s", "after_s"), [(3600.0, 540.0), (600.0, 480.0), (100.0, 80.0)])
+def test_a_session_whose_end_is_known_is_exchanged_before_it(ends_in_s: float, after_s: float) -> None:
+    life = Life(config(max_s=540.0))
+    life.take(COMMAND)
+    life.opens(ends_in_s=ends_in_s)
+    life.facts.is_pause = True
+    life.look(after_s=after_s - 1.0)
+    assert life.state is State.LIVE
+    assert life.lifecycle.next_look_s(life.now_s, life.facts) <= life.now_s + 1.0
+    life.look(after_s=1.0)
+    assert life.state is State.CONNECTING
+
+
+def test_a_session_whose_end_is_announced_is_exchanged_in_the_next_pause() -> None:
+    life = Life(config(max_s=540.0))
+    life.take(COMMAND)
+    life.opens()
+    life.facts.is_pause = False
+    life.lifecycle.ends_soon(50.0, life.now_s)
+    life.look(after_s=5.0)
+    assert life.state is State.LIVE
+    life.facts.is_pause = True
+    life.look()
+    assert life.state is State.CONNECTING
+    life.opens("c2")
+    life.look(after_s=5.0)
+    assert life.state is State.LIVE, "it was the end of the session before"
 
 
 def test_an_old_session_is_exchanged_without_a_greeting_and_the_conversation_goes_on() -> None:

@@ -4,19 +4,40 @@ from __future__ import annotations
 
 from parleyd.audio.gate.gate import Passed, Verdict
 from parleyd.audio.pcm import FRAME_MS, Frame
-from parleyd.conversation.session.outbox import MOST_CONTROL, Outbox
+from parleyd.conversation.session.outbox import MOST_CONTROL, Outbox, Pause
 from parleyd.conversation.session.uplink import TOO_MUCH, Loss, Uplink
 
 FRAME_S = FRAME_MS / 1000
+# The zeros with which a session begins: as long as the pre-roll.
+CREDIT = 10
 
 
 def uplink(capacity_ms: int = 10_000) -> Uplink:
     return Uplink("silence", pre_roll_ms=200, capacity_ms=capacity_ms)
 
 
-def verdict(number: int, *, talk: bool, started: bool = False, stopped: bool = False) -> Verdict:
+def verdict(number: int, *, talk: bool, started: bool = False, stopped: bool = False, closed: bool = False) -> Verdict:
     frame = Frame(bytes([1, 0]) * 320, number * FRAME_S)
-    return Verdict((Passed(frame, talk),), speech_s=frame.start_s, talk_started=started, talk_stopped=stopped)
+    return Verdict(
+        (Passed(frame, talk),), closed=closed, speech_s=frame.start_s, talk_started=started, talk_stopped=stopped
+    )
+
+
+def turn(outbox: Outbox, first: int) -> None:
+    """Twenty frames of talk, and the gate's closing five frames later."""
+    for number in range(first, first + 20):
+        outbox.hear(verdict(number, talk=True, started=number == first, stopped=number == first + 19), wanted=True)
+    for number in range(first + 20, first + 26):
+        outbox.hear(verdict(number, talk=number < first + 25, closed=number == first + 25), wanted=True)
+
+
+def taken(outbox: Outbox, sender: object) -> tuple[int, Pause]:
+    """The frames up to the next pause, and which that is."""
+    frames = 0
+    while isinstance(message := outbox.take(sender, 0.01), list):
+        frames += len(message)
+    assert isinstance(message, Pause)
+    return frames, message
 
 
 def test_answers_overtake_sound() -> None:
@@ -26,6 +47,48 @@ def test_answers_overtake_sound() -> None:
     outbox.send(b"pong", sender)
     assert outbox.take(sender) == b"pong"
     assert isinstance(outbox.take(sender), list)
+
+
+def test_the_end_of_a_turn_is_told_behind_all_of_its_sound_and_once() -> None:
+    outbox, sender = Outbox(uplink()), object()
+    outbox.admit(sender)
+    outbox.begin(sender)
+    assert taken(outbox, sender) == (CREDIT, Pause.IDLE)
+    turn(outbox, 0)
+    outbox.hear(verdict(26, talk=False), wanted=True)
+    assert taken(outbox, sender) == (26, Pause.TURN_ENDED)
+    assert taken(outbox, sender) == (1, Pause.IDLE)
+    turn(outbox, 40)
+    assert taken(outbox, sender) == (26, Pause.TURN_ENDED)
+    assert taken(outbox, sender) == (0, Pause.IDLE)
+
+
+def test_a_turn_that_was_over_before_the_session_began_is_told_in_it() -> None:
+    outbox, sender = Outbox(uplink()), object()
+    turn(outbox, 0)
+    outbox.admit(sender)
+    outbox.begin(sender)
+    assert taken(outbox, sender) == (CREDIT + 25, Pause.TURN_ENDED)
+    assert taken(outbox, sender) == (0, Pause.IDLE)
+
+
+def test_a_turn_that_goes_on_when_the_session_begins_is_told_at_its_end() -> None:
+    outbox, sender = Outbox(uplink()), object()
+    outbox.hear(verdict(0, talk=True, started=True), wanted=True)
+    outbox.admit(sender)
+    outbox.begin(sender)
+    assert taken(outbox, sender) == (CREDIT + 1, Pause.IDLE)
+    turn(outbox, 1)
+    assert taken(outbox, sender) == (26, Pause.TURN_ENDED)
+
+
+def test_what_is_not_for_the_agent_is_no_turn() -> None:
+    outbox, sender = Outbox(uplink()), object()
+    outbox.admit(sender)
+    outbox.begin(sender)
+    outbox.hear(verdict(0, talk=True, started=True), wanted=False)
+    outbox.hear(verdict(1, talk=False, stopped=True, closed=True), wanted=False)
+    assert taken(outbox, sender) == (CREDIT, Pause.IDLE)
 
 
 def test_a_server_that_asks_without_end_and_reads_nothing_fills_no_memory() -> None:

@@ -125,6 +125,49 @@ def test_an_unheard_utterance_is_sent_again_and_a_heard_one_is_not() -> None:
     assert line.counters.resent == 10
 
 
+def position_ms(frames: int) -> int:
+    """The position in the stream after so many frames of the room, behind the zeros of the beginning."""
+    return (len(CREDIT) + frames) * FRAME_MS
+
+
+def test_speech_up_to_the_position_that_the_agent_has_taken_is_not_sent_again() -> None:
+    line = uplink()
+    line.begin()
+    say(line, range(50), hangover=20, silence=40)
+    say(line, range(110, 150), hangover=20, silence=40)
+    line.taken(position_ms(110))
+    assert resent(line) == list(range(110, 170)), "the second is not acknowledged"
+
+
+def test_a_position_in_the_middle_of_talk_acknowledges_what_was_before_it() -> None:
+    line = uplink()
+    line.begin()
+    line.talk_started(0.0)
+    push(line, range(80), speech=True)
+    everything(line)
+    line.taken(position_ms(50))
+    assert resent(line) == list(range(50, 80))
+
+
+def test_a_position_before_all_speech_acknowledges_none() -> None:
+    line = uplink()
+    line.begin()
+    say(line, range(50), hangover=20, silence=40)
+    line.taken(position_ms(0))
+    assert resent(line) == list(range(70))
+
+
+def test_a_position_means_nothing_in_the_next_session() -> None:
+    line = uplink()
+    line.begin()
+    say(line, range(50), hangover=20, silence=40)
+    line.end()
+    line.begin()
+    line.take(10, now_s=10.0)
+    line.taken(position_ms(110))
+    assert resent(line) == list(range(70)), "only zeros have been sent in it"
+
+
 def test_a_late_transcript_of_the_first_of_two_is_none_of_the_second() -> None:
     line = uplink()
     line.begin()

@@ -16,6 +16,7 @@ from typing import TypeVar
 import numpy as np
 
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
+from parleyd.agents.provider import Agent
 from parleyd.agents.speech import Speech
 from parleyd.app.service import Service
 from parleyd.audio.devices.device import OutputDevice
@@ -56,14 +57,16 @@ class Daemon:
         microphone: ActorMicrophone | None = None,
         state_directory: Path | None = None,
         speech: Speech | None = None,
+        agent: Agent | None = None,
     ) -> None:
+        """agent: None for the agent of ElevenLabs that the configuration names."""
         self.microphone = microphone or ActorMicrophone()
         self.stage = Stage()
         self.bus = bus = events.Bus()
         bus.subscribe(self.stage)
         self.service = Service(
             config,
-            ElevenLabsAgent(config.elevenlabs, None),
+            agent or ElevenLabsAgent(config.elevenlabs, None),
             self.microphone,
             speaker or NullOutput(),
             bus,

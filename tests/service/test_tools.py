@@ -416,13 +416,13 @@ def test_parleyds_own_tools_can_be_called_by_hand(play: Callable[..., Scene]) ->
     scene = play("")
     commands = by_hand(scene)
     assert commands(messages.RunTool(name="set_timer", parameters={"minutes": 5, "label": "tea"})) == {
-        "result": "Timer 1 (tea) rings in 5 minutes.", "error_type": None,
+        "result": "Timer 1 (tea) rings in 5 minutes.", "fault": None,
     }  # fmt: skip
     assert commands(messages.RunTool(name="set_volume", parameters={"percent": 20}))
     assert scene.daemon.service.volume == 0.2
     wrong = commands(messages.RunTool(name="cancel_timer", parameters={"timer": "the first"}))
     assert isinstance(wrong, dict)
-    assert (wrong["error_type"], wrong["result"][:25]) == ("external_client", "The parameters are wrong:")
+    assert (wrong["fault"], wrong["result"][:25]) == ("bad parameters", "The parameters are wrong:")
     # Not what runs programs: who may talk to the daemon need not be the user who runs them. Not what is switched off.
     for name in ("touch", "door", "nothing"):
         with pytest.raises(RequestError, match=f"no tool '{name}' of its own"):

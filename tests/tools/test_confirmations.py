@@ -22,10 +22,10 @@ from parleyd.host.stopping import Stop
 from parleyd.tools.asking import MAX_SHOWN_CHARS, Answerer
 from parleyd.tools.audit import FILE_NAME, REFUSED_NAME, Audit
 from parleyd.tools.confirmations import IN_VAIN_S, MOST_IN_VAIN, Confirmations, Patience
-from parleyd.tools.dashboard import client_tool
 from parleyd.tools.limits import Limits
 from parleyd.tools.parameters import Parameters
-from parleyd.tools.result import Result
+from parleyd.tools.result import Fault, Result
+from parleyd.tools.specs import spec
 from parleyd.tools.toolbox import Tool, Toolbox
 
 WAIT_S = 60.0
@@ -165,7 +165,7 @@ def test_what_cannot_be_shown_whole_is_refused_at_once(desk: Desk, parameters: d
     desk.call(**parameters)
     result = desk.result()
     assert result.text.startswith("door_open needs a person who allows the call, and they could not be shown all of it")
-    assert result.error_type == "user_rejected"
+    assert result.fault is Fault.DENIED
     assert desk.confirmations.waiting == ()
     assert [(line["what"], line["outcome"]) for line in desk.log(REFUSED_NAME)] == [("refused", "denied")]
 
@@ -275,7 +275,7 @@ def test_whoever_calls_it_by_hand_is_not_asked_and_an_agent_cannot_claim_to_be_t
 
 
 def test_the_agents_page_waits_long_enough_and_says_that_a_person_is_asked(desk: Desk) -> None:
-    config = client_tool(desk.tools["door_open"])["tool_config"]
-    assert config["response_timeout_secs"] == 113
-    assert "tell them what it will do and that they have to confirm it there" in config["description"]
-    assert client_tool(desk.tools["time"])["tool_config"]["description"] == "Opens the door."
+    told = spec(desk.tools["door_open"])
+    assert told.timeout_s == 110
+    assert "tell them what it will do and that they have to confirm it there" in told.description
+    assert spec(desk.tools["time"]).description == "Opens the door."

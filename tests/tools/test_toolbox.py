@@ -20,7 +20,7 @@ from parleyd.tools.audit import FILE_NAME, REFUSED_NAME, Audit
 from parleyd.tools.confirmations import Confirmations
 from parleyd.tools.limits import Limits
 from parleyd.tools.parameters import Parameters
-from parleyd.tools.result import Result
+from parleyd.tools.result import Fault, Result
 from parleyd.tools.toolbox import Tool, Toolbox
 
 WAIT_S = 60.0
@@ -110,6 +110,28 @@ def until_stopped(stop: Stop) -> str:
     return "stopped"
 
 
+def test_a_call_that_the_agent_takes_back_is_stopped_and_not_answered(tmp_path: Path) -> None:
+    box = Box(tmp_path, tool("t", until_stopped))
+    box.call("t")
+    box.toolbox.cancel({"another"})
+    assert box.toolbox.busy
+    box.toolbox.cancel({"c"})
+    assert not box.toolbox.busy
+    ended = box.ended.get(timeout=WAIT_S)
+    assert (ended.name, ended.fault) == ("t", "cancelled")
+    assert box.log()[-1]["why"] == "the agent took it back"
+    assert box.results.empty()
+
+
+def test_nobody_takes_back_a_call_by_hand(tmp_path: Path, release: threading.Event) -> None:
+    box = Box(tmp_path, tool("t", lambda _: release.wait(WAIT_S)))
+    box.toolbox.call(ToolCall("t", "by hand", {}, True), box._respond, by_hand=True)
+    box.toolbox.cancel({"by hand"})
+    assert box.toolbox.busy
+    release.set()
+    assert box.result().text == "true"
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [
@@ -139,7 +161,7 @@ def test_errors_are_typed_and_worded_for_the_person(tmp_path: Path) -> None:
     box = Box(tmp_path, tool("t", defect), tool("j", lambda _: object()))
     box.call("t")
     result = box.result()
-    assert result.error_type == "external_client"
+    assert result.fault is Fault.FAILED
     assert "secret" not in result.text
     assert "do not claim that it was done" in result.text
     box.call("j")
@@ -166,7 +188,7 @@ def test_the_deadline_is_kept_whatever_the_tool_does_and_its_place_stays_taken(
     box = Box(tmp_path, tool("stuck", lambda _: release.wait(WAIT_S), timeout_s=0.05))
     box.call("stuck")
     result = box.result()
-    assert result.error_type == "client_timeout"
+    assert result.fault is Fault.TIMEOUT
     assert "did not finish within 0.05 s" in result.text
     box.call("stuck")
     assert "busy" in box.result().text
@@ -229,7 +251,7 @@ def test_speech_stops_what_is_declared_so_and_nothing_else(tmp_path: Path, relea
     box.call("soft")
     box.toolbox.person_speaks()
     result = box.result()
-    assert result.error_type == "user_rejected"
+    assert result.fault is Fault.CANCELLED
     assert "because the person spoke" in result.text
     release.set()
     assert box.result().text == "true"

@@ -125,7 +125,7 @@ class Announcer:
             raise AnnouncementRefusedError("too_much_to_say", why, "shorten it, or raise announce.max_chars")
         if self._speech is None:
             why = "no voice is configured for announcements"
-            raise AnnouncementRefusedError("no_voice", why, "set announce.voice_id and elevenlabs.api_key")
+            raise AnnouncementRefusedError("no_voice", why, "set announce.voice_id, and the API key of the provider")
         with self._lock:
             if self._stopping.is_set():
                 raise AnnouncementRefusedError("announcements_full", "the daemon is stopping", "say it after its start")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Protocol
 
@@ -12,10 +13,12 @@ import msgspec
 
 from parleyd.agents.elevenlabs.address import server_of
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
+from parleyd.agents.elevenlabs.platform_tools import client_tool
 from parleyd.agents.elevenlabs.speech import ElevenLabsSpeech
 from parleyd.agents.openai import address as openai_address
+from parleyd.agents.openai import session_settings as openai_settings
 from parleyd.agents.openai.agent import OpenAIAgent
-from parleyd.agents.provider import Agent, Server
+from parleyd.agents.provider import Agent, Server, ToolSpec
 from parleyd.agents.speech import Speech
 from parleyd.config.base import Secret
 from parleyd.config.schema import Config
@@ -28,11 +31,13 @@ from parleyd.host.apart import Apart
 class Provider(Protocol):
     """A provider as the configuration knows it: its section, its secret, and how its parts are made.
 
-    key_path: the configuration key of its secret. id_path: the key without which there is nothing to connect to.
+    key_path: the configuration key of its secret. secret_name: the usual name of the secret in systemd's store.
+    about_tools: how its agents learn of the tools of this device, and what `parleyd tools --json` prints.
     """
 
     key_path: str
-    id_path: str
+    secret_name: str
+    about_tools: str
 
     def is_configured(self, config: Config) -> bool:
         """Whether the configuration names an agent."""
@@ -49,12 +54,22 @@ class Provider(Protocol):
     def speech(self, config: Config, api_key: str | None) -> Speech | None:
         """The voice of announcements; None if none is configured."""
 
+    def tool_form(self, tool: ToolSpec) -> Mapping[str, object]:
+        """A tool in the provider's own form, as its platform or its sessions take it."""
+
+    def shown(self, config: Config) -> str:
+        """The agent in a few words, for `parleyd check` and `parleyd chat`."""
+
 
 class ElevenLabsProvider:
     """Implements Provider."""
 
     key_path = "elevenlabs.api_key"
-    id_path = "elevenlabs.agent_id"
+    secret_name = "elevenlabs"
+    about_tools = (
+        "The agent knows only those that are set up on its page at ElevenLabs, as client tools:\n"
+        "`parleyd tools --json` prints each as POST https://api.elevenlabs.io/v1/convai/tools takes it."
+    )
 
     def is_configured(self, config: Config) -> bool:
         return config.elevenlabs.agent_id is not None
@@ -74,12 +89,22 @@ class ElevenLabsProvider:
             return None
         return ElevenLabsSpeech(section, config.elevenlabs.base_url, voice_id, api_key)
 
+    def tool_form(self, tool: ToolSpec) -> Mapping[str, object]:
+        return client_tool(tool)
+
+    def shown(self, config: Config) -> str:
+        return f"agent {config.elevenlabs.agent_id}"
+
 
 class OpenAIProvider:
     """Implements Provider."""
 
     key_path = "openai.api_key"
-    id_path = "openai.model"
+    secret_name = "openai"
+    about_tools = (
+        "The agent is told of them in each session, so nothing has to be set up elsewhere:\n"
+        "`parleyd tools --json` prints each as it is sent."
+    )
 
     def is_configured(self, config: Config) -> bool:
         return True
@@ -95,6 +120,13 @@ class OpenAIProvider:
 
     def speech(self, config: Config, api_key: str | None) -> Speech | None:
         return None
+
+    def tool_form(self, tool: ToolSpec) -> Mapping[str, object]:
+        return openai_settings.function(tool)
+
+    def shown(self, config: Config) -> str:
+        server = self.server(config).host
+        return f"{openai_settings.model(config.openai) or 'the model of the server'} at {server}"
 
 
 # By the name in `provider`.

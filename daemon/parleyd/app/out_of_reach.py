@@ -22,7 +22,7 @@ def apart_for(config: Config, file: Path | None, state_directory: Path | None) -
 def places(config: Config) -> Iterator[Path]:
     """Files of secrets, the transcript and the control socket, where the configuration names their places."""
     tools = config.tools
-    secrets: list[Secret | str | None] = [config.elevenlabs.api_key]
+    secrets: list[Secret | str | None] = [*config.agent_keys.values()]
     for of_tool in (
         *(tool.secrets for tool in tools.command.values()),
         *(tool.secrets for tool in tools.http.values()),

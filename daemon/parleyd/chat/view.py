@@ -72,6 +72,9 @@ class View:
                 self._is_down = True
                 hint = f"; {event['hint']}" if event.get("hint") else ""
                 return [*self._close(), Piece("trouble", f"{event['text']}{hint}")]
+            case "answer_failed":
+                hint = f"; {event['hint']}" if event.get("hint") else ""
+                return [*self._close(), Piece("trouble", f"{event['text']}{hint}")]
             case "state_changed":
                 return self._state(event)
             case "file_sent":

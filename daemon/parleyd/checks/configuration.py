@@ -6,7 +6,7 @@ loaded.config.gate.hangover_ms
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from parleyd.checks import earcon_files, profile_rules, rules
@@ -17,10 +17,22 @@ from parleyd.config.schema import Config
 
 __all__ = ["ConfigError", "Loaded", "Problem", "load", "parse"]
 
+_AGENT_ID = "elevenlabs.agent_id"
+
 
 def load(path: Path) -> Loaded:
     """Reads and checks a file. Raises ConfigError, also if the file cannot be read."""
     return loader.load(path, _findings)
+
+
+def load_without_agent(path: Path) -> Loaded:
+    """Like load(), but elevenlabs.agent_id may be missing: the agent is still to be made. Raises ConfigError."""
+
+    def findings(config: Config, is_settled: Callable[[str], bool]) -> Iterator[Finding]:
+        is_missing = config.elevenlabs.agent_id is None
+        return (finding for finding in _findings(config, is_settled) if not (is_missing and finding.key == _AGENT_ID))
+
+    return loader.load(path, findings)
 
 
 def parse(text: str, path: str) -> Loaded:
@@ -33,15 +45,13 @@ def _findings(config: Config, is_settled: Callable[[str], bool]) -> Iterator[Fin
     yield from findings
     yield from profile_rules.check(config, findings, is_settled)
     yield from earcon_files.check(config.earcons, is_settled)
-    yield from _key(config, is_settled)
+    yield from _key(config, findings, is_settled)
 
 
-def _key(config: Config, is_settled: Callable[[str], bool]) -> Iterator[Finding]:
+def _key(config: Config, found: Sequence[Finding], is_settled: Callable[[str], bool]) -> Iterator[Finding]:
     """Warns if the key cannot be found now."""
-    sections = {"elevenlabs": config.elevenlabs.api_key, "openai": config.openai.api_key}
-    if not is_settled("provider") or config.provider not in sections:
-        return
-    key, secret = f"{config.provider}.api_key", sections[config.provider]
+    key = f"{config.provider}.api_key"
+    is_used = key in config.agent_keys and is_settled("provider") and is_settled(key)
     # A key that breaks the rules has been reported.
-    if is_settled(key) and not list(rules.api_key(secret, key)):
-        yield from secrets.look_at_key(secret, key)
+    if is_used and not any(finding.key.startswith(key) for finding in found):
+        yield from secrets.look_at_key(config.agent_keys[key], key)

@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 from parleyd.agents.openai import instructions, session_settings
+from parleyd.checks import agent_rules
 from parleyd.config import signs
 from parleyd.config.openai_section import MODEL, OpenAI
 from parleyd.config.problem import Finding
-from parleyd.config.variable import Variable
-from parleyd.host.proxies import is_this_machine
+from parleyd.config.schema import Config
 
 KEY = "openai"
+_EXAMPLES = {"env": "OPENAI_API_KEY", "file": "/etc/parleyd/openai.key", "credential": "openai"}
+_ADDED = re.compile(r"/realtime/?$")
 # Model names of the neighbour product, which has a protocol of its own; and of the two that stop soon.
 _LIVE = re.compile(r"gpt-live")
 _ENDING = {
@@ -26,68 +28,59 @@ _ENDING_TRANSCRIPTION = re.compile(r"whisper-1|gpt-4o-(mini-)?transcribe.*")
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
-def check(config: OpenAI, tools: list[str], is_settled: Callable[[str], bool]) -> Iterator[Finding]:
-    """tools: the keys of all tools of this device. is_settled: see rules.check()."""
+def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[Finding]:
+    """See rules.check. The rules between settings hold only where this is the provider."""
+    section = config.openai
 
     def settled(name: str) -> bool:
         return is_settled(f"{KEY}.{name}")
 
+    if settled("api_key"):
+        yield from agent_rules.api_key(f"{KEY}.api_key", section.api_key, signs.API_KEY, _EXAMPLES)
+    if settled("dynamic_variables"):
+        yield from agent_rules.variables(f"{KEY}.dynamic_variables", section.dynamic_variables)
+    if not is_settled("provider") or config.provider != "openai":
+        return
     if settled("base_url"):
-        yield from _base_url(config)
+        yield from _base_url(section)
     if settled("model") and settled("base_url"):
-        yield from _model(config)
+        yield from _model(section)
     if settled("instructions") and settled("dynamic_variables"):
-        yield from _instructions(config)
+        yield from _instructions(section)
     if settled("turn_detection"):
-        yield from _turn_detection(config)
-    if settled("transcription") and config.transcription.model is not None:
-        named = config.transcription.model
-        if session_settings.is_openai(config) and _ENDING_TRANSCRIPTION.fullmatch(named):
+        yield from _turn_detection(section)
+    if settled("transcription") and section.transcription.model is not None:
+        named = section.transcription.model
+        if session_settings.is_openai(section) and _ENDING_TRANSCRIPTION.fullmatch(named):
             text = f"{named} stops on 2027-02-26"
             yield Finding(f"{KEY}.transcription.model", text, "write gpt-transcribe, or remove it", is_warning=True)
-    if settled("truncation") and config.truncation.mode == "disabled" and config.truncation.retention_ratio is not None:
+    truncation = section.truncation
+    if settled("truncation") and truncation.mode == "disabled" and truncation.retention_ratio is not None:
         text = "nothing is dropped with mode: disabled, so no share is kept"
         yield Finding(f"{KEY}.truncation.retention_ratio", text, "remove one of the two")
-    if (
-        settled("language")
-        and config.language is not None
-        and (found := signs.trouble(config.language, signs.LANGUAGE))
-    ):
+    language = section.language
+    if settled("language") and language is not None and (found := signs.trouble(language, signs.LANGUAGE)):
         yield Finding(f"{KEY}.language", *found)
-    if settled("dynamic_variables"):
-        yield from _variables(config)
     if settled("mcp"):
-        yield from _mcp(config)
-    for key in tools:
-        name = key.rpartition(".")[2]
-        if not _TOOL_NAME.fullmatch(name):
-            text = "this provider takes no tool of this name"
-            yield Finding(key, text, "use letters, digits, _ and -, at most 64")
+        yield from _mcp(section)
+    if is_settled("tools"):
+        yield from _tools(config)
+
+
+def _tools(config: Config) -> Iterator[Finding]:
+    declared = (("command", config.tools.command), ("http", config.tools.http), ("python", config.tools.python))
+    for kind, named in declared:
+        for name in named:
+            if not _TOOL_NAME.fullmatch(name):
+                text = "this provider takes no tool of this name"
+                yield Finding(f"tools.{kind}.{name}", text, "use letters, digits, _ and -, at most 64")
 
 
 def _base_url(config: OpenAI) -> Iterator[Finding]:
     key = f"{KEY}.base_url"
-    try:
-        parts = urlsplit(config.base_url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        host = None
-    if not host:
-        yield Finding(key, "this URL has no usable host or port", "use a URL such as https://api.openai.com/v1")
-    elif odd := next((sign for sign in host if not (sign.isalnum() or sign in "-._:%[]")), None):
-        text = f"no host has {signs.named(odd)} in its name"
-        yield Finding(key, text, "write the URL itself, such as https://api.openai.com/v1")
-    elif again := re.search(r"/realtime/?$", parts.path):
-        root = config.base_url.rstrip("/").removesuffix(again[0].rstrip("/"))
-        yield Finding(key, f"{again[0]} is added to it by itself", f"write {root}")
-    elif session_settings.is_openai(config) and parts.path.rstrip("/") != "/v1":
+    yield from agent_rules.base_url(key, config.base_url, "https://api.openai.com/v1", _ADDED)
+    if session_settings.is_openai(config) and urlsplit(config.base_url).path.rstrip("/") != "/v1":
         yield Finding(key, "OpenAI's path is /v1", "write https://api.openai.com/v1")
-    elif parts.scheme == "http" and not is_this_machine(host):
-        if config.api_key is not None:
-            yield Finding(key, "without TLS the key would cross the network in the open", "use https://")
-        else:
-            text = "without TLS all that is said can be read on the way"
-            yield Finding(key, text, "use https://, unless the network is your own", is_warning=True)
 
 
 def _model(config: OpenAI) -> Iterator[Finding]:
@@ -132,18 +125,6 @@ def _turn_detection(config: OpenAI) -> Iterator[Finding]:
     if wanted.eagerness is not None and wanted.type != "semantic":
         text = "it has a meaning only with type: semantic"
         yield Finding(f"{KEY}.turn_detection.eagerness", text, "use type: semantic, or remove it")
-
-
-def _variables(config: OpenAI) -> Iterator[Finding]:
-    for name, value in config.dynamic_variables.items():
-        key = f"{KEY}.dynamic_variables.{name}"
-        if found := signs.trouble(name, signs.VARIABLE):
-            yield Finding(key, *found)
-        if isinstance(value, Variable):
-            ways = [way for way in ("env", "file", "command") if getattr(value, way) is not None]
-            if len(ways) != 1:
-                text = f"{' and '.join(ways)} are given together" if ways else "it does not say where it is found"
-                yield Finding(key, text, "use one of {env: NAME}, {file: PATH} or {command: [PROGRAM, ARGUMENT]}")
 
 
 def _mcp(config: OpenAI) -> Iterator[Finding]:

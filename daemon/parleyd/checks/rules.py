@@ -2,54 +2,35 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from urllib.parse import urlsplit
 
-from parleyd.checks import hook_rules, openai_rules, tool_rules
+from parleyd.checks import elevenlabs_rules, hook_rules, openai_rules, tool_rules
 from parleyd.config import signs
-from parleyd.config.base import Secret
 from parleyd.config.problem import Finding
 from parleyd.config.retention import QuietHours
-from parleyd.config.schema import Config, Variable
-from parleyd.config.secrets import HIDDEN
+from parleyd.config.schema import Config
 from parleyd.transcript import redaction
 
 # Ids without a rule of their own; the agent's id and the voice of announcements have more detailed checks.
 _IDS = {
-    "elevenlabs.overrides.voice_id": signs.VOICE_ID,
-    "elevenlabs.overrides.llm": signs.LLM_ID,
-    "elevenlabs.overrides.language": signs.LANGUAGE,
     "announce.model_id": signs.MODEL_ID,
 }
-_SECRET_WAYS = "{env: NAME}, {file: PATH} or {credential: NAME}"
-# How a key looks, at ElevenLabs and at OpenAI.
-_LOOKS_LIKE_KEY = re.compile(r"sk_\w{8,}|[0-9a-f]{32}|sk-[A-Za-z0-9_-]{16,}")
+# The rules of each provider's section.
+_PROVIDERS = (elevenlabs_rules.check, openai_rules.check)
 
 
 def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[Finding]:
     """Yields the findings. is_settled(key): the key's value is the user's or the default, and does not replace a faulty
     one."""
-    if is_settled("provider") and config.provider == "elevenlabs" and is_settled("elevenlabs.agent_id"):
-        yield from _agent_id(config.elevenlabs.agent_id)
-    if is_settled("elevenlabs.api_key"):
-        yield from api_key(config.elevenlabs.api_key, "elevenlabs.api_key")
-    if is_settled("openai.api_key"):
-        yield from api_key(config.openai.api_key, "openai.api_key")
-    if is_settled("elevenlabs.base_url"):
-        yield from _base_url(config.elevenlabs.base_url)
+    for provider in _PROVIDERS:
+        yield from provider(config, is_settled)
     if is_settled("announce.voice_id") and config.announce.voice_id is not None:
         yield from _voice(config, config.announce.voice_id)
     for name, form in _IDS.items():
         if is_settled(name) and (id_ := _at(config, name)) is not None and (trouble := signs.trouble(id_, form)):
             yield Finding(name, *trouble)
-    if is_settled("elevenlabs.dynamic_variables"):
-        yield from _variables(config.elevenlabs.dynamic_variables)
-    if is_settled("provider") and config.provider == "openai" and is_settled("openai"):
-        declared = (("command", config.tools.command), ("http", config.tools.http), ("python", config.tools.python))
-        tools = [f"tools.{kind}.{name}" for kind, named in declared for name in named]
-        yield from openai_rules.check(config.openai, tools, is_settled)
     if is_settled("transcript.redact"):
         yield from _redaction(config.transcript.redact)
     if is_settled("quiet_hours"):
@@ -108,19 +89,6 @@ def _at(config: Config, key: str) -> str | None:
     return value
 
 
-def _agent_id(agent_id: str | None) -> Iterator[Finding]:
-    copy = "copy it from the agent's page at ElevenLabs, or use `provider: local`"
-    if agent_id is None:
-        yield Finding("elevenlabs.agent_id", "the agent's id is missing", copy)
-    elif re.fullmatch(r"(?i)(agent_)?(x+|\.+|…+)|<.*>|your.*", agent_id):
-        yield Finding("elevenlabs.agent_id", "this is the example's placeholder, not the id of an agent", copy)
-    elif re.search(r"[ \t/?&#]", agent_id):
-        text = "an id has neither blanks nor any of / ? & #"
-        yield Finding("elevenlabs.agent_id", text, "give the id alone (agent_...), not the address of a page")
-    elif found := signs.trouble(agent_id, signs.AGENT_ID):
-        yield Finding("elevenlabs.agent_id", *found)
-
-
 def _voice(config: Config, voice_id: str) -> Iterator[Finding]:
     key = "announce.voice_id"
     if re.search(r"[ \t/?&#]|^<.*>$", voice_id):
@@ -134,49 +102,6 @@ def _voice(config: Config, voice_id: str) -> Iterator[Finding]:
         yield Finding(key, text, "set elevenlabs.api_key", is_warning=True)
 
 
-def api_key(secret: Secret | str | None, key: str) -> Iterator[Finding]:
-    """key: the dotted key at which the secret stands."""
-    section = key.partition(".")[0]
-    variable_name = f"{section.upper()}_API_KEY"
-    examples = {"env": variable_name, "file": f"/etc/parleyd/{section}.key", "credential": section}
-    if isinstance(secret, str):
-        if variable := re.fullmatch(r"\$\{?([A-Za-z_]\w*)\}?|([A-Z][A-Z0-9]*_[A-Z0-9_]+)", secret):
-            name = variable[1] or variable[2]
-            yield Finding(key, "this is a variable's name, not a key", f"write api_key: {{env: {name}}}")
-        elif secret != HIDDEN and (found := signs.trouble(secret, signs.API_KEY)):
-            yield Finding(key, *found)
-        else:
-            text = "the key itself stands in this file, for all who can read it"
-            hint = "move it to a file that only the daemon can read and write api_key: {file: PATH}"
-            yield Finding(key, text, hint, is_warning=True)
-    elif secret is not None:
-        ways = {name: value for name in secret.__struct_fields__ if (value := getattr(secret, name)) is not None}
-        if len(ways) != 1:
-            text = f"{' and '.join(ways)} are given together" if ways else "no place of the key is given"
-            yield Finding(key, text, f"use one of {_SECRET_WAYS}" if ways else f"use {_SECRET_WAYS}, or remove it")
-        for name, value in ways.items():
-            if _LOOKS_LIKE_KEY.fullmatch(value):
-                text = "this looks like the key itself, not the place where it is found"
-                hint = f"put the key there, and here the name of that place: api_key: {{{name}: {examples[name]}}}"
-                yield Finding(f"{key}.{name}", text, hint)
-            elif name == "env" and not re.fullmatch(r"[A-Za-z_]\w*", value):
-                bare = re.sub(r"^\$\{?|\}$", "", value)
-                hint = f"write env: {bare}" if re.fullmatch(r"[A-Za-z_]\w*", bare) else f"write env: {variable_name}"
-                yield Finding(f"{key}.env", "this is no name of an environment variable", hint)
-
-
-def _variables(variables: Mapping[str, object]) -> Iterator[Finding]:
-    for name, value in variables.items():
-        key = f"elevenlabs.dynamic_variables.{name}"
-        if trouble := signs.trouble(name, signs.VARIABLE):
-            yield Finding(key, *trouble)
-        if isinstance(value, Variable):
-            ways = [way for way in ("env", "file", "command") if getattr(value, way) is not None]
-            if len(ways) != 1:
-                text = f"{' and '.join(ways)} are given together" if ways else "it does not say where it is found"
-                yield Finding(key, text, "use one of {env: NAME}, {file: PATH} or {command: [PROGRAM, ARGUMENT]}")
-
-
 def _redaction(patterns: Sequence[str]) -> Iterator[Finding]:
     for pattern in patterns:
         try:
@@ -186,32 +111,3 @@ def _redaction(patterns: Sequence[str]) -> Iterator[Finding]:
         except redaction.PatternError as error:
             text = f"{pattern!r} is no regular expression: {error}"
             yield Finding("transcript.redact", text, "correct it; in YAML it is best written in 'single quotes'")
-
-
-def _base_url(url: str) -> Iterator[Finding]:
-    key = "elevenlabs.base_url"
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        host = None
-    if not host:
-        yield Finding(key, "this URL has no usable host or port", "use a URL such as https://api.elevenlabs.io")
-    elif odd := next((sign for sign in host if not (sign.isalnum() or sign in "-._:%[]")), None):
-        is_template = odd in "${}"
-        named = f"no host has {signs.named(odd)} in its name"
-        text = "this is a template, and nothing fills it in here" if is_template else named
-        yield Finding(key, text, "write the URL itself, such as https://api.elevenlabs.io")
-    elif again := re.search(r"/v\d+(/convai.*)?/?$", parts.path):
-        root = url.removesuffix("/").removesuffix(again[0].removesuffix("/")) or url
-        yield Finding(key, f"{again[0]} is added to it by itself", f"write {root}")
-    elif parts.scheme == "http" and not _is_loopback(host):
-        text = "without TLS the key and all that is said can be read on the way"
-        yield Finding(key, text, "use https://, unless the network is your own", is_warning=True)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")

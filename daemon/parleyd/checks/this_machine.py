@@ -72,15 +72,12 @@ def missing_programs(config: Config) -> Iterator[Finding]:
     named += [
         (f"tools.command.{name}.run", tool.run[0], tool.environment) for name, tool in config.tools.command.items()
     ]
-    for section, variables in (
-        ("elevenlabs", config.elevenlabs.dynamic_variables),
-        ("openai", config.openai.dynamic_variables),
-    ):
-        named += [
-            (f"{section}.dynamic_variables.{name}.command", variable.command[0], {})
-            for name, variable in variables.items()
-            if isinstance(variable, Variable) and variable.command
-        ]
+    named += [
+        (f"{section}.{name}.command", variable.command[0], {})
+        for section, variables in config.dynamic_variables.items()
+        for name, variable in variables.items()
+        if isinstance(variable, Variable) and variable.command
+    ]
     for key, program, environment in named:
         # A program with a placeholder is not known before the agent's call.
         if "{" not in program and shutil.which(program, path=search_path(environment)) is None:
@@ -99,12 +96,9 @@ def _entry_point(key: str, name: str) -> Iterator[Finding]:
 
 
 def named_secrets(config: Config) -> list[tuple[str, Secret | str | None]]:
-    """Each with its key: those of agents, and those of tools."""
-    named: list[tuple[str, Secret | str | None]] = [
-        ("elevenlabs.api_key", config.elevenlabs.api_key),
-        ("openai.api_key", config.openai.api_key),
-        *((f"openai.mcp.{name}.authorization", server.authorization) for name, server in config.openai.mcp.items()),
-    ]
+    """Each with its key: that of the agent, and those of tools."""
+    named: list[tuple[str, Secret | str | None]] = list(config.agent_keys.items())
+    named += [(f"openai.mcp.{name}.authorization", server.authorization) for name, server in config.openai.mcp.items()]
     for kind, tools in (
         ("command", config.tools.command),
         ("http", config.tools.http),

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from parleyd.app import logs
-from parleyd.app.agents import Agents
+from parleyd.app.agents import Agents, provider_of
 from parleyd.chat.link import DaemonLink, Link, OwnLink, Take
 from parleyd.chat.pipe import BadLineError, NoAnswerError, Pipe
 from parleyd.chat.screen import Screen, wants_colour
@@ -140,7 +140,7 @@ def _own_config(path: Path | None) -> tuple[Config, str]:
         except ConfigError as error:
             text = "\nparleyd: ".join(str(problem) for problem in error.problems)
             raise UserError(text, None, os.EX_CONFIG) from error
-        whose = "the embedded agent" if config.provider == "local" else f"the agent {config.elevenlabs.agent_id}"
+        whose = "the embedded agent" if config.provider == "local" else f"the {provider_of(config).shown(config)}"
         words = f"A session of its own with {whose}"
     replace = msgspec.structs.replace
     idle_timeout_s = max(config.session.idle_timeout_s, IDLE_TIMEOUT_S)

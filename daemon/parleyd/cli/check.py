@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from parleyd.app.agents import provider_of
 from parleyd.checks import systemd_features
 from parleyd.checks.apart import look
 from parleyd.checks.configuration import ConfigError, Loaded, load
@@ -92,9 +93,10 @@ def _print_lines(path: Path, outcome: Loaded | ConfigError, *, everything: bool)
 def summary(config: Config) -> str:
     """The configuration in one line: the agent, the key, the devices."""
     words: list[str] = [config.provider]
-    if config.provider == "elevenlabs":
-        words.append(f"agent {config.elevenlabs.agent_id}")
-        key = config.elevenlabs.api_key
+    if config.provider != "local":
+        provider = provider_of(config)
+        words.append(provider.shown(config))
+        key = provider.api_key(config)
         if isinstance(key, Secret):
             kind, place = next((kind, place) for kind, place in masked(key).items() if place is not None)
             words.append(f"key from {kind} {place}")

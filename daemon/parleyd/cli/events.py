@@ -54,7 +54,7 @@ def sentence(event: dict[str, Any]) -> str:
     match event:
         case {"event": "snapshot", "status": status}:
             return f"{status['state']} ({status['reason']}), {status['health']}"
-        case {"event": "utterance_ended" | "ducked" | "answer_part" | "talk_stopped"}:
+        case {"event": "utterance_ended" | "ducked" | "answer_part" | "talk_stopped" | "spent"}:
             return ""
         case {"event": "started", "microphone": None}:
             return "the daemon runs, without sound"
@@ -86,6 +86,8 @@ def sentence(event: dict[str, Any]) -> str:
             return f"answer {answer} sounds"
         case {"event": "answer_ended", "answer": answer, "heard_ms": heard_ms, "finished": finished}:
             return f"answer {answer} {'was heard' if finished else 'was cut'} after {heard_ms / 1000:.1f} s"
+        case {"event": "answer_failed", "text": text, "hint": hint}:
+            return f"{text}; {hint}" if hint else str(text)
         case {"event": "barged_in", "by": by}:
             return "interrupted by the person" + (", as the server says" if by == "server" else "")
         case {"event": "speech_lost", "lost_ms": lost_ms, "cause": cause}:

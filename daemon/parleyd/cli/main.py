@@ -56,6 +56,7 @@ GROUPS = {
         "doctor": "doctor",
         "tune": "tune",
         "tools": "tools",
+        "platform": "platform",
     },
     "trying it without an account": {
         "demo": "demo",

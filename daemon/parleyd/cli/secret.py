@@ -16,14 +16,16 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from parleyd.app.agents import PROVIDERS
 from parleyd.config.secrets import MAX_SECRET_BYTES, SecretError, check_key, clean
 from parleyd.core.errors import UserError
 from parleyd.host.directories import SYSTEM_CONFIG, user_config_directory
 
 # systemd.exec(5): the directory of LoadCredentialEncrypted=NAME without a path.
 CREDENTIAL_STORE = Path("/etc/credstore.encrypted")
-# The one that systemd/parleyd.service loads.
-DEFAULT_NAME = "elevenlabs"
+# The first one is the default; systemd/parleyd.service loads them.
+NAMES = tuple(provider.secret_name for provider in PROVIDERS.values())
+DEFAULT_NAME = NAMES[0]
 SERVICE_GROUP = "parleyd"
 _ENCRYPT_S = 60.0
 
@@ -69,7 +71,7 @@ def _name(text: str) -> str:
 def run(args: argparse.Namespace) -> int:
     try:
         key = clean(_read(args.name), "what was given", "give the key and nothing else, on one line")
-        if args.name == DEFAULT_NAME:
+        if args.name in NAMES:
             check_key(key, "what was given")
     except SecretError as error:
         raise UserError(str(error), error.hint, os.EX_DATAERR) from None
@@ -160,9 +162,9 @@ def _write(path: Path, content: bytes, mode: int) -> None:
 def _print(stored: Stored) -> None:
     how = "encrypted for" if stored.encrypted else "not encrypted, readable by"
     print(f"stored in {stored.path}, {how} {stored.readers}")
-    key = f"{stored.name}.api_key" if stored.name == DEFAULT_NAME else "where the key belongs"
+    key = f"{stored.name}.api_key" if stored.name in NAMES else "where the key belongs"
     print(f"in the configuration, {key}: {stored.config}")
-    if stored.encrypted and stored.name != DEFAULT_NAME:
+    if stored.encrypted and stored.name not in NAMES:
         print(f"and let the service have it: systemctl edit parleyd, [Service], LoadCredentialEncrypted={stored.name}")
     if os.geteuid() == 0:
         print("then: systemctl restart parleyd")

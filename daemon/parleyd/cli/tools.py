@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+from parleyd.app.agents import provider_of
 from parleyd.app.out_of_reach import apart_for
 from parleyd.checks.configuration import ConfigError, load
 from parleyd.cli.daemon import connected
@@ -19,9 +20,9 @@ from parleyd.core.text import printable
 from parleyd.host import apart
 from parleyd.host.directories import config_path, state_directory
 from parleyd.tools.built_in import BUILT_IN
-from parleyd.tools.dashboard import client_tool
 from parleyd.tools.device_tools import DeviceTools, Host
 from parleyd.tools.result import Fault, ToolError
+from parleyd.tools.specs import spec
 from parleyd.tools.toolbox import Tool
 
 # The only built-in tool that works without the daemon.
@@ -69,7 +70,8 @@ def _list(args: argparse.Namespace) -> int:
     config = _config(args.config)
     tools = _tools(config, events.Bus(), args.config).tools
     if args.json:
-        print(json.dumps([client_tool(tool) for tool in tools.values()], indent=2, ensure_ascii=False))
+        form = provider_of(config).tool_form
+        print(json.dumps([form(spec(tool)) for tool in tools.values()], indent=2, ensure_ascii=False))
         return os.EX_OK
     if not tools:
         print("The agent may do nothing here; docs/tools.md tells how that changes.")
@@ -80,8 +82,7 @@ def _list(args: argparse.Namespace) -> int:
         print(f"{'':{width}}  {'':8}  {tool.description}")
     if any(tool.kind in ("command", "python") for tool in tools.values()):
         print(f"\nHere programs run {apart.ways().in_words()}.")
-    print("\nThe agent knows only those that are set up on its page at ElevenLabs, as client tools:")
-    print("`parleyd tools --json` prints each as POST https://api.elevenlabs.io/v1/convai/tools takes it.")
+    print(f"\n{provider_of(config).about_tools}")
     return os.EX_OK
 
 

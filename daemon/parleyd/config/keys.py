@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -205,4 +206,6 @@ def _choices(hint: Any) -> tuple[str, ...]:
     bare = typing.get_args(hint)[0] if typing.get_origin(hint) is typing.Annotated else hint
     if typing.get_origin(bare) is list:
         (bare,) = typing.get_args(bare)
+    if typing.get_origin(bare) in (typing.Union, types.UnionType):
+        bare = next((one for one in typing.get_args(bare) if typing.get_origin(one) is typing.Literal), bare)
     return typing.get_args(bare) if typing.get_origin(bare) is typing.Literal else ()

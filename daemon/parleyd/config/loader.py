@@ -229,7 +229,7 @@ class _Reader:
             return self._list(key, key.item, node)
         if key.or_section is not None and isinstance(node, MappingNode):
             plain = self._section(node, key.or_section, key.path)
-            # What is missing has been reported.
+            # A missing key has been reported.
             return plain if _is_whole(plain, key.or_section) else key.default
         value = self._scalar(key, node) if isinstance(node, ScalarNode) else node.value
         try:

@@ -8,7 +8,7 @@ from msgspec import Meta, field
 
 from parleyd.config.base import Secret, Section, Text
 from parleyd.config.secrets import masked
-from parleyd.config.variable import Scalar, Variable
+from parleyd.config.variable_sections import Scalar, Variable
 
 # The recommended names at OpenAI itself. Other servers are only sent what is configured.
 MODEL = "gpt-realtime-2.1"

@@ -15,13 +15,10 @@ def programs(config: Config) -> Iterator[tuple[str, str]]:
         yield f"tools.command.{name}", command.run_as
     for name, python in config.tools.python.items():
         yield f"tools.python.{name}", python.run_as
-    for section, variables in (
-        ("elevenlabs", config.elevenlabs.dynamic_variables),
-        ("openai", config.openai.dynamic_variables),
-    ):
+    for section, variables in config.dynamic_variables.items():
         for name, variable in variables.items():
             if isinstance(variable, Variable) and variable.command:
-                yield f"{section}.dynamic_variables.{name}", variable.run_as
+                yield f"{section}.{name}", variable.run_as
 
 
 def runs_programs(config: Config) -> bool:

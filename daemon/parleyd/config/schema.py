@@ -14,16 +14,16 @@ from msgspec import Meta, field
 
 from parleyd.config.base import Secret, Section, Text
 from parleyd.config.button import Button
+from parleyd.config.elevenlabs_section import ElevenLabs as ElevenLabs
+from parleyd.config.elevenlabs_section import Overrides as Overrides
 from parleyd.config.hook_sections import Hook
 from parleyd.config.openai_section import OpenAI
 from parleyd.config.profile_sections import Profile
 from parleyd.config.retention import Budget, Continuity, Debug, QuietHours, Transcript
-from parleyd.config.secrets import masked
 from parleyd.config.tool_sections import Tools
-from parleyd.config.variable import Scalar as Scalar
-from parleyd.config.variable import Variable as Variable
+from parleyd.config.variable_sections import Scalar as Scalar
+from parleyd.config.variable_sections import Variable as Variable
 
-Share = Annotated[float, Meta(ge=0, le=1)]
 GroupName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,31}$(?!\s)")]
 _GROUPS = {"expected": "names of groups"}
 DeviceName = Annotated[
@@ -37,48 +37,6 @@ DeviceName = Annotated[
 
 # Sections that may be written as one plain value, and the key that gets this value.
 SHORTHANDS = {"audio": "mode"}
-
-
-class Overrides(Section, frozen=True):
-    """Settings of the agent that this device changes; each must be allowed in the agent's Security settings."""
-
-    prompt: Annotated[Text | None, Meta(description="system prompt")] = None
-    first_message: Annotated[str | None, Meta(description="the agent's first words; empty: it waits")] = None
-    language: Annotated[Text | None, Meta(description="language code such as en or pt-br")] = None
-    llm: Annotated[Text | None, Meta(description="model id")] = None
-    voice_id: Annotated[Text | None, Meta(description="voice")] = None
-    stability: Annotated[Share | None, Meta(description="voice stability")] = None
-    speed: Annotated[Annotated[float, Meta(ge=0.7, le=1.2)] | None, Meta(description="speed of speech")] = None
-    similarity_boost: Annotated[Share | None, Meta(description="closeness to the original voice")] = None
-
-
-class ElevenLabs(Section, frozen=True):
-    """The ElevenLabs agent to talk to."""
-
-    agent_id: Annotated[Text | None, Meta(description="the agent's id; required by this provider")] = None
-    base_url: Annotated[
-        str,
-        Meta(
-            pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$(?!\s)",
-            extra={"expected": "a URL such as https://api.elevenlabs.io, without a user, a password or a query"},
-            description="the server of the agent: a residency host, or http://127.0.0.1:PORT for a server of your own",
-        ),
-    ] = "https://api.elevenlabs.io"
-    api_key: Annotated[Secret | Text | None, Meta(description="the API key; a public agent needs none")] = None
-    overrides: Overrides = Overrides()
-    dynamic_variables: Annotated[
-        dict[str, Scalar | Variable],
-        Meta(
-            description="values for the {{placeholders}} in the agent's prompt and first message: plain, or found anew "
-            "for each session by {env: NAME}, {file: PATH} or {command: [PROGRAM, ARGUMENT]}"
-        ),
-    ] = field(default_factory=dict)
-    custom_llm_extra_body: Annotated[dict[str, object], Meta(description="passed unchanged to a custom LLM")] = field(
-        default_factory=dict
-    )
-
-    def __repr__(self) -> str:
-        return f"ElevenLabs({masked(self)})"
 
 
 class Local(Section, frozen=True):
@@ -445,3 +403,16 @@ class Config(Section, frozen=True):
     button: Button = Button()
     log: Log = Log()
     debug: Debug = Debug()
+
+    @property
+    def agent_keys(self) -> dict[str, Secret | str | None]:
+        """The API key of each provider, as it stands in the configuration, by its configuration key."""
+        return {"elevenlabs.api_key": self.elevenlabs.api_key, "openai.api_key": self.openai.api_key}
+
+    @property
+    def dynamic_variables(self) -> dict[str, dict[str, Scalar | Variable]]:
+        """The dynamic variables of each provider, by their configuration key."""
+        return {
+            "elevenlabs.dynamic_variables": self.elevenlabs.dynamic_variables,
+            "openai.dynamic_variables": self.openai.dynamic_variables,
+        }

@@ -115,7 +115,7 @@ def _quiet() -> Iterator[None]:
 
 def _what(secret: Secret | str | None) -> str:
     if secret is None or isinstance(secret, str):
-        return "elevenlabs.api_key"
+        return "the API key in the configuration file"
     if secret.credential is not None:
         return f"the systemd credential {secret.credential}"
     return f"the environment variable {secret.env}" if secret.file is None else f"the secret file {secret.file}"

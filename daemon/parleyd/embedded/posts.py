@@ -1,4 +1,5 @@
-"""Requests with POST, which the WebSocket library does not accept: a connection that begins with one is read here."""
+"""Requests with POST, PATCH and DELETE, which the WebSocket library does not accept: a connection that begins with one
+is read here."""
 
 from __future__ import annotations
 
@@ -18,13 +19,15 @@ from parleyd.embedded import messages
 
 MOST_BODY_BYTES = 10 * 2**20
 MOST_HEAD_BYTES = 16 * 1024
-_POST = b"POST "
+_METHODS = (b"POST ", b"PATCH ", b"DELETE ")
 
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """path: without the query."""
+    """method: one of _METHODS. target: the path with the query; path: without it."""
 
+    method: str
+    target: str
     path: str
     headers: Message
     body: bytes = field(repr=False)
@@ -62,10 +65,11 @@ def connection_with_posts(answer: Answer) -> type[ServerConnection]:
                 return
             self._buffer += data
             if not self._is_post:
-                if len(self._buffer) < len(_POST) and _POST.startswith(bytes(self._buffer)):
+                begun = bytes(self._buffer)
+                if any(len(begun) < len(method) and method.startswith(begun) for method in _METHODS):
                     return
-                if not self._buffer.startswith(_POST):
-                    begun, self._buffer = bytes(self._buffer), None
+                if not begun.startswith(_METHODS):
+                    self._buffer = None
                     super().data_received(begun)
                     return
                 self._is_post = True
@@ -113,7 +117,8 @@ def _read(received: bytearray) -> Post | None:
     line, _, fields = received[:head_bytes].partition(b"\r\n")
     body_bytes = len(received) - head_bytes - 4
     headers = BytesParser(policy=HTTP).parsebytes(bytes(fields) + b"\r\n\r\n", headersonly=True)
-    length = str(headers.get("Content-Length", ""))
+    method = line.partition(b" ")[0].decode("ascii", "replace")
+    length = str(headers.get("Content-Length", "0" if method == "DELETE" else ""))
     if not length.isascii() or not length.isdigit():
         raise RefusedPostError(411, "Content-Length required")
     if int(length) > MOST_BODY_BYTES + MOST_HEAD_BYTES:
@@ -124,7 +129,7 @@ def _read(received: bytearray) -> Post | None:
     if body_bytes < int(length):
         return None
     target = line.split(b" ")[1].decode("utf-8", "replace")
-    return Post(urlsplit(target).path, headers, bytes(received[head_bytes + 4 :]))
+    return Post(method, target, urlsplit(target).path, headers, bytes(received[head_bytes + 4 :]))
 
 
 def head(status: int, content_type: str, *more: str) -> bytes:

@@ -230,20 +230,21 @@ class LocalAgent:
             self.connections.append(record)
             self._changed.notify_all()
         record.tell("connected", client=_client_name(record))
-        line = self._line(socket, record)
+        assert socket.request is not None
+        settings = self._api.settings_for(socket.request)
+        line = self._line(socket, record, settings)
         self._lines.add(line)
         try:
-            assert socket.request is not None
             if not isinstance(line, ConvaiLine):
                 assert self._workers is not None
-                await Front(line, self.settings, script, record, self._workers, socket.request).run()
+                await Front(line, settings, script, record, self._workers, socket.request).run()
             elif refusal := self._api.refusal(socket.request):
                 with contextlib.suppress(LineClosedError):
                     await line.send(messages.error("authorization_error", 3000, refusal))
                 line.close(3000, refusal)
             else:
                 assert self._workers is not None
-                conversation = Conversation(line, self.settings, script, record, self._workers)
+                conversation = Conversation(line, settings, script, record, self._workers)
                 self._conversations[conversation.conversation_id] = conversation
                 try:
                     await conversation.run()
@@ -256,10 +257,10 @@ class LocalAgent:
                 with self._changed:
                     self.connections.remove(record)
 
-    def _line(self, socket: ServerConnection, record: ConnectionRecord) -> Line:
+    def _line(self, socket: ServerConnection, record: ConnectionRecord, settings: AgentSettings) -> Line:
         if _is_realtime(record.path):
-            return Line(socket, record, frozenset(self.settings.omit_fields))
-        return ConvaiLine(socket, self.settings, record, parse_format(self.settings.output_format))
+            return Line(socket, record, frozenset(settings.omit_fields))
+        return ConvaiLine(socket, settings, record, parse_format(settings.output_format))
 
     async def _speak(self, socket: ServerConnection, script: SpeechScript) -> None:
         assert self._workers is not None
@@ -313,14 +314,14 @@ class LocalAgent:
     # ---------------------------------------------------------------- HTTP
 
     async def _answer_post(self, post: Post, transport: asyncio.Transport) -> None:
-        """Answers a request with POST. Raises RefusedPostError."""
+        """Answers a request with a body. Raises RefusedPostError."""
         refusal = self._page_refusal(post.headers.get("Origin"), post.headers.get("Host"), is_upgrade=False)
         if refusal is not None:
             raise RefusedPostError(403, refusal, {"detail": refusal})
         path = post.path.rstrip("/")
-        if uploads.PATH.search(path):
+        if post.method == "POST" and uploads.PATH.search(path):
             transport.write(posts.json_answer(200, uploads.answer(post, self._take_upload)))
-        elif self._http.speaks(path):
+        elif post.method == "POST" and self._http.speaks(path):
             assert self._workers is not None
             record = self._http.speech_record(post)
             script = self.scenario.speech_for(self._speech_count)
@@ -328,8 +329,10 @@ class LocalAgent:
             self._add_speech(record)
             await self._http.speak(transport, script, self._workers, record)
             self._tell_speech(record)
+        elif found := self._api.change(post.method, post.target, post.header("xi-api-key") or None, post.body):
+            transport.write(posts.json_answer(*found))
         else:
-            raise RefusedPostError(404, "Not Found")
+            raise RefusedPostError(404, "Not Found", {"detail": "Not Found"})
 
     def _page_refusal(self, origin: str | None, host: str | None, *, is_upgrade: bool) -> str | None:
         """Why a web page may not send this request; None: no page has sent it, or one that may."""

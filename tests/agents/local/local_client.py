@@ -14,7 +14,8 @@ from typing import Any
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from parleyd.audio.pcm import decode, encode, parse_format
+from parleyd.audio.pcm import decode, encode
+from parleyd.embedded.formats import parse_format
 from parleyd.embedded.server import LocalAgent
 from parleyd.embedded.voice import Voice
 

@@ -7,9 +7,10 @@ from datetime import datetime
 import pytest
 from local_client import person, spoken
 
-from parleyd.audio.pcm import level_dbfs, parse_format
+from parleyd.audio.pcm import level_dbfs
 from parleyd.conversation.dialogue.agent_input import ASK
 from parleyd.embedded import incoming, opening, replies
+from parleyd.embedded.formats import parse_format
 from parleyd.embedded.hearing import Hearing, SpeechEnded, SpeechGoesOn, SpeechStarted
 from parleyd.embedded.recognise import NOT_UNDERSTOOD, SphinxEars, written
 from parleyd.embedded.settings import AgentSettings, ReplyRule, ToolSpec

@@ -22,9 +22,9 @@ from parleyd.agents.provider import Attachment, Interrupts, SessionWish, UploadE
 from parleyd.config.base import Secret
 from parleyd.config.openai_section import InstructionsFile, McpServer, OpenAI, TurnDetection
 from parleyd.config.schema import Config
-from parleyd.config.variable import Variable
+from parleyd.config.variable_sections import Variable
 from parleyd.core.endings import DialError, EndingKind
-from parleyd.core.findings import Severity
+from parleyd.core.findings import Finding, Severity
 
 
 def dialled(config: OpenAI, key: str | None = "sk-secret") -> tuple[str, tuple[str, ...]]:
@@ -163,6 +163,10 @@ def server(status: int, body: object) -> Iterator[tuple[str, list[str]]]:
             serving.shutdown()
 
 
+def probe(agent: OpenAIAgent, name: str) -> list[Finding]:
+    return [found for check in agent.checks(Config()) if check.name == name for found in check.probe()]
+
+
 def day(days: float) -> float:
     return time.time() + days * 86400
 
@@ -184,7 +188,7 @@ def day(days: float) -> float:
 def test_the_doctor_looks_at_the_model(status: int, body: object, severity: Severity, word: str) -> None:
     with server(status, body) as (url, asked):
         agent = OpenAIAgent(OpenAI(base_url=url, model="m"), "sk-secret")
-        [found] = agent.checks(Config())[0].probe()
+        [found] = probe(agent, "model")
     assert found.severity is severity
     assert word in found.text
     assert "secret" not in found.text
@@ -192,14 +196,26 @@ def test_the_doctor_looks_at_the_model(status: int, body: object, severity: Seve
 
 
 def test_the_doctor_misses_the_key_and_asks_nobody() -> None:
-    [found] = OpenAIAgent(OpenAI(), None).checks(Config())[0].probe()
+    [found] = probe(OpenAIAgent(OpenAI(), None), "key")
     assert found.is_configuration
-    [found] = OpenAIAgent(OpenAI(base_url="http://127.0.0.1:1/v1"), None).checks(Config())[0].probe()
-    assert found.severity is Severity.NOTE
+    own = OpenAIAgent(OpenAI(base_url="http://127.0.0.1:1/v1"), None)
+    for name in ("key", "model"):
+        [found] = probe(own, name)
+        assert found.severity is Severity.NOTE
+
+
+@pytest.mark.parametrize(
+    ("status", "severity"), [(200, Severity.GOOD), (401, Severity.ERROR), (404, Severity.NOTE), (500, Severity.ERROR)]
+)
+def test_the_doctor_tries_the_key(status: int, severity: Severity) -> None:
+    with server(status, {"data": []}) as (url, asked):
+        [found] = probe(OpenAIAgent(OpenAI(base_url=url), "sk-secret"), "key")
+    assert found.severity is severity
+    assert asked == ["/v1/models Bearer sk-secret"]
 
 
 def test_a_server_that_is_not_there() -> None:
     agent = OpenAIAgent(OpenAI(base_url="http://127.0.0.1:1/v1", model="m"), None)
-    [found] = agent.checks(Config())[0].probe()
+    [found] = probe(agent, "model")
     assert found.severity is Severity.ERROR
     assert urlsplit(agent.dial(1.0).url).netloc == "127.0.0.1:1"

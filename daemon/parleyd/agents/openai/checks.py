@@ -12,7 +12,7 @@ from parleyd.agents.provider import Check
 from parleyd.config.openai_section import OpenAI
 from parleyd.config.schema import Config
 from parleyd.core.endings import DialError, EndingKind
-from parleyd.core.findings import Finding, error, good, misconfigured, note, warning
+from parleyd.core.findings import Finding, error, good, misconfigured, note, skipped, warning
 
 _ANSWER_S = 8.0
 # How long before a model is shut down the doctor warns.
@@ -21,16 +21,38 @@ WARN_DAYS = 120
 
 def checks(config: OpenAI, key: str | None, whole: Config) -> Sequence[Check]:
     return (
+        Check("key", lambda: accepted(config, key)),
         Check("model", lambda: model(config, key)),
         Check("agent's settings", lambda: settings(config, whole)),
     )
 
 
+def accepted(config: OpenAI, key: str | None) -> Iterator[Finding]:
+    """Asks the server for its models, with the key."""
+    if key is None:
+        if session_settings.is_openai(config):
+            yield misconfigured("none is configured", "set openai.api_key")
+        else:
+            yield note("none is configured: enough for a server that wants none")
+        return
+    try:
+        http.get(config, key, ("models",), _ANSWER_S)
+    except DialError as refusal:
+        ending = refusal.ending
+        if ending.code in (404, 405, 501):
+            yield note("the server has no list of models, with which the key could be tried")
+        else:
+            make = misconfigured if ending.kind is EndingKind.FINAL else error
+            yield make(ending.reason, ending.hint or "try again later")
+        return
+    yield good("accepted")
+
+
 def model(config: OpenAI, key: str | None) -> Iterator[Finding]:
-    """Asks the server for the model: whether the key is accepted, and until when there is the model."""
+    """Asks the server for the model: until when there is the model."""
     named = session_settings.model(config)
     if key is None and session_settings.is_openai(config):
-        yield misconfigured("no key is configured", "set openai.api_key")
+        yield skipped("without a key the server tells nothing")
         return
     if named is None:
         yield note("none is named: the server takes its own")

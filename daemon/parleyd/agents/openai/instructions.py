@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from parleyd.config.openai_section import InstructionsFile, OpenAI
-from parleyd.config.variable import Scalar
+from parleyd.config.variable_sections import Scalar
 from parleyd.host.files import read_file
 
 MOST_BYTES = 64 * 1024

@@ -69,7 +69,7 @@ def session(config: OpenAI, wish: SessionWish, instructions: str, secrets: Mappi
     input_part = None if sound_in == client.InputAudio() else sound_in
     output_part = None if sound_out == client.OutputAudio() else sound_out
     audio = client.SessionAudio(input=input_part, output=output_part) if input_part or output_part else None
-    tools = [*map(_function, wish.tools), *(_mcp(name, server, secrets) for name, server in config.mcp.items())]
+    tools = [*map(function, wish.tools), *(_mcp(name, server, secrets) for name, server in config.mcp.items())]
     effort = config.reasoning_effort
     return client.Session(
         model=model(config) if config.model_in in ("session", "both") else None,
@@ -140,7 +140,7 @@ def _truncation(config: OpenAI) -> str | dict[str, Any] | None:
     return found
 
 
-def _function(tool: ToolSpec) -> dict[str, Any]:
+def function(tool: ToolSpec) -> dict[str, Any]:
     parameters = dict(tool.parameters) or {"type": "object", "properties": {}}
     return {"type": "function", "name": tool.name, "description": tool.description, "parameters": parameters}
 

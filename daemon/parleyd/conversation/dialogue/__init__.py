@@ -1,1 +1,1 @@
-"""What is said: turns and history, what the agent's events mean for the speaker, what is told to the agent."""
+"""The conversation itself: answers, turns and history, and the input of the agent."""

@@ -2,7 +2,7 @@
 
 Several threads come here: the session's receiver (agent events), ears (talk), playback (what is audible), tools,
 whoever gives commands, and the supervisor. A lock makes them take turns in what is decided, and nothing else is done
-under it. What was decided is carried out afterwards, in the same order and under no lock: see InOrder.
+under it. All decisions are carried out afterwards, in the same order and under no lock: see InOrder.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ log = logging.getLogger(__name__)
 class InOrder:
     """Carries things out one at a time, in the order in which they were put here, and under no lock.
 
-    Whoever has put something calls run(). A thread that finds another one at work leaves what it has put to that one,
-    and goes on; so does a call that is made in the midst of being carried out. What is put here must return at once.
+    After put() comes run(). A thread that finds another one at work leaves its calls to that one, and goes on; so does
+    a call that is made in the midst of being carried out. All calls that are put here must return at once.
     """
 
     def __init__(self) -> None:

@@ -33,7 +33,7 @@ class History:
 
     def __init__(self, max_lines: int, max_chars: int, max_age_s: float) -> None:
         self._lines: deque[Line] = deque()
-        # Of each answer that was cut: the sound that was heard, and all that had come, in milliseconds.
+        # For each answer that was cut: the sound that was heard, and all that had come, in milliseconds.
         self._cuts: OrderedDict[int, tuple[int, int]] = OrderedDict()
         self.bound(max_lines, max_chars, max_age_s)
 

@@ -1,7 +1,7 @@
 """How long a session is held: for a person, and for answers to a person. Pure.
 
 A session is paid for by the minute, and while it lasts, speech leaves the room. Nothing that the other side does of its
-own accord may therefore keep it open. What holds it:
+own accord may therefore keep it open. It is held by:
 
 * **a person**: words that the agent understood, whatever was typed or pressed, and for `idle_s` after each of them;
 * **talk** that the gate hears, while it lasts and for `idle_s` after it. Sounds that stayed without words are not
@@ -9,7 +9,7 @@ own accord may therefore keep it open. What holds it:
   `false_wake_s` only, until words come;
 * **an asked answer**, while it sounds and for `idle_s` after it. The first answer after a person's words is asked for,
   as is the greeting, and what the agent says after a tool that worked for the person. It ends when the agent has been
-  silent for PIECES_GAP_S (within one answer: SAME_ANSWER_GAP_S). What the agent says then without having been asked
+  silent for PIECES_GAP_S (within one answer: SAME_ANSWER_GAP_S). Further speech of the agent that nobody asked for
   ("are you still there?") holds nothing. Silence is no answer, whatever it is sent as;
 * **a tool at work** for a person, while it works. A call that is refused, or that nobody asked for, holds nothing;
 * **something that the device has to tell** (a timer went off), for `idle_s`, and the answer to it: MOST_TOLD times
@@ -162,8 +162,8 @@ class Idle:
     # ------------------------------------------------------------ the agent
 
     def answer_begins(self, now_s: float) -> bool:
-        """What is no greeting begins. → whether that proves that the agent understood somebody: it sends no
-        transcripts, and there was talk just before."""
+        """An answer begins that is no greeting. Returns whether that proves that the agent understood somebody: it
+        sends no transcripts, and there was talk just before."""
         if self._transcripts_seen or not self._has_unproven_talk(now_s, ANSWER_WITHIN_S):
             return False
         self._proven(now_s)
@@ -193,7 +193,7 @@ class Idle:
             self._unasked_end_s = self._voice_end_s
 
     def cut(self, now_s: float) -> None:
-        """What was still to be heard was thrown away."""
+        """The sound that was still to be heard was thrown away."""
         self._queue_end_s = min(self._queue_end_s, now_s)
         self._voice_end_s = min(self._voice_end_s, now_s)
         self._asked_end_s = min(self._asked_end_s, now_s)
@@ -201,8 +201,8 @@ class Idle:
 
     def tool_began(self, now_s: float, key: str) -> None:
         """A tool that exists here runs, or a question waits for the person. It works for the person when they are owed
-        an answer, or have just been given one. Of an agent that sends no transcripts, a call for talk shows that this
-        was understood."""
+        an answer, or have just been given one. If the agent sends no transcripts, its call after talk shows that the
+        talk was understood."""
         if not self._transcripts_seen and self._has_unproven_talk(now_s, NO_WORDS_S):
             self._proven(now_s)
         if self._owed or (self._is_asked and now_s - self._voice_end_s <= PIECES_GAP_S):
@@ -260,7 +260,7 @@ class Idle:
 
     @property
     def _last_sign_s(self) -> float:
-        """Of a person, or of what the device had to tell."""
+        """The last sign of a person, or of a message that the device had to tell."""
         return max(self._opened_s, self._person_s, self._told_s, self._unproven_end_s or _NEVER_S)
 
     def _proven(self, now_s: float) -> None:

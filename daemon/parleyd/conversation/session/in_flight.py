@@ -1,4 +1,4 @@
-"""What of the room has been handed to the system and may not have left this device yet."""
+"""Sound of the room that has been handed to the system and may not have left this device yet."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MOST_BYTES = 8 * 2**20
 
 
 class InFlight:
-    """Of one connection: which of the bytes that were sent last hold sound of the room. Pure; callers lock."""
+    """One connection's record of which of the bytes that were sent last hold sound of the room. Pure; callers lock."""
 
     def __init__(self) -> None:
         self._messages: deque[tuple[int, int]] = deque()
@@ -27,10 +27,10 @@ class InFlight:
                 self._drop_oldest()
 
     def room_ms(self, unacknowledged_bytes: int) -> int:
-        """What of the room may be in the last so many bytes, and in the message that was sent last: that one may still
-        be in the sender's hand.
+        """The sound of the room that may be in the last so many bytes, and in the message that was sent last: that one
+        may still be in the sender's hand.
 
-        Frames and TLS add bytes to each message, so that this is rather too much than too little. What lies before is
+        Frames and TLS add bytes to each message, so that this is rather too much than too little. The bytes before are
         forgotten: the other side has acknowledged it.
         """
         while len(self._messages) > 1 and self._before_last_bytes - self._messages[0][0] >= unacknowledged_bytes:
@@ -69,7 +69,7 @@ class Lines:
             self._open.discard(line)
 
     def mute(self) -> int:
-        """Those on which too much of the room is still on its way are reset. → how many."""
+        """Those on which too much of the room is still on its way are reset. Returns how many."""
         with self._lock:
             lines = list(self._open)
         return sum(line.mute() for line in lines)

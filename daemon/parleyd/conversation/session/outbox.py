@@ -11,15 +11,23 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from enum import Enum
 
 from parleyd.audio.gate.gate import Passed, Verdict
 from parleyd.audio.pcm import Frame
 from parleyd.conversation.session.uplink import GivenUp, Loss, Uplink, UplinkCounters
 
-# What waited during the handshake goes up in messages of 100 ms; live speech in single frames as it comes.
+# Speech that waited during the handshake goes up in messages of 100 ms; live speech in single frames as it comes.
 MOST_FRAMES_PER_MESSAGE = 5
-# Of a server that asks without end and reads nothing, what it asked first is not answered any more.
+# A server that asks without end and reads nothing gets no answer to its first questions any more.
 MOST_CONTROL = 10_000
+
+
+class Pause(Enum):
+    """The person's turn is over, and all of its sound has been taken; or nothing has been sent for a while."""
+
+    TURN_ENDED = "turn ended"
+    IDLE = "idle"
 
 
 class Outbox:
@@ -38,7 +46,8 @@ class Outbox:
         self.muted = False
 
     def hear(self, verdict: Verdict, *, wanted: bool) -> None:
-        """What the gate made of a frame: who talks, and what passed. wanted: it is for the agent."""
+        """The gate's verdict on a frame: whether somebody talks, and the frames that pass. wanted: they are for the
+        agent."""
         with self._changed:
             # First, for what passes now may be the beginning of it.
             if verdict.talk_started:
@@ -47,6 +56,9 @@ class Outbox:
                 self._push(verdict.passed)
             if verdict.talk_stopped:
                 self._uplink.talk_stopped(verdict.speech_s)
+            if verdict.closed:
+                self._uplink.gate_closed()
+                self._changed.notify()
         self._tell_losses()
 
     def push(self, passed: Sequence[Passed]) -> None:
@@ -97,15 +109,22 @@ class Outbox:
             self._changed.notify_all()
         self._tell_losses()
 
-    def take(self, sender: object) -> bytes | list[Frame] | None:
-        """Blocks. A control message, or frames of audio, or None when this sender is to stop."""
+    def take(self, sender: object, idle_s: float | None = None) -> bytes | list[Frame] | Pause | None:
+        """Blocks. A control message, or frames of audio, or a pause in them, or None when this sender is to stop.
+
+        idle_s: for how long there may be nothing to send; None: for ever.
+        """
         with self._changed:
             while self._sender is sender:
                 if self._control:
                     return self._control.popleft()
+                if self._uplink.turn_ended:
+                    self._uplink.turn_ended = False
+                    return Pause.TURN_ENDED
                 if len(self._uplink):
                     return self._uplink.take(MOST_FRAMES_PER_MESSAGE, time.monotonic())
-                self._changed.wait()
+                if not self._changed.wait(idle_s):
+                    return Pause.IDLE
             return None
 
     def transcribed(self, now_s: float) -> None:
@@ -129,7 +148,7 @@ class Outbox:
             return self._uplink.closed(now_s)
 
     def mute(self, on: bool, now_s: float) -> None:
-        """See Uplink.mute. What take() gives from the return on are zeros, until it is switched off."""
+        """See Uplink.mute. From the return on take() gives zeros, until it is switched off."""
         with self._changed:
             self.muted = on
             self._uplink.mute(on, now_s)

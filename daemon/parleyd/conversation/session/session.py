@@ -16,14 +16,14 @@ from typing import Protocol
 
 import websocket
 
-from parleyd.agents.commands import Command
+from parleyd.agents.commands import Command, EndOfTurn, KeepAlive
 from parleyd.agents.events import AgentError, AgentEvent, Ready
 from parleyd.agents.provider import Address, Agent, Codec, Received, SessionWish
 from parleyd.audio.pcm import FRAME_MS, Frame
 from parleyd.conversation.session.bounded_socket import BoundedWebSocket
 from parleyd.conversation.session.connecting import close_frame, connect, no_thread, retry, words
 from parleyd.conversation.session.in_flight import InFlight, Lines
-from parleyd.conversation.session.outbox import Outbox
+from parleyd.conversation.session.outbox import Outbox, Pause
 from parleyd.conversation.session.wire_audio import WireEncoder
 from parleyd.core.endings import NORMAL_CLOSURE, DialError, Ending, EndingKind
 from parleyd.core.health import Pulse
@@ -110,7 +110,7 @@ class Session:
         self._last_error: AgentError | None = None
         self._last_error_s = 0.0
         self._encoder: WireEncoder | None = None
-        # Whoever holds it decides what of a message goes up, or reads what has gone up.
+        # Held while it is decided which sound a message carries, and while the sent sound is counted.
         self._on_wire = threading.Lock()
         self._in_flight = InFlight()
         self._was_reset = False
@@ -160,7 +160,7 @@ class Session:
 
     def mute(self) -> bool:
         """After Outbox.mute(): resets the line if too much of the room is still on its way, which the system would go
-        on sending. → whether it did."""
+        on sending. Returns whether it did."""
         # Nobody closes it meanwhile, so that its number stays its own.
         with self._lock:
             raw = self._raw
@@ -170,7 +170,7 @@ class Session:
             is_aborted = abort(raw)
             shut(raw)
         if not is_aborted:
-            # Whoever holds the socket closes it.
+            # The socket's holder closes it.
             self._closed.wait(RESET_S)
         return True
 
@@ -227,7 +227,7 @@ class Session:
         self._sink.ended(self, ending)
 
     def _close(self, raw: socket.socket) -> None:
-        """What of the room is still on its way by now is taken back: nobody could, once the socket is closed."""
+        """Takes back the sound of the room that is still on its way: nobody could, once the socket is closed."""
         if self._was_reset or self._unsent_room_ms(raw) > MOST_IN_FLIGHT_MS:
             with contextlib.suppress(OSError):
                 # socket(7): closing it discards what waits, and resets the line.
@@ -302,7 +302,7 @@ class Session:
         return self._last_error if time.monotonic() - self._last_error_s <= ERROR_COUNTS_S else None
 
     def _take(self, connection: BoundedWebSocket, event: AgentEvent) -> Ending | None:
-        """→ why the session cannot go on, if so."""
+        """Returns why the session cannot go on, if so."""
         if isinstance(event, AgentError):
             self._last_error, self._last_error_s = event, time.monotonic()
             if event.hopeless:
@@ -354,8 +354,14 @@ class Session:
         assert codec is not None
         self._outbox.begin(self)
         try:
-            while (message := self._outbox.take(self)) is not None:
+            idle_s = self._agent.capabilities.keep_alive_s
+            while (message := self._outbox.take(self, idle_s)) is not None:
                 self.sender_pulse.beat()
+                if isinstance(message, Pause):
+                    # Its messages come next, before any further sound.
+                    self.send(EndOfTurn() if message is Pause.TURN_ENDED else KeepAlive())
+                    self.sender_pulse.rest()
+                    continue
                 if isinstance(message, list):
                     message = self._spoken(message, encoder, codec)
                 else:

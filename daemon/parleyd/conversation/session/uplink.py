@@ -1,4 +1,5 @@
-"""What is to go up the wire, and what is kept until the agent has shown that it heard it. Pure; callers lock.
+"""The sound that goes up the wire, and the speech that is kept until the agent has shown that it heard it. Pure;
+callers lock.
 
 While a session is live, the frames sent follow the room's clock one to one: speech as it was, zeros (mode `silence`)
 for the rest. The gate holds back its pre-roll, so in quiet the stream would trail by that much; therefore a session
@@ -17,7 +18,7 @@ two of one, pass over noise, and ask into a silence of their own accord. So:
    it may be that of the first. An utterance that was sent more than LATE_S ago, and has a later one behind it, is not
    meant any more: it was passed over, and goes with the next.
 3. The answer that follows a transcript acknowledges, besides, all that was over COVERED_S before that transcript came:
-   the agent has answered the turn, and the server had had the time to hear its end. What was said later is not covered.
+   the agent has answered the turn, and the server had had the time to hear its end. Later words are not covered.
    Nor is what was over more shortly before than transcripts take here at the least, as far as is known: those of single
    utterances show it (AS_SOON).
 4. From an agent that sends no transcripts, the beginning of an answer counts as both at once.
@@ -31,8 +32,9 @@ transcript of two utterances at once and before their answer, or after an answer
 COVERED_S after the end of the second. It is lost only if the agent, which has had the second of two for that long,
 answers the first one aloud, and the line goes before the second one's transcript. benchmarks/lost_lines.py counts both.
 
-**Invariants.** What is kept is in order. What is acknowledged is never sent again. What is kept at the end of a session
-is sent, in order and once, in the next one. What is neither is counted in `lost` and told by take_losses().
+**Invariants.** The kept speech is in order. Acknowledged speech is never sent again. Speech that is kept at the end of
+a session is sent, in order and once, in the next one. Speech that is neither acknowledged nor kept is counted in `lost`
+and told by take_losses().
 
 **Bounds.** capacity_ms each for what is kept and for what waits on a live line (a frame of 20 ms is 640 bytes; the two
 share them). Beyond it the oldest utterance goes, whole; of a single one that is longer than all that, the beginning. A
@@ -59,7 +61,7 @@ HALF_A_FRAME_S = FRAME_MS / 2000
 SAME_UTTERANCE_S = 0.8
 # A transcript that comes sooner than this after the end of an utterance cannot cover it: no server ends a turn sooner.
 COVERED_S = 0.35
-# ... nor one that comes sooner than this share of the shortest time that a transcript has taken here.
+# Neither can one that comes sooner than this share of the shortest time that a transcript has taken here.
 AS_SOON = 0.8
 # Transcripts are not later than this.
 LATE_S = 10.0
@@ -95,8 +97,8 @@ class Loss(NamedTuple):
 
 
 class GivenUp(NamedTuple):
-    """What forget() took away. unsent: never sent. sent: sent and not acknowledged. passed_over: of that, what the
-    agent had had for LATE_S in the session that was open last."""
+    """The speech that forget() took away. unsent: never sent. sent: sent and not acknowledged. passed_over: the part of
+    it that the agent had had for LATE_S in the session that was open last."""
 
     unsent_ms: int
     sent_ms: int
@@ -107,6 +109,8 @@ class GivenUp(NamedTuple):
 class _Outgoing:
     frame: Frame
     speech: Frame | None = field(default=None)
+    # The gate has closed behind this frame, and speech came before it.
+    ends_turn: bool = False
 
 
 @dataclass(slots=True)
@@ -152,6 +156,11 @@ class Uplink:
         self._losses: list[Loss] = []
         self._muted = False
         self._heard_from_s = float("-inf")
+        self._gate_is_open = False
+        # Speech has been queued in this session since the gate last closed.
+        self._turn_is_open = False
+        # The last frame of a turn has been taken; to be reset by whoever acts on it.
+        self.turn_ended = False
         self.live = False
         self.counters = UplinkCounters()
 
@@ -179,6 +188,7 @@ class Uplink:
 
     def talk_started(self, since_s: float) -> None:
         """Before the frames of it are pushed."""
+        self._gate_is_open = True
         self._settled = False
         while self._utterances and not self._utterances[0].has_sound and self._utterances[0].end_s is not None:
             # Talk in the room that nobody wanted to be sent.
@@ -197,6 +207,12 @@ class Uplink:
             if self._is_sent(end_s):
                 last.sent_s = end_s
 
+    def gate_closed(self) -> None:
+        """After the frame with which the gate closed: the person's turn is over."""
+        self._gate_is_open = False
+        if self.live:
+            self._end_turn()
+
     def push(self, passed: Passed) -> None:
         """A frame from the gate, in order."""
         self.counters.room += 1
@@ -212,6 +228,7 @@ class Uplink:
             if self._settled:
                 self._drop_heard(frame.start_s - self._pre_roll_s)
             if self.live:
+                self._turn_is_open = True
                 self._queue(_Outgoing(frame, frame), frame.start_s)
             return
         self._since_speech_ms += FRAME_MS
@@ -240,12 +257,15 @@ class Uplink:
         self._positions.clear()
         for utterance in self._utterances:
             utterance.sent_s = None
+        self._turn_is_open, self.turn_ended = bool(self._kept), False
+        if not self._gate_is_open:
+            self._end_turn()
         return self.kept_ms
 
     def end(self) -> None:
         """The session is gone. Kept speech stays for the next one; what was sent, not acknowledged, and is kept no
         longer, is lost."""
-        self.live = False
+        self.live = self._turn_is_open = self.turn_ended = False
         self._outgoing.clear()
         self._end_loss()
         for utterance in self._utterances:
@@ -255,8 +275,11 @@ class Uplink:
         self._end_loss()
 
     def take(self, most: int, now_s: float) -> list[Frame]:
-        """Up to `most` frames, in order, now sent."""
-        taken = [self._outgoing.popleft() for _ in range(min(most, len(self._outgoing)))]
+        """Up to `most` frames, in order, now sent; no further than to the end of a turn: see turn_ended."""
+        taken: list[_Outgoing] = []
+        while self._outgoing and len(taken) < most and not self.turn_ended:
+            taken.append(self._outgoing.popleft())
+            self.turn_ended = taken[-1].ends_turn
         for outgoing in taken:
             self.counters.sound += not outgoing.frame.is_silent
             self._sent_frames += 1
@@ -307,8 +330,8 @@ class Uplink:
             self._utterances[0].start_s, self._utterances[0].missing = until_s, 0
 
     def closed(self, now_s: float) -> bool:
-        """The agent has closed the session properly. → whether something was said just before, so that it is to be
-        sent again: not for ever, and not what the agent has passed over."""
+        """The agent has closed the session properly. Returns whether something was said just before, so that it
+        is to be sent again: not for ever, and not speech that the agent has passed over."""
         asked = [
             utterance
             for utterance in self._utterances
@@ -362,11 +385,20 @@ class Uplink:
         return self.forget(self._bound_of(over - 1), now_s) if over else GivenUp(0, 0, 0)
 
     def take_losses(self) -> list[Loss]:
-        """What was lost to the bounds since the last call; each stretch once, when it is over."""
+        """The speech that was lost to the bounds since the last call; each stretch once, when it is over."""
         losses, self._losses = self._losses, []
         return losses
 
     # ------------------------------------------------------------ inside
+
+    def _end_turn(self) -> None:
+        if not self._turn_is_open:
+            return
+        self._turn_is_open = False
+        if self._outgoing:
+            self._outgoing[-1].ends_turn = True
+        else:
+            self.turn_ended = True
 
     def _is_sent(self, end_s: float) -> bool:
         """The frame in which talk ended at end_s has gone up."""

@@ -1,4 +1,4 @@
-"""What the supervisor is told, what follows from it, and what has to be known for that. Pure.
+"""The supervisor's messages and commands, and the facts that it has to know. Pure.
 
 See lifecycle.py, which takes the messages, asks for the facts and gives the commands.
 """
@@ -87,7 +87,7 @@ class ForgetSpeech:
 
 @dataclass(frozen=True, slots=True)
 class GiveUpTyped:
-    """What was typed before before_s."""
+    """Give up the texts that were typed before before_s."""
 
     before_s: float
     cause: str
@@ -100,7 +100,7 @@ class PersonWakes:
 
 @dataclass(frozen=True, slots=True)
 class WokenForNothing:
-    """What the gate took for speech was none."""
+    """The gate took something for speech that was none."""
 
 
 @dataclass(frozen=True, slots=True)

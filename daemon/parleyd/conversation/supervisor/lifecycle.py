@@ -1,12 +1,12 @@
 """The life of sessions: when one is opened, when it is tried again, when it is refused, and when and why it ends. Pure.
 
-Whoever asks "why did it hang up now?" finds the answer here, and for idle, which is the usual reason, in
+The question "why did it hang up now?" is answered here, and for idle, which is the usual reason, in
 dialogue/idle.py. table.py says which states there are and what follows from a trigger; this decides on the triggers.
 
 Messages come in through take(), the news of a session through opened() and ended(), the passing of time through look().
 Each yields commands, which the supervisor carries out one by one: every command is carried out before the next decision
-is made, for what it changes (a line that is closed, speech that was given up) may be asked about in the next one. What
-else has to be known of the daemon is asked from Facts at the moment of the decision.
+is made, for what it changes (a line that is closed, speech that was given up) may be asked about in the next one. All
+else that has to be known of the daemon is asked from Facts at the moment of the decision.
 
 **Why a live session ends**, in the order in which it is looked at:
 
@@ -17,7 +17,8 @@ else has to be known of the daemon is asked from Facts at the moment of the deci
 * it is old, or the server will end it: it is exchanged for a new one, in a pause only (_too_dear_or_old).
 
 **When a session is refused**: where one would begin, by budgets and quiet hours, and when the device has opened too
-many of its own accord (_refuses). What was begun may go on: a lost line is taken up again in quiet hours too.
+many of its own accord (_refuses). A conversation that has begun may go on: a lost line is taken up again in quiet hours
+too.
 
 **When it is tried again**: at once, then with growing delays (Backoff), until what was said is too old to be answered
 (_too_old_to_say).
@@ -74,8 +75,8 @@ FAREWELL_LOOK_S = 0.25
 DEAF_S = 120.0
 # A session that lived this long was a good one: after it the delays start from the beginning.
 STABLE_S = 10.0
-# Whoever waits for a line that long is told that it is being tried: a look-up, a connection and a first message may
-# take the time of session.connect_timeout_s each before there is a reason to tell.
+# A person who waits for a line that long is told that it is being tried: a look-up, a connection and a first message
+# may take the time of session.connect_timeout_s each before there is a reason to tell.
 SLOW_S = 5.0
 HINT_SLOW = "`parleyd doctor` finds out what does not answer"
 # Beyond the deadlines of a session that connects: then nobody keeps them.
@@ -134,7 +135,7 @@ class Lifecycle:
         self._retry_at_s: float | None = None
         # Until a session is allowed again: what was said when one was refused is for nobody ...
         self._was_refused = False
-        # ... and the mode `always` waits for the end of quiet hours, or for a new day's budget.
+        # And the mode `always` waits for the end of quiet hours, or for a new day's budget.
         self._waits_until_allowed = False
         # While a session is being opened. hangs: neither begun nor ended by then, it is given up.
         self._connect_since_s = 0.0
@@ -142,7 +143,7 @@ class Lifecycle:
         self._hangs_at_s = _NEVER_S
         # From an exchange for age until the new session has begun.
         self._rolling_over = False
-        # Of the session that is open, or was open last.
+        # The session that is open, or was open last.
         self._conversation_id = ""
         self._live_since_s = 0.0
         # When the server will end it, or has said so; it is exchanged LEAD_S before.
@@ -205,7 +206,7 @@ class Lifecycle:
         self.deaf = False
 
     def reconfigure(self, config: Config, now_s: float, facts: Facts) -> Commands:
-        """What is looked at anew each time takes effect now. Where a retry is due it comes now."""
+        """Settings that are looked at anew each time take effect now. Where a retry is due it comes now."""
         self._set(config)
         self._backoff = Backoff(config.reconnect.initial_s, config.reconnect.max_s)
         self._may_suppress_greeting = True
@@ -227,7 +228,7 @@ class Lifecycle:
             yield from self._move(Trigger.WAKE, reason, now_s, facts)
 
     def stop(self, now_s: float) -> Commands:
-        """The daemon stops. What was said is kept in memory only, so whoever starts next knows nothing of it."""
+        """The daemon stops. Speech and texts are kept in memory only: the next daemon knows nothing of them."""
         yield from self._hung_up("the daemon stops", now_s)
         yield from self._give_up_all(_NEVER_S, "the daemon stops")
 
@@ -318,7 +319,7 @@ class Lifecycle:
     # ------------------------------------------------------------ greeting
 
     def greeting_is_unwanted(self, facts: Facts) -> bool:
-        """Of the session that is being opened. Any thread may ask."""
+        """Whether the session that is being opened shall begin without a greeting. Any thread may ask."""
         wish = self._config.wake.greeting
         if wish == "skip" or self._rolling_over:
             return True
@@ -358,7 +359,7 @@ class Lifecycle:
         return min(due_s)
 
     def look(self, now_s: float, facts: Facts) -> Commands:
-        """What follows from the time that has passed."""
+        """The consequences of the time that has passed."""
         if self._retry_at_s is not None and now_s >= self._retry_at_s:
             self._retry_at_s = None
             if self.state is State.BACKING_OFF:
@@ -407,7 +408,7 @@ class Lifecycle:
 
     def _patience(self) -> Patience:
         section = self._config.session
-        # Whoever sets a long time for idle means it.
+        # A long time for idle is meant.
         no_person_s = max(section.no_person_s, section.idle_timeout_s)
         if self.deaf:
             no_person_s = min(no_person_s, DEAF_S)

@@ -72,7 +72,7 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class LookAgain:
-    """What the deadlines hang on has changed."""
+    """The deadlines may have changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,7 @@ class SessionSink:
 
 
 class DaemonFacts:
-    """What the lifecycle asks of the rest of the daemon; see commands.Facts."""
+    """The answers of the rest of the daemon to the lifecycle's questions; see commands.Facts."""
 
     def __init__(self, outbox: Outbox, dialogue: Dialogue, usage_limits: UsageLimits) -> None:
         self._outbox = outbox
@@ -302,8 +302,8 @@ class Supervisor:
         return (self.pulse,) if session is None else (self.pulse, session.receiver_pulse, session.sender_pulse)
 
     def reconfigure(self, config: Config, agent: Agent) -> None:
-        """What is looked at anew each time takes effect now; the agent is that of the next session, which is tried for
-        at once where it was waited for."""
+        """Settings that are looked at anew each time take effect now; the agent is that of the next session, which is
+        tried for at once where it was waited for."""
         self._inbox.put(Reconfigure(config, agent))
 
     def wake(self, *, by_speech: bool, anyway: bool = False) -> None:
@@ -479,7 +479,7 @@ class Supervisor:
 
 
 def loss_of(gone: GivenUp, command: GiveUpSpeech) -> Loss | None:
-    """What is to be told as lost of speech that was given up."""
+    """The part of the speech that was given up that is to be told as lost."""
     passed_over_ms = gone.sent_ms if command.was_heard_out else gone.passed_over_ms
     lost_ms = gone.unsent_ms + gone.sent_ms - passed_over_ms
     if not lost_ms or not command.is_told:

@@ -4,7 +4,7 @@
 
 * ASLEEP: there is no session, no line and no cost. Nothing is owed to anybody: whatever was said or typed before has
   been given up, and each move into this state does that (FORGET).
-* CONNECTING: one session is being opened. What is said meanwhile waits in the uplink.
+* CONNECTING: one session is being opened. Speech waits in the uplink meanwhile.
 * LIVE: the formats of that session are known; sound flows both ways. Only this state costs money.
 * BACKING OFF: there is no session, but there shall be one: a retry is due at a known time (RETRY_SOON, RETRY_LATE).
 
@@ -88,7 +88,7 @@ IGNORED: dict[tuple[State, Trigger], str] = {
 
 
 def move(state: State, trigger: Trigger) -> Move | None:
-    """What the trigger means in this state; None where it is one of IGNORED. Raises ImpossibleMoveError."""
+    """The meaning of the trigger in this state; None where it is one of IGNORED. Raises ImpossibleMoveError."""
     step = MOVES.get((state, trigger))
     if step is None and (state, trigger) not in IGNORED:
         raise ImpossibleMoveError(f"the supervisor is {state.value}, where {trigger.value!r} cannot happen")

@@ -1,4 +1,5 @@
-"""What the agent's page at ElevenLabs must contain, so that the agent knows this device's tools. Pure.
+"""The form in which the agent's page at ElevenLabs must contain this device's tools, so that the agent knows them.
+Pure.
 
 The form is that of `POST /v1/convai/tools` (ToolRequestModel with a ClientToolConfig in the official Python SDK),
 whose parameters know far less than JSON Schema: types, descriptions, enums of text, what is required. The rest is
@@ -7,21 +8,16 @@ put into the descriptions, where a language model reads it; the device checks th
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from typing import Any
 
-from parleyd.tools.template import as_text
-from parleyd.tools.toolbox import Tool
+from parleyd.agents.provider import ToolSpec
 
 # The agent must not give up before we do, and waits 120 s at most.
 MARGIN_S = 3
 MAX_RESPONSE_TIMEOUT_S = 120
-# Where nobody tells them, the person hears a sound that asks them for nothing they know.
-_CONFIRMED = (
-    "The device asks the person to allow each call, on the device itself: before you call it, tell them what it will "
-    "do and that they have to confirm it there. What they say to you does not count."
-)
 _LITERALS = ("string", "integer", "number", "boolean")
 _LIMITS = {
     "minimum": "at least {}",
@@ -38,20 +34,18 @@ _LIMITS = {
 }
 
 
-def client_tool(tool: Tool) -> dict[str, Any]:
+def client_tool(tool: ToolSpec) -> dict[str, Any]:
     """The body of the request that creates this tool on the platform."""
     return {
         "tool_config": {
             "type": "client",
             "name": tool.name,
-            "description": f"{tool.description} {_CONFIRMED}" if tool.confirm_s is not None else tool.description,
+            "description": tool.description,
             "expects_response": True,
-            "response_timeout_secs": min(
-                MAX_RESPONSE_TIMEOUT_S, math.ceil(tool.timeout_s + (tool.confirm_s or 0.0)) + MARGIN_S
-            ),
+            "response_timeout_secs": min(MAX_RESPONSE_TIMEOUT_S, math.ceil(tool.timeout_s) + MARGIN_S),
             # The platform's own choice hides errors of client tools from the agent; ours are worded for it.
             "tool_error_handling_mode": "passthrough",
-            "parameters": _object(tool.parameters.schema, tool.parameters.schema, f"what {tool.name} is given"),
+            "parameters": _object(tool.parameters, tool.parameters, f"what {tool.name} is given"),
         }
     }
 
@@ -103,8 +97,12 @@ def _kind(schema: Mapping[str, Any]) -> str:
 def _description(name: str, schema: Mapping[str, Any]) -> str:
     """Never empty: the platform wants one where the agent is to give the value."""
     text = str(schema.get("description") or name.replace("_", " "))
-    limits = [words.format(as_text(schema[key])) for key, words in _LIMITS.items() if key in schema]
+    limits = [words.format(_as_text(schema[key])) for key, words in _LIMITS.items() if key in schema]
     enum = schema.get("enum")
     if isinstance(enum, list) and not all(isinstance(value, str) for value in enum):
-        limits.append("one of " + ", ".join(as_text(value) for value in enum))
+        limits.append("one of " + ", ".join(_as_text(value) for value in enum))
     return f"{text} ({', '.join(limits)})" if limits else text
+
+
+def _as_text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -1,4 +1,4 @@
-"""A value of `dynamic_variables`, which both providers' sections have."""
+"""Dynamic variables: values for the placeholders in an agent's texts, of whichever provider."""
 
 from __future__ import annotations
 

@@ -8,10 +8,11 @@ import pytest
 from elevenlabs.types import ArrayJsonSchemaPropertyInput, ClientToolConfigInput, LiteralJsonSchemaProperty
 from elevenlabs.types import ObjectJsonSchemaPropertyInput as ObjectProperty
 
+from parleyd.agents.elevenlabs.platform_tools import client_tool
+from parleyd.agents.provider import ToolSpec
 from parleyd.config.tool_sections import CommandTool, Tools
-from parleyd.tools.dashboard import client_tool
 from parleyd.tools.device_tools import declared_tools
-from parleyd.tools.toolbox import Tool
+from parleyd.tools.specs import spec
 
 SCHEMA: dict[str, object] = {
     "type": "object",
@@ -28,9 +29,9 @@ SCHEMA: dict[str, object] = {
 }
 
 
-def lamp(**more: Any) -> Tool:
+def lamp(**more: Any) -> ToolSpec:
     section = CommandTool(description="Switches a lamp.", run=["lamp"], parameters=SCHEMA, **more)
-    return declared_tools(Tools(command={"lamp": section}))["lamp"]
+    return spec(declared_tools(Tools(command={"lamp": section}))["lamp"])
 
 
 def fits(kind: type[Any], plain: dict[str, Any]) -> None:
