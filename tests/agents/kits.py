@@ -92,6 +92,7 @@ OPPOSITE = Kit(
     ],
 )
 
+
 def _realtime(kind: str, **fields: object) -> str:
     return json.dumps({"type": kind, "event_id": "event_1", **fields})
 

@@ -18,6 +18,7 @@ from parleyd.agents.elevenlabs.speech import ElevenLabsSpeech
 from parleyd.agents.openai import address as openai_address
 from parleyd.agents.openai import session_settings as openai_settings
 from parleyd.agents.openai.agent import OpenAIAgent
+from parleyd.agents.openai.speech import OpenAISpeech
 from parleyd.agents.provider import Agent, Server, ToolSpec
 from parleyd.agents.speech import Speech
 from parleyd.config.base import Secret
@@ -119,7 +120,10 @@ class OpenAIProvider:
         return OpenAIAgent(config.openai, api_key, apart=apart)
 
     def speech(self, config: Config, api_key: str | None) -> Speech | None:
-        return None
+        voice = config.announce.voice_id or config.openai.voice
+        if voice is None and openai_settings.is_openai(config.openai):
+            voice = OpenAISpeech.VOICE
+        return None if voice is None else OpenAISpeech(config.openai, config.announce, voice, api_key)
 
     def tool_form(self, tool: ToolSpec) -> Mapping[str, object]:
         return openai_settings.function(tool)
@@ -181,7 +185,8 @@ class Agents:
         if self._child is not None:
             # The embedded agent has one voice, for every id.
             return ElevenLabsSpeech(config.announce, self._child.base_url, config.announce.voice_id or "local", None)
-        if config.announce.voice_id is None:
-            return None
         provider = provider_of(config)
+        if config.provider == "elevenlabs" and config.announce.voice_id is None:
+            # The key is looked for only where it is used.
+            return None
         return provider.speech(config, resolve_key(provider.api_key(config)))

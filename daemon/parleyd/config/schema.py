@@ -334,14 +334,24 @@ class Announce(Section, frozen=True):
 
     voice_id: Annotated[
         Text | None,
-        Meta(description="a voice of elevenlabs.api_key's account; needed, but not with provider: local"),
+        Meta(
+            description="a voice of the account: needed at ElevenLabs; null: openai.voice with provider: openai, "
+            "and the embedded voice with provider: local"
+        ),
     ] = None
-    model_id: Annotated[Text, Meta(description="model for text to speech; eleven_v3 cannot be streamed")] = (
-        "eleven_flash_v2_5"
-    )
+    model_id: Annotated[
+        Text | None,
+        Meta(
+            description="model for text to speech; null: eleven_flash_v2_5 at ElevenLabs, where eleven_v3 cannot be "
+            "streamed, and gpt-4o-mini-tts at OpenAI"
+        ),
+    ] = None
     output_format: Annotated[
         Literal["pcm_8000", "pcm_16000", "pcm_22050", "pcm_24000", "pcm_44100", "ulaw_8000"],
-        Meta(description="format of the sent sound; pcm_44100 needs a larger plan, ulaw_8000 is for metered links"),
+        Meta(
+            description="format of the sent sound, at ElevenLabs; pcm_44100 needs a larger plan, ulaw_8000 is for "
+            "metered links"
+        ),
     ] = "pcm_24000"
     max_chars: Annotated[
         int, Meta(ge=1, le=5000, description="characters of the longest text; providers bill each character")

@@ -979,12 +979,84 @@ def test_sound_before_the_session_is_not_played() -> None:
     assert [type(event) for event in found.events] == [events.Malformed]
 
 
-@pytest.mark.parametrize("kind", ["conversation.created", "rate_limits.updated", "conversation.item.truncated", "ping"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "session.created",
+        "conversation.created",
+        "rate_limits.updated",
+        "input_audio_buffer.timeout_triggered",
+        "input_audio_buffer.dtmf_event_received",
+        "conversation.item.input_audio_transcription.segment",
+        "conversation.item.retrieved",
+        "conversation.item.truncated",
+        "conversation.item.deleted",
+        "response.content_part.added",
+        "response.content_part.done",
+        "response.function_call_arguments.delta",
+        "mcp_list_tools.in_progress",
+        "mcp_list_tools.completed",
+        "mcp_list_tools.failed",
+        "response.mcp_call_arguments.delta",
+        "response.mcp_call_arguments.done",
+        "response.mcp_call.in_progress",
+        "output_audio_buffer.started",
+        "output_audio_buffer.stopped",
+        "output_audio_buffer.cleared",
+        "ping",
+    ],
+)
 def test_everything_else_is_a_notice(kind: str) -> None:
     found = Session()
-    found.receive(kind, item_id="item_1", audio_end_ms=5)
+    found.receive(kind, item_id="item_1", text="words", delta="words")
     [notice] = found.of(events.Notice)
     assert notice.type == kind
+    assert "words" not in notice.fields.values()
+    assert found.sent == []
+
+
+def test_the_buffer_that_was_cleared_holds_nobody_up() -> None:
+    found = Session()
+    found.speech()
+    found.send(Say("Hi."))
+    found.receive("input_audio_buffer.cleared")
+    assert found.types()[-1] == "response.create"
+
+
+def test_a_cancelled_response_as_an_event_of_its_own() -> None:
+    found = Session(wish=CLIENT)
+    found.created()
+    found.receive("response.cancelled", response={"id": "resp_1", "status": "cancelled"})
+    found.done(status="cancelled")
+    assert found.of(events.AnswerEnds) == [events.AnswerEnds("resp_1", Why.CANCELLED)]
+
+
+def test_an_item_is_acknowledged_by_servers_that_say_created() -> None:
+    found = Session()
+    found.send(Say("Hi."))
+    item, create = found.sent
+    found.receive("conversation.item.created", item={"id": item["item"]["id"], "type": "message"})
+    found.created("resp_own")
+    found.error("conversation_already_has_active_response", event_id=create["event_id"])
+    found.done("resp_own")
+    assert found.types().count("response.create") == 1
+
+
+def test_an_answer_in_writing_with_beta_names() -> None:
+    found = Session(wish=SessionWish(text_only=True))
+    found.created()
+    found.receive("response.text.delta", response_id="resp_1", item_id="i", delta="Noon.")
+    found.receive("response.text.done", response_id="resp_1", item_id="i", text="Noon.")
+    found.done()
+    assert texts(found.events) == ["Noon."]
+
+
+def test_an_mcp_call_that_failed_is_talked_about() -> None:
+    found = Session()
+    found.created()
+    found.receive("response.mcp_call.failed", item_id="mcp_1")
+    found.done()
+    assert found.types() == ["response.create"]
 
 
 # ---------------------------------------------------------------- costs
