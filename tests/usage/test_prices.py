@@ -1,4 +1,4 @@
-"""What tokens cost, and the budgets in money."""
+"""The prices of tokens, and the budgets in money."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def _yes(value: bool) -> str:
 
 
 def _attachments(can: Capabilities) -> str:
-    sizes = sorted({most_bytes for most_bytes in can.attachments.values()})
+    sizes = sorted(set(can.attachments.values()))
     if not sizes:
         return "no"
     kinds = "any" if ANY_MEDIA_TYPE in can.attachments else ", ".join(sorted(can.attachments))

@@ -63,7 +63,7 @@ class TurnDetection(Section, frozen=True):
 
 
 class Truncation(Section, frozen=True):
-    """What the server does with a conversation that grows too long. null: its own setting."""
+    """The fate of a conversation that grows too long for the server. null: its own setting."""
 
     mode: Annotated[
         Literal["auto", "disabled"] | None,

@@ -43,7 +43,7 @@ PerMillion = Annotated[float, Meta(ge=0, le=1_000_000)]
 
 
 class Price(Section, frozen=True):
-    """What a model costs, for a million tokens of each kind."""
+    """The price of a model, for a million tokens of each kind."""
 
     text_in: Annotated[PerMillion, Meta(description="text and instructions")] = 0.0
     audio_in: Annotated[PerMillion, Meta(description="the person's sound: 600 tokens a minute at OpenAI")] = 0.0
@@ -57,7 +57,7 @@ class Price(Section, frozen=True):
 
 
 class Budget(Section, frozen=True):
-    """What may be used: the duration of sessions, and what they cost."""
+    """The limits of the duration of sessions, and of their cost."""
 
     minutes_per_day: Annotated[
         Annotated[float, Meta(gt=0, le=1440)] | None, Meta(description="minutes of session from midnight to midnight")

@@ -63,6 +63,8 @@ class UsageLimits:
 
     def reconfigure(self, config: Config) -> None:
         self._budget = config.budget
+        # The minutes so far are counted at the old price.
+        self._meter.used()
         self._meter.reprice(config.budget)
         self._quiet_hours = config.quiet_hours
         with self._lock:

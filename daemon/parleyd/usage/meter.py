@@ -45,7 +45,7 @@ class UsageMeter:
         self._live = False
         self._ended = False
         self._budget = Budget()
-        # What providers have billed and is not counted yet, and the models of which no price is known.
+        # The amount that providers have billed and that is not counted yet, and the models of which no price is known.
         self._billed = Amount()
         self._unpriced: set[str] = set()
         self._stopping = False
@@ -75,9 +75,9 @@ class UsageMeter:
                 self._bill(event.model, event.tokens, event.seconds)
 
     def reprice(self, budget: Budget) -> None:
-        """The prices from now on; what was counted keeps its own."""
+        """The prices from now on; amounts that were counted keep theirs. Asks for no totals: it is called before there
+        are any."""
         with self._changed:
-            self._count(time.monotonic())
             self._budget = budget
 
     def _bill(self, model: str, tokens: Mapping[str, int], seconds: float) -> None:

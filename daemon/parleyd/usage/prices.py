@@ -1,4 +1,4 @@
-"""What tokens and seconds cost, by model. Pure.
+"""The prices of tokens and seconds, by model. Pure.
 
 The prices are those of the providers' pages in November 2026, in US dollars. The configuration replaces them, for they
 change, and for models of other servers.

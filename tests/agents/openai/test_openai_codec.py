@@ -1,4 +1,4 @@
-"""What the codec makes of messages, and what it writes."""
+"""The meaning of each message for the codec, and the messages that it writes."""
 
 from __future__ import annotations
 
@@ -467,7 +467,7 @@ def test_what_was_wholly_heard_is_not_truncated(heard_ms: int, expected: list[tu
 
 
 def test_what_was_heard_is_clamped_to_what_was_received() -> None:
-    """Of an answer that still runs: the server may have made more of it."""
+    """The answer still runs, and the server may have made more of it."""
     found = Session()
     found.created()
     found.audio()

@@ -15,7 +15,7 @@ from parleyd.agents.openai.server_messages import SERVER_TYPES
 
 HERE = Path(__file__).parent
 PAGE = HERE.parents[2] / "docs" / "openai-coverage.md"
-# Of the official types, those that this program never sends.
+# The official types that this program never sends.
 UNSENT = {"input_audio_buffer.clear", "conversation.item.retrieve", "output_audio_buffer.clear"}
 
 

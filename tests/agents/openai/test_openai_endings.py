@@ -1,4 +1,4 @@
-"""What each way of ending means."""
+"""The meaning of each way of ending."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ class OpenAIAgent:
 
 
 def capabilities(config: OpenAI) -> Capabilities:
-    """What a server of this protocol can do; one that leaves something out ignores it, or says so."""
+    """The abilities of the protocol. A server that lacks one ignores it, or says so."""
     is_manual = config.turn_detection.type == "manual"
     interrupts = {Interrupts.CLIENT, Interrupts.NEVER} | (set() if is_manual else {Interrupts.SERVER})
     return Capabilities(

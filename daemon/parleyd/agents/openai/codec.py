@@ -53,7 +53,7 @@ _NOTHING = Received()
 
 _WHY = {"completed": events.Why.COMPLETE, "incomplete": events.Why.INCOMPLETE, "cancelled": events.Why.CANCELLED}
 
-# What our messages are for; the beginnings of their event ids.
+# The purposes of our messages: the beginnings of their event ids.
 _For = Literal["update", "history", "know", "forget", "say", "result", "approve", "create", "cancel", "truncate", "end"]
 # An error that quotes one of these harms nothing.
 _HARMLESS_IDS = ("history", "know", "forget", "cancel", "truncate", "end")
@@ -361,7 +361,7 @@ class OpenAICodec:
             del self._utterance_ends[next(iter(self._utterance_ends))]
 
     def _committed(self, utterance: str) -> None:
-        """The utterance is part of the conversation. What was sent after its end is not."""
+        """The utterance is part of the conversation; sound that was sent after its end is not."""
         ends = self._utterance_ends
         until_ms = ends.pop(utterance, None) or ends.pop("", None) or self._sent_ms
         self._taken_ms = max(self._taken_ms, until_ms)
@@ -690,7 +690,7 @@ def _key(
     | server.TextDone
     | server.BetaTextDone,
 ) -> str:
-    """Which text of an answer it belongs to."""
+    """The text of the answer to which a message belongs."""
     return f"{_id(message.item_id)}/{server.number(message.content_index) or 0}"
 
 

@@ -1,4 +1,4 @@
-"""What each way of ending means: close codes with their reasons, and HTTP answers in place of a session. Pure.
+"""The meaning of each way of ending: close codes with their reasons, and HTTP answers in place of a session. Pure.
 
 A close reason at OpenAI is `TYPE.CODE`, such as `invalid_request_error.invalid_api_key`, or words. The last error
 counts for a close only if it is one that closes sessions.

@@ -1,4 +1,4 @@
-"""What an error of the server means, and why a response failed. Pure."""
+"""The meaning of the server's errors, and the reason why a response failed. Pure."""
 
 from __future__ import annotations
 

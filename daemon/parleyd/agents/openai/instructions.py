@@ -12,7 +12,7 @@ from parleyd.config.variable_sections import Scalar
 from parleyd.host.files import read_file
 
 MOST_BYTES = 64 * 1024
-# What stands in the place of a variable whose value could not be found.
+# These words stand in the place of a variable whose value could not be found.
 UNKNOWN = "(unknown)"
 
 _PLACEHOLDER = re.compile(r"\{\{\s*([\w.-]+)\s*\}\}")

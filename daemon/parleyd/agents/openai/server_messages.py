@@ -88,7 +88,7 @@ class SessionPart(_Part):
     tools: object = None
     truncation: object = None
     reasoning: object = None
-    # Of other servers, at the top level.
+    # Other servers have these at the top level.
     voice: object = None
     turn_detection: object = None
     input_audio_format: object = None
@@ -219,7 +219,7 @@ class TranscriptionFailed(_FromServer, tag="conversation.item.input_audio_transc
 
 
 class TranscriptionSegment(_FromServer, tag="conversation.item.input_audio_transcription.segment"):
-    """Of models that tell speakers apart."""
+    """Sent by models that tell speakers apart."""
 
     item_id: Text = None
     text: Text = None
@@ -263,7 +263,7 @@ class ItemDone(_FromServer, tag="conversation.item.done"):
 
 
 class ItemCreated(ItemDone, tag="conversation.item.created"):
-    """Of the beta, and of servers that send it instead of both others."""
+    """Sent by the beta, and by servers that send it instead of both others."""
 
 
 class ItemRetrieved(_FromServer, tag="conversation.item.retrieved"):
@@ -342,7 +342,7 @@ class ResponseDone(_FromServer, tag="response.done"):
 
 
 class ResponseCancelled(ResponseDone, tag="response.cancelled"):
-    """Of some servers, as an event of its own."""
+    """Some servers send it as an event of its own."""
 
 
 class OutputItemAdded(_FromServer, tag="response.output_item.added"):
@@ -396,7 +396,7 @@ class _TextDelta(_FromServer):
 
 
 class AudioTranscriptDelta(_TextDelta, tag="response.output_audio_transcript.delta"):
-    """What the agent says; it comes a little before the sound."""
+    """The agent's spoken words; they come a little before the sound."""
 
 
 class BetaAudioTranscriptDelta(_TextDelta, tag="response.audio_transcript.delta"):
@@ -404,7 +404,7 @@ class BetaAudioTranscriptDelta(_TextDelta, tag="response.audio_transcript.delta"
 
 
 class TextDelta(_TextDelta, tag="response.output_text.delta"):
-    """What the agent writes, in a session without sound."""
+    """The agent's written words, in a session without sound."""
 
 
 class BetaTextDelta(_TextDelta, tag="response.text.delta"):
@@ -507,7 +507,7 @@ class OutputBufferCleared(_FromServer, tag="output_audio_buffer.cleared"):
 
 
 class Ping(_FromServer, tag="ping"):
-    """Of some servers; wants no answer."""
+    """Some servers send it; it wants no answer."""
 
 
 ServerMessage = (

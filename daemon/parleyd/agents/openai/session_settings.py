@@ -1,7 +1,7 @@
 """The session that is asked for: the configuration and the daemon's wish as one session.update. Pure.
 
 Only what is configured, or what the daemon needs, is sent: a server refuses all of an update for one field that it does
-not know. What OpenAI recommends today stands in for what is not configured, but only at OpenAI itself.
+not know. The names that OpenAI recommends today stand in for those that are not configured, but only at OpenAI itself.
 """
 
 from __future__ import annotations
