@@ -26,7 +26,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import Server as WebSocketServer
 from websockets.sync.server import ServerConnection, serve
 
-from parleyd.agents.commands import Command, Cut, Prepared, Say, SpeakNow, ToolDone
+from parleyd.agents.commands import Command, Cut, EndOfTurn, KeepAlive, Prepared, Say, SpeakNow, ToolDone
 from parleyd.agents.events import (
     AgentAudio,
     AgentError,
@@ -85,6 +85,8 @@ CAPABILITIES = Capabilities(
     text_only=False,
     resumes=True,
     bills=frozenset(("tokens",)),
+    manual_turns=True,
+    keep_alive_s=0.2,
 )
 WAIT_S = 60.0
 
@@ -175,6 +177,10 @@ class OppositeCodec:
             case Cut(heard=heard):
                 self._void |= {part.answer for part in heard}
                 return tuple(encoded("cut", [part.answer, part.heard_ms, part.total_ms]) for part in heard)
+            case EndOfTurn():
+                return (encoded("turn", self._sent_bytes * 1000 // INPUT.rate_hz),)
+            case KeepAlive():
+                return (encoded("alive", None),)
             case ToolDone(call_id=call_id, text=text, fault=fault):
                 return (encoded("result", [call_id, text, fault is None]),)
             case _:

@@ -223,7 +223,7 @@ def test_what_keys_are_made_of_passes(key: str, monkeypatch: pytest.MonkeyPatch)
 
 def test_the_daemon_itself_sends_no_such_key() -> None:
     with pytest.raises(SecretError, match=r"^elevenlabs\.api_key holds no key: this is a whole line NAME=value$"):
-        resolve_key(f"KEY={KEY}")
+        resolve_key(f"KEY={KEY}", "elevenlabs.api_key")
 
 
 @given(st.text(), st.sampled_from([signs.AGENT_ID, signs.LLM_ID, signs.VARIABLE, signs.API_KEY]))

@@ -149,6 +149,21 @@ def test_a_position_in_the_middle_of_talk_acknowledges_what_was_before_it() -> N
     assert resent(line) == list(range(50, 80))
 
 
+def test_a_position_that_comes_before_the_gate_knows_the_end_acknowledges_the_utterance() -> None:
+    line = uplink()
+    line.begin()
+    line.talk_started(0.0)
+    push(line, range(60), speech=True)
+    everything(line)
+    line.taken(position_ms(60))
+    push(line, range(60, 65), speech=True)
+    line.talk_stopped(50 * FRAME_S)
+    push(line, range(65, 70), speech=True)
+    everything(line)
+    push(line, range(70, 71), speech=False)
+    assert line.kept_ms == 0, "what is left is hangover"
+
+
 def test_a_position_before_all_speech_acknowledges_none() -> None:
     line = uplink()
     line.begin()

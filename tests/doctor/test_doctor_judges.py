@@ -17,11 +17,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from parleyd.agents.elevenlabs import examination
 from parleyd.agents.elevenlabs.agent_settings import AgentSettings, understand
 from parleyd.checks.configuration import parse
 from parleyd.core.findings import Finding, Severity, exit_code, good, misconfigured, warning, worst
 from parleyd.core.findings import error as error_of
-from parleyd.doctor import agent, clock, daemon, installation, machine, service, sound, sound_access
+from parleyd.doctor import clock, daemon, installation, machine, service, sound, sound_access
 from parleyd.doctor.service import Unit
 from parleyd.doctor.sound_access import Holder, Node, Server
 from parleyd.host import python_env
@@ -416,7 +417,7 @@ def test_power() -> None:
 
 
 def judge(found: AgentSettings, *overrides: str, without_greeting: bool = False) -> str:
-    return text(agent.judge_settings(found, overrides, without_greeting=without_greeting))
+    return text(examination.judge_settings(found, overrides, without_greeting=without_greeting))
 
 
 def test_missing_client_events_and_what_it_is_like_without_them() -> None:
@@ -466,7 +467,7 @@ tools:
     ],
 )  # fmt: skip
 def test_what_of_the_configuration_cannot_work_with_the_agent(config: str, found: AgentSettings, said: str) -> None:
-    told = text(agent.judge_needs(found, parse(config, "p").config))
+    told = text(examination.judge_needs(found, parse(config, "p").config))
     assert told.startswith(said) if said else told == ""
 
 

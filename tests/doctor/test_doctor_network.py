@@ -160,7 +160,11 @@ def test_a_name_server_that_never_answers_is_given_up_and_said(monkeypatch: pyte
 
 
 def test_a_broken_ipv6_is_said_once_ipv4_answers() -> None:
-    found = list(network.judge_tcp("h:443", [("2001:db8::1", "network is unreachable"), ("192.0.2.1", None)]))
+    found = list(
+        network.judge_tcp(
+            "h:443", "elevenlabs.base_url", [("2001:db8::1", "network is unreachable"), ("192.0.2.1", None)]
+        )
+    )
     assert [one.severity for one in found] == [Severity.GOOD, Severity.WARNING]
     assert found[1].text == (
         "IPv6 does not work here (network is unreachable): each connection may begin 0.25 s later for it"

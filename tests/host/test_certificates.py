@@ -153,7 +153,7 @@ def said_by_all(port: int) -> tuple[list[tuple[str, str]], str, list[network.Fin
     told = []
     asked: list[Callable[[], object]] = [
         lambda: signed_address(f"https://127.0.0.1:{port}", "a", KEY, WAIT_S),
-        lambda: connect(Address(f"wss://127.0.0.1:{port}/"), WAIT_S, judge_http),
+        lambda: connect(Address(f"wss://127.0.0.1:{port}/"), WAIT_S, judge_http, key="elevenlabs.base_url"),
     ]
     for ask in asked:
         with pytest.raises(DialError) as caught:

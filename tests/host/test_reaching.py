@@ -88,7 +88,7 @@ def test_without_a_thread_left_there_is_no_line_and_no_other_harm(monkeypatch):
         system.setattr(resolving._thread, "start_new_thread", refuse)
         for url in (f"ws://127.0.0.1:{port}/", f"ws://localhost:{port}/"):
             with pytest.raises(DialError, match="no thread left"):
-                connect(Address(url), 30.0, judge_http)
+                connect(Address(url), 30.0, judge_http, key="elevenlabs.base_url")
         with pytest.raises(DialError, match="no thread left"):
             signed_address(f"http://127.0.0.1:{port}", "a", "sk_0123456789", 30.0)
         with pytest.raises(OSError, match="no thread left"):

@@ -43,12 +43,12 @@ section = ElevenLabs(agent_id="agent_1", base_url="https://agent.example")
 found, = network.name(Examination(config=Config(elevenlabs=section)))
 told = {
     "signed": said(lambda: signed_address("https://agent.example", "a", "sk_0123456789", 1.0)),
-    "socket": said(lambda: connect(Address("wss://agent.example/"), 1.0, judge_http)),
+    "socket": said(lambda: connect(Address("wss://agent.example/"), 1.0, judge_http, key="elevenlabs.base_url")),
     "tool": said(lambda: tool.run({}, Stop())),
     "doctor": [found.text, found.hint],
 }
 for number in range(20):
-    said(lambda: connect(Address(f"wss://{number}.example/"), 0.02, judge_http))
+    said(lambda: connect(Address(f"wss://{number}.example/"), 0.02, judge_http, key="elevenlabs.base_url"))
 told["waiting"] = sum("look-up" in thread.name for thread in threading.enumerate())
 print(json.dumps(told))
 """

@@ -101,7 +101,7 @@ def plain() -> Iterator[int]:
 
 
 def websocket_says(address: Address) -> str:
-    connection = connect(address, WAIT_S, judge_http)
+    connection = connect(address, WAIT_S, judge_http, key="elevenlabs.base_url")
     try:
         return str(connection.recv())
     finally:
@@ -151,7 +151,7 @@ def test_what_only_a_proxy_answers_is_not_taken_for_the_hosts_answer(
         # A WebSocket goes through a tunnel, also without TLS.
         monkeypatch.setenv("http_proxy", f"http://me:pass@127.0.0.1:{way.port}")
         with pytest.raises(DialError, match="HTTP 200"):
-            connect(Address(f"ws://{HOST}/socket"), WAIT_S, judge_http)
+            connect(Address(f"ws://{HOST}/socket"), WAIT_S, judge_http, key="elevenlabs.base_url")
     assert way.asked()[-1] == f"CONNECT {HOST}:80 HTTP/1.1"
 
 
@@ -199,7 +199,7 @@ def test_a_proxy_that_does_not_serve_is_told_as_such(
         monkeypatch.setenv("https_proxy", f"http://{user}127.0.0.1:{way.port}")
         asked: list[Callable[[], object]] = [
             lambda: signed_address(f"https://{HOST}", "a", KEY, timeout_s),
-            lambda: connect(Address(f"wss://{HOST}/"), timeout_s, judge_http),
+            lambda: connect(Address(f"wss://{HOST}/"), timeout_s, judge_http, key="elevenlabs.base_url"),
         ]
         for ask in asked:
             with pytest.raises(DialError) as caught:
@@ -216,7 +216,7 @@ def test_a_proxy_that_is_not_there_and_one_that_is_not_supported(monkeypatch: py
         port = way.port
     monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{port}")
     with pytest.raises(DialError) as caught:
-        connect(Address(f"wss://{HOST}/"), WAIT_S, judge_http)
+        connect(Address(f"wss://{HOST}/"), WAIT_S, judge_http, key="elevenlabs.base_url")
     assert caught.value.ending.reason.endswith("(https_proxy) cannot be reached: nothing listens there")
     monkeypatch.setenv("https_proxy", f"socks5h://127.0.0.1:{port}")
     with pytest.raises(DialError) as caught:
@@ -295,7 +295,7 @@ def test_through_tinyproxy(tinyproxy: int, agent: int, plain: int, monkeypatch: 
     assert ask_tool(f"http://{HOST}:{plain}/a").startswith(f"/a {HOST}:{plain} ")
     monkeypatch.setenv("ALL_PROXY", f"http://me:wrong@127.0.0.1:{tinyproxy}")
     with pytest.raises(DialError) as caught:
-        connect(Address(f"wss://{HOST}:{agent}/"), WAIT_S, judge_http)
+        connect(Address(f"wss://{HOST}:{agent}/"), WAIT_S, judge_http, key="elevenlabs.base_url")
     # It answers 401 where 407 is meant.
     said = f"the proxy 127.0.0.1:{tinyproxy} (ALL_PROXY) does not accept the user and the password (HTTP 401)"
     assert caught.value.ending.reason == said

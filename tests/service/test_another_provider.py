@@ -7,7 +7,7 @@ from plays import QUESTION
 
 from opposite import Line, OppositeServer
 from parleyd.agents.events import Token
-from parleyd.config.schema import BargeIn, Config, Reconnect, Session, Wake
+from parleyd.config.schema import BargeIn, Config, Gate, Reconnect, Session, Wake
 from parleyd.config.tool_sections import CommandTool, Tools
 from parleyd.core import events
 from parleyd.core.states import State
@@ -198,3 +198,21 @@ def test_an_answer_that_fails_is_told_and_asked_for_again() -> None:
         assert failed.hint == "wait a little"
         daemon.expect(events.AnswerEnded)
         assert line.of("speak") == [""]
+
+
+def test_the_end_of_a_turn_is_told_behind_its_sound_and_a_silent_line_is_kept_alive() -> None:
+    def play(line: Line) -> None:
+        ready(line)
+        over_ms = line.wait_told("turn")
+        line.send("taken", over_ms)
+        line.send("heard", {"utterance": "u1", "text": "hello", "final": True})
+        line.says("a1", "It is noon.", 0.5)
+
+    # Between utterances nothing is sent.
+    with OppositeServer(play) as server, Daemon(config(gate=Gate(uplink="drop")), agent=server.agent()) as daemon:
+        daemon.say(QUESTION)
+        line = server.next_line()
+        daemon.expect(events.AnswerEnded)
+        line.wait_told("alive")
+        assert len(line.of("turn")) == 1
+        assert line.of("turn")[0] > 1000

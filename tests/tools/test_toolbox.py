@@ -124,7 +124,7 @@ def test_a_call_that_the_agent_takes_back_is_stopped_and_not_answered(tmp_path: 
 
 
 def test_nobody_takes_back_a_call_by_hand(tmp_path: Path, release: threading.Event) -> None:
-    box = Box(tmp_path, tool("t", lambda _: release.wait(WAIT_S)))
+    box = Box(tmp_path, tool("t", lambda _: release.wait(WAIT_S), timeout_s=WAIT_S))
     box.toolbox.call(ToolCall("t", "by hand", {}, True), box._respond, by_hand=True)
     box.toolbox.cancel({"by hand"})
     assert box.toolbox.busy
@@ -165,7 +165,7 @@ def test_errors_are_typed_and_worded_for_the_person(tmp_path: Path) -> None:
     assert "secret" not in result.text
     assert "do not claim that it was done" in result.text
     box.call("j")
-    assert "no JSON" in box.result().text
+    assert "nor JSON" in box.result().text
     box.call("nо_such")  # a Cyrillic о
     assert box.result().text.startswith("There is no tool 'nо_such' on this device.")
     box.call("x" * 1_000_000 + "\n\x1b[2J")

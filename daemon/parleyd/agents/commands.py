@@ -125,8 +125,8 @@ class Busy:
 
 @dataclass(frozen=True, slots=True)
 class EndOfTurn:
-    """The person has finished speaking: the gate has closed, and all sound of the turn has been sent. For servers that
-    do not detect the end of a turn by themselves; other codecs have no message for it."""
+    """The person has finished speaking: the gate has closed, and all sound of the turn has been sent. Only if the
+    capabilities or the wish say `manual_turns`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,8 @@ class Capabilities:
     """Resumable is sent, and a wish may carry its handle."""
     bills: frozenset[Literal["minutes", "tokens"]]
     """How sessions are paid for; empty: they cost nothing."""
+    manual_turns: bool = False
+    """The server does not detect the end of a turn, as it is configured; the command EndOfTurn tells it."""
     keep_alive_s: float | None = None
     """The server ends a session in which nothing was sent for longer than this; the command KeepAlive prevents it."""
 
@@ -114,7 +116,8 @@ class SessionWish:
     greet: the agent may speak first. False: it is asked not to, if it would.
     text_only: the agent is asked for writing instead of sound.
     interrupts: the side that decides on interruptions.
-    manual_turns: the server does not detect the end of a turn; the command EndOfTurn tells it.
+    manual_turns: this side tells the end of each turn with EndOfTurn, also where the provider's settings do not ask for
+    it.
     tools: for agents whose capability is `tools: session`.
     history: oldest first, only what was heard. With a resume handle the server knows it already.
     resume: the handle of the last Resumable, if this session continues that conversation.

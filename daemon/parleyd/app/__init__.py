@@ -1,5 +1,6 @@
 """The composition: builds the parts from the configuration, starts and stops them, reloads, and reports.
 
-Commands and the control socket use service.Service; all other parts are built and connected here. Only the packages
-above (control, chat, demo, cli) may import it.
+service.Service is the whole daemon, and commands and the control socket call nothing else of its parts; logs, reloader
+and prometheus serve `parleyd run`. agents is the registry of providers, which commands and the doctor ask. Only chat,
+cli, control and doctor import it.
 """

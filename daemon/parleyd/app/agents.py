@@ -32,12 +32,9 @@ from parleyd.host.apart import Apart
 class Provider(Protocol):
     """A provider as the configuration knows it: its section, its secret, and how its parts are made.
 
-    key_path: the configuration key of its secret. secret_name: the usual name of the secret in systemd's store.
     about_tools: how its agents learn of the tools of this device, and what `parleyd tools --json` prints.
     """
 
-    key_path: str
-    secret_name: str
     about_tools: str
 
     def is_configured(self, config: Config) -> bool:
@@ -65,8 +62,6 @@ class Provider(Protocol):
 class ElevenLabsProvider:
     """Implements Provider."""
 
-    key_path = "elevenlabs.api_key"
-    secret_name = "elevenlabs"
     about_tools = (
         "The agent knows only those that are set up on its page at ElevenLabs, as client tools:\n"
         "`parleyd tools --json` prints each as POST https://api.elevenlabs.io/v1/convai/tools takes it."
@@ -100,8 +95,6 @@ class ElevenLabsProvider:
 class OpenAIProvider:
     """Implements Provider."""
 
-    key_path = "openai.api_key"
-    secret_name = "openai"
     about_tools = (
         "The agent is told of them in each session, so nothing has to be set up elsewhere:\n"
         "`parleyd tools --json` prints each as it is sent."
@@ -176,7 +169,7 @@ class Agents:
                 section = msgspec.structs.replace(section, agent_id=agent_id, base_url=self._child.base_url)
                 return ElevenLabsAgent(section, None, is_configured=False, apart=self._apart)
             provider = provider_of(config)
-            return provider.agent(config, resolve_key(provider.api_key(config)), self._apart)
+            return provider.agent(config, _key(config), self._apart)
         except ValueError as error:
             raise UserError(str(error), None, os.EX_CONFIG) from error
 
@@ -185,8 +178,12 @@ class Agents:
         if self._child is not None:
             # The embedded agent has one voice, for every id.
             return ElevenLabsSpeech(config.announce, self._child.base_url, config.announce.voice_id or "local", None)
-        provider = provider_of(config)
         if config.provider == "elevenlabs" and config.announce.voice_id is None:
             # The key is looked for only where it is used.
             return None
-        return provider.speech(config, resolve_key(provider.api_key(config)))
+        return provider_of(config).speech(config, _key(config))
+
+
+def _key(config: Config) -> str | None:
+    """The secret of the provider, read now. Raises SecretError."""
+    return resolve_key(provider_of(config).api_key(config), f"{config.provider}.api_key")

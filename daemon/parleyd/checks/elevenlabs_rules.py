@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from parleyd.checks import agent_rules
 from parleyd.config import signs
-from parleyd.config.problem import Finding
+from parleyd.config.problem import KeyProblem
 from parleyd.config.schema import Config
 
 _EXAMPLES = {"env": "ELEVENLABS_API_KEY", "file": "/etc/parleyd/elevenlabs.key", "credential": "elevenlabs"}
@@ -15,7 +15,7 @@ _IDS = {"voice_id": signs.VOICE_ID, "llm": signs.LLM_ID, "language": signs.LANGU
 _ADDED = re.compile(r"/v\d+(/convai.*)?/?$")
 
 
-def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[Finding]:
+def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[KeyProblem]:
     """See rules.check."""
     section = config.elevenlabs
     if is_settled("provider") and config.provider == "elevenlabs" and is_settled("elevenlabs.agent_id"):
@@ -28,19 +28,19 @@ def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[Finding
     for name, form in _IDS.items():
         key, id_ = f"elevenlabs.overrides.{name}", getattr(section.overrides, name)
         if is_settled(key) and id_ is not None and (trouble := signs.trouble(id_, form)):
-            yield Finding(key, *trouble)
+            yield KeyProblem(key, *trouble)
     if is_settled("elevenlabs.dynamic_variables"):
         yield from agent_rules.variables("elevenlabs.dynamic_variables", section.dynamic_variables)
 
 
-def _agent_id(agent_id: str | None) -> Iterator[Finding]:
+def _agent_id(agent_id: str | None) -> Iterator[KeyProblem]:
     copy = "copy it from the agent's page at ElevenLabs, or use `provider: local`"
     if agent_id is None:
-        yield Finding("elevenlabs.agent_id", "the agent's id is missing", copy)
+        yield KeyProblem("elevenlabs.agent_id", "the agent's id is missing", copy)
     elif re.fullmatch(r"(?i)(agent_)?(x+|\.+|…+)|<.*>|your.*", agent_id):
-        yield Finding("elevenlabs.agent_id", "this is the example's placeholder, not the id of an agent", copy)
+        yield KeyProblem("elevenlabs.agent_id", "this is the example's placeholder, not the id of an agent", copy)
     elif re.search(r"[ \t/?&#]", agent_id):
         text = "an id has neither blanks nor any of / ? & #"
-        yield Finding("elevenlabs.agent_id", text, "give the id alone (agent_...), not the address of a page")
+        yield KeyProblem("elevenlabs.agent_id", text, "give the id alone (agent_...), not the address of a page")
     elif found := signs.trouble(agent_id, signs.AGENT_ID):
-        yield Finding("elevenlabs.agent_id", *found)
+        yield KeyProblem("elevenlabs.agent_id", *found)

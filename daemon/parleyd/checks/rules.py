@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from parleyd.checks import elevenlabs_rules, hook_rules, openai_rules, tool_rules
 from parleyd.config import signs
-from parleyd.config.problem import Finding
+from parleyd.config.problem import KeyProblem
 from parleyd.config.retention import QuietHours
 from parleyd.config.schema import Config
 from parleyd.transcript import redaction
@@ -21,8 +21,8 @@ _IDS = {
 _PROVIDERS = (elevenlabs_rules.check, openai_rules.check)
 
 
-def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[Finding]:
-    """Yields the findings. is_settled(key): the key's value is the user's or the default, and does not replace a faulty
+def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[KeyProblem]:
+    """Yields the problems. is_settled(key): the key's value is the user's or the default, and does not replace a faulty
     one."""
     for provider in _PROVIDERS:
         yield from provider(config, is_settled)
@@ -30,7 +30,7 @@ def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[Finding
         yield from _voice(config, config.announce.voice_id)
     for name, form in _IDS.items():
         if is_settled(name) and (id_ := _at(config, name)) is not None and (trouble := signs.trouble(id_, form)):
-            yield Finding(name, *trouble)
+            yield KeyProblem(name, *trouble)
     if is_settled("transcript.redact"):
         yield from _redaction(config.transcript.redact)
     if is_settled("quiet_hours"):
@@ -42,43 +42,43 @@ def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[Finding
     initial_s, max_s = config.reconnect.initial_s, config.reconnect.max_s
     if is_settled("reconnect.initial_s") and is_settled("reconnect.max_s") and initial_s > max_s:
         text = f"the first delay ({initial_s:g} s) is longer than the longest (reconnect.max_s: {max_s:g} s)"
-        yield Finding("reconnect.initial_s", text, f"use at most {max_s:g}, or raise reconnect.max_s")
+        yield KeyProblem("reconnect.initial_s", text, f"use at most {max_s:g}, or raise reconnect.max_s")
     buffer_s, pre_roll_s = config.session.buffer_s, config.gate.pre_roll_ms / 1000
     if is_settled("session.buffer_s") and is_settled("gate.pre_roll_ms") and buffer_s < pre_roll_s:
         text = f"{buffer_s:g} s cannot hold the pre-roll (gate.pre_roll_ms: {config.gate.pre_roll_ms} ms)"
-        yield Finding("session.buffer_s", text, f"use at least {pre_roll_s:g}, or shorten gate.pre_roll_ms")
+        yield KeyProblem("session.buffer_s", text, f"use at least {pre_roll_s:g}, or shorten gate.pre_roll_ms")
     if is_settled("tools") and is_settled("control.socket") and config.control.socket == "off":
         yield from _nobody_confirms(config)
     key = config.button.key
     if key is not None and not re.fullmatch(r"(KEY|BTN)_[A-Z0-9_]+", key):
-        yield Finding("button.key", f"{key} is not the name of a key", "use a name such as KEY_ENTER or BTN_0")
+        yield KeyProblem("button.key", f"{key} is not the name of a key", "use a name such as KEY_ENTER or BTN_0")
     if config.button.device is not None and config.button.gpio_line is not None:
         text = "a button is an input device or a GPIO line, and button.device is set too"
-        yield Finding("button.gpio_line", text, "remove one of the two")
+        yield KeyProblem("button.gpio_line", text, "remove one of the two")
 
 
-def _nobody_confirms(config: Config) -> Iterator[Finding]:
+def _nobody_confirms(config: Config) -> Iterator[KeyProblem]:
     """The answers come over the socket, those of the button too."""
     tools = config.tools
     for kind, declared in (("command", tools.command), ("http", tools.http), ("python", tools.python)):
         for name, tool in declared.items():
             if tool.confirm:
                 text = "nobody could allow it: control.socket is off"
-                yield Finding(f"tools.{kind}.{name}.confirm", text, "set control.socket to auto")
+                yield KeyProblem(f"tools.{kind}.{name}.confirm", text, "set control.socket to auto")
     if tools.confirm_built_in:
         text = "nobody could allow them: control.socket is off"
-        yield Finding("tools.confirm_built_in", text, "set control.socket to auto")
+        yield KeyProblem("tools.confirm_built_in", text, "set control.socket to auto")
 
 
-def hours(key: str, stretches: Sequence[QuietHours], is_settled: Callable[[str], bool]) -> Iterator[Finding]:
+def hours(key: str, stretches: Sequence[QuietHours], is_settled: Callable[[str], bool]) -> Iterator[KeyProblem]:
     """Checks periods of the day. key: the dotted key of the list."""
     for number, stretch in enumerate(stretches, 1):
         one = f"{key}.{number}"
         if stretch.from_ == stretch.to and is_settled(f"{one}.from") and is_settled(f"{one}.to"):
             text = f"they end when they begin, at {stretch.to}"
-            yield Finding(one, text, "for a whole day use {from: 00:00, to: 23:59}, else correct one of them")
+            yield KeyProblem(one, text, "for a whole day use {from: 00:00, to: 23:59}, else correct one of them")
         if not stretch.days and is_settled(f"{one}.days"):
-            yield Finding(one, "they begin on no day", "remove `days` for every day")
+            yield KeyProblem(one, "they begin on no day", "remove `days` for every day")
 
 
 def _at(config: Config, key: str) -> str | None:
@@ -89,25 +89,25 @@ def _at(config: Config, key: str) -> str | None:
     return value
 
 
-def _voice(config: Config, voice_id: str) -> Iterator[Finding]:
+def _voice(config: Config, voice_id: str) -> Iterator[KeyProblem]:
     key = "announce.voice_id"
     if re.search(r"[ \t/?&#]|^<.*>$", voice_id):
         text = "an id has neither blanks nor any of / ? & # < >"
-        yield Finding(key, text, "give the voice's id alone, as its page at ElevenLabs shows it, not its name")
+        yield KeyProblem(key, text, "give the voice's id alone, as its page at ElevenLabs shows it, not its name")
     elif found := signs.trouble(voice_id, signs.VOICE_ID):
-        yield Finding(key, *found)
+        yield KeyProblem(key, *found)
     host = urlsplit(config.elevenlabs.base_url).netloc
     if config.provider == "elevenlabs" and config.elevenlabs.api_key is None and host == "api.elevenlabs.io":
         text = "announcements need the API key, also where the agent is public"
-        yield Finding(key, text, "set elevenlabs.api_key", is_warning=True)
+        yield KeyProblem(key, text, "set elevenlabs.api_key", is_warning=True)
 
 
-def _redaction(patterns: Sequence[str]) -> Iterator[Finding]:
+def _redaction(patterns: Sequence[str]) -> Iterator[KeyProblem]:
     for pattern in patterns:
         try:
             if redaction.compiled(pattern).search(""):
                 text = f"the pattern {pattern!r} fits everywhere, even where there is nothing"
-                yield Finding("transcript.redact", text, "use + for *, or say more")
+                yield KeyProblem("transcript.redact", text, "use + for *, or say more")
         except redaction.PatternError as error:
             text = f"{pattern!r} is no regular expression: {error}"
-            yield Finding("transcript.redact", text, "correct it; in YAML it is best written in 'single quotes'")
+            yield KeyProblem("transcript.redact", text, "correct it; in YAML it is best written in 'single quotes'")

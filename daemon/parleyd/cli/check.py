@@ -10,7 +10,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from parleyd.app.agents import provider_of
 from parleyd.checks import systemd_features
 from parleyd.checks.apart import look
 from parleyd.checks.configuration import ConfigError, Loaded, load
@@ -31,7 +30,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "check",
         help="check the configuration, and the packages, programs, files and devices that it names",
-        description="Checks a configuration file. What is wrong goes to standard error, one problem per line; then the "
+        description="Checks a configuration file. Problems are printed to standard error, one per line; then the "
         "exit code is 78. Warnings also name the packages, programs, files and sound devices that the configuration "
         "names and this machine does not have.",
     )
@@ -94,6 +93,9 @@ def summary(config: Config) -> str:
     """The configuration in one line: the agent, the key, the devices."""
     words: list[str] = [config.provider]
     if config.provider != "local":
+        # The providers are more to load than all the rest of a check.
+        from parleyd.app.agents import provider_of
+
         provider = provider_of(config)
         words.append(provider.shown(config))
         key = provider.api_key(config)

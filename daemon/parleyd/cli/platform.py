@@ -70,7 +70,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _file_and_key(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-c", "--config", type=Path, default=config_path(), metavar="FILE", help="default: %(default)s")
     parser.add_argument("--key-file", type=Path, metavar="FILE", help="the key is the first line of this file")
-    parser.add_argument("--json", action="store_true", help="print facts for programs")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def _common(parser: argparse.ArgumentParser) -> None:

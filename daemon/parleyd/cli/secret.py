@@ -16,16 +16,13 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from parleyd.app.agents import PROVIDERS
-from parleyd.config.secrets import MAX_SECRET_BYTES, SecretError, check_key, clean
+from parleyd.config.secrets import KEY_NAMES, MAX_SECRET_BYTES, SecretError, check_key, clean
 from parleyd.core.errors import UserError
 from parleyd.host.directories import SYSTEM_CONFIG, user_config_directory
 
 # systemd.exec(5): the directory of LoadCredentialEncrypted=NAME without a path.
 CREDENTIAL_STORE = Path("/etc/credstore.encrypted")
-# The first one is the default; systemd/parleyd.service loads them.
-NAMES = tuple(provider.secret_name for provider in PROVIDERS.values())
-DEFAULT_NAME = NAMES[0]
+DEFAULT_NAME = KEY_NAMES[0]
 SERVICE_GROUP = "parleyd"
 _ENCRYPT_S = 60.0
 
@@ -57,7 +54,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="the name of the key; default: %(default)s",
     )
     parser.add_argument("--file", type=Path, metavar="PATH", help="store it in this file, mode 0600, not encrypted")
-    parser.add_argument("--json", action="store_true", help="print facts for programs")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(run=run)
 
 
@@ -71,7 +68,7 @@ def _name(text: str) -> str:
 def run(args: argparse.Namespace) -> int:
     try:
         key = clean(_read(args.name), "what was given", "give the key and nothing else, on one line")
-        if args.name in NAMES:
+        if args.name in KEY_NAMES:
             check_key(key, "what was given")
     except SecretError as error:
         raise UserError(str(error), error.hint, os.EX_DATAERR) from None
@@ -162,9 +159,9 @@ def _write(path: Path, content: bytes, mode: int) -> None:
 def _print(stored: Stored) -> None:
     how = "encrypted for" if stored.encrypted else "not encrypted, readable by"
     print(f"stored in {stored.path}, {how} {stored.readers}")
-    key = f"{stored.name}.api_key" if stored.name in NAMES else "where the key belongs"
+    key = f"{stored.name}.api_key" if stored.name in KEY_NAMES else "where the key belongs"
     print(f"in the configuration, {key}: {stored.config}")
-    if stored.encrypted and stored.name not in NAMES:
+    if stored.encrypted and stored.name not in KEY_NAMES:
         print(f"and let the service have it: systemctl edit parleyd, [Service], LoadCredentialEncrypted={stored.name}")
     if os.geteuid() == 0:
         print("then: systemctl restart parleyd")

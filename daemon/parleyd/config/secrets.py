@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from parleyd.config import signs
-from parleyd.config.problem import Finding
+from parleyd.config.problem import KeyProblem
 from parleyd.core.errors import UserError
 from parleyd.core.log_fields import fields
 from parleyd.host.files import open_regular, read_file
@@ -28,6 +28,10 @@ _SENSITIVE_NAME = re.compile(r"key|token|pass(word|wd|code|phrase)|secret|author
 
 # A second line of a file that may be a key. Lines that begin with # are comments.
 _MAY_BE_KEY = re.compile(rb"[!-\"$-~][!-~]{11,}")
+
+# The usual names of the providers' keys in systemd's store, those that systemd/parleyd.service loads; the first one is
+# the default of `parleyd secret`.
+KEY_NAMES = ("elevenlabs",)
 
 _log = logging.getLogger(__name__)
 
@@ -62,11 +66,11 @@ def resolve(secret: Secret | str | None) -> str | None:
     return None
 
 
-def resolve_key(secret: Secret | str | None) -> str | None:
-    """Like resolve(), for a key of the agent's server."""
+def resolve_key(secret: Secret | str | None, name: str = "the API key") -> str | None:
+    """Like resolve(), for a key of the agent's server. name: its configuration key, for the error text."""
     key = resolve(secret)
     if key is not None:
-        check_key(key, _what(secret))
+        check_key(key, _what(secret, name))
     return key
 
 
@@ -77,7 +81,7 @@ def check_key(key: str, what: str) -> None:
         raise SecretError(f"{what} holds no key: {text}", hint, is_found=True)
 
 
-def look_at_key(secret: Secret | str | None, key: str) -> Iterator[Finding]:
+def look_at_key(secret: Secret | str | None, key: str) -> Iterator[KeyProblem]:
     """A rule of the configuration, see rules.check: the problem of the secret that is found there. key: the dotted key.
 
     A secret that cannot be found is not a problem here: the daemon may run as another user, in another environment.
@@ -86,10 +90,10 @@ def look_at_key(secret: Secret | str | None, key: str) -> Iterator[Finding]:
         return
     try:
         with _quiet():
-            resolve_key(secret)
+            resolve_key(secret, key)
     except SecretError as error:
         if error.is_found:
-            yield Finding(key, str(error), error.hint)
+            yield KeyProblem(key, str(error), error.hint)
         return
     path = secret.file
     if secret.credential is not None:
@@ -99,8 +103,8 @@ def look_at_key(secret: Secret | str | None, key: str) -> Iterator[Finding]:
     with contextlib.suppress(OSError):
         others = read_file(Path(path), MAX_SECRET_BYTES).splitlines()[1:]
         if any(_MAY_BE_KEY.fullmatch(other.strip()) for other in others):
-            text = f"{_what(secret)} holds several keys, of which the first is taken"
-            yield Finding(key, text, "leave only the one that is to be used in it", is_warning=True)
+            text = f"{_what(secret, key)} holds several keys, of which the first is taken"
+            yield KeyProblem(key, text, "leave only the one that is to be used in it", is_warning=True)
 
 
 @contextlib.contextmanager
@@ -113,9 +117,9 @@ def _quiet() -> Iterator[None]:
         _log.disabled = before
 
 
-def _what(secret: Secret | str | None) -> str:
+def _what(secret: Secret | str | None, name: str) -> str:
     if secret is None or isinstance(secret, str):
-        return "the API key in the configuration file"
+        return name
     if secret.credential is not None:
         return f"the systemd credential {secret.credential}"
     return f"the environment variable {secret.env}" if secret.file is None else f"the secret file {secret.file}"

@@ -10,7 +10,7 @@ import msgspec
 from parleyd.agents.elevenlabs.platform_tools import client_tool
 from parleyd.config.tool_sections import CommandTool, Tool, Tools
 from parleyd.core import events
-from parleyd.tools.device_tools import DeviceTools, Host
+from parleyd.tools.device_tools import DaemonActions, DeviceTools
 from parleyd.tools.result import Fault, ToolError
 from parleyd.tools.specs import spec
 
@@ -33,7 +33,7 @@ def client_tools(config: Tools) -> list[dict[str, Any]]:
         for name, tool in config.python.items()
     }
     plain = msgspec.structs.replace(plain, command={**plain.command, **as_commands})
-    host = Host(_no_daemon, _no_daemon, _no_daemon, _no_daemon, _no_daemon)
+    host = DaemonActions(_no_daemon, _no_daemon, _no_daemon, _no_daemon, _no_daemon)
     tools = DeviceTools(plain, host, events.Bus(), None).tools
     return [client_tool(spec(tool)) for tool in tools.values()]
 

@@ -1,9 +1,8 @@
-"""The form in which the agent's page at ElevenLabs must contain this device's tools, so that the agent knows them.
-Pure.
+"""The definitions for the agent's page at ElevenLabs, which tell the agent about this device's tools. Pure.
 
-The form is that of `POST /v1/convai/tools` (ToolRequestModel with a ClientToolConfig in the official Python SDK),
-whose parameters know far less than JSON Schema: types, descriptions, enums of text, what is required. The rest is
-put into the descriptions, where a language model reads it; the device checks the whole schema anyhow.
+The form is that of `POST /v1/convai/tools` (ToolRequestModel with a ClientToolConfig in the official Python SDK).
+Its parameters have a small part of JSON Schema: types, descriptions, enums of text, and which are required. The other
+rules are put into the descriptions, where a language model reads them; the device checks the whole schema in any case.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import Any
 
 from parleyd.agents.provider import ToolSpec
 
-# The agent must not give up before we do, and waits 120 s at most.
+# The agent waits longer than this device by this margin; the platform allows 120 s at most.
 MARGIN_S = 3
 MAX_RESPONSE_TIMEOUT_S = 120
 _LITERALS = ("string", "integer", "number", "boolean")
@@ -43,9 +42,9 @@ def client_tool(tool: ToolSpec) -> dict[str, Any]:
             "description": tool.description,
             "expects_response": True,
             "response_timeout_secs": min(MAX_RESPONSE_TIMEOUT_S, math.ceil(tool.timeout_s) + MARGIN_S),
-            # The platform's own choice hides errors of client tools from the agent; ours are worded for it.
+            # The platform's default hides errors of client tools from the agent; ours are written for the agent.
             "tool_error_handling_mode": "passthrough",
-            "parameters": _object(tool.parameters, tool.parameters, f"what {tool.name} is given"),
+            "parameters": _object(tool.parameters, tool.parameters, f"the parameters of {tool.name}"),
         }
     }
 
@@ -75,7 +74,7 @@ def _property(name: str, schema: object, root: Mapping[str, Any]) -> dict[str, A
 
 
 def _followed(schema: object, root: Mapping[str, Any], depth: int = 0) -> Mapping[str, Any]:
-    """The schema behind a local $ref."""
+    """Returns the schema behind a local $ref."""
     if not isinstance(schema, Mapping):
         return {}
     reference = schema.get("$ref")
@@ -95,7 +94,7 @@ def _kind(schema: Mapping[str, Any]) -> str:
 
 
 def _description(name: str, schema: Mapping[str, Any]) -> str:
-    """Never empty: the platform wants one where the agent is to give the value."""
+    """Returns the description; it is never empty, because the platform requires one for values that the agent gives."""
     text = str(schema.get("description") or name.replace("_", " "))
     limits = [words.format(_as_text(schema[key])) for key, words in _LIMITS.items() if key in schema]
     enum = schema.get("enum")

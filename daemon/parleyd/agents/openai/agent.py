@@ -45,7 +45,7 @@ class OpenAIAgent:
         self._tokens = {
             name: token
             for name, server in config.mcp.items()
-            if (token := resolve_key(server.authorization)) is not None
+            if (token := resolve_key(server.authorization, f"openai.mcp.{name}.authorization")) is not None
         }
         self._secrets = tuple(secret for secret in (api_key, *self._tokens.values()) if secret)
         try:
@@ -127,5 +127,6 @@ def capabilities(config: OpenAI) -> Capabilities:
         text_only=True,
         resumes=False,
         bills=frozenset({"tokens"}),
+        manual_turns=is_manual,
         keep_alive_s=config.keep_alive_s,
     )

@@ -1,1 +1,7 @@
-"""One session's line: connecting, the WebSocket, what is to be sent, and what is kept until the agent has heard it."""
+"""One session's line: the connection, the WebSocket, the sound to be sent, and the speech that is kept until it is
+heard.
+
+session.Session is one connection with its codec; outbox.Outbox is the queue of everybody who has something to say to
+the agent, and uplink.Uplink the sound in it. connecting.connect() opens WebSockets for announcements, too. Only
+announce, app, demo, dialogue, doctor and supervisor import it.
+"""

@@ -354,12 +354,17 @@ class Session:
         assert codec is not None
         self._outbox.begin(self)
         try:
-            idle_s = self._agent.capabilities.keep_alive_s
+            can, wished = self._agent.capabilities, self.wished
+            idle_s = can.keep_alive_s
+            has_manual_turns = can.manual_turns or (wished is not None and wished.manual_turns)
             while (message := self._outbox.take(self, idle_s)) is not None:
                 self.sender_pulse.beat()
                 if isinstance(message, Pause):
                     # Its messages come next, before any further sound.
-                    self.send(EndOfTurn() if message is Pause.TURN_ENDED else KeepAlive())
+                    if message is Pause.IDLE:
+                        self.send(KeepAlive())
+                    elif has_manual_turns:
+                        self.send(EndOfTurn())
                     self.sender_pulse.rest()
                     continue
                 if isinstance(message, list):

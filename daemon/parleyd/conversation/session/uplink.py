@@ -144,6 +144,8 @@ class Uplink:
         # Frames sent in this session; and of the kept speech among them: (the frame's time, frames sent with it).
         self._sent_frames = 0
         self._positions: deque[tuple[float, int]] = deque()
+        # The agent has taken all speech up to this time.
+        self._taken_s = float("-inf")
         # The end of the last utterance that the newest transcript may have covered, besides the oldest.
         self._covered_s = float("-inf")
         # How soon transcripts come after what they are of, at best; None: not known yet.
@@ -188,7 +190,6 @@ class Uplink:
 
     def talk_started(self, since_s: float) -> None:
         """Before the frames of it are pushed."""
-        self._gate_is_open = True
         self._settled = False
         while self._utterances and not self._utterances[0].has_sound and self._utterances[0].end_s is not None:
             # Talk in the room that nobody wanted to be sent.
@@ -206,6 +207,7 @@ class Uplink:
             last.end_s = end_s
             if self._is_sent(end_s):
                 last.sent_s = end_s
+            self._acknowledge_taken()
 
     def gate_closed(self) -> None:
         """After the frame with which the gate closed: the person's turn is over."""
@@ -223,6 +225,7 @@ class Uplink:
         if self._losing and frame.start_s - self._lost_last_s >= SAME_LOSS_S:
             self._end_loss()
         if passed.speech:
+            self._gate_is_open = True
             self._since_speech_ms = 0
             self._keep(frame)
             if self._settled:
@@ -255,6 +258,7 @@ class Uplink:
         self._sent_until_s = self._covered_s = float("-inf")
         self._sent_frames = 0
         self._positions.clear()
+        self._taken_s = float("-inf")
         for utterance in self._utterances:
             utterance.sent_s = None
         self._turn_is_open, self.turn_ended = bool(self._kept), False
@@ -316,18 +320,20 @@ class Uplink:
 
     def taken(self, until_ms: int) -> None:
         """The agent has all speech up to this position in the sound sent in this session: rule 7."""
-        until_s = float("-inf")
         while self._positions and self._positions[0][1] * FRAME_MS <= until_ms + FRAME_MS // 2:
-            until_s = self._positions.popleft()[0]
-        if until_s == float("-inf"):
-            return
-        over = sum(self._ended_s(index) - 3 * HALF_A_FRAME_S <= until_s for index in range(len(self._utterances)))
+            self._taken_s = self._positions.popleft()[0]
+        self._drop_heard(self._taken_s)
+        self._acknowledge_taken()
+
+    def _acknowledge_taken(self) -> None:
+        """The utterances of which all talk has been taken. How far that is may be known before the gate knows that the
+        talk is over."""
+        over = sum(self._ended_s(index) - 3 * HALF_A_FRAME_S <= self._taken_s for index in range(len(self._utterances)))
         if over:
             self._acknowledge(over)
-        self._drop_heard(until_s)
-        if self._utterances and self._utterances[0].start_s <= until_s:
+        if self._utterances and self._utterances[0].start_s <= self._taken_s:
             # The agent made a turn of its beginning.
-            self._utterances[0].start_s, self._utterances[0].missing = until_s, 0
+            self._utterances[0].start_s, self._utterances[0].missing = self._taken_s, 0
 
     def closed(self, now_s: float) -> bool:
         """The agent has closed the session properly. Returns whether something was said just before, so that it
