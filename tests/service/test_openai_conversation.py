@@ -157,13 +157,14 @@ def test_after_a_lost_line_the_conversation_goes_on_with_its_items(step: str) ->
 
 
 def test_a_server_that_is_killed_in_mid_answer() -> None:
-    with embedded(scripted("on: speaking, after_s: 0.5, do: reset", agent="stream_speed: 2")) as agent:
-        with daemon(config(agent, openai=TRANSCRIBED)) as one:
-            one.say(STORY)
-            one.expect(events.AnswerStarted)
-            one.expect(events.SessionOpened, lambda event: event.tries > 0 and len(agent.connections) > 1)
-            one.service.say(QUESTION)
-            one.expect(events.AnswerText, lambda event: event.text.startswith("It is "))
+    text = scripted("on: speaking, after_s: 0.5, do: reset", agent="stream_speed: 2")
+    with embedded(text) as agent, daemon(config(agent, openai=TRANSCRIBED)) as one:
+        one.say(STORY)
+        one.expect(events.AnswerStarted)
+        one.expect(events.SessionEnded)
+        one.expect(events.SessionOpened)
+        one.service.say(QUESTION)
+        one.expect(events.AnswerText, lambda event: event.text.startswith("It is "))
 
 
 @pytest.mark.parametrize(
@@ -234,8 +235,8 @@ def test_a_session_that_nears_its_end_is_exchanged_in_a_pause() -> None:
     with embedded("agent: {realtime: {max_session_s: 63}}") as agent, daemon(config(agent)) as one:
         one.service.say(QUESTION)
         one.expect(events.AnswerEnded)
-        second = one.expect(events.SessionOpened, lambda event: len(agent.connections) > 1)
-        assert second.conversation_id
+        one.expect(events.SessionEnded)
+        one.expect(events.SessionOpened)
         items = agent.connections[-1].events_of("conversation.item.create")
         assert [item["item"]["role"] for item in items][:2] == ["user", "assistant"]
         assert State.ASLEEP.value not in [event.after for event in one.of(events.StateChanged)]

@@ -18,13 +18,9 @@ _HEAD = """\
 
 | | `elevenlabs` | `openai` | `local` |
 |---|---|---|---|
-| what it is | an agent that is set up on a platform | OpenAI, or any server that speaks its Realtime protocol | the embedded agent |
-| account | ElevenLabs | OpenAI, another service, or none: a server of your own | none |
-| where the agent is described | on its page at ElevenLabs | in `openai.instructions`, on this device | it answers a fixed set of questions |
-| good for | knowledge bases, many voices, people who maintain the agent in a browser | devices that bring their own instructions and tools; pictures; a server in your own house | trying out, tests, no network |
-
-`elevenlabs` needs one id and no instructions here. `openai` knows exactly which words of an answer were heard, and costs
-nothing while nobody talks. [openai.md](openai.md) and [privacy-and-cost.md](privacy-and-cost.md) have the details.
+{kinds}
+`elevenlabs` needs one id and no instructions here. `openai` knows exactly which part of an answer was heard, and
+costs nothing while nobody talks. [openai.md](openai.md) and [privacy-and-cost.md](privacy-and-cost.md) have the details.
 
 ## What each can do here
 
@@ -33,6 +29,27 @@ The embedded agent has the abilities of the protocol that it speaks.
 | | `elevenlabs` | `openai` |
 |---|---|---|
 """
+_KINDS = (
+    (
+        "what it is",
+        "an agent that is set up on a platform",
+        "OpenAI, or any server that speaks its Realtime protocol",
+        "the embedded agent",
+    ),
+    ("account", "ElevenLabs", "OpenAI, another service, or none: a server of your own", "none"),
+    (
+        "where the agent is described",
+        "on its page at ElevenLabs",
+        "in `openai.instructions`, on this device",
+        "it answers a fixed set of questions",
+    ),
+    (
+        "good for",
+        "knowledge bases, many voices, people who maintain the agent in a browser",
+        "devices that bring their own instructions and tools; pictures; a server in your own house",
+        "trying out, tests, no network",
+    ),
+)
 _WORDS: Mapping[str, str] = {
     "replaceable": "a newer text replaces the older one",
     "appended": "each text stays",
@@ -83,7 +100,8 @@ def page() -> str:
     """The whole page, as Markdown."""
     providers = (ELEVENLABS, openai_capabilities(OpenAI()))
     rows = [f"| {what} | {' | '.join(told(can) for can in providers)} |\n" for what, told in _ROWS]
-    return _HEAD + "".join(rows)
+    kinds = "".join(f"| {' | '.join(row)} |\n" for row in _KINDS)
+    return _HEAD.replace("{kinds}\n", kinds + "\n") + "".join(rows)
 
 
 if __name__ == "__main__":
