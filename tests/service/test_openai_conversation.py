@@ -27,7 +27,7 @@ def test_a_spoken_question_is_answered_and_acknowledged_and_counted(tmp_path: Pa
         ended = one.expect(events.AnswerEnded)
         assert ended.finished
         assert ended.heard_ms > 500
-        spent = one.expect(events.Spent)
+        [spent] = one.of(events.Spent)
         assert spent.model == "gpt-realtime-2.1"
         assert spent.tokens["audio_out"] > 0
         assert one.service._outbox.kept_ms == 0

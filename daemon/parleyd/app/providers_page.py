@@ -20,7 +20,7 @@ _HEAD = """\
 |---|---|---|---|
 {kinds}
 `elevenlabs` needs one id and no instructions here. `openai` knows exactly which part of an answer was heard, and
-costs nothing while nobody talks. [openai.md](openai.md) and [privacy-and-cost.md](privacy-and-cost.md) have the details.
+costs nothing while nobody talks. More is in [openai.md](openai.md) and [privacy-and-cost.md](privacy-and-cost.md).
 
 ## What each can do here
 
