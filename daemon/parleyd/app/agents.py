@@ -22,6 +22,7 @@ from parleyd.agents.openai.speech import OpenAISpeech
 from parleyd.agents.provider import Agent, Server, ToolSpec
 from parleyd.agents.speech import Speech
 from parleyd.config.base import Secret
+from parleyd.config.openai_section import Transcription
 from parleyd.config.schema import Config
 from parleyd.config.secrets import resolve_key
 from parleyd.core.errors import UserError
@@ -128,13 +129,12 @@ class OpenAIProvider:
 
 # By the name in `provider`.
 PROVIDERS: dict[str, Provider] = {"elevenlabs": ElevenLabsProvider(), "openai": OpenAIProvider()}
-# The embedded agent has no client of its own: it speaks the protocol of this one.
-_EMBEDDED_SPEAKS = "elevenlabs"
 
 
 def provider_of(config: Config) -> Provider:
-    """The provider of this configuration; for the embedded agent the one whose protocol it speaks."""
-    return PROVIDERS[_EMBEDDED_SPEAKS if config.provider == "local" else config.provider]
+    """The provider of this configuration. For the embedded agent, which has no client of its own: the one whose protocol
+    is spoken with it."""
+    return PROVIDERS[config.local.protocol if config.provider == "local" else config.provider]
 
 
 class Agents:
@@ -162,6 +162,12 @@ class Agents:
     def agent(self, config: Config) -> Agent:
         """An agent of the same provider. Secrets are read again."""
         try:
+            if self._child is not None and config.local.protocol == "openai":
+                # The embedded agent needs no key, and transcribes only when it is asked to.
+                own = msgspec.structs.replace(
+                    config.openai, base_url=f"{self._child.base_url}/v1", transcription=Transcription(mode="on")
+                )
+                return OpenAIAgent(own, None, apart=self._apart)
             if self._child is not None:
                 # The embedded agent accepts any id, and needs no key.
                 section = config.elevenlabs

@@ -10,7 +10,7 @@ from parleyd.agents.openai import instructions, session_settings
 from parleyd.checks import agent_rules
 from parleyd.config import signs
 from parleyd.config.openai_section import MODEL, OpenAI
-from parleyd.config.problem import Finding
+from parleyd.config.problem import KeyProblem
 from parleyd.config.schema import Config
 
 KEY = "openai"
@@ -28,7 +28,7 @@ _ENDING_TRANSCRIPTION = re.compile(r"whisper-1|gpt-4o-(mini-)?transcribe.*")
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
-def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[Finding]:
+def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[KeyProblem]:
     """See rules.check. The rules between settings hold only where this is the provider."""
     section = config.openai
 
@@ -53,88 +53,88 @@ def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[Finding
         named = section.transcription.model
         if session_settings.is_openai(section) and _ENDING_TRANSCRIPTION.fullmatch(named):
             text = f"{named} stops on 2027-02-26"
-            yield Finding(f"{KEY}.transcription.model", text, "write gpt-transcribe, or remove it", is_warning=True)
+            yield KeyProblem(f"{KEY}.transcription.model", text, "write gpt-transcribe, or remove it", is_warning=True)
     truncation = section.truncation
     if settled("truncation") and truncation.mode == "disabled" and truncation.retention_ratio is not None:
         text = "nothing is dropped with mode: disabled, so no share is kept"
-        yield Finding(f"{KEY}.truncation.retention_ratio", text, "remove one of the two")
+        yield KeyProblem(f"{KEY}.truncation.retention_ratio", text, "remove one of the two")
     language = section.language
     if settled("language") and language is not None and (found := signs.trouble(language, signs.LANGUAGE)):
-        yield Finding(f"{KEY}.language", *found)
+        yield KeyProblem(f"{KEY}.language", *found)
     if settled("mcp"):
         yield from _mcp(section)
     if is_settled("tools"):
         yield from _tools(config)
 
 
-def _tools(config: Config) -> Iterator[Finding]:
+def _tools(config: Config) -> Iterator[KeyProblem]:
     declared = (("command", config.tools.command), ("http", config.tools.http), ("python", config.tools.python))
     for kind, named in declared:
         for name in named:
             if not _TOOL_NAME.fullmatch(name):
                 text = "this provider takes no tool of this name"
-                yield Finding(f"tools.{kind}.{name}", text, "use letters, digits, _ and -, at most 64")
+                yield KeyProblem(f"tools.{kind}.{name}", text, "use letters, digits, _ and -, at most 64")
 
 
-def _base_url(config: OpenAI) -> Iterator[Finding]:
+def _base_url(config: OpenAI) -> Iterator[KeyProblem]:
     key = f"{KEY}.base_url"
     yield from agent_rules.base_url(key, config.base_url, "https://api.openai.com/v1", _ADDED)
     if session_settings.is_openai(config) and urlsplit(config.base_url).path.rstrip("/") != "/v1":
-        yield Finding(key, "OpenAI's path is /v1", "write https://api.openai.com/v1")
+        yield KeyProblem(key, "OpenAI's path is /v1", "write https://api.openai.com/v1")
 
 
-def _model(config: OpenAI) -> Iterator[Finding]:
+def _model(config: OpenAI) -> Iterator[KeyProblem]:
     key, named = f"{KEY}.model", config.model
     if named is None:
         return
     if found := signs.trouble(named, signs.LLM_ID):
-        yield Finding(key, *found)
+        yield KeyProblem(key, *found)
     elif _LIVE.match(named):
         text = "this model has a protocol of its own, which parleyd does not speak"
-        yield Finding(key, text, f"write {MODEL}")
+        yield KeyProblem(key, text, f"write {MODEL}")
     elif session_settings.is_openai(config) and named in _ENDING:
         newer = "gpt-realtime-2.1-mini" if "mini" in named else "gpt-realtime-2.1"
-        yield Finding(key, f"{named} stops on {_ENDING[named]}", f"write {newer}", is_warning=True)
+        yield KeyProblem(key, f"{named} stops on {_ENDING[named]}", f"write {newer}", is_warning=True)
 
 
-def _instructions(config: OpenAI) -> Iterator[Finding]:
+def _instructions(config: OpenAI) -> Iterator[KeyProblem]:
     key = f"{KEY}.instructions"
     try:
         text = instructions.read(config)
     except instructions.InstructionsError as problem:
         # The file may be for the daemon's user alone.
         is_elsewhere = not isinstance(config.instructions, str) and "cannot be read: Permission" in str(problem)
-        yield Finding(key, str(problem), problem.hint, is_warning=is_elsewhere)
+        yield KeyProblem(key, str(problem), problem.hint, is_warning=is_elsewhere)
         return
     for where, words in ((key, text), (f"{KEY}.greeting", config.greeting or "")):
         for name in instructions.placeholders(words):
             if name not in config.dynamic_variables:
                 problem_text = f"nothing is known for the placeholder {{{{{name}}}}}"
-                yield Finding(where, problem_text, f"set {KEY}.dynamic_variables.{name}, or correct the name")
+                yield KeyProblem(where, problem_text, f"set {KEY}.dynamic_variables.{name}, or correct the name")
 
 
-def _turn_detection(config: OpenAI) -> Iterator[Finding]:
+def _turn_detection(config: OpenAI) -> Iterator[KeyProblem]:
     wanted = config.turn_detection
     of_server = [
         name for name in ("threshold", "prefix_padding_ms", "silence_duration_ms") if getattr(wanted, name) is not None
     ]
     if of_server and wanted.type in ("semantic", "manual"):
-        yield Finding(
+        yield KeyProblem(
             f"{KEY}.turn_detection.{of_server[0]}", f"it has no meaning with type: {wanted.type}", "use type: server"
         )
     if wanted.eagerness is not None and wanted.type != "semantic":
         text = "it has a meaning only with type: semantic"
-        yield Finding(f"{KEY}.turn_detection.eagerness", text, "use type: semantic, or remove it")
+        yield KeyProblem(f"{KEY}.turn_detection.eagerness", text, "use type: semantic, or remove it")
 
 
-def _mcp(config: OpenAI) -> Iterator[Finding]:
+def _mcp(config: OpenAI) -> Iterator[KeyProblem]:
     for name, server in config.mcp.items():
         key = f"{KEY}.mcp.{name}"
         if not _TOOL_NAME.fullmatch(name):
-            yield Finding(key, "this is no name for a server", "use letters, digits, _ and -, at most 64")
+            yield KeyProblem(key, "this is no name for a server", "use letters, digits, _ and -, at most 64")
         if server.without_approval and server.approval == "never":
             text = "with approval: never no tool needs one"
-            yield Finding(f"{key}.without_approval", text, "remove one of the two")
+            yield KeyProblem(f"{key}.without_approval", text, "remove one of the two")
         if server.url.startswith("http://") and server.authorization is not None:
             text = "without TLS the token would cross the network in the open"
-            yield Finding(f"{key}.url", text, "use https://")
+            yield KeyProblem(f"{key}.url", text, "use https://")

@@ -43,6 +43,9 @@ class Local(Section, frozen=True):
     """The embedded agent, for `provider: local`."""
 
     scenario: Annotated[Text | None, Meta(description="path of a scenario file; null: no faults")] = None
+    protocol: Annotated[
+        Literal["elevenlabs", "openai"], Meta(description="the provider whose protocol is spoken with it")
+    ] = "elevenlabs"
 
 
 class Wake(Section, frozen=True):
