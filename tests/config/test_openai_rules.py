@@ -37,7 +37,7 @@ def test_the_least_that_works() -> None:
         ("{instructions: 'Hello {{name}}.'}", "instructions", "openai.dynamic_variables.name"),
         ("{greeting: 'Greet {{name}}.'}", "greeting", "openai.dynamic_variables.name"),
         ("{instructions: {file: /nowhere/at/all}}", "instructions", "cannot be read"),
-        ("{instructions: {fil: /x}}", "instructions.fil", "file"),
+        ("{instructions: {}}", "instructions.file", "missing"),
         ("{instructions: [a]}", "instructions", "{file: PATH}"),
         ("{turn_detection: {type: semantic, threshold: 0.5}}", "turn_detection.threshold", "type: server"),
         ("{turn_detection: {eagerness: low}}", "turn_detection.eagerness", "semantic"),
@@ -73,13 +73,6 @@ def test_instructions_that_are_too_long() -> None:
     [(key, text, hint)] = problems(f"openai: {{instructions: {'x' * 70_000}}}\n")
     assert (key, hint.split(";")[0]) == ("openai.instructions", "shorten them")
     assert "at most 64 KiB" in text
-
-
-def test_the_names_of_tools() -> None:
-    tool = "{description: x, run: [x]}"
-    assert [one[0] for one in problems(f"tools: {{command: {{{'n' * 65}: {tool}}}}}\n")] == [
-        f"tools.command.{'n' * 65}"
-    ]
 
 
 def test_a_section_that_is_not_used_is_not_held_against_the_provider() -> None:

@@ -132,8 +132,8 @@ PROVIDERS: dict[str, Provider] = {"elevenlabs": ElevenLabsProvider(), "openai": 
 
 
 def provider_of(config: Config) -> Provider:
-    """The provider of this configuration. For the embedded agent, which has no client of its own: the one whose protocol
-    is spoken with it."""
+    """The provider of this configuration; the embedded agent, which has no client of its own, is spoken with over
+    the protocol of one."""
     return PROVIDERS[config.local.protocol if config.provider == "local" else config.provider]
 
 

@@ -63,17 +63,6 @@ def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[KeyProb
         yield KeyProblem(f"{KEY}.language", *found)
     if settled("mcp"):
         yield from _mcp(section)
-    if is_settled("tools"):
-        yield from _tools(config)
-
-
-def _tools(config: Config) -> Iterator[KeyProblem]:
-    declared = (("command", config.tools.command), ("http", config.tools.http), ("python", config.tools.python))
-    for kind, named in declared:
-        for name in named:
-            if not _TOOL_NAME.fullmatch(name):
-                text = "this provider takes no tool of this name"
-                yield KeyProblem(f"tools.{kind}.{name}", text, "use letters, digits, _ and -, at most 64")
 
 
 def _base_url(config: OpenAI) -> Iterator[KeyProblem]:
