@@ -37,7 +37,7 @@ _shtab_parleyd_platform_plan_option_strings=(-h --help -c --config --key-file --
 _shtab_parleyd_platform_apply_option_strings=(-h --help -c --config --key-file --json --agent --branch --take --prune --project --yes)
 _shtab_parleyd_platform_create_option_strings=(-h --help -c --config --key-file --json --write)
 _shtab_parleyd_platform_option_strings=(-h --help)
-_shtab_parleyd_demo_option_strings=(-h --help --mic --json --out)
+_shtab_parleyd_demo_option_strings=(-h --help --mic --protocol --json --out)
 _shtab_parleyd_agent_option_strings=(-h --help --host --key-file --no-key --origin --port --scenario --ears --voice --input-format --output-format --record --json --quit-with-stdin)
 _shtab_parleyd_option_strings=(-h --help --version --debug)
 
@@ -100,6 +100,7 @@ _shtab_parleyd_agent___scenario_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_feedback_pos_0_choices=(like dislike none)
 _shtab_parleyd_tools_pos_0_choices=(run)
 _shtab_parleyd_platform_pos_0_choices=(plan apply create)
+_shtab_parleyd_demo___protocol_choices=(elevenlabs openai)
 _shtab_parleyd_agent___ears_choices=(sphinx whisper none)
 _shtab_parleyd_agent___input_format_choices=(pcm_8000 pcm_16000 pcm_22050 pcm_24000 pcm_44100 pcm_48000 ulaw_8000)
 _shtab_parleyd_agent___output_format_choices=(pcm_8000 pcm_16000 pcm_22050 pcm_24000 pcm_44100 pcm_48000 ulaw_8000)

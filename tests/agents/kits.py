@@ -19,7 +19,9 @@ from elevenlabs_samples import FROM_SERVER, from_server
 
 from opposite import OppositeAgent
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
+from parleyd.agents.openai.agent import OpenAIAgent
 from parleyd.agents.provider import Agent
+from parleyd.config.openai_section import OpenAI
 from parleyd.config.schema import ElevenLabs
 
 SECRET = "sk_0123456789abcdef"
@@ -90,4 +92,60 @@ OPPOSITE = Kit(
     ],
 )
 
-KITS = [ELEVENLABS, OPPOSITE]
+
+def _realtime(kind: str, **fields: object) -> str:
+    return json.dumps({"type": kind, "event_id": "event_1", **fields})
+
+
+def _openai_answer(text: str, sound: bytes) -> list[str]:
+    ids = {"response_id": "resp_1", "item_id": "item_1", "output_index": 0, "content_index": 0}
+    return [
+        _realtime("response.created", response={"id": "resp_1", "status": "in_progress"}),
+        _realtime("response.output_audio.delta", delta=base64.b64encode(sound).decode(), **ids),
+        _realtime("response.output_audio_transcript.delta", delta=text, **ids),
+        _realtime("response.output_audio_transcript.done", transcript=text, **ids),
+        _realtime("response.output_audio.done", **ids),
+        _realtime("response.done", response={"id": "resp_1", "status": "completed", "output": []}),
+    ]
+
+
+_SESSION = {
+    "type": "realtime",
+    "id": "sess_1",
+    "model": "gpt-realtime-2.1",
+    "audio": {
+        "input": {"format": {"type": "audio/pcm", "rate": 24000}},
+        "output": {"format": {"type": "audio/pcm", "rate": 24000}, "voice": "marin"},
+    },
+}
+_CALL = {"id": "fc_1", "type": "function_call", "name": "t", "call_id": "k", "arguments": "{}", "status": "completed"}
+_ASKED = {"id": "mcpr_1", "type": "mcp_approval_request", "server_label": "s", "name": "t", "arguments": "{}"}
+
+OPENAI = Kit(
+    "openai",
+    lambda: OpenAIAgent(OpenAI(base_url="http://127.0.0.1:9/v1", api_key=SECRET, model="m"), SECRET),
+    begin=[_realtime("session.created", session=_SESSION), _realtime("session.updated", session=_SESSION)],
+    answer=_openai_answer,
+    interruption=[_realtime("input_audio_buffer.speech_started", audio_start_ms=0, item_id="user_2")],
+    samples=[
+        _realtime("session.updated", session=_SESSION),
+        *_openai_answer("Yes.", bytes(100)),
+        _realtime("input_audio_buffer.speech_started", audio_start_ms=100, item_id="user_1"),
+        _realtime("input_audio_buffer.speech_stopped", audio_end_ms=900, item_id="user_1"),
+        _realtime("input_audio_buffer.committed", item_id="user_1", previous_item_id=None),
+        _realtime("conversation.item.added", item={"id": "user_1", "type": "message", "role": "user", "content": []}),
+        _realtime("conversation.item.done", item=_ASKED),
+        _realtime("conversation.item.input_audio_transcription.delta", item_id="user_1", delta="hel"),
+        _realtime("conversation.item.input_audio_transcription.completed", item_id="user_1", transcript="hello"),
+        _realtime("conversation.item.input_audio_transcription.failed", item_id="user_1", error={"message": "no"}),
+        _realtime("response.output_item.done", response_id="resp_1", item=_CALL),
+        _realtime("response.function_call_arguments.done", response_id="resp_1", call_id="k", arguments="{}"),
+        _realtime("response.mcp_call.completed", item_id="mcp_1"),
+        _realtime("rate_limits.updated", rate_limits=[{"name": "tokens", "reset_seconds": 1.5}]),
+        _realtime("error", error={"type": "invalid_request_error", "code": "x", "message": "no", "event_id": None}),
+        _realtime("response.done", response={"id": "resp_2", "status": "failed", "usage": {"input_tokens": 3}}),
+        _realtime("novelty"),
+    ],
+)
+
+KITS = [ELEVENLABS, OPENAI, OPPOSITE]

@@ -8,6 +8,7 @@ from parleyd.audio import pcm
 from parleyd.audio.pcm import AudioFormat
 
 ULAW = AudioFormat("ulaw", 8_000)
+ALAW = AudioFormat("alaw", 8_000)
 
 
 def of(*values: int) -> bytes:
@@ -56,6 +57,17 @@ def test_ulaw_error_is_within_half_a_step() -> None:
     back = np.frombuffer(pcm.decode(ULAW, pcm.encode(ULAW, linear.astype("<i2").tobytes())), "<i2").astype(np.int32)
     step = 8 << np.maximum(0, np.floor(np.log2(np.abs(linear) + 132)).astype(int) - 7)
     assert np.all(np.abs(back - linear) <= step // 2)
+
+
+def test_alaw_reference_values() -> None:
+    """From the tables of ITU-T G.711, scaled to 16 bits."""
+    assert values(pcm.decode(ALAW, bytes([0xD5, 0x55, 0xAA, 0x2A, 0xC5, 0x85]))) == [8, -8, 32256, -32256, 264, 4224]
+    assert pcm.encode(ALAW, of(0, 32767, -32768, 32256, -32256, 8)) == bytes([0xD5, 0xAA, 0x2A, 0xAA, 0x2A, 0xD5])
+
+
+def test_every_alaw_code_survives_the_way_back() -> None:
+    codes = bytes(range(256))
+    assert pcm.encode(ALAW, pcm.decode(ALAW, codes)) == codes
 
 
 def test_pcm_passes_unchanged() -> None:

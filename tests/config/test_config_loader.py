@@ -247,7 +247,7 @@ def test_what_is_not_an_agent_id_is_refused(agent_id: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["providr: local", "provider: openai", "elevenlab: {agent_id: a}", "elevenlabs: {agentid: a}", "agent_id: a",
+    ["providr: local", "provider: opnai", "elevenlab: {agent_id: a}", "elevenlabs: {agentid: a}", "agent_id: a",
      "elevenlabs: [a]", "elevenlabs: {agent_id: [a]}", "[]", "a: b: c"],
 )  # fmt: skip
 def test_one_mistake_is_not_told_twice(text: str) -> None:

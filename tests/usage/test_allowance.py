@@ -64,7 +64,7 @@ def budgets(used_day_min: float, used_month_min: float, **config: float) -> list
         Amount(used_month_min * 60),
         NOW,
     )
-    return [(use.is_near, round(use.left_s)) for use in found]
+    return [(use.is_near, round(use.left)) for use in found]
 
 
 def test_budgets_near_and_spent() -> None:
@@ -89,4 +89,4 @@ def test_a_new_day_is_another_refusal() -> None:
 
 def test_how_far_a_budget_is_from_its_warning() -> None:
     use = budget_uses(Budget(minutes_per_day=10), Amount(session_s=60.0), Amount(), datetime(2026, 11, 21))[0]
-    assert (use.is_near, use.left_s, use.to_near_s) == (False, 540.0, NEAR * 600 - 60)
+    assert (use.is_near, use.left, use.to_near) == (False, 540.0, NEAR * 600 - 60)

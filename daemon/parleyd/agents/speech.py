@@ -1,10 +1,11 @@
-"""The interface of every provider's text to speech: a text is sent, and its sound comes back in pieces."""
+"""The interfaces of every provider's text to speech: a text is sent, and its sound comes back in pieces, over a
+WebSocket or in the answer to an HTTP request."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from parleyd.agents.events import AgentError
 from parleyd.agents.provider import Address
@@ -22,9 +23,22 @@ class SpeechReceived:
     error: AgentError | None = None
 
 
-class Speech(Protocol):
-    """A provider's text to speech with its configuration. It has no state of a text, so one object can serve several
+@runtime_checkable
+class StreamedSpeech(Protocol):
+    """Text to speech in the answer to an HTTP request. It has no state of a text, so one object can serve several
     texts."""
+
+    output_format: AudioFormat
+    # The hint for a server that sends sound without end.
+    hint_endless: str
+
+    def stream(self, text: str, timeout_s: float) -> Iterator[bytes]:
+        """The sound of a text, piece by piece; blocks. timeout_s: for connecting, and for each piece. Raises DialError,
+        also between pieces."""
+
+
+class SocketSpeech(Protocol):
+    """Text to speech over a WebSocket. It has no state of a text, so one object can serve several texts."""
 
     output_format: AudioFormat
     # The configuration key that names the server; None: nobody has configured it.
@@ -46,3 +60,6 @@ class Speech(Protocol):
 
     def judge_refusal(self, http_status: int, body: str) -> Ending:
         """Judges an HTTP error in place of the WebSocket handshake."""
+
+
+Speech = SocketSpeech | StreamedSpeech

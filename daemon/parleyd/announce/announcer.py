@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import queue
 import threading
 import time
 from collections import deque
@@ -18,8 +19,10 @@ from dataclasses import dataclass, field
 import websocket
 
 from parleyd.agents.events import AgentError
-from parleyd.agents.speech import Speech
+from parleyd.agents.speech import SocketSpeech, Speech, StreamedSpeech
+from parleyd.announce.fetching import Fetching
 from parleyd.announce.gap import Gap
+from parleyd.audio.pcm import duration_s
 from parleyd.audio.playback.announcements import Announcements
 from parleyd.config.schema import Announce
 from parleyd.conversation.session.bounded_socket import BoundedWebSocket
@@ -221,6 +224,40 @@ class Announcer:
             speech, timeout_s = self._speech, self._timeout_s
         if speech is None:
             return Ending(EndingKind.FINAL, "no voice is configured for announcements", "set announce.voice_id")
+        if isinstance(speech, StreamedSpeech):
+            ending = self._fetch(item, speech, timeout_s)
+        else:
+            ending = self._listen(item, speech, timeout_s)
+        if ending is None:
+            while not item.begun:
+                self._wait(_LOOK_S)
+                self._go_on(item, speech)
+        return ending
+
+    def _fetch(self, item: _Item, speech: StreamedSpeech, timeout_s: float) -> Ending | None:
+        """The sound comes in the answer to an HTTP request."""
+        fetching = Fetching(speech, item.text, timeout_s)
+        came_s = 0.0
+        try:
+            while True:
+                self._go_on(item, speech)
+                try:
+                    came = fetching.next(_LOOK_S)
+                except queue.Empty:
+                    continue
+                if isinstance(came, Ending):
+                    return came
+                if came is None:
+                    return None if came_s else retry("the server sent no sound", "say it again a little later")
+                came_s += duration_s(speech.output_format, came)
+                if came_s > LIMIT_S:
+                    return _endless(speech)
+                item.sound.append(came)
+        finally:
+            fetching.give_up()
+
+    def _listen(self, item: _Item, speech: SocketSpeech, timeout_s: float) -> Ending | None:
+        """The sound comes over a WebSocket."""
         self.pulse.rest()
         try:
             connection = connect(
@@ -242,13 +279,11 @@ class Announcer:
                 connection.send_close(_NORMAL_CLOSURE, b"")
         finally:
             connection.shutdown()
-        if ending is None:
-            while not item.begun:
-                self._wait(_LOOK_S)
-                self._go_on(item, speech)
         return ending
 
-    def _receive(self, item: _Item, speech: Speech, connection: BoundedWebSocket, timeout_s: float) -> Ending | None:
+    def _receive(
+        self, item: _Item, speech: SocketSpeech, connection: BoundedWebSocket, timeout_s: float
+    ) -> Ending | None:
         error: AgentError | None = None
         came_s = 0.0
         until_s = time.monotonic() + timeout_s
@@ -274,10 +309,9 @@ class Announcer:
             error = received.error or error
             if received.audio:
                 until_s = time.monotonic() + timeout_s
-                came_s += len(received.audio) / speech.output_format.sample_bytes / speech.output_format.rate_hz
+                came_s += duration_s(speech.output_format, received.audio)
                 if came_s > LIMIT_S:
-                    why = f"the server sends more than {LIMIT_S:g} s of sound for a text"
-                    return Ending(EndingKind.FINAL, why, speech.hint_endless)
+                    return _endless(speech)
                 item.sound.append(received.audio)
             if received.final:
                 return None if came_s else speech.judge_close(_NORMAL_CLOSURE, "", error)
@@ -343,3 +377,8 @@ class Announcer:
                 at_s=time.monotonic(), announcement=item.number, finished=ending is None, reason=reason, hint=hint
             )
         )
+
+
+def _endless(speech: Speech) -> Ending:
+    why = f"the server sends more than {LIMIT_S:g} s of sound for a text"
+    return Ending(EndingKind.FINAL, why, speech.hint_endless)

@@ -19,8 +19,7 @@ class BudgetNotice:
     def __call__(self, event: events.Event) -> None:
         match event:
             case events.BudgetNear():
-                left = f"{event.left_s / 60:.0f} min" if event.left_s >= 60 else f"{event.left_s:.0f} s"
-                told = f"This device may talk for another {left} this {event.period}"
+                told = _left(event)
                 said = self._say_aloud(self.config.budget.near_text)
                 mention = "the person was told" if said else "mention it briefly"
                 self._dialogue.context(f"{told}; {mention}.", None, by_person=False)
@@ -43,3 +42,11 @@ class BudgetNotice:
         except AnnouncementRefusedError:
             return False
         return True
+
+
+def _left(event: events.BudgetNear) -> str:
+    """For the agent."""
+    if event.left_s is not None:
+        left = f"{event.left_s / 60:.0f} min" if event.left_s >= 60 else f"{event.left_s:.0f} s"
+        return f"This device may talk for another {left} this {event.period}"
+    return f"Only {event.left_money or 0:.2f} {event.currency} are left for talking this {event.period}"

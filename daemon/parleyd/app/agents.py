@@ -15,9 +15,14 @@ from parleyd.agents.elevenlabs.address import server_of
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
 from parleyd.agents.elevenlabs.platform_tools import client_tool
 from parleyd.agents.elevenlabs.speech import ElevenLabsSpeech
+from parleyd.agents.openai import address as openai_address
+from parleyd.agents.openai import session_settings as openai_settings
+from parleyd.agents.openai.agent import OpenAIAgent
+from parleyd.agents.openai.speech import OpenAISpeech
 from parleyd.agents.provider import Agent, Server, ToolSpec
 from parleyd.agents.speech import Speech
 from parleyd.config.base import Secret
+from parleyd.config.openai_section import Transcription
 from parleyd.config.schema import Config
 from parleyd.config.secrets import resolve_key
 from parleyd.core.errors import UserError
@@ -88,15 +93,48 @@ class ElevenLabsProvider:
         return f"agent {config.elevenlabs.agent_id}"
 
 
+class OpenAIProvider:
+    """Implements Provider."""
+
+    about_tools = (
+        "The agent is told of them in each session, so nothing has to be set up elsewhere:\n"
+        "`parleyd tools --json` prints each as it is sent."
+    )
+
+    def is_configured(self, config: Config) -> bool:
+        return True
+
+    def api_key(self, config: Config) -> Secret | str | None:
+        return config.openai.api_key
+
+    def server(self, config: Config) -> Server:
+        return openai_address.server(config.openai)
+
+    def agent(self, config: Config, api_key: str | None, apart: Apart | None = None) -> Agent:
+        return OpenAIAgent(config.openai, api_key, apart=apart)
+
+    def speech(self, config: Config, api_key: str | None) -> Speech | None:
+        voice = config.announce.voice_id or config.openai.voice
+        if voice is None and openai_settings.is_openai(config.openai):
+            voice = OpenAISpeech.VOICE
+        return None if voice is None else OpenAISpeech(config.openai, config.announce, voice, api_key)
+
+    def tool_form(self, tool: ToolSpec) -> Mapping[str, object]:
+        return openai_settings.function(tool)
+
+    def shown(self, config: Config) -> str:
+        server = self.server(config).host
+        return f"{openai_settings.model(config.openai) or 'the model of the server'} at {server}"
+
+
 # By the name in `provider`.
-PROVIDERS: dict[str, Provider] = {"elevenlabs": ElevenLabsProvider()}
-# The embedded agent has no client of its own: it speaks the protocol of this one.
-_EMBEDDED_SPEAKS = "elevenlabs"
+PROVIDERS: dict[str, Provider] = {"elevenlabs": ElevenLabsProvider(), "openai": OpenAIProvider()}
 
 
 def provider_of(config: Config) -> Provider:
-    """The provider of this configuration; for the embedded agent the one whose protocol it speaks."""
-    return PROVIDERS[_EMBEDDED_SPEAKS if config.provider == "local" else config.provider]
+    """The provider of this configuration; the embedded agent, which has no client of its own, is spoken with over
+    the protocol of one."""
+    return PROVIDERS[config.local.protocol if config.provider == "local" else config.provider]
 
 
 class Agents:
@@ -124,6 +162,12 @@ class Agents:
     def agent(self, config: Config) -> Agent:
         """An agent of the same provider. Secrets are read again."""
         try:
+            if self._child is not None and config.local.protocol == "openai":
+                # The embedded agent needs no key, and transcribes only when it is asked to.
+                own = msgspec.structs.replace(
+                    config.openai, base_url=f"{self._child.base_url}/v1", transcription=Transcription(mode="on")
+                )
+                return OpenAIAgent(own, None, apart=self._apart)
             if self._child is not None:
                 # The embedded agent accepts any id, and needs no key.
                 section = config.elevenlabs
@@ -140,7 +184,8 @@ class Agents:
         if self._child is not None:
             # The embedded agent has one voice, for every id.
             return ElevenLabsSpeech(config.announce, self._child.base_url, config.announce.voice_id or "local", None)
-        if config.announce.voice_id is None:
+        if config.provider == "elevenlabs" and config.announce.voice_id is None:
+            # The key is looked for only where it is used.
             return None
         return provider_of(config).speech(config, _key(config))
 

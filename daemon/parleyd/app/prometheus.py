@@ -174,14 +174,20 @@ def figures(status: StatusReport) -> Iterable[Metric]:
         *_sound_figures(microphone, speaker),
         ("resident_memory_bytes", load.memory_bytes, "resident memory"),
         ("threads", load.threads, "threads"),
-        ("today_session_seconds", usage["session_minutes_today"] * 60, "length of today's sessions: what is billed"),
+        ("today_session_seconds", usage["session_minutes_today"] * 60, "length of today's sessions"),
         ("month_session_seconds", usage["session_minutes_month"] * 60, "length of this month's sessions"),
+        ("today_cost", usage["money_today"], "cost of today, in budget.currency"),
+        ("month_cost", usage["money_month"], "cost of this month, in budget.currency"),
         ("today_sent_bytes", usage["sent_bytes_today"], "sent to agents today"),
         ("today_received_bytes", usage["received_bytes_today"], "received from agents today"),
         ("today_left_the_room_seconds", usage["left_s_today"], "sound that was sent today"),
         ("open_file_handles", load.handles, "file handles"),
     ):
         yield GaugeMetricFamily(f"parleyd_{name}", what, value)
+    tokens = GaugeMetricFamily("parleyd_today_tokens", "tokens that were billed today", labels=["kind"])
+    for kind, count in usage["tokens_today"].items():
+        tokens.add_metric([kind], float(count))
+    yield tokens
     state = GaugeMetricFamily("parleyd_state", "1: it is in this state", labels=["state"])
     for one in STATES:
         state.add_metric([one], float(one == status.state))

@@ -43,12 +43,12 @@ class Frame:
 class AudioFormat:
     """The format of a provider's sound."""
 
-    encoding: Literal["pcm", "ulaw"]
+    encoding: Literal["pcm", "ulaw", "alaw"]
     rate_hz: int
 
     @property
     def sample_bytes(self) -> int:
-        return 1 if self.encoding == "ulaw" else BYTES_PER_SAMPLE
+        return BYTES_PER_SAMPLE if self.encoding == "pcm" else 1
 
 
 # ---------------------------------------------------------------- samples and bytes
@@ -86,7 +86,7 @@ def spread(pcm: bytes, channels: int) -> bytes:
     return pcm if channels == 1 else np.repeat(samples_of(pcm), channels).tobytes()
 
 
-# ---------------------------------------------------------------- µ-law, ITU-T G.711
+# ---------------------------------------------------------------- µ-law and A-law, ITU-T G.711
 
 
 def _ulaw_to_linear() -> Samples:
@@ -106,8 +106,26 @@ def _linear_to_ulaw() -> npt.NDArray[np.uint8]:
     return table
 
 
-_ULAW_TO_LINEAR = _ulaw_to_linear()
-_LINEAR_TO_ULAW = _linear_to_ulaw()
+def _alaw_to_linear() -> Samples:
+    code = np.arange(256, dtype=np.int32) ^ 0x55
+    segment = code >> 4 & 7
+    magnitude = ((code & 15) << 4) + np.where(segment == 0, 8, 0x108) << np.maximum(segment - 1, 0)
+    table: Samples = np.where(code & 128, magnitude, -magnitude).astype(np.int16)
+    return table
+
+
+def _linear_to_alaw() -> npt.NDArray[np.uint8]:
+    """Indexed by the sample as an unsigned 16-bit number, as G.711's reference code."""
+    linear = np.arange(65536).astype(np.uint16).view(np.int16).astype(np.int32) >> 3
+    magnitude = np.where(linear < 0, -linear - 1, linear)
+    segment = np.maximum(np.floor(np.log2(np.maximum(magnitude, 1))).astype(np.int32) - 4, 0)
+    code = segment << 4 | magnitude >> np.maximum(segment, 1) & 15
+    table: npt.NDArray[np.uint8] = (code ^ np.where(linear < 0, 0x55, 0xD5)).astype(np.uint8)
+    return table
+
+
+_TO_LINEAR = {"ulaw": _ulaw_to_linear(), "alaw": _alaw_to_linear()}
+_FROM_LINEAR = {"ulaw": _linear_to_ulaw(), "alaw": _linear_to_alaw()}
 
 
 def decode(fmt: AudioFormat, data: bytes) -> bytes:
@@ -115,14 +133,14 @@ def decode(fmt: AudioFormat, data: bytes) -> bytes:
     byte for the next chunk."""
     if fmt.encoding == "pcm":
         return data
-    return _ULAW_TO_LINEAR[np.frombuffer(data, dtype=np.uint8)].tobytes()
+    return _TO_LINEAR[fmt.encoding][np.frombuffer(data, dtype=np.uint8)].tobytes()
 
 
 def encode(fmt: AudioFormat, pcm: bytes) -> bytes:
     """Turns PCM into a provider's sound at the same rate."""
     if fmt.encoding == "pcm":
         return pcm
-    coded: bytes = _LINEAR_TO_ULAW[np.frombuffer(pcm, dtype="<u2")].tobytes()
+    coded: bytes = _FROM_LINEAR[fmt.encoding][np.frombuffer(pcm, dtype="<u2")].tobytes()
     return coded
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from urllib.parse import urlsplit
 
-from parleyd.checks import elevenlabs_rules, hook_rules, tool_rules
+from parleyd.checks import elevenlabs_rules, hook_rules, openai_rules, tool_rules
 from parleyd.config import signs
 from parleyd.config.problem import KeyProblem
 from parleyd.config.retention import QuietHours
@@ -18,7 +18,7 @@ _IDS = {
     "announce.model_id": signs.MODEL_ID,
 }
 # The rules of each provider's section.
-_PROVIDERS = (elevenlabs_rules.check,)
+_PROVIDERS = (elevenlabs_rules.check, openai_rules.check)
 
 
 def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[KeyProblem]:

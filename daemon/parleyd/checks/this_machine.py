@@ -98,6 +98,7 @@ def _entry_point(key: str, name: str) -> Iterator[KeyProblem]:
 def named_secrets(config: Config) -> list[tuple[str, Secret | str | None]]:
     """Each with its key: that of the agent, and those of tools."""
     named: list[tuple[str, Secret | str | None]] = list(config.agent_keys.items())
+    named += [(f"openai.mcp.{name}.authorization", server.authorization) for name, server in config.openai.mcp.items()]
     for kind, tools in (
         ("command", config.tools.command),
         ("http", config.tools.http),

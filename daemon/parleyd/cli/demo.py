@@ -72,6 +72,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--mic", action="store_true", help="the microphone and speaker of your configuration; Ctrl-C ends it"
     )
+    parser.add_argument(
+        "--protocol",
+        choices=("elevenlabs", "openai"),
+        default="elevenlabs",
+        help="the protocol that is spoken with the agent; default: %(default)s",
+    )
     parser.add_argument("--json", action="store_true", help="print the facts as JSON instead of the timeline")
     parser.add_argument("--out", type=Path, default=Path("parleyd-demo"), metavar="DIR", help="default: %(default)s")
     parser.set_defaults(run=run)
@@ -80,7 +86,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     config = Config(
         provider="local",
-        local=Local(scenario=None if args.mic else str(SCENARIO)),
+        local=Local(scenario=None if args.mic else str(SCENARIO), protocol=args.protocol),
         audio=_audio() if args.mic else Audio(),
         session=Session(idle_timeout_s=IDLE_TIMEOUT_S) if args.mic else NEVER_IDLE,
         log=Log(level="debug" if args.debug else "error"),

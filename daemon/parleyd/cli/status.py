@@ -170,6 +170,14 @@ def _usage(it: dict[str, Any]) -> str:
     for period, key in (("today", "minutes_left_today"), ("this month", "minutes_left_month")):
         if it[key] is not None:
             words.append(f"{it[key]:g} min left {period}")
+    # A daemon of another version may not know.
+    if it.get("money_month") or it.get("money_left_today") is not None or it.get("money_left_month") is not None:
+        words.append(f"{it['money_today']:.2f} {it['currency']} ({it['money_month']:.2f} this month)")
+        for period, key in (("today", "money_left_today"), ("this month", "money_left_month")):
+            if it[key] is not None:
+                words.append(f"{it[key]:.2f} {it['currency']} left {period}")
+    if tokens := it.get("tokens_today"):
+        words.append(", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in tokens.items()) + " tokens")
     words.append(f"{_bytes(it['sent_bytes_today'])} up, {_bytes(it['received_bytes_today'])} down")
     if it["stayed_share_today"] is not None:
         words.append(f"{it['stayed_share_today']:.1%} of what was heard stayed here")

@@ -15,6 +15,7 @@ When = Literal["now", "next_session", "restart"]
 # When a change of a section or a key takes effect; the longest matching name decides. All others need a restart.
 _WHEN: dict[str, When] = {
     "elevenlabs": "next_session",
+    "openai": "next_session",
     "wake": "now",
     "audio.input.gain_db": "now",
     "audio.output.volume": "now",

@@ -39,8 +39,25 @@ class Continuity(Section, frozen=True):
     ] = 2000
 
 
+PerMillion = Annotated[float, Meta(ge=0, le=1_000_000)]
+
+
+class Price(Section, frozen=True):
+    """The price of a model, for a million tokens of each kind."""
+
+    text_in: Annotated[PerMillion, Meta(description="text and instructions")] = 0.0
+    audio_in: Annotated[PerMillion, Meta(description="the person's sound: 600 tokens a minute at OpenAI")] = 0.0
+    image_in: Annotated[PerMillion, Meta(description="pictures")] = 0.0
+    cached_text_in: Annotated[PerMillion, Meta(description="text that the server still had")] = 0.0
+    cached_audio_in: Annotated[PerMillion, Meta(description="sound that the server still had")] = 0.0
+    cached_image_in: Annotated[PerMillion, Meta(description="pictures that the server still had")] = 0.0
+    text_out: Annotated[PerMillion, Meta(description="the agent's text, with what it thinks")] = 0.0
+    audio_out: Annotated[PerMillion, Meta(description="the agent's sound: 1200 tokens a minute at OpenAI")] = 0.0
+    per_minute: Annotated[PerMillion, Meta(description="a minute of transcribed sound")] = 0.0
+
+
 class Budget(Section, frozen=True):
-    """The total duration of sessions, which is the time that the provider bills."""
+    """The limits of the duration of sessions, and of their cost."""
 
     minutes_per_day: Annotated[
         Annotated[float, Meta(gt=0, le=1440)] | None, Meta(description="minutes of session from midnight to midnight")
@@ -48,6 +65,22 @@ class Budget(Section, frozen=True):
     minutes_per_month: Annotated[
         Annotated[float, Meta(gt=0, le=44640)] | None, Meta(description="minutes of session in a calendar month")
     ] = None
+    money_per_day: Annotated[
+        Annotated[float, Meta(gt=0, le=100_000)] | None,
+        Meta(description="cost of tokens and minutes from midnight to midnight, in the currency of the prices"),
+    ] = None
+    money_per_month: Annotated[
+        Annotated[float, Meta(gt=0, le=100_000)] | None, Meta(description="likewise, in a calendar month")
+    ] = None
+    currency: Annotated[Text, Meta(description="the currency of all prices, as it is shown")] = "USD"
+    minute_price: Annotated[
+        Annotated[float, Meta(ge=0, le=1000)],
+        Meta(description="cost of a minute of session, for providers that bill minutes; OpenAI bills none"),
+    ] = 0.0
+    prices: Annotated[
+        dict[str, Price],
+        Meta(description="by the model's name; those of OpenAI are known: docs/privacy-and-cost.md"),
+    ] = field(default_factory=dict)
     near_text: Annotated[
         Text | None,
         Meta(description="spoken by the voice of announcements at four fifths of a budget; null: nothing"),

@@ -17,6 +17,7 @@ from parleyd.config.button import Button
 from parleyd.config.elevenlabs_section import ElevenLabs as ElevenLabs
 from parleyd.config.elevenlabs_section import Overrides as Overrides
 from parleyd.config.hook_sections import Hook
+from parleyd.config.openai_section import OpenAI
 from parleyd.config.profile_sections import Profile
 from parleyd.config.retention import Budget, Continuity, Debug, QuietHours, Transcript
 from parleyd.config.tool_sections import Tools
@@ -42,6 +43,9 @@ class Local(Section, frozen=True):
     """The embedded agent, for `provider: local`."""
 
     scenario: Annotated[Text | None, Meta(description="path of a scenario file; null: no faults")] = None
+    protocol: Annotated[
+        Literal["elevenlabs", "openai"], Meta(description="the provider whose protocol is spoken with it")
+    ] = "elevenlabs"
 
 
 class Wake(Section, frozen=True):
@@ -345,14 +349,24 @@ class Announce(Section, frozen=True):
 
     voice_id: Annotated[
         Text | None,
-        Meta(description="a voice of elevenlabs.api_key's account; needed, but not with provider: local"),
+        Meta(
+            description="a voice of the account: needed at ElevenLabs; null: openai.voice with provider: openai, "
+            "and the embedded voice with provider: local"
+        ),
     ] = None
-    model_id: Annotated[Text, Meta(description="model for text to speech; eleven_v3 cannot be streamed")] = (
-        "eleven_flash_v2_5"
-    )
+    model_id: Annotated[
+        Text | None,
+        Meta(
+            description="model for text to speech; null: eleven_flash_v2_5 at ElevenLabs, where eleven_v3 cannot be "
+            "streamed, and gpt-4o-mini-tts at OpenAI"
+        ),
+    ] = None
     output_format: Annotated[
         Literal["pcm_8000", "pcm_16000", "pcm_22050", "pcm_24000", "pcm_44100", "ulaw_8000"],
-        Meta(description="format of the sent sound; pcm_44100 needs a larger plan, ulaw_8000 is for metered links"),
+        Meta(
+            description="format of the sent sound, at ElevenLabs; pcm_44100 needs a larger plan, ulaw_8000 is for "
+            "metered links"
+        ),
     ] = "pcm_24000"
     max_chars: Annotated[
         int, Meta(ge=1, le=5000, description="characters of the longest text; providers bill each character")
@@ -382,8 +396,11 @@ class Log(Section, frozen=True):
 class Config(Section, frozen=True):
     """A whole configuration file."""
 
-    provider: Annotated[Literal["elevenlabs", "local"], Meta(description="the provider of the agent")] = "elevenlabs"
+    provider: Annotated[Literal["elevenlabs", "openai", "local"], Meta(description="the provider of the agent")] = (
+        "elevenlabs"
+    )
     elevenlabs: ElevenLabs = ElevenLabs()
+    openai: OpenAI = OpenAI()
     local: Local = Local()
     wake: Wake = Wake()
     audio: Audio = Audio()
@@ -415,9 +432,12 @@ class Config(Section, frozen=True):
     @property
     def agent_keys(self) -> dict[str, Secret | str | None]:
         """The API key of each provider, as it stands in the configuration, by its configuration key."""
-        return {"elevenlabs.api_key": self.elevenlabs.api_key}
+        return {"elevenlabs.api_key": self.elevenlabs.api_key, "openai.api_key": self.openai.api_key}
 
     @property
     def dynamic_variables(self) -> dict[str, dict[str, Scalar | Variable]]:
         """The dynamic variables of each provider, by their configuration key."""
-        return {"elevenlabs.dynamic_variables": self.elevenlabs.dynamic_variables}
+        return {
+            "elevenlabs.dynamic_variables": self.elevenlabs.dynamic_variables,
+            "openai.dynamic_variables": self.openai.dynamic_variables,
+        }

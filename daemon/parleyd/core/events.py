@@ -372,11 +372,15 @@ class ProfileChanged(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetNear(Event):
-    """Four fifths of a budget are used. period: day or month."""
+    """Four fifths of a budget are used. period: day or month. A budget is one of minutes or one of money; the fields of
+    the other kind are None."""
 
     period: str
-    left_s: float
-    of_minutes: float
+    left_s: float | None = None
+    of_minutes: float | None = None
+    left_money: float | None = None
+    of_money: float | None = None
+    currency: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

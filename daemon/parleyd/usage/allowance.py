@@ -31,24 +31,39 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class BudgetUse:
-    """One budget with its present use. period: `day` or `month`; name: which one, 2026-11-21 or 2026-11."""
+    """One budget with its present use. period: `day` or `month`; name: which one, 2026-11-21 or 2026-11.
+
+    unit: `minutes`, where used and of are seconds, or `money`, in `currency`.
+    """
 
     period: Literal["day", "month"]
     name: str
-    used_s: float
-    of_s: float
+    used: float
+    of: float
+    unit: Literal["minutes", "money"] = "minutes"
+    currency: str = ""
 
     @property
-    def left_s(self) -> float:
-        return max(0.0, self.of_s - self.used_s)
+    def key(self) -> str:
+        """The configuration key of the budget."""
+        return f"budget.{self.unit}_per_{self.period}"
+
+    @property
+    def left(self) -> float:
+        return max(0.0, self.of - self.used)
 
     @property
     def is_near(self) -> bool:
-        return self.used_s >= NEAR * self.of_s
+        return self.used >= NEAR * self.of
 
     @property
-    def to_near_s(self) -> float:
-        return max(0.0, NEAR * self.of_s - self.used_s)
+    def to_near(self) -> float:
+        return max(0.0, NEAR * self.of - self.used)
+
+    @property
+    def size(self) -> str:
+        """The whole budget in words."""
+        return f"{round(self.of / 60, 2):g} minutes" if self.unit == "minutes" else f"{self.of:g} {self.currency}"
 
 
 def budget_uses(budget: Budget, today: Amount, month: Amount, local: datetime) -> list[BudgetUse]:
@@ -59,19 +74,23 @@ def budget_uses(budget: Budget, today: Amount, month: Amount, local: datetime) -
         found.append(BudgetUse("day", date, today.session_s, budget.minutes_per_day * 60))
     if budget.minutes_per_month is not None:
         found.append(BudgetUse("month", date[:7], month.session_s, budget.minutes_per_month * 60))
+    if budget.money_per_day is not None:
+        found.append(BudgetUse("day", date, today.money, budget.money_per_day, "money", budget.currency))
+    if budget.money_per_month is not None:
+        found.append(BudgetUse("month", date[:7], month.money, budget.money_per_month, "money", budget.currency))
     return found
 
 
 def spent(budget_uses: Sequence[BudgetUse]) -> Refusal | None:
     """The spent budgets, the one with the longest wait first."""
     for use in sorted(budget_uses, key=lambda use: use.period, reverse=True):
-        if use.left_s <= 0:
+        if use.left <= 0:
             when = "tomorrow" if use.period == "day" else "the first of next month"
             return Refusal(
                 "budget",
-                f"the budget of {round(use.of_s / 60, 2):g} minutes per {use.period} is spent",
-                f"wait until {when}, or raise budget.minutes_per_{use.period}",
-                f"{use.period} {use.name}",
+                f"the budget of {use.size} per {use.period} is spent",
+                f"wait until {when}, or raise {use.key}",
+                f"{use.period} {use.name} {use.unit}",
             )
     return None
 

@@ -9,6 +9,7 @@ each entry is dated once, because the book is read many times a second.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
 from itertools import islice
@@ -30,22 +31,45 @@ NotNegative = Annotated[float, Meta(ge=0)]
 
 
 class Amount(Struct, frozen=True, omit_defaults=True):
-    """session_s: time with a session. heard_s: captured sound; left_s: the part of it that was sent."""
+    """session_s: time with a session. heard_s: captured sound; left_s: the part of it that was sent. money: cost, at
+    the prices of the moment at which it arose. billed_s: of sound, such as for transcriptions. tokens: by kind."""
 
     session_s: NotNegative = 0.0
     sent_bytes: NotNegative = 0.0
     received_bytes: NotNegative = 0.0
     heard_s: NotNegative = 0.0
     left_s: NotNegative = 0.0
+    money: NotNegative = 0.0
+    billed_s: NotNegative = 0.0
+    tokens: dict[str, NotNegative] = field(default_factory=dict)
 
     def __add__(self, other: Amount) -> Amount:
-        return Amount(*(a + b for a, b in zip(self._all(), other._all(), strict=True)))
+        tokens = dict(self.tokens)
+        for kind, count in other.tokens.items():
+            tokens[kind] = tokens.get(kind, 0.0) + count
+        return _amount([a + b for a, b in zip(self._all(), other._all(), strict=True)], tokens)
 
     def share(self, part: float) -> Amount:
-        return Amount(*(a * part for a in self._all()))
+        tokens = {kind: count * part for kind, count in self.tokens.items()}
+        return _amount([a * part for a in self._all()], tokens)
 
     def _all(self) -> tuple[float, ...]:
-        return self.session_s, self.sent_bytes, self.received_bytes, self.heard_s, self.left_s
+        """All but the tokens, in the order of the fields."""
+        return (
+            self.session_s,
+            self.sent_bytes,
+            self.received_bytes,
+            self.heard_s,
+            self.left_s,
+            self.money,
+            self.billed_s,
+        )
+
+
+def _amount(numbers: Sequence[float], tokens: dict[str, float]) -> Amount:
+    """numbers: in the order of the fields."""
+    session_s, sent_bytes, received_bytes, heard_s, left_s, money, billed_s = numbers
+    return Amount(session_s, sent_bytes, received_bytes, heard_s, left_s, money, billed_s, tokens)
 
 
 class Book(Struct):

@@ -20,17 +20,26 @@ log = logging.getLogger(__name__)
 
 # How often to check for changes that have no timer: midnight, the end of quiet hours, a clock that jumps.
 LOOK_S = 30.0
+# How often to look whether money is left.
+MONEY_LOOK_S = 2.0
 
 
 class Usage(TypedDict):
     """The use of today and this month, in local time. left: the duration of the sent sound. stayed_share: the share of
-    the captured sound that was not sent."""
+    the captured sound that was not sent. money: in `currency`; tokens: by kind."""
 
     day: str
     session_minutes_today: float
     session_minutes_month: float
     minutes_left_today: float | None
     minutes_left_month: float | None
+    money_today: float
+    money_month: float
+    money_left_today: float | None
+    money_left_month: float | None
+    currency: str
+    tokens_today: dict[str, int]
+    tokens_month: dict[str, int]
     sent_bytes_today: int
     received_bytes_today: int
     heard_s_today: float
@@ -49,17 +58,23 @@ class UsageLimits:
         self._bus = bus
         self._lock = threading.Lock()
         self._near_told: set[tuple[str, str, float]] = set()
+        meter.reprice(config.budget)
         self._refused_told = ""
 
     def reconfigure(self, config: Config) -> None:
         self._budget = config.budget
+        # The minutes so far are counted at the old price.
+        self._meter.used()
+        self._meter.reprice(config.budget)
         self._quiet_hours = config.quiet_hours
         with self._lock:
             self._refused_told = ""
 
     @property
     def _has_budget(self) -> bool:
-        return self._budget.minutes_per_day is not None or self._budget.minutes_per_month is not None
+        it = self._budget
+        limits = (it.minutes_per_day, it.minutes_per_month, it.money_per_day, it.money_per_month)
+        return any(limit is not None for limit in limits)
 
     def refusal(self, *, of_its_own: bool) -> Refusal | None:
         """Why no session is allowed now; None if one is allowed. of_its_own: the cause is speech or the mode `always`,
@@ -89,10 +104,10 @@ class UsageLimits:
             return None
         current = self._budget_uses()
         for use in current:
-            key = use.period, use.name, use.of_s
+            key = use.key, use.name, use.of
             if use.is_near and key not in self._near_told:
                 self._near_told.add(key)
-                if use.left_s > 0:
+                if use.left > 0:
                     self._tell_near(use)
         return spent(current)
 
@@ -102,14 +117,20 @@ class UsageLimits:
             return float("inf")
         waits_s = [LOOK_S]
         for use in self._budget_uses():
-            waits_s.append(use.left_s)
+            if use.unit == "money":
+                # It comes in leaps, with each answer.
+                waits_s.append(MONEY_LOOK_S)
+                continue
+            waits_s.append(use.left)
             if not use.is_near:
-                waits_s.append(use.to_near_s)
+                waits_s.append(use.to_near)
         return now_s + min(waits_s)
 
     def usage(self) -> Usage:
         today, month, local = self._meter.used()
-        left = {use.period: round(use.left_s / 60, 1) for use in budget_uses(self._budget, today, month, local)}
+        uses = budget_uses(self._budget, today, month, local)
+        left = {use.period: round(use.left / 60, 1) for use in uses if use.unit == "minutes"}
+        money = {use.period: round(use.left, 4) for use in uses if use.unit == "money"}
         refusal = self.refusal(of_its_own=True)
         return Usage(
             day=local.date().isoformat(),
@@ -117,6 +138,13 @@ class UsageLimits:
             session_minutes_month=round(month.session_s / 60, 1),
             minutes_left_today=left.get("day"),
             minutes_left_month=left.get("month"),
+            money_today=round(today.money, 4),
+            money_month=round(month.money, 4),
+            money_left_today=money.get("day"),
+            money_left_month=money.get("month"),
+            currency=self._budget.currency,
+            tokens_today=_whole(today),
+            tokens_month=_whole(month),
             sent_bytes_today=round(today.sent_bytes),
             received_bytes_today=round(today.received_bytes),
             heard_s_today=round(today.heard_s, 1),
@@ -129,12 +157,20 @@ class UsageLimits:
         return budget_uses(self._budget, *self._meter.used())
 
     def _tell_near(self, use: BudgetUse) -> None:
-        key = f"budget.minutes_per_{use.period}"
-        used, whole = use.used_s / 60, use.of_s / 60
-        log.warning("%.1f of %g minutes of %s are used", used, round(whole, 2), key)
-        self._bus.publish(
-            events.BudgetNear(at_s=time.monotonic(), period=use.period, left_s=use.left_s, of_minutes=whole)
-        )
+        now_s = time.monotonic()
+        if use.unit == "minutes":
+            log.warning("%.1f of %s of %s are used", use.used / 60, use.size, use.key)
+            near = events.BudgetNear(at_s=now_s, period=use.period, left_s=use.left, of_minutes=use.of / 60)
+        else:
+            log.warning("%.2f of %s of %s are used", use.used, use.size, use.key)
+            near = events.BudgetNear(
+                at_s=now_s, period=use.period, left_money=use.left, of_money=use.of, currency=use.currency
+            )
+        self._bus.publish(near)
+
+
+def _whole(amount: Amount) -> dict[str, int]:
+    return {kind: round(count) for kind, count in amount.tokens.items() if round(count)}
 
 
 def _stayed(today: Amount) -> float | None:

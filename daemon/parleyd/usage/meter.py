@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
+from parleyd.config.retention import Budget
 from parleyd.core import events
 from parleyd.core.health import Pulse
 from parleyd.usage.ledger import Amount, Ledger
+from parleyd.usage.prices import cost, price_of
 from parleyd.usage.store import Store
+
+log = logging.getLogger(__name__)
 
 # How often the book is saved, in a session and asleep. It is also saved at a session's end. Few writes let an SD card
 # live long.
@@ -39,6 +44,10 @@ class UsageMeter:
         self._counted_s = time.monotonic()
         self._live = False
         self._ended = False
+        self._budget = Budget()
+        # The amount that providers have billed and that is not counted yet, and the models of which no price is known.
+        self._billed = Amount()
+        self._unpriced: set[str] = set()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="usage", daemon=True)
         self.pulse = Pulse("usage")
@@ -61,6 +70,26 @@ class UsageMeter:
                 self._ended |= self._live and isinstance(event, events.SessionEnded)
                 self._live = isinstance(event, events.SessionOpened)
                 self._changed.notify()
+        elif isinstance(event, events.Spent):
+            with self._changed:
+                self._bill(event.model, event.tokens, event.seconds)
+
+    def reprice(self, budget: Budget) -> None:
+        """The prices from now on; amounts that were counted keep theirs. Asks for no totals: it is called before there
+        are any."""
+        with self._changed:
+            self._budget = budget
+
+    def _bill(self, model: str, tokens: Mapping[str, int], seconds: float) -> None:
+        price = price_of(model, self._budget.prices)
+        money = cost(price, tokens, seconds) if price is not None else 0.0
+        counted = {kind: float(count) for kind, count in tokens.items()}
+        self._billed += Amount(money=money, billed_s=seconds, tokens=counted)
+        has_budget = self._budget.money_per_day is not None or self._budget.money_per_month is not None
+        if price is None and has_budget and model not in self._unpriced:
+            self._unpriced.add(model)
+            text = "no price is known for the model %r, so it does not count for budget.money_per_*; %s"
+            log.warning(text, model[:80], "set budget.prices, or limit the minutes")
 
     def wall_s(self) -> float:
         return self._wall()
@@ -78,16 +107,20 @@ class UsageMeter:
         if now_s <= self._counted_s:
             return
         total, before = self._totals(), self._before
+        billed, self._billed = self._billed, Amount()
+        session_s = now_s - self._counted_s if self._live else 0.0
         self._ledger.add(
             self._counted_s,
             now_s,
             Amount(
-                session_s=now_s - self._counted_s if self._live else 0.0,
+                session_s=session_s,
                 sent_bytes=max(0.0, total.sent_bytes - before.sent_bytes),
                 received_bytes=max(0.0, total.received_bytes - before.received_bytes),
                 heard_s=max(0.0, total.heard_s - before.heard_s),
                 left_s=max(0.0, total.left_s - before.left_s),
-            ),
+                money=session_s / 60 * self._budget.minute_price,
+            )
+            + billed,
         )
         self._before, self._counted_s = total, now_s
 

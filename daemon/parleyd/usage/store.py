@@ -15,6 +15,7 @@ log = logging.getLogger(__name__)
 
 FILE_NAME = "usage.json"
 MOST_BYTES = 1_000_000
+_NUMBERS = [name for name in Amount.__struct_fields__ if name != "tokens"]
 
 
 class Store:
@@ -64,4 +65,7 @@ def _all_rounded(amounts: dict[str, Amount]) -> dict[str, Amount]:
 
 
 def _rounded(amount: Amount) -> Amount:
-    return Amount(**{name: round(getattr(amount, name), 3) for name in amount.__struct_fields__})
+    # A cached token costs less than a millionth.
+    digits = {"money": 9}
+    numbers = {name: round(getattr(amount, name), digits.get(name, 3)) for name in _NUMBERS}
+    return Amount(**numbers, tokens={kind: round(count, 3) for kind, count in amount.tokens.items()})

@@ -16,10 +16,12 @@ from parleyd.config.schema import Announce
 from parleyd.core.endings import Ending
 
 _NOTHING = SpeechReceived()
+# The model if none is configured.
+MODEL = "eleven_flash_v2_5"
 
 
 class ElevenLabsSpeech:
-    """Implements agents.speech.Speech. api_key: None for a server on this machine that needs none."""
+    """Implements agents.speech.SocketSpeech. api_key: None for a server on this machine that needs none."""
 
     hint_endless = "check elevenlabs.base_url and announce.model_id"
 
@@ -36,7 +38,9 @@ class ElevenLabsSpeech:
 
     def dial(self) -> Address:
         config = self._config
-        return speech_address(self._base_url, self._voice_id, config.model_id, config.output_format, self._api_key)
+        return speech_address(
+            self._base_url, self._voice_id, config.model_id or MODEL, config.output_format, self._api_key
+        )
 
     def messages(self, text: str) -> Sequence[bytes]:
         """The text is sent as a whole, so that the voice knows the end of a sentence when it begins it."""

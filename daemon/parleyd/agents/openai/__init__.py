@@ -1,0 +1,1 @@
+"""The OpenAI Realtime protocol, as OpenAI and many other servers speak it."""

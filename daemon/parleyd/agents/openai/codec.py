@@ -1,0 +1,756 @@
+"""One session's messages: turns the server's messages into events, and commands into messages. Pure.
+
+**Answers** are responses; their id is the response's. Requests for a response wait in requests.py. Sound that comes for
+an answer after it was cut, by the server or by this side, is dropped by its id.
+
+**Interruptions.** If the server is to interrupt, it stops its answer by itself when it hears the person: a
+`response.cancel` of ours would race with it, and could hit the next answer. In every other case an answer that still
+runs is cancelled by its id. In both cases each item of sound that was not heard to its end is truncated.
+
+**Event ids** of our messages begin with a word for what they do, so that an error that quotes one can be understood.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import msgspec
+
+from parleyd.agents import commands, events
+from parleyd.agents.openai import client_messages as client
+from parleyd.agents.openai import errors, session_settings, usage
+from parleyd.agents.openai import server_messages as server
+from parleyd.agents.openai.answers import Answer, Answers
+from parleyd.agents.openai.requests import Request, Requests
+from parleyd.agents.provider import Interrupts, Received, SessionWish
+from parleyd.audio.pcm import AudioFormat
+from parleyd.config.openai_section import OpenAI
+from parleyd.core.text import one_line, without
+
+MOST_ID_CHARS = 200
+# The server takes no shorter turn, where this side tells its end.
+LEAST_TURN_MS = 100
+# An end that is announced for later than this is not believed: the clock of this device is not set.
+MOST_SESSION_S = 86_400.0
+# Texts that recognisers are known to write for noise.
+_INVENTED = frozenset(
+    (
+        "thank you for watching",
+        "thanks for watching",
+        "thank you for watching!",
+        "subtitles by the amara.org community",
+        "please subscribe",
+        "vielen dank für's zuschauen",
+        "untertitel der amara.org-community",
+        "sous-titres réalisés par la communauté d'amara.org",
+    )
+)
+_MAX_QUOTED_CHARS = 80
+_NOTHING = Received()
+
+_WHY = {"completed": events.Why.COMPLETE, "incomplete": events.Why.INCOMPLETE, "cancelled": events.Why.CANCELLED}
+
+# The purposes of our messages: the beginnings of their event ids.
+_For = Literal["update", "history", "know", "forget", "say", "result", "approve", "create", "cancel", "truncate", "end"]
+# An error that quotes one of these harms nothing.
+_HARMLESS_IDS = ("history", "know", "forget", "cancel", "truncate", "end")
+
+
+class OpenAICodec:
+    """Implements agents.provider.Codec.
+
+    It counts: malformed (messages that could not be used), unknown (messages of unknown types), refused_calls (calls of
+    tools that were answered with an error because of their form).
+    """
+
+    def __init__(
+        self,
+        config: OpenAI,
+        wish: SessionWish,
+        *,
+        instructions: str = "",
+        greeting: str = session_settings.GREETING,
+        tokens: Mapping[str, str] | None = None,
+        secrets: Sequence[str] = (),
+        unix_s: float = 0.0,
+    ) -> None:
+        """instructions, greeting: with the values of variables. tokens: of MCP servers, by name. secrets: taken out of
+        the server's texts. unix_s: the time of day at which the session begins; 0: not known."""
+        self.malformed = 0
+        self.unknown = 0
+        self.refused_calls = 0
+        self._config = config
+        self._wish = wish
+        self._instructions = session_settings.whole_instructions(config, instructions)
+        self._greeting = greeting
+        self._tokens = dict(tokens or {})
+        self._secrets = tuple(secrets)
+        self._unix_s = unix_s
+        self._is_manual = session_settings.is_manual(config, wish)
+        self._server_interrupts = wish.interrupts is Interrupts.SERVER and not self._is_manual
+        self._numbers = 0
+        self._events: list[events.AgentEvent] = []
+        self._replies: list[bytes] = []
+        # The session.
+        self._is_ready = False
+        self._model = session_settings.model(config) or ""
+        self._input_format = self._output_format = session_settings.PCM
+        self._reset_s: float | None = None
+        # The agent.
+        self._answers = Answers()
+        self._requests = Requests()
+        self._calls_seen: set[str] = set()
+        self._approvals_seen: set[str] = set()
+        self._mcp_calls: set[str] = set()
+        self._known: dict[str, str] = {}
+        # The person: bytes of sound sent, and of the turn that is not committed; where each utterance ended.
+        self._sent_bytes = 0
+        self._turn_bytes = 0
+        self._taken_ms = 0
+        self._utterance_ends: dict[str, int] = {}
+        self._pieces: dict[str, str] = {}
+
+    # ------------------------------------------------------------ sending
+
+    def opening(self) -> Sequence[bytes]:
+        """The wanted session, and the lines of the conversation so far as items of the new one."""
+        session = session_settings.session(self._config, self._wish, self._instructions, self._tokens)
+        self._reply(client.SessionUpdate(event_id=self._event_id("update"), session=session))
+        for said in self._wish.history:
+            text = f"{said.text} …" if said.is_cut else said.text
+            if said.who == "person":
+                self._item("history", "user", "input_text", text)
+            else:
+                self._item("history", "assistant", "output_text", text)
+        return self._take()[1]
+
+    def audio(self, data: bytes) -> bytes:
+        self._sent_bytes += len(data)
+        self._turn_bytes += len(data)
+        return client.append(data)
+
+    def send(self, command: commands.Command, now_s: float) -> Sequence[bytes]:
+        match command:
+            case commands.Say():
+                self._say(command)
+            case commands.Know(text=text, key=key):
+                self._know(text, key)
+            case commands.SpeakNow():
+                self._speak_now(command)
+            case commands.Cut():
+                self._cut(command)
+            case commands.ToolDone():
+                self._tool_done(command)
+            case commands.Approve(call_id=call_id, is_allowed=is_allowed):
+                self._approve(call_id, is_allowed=is_allowed)
+            case commands.EndOfTurn():
+                self._end_of_turn()
+            case commands.KeepAlive():
+                self._replies.append(client.append(b""))
+            case _:
+                pass  # Nothing of the protocol stands for SkipGreeting, Rate and Busy.
+        self._ask()
+        return self._take()[1]
+
+    def _say(self, command: commands.Say) -> None:
+        """The answer that runs is over; the new one waits for its end."""
+        self._cancel()
+        content = [client.Content(type="input_image", image_url=_data_url(one)) for one in command.attachments]
+        if command.text or not content:
+            content.append(client.Content(type="input_text", text=_sendable(command.text)))
+        item_id = self._item_id("say")
+        item = client.Message(id=item_id, role="user", content=content)
+        self._reply(client.ItemCreate(event_id=self._event_id("say"), item=item))
+        self._requests.want(Request({item_id}))
+
+    def _know(self, text: str, key: str | None) -> None:
+        if key is not None and (old := self._known.pop(key, None)) is not None:
+            self._reply(client.ItemDelete(event_id=self._event_id("forget"), item_id=old))
+        item_id = self._item("know", "system", "input_text", text)
+        if key is not None:
+            self._known[key] = item_id
+
+    def _speak_now(self, command: commands.SpeakNow) -> None:
+        told = command.instructions or (self._greeting if command.is_greeting else "")
+        # The instructions of a response stand in the place of the session's.
+        whole = "\n\n".join(part for part in (self._instructions, told) if part) if told else None
+        self._requests.want(Request(instructions=whole, is_greeting=command.is_greeting))
+
+    def _cut(self, command: commands.Cut) -> None:
+        bytes_per_ms = _bytes_per_ms(self._output_format)
+        for heard in command.heard:
+            answer = self._answers.get(heard.answer)
+            if answer is None:
+                continue
+            answer.is_void = True
+            for item_id, heard_ms in answer.unheard(heard.heard_ms, bytes_per_ms):
+                message = client.ItemTruncate(
+                    event_id=self._event_id("truncate"), item_id=item_id, content_index=0, audio_end_ms=heard_ms
+                )
+                self._reply(message)
+        self._answers.silence()
+        if command.by == "local":
+            self._cancel()
+
+    def _cancel(self) -> None:
+        """Stops the response that runs, unless the server has stopped it already."""
+        active = self._requests.active
+        answer = self._answers.get(active) if active is not None else None
+        if answer is None or answer.is_cancelled:
+            return
+        answer.is_void = answer.is_cancelled = True
+        self._reply(client.ResponseCancel(event_id=self._event_id("cancel"), response_id=active))
+
+    def _tool_done(self, command: commands.ToolDone) -> None:
+        """One response for all results of an answer, when the answer is over."""
+        item_id = self._item_id("result")
+        item = client.FunctionCallOutput(id=item_id, call_id=command.call_id, output=_sendable(command.text))
+        self._reply(client.ItemCreate(event_id=self._event_id("result"), item=item))
+        answer = self._answers.with_call(command.call_id)
+        if answer is None:
+            self._requests.want(Request({item_id}))
+            return
+        answer.open_calls.discard(command.call_id)
+        answer.result_items.add(item_id)
+        self._ask_for_results(answer)
+
+    def _ask_for_results(self, answer: Answer) -> None:
+        if answer.is_over and not answer.open_calls and answer.result_items:
+            self._requests.want(Request(answer.result_items))
+            answer.result_items = set()
+
+    def _approve(self, call_id: str, *, is_allowed: bool) -> None:
+        item = client.McpApprovalResponse(id=self._item_id("approve"), approval_request_id=call_id, approve=is_allowed)
+        self._reply(client.ItemCreate(event_id=self._event_id("approve"), item=item))
+        if not is_allowed:
+            # A call that is allowed asks for a response when it has worked.
+            self._requests.want(Request({item.id}))
+
+    def _end_of_turn(self) -> None:
+        if self._turn_bytes < LEAST_TURN_MS * _bytes_per_ms(self._input_format):
+            return
+        self._reply(client.Commit(event_id=self._event_id("end")))
+        self._utterance_ends[""] = self._sent_ms
+        self._turn_bytes = 0
+        self._requests.want(Request())
+
+    def _ask(self) -> None:
+        """Sends the next request for a response, if it is time for it."""
+        if not self._is_ready:
+            return
+        request = self._requests.next(self._next_id("create"))
+        if request is not None:
+            self._numbers += 1
+            wish = None if request.instructions is None else client.ResponseWish(instructions=request.instructions)
+            self._reply(client.ResponseCreate(event_id=request.event_id, response=wish))
+
+    # ------------------------------------------------------------ receiving
+
+    def receive(self, message: str | bytes, now_s: float) -> Received:
+        try:
+            self._understand(server.decode(message), now_s)
+        except server.UNREADABLE as problem:
+            self._unreadable(message, problem)
+        self._ask()
+        found, replies = self._take()
+        return Received(found, replies) if found or replies else _NOTHING
+
+    def _understand(self, message: server.ServerMessage, now_s: float) -> None:
+        match message:
+            case server.AudioDelta():
+                self._audio(message, now_s)
+            case (
+                server.AudioTranscriptDelta()
+                | server.BetaAudioTranscriptDelta()
+                | server.TextDelta()
+                | server.BetaTextDelta()
+            ):
+                self._text_piece(message)
+            case (
+                server.AudioTranscriptDone()
+                | server.BetaAudioTranscriptDone()
+                | server.TextDone()
+                | server.BetaTextDone()
+            ):
+                self._text_done(self._answer(message.response_id), _key(message), message.transcript or message.text)
+            case server.AudioDone(response_id=response_id, item_id=item_id):
+                self._answer(response_id).item(_id(item_id)).is_whole = True
+            case server.SessionUpdated(session=session):
+                self._updated(session or server.SessionPart(), message)
+            case server.SpeechStarted() | server.SpeechStopped() | server.Committed() | server.Cleared():
+                self._person(message, now_s)
+            case server.ResponseCreated(response=response):
+                self._created(_id(response.id if response else None))
+            case server.ResponseDone(response=response):
+                self._done(response or server.ResponsePart())
+            case server.OutputItemAdded(response_id=response_id, item=item):
+                self._answer(response_id)
+                self._item_seen(item)
+            case server.OutputItemDone(response_id=response_id, item=item):
+                self._output_item(self._answer(response_id), item)
+            case server.ArgumentsDone(call_id=call_id, name=name, arguments=arguments):
+                item = server.ItemPart(type="function_call", call_id=call_id, name=name, arguments=arguments)
+                self._answer(message.response_id).arguments.append(item)
+            case server.ItemAdded(item=item) | server.ItemDone(item=item):
+                self._item_seen(item)
+            case server.RateLimitsUpdated(rate_limits=limits):
+                self._limits(limits or [])
+                self._tell(message)
+            case server.Error():
+                self._error(message)
+            case server.McpCallCompleted(item_id=item_id) | server.McpCallFailed(item_id=item_id):
+                self._mcp_call_over(_id(item_id))
+                self._tell(message)
+            case _:
+                if not self._transcript(message):
+                    self._tell(message)
+
+    def _updated(self, session: server.SessionPart, message: server.ServerMessage) -> None:
+        if self._is_ready:
+            self._tell(message)
+            return
+        audio = session.audio or server.AudioPart()
+        formats = []
+        for part, older in ((audio.input, session.input_audio_format), (audio.output, session.output_audio_format)):
+            told = part.format if part is not None and part.format is not None else older
+            found = _format(told, self._config)
+            if found is None:
+                text = f"the server uses the audio format {_shown(told)}, which this program does not know"
+                self._events.append(events.AgentError(text, "unsupported_format", hopeless=True))
+                return
+            formats.append(found)
+        self._is_ready = True
+        self._input_format, self._output_format = formats
+        self._model = session.model or self._model
+        ends_in_s = self._ends_in_s(session.expires_at)
+        self._events.append(events.Ready(_id(session.id), self._input_format, self._output_format, ends_in_s))
+
+    def _ends_in_s(self, expires_at: server.Number) -> float | None:
+        at_s = server.decimal(expires_at)
+        if at_s is None or not self._unix_s or not 0 < at_s - self._unix_s <= MOST_SESSION_S:
+            return None
+        return at_s - self._unix_s
+
+    # ------------------------------------------------------------ the person
+
+    def _person(
+        self,
+        message: server.SpeechStarted | server.SpeechStopped | server.Committed | server.Cleared,
+        now_s: float,
+    ) -> None:
+        match message:
+            case server.SpeechStarted(audio_start_ms=start):
+                self._requests.person_speaks = True
+                self._events.append(events.PersonHeard(self._position_ms(start)))
+                if self._server_interrupts:
+                    self._interrupted(now_s)
+            case server.SpeechStopped(audio_end_ms=end, item_id=item_id):
+                self._requests.person_speaks = False
+                until_ms = self._position_ms(end)
+                self._utterance_ends[_id(item_id)] = until_ms
+                self._events.append(events.PersonPaused(until_ms))
+            case server.Committed(item_id=item_id):
+                self._requests.person_speaks = False
+                self._committed(_id(item_id))
+            case _:
+                self._requests.person_speaks = False
+        while len(self._utterance_ends) > 64:
+            del self._utterance_ends[next(iter(self._utterance_ends))]
+
+    def _committed(self, utterance: str) -> None:
+        """The utterance is part of the conversation; sound that was sent after its end is not."""
+        ends = self._utterance_ends
+        until_ms = ends.pop(utterance, None) or ends.pop("", None) or self._sent_ms
+        self._taken_ms = max(self._taken_ms, until_ms)
+        self._events.append(events.SpeechTaken(self._taken_ms))
+        if not self._is_manual and not self._server_interrupts and self._requests.active is not None:
+            # The server cannot answer while a response runs that it must not interrupt.
+            self._requests.want(Request())
+
+    def _interrupted(self, now_s: float) -> None:
+        """The server has heard the person, and stops by itself what it says."""
+        heard = self._answers.perhaps_heard(now_s)
+        for answer in heard:
+            answer.is_void = True
+        active = self._answers.get(self._requests.active or "")
+        if active is not None:
+            active.is_void = active.is_cancelled = True
+        if heard:
+            self._answers.silence()
+            self._events.append(events.Interrupted(heard[-1].id))
+
+    def _transcript(self, message: server.ServerMessage) -> bool:
+        """Whether the message was one of the person's words."""
+        match message:
+            case server.TranscriptionDelta(item_id=item_id, delta=delta):
+                utterance = _id(item_id)
+                self._pieces[utterance] = self._pieces.get(utterance, "") + (delta or "")
+                self._say_heard(utterance, self._pieces[utterance], final=False)
+            case server.TranscriptionUpdated(item_id=item_id, transcript=transcript, text=text):
+                self._say_heard(_id(item_id), transcript or text or "", final=False)
+            case server.TranscriptionCompleted(item_id=item_id, transcript=transcript, usage=used):
+                self._pieces.pop(_id(item_id), None)
+                self._say_heard(_id(item_id), transcript or "", final=True)
+                model = session_settings.transcription_model(self._config) or self._model
+                if (spent := usage.of_transcription(used, model)) is not None:
+                    self._events.append(spent)
+            case server.TranscriptionFailed(item_id=item_id, error=error):
+                self._pieces.pop(_id(item_id), None)
+                reason = errors.words_of(self._cleaned(error) or server.ErrorPart())
+                self._events.append(events.NotTranscribed(_id(item_id), reason))
+            case _:
+                return False
+        while len(self._pieces) > 16:
+            del self._pieces[next(iter(self._pieces))]
+        return True
+
+    def _say_heard(self, utterance: str, text: str, *, final: bool) -> None:
+        bare = text.strip()[: events.MAX_TEXT_CHARS]
+        if not bare and not final:
+            return
+        is_understood = bare.lower().rstrip(".!… ") not in _INVENTED
+        self._events.append(events.UserTranscript(utterance, bare, final, is_understood))
+
+    # ------------------------------------------------------------ the agent
+
+    def _answer(self, response_id: str | None) -> Answer:
+        """The answer of a response; begins it, where the server has not announced it."""
+        known = response_id or self._requests.active
+        if known is not None and (answer := self._answers.get(known)) is not None:
+            return answer
+        return self._created(_id(known))
+
+    def _created(self, response_id: str) -> Answer:
+        if response_id and (known := self._answers.get(response_id)) is not None:
+            return known
+        if not response_id:
+            self._numbers += 1
+            response_id = f"response {self._numbers}"
+        request = self._requests.created(response_id)
+        is_greeting = request is not None and request.is_greeting
+        answer = self._answers.begin(response_id, is_greeting=is_greeting)
+        self._events.append(events.AnswerBegins(response_id, is_greeting))
+        return answer
+
+    def _audio(self, message: server.AudioDelta, now_s: float) -> None:
+        if not self._is_ready:
+            self._bad("audio before the session has begun")
+            return
+        answer = self._answer(message.response_id)
+        data = message.delta
+        if not data or answer.is_void:
+            return
+        duration_s = len(data) / _bytes_per_ms(self._output_format) / 1000
+        self._answers.sound(answer, _id(message.item_id), len(data), duration_s, now_s)
+        self._events.append(events.AgentAudio(answer.id, data))
+
+    def _text_piece(
+        self,
+        message: server.AudioTranscriptDelta
+        | server.BetaAudioTranscriptDelta
+        | server.TextDelta
+        | server.BetaTextDelta,
+    ) -> None:
+        answer = self._answer(message.response_id)
+        piece = (message.delta or "")[: events.MAX_TEXT_CHARS]
+        answer.pieces.setdefault(_key(message), []).append(piece)
+        answer.has_pieces = True
+        self._events.append(events.AnswerText(answer.id, piece, final=False))
+
+    def _text_done(self, answer: Answer, key: str, text: str | None) -> None:
+        if key in answer.texts_done:
+            return
+        answer.texts_done.add(key)
+        whole = text if text is not None else "".join(answer.pieces.get(key, ()))
+        answer.pieces.pop(key, None)
+        if whole.strip():
+            self._events.append(events.AnswerText(answer.id, whole.strip()[: events.MAX_TEXT_CHARS], final=True))
+
+    def _done(self, response: server.ResponsePart) -> None:
+        """The end of an answer, whatever became of it."""
+        answer = self._answer(response.id)
+        self._requests.done(response.id)
+        if answer.is_over:
+            return
+        answer.is_over = True
+        status, details = response.status or "completed", response.status_details or server.StatusPart()
+        for item in response.output or []:
+            self._output_item(answer, item, is_last=status == "completed")
+        if status == "completed":
+            # A server that tells a call by its arguments alone.
+            for item in answer.arguments:
+                self._output_item(answer, item, is_last=True)
+        for key in tuple(answer.pieces):
+            self._text_done(answer, key, None)
+        if answer.has_pieces:
+            self._events.append(events.AnswerTextEnds(answer.id))
+        if status == "failed":
+            reason, hint, retry_s = errors.failure(self._cleaned(details.error), self._reset_s)
+            self._events.append(events.AnswerFailed(answer.id, reason, hint, retry_s))
+        else:
+            if status == "cancelled" and not answer.is_cancelled and self._server_interrupts and answer.has_sound:
+                # A server that does not tell when it hears the person.
+                answer.is_void = True
+                self._events.append(events.Interrupted(answer.id))
+            self._events.append(events.AnswerEnds(answer.id, _WHY.get(status, events.Why.COMPLETE)))
+        if (spent := usage.of_response(response.usage, self._model)) is not None:
+            self._events.append(spent)
+        self._ask_for_results(answer)
+
+    # ------------------------------------------------------------ items and tools
+
+    def _item_seen(self, item: server.ItemPart | None) -> None:
+        if item is None:
+            return
+        self._requests.acknowledged(_id(item.id))
+        if item.type == "mcp_approval_request":
+            self._approval_asked(item)
+
+    def _output_item(self, answer: Answer, item: server.ItemPart | None, *, is_last: bool = False) -> None:
+        """is_last: the answer is complete, so its calls are too, whether or not they say so."""
+        if item is None:
+            return
+        if item.type == "message":
+            if (known := answer.items.get(_id(item.id))) is not None:
+                known.is_whole = True
+            for index, part in enumerate(item.content or []):
+                key = f"{_id(item.id)}/{index}"
+                if (part.transcript or part.text) and (is_last or key in answer.pieces):
+                    self._text_done(answer, key, part.transcript or part.text)
+        elif item.type == "function_call" and item.status != "incomplete" and (is_last or not answer.is_void):
+            self._call(answer, item)
+        elif item.type == "mcp_approval_request":
+            self._approval_asked(item)
+
+    def _call(self, answer: Answer, item: server.ItemPart) -> None:
+        """A call that cannot be understood is answered with an error, because the agent waits for the answer."""
+        call_id = item.call_id
+        if not call_id:
+            self._bad("function_call without call_id")
+            return
+        if call_id in self._calls_seen:
+            return
+        self._calls_seen.add(call_id)
+        answer.open_calls.add(call_id)
+        parameters = _parameters(item.arguments)
+        if not item.name:
+            problem = "The call names no tool."
+        elif parameters is None:
+            problem = "The arguments must be a JSON object. Nothing was done; call it again so."
+        else:
+            self._events.append(events.ToolCall(item.name, call_id, parameters))
+            return
+        self.refused_calls += 1
+        self._events.append(events.Malformed(f"function_call: {problem}"))
+        self._tool_done(commands.ToolDone(call_id, problem))
+
+    def _approval_asked(self, item: server.ItemPart) -> None:
+        request_id = item.id or ""
+        if not request_id or request_id in self._approvals_seen:
+            return
+        self._approvals_seen.add(request_id)
+        parameters = _parameters(item.arguments)
+        if not item.name or parameters is None:
+            self._bad("mcp_approval_request without a name or an object of arguments")
+            self._approve(request_id, is_allowed=False)
+            return
+        asked = events.ApprovalAsked(request_id, item.server_label or "", item.name, "", parameters)
+        self._events.append(asked)
+
+    def _mcp_call_over(self, item_id: str) -> None:
+        """The agent says nothing of the result by itself."""
+        if item_id not in self._mcp_calls:
+            self._mcp_calls.add(item_id)
+            self._requests.want(Request())
+
+    # ------------------------------------------------------------ errors
+
+    def _error(self, message: server.Error) -> None:
+        told = message.error
+        if not isinstance(told, server.ErrorPart):
+            beside = None if message.code is None else str(message.code)
+            told = server.ErrorPart(message=told or message.message, code=beside)
+        error = self._cleaned(told) or told
+        purpose = (error.event_id or "").partition("-")[0]
+        code, words = errors.code_of(error), errors.words_of(error)
+        is_active = errors.is_active(error)
+        if purpose == "create" or (error.event_id is None and is_active):
+            self._request_refused(error, words, is_active=is_active)
+        elif not self._is_ready and (purpose == "update" or (not error.event_id and code not in errors.CLOSING)):
+            named = f"{words} (field {one_line(error.param)[:100]})" if error.param else words
+            self._events.append(events.AgentError(named, "refused_session", hopeless=True))
+        elif purpose in _HARMLESS_IDS or errors.is_harmless(error):
+            self._events.append(events.Notice("error", {"code": code, "message": words}))
+        elif purpose == "say":
+            self._events.append(events.AnswerFailed(None, f"the server did not take the message: {words}"))
+        else:
+            self._events.append(events.AgentError(words, code or None))
+
+    def _request_refused(self, error: server.ErrorPart, words: str, *, is_active: bool) -> None:
+        is_ours = self._requests.is_refusal(error.event_id)
+        mistaken = self._requests.refused(error.event_id, is_active=is_active)
+        if mistaken is not None and mistaken.is_greeting and self._requests.active is not None:
+            self._events.append(events.AnswerBegins(self._requests.active, is_greeting=False))
+        if is_active or errors.is_harmless(error) or not is_ours:
+            self._events.append(events.Notice("error", {"code": errors.code_of(error), "message": words}))
+            return
+        reason, hint, retry_s = errors.failure(error, self._reset_s)
+        self._events.append(events.AnswerFailed(None, reason, hint, retry_s))
+
+    def _limits(self, limits: Sequence[server.RateLimitPart]) -> None:
+        resets = [server.decimal(limit.reset_seconds) for limit in limits if limit.name == "tokens"]
+        self._reset_s = next((reset for reset in resets if reset is not None and reset > 0), self._reset_s)
+
+    def _unreadable(self, message: str | bytes, problem: Exception) -> None:
+        try:
+            kind = server.type_of(message)
+        except server.UNREADABLE as worse:
+            self._bad(_why(worse))
+            return
+        if kind in server.SERVER_TYPES:
+            self._bad(f"{kind}: {_why(problem)}")
+            return
+        self.unknown += 1
+        self._events.append(events.Unknown(kind[:_MAX_QUOTED_CHARS]))
+
+    def _bad(self, why: str) -> None:
+        self.malformed += 1
+        self._events.append(events.Malformed(why))
+
+    # ------------------------------------------------------------ inside
+
+    def _tell(self, message: server.ServerMessage) -> None:
+        kind = str(message.__struct_config__.tag)
+        # Only plain fields: an item may hold all that was said, and is not for logs.
+        fields = {
+            name: value
+            for name in message.__struct_fields__
+            if isinstance(value := getattr(message, name), str | int | float)
+            and name not in ("arguments", "text", "transcript", "delta")
+        }
+        self._events.append(events.Notice(kind, fields))
+
+    @property
+    def _sent_ms(self) -> int:
+        return int(self._sent_bytes / _bytes_per_ms(self._input_format))
+
+    def _position_ms(self, told: server.Number) -> int:
+        """A position in the sound that was sent. One beyond its end, or none, is its end."""
+        found = server.number(told)
+        return min(max(found, 0), self._sent_ms) if found is not None else self._sent_ms
+
+    def _item(self, purpose: _For, role: Literal["user", "assistant", "system"], kind: str, text: str) -> str:
+        item_id = self._item_id(purpose)
+        content = [client.Content(type=kind, text=_sendable(text))]
+        message = client.Message(id=item_id, role=role, content=content)
+        self._reply(client.ItemCreate(event_id=self._event_id(purpose), item=message))
+        return item_id
+
+    def _item_id(self, purpose: _For) -> str:
+        """At most 32 characters, as OpenAI wants it."""
+        self._numbers += 1
+        return f"parleyd_{purpose}_{self._numbers}"
+
+    def _next_id(self, purpose: _For) -> str:
+        return f"{purpose}-{self._numbers + 1}"
+
+    def _event_id(self, purpose: _For) -> str:
+        self._numbers += 1
+        return f"{purpose}-{self._numbers}"
+
+    def _reply(self, message: client.ClientMessage) -> None:
+        self._replies.append(client.encode(message))
+
+    def _take(self) -> tuple[list[events.AgentEvent], list[bytes]]:
+        found, self._events = self._events, []
+        replies, self._replies = self._replies, []
+        return found, replies
+
+    def _cleaned(self, error: server.ErrorPart | None) -> server.ErrorPart | None:
+        """A server may repeat the key in its words."""
+        if error is None or not error.message:
+            return error
+        return msgspec.structs.replace(error, message=without(error.message, self._secrets))
+
+
+def _id(told: str | None) -> str:
+    return (told or "")[:MOST_ID_CHARS]
+
+
+def _key(
+    message: server.AudioTranscriptDelta
+    | server.BetaAudioTranscriptDelta
+    | server.TextDelta
+    | server.BetaTextDelta
+    | server.AudioTranscriptDone
+    | server.BetaAudioTranscriptDone
+    | server.TextDone
+    | server.BetaTextDone,
+) -> str:
+    """The text of the answer to which a message belongs."""
+    return f"{_id(message.item_id)}/{server.number(message.content_index) or 0}"
+
+
+def _format(told: object, config: OpenAI) -> AudioFormat | None:
+    """The format that is in force. A server that tells none has the one that was asked for, or the protocol's own.
+    None: a format that is not known here."""
+    if isinstance(told, server.FormatPart):
+        name, rate = told.type, server.number(told.rate)
+    else:
+        name, rate = (told if isinstance(told, str) else None), None
+    match name:
+        case None | "":
+            return session_settings.FORMATS[config.audio_format or "pcm"]
+        case "audio/pcm" | "pcm16" | "pcm":
+            # Playback resamples any of these.
+            return AudioFormat("pcm", rate or 24_000) if rate is None or 8_000 <= rate <= 48_000 else None
+        case "audio/pcmu" | "g711_ulaw":
+            return session_settings.FORMATS["pcmu"]
+        case "audio/pcma" | "g711_alaw":
+            return session_settings.FORMATS["pcma"]
+        case _:
+            return None
+
+
+def _shown(told: object) -> str:
+    name = told.type if isinstance(told, server.FormatPart) else told
+    return repr(name)[:_MAX_QUOTED_CHARS]
+
+
+def _bytes_per_ms(fmt: AudioFormat) -> float:
+    return fmt.rate_hz * fmt.sample_bytes / 1000
+
+
+def _parameters(arguments: object) -> dict[str, object] | None:
+    """The arguments of a call, which come as JSON in a text; None if they are no object."""
+    if arguments is None or arguments == "":
+        return {}
+    if isinstance(arguments, str):
+        try:
+            arguments = json.loads(arguments)
+        except (ValueError, RecursionError):
+            return None
+    return arguments if isinstance(arguments, dict) else None
+
+
+def _data_url(attachment: commands.Prepared) -> str:
+    return f"data:{attachment.media_type};base64,{base64.b64encode(attachment.data).decode('ascii')}"
+
+
+def _sendable(text: str) -> str:
+    """Replaces unpaired surrogates (from arguments or file names), which UTF-8 cannot represent, by question marks."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _why(problem: Exception) -> str:
+    """The reason as one line that contains no part of the message."""
+    if isinstance(problem, RecursionError):
+        return "nested too deeply"
+    if isinstance(problem, UnicodeError):
+        return "not UTF-8"
+    if str(problem).startswith("Invalid value"):
+        return "two types in one message"
+    return str(problem)[: 2 * _MAX_QUOTED_CHARS]

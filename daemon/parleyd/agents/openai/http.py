@@ -1,0 +1,88 @@
+"""HTTP requests to the server beside its sessions: what it says of a model, and text to speech.
+
+The key goes over TLS or to this machine only, and appears in no message of this program.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import ssl
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from parleyd import __version__
+from parleyd.agents.openai import address
+from parleyd.agents.openai.endings import judge_http
+from parleyd.config.openai_section import OpenAI
+from parleyd.core.endings import DialError, Ending, EndingKind
+from parleyd.core.text import one_line, without
+from parleyd.host import authorities, unreachable
+from parleyd.host.reaching import Deadline
+from parleyd.host.requests import open_http
+
+_MOST_ANSWER_BYTES = 256 * 1024
+_PIECE_BYTES = 16 * 1024
+
+
+def get(config: OpenAI, key: str | None, path: tuple[str, ...], timeout_s: float) -> str:
+    """The body of the answer with status 200; blocks. Raises DialError for all other answers, and without an answer."""
+    with _request(config, key, "GET", path, None, timeout_s) as answer:
+        return _read(answer).decode("utf-8", "replace")
+
+
+def post(config: OpenAI, key: str | None, path: tuple[str, ...], body: bytes, timeout_s: float) -> Iterator[bytes]:
+    """The body of the answer with status 200, piece by piece; blocks. body: JSON. timeout_s: for connecting, and for
+    each piece. Raises DialError as get() does, also between pieces."""
+    with _request(config, key, "POST", path, body, timeout_s) as answer:
+        while piece := answer.read1(_PIECE_BYTES):
+            yield piece
+
+
+@contextlib.contextmanager
+def _request(
+    config: OpenAI, key: str | None, method: str, path: tuple[str, ...], body: bytes | None, timeout_s: float
+) -> Iterator[http.client.HTTPResponse]:
+    """Follows no redirect, because the key would be sent there."""
+    address.server(config)
+    address.check_key(config, key)
+    url = urlsplit(address.http_url(config, *path))
+    headers = {"User-Agent": f"parleyd/{__version__}", "Connection": "close", **address.headers(config, key)}
+    if body is not None:
+        headers["Content-Type"] = "application/json"
+    secrets = [key] if key else []
+    where = one_line(url.netloc)
+    opening = Deadline(timeout_s)
+    try:
+        with opening:
+            way = open_http(url, (), opening, tls=authorities.context())
+        with contextlib.closing(way.connection) as connection:
+            assert connection.sock is not None
+            connection.sock.settimeout(timeout_s)
+            target = way.prefix + url.path + (f"?{url.query}" if url.query else "")
+            connection.request(method, target, body, {**headers, **way.headers})
+            with way.answer() as answer:
+                if answer.status != 200:
+                    text = without(_read(answer).decode("utf-8", "replace"), secrets)
+                    raise DialError(judge_http(answer.status, text))
+                yield answer
+    except (OSError, http.client.HTTPException, ValueError) as problem:
+        raise DialError(_no_answer(problem, where, timeout_s)) from None
+
+
+def _read(answer: http.client.HTTPResponse) -> bytes:
+    body = b""
+    while len(body) < _MOST_ANSWER_BYTES and (piece := answer.read1(_MOST_ANSWER_BYTES - len(body))):
+        body += piece
+    return body
+
+
+def _no_answer(problem: Exception, where: str, timeout_s: float) -> Ending:
+    """problem: its text is not repeated if it could contain the request."""
+    check = "check the network and openai.base_url"
+    if isinstance(problem, ValueError) and not isinstance(problem, UnicodeError | ssl.SSLError):
+        return Ending(EndingKind.RETRY, f"{where} cannot be asked", check)
+    found = unreachable.trouble(problem, where)
+    reason = f"{where} did not answer within {timeout_s:g} s" if type(problem) is TimeoutError else found.reason
+    kind = EndingKind.FINAL if found.is_lasting else EndingKind.RETRY
+    return Ending(kind, one_line(reason), found.hint or check)

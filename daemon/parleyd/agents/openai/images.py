@@ -1,0 +1,42 @@
+"""Pictures for the agent, which go into the message itself. Pure, but for reading them.
+
+A picture stands in front of all sound of the microphone on the same connection: four megabytes are five and a half of
+text, and half a minute on a slow line.
+"""
+
+from __future__ import annotations
+
+from parleyd.agents.commands import Prepared
+from parleyd.agents.provider import Attachment, UploadError
+
+MOST_BYTES = 4 * 1024 * 1024
+MEDIA_TYPES = {"image/png": MOST_BYTES, "image/jpeg": MOST_BYTES}
+# By the first bytes: the name of a file proves nothing, and a server refuses what is not what it is called.
+_SIGNATURES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
+
+_PIECE_BYTES = 256 * 1024
+
+
+def prepare(attachment: Attachment) -> Prepared:
+    """Reads a picture. Raises UploadError, and the errors of attachment.read."""
+    if attachment.size_bytes > MOST_BYTES:
+        raise _too_large(attachment.name, attachment.size_bytes)
+    data = bytearray()
+    while piece := attachment.read(_PIECE_BYTES):
+        data += piece
+        if len(data) > MOST_BYTES:
+            raise _too_large(attachment.name, len(data))
+    found = media_type(bytes(data[:16]))
+    if found is None:
+        raise UploadError(f"{attachment.name} is neither a PNG nor a JPEG picture", "convert it; other files cannot go")
+    return Prepared(attachment.name, found, data=bytes(data))
+
+
+def media_type(beginning: bytes) -> str | None:
+    """The type of a picture by its first bytes; None if it is neither PNG nor JPEG."""
+    return next((name for signature, name in _SIGNATURES.items() if beginning.startswith(signature)), None)
+
+
+def _too_large(name: str, size_bytes: int) -> UploadError:
+    size, most = size_bytes / 1024 / 1024, MOST_BYTES // 1024 // 1024
+    return UploadError(f"{name} is too large: {size:.1f} MB, at most {most} MB can go", "make the picture smaller")

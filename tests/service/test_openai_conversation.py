@@ -1,0 +1,242 @@
+"""The whole daemon in conversations over the OpenAI Realtime protocol, with the embedded agent's ears and voice."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+
+import pytest
+from realtime_plays import QUESTION, STORY, config, daemon, embedded, scripted
+
+from parleyd.agents.provider import Attachment
+from parleyd.config.openai_section import Transcription
+from parleyd.config.schema import BargeIn, Session, Wake
+from parleyd.core import events
+from parleyd.core.states import State
+
+PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII=")
+TRANSCRIBED = {"transcription": Transcription(mode="on", model="gpt-transcribe")}
+
+
+def test_a_spoken_question_is_answered_and_acknowledged_and_counted(tmp_path: Path) -> None:
+    with embedded() as agent, daemon(config(agent, openai=TRANSCRIBED), state_directory=tmp_path) as one:
+        one.say(QUESTION)
+        assert one.expect(events.Heard, lambda event: event.final).text == QUESTION
+        assert one.expect(events.AnswerText).text.startswith("It is ")
+        ended = one.expect(events.AnswerEnded)
+        assert ended.finished
+        assert ended.heard_ms > 500
+        [spent] = one.of(events.Spent)
+        assert spent.model == "gpt-realtime-2.1"
+        assert spent.tokens["audio_out"] > 0
+        assert one.service._outbox.kept_ms == 0
+        usage = one.service.usage()
+        assert usage["money_today"] > 0
+        assert usage["tokens_today"] == {**spent.tokens}
+        record = agent.wait_connection()
+        assert record.deviations == []
+        assert not record.events_of("response.create"), "the server answers speech by itself"
+        assert not record.events_of("conversation.item.truncate")
+
+
+def test_the_server_interrupts_and_is_told_what_was_heard() -> None:
+    with embedded() as agent, daemon(config(agent, openai=TRANSCRIBED)) as one:
+        one.say(STORY)
+        one.expect(events.AnswerStarted)
+        one.say("Stop it now, please.", after_ms=1500)
+        cut = one.expect(events.BargedIn)
+        assert cut.by == "server"
+        ended = one.expect(events.AnswerEnded)
+        assert not ended.finished
+        record = agent.wait_connection()
+        truncated = record.wait_event("conversation.item.truncate")
+        assert 0 < truncated["audio_end_ms"] <= ended.total_ms
+        assert abs(truncated["audio_end_ms"] - cut.heard_ms) <= 1
+        assert not record.events_of("response.cancel"), "it would race with the server's own"
+        one.expect(events.AnswerEnded, lambda event: event.answer > ended.answer)
+        assert record.deviations == []
+
+
+def test_this_side_interrupts_and_cancels() -> None:
+    settings_of = {"barge_in": BargeIn(mode="local", confirm_ms=240)}
+    with (
+        embedded("agent: {stream_speed: 2}") as agent,
+        daemon(config(agent, openai=TRANSCRIBED, **settings_of)) as one,
+    ):
+        one.say(STORY)
+        one.expect(events.AnswerStarted)
+        one.say("Stop it now, please. That is enough.", after_ms=1500)
+        cut = one.expect(events.BargedIn)
+        assert cut.by == "local"
+        record = agent.wait_connection()
+        truncated = record.wait_event("conversation.item.truncate")
+        assert abs(truncated["audio_end_ms"] - cut.heard_ms) <= 1
+        asked = record.events_of("session.update")[0]["session"]["audio"]["input"]["turn_detection"]
+        assert asked["interrupt_response"] is False
+        assert record.wait_event("response.cancel")["response_id"]
+        one.expect(events.AnswerEnded, lambda event: event.finished)
+        assert record.deviations == []
+
+
+def test_a_tool_is_declared_and_called_and_its_result_is_spoken() -> None:
+    replies = "replies: [{heard: clock, say: 'Done: {result}', tool: {name: get_time}}]"
+    with embedded(f"agent: {{{replies}}}") as agent, daemon(config(agent)) as one:
+        one.service.say("Read the clock.")
+        assert one.expect(events.ToolEnded).name == "get_time"
+        assert one.expect(events.AnswerText).text.startswith("Done: ")
+        record = agent.wait_connection()
+        names = [tool["name"] for tool in record.events_of("session.update")[0]["session"]["tools"]]
+        assert "get_time" in names
+        assert len(record.events_of("response.create")) == 2
+        assert record.deviations == []
+
+
+def test_a_typed_text_interrupts_and_has_an_answer_of_its_own() -> None:
+    with embedded("agent: {stream_speed: 2}") as agent, daemon(config(agent)) as one:
+        one.say(STORY)
+        started = one.expect(events.AnswerStarted)
+        one.service.say(QUESTION)
+        ended = one.expect(events.AnswerEnded)
+        assert (ended.answer, ended.finished) == (started.answer, False)
+        answer = one.expect(events.AnswerText, lambda event: event.text.startswith("It is "))
+        assert answer.answer > started.answer
+        one.expect(events.AnswerEnded, lambda event: event.answer == answer.answer and event.finished)
+        record = agent.wait_connection()
+        assert record.events_of("response.cancel")
+        assert len(record.events_of("conversation.item.truncate")) == 1
+        assert record.deviations == []
+
+
+def test_a_picture_goes_inline() -> None:
+    with embedded() as agent, daemon(config(agent, wake=Wake(mode="manual"))) as one:
+        one.service.wake()
+        one.expect(events.SessionOpened)
+        one.service.send_file(Attachment("a.png", "image/png", len(PNG), io.BytesIO(PNG).read), "What is this?")
+        one.expect(events.AnswerEnded)
+        [*_, item] = agent.wait_connection().events_of("conversation.item.create")
+        kinds = [part["type"] for part in item["item"]["content"]]
+        assert kinds == ["input_image", "input_text"]
+        assert agent.connections[-1].deviations == []
+
+
+def test_the_greeting_is_asked_for() -> None:
+    with embedded() as agent, daemon(config(agent, wake=Wake(mode="manual"))) as one:
+        one.service.wake()
+        greeting = one.expect(events.AnswerText)
+        assert greeting.greeting
+        [create] = agent.wait_connection().events_of("response.create")
+        assert create["response"]["instructions"].startswith("Be brief.")
+
+
+def test_an_idle_session_is_hung_up() -> None:
+    with embedded() as agent, daemon(config(agent, session=Session(idle_timeout_s=1, false_wake_s=1))) as one:
+        one.say(QUESTION)
+        one.expect(events.AnswerEnded)
+        one.expect_state(State.ASLEEP)
+        assert agent.wait_connection().wait_closed().code == 1000
+
+
+@pytest.mark.parametrize("step", ["do: drop", "do: reset", "do: close, code: 1011"])
+def test_after_a_lost_line_the_conversation_goes_on_with_its_items(step: str) -> None:
+    """The second question is asked again, and what was said before is known."""
+    text = scripted(f"on: speech, nth: 2, {step}")
+    with embedded(text) as agent, daemon(config(agent, openai=TRANSCRIBED)) as one:
+        one.say(QUESTION)
+        one.expect(events.AnswerEnded)
+        one.say("Tell me a story.", after_ms=600)
+        again = one.expect(events.SessionOpened, lambda event: event.resent_ms > 0)
+        assert again.resent_ms > 500
+        one.expect(events.Heard, lambda event: event.final and event.text == STORY)
+        items = [
+            (message["item"]["role"], message["item"]["content"][0]["type"])
+            for message in agent.connections[-1].events_of("conversation.item.create")
+        ]
+        assert items == [("user", "input_text"), ("assistant", "output_text")]
+        assert agent.connections[-1].deviations == []
+
+
+def test_a_server_that_is_killed_in_mid_answer() -> None:
+    text = scripted("on: speaking, after_s: 0.5, do: reset", agent="stream_speed: 2")
+    with embedded(text) as agent, daemon(config(agent, openai=TRANSCRIBED)) as one:
+        one.say(STORY)
+        one.expect(events.AnswerStarted)
+        one.expect(events.SessionEnded)
+        one.expect(events.SessionOpened)
+        one.service.say(QUESTION)
+        one.expect(events.AnswerText, lambda event: event.text.startswith("It is "))
+
+
+@pytest.mark.parametrize(
+    ("key", "word"), [("wrong", "key is not accepted"), (None, "key")], ids=["a wrong key", "no key"]
+)
+def test_a_bad_key_is_final_and_said_once(key: str | None, word: str) -> None:
+    with embedded("agent: {api_key: right}") as agent, daemon(config(agent), key) as one:
+        one.say(QUESTION)
+        trouble = one.expect(events.Trouble, lambda event: event.part == "agent")
+        assert word in trouble.text
+        assert "openai.api_key" in (trouble.hint or "")
+
+
+def test_a_refused_session_names_what_is_wrong() -> None:
+    with embedded() as agent, daemon(config(agent, openai={"voice": "nobody"})) as one:
+        one.say(QUESTION)
+        trouble = one.expect(events.Trouble, lambda event: event.part == "agent")
+        assert "voice" in trouble.text
+
+
+def test_a_response_that_fails_is_told_and_asked_for_again() -> None:
+    failed = "{status: failed, message: 'Rate limit reached. Please try again in 0.3s.'}"
+    with embedded(scripted(more=f"  responses: [{failed}]\n")) as agent, daemon(config(agent)) as one:
+        one.service.say(QUESTION)
+        told = one.expect(events.AnswerFailed)
+        assert "limit" in told.text
+        one.expect(events.AnswerText, lambda event: event.text.startswith("It is "))
+        one.expect(events.AnswerEnded)
+
+
+def test_a_response_without_credit_is_not_asked_for_again() -> None:
+    failed = "{status: failed, code: insufficient_quota, message: 'You exceeded your current quota.'}"
+    with embedded(scripted(more=f"  responses: [{failed}]\n")) as agent, daemon(config(agent)) as one:
+        one.service.say(QUESTION)
+        told = one.expect(events.AnswerFailed)
+        assert "credit" in told.text
+        assert "credit" in (told.hint or "")
+
+
+@pytest.mark.parametrize(
+    "dialect",
+    [
+        "null_formats: true, item_events: created, truncated: false, error_codes: false, expires_at: false, "
+        "usage: false, models: false",
+        "turn_detection: [semantic_vad]",
+    ],
+)
+def test_dialects(dialect: str) -> None:
+    text = f"agent: {{realtime: {{dialect: {{{dialect}}}}}}}"
+    with embedded(text) as agent, daemon(config(agent)) as one:
+        one.say(STORY)
+        one.expect(events.AnswerStarted)
+        one.service.say(QUESTION)
+        one.expect(events.AnswerText, lambda event: event.text.startswith("It is "))
+        assert one.service.usage()["refused"] is None
+
+
+@pytest.mark.parametrize("audio_format", ["pcmu", "pcma"])
+def test_formats_for_metered_links(audio_format: str) -> None:
+    with embedded() as agent, daemon(config(agent, openai={**TRANSCRIBED, "audio_format": audio_format})) as one:
+        one.say(QUESTION)
+        assert one.expect(events.Heard, lambda event: event.final).text == QUESTION
+        assert one.expect(events.AnswerEnded).heard_ms > 500
+
+
+def test_a_session_that_nears_its_end_is_exchanged_in_a_pause() -> None:
+    """The server told its end at the beginning; what was said is in the next session's items."""
+    with embedded("agent: {realtime: {max_session_s: 63}}") as agent, daemon(config(agent)) as one:
+        one.service.say(QUESTION)
+        one.expect(events.AnswerEnded)
+        one.expect(events.SessionEnded)
+        one.expect(events.SessionOpened)
+        items = agent.connections[-1].events_of("conversation.item.create")
+        assert [item["item"]["role"] for item in items][:2] == ["user", "assistant"]
+        assert State.ASLEEP.value not in [event.after for event in one.of(events.StateChanged)]

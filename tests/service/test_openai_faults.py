@@ -1,0 +1,85 @@
+"""Faults of a server of the OpenAI Realtime protocol: the daemon survives them, and no utterance is lost."""
+
+from __future__ import annotations
+
+import pytest
+from realtime_plays import QUESTION, STORY, config, daemon, embedded, scripted
+
+from parleyd.core import events
+
+TRIGGERS = ("ready", "speech", "transcript", "speaking")
+LINES = ("do: drop", "do: reset", "do: close, code: 1011", "do: close, code: 1001", "do: stall, seconds: 3")
+
+
+@pytest.mark.parametrize("fault", LINES)
+@pytest.mark.parametrize("trigger", TRIGGERS)
+def test_faults_of_the_line_lose_no_question(trigger: str, fault: str) -> None:
+    """Each question that was spoken is answered, in whichever session."""
+    with embedded(scripted(f"on: {trigger}, {fault}")) as agent, daemon(config(agent)) as one:
+        one.say(QUESTION)
+        one.expect(events.AnswerText, lambda event: event.text.startswith("It is "))
+        one.expect(events.AnswerEnded)
+        one.say(STORY, after_ms=600)
+        one.expect(events.AnswerText, lambda event: event.text.startswith("Once upon a time"))
+        assert not one.of(events.SpeechLost)
+        assert [record.deviations for record in agent.connections] == [[] for _ in agent.connections]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *(
+            f"do: malformed, kind: {kind}"
+            for kind in (
+                "bad_json",
+                "not_object",
+                "missing_type",
+                "missing_fields",
+                "wrong_types",
+                "bad_base64",
+                "binary",
+            )
+        ),
+        "do: oversized, mebibytes: 2",
+        "do: duplicate_metadata",
+        "do: unknown_event, name: rainbow",
+        "do: error, error_type: server_error, message: Too late.",
+        "do: error, shape: flat, error_type: server_error, message: Too late.",
+        "do: send, times: 3000, messages: [{type: rainbow}]",
+        "do: send, times: 300, messages: [{type: response.done}, {type: response.created}]",
+        "do: send, messages: [{type: input_audio_buffer.committed, item_id: x}]",
+    ],
+)
+def test_odd_messages_do_no_harm(fault: str) -> None:
+    with embedded(scripted(f"on: speech, {fault}")) as agent, daemon(config(agent)) as one:
+        one.say(QUESTION)
+        one.expect(events.AnswerText, lambda event: event.text.startswith("It is "))
+        one.service.say(STORY)
+        one.expect(events.AnswerText, lambda event: event.text.startswith("Once upon a time"))
+
+
+def test_stale_sound_of_a_cancelled_answer_is_not_played() -> None:
+    text = scripted("on: interruption, do: stale_audio, duration_ms: 3000", agent="stream_speed: 2")
+    with embedded(text) as agent, daemon(config(agent)) as one:
+        one.say(STORY)
+        one.expect(events.AnswerStarted)
+        one.say("Stop it now, please.", after_ms=1200)
+        one.expect(events.BargedIn)
+        one.say(QUESTION, after_ms=1200)
+        one.expect(events.AnswerEnded, lambda event: event.finished)
+        assert len({event.answer for event in one.of(events.AnswerStarted)}) <= 3
+
+
+@pytest.mark.parametrize("how", ["{come: missing}", "{come: failed}", "{come: after_answer}", "{come: after_next}"])
+def test_transcripts_that_are_late_or_never_come(how: str) -> None:
+    from parleyd.config.openai_section import Transcription
+
+    openai = {"transcription": Transcription(mode="on", model="gpt-transcribe")}
+    text = scripted(more=f"  transcription: [{how}]\n")
+    with embedded(text) as agent, daemon(config(agent, openai=openai)) as one:
+        one.say(QUESTION)
+        one.expect(events.AnswerEnded)
+        one.say(STORY, after_ms=600)
+        one.expect(events.AnswerText, lambda event: event.text.startswith("Once upon a time"))
+        assert not one.of(events.SpeechLost)
+        assert len(agent.connections) == 1
