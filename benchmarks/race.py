@@ -1,11 +1,11 @@
 """The race: parleyd and the official Python SDK, on one virtual sound card, against one server that knows neither.
 
-    scripts/bench [--short] [--rounds N] [--only PART]... [--before FOLDER] [--out FOLDER] [--list]
+    scripts/bench [--short] [--rounds N] [--only PART]... [--before FOLDER] [--without-sdk] [--out FOLDER] [--list]
 
 Every part is measured for one racer after the other, in rounds, so that whatever else the machine does meets all of
 them alike; the tables have the medians over the rounds. The server is plain_agent.py. Absolute figures are this
-machine's; what counts are the ratios within a run. --short: one round of the least length, which shows that the parts run; its
-figures say nothing. --before: a second daemon, of another checkout, in the same rounds.
+machine's; what counts are the ratios within a run. --short: one round of the least length, which shows that the parts
+run; its figures say nothing. --before: a second daemon, of another checkout, in the same rounds.
 
 Printed as tables; in the folder also race.json, with every single measurement, and pictures where there is matplotlib.
 """
@@ -86,9 +86,10 @@ def tone(seconds: float, hz: float = 500.0) -> bytes:
 class Race:
     """values: part → row → the single measurements, in rounds. notes: part → what has to be known about it."""
 
-    def __init__(self, card: Any, length: Length, before: Path | None) -> None:
+    def __init__(self, card: Any, length: Length, before: Path | None, *, with_sdk: bool) -> None:
         self.card, self.length = card, length
         self.before = before
+        self.with_sdk = with_sdk
         self.agent = PlainAgent()
         self.url = f"http://127.0.0.1:{self.agent.port}"
         with Voice() as voice:
@@ -109,7 +110,15 @@ class Race:
 
     def everybody(self) -> Iterator[tuple[str, AbstractContextManager[racers.Running]]]:
         yield from self.daemons()
-        yield "SDK", racers.sdk(self.card, self.url)
+        yield from self.sdks()
+
+    def sdks(self) -> Iterator[tuple[str, AbstractContextManager[racers.Running]]]:
+        if self.with_sdk:
+            yield "SDK", racers.sdk(self.card, self.url)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return ("parleyd", "SDK") if self.with_sdk else ("parleyd",)
 
     def woken(self, racer: racers.Running, known: int) -> None:
         """Until its session is open. The SDK opens one by itself. known: how many sessions there were."""
@@ -215,8 +224,7 @@ def hearing(race: Race) -> None:
     # The gaps differ, so that bursts meet each phase of a racer's chunks.
     gaps = [silent + bytes(2 * race.dice.randrange(RATE_HZ // 4)) for _ in range(bursts)]
     played = b"".join(gap + loud for gap in gaps) + silent
-    contenders = [*race.daemons("gate: {uplink: open}"), ("SDK", racers.sdk(race.card, race.url))]
-    for name, starting in contenders:
+    for name, starting in (*race.daemons("gate: {uplink: open}"), *race.sdks()):
         known = len(race.agent.opened_s)
         with starting as racer, race.card.listen("mic_in.monitor") as microphone:
             race.woken(racer, known)
@@ -257,7 +265,7 @@ def _arrivals(pieces: list[tuple[float, bytes]]) -> list[float]:
 
 def starting(race: Race) -> None:
     """from exec to a session, ms: of the clock, and of the processor"""
-    for name, start in (*race.daemons("wake: {mode: always}"), ("SDK", racers.sdk(race.card, race.url))):
+    for name, start in (*race.daemons("wake: {mode: always}"), *race.sdks()):
         known = len(race.agent.opened_s)
         with start as racer:
             opened_s = race.agent.wait_session(known)
@@ -268,7 +276,7 @@ def starting(race: Race) -> None:
 def waking(race: Race) -> None:
     """from the first sound of a voice to its first byte at the server, ms, by the round trip to it"""
     for latency_ms in race.length.latencies_ms:
-        for name in ("parleyd", "SDK"):
+        for name in race.names:
             far = racers.FarServer(race.agent.port, latency_ms)
             url = f"http://127.0.0.1:{far.port}"
             if name == "SDK":
@@ -294,7 +302,7 @@ def waking(race: Race) -> None:
 
 def recovery(race: Race) -> None:
     """from the network's return to a session, ms; it was away for some seconds"""
-    for name in ("parleyd", "SDK"):
+    for name in race.names:
         far = racers.FarServer(race.agent.port, 0)
         url = f"http://127.0.0.1:{far.port}"
         known = len(race.agent.opened_s)
@@ -536,6 +544,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", action="append", default=[], choices=[*PARTS, *ONCE], help="may be given again")
     parser.add_argument("--before", type=Path, metavar="FOLDER", help="a checkout whose daemon is measured beside")
+    parser.add_argument(
+        "--without-sdk", action="store_true", help="leave out the official SDK, which is installed once"
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "measurements", metavar="FOLDER")
     parser.add_argument("--list", action="store_true", help="what the parts measure")
     args = parser.parse_args()
@@ -546,7 +557,7 @@ def main() -> None:
     card = vcard.VirtualCard()
     room = None
     try:
-        race = Race(card, SHORT if args.short else FULL, args.before)
+        race = Race(card, SHORT if args.short else FULL, args.before, with_sdk=not args.without_sdk)
         noise = np.random.default_rng(1).normal(0.0, 32768.0 * 10 ** (NOISE_DBFS / 20), RATE_HZ * 600)
         quiet = np.rint(noise).astype("<i2").tobytes() * 12
         room = card.play(quiet, rate_hz=RATE_HZ)

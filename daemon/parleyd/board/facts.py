@@ -44,7 +44,7 @@ def temperature_c(root: Path = Path("/")) -> float | None:
 
 
 def packages() -> dict[str, list[str]]:
-    """How the packages came here (wheel: made elsewhere; compiled: on such a machine; of the system; missing) → names."""
+    """How they came here (wheel: made elsewhere; compiled: on such a machine; of the system; missing) → names."""
     found: dict[str, list[str]] = {}
     for name in PACKAGES:
         found.setdefault(_how(name), []).append(name)

@@ -41,8 +41,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "bench",
         description="Starts a daemon of its own with the configured sound devices and the embedded agent, measures for "
-        "two minutes what it costs, and prints a line for the table in docs/measurements/boards.md. Be quiet meanwhile; "
-        "the agent tells a story.",
+        "two minutes what it costs, and prints a line for the table in docs/measurements/boards.md. Be quiet "
+        "meanwhile; the agent tells a story.",
     )
     parser.add_argument("-c", "--config", type=Path, default=config_path(), metavar="FILE", help="default: %(default)s")
     parser.add_argument(
