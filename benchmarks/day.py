@@ -15,8 +15,10 @@ import base64
 import json
 
 import numpy as np
-from people_and_noise import FRAME_MS, Contender, Flags, hear, speech_in
+from people_and_noise import Contender, Flags, hear, speech_in
 from rooms import RATE_HZ, Sound, at_level, coloured, recorded, spoken, television
+
+from parleyd.audio.pcm import FRAME_MS
 
 HOURS = {"quiet": 18.0, "television": 4.0, "visits": 1.5, "conversations": 0.5}
 MINUTES = {"quiet": 10.0, "television": 15.0, "visits": 8.0, "conversations": 8.0}

@@ -440,7 +440,7 @@ def commands(race: Race) -> None:
     """what a command that asks the daemon takes: memory (MiB), and ms of the clock and of the processor"""
     with racers.daemon(race.card, race.url) as racer:
         words = ("--help", "status", "volume 40", "events")
-        rows = {"python, nothing else": []} | {
+        rows: dict[str, list[str]] = {"python, nothing else": []} | {
             f"parleyd {one}": [*one.split(), *([] if one == "--help" else ["--socket", str(racer.socket)])]
             for one in words
         }
