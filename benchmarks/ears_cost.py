@@ -165,7 +165,7 @@ def ears(row: Row, folder: Path, *, real_time: bool) -> dict[str, float]:
     from parleyd.conversation.session.outbox import Outbox
     from parleyd.conversation.session.uplink import Uplink
     from parleyd.core import events
-    from parleyd.tools.device_tools import DeviceTools, Host
+    from parleyd.tools.device_tools import DaemonActions, DeviceTools
 
     class Microphone:
         name = "fed"
@@ -216,7 +216,7 @@ def ears(row: Row, folder: Path, *, real_time: bool) -> dict[str, float]:
         on_failure=lambda *_: None,
         far_end=far_end,
     )
-    nothing = Host(*(lambda *_: None,) * 3, status=dict, tell=lambda _: None)
+    nothing = DaemonActions(*(lambda *_: None,) * 3, status=dict, tell=lambda _: None)
     tools = DeviceTools(config.tools, nothing, bus, None)
     capture = Capture(microphone)
     echo = Counted(cast(Any, row.mode), config.audio.echo.tail_ms, playback, far_end, bus)

@@ -293,7 +293,7 @@ def main() -> int:
                 ended = day.await_event(_is_answer_ended, lambda: microphone.say(line, after_ms=0))
                 unanswered += not ended
                 # A line that is away is trouble of which this agent makes some.
-                ill.update(finding.part for finding in service.status().findings if finding.part != "agent")
+                ill.update(trouble.part for trouble in service.status().troubles if trouble.part != "agent")
                 if service.failure is not None:
                     raise service.failure
             with Client(folder / "control.sock") as client:

@@ -148,3 +148,57 @@ def test_what_is_called_pure_is_pure() -> None:
     for name in pure:
         used = [one for one in imports(modules()[name]) if below(one, *IMPURE)]
         assert not used, f"{name} calls itself pure and imports {used}"
+
+
+# The rooms whose `__init__.py` does not say yet who imports them. The list only gets shorter.
+WITHOUT_IMPORTERS = {
+    *("agents", "agents.elevenlabs", "audio.capture", "audio.devices", "audio.playback", "conversation"),
+    *("conversation.dialogue", "conversation.session", "conversation.supervisor", "embedded"),
+}
+
+
+def importers(package: str) -> set[str]:
+    """The packages that import it; of its own package, the rooms."""
+    top = package.split(".")[0]
+    return {
+        name.split(".")[1] if below(name, top) and name != top else name.split(".")[0]
+        for name, others in known(with_types=True).items()
+        if not below(name, package) and any(below(other, package) for other in others)
+    }
+
+
+def test_a_package_says_what_it_is_for_and_who_imports_it() -> None:
+    """In three sentences: what lives there, what may be called from outside, and who may know it."""
+    packages = {name for name in modules() if (ROOT / name.replace(".", "/") / "__init__.py").exists()} - {""}
+    assert packages >= WITHOUT_IMPORTERS
+    for package in sorted(packages - WITHOUT_IMPORTERS):
+        face = " ".join((ast.get_docstring(modules()[package]) or "").split())
+        assert len(re.findall(r"[a-z)`]\. (?=[A-Z`a-z])|\.$", face)) >= 3, f"{package}: three sentences"
+        if "Every higher package may import it" in face:
+            continue
+        only = re.search(r"Only ([\w, ]+?) imports? it\.$", face)
+        assert only is not None, f"{package} says as its last sentence: Only x, y and z import it."
+        assert set(re.split(r", | and ", only[1])) == importers(package), package
+
+
+def defines(reference: str) -> bool:
+    """reference: a module, or a module with a name at its top level."""
+    module, _, name = reference.rpartition(".")
+    top = modules()[module].body if module in modules() else []
+    return reference in modules() or name in {
+        target.id if isinstance(target, ast.Name) else getattr(node, "name", "")
+        for node in top
+        for target in getattr(node, "targets", [node])
+    }
+
+
+def test_what_a_package_names_in_its_face_exists() -> None:
+    seen = 0
+    for package, tree in modules().items():
+        if package == "" or not (ROOT / package.replace(".", "/") / "__init__.py").exists():
+            continue
+        for reference in re.findall(r"\b[a-z_]+(?:\.\w+)+", ast.get_docstring(tree) or ""):
+            if not reference.endswith((".py", ".md")):
+                seen += 1
+                assert defines(f"{package}.{reference}") or defines(reference), f"{package}: {reference}"
+    assert seen > 20

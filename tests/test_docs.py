@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from parleyd.cli.main import COMMANDS
+from parleyd.config.keys import all_keys
+
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
+PACKAGE = ROOT / "daemon" / "parleyd"
 PAGES = sorted([*DOCS.glob("*.md"), *DOCS.glob("measurements/*.md")])
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -69,3 +73,34 @@ def test_the_glossary_has_one_entry_for_each_word() -> None:
     words = [word for word, _, _ in rows if word not in ("word", "---")]
     assert len(words) > 60
     assert sorted(words) == sorted(set(words))
+
+
+def test_every_command_that_the_pages_name_exists() -> None:
+    """`parleyd status`, in the text and in listings; also in the texts of the program."""
+    named: set[str] = set()
+    for file in [
+        *PAGES,
+        *(ROOT / name for name in ("README.md", "SECURITY.md", "CONTRIBUTING.md", "config/parleyd.yaml")),
+    ]:
+        text = file.read_text(encoding="utf-8")
+        named |= set(re.findall(r"`(?:sudo )?parleyd ([a-z][a-z-]+)\b", text))
+        named |= {
+            name for block in FENCED.findall(text) for name in re.findall(r"^(?:sudo )?parleyd ([a-z-]+)", block, re.M)
+        }
+    assert len(named) > 25
+    assert named - {*COMMANDS, "help"} == set()
+
+
+def test_every_key_that_the_pages_name_exists() -> None:
+    """`gate.hangover_ms`: a section of the configuration and a key in it, or (`audio.gate`) a room of the package."""
+    keys = {key.dotted for key in all_keys()}
+    sections = {key.partition(".")[0] for key in keys}
+    named = {
+        (key, str(page.relative_to(ROOT)))
+        for page in [*PAGES, ROOT / "README.md", ROOT / "SECURITY.md"]
+        for key in re.findall(r"`([a-z_]+\.[a-z_.]+[a-z])(?:: [^`]*)?`", text_of(page))
+        if key.partition(".")[0] in sections and not key.endswith(".json")
+    }
+    assert len(named) > 60
+    rooms = {".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in PACKAGE.glob("*/*")}
+    assert {(key, page) for key, page in named if key not in keys | rooms} == set()

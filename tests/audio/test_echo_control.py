@@ -210,7 +210,7 @@ def test_levels_and_words_that_agree_at_the_same_moment_are_told_once(
     assert len(rig.told) == 1
     if mode == "aec":
         assert rig.control.mode == "half_duplex"
-        assert rig.control._patience_s == 2 * SECOND_CHANCE_S
+        assert rig.control._retry_delay_s == 2 * SECOND_CHANCE_S
 
 
 def test_a_frame_goes_one_way_although_the_receiver_falls_back_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:

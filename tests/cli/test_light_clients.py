@@ -60,7 +60,20 @@ CLIENTS: dict[tuple[str, ...], set[str]] = {
     ("stop",): {"dataclasses", "inspect", "parleyd.doctor", "subprocess"},
 }
 # They read the configuration, or are more than a question to the daemon.
-OTHERS = {"run", "button", "bench", "devices", "secret", "check", "doctor", "tune", "tools", "demo", "agent"}
+OTHERS = {
+    "run",
+    "button",
+    "bench",
+    "devices",
+    "secret",
+    "check",
+    "doctor",
+    "tune",
+    "tools",
+    "platform",
+    "demo",
+    "agent",
+}
 WITHOUT_DAEMON: dict[tuple[str, ...], set[str]] = {
     ("--help",): set(),
     ("--version",): set(),

@@ -22,7 +22,7 @@ from parleyd.cli.agent import _Printer
 from parleyd.cli.daemon import refused
 from parleyd.cli.devices import _Found, _print
 from parleyd.cli.main import main
-from parleyd.cli.status import Line, shown
+from parleyd.cli.status import Row, shown
 from parleyd.cli.terminal import rows
 from parleyd.control import messages
 from parleyd.control.client import RefusedError
@@ -30,7 +30,7 @@ from parleyd.core import events
 from parleyd.core.endings import Ending, EndingKind
 from parleyd.demo.timeline import Timeline
 from parleyd.embedded.record import Activity
-from parleyd.hooks.occasion import Occasion
+from parleyd.hooks.hook_event import HookEvent
 from parleyd.host import log_lines
 from parleyd.transcript.reading import Entry
 
@@ -111,7 +111,7 @@ def test_events(kind: type[events.Event]) -> None:
 def test_a_snapshot_of_the_state_and_its_page(width: int | None, text: str) -> None:
     snapshot = {"event": "snapshot", "status": {"state": "asleep", "reason": text, "health": "well"}}
     assert_nothing_forged(events_command.shown(events_command.sentence(snapshot), MARK, width), width, 1)
-    page = [Line("asks", text, hint=text), Line("", text), Line("microphone", text)]
+    page = [Row("asks", text, hint=text), Row("", text), Row("microphone", text)]
     assert_nothing_forged("\n".join(shown(page, width=width, colour=False)), width, 0)
 
 
@@ -151,12 +151,12 @@ def test_transcript_log_hook_and_the_embedded_agent(text: str, capsys: pytest.Ca
         log_lines.text(logged),
         log_lines.json_line(logged),
         log_lines.prefixed(logged),
-        Occasion("heard", 1.0, conversation_id=text, more={"x": text}).document().decode().removesuffix("\n"),
+        HookEvent("heard", 1.0, conversation_id=text, more={"x": text}).document().decode().removesuffix("\n"),
         *capsys.readouterr().out.removesuffix("\n").split("\n"),
     ):
         assert line.isprintable()
         assert not line.startswith(MARK)
-    assert text not in Occasion("heard", 1.0, conversation_id=text).environment().values()
+    assert text not in HookEvent("heard", 1.0, conversation_id=text).environment().values()
 
 
 @pytest.mark.parametrize("text", HOSTILE)

@@ -12,7 +12,7 @@ from parleyd.control.messages import AnyRequest, RequestError
 from parleyd.control.server import MOST_WAITING_BYTES
 from parleyd.core import events
 from parleyd.core.endings import Ending, EndingKind
-from parleyd.core.health import Finding, Grade
+from parleyd.core.health import Grade, Trouble
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -67,9 +67,9 @@ def test_version_1_is_understood_and_finds_its_word_for_a_hint() -> None:
     assert isinstance(answered(b'{"do": "status", "protocol": 1}'), messages.Status)
     refusal = json.loads(messages.refusal(messages.RequestError("busy", "too many", "wait")))
     assert refusal["error"]["hint"] == refusal["error"]["mend"] == "wait"
-    finding = Finding("agent", Grade.TROUBLE, "gone", "look for it")
-    status = json.loads(messages.answer(None, {"findings": [finding]}))["result"]
-    assert status["findings"][0]["hint"] == status["findings"][0]["mend"] == "look for it"
+    trouble = Trouble("agent", Grade.TROUBLE, "gone", "look for it")
+    status = json.loads(messages.answer(None, {"troubles": [trouble]}))["result"]
+    assert status["troubles"][0]["hint"] == status["troubles"][0]["mend"] == "look for it"
     trouble = json.loads(messages.event(events.Trouble(at_s=0.0, text="gone", hint=None)))
     assert trouble["hint"] is trouble["mend"] is None
 

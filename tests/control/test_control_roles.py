@@ -85,7 +85,7 @@ def test_a_group_that_does_not_exist_gives_nobody_anything_and_is_told(caplog: p
     with pytest.raises(RequestError) as caught:
         roles.check(messages.Unmute(id=3), caller)
     assert (caught.value.kind, caught.value.id) == ("role_missing", 3)
-    assert str(caught.value.hint).startswith("root may; whoever else shall needs a group that control.approve names")
+    assert str(caught.value.hint).startswith("only root may; to allow others, name a group with control.approve")
 
 
 @pytest.mark.parametrize("name", ["parents\\n", "a b", "-x", "", "1000"])

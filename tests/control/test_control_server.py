@@ -115,7 +115,7 @@ def test_a_whole_acquaintance(running: subprocess.Popen[str], tmp_path: Path) ->
 def test_the_transcript_is_that_of_the_running_daemon(tmp_path: Path) -> None:
     nothing = parleyd("transcript")
     assert nothing.returncode == 0
-    assert "no daemon tells of one" in nothing.stderr
+    assert "no daemon runs here" in nothing.stderr
     folder = tmp_path / "elsewhere"
     folder.mkdir()
     now = datetime.now().astimezone()
@@ -261,7 +261,7 @@ def test_a_file_in_the_place_of_the_socket_is_left_alone(tmp_path: Path) -> None
     (tmp_path / "parleyd.yaml").write_text(f"{CONFIG}control: {{socket: {diary}}}\n")
     refused = parleyd("run", "-c", str(tmp_path / "parleyd.yaml"))
     assert refused.returncode == os.EX_UNAVAILABLE
-    assert f"{diary} is there, and no socket; set control.socket to a free name" in refused.stderr
+    assert f"{diary} exists and is not a socket; set control.socket to a free name" in refused.stderr
     assert diary.read_text() == "dear diary"
 
 

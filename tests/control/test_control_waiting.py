@@ -198,7 +198,7 @@ def test_events_that_wait_are_bounded_in_number_and_in_length(tmp_path: Path, ca
     kept = len(one._events)
     assert kept == server.MOST_WAITING_CHARS // 99_000
     one._spread()
-    assert f"{100 - kept} events were too many at once" in caplog.text
+    assert f"{100 - kept} events came too fast" in caplog.text
     assert one._event_chars == 0
 
 

@@ -19,7 +19,7 @@ from parleyd.conversation.session.uplink import Uplink
 from parleyd.conversation.supervisor.supervisor import Ended, Message, Opened, SessionSink
 from parleyd.core import events
 from parleyd.core.endings import Ending, EndingKind
-from parleyd.tools.device_tools import DeviceTools, Host
+from parleyd.tools.device_tools import DaemonActions, DeviceTools
 
 WAIT_S = 30.0
 PCM = AudioFormat("pcm", 16_000)
@@ -62,7 +62,7 @@ class Talk:
         self.seen: list[events.Event] = []
         self.bus.subscribe(self.seen.append)
         self.outbox = Outbox(Uplink("silence", pre_roll_ms=0, capacity_ms=1000))
-        host = Host(
+        host = DaemonActions(
             set_volume=lambda _volume: None,
             mute=lambda _on: None,
             end_conversation=lambda: None,

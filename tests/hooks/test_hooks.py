@@ -14,8 +14,8 @@ import pytest
 from parleyd.config.hook_sections import Hook, HookName
 from parleyd.core import events
 from parleyd.hooks import hooks as hooks_module
+from parleyd.hooks.hook_queue import MOST_WAITING
 from parleyd.hooks.hooks import MOST_AT_ONCE, Hooks
-from parleyd.hooks.waiting import MOST_WAITING
 
 WAIT_S = 60.0
 

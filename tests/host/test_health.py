@@ -52,11 +52,11 @@ def test_the_verdict_names_the_worst_first() -> None:
     troubles = health.Troubles()
     troubles.take(events.DeviceLost(at_s=0, which="microphone", name="USB", cause="no sound", hint="check its plug"))
     assert health.grade(health.look([pulse], LOAD, (), late_s)) is Grade.WELL
-    found = health.look([pulse], LOAD, troubles.findings, late_s)
-    assert [finding.part for finding in found] == ["supervisor", "microphone"]
+    found = health.look([pulse], LOAD, troubles.present, late_s)
+    assert [trouble.part for trouble in found] == ["supervisor", "microphone"]
     assert health.grade(found) is Grade.SICK
     assert health.in_words(found) == "supervisor: no progress for 100 s; microphone: no sound (USB)"
-    assert [finding.hint for finding in found] == [None, "check its plug"]
+    assert [trouble.hint for trouble in found] == [None, "check its plug"]
 
 
 def test_a_disk_that_hangs_is_no_reason_for_a_restart() -> None:
@@ -97,7 +97,7 @@ def test_what_the_process_takes_is_read_from_the_kernel() -> None:
     ],
 )
 def test_what_is_nearly_used_up_is_trouble(load: Load, part: str) -> None:
-    assert [finding.part for finding in health.look([], load, (), 0.0)] == [part]
+    assert [trouble.part for trouble in health.look([], load, (), 0.0)] == [part]
     assert health.grade(health.look([], load, (), 0.0)) is Grade.TROUBLE
 
 
@@ -106,10 +106,10 @@ def test_a_daemon_that_hears_itself_is_in_trouble_until_it_is_over_and_what_is_o
     troubles.take(events.Trouble(at_s=0, text="the microphone hears the speaker", part="echo"))
     troubles.take(events.Trouble(at_s=0, text="no line to the agent"))
     troubles.take(events.StateChanged(at_s=0, before="live", after="asleep", trigger="hang up", reason="quiet"))
-    assert [(it.part, it.text) for it in troubles.findings] == [("echo", "the microphone hears the speaker")]
-    assert health.grade(troubles.findings) is Grade.TROUBLE
+    assert [(it.part, it.text) for it in troubles.present] == [("echo", "the microphone hears the speaker")]
+    assert health.grade(troubles.present) is Grade.TROUBLE
     troubles.take(events.TroubleOver(at_s=0, part="echo"))
-    assert not troubles.findings
+    assert not troubles.present
 
 
 def test_troubles_come_and_go() -> None:
@@ -121,10 +121,10 @@ def test_troubles_come_and_go() -> None:
     state("connecting", "backing off")
     troubles.take(events.DeviceLost(at_s=0, which="speaker", name="USB", cause="no sound", hint="check its plug"))
     state("backing off", "connecting")
-    assert {finding.part for finding in troubles.findings} == {"agent", "speaker"}
+    assert {trouble.part for trouble in troubles.present} == {"agent", "speaker"}
     state("connecting", "live")
     troubles.take(events.DeviceBack(at_s=0, which="speaker", name="USB", away_s=1.0))
-    assert troubles.findings == ()
+    assert troubles.present == ()
 
 
 def test_what_to_do_about_the_line_stays_when_something_else_is_in_trouble_too() -> None:
@@ -135,4 +135,4 @@ def test_what_to_do_about_the_line_stays_when_something_else_is_in_trouble_too()
     troubles.take(move)
     troubles.take(events.Trouble(at_s=0, text="the microphone is gone", hint="check its plug"))
     troubles.take(move)
-    assert [finding.hint for finding in troubles.findings] == ["check the network"]
+    assert [trouble.hint for trouble in troubles.present] == ["check the network"]

@@ -83,14 +83,14 @@ def test_the_daemon_goes_on_and_is_well_afterwards(tmp_path: Path, wake: str) ->
     with ScriptedServer(silent) as server, daemon(tmp_path, server.base_url, wake) as running:
         with Client(tmp_path / "c.sock") as client:
 
-            def findings() -> list[str]:
-                return [finding["part"] for finding in client.ask("status")["findings"]]
+            def troubles() -> list[str]:
+                return [trouble["part"] for trouble in client.ask("status")["troubles"]]
 
             if wake == "always":
                 line = server.next_line()
                 until("it is live", lambda: client.ask("status")["state"] == "live")
             with without_handles(running.pid):
-                until("it says so", lambda: "file handles" in findings())
+                until("it says so", lambda: "file handles" in troubles())
                 if wake == "always":
                     line.drop()
                     until("the line is lost", lambda: client.ask("status")["state"] == "backing off")
@@ -103,7 +103,7 @@ def test_the_daemon_goes_on_and_is_well_afterwards(tmp_path: Path, wake: str) ->
                 assert running.poll() is None
             server.next_line()
             until("it is live again", lambda: client.ask("status")["state"] == "live")
-            until("it is well", lambda: findings() == [])
+            until("it is well", lambda: troubles() == [])
         assert running.poll() is None
 
 

@@ -36,7 +36,7 @@ def test_connecting_that_takes_its_time_is_told_in_log_room_and_health(caplog: p
             assert len(said) == 1
             assert f"after {SLOW_S:g} s" in said[0]
             until_s, pause = time.monotonic() + 15.0, threading.Event()
-            while not (found := daemon.service.status().findings):
+            while not (found := daemon.service.status().troubles):
                 assert time.monotonic() < until_s, "the health does not say it"
                 pause.wait(0.02)
             assert [(one.part, one.text) for one in found] == [("agent", trouble.text)]

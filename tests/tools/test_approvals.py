@@ -16,7 +16,7 @@ from parleyd.config.tool_sections import Mcp, McpRule
 from parleyd.control import messages
 from parleyd.core import events
 from parleyd.core.text import json_text
-from parleyd.hooks.occasion import Occasion
+from parleyd.hooks.hook_event import HookEvent
 from parleyd.tools.approvals import MARGIN_S, MAX_WAITING, Approvals, decide
 from parleyd.tools.asking import MAX_NAME_CHARS, MAX_SHOWN_CHARS, Answerer
 from parleyd.tools.audit import FILE_NAME, REFUSED_NAME, Audit
@@ -145,7 +145,7 @@ def test_who_is_asked_sees_all_of_it(tmp_path: Path, parameters: dict[str, objec
     assert wanted.parameters == parameters
     told = [
         json.loads(messages.event(wanted))["parameters"],
-        json.loads(Occasion("approval_wanted", 0.0, event=wanted).document())["parameters"],
+        json.loads(HookEvent("approval_wanted", 0.0, event=wanted).document())["parameters"],
     ]
     assert told == [parameters, parameters]
     shown = sentence(json.loads(messages.event(wanted)))

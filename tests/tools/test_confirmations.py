@@ -17,11 +17,11 @@ from parleyd.cli.events import sentence
 from parleyd.control import messages
 from parleyd.core import events
 from parleyd.core.text import json_text
-from parleyd.hooks.occasion import Occasion
+from parleyd.hooks.hook_event import HookEvent
 from parleyd.host.stopping import Stop
 from parleyd.tools.asking import MAX_SHOWN_CHARS, Answerer
 from parleyd.tools.audit import FILE_NAME, REFUSED_NAME, Audit
-from parleyd.tools.confirmations import IN_VAIN_S, MOST_IN_VAIN, Confirmations, Patience
+from parleyd.tools.confirmations import IN_VAIN_S, MOST_IN_VAIN, AskingLimit, Confirmations
 from parleyd.tools.dashboard import client_tool
 from parleyd.tools.limits import Limits
 from parleyd.tools.parameters import Parameters
@@ -153,7 +153,7 @@ def test_all_of_it_is_shown_and_what_was_left_out_as_well(desk: Desk) -> None:
     assert wanted.parameters == {"level": 100, **parameters}
     event = json.loads(messages.event(wanted))
     assert event["parameters"] == wanted.parameters
-    hook = Occasion("confirmation_wanted", 0.0, event=wanted)
+    hook = HookEvent("confirmation_wanted", 0.0, event=wanted)
     assert json.loads(hook.document())["parameters"] == wanted.parameters
     shown = sentence(event)
     assert f"door_open with {json_text(wanted.parameters)} here? parleyd approve {wanted.approval}" in shown
@@ -227,17 +227,17 @@ def test_nobody_is_worn_down(desk: Desk) -> None:
     assert desk.confirmations.waiting == ()
 
 
-def test_patience_comes_back_with_time_and_with_a_yes() -> None:
-    patience = Patience()
+def test_asking_comes_back_with_time_and_with_a_yes() -> None:
+    limit = AskingLimit()
     for now_s in range(MOST_IN_VAIN):
-        assert patience.over_in_s(now_s) == 0.0
-        patience.settled(float(now_s), allowed=False)
-    assert patience.over_in_s(10.0) == IN_VAIN_S - 10.0
-    assert patience.over_in_s(IN_VAIN_S) == 0.0
-    patience.settled(IN_VAIN_S, allowed=True)
+        assert limit.over_in_s(now_s) == 0.0
+        limit.settled(float(now_s), allowed=False)
+    assert limit.over_in_s(10.0) == IN_VAIN_S - 10.0
+    assert limit.over_in_s(IN_VAIN_S) == 0.0
+    limit.settled(IN_VAIN_S, allowed=True)
     for now_s in range(MOST_IN_VAIN - 1):
-        patience.settled(IN_VAIN_S + now_s, allowed=False)
-    assert patience.over_in_s(IN_VAIN_S + MOST_IN_VAIN) == 0.0
+        limit.settled(IN_VAIN_S + now_s, allowed=False)
+    assert limit.over_in_s(IN_VAIN_S + MOST_IN_VAIN) == 0.0
 
 
 @pytest.mark.parametrize("end", ["session", "daemon"])
@@ -253,7 +253,7 @@ def test_what_waits_when_the_session_or_the_daemon_ends_is_not_done(desk: Desk, 
     assert desk.runner.given.empty()
     assert desk.results.empty(), "nobody is there to be told"
     # That was no no of a person's.
-    assert desk.confirmations._patience.over_in_s(0.0) == 0.0
+    assert desk.confirmations._asking_limit.over_in_s(0.0) == 0.0
 
 
 def test_what_is_said_answers_nothing_and_stops_nothing(desk_of: Callable[..., Desk]) -> None:

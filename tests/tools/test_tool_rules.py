@@ -157,8 +157,8 @@ def test_names_and_values_of_ones_own_are_no_words_of_json_schema() -> None:
     ("parameters", "words"),
     [
         ("{properties: {x: {}}}", "the agent may leave x out"),
-        ("{type: string}", "this describes no parameters"),
-        ("{properties: {x: {type: text}}, required: [x]}", "no JSON Schema: properties.x.type"),
+        ("{type: string}", "this does not describe parameters"),
+        ("{properties: {x: {type: text}}, required: [x]}", "not a JSON Schema: properties.x.type"),
         ("{properties: {x: {$ref: 'http://h/s'}}, required: [x]}", "points elsewhere"),
         ("{properties: {x: {}}, required: [x, y]}", "required names y"),
         ("{patternProperties: {x: {}}}", "patternProperties has no use here"),

@@ -143,7 +143,7 @@ def test_errors_are_typed_and_worded_for_the_person(tmp_path: Path) -> None:
     assert "secret" not in result.text
     assert "do not claim that it was done" in result.text
     box.call("j")
-    assert "no JSON" in box.result().text
+    assert "nor JSON" in box.result().text
     box.call("nо_such")  # a Cyrillic о
     assert box.result().text.startswith("There is no tool 'nо_such' on this device.")
     box.call("x" * 1_000_000 + "\n\x1b[2J")

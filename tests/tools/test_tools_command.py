@@ -53,10 +53,10 @@ def test_one_is_tried_by_hand_and_audited(config: str, tmp_path: Path, capsys: p
     ("arguments", "code", "words"),
     [
         (["say_bakc"], os.EX_USAGE, "there is no tool 'say_bakc' here; there are: get_time, set_timer, say_back"),
-        (["say_back", "{text}"], os.EX_DATAERR, "the parameters are no JSON"),
-        (["say_back", "[]"], os.EX_DATAERR, "no JSON object"),
-        (["say_back", '{"text": NaN}'], os.EX_DATAERR, "the parameters are no JSON: it knows no NaN;"),
-        (["say_back", "[" * 100_000], os.EX_DATAERR, "the parameters are no JSON: nested too deeply;"),
+        (["say_back", "{text}"], os.EX_DATAERR, "the parameters are not JSON"),
+        (["say_back", "[]"], os.EX_DATAERR, "not a JSON object"),
+        (["say_back", '{"text": NaN}'], os.EX_DATAERR, "the parameters are not JSON: it knows no NaN;"),
+        (["say_back", "[" * 100_000], os.EX_DATAERR, "the parameters are not JSON: nested too deeply;"),
         (["set_timer"], os.EX_UNAVAILABLE, "parleyd is not running"),
     ],
 )

@@ -20,7 +20,7 @@ import pytest
 from parleyd.audio.gate.gate import Gate
 from parleyd.audio.gate.vad import Vad
 from parleyd.audio.pcm import PIPELINE_RATE_HZ, to_pcm
-from parleyd.tuning.meter import Meter, line
+from parleyd.tuning.level_meter import LevelMeter, line
 from vcard import VirtualCard
 
 COLUMNS = 80
@@ -45,7 +45,7 @@ def test_a_level_above_the_mark_covers_it_and_one_below_does_not() -> None:
 
 def test_in_a_pipe_there_are_plain_lines() -> None:
     out = io.StringIO()
-    meter = Meter(out, "be quiet", 12.0, Vad(2), Gate(500, 900))
+    meter = LevelMeter(out, "be quiet", 12.0, Vad(2), Gate(500, 900))
     meter.begins(48_000)
     noise = to_pcm(np.random.default_rng(1).normal(0, 30, 4_800))
     for _ in range(120):

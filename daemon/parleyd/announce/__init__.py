@@ -1,2 +1,5 @@
-"""Announcements, which are spoken without a conversation: when they may begin, how their sound is fetched, and how they
-are reported."""
+"""Announcements: texts that are spoken in the room without a conversation.
+
+announcer.Announcer fetches the sound and plays it when gap.py lets it begin; budget_notice and confirmation_notice turn
+events into announcements. Only app and control import it.
+"""

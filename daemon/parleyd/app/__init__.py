@@ -1,5 +1,5 @@
 """The composition: builds the parts from the configuration, starts and stops them, reloads, and reports.
 
-Commands and the control socket use service.Service; all other parts are built and connected here. Only the packages
-above (control, chat, demo, cli) may import it.
+service.Service is the whole daemon, and commands and the control socket call nothing else of its parts; agents, logs,
+reloader and prometheus serve `parleyd run`. Only chat, cli and control import it.
 """

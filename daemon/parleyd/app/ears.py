@@ -125,7 +125,7 @@ class Ears:
         self._wake_on_speech = wake_on_speech
         self._wake_word = wake_word
 
-    def woken_for_nothing(self) -> None:
+    def false_wake(self) -> None:
         """The sound that the gate took for speech was a false wake. May be called from any thread."""
         self._false_wake.set()
 

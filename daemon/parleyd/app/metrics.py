@@ -55,7 +55,7 @@ class Metrics:
     clear_residual: Distribution = field(default_factory=Distribution)
 
 
-class Meter:
+class MetricsCollector:
     """Call take() for every event of the bus, in order."""
 
     def __init__(self) -> None:

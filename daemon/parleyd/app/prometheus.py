@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from parleyd.app.metrics import EDGES_MS, Distribution
-from parleyd.app.status import Microphone, Speaker, Status
+from parleyd.app.status import Microphone, Speaker, StatusReport
 from parleyd.config.schema import Metrics as Settings
 from parleyd.core import health
 from parleyd.core.errors import UserError
@@ -40,7 +40,7 @@ STATES = ("starting", "asleep", "connecting", "live", "backing off")
 class Exporter:
     """Use start(), then stop(). Raises UserError."""
 
-    def __init__(self, settings: Settings, status: Callable[[], Status]) -> None:
+    def __init__(self, settings: Settings, status: Callable[[], StatusReport]) -> None:
         self._settings = settings
         self._status = status
         self._stopping = False
@@ -142,7 +142,7 @@ def _server(port: int, app: WSGIApplication) -> WSGIServer:
     return server
 
 
-def figures(status: Status) -> Iterable[Metric]:
+def figures(status: StatusReport) -> Iterable[Metric]:
     """Every figure of the status, with its name, unit and meaning."""
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 

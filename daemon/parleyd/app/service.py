@@ -17,8 +17,8 @@ from parleyd.announce.announcer import AnnouncementRefusedError, Announcer
 from parleyd.announce.budget_notice import BudgetNotice
 from parleyd.announce.confirmation_notice import ConfirmationNotice
 from parleyd.app.out_of_reach import apart_for, places
-from parleyd.app.sound import Sound
-from parleyd.app.status import Reporter, Status, told_to_agent
+from parleyd.app.sound_system import SoundSystem
+from parleyd.app.status import Reporter, StatusReport, told_to_agent
 from parleyd.app.watch import Watch
 from parleyd.audio.devices.deadlines import GivenUpError
 from parleyd.audio.devices.device import InputDevice, OutputDevice
@@ -42,7 +42,7 @@ from parleyd.hooks.hooks import Hooks
 from parleyd.host import notify
 from parleyd.host.apart import Apart
 from parleyd.tools.confirmations import BY_BUTTON, BY_COMMAND
-from parleyd.tools.device_tools import DeviceTools, Host
+from parleyd.tools.device_tools import DaemonActions, DeviceTools
 from parleyd.tools.result import Fault, ToolError
 from parleyd.transcript.writer import transcript_writer
 from parleyd.usage.allowance import Refusal
@@ -88,7 +88,7 @@ class Service:
         self.failure: UserError | None = None
         has_sound = config.audio.mode == "on"
         self.sound = (
-            Sound(
+            SoundSystem(
                 config,
                 microphone,
                 speaker,
@@ -111,7 +111,7 @@ class Service:
         self._announcer = self._make_announcer(self.sound) if self.sound is not None else None
         self.tools = DeviceTools(
             config.tools,
-            Host(
+            DaemonActions(
                 set_volume=self._set_volume_for_agent,
                 mute=self._mute_for_agent,
                 end_conversation=lambda: self._supervisor.end_soon(),
@@ -149,7 +149,7 @@ class Service:
             self._usage_limits,
             self._traffic,
             lines,
-            woken_for_nothing=self.sound.woken_for_nothing if self.sound is not None else lambda: None,
+            woken_for_nothing=self.sound.false_wake if self.sound is not None else lambda: None,
             on_death=self.fail,
         )
         self._uploads = Uploads(agent, self._dialogue, bus)
@@ -269,7 +269,7 @@ class Service:
         """The use of sessions, today and this month."""
         return self._usage_limits.usage()
 
-    def _make_announcer(self, sound: Sound) -> Announcer:
+    def _make_announcer(self, sound: SoundSystem) -> Announcer:
         config = self._config
         return Announcer(
             self._speech_for(config),
@@ -333,7 +333,7 @@ class Service:
         return self.sound is not None and self.sound.ears.muted
 
     def mute(self, on: bool) -> str | None:
-        """See Sound.mute."""
+        """See SoundSystem.mute."""
         return self.sound.mute_switch.set(on) if self.sound is not None else None
 
     @property
@@ -342,16 +342,16 @@ class Service:
         return self.sound.volume if self.sound is not None else 1.0
 
     def set_volume(self, volume: float) -> None:
-        """See Sound.set_volume."""
+        """See SoundSystem.set_volume."""
         if self.sound is not None:
             self.sound.set_volume(volume)
 
     def look_at_volume(self) -> None:
-        """See Sound.look_at_volume."""
+        """See SoundSystem.look_at_volume."""
         if self.sound is not None:
             self.sound.look_at_volume()
 
-    def status(self) -> Status:
+    def status(self) -> StatusReport:
         transcript = None if self._transcript is None else str(self._transcript.directory.absolute())
         return self._reporter.status(
             self._config,

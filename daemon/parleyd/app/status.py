@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import parleyd
-from parleyd.app.metrics import Meter, Metrics
-from parleyd.app.sound import Sound
+from parleyd.app.metrics import Metrics, MetricsCollector
+from parleyd.app.sound_system import SoundSystem
 from parleyd.app.watch import Watch
 from parleyd.audio.gate.why_held_back import Why
 from parleyd.audio.pcm import FRAME_MS
@@ -19,7 +19,7 @@ from parleyd.config.programs import runs_programs
 from parleyd.config.schema import Config
 from parleyd.conversation.session.session import Traffic
 from parleyd.core import events, health
-from parleyd.core.health import Finding, Load
+from parleyd.core.health import Load, Trouble
 from parleyd.hooks.hooks import HookCounts
 from parleyd.host import resources
 from parleyd.host.apart import Ways
@@ -92,7 +92,7 @@ class Programs:
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class StatusReport:
     """health: well, starting, trouble or sick. state: one of the supervisor's, or starting. state_s: how long it has
     been in this state. started_s, uptime_s: wall-clock time of the start, and the time since. microphone, speaker: None
     without sound (audio.mode: off). approvals, confirmations: calls of MCP tools, and of this device's, that
@@ -103,7 +103,7 @@ class Status:
     started_s: float
     uptime_s: float
     health: str
-    findings: tuple[Finding, ...]
+    troubles: tuple[Trouble, ...]
     state: str
     reason: str
     state_s: float
@@ -124,11 +124,11 @@ class Status:
     programs: Programs | None = None
 
 
-def told_to_agent(status: Status) -> dict[str, object]:
+def told_to_agent(status: StatusReport) -> dict[str, object]:
     """The part of the status that an agent can explain to the person."""
     told: dict[str, object] = {
         "health": status.health,
-        "troubles": [finding.text for finding in status.findings],
+        "troubles": [trouble.text for trouble in status.troubles],
         "uptime_minutes": round(status.uptime_s / 60),
         "version": status.version,
     }
@@ -147,15 +147,15 @@ def told_to_agent(status: Status) -> dict[str, object]:
 
 
 class Reporter:
-    """Follows the bus, and makes a Status from the parts on request."""
+    """Follows the bus, and makes a StatusReport from the parts on request."""
 
-    def __init__(self, sound: Sound | None, watch: Watch, traffic: Traffic, bus: events.Bus) -> None:
+    def __init__(self, sound: SoundSystem | None, watch: Watch, traffic: Traffic, bus: events.Bus) -> None:
         self._sound = sound
         self._traffic = traffic
         self._watch = watch
         self._started_s = time.monotonic()
         self._lock = threading.Lock()
-        self._meter = Meter()
+        self._collector = MetricsCollector()
         self._state = STARTING
         self._reason = "the sound devices are being opened" if sound is not None else "the parts are being started"
         self._state_since_s = self._started_s
@@ -167,7 +167,7 @@ class Reporter:
 
     def _take(self, event: events.Event) -> None:
         with self._lock:
-            self._meter.take(event)
+            self._collector.take(event)
             match event:
                 case events.Started(output_latency_ms=latency_ms, at_s=at_s):
                     self._latency_ms = latency_ms
@@ -197,22 +197,22 @@ class Reporter:
         confirmations: tuple[events.ConfirmationWanted, ...],
         transcript: str | None = None,
         ways: Ways | None = None,
-    ) -> Status:
+    ) -> StatusReport:
         """ways: how programs are kept apart from the daemon."""
         now_s = time.monotonic()
-        findings, load, sound = self._watch.findings, resources.load(), self._sound
+        troubles, load, sound = self._watch.troubles, resources.load(), self._sound
         with self._lock:
-            metrics = copy.deepcopy(self._meter.metrics)
-            metrics.session_s = round(self._meter.session_s(now_s), 1)
+            metrics = copy.deepcopy(self._collector.metrics)
+            metrics.session_s = round(self._collector.session_s(now_s), 1)
             metrics.heard_s = round(sound.ears.frames * FRAME_MS / 1000, 2) if sound else 0.0
             metrics.speech_s = round(sound.ears.speech_frames * FRAME_MS / 1000, 2) if sound else 0.0
             metrics.sent_bytes, metrics.received_bytes = self._traffic.sent_bytes, self._traffic.received_bytes
-            return Status(
+            return StatusReport(
                 version=parleyd.__version__,
                 started_s=round(time.time() - (now_s - self._started_s), 1),
                 uptime_s=round(now_s - self._started_s, 1),
-                health=health.grade(findings, is_ready=self._state != STARTING).value,
-                findings=findings,
+                health=health.grade(troubles, is_ready=self._state != STARTING).value,
+                troubles=troubles,
                 state=self._state,
                 reason=self._reason,
                 state_s=round(now_s - self._state_since_s, 1),
@@ -239,7 +239,7 @@ def _programs(ways: Ways) -> Programs:
     return Programs(ways.way.value, ways.abi, ways.in_words(), ways.weaker())
 
 
-def _microphone(sound: Sound) -> Microphone:
+def _microphone(sound: SoundSystem) -> Microphone:
     ears, device, gain = sound.ears, sound.capture.device, sound.capture.gain
     return Microphone(
         name=device.name,
@@ -265,7 +265,7 @@ def _by_name(counts: Mapping[Why, int]) -> dict[str, int]:
     return {str(why): count for why, count in tuple(counts.items())}
 
 
-def _speaker(sound: Sound, latency_ms: int) -> Speaker:
+def _speaker(sound: SoundSystem, latency_ms: int) -> Speaker:
     playback = sound.playback
     return Speaker(
         name=playback.device.name,

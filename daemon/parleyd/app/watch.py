@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from parleyd.core import events, health
-from parleyd.core.health import Finding, Grade, Pulse
+from parleyd.core.health import Grade, Pulse, Trouble
 from parleyd.host import notify, resources
 from parleyd.host.orphans import Orphans
 
@@ -45,7 +45,7 @@ class Watch:
         self._nudged = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="health", daemon=True)
-        self.findings: tuple[Finding, ...] = ()
+        self.troubles: tuple[Trouble, ...] = ()
         bus.subscribe(self._take)
 
     def start(self) -> None:
@@ -60,7 +60,7 @@ class Watch:
     @property
     def status(self) -> str:
         """The state and the troubles, in a few words."""
-        wrong = health.in_words(self.findings)
+        wrong = health.in_words(self.troubles)
         return f"{self._state}; {wrong}" if wrong else self._state
 
     def _take(self, event: events.Event) -> None:
@@ -84,18 +84,18 @@ class Watch:
         look_at_s = time.monotonic()
         while not self._stopping:
             now_s = time.monotonic()
-            troubles = self._troubles.findings
+            reported = self._troubles.present
             if now_s >= look_at_s:
                 look_at_s = now_s + self._interval_s
-                self.findings = health.look(self._pulses(), resources.load(), troubles, now_s)
-                if health.grade(self.findings) is Grade.SICK:
-                    raise StuckError(health.in_words(self.findings))
+                self.troubles = health.look(self._pulses(), resources.load(), reported, now_s)
+                if health.grade(self.troubles) is Grade.SICK:
+                    raise StuckError(health.in_words(self.troubles))
                 notify.watchdog()
                 self._orphans.look(now_s)
             else:
-                # Findings that only a check can see stay until the next check.
-                seen = [it for it in self.findings if it.part not in health.TOLD_PARTS]
-                self.findings = (*troubles, *seen)
+                # Troubles that only a check can see stay until the next check.
+                seen = [it for it in self.troubles if it.part not in health.TOLD_PARTS]
+                self.troubles = (*reported, *seen)
             if self.status != self._told:
                 self._told = self.status
                 notify.status(self._told)

@@ -1,4 +1,5 @@
 """The path of the sound: microphone → devices → capture → echo → gate, and answers → playback → devices → speaker.
 
-These packages are independent of the conversation; the application (app/) connects them with it.
+Its rooms are independent of the conversation, and app connects the two. The `__init__.py` of each room says what may be
+called there. Every higher package may import it, but only app builds capture, echo and playback for the daemon.
 """

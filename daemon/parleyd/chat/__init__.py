@@ -1,5 +1,5 @@
-"""A conversation in writing, in a terminal or through a pipe.
+"""A conversation in writing, on a terminal or through a pipe.
 
-link: where the agent is reached · view: what of the events is shown · wrap, screen: how · prompt: what is typed ·
-talk: both together · pipe: without a terminal.
+`parleyd chat` opens a link, which is the running daemon or an agent of its own, and gives it to talk.Talk or pipe; view
+chooses which events are shown, screen and wrap lay them out, prompt reads the person's lines. Only cli imports it.
 """

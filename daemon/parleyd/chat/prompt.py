@@ -1,4 +1,4 @@
-"""What the person types, with a history; what comes meanwhile is shown above it, and no word of either gets lost."""
+"""The line that the person types, with a history. Texts that come meanwhile appear above it; no word gets lost."""
 
 from __future__ import annotations
 
@@ -27,21 +27,23 @@ from parleyd.chat.screen import is_dumb
 
 MARK = "> "
 MOST_LINES = 1000
-# Whole lines that came since the last call, and whether there is nobody left to write to: then the prompt ends.
+# Returns the whole lines that came since the last call, and whether the agent is out of reach: then the prompt ends.
 News = Callable[[], tuple[str, bool]]
 
 
 class Prompt:
-    """For the main thread. history: kept there, for its owner alone; None: only in memory. A context manager.
+    """Belongs to the main thread. A context manager.
 
-    unfinished: the words of a line that is still being made; they stand above what is typed."""
+    history: the file for typed lines, readable for its owner only; None: they are kept in memory.
+    unfinished: returns the words of a line that is not finished yet; they appear above the typed text.
+    """
 
     def __init__(self, history: Path | None, unfinished: Callable[[], str], *, colour: bool) -> None:
         self._unfinished = unfinished
         self._style = "bold" if colour else ""
         self._is_dumb = is_dumb()
-        # On a dumb terminal a session without an output of its own draws nothing; that of its surroundings has no
-        # sequences.
+        # On a dumb terminal the session needs an app session with a plain output: without one it would draw nothing or
+        # send control sequences.
         with create_app_session(output=PlainTextOutput(sys.stdout)) if self._is_dumb else contextlib.nullcontext():
             self._session: PromptSession[str] = PromptSession(
                 self._message,
@@ -50,7 +52,7 @@ class Prompt:
                 enable_suspend=True,
             )
         self._news: News = lambda: ("", False)
-        # Guards _nudge: a loop that is closed takes nothing more.
+        # Protects _nudge, because a closed loop accepts no calls.
         self._lock = threading.Lock()
         self._nudge: Callable[[], object] | None = None
         self._interrupt: Callable[[], object] | None = None
@@ -69,15 +71,16 @@ class Prompt:
             signal.signal(number, handler)
 
     def nudge(self) -> None:
-        """There is news; from any thread."""
+        """Shows the news; may be called from any thread."""
         with self._lock:
             if self._nudge is not None:
                 self._nudge()
 
     def ask(self, news: News) -> str | None:
-        """A line, with `news` shown as they come. None when there is nobody left to write to.
+        """Returns the typed line; shows `news` meanwhile. None: the agent is out of reach.
 
-        Raises EOFError and KeyboardInterrupt."""
+        Raises EOFError and KeyboardInterrupt.
+        """
         self._news = news
         try:
             self._is_asking = True
@@ -86,7 +89,7 @@ class Prompt:
             return None
         finally:
             self._is_asking = False
-            # Told here, too, since the KeyboardInterrupt of the handler may have been swallowed by a callback.
+            # Raised here as well, because a callback may have swallowed the KeyboardInterrupt of the handler.
             if self._is_interrupted:
                 raise KeyboardInterrupt
             if self._error is not None:
@@ -96,7 +99,7 @@ class Prompt:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
         loop.set_exception_handler(lambda _, context: self._fail(context.get("exception"), task))
-        # Cancelled, not told to exit: that holds before the prompt stands, too, and while it goes.
+        # Cancelling works before the prompt is drawn and while it is removed; the prompt's own exit() does not.
         self._interrupt = lambda: loop.call_soon_threadsafe(task.cancel)
         with self._lock:
             self._nudge = lambda: loop.call_soon_threadsafe(self._show, task)
@@ -111,7 +114,7 @@ class Prompt:
             self._interrupt = None
 
     def _take_signal(self, _number: int, _frame: FrameType | None) -> None:
-        """The prompt ends by way of its loop, which leaves the terminal as it was; elsewhere an exception does."""
+        """Ends the prompt through its loop, which restores the terminal. Without a prompt, raises KeyboardInterrupt."""
         self._is_interrupted = True
         if not self._is_asking:
             raise KeyboardInterrupt
@@ -122,11 +125,11 @@ class Prompt:
         self._error = error
         task.cancel()
 
-    # ------------------------------------------------------------ what is shown
+    # ------------------------------------------------------------ drawing
 
     def _message(self) -> StyleAndTextTuples:
         unfinished = self._unfinished()
-        # On a dumb terminal nothing can be drawn again; and of a line that is done, the typed part stays.
+        # A dumb terminal cannot draw again; and when a line is finished, only the typed part stays.
         if not unfinished or self._is_dumb or self._session.app.is_done:
             return [(self._style, MARK)]
         return [("", f"{unfinished}\n"), (self._style, MARK)]
@@ -151,14 +154,14 @@ class Prompt:
 
 
 class _FileHistory(History):
-    """A line of the file for each line that was typed, as readline writes them too."""
+    """Keeps a line in the file for each typed line, in the format of readline."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._path = path
 
     def load_history_strings(self) -> Iterable[str]:
-        """The newest first."""
+        """Yields the newest line first."""
         return reversed(self._path.read_text(errors="replace").splitlines()[-MOST_LINES:])
 
     def append_string(self, string: str) -> None:
@@ -166,13 +169,13 @@ class _FileHistory(History):
             super().append_string(string)
 
     def store_string(self, string: str) -> None:
-        # Appended, so that two of them at the same time keep both their lines.
+        # The file is appended to, so that two chats at the same time keep both their lines.
         with contextlib.suppress(OSError), self._path.open("a", errors="replace") as file:
             file.write(" ".join(string.splitlines()) + "\n")
 
 
 def _history(path: Path | None) -> History:
-    """In memory where the file cannot be had."""
+    """Returns the history; it is in memory if the file cannot be used."""
     if path is None:
         return InMemoryHistory()
     try:
@@ -193,7 +196,7 @@ def _output(*, colour: bool) -> Vt100_Output:
         _size,
         term=os.environ.get("TERM"),
         default_color_depth=None if colour else ColorDepth.DEPTH_1_BIT,
-        # Only menus need to know the row of the cursor, and a terminal that does not answer would be told so.
+        # Only menus need the cursor's row, and without an answer from the terminal a warning would appear.
         enable_cpr=False,
     )
 

@@ -25,7 +25,7 @@ class Reply:
     def __init__(self, text: str | None, until_s: float, upload: int | None = None) -> None:
         self.answer: str | None = None
         self.until_s = until_s
-        self._patience_until_s = until_s
+        self._give_up_at_s = until_s
         self._text = text
         self._upload = upload
         self._is_told = False  # the agent has been
@@ -65,10 +65,10 @@ class Reply:
                 if self._is_whole:
                     self._wait(now_s + WHOLE_S)
                 elif self._greeting is None:
-                    self._wait(self._patience_until_s)
+                    self._wait(self._give_up_at_s)
             case "tool_called" if self._greeting is not None:
                 # Something follows, and may take longer.
-                self._wait(self._patience_until_s)
+                self._wait(self._give_up_at_s)
             case "state_changed" if event["trigger"] == "refused":
                 # The error cannot pass by itself.
                 self._is_refused = True
@@ -79,7 +79,7 @@ class Reply:
                 self._wait(now_s + NEXT_SESSION_S)
             case "state_changed" if self._ended is not None:
                 self._ended = None
-                self._wait(self._patience_until_s)
+                self._wait(self._give_up_at_s)
             case _:
                 pass
 
@@ -97,4 +97,4 @@ class Reply:
         return f"no answer{within}{f': {text}' if text else ''}", hint
 
     def _wait(self, until_s: float) -> None:
-        self.until_s = min(until_s, self._patience_until_s)
+        self.until_s = min(until_s, self._give_up_at_s)

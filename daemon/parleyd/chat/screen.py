@@ -1,4 +1,4 @@
-"""Pieces of the conversation on a terminal: indented, wrapped at words, coloured where that is wanted."""
+"""Writes the conversation to a terminal: indented, wrapped between words, coloured if that is wanted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PLAIN = "\x1b[0m"
 
 
 def wants_colour(stream: TextIO) -> bool:
-    """https://no-color.org, and terminals that know no colours."""
+    """Returns False if NO_COLOR (https://no-color.org) is set, or if the terminal has no colours."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and not is_dumb()
 
 
@@ -26,7 +26,7 @@ def is_dumb() -> bool:
 
 
 class Screen:
-    """Gives and writes whole lines only; the words of a line that is still being made are its `unfinished` ones."""
+    """Returns and writes whole lines only; `unfinished` has the words of the line that is not finished yet."""
 
     def __init__(self, stream: TextIO, *, colour: bool) -> None:
         self._stream = stream
@@ -35,7 +35,7 @@ class Screen:
         self.unfinished = ""
 
     def lines(self, pieces: Iterable[Piece]) -> str:
-        """What these pieces have made whole."""
+        """Returns the lines that these pieces complete."""
         *whole, self.unfinished = (self.unfinished + "".join(map(self._shown, pieces))).split("\n")
         return "".join(f"{line}\n" for line in whole)
 
@@ -70,5 +70,5 @@ class Screen:
 
 
 def _width() -> int:
-    # What it says of a pipe, or of a terminal that does not know.
+    # Without a terminal, or with one that does not know its width, this is 80.
     return max(20, shutil.get_terminal_size().columns)

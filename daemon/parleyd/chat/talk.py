@@ -1,4 +1,4 @@
-"""A conversation at a terminal: the prompt waits for the person, the screen for the agent, and each makes room."""
+"""A conversation at a terminal: the prompt waits for the person while the agent's texts appear on the screen."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HELP = (
 
 
 class Talk:
-    """take() is for the link, from any thread; run() for the main one."""
+    """take() may be called by the link from any thread; run() belongs to the main thread."""
 
     def __init__(self, screen: Screen, prompt: Prompt) -> None:
         self._screen = screen
@@ -35,7 +35,8 @@ class Talk:
             self._prompt.nudge()
 
     def run(self, link: Link) -> bool:
-        """Until the person has enough; False when the agent is out of reach. Raises KeyboardInterrupt."""
+        """Returns True if the person ends the chat, False if the agent is out of reach. Raises KeyboardInterrupt."""
+
         try:
             while True:
                 try:
@@ -95,7 +96,7 @@ class Talk:
 
 
 def _path_and_text(rest: str) -> tuple[str, str | None]:
-    """Only the path may be in quotes: a text has apostrophes of its own. Raises LinkError."""
+    """Splits the line. Only the path may be in quotes, because texts contain apostrophes. Raises LinkError."""
     quote = rest[:1] if rest[:1] in ("'", '"') else ""
     path, end, text = rest[1:].partition(quote) if quote else rest.partition(" ")
     if not path or (quote and not end):

@@ -12,31 +12,43 @@ from pathlib import Path
 from parleyd.checks import earcon_files, profile_rules, rules
 from parleyd.config import loader, secrets
 from parleyd.config.loader import ConfigError, Loaded
-from parleyd.config.problem import Finding, Problem
+from parleyd.config.problem import KeyProblem, Problem
 from parleyd.config.schema import Config
 
 __all__ = ["ConfigError", "Loaded", "Problem", "load", "parse"]
 
+_AGENT_ID = "elevenlabs.agent_id"
+
 
 def load(path: Path) -> Loaded:
     """Reads and checks a file. Raises ConfigError, also if the file cannot be read."""
-    return loader.load(path, _findings)
+    return loader.load(path, _problems)
+
+
+def load_without_agent(path: Path) -> Loaded:
+    """Like load(), but elevenlabs.agent_id may be missing: the agent is still to be made. Raises ConfigError."""
+
+    def problems(config: Config, is_settled: Callable[[str], bool]) -> Iterator[KeyProblem]:
+        is_missing = config.elevenlabs.agent_id is None
+        return (problem for problem in _problems(config, is_settled) if not (is_missing and problem.key == _AGENT_ID))
+
+    return loader.load(path, problems)
 
 
 def parse(text: str, path: str) -> Loaded:
     """Checks the text of a file; `path` is used only in the problems. Raises ConfigError."""
-    return loader.parse(text, path, _findings)
+    return loader.parse(text, path, _problems)
 
 
-def _findings(config: Config, is_settled: Callable[[str], bool]) -> Iterator[Finding]:
-    findings = tuple(rules.check(config, is_settled))
-    yield from findings
-    yield from profile_rules.check(config, findings, is_settled)
+def _problems(config: Config, is_settled: Callable[[str], bool]) -> Iterator[KeyProblem]:
+    problems = tuple(rules.check(config, is_settled))
+    yield from problems
+    yield from profile_rules.check(config, problems, is_settled)
     yield from earcon_files.check(config.earcons, is_settled)
     yield from _key(config, is_settled)
 
 
-def _key(config: Config, is_settled: Callable[[str], bool]) -> Iterator[Finding]:
+def _key(config: Config, is_settled: Callable[[str], bool]) -> Iterator[KeyProblem]:
     """Warns if the key cannot be found now."""
     key = "elevenlabs.api_key"
     is_used = config.provider == "elevenlabs" and is_settled("provider") and is_settled(key)

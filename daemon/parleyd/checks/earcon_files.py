@@ -8,12 +8,12 @@ from pathlib import Path
 
 import msgspec
 
-from parleyd.config.problem import Finding
+from parleyd.config.problem import KeyProblem
 from parleyd.config.schema import Earcons
 from parleyd.core.errors import UserError
 
 
-def check(section: Earcons, is_settled: Callable[[str], bool]) -> Iterator[Finding]:
+def check(section: Earcons, is_settled: Callable[[str], bool]) -> Iterator[KeyProblem]:
     """Like rules.check."""
     for name, choice in msgspec.structs.asdict(section).items():
         key = f"earcons.{name}"
@@ -21,7 +21,7 @@ def check(section: Earcons, is_settled: Callable[[str], bool]) -> Iterator[Findi
             continue
         if choice == "spoken":
             if not any(map(shutil.which, ("flite", "espeak-ng"))):
-                yield Finding(key, "no speech synthesiser is installed", "apt install flite (or espeak-ng)")
+                yield KeyProblem(key, "no speech synthesiser is installed", "apt install flite (or espeak-ng)")
             continue
         # Imported here because reading sound needs numpy, which is slow to load.
         from parleyd.audio.earcons.sounds import from_file
@@ -29,4 +29,4 @@ def check(section: Earcons, is_settled: Callable[[str], bool]) -> Iterator[Findi
         try:
             from_file(Path(choice))
         except UserError as error:
-            yield Finding(key, str(error), error.hint or "")
+            yield KeyProblem(key, str(error), error.hint or "")

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from urllib.parse import parse_qsl, urlsplit
 
 from parleyd.config import tool_sections as sections
-from parleyd.config.problem import Finding
+from parleyd.config.problem import KeyProblem
 from parleyd.config.secrets import is_sensitive_name
 
 _FEWEST_CHARS = 8
@@ -31,30 +31,30 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _RANDOM_BITS = 3.3
 
 
-def check(key: str, tool: sections.CommandTool | sections.HttpTool) -> Iterator[Finding]:
+def check(key: str, tool: sections.CommandTool | sections.HttpTool) -> Iterator[KeyProblem]:
     """Yields warnings. key: the dotted key of the tool."""
     if isinstance(tool, sections.HttpTool):
         for name, text in tool.headers.items():
             if _is_secret(name, text):
                 hint = f"write {{secret:NAME}} for it, and secrets: {{NAME: {{credential: {_credential(name)}}}}}"
-                yield _finding(f"{key}.headers.{name}", hint)
+                yield _problem(f"{key}.headers.{name}", hint)
         header = "if the server takes it in a header, write it there as {secret:NAME}, and name it under secrets"
         if _in_url(tool.url):
-            yield _finding(f"{key}.url", header)
+            yield _problem(f"{key}.url", header)
         if tool.body is not None:
             for name in _in_body("", tool.body):
-                yield _finding(f"{key}.body.{name}", header)
+                yield _problem(f"{key}.body.{name}", header)
         return
     for name, text in tool.environment.items():
         if _is_secret(name, text):
             hint = f"move it to secrets: {{{name}: {{credential: {_credential(name)}}}}}; the program gets the same"
-            yield _finding(f"{key}.environment.{name}", hint)
+            yield _problem(f"{key}.environment.{name}", hint)
     if any(_looks_drawn(argument) or _KNOWN.search(argument) for argument in tool.run):
-        yield _finding(f"{key}.run", "programs get secrets by their environment: secrets: {NAME: {credential: ...}}")
+        yield _problem(f"{key}.run", "programs get secrets by their environment: secrets: {NAME: {credential: ...}}")
 
 
-def _finding(key: str, hint: str) -> Finding:
-    return Finding(key, "this looks like a secret, and who can read this file has it", hint, is_warning=True)
+def _problem(key: str, hint: str) -> KeyProblem:
+    return KeyProblem(key, "this looks like a secret, and who can read this file has it", hint, is_warning=True)
 
 
 def _credential(name: str) -> str:

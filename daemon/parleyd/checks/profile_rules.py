@@ -8,23 +8,23 @@ from dataclasses import replace
 
 from parleyd.checks import rules
 from parleyd.config.overlay import overlay
-from parleyd.config.problem import Finding
+from parleyd.config.problem import KeyProblem
 from parleyd.config.profile_sections import AUTO, NONE
 from parleyd.config.schema import Config
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 
-def check(config: Config, found: Sequence[Finding], is_settled: Callable[[str], bool]) -> Iterator[Finding]:
-    """found: the findings of rules.check() for the configuration without a profile. is_settled: see rules.check()."""
+def check(config: Config, found: Sequence[KeyProblem], is_settled: Callable[[str], bool]) -> Iterator[KeyProblem]:
+    """found: the problems of rules.check() for the configuration without a profile. is_settled: see rules.check()."""
     for name, profile in config.profiles.items():
         key = f"profiles.{name}"
         if not _NAME.fullmatch(name):
-            yield Finding(key, "this is no name for a profile", "use letters, digits, _ and -, at most 40")
+            yield KeyProblem(key, "this is no name for a profile", "use letters, digits, _ and -, at most 40")
             continue
         if name in (AUTO, NONE):
             hint = "give it another name"
-            yield Finding(key, f"`parleyd profile {name}` means something else: see docs/profiles.md", hint)
+            yield KeyProblem(key, f"`parleyd profile {name}` means something else: see docs/profiles.md", hint)
         if not is_settled(key):
             continue
         if is_settled(f"{key}.schedule"):
@@ -32,17 +32,17 @@ def check(config: Config, found: Sequence[Finding], is_settled: Callable[[str], 
         if is_settled(f"{key}.settings"):
             yield from _settings(f"{key}.settings", overlay(config, profile.settings), found, is_settled)
             if not profile.settings:
-                yield Finding(key, "this profile changes nothing", "add settings: {audio: {output: {volume: 0.3}}}")
+                yield KeyProblem(key, "this profile changes nothing", "add settings: {audio: {output: {volume: 0.3}}}")
 
 
 def _settings(
-    key: str, with_profile: Config, found: Sequence[Finding], is_settled: Callable[[str], bool]
-) -> Iterator[Finding]:
-    """The findings of a profile's settings, at the keys of the profile."""
+    key: str, with_profile: Config, found: Sequence[KeyProblem], is_settled: Callable[[str], bool]
+) -> Iterator[KeyProblem]:
+    """The problems of a profile's settings, at the keys of the profile."""
 
     def settled(one: str) -> bool:
         return is_settled(one) and is_settled(f"{key}.{one}")
 
-    for finding in rules.check(with_profile, settled):
-        if finding not in found:
-            yield replace(finding, key=f"{key}.{finding.key}")
+    for problem in rules.check(with_profile, settled):
+        if problem not in found:
+            yield replace(problem, key=f"{key}.{problem.key}")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from parleyd.checks.this_machine import named_secrets
-from parleyd.config.problem import Finding
+from parleyd.config.problem import KeyProblem
 
 if TYPE_CHECKING:  # the doctor starts without what these import
     from parleyd.config.schema import Config
@@ -56,7 +56,7 @@ class Feature:
     of_user: bool | None = None
 
 
-_BY_HAND = "what starts parleyd has to do that instead: docs/service.md, What it may do"
+_BY_HAND = "the program that starts parleyd has to set such limits: docs/service.md, What it may do"
 _KEY_IN_A_FILE = "keep the key in a file that only the service reads, and name that: {file: PATH}"
 FEATURES: Sequence[Feature] = (
     Feature(
@@ -120,14 +120,14 @@ def lacking(version: int | None, *, of_user: bool | None = None) -> list[Feature
     ]
 
 
-def relied_on(config: Config, version: int | None, *, of_user: bool | None) -> Iterator[Finding]:
+def relied_on(config: Config, version: int | None, *, of_user: bool | None) -> Iterator[KeyProblem]:
     """A warning for each key that this systemd does not support fully; the first reason is given."""
     told = set()
     for feature in lacking(version, of_user=of_user):
         key = feature.key(config)
         if key is not None and key not in told:
             told.add(key)
-            yield Finding(
+            yield KeyProblem(
                 key, f"{shown(version)} lacks {feature.name}: {feature.without}", feature.hint, is_warning=True
             )
 

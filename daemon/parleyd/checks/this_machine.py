@@ -13,7 +13,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from parleyd.config.problem import Finding
+from parleyd.config.problem import KeyProblem
 from parleyd.host import python_env
 
 if TYPE_CHECKING:  # the doctor, which reads EXTRAS, starts without what these import
@@ -46,7 +46,7 @@ def wanted_extras(config: Config) -> list[str]:
     return [reason for reason, is_wanted in wanted.items() if is_wanted]
 
 
-def missing(config: Config) -> Iterator[Finding]:
+def missing(config: Config) -> Iterator[KeyProblem]:
     """Everything that the configuration names and that does not exist. A child process looks up the sound devices."""
     for reason in wanted_extras(config):
         modules, packages = EXTRAS[reason]
@@ -60,7 +60,7 @@ def missing(config: Config) -> Iterator[Finding]:
         yield from _devices(config)
 
 
-def missing_programs(config: Config) -> Iterator[Finding]:
+def missing_programs(config: Config) -> Iterator[KeyProblem]:
     """The missing programs of hooks, tools and dynamic variables, and missing functions of installed packages."""
     # Imported here because the doctor reads EXTRAS before it knows whether the packages can be imported.
     from parleyd.config.schema import Variable
@@ -86,7 +86,7 @@ def missing_programs(config: Config) -> Iterator[Finding]:
         yield from _entry_point(f"tools.python.{name}", python_tool.entry_point or name)
 
 
-def _entry_point(key: str, name: str) -> Iterator[Finding]:
+def _entry_point(key: str, name: str) -> Iterator[KeyProblem]:
     from parleyd.tools import ENTRY_POINT_GROUP
 
     if not list(entry_points(group=ENTRY_POINT_GROUP, name=name)):
@@ -107,7 +107,7 @@ def named_secrets(config: Config) -> list[tuple[str, Secret | str | None]]:
     return named
 
 
-def _secrets(config: Config) -> Iterator[Finding]:
+def _secrets(config: Config) -> Iterator[KeyProblem]:
     for key, secret in named_secrets(config):
         if secret is None or isinstance(secret, str):
             continue
@@ -121,7 +121,7 @@ def _secrets(config: Config) -> Iterator[Finding]:
             yield _warning(key, text, f"sudo parleyd secret {secret.credential}")
 
 
-def _groups(config: Config) -> Iterator[Finding]:
+def _groups(config: Config) -> Iterator[KeyProblem]:
     control = config.control
     for key, names in (("read", control.read), ("operate", control.operate), ("approve", control.approve)):
         for name in names or ():
@@ -142,7 +142,7 @@ def _is_known_to_miss(path: Path) -> bool:
     return False
 
 
-def _devices(config: Config) -> Iterator[Finding]:
+def _devices(config: Config) -> Iterator[KeyProblem]:
     """Checks the sound devices in a child process, because a broken ALSA configuration ends the process that lists the
     devices (PortAudio asserts), and a sound server may hang."""
     audio = config.audio
@@ -165,5 +165,5 @@ def _devices(config: Config) -> Iterator[Finding]:
         yield _warning(f"audio.{direction}.device", text, hint)
 
 
-def _warning(key: str, text: str, hint: str) -> Finding:
-    return Finding(key, text, hint, is_warning=True)
+def _warning(key: str, text: str, hint: str) -> KeyProblem:
+    return KeyProblem(key, text, hint, is_warning=True)

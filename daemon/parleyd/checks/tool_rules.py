@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from parleyd.checks import literal_tokens
 from parleyd.config import tool_sections as sections
 from parleyd.config.base import Secret
-from parleyd.config.problem import Finding
+from parleyd.config.problem import KeyProblem
 from parleyd.tools import template
 from parleyd.tools.parameters import Parameters, SchemaError
 from parleyd.tools.template import Placeholder, TemplateError
@@ -44,12 +44,12 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
-def check(tools: sections.Tools, is_settled: Callable[[str], bool]) -> Iterator[Finding]:
+def check(tools: sections.Tools, is_settled: Callable[[str], bool]) -> Iterator[KeyProblem]:
     """is_settled: see rules.check."""
     for built_in in tools.confirm_built_in:
         if built_in not in tools.built_in:
             hint = "add it to tools.built_in, or remove it here"
-            yield Finding("tools.confirm_built_in", f"the agent may not use {built_in} at all", hint)
+            yield KeyProblem("tools.confirm_built_in", f"the agent may not use {built_in} at all", hint)
     seen: dict[str, str] = {str(name): "tools.built_in" for name in tools.built_in}
     kinds: tuple[tuple[str, Mapping[str, sections.Tool]], ...] = (
         ("command", tools.command),
@@ -60,9 +60,9 @@ def check(tools: sections.Tools, is_settled: Callable[[str], bool]) -> Iterator[
         for name, tool in declared.items():
             key = f"tools.{kind}.{name}"
             if not _NAME.fullmatch(name):
-                yield Finding(key, "an agent cannot call this name", "use letters, digits, _ and -, at most 64")
+                yield KeyProblem(key, "an agent cannot call this name", "use letters, digits, _ and -, at most 64")
             if name in seen:
-                yield Finding(key, f"there is a tool of this name under {seen[name]}", "give it another name")
+                yield KeyProblem(key, f"there is a tool of this name under {seen[name]}", "give it another name")
             seen[name] = f"tools.{kind}"
             if all(is_settled(f"{key}.{field}") for field in tool.__struct_fields__):
                 yield from _tool(key, tool)
@@ -72,16 +72,16 @@ def check(tools: sections.Tools, is_settled: Callable[[str], bool]) -> Iterator[
                         "longer than an agent waits"
                     )
                     hint = f"use at most {sections.MAX_TIMEOUT_S - tools.confirm_s:g} s, or shorten tools.confirm_s"
-                    yield Finding(f"{key}.timeout_s", text, hint)
+                    yield KeyProblem(f"{key}.timeout_s", text, hint)
 
 
-def _tool(key: str, tool: sections.Tool) -> Iterator[Finding]:
+def _tool(key: str, tool: sections.Tool) -> Iterator[KeyProblem]:
     parameters = Parameters(tool.parameters)
     try:
         parameters.check_schema()
     except SchemaError as error:
         hint = "see https://json-schema.org/understanding-json-schema"
-        yield Finding(f"{key}.parameters", str(error), hint)
+        yield KeyProblem(f"{key}.parameters", str(error), hint)
         return
     match tool:
         case sections.CommandTool():
@@ -96,37 +96,37 @@ def _tool(key: str, tool: sections.Tool) -> Iterator[Finding]:
             yield from _secrets(key, tool.secrets)
 
 
-def _command(key: str, tool: sections.CommandTool, parameters: Parameters) -> Iterator[Finding]:
+def _command(key: str, tool: sections.CommandTool, parameters: Parameters) -> Iterator[KeyProblem]:
     if not tool.run:
-        yield Finding(f"{key}.run", "there is no program to run", "write run: [/path/of/program, argument]")
+        yield KeyProblem(f"{key}.run", "there is no program to run", "write run: [/path/of/program, argument]")
         return
     program = tool.run[0]
     if "{" in program:
-        yield Finding(f"{key}.run", "the agent would choose the program", "write the program out")
+        yield KeyProblem(f"{key}.run", "the agent would choose the program", "write the program out")
     elif "/" in program and not program.startswith("/"):
-        yield Finding(f"{key}.run", f"{program} counts from nowhere", "give the whole path, from / on")
+        yield KeyProblem(f"{key}.run", f"{program} counts from nowhere", "give the whole path, from / on")
     if not tool.directory.startswith("/"):
-        yield Finding(f"{key}.directory", "it counts from nowhere", "give the whole path, from / on")
+        yield KeyProblem(f"{key}.directory", "it counts from nowhere", "give the whole path, from / on")
     name = _wrapped(tool.run)
     is_interpreter = _INTERPRETER.fullmatch(name) is not None
     for index, argument in enumerate(tool.run):
         found = yield from _placeholders(f"{key}.run", argument, parameters)
         if found and name in _SHELL_BEHIND:
             text = f"{name} hands its arguments to a shell, to which a parameter could be anything"
-            yield Finding(f"{key}.run", text, "use stdin: parameters, and read them at the other end")
+            yield KeyProblem(f"{key}.run", text, "use stdin: parameters, and read them at the other end")
         if found and name in _DATABASES:
             text = f"{name} takes its arguments for a program, of which the agent would write a part"
-            yield Finding(f"{key}.run", text, "write a script that reads stdin: parameters, and run that")
+            yield KeyProblem(f"{key}.run", text, "write a script that reads stdin: parameters, and run that")
         if found and is_interpreter and _may_be_program(name, tool.run, index):
             text = f"the agent would write a part of the program that {name} runs"
-            yield Finding(f"{key}.run", text, _HINT)
+            yield KeyProblem(f"{key}.run", text, _HINT)
         for placeholder in found:
             if placeholder.secret:
                 hint = "programs get secrets by their environment: secrets: {NAME: {credential: ...}}"
-                yield Finding(f"{key}.run", "a secret in an argument can be seen by everybody", hint)
+                yield KeyProblem(f"{key}.run", "a secret in an argument can be seen by everybody", hint)
     for parameter in tool.may_be_option:
         if parameter not in parameters.names:
-            yield Finding(f"{key}.may_be_option", f"there is no parameter {parameter}", "name one of the properties")
+            yield KeyProblem(f"{key}.may_be_option", f"there is no parameter {parameter}", "name one of the properties")
 
 
 def _wrapped(run: Sequence[str]) -> str:
@@ -161,7 +161,7 @@ def _may_be_program(name: str, run: Sequence[str], index: int) -> bool:
     )
 
 
-def _http(key: str, tool: sections.HttpTool, parameters: Parameters) -> Iterator[Finding]:
+def _http(key: str, tool: sections.HttpTool, parameters: Parameters) -> Iterator[KeyProblem]:
     yield from _plain_placeholders(f"{key}.url", tool.url, parameters)
     parts = urlsplit(tool.url)
     try:
@@ -169,65 +169,67 @@ def _http(key: str, tool: sections.HttpTool, parameters: Parameters) -> Iterator
     except ValueError:
         host = None
     if not host:
-        yield Finding(f"{key}.url", "this URL has no usable host or port", "use a URL such as https://example.org/x")
+        yield KeyProblem(f"{key}.url", "this URL has no usable host or port", "use a URL such as https://example.org/x")
     elif parts.scheme == "http" and tool.secrets and not _is_near(host):
         text = "without TLS the secrets of this tool can be read on the way"
-        yield Finding(f"{key}.url", text, "use https://", is_warning=True)
+        yield KeyProblem(f"{key}.url", text, "use https://", is_warning=True)
     for name, text in tool.headers.items():
         if not _HEADER_NAME.fullmatch(name) or re.search(r"[^\t -~]", text):
-            yield Finding(f"{key}.headers", f"{name} is no header", "use plain ASCII text in one line")
+            yield KeyProblem(f"{key}.headers", f"{name} is no header", "use plain ASCII text in one line")
             continue
         try:
             found = list(template.placeholders(template.parse(text)))
         except TemplateError as error:
-            yield Finding(f"{key}.headers", f"{name}: {error}", "see docs/tools.md")
+            yield KeyProblem(f"{key}.headers", f"{name}: {error}", "see docs/tools.md")
             continue
         for placeholder in found:
             if not placeholder.secret:
                 hint = f"write {{secret:{placeholder.name}}} for a secret, or put the value into url or body"
-                yield Finding(f"{key}.headers", f"{name}: a parameter has no place in a header", hint)
+                yield KeyProblem(f"{key}.headers", f"{name}: a parameter has no place in a header", hint)
             elif placeholder.name not in tool.secrets:
                 hint = f"add secrets: {{{placeholder.name}: {{credential: ...}}}}"
-                yield Finding(f"{key}.headers", f"{name}: there is no secret {placeholder.name}", hint)
+                yield KeyProblem(f"{key}.headers", f"{name}: there is no secret {placeholder.name}", hint)
     if tool.body is not None:
         try:
             unknown = [one for one in template.body_placeholders(tool.body) if one.name not in parameters.names]
         except TemplateError as error:
-            yield Finding(f"{key}.body", str(error), "see docs/tools.md")
+            yield KeyProblem(f"{key}.body", str(error), "see docs/tools.md")
         else:
             for one in unknown:
-                yield Finding(f"{key}.body", f"there is no parameter {one.name}", "add it to parameters.properties")
+                yield KeyProblem(f"{key}.body", f"there is no parameter {one.name}", "add it to parameters.properties")
 
 
-def _plain_placeholders(key: str, text: str, parameters: Parameters) -> Iterator[Finding]:
+def _plain_placeholders(key: str, text: str, parameters: Parameters) -> Iterator[KeyProblem]:
     for placeholder in (yield from _placeholders(key, text, parameters)):
         if placeholder.secret or placeholder.spread:
-            yield Finding(key, "only {name} has a place here", "secrets belong into headers, lists into body")
+            yield KeyProblem(key, "only {name} has a place here", "secrets belong into headers, lists into body")
 
 
-def _placeholders(key: str, text: str, parameters: Parameters) -> Generator[Finding, None, list[Placeholder]]:
+def _placeholders(key: str, text: str, parameters: Parameters) -> Generator[KeyProblem, None, list[Placeholder]]:
     try:
         found = list(template.placeholders(template.parse(text)))
     except TemplateError as error:
-        yield Finding(key, str(error), "see docs/tools.md")
+        yield KeyProblem(key, str(error), "see docs/tools.md")
         return []
     for placeholder in found:
         if placeholder.secret:
             continue
         if placeholder.name not in parameters.names:
-            yield Finding(key, f"there is no parameter {placeholder.name}", "add it to parameters.properties")
+            yield KeyProblem(key, f"there is no parameter {placeholder.name}", "add it to parameters.properties")
         elif placeholder.name not in parameters.always_there:
             hint = "put it into parameters.required, or give it a default"
-            yield Finding(key, f"the agent may leave {placeholder.name} out", hint)
+            yield KeyProblem(key, f"the agent may leave {placeholder.name} out", hint)
     return found
 
 
-def _secrets(key: str, secrets: Mapping[str, Secret]) -> Iterator[Finding]:
+def _secrets(key: str, secrets: Mapping[str, Secret]) -> Iterator[KeyProblem]:
     for name, secret in secrets.items():
         ways = [way for way in secret.__struct_fields__ if getattr(secret, way) is not None]
         if len(ways) != 1:
             text = f"{' and '.join(ways)} are given together" if ways else "no place of the secret is given"
-            yield Finding(f"{key}.secrets.{name}", text, "use one of {env: NAME}, {file: PATH} or {credential: NAME}")
+            yield KeyProblem(
+                f"{key}.secrets.{name}", text, "use one of {env: NAME}, {file: PATH} or {credential: NAME}"
+            )
 
 
 def _is_near(host: str) -> bool:

@@ -13,7 +13,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "activity",
         description="Tells the agent of the running session that somebody is busy with the device, so that it does not "
-        "speak into the pause; the session is held as if they had spoken.",
+        "speak into the pause; the session stays open as if the person had spoken.",
     )
     add_options(parser)
     parser.set_defaults(run=run)

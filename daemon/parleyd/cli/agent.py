@@ -64,7 +64,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--record", type=Path, metavar="DIR", help="write each connection's sound and messages there")
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
-    parser.add_argument("--quit-with-stdin", action="store_true", help="end with standard input, and not by SIGTERM")
+    parser.add_argument("--quit-with-stdin", action="store_true", help="end with standard input; ignore SIGTERM")
     parser.set_defaults(run=run)
 
 

@@ -15,8 +15,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         parser = subparsers.add_parser(
             order,
             description=f"{word.capitalize()} a call of the agent's that waits for a person: of a tool of this device "
-            "(confirm: true in the configuration), or of an MCP tool (tools.mcp). `parleyd status` shows the questions "
-            "with all that the call would do.",
+            "(confirm: true in the configuration), or of an MCP tool (tools.mcp). `parleyd status` shows the calls "
+            "that wait, with all their parameters.",
         )
         # Without an id the daemon lists the ids that wait.
         parser.add_argument(

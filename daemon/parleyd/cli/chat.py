@@ -24,8 +24,8 @@ HISTORY = "chat_history"
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "chat",
-        description="A conversation in writing, through the running daemon where there is one, else from here. Without "
-        "a terminal: a message per line of standard input, an answer per line of standard output.",
+        description="A conversation in writing, through the running daemon, or without one in a session of its own. "
+        "Without a terminal: a message per line of standard input, an answer per line of standard output.",
     )
     where = parser.add_mutually_exclusive_group()
     where.add_argument(

@@ -44,6 +44,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "tune": ("tune", "listen, draw the sound, and say which settings to change"),
         "bench": ("bench", "measure what the daemon costs on this board"),
         "tools": ("tools", "list the agent's tools, print them for its page, or try one"),
+        "platform": ("platform", "fit the agent on the ElevenLabs platform to this device"),
     },
     "trying it without an account": {
         "demo": ("demo", "hold a conversation on this machine"),

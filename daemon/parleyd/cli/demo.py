@@ -35,7 +35,7 @@ from parleyd.core.errors import UserError
 from parleyd.demo import page
 from parleyd.demo.actor import ActorMicrophone
 from parleyd.demo.facts import Facts, Recording, gather, judge
-from parleyd.demo.play import LINES, PATIENCE_S, perform
+from parleyd.demo.play import CUE_TIMEOUT_S, LINES, perform
 from parleyd.demo.sound import write_stereo
 from parleyd.demo.stage import CueMissedError, Stage
 from parleyd.demo.timeline import Timeline
@@ -66,7 +66,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "demo",
         description="Runs the real daemon against the embedded agent, with an actor at the microphone: a question, an "
-        "interruption, a lost line, sleep. Exits 0 only if the conversation really happened so.",
+        "interruption, a lost connection, sleep. Exit code 0: every step went as scripted.",
     )
     parser.add_argument(
         "--mic", action="store_true", help="the microphone and speaker of your configuration; Ctrl-C ends it"
@@ -131,7 +131,7 @@ def _demonstrate(config: Config, bus: events.Bus, timeline: Timeline | None, arg
                     )
 
                 try:
-                    perform(stage, actor, voice, let_sleep, PATIENCE_S)
+                    perform(stage, actor, voice, let_sleep, CUE_TIMEOUT_S)
                 except CueMissedError as error:
                     missed.append(str(error))
                 except KeyboardInterrupt:

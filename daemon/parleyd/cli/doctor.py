@@ -25,7 +25,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "something in the configuration or the agent's settings; 69: something else; 70: a check could not be made.",
     )
     parser.add_argument("-c", "--config", type=Path, metavar="FILE", help=f"default: {config_path()}")
-    parser.add_argument("--json", action="store_true", help="print facts for programs")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(run=run)
 
 

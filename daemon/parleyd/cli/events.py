@@ -20,8 +20,8 @@ _INDENT = " " * 10
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "events",
-        description="Shows what is so in the running daemon, and with --follow what happens from then on, until Ctrl-C "
-        "or until it ends. --json shows every field of every event.",
+        description="Shows the present state of the running daemon, and with --follow each event from then on, until "
+        "Ctrl-C or until the daemon ends. --json shows every field of every event.",
     )
     parser.add_argument("-f", "--follow", action="store_true", help="print new events as they happen")
     add_options(parser)

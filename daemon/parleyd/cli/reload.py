@@ -13,8 +13,8 @@ from parleyd.config.changed_keys import Changes
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "reload",
-        description="The running daemon reads its configuration again, and tells what is in force now and what waits. "
-        "A bad file changes nothing; then the exit code is 78.",
+        description="The running daemon reads its configuration again, and lists the keys that are in force "
+        "now, and those that wait. A bad file changes nothing; then the exit code is 78.",
     )
     add_options(parser)
     parser.set_defaults(run=run)

@@ -57,7 +57,7 @@ LOCK_NAME = "daemon.lock"
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = subparsers.add_parser("run", description="Run the daemon until SIGTERM or Ctrl-C.")
+    parser = subparsers.add_parser("run", description="Runs the daemon until SIGTERM or Ctrl-C.")
     parser.add_argument("-c", "--config", type=Path, default=config_path(), metavar="FILE", help="default: %(default)s")
     parser.set_defaults(run=run)
 

@@ -54,7 +54,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="the name of the key; default: %(default)s",
     )
     parser.add_argument("--file", type=Path, metavar="PATH", help="store it in this file, mode 0600, not encrypted")
-    parser.add_argument("--json", action="store_true", help="print facts for programs")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(run=run)
 
 

@@ -25,11 +25,11 @@ _HEALTH_COLOURS = {"well": "32", "starting": "36", "trouble": _YELLOW, "sick": "
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "status",
-        description="How the running daemon is doing. Exit code 0 when it is well, 1 when something is wrong with it, "
-        "or it is still starting, 69 when it does not run.",
+        description="Shows how the running daemon is doing. Exit code 0 if it is well, 1 if something is wrong with "
+        "it, or if it is still starting, 69 if it does not run.",
     )
-    parser.add_argument("--watch", action="store_true", help="print it again every second, until Ctrl-C")
-    parser.add_argument("--all", action="store_true", help="also the gate, delays, hooks and the process")
+    parser.add_argument("--watch", action="store_true", help="print the page again every second, until Ctrl-C")
+    parser.add_argument("--all", action="store_true", help="show also the gate, delays, hooks and the process")
     add_options(parser)
     parser.set_defaults(run=run)
 
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
             time.sleep(WATCH_S)
 
 
-class Line(NamedTuple):
+class Row(NamedTuple):
     """name: the subject; empty: the same as the line above; None: the whole page. colour: an SGR parameter, or "".
     hint: what to do about it."""
 
@@ -63,21 +63,21 @@ class Line(NamedTuple):
     hint: str = ""
 
 
-def page(status: dict[str, Any], *, everything: bool = False) -> Iterator[Line]:
+def page(status: dict[str, Any], *, everything: bool = False) -> Iterator[Row]:
     """The lines of the page: first troubles, then reasons why the daemon does not answer, then its state.
 
     everything: also the lines for finding faults.
     """
     state = f"{status['state']} for {_length(status['state_s'])} ({status['reason']})"
-    yield Line(None, f"parleyd {status['version']}: {state}", _HEALTH_COLOURS.get(status["health"], ""))
+    yield Row(None, f"parleyd {status['version']}: {state}", _HEALTH_COLOURS.get(status["health"], ""))
     yield from _health(status)
     usage = status["usage"]
     if status["microphone"] is not None and status["microphone"]["muted"]:
         # A daemon of another version may not know.
         lasts = "until a restart" if not status["microphone"].get("mute_lasts", True) else "also after a restart"
-        yield Line("muted", f"the microphone hears nothing, {lasts}", _YELLOW, "parleyd unmute")
+        yield Row("muted", f"the microphone hears nothing, {lasts}", _YELLOW, "parleyd unmute")
     if usage["refused"]:
-        yield Line("no session", usage["refused"], _YELLOW)
+        yield Row("no session", usage["refused"], _YELLOW)
     for wanted in status["approvals"]:
         yield _approval(wanted, "may it call")
     # A daemon of another version may not know.
@@ -98,10 +98,10 @@ def page(status: dict[str, Any], *, everything: bool = False) -> Iterator[Line]:
         *((("hooks", _hooks(status["hooks"])), ("process", _load(status["load"]))) if everything else ()),
     ):  # fmt: skip
         if text:
-            yield Line(name, text)
+            yield Row(name, text)
 
 
-def shown(lines: Iterable[Line], *, width: int | None, colour: bool) -> Iterator[str]:
+def shown(lines: Iterable[Row], *, width: int | None, colour: bool) -> Iterator[str]:
     """The page, wrapped between words at the terminal's width. width: None: do not wrap."""
     for line in lines:
         lead = "" if line.name is None else f"  {line.name:<{_NAME_WIDTH}}"
@@ -150,18 +150,18 @@ def _talk(status: dict[str, Any], *, everything: bool) -> Iterator[tuple[str, st
     yield "delays", "; ".join(delays)
 
 
-def _health(status: dict[str, Any]) -> Iterator[Line]:
+def _health(status: dict[str, Any]) -> Iterator[Row]:
     colour = _HEALTH_COLOURS.get(status["health"], "")
-    findings = status["findings"]
-    if not findings:
+    troubles = status["troubles"]
+    if not troubles:
         held_ms = sum(((status["microphone"] or {}).get("held_back_lately_ms") or {}).values())
         held = f"; {held_ms / 1000:.0f} s that sounded like speech were held back in the last hour"
-        yield Line("health", status["health"] + (held if held_ms >= 500 else ""), colour)
-    for number, finding in enumerate(findings):
-        text = f"{finding['part']}: {finding['text']}"
+        yield Row("health", status["health"] + (held if held_ms >= 500 else ""), colour)
+    for number, trouble in enumerate(troubles):
+        text = f"{trouble['part']}: {trouble['text']}"
         # A daemon of another version may send no hint.
-        hint = finding.get("hint") or ""
-        yield Line("" if number else "health", f"{status['health']}; {text}" if not number else text, colour, hint)
+        hint = trouble.get("hint") or ""
+        yield Row("" if number else "health", f"{status['health']}; {text}" if not number else text, colour, hint)
 
 
 def _usage(it: dict[str, Any]) -> str:
@@ -233,10 +233,10 @@ def _clock(it: dict[str, Any]) -> Iterator[str]:
         yield _many(it, "clock_jumps")
 
 
-def _approval(it: dict[str, Any], asks: str) -> Line:
+def _approval(it: dict[str, Any], asks: str) -> Row:
     # A daemon of another version knows only the agent's id.
     order = f"parleyd approve {shlex.quote(it.get('approval') or it['call_id'])}"
-    return Line("asks", f"{asks} {question(it)}?", _YELLOW, f"{order}, or deny")
+    return Row("asks", f"{asks} {question(it)}?", _YELLOW, f"{order}, or deny")
 
 
 def _hooks(it: dict[str, int]) -> str:

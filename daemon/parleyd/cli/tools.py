@@ -20,14 +20,14 @@ from parleyd.host import apart
 from parleyd.host.directories import config_path, state_directory
 from parleyd.tools.built_in import BUILT_IN
 from parleyd.tools.dashboard import client_tool
-from parleyd.tools.device_tools import DeviceTools, Host
+from parleyd.tools.device_tools import DaemonActions, DeviceTools
 from parleyd.tools.result import Fault, ToolError
 from parleyd.tools.toolbox import Tool
 
 # The only built-in tool that works without the daemon.
 _WITHOUT_DAEMON = "get_time"
 # How much longer to wait than the tool's own deadline.
-_PATIENCE_S = 5.0
+_STOP_MARGIN_S = 5.0
 _WRITE = 'write \'{"name": "value"}\''
 
 
@@ -105,7 +105,7 @@ def _run(args: argparse.Namespace) -> int:
         text, error_type = answer["result"], answer["error_type"]
     else:
         try:
-            result = tools.by_hand(tool.name, parameters, tool.timeout_s + _PATIENCE_S)
+            result = tools.by_hand(tool.name, parameters, tool.timeout_s + _STOP_MARGIN_S)
         finally:
             # Also after Ctrl-C: no tool keeps running.
             tools.close()
@@ -122,9 +122,9 @@ def _parameters(text: str) -> dict[str, object]:
         parameters = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         why = "nested too deeply" if isinstance(error, RecursionError) else str(error).partition(":")[0]
-        raise UserError(f"the parameters are no JSON: {why}", _WRITE, os.EX_DATAERR) from None
+        raise UserError(f"the parameters are not JSON: {why}", _WRITE, os.EX_DATAERR) from None
     if not isinstance(parameters, dict):
-        raise UserError("the parameters are no JSON object", _WRITE, os.EX_DATAERR)
+        raise UserError("the parameters are not a JSON object", _WRITE, os.EX_DATAERR)
     return parameters
 
 
@@ -146,7 +146,7 @@ def _tools(config: Config, bus: events.Bus, file: Path) -> DeviceTools:
         folder = state_directory()
     except OSError:
         folder = None
-    host = Host(
+    host = DaemonActions(
         set_volume=_no_daemon,
         mute=_no_daemon,
         end_conversation=_no_daemon,

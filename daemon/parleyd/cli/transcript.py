@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         settings = _settings(path)
         directory = _directory(settings)
         if not path.exists():
-            why_none = f"; no daemon tells of one, and there is no {path}: name its configuration with -c FILE"
+            why_none = f"; no daemon runs here that could name another, and there is no {path}: name it with -c FILE"
         elif not settings.enabled:
             why_none = f"; it is switched off: set transcript.enabled to true in {path}"
     try:

@@ -29,7 +29,7 @@ from parleyd.host import python_env
 from parleyd.host.directories import config_path
 from parleyd.tuning import echo, picture, recording
 from parleyd.tuning.advice import DEAD_SHARE, Advice, Loudness, Settings, Trial, advise, facts_of
-from parleyd.tuning.meter import Meter
+from parleyd.tuning.level_meter import LevelMeter
 from parleyd.tuning.rehearsal import Rehearsal, rehearse
 
 _PICTURE = Path("parleyd-tune.png")
@@ -53,7 +53,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--echo", action="store_true", help="play a sound, measure its echo in the microphone, propose a mode"
     )
-    parser.add_argument("--json", action="store_true", help="print facts for programs")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(run=run)
 
 
@@ -187,7 +187,7 @@ def _sound(args: argparse.Namespace, config: Config) -> tuple[bytes, int, str, L
 
 def _listen(args: argparse.Namespace, config: Config, device: InputDevice) -> tuple[bytes, int]:
     gate = config.gate
-    meter = Meter(
+    meter = LevelMeter(
         sys.stderr,
         "be quiet" if args.noise else "say a few sentences, with pauses, from your place",
         args.seconds,

@@ -64,7 +64,7 @@ def _alternative(key: Key, info: inspect.Type) -> dict[str, Any]:
     if isinstance(info, inspect.ListType):
         return {"type": "array", "items": _of(info.item_type, key.path)}
     if isinstance(info, inspect.StructType):
-        return _entry(Secret, key.path)
+        return _entry(info.cls, key.path)
     if key.is_partial:
         return _changeable(Config, ())
     if isinstance(info, inspect.DictType):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -67,6 +68,13 @@ class Key:
     @property
     def is_secret(self) -> bool:
         return any(isinstance(t, inspect.StructType) and t.cls is Secret for t in self.types)
+
+    @property
+    def or_section(self) -> type[msgspec.Struct] | None:
+        """The class of the mapping that may stand in the place of a text: a secret, or a file."""
+        if len(self.types) < 2:
+            return None
+        return next((t.cls for t in self.types if isinstance(t, inspect.StructType)), None)
 
     @property
     def is_bool(self) -> bool:
@@ -198,4 +206,6 @@ def _choices(hint: Any) -> tuple[str, ...]:
     bare = typing.get_args(hint)[0] if typing.get_origin(hint) is typing.Annotated else hint
     if typing.get_origin(bare) is list:
         (bare,) = typing.get_args(bare)
+    if typing.get_origin(bare) in (typing.Union, types.UnionType):
+        bare = next((one for one in typing.get_args(bare) if typing.get_origin(one) is typing.Literal), bare)
     return typing.get_args(bare) if typing.get_origin(bare) is typing.Literal else ()

@@ -31,7 +31,7 @@ from parleyd.config.nodes import (
     scalar,
 )
 from parleyd.config.overlay import may_change
-from parleyd.config.problem import ConfigError, Finding, Problem
+from parleyd.config.problem import ConfigError, KeyProblem, Problem
 from parleyd.config.refusal import found, refusal, shown
 from parleyd.config.schema import SHORTHANDS, Config
 from parleyd.core.text import one_line
@@ -41,7 +41,7 @@ __all__ = ["MAX_BYTES", "ConfigError", "Loaded", "Problem", "Rules", "load", "pa
 
 # Checks a whole configuration. The second argument says whether the value of a key can be judged: it is neither faulty
 # nor missing because of a misspelt name.
-Rules = Callable[[Config, Callable[[str], bool]], Iterable[Finding]]
+Rules = Callable[[Config, Callable[[str], bool]], Iterable[KeyProblem]]
 
 MAX_BYTES = 256 * 1024
 
@@ -56,10 +56,10 @@ class Loaded:
     file: str = ""
     places: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
-    def placed(self, finding: Finding) -> Problem:
-        """Adds to a finding the line of its key, or of the nearest section in the file."""
-        line, column = _nearest_place(self.places, finding.key)
-        return Problem(self.file, line, column, one_line(finding.key), finding.text, finding.hint)
+    def placed(self, problem: KeyProblem) -> Problem:
+        """Adds to a problem the line of its key, or of the nearest section in the file."""
+        line, column = _nearest_place(self.places, problem.key)
+        return Problem(self.file, line, column, one_line(problem.key), problem.text, problem.hint)
 
 
 def load(path: Path, rules: Rules) -> Loaded:
@@ -136,10 +136,10 @@ class _Reader:
         return msgspec.convert(plain, Config)
 
     def apply_rules(self, config: Config, rules: Rules) -> None:
-        for finding in rules(config, self._is_settled):
-            line, column = _nearest_place(self.places, finding.key)
-            problem = Problem(self._file, line, column, one_line(finding.key), finding.text, finding.hint)
-            (self.warnings if finding.is_warning else self.problems).append(problem)
+        for problem in rules(config, self._is_settled):
+            line, column = _nearest_place(self.places, problem.key)
+            placed = Problem(self._file, line, column, one_line(problem.key), problem.text, problem.hint)
+            (self.warnings if problem.is_warning else self.problems).append(placed)
 
     def _is_settled(self, key: str) -> bool:
         return not any(parent in self._unsettled for parent in ("", *_parents(key)))
@@ -227,8 +227,10 @@ class _Reader:
             return self._map(key, node) if key.entry is None else self._sections_by_name(key, node, key.entry)
         if key.item is not None:
             return self._list(key, key.item, node)
-        if key.is_secret and isinstance(node, MappingNode):
-            return self._section(node, Secret, key.path)
+        if key.or_section is not None and isinstance(node, MappingNode):
+            plain = self._section(node, key.or_section, key.path)
+            # A missing key has been reported.
+            return plain if _is_whole(plain, key.or_section) else key.default
         value = self._scalar(key, node) if isinstance(node, ScalarNode) else node.value
         try:
             return msgspec.to_builtins(msgspec.convert(value, key.hint))

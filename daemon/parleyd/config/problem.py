@@ -44,8 +44,9 @@ class ConfigError(Exception):
 
 
 @dataclass(frozen=True)
-class Finding:
-    """A broken rule. key: dotted, the place to report. A warning does not keep the daemon from running."""
+class KeyProblem:
+    """A problem of a key, before its line in the file is known. key: dotted. A warning does not keep the daemon from
+    running."""
 
     key: str
     text: str

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
+from parleyd.config.agent_section import AgentWants
 from parleyd.config.base import RunAs, Secret, Section, Text
 from parleyd.config.button import Button
 from parleyd.config.hook_sections import Hook
@@ -77,6 +78,7 @@ class ElevenLabs(Section, frozen=True):
     ] = "https://api.elevenlabs.io"
     api_key: Annotated[Secret | Text | None, Meta(description="the API key; a public agent needs none")] = None
     overrides: Overrides = Overrides()
+    agent: AgentWants = AgentWants()
     dynamic_variables: Annotated[
         dict[str, Scalar | Variable],
         Meta(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from parleyd.config import signs
-from parleyd.config.problem import Finding
+from parleyd.config.problem import KeyProblem
 from parleyd.core.errors import UserError
 from parleyd.core.log_fields import fields
 from parleyd.host.files import open_regular, read_file
@@ -77,7 +77,7 @@ def check_key(key: str, what: str) -> None:
         raise SecretError(f"{what} holds no key: {text}", hint, is_found=True)
 
 
-def look_at_key(secret: Secret | str | None, key: str) -> Iterator[Finding]:
+def look_at_key(secret: Secret | str | None, key: str) -> Iterator[KeyProblem]:
     """A rule of the configuration, see rules.check: the problem of the secret that is found there. key: the dotted key.
 
     A secret that cannot be found is not a problem here: the daemon may run as another user, in another environment.
@@ -89,7 +89,7 @@ def look_at_key(secret: Secret | str | None, key: str) -> Iterator[Finding]:
             resolve_key(secret)
     except SecretError as error:
         if error.is_found:
-            yield Finding(key, str(error), error.hint)
+            yield KeyProblem(key, str(error), error.hint)
         return
     path = secret.file
     if secret.credential is not None:
@@ -100,7 +100,7 @@ def look_at_key(secret: Secret | str | None, key: str) -> Iterator[Finding]:
         others = read_file(Path(path), MAX_SECRET_BYTES).splitlines()[1:]
         if any(_MAY_BE_KEY.fullmatch(other.strip()) for other in others):
             text = f"{_what(secret)} holds several keys, of which the first is taken"
-            yield Finding(key, text, "leave only the one that is to be used in it", is_warning=True)
+            yield KeyProblem(key, text, "leave only the one that is to be used in it", is_warning=True)
 
 
 @contextlib.contextmanager

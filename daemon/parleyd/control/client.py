@@ -1,4 +1,4 @@
-"""The other end of the control socket, for commands."""
+"""The client of the control socket, for commands and other programs."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ class NotRunningError(UserError):
 
 
 class NobodyListensError(NotRunningError):
-    """There is no daemon, as far as one can see."""
+    """No daemon runs, as far as this user can see."""
 
 
 class StuckError(NotRunningError):
-    """One listens, and does not answer."""
+    """A daemon listens, and does not answer."""
 
 
 class NotAllowedError(NotRunningError):
-    """This user may not talk to it, if there is one."""
+    """This user may not connect to the daemon, if there is one."""
 
 
 class TurnError(Exception):
-    """Another program waits for an answer, for longer than this one would."""
+    """Another program waits for an answer of the agent, for longer than this one may wait."""
 
 
 class _GoneError(NotRunningError):
@@ -65,7 +65,7 @@ class RefusedError(UserError):
 
 
 def places() -> tuple[Path, ...]:
-    """Where the socket may be: as told by the environment, or this user's daemon, then the system's."""
+    """Returns the possible paths of the socket: that in the environment, or this user's daemon, then the system's."""
     told = os.environ.get(ENVIRONMENT)
     if told:
         return (Path(told),)
@@ -76,7 +76,7 @@ def places() -> tuple[Path, ...]:
 
 
 class Client:
-    """A context manager. socket_path: else the first of places() at which somebody listens. Raises NotRunningError."""
+    """A context manager. socket_path: None: the first of places() at which somebody listens. Raises NotRunningError."""
 
     def __init__(self, socket_path: Path | None = None) -> None:
         self._connection, self._path = _connect((socket_path,) if socket_path else places())
@@ -101,32 +101,32 @@ class Client:
         self._connection.close()
 
     def ask(self, do: str, **fields: object) -> dict[str, Any]:
-        """The result. Raises RefusedError, and NotRunningError when the daemon ends or does not answer."""
+        """Returns the result. Raises RefusedError, and NotRunningError if the daemon ends or does not answer."""
         return self._ask(do, fields, [])
 
     def send_file(self, descriptor: int, name: str, text: str | None = None) -> int:
-        """→ the upload's number, as the event that tells its end has it. Raises as ask() does."""
+        """Returns the upload's number, which the event about its end has too. Raises the errors of ask()."""
         return int(self._ask("send_file", {"name": name, "text": text}, [descriptor])["upload"])
 
     def stop(self, timeout_s: float) -> bool:
-        """Ends the daemon. → whether it has ended within timeout_s. Raises RefusedError and StuckError."""
+        """Ends the daemon. Returns whether it has ended within timeout_s. Raises RefusedError and StuckError."""
         with self._process() as ends:
-            # It may be on its way already, and hang up.
+            # The daemon may be stopping already, and close the connection.
             with contextlib.suppress(_GoneError):
                 self.ask("stop")
             return bool(select.select([ends], [], [], timeout_s)[0])
 
     @property
     def daemon_pid(self) -> int:
-        """The daemon's process, or 0 where it is in another namespace."""
+        """Returns the daemon's process id, or 0 if it is in another namespace."""
         return peer(self._connection).pid
 
     @contextlib.contextmanager
     def _process(self) -> Iterator[int]:
-        """A descriptor that can be read from as soon as the daemon's process has ended: pidfd_open(2).
+        """Yields a descriptor that becomes readable when the daemon's process has ended: pidfd_open(2).
 
-        Where it is in another namespace, or the kernel has no such thing, the end of the connection has to do, which
-        comes a little before.
+        If the process is in another namespace, or the kernel has no pidfd, the descriptor is that of the connection,
+        which ends a little earlier.
         """
         try:
             descriptor = os.pidfd_open(self.daemon_pid)
@@ -142,7 +142,7 @@ class Client:
         self._asked += 1
         request = {"do": do, "id": self._asked} | fields
         line = json.dumps(request).encode() + b"\n"
-        # Where the daemon has closed the connection, it may have said why: that is read below.
+        # If the daemon has closed the connection, its reason may be waiting; it is read below.
         with contextlib.suppress(OSError):
             sent_bytes = socket.send_fds(self._connection, [line], descriptors) if descriptors else 0
             self._connection.sendall(line[sent_bytes:])
@@ -157,14 +157,14 @@ class Client:
                 raise RefusedError(told["error"])
 
     def events(self, timeout_s: float | None = None) -> Iterator[dict[str, Any]]:
-        """What happens, after ask("events"). Raises NotRunningError when the daemon ends, TimeoutError when nothing
-        happens for timeout_s."""
+        """Yields the events, after ask("events"). Raises NotRunningError when the daemon ends, TimeoutError when no
+        event comes for timeout_s."""
         self._connection.settimeout(timeout_s)
         while True:
             yield self._events.pop(0) if self._events else self._read()
 
     def events_until(self, until_s: float) -> Iterator[dict[str, Any]]:
-        """What happens, after ask("events"), up to that monotonic time. Raises NotRunningError."""
+        """Yields the events up to that monotonic time, after ask("events"). Raises NotRunningError."""
         while (left_s := until_s - time.monotonic()) > 0:
             try:
                 event = next(self.events(left_s))
@@ -174,13 +174,14 @@ class Client:
 
     @contextlib.contextmanager
     def turn(self, until_s: float) -> Iterator[None]:
-        """While it lasts, no other program that takes turns waits for an answer of the agent. Raises TurnError.
+        """Holds the turn: no other program that takes turns waits for an answer of the agent. Raises TurnError.
 
-        Nothing in the agent's answers tells to which text they belong."""
+        Turns are needed because nothing in the agent's answers shows to which text they belong.
+        """
         try:
             place = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError:
-            # Whoever may use the socket need not be able to read where it is.
+            # A user who may use the socket may be unable to open its folder; then nobody waits.
             yield
             return
         try:
@@ -204,7 +205,7 @@ class Client:
         except ConnectionError as error:
             raise _GoneError from error
         if not line.endswith(b"\n"):
-            # Who reads too slowly is dropped in the middle of a line.
+            # The daemon drops a slow reader in the middle of a line.
             raise _GoneError
         try:
             told = json.loads(line)
@@ -219,7 +220,7 @@ def _connect(paths: tuple[Path, ...]) -> tuple[socket.socket, Path]:
     for path in paths:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            # Where many want to connect at once, the kernel's own timeout alone waits.
+            # While many clients connect at once, only the kernel's own timeout ends the wait.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval(ANSWER_S))
             connection.connect(str(path))
         except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
@@ -245,8 +246,8 @@ def _connect(paths: tuple[Path, ...]) -> tuple[socket.socket, Path]:
 
 
 def timeval(seconds: float, option: int = socket.SO_SNDTIMEO) -> bytes:
-    """As that option takes it: its number says how long the kernel's time is (asm-generic/socket.h: 67 is
-    SO_SNDTIMEO_NEW, with 64 bits on 32-bit machines, too)."""
+    """Returns the bytes that the socket option takes. Its number tells the size of the kernel's time:
+    asm-generic/socket.h: 67 is SO_SNDTIMEO_NEW, with 64 bits on 32-bit machines, too."""
     return struct.pack("@qq" if option == 67 else "@ll", int(seconds), int(seconds % 1 * 1e6))
 
 
@@ -256,7 +257,7 @@ def _locked(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     except OSError as error:
-        # Not every file system of a network has locks (flock(2)); then nobody waits.
+        # Some network file systems have no locks (flock(2)); then nobody waits.
         if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):
             raise
     return True

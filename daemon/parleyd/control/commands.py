@@ -1,4 +1,4 @@
-"""What each request of the control socket does: the one place where the protocol meets the service."""
+"""Carries out the requests of the control socket: the only module that knows both the protocol and the service."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _NO_ANSWER = ("no_session", "the agent has answered nothing yet in this session,
 
 
 class Commands:
-    """Call it with a request for the result; raises RequestError.
+    """Called with a request; returns the result or raises RequestError.
 
-    reload: reads the configuration again; raises RequestError. stop: ends the daemon, soon.
+    reload: reads the configuration again; raises RequestError. stop: ends the daemon soon after it returns.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Commands:
         self._stop = stop
 
     def __call__(self, request: AnyRequest, descriptor: int | None, caller: Caller) -> object:
-        """descriptor: the open file that came with the request, now the callee's. caller: who has the role for it."""
+        """descriptor: the open file that came with the request; the callee closes it. caller: has the role for it."""
         service = self._service
         match request:
             case messages.Status():
@@ -80,7 +80,7 @@ class Commands:
             case messages.Stop():
                 self._stop()
             case messages.Events():
-                # The server's own.
+                # The server itself answers these.
                 pass
             case _:
                 assert_never(request)
@@ -136,7 +136,7 @@ class Commands:
         waiting = [(one.approval, one.name) for one in tools.waiting_approvals]
         waiting += [(one.approval, one.name) for one in tools.waiting_confirmations]
         if approval is None and waiting:
-            # An agent's name for a tool of another server must not look like another entry of this list.
+            # The names of MCP tools are the agent's; one must not look like a further entry of this list.
             listed = ", ".join(f"{id_} ({name_text(name)})" for id_, name in waiting)
             hint = "look at what it would do (parleyd status), then name its id: parleyd approve ID, or deny"
             raise RequestError("no_id", f"an answer names the call that it is about; there wait: {listed}", hint)
@@ -158,7 +158,7 @@ class Commands:
 
 
 def takes_time(request: AnyRequest) -> bool:
-    """What may wait for a mixer, for a file or for a tool."""
+    """Returns whether the request may wait for a mixer, a file or a tool."""
     match request:
         case messages.Volume() | messages.RunTool() | messages.Reload():
             return True

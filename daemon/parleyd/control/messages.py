@@ -1,4 +1,4 @@
-"""The control socket's protocol, version 2: what may be asked, what is answered. Pure. docs/control.md describes it.
+"""The control socket's protocol, version 2: requests, answers, events. Pure. docs/control.md describes it.
 
 One JSON object per line, UTF-8. A client sends requests, each answered in order by a line with the same `id`; after
 `events` it also gets lines with `event`, at any time. Fields may be added to answers and events within a version.
@@ -16,10 +16,10 @@ from parleyd.core import events
 from parleyd.core.errors import UserError
 from parleyd.core.plain import plain
 
-# Version 1 is understood for as long as this is version 2: it called a hint a "mend", and answers carry both names.
+# Version 1 is understood as long as version 2 is current: it called a hint a "mend", and answers carry both names.
 _UNDERSTOOD = (1, PROTOCOL)
 MAX_LINE_BYTES = 64 * 1024
-# Of a text in an event: an agent that sends a megabyte must not get every reader dropped as too slow.
+# The longest text in an event: a megabyte from an agent must not get every client dropped for reading too slowly.
 MAX_EVENT_TEXT = 32_000
 
 Text = Annotated[str, Meta(pattern=r"\S", max_length=MAX_TEXT)]
@@ -27,69 +27,70 @@ Id = Annotated[int, Meta(ge=-(2**53), le=2**53)] | Annotated[str, Meta(max_lengt
 
 
 class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="do"):
-    """id: comes back with the answer. protocol: what the client speaks; another major version is refused."""
+    """id: is repeated in the answer. protocol: the client's version; an unknown one is refused."""
 
     id: Id = None
     protocol: Literal[1, 2] = 2
 
 
 class Status(Request, frozen=True, tag="status"):
-    """→ the whole status, see parleyd.app.status."""
+    """Answer: the whole status, see parleyd.app.status."""
 
 
 class Events(Request, frozen=True, tag="events"):
-    """→ {}, then the event `snapshot` with the whole status, then everything that happens."""
+    """Answer: {}, then the event `snapshot` with the whole status, then all further events."""
 
 
 class Wake(Request, frozen=True, tag="wake"):
-    """→ {}. Opens a session, as speech would, in quiet hours too; refused when a budget is spent, unless anyway."""
+    """Answer: {}. Opens a session as speech would, in quiet hours too; refused if a budget is spent, unless anyway."""
 
     anyway: bool = False
 
 
 class Sleep(Request, frozen=True, tag="sleep"):
-    """→ {}. Ends the session."""
+    """Answer: {}. Ends the session."""
 
 
 class Mute(Request, frozen=True, tag="mute"):
-    """→ {muted}, and a warning where that will not outlive a restart. The microphone counts as silent until `unmute`:
-    docs/mute.md."""
+    """Answer: {muted}, and a warning if that will not outlive a restart. The microphone counts as silent until
+    `unmute`: docs/mute.md."""
 
 
 class Unmute(Request, frozen=True, tag="unmute"):
-    """→ {muted}, and a warning likewise."""
+    """Answer: {muted}, and a warning as for `mute`."""
 
 
 class Volume(Request, frozen=True, tag="volume"):
-    """→ {volume}. Sets it, or without `to` only tells it. by: adds to it, within 0 and 1."""
+    """Answer: {volume}. Sets the volume; without `to` and `by`, only tells it. by: is added to it, within 0 and 1."""
 
     to: Annotated[float, Meta(ge=0, le=1)] | None = None
     by: Annotated[float, Meta(ge=-1, le=1)] | None = None
 
 
 class Profile(Request, frozen=True, tag="profile"):
-    """→ {profile, chosen, profiles}. Chooses one, or without a name only tells; see parleyd.profiles."""
+    """Answer: {profile, chosen, profiles}. Chooses a profile; without a name, only tells; see parleyd.profiles."""
 
     name: Annotated[str, Meta(max_length=100)] | None = None
 
 
 class Say(Request, frozen=True, tag="say"):
-    """→ {}. Text to the agent as if the person had said it; wakes if asleep; refused when a budget is spent."""
+    """Answer: {}. Sends a text to the agent as if the person had said it; wakes if asleep; refused when a budget is
+    spent."""
 
     text: Text
 
 
 class Announce(Request, frozen=True, tag="announce"):
-    """→ {announcement}: its number. Speaks a text without the agent; now: without waiting for a pause."""
+    """Answer: {announcement}: its number. Speaks a text without the agent; now: without waiting for a pause."""
 
     text: Text
     now: bool = False
 
 
 class Context(Request, frozen=True, tag="context"):
-    """→ {}. Something the agent should know, without answering it; refused while there is no session.
+    """Answer: {}. Tells the agent something that it should know and not answer; refused while there is no session.
 
-    context_id: a newer one with the same replaces the older.
+    context_id: a newer text with the same id replaces the older one.
     """
 
     text: Text
@@ -97,47 +98,47 @@ class Context(Request, frozen=True, tag="context"):
 
 
 class SendFile(Request, frozen=True, tag="send_file"):
-    """→ {upload}. The open file comes with the request (SCM_RIGHTS); `file_sent` or `file_failed` tells what became of
-    it. name: its ending tells the type. text: what the person says to it. Wakes if asleep."""
+    """Answer: {upload}. The open file comes with the request (SCM_RIGHTS); the event `file_sent` or `file_failed` has
+    the outcome. name: its ending tells the type. text: the person's words about it. Wakes if asleep."""
 
     name: Annotated[str, Meta(min_length=1, max_length=255)]
     text: Text | None = None
 
 
 class Activity(Request, frozen=True, tag="activity"):
-    """→ {}. The person is busy with the device: the agent shall not speak into the pause. Refused without a session."""
+    """Answer: {}. The person is using the device, so the agent should not speak yet. Refused without a session."""
 
 
 class Feedback(Request, frozen=True, tag="feedback"):
-    """→ {}. On the agent's last answer; none takes it back. Refused where there is no answer yet."""
+    """Answer: {}. Rates the agent's last answer, or takes the rating back. Refused if there is no answer yet."""
 
     score: Literal["like", "dislike", "none"]
 
 
 class Approve(Request, frozen=True, tag="approve"):
-    """→ {approval, call_id, name}. Allows a call that waits for a person (events `confirmation_wanted`, and for an MCP
-    tool `approval_wanted`). approval: its id, from that event; without it refused with the ids of those that wait."""
+    """Answer: {approval, call_id, name}. Allows a call that waits for a person (events `confirmation_wanted` and, for
+    MCP tools, `approval_wanted`). approval: the id from that event; without it, refused with the ids that wait."""
 
     approval: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
 
 
 class Deny(Approve, frozen=True, tag="deny"):
-    """→ {approval, call_id, name}. Likewise, and denies it."""
+    """Answer: {approval, call_id, name}. Denies a call that waits for a person, see `approve`."""
 
 
 class RunTool(Request, frozen=True, tag="run_tool"):
-    """→ {result, error_type}. Calls one of the tools of parleyd itself as the agent would; error_type: null if done."""
+    """Answer: {result, error_type}. Calls one of parleyd's own tools as the agent would; error_type: null if done."""
 
     name: Annotated[str, Meta(min_length=1, max_length=64)]
     parameters: dict[str, Any] = {}
 
 
 class Reload(Request, frozen=True, tag="reload"):
-    """→ {now, next_session, restart}: the keys that changed, by when they take effect."""
+    """Answer: {now, next_session, restart}: the keys that changed, by the time at which they take effect."""
 
 
 class Stop(Request, frozen=True, tag="stop"):
-    """→ {}. Ends the daemon; under systemd that does not keep it from being started again."""
+    """Answer: {}. Ends the daemon; systemd may start it again."""
 
 
 AnyRequest = (
@@ -167,7 +168,7 @@ _encoder = msgspec.json.Encoder()
 
 
 class RequestError(UserError):
-    """What is wrong with a request. kind: for programs; text and hint: for people."""
+    """A request cannot be carried out. kind: for programs; text and hint: for people."""
 
     def __init__(self, kind: str, text: str, hint: str | None = None, id_: Id = None) -> None:
         super().__init__(text, hint)
@@ -176,12 +177,12 @@ class RequestError(UserError):
 
 
 def greeting(version: str) -> bytes:
-    """The first line of every connection."""
+    """Returns the first line of every connection."""
     return _line({"parleyd": version, "protocol": PROTOCOL})
 
 
 def request(line: bytes) -> AnyRequest:
-    """One line, without its end. Raises RequestError of the kinds not_json, unknown_request, bad_request."""
+    """Parses a line without its line feed. Raises RequestError of the kinds not_json, unknown_request, bad_request."""
     try:
         decoded: AnyRequest = _decoder.decode(line)
     except (msgspec.ValidationError, msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
@@ -221,7 +222,7 @@ def refusal(error: RequestError) -> bytes:
 
 
 def event(what: events.Event) -> bytes:
-    """`event` is the event's name in lower case with underscores; its fields are as in parleyd.core.events."""
+    """Returns a line. `event` is the event's name in lower case with underscores; its fields are as in core.events."""
     told: dict[str, Any] = plain(what)
     told = {name: value[:MAX_EVENT_TEXT] if isinstance(value, str) else value for name, value in told.items()}
     if "hint" in told:
@@ -238,7 +239,7 @@ def event_name(kind: type[events.Event]) -> str:
 
 
 def _with_old_name(value: Any) -> Any:
-    """The value, with a `mend` beside each `hint`. The parameters of a call are a stranger's, and stay as they are."""
+    """Returns the value with a `mend` beside each `hint`. The parameters of a call stay as they are."""
     if isinstance(value, list):
         return [_with_old_name(one) for one in value]
     if not isinstance(value, dict):

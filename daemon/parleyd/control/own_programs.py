@@ -1,8 +1,8 @@
-"""The control socket is closed to what the daemon has started: a tool that was taken over must neither unmute the
-microphone nor approve its own calls.
+"""Closes the control socket to programs that the daemon has started: a tool that was taken over by an attacker must
+neither unmute the microphone nor approve its own calls.
 
-By the line of its parents, which the kernel keeps (host/descent.py), and by the user of parleyd-tools@.service. What
-the configuration lets run as the daemon (run_as: daemon) is let in.
+Such a program is recognised by its ancestors, which the kernel keeps (host/descent.py), and by the user of
+parleyd-tools@.service. Programs that the configuration runs as the daemon (run_as: daemon) are admitted.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from parleyd.host.subprocesses import trusted_children
 
 log = logging.getLogger(__name__)
 
-# A program that knocks without end has one line in the log for each of these.
+# A program that connects again and again is logged once in this time.
 _TOLD_EVERY_S = 60.0
 
 
 class OwnPrograms:
-    """For the thread of the control socket."""
+    """Belongs to the thread of the control socket."""
 
     def __init__(
         self, trusted: Callable[[], Iterable[int]] = trusted_children, clock_s: Callable[[], float] = time.monotonic
@@ -39,7 +39,7 @@ class OwnPrograms:
         self._untold = 0
 
     def refused(self, connection: socket.socket) -> str | None:
-        """Why this client is sent away; None where it is none of them."""
+        """Returns the reason why this client is refused; None: it is admitted."""
         client = peer(connection)
         why = self._why(connection)
         if why is not None:
@@ -56,8 +56,8 @@ class OwnPrograms:
         try:
             line = line_of(client.pid, held)
         except GoneError:
-            # Of another user nothing may be to be seen: ProtectProc= of the unit. Without privileges a descendant has
-            # this one.
+            # Processes of another user may be invisible (the unit has ProtectProc=), which is no reason to refuse them.
+            # A descendant without privileges has the daemon's user.
             return "the process that has connected is gone" if client.uid == os.geteuid() else None
         finally:
             if held is not None:

@@ -1,4 +1,4 @@
-"""Who is at the other end of a Unix socket, as the kernel says: unix(7), SO_PEERCRED and SO_PEERGROUPS."""
+"""The process at the other end of a Unix socket, as the kernel reports it: unix(7), SO_PEERCRED and SO_PEERGROUPS."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import struct
 from typing import NamedTuple
 
 _UCRED = struct.Struct("3i")
-# asm-generic/socket.h; Python has no names for them.
+# Numbers from asm-generic/socket.h; Python has no names for them.
 _SO_PEERGROUPS, _SO_PEERPIDFD = 59, 77
-# The most that Python asks for: 256 groups.
+# The largest option value that Python reads: room for 256 groups.
 _MOST_BYTES = 1024
 
 
 class Peer(NamedTuple):
-    """The process that connected, or for a client the one that listens, as it was then. pid: 0 in another namespace."""
+    """The process that connected (for a client: that listens), at that time. pid: 0 if it is in another namespace."""
 
     pid: int
     uid: int
@@ -27,8 +27,8 @@ def peer(connection: socket.socket) -> Peer:
 
 
 def held_peer(connection: socket.socket) -> int | None:
-    """A pidfd of the process that connected; the caller's to close. None: the kernel (before 6.5) has none, or the
-    process has ended."""
+    """Returns a pidfd of the process that connected, which the caller closes; None: the kernel (before 6.5) has none,
+    or the process has ended."""
     try:
         return connection.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
     except OSError:
@@ -36,7 +36,7 @@ def held_peer(connection: socket.socket) -> int | None:
 
 
 def peer_groups(connection: socket.socket) -> frozenset[int]:
-    """Its supplementary groups: those it has, not those that /etc/group gives to its user. None beyond 256 of them."""
+    """Returns the process's supplementary groups, which may differ from /etc/group; none if there are more than 256."""
     try:
         return frozenset(array.array("I", connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _MOST_BYTES)))
     except OSError:

@@ -1,6 +1,6 @@
-"""What each request of the control socket needs, and who has that.
+"""The role that each request of the control socket needs, and the clients that have it.
 
-A role is had by the client's groups (docs/control.md). Root and the daemon's own user have all of them.
+A client has a role by its groups (docs/control.md). Root and the daemon's own user have all roles.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ ROLES: tuple[Role, ...] = get_args(Role)
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """role: None where every client of the socket may. asking: of a request that changes nothing, where there is such
-    a form of it."""
+    """role: None: every client of the socket may. asking: the role for the request's form that changes nothing, if it
+    has such a form."""
 
     role: Role | None
     asking: Role | None = None
 
 
-# The whole protocol. `mute` needs nothing: nobody is to be kept from switching the microphone off. `unmute` opens a
-# microphone in a room that believes it closed, and `run_tool` does at once what a person would be asked about first:
-# both are as much as an approval. A call that nobody answers is denied anyhow, so that `deny` need not be for more
-# people than `approve` is.
+# The requests of the whole protocol. `mute` needs no role, so that everybody can switch the microphone off. `unmute`
+# opens a microphone in a room that believes it closed, and `run_tool` does at once what a person would be asked about
+# otherwise: both are as much as an approval. A call that nobody answers is denied in any case, so `deny` needs no more
+# people than `approve` does.
 NEEDS: Mapping[type[Request], Need] = {
     messages.Status: Need("read"),
     messages.Events: Need("read"),
@@ -61,7 +61,7 @@ NEEDS: Mapping[type[Request], Need] = {
 
 
 def needed(request: AnyRequest) -> Role | None:
-    """Pure."""
+    """Returns the role that the request needs; None: none. Pure."""
     need = NEEDS[type(request)]
     match request:
         case messages.Volume(to=None, by=None) | messages.Profile(name=None):
@@ -72,8 +72,8 @@ def needed(request: AnyRequest) -> Role | None:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, as the kernel told when they connected. by: root and the daemon's own user have all roles as that,
-    others approve by the role approve."""
+    """The client, as the kernel reported it when it connected. by: the reason why it may approve: root and the daemon's
+    own user have all roles as such, others need the role approve."""
 
     uid: int
     pid: int
@@ -82,20 +82,20 @@ class Caller:
 
 
 class Roles:
-    """groups: of each role the names, as configured, and the numbers of those that exist; None: everybody whom the
-    socket admits. own_uid: the daemon's. Pure."""
+    """groups: for each role the names of its groups, as configured, and the ids of those that exist; None: everybody
+    whom the socket admits has it. own_uid: the daemon's. Pure."""
 
     def __init__(self, groups: Mapping[Role, Mapping[str, int | None] | None], own_uid: int) -> None:
         self._groups = groups
         self._own_uid = own_uid
 
     def caller(self, peer: Peer, groups: frozenset[int]) -> Caller:
-        """groups: all that the process has."""
+        """Returns the client with its roles. groups: all group ids of the process."""
         if peer.uid in (0, self._own_uid):
             return Caller(peer.uid, peer.pid, frozenset(ROLES), "root" if peer.uid == 0 else "daemon")
         roles = frozenset(role for role in ROLES if self._is_had(role, groups))
         if "approve" in roles:
-            # Whoever approves has to see what it is, and may do all that needs no approval.
+            # A person who approves has to see the call, and may do everything that needs no approval.
             roles = frozenset(ROLES)
         return Caller(peer.uid, peer.pid, roles, "approve")
 
@@ -104,7 +104,7 @@ class Roles:
         return named is None or not groups.isdisjoint(gid for gid in named.values() if gid is not None)
 
     def check(self, request: AnyRequest, caller: Caller) -> None:
-        """Raises RequestError when the caller lacks the role that this needs."""
+        """Raises RequestError if the caller lacks the role that this request needs."""
         role = needed(request)
         if role is None or role in caller.roles:
             return
@@ -115,13 +115,13 @@ class Roles:
     def _hint(self, role: Role) -> str:
         there = [name for name, gid in (self._groups[role] or {}).items() if gid is not None]
         if not there:
-            return f"root may; whoever else shall needs a group that control.{role} names in the configuration"
+            return f"only root may; to allow others, name a group with control.{role} in the configuration"
         named = f"control.{role} in the configuration names the groups"
         return f"sudo adduser $USER {there[0]}, then log in again ({named})"
 
 
 def roles_of(section: Control, gid_of: Callable[[str], int] | None = None) -> Roles:
-    """Looks the groups up. One that does not exist is told in the log, and nobody has a role by it."""
+    """Looks the groups up. A group that does not exist is logged, and nobody has the role by it."""
     names: dict[Role, list[str] | None] = {
         "read": section.read, "operate": section.operate, "approve": section.approve,
     }  # fmt: skip

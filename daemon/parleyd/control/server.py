@@ -1,9 +1,9 @@
-"""The control socket: one thread that accepts, reads requests, writes answers and events, and waits for nobody.
+"""The control socket: one thread that accepts clients, reads requests, writes answers and events, and waits for nobody.
 
-A Unix socket in the runtime directory, for root, the daemon's own user and members of its group; which of them may ask
-for what, roles.py decides. Who reads too slowly
-is dropped; who sends nonsense is told so; nothing of it reaches the line. A request that may take its time (a mixer, a
-file that is read again, a tool) goes to a worker, and only its own client waits for it.
+The Unix socket is in the runtime directory. Root, the daemon's own user and members of the socket's group may connect;
+roles.py decides which of them may ask for what. Clients that read too slowly are dropped, clients that send nonsense
+get an error, and neither affects the session. A request that may take time (a mixer, a file that is read again, a tool)
+is given to a worker thread, and only its own client waits for it.
 """
 
 from __future__ import annotations
@@ -35,26 +35,26 @@ log = logging.getLogger(__name__)
 
 GROUP = "parleyd"
 MOST_CLIENTS = 32
-# Beyond those there are places for root and the daemon's own user, and some in which only `mute` is heard: nobody is to
-# be kept from switching the microphone off. The oldest of these goes for another one.
+# Beyond MOST_CLIENTS there are places for root and the daemon's own user, and places for clients that may only `mute`:
+# everybody can always switch the microphone off. The newest of these replaces the oldest.
 MOST_OF_OWNER, MOST_FOR_MUTE = 8, 8
-# Who has asked nothing yet within this time is hung up on.
+# A client that has sent no request within this time is disconnected.
 SILENT_S = 30.0
-# What may wait for a reader, and for the thread; both are far beyond what a working one needs.
+# The most bytes that wait for a client, and the most events that wait for the thread; working readers need far less.
 MOST_WAITING_BYTES = 512 * 1024
 MOST_WAITING_EVENTS = 2000
 MOST_WAITING_CHARS = 4_000_000
-# Requests of one client, before it is somebody else's turn.
+# The most requests of one client that are answered before the next client has its turn.
 MOST_IN_TURN = 16
-# More of them in one message are closed by the kernel.
+# The most descriptors that a message may carry; the kernel closes further ones.
 MOST_DESCRIPTORS = 4
 ACCEPT_AGAIN_S = 0.1
-# Requests that take their time, at once; the others wait for their turn.
+# The most workers; further requests that take time wait.
 MOST_WORKERS = 4
 
-# Answers a request with a value that messages.plain understands; raises RequestError. Must not block, unless takes_time
-# says so of the request; then it is called on a worker's thread. The number is that of an open file which came with the
-# request, and is the handler's to close. The caller has the role that the request needs.
+# Answers a request with a value that messages.plain understands, or raises RequestError. It must not block; only for
+# requests for which takes_time returns True it may, on a worker's thread. The number is that of an open file that came
+# with the request; the handler closes it. The caller has the role that the request needs.
 Handler = Callable[[AnyRequest, int | None, Caller], object]
 
 
@@ -66,26 +66,26 @@ class _Client:
         self.waiting = bytearray()
         self.connected_s = time.monotonic()
         self.has_asked = False
-        self.only_mute = False  # there were too many already
+        self.only_mute = False  # too many clients were connected already
         self.follows = False
-        self.leaving = False  # once all has been written
-        self.ended = False  # no more comes from it
-        self.served = False  # a worker is at its request
-        self.watched = 0  # for which events
-        self.descriptor: int | None = None  # of a file that came, for the next request that wants one
+        self.leaving = False  # is disconnected once everything has been written
+        self.ended = False  # has closed its sending side
+        self.served = False  # a worker is busy with its request
+        self.watched = 0  # the selector's events
+        self.descriptor: int | None = None  # a file that came, for the next request that takes one
 
     @property
     def is_owner(self) -> bool:
-        """Root, or the daemon's own user."""
+        """Returns whether this is root, or the daemon's own user."""
         return self.caller.by in ("root", "daemon")
 
     @property
     def asks(self) -> bool:
-        """A whole request is here, to which it has no answer yet."""
+        """Returns whether a whole request waits here for its answer."""
         return not self.leaving and not self.served and b"\n" in self.received
 
     def keep(self, descriptors: list[int]) -> None:
-        """The newest alone."""
+        """Keeps the newest descriptor, and closes the others."""
         for descriptor in descriptors:
             self.let_go()
             self.descriptor = descriptor
@@ -100,8 +100,8 @@ class _Client:
 
 
 class ControlServer:
-    """start(), then stop(). status: the snapshot with which a stream of events begins. refused: why a client is sent
-    away that may be here by its user."""
+    """start(), then stop(). status: returns the snapshot with which a stream of events begins. refused: returns why a
+    client is refused although its user is admitted; None: it is not."""
 
     def __init__(
         self,
@@ -129,7 +129,7 @@ class ControlServer:
         self._selector = selectors.DefaultSelector()
         self._listening: socket.socket | None = None
         self._place: Lock | None = None
-        self._accepts_from_s: float | None = None  # while it does not
+        self._accepts_from_s: float | None = None  # set while no client is accepted
         self._jobs: deque[tuple[_Client, AnyRequest]] = deque()
         self._done: deque[tuple[_Client, bytes | Exception]] = deque()
         self._workers = 0
@@ -149,7 +149,7 @@ class ControlServer:
         try:
             self._listening, self._place = _listen(self.path)
         except OSError as error:
-            # Of a path that is too long for a socket there is no strerror.
+            # An error about a path that is too long for a socket has no strerror.
             text = f"the control socket {self.path} cannot be opened: {error.strerror or error}"
             hint = "set control.socket to a short path in a folder that this user may write"
             raise UserError(text, hint) from error
@@ -160,7 +160,7 @@ class ControlServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """What is answered already still goes out, as far as readers take it at once."""
+        """Closes everything. Finished answers are still sent, as far as clients take them at once."""
         self._stopping = True
         self._nudge()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
@@ -184,7 +184,7 @@ class ControlServer:
             return event
 
     def _nudge(self) -> None:
-        # Full: it will wake up anyhow. Closed: there is nobody to wake.
+        # If the pipe is full, the thread will wake in any case; if it is closed, there is no thread.
         with contextlib.suppress(OSError):
             self._wake_writer.send(b"\0")
 
@@ -226,7 +226,7 @@ class ControlServer:
         self._wake_writer.close()
         if self._listening is not None:
             self._listening.close()
-        # Not that of another daemon, which may have taken the place.
+        # The socket of another daemon, which may have taken the place, is left alone.
         with contextlib.suppress(OSError):
             if self.path.stat().st_ino == self._inode:
                 self.path.unlink()
@@ -239,7 +239,7 @@ class ControlServer:
             connection, _ = self._listening.accept()
         except OSError as error:
             log.debug("a client of the control socket could not be accepted: %s", error)
-            # Without a free handle it goes on knocking, and this thread would do nothing else.
+            # Without a free file handle the client keeps connecting, and this thread would do nothing else.
             self._selector.unregister(self._listening)
             self._accepts_from_s = time.monotonic() + ACCEPT_AGAIN_S
             return
@@ -254,7 +254,7 @@ class ControlServer:
             why = f"you are neither root, nor the daemon's own user, nor a member of the group {GROUP}"
             self._refuse(client, RequestError("not_allowed", why, f"adduser USER {GROUP}, and log in again"))
         elif (own := self._refused(connection)) is not None:
-            hint = "run_as: daemon, in the configuration, lets a tool or a hook in, and do all that the daemon may"
+            hint = "run_as: daemon in the configuration admits a tool or hook, and lets it do all that the daemon may"
             self._refuse(client, RequestError("not_allowed", own, hint))
         elif len(late) > MOST_FOR_MUTE:
             self._refuse(late[0], _busy())
@@ -262,7 +262,7 @@ class ControlServer:
         self._write(client)
 
     def _is_full(self, client: _Client) -> bool:
-        """For this client, which counts already."""
+        """Returns whether there is no place for this client, which is counted already."""
         others = [one for one in self._clients.values() if one is not client and not one.only_mute]
         if client.is_owner:
             return len(others) >= MOST_CLIENTS + MOST_OF_OWNER
@@ -303,7 +303,7 @@ class ControlServer:
             return
         client.received += data
         if not data:
-            # What they leave without its line feed is a request, if it is a whole one.
+            # The rest without a line feed is a request, if it is a whole one.
             client.received += b"\n"
             client.ended = True
 
@@ -325,7 +325,7 @@ class ControlServer:
         self._write(client)
 
     def _work(self) -> None:
-        """A worker's thread: until nothing waits any more."""
+        """Runs on a worker's thread until no request waits any more."""
         while True:
             with self._working:
                 if not self._jobs:
@@ -343,7 +343,7 @@ class ControlServer:
             self._nudge()
 
     def _hand_over(self, client: _Client, request: AnyRequest) -> None:
-        """To a worker; raises RequestError where there is none to be had."""
+        """Gives a request to a worker. Raises RequestError if no worker can be started."""
         with self._working:
             hires = self._workers < MOST_WORKERS
             if hires:
@@ -380,7 +380,7 @@ class ControlServer:
         try:
             self._roles.check(request, client.caller)
             if isinstance(request, messages.Events):
-                # What has happened until now is in the snapshot.
+                # Earlier events are in the snapshot, and must not be sent again.
                 self._spread()
                 client.follows = True
                 return messages.answer(request.id, {}) + messages.snapshot(self._status())
@@ -394,11 +394,11 @@ class ControlServer:
             return messages.refusal(error)
 
     def _spread(self) -> None:
-        """Events to those who follow them."""
+        """Sends the events that wait to the clients that follow them."""
         with self._queueing:
             lost, self._events_lost = self._events_lost, 0
         if lost:
-            log.warning("%d events were too many at once: those who follow them have missed them", lost)
+            log.warning("%d events came too fast: the clients that follow them have missed them", lost)
         while (event := self._next_event()) is not None:
             followers = [client for client in self._clients.values() if client.follows and not client.leaving]
             if not followers:
@@ -424,12 +424,12 @@ class ControlServer:
             self._drop(client)
             return
         if len(client.waiting) > MOST_WAITING_BYTES:
-            log.debug("a client of the control socket reads too slowly and is dropped")
+            log.debug("a client of the control socket reads too slowly and is disconnected")
             self._drop(client)
         elif client.leaving and not client.waiting and not client.served:
             self._drop(client)
         else:
-            # Who waits for a worker is not read from: its next request has its turn after that.
+            # While a worker is busy for a client, the client's next request is not read.
             reads = not client.leaving and not client.ended and not client.served
             wanted = selectors.EVENT_READ if reads else 0
             self._watch(client, wanted | (selectors.EVENT_WRITE if client.waiting else 0))
@@ -463,13 +463,14 @@ def _taken(path: Path, pid: int | None = None) -> UserError:
 
 
 def _listen(path: Path) -> tuple[socket.socket, Lock | None]:
-    """The place is held as long as the lock. Raises OSError, and UserError where another daemon has the place."""
+    """Returns the socket, and the lock that keeps other daemons from its path. Raises OSError, and UserError if another
+    daemon uses the path."""
     try:
         place = Lock(path.with_name(f"{path.name}.lock"))
     except HeldError as error:
         raise _taken(path, error.pid) from None
     except PermissionError:
-        # Somebody else's file. Whoever runs already is noticed without it, too.
+        # The lock is another user's file. A running daemon is noticed without it, too.
         place = None
     try:
         return _bound(path), place
@@ -490,13 +491,13 @@ def _bound(path: Path) -> socket.socket:
                 pass
             except (ConnectionRefusedError, TimeoutError):
                 if not stat.S_ISSOCK(path.stat().st_mode):
-                    raise UserError(f"{path} is there, and no socket", "set control.socket to a free name") from None
+                    raise UserError(f"{path} exists and is not a socket", "set control.socket to a free name") from None
                 path.unlink()
             except BlockingIOError:
                 raise _taken(path) from None
             else:
                 raise _taken(path)
-        # Nobody may connect before the rights are set.
+        # Nobody may connect before the access rights are set.
         before = os.umask(0o177)
         try:
             listening.bind(str(path))
@@ -514,6 +515,7 @@ def _bound(path: Path) -> socket.socket:
 
 
 def _admitted(connection: socket.socket, group: int | None) -> bool:
-    """group: of the socket. The file's mode says the same; this holds also where somebody has opened it up."""
+    """Returns whether the client's user is admitted. group: of the socket. The file's mode has the same rule; this
+    check also holds if somebody has changed the mode."""
     client = peer(connection)
     return client.uid in (0, os.geteuid()) or group in (client.gid, *peer_groups(connection))

@@ -1,4 +1,5 @@
-"""Types that every package may use, and that import no other package: events, states, endings, errors, texts, health.
+"""Types that every package may use: events, states, endings, errors, texts, health.
 
-Pure, except for the pulse of a thread, which reads the clock.
+They import no other package, and are pure, except for the pulse of a thread, which reads the clock. Every higher
+package may import it.
 """

@@ -87,8 +87,8 @@ class Pulse:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """A problem. part: as in NORMS, or the name of a thing (microphone, agent, memory). hint: what to do about it; None
+class Trouble:
+    """A trouble. part: as in NORMS, or the name of a thing (microphone, agent, memory). hint: what to do about it; None
     if nothing is known, or nothing has to be done."""
 
     part: str
@@ -119,18 +119,18 @@ class Troubles:
     """The present troubles that parts have reported on the bus."""
 
     def __init__(self) -> None:
-        self._now: dict[str, Finding] = {}
+        self._now: dict[str, Trouble] = {}
         # The last trouble of the connection: the supervisor's next move does not repeat the hint.
         self._line: events.Trouble | None = None
 
     def take(self, event: events.Event) -> None:
         match event:
             case events.DeviceLost(which=which, name=name, cause=cause, hint=hint):
-                self._now[which] = Finding(which, Grade.TROUBLE, f"{cause} ({name})", hint)
+                self._now[which] = Trouble(which, Grade.TROUBLE, f"{cause} ({name})", hint)
             case events.DeviceBack(which=which):
                 self._now.pop(which, None)
             case events.Trouble(part=str(part), text=text, hint=hint):
-                self._now[part] = Finding(part, Grade.TROUBLE, text, hint)
+                self._now[part] = Trouble(part, Grade.TROUBLE, text, hint)
             case events.Trouble():
                 self._line = event
             case events.TroubleOver(part=part):
@@ -142,40 +142,40 @@ class Troubles:
                 if hint is None and before is not None and before.text == reason:
                     # Another failed try; in the meantime another part may have reported its own trouble.
                     hint = before.hint
-                self._now["agent"] = Finding("agent", Grade.TROUBLE, reason, hint)
+                self._now["agent"] = Trouble("agent", Grade.TROUBLE, reason, hint)
             case events.StateChanged(after="live" | "asleep"):
                 self._now.pop("agent", None)
             case _:
                 pass
 
     @property
-    def findings(self) -> tuple[Finding, ...]:
+    def present(self) -> tuple[Trouble, ...]:
         return tuple(self._now.values())
 
 
-def look(pulses: Iterable[Pulse], load: Load, troubles: Iterable[Finding], now_s: float) -> tuple[Finding, ...]:
-    """All present problems, the worst first. troubles: reported by the parts themselves."""
-    found = list(troubles)
+def look(pulses: Iterable[Pulse], load: Load, reported: Iterable[Trouble], now_s: float) -> tuple[Trouble, ...]:
+    """Returns all present troubles, the worst first. reported: by the parts themselves."""
+    found = list(reported)
     for pulse in pulses:
         stuck_s = pulse.stuck_s(now_s)
         if stuck_s is not None:
-            found.append(Finding(pulse.part, pulse.norm.grade, f"no progress for {stuck_s:.0f} s"))
+            found.append(Trouble(pulse.part, pulse.norm.grade, f"no progress for {stuck_s:.0f} s"))
     for part, used, most in (
         ("memory", load.memory_bytes, load.memory_limit_bytes),
         ("file handles", load.handles, load.handles_limit),
         ("tasks", load.tasks, load.tasks_limit),
     ):
         if most is not None and used > MOST_SHARE * most:
-            found.append(Finding(part, Grade.TROUBLE, f"{used / most:.0%} of what is allowed is in use"))
-    return tuple(sorted(found, key=lambda finding: finding.grade is not Grade.SICK))
+            found.append(Trouble(part, Grade.TROUBLE, f"{used / most:.0%} of what is allowed is in use"))
+    return tuple(sorted(found, key=lambda trouble: trouble.grade is not Grade.SICK))
 
 
-def grade(findings: Iterable[Finding], *, is_ready: bool = True) -> Grade:
+def grade(troubles: Iterable[Trouble], *, is_ready: bool = True) -> Grade:
     """The grade of the daemon. is_ready: the start is over, and systemd has been told READY."""
-    grades = {finding.grade for finding in findings}
+    grades = {trouble.grade for trouble in troubles}
     best = Grade.WELL if is_ready else Grade.STARTING
     return next((one for one in (Grade.SICK, Grade.TROUBLE) if one in grades), best)
 
 
-def in_words(findings: Iterable[Finding]) -> str:
-    return "; ".join(f"{finding.part}: {finding.text}" for finding in findings)
+def in_words(troubles: Iterable[Trouble]) -> str:
+    return "; ".join(f"{trouble.part}: {trouble.text}" for trouble in troubles)

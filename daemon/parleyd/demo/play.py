@@ -16,17 +16,17 @@ E = TypeVar("E", bound=Event)
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class SpokenLine:
     """words: show that the agent understood the line."""
 
     text: str
     words: str
 
 
-QUESTION = Line("What time is it?", "time")
-STORY = Line("Tell me a long story.", "story")
-INTERRUPTION = Line("Stop. What day is it today?", "day")
-LOST = Line("Please count to ten.", "count")
+QUESTION = SpokenLine("What time is it?", "time")
+STORY = SpokenLine("Tell me a long story.", "story")
+INTERRUPTION = SpokenLine("Stop. What day is it today?", "day")
+LOST = SpokenLine("Please count to ten.", "count")
 LINES = (QUESTION, STORY, INTERRUPTION, LOST)
 
 # The connection is lost while LOST is being said: see scenario.yaml, which counts the same turns.
@@ -34,20 +34,20 @@ LINES = (QUESTION, STORY, INTERRUPTION, LOST)
 
 # The time limit for a cue. On a slow machine everything takes ten times as long; this limit detects a conversation that
 # has stopped.
-PATIENCE_S = 300.0
+CUE_TIMEOUT_S = 300.0
 
 
 def perform(
-    stage: Stage, actor: ActorMicrophone, voice: dict[str, bytes], let_sleep: Callable[[], None], patience_s: float
+    stage: Stage, actor: ActorMicrophone, voice: dict[str, bytes], let_sleep: Callable[[], None], cue_timeout_s: float
 ) -> None:
-    """Says each line on its cue. Raises CueMissedError when a cue does not come within patience_s.
+    """Says each line on its cue. Raises CueMissedError when a cue does not come within cue_timeout_s.
 
     voice: the sound of each line, by its text. let_sleep: called after the last line. Before that, silence must not end
     a session, because on a slow machine an answer may take long.
     """
 
     def wait_for(kind: type[E], what: str, test: Callable[[E], bool] = lambda _event: True) -> None:
-        stage.wait_for(kind, what, test, patience_s)
+        stage.wait_for(kind, what, test, cue_timeout_s)
 
     wait_for(events.Started, "the daemon listens")
 

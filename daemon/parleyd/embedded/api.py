@@ -7,19 +7,20 @@ import asyncio
 import secrets
 import time
 from http import HTTPStatus
-from urllib.parse import parse_qs, unquote, urlencode, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
-from parleyd.embedded import described, messages
+from parleyd.embedded import messages
+from parleyd.embedded.platform import Platform
 from parleyd.embedded.scenario import HttpAnswer, Scenario
 from parleyd.embedded.settings import AgentSettings
 
 SIGNED_URL_PATH = "/v1/convai/conversation/get-signed-url"
-AGENTS_PATH = "/v1/convai/agents"
 # How long a signed URL is valid; 15 minutes, as with the real service.
 SIGNATURE_LIFE_S = 900.0
+_INVALID_KEY = (401, {"detail": {"status": "invalid_api_key", "message": "Invalid API key"}})
 
 
 class Api:
@@ -28,6 +29,7 @@ class Api:
     def __init__(self, settings: AgentSettings, scenario: Scenario) -> None:
         self._settings = settings
         self._scenario = scenario
+        self._platform = Platform(settings, settings.key_permissions)
         self._signatures: dict[str, tuple[float, bool]] = {}
         self._signed_count = 0
 
@@ -55,16 +57,19 @@ class Api:
         # The base URL may contain a path before it.
         if path.endswith(SIGNED_URL_PATH):
             return await self._signed_url(request, netloc)
-        if path.rpartition("/")[0].endswith(AGENTS_PATH):
-            return self._settings_asked(request, unquote(path.rpartition("/")[2]))
-        return None
+        found = self.change("GET", request.path, request.headers.get("xi-api-key"), b"")
+        return None if found is None else json_response(*found)
 
-    def _settings_asked(self, request: Request, agent_id: str) -> Response:
-        if not self.is_key(request.headers.get("xi-api-key", "")):
-            return _invalid_key()
-        if self._settings.agent_id not in (None, agent_id):
-            return _not_found(f"Document with id {agent_id} not found.")
-        return json_response(200, described.as_agent(self._settings, agent_id))
+    def change(self, method: str, target: str, key: str | None, body: bytes) -> tuple[int, object] | None:
+        """(status, content) of a request to the platform around the agent; None: the path is for another part of the
+        server."""
+        if not self._platform.is_for(target):
+            return None
+        return self._platform.answer(method, target, body) if self.is_key(key or "") else _INVALID_KEY
+
+    def settings_for(self, request: Request) -> AgentSettings:
+        """The settings of the agent that a conversation is asked for."""
+        return self._platform.settings_of(parse_qs(urlsplit(request.path).query).get("agent_id", [""])[0])
 
     async def _signed_url(self, request: Request, netloc: str) -> Response:
         answer = self._scenario.signed_url_for(self._signed_count)
@@ -115,7 +120,7 @@ def json_response(status: int, content: object) -> Response:
 
 
 def _invalid_key() -> Response:
-    return json_response(401, {"detail": {"status": "invalid_api_key", "message": "Invalid API key"}})
+    return json_response(*_INVALID_KEY)
 
 
 def _not_found(message: str) -> Response:

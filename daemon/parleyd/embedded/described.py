@@ -6,13 +6,49 @@ hundreds of fields, only the fields with a meaning for this agent.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+import msgspec
 
 from parleyd.embedded.settings import AgentSettings
 
 _AGENT_OVERRIDES = ("first_message", "language")
 _PROMPT_OVERRIDES = ("prompt", "llm")
 _VOICE_OVERRIDES = ("voice_id", "stability", "speed", "similarity_boost")
+
+
+def as_settings(agent: Mapping[str, Any], settings: AgentSettings) -> AgentSettings:
+    """The settings with those fields of a described agent that this server can follow. A value of another type than
+    the service has is ignored."""
+    config, platform = agent["conversation_config"], agent["platform_settings"]
+    conversation, spoken = config.get("conversation", {}), config.get("agent", {})
+    allowed = platform.get("overrides", {}).get("conversation_config_override", {})
+    names = [*_named(allowed.get("agent", {})), *_named(allowed.get("agent", {}).get("prompt", {}))]
+    names += [*_named(allowed.get("tts", {})), *_named(allowed.get("conversation", {}))]
+    wanted = {
+        "client_events": conversation.get("client_events"),
+        "more_client_events": [],
+        "max_duration_s": conversation.get("max_duration_seconds"),
+        "first_message": spoken.get("first_message"),
+        "prompt": spoken.get("prompt", {}).get("prompt"),
+        "input_format": config.get("asr", {}).get("user_input_audio_format"),
+        "output_format": config.get("tts", {}).get("agent_output_audio_format"),
+        "require_auth": platform.get("auth", {}).get("enable_auth"),
+        "allowed_overrides": names,
+    }
+    plain = msgspec.to_builtins(settings)
+    for name, value in wanted.items():
+        try:
+            msgspec.convert({**plain, name: value}, AgentSettings)
+        except msgspec.ValidationError:
+            continue
+        plain[name] = value
+    return msgspec.convert(plain, AgentSettings)
+
+
+def _named(allowed: Mapping[str, Any]) -> list[str]:
+    return [name for name, value in allowed.items() if value is True]
 
 
 def as_agent(settings: AgentSettings, agent_id: str) -> dict[str, Any]:
@@ -22,14 +58,22 @@ def as_agent(settings: AgentSettings, agent_id: str) -> dict[str, Any]:
     return {
         "agent_id": agent_id,
         "name": "parleyd's embedded agent",
+        "tags": [],
         "conversation_config": {
-            "asr": {"user_input_audio_format": settings.input_format},
-            "tts": {"agent_output_audio_format": settings.output_format},
+            "asr": {"user_input_audio_format": settings.input_format, "keywords": []},
+            "tts": {"agent_output_audio_format": settings.output_format, "model_id": "eleven_flash_v2"},
+            "turn": {"turn_eagerness": "normal"},
+            "language_presets": {},
             "conversation": {
                 "client_events": [*settings.client_events, *settings.more_client_events],
                 "max_duration_seconds": int(settings.max_duration_s),
+                "file_input": {"enabled": True},
             },
-            "agent": {"first_message": settings.first_message, "prompt": {"prompt": settings.prompt}},
+            "agent": {
+                "first_message": settings.first_message,
+                "language": "en",
+                "prompt": {"prompt": settings.prompt, "tool_ids": []},
+            },
         },
         "metadata": {"created_at_unix_secs": 0, "updated_at_unix_secs": 0},
         "platform_settings": {

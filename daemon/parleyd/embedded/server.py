@@ -198,7 +198,7 @@ class LocalAgent:
             ping_interval=None,
             close_timeout=CLOSE_TIMEOUT_S,
             logger=_silent,
-            create_connection=connection_with_uploads(self._take_upload),
+            create_connection=connection_with_uploads(self._take_upload, self._api.change),
         )
         self.port = next(iter(server.sockets)).getsockname()[1]
         self._started.set()
@@ -225,17 +225,18 @@ class LocalAgent:
             self.connections.append(record)
             self._changed.notify_all()
         record.tell("connected", client=_client_name(record.path))
-        line = Line(socket, self.settings, record, parse_format(self.settings.output_format))
+        assert socket.request is not None
+        settings = self._api.settings_for(socket.request)
+        line = Line(socket, settings, record, parse_format(settings.output_format))
         self._lines.add(line)
         try:
-            assert socket.request is not None
             if refusal := self._api.refusal(socket.request):
                 with contextlib.suppress(LineClosedError):
                     await line.send(messages.error("authorization_error", 3000, refusal))
                 line.close(3000, refusal)
             else:
                 assert self._workers is not None
-                conversation = Conversation(line, self.settings, script, record, self._workers)
+                conversation = Conversation(line, settings, script, record, self._workers)
                 self._conversations[conversation.conversation_id] = conversation
                 try:
                     await conversation.run()

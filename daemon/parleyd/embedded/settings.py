@@ -63,6 +63,7 @@ class AgentSettings(Section, frozen=True, kw_only=True):
     agent_id: str | None = None
     api_key: str | None = None
     require_auth: bool = False
+    key_permissions: tuple[str, ...] | None = None
     first_message: str = "Hello! How can I help you?"
     prompt: str = ""
     input_format: FormatName = "pcm_16000"

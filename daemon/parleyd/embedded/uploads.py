@@ -1,6 +1,7 @@
-"""Files that clients send into a running conversation: `POST /v1/convai/conversations/{id}/files`, multipart.
+"""Requests with a body: files that clients send into a running conversation (`POST
+/v1/convai/conversations/{id}/files`, multipart), and JSON for the other parts of the API.
 
-The WebSocket library accepts only GET, so this module handles a connection that begins with POST.
+The WebSocket library accepts only GET, so this module handles a connection that begins with another method.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from parleyd.embedded import messages
 MOST_BYTES = 10 * 2**20
 MOST_HEAD_BYTES = 16 * 1024
 _PATH = re.compile(r"/v1/convai/conversations/(?P<conversation>[^/]+)/files$")
-_POST = b"POST "
+# The methods of requests that the WebSocket library does not accept.
+_METHODS = (b"POST ", b"PATCH ", b"DELETE ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,31 +46,34 @@ class RefusedUploadError(Exception):
 
 # Returns the file's id; raises RefusedUploadError.
 Take = Callable[[Upload], str]
+# (method, path with query, API key or None, body) -> (status, content); None: there is no such path.
+Handle = Callable[[str, str, str | None, bytes], tuple[int, Any] | None]
 
 
-def connection_with_uploads(take: Take) -> type[ServerConnection]:
-    """For serve(create_connection=…). take is called on the server's loop."""
+def connection_with_uploads(take: Take, handle: Handle) -> type[ServerConnection]:
+    """For serve(create_connection=…). take and handle are called on the server's loop."""
 
     class Connection(ServerConnection):
         def __init__(self, *args: Any, **more: Any) -> None:
             super().__init__(*args, **more)
             self._buffer: bytearray | None = bytearray()
-            self._is_post = False
+            self._has_body = False
 
         def data_received(self, data: bytes) -> None:
             if self._buffer is None:
                 super().data_received(data)
                 return
             self._buffer += data
-            if not self._is_post:
-                if len(self._buffer) < len(_POST) and _POST.startswith(bytes(self._buffer)):
+            if not self._has_body:
+                begun = bytes(self._buffer)
+                if any(len(begun) < len(method) and method.startswith(begun) for method in _METHODS):
                     return
-                if not self._buffer.startswith(_POST):
-                    begun, self._buffer = bytes(self._buffer), None
+                if not begun.startswith(_METHODS):
+                    self._buffer = None
                     super().data_received(begun)
                     return
-                self._is_post = True
-            answer = _answer(self._buffer, take)
+                self._has_body = True
+            answer = _answer(self._buffer, take, handle)
             if answer is not None:
                 self._buffer = bytearray()
                 assert isinstance(self.transport, asyncio.Transport)
@@ -78,7 +83,7 @@ def connection_with_uploads(take: Take) -> type[ServerConnection]:
     return Connection
 
 
-def _answer(received: bytearray, take: Take) -> bytes | None:
+def _answer(received: bytearray, take: Take, handle: Handle) -> bytes | None:
     """The answer; None: the request is not complete yet."""
     head_bytes = received.find(b"\r\n\r\n", 0, MOST_HEAD_BYTES)
     try:
@@ -89,7 +94,8 @@ def _answer(received: bytearray, take: Take) -> bytes | None:
         line, _, fields = received[:head_bytes].partition(b"\r\n")
         body_bytes = len(received) - head_bytes - 4
         headers = BytesParser(policy=HTTP).parsebytes(bytes(fields) + b"\r\n\r\n", headersonly=True)
-        length = str(headers.get("Content-Length", ""))
+        method = line.partition(b" ")[0].decode("ascii", "replace")
+        length = str(headers.get("Content-Length", "0" if method == "DELETE" else ""))
         if not length.isascii() or not length.isdigit():
             raise RefusedUploadError(411, "Content-Length required")
         if int(length) > MOST_BYTES + MOST_HEAD_BYTES:
@@ -100,12 +106,13 @@ def _answer(received: bytearray, take: Take) -> bytes | None:
         if body_bytes < int(length):
             return None
         target = line.split(b" ")[1].decode("utf-8", "replace")
-        found = _PATH.search(urlsplit(target).path)
-        if found is None:
-            raise RefusedUploadError(404, "Not Found")
         body = bytes(received[head_bytes + 4 :])
-        name, media_type, size_bytes = _file(str(headers.get("Content-Type", "")), body)
         key = headers.get("xi-api-key")
+        found = _PATH.search(urlsplit(target).path)
+        if found is None or method != "POST":
+            answer = handle(method, target, None if key is None else str(key), body)
+            return _http(*answer) if answer else _http(404, {"detail": "Not Found"})
+        name, media_type, size_bytes = _file(str(headers.get("Content-Type", "")), body)
         conversation_id = unquote(found["conversation"])
         file_id = take(Upload(conversation_id, None if key is None else str(key), name, media_type, size_bytes))
     except RefusedUploadError as error:

@@ -1,7 +1,7 @@
-"""Runs the hooks: a subscriber of the bus that returns at once, and a few threads that run commands.
+"""Runs the hooks: a subscriber of the bus that returns at once, and a few threads that run the commands.
 
-Of one hook no two run at the same time, so its commands come in order; several hooks do not wait for each other. A
-command that does not end in time is killed with all that it has started (host/subprocesses.py).
+Two commands of the same hook never run at the same time, so they keep the order of the events; different hooks do not
+wait for each other. A command that does not end in time is killed with all its children (host/subprocesses.py).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from parleyd.config.hook_sections import Hook
 from parleyd.core import events
 from parleyd.core.log_fields import NOTICE, fields
 from parleyd.core.text import bounded, cause, clean
-from parleyd.hooks.occasion import Occasion, Occasions
-from parleyd.hooks.waiting import MOST_WAITING, Waiting
+from parleyd.hooks.hook_event import HookEvent, HookEvents
+from parleyd.hooks.hook_queue import MOST_WAITING, HookQueue
 from parleyd.host import apart as apart_module
 from parleyd.host import subprocesses
 from parleyd.host.apart import Apart
@@ -28,7 +28,7 @@ from parleyd.host.stopping import Stop
 log = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 4
-# A stopping daemon: what still runs has this long, then what is to be run for `stopped`, then nothing is left.
+# When the daemon stops, running commands get this time; then the commands for `stopped` run, until STOP_S has passed.
 LAST_RUN_S = 0.3
 STOP_S = 1.2
 _KILLED_S = 0.3
@@ -37,7 +37,7 @@ _MAX_LOGGED_CHARS = 1000
 
 @dataclass(frozen=True, slots=True)
 class HookCounts:
-    """failed: of those that ran. dropped: not run, for more came than a hook could do."""
+    """failed: runs that failed. dropped: events for which a hook was not run because too many came."""
 
     runs: int
     failed: int
@@ -45,26 +45,27 @@ class HookCounts:
 
 
 class _Entry:
-    """One hook, under the lock of Hooks."""
+    """One hook. The lock of Hooks protects it."""
 
     def __init__(self, number: int, hook: Hook) -> None:
         self.hook = hook
         self.name = f"hooks.{number} ({Path(hook.command[0]).name})"
-        self.waiting = Waiting()
+        self.waiting = HookQueue()
         self.is_running = False
         self.is_failing = False
         self.told_dropped = False
 
 
 class Hooks:
-    """Thread-safe. start(); begin_stop() before the daemon takes itself apart, end_stop() after it.
+    """Thread-safe: start(); begin_stop() before the daemon stops its parts, end_stop() after it.
 
-    apart: how the commands are kept apart from the daemon; None: as this machine can."""
+    apart: how the commands are separated from the daemon; None: as this machine allows.
+    """
 
     def __init__(self, hooks: Sequence[Hook], bus: events.Bus, apart: Apart | None = None) -> None:
         self._apart = apart or apart_module.here()
         self._changed = threading.Condition()
-        self._occasions = Occasions()
+        self._hook_events = HookEvents()
         self._entries = _entries(hooks)
         self._threads: list[threading.Thread] = []
         self._running: set[Stop] = set()
@@ -80,7 +81,7 @@ class Hooks:
         self._look_for_programs()
 
     def reconfigure(self, hooks: Sequence[Hook]) -> None:
-        """What waits for the old ones is forgotten; what runs may end. Those that stay as they were notice nothing."""
+        """Replaces the hooks. Unchanged hooks keep their queues, others lose them; running commands may end."""
         with self._changed:
             old, self._entries = self._entries, _entries(hooks)
             for n, entry in enumerate(self._entries):
@@ -95,13 +96,13 @@ class Hooks:
         self._look_for_programs()
 
     def begin_stop(self) -> None:
-        """Returns at once; `stopped` is run for while the rest of the daemon stops."""
+        """Returns at once; the commands for `stopped` run while the rest of the daemon stops."""
         with self._changed:
             if self._stop_by_s is not None or not self._started:
                 return
             now_s = time.monotonic()
             self._stop_by_s = now_s + STOP_S
-            last = self._occasions.stopped(now_s)
+            last = self._hook_events.stopped(now_s)
             for entry in self._entries:
                 entry.waiting.clear()
                 if last.name in entry.hook.on:
@@ -112,7 +113,7 @@ class Hooks:
             _after(LAST_RUN_S, stop)
 
     def end_stop(self) -> None:
-        """At most until STOP_S after begin_stop(), and a moment for what is killed then."""
+        """Waits until STOP_S after begin_stop() at most, and a moment longer for commands that are killed then."""
         if self._stop_by_s is None:
             return
         for thread in self._threads:
@@ -133,30 +134,30 @@ class Hooks:
 
     def _take(self, event: events.Event) -> None:
         with self._changed:
-            occasion = self._occasions(event)
-            if occasion is None or self._stop_by_s is not None:
+            hook_event = self._hook_events(event)
+            if hook_event is None or self._stop_by_s is not None:
                 return
-            wanted = [entry for entry in self._entries if occasion.name in entry.hook.on]
+            wanted = [entry for entry in self._entries if hook_event.name in entry.hook.on]
             for entry in self._entries:
-                entry.waiting.outdate(occasion)
+                entry.waiting.outdate(hook_event)
             for entry in wanted:
-                if not entry.waiting.put(occasion) and not entry.told_dropped:
+                if not entry.waiting.put(hook_event) and not entry.told_dropped:
                     entry.told_dropped = True
-                    # A record goes to a thread of its own, and is not waited for.
-                    log.warning("%s is too slow: of more than %d events that wait, the oldest are dropped",
+                    # Logging does not block: log records are written by a thread of their own.
+                    log.warning("%s is too slow: more than %d events wait, and the oldest are dropped",
                                 entry.name, MOST_WAITING)  # fmt: skip
             if wanted:
                 self._changed.notify_all()
 
     def _hire(self) -> None:
-        """As many threads as can have something to do. Under the lock."""
+        """Starts as many threads as can have work. The lock is held."""
         wanted = min(MOST_AT_ONCE, len(self._entries) + len(self._running))
         while self._started and len(self._threads) < wanted:
             thread = threading.Thread(target=self._work, name=f"hooks-{len(self._threads) + 1}", daemon=True)
             try:
                 thread.start()
             except RuntimeError as error:
-                log.error("hooks have %d threads and get no more: %s", len(self._threads), error)
+                log.error("hooks have %d threads, and the system has no more: %s", len(self._threads), error)
                 return
             self._threads.append(thread)
 
@@ -164,9 +165,9 @@ class Hooks:
 
     def _work(self) -> None:
         while (job := self._next()) is not None:
-            entry, occasion, stop, timeout_s = job
+            entry, hook_event, stop, timeout_s = job
             timer = _after(timeout_s, stop)
-            trouble = _run(entry, occasion, stop, self._apart)
+            trouble = _run(entry, hook_event, stop, self._apart)
             timer.cancel()
             with self._changed:
                 entry.is_running = False
@@ -175,13 +176,13 @@ class Hooks:
                 self._changed.notify_all()
             if trouble is not None and stop.is_set:
                 trouble = f"did not end within {timeout_s:.3g} s and was killed"
-                if is_stopping and occasion.name != "stopped":
-                    # No fault of its own.
+                if is_stopping and hook_event.name != "stopped":
+                    # The stop of the daemon ended the command; that is no fault of the hook.
                     trouble = None
-            self._tell(entry, occasion, trouble)
+            self._tell(entry, hook_event, trouble)
 
-    def _next(self) -> tuple[_Entry, Occasion, Stop, float] | None:
-        """Waits for something to do; None: there will be nothing more."""
+    def _next(self) -> tuple[_Entry, HookEvent, Stop, float] | None:
+        """Blocks until a command has to run; None: the daemon stops, and no more will."""
         with self._changed:
             while True:
                 if self._stop_by_s is not None and time.monotonic() >= self._stop_by_s:
@@ -200,22 +201,22 @@ class Hooks:
                     return None
                 self._changed.wait()
 
-    def _tell(self, entry: _Entry, occasion: Occasion, trouble: str | None) -> None:
+    def _tell(self, entry: _Entry, hook_event: HookEvent, trouble: str | None) -> None:
         with self._changed:
             self._runs += 1
             self._failed += trouble is not None
             was_failing, entry.is_failing = entry.is_failing, trouble is not None
         if trouble is not None and not was_failing:
             hint = "fix the command; until it has worked again this is not repeated"
-            log.warning("%s, run for %s, %s; %s", entry.name, occasion.name, trouble, hint,
+            log.warning("%s, run for %s, %s; %s", entry.name, hook_event.name, trouble, hint,
                         extra=fields(reason=trouble, hint=hint))  # fmt: skip
         elif trouble is not None:
-            log.debug("%s, run for %s, %s", entry.name, occasion.name, trouble)
+            log.debug("%s, run for %s, %s", entry.name, hook_event.name, trouble)
         elif was_failing:
             log.log(NOTICE, "%s works again", entry.name)
 
     def _look_for_programs(self) -> None:
-        """Said at the start, rather than when it matters."""
+        """Logs missing programs at the start instead of when they are needed."""
         with self._changed:
             entries = [entry for entry in self._entries if not entry.is_failing]
         for entry in entries:
@@ -237,28 +238,28 @@ def _after(seconds: float, stop: Stop) -> threading.Timer:
     try:
         timer.start()
     except RuntimeError:
-        # The system has no thread left: what cannot be bounded is not run.
+        # The system has no thread left; a command without a time limit is not run.
         stop.set()
     return timer
 
 
-def _run(entry: _Entry, occasion: Occasion, stop: Stop, apart: Apart) -> str | None:
-    """What went wrong, in words."""
+def _run(entry: _Entry, hook_event: HookEvent, stop: Stop, apart: Apart) -> str | None:
+    """Runs the command. Returns the trouble as text, or None."""
     began_s = time.monotonic()
     try:
         ran = subprocesses.run(
             entry.hook.command,
             apart=None if entry.hook.run_as == "daemon" else apart,
             directory="/",
-            environment=entry.hook.environment | occasion.environment(),
-            stdin=occasion.document(),
+            environment=entry.hook.environment | hook_event.environment(),
+            stdin=hook_event.document(),
             stop=stop,
         )
     except (subprocesses.NotStartedError, OSError) as error:
         return f"could not be run: {str(error).rstrip('.')}"
     took_ms = round((time.monotonic() - began_s) * 1000)
     said = " | ".join(line for line in clean(f"{ran.output}\n{ran.errors}").splitlines() if line.strip())
-    log.debug("%s ran %d ms for %s, code %d%s", entry.name, took_ms, occasion.name, ran.status,
+    log.debug("%s ran %d ms for %s, code %d%s", entry.name, took_ms, hook_event.name, ran.status,
               f": {bounded(said, _MAX_LOGGED_CHARS)}" if said else "")  # fmt: skip
     if ran.status == 0:
         return None

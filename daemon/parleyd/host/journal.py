@@ -15,7 +15,7 @@ from parleyd.host.log_lines import Entry, StandardError, descriptor_of_stderr, n
 
 SOCKET = "/run/systemd/journal/socket"
 # How long to wait for journald: a burst may fill the receive queue of a healthy journald.
-PATIENCE_S = 0.2
+SEND_TIMEOUT_S = 0.2
 
 
 def reads_stderr() -> bool:
@@ -45,7 +45,7 @@ class Journal:
     def put(self, entry: Entry) -> bool:
         """Returns whether journald or standard error has accepted the entry."""
         # The address is resolved each time, because after a restart journald has a new socket.
-        error = self._send(entry, 0.0 if self._away else PATIENCE_S)
+        error = self._send(entry, 0.0 if self._away else SEND_TIMEOUT_S)
         if error is None:
             if self._away:
                 self._tell_return()
@@ -69,9 +69,9 @@ class Journal:
             self._away = False
             self._elsewhere = 0
 
-    def _send(self, entry: Entry, patience_s: float) -> OSError | None:
+    def _send(self, entry: Entry, timeout_s: float) -> OSError | None:
         data = _datagram(entry)
-        until_s = time.monotonic() + patience_s
+        until_s = time.monotonic() + timeout_s
         while True:
             try:
                 self._socket.sendto(data, self._path)

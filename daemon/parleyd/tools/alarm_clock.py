@@ -1,4 +1,4 @@
-"""The thread that lets timers go off, and keeps their file."""
+"""The thread that rings the timers, and saves them in a file."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from parleyd.tools.timers import Now, Timer, TimerBook
 
 log = logging.getLogger(__name__)
 
-# How often the wall clock is looked at; it may be set at any time.
+# The interval at which the thread compares the timers with the wall clock, which may be set at any time.
 LOOK_S = 30.0
 
 
 class AlarmClock:
-    """start(), close(). Thread-safe.
+    """Owns the timers and their thread: start(), close(). Thread-safe.
 
-    folder: the state directory; None: timers are not kept. goes_off: called on the clock's own thread, with the timer
-    and how many seconds late it is. told: called when timers cannot be saved, with what is wrong, and with None when
-    they can again; at once, inside of whatever has changed them.
+    folder: the state directory; None: timers are not saved. goes_off: called on the clock's own thread, with the timer
+    and by how many seconds it is late. told: called with the trouble when timers cannot be saved, and with None when
+    they can be saved again; it runs inside the call that changed the timers.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class AlarmClock:
         self._path = None if folder is None else folder / timers.FILE_NAME
         self._goes_off = goes_off
         self._told = told
-        # Why the timers that are set will not survive a restart.
+        # The reason why the timers would not survive a restart; None: they would.
         self.trouble: str | None = None
         self._changed = threading.Condition()
         self._book: TimerBook | None = None
@@ -46,7 +46,7 @@ class AlarmClock:
         self.pulse = Pulse("timers")
 
     def start(self) -> None:
-        """Reads the file. What was due meanwhile goes off at once."""
+        """Reads the file. Timers that came due while the daemon was off go off at once."""
         with self._changed:
             self._opened()
         self._thread = threading.Thread(target=self._run, name="timers", daemon=True)
@@ -60,7 +60,7 @@ class AlarmClock:
             self._thread.join(2.0)
 
     def set(self, seconds: float, label: str) -> Timer:
-        """Raises ToolError."""
+        """Adds a timer. Raises ToolError if there are too many timers, or if the duration is out of range."""
         with self._changed:
             book = self._opened()
             try:
@@ -78,7 +78,7 @@ class AlarmClock:
             return timer
 
     def all(self) -> list[tuple[Timer, float]]:
-        """(timer, seconds left), the next one first."""
+        """Returns the timers with their seconds left; the next one comes first."""
         at = timers.now()
         with self._changed:
             book = self._opened()
@@ -91,7 +91,7 @@ class AlarmClock:
                 at = timers.now()
                 due = book.due(at)
                 if not due and book.timers and (self._saved_at is None or at.stepped_since(self._saved_at)):
-                    # The file is dated by a clock that has been set since; the next boot would believe it.
+                    # The file's times are those of the clock before it was set; the next boot would rely on them.
                     self._save()
                 if not due:
                     if self._closed:
@@ -102,7 +102,7 @@ class AlarmClock:
             self.pulse.beat()
             for timer, late_s in due:
                 self._ring(timer, late_s)
-            # After the ringing: a timer may go off twice when the power goes, but not never.
+            # The file is saved after the ringing: if the power fails, a timer may ring twice, but never not at all.
             with self._changed:
                 self._save()
 
@@ -120,7 +120,7 @@ class AlarmClock:
             try:
                 self._book = TimerBook() if self._path is None else timers.read(self._path, timers.now())
             except (OSError, ValueError) as error:
-                log.warning("the timers of before cannot be read: %s", error)
+                log.warning("the saved timers cannot be read: %s", error)
                 self._book = TimerBook()
         return self._book
 

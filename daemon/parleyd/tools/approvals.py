@@ -1,4 +1,4 @@
-"""Calls of MCP tools that want this device's approval: the rules, and the questions that wait for a person."""
+"""Calls of MCP tools that need this device's approval: the rules, and the questions that wait for a person."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from parleyd.tools.asking import Answerer, new_id, too_much_to_show
 from parleyd.tools.audit import Audit, bounded_parameters
 
 Decision = Literal["allow", "deny", "ask"]
-# An agent that asks for more at once gets a no for the rest.
+# The most questions that wait at once; further ones are denied.
 MAX_WAITING = 16
-# Our no has to come before the agent stops waiting.
+# How long before the agent's own deadline a question is denied, so that the denial still reaches the agent.
 MARGIN_S = 2.0
 MAX_DESCRIPTION_CHARS = 1000
 
 
 def decide(rules: Sequence[McpRule], otherwise: Decision, service: str, tool: str) -> Decision:
-    """The first rule whose globs fit both names, in their own case. Pure."""
+    """Returns the decision of the first rule whose globs match both names, case-sensitively. Pure."""
     for rule in rules:
         if fnmatchcase(service, rule.service) and fnmatchcase(tool, rule.tool):
             return rule.decision
@@ -40,9 +40,9 @@ class _Question:
 
 
 class Approvals:
-    """Thread-safe; answers once, and with a no whenever in doubt.
+    """Answers each question once; in doubt the answer is no. Thread-safe.
 
-    An answer is a function that takes whether it is allowed, and returns whether the session was still there.
+    An answer is a function: its argument says whether the call is allowed, its result whether the session still exists.
     """
 
     def __init__(self, policy: Mcp, bus: events.Bus, audit: Audit) -> None:
@@ -53,7 +53,7 @@ class Approvals:
         self._waiting: dict[str, _Question] = {}
 
     def ask(self, asked: ApprovalAsked, answer: Callable[[bool], bool]) -> None:
-        """Decides by rule, or puts the question on the bus. Returns at once."""
+        """Decides by rule, or publishes the question on the bus. Returns at once."""
         policy = self._policy
         decision = decide(policy.rules, policy.otherwise, asked.service, asked.name)
         if decision != "ask":
@@ -83,7 +83,7 @@ class Approvals:
             if same is None and not full:
                 self._waiting[approval] = _Question(asked, wanted, answer, timer)
         if same is not None:
-            # The same question again gets the answer of the first; another one under its id puts an end to both.
+            # A repeated question shares the answer of the first. A different question with the same id denies both.
             if not _is_same(same.asked, asked):
                 self._settle_waiting(same.wanted.approval, False, "another question under its id")
             return
@@ -97,7 +97,7 @@ class Approvals:
             self._settle_waiting(approval, False, "no thread left")
 
     def answer(self, approval: str, *, allow: bool, who: Answerer) -> events.ApprovalWanted | None:
-        """What a person decided: the question that this settled. None: nothing of that id is waiting (any more)."""
+        """Applies a person's decision. Returns the settled question, or None if no question with this id waits."""
         return self._settle_waiting(approval, allow, "person", who)
 
     @property
@@ -106,7 +106,7 @@ class Approvals:
             return tuple(question.wanted for question in self._waiting.values())
 
     def drop_all(self, why: str) -> None:
-        """Nobody is there any more who could be answered."""
+        """Denies all waiting questions, because their session has ended."""
         for wanted in self.waiting:
             self._settle_waiting(wanted.approval, False, why)
 

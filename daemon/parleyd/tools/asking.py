@@ -1,8 +1,8 @@
-"""What holds for every question that a person is asked about a call of the agent's. Pure.
+"""The rules for every question to a person about a call of the agent. Pure.
 
-A person approves what they see. Therefore they are shown all of it, nothing masked and nothing cut, and what is too
-long for that is denied. They answer by an id that is made here: an agent chooses its own ids, and when its question
-ends, and could put another question in the place of the one that is being read.
+People approve what they see. Therefore the whole call is shown, with nothing masked and nothing cut, and a call that is
+too long to be shown is denied. A person answers with an id that is made here, because an agent chooses its own ids and
+the time at which its question ends: it could replace the question that the person is reading by another one.
 """
 
 from __future__ import annotations
@@ -16,15 +16,18 @@ from typing import Literal
 from parleyd.tools.parameters import depth_and_size
 from parleyd.tools.result import ToolError
 
-# What a person can be expected to read, as JSON; of a name.
+# The longest parameters, as JSON, and the longest name that a person can be expected to read.
 MAX_SHOWN_CHARS = 4000
 MAX_NAME_CHARS = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Answerer:
-    """Who answered, for the audit log: their process, as the kernel told of it (pid: 0 in another namespace), and what
-    they had for it: the role approve, or being root or the daemon's own user."""
+    """The person who answered, for the audit log.
+
+    uid, pid: their process, as the kernel reports it (pid 0: it is in another namespace). role: the reason why they may
+    answer: the role `approve`, or the user root or the daemon's own user.
+    """
 
     uid: int
     pid: int
@@ -35,12 +38,12 @@ class Answerer:
 
 
 def new_id() -> str:
-    """16^6 of them: a question that has run out leaves an id that no other question of this evening will have."""
+    """Returns one of 16^6 ids, so that the id of an expired question is not used again the same evening."""
     return secrets.token_hex(3)
 
 
 def too_much_to_show(names: tuple[str, ...], parameters: Mapping[str, object]) -> str | None:
-    """Why nobody can be asked about this call; None: all of it can be shown."""
+    """Returns the bound that keeps this call from being shown to a person; None: all of it can be shown."""
     if max(map(len, names)) > MAX_NAME_CHARS:
         return f"the bound on names ({MAX_NAME_CHARS} characters)"
     try:

@@ -1,14 +1,14 @@
-"""The audit log: everything that was run, approved or refused on behalf of the agent, as JSON lines.
+"""The audit log: all calls that were run, approved or refused for the agent, as JSON lines.
 
-Each line is appended with one write to a file opened for it (O_APPEND), so that several processes can write, and a
-power cut costs the last line at most. Who calls never waits for the disk: a thread of its own writes.
+Each line is appended with a single write to a file opened with O_APPEND, so that several processes can write, and a
+power cut costs the last line at most. A thread of its own writes; callers never wait for the disk.
 
-An agent decides how often it is refused. Therefore refused calls have files of their own, which push nothing out that
-was run or approved; of one kind a few per minute are written each, the others are counted. It also decides how often it
-does what it may do. Therefore each tool has a share of bytes, which grows back over a day, and beyond which its calls
-are counted by the hour: whatever is called without end, what was done with the other tools stays. What a person has
-answered is always written. The log (under systemd the journal) has each line as well, out of reach of who can write
-these files; without parameters, since more people may read it.
+An agent decides how often its calls are refused. Therefore refusals have files of their own and never displace the
+entries of calls that were run or approved; a few refusals of each kind per minute are written, the others are counted.
+An agent also decides how often it makes an allowed call. Therefore each tool has a share of bytes, which is refilled
+over a day; calls beyond the share are counted by the hour, and the entries of other tools stay. A person's answer is
+always written. Each line is logged as well (under systemd in the journal), where programs that can write these files
+cannot change it; the logged line has no parameters, because more people may read the log.
 """
 
 from __future__ import annotations
@@ -42,29 +42,32 @@ FILE_NAME = "audit.jsonl"
 OLD_FILES = 3
 REFUSED_NAME = "audit-refused.jsonl"
 OLD_REFUSED = 1
-# Refusals of one kind that are written each; of more in the same minute only how many they were, and some of the tools.
+# Refusals of one kind that are written in a minute; for the others, one entry has their number and some tools' names.
 MOST_ALIKE = 20
 FOLD_S = 60.0
 _MAX_NAMES = 10
-# What one tool may write at once, as long as that is no more than this part of a file; as much grows back in a day.
+# The bytes that one tool may write at once, unless this part of a file is less. The share is refilled within a day.
 SHARE_BYTES = 32 * 1024
 _SHARE_OF_FILE = 4
 DAY_S = 86_400.0
-# Calls beyond it are told so often.
+# The interval at which the number of a tool's calls beyond its share is written.
 HOUR_S = 3600.0
 _MAX_NAME_CHARS = 80
 MAX_PARAMETERS_CHARS = 2000
 MAX_TEXT_CHARS = 500
-# What may wait for a slow disk; more is dropped, and the log says how much.
+# The most lines that wait for a slow disk; further lines are dropped, and the log has their number.
 MAX_WAITING = 500
 CLOSE_S = 2.0
 
 
 def bounded_parameters(parameters: Mapping[str, object], secrets: tuple[str, ...] = ()) -> object:
-    """As they shall be seen: masked by name and by value, cut to text when they are long, and not at all when no tool
-    would take them: looking through a megabyte takes time that the line does not have."""
+    """Returns the parameters for the audit log: masked by name and by value, and as cut text if they are long.
+
+    Parameters that are too large for every tool are replaced by their size, because the session must not wait until a
+    megabyte has been masked.
+    """
     try:
-        # Half a character, which can come by hand alone, has no UTF-8.
+        # A lone surrogate has no UTF-8. Only a call by hand can contain one.
         with contextlib.suppress(UnicodeEncodeError):
             size_bytes = len(msgspec.json.encode(parameters))
             if size_bytes > MAX_BYTES:
@@ -75,7 +78,7 @@ def bounded_parameters(parameters: Mapping[str, object], secrets: tuple[str, ...
         return "(not JSON)"
     if len(text) > MAX_PARAMETERS_CHARS:
         return bounded(text, MAX_PARAMETERS_CHARS)
-    # What has been masked may have lost its form.
+    # Masking may have made the JSON invalid.
     try:
         return json.loads(text)
     except ValueError:
@@ -84,7 +87,7 @@ def bounded_parameters(parameters: Mapping[str, object], secrets: tuple[str, ...
 
 @dataclass(slots=True)
 class _Alike:
-    """Refusals of one kind since began_s."""
+    """The refusals of one kind since began_s."""
 
     began_s: float
     seen: int = 0
@@ -95,16 +98,16 @@ class _Alike:
 
 
 class Folding:
-    """Which refusals are written each, and what is told of the others. now_s: monotonic; at: as in the log.
+    """Decides which refusals are written, and counts the others. now_s: monotonic; at: the time as in the log.
 
-    Kinds are what was refused and why, never a name that the agent has chosen: there are few.
+    A kind is the sort of call and the reason of its refusal, never a name that the agent chose: so there are few kinds.
     """
 
     def __init__(self) -> None:
         self._alike: dict[tuple[str, str], _Alike] = {}
 
     def takes(self, now_s: float, at: str, what: str, outcome: str, tool: str) -> bool:
-        """Whether this one is counted only. To be asked after over()."""
+        """Counts this refusal instead of writing it: returns True if so. Call over() first."""
         alike = self._alike.setdefault((what, outcome), _Alike(now_s))
         alike.seen += 1
         if alike.seen <= MOST_ALIKE:
@@ -116,7 +119,7 @@ class Folding:
         return True
 
     def over(self, now_s: float) -> list[dict[str, object]]:
-        """What to write of those whose minute is over."""
+        """Returns the entries for all kinds whose minute is over."""
         over = {kind: alike for kind, alike in self._alike.items() if now_s - alike.began_s >= FOLD_S}
         self._alike = {kind: alike for kind, alike in self._alike.items() if kind not in over}
         return [
@@ -133,14 +136,14 @@ class Folding:
         ]
 
     def due_s(self, now_s: float) -> float | None:
-        """In how long there is something to write; None: nothing is counted."""
+        """Returns the seconds until over() has entries; None: nothing is counted."""
         due = [alike.began_s + FOLD_S - now_s for alike in self._alike.values() if alike.folded]
         return max(0.0, min(due)) if due else None
 
 
 @dataclass(slots=True)
 class _Share:
-    """Of one tool: the bytes that it may still write, as of at_s; and what was counted since began_s."""
+    """One tool: the bytes that it may still write, as of at_s; and its counted calls since began_s."""
 
     left_bytes: float
     at_s: float
@@ -152,16 +155,21 @@ class _Share:
 
 
 class Shares:
-    """Which entries about what was done are written each, and what is told of the others. now_s: monotonic; at: as in
-    the log. Tools are those of the configuration: there are few."""
+    """Decides which entries of calls are written, and counts the others. now_s: monotonic; at: the time as in the log.
+
+    The tools are those of the configuration, so there are few.
+    """
 
     def __init__(self, share_bytes: int) -> None:
         self._share_bytes = share_bytes
         self._of: dict[str, _Share] = {}
 
     def takes(self, now_s: float, at: str, tool: str, outcome: str, size_bytes: int, is_written: bool | None) -> bool:
-        """Whether this one is counted only. is_written: of an entry that belongs to an earlier one, whether that was
-        written: then it has to be, too, and no half of a call is told. To be asked after over()."""
+        """Counts this entry instead of writing it: returns True if so. Call over() first.
+
+        is_written: for an entry that continues an earlier one, whether the earlier one was written. Then this one is
+        treated in the same way, so that no call is recorded by half. None: this is a first entry.
+        """
         share = self._of.setdefault(tool, _Share(self._share_bytes, now_s))
         grown_bytes = (now_s - share.at_s) / DAY_S * self._share_bytes
         share.left_bytes, share.at_s = min(self._share_bytes, share.left_bytes + grown_bytes), now_s
@@ -176,7 +184,7 @@ class Shares:
         return True
 
     def over(self, now_s: float) -> list[dict[str, object]]:
-        """What to write of those whose hour is over."""
+        """Returns the entries for all tools whose hour is over."""
         told: list[dict[str, object]] = []
         for tool, share in self._of.items():
             if share.folded and now_s - share.began_s >= HOUR_S:
@@ -188,28 +196,28 @@ class Shares:
         return told
 
     def due_s(self, now_s: float) -> float | None:
-        """In how long there is something to write; None: nothing is counted."""
+        """Returns the seconds until over() has entries; None: nothing is counted."""
         due = [share.began_s + HOUR_S - now_s for share in self._of.values() if share.folded]
         return max(0.0, min(due)) if due else None
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class _Entry:
     data: bytes
     is_refusal: bool = False
 
 
 class Audit:
-    """folder: the state directory; None: nothing is written. limit_bytes: size at which a new file begins.
+    """folder: the state directory; None: nothing is written. limit_bytes: the size at which a new file begins.
 
-    close() writes what is waiting, within CLOSE_S; what is added later is written, too.
+    close() waits CLOSE_S at most until all waiting lines are written; lines that are added later are written as well.
     """
 
     def __init__(self, folder: Path | None, limit_bytes: int) -> None:
         self._is_kept = folder is not None
         self._path = (folder or Path("/")) / FILE_NAME
         self._limit_bytes = limit_bytes
-        self._waiting: queue.Queue[_Line | None] = queue.Queue(MAX_WAITING)
+        self._waiting: queue.Queue[_Entry | None] = queue.Queue(MAX_WAITING)
         self._folding = Folding()
         self._shares = Shares(min(SHARE_BYTES, limit_bytes // _SHARE_OF_FILE))
         self._lost = 0
@@ -220,11 +228,13 @@ class Audit:
         self.pulse = Pulse("tools-audit")
 
     def add(self, is_written: bool | None = None, /, **fields: object) -> bool:
-        """One line; `at` is added. Never blocks, never raises. is_written: what add() has returned of the beginning of
-        the same call, if it has one. → whether it has a line of its own."""
+        """Adds one line, with the time as `at`. Never blocks, never raises. Returns whether the line itself is written.
+
+        is_written: the result of add() for the beginning of the same call, if there was one.
+        """
         at, now_s = _now(), time.monotonic()
         is_refusal = _is_refusal(fields)
-        # Of what is counted anyhow no line is made: a flood is to cost little.
+        # Counted entries are not encoded, so that a flood costs little.
         data = b"" if is_refusal or is_written is False else _encoded(at, fields)
         with self._lock:
             self._put_over(now_s)
@@ -235,35 +245,35 @@ class Audit:
             elif fields.get("by") == "person":
                 is_counted = False
             else:
-                # An agent chooses the names of what it asks to have approved; all of these share.
+                # The agent chooses the names of the calls that it wants approved; all of these have one share.
                 kind = what if what == "approval" else tool or what
                 is_counted = self._shares.takes(now_s, at, kind, outcome or what, len(data), is_written)
             if not is_counted:
-                self._put_line(_Line(data or _encoded(at, fields), is_refusal), fields)
+                self._put_line(_Entry(data or _encoded(at, fields), is_refusal), fields)
             elif was_due_s is None or self._due_s(now_s) != was_due_s:
-                # So that the thread looks when the time is over.
-                self._put(_Line(b""))
+                # The thread wakes and computes when the counts are due.
+                self._put(_Entry(b""))
         return not is_counted
 
     def _due_s(self, now_s: float) -> float | None:
-        """With the lock."""
+        """Returns the seconds until counted entries are due. The lock is held."""
         due_s = (self._folding.due_s(now_s), self._shares.due_s(now_s))
         return min((one for one in due_s if one is not None), default=None)
 
     def _put_over(self, now_s: float) -> None:
-        """With the lock."""
+        """Queues the counted entries that are due. The lock is held."""
         for fields in self._folding.over(now_s):
-            self._put_line(_Line(_encoded(_now(), fields), is_refusal=True), fields)
+            self._put_line(_Entry(_encoded(_now(), fields), is_refusal=True), fields)
         for fields in self._shares.over(now_s):
-            self._put_line(_Line(_encoded(_now(), fields)), fields)
+            self._put_line(_Entry(_encoded(_now(), fields)), fields)
 
-    def _put_line(self, line: _Line, fields: Mapping[str, object]) -> None:
-        """With the lock."""
+    def _put_line(self, line: _Entry, fields: Mapping[str, object]) -> None:
+        """Logs and queues a line. The lock is held."""
         log.log(NOTICE, "audit: %s", _told(fields), extra=_journal_fields(fields))
         self._put(line)
 
-    def _put(self, line: _Line) -> None:
-        """With the lock."""
+    def _put(self, line: _Entry) -> None:
+        """Queues a line for the thread. The lock is held."""
         if not self._is_kept:
             return
         self._ensure_thread()
@@ -290,9 +300,9 @@ class Audit:
         try:
             thread.start()
         except RuntimeError as error:
-            # What waits is written when there is a thread again; the next entry asks for one.
+            # Waiting lines are written as soon as a thread can be started; the next add() tries again.
             if not self._told_no_thread:
-                log.warning("the audit log waits: the system has no thread left for it (%s)", error)
+                log.warning("the audit log is not written for now: the system has no thread left for it (%s)", error)
             self._told_no_thread = True
         else:
             self._thread, self._told_no_thread = thread, False
@@ -323,9 +333,9 @@ class Audit:
                 log.warning("%d entries of the audit log were lost: the disk is too slow", lost)
         self.pulse.rest()
 
-    def _take(self) -> tuple[list[_Line], bool]:
-        """Blocks. (what is waiting: one wait for the disk serves several lines; whether more may come)"""
-        lines: list[_Line] = []
+    def _take(self) -> tuple[list[_Entry], bool]:
+        """Blocks. Returns the lines that wait, to be written together, and whether more may come."""
+        lines: list[_Entry] = []
         size_bytes = 0
         line = self._next()
         while line is not None:
@@ -336,8 +346,8 @@ class Audit:
             line = self._waiting.get()
         return lines, False
 
-    def _next(self) -> _Line | None:
-        """Blocks; looks for what was counted when its time has come."""
+    def _next(self) -> _Entry | None:
+        """Blocks until a line waits; queues counted entries when they are due. None: close() was called."""
         while True:
             with self._lock:
                 due_s = self._due_s(time.monotonic())
@@ -359,7 +369,7 @@ class Audit:
                 os.close(descriptor)
                 descriptor = _open(path)
             if not _ends_with_line_feed(descriptor):
-                lines = b"\n" + lines  # the rest of a line that a power cut has torn
+                lines = b"\n" + lines  # ends the rest of a line that a power cut has torn
             os.write(descriptor, lines)
             os.fdatasync(descriptor)
         finally:
@@ -367,7 +377,7 @@ class Audit:
 
 
 def _is_refusal(fields: Mapping[str, object]) -> bool:
-    """What was not done, and by no decision of a person."""
+    """Returns whether the call was not made, without a person having decided it."""
     what = fields.get("what")
     is_denied = what in ("approval", "confirmation") and fields.get("outcome") == "denied"
     return what == "refused" or (is_denied and fields["by"] != "person")
@@ -382,7 +392,7 @@ def _encoded(at: str, fields: Mapping[str, object]) -> bytes:
 
 
 def _journal_fields(told: Mapping[str, object]) -> dict[str, object]:
-    """For who looks through the journal: journalctl -u parleyd PARLEYD_TOOL=door_open."""
+    """Returns the fields for the journal: journalctl -u parleyd PARLEYD_TOOL=door_open."""
 
     def text(name: str) -> str | None:
         return str(told[name]) if name in told else None
@@ -404,7 +414,7 @@ def _journal_fields(told: Mapping[str, object]) -> dict[str, object]:
 
 
 def _told(fields: Mapping[str, object]) -> str:
-    """For the log: without parameters, results and labels."""
+    """Returns the text for the log: without parameters, results and labels."""
     names = ("tool", "service", "outcome", "by", "uid", "pid", "role", "more", "outcomes", "tools", "call_id", "number")
     told = (f"{name} {name_text(bounded(str(fields[name]), MAX_TEXT_CHARS))}" for name in names if name in fields)
     return f"{fields.get('what')}: {', '.join(told)}"
@@ -415,12 +425,12 @@ def _now() -> str:
 
 
 def _open(path: Path) -> int:
-    # Not through a link that somebody has put there.
+    # O_NOFOLLOW: a symbolic link that somebody has put there is not followed.
     return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
 
 def _rotate(path: Path, descriptor: int, old_files: int) -> None:
-    """Unless another process has done it while we waited for the lock."""
+    """Renames the files, unless another process has done it while this one waited for the lock."""
     here = os.fstat(descriptor)
     with contextlib.suppress(FileNotFoundError):
         if here.st_ino == path.stat().st_ino and here.st_size:

@@ -1,4 +1,4 @@
-"""The tools of parleyd itself."""
+"""The tools that parleyd itself offers to the agent."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from parleyd.tools.result import Fault, ToolError
 from parleyd.tools.toolbox import Tool
 
 TIMEOUT_S = 10.0
-# The kind of these tools.
+# The kind of these tools, in lists and in the audit log.
 BUILT_IN = "built in"
 
 
 @dataclass(frozen=True)
 class Device:
-    """What the tools may do here; each returns at once and may raise ToolError.
+    """The functions of the daemon that built-in tools call; each returns at once and may raise ToolError.
 
-    set_volume: from 0 to 1. end_conversation: after what the agent still says. status: plain values.
+    set_volume: from 0 to 1. end_conversation: takes effect after the agent has finished speaking. status: plain values.
     """
 
     set_volume: Callable[[float], None]
@@ -38,7 +38,7 @@ class Device:
 
 @dataclass(frozen=True)
 class _Function:
-    """A Runner: calls a function with the parameters as keywords."""
+    """A Runner that calls a function with the parameters as keywords."""
 
     function: Callable[..., object]
 
@@ -79,7 +79,7 @@ DESCRIPTIONS: dict[BuiltIn, str] = {
     "set_timer": "Sets a timer on this device. It rings there, also when nobody is in a conversation.",
     "list_timers": "Lists the timers that are running, with their numbers and the time that is left.",
     "cancel_timer": "Cancels a timer by the number that list_timers or set_timer gave.",
-    "device_status": "Tells how this device is: its sound devices, its line, its uptime.",
+    "device_status": "Tells how this device is: its sound devices, its connection, its uptime.",
 }
 
 _COUNT = {"type": "integer", "minimum": 0}
@@ -106,7 +106,7 @@ def _schema(name: BuiltIn) -> dict[str, object]:
 
 
 def get_time(timezone: str | None = None, now: datetime | None = None) -> str:
-    """now: for tests. Raises ToolError when the zone is none, or when this device does not know the time."""
+    """now: for tests. Raises ToolError if the time zone does not exist, or if this device's clock is not set."""
     zone: tzinfo | None = None
     if timezone:
         from zoneinfo import ZoneInfo, ZoneInfoNotFoundError

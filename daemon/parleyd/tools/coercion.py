@@ -1,9 +1,9 @@
-"""What a language model writes, made into what the schema means: one step before the parameters are checked. Pure.
+"""Converts the parameters that a language model wrote into the types of the schema, before they are checked. Pure.
 
-Models write numbers as text ("300"), whole numbers with a point (300.0), true and false as words, null for what they
-leave out, a choice in other letters ("Celsius"), and lists and objects as the text of their JSON. Each of these has one
-meaning where the schema asks for something else, and that meaning is taken. Anything of which the meaning is not clear
-stays as it is, and is refused by the check that follows: nothing is rounded, cut or guessed.
+Models write numbers as text ("300"), whole numbers with a decimal point (300.0), true and false as words, null for
+omitted values, a choice with other capitals ("Celsius"), and lists and objects as their JSON text. Each of these has
+exactly one meaning if the schema asks for another type, and is converted to it. A value without a clear meaning stays
+as it is, and the check that follows refuses it: nothing is rounded, cut or guessed.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ _WHOLE = re.compile(r"\s*([+-]?\d{1,40})(\.0{1,40})?\s*")
 _POINT_ZERO = re.compile(r"^([+-]?\d+)\.0+$")
 _NUMBER = re.compile(r"\s*([+-]?(\d{1,40}(\.\d{0,40})?|\.\d{1,40})([eE][+-]?\d{1,3})?)\s*")
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
-# Above it a float no longer tells neighbouring whole numbers apart.
+# The bound of whole numbers that a float can represent exactly; above it a float is not converted.
 _EXACT = 2**53
-# Schemas may refer to themselves.
+# The depth at which conversion stops, because a schema may refer to itself.
 _MOST_STEPS = 64
 
 
 class _Missing:
-    """In the place of a value: there is none."""
+    """The mark for a value that does not exist."""
 
 
 _MISSING = _Missing()
 
 
 def coerced(given: Mapping[str, object], schema: Mapping[str, Any]) -> dict[str, object]:
-    """given: parameters as JSON has them, of bounded depth. schema: of an object, and a valid one."""
+    """Returns the converted parameters. given: JSON values of bounded depth. schema: a valid one, of an object."""
     made = _coerced(dict(given), schema, schema, 0)
     return made if isinstance(made, dict) else dict(given)
 
@@ -62,7 +62,7 @@ def _coerced(value: Any, schema: Any, root: Mapping[str, Any], step: int) -> Any
 
 
 def _always(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Iterator[Any]:
-    """Schemas that hold, too."""
+    """Yields the schemas that always apply besides this one: those behind $ref and allOf."""
     reference = schema.get("$ref")
     if isinstance(reference, str) and reference.startswith("#"):
         yield _referred(reference, root)
@@ -71,7 +71,7 @@ def _always(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Iterator[Any]
 
 
 def _referred(reference: str, root: Mapping[str, Any]) -> Any:
-    """RFC 6901, section 4."""
+    """Returns the schema behind a local reference: RFC 6901, section 4."""
     found: Any = root
     for part in reference[1:].split("/")[1:]:
         key = part.replace("~1", "/").replace("~0", "~")
@@ -82,7 +82,7 @@ def _referred(reference: str, root: Mapping[str, Any]) -> Any:
 
 
 def _one_of(value: Any, branches: list[Any], root: Mapping[str, Any], step: int) -> Any:
-    """The value as it is, if a branch may take it; else as the first branch makes something of it."""
+    """Returns the value unchanged if a branch may take it; otherwise the conversion by the first branch that works."""
     for branch in branches:
         if _may_take(value, branch, root, 0):
             return _coerced(value, branch, root, step)
@@ -94,7 +94,7 @@ def _one_of(value: Any, branches: list[Any], root: Mapping[str, Any], step: int)
 
 
 def _may_take(value: Any, schema: Any, root: Mapping[str, Any], step: int) -> bool:
-    """By types and choices alone."""
+    """Returns whether the value fits the schema, by types and choices only."""
     if not isinstance(schema, Mapping) or step > _MOST_STEPS:
         return schema is not False
     types = _types(schema)
@@ -146,7 +146,7 @@ def _is(value: Any, type_: str) -> bool:
 
 
 def _as_type(value: Any, types: tuple[str, ...]) -> Any:
-    """Of a value that is of none of the types; itself where its meaning is not clear."""
+    """Converts a value that has none of the types; returns it unchanged if its meaning is not clear."""
     if isinstance(value, str):
         for type_ in ("integer", "number", "boolean", "null", "array", "object"):
             if type_ in types and not isinstance(made := _of_text(value, type_), _Missing):
@@ -182,7 +182,7 @@ def _whole(value: float) -> int | float:
 
 
 def _choice(value: Any, choices: list[Any]) -> Any:
-    """One of the choices: in other letters, as text, or as a number, if it can be only one of them."""
+    """Returns the choice that the value means: with other capitals, as text or as a number, if only one is possible."""
     if _is_among(value, choices):
         return value
     word = _word(value)
@@ -191,7 +191,7 @@ def _choice(value: Any, choices: list[Any]) -> Any:
 
 
 def _is_among(value: Any, choices: list[Any]) -> bool:
-    # For Python 1 is True; for JSON it is not.
+    # In Python True == 1; in JSON they differ.
     return any(value == choice and isinstance(value, bool) is isinstance(choice, bool) for choice in choices)
 
 
@@ -203,7 +203,7 @@ def _word(value: Any) -> str | None:
     return None if isinstance(value, dict | list) else json.dumps(value)
 
 
-# ---------------------------------------------------------------- what holds others
+# ---------------------------------------------------------------- lists and objects
 
 
 def _object(value: dict[str, Any], schema: Mapping[str, Any], root: Mapping[str, Any], step: int) -> dict[str, Any]:
@@ -223,7 +223,7 @@ def _object(value: dict[str, Any], schema: Mapping[str, Any], root: Mapping[str,
 
 
 def _stands_for_none(value: Any, schema: Any, root: Mapping[str, Any]) -> bool:
-    """null, or its name, where the schema takes neither."""
+    """Returns whether the value is null, or the text "null", and the schema takes neither."""
     is_name = isinstance(value, str) and value.strip().lower() in ("null", "none")
     return (value is None or is_name) and not _may_take(value, schema, root, 0)
 
@@ -239,7 +239,7 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-# ---------------------------------------------------------------- in words
+# ---------------------------------------------------------------- descriptions
 
 
 _NAMES = {
@@ -249,7 +249,7 @@ _NAMES = {
 
 
 def wanted(schema: Any, root: Mapping[str, Any]) -> str:
-    """What may stand there, such as `a whole number from 0 to 100`; "" where the schema does not say it simply."""
+    """Describes the accepted values, such as `a whole number from 0 to 100`; "" if the schema is not that simple."""
     if isinstance(schema, Mapping) and isinstance(schema.get("$ref"), str):
         schema = _referred(schema["$ref"], root)
     if not isinstance(schema, Mapping):

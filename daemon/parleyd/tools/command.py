@@ -1,6 +1,6 @@
-"""Tools that run a program: of the kind `command`, and the functions of installed packages (kind `python`).
+"""Tools that run a program: the kind `command`, and functions of installed packages (kind `python`).
 
-A Python function runs in a process of its own: it can be killed, cannot hold up the sound, and its memory goes with it.
+A Python function runs in a process of its own, so that it can be killed, cannot delay the sound, and frees its memory.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from parleyd.tools.result import Fault, ToolError
 
 
 class Command:
-    """A Runner, see toolbox. secrets: environment variables with their values. apart: None runs it as the daemon."""
+    """A Runner, see toolbox. secrets: environment variables with their values. apart: None: run as the daemon."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class Command:
         secrets: Mapping[str, str],
         apart: Apart | None,
     ) -> None:
-        """arguments: templates. stdin: it reads the parameters as JSON. Raises TemplateError."""
+        """arguments: templates. stdin: the program reads the parameters as JSON from it. Raises TemplateError."""
         self._templates = [template.parse(argument) for argument in arguments]
         self._may_be_option = frozenset(may_be_option)
         self._directory = directory
@@ -72,7 +72,7 @@ class PythonFunction(Command):
     def __init__(
         self, name: str, *, environment: Mapping[str, str], secrets: Mapping[str, str], apart: Apart | None
     ) -> None:
-        # What this interpreter finds, the other finds too.
+        # The tool's interpreter gets this interpreter's search path, so that it finds the same packages.
         path = os.pathsep.join(entry for entry in sys.path if entry)
         super().__init__(
             [sys.executable, "-m", "parleyd.tools.python_function", name.replace("{", "{{").replace("}", "}}")],

@@ -1,10 +1,10 @@
-"""Calls of this device's own tools that wait for a person: `confirm: true`.
+"""Calls of this device's own tools that need a person's permission: `confirm: true`.
 
-Nothing that is said counts as an answer: the agent is the one who hears it, and a television says yes, too. An answer
+Spoken words never count as an answer: the agent is the one who hears them, and a television says yes, too. An answer
 comes over the control socket, from somebody with the role approve, or from the push button.
 
-One call waits at a time, so that whoever presses a button knows what it is about; and a person who has not allowed
-three calls in a row is left in peace for a while, so that nobody is worn down until they press it.
+Only one call waits at a time, so that a person who presses the button knows which call it is. After three calls in a
+row that were not allowed, nobody is asked for a while, so that a person cannot be worn down until they press it.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from parleyd.tools.audit import Audit
 from parleyd.tools.result import Fault, ToolError
 from parleyd.tools.timers import duration
 
-# So many calls in a row that were not allowed, within this time, are enough for the rest of it.
+# After this many calls in a row that were not allowed within this time, nobody is asked for the rest of the time.
 MOST_IN_VAIN = 3
 IN_VAIN_S = 600.0
 _WITHDRAWN = "the call was over"
-# How the agent may word what the person has to do.
+# How the agent may describe what the person has to do.
 BY_BUTTON = "they press the button on this device while it asks (holding it says no)"
 BY_COMMAND = "somebody types `parleyd approve` on this device while it asks"
 
 
-class Patience:
-    """How often a person is asked in vain. now_s: monotonic. Pure."""
+class AskingLimit:
+    """Limits how often a person is asked without allowing the call. now_s: monotonic. Pure."""
 
     def __init__(self) -> None:
         self._in_vain_s: deque[float] = deque(maxlen=MOST_IN_VAIN)
@@ -45,7 +45,7 @@ class Patience:
             self._in_vain_s.append(now_s)
 
     def over_in_s(self, now_s: float) -> float:
-        """So long nobody is asked any more; 0: somebody may be."""
+        """Returns the seconds until a person may be asked again; 0: now."""
         if len(self._in_vain_s) < MOST_IN_VAIN:
             return 0.0
         return max(0.0, self._in_vain_s[0] + IN_VAIN_S - now_s)
@@ -61,14 +61,14 @@ class _Question:
 
 
 class Confirmations:
-    """Thread-safe. how: in words for the agent, what a person does to allow a call."""
+    """Asks people about calls, one at a time. Thread-safe. how: tells the agent how a person allows a call."""
 
     def __init__(self, how: str, bus: events.Bus, audit: Audit) -> None:
         self._how = how
         self._bus = bus
         self._audit = audit
         self._lock = threading.Lock()
-        self._patience = Patience()
+        self._asking_limit = AskingLimit()
         self._waiting: _Question | None = None
 
     def ask(
@@ -80,13 +80,16 @@ class Confirmations:
         wait_s: float,
         about: dict[str, object],
     ) -> None:
-        """Blocks until somebody has allowed the call; on the call's own thread, for wait_s at most. Raises ToolError,
-        which is audited, when nobody did. parameters: as the tool will get them. about: for the audit log."""
+        """Blocks the call's own thread until a person has allowed the call, for wait_s at most.
+
+        parameters: as the tool will get them. about: for the audit log. Raises ToolError if the call was not allowed;
+        the refusal is then in the audit log.
+        """
         question = self._put(tool, call_id, parameters, wait_s, about)
         stop.at(lambda: self._withdraw(question))
         self._bus.publish(question.wanted)
         question.settled.wait(min(wait_s, MAX_TIMEOUT_S))
-        # Whoever was first has decided it.
+        # Has no effect if a person has answered in the meantime.
         self._settle(question, allowed=False, by="deadline")
         stop.at(None)
         self._tell(question, about)
@@ -101,7 +104,7 @@ class Confirmations:
         raise ToolError(Fault.DENIED, text)
 
     def answer(self, approval: str, *, allow: bool, who: Answerer) -> events.ConfirmationWanted | None:
-        """What a person decided: the question that this settled. None: nothing of that id is waiting (any more)."""
+        """Applies a person's decision. Returns the settled question, or None if no question with this id waits."""
         with self._lock:
             question = self._waiting
         if question is None or question.wanted.approval != approval:
@@ -133,7 +136,7 @@ class Confirmations:
             )
         )
         with self._lock:
-            left_s = self._patience.over_in_s(now_s)
+            left_s = self._asking_limit.over_in_s(now_s)
             busy = self._waiting is not None
             if not left_s and not busy:
                 self._waiting = question
@@ -155,15 +158,15 @@ class Confirmations:
         self._settle(question, allowed=False, by=_WITHDRAWN)
 
     def _settle(self, question: _Question, *, allowed: bool, by: str, who: Answerer | None = None) -> bool:
-        """Returns at once. → whether this has decided it."""
+        """Returns at once; True: this call has decided the question, False: another one had decided it before."""
         with self._lock:
             if question.settled.is_set():
                 return False
             question.allowed, question.by, question.who = allowed, by, who
             self._waiting = None
-            # What ended by itself was no no of a person's, and a line that breaks shall not use up their patience.
+            # A withdrawn question is no refusal by a person: a lost connection does not count against the next calls.
             if by != _WITHDRAWN:
-                self._patience.settled(time.monotonic(), allowed=allowed)
+                self._asking_limit.settled(time.monotonic(), allowed=allowed)
             question.settled.set()
         return True
 

@@ -1,8 +1,8 @@
-"""What the agent's page at ElevenLabs must contain, so that the agent knows this device's tools. Pure.
+"""The definitions for the agent's page at ElevenLabs, which tell the agent about this device's tools. Pure.
 
-The form is that of `POST /v1/convai/tools` (ToolRequestModel with a ClientToolConfig in the official Python SDK),
-whose parameters know far less than JSON Schema: types, descriptions, enums of text, what is required. The rest is
-put into the descriptions, where a language model reads it; the device checks the whole schema anyhow.
+The form is that of `POST /v1/convai/tools` (ToolRequestModel with a ClientToolConfig in the official Python SDK).
+Its parameters have a small part of JSON Schema: types, descriptions, enums of text, and which are required. The other
+rules are put into the descriptions, where a language model reads them; the device checks the whole schema in any case.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any
 from parleyd.tools.template import as_text
 from parleyd.tools.toolbox import Tool
 
-# The agent must not give up before we do, and waits 120 s at most.
+# The agent waits longer than this device by this margin; the platform allows 120 s at most.
 MARGIN_S = 3
 MAX_RESPONSE_TIMEOUT_S = 120
-# Where nobody tells them, the person hears a sound that asks them for nothing they know.
+# The description of tools with `confirm`. Without it the person hears a sound and does not know what is asked.
 _CONFIRMED = (
     "The device asks the person to allow each call, on the device itself: before you call it, tell them what it will "
     "do and that they have to confirm it there. What they say to you does not count."
@@ -39,7 +39,7 @@ _LIMITS = {
 
 
 def client_tool(tool: Tool) -> dict[str, Any]:
-    """The body of the request that creates this tool on the platform."""
+    """Returns the body of the request that creates this tool on the platform."""
     return {
         "tool_config": {
             "type": "client",
@@ -49,9 +49,9 @@ def client_tool(tool: Tool) -> dict[str, Any]:
             "response_timeout_secs": min(
                 MAX_RESPONSE_TIMEOUT_S, math.ceil(tool.timeout_s + (tool.confirm_s or 0.0)) + MARGIN_S
             ),
-            # The platform's own choice hides errors of client tools from the agent; ours are worded for it.
+            # The platform's default hides errors of client tools from the agent; ours are written for the agent.
             "tool_error_handling_mode": "passthrough",
-            "parameters": _object(tool.parameters.schema, tool.parameters.schema, f"what {tool.name} is given"),
+            "parameters": _object(tool.parameters.schema, tool.parameters.schema, f"the parameters of {tool.name}"),
         }
     }
 
@@ -81,7 +81,7 @@ def _property(name: str, schema: object, root: Mapping[str, Any]) -> dict[str, A
 
 
 def _followed(schema: object, root: Mapping[str, Any], depth: int = 0) -> Mapping[str, Any]:
-    """The schema behind a local $ref."""
+    """Returns the schema behind a local $ref."""
     if not isinstance(schema, Mapping):
         return {}
     reference = schema.get("$ref")
@@ -101,7 +101,7 @@ def _kind(schema: Mapping[str, Any]) -> str:
 
 
 def _description(name: str, schema: Mapping[str, Any]) -> str:
-    """Never empty: the platform wants one where the agent is to give the value."""
+    """Returns the description; it is never empty, because the platform requires one for values that the agent gives."""
     text = str(schema.get("description") or name.replace("_", " "))
     limits = [words.format(as_text(schema[key])) for key, words in _LIMITS.items() if key in schema]
     enum = schema.get("enum")

@@ -1,4 +1,4 @@
-"""All that the agent may do on one device: made from the configuration, used by the dialogue, owned by the service."""
+"""All tools of one device: built from the configuration, called by the dialogue, owned by the service."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Host:
-    """What the tools need of the daemon around them; each returns at once.
+class DaemonActions:
+    """The functions of the daemon that the tools call; each returns at once.
 
-    set_volume: from 0 to 1. mute: → why that will not outlive a restart. end_conversation: after what the agent still
-    says. tell: makes the agent know something, wakes it for that, and makes it say so unless somebody is talking with
-    it right now.
+    set_volume: from 0 to 1. mute: returns the reason why it will not outlive a restart, or None. end_conversation:
+    takes effect after the agent has finished speaking. tell: gives the agent a text and wakes it for that; the agent
+    says it, unless a person is talking with it right now.
     """
 
     set_volume: Callable[[float], None]
@@ -52,16 +52,16 @@ class Host:
 
 
 class DeviceTools:
-    """start(), close(). Raises SecretError when a secret of a tool cannot be had.
+    """start(), close(). Raises SecretError if a secret of a tool cannot be read.
 
-    folder: the state directory; None: nothing is written, and timers end with the daemon. how_to_confirm: what a person
-    does to allow a call, for the agent. apart: how programs are kept apart from the daemon; None: as this machine can.
+    folder: the state directory; None: nothing is written, and timers end with the daemon. how_to_confirm: tells the
+    agent how a person allows a call. apart: how programs are separated from the daemon; None: as this machine allows.
     """
 
     def __init__(
         self,
         config: sections.Tools,
-        host: Host,
+        host: DaemonActions,
         bus: events.Bus,
         folder: Path | None,
         how_to_confirm: str = BY_COMMAND,
@@ -96,7 +96,7 @@ class DeviceTools:
         self.alarm_clock.start()
 
     def close(self) -> None:
-        """Kills what is running; at most about two seconds."""
+        """Kills running tools; takes about two seconds at most."""
         self._approvals.drop_all("the daemon stopped")
         self._toolbox.close()
         self.alarm_clock.close()
@@ -110,7 +110,7 @@ class DeviceTools:
 
     @property
     def busy(self) -> bool:
-        """A call runs, or a question waits: the line is still needed."""
+        """Returns whether a call runs or a question waits, so that the session is still needed."""
         return self._toolbox.busy or bool(self._approvals.waiting)
 
     def call(self, call: ToolCall, respond: Respond) -> None:
@@ -125,14 +125,14 @@ class DeviceTools:
         self._toolbox.person_speaks()
 
     def session_over(self) -> None:
-        """What runs is killed, what is asked is denied: nobody waits for it any more."""
+        """Kills running tools and denies waiting questions: the agent that asked for them is gone."""
         self._toolbox.session_over()
         self._approvals.drop_all("the session ended")
 
     # ------------------------------------------------------------ for commands
 
     def by_hand(self, name: str, parameters: Mapping[str, object], wait_s: float) -> Result:
-        """What the agent would be told if it called this tool. Blocks, at most for wait_s."""
+        """Returns the answer that the agent would get for this call. Blocks, for wait_s at most."""
         results: queue.SimpleQueue[Result] = queue.SimpleQueue()
 
         def respond(result: Result) -> bool:
@@ -143,7 +143,7 @@ class DeviceTools:
         try:
             return results.get(timeout=wait_s)
         except queue.Empty:
-            # A conversation that ended has taken it along.
+            # The end of a conversation has stopped the call.
             return failed(ToolError(Fault.CANCELLED, f"{name} was stopped before it was done."))
 
     def approve(
@@ -182,7 +182,7 @@ class DeviceTools:
 
 
 def declared_tools(config: sections.Tools, apart: Apart | None = None) -> dict[str, Tool]:
-    """Those of the configuration, which has passed its rules. apart: see DeviceTools. Raises SecretError."""
+    """Returns the tools of a configuration that has passed its rules. apart: see DeviceTools. Raises SecretError."""
     apart = apart or apart_module.here()
     tools: dict[str, Tool] = {}
     for name, command in config.command.items():
@@ -228,7 +228,7 @@ def declared_tools(config: sections.Tools, apart: Apart | None = None) -> dict[s
 
 
 def _installed() -> frozenset[str]:
-    # A megabyte that only who uses it shall pay for.
+    # The import costs a megabyte; only devices with such a tool pay for it.
     from importlib.metadata import entry_points
 
     return frozenset(entry.name for entry in entry_points(group=ENTRY_POINT_GROUP))

@@ -1,7 +1,7 @@
 """Tools that send a request to one host.
 
-http.client follows nothing by itself. Its timeouts count anew with every byte, so the deadline is kept from outside:
-stop, or the call's own time, shuts the connection down.
+http.client follows no redirect by itself. Its timeout starts anew with every byte, so the deadline is kept from
+outside: a stop, or the end of the call's time, shuts the connection down.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _WITH_BODY = ("POST", "PUT", "PATCH")
 
 
 class Http:
-    """A Runner, see toolbox. timeout_s: for the whole of it, if stop does not come before."""
+    """A Runner, see toolbox. timeout_s: for the whole request, unless a stop comes before."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Http:
         return json.dumps(value, ensure_ascii=False).encode("utf-8")
 
     def _ask(self, url: str, content: bytes | None, stop: Stop) -> tuple[int, str]:
-        """(status, text). Raises OSError, HTTPException, ValueError, ToolError."""
+        """Returns status and text. Raises OSError, HTTPException, ValueError, ToolError."""
         end_s = time.monotonic() + self._timeout_s
         for _ in range(MAX_REDIRECTS + 1):
             parts = urlsplit(url)
@@ -92,7 +92,7 @@ class Http:
                         target = answer.getheader("Location")
                         if answer.status not in _REDIRECTS or target is None or self._method != "GET":
                             text = _text(answer)
-                            # Who was cut off may take that for the end of the answer.
+                            # A connection that was shut down looks like the end of the answer.
                             if deadline.is_over:
                                 raise TimeoutError
                             return answer.status, text
@@ -100,11 +100,11 @@ class Http:
                     raise deadline.cause(problem) from None
                 finally:
                     stop.at(None)
-            # http.client takes a header's bytes for Latin-1, whatever they are.
+            # http.client decodes the bytes of a header as Latin-1, whatever they are.
             url = urljoin(url, quote(target.encode("latin-1"), safe=template.ADDRESS_SIGNS))
             if _origin(urlsplit(url)) != _origin(parts):
-                raise ToolError(Fault.SERVER, f"{parts.netloc} points to another host, which is not followed.")
-        raise ToolError(Fault.SERVER, f"{parts.netloc} points from one address to the next without end.")
+                raise ToolError(Fault.SERVER, f"{parts.netloc} redirects to another host, which is not followed.")
+        raise ToolError(Fault.SERVER, f"{parts.netloc} redirects from one address to the next without end.")
 
     def _request(self, way: Way, parts: SplitResult, content: bytes | None) -> http.client.HTTPResponse:
         headers = {"User-Agent": f"parleyd/{__version__}", "Accept": "application/json, text/*;q=0.9, */*;q=0.1"}
@@ -118,21 +118,23 @@ class Http:
 
 
 def _text(answer: http.client.HTTPResponse) -> str:
-    """Up to a limit; of what is no text, that it is none. Raises IncompleteRead: half an answer may mean the opposite
-    of the whole."""
+    """Returns the answer's text up to a limit, or a sentence that says why it is not text.
+
+    Raises IncompleteRead, because half an answer may mean the opposite of the whole.
+    """
     data = answer.read(MAX_BODY_BYTES)
     if answer.length and len(data) < MAX_BODY_BYTES:
         raise http.client.IncompleteRead(data, answer.length)
     packed = answer.getheader("Content-Encoding", "identity")
     if data and packed.lower() != "identity":
-        # We have not asked for it, and what it unpacks to may be without end.
-        return f"The answer is packed ({packed}) and cannot be read."
+        # The request did not ask for compression, and the unpacked size may be unbounded.
+        return f"The answer is compressed ({packed}) and cannot be read."
     charset = answer.headers.get_content_charset() or "utf-8"
     try:
         text = data.decode(charset, "replace")
     except LookupError:
         text = data.decode("utf-8", "replace")
-    return f"The answer is no text ({answer.headers.get_content_type()})." if "\0" in text else text
+    return f"The answer is not text ({answer.headers.get_content_type()})." if "\0" in text else text
 
 
 def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
@@ -146,6 +148,6 @@ def _no_answer(problem: Exception, host: str) -> str:
         case http.client.IncompleteRead():
             return f"{host} broke off in the middle of its answer."
         case ValueError() if not isinstance(problem, ssl.SSLError | UnicodeError):
-            return f"{host} answered something that is no HTTP."
+            return f"{host} answered something that is not HTTP."
     reason = unreachable.trouble(problem, host).reason.rstrip(".")
     return f"{reason[:1].upper()}{reason[1:]}." if not reason.startswith(host) else f"{reason}."

@@ -1,6 +1,6 @@
-"""How often the agent may call a tool: so often a minute, and so often in a session. Pure: now_s is monotonic.
+"""How often the agent may call a tool: a limit per minute and one per session. Pure: now_s is monotonic.
 
-Each tool has its own count, so that one that is called without end takes nothing from the others.
+Each tool has its own count, so that one that is called without end does not use up the calls of the others.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Limits:
         self._in_session: dict[str, int] = {}
 
     def check(self, tool: str, now_s: float) -> None:
-        """A call that comes now, and counts. Raises ToolError for one too many, which does not count."""
+        """Counts a call. Raises ToolError if it exceeds a limit; then it is not counted."""
         lately_s = self._lately_s.setdefault(tool, deque(maxlen=self._per_minute))
         if len(lately_s) == self._per_minute and now_s - lately_s[0] < MINUTE_S:
             text = (
@@ -38,5 +38,5 @@ class Limits:
         self._in_session[tool] = self._in_session.get(tool, 0) + 1
 
     def session_over(self) -> None:
-        """The minute runs on: an agent that hangs up and comes back gains nothing by it."""
+        """Resets the count per session. The count per minute stays, so that a reconnecting agent gains nothing."""
         self._in_session.clear()

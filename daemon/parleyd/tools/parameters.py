@@ -1,13 +1,14 @@
-"""The parameters of a call: bounded, then held against the tool's JSON Schema. Pure, but for the time of patterns.
+"""The parameters of a call: bounded, then checked against the tool's JSON Schema. Pure, except for pattern timeouts.
 
 jsonschema costs 4 to 10 MiB and is loaded with the first call: a device without tools never pays for it.
 
-It looks for patterns with Python's own `re`, which backtracks without end on a text that is made for it, and holds the
-interpreter lock all the while: the sound would stop. Therefore regex, which lets go of both; see transcript/redaction.
+jsonschema matches patterns with Python's `re`, which can backtrack without end on a text that was made for it, and
+holds the interpreter lock meanwhile: the sound would stop. Therefore patterns are matched by the package regex, which
+has a timeout and releases the lock; see transcript/redaction.
 
-A check cannot be stopped from outside, and what it costs depends on what the agent sends: jsonschema compares each item
-with each (uniqueItems), and schemas that refer to themselves may look at the same value again and again. Therefore
-every step of a check is counted, and one that needs too many is given up.
+A check cannot be stopped from outside, and its cost depends on the agent's values: jsonschema compares each item with
+each (uniqueItems), and schemas that refer to themselves may check the same value again and again. Therefore every step
+of a check is counted, and a check that needs too many is given up.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 64 * 1024
 MAX_DEPTH = 32
-# Values in them, with those that hold others: 64 KiB have room for 32,000.
+# The most values in the parameters, lists and objects included; 64 KiB would have room for 32,000.
 MAX_VALUES = 10_000
-# One step is a word of the schema that is held against a value: 3 to 6 us on a PC.
+# The most steps of a check. A step is a keyword of the schema applied to a value: 3 to 6 us on a PC.
 MAX_STEPS = 200_000
-# Of one text, and of all texts of a call: time of the processor, in this thread.
+# The processor time for matching one text, and for all texts of a call, measured in this thread.
 PATTERN_S = 0.2
 PATTERNS_S = 1.0
 _MAX_WORDS_CHARS = 200
@@ -48,32 +49,32 @@ class _TooManyStepsError(Exception):
 
 
 class Budget:
-    """What one check may still cost."""
+    """The steps and the time that one check may still take."""
 
     def __init__(self) -> None:
         self.steps_left = MAX_STEPS
         self.patterns_left_s = PATTERNS_S
 
     def spend(self, steps: int) -> None:
-        """Raises _TooManyStepsError."""
+        """Subtracts steps. Raises _TooManyStepsError."""
         self.steps_left -= steps
         if self.steps_left < 0:
             raise _TooManyStepsError
 
 
-# The validator makes others like it for each part of a schema: it has no place of its own for this.
+# The budget of the running check: jsonschema makes a new validator for each part of a schema, without room for it.
 _budget: ContextVar[Budget] = ContextVar("_budget")
 
 
 class SchemaError(Exception):
-    """Not a schema of parameters. The text is one line."""
+    """The schema cannot be used for parameters. The text is one line."""
 
 
 class Parameters:
-    """The schema of one tool. check() may be called from many threads."""
+    """The schema of one tool. check() may be called from any thread."""
 
     def __init__(self, schema: Mapping[str, object]) -> None:
-        """schema: of an object; {} for no parameters. Unless it says otherwise, what it does not name is refused."""
+        """schema: of an object; {} for no parameters. Names that it does not list are refused unless it allows them."""
         self.schema: dict[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False, **schema}
         self._validator: Any = None
 
@@ -83,23 +84,23 @@ class Parameters:
 
     @property
     def always_there(self) -> frozenset[str]:
-        """Those that every valid call has, by itself or by a default."""
+        """Returns the names that every valid call has, given or by default."""
         return frozenset(self.schema.get("required", ())) & self.names | self._defaults.keys()
 
     def check_schema(self) -> None:
-        """Raises SchemaError when it cannot be used."""
+        """Raises SchemaError if the schema cannot be used."""
         from jsonschema import Draft202012Validator, exceptions
 
         properties = self.schema.get("properties")
         if self.schema["type"] != "object" or not isinstance(properties, dict):
-            raise SchemaError("this describes no parameters: it takes type: object, and properties by name")
+            raise SchemaError("this does not describe parameters: write `type: object`, and `properties` by name")
         try:
             Draft202012Validator.check_schema(self.schema)
         except exceptions.SchemaError as error:
             where = ".".join(str(part) for part in error.absolute_path)
-            raise SchemaError(f"no JSON Schema: {where + ': ' if where else ''}{_short(error.message)}") from None
+            raise SchemaError(f"not a JSON Schema: {where + ': ' if where else ''}{_short(error.message)}") from None
         except RecursionError:
-            raise SchemaError("no JSON Schema: nested too deeply") from None
+            raise SchemaError("not a JSON Schema: nested too deeply") from None
         for schema in _schemas(self.schema):
             _check_words(schema)
         missing = set(self.schema.get("required", ())) - set(properties)
@@ -108,7 +109,7 @@ class Parameters:
         self._check_defaults()
 
     def _check_defaults(self) -> None:
-        """One that its own schema does not allow would be held against the agent, which has left it out."""
+        """Refuses defaults that violate their own schema: the agent, which omitted the value, would get the error."""
         from referencing.exceptions import Unresolvable
 
         _budget.set(Budget())
@@ -124,10 +125,10 @@ class Parameters:
         return {name: inner["default"] for name, inner in properties if "default" in _mapping(inner)}
 
     def check(self, given: Mapping[str, object]) -> dict[str, object]:
-        """The parameters as the schema means them, with its defaults (of the first level). Raises ToolError."""
+        """Returns the converted parameters, with the defaults of the first level. Raises ToolError."""
         depth_and_size(given)
         values = coercion.coerced({**self._defaults, **coercion.coerced(given, self.schema)}, self.schema)
-        # What was a text may hold an object now.
+        # A value that was given as text may be an object now.
         depth_and_size(values)
         problem = self._problem(values)
         if problem is not None:
@@ -138,7 +139,7 @@ class Parameters:
         from referencing import Registry
 
         if self._validator is None:
-            # An empty registry: a reference is never fetched from anywhere.
+            # An empty registry: references are never fetched.
             self._validator = _validator_class()(_without_dialect(self.schema), registry=Registry())
         errors: Iterator[ValidationError] = self._validator.iter_errors(values)
         return errors
@@ -153,7 +154,7 @@ class Parameters:
         except (Unresolvable, RecursionError):
             return "they cannot be checked against their schema"
         except TimeoutError:
-            return "a text takes too long to be held against its pattern"
+            return "a text takes too long to be matched with its pattern"
         except _TooManyStepsError:
             return "there is too much in them to be checked; the call can be tried again with fewer values"
         if error is None:
@@ -161,7 +162,7 @@ class Parameters:
         return self._in_words(error)
 
     def _in_words(self, error: ValidationError) -> str:
-        """What is wrong, and what would be accepted: who reads it is to write it better."""
+        """Describes the problem and the accepted values, so that the agent can correct the call."""
         where = ".".join(str(part) for part in error.absolute_path)
         said = error.message
         if error.validator == "type":
@@ -177,7 +178,7 @@ class Parameters:
         return f"{text}; it takes {_short(', '.join(takes))}" if takes else f"{text}; it takes no parameters"
 
 
-# What checks one word of a schema; see jsonschema.validators.create.
+# The function that checks one keyword of a schema; see jsonschema.validators.create.
 _Keyword = Callable[[Any, Any, Any, Any], "Iterator[ValidationError] | None"]
 
 
@@ -200,7 +201,7 @@ def _validator_class() -> Any:
 
         def counted(validator: object, wanted: object, given: object, schema: object) -> Any:
             if isinstance(given, list | dict):
-                # The library looks each up in a list of the others.
+                # The library compares each item with every other.
                 _budget.get().spend(len(given) ** 2 // 100)
             return theirs(validator, wanted, given, schema)
 
@@ -220,7 +221,7 @@ def _counted(check: _Keyword) -> _Keyword:
         budget = _budget.get()
         budget.spend(1)
         for error in check(validator, wanted, given, schema) or ():
-            # It shows the whole value, which may stand in errors of every layer around it.
+            # The message contains the whole value, and errors of every level around it may repeat it.
             budget.spend(1 + len(error.message) // 256)
             yield error
 
@@ -228,7 +229,7 @@ def _counted(check: _Keyword) -> _Keyword:
 
 
 def _is_found(pattern: str, text: str) -> bool:
-    """Raises TimeoutError."""
+    """Returns whether the pattern matches somewhere in the text. Raises TimeoutError."""
     import regex
 
     budget = _budget.get()
@@ -243,8 +244,10 @@ def _is_found(pattern: str, text: str) -> bool:
 
 
 def _key(value: object) -> str:
-    """The same for what JSON Schema takes for equal: 1 is 1.0, and not true. A text, since the hashes of numbers can be
-    chosen so that they are all the same."""
+    """Returns the same key for values that JSON Schema considers equal: 1 and 1.0, but not true.
+
+    The key is text, because values can be chosen so that all their hashes are the same.
+    """
     return json.dumps(_plain_numbers(value), sort_keys=True)
 
 
@@ -263,7 +266,7 @@ def _count(value: object) -> int:
 
 
 def _without_dialect(schema: Any) -> Any:
-    """A schema that names its dialect, checked as a part of another, would be checked by the library's own validator,
+    """Returns the schema without its dialect: the library would check a part that names one with its own validator,
     without our limits."""
     if not isinstance(schema, Mapping):
         return schema
@@ -281,14 +284,14 @@ def _part_without_dialect(key: str, inner: Any) -> Any:
 
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
-# Behind these stand schemas: one, several in a list, several by names of the user's own.
+# Keywords whose value is a schema, a list of schemas, or schemas by names that the user chose.
 _ONE = (
     "additionalProperties", "contains", "contentSchema", "else", "if", "items", "not", "propertyNames", "then",
     "unevaluatedItems", "unevaluatedProperties",
 )  # fmt: skip
 _LISTED = ("allOf", "anyOf", "oneOf", "prefixItems")
 _NAMED = ("$defs", "definitions", "dependentSchemas", "properties")
-# What checks nothing, beside what the library's validator knows.
+# Keywords that check nothing, besides those that the library's validator knows.
 _TELLING = (
     "$anchor", "$comment", "$id", "$schema", "contentEncoding", "contentMediaType", "default", "deprecated",
     "description", "examples", "maxContains", "minContains", "readOnly", "title", "writeOnly",
@@ -296,7 +299,7 @@ _TELLING = (
 
 
 def _schemas(schema: object) -> Iterator[Mapping[str, Any]]:
-    """This one and all that stand in it."""
+    """Yields this schema and all schemas within it."""
     if not isinstance(schema, Mapping):
         return
     yield schema
@@ -312,7 +315,7 @@ def _schemas(schema: object) -> Iterator[Mapping[str, Any]]:
 
 
 def _check_words(schema: Mapping[str, Any]) -> None:
-    """Raises SchemaError. JSON Schema lets words pass that it does not know; but a limit with a typo is none."""
+    """Raises SchemaError for unknown keywords. JSON Schema ignores them, but a misspelt limit would limit nothing."""
     from jsonschema import Draft202012Validator
 
     known = {*Draft202012Validator.VALIDATORS, *_ONE, *_LISTED, *_NAMED, *_TELLING}
@@ -343,15 +346,15 @@ def _check_words(schema: Mapping[str, Any]) -> None:
 
 
 def depth_and_size(given: Mapping[str, object]) -> None:
-    """Before anything slow or recursive looks at them. Raises ToolError."""
+    """Bounds the parameters before slow or recursive code sees them. Raises ToolError."""
     try:
         size_bytes = len(msgspec.json.encode(given))
     except RecursionError:
         raise ToolError(Fault.BAD_PARAMETERS, "The parameters are nested too deeply.") from None
     except UnicodeEncodeError:
-        raise ToolError(Fault.BAD_PARAMETERS, "A parameter holds half a character, which is no text.") from None
+        raise ToolError(Fault.BAD_PARAMETERS, "A parameter contains half a character, which is not text.") from None
     except (TypeError, ValueError):
-        raise ToolError(Fault.BAD_PARAMETERS, "The parameters are no JSON.") from None
+        raise ToolError(Fault.BAD_PARAMETERS, "The parameters are not JSON.") from None
     if size_bytes > MAX_BYTES:
         raise ToolError(Fault.BAD_PARAMETERS, f"The parameters are too long: more than {MAX_BYTES // 1024} KiB.")
     layer: list[object] = [given]

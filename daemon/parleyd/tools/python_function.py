@@ -1,8 +1,8 @@
-"""One call of a Python tool, in a process of its own: python -m parleyd.tools.python_function ENTRY_POINT
+"""Runs one call of a Python tool in a process of its own: python -m parleyd.tools.python_function ENTRY_POINT
 
-Parameters come as JSON on standard input; the function gets them as keywords. What it returns goes to standard output:
-text as it is, nothing for None, anything else as JSON. What it prints, also by a program that it runs, goes to standard
-error, where it disturbs nothing.
+The parameters come as JSON on standard input; the function gets them as keywords. Its result goes to standard output:
+text as it is, nothing for None, other values as JSON. Its own output, and that of programs that it runs, goes to
+standard error and does not disturb the result.
 """
 
 from __future__ import annotations

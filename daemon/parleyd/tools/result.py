@@ -1,4 +1,4 @@
-"""What a call comes to: always a text, never too long, and in words that the agent can pass on. Pure."""
+"""The result of a call: always a text, of bounded length, in words that the agent can pass on. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Fault(Enum):
-    """Why a call failed; the value is the word for it in the audit log."""
+    """Why a call failed; the value is the word in the audit log."""
 
     UNKNOWN_TOOL = "unknown tool"
     BAD_PARAMETERS = "bad parameters"
@@ -48,7 +48,7 @@ class ToolError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """fault: None where all went well."""
+    """fault: None if the call succeeded."""
 
     text: str
     fault: Fault | None = None
@@ -63,12 +63,12 @@ class Result:
 
 
 def good(value: object, limit_chars: int) -> Result:
-    """value: text as it is, anything else as JSON. Nothing at all is put into words: silence invites guesses."""
+    """value: text stays as it is, other values become JSON. An empty text becomes `Done.`: silence invites guesses."""
     text = value if isinstance(value, str) else as_json(value)
     return Result(bounded(clean(text).strip(), limit_chars) or "Done.")
 
 
-# What the agent is to do now. A call that only has to be made better, or a little later, is not to be given up.
+# The next step for the agent. Only a call that cannot succeed by a correction or a later try is given up.
 _AFTER = {
     Fault.BAD_PARAMETERS: "Nothing was done. Correct that and call it again; ask the person for what you do not know.",
     Fault.BUSY: "Nothing was done.",
@@ -83,8 +83,8 @@ def failed(error: ToolError) -> Result:
 
 
 def as_json(value: object) -> str:
-    """Raises ToolError for what JSON cannot hold."""
+    """Raises ToolError for values that JSON cannot hold."""
     try:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError):
-        raise ToolError(Fault.FAILED, "The tool returned something that is no text and no JSON.") from None
+        raise ToolError(Fault.FAILED, "The tool returned something that is neither text nor JSON.") from None

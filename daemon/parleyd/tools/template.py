@@ -1,7 +1,7 @@
-"""Placeholders in arguments, URLs and JSON bodies, and how values are put there. Pure.
+"""Placeholders in arguments, URLs and JSON bodies, and how values replace them. Pure.
 
 `{name}` stands for a parameter, `{names...}` for one argument per item of a list, `{secret:NAME}` for a secret (in
-headers), `{{` and `}}` for the brackets themselves. A value never becomes more than the place that it was given.
+headers), `{{` and `}}` for the braces themselves. A value never extends beyond the place of its placeholder.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from parleyd.tools.result import Fault, ToolError, as_json
 MAX_ARGUMENT_BYTES = 64 * 1024
 MAX_ARGUMENTS = 256
 MAX_URL_CHARS = 4096
-# All that quote() leaves alone in what is an address already: it escapes what is no ASCII, and what is no sign.
+# The characters that quote() leaves unchanged in a finished address: all printable ASCII. Others are escaped.
 ADDRESS_SIGNS = "".join(map(chr, range(0x21, 0x7F)))
 _PIECE = re.compile(r"(\{\{|\}\})|\{(?P<kind>secret:)?(?P<name>[A-Za-z_][A-Za-z0-9_-]*)(?P<spread>\.\.\.)?\}|([{}])")
 
 
 class TemplateError(Exception):
-    """A template that is not one. The text is one line."""
+    """A text that is not a valid template. The message is one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ Template = tuple[str | Placeholder, ...]
 
 
 def parse(text: str) -> Template:
-    """Literal text and placeholders, in order. Raises TemplateError."""
+    """Returns literal text and placeholders, in order. Raises TemplateError."""
     pieces: list[str | Placeholder] = []
     literal, position = "", 0
     for found in _PIECE.finditer(text):
@@ -66,15 +66,15 @@ def placeholders(template: Template) -> Iterator[Placeholder]:
 
 
 def as_text(value: object) -> str:
-    """A parameter as it stands in an argument or a URL: text as it is, true and false, numbers, JSON for the rest.
+    """Returns a parameter as text for an argument or a URL: text as it is, true and false, numbers, JSON otherwise.
 
-    Raises ToolError for half characters: they have no UTF-8.
+    Raises ToolError for lone surrogates, which have no UTF-8.
     """
     text = value if isinstance(value, str) else as_json(value)
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
-        raise ToolError(Fault.BAD_PARAMETERS, "A parameter holds half a character, which is no text.") from None
+        raise ToolError(Fault.BAD_PARAMETERS, "A parameter contains half a character, which is not text.") from None
     return text
 
 
@@ -82,10 +82,10 @@ def as_text(value: object) -> str:
 
 
 def arguments(templates: Sequence[Template], values: Mapping[str, object], may_be_option: Collection[str]) -> list[str]:
-    """One argument per template, but for `{names...}`: one per item.
+    """Returns one argument per template, and for `{names...}` one per item.
 
-    Raises ToolError: for NUL and half characters, for what begins like an option (or looks like it) without being
-    declared in may_be_option, for what is too long.
+    Raises ToolError for NUL and lone surrogates, for arguments that are too long, and for a value that begins like an
+    option, or looks like one, unless its name is in may_be_option.
     """
     result: list[str] = []
     for template in templates:
@@ -107,20 +107,21 @@ def _argument(template: Template, values: Mapping[str, object], may_be_option: C
     text, first = "", None
     for piece in template:
         part = piece if isinstance(piece, str) else as_text(values[piece.name])
-        # What the argument begins with decides, and an empty value begins nothing.
+        # The first part that is not empty decides how the argument begins.
         first = piece if part and not text else first
         text += part
     if isinstance(first, Placeholder) and first.name not in may_be_option and looks_like_option(text):
         raise ToolError(Fault.BAD_PARAMETERS, f"The parameter {first.name} must not begin with a dash.")
     if "\0" in text:
-        raise ToolError(Fault.BAD_PARAMETERS, "A parameter holds a NUL character, which no program can be given.")
+        raise ToolError(Fault.BAD_PARAMETERS, "A parameter contains a NUL character, which no program can be given.")
     if len(text.encode("utf-8")) > MAX_ARGUMENT_BYTES:
         raise ToolError(Fault.BAD_PARAMETERS, "A parameter is too long.")
     return text
 
 
 def looks_like_option(text: str) -> bool:
-    """Begins with a dash, or with what a program may fold to one: dashes of all scripts, behind what is invisible."""
+    """Returns whether a program may read the text as an option: it begins with a dash of any script, perhaps behind
+    invisible characters."""
     for sign in unicodedata.normalize("NFKC", text[:64]):
         category = unicodedata.category(sign)
         if category in ("Cf", "Cc", "Mn", "Me", "Zs", "Zl", "Zp"):
@@ -133,10 +134,10 @@ def looks_like_option(text: str) -> bool:
 
 
 def url(template: Template, values: Mapping[str, object]) -> str:
-    """Every value escaped whole, and in the path held to its place, however often it is decoded. Raises ToolError.
+    """Returns the URL with every value escaped, and in the path confined to its segment. Raises ToolError.
 
-    Servers and proxies decode a path before they route, some of them twice, so an escaped slash is a slash again one
-    reader later. Behind the first ? or # of the template nothing is routed, and escaping is enough.
+    Servers and proxies decode a path before they route, some of them twice, so that an escaped slash becomes a slash
+    again one step later. Behind the first ? or # of the template nothing is routed, and escaping is enough.
     """
     filled = _filled(template, values)
     text = "".join(piece if isinstance(piece, str) else piece[1] for piece in filled)
@@ -161,7 +162,7 @@ def _filled(template: Template, values: Mapping[str, object]) -> _Filled:
 
 
 def _stay_in_path(filled: _Filled, host: str) -> None:
-    """Raises ToolError when a value would give the path more, fewer or other segments than the template has."""
+    """Raises ToolError if a value would give the path more, fewer or other segments than the template has."""
     segments: list[_Filled] = [[]]
     for index, piece in enumerate(filled):
         if not isinstance(piece, str):
@@ -189,14 +190,14 @@ def _stay_in_path(filled: _Filled, host: str) -> None:
             )
 
 
-# What some reader takes for a separator: /, \ and what is folded to them, the beginnings of query and fragment, and
-# (U+FFFD) bytes that are no UTF-8, such as a slash that is encoded in two bytes.
+# Characters that a server may take for a separator: /, \ and those that are folded to them, the beginnings of query and
+# fragment, and (U+FFFD) bytes that are not UTF-8, such as a slash that is encoded in two bytes.
 _SEPARATORS = re.compile(r"[/\\?#\u2044\u2215\u2216\u29f5\u29f8\u29f9\u27cb\u27cd\ufffd]")
 _UNICODE_ESCAPE = re.compile(r"%u([0-9a-fA-F]{4})")
 
 
 def _decoded(segment: str) -> str:
-    """As the last of any number of readers sees it, who decode escapes and fold look-alikes."""
+    """Returns the segment as the last of any number of servers sees it, each of which decodes and folds look-alikes."""
     before = ""
     while before != segment:
         before = segment
@@ -206,7 +207,7 @@ def _decoded(segment: str) -> str:
 
 
 def _is_like(decoded: str, harmless: str) -> bool:
-    """Whether it has as many parts, none of them empty or of dots alone that has a name in the other."""
+    """Returns whether it has as many parts as `harmless`, each of them a name where `harmless` has a name."""
     parts, wanted = _SEPARATORS.split(decoded), _SEPARATORS.split(harmless)
     return len(parts) == len(wanted) and all(
         _is_name(part) or not _is_name(other) for part, other in zip(parts, wanted, strict=True)
@@ -214,7 +215,7 @@ def _is_like(decoded: str, harmless: str) -> bool:
 
 
 def _is_name(part: str) -> bool:
-    """Not what a server drops or climbs by: some take away blanks, invisible signs, and all from a semicolon on."""
+    """Returns whether servers keep the part: some drop blanks, invisible characters, and all behind a semicolon."""
     if any(unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp") for sign in part):
         return False
     bare = part.partition(";")[0]
@@ -222,12 +223,12 @@ def _is_name(part: str) -> bool:
 
 
 def header(template: Template, secrets: Mapping[str, str]) -> str:
-    """Parameters have no place in headers; the configuration's rules see to that."""
+    """Returns the header. Parameters are not allowed in headers; the rules of the configuration refuse them."""
     return "".join(piece if isinstance(piece, str) else secrets[piece.name] for piece in template)
 
 
 def body(shape: object, values: Mapping[str, object]) -> object:
-    """JSON with values: "{name}" alone becomes the value itself, of its type; a key without its value is left out."""
+    """Returns the JSON with its values: "{name}" alone becomes the value itself; keys without a value are omitted."""
     if isinstance(shape, Mapping):
         filled = {key: body(inner, values) for key, inner in shape.items()}
         return {key: inner for key, inner in filled.items() if inner is not _LEFT_OUT}
@@ -244,7 +245,7 @@ def body(shape: object, values: Mapping[str, object]) -> object:
 
 
 def body_placeholders(shape: object) -> Iterator[Placeholder]:
-    """Raises TemplateError."""
+    """Yields the placeholders of a body. Raises TemplateError."""
     if isinstance(shape, Mapping):
         for inner in shape.values():
             yield from body_placeholders(inner)

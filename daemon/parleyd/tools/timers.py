@@ -1,9 +1,9 @@
-"""Timers that survive a restart and a reboot: the book of them (pure), and its file.
+"""Timers that survive a restart and a reboot: the set of them (pure), and its file.
 
-Within one boot the kernel's clock since boot counts: nobody can set it. After a reboot the wall clock says how long
-the device was away; a board that wakes up with a wrong clock takes what was left when it last saved, and rings as soon
-as the clock has been set and says so. What the file says in terms of the wall clock is therefore true at the time of
-saving, not at the time of setting: between the two the clock may have been set.
+Within one boot the kernel's clock since boot counts, because nobody can set it. After a reboot the wall clock shows how
+long the device was off. If that clock is wrong, a timer goes on with the time that was left at the last save, and rings
+as soon as the clock has been set and shows that it is due. The file's times follow the wall clock at the time of
+saving, not of setting the timer: the clock may have been set between the two.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from parleyd.core.wall_clock import EARLIEST_S
 from parleyd.host.files import read_file
 
 FILE_NAME = "timers.json"
-# What MAX_TIMERS take is far less.
+# The largest file that is read; MAX_TIMERS need far less.
 MOST_BYTES = 256 * 1024
 MAX_TIMERS = 50
 MAX_LABEL_CHARS = 100
 MAX_S = 7 * 86_400.0
-# What was due longer ago is not rung any more: the tea is cold.
+# A timer that was due longer ago than this does not ring any more: the tea is cold.
 MAX_LATE_S = 3600.0
-# Corrections of the wall clock below this are of no consequence for a timer.
+# Smaller corrections of the wall clock do not change a timer.
 STEP_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Now:
-    """wall_s: since the epoch. boot_s: since boot, with the time in suspend. boot: which boot this is."""
+    """wall_s: since the epoch. boot_s: since boot, suspend included. boot: identifies the boot."""
 
     wall_s: float
     boot_s: float
@@ -44,7 +44,7 @@ class Now:
         return self.wall_s >= EARLIEST_S
 
     def stepped_since(self, other: Now) -> bool:
-        """Whether the wall clock has been set in between, or the device was started anew."""
+        """Returns whether the wall clock was set in between, or the device was booted again."""
         moved_s = (self.wall_s - self.boot_s) - (other.wall_s - other.boot_s)
         return self.boot != other.boot or abs(moved_s) > STEP_S
 
@@ -59,15 +59,15 @@ def now() -> Now:
 
 @cache
 def _boot() -> str:
-    """Read once: it stays as it is, and later there may be no handle left. Raises OSError."""
+    """Reads the boot's id, once: it never changes, and later no file handle may be left. Raises OSError."""
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
 class Timer(msgspec.Struct, frozen=True, kw_only=True):
-    """due_boot_s: in the boot of the book. carried: from an earlier boot, so that the wall clock counts too.
+    """due_boot_s: by the clock of the book's boot. carried: from an earlier boot, so the wall clock counts as well.
 
-    due_wall_s: by the wall clock as it was at the time of saving; None: that clock was not set.
-    left_s: at the time of saving; None in files of older versions.
+    due_wall_s: by the wall clock at the time of saving; None: that clock was not set.
+    left_s: seconds left at the time of saving; None in files of older versions.
     """
 
     number: int
@@ -86,7 +86,7 @@ class _File(msgspec.Struct, kw_only=True):
 
 
 class TimerBook:
-    """Pure. Numbers are never used again, so that a late `cancel` hits nobody else's."""
+    """Pure. Numbers are never used again, so that a late `cancel` never hits another timer."""
 
     def __init__(self, timers: list[Timer] | None = None, next_number: int = 1) -> None:
         self._timers = {timer.number: timer for timer in timers or []}
@@ -94,11 +94,11 @@ class TimerBook:
 
     @property
     def timers(self) -> list[Timer]:
-        """The next one first."""
+        """Returns all timers; the next one comes first."""
         return sorted(self._timers.values(), key=lambda timer: timer.due_boot_s)
 
     def add(self, seconds: float, label: str, at: Now) -> Timer:
-        """Raises ValueError, in words, when there are too many or the time is none."""
+        """Raises ValueError, with a text for people, if there are too many timers or the duration is out of range."""
         if len(self._timers) >= MAX_TIMERS:
             raise ValueError(f"there are {MAX_TIMERS} timers already")
         if not 1 <= seconds <= MAX_S:
@@ -117,7 +117,7 @@ class TimerBook:
         return self._timers.pop(number, None)
 
     def due(self, at: Now) -> list[tuple[Timer, float]]:
-        """Takes out what is due: (timer, seconds late)."""
+        """Removes the timers that are due. Returns them with the seconds by which they are late."""
         late = [(timer, self._late_s(timer, at)) for timer in self.timers]
         due = [(timer, late_s) for timer, late_s in late if late_s >= 0]
         for timer, _ in due:
@@ -125,7 +125,7 @@ class TimerBook:
         return due
 
     def wait_s(self, at: Now, longest_s: float) -> float:
-        """Until the next one, or until it is time to look at the wall clock again."""
+        """Returns the seconds until the next timer, or until the wall clock has to be checked again."""
         return max(0.0, min([longest_s, *(-self._late_s(timer, at) for timer in self._timers.values())]))
 
     def left_s(self, timer: Timer, at: Now) -> float:
@@ -138,7 +138,7 @@ class TimerBook:
             return late_s
         return max(late_s, at.wall_s - timer.due_wall_s)
 
-    # ------------------------------------------------------------ as bytes
+    # ------------------------------------------------------------ the file's content
 
     def saved(self, at: Now) -> bytes:
         timers = [self._dated(timer, at) for timer in self.timers]
@@ -146,7 +146,7 @@ class TimerBook:
         return msgspec.json.encode(file)
 
     def _dated(self, timer: Timer, at: Now) -> Timer:
-        """By the wall clock as it is now; but what was carried over was dated by a clock that may be the better one."""
+        """Dates the timer by the present wall clock; a timer of an earlier boot keeps its date, which may be better."""
         left_s = -self._late_s(timer, at)
         due_wall_s = timer.due_wall_s
         if not timer.carried or (due_wall_s is None and at.clock_is_set):
@@ -155,15 +155,15 @@ class TimerBook:
 
     @classmethod
     def loaded(cls, data: bytes, at: Now) -> TimerBook:
-        """Raises ValueError where it is no such file."""
+        """Raises ValueError if the data is not such a file."""
         try:
             file = msgspec.json.decode(data, type=_File)
         except msgspec.MsgspecError as error:
             raise ValueError(str(error)) from None
         timers = file.timers
         if not at.boot or file.boot != at.boot:
-            # How long the device was away is known if the clock was set then; and a clock that stands before the time
-            # of saving has not been set yet.
+            # The time for which the device was off is known if the clock was set at the time of saving. A clock that
+            # is before the time of saving has not been set yet.
             passed_s = max(0.0, at.wall_s - file.saved_wall_s) if file.saved_wall_s >= EARLIEST_S else 0.0
             timers = [
                 msgspec.structs.replace(
@@ -184,7 +184,8 @@ def _left_s(timer: Timer, saved_wall_s: float) -> float:
 
 
 def read(path: Path, at: Now) -> TimerBook:
-    """An empty book where there is no file. Raises OSError; ValueError where it is unusable, and it is set aside."""
+    """Returns an empty book if there is no file. Raises OSError, and ValueError if the file is unusable; then the file
+    is renamed."""
     try:
         data = read_file(path, MOST_BYTES)
     except FileNotFoundError:
@@ -198,7 +199,7 @@ def read(path: Path, at: Now) -> TimerBook:
 
 
 def duration(seconds: float) -> str:
-    """Such as `1 hour 25 minutes`; seconds only below an hour."""
+    """Returns a text such as `1 hour 25 minutes`; seconds only below an hour."""
     whole = max(0, round(seconds))
     parts = [(whole // 86_400, "day"), (whole // 3600 % 24, "hour"), (whole // 60 % 60, "minute")]
     if whole < 3600:

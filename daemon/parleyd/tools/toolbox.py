@@ -1,7 +1,8 @@
-"""The tools of this device, and their calls while they run.
+"""The tools of this device, and their running calls.
 
-One thread per running call, bounded; one timer per call, which answers at the deadline whatever the thread does. A
-thread that cannot be stopped keeps its place until it ends: then others are told `busy`, and memory stays bounded.
+Each running call has a thread, and their number is bounded; each has a timer, which answers at the deadline whatever
+the thread does. A thread that cannot be stopped keeps its place until it ends: further calls are answered with `busy`,
+and memory stays bounded.
 """
 
 from __future__ import annotations
@@ -27,16 +28,16 @@ from parleyd.tools.result import Fault, Result, ToolError, failed, good
 
 log = logging.getLogger(__name__)
 
-# How long a stopping daemon waits for what it has killed.
+# How long a stopping daemon waits for the killed tools.
 STOP_S = 1.0
 _MAX_NAME_CHARS = 80
-# So many unknown tools are told in the log.
+# The most unknown tools that are logged.
 _MAX_UNKNOWN = 20
 
 
 class Runner(Protocol):
     def run(self, parameters: Mapping[str, object], stop: Stop) -> object:
-        """Blocks; returns text, or something that JSON can hold. stop is set when nobody waits any more.
+        """Blocks; returns text, or a value that JSON can hold. stop is set when nobody waits for the result any more.
 
         Raises ToolError.
         """
@@ -44,9 +45,11 @@ class Runner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """kind: for lists and the audit log. confirm_s: so long a person may take to allow each call; None: nobody is
-    asked. secrets: never to be seen in lists and the audit log. as_daemon: it may do all that the daemon may, for the
-    configuration says so."""
+    """A tool with its rules.
+
+    kind: for lists and the audit log. confirm_s: how long a person may take to allow a call; None: nobody is asked.
+    secrets: never shown in lists and the audit log. as_daemon: the configuration lets it do all that the daemon may do.
+    """
 
     name: str
     kind: str
@@ -61,21 +64,21 @@ class Tool:
     as_daemon: bool = False
 
 
-# Takes the result; returns whether the session from which the call came is still there.
+# Takes the result; returns whether the session of the call still exists.
 Respond = Callable[[Result], bool]
 
 
 class _Running:
-    """One call. Whoever takes it answers it; there is only one."""
+    """One call. Only the thread for which take() returns True may answer it."""
 
     def __init__(self, tool: Tool, call: ToolCall, respond: Respond, *, by_hand: bool) -> None:
         self.tool = tool
         self.call = call
         self.respond = respond
-        # Whoever calls it by hand is the person who would be asked.
+        # A call by hand comes from the person who would be asked.
         self.confirm_s = None if by_hand else tool.confirm_s
         self.is_asking = False
-        self.is_written = True  # its beginning, in the audit log
+        self.is_written = True  # whether its beginning is in the audit log
         self.stop = Stop()
         self.began_s = time.monotonic()
         self.timer: threading.Timer | None = None
@@ -93,9 +96,10 @@ class _Running:
 
 
 class Toolbox:
-    """Thread-safe. call() and what ends calls return at once; results come through `respond`, from any thread.
+    """Thread-safe. All methods return at once; results come through `respond`, from any thread.
 
-    at_once: calls of all tools together. result_chars: bound of a result. limits: how often each may be called.
+    at_once: the most running calls of all tools. result_chars: the longest result. limits: how often a tool may be
+    called.
     """
 
     def __init__(
@@ -125,13 +129,13 @@ class Toolbox:
 
     @property
     def busy(self) -> bool:
-        """Somebody waits for a call."""
+        """Returns whether an agent waits for the result of a call."""
         return any(not running.is_taken for running in self._all())
 
     def call(self, call: ToolCall, respond: Respond, *, by_hand: bool = False) -> None:
-        """Runs the tool, or answers why not. Must be called without locks that respond takes, or re-entrantly.
+        """Runs the tool, or answers why it does not. The caller holds no lock that respond takes, unless re-entrant.
 
-        by_hand: a person calls it, not the agent: nobody is asked, and no limit on the agent's calls applies.
+        by_hand: a person calls it instead of the agent: nobody is asked, and no limit on the agent's calls applies.
         """
         tool = self.tools.get(call.name)
         if tool is None:
@@ -164,7 +168,7 @@ class Toolbox:
             self._refuse(call, respond, ToolError(Fault.BUSY, text))
 
     def _tell_unknown(self, name: str) -> None:
-        """Each once, and not without end: an agent may call the same one all day."""
+        """Logs each name once, and a bounded number of names: an agent may call the same one all day."""
         with self._lock:
             if name in self._unknown or len(self._unknown) >= _MAX_UNKNOWN:
                 return
@@ -174,7 +178,7 @@ class Toolbox:
         log.warning(text, name, hint, extra=fields(hint=hint))
 
     def _start(self, running: _Running, number: int, thread: threading.Thread) -> bool:
-        """False: the system has no thread left for it."""
+        """Starts the thread and the timer of a call. False: the system has no thread left."""
         timer = threading.Timer(running.tool.timeout_s + (running.confirm_s or 0.0), self._deadline, (running,))
         timer.daemon = True
         running.timer = timer
@@ -191,22 +195,22 @@ class Toolbox:
         return True
 
     def person_speaks(self) -> None:
-        """Somebody begins to speak: tools that are declared so are stopped."""
+        """Stops the tools with cancel_on_speech, because a person begins to speak."""
         for running in self._all():
-            # Whoever is asked may well say something to that.
+            # A person who is being asked may well say something about it.
             if running.tool.cancel_on_speech and not running.is_asking and running.take():
                 error = ToolError(Fault.CANCELLED, f"{running.tool.name} was stopped because the person spoke.")
                 self._end(running, failed(error))
                 running.stop.set()
 
     def session_over(self) -> None:
-        """Nobody waits for what is still running: it is stopped."""
+        """Stops all running calls, because nobody waits for their results."""
         with self._lock:
             self._limits.session_over()
         self._drop_all("the session ended")
 
     def close(self) -> None:
-        """The daemon stops; at most STOP_S."""
+        """Stops all running calls; waits STOP_S at most."""
         with self._lock:
             self._stopped = True
         self._drop_all("the daemon stopped")
@@ -250,15 +254,17 @@ class Toolbox:
             log.error("a defect in the tool %s", tool.name, exc_info=error)
             result = failed(ToolError(Fault.FAILED, f"{tool.name} failed by a defect of this device."))
         finally:
-            # Before the answer: the agent may call again as soon as it has it.
+            # The call is removed before the answer, because the agent may call again as soon as it has it.
             with self._lock:
                 self._running.pop(number, None)
         if running.take():
             self._end(running, result, is_audited=is_refused)
 
     def _confirm(self, running: _Running, parameters: Mapping[str, object], wait_s: float) -> None:
-        """Asks a person; raises ToolError when the call is not to be done, which is audited. The tool's own time begins
-        when it was allowed."""
+        """Asks a person. Raises ToolError if the call was not allowed; the audit log then has the refusal.
+
+        The time limit of the tool itself begins with the permission.
+        """
         tool, call = running.tool, running.call
         running.is_asking = True
         try:
@@ -270,7 +276,7 @@ class Toolbox:
         try:
             timer.start()
         except RuntimeError:
-            # The first one ends it, later.
+            # The first timer stays, and ends the call later.
             return
         running.began_s = time.monotonic()
         first, running.timer = running.timer, timer
@@ -281,7 +287,7 @@ class Toolbox:
         if running.take():
             tool = running.tool
             error = ToolError(Fault.TIMEOUT, f"{tool.name} did not finish within {tool.timeout_s:g} s and was stopped.")
-            # The answer first: what is to be stopped may resist.
+            # The answer comes first, because stopping the tool may take time.
             self._end(running, failed(error))
             running.stop.set()
 
@@ -301,7 +307,7 @@ class Toolbox:
             running.stop.set()
 
     def _end(self, running: _Running, result: Result, *, is_audited: bool = False) -> None:
-        """Answers, if an answer is wanted and somebody is there for it. is_audited: already."""
+        """Answers a call, if an answer is wanted and the session exists. is_audited: the audit log has it already."""
         if running.timer is not None:
             running.timer.cancel()
         took_ms = round((time.monotonic() - running.began_s) * 1000)

@@ -109,7 +109,7 @@ class TranscriptWriter:
                 self._waiting_chars -= events.text_chars(event)
                 dropped, self._dropped = self._dropped, 0
             if dropped:
-                log.warning("%d events were too many at once: turns may be missing in the transcript", dropped)
+                log.warning("%d events came too fast: turns may be missing in the transcript", dropped)
             self._write(self._turns.take(event) + self._turns.settle(time.monotonic()))
 
     def _tidy(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import io
 import json
 import ssl
 from typing import NoReturn, Protocol
@@ -73,6 +74,28 @@ def get(
     if status != 200:
         raise DialError(judge_http(status, body.replace(api_key, "***")))
     return body
+
+
+def exchange(
+    method: str,
+    base_url: str,
+    path_and_query: str,
+    api_key: str,
+    body: bytes | None,
+    timeout_s: float,
+    *,
+    most_bytes: int = _MAX_ANSWER_BYTES,
+) -> tuple[int, str]:
+    """Status and body of the API's answer, whatever the status; blocks. body: JSON. Raises DialError if there is no
+    answer."""
+    base = _base(base_url)
+    path, _, query = path_and_query.partition("?")
+    headers = _headers(base, api_key)
+    if body is not None:
+        headers |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
+    content = None if body is None else io.BytesIO(body)
+    status, text = _ask(method, base, path, query, headers, content, timeout_s, most_bytes)
+    return status, text.replace(api_key, "***")
 
 
 class Readable(Protocol):

@@ -1,1 +1,5 @@
-"""Short sounds that tell what the daemon does: the sounds themselves, and the events that call for them."""
+"""Earcons, the short sounds that tell what the daemon does.
+
+sounds.all_chosen() makes the sounds from the configuration, and cues.EarconCues decides which event calls for which
+sound. Only app, checks and playback import it.
+"""

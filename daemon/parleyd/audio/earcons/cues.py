@@ -19,7 +19,7 @@ PRESENT_S = 30.0
 HELD_S = 10.0
 # A failed try that took longer than this is reported at once, because somebody has waited; after a shorter one the
 # daemon tries again first.
-PATIENCE_S = 2.0
+LONG_TRY_S = 2.0
 # After a session of this duration the next failure is a new outage.
 STABLE_S = 10.0
 # How long after a timer's ring a wake by this timer needs no sound of its own.
@@ -151,7 +151,7 @@ class EarconCues:
             self._forget_outage()
         self._failures += 1
         took_s = event.at_s - self._connecting_s if event.before == State.CONNECTING.value else 0.0
-        hopeless = event.trigger == Trigger.REFUSED.value or self._failures > 1 or took_s > PATIENCE_S
+        hopeless = event.trigger == Trigger.REFUSED.value or self._failures > 1 or took_s > LONG_TRY_S
         return self._fail(event.at_s) if hopeless else None
 
     def _fail(self, at_s: float) -> Cue | None:

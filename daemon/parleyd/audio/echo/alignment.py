@@ -1,6 +1,6 @@
-"""Where in the speaker's sound a frame of the microphone belongs: two devices, two clocks. Pure.
+"""Computes at which position of the speaker's sound a frame of the microphone begins: two devices, two clocks. Pure.
 
-All positions are in samples of the speaker, counted from its first, and need not be whole.
+All positions are in samples of the speaker, counted from its first one; they may be fractions.
 """
 
 from __future__ import annotations
@@ -11,32 +11,32 @@ from enum import Enum
 from parleyd.audio.pcm import FRAME_MS, FRAME_SAMPLES, PIPELINE_RATE_HZ
 from parleyd.audio.sample_clock import MOST_DRIFT, SampleClock
 
-# The lag with which it begins: the far end is given by so much later than it was handed over, so that a late callback
-# does not leave a gap. Its echo is later still: by the speaker's latency, the way through the air, and the microphone's
+# The lag at the beginning. The far end is given later than it was handed over by the lag, so that a late callback
+# leaves no gap. The echo is later still, by the speaker's latency, the way through the air, and the microphone's
 # latency.
 LEAST_LAG_S = 0.010
-# When the lag has to grow because periods come late, it grows by so much more than what was missing.
+# The lag grows when periods come late: by the missing time, and by this more.
 _SPARE_S = 0.002
-# When a frame's end has been missing for so many frames, it does not wait for the speaker to catch up any longer: the
-# lag grows. A speaker that had run dry would have shown that in its clock by then.
-_PATIENCE_FRAMES = 15
-# How much of a delay error is made up for at once.
+# When the ends of frames have been missing for this many frames, the lag grows instead of waiting longer. If the
+# speaker had run dry, its clock would have shown that by then.
+_MOST_MISSING_FRAMES = 15
+# The share of a delay error that is corrected at once.
 _CORRECTION = 0.05
-# How much of a delay error, relative to a frame, is added to the difference of the two clocks' speeds.
+# The share of a delay error, per frame, that is added to the difference of the two clocks' speeds.
 _DRIFT_CORRECTION = 0.0005
-# After the last echo the position follows the sample count for so long. After that the fitted device clocks are more
+# For this long after the last echo the position follows the sample count. After that the fitted device clocks are more
 # accurate, and it follows them.
 _COUNTED_S = 60.0
-# A frame that begins so much later or earlier than the one before ended shows a gap in the microphone's sound: the
-# position moves along with it.
+# A frame that begins later or earlier than the end of the one before by more than this shows a gap in the microphone's
+# sound. The position moves by the gap.
 _GAP_S = 0.001
-# Where the position is further than this from where the clocks put it, it is taken from the clocks again.
+# A position that is further than this from the one that the clocks give is replaced by it.
 _MOST_OFFSET_S = 0.05
 _FRAME_S = FRAME_MS / 1000
 
 
 class Basis(Enum):
-    """What the position of the next frame follows from."""
+    """The source of the next frame's position."""
 
     BY_CLOCK = "the devices' clocks, and the offset at which the echo was last heard"
     BY_COUNT = "the position of the frame before, and the microphone's count of samples"
@@ -44,7 +44,7 @@ class Basis(Enum):
 
 
 class _LateEnds:
-    """By how much the ends of frames were not there yet when they were asked for."""
+    """Measures the time by which the ends of frames are missing when they are asked for."""
 
     def __init__(self) -> None:
         self._missing_s = 0.0
@@ -54,12 +54,12 @@ class _LateEnds:
         self._missing_s, self._frames = 0.0, 0
 
     def step(self, missing_s: float) -> float:
-        """missing_s: how much is missing at this frame's end; 0 or less: nothing. → How much has been missing at most,
-        once that is certain: the end has come after all, or it never comes in time; otherwise 0."""
+        """missing_s: the time that is missing at this frame's end; 0 or less: none. Returns the most that was missing,
+        once that is certain: the end has come after all, or it never comes in time. Otherwise returns 0."""
         if missing_s > 0.0:
             self._missing_s = max(self._missing_s, missing_s)
             self._frames += 1
-        if not self._missing_s or (missing_s > 0.0 and self._frames <= _PATIENCE_FRAMES):
+        if not self._missing_s or (missing_s > 0.0 and self._frames <= _MOST_MISSING_FRAMES):
             return 0.0
         most_s = self._missing_s
         self.clear()
@@ -67,7 +67,7 @@ class _LateEnds:
 
 
 class Alignment:
-    """The position of each frame's first sample; advance() for every frame, then wait() if anything is kept.
+    """The position of each frame's first sample: advance() for every frame, then wait() if anything is kept.
 
                        an echo is heard
         BY_CLOCK ──────────────────────────────▶ BY_COUNT
@@ -80,28 +80,28 @@ class Alignment:
 
     From LOST the next frame of sound leads back to BY_COUNT if an echo was heard lately, otherwise to BY_CLOCK.
 
-    By the count the echo stays where it is: a sound server hands sound over sooner or later by tens of milliseconds,
-    while the sound itself keeps its place. That the crystals of two devices differ, by up to some 100 ppm, is heard:
-    the echo comes later than the canceller expects, and later, and the far end is made slower (correct_delay). Sound
-    that is lost on either side shows in the clocks, and the position moves along.
+    While it follows the count, the echo stays in place: a sound server hands sound over sooner or later by tens of
+    milliseconds, but the sound itself keeps its position. The clocks of two devices differ by up to some 100 ppm; then
+    the echo comes later and later than the canceller expects, and correct_delay() slows the far end down. Lost sound on
+    either side shows in the clocks, and the position moves by it.
     """
 
     def __init__(self, rate_hz: int, *, reopened: bool = False) -> None:
-        """rate_hz: of the speaker. reopened: the echo was heard before at some other position."""
+        """rate_hz: of the speaker. reopened: an echo was heard before, at some other position."""
         self.clock = SampleClock(rate_hz)
-        """The speaker's. It is stamped by the owner."""
+        """The speaker's clock; the owner adds its time stamps."""
         self.position = 0.0
-        """With which the last frame began."""
+        """The first sample of the last frame."""
         self.lag_increase_samples = 0
-        """By how many samples of the pipeline the last frame was given later than the frames before it."""
+        """The number of samples of the pipeline by which the last frame was given later than the frames before it."""
         self._samples_per_s = rate_hz
         self._frame_start_s = math.nan
         self._position_by_clock = 0.0
-        # How far the position is from where the clocks alone would put it. Less than 0: the far end is given later.
+        # The distance from the position that the clocks alone would give. Less than 0: the far end is given later.
         self._offset_samples = 0.0
         self._lag_s = LEAST_LAG_S
         self._late_ends = _LateEnds()
-        # How much slower the speaker's clock runs than the microphone's: 50e-6 is 50 ppm.
+        # The difference in speed: 50e-6 means that the speaker's clock is 50 ppm slower than the microphone's.
         self._drift = 0.0
         self._lost_s = 0.0  # by the speaker's clock, up to the last frame
         self._counted_until_s = -math.inf
@@ -109,7 +109,7 @@ class Alignment:
 
     @property
     def is_lost(self) -> bool:
-        """The frame at this position does not continue what the canceller has heard before."""
+        """Returns True if the frame at this position does not continue the sound that the canceller heard before."""
         return self.basis is Basis.LOST
 
     @property
@@ -123,13 +123,13 @@ class Alignment:
         return not self._frame_start_s <= self._counted_until_s
 
     def found(self) -> None:
-        """A frame was given: what comes after it continues it."""
+        """Records that a frame was given; the next frame continues it."""
         self._is_lost = False
 
     # ---------------------------------------------------------------- from frame to frame
 
     def advance(self, start_s: float) -> bool:
-        """To the frame of the microphone that begins at start_s. → Whether sound was lost between it and the last."""
+        """Goes to the frame of the microphone that begins at start_s. Returns whether sound was lost before it."""
         rate_hz = self._samples_per_s
         self._position_by_clock = self.clock.sample_at(start_s - self._lag_s)
         gap_s, self._frame_start_s = start_s - self._frame_start_s - _FRAME_S, start_s
@@ -143,18 +143,18 @@ class Alignment:
         if abs(self.position - self._position_by_clock) > _MOST_OFFSET_S * rate_hz:
             self.position, self._offset_samples, self._is_lost = self._position_by_clock, 0.0, True
         self.lag_increase_samples = 0
-        # A small step of the microphone's times is mostly its clock, which finds its place after the device was opened:
-        # the far end moves along, but no person goes unheard for that.
+        # Small steps in the microphone's times are mostly its clock, which settles after the opening of the device. The
+        # far end moves with them, but the frame counts as aligned, so that no person goes unheard.
         moved = lost_s != 0.0 or abs(gap_s) > _FRAME_S
         if moved:
             self._late_ends.clear()
         return moved
 
     def wait(self, last_needed: float, end: int, *, most_lag_s: float) -> bool:
-        """Whether the end of the frame is missing. What is missing often is given later from now on.
+        """Returns whether the end of the frame is missing. If ends are often missing, the lag grows.
 
         last_needed: the last sample that the frame needs. end: the number of the first sample that is not there yet.
-        most_lag_s: the far end is never given later than this, for then its echo is heard.
+        most_lag_s: the lag stays below this; with a larger one the echo would come before its far end.
         """
         missing_s = (last_needed - end + 1.0) / self._samples_per_s
         late_s = self._late_ends.step(missing_s)
@@ -163,7 +163,7 @@ class Alignment:
         return missing_s > 0.0
 
     def nothing_kept(self) -> None:
-        """In the place of wait()."""
+        """Replaces wait() for a frame while nothing is kept."""
         self._late_ends.clear()
 
     def _increase_lag(self, late_s: float, most_lag_s: float) -> None:
@@ -176,16 +176,16 @@ class Alignment:
         self.lag_increase_samples = increase
         self.position -= increase * step
         self._offset_samples -= increase * step
-        # Of that, the lag by the clocks takes what it can; the rest stays an offset.
+        # The lag takes as much of this as it may; the rest stays in the offset.
         more_s = max(0.0, lag_s - self._lag_s)
         self._lag_s += more_s
         self._offset_samples += more_s * self._samples_per_s
         self._position_by_clock -= more_s * self._samples_per_s
 
-    # ---------------------------------------------------------------- what the canceller hears
+    # ---------------------------------------------------------------- findings of the canceller
 
     def correct_delay(self, error_samples: float) -> None:
-        """The echo of the last frame came so many samples of the pipeline later than expected; 0: that is not known."""
+        """The last frame's echo came later than expected by this many samples of the pipeline; 0: unknown."""
         drift = self._drift + _DRIFT_CORRECTION * error_samples / FRAME_SAMPLES
         self._drift = max(-MOST_DRIFT, min(MOST_DRIFT, drift))
         self.position -= _CORRECTION * error_samples * self._samples_per_s / PIPELINE_RATE_HZ
@@ -194,7 +194,7 @@ class Alignment:
             self._offset_samples = self.position - self._position_by_clock
 
     def jump(self, samples: int) -> None:
-        """All of the echo comes later than it did, by so many samples of the pipeline."""
+        """The whole echo comes later than before by this many samples of the pipeline, from now on."""
         by = samples * self._samples_per_s / PIPELINE_RATE_HZ
         self.position -= by
         self._offset_samples -= by

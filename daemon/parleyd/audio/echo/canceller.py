@@ -1,4 +1,4 @@
-"""What of the microphone is the person and not the speaker: cancelling, and half duplex where that cannot be."""
+"""Removes the speaker's sound from the microphone's: echo cancellation, or half duplex where that is impossible."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from parleyd.host import python_env
 
 Floats = npt.NDArray[np.float32]
 
-# A person goes on being there for so many frames after the last in which they stood out: the quiet parts of a word.
+# For this many frames after a person stood out, the person counts as present: words have quiet parts.
 _HOLD_FRAMES = 5
-# After the far end was not aligned, the filter first finds its path again, for its own length and so many frames. Only
-# then is a delay error of the echo's making.
+# After a far end that was not aligned the filter has to find its path again: it needs its own length and this many
+# frames. Until then a delay error says nothing about the echo.
 _SETTLE_FRAMES = 50
-# The canceller rests when the far end has been silent for so long: what it heard has died away.
+# The canceller rests when the far end has been silent for this long, because its echo has died away.
 _REST_S = 1.0
 _REST_FRAMES = round(_REST_S * 1000 / FRAME_MS)
 
 
 class EchoCancellerMissingError(UserError):
-    """The package that cancels the echo cannot be imported."""
+    """The package with the echo canceller cannot be imported."""
 
     def __init__(self, text: str) -> None:
         how = python_env.install("pywebrtc-audio")
@@ -42,34 +42,36 @@ class HalfDuplex:
         self._tail_s = tail_ms / 1000
 
     def deaf(self, start_s: float, *, audible: bool, silent_from_s: float) -> bool:
-        """start_s: when the frame begins. audible, silent_from_s: whether the far end is to be heard now, and when what
-        the speaker has taken will be through.
+        """Returns whether the frame must count as silent.
+
+        start_s: monotonic time at which the frame begins. audible: whether the far end can be heard now. silent_from_s:
+        when the sound that the speaker has taken will have been played.
         """
         return audible or start_s < silent_from_s + self._tail_s
 
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """What the canceller made of one frame."""
+    """The result of the canceller for one frame."""
 
     frame: Frame
-    """Without the echo; silent where the microphone was."""
+    """The frame without the echo; silent if the microphone was."""
     may_be_speech: bool
-    """A person may be in it. True while the far end is silent, for then that is for others to say."""
+    """True if a person may be in the frame; always True while the far end is silent, when others have to decide."""
     weak_near_end: bool = False
-    """It may be the beginning of a word, if one follows."""
+    """True if the frame may be the first sound of a word that follows."""
     delay_error_samples: float = 0.0
-    """By how many samples its echo came later than expected; 0 where that cannot be told."""
+    """The number of samples by which the echo came later than expected; 0: unknown."""
     delay_jump_samples: int = 0
-    """By how many samples the echo comes later from now on, all at once; 0: it does not."""
+    """The number of samples by which the whole echo comes later from now on; 0: no jump."""
 
 
 class EchoCanceller:
     """WebRTC's canceller, and a linear one beside it.
 
-    While the far end is audible a frame is what WebRTC leaves, which never has an echo in it but mutes a person who
-    talks over it; where the linear canceller shows that there is a person, it is what that leaves, which has them whole
-    and the echo 15 to 30 dB lower. While the far end is silent frames pass untouched.
+    While the far end is audible, a frame is WebRTC's output, which never contains an echo but mutes a person who talks
+    over it. If the linear canceller shows that there is a person, the frame is its output instead: it contains the
+    whole person, and an echo that is 15 to 30 dB softer. While the far end is silent, frames pass unchanged.
     """
 
     def __init__(self) -> None:
@@ -82,19 +84,19 @@ class EchoCanceller:
         self._linear = LinearCanceller()
         self._near_end = NearEnd()
         self._witness = AecWitness()
-        self._hold_frames = 0  # for how long a person is still taken to be there
-        self._linear_share = 0.0  # of the linear canceller in what comes out, 0 or 1 at the end of a frame
-        self._rest_frames = 0  # how many frames of a silent far end may still have an echo
+        self._hold_frames = 0  # for how many frames a person still counts as present
+        self._linear_share = 0.0  # the linear canceller's share of the output, 0 or 1 at the end of a frame
+        self._rest_frames = 0  # how many frames of a silent far end may still contain an echo
         self._aligned_frames = PARTS + _SETTLE_FRAMES  # since the far end was last not aligned
-        self._path_changed = True  # whether it may have come back at another delay then
-        self._jumped = False  # the last frame told of a jump
+        self._path_changed = True  # whether the far end may have come back at another delay
+        self._jumped = False  # whether the last frame reported a jump
         self._silence = np.zeros(FRAME_SAMPLES, np.float32)
 
     def step(self, frame: Frame, far: FarFrame) -> Cancelled:
         """frame: of the microphone. far: the far end that belongs to it.
 
-        From a frame whose far end is not aligned nothing is learnt, and nobody is a person, until the linear filter has
-        heard as much as it is long of a far end that is.
+        A frame whose far end is not aligned teaches nothing, and no person is reported in it, until the linear filter
+        has heard its own length of aligned far end.
         """
         if far.lag_increase_samples:
             self._linear.shift(far.lag_increase_samples)
@@ -106,7 +108,7 @@ class EchoCanceller:
             self._aligned_frames += 1
         else:
             self._aligned_frames = 0
-            # After a jump the far end has moved along, and the path is what it was.
+            # After a jump the far end has been moved by it, and the path is the same as before.
             self._path_changed = not jumped
         if frame.is_silent:
             return self._without_microphone(frame, reference)
@@ -117,7 +119,7 @@ class EchoCanceller:
         return self._separated(frame, self._linear.step(heard, reference), webrtc)
 
     def _reference(self, far: FarFrame) -> Floats | None:
-        """The far end's samples, zeros while what it was may still echo; None: there is no echo."""
+        """Returns the far end's samples, or zeros while its earlier sound may still echo; None: there is no echo."""
         if far.samples is not None:
             self._rest_frames = _REST_FRAMES
             return far.samples
@@ -127,9 +129,9 @@ class EchoCanceller:
         return self._silence
 
     def _without_microphone(self, frame: Frame, reference: Floats) -> Cancelled:
-        """The microphone is muted or lost. What is known of the room and of the echo's path stays; only the far end
-        goes on, for its echo is there when the microphone is. Zeros from a microphone with a gate of its own are
-        another thing: they are a room, and are learnt from."""
+        """The microphone is muted or lost. The room and the echo's path stay known; only the far end goes on, so that
+        its echo is expected when the microphone returns. Zeros from a microphone with a gate of its own are different:
+        they are the sound of a room, and the canceller learns from them."""
         self._linear.pass_by(reference)
         self._nobody()
         return Cancelled(frame, may_be_speech=False)
@@ -165,7 +167,7 @@ class EchoCanceller:
         self._hold_frames, self._linear_share = 0, 0.0
 
     def _mixed(self, linear: Floats, webrtc: Floats, share: float) -> Floats:
-        """One of the two, by its share; within a frame from one to the other without a click."""
+        """Returns one of the two, by the share; a change within the frame is a cross-fade, without a click."""
         before, self._linear_share = self._linear_share, share
         if before == share:
             return linear if share else webrtc
@@ -175,7 +177,7 @@ class EchoCanceller:
 
 
 class EchoPath:
-    """The far end and the canceller in one loop: what the canceller hears of the delay moves the far end."""
+    """The far end and the canceller in one loop: the canceller's findings about the delay move the far end."""
 
     def __init__(self, far_end: FarEnd) -> None:
         """Raises EchoCancellerMissingError."""
@@ -183,7 +185,7 @@ class EchoPath:
         self._canceller = EchoCanceller()
 
     def step(self, frame: Frame) -> tuple[Cancelled, FarFrame]:
-        """For every frame of the microphone, in order. → The frame without its echo, and its far end."""
+        """To be called for every frame of the microphone, in order. Returns the frame without echo, and its far end."""
         far = self._far_end.frame(frame.start_s)
         cancelled = self._canceller.step(frame, far)
         self._far_end.correct(cancelled.delay_error_samples, cancelled.delay_jump_samples)

@@ -1,4 +1,4 @@
-"""Which way of living with the echo is taken, and when another has to be: between the microphone and the gate."""
+"""Chooses how the echo is dealt with, and changes that when it fails: between the microphone and the gate."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ log = logging.getLogger(__name__)
 
 Mode = Literal["auto", "aec", "half_duplex", "off"]
 
-# After falling back to half duplex the canceller is tried again after this delay, which doubles each time ...
+# After falling back to half duplex, the canceller is tried again after this delay, which doubles each time.
 SECOND_CHANCE_S = 3600.0
-# ... up to this one.
+# The delay does not grow beyond this.
 _LAST_CHANCE_S = 7 * 24 * 3600.0
-# When the canceller has worked for so long, the delay begins anew.
+# When the canceller has worked for this long, the delay starts again with its first value.
 DID_WELL_S = 24 * 3600.0
 
 
@@ -34,24 +34,24 @@ class Heard:
 
     frame: Frame
     may_be_speech: bool
-    """False where the frame is the speaker's, or silent in its place."""
+    """False if the frame is the speaker's sound, or silence in its place."""
     weak_near_end: bool = False
-    """It may be the beginning of a word, if one follows."""
+    """True if the frame may be the first sound of a word that follows."""
     far_dbfs: float = SILENCE_DBFS
-    """The level of the far end that belongs to it."""
+    """The level of the far end that belongs to the frame."""
 
     @property
     def far_end_silent(self) -> bool:
-        """Nothing of the speaker can have been in it."""
+        """True if nothing of the speaker's sound can be in the frame."""
         return self.far_dbfs == SILENCE_DBFS
 
 
 class EchoControl:
     """hear() and then judge() on the ears thread, for every frame in order.
 
-    Where the canceller is missing, `auto` says so and takes half duplex, `aec` raises EchoCancellerMissingError. When
-    the daemon turns out to hear itself it says so, and in `status`, and is half duplex until the canceller gets another
-    chance, unless echo is left to the hardware (`off`).
+    If the canceller is missing, `auto` logs that and uses half duplex, and `aec` raises EchoCancellerMissingError. If
+    the daemon turns out to hear itself, that is logged and shown in `status`, and half duplex is used until the
+    canceller is tried again. With `off` the echo is left to the hardware, and nothing changes.
     """
 
     def __init__(
@@ -66,15 +66,15 @@ class EchoControl:
         self._far_end = far_end
         self._bus = bus
         self._half_duplex = HalfDuplex(tail_ms)
-        # The ears bring levels to SelfEcho, and the session's receiver brings words. Only one of them falls back.
+        # The ears report levels to SelfEcho, the session's receiver reports words. Only one of them may fall back.
         self._lock = threading.Lock()
         self._self_echo = SelfEcho()
         self._path: EchoPath | None = None
         self._far_dbfs = SILENCE_DBFS  # of the last frame that was not half duplex
-        self._patience_s = SECOND_CHANCE_S
+        self._retry_delay_s = SECOND_CHANCE_S
         self._since_s, self._again_s = time.monotonic(), float("inf")
         self.mode: Literal["aec", "half_duplex", "off"] = "half_duplex" if mode == "half_duplex" else "off"
-        """What is done now. Any thread may read it."""
+        """The mode in force now. Any thread may read it."""
         if mode in ("auto", "aec"):
             try:
                 self._path = EchoPath(far_end)
@@ -87,7 +87,7 @@ class EchoControl:
         bus.subscribe(self._listen)
 
     def hear(self, frame: Frame) -> Heard:
-        """A frame of the microphone → what goes on to the gate."""
+        """Returns the frame for the gate. frame: of the microphone."""
         now_s = time.monotonic()
         audible = self._playback.audible_until(now_s)
 
@@ -95,7 +95,7 @@ class EchoControl:
             return self._half_duplex.deaf(frame.start_s, audible=now_s < until_s, silent_from_s=until_s)
 
         earcon, announced = is_deaf_to(audible.earcon_until_s), is_deaf_to(audible.announcement_until_s)
-        # Read once: the session's receiver may fall back at any time, and a frame goes one way only.
+        # Read once, because the session's receiver may fall back at any time, and a frame must be treated in one way.
         mode, path = self.mode, self._path
         if mode == "half_duplex":
             self._far_end.forget()
@@ -111,20 +111,20 @@ class EchoControl:
             return Heard(cancelled.frame, person, weak, self._far_dbfs)
         self._far_dbfs = self._far_end.frame(frame.start_s).dbfs
         if announced:
-            # Nothing takes it out of what the microphone hears, and the agent is not to hear it.
+            # Nothing removes the speaker's sound from the frame, and the agent must not hear it.
             return Heard(Frame.silence(frame.start_s), False, far_dbfs=self._far_dbfs)
-        # Whoever begins to speak over an earcon opens the gate a moment later, and the pre-roll has all of it.
+        # A person who begins to speak over an earcon opens the gate a moment later, and the pre-roll has the beginning.
         return Heard(frame, not earcon, far_dbfs=self._far_dbfs)
 
     def judge(self, heard: Heard, *, talk: bool) -> None:
-        """heard: the frame that was passed on. talk: the gate takes it for talk."""
+        """heard: the frame that hear() returned. talk: the gate takes it for talk."""
         if self.mode == "half_duplex":
             return
         near_dbfs = level_dbfs(heard.frame.pcm)
         with self._lock:
             certain = self._self_echo.levels(near_dbfs, heard.far_dbfs, talk=talk)
         if certain:
-            self._fall_back("what is heard goes up and down with the agent's voice")
+            self._fall_back("its sound rises and falls with the agent's voice")
 
     def _listen(self, event: events.Event) -> None:
         if self.mode == "half_duplex":
@@ -139,7 +139,7 @@ class EchoControl:
             self._fall_back("the agent's own words come back as the person's")
 
     def _try_again(self) -> None:
-        log.info("the echo canceller gets another chance")
+        log.info("the echo canceller is tried again")
         path = EchoPath(self._far_end)
         with self._lock:
             self._since_s, self._again_s = time.monotonic(), float("inf")
@@ -155,10 +155,10 @@ class EchoControl:
             now_s = time.monotonic()
             with self._lock:
                 if now_s - self._since_s > DID_WELL_S:
-                    self._patience_s = SECOND_CHANCE_S
-                hours = round(self._patience_s / 3600)
-                self._again_s = now_s + self._patience_s
-                self._patience_s = min(2 * self._patience_s, _LAST_CHANCE_S)
+                    self._retry_delay_s = SECOND_CHANCE_S
+                hours = round(self._retry_delay_s / 3600)
+                self._again_s = now_s + self._retry_delay_s
+                self._retry_delay_s = min(2 * self._retry_delay_s, _LAST_CHANCE_S)
                 self.mode = "half_duplex"
             text = f"the microphone hears the speaker in spite of the echo canceller: {why}; for {hours} h the "
             text += "microphone counts as silent while the agent speaks"

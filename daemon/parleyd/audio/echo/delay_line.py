@@ -1,4 +1,4 @@
-"""The last second and a half of what the speaker took, every sample under its number. Pure."""
+"""Keeps the last second and a half of the sound that the speaker took, with a number for every sample. Pure."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from parleyd.audio.pcm import BYTES_PER_SAMPLE, samples_of
 
 Floats = npt.NDArray[np.float32]
 
-# How much of the far end is kept: more than the largest lag, and more than the ears can be late.
+# The duration of the far end that is kept: more than the largest lag, and more than the ears can be late.
 KEPT_S = 1.5
 
 
 class DelayLine:
-    """Samples are numbered from the first that was ever appended. Those from `start` up to, not including, `end` are
-    kept. Nothing is kept while all of it would be silent, as it is most of the day."""
+    """Samples are numbered from the first that was ever appended. The samples from `start` up to, not including, `end`
+    are kept. If all of them would be silent, which is the case most of the day, nothing is kept."""
 
     def __init__(self, rate_hz: int) -> None:
         self.rate_hz = rate_hz
         self.start = 0
-        """The number of the first kept sample."""
+        """The number of the first sample that is kept."""
         self.silent_from = 0
-        """The number of the sample from which on all that was appended is digital silence."""
+        """The number of the first sample of the digital silence at the end."""
         self._kept_samples = round(KEPT_S * rate_hz)
-        # The kept samples are a stretch of this buffer. When there is no room behind them, they move to the front.
+        # The kept samples are a part of this buffer. When there is no room behind them, they move to the front.
         self._buffer = np.zeros(round(2 * KEPT_S * rate_hz), np.float32)
         self._kept, self._kept_ends_at = self._buffer[:0], 0
 
@@ -35,11 +35,11 @@ class DelayLine:
 
     @property
     def end(self) -> int:
-        """The number that the next sample will have."""
+        """The number of the next sample."""
         return self.start + len(self._kept)
 
     def clear(self) -> None:
-        """Forgets what is kept; the numbers go on."""
+        """Discards the samples; the numbers go on."""
         self.start = self.end
         self._kept, self._kept_ends_at = self._buffer[:0], 0
 
@@ -67,8 +67,8 @@ class DelayLine:
         assert self.end == end
 
     def read(self, begin: int, count: int) -> Floats:
-        """float32 (count,), full scale 1.0: the samples from number `begin` on, and zeros where none is kept. A view of
-        the line: it is good until the next append()."""
+        """Returns float32 (count,), full scale 1.0: the samples from number `begin` on, with zeros for samples that are
+        not kept. The array may be a view of the line; it is valid until the next append()."""
         low = max(0, begin - self.start)
         high = min(len(self._kept), begin - self.start + count)
         if high - low == count:

@@ -1,12 +1,12 @@
-"""Whether the echo still comes when the linear filter expects it. Pure.
+"""Notices when the echo does not come at the delay that the linear filter expects. Pure.
 
-A filter follows an echo whose delay moves, but it lags behind, and what it leaves meanwhile looks like a person. So it
-is watched for three signs, each taken from the estimated echo and the residual, or from what the microphone heard:
+A filter follows an echo whose delay changes, but slowly, and meanwhile its residual looks like a person. Therefore
+three signs are watched, which are computed from the estimated echo and the residual, or from the microphone's sound:
 
-* coherence: the residual is the estimate over again, larger or smaller. Then the path has changed, and nobody speaks;
+* coherence: the residual is a copy of the estimate, larger or smaller. Then the path has changed, and nobody speaks;
 * the delay error: the residual has the shape of the estimate's slope. Then the echo comes a little sooner or later;
-* a jump: the estimate, moved by some milliseconds, is like what was heard. Then all of the echo has moved at once, as
-  when a sound server fills its buffers anew.
+* a jump: the estimate, moved by some milliseconds, resembles the microphone's sound. Then the whole echo has moved at
+  once, as when a sound server refills its buffers.
 
 All sound is float32 (FRAME_SAMPLES,) at the pipeline's rate, full scale 1.0.
 """
@@ -21,26 +21,25 @@ from parleyd.audio.pcm import FRAME_SAMPLES
 
 Floats = npt.NDArray[np.float32]
 
-# How much of the products behind the coherence is kept from frame to frame.
+# The share of the products behind the coherence that is kept from frame to frame.
 _COHERENCE_SMOOTHING = 0.75
-# How much of the products behind the delay error is kept from frame to frame.
+# The share of the products behind the delay error that is kept from frame to frame.
 _SLOPE_SMOOTHING = 0.9
-# A residual whose own slope is steep hides the delay error. It counts so many times, so that less is made of the error.
+# The weight of the residual's own slope, which hides the delay error: a steep residual makes the error smaller.
 _HIDING = 2.0
-# A jump of the echo is looked for within these bounds: so much sooner, and so much later.
+# The search for a jump covers this many samples sooner, and this many later.
 _SOONER_SAMPLES, _LATER_SAMPLES = 160, 320
-# A jump is looked for when the residual has so many times the expected power (8 dB) ...
+# A search for a jump begins when the residual has this many times the expected power (8 dB), if the estimated echo
+# is at least as loud as _LEAST_ECHO_POWER (-40 dBFS). It goes on for _SUSPECT_FRAMES frames.
 _SURPRISE = 10.0**0.8
-# ... and in so many frames after that ...
 _SUSPECT_FRAMES = 10
-# ... if the estimated echo is no softer than this (-40 dBFS).
 _LEAST_ECHO_POWER = 1e-4
-# A smaller jump is none: the delay error tells it better.
+# A smaller move is not a jump; the delay error describes it better.
 _LEAST_JUMP_SAMPLES = 3
-# A jump is believed where the moved estimate and what was heard have at least this coherence, and where the move closes
-# at least half of what the coherence lacked to 1 before.
+# A jump is accepted if the moved estimate and the microphone's sound have at least this coherence, and if the move
+# closes at least half of the gap between the coherence before and 1.
 _JUMP_COHERENCE = 0.8
-# How much of what was heard, and of the estimate, is kept to look for a jump.
+# The duration of the microphone's sound and of the estimate that is kept for the search.
 _KEPT_SAMPLES = 4 * FRAME_SAMPLES
 
 
@@ -49,18 +48,18 @@ def _coherence(both: float, one: float, other: float) -> float:
 
 
 class DelayMonitor:
-    """For each frame watch(), and then look_for_jump()."""
+    """For each frame: watch(), then look_for_jump()."""
 
     def __init__(self) -> None:
         self.echo_coherence = 0.0
-        """0 to 1: the share of the residual that is the estimated echo over again. No person is like that."""
+        """0 to 1: the share of the residual that is a copy of the estimated echo. A person's sound is no such copy."""
         self.delay_error_samples = 0.0
-        """By how many samples the echo comes later than the estimate."""
+        """The number of samples by which the echo comes later than the estimate."""
         self.delay_jump_samples = 0
-        """By how many samples all of the echo comes later at once than up to now; 0: it does not."""
+        """The number of samples by which the whole echo comes later from now on; 0: no jump."""
         # Smoothed products: residual with echo, residual with itself, echo with itself.
         self._products = np.zeros(3)
-        # Smoothed products: residual with the echo's slope, the slopes of echo and residual each with itself.
+        # Smoothed products: residual with the echo's slope, and the slopes of echo and residual, each with itself.
         self._slopes = np.zeros(3)
         self._heard = np.zeros(_KEPT_SAMPLES, np.float32)
         self._echo = np.zeros(_KEPT_SAMPLES, np.float32)
@@ -76,10 +75,10 @@ class DelayMonitor:
         self.delay_error_samples = self._delay_error(residual, echo)
 
     def look_for_jump(self, heard: Floats, estimate: Estimate, forecast: Forecast) -> None:
-        """Sets delay_jump_samples once two frames agree. From the first of them on the residual counts as explained by
-        the echo (echo_coherence), so that nobody is heard in it.
+        """Sets delay_jump_samples when two frames agree. From the first of them on the residual counts as explained by
+        the echo (echo_coherence), so that no person is reported.
 
-        heard: the frame of the microphone. forecast: of its residual.
+        heard: the frame of the microphone. forecast: for its residual.
         """
         for kept, frame in ((self._heard, heard), (self._echo, estimate.echo)):
             kept[:-FRAME_SAMPLES] = kept[FRAME_SAMPLES:]
@@ -97,9 +96,9 @@ class DelayMonitor:
             self.delay_jump_samples = jump
 
     def _delay_error(self, residual: Floats, echo: Floats) -> float:
-        """An echo that comes d later leaves, to the first order, -d times its slope."""
-        # Slow disturbances, such as a hum or an offset of the microphone, tell next to nothing about the slope: the
-        # differences of successive samples leave them out.
+        """Returns the delay error in samples. An echo that comes later by d leaves about -d times its slope."""
+        # Slow disturbances, such as a hum or an offset of the microphone, say next to nothing about the slope; the
+        # differences of successive samples remove them.
         residual, echo = np.diff(residual), np.diff(echo)
         slope, other = (echo[2:] - echo[:-2]) / 2, (residual[2:] - residual[:-2]) / 2
         products = (np.dot(residual[1:-1], slope), np.dot(slope, slope), np.dot(other, other))
@@ -108,8 +107,8 @@ class DelayMonitor:
         return float(-both / (echo_slope + _HIDING * residual_slope)) if echo_slope > 0.0 else 0.0
 
     def _best_jump(self) -> tuple[int, float, float]:
-        """→ by how many samples later the estimate is most like what was heard, how much it is then, and how much it is
-        where it stands: signed coherences, -1 to 1."""
+        """Returns the number of samples by which the estimate has to be moved to resemble the microphone's sound most,
+        and the signed coherence, -1 to 1, there and without a move."""
         part = self._heard[_LATER_SAMPLES:-_SOONER_SAMPLES]
         both = np.correlate(self._echo, part, "valid")
         power = np.convolve(self._echo**2, np.ones(len(part), np.float32), "valid")

@@ -1,9 +1,9 @@
-"""What the speaker plays, aligned with what the microphone hears.
+"""The sound that the speaker plays, aligned with the frames of the microphone.
 
-The speaker's callback leaves every period that it takes, with the time at which it took it; the ears ask for the far
-end that belongs to a frame of the microphone. Three objects share the work: a DelayLine keeps the samples, an Alignment
-says at which of them the frame begins, and an Interpolator reads it from there at the pipeline's rate. Nothing is
-queued between the devices but the last second and a half of the far end, whatever their clocks do.
+The speaker's callback leaves every period that it takes, with its time; the ears ask for the far end of each frame of
+the microphone. Three objects share the work: a DelayLine keeps the samples, an Alignment computes the position at which
+the frame begins, and an Interpolator reads it from there at the pipeline's rate. Between the devices at most the last
+second and a half of the far end is kept, whatever their clocks do.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from parleyd.audio.sample_clock import SampleClock
 
 Floats = npt.NDArray[np.float32]
 
-# A speaker that has taken nothing for so long is gone, and its last sound has been heard: nothing is kept of it.
+# A speaker that has taken nothing for this long is gone, and its last sound has been heard: its sound is discarded.
 GONE_S = 0.5
 
 
@@ -34,14 +34,14 @@ class FarFrame:
     samples: Floats | None
     """float32 (FRAME_SAMPLES,) at the pipeline's rate, full scale 1.0. None: digital silence."""
     aligned: bool = True
-    """The frame was complete, and at the position that continues the frame before. False after an underrun, a lost
-    period or a jump, and while the speaker's callback is late."""
+    """True if the frame is complete and continues the frame before. False after an underrun, a lost period or a jump,
+    and while the speaker's callback is late."""
     lag_increase_samples: int = 0
-    """By how many samples it is given later than the frames before it, so that its end is there in time."""
+    """The number of samples by which it is given later than the frames before it, so that its end is there in time."""
 
     @property
     def dbfs(self) -> float:
-        """Its level; SILENCE_DBFS for digital silence."""
+        """The level; SILENCE_DBFS for digital silence."""
         if self.samples is None:
             return SILENCE_DBFS
         power = float(np.dot(self.samples, self.samples)) / len(self.samples)
@@ -49,44 +49,44 @@ class FarFrame:
 
 
 class FarEnd:
-    """start() and take() on the speaker's threads: neither waits. All else on the ears thread."""
+    """start() and take() on the speaker's threads, where neither waits; everything else on the ears thread."""
 
     def __init__(self) -> None:
-        # Appending to and popping from a deque is atomic; it forgets the oldest by itself.
+        # A deque's append and popleft are atomic, and with maxlen it drops the oldest entry by itself.
         self._handed: deque[tuple[int, int, bytes, float]] = deque(maxlen=1000)
         self._rate_hz = PIPELINE_RATE_HZ
         self._most_lag_s = LEAST_LAG_S
         self._openings = 0
-        self._using = 0  # the opening of which the last period was
+        self._using = 0  # the number of the opening to which the last period belongs
         self._handed_s = -math.inf  # when the speaker took the last period
         self.starved = 0
-        """How often the end of a frame had not been handed over yet. It then counts as silence."""
+        """How often the end of a frame had not been handed over yet, and counted as silence."""
         self._use(PIPELINE_RATE_HZ)
 
     @property
     def clock(self) -> SampleClock:
-        """The speaker's, since it was opened."""
+        """The speaker's clock since it was opened."""
         return self._alignment.clock
 
     def start(self, rate_hz: int, latency_s: float) -> None:
-        """The speaker was opened, perhaps again: what follows is at this rate, and heard so much later."""
+        """The speaker was opened, perhaps again. rate_hz, latency_s: of the periods that follow."""
         self._rate_hz = rate_hz
         self._most_lag_s = max(LEAST_LAG_S, latency_s)
         self._openings += 1
 
     def take(self, pcm: bytes, at_s: float) -> None:
-        """The speaker's device took this much (mono PCM at its rate) at at_s."""
+        """The speaker's device took pcm at at_s. pcm: mono, at the speaker's rate."""
         self._handed.append((self._openings, self._rate_hz, pcm, at_s))
 
     # ---------------------------------------------------------------- the ears thread
 
     def forget(self) -> None:
-        """In the place of frame(), while nobody needs the far end."""
+        """Replaces frame() while nobody needs the far end."""
         self._handed.clear()
 
     def frame(self, start_s: float) -> FarFrame:
-        """What belongs to the microphone's frame that begins at start_s, monotonic time. To be called for every frame,
-        in order."""
+        """Returns the far end of the microphone's frame that begins at start_s, monotonic time. To be called for every
+        frame, in order."""
         self._gather()
         line, alignment = self._line, self._alignment
         if start_s - self._handed_s > GONE_S:
@@ -106,14 +106,14 @@ class FarEnd:
         return FarFrame(self._interpolator.frame(line, alignment.position), aligned, later)
 
     def correct(self, delay_error_samples: float, delay_jump_samples: int) -> None:
-        """What the canceller has found out about the delay of the last frame's echo; see Alignment."""
+        """Takes the canceller's findings about the delay of the last frame's echo; see Alignment."""
         self._alignment.correct_delay(delay_error_samples)
         if delay_jump_samples:
             self._alignment.jump(delay_jump_samples)
 
     @property
     def kept_s(self) -> float:
-        """How much sound is kept."""
+        """The duration of the sound that is kept."""
         return len(self._line) / self._line.rate_hz
 
     def _use(self, rate_hz: int) -> None:
@@ -123,7 +123,7 @@ class FarEnd:
         self._handed_s = -math.inf
 
     def _gather(self) -> None:
-        """Takes over what the speaker has left."""
+        """Takes over the periods that the speaker has left."""
         periods: list[bytes] = []
         fresh_samples = 0
         while self._handed:

@@ -1,4 +1,4 @@
-"""Samples between the samples: a stretch of the far end at the device's rate → a frame at the pipeline's. Pure."""
+"""Reads a frame at the pipeline's rate from any position of the far end, also between two samples. Pure."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from parleyd.audio.pcm import FRAME_SAMPLES, PIPELINE_RATE_HZ
 
 Floats = npt.NDArray[np.float32]
 
-# How many fractions of a device's sample have a filter of their own. A position is rounded to the nearest of them.
+# The number of fractions of a device's sample that have a filter of their own. A position is rounded to one of them.
 _PHASES = 256
-# Half the length of a filter for a device at the pipeline's rate; for a faster device it is as much longer.
+# Half the length of a filter for a device at the pipeline's rate; for a faster device filters are longer in proportion.
 _HALF_TAPS = 16
 # The filters are 6 dB down at this share of half the lower rate.
 _CUTOFF = 0.94
@@ -35,30 +35,30 @@ def _bank(rate_hz: int) -> Floats:
 
 
 class Interpolator:
-    """Reads frames out of a DelayLine, from any position, whole or not."""
+    """Reads frames from a DelayLine, at any position, also a fraction."""
 
     def __init__(self, rate_hz: int) -> None:
-        """rate_hz: of the line."""
+        """rate_hz: of the delay line."""
         self.step: float = rate_hz / PIPELINE_RATE_HZ
-        """How many samples of the line one sample of the pipeline is."""
+        """The number of samples of the line per sample of the pipeline."""
         self._bank = _bank(rate_hz)
         self._taps: int = self._bank.shape[1]
         self.reach_samples: int = self._taps // 2
-        """A sample at some position needs so many samples of the line on either side of it."""
+        """The number of samples of the line on either side of a position that a filter needs."""
 
     def last_needed(self, position: float) -> float:
-        """The last sample of the line that a frame beginning at this position needs."""
+        """Returns the last sample of the line that a frame beginning at this position needs."""
         return position + (FRAME_SAMPLES - 1) * self.step + self.reach_samples
 
     def frame(self, line: DelayLine, position: float) -> Floats:
-        """float32 (FRAME_SAMPLES,) at the pipeline's rate, full scale 1.0. position: of its first sample in the line,
-        in the line's samples. What is not kept counts as silence."""
+        """Returns float32 (FRAME_SAMPLES,) at the pipeline's rate, full scale 1.0. position: of its first sample, in
+        samples of the line. Samples that are not kept count as silence."""
         between = position - math.floor(position)
         begin = math.floor(position) - self.reach_samples + 1
         source = line.read(begin, int(between + (FRAME_SAMPLES - 1) * self.step) + self._taps)
         out: Floats
         if self.step.is_integer():
-            # Every sample lies between two of the device's in the same way: one filter serves all.
+            # Every sample of the frame has the same fraction, so one filter serves them all.
             windows = np.lib.stride_tricks.as_strided(
                 source,
                 (FRAME_SAMPLES, self._taps),

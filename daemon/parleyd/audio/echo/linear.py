@@ -1,8 +1,8 @@
-"""The linear canceller: it leaves the near end whole, and knows how much of the echo it could not remove. Pure.
+"""The linear canceller: it leaves the near end whole, and knows how much echo it could not remove. Pure.
 
-WebRTC's canceller gives out only the end of its chain, where a suppressor has muted what it takes for echo, and with it
-a person who talks over the agent. This one stands beside it: what it leaves is the person and a rest of the echo, and
-it knows how large that rest is to be expected, so that more than that must be a person. It is two objects: a filter
+WebRTC's canceller gives only the end of its chain, where a suppressor has muted all that it takes for echo, and with it
+a person who talks over the agent. This one stands beside it: its residual is the person and a rest of the echo, and it
+forecasts how large that rest is, so that a larger residual must contain a person. It consists of two objects: a filter
 that estimates the echo, and a monitor of the delay that the filter assumes.
 """
 
@@ -18,28 +18,28 @@ from parleyd.audio.echo.linear_filter import LinearFilter
 
 Floats = npt.NDArray[np.float32]
 
-# Above this coherence of echo and residual the path has changed, and the filter is told to doubt it.
+# Above this coherence of echo and residual the path has changed, and the filter's error is raised (LinearFilter.doubt).
 PATH_CHANGED = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class LinearFrame:
-    """What the linear canceller made of one frame."""
+    """The result of the linear canceller for one frame."""
 
     residual: Floats
     """float32 (FRAME_SAMPLES,), full scale 1.0: the microphone without the estimated echo."""
     residual_bands: Floats
     """float32 (BANDS,), mean squares: the power of the residual in each band."""
     expected_bands: Floats
-    """Likewise: how much of it is expected to be echo that the filter could not remove."""
+    """As `residual`: the power that is expected of the echo that the filter could not remove."""
     echo_power: float
     """Mean square of the estimated echo; 1.0 is full scale."""
     echo_coherence: float
-    """0 to 1: the share of the residual that is the estimated echo over again."""
+    """0 to 1: the share of the residual that is a copy of the estimated echo."""
     delay_error_samples: float
-    """By how many samples the echo came later than expected."""
+    """The number of samples by which the echo came later than expected."""
     delay_jump_samples: int
-    """By how many samples all of the echo comes later at once than up to now; 0: it does not."""
+    """The number of samples by which the whole echo comes later from now on; 0: no jump."""
 
 
 class LinearCanceller:
@@ -70,12 +70,12 @@ class LinearCanceller:
         )
 
     def pass_by(self, far: Floats, *, path_changed: bool = False) -> None:
-        """In the place of step(), for a frame from which nothing is to be learnt. path_changed: the far end was lost,
-        and may have come back at another delay."""
+        """Replaces step() for a frame that must teach nothing. path_changed: the far end was lost, and may have come
+        back at another delay."""
         self._filter.pass_by(far)
         if path_changed:
             self._filter.doubt(1.0)
 
     def shift(self, samples: int) -> None:
-        """From the next frame on the far end is given later by so many samples."""
+        """From the next frame on the far end is given later by this many samples."""
         self._filter.shift(samples)

@@ -1,4 +1,4 @@
-"""The adaptive filter that estimates the echo, and knows how wrong its estimate may be. Pure.
+"""The adaptive filter that estimates the echo, and the likely error of its estimate. Pure.
 
 Partitioned frequency-domain Kalman filter:
 
@@ -7,8 +7,8 @@ Partitioned frequency-domain Kalman filter:
 * Kuech, Mabande and Enzner, "State-space architecture of the partitioned-block-based acoustic echo controller", ICASSP
   2014.
 
-The echo's path from the speaker to the microphone is the state, cut into PARTS filters of one frame each. In the terms
-of the papers, for part p and each frequency, of frame k:
+The echo's path from the speaker to the microphone is the state, divided into PARTS filters of one frame each. In the
+terms of the papers, for part p and each frequency, in frame k:
 
     echo estimate       d(k)   = last half of IFFT( sum over p of X(k-p) W_p(k) )
     residual            e(k)   = y(k) - d(k),                          E = FFT( zeros, e )
@@ -19,9 +19,9 @@ of the papers, for part p and each frequency, of frame k:
 X are spectra of two frames of the far end, P the expected square error of the path, Psi the power of the near end: the
 person and the room's noise. 1/2 is the share of each window that is new (frame over FFT length). Psi is smoothed from
 the residual, so that the filter needs no detector of double talk: while a person speaks, Psi is large and the gain
-small. To the sum in the gain the power of the reverberation is added that comes later than the filter is long. Where
-the papers let the path fade (A^2 P + (1 - A^2) |W|^2 with A just below 1), this one keeps it (A = 1) and only believes
-that it may have changed.
+small. The power of the reverberation that is later than the filter is long is added to the sum in the gain. In the
+papers the path fades (A^2 P + (1 - A^2) |W|^2 with A just below 1); here it stays (A = 1), and only its error grows,
+because it may have changed.
 """
 
 from __future__ import annotations
@@ -35,66 +35,66 @@ from parleyd.audio.pcm import FRAME_SAMPLES, PIPELINE_RATE_HZ
 
 Floats = npt.NDArray[np.float32]
 
-# The filter is so many frames long, 320 ms: the latency of the speaker and of the microphone, the way through the air,
+# The number of frames that the filter covers, 320 ms: the latencies of speaker and microphone, the way through the air,
 # and the louder part of the room's reverberation.
 PARTS = 16
 _FFT = 2 * FRAME_SAMPLES
 _BINS = FRAME_SAMPLES + 1
-# The share of the path's power that may have changed after each frame. With this it follows a hand that moves.
+# The share of the path's power that may change in each frame. With this value it follows a moving hand.
 _CHANGE = np.float32(0.002)
-# In the first frames the difference of the devices' clocks is not known yet, so that the path moves faster. The share
-# begins with this and falls by this factor in each frame.
+# At the beginning the path moves faster, because the difference of the devices' clocks is not known yet. The share
+# begins with the first value, and is multiplied by the second in each frame.
 _FIRST_CHANGE, _CHANGE_FALL = np.float32(0.02), np.float32(0.99)
-# The square of the path's gain at any delay and frequency, as it is expected before anything was heard.
+# The square of the path's gain, at any delay and frequency, that is assumed before anything was heard.
 _FIRST_GUESS = 0.1
-# An estimate louder than full scale shows that the filter has diverged, as on a siren. It begins anew then.
+# An estimate louder than full scale shows that the filter has diverged, as on a siren. It is reset then.
 _MOST_ECHO_POWER = 1.0
 # The bounds of the path's expected square error.
 _LEAST_ERROR, _MOST_ERROR = np.float32(1e-9), np.float32(10.0)
-# How much quieter the reverberation beyond the filter's last part gets in each frame, as in a room of 0.8 s (RT60).
+# The factor by which the power of the reverberation beyond the filter falls in each frame, for a room of 0.8 s (RT60).
 _REVERB_FALL = np.float32(10.0 ** (-60.0 / 10.0 * 0.020 / 0.8))
-# How much of the near end's power is kept from frame to frame.
+# The share of the near end's power that is kept from frame to frame.
 _NEAR_SMOOTHING = np.float32(0.5)
-# The bands in which a person is looked for, from the pitch's first harmonics to the hiss of an s.
+# The bands in which a person is searched for, from the pitch's first harmonics to the hiss of an s.
 BAND_EDGES_HZ = (200, 700, 1500, 2500, 3800, 5500, 7600)
 BANDS = len(BAND_EDGES_HZ) - 1
 _EDGES = [round(hz * _FFT / PIPELINE_RATE_HZ) for hz in BAND_EDGES_HZ]
 
 
 def _band_powers(power: Floats) -> Floats:
-    """A power spectrum of _FFT points over one frame → float32 (BANDS,), mean squares in the bands."""
+    """Returns float32 (BANDS,), mean squares in the bands. power: the power spectrum of a frame over _FFT points."""
     sums: Floats = np.add.reduceat(power[: _EDGES[-1]], _EDGES[:-1])
     return sums * np.float32(2.0 / (_FFT * FRAME_SAMPLES))
 
 
 class Estimate(NamedTuple):
-    """What a frame of the microphone consists of, as far as the filter knows."""
+    """The filter's division of a frame of the microphone into echo and rest."""
 
     echo: Floats
     """float32 (FRAME_SAMPLES,), full scale 1.0: the estimated echo."""
     residual: Floats
-    """Likewise: what is left without it, the person and the rest of the echo."""
+    """float32 (FRAME_SAMPLES,), full scale 1.0: the rest, which is the person and the echo that was not estimated."""
     echo_power: float
     """Mean square of the estimated echo."""
 
 
 class Forecast(NamedTuple):
-    """The power of a residual, and how much of it the filter gives to the echo. Both float32 (BANDS,), mean squares,
-    full scale 1.0."""
+    """The power of a residual, and the part of it that the filter expects of the echo. Both are float32 (BANDS,), mean
+    squares, full scale 1.0."""
 
     residual: Floats
     expected: Floats
 
 
 class LinearFilter:
-    """For each frame of the microphone: estimate(), and then adapt(); or pass_by(), where the microphone heard nothing.
-    All sound is float32 (FRAME_SAMPLES,) at the pipeline's rate, full scale 1.0."""
+    """For each frame of the microphone: estimate(), then adapt(); or pass_by() if the microphone heard nothing. All
+    sound is float32 (FRAME_SAMPLES,) at the pipeline's rate, full scale 1.0."""
 
     def __init__(self) -> None:
         self._far_window = np.zeros(_FFT, np.float32)  # the last two frames of the far end
         self._residual_window = np.zeros(_FFT, np.float32)  # a frame of zeros, and the last residual
-        # Spectra (X) and powers of the last PARTS frames, written backwards and twice, PARTS apart: from _newest on
-        # they stand in order, the newest first, whatever was overwritten last.
+        # Spectra (X) and powers of the last PARTS frames. They are written backwards and twice, PARTS apart, so that
+        # from _newest on they are always in order, the newest first.
         self._spectra = np.zeros((2 * PARTS, _BINS), np.complex64)
         self._powers = np.zeros((2 * PARTS, _BINS), np.float32)
         self._newest = 0
@@ -102,7 +102,7 @@ class LinearFilter:
         self._error = np.full((PARTS, _BINS), _FIRST_GUESS, np.float32)  # P
         self._change = _FIRST_CHANGE
         self._near = np.full(_BINS, 1e-4, np.float32)  # Psi
-        self._reverb = np.zeros(_BINS, np.float32)  # power of the echo that comes later than the filter is long
+        self._reverb = np.zeros(_BINS, np.float32)  # power of the echo that is later than the filter is long
 
     def estimate(self, heard: Floats, far: Floats) -> Estimate:
         """heard: a frame of the microphone. far: the far end that belongs to it."""
@@ -117,7 +117,7 @@ class LinearFilter:
         return Estimate(echo, residual, echo_power)
 
     def adapt(self, residual: Floats) -> Forecast:
-        """The filter learns from what its last estimate left."""
+        """Learns from the residual of the last estimate. Returns the forecast for that residual."""
         spectra, powers = self._latest
         self._residual_window[FRAME_SAMPLES:] = residual
         spectrum = np.fft.rfft(self._residual_window).astype(np.complex64)
@@ -128,14 +128,14 @@ class LinearFilter:
         forecast = Forecast(_band_powers(left), _band_powers(expected))
 
         self._near = _NEAR_SMOOTHING * self._near + (1 - _NEAR_SMOOTHING) * left
-        # The Kalman gain is this, times X*.
+        # The Kalman gain is this array times X*.
         gain = self._error / (0.5 * expected + self._near + np.float32(1e-9))
         step = spectra.conj()
         step *= spectrum
         step *= gain
         step += self._path
         path = np.fft.irfft(step, _FFT, axis=1)
-        # The constraint: each part is a filter of FRAME_SAMPLES, and what is later than that is an artefact.
+        # The constraint: each part has FRAME_SAMPLES taps, and everything beyond them is an artefact.
         self._path = np.fft.rfft(path[:, :FRAME_SAMPLES], _FFT, axis=1).astype(np.complex64, copy=False)
         gain *= powers
         gain *= np.float32(-0.5)
@@ -147,16 +147,16 @@ class LinearFilter:
         return forecast
 
     def pass_by(self, far: Floats) -> None:
-        """In the place of estimate() and adapt(): nothing is learnt from this frame, but its echo comes later, too."""
+        """Replaces estimate() and adapt() for a frame that must teach nothing, but whose echo may come later."""
         self._take(far)
 
     def doubt(self, share: float) -> None:
-        """The path is not what it was: it may be wrong by this share of its power."""
+        """Raises the path's expected error by this share of its power, because the path may have changed."""
         power = self._path.real**2 + self._path.imag**2
         self._error = np.maximum(self._error, np.float32(share) * power.mean(axis=0))
 
     def shift(self, samples: int) -> None:
-        """From the next frame on the far end is given later by so many samples: the path is as much shorter."""
+        """From the next frame on the far end is given later by this many samples: the path becomes as much shorter."""
         path = np.fft.irfft(self._path, _FFT, axis=1)[:, :FRAME_SAMPLES].ravel()
         path = np.concatenate([path[samples:], np.zeros(min(samples, len(path)), np.float32)])
         self._path = np.fft.rfft(path.reshape(PARTS, FRAME_SAMPLES), _FFT, axis=1).astype(np.complex64)
@@ -172,6 +172,6 @@ class LinearFilter:
 
     @property
     def _latest(self) -> tuple[npt.NDArray[np.complex64], Floats]:
-        """Spectra and powers of the last PARTS frames of the far end, the newest first."""
+        """Returns the spectra and powers of the last PARTS frames of the far end, the newest first."""
         kept = slice(self._newest, self._newest + PARTS)
         return self._spectra[kept], self._powers[kept]

@@ -1,4 +1,4 @@
-"""Whether a person is in what the cancellers left. Pure."""
+"""Decides whether a person is in the residual of the cancellers. Pure."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ from parleyd.audio.pcm import FRAME_SAMPLES
 
 Floats = npt.NDArray[np.float32]
 
-# A person is there when the residual exceeds what the echo and the room account for by so much, on average over the
+# A person is present if the residual exceeds the sound that echo and room explain by this much, on average over the
 # bands in which it stands out most.
 NEAR_OVER_ECHO_DB = 15.0
-# So many bands are averaged for that.
+# The number of bands in that average.
 _BANDS_HEARD = 3
-# The threshold is lower when WebRTC's output, too, is well above its usual residual: two independent detectors agree.
+# The lower threshold that applies if WebRTC's output is also far above its usual residual: two detectors agree.
 NEAR_AGREED_DB = 10.0
-# WebRTC agrees when its output is so far above its usual residual.
+# The distance from its usual residual above which WebRTC's output agrees.
 _AGREES_DB = 20.0
-# What WebRTC's usual residual is taken for before anything was heard.
+# WebRTC's usual residual before anything was heard.
 _FIRST_USUAL_DBFS = -50.0
-# How fast the usual residual follows a louder output, in each frame.
+# The speed at which the usual residual follows a louder output, per frame.
 _USUAL_RISE_DB = 0.1
-# A weak near end is too faint to be a person by itself. When a word follows, it was that word's first sound.
+# The threshold for a weak near end, which is too faint to be a person by itself. A word that follows makes it one.
 WEAK_OVER_ECHO_DB = 8.0
-# While the residual stands out less than this below the threshold, the forecast and the noise floor learn from it.
+# The forecast and the noise floor learn from frames that stay below the threshold by at least this much.
 _LEARN_BELOW_DB = 2.0
-# Above this coherence the residual is the echo over again, as it is after the path has changed, and no person.
+# Above this coherence the residual is a copy of the echo, as after a change of the path, and no person.
 _MOST_COHERENCE = 0.1
-# A loudspeaker's distortion lies this far below the whole echo, in every band.
+# The level of a loudspeaker's distortion in every band, relative to the whole echo.
 _DISTORTION = 10.0 ** (-45.0 / 10.0)
-# How much of the echo's power the room keeps ringing with, from frame to frame: the distortion lasts as long.
+# The share of the echo's power that rings on in the room from frame to frame; the distortion lasts as long.
 _RING_PER_FRAME = 0.8
-# The forecast is corrected by the median of its errors: in each frame by one step, up to a bound.
+# The forecast is corrected by the median of its errors: by one step per frame, up to the bound.
 _ERROR_STEP_DB, _MOST_ERROR_DB = 0.05, 12.0
-# A band of the forecast learns while it is so far above the noise floor.
+# A band of the forecast learns while it is above the noise floor by this much.
 _LEARN_OVER_FLOOR_DB = 6.0
-# The noise floor: where it begins, and the lowest that it may become.
+# The noise floor at the beginning, and its lowest value.
 _FIRST_FLOOR_DBFS, _LEAST_FLOOR_DBFS = -70.0, -80.0
-# How fast the noise floor follows the residual, in each frame: down, up, and up while there is an echo.
+# The speeds at which the noise floor follows the residual, per frame: down, up, and up while there is an echo.
 _FLOOR_FALL_DB, _FLOOR_RISE_DB, _FLOOR_RISE_IN_ECHO_DB = 0.4, 0.04, 0.006
-# A band that stands out further counts no more than this.
+# The most that a single band adds to the average.
 _MOST_OVER_DB = 40.0
 
 
@@ -52,12 +52,12 @@ class Verdict(NamedTuple):
     person: bool
     """Somebody speaks."""
     weak: bool
-    """There is something: a person, or what is too faint to be certain of."""
+    """True for a person, and for a sound that is too faint to be certain."""
 
 
 class NearEnd:
-    """One step per frame. The threshold is relative to the far end: in each band, the residual echo that is to be
-    expected, corrected by how wrong that was lately, a loudspeaker's distortion, and the room's noise."""
+    """One step per frame. The threshold is relative to the sound that is explained: in each band the expected residual
+    echo, corrected by its recent errors, a loudspeaker's distortion, and the room's noise."""
 
     def __init__(self) -> None:
         self._error_db = np.zeros(BANDS, np.float32)
@@ -67,9 +67,9 @@ class NearEnd:
     def step(
         self, residual: Floats, expected: Floats, echo_power: float, echo_coherence: float, *, aec_agrees: bool = False
     ) -> Verdict:
-        """residual, expected: float32 (BANDS,), mean squares by band, 1.0 is full scale: what is left, and how much of
-        it should be echo. echo_power: of the whole estimate. echo_coherence: the share of the residual that is the
-        estimate over again. aec_agrees: WebRTC's output stands out, too.
+        """residual, expected: float32 (BANDS,), mean squares by band, full scale 1.0: the power of the residual, and
+        the part of it that should be echo. echo_power: mean square of the whole estimate. echo_coherence: the share of
+        the residual that is a copy of the estimate. aec_agrees: WebRTC's output stands out as well.
         """
         residual_db = 10.0 * np.log10(residual + 1e-12)
         expected_db = 10.0 * np.log10(expected + 1e-12)
@@ -104,13 +104,13 @@ class NearEnd:
 
 
 class AecWitness:
-    """Whether WebRTC's canceller lets through more than what it usually leaves of an echo and the room."""
+    """Decides whether the output of WebRTC's canceller is louder than its usual residual of echo and room."""
 
     def __init__(self) -> None:
         self._usual_dbfs = _FIRST_USUAL_DBFS
 
     def step(self, cancelled: Floats) -> bool:
-        """cancelled: float32 (FRAME_SAMPLES,), full scale 1.0: a frame of what it leaves."""
+        """cancelled: float32 (FRAME_SAMPLES,), full scale 1.0: a frame of WebRTC's output."""
         left_dbfs = 10.0 * log10(float(np.dot(cancelled, cancelled)) / FRAME_SAMPLES + 1e-12)
         agrees = left_dbfs > self._usual_dbfs + _AGREES_DB
         if left_dbfs < self._usual_dbfs:

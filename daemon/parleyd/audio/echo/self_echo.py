@@ -1,4 +1,4 @@
-"""Whether the daemon hears itself. Pure: levels, words and times come in."""
+"""Decides whether the daemon hears itself. Pure: levels, words and times are arguments."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from difflib import SequenceMatcher
 
 import numpy as np
 
-# Levels: over so many frames in which somebody seems to talk over the far end, the far end's loudness, at the best
-# delay of up to LAGS frames, goes with the microphone's as closely as this; twice in a row.
+# The condition by levels: over this many frames in which somebody seems to talk over the far end, the loudness of
+# far end and microphone correlate as closely as ALIKE, at the best delay of up to LAGS frames, twice in a row.
 FRAMES = 75
 LAGS = 16
 ALIKE = 0.8
 _QUIETEST_DBFS = -60.0
 _TIMES = 2
-# Words: so many of a transcript's words come in the same order in what the agent said lately; two transcripts in a row,
-# soon after one another, for now and then people do repeat what they were told.
+# The condition by words: a transcript has at least LEAST_WORDS words, and the share SAME_WORDS of them occurs in the
+# same order in one of the agent's recent answers; in two transcripts in a row that come soon after one another, because
+# people do repeat a sentence now and then.
 LEAST_WORDS = 4
 SAME_WORDS = 0.8
 _LATELY_S = 30.0
@@ -36,7 +37,7 @@ class SelfEcho:
         self._told = False
 
     def levels(self, near_dbfs: float, far_dbfs: float, *, talk: bool) -> bool:
-        """One frame: what goes on to the gate, the far end that belongs to it; whether the gate takes it for talk."""
+        """near_dbfs, far_dbfs: levels of a frame for the gate, and of its far end. talk: the gate takes it for talk."""
         self._far_dbfs.appendleft(max(far_dbfs, _QUIETEST_DBFS))
         if not talk or max(self._far_dbfs) <= _QUIETEST_DBFS:
             return False
@@ -57,7 +58,7 @@ class SelfEcho:
         self._said.append((at_s, _words(text)))
 
     def person_said(self, text: str, at_s: float) -> bool:
-        """A final transcript."""
+        """Takes a final transcript."""
         words = _words(text)
         if len(words) < LEAST_WORDS:
             return False

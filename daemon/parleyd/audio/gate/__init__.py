@@ -1,1 +1,5 @@
-"""Decides whether somebody speaks: voice activity, noise floor, syllables, known noises; and the wake word."""
+"""The gate, which decides whether somebody speaks: voice activity, noise floor, syllables, known noises; the wake word.
+
+gate.Gate takes the frames of the ears, each judged by a detector from vad.py; wakeword.WakeWord listens beside it.
+Only app, cli, conversation, doctor, recorder and tuning import it.
+"""

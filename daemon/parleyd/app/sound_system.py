@@ -22,8 +22,7 @@ from parleyd.audio.devices.device import DeviceError, InputDevice, OutputDevice,
 from parleyd.audio.devices.portaudio import PortAudioInput, PortAudioOutput
 from parleyd.audio.devices.portaudio_host import host
 from parleyd.audio.earcons.cues import EarconCues
-from parleyd.audio.earcons.sounds import RATE_HZ
-from parleyd.audio.earcons.sounds import Sound as Spoken
+from parleyd.audio.earcons.sounds import RATE_HZ, Sound
 from parleyd.audio.echo.control import EchoControl
 from parleyd.audio.echo.control import Mode as EchoMode
 from parleyd.audio.echo.far_end import FarEnd
@@ -52,7 +51,7 @@ log = logging.getLogger(__name__)
 MICROPHONE_S = 5.0
 
 
-class Sound:
+class SoundSystem:
     """attach(), start(), then stop(). Raises UserError.
 
     Its parts may be read from outside; only this object starts and stops them.
@@ -198,9 +197,9 @@ class Sound:
         """The duration of the captured sound so far."""
         return self.ears.heard_frames * FRAME_MS / 1000
 
-    def woken_for_nothing(self) -> None:
-        """See Ears.woken_for_nothing."""
-        self.ears.woken_for_nothing()
+    def false_wake(self) -> None:
+        """See Ears.false_wake."""
+        self.ears.false_wake()
 
     @property
     def volume(self) -> float:
@@ -254,13 +253,13 @@ def _echo_mode(config: Config, microphone: InputDevice, speaker: OutputDevice) -
     return "off" if mode == "auto" and not in_one_room else mode
 
 
-def _speak(text: str) -> Spoken:
+def _speak(text: str) -> Sound:
     """Speaks with the embedded agent's voice, which needs no network. Raises UserError."""
     from parleyd.embedded.voice import Voice, VoiceError
 
     try:
         with Voice() as voice:
-            return Spoken(voice.say(text, RATE_HZ), RATE_HZ)
+            return Sound(voice.say(text, RATE_HZ), RATE_HZ)
     except VoiceError as error:
         raise UserError(f"an earcon is to be spoken, but {error}", error.hint) from error
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from parleyd.config.hook_sections import HookName
 from parleyd.core import events
 from parleyd.core.states import State
-from parleyd.hooks.occasion import _NAMES, MAX_TEXT_CHARS, STATES, Occasion, Occasions
-from parleyd.hooks.waiting import MOST_WAITING, Waiting
+from parleyd.hooks.hook_event import _NAMES, MAX_TEXT_CHARS, STATES, HookEvent, HookEvents
+from parleyd.hooks.hook_queue import MOST_WAITING, HookQueue
 
 HOSTILE = "$(touch /tmp/x)`id`;\n\x1b]0;x\x07'\"\\"
 
@@ -25,9 +25,9 @@ def opened(conversation_id: str) -> events.SessionOpened:
     return events.SessionOpened(at_s=2.0, conversation_id=conversation_id, handshake_ms=80, resent_ms=0, tries=1)
 
 
-def taken(occasion: Occasion | None) -> Occasion:
-    assert occasion is not None
-    return occasion
+def taken(hook_event: HookEvent | None) -> HookEvent:
+    assert hook_event is not None
+    return hook_event
 
 
 def test_every_name_that_may_be_configured_can_happen() -> None:
@@ -37,41 +37,41 @@ def test_every_name_that_may_be_configured_can_happen() -> None:
 
 
 def test_live_is_told_with_the_conversation_and_what_follows_still_knows_it() -> None:
-    occasions = Occasions()
-    assert taken(occasions(moved(State.ASLEEP, State.CONNECTING))).name == "connecting"
-    assert occasions(moved(State.CONNECTING, State.LIVE)) is None
-    live = taken(occasions(opened("conv_1")))
+    hook_events = HookEvents()
+    assert taken(hook_events(moved(State.ASLEEP, State.CONNECTING))).name == "connecting"
+    assert hook_events(moved(State.CONNECTING, State.LIVE)) is None
+    live = taken(hook_events(opened("conv_1")))
     told = json.loads(live.document())
     assert told["event"] == told["state"] == "live"
     assert (told["before"], told["conversation_id"], told["handshake_ms"]) == ("connecting", "conv_1", 80)
     assert live.environment()["PARLEYD_CONVERSATION_ID"] == "conv_1"
-    muted = taken(occasions(events.Muted(at_s=3.0, on=True)))
+    muted = taken(hook_events(events.Muted(at_s=3.0, on=True)))
     assert muted.environment() == {
         "PARLEYD_EVENT": "muted",
         "PARLEYD_STATE": "live",
         "PARLEYD_CONVERSATION_ID": "conv_1",
         "PARLEYD_PROFILE": "",
     }
-    lost = taken(occasions(moved(State.LIVE, State.BACKING_OFF)))
+    lost = taken(hook_events(moved(State.LIVE, State.BACKING_OFF)))
     assert (lost.name, lost.state, lost.conversation_id) == ("backing_off", "backing_off", "conv_1")
-    assert taken(occasions(moved(State.BACKING_OFF, State.ASLEEP))).conversation_id == ""
+    assert taken(hook_events(moved(State.BACKING_OFF, State.ASLEEP))).conversation_id == ""
 
 
 def test_what_is_not_for_hooks_is_passed_over() -> None:
-    occasions = Occasions()
-    assert occasions(events.Heard(at_s=1.0, text="what ti", final=False)) is None
-    assert occasions(events.Ducked(at_s=1.0, on=True)) is None
-    assert taken(occasions(events.Muted(at_s=1.0, on=False))).name == "unmuted"
+    hook_events = HookEvents()
+    assert hook_events(events.Heard(at_s=1.0, text="what ti", final=False)) is None
+    assert hook_events(events.Ducked(at_s=1.0, on=True)) is None
+    assert taken(hook_events(events.Muted(at_s=1.0, on=False))).name == "unmuted"
 
 
 @given(st.text(max_size=50) | st.just(HOSTILE), st.text())
 def test_no_free_text_is_in_the_environment_and_none_of_it_leaves_its_string(identity: str, said: str) -> None:
-    occasions = Occasions()
-    occasions(moved(State.CONNECTING, State.LIVE))
-    live = taken(occasions(opened(identity)))
+    hook_events = HookEvents()
+    hook_events(moved(State.CONNECTING, State.LIVE))
+    live = taken(hook_events(opened(identity)))
     assert all(set(value) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
                for value in live.environment().values())  # fmt: skip
-    heard = taken(occasions(events.Heard(at_s=1.0, text=said, final=True))).document()
+    heard = taken(hook_events(events.Heard(at_s=1.0, text=said, final=True))).document()
     assert heard.decode("ascii").rstrip("\n").isprintable()
     assert heard.count(b"\n") == 1
     assert json.loads(heard)["text"] == said.encode("utf-8", "replace").decode()[:MAX_TEXT_CHARS]
@@ -82,17 +82,17 @@ def test_what_is_told_is_bounded() -> None:
     for _ in range(5000):
         deep = [deep]
     event = events.ToolCalled(at_s=1.0, name="lamp", parameters={"deep": deep, "long": "y" * 1_000_000})
-    document = taken(Occasions()(event)).document()
+    document = taken(HookEvents()(event)).document()
     assert len(document) < MAX_TEXT_CHARS + 500
     assert json.loads(document)["name"] == "lamp"
 
 
-def at(number: int, name: HookName) -> Occasion:
-    return Occasion(name, float(number))
+def at(number: int, name: HookName) -> HookEvent:
+    return HookEvent(name, float(number))
 
 
 def test_a_newer_state_takes_the_place_of_one_that_waits() -> None:
-    waiting = Waiting()
+    waiting = HookQueue()
     for number, name in enumerate(("connecting", "muted", "live", "heard", "unmuted", "asleep")):
         waiting.put(at(number, name))
     assert waiting.oldest_s == 3.0
@@ -102,7 +102,7 @@ def test_a_newer_state_takes_the_place_of_one_that_waits() -> None:
 
 
 def test_when_too_many_wait_the_oldest_goes() -> None:
-    waiting = Waiting()
+    waiting = HookQueue()
     waiting.put(at(0, "live"))
     waiting.outdate(at(1, "muted"))
     assert waiting.oldest_s == 0.0

@@ -1,4 +1,4 @@
-"""What a hook may be run for, and what it is told of it. Pure."""
+"""The events for which hooks run, and what a hook is told about each. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from parleyd.core import events
 from parleyd.core.plain import plain
 from parleyd.core.states import State
 
-# What an agent says or a tool is given may be long; a hook is no transcript.
+# The longest text in an event for a hook; texts of an agent and parameters of a tool may be longer.
 MAX_TEXT_CHARS = 4000
 _MAX_DEPTH = 6
 
@@ -22,7 +22,7 @@ STATES: dict[str, HookName] = {
     State.LIVE.value: "live",
     State.BACKING_OFF.value: "backing_off",
 }
-# Events that are told as they are. Others take a decision: states, `heard`, `muted`.
+# Events that hooks get unchanged. The events for states, `heard` and `muted` are made by HookEvents.
 _NAMES: dict[type[events.Event], HookName] = {
     events.Started: "started",
     events.Woken: "woken",
@@ -48,7 +48,7 @@ _NAMES: dict[type[events.Event], HookName] = {
     events.DeviceBack: "device_back",
     events.Trouble: "trouble",
 }
-# Of these only the newest counts: they tell how something stands.
+# Events that report how something is: only the newest event of each subject matters.
 _STANDS: dict[HookName, str] = {
     **dict.fromkeys(STATES.values(), "state"),
     "utterance_started": "utterance",
@@ -65,10 +65,10 @@ _STANDS: dict[HookName, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Occasion:
-    """state: as hooks call it. conversation_id: of the session, or of the one that has just ended; else empty.
+class HookEvent:
+    """state: by its name in the configuration. conversation_id: of the session, or of the one that just ended, or "".
 
-    more: told beside the event's own fields.
+    more: fields for the hook besides the event's own.
     """
 
     name: HookName
@@ -79,13 +79,13 @@ class Occasion:
     event: events.Event | None = None
     more: dict[str, object] = field(default_factory=dict)
 
-    def supersedes(self, older: Occasion) -> bool:
-        """Who runs for this need not run for the older one any more."""
+    def supersedes(self, older: HookEvent) -> bool:
+        """Returns whether the older one is out of date, because this one reports a newer state of the same thing."""
         subject = _STANDS.get(self.name)
         return subject is not None and _STANDS.get(older.name) == subject
 
     def document(self) -> bytes:
-        """One JSON object in ASCII: escaped, so that nothing in it moves a terminal or ends a line."""
+        """Returns one JSON object in ASCII, so that nothing in it can control a terminal or end a line."""
         told = {} if self.event is None else _fields(self.event)
         told |= {
             "event": self.name,
@@ -98,7 +98,7 @@ class Occasion:
         return json.dumps(told).encode() + b"\n"
 
     def environment(self) -> dict[str, str]:
-        """Words that are safe wherever a script puts them: none of them is free text."""
+        """Returns environment variables that are safe in any script: none of them contains free text."""
         is_plain = re.fullmatch(r"[A-Za-z0-9_-]{1,100}", self.conversation_id)
         return {
             "PARLEYD_EVENT": self.name,
@@ -108,8 +108,8 @@ class Occasion:
         }
 
 
-class Occasions:
-    """Follows the bus: call it with each event, for what hooks are told of it."""
+class HookEvents:
+    """A subscriber of the bus that turns each event into what hooks are told; None: no hook can run for it."""
 
     def __init__(self) -> None:
         self._state: HookName = "asleep"
@@ -117,41 +117,41 @@ class Occasions:
         self._profile = ""
         self._going_live: events.StateChanged | None = None
 
-    def __call__(self, event: events.Event) -> Occasion | None:
+    def __call__(self, event: events.Event) -> HookEvent | None:
         match event:
             case events.StateChanged(after=State.LIVE.value):
-                # Told with the session's id, which comes right after it.
+                # Reported together with the session's id, which follows at once.
                 self._going_live = event
                 return None
             case events.StateChanged(after=after):
                 self._state = STATES[after]
-                occasion = self._occasion(self._state, event)
+                hook_event = self._hook_event(self._state, event)
                 self._conversation_id = ""
-                return occasion
+                return hook_event
             case events.SessionOpened(conversation_id=conversation_id):
                 self._state, self._conversation_id = "live", conversation_id
                 before, self._going_live = self._going_live, None
-                return self._occasion("live", event, {} if before is None else _fields(before))
+                return self._hook_event("live", event, {} if before is None else _fields(before))
             case events.Heard(final=final):
-                return self._occasion("heard", event) if final else None
+                return self._hook_event("heard", event) if final else None
             case events.Muted(on=on):
-                return self._occasion("muted" if on else "unmuted", event)
+                return self._hook_event("muted" if on else "unmuted", event)
             case events.ProfileChanged(profile=profile):
                 self._profile = profile or ""
         name = _NAMES.get(type(event))
-        return None if name is None else self._occasion(name, event)
+        return None if name is None else self._hook_event(name, event)
 
-    def stopped(self, now_s: float) -> Occasion:
-        """The daemon ends."""
-        return Occasion("stopped", now_s, self._state, self._conversation_id, self._profile)
+    def stopped(self, now_s: float) -> HookEvent:
+        """Returns the event for the end of the daemon."""
+        return HookEvent("stopped", now_s, self._state, self._conversation_id, self._profile)
 
-    def _occasion(self, name: HookName, event: events.Event, more: dict[str, object] | None = None) -> Occasion:
-        return Occasion(name, event.at_s, self._state, self._conversation_id, self._profile, event, more or {})
+    def _hook_event(self, name: HookName, event: events.Event, more: dict[str, object] | None = None) -> HookEvent:
+        return HookEvent(name, event.at_s, self._state, self._conversation_id, self._profile, event, more or {})
 
 
 def _fields(event: events.Event) -> dict[str, Any]:
     if isinstance(event, events.ApprovalWanted | events.ConfirmationWanted):
-        # Short enough already, and who is asked is to see all of it.
+        # These are bounded already, and a person who is asked must see the whole call.
         return {one.name: plain(getattr(event, one.name)) for one in fields(event)}
     return {one.name: plain(_bounded(getattr(event, one.name))) for one in fields(event)}
 

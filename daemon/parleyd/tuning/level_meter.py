@@ -30,7 +30,7 @@ def line(level_dbfs: float, bar_dbfs: float, left_s: float, *, is_open: bool) ->
     return f"{max(0.0, left_s):3.0f} s [{''.join(cells)}] {level}{', gate open' if is_open else ''}"
 
 
-class Meter(Listener):
+class LevelMeter(Listener):
     """On a terminal one line that is updated; otherwise a plain line at intervals."""
 
     def __init__(self, out: TextIO, what_to_do: str, seconds: float, detector: Detector, gate: Gate) -> None:

@@ -1,0 +1,424 @@
+"""`parleyd platform`: compares the agent on the ElevenLabs platform with what this device needs, and writes the
+difference."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import difflib
+import json
+import os
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from parleyd.checks.configuration import ConfigError, load_without_agent
+from parleyd.cli.terminal import rows, terminal_width
+from parleyd.config.agent_section import PromptFile
+from parleyd.config.base import Secret
+from parleyd.config.schema import Config
+from parleyd.config.secrets import resolve_key
+from parleyd.core.errors import UserError
+from parleyd.core.text import printable
+from parleyd.host.directories import config_path, state_directory
+from parleyd.host.files import read_file, replace_file
+from parleyd.host.lock import HeldError, Lock
+from parleyd.platform.carry_out import Done, carry_out
+from parleyd.platform.desired import PROMPT, TOOL_IDS, Desired, desired
+from parleyd.platform.failures import EX_CONFIGURATION, EX_LEFT, PlatformError
+from parleyd.platform.fit import ALL, Change, Plan, Written, fit
+from parleyd.platform.folder import Folder
+from parleyd.platform.own_tools import client_tools
+from parleyd.platform.place import Place
+from parleyd.platform.rest import Rest, create_agent
+from parleyd.platform.state import FILE_NAME, State
+from parleyd.platform.tree import MISSING, dotted, put
+
+_MOST_PROMPT_BYTES = 2**20
+# Values that are longer are shown in part; a prompt is shown as a comparison of its lines.
+_MOST_SHOWN_CHARS = 120
+_KEY_PLACES = "{env: NAME}, {file: PATH} or {credential: NAME} below elevenlabs.api_key, or --key-file FILE"
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "platform",
+        description="Compares the agent on the ElevenLabs platform with what the configuration needs and wants of it. "
+        "No audio and no daemon are needed: it runs on a laptop with the device's file as well. See docs/platform.md. "
+        "Exit codes: 0 in step, or applied; 1 a difference or a conflict is left; 69 unreachable; 70 written, and the "
+        "server did not keep it; 77 the key may not; 78 configuration.",
+    )
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    plan = actions.add_parser("plan", help="show what would be changed, and change nothing")
+    _common(plan)
+    plan.set_defaults(run=_plan)
+    apply = actions.add_parser("apply", help="change the agent, after a question")
+    _common(apply)
+    apply.add_argument("--yes", action="store_true", help="do not ask")
+    apply.set_defaults(run=_apply)
+    create = actions.add_parser("create", help="make a new agent that fits this device, and print its id")
+    create.add_argument("name", metavar="NAME", help="the agent's name on the platform")
+    _file_and_key(create)
+    create.add_argument("--write", action="store_true", help="write the id into the configuration file")
+    create.set_defaults(run=_create)
+
+
+def _file_and_key(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-c", "--config", type=Path, default=config_path(), metavar="FILE", help="default: %(default)s")
+    parser.add_argument("--key-file", type=Path, metavar="FILE", help="the key is the first line of this file")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    _file_and_key(parser)
+    parser.add_argument("--agent", metavar="ID", help="another agent than elevenlabs.agent_id")
+    parser.add_argument("--branch", metavar="ID", help="a branch of the agent; default: its main one")
+    parser.add_argument(
+        "--take",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="decide a conflict for the configuration; `all` decides every one; may be given several times",
+    )
+    parser.add_argument(
+        "--prune", action="store_true", help="remove what earlier runs added and nothing asks for any more"
+    )
+    parser.add_argument(
+        "--project", type=Path, metavar="DIR", help="a folder of the official command-line tool instead of the platform"
+    )
+
+
+# ---------------------------------------------------------------- actions
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One agent with all that a plan for it needs."""
+
+    agent_id: str
+    branch: str | None
+    place: Place
+    desired: Desired
+    state: State
+    take: tuple[str, ...]
+    prune: bool
+
+    def plan(self) -> Plan:
+        written = self.state.of(self.agent_id, self.branch)
+        agent, tools = self.place.agent(), self.place.tools()
+        return fit(self.desired, agent, tools, written, take=self.take, prune=self.prune)
+
+
+def _plan(args: argparse.Namespace) -> int:
+    case = _case(args)
+    plan = case.plan()
+    if args.json:
+        _print_json(_facts(case, plan))
+    else:
+        _print_plan(case, plan)
+        if plan.has_work:
+            print("\nNothing was changed. `parleyd platform apply` writes it.")
+    return os.EX_OK if plan.is_in_step else EX_LEFT
+
+
+def _apply(args: argparse.Namespace) -> int:
+    case = _case(args)
+    with _locked(case):
+        plan = case.plan()
+        if not args.json:
+            _print_plan(case, plan)
+        if not plan.has_work:
+            if args.json:
+                _print_json({**_facts(case, plan), "applied": False})
+            return os.EX_OK if plan.is_in_step else EX_LEFT
+        if not args.yes and not _agrees(is_json=args.json):
+            if args.json:
+                _print_json({**_facts(case, plan), "applied": False})
+            return EX_LEFT
+        done = _carry_out(case, plan)
+    if args.json:
+        _print_json({**_facts(case, plan), "applied": True, "version_id": done.version_id})
+    else:
+        _print_done(done, is_folder=args.project is not None)
+    return EX_LEFT if plan.conflicts else os.EX_OK
+
+
+def _create(args: argparse.Namespace) -> int:
+    config = _config(args.config)
+    if config.elevenlabs.agent_id is not None and args.write:
+        text = f"{args.config} already names the agent {config.elevenlabs.agent_id}"
+        raise PlatformError(text, "remove elevenlabs.agent_id first, or leave out --write", EX_CONFIGURATION)
+    wanted = _desired(config)
+    key = _key(config, args.key_file)
+    body: dict[str, Any] = {"name": args.name, "conversation_config": {}, "platform_settings": {}}
+    # All wants at once: a language other than English with the default model would be refused.
+    first = fit(wanted, body, (), Written())
+    for change in first.changes:
+        put(body, change.path, change.new)
+    body["conversation_config"].setdefault("agent", {})
+    agent_id = create_agent(config.elevenlabs.base_url, key, body)
+    case = _Case(
+        agent_id,
+        None,
+        Rest(config.elevenlabs.base_url, key, agent_id, None),
+        wanted,
+        _state(None),
+        # Nobody else has set anything on an agent that did not exist before.
+        (ALL,),
+        prune=False,
+    )
+    try:
+        with _locked(case):
+            _carry_out(case, case.plan())
+    except PlatformError as error:
+        text = f"the agent {agent_id} was made, and then: {error}"
+        hint = f"{error.hint}; then: parleyd platform apply --agent {agent_id}"
+        raise PlatformError(text, hint, error.exit_code) from None
+    is_written = args.write and _write_id(args.config, agent_id)
+    if args.json:
+        _print_json({"agent": agent_id, "name": args.name, "written_to": str(args.config) if is_written else None})
+        return os.EX_OK
+    print(f"The agent {agent_id} was made, and fits this device.")
+    if is_written:
+        print(f"Its id stands in {args.config} now. Next: parleyd doctor")
+    else:
+        print(f"Write into {args.config}:\n\nelevenlabs:\n  agent_id: {agent_id}\n\nThen: parleyd doctor")
+    return os.EX_OK
+
+
+def _carry_out(case: _Case, plan: Plan) -> Done:
+    def store(written: Written) -> None:
+        case.state.store(case.agent_id, case.branch, written)
+
+    written = case.state.of(case.agent_id, case.branch)
+    description = f"parleyd, {socket.gethostname()}"
+    return carry_out(plan, case.desired, case.place, written, description, store)
+
+
+# ---------------------------------------------------------------- what it works with
+
+
+def _case(args: argparse.Namespace) -> _Case:
+    config = _config(args.config)
+    agent_id = args.agent or config.elevenlabs.agent_id
+    place: Place
+    if args.project is not None:
+        folder = Folder(args.project, agent_id)
+        place, agent_id = folder, folder.agent_id
+    else:
+        if agent_id is None:
+            hint = f"set elevenlabs.agent_id in {args.config}, or make an agent: parleyd platform create NAME"
+            raise PlatformError("no agent is named", hint, EX_CONFIGURATION)
+        place = Rest(config.elevenlabs.base_url, _key(config, args.key_file), agent_id, args.branch)
+    state = _state(args.project)
+    return _Case(agent_id, args.branch, place, _desired(config), state, tuple(args.take), args.prune)
+
+
+def _config(path: Path) -> Config:
+    try:
+        return load_without_agent(path).config
+    except ConfigError as error:
+        lines = [str(problem) for problem in error.problems]
+        raise UserError("\nparleyd: ".join(lines), None, os.EX_CONFIG) from None
+
+
+def _desired(config: Config) -> Desired:
+    prompt = config.elevenlabs.agent.prompt
+    return desired(config, client_tools(config.tools), _prompt(prompt) if isinstance(prompt, PromptFile) else prompt)
+
+
+def _prompt(source: PromptFile) -> str:
+    hint = "correct elevenlabs.agent.prompt.file"
+    try:
+        content = read_file(Path(source.file), _MOST_PROMPT_BYTES + 1)
+        if len(content) > _MOST_PROMPT_BYTES:
+            raise PlatformError(f"{source.file} has more than 1 MiB", hint, EX_CONFIGURATION)
+        return content.decode("utf-8-sig").rstrip("\n")
+    except OSError as error:
+        raise PlatformError(f"{source.file} cannot be read: {error.strerror}", hint, EX_CONFIGURATION) from None
+    except UnicodeDecodeError:
+        raise PlatformError(f"{source.file} is not UTF-8 text", hint, EX_CONFIGURATION) from None
+
+
+def _key(config: Config, file: Path | None) -> str:
+    key = resolve_key(config.elevenlabs.api_key if file is None else Secret(file=str(file)))
+    if key is None:
+        raise PlatformError("without a key the platform cannot be asked", f"name it: {_KEY_PLACES}", EX_CONFIGURATION)
+    return key
+
+
+def _state(project: Path | None) -> State:
+    """The record of what was written; that of a folder lies in it, because a team shares it."""
+    if project is not None:
+        return State(project / f".parleyd-{FILE_NAME}")
+    try:
+        return State(state_directory() / FILE_NAME)
+    except OSError as error:
+        text = f"the state directory cannot be used: {error.strerror}"
+        raise PlatformError(text, "run it as the user who owns the configuration", EX_CONFIGURATION) from None
+
+
+@contextlib.contextmanager
+def _locked(case: _Case) -> Iterator[None]:
+    path = case.state.path.with_name(f".{case.state.path.name}.lock")
+    try:
+        lock = Lock(path)
+    except HeldError as error:
+        raise PlatformError(f"another `parleyd platform` is at work ({error})", "wait for it", EX_LEFT) from None
+    except OSError as error:
+        text = f"{path} cannot be made: {error.strerror}"
+        raise PlatformError(text, "make its folder writable", EX_CONFIGURATION) from None
+    try:
+        yield
+    finally:
+        lock.close()
+
+
+def _write_id(path: Path, agent_id: str) -> bool:
+    """Adds the id to the file, and keeps all its other lines."""
+    try:
+        content = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        content = ""
+    except OSError as error:
+        raise PlatformError(
+            f"{path} cannot be read: {error.strerror}", "write the id by hand", EX_CONFIGURATION
+        ) from None
+    lines = content.splitlines(keepends=True)
+    place = next((number for number, line in enumerate(lines) if line.rstrip() == "elevenlabs:"), None)
+    if place is None:
+        tail = "" if not content or content.endswith("\n") else "\n"
+        new = f"{content}{tail}elevenlabs:\n  agent_id: {agent_id}\n"
+    else:
+        follower = next((line for line in lines[place + 1 :] if line.strip() and not line.lstrip().startswith("#")), "")
+        indent = follower[: len(follower) - len(follower.lstrip())] or "  "
+        new = "".join([*lines[: place + 1], f"{indent}agent_id: {agent_id}\n", *lines[place + 1 :]])
+    try:
+        mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
+        replace_file(path, new.encode(), mode)
+    except OSError as error:
+        text = f"{path} cannot be written: {error.strerror}"
+        raise PlatformError(text, f"write it by hand: elevenlabs.agent_id: {agent_id}", EX_CONFIGURATION) from None
+    return True
+
+
+def _agrees(*, is_json: bool) -> bool:
+    if is_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        print("parleyd: nothing was written, because nobody could be asked; --yes writes it", file=sys.stderr)
+        return False
+    try:
+        return input("\nWrite this to the agent? [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
+
+
+# ---------------------------------------------------------------- what people and programs see
+
+
+def _print_plan(case: _Case, plan: Plan) -> None:
+    branch = f", branch {case.branch}" if case.branch else ""
+    if plan.is_in_step:
+        print(f"The agent {case.agent_id}{branch} is in step with the configuration.")
+    else:
+        print(f"The agent {case.agent_id}{branch}:")
+    for change in plan.changes:
+        _print_change(change)
+    for tool in plan.tools:
+        if tool.tool_id is None:
+            _row(f"tools.{tool.name}: is made ({tool.body['description']})", "+ ")
+        for change in tool.changes if tool.tool_id is not None else ():
+            _print_change(change)
+    if plan.attach:
+        _row(f"{dotted(TOOL_IDS)}: gets {', '.join(plan.attach)} (tools)", "+ ")
+    if plan.detach:
+        _row(f"{dotted(TOOL_IDS)}: loses {', '.join(plan.detach)} (--prune)", "- ")
+    for conflict in plan.conflicts:
+        last = "" if conflict.written is MISSING else f"; parleyd wrote {_shown(conflict.written)}"
+        _row(
+            f"{dotted(conflict.path)}: is {_shown(conflict.there)} on the platform, and {conflict.why} wants "
+            f"{_shown(conflict.wanted)}{last}; it stays as it is; --take {dotted(conflict.path)} writes it.",
+            "! ",
+        )
+    for note in plan.notes:
+        _row(f"{note.text}. Hint: {note.hint}", "note: ")
+
+
+def _print_change(change: Change) -> None:
+    if change.path == PROMPT and isinstance(change.old, str) and isinstance(change.new, str):
+        _row(f"{dotted(change.path)} ({change.why}):", "~ ")
+        compared = difflib.unified_diff(change.old.splitlines(), change.new.splitlines(), "now", "then", lineterm="")
+        for line in compared:
+            print(printable(f"    {line}"))
+        return
+    if isinstance(change.new, list):
+        old = change.old if isinstance(change.old, list) else []
+        more = [value for value in change.new if value not in old]
+        less = [value for value in old if value not in change.new]
+        parts = [
+            f"{word} {', '.join(map(_shown, values))}" for word, values in (("gets", more), ("loses", less)) if values
+        ]
+        _row(f"{dotted(change.path)}: {' and '.join(parts)} ({change.why})", "~ ")
+        return
+    _row(f"{dotted(change.path)}: {_shown(change.old)} → {_shown(change.new)} ({change.why})", "~ ")
+
+
+def _row(text: str, lead: str) -> None:
+    for row in rows(printable(text), terminal_width(), lead=lead, indent=" " * len(lead)):
+        print(row)
+
+
+def _shown(value: object) -> str:
+    if value is MISSING:
+        return "nothing"
+    text = value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _MOST_SHOWN_CHARS else f"{text[:_MOST_SHOWN_CHARS]}…"
+
+
+def _print_done(done: Done, *, is_folder: bool) -> None:
+    where = "written into the folder" if is_folder else "written, and read back as it was written"
+    print(f"\nAll of it was {where}.")
+    if done.waiting:
+        print(
+            f"Push the folder with `elevenlabs tools push`, then run this again: {', '.join(done.waiting)} can be "
+            "attached to the agent only then."
+        )
+
+
+def _facts(case: _Case, plan: Plan) -> dict[str, Any]:
+    return {
+        "agent": case.agent_id,
+        "branch": case.branch,
+        "in_step": plan.is_in_step,
+        "changes": [
+            *(_change_facts(change) for change in plan.changes),
+            *(_change_facts(change) for tool in plan.tools for change in tool.changes),
+        ],
+        "attach": list(plan.attach),
+        "detach": list(plan.detach),
+        "conflicts": [
+            {
+                "path": dotted(conflict.path),
+                "wanted": conflict.wanted,
+                "there": _plain(conflict.there),
+                "written": _plain(conflict.written),
+                "why": conflict.why,
+            }
+            for conflict in plan.conflicts
+        ],
+        "notes": [{"text": note.text, "hint": note.hint} for note in plan.notes],
+    }
+
+
+def _change_facts(change: Change) -> dict[str, Any]:
+    return {"path": dotted(change.path), "old": _plain(change.old), "new": change.new, "why": change.why}
+
+
+def _plain(value: object) -> object:
+    return None if value is MISSING else value
+
+
+def _print_json(facts: Mapping[str, Any]) -> None:
+    print(json.dumps(facts, indent=2, ensure_ascii=False))

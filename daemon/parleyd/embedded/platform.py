@@ -1,0 +1,336 @@
+"""The platform around the agent, as far as `parleyd platform` and the official tools use it: agents and client tools
+that can be made, listed and changed over HTTP. Kept in memory. Pure.
+
+It has the habits of the real service that surprise people (official Python SDK 2.78, elevenlabs-python issues 547, 554,
+597 and 640): objects are merged and lists are replaced whole; fields that it does not know vanish without an error; the
+config of a tool is replaced as a whole; a language other than English with an English model is refused without the name
+of the field; lists come in pages; a key lacks a permission by name.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from parleyd.embedded import described
+from parleyd.embedded.settings import AgentSettings
+
+AGENTS, TOOLS = "/v1/convai/agents", "/v1/convai/tools"
+READ, WRITE = "convai_read", "convai_write"
+ENGLISH_MODELS = frozenset(("eleven_flash_v2", "eleven_turbo_v2"))
+_DEFAULT_PAGE, _MOST_PAGE = 30, 100
+_MAX_TOOL_NAME_CHARS = 64
+
+# The fields of an agent that are kept. True: any value, as it is. A "*" stands for names of the user's own.
+_KNOWN: dict[str, Any] = {
+    "name": True,
+    "tags": True,
+    "conversation_config": {
+        "agent": {
+            "first_message": True,
+            "language": True,
+            "disable_first_message_interruptions": True,
+            "dynamic_variables": {"dynamic_variable_placeholders": {"*": True}},
+            "prompt": {
+                "prompt": True,
+                "llm": True,
+                "temperature": True,
+                "max_tokens": True,
+                "tool_ids": True,
+                "built_in_tools": {"*": True},
+                "mcp_server_ids": True,
+                "knowledge_base": True,
+                "timezone": True,
+                "ignore_default_personality": True,
+            },
+        },
+        "asr": {"quality": True, "provider": True, "user_input_audio_format": True, "keywords": True},
+        "tts": {
+            "model_id": True,
+            "voice_id": True,
+            "agent_output_audio_format": True,
+            "stability": True,
+            "speed": True,
+            "similarity_boost": True,
+            "optimize_streaming_latency": True,
+        },
+        "turn": {
+            "turn_timeout": True,
+            "silence_end_call_timeout": True,
+            "turn_eagerness": True,
+            "soft_timeout_config": {"*": True},
+        },
+        "conversation": {
+            "text_only": True,
+            "max_duration_seconds": True,
+            "client_events": True,
+            "file_input": {"enabled": True, "max_files_per_conversation": True},
+        },
+        "language_presets": {"*": True},
+    },
+    "platform_settings": {
+        "auth": {"enable_auth": True, "allowlist": True, "require_origin_header": True},
+        "overrides": {
+            "custom_llm_extra_body": True,
+            "conversation_config_override": {
+                "agent": {"first_message": True, "language": True, "prompt": {"prompt": True, "llm": True}},
+                "tts": {"voice_id": True, "stability": True, "speed": True, "similarity_boost": True},
+                "conversation": {"text_only": True},
+            },
+        },
+        "call_limits": {"agent_concurrency_limit": True, "daily_limit": True, "bursting_enabled": True},
+        "privacy": {"record_voice": True, "retention_days": True},
+    },
+}
+# A new agent as the official template makes it: without transcripts, corrections and calls of tools.
+_NEW_AGENT: dict[str, Any] = {
+    "conversation_config": {
+        "agent": {
+            "first_message": "",
+            "language": "en",
+            "prompt": {"prompt": "", "tool_ids": [], "built_in_tools": {}},
+        },
+        "asr": {"user_input_audio_format": "pcm_16000", "keywords": []},
+        "tts": {"model_id": "eleven_flash_v2", "agent_output_audio_format": "pcm_16000"},
+        "turn": {"turn_eagerness": "normal"},
+        "conversation": {"max_duration_seconds": 600, "client_events": ["audio", "interruption"]},
+        "language_presets": {},
+    },
+    "platform_settings": {
+        "auth": {"enable_auth": False, "allowlist": []},
+        "overrides": {"conversation_config_override": {}, "custom_llm_extra_body": False},
+        "privacy": {"record_voice": True, "retention_days": -1},
+    },
+}
+_CLIENT_TOOL = {
+    "response_timeout_secs": 20,
+    "expects_response": False,
+    "tool_error_handling_mode": "auto",
+    "execution_mode": "immediate",
+}
+
+Answer = tuple[int, Any]
+
+
+class _RefusedError(Exception):
+    def __init__(self, status: int, detail: object) -> None:
+        super().__init__()
+        self.answer: Answer = (status, {"detail": detail})
+
+
+class Platform:
+    """permissions: those of the key; None: all of them."""
+
+    def __init__(self, settings: AgentSettings, permissions: Sequence[str] | None = None) -> None:
+        self._settings = settings
+        self._permissions = permissions
+        self.agents: dict[str, dict[str, Any]] = {}
+        self.tools: dict[str, dict[str, Any]] = {}
+        self._count = 0
+
+    def is_for(self, target: str) -> bool:
+        """Whether the path belongs to agents or tools. target: path and query of a request."""
+        return _place(target) is not None
+
+    def answer(self, method: str, target: str, body: bytes) -> Answer:
+        """(status, content) of a request whose key is right, and for which is_for() holds."""
+        place = _place(target)
+        assert place is not None
+        query = {name: values[-1] for name, values in parse_qs(urlsplit(target).query).items()}
+        try:
+            self._check_permission(READ if method == "GET" else WRITE)
+            serve = self._serve_agents if place[0] == AGENTS else self._serve_tools
+            return serve(method, place[1], query, body)
+        except _RefusedError as refusal:
+            return refusal.answer
+
+    def settings_of(self, agent_id: str) -> AgentSettings:
+        """Those of the server, with what was changed over HTTP."""
+        agent = self.agents.get(agent_id)
+        return self._settings if agent is None else described.as_settings(agent, self._settings)
+
+    def _check_permission(self, name: str) -> None:
+        if self._permissions is not None and name not in self._permissions:
+            message = f"The API key you used is missing the permission {name} to execute this operation."
+            raise _RefusedError(401, {"status": "missing_permissions", "message": message})
+
+    # ---------------------------------------------------------------- agents
+
+    def _serve_agents(self, method: str, name: str, query: Mapping[str, str], body: bytes) -> Answer:
+        if method == "POST" and name == "create":
+            return self._create_agent(_object(body))
+        if method == "GET" and not name:
+            return 200, _page("agents", [_summary(agent) for agent in self.agents.values()], query)
+        agent = self._agent(name)
+        if method == "GET":
+            return 200, agent
+        if method == "PATCH":
+            return self._change_agent(name, agent, _object(body))
+        if method == "DELETE":
+            self.agents.pop(name, None)
+            return 200, {}
+        raise _RefusedError(405, "Method Not Allowed")
+
+    def _create_agent(self, body: dict[str, Any]) -> Answer:
+        if not isinstance(body.get("conversation_config"), dict):
+            raise _RefusedError(422, [{"loc": ["body", "conversation_config"], "msg": "Field required"}])
+        self._count += 1
+        agent_id = f"agent_{self._count:04d}"
+        agent = {"agent_id": agent_id, "name": "New agent", "tags": [], **copy.deepcopy(_NEW_AGENT)}
+        agent = _merged(agent, _known(body, _KNOWN))
+        self._check_agent(agent)
+        self.agents[agent_id] = agent | {"version_id": "agtvrsn_0001"}
+        return 200, {"agent_id": agent_id}
+
+    def _agent(self, agent_id: str) -> dict[str, Any]:
+        if agent_id not in self.agents:
+            if self._settings.agent_id not in (None, agent_id):
+                raise _RefusedError(
+                    404, {"status": "document_not_found", "message": f"Document with id {agent_id} not found."}
+                )
+            # The agent that this server is; it is described by the settings until somebody changes it.
+            return described.as_agent(self._settings, agent_id)
+        return self.agents[agent_id]
+
+    def _change_agent(self, agent_id: str, agent: dict[str, Any], body: dict[str, Any]) -> Answer:
+        changed = _merged(agent, _known(body, _KNOWN))
+        self._check_agent(changed)
+        number = int(str(agent.get("version_id", "agtvrsn_0000")).rpartition("_")[2]) + 1
+        self.agents[agent_id] = changed | {"version_id": f"agtvrsn_{number:04d}"}
+        return 200, self.agents[agent_id]
+
+    def _check_agent(self, agent: Mapping[str, Any]) -> None:
+        config = agent["conversation_config"]
+        language = config.get("agent", {}).get("language") or "en"
+        if language != "en" and config.get("tts", {}).get("model_id") in ENGLISH_MODELS:
+            message = "Non-english Agents must use turbo or flash v2_5."
+            raise _RefusedError(400, {"status": "invalid_agent_config", "message": message})
+        for tool_id in config.get("agent", {}).get("prompt", {}).get("tool_ids") or ():
+            if tool_id not in self.tools:
+                message = f"Document with id {tool_id} not found."
+                raise _RefusedError(404, {"status": "document_not_found", "message": message})
+
+    # ---------------------------------------------------------------- tools
+
+    def _serve_tools(self, method: str, tool_id: str, query: Mapping[str, str], body: bytes) -> Answer:
+        if method == "GET" and not tool_id:
+            items = [self._tool(known) for known in self.tools]
+            if kind := query.get("types"):
+                items = [item for item in items if item["tool_config"]["type"] == kind]
+            if prefix := query.get("search"):
+                items = [item for item in items if item["tool_config"]["name"].startswith(prefix)]
+            return 200, _page("tools", items, query)
+        if method == "POST" and not tool_id:
+            self._count += 1
+            tool_id = f"tool_{self._count:04d}"
+            self.tools[tool_id] = _tool_config(_object(body))
+            return 200, self._tool(tool_id)
+        if tool_id not in self.tools:
+            message = f"Document with id {tool_id} not found."
+            raise _RefusedError(404, {"status": "document_not_found", "message": message})
+        if method == "GET":
+            return 200, self._tool(tool_id)
+        if method == "PATCH":
+            self.tools[tool_id] = _tool_config(_object(body))
+            return 200, self._tool(tool_id)
+        if method == "DELETE":
+            del self.tools[tool_id]
+            return 200, {}
+        raise _RefusedError(405, "Method Not Allowed")
+
+    def _tool(self, tool_id: str) -> dict[str, Any]:
+        return {
+            "id": tool_id,
+            "tool_config": self.tools[tool_id],
+            "access_info": {
+                "is_creator": True,
+                "creator_name": "parleyd",
+                "creator_email": "parleyd@localhost",
+                "role": "admin",
+            },
+            "usage_stats": {"total_calls": 0, "avg_latency_secs": 0.0},
+        }
+
+
+def _place(target: str) -> tuple[str, str] | None:
+    """(root, name) of a path below agents or tools. The base URL may contain a path before it."""
+    path = urlsplit(target).path.rstrip("/")
+    for root in (AGENTS, TOOLS):
+        _, found, after = path.partition(root)
+        if found and (not after or after.startswith("/")):
+            return root, unquote(after.strip("/"))
+    return None
+
+
+def _tool_config(body: Mapping[str, Any]) -> dict[str, Any]:
+    config = body.get("tool_config")
+    if not isinstance(config, dict):
+        raise _RefusedError(422, [{"loc": ["body", "tool_config"], "msg": "Field required"}])
+    for name in ("type", "name", "description"):
+        if not isinstance(config.get(name), str) or not config[name]:
+            raise _RefusedError(422, [{"loc": ["body", "tool_config", name], "msg": "Field required"}])
+    if len(config["name"]) > _MAX_TOOL_NAME_CHARS:
+        raise _RefusedError(422, [{"loc": ["body", "tool_config", "name"], "msg": "String should match the pattern"}])
+    return {**_CLIENT_TOOL, **config} if config["type"] == "client" else dict(config)
+
+
+def _page(key: str, items: Sequence[Any], query: Mapping[str, str]) -> dict[str, Any]:
+    size = query.get("page_size", str(_DEFAULT_PAGE))
+    cursor = query.get("cursor", "0")
+    if not size.isdigit() or not 1 <= int(size) <= _MOST_PAGE or not cursor.isdigit():
+        raise _RefusedError(422, [{"loc": ["query", "page_size"], "msg": "Input should be between 1 and 100"}])
+    begin, end = int(cursor), int(cursor) + int(size)
+    has_more = end < len(items)
+    return {key: list(items[begin:end]), "has_more": has_more, "next_cursor": str(end) if has_more else None}
+
+
+def _summary(agent: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "agent_id": agent["agent_id"],
+        "name": agent["name"],
+        "tags": agent["tags"],
+        "created_at_unix_secs": 0,
+        "access_info": {
+            "is_creator": True,
+            "creator_name": "parleyd",
+            "creator_email": "parleyd@localhost",
+            "role": "admin",
+        },
+        "archived": False,
+    }
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        raise _RefusedError(422, [{"loc": ["body"], "msg": "JSON decode error"}])
+    return content
+
+
+def _known(body: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of the body that the service knows; all else vanishes without an error."""
+    kept = {}
+    for name, value in body.items():
+        inner = known.get(name, known.get("*"))
+        if inner is None:
+            continue
+        if inner is True:
+            kept[name] = value
+        elif isinstance(value, Mapping):
+            kept[name] = _known(value, inner)
+    return kept
+
+
+def _merged(tree: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    merged = copy.deepcopy(dict(tree))
+    for name, value in fields.items():
+        before = merged.get(name)
+        is_object = isinstance(value, Mapping) and (before is None or isinstance(before, dict))
+        merged[name] = _merged(before or {}, value) if is_object else copy.deepcopy(value)
+    return merged

@@ -1,0 +1,283 @@
+"""`parleyd platform` against the embedded agent's platform over HTTP, with the official SDK as a second reader."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from elevenlabs import ElevenLabs
+
+from parleyd.cli.main import main
+from parleyd.embedded.server import LocalAgent
+from parleyd.embedded.settings import AgentSettings
+from parleyd.host.directories import state_directory
+
+KEY = "sk_0123456789"
+LAMP = """
+tools:
+  built_in: []
+  command:
+    lamp:
+      description: Switches the lamp.
+      parameters: {type: object, properties: {on: {type: boolean}}, required: [on]}
+      run: [echo, "{on}"]
+"""
+
+
+@pytest.fixture
+def agent() -> Iterator[LocalAgent]:
+    with LocalAgent(AgentSettings(api_key=KEY, ears="none", client_events=("audio", "vad_score"))) as running:
+        yield running
+
+
+@pytest.fixture
+def file(tmp_path: Path, agent: LocalAgent) -> Path:
+    path = tmp_path / "parleyd.yaml"
+    path.write_text(
+        f"# The kitchen.\nelevenlabs:\n  agent_id: kitchen\n  api_key: {KEY}\n  base_url: {agent.base_url}\n{LAMP}"
+    )
+    return path
+
+
+def facts(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, dict[str, Any]]:
+    capsys.readouterr()
+    code = main(["platform", *map(str, arguments), "--json"])
+    out = capsys.readouterr().out
+    return code, json.loads(out) if out else {}
+
+
+def sdk(agent: LocalAgent) -> ElevenLabs:
+    return ElevenLabs(api_key=KEY, base_url=agent.base_url)
+
+
+def test_apply_fits_the_agent_and_a_second_run_only_reads(
+    agent: LocalAgent, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert facts(capsys, "plan", "-c", file)[0] == 1
+    code, told = facts(capsys, "apply", "--yes", "-c", file)
+    assert (code, told["applied"]) == (0, True)
+    described = sdk(agent).conversational_ai.agents.get("kitchen")
+    conversation = described.conversation_config.conversation
+    assert conversation is not None
+    assert conversation.client_events is not None
+    assert {"vad_score", "audio", "client_tool_call"} <= set(conversation.client_events)
+    (tool,) = sdk(agent).conversational_ai.tools.list().tools
+    assert described.conversation_config.agent is not None
+    assert described.conversation_config.agent.prompt is not None
+    assert described.conversation_config.agent.prompt.tool_ids == [tool.id]
+    version = described.version_id
+    code, told = facts(capsys, "apply", "--yes", "-c", file)
+    assert (code, told["in_step"]) == (0, True)
+    assert sdk(agent).conversational_ai.agents.get("kitchen").version_id == version
+
+
+def test_a_change_in_the_dashboard_is_shown_and_stays(
+    agent: LocalAgent, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file.write_text(file.read_text().replace("elevenlabs:\n", "elevenlabs:\n  agent: {first_message: Mine}\n"))
+    first = "conversation_config.agent.first_message"
+    assert facts(capsys, "apply", "--yes", "-c", file)[0] == 1  # the greeting was there before
+    assert facts(capsys, "apply", "--yes", "--take", first, "-c", file)[0] == 0
+    sdk(agent).conversational_ai.agents.update(
+        "kitchen",
+        conversation_config={"agent": {"first_message": "Theirs"}},
+    )
+    code, told = facts(capsys, "apply", "--yes", "-c", file)
+    assert code == 1
+    assert told["conflicts"] == [
+        {"path": first, "wanted": "Mine", "there": "Theirs", "written": "Mine", "why": "elevenlabs.agent.first_message"}
+    ]
+    assert main(["platform", "plan", "-c", str(file)]) == 1
+    assert f"--take {first} writes it" in capsys.readouterr().out
+
+
+def test_a_conversation_follows_what_was_applied(agent: LocalAgent, file: Path) -> None:
+    assert main(["platform", "apply", "--yes", "-c", str(file)]) == 0
+    changed = agent._api._platform.settings_of("kitchen")
+    assert "client_tool_call" in changed.client_events
+    assert changed.allowed_overrides is not None
+    assert "first_message" in changed.allowed_overrides
+
+
+def test_create_makes_an_agent_that_fits_and_writes_its_id(
+    agent: LocalAgent, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "new.yaml"
+    file.write_text(
+        f"# The kitchen.\nelevenlabs:\n  # Ours.\n  api_key: {KEY}\n  base_url: {agent.base_url}\n"
+        f"  agent: {{language: de, prompt: {{file: {tmp_path / 'prompt.txt'}}}}}\n{LAMP}"
+    )
+    (tmp_path / "prompt.txt").write_text("Du bist eine Küche.\n", encoding="utf-8")
+    code, told = facts(capsys, "create", "Kitchen", "--write", "-c", file)
+    assert code == 0
+    assert file.read_text().splitlines()[:4] == [
+        "# The kitchen.",
+        "elevenlabs:",
+        f"  agent_id: {told['agent']}",
+        "  # Ours.",
+    ]
+    assert facts(capsys, "plan", "-c", file)[0] == 0
+    described = sdk(agent).conversational_ai.agents.get(told["agent"])
+    assert described.name == "Kitchen"
+    assert described.conversation_config.agent is not None
+    assert described.conversation_config.tts is not None
+    assert described.conversation_config.agent.language == "de"
+    assert described.conversation_config.tts.model_id == "eleven_flash_v2_5"
+    assert described.conversation_config.agent.prompt is not None
+    assert described.conversation_config.agent.prompt.prompt == "Du bist eine Küche."
+
+
+@pytest.mark.usefixtures("agent")
+def test_a_field_that_the_server_does_not_know_is_told(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = file.read_text().replace(
+        "elevenlabs:\n", "elevenlabs:\n  agent: {extra: {conversation_config: {trun: 1}}}\n"
+    )
+    file.write_text(text)
+    assert main(["platform", "apply", "--yes", "-c", str(file)]) == 70
+    assert "did not keep conversation_config.trun" in capsys.readouterr().err
+
+
+def test_what_was_written_before_a_kill_is_found_again(
+    agent: LocalAgent, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A real process is ended by SIGKILL between the new tool and the change of the agent."""
+    program = (
+        "import os, signal, sys\n"
+        "from parleyd.platform.rest import Rest\n"
+        "Rest.patch_agent = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "from parleyd.cli.main import main\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    killed = subprocess.run(
+        [sys.executable, "-c", program, "platform", "apply", "--yes", "-c", str(file)], capture_output=True, check=False
+    )
+    assert killed.returncode == -9
+    assert len(sdk(agent).conversational_ai.tools.list().tools) == 1
+    # Not even the record has survived.
+    (state_directory() / "platform.json").unlink()
+    assert facts(capsys, "apply", "--yes", "-c", file)[0] == 0
+    assert len(sdk(agent).conversational_ai.tools.list().tools) == 1
+    assert facts(capsys, "plan", "-c", file)[0] == 0
+
+
+def test_tools_are_found_on_every_page(agent: LocalAgent, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(130):
+        config = {"type": "client", "name": f"other{number}", "description": "-"}
+        sdk(agent).conversational_ai.tools.create(request={"tool_config": config})
+    assert facts(capsys, "apply", "--yes", "-c", file)[0] == 0
+    agent._api._platform.agents["kitchen"]["conversation_config"]["agent"]["prompt"]["tool_ids"] = []
+    (state_directory() / "platform.json").unlink()
+    assert facts(capsys, "apply", "--yes", "-c", file)[0] == 0
+    names = [config["name"] for config in agent._api._platform.tools.values()]
+    assert names.count("lamp") == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "words"),
+    [
+        ({"api_key": "sk_another_1"}, 77, "the key may not be used"),
+        ({"key_permissions": ("convai_read",)}, 77, "lacks the permission convai_write"),
+        ({"agent_id": "garage"}, 78, "the agent kitchen does not exist"),
+    ],
+)
+def test_refusals_have_their_exit_codes(
+    change: dict[str, Any], code: int, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = msgspec.structs.replace(AgentSettings(api_key=KEY, ears="none", client_events=("audio",)), **change)
+    with LocalAgent(settings) as agent:
+        file = tmp_path / "parleyd.yaml"
+        file.write_text(f"elevenlabs: {{agent_id: kitchen, api_key: {KEY}, base_url: {agent.base_url}}}\n")
+        assert main(["platform", "apply", "--yes", "-c", str(file)]) == code
+    said = capsys.readouterr()
+    assert words in said.err
+    assert KEY not in said.err + said.out
+
+
+def test_nobody_at_the_address_is_69(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with LocalAgent(AgentSettings(ears="none")) as agent:
+        url = agent.base_url
+    file = tmp_path / "parleyd.yaml"
+    file.write_text(f"elevenlabs: {{agent_id: kitchen, api_key: {KEY}, base_url: {url}}}\n")
+    assert main(["platform", "plan", "-c", str(file)]) == 69
+    assert "nothing listens" in capsys.readouterr().err
+
+
+def test_without_a_terminal_nothing_is_written_unasked(
+    agent: LocalAgent, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["platform", "apply", "-c", str(file)]) == 1
+    assert "--yes writes it" in capsys.readouterr().err
+    assert not agent._api._platform.agents
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("elevenlabs: {api_key: sk_1234}\n", "no agent is named"),
+        ("elevenlabs: {agent_id: kitchen}\n", "without a key"),
+        ("elevenlabs: {agent_id: kitchen, api_key: sk_1, agent: {langage: de}}\n", "did you mean language?"),
+        ("elevenlabs: {agent_id: kitchen, agent: {prompt: {file: /nowhere}}, api_key: sk_1}\n", "/nowhere cannot be"),
+    ],
+)
+def test_a_configuration_that_cannot_work_is_78(
+    text: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "parleyd.yaml"
+    file.write_text(text)
+    assert main(["platform", "plan", "-c", str(file)]) == os.EX_CONFIG
+    assert words in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------- a folder of the official tool
+
+
+def test_a_folder_is_planned_written_and_waits_for_the_push(
+    tmp_path: Path, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = tmp_path / "project"
+    (project / "agent_configs").mkdir(parents=True)
+    config = project / "agent_configs" / "Kitchen.json"
+    config.write_text(json.dumps({"name": "Kitchen", "conversation_config": {"theirs": 1}, "platform_settings": {}}))
+    entry = {"config": "agent_configs/Kitchen.json", "id": "kitchen"}
+    (project / "agents.json").write_text(json.dumps({"agents": [entry]}))
+    assert facts(capsys, "plan", "-c", file, "--project", project)[0] == 1
+    assert main(["platform", "apply", "--yes", "-c", str(file), "--project", str(project)]) == 0
+    assert "elevenlabs tools push" in capsys.readouterr().out
+    written = json.loads(config.read_text())
+    assert written["conversation_config"]["theirs"] == 1
+    assert "client_tool_call" in written["conversation_config"]["conversation"]["client_events"]
+    listed = json.loads((project / "tools.json").read_text())
+    assert listed == {"tools": [{"type": "client", "config": "tool_configs/lamp.json"}]}
+    # The push gives the tool its id; then it is attached.
+    listed["tools"][0]["id"] = "tool_1"
+    (project / "tools.json").write_text(json.dumps(listed))
+    assert facts(capsys, "apply", "--yes", "-c", file, "--project", project)[0] == 0
+    assert json.loads(config.read_text())["conversation_config"]["agent"]["prompt"]["tool_ids"] == ["tool_1"]
+    assert facts(capsys, "plan", "-c", file, "--project", project)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "agents.json cannot be read"),
+        ("{", "is not JSON, line 1"),
+        ('{"agents": []}', "has no agent kitchen"),
+        ('{"agents": [{"config": "../../etc/passwd", "id": "kitchen"}]}', "a file outside itself"),
+    ],
+)
+def test_a_folder_that_cannot_be_used_is_told(
+    content: str | None, words: str, tmp_path: Path, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    if content is not None:
+        (project / "agents.json").write_text(content)
+    assert main(["platform", "plan", "-c", str(file), "--project", str(project)]) == 78
+    assert words in capsys.readouterr().err
