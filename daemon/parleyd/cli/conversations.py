@@ -36,7 +36,6 @@ _SINCE_HINT = "use such as 90m, 2h, 3d, today, 2026-11-21 or 2026-11-21T18:00"
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "conversations",
-        help="show what the platform knows of past conversations: cost, ending, and why an answer was slow",
         description="Without ID: lists the conversations of the agent on the ElevenLabs platform, the newest first, "
         "with their cost and ending. With ID: shows its turns, and the parts of each answer's delay: recogniser, "
         "language model, voice, and the network, if this device has a transcript of it. See docs/platform.md.",
