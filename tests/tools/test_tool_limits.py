@@ -9,7 +9,7 @@ import pytest
 from parleyd.agents.agent import ToolCall
 from parleyd.config.tool_sections import Tools
 from parleyd.core import events
-from parleyd.tools.device_tools import DeviceTools, Host
+from parleyd.tools.device_tools import DaemonActions, DeviceTools
 from parleyd.tools.limits import MINUTE_S, Limits
 from parleyd.tools.result import Fault, Result, ToolError, failed
 
@@ -55,7 +55,7 @@ def test_so_often_in_a_session() -> None:
     ],
 )
 def test_the_limits_of_the_configuration_hold_for_each_tool_of_a_device(limits: Tools, words: str) -> None:
-    host = Host(lambda _volume: None, lambda _on: None, lambda: None, dict, lambda _text: None)
+    host = DaemonActions(lambda _volume: None, lambda _on: None, lambda: None, dict, lambda _text: None)
     tools = DeviceTools(limits, host, events.Bus(), None)
     results: queue.SimpleQueue[Result] = queue.SimpleQueue()
 
