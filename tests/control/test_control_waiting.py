@@ -209,8 +209,8 @@ def test_of_two_who_start_over_a_dead_socket_one_gets_the_place(tmp_path: Path) 
             path.unlink(missing_ok=True)
             dead.bind(str(path))
         begin = threading.Barrier(2)
-        got: list[object] = []
-        refused: list[object] = []
+        got: list[Any] = []
+        refused: list[str] = []
 
         def start(begin: threading.Barrier = begin, got: list[Any] = got, refused: list[str] = refused) -> None:
             begin.wait()

@@ -116,7 +116,7 @@ def utterances_in(stream: bytes) -> list[tuple[int, bytes]]:
     frames = np.frombuffer(stream[: len(stream) // FRAME_BYTES * FRAME_BYTES], "<i2").reshape(-1, FRAME_BYTES // 2)
     found: list[tuple[int, bytes]] = []
     start: int | None = None
-    for number, alive in enumerate([*frames.any(axis=1).tolist(), False]):
+    for number, alive in enumerate([*(bool(frame.any()) for frame in frames), False]):
         if alive and start is None:
             start = number
         elif not alive and start is not None:
