@@ -467,6 +467,15 @@ def test_a_sample_that_the_resampler_holds_back_comes_out_at_the_end(rig: Rig) -
     assert rig.heard()[-1].finished
 
 
+def test_an_earcon_that_replaces_another_begins_after_its_fade(rig: Rig) -> None:
+    rig.mix.play_earcon("muted", rig.now_s, after_voice=False)
+    rig.take(1)
+    rig.mix.play_earcon("muted", rig.now_s, after_voice=False)
+    heard = rig.take(20)
+    assert len(set(heard[:480])) > 2
+    assert np.count_nonzero(heard == 500) >= 4_800
+
+
 def test_half_a_sample_of_an_announcement_waits_for_its_other_half(rig: Rig) -> None:
     track = rig.mix.announcement
     track.begin(FMT)

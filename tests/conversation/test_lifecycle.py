@@ -808,3 +808,11 @@ def test_a_reload_opens_no_session_that_is_refused() -> None:
     life.facts.refused_of_its_own = None
     life.run(life.lifecycle.reconfigure(config("always"), life.now_s, life.facts))
     assert life.state is State.CONNECTING
+
+
+def test_in_the_mode_always_what_is_too_old_is_given_up_and_the_line_is_tried_on() -> None:
+    life = backing_off(config("always"))
+    life.facts.kept_from_s = life.facts.kept_until_s = life.now_s
+    life.look(life.config.session.keep_utterance_s + 1)
+    assert life.of(GiveUpSpeech)
+    assert life.state is not State.ASLEEP

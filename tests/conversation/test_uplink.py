@@ -737,9 +737,8 @@ def test_a_loss_that_goes_on_is_told_every_half_minute() -> None:
 
 def test_one_utterance_after_the_other_makes_room() -> None:
     line = uplink(capacity_ms=300)
-    for second in range(3):
+    for second in (0, 10, 20):
         line.talk_started(float(second))
         push(line, range(second * 50, second * 50 + 10), speech=True)
         line.talk_stopped(second + 0.2)
-    assert line.kept_from_s == 2.0
     assert line.begin() == 200
