@@ -44,6 +44,7 @@ from parleyd.embedded.voice import Voice  # noqa: E402
 
 RATE_HZ = 16_000
 NOISE_DBFS = -62.0
+MINUTES = 120  # of noise: longer than any run
 ECHO_MS = 20
 # How long each state lasts before it is measured: openings, first frames, the canceller's first seconds; and until the
 # speaker is closed because nothing sounds (10 s).
@@ -315,8 +316,8 @@ def main() -> None:
     card = vcard.VirtualCard()
     try:
         bench = Bench(card, args.seconds, set(args.only), args.before)
-        noise = np.random.default_rng(1).normal(0.0, 32768.0 * 10 ** (NOISE_DBFS / 20), RATE_HZ * 3600)
-        room = card.play(np.rint(noise).astype("<i2").tobytes(), rate_hz=RATE_HZ, latency_ms=2000)
+        noise = np.random.default_rng(1).normal(0.0, 32768.0 * 10 ** (NOISE_DBFS / 20), RATE_HZ * 60)
+        room = card.play(np.rint(noise).astype("<i2").tobytes() * MINUTES, rate_hz=RATE_HZ, latency_ms=2000)
         for number in range(args.rounds):
             bench.round()
             print(f"round {number + 1} of {args.rounds}", file=sys.stderr)

@@ -204,15 +204,15 @@ def test_what_is_cleared_while_it_is_made_is_over(speaker: Speaker) -> None:
     assert not track.left(speaker.now_s + 1)
     track.begin(FMT)
     track.feed(low(0.2, 3000))
-    later = speaker.mix.work()
-    assert later is not None
+    second = speaker.mix.work()
+    assert second is not None
     track.clear()
     track.begin(FMT)
     track.feed(low(0.1, 2000))
     track.end()
     speaker.opened(48_000)
-    later.run()
-    speaker.mix.finish(later)
+    second.run()
+    speaker.mix.finish(second)
     played = speaker.pull(20)
     assert 2000 in played
     assert 3000 not in played

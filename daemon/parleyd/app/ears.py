@@ -228,7 +228,9 @@ class Ears:
         if verdict.opened and asleep and not called:
             # Remaining sound belongs to a conversation that is over.
             self._outbox.forget()
-        is_quiet = not (self._gate.open or self._gate.is_attentive or self._echo.speaker_sounds)
+        # After the gate has closed, speech still comes out of it for the length of the pre-roll.
+        is_busy = self._gate.open or self._gate.is_attentive or self._last_was_speech
+        is_quiet = not (is_busy or self._echo.speaker_sounds)
         self._quiet_frames = self._quiet_frames + 1 if is_quiet else 0
         if deaf and not called:
             # The agent gets zeros, except for the speech that wakes it now.
