@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import base64
-import io
+import os
 from pathlib import Path
 
 import pytest
 from realtime_plays import QUESTION, STORY, config, daemon, embedded, scripted
 
-from parleyd.agents.provider import Attachment
 from parleyd.config.openai_section import Transcription
 from parleyd.config.schema import BargeIn, Session, Wake
 from parleyd.core import events
@@ -108,11 +107,14 @@ def test_a_typed_text_interrupts_and_has_an_answer_of_its_own() -> None:
         assert record.deviations == []
 
 
-def test_a_picture_goes_inline() -> None:
+def test_a_picture_goes_inline(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(PNG)
     with embedded() as agent, daemon(config(agent, wake=Wake(mode="manual"))) as one:
         one.service.wake()
         one.expect(events.SessionOpened)
-        one.service.send_file(Attachment("a.png", "image/png", len(PNG), io.BytesIO(PNG).read), "What is this?")
+        one.expect(events.AnswerEnded)
+        one.service.send_file(os.open(tmp_path / "a.png", os.O_RDONLY), "a.png", "What is this?")
+        one.expect(events.FileSent)
         one.expect(events.AnswerEnded)
         [*_, item] = agent.wait_connection().events_of("conversation.item.create")
         kinds = [part["type"] for part in item["item"]["content"]]

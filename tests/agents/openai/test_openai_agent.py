@@ -22,7 +22,7 @@ from parleyd.agents.provider import Attachment, Interrupts, SessionWish, UploadE
 from parleyd.config.base import Secret
 from parleyd.config.openai_section import InstructionsFile, McpServer, OpenAI, TurnDetection
 from parleyd.config.schema import Config
-from parleyd.config.variable_sections import Variable
+from parleyd.config.variable_sections import Scalar, Variable
 from parleyd.core.endings import DialError, EndingKind
 from parleyd.core.findings import Finding, Severity
 
@@ -82,7 +82,7 @@ def test_instructions_with_the_values_of_variables(tmp_path: Path) -> None:
     file, value = tmp_path / "who.txt", tmp_path / "weather"
     file.write_text("You live with {{ name }}. It is {{weather}}. {{unset}}", encoding="utf-8")
     value.write_text("dry\n", encoding="utf-8")
-    variables = {"name": "Ada", "weather": Variable(file=str(value)), "unset": Variable(file=str(tmp_path / "none"))}
+    variables: dict[str, Scalar | Variable] = {"name": "Ada", "weather": Variable(file=str(value)), "unset": Variable(file=str(tmp_path / "none"))}
     agent = OpenAIAgent(OpenAI(instructions=InstructionsFile(file=str(file)), dynamic_variables=variables), None)
     assert opening(agent)["instructions"] == "You live with Ada. It is dry. (unknown)"
     file.write_text("You are {{name}}.", encoding="utf-8")
