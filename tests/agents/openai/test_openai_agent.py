@@ -82,7 +82,11 @@ def test_instructions_with_the_values_of_variables(tmp_path: Path) -> None:
     file, value = tmp_path / "who.txt", tmp_path / "weather"
     file.write_text("You live with {{ name }}. It is {{weather}}. {{unset}}", encoding="utf-8")
     value.write_text("dry\n", encoding="utf-8")
-    variables: dict[str, Scalar | Variable] = {"name": "Ada", "weather": Variable(file=str(value)), "unset": Variable(file=str(tmp_path / "none"))}
+    variables: dict[str, Scalar | Variable] = {
+        "name": "Ada",
+        "weather": Variable(file=str(value)),
+        "unset": Variable(file=str(tmp_path / "none")),
+    }
     agent = OpenAIAgent(OpenAI(instructions=InstructionsFile(file=str(file)), dynamic_variables=variables), None)
     assert opening(agent)["instructions"] == "You live with Ada. It is dry. (unknown)"
     file.write_text("You are {{name}}.", encoding="utf-8")
