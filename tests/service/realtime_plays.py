@@ -12,6 +12,7 @@ import msgspec
 from harness import Daemon
 
 from parleyd.agents.openai.agent import OpenAIAgent
+from parleyd.agents.speech import Speech
 from parleyd.audio.devices.device import OutputDevice
 from parleyd.config.openai_section import OpenAI
 from parleyd.config.schema import Config, Reconnect, Session
@@ -62,9 +63,10 @@ def daemon(
     key: str | None = "k",
     speaker: OutputDevice | None = None,
     state_directory: Path | None = None,
+    speech: Speech | None = None,
 ) -> Daemon:
     agent = OpenAIAgent(settings.openai, key)
-    return Daemon(settings, speaker, state_directory=state_directory, agent=agent)
+    return Daemon(settings, speaker, state_directory=state_directory, speech=speech, agent=agent)
 
 
 def scripted(*steps: str, agent: str = "", more: str = "") -> str:

@@ -112,7 +112,9 @@ def test_a_picture_goes_inline(tmp_path: Path) -> None:
     with embedded() as agent, daemon(config(agent, wake=Wake(mode="manual"))) as one:
         one.service.wake()
         one.expect(events.SessionOpened)
+        one.expect(events.AnswerEnded)
         one.service.send_file(os.open(tmp_path / "a.png", os.O_RDONLY), "a.png", "What is this?")
+        one.expect(events.FileSent)
         one.expect(events.AnswerEnded)
         [*_, item] = agent.wait_connection().events_of("conversation.item.create")
         kinds = [part["type"] for part in item["item"]["content"]]

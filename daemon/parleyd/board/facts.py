@@ -1,4 +1,4 @@
-"""What kind of machine this is: its name, its processor's temperature, and how its packages were built."""
+"""The kind of this machine: its name, its processor's temperature, and how its packages were built."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
-# What has machine code in it, by the names under which it may be installed.
+# The packages with machine code, by the names under which they may be installed.
 PACKAGES = ("numpy", "pyaudio", "webrtcvad-wheels", "samplerate", "msgspec", "systemd-python", "pywebrtc-audio")
 
 
@@ -34,7 +34,7 @@ def system(root: Path = Path("/")) -> str:
 
 
 def temperature_c(root: Path = Path("/")) -> float | None:
-    """Of the warmest zone that the kernel knows; None if it knows none, as in a virtual machine."""
+    """The temperature of the warmest zone that the kernel knows; None if it knows none, as in a virtual machine."""
     found = []
     for path in (root / "sys/class/thermal").glob("thermal_zone*/temp"):
         # A zone without a sensor answers with an error.

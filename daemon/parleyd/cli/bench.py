@@ -104,7 +104,7 @@ def _say(args: argparse.Namespace, words: str) -> None:
 
 
 def _audio(path: Path) -> Audio:
-    """Of the configuration; the defaults where there is none. Raises UserError."""
+    """The sound devices of the configuration; the defaults where there is none. Raises UserError."""
     if not path.exists() and path == config_path():
         return Audio()
     try:
@@ -119,7 +119,7 @@ def _audio(path: Path) -> Audio:
 
 @contextlib.contextmanager
 def _daemon(audio: Audio) -> Iterator[tuple[subprocess.Popen[bytes], Path, float]]:
-    """→ the process, its control socket, and how long it took to be READY. Raises UserError."""
+    """Yields the process, its control socket, and how long it took to be READY. Raises UserError."""
     with tempfile.TemporaryDirectory(prefix="parleyd-bench-") as name, socket.socket(socket.AF_UNIX, 2) as told:
         folder = Path(name)
         told.bind(str(folder / "notify"))
@@ -158,7 +158,7 @@ def _await_ready(told: socket.socket, process: subprocess.Popen[bytes]) -> None:
 
 
 def _wake(client: Client) -> float:
-    """→ ms from the order to the open session. Raises UserError."""
+    """Returns the ms from the order to the open session. Raises UserError."""
     client.ask("wake")
     until_s = time.monotonic() + LIVE_S
     while time.monotonic() < until_s:

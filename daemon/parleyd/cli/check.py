@@ -102,7 +102,8 @@ def summary(config: Config) -> str:
             kind, place = next((kind, place) for kind, place in masked(key).items() if place is not None)
             words.append(f"key from {kind} {place}")
         else:
-            words.append("no key (a public agent)" if key is None else "key from this file")
+            none = "no key (a public agent)" if config.provider == "elevenlabs" else "no key"
+            words.append(none if key is None else "key from this file")
     if config.audio.mode == "off":
         words.append("no sound")
     else:

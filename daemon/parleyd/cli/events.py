@@ -113,7 +113,7 @@ def sentence(event: dict[str, Any]) -> str:
             return f"the file {name} did not reach the agent: {text}; {hint}"
         case {"event": "budget_near", "period": period, "left_money": float(left_money), "currency": currency}:
             return f"{left_money:.2f} {currency} are left of this {period}'s budget"
-        case {"event": "budget_near", "period": period, "left_s": left_s}:
+        case {"event": "budget_near", "period": period, "left_s": int() | float() as left_s}:
             return f"{left_s / 60:.0f} min are left of this {period}'s budget"
         case {"event": "budget_spent", "reason": reason, "hint": hint}:
             return f"{reason}; {hint}"

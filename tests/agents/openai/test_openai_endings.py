@@ -108,7 +108,7 @@ def test_http_answers(status: int, code: str | None, kind: EndingKind, word: str
     ending = judge_http(status, body)
     assert ending.kind is kind
     assert word in ending.reason
-    assert "It is so." in ending.reason
+    assert "It is so" in ending.reason
     assert ending.hint or kind is not FINAL
 
 

@@ -131,7 +131,7 @@ def _ending(verdict: tuple[EndingKind, str, str | None], code: int | None, words
 
 
 def _quoting(say: str, words: str) -> str:
-    line = one_line(words)[:_MAX_QUOTED_CHARS].strip()
+    line = one_line(words)[:_MAX_QUOTED_CHARS].strip().rstrip(".")
     return f"{say}: {line}" if line else say
 
 

@@ -82,6 +82,8 @@ def _no_answer(problem: Exception, where: str, timeout_s: float) -> Ending:
     check = "check the network and openai.base_url"
     if isinstance(problem, ValueError) and not isinstance(problem, UnicodeError | ssl.SSLError):
         return Ending(EndingKind.RETRY, f"{where} cannot be asked", check)
+    if isinstance(problem, http.client.IncompleteRead):
+        return Ending(EndingKind.RETRY, f"the line to {where} was lost", check)
     found = unreachable.trouble(problem, where)
     reason = f"{where} did not answer within {timeout_s:g} s" if type(problem) is TimeoutError else found.reason
     kind = EndingKind.FINAL if found.is_lasting else EndingKind.RETRY
