@@ -6,10 +6,9 @@ import re
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
-from parleyd.agents.openai import instructions, session_settings
 from parleyd.checks import agent_rules
-from parleyd.config import signs
-from parleyd.config.openai_section import MODEL, OpenAI
+from parleyd.config import openai_instructions, signs
+from parleyd.config.openai_section import MODEL, OpenAI, is_openai
 from parleyd.config.problem import KeyProblem
 from parleyd.config.schema import Config
 
@@ -51,7 +50,7 @@ def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[KeyProb
         yield from _turn_detection(section)
     if settled("transcription") and section.transcription.model is not None:
         named = section.transcription.model
-        if session_settings.is_openai(section) and _ENDING_TRANSCRIPTION.fullmatch(named):
+        if is_openai(section) and _ENDING_TRANSCRIPTION.fullmatch(named):
             text = f"{named} stops on 2027-02-26"
             yield KeyProblem(f"{KEY}.transcription.model", text, "write gpt-transcribe, or remove it", is_warning=True)
     truncation = section.truncation
@@ -68,7 +67,7 @@ def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[KeyProb
 def _base_url(config: OpenAI) -> Iterator[KeyProblem]:
     key = f"{KEY}.base_url"
     yield from agent_rules.base_url(key, config.base_url, "https://api.openai.com/v1", _ADDED)
-    if session_settings.is_openai(config) and urlsplit(config.base_url).path.rstrip("/") != "/v1":
+    if is_openai(config) and urlsplit(config.base_url).path.rstrip("/") != "/v1":
         yield KeyProblem(key, "OpenAI's path is /v1", "write https://api.openai.com/v1")
 
 
@@ -81,7 +80,7 @@ def _model(config: OpenAI) -> Iterator[KeyProblem]:
     elif _LIVE.match(named):
         text = "this model has a protocol of its own, which parleyd does not speak"
         yield KeyProblem(key, text, f"write {MODEL}")
-    elif session_settings.is_openai(config) and named in _ENDING:
+    elif is_openai(config) and named in _ENDING:
         newer = "gpt-realtime-2.1-mini" if "mini" in named else "gpt-realtime-2.1"
         yield KeyProblem(key, f"{named} stops on {_ENDING[named]}", f"write {newer}", is_warning=True)
 
@@ -89,14 +88,14 @@ def _model(config: OpenAI) -> Iterator[KeyProblem]:
 def _instructions(config: OpenAI) -> Iterator[KeyProblem]:
     key = f"{KEY}.instructions"
     try:
-        text = instructions.read(config)
-    except instructions.InstructionsError as problem:
+        text = openai_instructions.read(config)
+    except openai_instructions.InstructionsError as problem:
         # The file may be for the daemon's user alone.
         is_elsewhere = not isinstance(config.instructions, str) and "cannot be read: Permission" in str(problem)
         yield KeyProblem(key, str(problem), problem.hint, is_warning=is_elsewhere)
         return
     for where, words in ((key, text), (f"{KEY}.greeting", config.greeting or "")):
-        for name in instructions.placeholders(words):
+        for name in openai_instructions.placeholders(words):
             if name not in config.dynamic_variables:
                 problem_text = f"nothing is known for the placeholder {{{{{name}}}}}"
                 yield KeyProblem(where, problem_text, f"set {KEY}.dynamic_variables.{name}, or correct the name")

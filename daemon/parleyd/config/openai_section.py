@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from msgspec import Meta, field
 
@@ -185,3 +186,8 @@ class OpenAI(Section, frozen=True):
 
     def __repr__(self) -> str:
         return f"OpenAI({masked(self)})"
+
+
+def is_openai(config: OpenAI) -> bool:
+    """Whether the server is OpenAI's own."""
+    return urlsplit(config.base_url).hostname == OPENAI_HOST

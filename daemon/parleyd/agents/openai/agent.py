@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from parleyd.agents.commands import Prepared
 from parleyd.agents.events import AgentError
-from parleyd.agents.openai import address, checks, images, instructions, session_settings
+from parleyd.agents.openai import address, checks, images, session_settings
 from parleyd.agents.openai.codec import OpenAICodec
 from parleyd.agents.openai.endings import judge_close, judge_http
 from parleyd.agents.provider import (
@@ -21,6 +21,7 @@ from parleyd.agents.provider import (
     SessionWish,
 )
 from parleyd.agents.variables import Variables
+from parleyd.config import openai_instructions
 from parleyd.config.openai_section import OpenAI
 from parleyd.config.schema import Config
 from parleyd.config.secrets import resolve_key
@@ -49,8 +50,8 @@ class OpenAIAgent:
         }
         self._secrets = tuple(secret for secret in (api_key, *self._tokens.values()) if secret)
         try:
-            self._instructions = instructions.read(config)
-        except instructions.InstructionsError as problem:
+            self._instructions = openai_instructions.read(config)
+        except openai_instructions.InstructionsError as problem:
             raise ValueError(f"{_INSTRUCTIONS}: {problem}; {problem.hint}") from None
 
     def __repr__(self) -> str:
@@ -64,8 +65,8 @@ class OpenAIAgent:
     def dial(self, timeout_s: float) -> Address:
         self._variables.refresh()
         try:
-            self._instructions = instructions.read(self._config)
-        except instructions.InstructionsError as problem:
+            self._instructions = openai_instructions.read(self._config)
+        except openai_instructions.InstructionsError as problem:
             raise DialError(Ending(EndingKind.FINAL, f"{_INSTRUCTIONS}: {problem}", problem.hint)) from None
         return address.session_address(self._config, self._api_key)
 
@@ -75,8 +76,8 @@ class OpenAIAgent:
         return OpenAICodec(
             self._config,
             wish,
-            instructions=instructions.render(self._instructions, values),
-            greeting=instructions.render(self._config.greeting or session_settings.GREETING, values),
+            instructions=openai_instructions.render(self._instructions, values),
+            greeting=openai_instructions.render(self._config.greeting or session_settings.GREETING, values),
             tokens=self._tokens,
             secrets=self._secrets,
             # A clock that is not set says nothing about the session's end.

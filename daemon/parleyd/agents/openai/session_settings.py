@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
 from parleyd.agents.openai import client_messages as client
 from parleyd.agents.provider import Interrupts, SessionWish, ToolSpec
 from parleyd.audio.pcm import AudioFormat
-from parleyd.config.openai_section import MODEL, OPENAI_HOST, TRANSCRIPTION_MODEL, McpServer, OpenAI
+from parleyd.config.openai_section import MODEL, TRANSCRIPTION_MODEL, McpServer, OpenAI, is_openai
 
 # The formats by the names in the configuration: as the protocol names them, and what they are.
 _WIRE_FORMATS = {
@@ -28,11 +27,6 @@ FORMATS = {"pcm": PCM, "pcmu": AudioFormat("ulaw", 8_000), "pcma": AudioFormat("
 
 GREETING = "Begin the conversation: greet the person in one short sentence, and offer your help."
 _LANGUAGE = "The person speaks the language with the code {code}. Answer in that language."
-
-
-def is_openai(config: OpenAI) -> bool:
-    """Whether the server is OpenAI's own."""
-    return urlsplit(config.base_url).hostname == OPENAI_HOST
 
 
 def model(config: OpenAI) -> str | None:
