@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+
 from parleyd.audio.gate.gate import Passed, Verdict
 from parleyd.audio.pcm import FRAME_MS, Frame
 from parleyd.conversation.session.outbox import MOST_CONTROL, Outbox, Pause
-from parleyd.conversation.session.uplink import TOO_MUCH, Loss, Uplink
+from parleyd.conversation.session.uplink import DROP_TAIL_MS, TOO_MUCH, Loss, Uplink
 
 FRAME_S = FRAME_MS / 1000
 # The zeros with which a session begins: as long as the pre-roll.
@@ -61,6 +63,29 @@ def test_the_end_of_a_turn_is_told_behind_all_of_its_sound_and_once() -> None:
     turn(outbox, 40)
     assert taken(outbox, sender) == (26, Pause.TURN_ENDED)
     assert taken(outbox, sender) == (0, Pause.IDLE)
+
+
+def test_frames_that_are_not_sent_keep_no_line_alive() -> None:
+    """A room in which nobody speaks, in the mode that sends nothing between utterances."""
+    outbox, sender = Outbox(Uplink("drop", pre_roll_ms=200, capacity_ms=1000)), object()
+    outbox.admit(sender)
+    outbox.begin(sender)
+    is_over = threading.Event()
+    for number in range(DROP_TAIL_MS // FRAME_MS):
+        outbox.hear(verdict(number, talk=False), wanted=True)
+
+    def hear() -> None:
+        number = DROP_TAIL_MS // FRAME_MS
+        while not is_over.wait(0.002):
+            number += 1
+            outbox.hear(verdict(number, talk=False), wanted=True)
+
+    room = threading.Thread(target=hear, daemon=True)
+    room.start()
+    _, pause = taken(outbox, sender)
+    is_over.set()
+    room.join()
+    assert pause is Pause.IDLE
 
 
 def test_a_turn_that_was_over_before_the_session_began_is_told_in_it() -> None:

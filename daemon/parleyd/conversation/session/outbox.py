@@ -114,6 +114,7 @@ class Outbox:
 
         idle_s: for how long there may be nothing to send; None: for ever.
         """
+        until_s = None if idle_s is None else time.monotonic() + idle_s
         with self._changed:
             while self._sender is sender:
                 if self._control:
@@ -123,8 +124,11 @@ class Outbox:
                     return Pause.TURN_ENDED
                 if len(self._uplink):
                     return self._uplink.take(MOST_FRAMES_PER_MESSAGE, time.monotonic())
-                if not self._changed.wait(idle_s):
+                # Frames that are not to be sent wake it, too.
+                left_s = None if until_s is None else until_s - time.monotonic()
+                if left_s is not None and left_s <= 0:
                     return Pause.IDLE
+                self._changed.wait(left_s)
             return None
 
     def transcribed(self, now_s: float) -> None:
