@@ -23,7 +23,7 @@ OF_DEBIAN = {"pyaudio", "systemd-python"}
 INSTALLED = {
     "parleyd": (("agent", "picture", "wakeword", "metrics"), OF_DEBIAN),
     "package": (("agent", "wakeword", "metrics"), OF_DEBIAN | {"numpy", "pyyaml"}),
-    "test": (("agent", "picture", "test"), OF_DEBIAN),
+    "test": (("agent", "picture", "test", "clients"), OF_DEBIAN),
     "debian": ((), None),
 }
 

@@ -38,8 +38,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "agent",
         help="run the embedded agent as a server",
-        description="Serves the ElevenLabs Agents protocol on this machine, with real ears and a real voice: "
-        "for a daemon without a key, and for tests. Runs until SIGTERM or Ctrl-C.",
+        description="Serves the ElevenLabs Agents protocol and the OpenAI Realtime protocol on this machine, with real "
+        "ears and a real voice: for a daemon without a key, and for tests. Runs until SIGTERM or Ctrl-C.",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on, default: %(default)s")
     parser.add_argument(
@@ -168,11 +168,13 @@ class _Printer:
 
     def listening(self, url: str, base_url: str, agent_id: str | None) -> None:
         if self._is_json:
-            self._print(json.dumps({"event": "listening", "url": url, "base_url": base_url, "agent_id": agent_id}))
+            told = {"url": url, "base_url": base_url, "openai_base_url": f"{base_url}/v1", "agent_id": agent_id}
+            self._print(json.dumps({"event": "listening", **told}))
             return
         self._print(f"listening on {url} (agent id: {agent_id or 'any'})")
         section = f'elevenlabs: {{agent_id: {agent_id or "any"}, base_url: "{base_url}"}}'
         self._print(f"for the daemon, in its configuration: {section}")
+        self._print(f"for clients of the OpenAI Realtime protocol, as base URL: {base_url}/v1")
 
     def show(self, activity: Activity) -> None:
         if self._is_json:
@@ -204,6 +206,15 @@ def _told(kind: str, fields: dict[str, Any]) -> str:
             return f"text to speech, {_line(fields['voice_id'])}: {_line(fields['text'])}"
         case "interrupted":
             return f"interrupted, heard so far: {_line(fields['heard']) or 'nothing'}"
+        case "cancelled":
+            return f"answer cancelled: {fields['reason']}"
+        case "truncated":
+            heard = _line(fields["heard"]) or "nothing"
+            return f"told that {fields['audio_end_ms']} of {fields['sent_ms']} ms were heard: {heard}"
+        case "response" if fields["status"] in ("completed", "cancelled"):
+            return ""
+        case "response":
+            return f"answer {fields['status']}"
         case "tool_call":
             return f"calls the tool {fields['name']} {json.dumps(fields['parameters'], ensure_ascii=False)}"
         case "tool_result":

@@ -1,5 +1,4 @@
-"""Requests with POST, PATCH and DELETE, which the WebSocket library does not accept: a connection that begins with one
-is read here."""
+"""Requests with a body, which the WebSocket library does not accept: a connection that begins with one is read here."""
 
 from __future__ import annotations
 
@@ -24,13 +23,16 @@ _METHODS = (b"POST ", b"PATCH ", b"DELETE ")
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """method: one of _METHODS. target: the path with the query; path: without it."""
+    """target: the path with the query."""
 
     method: str
     target: str
-    path: str
     headers: Message
     body: bytes = field(repr=False)
+
+    @property
+    def path(self) -> str:
+        return urlsplit(self.target).path
 
     def header(self, name: str, default: str = "") -> str:
         return str(self.headers.get(name, default))
@@ -56,7 +58,7 @@ def connection_with_posts(answer: Answer) -> type[ServerConnection]:
         def __init__(self, *args: Any, **more: Any) -> None:
             super().__init__(*args, **more)
             self._buffer: bytearray | None = bytearray()
-            self._is_post = False
+            self._has_body = False
             self._answering: asyncio.Task[None] | None = None
 
         def data_received(self, data: bytes) -> None:
@@ -64,7 +66,7 @@ def connection_with_posts(answer: Answer) -> type[ServerConnection]:
                 super().data_received(data)
                 return
             self._buffer += data
-            if not self._is_post:
+            if not self._has_body:
                 begun = bytes(self._buffer)
                 if any(len(begun) < len(method) and method.startswith(begun) for method in _METHODS):
                     return
@@ -72,7 +74,7 @@ def connection_with_posts(answer: Answer) -> type[ServerConnection]:
                     self._buffer = None
                     super().data_received(begun)
                     return
-                self._is_post = True
+                self._has_body = True
             if self._answering is not None:
                 return
             try:
@@ -129,7 +131,7 @@ def _read(received: bytearray) -> Post | None:
     if body_bytes < int(length):
         return None
     target = line.split(b" ")[1].decode("utf-8", "replace")
-    return Post(method, target, urlsplit(target).path, headers, bytes(received[head_bytes + 4 :]))
+    return Post(method, target, headers, bytes(received[head_bytes + 4 :]))
 
 
 def head(status: int, content_type: str, *more: str) -> bytes:

@@ -237,7 +237,7 @@ class LocalAgent:
         try:
             if not isinstance(line, ConvaiLine):
                 assert self._workers is not None
-                await Front(line, settings, script, record, self._workers, socket.request).run()
+                await Front(line, self.settings, script, record, self._workers, socket.request).run()
             elif refusal := self._api.refusal(socket.request):
                 with contextlib.suppress(LineClosedError):
                     await line.send(messages.error("authorization_error", 3000, refusal))
@@ -319,9 +319,10 @@ class LocalAgent:
         if refusal is not None:
             raise RefusedPostError(403, refusal, {"detail": refusal})
         path = post.path.rstrip("/")
-        if post.method == "POST" and uploads.PATH.search(path):
+        is_post = post.method == "POST"
+        if is_post and uploads.PATH.search(path):
             transport.write(posts.json_answer(200, uploads.answer(post, self._take_upload)))
-        elif post.method == "POST" and self._http.speaks(path):
+        elif is_post and self._http.speaks(path):
             assert self._workers is not None
             record = self._http.speech_record(post)
             script = self.scenario.speech_for(self._speech_count)
@@ -329,10 +330,9 @@ class LocalAgent:
             self._add_speech(record)
             await self._http.speak(transport, script, self._workers, record)
             self._tell_speech(record)
-        elif found := self._api.change(post.method, post.target, post.header("xi-api-key") or None, post.body):
-            transport.write(posts.json_answer(*found))
         else:
-            raise RefusedPostError(404, "Not Found", {"detail": "Not Found"})
+            answer = self._api.change(post.method, post.target, post.header("xi-api-key") or None, post.body)
+            transport.write(posts.json_answer(*(answer or (404, {"detail": "Not Found"}))))
 
     def _page_refusal(self, origin: str | None, host: str | None, *, is_upgrade: bool) -> str | None:
         """Why a web page may not send this request; None: no page has sent it, or one that may."""

@@ -54,7 +54,8 @@ class Client:
         self.output_format = parse_format(agent.settings.output_format)
         self._stack = ExitStack()
         url = f"{agent.url}/v1/convai/conversation?{query}"
-        self.socket: ClientConnection = self._stack.enter_context(connect(url, close_timeout=1, **options))
+        self.socket: ClientConnection = connect(url, close_timeout=1, **options)
+        self._stack.enter_context(self.socket)
         self.messages: list[Message] = []
         self.audio: list[tuple[int, bytes]] = []
         self.answers_pings = True

@@ -51,9 +51,8 @@ class RealtimeClient:
         self._stack = ExitStack()
         query = f"?model={model}" if model else ""
         url = f"{agent.url}/v1/realtime{query}"
-        self.socket: ClientConnection = self._stack.enter_context(
-            connect(url, close_timeout=1, additional_headers=headers, **options)
-        )
+        self.socket: ClientConnection = connect(url, close_timeout=1, additional_headers=headers, **options)
+        self._stack.enter_context(self.socket)
         self.messages: list[Message] = []
         self.audio: dict[str, bytes] = {}
         self._check = check

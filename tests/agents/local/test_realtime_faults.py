@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from contextlib import suppress
@@ -125,12 +126,10 @@ def test_malformed_frames(start: Start, kind: str) -> None:
 
 def client_reads(frame: str | bytes) -> bytes:
     """Reads a frame as a trusting client does."""
-    import base64
-
     message = json.loads(frame)
     if message["type"] == "response.done":
         return bytes(message["response"]["id"])
-    return base64.b64decode(message["delta"], validate=True) + message["item_id"].encode()
+    return base64.b64decode(message["delta"], validate=True) + str(message["item_id"]).encode()
 
 
 def test_strange_messages(start: Start) -> None:

@@ -1,7 +1,8 @@
 """The embedded agent's second front: the OpenAI Realtime protocol, on the same ears, voice, replies and scenarios.
 
-front: one client's connection. protocol: the state machine of the protocol, as messages in and actions out.
+From outside, front.Front serves the connection of one client, and http.Http answers requests for models and for speech;
+items.WIRE_RATE_HZ is the rate of the sound. protocol: the state machine of the protocol, from messages to actions.
 client_messages: the shapes of a client's messages. session: the settings of a session. items: the conversation.
-response: one answer as events. thinking: which answer follows from a conversation. tokens: what it would cost. http:
-models and speech over HTTP.
+response: one answer as events. thinking: the choice of an answer. tokens: the cost of a response. g711: A-law.
+Only server imports it.
 """

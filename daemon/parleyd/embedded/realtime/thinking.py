@@ -1,7 +1,7 @@
-"""Which answer follows from a conversation: the replies of the embedded agent, for a list of items. Pure.
+"""Finds the answer to a conversation, a list of items, among the replies of the embedded agent. Pure.
 
-What the agent remembers is read from the items each time, so a client that deletes an item, or brings the items of an
-earlier session, changes what it knows.
+The agent's memory is read from the items each time, so a client that deletes an item, or brings the items of an earlier
+session, changes it.
 """
 
 from __future__ import annotations
