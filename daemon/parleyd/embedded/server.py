@@ -330,10 +330,9 @@ class LocalAgent:
             self._add_speech(record)
             await self._http.speak(transport, script, self._workers, record)
             self._tell_speech(record)
-        elif found := self._api.change(post.method, post.target, post.header("xi-api-key") or None, post.body):
-            transport.write(posts.json_answer(*found))
         else:
-            raise RefusedPostError(404, "Not Found", {"detail": "Not Found"})
+            answer = self._api.change(post.method, post.target, post.header("xi-api-key") or None, post.body)
+            transport.write(posts.json_answer(*(answer or (404, {"detail": "Not Found"}))))
 
     def _page_refusal(self, origin: str | None, host: str | None, *, is_upgrade: bool) -> str | None:
         """Why a web page may not send this request; None: no page has sent it, or one that may."""

@@ -580,7 +580,7 @@ class OpenAICodec:
         if purpose == "create" or (error.event_id is None and is_active):
             self._request_refused(error, words, is_active=is_active)
         elif not self._is_ready and (purpose == "update" or (not error.event_id and code not in errors.CLOSING)):
-            named = f"{words} (field {one_line(error.param)[:100]})" if error.param else words
+            named = f"{one_line(error.param)[:100]}: {words}" if error.param else words
             self._events.append(events.AgentError(named, "refused_session", hopeless=True))
         elif purpose in _HARMLESS_IDS or errors.is_harmless(error):
             self._events.append(events.Notice("error", {"code": code, "message": words}))

@@ -22,10 +22,11 @@ def prepare(attachment: Attachment) -> Prepared:
     if attachment.size_bytes > MOST_BYTES:
         raise _too_large(attachment.name, attachment.size_bytes)
     data = bytearray()
-    while piece := attachment.read(_PIECE_BYTES):
+    # Not beyond its size: the reader takes that for a file that has become shorter.
+    while len(data) < attachment.size_bytes and (
+        piece := attachment.read(min(_PIECE_BYTES, attachment.size_bytes - len(data)))
+    ):
         data += piece
-        if len(data) > MOST_BYTES:
-            raise _too_large(attachment.name, len(data))
     found = media_type(bytes(data[:16]))
     if found is None:
         raise UploadError(f"{attachment.name} is neither a PNG nor a JPEG picture", "convert it; other files cannot go")
