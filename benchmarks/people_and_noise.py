@@ -49,9 +49,9 @@ from recordings import WORD_MOST_S, Half
 from rooms import RATE_HZ, Sound, at_level, babble, coloured, levels_db, television
 
 from parleyd.audio.gate.gate import Gate
-from parleyd.audio.gate.held_back import Why
 from parleyd.audio.gate.measure import VoiceMeasure
 from parleyd.audio.gate.vad import Detector, detector
+from parleyd.audio.gate.why_held_back import Why
 from parleyd.audio.pcm import FRAME_BYTES, FRAME_MS, FRAME_SAMPLES, Frame, to_pcm
 from parleyd.config.schema import Gate as GateSection
 from parleyd.config.schema import Session

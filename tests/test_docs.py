@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from parleyd.cli.main import COMMANDS
+from parleyd.cli.commands import COMMANDS
 from parleyd.config.keys import all_keys
 
 ROOT = Path(__file__).parents[1]

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from parleyd.app.ears import penalty_in_words
 from parleyd.audio.devices.wav import read_wav
 from parleyd.audio.gate.gate import FAINT_MOST_MS, HEAD_MOST_MS, ONSET_WINDOW_MS, PAUSE_MS, Gate, Verdict
-from parleyd.audio.gate.held_back import ONE_TIME_MS, HeldBack, HeldBackNews, Why, in_words
+from parleyd.audio.gate.held_back import ONE_TIME_MS, HeldBack, HeldBackNews
 from parleyd.audio.gate.measure import VoiceMeasure
 from parleyd.audio.gate.noise_floor import (
     OVER_FALSE_WAKE_DB,
@@ -30,6 +30,7 @@ from parleyd.audio.gate.noise_floor import (
     Sounds,
 )
 from parleyd.audio.gate.vad import Vad
+from parleyd.audio.gate.why_held_back import Why, in_words
 from parleyd.audio.pcm import FRAME_BYTES, FRAME_MS, SILENT_FRAME, Frame, samples_of, to_pcm
 from parleyd.audio.resample import Resampler
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from parleyd.cli.main import GROUPS
+from parleyd.cli.commands import GROUPS
 
 
 def parleyd(*arguments: str, shell: str = "", folder: Path | None = None) -> subprocess.CompletedProcess[str]:

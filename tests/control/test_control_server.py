@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from parleyd.control import messages
+from parleyd.control import messages, protocol
 from parleyd.control.client import Client, NotRunningError, RefusedError
 from parleyd.control.server import MOST_CLIENTS, MOST_FOR_MUTE, MOST_OF_OWNER
 
@@ -238,7 +238,7 @@ def test_who_does_not_read_is_dropped_and_nobody_waits_for_them() -> None:
     with connected() as sluggard, Client() as client:
         sluggard.sendall(b'{"do": "events"}\n')
         for _ in range(200):
-            client.ask("say", text=messages.MAX_TEXT * "a")
+            client.ask("say", text=protocol.MAX_TEXT * "a")
         sluggard.settimeout(10)
         while sluggard.recv(1 << 20):
             pass

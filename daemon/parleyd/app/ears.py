@@ -16,10 +16,11 @@ from typing import Protocol
 from parleyd.audio.capture.capture import Capture
 from parleyd.audio.echo.control import EchoControl
 from parleyd.audio.gate.gate import Gate, Passed, Verdict
-from parleyd.audio.gate.held_back import HeldBackNews, in_words
+from parleyd.audio.gate.held_back import HeldBackNews
 from parleyd.audio.gate.measure import VoiceMeasure
 from parleyd.audio.gate.vad import Detector
 from parleyd.audio.gate.wakeword import WakeWord
+from parleyd.audio.gate.why_held_back import in_words
 from parleyd.audio.pcm import FRAME_MS, SILENCE_DBFS, Frame
 from parleyd.audio.recorder import Recorder
 from parleyd.conversation.dialogue.dialogue import Dialogue

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from parleyd.app.service import Service
 from parleyd.checks.configuration import ConfigError, load
-from parleyd.config.changes import Changes
+from parleyd.config.changed_keys import Changes
 from parleyd.host import notify
 from parleyd.profiles.profiles import ApplyError, Profiles
 

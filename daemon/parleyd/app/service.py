@@ -24,7 +24,8 @@ from parleyd.audio.devices.deadlines import GivenUpError
 from parleyd.audio.devices.device import InputDevice, OutputDevice
 from parleyd.audio.mixer import MixerError
 from parleyd.audio.pcm import FRAME_MS
-from parleyd.config.changes import Changes, changes, in_force
+from parleyd.config.changed_keys import Changes
+from parleyd.config.changes import changes, in_force
 from parleyd.config.schema import Config
 from parleyd.conversation.dialogue.dialogue import Dialogue
 from parleyd.conversation.dialogue.uploads import Uploads

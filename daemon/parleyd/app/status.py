@@ -12,7 +12,7 @@ import parleyd
 from parleyd.app.metrics import Metrics, MetricsCollector
 from parleyd.app.sound_system import SoundSystem
 from parleyd.app.watch import Watch
-from parleyd.audio.gate.held_back import Why
+from parleyd.audio.gate.why_held_back import Why
 from parleyd.audio.pcm import FRAME_MS
 from parleyd.audio.sample_clock import SampleClock
 from parleyd.config.programs import runs_programs

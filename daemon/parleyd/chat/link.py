@@ -1,23 +1,15 @@
-"""The connection to the agent: through the running daemon, or from this process."""
+"""The connection to the agent, through the running daemon; from this process: own_link.py."""
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-import msgspec
-
-from parleyd.agents.agent import Agent, UploadError
-from parleyd.app.service import Service
-from parleyd.audio.devices.null import NullInput, NullOutput
-from parleyd.config.schema import Config
-from parleyd.control import messages
 from parleyd.control.client import Client, NotRunningError, RefusedError, TurnError
-from parleyd.core import events
+from parleyd.control.protocol import MAX_TEXT
 
 Event = dict[str, Any]
 Take = Callable[[Event], None]
@@ -29,8 +21,8 @@ class LinkError(Exception):
 
 def unsayable(text: str) -> str | None:
     """Why a text cannot be sent; None if it can. The reason follows the words `this` or `line 3`."""
-    if len(text) > messages.MAX_TEXT:
-        return f"has {len(text)} characters; {messages.MAX_TEXT} are allowed"
+    if len(text) > MAX_TEXT:
+        return f"has {len(text)} characters; {MAX_TEXT} are allowed"
     # Python turns invalid UTF-8 into unpaired surrogates.
     return "is not UTF-8" if any("\ud800" <= sign <= "\udfff" for sign in text) else None
 
@@ -93,37 +85,3 @@ class DaemonLink:
         except (NotRunningError, OSError, ValueError):
             if not self._closed:
                 self._take({"event": "gone", "text": "the daemon has ended"})
-
-
-class OwnLink:
-    """A daemon without sound inside this process; the session ends with it. Raises the errors of Service."""
-
-    def __init__(self, config: Config, agent: Agent, take: Take) -> None:
-        bus = events.Bus()
-        bus.subscribe(lambda event: take(msgspec.json.decode(messages.event(event))))
-        self._service = Service(
-            config, agent, NullInput(), NullOutput(), bus, on_failure=lambda: take(self._failed()), state_directory=None
-        )
-        self._service.start()
-
-    def wake(self) -> None:
-        self._service.wake()
-
-    def turn(self, until_s: float) -> AbstractContextManager[None]:
-        return nullcontext()
-
-    def say(self, text: str) -> None:
-        if (refusal := self._service.say(text)) is not None:
-            raise LinkError(f"{refusal.text}; {refusal.hint}")
-
-    def send_file(self, descriptor: int, name: str, text: str | None) -> None:
-        try:
-            self._service.send_file(os.dup(descriptor), name, text)
-        except UploadError as error:
-            raise LinkError(error.with_hint) from error
-
-    def close(self) -> None:
-        self._service.stop()
-
-    def _failed(self) -> Event:
-        return {"event": "gone", "text": str(self._service.failure)}

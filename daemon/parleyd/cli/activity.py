@@ -12,7 +12,6 @@ from parleyd.cli.daemon import add_options, connected, tell
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "activity",
-        help="tell the agent that somebody is busy with the device",
         description="Tells the agent of the running session that somebody is busy with the device, so that it does not "
         "speak into the pause; the session stays open as if the person had spoken.",
     )

@@ -37,7 +37,6 @@ FORMATS = FormatName.__args__  # type: ignore[attr-defined]
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "agent",
-        help="run the embedded agent as a server",
         description="Serves the ElevenLabs Agents protocol on this machine, with real ears and a real voice: "
         "for a daemon without a key, and for tests. Runs until SIGTERM or Ctrl-C.",
     )

@@ -15,7 +15,6 @@ from parleyd.core.errors import UserError
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "announce",
-        help="speak a text to the people in the room",
         description="Speaks a text without a conversation. While somebody speaks with the agent it waits for a pause.",
     )
     parser.add_argument("text", nargs="+", metavar="TEXT")

@@ -14,7 +14,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     for order, word in (("approve", "allow"), ("deny", "deny")):
         parser = subparsers.add_parser(
             order,
-            help=f"{word} a call of the agent's that waits for a person",
             description=f"{word.capitalize()} a call of the agent's that waits for a person: of a tool of this device "
             "(confirm: true in the configuration), or of an MCP tool (tools.mcp). `parleyd status` shows the calls "
             "that wait, with all their parameters.",

@@ -21,7 +21,6 @@ from parleyd.host.directories import config_path
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "button",
-        help="let a push button wake, mute, ... the running daemon",
         description="Listens to the push button of the configuration's section `button`, and gives the running daemon "
         "its orders, until SIGTERM or Ctrl-C. It waits for a button or a daemon that is not there.",
     )

@@ -4,36 +4,26 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import logging
 import os
 import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
-
-from parleyd.app import logs
-from parleyd.app.agents import Agents
-from parleyd.chat.link import DaemonLink, Link, OwnLink, Take
+from parleyd.chat.link import DaemonLink, Link, Take
 from parleyd.chat.pipe import BadLineError, NoAnswerError, Pipe
 from parleyd.chat.screen import Screen, wants_colour
-from parleyd.checks.configuration import ConfigError, load
 from parleyd.cli.daemon import refused, seconds
-from parleyd.config.schema import Audio, Config, Log
 from parleyd.control.client import NobodyListensError, NotRunningError, RefusedError
 from parleyd.core.errors import UserError
-from parleyd.host.directories import config_path, state_directory
+from parleyd.host.directories import state_directory
 
 HISTORY = "chat_history"
-# The idle time of a session in writing, because writing takes longer than speaking.
-IDLE_TIMEOUT_S = 300.0
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "chat",
-        help="talk to the agent in writing",
         description="A conversation in writing, through the running daemon, or without one in a session of its own. "
         "Without a terminal: a message per line of standard input, an answer per line of standard output.",
     )
@@ -108,48 +98,11 @@ def _linked(args: argparse.Namespace, take: Take, screen: Screen | None) -> Iter
             finally:
                 through.close()
             return
-    config, words = _own_config(args.config)
-    if screen is None:
-        config = msgspec.structs.replace(config, wake=msgspec.structs.replace(config.wake, greeting="skip"))
-    # The conversation itself reports errors, so a log is only for --debug.
-    running_logs = logs.start(Log(level="debug")) if args.debug else None
-    if running_logs is None:
-        logging.getLogger("parleyd").handlers[:] = [logging.NullHandler()]
-    try:
-        with Agents(config) as agents:
-            own = OwnLink(config, agents.agent(config), take)
-            try:
-                if screen is not None:
-                    screen.note(f"{words}. Ctrl-D ends, /help tells more.")
-                    own.wake()
-                yield own
-            finally:
-                own.close()
-    finally:
-        if running_logs is not None:
-            running_logs.stop()
+    # Imported here, because whoever talks through a daemon needs none of what a daemon consists of.
+    from parleyd.cli.chat_alone import linked
 
-
-def _own_config(path: Path | None) -> tuple[Config, str]:
-    """The configuration of a session without a daemon, and the name of the agent. Raises UserError."""
-    if path is None and not config_path().exists():
-        config, words = Config(provider="local"), "No daemon runs here; the embedded agent answers"
-    else:
-        try:
-            config = load(path or config_path()).config
-        except ConfigError as error:
-            text = "\nparleyd: ".join(str(problem) for problem in error.problems)
-            raise UserError(text, None, os.EX_CONFIG) from error
-        whose = "the embedded agent" if config.provider == "local" else f"the agent {config.elevenlabs.agent_id}"
-        words = f"A session of its own with {whose}"
-    replace = msgspec.structs.replace
-    idle_timeout_s = max(config.session.idle_timeout_s, IDLE_TIMEOUT_S)
-    return replace(
-        config,
-        audio=Audio(mode="off"),
-        wake=replace(config.wake, mode="manual"),
-        session=replace(config.session, idle_timeout_s=idle_timeout_s),
-    ), words
+    with linked(args.config, take, screen, debug=args.debug) as link:
+        yield link
 
 
 def _history() -> Path | None:

@@ -29,7 +29,6 @@ from parleyd.host.directories import config_path, is_of_user
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "check",
-        help="check the configuration, and the packages, programs, files and devices that it names",
         description="Checks a configuration file. Problems are printed to standard error, one per line; then the "
         "exit code is 78. Warnings also name the packages, programs, files and sound devices that the configuration "
         "names and this machine does not have.",

@@ -10,7 +10,8 @@ import re
 import sys
 from typing import Any
 
-from parleyd.cli.main import COMMANDS, parser_for
+from parleyd.cli.commands import COMMANDS
+from parleyd.cli.main import parser_for
 
 
 def completion(shell: str) -> str:

@@ -11,7 +11,6 @@ from parleyd.cli.daemon import add_options, connected, tell, text_of
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "context",
-        help="tell the agent something that it should not answer",
         description="Tells the agent of the running session something that it should know and not answer.",
     )
     parser.add_argument("text", nargs="+", metavar="TEXT")

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from parleyd.control.client import Client, NobodyListensError, NotAllowedError, NotRunningError, RefusedError, TurnError
-from parleyd.control.messages import MAX_TEXT
+from parleyd.control.protocol import MAX_TEXT
 from parleyd.core.errors import UserError
 from parleyd.core.text import json_text, one_line, printable
 

@@ -65,7 +65,6 @@ ABOUT_MIC = (
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "demo",
-        help="hold a conversation on this machine",
         description="Runs the real daemon against the embedded agent, with an actor at the microphone: a question, an "
         "interruption, a lost connection, sleep. Exit code 0: every step went as scripted.",
     )

@@ -43,7 +43,6 @@ class _Found(NamedTuple):
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "devices",
-        help="list the sound devices",
         description="Lists microphones and speakers, the rates at which they open, and which is the default. "
         "Exit code 69 when there are none, or the sound server hangs.",
     )

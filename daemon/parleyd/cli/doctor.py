@@ -19,7 +19,6 @@ from parleyd.host.directories import config_path
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "doctor",
-        help="find problems, and say how to fix them",
         description="Looks at the installation, the sound devices, the network and the agent, and says for each what "
         "was found and how to fix it. It listens to the microphone for two seconds, and holds a conversation of a "
         "second with the agent; nothing of the sound leaves the machine. Exit code 0: nothing worse than warnings; 78: "

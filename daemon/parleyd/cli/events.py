@@ -8,7 +8,7 @@ import sys
 import time
 from typing import Any
 
-from parleyd.audio.gate.held_back import in_words
+from parleyd.audio.gate.why_held_back import in_words
 from parleyd.cli.daemon import add_options, connected
 from parleyd.cli.terminal import rows, terminal_width
 from parleyd.core.text import json_text, name_text, one_line, question, settled
@@ -20,7 +20,6 @@ _INDENT = " " * 10
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "events",
-        help="show the events of the daemon",
         description="Shows the present state of the running daemon, and with --follow each event from then on, until "
         "Ctrl-C or until the daemon ends. --json shows every field of every event.",
     )

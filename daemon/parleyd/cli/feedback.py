@@ -9,9 +9,7 @@ from parleyd.cli.daemon import add_options, connected, tell
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = subparsers.add_parser(
-        "feedback", help="rate the agent's last answer", description="Rates the agent's last answer in this session."
-    )
+    parser = subparsers.add_parser("feedback", description="Rates the agent's last answer in this session.")
     parser.add_argument("score", choices=("like", "dislike", "none"), help="none takes the rating back")
     add_options(parser)
     parser.set_defaults(run=run)

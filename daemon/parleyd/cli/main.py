@@ -3,67 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import importlib
 import io
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import parleyd
+from parleyd.cli.commands import COMMANDS, GROUPS, SUMMARIES
 from parleyd.cli.terminal import wrapped
 from parleyd.core.errors import UserError
 from parleyd.core.text import printable
-
-# The headings of the help; below each, the commands and their modules in this folder.
-GROUPS = {
-    "the daemon": {
-        "run": "run",
-        "status": "status",
-        "events": "events",
-        "reload": "reload",
-        "stop": "orders",
-    },
-    "orders to the running daemon": {
-        "wake": "orders",
-        "sleep": "orders",
-        "mute": "orders",
-        "unmute": "orders",
-        "volume": "volume",
-        "profile": "profile",
-        "announce": "announce",
-        "button": "button",
-    },
-    "a conversation": {
-        "say": "say",
-        "chat": "chat",
-        "context": "context",
-        "send-file": "send_file",
-        "activity": "activity",
-        "feedback": "feedback",
-        "approve": "approve",
-        "deny": "approve",
-        "transcript": "transcript",
-    },
-    "setting it up": {
-        "devices": "devices",
-        "secret": "secret",
-        "check": "check",
-        "doctor": "doctor",
-        "tune": "tune",
-        "tools": "tools",
-        "platform": "platform",
-    },
-    "trying it without an account": {
-        "demo": "demo",
-        "agent": "agent",
-    },
-}
-COMMANDS = {command: file for group in GROUPS.values() for command, file in group.items()}
 
 EXAMPLES = """\
 examples:
@@ -81,12 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        # Only the needed command is imported, because on a small board importing all takes seconds.
         arguments = _asks_for_help(arguments)
         chosen = [name for name in arguments if name in COMMANDS][:1]
         _refuse_unknown(arguments)
         _let_sigint_end_the_process()
-        args = parser_for(chosen or COMMANDS).parse_args(arguments)
+        args = parser_for(chosen).parse_args(arguments)
         if chosen != ["run"] and signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
             # The daemon handles the signal itself, once it can.
             signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -98,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return os.EX_USAGE if exit_.code else os.EX_OK
     except UserError as failure:
         if "--debug" in arguments:
-            traceback.print_exc()
+            _print_trace()
         print(wrapped(f"parleyd: {printable(failure.with_hint)}", sys.stderr), file=sys.stderr)
         return failure.exit_code
     except KeyboardInterrupt:
@@ -110,20 +62,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         # Commands report errors of their own files; other errors concern the output.
         if "--debug" in arguments:
-            traceback.print_exc()
+            _print_trace()
         _give_up_stdout()
         print(f"parleyd: cannot write the output: {error.strerror}", file=sys.stderr)
         return os.EX_IOERR
 
 
 def parser_for(chosen: Iterable[str]) -> argparse.ArgumentParser:
-    """The parser. chosen: the commands that it knows."""
+    """The parser. chosen: the commands whose options it knows; with none it has the list of all commands, for the help.
+
+    Only the chosen ones are imported, because on a small board importing all takes seconds.
+    """
     parser = _Whole(prog="parleyd", description="A voice daemon: microphone and speaker, voice agent.")
     parser.add_argument("--version", action="version", version=f"parleyd {parleyd.__version__}")
     parser.add_argument("--debug", action="store_true", help="log everything, and show where an error came from")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
-    for name in dict.fromkeys(COMMANDS[command] for command in chosen):
-        importlib.import_module(f"parleyd.cli.{name}").add_parser(commands)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser, action=_Commands)
+    for file in dict.fromkeys(COMMANDS[command] for command in chosen):
+        importlib.import_module(f"parleyd.cli.{file}").add_parser(commands)
+    for command in () if commands.choices else COMMANDS:
+        commands.add_parser(command)
     return parser
 
 
@@ -131,6 +88,20 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
         self.exit(os.EX_USAGE, wrapped(f"{self.prog}: {message}", sys.stderr) + "\n")
+
+
+if TYPE_CHECKING:
+    _SubParsers = argparse._SubParsersAction[argparse.ArgumentParser]
+else:
+    # The class of argparse takes no types when it runs.
+    _SubParsers = argparse._SubParsersAction
+
+
+class _Commands(_SubParsers):
+    """Knows the line that the help has for each command."""
+
+    def add_parser(self, name: str, **options: Any) -> argparse.ArgumentParser:
+        return super().add_parser(name, help=SUMMARIES[name], **options)
 
 
 class _Whole(_Parser):
@@ -168,9 +139,19 @@ def _refuse_unknown(arguments: Sequence[str]) -> None:
     first = next((word for word in arguments if word != "--debug"), "-")
     if first in COMMANDS or first.startswith("-"):
         return
+    # Imported here, because other commands start sooner without it.
+    import difflib
+
     near = difflib.get_close_matches(first, COMMANDS, n=1)
     hint = f"did you mean {near[0]}?" if near else "parleyd help lists them"
     raise UserError(f"there is no command {first!r}", hint, os.EX_USAGE)
+
+
+def _print_trace() -> None:
+    # Imported here, because it takes as long to load as all else in this file.
+    import traceback
+
+    traceback.print_exc()
 
 
 def _let_sigint_end_the_process() -> None:

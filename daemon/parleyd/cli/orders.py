@@ -7,27 +7,27 @@ import os
 import sys
 from functools import partial
 
+from parleyd.cli.commands import SUMMARIES
 from parleyd.cli.daemon import add_options, connected, tell
 from parleyd.core.errors import UserError
 from parleyd.core.text import printable
-from parleyd.doctor.service import known_units, log_command
 
 # How long to wait for the end of the daemon. It takes about two seconds; systemd allows five.
 STOP_S = 10.0
 
-# Each order, its help text, and the message after it.
+# Each order, and the message after it.
 ORDERS = {
-    "wake": ("open a session with the agent, as if somebody had spoken", "woken: a session is being opened"),
-    "sleep": ("end the session; the daemon goes on listening", "asleep: the session has ended"),
-    "mute": ("hear nothing until `unmute`, also after a restart", "muted: the agent hears nothing"),
-    "unmute": ("hear again", "the microphone is heard"),
-    "stop": ("end, and wait until it has; systemd starts a service again, so stop that with systemctl", ""),
+    "wake": "woken: a session is being opened",
+    "sleep": "asleep: the session has ended",
+    "mute": "muted: the agent hears nothing",
+    "unmute": "the microphone is heard",
+    "stop": "",
 }
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    for order, (what, _) in ORDERS.items():
-        parser = subparsers.add_parser(order, help=what, description=f"Tell the running daemon to {what}.")
+    for order in ORDERS:
+        parser = subparsers.add_parser(order, description=f"Tell the running daemon to {SUMMARIES[order]}.")
         add_options(parser)
         if order == "wake":
             parser.add_argument("--anyway", action="store_true", help="ignore a spent budget")
@@ -37,7 +37,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _run(order: str, args: argparse.Namespace) -> int:
     with connected(args) as client:
         done = client.ask(order, **({"anyway": True} if getattr(args, "anyway", False) else {}))
-    tell(args, done, ORDERS[order][1])
+    tell(args, done, ORDERS[order])
     if warning := done.get("warning"):
         # The order is in force; the warning and the exit code tell users who rely on more.
         print(printable(f"parleyd: {warning}"), file=sys.stderr)
@@ -46,6 +46,9 @@ def _run(order: str, args: argparse.Namespace) -> int:
 
 
 def _stop(args: argparse.Namespace) -> int:
+    # Imported here, because the other orders never ask systemd.
+    from parleyd.doctor.service import known_units, log_command
+
     with connected(args) as client:
         unit = next((one for one in known_units() if one.is_running and one.main_pid == client.daemon_pid), None)
         if not client.stop(STOP_S):

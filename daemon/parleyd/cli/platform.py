@@ -46,7 +46,6 @@ _KEY_PLACES = "{env: NAME}, {file: PATH} or {credential: NAME} below elevenlabs.
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "platform",
-        help="fit the agent on the ElevenLabs platform to this device",
         description="Compares the agent on the ElevenLabs platform with what the configuration needs and wants of it. "
         "No audio and no daemon are needed: it runs on a laptop with the device's file as well. See docs/platform.md. "
         "Exit codes: 0 in step, or applied; 1 a difference or a conflict is left; 69 unreachable; 70 written, and the "

@@ -11,7 +11,6 @@ from parleyd.cli.daemon import add_options, connected, tell
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "profile",
-        help="show or choose the profile in force",
         description="Without NAME: shows the running daemon's profile in force.",
     )
     parser.add_argument(

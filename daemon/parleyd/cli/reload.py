@@ -7,13 +7,12 @@ import os
 from typing import Any
 
 from parleyd.cli.daemon import add_options, connected, tell
-from parleyd.config.changes import Changes
+from parleyd.config.changed_keys import Changes
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "reload",
-        help="read the configuration again",
         description="The running daemon reads its configuration again, and lists the keys that are in force "
         "now, and those that wait. A bad file changes nothing; then the exit code is 78.",
     )

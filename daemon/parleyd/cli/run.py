@@ -28,7 +28,7 @@ from parleyd.audio.devices.native_output import keep_stderr_apart
 from parleyd.audio.devices.portaudio_host import host
 from parleyd.checks.configuration import ConfigError, load
 from parleyd.cli import in_a_terminal
-from parleyd.config.changes import Changes
+from parleyd.config.changed_keys import Changes
 from parleyd.config.programs import runs_programs
 from parleyd.config.schema import Config
 from parleyd.control.client import SOCKET_NAME
@@ -57,7 +57,7 @@ LOCK_NAME = "daemon.lock"
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = subparsers.add_parser("run", help="run the daemon", description="Runs the daemon until SIGTERM or Ctrl-C.")
+    parser = subparsers.add_parser("run", description="Runs the daemon until SIGTERM or Ctrl-C.")
     parser.add_argument("-c", "--config", type=Path, default=config_path(), metavar="FILE", help="default: %(default)s")
     parser.set_defaults(run=run)
 

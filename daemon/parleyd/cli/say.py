@@ -15,7 +15,6 @@ from parleyd.core.errors import UserError
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "say",
-        help="say something to the agent in writing",
         description="Sends a text to the agent as if the person had said it; the daemon wakes if it is asleep.",
     )
     parser.add_argument("text", nargs="+", metavar="TEXT")

@@ -42,7 +42,6 @@ class Stored:
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "secret",
-        help="store a key, encrypted where systemd can",
         description="Stores a key for the daemon. It is asked for without echo, or read from standard input. As root "
         "it becomes a systemd credential, encrypted for this machine; otherwise a file that only you can read.",
     )

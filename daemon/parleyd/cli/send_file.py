@@ -20,7 +20,6 @@ from parleyd.host.files import open_regular
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "send-file",
-        help="show the agent a file",
         description="Sends a file, such as an image or a PDF, into the conversation; the daemon wakes if it is asleep.",
     )
     parser.add_argument("file", type=Path, metavar="FILE")

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from parleyd.audio.gate.held_back import in_words
+from parleyd.audio.gate.why_held_back import in_words
 from parleyd.cli.daemon import add_options, connected
 from parleyd.cli.terminal import has_colour, rows, terminal_width
 from parleyd.core.text import json_text, one_line, question
@@ -25,7 +25,6 @@ _HEALTH_COLOURS = {"well": "32", "starting": "36", "trouble": _YELLOW, "sick": "
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "status",
-        help="show the state and the troubles of the daemon",
         description="Shows how the running daemon is doing. Exit code 0 if it is well, 1 if something is wrong with "
         "it, or if it is still starting, 69 if it does not run.",
     )

@@ -34,7 +34,6 @@ _WRITE = 'write \'{"name": "value"}\''
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "tools",
-        help="list the agent's tools, print them for its page, or try one",
         description="Without ACTION: lists the tools that the agent may use on this device. See docs/tools.md.",
     )
     _add_config(parser, config_path())

@@ -8,9 +8,8 @@ import sys
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from parleyd.checks.configuration import ConfigError, load
-from parleyd.config.retention import Transcript
 from parleyd.control.client import Client, NotRunningError, RefusedError
 from parleyd.core.errors import UserError
 from parleyd.core.text import json_escaped, one_line, printable
@@ -18,11 +17,13 @@ from parleyd.host.directories import SYSTEM_STATE, config_path, state_directory
 from parleyd.transcript.files import DIRECTORY_NAME
 from parleyd.transcript.reading import Entry, entries, follow, moment
 
+if TYPE_CHECKING:
+    from parleyd.config.retention import Transcript
+
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "transcript",
-        help="show the transcript",
         description="Shows the transcript, the oldest first. It is written only with `transcript: {enabled: true}`.",
     )
     parser.add_argument(
@@ -79,6 +80,10 @@ def _of_daemon() -> Path | None:
 
 
 def _settings(path: Path) -> Transcript:
+    # Imported here, because a running daemon tells the folder, and then no configuration is read.
+    from parleyd.checks.configuration import ConfigError, load
+    from parleyd.config.retention import Transcript
+
     try:
         return load(path).config.transcript
     except ConfigError as error:

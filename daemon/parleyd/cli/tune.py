@@ -39,7 +39,6 @@ _MARKS = {"fault": "!", "change": "→", "good": "✓"}
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "tune",
-        help="listen, draw the sound, and say which settings to change",
         description="Listens to the configured microphone while you speak (or, with --noise, while nobody does), shows "
         "what the gate makes of it, and says what to change. Nothing leaves the machine.",
     )

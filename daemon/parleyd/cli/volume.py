@@ -13,7 +13,6 @@ from parleyd.core.errors import UserError
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "volume",
-        help="show or set the volume of the daemon",
         description="Without LEVEL: shows the volume of the running daemon. A volume that is set survives a restart.",
     )
     parser.add_argument(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
 
+from parleyd.config.changed_keys import Changes
 from parleyd.config.keys import all_keys
 from parleyd.config.schema import Config
 
@@ -34,27 +34,6 @@ _WHEN: dict[str, When] = {
     "announce": "now",
     "log.level": "now",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """The dotted keys that have changed, grouped by the time at which they take effect."""
-
-    now: tuple[str, ...] = ()
-    next_session: tuple[str, ...] = ()
-    restart: tuple[str, ...] = ()
-
-    def in_words(self) -> str:
-        told = [
-            f"{how}: {', '.join(keys)}"
-            for how, keys in (
-                ("in force now", self.now),
-                ("from the next session on", self.next_session),
-                ("only after a restart", self.restart),
-            )
-            if keys
-        ]
-        return "; ".join(told) or "nothing has changed"
 
 
 def changes(old: Config, new: Config) -> Changes:

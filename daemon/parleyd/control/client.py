@@ -16,8 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from parleyd.control.messages import PROTOCOL
 from parleyd.control.peer import peer
+from parleyd.control.protocol import PROTOCOL
 from parleyd.core.errors import UserError
 from parleyd.host.directories import SYSTEM_RUNTIME, runtime_place
 

@@ -9,7 +9,7 @@ from parleyd.agents.agent import UploadError
 from parleyd.announce.announcer import AnnouncementRefusedError
 from parleyd.app.service import Service
 from parleyd.audio.mixer import MixerError
-from parleyd.config.changes import Changes
+from parleyd.config.changed_keys import Changes
 from parleyd.control import messages
 from parleyd.control.messages import AnyRequest, RequestError
 from parleyd.control.roles import Caller

@@ -11,15 +11,14 @@ from typing import Annotated, Any, Literal, get_args
 import msgspec
 from msgspec import Meta, Struct
 
+from parleyd.control.protocol import MAX_TEXT, PROTOCOL
 from parleyd.core import events
 from parleyd.core.errors import UserError
 from parleyd.core.plain import plain
 
-PROTOCOL = 2
 # Version 1 is understood as long as version 2 is current: it called a hint a "mend", and answers carry both names.
 _UNDERSTOOD = (1, PROTOCOL)
 MAX_LINE_BYTES = 64 * 1024
-MAX_TEXT = 8000
 # The longest text in an event: a megabyte from an agent must not get every client dropped for reading too slowly.
 MAX_EVENT_TEXT = 32_000
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
-from parleyd.agents.agent import ToolErrorType
 from parleyd.core.text import bounded, clean
+
+if TYPE_CHECKING:
+    # It brings numpy along, which nothing that only reads a configuration needs.
+    from parleyd.agents.agent import ToolErrorType
 
 
 class Fault(Enum):

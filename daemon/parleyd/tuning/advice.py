@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from parleyd.audio.gate.held_back import in_words
+from parleyd.audio.gate.why_held_back import in_words
 from parleyd.audio.pcm import FRAME_MS
 from parleyd.tuning.rehearsal import Flags, Rehearsal
 

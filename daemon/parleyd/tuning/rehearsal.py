@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from parleyd.audio.gate.gate import Gate
-from parleyd.audio.gate.held_back import Why
 from parleyd.audio.gate.measure import VoiceMeasure
 from parleyd.audio.gate.vad import Detector
+from parleyd.audio.gate.why_held_back import Why
 from parleyd.audio.pcm import (
     FRAME_BYTES,
     FRAME_MS,

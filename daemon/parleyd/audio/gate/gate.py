@@ -15,7 +15,7 @@ from itertools import takewhile
 import numpy as np
 import numpy.typing as npt
 
-from parleyd.audio.gate.held_back import HeldBack, Why
+from parleyd.audio.gate.held_back import HeldBack
 from parleyd.audio.gate.known_noises import KnownNoises
 from parleyd.audio.gate.noise_floor import (
     SPEECH_OVER_FLOOR_DB,
@@ -25,6 +25,7 @@ from parleyd.audio.gate.noise_floor import (
     Sounds,
     Understood,
 )
+from parleyd.audio.gate.why_held_back import Why
 from parleyd.audio.pcm import FRAME_MS, Frame
 
 # The figures are chosen by benchmarks/gate_in_noise.py and the tuning half of benchmarks/people_and_noise.py;

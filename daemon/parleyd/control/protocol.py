@@ -1,0 +1,10 @@
+"""The numbers of the control socket's protocol, which both of its ends know. Pure.
+
+Apart from messages.py, because a client needs no more than these, and is started for every order: see
+tests/cli/test_light_clients.py.
+"""
+
+from __future__ import annotations
+
+PROTOCOL = 2
+MAX_TEXT = 8000
