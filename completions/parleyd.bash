@@ -2,7 +2,7 @@
 
 _shtab_parleyd_tools_subparsers=(run)
 _shtab_parleyd_platform_subparsers=(plan apply create)
-_shtab_parleyd_subparsers=(run status events reload wake sleep mute unmute stop volume profile announce button say chat context send-file activity feedback approve deny transcript devices secret check doctor tune tools platform demo agent)
+_shtab_parleyd_subparsers=(run status events reload wake sleep mute unmute stop volume profile announce button say chat context send-file activity feedback approve deny transcript devices secret check doctor tune bench tools platform demo agent)
 
 _shtab_parleyd_run_option_strings=(-h --help -c --config)
 _shtab_parleyd_status_option_strings=(-h --help --watch --all --socket --json)
@@ -31,6 +31,7 @@ _shtab_parleyd_secret_option_strings=(-h --help --file --json)
 _shtab_parleyd_check_option_strings=(-h --help -c --config --all --schema --json)
 _shtab_parleyd_doctor_option_strings=(-h --help -c --config --json)
 _shtab_parleyd_tune_option_strings=(-h --help -c --config --wav --seconds --noise --out --save --echo --json)
+_shtab_parleyd_bench_option_strings=(-h --help -c --config --seconds --json)
 _shtab_parleyd_tools_run_option_strings=(-h --help -c --config --socket)
 _shtab_parleyd_tools_option_strings=(-h --help -c --config --json)
 _shtab_parleyd_platform_plan_option_strings=(-h --help -c --config --key-file --json --agent --branch --take --prune --project)
@@ -78,6 +79,8 @@ _shtab_parleyd_doctor___config_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_tune__c_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_tune___config_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_tune___wav_COMPGEN=_shtab_compgen_files
+_shtab_parleyd_bench__c_COMPGEN=_shtab_compgen_files
+_shtab_parleyd_bench___config_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_tools_run__c_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_tools_run___config_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_tools_run___socket_COMPGEN=_shtab_compgen_files
@@ -103,7 +106,7 @@ _shtab_parleyd_platform_pos_0_choices=(plan apply create)
 _shtab_parleyd_agent___ears_choices=(sphinx whisper none)
 _shtab_parleyd_agent___input_format_choices=(pcm_8000 pcm_16000 pcm_22050 pcm_24000 pcm_44100 pcm_48000 ulaw_8000)
 _shtab_parleyd_agent___output_format_choices=(pcm_8000 pcm_16000 pcm_22050 pcm_24000 pcm_44100 pcm_48000 ulaw_8000)
-_shtab_parleyd_pos_0_choices=(run status events reload wake sleep mute unmute stop volume profile announce button say chat context send-file activity feedback approve deny transcript devices secret check doctor tune tools platform demo agent)
+_shtab_parleyd_pos_0_choices=(run status events reload wake sleep mute unmute stop volume profile announce button say chat context send-file activity feedback approve deny transcript devices secret check doctor tune bench tools platform demo agent)
 
 _shtab_parleyd_run__h_nargs=0
 _shtab_parleyd_run___help_nargs=0
@@ -201,6 +204,9 @@ _shtab_parleyd_tune___help_nargs=0
 _shtab_parleyd_tune___noise_nargs=0
 _shtab_parleyd_tune___echo_nargs=0
 _shtab_parleyd_tune___json_nargs=0
+_shtab_parleyd_bench__h_nargs=0
+_shtab_parleyd_bench___help_nargs=0
+_shtab_parleyd_bench___json_nargs=0
 _shtab_parleyd_tools_run__h_nargs=0
 _shtab_parleyd_tools_run___help_nargs=0
 _shtab_parleyd_tools_pos_0_nargs=A...

@@ -42,6 +42,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "check": ("check", "check the configuration, and the packages, programs, files and devices that it names"),
         "doctor": ("doctor", "find problems, and say how to fix them"),
         "tune": ("tune", "listen, draw the sound, and say which settings to change"),
+        "bench": ("bench", "measure what the daemon costs on this board"),
         "tools": ("tools", "list the agent's tools, print them for its page, or try one"),
         "platform": ("platform", "fit the agent on the ElevenLabs platform to this device"),
     },
