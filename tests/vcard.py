@@ -124,9 +124,9 @@ class VirtualCard:
         finally:
             self.pactl("unload-module", module.strip())
 
-    def listen(self) -> Listener:
-        """What the virtual speaker plays."""
-        return Listener(self.environment)
+    def listen(self, source: str = "vspk.monitor") -> Listener:
+        """What the virtual speaker plays; mic_in.monitor: what the virtual microphone hears."""
+        return Listener(self.environment, source)
 
     def freeze(self) -> None:
         """The sound server stands still: calls into it do not return before thaw()."""
@@ -175,15 +175,15 @@ class VirtualCard:
 
 
 class Listener:
-    """Records the virtual speaker: mono, 48 kHz. A piece's time is when it arrived here, a few ms after it sounded."""
+    """Records a virtual device: mono, 48 kHz. A piece's time is when it arrived here, a few ms after it sounded."""
 
     RATE_HZ = 48_000
 
-    def __init__(self, environment: dict[str, str]) -> None:
+    def __init__(self, environment: dict[str, str], source: str = "vspk.monitor") -> None:
         self._process = subprocess.Popen(
             [
                 "parec",
-                "--device=vspk.monitor",
+                f"--device={source}",
                 "--latency-msec=2",
                 "--raw",
                 "--format=s16le",
@@ -198,7 +198,7 @@ class Listener:
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
         # The first sound, silence too, shows that the recorder is there.
-        assert self.wait(lambda: bool(self._pieces), 10), "the virtual speaker cannot be recorded"
+        assert self.wait(lambda: bool(self._pieces), 10), f"{source} cannot be recorded"
 
     def _read(self) -> None:
         assert self._process.stdout is not None
@@ -229,6 +229,17 @@ class Listener:
             if len(loud):
                 return at_s - (len(piece) - 1 - int(loud[-1])) / self.RATE_HZ
         return float("-inf")
+
+    def first_sound_s(self, since_s: float, level: int = 500) -> float | None:
+        """When the first sample louder than level arrived after since_s; None if none has."""
+        with self._changed:
+            pieces = [(at_s, piece) for at_s, piece in self._pieces if at_s > since_s]
+        for at_s, piece in pieces:
+            for sample in np.flatnonzero(np.abs(piece.astype(np.int32)) > level):
+                arrived_s = at_s - (len(piece) - 1 - int(sample)) / self.RATE_HZ
+                if arrived_s > since_s:
+                    return arrived_s
+        return None
 
     def sound(self) -> np.ndarray:
         with self._changed:
