@@ -441,7 +441,7 @@ def commands(race: Race) -> None:
     with racers.daemon(race.card, race.url) as racer:
         words = ("--help", "status", "volume 40", "events")
         rows: dict[str, list[str]] = {"python, nothing else": []} | {
-            f"parleyd {one}": [*one.split(), *([] if one == "--help" else ["--socket", str(racer.socket)])]
+            f"command {one}": [*one.split(), *([] if one == "--help" else ["--socket", str(racer.socket)])]
             for one in words
         }
         for _ in range(race.length.trials):
@@ -449,7 +449,7 @@ def commands(race: Race) -> None:
                 _run_once(race, name, arguments, {})
                 if race.before is not None and arguments:
                     path = {"PYTHONPATH": str(race.before / "daemon")}
-                    _run_once(race, name.replace("parleyd", "parleyd before:"), arguments, path)
+                    _run_once(race, f"before: {name}", arguments, path)
 
 
 def _run_once(race: Race, name: str, arguments: list[str], environment: dict[str, str]) -> None:

@@ -133,6 +133,8 @@ def daemon(card: Any, url: str, more: str = "", checkout: Path | None = None) ->
             try:
                 while b"READY=1" not in told.recv(65536):
                     pass
+                # A full socket that nobody reads would hold up the daemon when it says that it stops.
+                told.close()
                 yield Running(process, began_s, folder)
             except BaseException:
                 print((folder / "log").read_text(errors="replace"), file=sys.stderr)

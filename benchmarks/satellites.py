@@ -33,6 +33,8 @@ def figures(card: Any, seconds: float) -> dict[str, Cost | str]:
         python = _environment()
         with _satellite(card, python) as pids:
             time.sleep(3.0)
+            if not _children(pids["the program"]):
+                raise TimeoutError("its microphone ends at once")
             for name, pid in pids.items():
                 found[f"wyoming-satellite --vad: {name}"] = measured(pid, seconds)
     except (OSError, subprocess.CalledProcessError, TimeoutError) as error:

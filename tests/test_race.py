@@ -48,7 +48,7 @@ def test_the_parts_run(tmp_path: Path) -> None:
         ("exec to session", "parleyd: ms"),
         ("wake to first byte", "parleyd, round trip 0 ms: from the voice"),
         ("recovery", "parleyd"),
-        ("commands", "parleyd status: MiB"),
+        ("commands", "command status: MiB"),
         ("curve: tools in flight", "1: CPU"),
     }:
         assert (part, row) in rows, done.stdout

@@ -1,4 +1,4 @@
-"""The kind of this machine: its name, its processor's temperature, and how its packages were built."""
+"""Facts about the machine: its name, the temperature of its processor, and how its packages were built."""
 
 from __future__ import annotations
 

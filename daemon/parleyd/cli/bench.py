@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -30,7 +31,7 @@ from parleyd.host.directories import config_path
 
 # Until the openings are over, and a speaker without sound has been closed.
 SETTLE_S = 15.0
-READY_S = 120.0
+READY_S, STOP_S = 120.0, 30.0
 LIVE_S = 60.0
 # The embedded agent's answer to it is long enough to be measured.
 ORDER = "Tell me a long story."
@@ -59,25 +60,25 @@ def run(args: argparse.Namespace) -> int:
     audio = _audio(args.config)
     settle_s = min(SETTLE_S, args.seconds)
     before_c = facts.temperature_c()
-    with _daemon(audio) as (process, control, start_ms), Client(control) as client:
+    with _daemon(audio) as (process, control, start_ms):
         cpu = {}
         _say(args, "asleep: be quiet")
         time.sleep(settle_s)
         cpu["asleep"] = _share(process.pid, args.seconds)
-        if client.ask("status")["state"] != "asleep":
+        if _status(control)["state"] != "asleep":
             text = "somebody spoke, and the daemon woke: nothing was measured"
             raise UserError(text, "try again in a quiet room", os.EX_TEMPFAIL)
-        wake_ms = _wake(client)
+        wake_ms = _wake(control)
         _say(args, "in a session, nobody speaks")
         time.sleep(settle_s)
         cpu["live"] = _share(process.pid, args.seconds)
         _say(args, "the agent tells a story")
-        with Client(control) as other:
-            other.ask("events")
+        with Client(control) as client:
+            client.ask("events")
             client.ask("say", text=ORDER)
-            _await(other, "answer_started")
+            _await(client, "answer_started")
         cpu["agent talks"] = _share(process.pid, min(args.seconds, 15.0))
-        status = client.ask("status")
+        status = _status(control)
         figures = Figures(
             model=facts.model(),
             system=facts.system(),
@@ -104,7 +105,7 @@ def _say(args: argparse.Namespace, words: str) -> None:
 
 
 def _audio(path: Path) -> Audio:
-    """The sound devices of the configuration; the defaults where there is none. Raises UserError."""
+    """The section `audio` of the configuration; the defaults if there is no file. Raises UserError."""
     if not path.exists() and path == config_path():
         return Audio()
     try:
@@ -119,7 +120,7 @@ def _audio(path: Path) -> Audio:
 
 @contextlib.contextmanager
 def _daemon(audio: Audio) -> Iterator[tuple[subprocess.Popen[bytes], Path, float]]:
-    """Yields the process, its control socket, and how long it took to be READY. Raises UserError."""
+    """Yields the process, its control socket, and the milliseconds until it was READY. Raises UserError."""
     with tempfile.TemporaryDirectory(prefix="parleyd-bench-") as name, socket.socket(socket.AF_UNIX, 2) as told:
         folder = Path(name)
         told.bind(str(folder / "notify"))
@@ -140,10 +141,17 @@ def _daemon(audio: Audio) -> Iterator[tuple[subprocess.Popen[bytes], Path, float
         )
         try:
             _await_ready(told, process)
-            yield process, folder / "control.sock", 1000 * (time.monotonic() - began_s)
+            start_ms = 1000 * (time.monotonic() - began_s)
+            # A full socket that nobody reads would hold up the daemon when it says that it stops.
+            told.close()
+            yield process, folder / "control.sock", start_ms
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(READY_S)
+            try:
+                process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 def _await_ready(told: socket.socket, process: subprocess.Popen[bytes]) -> None:
@@ -157,12 +165,19 @@ def _await_ready(told: socket.socket, process: subprocess.Popen[bytes]) -> None:
     raise UserError("the daemon does not start with these devices", "parleyd doctor finds out why")
 
 
-def _wake(client: Client) -> float:
-    """Returns the ms from the order to the open session. Raises UserError."""
-    client.ask("wake")
+def _status(control: Path) -> dict[str, Any]:
+    """Asks on a connection of its own, because the daemon closes one on which nothing is asked for 30 s."""
+    with Client(control) as client:
+        return client.ask("status")
+
+
+def _wake(control: Path) -> float:
+    """Returns the milliseconds from the order to the open session. Raises UserError."""
+    with Client(control) as client:
+        client.ask("wake")
     until_s = time.monotonic() + LIVE_S
     while time.monotonic() < until_s:
-        measured = client.ask("status")["metrics"]["wake_to_live"]
+        measured = _status(control)["metrics"]["wake_to_live"]
         if measured["count"]:
             return float(measured["last_ms"])
         time.sleep(0.1)
