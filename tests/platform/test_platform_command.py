@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 from elevenlabs import ElevenLabs
+from websockets.sync.client import ClientConnection, connect
 
 from parleyd.cli.main import main
 from parleyd.embedded.server import LocalAgent
@@ -233,6 +235,51 @@ def test_a_configuration_that_cannot_work_is_78(
     file.write_text(text)
     assert main(["platform", "plan", "-c", str(file)]) == os.EX_CONFIG
     assert words in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------- past conversations
+
+
+def answers(socket: ClientConnection, count: int) -> None:
+    """Waits for so many texts of the agent."""
+    for message in socket:
+        count -= json.loads(message)["type"] == "agent_response"
+        if not count:
+            return
+
+
+def converse(agent: LocalAgent, text: str) -> None:
+    """A conversation in writing, with a client that is not ours."""
+    with connect(f"{agent.url}/v1/convai/conversation?agent_id=kitchen") as socket:
+        socket.send(json.dumps({"type": "conversation_initiation_client_data"}))
+        answers(socket, 1)
+        socket.send(json.dumps({"type": "user_message", "text": text}))
+        answers(socket, 1)
+    agent.wait_connection(len(agent.connections)).wait_closed()
+
+
+def test_past_conversations_are_listed_and_shown(
+    agent: LocalAgent, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["platform", "apply", "--yes", "-c", str(file)]) == 0  # for the events with the agent's words
+    capsys.readouterr()
+    converse(agent, "what time is it")
+    converse(agent, "goodbye")
+    # The server describes it after the client has seen its end.
+    while len(agent._api._platform.conversations) < 2:
+        time.sleep(0.01)
+    assert main(["conversations", "-c", str(file), "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert [one["messages"] > 0 for one in listed] == [True, True]
+    official = sdk(agent).conversational_ai.conversations.list(agent_id="kitchen").conversations
+    assert [one["conversation_id"] for one in listed] == [one.conversation_id for one in official]
+    name = listed[1]["conversation_id"]
+    assert main(["conversations", name, "-c", str(file)]) == 0
+    shown = capsys.readouterr().out
+    assert "you    what time is it" in shown
+    assert "This device has no transcript of it" in shown
+    assert main(["conversations", "conv_none", "-c", str(file)]) == 78
+    assert "does not exist on the platform" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------- a folder of the official tool

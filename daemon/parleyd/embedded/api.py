@@ -12,8 +12,9 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
-from parleyd.embedded import messages
+from parleyd.embedded import messages, past
 from parleyd.embedded.platform import Platform
+from parleyd.embedded.record import ConnectionRecord
 from parleyd.embedded.scenario import HttpAnswer, Scenario
 from parleyd.embedded.settings import AgentSettings
 
@@ -66,6 +67,22 @@ class Api:
         if not self._platform.is_for(target):
             return None
         return self._platform.answer(method, target, body) if self.is_key(key or "") else _INVALID_KEY
+
+    def remember(self, request: Request, record: ConnectionRecord, conversation_id: str, ended: str) -> None:
+        """Keeps a conversation that has ended, for GET /v1/convai/conversations."""
+        duration_s = time.monotonic() - record.began_s
+        agent_id = parse_qs(urlsplit(request.path).query).get("agent_id", [""])[0]
+        self._platform.remember(
+            past.as_conversation(
+                conversation_id,
+                agent_id,
+                time.time() - duration_s,
+                record.began_s,
+                duration_s,
+                tuple(record.turns),
+                ended,
+            )
+        )
 
     def settings_for(self, request: Request) -> AgentSettings:
         """The settings of the agent that a conversation is asked for."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 import wave
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,8 @@ from parleyd.embedded.scenario import Trigger
 
 # The default timeout of waiting, so that no test waits for ever.
 WAIT_S = 10.0
+# The turns of a conversation that its description has at its end; the oldest are dropped.
+MOST_TURNS = 500
 
 _OPENINGS = frozenset({"conversation_initiation_client_data", "session.update"})
 
@@ -95,6 +98,7 @@ class ConnectionRecord:
     events: list[Timed] = field(default_factory=list)
     sent: list[Timed] = field(default_factory=list)
     activities: list[Activity] = field(default_factory=list)
+    turns: deque[Activity] = field(default_factory=lambda: deque(maxlen=MOST_TURNS))
     deviations: list[str] = field(default_factory=list)
     triggers: list[Trigger] = field(default_factory=list)
     received_audio_ms: float = 0.0
@@ -216,6 +220,8 @@ class ConnectionRecord:
     def tell(self, kind: ActivityKind, **fields: Any) -> None:
         activity = Activity(self.number, kind, time.monotonic(), fields)
         with self._changed:
+            if kind in ("heard", "says", "interrupted"):
+                self.turns.append(activity)
             if self.keep:
                 self.activities.append(activity)
             self._changed.notify_all()

@@ -250,6 +250,8 @@ class LocalAgent:
                     await conversation.run()
                 finally:
                     del self._conversations[conversation.conversation_id]
+                    ended = f"the {'agent' if line.is_closing else 'client'} ended the conversation"
+                    self._api.remember(socket.request, record, conversation.conversation_id, ended)
         finally:
             record.end(await line.ended())
             self._lines.discard(line)
