@@ -115,7 +115,7 @@ class OpenAIProvider:
 
     def speech(self, config: Config, api_key: str | None) -> Speech | None:
         voice = config.announce.voice_id or config.openai.voice
-        if voice is None and openai_settings.is_openai(config.openai):
+        if voice is None and config.openai.is_openais:
             voice = OpenAISpeech.VOICE
         return None if voice is None else OpenAISpeech(config.openai, config.announce, voice, api_key)
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
-from parleyd.agents.openai import instructions, session_settings
+from parleyd.agents.openai import instructions
 from parleyd.checks import agent_rules
 from parleyd.config import signs
 from parleyd.config.openai_section import MODEL, OpenAI
@@ -51,7 +51,7 @@ def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[KeyProb
         yield from _turn_detection(section)
     if settled("transcription") and section.transcription.model is not None:
         named = section.transcription.model
-        if session_settings.is_openai(section) and _ENDING_TRANSCRIPTION.fullmatch(named):
+        if section.is_openais and _ENDING_TRANSCRIPTION.fullmatch(named):
             text = f"{named} stops on 2027-02-26"
             yield KeyProblem(f"{KEY}.transcription.model", text, "write gpt-transcribe, or remove it", is_warning=True)
     truncation = section.truncation
@@ -68,7 +68,7 @@ def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[KeyProb
 def _base_url(config: OpenAI) -> Iterator[KeyProblem]:
     key = f"{KEY}.base_url"
     yield from agent_rules.base_url(key, config.base_url, "https://api.openai.com/v1", _ADDED)
-    if session_settings.is_openai(config) and urlsplit(config.base_url).path.rstrip("/") != "/v1":
+    if config.is_openais and urlsplit(config.base_url).path.rstrip("/") != "/v1":
         yield KeyProblem(key, "OpenAI's path is /v1", "write https://api.openai.com/v1")
 
 
@@ -81,7 +81,7 @@ def _model(config: OpenAI) -> Iterator[KeyProblem]:
     elif _LIVE.match(named):
         text = "this model has a protocol of its own, which parleyd does not speak"
         yield KeyProblem(key, text, f"write {MODEL}")
-    elif session_settings.is_openai(config) and named in _ENDING:
+    elif config.is_openais and named in _ENDING:
         newer = "gpt-realtime-2.1-mini" if "mini" in named else "gpt-realtime-2.1"
         yield KeyProblem(key, f"{named} stops on {_ENDING[named]}", f"write {newer}", is_warning=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from msgspec import Meta, field
 
@@ -182,6 +183,14 @@ class OpenAI(Section, frozen=True):
         Annotated[float, Meta(ge=1, le=600)] | None,
         Meta(description="an empty message after such a silence, for servers that end sessions in which none comes"),
     ] = None
+
+    @property
+    def is_openais(self) -> bool:
+        """Whether the server is OpenAI's own."""
+        try:
+            return urlsplit(self.base_url).hostname == OPENAI_HOST
+        except ValueError:
+            return False
 
     def __repr__(self) -> str:
         return f"OpenAI({masked(self)})"

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
 from parleyd.agents.openai import client_messages as client
 from parleyd.agents.provider import Interrupts, SessionWish, ToolSpec
 from parleyd.audio.pcm import AudioFormat
-from parleyd.config.openai_section import MODEL, OPENAI_HOST, TRANSCRIPTION_MODEL, McpServer, OpenAI
+from parleyd.config.openai_section import MODEL, TRANSCRIPTION_MODEL, McpServer, OpenAI
 
 # The formats by the names in the configuration: as the protocol names them, and what they are.
 _WIRE_FORMATS = {
@@ -30,19 +29,14 @@ GREETING = "Begin the conversation: greet the person in one short sentence, and 
 _LANGUAGE = "The person speaks the language with the code {code}. Answer in that language."
 
 
-def is_openai(config: OpenAI) -> bool:
-    """Whether the server is OpenAI's own."""
-    return urlsplit(config.base_url).hostname == OPENAI_HOST
-
-
 def model(config: OpenAI) -> str | None:
     """The model that is named to the server; None: none is."""
-    return config.model or (MODEL if is_openai(config) else None)
+    return config.model or (MODEL if config.is_openais else None)
 
 
 def transcription_model(config: OpenAI) -> str | None:
     """The model that is to transcribe; None: the server's own, or none."""
-    return config.transcription.model or (TRANSCRIPTION_MODEL if is_openai(config) else None)
+    return config.transcription.model or (TRANSCRIPTION_MODEL if config.is_openais else None)
 
 
 def whole_instructions(config: OpenAI, rendered: str) -> str:

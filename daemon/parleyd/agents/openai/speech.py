@@ -24,7 +24,7 @@ class OpenAISpeech:
 
     def __init__(self, config: OpenAI, announce: Announce, voice: str, api_key: str | None) -> None:
         self._config = config
-        self._model = announce.model_id or (MODEL if session_settings.is_openai(config) else "tts-1")
+        self._model = announce.model_id or (MODEL if config.is_openais else "tts-1")
         self._voice = voice
         self._api_key = api_key
         # The only raw format of the protocol.
