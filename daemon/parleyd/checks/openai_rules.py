@@ -12,6 +12,7 @@ from parleyd.config import signs
 from parleyd.config.openai_section import MODEL, OpenAI
 from parleyd.config.problem import KeyProblem
 from parleyd.config.schema import Config
+from parleyd.usage.prices import price_of
 
 KEY = "openai"
 _EXAMPLES = {"env": "OPENAI_API_KEY", "file": "/etc/parleyd/openai.key", "credential": "openai"}
@@ -61,8 +62,22 @@ def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[KeyProb
     language = section.language
     if settled("language") and language is not None and (found := signs.trouble(language, signs.LANGUAGE)):
         yield KeyProblem(f"{KEY}.language", *found)
+    if is_settled("budget") and settled("model"):
+        yield from _budget(config)
     if settled("mcp"):
         yield from _mcp(section)
+
+
+def _budget(config: Config) -> Iterator[KeyProblem]:
+    """A server of one's own may count no tokens, and its models have no price here."""
+    budget, section = config.budget, config.openai
+    in_money = [name for name in ("money_per_day", "money_per_month") if getattr(budget, name) is not None]
+    in_minutes = budget.minutes_per_day is not None or budget.minutes_per_month is not None
+    named = section.model or (MODEL if section.is_openais else "")
+    if in_money and not in_minutes and not budget.minute_price and price_of(named, budget.prices) is None:
+        text = f"no price is known for {f'the model {named}' if named else 'the model of the server'}"
+        hint = "set budget.prices, or limit the minutes too"
+        yield KeyProblem(f"budget.{in_money[0]}", text, hint, is_warning=True)
 
 
 def _base_url(config: OpenAI) -> Iterator[KeyProblem]:
