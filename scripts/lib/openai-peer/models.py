@@ -1,5 +1,4 @@
-"""The models behind speech-to-speech, for scripts/test-openai-peer: PORT. Standard library, and the embedded agent's ears
-and voice.
+"""The models behind speech-to-speech, for scripts/test-openai-peer: PORT. It has the embedded agent's ears and voice.
 
 Real: the recognition (pocketsphinx) and the voice. Not real: the language model, which knows four answers.
 """

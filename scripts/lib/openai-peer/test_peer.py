@@ -1,4 +1,4 @@
-"""The whole daemon against speech-to-speech, an independent server of the OpenAI Realtime protocol. PEER_URL names it."""
+"""The whole daemon against speech-to-speech, an independent server of the protocol. PEER_URL: its base URL."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from harness import Daemon
+from test_openai_conversation import PNG
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
@@ -17,7 +18,6 @@ from parleyd.config.schema import BargeIn, Config, Reconnect, Session, Wake
 from parleyd.core import events
 from parleyd.core.endings import EndingKind
 from parleyd.core.states import State
-from test_openai_conversation import PNG
 
 URL = os.environ["PEER_URL"]
 QUESTION, STORY = "What time is it?", "Tell me a story."
