@@ -75,6 +75,23 @@ def test_instructions_that_are_too_long() -> None:
     assert "at most 64 KiB" in text
 
 
+@pytest.mark.parametrize(
+    ("budget", "model", "warns"),
+    [
+        ("money_per_day: 1", "mine", True),
+        ("money_per_month: 1", "mine", True),
+        ("money_per_day: 1", "gpt-realtime-2.1", False),
+        ("money_per_day: 1, minutes_per_day: 10", "mine", False),
+        ("money_per_day: 1, minute_price: 0.1", "mine", False),
+        ("money_per_day: 1, prices: {mine: {text_in: 1}}", "mine", False),
+    ],
+)
+def test_a_budget_in_money_needs_prices(budget: str, model: str, warns: bool) -> None:
+    found = problems(f"openai: {{base_url: 'http://127.0.0.1:1/v1', model: {model}}}\nbudget: {{{budget}}}\n")
+    assert bool(found) is warns
+    assert all(key.startswith("budget.money_per_") and "budget.prices" in hint for key, _, hint in found)
+
+
 def test_a_section_that_is_not_used_is_not_held_against_the_provider() -> None:
     text = "provider: local\nopenai: {model: gpt-live-1, instructions: '{{x}}'}\n"
     assert parse(text, "p.yaml").warnings == ()

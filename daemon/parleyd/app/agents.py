@@ -22,7 +22,7 @@ from parleyd.agents.openai.speech import OpenAISpeech
 from parleyd.agents.provider import Agent, Server, ToolSpec
 from parleyd.agents.speech import Speech
 from parleyd.config.base import Secret
-from parleyd.config.openai_section import Transcription, is_openai
+from parleyd.config.openai_section import Transcription
 from parleyd.config.schema import Config
 from parleyd.config.secrets import resolve_key
 from parleyd.core.errors import UserError
@@ -115,7 +115,7 @@ class OpenAIProvider:
 
     def speech(self, config: Config, api_key: str | None) -> Speech | None:
         voice = config.announce.voice_id or config.openai.voice
-        if voice is None and is_openai(config.openai):
+        if voice is None and config.openai.is_openais:
             voice = OpenAISpeech.VOICE
         return None if voice is None else OpenAISpeech(config.openai, config.announce, voice, api_key)
 

@@ -8,9 +8,10 @@ from urllib.parse import urlsplit
 
 from parleyd.checks import agent_rules
 from parleyd.config import openai_instructions, signs
-from parleyd.config.openai_section import MODEL, OpenAI, is_openai
+from parleyd.config.openai_section import MODEL, OpenAI
 from parleyd.config.problem import KeyProblem
 from parleyd.config.schema import Config
+from parleyd.usage.prices import price_of
 
 KEY = "openai"
 _EXAMPLES = {"env": "OPENAI_API_KEY", "file": "/etc/parleyd/openai.key", "credential": "openai"}
@@ -50,7 +51,7 @@ def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[KeyProb
         yield from _turn_detection(section)
     if settled("transcription") and section.transcription.model is not None:
         named = section.transcription.model
-        if is_openai(section) and _ENDING_TRANSCRIPTION.fullmatch(named):
+        if section.is_openais and _ENDING_TRANSCRIPTION.fullmatch(named):
             text = f"{named} stops on 2027-02-26"
             yield KeyProblem(f"{KEY}.transcription.model", text, "write gpt-transcribe, or remove it", is_warning=True)
     truncation = section.truncation
@@ -60,14 +61,28 @@ def check(config: Config, is_settled: Callable[[str], bool]) -> Iterator[KeyProb
     language = section.language
     if settled("language") and language is not None and (found := signs.trouble(language, signs.LANGUAGE)):
         yield KeyProblem(f"{KEY}.language", *found)
+    if is_settled("budget") and settled("model"):
+        yield from _budget(config)
     if settled("mcp"):
         yield from _mcp(section)
+
+
+def _budget(config: Config) -> Iterator[KeyProblem]:
+    """A server of one's own may count no tokens, and its models have no price here."""
+    budget, section = config.budget, config.openai
+    in_money = [name for name in ("money_per_day", "money_per_month") if getattr(budget, name) is not None]
+    in_minutes = budget.minutes_per_day is not None or budget.minutes_per_month is not None
+    named = section.model or (MODEL if section.is_openais else "")
+    if in_money and not in_minutes and not budget.minute_price and price_of(named, budget.prices) is None:
+        text = f"no price is known for {f'the model {named}' if named else 'the model of the server'}"
+        hint = "set budget.prices, or limit the minutes too"
+        yield KeyProblem(f"budget.{in_money[0]}", text, hint, is_warning=True)
 
 
 def _base_url(config: OpenAI) -> Iterator[KeyProblem]:
     key = f"{KEY}.base_url"
     yield from agent_rules.base_url(key, config.base_url, "https://api.openai.com/v1", _ADDED)
-    if is_openai(config) and urlsplit(config.base_url).path.rstrip("/") != "/v1":
+    if config.is_openais and urlsplit(config.base_url).path.rstrip("/") != "/v1":
         yield KeyProblem(key, "OpenAI's path is /v1", "write https://api.openai.com/v1")
 
 
@@ -80,7 +95,7 @@ def _model(config: OpenAI) -> Iterator[KeyProblem]:
     elif _LIVE.match(named):
         text = "this model has a protocol of its own, which parleyd does not speak"
         yield KeyProblem(key, text, f"write {MODEL}")
-    elif is_openai(config) and named in _ENDING:
+    elif config.is_openais and named in _ENDING:
         newer = "gpt-realtime-2.1-mini" if "mini" in named else "gpt-realtime-2.1"
         yield KeyProblem(key, f"{named} stops on {_ENDING[named]}", f"write {newer}", is_warning=True)
 

@@ -184,10 +184,13 @@ class OpenAI(Section, frozen=True):
         Meta(description="an empty message after such a silence, for servers that end sessions in which none comes"),
     ] = None
 
+    @property
+    def is_openais(self) -> bool:
+        """Whether the server is OpenAI's own."""
+        try:
+            return urlsplit(self.base_url).hostname == OPENAI_HOST
+        except ValueError:
+            return False
+
     def __repr__(self) -> str:
         return f"OpenAI({masked(self)})"
-
-
-def is_openai(config: OpenAI) -> bool:
-    """Whether the server is OpenAI's own."""
-    return urlsplit(config.base_url).hostname == OPENAI_HOST

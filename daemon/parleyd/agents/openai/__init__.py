@@ -1,5 +1,5 @@
-"""The OpenAI Realtime protocol, as OpenAI and many other servers speak it: a pure codec, address, and how sessions end.
+"""The OpenAI Realtime protocol over WebSocket, as OpenAI and many other servers speak it.
 
-agent.OpenAIAgent is the provider, speech.OpenAISpeech its voice for announcements; session_settings.py says what a
-session asks for. Only app imports it.
+agent.OpenAIAgent is the provider, speech.OpenAISpeech its voice for announcements. The codec consists of
+requests.Requests, which asks for one response at a time, and of answers.Answers, which knows how much of each has come. Only app imports it.
 """

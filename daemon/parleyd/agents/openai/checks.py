@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from parleyd.agents.openai import http, session_settings
 from parleyd.agents.provider import Check
 from parleyd.config import openai_instructions
-from parleyd.config.openai_section import OpenAI, is_openai
+from parleyd.config.openai_section import OpenAI
 from parleyd.config.schema import Config
 from parleyd.core.endings import DialError, EndingKind
 from parleyd.core.findings import Finding, error, good, misconfigured, note, skipped, warning
@@ -31,7 +31,7 @@ def checks(config: OpenAI, key: str | None, whole: Config) -> Sequence[Check]:
 def accepted(config: OpenAI, key: str | None) -> Iterator[Finding]:
     """Asks the server for its models, with the key."""
     if key is None:
-        if is_openai(config):
+        if config.is_openais:
             yield misconfigured("none is configured", "set openai.api_key")
         else:
             yield note("none is configured: enough for a server that wants none")
@@ -52,7 +52,7 @@ def accepted(config: OpenAI, key: str | None) -> Iterator[Finding]:
 def model(config: OpenAI, key: str | None) -> Iterator[Finding]:
     """Asks the server for the model: until when there is the model."""
     named = session_settings.model(config)
-    if key is None and is_openai(config):
+    if key is None and config.is_openais:
         yield skipped("without a key the server tells nothing")
         return
     if named is None:
@@ -79,7 +79,7 @@ def model(config: OpenAI, key: str | None) -> Iterator[Finding]:
 
 def _refused(config: OpenAI, named: str, refusal: DialError) -> Iterator[Finding]:
     ending = refusal.ending
-    if ending.code in (404, 405, 501) and not is_openai(config):
+    if ending.code in (404, 405, 501) and not config.is_openais:
         # Many servers of one's own have sessions and nothing else.
         yield note(f"{named}: the server has no list of models")
     elif ending.code == 404:

@@ -14,7 +14,7 @@ import msgspec
 from parleyd.agents.openai import client_messages as client
 from parleyd.agents.provider import Interrupts, SessionWish, ToolSpec
 from parleyd.audio.pcm import AudioFormat
-from parleyd.config.openai_section import MODEL, TRANSCRIPTION_MODEL, McpServer, OpenAI, is_openai
+from parleyd.config.openai_section import MODEL, TRANSCRIPTION_MODEL, McpServer, OpenAI
 
 # The formats by the names in the configuration: as the protocol names them, and what they are.
 _WIRE_FORMATS = {
@@ -31,12 +31,12 @@ _LANGUAGE = "The person speaks the language with the code {code}. Answer in that
 
 def model(config: OpenAI) -> str | None:
     """The model that is named to the server; None: none is."""
-    return config.model or (MODEL if is_openai(config) else None)
+    return config.model or (MODEL if config.is_openais else None)
 
 
 def transcription_model(config: OpenAI) -> str | None:
     """The model that is to transcribe; None: the server's own, or none."""
-    return config.transcription.model or (TRANSCRIPTION_MODEL if is_openai(config) else None)
+    return config.transcription.model or (TRANSCRIPTION_MODEL if config.is_openais else None)
 
 
 def whole_instructions(config: OpenAI, rendered: str) -> str:

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from parleyd.agents.openai import http, session_settings
 from parleyd.audio.pcm import AudioFormat
-from parleyd.config.openai_section import OpenAI, is_openai
+from parleyd.config.openai_section import OpenAI
 from parleyd.config.schema import Announce
 
 MODEL = "gpt-4o-mini-tts"
@@ -24,7 +24,7 @@ class OpenAISpeech:
 
     def __init__(self, config: OpenAI, announce: Announce, voice: str, api_key: str | None) -> None:
         self._config = config
-        self._model = announce.model_id or (MODEL if is_openai(config) else "tts-1")
+        self._model = announce.model_id or (MODEL if config.is_openais else "tts-1")
         self._voice = voice
         self._api_key = api_key
         # The only raw format of the protocol.
