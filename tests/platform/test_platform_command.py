@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 import pytest
 from elevenlabs import ElevenLabs
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
+from websockets.sync.connection import Connection
 
 from parleyd.cli.main import main
 from parleyd.embedded.server import LocalAgent
@@ -240,7 +241,7 @@ def test_a_configuration_that_cannot_work_is_78(
 # ---------------------------------------------------------------- past conversations
 
 
-def answers(socket: ClientConnection, count: int) -> None:
+def answers(socket: Connection, count: int) -> None:
     """Waits for so many texts of the agent."""
     for message in socket:
         count -= json.loads(message)["type"] == "agent_response"
