@@ -112,9 +112,9 @@ def sentence(event: dict[str, Any]) -> str:
             return f"the agent has the file {name}"
         case {"event": "file_failed", "name": name, "text": text, "hint": hint}:
             return f"the file {name} did not reach the agent: {text}; {hint}"
-        case {"event": "budget_near", "period": period, "left_money": float(left_money), "currency": currency}:
-            return f"{left_money:.2f} {currency} are left of this {period}'s budget"
-        case {"event": "budget_near", "period": period, "left_s": left_s}:
+        case {"event": "budget_near", "period": period, "left_money": int() | float() as money, "currency": currency}:
+            return f"{money:.2f} {currency} are left of this {period}'s budget"
+        case {"event": "budget_near", "period": period, "left_s": int() | float() as left_s}:
             return f"{left_s / 60:.0f} min are left of this {period}'s budget"
         case {"event": "budget_spent", "reason": reason, "hint": hint}:
             return f"{reason}; {hint}"

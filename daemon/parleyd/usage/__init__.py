@@ -1,5 +1,6 @@
-"""The cost of sessions: minutes, bytes, budgets, quiet hours.
+"""The cost of sessions: minutes, tokens, money, bytes, budgets, quiet hours.
 
-limits.UsageLimits says whether a session may be open, meter.UsageMeter books the time used, and ledger and store keep
-it over a restart. Only app, control, conversation and profiles import it.
+limits.UsageLimits says whether a session may be open, meter.UsageMeter books the time and the tokens used, prices.cost
+turns them into money, and ledger and store keep all of it over a restart. Only app, checks, control, conversation and
+profiles import it.
 """
