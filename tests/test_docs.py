@@ -101,7 +101,8 @@ def test_every_key_that_the_pages_name_exists() -> None:
         # The table of a protocol's messages names those of the protocol, such as `session.update`.
         if not page.name.endswith("-coverage.md")
         for key in re.findall(r"`([a-z_]+\.[a-z_.]+[a-z])(?:: [^`]*)?`", text_of(page))
-        if key.partition(".")[0] in sections and not key.endswith(".json")
+        # Messages of the Realtime protocol have names with dots too.
+        if key.partition(".")[0] in sections and not key.endswith(".json") and page.name != "openai-coverage.md"
     }
     assert len(named) > 60
     rooms = {".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in PACKAGE.glob("*/*")}
