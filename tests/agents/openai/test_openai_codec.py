@@ -337,7 +337,12 @@ def test_positions_of_the_persons_speech() -> None:
     found.hear(3)
     found.speech(start_ms=200)
     found.spoke(end_ms=900)
-    assert found.events == [events.PersonHeard(200), events.PersonPaused(900), events.SpeechTaken(900)]
+    assert found.events == [events.PersonHeard(200), events.PersonPaused(900)]
+    found.created()
+    assert not found.of(events.SpeechTaken), "with the line the answer would be lost, and the question with it"
+    found.audio()
+    found.done()
+    assert found.of(events.SpeechTaken) == [events.SpeechTaken(900)]
 
 
 def test_an_utterance_that_comes_later_is_not_taken_with_the_first() -> None:
@@ -347,6 +352,7 @@ def test_an_utterance_that_comes_later_is_not_taken_with_the_first() -> None:
     found.receive("input_audio_buffer.speech_stopped", audio_end_ms=900, item_id="user_1")
     found.hear(2)
     found.receive("input_audio_buffer.committed", item_id="user_1")
+    found.answer()
     assert found.of(events.SpeechTaken) == [events.SpeechTaken(900)]
 
 
@@ -356,6 +362,7 @@ def test_a_position_outside_of_the_sound_is_not_believed(told: object) -> None:
     found.hear(1)
     found.receive("input_audio_buffer.speech_stopped", audio_end_ms=told, item_id="u")
     found.receive("input_audio_buffer.committed", item_id="u")
+    found.answer()
     [taken] = found.of(events.SpeechTaken)
     assert 0 <= taken.until_ms <= 1000
 
@@ -364,7 +371,9 @@ def test_what_was_taken_is_never_given_back() -> None:
     found = Session()
     found.hear(3)
     found.spoke("user_1", end_ms=2000)
+    found.answer("resp_1")
     found.spoke("user_2", end_ms=1000)
+    found.answer("resp_2")
     assert [event.until_ms for event in found.of(events.SpeechTaken)] == [2000, 2000]
 
 
@@ -869,6 +878,7 @@ def test_turns_that_this_side_ends() -> None:
     assert [m["type"] for m in found.send(EndOfTurn())] == ["input_audio_buffer.commit", "response.create"]
     found.hear(1)
     found.receive("input_audio_buffer.committed", item_id="u")
+    found.answer()
     assert found.of(events.SpeechTaken) == [events.SpeechTaken(1500)]
 
 

@@ -33,7 +33,8 @@ class Answer:
     is_void: sound that still comes is dropped. is_cancelled: the server has stopped, or was told to. is_over: its
     response.done has come. open_calls: calls of tools without a result. arguments: calls, as they were announced.
     pieces: of texts that are not whole yet, by item and part; texts_done: those that are. has_pieces: some were passed
-    on. sound_until_s: when the last of its sound will have been heard.
+    on. takes_ms: the end of the speech that it answers, until its first content has come. sound_until_s: when the last
+    of its sound will have been heard.
     """
 
     id: str
@@ -49,6 +50,7 @@ class Answer:
     texts_done: set[str] = field(default_factory=set)
     has_pieces: bool = False
     sound_until_s: float = 0.0
+    takes_ms: int | None = None
 
     @property
     def has_sound(self) -> bool:

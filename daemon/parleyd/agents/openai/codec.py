@@ -110,6 +110,8 @@ class OpenAICodec:
         self._sent_bytes = 0
         self._turn_bytes = 0
         self._taken_ms = 0
+        # Speech was taken into the conversation, and no answer has been created since.
+        self._waits_for_answer = False
         self._utterance_ends: dict[str, int] = {}
         self._pieces: dict[str, str] = {}
 
@@ -361,11 +363,12 @@ class OpenAICodec:
             del self._utterance_ends[next(iter(self._utterance_ends))]
 
     def _committed(self, utterance: str) -> None:
-        """The utterance is part of the conversation; sound that was sent after its end is not."""
+        """The utterance is part of the conversation; sound that was sent after its end is not. It counts as taken when
+        the answer to it has begun: until then a lost line would lose it with the server's session."""
         ends = self._utterance_ends
         until_ms = ends.pop(utterance, None) or ends.pop("", None) or self._sent_ms
         self._taken_ms = max(self._taken_ms, until_ms)
-        self._events.append(events.SpeechTaken(self._taken_ms))
+        self._waits_for_answer = True
         if not self._is_manual and not self._server_interrupts and self._requests.active is not None:
             # The server cannot answer while a response runs that it must not interrupt.
             self._requests.want(Request())
@@ -432,8 +435,16 @@ class OpenAICodec:
         request = self._requests.created(response_id)
         is_greeting = request is not None and request.is_greeting
         answer = self._answers.begin(response_id, is_greeting=is_greeting)
+        if self._waits_for_answer:
+            answer.takes_ms, self._waits_for_answer = self._taken_ms, False
         self._events.append(events.AnswerBegins(response_id, is_greeting))
         return answer
+
+    def _gives(self, answer: Answer) -> None:
+        """Something of the answer has come: the speech before it need not be sent again."""
+        if answer.takes_ms is not None:
+            self._events.append(events.SpeechTaken(answer.takes_ms))
+            answer.takes_ms = None
 
     def _audio(self, message: server.AudioDelta, now_s: float) -> None:
         if not self._is_ready:
@@ -441,6 +452,7 @@ class OpenAICodec:
             return
         answer = self._answer(message.response_id)
         data = message.delta
+        self._gives(answer)
         if not data or answer.is_void:
             return
         duration_s = len(data) / _bytes_per_ms(self._output_format) / 1000
@@ -455,6 +467,7 @@ class OpenAICodec:
         | server.BetaTextDelta,
     ) -> None:
         answer = self._answer(message.response_id)
+        self._gives(answer)
         piece = (message.delta or "")[: events.MAX_TEXT_CHARS]
         answer.pieces.setdefault(_key(message), []).append(piece)
         answer.has_pieces = True
@@ -476,6 +489,7 @@ class OpenAICodec:
         if answer.is_over:
             return
         answer.is_over = True
+        self._gives(answer)
         status, details = response.status or "completed", response.status_details or server.StatusPart()
         for item in response.output or []:
             self._output_item(answer, item, is_last=status == "completed")
@@ -534,6 +548,7 @@ class OpenAICodec:
         if call_id in self._calls_seen:
             return
         self._calls_seen.add(call_id)
+        self._gives(answer)
         answer.open_calls.add(call_id)
         parameters = _parameters(item.arguments)
         if not item.name:
