@@ -9,7 +9,7 @@ from local_client import Start, spoken
 from realtime_client import RATE_HZ, RealtimeClient, words
 
 from parleyd.audio.pcm import level_dbfs
-from parleyd.embedded.realtime import g711
+from parleyd.embedded.realtime import wire_formats
 
 TRANSCRIBE = {"input": {"transcription": {"model": "gpt-transcribe"}}}
 SOUND_MS_PER_BYTE = 1000 / RATE_HZ / 2
@@ -90,7 +90,7 @@ def test_g711_in_and_out(start: Start, kind: str) -> None:
         assert words(response).startswith("It is ")
         assert response["audio"]["output"]["format"] == {"type": kind}
         (data,) = client.audio.values()
-        pcm = g711.decode(kind, data)
+        pcm = wire_formats.decode(kind, data)
         assert level_dbfs(pcm) > -40
         audio_tokens = response["usage"]["output_token_details"]["audio_tokens"]
         assert abs(len(data) / 8 / 50 - audio_tokens) <= 1

@@ -20,7 +20,7 @@ from parleyd.audio.pcm import BYTES_PER_SAMPLE, PIPELINE_RATE_HZ
 from parleyd.audio.resample import Resampler
 from parleyd.embedded import scenario
 from parleyd.embedded.hearing import Hearing, SpeechEnded, SpeechStarted
-from parleyd.embedded.realtime import client_messages, g711, items, thinking, tokens
+from parleyd.embedded.realtime import client_messages, items, thinking, tokens, wire_formats
 from parleyd.embedded.realtime.client_messages import Plain, RefusedError
 from parleyd.embedded.realtime.items import WIRE_RATE_HZ, Item, Items
 from parleyd.embedded.realtime.response import Event, Response, Status
@@ -307,9 +307,9 @@ class Protocol:
             raise RefusedError("invalid_value", "The audio has half a sample.", "audio")
         if format_type != self._format:
             self._format = format_type
-            rate_hz = g711.RATE_HZ[format_type]
+            rate_hz = wire_formats.RATE_HZ[format_type]
             self._resampler = None if rate_hz == WIRE_RATE_HZ else Resampler(rate_hz, WIRE_RATE_HZ)
-        pcm = g711.decode(format_type, data)
+        pcm = wire_formats.decode(format_type, data)
         return self._resampler.process(pcm) if self._resampler else pcm
 
     def _speech_started(self, start_ms: int) -> Actions:

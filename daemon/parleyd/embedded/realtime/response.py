@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from parleyd.audio.pcm import BYTES_PER_SAMPLE
 from parleyd.audio.resample import Resampler
-from parleyd.embedded.realtime import g711, tokens
+from parleyd.embedded.realtime import tokens, wire_formats
 from parleyd.embedded.realtime.client_messages import Plain
 from parleyd.embedded.realtime.items import WIRE_RATE_HZ, Item
 from parleyd.embedded.realtime.thinking import Output
@@ -55,7 +55,7 @@ class Response:
 
     def __post_init__(self) -> None:
         self._format = str(self.settings["audio"]["output"]["format"]["type"])
-        rate_hz = g711.RATE_HZ[self._format]
+        rate_hz = wire_formats.RATE_HZ[self._format]
         self._resampler = None if rate_hz == WIRE_RATE_HZ else Resampler(WIRE_RATE_HZ, rate_hz)
         self._back = None if rate_hz == WIRE_RATE_HZ else Resampler(rate_hz, WIRE_RATE_HZ)
 
@@ -152,9 +152,9 @@ class Response:
         self.audio_ms += sound_ms
         self.current.sent_ms += sound_ms
         self.current.kept_ms += sound_ms
-        wire = g711.encode(self._format, self._resampler.process(pcm) if self._resampler else pcm)
+        wire = wire_formats.encode(self._format, self._resampler.process(pcm) if self._resampler else pcm)
         event = self._in_content("response.output_audio.delta", delta=b2a_base64(wire, newline=False).decode())
-        heard = g711.decode(self._format, wire)
+        heard = wire_formats.decode(self._format, wire)
         note = {**event.plain, "delta": f"({sound_ms:.0f} ms)"}
         return Event(event.plain, note, self._back.process(heard) if self._back else heard)
 
