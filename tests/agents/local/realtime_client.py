@@ -17,7 +17,7 @@ from openai.types.realtime import RealtimeServerEvent
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from parleyd.embedded.realtime import g711
+from parleyd.embedded.realtime import wire_formats
 from parleyd.embedded.server import LocalAgent
 
 RATE_HZ = 24_000
@@ -76,9 +76,9 @@ class RealtimeClient:
 
     def say(self, pcm: bytes, chunk_ms: int = 100, format_type: str = "audio/pcm") -> None:
         """At once: the agent counts in audio time. pcm: at the rate of the format."""
-        size = g711.RATE_HZ[format_type] * chunk_ms // 1000 * 2
+        size = wire_formats.RATE_HZ[format_type] * chunk_ms // 1000 * 2
         for start in range(0, len(pcm), size):
-            data = g711.encode(format_type, pcm[start : start + size])
+            data = wire_formats.encode(format_type, pcm[start : start + size])
             self.send("input_audio_buffer.append", audio=base64.b64encode(data).decode())
 
     def write(self, text: str, **more: Any) -> None:
