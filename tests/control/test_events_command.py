@@ -14,7 +14,14 @@ from parleyd.core import events
 from parleyd.core.endings import Ending, EndingKind
 
 KINDS = [one for one in vars(events).values() if isinstance(one, type) and issubclass(one, events.Event)]
-SILENT = {events.UtteranceEnded, events.Ducked, events.AnswerPart, events.TalkStopped, events.Event}
+SILENT = {
+    events.UtteranceEnded,
+    events.Ducked,
+    events.AnswerPart,
+    events.TalkStopped,
+    events.Spent,
+    events.Event,
+}
 
 
 def made(kind: type[events.Event]) -> events.Event:

@@ -101,4 +101,4 @@ def test_a_blank_answer_is_no_line_and_a_correction_is_of_its_answer(history: Hi
 def test_a_line_that_is_longer_than_all_that_may_be_told_is_not_told() -> None:
     history = History(max_lines=12, max_chars=10, max_age_s=300)
     history.user_said("x" * 100, 90.0)
-    assert history.carried_over(91.0) is None
+    assert history.carried_over(91.0) == ()

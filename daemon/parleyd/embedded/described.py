@@ -63,7 +63,6 @@ def as_agent(settings: AgentSettings, agent_id: str) -> dict[str, Any]:
             "asr": {"user_input_audio_format": settings.input_format, "keywords": []},
             "tts": {"agent_output_audio_format": settings.output_format, "model_id": "eleven_flash_v2"},
             "turn": {"turn_eagerness": "normal"},
-            "language_presets": {},
             "conversation": {
                 "client_events": [*settings.client_events, *settings.more_client_events],
                 "max_duration_seconds": int(settings.max_duration_s),
@@ -71,7 +70,6 @@ def as_agent(settings: AgentSettings, agent_id: str) -> dict[str, Any]:
             },
             "agent": {
                 "first_message": settings.first_message,
-                "language": "en",
                 "prompt": {"prompt": settings.prompt, "tool_ids": []},
             },
         },

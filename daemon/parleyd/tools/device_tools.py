@@ -154,11 +154,19 @@ class DeviceTools:
         if self._is_prepared or not isinstance(event, events.SessionOpened):
             return
         self._is_prepared = True
-        thread = threading.Thread(target=load_checker, name="tools-preparing", daemon=True)
+        thread = threading.Thread(target=self._load_checker, name="tools-preparing", daemon=True)
         # If the system has no thread left, the first call loads it.
         with contextlib.suppress(RuntimeError):
             thread.start()
             self._preparing = thread
+
+    def _load_checker(self) -> None:
+        try:
+            load_checker()
+        except (OSError, ImportError) as error:
+            # Such as without file handles. The next session tries it again, and a call loads it in any case.
+            log.debug("the checker of parameters cannot be loaded now: %s", error)
+            self._is_prepared = False
 
     # ------------------------------------------------------------ for commands
 

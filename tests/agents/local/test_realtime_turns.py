@@ -93,7 +93,8 @@ def test_g711_in_and_out(start: Start, kind: str) -> None:
         pcm = wire_formats.decode(kind, data)
         assert level_dbfs(pcm) > -40
         audio_tokens = response["usage"]["output_token_details"]["audio_tokens"]
-        assert abs(len(data) / 8 / 50 - audio_tokens) <= 1
+        # A token is 50 ms, and each piece of the answer is rounded by itself.
+        assert abs(len(data) / 8 / 50 - audio_tokens) <= 2
     assert len(agent.wait_connection().sent_audio) * SOUND_MS_PER_BYTE > 500
 
 
