@@ -486,14 +486,13 @@ class Conversation:
 
     def look(self, now_s: float) -> None:
         """Asks again for an answer that failed, when the time has come and nobody talks."""
-        if self._retry_s is None or now_s < self._retry_s:
+        if self._session is None or self._retry_s is None or now_s < self._retry_s:
             return
         if self.talk_since_s is not None:
             self._retry_s = now_s + RETRY_LOOK_S
             return
         self._retry_s = None
-        if self._session is not None:
-            self._do(Send(self._session, SpeakNow()))
+        self._do(Send(self._session, SpeakNow()))
 
     # ------------------------------------------------------------ tools
 
