@@ -22,22 +22,24 @@ def test_closing_does_not_wait_for_the_next_line(tmp_path: Path) -> None:
         def serve() -> None:
             connection, _ = listening.accept()
             served.append(connection)
-            connection.sendall(b'{"parleyd": "0", "protocol": 2}\n')
-            connection.recv(1000)
-            # No answer comes: the reader waits.
+            connection.sendall(b'{"parleyd": "0", "protocol": 2}\n{"event": "muted"}\n')
 
         threading.Thread(target=serve, daemon=True).start()
         client = Client(path)
+        has_read = threading.Event()
 
         def follow() -> None:
             with contextlib.suppress(NotRunningError, OSError, ValueError):
-                client.ask("status")
+                for _ in client.events():
+                    has_read.set()
 
         reader = threading.Thread(target=follow, daemon=True)
-        closer = threading.Thread(target=client.__exit__, args=(None, None, None), daemon=True)
         reader.start()
-        while not served:
-            threading.Event().wait(0.01)
+        assert has_read.wait(WAIT_S)
+        state = Path(f"/proc/self/task/{reader.native_id}/stat")
+        while state.read_text().rpartition(")")[2].split()[0] != "S":
+            has_read.wait(0.01)
+        closer = threading.Thread(target=client.__exit__, args=(None, None, None), daemon=True)
         closer.start()
         closer.join(WAIT_S)
         assert not closer.is_alive()

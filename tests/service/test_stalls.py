@@ -159,6 +159,7 @@ def test_a_thread_that_stops_dead_is_noticed(
 NOT_WATCHED = {
     "logs", "health", "hooks", "tool", "upload", "control-worker", "devices reopening", "dynamic variable", "mixer",
     "session closer", "gain", "mute-switch", "metrics port", "microphone",
+    "announcement", "tools-preparing",
 }  # fmt: skip
 # What runs elsewhere than in the daemon.
 ELSEWHERE = {"embedded", "chat", "cli", "demo", "doctor", "tuning", "audio/devices"}
