@@ -190,7 +190,7 @@ def _again(_found: re.Match[str], memory: Memory, _now: datetime) -> Reply:
 
 # The first match decides. Words after "Stop." are more important than that word.
 _KNOWN: tuple[tuple[str, _Answerer], ...] = (
-    (r"\bhas just happened on the device\b", _news),
+    (r"\b(a message of the device|has just happened on the device)\b", _news),
     (r"\b(what time|the time)\b", _time),
     (r"\bwhat (day|date)\b|\bthe (date|day)\b", _date),
     (r"\btell me a (long )?story\b", _fixed(STORY.strip())),
