@@ -23,6 +23,7 @@ def places(config: Config) -> Iterator[Path]:
     """Files of secrets, the transcript and the control socket, where the configuration names their places."""
     tools = config.tools
     secrets: list[Secret | str | None] = [*config.agent_keys.values()]
+    secrets += [server.authorization for server in config.openai.mcp.values()]
     for of_tool in (
         *(tool.secrets for tool in tools.command.values()),
         *(tool.secrets for tool in tools.http.values()),
