@@ -321,7 +321,8 @@ def test_the_queue_is_bounded_in_time_and_in_bytes(
         its.playback.enqueue(1, bytes(fmt.rate_hz * fmt.sample_bytes * 60))
     kept_ms = its.playback.queued_ms
     assert kept_ms == pytest.approx(kept_s * 1000, rel=0.02)
-    assert its.playback.dropped_ms == pytest.approx(40 * 60_000 - kept_ms, abs=25)
+    # The playback thread may have moved some on while the queue was filled: a ring of sound at most.
+    assert its.playback.dropped_ms == pytest.approx(40 * 60_000 - kept_ms, abs=250)
     assert its.playback._mix._voice.queue.size_bytes <= QUEUE_LIMIT_BYTES
     assert len([record for record in caplog.records if "dropped" in record.message]) == 1
     its.playback.clear()

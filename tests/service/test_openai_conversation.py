@@ -243,6 +243,7 @@ def test_a_session_that_nears_its_end_is_exchanged_in_a_pause() -> None:
         one.expect(events.AnswerEnded)
         one.expect(events.SessionEnded)
         one.expect(events.SessionOpened)
-        items = agent.connections[-1].events_of("conversation.item.create")
-        assert [item["item"]["role"] for item in items][:2] == ["user", "assistant"]
+        record = agent.connections[-1]
+        items = [record.wait_event("conversation.item.create", count) for count in (1, 2)]
+        assert [item["item"]["role"] for item in items] == ["user", "assistant"]
         assert State.ASLEEP.value not in [event.after for event in one.of(events.StateChanged)]
