@@ -43,6 +43,7 @@ import numpy as np
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
 from parleyd.app.prometheus import Exporter
 from parleyd.app.service import Service
+from parleyd.app.settings import SettingsKeeper
 from parleyd.audio.devices.null import NullOutput
 from parleyd.audio.pcm import FRAME_BYTES, FRAME_MS, PIPELINE_RATE_HZ
 from parleyd.audio.resample import Resampler
@@ -268,7 +269,8 @@ def main() -> int:
     agent = ElevenLabsAgent(config.elevenlabs, None)
     service = Service(config, agent, microphone, NullOutput(), bus, state_directory=folder)
     profiles = Profiles(config, bus)
-    commands = Commands(service, lambda: service.reconfigure(config, lambda _config: agent), lambda: None, profiles)
+    commands = Commands(service, lambda: service.reconfigure(config, lambda _config: agent), lambda: None, profiles,
+                        SettingsKeeper(folder / "parleyd.yaml", folder, bus))  # fmt: skip
     roles = roles_of(config.control)
     control = ControlServer(folder / "control.sock", commands, service.status, bus, service.fail, roles)
     exporter = Exporter(config.metrics, service.status)

@@ -44,6 +44,9 @@ CLIENTS: dict[tuple[str, ...], set[str]] = {
     ("unmute",): set(),
     ("volume", "40"): set(),
     ("profile",): set(),
+    ("settings",): set(),
+    ("set", "log.level", "debug"): set(),
+    ("unset", "log.level"): set(),
     ("announce", "Dinner"): set(),
     ("say", "Hello"): set(),
     # Through a pipe; at a terminal prompt_toolkit draws the prompt.

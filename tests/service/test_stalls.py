@@ -91,6 +91,7 @@ STALLS: dict[str, tuple[str, Callable[[Process], None]]] = {
     "devices": ("parleyd.audio.recovery:Recovery._look", nothing),
     "control": ("parleyd.control.commands:Commands.__call__", a_request_that_is_not_answered),
     "profiles": ("parleyd.profiles.profiles:Profiles._look", nothing),
+    "settings": ("parleyd.app.probation:Probation.look", ask("put_config", changes={"gate.hangover_ms": 700})),
     "signals": ("parleyd.app.reloader:Reloader.__call__", a_reload),
     "timers": ("parleyd.tools.device_tools:DeviceTools._timer_goes_off", SAY_TIMER),
     "usage": ("parleyd.usage.store:Store.save", a_session),

@@ -17,6 +17,7 @@ import pytest
 from harness import Daemon
 
 from parleyd.agents.elevenlabs.agent import ElevenLabsAgent
+from parleyd.app.settings import SettingsKeeper
 from parleyd.checks.configuration import parse
 from parleyd.cli import status as status_command
 from parleyd.cli.status import page
@@ -407,7 +408,9 @@ def test_what_waits_when_the_line_breaks_is_not_done_and_no_answer_counts_in_the
 
 
 def by_hand(scene: Scene) -> Callable[[messages.AnyRequest], object]:
-    commands = Commands(scene.daemon.service, Changes, lambda: None, Profiles(Config(), events.Bus()))
+    bus = events.Bus()
+    settings = SettingsKeeper(Path("/nowhere"), None, bus)
+    commands = Commands(scene.daemon.service, Changes, lambda: None, Profiles(Config(), bus), settings)
     ann = Caller(1001, 77, frozenset(ROLES), "approve")
     return lambda request: commands(request, None, ann)
 

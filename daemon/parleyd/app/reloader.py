@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from pathlib import Path
 
 from parleyd.app.service import Service
-from parleyd.checks.configuration import ConfigError, load
+from parleyd.app.settings import SettingsKeeper
+from parleyd.checks.configuration import ConfigError, Loaded
 from parleyd.config.changed_keys import Changes
 from parleyd.host import notify
 from parleyd.profiles.profiles import ApplyError, Profiles
@@ -22,8 +22,8 @@ class ReloadError(Exception):
 class Reloader:
     """Call it to reload; it returns the changes, and raises ReloadError. Thread-safe."""
 
-    def __init__(self, path: Path, service: Service, profiles: Profiles, *, debug: bool) -> None:
-        self._path = path
+    def __init__(self, settings: SettingsKeeper, service: Service, profiles: Profiles, *, debug: bool) -> None:
+        self._settings = settings
         self._service = service
         self._profiles = profiles
         self._debug = debug
@@ -44,16 +44,21 @@ class Reloader:
 
     def _reload(self) -> Changes:
         try:
-            loaded = load(self._path)
+            loaded = self._settings.load()
         except ConfigError as error:
             raise ReloadError("\n".join(str(problem) for problem in error.problems)) from error
         for warning in loaded.warnings:
             log.warning("%s", warning)
         try:
-            changed = self._profiles.rebase(loaded.config)
+            changed = self.take(loaded)
         except ApplyError as error:
             raise ReloadError(error.with_hint) from error
         log.info("the configuration was read again: %s", changed.in_words())
+        return changed
+
+    def take(self, loaded: Loaded) -> Changes:
+        """Puts a configuration in force that has been read. Raises ApplyError; then nothing has changed."""
+        changed = self._profiles.rebase(loaded.config)
         if not self._debug:
             logging.getLogger("parleyd").setLevel(loaded.config.log.level.upper())
         return changed

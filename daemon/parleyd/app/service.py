@@ -17,6 +17,7 @@ from parleyd.announce.announcer import AnnouncementRefusedError, Announcer
 from parleyd.announce.budget_notice import BudgetNotice
 from parleyd.announce.confirmation_notice import ConfirmationNotice
 from parleyd.app.out_of_reach import apart_for, places
+from parleyd.app.settings import SettingsReport
 from parleyd.app.sound_system import SoundSystem
 from parleyd.app.status import Reporter, StatusReport, told_to_agent
 from parleyd.app.watch import Watch
@@ -85,6 +86,7 @@ class Service:
         self._speech_for = speech_for
         self._stops = contextlib.ExitStack()
         self._stopping = False
+        self._settings: Callable[[], SettingsReport | None] = lambda: None
         self.failure: UserError | None = None
         has_sound = config.audio.mode == "on"
         self.sound = (
@@ -361,7 +363,12 @@ class Service:
             self.tools.waiting_confirmations,
             transcript,
             self._apart.ways,
+            self._settings(),
         )
+
+    def report_settings(self, report: Callable[[], SettingsReport | None]) -> None:
+        """Includes the settings, which are not the service's own, in its status."""
+        self._settings = report
 
     @property
     def health(self) -> str:

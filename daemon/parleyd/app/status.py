@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import parleyd
 from parleyd.app.metrics import Metrics, MetricsCollector
+from parleyd.app.settings import SettingsReport
 from parleyd.app.sound_system import SoundSystem
 from parleyd.app.watch import Watch
 from parleyd.audio.gate.why_held_back import Why
@@ -97,7 +98,8 @@ class StatusReport:
     been in this state. started_s, uptime_s: wall-clock time of the start, and the time since. microphone, speaker: None
     without sound (audio.mode: off). approvals, confirmations: calls of MCP tools, and of this device's, that
     wait for `parleyd approve` or `deny`.
-    transcript: the folder in which it is written; None: it is switched off. programs: None where nothing runs one."""
+    transcript: the folder in which it is written; None: it is switched off. programs: None where nothing runs one.
+    settings: None in a daemon without them."""
 
     version: str
     started_s: float
@@ -122,6 +124,7 @@ class StatusReport:
     confirmations: tuple[events.ConfirmationWanted, ...]
     transcript: str | None = None
     programs: Programs | None = None
+    settings: SettingsReport | None = None
 
 
 def told_to_agent(status: StatusReport) -> dict[str, object]:
@@ -197,6 +200,7 @@ class Reporter:
         confirmations: tuple[events.ConfirmationWanted, ...],
         transcript: str | None = None,
         ways: Ways | None = None,
+        settings: SettingsReport | None = None,
     ) -> StatusReport:
         """ways: how programs are kept apart from the daemon."""
         now_s = time.monotonic()
@@ -232,6 +236,7 @@ class Reporter:
                 confirmations=confirmations,
                 transcript=transcript,
                 programs=_programs(ways) if ways is not None and runs_programs(config) else None,
+                settings=settings,
             )
 
 

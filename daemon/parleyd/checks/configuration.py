@@ -11,18 +11,18 @@ from pathlib import Path
 
 from parleyd.checks import earcon_files, profile_rules, rules
 from parleyd.config import loader, secrets
-from parleyd.config.loader import ConfigError, Loaded
+from parleyd.config.loader import ConfigError, Loaded, SettingsText
 from parleyd.config.problem import KeyProblem, Problem
 from parleyd.config.schema import Config
 
-__all__ = ["ConfigError", "Loaded", "Problem", "load", "parse"]
+__all__ = ["ConfigError", "Loaded", "Problem", "SettingsText", "load", "parse"]
 
 _AGENT_ID = "elevenlabs.agent_id"
 
 
-def load(path: Path) -> Loaded:
-    """Reads and checks a file. Raises ConfigError, also if the file cannot be read."""
-    return loader.load(path, _problems)
+def load(path: Path, laid: SettingsText | None = None) -> Loaded:
+    """Reads and checks a file, with the settings laid over it. Raises ConfigError, also if the file cannot be read."""
+    return loader.load(path, _problems, laid)
 
 
 def load_without_agent(path: Path) -> Loaded:

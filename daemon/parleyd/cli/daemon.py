@@ -21,6 +21,9 @@ _CODES = {
     "no_id": os.EX_USAGE,
     "unknown_profile": os.EX_USAGE,
     "bad_config": os.EX_CONFIG,
+    "bad_settings": os.EX_DATAERR,
+    "stale_revision": os.EX_TEMPFAIL,
+    "unknown_revision": os.EX_USAGE,
     "no_voice": os.EX_CONFIG,
     "nothing_to_say": os.EX_DATAERR,
     "too_much_to_say": os.EX_DATAERR,
@@ -104,7 +107,7 @@ def refused(error: NotRunningError | RefusedError) -> UserError:
     """The error for a refusal, with its exit code."""
     if isinstance(error, RefusedError):
         # The text may contain an agent's words. Problems of the configuration have a line each.
-        text = str(error) if error.kind == "bad_config" else one_line(str(error))
+        text = str(error) if error.kind in ("bad_config", "bad_settings") else one_line(str(error))
         return UserError(text, error.hint and one_line(error.hint), _CODES.get(error.kind, os.EX_UNAVAILABLE))
     code = os.EX_NOPERM if isinstance(error, NotAllowedError) else os.EX_UNAVAILABLE
     return UserError(str(error), error.hint, code)

@@ -129,6 +129,9 @@ def sentence(event: dict[str, Any]) -> str:
             return f"the microphone is made louder by {gain_db:g} dB now"
         case {"event": "volume_changed", "volume": volume}:
             return f"volume {volume:.0%}"
+        case {"event": "settings_changed", "revision": revision, "why": why, **changed}:
+            keys = (*changed.get("now", ()), *changed.get("next_session", ()), *changed.get("restart", ()))
+            return f"settings, revision {revision}, {why}: {', '.join(keys) or 'nothing has changed'}"
         case {"event": "profile_changed", "profile": profile, "by": by}:
             return f"profile {profile or 'none'}, by {by}"
         case {"event": "announcement_started", "announcement": announcement, "text": text}:

@@ -23,11 +23,12 @@ from parleyd.app.out_of_reach import apart_for
 from parleyd.app.prometheus import Exporter
 from parleyd.app.reloader import Reloader, ReloadError
 from parleyd.app.service import Service
+from parleyd.app.settings import SettingsKeeper
 from parleyd.audio.devices.deadlines import GivenUpError
 from parleyd.audio.devices.names import devices_of
 from parleyd.audio.devices.native_output import keep_stderr_apart
 from parleyd.audio.devices.portaudio_host import host
-from parleyd.checks.configuration import ConfigError, load
+from parleyd.checks.configuration import ConfigError, Loaded, load
 from parleyd.cli import in_a_terminal
 from parleyd.config.changed_keys import Changes
 from parleyd.config.programs import runs_programs
@@ -89,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     if is_read_at_once:
         bus.subscribe(in_a_terminal.follow)
     try:
-        code = _serve(config, args, bus, is_read_at_once=is_read_at_once)
+        code = _serve(loaded, args, bus, is_read_at_once=is_read_at_once)
     except UserError as failure:
         code = failure.exit_code
         notify.failed(failure.with_hint)
@@ -107,14 +108,20 @@ def run(args: argparse.Namespace) -> int:
     return code
 
 
-def _serve(config: Config, args: argparse.Namespace, bus: events.Bus, *, is_read_at_once: bool) -> int:
+def _serve(loaded: Loaded, args: argparse.Namespace, bus: events.Bus, *, is_read_at_once: bool) -> int:
     try:
-        microphone, speaker = devices_of(config.audio)
-        state = _state_directory()
-        apart = apart_for(config, args.config, state)
-        _tell_how_apart(config, apart)
-        become_reaper()
-        with _alone(state), Agents(config, apart) as agents, Signals(reloads=True) as arrived:
+        with contextlib.ExitStack() as held:
+            state = _state_directory()
+            held.enter_context(_alone(state))
+            settings = SettingsKeeper(args.config, state, bus)
+            config = settings.load_first(loaded).config
+            if not args.debug:
+                logging.getLogger("parleyd").setLevel(config.log.level.upper())
+            microphone, speaker = devices_of(config.audio)
+            apart = apart_for(config, args.config, state)
+            _tell_how_apart(config, apart)
+            become_reaper()
+            agents, arrived = held.enter_context(Agents(config, apart)), held.enter_context(Signals(reloads=True))
             profiles = Profiles(config, bus)
             first = profiles.first_config()
             service = Service(
@@ -129,11 +136,13 @@ def _serve(config: Config, args: argparse.Namespace, bus: events.Bus, *, is_read
                 speech_for=agents.speech,
                 apart=apart,
             )
+            service.report_settings(lambda: settings.report)
             threading.excepthook = partial(thread_died, service)
-            reload = Reloader(args.config, service, profiles, debug=args.debug)
+            reload = Reloader(settings, service, profiles, debug=args.debug)
             with contextlib.ExitStack() as stack:
-                service.watch(arrived.pulse, profiles.pulse)
-                control, metrics = _control(config, service, reload, profiles, arrived, bus), _metrics(config, service)
+                service.watch(arrived.pulse, profiles.pulse, settings.pulse)
+                commands = Commands(service, lambda: _reload(reload), arrived.stop, profiles, settings)
+                control, metrics = _control(config, service, commands, bus), _metrics(config, service)
                 # Started before the devices, so that `parleyd status` reports the start, and `parleyd stop` ends it.
                 for beside in (control, metrics):
                     if beside is not None:
@@ -147,6 +156,8 @@ def _serve(config: Config, args: argparse.Namespace, bus: events.Bus, *, is_read
                     metrics.write_soon()
                 stack.callback(profiles.stop)
                 profiles.start(service, partial(_apply, service, agents), service.fail)
+                stack.callback(settings.stop)
+                settings.start(reload.take, lambda: service.status().troubles, arrived.stop)
                 log.info(
                     "parleyd %s runs; provider: %s, wake: %s",
                     parleyd.__version__,
@@ -171,9 +182,7 @@ def thread_died(service: Service, args: threading.ExceptHookArgs) -> None:
     service.fail(f"the thread {name}", args.exc_value or args.exc_type())
 
 
-def _control(
-    config: Config, service: Service, reload: Reloader, profiles: Profiles, arrived: Signals, bus: events.Bus
-) -> ControlServer | None:
+def _control(config: Config, service: Service, commands: Commands, bus: events.Bus) -> ControlServer | None:
     where = config.control.socket
     if where == "off":
         return None
@@ -182,7 +191,6 @@ def _control(
     except OSError as error:
         text = f"the runtime directory {error.filename} cannot be made: {error.strerror}"
         raise UserError(text, "set control.socket to a path that this user may write, or to off") from error
-    commands = Commands(service, lambda: _reload(reload), arrived.stop, profiles)
     return ControlServer(
         path,
         commands,

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import inspect
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from parleyd.config import suggest
+from parleyd.config import settings, suggest
 from parleyd.config.base import Secret
 from parleyd.config.keys import Key, all_keys, joined, keys_of
 from parleyd.config.nodes import (
@@ -30,14 +30,14 @@ from parleyd.config.nodes import (
     key_name,
     scalar,
 )
-from parleyd.config.overlay import may_change
+from parleyd.config.overlay import may_change, overlay
 from parleyd.config.problem import ConfigError, KeyProblem, Problem
 from parleyd.config.refusal import found, refusal, shown
 from parleyd.config.schema import SHORTHANDS, Config
 from parleyd.core.text import one_line
 from parleyd.host.files import read_file
 
-__all__ = ["MAX_BYTES", "ConfigError", "Loaded", "Problem", "Rules", "load", "parse"]
+__all__ = ["MAX_BYTES", "ConfigError", "Loaded", "Problem", "Rules", "SettingsText", "load", "parse"]
 
 # Checks a whole configuration. The second argument says whether the value of a key can be judged: it is neither faulty
 # nor missing because of a misspelt name.
@@ -47,14 +47,23 @@ MAX_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True)
+class SettingsText:
+    """The text of the settings that are laid over a configuration file. path: used only in the problems."""
+
+    path: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Loaded:
     """A valid configuration, and its warnings. places: the line and the column of each key in the file, both counted
-    from 1, by the key's dotted name."""
+    from 1, by the key's dotted name. settings_places: the same of the settings laid over it."""
 
     config: Config
     warnings: tuple[Problem, ...] = ()
     file: str = ""
     places: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    settings_places: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     def placed(self, problem: KeyProblem) -> Problem:
         """Adds to a problem the line of its key, or of the nearest section in the file."""
@@ -62,8 +71,8 @@ class Loaded:
         return Problem(self.file, line, column, one_line(problem.key), problem.text, problem.hint)
 
 
-def load(path: Path, rules: Rules) -> Loaded:
-    """Reads and checks a file. Raises ConfigError, also if the file cannot be read."""
+def load(path: Path, rules: Rules, laid: SettingsText | None = None) -> Loaded:
+    """Reads and checks a file, with the settings laid over it. Raises ConfigError, also if the file cannot be read."""
     try:
         content = read_file(path, MAX_BYTES + 1, pipes=True)
     except FileNotFoundError:
@@ -85,18 +94,28 @@ def load(path: Path, rules: Rules) -> Loaded:
         line = content.count(b"\n", 0, error.start) + 1
         problem = Problem(one_line(str(path)), line, None, "", "this is not UTF-8 text", "save the file as UTF-8")
         raise ConfigError([problem]) from None
-    return parse(text, str(path), rules)
+    return parse(text, str(path), rules, laid)
 
 
-def parse(text: str, path: str, rules: Rules) -> Loaded:
-    """Checks the text of a file; `path` is used only in the problems. Raises ConfigError."""
+def parse(text: str, path: str, rules: Rules, laid: SettingsText | None = None) -> Loaded:
+    """Checks the text of a file, with the settings laid over it; `path` is used only in the problems. Raises
+    ConfigError."""
     reader = _Reader(path)
     config = reader.read(text)
-    reader.apply_rules(config, rules)
-    warnings = tuple(sorted(reader.warnings, key=_place))
-    if reader.problems:
-        raise ConfigError(sorted(reader.problems, key=_place), warnings)
-    return Loaded(config, warnings, one_line(path), reader.places)
+    over = _Reader(laid.path if laid is not None else "")
+    if laid is not None:
+        config = overlay(config, over.read_settings(laid.text))
+    _apply_rules(config, rules, reader, over)
+    warnings = (*sorted(reader.warnings, key=_place), *sorted(over.warnings, key=_place))
+    if reader.problems or over.problems:
+        raise ConfigError([*sorted(reader.problems, key=_place), *sorted(over.problems, key=_place)], warnings)
+    return Loaded(config, warnings, one_line(path), reader.places, over.places)
+
+
+def _apply_rules(config: Config, rules: Rules, reader: _Reader, over: _Reader) -> None:
+    """over: the reader of the settings. A problem is placed where the value stands that is in force."""
+    for problem in rules(config, lambda key: reader.is_settled(key) and over.is_settled(key)):
+        (over if problem.key in over.places else reader).add_rule(problem)
 
 
 def _unreadable(path: Path, text: str, hint: str) -> ConfigError:
@@ -135,13 +154,28 @@ class _Reader:
         plain = self._section(root, Config, ()) if root is not None else {}
         return msgspec.convert(plain, Config)
 
-    def apply_rules(self, config: Config, rules: Rules) -> None:
-        for problem in rules(config, self._is_settled):
-            line, column = _nearest_place(self.places, problem.key)
-            placed = Problem(self._file, line, column, one_line(problem.key), problem.text, problem.hint)
-            (self.warnings if problem.is_warning else self.problems).append(placed)
+    def read_settings(self, text: str) -> dict[str, Any]:
+        """The valid part of the settings, as sections in sections."""
+        self._text = text
+        try:
+            root = compose(text)
+        except NodeError as error:
+            self._add_error("", error)
+            return {}
+        plain = self._section(root, Config, ()) if root is not None else {}
+        for dotted, value in settings.flat(plain):
+            if refused := settings.refusal(dotted, value):
+                line, column = _nearest_place(self.places, dotted)
+                self.problems.append(Problem(self._file, line, column, dotted, *refused))
+        return plain
 
-    def _is_settled(self, key: str) -> bool:
+    def add_rule(self, problem: KeyProblem) -> None:
+        """Adds a problem that a rule has found, at its key or at the nearest section."""
+        line, column = _nearest_place(self.places, problem.key)
+        placed = Problem(self._file, line, column, one_line(problem.key), problem.text, problem.hint)
+        (self.warnings if problem.is_warning else self.problems).append(placed)
+
+    def is_settled(self, key: str) -> bool:
         return not any(parent in self._unsettled for parent in ("", *_parents(key)))
 
     def _section(self, node: Node, section: type[msgspec.Struct], path: tuple[str, ...]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any, assert_never
 from parleyd.agents.provider import UploadError
 from parleyd.announce.announcer import AnnouncementRefusedError
 from parleyd.app.service import Service
+from parleyd.app.settings import SettingsError, SettingsKeeper
 from parleyd.audio.mixer import MixerError
 from parleyd.config.changed_keys import Changes
 from parleyd.control import messages
@@ -33,9 +34,15 @@ class Commands:
     """
 
     def __init__(
-        self, service: Service, reload: Callable[[], Changes], stop: Callable[[], None], profiles: Profiles
+        self,
+        service: Service,
+        reload: Callable[[], Changes],
+        stop: Callable[[], None],
+        profiles: Profiles,
+        settings: SettingsKeeper,
     ) -> None:
         self._service = service
+        self._settings = settings
         self._profiles = profiles
         self._reload = reload
         self._stop = stop
@@ -77,6 +84,10 @@ class Commands:
                 return self._run_tool(name, parameters)
             case messages.Reload():
                 return self._reload()
+            case messages.ShowConfig(schema=schema):
+                return self._settings.listing(schema=schema)
+            case messages.PutConfig() | messages.KeepConfig() | messages.UndoConfig():
+                return self._change_settings(request)
             case messages.Stop():
                 self._stop()
             case messages.Events():
@@ -131,6 +142,19 @@ class Commands:
                 raise RequestError("unavailable", str(error), error.hint) from error
         return {"profile": profiles.current, "chosen": profiles.chosen, "profiles": profiles.names}
 
+    def _change_settings(self, request: messages.PutConfig | messages.KeepConfig | messages.UndoConfig) -> object:
+        try:
+            match request:
+                case messages.PutConfig(revision=revision, changes=changes, confirm=confirm):
+                    return self._settings.put(revision, changes, confirm=confirm)
+                case messages.KeepConfig(revision=revision):
+                    self._settings.keep(revision)
+                    return {}
+                case messages.UndoConfig(revision=revision, to=to):
+                    return self._settings.undo(revision, to)
+        except SettingsError as error:
+            raise RequestError(error.kind, str(error), error.hint) from error
+
     def _approve(self, approval: str | None, caller: Caller, *, allow: bool) -> dict[str, str]:
         tools = self._service.tools
         waiting = [(one.approval, one.name) for one in tools.waiting_approvals]
@@ -160,7 +184,9 @@ class Commands:
 def takes_time(request: AnyRequest) -> bool:
     """Returns whether the request may wait for a mixer, a file or a tool."""
     match request:
-        case messages.Volume() | messages.RunTool() | messages.Reload():
+        case messages.Volume() | messages.RunTool() | messages.Reload() | messages.ShowConfig():
+            return True
+        case messages.PutConfig() | messages.KeepConfig() | messages.UndoConfig():
             return True
         case messages.Profile(name=name):
             return name is not None

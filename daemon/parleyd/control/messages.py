@@ -137,6 +137,37 @@ class Reload(Request, frozen=True, tag="reload"):
     """Answer: {now, next_session, restart}: the keys that changed, by the time at which they take effect."""
 
 
+class ShowConfig(Request, frozen=True, tag="config"):
+    """Answer: {revision, values, probation, versions, schema}: every key with its value, its origin, and whether a
+    setting may change it. schema: with the JSON Schema of the configuration; without it the field is null."""
+
+    schema: bool = False
+
+
+class PutConfig(Request, frozen=True, tag="put_config"):
+    """Answer: {revision, now, next_session, restart, probation_s, confirm}. Changes settings, all of them or none.
+    revision: the one that the change is based on; another one is refused. changes: values by the keys' dotted names;
+    null takes a setting away. confirm: it goes back after probation_s unless `keep_config` confirms it."""
+
+    changes: Annotated[dict[Annotated[str, Meta(max_length=200)], Any], Meta(min_length=1, max_length=200)]
+    revision: Annotated[int, Meta(ge=0, le=2**53)] | None = None
+    confirm: bool = False
+
+
+class KeepConfig(Request, frozen=True, tag="keep_config"):
+    """Answer: {}. Confirms the settings that are on probation."""
+
+    revision: Annotated[int, Meta(ge=0, le=2**53)]
+
+
+class UndoConfig(Request, frozen=True, tag="undo_config"):
+    """Answer: as for `put_config`. Brings the settings of an older revision back, by default those from before the last
+    change, as a new revision."""
+
+    revision: Annotated[int, Meta(ge=0, le=2**53)] | None = None
+    to: Annotated[int, Meta(ge=0, le=2**53)] | None = None
+
+
 class Stop(Request, frozen=True, tag="stop"):
     """Answer: {}. Ends the daemon; systemd may start it again."""
 
@@ -160,6 +191,10 @@ AnyRequest = (
     | Deny
     | RunTool
     | Reload
+    | ShowConfig
+    | PutConfig
+    | KeepConfig
+    | UndoConfig
     | Stop
 )
 

@@ -35,8 +35,8 @@ class Need:
 
 # The requests of the whole protocol. `mute` needs no role, so that everybody can switch the microphone off. `unmute`
 # opens a microphone in a room that believes it closed, and `run_tool` does at once what a person would be asked about
-# otherwise: both are as much as an approval. A call that nobody answers is denied in any case, so `deny` needs no more
-# people than `approve` does.
+# otherwise: both are as much as an approval. So are settings, which decide about budgets, quiet hours and the agent. A
+# call that nobody answers is denied in any case, so `deny` needs no more people than `approve` does.
 NEEDS: Mapping[type[Request], Need] = {
     messages.Status: Need("read"),
     messages.Events: Need("read"),
@@ -53,10 +53,14 @@ NEEDS: Mapping[type[Request], Need] = {
     messages.Feedback: Need("operate"),
     messages.Reload: Need("operate"),
     messages.Stop: Need("operate"),
+    messages.ShowConfig: Need("read"),
     messages.Unmute: Need("approve"),
     messages.Approve: Need("approve"),
     messages.Deny: Need("approve"),
     messages.RunTool: Need("approve"),
+    messages.PutConfig: Need("approve"),
+    messages.KeepConfig: Need("approve"),
+    messages.UndoConfig: Need("approve"),
 }
 
 

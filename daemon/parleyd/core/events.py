@@ -371,6 +371,18 @@ class ProfileChanged(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SettingsChanged(Event):
+    """Settings were changed by the control socket. why: set, undone, or `went back: ` and the reason. now,
+    next_session, restart: the dotted keys that changed, by the time at which they take effect."""
+
+    revision: int
+    why: str
+    now: tuple[str, ...]
+    next_session: tuple[str, ...]
+    restart: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetNear(Event):
     """Four fifths of a budget are used. period: day or month. A budget is one of minutes or one of money; the fields of
     the other kind are None."""

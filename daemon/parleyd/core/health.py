@@ -47,8 +47,9 @@ NORMS = {
     "announcer": Norm(10.0),
     "devices": Norm(10.0),
     "control": Norm(20.0),
-    # These two may read the configuration, and set a mixer, which may take two seconds.
+    # These three may read the configuration, and set a mixer, which may take two seconds.
     "profiles": Norm(20.0),
+    "settings": Norm(20.0),
     "signals": Norm(20.0),
     # These threads only wait for the disk.
     "timers": Norm(60.0, Grade.TROUBLE),

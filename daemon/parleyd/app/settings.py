@@ -1,0 +1,426 @@
+"""The settings of the running daemon: changed by the control socket, on probation for two minutes, undone by revision.
+
+The settings lie over the user's file (config/settings.py). If they are faulty, the daemon starts with the file alone: a
+device in a wall has to come back.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from parleyd.app.probation import Kept, Probation, TakenBack
+from parleyd.app.settings_files import NAME, Note, SettingsFiles
+from parleyd.checks.configuration import ConfigError, Loaded, SettingsText, load
+from parleyd.config import settings
+from parleyd.config.changed_keys import Changes
+from parleyd.config.changes import when
+from parleyd.config.json_schema import json_schema
+from parleyd.config.nodes import NodeError
+from parleyd.config.secrets import masked
+from parleyd.config.settings import Settings
+from parleyd.core import events
+from parleyd.core.errors import UserError
+from parleyd.core.health import Pulse, Trouble
+
+log = logging.getLogger(__name__)
+
+TICK_S = 1.0
+
+
+class SettingsError(UserError):
+    """Settings were not changed. kind: for programs."""
+
+    def __init__(self, kind: str, text: str, hint: str | None = None) -> None:
+        super().__init__(text, hint)
+        self.kind = kind
+
+
+@dataclass(frozen=True, slots=True)
+class ProbationReport:
+    """left_s: the rest of the probation. confirmed: nobody has to confirm the settings any more. after_restart: the
+    health is judged when the daemon has been started again, because some keys take effect only then."""
+
+    left_s: int
+    confirmed: bool
+    after_restart: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsReport:
+    """revision: counts the changes. keys: the number of keys that are set. probation: None: the settings are kept."""
+
+    revision: int
+    keys: int
+    probation: ProbationReport | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Changes):
+    """The keys that a change has changed, by the time at which they take effect. revision: the new one. probation_s:
+    how long the health is watched; confirm: it goes back unless it is confirmed until then."""
+
+    revision: int = 0
+    probation_s: int = 0
+    confirm: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """The value of one key. value: masked if secret. origin: settings, file or default. when: a change takes effect
+    now, next_session or restart. settable: a setting may change it."""
+
+    value: Any
+    origin: str
+    when: str
+    settable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The whole configuration. values: by the keys' dotted names, with the settings and without the profile in force.
+    versions: the older revisions that `undo_config` can bring back."""
+
+    revision: int
+    values: dict[str, Value]
+    probation: ProbationReport | None
+    versions: tuple[int, ...]
+    schema: dict[str, Any] | None = field(default=None)
+
+
+class SettingsKeeper:
+    """Use load() for the configuration of the start, start() when the daemon is ready, and stop(). Thread-safe.
+
+    config_path: the user's file. directory: the state directory; None: there are no settings.
+    """
+
+    def __init__(self, config_path: Path, directory: Path | None, bus: events.Bus) -> None:
+        self._config_path = config_path
+        self._files = SettingsFiles(directory) if directory is not None else None
+        self._bus = bus
+        self._lock = threading.RLock()
+        self._present = Settings()
+        self._loaded: Loaded | None = None
+        self._broken: str | None = None
+        self._taken_back: str | None = None
+        self._note: Note | None = None
+        self._probation: Probation | None = None
+        self._is_ready = False
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.pulse = Pulse("settings")
+
+    # ---------------------------------------------------------------- the start and the end
+
+    def load_first(self, alone: Loaded) -> Loaded:
+        """The configuration for the start. Settings that kept an earlier start from being ready have gone back; faulty
+        settings are left out, which the log tells. alone: the configuration file without settings."""
+        with self._lock:
+            self._loaded = alone
+            self._count_start()
+            if not self._present.values:
+                # The file is not read again: it may be a pipe.
+                return alone
+            try:
+                return self.load()
+            except ConfigError as error:
+                for problem in error.problems:
+                    log.error("%s", problem)
+                self._broken = f"the settings are not in force: {error.problems[0].text}"
+                log.error("the settings are left out until this is fixed; the configuration file alone is in force")
+                return alone
+
+    def load(self) -> Loaded:
+        """The configuration file, with the settings. Raises ConfigError."""
+        with self._lock:
+            if self._files is None:
+                self._loaded = load(self._config_path)
+                return self._loaded
+            loaded = load(self._config_path, SettingsText(str(self._files.path), self._text(self._files)))
+            self._loaded, self._broken = loaded, None
+            return loaded
+
+    def start(
+        self,
+        take: Callable[[Loaded], Changes],
+        troubles: Callable[[], tuple[Trouble, ...]],
+        restart: Callable[[], None],
+    ) -> None:
+        """The daemon is ready. take: puts a configuration in force; raises UserError. restart: ends the daemon, so that
+        the service manager starts it again."""
+        self._take, self._troubles, self._restart = take, troubles, restart
+        with self._lock:
+            self._is_ready = True
+            if self._broken is not None:
+                hint = "correct it with `parleyd set` or `parleyd unset`, or go back with `parleyd settings undo`"
+                self._bus.publish(events.Trouble(at_s=time.monotonic(), text=self._broken, hint=hint))
+            if self._taken_back is not None:
+                self._publish(f"went back: {self._taken_back}", Changes())
+            if self._note is not None:
+                self._begin_probation(self._note)
+
+    def stop(self) -> None:
+        """Ends the probation's thread; the probation goes on after the next start."""
+        self._stopping.set()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(0.5)
+        # A thread that is stuck may hold the lock for ever.
+        if not self._lock.acquire(timeout=0.5):
+            return
+        try:
+            # An end in order is no failed start.
+            if self._is_ready and self._note is not None and self._note.starts:
+                self._write_note(msgspec.structs.replace(self._note, starts=0))
+        finally:
+            self._lock.release()
+
+    # ---------------------------------------------------------------- requests
+
+    @property
+    def report(self) -> SettingsReport:
+        """For the status, which must not wait for a change that is under way."""
+        present = self._present
+        return SettingsReport(present.revision, len(present.values), self._probation_report())
+
+    def listing(self, *, schema: bool) -> Listing:
+        """Every key, with its value and its origin."""
+        with self._lock:
+            loaded = self._loaded
+            assert loaded is not None, "load_first() comes first"
+            plain = dict(settings.flat(masked(loaded.config)))
+            may = {key.dotted for key in settings.settable()}
+            values = {
+                dotted: Value(value, self._origin(dotted, loaded), when(dotted), dotted in may)
+                for dotted, value in plain.items()
+            }
+            versions = self._files.versions() if self._files is not None else ()
+            revision, probation = self._present.revision, self._probation_report()
+            return Listing(revision, values, probation, versions, json_schema() if schema else None)
+
+    def put(self, revision: int | None, changes: Mapping[str, Any], *, confirm: bool) -> Outcome:
+        """Changes settings. revision: the one that the change is based on; None: whatever it is. changes: values by
+        dotted names; None: without this setting. confirm: it goes back unless keep() confirms it within two minutes.
+        Raises SettingsError; then nothing has changed."""
+        with self._lock:
+            self._need_revision(revision)
+            changes = settings.leaves(changes)
+            unset = [key for key, value in changes.items() if value is None and key not in self._present.values]
+            if unset:
+                text = "\n".join(f"{key}: there is no such setting; `parleyd settings` lists them" for key in unset)
+                raise SettingsError("bad_settings", text, "nothing was changed")
+            return self._change(self._present.changed(changes), "set", confirm=confirm)
+
+    def keep(self, revision: int) -> None:
+        """Confirms the settings that are on probation. Raises SettingsError."""
+        with self._lock:
+            self._need_revision(revision)
+            if self._probation is None or self._note is None:
+                raise SettingsError("nothing_waits", "no settings are on probation", "they are kept already")
+            self._probation.confirm()
+            self._write_note(msgspec.structs.replace(self._note, confirmed=True))
+
+    def undo(self, revision: int | None, to: int | None) -> Outcome:
+        """Brings an older revision back; to: None: the one before. revision: as in put(). Raises SettingsError."""
+        with self._lock:
+            self._need_revision(revision)
+            files = self._need_files()
+            kept = files.versions()
+            wanted = to if to is not None else next((one for one in (*kept, 0) if one < self._present.revision), None)
+            older = files.version(wanted) if wanted is not None and (wanted in kept or wanted == 0) else None
+            if older is None:
+                there = ", ".join(str(one) for one in kept) or "none"
+                raise SettingsError("unknown_revision", "there is no such older revision", f"these are kept: {there}")
+            return self._change(older.after(self._present), "undone", confirm=False)
+
+    # ---------------------------------------------------------------- under the lock
+
+    def _need_revision(self, revision: int | None) -> None:
+        if revision is not None and revision != self._present.revision:
+            text = f"the settings have changed since revision {revision}: they are at revision {self._present.revision}"
+            raise SettingsError("stale_revision", text, "read them again, and repeat the change")
+
+    def _need_files(self) -> SettingsFiles:
+        if self._files is None:
+            hint = "give the daemon a state directory that it may write (STATE_DIRECTORY)"
+            raise SettingsError("unavailable", "this daemon has no place for settings", hint)
+        return self._files
+
+    def _change(self, after: Settings, why: str, *, confirm: bool) -> Outcome:
+        files, before = self._need_files(), self._present
+        if not self._is_ready:
+            raise SettingsError("unavailable", "the daemon is starting", "try again in a moment")
+        try:
+            loaded = load(self._config_path, SettingsText(str(files.path), after.text()))
+        except ConfigError as error:
+            lines = "\n".join(f"{problem.key or NAME}: {problem.text}; {problem.hint}" for problem in error.problems)
+            raise SettingsError("bad_settings", lines, "nothing was changed") from None
+        troubled = tuple(sorted({trouble.part for trouble in self._troubles()}))
+        back_to = self._note.back_to if self._note is not None else before.revision
+        try:
+            files.write(before, after, kept=back_to)
+        except OSError as error:
+            text = f"the settings cannot be stored: {files.path.parent}: {error.strerror}"
+            raise SettingsError("unavailable", text, "nothing was changed") from error
+        try:
+            changed = self._take(loaded)
+        except UserError as error:
+            self._put_back(files, before)
+            raise SettingsError("bad_settings", str(error), error.hint) from error
+        self._present, self._loaded, self._broken = after, loaded, None
+        self._write_note(
+            Note(after.revision, back_to, confirmed=not confirm, restarts=bool(changed.restart), troubled=troubled)
+        )
+        assert self._note is not None
+        self._begin_probation(self._note)
+        self._publish(why, changed)
+        log.info("settings, revision %d: %s", after.revision, changed.in_words())
+        probation = self._probation
+        left_s = round(probation.left_s(time.monotonic())) if probation is not None else 0
+        return Outcome(changed.now, changed.next_session, changed.restart, after.revision, left_s, confirm)
+
+    def _put_back(self, files: SettingsFiles, before: Settings) -> None:
+        try:
+            files.write(Settings(), before)
+        except OSError as error:
+            log.error("the refused settings stay in %s: %s", files.path, error.strerror)
+
+    def _begin_probation(self, note: Note) -> None:
+        self._probation = Probation(note.troubled, time.monotonic(), confirmed=note.confirmed)
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._watch, name="settings", daemon=True)
+            self._thread.start()
+
+    def _watch(self) -> None:
+        while not self._stopping.wait(TICK_S):
+            self.pulse.beat()
+            with self._lock:
+                probation, note = self._probation, self._note
+                if probation is None or note is None:
+                    self.pulse.rest()
+                    return
+                match probation.look([(one.part, one.text) for one in self._troubles()], time.monotonic()):
+                    case Kept():
+                        self._settle(note)
+                    case TakenBack(reason):
+                        self._go_back(note, reason)
+            self.pulse.rest()
+
+    def _settle(self, note: Note) -> None:
+        self._probation = None
+        if note.restarts and not note.starts:
+            # The keys that take effect with a new start have not been tried yet.
+            self._write_note(msgspec.structs.replace(note, confirmed=True))
+            return
+        self._write_note(None)
+        log.info("the settings of revision %d are kept", self._present.revision)
+
+    def _go_back(self, note: Note, reason: str) -> None:
+        self._probation = None
+        self._write_note(None)
+        assert self._files is not None, "a note is in a file"
+        older = self._files.version(note.back_to)
+        if older is None:
+            log.error("the settings stay, although %s: revision %d is gone", reason, note.back_to)
+            return
+        before, after = self._present, older.after(self._present)
+        try:
+            self._files.write(before, after)
+            loaded = load(self._config_path, SettingsText(str(self._files.path), after.text()))
+            changed = self._take(loaded)
+        except (OSError, ConfigError, UserError) as error:
+            log.error("the settings could not go back to revision %d: %s", note.back_to, error)
+            return
+        self._present, self._loaded = after, loaded
+        log.warning("the settings went back to those of revision %d: %s", note.back_to, reason)
+        self._publish(f"went back: {reason}", changed)
+        if changed.restart and note.starts:
+            # They had taken effect with the start of this process.
+            if os.environ.get("INVOCATION_ID"):
+                log.warning("the daemon is started again, because %s take effect then", ", ".join(changed.restart))
+                self._restart()
+            else:
+                log.warning("restart the daemon: only then these go back: %s", ", ".join(changed.restart))
+
+    def _count_start(self) -> None:
+        """Reads the settings. If an earlier start with the same settings on probation failed, they go back first."""
+        files = self._files
+        if files is None:
+            return
+        try:
+            self._present = files.read()
+        except (OSError, NodeError, UnicodeDecodeError) as error:
+            log.error("the settings cannot be read: %s: %s", files.path, error)
+            return
+        note = files.note()
+        if note is None:
+            return
+        if note.revision != self._present.revision:
+            self._write_note(None)
+            return
+        if note.starts:
+            older = files.version(note.back_to)
+            self._write_note(None)
+            if older is None:
+                return
+            after = older.after(self._present)
+            try:
+                files.write(self._present, after)
+            except OSError as error:
+                log.error("the settings cannot go back: %s: %s", files.path, error.strerror)
+                return
+            self._present = after
+            self._taken_back = "the daemon did not become ready with them"
+            log.error("the settings went back to those of revision %d: %s", note.back_to, self._taken_back)
+            return
+        self._write_note(msgspec.structs.replace(note, starts=1))
+
+    def _write_note(self, note: Note | None) -> None:
+        self._note = note
+        if self._files is None:
+            return
+        try:
+            self._files.write_note(note)
+        except OSError as error:
+            log.warning("the probation of the settings does not outlive a restart: %s", error.strerror)
+
+    def _probation_report(self) -> ProbationReport | None:
+        probation, note = self._probation, self._note
+        if note is None:
+            return None
+        waits = note.restarts and not note.starts
+        left_s = round(probation.left_s(time.monotonic())) if probation is not None else 0
+        return ProbationReport(left_s, probation.confirmed if probation is not None else note.confirmed, waits)
+
+    def _origin(self, dotted: str, loaded: Loaded) -> str:
+        if dotted in loaded.settings_places:
+            return "settings"
+        return "file" if dotted in loaded.places else "default"
+
+    def _publish(self, why: str, changed: Changes) -> None:
+        self._bus.publish(
+            events.SettingsChanged(
+                at_s=time.monotonic(),
+                revision=self._present.revision,
+                why=why,
+                now=changed.now,
+                next_session=changed.next_session,
+                restart=changed.restart,
+            )
+        )
+
+    @staticmethod
+    def _text(files: SettingsFiles) -> str:
+        try:
+            return files.text()
+        except (OSError, UnicodeDecodeError) as error:
+            log.error("the settings cannot be read: %s: %s", files.path, error)
+            return ""

@@ -1,0 +1,107 @@
+"""The files of the settings in the state directory: the present ones, five older versions, and a note of the probation
+that survives a restart."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+from pathlib import Path
+
+import msgspec
+
+from parleyd.config import settings
+from parleyd.config.nodes import NodeError
+from parleyd.config.settings import Settings
+from parleyd.host.files import read_file, replace_file
+
+log = logging.getLogger(__name__)
+
+NAME = "settings.yaml"
+KEPT_VERSIONS = 5
+_VERSION = re.compile(r"settings\.([0-9]{1,15})\.yaml")
+_MOST_BYTES = 256 * 1024
+
+
+class Note(msgspec.Struct, frozen=True):
+    """A change on probation. revision: of the change. back_to: the revision that returns if it fails. starts: how often
+    the daemon has been started with it and has not ended in order. restarts: the change has keys that take effect with
+    a new start only, so that its health is judged after that. troubled: the parts that had a trouble before it."""
+
+    revision: int
+    back_to: int
+    confirmed: bool
+    restarts: bool
+    troubled: tuple[str, ...] = ()
+    starts: int = 0
+
+
+class SettingsFiles:
+    """directory: the state directory. The writing methods raise OSError."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.path = directory / NAME
+        self._note = directory / "settings.probation.json"
+
+    def read(self) -> Settings:
+        """The present settings. Raises OSError and NodeError."""
+        return self._read(self.path) or Settings()
+
+    def text(self) -> str:
+        """The content of the file; empty if there is none. Raises OSError and UnicodeDecodeError."""
+        try:
+            return read_file(self.path, _MOST_BYTES).decode()
+        except FileNotFoundError:
+            return ""
+
+    def version(self, revision: int) -> Settings | None:
+        """An older version; None if it is not kept, or cannot be read."""
+        if revision == 0:
+            return Settings()
+        try:
+            return self._read(self._version(revision))
+        except (OSError, NodeError, UnicodeDecodeError) as error:
+            log.warning("the settings of revision %d cannot be read: %s", revision, error)
+            return None
+
+    def versions(self) -> tuple[int, ...]:
+        """The revisions of the older versions, the newest first."""
+        found = (_VERSION.fullmatch(file.name) for file in self._directory.glob("settings.*.yaml"))
+        return tuple(sorted((int(match[1]) for match in found if match), reverse=True))
+
+    def write(self, before: Settings, after: Settings, kept: int = 0) -> None:
+        """Keeps the settings from before as a version, and writes the new ones. kept: a version that stays, however
+        many there are."""
+        if before.revision:
+            replace_file(self._version(before.revision), before.text().encode())
+        replace_file(self.path, after.text().encode())
+        for revision in self.versions()[KEPT_VERSIONS:]:
+            if revision == kept:
+                continue
+            with contextlib.suppress(OSError):
+                self._version(revision).unlink()
+
+    def note(self) -> Note | None:
+        try:
+            return msgspec.json.decode(read_file(self._note, _MOST_BYTES), type=Note)
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+            log.warning("it is not known whether settings are on probation: %s: %s", self._note, error)
+            return None
+
+    def write_note(self, note: Note | None) -> None:
+        if note is None:
+            self._note.unlink(missing_ok=True)
+        else:
+            replace_file(self._note, msgspec.json.encode(note) + b"\n")
+
+    def _version(self, revision: int) -> Path:
+        return self._directory / f"settings.{revision}.yaml"
+
+    def _read(self, path: Path) -> Settings | None:
+        try:
+            return settings.read(read_file(path, _MOST_BYTES).decode())
+        except FileNotFoundError:
+            return None

@@ -1,0 +1,66 @@
+"""The text of settings, and the keys that may stand in it."""
+
+from __future__ import annotations
+
+import pytest
+
+from parleyd.config import settings
+from parleyd.config.nodes import NodeError
+from parleyd.config.settings import Settings
+
+VALUES = {"gate.hangover_ms": 700, "wake.mode": "word", "budget.prices": {"m": {"audio_in": 3}}, "quiet_hours": []}
+
+
+def test_it_is_read_as_it_was_written() -> None:
+    made = Settings(7, VALUES)
+    assert settings.read(made.text()) == made
+    assert settings.read(Settings(3).text()) == Settings(3)
+
+
+def test_a_text_by_hand() -> None:
+    assert settings.read("") == Settings()
+    assert settings.read("gate:\n  vad: silero\n") == Settings(0, {"gate.vad": "silero"})
+    assert settings.read("- a list\n") == Settings()
+    with pytest.raises(NodeError):
+        settings.read("gate: [\n")
+
+
+def test_each_change_is_a_revision_of_its_own() -> None:
+    first = Settings().changed({"gate.vad": "silero", "wake.mode": "word"})
+    second = first.changed({"gate.vad": None})
+    assert (second.revision, second.values) == (2, {"wake.mode": "word"})
+    assert first.after(second) == Settings(3, first.values)
+
+
+def test_sections_are_given_whole_or_by_keys() -> None:
+    assert settings.leaves({"gate": {"vad": "silero"}, "wake.mode": "word"}) == {
+        "gate.vad": "silero", "wake.mode": "word",
+    }  # fmt: skip
+    assert settings.leaves({"gate": 3, "budget.prices": {"m": {}}}) == {"gate": 3, "budget.prices": {"m": {}}}
+    assert settings.nested({"wake.mode": "word", "audio.input.device": "x", "audio.input.channel": 2}) == {
+        "wake": {"mode": "word"}, "audio": {"input": {"device": "x", "channel": 2}},
+    }  # fmt: skip
+
+
+def test_a_key_inside_a_value_is_not_lost() -> None:
+    """The reader then says that there is no such key."""
+    assert settings.nested({"gate.vad": "silero", "gate.vad.x": 1}) == {"gate": {"vad": "silero"}, "gate.vad.x": 1}
+
+
+@pytest.mark.parametrize(
+    "key", ["hooks", "tools.http", "elevenlabs.api_key", "elevenlabs.base_url", "transcript.enabled"]
+)
+def test_the_file_alone_sets_power(key: str) -> None:
+    told = settings.refusal(key, "x")
+    assert told is not None
+    assert told[0] == "this cannot be changed by a setting"
+    assert key not in {one.dotted for one in settings.settable()}
+
+
+@pytest.mark.parametrize("value", ["wav:x", "a/b", {"file": "x"}])
+def test_no_setting_names_a_file(value: object) -> None:
+    told = settings.refusal("openai.instructions", value)
+    assert told is not None
+    assert told[0] == "a setting cannot name a file"
+    assert settings.refusal("openai.instructions", "Be brief.") is None
+    assert settings.refusal("elevenlabs.overrides.prompt", "and/or") is None

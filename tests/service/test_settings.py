@@ -1,0 +1,248 @@
+"""Settings of a real daemon by its control socket: set, refused, undone, on probation, and over a restart."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_run import read_until, running, write_config, write_wav
+
+from parleyd.app.settings_files import NAME
+from parleyd.control.client import Client, RefusedError
+
+WAIT_S = 20
+pytestmark = pytest.mark.usefixtures("state")
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    monkeypatch.setenv("STATE_DIRECTORY", str(folder))
+    return folder
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    write_wav(tmp_path / "in.wav", bytes(32_000))
+    write_config(tmp_path, reconnect="{initial_s: 30}")
+    return tmp_path
+
+
+@contextmanager
+def daemon(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    with running(folder) as process:
+        read_until(process, "runs;")
+        yield process
+
+
+def parleyd(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "parleyd", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def value(client: Client, key: str) -> dict[str, Any]:
+    one: dict[str, Any] = client.ask("config")["values"][key]
+    return one
+
+
+def test_a_setting_is_laid_over_the_file_and_taken_away_again(config: Path) -> None:
+    before = (config / "parleyd.yaml").read_text()
+    with daemon(config), Client() as client, Client() as watcher:
+        watcher.ask("events")
+        assert value(client, "gate.hangover_ms")["origin"] == "default"
+        result = client.ask("put_config", revision=0, changes={"gate.hangover_ms": 700, "wake": {"greeting": "skip"}})
+        assert result["revision"] == 1
+        assert sorted(result["now"]) == ["gate.hangover_ms", "wake.greeting"]
+        assert value(client, "gate.hangover_ms") == {
+            "value": 700, "origin": "settings", "when": "now", "settable": True,
+        }  # fmt: skip
+        told = next(event for event in watcher.events(WAIT_S) if event["event"] == "settings_changed")
+        assert (told["revision"], told["why"]) == (1, "set")
+        assert client.ask("status")["settings"]["keys"] == 2
+        assert client.ask("put_config", changes={"gate.hangover_ms": None})["now"] == ["gate.hangover_ms"]
+        assert value(client, "gate.hangover_ms")["origin"] == "default"
+        assert client.ask("undo_config")["revision"] == 3
+        assert value(client, "gate.hangover_ms")["value"] == 700
+        assert client.ask("config")["versions"] == [2, 1]
+        assert client.ask("config", schema=True)["schema"]["title"] == "parleyd.yaml"
+    assert (config / "parleyd.yaml").read_text() == before, "the user's file is never rewritten"
+    with daemon(config), Client() as client:
+        assert value(client, "gate.hangover_ms") == {
+            "value": 700, "origin": "settings", "when": "now", "settable": True,
+        }  # fmt: skip
+        # What the file says returns with a reload, too.
+        client.ask("reload")
+        assert value(client, "gate.hangover_ms")["value"] == 700
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"gate.hangover_ms": 50, "gate.vad": "ears"}, ["gate.hangover_ms: 50 is too small", "gate.vad: ears is none"]),
+        ({"gate.hangovr_ms": 700}, ["gate.hangovr_ms: unknown key; did you mean hangover_ms?"]),
+        ({"hooks": [{"on": "muted", "run": ["/bin/true"]}]}, ["hooks: this cannot be changed by a setting"]),
+        ({"tools": {"command": {"x": {}}}}, ["tools.command: this cannot be changed by a setting"]),
+        ({"elevenlabs.base_url": "http://198.51.100.1"}, ["elevenlabs.base_url: this cannot be changed"]),
+        ({"elevenlabs.api_key": {"env": "HOME"}}, ["elevenlabs.api_key: this cannot be changed"]),
+        ({"elevenlabs.dynamic_variables": {"a": {"command": ["id"]}}}, ["this cannot be changed by a setting"]),
+        ({"transcript.enabled": True}, ["transcript.enabled: this cannot be changed by a setting"]),
+        ({"audio.output.device": "wav:/tmp/x.wav"}, ["audio.output.device: a setting cannot name a file"]),
+        ({"earcons.error": "/etc/shadow"}, ["earcons.error: a setting cannot name a file"]),
+        ({"openai.instructions": {"file": "/etc/shadow"}}, ["openai.instructions: a setting cannot name a file"]),
+        ({"gate.vad.x": 1, "gate.vad": "silero"}, ["gate.vad.x: "]),
+        ({"session.max_s": None}, ["session.max_s: there is no such setting"]),
+    ],
+)
+def test_what_cannot_be_set_is_refused_whole(
+    changes: dict[str, Any], told: list[str], shared_daemon: Client, shared_state: Path
+) -> None:
+    with pytest.raises(RefusedError) as caught:
+        shared_daemon.ask("put_config", changes=changes | {"barge_in.confirm_ms": 300})
+    assert caught.value.kind == "bad_settings"
+    for text in told:
+        assert text in str(caught.value)
+    assert not (shared_state / NAME).exists()
+    assert value(shared_daemon, "barge_in.confirm_ms")["origin"] == "default"
+
+
+@pytest.fixture(scope="module")
+def shared_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("state")
+
+
+@pytest.fixture(scope="module")
+def shared_daemon(tmp_path_factory: pytest.TempPathFactory, shared_state: Path) -> Iterator[Client]:
+    folder = tmp_path_factory.mktemp("daemon")
+    write_wav(folder / "in.wav", bytes(32_000))
+    write_config(folder, reconnect="{initial_s: 30}", control=f"{{socket: {folder}/control.sock}}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STATE_DIRECTORY", str(shared_state))
+        with daemon(folder), Client(folder / "control.sock") as client:
+            yield client
+
+
+def test_a_change_that_is_based_on_an_older_revision_is_refused(config: Path) -> None:
+    with daemon(config), Client() as client:
+        client.ask("put_config", revision=0, changes={"gate.hangover_ms": 700})
+        with pytest.raises(RefusedError) as caught:
+            client.ask("put_config", revision=0, changes={"gate.hangover_ms": 800})
+        assert caught.value.kind == "stale_revision"
+        with pytest.raises(RefusedError) as caught:
+            client.ask("undo_config", to=17)
+        assert caught.value.kind == "unknown_revision"
+        for hangover_ms in range(300, 400, 10):
+            client.ask("put_config", changes={"gate.hangover_ms": hangover_ms})
+        assert client.ask("config")["versions"] == [10, 9, 8, 7, 6]
+
+
+def test_a_trial_that_nobody_confirms_goes_back(config: Path) -> None:
+    with shortened_daemon(config) as process, Client() as client, Client() as watcher:
+        watcher.ask("events")
+        result = client.ask("put_config", changes={"gate.hangover_ms": 700}, confirm=True)
+        assert result["confirm"]
+        changed = (event for event in watcher.events(WAIT_S) if event["event"] == "settings_changed")
+        assert next(changed)["why"] == "set"
+        assert next(changed)["why"] == "went back: nobody confirmed it within two minutes"
+        assert value(client, "gate.hangover_ms")["origin"] == "default"
+        # A confirmed one stays.
+        client.ask("put_config", changes={"gate.hangover_ms": 800}, confirm=True)
+        client.ask("keep_config", revision=client.ask("config")["revision"])
+        read_until(process, "are kept")
+        assert value(client, "gate.hangover_ms")["value"] == 800
+        with pytest.raises(RefusedError, match="on probation"):
+            client.ask("keep_config", revision=client.ask("config")["revision"])
+
+
+@contextmanager
+def shortened_daemon(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """A daemon whose probation lasts two seconds: everything else is as people have it."""
+    program = "import sys; from parleyd.app import probation; probation.PROBATION_S = 2.0; " \
+        "from parleyd.cli.main import main; sys.exit(main())"  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, "run", "-c", "parleyd.yaml"],
+        cwd=folder,
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        read_until(process, "runs;")
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_settings_with_which_the_daemon_never_became_ready_go_back(config: Path) -> None:
+    """The daemon is killed on probation after its restart, as a service that fails at every start."""
+    with daemon(config), Client() as client:
+        result = client.ask("put_config", changes={"audio.stall_s": 7})
+        assert result["restart"] == ["audio.stall_s"]
+        assert client.ask("status")["settings"]["probation"]["after_restart"]
+    with daemon(config) as process, Client() as client:
+        assert value(client, "audio.stall_s")["value"] == 7
+        process.send_signal(signal.SIGKILL)
+        process.wait(WAIT_S)
+    with daemon(config), Client() as client:
+        assert value(client, "audio.stall_s")["origin"] == "default"
+        assert client.ask("status")["settings"] == {"revision": 2, "keys": 0, "probation": None}
+
+
+def test_an_end_in_order_is_no_failed_start(config: Path) -> None:
+    with daemon(config), Client() as client:
+        client.ask("put_config", changes={"audio.stall_s": 7})
+    for _ in range(2):
+        with daemon(config) as process, Client() as client:
+            assert value(client, "audio.stall_s")["value"] == 7
+            assert not client.ask("status")["settings"]["probation"]["after_restart"]
+            process.send_signal(signal.SIGTERM)
+            process.wait(WAIT_S)
+
+
+@pytest.mark.parametrize("content", ["gate: {hangover_ms: 5}\n", "gate: [\n", "\xff\xfe", "hooks: [{}]\n", ""])
+def test_faulty_settings_do_not_keep_the_daemon_from_running(content: str, config: Path, state: Path) -> None:
+    (state / NAME).write_bytes(content.encode("latin-1"))
+    with daemon(config), Client() as client:
+        assert value(client, "gate.hangover_ms")["origin"] == "default"
+        # Whoever sets something else gets rid of it, unless it is readable and wrong.
+        if content in ("", "gate: [\n"):
+            assert client.ask("put_config", changes={"barge_in.confirm_ms": 300})["revision"] == 1
+
+
+def test_a_full_disk_changes_nothing(config: Path, state: Path) -> None:
+    with daemon(config), Client() as client:
+        (state / f".{NAME}.new").mkdir()
+        with pytest.raises(RefusedError) as caught:
+            client.ask("put_config", changes={"gate.hangover_ms": 700})
+        assert caught.value.kind == "unavailable"
+        assert value(client, "gate.hangover_ms")["origin"] == "default"
+
+
+def test_the_commands(config: Path) -> None:
+    with daemon(config):
+        assert parleyd("settings").stdout == "no settings: the configuration file alone is in force\n"
+        done = parleyd("set", "gate.hangover_ms", "700")
+        assert (done.returncode, done.stdout) == (0, "in force now: gate.hangover_ms\n")
+        tried = parleyd("set", "wake.greeting", "skip", "--try")
+        assert tried.stdout.splitlines()[0] == "in force now: wake.greeting"
+        assert "parleyd settings keep" in tried.stdout
+        assert parleyd("settings", "keep").stdout == "kept: the settings of revision 2\n"
+        listed = parleyd("settings").stdout.splitlines()
+        assert {"gate.hangover_ms: 700", "wake.greeting: skip"} <= set(listed)
+        assert "gate.aggressiveness: " in parleyd("settings", "--all").stdout
+        refused = parleyd("set", "gate.hangover_ms", "50")
+        assert (refused.returncode, refused.stdout) == (os.EX_DATAERR, "")
+        assert "gate.hangover_ms: 50 is too small" in refused.stderr
+        assert parleyd("set", "gate.hangover_ms", "null").returncode == os.EX_USAGE
+        assert parleyd("unset", "gate.hangover_ms").stdout == "in force now: gate.hangover_ms\n"
+        assert parleyd("settings", "undo").stdout == "in force now: gate.hangover_ms\n"
+        assert json.loads(parleyd("settings", "--json").stdout)["values"]["gate.hangover_ms"]["value"] == 700
