@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from parleyd.checks.configuration import ConfigError, parse
 from parleyd.cli.commands import COMMANDS
 from parleyd.config.keys import all_keys
 from parleyd.usage.prices import PRICES, cost
@@ -94,6 +95,32 @@ def test_every_command_that_the_pages_name_exists() -> None:
         }
     assert len(named) > 25
     assert named - {*COMMANDS, "help"} == set()
+
+
+def refused(text: str, page: Path) -> list[str]:
+    """The problems of a configuration from a page; of a whole one, the agent's id is left out as a rule."""
+    provider = "" if "provider:" in text else "provider: local\n"
+    try:
+        parse(provider + text, page.name)
+    except ConfigError as error:
+        return [str(problem) for problem in error.problems]
+    return []
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=[*NAMES, "README.md"])
+def test_every_configuration_that_a_page_shows_is_accepted(page: Path) -> None:
+    """Listings, and settings in the text such as `audio.echo.mode: off`."""
+    if page.name == "scenarios.md":
+        # Its listings are files of the embedded agent.
+        return
+    text = page.read_text(encoding="utf-8")
+    keys = {key.dotted for key in all_keys()}
+    blocks = re.findall(r"^```yaml\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    for key, value in re.findall(r"`([a-z_]+(?:\.[a-z_]+)+): ([^`…]+)`", text_of(page)):
+        if key in keys:
+            parts = key.split(".")
+            blocks.append("".join(f"{'  ' * depth}{part}:\n" for depth, part in enumerate(parts))[:-1] + f" {value}\n")
+    assert [problem for block in blocks for problem in refused(block, page)] == []
 
 
 def test_the_readme_has_every_command_in_its_table() -> None:
