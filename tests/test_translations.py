@@ -39,11 +39,11 @@ def read(page: str) -> str:
 
 
 def named(text: str) -> set[str]:
-    """The commands of parleyd and the keys of the configuration in a page."""
+    """The commands of parleyd, and the keys of the configuration with the values that a page gives them."""
     keys = {key.dotted for key in all_keys()}
-    words = {word.partition(":")[0] for word in re.findall(r"`([^`\n]+)`", text)}
+    words = {word for word in re.findall(r"`([^`\n]+)`", text) if word.partition(":")[0] in keys}
     commands = re.findall(r"(?:^|`)(?:sudo )?(parleyd [a-z-]+)", text, re.MULTILINE)
-    return (words & keys) | {name for name in commands if name.partition(" ")[2] in COMMANDS}
+    return words | {name for name in commands if name.partition(" ")[2] in COMMANDS}
 
 
 def test_the_pages_that_people_begin_with_are_translated() -> None:
@@ -167,4 +167,11 @@ def test_keys_that_come_and_go_do_not_make_the_guide_outdated() -> None:
     other = text.replace("What b is", "What b was")
     assert translations.revision_of("docs/configuration.md", text) != translations.revision_of(
         "docs/configuration.md", other
+    )
+
+
+def test_a_paragraph_that_is_wrapped_anew_is_the_same() -> None:
+    text = "# T\n\nOne two\nthree.\n\n* an item\n  of a list\n* another\n\n```\na\n  b\n```\n| a row |\n"
+    assert translations.unwrapped(text) == (
+        "# T\n\nOne two three.\n\n* an item of a list\n* another\n\n```\na\n  b\n```\n| a row |\n"
     )

@@ -11,6 +11,7 @@ import difflib
 import hashlib
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,8 @@ from typing import NamedTuple
 ROOT = Path(os.environ.get("TRANSLATIONS_ROOT", Path(__file__).parents[2]))
 _STAMP = re.compile(r"<!-- follows (\S+), revision (\S+) -->\n")
 _NOTICE = "> **本页内容已落后于英文版，请以[英文版]({link})为准。**\n"
+# A heading, a row of a table, or an item of a list.
+_BEGINS = re.compile(r"#|\||\s*([*-]|\d+\.) ")
 _IS_NOTICE = re.compile(r"^> \*\*本页内容已落后于英文版.*\n\n?", re.MULTILINE)
 
 
@@ -38,10 +41,28 @@ class Translation(NamedTuple):
 
 
 def followed(source: str, text: str) -> str:
-    """The part of an English page that is translated: all of it, but for the tables of keys of docs/configuration.md,
-    which are generated and are not repeated in other languages."""
-    if source != "docs/configuration.md":
-        return text
+    """The part of an English page that is translated, with each paragraph on one line, so that a new line break changes
+    nothing. That is all of it, but for the tables of keys of docs/configuration.md, which are generated and are not
+    repeated in other languages."""
+    return unwrapped(text if source != "docs/configuration.md" else _without_keys(text))
+
+
+def unwrapped(text: str) -> str:
+    lines: list[str] = []
+    is_open = is_listing = False
+    for line in text.splitlines():
+        if line.startswith("```"):
+            is_listing, is_open = not is_listing, False
+            lines.append(line)
+        elif is_open and line.strip() and not _BEGINS.match(line):
+            lines[-1] += " " + line.strip()
+        else:
+            lines.append(line)
+            is_open = not is_listing and bool(line.strip()) and not line.startswith(("#", "|", "<!--"))
+    return "\n".join(lines) + "\n"
+
+
+def _without_keys(text: str) -> str:
     guide, top, sections = text.partition("## Top level\n")
     rows = [line for line in sections.splitlines(keepends=True) if not line.startswith("|")]
     return guide + top + re.sub(r"\n{3,}", "\n\n", "".join(rows))
@@ -133,4 +154,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    # A pager that is left early is no fault.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     sys.exit(main())
