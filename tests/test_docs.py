@@ -17,7 +17,8 @@ DOCS = ROOT / "docs"
 PACKAGE = ROOT / "daemon" / "parleyd"
 PAGES = sorted([*DOCS.glob("*.md"), *DOCS.glob("measurements/*.md"), *DOCS.glob("zh/*.md")])
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
-LINK = re.compile(r"\]\(([^)\s]+)\)")
+# Links and pictures, of Markdown and of HTML.
+LINK = re.compile(r'(?:\]\(|\bsrc(?:set)?=")([^)"\s]+)')
 FENCED = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 
 
