@@ -17,6 +17,8 @@ DOCS = ROOT / "docs"
 PACKAGE = ROOT / "daemon" / "parleyd"
 PAGES = sorted([*DOCS.glob("*.md"), *DOCS.glob("measurements/*.md"), *DOCS.glob("zh/*.md")])
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+# The listings of these pages are files of other kinds: scenarios of the embedded agent, answers for a set-up.
+OTHER_FILES = {"scenarios.md", "setup.md"}
 # Links and pictures, of Markdown and of HTML.
 LINK = re.compile(r'(?:\]\(|\bsrc(?:set)?=")([^)"\s]+)')
 FENCED = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
@@ -111,8 +113,7 @@ def refused(text: str, page: Path) -> list[str]:
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=[*NAMES, "README.md"])
 def test_every_configuration_that_a_page_shows_is_accepted(page: Path) -> None:
     """Listings, and settings in the text such as `audio.echo.mode: off`."""
-    if page.name == "scenarios.md":
-        # Its listings are files of the embedded agent.
+    if page.name in OTHER_FILES:
         return
     text = page.read_text(encoding="utf-8")
     keys = {key.dotted for key in all_keys()}
