@@ -117,7 +117,10 @@ def test_every_configuration_that_a_page_shows_is_accepted(page: Path) -> None:
         return
     text = page.read_text(encoding="utf-8")
     keys = {key.dotted for key in all_keys()}
-    blocks = re.findall(r"^```yaml\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    sections = {key.partition(".")[0] for key in keys}
+    listings = re.findall(r"^```yaml\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    # A listing without any section of the configuration is a file of another program.
+    blocks = [listing for listing in listings if sections & set(re.findall(r"^\w+", listing, re.MULTILINE))]
     for key, value in re.findall(r"`([a-z_]+(?:\.[a-z_]+)+): ([^`…]+)`", text_of(page)):
         if key in keys:
             parts = key.split(".")
