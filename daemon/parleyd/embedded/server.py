@@ -29,6 +29,7 @@ from parleyd.embedded.api import Api, json_response, scripted_response
 from parleyd.embedded.conversation import Conversation
 from parleyd.embedded.formats import parse_format
 from parleyd.embedded.line import ConvaiLine, Line, LineClosedError
+from parleyd.embedded.mind.choice import Minds, ScriptedMinds, make_minds
 from parleyd.embedded.posts import Post, RefusedPostError
 from parleyd.embedded.realtime.front import KEY_PROTOCOL, REALTIME_PATH, Front
 from parleyd.embedded.realtime.http import Http
@@ -102,6 +103,7 @@ class LocalAgent:
         self._started = threading.Event()
         self._failure: OSError | None = None
         self._workers: Workers | None = None
+        self._minds: Minds = ScriptedMinds()
         self._scripts: dict[ServerConnection, ConnectionScript] = {}
         self._speech_scripts: dict[ServerConnection, SpeechScript] = {}
         self._lines: set[Line] = set()
@@ -139,6 +141,7 @@ class LocalAgent:
         if self._voice is None:
             self._voice = self._owned_voice = Voice(self.settings.voice)
         self._workers = Workers(ears, self._voice)
+        self._minds = make_minds(self.settings)
         self._thread = threading.Thread(target=self._run, name="agent-server", daemon=True)
         self._thread.start()
         started = self._started.wait(START_TIMEOUT_S)
@@ -209,6 +212,7 @@ class LocalAgent:
         self._started.set()
         await self._stopping.wait()
         await self._shut_down(server)
+        await self._minds.close()
 
     async def _shut_down(self, server: Server) -> None:
         server.close(close_connections=False)
@@ -244,7 +248,7 @@ class LocalAgent:
                 line.close(3000, refusal)
             else:
                 assert self._workers is not None
-                conversation = Conversation(line, settings, script, record, self._workers)
+                conversation = Conversation(line, settings, script, record, self._workers, self._minds)
                 self._conversations[conversation.conversation_id] = conversation
                 try:
                     await conversation.run()
