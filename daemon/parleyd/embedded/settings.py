@@ -89,6 +89,18 @@ class MindSettings(ModelSettings, frozen=True, kw_only=True):
     sorry: str = "Sorry, I cannot think right now. Please try again in a moment."
 
 
+class PartAddress(Section, frozen=True, kw_only=True):
+    """Ears or a voice elsewhere. base_url: of a server of OpenAI's API, with /v1; or wyoming: tcp://HOST:PORT."""
+
+    base_url: str | None = None
+    wyoming: str | None = None
+    model: str | None = None
+    voice: str | None = None
+    language: str | None = None
+    api_key: Secret | None = None
+    timeout_s: Annotated[float, Meta(gt=0, le=600)] = 20.0
+
+
 class Dialect(Section, frozen=True, kw_only=True):
     """How another server of the Realtime protocol differs from OpenAI's.
 
@@ -154,6 +166,8 @@ class AgentSettings(Section, frozen=True, kw_only=True):
     ears: EarsName = "sphinx"
     replies: tuple[ReplyRule, ...] = ()
     mind: MindSettings | None = None
+    ears_at: PartAddress | None = None
+    voice_at: PartAddress | None = None
     tools: tuple[ToolDefinition, ...] = ()
     end_of_speech_ms: Annotated[int, Meta(ge=60, le=10_000)] = 700
     tentative_every_ms: Milliseconds = 0

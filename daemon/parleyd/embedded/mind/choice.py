@@ -9,7 +9,7 @@ from parleyd.core.errors import UserError
 from parleyd.embedded.mind.parts import Mind
 from parleyd.embedded.mind.scripted import ScriptedMind
 from parleyd.embedded.opening import Opening
-from parleyd.embedded.settings import AgentSettings
+from parleyd.embedded.settings import AgentSettings, MindSettings
 from parleyd.host import python_env
 
 
@@ -31,14 +31,34 @@ class ScriptedMinds:
         """Nothing is held."""
 
 
-def make_minds(settings: AgentSettings) -> Minds:
-    """Raises UserError if a package is missing, or a key cannot be read."""
-    if settings.mind is None:
-        return ScriptedMinds()
+class AgentMinds:
+    """See Minds. Each agent has the mind that its settings name."""
+
+    def __init__(self) -> None:
+        self._scripted = ScriptedMinds()
+        self._models: dict[MindSettings, Minds] = {}
+
+    def prepare(self, settings: AgentSettings) -> None:
+        """Makes the model now, so that a fault is told at the start. Raises UserError."""
+        if settings.mind is not None and settings.mind not in self._models:
+            self._models[settings.mind] = _model(settings.mind)
+
+    def mind(self, settings: AgentSettings, opening: Opening) -> Mind:
+        if settings.mind is None:
+            return self._scripted.mind(settings, opening)
+        self.prepare(settings)
+        return self._models[settings.mind].mind(settings, opening)
+
+    async def close(self) -> None:
+        for model in self._models.values():
+            await model.close()
+
+
+def _model(settings: MindSettings) -> Minds:
     try:
         # These packages are an extra that most devices do not have.
         from parleyd.embedded.mind.language_model import LanguageModel
     except ImportError as error:
         text = f"a mind by address needs the package {error.name}"
         raise UserError(text, python_env.install("openai", "sentence-stream"), os.EX_UNAVAILABLE) from None
-    return LanguageModel(settings.mind)
+    return LanguageModel(settings)
