@@ -28,7 +28,7 @@ _OF_FILES: dict[str, Any] = {
         }
     }
 }
-# What every export has, and has no meaning for an agent of one's own.
+# Fields that every export has, and that mean nothing for an agent of one's own.
 _SILENT = frozenset(
     ("agent_id", "metadata", "access_info", "version_id", "branch_id", "main_branch_id", "phone_numbers", "workflow")
 )

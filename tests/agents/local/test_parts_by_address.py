@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+# An extra of its own: the oldest packages that are allowed otherwise have none of it.
+pytest.importorskip("wyoming")
 from local_client import Client, Start, spoken
 
 from parleyd.core.errors import UserError

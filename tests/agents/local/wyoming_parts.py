@@ -47,8 +47,9 @@ async def main() -> None:
     server = AsyncTcpServer("127.0.0.1", 0)
     with Voice("slt") as voice:
         await server.start(partial(Parts, voice, sys.argv[1]))
-        assert server._server is not None
-        print(server._server.sockets[0].getsockname()[1], flush=True)
+        listening = server._server
+        assert isinstance(listening, asyncio.Server)
+        print(listening.sockets[0].getsockname()[1], flush=True)
         await asyncio.Event().wait()
 
 

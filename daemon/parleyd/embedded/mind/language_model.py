@@ -50,7 +50,7 @@ class ModelError(Exception):
 
 @dataclass
 class _Written:
-    """What a model has written in one response. said: its text. calls: by their index, [id, name, arguments]."""
+    """The text and the calls of one response. said: its text. calls: by their index, [id, name, arguments]."""
 
     said: str = ""
     calls: dict[int, list[str]] = field(default_factory=dict)

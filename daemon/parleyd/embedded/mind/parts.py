@@ -12,7 +12,7 @@ from parleyd.embedded.settings import ToolSpec
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What the person brings. text: the words, spoken or typed. files: those shown with them; None: one that was never
+    """The words and the files of the person. text: the words, spoken or typed. files: those shown with them; None: one that was never
     received."""
 
     text: str
