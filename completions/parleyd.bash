@@ -43,7 +43,7 @@ _shtab_parleyd_platform_apply_option_strings=(-h --help -c --config --key-file -
 _shtab_parleyd_platform_create_option_strings=(-h --help -c --config --key-file --json --write)
 _shtab_parleyd_platform_option_strings=(-h --help)
 _shtab_parleyd_demo_option_strings=(-h --help --mic --protocol --json --out)
-_shtab_parleyd_agent_option_strings=(-h --help --host --key-file --no-key --origin --port --scenario --ears --voice --input-format --output-format --record --json --quit-with-stdin)
+_shtab_parleyd_agent_option_strings=(-h --help --host --key-file --no-key --origin --port --scenario --ears --voice --agent-file --mind --model --mind-key-file --ears-at --voice-at --input-format --output-format --record --json --quit-with-stdin)
 _shtab_parleyd_option_strings=(-h --help --version --debug)
 
 _shtab_parleyd_run__c_COMPGEN=_shtab_compgen_files
@@ -109,6 +109,8 @@ _shtab_parleyd_platform_create___config_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_platform_create___key_file_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_agent___key_file_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_agent___scenario_COMPGEN=_shtab_compgen_files
+_shtab_parleyd_agent___agent_file_COMPGEN=_shtab_compgen_files
+_shtab_parleyd_agent___mind_key_file_COMPGEN=_shtab_compgen_files
 
 _shtab_parleyd_settings_pos_0_choices=(list keep undo)
 _shtab_parleyd_feedback_pos_0_choices=(like dislike none)

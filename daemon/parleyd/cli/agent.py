@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +20,11 @@ from parleyd.config.problem import ConfigError
 from parleyd.config.secrets import SecretError, resolve
 from parleyd.core.errors import UserError
 from parleyd.core.text import json_text, one_line
+from parleyd.embedded import agent_file
 from parleyd.embedded.errors import EXTRA_HINT
 from parleyd.embedded.record import Activity
 from parleyd.embedded.scenario import Scenario, load
-from parleyd.embedded.settings import AgentSettings, FormatName
+from parleyd.embedded.settings import AgentSettings, FormatName, MindSettings, PartAddress
 from parleyd.host import web_pages
 from parleyd.host.signals import NUDGE, Signals
 
@@ -58,6 +59,23 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--ears", choices=("sphinx", "whisper", "none"), help="the speech recogniser, default: sphinx")
     parser.add_argument("--voice", metavar="NAME", help="a voice of flite (slt, rms, awb, kal) or of espeak-ng (en-gb)")
+    parser.add_argument(
+        "--agent-file",
+        action="append",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="an agent as the platform exports it, JSON or YAML; may be given several times",
+    )
+    parser.add_argument(
+        "--mind", metavar="URL", help="a language model: a server of OpenAI's chat completions, such as Ollama's"
+    )
+    parser.add_argument("--model", metavar="NAME", help="the model's name there")
+    parser.add_argument("--mind-key-file", type=Path, metavar="FILE", help="the file whose first line is its key")
+    parser.add_argument(
+        "--ears-at", metavar="URL", help="a recogniser: OpenAI's API (http://…/v1) or Wyoming (tcp://HOST:PORT)"
+    )
+    parser.add_argument("--voice-at", metavar="URL", help="a voice, likewise")
     parser.add_argument("--input-format", choices=FORMATS, metavar="FORMAT", help=f"{', '.join(FORMATS)}")
     parser.add_argument(
         "--output-format", choices=FORMATS, metavar="FORMAT", help="the same choices; default: pcm_16000"
@@ -82,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
     }
     if args.key_file is not None:
         changes |= {"api_key": _key(args.key_file), "require_auth": True}
-    settings: AgentSettings = msgspec.structs.replace(scenario.agent, **changes)
+    settings: AgentSettings = msgspec.structs.replace(scenario.agent, **changes, **_elsewhere(args, scenario.agent))
     has_key = settings.require_auth and settings.api_key is not None
     if not (web_pages.is_this_machine(args.host) or has_key or args.no_key):
         text = f"on {args.host} everybody on the network could talk to the agent"
@@ -102,6 +120,7 @@ def _serve(
         host=args.host,
         port=args.port,
         origins=args.origin,
+        agents=_agents(args.agent_file),
         keep=False,
         folder=args.record,
         on_activity=printer.show,
@@ -123,6 +142,36 @@ def _serve(
             pass
     finally:
         agent.stop()
+
+
+def _elsewhere(args: argparse.Namespace, agent: AgentSettings) -> dict[str, Any]:
+    """The settings of a mind, ears and a voice by address."""
+    changes: dict[str, Any] = {}
+    if args.mind is not None or agent.mind is not None:
+        changes["mind"] = msgspec.structs.replace(
+            agent.mind or MindSettings(base_url=args.mind),
+            **({"base_url": args.mind} if args.mind is not None else {}),
+            **({"model": args.model} if args.model is not None else {}),
+            **({"api_key": Secret(file=str(args.mind_key_file))} if args.mind_key_file is not None else {}),
+        )
+    elif args.model is not None or args.mind_key_file is not None:
+        raise UserError("a model and a key belong to a mind", "say where it is, with --mind URL", os.EX_USAGE)
+    for name in ("ears_at", "voice_at"):
+        place = getattr(args, name)
+        if place is not None:
+            changes[name] = PartAddress(**{"wyoming" if place.startswith("tcp:") else "base_url": place})
+    return changes
+
+
+def _agents(files: Sequence[Path]) -> list[dict[str, Any]]:
+    agents = []
+    for path in files:
+        agent, unknown = agent_file.load(path)
+        if unknown:
+            more = f" and {len(unknown) - 8} more" if len(unknown) > 8 else ""
+            print(f"parleyd: {path}: no effect here: {', '.join(unknown[:8])}{more}", file=sys.stderr)
+        agents.append(agent)
+    return agents
 
 
 def _port(text: str) -> int:

@@ -6,7 +6,9 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from collections.abc import Sequence
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from websockets.datastructures import Headers
@@ -27,10 +29,10 @@ _INVALID_KEY = (401, {"detail": {"status": "invalid_api_key", "message": "Invali
 class Api:
     """In its methods, netloc is the server's address for a client whose request does not contain it."""
 
-    def __init__(self, settings: AgentSettings, scenario: Scenario) -> None:
+    def __init__(self, settings: AgentSettings, scenario: Scenario, agents: Sequence[dict[str, Any]] = ()) -> None:
         self._settings = settings
         self._scenario = scenario
-        self._platform = Platform(settings, settings.key_permissions)
+        self._platform = Platform(settings, settings.key_permissions, agents)
         self._signatures: dict[str, tuple[float, bool]] = {}
         self._signed_count = 0
 
@@ -42,7 +44,7 @@ class Api:
         """Why this client gets no conversation; checked after the handshake, as by the real service."""
         query = parse_qs(urlsplit(request.path).query)
         agent_ids = query.get("agent_id", [])
-        if not agent_ids or self._settings.agent_id not in (None, agent_ids[0]):
+        if not agent_ids or not self._exists(agent_ids[0]):
             return "The AI agent you are trying to reach does not exist."
         signatures = [*query.get("conversation_signature", []), *query.get("token", [])]
         if signatures:
@@ -51,6 +53,11 @@ class Api:
         if self._settings.require_auth and not (key and self.is_key(key)):
             return "Could not authorize the conversation."
         return None
+
+    def _exists(self, agent_id: str) -> bool:
+        if self._platform.is_closed:
+            return agent_id in self._platform.agents
+        return self._settings.agent_id in (None, agent_id)
 
     async def answer(self, request: Request, netloc: str) -> Response | None:
         """The answer to a request; None: the request is for another part of the server."""
@@ -84,6 +91,10 @@ class Api:
             )
         )
 
+    def settings_of_all(self) -> list[AgentSettings]:
+        """The settings of all agents that are known now."""
+        return [self._platform.settings_of(agent_id) for agent_id in self._platform.agents]
+
     def settings_for(self, request: Request) -> AgentSettings:
         """The settings of the agent that a conversation is asked for."""
         return self._platform.settings_of(parse_qs(urlsplit(request.path).query).get("agent_id", [""])[0])
@@ -101,7 +112,7 @@ class Api:
         agent_id = query.get("agent_id", [""])[0]
         if not agent_id:
             return json_response(422, {"detail": [{"loc": ["query", "agent_id"], "msg": "Field required"}]})
-        if self._settings.agent_id not in (None, agent_id):
+        if not self._exists(agent_id):
             return _not_found("The AI agent you are trying to reach does not exist.")
         is_single = query.get("include_conversation_id", [""])[0].lower() == "true"
         parameters = urlencode({"agent_id": agent_id, "conversation_signature": self._sign(is_single=is_single)})

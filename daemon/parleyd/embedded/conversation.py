@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from datetime import datetime
 from typing import Any
 
@@ -20,7 +20,10 @@ from parleyd.embedded import convai_steps, incoming, messages, opening, replies
 from parleyd.embedded.formats import parse_format
 from parleyd.embedded.hearing import Hearing, SpeechEnded, SpeechGoesOn, SpeechStarted
 from parleyd.embedded.line import ConvaiLine, LineClosedError
+from parleyd.embedded.mind.choice import Minds
+from parleyd.embedded.mind.parts import Call, HangUp, Part, Result, Say, Turn
 from parleyd.embedded.mouth import Mouth
+from parleyd.embedded.opening import Opening
 from parleyd.embedded.posts import RefusedPostError
 from parleyd.embedded.recognise import NOT_UNDERSTOOD
 from parleyd.embedded.record import ConnectionRecord
@@ -47,6 +50,7 @@ class Conversation:
         script: ConnectionScript,
         record: ConnectionRecord,
         workers: Workers,
+        minds: Minds,
     ) -> None:
         self.line = line
         self.record = record
@@ -59,8 +63,9 @@ class Conversation:
         self._hearing = Hearing(self._input_format.rate_hz, settings.end_of_speech_ms, settings.tentative_every_ms)
         self._script = Script(script, self)
         self._mouth = Mouth(line, settings, record, workers, self._script)
-        self._memory = replies.Memory()
-        self._opening = opening.Opening("")
+        self._opening = Opening("")
+        self._minds = minds
+        self._mind = minds.mind(settings, self._opening)
         self._tasks: set[asyncio.Task[None]] = set()
         self._answer: asyncio.Task[None] | None = None
         self._utterances: asyncio.Queue[tuple[bytes, bool]] = asyncio.Queue()
@@ -68,6 +73,8 @@ class Conversation:
         self._tool_results: dict[str, asyncio.Future[tuple[str, bool]]] = {}
         self._files: dict[str, replies.ReceivedFile] = {}
         self._call_count = 0
+        # How long the present answer still waits before it begins.
+        self._delay_s = 0.0
         self._has_begun = False
         self._ready = asyncio.Event()
         self._nobody_speaks = asyncio.Event()
@@ -117,7 +124,7 @@ class Conversation:
         return messages.metadata(self.conversation_id, self._settings.output_format, self._settings.input_format)
 
     async def say_unasked(self, text: str, *, end_call: bool) -> None:
-        self._start_answer(self._say(replies.Reply(text, end_call=end_call)))
+        self._start_answer(self._say(text, end_call=end_call))
 
     async def act(self, step: ProtocolStep) -> None:
         await convai_steps.perform(step, self)
@@ -188,7 +195,7 @@ class Conversation:
             case "contextual_update":
                 text, context_id = message.get("text"), message.get("context_id")
                 if isinstance(text, str):
-                    self._memory.add_update(text, context_id if isinstance(context_id, str) else None)
+                    self._mind.note(text, context_id if isinstance(context_id, str) else None)
                     self.record.tell("message", type=kind, text=text)
             case "user_activity":
                 self._last_activity_s = now_s
@@ -227,8 +234,7 @@ class Conversation:
         said = text if isinstance(text, str) else ""
         self.record.tell("heard", text=said)
         if self._plan.converse:
-            reply = replies.answer_files([self._files.get(one) for one in ids], said, self._memory)
-            self._start_answer(self._reply(reply))
+            self._answer_turn(Turn(said, [self._files.get(one) for one in ids]))
 
     def _take_tool_result(self, message: dict[str, Any]) -> None:
         result = message.get("result")
@@ -262,6 +268,7 @@ class Conversation:
             return
         if not self._plan.metadata.send:
             return
+        self._mind = self._minds.mind(self._settings, self._opening)
         self._mouth.is_text_only = self._opening.is_text_only
         await self.line.send(self.metadata_message())
         self._ready.set()
@@ -271,7 +278,7 @@ class Conversation:
         if self._settings.ping_interval_s:
             self.spawn(self._ping())
         if self._opening.first_message and self._plan.converse and self._answer is None:
-            self._start_answer(self._say(replies.Reply(self._opening.first_message)))
+            self._start_answer(self._say(self._opening.first_message))
 
     # ---------------------------------------------------------------- listening
 
@@ -314,17 +321,18 @@ class Conversation:
         await self._script.fire("transcript")
         if self._plan.converse:
             await self._interrupt()
-            reply = replies.answer(text, self._memory, self._settings.replies, datetime.now())
-            self._start_answer(self._reply(reply))
+            self._answer_turn(Turn(text))
 
     async def _interrupt(self) -> None:
         """The person speaks: the agent's present or next answer is given up."""
         if self._mouth.is_heard() and not self.line.sends("interruption"):
             return
-        await self._stop_answer()
+        was_cut = await self._stop_answer()
         if self._mouth.is_heard():
-            await self._mouth.interrupt()
+            self._mind.heard(await self._mouth.interrupt())
             await self._script.fire("interruption")
+        elif was_cut:
+            self._mind.heard("")
 
     # ---------------------------------------------------------------- answering
 
@@ -338,35 +346,77 @@ class Conversation:
             await asyncio.wait([previous])
         await coroutine
 
-    async def _stop_answer(self) -> None:
+    async def _stop_answer(self) -> bool:
+        """Gives the present answer up; returns whether there was one."""
         answer = self._answer
-        if answer is not None and not answer.done():
-            answer.cancel()
-            await asyncio.wait([answer])
+        if answer is None or answer.done():
+            return False
+        answer.cancel()
+        await asyncio.wait([answer])
+        return True
 
-    async def _reply(self, reply: replies.Reply) -> None:
+    def _answer_turn(self, turn: Turn) -> None:
+        # The mind has to know the turn, even if the person goes on speaking before the answer.
+        self._start_answer(self._reply(self._mind.answer(turn)))
+
+    async def _reply(self, parts: AsyncGenerator[Part, Result | None]) -> None:
         """Answers, but not while somebody speaks, because a better reply follows then."""
         await self._nobody_speaks.wait()
-        await self._say(reply)
-
-    async def _say(self, reply: replies.Reply) -> None:
         await self._ready.wait()
-        await self._mouth.wait_until_heard()
-        await asyncio.sleep(self._settings.reply_delay_s)
-        text = reply.say
-        if reply.tool is not None:
-            result, is_error = await self._call_tool(reply.tool)
-            text = reply.with_result(result, is_error=is_error)
-        if text:
-            self._memory.last_answer = text
-            await self._mouth.say(text)
-        if reply.end_call:
-            # The client still has the goodbye in its queue, and plays the rest by itself.
-            await self.line.send(messages.end_call(self.new_call_id(), self._mouth.next_id()))
-            self.line.close(1000)
+        self._delay_s = self._settings.reply_delay_s
+        async with contextlib.aclosing(parts):
+            part = await _next(parts)
+            while part is not None:
+                match part:
+                    case Say():
+                        part = await self._speak(part, parts)
+                    case Call(tool):
+                        await self._take_the_floor()
+                        part = await _next(parts, await self._call_tool(tool))
+                    case HangUp():
+                        await self._hang_up()
+                        return
 
-    async def _call_tool(self, tool: ToolSpec) -> tuple[str, bool]:
-        """Calls the client's tool. Returns (result, whether it is an error)."""
+    async def _speak(self, first: Say, parts: AsyncGenerator[Part, Result | None]) -> Part | None:
+        """Speaks these words, and those that follow. Returns the next part that is not spoken."""
+        await self._take_the_floor()
+        if first.is_whole:
+            await self._mouth.say(first.text)
+            return await _next(parts)
+        then: Part | None = None
+
+        async def pieces() -> AsyncIterator[str]:
+            nonlocal then
+            yield first.text
+            while isinstance(then := await _next(parts), Say):
+                yield then.text
+
+        await self._mouth.stream(pieces())
+        return then
+
+    async def _take_the_floor(self) -> None:
+        await self._mouth.wait_until_heard()
+        delay_s, self._delay_s = self._delay_s, 0.0
+        await asyncio.sleep(delay_s)
+
+    async def _say(self, text: str, *, end_call: bool = False) -> None:
+        """Says something that nobody asked for."""
+        await self._ready.wait()
+        self._delay_s = self._settings.reply_delay_s
+        await self._take_the_floor()
+        if text:
+            self._mind.greeted(text)
+            await self._mouth.say(text)
+        if end_call:
+            await self._hang_up()
+
+    async def _hang_up(self) -> None:
+        # The client still has the goodbye in its queue, and plays the rest by itself.
+        await self.line.send(messages.end_call(self.new_call_id(), self._mouth.next_id()))
+        self.line.close(1000)
+
+    async def _call_tool(self, tool: ToolSpec) -> Result:
+        """Calls the client's tool."""
         call_id = self.new_call_id()
         waiting: asyncio.Future[tuple[str, bool]] = asyncio.get_running_loop().create_future()
         self._tool_results[call_id] = waiting
@@ -376,13 +426,13 @@ class Conversation:
         )
         await self.line.send(call)
         if not tool.expects_response:
-            return "", False
+            return Result("", is_error=False)
         if not self.line.sends("client_tool_call"):
-            return "the agent's client events do not have client_tool_call", True
+            return Result("the agent's client events do not have client_tool_call", is_error=True)
         try:
-            return await asyncio.wait_for(waiting, self._settings.tool_timeout_s)
+            return Result(*await asyncio.wait_for(waiting, self._settings.tool_timeout_s))
         except TimeoutError:
-            return "no answer in time", True
+            return Result("no answer in time", is_error=True)
         finally:
             self._tool_results.pop(call_id, None)
 
@@ -423,4 +473,12 @@ class Conversation:
             self.line.close(1000, "silence")
         elif limits.turn_timeout_s is not None and now_s - self._last_activity_s >= limits.turn_timeout_s:
             self._last_activity_s = now_s
-            self._start_answer(self._say(replies.Reply(limits.turn_timeout_message)))
+            self._start_answer(self._say(limits.turn_timeout_message))
+
+
+async def _next(parts: AsyncGenerator[Part, Result | None], result: Result | None = None) -> Part | None:
+    """The next part; None after the last one. result: of the call that was the last part."""
+    try:
+        return await parts.asend(result)
+    except StopAsyncIteration:
+        return None

@@ -18,9 +18,11 @@ _PROMPT_OVERRIDES = ("prompt", "llm")
 _VOICE_OVERRIDES = ("voice_id", "stability", "speed", "similarity_boost")
 
 
-def as_settings(agent: Mapping[str, Any], settings: AgentSettings) -> AgentSettings:
+def as_settings(
+    agent: Mapping[str, Any], settings: AgentSettings, registered: Mapping[str, Mapping[str, Any]]
+) -> AgentSettings:
     """The settings with those fields of a described agent that this server can follow. A value of another type than
-    the service has is ignored."""
+    the service has is ignored. registered: the configs of all tools by their ids."""
     config, platform = agent["conversation_config"], agent["platform_settings"]
     conversation, spoken = config.get("conversation", {}), config.get("agent", {})
     allowed = platform.get("overrides", {}).get("conversation_config_override", {})
@@ -36,7 +38,12 @@ def as_settings(agent: Mapping[str, Any], settings: AgentSettings) -> AgentSetti
         "output_format": config.get("tts", {}).get("agent_output_audio_format"),
         "require_auth": platform.get("auth", {}).get("enable_auth"),
         "allowed_overrides": names,
+        "tools": _tools(spoken.get("prompt", {}), registered) or msgspec.to_builtins(settings.tools),
+        "silence_end_call_s": _positive(config.get("turn", {}).get("silence_end_call_timeout")),
     }
+    custom = spoken.get("prompt", {}).get("custom_llm")
+    if settings.mind is None and isinstance(custom, Mapping) and custom.get("url"):
+        wanted["mind"] = {"base_url": str(custom["url"]), "model": str(custom.get("model_id") or "default")}
     plain = msgspec.to_builtins(settings)
     for name, value in wanted.items():
         try:
@@ -45,6 +52,39 @@ def as_settings(agent: Mapping[str, Any], settings: AgentSettings) -> AgentSetti
             continue
         plain[name] = value
     return msgspec.convert(plain, AgentSettings)
+
+
+def _tools(prompt: Mapping[str, Any], registered: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The client tools of an agent: those in its own description, and those that it names by their ids."""
+    configs = [*(prompt.get("tools") or ()), *(registered.get(str(one)) for one in prompt.get("tool_ids") or ())]
+    return [
+        {
+            "name": str(config["name"]),
+            "description": str(config.get("description") or ""),
+            "parameters": _schema(config.get("parameters")),
+            "expects_response": bool(config.get("expects_response", True)),
+        }
+        for config in configs
+        if isinstance(config, Mapping) and config.get("type") == "client" and config.get("name")
+    ]
+
+
+def _schema(parameters: object) -> dict[str, Any]:
+    """The platform's form of a JSON Schema, without the keys that are its own."""
+    if not isinstance(parameters, Mapping):
+        return {}
+    known = ("type", "description", "enum", "required", "items", "minimum", "maximum")
+    schema = {name: value for name, value in parameters.items() if name in known and value not in (None, [], "")}
+    if isinstance(properties := parameters.get("properties"), Mapping):
+        schema["properties"] = {name: _schema(value) for name, value in properties.items()}
+    if isinstance(items := parameters.get("items"), Mapping):
+        schema["items"] = _schema(items)
+    return schema
+
+
+def _positive(value: object) -> float | None:
+    """-1 means never."""
+    return float(value) if isinstance(value, int | float) and value > 0 else None
 
 
 def _named(allowed: Mapping[str, Any]) -> list[str]:

@@ -4,7 +4,9 @@ heard."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
+from collections.abc import AsyncIterator
 
 from parleyd.audio import pcm as sound
 from parleyd.embedded import messages
@@ -14,7 +16,11 @@ from parleyd.embedded.record import ConnectionRecord
 from parleyd.embedded.script import Script
 from parleyd.embedded.settings import AgentSettings
 from parleyd.embedded.spoken import SpokenTurn, sentences
+from parleyd.embedded.voice import VoiceError
 from parleyd.embedded.workers import Workers
+
+# The pieces of an answer that are sound already and wait to be sent.
+_PIECES_AHEAD = 2
 
 
 class Mouth:
@@ -66,6 +72,63 @@ class Mouth:
         await self._line.send(messages.agent_response_complete(event_id))
         await self._script.fire("spoken")
 
+    async def stream(self, pieces: AsyncIterator[str]) -> None:
+        """Speaks a text that is still growing, piece by piece. Its whole words are told when they are complete."""
+        event_id = self.reserve_id()
+        self._reserved_id = None
+        self.current_id = event_id
+        if self.is_text_only:
+            await self._stream_written(pieces, event_id)
+        else:
+            await self._stream_spoken(pieces, event_id)
+        await self._line.send(messages.agent_response_complete(event_id))
+        await self._script.fire("spoken")
+
+    async def _stream_written(self, pieces: AsyncIterator[str], event_id: int) -> None:
+        said: list[str] = []
+        await self._line.send(messages.agent_chat_response_part("start", "", event_id))
+        async for piece in pieces:
+            said.append(piece)
+            await self._line.send(messages.agent_chat_response_part("delta", f"{piece} ", event_id))
+        await self._line.send(messages.agent_chat_response_part("stop", "", event_id))
+        self._record.tell("says", text=" ".join(said))
+        await self._line.send(messages.agent_response(" ".join(said), event_id))
+
+    async def _stream_spoken(self, pieces: AsyncIterator[str], event_id: int) -> None:
+        """The next piece is written and made into sound while this one is sent."""
+        made: asyncio.Queue[tuple[str, bytes] | None] = asyncio.Queue(_PIECES_AHEAD)
+
+        async def make() -> None:
+            async for piece in pieces:
+                await made.put((piece, await self._workers.say(piece, self._rate_hz)))
+            await made.put(None)
+
+        turn: SpokenTurn | None = None
+        maker = asyncio.create_task(make())
+        maker.add_done_callback(lambda _: made.put_nowait(None) if made.empty() else None)
+        try:
+            while (one := await made.get()) is not None:
+                piece, pcm = one
+                if turn is None:
+                    self._turn = turn = SpokenTurn(event_id, "")
+                turn.add_words(piece)
+                turn.add_sentence(piece, self._seconds(pcm))
+                await self._send_pcm(turn, pcm)
+            await maker
+            if turn is not None:
+                await self._tell_words(turn)
+        finally:
+            maker.cancel()
+            with contextlib.suppress(asyncio.CancelledError, VoiceError):
+                await maker
+            if turn is not None:
+                turn.is_streaming = False
+
+    async def _tell_words(self, turn: SpokenTurn) -> None:
+        turn.is_told = True
+        self._record.tell("says", text=turn.text)
+        await self._line.send(messages.agent_response(turn.text, turn.event_id))
+
     async def _write(self, text: str, event_id: int) -> None:
         self._record.tell("says", text=text)
         await self._line.send(messages.agent_chat_response_part("start", "", event_id))
@@ -76,20 +139,22 @@ class Mouth:
 
     async def _speak(self, text: str, event_id: int) -> None:
         turn: SpokenTurn | None = None
-        chunk_bytes = self._settings.chunk_ms * self._rate_hz // 1000 * sound.BYTES_PER_SAMPLE
         try:
             for sentence in sentences(text):
                 pcm = await self._workers.say(sentence, self._rate_hz)
                 if turn is None:
                     self._turn = turn = SpokenTurn(event_id, text)
-                    self._record.tell("says", text=text)
-                    await self._line.send(messages.agent_response(text, event_id))
+                    await self._tell_words(turn)
                 turn.add_sentence(sentence, self._seconds(pcm))
-                for start in range(0, len(pcm), chunk_bytes):
-                    await self._send_chunk(turn, pcm[start : start + chunk_bytes])
+                await self._send_pcm(turn, pcm)
         finally:
             if turn is not None:
                 turn.is_streaming = False
+
+    async def _send_pcm(self, turn: SpokenTurn, pcm: bytes) -> None:
+        chunk_bytes = self._settings.chunk_ms * self._rate_hz // 1000 * sound.BYTES_PER_SAMPLE
+        for start in range(0, len(pcm), chunk_bytes):
+            await self._send_chunk(turn, pcm[start : start + chunk_bytes])
 
     async def _send_chunk(self, turn: SpokenTurn, chunk: bytes) -> None:
         await self._line.send_audio(chunk, turn.event_id)
@@ -105,14 +170,19 @@ class Mouth:
     def _seconds(self, pcm: bytes) -> float:
         return len(pcm) / sound.BYTES_PER_SAMPLE / self._rate_hz
 
-    async def interrupt(self) -> None:
-        """Tells the client to be silent, and which words of the answer count as said. No answer may be in progress."""
+    async def interrupt(self) -> str:
+        """Tells the client to be silent, and which words of the answer count as said; returns these. No answer may be
+        in progress."""
         turn, self._turn = self._turn, None
         if turn is None:
-            return
+            return ""
         heard = turn.heard_text(time.monotonic())
+        if not turn.is_told:
+            # A correction of words that the client never had would mean nothing to it.
+            await self._tell_words(turn)
         event_id = turn.event_id if self._settings.interruption_id == "turn" else self.reserve_id()
         self.current_id = event_id
         self._record.tell("interrupted", heard=heard, text=turn.text)
         await self._line.send(messages.interruption(event_id))
         await self._line.send(messages.agent_response_correction(turn.text, heard, turn.event_id))
+        return heard

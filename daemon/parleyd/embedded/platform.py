@@ -122,13 +122,36 @@ class _RefusedError(Exception):
         self.answer: Answer = (status, {"detail": detail})
 
 
-class Platform:
-    """permissions: those of the key; None: all of them."""
+def known_keys(path: tuple[str, ...]) -> str:
+    """`value` or `section` for a field of an agent that has a meaning here; empty for all others."""
+    known: Any = _KNOWN
+    for name in path:
+        if known is True:
+            return "value"
+        known = known.get(name, known.get("*")) if isinstance(known, dict) else None
+    return "value" if known is True else "section" if known else ""
 
-    def __init__(self, settings: AgentSettings, permissions: Sequence[str] | None = None) -> None:
+
+def whole_agent(agent_id: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """An agent with these fields, and with those of a new agent for the rest."""
+    agent = {"agent_id": agent_id, "name": agent_id, "tags": [], **copy.deepcopy(_NEW_AGENT)}
+    return _merged(agent, _known(fields, _KNOWN)) | {"version_id": "agtvrsn_0001"}
+
+
+class Platform:
+    """permissions: those of the key; None: all of them. agents: those that are there from the beginning."""
+
+    def __init__(
+        self,
+        settings: AgentSettings,
+        permissions: Sequence[str] | None = None,
+        agents: Sequence[dict[str, Any]] = (),
+    ) -> None:
         self._settings = settings
         self._permissions = permissions
-        self.agents: dict[str, dict[str, Any]] = {}
+        self.agents: dict[str, dict[str, Any]] = {str(agent["agent_id"]): agent for agent in agents}
+        # With agents from files, there are no others.
+        self.is_closed = bool(agents)
         self.tools: dict[str, dict[str, Any]] = {}
         self.conversations: dict[str, dict[str, Any]] = {}
         self._count = 0
@@ -163,7 +186,7 @@ class Platform:
     def settings_of(self, agent_id: str) -> AgentSettings:
         """Those of the server, with what was changed over HTTP."""
         agent = self.agents.get(agent_id)
-        return self._settings if agent is None else described.as_settings(agent, self._settings)
+        return self._settings if agent is None else described.as_settings(agent, self._settings, self.tools)
 
     def _check_permission(self, name: str) -> None:
         if self._permissions is not None and name not in self._permissions:
@@ -200,7 +223,7 @@ class Platform:
 
     def _agent(self, agent_id: str) -> dict[str, Any]:
         if agent_id not in self.agents:
-            if self._settings.agent_id not in (None, agent_id):
+            if self.is_closed or self._settings.agent_id not in (None, agent_id):
                 raise _RefusedError(
                     404, {"status": "document_not_found", "message": f"Document with id {agent_id} not found."}
                 )

@@ -12,11 +12,13 @@ import asyncio
 import contextlib
 import errno
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
+from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -29,6 +31,7 @@ from parleyd.embedded.api import Api, json_response, scripted_response
 from parleyd.embedded.conversation import Conversation
 from parleyd.embedded.formats import parse_format
 from parleyd.embedded.line import ConvaiLine, Line, LineClosedError
+from parleyd.embedded.mind.choice import AgentMinds
 from parleyd.embedded.posts import Post, RefusedPostError
 from parleyd.embedded.realtime.front import KEY_PROTOCOL, REALTIME_PATH, Front
 from parleyd.embedded.realtime.http import Http
@@ -39,9 +42,9 @@ from parleyd.embedded.scenario import ConnectionScript, Handshake, Scenario, Spe
 from parleyd.embedded.settings import AgentSettings
 from parleyd.embedded.speech import SPEECH_PATH, SpeechRecord, SpeechStream
 from parleyd.embedded.uploads import Upload
-from parleyd.embedded.voice import Voice
+from parleyd.embedded.voice import Speaking, Voice
 from parleyd.embedded.workers import Workers
-from parleyd.host import web_pages
+from parleyd.host import python_env, web_pages
 
 CONVERSATION_PATH = "/v1/convai/conversation"
 SUBPROTOCOLS = (Subprotocol("convai"), Subprotocol("realtime"))
@@ -63,6 +66,7 @@ class LocalAgent:
     settings: replace those of the scenario.
     ears, voice: loaded objects that several agents share (the voice is then not closed).
     origins: of web pages that may talk to it, besides those of this machine.
+    agents: from files, see agent_file; then no others exist.
     keep False: ended connections are removed from `connections`.
     folder: for recordings of sound and messages.
     on_activity: called on the server's thread.
@@ -76,8 +80,9 @@ class LocalAgent:
         host: str = "127.0.0.1",
         port: int = 0,
         ears: Ears | None = None,
-        voice: Voice | None = None,
+        voice: Speaking | None = None,
         origins: Sequence[str] = (),
+        agents: Sequence[dict[str, Any]] = (),
         keep: bool = True,
         folder: Path | None = None,
         on_activity: Callable[[Activity], None] | None = None,
@@ -90,7 +95,7 @@ class LocalAgent:
         self.speeches: list[SpeechRecord] = []
         self._ears = ears
         self._voice = voice
-        self._owned_voice: Voice | None = None
+        self._owned_voice: Speaking | None = None
         self._origins = frozenset(origins)
         self._keep = keep
         self._folder = folder
@@ -102,11 +107,12 @@ class LocalAgent:
         self._started = threading.Event()
         self._failure: OSError | None = None
         self._workers: Workers | None = None
+        self._minds = AgentMinds()
         self._scripts: dict[ServerConnection, ConnectionScript] = {}
         self._speech_scripts: dict[ServerConnection, SpeechScript] = {}
         self._lines: set[Line] = set()
         self._conversations: dict[str, Conversation] = {}
-        self._api = Api(self.settings, self.scenario)
+        self._api = Api(self.settings, self.scenario, agents)
         self._http = Http(self.settings)
         self._count = 0
         self._handshakes = 0
@@ -135,10 +141,13 @@ class LocalAgent:
 
     def start(self) -> None:
         """Starts the agent. Returns when it listens; `port` is then the real port."""
-        ears = self._ears or make_ears(self.settings.ears)
+        ears = self._ears or self._make_ears()
         if self._voice is None:
-            self._voice = self._owned_voice = Voice(self.settings.voice)
-        self._workers = Workers(ears, self._voice)
+            self._voice = self._owned_voice = self._make_voice()
+        elsewhere = self.settings.ears_at is not None, self.settings.voice_at is not None
+        self._workers = Workers(ears, self._voice, ears_elsewhere=elsewhere[0], voice_elsewhere=elsewhere[1])
+        for settings in (self.settings, *self._api.settings_of_all()):
+            self._minds.prepare(settings)
         self._thread = threading.Thread(target=self._run, name="agent-server", daemon=True)
         self._thread.start()
         started = self._started.wait(START_TIMEOUT_S)
@@ -158,6 +167,14 @@ class LocalAgent:
         if self._owned_voice is not None:
             self._owned_voice.close()
             self._voice = self._owned_voice = None
+
+    def _make_ears(self) -> Ears:
+        at = self.settings.ears_at
+        return make_ears(self.settings.ears) if at is None else _elsewhere().ears_at(at)
+
+    def _make_voice(self) -> Speaking:
+        at, name = self.settings.voice_at, self.settings.voice
+        return Voice(name) if at is None else _elsewhere().VoiceByAddress(at, name)
 
     def wait_connection(self, count: int = 1, timeout_s: float = WAIT_S) -> ConnectionRecord:
         """Waits for the count-th conversation after its handshake. Raises TimeoutError."""
@@ -209,6 +226,7 @@ class LocalAgent:
         self._started.set()
         await self._stopping.wait()
         await self._shut_down(server)
+        await self._minds.close()
 
     async def _shut_down(self, server: Server) -> None:
         server.close(close_connections=False)
@@ -244,7 +262,7 @@ class LocalAgent:
                 line.close(3000, refusal)
             else:
                 assert self._workers is not None
-                conversation = Conversation(line, settings, script, record, self._workers)
+                conversation = Conversation(line, settings, script, record, self._workers, self._minds)
                 self._conversations[conversation.conversation_id] = conversation
                 try:
                     await conversation.run()
@@ -372,6 +390,16 @@ class LocalAgent:
         if answer is None:
             self._scripts[socket] = script
         return answer
+
+
+def _elsewhere() -> ModuleType:
+    """The module of ears and voices by address. Raises UserError if its packages are missing."""
+    try:
+        from parleyd.embedded import parts_by_address
+    except ImportError as error:
+        text = f"ears and voices by address need the package {error.name}"
+        raise UserError(text, python_env.install("openai", "wyoming"), os.EX_UNAVAILABLE) from None
+    return parts_by_address
 
 
 async def _handshake(socket: ServerConnection, handshake: Handshake) -> Response | None:

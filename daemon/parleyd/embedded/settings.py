@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from parleyd.config.base import Secret
 from parleyd.embedded.recognise import EarsName
 
 FormatName = Literal["pcm_8000", "pcm_16000", "pcm_22050", "pcm_24000", "pcm_44100", "pcm_48000", "ulaw_8000"]
@@ -56,6 +57,48 @@ class ReplyRule(Section, frozen=True, kw_only=True):
     say: str = ""
     tool: ToolSpec | None = None
     end_call: bool = False
+
+
+class ToolDefinition(Section, frozen=True, kw_only=True):
+    """A tool of the client, as a language model is told of it. parameters: its JSON Schema."""
+
+    name: str
+    description: str = ""
+    parameters: dict[str, Any] = {}
+    expects_response: bool = True
+
+
+class ModelSettings(Section, frozen=True, kw_only=True):
+    """A language model by its address. base_url: of a server of OpenAI's chat completions, with /v1. first_token_s,
+    next_token_s: how long the answer may take to begin, and to go on."""
+
+    base_url: str
+    model: str = "default"
+    api_key: Secret | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    max_tokens: Annotated[int, Meta(ge=1, le=100_000)] = 400
+    first_token_s: Annotated[float, Meta(gt=0, le=600)] = 8.0
+    next_token_s: Annotated[float, Meta(gt=0, le=600)] = 5.0
+
+
+class MindSettings(ModelSettings, frozen=True, kw_only=True):
+    """The language model that answers. backup: asked if this one gives no answer in time. sorry: spoken if neither
+    does."""
+
+    backup: ModelSettings | None = None
+    sorry: str = "Sorry, I cannot think right now. Please try again in a moment."
+
+
+class PartAddress(Section, frozen=True, kw_only=True):
+    """Ears or a voice elsewhere. base_url: of a server of OpenAI's API, with /v1; or wyoming: tcp://HOST:PORT."""
+
+    base_url: str | None = None
+    wyoming: str | None = None
+    model: str | None = None
+    voice: str | None = None
+    language: str | None = None
+    api_key: Secret | None = None
+    timeout_s: Annotated[float, Meta(gt=0, le=600)] = 20.0
 
 
 class Dialect(Section, frozen=True, kw_only=True):
@@ -122,6 +165,10 @@ class AgentSettings(Section, frozen=True, kw_only=True):
     voice_ids: tuple[str, ...] | None = None
     ears: EarsName = "sphinx"
     replies: tuple[ReplyRule, ...] = ()
+    mind: MindSettings | None = None
+    ears_at: PartAddress | None = None
+    voice_at: PartAddress | None = None
+    tools: tuple[ToolDefinition, ...] = ()
     end_of_speech_ms: Annotated[int, Meta(ge=60, le=10_000)] = 700
     tentative_every_ms: Milliseconds = 0
     reply_delay_s: Seconds = 0.0

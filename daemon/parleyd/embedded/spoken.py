@@ -39,12 +39,16 @@ def heard_words(pieces: Iterable[tuple[str, float]], played_s: float) -> str:
 
 
 class SpokenTurn:
-    """One answer. It assumes that the client plays from the first chunk, in real time and without gaps."""
+    """One answer. It assumes that the client plays from the first chunk, in real time and without gaps.
+
+    text: the words, which may grow. is_told: the client has them.
+    """
 
     def __init__(self, event_id: int, text: str) -> None:
         self.event_id = event_id
         self.text = text
         self.is_streaming = True
+        self.is_told = False
         self._began_s: float | None = None
         self._sent_s = 0.0
         self._pieces: list[tuple[str, float]] = []
@@ -52,6 +56,10 @@ class SpokenTurn:
     def begin(self, now_s: float) -> None:
         """The first chunk leaves."""
         self._began_s = now_s
+
+    def add_words(self, text: str) -> None:
+        """More words of an answer that is still being written."""
+        self.text = f"{self.text} {text}" if self.text else text
 
     def add_sentence(self, text: str, duration_s: float) -> None:
         self._pieces.append((text, duration_s))

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 from parleyd.audio.resample import Resampler
 from parleyd.core.errors import UserError
@@ -23,6 +24,15 @@ CACHE_BYTES = 16 * 1024 * 1024
 # The time limit for one sentence. It takes a tenth of a second on a desktop; a busy small board may need a hundred
 # times as long.
 TIMEOUT_S = 30.0
+
+
+class Speaking(Protocol):
+    """A voice. Used from several threads."""
+
+    def say(self, text: str, rate_hz: int) -> bytes:
+        """Mono signed 16-bit PCM at rate_hz; empty if the text contains nothing to pronounce. Raises VoiceError."""
+
+    def close(self) -> None: ...
 
 
 class VoiceError(UserError):

@@ -6,18 +6,22 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 from parleyd.embedded.recognise import Ears
-from parleyd.embedded.voice import Voice
+from parleyd.embedded.voice import Speaking
+
+# Parts behind an address work on several sentences at once; a local decoder holds the state of one utterance.
+_AT_ONCE = 8
 
 
 class Workers:
     """One recogniser and one voice, shared by all connections; used by the server's loop only."""
 
-    def __init__(self, ears: Ears, voice: Voice) -> None:
+    def __init__(
+        self, ears: Ears, voice: Speaking, *, ears_elsewhere: bool = False, voice_elsewhere: bool = False
+    ) -> None:
         self._ears = ears
         self._voice = voice
-        # A decoder contains the state of one utterance: only one thread may use it.
-        self._listener = ThreadPoolExecutor(1, thread_name_prefix="agent-ears")
-        self._speaker = ThreadPoolExecutor(1, thread_name_prefix="agent-voice")
+        self._listener = ThreadPoolExecutor(_AT_ONCE if ears_elsewhere else 1, thread_name_prefix="agent-ears")
+        self._speaker = ThreadPoolExecutor(_AT_ONCE if voice_elsewhere else 1, thread_name_prefix="agent-voice")
 
     async def transcribe(self, pcm: bytes, *, final: bool) -> str:
         """pcm: at 16 kHz."""

@@ -1,0 +1,64 @@
+"""Makes the minds of an agent: scripted ones, or those of a language model."""
+
+from __future__ import annotations
+
+import os
+from typing import Protocol
+
+from parleyd.core.errors import UserError
+from parleyd.embedded.mind.parts import Mind
+from parleyd.embedded.mind.scripted import ScriptedMind
+from parleyd.embedded.opening import Opening
+from parleyd.embedded.settings import AgentSettings, MindSettings
+from parleyd.host import python_env
+
+
+class Minds(Protocol):
+    """Makes the mind of each conversation, and holds what they share."""
+
+    def mind(self, settings: AgentSettings, opening: Opening) -> Mind: ...
+
+    async def close(self) -> None: ...
+
+
+class ScriptedMinds:
+    """See Minds."""
+
+    def mind(self, settings: AgentSettings, opening: Opening) -> Mind:
+        return ScriptedMind(settings.replies)
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+class AgentMinds:
+    """See Minds. Each agent has the mind that its settings name."""
+
+    def __init__(self) -> None:
+        self._scripted = ScriptedMinds()
+        self._models: dict[MindSettings, Minds] = {}
+
+    def prepare(self, settings: AgentSettings) -> None:
+        """Makes the model now, so that a fault is told at the start. Raises UserError."""
+        if settings.mind is not None and settings.mind not in self._models:
+            self._models[settings.mind] = _model(settings.mind)
+
+    def mind(self, settings: AgentSettings, opening: Opening) -> Mind:
+        if settings.mind is None:
+            return self._scripted.mind(settings, opening)
+        self.prepare(settings)
+        return self._models[settings.mind].mind(settings, opening)
+
+    async def close(self) -> None:
+        for model in self._models.values():
+            await model.close()
+
+
+def _model(settings: MindSettings) -> Minds:
+    try:
+        # These packages are an extra that most devices do not have.
+        from parleyd.embedded.mind.language_model import LanguageModel
+    except ImportError as error:
+        text = f"a mind by address needs the package {error.name}"
+        raise UserError(text, python_env.install("openai", "sentence-stream"), os.EX_UNAVAILABLE) from None
+    return LanguageModel(settings)

@@ -1,0 +1,208 @@
+"""Ears and voices behind an address: OpenAI's HTTP API, or Wyoming, the protocol of Home Assistant's voice parts.
+
+Blocking; they run on worker threads. An ear that does not answer has understood nothing; a voice that does not answer
+is replaced by the local one, so that the person is not met with silence.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import socket
+import wave
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, cast
+from urllib.parse import urlsplit
+
+import openai
+from wyoming.asr import Transcribe, Transcript
+from wyoming.audio import AudioChunk, AudioStart, AudioStop
+from wyoming.event import Event, read_event, write_event
+from wyoming.tts import Synthesize, SynthesizeVoice
+
+from parleyd.audio.pcm import BYTES_PER_SAMPLE, PIPELINE_RATE_HZ
+from parleyd.audio.resample import Resampler
+from parleyd.config.secrets import resolve
+from parleyd.core.errors import UserError
+from parleyd.embedded.recognise import NOT_UNDERSTOOD
+from parleyd.embedded.settings import PartAddress
+from parleyd.embedded.voice import Voice
+
+log = logging.getLogger("parleyd.agent")
+
+# The rate of `response_format: pcm` (platform.openai.com, API reference, audio/speech).
+_OPENAI_SPEECH_HZ = 24_000
+_CHUNK_BYTES = PIPELINE_RATE_HZ // 10 * BYTES_PER_SAMPLE
+
+
+class OpenAIEars:
+    """POST /audio/transcriptions."""
+
+    def __init__(self, at: PartAddress) -> None:
+        self._at = at
+        self._client = _openai_client(at)
+
+    def transcribe(self, pcm: bytes, *, final: bool = True) -> str:
+        if not final:
+            # A request for each part of a sentence would cost as much as the sentence.
+            return NOT_UNDERSTOOD
+        file = io.BytesIO()
+        with wave.open(file, "wb") as wav:
+            wav.setparams((1, BYTES_PER_SAMPLE, PIPELINE_RATE_HZ, 0, "NONE", ""))
+            wav.writeframes(pcm)
+        try:
+            answer = self._client.audio.transcriptions.create(
+                file=("speech.wav", file.getvalue()),
+                model=self._at.model or "whisper-1",
+                language=self._at.language or openai.omit,
+            )
+        except (openai.OpenAIError, ValueError) as error:
+            return _not_heard(self._at, error)
+        return _words(answer.text)
+
+
+class WyomingEars:
+    """`transcribe`, the sound, `transcript`."""
+
+    def __init__(self, at: PartAddress) -> None:
+        self._at = at
+        _wyoming_place(at)
+
+    def transcribe(self, pcm: bytes, *, final: bool = True) -> str:
+        if not final:
+            return NOT_UNDERSTOOD
+        try:
+            with _wyoming(self._at) as wire:
+                write_event(Transcribe(name=self._at.model, language=self._at.language).event(), wire)
+                write_event(AudioStart(PIPELINE_RATE_HZ, BYTES_PER_SAMPLE, 1).event(), wire)
+                for start in range(0, len(pcm), _CHUNK_BYTES):
+                    sound = pcm[start : start + _CHUNK_BYTES]
+                    write_event(AudioChunk(PIPELINE_RATE_HZ, BYTES_PER_SAMPLE, 1, sound).event(), wire)
+                write_event(AudioStop().event(), wire)
+                while (event := _read(wire)) is not None:
+                    if Transcript.is_type(event.type):
+                        return _words(Transcript.from_event(event).text)
+        except (OSError, ValueError, KeyError) as error:
+            return _not_heard(self._at, error)
+        return _not_heard(self._at, EOFError("it closed the connection"))
+
+
+class VoiceByAddress:
+    """A voice that is spoken elsewhere, and the local one in its place while that does not answer."""
+
+    def __init__(self, at: PartAddress, local: str | None) -> None:
+        self._at = at
+        self._local_name = local
+        self._local: Voice | None = None
+        self._client = _openai_client(at) if at.base_url is not None else None
+        if self._client is None:
+            _wyoming_place(at)
+
+    def say(self, text: str, rate_hz: int) -> bytes:
+        """Mono signed 16-bit PCM at rate_hz. Raises VoiceError if there is no local voice either."""
+        if not any(sign.isalnum() for sign in text):
+            return b""
+        try:
+            pcm, native_hz = self._by_openai(text) if self._client is not None else self._by_wyoming(text)
+        except (openai.OpenAIError, OSError, ValueError, KeyError, EOFError) as error:
+            log.warning("the voice at %s does not answer, so the local one speaks: %s", _place(self._at), _why(error))
+            if self._local is None:
+                self._local = Voice(self._local_name)
+            return self._local.say(text, rate_hz)
+        resampler = Resampler(native_hz, rate_hz)
+        return resampler.process(pcm) + resampler.flush()
+
+    def close(self) -> None:
+        if self._local is not None:
+            self._local.close()
+
+    def _by_openai(self, text: str) -> tuple[bytes, int]:
+        assert self._client is not None
+        answer = self._client.audio.speech.create(
+            input=text, model=self._at.model or "tts-1", voice=self._at.voice or "alloy", response_format="pcm"
+        )
+        pcm = answer.read()
+        if not pcm or len(pcm) % BYTES_PER_SAMPLE:
+            raise ValueError("the answer is no PCM")
+        return pcm, _OPENAI_SPEECH_HZ
+
+    def _by_wyoming(self, text: str) -> tuple[bytes, int]:
+        voice = None
+        if self._at.voice is not None or self._at.language is not None:
+            voice = SynthesizeVoice(name=self._at.voice, language=self._at.language)
+        pcm, rate_hz = bytearray(), 0
+        with _wyoming(self._at) as wire:
+            write_event(Synthesize(text, voice).event(), wire)
+            while (event := _read(wire)) is not None:
+                if AudioChunk.is_type(event.type):
+                    chunk = AudioChunk.from_event(event)
+                    if (chunk.width, chunk.channels) != (BYTES_PER_SAMPLE, 1):
+                        raise ValueError("its sound is not mono with 16 bits")
+                    rate_hz = chunk.rate
+                    pcm += chunk.audio
+                elif AudioStop.is_type(event.type):
+                    if not pcm:
+                        raise ValueError("it sent no sound")
+                    return bytes(pcm), rate_hz
+        raise EOFError("it closed the connection")
+
+
+def ears_at(at: PartAddress) -> OpenAIEars | WyomingEars:
+    """Raises UserError if the address or the key cannot be used."""
+    return OpenAIEars(at) if at.base_url is not None else WyomingEars(at)
+
+
+def _openai_client(at: PartAddress) -> openai.OpenAI:
+    key = None if at.api_key is None else resolve(at.api_key)
+    return openai.OpenAI(base_url=at.base_url, api_key=key or "none", max_retries=1, timeout=at.timeout_s)
+
+
+def _wyoming_place(at: PartAddress) -> tuple[str, int]:
+    parts = urlsplit(at.wyoming or "")
+    try:
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if parts.scheme != "tcp" or not host or not port:
+        text = "a part needs base_url (OpenAI's API), or wyoming, such as tcp://127.0.0.1:10300"
+        raise UserError(text, "give one of the two", os.EX_CONFIG)
+    return host, port
+
+
+@contextmanager
+def _wyoming(at: PartAddress) -> Iterator[BinaryIO]:
+    with socket.create_connection(_wyoming_place(at), at.timeout_s) as connection:
+        connection.settimeout(at.timeout_s)
+        with connection.makefile("rwb") as wire:
+            # A socket's file reads and writes; its type in typeshed says so in two classes.
+            yield cast(BinaryIO, wire)
+
+
+def _read(wire: BinaryIO) -> Event | None:
+    wire.flush()
+    event = read_event(wire)
+    if event is not None and event.type == "error":
+        raise ValueError("it reported an error")
+    return event
+
+
+def _words(text: str) -> str:
+    text = " ".join(text.split())
+    return text if any(sign.isalnum() for sign in text) else NOT_UNDERSTOOD
+
+
+def _not_heard(at: PartAddress, error: Exception) -> str:
+    log.warning("the recogniser at %s does not answer: %s", _place(at), _why(error))
+    return NOT_UNDERSTOOD
+
+
+def _place(at: PartAddress) -> str:
+    return at.base_url or at.wyoming or "nowhere"
+
+
+def _why(error: Exception) -> str:
+    # The text of an error may repeat what was said.
+    status = getattr(error, "status_code", None)
+    return f"HTTP {status}" if status is not None else str(getattr(error, "strerror", None) or type(error).__name__)

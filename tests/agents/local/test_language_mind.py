@@ -1,0 +1,185 @@
+"""A mind by address, asked of llmock: a server of OpenAI's chat completions that we did not write, in its own process.
+
+It streams, calls the tools that it is offered, and breaks its streams when it is told to.
+"""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# An extra of its own: the oldest packages that are allowed otherwise have none of it.
+pytest.importorskip("openai")
+from local_client import Client, Start, spoken
+
+from parleyd.core.errors import UserError
+from parleyd.embedded import scenario
+from parleyd.embedded.server import LocalAgent
+from parleyd.embedded.settings import MindSettings
+
+SORRY = MindSettings(base_url="http://127.0.0.1:9/v1").sorry
+TEXT_ONLY = {
+    "type": "conversation_initiation_client_data",
+    "conversation_config_override": {"conversation": {"text_only": True}},
+}
+TOOL = (
+    "tools: [{name: get_light, description: Tells whether a light is on., "
+    "parameters: {type: object, properties: {room: {type: string}}, required: [room]}}]"
+)
+Model = Callable[..., str]
+
+
+@pytest.fixture
+def model() -> Iterator[Model]:
+    """Starts llmock; returns its base URL."""
+    with ExitStack() as stack:
+
+        def start(*options: str) -> str:
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                port = free.getsockname()[1]
+            command = [str(Path(sys.executable).with_name("llmock")), "serve", "--host", "127.0.0.1", "-p", str(port)]
+            process = subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+            until_s = time.monotonic() + 60
+            while True:
+                with socket.socket() as probe:
+                    if probe.connect_ex(("127.0.0.1", port)) == 0:
+                        return f"http://127.0.0.1:{port}/v1"
+                assert process.poll() is None, "llmock has ended"
+                assert time.monotonic() < until_s
+                time.sleep(0.05)
+
+        yield start
+
+
+def of(base_url: str, more: str = "", agent: str = "") -> str:
+    return f'agent: {{first_message: "", {agent} mind: {{base_url: "{base_url}", {more}}}}}'
+
+
+def ask(client: Client, text: str) -> dict[str, Any]:
+    client.send({"type": "user_message", "text": text})
+    answer: dict[str, Any] = client.until("agent_response")["agent_response_event"]
+    return answer
+
+
+def test_an_answer_is_written_in_pieces_and_told_whole(start: Start, model: Model) -> None:
+    agent = start(of(model("--tool-mode", "off", "--response-style", "varied")))
+    with Client(agent, TEXT_ONLY) as client:
+        client.until("conversation_initiation_metadata")
+        answer = ask(client, "What is the capital of France?")
+        parts = [m["text_response_part"] for m in client.messages if m["type"] == "agent_chat_response_part"]
+        assert parts[0]["type"] == "start"
+        assert parts[-1]["type"] == "stop"
+        assert "".join(part["text"] for part in parts).strip() == answer["agent_response"]
+        assert answer["agent_response"] not in ("", SORRY)
+
+
+def test_a_spoken_question_is_answered_aloud_before_the_answer_is_complete(start: Start, model: Model) -> None:
+    agent = start(of(model("--tool-mode", "off", "--response-style", "varied", "--stream-chunk-delay-ms", "20")))
+    with Client(agent) as client:
+        client.until("conversation_initiation_metadata")
+        client.say(spoken("What time is it?"))
+        client.until("agent_response")
+        kinds = client.types()
+        assert kinds.index("audio") < kinds.index("agent_response"), kinds
+
+
+def test_a_tool_of_the_client_is_called_and_its_result_is_used(start: Start, model: Model) -> None:
+    agent = start(of(model("--tool-mode", "auto"), agent=f"{TOOL},"))
+    with Client(agent, TEXT_ONLY) as client:
+        client.until("conversation_initiation_metadata")
+        client.send({"type": "user_message", "text": "Is the light on?"})
+        call = client.until("client_tool_call")["client_tool_call"]
+        assert call["tool_name"] == "get_light"
+        assert isinstance(call["parameters"]["room"], str)
+        client.send({
+            "type": "client_tool_result", "tool_call_id": call["tool_call_id"], "result": "on", "is_error": False,
+        })  # fmt: skip
+        assert client.until("agent_response")["agent_response_event"]["agent_response"] not in ("", SORRY)
+
+
+def test_a_model_may_end_the_call(start: Start, model: Model) -> None:
+    """The only tool that is offered is the end of the call, which llmock calls."""
+    agent = start(of(model("--tool-mode", "auto")))
+    with Client(agent, TEXT_ONLY) as client:
+        client.until("conversation_initiation_metadata")
+        client.send({"type": "user_message", "text": "Goodbye."})
+        assert client.until_closed()[0] == 1000
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--error-rate", "500=1"),
+        ("--error-rate", "401=1"),
+        ("--error-rate", "429=1"),
+        ("--stream-fault", "stall=1", "--stream-stall-seconds", "30"),
+        ("--latency-ms", "30000"),
+    ],
+    ids=["500", "401", "429", "stall", "latency"],
+)
+def test_what_the_person_hears_when_the_model_fails(options: tuple[str, ...], start: Start, model: Model) -> None:
+    limits = "first_token_s: 0.6, next_token_s: 0.6"
+    agent = start(of(model("--tool-mode", "off", *options), limits))
+    with Client(agent, TEXT_ONLY) as client:
+        client.until("conversation_initiation_metadata")
+        answer = ask(client, "What is the capital of France?")["agent_response"]
+        # A stream that stalls may have begun.
+        assert answer == SORRY or "stall" in options[1]
+        assert answer
+
+
+@pytest.mark.parametrize("fault", ["truncate", "disconnect", "malformed"])
+def test_a_broken_stream_ends_the_answer_and_not_the_conversation(fault: str, start: Start, model: Model) -> None:
+    agent = start(of(model("--tool-mode", "off", "--stream-fault", f"{fault}=1")))
+    with Client(agent, TEXT_ONLY) as client:
+        client.until("conversation_initiation_metadata")
+        for question in ("What is the capital of France?", "And of Spain?"):
+            assert ask(client, question)["agent_response"]
+
+
+def test_a_backup_answers_when_the_first_model_is_away(start: Start, model: Model) -> None:
+    url = model("--tool-mode", "off", "--response-style", "hello")
+    agent = start(of("http://127.0.0.1:9/v1", f'backup: {{base_url: "{url}"}}'))
+    with Client(agent, TEXT_ONLY) as client:
+        client.until("conversation_initiation_metadata")
+        assert ask(client, "Hello?")["agent_response"] != SORRY
+
+
+def test_no_model_at_all_is_an_apology(start: Start) -> None:
+    agent = start(of("http://127.0.0.1:9/v1"))
+    with Client(agent) as client:
+        client.until("conversation_initiation_metadata")
+        client.say(spoken("What time is it?"))
+        assert client.until("agent_response")["agent_response_event"]["agent_response"] == SORRY
+
+
+def test_an_interruption_stops_the_model_and_tells_the_heard_words(start: Start, model: Model) -> None:
+    slow = model("--tool-mode", "off", "--response-style", "varied", "--stream-chunk-delay-ms", "300")
+    agent = start(of(slow, agent="stream_speed: 1,"))
+    with Client(agent) as client:
+        client.until("conversation_initiation_metadata")
+        client.say(spoken("What time is it?"))
+        client.until("audio")
+        client.say(spoken("Stop."))
+        client.until("interruption")
+        correction = client.until("agent_response_correction")["agent_response_correction_event"]
+        kinds = client.types()
+        assert kinds.index("agent_response") < kinds.index("interruption"), kinds
+        assert correction["original_agent_response"].startswith(correction["corrected_agent_response"])
+
+
+def test_a_key_that_cannot_be_read_is_told_at_the_start() -> None:
+    script = scenario.parse(of("http://127.0.0.1:9/v1", "api_key: {env: NO_SUCH_VARIABLE}"), "test.yaml")
+    with pytest.raises(UserError, match="NO_SUCH_VARIABLE"):
+        LocalAgent(script.agent, script).start()
