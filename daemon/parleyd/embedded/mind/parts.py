@@ -12,8 +12,8 @@ from parleyd.embedded.settings import ToolSpec
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """The words and the files of the person. text: the words, spoken or typed. files: those shown with them; None: one that was never
-    received."""
+    """The words and the files of the person. text: the words, spoken or typed. files: those shown with them; None: one
+    that was never received."""
 
     text: str
     files: Sequence[ReceivedFile | None] = ()
