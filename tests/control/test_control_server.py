@@ -126,6 +126,18 @@ def test_the_transcript_is_that_of_the_running_daemon(tmp_path: Path) -> None:
     with daemon(tmp_path):
         there = parleyd("transcript")
         assert "And tomorrow?" in there.stdout
+        assert json.loads(parleyd("transcript", "--json").stdout) == line
+        assert parleyd("transcript", "--since", "1s").stderr == "There is nothing in the transcript since 1s.\n"
+        # --follow goes on where the first page ended.
+        with subprocess.Popen(
+            [sys.executable, "-m", "parleyd", "transcript", "--follow"], stdout=subprocess.PIPE, text=True
+        ) as following:
+            assert following.stdout is not None
+            assert following.stdout.readline().endswith("you    And tomorrow?\n")
+            with (folder / f"{now.date()}.jsonl").open("a") as file:
+                file.write(json.dumps({**line, "text": "And then?"}) + "\n")
+            assert following.stdout.readline().endswith("you    And then?\n")
+            following.terminate()
         other = tmp_path / "off.yaml"
         other.write_text(CONFIG)
         named = parleyd("transcript", "-c", str(other))

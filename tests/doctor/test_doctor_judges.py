@@ -181,15 +181,21 @@ def test_a_service_s_user_outside_of_the_group_audio() -> None:
 @pytest.mark.parametrize(
     ("status", "severity"),
     [
-        ({"health": "well", "state": "asleep", "findings": []}, GOOD),
-        ({"health": "trouble", "state": "live", "findings": [{"part": "microphone", "text": "gone"}]}, WARNING),
+        ({"health": "well", "state": "asleep", "troubles": []}, GOOD),
+        ({"health": "trouble", "state": "live", "troubles": [{"part": "microphone", "text": "gone"}]}, WARNING),
         ({"health": "sick"}, ERROR),
         ({"health": "starting", "state": "starting", "reason": "the sound devices are being opened"}, WARNING),
-        ({"findings": [None, 3, {}]}, WARNING),
+        ({"troubles": [None, 3, {}]}, WARNING),
     ],
 )
 def test_what_the_running_daemon_tells(status: dict[str, object], severity: Severity) -> None:
     assert severities(daemon.judge_status(status, "the log")) == [severity]
+
+
+def test_the_troubles_of_the_running_daemon_are_told() -> None:
+    status = {"health": "trouble", "state": "live", "troubles": [{"part": "microphone", "text": "gone"}]}
+    (found,) = daemon.judge_status(status, "the log")
+    assert found.text == "live, trouble: microphone: gone"
 
 
 def test_the_log_that_is_named_is_that_of_the_service_that_runs() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import parleyd
+from parleyd.app.last_words import LastWords, Words
 from parleyd.app.metrics import Metrics, MetricsCollector
 from parleyd.app.sound_system import SoundSystem
 from parleyd.app.watch import Watch
@@ -97,7 +98,8 @@ class StatusReport:
     been in this state. started_s, uptime_s: wall-clock time of the start, and the time since. microphone, speaker: None
     without sound (audio.mode: off). approvals, confirmations: calls of MCP tools, and of this device's, that
     wait for `parleyd approve` or `deny`.
-    transcript: the folder in which it is written; None: it is switched off. programs: None where nothing runs one."""
+    transcript: the folder in which it is written; None: it is switched off. programs: None where nothing runs one.
+    words: what was said last; None: nobody asked for it."""
 
     version: str
     started_s: float
@@ -122,6 +124,7 @@ class StatusReport:
     confirmations: tuple[events.ConfirmationWanted, ...]
     transcript: str | None = None
     programs: Programs | None = None
+    words: Words | None = None
 
 
 def told_to_agent(status: StatusReport) -> dict[str, object]:
@@ -156,6 +159,7 @@ class Reporter:
         self._started_s = time.monotonic()
         self._lock = threading.Lock()
         self._collector = MetricsCollector()
+        self._last_words = LastWords()
         self._state = STARTING
         self._reason = "the sound devices are being opened" if sound is not None else "the parts are being started"
         self._state_since_s = self._started_s
@@ -168,6 +172,7 @@ class Reporter:
     def _take(self, event: events.Event) -> None:
         with self._lock:
             self._collector.take(event)
+            self._last_words.take(event)
             match event:
                 case events.Started(output_latency_ms=latency_ms, at_s=at_s):
                     self._latency_ms = latency_ms
@@ -197,8 +202,10 @@ class Reporter:
         confirmations: tuple[events.ConfirmationWanted, ...],
         transcript: str | None = None,
         ways: Ways | None = None,
+        *,
+        words: bool = False,
     ) -> StatusReport:
-        """ways: how programs are kept apart from the daemon."""
+        """ways: how programs are kept apart from the daemon. words: also tell what was said last."""
         now_s = time.monotonic()
         troubles, load, sound = self._watch.troubles, resources.load(), self._sound
         with self._lock:
@@ -232,6 +239,7 @@ class Reporter:
                 confirmations=confirmations,
                 transcript=transcript,
                 programs=_programs(ways) if ways is not None and runs_programs(config) else None,
+                words=self._last_words.words(now_s) if words else None,
             )
 
 
