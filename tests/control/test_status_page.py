@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -111,14 +112,16 @@ def test_watching_leaves_the_terminal_as_it_was(tmp_path: Path) -> None:
     """At a real daemon: the page is renewed in place on the other screen, which fits a low terminal."""
     with daemon(tmp_path):
         child = pexpect.spawn(
-            sys.executable, ["-m", "parleyd", "status", "--watch"], dimensions=(6, 80), encoding="utf-8", timeout=30
+            sys.executable,
+            ["-m", "parleyd", "status", "--watch"],
+            dimensions=(6, 80),
+            encoding="utf-8",
+            timeout=30,
+            # Without LINES and COLUMNS, which readline has put into this process's own environment.
+            env=dict(os.environ),
         )
         try:
             child.expect_exact("\x1b[?1049h")
-            child.expect_exact("\x1b[H")
-            child.expect_exact("\x1b[J")
-            # pexpect sets the size of the terminal while the program is starting already.
-            child.setwinsize(6, 80)
             frames = []
             for _ in range(3):
                 child.expect_exact("\x1b[H")
