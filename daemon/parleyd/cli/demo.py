@@ -49,7 +49,7 @@ PERSON_VOICE = "rms"
 IDLE_TIMEOUT_S = 4.0
 # During the play no time limit may end a session.
 NEVER_IDLE = Session(idle_timeout_s=3600.0, false_wake_s=3600.0, connect_timeout_s=60.0)
-SOUND, PICTURE = "conversation.wav", "conversation.png"
+SOUND, PICTURE, DARK_PICTURE = "conversation.wav", "conversation.png", "conversation-dark.png"
 
 ABOUT = (
     "A spoken conversation on this machine, of about 30 s: an actor at the microphone asks a question, interrupts a "
@@ -158,8 +158,10 @@ def _demonstrate(config: Config, bus: events.Bus, timeline: Timeline | None, arg
         (Path(folder) / SOUND).replace(args.out / SOUND)
     facts = gather(stage.events, heard, service.counters, len(actor.given))
     missed += judge(facts, [line.words for line in LINES], stage.events, heard)
-    remark = _draw(args.out / PICTURE, stage, microphone, heard)
-    files = [str(args.out / SOUND), *([] if remark else [str(args.out / PICTURE)])]
+    with _telling("drawing the picture …", is_told=not args.json):
+        remark = _draw(args.out, stage, microphone, heard, facts)
+    pictures = [] if remark else [str(args.out / PICTURE), str(args.out / DARK_PICTURE)]
+    files = [str(args.out / SOUND), *pictures]
     if args.json:
         if remark:
             print(f"parleyd: {remark}", file=sys.stderr)
@@ -217,14 +219,30 @@ def _converse(config: Config, bus: events.Bus) -> int:
     return os.EX_OK
 
 
-def _draw(path: Path, stage: Stage, microphone: Recording, speaker: Recording) -> str | None:
-    """Draws the picture. Returns why there is no picture, and the hint; None if there is one. Removes the picture of an
-    earlier run, which would show another conversation."""
-    path.unlink(missing_ok=True)
+@contextmanager
+def _telling(what: str, *, is_told: bool) -> Iterator[None]:
+    """Shows on a terminal what takes a while, and removes it again."""
+    moves = is_told and sys.stdout.isatty()
+    if moves:
+        print(what, end="", flush=True)
     try:
-        from parleyd.demo.picture import draw
+        yield
+    finally:
+        if moves:
+            print("\r\x1b[K", end="", flush=True)
 
-        draw(path, stage.events, microphone, speaker)
+
+def _draw(folder: Path, stage: Stage, microphone: Recording, speaker: Recording, facts: Facts) -> str | None:
+    """Draws the picture for light and for dark pages. Returns why there is none, and the hint; None if there is one.
+    Removes the pictures of an earlier run, which would show another conversation."""
+    for name in (PICTURE, DARK_PICTURE):
+        (folder / name).unlink(missing_ok=True)
+    try:
+        from parleyd.demo.picture import DARK, LIGHT, Play, draw
+
+        play = Play(stage.events, microphone, speaker, facts)
+        draw(folder / PICTURE, play, LIGHT)
+        draw(folder / DARK_PICTURE, play, DARK)
     except ImportError as error:
         missing = isinstance(error, ModuleNotFoundError) and error.name == "matplotlib"
         why = "matplotlib is missing" if missing else f"matplotlib cannot be loaded ({error})"
