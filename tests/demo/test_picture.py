@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,7 +56,12 @@ def recording(rate_hz: int) -> Recording:
 def test_the_figures_are_on_it(theme: Theme, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Figure] = []
     save = Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda self, *args, **more: (drawn.append(self), save(self, *args, **more)))
+
+    def saved(figure: Figure, *args: Any, **more: Any) -> None:
+        drawn.append(figure)
+        save(figure, *args, **more)
+
+    monkeypatch.setattr(Figure, "savefig", saved)
     draw(tmp_path / "it.png", Play(HAPPENED, recording(16_000), recording(48_000), FACTS), theme)
     assert (tmp_path / "it.png").read_bytes().startswith(b"\x89PNG")
     (figure,) = drawn

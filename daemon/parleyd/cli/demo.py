@@ -29,6 +29,7 @@ from parleyd.audio.devices.wav import WavOutput
 from parleyd.audio.pcm import PIPELINE_RATE_HZ
 from parleyd.checks.configuration import ConfigError, load
 from parleyd.cli.run import attend
+from parleyd.cli.terminal import show
 from parleyd.config.schema import Audio, Config, Local, Log, Session
 from parleyd.core import events
 from parleyd.core.errors import UserError
@@ -164,7 +165,7 @@ def _demonstrate(config: Config, bus: events.Bus, timeline: Timeline | None, arg
     files = [str(args.out / SOUND), *pictures]
     if args.json:
         if remark:
-            print(f"parleyd: {remark}", file=sys.stderr)
+            show(f"parleyd: {remark}", sys.stderr)
         found = {"happened": not missed, "missing": missed, **asdict(facts), "files": files}
         print(json.dumps(found, ensure_ascii=False, indent=2))
     else:
@@ -181,8 +182,8 @@ def _audio() -> Audio:
         audio = load(path).config.audio
     except ConfigError as error:
         # A new installation has no agent yet; the demo needs none.
-        print(f"parleyd: {error.problems[0]}", file=sys.stderr)
-        print("parleyd: so the system's own microphone and speaker are taken", file=sys.stderr)
+        show(f"parleyd: {error.problems[0]}", sys.stderr)
+        show("parleyd: so the system's own microphone and speaker are taken", sys.stderr)
         return Audio()
     no_card = any(one == "null" or one.startswith("wav:") for one in (audio.input.device, audio.output.device))
     return Audio() if no_card or audio.mode == "off" else audio

@@ -38,7 +38,10 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
         ("status --all", "also delays, clocks, memory"),
         ("status --json", "every figure, for programs"),
     ),
-    "events": (("events --follow", "sentences, as it happens"), ("events --follow --json", "every field, for programs")),
+    "events": (
+        ("events --follow", "as it happens"),
+        ("events --follow --json", "every field, for programs"),
+    ),
     "reload": (("reload", "after a change of the configuration"),),
     "stop": (("stop", "end the daemon"),),
     "wake": (("wake", "open a session"), ("wake --anyway", "also if the budget is spent")),

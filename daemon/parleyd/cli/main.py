@@ -6,6 +6,7 @@ import argparse
 import importlib
 import io
 import os
+import re
 import shutil
 import signal
 import sys
@@ -21,6 +22,8 @@ from parleyd.cli.terminal import wrapped
 from parleyd.core.errors import UserError
 from parleyd.core.text import json_text, printable
 
+# Up to this width the pages have another form.
+_NARROW = 60
 DESCRIPTION = "A voice daemon: microphone and speaker, voice agent."
 
 
@@ -105,7 +108,21 @@ class _Formatter(argparse.HelpFormatter):
 
     def __init__(self, prog: str) -> None:
         width = _width()
-        super().__init__(prog, max_help_position=24 if width > 60 else 12, width=width)
+        super().__init__(prog, max_help_position=24 if width > _NARROW else 12, width=width)
+
+    def _format_usage(self, *args: Any) -> str:
+        usage = super()._format_usage(*args)
+        if self._width > _NARROW:
+            return usage
+        # argparse indents the options as far as the command's name reaches.
+        parts = re.findall(r"\[[^\[\]]*\]|\S+", usage)
+        parts = [word for part in parts for word in ([part] if len(part) < self._width - 4 else part.split())]
+        lines = [""]
+        for part in (" ".join(part.split()) for part in parts):
+            if lines[-1] and len(f"{lines[-1]} {part}") > self._width:
+                lines.append("   ")
+            lines[-1] += f" {part}" if lines[-1] else part
+        return "\n".join(lines) + "\n\n"
 
     def _split_lines(self, text: str, width: int) -> list[str]:
         return _whole_words(text, width)
@@ -119,8 +136,8 @@ def _whole_words(text: str, width: int) -> list[str]:
 
 
 class _Parser(argparse.ArgumentParser):
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, formatter_class=_Formatter, **options)
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"formatter_class": _Formatter, **options})
 
     def error(self, message: str) -> NoReturn:
         raise _UsageError(message, self.prog, self.format_usage())

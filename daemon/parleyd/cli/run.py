@@ -29,6 +29,7 @@ from parleyd.audio.devices.native_output import keep_stderr_apart
 from parleyd.audio.devices.portaudio_host import host
 from parleyd.checks.configuration import ConfigError, load
 from parleyd.cli import in_a_terminal
+from parleyd.cli.terminal import show
 from parleyd.config.changed_keys import Changes
 from parleyd.config.programs import runs_programs
 from parleyd.config.schema import Config
@@ -71,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         to_journal = journal.reads_stderr()
         for prefix, problems in (("<4>", error.warnings), ("<3>", error.problems)):
             for problem in problems:
-                print(f"{prefix if to_journal else ''}parleyd: {problem}", file=sys.stderr)
+                show(f"{prefix if to_journal else ''}parleyd: {problem}", sys.stderr)
         notify.failed(f"the configuration was refused: {error.problems[0]}")
         return os.EX_CONFIG
     config = loaded.config
@@ -98,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
         elif host.oldest_call() is None:
             raise
         else:
-            print(f"parleyd: {failure.with_hint}", file=sys.stderr)
+            show(f"parleyd: {failure.with_hint}", sys.stderr)
     finally:
         running_logs.stop()
     if host.oldest_call() is not None:

@@ -35,8 +35,8 @@ _HEALTH_COLOURS = {"well": "32", "starting": "36", "trouble": _YELLOW, "sick": "
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "status",
-        description="Shows how the running daemon is doing, and what was said last. Exit code 0 if it is well, 1 if something is wrong with "
-        "it, or if it is still starting, 69 if it does not run.",
+        description="Shows how the running daemon is doing, and what was said last. Exit code 0 if it is well, 1 if "
+        "something is wrong with it, or if it is still starting, 69 if it does not run.",
     )
     parser.add_argument("--watch", action="store_true", help="renew the page until Ctrl-C, with a level meter")
     parser.add_argument("--all", action="store_true", help="show also the gate, delays, hooks and the process")

@@ -78,3 +78,9 @@ def wrapped(text: str, stream: TextIO, *, indent: str = "  ") -> str:
         width - 1, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
     )
     return "\n".join("\n".join(wrap.wrap(line) or [""]) for line in text.split("\n"))
+
+
+def show(text: str, stream: TextIO | None = None, *, indent: str = "  ") -> None:
+    """Prints the text, wrapped as by wrapped(). stream: standard output, if none is named."""
+    stream = stream or sys.stdout
+    print(wrapped(text, stream, indent=indent), file=stream, flush=True)

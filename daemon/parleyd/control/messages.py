@@ -141,8 +141,8 @@ class Reload(Request, frozen=True, tag="reload"):
 
 
 class Transcript(Request, frozen=True, tag="transcript"):
-    """Answer: {lines, after, more}: the next lines of the transcript's files, each a text with a JSON object; refused if
-    none is written. since: leaves out older lines. after: the place at which the earlier answer ended."""
+    """Answer: {lines, after, more}: the next lines of the transcript's files, each a text with a JSON object; refused
+    if none is written. since: leaves out older lines. after: the place at which the earlier answer ended."""
 
     since: Annotated[datetime, Meta(tz=True)] | None = None
     after: Annotated[str, Meta(max_length=100)] | None = None

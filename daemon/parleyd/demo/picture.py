@@ -196,9 +196,8 @@ def _first_sounds(agent: Any, play: Play, theme: Theme) -> None:
         agent.annotate(
             "", (to_s, 0), (from_s, 0), arrowprops={"arrowstyle": "|-|,widthA=0.25,widthB=0.25", "color": theme.faint}
         )
-        agent.text(
-            to_s, _MARK_AT, f"first sound after {to_s - from_s:.2f} s", color=theme.faint, fontsize=_SMALL_FONT, va="center"
-        )  # fmt: skip
+        told = f"first sound after {to_s - from_s:.2f} s"
+        agent.text(to_s, _MARK_AT, told, color=theme.faint, fontsize=_SMALL_FONT, va="center")
 
 
 def _interruptions(rows: Sequence[Any], play: Play, theme: Theme) -> None:
@@ -224,6 +223,6 @@ def _marks(axes: Any, at_s: float, texts: Sequence[str], theme: Theme) -> None:
     """Lines of text behind a place in time."""
     for number, text in enumerate(texts):
         axes.annotate(
-            text, (at_s, 0.8 - 0.34 * number), (7, 0), textcoords="offset points", va="center", color=theme.trouble,
+            text, (at_s, 1.0 - 0.31 * number), (7, 0), textcoords="offset points", va="center", color=theme.trouble,
             fontweight="bold",
         )  # fmt: skip

@@ -84,8 +84,8 @@ class Page(msgspec.Struct, frozen=True):
 
 
 def next_page(directory: Path, since: datetime | None, after: str | None) -> Page:
-    """The lines behind the place `after` (None: from the beginning), as many as fit into PAGE_BYTES. Raises OSError, and
-    ValueError if `after` is not of an earlier page."""
+    """The lines behind the place `after` (None: from the beginning), as many as fit into PAGE_BYTES. Raises OSError,
+    and ValueError if `after` is not of an earlier page."""
     first, offset = _place(after)
     try:
         paths = listed(directory)
