@@ -171,7 +171,7 @@ def test_by_default_the_group_may_everything(tmp_path: Path) -> None:
         opened()
         assert as_member((), "transcript").stdout.endswith("you    And tomorrow?\n")
         assert as_member((), "mute").returncode == 0
-        assert as_member((), "unmute").stdout == "the microphone is heard\n"
+        assert as_member((), "unmute").stdout == "unmuted: the agent hears the microphone again\n"
         status: dict[str, Any] = json.loads(as_member((), "status", "--json").stdout)
         assert not status["microphone"]["muted"]
 

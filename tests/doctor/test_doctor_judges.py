@@ -226,6 +226,10 @@ def test_the_log_that_is_named_is_that_of_the_service_that_runs() -> None:
             "has failed: it was killed by SIGKILL",
         ),
         ({"ActiveState": "activating", "SubState": "start"}, "is starting"),
+        (
+            {"ActiveState": "activating", "SubState": "start", "NRestarts": "3", "StatusText": "starting"},
+            "starts again, after 3 tries that failed",
+        ),
         ({"ActiveState": "inactive"}, None),
         ({"ActiveState": "active"}, None),
     ],
@@ -233,6 +237,15 @@ def test_the_log_that_is_named_is_that_of_the_service_that_runs() -> None:
 def test_why_nobody_listens(properties: dict[str, str], words: str | None) -> None:
     told = service.why_not_running([unit(**properties)])
     assert told is None if words is None else told is not None and words in told[0]
+
+
+def test_while_it_answers_that_it_starts_only_earlier_failures_are_told() -> None:
+    starting = {"ActiveState": "activating", "SubState": "start", "StatusText": "starting"}
+    assert service.why_not_running([unit(**starting)], is_up=True) is None
+    told = service.why_not_running([unit(**starting, NRestarts="1")], is_up=True)
+    assert told is not None
+    assert "starts again, after 1 try that failed" in told[0]
+    assert "`parleyd doctor`" in told[1]
 
 
 # ---------------------------------------------------------------- access to sound

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 from parleyd.app.service import Service
@@ -15,19 +16,26 @@ from parleyd.profiles.profiles import ApplyError, Profiles
 log = logging.getLogger(__name__)
 
 
+_SCENARIO = "local.scenario"
+
+
 class ReloadError(Exception):
     """The reload failed, and nothing has changed. The text has one problem per line."""
 
 
 class Reloader:
-    """Call it to reload; it returns the changes, and raises ReloadError. Thread-safe."""
+    """Call it to reload; it returns the changes, and raises ReloadError. Thread-safe. scenario: the file that the
+    embedded agent was started with."""
 
-    def __init__(self, path: Path, service: Service, profiles: Profiles, *, debug: bool) -> None:
+    def __init__(
+        self, path: Path, service: Service, profiles: Profiles, *, debug: bool, scenario: str | None = None
+    ) -> None:
         self._path = path
         self._service = service
         self._profiles = profiles
         self._debug = debug
         self._lock = threading.Lock()
+        self._scenario = _content(scenario)
 
     def __call__(self) -> Changes:
         with self._lock:
@@ -53,7 +61,17 @@ class Reloader:
             changed = self._profiles.rebase(loaded.config)
         except ApplyError as error:
             raise ReloadError(error.with_hint) from error
+        if _content(loaded.config.local.scenario) != self._scenario and _SCENARIO not in changed.restart:
+            # The embedded agent reads the file when it starts.
+            changed = replace(changed, restart=(*changed.restart, f"the content of {_SCENARIO}"))
         log.info("the configuration was read again: %s", changed.in_words())
         if not self._debug:
             logging.getLogger("parleyd").setLevel(loaded.config.log.level.upper())
         return changed
+
+
+def _content(scenario: str | None) -> bytes | None:
+    try:
+        return None if scenario is None else Path(scenario).read_bytes()
+    except OSError:
+        return None

@@ -21,7 +21,7 @@ ORDERS = {
     "wake": "woken: a session is being opened",
     "sleep": "asleep: the session has ended",
     "mute": "muted: the agent hears nothing",
-    "unmute": "the microphone is heard",
+    "unmute": "unmuted: the agent hears the microphone again",
     "stop": "",
 }
 

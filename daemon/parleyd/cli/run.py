@@ -131,7 +131,7 @@ def _serve(config: Config, args: argparse.Namespace, bus: events.Bus, *, is_read
                 apart=apart,
             )
             threading.excepthook = partial(thread_died, service)
-            reload = Reloader(args.config, service, profiles, debug=args.debug)
+            reload = Reloader(args.config, service, profiles, debug=args.debug, scenario=config.local.scenario)
             with contextlib.ExitStack() as stack:
                 service.watch(arrived.pulse, profiles.pulse)
                 control, metrics = _control(config, service, reload, profiles, arrived, bus), _metrics(config, service)

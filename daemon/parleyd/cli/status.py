@@ -24,6 +24,8 @@ METER_S = 0.2
 # xterm's alternate screen, and the cursor.
 _OTHER_SCREEN, _FIRST_SCREEN = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 _LOWEST_DBFS = -90.0
+# A shorter sound that waits for the speaker is rounded to nothing.
+_LEAST_QUEUED_MS = 50
 # Longer words of the conversation are cut; `parleyd transcript` and `parleyd events` have all of them.
 _MOST_WORDS_CHARS = 150
 _NAME_WIDTH = 12
@@ -310,7 +312,7 @@ def _held_back(it: dict[str, Any]) -> str:
 
 def _speaker(it: dict[str, Any], *, everything: bool) -> str:
     words = [it["name"] if it["present"] else f"{it['name']} (gone)", f"volume {it['volume']:.0%}"]
-    if it["queued_ms"]:
+    if it["queued_ms"] >= _LEAST_QUEUED_MS:
         words.append(f"{it['queued_ms'] / 1000:.1f} s waiting")
     if it.get("dropped_ms"):
         words.append(f"{it['dropped_ms'] / 1000:.0f} s of answers dropped")

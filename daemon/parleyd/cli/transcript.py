@@ -140,13 +140,13 @@ def directory_of(settings: Transcript) -> Path:
 def _print(found: Iterator[tuple[str, Entry]], *, as_json: bool) -> int:
     count = 0
     for line, entry in found:
-        print(json_escaped(line) if as_json else _words(entry, terminal_width()), flush=True)
+        print(json_escaped(line) if as_json else in_words(entry, terminal_width()), flush=True)
         count += 1
     return count
 
 
-def _words(entry: Entry, width: int | None) -> str:
-    """A line such as `2026-11-21 18:00:12 you And tomorrow?`, wrapped behind its time and speaker."""
+def in_words(entry: Entry, width: int | None = None) -> str:
+    """A line such as `2026-11-21 18:00:12 you And tomorrow?`. width: of the terminal, at which it is wrapped."""
     who = "you" if entry.speaker == "user" else one_line(entry.speaker)[:_MOST_SPEAKER_CHARS]
     text = " ".join(printable(entry.text).split())
     if entry.interrupted:

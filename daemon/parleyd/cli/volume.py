@@ -35,7 +35,9 @@ def run(args: argparse.Namespace) -> int:
         wanted = {"by": step if args.level == "up" else -step}
     with connected(args) as client:
         result = client.ask("volume", **wanted)
-        tell(args, result, f"{result['volume']:.0%}" + (": nothing can be heard" if not result["volume"] else ""))
+        tell(
+            args, result, f"volume {result['volume']:.0%}" + (": nothing can be heard" if not result["volume"] else "")
+        )
     return os.EX_OK
 
 

@@ -119,6 +119,10 @@ def why_not_running(units: Sequence[Unit], *, is_up: bool = False) -> tuple[str,
         if state == "failed" or state == "activating":
             # The text comes from the last try, until the next one begins; a daemon that was killed has left none.
             said = unit.get("StatusText")
+            if state == "activating" and unit.get("SubState") != "auto-restart" and not said.startswith(FAILED):
+                # The next try has begun, and with it systemd has forgotten how the last one ended.
+                tries = "1 try" if restarts == 1 else f"{restarts} tries"
+                return f"{whose} starts again, after {tries} that failed", f"`parleyd doctor` finds out more; {log}"
             reason = said.removeprefix(FAILED) if said.startswith(FAILED) else _last_end(unit)
             again = ", and is tried again" if state == "activating" else ""
             return f"{whose} has failed{times}{again}: {reason}", f"`parleyd doctor` finds out more; {log}"
