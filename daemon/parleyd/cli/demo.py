@@ -29,7 +29,7 @@ from parleyd.audio.devices.wav import WavOutput
 from parleyd.audio.pcm import PIPELINE_RATE_HZ
 from parleyd.checks.configuration import ConfigError, load
 from parleyd.cli.run import attend
-from parleyd.cli.terminal import show
+from parleyd.cli.terminal import show, working
 from parleyd.config.schema import Audio, Config, Local, Log, Session
 from parleyd.core import events
 from parleyd.core.errors import UserError
@@ -159,7 +159,7 @@ def _demonstrate(config: Config, bus: events.Bus, timeline: Timeline | None, arg
         (Path(folder) / SOUND).replace(args.out / SOUND)
     facts = gather(stage.events, heard, service.counters, len(actor.given))
     missed += judge(facts, [line.words for line in LINES], stage.events, heard)
-    with _telling("drawing the picture …", is_told=not args.json):
+    with working("drawing the picture …", sys.stdout if not args.json else sys.stderr):
         remark = _draw(args.out, stage, microphone, heard, facts)
     pictures = [] if remark else [str(args.out / PICTURE), str(args.out / DARK_PICTURE)]
     files = [str(args.out / SOUND), *pictures]
@@ -218,19 +218,6 @@ def _converse(config: Config, bus: events.Bus) -> int:
     with Signals() as arrived, _running(config, bus, *devices_of(config.audio), arrived.nudge) as (service, _):
         attend(service, arrived)
     return os.EX_OK
-
-
-@contextmanager
-def _telling(what: str, *, is_told: bool) -> Iterator[None]:
-    """Shows on a terminal what takes a while, and removes it again."""
-    moves = is_told and sys.stdout.isatty()
-    if moves:
-        print(what, end="", flush=True)
-    try:
-        yield
-    finally:
-        if moves:
-            print("\r\x1b[K", end="", flush=True)
 
 
 def _draw(folder: Path, stage: Stage, microphone: Recording, speaker: Recording, facts: Facts) -> str | None:

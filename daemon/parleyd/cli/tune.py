@@ -20,7 +20,7 @@ from parleyd.audio.gate.gate import Gate
 from parleyd.audio.gate.vad import Detector, detector
 from parleyd.audio.pcm import BYTES_PER_SAMPLE, FRAME_MS
 from parleyd.checks.configuration import ConfigError, load
-from parleyd.cli.terminal import show
+from parleyd.cli.terminal import show, working
 from parleyd.config.schema import Config
 from parleyd.config.schema import Gate as GateSection
 from parleyd.core.errors import UserError
@@ -96,10 +96,11 @@ def _gate(args: argparse.Namespace, config: Config) -> int:
     pcm, rate_hz, source, loudness = _sound(args, config)
     if len(pcm) < BYTES_PER_SAMPLE * rate_hz * FRAME_MS // 1000:
         raise UserError(f"{source}: there is no sound in it", "record at least some seconds", os.EX_DATAERR)
-    heard = rehearse(pcm, rate_hz, hears, Gate(gate.pre_roll_ms, gate.hangover_ms))
-    facts = facts_of(heard)
+    with working("listening to it as the gate does …", sys.stderr):
+        heard = rehearse(pcm, rate_hz, hears, Gate(gate.pre_roll_ms, gate.hangover_ms))
+        facts = facts_of(heard)
+        trials = _trials(pcm, rate_hz, gate) if args.noise and facts.openings else []
     settings = Settings(gate.vad, gate.aggressiveness, gate.pre_roll_ms, gate.hangover_ms)
-    trials = _trials(pcm, rate_hz, gate) if args.noise and facts.openings else []
     advice = advise(
         facts,
         settings,
@@ -149,7 +150,8 @@ def _draw(args: argparse.Namespace, heard: Rehearsal, advice: list[Advice], titl
     """Draws the picture. Without --out a failure is not an error, because the advice is printed."""
     path = args.out or _PICTURE
     try:
-        picture.draw(path, heard, advice, title)
+        with working("drawing the picture …", sys.stderr):
+            picture.draw(path, heard, advice, title)
     except ImportError as error:
         text, hint, code = f"the picture cannot be drawn: {error}", python_env.install("matplotlib"), os.EX_UNAVAILABLE
     except (OSError, ValueError) as error:
