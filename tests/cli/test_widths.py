@@ -35,7 +35,7 @@ HELP = [
 ]
 # Commands without their page here: they run until somebody ends them, or take minutes, or have tests of their lines.
 # (`check --all` prints YAML, whose lines are not wrapped.)
-ELSEWHERE = {"run", "chat", "button", "agent", "bench", "demo", "stop", "secret"}
+ELSEWHERE = {"run", "chat", "button", "agent", "bench", "demo", "stop", "secret", "setup", "report"}
 DAEMON = [
     ("status",),
     ("status", "--all"),

@@ -280,13 +280,14 @@ def test_a_reload_tells_that_a_changed_scenario_waits_for_a_restart(tmp_path: Pa
     scenario.write_text("agent: {ears: none}\n")
     config = f"provider: local\nlocal: {{scenario: {scenario}}}\naudio: off\n"
     (tmp_path / "parleyd.yaml").write_text(config)
-    with running(tmp_path) as process, Client() as client:
-        assert client.ask("reload")["restart"] == []
-        scenario.write_text("agent: {ears: none, reply_delay_s: 1}\n")
-        assert client.ask("reload")["restart"] == ["the content of local.scenario"]
-        # It still waits.
-        assert client.ask("reload")["restart"] == ["the content of local.scenario"]
-        process.terminate()
+    with running(tmp_path) as process:
+        read_until(process, "runs;")
+        with Client() as client:
+            assert client.ask("reload")["restart"] == []
+            scenario.write_text("agent: {ears: none, reply_delay_s: 1}\n")
+            assert client.ask("reload")["restart"] == ["the content of local.scenario"]
+            # It still waits.
+            assert client.ask("reload")["restart"] == ["the content of local.scenario"]
 
 
 def test_a_reload_that_needs_what_is_not_installed_changes_nothing_and_says_the_hint(tmp_path: Path) -> None:

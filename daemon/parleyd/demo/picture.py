@@ -164,7 +164,7 @@ def _states(play: Play) -> Iterator[tuple[float, float, State]]:
 
 
 def _words(person: Any, agent: Any, play: Play, theme: Theme) -> None:
-    """What was understood and answered, above the waves."""
+    """Writes the words of both above the waves."""
     heard = []
     for event in (e for e in of(play.happened, events.Heard) if e.final):
         spoken = [e for e in of(play.happened, events.UtteranceStarted) if e.at_s < event.at_s]
