@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Iterable
 
 # The columns of a command line; a comment stands behind it.
-_COMMAND_COLUMNS = 36
+_COMMAND_COLUMNS = 44
 # A narrower comment stands below its command line.
 _LEAST_COMMENT = 24
 
@@ -83,7 +83,7 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
         ("conversations", "the newest"),
         ("conversations conv_1", "one, and why an answer was slow"),
     ),
-    "setup": (("setup", "step by step"), ("setup sound", "one step again")),
+    "setup": (("setup", "step by step"), ("setup audio", "one step again")),
     "usage": (("usage", "minutes and money of the last days"), ("usage --days 31", "of a month")),
     "report": (("report", "shows what it collects, and asks"), ("report --show", "writes nothing")),
     "mqtt": (("mqtt", "connect with the broker"), ("mqtt --topics", "the topics of this device")),
