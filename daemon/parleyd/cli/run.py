@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     keep_stderr_apart()
     # Prints the stack of each thread at a crash inside PortAudio, and at the watchdog's SIGABRT.
     faulthandler.enable(sys.stderr)
-    running_logs = logs.start(settings)
+    running_logs = logs.start(settings, in_a_terminal.wrap)
     for warning in loaded.warnings:
         log.warning("%s", warning)
     bus = events.Bus()
