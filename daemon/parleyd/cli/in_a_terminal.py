@@ -22,7 +22,9 @@ def wrap(entry: str, columns: int) -> str:
     first, *trace = entry.split("\n")
     width = max(_NARROWEST, columns)
     lines = rows(first, width, indent=_INDENT)
-    return "\n".join(
+    for line in trace:
+        lines += rows(line.strip(), width, lead="    ", indent=_INDENT)
+    return "\n".join(lines)
         (*lines, *(row for line in trace for row in rows(line.strip(), width, lead="    ", indent=_INDENT)))
     )
 
