@@ -60,9 +60,8 @@ def test_a_log_that_is_kept_has_no_words_in_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("columns", [40, 80, 200])
 def test_an_entry_of_the_log_is_wrapped_between_words_behind_its_time(columns: int) -> None:
-    entry = (
-        "21:28:40 info the agent answers: “" + "a loudspeaker who tells " * 9 + "日本" * 60 + "”\n    Traceback: none"
-    )
+    words = "a loudspeaker who tells " * 9 + "日本" * 60
+    entry = f"21:28:40 info the agent answers: “{words}”\n    Traceback"
     shown = wrap(entry, columns).split("\n")
     assert shown[0].startswith("21:28:40 info the agent answers: ")
     assert all(line.startswith(" ") for line in shown[1:]), "no row looks like another entry"

@@ -25,8 +25,6 @@ def wrap(entry: str, columns: int) -> str:
     for line in trace:
         lines += rows(line.strip(), width, lead="    ", indent=_INDENT)
     return "\n".join(lines)
-        (*lines, *(row for line in trace for row in rows(line.strip(), width, lead="    ", indent=_INDENT)))
-    )
 
 
 def hint(config: Config) -> str:
