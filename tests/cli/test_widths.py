@@ -144,7 +144,9 @@ class Terminal:
                     setattr(sys, name, old)
         reader.join(20)
         os.close(ours)
-        return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", b"".join(pieces).decode()).replace("\r\n", "\n")
+        text = b"".join(pieces).decode().replace("\r\n", "\n")
+        # A line that was erased again is not seen.
+        return re.sub(r"[^\n]*\r\x1b\[K|\x1b\[[0-9;?]*[a-zA-Z]", "", text)
 
 
 @pytest.fixture(params=WIDTHS)

@@ -406,8 +406,8 @@ def test_commands_in_a_terminal(running: subprocess.Popen[str], tmp_path: Path) 
     assert status.stdout.startswith("parleyd ")
     assert "asleep" in status.stdout
     assert json.loads(parleyd("status", "--json").stdout)["state"] == "asleep"
-    assert parleyd("volume", "up", "5").stdout == "100%\n"
-    assert parleyd("volume", "40").stdout == "40%\n"
+    assert parleyd("volume", "up", "5").stdout == "volume 100%\n"
+    assert parleyd("volume", "40").stdout == "volume 40%\n"
     assert parleyd("volume", "101").returncode == os.EX_USAGE
     texts = ((" ", "is empty; write some words"), ("x" * 8001, "has 8001 "), ("\udcff", "is not UTF-8; "))
     for refused, why in texts:
