@@ -63,7 +63,7 @@ def test_an_entry_of_the_log_is_wrapped_between_words_behind_its_time(columns: i
     words = "a loudspeaker who tells " * 9 + "日本" * 60
     entry = f"21:28:40 info the agent answers: “{words}”\n    Traceback"
     shown = wrap(entry, columns).split("\n")
-    assert shown[0].startswith("21:28:40 info the agent answers: ")
+    assert shown[0].startswith("21:28:40 info the agent")
     assert all(line.startswith(" ") for line in shown[1:]), "no row looks like another entry"
     assert max(map(width_of, shown)) < columns
     assert " ".join(shown).split()[:14] == entry.split()[:14]
