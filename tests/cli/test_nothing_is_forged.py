@@ -147,7 +147,7 @@ def test_transcript_log_hook_and_the_embedded_agent(text: str, capsys: pytest.Ca
     _Printer(is_json=False, done=lambda: None).show(Activity(1, "tool_call", 0.0, {"name": text, "parameters": {}}))
     _Printer(is_json=True, done=lambda: None).show(Activity(1, "message", 0.0, {"type": text}))
     for line in (
-        transcript_command._words(entry),
+        transcript_command.in_words(entry),
         log_lines.text(logged),
         log_lines.json_line(logged),
         log_lines.prefixed(logged),
@@ -157,6 +157,13 @@ def test_transcript_log_hook_and_the_embedded_agent(text: str, capsys: pytest.Ca
         assert line.isprintable()
         assert not line.startswith(MARK)
     assert text not in HookEvent("heard", 1.0, conversation_id=text).environment().values()
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("width", [40, 80])
+def test_the_transcript_on_a_terminal(width: int, text: str) -> None:
+    entry = Entry(time=datetime(2026, 1, 1, tzinfo=UTC), speaker=text, text=text)
+    assert_nothing_forged(transcript_command.in_words(entry, width), width, 0)
 
 
 @pytest.mark.parametrize("text", HOSTILE)

@@ -10,7 +10,8 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from parleyd.cli.in_a_terminal import hint
+from parleyd.chat.wrap import columns as width_of
+from parleyd.cli.in_a_terminal import hint, wrap
 from parleyd.config.schema import Audio, AudioOutput, Config, Wake
 from parleyd.embedded.voice import Voice
 
@@ -55,6 +56,17 @@ def test_a_log_that_is_kept_has_no_words_in_it(tmp_path: Path) -> None:
                 process.terminate()
         assert "the agent answers after" in "".join(lines)
     assert not [line for line in lines if "hat time is it" in line or "“" in line or "try:" in line]
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_an_entry_of_the_log_is_wrapped_between_words_behind_its_time(columns: int) -> None:
+    words = "a loudspeaker who tells " * 9 + "日本" * 60
+    entry = f"21:28:40 info the agent answers: “{words}”\n    Traceback"
+    shown = wrap(entry, columns).split("\n")
+    assert shown[0].startswith("21:28:40 info the agent")
+    assert all(line.startswith(" ") for line in shown[1:]), "no row looks like another entry"
+    assert max(map(width_of, shown)) < columns
+    assert " ".join(shown).split()[:14] == entry.split()[:14]
 
 
 @pytest.mark.parametrize(

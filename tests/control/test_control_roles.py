@@ -46,6 +46,7 @@ def test_every_request_has_its_role_here_and_on_the_page() -> None:
         (b'{"do": "profile"}', "read"),
         (b'{"do": "profile", "name": "none"}', "operate"),
         (b'{"do": "events"}', "read"),
+        (b'{"do": "transcript"}', "read"),
         (b'{"do": "mute"}', None),
         (b'{"do": "unmute"}', "approve"),
         (b'{"do": "approve", "approval": "x"}', "approve"),
@@ -98,7 +99,7 @@ def test_what_is_no_name_of_a_group_is_refused(name: str) -> None:
 
 _AS_MEMBER = (
     "import json, os, sys, parleyd.cli.main;"
-    "from parleyd.cli import approve, events, orders, say, status, volume;"
+    "from parleyd.cli import approve, events, orders, say, status, transcript, volume;"
     "os.setgroups(json.loads(sys.argv[1])); os.setgid(65534); os.setuid(65534);"
     "sys.exit(parleyd.cli.main.main(json.loads(sys.argv[2])))"
 )
@@ -145,8 +146,8 @@ def test_members_may_what_their_groups_may_and_are_told_what_is_missing(tmp_path
     (tmp_path / "parleyd.yaml").write_text(CONFIG + "control: {read: [games], operate: [audio], approve: [video]}\n")
     with daemon(tmp_path):
         opened()
-        asked = ["status", "events", "volume", "set", "mute", "unmute", "approve"]
-        readers, workers = {"status", "volume", "events"}, {"set"}
+        asked = ["status", "transcript", "events", "volume", "set", "mute", "unmute", "approve"]
+        readers, workers = {"status", "transcript", "volume", "events"}, {"set"}
         assert allowed((), asked) == {"mute"}
         assert allowed(("games",), asked) == {"mute", *readers}
         assert allowed(("audio",), asked) == {"mute", *workers}
@@ -160,10 +161,17 @@ def test_members_may_what_their_groups_may_and_are_told_what_is_missing(tmp_path
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
 def test_by_default_the_group_may_everything(tmp_path: Path) -> None:
+    folder = tmp_path / "transcripts"
+    folder.mkdir(mode=0o700)
+    line = {"time": "2026-11-21T12:00:00+01:00", "speaker": "user", "text": "And tomorrow?"}
+    (folder / "2026-11-21.jsonl").write_text(json.dumps(line) + "\n")
+    keeps = f"transcript: {{enabled: true, directory: {folder}, keep_days: 3000}}\n"
+    (tmp_path / "parleyd.yaml").write_text(CONFIG + keeps)
     with daemon(tmp_path):
         opened()
+        assert as_member((), "transcript").stdout.endswith("you    And tomorrow?\n")
         assert as_member((), "mute").returncode == 0
-        assert as_member((), "unmute").stdout == "the microphone is heard\n"
+        assert as_member((), "unmute").stdout == "unmuted: the agent hears the microphone again\n"
         status: dict[str, Any] = json.loads(as_member((), "status", "--json").stdout)
         assert not status["microphone"]["muted"]
 

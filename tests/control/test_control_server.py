@@ -126,6 +126,18 @@ def test_the_transcript_is_that_of_the_running_daemon(tmp_path: Path) -> None:
     with daemon(tmp_path):
         there = parleyd("transcript")
         assert "And tomorrow?" in there.stdout
+        assert json.loads(parleyd("transcript", "--json").stdout) == line
+        assert parleyd("transcript", "--since", "1s").stderr == "There is nothing in the transcript since 1s.\n"
+        # --follow goes on where the first page ended.
+        with subprocess.Popen(
+            [sys.executable, "-m", "parleyd", "transcript", "--follow"], stdout=subprocess.PIPE, text=True
+        ) as following:
+            assert following.stdout is not None
+            assert following.stdout.readline().endswith("you    And tomorrow?\n")
+            with (folder / f"{now.date()}.jsonl").open("a") as file:
+                file.write(json.dumps({**line, "text": "And then?"}) + "\n")
+            assert following.stdout.readline().endswith("you    And then?\n")
+            following.terminate()
         other = tmp_path / "off.yaml"
         other.write_text(CONFIG)
         named = parleyd("transcript", "-c", str(other))
@@ -394,8 +406,8 @@ def test_commands_in_a_terminal(running: subprocess.Popen[str], tmp_path: Path) 
     assert status.stdout.startswith("parleyd ")
     assert "asleep" in status.stdout
     assert json.loads(parleyd("status", "--json").stdout)["state"] == "asleep"
-    assert parleyd("volume", "up", "5").stdout == "100%\n"
-    assert parleyd("volume", "40").stdout == "40%\n"
+    assert parleyd("volume", "up", "5").stdout == "volume 100%\n"
+    assert parleyd("volume", "40").stdout == "volume 40%\n"
     assert parleyd("volume", "101").returncode == os.EX_USAGE
     texts = ((" ", "is empty; write some words"), ("x" * 8001, "has 8001 "), ("\udcff", "is not UTF-8; "))
     for refused, why in texts:

@@ -63,8 +63,12 @@ def test_a_whole_conversation_happens(tmp_path: Path) -> None:
     assert facts["happened"] is True
     assert facts["missing"] == []
     assert facts["speech_lost_ms"] == 0
-    assert facts["files"] == ["here/conversation.wav", "here/conversation.png"]
-    assert (tmp_path / "here" / "conversation.png").read_bytes().startswith(b"\x89PNG")
+    pictures = ["here/conversation.png", "here/conversation-dark.png"]
+    assert facts["files"] == ["here/conversation.wav", *pictures]
+    for picture in pictures:
+        assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
+    # The line stays away long enough to be seen.
+    assert facts["line_back_after_ms"] >= 2000
     with wave.open(str(tmp_path / "here" / "conversation.wav")) as file:
         assert (file.getnchannels(), file.getframerate()) == (2, 48_000)
         assert file.getnframes() / file.getframerate() > facts["room_s"] - 1

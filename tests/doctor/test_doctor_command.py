@@ -336,7 +336,49 @@ def test_the_page() -> None:
         "                           -> as above: second",
         "",
         "1 error, 1 warning, 2 skipped",
-        "first: second: broken in many words broken in many words broken in",
-        "many words broken in many words",
-        "-> fix it",
+        "",
+        "to fix:",
+        "  second: broken in many words broken in many words broken in many",
+        "  words broken in many words",
+        "  -> fix it",
     ]
+
+
+def test_the_page_fits_a_narrow_terminal() -> None:
+    lines: list[str] = []
+    page = report.Page(lines.append, width=40)
+    outcome = Outcome("agent's settings", (Finding(Severity.ERROR, "broken in many words " * 4, "fix it " * 9),))
+    page.add(outcome)
+    page.end([outcome])
+    assert lines[:2] == ["FAIL  agent's settings", "      broken in many words broken in"]
+    assert max(map(len, lines)) < 40
+
+
+def test_the_failures_stand_at_the_end_each_hint_once_and_the_first_thing_to_do_last() -> None:
+    def failing(name: str, *hints: str, explains: str = "") -> Outcome:
+        return Outcome(name, tuple(Finding(Severity.ERROR, f"no {hint}", hint) for hint in hints), explains=explains)
+
+    lines: list[str] = []
+    outcomes = [
+        failing("packages", "install it"),
+        Outcome("clock", (Finding(Severity.WARNING, "late", "wait"),)),
+        failing("sound devices", "plug in a microphone", "plug in a speaker"),
+        # It has found the cause of the failure of an earlier check.
+        failing("device files", "plug in a card", explains="sound devices"),
+        failing("key", "store it"),
+        failing("agent", "store it"),
+    ]
+    report.Page(lines.append, width=80).end(outcomes)
+    assert lines[2:] == [
+        "",
+        "to fix, the first thing last:",
+        "  key: no store it (also: agent)",
+        "  -> store it",
+        "  device files: no plug in a card (also: sound devices)",
+        "  -> plug in a card",
+        "  packages: no install it",
+        "  -> install it",
+    ]
+    lines.clear()
+    report.Page(lines.append, width=80).end([outcomes[3]])
+    assert lines[2:] == ["", "to fix:", "  device files: no plug in a card", "  -> plug in a card"]

@@ -181,15 +181,21 @@ def test_a_service_s_user_outside_of_the_group_audio() -> None:
 @pytest.mark.parametrize(
     ("status", "severity"),
     [
-        ({"health": "well", "state": "asleep", "findings": []}, GOOD),
-        ({"health": "trouble", "state": "live", "findings": [{"part": "microphone", "text": "gone"}]}, WARNING),
+        ({"health": "well", "state": "asleep", "troubles": []}, GOOD),
+        ({"health": "trouble", "state": "live", "troubles": [{"part": "microphone", "text": "gone"}]}, WARNING),
         ({"health": "sick"}, ERROR),
         ({"health": "starting", "state": "starting", "reason": "the sound devices are being opened"}, WARNING),
-        ({"findings": [None, 3, {}]}, WARNING),
+        ({"troubles": [None, 3, {}]}, WARNING),
     ],
 )
 def test_what_the_running_daemon_tells(status: dict[str, object], severity: Severity) -> None:
     assert severities(daemon.judge_status(status, "the log")) == [severity]
+
+
+def test_the_troubles_of_the_running_daemon_are_told() -> None:
+    status = {"health": "trouble", "state": "live", "troubles": [{"part": "microphone", "text": "gone"}]}
+    (found,) = daemon.judge_status(status, "the log")
+    assert found.text == "live, trouble: microphone: gone"
 
 
 def test_the_log_that_is_named_is_that_of_the_service_that_runs() -> None:
@@ -220,6 +226,10 @@ def test_the_log_that_is_named_is_that_of_the_service_that_runs() -> None:
             "has failed: it was killed by SIGKILL",
         ),
         ({"ActiveState": "activating", "SubState": "start"}, "is starting"),
+        (
+            {"ActiveState": "activating", "SubState": "start", "NRestarts": "3", "StatusText": "starting"},
+            "starts again, after 3 tries that failed",
+        ),
         ({"ActiveState": "inactive"}, None),
         ({"ActiveState": "active"}, None),
     ],
@@ -227,6 +237,15 @@ def test_the_log_that_is_named_is_that_of_the_service_that_runs() -> None:
 def test_why_nobody_listens(properties: dict[str, str], words: str | None) -> None:
     told = service.why_not_running([unit(**properties)])
     assert told is None if words is None else told is not None and words in told[0]
+
+
+def test_while_it_answers_that_it_starts_only_earlier_failures_are_told() -> None:
+    starting = {"ActiveState": "activating", "SubState": "start", "StatusText": "starting"}
+    assert service.why_not_running([unit(**starting)], is_up=True) is None
+    told = service.why_not_running([unit(**starting, NRestarts="1")], is_up=True)
+    assert told is not None
+    assert "starts again, after 1 try that failed" in told[0]
+    assert "`parleyd doctor`" in told[1]
 
 
 # ---------------------------------------------------------------- access to sound

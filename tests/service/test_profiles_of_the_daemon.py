@@ -160,7 +160,7 @@ def test_in_a_terminal(tmp_path: Path) -> None:
         assert parleyd("profile").stdout == "whole_day, by the schedule\nthere are: whole_day, night\n"
         chosen = "night, by hand, until `parleyd profile auto` or a restart\n"
         assert parleyd("profile", "night").stdout == chosen
-        assert parleyd("volume").stdout == "20%\n"
+        assert parleyd("volume").stdout == "volume 20%\n"
         assert "profile     night" in parleyd("status").stdout
         assert json.loads(parleyd("profile", "--json").stdout) == {
             "profile": "night", "chosen": "night", "profiles": ["whole_day", "night"],
@@ -171,7 +171,7 @@ def test_in_a_terminal(tmp_path: Path) -> None:
         file.write_text(file.read_text().replace("idle_timeout_s: 7", "idle_timeout_s: 8"))
         assert "session.idle_timeout_s" in parleyd("reload").stdout
         assert parleyd("profile", "none").stdout.startswith("none, by hand")
-        assert parleyd("volume").stdout == "80%\n"
+        assert parleyd("volume").stdout == "volume 80%\n"
         assert parleyd("profile", "auto").stdout == "whole_day, by the schedule\n"
     assert [line.split("profile: ")[1] for line in log if "profile: " in line] == [
         "whole_day, by schedule; in force now: audio.output.volume\n",

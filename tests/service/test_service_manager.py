@@ -275,6 +275,21 @@ def test_reload_during_a_session_does_not_end_it(tmp_path: Path) -> None:
             assert process.wait(5) == 0
 
 
+def test_a_reload_tells_that_a_changed_scenario_waits_for_a_restart(tmp_path: Path) -> None:
+    scenario = tmp_path / "scenario.yaml"
+    scenario.write_text("agent: {ears: none}\n")
+    config = f"provider: local\nlocal: {{scenario: {scenario}}}\naudio: off\n"
+    (tmp_path / "parleyd.yaml").write_text(config)
+    with running(tmp_path) as process:
+        read_until(process, "runs;")
+        with Client() as client:
+            assert client.ask("reload")["restart"] == []
+            scenario.write_text("agent: {ears: none, reply_delay_s: 1}\n")
+            assert client.ask("reload")["restart"] == ["the content of local.scenario"]
+            # It still waits.
+            assert client.ask("reload")["restart"] == ["the content of local.scenario"]
+
+
 def test_a_reload_that_needs_what_is_not_installed_changes_nothing_and_says_the_hint(tmp_path: Path) -> None:
     write_wav(tmp_path / "in.wav", bytes(32_000))
     write_config(tmp_path, wake="{mode: manual}")

@@ -37,17 +37,17 @@ def test_mute_and_volume_are_as_they_were_left(tmp_path: Path) -> None:
     write_config(tmp_path, audio=NO_SOUND_CARD.format(", volume: 0.8"))
     with running(tmp_path):
         parleyd("mute")
-        assert parleyd("volume", "down", "50") == "30%\n"
+        assert parleyd("volume", "down", "50") == "volume 30%\n"
     with running(tmp_path) as log:
-        assert parleyd("volume") == "30%\n"
+        assert parleyd("volume") == "volume 30%\n"
         assert "the volume is 30%, as it was set last, and not the configuration's 80%" in "".join(log)
         assert "the microphone is muted, as it was left" in "".join(log)
         parleyd("unmute")
         write_config(tmp_path, audio=NO_SOUND_CARD.format(", volume: 0.6"))
         parleyd("reload")
-        assert parleyd("volume") == "60%\n"
+        assert parleyd("volume") == "volume 60%\n"
     with running(tmp_path) as log:
-        assert parleyd("volume") == "60%\n"
+        assert parleyd("volume") == "volume 60%\n"
         assert "as it was" not in "".join(log)
 
 

@@ -14,9 +14,10 @@ from parleyd.cli.main import main
 from parleyd.config.retention import Transcript
 from parleyd.core import events
 from parleyd.core.log_fields import NOTICE
+from parleyd.transcript import reading
 from parleyd.transcript import writer as writer_module
 from parleyd.transcript.files import Files, listed
-from parleyd.transcript.reading import entries, follow, moment
+from parleyd.transcript.reading import Page, entries, follow, moment, next_page
 from parleyd.transcript.redaction import REDACTED, WITHHELD, Redaction
 from parleyd.transcript.writer import TranscriptWriter
 
@@ -215,6 +216,42 @@ def test_a_reader_sees_whole_lines_across_a_new_file_and_survives_rubbish(tmp_pa
     assert happens() == ["1", "2", "3"]
     after = datetime.fromisoformat("2026-11-21T12:00:01+01:00")
     assert list(entries(tmp_path, after)) == []
+
+
+def test_pages_have_every_line_once_across_files_and_go_on_where_they_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = '{"time": "2026-11-21T12:00:00+01:00", "speaker": "user", "text": "%d"}\n'
+    monkeypatch.setattr(reading, "PAGE_BYTES", 3 * len(line % 0) + 20)
+    assert next_page(tmp_path / "none", None, None) == Page([], "", more=False)
+    numbers = iter(range(100))
+    for day in (0, 1, 2):
+        text = "".join(line % next(numbers) for _ in range(7))
+        (tmp_path / f"2026-11-2{day + 1}.jsonl").write_text(text + ("x" * 9 if day == 0 else ""))
+    # A line that is being written, and one that is longer than a page.
+    with (tmp_path / "2026-11-23.jsonl").open("a") as file:
+        file.write("y" * 500 + "\n" + (line % 21)[:30])
+
+    def rest(after: str | None, since: datetime | None = None) -> tuple[list[int], str]:
+        found = []
+        while True:
+            page = next_page(tmp_path, since, after)
+            assert len("".join(page.lines)) <= reading.PAGE_BYTES
+            found += [json.loads(one)["text"] for one in page.lines]
+            after = page.after
+            if not page.more:
+                return list(map(int, found)), after
+
+    found, after = rest(None)
+    assert found == list(range(21))
+    assert rest(after) == ([], after)
+    with (tmp_path / "2026-11-23.jsonl").open("a") as file:
+        file.write((line % 21)[30:])
+    assert rest(after)[0] == [21]
+    assert rest(None, datetime.fromisoformat("2026-11-21T12:00:01+01:00"))[0] == []
+    for wrong in ("x:1", "2026-11-21.jsonl:x", "2026-11-21.jsonl", "../2026-11-21.jsonl:0"):
+        with pytest.raises(ValueError, match="no place in the transcript"):
+            next_page(tmp_path, None, wrong)
 
 
 def test_moments() -> None:

@@ -30,6 +30,7 @@ COLUMNS = 80
 @pytest.mark.parametrize("bar_dbfs", [-120.0, -67.0, 0.0])
 @pytest.mark.parametrize("left_s", [-1.0, 0.0, 599.9])
 def test_a_line_fits_and_has_the_gate_s_mark(level_dbfs: float, bar_dbfs: float, left_s: float) -> None:
+    assert len(line(level_dbfs, bar_dbfs, left_s, is_open=True, columns=40)) < 40
     shown = line(level_dbfs, bar_dbfs, left_s, is_open=True)
     assert len(shown) < COLUMNS
     bar = re.search(r"\[([# |]{45})\]", shown)

@@ -11,6 +11,8 @@ import logging
 import os
 import queue
 import threading
+from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 from parleyd.app.log_context import Context
@@ -27,6 +29,9 @@ from parleyd.host.log_lines import (
     text,
 )
 
+# Takes a text and the columns of the terminal.
+Wrap = Callable[[str, int], str]
+
 MOST_WAITING = 1000
 STOP_S = 0.5
 
@@ -34,13 +39,14 @@ STOP_S = 0.5
 class Logs:
     """Takes all records from start() until stop(). format: the one in force, after `auto` was decided.
 
-    follow: a subscriber for the bus; records then contain state, conversation and utterance.
+    follow: a subscriber for the bus; records then contain state, conversation and utterance. wrap: puts a line into the
+    rows of a terminal.
     """
 
-    def __init__(self, settings: Log) -> None:
+    def __init__(self, settings: Log, wrap: Wrap | None = None) -> None:
         self.format: Literal["text", "json", "journal"] = _decided(settings.format)
         self._level = settings.level.upper()
-        self._sink = _sink(self.format)
+        self._sink = _sink(self.format, wrap)
         self._context = Context()
         self.follow = self._context.follow
         self._entries: queue.Queue[Entry | None] = queue.Queue(MOST_WAITING)
@@ -111,18 +117,30 @@ def _decided(wanted: Literal["auto", "text", "json", "journal"]) -> Literal["tex
     return "journal" if journal.reads_stderr() else "text"
 
 
-def _sink(form: Literal["text", "json", "journal"]) -> journal.Journal | StandardError:
+def _sink(form: Literal["text", "json", "journal"], wrap: Wrap | None) -> journal.Journal | StandardError:
     match form:
         case "journal":
             return journal.Journal()
         case "json":
             return StandardError(json_line)
         case "text":
-            return StandardError(text if os.isatty(descriptor_of_stderr()) else dated_text)
+            return StandardError(partial(_on_terminal, wrap) if os.isatty(descriptor_of_stderr()) else dated_text)
 
 
-def start(settings: Log) -> Logs:
+def _on_terminal(wrap: Wrap | None, entry: Entry) -> str:
+    shown = text(entry)
+    if wrap is None:
+        return shown
+    try:
+        columns = os.get_terminal_size(descriptor_of_stderr()).columns
+    except OSError:
+        return shown
+    # A terminal that does not know its width says 0.
+    return wrap(shown, columns) if columns else shown
+
+
+def start(settings: Log, wrap: Wrap | None = None) -> Logs:
     """Sends all following records to the destination of the configuration."""
-    logs = Logs(settings)
+    logs = Logs(settings, wrap)
     logs.start()
     return logs

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
+from dataclasses import replace
+from pathlib import Path
 
 from parleyd.app.service import Service
 from parleyd.app.settings import SettingsKeeper
@@ -15,19 +17,32 @@ from parleyd.profiles.profiles import ApplyError, Profiles
 log = logging.getLogger(__name__)
 
 
+_SCENARIO = "local.scenario"
+
+
 class ReloadError(Exception):
     """The reload failed, and nothing has changed. The text has one problem per line."""
 
 
 class Reloader:
-    """Call it to reload; it returns the changes, and raises ReloadError. Thread-safe."""
+    """Call it to reload; it returns the changes, and raises ReloadError. Thread-safe. scenario: the file that the
+    embedded agent was started with."""
 
-    def __init__(self, settings: SettingsKeeper, service: Service, profiles: Profiles, *, debug: bool) -> None:
+    def __init__(
+        self,
+        settings: SettingsKeeper,
+        service: Service,
+        profiles: Profiles,
+        *,
+        debug: bool,
+        scenario: str | None = None,
+    ) -> None:
         self._settings = settings
         self._service = service
         self._profiles = profiles
         self._debug = debug
         self._lock = threading.Lock()
+        self._scenario = _content(scenario)
 
     def __call__(self) -> Changes:
         with self._lock:
@@ -53,6 +68,9 @@ class Reloader:
             changed = self.take(loaded)
         except ApplyError as error:
             raise ReloadError(error.with_hint) from error
+        if _content(loaded.config.local.scenario) != self._scenario and _SCENARIO not in changed.restart:
+            # The embedded agent reads the file when it starts.
+            changed = replace(changed, restart=(*changed.restart, f"the content of {_SCENARIO}"))
         log.info("the configuration was read again: %s", changed.in_words())
         return changed
 
@@ -62,3 +80,10 @@ class Reloader:
         if not self._debug:
             logging.getLogger("parleyd").setLevel(loaded.config.log.level.upper())
         return changed
+
+
+def _content(scenario: str | None) -> bytes | None:
+    try:
+        return None if scenario is None else Path(scenario).read_bytes()
+    except OSError:
+        return None

@@ -353,17 +353,24 @@ class Service:
         if self.sound is not None:
             self.sound.look_at_volume()
 
-    def status(self) -> StatusReport:
-        transcript = None if self._transcript is None else str(self._transcript.directory.absolute())
+    @property
+    def transcript_directory(self) -> Path | None:
+        """The folder in which the transcript is written; None: it is switched off."""
+        return None if self._transcript is None else self._transcript.directory.absolute()
+
+    def status(self, *, words: bool = False) -> StatusReport:
+        """words: also tell what was said last."""
+        directory = self.transcript_directory
         return self._reporter.status(
             self._config,
             self.usage(),
             self._hooks.counts,
             self.tools.waiting_approvals,
             self.tools.waiting_confirmations,
-            transcript,
+            None if directory is None else str(directory),
             self._apart.ways,
             self._settings(),
+            words=words,
         )
 
     def report_settings(self, report: Callable[[], SettingsReport | None]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import parleyd
+from parleyd.app.last_words import LastWords, Words
 from parleyd.app.metrics import Metrics, MetricsCollector
 from parleyd.app.settings import SettingsReport
 from parleyd.app.sound_system import SoundSystem
@@ -99,7 +100,7 @@ class StatusReport:
     without sound (audio.mode: off). approvals, confirmations: calls of MCP tools, and of this device's, that
     wait for `parleyd approve` or `deny`.
     transcript: the folder in which it is written; None: it is switched off. programs: None where nothing runs one.
-    settings: None in a daemon without them."""
+    settings: None in a daemon without them. words: what was said last; None: nobody asked for it."""
 
     version: str
     started_s: float
@@ -125,6 +126,7 @@ class StatusReport:
     transcript: str | None = None
     programs: Programs | None = None
     settings: SettingsReport | None = None
+    words: Words | None = None
 
 
 def told_to_agent(status: StatusReport) -> dict[str, object]:
@@ -159,6 +161,7 @@ class Reporter:
         self._started_s = time.monotonic()
         self._lock = threading.Lock()
         self._collector = MetricsCollector()
+        self._last_words = LastWords()
         self._state = STARTING
         self._reason = "the sound devices are being opened" if sound is not None else "the parts are being started"
         self._state_since_s = self._started_s
@@ -171,6 +174,7 @@ class Reporter:
     def _take(self, event: events.Event) -> None:
         with self._lock:
             self._collector.take(event)
+            self._last_words.take(event)
             match event:
                 case events.Started(output_latency_ms=latency_ms, at_s=at_s):
                     self._latency_ms = latency_ms
@@ -201,8 +205,10 @@ class Reporter:
         transcript: str | None = None,
         ways: Ways | None = None,
         settings: SettingsReport | None = None,
+        *,
+        words: bool = False,
     ) -> StatusReport:
-        """ways: how programs are kept apart from the daemon."""
+        """ways: how programs are kept apart from the daemon. words: also tell what was said last."""
         now_s = time.monotonic()
         troubles, load, sound = self._watch.troubles, resources.load(), self._sound
         with self._lock:
@@ -237,6 +243,7 @@ class Reporter:
                 transcript=transcript,
                 programs=_programs(ways) if ways is not None and runs_programs(config) else None,
                 settings=settings,
+                words=self._last_words.words(now_s) if words else None,
             )
 
 

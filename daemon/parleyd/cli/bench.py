@@ -23,6 +23,7 @@ from parleyd.board import facts
 from parleyd.board.row import HEAD, Figures, row
 from parleyd.checks.configuration import ConfigError, load
 from parleyd.cli.daemon import seconds
+from parleyd.cli.terminal import show
 from parleyd.config.nodes import dump
 from parleyd.config.schema import Audio
 from parleyd.control.client import Client, NotRunningError
@@ -101,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _say(args: argparse.Namespace, words: str) -> None:
     if not args.json:
-        print(words, flush=True)
+        show(words)
 
 
 def _audio(path: Path) -> Audio:

@@ -13,6 +13,7 @@ from parleyd.button.gpio_line import open_line
 from parleyd.button.input_key import open_key
 from parleyd.button.watch import Orders, watch
 from parleyd.checks.configuration import ConfigError, load
+from parleyd.cli.terminal import show
 from parleyd.config.button import Button
 from parleyd.core.errors import UserError
 from parleyd.host.directories import config_path
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         config = load(args.config).config
     except ConfigError as error:
         for problem in (*error.warnings, *error.problems):
-            print(f"parleyd: {problem}", file=sys.stderr)
+            show(f"parleyd: {problem}", sys.stderr)
         return os.EX_CONFIG
     button = config.button
     if button.device is None and button.gpio_line is None:

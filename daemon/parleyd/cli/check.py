@@ -79,7 +79,7 @@ def _print_lines(path: Path, outcome: Loaded | ConfigError, *, everything: bool)
         for problem in outcome.problems:
             print(wrapped(str(problem), sys.stderr), file=sys.stderr)
     elif everything:
-        print(f"# {one_line(str(path))}: every key, with the value in force")
+        print(f"# {one_line(str(path))}:\n# every key, with the value in force")
         print(dump(masked(outcome.config)), end="")
     else:
         verdict = "can be used, with warnings" if outcome.warnings else "good"

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from parleyd.checks.configuration import ConfigError, load_without_agent
-from parleyd.cli.terminal import rows, terminal_width
+from parleyd.cli.terminal import rows, show, terminal_width
 from parleyd.cli.transcript import directory_of
 from parleyd.config.base import Secret
 from parleyd.config.schema import Config
@@ -117,7 +117,7 @@ def _local(config: Config) -> dict[str, list[LocalTurn]]:
 
 def _print_list(found: Sequence[Summary], since: str) -> None:
     if not found:
-        print(f"The platform has no conversation of this agent since {one_line(since)}.")
+        show(f"The platform has no conversation of this agent since {one_line(since)}.")
         return
     for one in found:
         _print_row(
@@ -129,12 +129,12 @@ def _print_list(found: Sequence[Summary], since: str) -> None:
     total = sum(one.cost or 0 for one in found)
     seconds = sum(one.duration_s for one in found)
     dollars = sum(one.cost_usd or 0.0 for one in found)
-    print(f"\n{len(found)} conversations, {_span(seconds)}, {_cost(total, dollars)} in all.")
+    show(f"\n{len(found)} conversations, {_span(seconds)}, {_cost(total, dollars)} in all.")
 
 
 def _print_one(found: Mapping[str, Any], joined: Sequence[Turn], *, is_here: bool) -> None:
     told = summary({**found, **_metadata(found)}, ())
-    print(f"{told.conversation_id}  {told.began.astimezone():%Y-%m-%d %H:%M:%S}  {_span(told.duration_s)}")
+    _print_row(f"{told.conversation_id}  {told.began.astimezone():%Y-%m-%d %H:%M:%S}  {_span(told.duration_s)}")
     _print_row(f"cost: {_cost(told.cost, told.cost_usd)}")
     if told.ended:
         _print_row(f"ended: {told.ended}")
@@ -156,7 +156,7 @@ def _print_one(found: Mapping[str, Any], joined: Sequence[Turn], *, is_here: boo
         if delay := _delay(turn):
             _print_row(delay, lead=" " * 17)
     if not is_here:
-        print("\nThis device has no transcript of it (transcript.enabled), so the network's share is unknown.")
+        show("\nThis device has no transcript of it (transcript.enabled), so the network's share is unknown.")
 
 
 def _delay(turn: Turn) -> str:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from parleyd.cli.terminal import show
 from parleyd.control.client import Client, NobodyListensError, NotAllowedError, NotRunningError, RefusedError, TurnError
 from parleyd.control.protocol import MAX_TEXT
 from parleyd.core.errors import UserError
@@ -118,4 +119,4 @@ def tell(args: argparse.Namespace, result: dict[str, object], words: str) -> Non
     if args.json:
         print(json_text(result))
     elif words:
-        print(printable(words))
+        show(printable(words))

@@ -29,6 +29,7 @@ from parleyd.audio.devices.wav import WavOutput
 from parleyd.audio.pcm import PIPELINE_RATE_HZ
 from parleyd.checks.configuration import ConfigError, load
 from parleyd.cli.run import attend
+from parleyd.cli.terminal import show, working
 from parleyd.config.schema import Audio, Config, Local, Log, Session
 from parleyd.core import events
 from parleyd.core.errors import UserError
@@ -49,7 +50,7 @@ PERSON_VOICE = "rms"
 IDLE_TIMEOUT_S = 4.0
 # During the play no time limit may end a session.
 NEVER_IDLE = Session(idle_timeout_s=3600.0, false_wake_s=3600.0, connect_timeout_s=60.0)
-SOUND, PICTURE = "conversation.wav", "conversation.png"
+SOUND, PICTURE, DARK_PICTURE = "conversation.wav", "conversation.png", "conversation-dark.png"
 
 ABOUT = (
     "A spoken conversation on this machine, of about 30 s: an actor at the microphone asks a question, interrupts a "
@@ -158,11 +159,13 @@ def _demonstrate(config: Config, bus: events.Bus, timeline: Timeline | None, arg
         (Path(folder) / SOUND).replace(args.out / SOUND)
     facts = gather(stage.events, heard, service.counters, len(actor.given))
     missed += judge(facts, [line.words for line in LINES], stage.events, heard)
-    remark = _draw(args.out / PICTURE, stage, microphone, heard)
-    files = [str(args.out / SOUND), *([] if remark else [str(args.out / PICTURE)])]
+    with working("drawing the picture …", sys.stdout if not args.json else sys.stderr):
+        remark = _draw(args.out, stage, microphone, heard, facts)
+    pictures = [] if remark else [str(args.out / PICTURE), str(args.out / DARK_PICTURE)]
+    files = [str(args.out / SOUND), *pictures]
     if args.json:
         if remark:
-            print(f"parleyd: {remark}", file=sys.stderr)
+            show(f"parleyd: {remark}", sys.stderr)
         found = {"happened": not missed, "missing": missed, **asdict(facts), "files": files}
         print(json.dumps(found, ensure_ascii=False, indent=2))
     else:
@@ -179,8 +182,8 @@ def _audio() -> Audio:
         audio = load(path).config.audio
     except ConfigError as error:
         # A new installation has no agent yet; the demo needs none.
-        print(f"parleyd: {error.problems[0]}", file=sys.stderr)
-        print("parleyd: so the system's own microphone and speaker are taken", file=sys.stderr)
+        show(f"parleyd: {error.problems[0]}", sys.stderr)
+        show("parleyd: so the system's own microphone and speaker are taken", sys.stderr)
         return Audio()
     no_card = any(one == "null" or one.startswith("wav:") for one in (audio.input.device, audio.output.device))
     return Audio() if no_card or audio.mode == "off" else audio
@@ -217,14 +220,17 @@ def _converse(config: Config, bus: events.Bus) -> int:
     return os.EX_OK
 
 
-def _draw(path: Path, stage: Stage, microphone: Recording, speaker: Recording) -> str | None:
-    """Draws the picture. Returns why there is no picture, and the hint; None if there is one. Removes the picture of an
-    earlier run, which would show another conversation."""
-    path.unlink(missing_ok=True)
+def _draw(folder: Path, stage: Stage, microphone: Recording, speaker: Recording, facts: Facts) -> str | None:
+    """Draws the picture for light and for dark pages. Returns why there is none, and the hint; None if there is one.
+    Removes the pictures of an earlier run, which would show another conversation."""
+    for name in (PICTURE, DARK_PICTURE):
+        (folder / name).unlink(missing_ok=True)
     try:
-        from parleyd.demo.picture import draw
+        from parleyd.demo.picture import DARK, LIGHT, Play, draw
 
-        draw(path, stage.events, microphone, speaker)
+        play = Play(stage.events, microphone, speaker, facts)
+        draw(folder / PICTURE, play, LIGHT)
+        draw(folder / DARK_PICTURE, play, DARK)
     except ImportError as error:
         missing = isinstance(error, ModuleNotFoundError) and error.name == "matplotlib"
         why = "matplotlib is missing" if missing else f"matplotlib cannot be loaded ({error})"

@@ -17,6 +17,7 @@ from parleyd.audio.devices.native_output import keep_stderr_apart
 from parleyd.audio.devices.portaudio import find
 from parleyd.audio.devices.portaudio_host import CardDevice, Direction, host
 from parleyd.audio.devices.sound_server import Source, source_behind
+from parleyd.cli.terminal import show
 from parleyd.core.errors import UserError
 from parleyd.core.text import one_line
 
@@ -105,7 +106,7 @@ def _look() -> _Found:
 def _print(found: _Found) -> None:
     listed, defaults, rates, sources = found
     for direction, some in listed.items():
-        print(f"{direction.capitalize()} devices (audio.{direction}.device takes a part of the name):")
+        show(f"{direction.capitalize()} devices (audio.{direction}.device takes a part of the name):")
         shown = [device for device in some if device.index == defaults[direction] or not _STOCK.fullmatch(device.name)]
         width = max((len(one_line(device.name)) for device in shown), default=0)
         for device in shown:
@@ -113,13 +114,13 @@ def _print(found: _Found) -> None:
             api = "" if device.host_api == "ALSA" else f", by {device.host_api}"
             opens = _opens(rates[direction, device.index])
             channels = _channels(device, direction, sources.get(device.index) if direction == "input" else None)
-            print(f" {mark} {one_line(device.name):<{width}}  {channels}, {opens}{api}")
+            _row(f" {mark} {one_line(device.name):<{width}}  {channels}, {opens}{api}")
         if others := [device.name for device in some if device not in shown]:
-            print(f"   ALSA's own names for the same hardware: {one_line(', '.join(others))}")
+            _row(f"   ALSA's own names for the same hardware: {one_line(', '.join(others))}")
         if not some:
             _print_none(direction)
     if any(index is not None for index in defaults.values()):
-        print("* = default. Always there: wav:PATH and null.")
+        show("* = default. Always there: wav:PATH and null.")
 
 
 def _print_server() -> None:
@@ -129,11 +130,12 @@ def _print_server() -> None:
         found = _of_server(kind)
         if found is None:
             return
-        print(f"{what} of the sound server, for the device default or pulse:")
+        show(f"{what} of the sound server, for the device default or pulse:")
         for name, description, is_default in found:
-            print(f" {'*' if is_default else ' '} {one_line(description)}\n     {one_line(name)}")
+            _row(f" {'*' if is_default else ' '} {one_line(description)}")
+            _row(f"     {one_line(name)}")
         if found:
-            print(f"   another one: pactl set-default-{kind} NAME")
+            _row(f"   another one: pactl set-default-{kind} NAME")
         else:
             print("   none")
 
@@ -173,4 +175,9 @@ def _print_none(direction: Direction) -> None:
     try:
         find("default", direction)
     except DeviceError as error:
-        print(f"   none: {one_line(str(error))}\n   {one_line(error.hint)}")
+        _row(f"   none: {one_line(str(error))}")
+        _row(f"   {one_line(error.hint)}")
+
+
+def _row(text: str) -> None:
+    show(text, indent="     ")

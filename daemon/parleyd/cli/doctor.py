@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import parleyd
-from parleyd.cli.terminal import has_colour, terminal_width
+from parleyd.cli.terminal import has_colour, terminal_width, wrapped
 from parleyd.core.findings import exit_code
 from parleyd.doctor import report
 from parleyd.doctor.examination import Examination, our_name
@@ -35,7 +36,8 @@ def run(args: argparse.Namespace) -> int:
     page = None if args.json else _page()
     if page is not None:
         shown = args.config or config_path()
-        print(f"parleyd {parleyd.__version__} doctor, as {our_name()}, {shown}\n", flush=True)
+        heading = f"parleyd {parleyd.__version__} doctor, as {our_name()}, {shown}"
+        print(wrapped(heading, sys.stdout), end="\n\n", flush=True)
     for outcome in examine(CHECKS, examination):
         outcomes.append(outcome)
         if page is not None:

@@ -5,11 +5,26 @@ from __future__ import annotations
 
 import logging
 
+from parleyd.cli.terminal import rows
 from parleyd.config.schema import Config
 from parleyd.core import events
 from parleyd.core.text import one_line
 
+# As wide as the time of an entry.
+_INDENT = " " * 9
+_NARROWEST = 40
+
 log = logging.getLogger(__name__)
+
+
+def wrap(entry: str, columns: int) -> str:
+    """The entry of the log between words, behind its time."""
+    first, *trace = entry.split("\n")
+    width = max(_NARROWEST, columns)
+    lines = rows(first, width, indent=_INDENT)
+    for line in trace:
+        lines += rows(line.strip(), width, lead="    ", indent=_INDENT)
+    return "\n".join(lines)
 
 
 def hint(config: Config) -> str:

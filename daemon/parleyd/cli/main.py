@@ -6,24 +6,25 @@ import argparse
 import importlib
 import io
 import os
+import re
+import shutil
 import signal
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import parleyd
 from parleyd.cli.commands import COMMANDS, GROUPS, SUMMARIES
+from parleyd.cli.examples import EXAMPLES, FIRST_STEPS, block
 from parleyd.cli.terminal import wrapped
 from parleyd.core.errors import UserError
-from parleyd.core.text import printable
+from parleyd.core.text import json_text, printable
 
-EXAMPLES = """\
-examples:
-  parleyd demo                   a spoken conversation; no key, no sound card
-  parleyd run -c parleyd.yaml    the daemon in this terminal, until Ctrl-C
-`parleyd help COMMAND` has the options of one command.
-"""
+# Up to this width the pages have another form.
+_NARROW = 60
+DESCRIPTION = "A voice daemon: microphone and speaker, voice agent."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
+        if not [word for word in arguments if word != "--debug"]:
+            print(_first_steps())
+            return os.EX_OK
         arguments = _asks_for_help(arguments)
         chosen = [name for name in arguments if name in COMMANDS][:1]
         _refuse_unknown(arguments)
@@ -51,6 +55,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as failure:
         if "--debug" in arguments:
             _print_trace()
+        if "--json" in arguments:
+            return _failed_in_json(failure)
+        if isinstance(failure, _UsageError):
+            print(failure.usage, end="", file=sys.stderr)
+            print(wrapped(f"{failure.prog}: {printable(str(failure))}", sys.stderr), file=sys.stderr)
+            return failure.exit_code
         print(wrapped(f"parleyd: {printable(failure.with_hint)}", sys.stderr), file=sys.stderr)
         return failure.exit_code
     except KeyboardInterrupt:
@@ -73,7 +83,7 @@ def parser_for(chosen: Iterable[str]) -> argparse.ArgumentParser:
 
     Only the chosen ones are imported, because on a small board importing all takes seconds.
     """
-    parser = _Whole(prog="parleyd", description="A voice daemon: microphone and speaker, voice agent.")
+    parser = _Whole(prog="parleyd", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"parleyd {parleyd.__version__}")
     parser.add_argument("--debug", action="store_true", help="log everything, and show where an error came from")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser, action=_Commands)
@@ -84,10 +94,58 @@ def parser_for(chosen: Iterable[str]) -> argparse.ArgumentParser:
     return parser
 
 
+class _UsageError(UserError):
+    usual_exit_code = os.EX_USAGE
+
+    def __init__(self, text: str, prog: str, usage: str) -> None:
+        super().__init__(text, f"{prog} --help")
+        self.prog = prog
+        self.usage = usage
+
+
+class _Formatter(argparse.HelpFormatter):
+    """Leaves words whole, and room for a path on a narrow terminal."""
+
+    def __init__(self, prog: str) -> None:
+        width = _width()
+        super().__init__(prog, max_help_position=24 if width > _NARROW else 12, width=width)
+
+    def _format_usage(self, *args: Any) -> str:
+        usage = super()._format_usage(*args)
+        if self._width > _NARROW:
+            return usage
+        # argparse indents the options as far as the command's name reaches.
+        parts = re.findall(r"\[[^\[\]]*\]|\S+", usage)
+        parts = [word for part in parts for word in ([part] if len(part) < self._width - 4 else part.split())]
+        lines = [""]
+        for part in (" ".join(part.split()) for part in parts):
+            if lines[-1] and len(f"{lines[-1]} {part}") > self._width:
+                lines.append("   ")
+            lines[-1] += f" {part}" if lines[-1] else part
+        return "\n".join(lines) + "\n\n"
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return _whole_words(text, width)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n".join(indent + line for line in _whole_words(text, width - len(indent)))
+
+
+def _whole_words(text: str, width: int) -> list[str]:
+    return textwrap.wrap(" ".join(text.split()), width, break_long_words=False, break_on_hyphens=False)
+
+
 class _Parser(argparse.ArgumentParser):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"formatter_class": _Formatter, **options})
+
     def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
-        self.exit(os.EX_USAGE, wrapped(f"{self.prog}: {message}", sys.stderr) + "\n")
+        raise _UsageError(message, self.prog, self.format_usage())
+
+    def format_help(self) -> str:
+        examples = EXAMPLES.get(self.prog.removeprefix("parleyd").strip())
+        shown = f"\n{block('examples', examples, _width())}" if examples else ""
+        return super().format_help() + shown
 
 
 if TYPE_CHECKING:
@@ -120,13 +178,35 @@ class _Whole(_Parser):
         formatter.start_section("options")
         formatter.add_arguments([action for action in self._actions if action is not commands])
         formatter.end_section()
-        return f"{formatter.format_help()}\n{EXAMPLES}"
+        return f"{formatter.format_help()}\n{block('examples', EXAMPLES[''], _width())}"
+
+
+def _width() -> int:
+    # argparse leaves two columns free, too.
+    return shutil.get_terminal_size().columns - 2
+
+
+def _first_steps() -> str:
+    width = _width()
+    steps = [step for step in FIRST_STEPS if step[0] in COMMANDS]
+    more = "`parleyd help` lists all commands, and `parleyd help COMMAND` has the options of one."
+    return "\n".join(
+        (*textwrap.wrap(f"parleyd {parleyd.__version__}. {DESCRIPTION}", width), "", block("first steps", steps, width),
+         *textwrap.wrap(more, width))
+    )  # fmt: skip
+
+
+def _failed_in_json(failure: UserError) -> int:
+    """Prints the error for programs, on standard output, where they expect JSON."""
+    facts = {"text": str(failure), "hint": failure.hint, "exit_code": failure.exit_code}
+    print(json_text({"error": facts}), flush=True)
+    return failure.exit_code
 
 
 def _asks_for_help(arguments: list[str]) -> list[str]:
-    """Handles `parleyd` alone and `parleyd help [COMMAND]`, which newcomers type."""
+    """Handles `parleyd help [COMMAND]`, which newcomers type."""
     match [word for word in arguments if word != "--debug"]:
-        case [] | ["help"]:
+        case ["help"]:
             return ["--help"]
         case ["help", *commands]:
             return [*commands, "--help"]

@@ -9,6 +9,7 @@ from functools import partial
 
 from parleyd.cli.commands import SUMMARIES
 from parleyd.cli.daemon import add_options, connected, tell
+from parleyd.cli.terminal import show
 from parleyd.core.errors import UserError
 from parleyd.core.text import printable
 
@@ -20,7 +21,7 @@ ORDERS = {
     "wake": "woken: a session is being opened",
     "sleep": "asleep: the session has ended",
     "mute": "muted: the agent hears nothing",
-    "unmute": "the microphone is heard",
+    "unmute": "unmuted: the agent hears the microphone again",
     "stop": "",
 }
 
@@ -40,7 +41,7 @@ def _run(order: str, args: argparse.Namespace) -> int:
     tell(args, done, ORDERS[order])
     if warning := done.get("warning"):
         # The order is in force; the warning and the exit code tell users who rely on more.
-        print(printable(f"parleyd: {warning}"), file=sys.stderr)
+        show(printable(f"parleyd: {warning}"), sys.stderr)
         return os.EX_IOERR
     return os.EX_OK
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from parleyd.checks.configuration import ConfigError, load_without_agent
-from parleyd.cli.terminal import rows, terminal_width
+from parleyd.cli.terminal import rows, show, terminal_width
 from parleyd.config.agent_section import PromptFile
 from parleyd.config.base import Secret
 from parleyd.config.schema import Config
@@ -120,7 +120,7 @@ def _plan(args: argparse.Namespace) -> int:
     else:
         _print_plan(case, plan)
         if plan.has_work:
-            print("\nNothing was changed. `parleyd platform apply` writes it.")
+            show("\nNothing was changed. `parleyd platform apply` writes it.")
     return os.EX_OK if plan.is_in_step else EX_LEFT
 
 
@@ -181,9 +181,9 @@ def _create(args: argparse.Namespace) -> int:
     if args.json:
         _print_json({"agent": agent_id, "name": args.name, "written_to": str(args.config) if is_written else None})
         return os.EX_OK
-    print(f"The agent {agent_id} was made, and fits this device.")
+    show(f"The agent {agent_id} was made, and fits this device.")
     if is_written:
-        print(f"Its id stands in {args.config} now. Next: parleyd doctor")
+        show(f"Its id stands in {args.config} now. Next: parleyd doctor")
     else:
         print(f"Write into {args.config}:\n\nelevenlabs:\n  agent_id: {agent_id}\n\nThen: parleyd doctor")
     return os.EX_OK
@@ -307,7 +307,7 @@ def _write_id(path: Path, agent_id: str) -> bool:
 
 def _agrees(*, is_json: bool) -> bool:
     if is_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
-        print("parleyd: nothing was written, because nobody could be asked; --yes writes it", file=sys.stderr)
+        show("parleyd: nothing was written, because nobody could be asked; --yes writes it", sys.stderr)
         return False
     try:
         return input("\nWrite this to the agent? [y/N] ").strip().lower() in ("y", "yes")
@@ -321,9 +321,9 @@ def _agrees(*, is_json: bool) -> bool:
 def _print_plan(case: _Case, plan: Plan) -> None:
     branch = f", branch {case.branch}" if case.branch else ""
     if plan.is_in_step:
-        print(f"The agent {case.agent_id}{branch} is in step with the configuration.")
+        show(f"The agent {case.agent_id}{branch} is in step with the configuration.")
     else:
-        print(f"The agent {case.agent_id}{branch}:")
+        show(f"The agent {case.agent_id}{branch}:")
     for change in plan.changes:
         _print_change(change)
     for tool in plan.tools:
@@ -379,9 +379,9 @@ def _shown(value: object) -> str:
 
 def _print_done(done: Done, *, is_folder: bool) -> None:
     where = "written into the folder" if is_folder else "written, and read back as it was written"
-    print(f"\nAll of it was {where}.")
+    show(f"\nAll of it was {where}.")
     if done.waiting:
-        print(
+        show(
             f"Push the folder with `elevenlabs tools push`, then run this again: {', '.join(done.waiting)} can be "
             "attached to the agent only then."
         )

@@ -30,6 +30,7 @@ from parleyd.audio.devices.native_output import keep_stderr_apart
 from parleyd.audio.devices.portaudio_host import host
 from parleyd.checks.configuration import ConfigError, Loaded, load
 from parleyd.cli import in_a_terminal
+from parleyd.cli.terminal import show
 from parleyd.config.changed_keys import Changes
 from parleyd.config.programs import runs_programs
 from parleyd.config.schema import Config
@@ -72,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         to_journal = journal.reads_stderr()
         for prefix, problems in (("<4>", error.warnings), ("<3>", error.problems)):
             for problem in problems:
-                print(f"{prefix if to_journal else ''}parleyd: {problem}", file=sys.stderr)
+                show(f"{prefix if to_journal else ''}parleyd: {problem}", sys.stderr)
         notify.failed(f"the configuration was refused: {error.problems[0]}")
         return os.EX_CONFIG
     config = loaded.config
@@ -81,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     keep_stderr_apart()
     # Prints the stack of each thread at a crash inside PortAudio, and at the watchdog's SIGABRT.
     faulthandler.enable(sys.stderr)
-    running_logs = logs.start(settings)
+    running_logs = logs.start(settings, in_a_terminal.wrap)
     for warning in loaded.warnings:
         log.warning("%s", warning)
     bus = events.Bus()
@@ -99,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
         elif host.oldest_call() is None:
             raise
         else:
-            print(f"parleyd: {failure.with_hint}", file=sys.stderr)
+            show(f"parleyd: {failure.with_hint}", sys.stderr)
     finally:
         running_logs.stop()
     if host.oldest_call() is not None:
@@ -138,7 +139,7 @@ def _serve(loaded: Loaded, args: argparse.Namespace, bus: events.Bus, *, is_read
             )
             service.report_settings(lambda: settings.report)
             threading.excepthook = partial(thread_died, service)
-            reload = Reloader(settings, service, profiles, debug=args.debug)
+            reload = Reloader(settings, service, profiles, debug=args.debug, scenario=config.local.scenario)
             with contextlib.ExitStack() as stack:
                 service.watch(arrived.pulse, profiles.pulse, settings.pulse)
                 commands = Commands(service, lambda: _reload(reload), arrived.stop, profiles, settings)

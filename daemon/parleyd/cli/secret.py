@@ -16,6 +16,7 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from parleyd.cli.terminal import show
 from parleyd.config.secrets import KEY_NAMES, MAX_SECRET_BYTES, SecretError, check_key, clean
 from parleyd.core.errors import UserError
 from parleyd.host.directories import SYSTEM_CONFIG, user_config_directory
@@ -157,12 +158,12 @@ def _write(path: Path, content: bytes, mode: int) -> None:
 
 def _print(stored: Stored) -> None:
     how = "encrypted for" if stored.encrypted else "not encrypted, readable by"
-    print(f"stored in {stored.path}, {how} {stored.readers}")
+    show(f"stored in {stored.path}, {how} {stored.readers}")
     key = f"{stored.name}.api_key" if stored.name in KEY_NAMES else "where the key belongs"
-    print(f"in the configuration, {key}: {stored.config}")
+    show(f"in the configuration, {key}: {stored.config}")
     if stored.encrypted and stored.name not in KEY_NAMES:
-        print(f"and let the service have it: systemctl edit parleyd, [Service], LoadCredentialEncrypted={stored.name}")
+        show(f"and let the service have it: systemctl edit parleyd, [Service], LoadCredentialEncrypted={stored.name}")
     if os.geteuid() == 0:
-        print("then: systemctl restart parleyd")
+        show("then: systemctl restart parleyd")
     else:
-        print("then: systemctl --user restart parleyd (for the system service, store it with sudo)")
+        show("then: systemctl --user restart parleyd (for the system service, store it with sudo)")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import shutil
+import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -13,9 +15,19 @@ from typing import Any, NamedTuple
 from parleyd.audio.gate.why_held_back import in_words
 from parleyd.cli.daemon import add_options, connected
 from parleyd.cli.terminal import has_colour, rows, terminal_width
+from parleyd.control.client import Client, RefusedError
 from parleyd.core.text import json_text, one_line, question
 
+# How often the page is printed again: into a pipe, and on a terminal, where it has a level meter.
 WATCH_S = 1.0
+METER_S = 0.2
+# xterm's alternate screen, and the cursor.
+_OTHER_SCREEN, _FIRST_SCREEN = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
+_LOWEST_DBFS = -90.0
+# A shorter sound that waits for the speaker is rounded to nothing.
+_LEAST_QUEUED_MS = 50
+# Longer words of the conversation are cut; `parleyd transcript` and `parleyd events` have all of them.
+_MOST_WORDS_CHARS = 150
 _NAME_WIDTH = 12
 # ECMA-48 (ANSI): SGR colours.
 _YELLOW = "33"
@@ -25,32 +37,92 @@ _HEALTH_COLOURS = {"well": "32", "starting": "36", "trouble": _YELLOW, "sick": "
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "status",
-        description="Shows how the running daemon is doing. Exit code 0 if it is well, 1 if something is wrong with "
-        "it, or if it is still starting, 69 if it does not run.",
+        description="Shows how the running daemon is doing, and what was said last. Exit code 0 if it is well, 1 if "
+        "something is wrong with it, or if it is still starting, 69 if it does not run.",
     )
-    parser.add_argument("--watch", action="store_true", help="print the page again every second, until Ctrl-C")
+    parser.add_argument("--watch", action="store_true", help="renew the page until Ctrl-C, with a level meter")
     parser.add_argument("--all", action="store_true", help="show also the gate, delays, hooks and the process")
     add_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    watching = args.watch and not args.json and sys.stdout.isatty()
+    if args.watch and not args.json and sys.stdout.isatty():
+        return _watch(args)
     with connected(args) as client:
         while True:
-            status = client.ask("status")
+            status = client.ask("status") if args.json else _asked(client)
             if args.json:
                 text = json_text(status)
             else:
-                text = "\n".join(shown(page(status, everything=args.all), width=terminal_width(), colour=has_colour()))
-            if watching:
+                lines = shown(page(status, everything=args.all), width=terminal_width(), colour=has_colour())
+                text = "\n".join((*lines, *_start_trouble(status, args)))
+            print(text, flush=True)
+            if not args.watch:
+                return _code(status)
+            time.sleep(WATCH_S)
+
+
+def _watch(args: argparse.Namespace) -> int:
+    """Shows the page on the terminal's other screen until Ctrl-C; what was on the terminal comes back then."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with connected(args) as client:
+        print(_OTHER_SCREEN, end="")
+        try:
+            while True:
+                status = _asked(client)
+                lines = (*_meter(status), *page(status, everything=args.all))
+                height = shutil.get_terminal_size().lines
+                text = list(shown(lines, width=terminal_width(), colour=has_colour()))[: height - 1]
                 # Each line clears the rest of its row, and the end clears the rows below: clearing the whole screen
                 # would flicker.
-                text = "\x1b[H" + text.replace("\n", "\x1b[K\n") + "\x1b[K\n\x1b[J"
-            print(text, end="" if watching else "\n", flush=True)
-            if not args.watch:
-                return os.EX_OK if status["health"] == "well" else 1
-            time.sleep(WATCH_S)
+                print("\x1b[H" + "".join(f"{line}\x1b[K\n" for line in text) + "\x1b[J", end="", flush=True)
+                time.sleep(METER_S)
+        finally:
+            print(_FIRST_SCREEN, end="", flush=True)
+
+
+def _asked(client: Client) -> dict[str, Any]:
+    try:
+        return client.ask("status", words=True)
+    except RefusedError as error:
+        if error.kind != "bad_request":
+            raise
+        # A daemon of another version knows no words.
+        return client.ask("status")
+
+
+def _code(status: dict[str, Any]) -> int:
+    return os.EX_OK if status["health"] == "well" else 1
+
+
+def _start_trouble(status: dict[str, Any], args: argparse.Namespace) -> Iterator[str]:
+    """While the daemon starts: whether it has failed before, which systemd knows."""
+    if status["health"] != "starting" or args.socket is not None:
+        return
+    # Imported here, because only a daemon that starts has anything to tell.
+    from parleyd.doctor.service import known_units, why_not_running
+
+    told = why_not_running(known_units(), is_up=True)
+    if told is not None:
+        yield from shown([Row("service", told[0], _YELLOW, told[1])], width=terminal_width(), colour=has_colour())
+
+
+def _meter(status: dict[str, Any]) -> Iterator[Row]:
+    """The microphone's level as a bar; `|` is the noise floor of the room."""
+    microphone = status["microphone"]
+    if microphone is None or not microphone["present"]:
+        return
+    cells = terminal_width() or 80
+    cells = max(10, min(50, cells - _NAME_WIDTH - 14))
+
+    def place(dbfs: float) -> int:
+        return round(min(max(0.0, 1 - dbfs / _LOWEST_DBFS), 1.0) * (cells - 1))
+
+    bar = ["#"] * place(microphone["level_dbfs"]) + ["."] * cells
+    bar[place(microphone["floor_dbfs"])] = "|"
+    speaks = microphone["somebody_speaks"]
+    yield Row("level", f"{''.join(bar[:cells])} {microphone['level_dbfs']:4.0f} dBFS", "32" if speaks else "")
 
 
 class Row(NamedTuple):
@@ -72,12 +144,14 @@ def page(status: dict[str, Any], *, everything: bool = False) -> Iterator[Row]:
     yield Row(None, f"parleyd {status['version']}: {state}", _HEALTH_COLOURS.get(status["health"], ""))
     yield from _health(status)
     usage = status["usage"]
+    if status["speaker"] is not None and not status["speaker"]["volume"]:
+        yield Row("volume", "0%: nothing can be heard", _YELLOW, "parleyd volume 50")
     if status["microphone"] is not None and status["microphone"]["muted"]:
         # A daemon of another version may not know.
         lasts = "until a restart" if not status["microphone"].get("mute_lasts", True) else "also after a restart"
         yield Row("muted", f"the microphone hears nothing, {lasts}", _YELLOW, "parleyd unmute")
     if usage["refused"]:
-        yield Row("no session", usage["refused"], _YELLOW)
+        yield Row("no session", usage["refused"], _YELLOW, "parleyd wake --anyway opens one all the same")
     for wanted in status["approvals"]:
         yield _approval(wanted, "may it call")
     # A daemon of another version may not know.
@@ -86,6 +160,7 @@ def page(status: dict[str, Any], *, everything: bool = False) -> Iterator[Row]:
     metrics = status["metrics"]
     for name, text in (
         ("profile", status["profile"]),
+        *_words(status.get("words") or {}),
         ("up", f"{_length(status['uptime_s'])}, since {time.strftime('%F %T', time.localtime(status['started_s']))}"),
         ("agent", f"{status['provider']}" + (f", {c}" if (c := status["conversation_id"]) else "")),
         ("wake", status["wake_mode"]),
@@ -112,6 +187,25 @@ def shown(lines: Iterable[Row], *, width: int | None, colour: bool) -> Iterator[
         for row in made:
             row = row.rstrip()
             yield f"\033[{line.colour}m{row}\033[0m" if colour and line.colour else row
+
+
+def _words(words: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    if said := words.get("heard"):
+        yield ("typed" if said["typed"] else "heard"), f"{_quoted(said['text'])}, {_ago(said['ago_s'])}"
+    if said := words.get("answered"):
+        cut = " (interrupted)" if said["interrupted"] else ""
+        yield "answered", f"{_quoted(said['text'])}{cut}, {_ago(said['ago_s'])}"
+
+
+def _quoted(text: str) -> str:
+    if len(text) > _MOST_WORDS_CHARS:
+        text = text[:_MOST_WORDS_CHARS].rpartition(" ")[0] + "…"
+    return f"“{text}”"
+
+
+def _ago(seconds: float) -> str:
+    # The first of the two units is exact enough, and does not change all the time.
+    return "just now" if seconds < 2 else f"{' '.join(_length(seconds).split()[:2])} ago"
 
 
 def _devices(status: dict[str, Any], *, everything: bool) -> Iterator[tuple[str, str]]:
@@ -217,9 +311,8 @@ def _held_back(it: dict[str, Any]) -> str:
 
 
 def _speaker(it: dict[str, Any], *, everything: bool) -> str:
-    volume = f"volume {it['volume']:.0%}" + (": nothing can be heard" if not it["volume"] else "")
-    words = [it["name"] if it["present"] else f"{it['name']} (gone)", volume]
-    if it["queued_ms"]:
+    words = [it["name"] if it["present"] else f"{it['name']} (gone)", f"volume {it['volume']:.0%}"]
+    if it["queued_ms"] >= _LEAST_QUEUED_MS:
         words.append(f"{it['queued_ms'] / 1000:.1f} s waiting")
     if it.get("dropped_ms"):
         words.append(f"{it['dropped_ms'] / 1000:.0f} s of answers dropped")

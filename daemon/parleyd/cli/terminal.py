@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -78,3 +79,22 @@ def wrapped(text: str, stream: TextIO, *, indent: str = "  ") -> str:
         width - 1, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
     )
     return "\n".join("\n".join(wrap.wrap(line) or [""]) for line in text.split("\n"))
+
+
+@contextlib.contextmanager
+def working(what: str, stream: TextIO) -> Iterator[None]:
+    """Shows on a terminal what takes a while, and removes it again."""
+    moves = stream.isatty()
+    if moves:
+        print(what, end="", file=stream, flush=True)
+    try:
+        yield
+    finally:
+        if moves:
+            print("\r\x1b[K", end="", file=stream, flush=True)
+
+
+def show(text: str, stream: TextIO | None = None, *, indent: str = "  ") -> None:
+    """Prints the text, wrapped as by wrapped(). stream: standard output, if none is named."""
+    stream = stream or sys.stdout
+    print(wrapped(text, stream, indent=indent), file=stream, flush=True)

@@ -13,6 +13,7 @@ from parleyd.app.agents import provider_of
 from parleyd.app.out_of_reach import apart_for
 from parleyd.checks.configuration import ConfigError, load
 from parleyd.cli.daemon import connected
+from parleyd.cli.terminal import show, terminal_width
 from parleyd.config.schema import Config
 from parleyd.core import events
 from parleyd.core.errors import UserError
@@ -29,6 +30,8 @@ from parleyd.tools.toolbox import Tool
 _WITHOUT_DAEMON = "get_time"
 # How much longer to wait than the tool's own deadline.
 _STOP_MARGIN_S = 5.0
+# A narrower text stands below the names.
+_LEAST_BESIDE = 30
 _WRITE = 'write \'{"name": "value"}\''
 
 
@@ -73,15 +76,18 @@ def _list(args: argparse.Namespace) -> int:
         print(json.dumps([form(spec(tool)) for tool in tools.values()], indent=2, ensure_ascii=False))
         return os.EX_OK
     if not tools:
-        print("The agent may do nothing here; docs/tools.md tells how that changes.")
+        show("The agent may do nothing here; docs/tools.md tells how that changes.")
         return os.EX_OK
     width = max(len(tool.name) for tool in tools.values())
     for tool in tools.values():
-        print(f"{tool.name:{width}}  {tool.kind:8}  {_signature(tool)}")
-        print(f"{'':{width}}  {'':8}  {tool.description}")
+        lead = f"{tool.name:{width}}  {tool.kind:8}  "
+        columns = terminal_width()
+        indent = " " * (len(lead) if columns is None or columns - len(lead) >= _LEAST_BESIDE else 4)
+        show(f"{lead}{_signature(tool)}", indent=indent)
+        show(f"{indent}{tool.description}", indent=indent)
     if any(tool.kind in ("command", "python") for tool in tools.values()):
-        print(f"\nHere programs run {apart.ways().in_words()}.")
-    print(f"\n{provider_of(config).about_tools}")
+        show(f"\nHere programs run {apart.ways().in_words()}.")
+    show(f"\n{provider_of(config).about_tools}")
     return os.EX_OK
 
 
@@ -111,10 +117,10 @@ def _run(args: argparse.Namespace) -> int:
             # Also after Ctrl-C: no tool keeps running.
             tools.close()
         text, fault = result.text, None if result.fault is None else result.fault.value
-    print(printable(text), file=sys.stdout if fault is None else sys.stderr)
+    show(printable(text), sys.stdout if fault is None else sys.stderr)
     if fault is None:
         return os.EX_OK
-    print(f"parleyd: for the agent this is an error ({fault})", file=sys.stderr)
+    show(f"parleyd: for the agent this is an error ({fault})", sys.stderr)
     return 1
 
 

@@ -20,7 +20,7 @@ from parleyd.audio.gate.gate import Gate
 from parleyd.audio.gate.vad import Detector, detector
 from parleyd.audio.pcm import BYTES_PER_SAMPLE, FRAME_MS
 from parleyd.checks.configuration import ConfigError, load
-from parleyd.cli.terminal import wrapped
+from parleyd.cli.terminal import show, working
 from parleyd.config.schema import Config
 from parleyd.config.schema import Gate as GateSection
 from parleyd.core.errors import UserError
@@ -86,7 +86,7 @@ def _config(path: Path | None) -> Config | None:
         return load(path or config_path()).config
     except ConfigError as error:
         for problem in (*error.warnings, *error.problems):
-            print(f"parleyd: {problem}", file=sys.stderr)
+            show(f"parleyd: {problem}", sys.stderr)
         return None
 
 
@@ -96,10 +96,11 @@ def _gate(args: argparse.Namespace, config: Config) -> int:
     pcm, rate_hz, source, loudness = _sound(args, config)
     if len(pcm) < BYTES_PER_SAMPLE * rate_hz * FRAME_MS // 1000:
         raise UserError(f"{source}: there is no sound in it", "record at least some seconds", os.EX_DATAERR)
-    heard = rehearse(pcm, rate_hz, hears, Gate(gate.pre_roll_ms, gate.hangover_ms))
-    facts = facts_of(heard)
+    with working("listening to it as the gate does …", sys.stderr):
+        heard = rehearse(pcm, rate_hz, hears, Gate(gate.pre_roll_ms, gate.hangover_ms))
+        facts = facts_of(heard)
+        trials = _trials(pcm, rate_hz, gate) if args.noise and facts.openings else []
     settings = Settings(gate.vad, gate.aggressiveness, gate.pre_roll_ms, gate.hangover_ms)
-    trials = _trials(pcm, rate_hz, gate) if args.noise and facts.openings else []
     advice = advise(
         facts,
         settings,
@@ -109,7 +110,8 @@ def _gate(args: argparse.Namespace, config: Config) -> int:
         channels_cancel=facts.dead_share > DEAD_SHARE and _channels_cancel(args, config),
     )
     if args.out is not None or not args.json:
-        _draw(args, heard, advice, f"{source}, {heard.seconds:.1f} s")
+        # The name of a recording is enough; a device has no folder.
+        _draw(args, heard, advice, f"{args.wav.name if args.wav else source}, {heard.seconds:.1f} s")
     if args.json:
         told = {"source": source, "gain_db": loudness.gain_db, "facts": asdict(facts)}
         print(json.dumps(told | {"advice": [asdict(each) for each in advice]}))
@@ -121,7 +123,7 @@ def _gate(args: argparse.Namespace, config: Config) -> int:
         f"{source}, {facts.seconds:.1f} s{gain}: peak {facts.peak_dbfs:.0f} dBFS, noise floor {facts.floor_dbfs:.0f} "
         f"dBFS, speech {speech}; {utterances}, {facts.sent_share * facts.seconds:.1f} s sent"
     )
-    print(wrapped(one_line(line), sys.stdout))
+    show(one_line(line))
     _say(advice)
     return os.EX_OK
 
@@ -148,17 +150,18 @@ def _draw(args: argparse.Namespace, heard: Rehearsal, advice: list[Advice], titl
     """Draws the picture. Without --out a failure is not an error, because the advice is printed."""
     path = args.out or _PICTURE
     try:
-        picture.draw(path, heard, advice, title)
+        with working("drawing the picture …", sys.stderr):
+            picture.draw(path, heard, advice, title)
     except ImportError as error:
         text, hint, code = f"the picture cannot be drawn: {error}", python_env.install("matplotlib"), os.EX_UNAVAILABLE
     except (OSError, ValueError) as error:
         text, hint, code = f"{path}: {error}", "choose another place, or a name ending in .png", os.EX_CANTCREAT
     else:
-        print(f"the picture is {path}", file=sys.stderr)
+        show(f"the picture is {path}", sys.stderr)
         return
     if args.out is not None:
         raise UserError(text, hint, code)
-    print(f"parleyd: {text}; {hint}", file=sys.stderr)
+    show(f"parleyd: {text}; {hint}", sys.stderr)
 
 
 def _sound(args: argparse.Namespace, config: Config) -> tuple[bytes, int, str, Loudness]:
@@ -222,6 +225,6 @@ def _echo(args: argparse.Namespace, config: Config) -> int:
 
 def _say(advice: list[Advice]) -> None:
     for each in advice:
-        print(wrapped(one_line(f"{_MARKS[each.kind]} {each.text}"), sys.stdout))
+        show(one_line(f"{_MARKS[each.kind]} {each.text}"))
         if each.key is not None and each.value is not None:
             print(f"    {each.key}: {each.value}")

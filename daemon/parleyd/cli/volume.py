@@ -35,7 +35,8 @@ def run(args: argparse.Namespace) -> int:
         wanted = {"by": step if args.level == "up" else -step}
     with connected(args) as client:
         result = client.ask("volume", **wanted)
-        tell(args, result, f"{result['volume']:.0%}" + (": nothing can be heard" if not result["volume"] else ""))
+        nothing = "" if result["volume"] else ": nothing can be heard"
+        tell(args, result, f"volume {result['volume']:.0%}{nothing}")
     return os.EX_OK
 
 

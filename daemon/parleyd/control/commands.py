@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, assert_never
 
 from parleyd.agents.provider import UploadError
@@ -18,6 +19,7 @@ from parleyd.core.text import name_text
 from parleyd.profiles.profiles import ApplyError, Profiles, UnknownProfileError
 from parleyd.tools.asking import Answerer
 from parleyd.tools.built_in import BUILT_IN
+from parleyd.transcript.reading import Page, next_page
 from parleyd.usage.allowance import Refusal
 
 # The time limit for one of parleyd's own tools. The first call of a daemon loads the checker of parameters, which takes
@@ -51,8 +53,8 @@ class Commands:
         """descriptor: the open file that came with the request; the callee closes it. caller: has the role for it."""
         service = self._service
         match request:
-            case messages.Status():
-                return service.status()
+            case messages.Status(words=words):
+                return service.status(words=words)
             case messages.Wake(anyway=anyway):
                 _allowed(service.wake(anyway=anyway))
             case messages.Sleep():
@@ -88,6 +90,8 @@ class Commands:
                 return self._settings.listing(schema=schema)
             case messages.PutConfig() | messages.KeepConfig() | messages.UndoConfig():
                 return self._change_settings(request)
+            case messages.Transcript(since=since, after=after):
+                return self._transcript(since, after)
             case messages.Stop():
                 self._stop()
             case messages.Events():
@@ -155,6 +159,19 @@ class Commands:
         except SettingsError as error:
             raise RequestError(error.kind, str(error), error.hint) from error
 
+    def _transcript(self, since: datetime | None, after: str | None) -> Page:
+        directory = self._service.transcript_directory
+        if directory is None:
+            hint = "set transcript.enabled to true in the configuration, and restart the daemon"
+            raise RequestError("no_transcript", "the transcript is switched off", hint)
+        try:
+            return next_page(directory, since, after)
+        except ValueError as error:
+            raise RequestError("bad_request", str(error), "see docs/control.md") from error
+        except OSError as error:
+            text = f"the transcript cannot be read: {error.strerror}"
+            raise RequestError("unavailable", text, f"see {directory}") from error
+
     def _approve(self, approval: str | None, caller: Caller, *, allow: bool) -> dict[str, str]:
         tools = self._service.tools
         waiting = [(one.approval, one.name) for one in tools.waiting_approvals]
@@ -184,9 +201,9 @@ class Commands:
 def takes_time(request: AnyRequest) -> bool:
     """Returns whether the request may wait for a mixer, a file or a tool."""
     match request:
-        case messages.Volume() | messages.RunTool() | messages.Reload() | messages.ShowConfig():
+        case messages.Volume() | messages.RunTool() | messages.Reload() | messages.Transcript():
             return True
-        case messages.PutConfig() | messages.KeepConfig() | messages.UndoConfig():
+        case messages.ShowConfig() | messages.PutConfig() | messages.KeepConfig() | messages.UndoConfig():
             return True
         case messages.Profile(name=name):
             return name is not None

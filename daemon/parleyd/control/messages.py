@@ -6,6 +6,7 @@ One JSON object per line, UTF-8. A client sends requests, each answered in order
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any, Literal, get_args
 
 import msgspec
@@ -34,7 +35,9 @@ class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
 
 
 class Status(Request, frozen=True, tag="status"):
-    """Answer: the whole status, see parleyd.app.status."""
+    """Answer: the whole status, see parleyd.app.status. words: with the last sentences of the person and the agent."""
+
+    words: bool = False
 
 
 class Events(Request, frozen=True, tag="events"):
@@ -168,6 +171,14 @@ class UndoConfig(Request, frozen=True, tag="undo_config"):
     to: Annotated[int, Meta(ge=0, le=2**53)] | None = None
 
 
+class Transcript(Request, frozen=True, tag="transcript"):
+    """Answer: {lines, after, more}: the next lines of the transcript's files, each a text with a JSON object; refused
+    if none is written. since: leaves out older lines. after: the place at which the earlier answer ended."""
+
+    since: Annotated[datetime, Meta(tz=True)] | None = None
+    after: Annotated[str, Meta(max_length=100)] | None = None
+
+
 class Stop(Request, frozen=True, tag="stop"):
     """Answer: {}. Ends the daemon; systemd may start it again."""
 
@@ -195,6 +206,7 @@ AnyRequest = (
     | PutConfig
     | KeepConfig
     | UndoConfig
+    | Transcript
     | Stop
 )
 

@@ -40,6 +40,7 @@ class Need:
 NEEDS: Mapping[type[Request], Need] = {
     messages.Status: Need("read"),
     messages.Events: Need("read"),
+    messages.Transcript: Need("read"),
     messages.Mute: Need(None),
     messages.Wake: Need("operate"),
     messages.Sleep: Need("operate"),

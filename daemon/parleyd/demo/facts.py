@@ -77,7 +77,7 @@ def gather(happened: Sequence[Event], speaker: Recording | None, counters: Uplin
         answers=len(of(happened, events.AnswerStarted)),
         sessions=len(opened),
         wake_to_live_ms=opened[0].handshake_ms if opened else None,
-        speech_end_to_answer_ms=_median(_answer_delays_ms(happened)),
+        speech_end_to_answer_ms=_median([round((to_s - from_s) * 1000) for from_s, to_s in answer_delays(happened)]),
         interruptions=len(barged),
         silent_after_ms=_median([ms for e in barged if (ms := _residual_ms(e, happened, speaker)) is not None]),
         lines_lost=len(lost),
@@ -132,15 +132,15 @@ def _first_after(candidates: Sequence[E], at_s: float) -> E | None:
     return next((event for event in candidates if event.at_s >= at_s), None)
 
 
-def _answer_delays_ms(happened: Sequence[Event]) -> list[int]:
-    """The times from the end of a question to the first sound of its answer."""
-    delays: list[int] = []
+def answer_delays(happened: Sequence[Event]) -> list[tuple[float, float]]:
+    """The end of each question, and the first sound of its answer."""
+    delays: list[tuple[float, float]] = []
     ended_s: float | None = None
     for event in sorted(happened, key=lambda e: e.at_s):
         if isinstance(event, events.TalkStopped):
             ended_s = event.at_s
         elif isinstance(event, events.AnswerStarted) and ended_s is not None:
-            delays.append(round((event.at_s - ended_s) * 1000))
+            delays.append((ended_s, event.at_s))
             ended_s = None
     return delays
 

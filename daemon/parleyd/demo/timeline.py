@@ -89,7 +89,9 @@ class Timeline:
                 self._lost_s = event.at_s
                 self._reason = ending.reason
                 label = "agent left" if ending.kind.value == "agent" else "line lost"
-                self._line(event, "line", label, ending.reason)
+                # The usual reason says the same as the label.
+                reason = "the connection is opened again" if ending.reason == "the line was lost" else ending.reason
+                self._line(event, "line", label, reason)
             case events.Heard(final=True):
                 self._line(event, "person", "understood", f"“{event.text}”")
             case events.AnswerText(corrected=False):

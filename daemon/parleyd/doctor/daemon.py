@@ -35,8 +35,8 @@ def judge_status(status: Mapping[str, Any], log: str) -> Iterator[Finding]:
     where its log is."""
     health = status.get("health")
     text = f"{status.get('state', 'in an unknown state')}, {health or 'of unknown health'}"
-    findings = [each for each in status.get("findings") or () if isinstance(each, dict)]
-    said = "; ".join(f"{each.get('part')}: {each.get('text')}" for each in findings)
+    troubles = [each for each in status.get("troubles") or () if isinstance(each, dict)]
+    said = "; ".join(f"{each.get('part')}: {each.get('text')}" for each in troubles)
     text = f"{text}: {said}" if said else text
     if health == "well":
         yield good(text)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from parleyd.core.findings import Finding, Severity, exit_code, worst
@@ -12,7 +13,9 @@ from parleyd.doctor.run import Outcome
 
 _NAME_WIDTH = 20
 _MARK_WIDTH = 4
-_INDENT = " " * (_MARK_WIDTH + 2 + _NAME_WIDTH + 1)
+_INDENT = _MARK_WIDTH + 2 + _NAME_WIDTH + 1
+# On a narrower terminal the text stands below the name.
+_BESIDE_COLUMNS = 64
 # ECMA-48 (ANSI): SGR colours.
 _COLOURS = {
     Severity.GOOD: "32",
@@ -34,6 +37,7 @@ class Page:
         self._write = write
         self._width = width
         self._colour = colour
+        self._indent = _INDENT if width is None or width >= _BESIDE_COLUMNS else _MARK_WIDTH + 2
         self._waiting: list[Outcome] = []
         # Hints that were already printed, with the check's name.
         self._told: dict[str, str] = {}
@@ -56,22 +60,21 @@ class Page:
             _count(counts[Severity.SKIPPED], "skipped", "skipped"),
         ]
         self._write("")
-        self._write(", ".join(word for word in words if word) or "nothing is wrong")
-        first = next(
-            (
-                (outcome.name, finding)
-                for outcome in outcomes
-                for finding in outcome.findings
-                if finding.severity is Severity.ERROR and finding.hint
-            ),
-            None,
-        )
-        if first is not None:
-            # The first finding is repeated at the end, because it may have scrolled away.
-            name, finding = first
-            for line in self._wrapped(f"first: {name}: {finding.text}", "", indented=False):
-                self._write(line)
-            for line in self._wrapped(finding.hint, "-> ", indented=False):
+        for line in self._wrapped(", ".join(word for word in words if word) or "nothing is wrong", "", 0):
+            self._write(line)
+        self._failures(outcomes)
+
+    def _failures(self, outcomes: Sequence[Outcome]) -> None:
+        """The failures stand at the end again, because they may have scrolled away: each hint once, and the first thing
+        to do last."""
+        found = list(to_fix(outcomes))
+        if found:
+            self._write("")
+            self._write("to fix, the first thing last:" if len(found) > 1 else "to fix:")
+        for one in reversed(found):
+            also = f" (also: {', '.join(one.others)})" if one.others else ""
+            lines = self._wrapped(f"{one.name}: {one.text}{also}", "  ", 0)
+            for line in (*lines, *(self._wrapped(one.hint, "  -> ", 0) if one.hint else ())):
                 self._write(line)
 
     def _flush(self) -> None:
@@ -88,26 +91,58 @@ class Page:
             mark = f"{finding.severity.value:<{_MARK_WIDTH}}"
             if self._colour:
                 mark = f"\033[{_COLOURS[finding.severity]}m{mark}\033[0m"
-            first, *more = self._wrapped(finding.text, "")
-            self._write(f"{mark}  {name if number == 0 else '':<{_NAME_WIDTH}} {first}".rstrip())
-            for line in more:
-                self._write(_INDENT + line)
+            lines = self._wrapped(finding.text, "", self._indent)
+            if self._indent < _INDENT:
+                # On a narrow terminal the text stands below the name.
+                self._write(f"{mark}  {name if number == 0 else ''}".rstrip())
+            else:
+                self._write(f"{mark}  {name if number == 0 else '':<{_NAME_WIDTH}} {lines.pop(0)}".rstrip())
             # Consecutive findings with the same hint have it below the last one.
             is_next_the_same = findings[number + 1 : number + 2] and findings[number + 1].hint == finding.hint
-            if not finding.hint or is_next_the_same:
-                continue
-            # The same trouble may appear in several checks.
-            told = self._told.setdefault(finding.hint, name)
-            for line in self._wrapped(finding.hint if told == name else f"as above: {told}", "-> "):
-                self._write(_INDENT + line)
+            if finding.hint and not is_next_the_same:
+                # The same trouble may appear in several checks.
+                told = self._told.setdefault(finding.hint, name)
+                hint = finding.hint if told == name else f"as above: {told}"
+                lines += self._wrapped(hint, "-> ", self._indent)
+            for line in lines:
+                self._write(" " * self._indent + line)
 
-    def _wrapped(self, text: str, lead: str, *, indented: bool = True) -> list[str]:
-        indent = len(_INDENT) if indented else 0
-        room = 10_000_000 if self._width is None else max(40, self._width - indent)
+    def _wrapped(self, text: str, lead: str, indent: int) -> list[str]:
+        """The lines without the indent that they will have."""
+        room = 10_000_000 if self._width is None else max(20, self._width - 1 - indent)
         wrap = textwrap.TextWrapper(
             room, initial_indent=lead, subsequent_indent=" " * len(lead), break_long_words=False, break_on_hyphens=False
         )
         return wrap.wrap(text) or [""]
+
+
+@dataclass(frozen=True)
+class Fix:
+    """name: of the check. others: the checks that failed for the same reason."""
+
+    name: str
+    text: str
+    hint: str
+    others: tuple[str, ...]
+
+
+def to_fix(outcomes: Sequence[Outcome]) -> Iterator[Fix]:
+    """The failures with their hints, each hint once, in the order in which to work on them."""
+    failing = [outcome for outcome in outcomes if outcome.severity in (Severity.ERROR, Severity.FAILED)]
+    causes = {outcome.explains: outcome for outcome in failing if outcome.explains}
+    by_hint: dict[str, list[tuple[str, str]]] = {}
+    for outcome in failing:
+        if outcome.explains and outcome.explains in {each.name for each in failing}:
+            continue
+        # A failure that another check explains stands there, and its own hint would only lead astray.
+        cause = causes.get(outcome.name)
+        for each in (outcome,) if cause is None else (cause, outcome):
+            for finding in each.findings:
+                if finding.severity in (Severity.ERROR, Severity.FAILED):
+                    hint = finding.hint if cause is None else cause.findings[0].hint
+                    by_hint.setdefault(hint, []).append((each.name, finding.text))
+    for hint, ((name, text), *more) in by_hint.items():
+        yield Fix(name, text, hint, tuple(dict.fromkeys(each for each, _ in more if each != name)))
 
 
 def _reason(outcome: Outcome) -> str | None:

@@ -17,22 +17,26 @@ Probe = Callable[[Examination], Iterable[Finding]]
 
 @dataclass(frozen=True)
 class Check:
-    """needs: names of checks that must succeed before this one. deadline_s: after this time the check is given up."""
+    """needs: names of checks that must succeed before this one. deadline_s: after this time the check is given up.
+    explains: an earlier check; if both fail, this one has found the cause."""
 
     name: str
     probe: Probe
     needs: tuple[str, ...] = ()
     deadline_s: float = 5.0
+    explains: str = ""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """findings: at least one. is_blocked: the check was skipped because a check that it needs has failed."""
+    """findings: at least one. is_blocked: the check was skipped because a check that it needs has failed. explains: as
+    of the check."""
 
     name: str
     findings: tuple[Finding, ...]
     seconds: float = 0.0
     is_blocked: bool = False
+    explains: str = ""
 
     @property
     def severity(self) -> Severity:
@@ -79,7 +83,8 @@ def _make(check: Check, examination: Examination) -> Outcome:
         found = [*found, late]
     elif faults:
         found = [*found, _fault(faults[0])]
-    return Outcome(check.name, tuple(found) or (good("nothing found"),), time.monotonic() - began_s)
+    findings = tuple(found) or (good("nothing found"),)
+    return Outcome(check.name, findings, time.monotonic() - began_s, explains=check.explains)
 
 
 def _fault(fault: Exception) -> Finding:

@@ -104,18 +104,25 @@ def known_units() -> list[Unit]:
     return [unit for is_of_user in (False, True) if (unit := _ask(is_of_user)) is not None]
 
 
-def why_not_running(units: Sequence[Unit]) -> tuple[str, str] | None:
-    """The reason why an installed unit does not run, and the hint; None if no unit has failed or is being started."""
+def why_not_running(units: Sequence[Unit], *, is_up: bool = False) -> tuple[str, str] | None:
+    """The reason why an installed unit does not run, and the hint; None if no unit has failed or is being started.
+    is_up: the daemon answers that it is starting, so only earlier failures are worth telling."""
     for unit in units:
         whose, log = _whose(unit), log_command(unit)
         restarts = _number(unit.get("NRestarts"))
         times = f" {restarts + 1} times" if restarts else ""
         state = unit.get("ActiveState")
         if state == "activating" and unit.get("SubState") != "auto-restart" and not restarts:
+            if is_up:
+                continue
             return f"{whose} is starting", f"try again in a moment; {log}"
         if state == "failed" or state == "activating":
             # The text comes from the last try, until the next one begins; a daemon that was killed has left none.
             said = unit.get("StatusText")
+            if state == "activating" and unit.get("SubState") != "auto-restart" and not said.startswith(FAILED):
+                # The next try has begun, and with it systemd has forgotten how the last one ended.
+                tries = "1 try" if restarts == 1 else f"{restarts} tries"
+                return f"{whose} starts again, after {tries} that failed", f"`parleyd doctor` finds out more; {log}"
             reason = said.removeprefix(FAILED) if said.startswith(FAILED) else _last_end(unit)
             again = ", and is tried again" if state == "activating" else ""
             return f"{whose} has failed{times}{again}: {reason}", f"`parleyd doctor` finds out more; {log}"

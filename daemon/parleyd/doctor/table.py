@@ -33,7 +33,7 @@ CHECKS = (
     Check("device holders", or_defaults(sound_access.holders), deadline_s=10.0),
     Check("sound devices", or_defaults(sound.devices), deadline_s=30.0),
     # After the devices, because device files are not needed if a sound server provides the devices.
-    Check("device files", or_defaults(sound_access.permissions)),
+    Check("device files", or_defaults(sound_access.permissions), explains="sound devices"),
     Check("microphone level", or_defaults(sound.level), needs=("sound devices",), deadline_s=30.0),
     Check("clock", clock.clock, deadline_s=10.0),
     Check("proxy", network.proxy, needs=("configuration",), deadline_s=10.0),

@@ -204,7 +204,7 @@ _KNOWN: tuple[tuple[str, _Answerer], ...] = (
     (r"\bwhat did i (just )?say\b", _before),
     (r"\brepeat that\b|\bsay that again\b", _again),
     (r"\b(who are you|your name)\b", _fixed("I am the embedded agent of parleyd.")),
-    (r"\bwhat can you do\b", _fixed("Ask me for the time, the date, or a story. I can also count, and switch lights.")),
+    (r"\bwhat can you do\b", _fixed("Ask me for the time, the date, or a story. I can also count.")),
     (r"\bhow are you\b", _fixed("I am fine, thank you.")),
     (r"\b(good ?bye|bye bye|see you later)\b", _fixed("Goodbye. It was nice to talk to you.", end_call=True)),
     (r"\bthank(s| you)\b", _fixed("You are welcome.")),

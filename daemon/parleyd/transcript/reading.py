@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable, Iterator
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -15,6 +15,9 @@ from parleyd.host.files import open_regular
 from parleyd.transcript.files import listed, name_key
 
 POLL_S = 0.3
+# The most that is read from the files for one answer of the control socket. A line is a string in the answer, in which
+# each quote needs a byte more.
+PAGE_BYTES = 128 * 1024
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -36,7 +39,7 @@ def entries(directory: Path, since: datetime | None) -> Iterator[tuple[str, Entr
         if since is not None and (key := name_key(path.name)) and key[0] < since.date() - timedelta(days=1):
             continue
         with os.fdopen(open_regular(path), encoding="utf-8", errors="replace") as file:
-            yield from _good(file, since)
+            yield from read(file, since)
 
 
 def follow(
@@ -55,11 +58,12 @@ def follow(
                 whole, _, _ = file.read().rpartition(b"\n")
                 if whole:
                     read_bytes[path] = read_bytes.get(path, 0) + len(whole) + 1
-                    yield from _good(whole.decode("utf-8", "replace").split("\n"), since)
+                    yield from read(whole.decode("utf-8", "replace").split("\n"), since)
         wait(POLL_S)
 
 
-def _good(lines: Iterator[str] | list[str], since: datetime | None) -> Iterator[tuple[str, Entry]]:
+def read(lines: Iterable[str], since: datetime | None) -> Iterator[tuple[str, Entry]]:
+    """Yields (the line itself, its entry) of the lines that are entries, and not before `since`."""
     for raw in lines:
         line = raw.rstrip("\n")
         try:
@@ -68,6 +72,62 @@ def _good(lines: Iterator[str] | list[str], since: datetime | None) -> Iterator[
             continue
         if entry.time.tzinfo is not None and (since is None or entry.time >= since):
             yield line, entry
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Lines of the transcript. after: where the next page begins; "" while there is no file. more: there are further
+    lines already."""
+
+    lines: list[str]
+    after: str
+    more: bool
+
+
+def next_page(directory: Path, since: datetime | None, after: str | None) -> Page:
+    """The lines behind the place `after` (None: from the beginning), as many as fit into PAGE_BYTES. Raises OSError,
+    and ValueError if `after` is not of an earlier page."""
+    first, offset = _place(after)
+    try:
+        paths = listed(directory)
+    except FileNotFoundError:
+        paths = []
+    lines: list[str] = []
+    left_bytes = PAGE_BYTES
+    reached = after or ""
+    for path in paths:
+        key = name_key(path.name)
+        assert key is not None
+        if first is not None and key < first:
+            continue
+        if since is not None and key[0] < since.date() - timedelta(days=1):
+            continue
+        with os.fdopen(open_regular(path), "rb") as file:
+            begin = offset if key == first else 0
+            file.seek(begin)
+            piece = file.read(left_bytes)
+            is_whole = not file.read(1)
+        whole, _, _ = piece.rpartition(b"\n")
+        if whole:
+            begin += len(whole) + 1
+            lines += [line for line, _ in read(whole.decode("utf-8", "replace").split("\n"), since)]
+        elif not is_whole:
+            # No line that the daemon writes is as long.
+            begin += len(piece)
+        reached = f"{path.name}:{begin}"
+        left_bytes -= len(piece)
+        if not is_whole or left_bytes <= 0:
+            return Page(lines, reached, more=True)
+    return Page(lines, reached, more=False)
+
+
+def _place(after: str | None) -> tuple[tuple[date, int] | None, int]:
+    if not after:
+        return None, 0
+    name, _, offset = after.rpartition(":")
+    key = name_key(name)
+    if key is None or not offset.isascii() or not offset.isdigit():
+        raise ValueError(f"{after!r} is no place in the transcript")
+    return key, int(offset)
 
 
 _SPAN = re.compile(r"(\d+)\s*([smhdw])")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import textwrap
 from typing import TextIO
 
 from parleyd.audio.gate.gate import Gate
@@ -12,19 +14,23 @@ from parleyd.audio.resample import Resampler
 from parleyd.tuning.recording import Listener
 
 LOWEST_DBFS = -90.0
-_WIDTH = 45
+_WIDTH, _LEAST_WIDTH = 45, 8
+# The columns that the figures beside the bar need.
+_BESIDE_COLUMNS = 31
 # The interval of lines in a pipe.
 _LINE_S = 5.0
 _ERASE_LINE = "\r\x1b[K"
 
 
-def line(level_dbfs: float, bar_dbfs: float, left_s: float, *, is_open: bool) -> str:
-    """At most 80 columns: `` 12 s [######| ] -43 dBFS, gate open``; `|` is the level that a syllable has to reach."""
+def line(level_dbfs: float, bar_dbfs: float, left_s: float, *, is_open: bool, columns: int = 80) -> str:
+    """Such as `` 12 s [######| ] -43 dBFS, gate open``, in fewer than columns, from 40 on; `|` is the level that a
+    syllable has to reach."""
+    width = max(_LEAST_WIDTH, min(_WIDTH, columns - _BESIDE_COLUMNS))
 
     def place(dbfs: float) -> int:
-        return round(min(max(0.0, 1 - dbfs / LOWEST_DBFS), 1.0) * (_WIDTH - 1))
+        return round(min(max(0.0, 1 - dbfs / LOWEST_DBFS), 1.0) * (width - 1))
 
-    cells = ["#"] * place(level_dbfs) + [" "] * (_WIDTH - place(level_dbfs))
+    cells = ["#"] * place(level_dbfs) + [" "] * (width - place(level_dbfs))
     cells[place(bar_dbfs)] = "|"
     level = f"{level_dbfs:4.0f} dBFS" if level_dbfs > SILENCE_DBFS else "digital 0"
     return f"{max(0.0, left_s):3.0f} s [{''.join(cells)}] {level}{', gate open' if is_open else ''}"
@@ -49,9 +55,12 @@ class LevelMeter(Listener):
 
     def begins(self, rate_hz: int) -> None:
         self._resampler = Resampler(rate_hz, PIPELINE_RATE_HZ)
-        print(f"listening for {self._seconds:g} s: {self._what_to_do}", file=self._out, flush=True)
+        text = f"listening for {self._seconds:g} s: {self._what_to_do}"
         if self._moves:
-            print("Ctrl-C ends it sooner; # is the level, | what speech has to reach", file=self._out, flush=True)
+            text = textwrap.fill(text, shutil.get_terminal_size().columns - 1)
+        print(text, file=self._out, flush=True)
+        if self._moves:
+            print("Ctrl-C ends it sooner; # is the level,\n| what speech has to reach", file=self._out, flush=True)
 
     def heard(self, pcm: bytes) -> None:
         self._pending += self._resampler.process(pcm)
@@ -66,7 +75,8 @@ class LevelMeter(Listener):
         heard_s = self._frames * FRAME_MS / 1000
         left_s = self._seconds - heard_s
         if self._moves:
-            shown = line(self._loudest_dbfs, self._gate.bar_dbfs, left_s, is_open=self._gate.open)
+            columns = shutil.get_terminal_size().columns
+            shown = line(self._loudest_dbfs, self._gate.bar_dbfs, left_s, is_open=self._gate.open, columns=columns)
             print(f"{_ERASE_LINE}{shown}", end="", file=self._out, flush=True)
             self._loudest_dbfs = SILENCE_DBFS
         elif heard_s >= self._next_line_s and left_s >= 1:

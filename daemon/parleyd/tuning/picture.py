@@ -82,7 +82,8 @@ def _levels(axes: Any, heard: Rehearsal, time_s: np.ndarray[Any, Any]) -> None:
         (heard.level_dbfs, "#c9d6e2", 1.0, "level, whole band"),
         (heard.voice_dbfs, _SENT, 1.2, "level, band of speech"),
         (heard.floor_dbfs, _FLOOR, 1.5, "noise floor"),
-        (heard.bar_dbfs, _BAR, 1.5, "what speech has to reach"),
+        # While the gate is open the next opening is far away, and the line would only cross the speech.
+        (np.where(_gate_open(heard), np.nan, heard.bar_dbfs), _BAR, 1.5, "what speech has to reach to open the gate"),
     ):
         axes.plot(time_s, np.maximum(values, _LOWEST_DBFS), color=colour, linewidth=width, label=label)
     highest = float(np.max(heard.level_dbfs, initial=-60.0))
