@@ -63,7 +63,8 @@ def voice(seconds: float, seed: int, loud: float) -> np.ndarray:
     buzz = np.sign(np.sin(2 * np.pi * np.cumsum(pitch) / 16_000)) + 0.3 * rng.standard_normal(samples)
     syllables = np.clip(np.sin(2 * np.pi * 3.1 * at_s + seed) + 0.4, 0.0, 1.0)
     shaped = np.convolve(buzz, rng.standard_normal(40) * np.exp(-np.arange(40) / 8), "same") * syllables
-    return (shaped * loud / np.sqrt((shaped**2).mean())).astype(np.float32)
+    scaled: np.ndarray = (shaped * loud / np.sqrt((shaped**2).mean())).astype(np.float32)
+    return scaled
 
 
 def echo_of(far: np.ndarray, delay: int = 900) -> np.ndarray:
@@ -275,7 +276,7 @@ def test_how_much_the_clocks_differ_is_heard(ppm: int) -> None:
     far = voice(30.0, 3, 0.1)
     count = np.arange(len(far))
     heard = frames_of(np.interp(count / (1 + ppm * 1e-6), count, echo_of(far)).astype(np.float32))
-    seen = {}
+    seen: dict[bool, list[bool]] = {}
     for followed in (True, False):
         far_end, canceller, seen[followed] = FarEnd(), EchoCanceller(), []
         far_end.start(16_000, 0.020)
@@ -348,7 +349,7 @@ def test_without_the_package_the_error_names_the_hint(monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "pywebrtc_audio", None)
     with pytest.raises(EchoCancellerMissingError) as caught:
         EchoCanceller()
-    assert "pywebrtc-audio" in caught.value.hint
+    assert "pywebrtc-audio" in (caught.value.hint or "")
 
 
 # ---------------------------------------------------------------- self-echo
@@ -357,7 +358,8 @@ def test_without_the_package_the_error_names_the_hint(monkeypatch: pytest.Monkey
 def levels(seed: int, frames: int = 400) -> list[float]:
     rng = np.random.default_rng(seed)
     smooth = np.convolve(rng.standard_normal(frames + 8), np.ones(8) / 8, "valid")[:frames]
-    return (-35 + 25 * smooth).tolist()
+    made: list[float] = (-35 + 25 * smooth).tolist()
+    return made
 
 
 def test_a_microphone_that_follows_the_far_end_is_noticed_once() -> None:

@@ -206,7 +206,7 @@ def test_answers_follow_each_other_without_a_hole(room: MakeRoom, speaker: Stepp
     assert np.all(np.convolve(envelope, np.ones(2), "valid") > 5_000)
     assert not played[14_400:].any()
     assert its.wait_told(lambda told: len(told) == 6)
-    kinds = [(what, it if what == "started" else it.answer) for what, it in its.told]
+    kinds = [(what, it.answer if isinstance(it, Heard) else it) for what, it in its.told]
     assert kinds == [(what, answer) for answer in (1, 2, 3) for what in ("started", "finished")]
     assert [heard.heard_ms for heard in its.finished] == [100, 100, 100]
     assert its.playback.underruns == 0

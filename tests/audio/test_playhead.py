@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 
 from parleyd.audio.playback.playhead import GIVE_UP_S, Heard, Playhead, Started
@@ -11,6 +13,11 @@ def playhead() -> Playhead:
     return Playhead(rate_hz=1000, latency_s=0.1)
 
 
+def started(answer: int, at_s: float) -> Started:
+    """Equal to one at about that time."""
+    return Started(answer, cast(float, pytest.approx(at_s)))
+
+
 def test_one_answer_from_start_to_end() -> None:
     head = playhead()
     answer = head.queued(7, 0.2)
@@ -18,7 +25,7 @@ def test_one_answer_from_start_to_end() -> None:
     head.handed(answer, 100, 0.0, at_s=1.0)
     assert head.next_due_s(dry=False) == pytest.approx(1.1)
     assert head.due(1.05, dry=False) == []
-    assert head.due(1.11, dry=False) == [Started(7, pytest.approx(1.1))]
+    assert head.due(1.11, dry=False) == [started(7, 1.1)]
     head.handed(answer, 100, 0.0, at_s=1.1)
     head.end(7)
     assert head.next_due_s(dry=True) == pytest.approx(1.3)
@@ -45,7 +52,7 @@ def test_clear(sharp: bool, heard_ms: int) -> None:
     answer = head.queued(1, 3.0)
     head.queued(2, 3.0)
     head.handed(answer, 200, 0.0, at_s=1.0)
-    assert head.due(1.15, dry=False) == [Started(1, pytest.approx(1.1))]
+    assert head.due(1.15, dry=False) == [started(1, 1.1)]
     assert head.clear(1.15, sharp=sharp) == [Heard(1, heard_ms, 3000, False), Heard(2, 0, 3000, False)]
     assert head.clear(1.15, sharp=sharp) == []
     assert head.silent_from_s == pytest.approx(1.15 if sharp else 1.3)
@@ -54,7 +61,7 @@ def test_clear(sharp: bool, heard_ms: int) -> None:
 def test_what_will_still_sound_has_started_before_it_is_cleared() -> None:
     head = playhead()
     head.handed(head.queued(1, 1.0), 100, 0.0, at_s=1.0)
-    assert head.clear(1.0, sharp=False) == [Started(1, pytest.approx(1.1)), Heard(1, 100, 1000, finished=False)]
+    assert head.clear(1.0, sharp=False) == [started(1, 1.1), Heard(1, 100, 1000, finished=False)]
 
 
 def test_cut_before_it_was_audible_it_has_never_started() -> None:
@@ -78,9 +85,9 @@ def test_another_answer_ends_the_one_before() -> None:
     head.handed(first, 100, 0.0, at_s=1.0)
     head.handed(second, 100, 0.05, at_s=1.05)  # in one period with the last 50 ms of the first
     assert head.due(1.25, dry=True) == [
-        Started(1, pytest.approx(1.1)),
+        started(1, 1.1),
         Heard(1, 100, 100, True),
-        Started(2, pytest.approx(1.2)),
+        started(2, 1.2),
     ]
     assert head.due(1.3 + GIVE_UP_S - 0.01, dry=True) == []
     assert head.due(1.3 + GIVE_UP_S + 0.01, dry=True) == [Heard(2, 100, 100, True)]
@@ -90,14 +97,14 @@ def test_a_gap_of_the_network_does_not_end_an_answer_but_silence_does() -> None:
     head = playhead()
     answer = head.queued(1, 0.1)
     head.handed(answer, 100, 0.0, at_s=1.0)
-    assert head.due(1.2 + GIVE_UP_S - 0.01, dry=True) == [Started(1, pytest.approx(1.1))]
+    assert head.due(1.2 + GIVE_UP_S - 0.01, dry=True) == [started(1, 1.1)]
     assert head.queued(1, 0.1) is answer
     head.handed(answer, 100, 0.0, at_s=2.0)
     assert head.due(2.2 + GIVE_UP_S + 0.01, dry=True) == [Heard(1, 200, 200, True)]
     again = head.queued(1, 0.1)
     assert again is not answer
     head.handed(again, 100, 0.0, at_s=4.0)
-    assert head.due(4.15, dry=True) == [Started(1, pytest.approx(4.1))]
+    assert head.due(4.15, dry=True) == [started(1, 4.1)]
     assert head.clear(4.15, sharp=True) == [Heard(1, 250, 300, finished=False)]
 
 

@@ -67,9 +67,9 @@ class Session:
         return round(self.now_s - began_s, 1), verdict
 
 
-def understood(**settings: bool) -> Session:
+def understood(*, by_speech: bool = True) -> Session:
     """Somebody said "thank you", and it was understood."""
-    session = Session(**settings)
+    session = Session(by_speech=by_speech)
     session.hears()
     return session
 
@@ -257,10 +257,16 @@ def test_what_is_typed_is_a_person_and_what_the_device_tells_gets_its_answer() -
     assert session.ends()[0] == pytest.approx(22.0, abs=0.2)
 
 
+def tool(session: Session) -> None:
+    session.idle.tool_began(session.now_s, "a")
+    session.waits(1.5)
+    session.idle.tool_ended(session.now_s, "a")
+
+
 HELD: dict[str, Callable[[Session], None]] = {
     "an answer without an end": lambda s: s.agent_says(1.0, new=False),
     "a noise again and again": lambda s: s.talks(0.5),
-    "tools for ever": lambda s: (s.idle.tool_began(s.now_s, "a"), s.waits(1.5), s.idle.tool_ended(s.now_s, "a"))[0],
+    "tools for ever": tool,
 }
 
 

@@ -28,6 +28,7 @@ from parleyd.control.commands import Commands
 from parleyd.control.messages import RequestError
 from parleyd.control.roles import ROLES, Caller
 from parleyd.core import events
+from parleyd.core.plain import plain
 from parleyd.core.states import State
 from parleyd.embedded import scenario
 from parleyd.embedded.recognise import NoEars
@@ -282,7 +283,7 @@ def test_what_an_agent_asks_forges_no_line_of_the_status_and_no_command(
 ) -> None:
     scene = play(steps("on: ready, do: mcp_tool_call, name: pay_rent"))
     scene.daemon.expect(events.ApprovalWanted)
-    told = messages.plain(scene.daemon.service.status())
+    told = plain(scene.daemon.service.status())
     told["approvals"][0] |= {"name": "x\nhealth      well", "approval": "1; id #"}
     monkeypatch.setattr(status_command, "connected", lambda _args: nullcontext(SimpleNamespace(ask=lambda _do: told)))
     status_command.run(argparse.Namespace(json=False, watch=False, all=False))
@@ -300,7 +301,7 @@ def test_a_person_answers_by_the_control_socket(play: Callable[..., Scene]) -> N
     ))  # fmt: skip
     commands = by_hand(scene)
     first, second = (scene.daemon.expect(events.ApprovalWanted).approval for _ in range(2))
-    shown = [line for line in page(messages.plain(scene.daemon.service.status())) if "may it call" in line.text]
+    shown = [line for line in page(plain(scene.daemon.service.status())) if "may it call" in line.text]
     assert shown[0][:2] == ("asks", 'may it call pay_rent of mcp with {"amount": 700}?')
     assert shown[0].hint == f"parleyd approve {first}, or deny"
     assert len(shown) == 2
@@ -350,7 +351,7 @@ def test_a_tool_that_is_to_be_confirmed_waits_for_the_person(play: Callable[...,
     assert [one.approval for one in scene.daemon.service.tools.waiting_confirmations] == [wanted.approval]
     assert wanted.parameters == {"who": "x\u202e; y\n00:00:00 ok", "level": 3}
     assert not (scene.folder / "opened").exists()
-    shown = [one for one in page(messages.plain(scene.daemon.service.status())) if "may it run here" in one.text]
+    shown = [one for one in page(plain(scene.daemon.service.status())) if "may it run here" in one.text]
     (asks,) = shown
     assert asks.text == 'may it run here door with {"level": 3, "who": "x\\u202e; y\\n00:00:00 ok"}?'
     commands = by_hand(scene)
@@ -406,7 +407,7 @@ def test_what_waits_when_the_line_breaks_is_not_done_and_no_answer_counts_in_the
 # ---------------------------------------------------------------- built in
 
 
-def by_hand(scene: Scene) -> Callable[[messages.AnyRequest], object]:
+def by_hand(scene: Scene) -> Callable[[messages.AnyRequest], Any]:
     commands = Commands(scene.daemon.service, Changes, lambda: None, Profiles(Config(), events.Bus()))
     ann = Caller(1001, 77, frozenset(ROLES), "approve")
     return lambda request: commands(request, None, ann)

@@ -18,7 +18,7 @@ WAIT_S = 60.0
 CHUNK_S = 0.05
 
 
-class Room(AudioInterface):  # type: ignore[misc]
+class Room(AudioInterface):
     """A microphone in real time that somebody may speak into, and a speaker that takes what comes."""
 
     def __init__(self) -> None:
