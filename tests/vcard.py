@@ -85,10 +85,12 @@ class VirtualCard:
 
     def _wait(self) -> None:
         give_up_s = time.monotonic() + 60
-        while self._process.poll() is None and time.monotonic() < give_up_s:
+        while time.monotonic() < give_up_s:
             if (self.dir / "native").exists() and self.pactl("info", check=False) == 0:
                 return
-            time.sleep(0.02)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(0.02)
+                break
         raise RuntimeError(f"pulseaudio did not start: {(self.dir / 'pulse.log').read_text(errors='replace')[-1500:]}")
 
     def pactl(self, *words: str, check: bool = True) -> int:

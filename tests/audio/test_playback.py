@@ -544,7 +544,7 @@ def test_many_threads_at_once(room: MakeRoom, cut: str) -> None:
                 its.playback.audible(time.monotonic())
                 if number % 3 == 0:
                     its.playback.clear()
-                time.sleep(float(rng.uniform(0, 0.004)))
+                time.sleep(float(rng.uniform(0, 0.004)))  # So that the calls meet the device in every order.
         except BaseException as error:  # noqa: BLE001 — to be seen by the test
             errors.append(error)
 

@@ -28,6 +28,7 @@ from parleyd.audio.capture.capture import Capture
 from parleyd.audio.devices.portaudio import PortAudioOutput
 from parleyd.core import events
 from vcard import VirtualCard
+from waiting import until
 
 # How soon on a machine with nothing else to do, scripts/test-usb tells.
 BACK_WITHIN_S = 30.0
@@ -374,11 +375,8 @@ def test_a_stop_while_a_sound_server_hangs_at_the_start_is_no_failure(cards: Car
         text=True,
     ) as process:
         try:
-            until_s = time.monotonic() + WAIT_S
             # It is there before the first device is opened.
-            while not socket.exists():
-                assert time.monotonic() < until_s, "it never started"
-                time.sleep(0.02)
+            until("it never started", socket.exists)
             process.send_signal(signal.SIGTERM)
             assert process.wait(WAIT_S) == 0
             assert process.stderr is not None

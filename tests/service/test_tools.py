@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
@@ -38,6 +37,7 @@ from parleyd.embedded.voice import Voice
 from parleyd.profiles.profiles import Profiles
 from parleyd.tools.asking import Answerer
 from parleyd.tools.audit import FILE_NAME, REFUSED_NAME
+from waiting import until
 
 TOOLS = """
 provider: local
@@ -100,15 +100,8 @@ class Scene:
 
     def pid(self) -> int:
         path = self.folder / "pid"
-        until(lambda: path.exists() and path.read_text().strip())
+        until("nobody has begun", lambda: path.exists() and path.read_text().strip())
         return int(path.read_text())
-
-
-def until(test: Callable[[], object]) -> None:
-    until_s = time.monotonic() + WAIT_S
-    while not test():
-        assert time.monotonic() < until_s
-        time.sleep(0.01)
 
 
 def gone(pid: int) -> bool:
@@ -218,7 +211,7 @@ def test_an_answer_goes_into_its_own_session_or_nowhere(play: Callable[..., Scen
     ))  # fmt: skip
     pid = scene.pid()
     scene.result(line=2)
-    until(lambda: gone(pid))
+    until("it still runs", lambda: gone(pid))
     assert [result["tool_call_id"] for result in scene.line(2).events_of("client_tool_result")] == ["call_1"]
     assert scene.line().events_of("client_tool_result") == []
     dropped = [line for line in scene.audit() if line["what"] == "dropped"]
@@ -227,7 +220,7 @@ def test_an_answer_goes_into_its_own_session_or_nowhere(play: Callable[..., Scen
 
 def test_a_call_that_wants_no_answer_is_done_without(play: Callable[..., Scene]) -> None:
     scene = play(steps("on: ready, do: tool_call, name: touch, expects_response: false"))
-    until((scene.folder / "touched").exists)
+    until("it was not run", (scene.folder / "touched").exists)
     scene.daemon.expect(events.ToolEnded)
     assert [line.get("answered") for line in scene.audit()] == [None, "not wanted"]
     assert scene.line().events_of("client_tool_result") == []

@@ -145,4 +145,4 @@ def test_the_official_sdk_holds_a_conversation(start: Start) -> None:
 
 def time_until_quiet(heard_bytes: int) -> None:
     """The greeting shall have been played, so that the first words interrupt nothing."""
-    time.sleep(heard_bytes / 32_000 + 0.1)
+    time.sleep(heard_bytes / 32_000 + 0.1)  # The length of the sound.
