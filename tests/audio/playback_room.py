@@ -12,7 +12,7 @@ import numpy as np
 
 from parleyd.audio.devices.device import DeviceError, Fill, OutputDevice, StreamInfo
 from parleyd.audio.playback.playback import Playback
-from parleyd.audio.playback.playhead import Heard
+from parleyd.audio.playback.playhead import HeardPart
 
 
 def tone(duration_s: float, *, rate_hz: int = 24_000, hz: float = 500.0, peak: int = 10_000) -> bytes:
@@ -77,9 +77,9 @@ class Room:
             return self.changed.wait_for(lambda: predicate(self.told), timeout_s)
 
     @property
-    def finished(self) -> list[Heard]:
+    def finished(self) -> list[HeardPart]:
         with self.changed:
-            return [it for what, it in self.told if isinstance(it, Heard)]
+            return [it for what, it in self.told if isinstance(it, HeardPart)]
 
     def wait_silent(self, timeout_s: float) -> bool:
         """Until all that came of answers has been heard or cleared; False when that takes longer."""

@@ -7,7 +7,7 @@ import threading
 from playback_room import Room, SteppingOutput, tone
 
 from parleyd.audio.playback.answer_queue import ChunkQueue
-from parleyd.audio.playback.playhead import Heard, Playhead, Started
+from parleyd.audio.playback.playhead import HeardPart, Playhead, Started
 
 WAIT_S = 60.0
 
@@ -16,7 +16,7 @@ def test_an_answer_of_which_more_may_come_is_not_whole_when_it_is_cut_at_its_las
     head = Playhead(rate_hz=1000, latency_s=0.1)
     head.handed(head.queued(1, 0.1), 100, 0.0, at_s=1.0)
     head.due(1.15, dry=True)
-    assert head.clear(1.25, sharp=False) == [Heard(1, 100, 100, finished=False)]
+    assert head.clear(1.25, sharp=False) == [HeardPart(1, 100, 100, finished=False)]
 
 
 def test_half_a_sample_of_one_answer_is_not_glued_to_the_next() -> None:
@@ -64,5 +64,5 @@ def test_what_is_told_of_a_cut_names_each_answer_once() -> None:
     head.handed(head.queued(1, 0.1), 100, 0.0, at_s=1.0)
     head.queued(2, 0.1)
     told = head.clear(1.05, sharp=True)
-    assert told == [Started(1, 1.0), Heard(1, 50, 100, finished=False), Heard(2, 0, 100, finished=False)]
+    assert told == [Started(1, 1.0), HeardPart(1, 50, 100, finished=False), HeardPart(2, 0, 100, finished=False)]
     assert head.clear(1.05, sharp=True) == []

@@ -19,7 +19,7 @@ from parleyd.audio.echo.canceller import (
 from parleyd.audio.echo.far_end import FarEnd, FarFrame
 from parleyd.audio.echo.linear import LinearCanceller
 from parleyd.audio.echo.linear_filter import BANDS, PARTS
-from parleyd.audio.echo.near_end import AecWitness, NearEnd, Verdict
+from parleyd.audio.echo.near_end import AecWitness, NearEnd, Presence
 from parleyd.audio.echo.self_echo import SelfEcho
 from parleyd.audio.gate.gate import ONSET_SPEECH_MS
 from parleyd.audio.gate.vad import Vad
@@ -329,9 +329,9 @@ def test_less_is_enough_when_the_other_canceller_agrees() -> None:
 
 def test_what_is_too_faint_to_be_a_person_may_be_the_beginning_of_a_word() -> None:
     near_end, expected = NearEnd(), np.full(BANDS, 1e-4, np.float32)
-    assert near_end.step(expected * 10, expected, 0.0, 0.0) == Verdict(person=False, weak=True)
-    assert near_end.step(expected * 10, expected, 0.0, 0.5) == Verdict(False, False), "the echo over again"
-    assert near_end.step(expected * 4, expected, 0.0, 0.0) == Verdict(False, False), "no more than the forecast may err"
+    assert near_end.step(expected * 10, expected, 0.0, 0.0) == Presence(person=False, weak=True)
+    assert near_end.step(expected * 10, expected, 0.0, 0.5) == Presence(False, False), "the echo over again"
+    assert near_end.step(expected * 4, expected, 0.0, 0.0) == Presence(False, False), "the forecast may err by that"
 
 
 def test_what_the_other_canceller_always_leaves_is_no_sign() -> None:

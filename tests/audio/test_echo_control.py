@@ -17,7 +17,7 @@ import pytest
 from parleyd.audio.devices.null import NullOutput
 from parleyd.audio.echo import control
 from parleyd.audio.echo.canceller import EchoCancellerMissingError
-from parleyd.audio.echo.control import DID_WELL_S, SECOND_CHANCE_S, EchoControl, Heard
+from parleyd.audio.echo.control import DID_WELL_S, SECOND_CHANCE_S, EchoControl, NearFrame
 from parleyd.audio.echo.far_end import FarEnd, FarFrame
 from parleyd.audio.echo.self_echo import SelfEcho
 from parleyd.audio.pcm import FRAME_BYTES, FRAME_SAMPLES, Frame, to_pcm
@@ -86,7 +86,7 @@ def test_without_the_canceller_aec_does_not_start() -> None:
 @pytest.mark.parametrize("mode", ["aec", "half_duplex", "off"])
 def test_while_nothing_is_played_frames_pass_untouched(mode: str) -> None:
     frame = Frame(ROOM, 5.0)
-    assert Rig(mode).control.hear(frame) == Heard(frame, may_be_speech=True)
+    assert Rig(mode).control.hear(frame) == NearFrame(frame, may_be_speech=True)
 
 
 def test_the_far_end_follows_what_is_heard_and_is_given_later_where_it_must() -> None:
@@ -129,7 +129,7 @@ def test_what_is_too_faint_to_be_a_person_over_the_agent_is_told_apart_from_noth
 def test_half_duplex_is_silent_as_soon_as_an_answer_waits() -> None:
     rig = Rig("half_duplex")
     rig.playback.enqueue(1, bytes(3200))
-    assert rig.control.hear(Frame(ROOM, 5.0)) == Heard(Frame.silence(5.0), may_be_speech=False)
+    assert rig.control.hear(Frame(ROOM, 5.0)) == NearFrame(Frame.silence(5.0), may_be_speech=False)
 
 
 def test_after_a_while_the_canceller_gets_another_chance_and_then_after_twice_as_long_unless_it_did_well(
@@ -206,7 +206,7 @@ def test_levels_and_words_that_agree_at_the_same_moment_are_told_once(
 
     monkeypatch.setattr(control, "SelfEcho", Certain)
     rig = Rig(mode)
-    ears = threading.Thread(target=lambda: rig.control.judge(Heard(Frame(ROOM, 5.0), True), talk=True))
+    ears = threading.Thread(target=lambda: rig.control.judge(NearFrame(Frame(ROOM, 5.0), True), talk=True))
     ears.start()
     rig.bus.publish(events.Heard(at_s=1.0, text="my own words", final=True))
     ears.join(10)

@@ -33,7 +33,7 @@ from parleyd.agents.events import (
 )
 from parleyd.audio.gate.gate import Passed
 from parleyd.audio.pcm import FRAME_BYTES, AudioFormat, Frame
-from parleyd.audio.playback.playhead import Heard
+from parleyd.audio.playback.playhead import HeardPart
 from parleyd.conversation.dialogue.commands import Answered, CancelTools, Taken, Transcribed, UseTool
 from parleyd.conversation.dialogue.conversation import MOST_RETRIES, RETRY_LOOK_S
 from parleyd.conversation.dialogue.history import _REMEMBERED, History
@@ -111,7 +111,7 @@ def test_a_text_that_comes_after_the_cut_is_recorded_as_far_as_it_was_heard() ->
     assert heard.answer == "r1"
     assert 1800 < heard.heard_ms < heard.total_ms == 4000
     for told in scene.speaker.told:
-        if isinstance(told, Heard):
+        if isinstance(told, HeardPart):
             scene.conversation.answer_ended(told, scene.now_s)
     scene.happens(AnswerText("r1", "one two three four five six seven eight", final=True))
     texts = [(event.text, event.corrected) for event in scene.published() if isinstance(event, events.AnswerText)]
@@ -242,7 +242,7 @@ def test_an_end_that_was_lost_here_is_truncated() -> None:
     scene.answers("r1", "A very long answer.")
     scene.happens(AnswerEnds("r1"))
     number = scene.played[-1]
-    heard = Heard(number, 600, 1000, finished=True, ended_s=scene.now_s, lost_ms=400)
+    heard = HeardPart(number, 600, 1000, finished=True, ended_s=scene.now_s, lost_ms=400)
     scene.conversation.answer_ended(heard, scene.now_s)
     scene._do()
     (cut,) = scene.given(Cut)
