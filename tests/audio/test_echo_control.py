@@ -21,6 +21,7 @@ from parleyd.audio.echo.control import DID_WELL_S, SECOND_CHANCE_S, EchoControl,
 from parleyd.audio.echo.far_end import FarEnd, FarFrame
 from parleyd.audio.echo.self_echo import SelfEcho
 from parleyd.audio.pcm import FRAME_BYTES, FRAME_SAMPLES, Frame, to_pcm
+from parleyd.audio.playback.mix import Audible
 from parleyd.audio.playback.playback import Playback
 from parleyd.core import events
 
@@ -153,8 +154,10 @@ def test_after_a_while_the_canceller_gets_another_chance_and_then_after_twice_as
         rig.control.hear(Frame(ROOM, now_s))
         assert rig.control.mode == "half_duplex", "not in the midst of an answer"
         rig.playback.clear()
+        failed = rig.control._path
         rig.control.hear(Frame(ROOM, now_s))
         assert rig.control.mode == "aec"
+        assert rig.control._path is not failed, "with all that it had learnt"
     assert len(over) == len(rig.told) == 4
 
 
@@ -236,3 +239,34 @@ def test_a_frame_goes_one_way_although_the_receiver_falls_back_meanwhile(monkeyp
     assert rig.control.mode == "half_duplex"
     assert not passed.may_be_speech
     assert passed.frame.pcm != frame.pcm
+
+
+def sounding(rig: Rig, monkeypatch: pytest.MonkeyPatch, *, earcon: bool = False, announcement: bool = False) -> None:
+    """As if it sounded for another hour."""
+    later_s = time.monotonic() + 3600.0
+    audible = Audible(0.0, later_s if earcon else 0.0, later_s if announcement else 0.0)
+    monkeypatch.setattr(rig.playback, "audible_until", lambda _now_s: audible)
+
+
+@pytest.mark.parametrize("mode", ["half_duplex", "off"])
+def test_without_a_canceller_nobody_is_heard_over_an_announcement(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig, now_s = Rig(mode), time.monotonic()
+    assert rig.control.hear(Frame(ROOM, now_s)).may_be_speech
+    sounding(rig, monkeypatch, announcement=True)
+    assert rig.control.hear(Frame(ROOM, now_s)) == NearFrame(Frame.silence(now_s), may_be_speech=False)
+
+
+@pytest.mark.parametrize("mode", ["aec", "half_duplex", "off"])
+def test_an_earcon_is_no_speech_in_any_mode(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig, now_s = Rig(mode), time.monotonic()
+    sounding(rig, monkeypatch, earcon=True)
+    assert not rig.control.hear(Frame(ROOM, now_s)).may_be_speech
+
+
+def test_in_half_duplex_the_speakers_sound_is_not_kept() -> None:
+    rig, now_s = Rig("half_duplex"), time.monotonic()
+    rig.far_end.start(16_000, 0.020)
+    rig.far_end.take(b"\x10\x10" * 160, now_s)
+    rig.control.hear(Frame(ROOM, now_s))
+    rig.far_end.frame(now_s)
+    assert rig.far_end.kept_s == 0.0
