@@ -81,7 +81,12 @@ def test_a_manager_that_reads_nothing_holds_up_no_thread_and_the_end_is_told_onc
     ending.join(0.1)
     assert ending.is_alive(), "it waits for its place"
     messages: list[str] = []
-    until("the end is not told", lambda: messages.extend(manager.read()) or "STOPPING=1\nSTATUS=stopping" in messages)
+
+    def is_told() -> bool:
+        messages.extend(manager.read())
+        return "STOPPING=1\nSTATUS=stopping" in messages
+
+    until("the end is not told", is_told)
     ending.join(10)
     assert not ending.is_alive()
     assert not {"STATUS=dropped", "WATCHDOG=1"} & set(messages)
