@@ -358,7 +358,8 @@ def test_without_the_package_the_error_names_the_hint(monkeypatch: pytest.Monkey
 
 def test_of_a_person_before_the_far_end_was_lost_nothing_is_left_after_it() -> None:
     canceller, far, person = EchoCanceller(), frames_of(voice(6.0, 3, 0.1)), frames_of(voice(6.0, 4, 0.2))
-    echo, seen, lost_from = frames_of(echo_of(voice(6.0, 3, 0.1))), [], 300
+    echo, lost_from = frames_of(echo_of(voice(6.0, 3, 0.1))), 300
+    seen: list[bool] = []
     for number, reference in enumerate(far):
         if number >= 80 and seen[-1] and lost_from == 300:
             lost_from = number  # The person falls silent, and the far end is lost.

@@ -218,7 +218,7 @@ def test_after_a_far_end_that_may_come_back_elsewhere_more_echo_is_expected(path
 
 def test_where_the_path_has_changed_what_is_left_is_expected_of_the_echo() -> None:
     it, far, heard = learnt()
-    made = [it.step(heard[at : at + N] * 0.3, far[at : at + N]) for at in range(0, 40 * N, N)]
+    made = [it.step(heard[at : at + N] * np.float32(0.3), far[at : at + N]) for at in range(0, 40 * N, N)]
     assert made[2].echo_coherence > PATH_CHANGED
     for one in made[4:]:
         assert one.expected_bands.sum() > one.residual_bands.sum() / 2, "or it would be a person"
