@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from parleyd.audio.gate.gate import Passed
@@ -539,6 +539,8 @@ class World:
                     self.line.talk_started(self.n * FRAME_S)
                     if self.quiet >= SAME_UTTERANCE_S / FRAME_S or self.understood == len(self.said):
                         self.said.append([self.n, self.n])
+                    # An utterance that goes on is not covered any more by what the agent said before.
+                    self.covered = min(self.covered, len(self.said) - 1)
                 self.quiet = 0
                 self.said[-1][1] = self.n + 1
             else:
@@ -625,6 +627,14 @@ class World:
     ),
     st.booleans(),
     st.sampled_from(["silence", "open", "drop"]),
+)
+@example(
+    [
+        *(("talk", 15), ("wait", 15), ("talk", 15), ("connect", 15), ("pause", 18)),
+        *(("understand", 15), ("talk", 15), ("answer", 15)),
+    ],
+    True,
+    "silence",
 )
 def test_no_utterance_is_lost_and_none_comes_again_after_its_own_acknowledgement(
     happens: list[tuple[str, int]], has_transcripts: bool, mode: Mode
