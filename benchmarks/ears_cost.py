@@ -152,7 +152,7 @@ def ears(row: Row, folder: Path, *, real_time: bool) -> dict[str, float]:
     from parleyd.audio.capture.capture import Capture
     from parleyd.audio.devices.device import Deliver, StreamInfo
     from parleyd.audio.devices.null import NullOutput
-    from parleyd.audio.echo.control import EchoControl, Heard
+    from parleyd.audio.echo.control import EchoControl, NearFrame
     from parleyd.audio.echo.far_end import FarEnd
     from parleyd.audio.gate.gate import Gate
     from parleyd.audio.gate.vad import detector
@@ -195,7 +195,7 @@ def ears(row: Row, folder: Path, *, real_time: bool) -> dict[str, float]:
     class Counted(EchoControl):
         frames = 0
 
-        def hear(self, frame: Frame) -> Heard:
+        def hear(self, frame: Frame) -> NearFrame:
             self.frames += 1
             return super().hear(frame)
 

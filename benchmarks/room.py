@@ -42,7 +42,7 @@ from parleyd.audio.capture.capture import Capture
 from parleyd.audio.devices.device import Deliver, StreamInfo
 from parleyd.audio.devices.null import NullOutput
 from parleyd.audio.echo.canceller import HalfDuplex
-from parleyd.audio.echo.control import EchoControl, Heard
+from parleyd.audio.echo.control import EchoControl, NearFrame
 from parleyd.audio.echo.far_end import FarEnd
 from parleyd.audio.echo.self_echo import SelfEcho
 from parleyd.audio.gate.gate import Gate
@@ -170,18 +170,18 @@ class Line:
             # Nothing is played here by which half duplex could go. Who has told once tells no more.
             self.echo.mode, self.echo._self_echo = "aec", SelfEcho()
 
-    def hear(self, frame: Frame, silent_from_s: float) -> Heard:
+    def hear(self, frame: Frame, silent_from_s: float) -> NearFrame:
         if self.mode in ("no echo", "off", "aec"):
             return self.echo.hear(frame)
         if self.mode == "half_duplex":
             audible = frame.start_s + FRAME_MS / 1000 < silent_from_s
             deaf = self._half_duplex.deaf(frame.start_s, audible=audible, silent_from_s=silent_from_s)
-            return Heard(Frame.silence(frame.start_s), False) if deaf else Heard(frame, True)
+            return NearFrame(Frame.silence(frame.start_s), False) if deaf else NearFrame(frame, True)
         far = self.far_end.frame(frame.start_s).samples
         heard = samples_of(frame.pcm).astype(np.float32) / np.float32(32768)
         if far is None:
             far = np.zeros(FRAME_SAMPLES, np.float32)
-        return Heard(Frame(to_pcm(self._webrtc.process(heard, far) * np.float32(32768)), frame.start_s), True)
+        return NearFrame(Frame(to_pcm(self._webrtc.process(heard, far) * np.float32(32768)), frame.start_s), True)
 
 
 @dataclass

@@ -46,7 +46,7 @@ def _serve(line: socket.socket, mode: str, target_port: int) -> None:
         with contextlib.suppress(OSError):
             for byte in b"HTTP/1.1 200 " + b"x" * 1000:
                 line.sendall(bytes([byte]))
-                time.sleep(0.05)
+                time.sleep(0.05)  # A proxy that is slow for ever.
         return
     wanted = mode.partition(":")[2]
     if wanted and given != "Basic " + base64.b64encode(wanted.encode()).decode():

@@ -196,3 +196,11 @@ def test_what_a_package_names_in_its_face_exists() -> None:
                 seen += 1
                 assert defines(f"{package}.{reference}") or defines(reference), f"{package}: {reference}"
     assert seen > 20
+
+
+def test_every_file_that_the_page_sends_a_reader_to_exists() -> None:
+    page = (REPOSITORY / "docs" / "architecture.md").read_text()
+    named = set(re.findall(r"`((?:[a-z_]+/)+[a-z_]+\.py)`", page))
+    assert len(named) > 40
+    roots = (ROOT, REPOSITORY)
+    assert [name for name in sorted(named) if not any((root / name).is_file() for root in roots)] == []

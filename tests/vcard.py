@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import shutil
 import signal
@@ -14,9 +15,10 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import cast
 
 import numpy as np
 
@@ -83,10 +85,12 @@ class VirtualCard:
 
     def _wait(self) -> None:
         give_up_s = time.monotonic() + 60
-        while self._process.poll() is None and time.monotonic() < give_up_s:
+        while time.monotonic() < give_up_s:
             if (self.dir / "native").exists() and self.pactl("info", check=False) == 0:
                 return
-            time.sleep(0.02)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(0.02)
+                break
         raise RuntimeError(f"pulseaudio did not start: {(self.dir / 'pulse.log').read_text(errors='replace')[-1500:]}")
 
     def pactl(self, *words: str, check: bool = True) -> int:
@@ -202,19 +206,20 @@ class Listener:
         assert self.wait(lambda: bool(self._pieces), 10), f"{source} cannot be recorded"
 
     def _read(self) -> None:
-        assert self._process.stdout is not None
+        stdout = cast(io.BufferedReader, self._process.stdout)
         rest = b""
-        while data := self._process.stdout.read1(65536):
+        while data := stdout.read1(65536):
             data = rest + data
             rest = data[len(data) & ~1 :]
             with self._changed:
                 self._pieces.append((time.monotonic(), np.frombuffer(data[: len(data) & ~1], "<i2")))
                 self._changed.notify_all()
 
-    def wait(self, predicate, timeout_s: float) -> bool:
+    def wait(self, predicate: Callable[[], bool], timeout_s: float) -> bool:
         """Until the predicate holds; it is asked again with each piece."""
         with self._changed:
-            return self._changed.wait_for(predicate, timeout_s)
+            held: bool = self._changed.wait_for(predicate, timeout_s)
+            return held
 
     def wait_for_sound(self, since_s: float, timeout_s: float, level: int = 500) -> bool:
         return self.wait(lambda: self.last_sound_s(level) > since_s, timeout_s)
@@ -228,7 +233,7 @@ class Listener:
         for at_s, piece in reversed(self._pieces):
             loud = np.nonzero(np.abs(piece.astype(np.int32)) > level)[0]
             if len(loud):
-                return at_s - (len(piece) - 1 - int(loud[-1])) / self.RATE_HZ
+                return float(at_s - (len(piece) - 1 - int(loud[-1])) / self.RATE_HZ)
         return float("-inf")
 
     def first_sound_s(self, since_s: float, level: int = 500) -> float | None:

@@ -16,6 +16,7 @@ from parleyd.agents.variables import MOST_BYTES, NotFoundError, Variables, find
 from parleyd.config.schema import ElevenLabs, Scalar, Variable
 from parleyd.core.endings import EndingKind
 from parleyd.core.log_fields import NOTICE
+from waiting import until_ended
 
 
 def looked_up(variables: Variables) -> dict[str, Scalar]:
@@ -87,12 +88,7 @@ def test_a_command_is_run_without_a_shell_and_without_our_secrets(monkeypatch: p
 def test_a_command_leaves_nothing_behind(tmp_path: Path) -> None:
     script = f"sleep 600 > /dev/null & echo $! > {tmp_path}/pid; echo done"
     assert find(Variable(command=["sh", "-c", script]), 5.0) == "done"
-    status = Path("/proc", (tmp_path / "pid").read_text().strip(), "stat")
-    until_s = time.monotonic() + 10
-    # A zombie whose parent has yet to reap it is gone.
-    while status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z":
-        assert time.monotonic() < until_s, "it still runs"
-        time.sleep(0.01)
+    until_ended(int((tmp_path / "pid").read_text()))
 
 
 def test_a_session_does_not_wait_for_what_hangs(monkeypatch: pytest.MonkeyPatch) -> None:

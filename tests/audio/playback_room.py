@@ -6,17 +6,19 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from parleyd.audio.devices.device import DeviceError, Fill, OutputDevice, StreamInfo
 from parleyd.audio.playback.playback import Playback
-from parleyd.audio.playback.playhead import Heard
+from parleyd.audio.playback.playhead import HeardPart
 
 
 def tone(duration_s: float, *, rate_hz: int = 24_000, hz: float = 500.0, peak: int = 10_000) -> bytes:
     t = np.arange(round(duration_s * rate_hz)) / rate_hz
-    return np.rint(np.sin(2 * math.pi * hz * t) * peak).astype("<i2").tobytes()
+    pcm: bytes = np.rint(np.sin(2 * math.pi * hz * t) * peak).astype("<i2").tobytes()
+    return pcm
 
 
 def samples(pcm: bytes) -> np.ndarray:
@@ -52,17 +54,17 @@ class SteppingOutput:
 class Room:
     """A Playback with everything that it tells."""
 
-    def __init__(self, device: OutputDevice, **options: object) -> None:
+    def __init__(self, device: OutputDevice, **options: Any) -> None:
         self.told: list[tuple[str, object]] = []
         self.changed = threading.Condition()
-        options = {"volume": 1.0, "duck_db": 12.0, "cut": "fade"} | options
         self.device = device
+        chosen: dict[str, Any] = {"volume": 1.0, "duck_db": 12.0, "cut": "fade"} | options
         self.playback = Playback(
             device,
             on_started=lambda answer, _at_s: self.tell("started", answer),
             on_finished=lambda heard: self.tell("finished", heard),
             on_failure=lambda error: self.tell("failure", error),
-            **options,
+            **chosen,
         )
 
     def tell(self, what: str, it: object) -> None:
@@ -75,9 +77,9 @@ class Room:
             return self.changed.wait_for(lambda: predicate(self.told), timeout_s)
 
     @property
-    def finished(self) -> list[Heard]:
+    def finished(self) -> list[HeardPart]:
         with self.changed:
-            return [it for what, it in self.told if what == "finished"]
+            return [it for what, it in self.told if isinstance(it, HeardPart)]
 
     def wait_silent(self, timeout_s: float) -> bool:
         """Until all that came of answers has been heard or cleared; False when that takes longer."""
@@ -100,8 +102,11 @@ class Room:
 
     def pull(self, periods: int = 1, size: int = 480) -> np.ndarray:
         """What the speaker plays."""
+        assert isinstance(self.device, SteppingOutput)
+        fill = self.device.fill
+        assert fill is not None
         played = []
         for _ in range(periods):
             self.settle()
-            played.append(self.device.fill(size))
+            played.append(fill(size))
         return samples(b"".join(played))

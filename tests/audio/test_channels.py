@@ -137,9 +137,9 @@ def test_a_channel_that_the_source_does_not_have(name: str, channel: int, there_
 def test_a_channel_that_cannot_be_had_through_alsa_comes_by_the_command_that_is_told(card: VirtualCard) -> None:
     with pytest.raises(DeviceError, match=r"channel 3 .* is called aux2") as refused:
         heard("aux", 3)
-    loads, makes_default = re.search(
-        r"(pactl load-module .*?); and make it the default \((pactl .*?)\)", refused.value.hint
-    ).groups()
+    told = re.search(r"(pactl load-module .*?); and make it the default \((pactl .*?)\)", refused.value.hint or "")
+    assert told is not None
+    loads, makes_default = told.groups()
     try:
         for command in (loads, makes_default):
             subprocess.run(command.split(), env=os.environ, check=True, capture_output=True, timeout=10)

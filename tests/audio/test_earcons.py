@@ -17,7 +17,7 @@ from parleyd.audio.earcons.sounds import Sound, all_chosen, from_file, made
 from parleyd.audio.echo.far_end import FarEnd
 from parleyd.audio.pcm import AudioFormat, level_dbfs
 from parleyd.audio.playback.earcon_track import STALE_S, EarconTrack
-from parleyd.audio.playback.playhead import Heard
+from parleyd.audio.playback.playhead import HeardPart
 from parleyd.core.errors import UserError
 
 MakeRoom = Callable[..., Room]
@@ -128,7 +128,7 @@ def test_beside_the_voice_nothing_of_either_is_lost(room: MakeRoom, speaker: Ste
     expected = samples(tone(0.2, rate_hz=48_000))
     expected[2_400:4_800] += samples(BEEP.pcm)
     assert np.array_equal(played, expected)
-    assert its.wait_told(lambda told: told == [("started", 1), ("finished", Heard(1, 200, 200, True))])
+    assert its.wait_told(lambda told: told == [("started", 1), ("finished", HeardPart(1, 200, 200, True))])
 
 
 def test_one_that_can_wait_sounds_when_the_agent_has_finished(room: MakeRoom, speaker: SteppingOutput) -> None:
@@ -141,7 +141,7 @@ def test_one_that_can_wait_sounds_when_the_agent_has_finished(room: MakeRoom, sp
     assert np.array_equal(rest[:3_840], samples(tone(0.1, rate_hz=48_000))[960:])
     assert not rest[3_840:].any()
     its.playback.end_answer(1)
-    assert its.wait_told(lambda told: ("finished", Heard(1, 100, 100, True)) in told)
+    assert its.wait_told(lambda told: ("finished", HeardPart(1, 100, 100, True)) in told)
     assert np.array_equal(its.pull(5), samples(BEEP.pcm))
 
 

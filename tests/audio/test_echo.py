@@ -11,16 +11,17 @@ from hypothesis import strategies as st
 
 from parleyd.audio.echo.canceller import (
     _HOLD_FRAMES,
+    _SETTLE_FRAMES,
     EchoCanceller,
     EchoCancellerMissingError,
     EchoPath,
     HalfDuplex,
 )
 from parleyd.audio.echo.far_end import FarEnd, FarFrame
-from parleyd.audio.echo.linear import LinearCanceller
-from parleyd.audio.echo.linear_filter import BANDS, PARTS
-from parleyd.audio.echo.near_end import AecWitness, NearEnd, Verdict
-from parleyd.audio.echo.self_echo import SelfEcho
+from parleyd.audio.echo.linear import LinearCanceller, LinearFrame
+from parleyd.audio.echo.linear_filter import BANDS, PARTS, LinearFilter
+from parleyd.audio.echo.near_end import AecWitness, NearEnd, Presence
+from parleyd.audio.echo.self_echo import FRAMES, SelfEcho
 from parleyd.audio.gate.gate import ONSET_SPEECH_MS
 from parleyd.audio.gate.vad import Vad
 from parleyd.audio.pcm import FRAME_MS, FRAME_SAMPLES, Frame, samples_of, to_pcm
@@ -63,7 +64,8 @@ def voice(seconds: float, seed: int, loud: float) -> np.ndarray:
     buzz = np.sign(np.sin(2 * np.pi * np.cumsum(pitch) / 16_000)) + 0.3 * rng.standard_normal(samples)
     syllables = np.clip(np.sin(2 * np.pi * 3.1 * at_s + seed) + 0.4, 0.0, 1.0)
     shaped = np.convolve(buzz, rng.standard_normal(40) * np.exp(-np.arange(40) / 8), "same") * syllables
-    return (shaped * loud / np.sqrt((shaped**2).mean())).astype(np.float32)
+    scaled: np.ndarray = (shaped * loud / np.sqrt((shaped**2).mean())).astype(np.float32)
+    return scaled
 
 
 def echo_of(far: np.ndarray, delay: int = 900) -> np.ndarray:
@@ -275,7 +277,7 @@ def test_how_much_the_clocks_differ_is_heard(ppm: int) -> None:
     far = voice(30.0, 3, 0.1)
     count = np.arange(len(far))
     heard = frames_of(np.interp(count / (1 + ppm * 1e-6), count, echo_of(far)).astype(np.float32))
-    seen = {}
+    seen: dict[bool, list[bool]] = {}
     for followed in (True, False):
         far_end, canceller, seen[followed] = FarEnd(), EchoCanceller(), []
         far_end.start(16_000, 0.020)
@@ -328,9 +330,9 @@ def test_less_is_enough_when_the_other_canceller_agrees() -> None:
 
 def test_what_is_too_faint_to_be_a_person_may_be_the_beginning_of_a_word() -> None:
     near_end, expected = NearEnd(), np.full(BANDS, 1e-4, np.float32)
-    assert near_end.step(expected * 10, expected, 0.0, 0.0) == Verdict(person=False, weak=True)
-    assert near_end.step(expected * 10, expected, 0.0, 0.5) == Verdict(False, False), "the echo over again"
-    assert near_end.step(expected * 4, expected, 0.0, 0.0) == Verdict(False, False), "no more than the forecast may err"
+    assert near_end.step(expected * 10, expected, 0.0, 0.0) == Presence(person=False, weak=True)
+    assert near_end.step(expected * 10, expected, 0.0, 0.5) == Presence(False, False), "the echo over again"
+    assert near_end.step(expected * 4, expected, 0.0, 0.0) == Presence(False, False), "the forecast may err by that"
 
 
 def test_what_the_other_canceller_always_leaves_is_no_sign() -> None:
@@ -348,7 +350,129 @@ def test_without_the_package_the_error_names_the_hint(monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "pywebrtc_audio", None)
     with pytest.raises(EchoCancellerMissingError) as caught:
         EchoCanceller()
-    assert "pywebrtc-audio" in caught.value.hint
+    assert "pywebrtc-audio" in (caught.value.hint or "")
+
+
+# ---------------------------------------------------------------- at the joins
+
+
+def test_of_a_person_before_the_far_end_was_lost_nothing_is_left_after_it() -> None:
+    canceller, far, person = EchoCanceller(), frames_of(voice(6.0, 3, 0.1)), frames_of(voice(6.0, 4, 0.2))
+    echo, lost_from = frames_of(echo_of(voice(6.0, 3, 0.1))), 300
+    seen: list[bool] = []
+    for number, reference in enumerate(far):
+        if number >= 80 and seen[-1] and lost_from == 300:
+            lost_from = number  # The person falls silent, and the far end is lost.
+        near = echo[number] + (person[number] if number < lost_from else 0.0)
+        aligned = not lost_from <= number < lost_from + 10
+        seen.append(canceller.step(frame_of(near), FarFrame(reference, aligned=aligned)).may_be_speech)
+    assert lost_from < 100
+    assert not any(seen[lost_from:])
+
+
+def test_the_change_from_one_canceller_to_the_other_is_no_click() -> None:
+    canceller = EchoCanceller()
+    linear, webrtc = np.full(FRAME_SAMPLES, 0.5, np.float32), np.zeros(FRAME_SAMPLES, np.float32)
+    made = np.concatenate([canceller._mixed(linear, webrtc, share) for share in (0.0, 1.0, 1.0, 0.0, 0.0)])
+    assert np.abs(np.diff(made)).max() < 0.01
+    assert made[0] == made[-1] == 0.0
+    assert np.all(made[2 * FRAME_SAMPLES : 3 * FRAME_SAMPLES] == 0.5)
+
+
+def test_a_delay_error_is_told_once_the_path_is_found_again_and_never_beside_a_person() -> None:
+    """Else the far end would be moved by what a person says."""
+    far, person = voice(8.0, 3, 0.1), voice(8.0, 4, 0.1)
+    person[: 300 * FRAME_SAMPLES] = 0.0
+    canceller, told = EchoCanceller(), []
+    for number, (near, reference) in enumerate(zip(frames_of(echo_of(far) + person), frames_of(far), strict=True)):
+        told.append(canceller.step(frame_of(near), FarFrame(reference, aligned=number != 150)))
+    settled = 151 + PARTS + _SETTLE_FRAMES - 1
+    assert any(one.delay_error_samples for one in told[100:150])
+    assert not any(one.delay_error_samples for one in told[150:settled])
+    assert any(one.delay_error_samples for one in told[settled:300])
+    beside = [one.delay_error_samples for one in told[300:] if one.may_be_speech]
+    assert len(beside) > 20
+    assert not any(beside)
+
+
+@pytest.mark.parametrize("jumped", [False, True])
+def test_after_a_jump_the_path_is_the_same_and_after_a_loss_it_may_be_another(
+    jumped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    doubted: list[float] = []
+    monkeypatch.setattr(LinearFilter, "doubt", lambda _self, share: doubted.append(share))
+    far, canceller = voice(4.0, 3, 0.1), EchoCanceller()
+    for number, (near, reference) in enumerate(zip(frames_of(echo_of(far)), frames_of(far), strict=True)):
+        if number == 150:
+            canceller._jumped = jumped
+        canceller.step(frame_of(near), FarFrame(reference, aligned=number != 150))
+    assert (1.0 in doubted) is not jumped
+
+
+def test_a_lag_that_grows_while_the_canceller_rests_moves_the_path_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    far, later = voice(8.0, 3, 0.1), 100
+    far[300 * FRAME_SAMPLES : 380 * FRAME_SAMPLES] = 0.0
+    delayed = np.concatenate([np.zeros(later, np.float32), far])
+    far_end, heard, sounds = FarEnd(), frames_of(echo_of(far)), 380
+    given = [FarFrame(played) for played in frames_of(far)[:300]]
+    given += [FarFrame(None, lag_increase_samples=later if number == 370 else 0) for number in range(300, sounds)]
+    given += [FarFrame(played) for played in frames_of(delayed)[sounds:]]
+    frames = iter(given)
+    monkeypatch.setattr(far_end, "frame", lambda _start_s: next(frames))
+    path, residuals = EchoPath(far_end), []
+    step = path._canceller._linear.step
+
+    def listened(near: np.ndarray, played: np.ndarray) -> LinearFrame:
+        residuals.append((near, (made := step(near, played)).residual))
+        return made
+
+    monkeypatch.setattr(path._canceller._linear, "step", listened)
+    for near in heard:
+        path.step(frame_of(near))
+    # The echo of the first frames is softer than the rest of an older one.
+    again = residuals[-(len(heard) - sounds) + 4 :][:8]
+    assert power([left for _, left in again]) < power([near for near, _ in again]) / 30
+
+
+def test_a_filter_that_has_diverged_begins_anew() -> None:
+    far = voice(8.0, 3, 0.1)
+    heard, it, left = echo_of(far), LinearFilter(), []
+    loud = range(250, 250 + PARTS + 1)
+    for number, (near, reference) in enumerate(zip(frames_of(heard), frames_of(far), strict=True)):
+        # For one frame the far end is far beyond full scale, as no speaker plays it.
+        estimate = it.estimate(near, reference * (10_000 if number == loud.start else 1))
+        if number not in loud:
+            it.adapt(estimate.residual)
+        left.append(estimate)
+    assert any(left[number].echo_power == 0.0 for number in loud)
+    assert power([one.residual for one in left[300:330]]) < power(frames_of(heard)[300:330]) / 8
+
+
+def near_ends(left_db: float, expected_db: float) -> tuple[np.ndarray, np.ndarray]:
+    return np.full(BANDS, 10 ** (left_db / 10), np.float32), np.full(BANDS, 10 ** (expected_db / 10), np.float32)
+
+
+def test_the_distortion_of_a_loud_echo_rings_on_for_a_while() -> None:
+    left, expected = near_ends(-40, -90)
+    assert NearEnd().step(left, expected, 0.0, 0.0).person, "without an echo it is a person"
+    near_end = NearEnd()
+    near_end.step(*near_ends(-90, -90), 1.0, 0.0)
+    assert not near_end.step(left, expected, 0.0, 0.0).weak
+    for _ in range(40):
+        near_end.step(*near_ends(-90, -90), 0.0, 0.0)
+    assert near_end.step(left, expected, 0.0, 0.0).person
+
+
+def test_a_person_who_talks_long_teaches_nothing() -> None:
+    near_end = NearEnd()
+    assert all(near_end.step(*near_ends(-20, -40), 0.0, 0.0).person for _ in range(400))
+
+
+def test_an_echo_hardly_raises_the_noise_floor() -> None:
+    near_end = NearEnd()
+    for _ in range(500):
+        near_end.step(*near_ends(-58, -60), 0.0, 0.0)
+    assert near_end.step(*near_ends(-50, -100), 0.0, 0.0).person
 
 
 # ---------------------------------------------------------------- self-echo
@@ -357,7 +481,8 @@ def test_without_the_package_the_error_names_the_hint(monkeypatch: pytest.Monkey
 def levels(seed: int, frames: int = 400) -> list[float]:
     rng = np.random.default_rng(seed)
     smooth = np.convolve(rng.standard_normal(frames + 8), np.ones(8) / 8, "valid")[:frames]
-    return (-35 + 25 * smooth).tolist()
+    made: list[float] = (-35 + 25 * smooth).tolist()
+    return made
 
 
 def test_a_microphone_that_follows_the_far_end_is_noticed_once() -> None:
@@ -372,6 +497,14 @@ def test_a_microphone_that_follows_the_far_end_is_noticed_once() -> None:
 def test_two_who_talk_at_once_are_not_an_echo(seed: int) -> None:
     it = SelfEcho()
     assert not any(it.levels(a, b, talk=True) for a, b in zip(levels(seed), levels(seed + 100), strict=True))
+
+
+def test_a_stretch_of_sound_that_differs_begins_the_count_anew() -> None:
+    it, far, other = SelfEcho(), levels(1, 4 * FRAMES), levels(50, 4 * FRAMES)
+    near = [level - 8 for level in far]
+    near[FRAMES : 2 * FRAMES] = other[FRAMES : 2 * FRAMES]
+    told = [it.levels(a, b, talk=True) for a, b in zip(near, far, strict=True)]
+    assert told.index(True) == 4 * FRAMES - 1
 
 
 def test_levels_do_not_count_while_nobody_talks_or_the_agent_is_silent() -> None:

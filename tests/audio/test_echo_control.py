@@ -17,10 +17,11 @@ import pytest
 from parleyd.audio.devices.null import NullOutput
 from parleyd.audio.echo import control
 from parleyd.audio.echo.canceller import EchoCancellerMissingError
-from parleyd.audio.echo.control import DID_WELL_S, SECOND_CHANCE_S, EchoControl, Heard
+from parleyd.audio.echo.control import DID_WELL_S, SECOND_CHANCE_S, EchoControl, NearFrame
 from parleyd.audio.echo.far_end import FarEnd, FarFrame
 from parleyd.audio.echo.self_echo import SelfEcho
 from parleyd.audio.pcm import FRAME_BYTES, FRAME_SAMPLES, Frame, to_pcm
+from parleyd.audio.playback.mix import Audible
 from parleyd.audio.playback.playback import Playback
 from parleyd.core import events
 
@@ -86,7 +87,7 @@ def test_without_the_canceller_aec_does_not_start() -> None:
 @pytest.mark.parametrize("mode", ["aec", "half_duplex", "off"])
 def test_while_nothing_is_played_frames_pass_untouched(mode: str) -> None:
     frame = Frame(ROOM, 5.0)
-    assert Rig(mode).control.hear(frame) == Heard(frame, may_be_speech=True)
+    assert Rig(mode).control.hear(frame) == NearFrame(frame, may_be_speech=True)
 
 
 def test_the_far_end_follows_what_is_heard_and_is_given_later_where_it_must() -> None:
@@ -129,7 +130,7 @@ def test_what_is_too_faint_to_be_a_person_over_the_agent_is_told_apart_from_noth
 def test_half_duplex_is_silent_as_soon_as_an_answer_waits() -> None:
     rig = Rig("half_duplex")
     rig.playback.enqueue(1, bytes(3200))
-    assert rig.control.hear(Frame(ROOM, 5.0)) == Heard(Frame.silence(5.0), may_be_speech=False)
+    assert rig.control.hear(Frame(ROOM, 5.0)) == NearFrame(Frame.silence(5.0), may_be_speech=False)
 
 
 def test_after_a_while_the_canceller_gets_another_chance_and_then_after_twice_as_long_unless_it_did_well(
@@ -153,7 +154,9 @@ def test_after_a_while_the_canceller_gets_another_chance_and_then_after_twice_as
         rig.control.hear(Frame(ROOM, now_s))
         assert rig.control.mode == "half_duplex", "not in the midst of an answer"
         rig.playback.clear()
+        failed = rig.control._path
         rig.control.hear(Frame(ROOM, now_s))
+        assert rig.control._path is not failed, "with all that it had learnt"
         assert rig.control.mode == "aec"
     assert len(over) == len(rig.told) == 4
 
@@ -206,7 +209,7 @@ def test_levels_and_words_that_agree_at_the_same_moment_are_told_once(
 
     monkeypatch.setattr(control, "SelfEcho", Certain)
     rig = Rig(mode)
-    ears = threading.Thread(target=lambda: rig.control.judge(Heard(Frame(ROOM, 5.0), True), talk=True))
+    ears = threading.Thread(target=lambda: rig.control.judge(NearFrame(Frame(ROOM, 5.0), True), talk=True))
     ears.start()
     rig.bus.publish(events.Heard(at_s=1.0, text="my own words", final=True))
     ears.join(10)
@@ -236,3 +239,34 @@ def test_a_frame_goes_one_way_although_the_receiver_falls_back_meanwhile(monkeyp
     assert rig.control.mode == "half_duplex"
     assert not passed.may_be_speech
     assert passed.frame.pcm != frame.pcm
+
+
+def sounding(rig: Rig, monkeypatch: pytest.MonkeyPatch, *, earcon: bool = False, announcement: bool = False) -> None:
+    """As if it sounded for another hour."""
+    later_s = time.monotonic() + 3600.0
+    audible = Audible(0.0, later_s if earcon else 0.0, later_s if announcement else 0.0)
+    monkeypatch.setattr(rig.playback, "audible_until", lambda _now_s: audible)
+
+
+@pytest.mark.parametrize("mode", ["half_duplex", "off"])
+def test_without_a_canceller_nobody_is_heard_over_an_announcement(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig, now_s = Rig(mode), time.monotonic()
+    assert rig.control.hear(Frame(ROOM, now_s)).may_be_speech
+    sounding(rig, monkeypatch, announcement=True)
+    assert rig.control.hear(Frame(ROOM, now_s)) == NearFrame(Frame.silence(now_s), may_be_speech=False)
+
+
+@pytest.mark.parametrize("mode", ["aec", "half_duplex", "off"])
+def test_an_earcon_is_no_speech_in_any_mode(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig, now_s = Rig(mode), time.monotonic()
+    sounding(rig, monkeypatch, earcon=True)
+    assert not rig.control.hear(Frame(ROOM, now_s)).may_be_speech
+
+
+def test_in_half_duplex_the_speakers_sound_is_not_kept() -> None:
+    rig, now_s = Rig("half_duplex"), time.monotonic()
+    rig.far_end.start(16_000, 0.020)
+    rig.far_end.take(b"\x10\x10" * 160, now_s)
+    rig.control.hear(Frame(ROOM, now_s))
+    rig.far_end.frame(now_s)
+    assert rig.far_end.kept_s == 0.0

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from parleyd.audio.echo.alignment import LEAST_LAG_S, Alignment, Basis
 from parleyd.audio.echo.delay_line import KEPT_S, DelayLine
 from parleyd.audio.echo.far_end import GONE_S, FarEnd, FarFrame
+from parleyd.audio.echo.interpolator import Interpolator
 from parleyd.audio.pcm import FRAME_SAMPLES
 from parleyd.audio.sample_clock import SampleClock
 
@@ -536,3 +537,92 @@ def test_what_is_read_from_a_delay_line_was_appended_there(batches: list[list[tu
         assert len(line) <= round(KEPT_S * 8_000)
         dropped = everything[max(0, line.end - round(KEPT_S * 8_000)) : line.start]
         assert not dropped.any(), "nothing but silence is forgotten sooner"
+
+
+# ---------------------------------------------------------------- the speaker goes, and comes back
+
+
+def loud(samples: int, value: int = 5000) -> bytes:
+    return np.full(samples, value, "<i2").tobytes()
+
+
+def test_periods_of_an_opening_that_is_over_are_not_taken_for_those_of_the_next() -> None:
+    far_end = FarEnd()
+    far_end.start(16_000, 0.020)
+    far_end.take(loud(160), 1.00)
+    far_end.start(48_000, 0.020)
+    far_end.take(loud(480), 1.01)
+    far_end.frame(1.00)
+    assert far_end.kept_s == pytest.approx(0.010)
+
+
+def test_the_sound_of_a_speaker_that_is_gone_is_not_kept() -> None:
+    far_end = FarEnd()
+    far_end.start(16_000, 0.020)
+    far_end.take(loud(160), 1.0)
+    far_end.frame(1.0)
+    assert far_end.kept_s == pytest.approx(0.010)
+    far_end.frame(1.0 + GONE_S + 0.01)
+    assert far_end.kept_s == 0.0
+
+
+def test_while_nobody_needs_the_far_end_nothing_of_it_is_kept() -> None:
+    far_end = FarEnd()
+    far_end.start(16_000, 0.020)
+    for number in range(50):
+        far_end.take(loud(160), 1.0 + number * 0.010)
+        far_end.forget()
+    far_end.frame(1.5)
+    assert far_end.kept_s == 0.0
+
+
+def test_a_hole_moves_a_position_that_goes_by_the_count_to_where_the_sound_is() -> None:
+    """An echo was heard, so the clocks alone do not move it."""
+    speaker, places = Speaker(latency_s=0.020), []
+    for number in range(1500):
+        speaker.now_s += 0.020 + (0.03 if number == 1000 else 0.0)
+        speaker.takes(2)
+        frame = speaker.frame()
+        speaker.far_end.correct(1e-9, 0)
+        if frame is not None and number in (990, 1490):
+            places.append(place_s(frame, speaker.taken_s))
+    assert places[1] == pytest.approx(places[0], abs=0.0005)
+
+
+def test_what_was_missing_before_the_microphones_gap_says_nothing_after_it() -> None:
+    alignment, start_s = aligned_at(1.0)
+    alignment.advance(start_s)
+    last = alignment.position + 335
+    assert alignment.wait(last, round(last) - 47, most_lag_s=0.1), "3 ms are missing"
+    assert alignment.advance(start_s + 0.020 + 0.045), "the microphone has lost 45 ms"
+    assert not alignment.wait(alignment.position + 335, round(alignment.position) + 400, most_lag_s=0.1)
+    assert alignment.lag_increase_samples == 0
+
+
+def test_a_lag_that_grows_in_silence_is_told_as_well() -> None:
+    """Or the canceller would expect the echo of the next sound where it was."""
+    speaker, told = Speaker(latency_s=0.120), []
+    for number in range(110):
+        silent = number > 60
+        # In the silence, two are 40 ms late, and then come at once.
+        late = number in (70, 71)
+        speaker.takes(0 if late else 6 if number == 72 else 2, silence=silent)
+        told.append(speaker.far_end.frame(speaker.now_s - 0.020))
+        speaker.now_s += 0.020
+    grown = [frame for frame in told if frame.lag_increase_samples]
+    assert [frame.samples is None for frame in grown] == [True]
+
+
+# ---------------------------------------------------------------- the interpolator, by itself
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "position"), [(16_000, 1000.0), (16_000, 1000.25), (48_000, 3000.5), (44_100, 2900.3)]
+)
+def test_a_frame_begins_exactly_at_its_position(rate_hz: int, position: float) -> None:
+    line, interpolator = DelayLine(rate_hz), Interpolator(rate_hz)
+    sound = 8000 * np.sin(2 * np.pi * 440 * np.arange(8000) / rate_hz)
+    line.append([np.rint(sound).astype("<i2").tobytes()])
+    at_s = (position + np.arange(FRAME_SAMPLES) * interpolator.step) / rate_hz
+    wanted = 8000 / 32768 * np.sin(2 * np.pi * 440 * at_s)
+    assert interpolator.frame(line, position) == pytest.approx(wanted, abs=2e-4)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from parleyd.app.ears import penalty_in_words
 from parleyd.audio.devices.wav import read_wav
 from parleyd.audio.gate.gate import FAINT_MOST_MS, HEAD_MOST_MS, ONSET_WINDOW_MS, PAUSE_MS, Gate, Verdict
-from parleyd.audio.gate.held_back import ONE_TIME_MS, HeldBack, HeldBackNews
+from parleyd.audio.gate.held_back import ONE_TIME_MS, HeldBack, HeldBackReports
 from parleyd.audio.gate.measure import VoiceMeasure
 from parleyd.audio.gate.noise_floor import (
     OVER_FALSE_WAKE_DB,
@@ -771,7 +771,7 @@ def test_a_minute_of_the_last_hour_is_forgotten_after_it() -> None:
 
 
 def test_the_news_of_it_are_bounded_and_add_up() -> None:
-    held, news = HeldBack(), HeldBackNews()
+    held, news = HeldBack(), HeldBackReports()
     told = []
     for number in range(3 * 60 * 60 * 50):
         held.step([Why.BACKGROUND if number < 2 * 60 * 60 * 50 else None])

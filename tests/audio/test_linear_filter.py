@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from parleyd.audio.echo.delay_monitor import DelayMonitor
+from parleyd.audio.echo.linear import PATH_CHANGED, LinearCanceller
 from parleyd.audio.echo.linear_filter import BAND_EDGES_HZ, BANDS, PARTS, Estimate, Forecast, LinearFilter
 from parleyd.audio.pcm import FRAME_SAMPLES
 
@@ -191,3 +192,62 @@ def test_what_is_no_jump(later: int, surprise_from: int, echo_power: float) -> N
 def test_a_person_beside_the_echo_is_no_jump() -> None:
     echo = noise(20, 1)
     assert {jump for jump, _ in looked_at(echo + noise(20, 2), echo)} == {0}
+
+
+# ---------------------------------------------------------------- both together
+
+
+def learnt(frames: int = 150) -> tuple[LinearCanceller, np.ndarray, np.ndarray]:
+    """A canceller that knows its path after so many frames; the far end and its echo."""
+    rng = np.random.default_rng(4)
+    far = (rng.standard_normal((frames + 50) * N) * 0.05).astype(np.float32)
+    heard, it = echo_of(far, 700).astype(np.float32), LinearCanceller()
+    for at in range(0, frames * N, N):
+        it.step(heard[at : at + N], far[at : at + N])
+    return it, far[frames * N :], heard[frames * N :]
+
+
+@pytest.mark.parametrize("path_changed", [False, True])
+def test_after_a_far_end_that_may_come_back_elsewhere_more_echo_is_expected(path_changed: bool) -> None:
+    it, far, heard = learnt()
+    before = float(it.step(heard[:N], far[:N]).expected_bands.sum())
+    it.pass_by(far[N : 2 * N], path_changed=path_changed)
+    after = float(it.step(heard[2 * N : 3 * N], far[2 * N : 3 * N]).expected_bands.sum())
+    assert (after > 5 * before) is path_changed
+
+
+def test_where_the_path_has_changed_what_is_left_is_expected_of_the_echo() -> None:
+    it, far, heard = learnt()
+    made = [it.step(heard[at : at + N] * np.float32(0.3), far[at : at + N]) for at in range(0, 40 * N, N)]
+    assert made[2].echo_coherence > PATH_CHANGED
+    for one in made[4:]:
+        assert one.expected_bands.sum() > one.residual_bands.sum() / 2, "or it would be a person"
+
+
+@pytest.mark.parametrize(
+    ("suggested", "told"),
+    [
+        ([(71, 0.9), (72, 0.9)], [0, 72]),
+        ([(71, 0.9), (150, 0.9), (151, 0.9)], [0, 0, 151]),
+        ([(71, 0.9), (71, 0.5), (71, 0.9)], [0, 0, 0]),
+        ([(71, 0.9), (0, 0.9), (71, 0.9), (71, 0.9)], [0, 0, 0, 71]),
+    ],
+)
+def test_a_jump_needs_two_frames_in_a_row_that_agree(
+    suggested: list[tuple[int, float]], told: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The search is replaced: which jumps it finds is not asked here."""
+    found = iter(suggested)
+    monkeypatch.setattr(DelayMonitor, "_best_jump", lambda _self: (*next(found), 0.0))
+    echo = noise(len(suggested), 1)
+    assert [jump for jump, _ in looked_at(echo, echo, surprise_from=0)] == told
+
+
+@pytest.mark.parametrize(("unmoved", "is_jump"), [(0.0, True), (0.75, True), (0.9, False)])
+def test_where_the_echo_fits_nearly_as_well_unmoved_it_has_not_jumped(
+    unmoved: float, is_jump: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The search is replaced, as above."""
+    monkeypatch.setattr(DelayMonitor, "_best_jump", lambda _self: (71, 0.9, unmoved))
+    echo = noise(3, 1)
+    assert any(jump for jump, _ in looked_at(echo, echo, surprise_from=0)) is is_jump

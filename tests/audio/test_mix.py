@@ -13,7 +13,7 @@ from parleyd.audio.pcm import AudioFormat
 from parleyd.audio.playback.earcon_track import STALE_S
 from parleyd.audio.playback.gain import AS_IS, Fader, Layer, Move, mixed
 from parleyd.audio.playback.mix import FADE_S, Mix
-from parleyd.audio.playback.playhead import GIVE_UP_S, Heard, Started
+from parleyd.audio.playback.playhead import GIVE_UP_S, HeardPart, Started
 
 RATE_HZ = 48_000
 PERIOD = 480
@@ -34,7 +34,7 @@ class Rig:
         self.mix = Mix(volume=volume, duck_db=20.0, earcons={"muted": BEEP})
         self.mix.set_format(FMT)
         self.now_s = 100.0
-        self.told: list[Started | Heard] = []
+        self.told: list[Started | HeardPart] = []
         self.open(rate_hz)
 
     def open(self, rate_hz: int) -> None:
@@ -59,9 +59,9 @@ class Rig:
             self.told += self.mix.told(self.now_s)
         return samples(b"".join(taken))
 
-    def heard(self) -> list[Heard]:
+    def heard(self) -> list[HeardPart]:
         self.told += self.mix.told(self.now_s)
-        return [it for it in self.told if isinstance(it, Heard)]
+        return [it for it in self.told if isinstance(it, HeardPart)]
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_what_the_resampler_holds_of_one_answer_comes_before_the_next(rig: Rig, 
     assert abs(played[4_800:4_810]).max() < 3_000
     assert np.nonzero(played)[0][-1] == pytest.approx(9_600, abs=2)
     rig.take(3)
-    assert rig.heard() == [Heard(1, 100, 100, True), Heard(2, 100, 100, True)]
+    assert rig.heard() == [HeardPart(1, 100, 100, True), HeardPart(2, 100, 100, True)]
 
 
 def test_one_answer_has_the_floor_until_its_end_is_told(rig: Rig) -> None:
@@ -106,7 +106,8 @@ def test_one_answer_has_the_floor_until_its_end_is_told(rig: Rig) -> None:
     rig.enqueue(2, level(2000, 0.015))
     rig.mix.end_answer(2)
     rig.take(10)
-    assert [type(it).__name__ + str(it.answer) for it in rig.told] == ["Started1", "Heard1", "Started2", "Heard2"]
+    kinds = [(type(it), it.answer) for it in rig.told]
+    assert kinds == [(Started, 1), (HeardPart, 1), (Started, 2), (HeardPart, 2)]
     starts_s = [it.at_s for it in rig.told if isinstance(it, Started)]
     assert starts_s == [pytest.approx(100.02), pytest.approx(100.035)], "the second begins within a period"
 
@@ -121,13 +122,13 @@ def test_only_an_answer_that_was_at_its_end_is_finished_by_a_clear(rig: Rig, end
     if ends:
         rig.mix.end_answer(1)
     rig.take(3)
-    assert rig.mix.clear(rig.now_s, fade=True) == (Heard(1, 20, 20, finished),)
+    assert rig.mix.clear(rig.now_s, fade=True) == (HeardPart(1, 20, 20, finished),)
 
 
 def test_a_clear_without_a_fade_tells_only_what_was_through(rig: Rig) -> None:
     rig.enqueue(1, level(1000, 1.0))
     rig.take(5)
-    assert rig.mix.clear(rig.now_s, fade=False) == (Heard(1, 30, 1000, False),)
+    assert rig.mix.clear(rig.now_s, fade=False) == (HeardPart(1, 30, 1000, False),)
     assert not rig.take(3).any()
     assert rig.mix.audible(rig.now_s).voice_until_s <= rig.now_s
 
@@ -138,7 +139,7 @@ def test_an_answer_that_was_over_before_a_clear_is_not_cut_by_it(rig: Rig) -> No
     rig.take(2)
     rig.now_s += LATENCY_S + GIVE_UP_S + 0.1
     assert rig.mix.clear(rig.now_s, fade=True) == ()
-    assert rig.heard() == [Heard(1, 20, 20, True)]
+    assert rig.heard() == [HeardPart(1, 20, 20, True)]
 
 
 @pytest.mark.parametrize("step", ["before it runs", "before it is finished"])
@@ -265,7 +266,7 @@ def test_while_nobody_can_hear_each_answer_is_told_once_as_not_heard(rig: Rig) -
     for _ in range(3):
         rig.enqueue(2, level(2000, 0.5))
     rig.mix.play_earcon("muted", rig.now_s, after_voice=False)
-    assert rig.heard() == [Heard(1, 0, 500, False), Heard(2, 0, 500, False)]
+    assert rig.heard() == [HeardPart(1, 0, 500, False), HeardPart(2, 0, 500, False)]
     assert not rig.take(3).any()
     rig.mix.discard(False, rig.now_s)
     rig.enqueue(3, level(3000, 0.5))
@@ -395,7 +396,7 @@ def test_an_answer_that_nobody_ended_is_told_after_a_pause(rig: Rig) -> None:
     assert rig.mix.next_told_s == pytest.approx(over_s + GIVE_UP_S)
     assert rig.mix.audible(rig.now_s).voice_until_s == pytest.approx(over_s)
     rig.now_s = math.nextafter(over_s + GIVE_UP_S, math.inf) + 1e-6
-    assert rig.heard() == [Heard(1, 20, 20, True)]
+    assert rig.heard() == [HeardPart(1, 20, 20, True)]
 
 
 # ---------------------------------------------------------------- more than is kept, and what is told of it

@@ -19,7 +19,7 @@ from parleyd.audio.earcons.sounds import Sound
 from parleyd.audio.pcm import AudioFormat
 from parleyd.audio.playback.mix import FADE_S, Mix
 from parleyd.audio.playback.pipeline import Job
-from parleyd.audio.playback.playhead import GIVE_UP_S, Heard, Started
+from parleyd.audio.playback.playhead import GIVE_UP_S, HeardPart, Started
 
 # Ten samples are a millisecond; a period is 100.
 RATE_HZ = 10_000
@@ -54,7 +54,7 @@ class Model:
         self.value = 0
         self.jobs: list[Job] = []
         self.fade_left = 0
-        self.told: list[Started | Heard] = []
+        self.told: list[Started | HeardPart] = []
         self.floor: int | None = None
         self.ended: set[int] = set()
         self.discards = False
@@ -174,7 +174,11 @@ class Model:
     def sounded(self, answer: int, through: int) -> int:
         """What was heard of it by now, or had been told before; a later sharp cut takes back nothing that was told."""
         before = max(
-            (it.heard_ms * RATE_HZ // 1000 for it in self.told[:-1] if isinstance(it, Heard) and it.answer == answer),
+            (
+                it.heard_ms * RATE_HZ // 1000
+                for it in self.told[:-1]
+                if isinstance(it, HeardPart) and it.answer == answer
+            ),
             default=0,
         )
         return max(through, before) + RATE_HZ // 1000
@@ -229,9 +233,9 @@ def test_what_always_holds(steps: list[Callable[[Model], Any]]) -> None:
     assert model.floor is None
     assert model.mix.next_told_s is None
     for answer, it in model.came.items():
-        ends = [one for one in model.told if isinstance(one, Heard) and one.answer == answer]
+        ends = [one for one in model.told if isinstance(one, HeardPart) and one.answer == answer]
         assert ends, "an answer of which nobody was told how it ended"
         came_ms, discarded_ms = (count * 1000 / RATE_HZ for count in (it.samples, it.discarded))
         assert came_ms - 1 <= ends[-1].total_ms <= came_ms + discarded_ms + 1
-        if it.cleared == it.discarded == 0 and not any(isinstance(one, Heard) and not one.finished for one in ends):
+        if it.cleared == it.discarded == 0 and not any(isinstance(one, HeardPart) and not one.finished for one in ends):
             assert ends[-1].heard_ms == ends[-1].total_ms

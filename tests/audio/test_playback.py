@@ -22,7 +22,7 @@ from parleyd.audio.playback import playback as playback_module
 from parleyd.audio.playback import speaker as speaker_module
 from parleyd.audio.playback.answer_queue import QUEUE_LIMIT_BYTES, QUEUE_LIMIT_S, ChunkQueue
 from parleyd.audio.playback.mix import FADE_S
-from parleyd.audio.playback.playhead import Heard, Segment
+from parleyd.audio.playback.playhead import HeardPart, Segment
 
 MakeRoom = Callable[..., Room]
 
@@ -68,7 +68,7 @@ def test_all_formats(room: MakeRoom, speaker: SteppingOutput, name: str) -> None
     ideal = np.sin(2 * math.pi * 500 * np.arange(9_600) / 48_000) * 10_000
     assert np.max(np.abs(played[300:9_300] - ideal[300:9_300])) < (400 if name == "ulaw_8000" else 15)
     assert not played[9_601:].any()
-    assert its.wait_told(lambda told: ("finished", Heard(1, 200, 200, True)) in told)
+    assert its.wait_told(lambda told: ("finished", HeardPart(1, 200, 200, True)) in told)
 
 
 @pytest.mark.parametrize("rate_hz", [24_000, 48_000])
@@ -83,7 +83,7 @@ def test_a_clear_leaves_one_fade_however_long_the_chunk(
     before = its.pull(pulls, size)
     (heard,) = its.playback.clear()
     after = its.pull(10, size)
-    assert heard == Heard(1, round(pulls * size / 48), 3000, finished=False)
+    assert heard == HeardPart(1, round(pulls * size / 48), 3000, finished=False)
     assert not after[FADE_SAMPLES:].any()
     # Without the very first samples: a tone that sets in at full level makes the resampler ring.
     assert np.max(np.abs(np.diff(np.concatenate([before[64:], after])))) <= STEEPEST
@@ -206,7 +206,7 @@ def test_answers_follow_each_other_without_a_hole(room: MakeRoom, speaker: Stepp
     assert np.all(np.convolve(envelope, np.ones(2), "valid") > 5_000)
     assert not played[14_400:].any()
     assert its.wait_told(lambda told: len(told) == 6)
-    kinds = [(what, it if what == "started" else it.answer) for what, it in its.told]
+    kinds = [(what, it.answer if isinstance(it, HeardPart) else it) for what, it in its.told]
     assert kinds == [(what, answer) for answer in (1, 2, 3) for what in ("started", "finished")]
     assert [heard.heard_ms for heard in its.finished] == [100, 100, 100]
     assert its.playback.underruns == 0
@@ -292,7 +292,7 @@ def test_a_story_that_comes_all_at_once_is_heard_to_its_end(
     played = its.pull(seconds, 48_000).reshape(seconds, 48_000)
     assert np.abs(played[:, 1_000:-1_000] - levels[:, np.newaxis]).max() <= 1
     assert its.wait_told(lambda told: len(told) == 2)
-    assert its.finished == [Heard(1, seconds * 1000, seconds * 1000, True)]
+    assert its.finished == [HeardPart(1, seconds * 1000, seconds * 1000, True)]
     assert its.playback.dropped_ms == 0
     assert its.playback.underruns == 0
 
@@ -303,7 +303,7 @@ def test_a_long_story_is_cut_within_a_fade(room: MakeRoom, speaker: SteppingOutp
     for _ in range(600):
         its.playback.enqueue(1, tone(1.0, rate_hz=16_000))
     its.pull(5)
-    assert its.playback.clear() == (Heard(1, 50, 600_000, finished=False),)
+    assert its.playback.clear() == (HeardPart(1, 50, 600_000, finished=False),)
     assert not its.pull(5)[FADE_SAMPLES:].any()
     assert its.playback.queued_ms == 0
 
@@ -399,7 +399,7 @@ def test_an_answer_that_was_too_long_tells_what_of_it_never_sounded(
     assert second.heard_ms + second.lost_ms == 500
     # What is made at once was taken from the queue.
     assert second.lost_ms >= 430
-    assert third == Heard(3, 200, 200, True)
+    assert third == HeardPart(3, 200, 200, True)
     assert its.playback.dropped_ms == first.lost_ms + second.lost_ms
 
 
@@ -409,13 +409,13 @@ def test_an_answer_that_was_lost_whole_is_told_though_nothing_follows(
     monkeypatch.setattr(answer_queue, "QUEUE_LIMIT_S", 0.0)
     its = room(speaker)
     its.playback.enqueue(1, tone(1.0, rate_hz=16_000))
-    assert its.wait_told(lambda told: told == [("finished", Heard(1, 0, 1000, False, lost_ms=1000))])
+    assert its.wait_told(lambda told: told == [("finished", HeardPart(1, 0, 1000, False, lost_ms=1000))])
     assert its.finished[0].ended_s > 0
     monkeypatch.setattr(answer_queue, "QUEUE_LIMIT_S", 1.0)
     its.playback.enqueue(2, tone(0.1, rate_hz=16_000))
     its.playback.end_answer(2)
     its.pull(12)
-    assert its.wait_told(lambda told: ("finished", Heard(2, 100, 100, True)) in told)
+    assert its.wait_told(lambda told: ("finished", HeardPart(2, 100, 100, True)) in told)
 
 
 def test_what_was_interrupted_was_not_lost(
@@ -425,7 +425,7 @@ def test_what_was_interrupted_was_not_lost(
     its = room(speaker)
     its.playback.enqueue(1, tone(2.0, rate_hz=16_000))
     its.pull(10)
-    assert its.playback.clear() == (Heard(1, 100, 2000, False, lost_ms=0),)
+    assert its.playback.clear() == (HeardPart(1, 100, 2000, False, lost_ms=0),)
 
 
 def test_a_hole_in_an_answer_is_an_underrun_and_its_end_is_none(room: MakeRoom, speaker: SteppingOutput) -> None:
@@ -438,7 +438,7 @@ def test_a_hole_in_an_answer_is_an_underrun_and_its_end_is_none(room: MakeRoom, 
     assert its.playback.underruns == 1
     its.pull(10)
     its.playback.end_answer(1)
-    assert its.wait_told(lambda told: told == [("started", 1), ("finished", Heard(1, 100, 100, True))])
+    assert its.wait_told(lambda told: told == [("started", 1), ("finished", HeardPart(1, 100, 100, True))])
     its.playback.enqueue(2, tone(0.05))
     its.pull(10)
     assert its.playback.underruns == 1
@@ -450,7 +450,7 @@ def test_silence_ends_an_answer_that_nobody_ended(room: MakeRoom, speaker: Stepp
     its.playback.enqueue(1, tone(0.05))
     before_s = time.monotonic()
     its.pull(10)
-    assert its.wait_told(lambda told: told == [("started", 1), ("finished", Heard(1, 50, 50, True))], 30)
+    assert its.wait_told(lambda told: told == [("started", 1), ("finished", HeardPart(1, 50, 50, True))], 30)
     assert time.monotonic() - before_s > 0.7
 
 
@@ -478,7 +478,7 @@ def test_drained_when_the_latency_is_over(room: MakeRoom) -> None:
     its.pull(3)
     assert its.wait_silent(30.0)
     assert time.monotonic() >= before_s + 0.15
-    assert its.wait_told(lambda told: told == [("started", 1), ("finished", Heard(1, 20, 20, True))])
+    assert its.wait_told(lambda told: told == [("started", 1), ("finished", HeardPart(1, 20, 20, True))])
 
 
 def test_periods_longer_than_ours_are_served(room: MakeRoom, speaker: SteppingOutput) -> None:
@@ -544,7 +544,7 @@ def test_many_threads_at_once(room: MakeRoom, cut: str) -> None:
                 its.playback.audible(time.monotonic())
                 if number % 3 == 0:
                     its.playback.clear()
-                time.sleep(float(rng.uniform(0, 0.004)))
+                time.sleep(float(rng.uniform(0, 0.004)))  # So that the calls meet the device in every order.
         except BaseException as error:  # noqa: BLE001 — to be seen by the test
             errors.append(error)
 

@@ -15,7 +15,7 @@ from parleyd.audio.devices.device import DeviceError, Fill, StreamInfo
 from parleyd.audio.earcons.sounds import Sound
 from parleyd.audio.pcm import AudioFormat
 from parleyd.audio.playback.mix import Mix
-from parleyd.audio.playback.playhead import Heard
+from parleyd.audio.playback.playhead import HeardPart
 from parleyd.audio.playback.speaker import Speaker
 
 MakeRoom = Callable[..., Room]
@@ -156,7 +156,7 @@ def test_nothing_is_given_to_a_device_before_its_rate_is_known(room: MakeRoom) -
     device.may_open.set()
     opener.join(10)
     assert its.pull(5, 160)[160:].any()
-    assert its.playback.clear() == (Heard(1, 100, 1000, finished=False),)
+    assert its.playback.clear() == (HeardPart(1, 100, 1000, finished=False),)
 
 
 def test_a_device_that_is_cut_takes_nothing_more_before_it_was_reopened(room: MakeRoom) -> None:

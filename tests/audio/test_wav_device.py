@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import wave
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -238,6 +239,7 @@ def test_a_full_disk_is_said_once_and_the_clock_goes_on(caplog: pytest.LogCaptur
     mouth = Mouth()
     device.open(mouth)
     mouth.wait(480)
+    assert device._fd is not None
     os.close(device._fd)
     device._fd = os.open("/dev/full", os.O_RDWR)
     mouth.wait(mouth.given + 4_800)
@@ -259,6 +261,7 @@ def test_output_is_valid_after_sigkill(tmp_path: Path) -> None:
     )
     child = subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE)
     try:
+        assert child.stdout is not None
         assert child.stdout.readline() == b"half a second\n"
     finally:
         child.kill()
@@ -359,7 +362,9 @@ class Clock:
 
 
 @pytest.mark.parametrize("cut", ["fade", "sharp"])
-def test_a_cleared_answer_in_the_file(room, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cut: str) -> None:
+def test_a_cleared_answer_in_the_file(
+    room: Callable[..., Room], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cut: str
+) -> None:
     """The speaker's file shows the whole truth: where the sound ended, how much was heard, and no click."""
     stepped = SteppedTime()
     for module in (wav_device, playback, speaker):

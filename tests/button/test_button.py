@@ -113,7 +113,7 @@ def test_orders_reach_a_real_daemon_and_the_one_after_it(
 
     end(daemon)
     restarted: list[subprocess.Popen[str]] = []
-    monkeypatch.setattr(watching.time, "sleep", lambda _s: restarted.append(start(tmp_path)))
+    monkeypatch.setattr("parleyd.button.watch.time.sleep", lambda _s: restarted.append(start(tmp_path)))
     try:
         orders.give("short", "mute_or_unmute")
         assert state()[1]
@@ -221,4 +221,4 @@ def test_a_missing_package_is_named(module: str, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(UserError, match=f"package {module}") as told:
         _open(button)
     assert not isinstance(told.value, ButtonGoneError)
-    assert f"{sys.executable} -m pip install" in told.value.hint
+    assert f"{sys.executable} -m pip install" in (told.value.hint or "")

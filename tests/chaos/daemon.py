@@ -232,7 +232,8 @@ class Daemon:
                 if heard_s > 0.2:
                     self.microphone.began(asked_s - heard_s)
                     return
-            time.sleep(0.1)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(0.1)
         raise RuntimeError(f"the daemon did not start within {timeout_s:.0f} s: {self.log_tail()}")
 
     def was_starved(self, from_s: float, to_s: float) -> bool:

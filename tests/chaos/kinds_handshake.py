@@ -36,7 +36,7 @@ def _wait_used(lane: Lane, timeout_s: float = 1.0) -> None:
     met = lane.server.met
     until_s = time.monotonic() + timeout_s
     while lane.server.met == met and time.monotonic() < until_s:
-        time.sleep(0.02)
+        time.sleep(0.02)  # A daemon that sleeps tells nothing.
 
 
 def go_to(line: Line, step: str) -> None:
@@ -123,7 +123,7 @@ def headers_without_end(_lane: Lane, line: Line, _dice: Random) -> bool:
     while time.monotonic() < until_s:
         line.write(b"".join(f"X-{number + one}: {'x' * 200}\r\n".encode() for one in range(100)))
         number += 100
-        time.sleep(0.02)
+        time.sleep(0.02)  # So that it takes a while, and not all memory.
     return True
 
 
@@ -132,7 +132,7 @@ def dripped_handshake(_lane: Lane, line: Line, dice: Random) -> bool:
     each_s = dice.choice((0.005, 0.015, 0.05))
     for byte in answer:
         line.write(bytes([byte]))
-        time.sleep(each_s)
+        time.sleep(each_s)  # A slow line.
     line.begin()
     return False
 

@@ -420,7 +420,7 @@ def _wait_came(number: int, frame_number: int, line: Line, timeout_s: float = 8.
         assert line.session is not None
         if any(utterance == number and index >= frame_number for _, utterance, index in line.session.frames[-50:]):
             return
-        time.sleep(0.02)
+        time.sleep(0.02)  # A frame comes every 20 ms.
 
 
 # ---------------------------------------------------------------- a bad line, without any help of the kernel's
@@ -453,8 +453,10 @@ def long_talk(lane: Lane, dice: Random) -> None:
     """A long sentence, and soon after it three ordinary ones, all of the same loudness."""
     said = lane.speak(dice, long=True)
     for _ in range(3):
+        # Speech passes in real time.
         time.sleep(max(0.0, said.end_s + dice.uniform(1.6, 2.5) - time.monotonic()))
         said = lane.speak(dice)
+    # As above.
     time.sleep(max(0.0, said.end_s - time.monotonic()))
 
 

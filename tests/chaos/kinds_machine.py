@@ -107,7 +107,9 @@ def stopped(seconds: float) -> Callable[[Lane, Random], None]:
         dice = Random(1)
         while time.monotonic() < until_s - 4:
             said = lane.speak(dice)
+            # Speech passes in real time, and so does the pause after it.
             time.sleep(said.end_s - time.monotonic() + 1.5)
+        # As long as the process is to be stopped.
         time.sleep(max(0.0, until_s - time.monotonic()))
         lane.daemon.signal(signal.SIGCONT)
         lane.back_s = time.monotonic()
@@ -121,9 +123,9 @@ def starved(lane: Lane, _dice: Random) -> None:
     try:
         while time.monotonic() < until_s:
             lane.daemon.signal(signal.SIGSTOP)
-            time.sleep(0.092)
+            time.sleep(0.092)  # The slice that others have.
             lane.daemon.signal(signal.SIGCONT)
-            time.sleep(0.008)
+            time.sleep(0.008)  # The slice that it has.
     finally:
         lane.daemon.signal(signal.SIGCONT)
         lane.back_s = time.monotonic()
@@ -208,7 +210,7 @@ def reload_storm(lane: Lane, dice: Random) -> None:
         else:
             daemon.write_config(other if choice == 2 else daemon.config)
         daemon.signal(signal.SIGHUP)
-        time.sleep(0.025)
+        time.sleep(0.025)  # So that some come while the last is being read.
     daemon.write_config(daemon.config)
     daemon.signal(signal.SIGHUP)
 

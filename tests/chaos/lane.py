@@ -122,7 +122,8 @@ class Lane:
         return self.daemon.process.pid
 
     def pause(self, seconds: float) -> None:
-        time.sleep(seconds)
+        """For the length of a fault or of sound, which pass in real time."""
+        time.sleep(seconds)  # As long as the fault is to last.
 
     def cut(self, *, fin: bool = False) -> None:
         """The live line, if there is one, is reset, so that the daemon has to connect again."""
@@ -141,6 +142,7 @@ class Lane:
 
     def speak(self, dice: Random, *, long: bool = False) -> books.Said:
         """As soon as it can be, and never before the last word was said; it sounds from `start_s` on."""
+        # The microphone takes sound in real time.
         time.sleep(max(0.0, self._spoken_until_s + BREATH_S - LEAD_S - time.monotonic()))
         line = dice.choice(self._voices.long if long else self._voices.short)
         self._number += 1
@@ -300,6 +302,7 @@ class Lane:
             if not kind.speaks_itself:
                 said = self.speak(dice)
                 at_s = said.start_s + dice.uniform(-0.3, said.end_s - said.start_s + 1.2)
+                # Until the word that the fault is to hit is spoken.
                 time.sleep(max(0.0, at_s - time.monotonic()))
             before = self.server.live
             began_s = time.monotonic()
@@ -398,7 +401,7 @@ class Lane:
     def _calm(self) -> None:
         """Until nobody has talked for a moment."""
         while (left_s := self._spoken_until_s + QUIET_S - time.monotonic()) > 0:
-            time.sleep(left_s)
+            time.sleep(left_s)  # The length of the sound that was spoken.
         if not self.daemon.alive:
             self.restart()
 
@@ -418,6 +421,7 @@ class Lane:
         while not test():
             if time.monotonic() > until_s or not self.daemon.alive:
                 return False
+            # Logs, files and the counts of several processes are asked: nothing tells all of them.
             time.sleep(0.03)
         return True
 

@@ -287,13 +287,12 @@ class Line:
                 finally:
                     done.set()
             if self.inert.is_set():
-                time.sleep(0.05)
                 # A peer that gives up is noticed by what it does to the socket.
-                if select.select([], [], [self.raw], 0)[2] or self._peer_is_gone():
+                if select.select([], [], [self.raw], 0.05)[2] or self._peer_is_gone():
                     raise GoneError
                 continue
             if self.receive_delay_s:
-                time.sleep(self.receive_delay_s)
+                time.sleep(self.receive_delay_s)  # A line that is slow.
             message = self.next_message(_LOOK_S)
             while message is not None:
                 self._take(*message)
@@ -394,7 +393,8 @@ class Server:
         self.port: int = self._listener.getsockname()[1]
         self._trap = socket.create_server(("127.0.0.1", 0))
         self.trap_port: int = self._trap.getsockname()[1]
-        self.closed_for_now = threading.Event()
+        self._listens = threading.Event()
+        self._listens.set()
         threading.Thread(target=self._accept, name="server", daemon=True).start()
         threading.Thread(target=self._watch_trap, name="trap", daemon=True).start()
 
@@ -425,7 +425,7 @@ class Server:
 
     def refuse(self) -> None:
         """Nobody listens any more, until accept_again()."""
-        self.closed_for_now.set()
+        self._listens.clear()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -436,8 +436,9 @@ class Server:
                 self._listener = self._listen(self.port)
                 break
             except OSError:
+                # The kernel does not tell when a port is free again.
                 time.sleep(0.05)
-        self.closed_for_now.clear()
+        self._listens.set()
 
     def arm(self, behaviour: Behaviour, times: int) -> None:
         for _ in range(times):
@@ -460,13 +461,13 @@ class Server:
 
     def _accept(self) -> None:
         while not self.stopping.is_set():
-            if self.closed_for_now.is_set():
-                time.sleep(0.02)
+            if not self._listens.wait(0.5):
                 continue
             try:
                 raw, _ = self._listener.accept()
             except OSError:
-                time.sleep(0.02)
+                # It was closed meanwhile, or this process has no file handle left.
+                self.stopping.wait(0.02)
                 continue
             self.heard.connections += 1
             line = Line(self, raw)

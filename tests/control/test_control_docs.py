@@ -9,7 +9,6 @@ import socket
 import stat
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from test_control_server import CONFIG, daemon, parleyd, socket_path
 from listeners import addresses
 from parleyd.announce import announcer
 from parleyd.control import messages
+from waiting import until
 
 PAGE = (Path(__file__).parents[2] / "docs" / "control.md").read_text()
 
@@ -92,8 +92,8 @@ def test_figures_for_prometheus(tmp_path: Path) -> None:
                 with pytest.raises(urllib.error.HTTPError, match="403"):
                     urllib.request.urlopen(request, timeout=10)
             # It is written once while the daemon starts, and again when it is ready.
-            while 'state="asleep"} 1.0' not in (written := file.read_text()):
-                time.sleep(0.02)
+            until("it is not written again", lambda: 'state="asleep"} 1.0' in file.read_text())
+            written = file.read_text()
             assert parleyd("stop").returncode == os.EX_OK
             # Else it would tell for ever how well the daemon is.
             assert not file.exists()

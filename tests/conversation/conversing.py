@@ -16,7 +16,7 @@ from parleyd.agents.elevenlabs.agent import CAPABILITIES
 from parleyd.agents.elevenlabs.codec import ElevenLabsCodec
 from parleyd.agents.elevenlabs.meaning import Audio, Interruption, Meaning, Response, Transcript
 from parleyd.agents.events import Ready
-from parleyd.audio.playback.playhead import Heard, Playhead, Segment, Started
+from parleyd.audio.playback.playhead import HeardPart, Playhead, Segment, Started
 from parleyd.config.retention import Continuity
 from parleyd.config.schema import BargeIn, ElevenLabs
 from parleyd.conversation.dialogue.answers import heard_of
@@ -45,11 +45,11 @@ class Speaker:
     def __init__(self) -> None:
         self.playhead = Playhead(16_000, 0.0)
         self._queue: deque[list[Segment | float]] = deque()
-        self.told: list[Started | Heard] = []
+        self.told: list[Started | HeardPart] = []
         # All of an answer's sound that has been handed to the device.
         self.played_s: dict[int, float] = {}
 
-    def do(self, command: Command, now_s: float) -> list[Heard]:
+    def do(self, command: Command, now_s: float) -> list[HeardPart]:
         match command:
             case Play(answer=answer, data=data):
                 duration_s = len(data) / 32_000
@@ -61,12 +61,12 @@ class Speaker:
                 told = self.playhead.clear(now_s, sharp=False)
                 self._queue.clear()
                 self.told += told
-                return [one for one in told if isinstance(one, Heard)]
+                return [one for one in told if isinstance(one, HeardPart)]
             case _:
                 pass
         return []
 
-    def step(self, now_s: float) -> list[Started | Heard]:
+    def step(self, now_s: float) -> list[Started | HeardPart]:
         """STEP_S of sound is taken by the device. → what is told."""
         left_s, lead_s = STEP_S, 0.0
         while self._queue and left_s > 1e-9:

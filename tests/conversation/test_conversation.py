@@ -30,7 +30,7 @@ from parleyd.agents.events import (
     ToolCall,
     Unknown,
 )
-from parleyd.audio.playback.playhead import Heard
+from parleyd.audio.playback.playhead import HeardPart
 from parleyd.config.retention import Continuity
 from parleyd.config.schema import BargeIn
 from parleyd.conversation.dialogue.commands import (
@@ -390,7 +390,7 @@ def test_where_answers_are_read_no_correction_takes_anything_back() -> None:
 def test_the_end_that_could_not_be_kept_is_told_to_the_agent() -> None:
     scene = begun()
     person_s = scene.conversation.to_agent.person_s
-    scene.conversation.answer_ended(Heard(1, 65_000, 90_000, False, lost_ms=25_000), scene.now_s)
+    scene.conversation.answer_ended(HeardPart(1, 65_000, 90_000, False, lost_ms=25_000), scene.now_s)
     # The device says it, and no person: it does not hold the session open.
     assert scene.conversation.to_agent.person_s == person_s
     scene._do()

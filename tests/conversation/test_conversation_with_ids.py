@@ -11,7 +11,7 @@ from conversing import Scene, sound
 
 from opposite import CAPABILITIES
 from parleyd.agents.commands import Command as ToAgent
-from parleyd.agents.commands import Cut, Prepared, SpeakNow, ToolDone
+from parleyd.agents.commands import Cut, HeardOf, Prepared, SpeakNow, ToolDone
 from parleyd.agents.events import (
     AgentAudio,
     AgentEvent,
@@ -33,7 +33,8 @@ from parleyd.agents.events import (
 )
 from parleyd.audio.gate.gate import Passed
 from parleyd.audio.pcm import FRAME_BYTES, AudioFormat, Frame
-from parleyd.audio.playback.playhead import Heard
+from parleyd.audio.playback.playhead import HeardPart
+from parleyd.conversation.dialogue.answers import Answer, Answers, heard_of
 from parleyd.conversation.dialogue.commands import Answered, CancelTools, Taken, Transcribed, UseTool
 from parleyd.conversation.dialogue.conversation import MOST_RETRIES, RETRY_LOOK_S
 from parleyd.conversation.dialogue.history import _REMEMBERED, History
@@ -111,7 +112,7 @@ def test_a_text_that_comes_after_the_cut_is_recorded_as_far_as_it_was_heard() ->
     assert heard.answer == "r1"
     assert 1800 < heard.heard_ms < heard.total_ms == 4000
     for told in scene.speaker.told:
-        if isinstance(told, Heard):
+        if isinstance(told, HeardPart):
             scene.conversation.answer_ended(told, scene.now_s)
     scene.happens(AnswerText("r1", "one two three four five six seven eight", final=True))
     texts = [(event.text, event.corrected) for event in scene.published() if isinstance(event, events.AnswerText)]
@@ -211,6 +212,30 @@ def test_a_retry_is_dropped_with_its_session() -> None:
     assert not scene.channel.told
 
 
+def test_a_retry_is_dropped_when_an_answer_comes_after_all() -> None:
+    scene = OppositeScene()
+    scene.happens(AnswerFailed(None, "rate limit", None, retry_after_s=1.0), AnswerBegins("r2"))
+    assert scene.conversation.next_look_s is None
+    scene.conversation.look(scene.now_s + 5.0)
+    scene._do()
+    assert not scene.channel.told
+
+
+def test_an_answer_is_cut_once() -> None:
+    answers = Answers()
+    first = answers.of("r1")
+    assert answers.cut() == (first,)
+    second = answers.of("r2")
+    assert answers.cut() == (second,)
+    assert answers.cut() == ()
+
+
+def test_of_an_answer_that_was_over_nothing_is_told_with_a_cut() -> None:
+    """It was heard to its end, or the speaker would have thrown some of it away."""
+    over, going_on = Answer("r1", 1, has_ended=True, heard_ms=500, total_ms=500), Answer("r2", 2)
+    assert heard_of([over, going_on], [HeardPart(2, 100, 900, finished=False)]) == (HeardOf("r2", 100, 900),)
+
+
 def test_calls_that_the_server_cancels_are_stopped() -> None:
     scene = OppositeScene()
     call = ToolCall("light", "c1", {})
@@ -242,7 +267,7 @@ def test_an_end_that_was_lost_here_is_truncated() -> None:
     scene.answers("r1", "A very long answer.")
     scene.happens(AnswerEnds("r1"))
     number = scene.played[-1]
-    heard = Heard(number, 600, 1000, finished=True, ended_s=scene.now_s, lost_ms=400)
+    heard = HeardPart(number, 600, 1000, finished=True, ended_s=scene.now_s, lost_ms=400)
     scene.conversation.answer_ended(heard, scene.now_s)
     scene._do()
     (cut,) = scene.given(Cut)

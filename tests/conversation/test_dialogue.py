@@ -11,7 +11,7 @@ from parleyd.agents.elevenlabs.agent import CAPABILITIES, ElevenLabsAgent
 from parleyd.agents.events import AgentAudio, AgentEvent, AnswerText, Interrupted, Ready, ToolCall, UserTranscript
 from parleyd.agents.provider import SessionWish
 from parleyd.audio.pcm import AudioFormat
-from parleyd.audio.playback.playhead import Heard
+from parleyd.audio.playback.playhead import HeardPart
 from parleyd.config.schema import Config, ElevenLabs
 from parleyd.conversation.dialogue.dialogue import Dialogue, InOrder
 from parleyd.conversation.session.outbox import Outbox
@@ -44,8 +44,8 @@ class Speaker:
     def end_answer(self, answer: int) -> None:
         pass
 
-    def clear(self) -> tuple[Heard, ...]:
-        return (Heard(1, 100, 200, False),)
+    def clear(self) -> tuple[HeardPart, ...]:
+        return (HeardPart(1, 100, 200, False),)
 
     def duck(self, on: bool) -> None:
         pass
@@ -112,7 +112,7 @@ def in_a_thread(call: Callable[[], object]) -> None:
         lambda it: it.event(ToolCall("unknown", "1", {}, expects_response=True)),
         lambda it: it.dialogue.say("hello"),
         lambda it: it.dialogue.answer_started(1, 1.0),
-        lambda it: it.dialogue.answer_ended(Heard(1, 100, 200, False)),
+        lambda it: it.dialogue.answer_ended(HeardPart(1, 100, 200, False)),
         lambda it: (it.dialogue.answer_started(1, 1.0), it.dialogue.talk_started(0.0)),
         lambda it: it.dialogue.publish(events.Muted(at_s=1.0, on=True)),
     ],

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parleyd.conversation.dialogue.idle import NO_WORDS_S, Idle, Patience, Verdict
+from parleyd.conversation.dialogue.idle import NO_WORDS_S, Idle, IdleEnd, Patience
 
 PATIENCE = Patience(idle_s=20.0, false_wake_s=8.0, no_person_s=300.0, by_speech=True)
 
@@ -55,7 +55,7 @@ class Session:
             self.look_s = self.idle.next_look_s(self.look_s, self.patience)
         self.now_s = until_s
 
-    def ends(self, meanwhile: Callable[[], None] = lambda: None, every_s: float = 1.0) -> tuple[float, Verdict]:
+    def ends(self, meanwhile: Callable[[], None] = lambda: None, every_s: float = 1.0) -> tuple[float, IdleEnd]:
         """Seconds from now until it is ended, and why. meanwhile: what happens again and again."""
         began_s, next_s = self.now_s, self.now_s
         while (verdict := self.idle.due(self.now_s, self.patience)) is None:
@@ -67,9 +67,9 @@ class Session:
         return round(self.now_s - began_s, 1), verdict
 
 
-def understood(**settings: bool) -> Session:
+def understood(*, by_speech: bool = True) -> Session:
     """Somebody said "thank you", and it was understood."""
-    session = Session(**settings)
+    session = Session(by_speech=by_speech)
     session.hears()
     return session
 
@@ -77,7 +77,7 @@ def understood(**settings: bool) -> Session:
 def test_after_an_answer_it_is_ended_in_the_time_for_idle_and_says_so() -> None:
     session = understood()
     session.agent_says(3.0)
-    assert session.ends() == (23.0, Verdict("nobody has spoken for 20 s", is_false_wake=False))
+    assert session.ends() == (23.0, IdleEnd("nobody has spoken for 20 s", is_false_wake=False))
 
 
 UNASKED: dict[str, tuple[float, Callable[[Session], None]]] = {
@@ -167,7 +167,7 @@ def test_who_is_asked_into_the_silence_was_not() -> None:
     session.agent_says(5.0)
     seconds, verdict = session.ends()
     assert seconds == pytest.approx(1.0, abs=0.2)
-    assert verdict == Verdict("the agent understood nothing, although it spoke", is_false_wake=True)
+    assert verdict == IdleEnd("the agent understood nothing, although it spoke", is_false_wake=True)
 
 
 def test_the_greeting_is_heard_out() -> None:
@@ -257,10 +257,16 @@ def test_what_is_typed_is_a_person_and_what_the_device_tells_gets_its_answer() -
     assert session.ends()[0] == pytest.approx(22.0, abs=0.2)
 
 
+def tool(session: Session) -> None:
+    session.idle.tool_began(session.now_s, "a")
+    session.waits(1.5)
+    session.idle.tool_ended(session.now_s, "a")
+
+
 HELD: dict[str, Callable[[Session], None]] = {
     "an answer without an end": lambda s: s.agent_says(1.0, new=False),
     "a noise again and again": lambda s: s.talks(0.5),
-    "tools for ever": lambda s: (s.idle.tool_began(s.now_s, "a"), s.waits(1.5), s.idle.tool_ended(s.now_s, "a"))[0],
+    "tools for ever": tool,
 }
 
 

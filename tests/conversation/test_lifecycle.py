@@ -18,7 +18,7 @@ from parleyd.config.schema import Config, ElevenLabs, Reconnect, Session
 from parleyd.config.schema import Wake as WakeSection
 from parleyd.config.tool_sections import Tools
 from parleyd.conversation.dialogue.commands import Log, Publish
-from parleyd.conversation.dialogue.idle import Patience, Verdict
+from parleyd.conversation.dialogue.idle import IdleEnd, Patience
 from parleyd.conversation.supervisor.commands import (
     Abandon,
     Command,
@@ -84,7 +84,7 @@ class Known:
     farewell_s: float | None = None
     quiet: float = 0.0
     is_pause: bool = False
-    verdict: Verdict | None = None
+    verdict: IdleEnd | None = None
     next_idle_s: float = 20.0
     asked_again: bool = False
     refused: Refusal | None = None
@@ -98,7 +98,7 @@ class Known:
     def between_turns(self, now_s: float) -> bool:
         return self.is_pause
 
-    def no_longer_needed(self, now_s: float, patience: Patience) -> Verdict | None:
+    def no_longer_needed(self, now_s: float, patience: Patience) -> IdleEnd | None:
         self.patience = patience
         return self.verdict
 
@@ -344,7 +344,7 @@ def test_always_waits_for_what_refuses_it_and_comes_back() -> None:
 def test_idle_and_false_wakes() -> None:
     for is_false_wake in (False, True):
         life = live()
-        life.facts.verdict = Verdict("nobody", is_false_wake)
+        life.facts.verdict = IdleEnd("nobody", is_false_wake)
         life.look()
         assert last_move(life) == ("false wake" if is_false_wake else "idle", "asleep")
         assert [type(one) for one in life.commands if isinstance(one, HangUp | Conclude | GiveUpSpeech)] == [
@@ -359,7 +359,7 @@ def test_idle_and_false_wakes() -> None:
 
 def test_a_wake_word_is_no_matter_of_loudness() -> None:
     life = live(config("word"))
-    life.facts.verdict = Verdict("nobody", True)
+    life.facts.verdict = IdleEnd("nobody", True)
     life.look()
     assert not life.of(WokenForNothing)
     assert life.told(events.Woken)[0].by == "word"
@@ -367,7 +367,7 @@ def test_a_wake_word_is_no_matter_of_loudness() -> None:
 
 def test_always_is_held_for_ever_but_for_quiet_hours_and_a_farewell() -> None:
     life = live(config("always"), STANDING)
-    life.facts.verdict = Verdict("nobody", False)
+    life.facts.verdict = IdleEnd("nobody", False)
     life.look()
     assert life.state is State.LIVE
     assert life.next_look_s <= ALLOWED_LOOK_S
@@ -464,7 +464,7 @@ def test_an_old_session_is_exchanged_without_a_greeting_and_the_conversation_goe
 
 def test_idle_comes_before_age() -> None:
     life = live(config(max_s=540.0))
-    life.facts.is_pause, life.facts.verdict = True, Verdict("nobody", False)
+    life.facts.is_pause, life.facts.verdict = True, IdleEnd("nobody", False)
     life.look(after_s=600.0)
     assert last_move(life) == ("idle", "asleep")
 
@@ -682,7 +682,7 @@ STEPS = st.one_of(
     st.tuples(st.just("is_pause"), st.booleans()),
     st.tuples(st.just("farewell_s"), st.sampled_from([None, 1.5])),
     st.tuples(st.just("quiet"), st.sampled_from([0.0, 2.0])),
-    st.tuples(st.just("verdict"), st.sampled_from([None, Verdict("nobody", False), Verdict("nobody", True)])),
+    st.tuples(st.just("verdict"), st.sampled_from([None, IdleEnd("nobody", False), IdleEnd("nobody", True)])),
     st.tuples(st.just("refused_of_its_own"), st.sampled_from([None, QUIET_HOURS])),
     st.tuples(st.just("refused"), st.sampled_from([None, BUDGET])),
     st.tuples(st.just("spent"), st.sampled_from([None, BUDGET])),

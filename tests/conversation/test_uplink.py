@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from parleyd.audio.gate.gate import Passed
@@ -539,6 +539,8 @@ class World:
                     self.line.talk_started(self.n * FRAME_S)
                     if self.quiet >= SAME_UTTERANCE_S / FRAME_S or self.understood == len(self.said):
                         self.said.append([self.n, self.n])
+                    # An utterance that goes on is not covered any more by what the agent said before.
+                    self.covered = min(self.covered, len(self.said) - 1)
                 self.quiet = 0
                 self.said[-1][1] = self.n + 1
             else:
@@ -625,6 +627,14 @@ class World:
     ),
     st.booleans(),
     st.sampled_from(["silence", "open", "drop"]),
+)
+@example(
+    [
+        *(("talk", 15), ("wait", 15), ("talk", 15), ("connect", 15), ("pause", 18)),
+        *(("understand", 15), ("talk", 15), ("answer", 15)),
+    ],
+    True,
+    "silence",
 )
 def test_no_utterance_is_lost_and_none_comes_again_after_its_own_acknowledgement(
     happens: list[tuple[str, int]], has_transcripts: bool, mode: Mode
@@ -742,3 +752,40 @@ def test_one_utterance_after_the_other_makes_room() -> None:
         push(line, range(second * 50, second * 50 + 10), speech=True)
         line.talk_stopped(second + 0.2)
     assert line.begin() == 200
+
+
+# ---------------------------------------------------------------- another session
+
+
+def test_positions_of_an_old_session_mean_nothing_in_the_next() -> None:
+    line = uplink("open")
+    line.begin()
+    push(line, range(20), speech=False)
+    push(line, range(20, 30), speech=True)
+    line.take(1000, 0.6)
+    line.end()
+    assert line.begin() == 200
+    line.take(1000, 0.7)
+    # The kept speech stands at the beginning of the new session.
+    line.taken(100)
+    assert line.kept_ms == 100
+
+
+def test_nothing_waits_for_a_session_that_is_over() -> None:
+    line = uplink()
+    line.begin()
+    push(line, range(10), speech=True)
+    line.end()
+    assert len(line) == 0
+    assert line.kept_ms == 200
+
+
+def test_a_turn_that_was_over_before_the_session_ends_with_its_last_frame() -> None:
+    line = uplink("open")
+    push(line, range(10), speech=True)
+    line.gate_closed()
+    line.begin()
+    line.take(9, 1.0)
+    assert not line.turn_ended
+    line.take(1, 1.0)
+    assert line.turn_ended

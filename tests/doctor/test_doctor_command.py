@@ -172,7 +172,7 @@ def as_nobody(tmp_path: Path) -> tuple[str, ...]:
     if os.geteuid() != 0 or shutil.which("setpriv") is None:
         pytest.skip("only root becomes somebody else")
     nobody = pwd.getpwnam("nobody")
-    prefix = ("setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups")
+    prefix: tuple[str, ...] = ("setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups")
 
     def fails(*prefix: str) -> str:
         command = [*prefix, sys.executable, "-c", "import parleyd, numpy"]
@@ -213,7 +213,7 @@ def test_what_lies_in_the_working_directory_is_not_run(tmp_path: Path) -> None:
         (tmp_path / f"{module}.py").write_text(f"open({str(tmp_path / 'was-run')!r}, 'w')")
     path = tmp_path / "c.yaml"
     path.write_text("provider: local\naudio: {input: {device: null}, output: {device: 'wav:out.wav'}}\n")
-    command = [Path(sys.executable).parent / "parleyd", "doctor", "--json", "-c", path]
+    command = [str(Path(sys.executable).parent / "parleyd"), "doctor", "--json", "-c", str(path)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     found = {check["name"]: check["findings"] for check in json.loads(done.stdout)["checks"]}
     assert not (tmp_path / "was-run").exists()

@@ -104,7 +104,7 @@ def test_python(version: tuple[int, ...], is_64_bit: bool, expected: list[Severi
 # ---------------------------------------------------------------- the service
 
 
-def unit(is_of_user: bool = False, **properties: str) -> Unit:
+def unit(is_of_user: bool = False, /, **properties: str) -> Unit:
     return Unit(is_of_user, {"LoadState": "loaded", "UnitFileState": "enabled", **properties})
 
 
@@ -500,10 +500,15 @@ def test_what_an_agent_is_set_to_is_read() -> None:
         "platform_settings": {"overrides": {"conversation_config_override": {"conversation": {"text_only": True}}}},
     }
     found = understand(json.dumps(described))
-    assert found.languages == {"en", "de", "fr"}
+    assert found.languages == frozenset({"en", "de", "fr"})
     assert found.max_duration_s == 300
-    assert found.allowed_overrides == {"text_only"}
-    for odd in ({"agent": {"language": 3}}, {"language_presets": []}, {"conversation": {"max_duration_seconds": "x"}}):
+    assert found.allowed_overrides == frozenset({"text_only"})
+    odds: list[dict[str, object]] = [
+        {"agent": {"language": 3}},
+        {"language_presets": []},
+        {"conversation": {"max_duration_seconds": "x"}},
+    ]
+    for odd in odds:
         assert understand(json.dumps({"conversation_config": odd})) is not None
 
 
@@ -516,5 +521,5 @@ def test_descriptions_of_agents_that_are_none() -> None:
         "platform_settings": {"overrides": {"conversation_config_override": {"agent": {"language": "yes", "x": None}}}},
     }
     found = understand(json.dumps(odd))
-    assert found.client_events == {"audio"}
+    assert found.client_events == frozenset({"audio"})
     assert found.allowed_overrides == frozenset()

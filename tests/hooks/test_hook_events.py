@@ -91,13 +91,19 @@ def at(number: int, name: HookName) -> HookEvent:
     return HookEvent(name, float(number))
 
 
+def oldest_s(waiting: HookQueue) -> float | None:
+    """Asked anew each time."""
+    return waiting.oldest_s
+
+
 def test_a_newer_state_takes_the_place_of_one_that_waits() -> None:
     waiting = HookQueue()
-    for number, name in enumerate(("connecting", "muted", "live", "heard", "unmuted", "asleep")):
+    names: list[HookName] = ["connecting", "muted", "live", "heard", "unmuted", "asleep"]
+    for number, name in enumerate(names):
         waiting.put(at(number, name))
-    assert waiting.oldest_s == 3.0
+    assert oldest_s(waiting) == 3.0
     assert [waiting.take().name for _ in range(3)] == ["heard", "unmuted", "asleep"]
-    assert waiting.oldest_s is None
+    assert oldest_s(waiting) is None
     assert waiting.dropped == 0
 
 
@@ -105,13 +111,13 @@ def test_when_too_many_wait_the_oldest_goes() -> None:
     waiting = HookQueue()
     waiting.put(at(0, "live"))
     waiting.outdate(at(1, "muted"))
-    assert waiting.oldest_s == 0.0
+    assert oldest_s(waiting) == 0.0
     waiting.outdate(at(2, "asleep"))
-    assert waiting.oldest_s is None
+    assert oldest_s(waiting) is None
     kept = [waiting.put(at(number, "heard")) for number in range(MOST_WAITING + 3)]
     assert kept == [True] * MOST_WAITING + [False] * 3
     assert waiting.dropped == 3
-    assert waiting.oldest_s == 3.0
+    assert oldest_s(waiting) == 3.0
 
 
 def test_the_profile_and_the_end_are_told_with_what_is_so() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,15 +17,9 @@ from parleyd.hooks import hooks as hooks_module
 from parleyd.hooks.hook_queue import MOST_WAITING
 from parleyd.hooks.hooks import MOST_AT_ONCE, Hooks
 from parleyd.host import apart
+from waiting import until, until_ended
 
 WAIT_S = 60.0
-
-
-def wait(what: str, test: Callable[[], object]) -> None:
-    until_s = time.monotonic() + WAIT_S
-    while not test():
-        assert time.monotonic() < until_s, what
-        time.sleep(0.01)
 
 
 def shell(script: str, *on: HookName, timeout_s: float = WAIT_S, **environment: str) -> Hook:
@@ -72,7 +66,7 @@ def test_a_command_is_told_what_happened_and_gets_nothing_of_the_daemons_own(
     with running(shell(f"env > {out}.env; cat > {out}; mv {out} {out}.json", "heard", COLOUR="green")) as (bus, _):
         bus.publish(muted(True))
         bus.publish(heard(hostile))
-        wait("the hook", lambda: Path(f"{out}.json").exists())
+        until("the hook", lambda: Path(f"{out}.json").exists())
     assert json.loads(Path(f"{out}.json").read_text())["text"] == hostile
     environment = dict(line.split("=", 1) for line in lines(Path(f"{out}.env")))
     assert environment["PARLEYD_EVENT"] == "heard"
@@ -89,10 +83,10 @@ def test_one_hook_runs_in_order_one_at_a_time_and_several_do_not_wait_for_each_o
     with running(shell(slow, "heard"), shell(f"echo $PARLEYD_EVENT >> {other}", "heard")) as (bus, _):
         for number in range(5):
             bus.publish(heard(str(number)))
-        wait("the other hook, while the first hangs", lambda: len(lines(other)) == 5)
+        until("the other hook, while the first hangs", lambda: len(lines(other)) == 5)
         assert not out.exists()
         go.touch()
-        wait("all of the first", lambda: lines(out).count("end") == 5)
+        until("all of the first", lambda: lines(out).count("end") == 5)
     written = lines(out)
     assert written[::3] == ["begin"] * 5
     assert [json.loads(line)["text"] for line in written[1::3]] == list("01234")
@@ -105,14 +99,14 @@ def test_what_has_become_untrue_is_not_told_and_a_flood_is_bounded(
     script = f"until [ -e {go} ]; do sleep 0.02; done; echo $PARLEYD_EVENT >> {out}"
     with running(shell(script, "muted", "unmuted", "heard")) as (bus, hooks):
         bus.publish(heard("the one that runs"))
-        wait("the first to run", lambda: hooks._running)
+        until("the first to run", lambda: hooks._running)
         for number in range(100):
             bus.publish(muted(number % 2 == 0))
         for _ in range(MOST_WAITING + 20):
             bus.publish(heard("again"))
         assert hooks.counts.dropped == 21
         go.touch()
-        wait("what was kept", lambda: hooks.counts.runs == MOST_WAITING + 1)
+        until("what was kept", lambda: hooks.counts.runs == MOST_WAITING + 1)
     assert lines(out) == ["heard"] * (MOST_WAITING + 1)
     assert len([record for record in caplog.records if "too slow" in record.message]) == 1
 
@@ -122,9 +116,9 @@ def test_what_does_not_end_is_killed_with_all_that_it_started(tmp_path: Path, ca
     script = f"trap '' TERM HUP INT; (trap '' TERM; sleep 60) & echo $! $$ > {pids}; yes"
     with running(shell(script, "heard", timeout_s=0.5)) as (bus, hooks):
         bus.publish(heard("x"))
-        wait("its end", lambda: hooks.counts.failed == 1)
+        until("its end", lambda: hooks.counts.failed == 1)
         for pid in pids.read_text().split():
-            wait(f"the end of {pid}", lambda pid=pid: gone(int(pid)))  # type: ignore[misc]
+            until_ended(int(pid))
     assert "hooks.1 (sh), run for heard, did not end within 0.5 s and was killed" in caplog.text
 
 
@@ -134,10 +128,10 @@ def test_trouble_is_told_once_until_it_is_over(tmp_path: Path, caplog: pytest.Lo
     with caplog.at_level(logging.INFO), running(shell(script, "heard")) as (bus, hooks):
         for number in range(1, 4):
             bus.publish(heard("x"))
-            wait("a run", lambda number=number: hooks.counts.runs == number)  # type: ignore[misc]
+            until("a run", lambda number=number: hooks.counts.runs == number)  # type: ignore[misc]
         good.touch()
         bus.publish(heard("x"))
-        wait("a good run", lambda: hooks.counts.runs == 4)
+        until("a good run", lambda: hooks.counts.runs == 4)
         assert hooks.counts.failed == 3
     told = [record.message for record in caplog.records]
     assert [message for message in told if "failed" in message] == [
@@ -152,7 +146,7 @@ def test_what_is_closed_to_hooks_that_run_apart_is_told_with_the_hint(caplog: py
         pytest.skip("nothing keeps programs apart here")
     with running(shell("echo notes: Permission denied >&2; exit 1", "heard")) as (bus, hooks):
         bus.publish(heard("x"))
-        wait("a run", lambda: hooks.counts.runs == 1)
+        until("a run", lambda: hooks.counts.runs == 1)
     assert "notes: Permission denied; programs run here " in caplog.text
     assert "run_as: daemon" in caplog.text
 
@@ -161,7 +155,7 @@ def test_a_program_that_is_not_there_is_told_at_the_start(caplog: pytest.LogCapt
     with running(Hook(on=["heard"], command=["/no/such/led"])) as (bus, hooks):
         assert "hooks.1 (led): there is no program /no/such/led; write the whole path" in caplog.text
         bus.publish(heard("x"))
-        wait("a run", lambda: hooks.counts.failed == 1)
+        until("a run", lambda: hooks.counts.failed == 1)
     assert len(caplog.records) == 1
 
 
@@ -175,7 +169,7 @@ def test_at_the_end_stopped_is_run_for_and_nothing_is_left(tmp_path: Path, monke
     last = shell(f"echo $PARLEYD_EVENT >> {out}", "stopped", "heard")
     with running(*hooks, last) as (bus, service):
         bus.publish(heard("x"))
-        wait("all to hang", lambda: len(lines(pids)) == MOST_AT_ONCE)
+        until("all to hang", lambda: len(lines(pids)) == MOST_AT_ONCE)
         service.begin_stop()
         assert not all(gone(int(pid)) for pid in lines(pids)), "it has waited for them"
         service.end_stop()
@@ -203,11 +197,11 @@ def test_other_hooks_from_a_reload_on(tmp_path: Path) -> None:
     with running(leaves, stays) as (bus, hooks):
         for _ in range(3):
             bus.publish(heard("x"))
-        wait("both to run", lambda: len(hooks._running) == 2)
+        until("both to run", lambda: len(hooks._running) == 2)
         hooks.reconfigure([stays, shell(f"echo new >> {out}", "muted")])
         bus.publish(muted(True))
-        wait("the new one", lambda: "new" in lines(out))
+        until("the new one", lambda: "new" in lines(out))
         go.touch()
-        wait("all that waited", lambda: lines(out).count("stays") == 3 and "leaves" in lines(out))
+        until("all that waited", lambda: lines(out).count("stays") == 3 and "leaves" in lines(out))
     # What waited for the one that left was forgotten; what ran has ended.
     assert lines(out).count("leaves") == 1

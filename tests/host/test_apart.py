@@ -13,8 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from parleyd.host import runner, subprocesses
 from parleyd.host.apart import Apart, Way, Ways
 from parleyd.host.stopping import Stop
 from parleyd.host.subprocesses import NotStartedError, Ran
+from waiting import until
 
 WAIT_S = 90.0
 KEY = "sk_in_the_environment"
@@ -49,13 +49,6 @@ hooks:
             {folder}/run/c.sock, {folder}/state, {folder}/state/audit.jsonl, {folder}/transcripts,
             {folder}/transcripts/a, {folder}/etc/parleyd.yaml]
 """
-
-
-def wait(what: str, test: Callable[[], object], told: Callable[[], str] | None = None) -> None:
-    until_s = time.monotonic() + WAIT_S
-    while not test():
-        assert time.monotonic() < until_s, f"{what}: {told() if told else ''}"
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -89,8 +82,8 @@ def daemon(folder: Path, run_as: str) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stderr=log, cwd="/")
     try:
         (folder / "out" / "pid").write_text(str(process.pid))
-        wait("the socket", (folder / "run" / "c.sock").exists)
-        wait("the start", lambda: "runs; provider" in (folder / "out" / "log").read_text())
+        until("the socket", (folder / "run" / "c.sock").exists)
+        until("the start", lambda: "runs; provider" in (folder / "out" / "log").read_text())
         yield process
     finally:
         process.send_signal(signal.SIGTERM)
@@ -104,7 +97,7 @@ def found_by_the_hook(folder: Path, run_as: str) -> tuple[dict[str, object], str
         path = folder / "run" / "c.sock"
         with Client(path) as client:
             client.ask("mute")
-        wait("the hook", (folder / "out" / "found").exists, (folder / "out" / "log").read_text)
+        until("the hook", (folder / "out" / "found").exists)
         with Client(path) as client:
             is_muted = client.ask("status")["microphone"]["muted"]
         return json.loads((folder / "out" / "found").read_text()), (folder / "out" / "log").read_text(), is_muted
@@ -170,7 +163,7 @@ def test_neighbours_of_what_is_hidden_are_as_before(tmp_path: Path) -> None:
 def test_one_call_does_not_see_into_another(tmp_path: Path) -> None:
     with subprocess.Popen(["sleep", "600"], env={"TOKEN": "t0ps3cret"}) as other:
         try:
-            wait("its start", lambda: b"TOKEN" in Path(f"/proc/{other.pid}/environ").read_bytes())
+            until("its start", lambda: b"TOKEN" in Path(f"/proc/{other.pid}/environ").read_bytes())
             assert ran(f"cat /proc/{other.pid}/environ", None).output
             seen = ran(f"cat /proc/{other.pid}/environ", hiding(tmp_path))
             assert (seen.output, seen.status != 0) == ("", True)

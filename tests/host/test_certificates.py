@@ -26,7 +26,7 @@ from parleyd.agents.provider import Address
 from parleyd.config.schema import Config, ElevenLabs
 from parleyd.conversation.session.connecting import connect
 from parleyd.core.endings import DialError
-from parleyd.core.findings import Severity
+from parleyd.core.findings import Finding, Severity
 from parleyd.doctor import network
 from parleyd.doctor.examination import Examination
 from parleyd.host import authorities
@@ -93,7 +93,7 @@ class Authority:
         return builder.sign(self.key, hashes.SHA256()), key
 
 
-def _names(common: str) -> list[x509.NameAttribute]:
+def _names(common: str) -> list[x509.NameAttribute[str]]:
     organisation = x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Exämple Ltd")
     return [organisation, x509.NameAttribute(NameOID.COMMON_NAME, common)]
 
@@ -148,7 +148,7 @@ def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
         yield begin
 
 
-def said_by_all(port: int) -> tuple[list[tuple[str, str]], str, list[network.Finding]]:
+def said_by_all(port: int) -> tuple[list[tuple[str, str]], str, list[Finding]]:
     """What signed URL and WebSocket, a tool, and the doctor make of it."""
     told = []
     asked: list[Callable[[], object]] = [
@@ -172,7 +172,7 @@ def weak_key() -> rsa.RSAPrivateKey:
 
 
 GOOD = {"is_critical": True, "has_key_usage": True}
-REFUSED = {
+REFUSED: dict[str, tuple[Callable[[Authority], tuple[x509.Certificate, PrivateKey]], str, str, str]] = {
     "not yet": (
         lambda by: by.issue(first=NOW + DAY, last=NOW + 2 * DAY),
         "is not valid yet, by this machine's clock", "set the clock", "is not valid yet, and our clock is right",

@@ -30,7 +30,7 @@ sys.stdin.read()
 STRANGER = """
 import os, socket, sys, time
 while os.getppid() == int(sys.argv[2]):
-    time.sleep(0.01)
+    time.sleep(0.01)  # Nothing tells a process that it was adopted.
 connection = socket.socket(socket.AF_UNIX)
 connection.connect(sys.argv[1])
 connection.recv(1)

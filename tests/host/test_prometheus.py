@@ -30,7 +30,7 @@ def test_a_file_that_cannot_be_written_is_told_once_and_tried_again(
     in_the_way.mkdir()
     told: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
     handler = logging.Handler()
-    handler.emit = told.put  # type: ignore[method-assign]
+    handler.emit = told.put  # type: ignore[method-assign, assignment]
     prometheus.log.addHandler(handler)
     prometheus.log.setLevel(NOTICE)
     exporter = Exporter(Metrics(textfile=str(file)), service.status)

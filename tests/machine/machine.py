@@ -125,7 +125,8 @@ class Machine:
         until_s = time.monotonic() + BOOT_S
         while not (self._run / "monitor").exists() or not (self._run / "journal").exists():
             self._alive(until_s)
-            time.sleep(0.1)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(0.1)
         self._monitor = socket.socket(socket.AF_UNIX)
         self._monitor.connect(str(self._run / "monitor"))
         self._monitor.settimeout(30)

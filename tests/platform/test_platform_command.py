@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from parleyd.cli.main import main
 from parleyd.embedded.server import LocalAgent
 from parleyd.embedded.settings import AgentSettings
 from parleyd.host.directories import state_directory
+from waiting import until
 
 KEY = "sk_0123456789"
 LAMP = """
@@ -267,8 +267,7 @@ def test_past_conversations_are_listed_and_shown(
     converse(agent, "what time is it")
     converse(agent, "goodbye")
     # The server describes it after the client has seen its end.
-    while len(agent._api._platform.conversations) < 2:
-        time.sleep(0.01)
+    until("it is not described", lambda: len(agent._api._platform.conversations) >= 2)
     assert main(["conversations", "-c", str(file), "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert [one["messages"] > 0 for one in listed] == [True, True]

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import numpy as np
 
@@ -74,7 +74,7 @@ class Daemon:
             speech_for=lambda _config: speech,
         )
 
-    def __enter__(self) -> Daemon:
+    def __enter__(self) -> Self:
         self.service.start()
         return self
 

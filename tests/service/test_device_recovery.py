@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -21,11 +22,13 @@ from card_daemon import CardDaemon, Cards, plugged_in
 from scripted_server import WAIT_S, Line, ScriptedServer
 from test_run import read_until, write_config
 
+from parleyd.app.sound_system import SoundSystem
 from parleyd.audio import recovery
 from parleyd.audio.capture.capture import Capture
 from parleyd.audio.devices.portaudio import PortAudioOutput
 from parleyd.core import events
 from vcard import VirtualCard
+from waiting import until
 
 # How soon on a machine with nothing else to do, scripts/test-usb tells.
 BACK_WITHIN_S = 30.0
@@ -62,14 +65,32 @@ FAULTS: dict[str, tuple[Callable[[VirtualCard], None], Callable[[VirtualCard], N
 }
 
 
+def sound_of(daemon: CardDaemon) -> SoundSystem:
+    assert daemon.service.sound is not None
+    return daemon.service.sound
+
+
 def wait_gone(daemon: CardDaemon, *which: str) -> None:
     for each in which:
-        wait_for(lambda each=each: each in names_of(daemon, events.DeviceLost), f"the loss of the {each}")
+        wait_for(partial(is_lost, daemon, each), f"the loss of the {each}")
+
+
+def is_lost(daemon: CardDaemon, which: str) -> bool:
+    return which in names_of(daemon, events.DeviceLost)
 
 
 def names_of(daemon: CardDaemon, kind: type[events.DeviceLost | events.DeviceBack]) -> list[str]:
     """Which ones, in order; a microphone into which nobody speaks gives zeros, and that is not meant here."""
-    return [event.which for event in daemon.of(kind) if getattr(event, "cause", "") != "digital silence"]
+    return [
+        event.which
+        for event in daemon.of(kind)
+        if isinstance(event, (events.DeviceLost, events.DeviceBack))
+        and getattr(event, "cause", "") != "digital silence"
+    ]
+
+
+def is_counted(daemon: CardDaemon, kind: type[events.DeviceLost | events.DeviceBack], which: str, times: int) -> bool:
+    return names_of(daemon, kind).count(which) >= times
 
 
 def wait_for(test: Callable[[], object], what: str, timeout_s: float = WAIT_S) -> None:
@@ -89,7 +110,7 @@ def lose_and_regain(daemon: CardDaemon, cards: tuple[VirtualCard, ...], fault: s
     threading.Event().wait(max(0.0, began_s + AWAY_S - time.monotonic()))
     for card in cards:
         give(card)
-    playback, capture = daemon.service.sound.playback, daemon.service.sound.capture
+    playback, capture = sound_of(daemon).playback, sound_of(daemon).capture
     given_s = time.monotonic()
     wait_for(
         lambda: playback.last_period_s > given_s and capture.last_period_s > given_s and back(daemon),
@@ -202,7 +223,7 @@ def test_an_answer_nobody_can_hear_for_long_counts_as_not_heard(cards: Cards, mo
         assert (second.finished, second.heard_ms) == (False, 0)
         cards.speaker.restart()
         wait_for(lambda: "speaker" in names_of(daemon, events.DeviceBack), "the speaker", BACK_WITHIN_S)
-        assert daemon.service.sound.playback.queued_ms == 0
+        assert sound_of(daemon).playback.queued_ms == 0
         server.lines[0].says("Now you hear me.", 0.5)
         third = daemon.stage.wait_for(events.AnswerEnded, "the end of the third answer")
         assert (third.finished, third.heard_ms) == (True, 500)
@@ -220,12 +241,12 @@ def test_a_lost_speaker_does_not_deafen_the_microphone(cards: Cards) -> None:
         line = server.next_line()
         cards.speaker.kill()
         wait_gone(daemon, "speaker")
-        opening = daemon.service.sound.capture._opening
+        opening = sound_of(daemon).capture._opening
         hears_again(cards, line)
-        assert daemon.service.sound.capture._opening is opening, "the microphone was reopened for nothing"
+        assert sound_of(daemon).capture._opening is opening, "the microphone was reopened for nothing"
         cards.speaker.restart()
         wait_for(lambda: "speaker" in names_of(daemon, events.DeviceBack), "the speaker", BACK_WITHIN_S)
-        assert daemon.service.sound.capture._opening is opening, "it came back to its place: no new list was needed"
+        assert sound_of(daemon).capture._opening is opening, "it came back to its place: no new list was needed"
         hears_again(cards, line)
         assert "microphone" not in names_of(daemon, events.DeviceLost)
 
@@ -236,14 +257,14 @@ def test_what_a_living_sound_server_no_longer_has_does_not_disturb_the_microphon
     # In a quiet room it would be opened with longer periods, beside its old stream.
     monkeypatch.setattr("parleyd.app.ears.REST_AFTER_FRAMES", 10**9)
     with ScriptedServer(lambda _line: None) as server, CardDaemon(server) as daemon:
-        opening = daemon.service.sound.capture._opening
+        opening = sound_of(daemon).capture._opening
         unplug(cards.speaker)
         wait_gone(daemon, "speaker")
         # So many tries that a new list would have been made.
         threading.Event().wait(2 * recovery.FIRST_DELAY_S + 1.0)
         plug_in(cards.speaker)
         wait_for(lambda: "speaker" in names_of(daemon, events.DeviceBack), "the speaker", BACK_WITHIN_S)
-        assert daemon.service.sound.capture._opening is opening, "the microphone was reopened for nothing"
+        assert sound_of(daemon).capture._opening is opening, "the microphone was reopened for nothing"
         assert "microphone" not in names_of(daemon, events.DeviceLost)
 
 
@@ -260,10 +281,12 @@ def test_a_lost_microphone_does_not_disturb_the_answer(cards: Cards) -> None:
         assert heard.wait_for_sound(0.0, WAIT_S)
         cards.microphone.kill()
         wait_gone(daemon, "microphone")
-        stream = daemon.service.sound.playback.device._stream
+        device = sound_of(daemon).playback.device
+        assert isinstance(device, PortAudioOutput)
+        stream = device._stream
         # Two tries at least.
         assert heard.wait_for_sound(time.monotonic() + 1.0, WAIT_S)
-        assert daemon.service.sound.playback.device._stream is stream, "the speaker was reopened for nothing"
+        assert device._stream is stream, "the speaker was reopened for nothing"
         cards.microphone.restart()
         wait_for(lambda: "microphone" in names_of(daemon, events.DeviceBack), "the microphone", BACK_WITHIN_S)
         line = server.lines[0]
@@ -271,13 +294,18 @@ def test_a_lost_microphone_does_not_disturb_the_answer(cards: Cards) -> None:
         assert "speaker" not in names_of(daemon, events.DeviceLost)
 
 
+def is_active(device: PortAudioOutput) -> bool:
+    """Asked anew each time."""
+    return device.active
+
+
 def test_alsa_is_asked_before_a_healthy_device_is_disturbed(cards: Cards) -> None:
     device = PortAudioOutput("vspk")
     assert device.prospect() == "new list", "nothing is known of it yet"
     device.open(lambda count: bytes(2 * count))
-    assert device.active
+    assert is_active(device)
     device.close()
-    assert not device.active
+    assert not is_active(device)
     assert device.prospect() == "as listed"
     cards.speaker.kill()
     assert device.prospect() == "none"
@@ -347,11 +375,8 @@ def test_a_stop_while_a_sound_server_hangs_at_the_start_is_no_failure(cards: Car
         text=True,
     ) as process:
         try:
-            until_s = time.monotonic() + WAIT_S
             # It is there before the first device is opened.
-            while not socket.exists():
-                assert time.monotonic() < until_s, "it never started"
-                time.sleep(0.02)
+            until("it never started", socket.exists)
             process.send_signal(signal.SIGTERM)
             assert process.wait(WAIT_S) == 0
             assert process.stderr is not None
@@ -421,14 +446,14 @@ def test_nothing_grows(cards: Cards, monkeypatch: pytest.MonkeyPatch) -> None:
             # Both: a device that is back before its loss was noticed is no loss.
             for which in ("microphone", "speaker"):
                 wait_for(
-                    lambda n=cycle + 1, which=which: names_of(daemon, events.DeviceLost).count(which) >= n,
+                    partial(is_counted, daemon, events.DeviceLost, which, cycle + 1),
                     f"the loss of the {which}, cycle {cycle}",
                 )
             for card in cards.both:
                 card.restart()
             for which in ("microphone", "speaker"):
                 wait_for(
-                    lambda n=cycle + 1, which=which: names_of(daemon, events.DeviceBack).count(which) >= n,
+                    partial(is_counted, daemon, events.DeviceBack, which, cycle + 1),
                     f"the {which}, cycle {cycle}",
                     BACK_WITHIN_S,
                 )

@@ -39,7 +39,9 @@ class Loop(Daemon):
         super().__init__(config, self.open_speaker, NearbyMicrophone(self.open_speaker))
 
     def played(self) -> np.ndarray:
-        return np.abs(self.open_speaker.between(0, round((time.monotonic() - self.open_speaker.began_s) * RATE_HZ)))
+        until = round((time.monotonic() - self.open_speaker.began_s) * RATE_HZ)
+        levels: np.ndarray = np.abs(self.open_speaker.between(0, until))
+        return levels
 
     def wait_for_sound(self, since: int) -> int:
         """Until the speaker has sounded and is quiet again; → the number of the sample from where on it is."""

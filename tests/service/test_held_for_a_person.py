@@ -31,8 +31,8 @@ def tentative(line: Line, text: str) -> None:
 
 
 # What an agent may do again and again, and how often: each once kept the line open for ever.
-ACTS: dict[str, tuple[float, Callable[[Line, int], None]]] = {
-    "asks whether somebody is there": (2.8, lambda line, _: line.says("Are you still there?", 0.3) and None),
+ACTS: dict[str, tuple[float, Callable[[Line, int], object]]] = {
+    "asks whether somebody is there": (2.8, lambda line, _: line.says("Are you still there?", 0.3)),
     "the same, without a text": (4.0, lambda line, n: line.audio_chunk(b"\x00\x10" * 4800, 100 + n)),
     "sends silence": (0.25, lambda line, n: line.audio_chunk(bytes(3200), 100 + n)),
     "hears nothing": (0.25, lambda line, _: line.hears("")),

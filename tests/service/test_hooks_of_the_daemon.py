@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
@@ -19,6 +18,7 @@ from parleyd.config.hook_sections import Hook, HookName
 from parleyd.config.schema import Config
 from parleyd.core import events
 from parleyd.core.states import State
+from waiting import until
 
 PAGE = (Path(__file__).parents[2] / "docs" / "hooks.md").read_text()
 EVERYTHING: list[HookName] = list(get_args(HookName))
@@ -35,13 +35,6 @@ def script(path: Path, text: str) -> str:
     return str(path)
 
 
-def wait(what: str, test: Callable[[], object]) -> None:
-    until_s = time.monotonic() + WAIT_S
-    while not test():
-        assert time.monotonic() < until_s, what
-        time.sleep(0.01)
-
-
 def test_hooks_that_hang_fork_and_flood_do_not_hold_up_the_line(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     bad = [
@@ -53,7 +46,7 @@ def test_hooks_that_hang_fork_and_flood_do_not_hold_up_the_line(tmp_path: Path) 
     hooks = [Hook(on=EVERYTHING, command=[command], timeout_s=60) for command in bad]
     with ScriptedServer(answering) as server:
         with Daemon(config(server, hooks=hooks)) as daemon:
-            wait("three of them to hang", lambda: pids.exists() and len(pids.read_text().split()) == 3)
+            until("three of them to hang", lambda: pids.exists() and len(pids.read_text().split()) == 3)
             microphone = daemon.service.status().microphone
             assert microphone is not None
             dropped = microphone.overflows
@@ -64,14 +57,14 @@ def test_hooks_that_hang_fork_and_flood_do_not_hold_up_the_line(tmp_path: Path) 
             # All the while they were at it; every frame of the room has come through.
             assert all(Path(f"/proc/{pid}").exists() for pid in pids.read_text().split())
             before = daemon.service.status().metrics.heard_s
-            wait("more frames", lambda: daemon.service.status().metrics.heard_s > before + 50 * FRAME_MS / 1000)
+            until("more frames", lambda: daemon.service.status().metrics.heard_s > before + 50 * FRAME_MS / 1000)
             status = daemon.service.status()
             assert status.microphone is not None
             assert status.microphone.overflows == dropped
             assert status.health == "well"
             began_s = time.monotonic()
         assert time.monotonic() - began_s < 30, "half of what the hooks would take"
-    wait("nothing to be left", lambda: not any(Path(f"/proc/{pid}/exe").exists() for pid in pids.read_text().split()))
+    until("nothing to be left", lambda: not any(Path(f"/proc/{pid}/exe").exists() for pid in pids.read_text().split()))
 
 
 def test_a_server_cannot_put_words_into_a_command(tmp_path: Path) -> None:
@@ -91,7 +84,7 @@ def test_a_server_cannot_put_words_into_a_command(tmp_path: Path) -> None:
     tell = script(tmp_path / "tell", f"#!/bin/sh\n{told}\ncat >> {out}\n")
     with ScriptedServer(hostile) as server, Daemon(config(server, hooks=[Hook(on=["live"], command=[tell])])) as daemon:
         daemon.service.wake()
-        wait("the hook", lambda: out.exists() and out.read_text().count("\n") == 2)
+        until("the hook", lambda: out.exists() and out.read_text().count("\n") == 2)
     first, second = out.read_text().splitlines()
     assert first == "0::live"
     assert '"conversation_id": "conv_1; touch /tmp/x $(id)\\n\'\\""' in second
@@ -118,11 +111,11 @@ def test_the_led_of_the_page(tmp_path: Path) -> None:
             seen = (led / "trigger").read_text(), (led / "brightness").read_text()
             return seen[0] == f"{trigger}\n" and (light is None or seen[1] == f"{light}\n")
 
-        wait(f"the LED to show {trigger} {light}", test)
+        until(f"the LED to show {trigger} {light}", test)
 
     def first_late_then_lost(line: Line) -> None:
         if len(server.lines) == 1:
-            wait("the LED to beat", lambda: (led / "trigger").read_text() == "heartbeat\n")
+            until("the LED to beat", lambda: (led / "trigger").read_text() == "heartbeat\n")
             silent(line)
         else:
             line.connection.socket.close()
@@ -177,11 +170,11 @@ esac
             now.write_text(f"{before}\n")
             runs = daemon.service.status().hooks.runs
             daemon.service.wake()
-            wait("the first run", lambda runs=runs: daemon.service.status().hooks.runs == runs + 1)  # type: ignore[misc]
+            until("the first run", lambda runs=runs: daemon.service.status().hooks.runs == runs + 1)  # type: ignore[misc]
             daemon.expect_state(State.LIVE)
             assert now.read_text() == f"{meanwhile}\n"
             daemon.service.sleep()
-            wait("the second run", lambda runs=runs: daemon.service.status().hooks.runs == runs + 2)  # type: ignore[misc]
+            until("the second run", lambda runs=runs: daemon.service.status().hooks.runs == runs + 2)  # type: ignore[misc]
             assert now.read_text() == f"{before}\n"
             daemon.expect_state(State.ASLEEP)
         assert daemon.service.status().hooks.failed == 0

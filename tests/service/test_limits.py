@@ -22,6 +22,10 @@ from parleyd.config.schema import Earcons, Session, Wake
 from parleyd.core import events
 
 
+def next_announcement(daemon: Daemon, number: int) -> events.AnnouncementStarted:
+    return daemon.expect(events.AnnouncementStarted, lambda e: e.announcement == number)
+
+
 def telling_a_story(line: Line) -> None:
     line.ready()
     line.wait_turn()
@@ -36,6 +40,7 @@ def test_a_spent_budget_ends_the_session_after_the_answer_and_refuses_the_next()
         daemon.say(QUESTION)
         near = daemon.expect(events.BudgetNear)
         assert near.period == "day"
+        assert near.left_s is not None
         assert near.left_s <= 0.5
         told = server.lines[0].wait_message("contextual_update")["text"]
         assert told.startswith("This device may talk for another 0 s this day; mention it briefly"), "there is no voice"
@@ -90,7 +95,7 @@ def test_a_budget_is_told_aloud_where_announcements_have_a_voice() -> None:
             daemon.say(QUESTION)
             assert "the person was told" in server.next_line().wait_message("contextual_update")["text"]
             for number, text in ((1, "Bald ist Schluss."), (2, "Schluss.")):
-                started = daemon.expect(events.AnnouncementStarted, lambda e, number=number: e.announcement == number)
+                started = next_announcement(daemon, number)
                 assert started.text == text
             story = daemon.of(events.AnswerEnded)[0]
             assert story.finished
@@ -125,7 +130,9 @@ def test_an_answer_that_is_too_long_is_known_to_be_cut(monkeypatch: pytest.Monke
         assert story.total_ms == 10_000
         assert 1500 <= story.heard_ms < 3000
         assert story.heard_ms + story.lost_ms == 10_000
-        assert daemon.service.status().speaker.dropped_ms == story.lost_ms
+        speaker = daemon.service.status().speaker
+        assert speaker is not None
+        assert speaker.dropped_ms == story.lost_ms
         line = server.next_line()
         told = line.wait_message("contextual_update")["text"]
         assert "the person heard its first" in told

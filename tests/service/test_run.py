@@ -10,7 +10,6 @@ import struct
 import subprocess
 import sys
 import termios
-import time
 import wave
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,8 @@ from pathlib import Path
 import pytest
 from harness import spoken
 from scripted_server import WAIT_S, Line, ScriptedServer
+
+from waiting import until
 
 # A machine may be busy; what must not hold up the end lasts longer than this.
 STOP_S = 30.0
@@ -151,11 +152,9 @@ def test_a_signal_ends_it_although_nobody_reads_what_it_says(tmp_path: Path) -> 
 
 
 def wait_until_full(process: subprocess.Popen[str]) -> None:
-    give_up_s = time.monotonic() + WAIT_S
-    assert process.stderr is not None
-    while struct.unpack("i", fcntl.ioctl(process.stderr, termios.FIONREAD, bytes(4)))[0] < 3900:
-        assert time.monotonic() < give_up_s
-        time.sleep(0.02)
+    stderr = process.stderr
+    assert stderr is not None
+    until("it is not full", lambda: struct.unpack("i", fcntl.ioctl(stderr, termios.FIONREAD, bytes(4)))[0] >= 3900)
 
 
 def test_signals_at_any_moment_of_the_start(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
@@ -29,6 +28,7 @@ from parleyd.control.commands import Commands
 from parleyd.control.messages import RequestError
 from parleyd.control.roles import ROLES, Caller
 from parleyd.core import events
+from parleyd.core.plain import plain
 from parleyd.core.states import State
 from parleyd.embedded import scenario
 from parleyd.embedded.recognise import NoEars
@@ -38,6 +38,7 @@ from parleyd.embedded.voice import Voice
 from parleyd.profiles.profiles import Profiles
 from parleyd.tools.asking import Answerer
 from parleyd.tools.audit import FILE_NAME, REFUSED_NAME
+from waiting import until
 
 TOOLS = """
 provider: local
@@ -100,15 +101,8 @@ class Scene:
 
     def pid(self) -> int:
         path = self.folder / "pid"
-        until(lambda: path.exists() and path.read_text().strip())
+        until("nobody has begun", lambda: path.exists() and path.read_text().strip())
         return int(path.read_text())
-
-
-def until(test: Callable[[], object]) -> None:
-    until_s = time.monotonic() + WAIT_S
-    while not test():
-        assert time.monotonic() < until_s
-        time.sleep(0.01)
 
 
 def gone(pid: int) -> bool:
@@ -218,7 +212,7 @@ def test_an_answer_goes_into_its_own_session_or_nowhere(play: Callable[..., Scen
     ))  # fmt: skip
     pid = scene.pid()
     scene.result(line=2)
-    until(lambda: gone(pid))
+    until("it still runs", lambda: gone(pid))
     assert [result["tool_call_id"] for result in scene.line(2).events_of("client_tool_result")] == ["call_1"]
     assert scene.line().events_of("client_tool_result") == []
     dropped = [line for line in scene.audit() if line["what"] == "dropped"]
@@ -227,7 +221,7 @@ def test_an_answer_goes_into_its_own_session_or_nowhere(play: Callable[..., Scen
 
 def test_a_call_that_wants_no_answer_is_done_without(play: Callable[..., Scene]) -> None:
     scene = play(steps("on: ready, do: tool_call, name: touch, expects_response: false"))
-    until((scene.folder / "touched").exists)
+    until("it was not run", (scene.folder / "touched").exists)
     scene.daemon.expect(events.ToolEnded)
     assert [line.get("answered") for line in scene.audit()] == [None, "not wanted"]
     assert scene.line().events_of("client_tool_result") == []
@@ -283,7 +277,7 @@ def test_what_an_agent_asks_forges_no_line_of_the_status_and_no_command(
 ) -> None:
     scene = play(steps("on: ready, do: mcp_tool_call, name: pay_rent"))
     scene.daemon.expect(events.ApprovalWanted)
-    told = messages.plain(scene.daemon.service.status())
+    told = plain(scene.daemon.service.status())
     told["approvals"][0] |= {"name": "x\nhealth      well", "approval": "1; id #"}
     monkeypatch.setattr(status_command, "connected", lambda _args: nullcontext(SimpleNamespace(ask=lambda _do: told)))
     status_command.run(argparse.Namespace(json=False, watch=False, all=False))
@@ -301,7 +295,7 @@ def test_a_person_answers_by_the_control_socket(play: Callable[..., Scene]) -> N
     ))  # fmt: skip
     commands = by_hand(scene)
     first, second = (scene.daemon.expect(events.ApprovalWanted).approval for _ in range(2))
-    shown = [line for line in page(messages.plain(scene.daemon.service.status())) if "may it call" in line.text]
+    shown = [line for line in page(plain(scene.daemon.service.status())) if "may it call" in line.text]
     assert shown[0][:2] == ("asks", 'may it call pay_rent of mcp with {"amount": 700}?')
     assert shown[0].hint == f"parleyd approve {first}, or deny"
     assert len(shown) == 2
@@ -351,7 +345,7 @@ def test_a_tool_that_is_to_be_confirmed_waits_for_the_person(play: Callable[...,
     assert [one.approval for one in scene.daemon.service.tools.waiting_confirmations] == [wanted.approval]
     assert wanted.parameters == {"who": "x\u202e; y\n00:00:00 ok", "level": 3}
     assert not (scene.folder / "opened").exists()
-    shown = [one for one in page(messages.plain(scene.daemon.service.status())) if "may it run here" in one.text]
+    shown = [one for one in page(plain(scene.daemon.service.status())) if "may it run here" in one.text]
     (asks,) = shown
     assert asks.text == 'may it run here door with {"level": 3, "who": "x\\u202e; y\\n00:00:00 ok"}?'
     commands = by_hand(scene)
@@ -407,7 +401,7 @@ def test_what_waits_when_the_line_breaks_is_not_done_and_no_answer_counts_in_the
 # ---------------------------------------------------------------- built in
 
 
-def by_hand(scene: Scene) -> Callable[[messages.AnyRequest], object]:
+def by_hand(scene: Scene) -> Callable[[messages.AnyRequest], Any]:
     bus = events.Bus()
     settings = SettingsKeeper(Path("/nowhere"), None, bus)
     commands = Commands(scene.daemon.service, Changes, lambda: None, Profiles(Config(), bus), settings)

@@ -8,7 +8,6 @@ import os
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from parleyd.tools.audit import (
     Shares,
     bounded_parameters,
 )
+from waiting import until
 
 
 def lines(folder: Path) -> list[dict[str, object]]:
@@ -230,9 +230,7 @@ def test_what_is_counted_is_written_when_its_minute_is_over(tmp_path: Path, monk
     audit = Audit(tmp_path, 100_000)
     for _ in range(MOST_ALIKE + 5):
         audit.add(what="refused", outcome="busy", tool="t")
-    until_s = time.monotonic() + 20
-    while not any("more" in line for line in refused(tmp_path)) and time.monotonic() < until_s:
-        time.sleep(0.02)
+    until("it is not written", lambda: any("more" in line for line in refused(tmp_path)))
     assert sum(line.get("more", 1) for line in refused(tmp_path)) == MOST_ALIKE + 5
     audit.close()
 

@@ -111,16 +111,14 @@ def test_a_text_that_hides_depth_is_looked_at_again() -> None:
 
 
 def schemas() -> st.SearchStrategy[dict[str, Any]]:
-    leaf = st.sampled_from(
-        [
-            {"type": "integer"}, {"type": "number"}, {"type": "boolean"}, {"type": "string"},
-            {"type": ["integer", "null"]},
-            {"type": "integer", "minimum": 0, "maximum": 100}, {"enum": ["low", "High"]}, {"enum": [1, 2, 3]}, {},
-            {"anyOf": [{"type": "integer"}, {"type": "boolean"}]}, {"oneOf": [{"type": "boolean"}, {"type": "string"}]},
-        ]
-    )  # fmt: skip
+    leaves: list[dict[str, Any]] = [
+        {"type": "integer"}, {"type": "number"}, {"type": "boolean"}, {"type": "string"},
+        {"type": ["integer", "null"]},
+        {"type": "integer", "minimum": 0, "maximum": 100}, {"enum": ["low", "High"]}, {"enum": [1, 2, 3]}, {},
+        {"anyOf": [{"type": "integer"}, {"type": "boolean"}]}, {"oneOf": [{"type": "boolean"}, {"type": "string"}]},
+    ]  # fmt: skip
     return st.recursive(
-        leaf,
+        st.sampled_from(leaves),
         lambda inner: st.one_of(
             inner.map(lambda items: {"type": "array", "items": items}),
             st.tuples(st.dictionaries(st.sampled_from("abc"), inner, max_size=3), st.sets(st.sampled_from("abc"))).map(
@@ -174,8 +172,8 @@ def as_models_write(value: Any, schema: dict[str, Any], pick: Any) -> Any:
         case float():
             return pick([value, str(value)])
         case list():
-            made = [as_models_write(item, schema["items"], pick) for item in value]
-            return pick([made, json.dumps(made)])
+            items = [as_models_write(item, schema["items"], pick) for item in value]
+            return pick([items, json.dumps(items)])
         case dict():
             made = {
                 name: as_models_write(inner, schema["properties"][name], pick) if schema.get("properties") else inner

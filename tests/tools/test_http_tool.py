@@ -197,7 +197,7 @@ def test_a_server_that_drips_is_cut_off(server: Server) -> None:
             except OSError:
                 return
             dripping.set()
-            time.sleep(0.02)
+            time.sleep(0.02)  # A server that is slow for ever.
 
     server.answer = drip
     stop, outcome = Stop(), []

@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from parleyd.host import apart, subprocesses
 from parleyd.host.stopping import Stop
 from parleyd.tools.command import Command, PythonFunction
 from parleyd.tools.result import Fault, ToolError, good
+from waiting import until_ended
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "parleyd-dice"
 WAIT_S = 60.0
@@ -38,19 +38,6 @@ def command(
 
 def shell(script: str, stop: Stop | None = None, **parameters: object) -> str:
     return command("/bin/sh", "-c", script).run(parameters, stop or Stop())
-
-
-def wait_gone(pid: int) -> None:
-    """A zombie, and one whose parent has yet to reap it, is gone."""
-    until_s = time.monotonic() + WAIT_S
-    while time.monotonic() < until_s:
-        try:
-            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-                return
-        except (FileNotFoundError, ProcessLookupError):
-            return
-        time.sleep(0.01)
-    raise AssertionError(f"{pid} still runs")
 
 
 def test_what_it_prints_is_the_result_and_parameters_come_on_stdin() -> None:
@@ -158,7 +145,7 @@ def test_input_that_nobody_reads_holds_up_nothing() -> None:
 
 def test_a_grandchild_that_keeps_the_pipe_is_not_waited_for_and_goes_too() -> None:
     output = shell("sleep 1000 & echo $!")
-    wait_gone(int(output))
+    until_ended(int(output))
 
 
 @pytest.mark.parametrize("escape", ["", "trap '' TERM INT HUP;"])
@@ -182,7 +169,7 @@ def test_when_stopped_the_whole_group_is_killed(escape: str, tmp_path: Path) -> 
     thread.join(WAIT_S)
     assert not thread.is_alive()
     for pid in found:
-        wait_gone(pid)
+        until_ended(pid)
     assert "signal 9" in str(failure[0])
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import queue
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -25,6 +24,7 @@ from parleyd.tools.limits import Limits
 from parleyd.tools.parameters import Parameters
 from parleyd.tools.result import Fault, Result
 from parleyd.tools.toolbox import Tool, Toolbox
+from waiting import until
 
 WAIT_S = 60.0
 ANY = {"type": "object", "additionalProperties": True}
@@ -196,14 +196,12 @@ def test_the_deadline_is_kept_whatever_the_tool_does_and_its_place_stays_taken(
     box.call("stuck")
     assert "busy" in box.result().text
     release.set()
-    until_s = time.monotonic() + WAIT_S
-    while time.monotonic() < until_s:
+
+    def is_done() -> bool:
         box.call("stuck")
-        if "busy" not in box.result().text:
-            break
-        time.sleep(0.01)
-    else:
-        raise AssertionError("still busy")
+        return "busy" not in box.result().text
+
+    until("still busy", is_done)
     outcomes = [line["outcome"] for line in box.log() if line["what"] == "ended"]
     assert outcomes == ["timeout", "done"], "one answer per call"
 

@@ -5,6 +5,7 @@ import os
 import stat
 import threading
 import time
+from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -199,15 +200,19 @@ def test_a_reader_sees_whole_lines_across_a_new_file_and_survives_rubbish(tmp_pa
 
     def happens() -> list[str]:
         seen = []
-        steps = iter(
+        steps: Iterator[Callable[[], object]] = iter(
             [
                 lambda: (tmp_path / "2026-11-21.1.jsonl").open("ab").write(line[:20]),
                 lambda: (tmp_path / "2026-11-21.1.jsonl").open("ab").write((line % 2)[20:]),
                 lambda: files.append(TODAY + timedelta(days=1), line % 3),
             ]
         )
+
+        def wait(_s: float) -> None:
+            next(steps)()
+
         try:
-            for _, entry in follow(tmp_path, None, wait=lambda _s: next(steps)()):
+            for _, entry in follow(tmp_path, None, wait=wait):
                 seen.append(entry.text)
         except (StopIteration, RuntimeError):
             pass

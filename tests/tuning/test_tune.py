@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import wave
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from parleyd.tuning.rehearsal import rehearse
 from vcard import VirtualCard
 
 
-def command(*words: str) -> int:
+def command(*words: str | Path) -> int:
     parser = argparse.ArgumentParser()
     tune.add_parser(parser.add_subparsers())
     args = parser.parse_args(["tune", *map(str, words)])
@@ -74,7 +75,11 @@ def test_a_rehearsal_hears_both_sentences(spoken: np.ndarray, rate_hz: int) -> N
     ],
 )
 def test_a_recording_in_words(
-    spoken: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str], change, words: str
+    spoken: np.ndarray,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    change: Callable[[np.ndarray], np.ndarray],
+    words: str,
 ) -> None:
     assert command("--wav", write(tmp_path / "in.wav", change(spoken)), "--out", tmp_path / "out.png") == 0
     assert words in capsys.readouterr().out

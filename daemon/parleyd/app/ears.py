@@ -20,7 +20,7 @@ from typing import Protocol
 from parleyd.audio.capture.capture import Capture
 from parleyd.audio.echo.control import EchoControl
 from parleyd.audio.gate.gate import Gate, Passed, Verdict
-from parleyd.audio.gate.held_back import HeldBackNews
+from parleyd.audio.gate.held_back import HeldBackReports
 from parleyd.audio.gate.measure import VoiceMeasure
 from parleyd.audio.gate.vad import Detector
 from parleyd.audio.gate.wakeword import WakeWord
@@ -113,7 +113,7 @@ class Ears:
         self._false_wake = threading.Event()
         self._words = threading.Event()
         self._was_understood = False
-        self._held_back_news = HeldBackNews()
+        self._held_back_reports = HeldBackReports()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ears", daemon=True)
         self.pulse = Pulse("ears")
@@ -288,16 +288,16 @@ class Ears:
             gate.understood()
 
     def _tell_what_was_held_back(self, at_s: float) -> None:
-        news = self._held_back_news.step(self._gate.held_back)
-        if news is None:
+        report = self._held_back_reports.step(self._gate.held_back)
+        if report is None:
             return
-        self._bus.publish(events.SpeechHeldBack(at_s=at_s, held_ms=news.held_ms, total_ms=news.total_ms))
+        self._bus.publish(events.SpeechHeldBack(at_s=at_s, held_ms=report.held_ms, total_ms=report.total_ms))
         log.info(
             "held back %.1f s that sounded like speech in the last %s (%s); %.1f s since the start",
-            sum(news.held_ms.values()) / 1000,
-            "minute" if news.minutes == 1 else f"{news.minutes} minutes",
-            in_words(news.held_ms),
-            news.total_ms / 1000,
+            sum(report.held_ms.values()) / 1000,
+            "minute" if report.minutes == 1 else f"{report.minutes} minutes",
+            in_words(report.held_ms),
+            report.total_ms / 1000,
         )
 
     def _listen_for(self, word: WakeWord, frame: Frame, verdict: Verdict) -> None:

@@ -1,14 +1,22 @@
-"""Tells systemd how the service is doing (sd_notify(3)); does nothing where systemd did not start it."""
+"""Tells systemd how the service is doing (sd_notify(3)); does nothing where systemd did not start it.
+
+systemd's queue may be full, and nothing here waits for it for longer than MOST_WAIT_S. A status and the watchdog's ping
+are sent again soon, and are dropped at once. A message that is sent once (the start, the end, a reload) waits for its
+place that long. systemd's own library would wait without an end, with the interpreter's lock held, so that every thread
+stops.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import time
 
 # The prefix of a status text with the reason of a failure.
 FAILED = "failed: "
+# The longest time that a message waits for a manager that does not read, and the pause between two tries.
+MOST_WAIT_S = 1.0
+_LOOK_S = 0.02
 # The longest status text: one line on a terminal. The log has the whole text.
 _MOST_STATUS_CHARS = 500
 
@@ -59,24 +67,28 @@ def watchdog_s() -> float | None:
 
 
 def _notify(message: str) -> None:
-    # Imported here because the doctor reads FAILED, and has to start without any package.
-    import systemd.daemon
+    """Sends a message that comes once, and waits for a manager that does not read: MOST_WAIT_S, during which other
+    threads run. After that it is dropped: the manager has limits of its own for the start and the end of a service."""
+    until_s = time.monotonic() + MOST_WAIT_S
+    while not _notify_at_once(message) and time.monotonic() < until_s:
+        time.sleep(_LOOK_S)
 
-    # The library raises if systemd's socket no longer exists.
-    with contextlib.suppress(OSError):
-        systemd.daemon.notify(message)
 
-
-def _notify_at_once(message: str) -> None:
-    """Sends a periodic message without blocking, and drops it if the manager does not read. The library would wait for
-    the manager with the interpreter lock held, so that every thread stops."""
+def _notify_at_once(message: str) -> bool:
+    """Sends a message, or drops it if the manager does not read. Returns whether the same would not help later."""
     global _to
     path = os.environ.get("NOTIFY_SOCKET", "")
     if not path:
-        return
+        return True
     address = "\0" + path[1:] if path.startswith("@") else path
-    with contextlib.suppress(OSError):
+    try:
         if _to is None:
             _to = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
             _to.setblocking(False)
         _to.sendto(message.encode("utf-8", "replace"), address)
+    except BlockingIOError:
+        return False
+    except OSError:
+        # The manager's socket no longer exists, or there is no handle for ours.
+        pass
+    return True

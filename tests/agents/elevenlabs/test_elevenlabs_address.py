@@ -9,7 +9,7 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -128,7 +128,7 @@ def refusal(base_url: str, key: str = KEY, timeout_s: float = 5.0) -> Ending:
         ),
     ],
 )
-def test_the_address_of_a_public_agent(base_url, agent_id, url):
+def test_the_address_of_a_public_agent(base_url: str, agent_id: str, url: str) -> None:
     address = conversation_address(base_url, agent_id)
     assert address.url == url
     assert address.headers == ()
@@ -136,7 +136,7 @@ def test_the_address_of_a_public_agent(base_url, agent_id, url):
 
 
 @pytest.mark.parametrize("base_url", ["https://api.elevenlabs.io", "http://127.0.0.1:1/x/", "https://h:444"])
-def test_the_official_sdk_dials_the_same_address(base_url):
+def test_the_official_sdk_dials_the_same_address(base_url: str) -> None:
     theirs = build_ws_url(base_url, ["v1", "convai", "conversation"], [("agent_id", "a /&?")])
     assert conversation_address(base_url, "a /&?").url == theirs
 
@@ -145,11 +145,12 @@ def test_the_official_sdk_dials_the_same_address(base_url):
     "base_url",
     ["ftp://example.com", "https://", "example.com", "http://h:99999", "http://[::1", "https://u:pw@h", "http://a b"],
 )
-def test_a_base_url_that_is_none(base_url):
-    for dial in (
+def test_a_base_url_that_is_none(base_url: str) -> None:
+    dials: list[Callable[[], object]] = [
         lambda: conversation_address(base_url, "a"),
         lambda: signed_address(base_url, "a", KEY, 1.0),
-    ):
+    ]
+    for dial in dials:
         with pytest.raises(DialError) as caught:
             dial()
         assert caught.value.ending.kind is FINAL
@@ -161,7 +162,7 @@ def test_a_base_url_that_is_none(base_url):
 # ---------------------------------------------------------------- signed URLs
 
 
-def test_a_signed_url_is_asked_for_with_the_key_and_taken_as_it_is(server):
+def test_a_signed_url_is_asked_for_with_the_key_and_taken_as_it_is(server: Server) -> None:
     address = signed_address(server.url + "/prefix", "agent 1&x", KEY, 5.0)
     assert address.url == SIGNED
     assert address.headers == ()
@@ -174,7 +175,7 @@ def test_a_signed_url_is_asked_for_with_the_key_and_taken_as_it_is(server):
 
 
 @pytest.mark.parametrize("signed", ["ws://127.0.0.1:9/x?conversation_signature=a%2Fb", "wss://other.example/y"])
-def test_an_unencrypted_server_may_sign_for_any_websocket(server, signed):
+def test_an_unencrypted_server_may_sign_for_any_websocket(server: Server, signed: str) -> None:
     server.body = json.dumps({"signed_url": signed, "more": 1}).encode()
     assert signed_address(server.url, "a", KEY, 5.0).url == signed
 
@@ -192,7 +193,7 @@ def test_an_unencrypted_server_may_sign_for_any_websocket(server, signed):
         (503, "oops", RETRY, "trouble"),
     ],
 )
-def test_a_server_that_refuses(server, status, detail, kind, words):
+def test_a_server_that_refuses(server: Server, status: int, detail: object, kind: EndingKind, words: str) -> None:
     server.status = status
     server.body = json.dumps({"detail": detail}).encode()
     ending = refusal(server.url)
@@ -200,7 +201,7 @@ def test_a_server_that_refuses(server, status, detail, kind, words):
     assert words in ending.reason
 
 
-def test_a_key_that_the_server_repeats_is_not_shown(server):
+def test_a_key_that_the_server_repeats_is_not_shown(server: Server) -> None:
     server.status = 401
     server.body = json.dumps({"detail": f"the key {KEY} is wrong"}).encode()
     assert "the key *** is wrong" in refusal(server.url).reason
@@ -227,7 +228,7 @@ def test_a_key_that_the_server_repeats_is_not_shown(server):
         b" " * 300_000 + b'{"signed_url": "wss://h/"}',
     ],
 )
-def test_a_server_that_answers_something_else(server, body):
+def test_a_server_that_answers_something_else(server: Server, body: bytes) -> None:
     server.body = body
     ending = refusal(server.url)
     assert ending.kind is RETRY
@@ -236,7 +237,7 @@ def test_a_server_that_answers_something_else(server, body):
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_the_key_is_not_carried_along_a_redirect(server, status):
+def test_the_key_is_not_carried_along_a_redirect(server: Server, status: int) -> None:
     with serving() as elsewhere:
         server.status = status
         server.headers = {"Location": elsewhere.url + "/v1/convai/conversation/get-signed-url"}
@@ -246,7 +247,7 @@ def test_the_key_is_not_carried_along_a_redirect(server, status):
     assert elsewhere.asked == []
 
 
-def test_the_key_does_not_go_through_a_proxy(server, monkeypatch):
+def test_the_key_does_not_go_through_a_proxy(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving() as proxy:
         monkeypatch.setenv("http_proxy", proxy.url)
         monkeypatch.setenv("no_proxy", "")
@@ -254,27 +255,29 @@ def test_the_key_does_not_go_through_a_proxy(server, monkeypatch):
         assert proxy.asked == []
 
 
-def test_a_server_that_is_silent(server):
+def test_a_server_that_is_silent(server: Server) -> None:
     server.slow = True
     ending = refusal(server.url, timeout_s=0.3)
     assert ending.kind is RETRY
     assert "did not answer within 0.3 s" in ending.reason
 
 
-def test_a_server_that_never_finishes(server):
+def test_a_server_that_never_finishes(server: Server) -> None:
     server.drip = True
     ending = refusal(server.url, timeout_s=0.3)
     assert ending.kind is RETRY
     assert "did not answer within 0.3 s" in ending.reason
 
 
-def test_an_address_that_does_not_answer_keeps_nobody_from_the_next(server, monkeypatch):
+def test_an_address_that_does_not_answer_keeps_nobody_from_the_next(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with silent() as one, silent() as other:
         addresses(monkeypatch, one, other, server.server_port)
         assert signed_address("http://localhost:1", "a", KEY, 60.0).url == SIGNED
 
 
-def test_nor_does_one_of_the_proxys(server, monkeypatch):
+def test_nor_does_one_of_the_proxys(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
     monkeypatch.setenv("no_proxy", "")
     with silent() as one, silent() as other:
@@ -286,7 +289,7 @@ def test_nor_does_one_of_the_proxys(server, monkeypatch):
     )
 
 
-def test_a_body_that_takes_longer_than_its_answer_may(server, monkeypatch):
+def test_a_body_that_takes_longer_than_its_answer_may(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     real, later_s = time.monotonic, [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: real() + later_s[0])
 
@@ -310,7 +313,7 @@ def test_nobody_listens() -> None:
     ("reply", "words"),
     [(b"SSH-2.0-x\r\n\r\n", "not HTTP"), (b"", "hung up"), (b"HTTP/1.1 abc\r\n\r\n", "not HTTP")],
 )
-def test_a_server_that_speaks_something_else(reply, words):
+def test_a_server_that_speaks_something_else(reply: bytes, words: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(10)
 
@@ -346,7 +349,7 @@ def tls_server(server: Server, certificate: Path) -> Server:
     return server
 
 
-def test_a_certificate_that_nobody_signed(tls_server):
+def test_a_certificate_that_nobody_signed(tls_server: Server) -> None:
     ending = refusal(tls_server.url.replace("http://", "https://"))
     assert ending.kind is RETRY
     assert "certificate of 127.0.0.1:" in ending.reason
@@ -356,7 +359,9 @@ def test_a_certificate_that_nobody_signed(tls_server):
     assert tls_server.asked == []
 
 
-def test_over_tls_the_signed_url_is_for_tls_too(tls_server, certificate, monkeypatch):
+def test_over_tls_the_signed_url_is_for_tls_too(
+    tls_server: Server, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     monkeypatch.setenv("no_proxy", "*")
     url = tls_server.url.replace("http://", "https://")
@@ -367,14 +372,14 @@ def test_over_tls_the_signed_url_is_for_tls_too(tls_server, certificate, monkeyp
     assert "unencrypted" in ending.reason
 
 
-def test_https_to_a_server_without_tls(server):
+def test_https_to_a_server_without_tls(server: Server) -> None:
     ending = refusal(server.url.replace("http://", "https://"))
     assert ending.kind is RETRY
     assert "no encrypted connection" in ending.reason
 
 
 @pytest.mark.parametrize("host", ["example.com", "192.168.1.5", "127.0.0.1.example.com", "localhost.example.com"])
-def test_the_key_never_crosses_the_network_in_clear(host):
+def test_the_key_never_crosses_the_network_in_clear(host: str) -> None:
     ending = refusal(f"http://{host}:1")
     assert ending.kind is FINAL
     assert "unencrypted" in ending.reason
@@ -382,7 +387,7 @@ def test_the_key_never_crosses_the_network_in_clear(host):
 
 
 @pytest.mark.parametrize("key", ["", "a b", "a\nb", "schlüssel", "a\r\nX-Evil: 1", "\x00"])
-def test_a_key_that_is_none(key):
+def test_a_key_that_is_none(key: str) -> None:
     ending = refusal("http://127.0.0.1:1", key=key)
     assert ending.kind is FINAL
     assert "elevenlabs.api_key" in (ending.hint or "")

@@ -40,6 +40,7 @@ from parleyd.agents.elevenlabs.reader import (
 from parleyd.agents.provider import Said, SessionWish
 from parleyd.audio.pcm import AudioFormat
 from parleyd.config.schema import ElevenLabs, Overrides
+from parleyd.config.variable_sections import Variable
 from parleyd.core.faults import Fault
 
 ALL_OVERRIDES = Overrides(
@@ -89,7 +90,8 @@ def events(codec: Reader, message: str | bytes) -> list[meaning.Meaning]:
 
 def opening(config: ElevenLabs, *, suppress_greeting: bool = False) -> Any:
     wish = SessionWish(greet=not suppress_greeting)
-    (message,) = ElevenLabsCodec(config, wish, config.dynamic_variables).opening()
+    variables = {name: it for name, it in config.dynamic_variables.items() if not isinstance(it, Variable)}
+    (message,) = ElevenLabsCodec(config, wish, variables).opening()
     return json.loads(message)
 
 
@@ -124,7 +126,7 @@ def test_everything_that_is_set_is_in_its_place() -> None:
         (Overrides(similarity_boost=1.0), {"tts": {"similarity_boost": 1.0}}),
     ],
 )
-def test_one_override_sends_nothing_else(overrides, wanted):
+def test_one_override_sends_nothing_else(overrides: Overrides, wanted: object) -> None:
     assert opening(ElevenLabs(agent_id="a", overrides=overrides)) == {
         "type": "conversation_initiation_client_data",
         "conversation_config_override": wanted,
@@ -144,7 +146,9 @@ def test_the_official_sdk_knows_every_override_and_opens_with_the_same() -> None
     ours = opening(config)
     overrides = ours["conversation_config_override"]
     typed = ConversationConfigClientOverrideInput.model_validate(overrides)
+    assert typed.agent is not None
     for part in (typed, typed.agent, typed.agent.prompt, typed.tts):
+        assert part is not None
         assert not part.model_extra, "a field that the SDK's contract does not have"
     assert json.loads(typed.model_dump_json(exclude_none=True)) == overrides
 
@@ -164,7 +168,7 @@ def test_the_official_sdk_knows_every_override_and_opens_with_the_same() -> None
 
 
 @pytest.mark.parametrize("name", sorted(FORMATS))
-def test_all_seven_formats_both_ways(name):
+def test_all_seven_formats_both_ways(name: str) -> None:
     encoding, rate = name.split("_")
     wanted = AudioFormat("ulaw" if encoding == "ulaw" else "pcm", int(rate))
     codec = Reader()
@@ -180,14 +184,14 @@ def test_there_are_seven_formats() -> None:
 
 
 @pytest.mark.parametrize("missing", [{}, {"user_input_audio_format": None}, {"user_input_audio_format": ""}])
-def test_a_missing_input_format_is_16_khz(missing):
+def test_a_missing_input_format_is_16_khz(missing: dict[str, object]) -> None:
     codec = Reader()
     [ready] = events(codec, metadata(conversation_id="c", agent_output_audio_format="ulaw_8000", **missing))
     assert ready == common.Ready("c", AudioFormat("pcm", 16_000), AudioFormat("ulaw", 8_000))
 
 
 @pytest.mark.parametrize("key", ["user_input_audio_format", "agent_output_audio_format"])
-def test_an_unknown_format_is_an_error_that_names_it(key):
+def test_an_unknown_format_is_an_error_that_names_it(key: str) -> None:
     codec = Reader()
     [error] = events(codec, metadata(conversation_id="c", **{key: "mp3_44100"}))
     assert isinstance(error, common.AgentError)
@@ -233,7 +237,7 @@ def test_audio_before_the_metadata_has_no_format_and_is_dropped() -> None:
         ({"audio_base_64": 5, "event_id": 3}, 1),
     ],
 )
-def test_audio_without_sound(payload, malformed):
+def test_audio_without_sound(payload: dict[str, object], malformed: int) -> None:
     codec = ready_codec()
     happened = events(codec, json.dumps({"type": "audio", "audio_event": payload}))
     assert not any(isinstance(event, meaning.Audio) for event in happened)
@@ -343,6 +347,7 @@ def test_no_absurd_id_is_handed_on(absurd: object) -> None:
     codec = ready_codec()
     for message in (answer("x", absurd), part("x", absurd)):
         [event] = events(codec, message)
+        assert isinstance(event, (meaning.Response, meaning.ResponsePart))
         assert event.event_id is None or isinstance(event.event_id, str)
         assert len(str(event.event_id)) <= MOST_ID_CHARS
 
@@ -351,18 +356,21 @@ def test_texts_and_ids_are_bounded() -> None:
     codec = Reader()
     payload = {"conversation_id": "c" * 10**6}
     [ready] = events(codec, metadata(**payload))
+    assert isinstance(ready, common.Ready)
     assert ready.conversation_id == "c" * MOST_ID_CHARS
     long = "x" * 10**6
     [answered] = events(codec, answer(long, 1))
+    assert isinstance(answered, meaning.Response)
     assert len(answered.text) == MOST_TEXT_CHARS
     corrected = {"original_agent_response": "x", "corrected_agent_response": long, "event_id": 10**400}
     message = {"type": "agent_response_correction", "agent_response_correction_event": corrected}
     [event] = events(codec, json.dumps(message))
+    assert isinstance(event, meaning.ResponseCorrection)
     assert (len(event.corrected), event.event_id) == (MOST_TEXT_CHARS, None)
 
 
 @pytest.mark.parametrize("event_id", [3.0, "3"])
-def test_ids_in_other_clothes(event_id):
+def test_ids_in_other_clothes(event_id: object) -> None:
     assert events(ready_codec(), audio(event_id)) == [meaning.Audio(3, SOUND)]
 
 
@@ -371,7 +379,7 @@ def test_ids_in_other_clothes(event_id):
 
 @pytest.mark.parametrize("event_id", [77, "evt_1", 2**70, 0])
 @pytest.mark.parametrize("more", [{"ping_ms": 42}, {"ping_ms": None}, {}, {"ping_ms": "?"}])
-def test_a_ping_is_answered_with_its_own_id(event_id, more):
+def test_a_ping_is_answered_with_its_own_id(event_id: object, more: dict[str, object]) -> None:
     codec = Reader()
     received = codec.receive(json.dumps({"type": "ping", "ping_event": {"event_id": event_id, **more}}))
     assert [json.loads(reply) for reply in received.replies] == [{"type": "pong", "event_id": event_id}]
@@ -396,7 +404,7 @@ def test_a_ping_is_answered_with_its_own_id(event_id, more):
         ("error", common.AgentError("m", "missing_dynamic_variable", 1008)),
     ],
 )
-def test_events_in_common_terms(kind, wanted):
+def test_events_in_common_terms(kind: str, wanted: object) -> None:
     assert events(ready_codec(), json.dumps(from_server(kind))) == [wanted]
 
 
@@ -421,10 +429,10 @@ INFORMATIONAL = sorted(
 
 
 @pytest.mark.parametrize("kind", INFORMATIONAL)
-def test_everything_else_is_a_notice_with_its_fields(kind):
+def test_everything_else_is_a_notice_with_its_fields(kind: str) -> None:
     codec = ready_codec()
     received = codec.receive(json.dumps(from_server(kind)))
-    payload = next(iter(FROM_SERVER[kind].values()), {})
+    payload: dict[str, object] = next(iter(FROM_SERVER[kind].values()), {})
     assert list(received.meanings) == [common.Notice(kind, payload)]
     assert not received.replies
     assert (codec.malformed, codec.unknown) == (0, 0)
@@ -439,7 +447,7 @@ def test_everything_else_is_a_notice_with_its_fields(kind):
         ({"text": "x", "type": "novel"}, meaning.ResponsePart("delta", "x", None)),
     ],
 )
-def test_parts_of_a_response(part, wanted):
+def test_parts_of_a_response(part: dict[str, object], wanted: object) -> None:
     message = {"type": "agent_chat_response_part", "text_response_part": part}
     assert events(ready_codec(), json.dumps(message)) == [wanted]
 
@@ -476,7 +484,7 @@ def test_texts_may_lack_everything() -> None:
         ({"type": "error"}, common.AgentError("an error without words")),
     ],
 )
-def test_errors_in_every_shape(message, wanted):
+def test_errors_in_every_shape(message: object, wanted: object) -> None:
     assert events(ready_codec(), json.dumps(message)) == [wanted]
 
 
@@ -486,7 +494,7 @@ def test_errors_in_every_shape(message, wanted):
 @pytest.mark.parametrize(
     ("expects", "wanted"), [({}, True), ({"expects_response": None}, True), ({"expects_response": False}, False)]
 )
-def test_a_tool_call_is_answered_unless_it_says_otherwise(expects, wanted):
+def test_a_tool_call_is_answered_unless_it_says_otherwise(expects: dict[str, object], wanted: bool) -> None:
     call = {"tool_name": "t", "tool_call_id": "c", **expects}
     [event] = events(ready_codec(), json.dumps({"type": "client_tool_call", "client_tool_call": call}))
     assert event == common.ToolCall("t", "c", {}, wanted)
@@ -514,7 +522,7 @@ def test_half_a_surrogate_pair_does_not_make_a_message_unreadable() -> None:
         {"tool_call_id": "c", "tool_name": "t", "parameters": "[1]"},
     ],
 )
-def test_a_call_that_cannot_be_understood_is_answered_with_an_error(call):
+def test_a_call_that_cannot_be_understood_is_answered_with_an_error(call: dict[str, object]) -> None:
     codec = ready_codec()
     received = codec.receive(json.dumps({"type": "client_tool_call", "client_tool_call": call}))
     assert [type(event) for event in received.meanings] == [common.Malformed]
@@ -554,7 +562,7 @@ def test_a_call_without_an_id_has_no_answer() -> None:
         ({"tool_name": "skip_turn"}, False),
     ],
 )
-def test_the_agent_hangs_up_with_end_call(kind, more, hangs_up):
+def test_the_agent_hangs_up_with_end_call(kind: str, more: dict[str, object], hangs_up: bool) -> None:
     notice, *rest = events(ready_codec(), json.dumps({"type": kind, kind: more}))
     assert notice == common.Notice(kind, more)
     assert rest == ([common.AgentHangsUp()] if hangs_up else [])
@@ -569,9 +577,9 @@ def test_the_agent_hangs_up_with_end_call(kind, more, hangs_up):
         ("failure", []),
     ],
 )
-def test_what_needs_approval_is_asked(state, asked):
-    call = {"service_id": "s", "tool_call_id": "c", "tool_name": "write", "state": state, "parameters": {"a": 1}}
-    call["approval_timeout_secs"] = 30
+def test_what_needs_approval_is_asked(state: str, asked: list[object]) -> None:
+    call: dict[str, object] = {"service_id": "s", "tool_call_id": "c", "tool_name": "write", "state": state}
+    call |= {"parameters": {"a": 1}, "approval_timeout_secs": 30}
     received = ready_codec().receive(json.dumps({"type": "mcp_tool_call", "mcp_tool_call": call}))
     assert received.replies == ()
     assert list(received.meanings) == [common.Notice("mcp_tool_call", call), *asked]
@@ -581,7 +589,7 @@ def test_what_needs_approval_is_asked(state, asked):
     ("asked", "taken"),
     [(None, 300), (0, 300), ("12", 12), (-7, 0), (10**400, 86400), (-(10**400), 0), ("9" * 400, 86400), ("soon", 300)],
 )
-def test_any_time_for_an_approval_is_taken(asked, taken):
+def test_any_time_for_an_approval_is_taken(asked: object, taken: int) -> None:
     call = {"tool_call_id": "c", "tool_name": "write", "state": "awaiting_approval", "approval_timeout_secs": asked}
     received = ready_codec().receive(json.dumps({"type": "mcp_tool_call", "mcp_tool_call": call}))
     [approval] = [event for event in received.meanings if isinstance(event, common.ApprovalAsked)]
@@ -589,7 +597,7 @@ def test_any_time_for_an_approval_is_taken(asked, taken):
 
 
 @pytest.mark.parametrize("fault", [{"tool_name": None}, {"tool_name": ""}, {"parameters": [1]}])
-def test_what_cannot_be_named_is_refused_at_once(fault):
+def test_what_cannot_be_named_is_refused_at_once(fault: dict[str, object]) -> None:
     call = {"tool_call_id": "c", "tool_name": "write", "state": "awaiting_approval", **fault}
     received = ready_codec().receive(json.dumps({"type": "mcp_tool_call", "mcp_tool_call": call}))
     expected = {"type": "mcp_tool_approval_result", "tool_call_id": "c", "is_approved": False}
@@ -632,7 +640,7 @@ def test_what_cannot_be_named_is_refused_at_once(fault):
         '{"type": "nobody knows", "x": ' + '{"a":' * 200_000,
     ],
 )
-def test_a_malformed_message_is_counted_and_survived(message):
+def test_a_malformed_message_is_counted_and_survived(message: str | bytes) -> None:
     codec = ready_codec()
     [event] = events(codec, message)
     assert isinstance(event, common.Malformed)
@@ -708,7 +716,7 @@ def test_optional_parts_of_client_messages_are_left_out() -> None:
 
 def test_the_official_sdk_writes_the_same_messages() -> None:
     files = Prepared("a", "image/png", "a"), Prepared("b", "image/png", "b")
-    pairs = [
+    pairs: list[tuple[Command, Any]] = [
         (Say("hi"), sdk.UserMessageClientToOrchestratorEvent("hi")),
         (Busy(), sdk.UserActivityClientToOrchestratorEvent()),
         (Know("hi"), sdk.ContextualUpdateClientToOrchestratorEvent("hi")),

@@ -22,7 +22,7 @@ from parleyd.config.schema import ElevenLabs
 # Whole numbers that are too large for a float.
 vast = st.sampled_from((10**400, -(10**400), "9" * 400))
 # NaN and infinities are not JSON, although Python writes them.
-json_values = st.recursive(
+json_values: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | vast | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=12,
@@ -61,27 +61,28 @@ def check(message: str | bytes) -> None:
 
 @relaxed(100)
 @given(st.binary(max_size=300) | st.text(st.characters(), max_size=300))
-def test_garbage(message):
+def test_garbage(message: bytes | str) -> None:
     check(message)
 
 
 @relaxed(100)
 @given(json_values)
-def test_any_json(value):
+def test_any_json(value: object) -> None:
     check(json.dumps(value))
 
 
 @pytest.mark.parametrize("kind", sorted(FROM_SERVER))
 @relaxed(25)
 @given(data=st.data())
-def test_a_known_message_with_one_part_replaced_by_anything(kind, data):
+def test_a_known_message_with_one_part_replaced_by_anything(kind: str, data: st.DataObject) -> None:
     message: dict[str, Any] = from_server(kind)
     keys = [key for key in message if key != "type"]
     if not keys:
         message["anything"] = data.draw(json_values)
     else:
         payload = dict(message[keys[0]])
-        if payload and data.draw(st.booleans()):
+        in_payload = data.draw(st.booleans()) if payload else False
+        if in_payload:
             name = data.draw(st.sampled_from(sorted(payload)))
             payload[name] = data.draw(json_values)
             message[keys[0]] = payload
@@ -93,7 +94,7 @@ def test_a_known_message_with_one_part_replaced_by_anything(kind, data):
 @pytest.mark.parametrize("kind", sorted(FROM_SERVER))
 @relaxed(15)
 @given(data=st.data())
-def test_a_known_message_cut_off_or_with_a_wrong_byte(kind, data):
+def test_a_known_message_cut_off_or_with_a_wrong_byte(kind: str, data: st.DataObject) -> None:
     message = bytearray(json.dumps(from_server(kind)).encode())
     at = data.draw(st.integers(0, len(message) - 1))
     if data.draw(st.booleans()):
@@ -105,14 +106,14 @@ def test_a_known_message_cut_off_or_with_a_wrong_byte(kind, data):
 
 @relaxed(100)
 @given(st.text(max_size=40).filter(lambda kind: kind not in SERVER_TYPES), json_values)
-def test_any_other_type_is_unknown(kind, payload):
+def test_any_other_type_is_unknown(kind: str, payload: object) -> None:
     [event] = fresh().receive(json.dumps({"type": kind, "payload": payload}), 0.0).events
     assert event == common.Unknown(kind)
 
 
 @relaxed(100)
 @given(st.binary(min_size=1, max_size=400), st.sampled_from(sorted(FORMATS)), st.integers())
-def test_sound_arrives_as_it_was_sent(data, output, event_id):
+def test_sound_arrives_as_it_was_sent(data: bytes, output: str, event_id: int) -> None:
     payload = {"audio_base_64": base64.b64encode(data).decode(), "event_id": abs(event_id)}
     received = fresh(output).receive(json.dumps({"audio_event": payload, "type": "audio"}), 0.0)
     heard = b"".join(event.data for event in received.events if isinstance(event, common.AgentAudio))
@@ -121,7 +122,7 @@ def test_sound_arrives_as_it_was_sent(data, output, event_id):
 
 @relaxed(100)
 @given(st.binary(max_size=400))
-def test_sound_is_sent_as_it_is(data):
+def test_sound_is_sent_as_it_is(data: bytes) -> None:
     sent = json.loads(fresh().audio(data))
     assert list(sent) == ["user_audio_chunk"]
     assert base64.b64decode(sent["user_audio_chunk"], validate=True) == data
@@ -129,7 +130,7 @@ def test_sound_is_sent_as_it_is(data):
 
 @relaxed(100)
 @given(st.text(st.characters(), max_size=60), st.text(st.characters(), max_size=60))
-def test_any_text_can_be_sent(text, other):
+def test_any_text_can_be_sent(text: str, other: str) -> None:
     codec = fresh()
     for command in (Say(text), Know(other)):
         (message,) = codec.send(command, 0.0)
@@ -144,7 +145,7 @@ steps = st.lists(st.tuples(st.booleans(), st.integers(1, 30)), max_size=40)
 
 @relaxed(100)
 @given(steps)
-def test_the_floor_is_the_highest_interruption_so_far(sequence):
+def test_the_floor_is_the_highest_interruption_so_far(sequence: list[tuple[bool, int]]) -> None:
     codec, floor = fresh(), 0
     for is_audio, event_id in sequence:
         if is_audio:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 
 from parleyd.agents.elevenlabs.endings import judge_close, judge_http, one_line, refused_override
 from parleyd.agents.elevenlabs.speech_endings import judge_http as judge_speech_http
 from parleyd.agents.events import AgentError
-from parleyd.core.endings import EndingKind
+from parleyd.core.endings import Ending, EndingKind
 
 AGENT, RETRY, FINAL = EndingKind.AGENT, EndingKind.RETRY, EndingKind.FINAL
 
@@ -85,7 +86,7 @@ OBSERVED = [
 
 
 @pytest.mark.parametrize(("code", "reason", "kind", "words", "hint"), OBSERVED)
-def test_closes_that_were_observed(code, reason, kind, words, hint):
+def test_closes_that_were_observed(code: int, reason: str, kind: EndingKind, words: str, hint: str) -> None:
     ending = judge_close(code, reason, None)
     assert (ending.kind, ending.code) == (kind, code)
     assert words in ending.reason
@@ -131,7 +132,7 @@ CONTRACT = [
 
 
 @pytest.mark.parametrize(("error_type", "code", "kind", "words"), CONTRACT)
-def test_error_events_say_what_the_close_does_not(error_type, code, kind, words):
+def test_error_events_say_what_the_close_does_not(error_type: str, code: int, kind: EndingKind, words: str) -> None:
     ending = judge_close(code, "", AgentError(error_type, error_type, code))
     assert (ending.kind, ending.code) == (kind, code)
     assert words in ending.reason
@@ -156,7 +157,7 @@ def test_error_events_say_what_the_close_does_not(error_type, code, kind, words)
         ("conversation_config_override.agent.language", "language"),
     ],
 )
-def test_a_refused_override_is_named_as_in_the_configuration(quote, api_field, name):
+def test_a_refused_override_is_named_as_in_the_configuration(quote: str, api_field: str, name: str) -> None:
     text = f"Override for field {quote}{api_field}{quote} is not allowed by config."
     for close in (
         (1008, text, None),
@@ -209,7 +210,7 @@ def test_an_override_that_no_one_configured_has_another_hint() -> None:
         ),
     ],
 )
-def test_missing_variables_are_named(text, reason, hint):
+def test_missing_variables_are_named(text: str, reason: str, hint: str) -> None:
     ending = judge_close(1008, text, None)
     assert (ending.kind, ending.reason, ending.hint) == (FINAL, reason, hint)
 
@@ -228,7 +229,7 @@ def test_the_reason_of_the_close_counts_more_than_an_older_error() -> None:
 
 
 @pytest.mark.parametrize("reason", ["Invalid message rec", "Invalid message received: x"])
-def test_a_close_that_repeats_the_error_is_about_that_error_whatever_its_code(reason):
+def test_a_close_that_repeats_the_error_is_about_that_error_whatever_its_code(reason: str) -> None:
     error = AgentError("Invalid message received: x", None, 1008)
     ending = judge_close(1011, reason, error)
     assert (ending.kind, ending.reason) == (
@@ -237,13 +238,13 @@ def test_a_close_that_repeats_the_error_is_about_that_error_whatever_its_code(re
     )
 
 
-def test_a_close_with_words_of_its_own_is_not_about_an_older_error():
+def test_a_close_with_words_of_its_own_is_not_about_an_older_error() -> None:
     error = AgentError("Invalid message received: x", None, 1008)
     assert judge_close(1011, "went away", error).reason == 'the server had an internal error ("went away")'
     assert judge_close(1008, "went away", error).reason.startswith("the server could not use what was sent")
 
 
-def test_a_refused_override_that_is_not_named_is_the_one_against_the_greeting_where_none_is_configured():
+def test_a_refused_override_that_is_not_named_is_the_one_against_the_greeting_where_none_is_configured() -> None:
     error = AgentError("no", "override_error", 1008)
     ours = judge_close(1008, "", error, configured_overrides=())
     assert (ours.kind, ours.greeting_refused) == (FINAL, True)
@@ -252,18 +253,18 @@ def test_a_refused_override_that_is_not_named_is_the_one_against_the_greeting_wh
     assert theirs.reason == 'the agent does not allow an override ("no")'
 
 
-def test_words_count_more_than_the_kind_of_the_error():
+def test_words_count_more_than_the_kind_of_the_error() -> None:
     error = AgentError("Invalid API key", "llm_error", 1002)
     assert judge_close(1002, "", error).reason.startswith("the API key is not accepted")
 
 
-def test_only_a_close_at_the_longest_duration_says_that_time_is_up():
+def test_only_a_close_at_the_longest_duration_says_that_time_is_up() -> None:
     assert judge_close(1000, "", AgentError("m", "max_duration_exceeded", 1000)).time_is_up
     assert not judge_close(1000, "", AgentError("m", "llm_error", 1000)).time_is_up
     assert not judge_close(1006, "", AgentError("m", "max_duration_exceeded", 1000)).time_is_up
 
 
-def test_an_error_that_may_be_an_old_one_is_not_quoted():
+def test_an_error_that_may_be_an_old_one_is_not_quoted() -> None:
     error = AgentError("took too long", "llm_timeout", 1002)
     assert judge_close(1011, "", error).reason == "the server had an internal error"
     assert judge_close(1002, "", AgentError("took too long", None, 1002)).reason.endswith('("took too long")')
@@ -278,7 +279,9 @@ def test_an_error_that_may_be_an_old_one_is_not_quoted():
         AgentError("Invalid message received: x", "invalid_message", 1008),
     ],
 )
-def test_an_error_that_the_conversation_survived_does_not_make_a_lost_line_final(code, error):
+def test_an_error_that_the_conversation_survived_does_not_make_a_lost_line_final(
+    code: int, error: AgentError | None
+) -> None:
     assert judge_close(code, "", error).kind is RETRY
     assert judge_close(code, "went away", error).kind is RETRY
 
@@ -293,7 +296,7 @@ def test_an_error_that_the_conversation_survived_does_not_make_a_lost_line_final
         AgentError("m", "missing_dynamic_variable"),
     ],
 )
-def test_an_error_that_cannot_heal_counts_even_without_a_close(code, error):
+def test_an_error_that_cannot_heal_counts_even_without_a_close(code: int, error: AgentError) -> None:
     assert judge_close(code, "", error).kind is FINAL
 
 
@@ -344,7 +347,9 @@ ACCOUNT = [
 @pytest.mark.parametrize("judge", [judge_http, judge_speech_http])
 @pytest.mark.parametrize("status", [401, 402, 403])
 @pytest.mark.parametrize(("kind", "message", "said", "hint"), ACCOUNT)
-def test_a_401_that_is_about_the_account_is_told_as_such(judge, status, kind, message, said, hint):
+def test_a_401_that_is_about_the_account_is_told_as_such(
+    judge: Callable[[int, str], Ending], status: int, kind: str, message: str, said: str, hint: str
+) -> None:
     ending = judge(status, json.dumps({"detail": {"status": kind, "message": message}}))
     assert ending.kind is FINAL
     assert said in ending.reason
@@ -353,7 +358,7 @@ def test_a_401_that_is_about_the_account_is_told_as_such(judge, status, kind, me
 
 
 @pytest.mark.parametrize(("kind", "message", "said", "hint"), ACCOUNT)
-def test_so_is_a_close_with_these_words(kind, message, said, hint):
+def test_so_is_a_close_with_these_words(kind: str, message: str, said: str, hint: str) -> None:
     for code in (1002, 1008, 3000, 4401, 1006):
         ending = judge_close(code, "", AgentError(f"[{kind}] {message}", None, code))
         assert ending.kind is FINAL
@@ -392,7 +397,7 @@ HTTP = [
 
 
 @pytest.mark.parametrize(("status", "body", "kind", "words", "hint"), HTTP)
-def test_answers_over_http(status, body, kind, words, hint):
+def test_answers_over_http(status: int, body: object, kind: EndingKind, words: str, hint: str) -> None:
     ending = judge_http(status, body if isinstance(body, str) else json.dumps(body))
     assert (ending.kind, ending.code) == (kind, status)
     assert words in ending.reason
@@ -403,7 +408,7 @@ def test_answers_over_http(status, body, kind, words, hint):
 
 @pytest.mark.parametrize("code", [1002, 1008, 3000, 4300])
 @pytest.mark.parametrize("reason", ["", "x", "please try again", "timeout", "Too many words"])
-def test_no_loop_on_codes_that_mean_the_same_a_second_later(code, reason):
+def test_no_loop_on_codes_that_mean_the_same_a_second_later(code: int, reason: str) -> None:
     assert judge_close(code, reason, None).kind is FINAL
 
 

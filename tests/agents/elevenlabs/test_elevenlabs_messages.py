@@ -28,24 +28,26 @@ def test_all_names_of_the_official_sdk_are_known() -> None:
 
 
 @pytest.mark.parametrize("kind", sorted(FROM_SERVER))
-def test_no_field_of_a_server_message_is_lost(kind):
+def test_no_field_of_a_server_message_is_lost(kind: str) -> None:
     message = from_server(kind)
     if kind == "audio":
-        assert server.decode(json.dumps(message)).audio_event.audio_base_64 == SOUND
+        sound = server.decode(json.dumps(message))
+        assert isinstance(sound, server.Audio)
+        assert sound.audio_event.audio_base_64 == SOUND
         del message["audio_event"]["alignment"]  # left undecoded on purpose
     assert json.loads(msgspec.json.encode(server.decode(json.dumps(message)))) == message
 
 
 @pytest.mark.parametrize("first", [True, False])
 @pytest.mark.parametrize("kind", sorted(FROM_SERVER))
-def test_the_type_may_be_before_or_behind_the_payload(kind, first):
+def test_the_type_may_be_before_or_behind_the_payload(kind: str, first: bool) -> None:
     body = FROM_SERVER[kind]
     message = {"type": kind, **body} if first else {**body, "type": kind}
     assert server.decode(json.dumps(message)) == server.decode(json.dumps(message).encode())
 
 
 @pytest.mark.parametrize("kind", sorted(FROM_SERVER))
-def test_unknown_fields_are_skipped_and_known_ones_may_be_null_or_missing(kind):
+def test_unknown_fields_are_skipped_and_known_ones_may_be_null_or_missing(kind: str) -> None:
     message = copy.deepcopy(from_server(kind))
     message["surprise"] = {"deep": [1, None]}
     for key, payload in message.items():
@@ -61,7 +63,7 @@ def test_unknown_fields_are_skipped_and_known_ones_may_be_null_or_missing(kind):
 
 
 @pytest.mark.parametrize("kind", sorted(FROM_SERVER))
-def test_a_missing_payload(kind):
+def test_a_missing_payload(kind: str) -> None:
     bare = json.dumps({"type": kind})
     if kind in PAYLOAD_OPTIONAL:
         server.decode(bare)
@@ -74,13 +76,15 @@ def test_a_missing_payload(kind):
     ("value", "meant"),
     [(12, 12), (12.0, 12), ("12", 12), (None, None), ("evt_1", None), (2**70, 2**70), ("9" * 5000, None), (-1, -1)],
 )
-def test_ids_come_as_whole_numbers_floats_or_texts(value, meant):
+def test_ids_come_as_whole_numbers_floats_or_texts(value: object, meant: int | None) -> None:
     message = {"type": "interruption", "interruption_event": {"event_id": value}}
-    assert server.number(server.decode(json.dumps(message)).interruption_event.event_id) == meant
+    interruption = server.decode(json.dumps(message))
+    assert isinstance(interruption, server.Interruption)
+    assert server.number(interruption.interruption_event.event_id) == meant
 
 
 @pytest.mark.parametrize("kind", sorted(FROM_CLIENT))
-def test_every_client_message_is_written_as_the_protocol_has_it(kind):
+def test_every_client_message_is_written_as_the_protocol_has_it(kind: str) -> None:
     types = {
         str(message.__struct_config__.tag or "user_audio_chunk"): message for message in get_args(client.ClientMessage)
     }

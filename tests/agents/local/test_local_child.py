@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import time
 from pathlib import Path
 
 import pytest
 
 from parleyd.embedded.child import AgentChild, AgentChildError
+from waiting import until
 
 
 def listens(base_url: str) -> bool:
@@ -22,22 +22,14 @@ def listens(base_url: str) -> bool:
     return True
 
 
-def wait_until(what: str, test: object) -> None:
-    assert callable(test)
-    give_up_s = time.monotonic() + 20
-    while not test():
-        assert time.monotonic() < give_up_s, what
-        time.sleep(0.02)
-
-
 def test_it_listens_comes_back_after_a_crash_and_ends() -> None:
     with AgentChild(None) as child:
         first = child._process.pid
         assert listens(child.base_url)
         address = child.base_url
         os.kill(first, signal.SIGKILL)
-        wait_until("a new process", lambda: child._process.pid != first)
-        wait_until("the same address", lambda: listens(address))
+        until("no new process comes", lambda: child._process.pid != first)
+        until("it listens at another address", lambda: listens(address))
         last = child._process
     assert last.returncode is not None
     assert not listens(address)
@@ -49,8 +41,8 @@ def test_one_that_hangs_is_ended_and_started_again(monkeypatch: pytest.MonkeyPat
     with AgentChild(None) as child:
         first = child._process
         os.kill(first.pid, signal.SIGSTOP)
-        wait_until("a new process", lambda: child._process is not first)
-        wait_until("the same address", lambda: listens(child.base_url))
+        until("no new process comes", lambda: child._process is not first)
+        until("it listens at another address", lambda: listens(child.base_url))
     assert first.returncode == -signal.SIGKILL
 
 
@@ -58,7 +50,7 @@ def test_nothing_stays_when_it_ends_while_a_new_process_does_not_get_ready() -> 
     with AgentChild(None) as child:
         first = child._process.pid
         os.kill(first, signal.SIGKILL)
-        wait_until("a new process", lambda: child._process.pid != first)
+        until("no new process comes", lambda: child._process.pid != first)
         last = child._process
         os.kill(last.pid, signal.SIGSTOP)
     assert last.returncode == -signal.SIGKILL

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import pytest
 from local_client import person, spoken
@@ -127,7 +128,7 @@ def test_rules_come_first() -> None:
 
 
 def test_overrides_and_variables() -> None:
-    message = {
+    message: dict[str, Any] = {
         "conversation_config_override": {"agent": {"first_message": "Hi {{ name }}."}},
         "dynamic_variables": {"name": "Ada"},
     }
@@ -270,11 +271,11 @@ def test_espeak_speaks_as_well() -> None:
 def test_a_voice_that_does_not_exist_is_noticed_at_once(name: str) -> None:
     with pytest.raises(VoiceError) as error:
         Voice(name)
-    assert "slt" in error.value.hint
+    assert "slt" in (error.value.hint or "")
 
 
 def test_without_a_synthesiser_the_hint_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(VoiceError) as error:
         Voice()
-    assert "apt install flite" in error.value.hint
+    assert "apt install flite" in (error.value.hint or "")

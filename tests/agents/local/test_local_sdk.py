@@ -18,7 +18,7 @@ WAIT_S = 60.0
 CHUNK_S = 0.05
 
 
-class Room(AudioInterface):  # type: ignore[misc]
+class Room(AudioInterface):
     """A microphone in real time that somebody may speak into, and a speaker that takes what comes."""
 
     def __init__(self) -> None:
@@ -145,4 +145,4 @@ def test_the_official_sdk_holds_a_conversation(start: Start) -> None:
 
 def time_until_quiet(heard_bytes: int) -> None:
     """The greeting shall have been played, so that the first words interrupt nothing."""
-    time.sleep(heard_bytes / 32_000 + 0.1)
+    time.sleep(heard_bytes / 32_000 + 0.1)  # The length of the sound.

@@ -310,7 +310,7 @@ def test_speech_interrupts_what_the_client_still_plays(start: Start) -> None:
         began_s = time.monotonic()
         while time.monotonic() - began_s < 1.5:
             client.send({"type": "user_activity"})
-            time.sleep(0.05)
+            time.sleep(0.05)  # A client that plays in real time.
         client.say(spoken("Stop."))
         assert client.until("interruption")["interruption_event"]["event_id"] == story_id
         played_s = time.monotonic() - asked_s

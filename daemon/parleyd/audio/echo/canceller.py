@@ -147,14 +147,14 @@ class EchoCanceller:
         return Cancelled(_frame(webrtc, frame.start_s), may_be_speech=False)
 
     def _separated(self, frame: Frame, linear: LinearFrame, webrtc: Floats) -> Cancelled:
-        verdict = self._near_end.step(
+        presence = self._near_end.step(
             linear.residual_bands,
             linear.expected_bands,
             linear.echo_power,
             linear.echo_coherence,
             aec_agrees=self._witness.step(webrtc),
         )
-        if verdict.person:
+        if presence.person:
             self._hold_frames = _HOLD_FRAMES + 1
         self._hold_frames = max(0, self._hold_frames - 1)
         person = self._hold_frames > 0
@@ -163,7 +163,7 @@ class EchoCanceller:
         return Cancelled(
             _frame(self._mixed(linear.residual, webrtc, float(person)), frame.start_s),
             may_be_speech=person,
-            weak_near_end=verdict.weak,
+            weak_near_end=presence.weak,
             delay_error_samples=linear.delay_error_samples if settled and not person else 0.0,
             delay_jump_samples=linear.delay_jump_samples,
         )

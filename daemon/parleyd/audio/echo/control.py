@@ -30,7 +30,7 @@ DID_WELL_S = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class NearFrame:
     """A frame of the microphone on its way to the gate."""
 
     frame: Frame
@@ -89,7 +89,7 @@ class EchoControl:
                 self.mode = "half_duplex"
         bus.subscribe(self._listen)
 
-    def hear(self, frame: Frame) -> Heard:
+    def hear(self, frame: Frame) -> NearFrame:
         """Returns the frame for the gate. frame: of the microphone."""
         now_s = time.monotonic()
         audible = self._playback.audible_until(now_s)
@@ -98,7 +98,7 @@ class EchoControl:
         self.speaker_sounds = now_s < last_s or not heard.far_end_silent
         return heard
 
-    def _hear(self, frame: Frame, now_s: float, audible: Audible) -> Heard:
+    def _hear(self, frame: Frame, now_s: float, audible: Audible) -> NearFrame:
         def is_deaf_to(until_s: float) -> bool:
             return self._half_duplex.deaf(frame.start_s, audible=now_s < until_s, silent_from_s=until_s)
 
@@ -110,21 +110,21 @@ class EchoControl:
             if now_s >= max(self._again_s, audible.voice_until_s):
                 self._try_again()
             if earcon or is_deaf_to(audible.announcement_until_s) or is_deaf_to(audible.voice_until_s):
-                return Heard(Frame.silence(frame.start_s), False, far_dbfs=self._far_dbfs)
-            return Heard(frame, True, far_dbfs=self._far_dbfs)
+                return NearFrame(Frame.silence(frame.start_s), False, far_dbfs=self._far_dbfs)
+            return NearFrame(frame, True, far_dbfs=self._far_dbfs)
         if mode == "aec" and path is not None:
             cancelled, far = path.step(frame)
             self._far_dbfs = far.dbfs
             person, weak = cancelled.may_be_speech and not earcon, cancelled.weak_near_end and not earcon
-            return Heard(cancelled.frame, person, weak, self._far_dbfs)
+            return NearFrame(cancelled.frame, person, weak, self._far_dbfs)
         self._far_dbfs = self._far_end.frame(frame.start_s).dbfs
         if is_deaf_to(audible.announcement_until_s):
             # Nothing removes the speaker's sound from the frame, and the agent must not hear it.
-            return Heard(Frame.silence(frame.start_s), False, far_dbfs=self._far_dbfs)
+            return NearFrame(Frame.silence(frame.start_s), False, far_dbfs=self._far_dbfs)
         # A person who begins to speak over an earcon opens the gate a moment later, and the pre-roll has the beginning.
-        return Heard(frame, not earcon, far_dbfs=self._far_dbfs)
+        return NearFrame(frame, not earcon, far_dbfs=self._far_dbfs)
 
-    def judge(self, heard: Heard, *, talk: bool) -> None:
+    def judge(self, heard: NearFrame, *, talk: bool) -> None:
         """heard: the frame that hear() returned. talk: the gate takes it for talk."""
         if self.mode == "half_duplex":
             return

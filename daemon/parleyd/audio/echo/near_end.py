@@ -50,7 +50,7 @@ _FLOOR_FALL_DB, _FLOOR_RISE_DB, _FLOOR_RISE_IN_ECHO_DB = 0.4, 0.04, 0.006
 _MOST_OVER_DB = 40.0
 
 
-class Verdict(NamedTuple):
+class Presence(NamedTuple):
     person: bool
     """Somebody speaks."""
     weak: bool
@@ -68,7 +68,7 @@ class NearEnd:
 
     def step(
         self, residual: Floats, expected: Floats, echo_power: float, echo_coherence: float, *, aec_agrees: bool = False
-    ) -> Verdict:
+    ) -> Presence:
         """residual, expected: float32 (BANDS,), mean squares by band, full scale 1.0: the power of the residual, and
         the part of it that should be echo. echo_power: mean square of the whole estimate. echo_coherence: the share of
         the residual that is a copy of the estimate. aec_agrees: WebRTC's output stands out as well.
@@ -89,7 +89,7 @@ class NearEnd:
         loudest_db = sum(min(_MOST_OVER_DB, max(0.0, over)) for over in ranked[-_BANDS_HEARD:]) / _BANDS_HEARD
         is_new = echo_coherence < _MOST_COHERENCE
         threshold_db = NEAR_AGREED_DB if aec_agrees else NEAR_OVER_ECHO_DB
-        return Verdict(person=is_new and loudest_db > threshold_db, weak=is_new and loudest_db > WEAK_OVER_ECHO_DB)
+        return Presence(person=is_new and loudest_db > threshold_db, weak=is_new and loudest_db > WEAK_OVER_ECHO_DB)
 
     def _learn_error(self, residual_db: Decibels, expected_db: Decibels, forecast_db: Decibels) -> None:
         step = np.where(residual_db > forecast_db, _ERROR_STEP_DB, -_ERROR_STEP_DB)

@@ -12,14 +12,14 @@ from parleyd.audio.pcm import FRAME_MS
 # Held-back sounds with a shorter pause between them count as one.
 ONE_TIME_MS = 1000
 # The least duration that is reported; shorter sound is only counted.
-NEWS_LEAST_MS = 500
-_NEWS_MOST_MINUTES = 16
+REPORT_LEAST_MS = 500
+_REPORT_MOST_MINUTES = 16
 _MINUTE_FRAMES = 60_000 // FRAME_MS
 _LATELY_MINUTES = 60
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class HeldBackReport:
     """A report. held_ms: since the last report. minutes: since the last report. total_ms: since the start."""
 
     held_ms: dict[str, int]
@@ -66,7 +66,7 @@ class HeldBack:
         return dict(whole)
 
 
-class HeldBackNews:
+class HeldBackReports:
     """Decides when to report: once a minute at most, and once in 16 minutes if it goes on for hours, as music does."""
 
     def __init__(self) -> None:
@@ -74,16 +74,16 @@ class HeldBackNews:
         self._frames = 0
         self._minutes = 1
 
-    def step(self, held_back: HeldBack) -> News | None:
+    def step(self, held_back: HeldBack) -> HeldBackReport | None:
         """Call it once per frame; returns a report when one is due."""
         self._frames += 1
         if self._frames < self._minutes * _MINUTE_FRAMES:
             return None
         minutes, self._frames = self._minutes, 0
         held = held_back.ms - self._told
-        if held.total() < NEWS_LEAST_MS:
+        if held.total() < REPORT_LEAST_MS:
             self._minutes = 1
             return None
         self._told = Counter(held_back.ms)
-        self._minutes = min(2 * minutes, _NEWS_MOST_MINUTES)
-        return News({str(why): ms for why, ms in held.items()}, minutes, held_back.total_ms)
+        self._minutes = min(2 * minutes, _REPORT_MOST_MINUTES)
+        return HeldBackReport({str(why): ms for why, ms in held.items()}, minutes, held_back.total_ms)

@@ -21,7 +21,7 @@ from parleyd.audio.playback.announcement_track import AnnouncementTrack
 from parleyd.audio.playback.earcon_track import EarconTrack
 from parleyd.audio.playback.gain import Fader, Layer, Move, mixed
 from parleyd.audio.playback.pipeline import Job, Pipeline
-from parleyd.audio.playback.playhead import Heard, Playhead, Segment, Started
+from parleyd.audio.playback.playhead import HeardPart, Playhead, Segment, Started
 
 # A clear ends the sound within this time, so that it does not click.
 FADE_S = 0.005
@@ -106,8 +106,8 @@ class Mix:
     - Sound that is told as heard was heard: as many milliseconds of an answer as the device took, after a clear without
       a fade only those that had sounded; never more than came.
     - A clear leaves nothing: at most FADE_S of sound that belongs to no answer, then silence until more comes.
-    - One answer at most has the floor. Reports come in the order of the sound: Started at most once, then Heard exactly
-      once for every segment of an answer, and no report of another answer between the two.
+    - One answer at most has the floor. Reports come in the order of the sound: Started at most once, then HeardPart
+      exactly once for every segment of an answer, and no report of another answer between the two.
     - Neither ducking nor the volume skips anything, and neither do the sounds over and beside an answer.
     - Announcements and earcons are never heard as an answer's, and no clear takes them.
     - Silence after the end of an answer, or before its first sound, is no underrun.
@@ -121,7 +121,7 @@ class Mix:
         self._voice = Pipeline()
         self._playhead = Playhead(self._voice.rate_hz, 0.020)
         self._underruns = _Underruns()
-        self._told: list[Started | Heard] = []
+        self._told: list[Started | HeardPart] = []
         self._fade = b""  # of the sound that was cleared
         self._last_sample = b""  # of the voice, if the device's last period ended in it
         self._volume = volume
@@ -162,7 +162,7 @@ class Mix:
         """No more of this answer will come: its last samples need not wait for others."""
         self._playhead.end(answer)
 
-    def clear(self, now_s: float, *, fade: bool) -> tuple[Heard, ...]:
+    def clear(self, now_s: float, *, fade: bool) -> tuple[HeardPart, ...]:
         """Throws away all of the agent's voice that the device has not taken.
 
         With a fade, the sound ends within FADE_S, and all sound that the device has taken counts as heard. Without a
@@ -178,7 +178,7 @@ class Mix:
         if fade and (ready or self._last_sample):
             last = int.from_bytes(self._last_sample, "little", signed=True)
             self._fade = sound.fade_out(ready, round(FADE_S * self._voice.rate_hz), last)
-        return tuple(it for it in told if isinstance(it, Heard))
+        return tuple(it for it in told if isinstance(it, HeardPart))
 
     def discard(self, on: bool, now_s: float) -> None:
         """While on, nobody can hear: sound that waits counts as cleared, and so does sound that comes."""
@@ -250,7 +250,7 @@ class Mix:
 
     # ---------------------------------------------------------------- reports
 
-    def told(self, now_s: float) -> list[Started | Heard]:
+    def told(self, now_s: float) -> list[Started | HeardPart]:
         """Returns the reports that have become due by now, each once, in the order of the sound."""
         self._collect(now_s)
         told, self._told = self._told, []

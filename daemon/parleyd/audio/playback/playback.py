@@ -18,7 +18,7 @@ from parleyd.audio.earcons.sounds import Earcon, Sound
 from parleyd.audio.pcm import AudioFormat
 from parleyd.audio.playback.announcements import Announcements
 from parleyd.audio.playback.mix import Audible, Mix
-from parleyd.audio.playback.playhead import Heard, Started
+from parleyd.audio.playback.playhead import HeardPart, Started
 from parleyd.audio.playback.speaker import REOPENING_S, FarEnd, Speaker
 from parleyd.core.health import Pulse
 
@@ -55,7 +55,7 @@ class Playback:
         duck_db: float,
         cut: Literal["fade", "sharp"],
         on_started: Callable[[int, float], None],
-        on_finished: Callable[[Heard], None],
+        on_finished: Callable[[HeardPart], None],
         on_failure: Callable[[Exception], None],
         far_end: FarEnd | None = None,
         earcons: Mapping[Earcon, Sound] | None = None,
@@ -161,7 +161,7 @@ class Playback:
         with self._mixing() as mix:
             mix.end_answer(answer)
 
-    def clear(self) -> tuple[Heard, ...]:
+    def clear(self) -> tuple[HeardPart, ...]:
         """Throws away all sound that has not been heard. The sound ends with a fade; if cut is sharp, the device is
         closed and reopened instead. Returns how much was heard of each answer that was sounding or waited, in the order
         of sounding."""
@@ -310,7 +310,7 @@ class Playback:
         heard_s = max(audible.voice_until_s, audible.earcon_until_s, audible.announcement_until_s)
         return max(self._expected_s, heard_s) + REST_AFTER_S
 
-    def _tell(self, told: list[Started | Heard]) -> None:
+    def _tell(self, told: list[Started | HeardPart]) -> None:
         for it in told:
             if isinstance(it, Started):
                 self._on_started(it.answer, it.at_s)

@@ -13,12 +13,15 @@ from dataclasses import dataclass, field
 # A segment is over if no more of it has come for this time after its last sound: longer than a hiccup of the network,
 # shorter than a pause in which somebody waits for the answer's end.
 GIVE_UP_S = 0.8
+# An answer of which no more than this is missing was heard whole: a tenth of a syllable, and the sums of lengths differ
+# in their last places.
+WHOLE_WITHIN_S = 0.001
 # The number of answers for which the heard part is remembered.
 _REMEMBERED = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class HeardPart:
     """How much of an answer has sounded, out of all sound of it that came; finished: it sounded to its end, and was not
     cleared.
 
@@ -125,10 +128,10 @@ class Playhead:
         self._spans.append((segment, begins_s, segment.ends_s))
         self._silent_from_s = max(self._silent_from_s, segment.ends_s)
 
-    def due(self, now_s: float, *, dry: bool) -> list[Started | Heard]:
+    def due(self, now_s: float, *, dry: bool) -> list[Started | HeardPart]:
         """Returns the reports that are due by now, in order. dry: nothing waits to be handed to the device."""
         self._forget_spans(now_s)
-        told: list[Started | Heard] = []
+        told: list[Started | HeardPart] = []
         while self._alive:
             segment = self._alive[0]
             if segment.handed_s > 0.0 and not segment.told and now_s >= segment.starts_s:
@@ -151,13 +154,13 @@ class Playhead:
             return segment.starts_s
         return self._over_s(segment, dry=dry)
 
-    def clear(self, now_s: float, *, sharp: bool, fade_s: float = 0.0) -> list[Started | Heard]:
+    def clear(self, now_s: float, *, sharp: bool, fade_s: float = 0.0) -> list[Started | HeardPart]:
         """Throws away all sound that was not yet handed, and if sharp also the sound in the device.
 
         fade_s: the duration of a fade that follows the handed sound, and does not count as heard. Call `due` before.
         Reports the end of every answer, first of the one that sounds.
         """
-        told: list[Started | Heard] = []
+        told: list[Started | HeardPart] = []
         for segment in self._alive:
             heard_s = self._sounded_s(segment, now_s) if sharp else segment.handed_s
             if heard_s > 0.0 and not segment.told:
@@ -208,13 +211,14 @@ class Playhead:
 
     def _is_whole(self, segment: Segment, heard_s: float) -> bool:
         account = self._accounts.get(segment.answer)
-        return account is None or account.heard_s + heard_s >= account.total_s - 0.001
+        return account is None or account.heard_s + heard_s >= account.total_s - WHOLE_WITHIN_S
 
-    def _finish(self, segment: Segment, heard_s: float, ended_s: float, *, finished: bool) -> Heard:
+    def _finish(self, segment: Segment, heard_s: float, ended_s: float, *, finished: bool) -> HeardPart:
         account = self._accounts.get(segment.answer)
         if account is None:
             return _heard(segment.answer, heard_s, heard_s, ended_s, finished=finished)
-        account.heard_s = min(account.heard_s + heard_s, account.total_s)
+        whole = finished and self._is_whole(segment, heard_s)
+        account.heard_s = account.total_s if whole else min(account.heard_s + heard_s, account.total_s)
         lost_s = account.lost_s if finished else 0.0
         finished = finished and not lost_s
         return _heard(segment.answer, account.heard_s, account.total_s, ended_s, finished=finished, lost_s=lost_s)
@@ -226,6 +230,6 @@ class Playhead:
 
 def _heard(
     answer: int, heard_s: float, total_s: float, ended_s: float, *, finished: bool, lost_s: float = 0.0
-) -> Heard:
+) -> HeardPart:
     heard_ms, total_ms = round(min(heard_s, total_s) * 1000), round(total_s * 1000)
-    return Heard(answer, heard_ms, total_ms, finished, ended_s, round(lost_s * 1000))
+    return HeardPart(answer, heard_ms, total_ms, finished, ended_s, round(lost_s * 1000))

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from parleyd.agents.commands import HeardOf
-from parleyd.audio.playback.playhead import Heard
+from parleyd.audio.playback.playhead import HeardPart
 
 # The number of answers of one session that are remembered.
 MOST = 64
@@ -64,7 +64,7 @@ class Answers:
     def known(self, answer_id: str | None) -> Answer | None:
         return None if answer_id is None else self._answers.get(answer_id)
 
-    def heard(self, heard: Heard) -> None:
+    def heard(self, heard: HeardPart) -> None:
         """The speaker tells how much of an answer was heard."""
         for answer in self:
             if answer.number == heard.answer:
@@ -87,7 +87,7 @@ class Answers:
         return cut
 
 
-def heard_of(cut: Sequence[Answer], cleared: Sequence[Heard]) -> tuple[HeardOf, ...]:
+def heard_of(cut: Sequence[Answer], cleared: Sequence[HeardPart]) -> tuple[HeardOf, ...]:
     """The parts that were heard of the answers that were cut, in order; without those that were heard to their end.
 
     cleared: what the speaker threw away.

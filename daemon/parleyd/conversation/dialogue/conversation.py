@@ -61,7 +61,7 @@ from parleyd.agents.events import (
 )
 from parleyd.agents.provider import Capabilities, Interrupts, Said, SessionWish, ToolSpec
 from parleyd.audio.pcm import AudioFormat, duration_s, is_audible
-from parleyd.audio.playback.playhead import Heard
+from parleyd.audio.playback.playhead import HeardPart
 from parleyd.config.retention import Continuity
 from parleyd.config.schema import BargeIn
 from parleyd.conversation.dialogue.agent_input import AgentInput
@@ -87,7 +87,7 @@ from parleyd.conversation.dialogue.commands import (
     UseTool,
 )
 from parleyd.conversation.dialogue.history import History
-from parleyd.conversation.dialogue.idle import Idle, Patience, Verdict
+from parleyd.conversation.dialogue.idle import Idle, IdleEnd, Patience
 from parleyd.conversation.dialogue.turns import FLOORS, Cue, Effect, Floor
 from parleyd.core import events
 from parleyd.tools.audit import bounded_parameters
@@ -219,7 +219,7 @@ class Conversation:
         """The agent has said just now that it will end this session."""
         return self._hangs_up_s is not None and now_s - self._hangs_up_s <= HANGS_UP_WITHIN_S
 
-    def no_longer_needed(self, now_s: float, patience: Patience) -> Verdict | None:
+    def no_longer_needed(self, now_s: float, patience: Patience) -> IdleEnd | None:
         """See Idle.due."""
         self._look_at_commands()
         return self._idle.due(now_s, patience)
@@ -583,7 +583,7 @@ class Conversation:
         self._cue(Cue.ANSWER_STARTED, now_s)
         self._publish(events.AnswerStarted(at_s=at_s, answer=answer))
 
-    def answer_ended(self, heard: Heard, now_s: float) -> None:
+    def answer_ended(self, heard: HeardPart, now_s: float) -> None:
         self._cue(Cue.ANSWER_ENDED, now_s)
         self._answers.heard(heard)
         if not heard.finished:
@@ -603,7 +603,7 @@ class Conversation:
             self.to_agent.context(unheard, None, now_s, by_person=False)
             self._truncate(heard)
 
-    def _truncate(self, heard: Heard) -> None:
+    def _truncate(self, heard: HeardPart) -> None:
         """The agent's own memory of an answer shall not hold the end that was lost here."""
         if self._session is None or self._can is None or not self._can.truncates:
             return

@@ -20,7 +20,7 @@ from parleyd.agents import commands as to_agent
 from parleyd.agents.commands import Prepared
 from parleyd.agents.events import AgentEvent, Ready
 from parleyd.agents.provider import Capabilities, SessionWish
-from parleyd.audio.playback.playhead import Heard
+from parleyd.audio.playback.playhead import HeardPart
 from parleyd.config.retention import Continuity
 from parleyd.config.schema import BargeIn
 from parleyd.conversation.dialogue.answers import heard_of
@@ -45,7 +45,7 @@ from parleyd.conversation.dialogue.commands import (
     UseTool,
 )
 from parleyd.conversation.dialogue.conversation import Busy, Conversation
-from parleyd.conversation.dialogue.idle import Patience, Verdict
+from parleyd.conversation.dialogue.idle import IdleEnd, Patience
 from parleyd.conversation.dialogue.voice import NoVoice, Voice
 from parleyd.conversation.session.outbox import Outbox
 from parleyd.core import events
@@ -188,7 +188,7 @@ class Dialogue:
         with self._lock:
             return self._conversation.to_agent.only_device_typed
 
-    def no_longer_needed(self, now_s: float, patience: Patience) -> Verdict | None:
+    def no_longer_needed(self, now_s: float, patience: Patience) -> IdleEnd | None:
         with self._lock:
             return self._conversation.no_longer_needed(now_s, patience)
 
@@ -288,7 +288,7 @@ class Dialogue:
         with self._turn() as (conversation, now_s):
             conversation.answer_started(answer, at_s, now_s)
 
-    def answer_ended(self, heard: Heard) -> None:
+    def answer_ended(self, heard: HeardPart) -> None:
         with self._turn() as (conversation, now_s):
             conversation.answer_ended(heard, now_s)
 

@@ -57,7 +57,7 @@ class Patience:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class IdleEnd:
     """The session has no more business. reason: in words. is_false_wake: nothing was understood in it."""
 
     reason: str
@@ -229,26 +229,26 @@ class Idle:
         soon_s = now_s + LOOK_S
         return min(ends_s, soon_s) if ends_s > now_s else soon_s
 
-    def due(self, now_s: float, patience: Patience) -> Verdict | None:
+    def due(self, now_s: float, patience: Patience) -> IdleEnd | None:
         """Whether the session is to be ended."""
         is_false_wake = self.is_false_wake(by_speech=patience.by_speech)
         without_s = now_s - self._person_s
         if without_s >= patience.no_person_s:
             text = f"no person was understood for {without_s:.0f} s (session.no_person_s)"
-            return Verdict(text, is_false_wake)
+            return IdleEnd(text, is_false_wake)
         unheard_s = now_s - max(self._talk_end_s, self._acted_s, self._opened_s)
         if unheard_s >= patience.no_person_s and not self._is_talking:
             # The words are the agent's report. One that invents them must not hold the line.
             text = f"the agent reports words, but nobody has spoken here for {unheard_s:.0f} s (session.no_person_s)"
-            return Verdict(text, is_false_wake)
+            return IdleEnd(text, is_false_wake)
         if self._is_held() or now_s < self._held_until_s(patience):
             return None
         spoke_on = self._unasked_end_s > max(self._asked_end_s, self._last_sign_s)
         if is_false_wake:
-            return Verdict("the agent understood nothing" + (", although it spoke" if spoke_on else ""), True)
+            return IdleEnd("the agent understood nothing" + (", although it spoke" if spoke_on else ""), True)
         quiet_s = now_s - max(self._last_sign_s, self._asked_end_s)
         more = "; the agent spoke meanwhile, without being asked" if spoke_on else ""
-        return Verdict(f"nobody has spoken for {quiet_s:.0f} s{more}", False)
+        return IdleEnd(f"nobody has spoken for {quiet_s:.0f} s{more}", False)
 
     # ------------------------------------------------------------ inside
 

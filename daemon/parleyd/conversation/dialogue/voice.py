@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from parleyd.audio.pcm import AudioFormat
-from parleyd.audio.playback.playhead import Heard
+from parleyd.audio.playback.playhead import HeardPart
 
 
 class Voice(Protocol):
@@ -18,7 +18,7 @@ class Voice(Protocol):
 
     def end_answer(self, answer: int) -> None: ...
 
-    def clear(self) -> Sequence[Heard]: ...
+    def clear(self) -> Sequence[HeardPart]: ...
 
     def duck(self, on: bool) -> None: ...
 
@@ -42,7 +42,7 @@ class NoVoice:
     def end_answer(self, answer: int) -> None:
         pass
 
-    def clear(self) -> Sequence[Heard]:
+    def clear(self) -> Sequence[HeardPart]:
         return ()
 
     def duck(self, on: bool) -> None:

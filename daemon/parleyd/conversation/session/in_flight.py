@@ -47,7 +47,7 @@ class InFlight:
         self._room_ms -= room_ms
 
 
-class Line(Protocol):
+class OpenLine(Protocol):
     """A connection that may hold sound of the room."""
 
     def mute(self) -> bool: ...
@@ -58,13 +58,13 @@ class Lines:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._open: set[Line] = set()
+        self._open: set[OpenLine] = set()
 
-    def add(self, line: Line) -> None:
+    def add(self, line: OpenLine) -> None:
         with self._lock:
             self._open.add(line)
 
-    def remove(self, line: Line) -> None:
+    def remove(self, line: OpenLine) -> None:
         with self._lock:
             self._open.discard(line)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from parleyd.conversation.dialogue.commands import Log, Publish
-from parleyd.conversation.dialogue.idle import Patience, Verdict
+from parleyd.conversation.dialogue.idle import IdleEnd, Patience
 from parleyd.usage.allowance import Refusal
 
 
@@ -186,7 +186,7 @@ class Facts(Protocol):
     def between_turns(self, now_s: float) -> bool:
         """Nobody talks, nobody owes an answer, and that has been so for a moment."""
 
-    def no_longer_needed(self, now_s: float, patience: Patience) -> Verdict | None:
+    def no_longer_needed(self, now_s: float, patience: Patience) -> IdleEnd | None:
         """See Idle.due."""
 
     def next_idle_look_s(self, now_s: float, patience: Patience) -> float:

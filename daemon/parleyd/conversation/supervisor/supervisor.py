@@ -19,7 +19,7 @@ from parleyd.agents.provider import Agent, Capabilities
 from parleyd.config.schema import Config
 from parleyd.conversation.dialogue.commands import Log, Publish
 from parleyd.conversation.dialogue.dialogue import Dialogue
-from parleyd.conversation.dialogue.idle import Patience, Verdict
+from parleyd.conversation.dialogue.idle import IdleEnd, Patience
 from parleyd.conversation.session.in_flight import Lines
 from parleyd.conversation.session.outbox import Outbox
 from parleyd.conversation.session.session import Session, Traffic
@@ -222,7 +222,7 @@ class DaemonFacts:
     def between_turns(self, now_s: float) -> bool:
         return self._dialogue.between_turns(now_s)
 
-    def no_longer_needed(self, now_s: float, patience: Patience) -> Verdict | None:
+    def no_longer_needed(self, now_s: float, patience: Patience) -> IdleEnd | None:
         return self._dialogue.no_longer_needed(now_s, patience)
 
     def next_idle_look_s(self, now_s: float, patience: Patience) -> float:

@@ -212,7 +212,7 @@ class Front:
                 self.record.tell(kind, **fields)
             case protocol.Deviation(text):
                 self.record.add_deviation(text)
-            case protocol.Heard(pcm):
+            case protocol.SoundArrived(pcm):
                 self.record.add_received_audio(pcm)
                 self._script.audio_arrived()
                 # Steps that waited for this sound come before what follows from it.

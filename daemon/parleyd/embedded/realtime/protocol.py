@@ -70,7 +70,7 @@ class Deviation:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class SoundArrived:
     """Sound of the client has arrived, at 24 kHz."""
 
     pcm: bytes = field(repr=False)
@@ -124,7 +124,7 @@ class End:
     reason: str
 
 
-Action = Event | Raw | Fire | Tell | Deviation | Heard | Recognise | Remind | Speak | Hush | End
+Action = Event | Raw | Fire | Tell | Deviation | SoundArrived | Recognise | Remind | Speak | Hush | End
 Actions = Iterator[Action]
 
 
@@ -289,7 +289,7 @@ class Protocol:
         data = client_messages.base64_bytes(audio, "audio")
         pcm = self._decoded(data)
         self._heard_bytes += len(pcm)
-        yield Heard(pcm)
+        yield SoundArrived(pcm)
         if self.session.detection is None:
             self._buffer += pcm
             return

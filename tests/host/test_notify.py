@@ -1,0 +1,112 @@
+"""systemd is told how the service is doing, and never waited for, even when it reads nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from parleyd.host import notify
+from waiting import until
+
+
+class Manager:
+    """systemd's end of the socket. Its queue takes a handful of messages that nobody reads."""
+
+    def __init__(self, path: Path) -> None:
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(str(path))
+        self.socket.settimeout(10)
+
+    def fill(self, path: Path) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other, contextlib.suppress(BlockingIOError):
+            other.setblocking(False)
+            for _ in range(100_000):
+                other.sendto(b"STATUS=x", str(path))
+
+    def read(self) -> list[str]:
+        self.socket.setblocking(False)
+        messages = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                messages.append(self.socket.recv(4096).decode())
+        return messages
+
+
+@pytest.fixture
+def path(monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = Path(os.environ["XDG_RUNTIME_DIR"]) / "notify"
+    monkeypatch.setenv("NOTIFY_SOCKET", str(path))
+    return path
+
+
+@pytest.fixture
+def manager(path: Path) -> Iterator[Manager]:
+    manager = Manager(path)
+    yield manager
+    manager.socket.close()
+
+
+def test_each_message_comes_as_systemd_has_it(manager: Manager) -> None:
+    notify.starting("starting", 90.0)
+    notify.ready("asleep")
+    notify.status("live")
+    notify.reloading()
+    notify.failed("no  room\non the disk")
+    notify.watchdog()
+    notify.stopping()
+    starting, ready, status, reloading, failed, watchdog, stopping = manager.read()
+    assert starting == "STATUS=starting\nEXTEND_TIMEOUT_USEC=90000000"
+    assert (ready, status) == ("READY=1\nSTATUS=asleep", "STATUS=live")
+    assert reloading.startswith("RELOADING=1\nMONOTONIC_USEC=")
+    assert (failed, watchdog) == ("STATUS=failed: no room on the disk", "WATCHDOG=1")
+    assert stopping == "STOPPING=1\nSTATUS=stopping"
+
+
+def test_a_manager_that_reads_nothing_holds_up_no_thread_and_the_end_is_told_once_it_reads(
+    manager: Manager, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notify, "MOST_WAIT_S", 60.0)
+    manager.fill(path)
+    notify.status("dropped")
+    notify.watchdog()
+    ending = threading.Thread(target=notify.stopping, daemon=True)
+    ending.start()
+    ending.join(0.1)
+    assert ending.is_alive(), "it waits for its place"
+    messages: list[str] = []
+
+    def is_told() -> bool:
+        messages.extend(manager.read())
+        return "STOPPING=1\nSTATUS=stopping" in messages
+
+    until("the end is not told", is_told)
+    ending.join(10)
+    assert not ending.is_alive()
+    assert not {"STATUS=dropped", "WATCHDOG=1"} & set(messages)
+
+
+def test_a_manager_that_never_reads_is_given_up(manager: Manager, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notify, "MOST_WAIT_S", 0.1)
+    manager.fill(path)
+    ending = threading.Thread(target=notify.stopping, daemon=True)
+    ending.start()
+    ending.join(30)
+    assert not ending.is_alive()
+    assert not any("STOPPING" in message for message in manager.read())
+
+
+@pytest.mark.usefixtures("path")
+def test_where_nobody_listens_nothing_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(time, "sleep", waited.append)
+    notify.stopping()
+    monkeypatch.delenv("NOTIFY_SOCKET")
+    notify.stopping()
+    assert waited == []
