@@ -193,10 +193,19 @@ class SpeechTaken:
 
 
 @dataclass(frozen=True, slots=True)
+class WordsExpected:
+    """An utterance has its place in the conversation here, and its words come with UserTranscript or NotTranscribed:
+    perhaps only after the answer, perhaps after those of a later utterance, perhaps never. At most once for each
+    utterance, and before its words; an utterance whose words come without it has its place where they come."""
+
+    utterance: str
+
+
+@dataclass(frozen=True, slots=True)
 class UserTranscript:
     """The person's words, as the agent understood them. final: they will not change any more.
 
-    utterance: the same for all transcripts of one utterance. is_understood: the text shows that the agent made words of
+    utterance: the same for all transcripts of one utterance, of which one is final, the last. is_understood: the text shows that the agent made words of
     the sound; False for texts that recognisers write for noise.
     """
 
@@ -208,7 +217,8 @@ class UserTranscript:
 
 @dataclass(frozen=True, slots=True)
 class NotTranscribed:
-    """The utterance was taken, but will have no transcript. reason: one line."""
+    """The utterance was taken, but no transcript is to be expected. reason: one line. A server that tries again may
+    send a final transcript after it all the same."""
 
     utterance: str
     reason: str
@@ -336,6 +346,7 @@ AgentEvent = (
     | PersonHeard
     | PersonPaused
     | SpeechTaken
+    | WordsExpected
     | UserTranscript
     | NotTranscribed
     | ToolCall

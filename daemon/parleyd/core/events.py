@@ -88,11 +88,28 @@ class SessionEnded(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WordsExpected(Event):
+    """The agent has taken in what the person said just now. Its words come with Heard, perhaps only after the answer, or
+    NotTranscribed tells that there are none; sometimes neither comes. said: numbers what was said, upwards."""
+
+    said: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Heard(Event):
-    """The words that the agent understood."""
+    """The words that the agent understood. said: the number of WordsExpected; 0: there was none."""
 
     text: str
     final: bool
+    said: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotTranscribed(Event):
+    """What the person said has no transcript. The agent has heard it all the same. reason: one line."""
+
+    said: int
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

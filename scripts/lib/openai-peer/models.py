@@ -1,4 +1,5 @@
-"""The models behind speech-to-speech, for scripts/test-openai-peer: PORT. It has the embedded agent's ears and voice.
+"""The models behind speech-to-speech, for scripts/test-openai-peer: PORT FOLDER. It has the embedded agent's ears and
+voice, and keeps each recording that it is asked about as FOLDER/NUMBER.wav.
 
 Real: the recognition (pocketsphinx) and the voice. Not real: the language model, which knows four answers.
 """
@@ -7,11 +8,13 @@ from __future__ import annotations
 
 import http.server
 import io
+import itertools
 import json
 import sys
 import wave
 from email.parser import BytesParser
 from email.policy import HTTP
+from pathlib import Path
 from typing import Any
 
 from parleyd.audio.resample import Resampler
@@ -20,6 +23,7 @@ from parleyd.embedded.voice import Voice
 
 STORY = "Once upon a time there was a small loudspeaker who lived on a shelf above the kitchen table. " * 3
 EARS, VOICE = SphinxEars(), Voice("slt")
+NUMBERS = itertools.count(1)
 
 
 def words(form: bytes, content_type: str) -> str:
@@ -29,6 +33,7 @@ def words(form: bytes, content_type: str) -> str:
         if part.get_param("name", header="content-disposition") == "file":
             content = part.get_payload(decode=True)
             assert isinstance(content, bytes)
+            (Path(sys.argv[2]) / f"{next(NUMBERS):03}.wav").write_bytes(content)
             with wave.open(io.BytesIO(content)) as file:
                 resampler = Resampler(file.getframerate(), 16_000)
                 return EARS.transcribe(resampler.process(file.readframes(file.getnframes())) + resampler.flush())

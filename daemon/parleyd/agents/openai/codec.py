@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -49,6 +50,9 @@ _INVENTED = frozenset(
     )
 )
 _MAX_QUOTED_CHARS = 80
+# The number of utterances of which it is remembered whether their words were told.
+_MOST_TRANSCRIBED = 64
+_Words = Literal["told", "missing"]
 _NOTHING = Received()
 
 _WHY = {"completed": events.Why.COMPLETE, "incomplete": events.Why.INCOMPLETE, "cancelled": events.Why.CANCELLED}
@@ -114,6 +118,8 @@ class OpenAICodec:
         self._waits_for_answer = False
         self._utterance_ends: dict[str, int] = {}
         self._pieces: dict[str, str] = {}
+        # The utterances whose words were told, or were said to be missing.
+        self._transcribed: OrderedDict[str, _Words] = OrderedDict()
 
     # ------------------------------------------------------------ sending
 
@@ -369,6 +375,8 @@ class OpenAICodec:
         until_ms = ends.pop(utterance, None) or ends.pop("", None) or self._sent_ms
         self._taken_ms = max(self._taken_ms, until_ms)
         self._waits_for_answer = True
+        if utterance and utterance not in self._transcribed and self._config.transcription.mode != "off":
+            self._events.append(events.WordsExpected(utterance))
         if not self._is_manual and not self._server_interrupts and self._requests.active is not None:
             # The server cannot answer while a response runs that it must not interrupt.
             self._requests.want(Request())
@@ -390,24 +398,37 @@ class OpenAICodec:
         match message:
             case server.TranscriptionDelta(item_id=item_id, delta=delta):
                 utterance = _id(item_id)
-                self._pieces[utterance] = self._pieces.get(utterance, "") + (delta or "")
-                self._say_heard(utterance, self._pieces[utterance], final=False)
+                if utterance not in self._transcribed:
+                    self._pieces[utterance] = self._pieces.get(utterance, "") + (delta or "")
+                    self._say_heard(utterance, self._pieces[utterance], final=False)
             case server.TranscriptionUpdated(item_id=item_id, transcript=transcript, text=text):
-                self._say_heard(_id(item_id), transcript or text or "", final=False)
+                if _id(item_id) not in self._transcribed:
+                    self._say_heard(_id(item_id), transcript or text or "", final=False)
             case server.TranscriptionCompleted(item_id=item_id, transcript=transcript, usage=used):
-                self._pieces.pop(_id(item_id), None)
-                self._say_heard(_id(item_id), transcript or "", final=True)
+                if self._words_end(_id(item_id), "told"):
+                    self._say_heard(_id(item_id), transcript or "", final=True)
                 model = session_settings.transcription_model(self._config) or self._model
                 if (spent := usage.of_transcription(used, model)) is not None:
                     self._events.append(spent)
             case server.TranscriptionFailed(item_id=item_id, error=error):
-                self._pieces.pop(_id(item_id), None)
-                reason = errors.words_of(self._cleaned(error) or server.ErrorPart())
-                self._events.append(events.NotTranscribed(_id(item_id), reason))
+                if self._words_end(_id(item_id), "missing"):
+                    reason = errors.words_of(self._cleaned(error) or server.ErrorPart())
+                    self._events.append(events.NotTranscribed(_id(item_id), reason))
             case _:
                 return False
         while len(self._pieces) > 16:
             del self._pieces[next(iter(self._pieces))]
+        return True
+
+    def _words_end(self, utterance: str, how: _Words) -> bool:
+        """Whether this is news of the utterance: its words are told once, and are not missing after that."""
+        self._pieces.pop(utterance, None)
+        before = self._transcribed.get(utterance)
+        if before == "told" or before == how:
+            return False
+        self._transcribed[utterance] = how
+        while len(self._transcribed) > _MOST_TRANSCRIBED:
+            self._transcribed.popitem(last=False)
         return True
 
     def _say_heard(self, utterance: str, text: str, *, final: bool) -> None:

@@ -57,6 +57,7 @@ from parleyd.agents.events import (
     ToolsCancelled,
     Unknown,
     UserTranscript,
+    WordsExpected,
     within_bounds,
 )
 from parleyd.agents.provider import Capabilities, Interrupts, Said, SessionWish, ToolSpec
@@ -89,6 +90,7 @@ from parleyd.conversation.dialogue.commands import (
 from parleyd.conversation.dialogue.history import History
 from parleyd.conversation.dialogue.idle import Idle, Patience, Verdict
 from parleyd.conversation.dialogue.turns import FLOORS, Cue, Effect, Floor
+from parleyd.conversation.dialogue.utterances import Utterances
 from parleyd.core import events
 from parleyd.tools.audit import bounded_parameters
 from parleyd.tools.result import Result
@@ -160,6 +162,7 @@ class Conversation:
         self._is_ducked = False
         self._answer_since_s = 0.0
         self._answers = Answers()
+        self._utterances = Utterances()
         # The answer that counts as given, and when it began to count.
         self._given: int | None = None
         self._given_s = 0.0
@@ -179,6 +182,7 @@ class Conversation:
         self._hangs_up_s: float | None = None
         # The quiet after which the conversation shall end, because the agent wanted it; None: it did not.
         self.farewell_s: float | None = None
+        self._farewell_from_s = float("-inf")
 
     def take_commands(self) -> list[Command]:
         """The decisions since the last call."""
@@ -266,6 +270,7 @@ class Conversation:
         self._idle.begin(now_s, again=again)
         self._output_format = ready.output_format
         self._answers.clear()
+        self._utterances.clear()
         self._given = None
         self._transcripts_seen = False
         # A tool of the session before may have asked for it too late.
@@ -284,6 +289,7 @@ class Conversation:
         self._retry_s = None
         self._running.clear()
         self._answers.clear()
+        self._utterances.clear()
         self.to_agent.close()
         self._idle.line_ended()
         self.farewell_s = None
@@ -331,8 +337,14 @@ class Conversation:
             case UserTranscript():
                 self._activity_s = now_s
                 self._transcript(event, now_s, self._can)
-            case NotTranscribed(reason=reason):
+            case WordsExpected(utterance=utterance):
+                expected = self._utterances.expect(utterance, now_s)
+                self._history.expect(expected.number, now_s)
+                self._publish(events.WordsExpected(at_s=now_s, said=expected.number))
+            case NotTranscribed(utterance=utterance, reason=reason):
+                known = self._utterances.known(utterance)
                 self._do(Log(logging.DEBUG, f"an utterance has no transcript: {reason}", {}))
+                self._publish(events.NotTranscribed(at_s=now_s, said=known.number if known else 0, reason=reason))
             case SpeechTaken(until_ms=until_ms):
                 self._do(Taken(until_ms))
             case ToolCall():
@@ -450,14 +462,19 @@ class Conversation:
         self._publish(events.AnswerFailed(at_s=now_s, text=text, hint=hint))
 
     def _transcript(self, event: UserTranscript, now_s: float, can: Capabilities) -> None:
-        self._publish(events.Heard(at_s=now_s, text=event.text, final=event.final))
+        known = self._utterances.known(event.utterance)
+        number, said_s = (known.number, known.at_s) if known else (0, now_s)
+        self._publish(events.Heard(at_s=now_s, text=event.text, final=event.final, said=number))
         self._transcripts_seen = True
         self._idle.transcript(now_s, has_words=event.is_understood, final=event.final)
         if event.final:
-            self._history.user_said(event.text, now_s)
+            self._history.user_said(event.text, now_s, number)
         if event.final and event.is_understood:
-            self.farewell_s = None
-            self._hangs_up_s = None
+            # Not by words that come late: the agent took its leave in answer to them.
+            if said_s >= self._farewell_from_s:
+                self.farewell_s = None
+            if said_s >= (self._hangs_up_s or 0.0):
+                self._hangs_up_s = None
             if not can.announces_speech:
                 self._do(Transcribed(now_s))
 
@@ -530,7 +547,7 @@ class Conversation:
 
     def end_soon(self, now_s: float) -> None:
         """The conversation shall end after the agent's goodbye: farewell_s."""
-        self._activity_s = now_s
+        self._activity_s = self._farewell_from_s = now_s
         self.farewell_s = FAREWELL_UNSAID_S
 
     # ------------------------------------------------------------ the person
