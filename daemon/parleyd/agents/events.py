@@ -61,6 +61,16 @@ class Resumable:
     handle: str | None = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class NotTaken:
+    """The server goes on without something that it was asked for. key: of the configuration. wanted, got: one line, as
+    a person may read it."""
+
+    key: str
+    wanted: str
+    got: str
+
+
 # ---------------------------------------------------------------- the agent
 
 
@@ -205,8 +215,8 @@ class WordsExpected:
 class UserTranscript:
     """The person's words, as the agent understood them. final: they will not change any more.
 
-    utterance: the same for all transcripts of one utterance, of which one is final, the last. is_understood: the text shows that the agent made words of
-    the sound; False for texts that recognisers write for noise.
+    utterance: the same for all transcripts of one utterance, of which one is final, the last. is_understood: the text
+    shows that the agent made words of the sound; False for texts that recognisers write for noise.
     """
 
     utterance: str
@@ -334,6 +344,7 @@ AgentEvent = (
     Ready
     | EndsSoon
     | Resumable
+    | NotTaken
     | AnswerBegins
     | AgentAudio
     | AnswerText

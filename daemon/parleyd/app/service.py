@@ -24,11 +24,12 @@ from parleyd.audio.devices.deadlines import GivenUpError
 from parleyd.audio.devices.device import InputDevice, OutputDevice
 from parleyd.audio.mixer import MixerError
 from parleyd.audio.pcm import FRAME_MS
+from parleyd.config.camera_section import Camera as CameraSection
 from parleyd.config.changed_keys import Changes
 from parleyd.config.changes import changes, in_force
 from parleyd.config.schema import Config
 from parleyd.conversation.dialogue.dialogue import Dialogue
-from parleyd.conversation.dialogue.uploads import Uploads
+from parleyd.conversation.dialogue.uploads import Uploads, takes_pictures
 from parleyd.conversation.session.in_flight import Lines
 from parleyd.conversation.session.outbox import Outbox
 from parleyd.conversation.session.session import Traffic
@@ -41,9 +42,11 @@ from parleyd.core.log_fields import fields
 from parleyd.hooks.hooks import Hooks
 from parleyd.host import notify
 from parleyd.host.apart import Apart
+from parleyd.host.stopping import Stop
+from parleyd.tools.camera import Camera, CameraError, Picture
 from parleyd.tools.confirmations import BY_BUTTON, BY_COMMAND
 from parleyd.tools.device_tools import DaemonActions, DeviceTools
-from parleyd.tools.result import Fault, ToolError
+from parleyd.tools.result import Fault, Shown, ToolError
 from parleyd.transcript.writer import transcript_writer
 from parleyd.usage.allowance import Refusal
 from parleyd.usage.ledger import Amount
@@ -117,11 +120,13 @@ class Service:
                 end_conversation=lambda: self._supervisor.end_soon(),
                 status=self._status_for_agent,
                 tell=self._tell,
+                look=self._look_for_agent,
             ),
             bus,
             state_directory,
             BY_BUTTON if config.button.is_there and config.button.confirms else BY_COMMAND,
             self._apart,
+            _camera_for(agent, config),
         )
         self._dialogue = Dialogue(
             self.sound.playback if self.sound is not None else None,
@@ -152,7 +157,8 @@ class Service:
             woken_for_nothing=self.sound.false_wake if self.sound is not None else lambda: None,
             on_death=self.fail,
         )
-        self._uploads = Uploads(agent, self._dialogue, bus)
+        self._uploads = Uploads(agent, self._dialogue, bus, self._take_picture)
+        bus.subscribe(self._watch_pictures)
         if self.sound is not None:
             self.sound.attach(self._dialogue, self._outbox, self._supervisor, lines)
         self._transcript = transcript_writer(config.transcript, state_directory)
@@ -319,6 +325,47 @@ class Service:
             self.wake()
         return number
 
+    def look(self, text: str | None) -> int:
+        """Takes a picture with the camera and sends it, with a text about it, like send_file. Raises UploadError."""
+        try:
+            self._check_camera()
+        except CameraError as error:
+            raise UploadError(str(error), error.hint) from error
+        refusal = self._usage_limits.refusal(of_its_own=False) if self._supervisor.asleep else None
+        if refusal is not None:
+            raise UploadError(refusal.text, refusal.hint)
+        number = self._uploads.look(text)
+        if self._supervisor.asleep:
+            self.wake()
+        return number
+
+    def _check_camera(self) -> None:
+        """Raises CameraError if no picture may be taken."""
+        if not self._config.camera.is_there:
+            raise CameraError("there is no camera", "set camera.command; docs/camera.md")
+        if self.muted:
+            raise CameraError("this device is muted, and its camera with it", "`parleyd unmute` lets it hear and see")
+
+    def _take_picture(self, stop: Stop) -> Picture:
+        """Blocks. Raises CameraError."""
+        self._check_camera()
+        picture = Camera(self._config.camera, self._apart).take(stop)
+        # Somebody may have muted it in the meantime.
+        self._check_camera()
+        log.info("the camera took a picture (%s, %d bytes)", picture.media_type, len(picture.data))
+        return picture
+
+    def _look_for_agent(self, stop: Stop) -> Shown:
+        try:
+            prepared = self._uploads.shown(stop)
+        except UploadError as error:
+            raise ToolError(Fault.FAILED, f"There is no picture: {error}. For the person: {error.hint}.") from error
+        return Shown("The camera has taken a picture, which is shown to you now.", prepared)
+
+    def _watch_pictures(self, event: events.Event) -> None:
+        if isinstance(event, events.FileWaits):
+            self._supervisor.look_again()
+
     def feedback(self, score: Literal["like", "dislike"] | None) -> bool:
         """See AgentInput.feedback."""
         return self._dialogue.feedback(score)
@@ -334,7 +381,12 @@ class Service:
 
     def mute(self, on: bool) -> str | None:
         """See SoundSystem.mute."""
-        return self.sound.mute_switch.set(on) if self.sound is not None else None
+        if self.sound is None:
+            return None
+        warning = self.sound.mute_switch.set(on)
+        if on:
+            self._dialogue.mute()
+        return warning
 
     @property
     def volume(self) -> float:
@@ -374,10 +426,13 @@ class Service:
         changed = changes(self._config, config)
         config = in_force(self._config, config)
         agent, speech = agent_for(config), self._speech_for(config)
+        tools = self.tools.made(config.tools, _camera_for(agent, config))
         if self.sound is not None:
             self.sound.reconfigure(config)
         self._dialogue.reconfigure(config.barge_in, config.continuity)
         self._usage_limits.reconfigure(config)
+        self.tools.reconfigure(config.tools, tools)
+        self._dialogue.offer(self.tools.tools, self.tools.specs)
         self._apart.hide(places(config))
         self._hooks.reconfigure(config.hooks)
         self._uploads.agent = agent
@@ -410,3 +465,8 @@ class Service:
             return
         self.failure = UserError(f"{what} failed: {error}", getattr(error, "hint", None), os.EX_SOFTWARE)
         self._on_failure()
+
+
+def _camera_for(agent: Agent, config: Config) -> CameraSection | None:
+    """None: the agent takes no pictures."""
+    return config.camera if takes_pictures(agent.capabilities) else None

@@ -14,6 +14,7 @@ from msgspec import Meta, field
 
 from parleyd.config.base import Secret, Section, Text
 from parleyd.config.button import Button
+from parleyd.config.camera_section import Camera
 from parleyd.config.elevenlabs_section import ElevenLabs as ElevenLabs
 from parleyd.config.elevenlabs_section import Overrides as Overrides
 from parleyd.config.hook_sections import Hook
@@ -416,6 +417,7 @@ class Config(Section, frozen=True):
     transcript: Transcript = Transcript()
     reconnect: Reconnect = Reconnect()
     tools: Tools = Tools()
+    camera: Camera = Camera()
     hooks: Annotated[list[Hook], Meta(description="commands that are run when something happens: docs/hooks.md")] = (
         field(default_factory=list)
     )

@@ -89,8 +89,8 @@ class SessionEnded(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WordsExpected(Event):
-    """The agent has taken in what the person said just now. Its words come with Heard, perhaps only after the answer, or
-    NotTranscribed tells that there are none; sometimes neither comes. said: numbers what was said, upwards."""
+    """The agent has taken in what the person said just now. Its words come with Heard, perhaps only after the answer,
+    or NotTranscribed tells that there are none; sometimes neither comes. said: numbers what was said, upwards."""
 
     said: int
 
@@ -227,8 +227,17 @@ class ToolCalled(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FileWaits(Event):
+    """A picture waits for a pause: it goes over the same line as the sound. upload: as in FileSent."""
+
+    upload: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FileSent(Event):
-    """A file has reached the agent. upload: the number in the answer to `send_file`. media_type: such as image/png."""
+    """A file has reached the agent. upload: the number in the answer to `send_file` and `look`; 0: the agent itself
+    took the picture, with its tool `look`. media_type: such as image/png."""
 
     upload: int
     name: str

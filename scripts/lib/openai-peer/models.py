@@ -6,6 +6,7 @@ Real: the recognition (pocketsphinx) and the voice. Not real: the language model
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import io
 import itertools
@@ -88,8 +89,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        # The server gives up a recording that is no longer the newest.
+        with contextlib.suppress(OSError):
+            self.end_headers()
+            self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
         pass

@@ -22,7 +22,7 @@ import msgspec
 
 from parleyd.agents import commands, events
 from parleyd.agents.openai import client_messages as client
-from parleyd.agents.openai import errors, session_settings, usage
+from parleyd.agents.openai import effective, errors, session_settings, usage
 from parleyd.agents.openai import server_messages as server
 from parleyd.agents.openai.answers import Answer, Answers
 from parleyd.agents.openai.requests import Request, Requests
@@ -58,7 +58,9 @@ _NOTHING = Received()
 _WHY = {"completed": events.Why.COMPLETE, "incomplete": events.Why.INCOMPLETE, "cancelled": events.Why.CANCELLED}
 
 # The purposes of our messages: the beginnings of their event ids.
-_For = Literal["update", "history", "know", "forget", "say", "result", "approve", "create", "cancel", "truncate", "end"]
+_For = Literal[
+    "update", "tools", "history", "know", "forget", "say", "result", "approve", "create", "cancel", "truncate", "end"
+]
 # An error that quotes one of these harms nothing.
 _HARMLESS_IDS = ("history", "know", "forget", "cancel", "truncate", "end")
 
@@ -103,6 +105,9 @@ class OpenAICodec:
         self._model = session_settings.model(config) or ""
         self._input_format = self._output_format = session_settings.PCM
         self._reset_s: float | None = None
+        self._asked = client.Session()
+        # The session in force, while the server is asked for the formats that it has not told.
+        self._without_formats: server.SessionPart | None = None
         # The agent.
         self._answers = Answers()
         self._requests = Requests()
@@ -125,8 +130,8 @@ class OpenAICodec:
 
     def opening(self) -> Sequence[bytes]:
         """The wanted session, and the lines of the conversation so far as items of the new one."""
-        session = session_settings.session(self._config, self._wish, self._instructions, self._tokens)
-        self._reply(client.SessionUpdate(event_id=self._event_id("update"), session=session))
+        self._asked = session_settings.session(self._config, self._wish, self._instructions, self._tokens)
+        self._reply(client.SessionUpdate(event_id=self._event_id("update"), session=self._asked))
         for said in self._wish.history:
             text = f"{said.text} …" if said.is_cut else said.text
             if said.who == "person":
@@ -152,6 +157,10 @@ class OpenAICodec:
                 self._cut(command)
             case commands.ToolDone():
                 self._tool_done(command)
+            case commands.Offer(tools=tools):
+                listed = session_settings.tools(self._config, tools, self._tokens)
+                session = client.Session(tools=listed)
+                self._reply(client.SessionUpdate(event_id=self._event_id("tools"), session=session))
             case commands.Approve(call_id=call_id, is_allowed=is_allowed):
                 self._approve(call_id, is_allowed=is_allowed)
             case commands.EndOfTurn():
@@ -166,13 +175,17 @@ class OpenAICodec:
     def _say(self, command: commands.Say) -> None:
         """The answer that runs is over; the new one waits for its end."""
         self._cancel()
-        content = [client.Content(type="input_image", image_url=_data_url(one)) for one in command.attachments]
-        if command.text or not content:
-            content.append(client.Content(type="input_text", text=_sendable(command.text)))
+        self._requests.want(Request({self._said(command.text, command.attachments)}))
+
+    def _said(self, text: str, attachments: Sequence[commands.Prepared]) -> str:
+        """A message of the person's, as an item. Returns its id."""
+        content = [client.Content(type="input_image", image_url=_data_url(one)) for one in attachments]
+        if text or not content:
+            content.append(client.Content(type="input_text", text=_sendable(text)))
         item_id = self._item_id("say")
         item = client.Message(id=item_id, role="user", content=content)
         self._reply(client.ItemCreate(event_id=self._event_id("say"), item=item))
-        self._requests.want(Request({item_id}))
+        return item_id
 
     def _know(self, text: str, key: str | None) -> None:
         if key is not None and (old := self._known.pop(key, None)) is not None:
@@ -217,12 +230,16 @@ class OpenAICodec:
         item_id = self._item_id("result")
         item = client.FunctionCallOutput(id=item_id, call_id=command.call_id, output=_sendable(command.text))
         self._reply(client.ItemCreate(event_id=self._event_id("result"), item=item))
+        items = {item_id}
+        if command.attachments:
+            # The result of a call has no place for a picture.
+            items.add(self._said("", command.attachments))
         answer = self._answers.with_call(command.call_id)
         if answer is None:
-            self._requests.want(Request({item_id}))
+            self._requests.want(Request(items))
             return
         answer.open_calls.discard(command.call_id)
-        answer.result_items.add(item_id)
+        answer.result_items |= items
         self._ask_for_results(answer)
 
     def _ask_for_results(self, answer: Answer) -> None:
@@ -321,20 +338,29 @@ class OpenAICodec:
             self._tell(message)
             return
         audio = session.audio or server.AudioPart()
-        formats = []
+        formats, is_told = [], True
         for part, older in ((audio.input, session.input_audio_format), (audio.output, session.output_audio_format)):
             told = part.format if part is not None and part.format is not None else older
+            is_told = is_told and told is not None
             found = _format(told, self._config)
             if found is None:
                 text = f"the server uses the audio format {_shown(told)}, which this program does not know"
                 self._events.append(events.AgentError(text, "unsupported_format", hopeless=True))
                 return
             formats.append(found)
+        if not is_told and self._config.audio_format is None and self._without_formats is None:
+            # A server that tells no format may have any rate. Not in the first update, which it would lose as a whole
+            # if it did not know the field.
+            self._without_formats = session
+            wanted = client.SessionUpdate(event_id=self._event_id("update"), session=session_settings.with_formats())
+            self._reply(wanted)
+            return
         self._is_ready = True
         self._input_format, self._output_format = formats
         self._model = session.model or self._model
         ends_in_s = self._ends_in_s(session.expires_at)
         self._events.append(events.Ready(_id(session.id), self._input_format, self._output_format, ends_in_s))
+        self._events.extend(effective.not_taken(self._asked, session))
 
     def _ends_in_s(self, expires_at: server.Number) -> float | None:
         at_s = server.decimal(expires_at)
@@ -615,7 +641,13 @@ class OpenAICodec:
         is_active = errors.is_active(error)
         if purpose == "create" or (error.event_id is None and is_active):
             self._request_refused(error, words, is_active=is_active)
-        elif not self._is_ready and (purpose == "update" or (not error.event_id and code not in errors.CLOSING)):
+        elif not self._is_ready and self._without_formats is not None and _is_about_update(purpose, code):
+            # It does not let itself be asked for a format, and so has the protocol's own.
+            self._events.append(events.Notice("error", {"code": code, "message": words}))
+            self._updated(self._without_formats, server.SessionUpdated())
+        elif purpose == "tools":
+            self._events.append(events.NotTaken("tools", "the changed tools", f"those of before: {words}"))
+        elif not self._is_ready and _is_about_update(purpose, code):
             named = f"{one_line(error.param)[:100]}: {words}" if error.param else words
             self._events.append(events.AgentError(named, "refused_session", hopeless=True))
         elif purpose in _HARMLESS_IDS or errors.is_harmless(error):
@@ -710,6 +742,11 @@ class OpenAICodec:
         if error is None or not error.message:
             return error
         return msgspec.structs.replace(error, message=without(error.message, self._secrets))
+
+
+def _is_about_update(purpose: str, code: str) -> bool:
+    """Before the session begins, an error that quotes nothing is about the update, unless it closes the session."""
+    return purpose == "update" or (not purpose and code not in errors.CLOSING)
 
 
 def _id(told: str | None) -> str:

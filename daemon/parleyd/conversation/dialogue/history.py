@@ -20,8 +20,8 @@ _REMEMBERED = 64
 
 @dataclass(slots=True)
 class Line:
-    """place: in the order of the lines. answer: the number of the answer, for a line of the agent. cut: the text is only
-    the part that was heard."""
+    """place: in the order of the lines. answer: the number of the answer, for a line of the agent. cut: the text is
+    only the part that was heard."""
 
     place: int
     who: Literal["person", "agent"]
