@@ -2,7 +2,7 @@
 
 _shtab_parleyd_tools_subparsers=(run)
 _shtab_parleyd_platform_subparsers=(plan apply create)
-_shtab_parleyd_subparsers=(run status events reload wake sleep mute unmute stop volume profile announce button say chat context send-file activity feedback approve deny transcript conversations devices secret check doctor tune bench tools platform demo agent)
+_shtab_parleyd_subparsers=(run status events reload wake sleep mute unmute stop volume profile announce button say chat context send-file look activity feedback approve deny transcript conversations devices secret check doctor tune bench tools platform demo agent)
 
 _shtab_parleyd_run_option_strings=(-h --help -c --config)
 _shtab_parleyd_status_option_strings=(-h --help --watch --all --socket --json)
@@ -21,6 +21,7 @@ _shtab_parleyd_say_option_strings=(-h --help --wait --timeout --socket --json)
 _shtab_parleyd_chat_option_strings=(-h --help -c --config --socket --timeout)
 _shtab_parleyd_context_option_strings=(-h --help --id --socket --json)
 _shtab_parleyd_send_file_option_strings=(-h --help --text --wait --timeout --socket --json)
+_shtab_parleyd_look_option_strings=(-h --help --wait --timeout --socket --json)
 _shtab_parleyd_activity_option_strings=(-h --help --socket --json)
 _shtab_parleyd_feedback_option_strings=(-h --help --socket --json)
 _shtab_parleyd_approve_option_strings=(-h --help --socket --json)
@@ -66,6 +67,7 @@ _shtab_parleyd_chat___socket_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_context___socket_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_send_file_pos_0_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_send_file___socket_COMPGEN=_shtab_compgen_files
+_shtab_parleyd_look___socket_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_activity___socket_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_feedback___socket_COMPGEN=_shtab_compgen_files
 _shtab_parleyd_approve___socket_COMPGEN=_shtab_compgen_files
@@ -111,7 +113,7 @@ _shtab_parleyd_demo___protocol_choices=(elevenlabs openai)
 _shtab_parleyd_agent___ears_choices=(sphinx whisper none)
 _shtab_parleyd_agent___input_format_choices=(pcm_8000 pcm_16000 pcm_22050 pcm_24000 pcm_44100 pcm_48000 ulaw_8000)
 _shtab_parleyd_agent___output_format_choices=(pcm_8000 pcm_16000 pcm_22050 pcm_24000 pcm_44100 pcm_48000 ulaw_8000)
-_shtab_parleyd_pos_0_choices=(run status events reload wake sleep mute unmute stop volume profile announce button say chat context send-file activity feedback approve deny transcript conversations devices secret check doctor tune bench tools platform demo agent)
+_shtab_parleyd_pos_0_choices=(run status events reload wake sleep mute unmute stop volume profile announce button say chat context send-file look activity feedback approve deny transcript conversations devices secret check doctor tune bench tools platform demo agent)
 
 _shtab_parleyd_run__h_nargs=0
 _shtab_parleyd_run___help_nargs=0
@@ -173,6 +175,11 @@ _shtab_parleyd_send_file__h_nargs=0
 _shtab_parleyd_send_file___help_nargs=0
 _shtab_parleyd_send_file___wait_nargs=0
 _shtab_parleyd_send_file___json_nargs=0
+_shtab_parleyd_look_pos_0_nargs='*'
+_shtab_parleyd_look__h_nargs=0
+_shtab_parleyd_look___help_nargs=0
+_shtab_parleyd_look___wait_nargs=0
+_shtab_parleyd_look___json_nargs=0
 _shtab_parleyd_activity__h_nargs=0
 _shtab_parleyd_activity___help_nargs=0
 _shtab_parleyd_activity___json_nargs=0

@@ -15,7 +15,6 @@ from parleyd.config.camera_section import Camera as Section
 from parleyd.host import apart
 from parleyd.host.apart import Apart, Way, Ways
 from parleyd.host.stopping import Stop
-from parleyd.tools import camera as camera_module
 from parleyd.tools.camera import Camera, CameraError, Picture
 
 PNG = base64.b64decode(
@@ -131,7 +130,7 @@ def test_a_disk_without_room(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(**_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(camera_module.tempfile, "TemporaryDirectory", full)
+    monkeypatch.setattr("tempfile.TemporaryDirectory", full)
     assert "No space left on device" in refused("true")
 
 

@@ -141,13 +141,14 @@ class AnswerFailed:
 
     answer: the id, if the answer had one. reason: one line without secrets. hint: what to do about it.
     retry_after_s: after this time the daemon asks the agent for the answer again, with the command SpeakNow; None:
-    another try would fail in the same way.
+    another try would fail in the same way. without_credit: because the account has none left.
     """
 
     answer: str | None
     reason: str
     hint: str | None = None
     retry_after_s: float | None = None
+    without_credit: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from parleyd.agents.provider import Agent, UploadError
-from parleyd.agents.speech import Speech
+from parleyd.agents.speech import Speech, StreamedSpeech
 from parleyd.announce.announcer import AnnouncementRefusedError, Announcer
 from parleyd.announce.budget_notice import BudgetNotice
 from parleyd.announce.confirmation_notice import ConfirmationNotice
@@ -64,7 +64,8 @@ class Service:
     give_up: called while the start waits for a device; True makes start() return early, or raise GivenUpError.
     state_directory: for data that survive the process: mute switch, volume, usage, the transcript, timers, the audit
     log of tools; None: nothing is stored.
-    speech_for: makes the voice of announcements, or None; raises the same errors as the maker of agents. apart: how
+    speech_for: makes the voice of announcements, or None; raises the same errors as the maker of agents.
+    local_speech_for: likewise of this machine's own. apart: how
     tools and hooks are kept apart from this process; None: as this machine can.
     """
 
@@ -79,6 +80,7 @@ class Service:
         give_up: Callable[[], bool] = lambda: False,
         state_directory: Path | None = None,
         speech_for: Callable[[Config], Speech | None] = lambda _config: None,
+        local_speech_for: Callable[[Config], StreamedSpeech | None] = lambda _config: None,
         apart: Apart | None = None,
     ) -> None:
         self._config = config
@@ -86,6 +88,7 @@ class Service:
         self._bus = bus
         self._on_failure = on_failure
         self._speech_for = speech_for
+        self._local_speech_for = local_speech_for
         self._stops = contextlib.ExitStack()
         self._stopping = False
         self.failure: UserError | None = None
@@ -284,6 +287,7 @@ class Service:
             self._bus,
             timeout_s=config.session.connect_timeout_s,
             on_death=self.fail,
+            local=self._local_speech_for(config),
         )
 
     def _used(self) -> Amount:
@@ -438,7 +442,8 @@ class Service:
         self._uploads.agent = agent
         self._supervisor.reconfigure(config, agent)
         if self._announcer is not None:
-            self._announcer.reconfigure(speech, config.announce, config.session.connect_timeout_s)
+            timeout_s = config.session.connect_timeout_s
+            self._announcer.reconfigure(speech, config.announce, timeout_s, self._local_speech_for(config))
         self._budget_notice.config = self._config = config
         return changed
 

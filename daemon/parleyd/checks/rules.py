@@ -98,7 +98,8 @@ def _voice(config: Config, voice_id: str) -> Iterator[KeyProblem]:
     key = "announce.voice_id"
     if re.search(r"[ \t/?&#]|^<.*>$", voice_id):
         text = "an id has neither blanks nor any of / ? & # < >"
-        yield KeyProblem(key, text, "give the voice's id alone, as its page at ElevenLabs shows it, not its name")
+        where = ", as its page at ElevenLabs shows it, not its name" if config.provider == "elevenlabs" else ""
+        yield KeyProblem(key, text, f"give the voice's id alone{where}")
     elif found := signs.trouble(voice_id, signs.VOICE_ID):
         yield KeyProblem(key, *found)
     host = urlsplit(config.elevenlabs.base_url).netloc

@@ -369,6 +369,15 @@ class Announce(Section, frozen=True):
             "metered links"
         ),
     ] = "pcm_24000"
+    local_voice: Annotated[
+        Text,
+        Meta(
+            description="the voice of this machine, which speaks where the provider's does not: because none is "
+            "configured, or the account or the network fails. auto: flite or espeak-ng, where one is installed; off; "
+            "or the name of a voice, such as de (espeak-ng)",
+            extra={"expected": "auto, off, or the name of a voice"},
+        ),
+    ] = "auto"
     max_chars: Annotated[
         int, Meta(ge=1, le=5000, description="characters of the longest text; providers bill each character")
     ] = 600

@@ -163,10 +163,14 @@ class AnswerEnded(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerFailed(Event):
-    """The agent could not answer; the session goes on. text, hint: the reason, and what to do about it, if anything."""
+    """The agent could not answer; the session goes on. text, hint: the reason, and what to do about it, if anything.
+    retry_after_s: it is asked again by itself after that; null: not before a person has done something.
+    without_credit: the account has none left."""
 
     text: str
     hint: str | None
+    retry_after_s: float | None = None
+    without_credit: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ import io
 import itertools
 import json
 import sys
+import threading
 import wave
 from email.parser import BytesParser
 from email.policy import HTTP
@@ -25,6 +26,8 @@ from parleyd.embedded.voice import Voice
 STORY = "Once upon a time there was a small loudspeaker who lived on a shelf above the kitchen table. " * 3
 EARS, VOICE = SphinxEars(), Voice("slt")
 NUMBERS = itertools.count(1)
+# The recogniser takes one recording at a time, and the server asks about several.
+LISTENING = threading.Lock()
 
 
 def words(form: bytes, content_type: str) -> str:
@@ -37,7 +40,8 @@ def words(form: bytes, content_type: str) -> str:
             (Path(sys.argv[2]) / f"{next(NUMBERS):03}.wav").write_bytes(content)
             with wave.open(io.BytesIO(content)) as file:
                 resampler = Resampler(file.getframerate(), 16_000)
-                return EARS.transcribe(resampler.process(file.readframes(file.getnframes())) + resampler.flush())
+                with LISTENING:
+                    return EARS.transcribe(resampler.process(file.readframes(file.getnframes())) + resampler.flush())
     return ""
 
 
@@ -46,13 +50,13 @@ def answer(asked: dict[str, Any]) -> dict[str, Any]:
     last = asked["messages"][-1]
     if last["role"] == "tool":
         return {"content": f"The tool says: {last['content']}"}
+    # The server joins questions between which nothing was said: the last one counts.
     text = json.dumps(last["content"]).lower()
-    if "clock" in text and asked.get("tools"):
+    subject = max(("time", "clock", "image", "story"), key=text.rfind)
+    if subject == "clock" and asked.get("tools"):
         call = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "get_time", "arguments": "{}"}}
         return {"tool_calls": [call]}
-    if "image" in text:
-        return {"content": "I see a picture."}
-    return {"content": STORY if "story" in text else "It is noon."}
+    return {"content": {"image": "I see a picture.", "story": STORY}.get(subject, "It is noon.")}
 
 
 class Handler(http.server.BaseHTTPRequestHandler):

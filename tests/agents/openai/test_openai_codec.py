@@ -241,7 +241,7 @@ def test_a_server_that_closes_while_it_is_asked_for_formats_is_judged_by_that() 
 
 
 def in_force(**changes: object) -> dict[str, object]:
-    audio = {
+    audio: dict[str, object] = {
         "input": {
             "format": FORMAT,
             "turn_detection": {"type": "server_vad", "interrupt_response": False},
@@ -250,7 +250,8 @@ def in_force(**changes: object) -> dict[str, object]:
         },
         "output": {"format": FORMAT, "voice": "marin", "speed": 1.25},
     }
-    whole = {"id": "s", "model": "m-2026", "instructions": "Be brief.", "tools": [{"name": "t"}], "audio": audio}
+    whole: dict[str, object] = {"id": "s", "model": "m-2026", "instructions": "Be brief.", "audio": audio}
+    whole["tools"] = [{"name": "t"}]
     for path, value in changes.items():
         place: Any = whole
         *parents, name = path.split("__")
@@ -290,9 +291,13 @@ def in_force(**changes: object) -> dict[str, object]:
         ({"tools": []}, {}, [("tools", "t", "0 of 1 tools")]),
         ({"tools": ["odd", {"name": "t"}]}, {}, []),
         # The flat form.
-        ({"voice": "cedar", "audio__output": {"format": FORMAT}}, {"flat_session": True}, [("openai.voice", "marin", "cedar")]),
+        (
+            {"voice": "cedar", "audio__output": {"format": FORMAT}},
+            {"flat_session": True},
+            [("openai.voice", "marin", "cedar")],
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_session_in_force_is_compared_with_the_one_that_was_asked_for(
     changes: dict[str, object], wanted: dict[str, Any], expected: list[tuple[str, str, str]]
 ) -> None:

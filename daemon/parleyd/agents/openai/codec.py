@@ -549,8 +549,7 @@ class OpenAICodec:
         if answer.has_pieces:
             self._events.append(events.AnswerTextEnds(answer.id))
         if status == "failed":
-            reason, hint, retry_s = errors.failure(self._cleaned(details.error), self._reset_s)
-            self._events.append(events.AnswerFailed(answer.id, reason, hint, retry_s))
+            self._failed(answer.id, self._cleaned(details.error))
         else:
             if status == "cancelled" and not answer.is_cancelled and self._server_interrupts and answer.has_sound:
                 # A server that does not tell when it hears the person.
@@ -665,8 +664,12 @@ class OpenAICodec:
         if is_active or errors.is_harmless(error) or not is_ours:
             self._events.append(events.Notice("error", {"code": errors.code_of(error), "message": words}))
             return
+        self._failed(None, error)
+
+    def _failed(self, answer: str | None, error: server.ErrorPart | None) -> None:
         reason, hint, retry_s = errors.failure(error, self._reset_s)
-        self._events.append(events.AnswerFailed(None, reason, hint, retry_s))
+        spent = errors.is_without_credit(error)
+        self._events.append(events.AnswerFailed(answer, reason, hint, retry_s, spent))
 
     def _limits(self, limits: Sequence[server.RateLimitPart]) -> None:
         resets = [server.decimal(limit.reset_seconds) for limit in limits if limit.name == "tokens"]

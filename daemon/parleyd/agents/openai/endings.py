@@ -36,6 +36,7 @@ _BY_NAME: dict[str, tuple[EndingKind, str, str | None]] = {
     "internal_error": (EndingKind.RETRY, "the server had an internal error", None),
     "internal_server_error": (EndingKind.RETRY, "the server had an internal error", None),
 }
+_WITHOUT_CREDIT = ("insufficient_quota", "billing_hard_limit_reached")
 # The reasons that this program gave itself for hanging up.
 REFUSED, UNSUPPORTED = "refused_session", "unsupported_format"
 
@@ -76,11 +77,11 @@ def judge_close(code: int | None, reason: str, error: AgentError | None) -> Endi
         )
     named = reason.rpartition(".")[2].strip()
     if named in _BY_NAME:
-        return _ending(_BY_NAME[named], code, "")
+        return _named(named, code, "")
     if code == NORMAL_CLOSURE:
         return Ending(EndingKind.AGENT, _quoting("the server ended the session", reason), None, code)
     if kind in _BY_NAME:
-        return _ending(_BY_NAME[kind], code, words)
+        return _named(kind, code, words)
     if code is not None and code not in _BY_CODE:
         if 4400 <= code < 4600:
             return replace(judge_http(code - 4000, ""), code=code)
@@ -100,7 +101,7 @@ def judge_http(status: int, body: str) -> Ending:
     """Judges an HTTP answer in place of the WebSocket. body: JSON with `error`, or any text."""
     name, text = _error_of(body)
     if name in _BY_NAME and status < 500:
-        return _ending(_BY_NAME[name], status, text)
+        return _named(name, status, text)
     shown = _quoting(f"HTTP {status}", text)
     if status in (408, 425) or status >= 500:
         return Ending(EndingKind.RETRY, f"the server is in trouble ({shown})", None, status)
@@ -125,13 +126,19 @@ def judge_http(status: int, body: str) -> Ending:
     )
 
 
+def _named(name: str, code: int | None, words: str) -> Ending:
+    return replace(_ending(_BY_NAME[name], code, words), without_credit=name in _WITHOUT_CREDIT)
+
+
 def _ending(verdict: tuple[EndingKind, str, str | None], code: int | None, words: str) -> Ending:
     kind, say, hint = verdict
     return Ending(kind, _quoting(say, words), hint, code)
 
 
 def _quoting(say: str, words: str) -> str:
-    line = one_line(words)[:_MAX_QUOTED_CHARS].strip().rstrip(".")
+    line = one_line(words).strip().rstrip(".")
+    if len(line) > _MAX_QUOTED_CHARS:
+        line = f"{line[: _MAX_QUOTED_CHARS - 3]}..."
     return f"{say}: {line}" if line else say
 
 

@@ -499,12 +499,17 @@ class Conversation:
         self._activity_s = now_s
         self._ends(self._answers.known(failure.answer))
         text, hint = f"the agent could not answer: {failure.reason}", failure.hint
-        if failure.retry_after_s is not None and self._retries < MOST_RETRIES:
+        again_s = failure.retry_after_s if self._retries < MOST_RETRIES else None
+        if again_s is not None:
             self._retries += 1
-            self._retry_s = now_s + failure.retry_after_s
+            self._retry_s = now_s + again_s
             hint = hint or "it is asked again by itself"
         self._do(Log(logging.WARNING, f"{text}; {hint}" if hint else text, {"reason": failure.reason, "hint": hint}))
-        self._publish(events.AnswerFailed(at_s=now_s, text=text, hint=hint))
+        self._publish(
+            events.AnswerFailed(
+                at_s=now_s, text=text, hint=hint, retry_after_s=again_s, without_credit=failure.without_credit
+            )
+        )
 
     def _transcript(self, event: UserTranscript, now_s: float, can: Capabilities) -> None:
         known = self._utterances.known(event.utterance)
