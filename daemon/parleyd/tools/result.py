@@ -33,7 +33,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What a tool returns that has a picture for the agent."""
+    """The result of a tool that has a picture for the agent."""
 
     text: str
     picture: Prepared

@@ -65,7 +65,7 @@ class _Answer:
 
 @dataclass(slots=True)
 class _Person:
-    """What the person said or typed. said: the number of the words; 0: they were typed. text: None while they are
+    """A turn of the person. said: the number of the words; 0: they were typed. text: None while they are
     waited for. since_s, until_s: of the speech. is_answered: the agent has said something since."""
 
     said: int
@@ -81,7 +81,7 @@ class Turns:
     """Takes every event in order; returns turns as soon as they are complete."""
 
     _answers: dict[int, _Answer] = field(default_factory=dict)
-    # What the person said, from the first words on that are waited for.
+    # Turns of the person, from the first words on that are waited for.
     _waiting: list[_Person] = field(default_factory=list)
     _conversation_id: str = ""
     _speech_since_s: float | None = None
@@ -168,7 +168,7 @@ class Turns:
             self._waiting[-1].until_s = at_s
 
     def _speech(self, said: int, at_s: float, text: str | None = None) -> _Person:
-        """What was just said, with the times of the speech."""
+        """The turn that has just been spoken, with the times of the speech."""
         since_s, until_s = self._speech_since_s, self._speech_until_s
         self._speech_since_s = None
         is_over = since_s is not None and until_s is not None and since_s < until_s

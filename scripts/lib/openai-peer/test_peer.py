@@ -59,7 +59,7 @@ class Peer:
         self._process.wait()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def peer() -> Iterator[Peer]:
     one = Peer()
     one.start()
@@ -109,7 +109,7 @@ def agrees(sound: np.ndarray, wanted: np.ndarray) -> float:
     return float(np.corrcoef(found, wanted[: len(found)])[0, 1])
 
 
-def test_a_question_wakes_and_its_first_word_is_whole(peer: Peer) -> None:
+def test_a_question_wakes_and_its_first_word_is_whole() -> None:
     with daemon() as one:
         one.say(QUESTION)
         assert one.expect(events.Woken).by == "speech"
@@ -127,7 +127,7 @@ def test_a_question_wakes_and_its_first_word_is_whole(peer: Peer) -> None:
 
 
 @pytest.mark.parametrize("mode", ["server", "local"])
-def test_barge_in_with_truncation(peer: Peer, mode: str) -> None:
+def test_barge_in_with_truncation(mode: str) -> None:
     with daemon(barge_in=BargeIn(mode=mode)) as one:  # type: ignore[arg-type]
         one.say(STORY)
         one.expect(events.AnswerStarted)
@@ -141,7 +141,7 @@ def test_barge_in_with_truncation(peer: Peer, mode: str) -> None:
         say(f"barge-in by {cut.by}: {ended.heard_ms} of {ended.total_ms} ms were heard")
 
 
-def test_a_tool(peer: Peer) -> None:
+def test_a_tool() -> None:
     with daemon(wake=Wake(mode="manual", greeting="skip")) as one:
         one.service.say("Read the clock.")
         assert one.expect(events.ToolEnded).name == "get_time"
@@ -149,7 +149,7 @@ def test_a_tool(peer: Peer) -> None:
         say(f"tool: {said.text!r}")
 
 
-def test_a_typed_interruption(peer: Peer) -> None:
+def test_a_typed_interruption() -> None:
     with daemon() as one:
         one.say(STORY)
         first = one.expect(events.AnswerStarted).answer
@@ -161,7 +161,7 @@ def test_a_typed_interruption(peer: Peer) -> None:
         say(f"typed: answer {first} ended after {ended.heard_ms} of {ended.total_ms} ms, answer {said.answer} came")
 
 
-def test_a_picture(peer: Peer, tmp_path: Path) -> None:
+def test_a_picture(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(PNG)
     with daemon(wake=Wake(mode="manual", greeting="skip")) as one:
         one.service.wake()
@@ -171,7 +171,7 @@ def test_a_picture(peer: Peer, tmp_path: Path) -> None:
         say(f"picture: {said.text!r}")
 
 
-def test_an_idle_session_is_hung_up(peer: Peer) -> None:
+def test_an_idle_session_is_hung_up() -> None:
     with daemon(session=Session(idle_timeout_s=2, false_wake_s=2)) as one:
         one.say(QUESTION)
         one.expect(events.AnswerEnded)
@@ -192,16 +192,15 @@ def first_client() -> ClientConnection:
         time.sleep(0.2)
 
 
-def test_a_second_client_is_refused_and_tried_again(peer: Peer) -> None:
-    with first_client() as other:
-        with daemon() as one:
-            one.say(QUESTION)
-            ended = one.expect(events.SessionEnded)
-            assert ended.ending.kind is EndingKind.RETRY
-            other.close()
-            one.expect(events.AnswerEnded)
-            assert not one.of(events.SpeechLost)
-            say(f"second client: {ended.ending.reason} (close {ended.ending.code}); answered later")
+def test_a_second_client_is_refused_and_tried_again() -> None:
+    with first_client() as other, daemon() as one:
+        one.say(QUESTION)
+        ended = one.expect(events.SessionEnded)
+        assert ended.ending.kind is EndingKind.RETRY
+        other.close()
+        one.expect(events.AnswerEnded)
+        assert not one.of(events.SpeechLost)
+        say(f"second client: {ended.ending.reason} (close {ended.ending.code}); answered later")
 
 
 def test_a_server_that_is_killed_in_mid_answer(peer: Peer) -> None:
