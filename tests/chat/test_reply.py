@@ -114,7 +114,7 @@ def test_an_answer_that_failed_for_good_is_not_waited_for(retry_after_s: float |
     failed = {"event": "answer_failed", "text": "no credit", "hint": "top up", "retry_after_s": retry_after_s}
     reply = after(typed("mine"), failed)
     if retry_after_s is None:
-        assert reply.until_s == 2
+        assert reply.until_s == 1
         assert reply.why_none(60) == ("no answer: no credit", "top up")
         assert reply.exit_code == os.EX_UNAVAILABLE
     else:
@@ -123,7 +123,7 @@ def test_an_answer_that_failed_for_good_is_not_waited_for(retry_after_s: float |
 
 
 def test_a_line_that_is_refused_before_the_agent_was_told_is_not_waited_for() -> None:
-    assert after(state("backing off", "refused")).until_s == 1
+    assert after(state("backing off", "refused")).until_s == 0
 
 
 def test_settling_keeps_an_answer() -> None:

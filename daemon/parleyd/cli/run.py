@@ -17,7 +17,6 @@ from pathlib import Path
 import msgspec
 
 import parleyd
-from parleyd.agents.speech import StreamedSpeech
 from parleyd.app import logs
 from parleyd.app.agents import Agents
 from parleyd.app.out_of_reach import apart_for
@@ -108,13 +107,6 @@ def run(args: argparse.Namespace) -> int:
     return code
 
 
-def _local_speech(config: Config) -> StreamedSpeech | None:
-    # Imported where it is made, for most daemons never speak with it.
-    from parleyd.embedded.local_speech import local_speech
-
-    return local_speech(config.announce.local_voice)
-
-
 def _serve(config: Config, args: argparse.Namespace, bus: events.Bus, *, is_read_at_once: bool) -> int:
     try:
         microphone, speaker = devices_of(config.audio)
@@ -135,7 +127,7 @@ def _serve(config: Config, args: argparse.Namespace, bus: events.Bus, *, is_read
                 give_up=lambda: arrived.stop_wanted,
                 state_directory=state,
                 speech_for=agents.speech,
-                local_speech_for=_local_speech,
+                local_speech_for=agents.local_speech,
                 apart=apart,
             )
             threading.excepthook = partial(thread_died, service)

@@ -40,6 +40,22 @@ _WITHOUT_CREDIT = ("insufficient_quota", "billing_hard_limit_reached")
 # The reasons that this program gave itself for hanging up.
 REFUSED, UNSUPPORTED = "refused_session", "unsupported_format"
 
+# The keys of the configuration, by a part of the field that the server names. The first one that fits counts.
+_KEYS = {
+    "voice": "openai.voice",
+    "speed": "openai.speed",
+    "turn_detection": "openai.turn_detection",
+    "noise_reduction": "openai.noise_reduction",
+    "transcription": "openai.transcription",
+    "reasoning": "openai.reasoning_effort",
+    "max_output_tokens": "openai.max_output_tokens",
+    "truncation": "openai.truncation",
+    "instructions": "openai.instructions",
+    "model": "openai.model",
+    "tools": "tools or openai.mcp",
+    "format": "openai.audio_format",
+}
+
 _BY_CODE: dict[int | None, tuple[EndingKind, str, str | None]] = {
     None: (EndingKind.RETRY, "the line was lost", None),
     1001: (EndingKind.RETRY, "the server goes away", None),
@@ -65,7 +81,7 @@ def judge_close(code: int | None, reason: str, error: AgentError | None) -> Endi
     kind = error.kind if error is not None and error.kind else ""
     words = error.message if error is not None else ""
     if kind == REFUSED:
-        hint = "remove what the server does not know from the section openai, or correct it"
+        hint = _hint_of_field(words)
         return Ending(
             EndingKind.FINAL, _quoting("the server refuses the session as it is configured", words), hint, code
         )
@@ -90,6 +106,15 @@ def judge_close(code: int | None, reason: str, error: AgentError | None) -> Endi
         advice = None if is_passing else f"{_CHECK_KEY}; {_CHECK_MODEL}"
         return Ending(found, _quoting(f"the session was closed with {code}", reason or words), advice, code)
     return _ending(_BY_CODE[code], code, reason)
+
+
+def _hint_of_field(words: str) -> str:
+    """words: begin with the field that the server does not take, if it named one."""
+    field = words.partition(":")[0].strip()
+    key = next((key for part, key in _KEYS.items() if part in field), None)
+    if key is None:
+        return "remove what the server does not know from the section openai, or correct it"
+    return f"correct {key}, or remove it"
 
 
 def is_time_up(reason: str, kind: str) -> bool:
