@@ -63,9 +63,8 @@ def test_an_announcement_that_is_not_spoken_says_why(scenario: str, speech: dict
 
 @pytest.mark.parametrize("how", ["no voice", "a wrong key", "silent"])
 def test_the_local_voice_speaks_where_the_providers_does_not(how: str) -> None:
-    scenario = {"no voice": "", "a wrong key": "agent: {api_key: right}"}.get(
-        how, "speech: [{handshake: {delay_s: 30}}]"
-    )
+    silent = "speech: [{handshake: {delay_s: 30}}, {handshake: {delay_s: 30}}]"
+    scenario = {"no voice": "", "a wrong key": "agent: {api_key: right}"}.get(how, silent)
     with embedded(scenario) as agent:
         settings = config(agent, earcons=QUIET, wake=Wake(mode="manual"), session=Session(connect_timeout_s=1.0))
         speech = None if how == "no voice" else voice(agent.port, "wrong")

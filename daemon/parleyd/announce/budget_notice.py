@@ -1,7 +1,7 @@
 """Reports a used budget, and an account without credit: aloud to the people in the room, and a budget that is nearly
 used also to the agent of an open session.
 
-What is said when nothing is left is said by the local voice, where there is one: the provider's would cost or fail.
+When nothing is left, the local voice says so, where there is one: the provider's would cost or fail.
 """
 
 from __future__ import annotations

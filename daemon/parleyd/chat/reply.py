@@ -104,8 +104,8 @@ class Reply:
 
     @property
     def exit_code(self) -> int:
-        """Of a command that gets no answer: a person has to correct something, the agent cannot answer now, or it was
-        not waited for longer."""
+        """The exit code of a command that gets no answer: a person has to correct something, the agent cannot answer
+        now, or the time was over."""
         return os.EX_CONFIG if self._is_refused else os.EX_UNAVAILABLE if self._has_failed else os.EX_TEMPFAIL
 
     def _wait(self, until_s: float) -> None:

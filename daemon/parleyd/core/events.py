@@ -106,7 +106,7 @@ class Heard(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotTranscribed(Event):
-    """What the person said has no transcript. The agent has heard it all the same. reason: one line."""
+    """The person's words have no transcript. The agent has heard them all the same. reason: one line."""
 
     said: int
     reason: str

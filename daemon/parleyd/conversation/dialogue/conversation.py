@@ -115,11 +115,11 @@ HANGS_UP_WITHIN_S = 30.0
 MOST_RETRIES = 3
 # While somebody talks, a retry that is due waits, and is looked at again after this.
 RETRY_LOOK_S = 0.25
-# What a server does not take is told once, for so many things at most.
+# A setting that the server does not take is told once; this is the number of settings that are remembered.
 MOST_TOLD = 20
 HINT_NOT_TAKEN = "`parleyd doctor` compares the whole session"
-# A picture that goes over the same line as the sound waits for a pause, for so long at most; then it goes all the same.
-# So many may wait; meanwhile it is looked again so often.
+# A picture that goes over the same line as the sound waits for a pause, for this time at most; then it goes all the
+# same. The number of pictures that may wait, and the time after which it is looked again for a pause.
 PICTURE_WAITS_S, MOST_PICTURES, PICTURE_LOOK_S = 60.0, 4, 0.25
 # The wish for interruptions, by barge_in.mode.
 INTERRUPTS = {"server": Interrupts.SERVER, "local": Interrupts.CLIENT, "off": Interrupts.NEVER}
@@ -208,7 +208,7 @@ class Conversation:
         # Pictures that wait for a pause, and when it is looked for one.
         self._pictures: deque[_Picture] = deque()
         self._picture_look_s: float | None = None
-        # What the server did not take, as it was told.
+        # The settings that the server did not take, as they were told.
         self._told: set[str] = set()
 
     def take_commands(self) -> list[Command]:

@@ -1,4 +1,4 @@
-"""What the person said, as the daemon counts it: numbers in place of the provider's ids. Pure.
+"""The person's utterances as the daemon counts them: numbers in place of the provider's ids. Pure.
 
 Numbers grow over all sessions; ids are those of one session.
 """
