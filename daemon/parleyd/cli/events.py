@@ -53,7 +53,7 @@ def sentence(event: dict[str, Any]) -> str:
     match event:
         case {"event": "snapshot", "status": status}:
             return f"{status['state']} ({status['reason']}), {status['health']}"
-        case {"event": "utterance_ended" | "ducked" | "answer_part" | "talk_stopped" | "spent"}:
+        case {"event": "utterance_ended" | "ducked" | "answer_part" | "talk_stopped" | "spent" | "words_expected"}:
             return ""
         case {"event": "started", "microphone": None}:
             return "the daemon runs, without sound"

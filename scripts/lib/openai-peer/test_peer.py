@@ -35,7 +35,7 @@ from parleyd.core.states import State
 URL, HEARD = os.environ["PEER_URL"], Path(os.environ["PEER_HEARD"])
 QUESTION, STORY = "What time is it?", "Tell me a story."
 # Its first answer loads what it splits sentences with.
-START_S, FIRST_S = 120.0, 60.0
+START_S, FIRST_S = 120.0, 110.0
 
 
 class Peer:
